@@ -1,0 +1,1 @@
+"""farhand_client: run commands on a Farhand service, from Python."""

@@ -1,0 +1,1 @@
+"""farhandd: the service that runs commands and tells the truth about them."""
