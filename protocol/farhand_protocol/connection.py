@@ -1,0 +1,318 @@
+"""One connection, without I/O: bytes in, events out; messages and data in, bytes out. The same class on both sides.
+
+events = connection.receive_data(data)      # act on each, then send what data_to_send() returns
+channel = connection.open(Run(...))         # client only
+connection.send(channel, message)
+connection.send_data(channel, "stdin", data[: connection.room(channel, "stdin")])
+connection.take(channel, "stdout", n)       # the consumer has taken n bytes: gives credit back
+buffers = connection.data_to_send()
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from . import messages as m
+from .assembler import Assembler
+from .channel import KIND_OF, STREAM_OF, Channel
+from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from .events import ChannelFailed, ConnectionFailed, DataReceived, Event, MessageReceived
+from .frames import Kind, encode_frame
+from .limits import MAX_CHANNEL, Limits
+from .outbox import Outbox
+from .states import CONNECTION, LAST, OPENING, Phase, Side
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+class Connection:
+    """The protocol state of one side.
+
+    A mistake of the peer queues an `error` for it and comes out as an event; a mistake of the caller raises
+    `LocalProtocolError` and changes nothing.
+    """
+
+    def __init__(self, side: Side, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.side: Final = side
+        self.limits: Final = limits
+        self.phase = Phase.HELLO
+        self.peer: m.Announced | None = None
+        self.hello_frame = b""
+        """The exact bytes of the client's `hello` frame, which the login signs."""
+        self._channels: dict[int, Channel] = {}
+        self._highest = 0
+        self._assembler = Assembler(self._check_header)
+        self._outbox = Outbox()
+
+    # Sending
+
+    @property
+    def announced(self) -> m.Announced:
+        """This side's limits, as `hello` and `welcome` announce them."""
+        limits = self.limits
+        return m.Announced(message=limits.message, data=limits.data, window=limits.window, channels=limits.channels)
+
+    @property
+    def closed(self) -> bool:
+        """Whether an `error` on channel 0 went either way; nothing received counts any more."""
+        return self.phase is Phase.CLOSED
+
+    @property
+    def channels(self) -> int:
+        """How many channels are open."""
+        return len(self._channels)
+
+    @property
+    def queued(self) -> int:
+        """Bytes that wait for `data_to_send`."""
+        return self._outbox.control_bytes + self._outbox.data_bytes
+
+    @property
+    def flooded(self) -> bool:
+        """Whether so many answers wait that no more should be read from this peer until they are sent."""
+        return self._outbox.control_bytes > self.limits.control
+
+    def open(self, message: m.Run) -> int:
+        """Open a channel with `message` and return its number, from 1 up, never used twice. Client only."""
+        if self.side is not Side.CLIENT or type(message) not in OPENING:
+            raise LocalProtocolError(f"a {self.side} cannot open a channel with {message.type}")
+        peer = self._ready()
+        if len(self._channels) >= peer.channels:
+            raise LocalProtocolError(f"{peer.channels} channels are open, and the service takes no more")
+        if self._highest == MAX_CHANNEL:
+            raise LocalProtocolError("the channel numbers of this connection are used up")
+        payload = self._payload(message)
+        self._highest += 1
+        self._add(self._highest, message)
+        self._outbox.put_message(self._highest, payload, ordered=False)
+        return self._highest
+
+    def send(self, channel: int, message: m.Message) -> None:
+        """Queue `message`; `LocalProtocolError` where the state tables do not allow it now."""
+        payload = self._payload(message)
+        if channel == 0:
+            following = CONNECTION[self.phase].get((self.side, type(message)))
+            if following is None:
+                raise LocalProtocolError(f"{message.type} is not legal for a {self.side} in phase {self.phase}")
+            if isinstance(message, m.Hello):
+                self.hello_frame = encode_frame(Kind.MESSAGE, 0, payload)
+            if following is Phase.CLOSED:
+                self._discard()
+            self.phase = following
+            self._outbox.put_message(0, payload, ordered=False)
+            return
+        state = self._channels.get(channel)
+        if state is None:
+            raise LocalProtocolError(f"channel {channel} is not open")
+        if isinstance(message, m.End) and message.stream not in state.sends:
+            raise LocalProtocolError(f"channel {channel}: {message.stream} is not open for the {self.side}")
+        state.sending(message)
+        if isinstance(message, m.End):
+            del state.sends[message.stream]
+        self._outbox.put_message(channel, payload, ordered=message.ordered)
+        self._forget_closed(state)
+
+    def room(self, channel: int, stream: m.Stream) -> int:
+        """Return how many bytes of `stream` one `send_data` may carry now; 0 without credit or once it has ended."""
+        state = self._channels.get(channel)
+        if state is None or state.finished or self.peer is None:
+            return 0
+        window = state.sends.get(stream)
+        return 0 if window is None else min(window.credit, self.peer.data)
+
+    def send_data(self, channel: int, stream: m.Stream, data: bytes) -> None:
+        """Queue 1 to `room()` bytes of `stream`."""
+        if not 0 < len(data) <= self.room(channel, stream):
+            raise LocalProtocolError(
+                f"channel {channel}: {len(data)} bytes of {stream} are more than there is room for"
+            )
+        self._channels[channel].sends[stream].spend(len(data))
+        self._outbox.put_data(KIND_OF[stream], channel, data)
+
+    def take(self, channel: int, stream: m.Stream, count: int) -> None:
+        """Say that the consumer has taken `count` bytes of an incoming `stream`, so that their credit goes back."""
+        state = self._channels.get(channel)
+        if state is None or state.finished:
+            return
+        window = state.receives.get(stream)
+        grant = window.take(count) if window is not None else 0
+        if grant:
+            self._outbox.put_message(channel, self._payload(m.Credit(stream=stream, bytes=grant)), ordered=False)
+
+    def fail(self, code: ErrorCode, sentence: str) -> None:
+        """End the connection with an `error`; what was queued is dropped."""
+        if self.phase is not Phase.CLOSED:
+            self.send(0, m.Error(code=code, message=sentence))
+
+    def data_to_send(self) -> list[bytes]:
+        """Return the queued bytes, control frames first, and forget them."""
+        return self._outbox.take()
+
+    def _ready(self) -> m.Announced:
+        if self.phase is not Phase.READY or self.peer is None:
+            raise LocalProtocolError(f"channels need phase ready; this connection is in phase {self.phase}")
+        return self.peer
+
+    def _payload(self, message: m.Message) -> bytes:
+        payload = m.encode(message)
+        limit = self.limits.login_message if self.peer is None else self.peer.message
+        if len(payload) > limit:
+            raise LocalProtocolError(f"a {message.type} of {len(payload)} bytes; the peer takes {limit} at the most")
+        return payload
+
+    def _discard(self) -> None:
+        self._outbox.take()
+        self._channels.clear()
+
+    def _add(self, number: int, opening: m.Message | None) -> Channel:
+        assert self.peer is not None
+        state = Channel(number, opening, self.side, send_window=self.peer.window, receive_window=self.limits.window)
+        self._channels[number] = state
+        return state
+
+    def _forget_closed(self, state: Channel) -> None:
+        if state.closed:
+            self._channels.pop(state.number, None)
+
+    # Receiving
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> list[Event]:
+        """Return the events in `data`, which may begin and end anywhere in a frame. The data are copied."""
+        events: list[Event] = []
+        if self.closed:
+            return events
+        try:
+            for kind, channel, payload in self._assembler.frames(data):
+                self._frame(kind, channel, payload, events)
+                if self.closed:
+                    break
+        except RemoteProtocolError as error:
+            self.fail(error.code, error.sentence)
+            events.append(ConnectionFailed(error))
+        return events
+
+    def _check_header(self, kind: int, length: int) -> None:
+        if kind == Kind.MESSAGE:
+            limit = self.limits.message if self.phase is Phase.READY else self.limits.login_message
+        elif kind not in STREAM_OF:
+            raise RemoteProtocolError(ErrorCode.UNKNOWN_KIND, f"frames of kind {kind} are not known")
+        elif self.phase is not Phase.READY:
+            raise RemoteProtocolError(ErrorCode.NOT_LEGAL, f"no data are legal in phase {self.phase}")
+        else:
+            limit = self.limits.data
+        if length > limit:
+            raise RemoteProtocolError(
+                ErrorCode.FRAME_TOO_LARGE, f"a frame announces {length} bytes; the limit is {limit}"
+            )
+
+    def _frame(self, kind: int, channel: int, payload: bytes, events: list[Event]) -> None:
+        if kind == Kind.MESSAGE:
+            if channel == 0:
+                self._connection_message(payload, events)
+            else:
+                self._channel_message(channel, payload, events)
+            return
+        state = self._known(channel)
+        if state.finished:
+            return
+        stream = STREAM_OF[kind]
+        if not payload:
+            raise RemoteProtocolError(ErrorCode.NOT_LEGAL, f"channel {channel}: an empty data frame says nothing")
+        state.receive_window(stream).receive(len(payload))
+        events.append(DataReceived(channel, stream, payload))
+
+    def _connection_message(self, payload: bytes, events: list[Event]) -> None:
+        message = m.decode(payload, self.limits)
+        following = CONNECTION[self.phase].get((self.side.peer, type(message)))
+        if following is None:
+            raise RemoteProtocolError(
+                ErrorCode.NOT_LEGAL, f"{message.type} is not legal on channel 0 in phase {self.phase}"
+            )
+        if isinstance(message, m.Ping):
+            self._outbox.put_message(0, self._payload(m.Pong(id=message.id)), ordered=False)
+            return
+        if isinstance(message, m.Hello):
+            self.hello_frame = encode_frame(Kind.MESSAGE, 0, payload)
+        if isinstance(message, m.Hello | m.Welcome):
+            self.peer = message.limits
+        self.phase = following
+        if following is Phase.CLOSED:
+            self._discard()
+        events.append(MessageReceived(0, message))
+
+    def _channel_message(self, channel: int, payload: bytes, events: list[Event]) -> None:
+        if self.phase is not Phase.READY:
+            raise RemoteProtocolError(ErrorCode.NOT_LEGAL, f"no channel may be used in phase {self.phase}")
+        if self.side is Side.SERVER and channel > self._highest:
+            self._opened_by_peer(channel, payload, events)
+            return
+        try:
+            message = m.decode(payload, self.limits)
+        except RemoteProtocolError as error:
+            if self.side is Side.CLIENT:
+                raise
+            self._known(channel)
+            self._fail_channel(channel, error, events)
+            return
+        if type(message) in OPENING and self.side is Side.SERVER:
+            raise RemoteProtocolError(ErrorCode.CHANNEL_REUSED, f"channel {channel} was opened before")
+        state = self._known(channel)
+        if state.finished:
+            # The peer may not know yet that this side has said its last; only the peer's last still matters.
+            if type(message) not in LAST[self.side.peer]:
+                return
+            state.receiving(message)
+        else:
+            self._book(state, message)
+            events.append(MessageReceived(channel, message))
+        self._forget_closed(state)
+
+    def _book(self, state: Channel, message: m.Message) -> None:
+        state.receiving(message)
+        if isinstance(message, m.End):
+            state.receive_window(message.stream)
+            del state.receives[message.stream]
+        elif isinstance(message, m.Credit) and message.stream in state.sends:
+            state.sends[message.stream].grant(message.bytes)
+
+    def _opened_by_peer(self, channel: int, payload: bytes, events: list[Event]) -> None:
+        self._highest = channel
+        try:
+            message = self._opening(channel, payload)
+        except RemoteProtocolError as error:
+            if error.code is ErrorCode.UNKNOWN_CHANNEL:
+                raise
+            self._add(channel, None)
+            self._fail_channel(channel, error, events)
+            return
+        self._add(channel, message)
+        events.append(MessageReceived(channel, message))
+
+    def _opening(self, channel: int, payload: bytes) -> m.AnyMessage:
+        if len(self._channels) >= self.limits.channels:
+            raise RemoteProtocolError(
+                ErrorCode.TOO_MANY_CHANNELS, f"{self.limits.channels} channels are open; close one first"
+            )
+        message = m.decode(payload, self.limits)
+        if type(message) not in OPENING:
+            raise RemoteProtocolError(
+                ErrorCode.UNKNOWN_CHANNEL, f"{message.type} on channel {channel}, which was never opened"
+            )
+        return message
+
+    def _known(self, channel: int) -> Channel:
+        state = self._channels.get(channel)
+        if state is not None:
+            return state
+        if 0 < channel <= self._highest:
+            raise RemoteProtocolError(ErrorCode.CHANNEL_CLOSED, f"channel {channel} is closed")
+        raise RemoteProtocolError(ErrorCode.UNKNOWN_CHANNEL, f"channel {channel} was never opened")
+
+    def _fail_channel(self, channel: int, error: RemoteProtocolError, events: list[Event]) -> None:
+        if len(self._channels) > 2 * self.limits.channels:
+            raise RemoteProtocolError(
+                ErrorCode.TOO_MANY_CHANNELS, "too many failed channels were not closed by the client"
+            )
+        if not self._channels[channel].finished:
+            self.send(channel, m.Error(code=error.code, message=error.sentence))
+            events.append(ChannelFailed(channel, error))

@@ -1,0 +1,63 @@
+"""What can be wrong with what a peer sent, or with how this library was called."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Why something was refused. On the wire as its value; `protocol/README.md` lists the meaning of each."""
+
+    # The bytes
+    FRAME_TOO_LARGE = "frame_too_large"
+    UNKNOWN_KIND = "unknown_kind"
+    # The channels and streams
+    UNKNOWN_CHANNEL = "unknown_channel"
+    CHANNEL_CLOSED = "channel_closed"
+    CHANNEL_REUSED = "channel_reused"
+    TOO_MANY_CHANNELS = "too_many_channels"
+    DATA_AFTER_END = "data_after_end"
+    CREDIT_EXCEEDED = "credit_exceeded"
+    NOT_LEGAL = "not_legal"
+    # The JSON
+    BAD_UTF8 = "bad_utf8"
+    BAD_JSON = "bad_json"
+    DUPLICATE_KEY = "duplicate_key"
+    BAD_NUMBER = "bad_number"
+    TOO_NESTED = "too_nested"
+    TOO_MANY_KEYS = "too_many_keys"
+    # The message
+    UNKNOWN_MESSAGE = "unknown_message"
+    UNKNOWN_FIELD = "unknown_field"
+    INVALID_FIELD = "invalid_field"
+    NUL_BYTE = "nul_byte"
+    BAD_ENVIRONMENT_NAME = "bad_environment_name"
+    # The service's word
+    UNSUPPORTED_VERSION = "unsupported_version"
+    LOGIN_FAILED = "login_failed"
+    LOGIN_TIMEOUT = "login_timeout"
+    DENIED = "denied"
+    CONFLICT = "conflict"
+    TOO_MANY_RUNS = "too_many_runs"
+    DRAINING = "draining"
+    INTERNAL = "internal"
+
+
+class ProtocolError(Exception):
+    """Base of everything this package raises."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This side asked for something the protocol does not allow: a bug here, nothing was sent."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the protocol.
+
+    `code` says which rule; the text says it to a person.
+    """
+
+    def __init__(self, code: ErrorCode, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence

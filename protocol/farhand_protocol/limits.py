@@ -1,0 +1,51 @@
+"""What one side accepts from the other. Every number has its reason beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+KiB: Final = 1024
+MiB: Final = 1024 * KiB
+
+HEADER_SIZE: Final = 8
+MAX_PAYLOAD: Final = (1 << 24) - 1  # what the header's 24-bit length can say
+MAX_CHANNEL: Final = (1 << 32) - 1  # what the header's 32-bit channel can say
+MAX_WINDOW: Final = (1 << 31) - 1  # as HTTP/2 (RFC 9113, 6.9.1): sums of credit stay in 32 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The receive limits of one side, in bytes or counts. Announced to the peer in `hello` and `welcome`."""
+
+    login_message: int = 16 * KiB
+    """Largest message before login: a key and a signature of RSA 8192 with room; strangers get no more memory."""
+
+    message: int = 4 * MiB
+    """Largest message after login: Linux gives argv and environment 2 MiB by default (execve(2)), base64 adds a third."""
+
+    data: int = 64 * KiB
+    """Largest payload of a data frame: a default Linux pipe's capacity (pipe(7)); larger reads measured slower."""
+
+    window: int = 4 * MiB
+    """Unacknowledged bytes per stream: 40 MB/s at a round trip of 100 ms; OpenSSH's is 2 MiB."""
+
+    channels: int = 1024
+    """Channels open at once on a connection: every one may hold a run; OpenSSH's MaxSessions is 10."""
+
+    nesting: int = 8
+    """Depth of arrays and objects in a message: the deepest model has 4."""
+
+    keys: int = 64
+    """Members of one JSON object: the widest model has 12, and 50,000 unknown ones would each cost an error."""
+
+    control: int = 256 * KiB
+    """Queued control bytes after which a peer that does not read is no longer read from."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.login_message <= self.message <= MAX_PAYLOAD:
+            raise ValueError(f"message limits must rise and stay within {MAX_PAYLOAD} bytes")
+        if not 0 < self.data <= MAX_PAYLOAD:
+            raise ValueError(f"data frames must have 1 to {MAX_PAYLOAD} bytes")
+        if not self.data <= self.window <= MAX_WINDOW:
+            raise ValueError(f"a window must hold one data frame and stay within {MAX_WINDOW} bytes")

@@ -1,0 +1,75 @@
+"""How a run ended: one typed outcome, a discriminated union on `status`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ExitCode = Annotated[int, Field(ge=0, le=255)]
+SignalNumber = Annotated[int, Field(ge=1, le=64)]
+
+
+class _Outcome(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Exited(_Outcome):
+    """The program ended by itself with an exit code, 0 to 255."""
+
+    status: Literal["exited"] = "exited"
+    code: ExitCode
+
+
+class Signaled(_Outcome):
+    """A signal ended the program, and it was not the service that stopped the run. Numbers as on Linux (signal(7))."""
+
+    status: Literal["signaled"] = "signaled"
+    signal: SignalNumber
+    core_dumped: bool = False
+
+
+class _Stopped(_Outcome):
+    """The service stopped the run; exactly one of `code` and `signal` says how the program took it."""
+
+    code: ExitCode | None = None
+    signal: SignalNumber | None = None
+
+
+class TimedOut(_Stopped):
+    """The run was stopped because its time was up. `timeout` is in seconds."""
+
+    status: Literal["timed_out"] = "timed_out"
+    timeout: Annotated[float, Field(gt=0)]
+
+
+class Killed(_Stopped):
+    """The run was stopped by the ladder TERM, grace, KILL.
+
+    `reason`: `requested` by the client, its client was `disconnected`, or the service is `draining`.
+    """
+
+    status: Literal["killed"] = "killed"
+    reason: Literal["requested", "disconnected", "draining"]
+
+
+class SpawnFailed(_Outcome):
+    """The program never ran. `errno` as on Linux, `error` its name, `what` was missing or refused."""
+
+    status: Literal["spawn_failed"] = "spawn_failed"
+    errno: Annotated[int, Field(ge=0, le=4095)]
+    error: Annotated[str, Field(max_length=32)]
+    what: Literal["program", "directory", "process"]
+    message: Annotated[str, Field(max_length=8192)]
+
+
+class Lost(_Outcome):
+    """The service that owned the run is gone, and nobody saw the end."""
+
+    status: Literal["lost"] = "lost"
+
+
+Outcome = Annotated[
+    Exited | Signaled | TimedOut | Killed | SpawnFailed | Lost,
+    Field(discriminator="status"),
+]

@@ -1,0 +1,200 @@
+"""SSH's binary encoding and public keys in it (RFC 4251 section 5, RFC 4253 section 6.6).
+
+No cryptography is imported: the client shows fingerprints and asks an agent to sign without paying for one.
+"""
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+
+ED25519 = "ssh-ed25519"
+ECDSA_P256 = "ecdsa-sha2-nistp256"
+RSA = "ssh-rsa"
+SK_ED25519 = "sk-ssh-ed25519@openssh.com"
+SK_ECDSA_P256 = "sk-ecdsa-sha2-nistp256@openssh.com"
+KEY_TYPES = (ED25519, ECDSA_P256, RSA, SK_ED25519, SK_ECDSA_P256)
+
+# The largest key, RSA with 8192 bits, takes 1,050 bytes; the rest is room for an sk- application name.
+MAX_PUBLIC_KEY = 2048
+# Smaller ones are disallowed by NIST SP 800-131A; larger ones only make a verification slow.
+RSA_BITS = range(2048, 8193)
+# OpenSSL refuses larger exponents for big moduli (OPENSSL_RSA_MAX_PUBEXP_BITS); they only cost time.
+MAX_RSA_EXPONENT_BITS = 64
+
+
+class SSHFormatError(ValueError):
+    """Bytes or text that should be in an SSH format are not; the message says what is wrong."""
+
+
+def pack_u32(value: int) -> bytes:
+    """Encode 0 ≤ value < 2**32 as four bytes, big-endian (`uint32`)."""
+    return value.to_bytes(4, "big")
+
+
+def pack_string(value: bytes) -> bytes:
+    """Encode bytes as `string`: a uint32 length and the bytes."""
+    return pack_u32(len(value)) + value
+
+
+def pack_mpint(value: int) -> bytes:
+    """Encode an integer ≥ 0 as `mpint`: big-endian, with a zero byte in front where the top bit is set."""
+    return pack_string(value.to_bytes(value.bit_length() // 8 + 1, "big") if value else b"")
+
+
+class Reader:
+    """Takes values off the front of a buffer; every method raises SSHFormatError where they are not there."""
+
+    __slots__ = ("_data", "_offset")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._offset = 0
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes."""
+        end = self._offset + count
+        if end > len(self._data):
+            missing = end - len(self._data)
+            raise SSHFormatError(f"the data ends {missing} bytes too early, at offset {len(self._data)}")
+        taken = self._data[self._offset : end]
+        self._offset = end
+        return taken
+
+    def byte(self) -> int:
+        """One byte, 0 to 255."""
+        return self.take(1)[0]
+
+    def u32(self) -> int:
+        """One `uint32`."""
+        return int.from_bytes(self.take(4), "big")
+
+    def string(self) -> bytes:
+        """One `string`. A length beyond the buffer is refused before anything is copied."""
+        return self.take(self.u32())
+
+    def text(self) -> str:
+        """One `string` of printable ASCII, as names of algorithms are (RFC 4251 section 6)."""
+        raw = self.string()
+        if not raw.isascii() or not (text := raw.decode("ascii")).isprintable():
+            raise SSHFormatError("a name holds bytes that are not printable ASCII")
+        return text
+
+    def mpint(self) -> int:
+        """One `mpint` ≥ 0 in its shortest form; negative or padded ones are refused, as no key needs them."""
+        raw = self.string()
+        if raw and raw[0] & 0x80:
+            raise SSHFormatError("an integer is negative")
+        if raw and raw[0] == 0 and (len(raw) == 1 or not raw[1] & 0x80):
+            raise SSHFormatError("an integer has needless leading zeros")
+        return int.from_bytes(raw, "big")
+
+    def end(self) -> None:
+        """Check that nothing is left."""
+        if left := len(self._data) - self._offset:
+            raise SSHFormatError(f"{left} bytes follow the end of the data")
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A public key of one of KEY_TYPES. Two are the same key where their blobs are equal."""
+
+    type: str
+    blob: bytes
+    """The whole key as SSH encodes it."""
+    point: bytes = b""
+    """32 bytes for the Ed25519 types, 65 bytes (an uncompressed point) for the ECDSA types, empty for RSA."""
+    exponent: int = 0
+    modulus: int = 0
+    application: bytes | None = None
+    """What a security key's key is for, such as `ssh:`; None for every other type."""
+
+    @property
+    def fingerprint(self) -> str:
+        """`SHA256:` and the unpadded base64 of the blob's SHA-256, as ssh-keygen -l prints it."""
+        return fingerprint(self.blob)
+
+
+def parse_public_key(blob: bytes) -> PublicKey:
+    """Parse a public key blob.
+
+    Raises SSHFormatError for a type outside KEY_TYPES, an RSA modulus outside RSA_BITS, trailing bytes, and
+    everything else malformed. That a point lies on its curve is left to the verifier.
+    Formats: RFC 8709 (Ed25519), RFC 5656 (ECDSA), RFC 4253 (RSA), OpenSSH PROTOCOL.u2f (sk-).
+    """
+    if len(blob) > MAX_PUBLIC_KEY:
+        raise SSHFormatError(f"a public key of {len(blob)} bytes; at most {MAX_PUBLIC_KEY} are allowed")
+    reader = Reader(blob)
+    kind = reader.text()
+    if kind not in KEY_TYPES:
+        raise SSHFormatError(f"key type {kind!r} is not supported; supported are {', '.join(KEY_TYPES)}")
+    point, exponent, modulus, application = b"", 0, 0, None
+    if kind == RSA:
+        exponent, modulus = reader.mpint(), reader.mpint()
+        _check_rsa(exponent, modulus)
+    elif kind in (ED25519, SK_ED25519):
+        point = reader.string()
+        if len(point) != 32:
+            raise SSHFormatError(f"an Ed25519 key has 32 bytes, this one {len(point)}")
+    else:
+        curve = reader.text()
+        if curve != "nistp256":
+            raise SSHFormatError(f"the key type {kind} needs the curve nistp256, the key names {curve!r}")
+        point = reader.string()
+        if len(point) != 65 or point[0] != 4:
+            raise SSHFormatError("the ECDSA key is not an uncompressed point of 65 bytes")
+    if kind in (SK_ED25519, SK_ECDSA_P256):
+        application = reader.string()
+    reader.end()
+    return PublicKey(kind, blob, point, exponent, modulus, application)
+
+
+def _check_rsa(exponent: int, modulus: int) -> None:
+    bits = modulus.bit_length()
+    if bits not in RSA_BITS:
+        raise SSHFormatError(f"an RSA key of {bits} bits; 2048 to 8192 are allowed")
+    if exponent < 3 or not exponent & 1 or exponent.bit_length() > MAX_RSA_EXPONENT_BITS or not modulus & 1:
+        raise SSHFormatError("the RSA key has an impossible exponent or modulus")
+
+
+def fingerprint(blob: bytes) -> str:
+    """The OpenSSH fingerprint of a public key blob: `SHA256:` and 43 characters of base64."""
+    digest = hashlib.sha256(blob).digest()
+    return "SHA256:" + base64.b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def parse_public_key_fields(kind: str, encoded: str) -> PublicKey:
+    """Parse the two fields `keytype base64-key` of authorized_keys, known_hosts and .pub files.
+
+    Raises SSHFormatError where the base64 is damaged, the key is, or the two disagree about the type.
+    """
+    try:
+        blob = base64.b64decode(encoded.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise SSHFormatError("the key is not valid base64") from None
+    key = parse_public_key(blob)
+    if key.type != kind:
+        raise SSHFormatError(f"the line says {kind!r} and the key says {key.type!r}")
+    return key
+
+
+def parse_public_key_line(line: str) -> tuple[PublicKey, str]:
+    """Parse `keytype base64-key [comment]`, the one line of a .pub file, into the key and its comment.
+
+    Raises SSHFormatError.
+    """
+    fields = line.strip().split(None, 2)
+    if len(fields) < 2:
+        raise SSHFormatError("a public key line has the form: keytype base64-key [comment]")
+    return parse_public_key_fields(fields[0], fields[1]), fields[2] if len(fields) > 2 else ""
+
+
+def format_public_key_line(key: PublicKey, comment: str = "") -> str:
+    """The one line, without a newline, that parse_public_key_line reads back.
+
+    Raises ValueError where the comment would not stay on the line.
+    """
+    if comment and not comment.isprintable():
+        raise ValueError("a key's comment must be printable and on one line")
+    line = f"{key.type} {base64.b64encode(key.blob).decode('ascii')}"
+    return f"{line} {comment}" if comment else line

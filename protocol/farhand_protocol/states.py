@@ -1,0 +1,72 @@
+"""Which message is legal when: two tables for both sides, who sends and what follows.
+
+A connection walks through phases by the messages on channel 0. A channel is opened by one message and has a set of
+messages for each side; each side has exactly one kind of last message on it. The channel is gone when both were sent.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from . import messages as m
+
+
+class Side(StrEnum):
+    """Who speaks."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+    @property
+    def peer(self) -> Side:
+        """The other side."""
+        return Side.SERVER if self is Side.CLIENT else Side.CLIENT
+
+
+class Phase(StrEnum):
+    """Where a connection stands."""
+
+    HELLO = "hello"
+    WELCOME = "welcome"
+    LOGIN = "login"
+    VERIFY = "verify"
+    READY = "ready"
+    CLOSED = "closed"
+
+
+_Said: TypeAlias = tuple[Side, type[m.Message]]
+_C, _S = Side.CLIENT, Side.SERVER
+
+CONNECTION: Final[dict[Phase, dict[_Said, Phase]]] = {
+    Phase.HELLO: {(_C, m.Hello): Phase.WELCOME},
+    Phase.WELCOME: {(_S, m.Welcome): Phase.LOGIN},
+    Phase.LOGIN: {(_C, m.Login): Phase.VERIFY, (_S, m.Accepted): Phase.READY},
+    Phase.VERIFY: {(_S, m.Accepted): Phase.READY, (_S, m.Refused): Phase.LOGIN},
+    Phase.READY: {
+        (_C, m.Ping): Phase.READY,
+        (_S, m.Ping): Phase.READY,
+        (_C, m.Pong): Phase.READY,
+        (_S, m.Pong): Phase.READY,
+        (_S, m.GoingAway): Phase.READY,
+    },
+    Phase.CLOSED: {},
+}
+for _phase in Phase:
+    if _phase is not Phase.CLOSED:
+        CONNECTION[_phase] |= {(_C, m.Error): Phase.CLOSED, (_S, m.Error): Phase.CLOSED}
+
+OPENING: Final[frozenset[type[m.Message]]] = frozenset({m.Run})
+"""Messages with which a client opens a channel, in phase READY."""
+
+CHANNEL: Final[dict[Side, frozenset[type[m.Message]]]] = {
+    Side.CLIENT: frozenset({m.Credit, m.End, m.Signal, m.Stop, m.Close}),
+    Side.SERVER: frozenset({m.Started, m.Credit, m.End, m.Ended, m.Error}),
+}
+"""What each side may say on an open channel."""
+
+LAST: Final[dict[Side, frozenset[type[m.Message]]]] = {
+    Side.CLIENT: frozenset({m.Close}),
+    Side.SERVER: frozenset({m.Ended, m.Error}),
+}
+"""What ends a side's part of a channel."""

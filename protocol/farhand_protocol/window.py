@@ -1,0 +1,63 @@
+"""Credit: how many bytes of a stream may be under way. Two counters, one at each end."""
+
+from __future__ import annotations
+
+from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from .limits import MAX_WINDOW
+
+
+class SendWindow:
+    """The sender's end: what may still be sent. `credit` is in bytes, 0 to 2³¹-1."""
+
+    __slots__ = ("credit",)
+
+    def __init__(self, credit: int) -> None:
+        self.credit = credit
+
+    def spend(self, count: int) -> None:
+        """Take `count` bytes of credit; `LocalProtocolError` where there is less."""
+        if count > self.credit:
+            raise LocalProtocolError(f"{count} bytes to send and credit for {self.credit}")
+        self.credit -= count
+
+    def grant(self, count: int) -> None:
+        """Add the peer's grant; `RemoteProtocolError` where the sum would pass 2³¹-1."""
+        if self.credit + count > MAX_WINDOW:
+            raise RemoteProtocolError(
+                ErrorCode.CREDIT_EXCEEDED, f"credit of {self.credit} and {count} bytes passes {MAX_WINDOW}"
+            )
+        self.credit += count
+
+
+class ReceiveWindow:
+    """The receiver's end: what the peer may still send, and what the consumer has taken but not given back."""
+
+    __slots__ = ("_open", "_size", "_taken")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._open = size
+        self._taken = 0
+
+    def receive(self, count: int) -> None:
+        """Book `count` received bytes; `RemoteProtocolError` where the peer had less credit."""
+        if count > self._open:
+            raise RemoteProtocolError(
+                ErrorCode.CREDIT_EXCEEDED, f"{count} bytes came where there was credit for {self._open}"
+            )
+        self._open -= count
+
+    def take(self, count: int) -> int:
+        """Book `count` bytes as consumed and return the credit to give back now, or 0.
+
+        Credit goes back a quarter of the window at a time: often enough that the sender never stalls on it, rarely
+        enough that it costs nothing.
+        """
+        self._taken += count
+        if self._taken + self._open > self._size:
+            raise LocalProtocolError("more bytes were taken than had come")
+        if self._taken * 4 < self._size:
+            return 0
+        grant, self._taken = self._taken, 0
+        self._open += grant
+        return grant
