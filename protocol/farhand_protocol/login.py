@@ -23,8 +23,8 @@ def login_transcript(
     """The message that a login's SSHSIG signature is made over, each part an SSH `string`.
 
     Bound into it are the TLS key of the service (`spki_sha256`, SHA-256 of its SubjectPublicKeyInfo; a relay
-    has another), both nonces (a replay has others), the server name as dialled, the user, the exact hello frame
-    (`hello_sha256`; negotiation cannot be tampered with) and the public key blob.
+    has another), both nonces (a replay has others), the server name as dialled, the user, the exact hello
+    frame (`hello_sha256`; negotiation cannot be tampered with) and the public key blob.
     Raises ValueError where a digest or nonce is not 32 bytes or a name is not encodable as UTF-8.
     """
     digests_and_nonces = {

@@ -71,7 +71,7 @@ def armor(blob: bytes) -> bytes:
 
 
 def dearmor(data: bytes) -> bytes:
-    """The SSHSIG blob in a signature file. Raises SSHFormatError where header, footer or base64 are damaged."""
+    """The SSHSIG blob in a signature file. Raises SSHFormatError where any part of it is damaged."""
     if not data.startswith(_BEGIN + b"\n"):
         raise SSHFormatError("the signature's BEGIN line is missing")
     body, end, _ = data[len(_BEGIN) :].partition(b"\n" + _END)

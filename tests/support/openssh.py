@@ -1,0 +1,126 @@
+"""Real OpenSSH programs: keys by ssh-keygen, signatures by ssh-keygen -Y, an ssh-agent with its own socket.
+
+And the keys OpenSSH needs hardware for: security keys made in software.
+"""
+
+import contextlib
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from farhand_protocol import sshsig, sshwire
+from farhand_protocol.sshwire import PublicKey, pack_mpint, pack_string, pack_u32
+
+TIMEOUT = 30
+"""Seconds an OpenSSH program may take; an RSA key of 4096 bits needs several on a busy machine."""
+
+
+def make_key(
+    path: Path,
+    kind: str = "ed25519",
+    *,
+    bits: int | None = None,
+    passphrase: str = "",
+    file_format: str | None = None,
+    comment: str = "a key made by a test",
+) -> PublicKey:
+    """Make a key pair at `path` and `path`.pub with ssh-keygen; `kind` and `file_format` as its -t and -m."""
+    command: list[str | Path] = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", comment, "-f", path]
+    command += ["-b", str(bits)] if bits else []
+    command += ["-m", file_format] if file_format else []
+    subprocess.run(command, check=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
+    return sshwire.parse_public_key_line(path.with_name(path.name + ".pub").read_text())[0]
+
+
+def sign(key_file: Path, message: bytes, namespace: str) -> bytes:
+    """The SSHSIG blob that `ssh-keygen -Y sign` makes."""
+    done = subprocess.run(
+        ["ssh-keygen", "-q", "-Y", "sign", "-n", namespace, "-f", key_file],
+        input=message,
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=TIMEOUT,
+    )
+    return sshsig.dearmor(done.stdout)
+
+
+def verifies(directory: Path, key: PublicKey, blob: bytes, message: bytes, namespace: str) -> bool:
+    """Whether `ssh-keygen -Y verify` accepts an SSHSIG blob."""
+    signers, signature = directory / "allowed_signers", directory / "signature"
+    signers.write_text(f"someone {sshwire.format_public_key_line(key)}\n")
+    signature.write_bytes(sshsig.armor(blob))
+    done = subprocess.run(
+        ["ssh-keygen", "-Y", "verify", "-n", namespace, "-I", "someone", "-f", signers, "-s", signature],
+        input=message,
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+@contextlib.contextmanager
+def running_agent(directory: Path, *keys: Path) -> Iterator[Path]:
+    """An ssh-agent in the foreground with these key files loaded; gives its socket."""
+    socket = directory / "agent.sock"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.PIPE)
+    try:
+        assert agent.stdout is not None
+        agent.stdout.readline()  # printed once the socket listens
+        if keys:
+            environment = {**os.environ, "SSH_AUTH_SOCK": str(socket)}
+            subprocess.run(["ssh-add", "-q", *keys], env=environment, check=True, timeout=TIMEOUT)
+        yield socket
+    finally:
+        agent.terminate()
+        agent.communicate(timeout=TIMEOUT)
+
+
+@dataclass(frozen=True)
+class SoftwareSecurityKey:
+    """What a FIDO authenticator does (OpenSSH's PROTOCOL.u2f), without one."""
+
+    private: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+    application: bytes = b"ssh:"
+
+    @classmethod
+    def ed25519(cls) -> Self:
+        return cls(ed25519.Ed25519PrivateKey.generate())
+
+    @classmethod
+    def ecdsa(cls) -> Self:
+        return cls(ec.generate_private_key(ec.SECP256R1()))
+
+    @property
+    def public_key(self) -> PublicKey:
+        if isinstance(self.private, ed25519.Ed25519PrivateKey):
+            fields = [b"sk-ssh-ed25519@openssh.com", self.private.public_key().public_bytes_raw()]
+        else:
+            point = self.private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+            fields = [b"sk-ecdsa-sha2-nistp256@openssh.com", b"nistp256", point]
+        return sshwire.parse_public_key(b"".join(pack_string(f) for f in [*fields, self.application]))
+
+    def sign(self, message: bytes, namespace: str, *, flags: int = 0x01, counter: int = 7) -> bytes:
+        """The SSHSIG blob over `message`; flags bit 0 is user presence."""
+        data = (
+            hashlib.sha256(self.application).digest()
+            + bytes([flags])
+            + pack_u32(counter)
+            + hashlib.sha256(sshsig.signed_data(message, namespace)).digest()
+        )
+        if isinstance(self.private, ed25519.Ed25519PrivateKey):
+            value = self.private.sign(data)
+        else:
+            r, s = utils.decode_dss_signature(self.private.sign(data, ec.ECDSA(hashes.SHA256())))
+            value = pack_mpint(r) + pack_mpint(s)
+        key = self.public_key
+        signature = pack_string(key.type.encode()) + pack_string(value) + bytes([flags]) + pack_u32(counter)
+        return sshsig.encode(key.blob, namespace, signature)
