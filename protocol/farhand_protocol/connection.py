@@ -184,7 +184,7 @@ class Connection:
         try:
             for kind, channel, payload in self._assembler.frames(data):
                 self._frame(kind, channel, payload, events)
-                if self.closed:
+                if self.phase is Phase.CLOSED:
                     break
         except RemoteProtocolError as error:
             self.fail(error.code, error.sentence)

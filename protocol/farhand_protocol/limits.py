@@ -22,7 +22,7 @@ class Limits:
     """Largest message before login: a key and a signature of RSA 8192 with room; strangers get no more memory."""
 
     message: int = 4 * MiB
-    """Largest message after login: Linux gives argv and environment 2 MiB by default (execve(2)), base64 adds a third."""
+    """Largest message after login: Linux gives argv and environment 2 MiB (execve(2)), base64 adds a third."""
 
     data: int = 64 * KiB
     """Largest payload of a data frame: a default Linux pipe's capacity (pipe(7)); larger reads measured slower."""

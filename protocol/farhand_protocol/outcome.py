@@ -26,7 +26,6 @@ class Signaled(_Outcome):
 
     status: Literal["signaled"] = "signaled"
     signal: SignalNumber
-    core_dumped: bool = False
 
 
 class _Stopped(_Outcome):

@@ -14,7 +14,7 @@ READ_SIZE: Final = 256 * KiB
 """Bytes read at once: four full data frames. One buffer serves all connections of a loop: an idle one costs nothing."""
 
 WRITE_HIGH: Final = 256 * KiB
-"""Bytes that wait in the transport before data are held back: what a control frame queues behind, 2.5 ms at 100 MB/s."""
+"""Bytes that wait in the transport before data are held back: a control frame queues behind 2.5 ms at 100 MB/s."""
 
 WRITE_LOW: Final = 64 * KiB
 """Bytes left in the transport when data flow again: one frame, so that the socket does not run dry meanwhile."""
