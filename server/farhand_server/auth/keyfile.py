@@ -1,0 +1,69 @@
+"""Read a file that admits people, only where nobody but its owner and root could have written it.
+
+The rules are those of sshd's StrictModes: file and directories belong to the user or root and are writable by no
+one else, from the file up to the home directory or /.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+class KeyFileError(Exception):
+    """The file is there and is not to be used; the message says which path, why, and what to do."""
+
+
+def read_key_file(path: Path, *, uid: int, home: Path, max_size: int) -> bytes | None:
+    """The file's contents, or None where there is no file.
+
+    Symbolic links are followed first and the rules applied to where they lead; the file itself is then opened
+    once, without following a link and without waiting (a FIFO cannot hang the service), and checked as opened.
+    Raises KeyFileError where it is not a regular file, not owned by `uid` or root, writable by others, below a
+    directory of which the same is true, longer than `max_size` bytes, or unreadable.
+    """
+    real = Path(os.path.realpath(path))
+    try:
+        descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot be opened: {error.strerror}") from None
+    try:
+        _check(path, real, descriptor, uid, home)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(max_size + 1)
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+    if len(data) > max_size:
+        raise KeyFileError(f"{path}: is longer than {max_size} bytes")
+    return data
+
+
+def _check(path: Path, real: Path, descriptor: int, uid: int, home: Path) -> None:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise KeyFileError(f"{path}: is not a regular file")
+    _check_owner_and_mode(real, status, uid)
+    for directory in _parents(real, home):
+        _check_owner_and_mode(directory, directory.stat(), uid)
+
+
+def _parents(path: Path, home: Path) -> Iterator[Path]:
+    stop = Path(os.path.realpath(home))
+    for directory in path.parents:
+        yield directory
+        if directory == stop:
+            return
+
+
+def _check_owner_and_mode(path: Path, status: os.stat_result, uid: int) -> None:
+    if status.st_uid not in (0, uid):
+        raise KeyFileError(f"{path}: belongs to user {status.st_uid}, not to the user ({uid}) or root")
+    if status.st_mode & _WRITABLE_BY_OTHERS:
+        mode = stat.S_IMODE(status.st_mode)
+        raise KeyFileError(f"{path}: is writable by others (mode {mode:04o}); run: chmod go-w {path}")

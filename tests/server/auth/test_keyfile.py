@@ -1,0 +1,108 @@
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from farhand_server.auth.keyfile import KeyFileError, read_key_file
+
+UID = os.getuid()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    directory = tmp_path / "home"
+    (directory / ".config").mkdir(parents=True)
+    for path in (directory, directory / ".config"):
+        path.chmod(0o755)
+    return directory
+
+
+@pytest.fixture
+def file(home: Path) -> Path:
+    path = home / ".config" / "authorized_keys"
+    path.write_bytes(b"content")
+    path.chmod(0o644)
+    return path
+
+
+def read(path: Path, home: Path, *, uid: int = UID, max_size: int = 100) -> bytes | None:
+    return read_key_file(path, uid=uid, home=home, max_size=max_size)
+
+
+def test_a_file_that_only_its_owner_can_write_is_read(file: Path, home: Path) -> None:
+    assert read(file, home) == b"content"
+
+
+def test_a_missing_file_is_none(home: Path) -> None:
+    assert read(home / "nothing", home) is None
+    assert read(home / "no" / "directory", home) is None
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646, 0o666])
+def test_a_file_others_can_write_is_refused_with_what_to_do(file: Path, home: Path, mode: int) -> None:
+    file.chmod(mode)
+    with pytest.raises(KeyFileError, match=rf"writable by others \(mode 0{mode:o}\); run: chmod go-w {file}"):
+        read(file, home)
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o757])
+@pytest.mark.parametrize("below", [".", ".config"])
+def test_a_directory_others_can_write_is_refused_up_to_the_home(file: Path, home: Path, below: str, mode: int) -> None:
+    (home / below).chmod(mode)
+    with pytest.raises(KeyFileError, match=f"{home / below}: is writable by others"):
+        read(file, home)
+
+
+def test_what_is_above_the_home_does_not_matter(file: Path, home: Path) -> None:
+    home.parent.chmod(0o777)
+    assert read(file, home) == b"content"
+
+
+def test_outside_the_home_every_directory_matters(file: Path, home: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(KeyFileError, match=f"{tmp_path}: is writable by others"):
+        read(file, tmp_path / "elsewhere")
+
+
+def test_a_file_of_another_user_is_refused(file: Path, home: Path) -> None:
+    if UID == 0:  # root's files are trusted, so the file has to be given away
+        os.chown(file, 4242, -1)
+    with pytest.raises(KeyFileError, match="belongs to user"):
+        read(file, home, uid=UID + 1)
+
+
+def test_a_link_is_judged_by_where_it_leads(file: Path, home: Path, tmp_path: Path) -> None:
+    link = home / "link"
+    link.symlink_to(file)
+    assert read(link, home) == b"content"
+    public = tmp_path / "public"
+    public.mkdir()
+    (public / "keys").write_bytes(b"anybody's")
+    public.chmod(0o777)
+    link.unlink()
+    link.symlink_to(public / "keys")
+    with pytest.raises(KeyFileError, match=f"{public}: is writable by others"):
+        read(link, home)
+
+
+def test_a_fifo_is_refused_without_waiting(home: Path) -> None:
+    os.mkfifo(home / "fifo", 0o600)
+    with pytest.raises(KeyFileError, match="is not a regular file"):
+        read(home / "fifo", home)
+
+
+def test_a_directory_and_a_socket_are_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KeyFileError, match="is not a regular file"):
+        read(home / ".config", home)
+    monkeypatch.chdir(home)  # a socket's path is limited to 107 bytes
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+        with pytest.raises(KeyFileError, match="cannot be opened"):
+            read(home / "socket", home)
+
+
+def test_a_file_beyond_the_bound_is_refused(file: Path, home: Path) -> None:
+    assert read(file, home, max_size=7) == b"content"
+    with pytest.raises(KeyFileError, match="is longer than 6 bytes"):
+        read(file, home, max_size=6)

@@ -1,0 +1,225 @@
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from farhand_protocol.login import NAMESPACE, login_transcript
+from farhand_protocol.sshwire import format_public_key_line
+from farhand_server.auth import accounts
+from farhand_server.auth.accounts import Account
+from farhand_server.auth.login import Authenticator, Cause, LoginProof, Refusal
+from farhand_server.auth.principal import Principal, peer_principal
+from tests.support import openssh
+from tests.support.openssh import SoftwareSecurityKey
+
+SPKI_SHA256 = b"\x0a" * 32
+ADDRESS = ip_address("192.0.2.7")
+NOW = 1_900_000_000.0  # 2030-03-17T17:46:40Z
+KEY = SoftwareSecurityKey.ed25519()
+LINE = format_public_key_line(KEY.public_key)
+
+Sign = Callable[[bytes], bytes]
+
+
+def proof(
+    *,
+    user: str = "alice",
+    public_key: bytes = KEY.public_key.blob,
+    sign: Sign = lambda transcript: KEY.sign(transcript, NAMESPACE),
+    spki_sha256: bytes = SPKI_SHA256,
+) -> LoginProof:
+    parts = {
+        "user": user,
+        "server_name": "host.example.net",
+        "public_key": public_key,
+        "server_nonce": b"\x01" * 32,
+        "client_nonce": b"\x02" * 32,
+        "hello_sha256": b"\x03" * 32,
+    }
+    transcript = login_transcript(spki_sha256=spki_sha256, **parts)  # type: ignore[arg-type]  # a table of keywords
+    return LoginProof(signature=sign(transcript), **parts)  # type: ignore[arg-type]  # a table of keywords
+
+
+@dataclasses.dataclass
+class Service:
+    """One account, alice, with one file of keys, and the authenticator in front of it."""
+
+    file: Path
+    authenticator: Authenticator
+
+    def authorize(self, *lines: str) -> None:
+        self.file.write_text("".join(f"{line}\n" for line in lines))
+        self.file.chmod(0o600)
+
+    def login(self, proof: LoginProof, *, on_unix_socket: bool = False, now: float = NOW) -> Principal | Refusal:
+        return self.authenticator.authenticate(proof, address=None if on_unix_socket else ADDRESS, now=now)
+
+    def refused(self, proof: LoginProof, *, on_unix_socket: bool = False, now: float = NOW) -> Refusal:
+        result = self.login(proof, on_unix_socket=on_unix_socket, now=now)
+        assert isinstance(result, Refusal)
+        return result
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    tmp_path.chmod(0o700)
+    file = tmp_path / "authorized_keys"
+    alice = Account("alice", os.getuid(), tmp_path, (tmp_path / "nothing_here", file))
+    authenticator = Authenticator(spki_sha256=SPKI_SHA256, accounts=accounts.only(alice), decoy=alice)
+    return Service(file, authenticator)
+
+
+@pytest.mark.needs("ssh-keygen")
+@pytest.mark.parametrize(("kind", "bits"), [("ed25519", None), ("ecdsa", 256), ("rsa", 2048)])
+def test_an_authorized_key_of_ssh_keygen_logs_in(service: Service, tmp_path: Path, kind: str, bits: int | None) -> None:
+    key = openssh.make_key(tmp_path / "key", kind, bits=bits)
+    service.authorize((tmp_path / "key.pub").read_text().strip())
+    given = proof(public_key=key.blob, sign=lambda data: openssh.sign(tmp_path / "key", data, NAMESPACE))
+    assert service.login(given) == Principal("alice", os.getuid(), "key", key.fingerprint)
+
+
+@pytest.mark.parametrize("key", [SoftwareSecurityKey.ed25519(), SoftwareSecurityKey.ecdsa()])
+def test_an_authorized_security_key_logs_in(service: Service, key: SoftwareSecurityKey) -> None:
+    service.authorize(format_public_key_line(key.public_key))
+    given = proof(public_key=key.public_key.blob, sign=lambda data: key.sign(data, NAMESPACE))
+    assert isinstance(service.login(given), Principal)
+
+
+def test_the_principal_carries_what_the_line_takes_away(service: Service) -> None:
+    service.authorize(f'restrict,command="uptime",environment="A=1" {LINE}')
+    principal = service.login(proof())
+    assert isinstance(principal, Principal)
+    assert principal.options.restricted
+    assert principal.options.no_pty
+    assert principal.options.command == b"uptime"
+    assert principal.options.environment == ((b"A", b"1"),)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"server_nonce": bytes(32)},
+        {"client_nonce": bytes(32)},
+        {"hello_sha256": bytes(32)},
+        {"server_name": "another.example.net"},
+        {"user": "bob"},
+    ],
+)
+def test_a_proof_made_for_another_login_is_refused(service: Service, change: dict[str, str]) -> None:
+    service.authorize(LINE)
+    refusal = service.refused(replace(proof(), **change))  # type: ignore[arg-type]  # a table of keywords
+    assert refusal.cause == Cause.BAD_SIGNATURE
+
+
+def test_a_proof_made_for_another_tls_key_is_refused(service: Service) -> None:
+    service.authorize(LINE)
+    assert service.refused(proof(spki_sha256=b"\x0b" * 32)).cause == Cause.BAD_SIGNATURE
+
+
+def test_a_proof_in_another_namespace_is_refused(service: Service) -> None:
+    service.authorize(LINE)
+    assert service.refused(proof(sign=lambda data: KEY.sign(data, "file"))).cause == Cause.BAD_SIGNATURE
+
+
+def test_a_key_that_is_none_is_refused(service: Service) -> None:
+    refusal = service.refused(proof(public_key=b"nonsense"))
+    assert (refusal.cause, refusal.fingerprint) == (Cause.BAD_KEY, None)
+
+
+def test_a_key_nobody_authorized_is_refused(service: Service) -> None:
+    service.authorize(format_public_key_line(SoftwareSecurityKey.ed25519().public_key))
+    refusal = service.refused(proof())
+    assert refusal.cause == Cause.KEY_NOT_AUTHORIZED
+    assert refusal.fingerprint == KEY.public_key.fingerprint
+
+
+def test_an_unknown_user_is_refused_though_the_key_is_authorized_for_another(service: Service) -> None:
+    service.authorize(LINE)
+    assert service.refused(proof(user="mallory")).cause == Cause.UNKNOWN_USER
+
+
+class WatchedFiles(tuple[Path, ...]):
+    """Files that know how often they were gone through."""
+
+    looked_through = 0
+
+    def __iter__(self) -> Iterator[Path]:
+        self.looked_through += 1
+        return super().__iter__()
+
+
+def test_an_unknown_user_costs_the_same_reading_as_a_known_one(service: Service) -> None:
+    files = WatchedFiles([service.file])
+    account = Account("alice", os.getuid(), service.file.parent, files)
+    authenticator = Authenticator(spki_sha256=SPKI_SHA256, accounts=accounts.only(account), decoy=account)
+    for looked_through, user in enumerate(("alice", "mallory"), 1):
+        authenticator.authenticate(proof(user=user), address=ADDRESS, now=NOW)
+        assert files.looked_through == looked_through
+
+
+@pytest.mark.parametrize(("now", "in_time"), [(NOW, True), (NOW + 1, False), (NOW - 1, True)])
+def test_a_key_is_good_until_its_expiry_time(service: Service, now: float, in_time: bool) -> None:
+    service.authorize(f'expiry-time="20300317174640Z" {LINE}')
+    result = service.login(proof(), now=now)
+    if in_time:
+        assert isinstance(result, Principal)
+    else:
+        assert isinstance(result, Refusal)
+        assert result.cause == Cause.EXPIRED
+
+
+def test_a_key_is_good_only_from_its_sources(service: Service) -> None:
+    service.authorize(f'from="192.0.2.0/24" {LINE}')
+    assert isinstance(service.login(proof()), Principal)
+    assert service.refused(proof(), on_unix_socket=True).cause == Cause.SOURCE_NOT_ALLOWED
+    service.authorize(f'from="192.0.2.0/24,!192.0.2.7" {LINE}')
+    refusal = service.refused(proof())
+    assert refusal.cause == Cause.SOURCE_NOT_ALLOWED
+    assert f"{service.file}:1: from= does not list 192.0.2.7" in refusal.detail
+
+
+def test_the_first_line_that_allows_the_key_counts(service: Service) -> None:
+    service.authorize(f'expiry-time="20200101Z" {LINE}', f"no-pty {LINE}", f'command="later" {LINE}')
+    principal = service.login(proof())
+    assert isinstance(principal, Principal)
+    assert principal.options.no_pty
+    assert principal.options.command is None
+
+
+def test_a_line_with_an_unknown_option_admits_nobody_and_the_log_hears_why(service: Service) -> None:
+    service.authorize(f"no-such-option {LINE}")
+    refusal = service.refused(proof())
+    assert refusal.cause == Cause.KEY_NOT_AUTHORIZED
+    assert f"{service.file}:1: option 'no-such-option' is not supported" in refusal.detail
+
+
+def test_a_file_others_can_write_admits_nobody_and_the_log_hears_why(service: Service) -> None:
+    service.authorize(LINE)
+    service.file.chmod(0o666)
+    refusal = service.refused(proof())
+    assert refusal.cause == Cause.KEY_NOT_AUTHORIZED
+    assert "is writable by others" in refusal.detail
+
+
+def test_a_key_taken_out_of_the_file_is_gone_at_the_next_login(service: Service) -> None:
+    service.authorize(LINE)
+    assert isinstance(service.login(proof()), Principal)
+    service.authorize("# nobody")
+    assert service.refused(proof()).cause == Cause.KEY_NOT_AUTHORIZED
+
+
+def test_the_processs_own_account_is_the_one_that_can_be_logged_in_to() -> None:
+    account = accounts.own_account((Path("/keys"),))
+    assert account.uid == os.getuid()
+    assert accounts.only(account)(account.user) == account
+    assert accounts.only(account)("another") is None
+
+
+def test_a_peer_is_who_the_kernel_says() -> None:
+    account = accounts.own_account(())
+    assert peer_principal(os.getuid()) == Principal(account.user, os.getuid(), "peer")
+    assert peer_principal(4_000_000_000).user == "4000000000"
