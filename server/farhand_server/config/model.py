@@ -1,0 +1,139 @@
+"""The configuration tree: every key, its unit, its bounds and the reason for its default."""
+
+import math
+import os
+import pwd
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from farhand_server.config.values import Array, ConfiguredPath, Listen, Seconds, Size
+
+
+class Section(BaseModel):
+    """A part of the tree: frozen, strict, and with no key that is not declared."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", validate_default=True)
+
+
+def _account(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return pwd.getpwnam(value).pw_uid
+    except KeyError:
+        raise ValueError("must be the name of an account on this machine, or a uid") from None
+
+
+class EdgeSection(Section):
+    """How edge and core meet."""
+
+    socket: ConfiguredPath = Path("{runtime}/edge.sock")
+    """Where the core listens for edges, and an edge finds the core."""
+
+    account: Annotated[int, BeforeValidator(_account), Field(ge=0)] = Field(default_factory=os.geteuid)
+    """The account (name or uid) whose processes the core takes for an edge; by default the service's own."""
+
+
+class LoginSettings(Section):
+    """Who may log in with a key, and how long a stranger is listened to."""
+
+    authorized_keys: Annotated[tuple[ConfiguredPath, ...], Array] = Field(
+        default=(Path("{config}/authorized_keys"),), max_length=16
+    )
+    """Files in authorized_keys syntax, all of them read at each login. `~/.ssh/authorized_keys` is not
+    among them unless written here: a key given for SSH with restrictions of sshd's own must not log in
+    here unnoticed."""
+
+    attempts: int = Field(default=6, ge=1, le=100)
+    """Keys tried on one connection before it is closed; 6 is sshd's MaxAuthTries, which agents know."""
+
+    deadline: Seconds = Field(default=20.0, gt=0, le=600)
+    """Seconds from the connection to a login; room for a passphrase or a touch of a security key, and
+    far below sshd's LoginGraceTime of 120, since nobody types a password here."""
+
+
+class RunSettings(Section):
+    """Bounds on what runs at once, and how a run ends."""
+
+    max_runs: int = Field(default=1024, ge=1, le=1_000_000)
+    """Runs at once in the whole service. 1024 keep about 4,096 descriptors (three pipes and a pidfd each)
+    and, with full spools, 512 MiB."""
+
+    max_runs_per_connection: int = Field(default=256, ge=1, le=1_000_000)
+    """Runs at once on one connection: a quarter of the whole, so that one client cannot take it all."""
+
+    kill_after: Seconds = Field(default=5.0, ge=0, le=3600)
+    """Seconds between TERM and KILL where the request names none."""
+
+    linger: Seconds = Field(default=1.0, ge=0, le=3600)
+    """Seconds for which output held open by a grandchild is waited for after the leader's exit."""
+
+    max_timeout: Seconds = Field(default=math.inf, gt=0)
+    """The longest time, in seconds, that any run may take, whatever its request says; `inf` sets no bound."""
+
+    spool: Size = Field(default=256 << 10, ge=64 << 10, le=1 << 30)
+    """Bytes of output kept in memory for each stream of a run before its writer is made to wait. 256 KiB
+    are four full pipes: enough to ride out a round trip, small enough for a thousand runs."""
+
+
+class PolicySettings(Section):
+    """What a logged-in owner may ask for."""
+
+    environment: Annotated[
+        tuple[Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^=\x00]+$")], ...],
+        Array,
+    ] = Field(default=("*",), max_length=1000)
+    """Names of environment variables that a request may set, as shell patterns (`*`, `?`, `[…]`). All by
+    default: an owner can set any of them with `env` in the command itself."""
+
+
+class DrainSettings(Section):
+    """How the service stops."""
+
+    grace: Seconds = Field(default=10.0, ge=0, le=86400)
+    """Seconds that running commands are given to end by themselves once the service is told to stop. After
+    it they are stopped like any other run: a stop takes at most `grace` + `runs.kill_after` and a little."""
+
+
+class LogSettings(Section):
+    """What is logged to stderr, and how."""
+
+    format: Literal["auto", "keyvalue", "json"] = "auto"
+    """`keyvalue` for people and journald, `json` for collectors; `auto` is `keyvalue`."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe level that is logged."""
+
+
+class Config(Section):
+    """The whole configuration of `farhandd`."""
+
+    socket: ConfiguredPath = Path("{runtime}/farhandd.sock")
+    """The Unix socket for clients on this machine, who are known by their peer credentials."""
+
+    listen: Annotated[tuple[Listen, ...], Array] = Field(default=(), max_length=64)
+    """Network addresses on which `farhandd serve` starts an edge; none by default: a service faces the
+    network only where it was told to."""
+
+    state_dir: ConfiguredPath = Path("{state}")
+    """Where the service keeps what must survive a restart, the host key first."""
+
+    edge: EdgeSection
+    login: LoginSettings
+    runs: RunSettings
+    policy: PolicySettings
+    drain: DrainSettings
+    log: LogSettings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _every_section(cls, data: object) -> object:
+        return {name: {} for name in sections(cls)} | data if isinstance(data, dict) else data
+
+
+def sections(model: type[Section]) -> dict[str, type[Section]]:
+    """The sections directly inside *model*, by name."""
+    kinds = {name: field.annotation for name, field in model.model_fields.items()}
+    return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)}

@@ -1,0 +1,96 @@
+"""pydantic's findings as sentences for people: file, section, key, what was wrong, what to do."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from farhand_server.config.model import Config, Section, sections
+
+MAX_PROBLEMS = 20
+"""Findings told at once; more would scroll the first off the screen."""
+
+_SENTENCES = {
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be a string",
+    "is_instance_of": "must be a string",
+    "path_type": "must be a string",
+    "tuple_type": 'must be an array, such as ["…"]',
+    "model_type": "must be a section",
+    "literal_error": "must be one of {expected}",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "too_long": "must have at most {max_length} items",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match the regular expression {pattern}",
+    "value_error": "{error}",
+}
+
+
+def describe(error: ValidationError, model: type[Section], file: Path | None, options: frozenset[str]) -> list[str]:
+    """A sentence for each finding in *error*, MAX_PROBLEMS at most.
+
+    *options* are the top-level keys that came from the command line rather than from *file*.
+    """
+    found = error.errors(include_url=False)
+    lines = []
+    for finding in found[:MAX_PROBLEMS]:
+        loc = finding["loc"]
+        if loc and loc[0] in options:
+            where = "--" + str(loc[0]).replace("_", "-")
+            lines.append(f"{where}: {_sentence(finding)}")
+        elif finding["type"] == "extra_forbidden":
+            lines.append(f"{file}: {_unknown(model, loc, finding['input'])}")
+        else:
+            lines.append(f"{file}: {_place(loc)}: {_sentence(finding)}")
+    if len(found) > MAX_PROBLEMS:
+        lines.append(f"{file}: and {len(found) - MAX_PROBLEMS} more")
+    return lines
+
+
+def _sentence(finding: Any) -> str:
+    told: str = _SENTENCES.get(finding["type"], finding["msg"]).format(**finding.get("ctx", {}))
+    given = finding["input"]
+    if isinstance(given, str | int | float):
+        shown = {True: "true", False: "false"}[given] if isinstance(given, bool) else repr(given)
+        told += f", not {shown[:80]}"
+    return told
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """`[section] key`, with the position of an item counted from 1."""
+    names = [str(part) for part in loc if isinstance(part, str)]
+    place = f"[{'.'.join(names[:-1])}] {names[-1]}" if len(names) > 1 else names[0]
+    return place + "".join(f", item {part + 1}" for part in loc if isinstance(part, int))
+
+
+def _unknown(model: type[Section], loc: tuple[int | str, ...], given: object) -> str:
+    *above, key = (str(part) for part in loc)
+    inside = model
+    for name in above:
+        inside = sections(inside)[name]
+    if isinstance(given, dict):
+        near = difflib.get_close_matches(key, sections(inside), n=1)
+        return f"unknown section [{'.'.join([*above, key])}]" + (
+            f"; did you mean [{'.'.join([*above, *near])}]?" if near else ""
+        )
+    told = f"unknown key {_place(loc)}"
+    if near := difflib.get_close_matches(key, inside.model_fields, n=1):
+        return f"{told}; did you mean '{near[0]}'?"
+    if homes := [section for section, keys in _homes(Config, "") if key in keys]:
+        return f"{told}; it belongs {f'in {homes[0]}' if homes[0] else 'above the first section'}"
+    return told
+
+
+def _homes(model: type[Section], name: str) -> Iterator[tuple[str, set[str]]]:
+    within = sections(model)
+    yield (f"[{name}]" if name else ""), model.model_fields.keys() - within.keys()
+    for key, kind in within.items():
+        yield from _homes(kind, f"{name}.{key}".lstrip("."))

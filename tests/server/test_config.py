@@ -1,0 +1,237 @@
+"""The configuration: what it defaults to, where it is looked for, and how plainly it refuses."""
+
+import os
+import pwd
+from collections.abc import Callable
+from math import inf
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farhand_server.config import Address, Config, ConfigError, effective, find_file, load
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(text: str) -> Path:
+        file = tmp_path / "farhandd.toml"
+        file.write_text(text)
+        return file
+
+    return write
+
+
+def user(tmp_path: Path, **environ: str) -> Config:
+    """The configuration of an ordinary user who has written none."""
+    return load(environ={"HOME": str(tmp_path), **environ}, uid=1000)
+
+
+def complaint(file: Path, **overrides: str | list[str]) -> list[str]:
+    with pytest.raises(ConfigError) as refusal:
+        load(file, overrides=overrides)
+    return [line.removeprefix(f"{file}: ") for line in str(refusal.value).splitlines()]
+
+
+class TestDirectories:
+    def test_an_ordinary_user_needs_no_file_and_no_variable(self, tmp_path: Path) -> None:
+        config = user(tmp_path)
+        assert config.state_dir == tmp_path / ".local/state/farhand"
+        assert config.login.authorized_keys == (tmp_path / ".config/farhand/authorized_keys",)
+        assert config.listen == ()
+
+    def test_without_a_runtime_directory_sockets_are_in_the_state_directory(self, tmp_path: Path) -> None:
+        config = user(tmp_path)
+        assert config.socket == tmp_path / ".local/state/farhand/farhandd.sock"
+        assert config.edge.socket == tmp_path / ".local/state/farhand/edge.sock"
+
+    def test_without_a_runtime_directory_sockets_follow_the_configured_state_directory(self, tmp_path: Path) -> None:
+        config = load(overrides={"state_dir": "/s"}, environ={"HOME": str(tmp_path)}, uid=1000)
+        assert config.socket == Path("/s/farhandd.sock")
+
+    @pytest.mark.parametrize("uid", [0, 1000])
+    def test_xdg_variables_are_obeyed(self, tmp_path: Path, uid: int) -> None:
+        variables = {"XDG_CONFIG_HOME": "/c", "XDG_STATE_HOME": "/s", "XDG_RUNTIME_DIR": "/r"}
+        config = load(environ={"HOME": str(tmp_path), **variables}, uid=uid)
+        assert config.socket == Path("/r/farhand/farhandd.sock")
+        assert config.edge.socket == Path("/r/farhand/edge.sock")
+        assert config.state_dir == Path("/s/farhand")
+        assert config.login.authorized_keys == (Path("/c/farhand/authorized_keys"),)
+
+    def test_a_relative_xdg_variable_is_ignored(self, tmp_path: Path) -> None:
+        assert user(tmp_path, XDG_STATE_HOME="state").state_dir == tmp_path / ".local/state/farhand"
+
+    def test_root_has_the_systems_directories(self) -> None:
+        config = load(environ={"HOME": "/root"}, uid=0)
+        assert config.socket == Path("/run/farhand/farhandd.sock")
+        assert config.state_dir == Path("/var/lib/farhand")
+
+    @pytest.mark.parametrize(
+        ("written", "meant"),
+        [("~/s", "/home/me/s"), ("{config}/s", "/c/farhand/s"), ("{runtime}", "/r/farhand"), ("/a/../b", "/b")],
+    )
+    def test_a_path_may_begin_with_a_directory_by_name(self, write: Write, written: str, meant: str) -> None:
+        environ = {"HOME": "/home/me", "XDG_CONFIG_HOME": "/c", "XDG_RUNTIME_DIR": "/r"}
+        assert load(write(f'socket = "{written}"'), environ=environ, uid=1000).socket == Path(meant)
+
+
+class TestFinding:
+    def test_a_user_without_a_file_has_none(self, tmp_path: Path) -> None:
+        assert find_file({"HOME": str(tmp_path)}, uid=1000) is None
+
+    @pytest.mark.parametrize("uid", [0, 1000])
+    def test_it_is_looked_for_under_xdg_config_home(self, tmp_path: Path, uid: int) -> None:
+        file = tmp_path / "farhand" / "farhandd.toml"
+        file.parent.mkdir()
+        file.touch()
+        assert find_file({"XDG_CONFIG_HOME": str(tmp_path)}, uid) == file
+
+    def test_else_in_the_home_directory(self, tmp_path: Path) -> None:
+        file = tmp_path / ".config" / "farhand" / "farhandd.toml"
+        file.parent.mkdir(parents=True)
+        file.touch()
+        assert find_file({"HOME": str(tmp_path)}, uid=1000) == file
+
+
+class TestReading:
+    def test_what_is_written_holds_and_the_rest_is_default(self, write: Write) -> None:
+        config = load(write('listen = ["[::1]:7022", "localhost:0"]\n[runs]\nspool = "1 MiB"\nlinger = "250 ms"'))
+        assert config.listen == (Address("::1", 7022), Address("localhost", 0))
+        assert (config.runs.spool, config.runs.linger) == (1 << 20, 0.25)
+        assert (config.runs.kill_after, config.runs.max_timeout) == (5.0, inf)
+
+    @pytest.mark.parametrize(
+        ("written", "seconds"), [("3", 3.0), ("0.5", 0.5), ('"2 min"', 120.0), ('"1.5h"', 5400.0), ('"20 s"', 20.0)]
+    )
+    def test_durations(self, write: Write, written: str, seconds: float) -> None:
+        assert load(write(f"[drain]\ngrace = {written}")).drain.grace == seconds
+
+    @pytest.mark.parametrize(
+        ("written", "size"), [("65536", 65536), ('"64KiB"', 65536), ('"0.5 MiB"', 524288), ('"1 MB"', 1_000_000)]
+    )
+    def test_sizes(self, write: Write, written: str, size: int) -> None:
+        assert load(write(f"[runs]\nspool = {written}")).runs.spool == size
+
+    def test_the_edges_account_is_a_name_or_a_uid_and_by_default_our_own(self, write: Write) -> None:
+        assert load().edge.account == os.geteuid()
+        assert load(write('[edge]\naccount = "nobody"')).edge.account == pwd.getpwnam("nobody").pw_uid
+        assert load(write("[edge]\naccount = 4711")).edge.account == 4711
+
+    def test_the_command_line_wins_over_the_file(self, write: Write) -> None:
+        file = write('listen = ["0.0.0.0:1"]\nsocket = "/a"')
+        config = load(file, overrides={"listen": ["127.0.0.1:2"]})
+        assert (config.listen, config.socket) == ((Address("127.0.0.1", 2),), Path("/a"))
+
+    def test_a_path_on_the_command_line_is_relative_to_the_working_directory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert load(overrides={"socket": "s"}).socket == tmp_path / "s"
+
+    def test_it_cannot_be_changed(self) -> None:
+        with pytest.raises(ValueError, match="frozen"):
+            load().runs.max_runs = 3  # type: ignore[misc]  # what is tested is that this fails
+
+
+class TestRefusing:
+    @pytest.mark.parametrize(
+        ("text", "sentence"),
+        [
+            ("[runs]\nlingr = 1", "unknown key [runs] lingr; did you mean 'linger'?"),
+            ("lisen = []", "unknown key lisen; did you mean 'listen'?"),
+            ("[runs]\ngrace = 1", "unknown key [runs] grace; it belongs in [drain]"),
+            ("[log]\nlisten = []", "unknown key [log] listen; it belongs above the first section"),
+            ("[runs]\nzzzz = 1", "unknown key [runs] zzzz"),
+            ("[rns]\nlinger = 1", "unknown section [rns]; did you mean [runs]?"),
+            ("[zzzz]", "unknown section [zzzz]"),
+            ("[runs.more]", "unknown section [runs.more]"),
+            ("runs = 1", "runs: must be a section, not 1"),
+            ('[runs]\nmax_runs = "many"', "[runs] max_runs: must be a whole number, not 'many'"),
+            ("[runs]\nmax_runs = 1.5", "[runs] max_runs: must be a whole number, not 1.5"),
+            ("[runs]\nmax_runs = true", "[runs] max_runs: must be a whole number, not true"),
+            ("[runs]\nmax_runs = 0", "[runs] max_runs: must be at least 1, not 0"),
+            ("[drain]\ngrace = true", "[drain] grace: must be a number, not true"),
+            ("[drain]\ngrace = nan", "[drain] grace: must be a number of seconds, not nan"),
+            ("[drain]\ngrace = inf", "[drain] grace: must be at most 86400.0, not inf"),
+            (
+                '[drain]\ngrace = "5 parsecs"',
+                '[drain] grace: must be a number of seconds or a duration like "10 s"'
+                " (units: ms, s, min, h, d), not '5 parsecs'",
+            ),
+            (
+                '[runs]\nspool = "big"',
+                '[runs] spool: must be a number of bytes or a size like "256 KiB"'
+                " (units: B, KiB, MiB, GiB, kB, MB, GB), not 'big'",
+            ),
+            ("[log]\nformat = 'xml'", "[log] format: must be one of 'auto', 'keyvalue' or 'json', not 'xml'"),
+            ("listen = '[::]:1'", """listen: must be an array, such as ["…"], not '[::]:1'"""),
+            (
+                "listen = ['localhost:1', '::1:7022']",
+                'listen, item 2: must be "HOST:PORT" with an IPv6 address in brackets,'
+                """ such as "0.0.0.0:7022" or "[::]:7022", not '::1:7022'""",
+            ),
+            ("listen = [7022]", "listen, item 1: must be a string, not 7022"),
+            (
+                "socket = 'farhandd.sock'",
+                "socket: must be an absolute path, or begin with ~, {config}, {state}, {runtime}, not 'farhandd.sock'",
+            ),
+            (
+                "[edge]\naccount = 'no such'",
+                "[edge] account: must be the name of an account on this machine, or a uid, not 'no such'",
+            ),
+            ("[policy]\nenvironment = ['']", "[policy] environment, item 1: must not be empty, not ''"),
+            ("socket = ", "not valid TOML: Invalid value (at end of document)"),
+        ],
+    )
+    def test_each_fault_is_one_sentence_with_file_and_key(self, write: Write, text: str, sentence: str) -> None:
+        assert complaint(write(text)) == [sentence]
+
+    @pytest.mark.parametrize(
+        "address", ["", ":7022", "host", "host:", "host:65536", "host:x", "[]:1", "a b:1", "[::1:1"]
+    )
+    def test_what_is_no_address(self, write: Write, address: str) -> None:
+        assert complaint(write(f'listen = ["{address}"]'))[0].startswith('listen, item 1: must be "HOST:PORT"')
+
+    def test_all_faults_are_told_at_once(self, write: Write) -> None:
+        assert len(complaint(write("[runs]\nlingr = 1\nmax_runs = 'x'\n[log]\nlevel = 'loud'"))) == 3
+
+    def test_but_no_screenful_of_them(self, write: Write) -> None:
+        told = complaint(write("[runs]\n" + "\n".join(f"k{number} = 1" for number in range(1000))))
+        assert len(told) == 21
+        assert told[-1] == "and 980 more"
+
+    def test_a_fault_on_the_command_line_names_the_option(self, write: Write) -> None:
+        with pytest.raises(ConfigError) as refusal:
+            load(write(""), overrides={"listen": ["nowhere"]})
+        assert str(refusal.value).startswith('--listen: must be "HOST:PORT"')
+
+    def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
+        assert complaint(tmp_path / "farhandd.toml") == ["cannot be read: No such file or directory"]
+
+    def test_a_file_that_is_not_text(self, tmp_path: Path) -> None:
+        file = tmp_path / "farhandd.toml"
+        file.write_bytes(b"# \xff")
+        assert complaint(file) == ["not UTF-8 at byte 2"]
+
+    def test_a_file_without_end(self) -> None:
+        assert complaint(Path("/dev/zero")) == ["larger than 1048576 bytes; this is no farhandd configuration"]
+
+    def test_a_value_with_control_characters_is_shown_escaped(self, write: Write) -> None:
+        assert "\x1b" not in complaint(write('[log]\nlevel = "\\u001b[2J"'))[0]
+
+
+class TestEffective:
+    def test_the_defaults_read_back_the_same(self, write: Write) -> None:
+        assert load(write(effective(load()))) == load()
+
+    # What a path or a pattern can hold; files and addresses have fewer characters than these.
+    @given(name=st.text(st.characters(exclude_characters="\0=", codec="utf-8"), min_size=1, max_size=40))
+    def test_any_text_reads_back_the_same(self, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+        file = tmp_path_factory.getbasetemp() / "effective.toml"
+        config = load(overrides={"socket": f"/x/{name}"})
+        config = config.model_copy(update={"policy": config.policy.model_copy(update={"environment": (name,)})})
+        file.write_text(effective(config), newline="\n")
+        assert load(file) == config
