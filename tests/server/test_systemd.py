@@ -1,0 +1,203 @@
+"""What is said to the service manager, and what is taken from it; over real sockets and descriptors."""
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from farhand_server.systemd import Notifier, listen_sockets
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """The receiving end of NOTIFY_SOCKET."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "notify"))
+        receiver.settimeout(10)
+        yield receiver
+
+
+def told(manager: socket.socket) -> str:
+    return manager.recv(4096).decode()
+
+
+class TestNotifying:
+    def test_the_states_of_a_service(self, manager: socket.socket) -> None:
+        notifier = Notifier(manager.getsockname())
+        assert notifier.ready("serving")
+        assert told(manager) == "READY=1\nSTATUS=serving"
+        assert notifier.reloading()
+        assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", told(manager))
+        assert notifier.status("3 runs")
+        assert told(manager) == "STATUS=3 runs"
+        assert notifier.stopping("draining")
+        assert told(manager) == "STOPPING=1\nSTATUS=draining"
+        notifier.close()
+
+    def test_an_abstract_socket(self) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind("")  # Linux chooses an abstract name, unix(7)
+            notifier = Notifier("@" + manager.getsockname()[1:].decode())
+            assert notifier.ready("serving")
+            assert told(manager) == "READY=1\nSTATUS=serving"
+            notifier.close()
+
+    def test_a_status_cannot_smuggle_in_another_assignment(self, manager: socket.socket) -> None:
+        notifier = Notifier(manager.getsockname())
+        notifier.status("user x\nMAINPID=1\r\n done")
+        assert told(manager) == "STATUS=user x MAINPID=1 done"
+        notifier.close()
+
+    def test_without_a_manager_nothing_is_said(self) -> None:
+        assert not Notifier().ready("serving")
+
+    def test_a_manager_that_is_gone_is_no_error(self, tmp_path: Path) -> None:
+        notifier = Notifier(str(tmp_path / "nobody"))
+        assert not notifier.ready("serving")
+        notifier.close()
+
+    def test_a_manager_that_does_not_read_is_not_waited_for(self, manager: socket.socket) -> None:
+        notifier = Notifier(manager.getsockname())
+        while notifier.status("again"):
+            pass
+        notifier.close()
+
+
+class TestEnvironment:
+    def test_the_variables_are_used_and_taken_out(self, manager: socket.socket) -> None:
+        environ = {
+            "NOTIFY_SOCKET": manager.getsockname(),
+            "WATCHDOG_USEC": "30000000",
+            "WATCHDOG_PID": str(os.getpid()),
+            "HOME": "/",
+        }
+        notifier = Notifier.from_environment(environ)
+        assert notifier.ready("serving")
+        assert notifier.watchdog_timeout == 30.0
+        assert environ == {"HOME": "/"}
+        notifier.close()
+
+    @pytest.mark.parametrize(
+        "environ",
+        [
+            {},
+            {"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"},
+            {"WATCHDOG_USEC": "soon"},
+            {"WATCHDOG_USEC": "-5"},
+            {"WATCHDOG_USEC": "0"},
+        ],
+    )
+    def test_when_nobody_watches_us(self, environ: dict[str, str]) -> None:
+        assert Notifier.from_environment(environ).watchdog_timeout is None
+
+    def test_an_address_of_another_kind_is_left_alone(self) -> None:
+        assert not Notifier.from_environment({"NOTIFY_SOCKET": "vsock:2:1234"}).ready("serving")
+
+
+class TestWatchdog:
+    async def test_it_is_told_twice_within_its_timeout(self, manager: socket.socket) -> None:
+        manager.setblocking(False)
+        loop = asyncio.get_running_loop()
+        notifier = Notifier(manager.getsockname(), watchdog=0.2)
+        watchdog = asyncio.create_task(notifier.keep_watchdog())
+        started = loop.time()
+        for _ in range(3):
+            assert await loop.sock_recv(manager, 100) == b"WATCHDOG=1"
+        assert loop.time() - started >= 0.2
+        watchdog.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await watchdog
+        notifier.close()
+
+    async def test_nobody_to_tell(self) -> None:
+        await Notifier().keep_watchdog()
+
+
+# Runs as a process of its own, since the descriptors have fixed numbers: binds what it is told, hands it to
+# itself as systemd would (pid and all), and says what it found.
+ACTIVATED = """
+import os, socket, sys
+from farhand_server.systemd import listen_sockets
+kinds = sys.argv[1].split(",")
+made = []
+for kind in kinds:
+    if kind == "missing":
+        continue
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+    sock.bind(("127.0.0.1", 0))
+    if kind == "listening":
+        sock.listen()
+    made.append(os.dup(sock.fileno()) if sock.fileno() < 3 + len(kinds) else sock.detach())
+for number, descriptor in enumerate(made):
+    if descriptor != 3 + number:
+        os.dup2(descriptor, 3 + number, inheritable=True)
+environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(kinds)), "LISTEN_FDNAMES": sys.argv[2], "A": "b"}
+try:
+    for name, sock in listen_sockets(environ):
+        print(name, sock.fileno(), sock.family.name, sock.get_inheritable(), sock.gettimeout())
+except ValueError as error:
+    print(error)
+print(environ)
+"""
+
+
+def activate(kinds: str, names: str) -> list[str]:
+    result = subprocess.run([sys.executable, "-c", ACTIVATED, kinds, names], capture_output=True, text=True, check=True)
+    return result.stdout.splitlines()
+
+
+class TestActivation:
+    def test_sockets_come_with_their_names_are_closed_on_exec_and_the_variables_gone(self) -> None:
+        assert activate("listening,listening", "edge:other") == [
+            "edge 3 AF_INET False 0.0",
+            "other 4 AF_INET False 0.0",
+            "{'A': 'b'}",
+        ]
+
+    def test_a_socket_without_a_name_is_unknown(self) -> None:
+        assert activate("listening,listening", "edge")[1].startswith("unknown 4")
+
+    @pytest.mark.parametrize("kind", ["udp", "bound"])
+    def test_what_is_not_listening_is_refused(self, kind: str) -> None:
+        assert activate(kind, "edge") == [
+            "LISTEN_FDS: descriptor 3 is not a listening stream socket",
+            "{'A': 'b'}",
+        ]
+
+    def test_a_descriptor_that_is_not_there_is_refused(self) -> None:
+        assert activate("missing", "edge")[0] == "LISTEN_FDS: descriptor 3: Bad file descriptor"
+
+    @pytest.mark.parametrize("pid", [None, "1", "x"])
+    def test_sockets_for_another_process_are_not_ours(self, pid: str | None) -> None:
+        environ = {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "edge"} | ({} if pid is None else {"LISTEN_PID": pid})
+        assert listen_sockets(environ) == []
+        assert environ == {}
+
+    def test_a_count_that_is_no_number_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="LISTEN_FDS is not a number: '-1'"):
+            listen_sockets({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "-1"})
+
+    @pytest.mark.needs("systemd-socket-activate")
+    def test_systemds_own_tool_agrees(self, tmp_path: Path) -> None:
+        path = tmp_path / "s"
+        script = (
+            "from farhand_server.systemd import listen_sockets\n"
+            "[(name, sock)] = listen_sockets()\n"
+            "sock.setblocking(True)\n"
+            "sock.accept()[0].sendall(f'{name} {sock.family.name}'.encode())\n"
+        )
+        command = ["systemd-socket-activate", "--fdname=edge", "-l", str(path), sys.executable, "-c", script]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            assert process.stderr.readline().startswith("Listening on")
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(path))
+                assert client.recv(100) == b"edge AF_UNIX"
+            process.stderr.read()
+        assert process.returncode == 0
