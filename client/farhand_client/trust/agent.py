@@ -1,0 +1,117 @@
+"""A client of ssh-agent (draft-ietf-sshm-ssh-agent, OpenSSH PROTOCOL.agent): lists keys and has them sign."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from farhand_client.trust.errors import AgentError
+from farhand_protocol import sshwire
+from farhand_protocol.sshwire import PublicKey, Reader, SSHFormatError, pack_string, pack_u32
+
+# OpenSSH's own bound for an agent message (AGENT_MAX_LEN): some hundred keys.
+MAX_MESSAGE = 256 * 1024
+# Seconds. Listing needs nobody; signing may have to wait for a touch or for somebody to confirm it.
+LIST_TIMEOUT = 5.0
+SIGN_TIMEOUT = 60.0
+
+_FAILURE = 5
+_REQUEST_IDENTITIES, _IDENTITIES_ANSWER = 11, 12
+_SIGN_REQUEST, _SIGN_RESPONSE = 13, 14
+_RSA_SHA2_512 = 0x04
+
+
+@dataclass(frozen=True, slots=True)
+class AgentKey:
+    """A key the agent holds, with the comment it has there (often the file it came from)."""
+
+    public_key: PublicKey
+    comment: str
+
+
+class Agent:
+    """The agent at a Unix socket. Each call is a connection of its own; every failure is an AgentError."""
+
+    def __init__(self, path: str, *, list_timeout: float = LIST_TIMEOUT, sign_timeout: float = SIGN_TIMEOUT) -> None:
+        self.path = path
+        self._list_timeout = list_timeout
+        self._sign_timeout = sign_timeout
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Agent | None":
+        """The agent SSH_AUTH_SOCK names, or None where it is unset or empty."""
+        path = environment.get("SSH_AUTH_SOCK")
+        return cls(path) if path else None
+
+    async def keys(self) -> list[AgentKey]:
+        """The agent's keys in its order, without certificates and types that Farhand does not use.
+
+        Raises AgentError.
+        """
+        reader = await self._ask(bytes([_REQUEST_IDENTITIES]), _IDENTITIES_ANSWER, self._list_timeout)
+        keys = []
+        try:
+            for _ in range(reader.u32()):
+                blob, comment = reader.string(), reader.string()
+                try:
+                    key = sshwire.parse_public_key(blob)
+                except SSHFormatError:
+                    continue
+                keys.append(AgentKey(key, comment.decode(errors="replace")))
+            reader.end()
+        except SSHFormatError as error:
+            raise self._nonsense(str(error)) from None
+        return keys
+
+    async def sign(self, key: PublicKey, data: bytes) -> bytes:
+        """A signature over `data` as SSH encodes it, by rsa-sha2-512 where the key is RSA.
+
+        Raises AgentError: also where the agent signs by another algorithm, which the service would refuse.
+        """
+        flags = _RSA_SHA2_512 if key.type == sshwire.RSA else 0
+        request = bytes([_SIGN_REQUEST]) + pack_string(key.blob) + pack_string(data) + pack_u32(flags)
+        reader = await self._ask(request, _SIGN_RESPONSE, self._sign_timeout)
+        try:
+            signature = reader.string()
+            reader.end()
+            algorithm = Reader(signature).text()
+        except SSHFormatError as error:
+            raise self._nonsense(str(error)) from None
+        wanted = "rsa-sha2-512" if key.type == sshwire.RSA else key.type
+        if algorithm != wanted:
+            raise self._nonsense(f"it signed by {algorithm!r} where {wanted!r} was asked for")
+        return signature
+
+    async def _ask(self, request: bytes, expected: int, timeout: float) -> Reader:
+        try:
+            async with asyncio.timeout(timeout):
+                reply = await self._exchange(request)
+        except TimeoutError:
+            raise AgentError(
+                f"the ssh-agent at {self.path} did not answer within {timeout:g} seconds; is it waiting for you?"
+            ) from None
+        except asyncio.IncompleteReadError:
+            raise self._nonsense("it closed the connection in the middle of an answer") from None
+        except OSError as error:
+            raise AgentError(
+                f"the ssh-agent at {self.path} cannot be reached: {error.strerror or error}; check SSH_AUTH_SOCK"
+            ) from None
+        if reply[:1] == bytes([_FAILURE]):
+            raise AgentError(f"the ssh-agent at {self.path} refused; it may be locked (ssh-add -X unlocks it)")
+        if reply[:1] != bytes([expected]):
+            raise self._nonsense("its answer is of the wrong kind")
+        return Reader(reply[1:])
+
+    async def _exchange(self, request: bytes) -> bytes:
+        reader, writer = await asyncio.open_unix_connection(self.path)
+        try:
+            writer.write(pack_string(request))
+            await writer.drain()
+            size = int.from_bytes(await reader.readexactly(4), "big")
+            if size > MAX_MESSAGE:
+                raise self._nonsense(f"it announced {size} bytes; at most {MAX_MESSAGE} are taken")
+            return await reader.readexactly(size)
+        finally:
+            writer.close()
+
+    def _nonsense(self, what: str) -> AgentError:
+        return AgentError(f"the ssh-agent at {self.path} answered nonsense: {what}")

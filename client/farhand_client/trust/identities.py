@@ -1,0 +1,116 @@
+"""The keys to log in with, in the order they are tried."""
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from farhand_client.trust.agent import Agent, AgentKey
+from farhand_client.trust.errors import AgentError, IdentityError, TrustError
+from farhand_client.trust.keyfile import AskPassphrase, open_key_file, read_public_key_file
+from farhand_protocol import login, sshsig
+from farhand_protocol.sshwire import PublicKey
+
+# ssh's order (ssh(1), -i), best first. Security keys are absent: their files need the agent, which has its turn.
+_NAMES = ("id_ed25519", "id_ecdsa", "id_rsa")
+
+
+class Identity(Protocol):
+    """Something that can prove who the user is."""
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The key the proof is made with. One with an `application` waits for a touch."""
+
+    @property
+    def description(self) -> str:
+        """What and where the key is, for messages."""
+
+    async def sign(self, transcript: bytes) -> bytes:
+        """The SSHSIG blob over a login transcript, in login.NAMESPACE. Raises TrustError."""
+
+
+class AgentIdentity:
+    """A key that an ssh-agent holds."""
+
+    def __init__(self, agent: Agent, key: AgentKey) -> None:
+        self.public_key = key.public_key
+        self._agent = agent
+        self._comment = key.comment
+
+    @property
+    def description(self) -> str:
+        return f"{self._comment or 'a key'} in the ssh-agent ({self.public_key.fingerprint})"
+
+    async def sign(self, transcript: bytes) -> bytes:
+        signature = await self._agent.sign(self.public_key, sshsig.signed_data(transcript, login.NAMESPACE))
+        return sshsig.encode(self.public_key.blob, login.NAMESPACE, signature)
+
+
+def usual_key_files(home: Path, config: Path) -> tuple[Path, ...]:
+    """Where keys usually are: Farhand's own directory, then ~/.ssh."""
+    return tuple(directory / name for directory in (config, home / ".ssh") for name in _NAMES)
+
+
+class Identities:
+    """The identities to try: `async for identity in Identities(...)`.
+
+    With `named` files, exactly those, by the agent where it holds the key; else every key of the agent, then the
+    `usual` files that exist. No key comes twice.
+    """
+
+    def __init__(
+        self,
+        *,
+        named: Sequence[Path] = (),
+        agent: Agent | None = None,
+        usual: Sequence[Path] = (),
+        ask: AskPassphrase | None = None,
+    ) -> None:
+        self._named = named
+        self._agent = agent
+        self._usual = usual
+        self._ask = ask
+        self.problems: list[TrustError] = []
+        """What kept keys from being tried, so far; worth saying where no key did."""
+
+    async def __aiter__(self) -> AsyncIterator[Identity]:
+        """Raises IdentityError for a named file that cannot be used; other failures go to `problems`."""
+        in_agent = await self._agent_identities()
+        if self._named:
+            for path in self._named:
+                yield await self._named_identity(path, in_agent)
+            return
+        for identity in in_agent.values():
+            yield identity
+        tried = set(in_agent)
+        for path in self._usual:
+            try:
+                file = await open_key_file(path, ask=self._ask)
+            except IdentityError as error:
+                self.problems.append(error)
+                continue
+            if file is not None and file.public_key.blob not in tried:
+                tried.add(file.public_key.blob)
+                yield file
+
+    async def _agent_identities(self) -> dict[bytes, Identity]:
+        if self._agent is None:
+            return {}
+        try:
+            keys = await self._agent.keys()
+        except AgentError as error:
+            self.problems.append(error)
+            return {}
+        return {key.public_key.blob: AgentIdentity(self._agent, key) for key in keys}
+
+    async def _named_identity(self, path: Path, in_agent: dict[bytes, Identity]) -> Identity:
+        """`path` names a private key file or, for a key in the agent, its .pub file."""
+        public = read_public_key_file(path if path.suffix == ".pub" else path.with_name(path.name + ".pub"))
+        if public is not None and public.blob in in_agent:
+            return in_agent[public.blob]
+        file = None if path.suffix == ".pub" else await open_key_file(path, ask=self._ask)
+        if file is not None:
+            return in_agent.get(file.public_key.blob, file)
+        if public is None:
+            raise IdentityError(f"{path}: no such file")
+        raise IdentityError(f"the ssh-agent does not hold the key {public.fingerprint} of {path}")

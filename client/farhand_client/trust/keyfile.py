@@ -1,0 +1,185 @@
+"""Private key files, as ssh-keygen writes them. cryptography is imported once one has to be loaded."""
+
+import asyncio
+import base64
+import binascii
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from farhand_client.trust.errors import IdentityError
+from farhand_client.trust.files import read_small_file
+from farhand_protocol import login, sshsig, sshwire
+from farhand_protocol.sshwire import PublicKey, Reader, SSHFormatError, pack_mpint, pack_string
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+AskPassphrase = Callable[[str], Awaitable[str | None]]
+"""Shows a prompt and gives what was typed, or None where nobody is there to ask."""
+
+# An RSA key of 8192 bits takes 6.5 KB.
+MAX_KEY_FILE = 64 * 1024
+# ssh's NumberOfPasswordPrompts (ssh_config(5)).
+MAX_PROMPTS = 3
+
+_MAGIC = b"openssh-key-v1\0"
+_OPENSSH = re.compile(rb"-----BEGIN OPENSSH PRIVATE KEY-----\s(.*?)-----END OPENSSH PRIVATE KEY-----", re.DOTALL)
+_PEM = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+
+
+class KeyFile:
+    """An identity in a private key file. Made by `open_key_file`."""
+
+    def __init__(
+        self,
+        path: Path,
+        key: PublicKey,
+        load: Callable[[], Awaitable["PrivateKeyTypes"]],
+        private: "PrivateKeyTypes | None" = None,
+    ) -> None:
+        self.path = path
+        self.public_key = key
+        self._load = load
+        self._private = private
+
+    @property
+    def description(self) -> str:
+        """The file and the key's fingerprint, for messages."""
+        return f"{self.path} ({self.public_key.fingerprint})"
+
+    async def sign(self, transcript: bytes) -> bytes:
+        """The SSHSIG blob over a login transcript; asks for a passphrase the first time, where there is one.
+
+        Raises IdentityError where the key cannot be decrypted, is damaged, or is not the one it says it is.
+        """
+        if self._private is None:
+            private = await self._load()
+            if _public_key(self.path, private) != self.public_key:
+                raise IdentityError(f"{self.path} holds another key than {self.path}.pub says")
+            self._private = private
+        data = sshsig.signed_data(transcript, login.NAMESPACE)
+        return sshsig.encode(self.public_key.blob, login.NAMESPACE, _sign(self._private, data))
+
+
+async def open_key_file(path: Path, *, ask: AskPassphrase | None = None) -> KeyFile | None:
+    """The identity in a private key file, or None where there is no file.
+
+    Its public key is read from the file or from `path`.pub; only an old PEM file without a .pub has to be
+    decrypted for it. Raises IdentityError where the file is open to others, is not a private key, or holds a key
+    that cannot be used: of a type or size that is not allowed, or a security key's, which only an agent can use.
+    """
+    try:
+        data = read_small_file(path, MAX_KEY_FILE, private=True)
+        if data is None:
+            return None
+        key: PublicKey | None
+        if found := _OPENSSH.search(data):
+            key, encrypted = _read_header(found[1])
+        elif _PEM.search(data):
+            # PKCS #1 says Proc-Type: 4,ENCRYPTED (RFC 1421), PKCS #8 BEGIN ENCRYPTED PRIVATE KEY (RFC 7468).
+            key, encrypted = read_public_key_file(path.with_name(path.name + ".pub")), b"ENCRYPTED" in data
+        else:
+            raise IdentityError(f"{path} is not a private key file")
+    except SSHFormatError as error:
+        raise IdentityError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise IdentityError(str(error)) from None
+    if key is not None and key.application is not None:
+        raise IdentityError(f"{path} needs its security key; load it into the agent with: ssh-add {path}")
+
+    async def load() -> "PrivateKeyTypes":
+        return await _load(path, data, encrypted=encrypted, ask=ask)
+
+    if key is None:
+        private = await load()
+        return KeyFile(path, _public_key(path, private), load, private)
+    return KeyFile(path, key, load)
+
+
+def read_public_key_file(path: Path) -> PublicKey | None:
+    """The key in a .pub file, or None where there is no file. Raises IdentityError where it is something else."""
+    try:
+        data = read_small_file(path, MAX_KEY_FILE)
+        return None if data is None else sshwire.parse_public_key_line(data.decode(errors="replace"))[0]
+    except SSHFormatError as error:
+        raise IdentityError(f"{path} is not a public key file: {error}") from None
+    except ValueError as error:
+        raise IdentityError(str(error)) from None
+
+
+def _read_header(body: bytes) -> tuple[PublicKey, bool]:
+    """The public key of an openssh-key-v1 file and whether it is encrypted (PROTOCOL.key in OpenSSH's source)."""
+    try:
+        reader = Reader(base64.b64decode(body))
+    except binascii.Error:
+        raise SSHFormatError("the key file is not valid base64") from None
+    if reader.take(len(_MAGIC)) != _MAGIC:
+        raise SSHFormatError("the key file is not in the format openssh-key-v1")
+    cipher, _, _, count = reader.text(), reader.text(), reader.string(), reader.u32()
+    if count != 1:
+        raise SSHFormatError(f"the key file holds {count} keys; only one is supported")
+    return sshwire.parse_public_key(reader.string()), cipher != "none"
+
+
+async def _load(path: Path, data: bytes, *, encrypted: bool, ask: AskPassphrase | None) -> "PrivateKeyTypes":
+    if not encrypted:
+        return await asyncio.to_thread(_decode, path, data, None)
+    if ask is None:
+        raise IdentityError(f"{path} needs a passphrase and nobody can be asked; load it with: ssh-add {path}")
+    for _ in range(MAX_PROMPTS):
+        passphrase = await ask(f"Passphrase for {path}: ")
+        if not passphrase:
+            raise IdentityError(f"{path} needs a passphrase and none was given")
+        try:
+            # bcrypt is meant to take long; the loop goes on meanwhile.
+            return await asyncio.to_thread(_decode, path, data, passphrase.encode())
+        except _WrongPassphraseError:
+            continue
+    raise IdentityError(f"{path}: the passphrase was wrong {MAX_PROMPTS} times")
+
+
+class _WrongPassphraseError(Exception):
+    """Decryption gave nonsense."""
+
+
+def _decode(path: Path, data: bytes, passphrase: bytes | None) -> "PrivateKeyTypes":
+    from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+
+    load = serialization.load_ssh_private_key if _OPENSSH.search(data) else serialization.load_pem_private_key
+    try:
+        return load(data, passphrase)
+    except UnsupportedAlgorithm as error:
+        raise IdentityError(f"{path} is encrypted in a way that is not supported: {error}") from None
+    except (ValueError, TypeError, InvalidTag) as error:
+        if passphrase is not None:
+            raise _WrongPassphraseError from None
+        raise IdentityError(f"{path} is damaged: {error}") from None
+
+
+def _public_key(path: Path, private: "PrivateKeyTypes") -> PublicKey:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    try:
+        line = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+        return sshwire.parse_public_key_line(line.decode("ascii"))[0]
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise IdentityError(f"{path} holds a key that cannot be used: {error}") from None
+
+
+def _sign(private: "PrivateKeyTypes", data: bytes) -> bytes:
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
+
+    if isinstance(private, ed25519.Ed25519PrivateKey):
+        return pack_string(sshwire.ED25519.encode()) + pack_string(private.sign(data))
+    if isinstance(private, rsa.RSAPrivateKey):
+        value = private.sign(data, padding.PKCS1v15(), hashes.SHA512())
+        return pack_string(b"rsa-sha2-512") + pack_string(value)
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise TypeError(f"a public key that was allowed has a private key that was not: {type(private)}")
+    r, s = utils.decode_dss_signature(private.sign(data, ec.ECDSA(hashes.SHA256())))
+    return pack_string(sshwire.ECDSA_P256.encode()) + pack_string(pack_mpint(r) + pack_mpint(s))

@@ -1,0 +1,247 @@
+"""The keys of services, in OpenSSH's known_hosts syntax (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
+
+A name without a port stands for Farhand's port, 7022; any other port is written `[name]:port`.
+"""
+
+import base64
+import binascii
+import contextlib
+import fcntl
+import hmac
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from farhand_client.trust.errors import KnownHostsError
+from farhand_client.trust.files import read_small_file
+from farhand_protocol import sshpattern, sshwire
+from farhand_protocol.sshwire import PublicKey, SSHFormatError
+
+DEFAULT_PORT = 7022
+# Ten thousand services, at a hundred bytes each.
+MAX_SIZE = 1024 * 1024
+
+# What would make a name in the file mean something else: separators, wildcards, negation, markers, hashes.
+_NOT_IN_A_NAME = frozenset(",*?!|@#[]\"'\\/")
+
+
+class HostKeyState(Enum):
+    """What known_hosts says of a key for a service."""
+
+    KNOWN = "known"
+    UNKNOWN = "unknown"
+    """No line is about the service."""
+    CHANGED = "changed"
+    """There are lines about the service and none has this key."""
+    REVOKED = "revoked"
+    """A @revoked line for the service has this key."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostKeyCheck:
+    """What came of looking a key up. `line` is the line that decided, from 1; None where there is none."""
+
+    state: HostKeyState
+    name: str
+    key: PublicKey
+    path: Path
+    line: int | None = None
+    stored: str | None = None
+    """The fingerprint on that line where it differs, or None where the line has no key that can be read."""
+
+    def sentence(self) -> str:
+        """What to tell the user: what is so, where it says so, and what to do."""
+        shown = self.key.fingerprint
+        where = f"{self.path}:{self.line}"
+        if self.state is HostKeyState.KNOWN:
+            return f"{self.name} is known by its key {shown} ({where})."
+        if self.state is HostKeyState.UNKNOWN:
+            return (
+                f"{self.name} is not known; its key is {shown}. Compare it with what `farhandd host-key` prints "
+                f"there, then: farhand trust {self.name} {shown}"
+            )
+        if self.state is HostKeyState.REVOKED:
+            return f"{self.name} showed the key {shown}, which is revoked ({where}). Do not connect."
+        return (
+            f"The key of {self.name} has changed: it is now {shown}; {where} has "
+            f"{self.stored or 'one that cannot be read'}. Someone may be intercepting the connection, or the service "
+            f"has a new key. If you know that it has: farhand trust {self.name} {shown}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    line: int
+    marker: str
+    hosts: str
+    key: PublicKey | None
+
+
+class KnownHosts:
+    """One known_hosts file, read anew at every call; it need not exist."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def check(self, host: str, port: int, key: PublicKey) -> HostKeyCheck:
+        """Look a service's key up. Raises KnownHostsError where the file cannot be read or is over MAX_SIZE.
+
+        Any line for the service that has the key makes it known; a @revoked line with it goes before. A line for
+        the service whose key or marker is damaged counts as one with another key.
+        """
+        return self._check(self._read(), host, port, key)
+
+    def add(self, host: str, port: int, key: PublicKey, *, replace: bool = False) -> None:
+        """Make a key known for a service; nothing happens where it is already.
+
+        With `replace`, the service's other keys are taken out; without, a changed key raises KnownHostsError, as
+        does a revoked one always, a name that could not stand in the file, and a file that cannot be written.
+        Several processes may do this at once. The file is made with mode 0600, its directory with 0700.
+        """
+        names = service_names(host, port)
+        try:
+            with self._locked():
+                data = self._read()
+                found = self._check(data, host, port, key)
+                if found.state is HostKeyState.KNOWN:
+                    return
+                if found.state is HostKeyState.REVOKED or not (found.state is HostKeyState.UNKNOWN or replace):
+                    raise KnownHostsError(found.sentence())
+                line = f"{names[0]} {sshwire.format_public_key_line(key)}\n".encode()
+                if found.state is HostKeyState.UNKNOWN:
+                    self._append(data, line)
+                else:
+                    self._rewrite(self._without(data, names), line)
+        except OSError as error:
+            raise KnownHostsError(f"{self.path} cannot be written: {error.strerror}") from None
+
+    def _read(self) -> bytes:
+        try:
+            return read_small_file(self.path, MAX_SIZE) or b""
+        except ValueError as error:
+            raise KnownHostsError(str(error)) from None
+
+    def _check(self, data: bytes, host: str, port: int, key: PublicKey) -> HostKeyCheck:
+        names = service_names(host, port)
+        known: _Entry | None = None
+        other: _Entry | None = None
+        for entry in _entries(data):
+            if entry.marker == "@cert-authority" or not _is_about(entry.hosts, names):
+                continue
+            same = entry.key is not None and entry.key.blob == key.blob
+            if entry.marker == "@revoked":
+                if same:
+                    return HostKeyCheck(HostKeyState.REVOKED, names[0], key, self.path, entry.line)
+            elif same:
+                known = known or entry
+            else:
+                other = other or entry
+        if known is not None:
+            return HostKeyCheck(HostKeyState.KNOWN, names[0], key, self.path, known.line)
+        if other is not None:
+            stored = None if other.key is None else other.key.fingerprint
+            return HostKeyCheck(HostKeyState.CHANGED, names[0], key, self.path, other.line, stored)
+        return HostKeyCheck(HostKeyState.UNKNOWN, names[0], key, self.path)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        # The directory is locked, not the file: a file may be replaced by another while one waits for its lock.
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(directory)
+
+    def _append(self, data: bytes, line: bytes) -> None:
+        if data and not data.endswith(b"\n"):
+            line = b"\n" + line
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self.path, flags, 0o600)
+        try:
+            if os.write(descriptor, line) != len(line):
+                os.ftruncate(descriptor, len(data))
+                raise KnownHostsError(f"{self.path} cannot be written: the disk is full")
+        finally:
+            os.close(descriptor)
+
+    def _rewrite(self, data: bytes, line: bytes) -> None:
+        real = Path(os.path.realpath(self.path))
+        new = real.with_name(f"{real.name}.{os.getpid()}.new")
+        try:
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data + line)
+                file.flush()
+                os.fsync(descriptor)
+            new.replace(real)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
+
+    def _without(self, data: bytes, names: tuple[str, ...]) -> bytes:
+        """The file without these names; a line that names others too keeps those."""
+        lines = data.splitlines(keepends=True)
+        for entry in _entries(data):
+            if entry.marker or not _is_about(entry.hosts, names):
+                continue
+            if entry.hosts.startswith("|"):
+                lines[entry.line - 1] = b""
+                continue
+            items = entry.hosts.split(",")
+            left = [item for item in items if item.lower() not in names]
+            if left and _is_about(",".join(left), names):
+                raise KnownHostsError(
+                    f"{self.path}:{entry.line} has another key for {names[0]} under a pattern; edit that line first"
+                )
+            old, new = entry.hosts.encode(errors="surrogateescape"), ",".join(left).encode(errors="surrogateescape")
+            lines[entry.line - 1] = lines[entry.line - 1].replace(old, new, 1) if left else b""
+        kept = b"".join(lines)
+        return kept if not kept or kept.endswith(b"\n") else kept + b"\n"
+
+
+def service_names(host: str, port: int) -> tuple[str, ...]:
+    """The names a service can have in the file; the first is the one that is written.
+
+    Raises KnownHostsError where the host's name could not stand in the file for itself.
+    """
+    name = host.lower()
+    if not name or not name.isprintable() or not _NOT_IN_A_NAME.isdisjoint(name) or " " in name:
+        raise KnownHostsError(f"{host!r} is not the name of a host")
+    bracketed = f"[{name}]:{port}"
+    return (name, bracketed) if port == DEFAULT_PORT else (bracketed,)
+
+
+def _entries(data: bytes) -> Iterator[_Entry]:
+    for number, raw in enumerate(data.splitlines(), 1):
+        fields = raw.decode(errors="surrogateescape").split()
+        if not fields or fields[0].startswith("#"):
+            continue
+        marker = fields.pop(0) if fields[0].startswith("@") else ""
+        if fields:
+            # A marker nobody knows may have been meant to take trust away, so its line gives none.
+            key = _key(fields[1:3]) if marker in ("", "@revoked") else None
+            yield _Entry(number, marker, fields[0], key)
+
+
+def _key(fields: list[str]) -> PublicKey | None:
+    try:
+        return sshwire.parse_public_key_fields(*fields) if len(fields) == 2 else None
+    except SSHFormatError:
+        return None
+
+
+def _is_about(hosts: str, names: tuple[str, ...]) -> bool:
+    if not hosts.startswith("|"):
+        return sshpattern.host_in_list(names, hosts)
+    _, version, salt, digest = (*hosts.split("|"), "", "", "")[:4]
+    if version != "1":
+        return False
+    try:
+        key, expected = (base64.b64decode(part.encode("ascii"), validate=True) for part in (salt, digest))
+    except (binascii.Error, UnicodeEncodeError):
+        return False
+    return any(hmac.digest(key, name.encode(), "sha1") == expected for name in names)

@@ -1,0 +1,181 @@
+import asyncio
+import contextlib
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from farhand_client.trust.agent import Agent
+from farhand_client.trust.errors import AgentError
+from farhand_protocol import sshsig
+from farhand_protocol.sshwire import PublicKey, pack_mpint, pack_string, pack_u32, parse_public_key
+from tests.support import openssh
+from tests.support.openssh import SoftwareSecurityKey
+
+KEY = SoftwareSecurityKey.ed25519().public_key
+LISTED = b"\x0c" + pack_u32(1) + pack_string(KEY.blob) + pack_string(b"a comment")
+
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def agent_that(
+    answer: Answer, directory: Path, *, list_timeout: float = 20, sign_timeout: float = 20
+) -> AsyncIterator[Agent]:
+    """An agent that reads one request and then does what it likes."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
+        try:
+            await answer(reader, writer)
+        finally:
+            writer.close()
+
+    path = directory / "fake.sock"
+    path.unlink(missing_ok=True)
+    async with await asyncio.start_unix_server(serve, path):
+        yield Agent(str(path), list_timeout=list_timeout, sign_timeout=sign_timeout)
+
+
+def sends(data: bytes) -> Answer:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+
+    return answer
+
+
+@pytest.mark.needs("ssh-agent", "ssh-add", "ssh-keygen")
+async def test_a_real_agent_lists_its_keys_and_signs_with_each(tmp_path: Path) -> None:
+    kinds: list[tuple[str, int | None]] = [("ed25519", None), ("ecdsa", 256), ("rsa", 2048)]
+    keys = {kind: openssh.make_key(tmp_path / kind, kind, bits=bits, comment=kind) for kind, bits in kinds}
+    with openssh.running_agent(tmp_path, *(tmp_path / kind for kind in keys)) as path:
+        agent = Agent(str(path))
+        assert {found.comment: found.public_key for found in await agent.keys()} == keys
+        for key in keys.values():
+            signature = await agent.sign(key, sshsig.signed_data(b"message", "a namespace"))
+            blob = sshsig.encode(key.blob, "a namespace", signature)
+            assert openssh.verifies(tmp_path, key, blob, b"message", "a namespace")
+
+
+@pytest.mark.needs("ssh-agent", "ssh-add", "ssh-keygen")
+async def test_keys_of_types_that_are_not_used_are_passed_over(tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f", tmp_path / "p384"], check=True)
+    key = openssh.make_key(tmp_path / "key")
+    with openssh.running_agent(tmp_path, tmp_path / "p384", tmp_path / "key") as path:
+        assert [found.public_key for found in await Agent(str(path)).keys()] == [key]
+
+
+@pytest.mark.needs("ssh-agent")
+async def test_a_key_the_agent_does_not_hold_is_refused(tmp_path: Path) -> None:
+    with openssh.running_agent(tmp_path) as path:
+        agent = Agent(str(path))
+        assert await agent.keys() == []
+        with pytest.raises(AgentError, match=r"agent.sock refused"):
+            await agent.sign(KEY, b"data")
+
+
+@pytest.mark.parametrize("environment", [{}, {"SSH_AUTH_SOCK": ""}])
+def test_without_ssh_auth_sock_there_is_no_agent(environment: dict[str, str]) -> None:
+    assert Agent.from_environment(environment) is None
+
+
+def test_ssh_auth_sock_names_the_agent() -> None:
+    agent = Agent.from_environment({"SSH_AUTH_SOCK": "/run/agent"})
+    assert agent is not None
+    assert agent.path == "/run/agent"
+
+
+async def test_an_agent_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(AgentError, match="cannot be reached: No such file or directory; check SSH_AUTH_SOCK"):
+        await Agent(str(tmp_path / "nothing")).keys()
+    with pytest.raises(AgentError, match="cannot be reached: AF_UNIX path too long"):
+        await Agent("/" + "x" * 200).keys()
+
+
+async def test_an_agent_that_hangs_is_given_up_and_its_connection_closed(tmp_path: Path) -> None:
+    closed = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.read() == b""
+        closed.set()
+
+    async with agent_that(hang, tmp_path, list_timeout=0.05, sign_timeout=0.06) as agent:
+        with pytest.raises(AgentError, match=r"did not answer within 0.05 seconds"):
+            await agent.keys()
+        await closed.wait()
+        with pytest.raises(AgentError, match=r"did not answer within 0.06 seconds; is it waiting for you\?"):
+            await agent.sign(KEY, b"data")
+
+
+async def test_a_listing_that_is_cancelled_closes_its_connection(tmp_path: Path) -> None:
+    asked, closed = asyncio.Event(), asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        assert await reader.read() == b""
+        closed.set()
+
+    async with agent_that(hang, tmp_path) as agent:
+        task = asyncio.create_task(agent.keys())
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await closed.wait()
+
+
+@pytest.mark.parametrize(
+    ("reply", "sentence"),
+    [
+        (b"", "closed the connection in the middle of an answer"),
+        (b"\0\0", "closed the connection in the middle of an answer"),
+        (pack_u32(9) + b"\x0c\0", "closed the connection in the middle of an answer"),
+        (pack_u32(256 * 1024 + 1), "announced 262145 bytes; at most 262144 are taken"),
+        (pack_string(b""), "of the wrong kind"),
+        (pack_string(b"\x0e" + pack_string(b"x")), "of the wrong kind"),
+        (pack_string(b"\x05"), "refused; it may be locked"),
+        (pack_string(b"\x0c\xff\xff\xff\xff"), "the data ends 4 bytes too early"),
+        (pack_string(b"\x0c" + pack_u32(2) + LISTED[5:]), "the data ends 4 bytes too early"),
+        (pack_string(LISTED + b"x"), "1 bytes follow the end"),
+    ],
+)
+async def test_an_agent_that_lists_nonsense_is_an_ordinary_failure(tmp_path: Path, reply: bytes, sentence: str) -> None:
+    async with agent_that(sends(reply), tmp_path) as agent:
+        with pytest.raises(AgentError, match=sentence):
+            await agent.keys()
+
+
+def rsa_key() -> PublicKey:
+    return parse_public_key(pack_string(b"ssh-rsa") + pack_mpint(65537) + pack_mpint((1 << 2047) | 1))
+
+
+@pytest.mark.parametrize(
+    ("signature", "sentence"),
+    [
+        (pack_string(b"ssh-rsa") + pack_string(b"sig"), "signed by 'ssh-rsa' where 'rsa-sha2-512' was asked"),
+        (pack_string(b"rsa-sha2-256") + pack_string(b"sig"), "signed by 'rsa-sha2-256' where"),
+        (b"", "the data ends"),
+        (pack_string(b"\xff"), "not printable"),
+    ],
+)
+async def test_an_agent_that_signs_otherwise_than_asked_is_an_ordinary_failure(
+    tmp_path: Path, signature: bytes, sentence: str
+) -> None:
+    async with agent_that(sends(pack_string(b"\x0e" + pack_string(signature))), tmp_path) as agent:
+        with pytest.raises(AgentError, match=sentence):
+            await agent.sign(rsa_key(), b"data")
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.one_of(st.binary(), st.binary().map(lambda tail: LISTED[:5] + tail)))
+def test_no_answer_raises_anything_but_the_agent_error(tmp_path: Path, reply: bytes) -> None:
+    async def ask() -> None:
+        async with agent_that(sends(pack_string(reply)), tmp_path) as agent:
+            for question in (agent.keys(), agent.sign(KEY, b"data")):
+                with contextlib.suppress(AgentError):
+                    await question
+
+    asyncio.run(ask())

@@ -1,0 +1,235 @@
+import multiprocessing
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farhand_client.trust.errors import KnownHostsError
+from farhand_client.trust.known_hosts import HostKeyState, KnownHosts
+from farhand_protocol import sshwire
+from farhand_protocol.sshwire import PublicKey, format_public_key_line, pack_string
+
+
+def ed25519_key(number: int) -> PublicKey:
+    return sshwire.parse_public_key(pack_string(b"ssh-ed25519") + pack_string(number.to_bytes(32, "big")))
+
+
+KEY, OTHER = ed25519_key(1), ed25519_key(2)
+K, L = format_public_key_line(KEY), format_public_key_line(OTHER)
+KNOWN, UNKNOWN, CHANGED, REVOKED = HostKeyState
+
+
+@pytest.fixture
+def known_hosts(tmp_path: Path) -> KnownHosts:
+    return KnownHosts(tmp_path / "config" / "known_hosts")
+
+
+def write(known_hosts: KnownHosts, *lines: str) -> None:
+    known_hosts.path.parent.mkdir(exist_ok=True)
+    known_hosts.path.write_text("".join(f"{line}\n" for line in lines))
+
+
+@pytest.mark.parametrize(
+    ("lines", "port", "state", "line"),
+    [
+        ([], 7022, UNKNOWN, None),
+        (["# h " + K, "", "other " + K], 7022, UNKNOWN, None),
+        (["h " + K], 7022, KNOWN, 1),
+        (["H " + K], 7022, KNOWN, 1),
+        (["h " + K + " a comment"], 7022, KNOWN, 1),
+        (["  h\t" + K], 7022, KNOWN, 1),
+        (["h " + L], 7022, CHANGED, 1),
+        (["", "h " + L, "h " + K], 7022, KNOWN, 3),
+        (["h " + K, "h " + L], 7022, KNOWN, 1),
+        # Ports: a name alone stands for 7022.
+        (["[h]:7022 " + K], 7022, KNOWN, 1),
+        (["h " + K], 7023, UNKNOWN, None),
+        (["[h]:7023 " + K], 7023, KNOWN, 1),
+        (["[h]:7023 " + K], 7022, UNKNOWN, None),
+        (["[h]:* " + K], 7023, KNOWN, 1),
+        # Lists, wildcards, negation.
+        (["a,h,b " + K], 7022, KNOWN, 1),
+        (["?,!x " + K], 7022, KNOWN, 1),
+        (["* " + L], 7022, CHANGED, 1),
+        (["*,!h " + L], 7022, UNKNOWN, None),
+        # Markers.
+        (["@revoked h " + K], 7022, REVOKED, 1),
+        (["h " + K, "@revoked * " + K], 7022, REVOKED, 2),
+        (["@revoked h " + L], 7022, UNKNOWN, None),
+        (["@revoked other " + K, "h " + K], 7022, KNOWN, 2),
+        (["@cert-authority h " + K], 7022, UNKNOWN, None),
+        # Damage is never a reason to ask as if the host were new.
+        (["h ssh-ed25519 AAAA"], 7022, CHANGED, 1),
+        (["h ssh-dss AAAAB3NzaC1kc3M="], 7022, CHANGED, 1),
+        (["h"], 7022, CHANGED, 1),
+        (["@unknown h " + K], 7022, CHANGED, 1),
+        (["@revoked"], 7022, UNKNOWN, None),
+        (["|1|notbase64!|x " + K, "|2|AAAA|AAAA " + K, "|1 " + K, "| " + K], 7022, UNKNOWN, None),
+    ],
+)
+def test_a_key_is_looked_up_as_ssh_does(
+    known_hosts: KnownHosts, lines: list[str], port: int, state: HostKeyState, line: int | None
+) -> None:
+    write(known_hosts, *lines)
+    found = known_hosts.check("h", port, KEY)
+    assert (found.state, found.line) == (state, line)
+
+
+def test_without_a_file_every_service_is_unknown(known_hosts: KnownHosts) -> None:
+    assert known_hosts.check("h", 7022, KEY).state is UNKNOWN
+
+
+@pytest.mark.needs("ssh-keygen")
+@pytest.mark.parametrize("port", [7022, 7023])
+def test_names_that_ssh_keygen_hashed_are_found(known_hosts: KnownHosts, port: int) -> None:
+    known_hosts.add("web.example.net", port, KEY)
+    known_hosts.add("db.example.net", port, OTHER)
+    subprocess.run(["ssh-keygen", "-q", "-H", "-f", known_hosts.path], check=True, stderr=subprocess.DEVNULL)
+    assert "example" not in known_hosts.path.read_text()
+    assert known_hosts.check("Web.example.net", port, KEY).state is KNOWN
+    assert known_hosts.check("web.example.net", port, OTHER).state is CHANGED
+    assert known_hosts.check("other.example.net", port, KEY).state is UNKNOWN
+
+
+@pytest.mark.needs("ssh-keygen")
+@pytest.mark.parametrize(("port", "name"), [(7022, "web.example.net"), (7023, "[web.example.net]:7023")])
+def test_ssh_keygen_finds_what_was_added(known_hosts: KnownHosts, port: int, name: str) -> None:
+    known_hosts.add("Web.Example.net", port, KEY)
+    found = subprocess.check_output(["ssh-keygen", "-F", name, "-f", known_hosts.path], text=True)
+    assert found.splitlines()[1] == f"{name} {K}"
+
+
+def test_ipv6_addresses_are_names_too(known_hosts: KnownHosts) -> None:
+    for port in (7022, 7023):
+        known_hosts.add("2001:db8::1", port, KEY)
+        assert known_hosts.check("2001:DB8::1", port, KEY).state is KNOWN
+    assert known_hosts.path.read_text() == f"2001:db8::1 {K}\n[2001:db8::1]:7023 {K}\n"
+
+
+def test_the_file_is_made_for_its_owner_alone(known_hosts: KnownHosts) -> None:
+    before = os.umask(0)
+    try:
+        known_hosts.add("h", 7022, KEY)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(known_hosts.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(known_hosts.path.parent.stat().st_mode) == 0o700
+
+
+def test_adding_twice_writes_once(known_hosts: KnownHosts) -> None:
+    known_hosts.add("h", 7022, KEY)
+    known_hosts.add("h", 7022, KEY)
+    assert known_hosts.path.read_text() == f"h {K}\n"
+
+
+def test_a_last_line_without_its_newline_is_left_whole(known_hosts: KnownHosts) -> None:
+    known_hosts.path.parent.mkdir()
+    known_hosts.path.write_text(f"a {L}")
+    known_hosts.add("h", 7022, KEY)
+    assert known_hosts.path.read_text() == f"a {L}\nh {K}\n"
+
+
+def test_a_changed_key_is_only_replaced_when_that_is_asked_for(known_hosts: KnownHosts) -> None:
+    write(known_hosts, "# first", f"h {L}", f"x,h,y {L}", f"[h]:7023 {L}", f"@revoked h {L}")
+    with pytest.raises(KnownHostsError, match="The key of h has changed"):
+        known_hosts.add("h", 7022, KEY)
+    known_hosts.add("h", 7022, KEY, replace=True)
+    assert known_hosts.path.read_text().splitlines() == [
+        "# first",
+        f"x,y {L}",
+        f"[h]:7023 {L}",
+        f"@revoked h {L}",
+        f"h {K}",
+    ]
+    assert [path.name for path in known_hosts.path.parent.iterdir()] == ["known_hosts"]
+
+
+def test_a_pattern_is_never_rewritten(known_hosts: KnownHosts) -> None:
+    write(known_hosts, f"h,* {L}")
+    with pytest.raises(KnownHostsError, match="known_hosts:1 has another key for h under a pattern; edit that line"):
+        known_hosts.add("h", 7022, KEY, replace=True)
+
+
+def test_a_revoked_key_is_never_added(known_hosts: KnownHosts) -> None:
+    write(known_hosts, f"@revoked * {K}")
+    with pytest.raises(KnownHostsError, match="which is revoked"):
+        known_hosts.add("h", 7022, KEY, replace=True)
+
+
+@pytest.mark.parametrize("host", ["", "*", "a,b", "!h", "|1|a|b", "@revoked", "#h", "a b", "a\nb", "[h]", "?"])
+def test_a_name_that_would_mean_something_else_in_the_file_is_refused(known_hosts: KnownHosts, host: str) -> None:
+    with pytest.raises(KnownHostsError, match="is not the name of a host"):
+        known_hosts.add(host, 7022, KEY)
+    assert not known_hosts.path.exists()
+
+
+def test_the_sentences_say_what_is_so_where_and_what_to_do(known_hosts: KnownHosts) -> None:
+    unknown = known_hosts.check("h", 7023, KEY).sentence()
+    assert f"[h]:7023 is not known; its key is {KEY.fingerprint}" in unknown
+    assert f"farhand trust [h]:7023 {KEY.fingerprint}" in unknown
+    write(known_hosts, f"h {L}")
+    changed = known_hosts.check("h", 7022, KEY).sentence()
+    assert f"it is now {KEY.fingerprint}; {known_hosts.path}:1 has {OTHER.fingerprint}" in changed
+    write(known_hosts, f"@revoked h {K}")
+    assert f"revoked ({known_hosts.path}:1)" in known_hosts.check("h", 7022, KEY).sentence()
+
+
+def test_a_file_that_cannot_be_used_is_an_error_and_not_an_empty_one(known_hosts: KnownHosts) -> None:
+    known_hosts.path.parent.mkdir()
+    known_hosts.path.write_bytes(b"#" * (1024 * 1024 + 1))
+    with pytest.raises(KnownHostsError, match="is longer than 1048576 bytes"):
+        known_hosts.check("h", 7022, KEY)
+    known_hosts.path.unlink()
+    os.mkfifo(known_hosts.path)
+    with pytest.raises(KnownHostsError, match="is not a regular file"):
+        known_hosts.check("h", 7022, KEY)
+
+
+def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(KnownHostsError, match=r"known_hosts cannot be written: (File exists|Not a directory)"):
+        KnownHosts(tmp_path / "file" / "known_hosts").add("h", 7022, KEY)
+
+
+def add_many(path: Path, writer: int) -> None:
+    known_hosts = KnownHosts(path)
+    for number in range(20):
+        # Every other one replaces, so that appending and rewriting meet.
+        known_hosts.add("shared", 7022, ed25519_key(100 + writer), replace=True)
+        known_hosts.add(f"host-{writer}-{number}", 7022, KEY)
+
+
+def test_writers_at_the_same_time_lose_nothing(known_hosts: KnownHosts) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=add_many, args=(known_hosts.path, writer)) for writer in range(3)]
+    for process in writers:
+        process.start()
+    for process in writers:
+        process.join()
+        assert process.exitcode == 0
+    for writer in range(3):
+        for number in range(20):
+            assert known_hosts.check(f"host-{writer}-{number}", 7022, KEY).state is KNOWN
+    assert known_hosts.path.read_text().count("shared ") == 1
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_in_the_file_raise_anything(data: bytes) -> None:
+    class InMemory(KnownHosts):
+        def _read(self) -> bytes:
+            return data
+
+    InMemory(Path("/nowhere")).check("h", 7022, KEY)
+
+
+@given(st.lists(st.sampled_from(["h", "*", "!h", "h?", "[h]:7022", "x", "!x", "|1|AA==|AA=="]), min_size=1))
+def test_a_line_with_our_key_is_known_or_about_another_host(hosts: list[str]) -> None:
+    class InMemory(KnownHosts):
+        def _read(self) -> bytes:
+            return f"{','.join(hosts)} {K}\n".encode()
+
+    assert InMemory(Path("/nowhere")).check("h", 7022, KEY).state in (KNOWN, UNKNOWN)
