@@ -3,7 +3,7 @@
 import base64
 import binascii
 import hashlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from farhand_protocol.sshwire import Reader, SSHFormatError, pack_string, pack_u32
 
@@ -19,8 +19,7 @@ _LINE = 70
 """Characters of base64 a line in the armor, as ssh-keygen writes them."""
 
 
-@dataclass(frozen=True, slots=True)
-class SSHSignature:
+class SSHSignature(NamedTuple):
     """The parts of an SSHSIG blob, as they came: nothing in them has been verified."""
 
     public_key: bytes

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from farhand_client.trust.errors import AgentError
 from farhand_protocol import sshwire
@@ -20,8 +20,7 @@ _SIGN_REQUEST, _SIGN_RESPONSE = 13, 14
 _RSA_SHA2_512 = 0x04
 
 
-@dataclass(frozen=True, slots=True)
-class AgentKey:
+class AgentKey(NamedTuple):
     """A key the agent holds, with the comment it has there (often the file it came from)."""
 
     public_key: PublicKey

@@ -4,7 +4,7 @@ The certificate itself says nothing to be believed: peers pin the key, and TLS h
 """
 
 import hashlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from farhand_client.trust.errors import CertificateError
 from farhand_protocol import spki as spki_format
@@ -16,8 +16,7 @@ MAX_CERTIFICATE = 8192
 _INTEGER, _SEQUENCE, _VERSION = 0x02, 0x30, 0xA0
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceKey:
+class ServiceKey(NamedTuple):
     """The key a service showed: as SSH writes it, for known hosts, and as logins are bound to it."""
 
     public_key: PublicKey

@@ -2,13 +2,15 @@
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from farhand_client.trust.agent import Agent, AgentKey
 from farhand_client.trust.errors import AgentError, IdentityError, TrustError
-from farhand_client.trust.keyfile import AskPassphrase, open_key_file, read_public_key_file
 from farhand_protocol import login, sshsig
 from farhand_protocol.sshwire import PublicKey
+
+if TYPE_CHECKING:
+    from farhand_client.trust.keyfile import AskPassphrase
 
 # ssh's order (ssh(1), -i), best first. Security keys are absent: their files need the agent, which has its turn.
 _NAMES = ("id_ed25519", "id_ecdsa", "id_rsa")
@@ -64,7 +66,7 @@ class Identities:
         named: Sequence[Path] = (),
         agent: Agent | None = None,
         usual: Sequence[Path] = (),
-        ask: AskPassphrase | None = None,
+        ask: "AskPassphrase | None" = None,
     ) -> None:
         self._named = named
         self._agent = agent
@@ -82,6 +84,9 @@ class Identities:
             return
         for identity in in_agent.values():
             yield identity
+        # Imported once the agent's keys did not do: most logins never need it.
+        from farhand_client.trust.keyfile import open_key_file
+
         tried = set(in_agent)
         for path in self._usual:
             try:
@@ -105,6 +110,8 @@ class Identities:
 
     async def _named_identity(self, path: Path, in_agent: dict[bytes, Identity]) -> Identity:
         """`path` names a private key file or, for a key in the agent, its .pub file."""
+        from farhand_client.trust.keyfile import open_key_file, read_public_key_file
+
         public = read_public_key_file(path if path.suffix == ".pub" else path.with_name(path.name + ".pub"))
         if public is not None and public.blob in in_agent:
             return in_agent[public.blob]

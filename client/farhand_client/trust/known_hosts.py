@@ -10,9 +10,8 @@ import fcntl
 import hmac
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from farhand_client.trust.errors import KnownHostsError
 from farhand_client.trust.files import read_small_file
@@ -27,52 +26,25 @@ MAX_SIZE = 1024 * 1024
 _NOT_IN_A_NAME = frozenset(",*?!|@#[]\"'\\/")
 
 
-class HostKeyState(Enum):
-    """What known_hosts says of a key for a service."""
-
-    KNOWN = "known"
-    UNKNOWN = "unknown"
-    """No line is about the service."""
-    CHANGED = "changed"
-    """There are lines about the service and none has this key."""
-    REVOKED = "revoked"
-    """A @revoked line for the service has this key."""
+HostKeyState = Literal["known", "unknown", "changed", "revoked"]
+"""What the file says of a key for a service: it has it; it has no line about the service; it has lines about the
+service but none with this key; it has a @revoked line with this key."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostKeyCheck:
-    """What came of looking a key up. `line` is the line that decided, from 1; None where there is none."""
+class HostKeyCheck(NamedTuple):
+    """What came of looking a key up."""
 
     state: HostKeyState
     name: str
-    key: PublicKey
+    """What the file calls the service: `name`, or `[name]:port`."""
     path: Path
     line: int | None = None
+    """The line that decided, from 1; None for an unknown service."""
     stored: str | None = None
-    """The fingerprint on that line where it differs, or None where the line has no key that can be read."""
-
-    def sentence(self) -> str:
-        """What to tell the user: what is so, where it says so, and what to do."""
-        shown = self.key.fingerprint
-        where = f"{self.path}:{self.line}"
-        if self.state is HostKeyState.KNOWN:
-            return f"{self.name} is known by its key {shown} ({where})."
-        if self.state is HostKeyState.UNKNOWN:
-            return (
-                f"{self.name} is not known; its key is {shown}. Compare it with what `farhandd host-key` prints "
-                f"there, then: farhand trust {self.name} {shown}"
-            )
-        if self.state is HostKeyState.REVOKED:
-            return f"{self.name} showed the key {shown}, which is revoked ({where}). Do not connect."
-        return (
-            f"The key of {self.name} has changed: it is now {shown}; {where} has "
-            f"{self.stored or 'one that cannot be read'}. Someone may be intercepting the connection, or the service "
-            f"has a new key. If you know that it has: farhand trust {self.name} {shown}"
-        )
+    """For a changed key the fingerprint on that line, or None where the line has no key that can be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     line: int
     marker: str
     hosts: str
@@ -105,12 +77,15 @@ class KnownHosts:
             with self._locked():
                 data = self._read()
                 found = self._check(data, host, port, key)
-                if found.state is HostKeyState.KNOWN:
+                if found.state == "known":
                     return
-                if found.state is HostKeyState.REVOKED or not (found.state is HostKeyState.UNKNOWN or replace):
-                    raise KnownHostsError(found.sentence())
+                where = f"{found.path}:{found.line}"
+                if found.state == "revoked":
+                    raise KnownHostsError(f"{where} says that the key {key.fingerprint} of {names[0]} is revoked")
+                if found.state == "changed" and not replace:
+                    raise KnownHostsError(f"{where} has another key for {names[0]}; remove that line first")
                 line = f"{names[0]} {sshwire.format_public_key_line(key)}\n".encode()
-                if found.state is HostKeyState.UNKNOWN:
+                if found.state == "unknown":
                     self._append(data, line)
                 else:
                     self._rewrite(self._without(data, names), line)
@@ -133,17 +108,17 @@ class KnownHosts:
             same = entry.key is not None and entry.key.blob == key.blob
             if entry.marker == "@revoked":
                 if same:
-                    return HostKeyCheck(HostKeyState.REVOKED, names[0], key, self.path, entry.line)
+                    return HostKeyCheck("revoked", names[0], self.path, entry.line)
             elif same:
                 known = known or entry
             else:
                 other = other or entry
         if known is not None:
-            return HostKeyCheck(HostKeyState.KNOWN, names[0], key, self.path, known.line)
+            return HostKeyCheck("known", names[0], self.path, known.line)
         if other is not None:
             stored = None if other.key is None else other.key.fingerprint
-            return HostKeyCheck(HostKeyState.CHANGED, names[0], key, self.path, other.line, stored)
-        return HostKeyCheck(HostKeyState.UNKNOWN, names[0], key, self.path)
+            return HostKeyCheck("changed", names[0], self.path, other.line, stored)
+        return HostKeyCheck("unknown", names[0], self.path)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
