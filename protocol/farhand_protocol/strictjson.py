@@ -12,7 +12,10 @@ from typing import Any, Final, NoReturn
 from .errors import ErrorCode, RemoteProtocolError
 from .limits import Limits
 
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+# The closing quote is optional, so that every opening one matches and the scan stays linear in hostile text too.
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_ROUND: Final = bytes.maketrans(b"[{]}", b"(())")
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[{]}"))
 
 
 def check(payload: bytes, limits: Limits) -> None:
@@ -23,7 +26,7 @@ def check(payload: bytes, limits: Limits) -> None:
         raise RemoteProtocolError(
             ErrorCode.BAD_UTF8, f"the message is not UTF-8: byte {error.start} cannot stand there"
         ) from None
-    if _depth(payload, limits.nesting) > limits.nesting:
+    if _deeper(payload, limits.nesting):
         raise RemoteProtocolError(
             ErrorCode.TOO_NESTED, f"the message nests deeper than {limits.nesting} arrays and objects"
         )
@@ -41,23 +44,23 @@ def check(payload: bytes, limits: Limits) -> None:
 
     try:
         json.loads(text, object_pairs_hook=members, parse_constant=_constant)
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise RemoteProtocolError(ErrorCode.BAD_JSON, f"the message is not JSON: {error}") from None
+    except ValueError:
+        # What is left is int()'s bound on digits (sys.set_int_max_str_digits).
+        raise RemoteProtocolError(ErrorCode.BAD_NUMBER, "a number of the message has thousands of digits") from None
 
 
 def _constant(name: str) -> NoReturn:
     raise RemoteProtocolError(ErrorCode.BAD_NUMBER, f"{name} is not a JSON number")
 
 
-def _depth(payload: bytes, enough: int) -> int:
+def _deeper(payload: bytes, limit: int) -> bool:
     # Brackets inside strings count for nothing, but most messages have too few of either to need a look.
-    if payload.count(b"{") + payload.count(b"[") <= enough:
-        return 0
-    depth = deepest = 0
-    for byte in _STRING.sub(b"", payload):
-        if byte in b"{[":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"}]":
-            depth -= 1
-    return deepest
+    if payload.count(b"{") + payload.count(b"[") <= limit:
+        return False
+    brackets = _STRING.sub(b"", payload).translate(_ROUND, _NOT_BRACKETS)
+    # Each pass takes the innermost level away, at the speed of C. What does not pair is not JSON either.
+    for _ in range(limit):
+        brackets = brackets.replace(b"()", b"")
+    return bool(brackets)
