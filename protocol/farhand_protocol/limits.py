@@ -11,6 +11,9 @@ MiB: Final = 1024 * KiB
 HEADER_SIZE: Final = 8
 MAX_PAYLOAD: Final = (1 << 24) - 1  # what the header's 24-bit length can say
 MAX_CHANNEL: Final = (1 << 32) - 1  # what the header's 32-bit channel can say
+MIN_MESSAGE: Final = 16 * KiB  # every message of either side fits, but for a run with much in it
+MIN_DATA: Final = 4 * KiB  # one page: below it the headers would be felt
+MAX_CHANNELS: Final = 1 << 20  # more would be a mistake: each takes about 1 KiB of state
 MAX_WINDOW: Final = (1 << 31) - 1  # as HTTP/2 (RFC 9113, 6.9.1): sums of credit stay in 32 bits
 
 
@@ -37,15 +40,18 @@ class Limits:
     """Depth of arrays and objects in a message: the deepest model has 4."""
 
     keys: int = 64
-    """Members of one JSON object: the widest model has 12, and 50,000 unknown ones would each cost an error."""
+    """Members of one JSON object: the widest model has 10, and 50,000 unknown ones would each cost an error."""
 
     control: int = 256 * KiB
-    """Queued control bytes after which a peer that does not read is no longer read from."""
+    """Bytes of queued answers after which a peer that does not read them is no longer read from: as many as a write
+    buffer holds (`transport.WRITE_HIGH`)."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.login_message <= self.message <= MAX_PAYLOAD:
-            raise ValueError(f"message limits must rise and stay within {MAX_PAYLOAD} bytes")
-        if not 0 < self.data <= MAX_PAYLOAD:
-            raise ValueError(f"data frames must have 1 to {MAX_PAYLOAD} bytes")
+        if not MIN_MESSAGE <= self.login_message <= self.message <= MAX_PAYLOAD:
+            raise ValueError(f"message limits must rise and be {MIN_MESSAGE} to {MAX_PAYLOAD} bytes")
+        if not MIN_DATA <= self.data <= MAX_PAYLOAD:
+            raise ValueError(f"data frames must have {MIN_DATA} to {MAX_PAYLOAD} bytes")
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            raise ValueError(f"there must be 1 to {MAX_CHANNELS} channels")
         if not self.data <= self.window <= MAX_WINDOW:
             raise ValueError(f"a window must hold one data frame and stay within {MAX_WINDOW} bytes")

@@ -11,8 +11,9 @@ from pydantic_core import PydanticCustomError, to_json
 from . import strictjson
 from .bytestring import Argument, Base64, EnvironmentName
 from .errors import ErrorCode, RemoteProtocolError
-from .limits import MAX_WINDOW, Limits
+from .limits import MAX_CHANNELS, MAX_PAYLOAD, MAX_WINDOW, MIN_DATA, MIN_MESSAGE, Limits
 from .outcome import Outcome
+from .sentence import Sentence
 
 VERSION: Final = 1
 
@@ -21,7 +22,6 @@ MAX_SECONDS: Final = 10 * 366 * 86400  # ten years; what is meant to be longer i
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
 Count = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]  # user and host names: HOST_NAME_MAX, LOGIN_NAME_MAX
-Sentence = Annotated[str, Field(max_length=16384)]
 Features = Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")], ...], Field(max_length=64)]
 RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 Stream: TypeAlias = Literal["stdin", "stdout", "stderr"]
@@ -39,10 +39,10 @@ class Announced(BaseModel):
     """The receive limits a side announces; `Limits` gives their meaning and reasons."""
 
     model_config = Message.model_config
-    message: Annotated[int, Field(ge=4096, le=(1 << 24) - 1)]
-    data: Annotated[int, Field(ge=4096, le=(1 << 24) - 1)]
-    window: Annotated[int, Field(ge=4096, le=MAX_WINDOW)]
-    channels: Annotated[int, Field(ge=1, le=1 << 20)]
+    message: Annotated[int, Field(ge=MIN_MESSAGE, le=MAX_PAYLOAD)]
+    data: Annotated[int, Field(ge=MIN_DATA, le=MAX_PAYLOAD)]
+    window: Annotated[int, Field(ge=MIN_DATA, le=MAX_WINDOW)]
+    channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)]
 
 
 # The connection's own messages, on channel 0.
@@ -137,10 +137,11 @@ class Run(Message):
 
     type: Literal["run"] = "run"
     id: RunId
-    argv: Annotated[tuple[Argument, ...], Field(min_length=1)] | None = None
+    # fail_fast: pydantic would collect an error for each of a million wrong elements, at a kilobyte each.
+    argv: Annotated[tuple[Argument, ...], Field(min_length=1, fail_fast=True)] | None = None
     shell: Argument | None = None
     cwd: Argument | None = None
-    env: tuple[tuple[EnvironmentName, Argument], ...] = ()
+    env: Annotated[tuple[tuple[EnvironmentName, Argument], ...], Field(fail_fast=True)] = ()
     stdin: bool = False
     merge_stderr: bool = False
     timeout: Seconds | None = None
@@ -290,4 +291,5 @@ def _refusal(error: ValidationError) -> RemoteProtocolError:
         return RemoteProtocolError(code, f"the message has a field that is not known: {where[:200]}")
     if code is ErrorCode.UNKNOWN_MESSAGE:
         return RemoteProtocolError(code, "the message has no type that is known")
-    return RemoteProtocolError(code, f"the message's field {where[:200]}: {first['msg'][:500]}")
+    place = f"the message's field {where[:200]}" if where else "the message"
+    return RemoteProtocolError(code, f"{place}: {first['msg'][:500]}")

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .sentence import Sentence
+
 ExitCode = Annotated[int, Field(ge=0, le=255)]
 SignalNumber = Annotated[int, Field(ge=1, le=64)]
 
@@ -59,7 +61,7 @@ class SpawnFailed(_Outcome):
     errno: Annotated[int, Field(ge=0, le=4095)]
     error: Annotated[str, Field(max_length=32)]
     what: Literal["program", "directory", "process"]
-    message: Annotated[str, Field(max_length=8192)]
+    message: Sentence
 
 
 class Lost(_Outcome):
