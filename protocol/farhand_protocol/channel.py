@@ -57,7 +57,9 @@ class Channel:
                 ErrorCode.NOT_LEGAL,
                 f"channel {self.number}: the {self.side.peer} may not say {message.type} now",
             )
-        self.peer_finished = kind in LAST[self.side.peer]
+        if kind in LAST[self.side.peer]:
+            self.peer_finished = True
+            self.receives.clear()
 
     def receive_window(self, stream: Stream) -> ReceiveWindow:
         """Return the window of an open incoming stream; `RemoteProtocolError` where it has ended or never was."""

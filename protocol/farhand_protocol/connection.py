@@ -1,6 +1,6 @@
 """One connection, without I/O: bytes in, events out; messages and data in, bytes out. The same class on both sides.
 
-events = connection.receive_data(data)      # act on each, then send what data_to_send() returns
+for event in connection.receive_data(data): # act on each at once, then send what data_to_send() returns
 channel = connection.open(Run(...))         # client only
 connection.send(channel, message)
 connection.send_data(channel, "stdin", data[: connection.room(channel, "stdin")])
@@ -10,6 +10,7 @@ buffers = connection.data_to_send()
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from . import messages as m
@@ -18,7 +19,7 @@ from .channel import KIND_OF, STREAM_OF, Channel
 from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from .events import ChannelFailed, ConnectionFailed, DataReceived, Event, MessageReceived
 from .frames import Kind, encode_frame
-from .limits import MAX_CHANNEL, Limits
+from .limits import MAX_CHANNEL, MIN_MESSAGE, Limits
 from .outbox import Outbox
 from .states import CONNECTION, LAST, OPENING, Phase, Side
 
@@ -65,12 +66,12 @@ class Connection:
     @property
     def queued(self) -> int:
         """Bytes that wait for `data_to_send`."""
-        return self._outbox.control_bytes + self._outbox.data_bytes
+        return self._outbox.bytes
 
     @property
     def flooded(self) -> bool:
         """Whether so many answers wait that no more should be read from this peer until they are sent."""
-        return self._outbox.control_bytes > self.limits.control
+        return self._outbox.answer_bytes > self.limits.control
 
     def open(self, message: m.Run) -> int:
         """Open a channel with `message` and return its number, from 1 up, never used twice. Client only."""
@@ -83,8 +84,10 @@ class Connection:
             raise LocalProtocolError("the channel numbers of this connection are used up")
         payload = self._payload(message)
         self._highest += 1
+        # A close that waits behind data must not be overtaken by the run that takes the place it makes.
+        at_limit = len(self._channels) + self._outbox.held_back >= peer.channels
         self._add(self._highest, message)
-        self._outbox.put_message(self._highest, payload, ordered=False)
+        self._put(self._highest, message, payload, ordered=at_limit)
         return self._highest
 
     def send(self, channel: int, message: m.Message) -> None:
@@ -99,7 +102,7 @@ class Connection:
             if following is Phase.CLOSED:
                 self._discard()
             self.phase = following
-            self._outbox.put_message(0, payload, ordered=False)
+            self._put(0, message, payload, ordered=False)
             return
         state = self._channels.get(channel)
         if state is None:
@@ -109,7 +112,7 @@ class Connection:
         state.sending(message)
         if isinstance(message, m.End):
             del state.sends[message.stream]
-        self._outbox.put_message(channel, payload, ordered=message.ordered)
+        self._put(channel, message, payload, ordered=message.ordered)
         self._forget_closed(state)
 
     def room(self, channel: int, stream: m.Stream) -> int:
@@ -137,7 +140,8 @@ class Connection:
         window = state.receives.get(stream)
         grant = window.take(count) if window is not None else 0
         if grant:
-            self._outbox.put_message(channel, self._payload(m.Credit(stream=stream, bytes=grant)), ordered=False)
+            credit = m.Credit(stream=stream, bytes=grant)
+            self._put(channel, credit, self._payload(credit), ordered=False)
 
     def fail(self, code: ErrorCode, sentence: str) -> None:
         """End the connection with an `error`; what was queued is dropped."""
@@ -155,10 +159,15 @@ class Connection:
 
     def _payload(self, message: m.Message) -> bytes:
         payload = m.encode(message)
-        limit = self.limits.login_message if self.peer is None else self.peer.message
+        limit = self.peer.message if self.phase is Phase.READY and self.peer is not None else MIN_MESSAGE
         if len(payload) > limit:
             raise LocalProtocolError(f"a {message.type} of {len(payload)} bytes; the peer takes {limit} at the most")
         return payload
+
+    def _put(self, channel: int, message: m.Message, payload: bytes, *, ordered: bool) -> None:
+        # A client's requests are its own doing. Were they counted, two sides could each wait for the other to read.
+        answer = self.side is Side.SERVER or isinstance(message, m.Pong | m.Credit)
+        self._outbox.put_message(channel, payload, ordered=ordered, answer=answer)
 
     def _discard(self) -> None:
         self._outbox.take()
@@ -176,20 +185,23 @@ class Connection:
 
     # Receiving
 
-    def receive_data(self, data: bytes | bytearray | memoryview) -> list[Event]:
-        """Return the events in `data`, which may begin and end anywhere in a frame. The data are copied."""
-        events: list[Event] = []
-        if self.closed:
-            return events
+    def receive_data(self, data: bytes | bytearray | memoryview) -> Iterator[Event]:
+        """Yield the events in `data`, which may begin and end anywhere in a frame. Each is yielded before the next
+        frame is looked at, so that what the owner does about it counts for that; has to be exhausted. The data are
+        copied.
+        """
+        if self.phase is Phase.CLOSED:
+            return
         try:
             for kind, channel, payload in self._assembler.frames(data):
-                self._frame(kind, channel, payload, events)
-                if self.phase is Phase.CLOSED:
-                    break
+                event = self._frame(kind, channel, payload)
+                if event is not None:
+                    yield event
+                if self.closed:
+                    return
         except RemoteProtocolError as error:
             self.fail(error.code, error.sentence)
-            events.append(ConnectionFailed(error))
-        return events
+            yield ConnectionFailed(error)
 
     def _check_header(self, kind: int, length: int) -> None:
         if kind == Kind.MESSAGE:
@@ -205,23 +217,21 @@ class Connection:
                 ErrorCode.FRAME_TOO_LARGE, f"a frame announces {length} bytes; the limit is {limit}"
             )
 
-    def _frame(self, kind: int, channel: int, payload: bytes, events: list[Event]) -> None:
+    def _frame(self, kind: int, channel: int, payload: bytes) -> Event | None:
         if kind == Kind.MESSAGE:
             if channel == 0:
-                self._connection_message(payload, events)
-            else:
-                self._channel_message(channel, payload, events)
-            return
+                return self._connection_message(payload)
+            return self._channel_message(channel, payload)
         state = self._known(channel)
         if state.finished:
-            return
+            return None
         stream = STREAM_OF[kind]
         if not payload:
             raise RemoteProtocolError(ErrorCode.NOT_LEGAL, f"channel {channel}: an empty data frame says nothing")
         state.receive_window(stream).receive(len(payload))
-        events.append(DataReceived(channel, stream, payload))
+        return DataReceived(channel, stream, payload)
 
-    def _connection_message(self, payload: bytes, events: list[Event]) -> None:
+    def _connection_message(self, payload: bytes) -> Event | None:
         message = m.decode(payload, self.limits)
         following = CONNECTION[self.phase].get((self.side.peer, type(message)))
         if following is None:
@@ -229,8 +239,8 @@ class Connection:
                 ErrorCode.NOT_LEGAL, f"{message.type} is not legal on channel 0 in phase {self.phase}"
             )
         if isinstance(message, m.Ping):
-            self._outbox.put_message(0, self._payload(m.Pong(id=message.id)), ordered=False)
-            return
+            self.send(0, m.Pong(id=message.id))
+            return None
         if isinstance(message, m.Hello):
             self.hello_frame = encode_frame(Kind.MESSAGE, 0, payload)
         if isinstance(message, m.Hello | m.Welcome):
@@ -238,34 +248,29 @@ class Connection:
         self.phase = following
         if following is Phase.CLOSED:
             self._discard()
-        events.append(MessageReceived(0, message))
+        return MessageReceived(0, message)
 
-    def _channel_message(self, channel: int, payload: bytes, events: list[Event]) -> None:
+    def _channel_message(self, channel: int, payload: bytes) -> Event | None:
         if self.phase is not Phase.READY:
             raise RemoteProtocolError(ErrorCode.NOT_LEGAL, f"no channel may be used in phase {self.phase}")
         if self.side is Side.SERVER and channel > self._highest:
-            self._opened_by_peer(channel, payload, events)
-            return
+            return self._opened_by_peer(channel, payload)
         try:
             message = m.decode(payload, self.limits)
         except RemoteProtocolError as error:
-            if self.side is Side.CLIENT:
+            state = self._known(channel)
+            if self.side is Side.CLIENT or state.peer_finished:
                 raise
-            self._known(channel)
-            self._fail_channel(channel, error, events)
-            return
+            return self._fail_channel(state, error)
         if type(message) in OPENING and self.side is Side.SERVER:
             raise RemoteProtocolError(ErrorCode.CHANNEL_REUSED, f"channel {channel} was opened before")
         state = self._known(channel)
-        if state.finished:
-            # The peer may not know yet that this side has said its last; only the peer's last still matters.
-            if type(message) not in LAST[self.side.peer]:
-                return
-            state.receiving(message)
-        else:
+        # Once this side has said its last, which the peer may not know yet, only the peer's last still matters.
+        heard = not state.finished
+        if heard or type(message) in LAST[self.side.peer]:
             self._book(state, message)
-            events.append(MessageReceived(channel, message))
-        self._forget_closed(state)
+            self._forget_closed(state)
+        return MessageReceived(channel, message) if heard else None
 
     def _book(self, state: Channel, message: m.Message) -> None:
         state.receiving(message)
@@ -275,18 +280,16 @@ class Connection:
         elif isinstance(message, m.Credit) and message.stream in state.sends:
             state.sends[message.stream].grant(message.bytes)
 
-    def _opened_by_peer(self, channel: int, payload: bytes, events: list[Event]) -> None:
+    def _opened_by_peer(self, channel: int, payload: bytes) -> Event | None:
         self._highest = channel
         try:
             message = self._opening(channel, payload)
         except RemoteProtocolError as error:
             if error.code is ErrorCode.UNKNOWN_CHANNEL:
                 raise
-            self._add(channel, None)
-            self._fail_channel(channel, error, events)
-            return
+            return self._fail_channel(self._add(channel, None), error)
         self._add(channel, message)
-        events.append(MessageReceived(channel, message))
+        return MessageReceived(channel, message)
 
     def _opening(self, channel: int, payload: bytes) -> m.AnyMessage:
         if len(self._channels) >= self.limits.channels:
@@ -308,11 +311,12 @@ class Connection:
             raise RemoteProtocolError(ErrorCode.CHANNEL_CLOSED, f"channel {channel} is closed")
         raise RemoteProtocolError(ErrorCode.UNKNOWN_CHANNEL, f"channel {channel} was never opened")
 
-    def _fail_channel(self, channel: int, error: RemoteProtocolError, events: list[Event]) -> None:
+    def _fail_channel(self, state: Channel, error: RemoteProtocolError) -> Event | None:
         if len(self._channels) > 2 * self.limits.channels:
             raise RemoteProtocolError(
                 ErrorCode.TOO_MANY_CHANNELS, "too many failed channels were not closed by the client"
             )
-        if not self._channels[channel].finished:
-            self.send(channel, m.Error(code=error.code, message=error.sentence))
-            events.append(ChannelFailed(channel, error))
+        if state.finished:
+            return None
+        self.send(state.number, m.Error(code=error.code, message=error.sentence))
+        return ChannelFailed(state.number, error)

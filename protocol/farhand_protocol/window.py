@@ -53,9 +53,9 @@ class ReceiveWindow:
         Credit goes back a quarter of the window at a time: often enough that the sender never stalls on it, rarely
         enough that it costs nothing.
         """
-        self._taken += count
-        if self._taken + self._open > self._size:
+        if self._taken + count + self._open > self._size:
             raise LocalProtocolError("more bytes were taken than had come")
+        self._taken += count
         if self._taken * 4 < self._size:
             return 0
         grant, self._taken = self._taken, 0
