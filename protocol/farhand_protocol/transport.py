@@ -7,7 +7,7 @@ from typing import Final, Protocol, cast
 from weakref import WeakKeyDictionary
 
 from .connection import Connection
-from .events import ConnectionFailed, Event
+from .events import Event
 from .limits import KiB
 
 READ_SIZE: Final = 256 * KiB
@@ -19,6 +19,9 @@ WRITE_HIGH: Final = 256 * KiB
 WRITE_LOW: Final = 64 * KiB
 """Bytes left in the transport when data flow again: one frame, so that the socket does not run dry meanwhile."""
 
+CLOSE_TIMEOUT: Final = 5.0
+"""Seconds in which a peer has to take what is left when a connection closes: it may have stopped reading for ever."""
+
 _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
 
 
@@ -29,7 +32,10 @@ class Handler(Protocol):
         """The transport is up; nothing was sent or received yet."""
 
     def received(self, event: Event) -> None:
-        """Something came. What is sent in answer leaves after the last event of a read."""
+        """Something came. What is sent in answer leaves after the last event of a read.
+
+        Where the connection has closed itself, the link closes after this; a closing link delivers no more events.
+        """
 
     def writable(self) -> None:
         """`Link.room` is there again after it was not."""
@@ -54,10 +60,14 @@ class Link(asyncio.BufferedProtocol):
         self._starved = False
         self._throttled = False
         self._flush_due = False
+        self._closing = False
+        self._last_call: asyncio.TimerHandle | None = None
 
     @property
     def room(self) -> bool:
         """Whether data should be queued now; where not, `Handler.writable` is called once they should."""
+        if self._closing:
+            return False
         if self._paused or self._transport is None or self.connection.queued >= WRITE_HIGH:
             self._starved = True
             return False
@@ -65,7 +75,7 @@ class Link(asyncio.BufferedProtocol):
 
     def flush(self) -> None:
         """Hand everything queued to the transport, unless it is full; then that happens once it is not."""
-        if self._paused or self._transport is None:
+        if self._paused or self._closing or self._transport is None:
             return
         buffers = self.connection.data_to_send()
         if buffers:
@@ -81,15 +91,18 @@ class Link(asyncio.BufferedProtocol):
             self._loop.call_soon(self._flush_now)
 
     def close(self) -> None:
-        """Send what is queued as far as the peer takes it, then close."""
-        if self._transport is not None:
+        """Send what is queued as far as the peer takes it within `CLOSE_TIMEOUT`, then close."""
+        if self._transport is not None and not self._closing:
             self._paused = False
             self.flush()
+            self._closing = True
+            self._last_call = self._loop.call_later(CLOSE_TIMEOUT, self.abort)
             self._transport.close()
 
     def abort(self) -> None:
         """Close at once; what was not sent is lost."""
         if self._transport is not None:
+            self._closing = True
             self._transport.abort()
 
     def _flush_now(self) -> None:
@@ -97,7 +110,7 @@ class Link(asyncio.BufferedProtocol):
         self.flush()
 
     def _writable(self) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._closing:
             self._handler.writable()
 
     # asyncio's side
@@ -115,11 +128,17 @@ class Link(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """asyncio.BufferedProtocol."""
-        for event in self.connection.receive_data(self._buffer[:nbytes]):
+        self.feed(self._buffer[:nbytes])
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Act on received bytes; for those that were read before this was the transport's protocol."""
+        for event in self.connection.receive_data(data):
             self._handler.received(event)
-            if isinstance(event, ConnectionFailed):
-                self.close()
+            if self._closing:
                 return
+        if self.connection.closed:
+            self.close()
+            return
         self.flush()
         if self.connection.flooded and self._transport is not None and not self._throttled:
             self._throttled = True
@@ -132,6 +151,8 @@ class Link(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """asyncio.BaseProtocol."""
         self._paused = False
+        if self._closing:
+            return
         self.flush()
         if self._throttled and not self._paused and self._transport is not None:
             self._throttled = False
@@ -143,4 +164,6 @@ class Link(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio.BaseProtocol."""
         self._transport = None
+        if self._last_call is not None:
+            self._last_call.cancel()
         self._handler.lost(exc)
