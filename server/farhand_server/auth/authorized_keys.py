@@ -24,7 +24,7 @@ MAX_SIZE = 512 * 1024
 # Value: anything but a quote, where \" stands for one. A backslash before anything else is itself.
 _OPTION = re.compile(rb'([A-Za-z0-9-]+)(?:="((?:\\"|\\(?!")|[^"\\])*)")?')
 _ENVIRONMENT_NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
-_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?(Z?)", re.ASCII)
+_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?(Z?)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import stat
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,7 @@ def test_a_changed_key_is_only_replaced_when_that_is_asked_for(known_hosts: Know
         f"h {K}",
     ]
     assert [path.name for path in known_hosts.path.parent.iterdir()] == ["known_hosts"]
+    assert stat.S_IMODE(known_hosts.path.stat().st_mode) == 0o600
 
 
 def test_a_pattern_is_never_rewritten(known_hosts: KnownHosts) -> None:
@@ -196,8 +198,9 @@ def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         KnownHosts(tmp_path / "file" / "known_hosts").add("h", 7022, KEY)
 
 
-def add_many(path: Path, writer: int) -> None:
+def add_many(path: Path, writer: int, start: threading.Barrier) -> None:
     known_hosts = KnownHosts(path)
+    start.wait()
     for number in range(20):
         # Every other one replaces, so that appending and rewriting meet.
         known_hosts.add("shared", 7022, ed25519_key(100 + writer), replace=True)
@@ -206,7 +209,8 @@ def add_many(path: Path, writer: int) -> None:
 
 def test_writers_at_the_same_time_lose_nothing(known_hosts: KnownHosts) -> None:
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=add_many, args=(known_hosts.path, writer)) for writer in range(3)]
+    start = context.Barrier(3)
+    writers = [context.Process(target=add_many, args=(known_hosts.path, n, start)) for n in range(3)]
     for process in writers:
         process.start()
     for process in writers:

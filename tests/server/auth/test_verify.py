@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farhand_protocol import sshsig, sshwire
-from farhand_protocol.sshwire import PublicKey, pack_mpint, pack_string
+from farhand_protocol.sshwire import PublicKey, Reader, pack_mpint, pack_string
 from farhand_server.auth.verify import VerificationError, verify_signature
 from tests.support import openssh
 from tests.support.openssh import SoftwareSecurityKey
@@ -69,6 +69,33 @@ def test_a_security_key_must_have_been_touched(security_key: SoftwareSecurityKey
     else:
         with pytest.raises(VerificationError, match="not touched"):
             verify(blob, security_key.public_key)
+
+
+@pytest.mark.needs("ssh-keygen")
+@pytest.mark.parametrize("security_key", SECURITY_KEYS)
+def test_a_security_key_may_be_for_any_application(tmp_path: Path, security_key: SoftwareSecurityKey) -> None:
+    other = SoftwareSecurityKey(security_key.private, b"ssh:other")
+    blob = other.sign(MESSAGE, NAMESPACE)
+    verify(blob, other.public_key)
+    assert openssh.verifies(tmp_path, other.public_key, blob, MESSAGE, NAMESPACE)
+
+
+@pytest.mark.parametrize("security_key", SECURITY_KEYS)
+def test_bytes_after_a_signature_are_refused(security_key: SoftwareSecurityKey) -> None:
+    key = security_key.public_key
+    blob = sshsig.encode(key.blob, NAMESPACE, sshsig.decode(security_key.sign(MESSAGE, NAMESPACE)).signature + b"x")
+    with pytest.raises(VerificationError, match="1 bytes follow the end"):
+        verify(blob, key)
+
+
+def test_bytes_after_an_ecdsa_signatures_numbers_are_refused() -> None:
+    security_key = SoftwareSecurityKey.ecdsa()
+    key = security_key.public_key
+    reader = Reader(sshsig.decode(security_key.sign(MESSAGE, NAMESPACE)).signature)
+    kind, value, rest = reader.string(), reader.string(), reader.take(5)
+    signature = pack_string(kind) + pack_string(value + b"x") + rest
+    with pytest.raises(VerificationError, match="1 bytes follow the end"):
+        verify(sshsig.encode(key.blob, NAMESPACE, signature), key)
 
 
 @pytest.mark.parametrize("security_key", SECURITY_KEYS)
