@@ -1,0 +1,93 @@
+"""A run that is over, in the words of `subprocess`."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from dataclasses import dataclass
+from typing import Any, Final
+
+from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
+
+from .signals import linux_name
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended, without its output.
+
+    `duration` is wall time on the remote machine in seconds, `stdout` and `stderr` the bytes the program wrote.
+    With `lingered` it had left processes behind that still held its output.
+    """
+
+    outcome: Outcome
+    run_id: str
+    duration: float
+    stdout: int
+    stderr: int
+    lingered: bool
+
+    @property
+    def returncode(self) -> int:
+        """As `subprocess.Popen.returncode`."""
+        return returncode(self.outcome)
+
+
+class Completed(subprocess.CompletedProcess[Any]):
+    """A `subprocess.CompletedProcess` that also says how the run ended.
+
+    `stdout` and `stderr` are bytes, or str where text was asked for; `duration` is wall time on the remote machine in
+    seconds. With `truncated` some output was thrown away because it was more than `max_output`.
+    """
+
+    def __init__(self, args: Any, result: Result, stdout: Any, stderr: Any, *, truncated: bool) -> None:
+        super().__init__(args, result.returncode, stdout, stderr)
+        self.outcome: Final = result.outcome
+        self.run_id: Final = result.run_id
+        self.duration: Final = result.duration
+        self.truncated: Final = truncated
+
+    def check_returncode(self) -> None:
+        """Raise `CommandError` unless the program exited by itself with code 0."""
+        if self.outcome != Exited(code=0):
+            from .errors import CommandError
+
+            raise CommandError(self)
+
+
+def returncode(outcome: Outcome) -> int:
+    """Return `outcome` as `subprocess` writes it: the exit code, or minus the signal that ended the program.
+
+    0 only for a program that came to its own end: one that was stopped and then exited with 0 counts as ended by TERM.
+    Raises ValueError for a run that has no such number.
+    """
+    match outcome:
+        case Exited():
+            return outcome.code
+        case Signaled():
+            return -outcome.signal
+        case TimedOut() | Killed():
+            return -outcome.signal if outcome.signal is not None else outcome.code or -signal.SIGTERM
+        case SpawnFailed() | Lost():
+            raise ValueError(f"a run that is {outcome.status} has no return code")
+
+
+def describe(outcome: Outcome) -> str:
+    """Say how a run ended, as the rest of a sentence that begins with the command."""
+    match outcome:
+        case Exited():
+            return f"exited with code {outcome.code}"
+        case Signaled():
+            return f"was ended by {linux_name(outcome.signal)}"
+        case TimedOut():
+            return f"was stopped after {outcome.timeout:g} seconds"
+        case Killed(reason="disconnected"):
+            return "was stopped because its client had gone"
+        case Killed(reason="draining"):
+            return "was stopped because the service shuts down"
+        case Killed():
+            return "was stopped on request"
+        case SpawnFailed():
+            return f"never ran: {outcome.message}"
+        case Lost():
+            return "has an unknown end: the service that ran it is gone"

@@ -1,0 +1,132 @@
+"""`connect`: from the name of a service to a client that is logged in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from .address import Address, resolve
+from .client import Client
+from .dial import Dialled, dial_socket, dial_tls
+from .errors import ConnectError, HostKeyUnknown
+from .hostkey import remember
+from .login import log_in
+from .paths import config_directory
+from .pending import Pending
+
+if TYPE_CHECKING:
+    from .trust.identities import Identities
+    from .trust.keyfile import AskPassphrase
+    from .trust.known_hosts import KnownHosts
+
+CONNECT_TIMEOUT: Final = 30.0
+"""Seconds for the connection, and again for each answer of the login: TCP gives up only after minutes (tcp(7))."""
+
+KEEPALIVE: Final = 15.0
+"""Seconds of silence after which the service is asked whether it is there; three of them without an answer are
+the end. Shorter than the least time for which firewalls are known to remember a connection (RFC 5382: 2 hours is
+asked of them, some minutes are seen)."""
+
+Confirm: TypeAlias = Callable[[HostKeyUnknown], Awaitable[bool]]
+"""Shows a person a key that is not on record and returns whether it is the right one."""
+
+
+def connect(
+    host: str,
+    *,
+    user: str | None = None,
+    port: int | None = None,
+    identities: Sequence[str | os.PathLike[str]] = (),
+    known_hosts: str | os.PathLike[str] | None = None,
+    accept_new: bool = False,
+    confirm: Confirm | None = None,
+    passphrase: AskPassphrase | None = None,
+    timeout: float = CONNECT_TIMEOUT,
+    keepalive: float | None = KEEPALIVE,
+) -> Pending[Client]:
+    """Connect and log in: `async with connect(host) as client:`, or `client = await connect(host)`.
+
+    `host` is `[user@]name[:port]` (port 7022, IPv6 in brackets), `unix:PATH`, or a name from `config.toml`. `user`
+    defaults to the local user's name. `identities` are key files, tried in order; without any, the keys of the
+    ssh-agent are, then the usual files. `passphrase` is asked for those that need one.
+
+    The service's key must be in `known_hosts` (default `known_hosts` in the configuration directory). One that is not
+    is recorded with `accept_new`, or where `confirm` says yes; else `HostKeyUnknown` is raised. `timeout` is in
+    seconds, for the connection and again for each answer of the login. After `keepalive` seconds of silence the service
+    is asked whether it is there; after three such times without an answer the connection is lost.
+
+    Raises `AddressError`, `ConnectError` (with its kinds `HostKeyUnknown`, `HostKeyChanged`, `HostKeyRevoked`),
+    `AuthenticationError`, and `RequestRefused` where the service says why it takes nobody.
+    """
+
+    async def opened() -> Client:
+        config = config_directory()
+        address = resolve(host, user=user, port=port, config=config / "config.toml")
+        if address.socket is not None:
+            async with _within(timeout, address):
+                dialled = await dial_socket(address, None)
+            return await _logged_in(dialled, address, None, timeout)
+        from .trust.known_hosts import KnownHosts
+
+        record = KnownHosts(Path(known_hosts or config / "known_hosts"))
+        named = tuple(Path(path) for path in identities) or address.identities
+        dialled = await _dial(address, record, accept_new, confirm, timeout, keepalive)
+        return await _logged_in(dialled, address, _identities(named, config, passphrase), timeout)
+
+    return Pending(opened())
+
+
+async def _dial(
+    address: Address,
+    record: KnownHosts,
+    accept_new: bool,
+    confirm: Confirm | None,
+    timeout: float,
+    keepalive: float | None,
+) -> Dialled:
+    try:
+        async with _within(timeout, address):
+            return await dial_tls(address, record, keepalive)
+    except HostKeyUnknown as error:
+        if not accept_new and (confirm is None or not await confirm(error)):
+            raise
+        remember(record, address, error.key)
+    # A new connection: a person may have thought for longer than the service waits for a login.
+    async with _within(timeout, address):
+        return await dial_tls(address, record, keepalive)
+
+
+def _identities(named: Sequence[Path], config: Path, passphrase: AskPassphrase | None) -> Identities:
+    from .trust.agent import Agent
+    from .trust.identities import Identities, usual_key_files
+
+    usual = usual_key_files(Path.home(), config)
+    return Identities(named=named, agent=Agent.from_environment(os.environ), usual=usual, ask=passphrase)
+
+
+async def _logged_in(dialled: Dialled, address: Address, identities: Identities | None, timeout: float) -> Client:
+    try:
+        return await log_in(dialled, address, identities, timeout)
+    except BaseException:
+        dialled.session.abort()
+        raise
+
+
+class _within:
+    """`asyncio.timeout` that says what took too long."""
+
+    def __init__(self, seconds: float, address: Address) -> None:
+        self._timeout = asyncio.timeout(seconds)
+        self._sentence = f"{address} did not answer within {seconds:g} seconds"
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *error: object) -> None:
+        try:
+            await self._timeout.__aexit__(*error)  # type: ignore[arg-type]  # passed on as it came
+        except TimeoutError:
+            raise ConnectError(self._sentence) from None

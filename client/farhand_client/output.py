@@ -1,0 +1,198 @@
+"""What becomes of a run's output as it comes: it waits for a reader, or is collected."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Final, Protocol
+
+from farhand_protocol.limits import MiB
+
+LINE_LIMIT: Final = 1 * MiB
+"""Bytes of a line that `lines` gives at once: a file of one endless line must not fill the memory."""
+
+
+class Receiver(Protocol):
+    """Where the bytes of one output stream go. The methods are called by the connection and must not block."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Bytes came. Whoever consumes them gives their credit back."""
+
+    def end(self) -> None:
+        """No more will come."""
+
+    def fail(self, error: Exception) -> None:
+        """No more will come, and it is not known what is missing."""
+
+    def discard(self) -> None:
+        """Nobody wants what waits nor what comes."""
+
+
+class OutputStream:
+    """One output stream of a run, for one reader at a time.
+
+    Bytes count as consumed, and their credit goes back to the service, once the reader comes for more: a slow reader
+    ends up blocking the remote writer, and no more than the window (4 MiB) waits here. Where the connection is lost,
+    what had come is given first and then `ConnectionLost` is raised: the end of the stream is always its true end.
+    """
+
+    def __init__(self, take: Callable[[int], None]) -> None:
+        self._take = take
+        self._chunks: deque[bytes] = deque()
+        self._handed = 0
+        self._ended = False
+        self._error: Exception | None = None
+        self._discarding = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    # Receiver
+
+    def feed(self, chunk: bytes) -> None:
+        """Receiver."""
+        if self._discarding:
+            self._take(len(chunk))
+            return
+        self._chunks.append(chunk)
+        self._wake()
+
+    def end(self) -> None:
+        """Receiver."""
+        self._ended = True
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """Receiver."""
+        if not self._ended:
+            self._error = error
+            self.end()
+
+    def discard(self) -> None:
+        """Receiver. Also a reader's word that it wants no more; the program may go on writing."""
+        self._discarding = True
+        waiting = sum(map(len, self._chunks)) + self._handed
+        self._chunks.clear()
+        self._handed = 0
+        if waiting:
+            self._take(waiting)
+        self._wake()
+
+    # The reader's side
+
+    async def read_ready(self, limit: int = MiB) -> list[bytes]:
+        """Wait for output; return what is there, at most about `limit` bytes, uncopied. Empty only at the end.
+
+        Raises `ConnectionLost` where the connection ended before the stream.
+        """
+        await self._more()
+        ready: list[bytes] = []
+        size = 0
+        while self._chunks and (not ready or size + len(self._chunks[0]) <= limit):
+            ready.append(self._chunks.popleft())
+            size += len(ready[-1])
+        self._handed = size
+        return ready
+
+    async def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes as soon as there are any, or everything up to the end; b"" only at the end.
+
+        Raises `ConnectionLost` where the connection ended before the stream.
+        """
+        if size == 0:
+            return b""
+        if size < 0:
+            return b"".join([chunk async for chunk in self])
+        await self._more()
+        if not self._chunks:
+            return b""
+        chunk = self._chunks.popleft()
+        if len(chunk) > size:
+            self._chunks.appendleft(chunk[size:])
+            chunk = chunk[:size]
+        self._handed = len(chunk)
+        return chunk
+
+    def __aiter__(self) -> OutputStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        await self._more()
+        if not self._chunks:
+            raise StopAsyncIteration
+        chunk = self._chunks.popleft()
+        self._handed = len(chunk)
+        return chunk
+
+    async def lines(self, limit: int = LINE_LIMIT) -> AsyncIterator[bytes]:
+        """Give lines with their newline; the last one may have none.
+
+        A line longer than `limit` bytes comes in pieces of that size, so that memory stays bounded.
+        """
+        if limit < 1:
+            raise ValueError(f"limit is {limit}; a line has at least 1 byte")
+        partial = bytearray()
+        async for chunk in self:
+            *whole, rest = chunk.split(b"\n")
+            for piece in [*(line + b"\n" for line in whole), rest]:
+                partial += piece
+                while len(partial) > limit:
+                    yield bytes(partial[:limit])
+                    del partial[:limit]
+                if partial.endswith(b"\n"):
+                    yield bytes(partial)
+                    partial.clear()
+        if partial:
+            yield bytes(partial)
+
+    async def _more(self) -> None:
+        if self._handed:
+            handed, self._handed = self._handed, 0
+            self._take(handed)
+        while not self._chunks and not self._ended and not self._discarding:
+            if self._waiter is not None:
+                raise RuntimeError("this stream already has a reader that waits")
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        if not self._chunks and self._error is not None:
+            raise self._error
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Collector:
+    """Keeps the first `limit` bytes of a stream and throws the rest away, so that the program can go on."""
+
+    def __init__(self, take: Callable[[int], None], limit: int) -> None:
+        self._take = take
+        self._chunks: list[bytes] = []
+        self._left = limit
+        self.truncated = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Receiver."""
+        self._take(len(chunk))
+        if len(chunk) > self._left:
+            self.truncated = True
+            chunk = chunk[: self._left]
+        if chunk:
+            self._left -= len(chunk)
+            self._chunks.append(chunk)
+
+    def end(self) -> None:
+        """Receiver."""
+
+    def fail(self, error: Exception) -> None:
+        """Receiver."""
+
+    def discard(self) -> None:
+        """Receiver."""
+        self._left = 0
+
+    def value(self) -> bytes:
+        """Return what was kept."""
+        return b"".join(self._chunks)

@@ -1,0 +1,35 @@
+"""Signals by Linux's numbers (signal(7)), which the wire uses wherever the client runs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Final
+
+# fmt: off
+_NAMES: Final = (
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
+    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
+    "PWR", "SYS",
+)
+# fmt: on
+
+
+def linux_number(number: int, platform: str = sys.platform) -> int:
+    """Return Linux's number for a signal of this machine.
+
+    Raises ValueError for what is no signal there.
+    """
+    if platform != "linux":
+        try:
+            number = _NAMES.index(signal.Signals(number).name.removeprefix("SIG")) + 1
+        except ValueError:
+            raise ValueError(f"signal {number} of this machine does not exist on Linux") from None
+    if not 1 <= number <= 64:
+        raise ValueError(f"{number} is not a signal; Linux has 1 to 64")
+    return int(number)
+
+
+def linux_name(number: int) -> str:
+    """Return `SIGKILL` for 9, `signal 40` where there is no name."""
+    return f"SIG{_NAMES[number - 1]}" if 1 <= number <= len(_NAMES) else f"signal {number}"
