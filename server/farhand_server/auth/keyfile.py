@@ -1,7 +1,8 @@
 """Read a file that admits people, only where nobody but its owner and root could have written it.
 
 The rules are those of sshd's StrictModes: file and directories belong to the user or root and are writable by no
-one else, from the file up to the home directory or /.
+one else, from the file up to the home directory or /. One thing is allowed that sshd refuses: a sticky directory
+such as /tmp, where others can add entries but cannot touch those of the user and root, which alone are accepted.
 """
 
 import os
@@ -64,6 +65,7 @@ def _parents(path: Path, home: Path) -> Iterator[Path]:
 def _check_owner_and_mode(path: Path, status: os.stat_result, uid: int) -> None:
     if status.st_uid not in (0, uid):
         raise KeyFileError(f"{path}: belongs to user {status.st_uid}, not to the user ({uid}) or root")
-    if status.st_mode & _WRITABLE_BY_OTHERS:
+    sticky_directory = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+    if status.st_mode & _WRITABLE_BY_OTHERS and not sticky_directory:
         mode = stat.S_IMODE(status.st_mode)
         raise KeyFileError(f"{path}: is writable by others (mode {mode:04o}); run: chmod go-w {path}")

@@ -65,6 +65,17 @@ def test_outside_the_home_every_directory_matters(file: Path, home: Path, tmp_pa
         read(file, tmp_path / "elsewhere")
 
 
+def test_a_sticky_directory_may_be_everybodys(file: Path, home: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    assert read(file, tmp_path / "elsewhere") == b"content"
+
+
+def test_a_sticky_file_may_not_be(file: Path, home: Path) -> None:
+    file.chmod(0o1666)
+    with pytest.raises(KeyFileError, match="writable by others"):
+        read(file, home)
+
+
 def test_a_file_of_another_user_is_refused(file: Path, home: Path) -> None:
     if UID == 0:  # root's files are trusted, so the file has to be given away
         os.chown(file, 4242, -1)
