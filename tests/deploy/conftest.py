@@ -1,0 +1,60 @@
+"""An installation below a folder, made once, and the wheels to make others without a network."""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def offline(wheels: Path) -> dict[str, str]:
+    """The environment in which pip takes everything from *wheels*."""
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_CONFIG_FILE": os.devnull}
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What `DESTDIR=root deploy/install` made; it belongs to the whole session, so tests only look at it."""
+
+    root: Path
+    told: str
+
+    @property
+    def program(self) -> Path:
+        """The virtual environment."""
+        return self.root / "usr/local/lib/farhand"
+
+
+def install(root: Path, *arguments: str, **environ: str) -> str:
+    """Runs deploy/install with DESTDIR=*root*; returns what it said."""
+    result = subprocess.run(
+        [DEPLOY / "install", *arguments],
+        env={**os.environ, "DESTDIR": str(root), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stderr
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    root = tmp_path_factory.mktemp("installation")
+    return Installation(root, install(root))
+
+
+@pytest.fixture(scope="session")
+def wheels(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that deploy/install needs from an index, and what builds the project."""
+    folder = tmp_path_factory.mktemp("wheels")
+    python = installation.program / "bin/python"
+    subprocess.run(
+        [python, "-m", "pip", "wheel", "--quiet", "--wheel-dir", folder, DEPLOY.parent, "hatchling"],
+        check=True,
+        capture_output=True,
+    )
+    return folder

@@ -1,0 +1,122 @@
+"""deploy/install: puts everything in its place, twice if asked, and takes it away without what is the user's."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from farhand_server.config import load
+from tests.deploy.conftest import DEPLOY, Installation, install, offline
+
+# Installing means making a virtual environment and filling it.
+pytestmark = pytest.mark.timeout(300)
+
+UNITS = {"farhandd.service", "farhand-edge.service", "farhand-edge.socket", "farhand-host-key.service"}
+
+
+def refuse(*arguments: str, **environ: str) -> str:
+    result = subprocess.run(
+        [DEPLOY / "install", *arguments],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    return result.stderr
+
+
+def test_programs_units_account_and_configuration_are_in_their_places(installation: Installation) -> None:
+    local = installation.root / "usr/local"
+    assert (local / "bin/farhand").resolve() == installation.program / "bin/farhand"
+    assert (local / "bin/farhandd").resolve() == installation.program / "bin/farhandd"
+    assert {unit.name for unit in (local / "lib/systemd/system").iterdir()} == UNITS
+    assert (local / "lib/sysusers.d/farhand.conf").is_file()
+    assert (local / "lib/tmpfiles.d/farhand.conf").is_file()
+    assert (installation.root / "etc/farhand/farhandd.toml").is_file()
+
+
+def test_programs_name_the_interpreter_at_its_final_place(installation: Installation) -> None:
+    for name in ("farhand", "farhandd"):
+        first = (installation.program / "bin" / name).read_text().splitlines()[0]
+        assert first == "#!/usr/local/lib/farhand/bin/python"
+
+
+def test_what_is_installed_is_a_copy_of_the_project(installation: Installation) -> None:
+    result = subprocess.run(
+        [installation.program / "bin/python", "-c", "import farhand_server as s; print(s.__file__)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+    )
+    assert Path(result.stdout).is_relative_to(installation.program)
+
+
+def test_the_configuration_admits_the_edges_account(installation: Installation) -> None:
+    text = (installation.root / "etc/farhand/farhandd.toml").read_text()
+    assert text.splitlines().count('account = "farhand-edge"') == 1
+    assert text.replace("\naccount = ", "\n#account = ") == (DEPLOY / "farhandd.toml").read_text()
+
+
+def test_it_says_what_it_does(installation: Installation) -> None:
+    for place in ("usr/local/lib/farhand", "usr/local/lib/systemd/system", "etc/farhand/farhandd.toml"):
+        assert str(installation.root / place) in installation.told
+
+
+def test_installing_again_keeps_the_configuration_and_uninstalling_leaves_it(
+    installation: Installation, wheels: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(installation.root, root, symlinks=True)
+    config = root / "etc/farhand/farhandd.toml"
+    config.write_text("# mine\n")
+    key = root / "var/lib/farhand/host_key"
+    key.parent.mkdir(parents=True)
+    key.touch()
+    [module] = root.glob("usr/local/lib/farhand/lib/python*/site-packages/farhand_server/__init__.py")
+    module.write_text("an older version\n")
+
+    told = install(root, **offline(wheels))
+    assert f"keeping {config}" in told
+    assert config.read_text() == "# mine\n"
+    assert module.read_text() != "an older version\n"
+
+    told = install(root, "--uninstall")
+    assert "left in place" in told
+    assert str(config.parent) in told
+    assert {path for path in root.rglob("*") if not path.is_dir()} == {config, key}
+    install(root, "--uninstall")
+
+
+def test_the_installed_configuration_is_read_without_complaint(installation: Installation, tmp_path: Path) -> None:
+    text = (installation.root / "etc/farhand/farhandd.toml").read_text()
+    file = tmp_path / "farhandd.toml"
+    file.write_text(text.replace('"farhand-edge"', '"nobody"'))  # the account is made on a real installation
+    load(file)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--prefix"], "--prefix needs a value"),
+        (["--prefix", "here"], "--prefix must be an absolute path, and not 'here'"),
+        (["--prefix", "/"], "--prefix must be an absolute path, and not '/'"),
+        (["--prefix", "/a b"], "'/a b' has characters that a unit file would read otherwise"),
+        (["--prefix=/a%b"], "'/a%b' has characters that a unit file would read otherwise"),
+        (["--frob"], "unknown argument '--frob'"),
+    ],
+)
+def test_what_it_does_not_understand_it_refuses(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+    assert sentence in refuse(*arguments, DESTDIR=str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_python_that_the_edge_could_not_reach_is_refused(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho /home/somebody/.pyenv/bin/python3\n")
+    python.chmod(0o755)
+    told = refuse("--python", str(python), DESTDIR=str(tmp_path / "root"))
+    assert "is in a home directory, where the edge's account cannot go" in told
