@@ -13,7 +13,6 @@ import logging
 import math
 import os
 import re
-import sys
 import threading
 import traceback
 from collections import deque
@@ -42,7 +41,7 @@ _BARE = re.compile(r"[A-Za-z0-9_./:@%+,~-]+", re.ASCII)
 
 
 class Logger:
-    """Writes events; one for the process is enough, and `bind` makes others with fields of their own."""
+    """Writes events to a sink; `bind` makes others with fields of their own."""
 
     def __init__(self, sink: "Sink", fields: Mapping[str, Value]) -> None:
         self._sink = sink
@@ -85,6 +84,7 @@ class Sink:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._from_logging = _FromLogging(self)
 
     def configure(
         self, format: Format = "auto", level: Level = "info", environ: Mapping[str, str] = os.environ
@@ -95,13 +95,15 @@ class Sink:
         self._journal = is_journal(self._descriptor, environ)
 
     def start(self) -> None:
-        """Starts the writing thread. `close` ends it."""
+        """Starts the writing thread, until `close`; what `logging` has to say from warnings up comes along."""
         self._closing = False
+        logging.getLogger().addHandler(self._from_logging)
         self._thread = threading.Thread(target=self._write_queue, name="logs", daemon=True)
         self._thread.start()
 
     def close(self, timeout: float = 2.0) -> None:
         """Writes what is queued, for at most *timeout* seconds: a stuck stderr does not keep us from ending."""
+        logging.getLogger().removeHandler(self._from_logging)
         thread, self._thread = self._thread, None
         if thread is not None:
             with self._changed:
@@ -202,33 +204,10 @@ class _FromLogging(logging.Handler):
     """Events of the standard library's `logging` (asyncio reports lost exceptions there), in our format."""
 
     def __init__(self, sink: Sink) -> None:
-        super().__init__()
+        super().__init__(logging.WARNING)
         self._sink = sink
 
     def emit(self, record: logging.LogRecord) -> None:
         level: Level = _LEVELS[min(max(record.levelno // 10, 1), 4) - 1]
         error = record.exc_info[1] if record.exc_info else None
         self._sink.log(level, record.getMessage(), {"logger": record.name, "error": error})
-
-
-_sink = Sink()
-log = Logger(_sink, {})
-"""The process's logger."""
-
-
-def start(format: Format = "auto", level: Level = "info") -> None:
-    """Logs to stderr from now on, without blocking; what `logging` has to say (from warnings up) comes along."""
-    _sink.configure(format, level)
-    _sink.start()
-    logging.basicConfig(handlers=[_FromLogging(_sink)], level=logging.WARNING, force=True)
-
-
-def configure(format: Format, level: Level) -> None:
-    """Changes format and level of what is logged from now on, as a reload does."""
-    _sink.configure(format, level)
-
-
-def close() -> None:
-    """Writes what is still queued, for two seconds at most. Call it last."""
-    _sink.close()
-    sys.stderr.flush()

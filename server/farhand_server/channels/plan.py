@@ -1,0 +1,61 @@
+"""From a request to a plan: what the principal may do, in which environment, within which limits."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import Final
+
+from farhand_protocol import messages as m
+from farhand_server.auth.principal import Principal
+from farhand_server.config import Config
+from farhand_server.runs.environment import EnvironmentRefused, PasswdEntry, build
+from farhand_server.runs.run import Plan
+
+FORCED_ENVIRONMENT: Final = ("LANG", "LC_*", "TERM")
+"""What a request may set beside a forced command: nothing that changes which program it turns out to be."""
+
+
+class Denied(Exception):
+    """The principal may not do this; the text says what."""
+
+
+def decide(request: m.Run, principal: Principal, config: Config) -> Plan:
+    """Return what will run for this request. Raises `Denied`."""
+    entry = PasswdEntry.of(principal.uid)
+    options = principal.options
+    added = dict(options.environment)
+    argv = request.argv
+    if options.command is not None:
+        # The names under which sshd(8) and its forced commands know the request (rrsync, gitolite, borg).
+        added[b"SSH_ORIGINAL_COMMAND"] = _as_text(request)
+        argv = (os.fsencode(entry.shell), b"-c", options.command)
+    elif request.shell is not None:
+        argv = (os.fsencode(entry.shell), b"-c", request.shell)
+    assert argv is not None
+    admitted = FORCED_ENVIRONMENT if options.command is not None else config.policy.environment
+    try:
+        env = build(entry, requested=request.env, admitted=admitted, added=added)
+    except EnvironmentRefused as error:
+        raise Denied(str(error)) from None
+    runs = config.runs
+    timeout = min(request.timeout or runs.max_timeout, runs.max_timeout)
+    return Plan(
+        id=request.id,
+        owner=principal.user,
+        argv=argv,
+        cwd=entry.directory(request.cwd),
+        env=env,
+        stdin=request.stdin,
+        merge_stderr=request.merge_stderr,
+        timeout=timeout if timeout <= m.MAX_SECONDS else None,
+        kill_after=runs.kill_after if request.kill_after is None else request.kill_after,
+        linger=runs.linger,
+        spool=runs.spool,
+    )
+
+
+def _as_text(request: m.Run) -> bytes:
+    if request.shell is not None:
+        return request.shell
+    return os.fsencode(shlex.join(os.fsdecode(argument) for argument in request.argv or ()))

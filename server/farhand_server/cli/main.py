@@ -1,0 +1,112 @@
+"""Commands, options and exit codes of `farhandd`: 0 done, 1 could not be done, 2 called wrongly."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from farhand_server import __version__
+from farhand_server.config import Config, ConfigError, effective, find_file, load
+
+EPILOG: Final = "Every key of the configuration is described in farhandd.toml, which comes with the program."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that `arguments` (by default the process's) name; return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.act(options)
+    except (ConfigError, CommandFailed) as error:
+        print(f"farhandd: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+class CommandFailed(Exception):
+    """The command could not be done; the text says what, why and what to do."""
+
+
+def configuration(options: argparse.Namespace) -> Config:
+    """Return the configuration that holds with these options. Raises `ConfigError`."""
+    overrides: dict[str, str | list[str]] = {}
+    for key in ("socket", "state_dir", "listen"):
+        value = getattr(options, key, None)
+        if value is not None:
+            overrides[key] = value if key == "listen" else str(Path(value).absolute())
+    return load(options.config or find_file(), overrides=overrides)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="farhandd", description="The Farhand service: runs commands for clients.", epilog=EPILOG
+    )
+    parser.add_argument("--version", action="version", version=f"farhandd {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run the service, and an edge where there is an address to listen on")
+    _common(serve)
+    serve.add_argument("--socket", metavar="PATH", help="Unix socket for clients on this machine")
+    serve.add_argument(
+        "--listen", metavar="HOST:PORT", action="append", help="network address to listen on; may be repeated"
+    )
+    serve.set_defaults(act=_serve)
+
+    edge = commands.add_parser("edge", help="run an edge alone, beside a core started by `serve`")
+    _common(edge)
+    edge.add_argument("--listen", metavar="HOST:PORT", action="append", help="network address to listen on")
+    edge.add_argument("--key", metavar="FILE", type=Path, help="private host key (by default STATE_DIR/host_key)")
+    edge.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    edge.set_defaults(act=_edge)
+
+    check = commands.add_parser("check", help="validate the configuration and print the one that holds")
+    _common(check)
+    check.set_defaults(act=_check)
+
+    host_key = commands.add_parser("host-key", help="show the host key, made if there is none, and its fingerprint")
+    _common(host_key)
+    host_key.set_defaults(act=_host_key)
+
+    authorize = commands.add_parser("authorize", help="let the keys in a public key file log in as this account")
+    _common(authorize)
+    authorize.add_argument("keyfile", metavar="KEYFILE", help="such as id_ed25519.pub; - for standard input")
+    authorize.set_defaults(act=_authorize)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="FILE", type=Path, help="configuration file (TOML)")
+    parser.add_argument("--state-dir", metavar="DIR", help="where host key and state are kept")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from .serve import serve
+
+    return serve(options)
+
+
+def _edge(options: argparse.Namespace) -> int:
+    from .edge import edge
+
+    return edge(options)
+
+
+def _check(options: argparse.Namespace) -> int:
+    print(effective(configuration(options)), end="")
+    return 0
+
+
+def _host_key(options: argparse.Namespace) -> int:
+    from .keys import host_key
+
+    return host_key(configuration(options))
+
+
+def _authorize(options: argparse.Namespace) -> int:
+    from .keys import authorize
+
+    return authorize(configuration(options), options.keyfile)

@@ -1,0 +1,93 @@
+"""Which handler serves which message in which phase. Nothing but the messages of login is served before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.states import Phase
+from farhand_server.channels.plan import Denied, decide
+from farhand_server.channels.run import RunChannel
+from farhand_server.runs.registry import Draining, IdConflict, TooManyRuns
+
+if TYPE_CHECKING:
+    from farhand_server.session import Session
+
+
+def dispatch(session: Session, channel: int, message: m.AnyMessage) -> None:
+    """Serve a message that the connection has found legal, and that has brought it into the phase it is in."""
+    handler = _TABLE[session.connection.phase].get(type(message))
+    if handler is not None:
+        handler(session, channel, message)
+
+
+def _hello(session: Session, channel: int, message: m.Hello) -> None:
+    if m.VERSION not in message.versions:
+        session.connection.fail(
+            ErrorCode.UNSUPPORTED_VERSION,
+            f"this service speaks version {m.VERSION} of the protocol, and none of the client's",
+        )
+        return
+    session.welcome(message)
+
+
+def _login(session: Session, channel: int, message: m.Login) -> None:
+    principal = session.authenticate(message.public_key, message.signature)
+    if principal is None:
+        session.refuse()
+    else:
+        session.accept(principal)
+
+
+def _run(session: Session, channel: int, message: m.Run) -> None:
+    assert session.principal is not None
+    config = session.core.config
+    limit = config.runs.max_runs_per_connection
+    try:
+        if len(session.channels) >= limit:
+            raise TooManyRuns(
+                f"{limit} runs are under way on this connection, and it takes no more (runs.max_runs_per_connection)"
+            )
+        plan = decide(message, session.principal, config)
+        run_channel = RunChannel(session, channel, message)
+        run = session.core.registry.start(plan, run_channel, max_runs=config.runs.max_runs)
+    except tuple(_REFUSALS) as error:
+        session.connection.send(channel, m.Error(code=_REFUSALS[type(error)], message=str(error)))
+        session.log.warning("run refused", run=message.id, reason=str(error))
+        return
+    run_channel.attach(run)
+    session.channels[channel] = run_channel
+    session.log.debug("run started", run=plan.id)
+
+
+_REFUSALS: Final[dict[type[Exception], ErrorCode]] = {
+    Denied: ErrorCode.DENIED,
+    Draining: ErrorCode.DRAINING,
+    IdConflict: ErrorCode.CONFLICT,
+    TooManyRuns: ErrorCode.TOO_MANY_RUNS,
+}
+
+
+def _to_channel(session: Session, channel: int, message: m.AnyMessage) -> None:
+    run_channel = session.channels.get(channel)
+    if run_channel is not None:
+        run_channel.received(message)
+
+
+_TABLE: Final[dict[Phase, dict[type[m.Message], Callable[[Session, int, Any], None]]]] = {
+    Phase.HELLO: {},
+    Phase.WELCOME: {m.Hello: _hello},
+    Phase.LOGIN: {},
+    Phase.VERIFY: {m.Login: _login},
+    Phase.READY: {
+        m.Run: _run,
+        m.Credit: _to_channel,
+        m.End: _to_channel,
+        m.Signal: _to_channel,
+        m.Stop: _to_channel,
+        m.Close: _to_channel,
+    },
+    Phase.CLOSED: {},
+}

@@ -1,0 +1,91 @@
+"""The core's Unix sockets, and the local clients on one of them, whom the kernel names."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import struct
+from pathlib import Path
+from typing import Final, cast
+
+from farhand_protocol.transport import Link
+
+from .auth.principal import Principal, user_name
+from .logs import Logger
+from .session import Core, Session
+
+BACKLOG: Final = 256
+"""Connections that wait to be accepted: an edge may bring that many at once; the kernel caps it at somaxconn."""
+
+_UCRED: Final = struct.Struct("=iII")
+
+
+class ListenError(Exception):
+    """The socket cannot be listened on; the text says which, why and what to do."""
+
+
+def peer_uid(transport: asyncio.BaseTransport) -> int:
+    """Return the uid at the other end of a Unix socket, as it was when it connected (SO_PEERCRED, unix(7))."""
+    connected: socket.socket = transport.get_extra_info("socket")
+    credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return cast(int, _UCRED.unpack(credentials)[1])
+
+
+def bind(path: Path, mode: int) -> socket.socket:
+    """Return a socket that listens at `path` with that mode; one left behind by a dead service is replaced.
+
+    Raises `ListenError`, also where a living service listens there already.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _remove_stale(path)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listening.bind(os.fspath(path))
+            path.chmod(mode)
+            listening.listen(BACKLOG)
+        except BaseException:
+            listening.close()
+            raise
+    except OSError as error:
+        raise ListenError(f"cannot listen on {path}: {error.strerror or error}") from None
+    listening.setblocking(False)
+    return listening
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise ListenError(f"cannot listen on {path}: something that is not a socket is there; remove it")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except OSError:
+            pass
+    raise ListenError(f"cannot listen on {path}: a service is listening there already")
+
+
+class LocalClient(Link):
+    """A local client's connection: the service's own account, or root, is let in without a key."""
+
+    def __init__(self, core: Core, log: Logger) -> None:
+        self._session = Session(core, log)
+        super().__init__(self._session.connection, self._session)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio.BaseProtocol."""
+        uid = peer_uid(transport)
+        own = os.geteuid()
+        if uid in (own, 0):
+            self._session.principal = Principal(user_name(own), own, "peer")
+        super().connection_made(transport)
+        if self._session.principal is None:
+            self._session.deny(f"this service is for the account {user_name(own)}, and you are {user_name(uid)}")

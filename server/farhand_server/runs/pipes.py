@@ -1,0 +1,172 @@
+"""Our ends of a program's pipes: non-blocking, read in pieces, written as far as the program takes it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from .spool import Spool
+
+READ_SIZE: Final = 64 << 10
+"""Bytes read at once: measured best; larger reads pay for their allocation."""
+
+READS_PER_TURN: Final = 4
+"""Reads before other work gets its turn of the loop: 256 KiB, about 100 µs."""
+
+PIPE_SIZE: Final = 1 << 20
+"""Capacity in bytes of a pipe whose writer fills it (F_SETPIPE_SZ, fcntl(2)): fewer switches between the two."""
+
+
+class PipeReader:
+    """Moves what comes out of a pipe into a spool until end of file."""
+
+    def __init__(self, fd: int, spool: Spool, ended: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._fd = fd
+        self._spool = spool
+        self._ended = ended
+        self._enlarged = False
+        os.set_blocking(fd, False)
+        spool.on_room = self._resume
+        self._loop.add_reader(fd, self._readable)
+
+    def close(self) -> None:
+        """Stop reading, whether or not the end has come."""
+        if self._fd >= 0:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+            self._spool.on_room = None
+            self._spool.finish()
+            self._ended()
+
+    def drain(self) -> bool:
+        """Read what is in the pipe now, beyond the spool's limit if need be; True where the end has come.
+
+        For a run whose leader is gone: at most a pipe's capacity is read, whoever may go on writing.
+        """
+        left = PIPE_SIZE
+        while self._fd >= 0 and left > 0:
+            try:
+                data = os.read(self._fd, READ_SIZE)
+            except (BlockingIOError, InterruptedError):
+                break
+            if not data:
+                self.close()
+                break
+            left -= len(data)
+            self._spool.append(data)
+        return self._fd < 0
+
+    def _resume(self) -> None:
+        self._loop.add_reader(self._fd, self._readable)
+
+    def _readable(self) -> None:
+        for _ in range(READS_PER_TURN):
+            try:
+                data = os.read(self._fd, READ_SIZE)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self.close()
+                return
+            self._spool.append(data)
+            if self._spool.full:
+                self._loop.remove_reader(self._fd)
+                return
+            if len(data) < READ_SIZE:
+                return
+            self._enlarge()
+
+    def _enlarge(self) -> None:
+        if not self._enlarged:
+            self._enlarged = True
+            # Refused beyond the account's share of pipe memory (pipe(7)); the pipe works as it is, too.
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+
+
+class PipeWriter:
+    """Feeds a program's stdin; `taken` is told how many bytes the program's pipe has accepted."""
+
+    def __init__(self, taken: Callable[[int], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._fd = -1
+        self._taken = taken
+        self._queue: deque[memoryview] = deque()
+        self._closed = False
+        self._ending = False
+        self._waiting = False
+
+    def connect(self, fd: int) -> None:
+        """Begin writing to `fd`, which is closed here; what was queued before goes first."""
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._writable()
+
+    def write(self, data: bytes) -> None:
+        """Queue `data`; bounded by the credit that `taken` gives back. A program that reads no more drops it."""
+        if self._closed:
+            self._taken(len(data))
+            return
+        self._queue.append(memoryview(data))
+        if self._fd >= 0 and not self._waiting:
+            self._writable()
+
+    def end(self) -> None:
+        """Close the pipe once all is written."""
+        self._ending = True
+        if self._fd >= 0 and not self._queue:
+            self.close()
+
+    def close(self) -> None:
+        """Close the pipe now; what was not written is dropped."""
+        self._closed = True
+        if self._fd >= 0:
+            self._stop_waiting()
+            os.close(self._fd)
+            self._fd = -1
+        dropped = sum(map(len, self._queue))
+        self._queue.clear()
+        if dropped:
+            self._taken(dropped)
+
+    def _writable(self) -> None:
+        while self._queue:
+            head = self._queue[0]
+            try:
+                count = os.write(self._fd, head)
+            except (BlockingIOError, InterruptedError):
+                self._wait()
+                return
+            except OSError as error:
+                if error.errno != errno.EPIPE:
+                    raise
+                self.close()
+                return
+            if count == len(head):
+                self._queue.popleft()
+            else:
+                self._queue[0] = head[count:]
+            self._taken(count)
+        self._stop_waiting()
+        if self._ending:
+            self.close()
+
+    def _wait(self) -> None:
+        if not self._waiting:
+            self._waiting = True
+            self._loop.add_writer(self._fd, self._writable)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting:
+            self._waiting = False
+            self._loop.remove_writer(self._fd)

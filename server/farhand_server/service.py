@@ -1,0 +1,147 @@
+"""The core's life: sockets, sessions and runs come up, are drained and go, in that order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from .config import Config, ConfigError
+from .listener import LocalClient, bind
+from .logs import Logger
+from .runs.process import prepare_loop, reset_signals
+from .runs.registry import Registry
+from .runs.run import Result, Run
+from .session import Session
+from .systemd import Notifier
+from .verdicts import VerdictFeeds
+
+if TYPE_CHECKING:
+    from .auth.login import Authenticator
+
+FAREWELL: Final = 2.0
+"""Seconds that clients have to take the last messages of a drained service before their connections are cut."""
+
+
+class Service:
+    """One core. `reload` returns the configuration read anew, or raises `ConfigError`."""
+
+    def __init__(self, config: Config, log: Logger, *, reload: Callable[[], Config], notifier: Notifier) -> None:
+        self.config = config
+        self.sessions: set[Session] = set()
+        self.registry = Registry(self._run_ended, self._run_failed)
+        self.authenticator = make_authenticator(config)
+        self._log = log
+        self._reload = reload
+        self._notifier = notifier
+        self._feeds = VerdictFeeds()
+        self._stop = asyncio.Event()
+
+    async def serve(self, ready: Callable[[], None]) -> None:
+        """Serve until SIGTERM or SIGINT, then drain. `ready` is called once clients are taken.
+
+        The socket for edges is there where there is a host key. Raises `ListenError`.
+        """
+        loop = asyncio.get_running_loop()
+        prepare_loop()
+        reset_signals()
+        paths = [self.config.socket]
+        # Anyone may connect, the kernel says who it is: only the service's own account gets further.
+        servers = [
+            await loop.create_unix_server(lambda: LocalClient(self, self._log), sock=bind(self.config.socket, 0o666))
+        ]
+        if self.authenticator is not None:
+            from .edge_clients import EdgeClient
+
+            path = self.config.edge.socket
+            paths.append(path)
+            servers.append(
+                await loop.create_unix_server(lambda: EdgeClient(self, self._log, self._feeds), sock=bind(path, 0o666))
+            )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        watchdog = asyncio.create_task(self._notifier.keep_watchdog(), name="watchdog")
+        try:
+            ready()
+            self._notifier.ready("serving")
+            await self._stop.wait()
+            for server in servers:
+                server.close()
+            for path in paths:
+                path.unlink(missing_ok=True)
+            await self._drain()
+        finally:
+            watchdog.cancel()
+
+    def stop(self) -> None:
+        """Begin to drain."""
+        self._stop.set()
+
+    def reload(self) -> None:
+        """Read configuration and keys again; what cannot be used changes nothing, and is said."""
+        self._notifier.reloading()
+        try:
+            config = self._reload()
+            authenticator = make_authenticator(config)
+        except (ConfigError, OSError, ValueError) as error:
+            self._log.error("reload refused; the old configuration stays", reason=str(error))
+            self._notifier.ready("serving; the last reload was refused, see the log")
+            return
+        self.config = config
+        self.authenticator = authenticator
+        self._log.info("reloaded")
+        self._notifier.ready("serving")
+
+    async def _drain(self) -> None:
+        grace = self.config.drain.grace
+        self._notifier.stopping(f"draining {len(self.registry)} runs")
+        self._log.info("draining", runs=len(self.registry), grace=grace)
+        self.registry.refuse_new()
+        for session in tuple(self.sessions):
+            session.going_away(grace)
+        try:
+            async with asyncio.timeout(grace):
+                await self.registry.idle()
+        except TimeoutError:
+            self.registry.stop_all("draining")
+            await self.registry.idle()
+        for session in tuple(self.sessions):
+            session.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await asyncio.gather(*(session.gone.wait() for session in self.sessions))
+        for session in tuple(self.sessions):
+            session.abort()
+        self._feeds.close()
+        self._log.info("stopped")
+
+    def _run_ended(self, run: Run, result: Result) -> None:
+        self._log.info(
+            "run ended",
+            run=run.plan.id,
+            user=run.plan.owner,
+            program=run.plan.argv[0].decode(errors="backslashreplace"),
+            outcome=result.outcome.status,
+            duration=round(result.duration, 3),
+        )
+
+    def _run_failed(self, run: Run, error: Exception) -> None:
+        self._log.error("run failed by a fault of the service", run=run.plan.id, user=run.plan.owner, error=error)
+
+
+def make_authenticator(config: Config) -> Authenticator | None:
+    """Return who judges logins by key; None where there is no host key, and so no edge and no such login."""
+    file = config.state_dir / "host_key.pub"
+    if not file.exists():
+        return None
+    # A service for local clients alone has no need of cryptography, and starts sooner without.
+    from .auth.accounts import only, own_account
+    from .auth.login import Authenticator
+    from .hostkey import load_public
+
+    key = load_public(file)
+    account = own_account(config.login.authorized_keys)
+    return Authenticator(spki_sha256=key.spki_sha256, accounts=only(account), decoy=account)

@@ -1,0 +1,271 @@
+"""One client's connection, from its first byte to its last: who it is, its channels, and whose turn it is to send."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import time
+from collections import deque
+from collections.abc import Callable
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING, Final, Protocol
+
+from farhand_protocol import messages as m
+from farhand_protocol.connection import Connection
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import ChannelFailed, ConnectionFailed, DataReceived, Event
+from farhand_protocol.login import NONCE_SIZE
+from farhand_protocol.states import Phase, Side
+from farhand_protocol.transport import Link
+
+from . import __version__
+from .auth.principal import Principal
+from .channels.run import RunChannel
+from .config import Config
+from .dispatch import dispatch
+from .logs import Logger
+from .runs.registry import Registry
+
+if TYPE_CHECKING:
+    from .auth.login import Authenticator
+
+SOFTWARE: Final = f"farhandd/{__version__}"
+
+Verdict = Callable[[bool], None]
+"""Tells the edge whether its client has logged in."""
+
+
+class Core(Protocol):
+    """What a session needs of the service."""
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+
+    @property
+    def registry(self) -> Registry:
+        """All runs."""
+
+    @property
+    def authenticator(self) -> Authenticator | None:
+        """Judges logins by key; None where no host key, and so no edge, is there."""
+
+    @property
+    def sessions(self) -> set[Session]:
+        """All sessions; each adds and removes itself."""
+
+
+class Session:
+    """Handler of one `Link`. A local client comes with its `principal`; one of the edge has to log in."""
+
+    def __init__(
+        self,
+        core: Core,
+        log: Logger,
+        *,
+        principal: Principal | None = None,
+        address: IPv4Address | IPv6Address | None = None,
+        verdict: Verdict | None = None,
+    ) -> None:
+        self.core: Final = core
+        self.log = log
+        self.connection: Final = Connection(Side.SERVER)
+        self.nonce: Final = os.urandom(NONCE_SIZE)
+        self.hello: m.Hello | None = None
+        self.principal = principal
+        self.channels: dict[int, RunChannel] = {}
+        self.gone: Final = asyncio.Event()
+        self._address = address
+        self._verdict = verdict
+        self._attempts_left = core.config.login.attempts
+        self._link: Link | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._ready: deque[RunChannel] = deque()
+
+    # Login
+
+    def welcome(self, hello: m.Hello) -> None:
+        """Answer the hello; a local client is logged in by it, unless it wants to be someone else."""
+        self.hello = hello
+        local = self.principal
+        self.connection.send(
+            0,
+            m.Welcome(
+                version=m.VERSION,
+                software=SOFTWARE,
+                limits=self.connection.announced,
+                login=local is None,
+                nonce=self.nonce,
+            ),
+        )
+        if local is None:
+            return
+        if hello.user in (None, local.user):
+            self.accept(local)
+        else:
+            self.connection.fail(
+                ErrorCode.DENIED, f"this socket is for the account {local.user}; no other user can be had over it"
+            )
+
+    def authenticate(self, public_key: bytes, signature: bytes) -> Principal | None:
+        """Judge a login; the cause of a refusal goes to the log and nowhere else."""
+        from .auth.login import LoginProof
+
+        assert self.hello is not None
+        proof = LoginProof(
+            user=self.hello.user or "",
+            server_name=self.hello.server or "",
+            public_key=public_key,
+            signature=signature,
+            server_nonce=self.nonce,
+            client_nonce=self.hello.nonce,
+            hello_sha256=sha256(self.connection.hello_frame).digest(),
+        )
+        assert self.core.authenticator is not None  # clients of an edge come by its socket alone
+        judged = self.core.authenticator.authenticate(proof, address=self._address, now=time.time())
+        if not isinstance(judged, Principal):
+            self.log.warning(
+                "login refused", user=proof.user, key=judged.fingerprint, cause=judged.cause, detail=judged.detail
+            )
+            return None
+        return judged
+
+    def accept(self, principal: Principal) -> None:
+        """Let the client in."""
+        self.principal = principal
+        self._cancel_deadline()
+        if self._verdict is not None:
+            self._verdict(True)
+            self.log.info("login", user=principal.user, how=principal.how, key=principal.fingerprint)
+        self.log = self.log.bind(user=principal.user)
+        self.connection.send(0, m.Accepted(user=principal.user, host=platform.node() or "localhost"))
+
+    def refuse(self) -> None:
+        """Say that a login did not do, without the cause; end the connection with the last attempt."""
+        self._attempts_left -= 1
+        if self._attempts_left > 0:
+            self.connection.send(0, m.Refused(attempts_left=self._attempts_left))
+            return
+        if self._verdict is not None:
+            self._verdict(False)
+        self._end(ErrorCode.LOGIN_FAILED, "none of the keys offered is authorized for this user")
+
+    # The life of the connection
+
+    def going_away(self, grace: float) -> None:
+        """Tell the client that the service drains."""
+        if self.connection.phase is Phase.READY:
+            self.connection.send(0, m.GoingAway(grace=grace))
+            self.flush_soon()
+
+    def deny(self, sentence: str) -> None:
+        """End the connection of a client that has no business here."""
+        self._end(ErrorCode.DENIED, sentence)
+
+    def close(self) -> None:
+        """Send what is queued and close."""
+        if self._link is not None:
+            self._link.close()
+
+    def abort(self) -> None:
+        """Close without sending."""
+        if self._link is not None:
+            self._link.abort()
+
+    def _end(self, code: ErrorCode, sentence: str) -> None:
+        self.connection.fail(code, sentence)
+        self._leave_runs()
+        self.close()
+
+    def _login_deadline_passed(self) -> None:
+        self._deadline = None
+        if self._verdict is not None:
+            self._verdict(False)
+        self.log.warning("login deadline passed")
+        self._end(ErrorCode.LOGIN_TIMEOUT, "no login came in time; connect again")
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    # Outlet
+
+    def flush_soon(self) -> None:
+        """Send what is queued at the end of this turn of the loop."""
+        if self._link is not None:
+            self._link.flush_soon()
+
+    def schedule(self, channel: RunChannel) -> None:
+        """Give the channel its turn to send."""
+        channel.scheduled = True
+        self._ready.append(channel)
+        if len(self._ready) == 1:
+            asyncio.get_running_loop().call_soon(self._send)
+
+    def forget(self, channel: RunChannel) -> None:
+        """The channel has said its last."""
+        self.channels.pop(channel.number, None)
+
+    def _send(self) -> None:
+        link = self._link
+        if link is None:
+            return
+        while self._ready and link.room:
+            channel = self._ready.popleft()
+            channel.scheduled = False
+            if channel.send_some() and not channel.scheduled:
+                channel.scheduled = True
+                self._ready.append(channel)
+        link.flush()
+
+    # Handler
+
+    def connected(self, link: Link) -> None:
+        """Handler."""
+        self._link = link
+        self.core.sessions.add(self)
+        self._deadline = asyncio.get_running_loop().call_later(
+            self.core.config.login.deadline, self._login_deadline_passed
+        )
+
+    def received(self, event: Event) -> None:
+        """Handler."""
+        if isinstance(event, DataReceived):
+            channel = self.channels.get(event.channel)
+            if channel is not None:
+                channel.received_data(event.data)
+        elif isinstance(event, ChannelFailed):
+            self.log.warning("message refused", code=event.error.code, reason=event.error.sentence)
+            channel = self.channels.pop(event.channel, None)
+            if channel is not None:
+                channel.lost()
+        elif isinstance(event, ConnectionFailed):
+            self.log.warning("connection broke the protocol", code=event.error.code, reason=event.error.sentence)
+        else:
+            dispatch(self, event.channel, event.message)
+        if self.connection.closed:
+            self._leave_runs()
+            self.close()
+
+    def writable(self) -> None:
+        """Handler."""
+        self._send()
+
+    def lost(self, error: Exception | None) -> None:
+        """Handler."""
+        self._link = None
+        self._cancel_deadline()
+        self.core.sessions.discard(self)
+        self.gone.set()
+        if self.principal is None and self._verdict is not None:
+            self._verdict(False)
+        self._leave_runs()
+
+    def _leave_runs(self) -> None:
+        for channel in tuple(self.channels.values()):
+            channel.lost()
+        self.channels.clear()
+        self._ready.clear()
