@@ -1,11 +1,10 @@
 """Logs: one event, one line, whatever a value holds; and never a service that waits for its log."""
 
 import json
+import logging
 import os
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,19 +172,18 @@ def test_a_closed_stderr_is_no_error() -> None:
     os.close(writer)
 
 
-def test_what_the_standard_library_reports_comes_along() -> None:
-    script = """
-import logging
-from farhand_server import logs
-logs.start(format="json")
-logging.getLogger("asyncio").error("Task exception was never %s", "retrieved")
-logging.getLogger("asyncio").info("not this")
-logs.close()
-"""
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    event = json.loads(result.stderr)
-    assert (event["level"], event["msg"], event["logger"]) == (
-        "error",
-        "Task exception was never retrieved",
-        "asyncio",
-    )
+def test_what_the_standard_library_reports_comes_along(pipe: Pipe) -> None:
+    pipe.sink.configure("json")
+    pipe.sink.start()
+    logging.getLogger("asyncio").error("Task exception was never %s", "retrieved")
+    logging.getLogger("asyncio").info("not this")
+    (line,) = pipe.lines()
+    event = json.loads(line)
+    assert (event["level"], event["msg"], event["logger"]) == ("error", "Task exception was never retrieved", "asyncio")
+
+
+def test_and_no_longer_once_closed(pipe: Pipe) -> None:
+    pipe.sink.start()
+    pipe.sink.close()
+    logging.getLogger("asyncio").error("too late")
+    assert pipe.lines() == []
