@@ -1,0 +1,107 @@
+"""A real farhandd for a test: its own process, its own directories, stopped whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+START = 30.0
+"""Seconds until the ready line; a cold start takes one."""
+
+
+@dataclass
+class Service:
+    """A running farhandd. `config_home` and the others are its XDG directories; `log` is its stderr."""
+
+    process: asyncio.subprocess.Process
+    directory: Path
+    socket: Path
+    address: tuple[str, int] | None
+
+    @property
+    def host(self) -> str:
+        """HOST for the local socket."""
+        return f"unix:{self.socket}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment in which client and service keep everything below the test's directory."""
+        return environment(self.directory)
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return (self.directory / "log").read_text()
+
+    async def stop(self) -> int:
+        """End it by SIGTERM and return its exit code."""
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), START)
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """Return the environment with all of Farhand's files below `directory`, and no agent."""
+    kept = {name: value for name, value in os.environ.items() if name != "SSH_AUTH_SOCK"}
+    return kept | {
+        "XDG_CONFIG_HOME": str(directory / "config"),
+        "XDG_STATE_HOME": str(directory / "state"),
+        "XDG_RUNTIME_DIR": str(directory / "run"),
+    }
+
+
+@contextlib.asynccontextmanager
+async def running_service(
+    directory: Path, *arguments: str, listen: bool = False, config: str | None = None
+) -> AsyncIterator[Service]:
+    """Run `farhandd serve` with all of its files below `directory`; with `listen` also on a free TLS port of loopback."""
+    (directory / "run").mkdir(mode=0o700, exist_ok=True)
+    farhand = directory / "config" / "farhand"
+    farhand.mkdir(parents=True, exist_ok=True)
+    if config is not None:
+        (farhand / "farhandd.toml").write_text(config)
+    if listen:
+        arguments = (*arguments, "--listen", "127.0.0.1:0")
+    with (directory / "log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "farhand_server",
+            "serve",
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env=environment(directory),
+        )
+    try:
+        assert process.stdout is not None
+        line = (await asyncio.wait_for(process.stdout.readline(), START)).decode()
+        if not line.startswith("farhandd: ready"):
+            raise AssertionError(f"farhandd did not start: {(directory / 'log').read_text()}")
+        yield Service(process, directory, directory / "run/farhand/farhandd.sock", _address(line))
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), START)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        # asyncio closes the pipe's transport with the process; its end has to be read for that.
+        assert process.stdout is not None
+        await process.stdout.read()
+
+
+def _address(line: str) -> tuple[str, int] | None:
+    for word in line.split():
+        host, colon, port = word.rstrip(",").rpartition(":")
+        if colon and port.isdigit():
+            return host.strip("[]"), int(port)
+    return None
