@@ -62,14 +62,19 @@ class Notifier:
         """One line for `systemctl status`."""
         return self._send(_status(status))
 
+    @property
+    def watchdog_interval(self) -> float | None:
+        """Seconds between two signs of life: half the timeout, as sd_watchdog_enabled(3) advises."""
+        return None if self.watchdog_timeout is None else self.watchdog_timeout / 2
+
     async def keep_watchdog(self) -> None:
-        """Says WATCHDOG=1 at half the timeout, as sd_watchdog_enabled(3) advises, until cancelled.
+        """Says WATCHDOG=1 at every `watchdog_interval`, until cancelled.
 
         Run it in the event loop whose life it vouches for. Returns at once where nobody watches.
         """
-        while self._socket is not None and self.watchdog_timeout is not None:
+        while self._socket is not None and self.watchdog_interval is not None:
             self._send("WATCHDOG=1")
-            await asyncio.sleep(self.watchdog_timeout / 2)
+            await asyncio.sleep(self.watchdog_interval)
 
     def close(self) -> None:
         """Says nothing more."""

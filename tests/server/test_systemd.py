@@ -101,7 +101,11 @@ class TestEnvironment:
 
 
 class TestWatchdog:
-    async def test_it_is_told_twice_within_its_timeout(self, manager: socket.socket) -> None:
+    def test_a_sign_of_life_is_due_at_half_the_timeout(self) -> None:
+        assert Notifier(watchdog=30.0).watchdog_interval == 15.0
+        assert Notifier().watchdog_interval is None
+
+    async def test_signs_of_life_go_on_until_cancelled(self, manager: socket.socket) -> None:
         manager.setblocking(False)
         loop = asyncio.get_running_loop()
         notifier = Notifier(manager.getsockname(), watchdog=0.2)
