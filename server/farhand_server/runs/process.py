@@ -90,8 +90,7 @@ class Process(asyncio.SubprocessProtocol):
         The leader's pid names the group, and stays taken while the leader is not reaped or anyone is left in the group.
         After that it could be a stranger's: a process of that number is then there, and is left alone.
         """
-        assert self._transport is not None
-        if self._transport.get_returncode() is not None and Path(f"/proc/{self.pid}").exists():
+        if self._reaped() and Path(f"/proc/{self.pid}").exists():
             return False
         try:
             os.killpg(self.pid, number)
@@ -99,22 +98,33 @@ class Process(asyncio.SubprocessProtocol):
             return False
         return True
 
-    def _readable(self) -> None:
-        # asyncio learns of the exit by a pidfd of its own, but tells it four turns of the loop later.
-        try:
-            status = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            status = None  # asyncio was first and has reaped it: process_exited follows
-        self._unwatch()
-        if status is not None:
-            by_itself = status.si_code == os.CLD_EXITED
-            self._settle(status.si_status if by_itself else -status.si_status)
-
-    def _unwatch(self) -> None:
+    def close(self) -> None:
+        """Let go of the process; no signal may be sent any more."""
         if self._pidfd >= 0:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
+
+    def _reaped(self) -> bool:
+        # A pidfd reaches a zombie, and nobody once the zombie is reaped (pidfd_send_signal(2)).
+        if self._pidfd < 0:
+            return True
+        try:
+            signal.pidfd_send_signal(self._pidfd, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    def _readable(self) -> None:
+        # asyncio learns of the exit by a pidfd of its own, but tells it four turns of the loop later.
+        self._loop.remove_reader(self._pidfd)
+        try:
+            status = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return  # asyncio was first and has reaped it: process_exited follows
+        if status is not None:
+            by_itself = status.si_code == os.CLD_EXITED
+            self._settle(status.si_status if by_itself else -status.si_status)
 
     def _settle(self, code: int) -> None:
         if not self.exited.done():
@@ -126,16 +136,17 @@ class Process(asyncio.SubprocessProtocol):
         """asyncio.BaseProtocol."""
         self._transport = cast(asyncio.SubprocessTransport, transport)
         self.pid = self._transport.get_pid()
-        if self._transport.get_returncode() is None:
+        try:
             self._pidfd = os.pidfd_open(self.pid)
-            self._loop.add_reader(self._pidfd, self._readable)
+        except ProcessLookupError:
+            return  # reaped already; process_exited follows
+        self._loop.add_reader(self._pidfd, self._readable)
 
     def process_exited(self) -> None:
         """asyncio.SubprocessProtocol."""
         assert self._transport is not None
         code = self._transport.get_returncode()
         assert code is not None
-        self._unwatch()
         self._settle(code)
 
 

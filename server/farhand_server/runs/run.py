@@ -187,6 +187,8 @@ class Run:
             for timer in self._timers:
                 timer.cancel()
             process.signal(signal.SIGKILL)
+            process.close()
+            self._process = None
             self._close()
 
     async def _last_output(self, process: Process) -> bool:
