@@ -288,7 +288,7 @@ def _refusal(error: ValidationError) -> RemoteProtocolError:
     code = _CODES.get(first["type"], ErrorCode.INVALID_FIELD)
     where = ".".join(str(part) for part in first["loc"])
     if code is ErrorCode.UNKNOWN_FIELD:
-        return RemoteProtocolError(code, f"the message has a field that is not known: {where[:200]}")
+        return RemoteProtocolError(code, f"the message has a field that is not known: {where[:64]!r}")
     if code is ErrorCode.UNKNOWN_MESSAGE:
         return RemoteProtocolError(code, "the message has no type that is known")
     place = f"the message's field {where[:200]}" if where else "the message"

@@ -1,0 +1,83 @@
+"""Frames come out the same, however the bytes are cut."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farhand_protocol.assembler import Assembler
+from farhand_protocol.errors import ErrorCode, RemoteProtocolError
+from farhand_protocol.frames import encode_frame, encode_header
+from farhand_protocol.limits import MAX_CHANNEL, MAX_PAYLOAD
+from tests.support.pairs import frames as taken_apart
+
+Frames = list[tuple[int, int, bytes]]
+some_frames = st.lists(
+    st.tuples(st.integers(1, 4), st.integers(0, MAX_CHANNEL), st.binary(max_size=40)), max_size=12
+)
+cuts = st.lists(st.integers(0, 60), max_size=60)
+
+
+def no_check(kind: int, length: int) -> None:
+    """Everything is allowed."""
+
+
+def pieces(data: bytes, sizes: list[int]) -> list[bytes]:
+    out = []
+    for size in sizes:
+        out.append(data[:size])
+        data = data[size:]
+    return [*out, data]
+
+
+@given(some_frames, cuts)
+def test_any_cutting_gives_the_frames(frames: Frames, sizes: list[int]) -> None:
+    assembler = Assembler(no_check)
+    data = b"".join(encode_frame(*frame) for frame in frames)
+    assert [frame for piece in pieces(data, sizes) for frame in assembler.frames(piece)] == frames
+
+
+@given(some_frames)
+def test_byte_by_byte_gives_the_frames(frames: Frames) -> None:
+    assembler = Assembler(no_check)
+    data = b"".join(encode_frame(*frame) for frame in frames)
+    assert [frame for at in range(len(data)) for frame in assembler.frames(data[at : at + 1])] == frames
+
+
+@given(some_frames, cuts)
+def test_each_header_is_checked_before_its_payload_is_kept(frames: Frames, sizes: list[int]) -> None:
+    checked: list[tuple[int, int]] = []
+    assembler = Assembler(lambda kind, length: checked.append((kind, length)))
+    data = b"".join(encode_frame(*frame) for frame in frames)
+    for piece in pieces(data, sizes):
+        list(assembler.frames(piece))
+    distinct = [entry for at, entry in enumerate(checked) if at == 0 or entry != checked[at - 1]]
+    wanted = [(kind, len(payload)) for kind, _, payload in frames]
+    assert distinct == [entry for at, entry in enumerate(wanted) if at == 0 or entry != wanted[at - 1]]
+
+
+@pytest.mark.parametrize("cut", range(9))
+def test_a_refused_header_raises_as_soon_as_it_is_whole(cut: int) -> None:
+    def refuse(kind: int, length: int) -> None:
+        raise RemoteProtocolError(ErrorCode.FRAME_TOO_LARGE, "no")
+
+    assembler = Assembler(refuse)
+    header = encode_header(1, 0, MAX_PAYLOAD)
+    if cut < 8:
+        assert list(assembler.frames(header[:cut])) == []
+    with pytest.raises(RemoteProtocolError):
+        list(assembler.frames(header[cut:] if cut < 8 else header))
+
+
+def test_payloads_outlive_the_buffer_they_came_in() -> None:
+    buffer = bytearray(encode_frame(3, 1, b"first") + encode_frame(3, 1, b"second"))
+    found = list(Assembler(no_check).frames(memoryview(buffer)))
+    buffer[:] = bytes(len(buffer))
+    assert [payload for _, _, payload in found] == [b"first", b"second"]
+
+
+def test_frames_are_encoded_as_specified() -> None:
+    assert encode_frame(3, 1, b"hello") == bytes.fromhex("0000050300000001") + b"hello"
+    assert encode_header(255, MAX_CHANNEL, MAX_PAYLOAD) == b"\xff" * 8
+    assert taken_apart(encode_frame(4, MAX_CHANNEL, b"")) == [(4, MAX_CHANNEL, b"")]

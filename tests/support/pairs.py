@@ -1,0 +1,164 @@
+"""Two joined `Connection`s, and words for what goes over the wire between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from farhand_protocol import messages as m
+from farhand_protocol.connection import DEFAULT_LIMITS, Connection
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import ChannelFailed, ConnectionFailed, DataReceived, Event
+from farhand_protocol.frames import HEADER, Kind, encode_frame
+from farhand_protocol.limits import Limits
+from farhand_protocol.states import Phase, Side
+
+RUN_ID = "0192f0c1-2b3d-7c4e-8f50-617283940a1b"
+
+
+def run(**changes: object) -> m.Run:
+    """A `run` with stdin; fields can be changed."""
+    return m.Run.model_validate({"id": RUN_ID, "argv": (b"cat",), "stdin": True} | changes)
+
+
+def hello(limits: Limits = DEFAULT_LIMITS) -> m.Hello:
+    """A client's first message."""
+    return m.Hello(
+        versions=(1,), software="test", limits=Connection(Side.CLIENT, limits).announced, nonce=bytes(32), user="ada"
+    )
+
+
+def welcome(limits: Limits = DEFAULT_LIMITS, *, login: bool = False) -> m.Welcome:
+    """A service's first message."""
+    announced = Connection(Side.SERVER, limits).announced
+    return m.Welcome(version=1, software="test", limits=announced, login=login, nonce=bytes(32))
+
+
+LOGIN = m.Login(public_key=b"key", signature=b"signature")
+ACCEPTED = m.Accepted(user="ada", host="build")
+REFUSED = m.Refused(attempts_left=1)
+
+
+def message(channel: int, said: m.Message) -> bytes:
+    """The frame of a message."""
+    return encode_frame(Kind.MESSAGE, channel, m.encode(said))
+
+
+def text(channel: int, json: str | bytes) -> bytes:
+    """The frame of a message given as JSON."""
+    return encode_frame(Kind.MESSAGE, channel, json.encode() if isinstance(json, str) else json)
+
+
+class Frame(NamedTuple):
+    """One frame that a connection sent."""
+
+    kind: Kind
+    channel: int
+    payload: bytes
+
+    @property
+    def message(self) -> m.AnyMessage:
+        """What its JSON says."""
+        assert self.kind is Kind.MESSAGE
+        return m.decode(self.payload, DEFAULT_LIMITS)
+
+
+def frames(data: bytes) -> list[Frame]:
+    """Take whole frames apart, without the code under test."""
+    found = []
+    while data:
+        word, channel = HEADER.unpack_from(data)
+        end = HEADER.size + (word >> 8)
+        assert len(data) >= end, "a frame is cut off"
+        found.append(Frame(Kind(word & 0xFF), channel, data[HEADER.size : end]))
+        data = data[end:]
+    return found
+
+
+def sent(connection: Connection) -> list[Frame]:
+    """What the connection has to send."""
+    return frames(b"".join(connection.data_to_send()))
+
+
+def in_phase(side: Side, phase: Phase, limits: Limits = DEFAULT_LIMITS) -> Connection:
+    """One side of a connection that has come to `phase`, with nothing left to send."""
+    way: dict[Phase, list[tuple[Side, m.Message]]] = {
+        Phase.HELLO: [],
+        Phase.WELCOME: [(Side.CLIENT, hello())],
+        Phase.LOGIN: [(Side.SERVER, welcome(login=True))],
+        Phase.VERIFY: [(Side.CLIENT, LOGIN)],
+        Phase.READY: [(Side.SERVER, ACCEPTED)],
+        Phase.CLOSED: [(Side.SERVER, m.Error(code=ErrorCode.INTERNAL, message="over"))],
+    }
+    connection = Connection(side, limits)
+    for step, said in way.items():
+        for speaker, what in said:
+            if speaker is side:
+                connection.send(0, what)
+            else:
+                list(connection.receive_data(message(0, what)))
+        if step is phase:
+            break
+    connection.data_to_send()
+    assert connection.phase is phase
+    return connection
+
+
+class Pair:
+    """A client and a server, and the bytes under way from each."""
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.client = Connection(Side.CLIENT, limits)
+        self.server = Connection(Side.SERVER, limits)
+        self.wire = {Side.CLIENT: bytearray(), Side.SERVER: bytearray()}
+
+    @classmethod
+    def ready(cls, limits: Limits = DEFAULT_LIMITS) -> Pair:
+        """A pair that is logged in."""
+        pair = cls(limits)
+        pair.client.send(0, hello(limits))
+        pair.deliver()
+        pair.server.send(0, welcome(limits))
+        pair.server.send(0, ACCEPTED)
+        pair.deliver()
+        return pair
+
+    def end(self, side: Side) -> Connection:
+        """The connection of one side."""
+        return self.client if side is Side.CLIENT else self.server
+
+    def collect(self, side: Side) -> None:
+        """Put what `side` has to send on the wire."""
+        self.wire[side] += b"".join(self.end(side).data_to_send())
+
+    def carry(self, side: Side, count: int) -> Iterator[Event]:
+        """Bring up to `count` bytes that `side` sent to the other."""
+        piece = bytes(self.wire[side][:count])
+        del self.wire[side][:count]
+        yield from self.end(side.peer).receive_data(piece)
+
+    def deliver(self) -> list[str]:
+        """Carry everything both ways until nothing is left; return the transcript, a line for each event."""
+        lines: list[str] = []
+        while self.client.queued or self.server.queued:
+            for side in Side:
+                self.collect(side)
+                lines += transcript(side, self.carry(side, len(self.wire[side])))
+        return lines
+
+
+def transcript(speaker: Side, events: Iterable[Event]) -> list[str]:
+    """One line for each event: who spoke, on which channel, what the other side made of it."""
+    return [_line(speaker, event) for event in events]
+
+
+def _line(speaker: Side, event: Event) -> str:
+    match event:
+        case DataReceived():
+            return f"{speaker} {event.channel}: {event.stream} {event.data!r}"
+        case ChannelFailed():
+            return f"{speaker} {event.channel}: failed by {event.error.code}"
+        case ConnectionFailed():
+            return f"{speaker}: failed by {event.error.code}"
+        case _:
+            return f"{speaker} {event.channel}: {event.message.type}"
