@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MiB
@@ -15,14 +14,13 @@ from farhand_protocol.outcome import TimedOut
 
 from .channel import RunChannel
 from .completed import Completed, Result
-from .errors import CommandTimeout, ConnectionLost
-from .feed import Source, feed
+from .errors import CommandTimeout
+from .feed import Source, fed
 from .output import Collector
 from .pending import Pending
 from .request import DEVNULL, PIPE, Args, Argument, build
 from .run import Run
 from .session import Session
-from .stdin import InputStream
 
 if TYPE_CHECKING:
     Environment = Mapping[str, str] | Mapping[bytes, bytes]
@@ -180,28 +178,16 @@ class Client:
 
 
 async def _communicate(channel: RunChannel, input: bytes | None, source: Source | None) -> Result:
+    async def end() -> Result:
+        return await asyncio.shield(channel.ended)
+
     if channel.stdin is not None:
         if source is not None:
-            return await _fed(channel, channel.stdin, source)
+            return await fed(channel.stdin, source, end())
         if input:
             channel.stdin.write(input)
         channel.stdin.close()
-    return await asyncio.shield(channel.ended)
-
-
-async def _fed(channel: RunChannel, stdin: InputStream, source: Source) -> Result:
-    feeding = asyncio.ensure_future(feed(stdin, source))
-    try:
-        both: list[asyncio.Future[Any]] = [feeding, channel.ended]
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        if feeding.done():
-            # A program need not read all of its stdin; everything else is a failure of the source.
-            with contextlib.suppress(BrokenPipeError, ConnectionLost):
-                feeding.result()
-        return await asyncio.shield(channel.ended)
-    finally:
-        if feeding.cancel():
-            await asyncio.wait([feeding])
+    return await end()
 
 
 def _decoded(data: bytes, codec: str, truncated: bool) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator
-from typing import IO, Final, TypeAlias
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine
+from typing import IO, Any, Final, TypeAlias, TypeVar
 
 from farhand_protocol.limits import KiB
 
+from .errors import ConnectionLost
 from .stdin import InputStream
+
+T = TypeVar("T")
 
 READ_SIZE: Final = 256 * KiB
 """Bytes read at once: four data frames; a pipe gives 64 KiB at the most."""
@@ -17,11 +20,32 @@ READ_SIZE: Final = 256 * KiB
 Source: TypeAlias = "int | IO[bytes] | AsyncIterable[bytes]"
 
 
-async def feed(stdin: InputStream, source: Source) -> None:
-    """Write all of `source` to `stdin`, then close it. Raises what reading raises, and what `drain` does."""
+async def fed(stdin: InputStream, source: Source, end: Coroutine[Any, Any, T]) -> T:
+    """Return what `end` does, while all of `source` is written to `stdin`, which is closed after it.
+
+    Raises what `end` raises, or else what reading the source does. A program need not read all of its stdin.
+    """
+    ending = asyncio.ensure_future(end)
+    feeding = asyncio.ensure_future(_feed(stdin, source))
+    tasks: list[asyncio.Task[Any]] = [ending, feeding]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if feeding.done() and not ending.done():
+            feeding.result()
+        return await ending
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _feed(stdin: InputStream, source: Source) -> None:
     async for chunk in source if isinstance(source, AsyncIterable) else chunks(source):
-        stdin.write(chunk)
-        await stdin.drain()
+        try:
+            stdin.write(chunk)
+            await stdin.drain()
+        except (BrokenPipeError, ConnectionLost):
+            return  # the run is over, and its outcome says more
     stdin.close()
 
 

@@ -60,16 +60,20 @@ class Run:
         return self._channel.started.result()
 
     @property
-    def outcome(self) -> Outcome | None:
-        """How the run ended; None while it goes on, or where that is not known."""
+    def result(self) -> Result | None:
+        """How the run ended, as `wait` returns it; None while it goes on, or where that is not known."""
         ended = self._channel.ended
-        return ended.result().outcome if ended.done() and ended.exception() is None else None
+        return ended.result() if ended.done() and ended.exception() is None else None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The outcome in `result`."""
+        return self.result.outcome if self.result is not None else None
 
     @property
     def returncode(self) -> int | None:
-        """As `subprocess.Popen.returncode`: the exit code or minus the signal's number; None as for `outcome`."""
-        ended = self._channel.ended
-        return ended.result().returncode if ended.done() and ended.exception() is None else None
+        """As `subprocess.Popen.returncode`: the exit code or minus the signal's number; None as for `result`."""
+        return self.result.returncode if self.result is not None else None
 
     async def wait(self) -> Result:
         """Wait for the run's end, which comes after all of its output: read that too, or more than 4 MiB block it.

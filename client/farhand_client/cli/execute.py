@@ -1,0 +1,135 @@
+"""Carries one run between this process's own files and signals and the service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from farhand_client.client import Client
+from farhand_client.completed import Result
+from farhand_client.errors import ConnectionLost, FarhandError, SpawnError
+from farhand_client.feed import chunks, fed
+from farhand_client.output import OutputStream
+from farhand_client.pending import Pending
+from farhand_client.request import PIPE, Args
+from farhand_client.run import Run
+
+from .exitcode import exit_code
+from .main import BROKEN_PIPE, OURS, say
+from .signals import Signals
+from .status import Status, of_error, of_result
+from .writer import Writer, writer
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run. `options` are keyword arguments of `Client.start`; with `stdin` this process's own is passed on."""
+
+    args: Args
+    options: Mapping[str, Any]
+    stdin: bool = False
+
+
+class LocalError(FarhandError):
+    """A file of this process cannot be read or written."""
+
+
+async def execute(opening: Callable[[], Pending[Client]], command: Command, status: Status | None) -> int:
+    """Run `command` and return the exit code of this process. What is wrong was said on stderr, and to `status`."""
+    with Signals() as signals:
+        try:
+            report, code = await _reported(opening, command, signals)
+        except asyncio.CancelledError:
+            if signals.ended_by is None:
+                raise
+            report, code = _ended(signals), 128 + signals.ended_by
+    if status is not None:
+        status.write(report)
+    return code
+
+
+async def _reported(
+    opening: Callable[[], Pending[Client]], command: Command, signals: Signals
+) -> tuple[dict[str, Any], int]:
+    try:
+        async with opening() as client:
+            result, broken = await _run(client, command, signals)
+            return of_result(result), BROKEN_PIPE if broken else exit_code(result.outcome)
+    except SpawnError as error:
+        say(str(error))
+        return of_error(error), exit_code(error.outcome)
+    except FarhandError as error:
+        if not signals.abandoned:
+            say(str(error))
+        return of_error(error), OURS
+
+
+def _ended(signals: Signals) -> dict[str, Any]:
+    """Return the status of a run that a signal to this process has ended, before or after its start."""
+    assert signals.ended_by is not None
+    run = signals.run
+    result = run.result if run is not None else None
+    if result is not None:
+        return of_result(result)
+    what = "abandoned" if signals.abandoned else "ended before the outcome was known"
+    run_id = None if run is None else run.id
+    return of_error(ConnectionLost(f"{what}, by signal {signals.ended_by} to the client", run_id=run_id))
+
+
+async def _run(client: Client, command: Command, signals: Signals) -> tuple[Result, bool]:
+    async with client.start(command.args, stdin=PIPE if command.stdin else None, **command.options) as run:
+        signals.run = run
+        try:
+            if run.stdin is not None:
+                return await fed(run.stdin, _stdin(), _carry(run)), False
+            return await _carry(run), False
+        except BrokenPipeError:
+            await run.stop()
+            return await run.wait(), True
+
+
+async def _carry(run: Run) -> Result:
+    """Return when all output is written. Raises BrokenPipeError where nobody reads our stdout."""
+    async with _together() as jobs:
+        jobs.create_task(_deliver(run.stdout, writer(1), "stdout"))
+        if run.stderr is not None:
+            jobs.create_task(_deliver_stderr(run.stderr, writer(2)))
+    return await run.wait()
+
+
+@contextlib.asynccontextmanager
+async def _together() -> AsyncIterator[asyncio.TaskGroup]:
+    """A TaskGroup that raises the first error by itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+async def _stdin() -> AsyncIterator[bytes]:
+    try:
+        async for chunk in chunks(0):
+            yield chunk
+    except OSError as error:
+        raise LocalError(f"cannot read stdin: {error.strerror}") from None
+
+
+async def _deliver(stream: OutputStream, out: Writer, name: str) -> None:
+    while chunks := await stream.read_ready():
+        try:
+            await out.write(chunks)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise LocalError(f"cannot write to {name}: {error.strerror}") from None
+
+
+async def _deliver_stderr(stream: OutputStream, out: Writer) -> None:
+    try:
+        await _deliver(stream, out, "stderr")
+    except BrokenPipeError:
+        stream.discard()

@@ -1,0 +1,100 @@
+"""Finds the command, and makes of what goes wrong one sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+OURS: Final = 255
+"""Exit code for what is wrong with the connection, the login or the host key: as ssh(1)."""
+
+USAGE: Final = 2
+
+INTERRUPTED: Final = 130
+"""128 + SIGINT, as shells say it."""
+
+BROKEN_PIPE: Final = 141
+"""128 + SIGPIPE: what a local command ends with whose reader has gone."""
+
+COMMANDS: Final = {
+    "run": "run a command on another machine",
+    "repl": "type commands that another machine's shell runs",
+    "ping": "measure round trips and say who answers",
+    "trust": "put a service's key on record",
+    "local": "start a service for just one command, or for a REPL",
+}
+
+HELP: Final = """usage: farhand COMMAND …
+
+Runs commands on another machine and tells the truth about what happened to them.
+
+{commands}
+
+`farhand COMMAND --help` says more; `farhand --version` prints the version.
+HOST is [user@]name[:port], unix:PATH, or a name from ~/.config/farhand/config.toml.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code of the process."""
+    _open_standard_files()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = arguments.pop(0) if arguments else ""
+    if name in ("-h", "--help"):
+        print(_help(), end="")
+        return 0
+    if name == "--version":
+        from farhand_client.version import __version__
+
+        print(f"farhand {__version__}")
+        return 0
+    if name not in COMMANDS:
+        say(f"there is no command {name!r}" if name else "a command is needed")
+        sys.stderr.write(_help())
+        return USAGE
+    return _command(name, arguments)
+
+
+def say(text: str) -> None:
+    """Tell the user something, on stderr; where nobody can be told, nothing happens."""
+    try:
+        sys.stderr.write(f"farhand: {text}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+
+
+def _command(name: str, arguments: list[str]) -> int:
+    from importlib import import_module
+
+    try:
+        code: int = import_module(f"farhand_client.cli.{name}").main(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads what a command of ours prints; Python would complain again when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return BROKEN_PIPE
+    except Exception as error:
+        from farhand_client.errors import FarhandError
+
+        if not isinstance(error, FarhandError):
+            raise
+        say(str(error))
+        return OURS
+    return code
+
+
+def _help() -> str:
+    return HELP.format(commands="\n".join(f"  {name:6} {text}" for name, text in COMMANDS.items()))
+
+
+def _open_standard_files() -> None:
+    # Else the next file opened, perhaps the connection, would become stdout.
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

@@ -1,0 +1,75 @@
+"""Options that several commands share, and where they end: what follows HOST belongs to the remote command."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+CONNECTION_OPTIONS = frozenset({"-I", "--identity", "--connect-timeout"})
+"""Those of `add_connection_options` that take a value."""
+
+
+def add_connection_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that connects understands."""
+    parser.add_argument(
+        "-I",
+        "--identity",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="log in with this key (may be given again); default: the ssh-agent, then the usual files",
+    )
+    parser.add_argument(
+        "--accept-new", action="store_true", help="put a key that is not known on record without asking"
+    )
+    parser.add_argument(
+        "--connect-timeout",
+        metavar="S",
+        type=seconds,
+        default=30.0,
+        help="seconds for the connection, and again for each answer of the login (default 30)",
+    )
+
+
+def seconds(text: str) -> float:
+    """Return a positive number of seconds; for argparse."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def split(arguments: Sequence[str], valued: frozenset[str]) -> tuple[list[str], list[str]]:
+    """Return the options, and HOST with all that follows it.
+
+    argparse is not asked: what it makes of `--` and of options after a positional differs between Python versions.
+    `valued` are the options that take a value. A `--` ends the options; another directly after HOST is dropped.
+    """
+    at = 0
+    while at < len(arguments):
+        word = arguments[at]
+        if word == "--":
+            options, rest = list(arguments[:at]), list(arguments[at + 1 :])
+            break
+        if not word.startswith("-") or word == "-":
+            options, rest = list(arguments[:at]), list(arguments[at:])
+            break
+        at += 2 if _wants_next(word, valued) else 1
+    else:
+        return list(arguments), []
+    if rest[1:2] == ["--"]:
+        del rest[1]
+    return options, rest
+
+
+def _wants_next(word: str, valued: frozenset[str]) -> bool:
+    if word.startswith("--"):
+        return word in valued
+    # In a cluster such as -ie the first letter that takes a value takes the rest of the word, or the next one.
+    for at, letter in enumerate(word[1:], 1):
+        if f"-{letter}" in valued:
+            return at == len(word) - 1
+    return False

@@ -1,0 +1,41 @@
+"""`farhand ping`: round trips, versions, features, and who one is there."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+
+from .connection import opening
+from .options import add_connection_options
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="farhand ping", description="Measure round trips and say who answers.", allow_abbrev=False
+    )
+    add_connection_options(parser)
+    parser.add_argument("-c", "--count", metavar="N", type=_count, default=3, help="how many (1 to 1000, default 3)")
+    parser.add_argument("host", metavar="HOST")
+    return asyncio.run(_ping(parser.parse_args(arguments)))
+
+
+async def _ping(options: argparse.Namespace) -> int:
+    async with opening(options.host, options) as client:
+        features = ", ".join(client.features) or "none"
+        print(f"{client.name}: {client.user} on {client.host}")
+        print(f"{client.software}, protocol {client.version}, features: {features}", flush=True)
+        times = []
+        for _ in range(options.count):
+            times.append(1000 * await client.ping())
+            print(f"round trip {times[-1]:.3f} ms", flush=True)
+        print(f"least {min(times):.3f} ms, mean {sum(times) / len(times):.3f} ms, most {max(times):.3f} ms")
+    return 0
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 1000:
+        raise argparse.ArgumentTypeError("1 to 1000 round trips are possible")
+    return value
