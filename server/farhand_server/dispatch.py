@@ -43,6 +43,7 @@ def _login(session: Session, channel: int, message: m.Login) -> None:
 
 def _run(session: Session, channel: int, message: m.Run) -> None:
     assert session.principal is not None
+    assert session.home is not None
     config = session.core.config
     limit = config.runs.max_runs_per_connection
     try:
@@ -50,7 +51,7 @@ def _run(session: Session, channel: int, message: m.Run) -> None:
             raise TooManyRuns(
                 f"{limit} runs are under way on this connection, and it takes no more (runs.max_runs_per_connection)"
             )
-        plan = decide(message, session.principal, config)
+        plan = decide(message, session.principal, session.home, config)
         run_channel = RunChannel(session, channel, message)
         run = session.core.registry.start(plan, run_channel, max_runs=config.runs.max_runs)
     except tuple(_REFUSALS) as error:

@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from farhand_protocol.outcome import Exited
+
 from .config import Config, ConfigError
 from .listener import LocalClient, bind
 from .logs import Logger
@@ -119,7 +121,9 @@ class Service:
         self._log.info("stopped")
 
     def _run_ended(self, run: Run, result: Result) -> None:
-        self._log.info(
+        # What ended by itself is ordinary; a line for each would cost a tenth of a short run.
+        log = self._log.debug if isinstance(result.outcome, Exited) else self._log.info
+        log(
             "run ended",
             run=run.plan.id,
             user=run.plan.owner,

@@ -26,6 +26,7 @@ from .channels.run import RunChannel
 from .config import Config
 from .dispatch import dispatch
 from .logs import Logger
+from .runs.environment import Home
 from .runs.registry import Registry
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Session:
         self.nonce: Final = os.urandom(NONCE_SIZE)
         self.hello: m.Hello | None = None
         self.principal = principal
+        self.home: Home | None = None
         self.channels: dict[int, RunChannel] = {}
         self.gone: Final = asyncio.Event()
         self._address = address
@@ -135,6 +137,7 @@ class Session:
     def accept(self, principal: Principal) -> None:
         """Let the client in."""
         self.principal = principal
+        self.home = Home.of(principal.uid)
         self._cancel_deadline()
         if self._verdict is not None:
             self._verdict(True)

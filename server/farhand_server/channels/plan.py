@@ -9,7 +9,7 @@ from typing import Final
 from farhand_protocol import messages as m
 from farhand_server.auth.principal import Principal
 from farhand_server.config import Config
-from farhand_server.runs.environment import EnvironmentRefused, PasswdEntry, build
+from farhand_server.runs.environment import EnvironmentRefused, Home
 from farhand_server.runs.run import Plan
 
 FORCED_ENVIRONMENT: Final = ("LANG", "LC_*", "TERM")
@@ -20,22 +20,21 @@ class Denied(Exception):
     """The principal may not do this; the text says what."""
 
 
-def decide(request: m.Run, principal: Principal, config: Config) -> Plan:
+def decide(request: m.Run, principal: Principal, home: Home, config: Config) -> Plan:
     """Return what will run for this request. Raises `Denied`."""
-    entry = PasswdEntry.of(principal.uid)
     options = principal.options
     added = dict(options.environment)
     argv = request.argv
     if options.command is not None:
         # The names under which sshd(8) and its forced commands know the request (rrsync, gitolite, borg).
         added[b"SSH_ORIGINAL_COMMAND"] = _as_text(request)
-        argv = (os.fsencode(entry.shell), b"-c", options.command)
+        argv = (home.shell, b"-c", options.command)
     elif request.shell is not None:
-        argv = (os.fsencode(entry.shell), b"-c", request.shell)
+        argv = (home.shell, b"-c", request.shell)
     assert argv is not None
     admitted = FORCED_ENVIRONMENT if options.command is not None else config.policy.environment
     try:
-        env = build(entry, requested=request.env, admitted=admitted, added=added)
+        env = home.build(requested=request.env, admitted=admitted, added=added)
     except EnvironmentRefused as error:
         raise Denied(str(error)) from None
     runs = config.runs
@@ -44,7 +43,7 @@ def decide(request: m.Run, principal: Principal, config: Config) -> Plan:
         id=request.id,
         owner=principal.user,
         argv=argv,
-        cwd=entry.directory(request.cwd),
+        cwd=home.resolve(request.cwd),
         env=env,
         stdin=request.stdin,
         merge_stderr=request.merge_stderr,

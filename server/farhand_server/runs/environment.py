@@ -15,6 +15,7 @@ ROOT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 """As login(1) sets them on Debian (ENV_PATH and ENV_SUPATH in login.defs(5))."""
 
 DEFAULT_LANG: Final = "C.UTF-8"
+DEFAULT_SHELL: Final = "/bin/sh"
 
 
 class EnvironmentRefused(Exception):
@@ -22,59 +23,63 @@ class EnvironmentRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class PasswdEntry:
-    """Whom a run runs as, by the account database (passwd(5))."""
+class Home:
+    """Where an account's programs start and what they find: looked up once, at login (passwd(5)).
 
-    name: str
-    uid: int
-    home: str
-    shell: str
+    `directory` is the account's home, or `/` where that is not there.
+    """
+
+    shell: bytes
+    directory: bytes
+    environment: Mapping[bytes, bytes]
 
     @classmethod
     def of(cls, uid: int) -> Self:
-        """Return the account of `uid`; an account without an entry is named by its number and lives in `/`."""
+        """Return the home of `uid`; an account without an entry is named by its number and lives in `/`."""
         try:
             entry = pwd.getpwuid(uid)
+            name, home, shell = entry.pw_name, entry.pw_dir or "/", entry.pw_shell or DEFAULT_SHELL
         except KeyError:
-            return cls(name=str(uid), uid=uid, home="/", shell="/bin/sh")
-        return cls(name=entry.pw_name, uid=uid, home=entry.pw_dir or "/", shell=entry.pw_shell or "/bin/sh")
+            name, home, shell = str(uid), "/", DEFAULT_SHELL
+        environment = {
+            "HOME": home,
+            "USER": name,
+            "LOGNAME": name,
+            "SHELL": shell,
+            "PATH": ROOT_PATH if uid == 0 else USER_PATH,
+            "LANG": os.environ.get("LANG", DEFAULT_LANG),
+        }
+        return cls(
+            shell=os.fsencode(shell),
+            directory=os.fsencode(home) if Path(home).is_dir() else b"/",
+            environment={os.fsencode(key): os.fsencode(value) for key, value in environment.items()},
+        )
 
-    def directory(self, wanted: bytes | None) -> bytes:
-        """Return where the program starts: `wanted`, relative to the home; by default the home, or `/` without one."""
-        home = Path(self.home)
+    def resolve(self, wanted: bytes | None) -> bytes:
+        """Return the directory a program starts in: `wanted`, relative to the home, or the home itself."""
         if wanted is None:
-            return bytes(home) if home.is_dir() else b"/"
+            return self.directory
         if wanted == b"~" or wanted.startswith(b"~/"):
             wanted = wanted[2:]
-        return bytes(home / os.fsdecode(wanted))
+        return bytes(Path(os.fsdecode(self.directory), os.fsdecode(wanted)))
 
+    def build(
+        self,
+        *,
+        requested: Iterable[tuple[bytes, bytes]],
+        admitted: Iterable[str],
+        added: Mapping[bytes, bytes],
+    ) -> dict[bytes, bytes]:
+        """Return the whole environment of a program.
 
-def build(
-    account: PasswdEntry,
-    *,
-    requested: Iterable[tuple[bytes, bytes]],
-    admitted: Iterable[str],
-    added: Mapping[bytes, bytes],
-) -> dict[bytes, bytes]:
-    """Return the whole environment of a program.
-
-    `added` is the service's word (a key's `environment=` options) and passes as it is; `requested` names have to
-    match one of the shell patterns in `admitted`. Raises `EnvironmentRefused` for the first that does not.
-    """
-    environment = {
-        "HOME": account.home,
-        "USER": account.name,
-        "LOGNAME": account.name,
-        "SHELL": account.shell,
-        "PATH": ROOT_PATH if account.uid == 0 else USER_PATH,
-        "LANG": os.environ.get("LANG", DEFAULT_LANG),
-    }
-    encoded = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
-    encoded.update(added)
-    patterns = tuple(admitted)
-    for name, value in requested:
-        text = os.fsdecode(name)
-        if not any(fnmatchcase(text, pattern) for pattern in patterns):
-            raise EnvironmentRefused(f"the environment variable {text[:255]!a} may not be set by a request here")
-        encoded[name] = value
-    return encoded
+        `added` is the service's word (a key's `environment=` options) and passes as it is; `requested` names have to
+        match one of the shell patterns in `admitted`. Raises `EnvironmentRefused` for the first that does not.
+        """
+        environment = {**self.environment, **added}
+        patterns = tuple(admitted)
+        for name, value in requested:
+            text = os.fsdecode(name)
+            if not any(fnmatchcase(text, pattern) for pattern in patterns):
+                raise EnvironmentRefused(f"the environment variable {text[:255]!a} may not be set by a request here")
+            environment[name] = value
+        return environment
