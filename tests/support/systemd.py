@@ -77,7 +77,13 @@ for path in $VISIBLE; do
     mount -o remount,bind,ro ".$path"
 done
 ip link set lo up
-exec chroot . env -i container=lab PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
+# The kernel makes no user namespace (PrivateUsers=) for a process in a chroot, pivot_root(2) instead.
+pivot_root . .
+umount -l .
+cd /
+# As a container's manager leaves it: systemd prepares credentials in a mount namespace that must reach ours.
+mount --make-rshared /
+exec env -i container=lab PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
     /lib/systemd/systemd --system --unit=lab.target --log-level=warning --show-status=false
 """
 
