@@ -10,7 +10,7 @@ from tests.deploy.conftest import DEPLOY, offline
 from tests.support.systemd import require_systemd, run_under_systemd
 
 pytestmark = [
-    pytest.mark.needs("systemd", "systemctl", "journalctl", "unshare", "ip", "dbus-daemon"),
+    pytest.mark.needs("root", "systemd", "systemctl", "journalctl", "unshare", "ip", "dbus-daemon"),
     pytest.mark.timeout(300),
 ]
 
