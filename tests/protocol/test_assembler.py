@@ -13,9 +13,7 @@ from farhand_protocol.limits import MAX_CHANNEL, MAX_PAYLOAD
 from tests.support.pairs import frames as taken_apart
 
 Frames = list[tuple[int, int, bytes]]
-some_frames = st.lists(
-    st.tuples(st.integers(1, 4), st.integers(0, MAX_CHANNEL), st.binary(max_size=40)), max_size=12
-)
+some_frames = st.lists(st.tuples(st.integers(1, 4), st.integers(0, MAX_CHANNEL), st.binary(max_size=40)), max_size=12)
 cuts = st.lists(st.integers(0, 60), max_size=60)
 
 

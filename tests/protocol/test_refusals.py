@@ -150,12 +150,8 @@ CONNECTION_CASES = [
     Refused("a channel while a login is judged", message(1, run()), E.NOT_LEGAL, phase=Phase.VERIFY),
     Refused("a hello twice", message(0, hello()), E.NOT_LEGAL),
     Refused("a run on channel 0", message(0, run()), E.NOT_LEGAL),
-    Refused(
-        "stop after close", message(1, m.Stop()), E.NOT_LEGAL, before=message(1, run()) + message(1, m.Close())
-    ),
-    Refused(
-        "bad JSON after close", text(1, "{"), E.BAD_JSON, before=message(1, run()) + message(1, m.Close())
-    ),
+    Refused("stop after close", message(1, m.Stop()), E.NOT_LEGAL, before=message(1, run()) + message(1, m.Close())),
+    Refused("bad JSON after close", text(1, "{"), E.BAD_JSON, before=message(1, run()) + message(1, m.Close())),
     Refused("a ping on a run's channel", message(1, m.Ping(id=1)), E.NOT_LEGAL, before=message(1, run())),
     Refused("an empty message", text(0, ""), E.BAD_JSON),
     Refused("bad JSON on channel 0", text(0, "{"), E.BAD_JSON),

@@ -1,0 +1,197 @@
+"""Whatever the order of sending, delivering and reading: streams arrive whole, and both sides agree."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import ConnectionFailed, DataReceived, Event, MessageReceived
+from farhand_protocol.frames import Kind, encode_frame
+from farhand_protocol.limits import MIN_DATA, MIN_MESSAGE, Limits
+from farhand_protocol.outcome import Exited
+from farhand_protocol.states import Phase, Side
+from tests.support.pairs import Pair, in_phase, message, run, sent
+
+SMALL = Limits(message=MIN_MESSAGE, data=MIN_DATA, window=MIN_DATA, channels=3)
+STREAMS: dict[Side, tuple[m.Stream, ...]] = {Side.CLIENT: ("stdin",), Side.SERVER: ("stdout", "stderr")}
+ENDED = m.Ended(outcome=Exited(code=0), stdout=0, stderr=0, duration=0)
+
+sides = st.sampled_from(Side)
+channels = st.integers(1, 6)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("open")),
+        st.tuples(st.just("send"), sides, channels, st.integers(0, 1), st.integers(1, 3000)),
+        st.tuples(st.just("end"), sides, channels, st.integers(0, 1)),
+        st.tuples(st.just("take"), sides, channels, st.integers(0, 1), st.integers(1, 3000)),
+        st.tuples(st.just("say"), sides, channels),
+        st.tuples(st.just("leave"), sides, channels),
+        st.tuples(st.just("collect"), sides),
+        st.tuples(st.just("carry"), sides, st.integers(1, 6000)),
+    ),
+    max_size=150,
+)
+
+
+class World:
+    """A pair, and what each side has sent, heard and not yet taken, by (speaker, channel, stream)."""
+
+    def __init__(self) -> None:
+        self.pair = Pair.ready(SMALL)
+        self.opened: set[int] = set()
+        self.arrived: set[int] = set()
+        self.left: dict[Side, set[int]] = {side: set() for side in Side}
+        self.said: dict[tuple[Side, int, m.Stream], bytearray] = defaultdict(bytearray)
+        self.heard: dict[tuple[Side, int, m.Stream], bytearray] = defaultdict(bytearray)
+        self.ended: set[tuple[Side, int, m.Stream]] = set()
+        self.untaken: dict[tuple[Side, int, m.Stream], int] = defaultdict(int)
+
+    def step(self, action: str, *how: object) -> None:
+        getattr(self, f"_{action}")(*how)
+
+    def _usable(self, side: Side, channel: int) -> bool:
+        known = channel in self.opened if side is Side.CLIENT else channel in self.arrived
+        return known and channel not in self.left[side]
+
+    def _open(self) -> None:
+        peer = self.pair.client.peer
+        assert peer is not None
+        if self.pair.client.channels < peer.channels:
+            self.opened.add(self.pair.client.open(run()))
+
+    def _stream(self, side: Side, which: int) -> m.Stream:
+        return STREAMS[side][which % len(STREAMS[side])]
+
+    def _send(self, side: Side, channel: int, which: int, count: int) -> None:
+        stream = self._stream(side, which)
+        end = self.pair.end(side)
+        said = self.said[side, channel, stream]
+        data = bytes((len(said) + at) % 251 for at in range(min(count, end.room(channel, stream))))
+        if data:
+            end.send_data(channel, stream, data)
+            said += data
+
+    def _end(self, side: Side, channel: int, which: int) -> None:
+        stream = self._stream(side, which)
+        if self._usable(side, channel) and (side, channel, stream) not in self.ended:
+            self.pair.end(side).send(channel, m.End(stream=stream))
+            self.ended.add((side, channel, stream))
+
+    def _take(self, side: Side, channel: int, which: int, count: int) -> None:
+        key = (side.peer, channel, self._stream(side.peer, which))
+        count = min(count, self.untaken[key])
+        if count:
+            self.untaken[key] -= count
+            self.pair.end(side).take(channel, key[2], count)
+
+    def _say(self, side: Side, channel: int) -> None:
+        if self._usable(side, channel):
+            said = m.Signal(number=2) if side is Side.CLIENT else m.Started(pid=1)
+            self.pair.end(side).send(channel, said)
+
+    def _leave(self, side: Side, channel: int) -> None:
+        if self._usable(side, channel):
+            last = m.Close() if side is Side.CLIENT else ENDED
+            self.pair.end(side).send(channel, last)
+            self.left[side].add(channel)
+
+    def _collect(self, side: Side) -> None:
+        self.pair.collect(side)
+
+    def _carry(self, side: Side, count: int) -> None:
+        for event in self.pair.carry(side, count):
+            self._event(side, event)
+
+    def _event(self, speaker: Side, event: Event) -> None:
+        assert not isinstance(event, ConnectionFailed), event.error
+        match event:
+            case DataReceived():
+                assert event.channel not in self.left[speaker.peer]
+                self.heard[speaker, event.channel, event.stream] += event.data
+                self.untaken[speaker, event.channel, event.stream] += len(event.data)
+            case MessageReceived(message=m.Run()):
+                self.arrived.add(event.channel)
+            case MessageReceived(message=m.End() as end):
+                key = (speaker, event.channel, end.stream)
+                assert self.heard[key] == self.said[key]
+            case MessageReceived(message=m.Ended() | m.Close()):
+                for stream in STREAMS[speaker]:
+                    key = (speaker, event.channel, stream)
+                    assert self.heard[key] == self.said[key]
+
+    def arrive(self) -> None:
+        """Everything that was said arrives."""
+        while self.pair.client.queued or self.pair.server.queued or any(self.pair.wire.values()):
+            for side in Side:
+                self._collect(side)
+                self._carry(side, 1 << 20)
+
+    def settle(self) -> None:
+        """Both sides leave all channels."""
+        self.arrive()
+        for side in Side:
+            for channel in self.opened:
+                self._leave(side, channel)
+        self.arrive()
+
+
+@given(steps)
+@settings(max_examples=300)
+def test_streams_arrive_in_order_and_the_sides_agree(script: list[tuple[str, ...]]) -> None:
+    world = World()
+    for action, *how in script:
+        world.step(action, *how)
+        for side in Side:
+            assert world.pair.end(side).queued < 500_000
+    for key, heard in world.heard.items():
+        assert world.said[key].startswith(heard)
+    world.settle()
+    assert (world.pair.client.channels, world.pair.server.channels) == (0, 0)
+
+
+frames = st.lists(
+    st.one_of(
+        st.builds(message, st.integers(0, 4), st.sampled_from([run(), m.Close(), m.Ping(id=1), m.Stop(), ENDED])),
+        st.builds(
+            message, st.integers(1, 4), st.sampled_from([m.End(stream="stdin"), m.Credit(stream="stdout", bytes=9)])
+        ),
+        st.builds(encode_frame, st.sampled_from(Kind), st.integers(0, 4), st.binary(max_size=30)),
+        st.binary(max_size=12),
+    ),
+    max_size=15,
+).map(b"".join)
+phases = st.sampled_from([phase for phase in Phase if phase is not Phase.CLOSED])
+
+
+@given(sides, phases, frames, st.lists(st.integers(1, 40), max_size=40))
+@settings(max_examples=400)
+def test_cutting_the_bytes_elsewhere_changes_nothing(side: Side, phase: Phase, data: bytes, sizes: list[int]) -> None:
+    whole, cut = in_phase(side, phase), in_phase(side, phase)
+    events = list(whole.receive_data(data))
+    pieces = []
+    rest = data
+    for size in sizes:
+        pieces += list(cut.receive_data(rest[:size]))
+        rest = rest[size:]
+    pieces += list(cut.receive_data(rest))
+    assert list(map(repr, pieces)) == list(map(repr, events))
+    assert (cut.phase, cut.channels, sent(cut)) == (whole.phase, whole.channels, sent(whole))
+
+
+@given(sides, phases, st.binary(max_size=300) | frames)
+@settings(max_examples=400)
+def test_no_bytes_raise_anything(side: Side, phase: Phase, data: bytes) -> None:
+    connection = in_phase(side, phase)
+    events = list(connection.receive_data(data))
+    failures = [event for event in events if isinstance(event, ConnectionFailed)]
+    assert len(failures) <= 1
+    assert bool(failures) == connection.closed
+    if failures:
+        assert events[-1] is failures[0]
+        assert failures[0].error.code in ErrorCode
+        last = sent(connection)[-1]
+        assert (last.kind, last.channel, last.message.type) == (Kind.MESSAGE, 0, "error")

@@ -1,0 +1,199 @@
+"""`protocol/README.md` says what the code does, all of it, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from annotated_types import Ge, Le
+
+from farhand_protocol import limits, outcome
+from farhand_protocol import messages as m
+from farhand_protocol.bytestring import from_json, to_json
+from farhand_protocol.channel import KIND_OF, streams
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.frames import Kind, encode_frame
+from farhand_protocol.limits import Limits
+from farhand_protocol.login import login_transcript
+from farhand_protocol.sentence import MAX_SENTENCE
+from farhand_protocol.states import CHANNEL, CONNECTION, LAST, Phase, Side
+from tests.protocol.test_refusals import CHANNEL_CASES, CONNECTION_CASES
+from tests.support.pairs import frames, run
+
+README = (Path(__file__).parents[2] / "protocol" / "README.md").read_text()
+TYPES: dict[str, type[m.Message]] = {kind.model_fields["type"].default: kind for kind in get_args(m.AnyMessage)}
+
+
+def section(title: str, level: int = 2) -> str:
+    """The text under a heading, up to the next of its level or above."""
+    found = re.search(rf"^{'#' * level} {re.escape(title)}\n(.*?)(?=^#{{1,{level}}} |\Z)", README, re.M | re.S)
+    assert found, title
+    return found[1]
+
+
+def table(text: str, header: str) -> list[list[str]]:
+    """The rows of the table whose first column has this header, without code marks."""
+    lines = text[text.index(f"| {header} |") :].split("\n\n")[0].splitlines()
+    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def fenced(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
+
+
+SPELLED: dict[Any, str] = {1 << 31: "2³¹", (1 << 63) - 1: "2⁶³-1"}
+COUNT = "0 to 2⁶³-1"
+JSON = [line for block in fenced(README, "json") for line in block.splitlines()]
+
+
+class TestExamples:
+    @pytest.mark.parametrize("example", JSON, ids=range(len(JSON)))
+    def test_json_decodes_and_encodes_to_the_same_bytes(self, example: str) -> None:
+        assert m.encode(m.decode(example.encode(), Limits())).decode() == example
+
+    @pytest.mark.parametrize("example", fenced(README, "hex"))
+    def test_hex_is_one_frame_and_encodes_to_the_same_bytes(self, example: str) -> None:
+        raw = bytes.fromhex(example)
+        (frame,) = frames(raw)
+        assert encode_frame(*frame) == raw
+        if frame.kind is Kind.MESSAGE:
+            assert m.encode(frame.message) == frame.payload
+
+    def test_every_message_has_an_example_of_its_type(self) -> None:
+        for name in TYPES:
+            (example,) = fenced(section(f"`{name}`", 3), "json")
+            assert m.decode(example.strip().encode(), Limits()).type == name
+
+    def test_every_outcome_has_an_example(self) -> None:
+        decoded = [m.decode(line.encode(), Limits()) for line in JSON]
+        seen = {said.outcome.status for said in decoded if isinstance(said, m.Ended)}
+        assert seen == {row[0] for row in table(section("5. Outcomes"), "status")}
+
+    def test_the_spelling_of_bytes(self) -> None:
+        for raw, spelling in table(section("Bytes", 3), "bytes"):
+            value = bytes.fromhex(raw)
+            assert json.dumps(to_json(value), ensure_ascii=False, separators=(",", ":")) == spelling
+            assert from_json(json.loads(spelling)) == value
+
+    def test_the_login_transcript(self) -> None:
+        (example,) = fenced(section("7. Login"), "transcript")
+        assert bytes.fromhex(example) == login_transcript(
+            spki_sha256=b"\x11" * 32,
+            server_nonce=b"\x22" * 32,
+            client_nonce=b"\x33" * 32,
+            server_name="build.example",
+            user="ada",
+            hello_sha256=b"\x44" * 32,
+            public_key=b"key",
+        )
+        assert len(table(section("7. Login"), "part")) == 8
+
+
+class TestMessages:
+    def test_every_message_has_a_section_and_every_section_a_message(self) -> None:
+        assert set(re.findall(r"^### `(\w+)`$", section("4. Messages"), re.M)) == set(TYPES)
+
+    @pytest.mark.parametrize("name", TYPES)
+    def test_the_fields(self, name: str) -> None:
+        rows = table(section(f"`{name}`", 3), "field")
+        model = {key: field for key, field in TYPES[name].model_fields.items() if key != "type"}
+        assert [row[0] for row in rows] == list(model)
+        optional = {row[0] for row in rows if row[2].startswith("optional")}
+        assert optional == {key for key, field in model.items() if not field.is_required()}
+
+    @pytest.mark.parametrize("name", TYPES)
+    def test_the_ranges_of_numbers(self, name: str) -> None:
+        for field, kind, said in table(section(f"`{name}`", 3), "field"):
+            for bound in TYPES[name].model_fields[field].metadata:
+                if isinstance(bound, Ge | Le):
+                    number = bound.ge if isinstance(bound, Ge) else bound.le
+                    assert SPELLED.get(number, str(number)) in (COUNT if kind == "count" else said)
+
+    def test_the_outcomes(self) -> None:
+        union = get_args(get_args(outcome.Outcome)[0])
+        rows = {row[0]: row[1] for row in table(section("5. Outcomes"), "status")}
+        assert set(rows) == {kind.model_fields["status"].default for kind in union}
+        for kind in union:
+            for field in set(kind.model_fields) - {"status"}:
+                assert f"`{field}`" in f"`{rows[kind.model_fields['status'].default]}`"
+
+
+class TestStates:
+    def test_the_connections_table(self) -> None:
+        said = [tuple(row) for row in table(section("The connection", 3), "phase")]
+        assert len(said) == len(set(said))
+        assert set(said) == {
+            (phase, side, kind.model_fields["type"].default, following)
+            for phase, row in CONNECTION.items()
+            for (side, kind), following in row.items()
+        }
+        assert {row[0] for row in said} == set(Phase) - {Phase.CLOSED}
+
+    def test_the_channels_table(self) -> None:
+        said = {tuple(row) for row in table(section("Channels", 3), "sender")}
+        yes = {True: "yes", False: "no"}
+        assert said == {
+            (side, kind.model_fields["type"].default, yes[kind in LAST[side]], yes[kind.ordered])
+            for side in Side
+            for kind in CHANNEL[side]
+        }
+
+    def test_the_kinds_and_who_sends_them(self) -> None:
+        rows = table(section("2. Frames"), "kind")
+        assert {(row[0], int(row[1])) for row in rows} == {(kind.name, int(kind)) for kind in Kind}
+        sender = {row[0]: row[3] for row in rows}
+        for side, word in ((Side.CLIENT, "client"), (Side.SERVER, "service")):
+            assert {KIND_OF[stream].name for stream in streams(run())[side]} == {
+                kind for kind, who in sender.items() if who == word
+            }
+
+
+class TestLimits:
+    def test_every_limit_with_its_default(self) -> None:
+        rows = table(section("8. Limits"), "limit")
+        assert [(row[0], int(row[1])) for row in rows] == [
+            (field.name, getattr(Limits(), field.name)) for field in fields(Limits)
+        ]
+
+    def test_what_is_announced_and_in_which_range(self) -> None:
+        said = {row[0]: row[2] for row in table(section("8. Limits"), "limit") if row[2] != "no"}
+        assert said == {name: _range(field.metadata) for name, field in m.Announced.model_fields.items()}
+
+    def test_the_numbers_in_the_text(self) -> None:
+        assert f"up to {MAX_SENTENCE} characters" in README
+        assert f"up to {m.MAX_SECONDS} " in README
+        assert f"from {COUNT}" in README.replace("\n", " ")
+        assert f"1 to {limits.MAX_CHANNEL}." in README
+        assert f"above {limits.MAX_WINDOW}." in README
+        assert f"every peer takes {limits.MIN_MESSAGE}" in README
+        assert f"# The Farhand protocol, version {m.VERSION}\n" in README
+
+
+def _range(metadata: list[Any]) -> str:
+    low = next(bound.ge for bound in metadata if isinstance(bound, Ge))
+    high = next(bound.le for bound in metadata if isinstance(bound, Le))
+    return f"{low} to {high}"
+
+
+class TestErrors:
+    rows = table(section("9. Errors"), "code")
+
+    def test_every_code(self) -> None:
+        assert [row[0] for row in self.rows] == list(ErrorCode)
+        assert all(row[1] for row in self.rows)
+
+    def test_what_each_refusal_ends(self) -> None:
+        ends = {row[0]: row[2] for row in self.rows}
+        for case in CONNECTION_CASES:
+            assert "connection" in ends[case.code]
+        for case in CHANNEL_CASES:
+            assert "channel" in ends[case.code]
+
+    def test_every_code_of_the_bytes_and_the_json_is_tested(self) -> None:
+        codes = list(ErrorCode)
+        of_the_protocol = codes[: codes.index(ErrorCode.UNSUPPORTED_VERSION)]
+        assert {case.code for case in CONNECTION_CASES + CHANNEL_CASES} == set(of_the_protocol)

@@ -1,0 +1,70 @@
+"""Credit: neither end lets more be under way than was granted, and the sender never starves."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farhand_protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from farhand_protocol.limits import MAX_WINDOW
+from farhand_protocol.window import ReceiveWindow, SendWindow
+
+
+def test_what_is_sent_is_paid_from_credit() -> None:
+    window = SendWindow(10)
+    window.spend(10)
+    with pytest.raises(LocalProtocolError):
+        window.spend(1)
+    window.grant(1)
+    window.spend(1)
+    assert window.credit == 0
+
+
+def test_credit_may_reach_the_maximum_and_not_pass_it() -> None:
+    window = SendWindow(1)
+    window.grant(MAX_WINDOW - 1)
+    with pytest.raises(RemoteProtocolError) as refused:
+        window.grant(1)
+    assert refused.value.code is ErrorCode.CREDIT_EXCEEDED
+    assert window.credit == MAX_WINDOW
+
+
+def test_exactly_the_window_may_come() -> None:
+    window = ReceiveWindow(100)
+    window.receive(100)
+    with pytest.raises(RemoteProtocolError) as refused:
+        window.receive(1)
+    assert refused.value.code is ErrorCode.CREDIT_EXCEEDED
+
+
+def test_taking_more_than_came_is_the_callers_mistake_and_changes_nothing() -> None:
+    window = ReceiveWindow(100)
+    window.receive(50)
+    with pytest.raises(LocalProtocolError):
+        window.take(51)
+    assert window.take(50) == 50
+
+
+def test_credit_goes_back_a_quarter_at_a_time() -> None:
+    window = ReceiveWindow(100)
+    window.receive(60)
+    assert [window.take(12), window.take(12), window.take(1), window.take(24), window.take(1)] == [0, 0, 25, 0, 25]
+
+
+@given(st.integers(1, 200), st.lists(st.tuples(st.booleans(), st.integers(1, 100))))
+def test_both_ends_agree_and_a_taken_window_is_never_empty(size: int, steps: list[tuple[bool, int]]) -> None:
+    sender, receiver, waiting = SendWindow(size), ReceiveWindow(size), 0
+    for sends, count in steps:
+        if sends:
+            count = min(count, sender.credit)
+            sender.spend(count)
+            receiver.receive(count)
+            waiting += count
+        else:
+            count = min(count, waiting)
+            waiting -= count
+            sender.grant(receiver.take(count))
+        assert sender.credit + waiting <= size
+    sender.grant(receiver.take(waiting))
+    assert sender.credit * 4 > size * 3 - 4
