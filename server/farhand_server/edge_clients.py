@@ -54,11 +54,13 @@ class EdgeClient(asyncio.Protocol):
 
     def _announced(self, transport: asyncio.Transport, header: ProxyHeader, rest: bytes) -> None:
         self._cancel_deadline()
-        if header.source is None:
+        if header.local:
             transport.set_protocol(self._feeds.protocol(transport))
             return
-        address, port = header.source
-        log = self._log.bind(peer=f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}")
+        address, log = None, self._log
+        if header.source is not None:
+            address, port = header.source
+            log = log.bind(peer=f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}")
         verdict = self._feeds.verdict(header.unique_id) if header.unique_id else None
         session = Session(self._core, log, address=address, verdict=verdict)
         link = Link(session.connection, session)

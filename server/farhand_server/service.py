@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from farhand_protocol.outcome import Exited
@@ -22,6 +22,7 @@ from .verdicts import VerdictFeeds
 
 if TYPE_CHECKING:
     from .auth.login import Authenticator
+    from .edge_child import EdgeChild
 
 FAREWELL: Final = 2.0
 """Seconds that clients have to take the last messages of a drained service before their connections are cut."""
@@ -30,7 +31,15 @@ FAREWELL: Final = 2.0
 class Service:
     """One core. `reload` returns the configuration read anew, or raises `ConfigError`."""
 
-    def __init__(self, config: Config, log: Logger, *, reload: Callable[[], Config], notifier: Notifier) -> None:
+    def __init__(
+        self,
+        config: Config,
+        log: Logger,
+        *,
+        reload: Callable[[], Config],
+        notifier: Notifier,
+        edge: EdgeChild | None = None,
+    ) -> None:
         self.config = config
         self.sessions: set[Session] = set()
         self.registry = Registry(self._run_ended, self._run_failed)
@@ -38,13 +47,14 @@ class Service:
         self._log = log
         self._reload = reload
         self._notifier = notifier
+        self._edge = edge
         self._feeds = VerdictFeeds()
         self._stop = asyncio.Event()
 
     async def serve(self, ready: Callable[[], None]) -> None:
         """Serve until SIGTERM or SIGINT, then drain. `ready` is called once clients are taken.
 
-        The socket for edges is there where there is a host key. Raises `ListenError`.
+        The socket for edges is there where there is a host key. Raises `ListenError` or `EdgeFailed`.
         """
         loop = asyncio.get_running_loop()
         prepare_loop()
@@ -67,16 +77,21 @@ class Service:
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         watchdog = asyncio.create_task(self._notifier.keep_watchdog(), name="watchdog")
         try:
+            if self._edge is not None:
+                await self._edge.start()
             ready()
             self._notifier.ready("serving")
             await self._stop.wait()
+            await self._drain(servers)
+        finally:
+            watchdog.cancel()
             for server in servers:
                 server.close()
             for path in paths:
                 path.unlink(missing_ok=True)
-            await self._drain()
-        finally:
-            watchdog.cancel()
+            if self._edge is not None:
+                await self._edge.stop()
+        self._log.info("stopped")
 
     def stop(self) -> None:
         """Begin to drain."""
@@ -94,11 +109,15 @@ class Service:
             return
         self.config = config
         self.authenticator = authenticator
+        if self._edge is not None:
+            self._edge.reload()
         self._log.info("reloaded")
         self._notifier.ready("serving")
 
-    async def _drain(self) -> None:
+    async def _drain(self, servers: Sequence[asyncio.Server]) -> None:
         grace = self.config.drain.grace
+        for server in servers:
+            server.close()
         self._notifier.stopping(f"draining {len(self.registry)} runs")
         self._log.info("draining", runs=len(self.registry), grace=grace)
         self.registry.refuse_new()
@@ -118,7 +137,6 @@ class Service:
         for session in tuple(self.sessions):
             session.abort()
         self._feeds.close()
-        self._log.info("stopped")
 
     def _run_ended(self, run: Run, result: Result) -> None:
         # What ended by itself is ordinary; a line for each would cost a tenth of a short run.

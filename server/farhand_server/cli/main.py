@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _common(edge)
     edge.add_argument("--listen", metavar="HOST:PORT", action="append", help="network address to listen on")
     edge.add_argument("--key", metavar="FILE", type=Path, help="private host key (by default STATE_DIR/host_key)")
-    edge.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    edge.add_argument("--descriptors", metavar="N,N", help=argparse.SUPPRESS)  # listening sockets from `serve`
     edge.set_defaults(act=_edge)
 
     check = commands.add_parser("check", help="validate the configuration and print the one that holds")

@@ -1,0 +1,83 @@
+"""`farhandd host-key` and `farhandd authorize`: the key the service is known by, and the keys it lets in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from farhand_server.auth.authorized_keys import MAX_SIZE, AuthorizedKeysError, parse_authorized_keys
+from farhand_server.auth.principal import user_name
+from farhand_server.config import Config
+from farhand_server.hostkey import HostKeyError, ensure
+
+from .main import CommandFailed
+
+
+def host_key(config: Config) -> int:
+    """Show the public host key and its fingerprint; make the key where there is none."""
+    try:
+        key = ensure(config.state_dir)
+    except (HostKeyError, OSError) as error:
+        raise CommandFailed(f"no host key: {error}") from None
+    print(key.public_line)
+    print(key.fingerprint)
+    return 0
+
+
+def authorize(config: Config, source: str) -> int:
+    """Add the public keys in `source` to the first configured authorized_keys file, each once."""
+    target = config.login.authorized_keys[0] if config.login.authorized_keys else None
+    if target is None:
+        raise CommandFailed("login.authorized_keys names no file to add a key to")
+    data = _read(source)
+    lines = _keys(data, source)
+    present = _present(target)
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    added = 0
+    # O_APPEND writes each line whole, beside whoever else adds one.
+    with open(os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab") as file:  # noqa: PTH123
+        if file.tell() and not target.read_bytes().endswith(b"\n"):
+            file.write(b"\n")
+        for blob, fingerprint, line in lines:
+            if blob in present:
+                print(f"{fingerprint} is authorized already")
+                continue
+            file.write(line + b"\n")
+            added += 1
+            print(f"{fingerprint} may now log in as {user_name(os.geteuid())}")
+    print(f"{added} added to {target}")
+    return 0
+
+
+def _read(source: str) -> bytes:
+    try:
+        with sys.stdin.buffer if source == "-" else Path(source).open("rb") as file:
+            return file.read(MAX_SIZE + 1)
+    except OSError as error:
+        raise CommandFailed(f"{source}: cannot be read: {error.strerror}") from None
+
+
+def _keys(data: bytes, source: str) -> list[tuple[bytes, str, bytes]]:
+    if b"PRIVATE KEY-----" in data[:200]:
+        raise CommandFailed(f"{source}: this is a private key; the public one is in the file whose name ends in .pub")
+    try:
+        parsed = parse_authorized_keys(data)
+    except AuthorizedKeysError as error:
+        raise CommandFailed(f"{source}: {error}") from None
+    if parsed.refused:
+        first = parsed.refused[0]
+        raise CommandFailed(f"{source}: line {first.line}: {first.reason}; nothing was added")
+    if not parsed.keys:
+        raise CommandFailed(f"{source}: there is no public key in it")
+    text = data.split(b"\n")
+    return [(key.key.blob, key.key.fingerprint, text[key.line - 1].strip()) for key in parsed.keys]
+
+
+def _present(target: Path) -> set[bytes]:
+    try:
+        return {key.key.blob for key in parse_authorized_keys(target.read_bytes()).keys}
+    except FileNotFoundError:
+        return set()
+    except (OSError, AuthorizedKeysError) as error:
+        raise CommandFailed(f"{target}: {error}; mend it first") from None
