@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final, Protocol
 
 from farhand_protocol.limits import MiB
@@ -128,21 +128,12 @@ class OutputStream:
 
         A line longer than `limit` bytes comes in pieces of that size, so that memory stays bounded.
         """
-        if limit < 1:
-            raise ValueError(f"limit is {limit}; a line has at least 1 byte")
-        partial = bytearray()
+        splitter = LineSplitter(limit)
         async for chunk in self:
-            *whole, rest = chunk.split(b"\n")
-            for piece in [*(line + b"\n" for line in whole), rest]:
-                partial += piece
-                while len(partial) > limit:
-                    yield bytes(partial[:limit])
-                    del partial[:limit]
-                if partial.endswith(b"\n"):
-                    yield bytes(partial)
-                    partial.clear()
-        if partial:
-            yield bytes(partial)
+            for line in splitter.feed(chunk):
+                yield line
+        if rest := splitter.rest():
+            yield rest
 
     async def _more(self) -> None:
         if self._handed:
@@ -162,6 +153,41 @@ class OutputStream:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+class LineSplitter:
+    """Cuts chunks into lines that keep their newline; one longer than `limit` bytes into pieces of that size."""
+
+    def __init__(self, limit: int = LINE_LIMIT) -> None:
+        if limit < 1:
+            raise ValueError(f"limit is {limit}; a line has at least 1 byte")
+        self._limit = limit
+        self._partial = b""
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Give the lines and pieces that `chunk` completes."""
+        *whole, rest = chunk.split(b"\n")
+        for line in whole:
+            yield from self._pieces(line + b"\n")
+            if self._partial:
+                yield self.rest()
+        yield from self._pieces(rest)
+
+    def rest(self) -> bytes:
+        """Return the begin of a line whose newline has not come."""
+        rest, self._partial = self._partial, b""
+        return rest
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        at = self._limit - len(self._partial)
+        if len(data) <= at:
+            self._partial += data
+            return
+        yield self._partial + data[:at]
+        while len(data) - at > self._limit:
+            yield data[at : at + self._limit]
+            at += self._limit
+        self._partial = data[at:]
 
 
 class Collector:

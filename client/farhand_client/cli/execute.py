@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from farhand_client.client import Client
-from farhand_client.completed import Result
-from farhand_client.errors import ConnectionLost, FarhandError, SpawnError
+from farhand_client.completed import Result, describe
+from farhand_client.errors import ConnectionLost, FarhandError
 from farhand_client.feed import chunks, fed
 from farhand_client.output import OutputStream
 from farhand_client.pending import Pending
 from farhand_client.request import PIPE, Args
 from farhand_client.run import Run
+from farhand_protocol.outcome import Killed
 
-from .exitcode import exit_code
-from .main import BROKEN_PIPE, OURS, say
+from .exitcode import error_code, exit_code
+from .main import BROKEN_PIPE, say
 from .signals import Signals
 from .status import Status, of_error, of_result
 from .writer import Writer, writer
@@ -57,14 +58,13 @@ async def _reported(
     try:
         async with opening() as client:
             result, broken = await _run(client, command, signals)
-            return of_result(result), BROKEN_PIPE if broken else exit_code(result.outcome)
-    except SpawnError as error:
-        say(str(error))
-        return of_error(error), exit_code(error.outcome)
     except FarhandError as error:
         if not signals.abandoned:
             say(str(error))
-        return of_error(error), OURS
+        return of_error(error), error_code(error)
+    if isinstance(result.outcome, Killed) and not broken:
+        say(f"the command {describe(result.outcome)}")
+    return of_result(result), BROKEN_PIPE if broken else exit_code(result.outcome)
 
 
 def _ended(signals: Signals) -> dict[str, Any]:

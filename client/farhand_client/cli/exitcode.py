@@ -6,9 +6,10 @@ import errno
 import signal
 from typing import Final
 
+from farhand_client.errors import AddressError, FarhandError, SpawnError
 from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
 
-from .main import OURS
+from .main import OURS, USAGE
 
 TIMED_OUT: Final = 124
 NOT_EXECUTABLE: Final = 126
@@ -30,4 +31,15 @@ def exit_code(outcome: Outcome) -> int:
             missing = outcome.what == "program" and outcome.errno == errno.ENOENT
             return NOT_FOUND if missing else NOT_EXECUTABLE
         case Lost():
+            return OURS
+
+
+def error_code(error: FarhandError) -> int:
+    """Return the exit code of this process where there is no outcome, or only that the program did not start."""
+    match error:
+        case SpawnError():
+            return exit_code(error.outcome)
+        case AddressError():
+            return USAGE
+        case _:
             return OURS

@@ -69,6 +69,8 @@ def say(text: str) -> None:
 def _command(name: str, arguments: list[str]) -> int:
     from importlib import import_module
 
+    # Looking for plugins of pydantic, which have no business here, costs 10 ms.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         code: int = import_module(f"farhand_client.cli.{name}").main(arguments)
     except KeyboardInterrupt:
@@ -78,12 +80,12 @@ def _command(name: str, arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
     except Exception as error:
-        from farhand_client.errors import FarhandError
+        from farhand_client.errors import AddressError, FarhandError
 
         if not isinstance(error, FarhandError):
             raise
         say(str(error))
-        return OURS
+        return USAGE if isinstance(error, AddressError) else OURS
     return code
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from farhand_client.completed import Result
 from farhand_client.errors import FarhandError, OutputIncomplete, RequestRefused, SpawnError
+from farhand_protocol.outcome import Outcome
 
 STDERR: Final = "-"
 """As FILE: the last line of stderr. stdout is the remote command's alone."""
@@ -82,7 +83,7 @@ class _Replaced:
 def of_result(result: Result) -> dict[str, Any]:
     """Return the status of a run whose end is known: the outcome, and what belongs to it."""
     return {
-        **result.outcome.model_dump(mode="json", exclude_none=True),
+        **_of_outcome(result.outcome),
         "run_id": result.run_id,
         "duration": result.duration,
         "stdout": result.stdout,
@@ -95,13 +96,17 @@ def of_error(error: FarhandError) -> dict[str, Any]:
     """Return the status of a run that failed for a reason of ours, or never began."""
     run_id = getattr(error, "run_id", None)
     if isinstance(error, SpawnError):
-        return {**error.outcome.model_dump(mode="json", exclude_none=True), "run_id": run_id}
+        return {**_of_outcome(error.outcome), "run_id": run_id}
     said: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
     if isinstance(error, RequestRefused):
         said["code"] = str(error.code)
     if isinstance(error, OutputIncomplete):
-        said["outcome"] = error.outcome.model_dump(mode="json", exclude_none=True)
+        said["outcome"] = _of_outcome(error.outcome)
     return {"status": "failed", "error": said, "run_id": run_id, "may_have_run": run_id is not None}
+
+
+def _of_outcome(outcome: Outcome) -> dict[str, Any]:
+    return {"status": outcome.status, **outcome.model_dump(mode="json", exclude_none=True)}
 
 
 def _line(status: dict[str, Any]) -> bytes:

@@ -1,0 +1,219 @@
+"""The API for scripts without asyncio: the same names, and calls that wait.
+
+with farhand_client.sync.connect("host") as client:
+    client.run(["uname", "-a"])
+
+Objects may be used by several threads. Ctrl-C stops the run that a call waits for before `KeyboardInterrupt` is raised.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Coroutine, Iterator
+from types import TracebackType
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, Self, TypeVar
+
+from . import client as _client
+from . import connector as _connector
+from . import output as _output
+from . import run as _run
+from . import stdin as _stdin
+from .completed import Completed, Result
+from .errors import (
+    AddressError,
+    AuthenticationError,
+    CommandError,
+    CommandTimeout,
+    ConnectError,
+    ConnectionLost,
+    FarhandError,
+    HostKeyChanged,
+    HostKeyError,
+    HostKeyRevoked,
+    HostKeyUnknown,
+    OutputIncomplete,
+    RequestRefused,
+    SpawnError,
+)
+from .portal import Portal, portal
+from .request import DEVNULL, PIPE
+
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "AddressError",
+    "AuthenticationError",
+    "Client",
+    "CommandError",
+    "CommandTimeout",
+    "Completed",
+    "ConnectError",
+    "ConnectionLost",
+    "FarhandError",
+    "HostKeyChanged",
+    "HostKeyError",
+    "HostKeyRevoked",
+    "HostKeyUnknown",
+    "OutputIncomplete",
+    "RequestRefused",
+    "Result",
+    "Run",
+    "SpawnError",
+    "connect",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Inner = TypeVar("Inner")
+
+
+class _Wraps(Protocol[Inner]):
+    _inner: Inner
+    _portal: Portal
+
+
+def _waiting(
+    method: Callable[Concatenate[Inner, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[_Wraps[Inner], P], R]:
+    @functools.wraps(method)
+    def call(self: _Wraps[Inner], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._portal.call(method(self._inner, *args, **kwargs))
+
+    return call
+
+
+def _in_loop(method: Callable[Concatenate[Inner, P], R]) -> Callable[Concatenate[_Wraps[Inner], P], R]:
+    @functools.wraps(method)
+    def call(self: _Wraps[Inner], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        async def inner() -> R:
+            return method(self._inner, *args, **kwargs)
+
+        return self._portal.call(inner())
+
+    return call
+
+
+class InputStream:
+    """`farhand_client.stdin.InputStream`; `write` waits until the service takes the bytes."""
+
+    def __init__(self, inner: _stdin.InputStream, portal: Portal) -> None:
+        self._inner = inner
+        self._portal = portal
+
+    def write(self, data: _stdin.Buffer) -> None:
+        """Send `data`. Raises BrokenPipeError where the run ends first, `ConnectionLost`, ValueError after `close`."""
+
+        async def write() -> None:
+            self._inner.write(data)
+            await self._inner.drain()
+
+        self._portal.call(write())
+
+    close = _in_loop(_stdin.InputStream.close)
+
+
+class OutputStream:
+    """`farhand_client.output.OutputStream`, with `for` instead of `async for`."""
+
+    def __init__(self, inner: _output.OutputStream, portal: Portal) -> None:
+        self._inner = inner
+        self._portal = portal
+
+    read = _waiting(_output.OutputStream.read)
+    discard = _in_loop(_output.OutputStream.discard)
+
+    def __iter__(self) -> Iterator[bytes]:
+        while chunks := self._portal.call(self._inner.read_ready()):
+            yield from chunks
+
+    def lines(self, limit: int = _output.LINE_LIMIT) -> Iterator[bytes]:
+        """Give lines with their newline; one longer than `limit` bytes comes in pieces of that size."""
+        splitter = _output.LineSplitter(limit)
+        for chunk in self:
+            yield from splitter.feed(chunk)
+        if rest := splitter.rest():
+            yield rest
+
+
+class Run:
+    """`farhand_client.run.Run`, whose methods wait. Leaving its context stops a run that still goes on."""
+
+    def __init__(self, inner: _run.Run, portal: Portal) -> None:
+        self._inner = inner
+        self._portal = portal
+        self.id: Final = inner.id
+        self.pid: Final = inner.pid
+        self.stdin: Final = InputStream(inner.stdin, portal) if inner.stdin is not None else None
+        self.stdout: Final = OutputStream(inner.stdout, portal)
+        self.stderr: Final = OutputStream(inner.stderr, portal) if inner.stderr is not None else None
+
+    @property
+    def result(self) -> Result | None:
+        """How the run ended; None while it goes on, or where that is not known."""
+        return self._inner.result
+
+    @property
+    def returncode(self) -> int | None:
+        """As `subprocess.Popen.returncode`."""
+        return self._inner.returncode
+
+    wait = _waiting(_run.Run.wait)
+    stop = _waiting(_run.Run.stop)
+    send_signal = _in_loop(_run.Run.send_signal)
+    terminate = _in_loop(_run.Run.terminate)
+    kill = _in_loop(_run.Run.kill)
+    abandon = _in_loop(_run.Run.abandon)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class Client:
+    """`farhand_client.client.Client`, whose methods wait."""
+
+    def __init__(self, inner: _client.Client, portal: Portal) -> None:
+        self._inner = inner
+        self._portal = portal
+        self.name: Final = inner.name
+        self.user: Final = inner.user
+        self.host: Final = inner.host
+        self.software: Final = inner.software
+        self.version: Final = inner.version
+        self.features: Final = inner.features
+
+    run = _waiting(_client.Client.run)
+    ping = _waiting(_client.Client.ping)
+    close = _waiting(_client.Client.close)
+    _start = _waiting(_client.Client.start)
+
+    @functools.wraps(_client.Client.start)
+    def start(self, *args: Any, **kwargs: Any) -> Run:
+        """Start a command: `with client.start(...) as run:`."""
+        return Run(self._start(*args, **kwargs), self._portal)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _connecting(
+    connect: Callable[P, Coroutine[Any, Any, _client.Client]],
+) -> Callable[P, Client]:
+    @functools.wraps(connect)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Client:
+        found = portal()
+        return Client(found.call(connect(*args, **kwargs)), found)
+
+    return call
+
+
+connect = _connecting(_connector.connect)
