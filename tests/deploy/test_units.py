@@ -39,6 +39,13 @@ def test_there_are_descriptors_for_all_runs_and_their_connections() -> None:
     assert int(limit.partition(":")[0]) >= 2 * 4 * load().runs.max_runs
 
 
+def test_the_edge_may_hold_all_its_connections_and_has_time_to_end_them() -> None:
+    edge = load().edge
+    [limit] = values("farhand-edge.service", "LimitNOFILE")
+    assert int(limit) >= 2 * edge.connections + 100
+    assert seconds("farhand-edge.service", "TimeoutStopSec") >= edge.drain + 3
+
+
 def test_only_the_core_is_told_to_end() -> None:
     assert values("farhandd.service", "KillMode") == ["mixed"]
 

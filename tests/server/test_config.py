@@ -109,6 +109,10 @@ class TestReading:
     def test_durations(self, write: Write, written: str, seconds: float) -> None:
         assert load(write(f"[drain]\ngrace = {written}")).drain.grace == seconds
 
+    def test_the_edges_durations_are_written_alike(self, write: Write) -> None:
+        edge = load(write('[edge]\npenalty_max = "1 h"\ndrain = 3')).edge
+        assert (edge.penalty_max, edge.drain) == (3600.0, 3.0)
+
     @pytest.mark.parametrize(
         ("written", "size"), [("65536", 65536), ('"64KiB"', 65536), ('"0.5 MiB"', 524288), ('"1 MB"', 1_000_000)]
     )
@@ -182,6 +186,8 @@ class TestRefusing:
                 "[edge]\naccount = 'no such'",
                 "[edge] account: must be the name of an account on this machine, or a uid, not 'no such'",
             ),
+            ("[edge]\nflush = inf", "[edge] flush: must be a finite number, not inf"),
+            ("[edge]\nbefore_logins = 3", "unknown key [edge] before_logins; did you mean 'before_login'?"),
             ("[policy]\nenvironment = ['']", "[policy] environment, item 1: must not be empty, not ''"),
             ("socket = ", "not valid TOML: Invalid value (at end of document)"),
         ],

@@ -6,9 +6,19 @@ import pwd
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from farhand_server.config.values import Array, ConfiguredPath, Listen, Seconds, Size
+from farhand_server.config.values import Array, ConfiguredPath, Listen, Seconds, Size, parse_duration
+from farhand_server.edge.settings import EdgeSettings
 
 
 class Section(BaseModel):
@@ -26,14 +36,21 @@ def _account(value: object) -> object:
         raise ValueError("must be the name of an account on this machine, or a uid") from None
 
 
-class EdgeSection(Section):
-    """How edge and core meet."""
+class EdgeSection(Section, EdgeSettings):
+    """The edge's own bounds and times, and how edge and core meet."""
 
     socket: ConfiguredPath = Path("{runtime}/edge.sock")
     """Where the core listens for edges, and an edge finds the core."""
 
     account: Annotated[int, BeforeValidator(_account), Field(ge=0)] = Field(default_factory=os.geteuid)
     """The account (name or uid) whose processes the core takes for an edge; by default the service's own."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _durations(cls, value: object, info: ValidationInfo) -> object:
+        # The edge knows nothing of TOML: its fractional numbers are seconds, all of them.
+        assert info.field_name is not None
+        return parse_duration(value) if cls.model_fields[info.field_name].annotation is float else value
 
 
 class LoginSettings(Section):

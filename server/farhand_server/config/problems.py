@@ -16,6 +16,7 @@ _SENTENCES = {
     "bool_type": "must be true or false",
     "int_type": "must be a whole number",
     "float_type": "must be a number",
+    "finite_number": "must be a finite number",
     "string_type": "must be a string",
     "is_instance_of": "must be a string",
     "path_type": "must be a string",
