@@ -1,0 +1,178 @@
+"""Copies bytes both ways between a client and the core, under back-pressure, until one of them ends.
+
+Each way holds at most one buffer's worth of bytes, and reads no more until they are gone: a peer that does not
+read stops the one that writes to it. TLS knows no half-close, so the end of one side is the end of both; the bytes
+it sent before are delivered first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from .hangup import HangupWatch
+from .streams import Stream
+
+BUFFER: Final = 128 << 10
+"""Bytes read at once, and the most that one way of one connection holds. 64 to 256 KiB measure the same; a
+smaller one costs wake-ups."""
+
+# The loop's thread is alone: what is read is written, or copied aside, before anyone else reads.
+_shared: Final = memoryview(bytearray(BUFFER))
+
+
+class Way:
+    """Bytes from `source` to `sink`. One of the callables is called once: `ended` for the source, with an error
+    unless it came to its end, or `refused` for the sink, with the error."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        source: Stream,
+        sink: Stream,
+        ended: Callable[[OSError | None], None],
+        refused: Callable[[OSError], None],
+    ) -> None:
+        self._loop = loop
+        self._source = source
+        self._sink = sink
+        self._ended = ended
+        self._refused = refused
+        self._waiting: memoryview | None = None
+        self._open = True
+
+    @property
+    def waiting(self) -> int:
+        """Bytes read that the sink has not taken; nothing is read while there are any."""
+        return len(self._waiting) if self._waiting is not None else 0
+
+    def start(self) -> None:
+        """Begin to copy."""
+        self._loop.add_reader(self._source.fileno(), self._readable)
+        if self._source.has_more():
+            self._loop.call_soon(self._readable)
+
+    def stop(self) -> None:
+        """Copy no more; what waits is dropped. Nothing is called after this."""
+        if self._open:
+            self._open = False
+            # A descriptor that is watched belongs to this way alone in this direction.
+            if self._waiting is None:
+                self._loop.remove_reader(self._source.fileno())
+            else:
+                self._loop.remove_writer(self._sink.fileno())
+                self._waiting = None
+
+    def _readable(self) -> None:
+        if not self._open or self._waiting is not None:
+            return
+        try:
+            size = self._source.read_into(_shared)
+        except OSError as error:
+            self.stop()
+            self._ended(error)
+            return
+        if size is None:
+            return
+        if size == 0:
+            self.stop()
+            self._ended(None)
+            return
+        taken = self._write(_shared[:size])
+        if taken is None:
+            return
+        if taken < size:
+            self._waiting = memoryview(bytes(_shared[taken:size]))
+            self._loop.remove_reader(self._source.fileno())
+            self._loop.add_writer(self._sink.fileno(), self._writable)
+        elif self._source.has_more():
+            self._loop.call_soon(self._readable)
+
+    def _writable(self) -> None:
+        if self._waiting is None:
+            return
+        taken = self._write(self._waiting)
+        if taken is None:
+            return
+        if taken < len(self._waiting):
+            self._waiting = self._waiting[taken:]
+            return
+        self._loop.remove_writer(self._sink.fileno())
+        self._waiting = None
+        self.start()
+
+    def _write(self, data: memoryview) -> int | None:
+        try:
+            return self._sink.write(data)
+        except OSError as error:
+            self.stop()
+            self._refused(error)
+            return None
+
+
+class Relay:
+    """Both ways of one connection. `ended` is called once: with the side that ended, `client` or `core`, and the
+    error it ended with, if any. The caller closes both streams then; nothing watches them any more.
+
+    `flush` is the time in seconds that a side has to take what waits for it once the other has hung up.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        hangups: HangupWatch,
+        client: Stream,
+        core: Stream,
+        *,
+        flush: float,
+        ended: Callable[[str, OSError | None], None],
+    ) -> None:
+        self._loop = loop
+        self._hangups = hangups
+        self._descriptors = (client.fileno(), core.fileno())
+        self._flush = flush
+        self._report = ended
+        self._deadline: asyncio.TimerHandle | None = None
+        # A core that takes no more may have said why: its last bytes and its end are still to be read.
+        self._up = Way(loop, client, core, lambda error: self._ended("client", error), lambda error: None)
+        self._down = Way(
+            loop,
+            core,
+            client,
+            lambda error: self._ended("core", error),
+            lambda error: self._ended("client", error),
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Bytes held in both directions, at most twice `BUFFER`."""
+        return self._up.waiting + self._down.waiting
+
+    def start(self) -> None:
+        """Begin to copy."""
+        self._up.start()
+        self._down.start()
+        client, core = self._descriptors
+        # A way whose sink is stuck does not read, and would not see its source go.
+        self._hangups.watch(client, lambda: self._hung_up("client", self._up))
+        self._hangups.watch(core, lambda: self._hung_up("core", self._down))
+
+    def stop(self) -> None:
+        """Copy no more. `ended` is not called after this."""
+        self._up.stop()
+        self._down.stop()
+        for descriptor in self._descriptors:
+            self._hangups.forget(descriptor)
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _hung_up(self, side: str, way: Way) -> None:
+        if way.waiting and self._deadline is None:
+            error = TimeoutError("its last bytes were not taken")
+            self._deadline = self._loop.call_later(self._flush, self._ended, side, error)
+
+    def _ended(self, side: str, error: OSError | None) -> None:
+        self.stop()
+        self._report(side, error)
