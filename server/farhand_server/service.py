@@ -89,6 +89,7 @@ class Service:
                 server.close()
             for path in paths:
                 path.unlink(missing_ok=True)
+            self._feeds.close()
             if self._edge is not None:
                 await self._edge.stop()
         self._log.info("stopped")
@@ -136,7 +137,6 @@ class Service:
                 await asyncio.gather(*(session.gone.wait() for session in self.sessions))
         for session in tuple(self.sessions):
             session.abort()
-        self._feeds.close()
 
     def _run_ended(self, run: Run, result: Result) -> None:
         # What ended by itself is ordinary; a line for each would cost a tenth of a short run.

@@ -1,0 +1,61 @@
+"""`farhandd edge`: an edge alone, with sockets of its own, from systemd, or from `serve` beside its core."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+
+from farhand_server.config import Config
+from farhand_server.edge.service import run_edge
+from farhand_server.edge_child import bind
+from farhand_server.hostkey import PRIVATE, HostKeyError
+from farhand_server.listener import ListenError
+from farhand_server.logs import Logger, Sink
+from farhand_server.systemd import Notifier, listen_sockets
+
+from .main import CommandFailed, configuration
+
+
+def edge(options: argparse.Namespace) -> int:
+    """Serve until told to stop, or, started by `serve`, until the core is gone."""
+    notifier = Notifier.from_environment()
+    try:
+        handed = [each.socket for each in listen_sockets()]
+    except ValueError as error:
+        raise CommandFailed(str(error)) from None
+    config = configuration(options)
+    sink = Sink()
+    sink.configure(config.log.format, config.log.level)
+
+    def reload() -> Config:
+        fresh = configuration(options)
+        sink.configure(fresh.log.format, fresh.log.level)
+        return fresh
+
+    sink.start()
+    try:
+        run_edge(
+            sockets=handed or _sockets(options, config),
+            core_socket=config.edge.socket,
+            host_key=options.key or config.state_dir / PRIVATE,
+            settings=config.edge,
+            log=Logger(sink, {}).bind(process="edge"),
+            ready=lambda: print("farhandd edge: ready", flush=True),
+            notifier=notifier,
+            reload=lambda: reload().edge,
+            child=options.descriptors is not None,
+        )
+    except (ListenError, HostKeyError, OSError) as error:
+        raise CommandFailed(f"edge: {error}") from None
+    finally:
+        sink.close()
+        notifier.close()
+    return 0
+
+
+def _sockets(options: argparse.Namespace, config: Config) -> list[socket.socket]:
+    if options.descriptors is not None:
+        return [socket.socket(fileno=int(number)) for number in options.descriptors.split(",")]
+    if not config.listen:
+        raise CommandFailed("edge: no address to listen on: give --listen HOST:PORT or set listen in the configuration")
+    return bind(config.listen)
