@@ -37,7 +37,7 @@ def configuration(options: argparse.Namespace) -> Config:
     for key in ("socket", "state_dir", "listen"):
         value = getattr(options, key, None)
         if value is not None:
-            overrides[key] = value if key == "listen" else str(Path(value).absolute())
+            overrides[key] = value
     return load(options.config or find_file(), overrides=overrides)
 
 
