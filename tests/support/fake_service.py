@@ -1,0 +1,251 @@
+"""A service whose every word a test decides: the protocol's server side on a real socket, and nothing behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from farhand_client import Client, connect
+from farhand_protocol import messages as m
+from farhand_protocol.connection import Connection
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import DataReceived, Event, MessageReceived
+from farhand_protocol.limits import Limits
+from farhand_protocol.outcome import Exited, Outcome
+from farhand_protocol.states import Side
+from farhand_protocol.transport import Link
+
+
+class FakeConnection:
+    """Handler of one client's link. What comes is kept for the test, and acted on as `FakeService` says."""
+
+    def __init__(self, service: FakeService) -> None:
+        self.service = service
+        self.connection = Connection(Side.SERVER, service.limits)
+        self.runs: dict[int, FakeRun] = {}
+        self.messages: list[m.AnyMessage] = []
+        self.over = asyncio.Event()
+        self.link: Link | None = None
+        self._writable = asyncio.Event()
+
+    def say(self, message: m.Message, channel: int = 0) -> None:
+        self.connection.send(channel, message)
+        self.flush()
+
+    def flush(self) -> None:
+        if self.link is not None:
+            self.link.flush_soon()
+
+    def cut(self) -> None:
+        """End the connection as a crash does."""
+        assert self.link is not None
+        self.link.abort()
+
+    def scribble(self, data: bytes) -> None:
+        """Send bytes that the protocol may not allow."""
+        assert self.link is not None
+        transport = self.link._transport
+        assert transport is not None
+        transport.write(data)
+
+    async def _behave(self, run: FakeRun) -> None:
+        try:
+            await self.service.behave(run)
+        except Exception:
+            if self.link is not None:
+                self.cut()  # the test shall fail, not hang
+            raise
+
+    async def room(self) -> None:
+        self._writable.clear()
+        await self._writable.wait()
+
+    # Handler
+
+    def connected(self, link: Link) -> None:
+        self.link = link
+        self.service.connections.append(self)
+
+    def received(self, event: Event) -> None:
+        match event:
+            case DataReceived():
+                run = self.runs[event.channel]
+                run.stdin += event.data
+                if run.takes_stdin:
+                    self.connection.take(event.channel, "stdin", len(event.data))
+                    self.flush()
+                run.changed.set()
+            case MessageReceived(channel=0):
+                self.messages.append(event.message)
+                self.service.greet(self, event.message)
+            case MessageReceived(message=m.Run() as request):
+                run = self.runs[event.channel] = FakeRun(self, event.channel, request)
+                self.service.runs.append(run)
+                run.takes_stdin = self.service.takes_stdin
+                self.service.tasks.append(asyncio.ensure_future(self._behave(run)))
+            case MessageReceived():
+                if isinstance(event.message, m.Credit):
+                    self.writable()
+                else:
+                    self.runs[event.channel].messages.append(event.message)
+                    self.runs[event.channel].changed.set()
+
+    def writable(self) -> None:
+        self._writable.set()
+
+    def lost(self, error: Exception | None) -> None:
+        self.link = None
+        self.over.set()
+        for run in self.runs.values():
+            run.changed.set()
+
+
+@dataclass
+class FakeRun:
+    """One run as the service sees it; a test says what happens to it."""
+
+    client: FakeConnection
+    channel: int
+    request: m.Run
+    stdin: bytes = b""
+    takes_stdin: bool = True
+    messages: list[m.AnyMessage] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    sent: dict[m.Stream, int] = field(default_factory=lambda: {"stdout": 0, "stderr": 0})
+
+    def say(self, message: m.Message) -> None:
+        self.client.say(message, self.channel)
+
+    def started(self, pid: int = 4711) -> None:
+        self.say(m.Started(pid=pid))
+
+    async def write(self, stream: m.Stream, data: bytes) -> None:
+        """Send all of `data`, as fast as the client takes it."""
+        connection = self.client.connection
+        while data:
+            room = connection.room(self.channel, stream)
+            if not room or self.client.link is None or not self.client.link.room:
+                if self.client.over.is_set():
+                    return
+                self.client.flush()
+                await self.client.room()
+                continue
+            connection.send_data(self.channel, stream, data[:room])
+            self.sent[stream] += len(data[:room])
+            data = data[room:]
+            self.client.flush()
+
+    def ended(self, outcome: Outcome | None = None, *, duration: float = 0.25) -> None:
+        """End the streams, then the run."""
+        for stream in ("stdout",) if self.request.merge_stderr else ("stdout", "stderr"):
+            self.say(m.End(stream=stream))
+        out, err = self.sent["stdout"], self.sent["stderr"]
+        self.say(m.Ended(outcome=outcome or Exited(code=0), stdout=out, stderr=err, duration=duration))
+
+    async def until(self, kind: type[m.Message]) -> m.Message:
+        """Wait for a message of the client about this run."""
+        while True:
+            for message in self.messages:
+                if isinstance(message, kind):
+                    return message
+            if self.client.over.is_set():
+                raise ConnectionError(f"the client went without saying {kind.__name__}")
+            self.changed.clear()
+            await self.changed.wait()
+
+
+Behaviour = Callable[[FakeRun], Awaitable[None]]
+
+
+async def succeed(run: FakeRun) -> None:
+    """Start and end with code 0."""
+    run.started()
+    run.ended()
+
+
+class FakeService:
+    """Greets as a service on a Unix socket does, unless `greet` is replaced; runs behave as `behave` says."""
+
+    def __init__(
+        self, behave: Behaviour = succeed, *, limits: Limits | None = None, takes_stdin: bool = True
+    ) -> None:
+        self.behave = behave
+        self.takes_stdin = takes_stdin
+        self.limits = limits or Limits()
+        self.greet: Callable[[FakeConnection, m.AnyMessage], None] = let_in
+        self.connections: list[FakeConnection] = []
+        self.runs: list[FakeRun] = []
+        self.tasks: list[asyncio.Future[None]] = []
+        self.host = ""
+
+    def link(self) -> Link:
+        connection = FakeConnection(self)
+        return Link(connection.connection, connection)
+
+    @contextlib.asynccontextmanager
+    async def on_socket(self, directory: Path) -> AsyncIterator[FakeService]:
+        path = directory / "fake.sock"
+        self.host = f"unix:{path}"
+        server = await asyncio.get_running_loop().create_unix_server(self.link, path)
+        async with self._serving(server):
+            yield self
+
+    @contextlib.asynccontextmanager
+    async def on_tls(self, context: ssl.SSLContext) -> AsyncIterator[FakeService]:
+        server = await asyncio.get_running_loop().create_server(self.link, "127.0.0.1", 0, ssl=context)
+        self.host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with self._serving(server):
+            yield self
+
+    @contextlib.asynccontextmanager
+    async def _serving(self, server: asyncio.Server) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            server.close()
+            for connection in self.connections:
+                if connection.link is not None:
+                    connection.link.abort()
+                    await connection.over.wait()
+            for task in self.tasks:
+                task.cancel()
+            results = await asyncio.gather(*self.tasks, return_exceptions=True)
+            for result in results:
+                if isinstance(result, Exception) and not isinstance(result, ConnectionError):
+                    raise result
+
+
+def let_in(client: FakeConnection, message: m.AnyMessage) -> None:
+    """Accept whoever says hello."""
+    if isinstance(message, m.Hello):
+        client.say(welcome(client, login=False))
+        client.say(m.Accepted(user="ann", host="fake"))
+
+
+def welcome(client: FakeConnection, *, login: bool) -> m.Welcome:
+    limits = client.connection.announced
+    return m.Welcome(version=1, software="fake/1", limits=limits, login=login, nonce=os.urandom(32))
+
+
+def refusing(code: ErrorCode, sentence: str) -> Behaviour:
+    """Return the behaviour that answers a request with an error."""
+
+    async def behave(run: FakeRun) -> None:
+        run.say(m.Error(code=code, message=sentence))
+
+    return behave
+
+
+@contextlib.asynccontextmanager
+async def client_of(
+    directory: Path, behave: Behaviour = succeed, *, limits: Limits | None = None, takes_stdin: bool = True
+) -> AsyncIterator[tuple[Client, FakeService]]:
+    """A client that is logged in to a fake service on a Unix socket."""
+    async with FakeService(behave, limits=limits, takes_stdin=takes_stdin).on_socket(directory) as service:
+        async with connect(service.host) as client:
+            yield client, service
