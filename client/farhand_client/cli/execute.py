@@ -16,7 +16,7 @@ from farhand_client.output import OutputStream
 from farhand_client.pending import Pending
 from farhand_client.request import PIPE, Args
 from farhand_client.run import Run
-from farhand_protocol.outcome import Killed
+from farhand_protocol.outcome import Killed, TimedOut
 
 from .exitcode import error_code, exit_code
 from .main import BROKEN_PIPE, say
@@ -62,7 +62,7 @@ async def _reported(
         if not signals.abandoned:
             say(str(error))
         return of_error(error), error_code(error)
-    if isinstance(result.outcome, Killed) and not broken:
+    if isinstance(result.outcome, Killed | TimedOut) and not broken:
         say(f"the command {describe(result.outcome)}")
     return of_result(result), BROKEN_PIPE if broken else exit_code(result.outcome)
 

@@ -1,0 +1,68 @@
+"""The transcripts in README.md: what they show is what happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.service import environment, running_service
+
+README = Path(__file__).parents[2] / "README.md"
+BLOCKS = re.findall(r"^```console\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"^(?:server)?\$ (.*)$")
+
+
+def steps(block: str) -> list[tuple[str, str]]:
+    """Split a transcript into commands and what each printed."""
+    found: list[tuple[str, list[str]]] = []
+    for line in block.splitlines(keepends=True):
+        command = COMMAND.match(line)
+        if command is not None:
+            found.append((command[1], []))
+        else:
+            found[-1][1].append(line)
+    return [(command, "".join(printed)) for command, printed in found]
+
+
+def pattern(printed: str) -> str:
+    """Return the regular expression of an output in which `…` stands for anything within a line."""
+    return ".*".join(re.escape(part) for part in printed.split("…"))
+
+
+@pytest.mark.needs("ssh-keygen")
+async def test_every_transcript_is_true(tmp_path: Path) -> None:
+    env = environment(tmp_path) | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    config = tmp_path / "config/farhand"
+    config.mkdir(parents=True)
+    key = tmp_path / "id_ed25519"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+
+    def act(command: str) -> str:
+        # What the reader has at hand: the fingerprint that the service has just shown.
+        line = command.replace("SHA256:…", "$(farhandd host-key | tail -n 1)")
+        return subprocess.run(
+            ["bash", "-c", f"exec 2>&1; {line}"],
+            cwd=tmp_path,
+            env=env,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=30,
+        ).stdout
+
+    act("farhandd host-key")
+    async with running_service(tmp_path, listen=True) as service:
+        assert service.address is not None
+        address = f"{service.address[0]}:{service.address[1]}"
+        (config / "config.toml").write_text(f'[hosts.web]\naddress = "{address}"\nidentities = ["{key}"]\n')
+        for block in (*BLOCKS[1:], BLOCKS[0]):  # the first one shows what the others set up
+            for command, printed in steps(block):
+                if command.startswith("farhandd serve"):
+                    continue  # it runs already, as the fixture's process
+                got = act(command)
+                assert re.fullmatch(pattern(printed), got), f"{command}\nprinted: {got}"
