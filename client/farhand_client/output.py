@@ -140,13 +140,10 @@ class OutputStream:
             handed, self._handed = self._handed, 0
             self._take(handed)
         while not self._chunks and not self._ended and not self._discarding:
-            if self._waiter is not None:
+            if self._waiter is not None and not self._waiter.done():
                 raise RuntimeError("this stream already has a reader that waits")
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            waiter = self._waiter = asyncio.get_running_loop().create_future()
+            await waiter
         if not self._chunks and self._error is not None:
             raise self._error
 
