@@ -104,6 +104,13 @@ class TestOrder:
             "server 0: pong",
         ]
 
+    def test_where_no_data_wait_messages_leave_in_the_order_they_were_made(self) -> None:
+        pair = Pair.ready()
+        pair.client.open(run())
+        pair.client.send(1, m.End(stream="stdin"))
+        pair.client.send(1, m.Signal(number=2))
+        assert pair.deliver() == ["client 1: run", "client 1: end", "client 1: signal"]
+
     def test_an_outcome_comes_after_all_data(self) -> None:
         pair = Pair.ready()
         pair.client.open(run())

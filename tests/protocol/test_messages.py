@@ -137,6 +137,18 @@ def test_depth_counts_arrays_and_objects_and_no_brackets_in_strings(value: objec
         assert refused.value.code is ErrorCode.TOO_NESTED
 
 
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [(Limits(nesting=3), ErrorCode.TOO_NESTED), (Limits(keys=4), ErrorCode.TOO_MANY_KEYS)],
+)
+def test_the_limits_are_those_of_the_receiver(limits: Limits, code: ErrorCode) -> None:
+    payload = m.encode(run(env=((b"A", b"\xff"),)))
+    assert m.decode(payload, Limits())
+    with pytest.raises(RemoteProtocolError) as refused:
+        m.decode(payload, limits)
+    assert refused.value.code is code
+
+
 def test_a_large_environment_is_decoded() -> None:
     request = run(env=tuple((b"NAME%d" % number, b'[{\\"' * 10) for number in range(5000)))
     assert m.decode(m.encode(request), Limits()) == request

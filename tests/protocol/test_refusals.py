@@ -291,6 +291,17 @@ def test_is_explained_in_a_short_sentence(case: Refused) -> None:
     assert failure.error.sentence.isprintable()
 
 
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.CLOSED])
+def test_a_message_of_exactly_the_limit_may_begin_and_one_byte_more_may_not(side: Side, phase: Phase) -> None:
+    limits = Limits(login_message=MIN_MESSAGE + 10, message=MIN_MESSAGE + 20)
+    limit = limits.message if phase is Phase.READY else limits.login_message
+    assert list(in_phase(side, phase, limits).receive_data(encode_header(Kind.MESSAGE, 0, limit))) == []
+    (failure,) = in_phase(side, phase, limits).receive_data(encode_header(Kind.MESSAGE, 0, limit + 1))
+    assert isinstance(failure, ConnectionFailed)
+    assert failure.error.code is E.FRAME_TOO_LARGE
+
+
 def test_a_bad_message_of_a_stranger_is_refused_at_its_header() -> None:
     connection = in_phase(Side.SERVER, Phase.HELLO)
     tracemalloc.start()
