@@ -95,7 +95,7 @@ async def _tls_transport(session: Session, address: Address) -> asyncio.Transpor
         reason = error.reason or error
         raise ConnectError(f"{address} does not speak TLS 1.3 as a Farhand service does: {reason}") from None
     except ConnectionResetError:
-        raise ConnectError(f"{address} closed the connection during the TLS handshake; it may be overloaded") from None
+        raise ConnectError(f"{address} ended the TLS 1.3 handshake without a word; is it a Farhand service?") from None
     except OSError as error:
         raise ConnectError(f"cannot connect to {address.host} port {address.port}: {error.strerror or error}") from None
     return transport

@@ -173,6 +173,16 @@ class Run:
         self.stop()
 
 
+def _starting(
+    method: Callable[Concatenate[_client.Client, P], Coroutine[Any, Any, _run.Run]],
+) -> Callable[Concatenate[_Wraps[_client.Client], P], Run]:
+    @functools.wraps(method)
+    def call(self: _Wraps[_client.Client], /, *args: P.args, **kwargs: P.kwargs) -> Run:
+        return Run(self._portal.call(method(self._inner, *args, **kwargs)), self._portal)
+
+    return call
+
+
 class Client:
     """`farhand_client.client.Client`, whose methods wait."""
 
@@ -189,12 +199,7 @@ class Client:
     run = _waiting(_client.Client.run)
     ping = _waiting(_client.Client.ping)
     close = _waiting(_client.Client.close)
-    _start = _waiting(_client.Client.start)
-
-    @functools.wraps(_client.Client.start)
-    def start(self, *args: Any, **kwargs: Any) -> Run:
-        """Start a command: `with client.start(...) as run:`."""
-        return Run(self._start(*args, **kwargs), self._portal)
+    start = _starting(_client.Client.start)
 
     def __enter__(self) -> Self:
         return self

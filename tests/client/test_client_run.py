@@ -198,7 +198,7 @@ async def test_a_service_that_dies_in_the_middle_is_never_success(tmp_path: Path
         run.client.cut()
 
     async with client_of(tmp_path, behave) as (client, service):
-        with pytest.raises(ConnectionLost, match="may have run.*repeat it only if that does no harm") as caught:
+        with pytest.raises(ConnectionLost, match=r"may have run.*repeat it only if that does no harm") as caught:
             await client.run(["true"])
         assert caught.value.run_id == service.runs[0].request.id
         assert caught.value.may_have_run
@@ -417,14 +417,13 @@ async def test_a_service_that_takes_no_more_runs_is_said(tmp_path: Path) -> None
         await run.until(m.Stop)
         run.ended(Killed(reason="requested", signal=15))
 
-    async with client_of(tmp_path, behave, limits=Limits(channels=1)) as (client, _):
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(client.run(["sleep", "9"]))
-            await asyncio.sleep(0)
-            with pytest.raises(RequestRefused, match="1 channels are open") as caught:
-                await client.run(["true"])
-            assert caught.value.code is ErrorCode.TOO_MANY_CHANNELS
-            task.cancel()
+    async with client_of(tmp_path, behave, limits=Limits(channels=1)) as (client, _), asyncio.TaskGroup() as group:
+        task = group.create_task(client.run(["sleep", "9"]))
+        await asyncio.sleep(0)
+        with pytest.raises(RequestRefused, match="1 channels are open") as caught:
+            await client.run(["true"])
+        assert caught.value.code is ErrorCode.TOO_MANY_CHANNELS
+        task.cancel()
 
 
 STOPPED = Killed(reason="requested", signal=signal.SIGTERM)

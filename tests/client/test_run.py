@@ -205,22 +205,24 @@ async def test_stdin_is_written_drained_and_closed(tmp_path: Path) -> None:
 
 
 async def test_drain_waits_for_a_slow_program(tmp_path: Path) -> None:
-    async with client_of(tmp_path, stoppable, takes_stdin=False) as (client, service):
-        async with client.start(["cat"], stdin=PIPE) as run:
-            assert run.stdin is not None
-            run.stdin.write(bytes(9 * MiB))
-            draining = asyncio.ensure_future(run.stdin.drain())
-            while len(service.runs[0].stdin) < 4 * MiB:
-                await client.ping()
-            assert not draining.done()
-            service.runs[0].client.connection.take(1, "stdin", 4 * MiB)
-            service.runs[0].client.flush()
-            while len(service.runs[0].stdin) < 8 * MiB:
-                await client.ping()
-            assert not draining.done()
-            service.runs[0].client.connection.take(1, "stdin", 4 * MiB)
-            service.runs[0].client.flush()
-            await draining
+    async with (
+        client_of(tmp_path, stoppable, takes_stdin=False) as (client, service),
+        client.start(["cat"], stdin=PIPE) as run,
+    ):
+        assert run.stdin is not None
+        run.stdin.write(bytes(9 * MiB))
+        draining = asyncio.ensure_future(run.stdin.drain())
+        while len(service.runs[0].stdin) < 4 * MiB:
+            await client.ping()
+        assert not draining.done()
+        service.runs[0].client.connection.take(1, "stdin", 4 * MiB)
+        service.runs[0].client.flush()
+        while len(service.runs[0].stdin) < 8 * MiB:
+            await client.ping()
+        assert not draining.done()
+        service.runs[0].client.connection.take(1, "stdin", 4 * MiB)
+        service.runs[0].client.flush()
+        await draining
 
 
 async def test_writing_to_a_run_that_is_over_is_a_broken_pipe(tmp_path: Path) -> None:
@@ -229,14 +231,16 @@ async def test_writing_to_a_run_that_is_over_is_a_broken_pipe(tmp_path: Path) ->
         await run.changed.wait()
         run.ended()
 
-    async with client_of(tmp_path, behave, takes_stdin=False) as (client, _):
-        async with client.start(["true"], stdin=PIPE) as run:
-            assert run.stdin is not None
-            run.stdin.write(bytes(9 * MiB))
-            with pytest.raises(BrokenPipeError, match="the run is over"):
-                await run.stdin.drain()
-            with pytest.raises(BrokenPipeError):
-                run.stdin.write(b"x")
+    async with (
+        client_of(tmp_path, behave, takes_stdin=False) as (client, _),
+        client.start(["true"], stdin=PIPE) as run,
+    ):
+        assert run.stdin is not None
+        run.stdin.write(bytes(9 * MiB))
+        with pytest.raises(BrokenPipeError, match="the run is over"):
+            await run.stdin.drain()
+        with pytest.raises(BrokenPipeError):
+            run.stdin.write(b"x")
 
 
 async def test_writing_over_a_lost_connection_says_so(tmp_path: Path) -> None:
@@ -245,12 +249,14 @@ async def test_writing_over_a_lost_connection_says_so(tmp_path: Path) -> None:
         await run.changed.wait()
         run.client.cut()
 
-    async with client_of(tmp_path, behave, takes_stdin=False) as (client, _):
-        async with client.start(["cat"], stdin=PIPE) as run:
-            assert run.stdin is not None
-            run.stdin.write(bytes(9 * MiB))
-            with pytest.raises(ConnectionLost):
-                await run.stdin.drain()
+    async with (
+        client_of(tmp_path, behave, takes_stdin=False) as (client, _),
+        client.start(["cat"], stdin=PIPE) as run,
+    ):
+        assert run.stdin is not None
+        run.stdin.write(bytes(9 * MiB))
+        with pytest.raises(ConnectionLost):
+            await run.stdin.drain()
 
 
 @pytest.mark.parametrize("data", ["text", 5, None])
@@ -325,9 +331,7 @@ async def draining(run: Run) -> None:
 
 
 @pytest.mark.parametrize("await_something", [waiting, reading, lining, draining])
-async def test_cancelled_anywhere_a_run_is_stopped_and_its_end_waited_for(
-    tmp_path: Path, await_something: Any
-) -> None:
+async def test_cancelled_anywhere_a_run_is_stopped_and_its_end_waited_for(tmp_path: Path, await_something: Any) -> None:
     async def script(client: Client) -> None:
         async with client.start(["prog"], stdin=PIPE) as run:
             inside.set()

@@ -142,8 +142,9 @@ class FakeRun:
 
     def ended(self, outcome: Outcome | None = None, *, duration: float = 0.25) -> None:
         """End the streams, then the run."""
-        for stream in ("stdout",) if self.request.merge_stderr else ("stdout", "stderr"):
-            self.say(m.End(stream=stream))
+        self.say(m.End(stream="stdout"))
+        if not self.request.merge_stderr:
+            self.say(m.End(stream="stderr"))
         out, err = self.sent["stdout"], self.sent["stderr"]
         self.say(m.Ended(outcome=outcome or Exited(code=0), stdout=out, stderr=err, duration=duration))
 
@@ -171,9 +172,7 @@ async def succeed(run: FakeRun) -> None:
 class FakeService:
     """Greets as a service on a Unix socket does, unless `greet` is replaced; runs behave as `behave` says."""
 
-    def __init__(
-        self, behave: Behaviour = succeed, *, limits: Limits | None = None, takes_stdin: bool = True
-    ) -> None:
+    def __init__(self, behave: Behaviour = succeed, *, limits: Limits | None = None, takes_stdin: bool = True) -> None:
         self.behave = behave
         self.takes_stdin = takes_stdin
         self.limits = limits or Limits()
@@ -246,6 +245,8 @@ async def client_of(
     directory: Path, behave: Behaviour = succeed, *, limits: Limits | None = None, takes_stdin: bool = True
 ) -> AsyncIterator[tuple[Client, FakeService]]:
     """A client that is logged in to a fake service on a Unix socket."""
-    async with FakeService(behave, limits=limits, takes_stdin=takes_stdin).on_socket(directory) as service:
-        async with connect(service.host) as client:
-            yield client, service
+    async with (
+        FakeService(behave, limits=limits, takes_stdin=takes_stdin).on_socket(directory) as service,
+        connect(service.host) as client,
+    ):
+        yield client, service

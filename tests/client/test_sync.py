@@ -1,0 +1,176 @@
+"""`farhand_client.sync`: the same API for scripts, from any thread, with Ctrl-C as scripts know it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farhand_client import CommandError, ConnectError, sync
+from farhand_protocol import messages as m
+from farhand_protocol.outcome import Exited, Killed
+from tests.support.fake_service import Behaviour, FakeRun, FakeService
+
+
+async def shell(run: FakeRun) -> None:
+    """cat, or what the first argument says."""
+    assert run.request.argv is not None
+    run.started()
+    match run.request.argv[0]:
+        case b"cat":
+            await run.until(m.End)
+            await run.write("stdout", run.stdin)
+            run.ended()
+        case b"sleep":
+            await run.until(m.Stop)
+            run.ended(Killed(reason="requested", signal=15))
+        case name:
+            await run.write("stdout", name + b"\n1\n2")
+            run.ended(Exited(code=3))
+
+
+@contextmanager
+def serving(directory: Path, behave: Behaviour = shell) -> Iterator[FakeService]:
+    """A fake service in a thread of its own, for tests that block theirs."""
+    service = FakeService(behave)
+    ready, over = threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        async with service.on_socket(directory):
+            ready.set()
+            await over.wait()
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield service
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+        loop.close()
+
+
+def test_run_is_the_same_as_with_asyncio(tmp_path: Path) -> None:
+    with serving(tmp_path) as service, sync.connect(service.host) as client:
+        assert (client.user, client.host, client.name) == ("ann", "fake", service.host)
+        assert client.run(["cat"], input=b"x").stdout == b"x"
+        assert client.run(["fail"]).returncode == 3
+        with pytest.raises(CommandError):
+            client.run(["fail"], check=True)
+        with pytest.raises(ValueError, match="args is empty"):
+            client.run([])
+        assert client.ping() > 0
+
+
+def test_a_connection_that_fails_is_the_same_error(tmp_path: Path) -> None:
+    with pytest.raises(ConnectError, match="there is no socket"):
+        sync.connect(f"unix:{tmp_path}/none")
+
+
+def test_start_gives_streams_to_loop_over(tmp_path: Path) -> None:
+    with serving(tmp_path) as service, sync.connect(service.host) as client:
+        with client.start(["prog"]) as run:
+            assert list(run.stdout.lines()) == [b"prog\n", b"1\n", b"2"]
+            assert run.wait().outcome == Exited(code=3)
+            assert (run.returncode, run.pid) == (3, 4711)
+        with client.start(["prog"]) as run:
+            assert b"".join(run.stdout) == b"prog\n1\n2"
+        with client.start(["prog"]) as run:
+            assert (run.stdout.read(2), run.stdout.read()) == (b"pr", b"og\n1\n2")
+
+
+def test_stdin_is_written_to(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path) as service,
+        sync.connect(service.host) as client,
+        client.start(["cat"], stdin=sync.PIPE) as run,
+    ):
+        assert run.stdin is not None
+        run.stdin.write(b"one ")
+        run.stdin.write(b"two")
+        run.stdin.close()
+        assert run.stdout.read() == b"one two"
+
+
+def test_leaving_the_context_stops_the_run(tmp_path: Path) -> None:
+    with serving(tmp_path) as service, sync.connect(service.host) as client:
+        with client.start(["sleep"]) as run:
+            run.send_signal(signal.SIGUSR1)
+            run.terminate()
+            run.kill()
+        assert run.result is not None
+        assert run.result.outcome == Killed(reason="requested", signal=15)
+        signals = [one.number for one in service.runs[0].messages if isinstance(one, m.Signal)]
+        assert signals == [signal.SIGUSR1, signal.SIGTERM, signal.SIGKILL]
+
+
+def test_threads_share_a_client(tmp_path: Path) -> None:
+    with serving(tmp_path) as service, sync.connect(service.host) as client, ThreadPoolExecutor(8) as pool:
+        outputs = list(pool.map(lambda n: client.run(["cat"], input=b"%d" % n).stdout, range(50)))
+        assert outputs == [b"%d" % n for n in range(50)]
+        assert len(service.connections) == 1
+
+
+def test_called_from_its_own_loop_it_says_what_to_use_instead(tmp_path: Path) -> None:
+    from farhand_client.portal import portal
+
+    async def call() -> Any:
+        return portal().call(asyncio.sleep(0))
+
+    with pytest.raises(RuntimeError, match="use the asyncio API"):
+        portal().call(call())
+
+
+SCRIPT = """
+import sys, farhand_client.sync as farhand
+with farhand.connect(sys.argv[1]) as client:
+    print("connected", flush=True)
+    try:
+        client.run(["sleep"])
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+def test_ctrl_c_stops_the_run_and_then_interrupts_the_script(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        script = subprocess.Popen([sys.executable, "-c", SCRIPT, service.host], stdout=subprocess.PIPE)
+        assert script.stdout is not None
+        assert script.stdout.readline() == b"connected\n"
+        while not service.runs:
+            os.sched_yield()
+        script.send_signal(signal.SIGINT)
+        assert script.stdout.read() == b"interrupted\n"
+        assert script.wait(30) == 0
+        script.stdout.close()
+    assert m.Stop() in service.runs[0].messages
+
+
+FORKING = """
+import os, sys, farhand_client.sync as farhand
+with farhand.connect(sys.argv[1]) as client:
+    client.run(["cat"], input=b"x")
+    child = os.fork()
+    if child == 0:
+        with farhand.connect(sys.argv[1]) as own:
+            os._exit(own.run(["fail"]).returncode)
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_child_makes_connections_of_its_own(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        done = subprocess.run([sys.executable, "-c", FORKING, service.host], timeout=30, check=False)
+        assert done.returncode == 3
