@@ -128,10 +128,10 @@ class Service:
             async with asyncio.timeout(grace):
                 await self.registry.idle()
         except TimeoutError:
-            self.registry.stop_all("draining")
+            self.registry.stop_all("draining", kill_after=self.config.runs.kill_after)
             await self.registry.idle()
         for session in tuple(self.sessions):
-            session.close()
+            session.finish()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL):
                 await asyncio.gather(*(session.gone.wait() for session in self.sessions))

@@ -85,6 +85,7 @@ class Session:
         self._link: Link | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._ready: deque[RunChannel] = deque()
+        self._finishing = False
 
     # Login
 
@@ -167,6 +168,12 @@ class Session:
         """End the connection of a client that has no business here."""
         self._end(ErrorCode.DENIED, sentence)
 
+    def finish(self) -> None:
+        """Close once every run has said its outcome, behind all of its output."""
+        self._finishing = True
+        if not self.channels:
+            self.close()
+
     def close(self) -> None:
         """Send what is queued and close."""
         if self._link is not None:
@@ -211,6 +218,8 @@ class Session:
     def forget(self, channel: RunChannel) -> None:
         """The channel has said its last."""
         self.channels.pop(channel.number, None)
+        if self._finishing and not self.channels:
+            self.close()
 
     def _send(self) -> None:
         link = self._link

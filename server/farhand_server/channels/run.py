@@ -52,6 +52,7 @@ class RunChannel:
         self._positions: tuple[_Position, ...] = ()
         self._result: Result | None = None
         self._left = False
+        self._over = False
 
     def attach(self, run: Run) -> None:
         """Begin to deliver the output of `run`, which has just been made."""
@@ -66,6 +67,8 @@ class RunChannel:
     def send_some(self) -> bool:
         """Queue at most one frame of each stream, and the ends that are due; True where more could go out now."""
         more = False
+        if self._over:
+            return False
         if not self._left:
             for position in self._positions:
                 more = self._advance(position) or more
@@ -105,6 +108,7 @@ class RunChannel:
                 self._left = True
                 self._run.stop("requested")
                 self._run.discard_output()
+                self._output()  # the outcome may be waiting already, behind output that will not go out now
 
     def received_data(self, data: bytes) -> None:
         """Pass stdin on to the program."""
@@ -112,7 +116,8 @@ class RunChannel:
             self._run.write_stdin(data)
 
     def lost(self) -> None:
-        """The client is gone: stop the run."""
+        """The client is gone, or the channel has failed: stop the run, and say no more."""
+        self._over = True
         if self._run is not None:
             self._run.stop("disconnected")
             self._run.unwatch()
@@ -136,6 +141,7 @@ class RunChannel:
 
     def failed(self) -> None:
         """Watcher."""
+        self._over = True
         sentence = "the service failed to see to this run; its log says why"
         self._outlet.connection.send(self.number, m.Error(code=ErrorCode.INTERNAL, message=sentence))
         self._outlet.flush_soon()

@@ -51,7 +51,7 @@ class Home:
         }
         return cls(
             shell=os.fsencode(shell),
-            directory=os.fsencode(home) if Path(home).is_dir() else b"/",
+            directory=os.fsencode(home) if os.path.isdir(home) else b"/",  # noqa: PTH112  # Path.is_dir raises EACCES
             environment={os.fsencode(key): os.fsencode(value) for key, value in environment.items()},
         )
 

@@ -9,7 +9,24 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import Final, Literal, cast
+
+from . import group
+
+_OF_THE_PROGRAM: Final = frozenset(
+    {
+        errnos.EACCES,
+        errnos.EISDIR,
+        errnos.ELOOP,
+        errnos.ENAMETOOLONG,
+        errnos.ENOENT,
+        errnos.ENOEXEC,
+        errnos.ENOTDIR,
+        errnos.EPERM,
+        errnos.ETXTBSY,
+    }
+)
+"""What execve(2) says of the file; the rest is the system's state, or the size of arguments and environment."""
 
 
 class SpawnError(Exception):
@@ -57,6 +74,7 @@ class Process(asyncio.SubprocessProtocol):
         self.exited: asyncio.Future[int] = self._loop.create_future()
         """The exit code, or minus the signal's number, once the program has ended."""
         self.pid = 0
+        self._reaped_by_loop = asyncio.Event()
         self._pidfd = -1
         self._transport: asyncio.SubprocessTransport | None = None
 
@@ -98,6 +116,11 @@ class Process(asyncio.SubprocessProtocol):
             return False
         return True
 
+    async def group_ended(self) -> None:
+        """Wait until nobody is left in the group, after the leader's exit."""
+        await self._reaped_by_loop.wait()
+        await group.ended(self.pid)
+
     def close(self) -> None:
         """Let go of the process; no signal may be sent any more."""
         if self._pidfd >= 0:
@@ -108,7 +131,7 @@ class Process(asyncio.SubprocessProtocol):
     def _reaped(self) -> bool:
         # A pidfd reaches a zombie, and nobody once the zombie is reaped (pidfd_send_signal(2)).
         if self._pidfd < 0:
-            return True
+            return self._reaped_by_loop.is_set()
         try:
             signal.pidfd_send_signal(self._pidfd, 0)
         except ProcessLookupError:
@@ -138,8 +161,8 @@ class Process(asyncio.SubprocessProtocol):
         self.pid = self._transport.get_pid()
         try:
             self._pidfd = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return  # reaped already; process_exited follows
+        except OSError:
+            return  # reaped already, or out of descriptors: process_exited follows all the same
         self._loop.add_reader(self._pidfd, self._readable)
 
     def process_exited(self) -> None:
@@ -147,15 +170,17 @@ class Process(asyncio.SubprocessProtocol):
         assert self._transport is not None
         code = self._transport.get_returncode()
         assert code is not None
+        self._reaped_by_loop.set()
         self._settle(code)
 
 
 def _spawn_error(error: OSError, program: bytes, cwd: bytes) -> SpawnError:
     number = error.errno or errnos.EIO
     reason = os.strerror(number)
-    missing = error.filename
-    if missing is not None and os.fsencode(missing) == cwd != program:
+    at_directory = error.filename is not None and os.fsencode(error.filename) == cwd
+    # Where program and directory have the same name, only the directory itself can tell which of them it was.
+    if at_directory and (cwd != program or not os.path.isdir(cwd)):  # noqa: PTH112  # bytes, and it never raises
         return SpawnError(number, "directory", f"cannot start in the directory {os.fsdecode(cwd)!a}: {reason}")
-    if number in (errnos.ENOENT, errnos.EACCES, errnos.ENOEXEC, errnos.EISDIR, errnos.ENOTDIR, errnos.ELOOP):
+    if number in _OF_THE_PROGRAM:
         return SpawnError(number, "program", f"cannot run the program {os.fsdecode(program)[:4096]!a}: {reason}")
     return SpawnError(number, "process", f"cannot start a process for {os.fsdecode(program)[:4096]!a}: {reason}")

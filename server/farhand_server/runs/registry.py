@@ -63,10 +63,10 @@ class Registry:
         """Start no more runs from now on."""
         self._draining = True
 
-    def stop_all(self, reason: Reason) -> None:
-        """Stop every run that is under way."""
+    def stop_all(self, reason: Reason, *, kill_after: float) -> None:
+        """Stop every run that is under way, with its own grace but at most `kill_after` seconds."""
         for run in tuple(self._runs.values()):
-            run.stop(reason)
+            run.stop(reason, min(run.plan.kill_after, kill_after))
 
     async def idle(self) -> None:
         """Wait until no run is under way."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import math
 import os
 import signal
 import time
@@ -75,10 +76,11 @@ class Run:
         self._watcher: Watcher | None = watcher
         self._process: Process | None = None
         self._stdin = PipeWriter(self._stdin_taken)
+        self._outputs: list[tuple[int, Spool]] = []
         self._readers: list[PipeReader] = []
         self._why: Reason | Literal["timed_out"] | None = None
-        self._kill_after = plan.kill_after
-        self._timers: list[asyncio.TimerHandle] = []
+        self._kill_at = math.inf
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._output_ended = asyncio.Event()
 
     async def execute(self) -> Result:
@@ -106,13 +108,21 @@ class Run:
         return self._process is not None and self._process.signal(number)
 
     def stop(self, reason: Reason | Literal["timed_out"], kill_after: float | None = None) -> None:
-        """Begin TERM, `kill_after` seconds of grace (the plan's unless given), KILL. The first reason counts."""
-        if self._why is None:
-            self._why = reason
-            if kill_after is not None:
-                self._kill_after = kill_after
-            if self._process is not None:
-                self._begin_stop(self._process)
+        """Begin TERM, `kill_after` seconds of grace (the plan's unless given), KILL.
+
+        Of several stops the first reason counts, and the earliest KILL: a later one can only shorten the grace.
+        """
+        kill_at = time.monotonic() + (self.plan.kill_after if kill_after is None else kill_after)
+        sooner = kill_at < self._kill_at
+        self._kill_at = min(kill_at, self._kill_at)
+        first = self._why is None
+        self._why = self._why or reason
+        if self._process is None:
+            return
+        if first:
+            self._begin_stop(self._process)
+        elif sooner:
+            self._kill_in_time(self._process)
 
     def unwatch(self) -> None:
         """Tell nobody any more."""
@@ -143,7 +153,7 @@ class Run:
         theirs: list[int] = []
         try:
             self._make_pipes(theirs)
-            process = await Process.start(
+            return await Process.start(
                 plan.argv, cwd=plan.cwd, env=plan.env, stdin=theirs[0], stdout=theirs[1], stderr=theirs[-1]
             )
         except BaseException:
@@ -152,10 +162,6 @@ class Run:
         finally:
             for fd in theirs:
                 os.close(fd)
-        self._process = process
-        if self._watcher is not None:
-            self._watcher.started(process.pid)
-        return process
 
     def _make_pipes(self, theirs: list[int]) -> None:
         try:
@@ -168,7 +174,7 @@ class Run:
             for spool in (self.stdout,) if self.plan.merge_stderr else (self.stdout, self.stderr):
                 reading, writing = os.pipe2(os.O_CLOEXEC)
                 theirs.append(writing)
-                self._readers.append(PipeReader(reading, spool, self._one_ended))
+                self._outputs.append((reading, spool))
         except OSError as error:
             number = error.errno or errno.EIO
             raise SpawnError(number, "process", f"cannot make pipes: {os.strerror(number)}") from None
@@ -176,26 +182,40 @@ class Run:
             self.stderr.finish()
 
     async def _supervise(self, process: Process) -> tuple[Outcome, bool]:
-        if self._why is not None:
-            self._begin_stop(process)
-        elif self.plan.timeout is not None:
-            self._after(self.plan.timeout, self.stop, "timed_out")
+        self._process = process
         try:
+            if self._watcher is not None:
+                self._watcher.started(process.pid)
+            # Read only now: nothing that the program did may be told before its start is.
+            while self._outputs:
+                self._readers.append(PipeReader(*self._outputs.pop(0), self._one_ended))
+            if self._why is not None:
+                self._begin_stop(process)
+            elif self.plan.timeout is not None:
+                self._at("timeout", time.monotonic() + self.plan.timeout, self.stop, "timed_out")
             outcome = self._outcome(await process.exited)
+            if self._why is not None:
+                await self._rest_of_grace(process)
             return outcome, not await self._last_output(process)
         finally:
-            for timer in self._timers:
+            for timer in self._timers.values():
                 timer.cancel()
             process.signal(signal.SIGKILL)
             process.close()
             self._process = None
             self._close()
 
+    async def _rest_of_grace(self, process: Process) -> None:
+        """Leave the group the grace of a stop, where its leader has ended sooner."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, self._kill_at - time.monotonic())):
+                await process.group_ended()
+
     async def _last_output(self, process: Process) -> bool:
-        """Wait for the end of the output, at most for the linger time or what is left of a stop; True if it came."""
+        """Wait for the end of the output, at most for the linger time; True if it came."""
         if not self._output_ended.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(self.plan.linger, self._kill_after if self._why else 0)):
+                async with asyncio.timeout(self.plan.linger):
                     await self._output_ended.wait()
         # A reader held up by a slow client may only seem not to have come to its end.
         drained = [reader.drain() for reader in self._readers]
@@ -206,10 +226,17 @@ class Run:
     def _begin_stop(self, process: Process) -> None:
         process.signal(signal.SIGTERM)
         process.signal(signal.SIGCONT)  # a stopped process would take the TERM only once it goes on
-        self._after(self._kill_after, process.signal, signal.SIGKILL)
+        self._kill_in_time(process)
 
-    def _after(self, seconds: float, callback: Callable[..., object], *args: object) -> None:
-        self._timers.append(asyncio.get_running_loop().call_later(seconds, callback, *args))
+    def _kill_in_time(self, process: Process) -> None:
+        self._at("kill", self._kill_at, process.signal, signal.SIGKILL)
+
+    def _at(self, name: str, when: float, callback: Callable[..., object], *args: object) -> None:
+        """Call back at `when` on the monotonic clock; a timer of the same name before it is dropped."""
+        if name in self._timers:
+            self._timers[name].cancel()
+        delay = max(0.0, when - time.monotonic())
+        self._timers[name] = asyncio.get_running_loop().call_later(delay, callback, *args)
 
     def _outcome(self, code: int) -> Outcome:
         exit_code, number = (code, None) if code >= 0 else (None, -code)
@@ -230,5 +257,7 @@ class Run:
 
     def _close(self) -> None:
         self._stdin.close()
+        while self._outputs:
+            os.close(self._outputs.pop()[0])
         for reader in self._readers:
             reader.close()

@@ -1,0 +1,117 @@
+"""A program that cannot be started is an outcome that says what was missing, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from farhand_protocol.outcome import Exited, SpawnFailed
+from tests.support.client import RawClient
+from tests.support.processes import descriptors
+from tests.support.service import Service
+
+
+def failure(outcome: object) -> tuple[str, int, str]:
+    """What the outcome says: error, errno, what."""
+    assert isinstance(outcome, SpawnFailed), outcome
+    assert outcome.message
+    return outcome.error, outcome.errno, outcome.what
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A directory with programs that cannot be run."""
+    (tmp_path / "plain").write_text("echo no\n")
+    (tmp_path / "no-format").write_text("echo no\n")
+    (tmp_path / "no-format").chmod(0o755)
+    (tmp_path / "no-interpreter").write_text("#!/does/not/exist\n")
+    (tmp_path / "no-interpreter").chmod(0o755)
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("program", "number"),
+    [
+        ("no-such-program", errno.ENOENT),
+        ("./no-such-program", errno.ENOENT),
+        ("/no/such/program", errno.ENOENT),
+        ("./plain", errno.EACCES),
+        ("./directory", errno.EACCES),
+        ("./no-format", errno.ENOEXEC),
+        ("./no-interpreter", errno.ENOENT),
+        ("./plain/below", errno.ENOTDIR),
+        ("./loop", errno.ELOOP),
+        ("", errno.EACCES),
+        ("x" * 5000, errno.ENAMETOOLONG),
+        (b"\xff\xfe", errno.ENOENT),
+        (b"\xff" * 4000, errno.ENAMETOOLONG),
+    ],
+)
+async def test_a_program_that_cannot_be_run(client: RawClient, files: Path, program: str | bytes, number: int) -> None:
+    ended, run = await client.run(program, "argument", cwd=os.fsencode(files))
+    assert failure(ended.outcome) == (errno.errorcode[number], number, "program")
+    assert (ended.stdout, ended.stderr) == (0, 0)
+    assert run.transcript == ["end", "end", "ended"]
+
+
+@pytest.mark.parametrize(
+    ("directory", "number"),
+    [
+        (b"/no/such/directory", errno.ENOENT),
+        (b"not-there-either", errno.ENOENT),
+        (b"/etc/passwd", errno.ENOTDIR),
+        (b"/" + b"x" * 300, errno.ENAMETOOLONG),
+        (b"/caf\xe9", errno.ENOENT),
+    ],
+)
+async def test_a_directory_that_cannot_be_entered(client: RawClient, directory: bytes, number: int) -> None:
+    ended, _ = await client.run("true", cwd=directory)
+    assert failure(ended.outcome) == (errno.errorcode[number], number, "directory")
+
+
+async def test_a_missing_directory_is_not_taken_for_a_missing_program(client: RawClient) -> None:
+    ended, _ = await client.run("/no/such", cwd=b"/no/such")
+    assert failure(ended.outcome) == ("ENOENT", errno.ENOENT, "directory")
+
+
+async def test_too_long_a_command_line(client: RawClient) -> None:
+    ended, _ = await client.run("true", "x" * (256 << 10))
+    assert failure(ended.outcome) == ("E2BIG", errno.E2BIG, "process")
+
+
+async def test_stdin_for_a_program_that_did_not_start_is_dropped(client: RawClient) -> None:
+    run = client.start("no-such-program", stdin=True)
+    run.write(b"x" * 1_000_000)
+    assert failure((await run.ended()).outcome)[0] == "ENOENT"
+
+
+@pytest.mark.parametrize("argument", ["", "x" * (129 << 10)], ids=["ENOENT", "E2BIG"])
+async def test_a_thousand_failures_leave_no_descriptor_and_no_process(core: Service, argument: str) -> None:
+    program = "true" if argument else "no-such-program"
+    async with RawClient.connect(core.socket) as client:
+        await client.run(program, argument)
+        before = descriptors(core.process.pid)
+        for _ in range(20):
+            for run in [client.start(program, argument, stdin=True) for _ in range(50)]:
+                assert failure((await run.ended()).outcome)[0] == ("E2BIG" if argument else "ENOENT")
+        await client.round_trip()
+        assert descriptors(core.process.pid) == before
+        assert Path(f"/proc/{core.process.pid}/task/{core.process.pid}/children").read_text() == ""
+
+
+async def test_a_thousand_runs_leave_no_descriptor_and_no_zombie(core: Service) -> None:
+    async with RawClient.connect(core.socket) as client:
+        await client.run("true")
+        before = descriptors(core.process.pid)
+        for _ in range(20):
+            for run in [client.start("true", stdin=True) for _ in range(50)]:
+                assert (await run.ended()).outcome == Exited(code=0)
+        await client.round_trip()
+        await client.round_trip()
+        assert descriptors(core.process.pid) == before
+        assert Path(f"/proc/{core.process.pid}/task/{core.process.pid}/children").read_text() == ""

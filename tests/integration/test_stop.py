@@ -1,0 +1,186 @@
+"""A run ends when it is told to or its time is up: TERM, grace, KILL, over the whole process group."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from farhand_protocol import messages as m
+from farhand_protocol.outcome import Exited, Killed, Signaled, TimedOut
+from tests.support.client import RawClient
+from tests.support.processes import session_is_gone, session_members, stopped
+
+STUBBORN = "trap '' TERM; echo up; while :; do sleep 60; done"
+
+
+async def test_a_timeout_ends_the_run_by_term(client: RawClient) -> None:
+    run = client.start("sleep", "60", timeout=0.1)
+    pid = await run.started()
+    ended = await run.ended()
+    assert ended.outcome == TimedOut(timeout=0.1, signal=signal.SIGTERM)
+    assert 0.1 <= ended.duration < 5
+    await session_is_gone(pid)
+
+
+async def test_a_program_may_use_the_grace_to_end_by_itself(client: RawClient) -> None:
+    run = client.start("sh", "-c", "trap 'echo bye; exit 9' TERM; echo up; while :; do sleep 0.01; done", timeout=0.2)
+    ended = await run.ended()
+    assert ended.outcome == TimedOut(timeout=0.2, code=9)
+    assert run.stdout == b"up\nbye\n"
+
+
+async def test_a_program_that_ignores_term_is_killed_after_the_grace(client: RawClient) -> None:
+    run = client.start("sh", "-c", STUBBORN, timeout=0.1, kill_after=0.2)
+    pid = await run.started()
+    ended = await run.ended()
+    assert ended.outcome == TimedOut(timeout=0.1, signal=signal.SIGKILL)
+    assert 0.3 <= ended.duration < 5
+    await session_is_gone(pid)
+
+
+async def test_a_stop_says_how_long_its_grace_is(client: RawClient) -> None:
+    run = client.start("sh", "-c", STUBBORN, kill_after=3600)
+    await run.line()
+    run.say(m.Stop(kill_after=0))
+    assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGKILL)
+
+
+async def test_a_second_stop_can_shorten_the_grace(client: RawClient) -> None:
+    run = client.start("sh", "-c", STUBBORN)
+    await run.line()
+    run.say(m.Stop(kill_after=3600))
+    run.say(m.Stop(kill_after=0))
+    assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGKILL)
+
+
+async def test_a_second_stop_cannot_lengthen_the_grace(client: RawClient) -> None:
+    run = client.start("sh", "-c", STUBBORN)
+    await run.line()
+    run.say(m.Stop(kill_after=0.1))
+    run.say(m.Stop(kill_after=3600))
+    assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGKILL)
+
+
+async def test_a_stop_may_come_before_the_start(client: RawClient) -> None:
+    run = client.start("sleep", "60")
+    run.say(m.Stop())
+    assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGTERM)
+
+
+async def test_a_stopped_process_is_ended_all_the_same(client: RawClient) -> None:
+    run = client.start("sh", "-c", "kill -STOP $$")
+    pid = await run.started()
+    await stopped(pid)
+    run.say(m.Stop(kill_after=3600))
+    assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGTERM)
+
+
+async def test_a_stopped_process_that_ignores_term_is_ended_all_the_same(client: RawClient) -> None:
+    run = client.start("sh", "-c", "trap '' TERM; while :; do kill -STOP $$; done")
+    pid = await run.started()
+    await stopped(pid)
+    run.say(m.Stop(kill_after=0.1))
+    assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGKILL)
+    await session_is_gone(pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1, signal.SIGRTMIN + 2])
+async def test_a_signal_that_ends_the_program_is_its_outcome(client: RawClient, number: int) -> None:
+    run = client.start("sh", "-c", "sleep 60")
+    await run.started()
+    run.say(m.Signal(number=number))
+    assert (await run.ended()).outcome == Signaled(signal=number)
+
+
+async def test_a_program_that_kills_itself_was_ended_by_a_signal(client: RawClient) -> None:
+    ended, _ = await client.run("sh", "-c", "kill -9 $$")
+    assert ended.outcome == Signaled(signal=9)
+
+
+async def test_a_signal_reaches_the_whole_group(client: RawClient) -> None:
+    child = "trap 'echo child; exit' USR1; echo up; while :; do sleep 0.01; done"
+    run = client.start("sh", "-c", f"trap 'wait; exit 4' USR1; ({child}) & while :; do sleep 0.01; done")
+    await run.line()
+    run.say(m.Signal(number=signal.SIGUSR1))
+    ended = await run.ended()
+    assert (ended.outcome, run.stdout) == (Exited(code=4), b"up\nchild\n")
+
+
+GRANDCHILDREN = "sleep 60 & (sleep 60 & sleep 60) & (trap '' TERM HUP; sleep 60 & wait) & echo up; wait"
+
+
+@pytest.mark.parametrize("how", ["timeout", "stop", "kill"])
+async def test_nothing_of_the_group_is_left(client: RawClient, how: str) -> None:
+    run = client.start("sh", "-c", GRANDCHILDREN, timeout=0.3 if how == "timeout" else None, kill_after=0.1)
+    pid = await run.started()
+    await run.line()
+    if how == "stop":
+        run.say(m.Stop())
+    elif how == "kill":
+        run.say(m.Signal(number=signal.SIGKILL))
+    await run.ended()
+    await session_is_gone(pid)
+
+
+async def test_what_a_program_leaves_in_the_background_is_ended_with_it(client: RawClient) -> None:
+    run = client.start("sh", "-c", "sleep 60 >/dev/null 2>&1 </dev/null & echo up; exit 2")
+    pid = await run.started()
+    ended = await run.ended()
+    assert (ended.outcome, run.stdout, ended.lingered) == (Exited(code=2), b"up\n", False)
+    await session_is_gone(pid)
+
+
+async def test_output_held_open_by_a_grandchild_is_waited_for_and_then_left(client: RawClient) -> None:
+    run = client.start("sh", "-c", "(echo late; sleep 60) & exit 0")
+    pid = await run.started()
+    ended = await run.ended()
+    assert (ended.outcome, ended.lingered, run.stdout) == (Exited(code=0), True, b"late\n")
+    assert 0.3 <= ended.duration < 5
+    await session_is_gone(pid)
+
+
+async def test_output_of_a_grandchild_that_ends_soon_is_whole(client: RawClient) -> None:
+    run = client.start("sh", "-c", "(sleep 0.1; echo late) & exit 0")
+    ended = await run.ended()
+    assert (ended.outcome, ended.lingered, run.stdout) == (Exited(code=0), False, b"late\n")
+
+
+async def test_a_grandchild_that_writes_without_end_does_not_keep_the_run(client: RawClient) -> None:
+    run = client.start("sh", "-c", "yes 2>&- & exit 0", keep=False)
+    pid = await run.started()
+    ended = await run.ended()
+    assert (ended.outcome, ended.lingered) == (Exited(code=0), True)
+    assert ended.stdout == run.totals["stdout"]
+    await session_is_gone(pid)
+
+
+async def test_a_member_of_the_group_has_the_grace_too_when_the_leader_ends_at_once(
+    client: RawClient, tmp_path: Path
+) -> None:
+    """A pipeline's worker that writes its state on TERM, to a file, while the shell that started it is gone."""
+    state = tmp_path / "state"
+    worker = f"trap 'sleep 0.2; echo saved >{state}; exit' TERM; echo up; exec >&- 2>&-; while :; do sleep 0.01; done"
+    run = client.start("sh", "-c", f"({worker}) & exec 2>&-; wait", kill_after=10)
+    pid = await run.started()
+    await run.line()
+    run.say(m.Stop())
+    ended = await run.ended()
+    assert ended.outcome == Killed(reason="requested", signal=signal.SIGTERM)
+    assert state.read_text() == "saved\n"
+    assert ended.duration < 5
+    assert session_members(pid) == []
+
+
+async def test_a_signal_or_a_stop_for_a_run_that_has_ended_does_nothing(client: RawClient) -> None:
+    run = client.start("true")
+    await run.started()
+    # Crosses the outcome on its way, or comes before it: either way the run ended by itself or was stopped.
+    run.say(m.Signal(number=signal.SIGUSR1))
+    run.say(m.Stop())
+    assert (await run.ended()).outcome in (
+        Exited(code=0), Signaled(signal=signal.SIGUSR1), Killed(reason="requested", code=0),
+        Killed(reason="requested", signal=signal.SIGTERM), Killed(reason="requested", signal=signal.SIGUSR1),
+    )  # fmt: skip
+    assert (await client.run("true"))[0].outcome == Exited(code=0)

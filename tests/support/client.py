@@ -1,0 +1,305 @@
+"""A client of the protocol and nothing more, for tests of the service: it can be slow, rude, or gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
+
+from farhand_protocol import messages as m
+from farhand_protocol.connection import DEFAULT_LIMITS, Connection
+from farhand_protocol.events import DataReceived, Event, MessageReceived
+from farhand_protocol.limits import Limits
+from farhand_protocol.states import Side
+from farhand_protocol.transport import Link
+
+PATIENCE = 20.0
+"""Seconds after which something awaited from the service counts as never coming."""
+
+
+def new_id() -> str:
+    """A run id that was not used before."""
+    return str(uuid.uuid4())
+
+
+class RemoteRun:
+    """One run as its client sees it. With `credit` false it takes no more than the first window of output."""
+
+    def __init__(self, client: RawClient, channel: int, request: m.Run, *, credit: bool, keep: bool) -> None:
+        self.client = client
+        self.channel = channel
+        self.request = request
+        self.credit = credit
+        self._output = {"stdout": bytearray(), "stderr": bytearray()}
+        self.totals = {"stdout": 0, "stderr": 0}
+        self.sha256 = hashlib.sha256()
+        """Of stdout."""
+        self.transcript: list[str] = []
+        """What came, in order: message types and stream names, repeated streams once."""
+        self.stdin_credit = 0
+        """Bytes of stdin that the service has said it took."""
+        self._keep = keep
+        self._ungranted = {"stdout": 0, "stderr": 0}
+        loop = asyncio.get_running_loop()
+        self._last: asyncio.Future[m.Ended | m.Error] = loop.create_future()
+        self._started: asyncio.Future[int] = loop.create_future()
+        self._grown = asyncio.Event()
+
+    @property
+    def stdout(self) -> bytes:
+        """What has come of stdout."""
+        return bytes(self._output["stdout"])
+
+    @property
+    def stderr(self) -> bytes:
+        """What has come of stderr."""
+        return bytes(self._output["stderr"])
+
+    async def last(self) -> m.Ended | m.Error:
+        """The service's last message on this channel."""
+        async with asyncio.timeout(PATIENCE):
+            return await asyncio.shield(self._last)
+
+    async def ended(self) -> m.Ended:
+        """The run's end; an error instead fails the test."""
+        last = await self.last()
+        assert isinstance(last, m.Ended), last
+        return last
+
+    async def error(self) -> m.Error:
+        """The refusal of the run."""
+        last = await self.last()
+        assert isinstance(last, m.Error), last
+        return last
+
+    async def started(self) -> int:
+        """The program's pid."""
+        async with asyncio.timeout(PATIENCE):
+            return await asyncio.shield(self._started)
+
+    async def output(self, count: int) -> bytes:
+        """Wait for at least `count` bytes of stdout and return all there is."""
+        async with asyncio.timeout(PATIENCE):
+            while self.totals["stdout"] < count:
+                self._grown.clear()
+                await self._grown.wait()
+        return self.stdout
+
+    async def line(self) -> str:
+        """Wait for a whole first line of stdout and return all there is."""
+        async with asyncio.timeout(PATIENCE):
+            while b"\n" not in self.stdout:
+                self._grown.clear()
+                await self._grown.wait()
+        return self.stdout.decode().strip()
+
+    def say(self, message: m.Message) -> None:
+        """Send a message on this channel."""
+        self.client.connection.send(self.channel, message)
+        self.client.flush()
+
+    def write(self, data: bytes) -> int:
+        """Send as much of `data` as there is credit for; return how much that was."""
+        sent = 0
+        while sent < len(data):
+            room = self.client.connection.room(self.channel, "stdin")
+            if not room:
+                break
+            self.client.connection.send_data(self.channel, "stdin", data[sent : sent + room])
+            sent += min(room, len(data) - sent)
+        self.client.flush()
+        return sent
+
+    def grant(self) -> None:
+        """Give back all credit that was kept, and go on giving it."""
+        self.credit = True
+        for stream, count in self._ungranted.items():
+            self.client.connection.take(self.channel, cast(m.Stream, stream), count)
+            self._ungranted[stream] = 0
+        self.client.flush()
+
+    def connection_lost(self) -> None:
+        """Nothing more will come: say so to whoever waits."""
+        for future in (self._last, self._started):
+            if not future.done():
+                future.set_exception(ConnectionResetError("the service has closed the connection"))
+                future.exception()  # nobody may be waiting
+
+    def received(self, event: DataReceived | MessageReceived) -> None:
+        """Book what came on this channel."""
+        if isinstance(event, DataReceived):
+            self._data(event)
+            return
+        message = event.message
+        self.transcript.append(message.type)
+        if isinstance(message, m.Started):
+            self._started.set_result(message.pid)
+        elif isinstance(message, m.Credit):
+            self.stdin_credit += message.bytes
+            self._grown.set()
+        elif isinstance(message, m.Ended | m.Error):
+            self._last.set_result(message)
+            if not self.client.connection.closed:
+                with contextlib.suppress(Exception):  # a test may have said the close already
+                    self.client.connection.send(self.channel, m.Close())
+
+    def _data(self, event: DataReceived) -> None:
+        if not self.transcript or self.transcript[-1] != event.stream:
+            self.transcript.append(event.stream)
+        self.totals[event.stream] += len(event.data)
+        if event.stream == "stdout":
+            self.sha256.update(event.data)
+        if self._keep:
+            self._output[event.stream].extend(event.data)
+        if self.credit:
+            self.client.connection.take(self.channel, event.stream, len(event.data))
+        else:
+            self._ungranted[event.stream] += len(event.data)
+        self._grown.set()
+
+
+class RawClient:
+    """A connection to a service; `welcome` has been answered and the client is in once `connect` returns."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.connection = Connection(Side.CLIENT, limits)
+        self.runs: dict[int, RemoteRun] = {}
+        self.said: list[m.AnyMessage] = []
+        """The messages on channel 0."""
+        self.gone = asyncio.Event()
+        self._link: Link | None = None
+        self._transport: asyncio.Transport | None = None
+        self._news = asyncio.Event()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def connect(
+        cls, path: Path, *, limits: Limits = DEFAULT_LIMITS, user: str | None = None
+    ) -> AsyncIterator[RawClient]:
+        """Connect to the socket at `path` and say hello."""
+        client = cls(limits)
+        link = Link(client.connection, client)
+        transport, _ = await asyncio.get_running_loop().create_unix_connection(lambda: link, os.fspath(path))
+        client._transport = transport
+        try:
+            client.connection.send(
+                0,
+                m.Hello(
+                    versions=(1,),
+                    software="test",
+                    limits=client.connection.announced,
+                    nonce=os.urandom(32),
+                    user=user,
+                ),
+            )
+            client.flush()
+            await client.told(m.Accepted, m.Error)
+            yield client
+        finally:
+            client.abort()
+            async with asyncio.timeout(PATIENCE):
+                await client.gone.wait()
+
+    async def told(self, *kinds: type[m.Message]) -> m.AnyMessage:
+        """Wait for a message of one of these kinds on channel 0 and return the first."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                for message in self.said:
+                    if isinstance(message, kinds):
+                        return message
+                assert not self.gone.is_set(), f"the connection was lost before any of {kinds}"
+                self._news.clear()
+                await self._news.wait()
+
+    async def closed(self) -> None:
+        """Wait until the service has closed the connection."""
+        async with asyncio.timeout(PATIENCE):
+            await self.gone.wait()
+
+    def start(self, *argv: bytes | str, credit: bool = True, keep: bool = True, **fields: object) -> RemoteRun:
+        """Ask for a run; other fields of the request by name, `shell=` instead of arguments."""
+        given: dict[str, object] = {"id": new_id()}
+        if argv:
+            given["argv"] = tuple(os.fsencode(argument) for argument in argv)
+        if isinstance(fields.get("shell"), str):
+            fields["shell"] = os.fsencode(cast(str, fields["shell"]))
+        request = m.Run.model_validate(given | fields)
+        channel = self.connection.open(request)
+        run = self.runs[channel] = RemoteRun(self, channel, request, credit=credit, keep=keep)
+        self.flush()
+        return run
+
+    async def run(self, *argv: bytes | str, **fields: object) -> tuple[m.Ended, RemoteRun]:
+        """Run a command to its end."""
+        run = self.start(*argv, **fields)  # type: ignore[arg-type]  # credit and keep are not given here
+        return await run.ended(), run
+
+    async def round_trip(self) -> None:
+        """Wait until the service has served everything said so far on channel 0 and answered it."""
+        number = sum(isinstance(message, m.Pong) for message in self.said)
+        self.connection.send(0, m.Ping(id=number))
+        self.flush()
+        async with asyncio.timeout(PATIENCE):
+            while sum(isinstance(message, m.Pong) for message in self.said) <= number:
+                assert not self.gone.is_set(), "the connection was lost"
+                self._news.clear()
+                await self._news.wait()
+
+    def flush(self) -> None:
+        """Send what is queued."""
+        if self._link is not None:
+            self._link.flush()
+
+    def raw(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        assert self._transport is not None
+        self._transport.write(data)
+
+    def stop_reading(self) -> None:
+        """Leave what comes in the kernel's buffer."""
+        assert self._transport is not None
+        self._transport.pause_reading()
+
+    def go_on_reading(self) -> None:
+        """Take what comes again."""
+        assert self._transport is not None
+        self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Vanish."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # Handler
+
+    def connected(self, link: Link) -> None:
+        """Handler."""
+        self._link = link
+
+    def received(self, event: Event) -> None:
+        """Handler."""
+        if isinstance(event, DataReceived | MessageReceived):
+            if event.channel:
+                run = self.runs.get(event.channel)
+                if run is not None:
+                    run.received(event)
+            elif isinstance(event, MessageReceived):
+                self.said.append(event.message)
+        else:
+            raise AssertionError(f"the service broke the protocol: {event}")
+        self._news.set()
+
+    def writable(self) -> None:
+        """Handler."""
+
+    def lost(self, error: Exception | None) -> None:
+        """Handler."""
+        self.gone.set()
+        self._news.set()
+        for run in self.runs.values():
+            run.connection_lost()
