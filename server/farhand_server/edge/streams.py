@@ -69,6 +69,7 @@ class TLSStream:
     """
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        sock.getpeername()  # fails for one that is gone, as wrap_socket would, which then leaks its socket
         self._socket = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         self.fileno = self._socket.fileno
         self._ended = False

@@ -1,0 +1,208 @@
+"""An edge with real sockets on both sides: a core that checks PROXY headers and gives verdicts, TLS clients."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from farhand_server import hostkey, proxy
+from farhand_server.edge.edge import Edge
+from farhand_server.edge.settings import EdgeSettings
+from farhand_server.edge.tls import server_context
+from farhand_server.edge.verdicts import Verdict
+from farhand_server.logs import Logger, Sink
+from farhand_server.proxy import ProxyHeader
+
+PATIENCE = 10.0
+"""Seconds after which something that should have happened is taken not to."""
+
+
+def client_context(*alpn: str) -> ssl.SSLContext:
+    """A client that takes any certificate: whom it talks to is not what these tests are about."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(list(alpn or ("farhand/1",)))
+    return context
+
+
+@dataclass
+class Peer:
+    """One end of a connection, with what its first bytes announced where it is the core's."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    header: ProxyHeader = field(default_factory=ProxyHeader)
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def receive(self, size: int) -> bytes:
+        async with asyncio.timeout(PATIENCE):
+            return await self.reader.readexactly(size)
+
+    async def ends(self) -> bytes:
+        """What comes until the other side ends, in order or by a reset."""
+        received = b""
+        async with asyncio.timeout(PATIENCE):
+            try:
+                while data := await self.reader.read(1 << 16):
+                    received += data
+            except OSError:
+                pass
+        return received
+
+    async def fill(self, bound: int) -> int:
+        """Write until nothing is taken for half a second; return how much was. Fails beyond `bound` bytes."""
+        sent = 0
+        while sent < bound:
+            self.writer.write(bytes(1 << 16))
+            sent += 1 << 16
+            try:
+                async with asyncio.timeout(0.5):
+                    await self.writer.drain()
+            except TimeoutError:
+                return sent
+        raise AssertionError(f"{sent} bytes were taken for a peer that does not read")
+
+    def close(self) -> None:
+        self.writer.close()
+
+    def reset(self) -> None:
+        """End without a word: RST on TCP."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.writer.transport.abort()
+
+
+class FakeCore:
+    """Takes an edge's connections; `client` returns the next one, `verdict` is written to every feed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.feeds: list[Peer] = []
+        self.feed_came = asyncio.Event()
+        self.clients: asyncio.Queue[Peer] = asyncio.Queue()
+        self._peers: list[Peer] = []
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_unix_server(self._connected, self.path, limit=1 << 16)
+
+    async def client(self) -> Peer:
+        async with asyncio.timeout(PATIENCE):
+            return await self.clients.get()
+
+    async def verdict(self, client: Peer, verdict: Verdict) -> None:
+        assert client.header.unique_id is not None
+        for feed in self.feeds:
+            await feed.send(client.header.unique_id + bytes([verdict]))
+
+    def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.path.unlink(missing_ok=True)
+        for peer in self._peers:
+            peer.writer.transport.abort()
+        self._peers.clear()
+        self.feeds.clear()
+        self.feed_came.clear()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readexactly(16)
+        head += await reader.readexactly(int.from_bytes(head[14:16], "big"))
+        parsed = proxy.parse(head)
+        assert parsed is not None
+        peer = Peer(reader, writer, parsed[0])
+        self._peers.append(peer)
+        if peer.header.local:
+            self.feeds.append(peer)
+            self.feed_came.set()
+        else:
+            self.clients.put_nowait(peer)
+
+
+@dataclass
+class Running:
+    """An edge at work."""
+
+    edge: Edge
+    core: FakeCore
+    port: int
+    log: Path
+    _peers: list[Peer] = field(default_factory=list)
+
+    async def connect(self, context: ssl.SSLContext | None = None) -> Peer:
+        return await self._connect(context or client_context())
+
+    async def connect_bare(self) -> Peer:
+        """TCP, and no TLS yet."""
+        return await self._connect(None)
+
+    def connect_blocking(self) -> ssl.SSLSocket:
+        """For a thread. uvloop's TLS client drops what it has not delivered when the other side ends."""
+        return client_context().wrap_socket(socket.create_connection(("127.0.0.1", self.port), PATIENCE))
+
+    def abort_clients(self) -> None:
+        for peer in self._peers:
+            peer.writer.transport.abort()
+
+    async def _connect(self, context: ssl.SSLContext | None) -> Peer:
+        async with asyncio.timeout(PATIENCE):
+            peer = Peer(*await asyncio.open_connection("127.0.0.1", self.port, ssl=context))
+        self._peers.append(peer)
+        return peer
+
+    async def pair(self, verdict: Verdict | None = Verdict.LOGGED_IN) -> tuple[Peer, Peer]:
+        """A client and the core's end of it, logged in unless told otherwise."""
+        client = await self.connect()
+        core = await self.core.client()
+        if verdict is not None:
+            await self.core.verdict(core, verdict)
+        return client, core
+
+    async def core_is_there(self, there: bool = True) -> None:
+        await until(lambda: self.edge.feed.connected is there)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that has no event of its own to become true."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110  what a test waits for is inside the edge
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running_edge(tmp_path: Path, settings: EdgeSettings, *, with_core: bool = True) -> AsyncIterator[Running]:
+    """An edge of its own on a port of its own."""
+    loop = asyncio.get_running_loop()
+    core = FakeCore(tmp_path / "edge.sock")
+    if with_core:
+        await core.start()
+    listening = socket.create_server(("127.0.0.1", 0), backlog=256)
+    with (tmp_path / "log").open("wb") as log:
+        context = server_context(hostkey.ensure(tmp_path))
+        edge = Edge(loop, [listening], core.path, context, settings, Logger(Sink(log.fileno()), {}))
+        running = Running(edge, core, listening.getsockname()[1], tmp_path / "log")
+        feed = asyncio.create_task(edge.feed.hold())
+        if with_core:
+            await running.core_is_there()
+            await core.feed_came.wait()
+        edge.open_door()
+        try:
+            yield running
+        finally:
+            running.abort_clients()
+            edge.close_door()
+            feed.cancel()
+            await asyncio.gather(feed, return_exceptions=True)
+            edge.abort()
+            if with_core:
+                core.stop()
+            await asyncio.sleep(0)  # for transports to close what was aborted

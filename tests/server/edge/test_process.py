@@ -1,0 +1,202 @@
+"""The edge as a process: it comes up, runs short of descriptors and recovers, reloads, and goes."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from farhand_server import hostkey
+from farhand_server.edge.verdicts import Verdict
+from tests.server.edge.harness import PATIENCE, FakeCore, Peer, client_context
+
+PROGRAM = """
+import os, pathlib, resource, socket, sys
+from farhand_server.edge.service import run_edge
+from farhand_server.edge.settings import EdgeSettings
+from farhand_server.logs import Logger, Sink
+from farhand_server.systemd import Notifier
+
+descriptor, core, key, child, limit, settings = sys.argv[1:]
+if int(limit):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))
+
+def read_settings():
+    return EdgeSettings.model_validate_json(pathlib.Path(settings).read_text())
+
+run_edge(
+    sockets=[socket.socket(fileno=int(descriptor))], core_socket=pathlib.Path(core), host_key=pathlib.Path(key),
+    settings=read_settings(), log=Logger(Sink(), {}), ready=lambda: print("ready", flush=True), notifier=Notifier(),
+    reload=read_settings, child=child == "child",
+)
+"""
+
+
+@dataclass
+class Process:
+    process: asyncio.subprocess.Process
+    port: int
+    core: FakeCore
+    settings: Path
+    peers: list[Peer] = field(default_factory=list)
+
+    async def logs(self, text: str) -> None:
+        """Return once a line with the text is logged."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(PATIENCE):
+            while text not in (line := (await self.process.stderr.readline()).decode()):
+                assert line, f"the edge ended without {text!r}"
+
+    async def ends(self) -> int:
+        async with asyncio.timeout(PATIENCE):
+            return await self.process.wait()
+
+    async def connect(self) -> Peer:
+        async with asyncio.timeout(PATIENCE):
+            self.peers.append(Peer(*await asyncio.open_connection("127.0.0.1", self.port, ssl=client_context())))
+        return self.peers[-1]
+
+    async def pair(self) -> tuple[Peer, Peer]:
+        client = await self.connect()
+        core = await self.core.client()
+        await self.core.verdict(core, Verdict.LOGGED_IN)
+        return client, core
+
+
+@asynccontextmanager
+async def process(tmp_path: Path, *, child: bool = False, limit: int = 0) -> AsyncIterator[Process]:
+    hostkey.ensure(tmp_path)
+    settings = tmp_path / "settings"
+    settings.write_text('{"drain": 2.0}')
+    core = FakeCore(tmp_path / "edge.sock")
+    await core.start()
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as listening:
+        port = listening.getsockname()[1]
+        started = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", PROGRAM, str(listening.fileno()), str(core.path), str(tmp_path / "host_key"),
+            "child" if child else "alone", str(limit), str(settings),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, pass_fds=[listening.fileno()],
+        )  # fmt: skip
+    running = Process(started, port, core, settings)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            assert started.stdout is not None
+            if await started.stdout.readline() != b"ready\n":
+                assert started.stderr is not None
+                raise AssertionError((await started.stderr.read()).decode())
+            await core.feed_came.wait()
+        yield running
+    finally:
+        for peer in running.peers:
+            peer.writer.transport.abort()
+        if started.returncode is None:
+            started.kill()
+        await started.wait()
+        core.stop()
+        await asyncio.sleep(0)
+
+
+async def test_sigterm_closes_the_door_and_lets_those_who_are_in_finish(tmp_path: Path) -> None:
+    async with process(tmp_path) as edge:
+        client, core = await edge.pair()
+        await core.send(b"x")
+        await client.receive(1)
+        stranger = await edge.connect()
+        edge.process.send_signal(signal.SIGTERM)
+        await stranger.ends()
+        with pytest.raises(OSError, match=r"refused|reset|Connect"):
+            await edge.connect()
+        await core.send(b"last")
+        core.close()
+        assert await client.ends() == b"last"
+        client.close()
+        stranger.close()
+        assert await edge.ends() == 0
+
+
+async def test_sigterm_waits_for_nobody_beyond_the_drain_time(tmp_path: Path) -> None:
+    async with process(tmp_path) as edge:
+        client, core = await edge.pair()
+        edge.process.send_signal(signal.SIGTERM)
+        assert await edge.ends() == 0
+        assert await core.ends() == b""
+        client.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_child_serves_on_until_its_parent_has_drained(tmp_path: Path, number: signal.Signals) -> None:
+    async with process(tmp_path, child=True) as edge:
+        client, core = await edge.pair()
+        await core.send(b"x")
+        await client.receive(1)
+        edge.process.send_signal(number)
+        await client.send(b"still here")
+        assert await core.receive(10) == b"still here"
+        core.close()
+        await client.ends()
+        client.close()
+        edge.core.feeds[0].close()
+        assert await edge.ends() == 0
+
+
+async def test_child_ends_when_its_parent_dies(tmp_path: Path) -> None:
+    async with process(tmp_path, child=True) as edge:
+        client, _ = await edge.pair()
+        edge.core.stop()
+        assert await edge.ends() == 0
+        await client.ends()
+        client.close()
+
+
+async def test_sighup_reads_settings_anew_and_keeps_the_old_ones_where_they_are_bad(tmp_path: Path) -> None:
+    async with process(tmp_path) as edge:
+        edge.settings.write_text('{"connections": 1}')
+        edge.process.send_signal(signal.SIGHUP)
+        await edge.logs("reloaded")
+        client, _ = await edge.pair()
+        edge.settings.write_text('{"connections": "many"}')
+        edge.process.send_signal(signal.SIGHUP)
+        await edge.logs("reload refused")
+        with pytest.raises(ConnectionError):
+            await edge.connect()
+        client.close()
+
+
+async def test_fewer_descriptors_than_settings_ask_for_are_said(tmp_path: Path) -> None:
+    async with process(tmp_path, limit=80) as edge:
+        await edge.logs("fewer connections than configured")
+
+
+async def test_out_of_descriptors_it_neither_burns_time_nor_floods_the_log_and_recovers(tmp_path: Path) -> None:
+    async with process(tmp_path) as edge:
+        used = max(int(entry.name) for entry in Path(f"/proc/{edge.process.pid}/fd").iterdir()) + 1
+        resource.prlimit(edge.process.pid, resource.RLIMIT_NOFILE, (used + 2, used + 2))
+        # A few are accepted, and with them all descriptors are taken; the others wait in the kernel's queue.
+        bare = [socket.create_connection(("127.0.0.1", edge.port)) for _ in range(40)]
+        await edge.logs("not accepting for a while")
+        before = _cpu_seconds(edge.process.pid)
+        stderr = edge.process.stderr
+        assert stderr is not None
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2.5):  # two further attempts
+                await stderr.readline()
+        assert _cpu_seconds(edge.process.pid) - before < 0.5
+        for sock in bare:
+            sock.close()
+        client, core = await edge.pair()
+        await core.send(b"recovered")
+        assert await client.receive(9) == b"recovered"
+        client.close()
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
