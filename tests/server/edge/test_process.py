@@ -177,10 +177,11 @@ async def test_fewer_descriptors_than_settings_ask_for_are_said(tmp_path: Path) 
 
 async def test_out_of_descriptors_it_neither_burns_time_nor_floods_the_log_and_recovers(tmp_path: Path) -> None:
     async with process(tmp_path) as edge:
-        used = max(int(entry.name) for entry in Path(f"/proc/{edge.process.pid}/fd").iterdir()) + 1
-        resource.prlimit(edge.process.pid, resource.RLIMIT_NOFILE, (used + 2, used + 2))
-        # A few are accepted, and with them all descriptors are taken; the others wait in the kernel's queue.
-        bare = [socket.create_connection(("127.0.0.1", edge.port)) for _ in range(40)]
+        used = {int(entry.name) for entry in Path(f"/proc/{edge.process.pid}/fd").iterdir()}
+        # The limit is on numbers, of which the lowest free one is taken. The other connections wait in the kernel.
+        limit = sorted(set(range(256)) - used)[3]
+        resource.prlimit(edge.process.pid, resource.RLIMIT_NOFILE, (limit, limit))
+        bare = [socket.create_connection(("127.0.0.1", edge.port)) for _ in range(6)]
         await edge.logs("not accepting for a while")
         before = _cpu_seconds(edge.process.pid)
         stderr = edge.process.stderr
