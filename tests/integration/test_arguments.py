@@ -17,8 +17,8 @@ from tests.support.service import running_service
 
 ARGUMENTS = [
     b"", b" ", b"a b", b"  two  ", b"$HOME", b"${HOME}", b"$(id)", b"`id`", b"*", b"?", b"[a-z]", b"~", b"'", b'"',
-    b"it's", b"\\", b"\\n", b"new\nline", b"\r", b"\t", b"-n", b"--", b"--help", b"a=b", b"%s", b";", b"&&", b"|", b">", b"#",
-    b"!", b"\x1b[31m", b"\xff\xfe", b"caf\xe9", "café".encode(), "\U0001f980".encode(), b"x" * 100_000,
+    b"it's", b"\\", b"\\n", b"new\nline", b"\r", b"\t", b"-n", b"--", b"--help", b"a=b", b"%s", b";", b"&&", b"|", b">",
+    b"#", b"!", b"\x1b[31m", b"\xff\xfe", b"caf\xe9", "café".encode(), "\U0001f980".encode(), b"x" * 100_000,
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from farhand_protocol.outcome import Exited, SpawnFailed
 from tests.support.client import RawClient
-from tests.support.processes import descriptors
+from tests.support.processes import children, descriptors
 from tests.support.service import Service
 
 
@@ -101,7 +101,7 @@ async def test_a_thousand_failures_leave_no_descriptor_and_no_process(core: Serv
                 assert failure((await run.ended()).outcome)[0] == ("E2BIG" if argument else "ENOENT")
         await client.round_trip()
         assert descriptors(core.process.pid) == before
-        assert Path(f"/proc/{core.process.pid}/task/{core.process.pid}/children").read_text() == ""
+        assert children(core.process.pid) == []
 
 
 async def test_a_thousand_runs_leave_no_descriptor_and_no_zombie(core: Service) -> None:
@@ -114,4 +114,4 @@ async def test_a_thousand_runs_leave_no_descriptor_and_no_zombie(core: Service) 
         await client.round_trip()
         await client.round_trip()
         assert descriptors(core.process.pid) == before
-        assert Path(f"/proc/{core.process.pid}/task/{core.process.pid}/children").read_text() == ""
+        assert children(core.process.pid) == []

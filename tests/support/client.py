@@ -14,6 +14,7 @@ from typing import cast
 from farhand_protocol import messages as m
 from farhand_protocol.connection import DEFAULT_LIMITS, Connection
 from farhand_protocol.events import DataReceived, Event, MessageReceived
+from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import Limits
 from farhand_protocol.states import Side
 from farhand_protocol.transport import Link
@@ -44,6 +45,7 @@ class RemoteRun:
         self.stdin_credit = 0
         """Bytes of stdin that the service has said it took."""
         self._keep = keep
+        self._closed = False
         self._ungranted = {"stdout": 0, "stderr": 0}
         loop = asyncio.get_running_loop()
         self._last: asyncio.Future[m.Ended | m.Error] = loop.create_future()
@@ -82,6 +84,12 @@ class RemoteRun:
         async with asyncio.timeout(PATIENCE):
             return await asyncio.shield(self._started)
 
+    async def has_started(self) -> bool:
+        """Whether the program runs, or has run; False where the run ended without."""
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.wait((self._started, self._last), return_when=asyncio.FIRST_COMPLETED)
+        return self._started.done()
+
     async def output(self, count: int) -> bytes:
         """Wait for at least `count` bytes of stdout and return all there is."""
         async with asyncio.timeout(PATIENCE):
@@ -102,6 +110,11 @@ class RemoteRun:
         """Send a message on this channel."""
         self.client.connection.send(self.channel, message)
         self.client.flush()
+
+    def close(self) -> None:
+        """Say the close now, and hear all the same what the service says after it."""
+        self._closed = True
+        self.client.raw(encode_frame(Kind.MESSAGE, self.channel, m.encode(m.Close())))
 
     def write(self, data: bytes) -> int:
         """Send as much of `data` as there is credit for; return how much that was."""
@@ -145,8 +158,10 @@ class RemoteRun:
         elif isinstance(message, m.Ended | m.Error):
             self._last.set_result(message)
             if not self.client.connection.closed:
-                with contextlib.suppress(Exception):  # a test may have said the close already
-                    self.client.connection.send(self.channel, m.Close())
+                self.client.flush()
+                self.client.connection.send(self.channel, m.Close())
+                if self._closed:
+                    self.client.connection.data_to_send()  # it is there already
 
     def _data(self, event: DataReceived) -> None:
         if not self.transcript or self.transcript[-1] != event.stream:

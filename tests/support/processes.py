@@ -27,6 +27,11 @@ def descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
+def children(pid: int) -> list[int]:
+    """The children of a process with one thread that starts them, zombies among them."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def session_members(session: int) -> list[int]:
     """The pids of all living processes of a session (zombies have ended)."""
     members = []
@@ -50,11 +55,11 @@ async def end_of(pid: int) -> None:
     except ProcessLookupError:
         return
     loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-    loop.add_reader(fd, lambda: ended.done() or ended.set_result(None))
+    ended = asyncio.Event()
+    loop.add_reader(fd, ended.set)
     try:
         async with asyncio.timeout(PATIENCE):
-            await ended
+            await ended.wait()
     finally:
         loop.remove_reader(fd)
         os.close(fd)
