@@ -162,9 +162,33 @@ async def test_a_peer_that_stops_reading_stops_the_writer_and_no_more_than_the_b
         reader = asyncio.create_task(read_to_end(peer))
         await recorder.until(lambda: recorder.writables)
         assert link.room
+        link.connection.send_data(1, "stdout", CHUNK)
+        link.flush()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        count += 1
         link.close()
         assert len(frames(await reader)) == count
     assert (recorder.writables, recorder.lost_by) == (1, [None])
+
+
+@on_each_loop
+async def test_what_was_not_flushed_counts_as_waiting_too() -> None:
+    ours, peer = sockets()
+    recorder = Recorder()
+    with peer:
+        link = await attach(serving(), recorder, ours)
+        count = 0
+        while link.room:
+            link.connection.send_data(1, "stdout", CHUNK)
+            link.flush_soon()
+            count += 1
+        assert WRITE_HIGH <= link.connection.queued <= WRITE_HIGH + 2 * len(CHUNK)
+        reader = asyncio.create_task(read_to_end(peer))
+        await recorder.until(lambda: recorder.writables)
+        link.close()
+        assert len(frames(await reader)) == count
+    assert recorder.writables == 1
 
 
 @on_each_loop
