@@ -46,6 +46,7 @@ async def execute(opening: Callable[[], Pending[Client]], command: Command, stat
         except asyncio.CancelledError:
             if signals.ended_by is None:
                 raise
+        if signals.ended_by is not None:
             report, code = _ended(signals), 128 + signals.ended_by
     if status is not None:
         status.write(report)
@@ -59,7 +60,7 @@ async def _reported(
         async with opening() as client:
             result, broken = await _run(client, command, signals)
     except FarhandError as error:
-        if not signals.abandoned:
+        if signals.ended_by is None:
             say(str(error))
         return of_error(error), error_code(error)
     if isinstance(result.outcome, Killed | TimedOut) and not broken:

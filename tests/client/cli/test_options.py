@@ -1,0 +1,73 @@
+"""Where the options of `farhand run` end: at HOST, and not one word later."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import pytest
+
+from farhand_client.cli.options import seconds, split
+from farhand_client.cli.run import VALUED, main
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "rest"),
+    [
+        (["web", "ls"], [], ["web", "ls"]),
+        (["web", "--", "ls", "-l"], [], ["web", "ls", "-l"]),
+        (["web", "-i", "--cwd", "x"], [], ["web", "-i", "--cwd", "x"]),
+        (["web", "--", "--", "x"], [], ["web", "--", "x"]),
+        (["web", "ls", "--", "x"], [], ["web", "ls", "--", "x"]),
+        (["web"], [], ["web"]),
+        (["-i", "web", "ls"], ["-i"], ["web", "ls"]),
+        (["--cwd", "dir", "web", "ls"], ["--cwd", "dir"], ["web", "ls"]),
+        (["--cwd=dir", "web", "ls"], ["--cwd=dir"], ["web", "ls"]),
+        (["-e", "A=b", "-eC=d", "web", "ls"], ["-e", "A=b", "-eC=d"], ["web", "ls"]),
+        (["-ie", "A=b", "web", "ls"], ["-ie", "A=b"], ["web", "ls"]),
+        (["-I", "key", "-iI", "key2", "web"], ["-I", "key", "-iI", "key2"], ["web"]),
+        (["--status-json", "-", "web", "ls"], ["--status-json", "-"], ["web", "ls"]),
+        (["--timeout", "-1", "web", "ls"], ["--timeout", "-1"], ["web", "ls"]),
+        (["-i", "--", "web", "--", "ls"], ["-i"], ["web", "ls"]),
+        (["--", "web", "-x"], [], ["web", "-x"]),
+        (["-i"], ["-i"], []),
+        (["-i", "--cwd"], ["-i", "--cwd"], []),
+        ([], [], []),
+        (["web", "\udcff", "", "*"], [], ["web", "\udcff", "", "*"]),
+    ],
+)
+def test_everything_after_host_belongs_to_the_command(line: list[str], options: list[str], rest: list[str]) -> None:
+    assert split(line, VALUED) == (options, rest)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ([], "HOST is missing"),
+        (["-i"], "HOST is missing"),
+        (["web"], "a command is needed after HOST"),
+        (["web", "--"], "a command is needed after HOST"),
+        (["--shell", "web", "echo", "$HOME"], "--shell takes the script as one argument"),
+        (["--timeout", "soon", "web", "ls"], "--timeout: invalid seconds value: 'soon'"),
+        (["--timeout", "0", "web", "ls"], "not a number of seconds above 0"),
+        (["--timeout", "nan", "web", "ls"], "not a number of seconds above 0"),
+        (["--kill-after", "-1", "web", "ls"], "not a number of seconds above 0"),
+        (["-e", "=x", "web", "ls"], "has no name before the equals sign"),
+        (["--tim", "3", "web", "ls"], "unrecognized arguments"),
+        (["--nope", "web", "ls"], "unrecognized arguments: --nope"),
+    ],
+)
+def test_wrong_usage_is_a_sentence_and_2(line: list[str], sentence: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(line)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert sentence in err
+    assert out == ""
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", 1.0), ("0.5", 0.5), ("1e3", 1000.0)])
+def test_seconds(text: str, value: float) -> None:
+    assert seconds(text) == value
+    with pytest.raises(argparse.ArgumentTypeError):
+        seconds("-" + text)

@@ -1,0 +1,49 @@
+"""`farhand` as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+FARHAND = (sys.executable, "-m", "farhand_client")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a process ended."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+@contextlib.asynccontextmanager
+async def running(
+    *arguments: str | bytes, env: Mapping[str, str] | None = None, **options: Any
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start the command; whatever happens, it does not outlive the test."""
+    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    process = await asyncio.create_subprocess_exec(*FARHAND, *arguments, env=env, **options)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def farhand(
+    *arguments: str | bytes, input: bytes | None = None, env: Mapping[str, str] | None = None, **options: Any
+) -> Finished:
+    """Run the command to its end."""
+    if input is not None:
+        options["stdin"] = subprocess.PIPE
+    async with running(*arguments, env=env, **options) as process:
+        stdout, stderr = await process.communicate(input)
+        assert process.returncode is not None
+        return Finished(process.returncode, stdout or b"", stderr or b"")
