@@ -161,5 +161,5 @@ def test_a_status_can_go_into_a_pipe(tmp_path: Path) -> None:
 
 
 def test_where_no_status_can_be_written_is_said_at_once(tmp_path: Path) -> None:
-    with pytest.raises(StatusError, match="the status cannot be written to .*/none/x: No such file"):
+    with pytest.raises(StatusError, match=r"the status cannot be written to .*/none/x: No such file"):
         status_file(str(tmp_path / "none/x"))
