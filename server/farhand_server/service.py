@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from farhand_protocol.outcome import Exited
@@ -50,6 +51,7 @@ class Service:
         self._edge = edge
         self._feeds = VerdictFeeds()
         self._stop = asyncio.Event()
+        self._grace: asyncio.Timeout | None = None
 
     async def serve(self, ready: Callable[[], None]) -> None:
         """Serve until SIGTERM or SIGINT, then drain. `ready` is called once clients are taken.
@@ -73,7 +75,7 @@ class Service:
                 await loop.create_unix_server(lambda: EdgeClient(self, self._log, self._feeds), sock=bind(path, 0o666))
             )
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         watchdog = asyncio.create_task(self._notifier.keep_watchdog(), name="watchdog")
         try:
@@ -82,21 +84,23 @@ class Service:
             ready()
             self._notifier.ready("serving")
             await self._stop.wait()
-            await self._drain(servers)
+            _close(servers, paths)
+            paths.clear()
+            await self._drain()
         finally:
             watchdog.cancel()
-            for server in servers:
-                server.close()
-            for path in paths:
-                path.unlink(missing_ok=True)
+            _close(servers, paths)
             self._feeds.close()
             if self._edge is not None:
                 await self._edge.stop()
         self._log.info("stopped")
 
     def stop(self) -> None:
-        """Begin to drain."""
+        """Begin to drain; called once more, end the grace of the runs."""
         self._stop.set()
+        grace, self._grace = self._grace, None
+        if grace is not None:
+            grace.reschedule(asyncio.get_running_loop().time())
 
     def reload(self) -> None:
         """Read configuration and keys again; what cannot be used changes nothing, and is said."""
@@ -115,21 +119,21 @@ class Service:
         self._log.info("reloaded")
         self._notifier.ready("serving")
 
-    async def _drain(self, servers: Sequence[asyncio.Server]) -> None:
+    async def _drain(self) -> None:
         grace = self.config.drain.grace
-        for server in servers:
-            server.close()
         self._notifier.stopping(f"draining {len(self.registry)} runs")
         self._log.info("draining", runs=len(self.registry), grace=grace)
         self.registry.refuse_new()
         for session in tuple(self.sessions):
             session.going_away(grace)
         try:
-            async with asyncio.timeout(grace):
+            async with asyncio.timeout(grace) as self._grace:
                 await self.registry.idle()
         except TimeoutError:
+            self._grace = None
             self.registry.stop_all("draining", kill_after=self.config.runs.kill_after)
             await self.registry.idle()
+        self._grace = None
         for session in tuple(self.sessions):
             session.finish()
         with contextlib.suppress(TimeoutError):
@@ -152,6 +156,14 @@ class Service:
 
     def _run_failed(self, run: Run, error: Exception) -> None:
         self._log.error("run failed by a fault of the service", run=run.plan.id, user=run.plan.owner, error=error)
+
+
+def _close(servers: Iterable[asyncio.Server], paths: Iterable[Path]) -> None:
+    # The path first: once nobody listens there, another service may take it, and that one's must stay.
+    for path in paths:
+        path.unlink(missing_ok=True)
+    for server in servers:
+        server.close()
 
 
 def make_authenticator(config: Config) -> Authenticator | None:

@@ -1,0 +1,248 @@
+"""The service comes up, reloads, drains and goes as systemd and its clients expect."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from farhand_protocol import messages as m
+from farhand_protocol.outcome import Exited, Killed
+from tests.support.client import PATIENCE, RawClient
+from tests.support.processes import end_of, session_is_gone
+from tests.support.service import Service, environment, running_service
+
+STUBBORN = "trap '' TERM; echo up; while :; do sleep 60; done"
+
+
+async def logged(service: Service, pattern: str) -> None:
+    """Wait for a line of the log. A file tells nobody that it has grown, so this looks again and again."""
+    async with asyncio.timeout(PATIENCE):
+        while not re.search(pattern, service.log):  # noqa: ASYNC110  # as said
+            await asyncio.sleep(0.002)
+
+
+async def exit_code(service: Service) -> int:
+    """Wait for a service that was told to stop already."""
+    return await asyncio.wait_for(service.process.wait(), PATIENCE)
+
+
+async def start_again(service: Service) -> tuple[int, str]:
+    """Start a second service with the same directories; return its exit code and what it said."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "farhand_server", "serve", env=service.environment, stderr=asyncio.subprocess.PIPE
+    )
+    _, stderr = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert process.returncode is not None
+    return process.returncode, stderr.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_an_idle_service_goes_at_once_and_takes_its_socket_with_it(service: Service, number: int) -> None:
+    async with RawClient.connect(service.socket) as client:
+        service.process.send_signal(number)
+        await client.closed()
+    assert await exit_code(service) == 0
+    assert not service.socket.exists()
+
+
+async def test_a_drain_tells_clients_and_lets_runs_end_by_themselves(tmp_path: Path) -> None:
+    async with (
+        running_service(tmp_path, config="[drain]\ngrace = 60\n") as service,
+        RawClient.connect(service.socket) as client,
+        RawClient.connect(service.socket) as other,
+    ):
+        run = client.start("sh", "-c", "echo up; read -r x; seq 100000; exit 5", stdin=True)
+        await run.line()
+        service.process.send_signal(signal.SIGTERM)
+        for one in (client, other):
+            told = await one.told(m.GoingAway)
+            assert isinstance(told, m.GoingAway)
+            assert told.grace == 60
+        assert not service.socket.exists()
+        assert (await client.start("true").error()).code == "draining"
+        assert (await other.start("true").error()).code == "draining"
+        run.write(b"\n")
+        ended = await run.ended()
+        assert ended.outcome == Exited(code=5)
+        assert run.stdout == b"up\n" + b"".join(b"%d\n" % number for number in range(1, 100_001))
+        assert await exit_code(service) == 0
+
+
+async def test_a_drain_stops_what_has_not_ended_within_the_grace(tmp_path: Path) -> None:
+    config = "[drain]\ngrace = 0.2\n[runs]\nkill_after = 0.2\n"
+    async with running_service(tmp_path, config=config) as service, RawClient.connect(service.socket) as client:
+        polite = client.start("sleep", "60")
+        stubborn = client.start("sh", "-c", STUBBORN, kill_after=3600)
+        being_stopped = client.start("sh", "-c", STUBBORN)
+        pids = [await run.started() for run in (polite, stubborn, being_stopped)]
+        await stubborn.line()
+        await being_stopped.line()
+        being_stopped.say(m.Stop(kill_after=3600))
+        await client.round_trip()
+        service.process.send_signal(signal.SIGTERM)
+        assert (await polite.ended()).outcome == Killed(reason="draining", signal=signal.SIGTERM)
+        assert (await stubborn.ended()).outcome == Killed(reason="draining", signal=signal.SIGKILL)
+        assert (await being_stopped.ended()).outcome == Killed(reason="requested", signal=signal.SIGKILL)
+        assert await exit_code(service) == 0
+        for pid in pids:
+            await session_is_gone(pid)
+
+
+async def test_a_drain_delivers_all_output_before_the_outcome(tmp_path: Path) -> None:
+    config = '[drain]\ngrace = 0\n[runs]\nspool = "8 MiB"\n'
+    async with running_service(tmp_path, config=config) as service, RawClient.connect(service.socket) as client:
+        script = "trap 'head -c 3000000 /dev/zero; exit 0' TERM; echo up; while :; do sleep 0.01; done"
+        runs = [client.start("sh", "-c", script, keep=False) for _ in range(3)]
+        for run in runs:
+            await run.output(3)
+        service.process.send_signal(signal.SIGTERM)
+        for run in runs:
+            ended = await run.ended()
+            assert ended.outcome == Killed(reason="draining", code=0)
+            assert ended.stdout == run.totals["stdout"] == 3_000_003
+        assert await exit_code(service) == 0
+
+
+async def test_a_client_that_does_not_read_does_not_keep_the_service(tmp_path: Path) -> None:
+    config = "[drain]\ngrace = 0\n"
+    async with running_service(tmp_path, config=config) as service, RawClient.connect(service.socket) as client:
+        run = client.start("yes", keep=False)
+        await run.output(1)
+        client.stop_reading()
+        assert await service.stop() == 0
+
+
+async def test_nothing_is_left_of_a_service_that_was_killed_but_its_socket_which_is_replaced(tmp_path: Path) -> None:
+    async with running_service(tmp_path) as service:
+        service.process.kill()
+        await service.process.wait()
+        assert service.socket.exists()
+    async with running_service(tmp_path) as service, RawClient.connect(service.socket) as client:
+        assert (await client.run("true"))[0].outcome == Exited(code=0)
+
+
+async def test_a_second_service_on_the_same_socket_is_refused(service: Service) -> None:
+    code, said = await start_again(service)
+    assert code == 1
+    assert said == f"farhandd: cannot listen on {service.socket}: a service is listening there already\n"
+    async with RawClient.connect(service.socket) as client:
+        assert (await client.run("true"))[0].outcome == Exited(code=0)
+
+
+async def test_the_socket_of_a_drained_service_may_be_another_s_meanwhile(tmp_path: Path) -> None:
+    async with running_service(tmp_path, config="[drain]\ngrace = 60\n") as old:
+        async with RawClient.connect(old.socket) as client:
+            run = client.start("sh", "-c", "echo up; read -r x", stdin=True)
+            await run.line()
+            old.process.send_signal(signal.SIGTERM)
+            await client.told(m.GoingAway)
+            async with running_service(tmp_path) as new:
+                run.say(m.End(stream="stdin"))
+                await run.ended()
+                assert await exit_code(old) == 0
+                async with RawClient.connect(new.socket) as another:
+                    assert (await another.run("true"))[0].outcome == Exited(code=0)
+
+
+async def test_what_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "run/farhand/farhandd.sock"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("precious")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "farhand_server", "serve", env=environment(tmp_path), stderr=asyncio.subprocess.PIPE
+    )
+    _, stderr = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert process.returncode == 1
+    assert stderr.decode().startswith(f"farhandd: cannot listen on {in_the_way}: something that is not a socket")
+    assert in_the_way.read_text() == "precious"
+
+
+async def test_hangup_reloads_the_configuration_for_what_comes(tmp_path: Path) -> None:
+    file = tmp_path / "config/farhand/farhandd.toml"
+    async with (
+        running_service(tmp_path, config="[runs]\nmax_runs = 1\n") as service,
+        RawClient.connect(service.socket) as client,
+    ):
+        run = client.start("cat", stdin=True)
+        await run.started()
+        assert (await client.start("true").error()).code == "too_many_runs"
+        file.write_text("[runs]\nmax_runs = 2\n")
+        service.process.send_signal(signal.SIGHUP)
+        await logged(service, "reloaded")
+        assert (await client.run("true"))[0].outcome == Exited(code=0)
+        run.say(m.End(stream="stdin"))
+        assert (await run.ended()).outcome == Exited(code=0)
+
+
+async def test_a_bad_file_keeps_the_old_configuration_and_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "config/farhand/farhandd.toml"
+    async with (
+        running_service(tmp_path, config="[runs]\nmax_runs = 1\n") as service,
+        RawClient.connect(service.socket) as client,
+    ):
+        file.write_text("[runs]\nmax_runz = 2\n")
+        service.process.send_signal(signal.SIGHUP)
+        await logged(service, "reload refused; the old configuration stays.*max_runz.*max_runs")
+        run = client.start("cat", stdin=True)
+        await run.started()
+        assert (await client.start("true").error()).code == "too_many_runs"
+        # A file that is good again is taken the next time.
+        file.write_text("[runs]\nmax_runs = 2\n")
+        service.process.send_signal(signal.SIGHUP)
+        await logged(service, "reloaded")
+        assert (await client.run("true"))[0].outcome == Exited(code=0)
+        run.say(m.End(stream="stdin"))
+
+
+async def test_the_service_manager_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        loop = asyncio.get_running_loop()
+
+        async def told() -> str:
+            return (await asyncio.wait_for(loop.sock_recv(manager, 4096), PATIENCE)).decode()
+
+        async with running_service(tmp_path) as service:
+            assert "READY=1" in await told()
+            service.process.send_signal(signal.SIGHUP)
+            assert "RELOADING=1" in await told()
+            assert "READY=1" in await told()
+            assert await service.stop() == 0
+            assert "STOPPING=1" in await told()
+
+
+async def test_a_run_s_environment_and_input_are_not_in_the_log(tmp_path: Path) -> None:
+    async with (
+        running_service(tmp_path, config='[log]\nlevel = "debug"\n') as service,
+        RawClient.connect(service.socket) as client,
+    ):
+        run = client.start("sh", "-c", "read -r x; kill -9 $$", stdin=True, env=((b"TOKEN", b"s3cret"),))
+        run.write(b"passw0rd\n")
+        await run.ended()
+        assert await service.stop() == 0
+        assert run.request.id in service.log
+        assert "s3cret" not in service.log
+        assert "passw0rd" not in service.log
+
+
+async def test_a_second_signal_ends_the_grace_of_a_drain(tmp_path: Path) -> None:
+    async with (
+        running_service(tmp_path, config="[drain]\ngrace = 3600\n") as service,
+        RawClient.connect(service.socket) as client,
+    ):
+        run = client.start("sleep", "60")
+        pid = await run.started()
+        service.process.send_signal(signal.SIGINT)
+        await client.told(m.GoingAway)
+        service.process.send_signal(signal.SIGINT)
+        assert (await run.ended()).outcome == Killed(reason="draining", signal=signal.SIGTERM)
+        await end_of(pid)
+        assert await exit_code(service) == 0
