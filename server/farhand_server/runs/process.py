@@ -29,6 +29,10 @@ _OF_THE_PROGRAM: Final = frozenset(
 """What execve(2) says of the file; the rest is the system's state, or the size of arguments and environment."""
 
 
+MAX_NAME: Final = 256
+"""Characters of a program's name in an error: a longer one would push the reason out of the sentence."""
+
+
 class SpawnError(Exception):
     """The program did not start; `errno` and `what` (program, directory or process) say why, the text says it whole."""
 
@@ -182,5 +186,5 @@ def _spawn_error(error: OSError, program: bytes, cwd: bytes) -> SpawnError:
     if at_directory and (cwd != program or not os.path.isdir(cwd)):  # noqa: PTH112  # bytes, and it never raises
         return SpawnError(number, "directory", f"cannot start in the directory {os.fsdecode(cwd)!a}: {reason}")
     if number in _OF_THE_PROGRAM:
-        return SpawnError(number, "program", f"cannot run the program {os.fsdecode(program)[:4096]!a}: {reason}")
-    return SpawnError(number, "process", f"cannot start a process for {os.fsdecode(program)[:4096]!a}: {reason}")
+        return SpawnError(number, "program", f"cannot run the program {name}: {reason}")
+    return SpawnError(number, "process", f"cannot start a process for {name}: {reason}")
