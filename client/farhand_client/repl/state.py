@@ -1,0 +1,114 @@
+"""What lasts from one line to the next: directory, environment, how the last line ended."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from farhand_client.request import Args
+
+# Each shell keeps these for itself: they change from one shell to the next by themselves.
+PRIVATE: Final = frozenset({b"PWD", b"OLDPWD", b"SHLVL", b"_"})
+
+REPORT: Final = r"""printf '%s\0' "$PWD" && pwd -P && printf '\0' && /usr/bin/env -0"""
+"""Prints directory and environment, in words that sh, bash, zsh and fish share; env -0 is coreutils' and busybox's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a shell said of itself: `directory` as it came there, `physical` without symbolic links (pwd -P)."""
+
+    directory: bytes
+    physical: bytes
+    environment: Mapping[bytes, bytes]
+
+    @classmethod
+    def parse(cls, data: bytes) -> Report:
+        """Take what `REPORT` printed. Raises ValueError where it is something else."""
+        directory, physical, *rest = data.split(b"\0")
+        variables = (entry.partition(b"=") for entry in rest if entry)
+        return cls(directory, physical.removesuffix(b"\n"), {name: value for name, _, value in variables})
+
+
+def reporting(command: bytes) -> tuple[bytes, bytes]:
+    """Return a script that runs `command` with a report before and, if it succeeds, after it; and what parts them."""
+    marker = secrets.token_hex(16).encode()
+    report = REPORT.encode()
+    mark = b"printf " + marker
+    return report + b"; " + mark + b"; " + command + b" && " + mark + b" && " + report, marker
+
+
+@dataclass(slots=True)
+class State:
+    """What the next line finds."""
+
+    directory: bytes | None = None
+    """Where it runs, without symbolic links; None is the home."""
+    shown: bytes | None = None
+    """The same, as the user came there."""
+    previous: bytes | None = None
+    """Where `cd -` goes."""
+    home: bytes | None = None
+    shell: bytes | None = None
+    """Both are known once a report came."""
+    variables: dict[bytes, bytes] = field(default_factory=dict)
+    """What was exported."""
+    removed: set[bytes] = field(default_factory=set)
+    """What was unset."""
+    code: int = 0
+    """How the last line ended, as an exit code."""
+    ended: str = ""
+    """The same for people, where there is more to say than the code: a signal's name, `timeout`."""
+
+    def change(self, before: Report, after: Report) -> None:
+        """Take over what a command changed."""
+        if self.home is None:
+            self.home, self.shell = before.environment.get(b"HOME"), before.environment.get(b"SHELL")
+        if before.physical != after.physical or before.directory != after.directory:
+            self._move(before.directory, after)
+        for name in (before.environment.keys() | after.environment.keys()) - PRIVATE:
+            value = after.environment.get(name)
+            if value is None:
+                self.variables.pop(name, None)
+                self.removed.add(name)  # the service may give it too
+            elif value != before.environment.get(name):
+                self.variables[name] = value
+                self.removed.discard(name)
+
+    def back(self, now: Report) -> None:
+        """Be in the previous directory, of which `now` is."""
+        self._move(self.shown or self.home or b"/", now)
+
+    def _move(self, previous: bytes, now: Report) -> None:
+        self.previous = previous
+        self.directory, self.shown = now.physical, now.directory
+
+    @property
+    def environment(self) -> dict[bytes, bytes]:
+        """What a run is given beside what the service gives."""
+        if self.directory is None or self.shown in (None, self.directory):
+            return self.variables
+        # A shell believes PWD where it names its directory (XCU 2.5.3), and so keeps the way it was reached.
+        return self.variables | {b"PWD": self.shown}
+
+    def command(self, script: bytes) -> tuple[Args, bool]:
+        """Return what to run for `script`, and whether that is a script for the account's shell."""
+        if b"$?" in script and self.code:
+            # Every shell knows this way to set its $?; only sh's own are shorter.
+            script = b"sh -c 'exit %d'; %b" % (self.code, script)
+        if not self.removed or self.shell is None:
+            return script, True
+        unset = [part for name in sorted(self.removed) for part in (b"-u", name)]
+        return [b"/usr/bin/env", *unset, self.shell, b"-c", script], False
+
+    @property
+    def where(self) -> str:
+        """The directory for people, the home as `~`."""
+        shown = self.shown
+        if shown is None:
+            return "~"
+        if self.home not in (None, b"/") and (shown == self.home or shown.startswith(self.home + b"/")):
+            shown = b"~" + shown[len(self.home) :]
+        return shown.decode("utf-8", "backslashreplace")
