@@ -1,0 +1,101 @@
+"""Compares Farhand with OpenSSH and asyncssh on this machine: `python -m tests.benchmarks`, from the project's root.
+
+Starts farhandd (core and edge, TLS, login by key), sshd and an asyncssh server on loopback, below a temporary
+directory, and prints Markdown: medians, how many times as good as the others Farhand is, and whether that reaches the
+targets. Contestants take turns, round by round: absolute figures drift by half from one hour to the next, only ratios
+within one run mean anything. All of it takes about five minutes; the machine should have nothing else to do.
+
+What ssh loses on loopback by Nagle's algorithm (twice 44 ms for each connection) and by its post-quantum key exchange
+is shown with and without: over a network neither is as large a part of the whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from .report import Results, as_json, markdown
+from .servers import Servers, running_servers
+from .workloads import Bench, Sample, Sizes, Workload
+
+QUICK = Sizes(commands=4, stdout=1 << 20, levels=(1, 4))
+"""Enough to see that everything works; the numbers mean nothing."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print, and return the exit code: 0 whatever the numbers are."""
+    options = _parser().parse_args(arguments)
+    sizes = QUICK if options.quick else Sizes(stdout=options.size << 20)
+    rounds = 1 if options.quick else options.rounds
+    results = asyncio.run(measure(sizes, rounds, options.only))
+    print(markdown(results), end="")
+    if options.json is not None:
+        options.json.write_text(json.dumps(as_json(results), indent=1) + "\n")
+    return 0
+
+
+async def measure(sizes: Sizes, rounds: int, only: str = "") -> list[Results]:
+    """Return the results of the workloads that have `only` in their names."""
+    with tempfile.TemporaryDirectory(prefix="farhand-benchmarks-") as directory:
+        async with running_servers(Path(directory)) as servers, _master(servers) as control:
+            workloads = Bench(servers, control, sizes).workloads()
+            return [await _measured(workload, rounds) for workload in workloads if only in workload.name]
+
+
+async def _measured(workload: Workload, rounds: int) -> Results:
+    samples: dict[str, list[Sample]] = {contestant: [] for contestant in workload.contestants}
+    for number in range(rounds):
+        print(f"{workload.name}: round {number + 1} of {rounds}", file=sys.stderr)
+        for contestant, take in workload.contestants.items():
+            samples[contestant].append(await take())
+    return Results(workload, samples)
+
+
+@contextlib.asynccontextmanager
+async def _master(servers: Servers) -> AsyncIterator[Path]:
+    """Hold an ssh master connection; gives its control socket."""
+    control = servers.place.directory / "control"
+    master = await asyncio.create_subprocess_exec(
+        *("ssh", "-F", str(servers.ssh_config), "-M", "-S", str(control), "bench", "echo ready; cat"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=servers.place.environment,
+    )
+    assert master.stdout is not None
+    try:
+        # ssh listens at the control socket before it asks for its own session.
+        if await master.stdout.readline() != b"ready\n":
+            raise RuntimeError("ssh could not log in; what it said is above")
+        yield control
+    finally:
+        await master.communicate(b"")  # ends its stdin, and with it `cat`
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--rounds", type=int, default=5, metavar="N", help="measurements of each contestant and workload (default 5)")
+    add("--size", type=int, default=1024, metavar="MIB", help="MiB of stdout (default 1024)")
+    add(
+        "--only",
+        default="",
+        metavar="TEXT",
+        help="only workloads with TEXT in their name: true, in flight, stdout, cold",
+    )
+    add("--json", type=Path, metavar="FILE", help="write every sample there as well")
+    add("--quick", action="store_true", help="try the whole with next to no work; the numbers mean nothing")
+    return parser
+
+
+if __name__ == "__main__":
+    os.environ.pop("SSH_AUTH_SOCK", None)
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,115 @@
+"""The API clients, each measured in a process of its own: `python -m tests.benchmarks.client CONTESTANT WORKLOAD …`.
+
+    farhand  runs   COUNT IN_FLIGHT HOST KEY
+    farhand  stdout BYTES HOST KEY
+    asyncssh runs   COUNT IN_FLIGHT PORT USER KEY HOST_KEY
+    asyncssh stdout BYTES PORT USER KEY HOST_KEY
+    asyncssh cold   PORT USER KEY HOST_KEY
+
+prints two numbers: the seconds it took over one connection, without the start and the login, and the client's CPU
+seconds meanwhile. `cold` prints nothing: its whole process is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncssh
+
+    from farhand_client import Client
+
+WARM_UP = 64
+"""Commands, or bytes."""
+
+
+async def in_flight(count: int, limit: int, one: Callable[[], Awaitable[None]]) -> None:
+    """Return when `count` calls of `one` are done, with `limit` of them under way at any time."""
+    left = iter(range(count))
+
+    async def work() -> None:
+        for _ in left:
+            await one()
+
+    await asyncio.gather(*(work() for _ in range(limit)))
+
+
+@contextlib.asynccontextmanager
+async def _farhand(host: str, key: str) -> AsyncIterator[Client]:
+    from farhand_client import connect
+
+    async with connect(host, identities=[key], accept_new=True) as client:
+        yield client
+
+
+async def _farhand_runs(count: int, limit: int, client: Client) -> None:
+    async def one() -> None:
+        done = await client.run(["true"])
+        assert done.returncode == 0
+
+    await in_flight(count, limit, one)
+
+
+async def _farhand_stdout(size: int, client: Client) -> None:
+    received = 0
+    async with client.start(["head", "-c", str(size), "/dev/zero"]) as run:
+        async for chunk in run.stdout:
+            received += len(chunk)
+    assert received == size
+
+
+@contextlib.asynccontextmanager
+async def _asyncssh(port: str, user: str, key: str, host_key: str) -> AsyncIterator[asyncssh.SSHClientConnection]:
+    import asyncssh
+
+    known = asyncssh.import_known_hosts(f"[127.0.0.1]:{port} {host_key}\n")
+    async with asyncssh.connect(
+        "127.0.0.1", int(port), username=user, client_keys=[key], known_hosts=known, config=None
+    ) as connection:
+        yield connection
+
+
+async def _asyncssh_runs(count: int, limit: int, connection: asyncssh.SSHClientConnection) -> None:
+    async def one() -> None:
+        done = await connection.run("true")
+        assert done.returncode == 0
+
+    await in_flight(count, limit, one)
+
+
+async def _asyncssh_stdout(size: int, connection: asyncssh.SSHClientConnection) -> None:
+    received = 0
+    async with connection.create_process(f"head -c {size} /dev/zero", encoding=None) as process:
+        while chunk := await process.stdout.read(1 << 18):
+            received += len(chunk)
+    assert received == size
+
+
+async def _main(contestant: str, workload: str, *arguments: str) -> None:
+    if (contestant, workload) == ("asyncssh", "cold"):
+        async with _asyncssh(*arguments) as connection:
+            await connection.run("true", check=True)
+        return
+    numbers = 2 if workload == "runs" else 1
+    connecting: Any = _farhand if contestant == "farhand" else _asyncssh
+    measured: Any = {
+        ("farhand", "runs"): _farhand_runs,
+        ("farhand", "stdout"): _farhand_stdout,
+        ("asyncssh", "runs"): _asyncssh_runs,
+        ("asyncssh", "stdout"): _asyncssh_stdout,
+    }[contestant, workload]
+    async with connecting(*arguments[numbers:]) as connection:
+        # Once to warm up both sides, with as little as makes everything be used.
+        await measured(*(min(WARM_UP, int(number)) for number in arguments[:numbers]), connection)
+        began, cpu = time.perf_counter(), time.process_time()
+        await measured(*map(int, arguments[:numbers]), connection)
+        print(time.perf_counter() - began, time.process_time() - cpu)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(*sys.argv[1:]))

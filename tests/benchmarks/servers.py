@@ -1,0 +1,211 @@
+"""The services that are compared: each in its own process, on loopback, all files below one directory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.openssh import make_key
+from tests.support.service import Service, environment, running_service
+
+START = 30.0
+"""Seconds until a server says that it listens; the slowest takes one."""
+
+LOOPBACK = "127.0.0.1"
+
+SEPARATION = Path("/run/sshd")
+"""sshd's privilege separation directory: compiled in by Debian, made by the unit, missing where that never ran."""
+
+SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin") or "/usr/sbin/sshd"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where everything of one benchmark is. `key` is the client's, let in everywhere."""
+
+    directory: Path
+    user: str
+
+    @property
+    def key(self) -> Path:
+        """The client's private key."""
+        return self.directory / "key"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of all clients: Farhand's directories below this one, no agent."""
+        return environment(self.directory)
+
+
+@dataclass(frozen=True)
+class Servers:
+    """All three, running."""
+
+    place: Place
+    farhand: Service
+    ssh: int
+    """sshd's port."""
+    asyncssh: int
+    """The asyncssh server's port."""
+
+    @property
+    def ssh_config(self) -> Path:
+        """ssh's whole configuration; `ssh -F` it, host `bench`."""
+        return self.place.directory / "ssh_config"
+
+    @property
+    def sshd_config(self) -> Path:
+        """sshd's whole configuration."""
+        return self.place.directory / "sshd_config"
+
+    @property
+    def host(self) -> str:
+        """HOST for Farhand over TLS."""
+        assert self.farhand.address is not None
+        return f"{self.farhand.address[0]}:{self.farhand.address[1]}"
+
+
+def make_place(directory: Path) -> Place:
+    """Make the keys and directories that the servers and clients share."""
+    make_key(directory / "key")
+    make_key(directory / "host_key")
+    (directory / "home").mkdir()
+    public = (directory / "key.pub").read_text()
+    allowed = directory / "config" / "farhand" / "authorized_keys"
+    allowed.parent.mkdir(parents=True)
+    for file in (allowed, directory / "authorized_keys"):
+        file.write_text(public)
+        file.chmod(0o600)
+    return Place(directory, pwd.getpwuid(os.getuid()).pw_name)
+
+
+@contextlib.asynccontextmanager
+async def running_servers(directory: Path) -> AsyncIterator[Servers]:
+    """Start all three below `directory`, which is empty; they are gone in the end."""
+    place = make_place(directory)
+    async with contextlib.AsyncExitStack() as stack:
+        farhand = await stack.enter_async_context(running_service(directory, listen=True))
+        ssh = await stack.enter_async_context(_sshd(place))
+        asyncssh = await stack.enter_async_context(_asyncssh(place))
+        servers = Servers(place, farhand, ssh, asyncssh)
+        _write_ssh_config(servers)
+        yield servers
+
+
+@contextlib.asynccontextmanager
+async def _sshd(place: Place) -> AsyncIterator[int]:
+    """Debian's sshd as it comes, but for the account's shell files: HOME is empty, so that no .bashrc is measured."""
+    if os.geteuid() == 0:
+        SEPARATION.mkdir(exist_ok=True)
+    port = _free_port()
+    config = place.directory / "sshd_config"
+    config.write_text(
+        f"""\
+Port {port}
+ListenAddress {LOOPBACK}
+HostKey {place.directory}/host_key
+AuthorizedKeysFile {place.directory}/authorized_keys
+StrictModes no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+PidFile none
+MaxSessions 128
+SetEnv HOME={place.directory}/home
+"""
+    )
+    command = (SSHD, "-D", "-e", "-f", str(config))
+    async with _process(command, place.environment, lambda line: "Server listening" in line):
+        yield port
+
+
+@contextlib.asynccontextmanager
+async def _asyncssh(place: Place) -> AsyncIterator[int]:
+    ready = ""
+
+    def listens(line: str) -> bool:
+        nonlocal ready
+        ready = line
+        return line.startswith("ready ")
+
+    command = (
+        sys.executable,
+        "-m",
+        "tests.benchmarks.asyncssh_server",
+        str(place.directory / "host_key"),
+        str(place.directory / "authorized_keys"),
+    )
+    async with _process(command, place.environment, listens):
+        yield int(ready.split()[1])
+
+
+@contextlib.asynccontextmanager
+async def _process(
+    command: tuple[str, ...], env: Mapping[str, str], listens: Callable[[str], bool]
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A server that says on stderr when it listens; what it says later is read, so that it never waits for us."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, env=dict(env)
+    )
+    assert process.stderr is not None
+    said: list[str] = []
+
+    async def read(stream: asyncio.StreamReader) -> None:
+        while line := (await stream.readline()).decode(errors="replace"):
+            said.append(line)
+            if listens(line):
+                return
+        raise RuntimeError(f"{command[0]} did not start: {''.join(said)}")
+
+    async def read_on(stream: asyncio.StreamReader) -> None:
+        while await stream.read(1 << 16):
+            pass
+
+    try:
+        await asyncio.wait_for(read(process.stderr), START)
+        reading = asyncio.create_task(read_on(process.stderr))
+        try:
+            yield process
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+
+
+def _write_ssh_config(servers: Servers) -> None:
+    place = servers.place
+    host_key = (place.directory / "host_key.pub").read_text()
+    (place.directory / "ssh_known_hosts").write_text(f"[{LOOPBACK}]:{servers.ssh} {host_key}bench {host_key}")
+    servers.ssh_config.write_text(
+        f"""\
+Host bench
+  HostName {LOOPBACK}
+  Port {servers.ssh}
+  User {place.user}
+  IdentityFile {place.key}
+  IdentitiesOnly yes
+  BatchMode yes
+  UserKnownHostsFile {place.directory}/ssh_known_hosts
+  GlobalKnownHostsFile none
+  StrictHostKeyChecking yes
+"""
+    )
+
+
+def _free_port() -> int:
+    # sshd takes no port 0. Until it binds this one somebody else might: then it says so, and the benchmark ends.
+    with socket.create_server((LOOPBACK, 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
