@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from farhand_protocol.outcome import Exited
 
 from .config import Config, ConfigError
-from .listener import LocalClient, bind
+from .listener import BACKLOG, LocalClient, bind
 from .logs import Logger
 from .runs.process import prepare_loop, reset_signals
 from .runs.registry import Registry
@@ -30,7 +30,8 @@ FAREWELL: Final = 2.0
 
 
 class Service:
-    """One core. `reload` returns the configuration read anew, or raises `ConfigError`."""
+    """One core. `reload` returns the configuration read anew, or raises `ConfigError`; `accepted` is told of one that
+    has come into force."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Service:
         log: Logger,
         *,
         reload: Callable[[], Config],
+        accepted: Callable[[Config], None],
         notifier: Notifier,
         edge: EdgeChild | None = None,
     ) -> None:
@@ -47,6 +49,7 @@ class Service:
         self.authenticator = make_authenticator(config)
         self._log = log
         self._reload = reload
+        self._accepted = accepted
         self._notifier = notifier
         self._edge = edge
         self._feeds = VerdictFeeds()
@@ -64,7 +67,9 @@ class Service:
         paths = [self.config.socket]
         # Anyone may connect, the kernel says who it is: only the service's own account gets further.
         servers = [
-            await loop.create_unix_server(lambda: LocalClient(self, self._log), sock=bind(self.config.socket, 0o666))
+            await loop.create_unix_server(
+                lambda: LocalClient(self, self._log), sock=bind(self.config.socket, 0o666), backlog=BACKLOG
+            )
         ]
         if self.authenticator is not None:
             from .edge_clients import EdgeClient
@@ -72,7 +77,9 @@ class Service:
             path = self.config.edge.socket
             paths.append(path)
             servers.append(
-                await loop.create_unix_server(lambda: EdgeClient(self, self._log, self._feeds), sock=bind(path, 0o666))
+                await loop.create_unix_server(
+                    lambda: EdgeClient(self, self._log, self._feeds), sock=bind(path, 0o666), backlog=BACKLOG
+                )
             )
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
@@ -114,6 +121,7 @@ class Service:
             return
         self.config = config
         self.authenticator = authenticator
+        self._accepted(config)
         if self._edge is not None:
             self._edge.reload()
         self._log.info("reloaded")

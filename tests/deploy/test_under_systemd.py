@@ -54,7 +54,7 @@ notifier.stopping("going")
 UNIT = """
 [Service]
 Type=notify
-ExecStart={python} -c {code}
+ExecStart="{python}" -c {code}
 ExecReload=/bin/kill -HUP $MAINPID
 WatchdogSec={watchdog}
 """

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from farhand_server.cli.serve import RUN_DESCRIPTORS
 from farhand_server.config import load
 from tests.deploy.conftest import DEPLOY
 
@@ -36,7 +37,7 @@ def test_stopping_leaves_time_to_drain() -> None:
 
 def test_there_are_descriptors_for_all_runs_and_their_connections() -> None:
     [limit] = values("farhandd.service", "LimitNOFILE")
-    assert int(limit.partition(":")[0]) >= 2 * 4 * load().runs.max_runs
+    assert int(limit.partition(":")[0]) >= 2 * RUN_DESCRIPTORS * load().runs.max_runs
 
 
 def test_the_edge_may_hold_all_its_connections_and_has_time_to_end_them() -> None:

@@ -71,11 +71,13 @@ done
 mkdir -p lab
 mount --bind "$LAB" lab
 # An overlay shows the file system of /, but not what is mounted on it.
-for path in $VISIBLE; do
+while IFS= read -r path; do
     mkdir -p ".$path"
     mount --bind "$path" ".$path"
     mount -o remount,bind,ro ".$path"
-done
+done <<end
+$VISIBLE
+end
 ip link set lo up
 # The kernel makes no user namespace (PrivateUsers=) for a process in a chroot, pivot_root(2) instead.
 pivot_root . .
@@ -120,7 +122,7 @@ def run_under_systemd(
                         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
                         "LAB": name,
                         "CGROUP": str(cgroup),
-                        "VISIBLE": " ".join(shown),
+                        "VISIBLE": "\n".join(shown),
                     },
                     stdin=subprocess.DEVNULL,
                     stdout=console,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import resource
 import socket
+from typing import Final
 
 from farhand_server.config import Address, Config
 from farhand_server.edge_child import EdgeChild, EdgeFailed, bind
@@ -16,26 +18,33 @@ from farhand_server.systemd import Notifier
 
 from .main import CommandFailed, configuration
 
+RUN_DESCRIPTORS: Final = 6
+"""Descriptors a run takes: three pipes, two pidfds (asyncio's and ours), and a connection, if it has one to itself."""
+
+OWN_DESCRIPTORS: Final = 64
+"""Descriptors that are no run's: sockets, the loop's, the standard three, and those of a start under way."""
+
 
 def serve(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
     notifier = Notifier.from_environment()
     config = configuration(options)
     sink = Sink()
-    sink.configure(config.log.format, config.log.level)
     log = Logger(sink, {})
 
-    def reload() -> Config:
-        fresh = configuration(options)
-        sink.configure(fresh.log.format, fresh.log.level)
-        return fresh
+    def accepted(config: Config) -> None:
+        sink.configure(config.log.format, config.log.level)
+        warn_of_few_descriptors(config, log)
 
     async def run() -> None:
         edge, addresses = _edge(config, options, log)
-        service = Service(config, log, reload=reload, notifier=notifier, edge=edge)
+        service = Service(
+            config, log, reload=lambda: configuration(options), accepted=accepted, notifier=notifier, edge=edge
+        )
         places = ", ".join([str(config.socket), *addresses])
         await service.serve(lambda: print(f"farhandd: ready on {places}", flush=True))
 
+    accepted(config)
     sink.start()
     try:
         asyncio.run(run())
@@ -45,6 +54,24 @@ def serve(options: argparse.Namespace) -> int:
         sink.close()
         notifier.close()
     return 0
+
+
+def warn_of_few_descriptors(config: Config, log: Logger) -> None:
+    """Say where the limit on descriptors is below what `runs.max_runs` needs.
+
+    It is not raised here: commands inherit it, and a program that uses select(2) breaks with more than 1,024. Who runs
+    the service may raise it for both.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = config.runs.max_runs * RUN_DESCRIPTORS + OWN_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        log.warning(
+            "too few descriptors for runs.max_runs; runs beyond will not start",
+            max_runs=config.runs.max_runs,
+            fit=max(0, soft - OWN_DESCRIPTORS) // RUN_DESCRIPTORS,
+            descriptors=soft,
+            needed=needed,
+        )
 
 
 def _edge(config: Config, options: argparse.Namespace, log: Logger) -> tuple[EdgeChild | None, list[str]]:

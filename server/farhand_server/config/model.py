@@ -75,8 +75,8 @@ class RunSettings(Section):
     """Bounds on what runs at once, and how a run ends."""
 
     max_runs: int = Field(default=1024, ge=1, le=1_000_000)
-    """Runs at once in the whole service. 1024 keep about 4,096 descriptors (three pipes and a pidfd each)
-    and, with full spools, 512 MiB."""
+    """Runs at once in the whole service. 1024 keep about 6,200 descriptors (three pipes, two pidfds and perhaps a
+    connection each) and, with full spools, 512 MiB."""
 
     max_runs_per_connection: int = Field(default=256, ge=1, le=1_000_000)
     """Runs at once on one connection: a quarter of the whole, so that one client cannot take it all."""

@@ -1,0 +1,72 @@
+"""`farhandd serve`: what it says at its start, and that a refused reload changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from farhand_server.cli.serve import OWN_DESCRIPTORS, RUN_DESCRIPTORS
+from tests.support.client import PATIENCE
+from tests.support.service import Service, running_service
+
+TOO_FEW = r"level=warning .*too few descriptors for runs\.max_runs.* max_runs=10 fit=9 "
+
+
+@contextlib.contextmanager
+def descriptors(limit: int) -> Iterator[None]:
+    """The soft limit that programs started meanwhile inherit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def reloaded(service: Service, pattern: str) -> None:
+    """Reload and wait for a line of the log. A file tells nobody that it has grown, so this looks again and again."""
+    service.process.send_signal(signal.SIGHUP)
+    async with asyncio.timeout(PATIENCE):
+        while not re.search(pattern, service.log):  # noqa: ASYNC110  # as said
+            await asyncio.sleep(0.002)
+
+
+async def test_it_warns_where_the_runs_allowed_need_more_descriptors_than_there_are(tmp_path: Path) -> None:
+    needed = 10 * RUN_DESCRIPTORS + OWN_DESCRIPTORS
+    with descriptors(needed - 1):
+        async with running_service(tmp_path, config="[runs]\nmax_runs = 10\n") as service:
+            await service.stop()
+            assert re.search(f"{TOO_FEW}descriptors={needed - 1} needed={needed}", service.log)
+
+
+async def test_it_is_silent_where_they_are_enough(tmp_path: Path) -> None:
+    with descriptors(10 * RUN_DESCRIPTORS + OWN_DESCRIPTORS):
+        async with running_service(tmp_path, config="[runs]\nmax_runs = 10\n") as service:
+            await service.stop()
+            assert "descriptors" not in service.log
+
+
+async def test_a_reload_refused_for_the_host_key_leaves_the_log_as_it_was(tmp_path: Path) -> None:
+    async with running_service(tmp_path) as service:
+        (tmp_path / "config/farhand/farhandd.toml").write_text('[log]\nlevel = "error"\nformat = "json"\n')
+        key = tmp_path / "state/farhand/host_key.pub"
+        key.parent.mkdir(parents=True, exist_ok=True)
+        key.write_text("no key\n")
+        await reloaded(
+            service, r'level=error msg="reload refused; the old configuration stays" reason="[^"]*not a public'
+        )
+        await service.stop()
+    assert "level=info msg=draining" in service.log
+
+
+async def test_a_reload_takes_the_new_level_of_the_log(tmp_path: Path) -> None:
+    async with running_service(tmp_path) as service:
+        (tmp_path / "config/farhand/farhandd.toml").write_text('[log]\nformat = "json"\n')
+        await reloaded(service, '"msg": "reloaded"')
+        await service.stop()
+    assert '"msg": "draining"' in service.log
