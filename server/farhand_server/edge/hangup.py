@@ -1,7 +1,8 @@
 """Notices that the peer of a descriptor has hung up, although nobody reads from it.
 
-uvloop tells of a hang-up only who reads or writes, and offers no UV_DISCONNECT: an epoll descriptor of our own is
-watched by the loop instead.
+uvloop tells of a hang-up only who reads or writes, offers no UV_DISCONNECT, and stops watching a descriptor at its
+first EPOLLERR (`UVPoll._fatal_error`), even with bytes left to read: an epoll descriptor of our own is watched by the
+loop besides.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ class HangupWatch:
         loop.add_reader(self._epoll.fileno(), self._readable)
 
     def watch(self, descriptor: int, hung_up: Callable[[], None]) -> None:
-        """Call `hung_up` once when the peer has shut down its side or is gone; `forget` before the close."""
+        """Call `hung_up` when the peer has shut down its side or an error is pending; `forget` before the close."""
         self._watched[descriptor] = hung_up
-        # EPOLLERR and EPOLLHUP always come; once is enough, and a level would spin (epoll_ctl(2)).
-        self._epoll.register(descriptor, select.EPOLLRDHUP | select.EPOLLONESHOT)
+        # EPOLLERR and EPOLLHUP always come (epoll_ctl(2)). A level would spin: neither goes away.
+        self._epoll.register(descriptor, select.EPOLLRDHUP | select.EPOLLET)
 
     def forget(self, descriptor: int) -> None:
         """Watch no more. Harmless for a descriptor that is not watched."""

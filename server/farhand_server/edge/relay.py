@@ -16,7 +16,7 @@ from .streams import Stream
 
 BUFFER: Final = 128 << 10
 """Bytes read at once, and the most that one way of one connection holds. 64 to 256 KiB measure the same; a
-smaller one costs wake-ups."""
+smaller one costs wake-ups. A multiple of a TLS record's 16 KiB, as `TLSStream` asks."""
 
 # The loop's thread is alone: what is read is written, or copied aside, before anyone else reads.
 _shared: Final = memoryview(bytearray(BUFFER))
@@ -63,6 +63,17 @@ class Way:
             else:
                 self._loop.remove_writer(self._sink.fileno())
                 self._waiting = None
+
+    def watch_again(self) -> None:
+        """Make the loop watch anew what this way waits for, where the loop may have dropped it."""
+        if not self._open:
+            return
+        if self._waiting is None:
+            self._loop.remove_reader(self._source.fileno())
+            self._loop.add_reader(self._source.fileno(), self._readable)
+        else:
+            self._loop.remove_writer(self._sink.fileno())
+            self._loop.add_writer(self._sink.fileno(), self._writable)
 
     def _readable(self) -> None:
         if not self._open or self._waiting is not None:
@@ -130,7 +141,8 @@ class Relay:
     ) -> None:
         self._loop = loop
         self._hangups = hangups
-        self._descriptors = (client.fileno(), core.fileno())
+        self._client = client
+        self._core = core
         self._flush = flush
         self._report = ended
         self._deadline: asyncio.TimerHandle | None = None
@@ -153,22 +165,26 @@ class Relay:
         """Begin to copy."""
         self._up.start()
         self._down.start()
-        client, core = self._descriptors
-        # A way whose sink is stuck does not read, and would not see its source go.
-        self._hangups.watch(client, lambda: self._hung_up("client", self._up))
-        self._hangups.watch(core, lambda: self._hung_up("core", self._down))
+        self._hangups.watch(self._client.fileno(), lambda: self._hung_up("client", self._client, self._up))
+        self._hangups.watch(self._core.fileno(), lambda: self._hung_up("core", self._core, self._down))
 
     def stop(self) -> None:
         """Copy no more. `ended` is not called after this."""
         self._up.stop()
         self._down.stop()
-        for descriptor in self._descriptors:
-            self._hangups.forget(descriptor)
+        self._hangups.forget(self._client.fileno())
+        self._hangups.forget(self._core.fileno())
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _hung_up(self, side: str, way: Way) -> None:
+    def _hung_up(self, side: str, stream: Stream, way: Way) -> None:
+        # With the error gone the loop will not drop the descriptor any more. If it has, that was by the end of this
+        # turn, of whose events it may still have one to deliver.
+        stream.clear_error()
+        self._loop.call_soon(self._up.watch_again)
+        self._loop.call_soon(self._down.watch_again)
+        # A way whose sink is stuck does not read, and would not see its source go.
         if way.waiting and self._deadline is None:
             error = TimeoutError("its last bytes were not taken")
             self._deadline = self._loop.call_later(self._flush, self._ended, side, error)

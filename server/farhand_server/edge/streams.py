@@ -29,7 +29,10 @@ class Stream(Protocol):
         """Write what can be taken now; return its length. What is left must come again, first and unchanged."""
 
     def has_more(self) -> bool:
-        """Whether a read would return bytes although the descriptor need not become readable."""
+        """Whether a read would return at once although the descriptor need not become readable."""
+
+    def clear_error(self) -> None:
+        """Take the socket's pending error off it: what was received can still be read, and then an end."""
 
 
 class PlainStream:
@@ -56,6 +59,10 @@ class PlainStream:
     def has_more(self) -> bool:
         """See `Stream`."""
         return False
+
+    def clear_error(self) -> None:
+        """See `Stream`."""
+        self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
     def close(self) -> None:
         """Close the socket."""
@@ -89,9 +96,10 @@ class TLSStream:
         return self._socket.selected_alpn_protocol()
 
     def read_into(self, buffer: memoryview) -> int | None:
-        """See `Stream`. A bare FIN is an end like any: the protocol's last message tells whether it came in order.
+        """See `Stream`. The buffer must hold a whole number of `RECORD`s.
 
-        A client that asks for new keys while it takes no bytes raises SSLWantWriteError, which ends it.
+        A bare FIN is an end like any: the protocol's last message tells whether it came in order. A client that
+        asks for new keys while it takes no bytes raises SSLWantWriteError, which ends it.
         """
         taken = 0
         try:
@@ -99,8 +107,8 @@ class TLSStream:
                 size = self._socket.recv_into(buffer[taken:])
                 self._ended = size == 0
                 taken += size
-                # A short record was the last one as a rule; another read would only raise, which is slow.
-                if size < RECORD and not self._socket.pending():
+                # A short record is the last one as a rule; another read would only raise, which is slow.
+                if size < RECORD:
                     break
         except ssl.SSLWantReadError:
             return taken or None
@@ -118,8 +126,13 @@ class TLSStream:
 
     def has_more(self) -> bool:
         """See `Stream`."""
-        # A close_notify read behind data is not readable on the descriptor any more.
-        return self._ended or self._socket.pending() > 0
+        # A close_notify read behind data is not readable on the descriptor any more. Of data nothing stays behind:
+        # a buffer of whole records never ends within one.
+        return self._ended
+
+    def clear_error(self) -> None:
+        """See `Stream`."""
+        self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
     def end(self) -> socket.socket:
         """Send close_notify and FIN; return the bare socket, to be read until the client's end and closed.

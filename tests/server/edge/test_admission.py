@@ -69,8 +69,9 @@ async def test_client_without_a_login_is_cut_and_one_with_a_login_is_not(edge: R
     assert await logged_in_core.receive(10) == b"still here"
 
 
+@pytest.mark.parametrize("settings", [{"penalty_no_login": 0.0}], indirect=True)
 async def test_refused_logins_shut_a_source_out(edge: Running) -> None:
-    for _ in range(3):
+    for _ in range(4):
         client, core = await edge.pair(Verdict.REFUSED)
         core.close()
         await client.ends()
@@ -81,7 +82,7 @@ async def test_refused_logins_shut_a_source_out(edge: Running) -> None:
             pass
 
 
-@pytest.mark.parametrize("settings", [{"penalty_threshold": 1.0}], indirect=True)
+@pytest.mark.parametrize("settings", [{"penalty_no_login": 0.0, "penalty_threshold": 1.0}], indirect=True)
 async def test_verdict_that_comes_after_the_end_still_counts(edge: Running) -> None:
     client, core = await edge.pair(verdict=None)
     core.close()
@@ -94,7 +95,7 @@ async def test_verdict_that_comes_after_the_end_still_counts(edge: Running) -> N
             pass
 
 
-@pytest.mark.parametrize("settings", [{"penalty_no_login": 15.0}], indirect=True)
+@pytest.mark.parametrize("settings", [{"penalty_no_login": 16.0}], indirect=True)
 async def test_garbage_instead_of_tls_costs_its_source(edge: Running) -> None:
     peer = await edge.connect_bare()
     await peer.send(b"GET / HTTP/1.1\r\n\r\n")
@@ -102,7 +103,15 @@ async def test_garbage_instead_of_tls_costs_its_source(edge: Running) -> None:
     assert await _is_refused(edge)
 
 
-@pytest.mark.parametrize("settings", [{"penalty_no_login": 15.0}], indirect=True)
+@pytest.mark.parametrize("settings", [{"penalty_no_login": 16.0}], indirect=True)
+async def test_client_that_leaves_before_its_login_costs_its_source(edge: Running) -> None:
+    client, core = await edge.pair(verdict=None)
+    client.close()
+    await core.ends()
+    assert await _is_refused(edge)
+
+
+@pytest.mark.parametrize("settings", [{"penalty_no_login": 16.0}], indirect=True)
 async def test_client_that_leaves_after_its_login_costs_its_source_nothing(edge: Running) -> None:
     for _ in range(3):
         client, _ = await edge.pair()
@@ -112,7 +121,7 @@ async def test_client_that_leaves_after_its_login_costs_its_source_nothing(edge:
 
 
 async def test_without_a_core_clients_are_closed_after_tls_until_it_is_back(tmp_path: Path) -> None:
-    async with running_edge(tmp_path, EdgeSettings(penalty_no_login=15.0), with_core=False) as edge:
+    async with running_edge(tmp_path, EdgeSettings(penalty_no_login=16.0), with_core=False) as edge:
         assert await (await edge.connect()).ends() == b""
         assert "the core is away" in edge.log.read_text()
         await edge.core.start()

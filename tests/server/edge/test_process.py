@@ -72,10 +72,10 @@ class Process:
 
 
 @asynccontextmanager
-async def process(tmp_path: Path, *, child: bool = False, limit: int = 0) -> AsyncIterator[Process]:
+async def process(tmp_path: Path, *, child: bool = False, limit: int = 0, drain: float = 2.0) -> AsyncIterator[Process]:
     hostkey.ensure(tmp_path)
     settings = tmp_path / "settings"
-    settings.write_text('{"drain": 2.0}')
+    settings.write_text(f'{{"drain": {drain}}}')
     core = FakeCore(tmp_path / "edge.sock")
     await core.start()
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listening:
@@ -131,20 +131,28 @@ async def test_sigterm_waits_for_nobody_beyond_the_drain_time(tmp_path: Path) ->
         client.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_child_serves_on_until_its_parent_has_drained(tmp_path: Path, number: signal.Signals) -> None:
-    async with process(tmp_path, child=True) as edge:
+async def test_child_serves_those_who_are_in_until_its_parent_has_drained(tmp_path: Path) -> None:
+    async with process(tmp_path, child=True, drain=0.1) as edge:
         client, core = await edge.pair()
         await core.send(b"x")
         await client.receive(1)
-        edge.process.send_signal(number)
+        stranger = await edge.connect()
+        edge.process.send_signal(signal.SIGTERM)
+        await stranger.ends()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await edge.process.wait()
         await client.send(b"still here")
         assert await core.receive(10) == b"still here"
-        core.close()
-        await client.ends()
-        client.close()
         edge.core.feeds[0].close()
         assert await edge.ends() == 0
+
+
+async def test_child_leaves_the_interrupt_of_a_terminal_to_its_parent(tmp_path: Path) -> None:
+    async with process(tmp_path, child=True) as edge:
+        edge.process.send_signal(signal.SIGINT)
+        for _ in range(3):
+            await edge.pair()
 
 
 async def test_child_ends_when_its_parent_dies(tmp_path: Path) -> None:

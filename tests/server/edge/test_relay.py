@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
+import socket
+import ssl
 import threading
+import time
 
 import pytest
 
-from farhand_server.edge.relay import BUFFER
+from farhand_server.edge.hangup import HangupWatch
+from farhand_server.edge.relay import BUFFER, Relay
+from farhand_server.edge.streams import RECORD, PlainStream
 from tests.server.edge.harness import PATIENCE, Peer, Running, until
 
 BOUND = 64 << 20
@@ -69,6 +75,12 @@ async def test_who_does_not_read_stops_who_writes_while_the_edge_holds_a_buffer_
     sent = await source.fill(BOUND)
     (held,) = edge.edge.clients
     assert 0 < held.waiting <= BUFFER
+    # Nor does it burn time over what it cannot pass on.
+    before = time.process_time()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await source.writer.drain()
+    assert time.process_time() - before < 0.25
     # The other way goes on.
     await sink.send(b"still here")
     assert await source.receive(10) == b"still here"
@@ -81,16 +93,18 @@ async def test_who_does_not_read_stops_who_writes_while_the_edge_holds_a_buffer_
     assert await sink.receive(4) == b"more"
 
 
-async def test_last_bytes_of_the_core_reach_the_client_before_the_end(edge: Running) -> None:
+async def test_last_bytes_of_the_core_reach_a_client_whose_own_nobody_has_read(edge: Running) -> None:
     last = os.urandom(1 << 20)
-    talking, ended = threading.Event(), threading.Event()
+    stuck, ended = threading.Event(), threading.Event()
 
     def client() -> bytes:
         received = bytearray()
         with edge.connect_blocking() as tls:
-            # What the client has sent, and nobody reads, must not turn the end into a reset.
-            tls.sendall(bytes(1 << 16))
-            talking.set()
+            tls.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                tls.sendall(bytes(BOUND))
+            tls.settimeout(PATIENCE)
+            stuck.set()
             ended.wait(PATIENCE)
             while data := tls.recv(1 << 16):
                 received += data
@@ -98,21 +112,52 @@ async def test_last_bytes_of_the_core_reach_the_client_before_the_end(edge: Runn
 
     received = asyncio.create_task(asyncio.to_thread(client))
     core = await edge.core.client()
-    await asyncio.to_thread(talking.wait, PATIENCE)
-    await core.send(last)
+    await asyncio.to_thread(stuck.wait, PATIENCE)
+    core.writer.write(last)
     core.close()
+    await core.ends()
     ended.set()
+    # A close with bytes unread would have been a reset, which takes from the client what it has not read.
     assert await received == last
     await until(lambda: not edge.edge.clients)
 
 
-async def test_core_that_stops_reading_and_ends_has_its_last_word(edge: Running) -> None:
-    client, core = await edge.pair()
-    await core.send(b"refused, because")
-    core.close()
-    for _ in range(64):
-        client.writer.write(bytes(1 << 14))
-    assert await client.ends() == b"refused, because"
+async def test_core_that_ends_while_the_client_still_talks_has_its_last_word() -> None:
+    loop = asyncio.get_running_loop()
+    client, client_side = socket.socketpair()
+    core, core_side = socket.socketpair()
+    with client, client_side, core, core_side, contextlib.closing(HangupWatch(loop)) as hangups:
+        for sock in (client_side, core_side):
+            sock.setblocking(False)
+        ended: asyncio.Future[tuple[str, OSError | None]] = loop.create_future()
+        relay = Relay(
+            loop,
+            hangups,
+            PlainStream(client_side),
+            PlainStream(core_side),
+            flush=PATIENCE,
+            ended=lambda side, error: ended.set_result((side, error)),
+        )
+        relay.start()
+        # All of it happens before the relay looks: its write to the core fails before it has read the last word.
+        client.send(b"and another thing")
+        core.send(b"refused, because")
+        core.close()
+        async with asyncio.timeout(PATIENCE):
+            assert await ended == ("core", None)
+        assert client.recv(100) == b"refused, because"
+
+
+async def test_close_notify_right_behind_a_whole_record_is_an_end(edge: Running) -> None:
+    task = asyncio.create_task(asyncio.to_thread(edge.connect_blocking))
+    core = await edge.core.client()
+    with await task as tls:
+        tls.setblocking(False)
+        # The edge's loop is this one: it finds record and close_notify together, and no FIN.
+        tls.send(bytes(RECORD))
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.unwrap()
+        assert await core.ends() == bytes(RECORD)
 
 
 async def test_last_bytes_of_the_client_reach_the_core_before_the_end(edge: Running) -> None:

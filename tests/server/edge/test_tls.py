@@ -104,17 +104,18 @@ def _handshake(server: ssl.SSLContext, client: ssl.SSLContext, session: ssl.SSLS
     return ours
 
 
-def test_ticket_of_an_earlier_context_with_the_same_key_is_not_taken(tmp_path: Path) -> None:
-    key = hostkey.ensure(tmp_path)
-    issuing, refusing = server_context(key), server_context(key)
-    issuing.options &= ~ssl.OP_NO_TICKET
-    issuing.num_tickets = 1
+def test_ticket_that_the_key_would_open_is_not_taken(tmp_path: Path) -> None:
+    server = server_context(hostkey.ensure(tmp_path))
+    options, tickets = server.options, server.num_tickets
+    server.options &= ~ssl.OP_NO_TICKET
+    server.num_tickets = 1
     client = client_context()
-    first = _handshake(issuing, client, None)
-    assert first.session is not None
-    assert first.session.has_ticket
-    assert _handshake(issuing, client, first.session).session_reused
-    assert not _handshake(refusing, client, first.session).session_reused
+    session = _handshake(server, client, None).session
+    assert session is not None
+    assert session.has_ticket
+    assert _handshake(server, client, session).session_reused
+    server.options, server.num_tickets = options, tickets
+    assert not _handshake(server, client, session).session_reused
 
 
 @pytest.mark.needs("openssl")
