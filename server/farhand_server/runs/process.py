@@ -181,6 +181,7 @@ class Process(asyncio.SubprocessProtocol):
 def _spawn_error(error: OSError, program: bytes, cwd: bytes) -> SpawnError:
     number = error.errno or errnos.EIO
     reason = os.strerror(number)
+    name = ascii(os.fsdecode(program)[:MAX_NAME])
     at_directory = error.filename is not None and os.fsencode(error.filename) == cwd
     # Where program and directory have the same name, only the directory itself can tell which of them it was.
     if at_directory and (cwd != program or not os.path.isdir(cwd)):  # noqa: PTH112  # bytes, and it never raises
