@@ -24,7 +24,7 @@ from .verdicts import Verdict
 
 CORE_BUFFER: Final = 1 << 20
 """Bytes of the socket's buffers towards the core, where net.core.wmem_max and rmem_max allow: the default of
-208 KiB makes core and edge wake each other for every few reads, at a third more CPU time for bulk."""
+208 KiB makes core and edge wake each other for every few reads, at up to twice the CPU time for bulk."""
 
 
 @dataclass(frozen=True, slots=True)

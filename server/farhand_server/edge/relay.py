@@ -15,8 +15,8 @@ from .hangup import HangupWatch
 from .streams import Stream
 
 BUFFER: Final = 128 << 10
-"""Bytes read at once, and the most that one way of one connection holds. 64 to 256 KiB measure the same; a
-smaller one costs wake-ups. A multiple of a TLS record's 16 KiB, as `TLSStream` asks."""
+"""Bytes read at once, and the most that one way of one connection holds. 64 to 256 KiB measure the same. A
+multiple of a TLS record's 16 KiB, as `TLSStream` asks."""
 
 # The loop's thread is alone: what is read is written, or copied aside, before anyone else reads.
 _shared: Final = memoryview(bytearray(BUFFER))

@@ -19,7 +19,7 @@ class EdgeSettings(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     before_login: int = Field(default=512, ge=1, le=100_000)
-    """Connections that have not logged in, in total. At some 50 KiB each they hold 25 MiB; sshd's 100 are few
+    """Connections that have not logged in, in total. At 20 KiB each they hold 10 MiB; sshd's 100 are few
     where one client opens 64 at once."""
 
     before_login_per_source: int = Field(default=128, ge=1, le=100_000)

@@ -1,8 +1,8 @@
 """Sockets as the relay sees them: non-blocking reads and writes, in the clear or through TLS.
 
 TLS is an `ssl.SSLSocket` on the descriptor itself, without uvloop's TLS transport: bytes are encrypted from the
-buffer they were read into and sent from OpenSSL's own record, with no copies by way of memory BIOs. Measured, this
-takes two thirds of the CPU time for bulk, and no longer for an echo.
+buffer they were read into and sent from OpenSSL's own record, with no copies by way of memory BIOs. Measured
+side by side, bulk takes half to nine tenths of the CPU time, and an echo no longer.
 """
 
 from __future__ import annotations
