@@ -120,7 +120,13 @@ async def _stdin() -> AsyncIterator[bytes]:
 
 
 async def _deliver(stream: OutputStream, out: Writer, name: str) -> None:
-    while chunks := await stream.read_ready():
+    while True:
+        try:
+            chunks = await stream.read_ready()
+        except FarhandError:
+            return  # `wait` raises it as well, once all that came is written
+        if not chunks:
+            return
         try:
             await out.write(chunks)
         except BrokenPipeError:

@@ -8,6 +8,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -161,19 +162,17 @@ async def test_a_full_disk_is_ours(service: FakeService) -> None:
     assert (done.code, done.stderr) == (255, b"farhand: cannot write to stdout: No space left on device\n")
 
 
-async def test_closed_standard_files_are_nobody_elses(service: FakeService) -> None:
-    async def behave(run: FakeRun) -> None:
-        run.started()
-        await run.write("stdout", b"never into the connection")
-        run.ended(Exited(code=4))
+CLOSED = """
+import os
+os.closerange(0, 3)
+from farhand_client.cli import main
+main(["nope"])
+os._exit(7 if all(os.readlink(f"/proc/self/fd/{fd}") == "/dev/null" for fd in range(3)) else 1)
+"""
 
-    service.behave = behave
 
-    def close() -> None:
-        os.closerange(0, 3)
-
-    async with running("run", service.host, "prog", preexec_fn=close) as process:
-        assert await process.wait() == 4
+def test_closed_standard_files_do_not_become_the_connection() -> None:
+    assert subprocess.run([sys.executable, "-c", CLOSED], timeout=30, check=False).returncode == 7
 
 
 # Signals
@@ -360,6 +359,20 @@ async def test_ping_says_who_answers(service: FakeService) -> None:
     assert second == "fake/1, protocol 1, features: none"
     assert [line.split()[:2] for line in times] == [["round", "trip"]] * 2
     assert summary.startswith("least ")
+
+
+async def test_all_that_came_is_written_before_a_loss_is_said(service: FakeService) -> None:
+    data = os.urandom(2 * MiB)
+
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.write("stdout", data)
+        assert run.client.link is not None
+        run.client.link.close()
+
+    service.behave = behave
+    done = await farhand("run", service.host, "prog")
+    assert (done.code, len(done.stdout)) == (255, len(data))
 
 
 async def test_a_terminal_is_written_to(service: FakeService) -> None:
