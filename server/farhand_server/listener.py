@@ -17,7 +17,8 @@ from .logs import Logger
 from .session import Core, Session
 
 BACKLOG: Final = 256
-"""Connections that wait to be accepted: an edge may bring that many at once; the kernel caps it at somaxconn."""
+"""Connections that wait to be accepted: an edge may bring that many at once, and a Unix socket refuses the next one
+with EAGAIN (unix(7)). The kernel caps it at somaxconn. `create_unix_server` listens anew, and has to be told, too."""
 
 _UCRED: Final = struct.Struct("=iII")
 

@@ -136,18 +136,20 @@ async def test_a_second_service_on_the_same_socket_is_refused(service: Service) 
 
 
 async def test_the_socket_of_a_drained_service_may_be_another_s_meanwhile(tmp_path: Path) -> None:
-    async with running_service(tmp_path, config="[drain]\ngrace = 60\n") as old:
-        async with RawClient.connect(old.socket) as client:
-            run = client.start("sh", "-c", "echo up; read -r x", stdin=True)
-            await run.line()
-            old.process.send_signal(signal.SIGTERM)
-            await client.told(m.GoingAway)
-            async with running_service(tmp_path) as new:
-                run.say(m.End(stream="stdin"))
-                await run.ended()
-                assert await exit_code(old) == 0
-                async with RawClient.connect(new.socket) as another:
-                    assert (await another.run("true"))[0].outcome == Exited(code=0)
+    async with (
+        running_service(tmp_path, config="[drain]\ngrace = 60\n") as old,
+        RawClient.connect(old.socket) as client,
+    ):
+        run = client.start("sh", "-c", "echo up; read -r x", stdin=True)
+        await run.line()
+        old.process.send_signal(signal.SIGTERM)
+        await client.told(m.GoingAway)
+        async with running_service(tmp_path) as new:
+            run.say(m.End(stream="stdin"))
+            await run.ended()
+            assert await exit_code(old) == 0
+            async with RawClient.connect(new.socket) as another:
+                assert (await another.run("true"))[0].outcome == Exited(code=0)
 
 
 async def test_what_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:

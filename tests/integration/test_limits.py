@@ -52,23 +52,26 @@ async def test_300_runs_at_once(core: Service) -> None:
 
 async def test_runs_are_bounded_in_the_service_and_on_each_connection(tmp_path: Path) -> None:
     config = "[runs]\nmax_runs = 4\nmax_runs_per_connection = 3\n"
-    async with running_service(tmp_path, config=config) as service:
-        async with RawClient.connect(service.socket) as one, RawClient.connect(service.socket) as two:
-            runs = [one.start("cat", stdin=True) for _ in range(3)]
-            error = await one.start("true").error()
-            assert error.code == "too_many_runs"
-            assert "3 runs" in error.message
-            assert "runs.max_runs_per_connection" in error.message
-            fourth = two.start("cat", stdin=True)
-            await fourth.started()
-            error = await two.start("true").error()
-            assert error.code == "too_many_runs"
-            assert "(runs.max_runs)" in error.message
-            # What was refused may be asked for again, and is served once there is room.
-            runs[0].say(m.End(stream="stdin"))
-            await runs[0].ended()
-            assert (await two.run("true"))[0].outcome == Exited(code=0)
-            assert (await one.run("true"))[0].outcome == Exited(code=0)
+    async with (
+        running_service(tmp_path, config=config) as service,
+        RawClient.connect(service.socket) as one,
+        RawClient.connect(service.socket) as two,
+    ):
+        runs = [one.start("cat", stdin=True) for _ in range(3)]
+        error = await one.start("true").error()
+        assert error.code == "too_many_runs"
+        assert "3 runs" in error.message
+        assert "runs.max_runs_per_connection" in error.message
+        fourth = two.start("cat", stdin=True)
+        await fourth.started()
+        error = await two.start("true").error()
+        assert error.code == "too_many_runs"
+        assert "(runs.max_runs)" in error.message
+        # What was refused may be asked for again, and is served once there is room.
+        runs[0].say(m.End(stream="stdin"))
+        await runs[0].ended()
+        assert (await two.run("true"))[0].outcome == Exited(code=0)
+        assert (await one.run("true"))[0].outcome == Exited(code=0)
 
 
 async def test_out_of_descriptors_is_an_outcome_and_passes(tmp_path: Path) -> None:

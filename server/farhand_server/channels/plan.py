@@ -43,7 +43,8 @@ def decide(request: m.Run, principal: Principal, home: Home, config: Config) -> 
         id=request.id,
         owner=principal.user,
         argv=argv,
-        cwd=home.resolve(request.cwd),
+        # A forced command starts where its author expects it: elsewhere its relative names would be the client's.
+        cwd=home.resolve(request.cwd if options.command is None else None),
         env=env,
         stdin=request.stdin,
         merge_stderr=request.merge_stderr,

@@ -72,14 +72,15 @@ class Home:
     ) -> dict[bytes, bytes]:
         """Return the whole environment of a program.
 
-        `added` is the service's word (a key's `environment=` options) and passes as it is; `requested` names have to
-        match one of the shell patterns in `admitted`. Raises `EnvironmentRefused` for the first that does not.
+        `added` is the service's word (a key's `environment=` options): it passes as it is, and no request overrides it.
+        `requested` names have to match one of the shell patterns in `admitted`. Raises `EnvironmentRefused` for the first that does not.
         """
-        environment = {**self.environment, **added}
+        environment = dict(self.environment)
         patterns = tuple(admitted)
         for name, value in requested:
             text = os.fsdecode(name)
             if not any(fnmatchcase(text, pattern) for pattern in patterns):
                 raise EnvironmentRefused(f"the environment variable {text[:255]!a} may not be set by a request here")
             environment[name] = value
+        environment.update(added)
         return environment

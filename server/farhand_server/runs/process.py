@@ -174,6 +174,7 @@ class Process(asyncio.SubprocessProtocol):
         assert self._transport is not None
         code = self._transport.get_returncode()
         assert code is not None
+        self._transport.close()
         self._reaped_by_loop.set()
         self._settle(code)
 

@@ -1,0 +1,92 @@
+"""A program's environment is the account's, what the service adds, and what a request may set."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from farhand_server.runs.environment import ROOT_PATH, USER_PATH, EnvironmentRefused, Home
+
+HOME = Home(shell=b"/bin/zsh", directory=b"/home/ada", environment={b"HOME": b"/home/ada", b"LANG": b"C"})
+
+
+def test_the_account_is_the_password_database_s() -> None:
+    entry = pwd.getpwuid(os.geteuid())
+    home = Home.of(entry.pw_uid)
+    assert home.environment[b"HOME"] == os.fsencode(entry.pw_dir)
+    assert home.environment[b"USER"] == home.environment[b"LOGNAME"] == os.fsencode(entry.pw_name)
+    assert home.environment[b"SHELL"] == home.shell == os.fsencode(entry.pw_shell)
+    assert set(home.environment) == {b"HOME", b"USER", b"LOGNAME", b"SHELL", b"PATH", b"LANG"}
+
+
+@pytest.mark.parametrize(("uid", "path"), [(0, ROOT_PATH), (65534, USER_PATH)])
+def test_only_root_has_the_directories_of_system_programs(uid: int, path: str) -> None:
+    assert Home.of(uid).environment[b"PATH"] == path.encode()
+
+
+def test_an_account_without_an_entry_lives_at_the_root() -> None:
+    home = Home.of(3_999_999_999)
+    assert (home.directory, home.shell, home.environment[b"USER"]) == (b"/", b"/bin/sh", b"3999999999")
+
+
+@pytest.mark.parametrize("directory", ["gone", "a-file/below"])
+def test_a_home_that_is_not_there_is_not_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: str
+) -> None:
+    (tmp_path / "a-file").write_text("")
+    entry = pwd.struct_passwd(("ada", "x", 1000, 1000, "", str(tmp_path / directory), "/bin/sh"))
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: entry)
+    assert Home.of(1000).directory == b"/"
+    assert Home.of(1000).environment[b"HOME"] == os.fsencode(tmp_path / directory)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "directory"),
+    [
+        (None, b"/home/ada"),
+        (b"", b"/home/ada"),
+        (b"~", b"/home/ada"),
+        (b"~/", b"/home/ada"),
+        (b"~/notes", b"/home/ada/notes"),
+        (b"notes", b"/home/ada/notes"),
+        (b"./notes", b"/home/ada/notes"),
+        (b"../bob", b"/home/ada/../bob"),
+        (b"/tmp", b"/tmp"),
+        (b"~bob", b"/home/ada/~bob"),
+        (b"caf\xe9 \n", b"/home/ada/caf\xe9 \n"),
+    ],
+)
+def test_a_directory_is_relative_to_the_home(wanted: bytes | None, directory: bytes) -> None:
+    assert HOME.resolve(wanted) == directory
+
+
+@pytest.mark.parametrize(
+    ("name", "admitted", "let_in"),
+    [
+        (b"TZ", ("TZ",), True),
+        (b"TZ", ("*",), True),
+        (b"LC_ALL", ("LC_*",), True),
+        (b"LC_ALL", ("lc_*",), False),
+        (b"XLC_ALL", ("LC_*",), False),
+        (b"A1", ("A[0-9]", "B"), True),
+        (b"TZ", (), False),
+        (b"\xff", ("*",), True),
+    ],
+)
+def test_policy_admits_names_by_pattern(name: bytes, admitted: tuple[str, ...], let_in: bool) -> None:
+    if let_in:
+        assert HOME.build(requested=[(name, b"v")], admitted=admitted, added={})[name] == b"v"
+    else:
+        with pytest.raises(EnvironmentRefused, match="may not be set"):
+            HOME.build(requested=[(name, b"v")], admitted=admitted, added={})
+
+
+def test_a_request_goes_before_the_account_and_the_service_before_the_request() -> None:
+    built = HOME.build(
+        requested=[(b"LANG", b"de"), (b"ROLE", b"admin")], admitted=("*",), added={b"ROLE": b"guest", b"K": b"v"}
+    )
+    assert built == {b"HOME": b"/home/ada", b"LANG": b"de", b"ROLE": b"guest", b"K": b"v"}
+    assert HOME.environment[b"LANG"] == b"C"

@@ -1,0 +1,184 @@
+"""Real pipes, from and to a program: nothing lost, nothing doubled, nothing without a bound."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+
+from farhand_server.runs.pipes import PIPE_SIZE, PipeReader, PipeWriter
+from farhand_server.runs.spool import Spool
+
+PATIENCE = 10.0
+
+
+class Reading:
+    """A pipe that is read into a spool."""
+
+    def __init__(self, limit: int) -> None:
+        fd, self.write_end = os.pipe2(os.O_CLOEXEC)
+        self.spool = Spool(limit)
+        self.ended = asyncio.Event()
+        self.news = asyncio.Event()
+        self.spool.on_output = self.news.set
+        self.reader = PipeReader(fd, self.spool, self.ended.set)
+
+    async def has(self, count: int) -> None:
+        """Wait for `count` bytes in all."""
+        async with asyncio.timeout(PATIENCE):
+            while self.spool.end < count:
+                self.news.clear()
+                await self.news.wait()
+
+
+def fill(fd: int) -> int:
+    """Write to a pipe until it takes no more; return how much that was."""
+    os.set_blocking(fd, False)
+    written = 0
+    try:
+        while True:
+            written += os.write(fd, b"x" * 4096)
+    except BlockingIOError:
+        return written
+
+
+async def turns() -> None:
+    """Let the loop look at its descriptors a few times."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_output_and_its_end_arrive() -> None:
+    pipe = Reading(1000)
+    os.write(pipe.write_end, b"one")
+    await pipe.has(3)
+    os.write(pipe.write_end, b"two")
+    os.close(pipe.write_end)
+    async with asyncio.timeout(PATIENCE):
+        await pipe.ended.wait()
+    assert pipe.spool.read(0, 100) == b"onetwo"
+    assert pipe.spool.ended
+
+
+async def test_a_full_spool_stops_the_reading_and_room_resumes_it() -> None:
+    pipe = Reading(10)
+    os.write(pipe.write_end, b"x" * 10)
+    await pipe.has(10)
+    written = fill(pipe.write_end)
+    await turns()
+    assert pipe.spool.end == 10
+    assert fill(pipe.write_end) == 0
+    pipe.spool.release(10)
+    await pipe.has(10 + min(written, 64 << 10))
+    pipe.reader.close()
+    os.close(pipe.write_end)
+
+
+async def test_draining_takes_what_is_there_beyond_the_limit_and_no_more_than_a_pipe_holds() -> None:
+    pipe = Reading(10)
+    os.write(pipe.write_end, b"x" * 10)
+    await pipe.has(10)
+    written = fill(pipe.write_end)
+    assert not pipe.reader.drain()
+    assert pipe.spool.end == 10 + written <= 10 + PIPE_SIZE
+    os.close(pipe.write_end)
+    assert pipe.reader.drain()
+    assert pipe.ended.is_set()
+
+
+async def test_a_closed_reader_tells_the_end_once_and_leaves_the_descriptor_to_others() -> None:
+    pipe = Reading(10)
+    pipe.reader.close()
+    assert pipe.ended.is_set()
+    pipe.ended.clear()
+    pipe.reader.close()
+    assert not pipe.ended.is_set()
+    with pytest.raises(BrokenPipeError):
+        os.write(pipe.write_end, b"x")
+    os.close(pipe.write_end)
+
+
+class Writing:
+    """A pipe that is written to."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.writer = PipeWriter(self._took)
+        self.read_end, self._write_end = os.pipe2(os.O_CLOEXEC)
+
+    def connect(self) -> None:
+        """The program has started."""
+        self.writer.connect(self._write_end)
+
+    def _took(self, count: int) -> None:
+        self.taken += count
+
+    async def read(self, count: int) -> bytes:
+        """Read exactly `count` bytes, or to the end."""
+        data = b""
+        while len(data) < count:
+            piece = await asyncio.to_thread(os.read, self.read_end, count - len(data))
+            if not piece:
+                break
+            data += piece
+        return data
+
+
+async def test_what_is_written_before_the_start_comes_first() -> None:
+    pipe = Writing()
+    pipe.writer.write(b"early ")
+    assert pipe.taken == 0
+    pipe.connect()
+    pipe.writer.write(b"late")
+    pipe.writer.end()
+    assert await pipe.read(100) == b"early late"
+    assert pipe.taken == 10
+    os.close(pipe.read_end)
+
+
+async def test_an_end_before_the_start_is_kept() -> None:
+    pipe = Writing()
+    pipe.writer.end()
+    pipe.connect()
+    assert await pipe.read(1) == b""
+    os.close(pipe.read_end)
+
+
+async def test_bytes_are_taken_as_the_program_takes_them() -> None:
+    pipe = Writing()
+    pipe.connect()
+    data = os.urandom(1 << 20)
+    for start in range(0, len(data), 50_000):
+        pipe.writer.write(data[start : start + 50_000])
+    pipe.writer.end()
+    capacity = pipe.taken
+    assert 0 < capacity < len(data)
+    await turns()
+    assert pipe.taken == capacity
+    assert await pipe.read(len(data) + 1) == data
+    assert pipe.taken == len(data)
+    os.close(pipe.read_end)
+
+
+async def test_what_a_program_does_not_read_any_more_is_dropped_and_counts_as_taken() -> None:
+    pipe = Writing()
+    pipe.connect()
+    pipe.writer.write(b"x" * 1_000_000)
+    os.close(pipe.read_end)
+    async with asyncio.timeout(PATIENCE):
+        while pipe.taken < 1_000_000:  # noqa: ASYNC110  # turns of the loop are what is waited for
+            await asyncio.sleep(0)
+    pipe.writer.write(b"more")
+    pipe.writer.end()
+    assert pipe.taken == 1_000_004
+
+
+async def test_closing_drops_the_queue_and_counts_it_as_taken() -> None:
+    pipe = Writing()
+    pipe.connect()
+    pipe.writer.write(b"x" * 1_000_000)
+    pipe.writer.close()
+    pipe.writer.close()
+    assert pipe.taken == 1_000_000
+    os.close(pipe.read_end)

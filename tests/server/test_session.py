@@ -1,0 +1,109 @@
+"""What a client is told when the service itself is at fault: the truth, on the run's channel, and others go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from farhand_protocol.limits import KiB, Limits
+from farhand_protocol.outcome import Exited
+from farhand_server.auth.login import Authenticator
+from farhand_server.config import Config, load
+from farhand_server.listener import LocalClient
+from farhand_server.logs import Logger, Sink
+from farhand_server.runs.process import Process, prepare_loop
+from farhand_server.runs.registry import Registry
+from farhand_server.session import Session
+from tests.support.client import PATIENCE, RawClient
+from tests.support.processes import children
+
+
+@dataclass
+class Core:
+    """What a session needs of a service."""
+
+    config: Config
+    registry: Registry
+    faults: list[Exception]
+    authenticator: Authenticator | None = None
+    sessions: set[Session] = field(default_factory=set)
+
+
+@pytest.fixture
+async def core(tmp_path: Path) -> AsyncIterator[Core]:
+    """Sessions without a service around them, on the socket `s`."""
+    prepare_loop()
+    config = load(None, overrides={"socket": str(tmp_path / "s"), "state_dir": str(tmp_path)})
+    faults: list[Exception] = []
+    core = Core(config, Registry(lambda run, result: None, lambda run, error: faults.append(error)), faults)
+    log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    server = await asyncio.get_running_loop().create_unix_server(
+        lambda: LocalClient(core, Logger(Sink(log), {})), config.socket
+    )
+    try:
+        yield core
+    finally:
+        server.close()
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*(session.gone.wait() for session in core.sessions))
+            await core.registry.idle()
+            while children(os.getpid()):  # noqa: ASYNC110  # turns of the loop are what is waited for
+                await asyncio.sleep(0)
+        for _ in range(5):  # the loop hears of an exit a few turns after the run has ended
+            await asyncio.sleep(0)
+        os.close(log)
+
+
+async def test_a_fault_of_the_service_is_an_internal_error_and_others_go_on(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Process.start
+
+    async def faulty(argv: tuple[bytes, ...], **options: object) -> Process:
+        if argv[0] == b"faulty":
+            await asyncio.sleep(0)
+            raise RuntimeError("a fault")
+        return await start(argv, **options)  # type: ignore[arg-type]  # handed on as it came
+
+    monkeypatch.setattr(Process, "start", faulty)
+    async with RawClient.connect(core.config.socket) as client:
+        runs = [client.start(name) for name in ("true", "faulty", "true", "faulty", "faulty", "true")]
+        for run in runs:
+            if run.request.argv == (b"faulty",):
+                error = await run.error()
+                assert error.code == "internal"
+                assert "a fault" not in error.message
+            else:
+                assert (await run.ended()).outcome == Exited(code=0)
+        assert (await client.run("true"))[0].outcome == Exited(code=0)
+        await client.round_trip()
+        assert client.connection.channels == 0
+    assert [str(error) for error in core.faults] == ["a fault"] * 3
+
+
+async def test_a_session_that_is_told_to_finish_says_everything_first(core: Core) -> None:
+    async with RawClient.connect(core.config.socket, limits=Limits(window=64 * KiB)) as client:
+        run = client.start("head", "-c", "200000", "/dev/zero", credit=False)
+        await run.output(64 * KiB)
+        (session,) = core.sessions
+        await core.registry.idle()
+        session.finish()
+        await client.round_trip()
+        run.grant()
+        assert (await run.ended()).stdout == run.totals["stdout"] == 200_000
+        await client.closed()
+
+
+async def test_a_session_is_forgotten_with_its_connection(core: Core) -> None:
+    async with RawClient.connect(core.config.socket) as client:
+        await client.run("true")
+        (session,) = core.sessions
+    async with asyncio.timeout(PATIENCE):
+        await session.gone.wait()
+    assert core.sessions == set()
+    assert session.channels == {}
