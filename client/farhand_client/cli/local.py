@@ -64,8 +64,7 @@ async def _local(directory: Path, words: list[str]) -> int:
         if not words:
             from farhand_client import repl
 
-            code: int = await repl.main(opening)
-            return code
+            return await repl.main(opening)
         return await execute(opening, Command([os.fsencode(word) for word in words], {}), None)
     finally:
         await service.stop()

@@ -20,5 +20,4 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     from farhand_client import repl
 
-    code: int = asyncio.run(repl.main(lambda: opening(options.host, options)))
-    return code
+    return asyncio.run(repl.main(lambda: opening(options.host, options)))

@@ -1,0 +1,62 @@
+"""The examples and tables of client/README.md hold."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import farhand_client
+from farhand_client.address import resolve
+from farhand_client.cli.main import COMMANDS
+from tests.support.command import farhand
+from tests.support.service import Service
+
+README = (Path(__file__).parents[2] / "client/README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("example", blocks("python"))
+async def test_every_example_runs(service: Service, example: str) -> None:
+    config = service.directory / "config/farhand/config.toml"
+    config.write_text(f'[hosts.web]\naddress = "{service.host}"\n')
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", example],
+        env=service.environment,
+        timeout=30,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_configuration_is_valid(tmp_path: Path) -> None:
+    (text,) = blocks("toml")
+    (tmp_path / "config.toml").write_text(text)
+    assert resolve("web", config=tmp_path / "config.toml").host == "web.example.net"
+    assert tomllib.loads(text)
+
+
+async def test_every_option_is_in_the_help_and_the_other_way() -> None:
+    for command in ("run", "ping", "trust"):
+        shown = set(re.findall(r"--[a-z-]+\b", (await farhand(command, "--help")).stdout.decode()))
+        unknown = {option for option in shown - {"--help", "--count"} if option not in README}
+        assert unknown == set()
+    written = set(re.findall(r"`(?:-., |-./)?(--[a-z-]+)", README.partition("## Python API")[0]))
+    assert written <= set(re.findall(r"--[a-z-]+", (await farhand("run", "--help")).stdout.decode()))
+
+
+def test_every_command_and_error_is_named() -> None:
+    assert [name for name in COMMANDS if f"farhand {name} " not in README] == []
+    errors = [
+        name for name in farhand_client.__all__ if name.endswith(("Error", "Lost", "Timeout", "Unknown", "Refused"))
+    ]
+    assert [name for name in errors if f"`{name}`" not in README and name not in ("HostKeyError", "Lost")] == []
