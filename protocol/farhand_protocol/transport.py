@@ -61,7 +61,7 @@ class Link(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         buffer = _buffers.get(self._loop)
         if buffer is None:
-            # Freeing a block of that size makes glibc raise the threshold to twice as much (mallopt(3), M_MMAP_THRESHOLD).
+            # glibc raises the threshold to twice the largest block freed so far (mallopt(3), M_MMAP_THRESHOLD).
             bytearray(HEAP_KEPT)
             buffer = _buffers[self._loop] = memoryview(bytearray(READ_SIZE))
         self._buffer = buffer

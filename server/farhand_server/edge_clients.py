@@ -7,7 +7,7 @@ from typing import cast
 
 from farhand_protocol.transport import Link
 
-from .listener import peer_uid
+from .listener import enlarge, peer_uid
 from .logs import Logger
 from .proxy import MAX_HEADER, ProxyError, ProxyHeader, parse
 from .session import Core, Session
@@ -62,6 +62,7 @@ class EdgeClient(asyncio.Protocol):
             address, port = header.source
             log = log.bind(peer=f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}")
         verdict = self._feeds.verdict(header.unique_id) if header.unique_id else None
+        enlarge(transport)
         session = Session(self._core, log, address=address, verdict=verdict)
         link = Link(session.connection, session)
         transport.set_protocol(link)

@@ -20,6 +20,10 @@ BACKLOG: Final = 256
 """Connections that wait to be accepted: an edge may bring that many at once, and a Unix socket refuses the next one
 with EAGAIN (unix(7)). The kernel caps it at somaxconn. `create_unix_server` listens anew, and has to be told, too."""
 
+SOCKET_BUFFER: Final = 1 << 20
+"""Bytes of the buffers of an accepted socket, where net.core.wmem_max allows: the default of 208 KiB is less than one
+turn writes, and makes the core and its peer wake each other for the rest. Accepted sockets do not inherit it."""
+
 _UCRED: Final = struct.Struct("=iII")
 
 
@@ -32,6 +36,12 @@ def peer_uid(transport: asyncio.BaseTransport) -> int:
     connected: socket.socket = transport.get_extra_info("socket")
     credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     return cast(int, _UCRED.unpack(credentials)[1])
+
+
+def enlarge(transport: asyncio.BaseTransport) -> None:
+    """Give a Unix socket as large a buffer for sending as bulk output can use."""
+    connected: socket.socket = transport.get_extra_info("socket")
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
 
 
 def bind(path: Path, mode: int) -> socket.socket:
@@ -87,6 +97,7 @@ class LocalClient(Link):
         own = os.geteuid()
         if uid in (own, 0):
             self._session.principal = Principal(user_name(own), own, "peer")
+        enlarge(transport)
         super().connection_made(transport)
         if self._session.principal is None:
             self._session.deny(f"this service is for the account {user_name(own)}, and you are {user_name(uid)}")

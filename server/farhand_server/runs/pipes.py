@@ -22,6 +22,10 @@ READS_PER_TURN: Final = 4
 PIPE_SIZE: Final = 1 << 20
 """Capacity in bytes of a pipe whose writer fills it (F_SETPIPE_SZ, fcntl(2)): fewer switches between the two."""
 
+PAUSE: Final = 0.001
+"""Seconds in which a writer that has just filled a whole read may fill the next one: else one that writes small pieces
+fast (head(1): 4 KiB) wakes everybody up to the client for each. `PIPE_SIZE` holds what comes meanwhile up to 1 GB/s."""
+
 
 class PipeReader:
     """Moves what comes out of a pipe into a spool until end of file."""
@@ -32,6 +36,8 @@ class PipeReader:
         self._spool = spool
         self._ended = ended
         self._enlarged = False
+        self._filling = False
+        self._pausing: asyncio.TimerHandle | None = None
         os.set_blocking(fd, False)
         spool.on_room = self._resume
         self._loop.add_reader(fd, self._readable)
@@ -39,7 +45,7 @@ class PipeReader:
     def close(self) -> None:
         """Stop reading, whether or not the end has come."""
         if self._fd >= 0:
-            self._loop.remove_reader(self._fd)
+            self._suspend()
             os.close(self._fd)
             self._fd = -1
             self._spool.on_room = None
@@ -64,7 +70,14 @@ class PipeReader:
             self._spool.append(data)
         return self._fd < 0
 
+    def _suspend(self) -> None:
+        self._loop.remove_reader(self._fd)
+        if self._pausing is not None:
+            self._pausing.cancel()
+            self._pausing = None
+
     def _resume(self) -> None:
+        self._suspend()
         self._loop.add_reader(self._fd, self._readable)
 
     def _readable(self) -> None:
@@ -72,6 +85,7 @@ class PipeReader:
             try:
                 data = os.read(self._fd, READ_SIZE)
             except (BlockingIOError, InterruptedError):
+                self._emptied()
                 return
             except OSError:
                 data = b""
@@ -80,11 +94,19 @@ class PipeReader:
                 return
             self._spool.append(data)
             if self._spool.full:
-                self._loop.remove_reader(self._fd)
+                self._suspend()
                 return
             if len(data) < READ_SIZE:
+                self._emptied()
                 return
+            self._filling = True
             self._enlarge()
+
+    def _emptied(self) -> None:
+        if self._filling:
+            self._filling = False
+            self._suspend()
+            self._pausing = self._loop.call_later(PAUSE, self._resume)
 
     def _enlarge(self) -> None:
         if not self._enlarged:
