@@ -20,7 +20,7 @@ from farhand_server.runs.process import Process, prepare_loop
 from farhand_server.runs.registry import Registry
 from farhand_server.session import Session
 from tests.support.client import PATIENCE, RawClient
-from tests.support.processes import children
+from tests.support.processes import children, reaped
 
 
 @dataclass
@@ -38,6 +38,7 @@ class Core:
 async def core(tmp_path: Path) -> AsyncIterator[Core]:
     """Sessions without a service around them, on the socket `s`."""
     prepare_loop()
+    others = children(os.getpid())
     config = load(None, overrides={"socket": str(tmp_path / "s"), "state_dir": str(tmp_path)})
     faults: list[Exception] = []
     core = Core(config, Registry(lambda run, result: None, lambda run, error: faults.append(error)), faults)
@@ -52,10 +53,7 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
         async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*(session.gone.wait() for session in core.sessions))
             await core.registry.idle()
-            while children(os.getpid()):  # noqa: ASYNC110  # turns of the loop are what is waited for
-                await asyncio.sleep(0)
-        for _ in range(5):  # the loop hears of an exit a few turns after the run has ended
-            await asyncio.sleep(0)
+        await reaped(others)
         os.close(log)
 
 

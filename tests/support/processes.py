@@ -32,6 +32,18 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+async def reaped(others: list[int]) -> None:
+    """Wait until the running loop has heard of the exit of all children of this process but `others`.
+
+    asyncio hears of it a few turns after its pidfd is readable.
+    """
+    async with asyncio.timeout(PATIENCE):
+        while set(children(os.getpid())) - set(others):  # noqa: ASYNC110  # turns of the loop are what is waited for
+            await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
 def session_members(session: int) -> list[int]:
     """The pids of all living processes of a session (zombies have ended)."""
     members = []

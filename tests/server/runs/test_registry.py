@@ -16,7 +16,7 @@ from farhand_server.runs import process as process_module
 from farhand_server.runs.process import prepare_loop
 from farhand_server.runs.registry import Draining, IdConflict, Registry, TooManyRuns
 from farhand_server.runs.run import Plan, Result, Run
-from tests.support.processes import children, descriptors, session_is_gone
+from tests.support.processes import children, descriptors, reaped, session_is_gone
 
 PATIENCE = 10.0
 _numbers = itertools.count()
@@ -75,7 +75,9 @@ class Watching:
 class Log:
     """What the registry reports."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: list[int]) -> None:
+        self.others = others
+        """Children that are not the registry's."""
         self.ended: list[Run] = []
         self.failed: list[Exception] = []
         self.registry = Registry(lambda run, _: self.ended.append(run), lambda _, error: self.failed.append(error))
@@ -86,20 +88,13 @@ class Log:
             await self.registry.idle()
 
 
-async def reaped() -> None:
-    """Wait until the loop has heard of every exit, which is a few turns after the run has ended."""
-    while children(os.getpid()):  # noqa: ASYNC110  # turns of the loop are what is waited for
-        await asyncio.sleep(0)
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
 @pytest.fixture
 async def log() -> AsyncIterator[Log]:
     """A registry on a loop that is made for processes."""
     prepare_loop()
-    yield Log()
-    await reaped()
+    others = children(os.getpid())
+    yield Log(others)
+    await reaped(others)
 
 
 async def test_a_run_goes_from_its_start_to_its_end(log: Log) -> None:
@@ -187,7 +182,7 @@ async def test_a_fault_of_the_service_at_the_start_ends_the_program(log: Log) ->
     assert watching.told == ["started", "failed"]
     assert [str(error) for error in log.failed] == ["a fault"]
     await session_is_gone(watching.pid)
-    await reaped()
+    await reaped(log.others)
     assert descriptors(os.getpid()) == before
 
 
