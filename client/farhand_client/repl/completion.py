@@ -15,6 +15,9 @@ MAX_NAMES: Final = 500
 SPECIAL: Final = re.compile(r"[^\w./,:@%+=-]", re.ASCII)
 """What a backslash goes before outside of quotes. It does no harm before any printable ASCII character."""
 
+SETTING: Final = re.compile(r"-{0,2}[\w.-]+=", re.ASCII)
+"""What comes before a path in `--file=PATH` and `NAME=PATH`."""
+
 # Arguments: kind, directory, beginning of the name, how many. Prints the kind of each and its name, ending in NUL.
 # `[ -e ]` is false for a link that leads nowhere, and for the pattern itself where nothing matches.
 SCRIPT: Final = r"""
@@ -53,6 +56,7 @@ case $kind in
 programs) programs ;;
 *) files ;;
 esac
+exit 0
 """
 """For the sh that POSIX promises, whatever the account's shell is."""
 
@@ -92,7 +96,7 @@ class Question:
 
     def _answer(self, name: str, directory: bool, only: bool) -> Answer:
         text = quoted(name, self.quote)
-        if name.startswith(("-", "~")) and not self.directory and not self.quote and self.kind != "programs":
+        if name.startswith("-") and not self.directory and not self.quote and self.kind != "programs":
             text = "./" + text
         if directory:
             return Answer(text + "/", name + "/")
@@ -124,10 +128,14 @@ def question(before: str) -> Question | None:
         return Question(kind, "", "", 0, "")
     if not word.known or scanner.quoted == "$'":
         return None
-    base = word.value.rfind("=", 0, word.component_at) + 1 if word.value[: word.component_at].endswith("=") else 0
-    directory, begin = word.value[base : word.component_at], word.value[word.component_at :]
-    if word.value.startswith("~") and (before[word.start] != "~" or not directory.startswith("~/")):
-        return None  # another account's home, or a quoted ~
+    setting = SETTING.match(word.value, 0, word.component_at)
+    directory = word.value[setting.end() if setting else 0 : word.component_at]
+    begin = word.value[word.component_at :]
+    if before[word.start] == "~":
+        if not directory.startswith("~/"):
+            return None  # another account's home
+    elif directory.startswith("~") and not setting:
+        directory = "./" + directory
     typed = len(before) - word.component
     if word.command and not directory:
         return Question("programs", "", begin, typed, word.component_quote) if begin else None
