@@ -116,16 +116,16 @@ class Service:
             config = self._reload()
             authenticator = make_authenticator(config)
         except (ConfigError, OSError, ValueError) as error:
-            self._log.error("reload refused; the old configuration stays", reason=str(error))
             self._notifier.ready("serving; the last reload was refused, see the log")
+            self._log.error("reload refused; the old configuration stays", reason=str(error))
             return
         self.config = config
         self.authenticator = authenticator
         self._accepted(config)
         if self._edge is not None:
             self._edge.reload()
-        self._log.info("reloaded")
         self._notifier.ready("serving")
+        self._log.info("reloaded")
 
     async def _drain(self) -> None:
         grace = self.config.drain.grace

@@ -1,12 +1,10 @@
-"""Under a real systemd: an installation comes and goes, and what we say to systemd is what it hears."""
+"""Under a real systemd, what we say to it is what it hears."""
 
-import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.conftest import DEPLOY, offline
 from tests.support.systemd import require_systemd, run_under_systemd
 
 pytestmark = [
@@ -111,53 +109,3 @@ systemctl show --property=Result silent.service
 """
     result = run_under_systemd(script, units=[service(tmp_path, "silent", "200ms")])
     assert "Result=watchdog" in result.stdout
-
-
-@pytest.mark.needs("systemd-analyze")
-def test_an_installation_is_known_to_systemd_and_gone_after_uninstalling(wheels: Path) -> None:
-    environment = " ".join(f"{name}={shlex.quote(value)}" for name, value in offline(wheels).items())
-    script = f"""#!/bin/sh
-set -e
-export {environment}
-install={shlex.quote(str(DEPLOY))}/install
-$install --prefix /opt/farhand
-echo -- account and directory
-getent passwd farhand-edge | cut -d: -f1,6,7
-stat -c '%a %U' /run/farhand
-echo -- complaints
-systemd-analyze verify farhandd.service farhand-edge.service farhand-edge.socket farhand-host-key.service 2>&1 |
-    grep -i farhand || :
-echo -- enabled
-systemctl enable --quiet farhandd.service farhand-edge.socket
-systemctl is-enabled farhandd.service farhand-edge.socket
-/opt/farhand/bin/farhandd --version
-$install --prefix /opt/farhand --uninstall
-echo -- left
-systemctl list-unit-files --no-legend 'farhand*' || :
-ls -A /opt/farhand/bin /opt/farhand/lib/systemd/system /etc/farhand
-"""
-    result = run_under_systemd(script, visible=[wheels])
-    assert result.returncode == 0, result.stdout
-    assert (
-        """
--- account and directory
-farhand-edge:/:/usr/sbin/nologin
-755 root
--- complaints
--- enabled
-enabled
-enabled
-farhandd 0.1.0
-"""
-        in result.stdout
-    )
-    assert (
-        result.stdout.partition("-- left\n")[2]
-        == """/etc/farhand:
-farhandd.toml
-
-/opt/farhand/bin:
-
-/opt/farhand/lib/systemd/system:
-"""
-    )
