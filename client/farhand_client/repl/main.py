@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from farhand_client.feed import chunks
 from farhand_client.paths import state_directory
 
-from .interpreter import Interpreter, Leave
+from .interpreter import OURS, Interpreter, Leave
 from .interrupts import Interrupts
 from .link import Link, Opening
-from .output import Output
+from .output import Output, say
 from .runner import Runner
 from .state import State
 
@@ -69,4 +69,7 @@ async def _repl(link: Link, interrupts: Interrupts, attended: bool) -> int:
                 await script.run(interpreter, chunks(0))
     except Leave as leave:
         return leave.code
+    except OSError as error:
+        say(f"cannot read stdin, or the terminal is gone: {error.strerror}")
+        return OURS
     return interpreter.state.code
