@@ -1,4 +1,4 @@
-"""The installed service under a real systemd: it starts, serves runs over TLS, reloads, recovers, and stops in order."""
+"""The installed service under a real systemd: starts, serves runs over TLS, reloads, recovers, and stops in order."""
 
 import json
 import shlex
