@@ -86,6 +86,7 @@ class Session:
         self._deadline: asyncio.TimerHandle | None = None
         self._ready: deque[RunChannel] = deque()
         self._finishing = False
+        self._farewell_said = False
 
     # Login
 
@@ -169,10 +170,13 @@ class Session:
         self._end(ErrorCode.DENIED, sentence)
 
     def finish(self) -> None:
-        """Close once every run has said its outcome, behind all of its output."""
+        """Close once every run has said its outcome, behind all of its output, and the client has it all.
+
+        A client whose credit or close meets a closed socket loses what it has not read yet. Its answer to a last ping
+        shows that it has read everything before.
+        """
         self._finishing = True
-        if not self.channels:
-            self.close()
+        self._say_farewell()
 
     def close(self) -> None:
         """Send what is queued and close."""
@@ -218,8 +222,20 @@ class Session:
     def forget(self, channel: RunChannel) -> None:
         """The channel has said its last."""
         self.channels.pop(channel.number, None)
-        if self._finishing and not self.channels:
+        if self._finishing:
+            asyncio.get_running_loop().call_soon(self._say_farewell)
+
+    def _say_farewell(self) -> None:
+        if self._link is None or self.channels or self._farewell_said:
+            return
+        if self.connection.phase is not Phase.READY:
             self.close()
+            return
+        self._link.flush()
+        if self._link.room:  # nothing waits here that a ping would overtake; else `writable` follows
+            self._farewell_said = True
+            self.connection.send(0, m.Ping(id=0))
+            self._link.flush()
 
     def _send(self) -> None:
         link = self._link
@@ -256,6 +272,8 @@ class Session:
                 channel.lost()
         elif isinstance(event, ConnectionFailed):
             self.log.warning("connection broke the protocol", code=event.error.code, reason=event.error.sentence)
+        elif self._farewell_said and isinstance(event.message, m.Pong):
+            self.close()
         else:
             dispatch(self, event.channel, event.message)
         if self.connection.closed:
@@ -265,6 +283,8 @@ class Session:
     def writable(self) -> None:
         """Handler."""
         self._send()
+        if self._finishing:
+            self._say_farewell()
 
     def lost(self, error: Exception | None) -> None:
         """Handler."""

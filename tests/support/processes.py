@@ -93,9 +93,9 @@ async def session_is_gone(session: int) -> None:
 
 
 def signal_set(pid_status: dict[str, str], field: str) -> set[int]:
-    """The signals in a mask such as SigIgn."""
+    """The signals in a mask such as SigIgn; 32 and 33 are the C library's own (nptl(7)) and nobody's business."""
     mask = int(pid_status[field], 16)
-    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
+    return {number for number in {*range(1, 65)} - {32, 33} if mask >> (number - 1) & 1}
 
 
 def fields(text: str) -> dict[str, str]:
