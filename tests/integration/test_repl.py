@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from farhand_client.repl.completer import DEADLINE
 from tests.support.command import FARHAND, farhand, running
 from tests.support.service import Service, environment, running_service
 
@@ -150,6 +151,7 @@ class TestScript:
             code, out, err = await script(service, f"echo a\nkill -9 {service.process.pid}; sleep 1000\necho no\n")
         assert (code, out) == (255, "a\n")
         assert "may have run" in err
+        assert err.count("farhand: ") == 1, "the line after it was tried"
 
     async def test_nobody_there_is_a_sentence(self, tmp_path: Path) -> None:
         done = await farhand("repl", f"unix:{tmp_path}/none", input=b"", env=environment(tmp_path))
@@ -280,7 +282,8 @@ class TestTerminal:
         try:
             repl.type("ls /us", "Tab")
             repl.type("r/lib is slow")
-            await repl.shows("ls /usr/lib is slow")
+            async with asyncio.timeout(DEADLINE):  # else it was awaited
+                await repl.shows("ls /usr/lib is slow")
         finally:
             core.process.send_signal(signal.SIGCONT)
         repl.type("", "C-c")
@@ -374,6 +377,7 @@ class TestTerminal:
             assert "the command may have run" in screen.text
             screen.type("echo nobody", "Enter")
             await screen.shows(f"is farhandd running?\n{prompt}/tmp [255]{PROMPT}")
+            assert "connecting again" not in screen.text, "the loss was said twice"
         async with running_service(tmp_path):
             screen.type("", "C-l")
             await screen.answers("pwd", "/tmp\n", f"{prompt}/tmp{PROMPT}")

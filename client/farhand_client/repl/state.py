@@ -95,8 +95,8 @@ class State:
 
     def command(self, script: bytes) -> tuple[Args, bool]:
         """Return what to run for `script`, and whether that is a script for the account's shell."""
-        if b"$?" in script and self.code:
-            # Every shell knows this way to set its $?; only sh's own are shorter.
+        if self.code and (b"$?" in script or b"$status" in script):
+            # Every shell knows this way to set its $?, fish's $status.
             script = b"sh -c 'exit %d'; %b" % (self.code, script)
         if not self.removed or self.shell is None:
             return script, True
