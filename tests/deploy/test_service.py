@@ -9,6 +9,8 @@ import pytest
 from tests.deploy.conftest import DEPLOY, Installation, offline
 from tests.support.systemd import require_systemd, run_under_systemd
 
+README = DEPLOY.parent / "server" / "README.md"
+
 pytestmark = [
     pytest.mark.needs(
         "root", "systemd", "systemctl", "journalctl", "unshare", "ip", "dbus-daemon", "ssh-keygen", "pgrep", "bash"
@@ -264,6 +266,40 @@ asked LATER
     ]
 
 
+DROP_IN = """[Service]
+User=deploy
+Environment=XDG_STATE_HOME=/var/lib XDG_RUNTIME_DIR=/run
+"""
+
+AS_DEPLOY = f"""
+useradd --create-home deploy
+for unit in farhandd farhand-host-key; do
+    mkdir -p /etc/systemd/system/$unit.service.d
+    echo {shlex.quote(DROP_IN)} >/etc/systemd/system/$unit.service.d/account.conf
+done
+systemctl daemon-reload
+ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519
+systemctl enable --quiet --now farhandd.service farhand-edge.socket
+runuser --user deploy -- env HOME=/home/deploy farhandd authorize - <~/.ssh/id_ed25519.pub >/dev/null
+farhand trust 127.0.0.1 "$(ssh-keygen -lf /var/lib/farhand/host_key.pub | cut -d ' ' -f 2)" >/dev/null
+"""
+
+
+@pytest.mark.needs("useradd", "runuser")
+def test_it_runs_commands_as_another_account_where_the_units_say_so(installation: Installation) -> None:
+    assert DROP_IN in README.read_text()
+    script = """
+farhand run deploy@127.0.0.1 -- sh -c 'id -un; pwd; grep CapEff /proc/self/status' | tr '\\t' ' '
+farhand run root@127.0.0.1 -- id -un 2>/dev/null || echo "code $?"
+"""
+    assert under_systemd(installation, script, started=AS_DEPLOY) == [
+        "deploy",
+        "/home/deploy",
+        "CapEff: 0000000000000000",
+        "code 255",
+    ]
+
+
 SHORT = """
 set_key grace '"500 ms"'
 set_key kill_after '"500 ms"'
@@ -273,13 +309,13 @@ set_key kill_after '"500 ms"'
 def test_stopping_gives_runs_their_grace_and_delivers_their_outcome(installation: Installation) -> None:
     script = """
 again true
-begun --status-json status 127.0.0.1 -- sh -c "trap '' TERM; sleep 4711 & echo up; wait"
+begun --status-json status 127.0.0.1 -- sh -c "trap '' TERM; sleep 4711 & setsid sleep 4712 >&- 2>&- & echo up; wait"
 systemctl stop farhandd.service
 wait "$run" || echo "code $?"
 cat status
 systemctl show --property=ActiveState,ControlGroup farhandd.service
 systemctl show --property=ActiveState farhand-edge.service
-pgrep -f 'sleep 4711' || echo "nobody left"
+pgrep -f 'sleep 471[12]' || echo "nobody left"
 """
     told = under_systemd(installation, script, configured=SHORT)
     status = json.loads(told.pop(2))
