@@ -113,7 +113,9 @@ def run_under_systemd(
         cgroup = root / lab.name
         _furnish(lab, script, units)
         cgroup.mkdir()
-        shown = {str(path) for path in (ROOT, Path(sys.prefix), Path(sys.base_prefix), *visible)}
+        wanted = (ROOT, Path(sys.prefix), Path(sys.base_prefix), *visible)
+        # /usr is there with the root file system, and can be written to.
+        shown = {str(path) for path in wanted if not path.is_relative_to("/usr")}
         try:
             with (lab / "console").open("wb") as console:
                 subprocess.run(
