@@ -83,6 +83,7 @@ class Session:
         self._verdict = verdict
         self._attempts_left = core.config.login.attempts
         self._link: Link | None = None
+        self._loop = asyncio.get_running_loop()
         self._deadline: asyncio.TimerHandle | None = None
         self._ready: deque[RunChannel] = deque()
         self._finishing = False
@@ -217,7 +218,7 @@ class Session:
         channel.scheduled = True
         self._ready.append(channel)
         if len(self._ready) == 1:
-            asyncio.get_running_loop().call_soon(self._send)
+            self._loop.call_soon(self._send)
 
     def forget(self, channel: RunChannel) -> None:
         """The channel has said its last."""
@@ -255,9 +256,7 @@ class Session:
         """Handler."""
         self._link = link
         self.core.sessions.add(self)
-        self._deadline = asyncio.get_running_loop().call_later(
-            self.core.config.login.deadline, self._login_deadline_passed
-        )
+        self._deadline = self._loop.call_later(self.core.config.login.deadline, self._login_deadline_passed)
 
     def received(self, event: Event) -> None:
         """Handler."""

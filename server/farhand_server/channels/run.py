@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final, Protocol
 
 from farhand_protocol import messages as m
@@ -9,6 +10,10 @@ from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
 from farhand_server.runs.run import Result, Run
 from farhand_server.runs.spool import Spool
+
+END_PAUSE: Final = 0.001
+"""Seconds for which the end of a stream, with no output left before it, waits for the outcome. A program that exits
+closes its streams one by one and is reaped last: sent together, that wakes edge and client once and not three times."""
 
 
 class Outlet(Protocol):
@@ -53,6 +58,7 @@ class RunChannel:
         self._result: Result | None = None
         self._left = False
         self._over = False
+        self._pausing: asyncio.TimerHandle | None = None
 
     def attach(self, run: Run) -> None:
         """Begin to deliver the output of `run`, which has just been made."""
@@ -62,11 +68,13 @@ class RunChannel:
             positions.append(_Position("stderr", run.stderr))
         for position in positions:
             position.spool.on_output = self._output
+            position.spool.on_end = self._ended
         self._positions = tuple(positions)
 
     def send_some(self) -> bool:
         """Queue at most one frame of each stream, and the ends that are due; True where more could go out now."""
         more = False
+        self._pause_over()
         if self._over:
             return False
         if not self._left:
@@ -118,6 +126,7 @@ class RunChannel:
     def lost(self) -> None:
         """The client is gone, or the channel has failed: stop the run, and say no more."""
         self._over = True
+        self._pause_over()
         if self._run is not None:
             self._run.stop("disconnected")
             self._run.unwatch()
@@ -142,6 +151,7 @@ class RunChannel:
     def failed(self) -> None:
         """Watcher."""
         self._over = True
+        self._pause_over()
         sentence = "the service failed to see to this run; its log says why"
         self._outlet.connection.send(self.number, m.Error(code=ErrorCode.INTERNAL, message=sentence))
         self._outlet.flush_soon()
@@ -150,6 +160,17 @@ class RunChannel:
     def _output(self) -> None:
         if not self.scheduled:
             self._outlet.schedule(self)
+
+    def _ended(self) -> None:
+        if any(position.offset < position.spool.end for position in self._positions):
+            self._output()
+        elif self._pausing is None and not self.scheduled:
+            self._pausing = asyncio.get_running_loop().call_later(END_PAUSE, self._output)
+
+    def _pause_over(self) -> None:
+        if self._pausing is not None:
+            self._pausing.cancel()
+            self._pausing = None
 
     def _finish_if_due(self) -> None:
         result = self._result

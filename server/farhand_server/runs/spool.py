@@ -11,7 +11,7 @@ class Spool:
     """The bytes of one stream, from `start` (the first still kept) to `end` (all that was ever written).
 
     Bounded by `limit` bytes plus one append: whoever fills it stops while it is `full`, and is told by `on_room`
-    when that has passed. Whoever reads it is told of new bytes and of the end by `on_output`.
+    when that has passed. Whoever reads it is told of new bytes by `on_output`, and of the end by `on_end`.
     """
 
     def __init__(self, limit: int) -> None:
@@ -20,6 +20,7 @@ class Spool:
         self.ended = False
         self.on_room: Callable[[], None] | None = None
         self.on_output: Callable[[], None] | None = None
+        self.on_end: Callable[[], None] | None = None
         self._limit: Final = limit
         self._chunks: deque[bytes] = deque()
         self._discarding = False
@@ -42,8 +43,8 @@ class Spool:
     def finish(self) -> None:
         """Say that no more output will come."""
         self.ended = True
-        if self.on_output is not None:
-            self.on_output()
+        if self.on_end is not None:
+            self.on_end()
 
     def read(self, offset: int, limit: int) -> bytes:
         """Return up to `limit` bytes from `offset` on; none at the end. `ValueError` where they are no longer kept."""
@@ -75,5 +76,5 @@ class Spool:
     def discard(self) -> None:
         """Forget everything, now and to come: nobody will read it, and the writer must not wait."""
         self._discarding = True
-        self.on_output = None
+        self.on_output = self.on_end = None
         self.release(self.end)

@@ -67,7 +67,7 @@ def test_it_is_full_at_its_limit_and_says_once_when_there_is_room() -> None:
 
 def test_the_reader_is_told_of_output_and_of_the_end() -> None:
     spool, told = Spool(limit=10), list[tuple[int, bool]]()
-    spool.on_output = lambda: told.append((spool.end, spool.ended))
+    spool.on_output = spool.on_end = lambda: told.append((spool.end, spool.ended))
     spool.append(b"abc")
     spool.finish()
     assert told == [(3, False), (3, True)]
