@@ -38,6 +38,7 @@ class RunChannel:
         self._receivers: dict[m.Stream, Receiver] = {}
         self._received: dict[m.Stream, int] = {"stdout": 0, "stderr": 0}
         self._discarding = False
+        self._waiters: set[asyncio.Future[None]] = set()
 
     # What is said to the service
 
@@ -55,6 +56,21 @@ class RunChannel:
         if not self.ended.done():
             self._session.connection.send(self.number, message)
             self._session.flush_soon()
+
+    async def result(self) -> Result:
+        """Wait for `ended`, and leave it alone when cancelled; raises the error that came instead.
+
+        asyncio.shield does the same one turn of the loop later: too late for the next request to leave together with
+        the close of this channel.
+        """
+        if not self.ended.done():
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.discard(waiter)
+        return self.ended.result()
 
     async def stop(self, kill_after: float | None = None) -> None:
         """Stop the run and wait for its outcome, but not for ever; its output is thrown away.
@@ -135,7 +151,7 @@ class RunChannel:
         if self.stdin is not None:
             self.stdin.finish(error)
         _settle(self.started, error)
-        _settle(self.ended, error)
+        self._settle_end(error)
 
     def _ended(self, message: m.Ended) -> None:
         outcome = message.outcome
@@ -163,7 +179,12 @@ class RunChannel:
         if not self.started.done():
             self.started.set_result(None)
         result = Result(outcome, run_id, message.duration, message.stdout, message.stderr, message.lingered)
-        _settle(self.ended, result)
+        self._settle_end(result)
+
+    def _settle_end(self, end: Result | FarhandError) -> None:
+        _settle(self.ended, end)
+        for waiter in self._waiters:
+            _settle(waiter, None)
 
     def _discard(self) -> None:
         self._discarding = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from functools import partial
 from types import TracebackType
@@ -178,16 +177,13 @@ class Client:
 
 
 async def _communicate(channel: RunChannel, input: bytes | None, source: Source | None) -> Result:
-    async def end() -> Result:
-        return await asyncio.shield(channel.ended)
-
     if channel.stdin is not None:
         if source is not None:
-            return await fed(channel.stdin, source, end())
+            return await fed(channel.stdin, source, channel.result())
         if input:
             channel.stdin.write(input)
         channel.stdin.close()
-    return await end()
+    return await channel.result()
 
 
 def _decoded(data: bytes, codec: str, truncated: bool) -> str:

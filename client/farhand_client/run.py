@@ -80,7 +80,7 @@ class Run:
 
         Raises `ConnectionLost`, `RequestRefused` or `OutputIncomplete` where the end is not known.
         """
-        return await asyncio.shield(self._channel.ended)
+        return await self._channel.result()
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the run's process group. Does nothing once the run is over.

@@ -171,6 +171,10 @@ class Link(asyncio.BufferedProtocol):
         if self.connection.closed:
             self.close()
             return
+        if not self.connection.flooded:
+            if self.connection.queued:
+                self.flush_soon()  # what somebody woken by these events asks for leaves together with the answers
+            return
         self.flush()
         if self.connection.flooded and self._transport is not None and not self._throttled:
             self._throttled = True
