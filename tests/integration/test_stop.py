@@ -90,7 +90,7 @@ async def test_a_stopped_process_that_ignores_term_is_ended_all_the_same(client:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1, signal.SIGRTMIN + 2])
 async def test_a_signal_that_ends_the_program_is_its_outcome(client: RawClient, number: int) -> None:
-    run = client.start("sh", "-c", "sleep 60")
+    run = client.start("sleep", "60")
     await run.started()
     run.say(m.Signal(number=number))
     assert (await run.ended()).outcome == Signaled(signal=number)
