@@ -1,17 +1,80 @@
-"""When a run's channel says what: the ends of streams and the outcome."""
+"""A run's channel says nothing after its last, whatever its run still does."""
 
 from __future__ import annotations
 
-import asyncio
+import os
+from collections.abc import Callable
 
-from farhand_client import connect
-from tests.support.service import Service
+import pytest
+
+from farhand_protocol import messages as m
+from farhand_protocol.connection import Connection
+from farhand_protocol.frames import Kind, encode_frame
+from farhand_protocol.states import Side
+from farhand_server.channels.run import RunChannel
+from farhand_server.runs.run import Plan, Run
+from tests.support.client import new_id
+
+LIMITS = Connection(Side.CLIENT).announced
 
 
-async def test_the_end_of_a_stream_does_not_wait_for_a_program_that_lives_on(service: Service) -> None:
-    async with connect(service.host) as client, client.start("exec >&- 2>&-; sleep 60", shell=True) as run:
-        assert run.stderr is not None
-        async with asyncio.timeout(10):
-            assert await run.stdout.read() == b""
-            assert await run.stderr.read() == b""
-        assert run.outcome is None
+class Outlet:
+    """A session that has one channel and sends when the test says so."""
+
+    def __init__(self, request: m.Run) -> None:
+        self.connection = Connection(Side.SERVER)
+        self._receive(0, m.Hello(versions=(1,), software="test", limits=LIMITS, nonce=bytes(32)))
+        self.connection.send(
+            0, m.Welcome(version=1, software="test", limits=self.connection.announced, login=False, nonce=bytes(32))
+        )
+        self.connection.send(0, m.Accepted(user="ada", host="here"))
+        self._receive(1, request)
+
+    def _receive(self, channel: int, message: m.Message) -> None:
+        for _ in self.connection.receive_data(encode_frame(Kind.MESSAGE, channel, m.encode(message))):
+            pass
+
+    def spoil(self) -> None:
+        """Let a message come that cannot be understood."""
+        for _ in self.connection.receive_data(encode_frame(Kind.MESSAGE, 1, b"{}")):
+            pass
+
+    def flush_soon(self) -> None:
+        """Outlet."""
+
+    def schedule(self, channel: RunChannel) -> None:
+        """Outlet."""
+        channel.scheduled = True
+
+    def forget(self, channel: RunChannel) -> None:
+        """Outlet."""
+
+
+def fail_by_the_client(outlet: Outlet, channel: RunChannel) -> None:
+    """A message could not be understood."""
+    outlet.spoil()
+    channel.lost()
+
+
+def fail_by_the_service(outlet: Outlet, channel: RunChannel) -> None:
+    """The service was at fault."""
+    channel.failed()
+
+
+@pytest.mark.parametrize("fail", [fail_by_the_client, fail_by_the_service])
+async def test_an_end_that_waits_for_its_turn_is_not_said_after_the_channel_has_failed(
+    fail: Callable[[Outlet, RunChannel], None],
+) -> None:
+    request = m.Run(id=new_id(), argv=(b"true",))
+    outlet = Outlet(request)
+    channel = RunChannel(outlet, 1, request)
+    run = Run(
+        Plan(request.id, "ada", (b"true",), b"/", dict(os.environb), False, False, None, 1.0, 1.0, 65536), channel
+    )
+    channel.attach(run)
+    run.stdout.finish()
+    assert channel.scheduled
+    fail(outlet, channel)
+    queued = outlet.connection.queued
+    assert not channel.send_some()
+    assert outlet.connection.queued == queued
