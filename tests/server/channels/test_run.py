@@ -73,7 +73,6 @@ async def test_an_end_that_waits_for_its_turn_is_not_said_after_the_channel_has_
     )
     channel.attach(run)
     run.stdout.finish()
-    assert channel.scheduled
     fail(outlet, channel)
     queued = outlet.connection.queued
     assert not channel.send_some()
