@@ -180,6 +180,7 @@ async def test_a_signal_or_a_stop_for_a_run_that_has_ended_does_nothing(core: Se
         run = client.start("head", "-c", "70000", "/dev/zero", credit=False)
         await run.output(64 << 10)
         await end_of(await run.started())
+        assert (await client.run("true"))[0].outcome == Exited(code=0)  # by now the service has heard of it
         # The program is gone and its outcome waits for a client that takes the output slowly.
         run.say(m.Signal(number=signal.SIGKILL))
         run.say(m.Stop(kill_after=0))
