@@ -8,6 +8,7 @@ import socket
 from farhand_server.config import Config
 from farhand_server.edge.service import run_edge
 from farhand_server.edge_child import bind
+from farhand_server.garbage import spare_what_is_loaded
 from farhand_server.hostkey import PRIVATE, HostKeyError
 from farhand_server.listener import ListenError
 from farhand_server.logs import Logger, Sink
@@ -32,6 +33,10 @@ def edge(options: argparse.Namespace) -> int:
         sink.configure(fresh.log.format, fresh.log.level)
         return fresh
 
+    def ready() -> None:
+        spare_what_is_loaded()
+        print("farhandd edge: ready", flush=True)
+
     sink.start()
     try:
         run_edge(
@@ -40,7 +45,7 @@ def edge(options: argparse.Namespace) -> int:
             host_key=options.key or config.state_dir / PRIVATE,
             settings=config.edge,
             log=Logger(sink, {}).bind(process="edge"),
-            ready=lambda: print("farhandd edge: ready", flush=True),
+            ready=ready,
             notifier=notifier,
             reload=lambda: reload().edge,
             child=options.descriptors is not None,

@@ -10,6 +10,7 @@ from typing import Final
 
 from farhand_server.config import Address, Config
 from farhand_server.edge_child import EdgeChild, EdgeFailed, bind
+from farhand_server.garbage import spare_what_is_loaded
 from farhand_server.hostkey import HostKeyError, ensure
 from farhand_server.listener import ListenError
 from farhand_server.logs import Logger, Sink
@@ -42,7 +43,12 @@ def serve(options: argparse.Namespace) -> int:
             config, log, reload=lambda: configuration(options), accepted=accepted, notifier=notifier, edge=edge
         )
         places = ", ".join([str(config.socket), *addresses])
-        await service.serve(lambda: print(f"farhandd: ready on {places}", flush=True))
+
+        def ready() -> None:
+            spare_what_is_loaded()
+            print(f"farhandd: ready on {places}", flush=True)
+
+        await service.serve(ready)
 
     accepted(config)
     sink.start()
