@@ -43,7 +43,7 @@ async def in_flight(count: int, limit: int, one: Callable[[], Awaitable[None]]) 
 async def _farhand(host: str, key: str) -> AsyncIterator[Client]:
     from farhand_client import connect
 
-    async with connect(host, identities=[key], accept_new=True) as client:
+    async with connect(host, identities=[key]) as client:
         yield client
 
 

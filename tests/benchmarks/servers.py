@@ -96,6 +96,7 @@ async def running_servers(directory: Path) -> AsyncIterator[Servers]:
         ssh = await stack.enter_async_context(_sshd(place))
         asyncssh = await stack.enter_async_context(_asyncssh(place))
         servers = Servers(place, farhand, ssh, asyncssh)
+        _write_known_hosts(servers)
         _write_ssh_config(servers)
         yield servers
 
@@ -182,6 +183,12 @@ async def _process(
         if process.returncode is None:
             process.terminate()
         await process.communicate()
+
+
+def _write_known_hosts(servers: Servers) -> None:
+    host, _, port = servers.host.partition(":")
+    key = (servers.place.directory / "state" / "farhand" / "host_key.pub").read_text()
+    (servers.place.directory / "config" / "farhand" / "known_hosts").write_text(f"[{host}]:{port} {key}")
 
 
 def _write_ssh_config(servers: Servers) -> None:
