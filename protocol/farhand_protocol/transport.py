@@ -103,11 +103,18 @@ class Link(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Send what is queued as far as the peer takes it within `CLOSE_TIMEOUT`, then close."""
-        if self._transport is not None and not self._closing:
-            self._paused = False
-            self.flush()
-            self._closing = True
-            self._last_call = self._loop.call_later(CLOSE_TIMEOUT, self.abort)
+        if self._transport is None or self._closing:
+            return
+        self._paused = False
+        self.flush()
+        self._closing = True
+        self._last_call = self._loop.call_later(CLOSE_TIMEOUT, self.abort)
+        if self._transport.can_write_eof():
+            # A socket closed with bytes unread resets the peer, who may then lose what was sent last: the peer closes.
+            self._transport.write_eof()
+            if self._throttled:
+                self._transport.resume_reading()
+        else:
             self._transport.close()
 
     def abort(self) -> None:
@@ -160,7 +167,8 @@ class Link(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """asyncio.BufferedProtocol."""
-        self.feed(self._buffer[:nbytes])
+        if not self._closing:
+            self.feed(self._buffer[:nbytes])
 
     def feed(self, data: bytes | memoryview) -> None:
         """Act on received bytes; for those that were read before this was the transport's protocol."""
@@ -176,6 +184,9 @@ class Link(asyncio.BufferedProtocol):
                 self.flush_soon()  # what somebody woken by these events asks for leaves together with the answers
             return
         self.flush()
+        self._throttle()
+
+    def _throttle(self) -> None:
         if self.connection.flooded and self._transport is not None and not self._throttled:
             self._throttled = True
             self._transport.pause_reading()

@@ -169,7 +169,26 @@ async def test_a_peer_that_stops_reading_stops_the_writer_and_no_more_than_the_b
         count += 1
         link.close()
         assert len(frames(await reader)) == count
+    await recorder.end()
     assert (recorder.writables, recorder.lost_by) == (1, [None])
+
+
+@on_each_loop
+async def test_the_last_message_arrives_although_bytes_of_the_peer_are_left_unread() -> None:
+    def refuse(link: Link, event: Event) -> None:
+        link.connection.fail(ErrorCode.DENIED, "not here")
+        link.close()
+
+    ours, peer = sockets()
+    recorder = Recorder(refuse)
+    with peer:
+        await attach(serving(), recorder, ours)
+        loop = asyncio.get_running_loop()
+        # More than the link has read when it closes: closing the socket itself would reset the peer's.
+        await loop.sock_sendall(peer, message(1, m.Stop()) * 20_000)
+        (last,) = frames(await read_to_end(peer))
+        assert b"not here" in last.payload
+    await recorder.end()
 
 
 @on_each_loop
@@ -354,8 +373,9 @@ async def test_a_handler_that_closes_hears_nothing_more(how: str) -> None:
     with peer:
         await attach(in_phase(Side.SERVER, Phase.READY), recorder, ours)
         await asyncio.get_running_loop().sock_sendall(peer, message(0, m.Pong(id=1)) * 5)
-        await recorder.end()
-        assert len(recorder.events) == 1
+        assert how == "abort" or await read_to_end(peer) == b""
+    await recorder.end()
+    assert len(recorder.events) == 1
 
 
 @on_each_loop
