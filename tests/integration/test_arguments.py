@@ -142,7 +142,8 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 def deaf_python(tmp_path: Path) -> Path:
     """A Python that starts with signals ignored and blocked, as after `nohup` and careless parents."""
     script = tmp_path / "python"
-    script.write_text(f"#!{sys.executable}\n{INHERITS}")
+    # A shebang cannot name a path with a space.
+    script.write_text(f"#!/bin/sh\nexec '{sys.executable}' -c '{INHERITS}' \"$@\"\n")
     script.chmod(0o755)
     return script
 

@@ -60,7 +60,7 @@ def environment(directory: Path) -> dict[str, str]:
 async def running_service(
     directory: Path, *arguments: str, listen: bool = False, config: str | None = None
 ) -> AsyncIterator[Service]:
-    """Run `farhandd serve` with all of its files below `directory`; with `listen` also on a free TLS port of loopback."""
+    """Run `farhandd serve` with its files below `directory`; with `listen` also on a free TLS port of loopback."""
     (directory / "run").mkdir(mode=0o700, exist_ok=True)
     farhand = directory / "config" / "farhand"
     farhand.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from farhand_server import hostkey
 from farhand_server.config import ConfigError
@@ -22,6 +23,10 @@ from farhand_server.systemd import Notifier
 from .edge import Edge
 from .settings import EdgeSettings
 from .tls import server_context
+
+CORE_WAIT: Final = 1.0
+"""Seconds for which an edge that starts waits for its core before it opens all the same; on one machine a few
+milliseconds do, unless the core is down."""
 
 
 def run_edge(
@@ -100,10 +105,12 @@ async def serve_edge(
     connected = asyncio.create_task(edge.feed.wait_connected(), name="core there")
     stopped = asyncio.create_task(stop.wait(), name="stop")
     try:
-        if child:
-            await asyncio.wait((connected, feed), return_when=asyncio.FIRST_COMPLETED)
-            if feed.done():
-                await feed
+        # Whoever connects meanwhile waits in the kernel's queue, rather than be told that the core is away.
+        await asyncio.wait(
+            (connected, feed, stopped), timeout=None if child else CORE_WAIT, return_when=asyncio.FIRST_COMPLETED
+        )
+        if feed.done():
+            await feed
         edge.open_door()
         ready()
         notifier.ready("serving")

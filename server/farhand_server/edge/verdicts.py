@@ -60,6 +60,7 @@ class VerdictFeed:
             lambda: _Records(self._judged, self._log, gone), str(self._core_socket)
         )
         self._connected.set()
+        self._log.info("the core is there", socket=str(self._core_socket))
         try:
             await gone
         finally:

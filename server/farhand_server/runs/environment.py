@@ -73,7 +73,8 @@ class Home:
         """Return the whole environment of a program.
 
         `added` is the service's word (a key's `environment=` options): it passes as it is, and no request overrides it.
-        `requested` names have to match one of the shell patterns in `admitted`. Raises `EnvironmentRefused` for the first that does not.
+        `requested` names have to match one of the shell patterns in `admitted`. Raises `EnvironmentRefused` for the
+        first that does not.
         """
         environment = dict(self.environment)
         patterns = tuple(admitted)

@@ -75,7 +75,7 @@ class Registry:
     async def _see_to_the_end(self, run: Run) -> None:
         try:
             result = await run.execute()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is this run's fault alone, and the log has it
             self._on_failure(run, error)
         else:
             self._on_end(run, result)
