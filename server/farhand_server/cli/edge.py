@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import socket
 
+import uvloop
+
 from farhand_server.config import Config
-from farhand_server.edge.service import run_edge
+from farhand_server.edge.service import serve_edge
 from farhand_server.edge_child import bind
 from farhand_server.garbage import spare_what_is_loaded
 from farhand_server.hostkey import PRIVATE, HostKeyError
@@ -39,7 +41,7 @@ def edge(options: argparse.Namespace) -> int:
 
     sink.start()
     try:
-        run_edge(
+        serving = serve_edge(
             sockets=handed or _sockets(options, config),
             core_socket=config.edge.socket,
             host_key=options.key or config.state_dir / PRIVATE,
@@ -50,6 +52,7 @@ def edge(options: argparse.Namespace) -> int:
             reload=lambda: reload().edge,
             child=options.descriptors is not None,
         )
+        uvloop.run(serving)
     except (ListenError, HostKeyError, OSError) as error:
         raise CommandFailed(f"edge: {error}") from None
     finally:

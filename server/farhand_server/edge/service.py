@@ -29,36 +29,6 @@ CORE_WAIT: Final = 1.0
 milliseconds do, unless the core is down."""
 
 
-def run_edge(
-    *,
-    sockets: Sequence[socket.socket],
-    core_socket: Path,
-    host_key: Path,
-    settings: EdgeSettings,
-    log: Logger,
-    ready: Callable[[], None],
-    notifier: Notifier,
-    reload: Callable[[], EdgeSettings],
-    child: bool = False,
-) -> None:
-    """Run `serve_edge` in a uvloop of its own."""
-    import uvloop
-
-    uvloop.run(
-        serve_edge(
-            sockets=sockets,
-            core_socket=core_socket,
-            host_key=host_key,
-            settings=settings,
-            log=log,
-            ready=ready,
-            notifier=notifier,
-            reload=reload,
-            child=child,
-        )
-    )
-
-
 async def serve_edge(
     *,
     sockets: Sequence[socket.socket],

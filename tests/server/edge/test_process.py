@@ -20,7 +20,8 @@ from tests.server.edge.harness import PATIENCE, FakeCore, Peer, client_context
 
 PROGRAM = """
 import os, pathlib, resource, socket, sys
-from farhand_server.edge.service import run_edge
+import uvloop
+from farhand_server.edge.service import serve_edge
 from farhand_server.edge.settings import EdgeSettings
 from farhand_server.logs import Logger, Sink
 from farhand_server.systemd import Notifier
@@ -32,11 +33,11 @@ if int(limit):
 def read_settings():
     return EdgeSettings.model_validate_json(pathlib.Path(settings).read_text())
 
-run_edge(
+uvloop.run(serve_edge(
     sockets=[socket.socket(fileno=int(descriptor))], core_socket=pathlib.Path(core), host_key=pathlib.Path(key),
     settings=read_settings(), log=Logger(Sink(), {}), ready=lambda: print("ready", flush=True), notifier=Notifier(),
     reload=read_settings, child=child == "child",
-)
+))
 """
 
 
