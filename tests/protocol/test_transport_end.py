@@ -1,0 +1,144 @@
+"""Every end of a `Link`, on both loops: its last words arrive, its handler is told once, and nothing keeps it open."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+
+import pytest
+
+from farhand_protocol import messages as m
+from farhand_protocol import transport
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import ConnectionFailed, Event, MessageReceived
+from farhand_protocol.states import Phase, Side
+from farhand_protocol.transport import Link
+from tests.support.links import PING, Recorder, attach, fill, on_each_loop, read_to_end, serving, sockets
+from tests.support.pairs import frames, in_phase, message
+
+
+@on_each_loop
+async def test_close_sends_what_is_queued_first() -> None:
+    ours, peer = sockets()
+    recorder = Recorder()
+    with peer:
+        link = await attach(serving(), recorder, ours)
+        count = await fill(link)
+        link.connection.send_data(1, "stdout", b"the last")
+        link.close()
+        link.close()
+        assert not link.room
+        assert frames(await read_to_end(peer))[count].payload == b"the last"
+    await recorder.end()
+    assert (recorder.lost_by, recorder.writables) == ([None], 0)
+
+
+@on_each_loop
+async def test_the_last_message_arrives_although_bytes_of_the_peer_are_left_unread() -> None:
+    def refuse(link: Link, event: Event) -> None:
+        link.connection.fail(ErrorCode.DENIED, "not here")
+        link.close()
+
+    ours, peer = sockets()
+    recorder = Recorder(refuse)
+    with peer:
+        await attach(serving(), recorder, ours)
+        loop = asyncio.get_running_loop()
+        # More than the link has read when it closes: closing the socket itself would reset the peer's.
+        await loop.sock_sendall(peer, message(1, m.Stop()) * 20_000)
+        (last,) = frames(await read_to_end(peer))
+        assert b"not here" in last.payload
+    await recorder.end()
+
+
+@on_each_loop
+async def test_close_does_not_wait_for_ever_for_a_peer_that_never_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "CLOSE_TIMEOUT", 0.05)
+    ours, peer = sockets()
+    recorder = Recorder()
+    with peer:
+        link = await attach(serving(), recorder, ours)
+        await fill(link)
+        link.close()
+        await recorder.end()
+    assert len(recorder.lost_by) == 1
+
+
+@on_each_loop
+async def test_abort_closes_at_once_whatever_waits() -> None:
+    ours, peer = sockets()
+    recorder = Recorder()
+    with peer:
+        link = await attach(serving(), recorder, ours)
+        await fill(link)
+        link.abort()
+        await recorder.end()
+        link.flush()
+        link.close()
+        link.abort()
+        assert not link.room
+    assert len(recorder.lost_by) == 1
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+@on_each_loop
+async def test_a_handler_that_closes_hears_nothing_more(how: str) -> None:
+    ours, peer = sockets()
+    recorder = Recorder(lambda link, _: getattr(link, how)())
+    with peer:
+        await attach(in_phase(Side.SERVER, Phase.READY), recorder, ours)
+        await asyncio.get_running_loop().sock_sendall(peer, message(0, m.Pong(id=1)) * 5)
+        assert how == "abort" or await read_to_end(peer) == b""
+    await recorder.end()
+    assert len(recorder.events) == 1
+
+
+@on_each_loop
+async def test_a_reset_by_the_peer_is_a_loss_told_once() -> None:
+    ours, peer = sockets()
+    recorder = Recorder()
+    link = await attach(serving(), recorder, ours)
+    await fill(link)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+    await recorder.end()
+    assert len(recorder.lost_by) == 1
+    assert recorder.writables == 0
+
+
+@on_each_loop
+async def test_an_end_of_file_is_a_loss_without_an_error() -> None:
+    ours, peer = sockets()
+    recorder = Recorder()
+    await attach(serving(), recorder, ours)
+    peer.close()
+    await recorder.end()
+    assert recorder.lost_by == [None]
+
+
+@on_each_loop
+async def test_a_peer_that_breaks_the_protocol_is_told_and_left() -> None:
+    ours, peer = sockets()
+    recorder = Recorder()
+    with peer:
+        await attach(serving(), recorder, ours)
+        await asyncio.get_running_loop().sock_sendall(peer, b"GET / HTTP/1.1\r\n\r\n")
+        (frame,) = frames(await read_to_end(peer))
+    assert isinstance(frame.message, m.Error)
+    assert frame.message.code is ErrorCode.UNKNOWN_KIND
+    await recorder.end()
+    assert [type(event) for event in recorder.events] == [ConnectionFailed]
+
+
+@on_each_loop
+async def test_an_error_of_the_peer_closes_the_link() -> None:
+    ours, peer = sockets()
+    recorder = Recorder()
+    with peer:
+        await attach(serving(), recorder, ours)
+        error = message(0, m.Error(code=ErrorCode.INTERNAL, message="over"))
+        await asyncio.get_running_loop().sock_sendall(peer, error + PING)
+        assert await read_to_end(peer) == b""
+    await recorder.end()
+    assert [type(event) for event in recorder.events] == [MessageReceived]
