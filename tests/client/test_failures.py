@@ -1,0 +1,106 @@
+"""A run that did not start, or whose end is not known, is an error that says what is known, and never success."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from farhand_client import ConnectionLost, Exited, Lost, OutputIncomplete, RequestRefused, SpawnError, SpawnFailed
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from tests.support.fake_runs import printing, run
+from tests.support.fake_service import FakeRun, client_of, refusing
+
+
+async def test_a_program_that_did_not_start_is_an_error_with_its_errno(tmp_path: Path) -> None:
+    outcome = SpawnFailed(errno=2, error="ENOENT", what="program", message="there is no nope")
+
+    async def behave(run: FakeRun) -> None:
+        run.ended(outcome)
+
+    with pytest.raises(SpawnError, match="there is no nope") as caught:
+        await run(tmp_path, behave)
+    assert (caught.value.errno, caught.value.outcome) == (2, outcome)
+
+
+async def test_a_refusal_has_its_code_and_others_go_on(tmp_path: Path) -> None:
+    async with client_of(tmp_path, refusing(ErrorCode.DENIED, "not for you")) as (client, service):
+        with pytest.raises(RequestRefused, match="not for you") as caught:
+            await client.run(["rm"])
+        assert caught.value.code is ErrorCode.DENIED
+        assert caught.value.run_id == service.runs[0].request.id
+        assert await client.ping() > 0
+
+
+async def test_a_service_that_dies_in_the_middle_is_never_success(tmp_path: Path) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.write("stdout", b"half of it")
+        run.client.cut()
+
+    async with client_of(tmp_path, behave) as (client, service):
+        with pytest.raises(ConnectionLost, match=r"may have run.*repeat it only if that does no harm") as caught:
+            await client.run(["true"])
+        assert caught.value.run_id == service.runs[0].request.id
+        assert caught.value.may_have_run
+        with pytest.raises(ConnectionLost) as again:
+            await client.run(["true"])
+        assert not again.value.may_have_run
+
+
+async def test_an_end_of_all_streams_without_an_outcome_is_a_loss(tmp_path: Path) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        run.say(m.End(stream="stdout"))
+        run.say(m.End(stream="stderr"))
+        assert run.client.link is not None
+        run.client.link.close()
+
+    with pytest.raises(ConnectionLost, match="its end is not known"):
+        await run(tmp_path, behave)
+
+
+async def test_a_run_whose_end_nobody_saw_is_a_loss(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionLost, match="the service that ran it is gone"):
+        await run(tmp_path, printing(outcome=Lost()))
+
+
+async def test_output_that_did_not_arrive_is_said(tmp_path: Path) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.write("stdout", b"12345")
+        run.sent["stdout"] = 9
+        run.ended()
+
+    with pytest.raises(OutputIncomplete, match="exited with code 0, but only 5 of 9 bytes of stdout arrived") as caught:
+        await run(tmp_path, behave)
+    assert caught.value.outcome == Exited(code=0)
+
+
+@pytest.mark.parametrize(
+    ("scribble", "sentence"),
+    [
+        (b"\xff\xff\xff\x03\0\0\0\1", "a frame announces 16777215 bytes"),
+        (b"\0\0\x01\x09\0\0\0\1x", "frames of kind 9 are not known"),
+        (b"\0\0\x02\x01\0\0\0\0{}", "no type that is known"),
+        (b"\0\0\x01\x03\0\0\0\x07x", "channel 7 was never opened"),
+    ],
+)
+async def test_a_service_that_breaks_the_protocol_is_left(tmp_path: Path, scribble: bytes, sentence: str) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        run.client.scribble(scribble)
+
+    with pytest.raises(ConnectionLost, match=f"broke the protocol: .*{sentence}"):
+        await run(tmp_path, behave)
+
+
+async def test_the_last_word_of_the_service_is_passed_on(tmp_path: Path) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.client.say(m.Error(code=ErrorCode.INTERNAL, message="out of everything"))
+        assert run.client.link is not None
+        run.client.link.close()
+
+    with pytest.raises(ConnectionLost, match="ended the connection: out of everything"):
+        await run(tmp_path, behave)

@@ -1,0 +1,147 @@
+"""A run's output is streamed in order to one reader, who sets the pace, and its end is its true end."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from farhand_client import PIPE, ConnectionLost
+from farhand_protocol import messages as m
+from farhand_protocol.limits import KiB, MiB
+from tests.support.fake_runs import in_pieces, stoppable
+from tests.support.fake_service import FakeRun, client_of
+
+
+async def test_streams_give_chunks_until_their_end(tmp_path: Path) -> None:
+    async with client_of(tmp_path, in_pieces) as (client, _), client.start(["prog"]) as run:
+        assert b"".join([chunk async for chunk in run.stdout]) == b"one\ntwo\n\nlast"
+        assert run.stderr is not None
+        assert await run.stderr.read() == b"err"
+        assert await run.stderr.read() == await run.stderr.read(5) == b""
+
+
+async def test_lines_keep_their_newline(tmp_path: Path) -> None:
+    async with client_of(tmp_path, in_pieces) as (client, _), client.start(["prog"]) as run:
+        assert [line async for line in run.stdout.lines()] == [b"one\n", b"two\n", b"\n", b"last"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 100])
+@pytest.mark.parametrize("chunk", [1, 3, 1000])
+async def test_long_lines_come_in_pieces(tmp_path: Path, limit: int, chunk: int) -> None:
+    text = b"a\nbcdefg\r\n\n" + b"x" * 50 + b"\ny"
+
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        for at in range(0, len(text), chunk):
+            await run.write("stdout", text[at : at + chunk])
+        run.ended()
+
+    async with client_of(tmp_path, behave) as (client, _), client.start(["prog"]) as run:
+        pieces = [piece async for piece in run.stdout.lines(limit)]
+    lines = [b"a\n", b"bcdefg\r\n", b"\n", b"x" * 50 + b"\n", b"y"]
+    expected = [line[at : at + limit] for line in lines for at in range(0, len(line), limit)]
+    assert pieces == expected
+
+
+async def test_reading_some_takes_no_more(tmp_path: Path) -> None:
+    async with client_of(tmp_path, in_pieces) as (client, _), client.start(["prog"]) as run:
+        assert await run.stdout.read(2) == b"on"
+        assert await run.stdout.read(0) == b""
+        assert await run.stdout.read() == b"e\ntwo\n\nlast"
+
+
+async def test_small_output_is_given_as_it_comes(tmp_path: Path) -> None:
+    """An interactive program's words do not wait for a buffer to fill."""
+
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.write("stdout", b"name? ")
+        await run.until(m.End)
+        run.ended()
+
+    async with client_of(tmp_path, behave) as (client, _), client.start(["prog"], stdin=PIPE) as run:
+        assert await run.stdout.read(64 * KiB) == b"name? "
+        assert run.stdin is not None
+        run.stdin.close()
+        await run.wait()
+
+
+async def test_a_reader_that_stops_holds_up_the_writer_and_nobody_else(tmp_path: Path) -> None:
+    async def flood(run: FakeRun) -> None:
+        run.started()
+        if run.request.argv == (b"flood",):
+            await run.write("stdout", bytes(20 * MiB))
+        run.ended()
+
+    async with client_of(tmp_path, flood) as (client, service), client.start(["flood"]) as run:
+        await run.stdout.read(1)
+        assert (await client.run(["true"])).returncode == 0
+        while service.runs[0].sent["stdout"] < 4 * MiB:
+            await client.ping()
+        await client.ping()  # more would have come before the answer
+        assert service.runs[0].sent["stdout"] == 4 * MiB
+        assert len(await run.stdout.read()) == 20 * MiB - 1
+        assert (await run.wait()).returncode == 0
+
+
+async def test_discarded_output_does_not_hold_up_the_program(tmp_path: Path) -> None:
+    async def flood(run: FakeRun) -> None:
+        run.started()
+        await run.write("stdout", bytes(20 * MiB))
+        run.ended()
+
+    async with client_of(tmp_path, flood) as (client, _), client.start(["flood"]) as run:
+        await run.stdout.read(1)
+        run.stdout.discard()
+        assert (await run.wait()).returncode == 0
+        assert await run.stdout.read() == b""
+
+
+async def test_a_stream_has_one_reader(tmp_path: Path) -> None:
+    async with client_of(tmp_path, stoppable) as (client, _), client.start(["prog"]) as run:
+        first = asyncio.ensure_future(run.stdout.read())
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="already has a reader"):
+            await run.stdout.read()
+        first.cancel()
+
+
+async def test_a_reader_that_was_cancelled_loses_nothing(tmp_path: Path) -> None:
+    go = asyncio.Event()
+
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await go.wait()
+        await run.write("stdout", b"all of it")
+        run.ended()
+
+    async with client_of(tmp_path, behave) as (client, _), client.start(["prog"]) as run:
+        reader = asyncio.ensure_future(run.stdout.read(100))
+        await asyncio.sleep(0)
+        reader.cancel()
+        go.set()
+        assert await run.stdout.read() == b"all of it"
+
+
+async def test_a_lost_connection_gives_what_came_and_then_says_so(tmp_path: Path) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.write("stdout", b"half")
+        await asyncio.sleep(0)
+        assert run.client.link is not None
+        run.client.link.close()
+
+    async with client_of(tmp_path, behave) as (client, _), client.start(["prog"]) as run:
+        assert await run.stdout.read(100) == b"half"
+        with pytest.raises(ConnectionLost):
+            await run.stdout.read()
+        assert run.stderr is not None
+        with pytest.raises(ConnectionLost):
+            async for _ in run.stderr.lines():
+                pass
+        with pytest.raises(ConnectionLost) as caught:
+            await run.wait()
+        assert caught.value.run_id == run.id
+        assert run.outcome is None

@@ -1,0 +1,91 @@
+"""A run's stdin is written as an asyncio stream: `drain` waits for the program, and a run that is over takes no more."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farhand_client import PIPE, ConnectionLost
+from farhand_protocol.limits import MiB
+from tests.support.fake_runs import echo, stoppable
+from tests.support.fake_service import FakeRun, client_of
+
+
+async def test_stdin_is_written_drained_and_closed(tmp_path: Path) -> None:
+    async with client_of(tmp_path, echo) as (client, _), client.start(["cat"], stdin=PIPE) as run:
+        assert run.stdin is not None
+        for piece in (b"one ", bytearray(b"two "), memoryview(b"three"), b""):
+            run.stdin.write(piece)
+        await run.stdin.drain()
+        run.stdin.close()
+        run.stdin.close()
+        assert run.stdin.is_closing()
+        assert await run.stdout.read() == b"one two three"
+        with pytest.raises(ValueError, match="closed"):
+            run.stdin.write(b"more")
+
+
+async def test_drain_waits_for_a_slow_program(tmp_path: Path) -> None:
+    async with (
+        client_of(tmp_path, stoppable, takes_stdin=False) as (client, service),
+        client.start(["cat"], stdin=PIPE) as run,
+    ):
+        assert run.stdin is not None
+        run.stdin.write(bytes(9 * MiB))
+        draining = asyncio.ensure_future(run.stdin.drain())
+        while len(service.runs[0].stdin) < 4 * MiB:
+            await client.ping()
+        assert not draining.done()
+        service.runs[0].client.connection.take(1, "stdin", 4 * MiB)
+        service.runs[0].client.flush()
+        while len(service.runs[0].stdin) < 8 * MiB:
+            await client.ping()
+        assert not draining.done()
+        service.runs[0].client.connection.take(1, "stdin", 4 * MiB)
+        service.runs[0].client.flush()
+        await draining
+
+
+async def test_writing_to_a_run_that_is_over_is_a_broken_pipe(tmp_path: Path) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.changed.wait()
+        run.ended()
+
+    async with (
+        client_of(tmp_path, behave, takes_stdin=False) as (client, _),
+        client.start(["true"], stdin=PIPE) as run,
+    ):
+        assert run.stdin is not None
+        run.stdin.write(bytes(9 * MiB))
+        with pytest.raises(BrokenPipeError, match="the run is over"):
+            await run.stdin.drain()
+        with pytest.raises(BrokenPipeError):
+            run.stdin.write(b"x")
+
+
+async def test_writing_over_a_lost_connection_says_so(tmp_path: Path) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.changed.wait()
+        run.client.cut()
+
+    async with (
+        client_of(tmp_path, behave, takes_stdin=False) as (client, _),
+        client.start(["cat"], stdin=PIPE) as run,
+    ):
+        assert run.stdin is not None
+        run.stdin.write(bytes(9 * MiB))
+        with pytest.raises(ConnectionLost):
+            await run.stdin.drain()
+
+
+@pytest.mark.parametrize("data", ["text", 5, None])
+async def test_stdin_takes_bytes(tmp_path: Path, data: Any) -> None:
+    async with client_of(tmp_path, stoppable) as (client, _), client.start(["cat"], stdin=PIPE) as run:
+        assert run.stdin is not None
+        with pytest.raises(TypeError, match="stdin takes bytes"):
+            run.stdin.write(data)
