@@ -1,4 +1,4 @@
-"""An installation below a folder, made once, and the wheels to make others without a network."""
+"""An installation below a folder, made once, the wheels to make others without a network, and a check for systemd."""
 
 import os
 import subprocess
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.support.systemd import require_systemd
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -39,6 +41,12 @@ def install(root: Path, *arguments: str, **environ: str) -> str:
     )
     assert result.returncode == 0, result.stderr
     return result.stderr
+
+
+@pytest.fixture(scope="session")
+def systemd() -> None:
+    """Skips where no systemd can be booted, before anything is installed for it."""
+    require_systemd()
 
 
 @pytest.fixture(scope="session")

@@ -5,17 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.systemd import require_systemd, run_under_systemd
+from tests.support.systemd import run_under_systemd
 
 pytestmark = [
     pytest.mark.needs("root", "systemd", "systemctl", "journalctl", "unshare", "ip", "dbus-daemon"),
     pytest.mark.timeout(300),
+    pytest.mark.usefixtures("systemd"),
 ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _systemd() -> None:
-    require_systemd()
 
 
 def test_the_scripts_output_and_status_come_back() -> None:

@@ -1,0 +1,109 @@
+"""A core or an edge that dies, hangs or restarts comes back, and the other one goes on meanwhile."""
+
+import json
+
+from tests.deploy.conftest import Installation
+from tests.support.installed import ON_SYSTEMD, under_systemd
+
+pytestmark = ON_SYSTEMD
+
+
+def test_a_run_of_a_local_client_outlives_the_edge(installation: Installation) -> None:
+    script = """
+again true
+edge=$(pid farhand-edge.service)
+mkfifo input output
+farhand run -i unix:/run/farhand/farhandd.sock -- sh -c 'echo up; read -r line; echo "$line"; exit 5' \\
+    <input >output &
+run=$!
+exec 4>input 3<output
+read -r line <&3
+systemctl restart farhand-edge.service
+echo "went on" >&4
+cat <&3
+wait "$run" || echo "code $?"
+again echo "served again"
+[ "$edge" = "$(pid farhand-edge.service)" ] || echo "another edge"
+"""
+    assert under_systemd(installation.root, script) == ["went on", "code 5", "served again", "another edge"]
+
+
+LOST = (
+    "farhand: the connection to 127.0.0.1 was ended by the other side; run ID was under way and its end is not known: "
+    "the command may have run, to whatever point, so repeat it only if that does no harm"
+)
+
+
+def test_an_edge_that_was_killed_is_started_again_and_its_clients_know_nothing_for_certain(
+    installation: Installation,
+) -> None:
+    script = """
+again true
+begun --status-json status 127.0.0.1 -- sh -c 'echo up; exec sleep 4711' 2>said
+core=$(pid farhandd.service) edge=$(pid farhand-edge.service)
+since
+systemctl kill --signal=KILL farhand-edge.service
+wait "$run" || echo "code $?"
+sed 's/run [0-9a-f-]* was/run ID was/' said
+cat status
+said farhandd.service 'msg="run ended"'
+pgrep -f 'sleep 4711' || echo "nobody left"
+again echo "served again"
+[ "$edge" = "$(pid farhand-edge.service)" ] || echo "another edge"
+[ "$core" = "$(pid farhandd.service)" ] && echo "the same core"
+"""
+    told = under_systemd(installation.root, script)
+    status = json.loads(told.pop(2))
+    assert told == [
+        "code 255",
+        LOST,
+        'msg="run ended"',
+        "nobody left",
+        "served again",
+        "another edge",
+        "the same core",
+    ]
+    assert (status["status"], status["error"]["type"], status["may_have_run"]) == ("failed", "ConnectionLost", True)
+
+
+WATCHED = """
+mkdir -p /etc/systemd/system/farhandd.service.d
+printf '[Service]\\nWatchdogSec=2s\\n' >/etc/systemd/system/farhandd.service.d/watchdog.conf
+systemctl daemon-reload
+"""
+
+
+def test_a_core_that_hangs_or_restarts_comes_back_and_the_edge_finds_it(installation: Installation) -> None:
+    script = """
+again true
+begun 127.0.0.1 -- sh -c "trap '' TERM; echo up; exec sleep 4711" 2>/dev/null
+core=$(pid farhandd.service) edge=$(pid farhand-edge.service)
+echo -- hangs
+since
+systemctl kill --kill-whom=main --signal=STOP farhandd.service
+said farhandd.service "Failed with result 'watchdog'"
+said farhandd.service 'farhandd: ready'
+wait "$run" || echo "code $?"
+pgrep -f 'sleep 4711' || echo "nobody left"
+[ "$core" = "$(pid farhandd.service)" ] || echo "another core"
+again echo "served again"
+echo -- restarts
+core=$(pid farhandd.service)
+systemctl restart farhandd.service
+[ "$core" = "$(pid farhandd.service)" ] || echo "another core"
+again echo "served again"
+[ "$edge" = "$(pid farhand-edge.service)" ] && echo "the same edge"
+"""
+    assert under_systemd(installation.root, script, configured=WATCHED) == [
+        "-- hangs",
+        "Failed with result 'watchdog'",
+        "farhandd: ready",
+        "code 255",
+        "nobody left",
+        "another core",
+        "served again",
+        "-- restarts",
+        "another core",
+        "served again",
+        "the same edge",
+    ]

@@ -1,0 +1,65 @@
+"""`systemctl reload` takes a good configuration, refuses a bad one, and replaces no process."""
+
+from tests.deploy.conftest import Installation
+from tests.support.installed import ON_SYSTEMD, under_systemd
+
+pytestmark = ON_SYSTEMD
+
+
+def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(installation: Installation) -> None:
+    script = """
+status() { systemctl show --property=StatusText,ActiveState farhandd.service; }
+reload() { since; systemctl reload "$1"; said "$1" "$2"; }
+asked() { farhand run -e "$1=set" 127.0.0.1 -- printenv "$1" 2>&1 || echo "code $?"; }
+again true
+core=$(pid farhandd.service)
+echo -- good
+set_key environment '["GOOD"]'
+reload farhandd.service 'msg=reloaded'
+status
+asked GOOD
+asked LATER
+echo -- bad
+set_key environment '["LATER"]'
+set_key grace '"soon"'
+reload farhandd.service 'msg="reload refused; the old configuration stays"'
+status
+asked GOOD
+asked LATER
+echo -- mended
+set_key grace '"1 s"'
+reload farhandd.service 'msg=reloaded'
+status
+asked LATER
+[ "$core" = "$(pid farhandd.service)" ] && echo "the same core"
+echo -- edge
+edge=$(pid farhand-edge.service)
+reload farhand-edge.service 'msg=reloaded process=edge'
+asked LATER
+[ "$edge" = "$(pid farhand-edge.service)" ] && echo "the same edge"
+"""
+    refused = ["farhand: the environment variable 'LATER' may not be set by a request here", "code 255"]
+    assert under_systemd(installation.root, script) == [
+        "-- good",
+        "msg=reloaded",
+        "StatusText=serving",
+        "ActiveState=active",
+        "set",
+        *refused,
+        "-- bad",
+        'msg="reload refused; the old configuration stays"',
+        "StatusText=serving; the last reload was refused, see the log",
+        "ActiveState=active",
+        "set",
+        *refused,
+        "-- mended",
+        "msg=reloaded",
+        "StatusText=serving",
+        "ActiveState=active",
+        "set",
+        "the same core",
+        "-- edge",
+        "msg=reloaded process=edge",
+        "set",
+        "the same edge",
+    ]

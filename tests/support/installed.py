@@ -1,0 +1,66 @@
+"""A machine with a real systemd on which the installed service runs, for the time of one script."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.support.systemd import run_under_systemd
+
+ON_SYSTEMD = [
+    pytest.mark.needs(
+        "root", "systemd", "systemctl", "journalctl", "unshare", "ip", "dbus-daemon", "ssh-keygen", "pgrep", "bash"
+    ),
+    pytest.mark.timeout(300),
+    pytest.mark.usefixtures("systemd"),
+]
+"""The marks of a module that calls `under_systemd`. The first test has the installing in its time."""
+
+# `since` marks a moment, `said UNIT PATTERN` waits for a line of the journal after it, which wakes whoever follows it.
+# `begun` starts a run in the background and waits for its first line. `again` runs a command as soon as the edge has
+# found a core that is new: until then it turns clients away. The home is root's, and empty.
+SCRIPT = """#!/bin/bash
+set -e
+trap '[ $? = 0 ] || journalctl --quiet --no-pager --output=cat' EXIT
+export HOME=/root
+mount -t tmpfs -o mode=0700 tmpfs /root
+cd /root
+since() { moment=@$(date +%s.%6N); }
+followed() { journalctl --follow --lines=all --output=cat --since="$moment" --unit="$1"; }
+said() { timeout 30 grep -m1 -o -e "$2" < <(followed "$1"); }
+pid() { systemctl show --property=MainPID --value "$1"; }
+set_key() { sed -i "s/^#\\?$1 = .*/$1 = $2/" /etc/farhand/farhandd.toml; }
+begun() { mkfifo first; farhand run "$@" >first & run=$!; exec 3<first; read -r line <&3; }
+again() { until farhand run 127.0.0.1 -- "$@" 2>/dev/null; do :; done; }
+since
+"""
+
+# As a package would do it: the files are there, the machine has to hear of them.
+UNPACKED = """
+cp -a {root}/* /
+systemd-sysusers /usr/local/lib/sysusers.d/farhand.conf 2>/dev/null
+systemd-tmpfiles --create /usr/local/lib/tmpfiles.d/farhand.conf
+systemctl daemon-reload
+"""
+
+UNTRUSTED = """
+ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519
+systemctl enable --quiet --now farhandd.service farhand-edge.socket
+farhandd authorize ~/.ssh/id_ed25519.pub >/dev/null
+"""
+
+STARTED = f"""
+{UNTRUSTED}
+farhand trust 127.0.0.1 "$(farhandd host-key | tail -n 1)" >/dev/null
+"""
+
+
+def under_systemd(root: Path, script: str, *, configured: str = "", started: str = STARTED) -> list[str]:
+    """What *script* prints on a machine with the service running that was installed below *root*.
+
+    *configured* is done before the service starts, and *started* starts it with a key that may log in to root.
+    """
+    unpacked = UNPACKED.format(root=shlex.quote(str(root)))
+    result = run_under_systemd(SCRIPT + unpacked + configured + started + script, visible=[root])
+    assert result.returncode == 0, result.stdout
+    return result.stdout.splitlines()
