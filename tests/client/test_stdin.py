@@ -1,4 +1,4 @@
-"""A run's stdin is written as an asyncio stream: `drain` waits for the program, and a run that is over takes no more."""
+"""A run's stdin is written as an asyncio stream: `drain` waits for the program, and a run that is over takes none."""
 
 from __future__ import annotations
 

@@ -1,0 +1,96 @@
+"""Nothing is said to a service before its key is the one on record, or is put there by who may do that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from farhand_client import ConnectError, HostKeyChanged, HostKeyRevoked, HostKeyUnknown, connect
+from farhand_protocol import messages as m
+from tests.support import openssh
+from tests.support.fake_tls import USER, nothing_was_said_to, port, record, tls_service
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+async def test_a_known_key_lets_the_connection_through(tmp_path: Path) -> None:
+    async with tls_service(tmp_path) as (service, _), connect(service.host) as client:
+        assert (client.name, client.user, client.host) == (service.host, "ann", "fake")
+        assert (client.software, client.version, client.features) == ("fake/1", 1, ())
+        assert (await client.run(["true"])).returncode == 0
+    hello = service.connections[0].messages[0]
+    assert isinstance(hello, m.Hello)
+    assert (hello.user, hello.server, hello.versions) == (USER, "127.0.0.1", (1,))
+
+
+async def test_an_unknown_key_is_refused_in_a_script(tmp_path: Path) -> None:
+    async with tls_service(tmp_path, known=False) as (service, key):
+        with pytest.raises(HostKeyUnknown) as caught:
+            await connect(service.host)
+        assert caught.value.fingerprint == key.fingerprint
+        assert f"farhand trust {service.host} {key.fingerprint}" in str(caught.value)
+        assert nothing_was_said_to(service)
+    assert not record(tmp_path).path.exists()
+
+
+async def test_accept_new_puts_it_on_record(tmp_path: Path) -> None:
+    async with tls_service(tmp_path, known=False) as (service, key):
+        async with connect(service.host, accept_new=True):
+            pass
+        assert record(tmp_path).check("127.0.0.1", port(service), key).state == "known"
+        async with connect(service.host):
+            pass
+
+
+@pytest.mark.parametrize("answer", [True, False])
+async def test_a_person_can_say_whether_it_is_the_right_one(tmp_path: Path, answer: bool) -> None:
+    asked: list[HostKeyUnknown] = []
+
+    async def confirm(unknown: HostKeyUnknown) -> bool:
+        asked.append(unknown)
+        return answer
+
+    async with tls_service(tmp_path, known=False) as (service, key):
+        if answer:
+            async with connect(service.host, confirm=confirm):
+                pass
+        else:
+            with pytest.raises(HostKeyUnknown):
+                await connect(service.host, confirm=confirm)
+        assert [one.fingerprint for one in asked] == [key.fingerprint]
+        assert record(tmp_path).path.exists() is answer
+
+
+@pytest.mark.parametrize("accept_new", [True, False])
+async def test_a_changed_key_is_a_hard_failure_before_any_byte(tmp_path: Path, accept_new: bool) -> None:
+    async with tls_service(tmp_path, known=False) as (service, key):
+        other = openssh.make_key(tmp_path / "other")
+        record(tmp_path).add("127.0.0.1", port(service), other)
+        with pytest.raises(HostKeyChanged) as caught:
+            await connect(service.host, accept_new=accept_new)
+        assert nothing_was_said_to(service)
+    for part in ("HAS CHANGED", key.fingerprint, other.fingerprint, f"{record(tmp_path).path}:1", "Nothing was sent"):
+        assert part in str(caught.value)
+
+
+async def test_a_revoked_key_is_refused(tmp_path: Path) -> None:
+    async with tls_service(tmp_path) as (service, _):
+        path = record(tmp_path).path
+        path.write_text(f"@revoked {path.read_text()}")
+        with pytest.raises(HostKeyRevoked, match="is revoked"):
+            await connect(service.host, accept_new=True)
+
+
+async def test_a_record_that_cannot_be_read_trusts_nobody(tmp_path: Path) -> None:
+    async with tls_service(tmp_path, known=False) as (service, _):
+        record(tmp_path).path.mkdir(parents=True)
+        with pytest.raises(ConnectError, match="known_hosts is not a regular file"):
+            await connect(service.host, accept_new=True)
+
+
+async def test_the_record_can_be_elsewhere(tmp_path: Path) -> None:
+    async with tls_service(tmp_path, known=False) as (service, _):
+        async with connect(service.host, accept_new=True, known_hosts=tmp_path / "mine"):
+            pass
+        assert (tmp_path / "mine").exists()

@@ -1,0 +1,35 @@
+"""A service that falls silent is noticed; one that is only quiet is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farhand_client import ConnectionLost, connect
+from tests.support.fake_tls import tls_service
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+async def test_a_service_that_falls_silent_is_noticed(tmp_path: Path) -> None:
+    async with tls_service(tmp_path) as (service, _), connect(service.host, keepalive=0.05) as client:
+        transport = service.connections[0].link._transport  # type: ignore[union-attr]  # it is connected
+        assert transport is not None
+        transport.pause_reading()
+        with pytest.raises(ConnectionLost, match=r"has not answered for 0\.15 seconds"):
+            await client.run(["sleep", "9"])
+
+
+async def test_a_quiet_service_that_answers_is_kept(tmp_path: Path) -> None:
+    async def slow(run: Any) -> None:
+        run.started()
+        await asyncio.sleep(0.3)
+        run.ended()
+
+    async with tls_service(tmp_path) as (service, _):
+        service.behave = slow
+        async with connect(service.host, keepalive=0.02) as client:
+            assert (await client.run(["sleep"])).returncode == 0

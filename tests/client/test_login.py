@@ -1,0 +1,174 @@
+"""A login proves a key for this connection alone, tries one key after the other, and says which were tried in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farhand_client import AuthenticationError, ConnectError, RequestRefused, connect
+from farhand_protocol import messages as m
+from farhand_protocol import sshsig
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.login import NAMESPACE, login_transcript
+from farhand_protocol.spki import spki_from_host_key
+from tests.support import openssh
+from tests.support.fake_service import FakeConnection, FakeService, welcome
+from tests.support.fake_tls import USER, tls_service
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+def asking(judge: Callable[[FakeConnection, m.Login], None]) -> Callable[[FakeConnection, m.AnyMessage], None]:
+    def greet(client: FakeConnection, message: m.AnyMessage) -> None:
+        if isinstance(message, m.Hello):
+            client.say(welcome(client, login=True))
+        elif isinstance(message, m.Login):
+            judge(client, message)
+
+    return greet
+
+
+def refuse(attempts: int) -> Callable[[FakeConnection, m.Login], None]:
+    def judge(client: FakeConnection, message: m.Login) -> None:
+        made = sum(isinstance(one, m.Login) for one in client.messages)
+        if made < attempts:
+            client.say(m.Refused(attempts_left=attempts - made))
+        else:
+            client.say(m.Error(code=ErrorCode.LOGIN_FAILED, message="no"))
+
+    return judge
+
+
+async def test_the_proof_is_bound_to_this_connection(tmp_path: Path) -> None:
+    key = openssh.make_key(tmp_path / "id")
+    said: dict[str, Any] = {}
+
+    def greet(client: FakeConnection, message: m.AnyMessage) -> None:
+        if isinstance(message, m.Hello):
+            said["hello"], said["welcome"] = message, welcome(client, login=True)
+            said["frame"] = client.connection.hello_frame
+            client.say(said["welcome"])
+        elif isinstance(message, m.Login):
+            said["login"] = message
+            client.say(m.Accepted(user="bob", host="fake"))
+
+    async with (
+        tls_service(tmp_path, greet=greet) as (service, host_key),
+        connect(f"bob@{service.host}", identities=[tmp_path / "id"]) as client,
+    ):
+        assert client.user == "bob"
+    transcript = login_transcript(
+        spki_sha256=sha256(spki_from_host_key(host_key)).digest(),
+        server_nonce=said["welcome"].nonce,
+        client_nonce=said["hello"].nonce,
+        server_name="127.0.0.1",
+        user="bob",
+        hello_sha256=sha256(said["frame"]).digest(),
+        public_key=key.blob,
+    )
+    assert said["login"].public_key == key.blob
+    assert sshsig.decode(said["login"].signature).public_key == key.blob
+    assert openssh.verifies(tmp_path, key, said["login"].signature, transcript, NAMESPACE)
+
+
+async def test_keys_are_tried_until_one_does(tmp_path: Path) -> None:
+    keys = [openssh.make_key(tmp_path / name) for name in ("a", "b", "c")]
+
+    def judge(client: FakeConnection, message: m.Login) -> None:
+        if message.public_key == keys[1].blob:
+            client.say(m.Accepted(user="ann", host="fake"))
+        else:
+            client.say(m.Refused(attempts_left=5))
+
+    async with (
+        tls_service(tmp_path, greet=asking(judge)) as (service, _),
+        connect(service.host, identities=[tmp_path / "a", tmp_path / "b", tmp_path / "c"]),
+    ):
+        pass
+    tried = [one.public_key for one in service.connections[0].messages if isinstance(one, m.Login)]
+    assert tried == [keys[0].blob, keys[1].blob]
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 6])
+async def test_the_keys_that_were_tried_are_listed(tmp_path: Path, attempts: int) -> None:
+    keys = [openssh.make_key(tmp_path / name) for name in ("a", "b")]
+    async with tls_service(tmp_path, greet=asking(refuse(attempts))) as (service, _):
+        with pytest.raises(AuthenticationError) as caught:
+            await connect(service.host, identities=[tmp_path / "a", tmp_path / "b"])
+    text = str(caught.value)
+    assert f"{service.host} does not let {USER} in with any of the keys that were tried" in text
+    assert "farhandd authorize" in text
+    assert [key.fingerprint in text for key in keys] == [True, attempts > 1]
+
+
+async def test_without_keys_it_says_how_to_get_one(tmp_path: Path) -> None:
+    async with tls_service(tmp_path, greet=asking(refuse(6))) as (service, _):
+        with pytest.raises(AuthenticationError, match=r"there was no key to try\. Make one with ssh-keygen"):
+            await connect(service.host)
+
+
+async def test_a_key_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    openssh.make_key(tmp_path / "secret", passphrase="secret")
+    async with tls_service(tmp_path, greet=asking(refuse(6))) as (service, _):
+        with pytest.raises(AuthenticationError, match="needs a passphrase and nobody can be asked"):
+            await connect(service.host, identities=[tmp_path / "secret"])
+        with pytest.raises(AuthenticationError, match="no such file"):
+            await connect(service.host, identities=[tmp_path / "none"])
+
+
+@pytest.mark.needs("ssh-agent", "ssh-add")
+async def test_the_agent_is_asked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = openssh.make_key(tmp_path / "in-agent")
+
+    def judge(client: FakeConnection, message: m.Login) -> None:
+        assert message.public_key == key.blob
+        client.say(m.Accepted(user="ann", host="fake"))
+
+    with openssh.running_agent(tmp_path, tmp_path / "in-agent") as agent:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
+        async with tls_service(tmp_path, greet=asking(judge)) as (service, _), connect(service.host):
+            pass
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        m.Error(code=ErrorCode.UNSUPPORTED_VERSION, message="too old"),
+        m.Error(code=ErrorCode.DENIED, message="too many connections"),
+    ],
+)
+async def test_why_the_service_takes_nobody_is_passed_on(tmp_path: Path, answer: m.Error) -> None:
+    def greet(client: FakeConnection, message: m.AnyMessage) -> None:
+        client.say(answer)
+
+    async with tls_service(tmp_path, greet=greet) as (service, _):
+        with pytest.raises(RequestRefused, match=answer.message) as caught:
+            await connect(service.host)
+        assert caught.value.code is answer.code
+
+
+async def test_a_login_on_a_local_socket_is_not_for_us(tmp_path: Path) -> None:
+    service = FakeService()
+    service.greet = asking(refuse(6))
+    async with service.on_socket(tmp_path):
+        with pytest.raises(ConnectError, match="is a socket for the edge"):
+            await connect(service.host)
+
+
+@pytest.mark.parametrize("after", [m.Hello, m.Login])
+async def test_a_connection_lost_during_the_login_has_run_nothing(tmp_path: Path, after: type[m.Message]) -> None:
+    openssh.make_key(tmp_path / "id")
+
+    def greet(client: FakeConnection, message: m.AnyMessage) -> None:
+        if isinstance(message, after):
+            client.cut()
+        else:
+            client.say(welcome(client, login=True))
+
+    async with tls_service(tmp_path, greet=greet) as (service, _):
+        with pytest.raises(ConnectError, match="before the login was done"):
+            await connect(service.host, identities=[tmp_path / "id"])

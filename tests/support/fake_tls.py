@@ -1,0 +1,45 @@
+"""The fake service as the network shows it, and the client's record of its key."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from farhand_client.trust.known_hosts import KnownHosts
+from farhand_protocol.sshwire import PublicKey
+from tests.support.fake_service import FakeService, let_in
+from tests.support.tls import tls
+
+USER = pwd.getpwuid(os.getuid()).pw_name
+
+
+@contextlib.asynccontextmanager
+async def tls_service(
+    directory: Path, *, known: bool = True, greet: Any = let_in, alpn: str | None = "farhand/1"
+) -> AsyncIterator[tuple[FakeService, PublicKey]]:
+    """A service and its key, which is on record in `directory` where it is `known`."""
+    context, key = tls(directory / "state", alpn=alpn)
+    service = FakeService()
+    service.greet = greet
+    async with service.on_tls(context):
+        if known:
+            record(directory).add("127.0.0.1", port(service), key)
+        yield service, key
+
+
+def port(service: FakeService) -> int:
+    return int(service.host.rpartition(":")[2])
+
+
+def nothing_was_said_to(service: FakeService) -> bool:
+    """Whether no client got as far as a message."""
+    return all(connection.messages == [] for connection in service.connections)
+
+
+def record(directory: Path) -> KnownHosts:
+    """What a client with its home in `directory` reads and writes."""
+    return KnownHosts(directory / "config/farhand/known_hosts")
