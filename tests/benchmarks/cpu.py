@@ -10,7 +10,8 @@ _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class Meter:
-    """Reads the CPU seconds of a running `farhandd serve` and of its edge (proc(5))."""
+    """Reads the CPU seconds of a running `farhandd serve` and of its edge, in ticks of 10 ms (proc(5)): too coarse for
+    one run, fine for a thousand."""
 
     def __init__(self, core: int) -> None:
         self._core = core

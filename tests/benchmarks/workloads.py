@@ -145,7 +145,7 @@ class Bench:
             "ms",
             False,
             {
-                FARHAND: lambda: self._metered(lambda: whole(*self._farhand(), *self._farhand_run, "true")),
+                FARHAND: lambda: whole(*self._farhand(), *self._farhand_run, "true"),
                 OPENSSH: lambda: whole(*self._ssh, "bench", "true"),
                 OPENSSH_NO_NAGLE: lambda: whole(*no_nagle, "bench", "true"),
                 OPENSSH_NO_NAGLE_25519: lambda: whole(
