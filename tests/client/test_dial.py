@@ -11,7 +11,7 @@ import pytest
 
 from farhand_client import ConnectError, connect
 from tests.support.fake_service import FakeService
-from tests.support.fake_tls import nothing_was_said_to, tls_service
+from tests.support.fake_tls import client_socket, nothing_was_said_to, tls_service
 from tests.support.tls import tls
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -96,9 +96,6 @@ async def test_silence_has_its_limit(tmp_path: Path, where: str) -> None:
 
 
 async def test_small_messages_do_not_wait_for_more(tmp_path: Path) -> None:
-    async with tls_service(tmp_path) as (service, _), connect(service.host) as client:
-        link = client._session._link
-        assert link is not None
-        assert link._transport is not None
-        sock = link._transport.get_extra_info("socket")
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    async with tls_service(tmp_path) as (service, _), connect(service.host):
+        with client_socket(service) as sock:
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

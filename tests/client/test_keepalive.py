@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from farhand_client import ConnectionLost, connect
+from farhand_client.session import SILENCES
+from tests.support.fake_service import FakeRun
 from tests.support.fake_tls import tls_service
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -16,17 +16,15 @@ pytestmark = pytest.mark.usefixtures("home")
 
 async def test_a_service_that_falls_silent_is_noticed(tmp_path: Path) -> None:
     async with tls_service(tmp_path) as (service, _), connect(service.host, keepalive=0.05) as client:
-        transport = service.connections[0].link._transport  # type: ignore[union-attr]  # it is connected
-        assert transport is not None
-        transport.pause_reading()
+        service.connections[0].fall_silent()
         with pytest.raises(ConnectionLost, match=r"has not answered for 0\.15 seconds"):
             await client.run(["sleep", "9"])
 
 
 async def test_a_quiet_service_that_answers_is_kept(tmp_path: Path) -> None:
-    async def slow(run: Any) -> None:
+    async def slow(run: FakeRun) -> None:
         run.started()
-        await asyncio.sleep(0.3)
+        await run.client.reads(2 * SILENCES)  # pings: fewer would come if their answers did not count
         run.ended()
 
     async with tls_service(tmp_path) as (service, _):

@@ -21,6 +21,24 @@ from farhand_protocol.states import Side
 from farhand_protocol.transport import Link
 
 
+class OpenLink(Link):
+    """A link whose transport a test may touch, and whose reads it can wait for."""
+
+    def __init__(self, connection: FakeConnection) -> None:
+        super().__init__(connection.connection, connection)
+        self.transport: asyncio.Transport | None = None
+        self.read = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        super().connection_made(transport)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.read.set()
+        super().buffer_updated(nbytes)
+
+
 class FakeConnection:
     """Handler of one client's link. What comes is kept for the test, and acted on as `FakeService` says."""
 
@@ -30,7 +48,7 @@ class FakeConnection:
         self.runs: dict[int, FakeRun] = {}
         self.messages: list[m.AnyMessage] = []
         self.over = asyncio.Event()
-        self.link: Link | None = None
+        self.link: OpenLink | None = None
         self._writable = asyncio.Event()
 
     def say(self, message: m.Message, channel: int = 0) -> None:
@@ -48,10 +66,24 @@ class FakeConnection:
 
     def scribble(self, data: bytes) -> None:
         """Send bytes that the protocol may not allow."""
+        self._transport.write(data)
+
+    def fall_silent(self) -> None:
+        """Read no more, and so answer nothing, as a machine that was cut off."""
+        self._transport.pause_reading()
+
+    async def reads(self, count: int) -> None:
+        """Wait until the client has been heard that many times more: the connection answers pings by itself."""
         assert self.link is not None
-        transport = self.link._transport
-        assert transport is not None
-        transport.write(data)
+        for _ in range(count):
+            self.link.read.clear()
+            await self.link.read.wait()
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        assert self.link is not None
+        assert self.link.transport is not None
+        return self.link.transport
 
     async def _behave(self, run: FakeRun) -> None:
         try:
@@ -68,6 +100,7 @@ class FakeConnection:
     # Handler
 
     def connected(self, link: Link) -> None:
+        assert isinstance(link, OpenLink)
         self.link = link
         self.service.connections.append(self)
 
@@ -182,9 +215,8 @@ class FakeService:
         self.tasks: list[asyncio.Future[None]] = []
         self.host = ""
 
-    def link(self) -> Link:
-        connection = FakeConnection(self)
-        return Link(connection.connection, connection)
+    def link(self) -> OpenLink:
+        return OpenLink(FakeConnection(self))
 
     @contextlib.asynccontextmanager
     async def on_socket(self, directory: Path) -> AsyncIterator[FakeService]:

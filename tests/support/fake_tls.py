@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,16 @@ async def tls_service(
 
 def port(service: FakeService) -> int:
     return int(service.host.rpartition(":")[2])
+
+
+def client_socket(service: FakeService) -> socket.socket:
+    """Return a duplicate of the socket by which this process is connected to the service."""
+    for number in Path("/proc/self/fd").iterdir():
+        # Not every descriptor is a socket, and the one that lists them is gone already.
+        with contextlib.suppress(OSError), socket.fromfd(int(number.name), socket.AF_INET, socket.SOCK_STREAM) as one:
+            if one.getpeername() == ("127.0.0.1", port(service)):
+                return one.dup()
+    raise AssertionError(f"nothing here is connected to {service.host}")
 
 
 def nothing_was_said_to(service: FakeService) -> bool:
