@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -165,41 +166,45 @@ async def test_what_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
     assert in_the_way.read_text() == "precious"
 
 
-async def test_hangup_reloads_the_configuration_for_what_comes(tmp_path: Path) -> None:
-    file = tmp_path / "config/farhand/farhandd.toml"
+@pytest.fixture
+async def one_run(tmp_path: Path) -> AsyncIterator[tuple[Service, RawClient]]:
+    """A service that takes one run at a time, and a client of it."""
     async with (
         running_service(tmp_path, config="[runs]\nmax_runs = 1\n") as service,
         RawClient.connect(service.socket) as client,
     ):
-        run = client.start("cat", stdin=True)
-        await run.started()
-        assert (await client.start("true").error()).code == "too_many_runs"
-        file.write_text("[runs]\nmax_runs = 2\n")
-        service.process.send_signal(signal.SIGHUP)
-        await logged(service, "reloaded")
-        assert (await client.run("true"))[0].outcome == Exited(code=0)
-        run.say(m.End(stream="stdin"))
-        assert (await run.ended()).outcome == Exited(code=0)
+        yield service, client
 
 
-async def test_a_bad_file_keeps_the_old_configuration_and_says_so(tmp_path: Path) -> None:
-    file = tmp_path / "config/farhand/farhandd.toml"
-    async with (
-        running_service(tmp_path, config="[runs]\nmax_runs = 1\n") as service,
-        RawClient.connect(service.socket) as client,
-    ):
-        file.write_text("[runs]\nmax_runz = 2\n")
-        service.process.send_signal(signal.SIGHUP)
-        await logged(service, "reload refused; the old configuration stays.*max_runz.*max_runs")
-        run = client.start("cat", stdin=True)
-        await run.started()
-        assert (await client.start("true").error()).code == "too_many_runs"
-        # A file that is good again is taken the next time.
-        file.write_text("[runs]\nmax_runs = 2\n")
-        service.process.send_signal(signal.SIGHUP)
-        await logged(service, "reloaded")
-        assert (await client.run("true"))[0].outcome == Exited(code=0)
-        run.say(m.End(stream="stdin"))
+async def reload(service: Service, config: str, pattern: str) -> None:
+    """Give the service another configuration and wait for the line of its log about it."""
+    (service.directory / "config/farhand/farhandd.toml").write_text(config)
+    service.process.send_signal(signal.SIGHUP)
+    await logged(service, pattern)
+
+
+async def test_hangup_reloads_the_configuration_for_what_comes(one_run: tuple[Service, RawClient]) -> None:
+    service, client = one_run
+    run = client.start("cat", stdin=True)
+    await run.started()
+    assert (await client.start("true").error()).code == "too_many_runs"
+    await reload(service, "[runs]\nmax_runs = 2\n", "reloaded")
+    assert (await client.run("true"))[0].outcome == Exited(code=0)
+    run.say(m.End(stream="stdin"))
+    assert (await run.ended()).outcome == Exited(code=0)
+
+
+async def test_a_bad_file_keeps_the_old_configuration_and_says_so(one_run: tuple[Service, RawClient]) -> None:
+    service, client = one_run
+    refused = "reload refused; the old configuration stays.*max_runz.*max_runs"
+    await reload(service, "[runs]\nmax_runz = 2\n", refused)
+    run = client.start("cat", stdin=True)
+    await run.started()
+    assert (await client.start("true").error()).code == "too_many_runs"
+    # A file that is good again is taken the next time.
+    await reload(service, "[runs]\nmax_runs = 2\n", "reloaded")
+    assert (await client.run("true"))[0].outcome == Exited(code=0)
+    run.say(m.End(stream="stdin"))
 
 
 async def test_the_service_manager_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

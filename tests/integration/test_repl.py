@@ -175,13 +175,15 @@ class Screen:
         """Run a command of tmux."""
         return subprocess.run([*self._tmux, *arguments], check=True, capture_output=True, text=True).stdout
 
-    def open(self, host: str, env: dict[str, str]) -> None:
-        """Start a REPL in a new terminal; when it has ended, its exit code is shown."""
+    async def open(self, host: str, env: dict[str, str], prompt: str) -> None:
+        """Start a REPL in a new terminal and wait for its prompt; when it has ended, its exit code is shown."""
         self.tmux("new-session", "-d", "-x", "100", "-y", "30", self._repl(host, env))
+        await self.shows(f"{prompt}~{PROMPT}")
 
-    def open_again(self, host: str, env: dict[str, str]) -> None:
+    async def open_again(self, host: str, env: dict[str, str], prompt: str) -> None:
         """Start another in the same terminal, which is empty again."""
         self.tmux("respawn-pane", "-k", self._repl(host, env))
+        await self.shows(f"{prompt}~{PROMPT}")
 
     def _repl(self, host: str, env: dict[str, str]) -> str:
         own = [f"{name}={value}" for name, value in env.items() if name.startswith("XDG_")]
@@ -246,8 +248,7 @@ async def prompt(core: Service) -> str:
 @pytest.fixture
 async def repl(screen: Screen, core: Service, state: dict[str, str], prompt: str) -> Screen:
     """A REPL at its first prompt."""
-    screen.open(core.host, state)
-    await screen.shows(f"{prompt}~{PROMPT}")
+    await screen.open(core.host, state, prompt)
     return screen
 
 
@@ -346,8 +347,7 @@ class TestTerminal:
         await repl.answers("echo remember", "remember\n", f"{prompt}~{PROMPT}")
         repl.type("", "C-d")
         await repl.shows("left with 0")
-        repl.open_again(core.host, state)
-        await repl.shows(f"{prompt}~{PROMPT}")
+        await repl.open_again(core.host, state, prompt)
         repl.type("", "C-r")
         repl.type("rem")
         await repl.shows("echo remember\nI-search backward: rem")
@@ -358,8 +358,7 @@ class TestTerminal:
         self, screen: Screen, core: Service, state: dict[str, str], prompt: str
     ) -> None:
         Path(state["XDG_STATE_HOME"]).write_text("in the way")
-        screen.open(core.host, state)
-        await screen.shows(f"{prompt}~{PROMPT}")
+        await screen.open(core.host, state, prompt)
         assert "farhand: the history " in screen.text
         await screen.answers("echo on", "on\n", f"{prompt}~{PROMPT}")
 
@@ -367,8 +366,7 @@ class TestTerminal:
         self, screen: Screen, tmp_path: Path, state: dict[str, str], prompt: str
     ) -> None:
         async with running_service(tmp_path) as service:
-            screen.open(service.host, state)
-            await screen.shows(f"{prompt}~{PROMPT}")
+            await screen.open(service.host, state, prompt)
             await screen.answers("cd /tmp", "", f"{prompt}/tmp{PROMPT}")
             screen.type("echo under way; sleep 1000", "Enter")
             await screen.shows("\nunder way")
@@ -386,8 +384,7 @@ class TestTerminal:
         self, screen: Screen, tmp_path: Path, state: dict[str, str], prompt: str
     ) -> None:
         async with running_service(tmp_path) as service:
-            screen.open(service.host, state)
-            await screen.shows(f"{prompt}~{PROMPT}")
+            await screen.open(service.host, state, prompt)
             screen.type("echo under way; sleep 1000", "Enter")
             await screen.shows("\nunder way")
             service.process.terminate()

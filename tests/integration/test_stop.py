@@ -49,19 +49,14 @@ async def test_a_stop_says_how_long_its_grace_is(client: RawClient) -> None:
     assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGKILL)
 
 
-async def test_a_second_stop_can_shorten_the_grace(client: RawClient) -> None:
+@pytest.mark.parametrize(("first", "second"), [(3600, 0), (0.1, 3600)])
+async def test_a_second_stop_can_shorten_the_grace_and_not_lengthen_it(
+    client: RawClient, first: float, second: float
+) -> None:
     run = client.start("sh", "-c", STUBBORN)
     await run.line()
-    run.say(m.Stop(kill_after=3600))
-    run.say(m.Stop(kill_after=0))
-    assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGKILL)
-
-
-async def test_a_second_stop_cannot_lengthen_the_grace(client: RawClient) -> None:
-    run = client.start("sh", "-c", STUBBORN)
-    await run.line()
-    run.say(m.Stop(kill_after=0.1))
-    run.say(m.Stop(kill_after=3600))
+    run.say(m.Stop(kill_after=first))
+    run.say(m.Stop(kill_after=second))
     assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGKILL)
 
 
