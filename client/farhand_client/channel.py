@@ -133,8 +133,9 @@ class RunChannel:
                 if not self.started.done():
                     self.started.set_result(message.pid)
             case m.Ended():
-                self._close()
+                # Whoever waits is woken before the close is sent: what they ask for next leaves together with it.
                 self._ended(message)
+                self._close()
             case m.Error():
                 self._close()
                 self.fail(RequestRefused(message.code, message.message, run_id=self.request.id))
