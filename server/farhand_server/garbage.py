@@ -6,8 +6,8 @@ import gc
 from typing import Final
 
 THRESHOLD: Final = 10_000
-"""Objects made beyond those freed before the youngest are looked at, about a megabyte; Python's 700 is every other
-run, at a fifteenth of a short run's CPU time."""
+"""Objects made beyond those freed before the youngest are looked at, about a megabyte; with Python's 700
+the collector takes a tenth of the core's CPU time for short runs."""
 
 
 def spare_what_is_loaded() -> None:

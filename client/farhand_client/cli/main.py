@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -18,10 +17,6 @@ INTERRUPTED: Final = 130
 
 BROKEN_PIPE: Final = 141
 """128 + SIGPIPE: what a local command ends with whose reader has gone."""
-
-GARBAGE: Final = 50_000
-"""Objects made beyond those freed before garbage is looked for, some megabytes: Python's 700 make that a tenth of the
-CPU time of a stream, and a twentieth of the start, which only makes what stays."""
 
 COMMANDS: Final = {
     "run": "run a command on another machine",
@@ -44,7 +39,6 @@ HOST is [user@]name[:port], unix:PATH, or a name from ~/.config/farhand/config.t
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
-    gc.set_threshold(GARBAGE)
     _open_standard_files()
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments.pop(0) if arguments else ""

@@ -111,7 +111,7 @@ class Process(asyncio.SubprocessProtocol):
         The leader's pid names the group, and stays taken while the leader is not reaped or anyone is left in the group.
         After that it could be a stranger's: a process of that number is then there, and is left alone.
         """
-        if self._reaped() and os.path.exists(f"/proc/{self.pid}"):  # noqa: PTH110  # a Path takes 30 µs
+        if self._reaped() and os.path.exists(f"/proc/{self.pid}"):  # noqa: PTH110  # for every run, and a Path is slow
             return False
         try:
             os.killpg(self.pid, number)
