@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
-from farhand_protocol.events import ChannelFailed, ConnectionFailed, DataReceived, Event
+from farhand_protocol.events import ChannelFailed, ConnectionFailed, DataReceived, Event, MessageReceived
 from farhand_protocol.login import NONCE_SIZE
 from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import Link
@@ -274,10 +274,17 @@ class Session:
         elif self._farewell_said and isinstance(event.message, m.Pong):
             self.close()
         else:
-            dispatch(self, event.channel, event.message)
+            self._dispatch(event)
         if self.connection.closed:
             self._leave_runs()
             self.close()
+
+    def _dispatch(self, event: MessageReceived) -> None:
+        try:
+            dispatch(self, event.channel, event.message)
+        except Exception as error:  # noqa: BLE001  # whatever it is, this client is told and the others go on
+            self.log.error("message failed by a fault of the service", message=event.message.type, error=error)
+            self.connection.fail(ErrorCode.INTERNAL, "the service failed to act on a message; its log says why")
 
     def writable(self) -> None:
         """Handler."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from farhand_protocol import messages as m
 from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited
 from farhand_server.auth.login import Authenticator
@@ -82,6 +83,22 @@ async def test_a_fault_of_the_service_is_an_internal_error_and_others_go_on(
         await client.round_trip()
         assert client.connection.channels == 0
     assert [str(error) for error in core.faults] == ["a fault"] * 3
+
+
+async def test_a_fault_in_acting_on_a_message_is_said_before_the_connection_ends(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr("farhand_server.dispatch.decide", faulty)
+    async with RawClient.connect(core.config.socket) as client, RawClient.connect(core.config.socket) as other:
+        client.start("true")
+        error = await client.told(m.Error)
+        assert "internal" in str(error)
+        assert "a fault" not in str(error)
+        await client.closed()
+        await other.round_trip()
 
 
 async def test_a_session_that_is_told_to_finish_says_everything_first(core: Core) -> None:
