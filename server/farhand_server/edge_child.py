@@ -136,13 +136,17 @@ class EdgeChild:
             began = time.monotonic()
             if self._process is not None:
                 code = await self._process.wait()
+                self._process = None
                 self._log.error("edge ended; starting another", code=code)
             if time.monotonic() - began > STEADY:
                 pause = LONGEST_PAUSE / 50
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-            with contextlib.suppress(EdgeFailed):
+            try:
                 await self._start()
+            except (EdgeFailed, OSError) as error:
+                # Out of processes or descriptors for now: an edge that is not tried again would be gone for good.
+                self._log.warning("edge not started; trying again", reason=str(error))
 
     def _signal(self, number: int) -> None:
         if self._process is not None and self._process.returncode is None:
