@@ -77,12 +77,25 @@ def test_the_host_key_is_made_once_and_shown_as_ssh_does(tmp_path: Path) -> None
 @pytest.mark.needs("ssh-keygen")
 def test_authorize_adds_each_key_once(tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "id"], check=True)
+    line = (tmp_path / "id.pub").read_text()
+    (tmp_path / "id.pub").write_text(line * 2)
     for _ in range(2):
         done = farhandd(tmp_path, "authorize", str(tmp_path / "id.pub"))
         assert (done.returncode, done.stderr) == (0, "")
     file = tmp_path / "config/farhand/authorized_keys"
-    assert file.read_text() == (tmp_path / "id.pub").read_text()
+    assert file.read_text() == line
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.needs("ssh-keygen")
+def test_authorize_says_where_it_cannot_write(tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "id"], check=True)
+    file = tmp_path / "config/farhand/authorized_keys"
+    file.parent.mkdir(parents=True)
+    file.symlink_to(tmp_path / "gone/authorized_keys")
+    done = farhandd(tmp_path, "authorize", str(tmp_path / "id.pub"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"farhandd: {file}: cannot be written: No such file or directory; nothing was added\n"
 
 
 def test_authorize_refuses_what_is_not_a_key(tmp_path: Path) -> None:

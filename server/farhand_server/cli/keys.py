@@ -33,21 +33,27 @@ def authorize(config: Config, source: str) -> int:
     data = _read(source)
     lines = _keys(data, source)
     present = _present(target)
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    added = 0
-    # O_APPEND writes each line whole, beside whoever else adds one.
-    with open(os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab") as file:  # noqa: PTH123
-        if file.tell() and not target.read_bytes().endswith(b"\n"):
-            file.write(b"\n")
-        for blob, fingerprint, line in lines:
-            if blob in present:
-                print(f"{fingerprint} is authorized already")
-                continue
-            file.write(line + b"\n")
-            added += 1
+    new = {blob: line for blob, _, line in lines if blob not in present}
+    try:
+        _append(target, list(new.values()))
+    except OSError as error:
+        raise CommandFailed(f"{target}: cannot be written: {error.strerror}; nothing was added") from None
+    for blob, fingerprint in {blob: fingerprint for blob, fingerprint, _ in lines}.items():
+        if blob in new:
             print(f"{fingerprint} may now log in as {user_name(os.geteuid())}")
-    print(f"{added} added to {target}")
+        else:
+            print(f"{fingerprint} is authorized already")
+    print(f"{len(new)} added to {target}")
     return 0
+
+
+def _append(target: Path, lines: list[bytes]) -> None:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # O_APPEND, and one write for all lines: beside whoever else adds some.
+    with open(descriptor, "ab") as file:  # noqa: PTH123  # a descriptor, not a path
+        unfinished = file.tell() and not target.read_bytes().endswith(b"\n")
+        file.write((b"\n" if unfinished else b"") + b"".join(line + b"\n" for line in lines))
 
 
 def _read(source: str) -> bytes:
