@@ -56,10 +56,11 @@ class PipeReader:
     def drain(self) -> bool:
         """Read what is in the pipe now, beyond the spool's limit if need be; True where the end has come.
 
-        For a run whose leader is gone: at most a pipe's capacity is read, whoever may go on writing.
+        For a run whose leader is gone: no more than a pipe's capacity and the end behind it is looked for, whoever may
+        go on writing.
         """
         left = PIPE_SIZE
-        while self._fd >= 0 and left > 0:
+        while self._fd >= 0 and left >= 0:
             try:
                 data = os.read(self._fd, READ_SIZE)
             except (BlockingIOError, InterruptedError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 
 import pytest
@@ -85,6 +86,15 @@ async def test_draining_takes_what_is_there_beyond_the_limit_and_no_more_than_a_
     os.close(pipe.write_end)
     assert pipe.reader.drain()
     assert pipe.ended.is_set()
+
+
+async def test_draining_a_full_pipe_finds_the_end_behind_it() -> None:
+    pipe = Reading(10)
+    fcntl.fcntl(pipe.write_end, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    assert fill(pipe.write_end) == PIPE_SIZE
+    os.close(pipe.write_end)
+    assert pipe.reader.drain()
+    assert pipe.spool.end == PIPE_SIZE
 
 
 async def test_a_closed_reader_tells_the_end_once_and_leaves_the_descriptor_to_others() -> None:
