@@ -21,7 +21,7 @@ from .events import ChannelFailed, ConnectionFailed, DataReceived, Event, Messag
 from .frames import Kind, encode_frame
 from .limits import MAX_CHANNEL, MIN_MESSAGE, Limits
 from .outbox import Outbox
-from .states import CONNECTION, LAST, OPENING, Phase, Side
+from .states import CHANNEL, CONNECTION, LAST, Phase, Side
 
 DEFAULT_LIMITS: Final = Limits()
 
@@ -73,9 +73,9 @@ class Connection:
         """Whether so many answers wait that no more should be read from this peer until they are sent."""
         return self._outbox.answer_bytes > self.limits.control
 
-    def open(self, message: m.Run) -> int:
+    def open(self, message: m.Message) -> int:
         """Open a channel with `message` and return its number, from 1 up, never used twice. Client only."""
-        if self.side is not Side.CLIENT or type(message) not in OPENING:
+        if self.side is not Side.CLIENT or type(message) not in CHANNEL:
             raise LocalProtocolError(f"a {self.side} cannot open a channel with {message.type}")
         peer = self._ready()
         if len(self._channels) >= peer.channels:
@@ -262,7 +262,7 @@ class Connection:
             if self.side is Side.CLIENT or state.peer_finished:
                 raise
             return self._fail_channel(state, error)
-        if type(message) in OPENING and self.side is Side.SERVER:
+        if type(message) in CHANNEL and self.side is Side.SERVER:
             raise RemoteProtocolError(ErrorCode.CHANNEL_REUSED, f"channel {channel} was opened before")
         state = self._known(channel)
         # Once this side has said its last, which the peer may not know yet, only the peer's last still matters.
@@ -297,7 +297,7 @@ class Connection:
                 ErrorCode.TOO_MANY_CHANNELS, f"{self.limits.channels} channels are open; close one first"
             )
         message = m.decode(payload, self.limits)
-        if type(message) not in OPENING:
+        if type(message) not in CHANNEL:
             raise RemoteProtocolError(
                 ErrorCode.UNKNOWN_CHANNEL, f"{message.type} on channel {channel}, which was never opened"
             )

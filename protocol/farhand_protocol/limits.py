@@ -14,6 +14,7 @@ MAX_CHANNEL: Final = (1 << 32) - 1  # what the header's 32-bit channel can say
 MIN_MESSAGE: Final = 16 * KiB  # every message of either side fits, but for a run with much in it
 MIN_DATA: Final = 4 * KiB  # one page: below it the headers would be felt
 MAX_CHANNELS: Final = 1 << 20  # more would be a mistake: each takes about 1 KiB of state
+MIN_SPOOL: Final = 64 * KiB  # one data frame
 MAX_WINDOW: Final = (1 << 31) - 1  # as HTTP/2 (RFC 9113, 6.9.1): sums of credit stay in 32 bits
 
 
@@ -40,7 +41,7 @@ class Limits:
     """Depth of arrays and objects in a message: the deepest model has 4."""
 
     keys: int = 64
-    """Members of one JSON object: the widest model has 10, and 50,000 unknown ones would each cost an error."""
+    """Members of one JSON object: the widest model has 17, and 50,000 unknown ones would each cost an error."""
 
     control: int = 256 * KiB
     """Bytes of queued answers after which a peer that does not read them is no longer read from: as many as a write

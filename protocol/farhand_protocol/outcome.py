@@ -38,20 +38,24 @@ class _Stopped(_Outcome):
 
 
 class TimedOut(_Stopped):
-    """The run was stopped because its time was up. `timeout` is in seconds."""
+    """The run was stopped because its time was up. `timeout` is in seconds: of the whole run, or with `idle` of those
+    in which it wrote nothing."""
 
     status: Literal["timed_out"] = "timed_out"
     timeout: Annotated[float, Field(gt=0)]
+    idle: bool = False
 
 
 class Killed(_Stopped):
-    """The run was stopped by the ladder TERM, grace, KILL.
+    """The run was stopped by the service, or by the kernel for a bound that the service set.
 
-    `reason`: `requested` by the client, its client was `disconnected`, or the service is `draining`.
+    `reason`: `requested` by the client; its client was `disconnected` for longer than the grace; the service is
+    `draining`; it went beyond its bound on `memory`, `cpu`, `file_size` or `output`; its `spool` could not be written.
     """
 
     status: Literal["killed"] = "killed"
-    reason: Literal["requested", "disconnected", "draining"]
+    reason: Literal["requested", "disconnected", "draining", "memory", "cpu", "file_size", "output", "spool"]
+    message: Sentence | None = None
 
 
 class SpawnFailed(_Outcome):

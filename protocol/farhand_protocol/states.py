@@ -56,17 +56,30 @@ for _phase in Phase:
     if _phase is not Phase.CLOSED:
         CONNECTION[_phase] |= {(_C, m.Error): Phase.CLOSED, (_S, m.Error): Phase.CLOSED}
 
-OPENING: Final[frozenset[type[m.Message]]] = frozenset({m.Run})
-"""Messages with which a client opens a channel, in phase READY."""
-
-CHANNEL: Final[dict[Side, frozenset[type[m.Message]]]] = {
+_ATTACHED: Final[dict[Side, frozenset[type[m.Message]]]] = {
     Side.CLIENT: frozenset({m.Credit, m.End, m.Signal, m.Stop, m.Close}),
-    Side.SERVER: frozenset({m.Started, m.Credit, m.End, m.Ended, m.Error}),
+    Side.SERVER: frozenset({m.Started, m.Credit, m.End, m.Gap, m.Exit, m.Ended, m.Error}),
 }
-"""What each side may say on an open channel."""
+
+
+def _asked(*answers: type[m.Message]) -> dict[Side, frozenset[type[m.Message]]]:
+    return {Side.CLIENT: frozenset({m.Close}), Side.SERVER: frozenset({*answers, m.Error})}
+
+
+CHANNEL: Final[dict[type[m.Message], dict[Side, frozenset[type[m.Message]]]]] = {
+    m.Run: _ATTACHED,
+    m.Attach: _ATTACHED,
+    m.List: _asked(m.Runs, m.Done),
+    m.Deliver: _asked(m.Done),
+    m.WaitFor: _asked(m.Matched),
+}
+"""The messages with which a client opens a channel, in phase READY, and what each side may then say on it."""
+
+UNREADABLE: Final[dict[Side, frozenset[type[m.Message]]]] = _asked()
+"""The same for a channel whose opening message could not be understood."""
 
 LAST: Final[dict[Side, frozenset[type[m.Message]]]] = {
     Side.CLIENT: frozenset({m.Close}),
-    Side.SERVER: frozenset({m.Ended, m.Error}),
+    Side.SERVER: frozenset({m.Ended, m.Done, m.Matched, m.Error}),
 }
 """What ends a side's part of a channel."""

@@ -1,0 +1,28 @@
+"""What every message is made of: the frozen base, and the types of fields that several share."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_SECONDS: Final = 10 * 366 * 86400  # ten years; what is meant to be longer is meant to have no limit
+
+Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
+Grace = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
+Count = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
+Positive = Annotated[int, Field(ge=1, le=(1 << 63) - 1)]
+Name = Annotated[str, Field(min_length=1, max_length=255)]  # user and host names: HOST_NAME_MAX, LOGIN_NAME_MAX
+RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
+Stream: TypeAlias = Literal["stdin", "stdout", "stderr"]
+Output: TypeAlias = Literal["stdout", "stderr"]
+Offset = Count
+SignalNumber = Annotated[int, Field(ge=1, le=64)]
+
+
+class Message(BaseModel):
+    """Base of all messages. `ordered` ones wait for their channel's queued data, the others overtake it."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+    ordered: ClassVar[bool] = False
+    type: str

@@ -1,0 +1,202 @@
+"""A run's messages, on a channel of its own: the channel is one client's attachment to the run."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import BaseModel, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from farhand_protocol.bytestring import Argument, Base64, EnvironmentName
+from farhand_protocol.limits import MAX_WINDOW, MIN_SPOOL
+from farhand_protocol.outcome import Outcome
+
+from .base import Count, Grace, Message, Offset, Output, Positive, RunId, Seconds, SignalNumber, Stream
+
+AttachmentKey = Annotated[Base64, Field(min_length=16, max_length=16)]
+"""Chosen at random by the client for each attachment: an attachment with the key of an older one takes its place."""
+
+
+class Bounds(BaseModel):
+    """What a run may use at the most. `memory`, `file_size` and `output` in bytes, `cpu` in seconds; the rest counts.
+
+    `output` is the sum of what both streams may carry. The service adds its own bounds; the stricter one holds.
+    """
+
+    model_config = Message.model_config
+    memory: Positive | None = None
+    cpu: Seconds | None = None
+    processes: Positive | None = None
+    files: Positive | None = None
+    file_size: Count | None = None
+    output: Count | None = None
+
+
+class Run(Message):
+    """Opens a channel and starts a run: exactly one of `argv`, executed as it is, and `shell`, text for a shell.
+
+    The same `id` with the same request is the same run, however often and from wherever it comes; it is never started
+    twice. The working directory is relative to the user's home. `timeout`, `idle_timeout` (without any output),
+    `kill_after` and `grace` are in seconds. Once no client holds the run, `on_disconnect` says whether it is stopped
+    after `grace` or kept. With `spool`, output that nobody takes goes to a file of so many bytes for each stream, the
+    oldest making room, instead of making the program wait.
+    """
+
+    type: Literal["run"] = "run"
+    id: RunId
+    attachment: AttachmentKey | None = None
+    # fail_fast: pydantic would collect an error for each of a million wrong elements, at a kilobyte each.
+    argv: Annotated[tuple[Argument, ...], Field(min_length=1, fail_fast=True)] | None = None
+    shell: Argument | None = None
+    cwd: Argument | None = None
+    env: Annotated[tuple[tuple[EnvironmentName, Argument], ...], Field(fail_fast=True)] = ()
+    stdin: bool = False
+    merge_stderr: bool = False
+    timeout: Seconds | None = None
+    idle_timeout: Seconds | None = None
+    kill_after: Grace | None = None
+    on_disconnect: Literal["kill", "keep"] = "kill"
+    grace: Grace | None = None
+    bounds: Bounds | None = None
+    spool: Annotated[int, Field(ge=MIN_SPOOL, le=(1 << 63) - 1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_command(self) -> Self:
+        if (self.argv is None) == (self.shell is None):
+            raise PydanticCustomError("invalid_field", "exactly one of argv and shell is needed")
+        if len({name for name, _ in self.env}) != len(self.env):
+            raise PydanticCustomError("invalid_field", "an environment name stands twice in env")
+        return self
+
+
+class Attach(Message):
+    """Opens a channel on the run `id`, whether it goes on or is over.
+
+    `stdout` and `stderr` are the offsets at which its output is wanted; a stream without one is not sent. With `stdin`
+    the client wants to feed the run, and its first byte has that offset; bytes that the run has had are dropped.
+    A `hold` makes a run that was started without a spool wait for this attachment; others that fall behind get a `gap`.
+    Without `follow` each stream ends where it stands now. `read_only` attachments may say nothing but `credit` and
+    `close`.
+    """
+
+    type: Literal["attach"] = "attach"
+    id: RunId
+    attachment: AttachmentKey | None = None
+    stdout: Offset | None = None
+    stderr: Offset | None = None
+    stdin: Offset | None = None
+    hold: bool = False
+    follow: bool = True
+    read_only: bool = False
+
+    @model_validator(mode="after")
+    def _not_both(self) -> Self:
+        if self.read_only and (self.stdin is not None or self.hold):
+            raise PydanticCustomError("invalid_field", "a read-only attachment neither feeds stdin nor holds the run")
+        return self
+
+
+class Started(Message):
+    """The program runs, or ran, as process `pid` of the remote machine.
+
+    `new` is false where the run was there before this channel. `stdin` says whether this attachment feeds it.
+    """
+
+    type: Literal["started"] = "started"
+    pid: Annotated[int, Field(ge=1, le=1 << 31)]
+    new: bool = True
+    stdin: bool = False
+
+
+class Credit(Message):
+    """The receiver of `stream` takes `bytes` more. What it has been sent before is not needed again by it."""
+
+    type: Literal["credit"] = "credit"
+    stream: Stream
+    bytes: Annotated[int, Field(ge=1, le=MAX_WINDOW)]
+
+
+class End(Message):
+    """`stream` ends here: TLS has no half-close, so the end is a message."""
+
+    ordered: ClassVar[bool] = True
+    type: Literal["end"] = "end"
+    stream: Stream
+
+
+class Gap(Message):
+    """`bytes` bytes of `stream` from `offset` on are no longer kept; what follows begins behind them."""
+
+    ordered: ClassVar[bool] = True
+    type: Literal["gap"] = "gap"
+    stream: Output
+    offset: Offset
+    bytes: Positive
+
+
+class Signal(Message):
+    """Send signal `number` (Linux's, signal(7)) to the run's process group."""
+
+    type: Literal["signal"] = "signal"
+    number: SignalNumber
+
+
+class Stop(Message):
+    """Stop the run: TERM, `kill_after` seconds of grace (the run's own unless given), KILL."""
+
+    type: Literal["stop"] = "stop"
+    kill_after: Grace | None = None
+
+
+class Exit(Message):
+    """The program itself has ended so, while processes it left still hold its output; `ended` follows."""
+
+    type: Literal["exit"] = "exit"
+    outcome: Outcome
+
+
+class Usage(BaseModel):
+    """What a run has used: `user` and `system` seconds of processor time, `peak_memory` in bytes where it is known."""
+
+    model_config = Message.model_config
+    user: Annotated[float, Field(ge=0)]
+    system: Annotated[float, Field(ge=0)]
+    peak_memory: Count | None = None
+
+
+class Applied(BaseModel):
+    """How each bound on the run was enforced: for its whole tree by a cgroup, for each process by a resource limit
+    (setrlimit(2)), or by the service itself. Those without a bound are left out."""
+
+    model_config = Message.model_config
+    memory: Literal["cgroup", "rlimit"] | None = None
+    cpu: Literal["cgroup", "rlimit"] | None = None
+    processes: Literal["cgroup", "rlimit"] | None = None
+    files: Literal["rlimit"] | None = None
+    file_size: Literal["rlimit"] | None = None
+    output: Literal["service"] | None = None
+
+
+class Ended(Message):
+    """The service's last message on a run's channel: the outcome, after all data.
+
+    `stdout` and `stderr` are the bytes the program wrote, `duration` the wall time in seconds. With `lingered` the
+    program had left processes behind that still held its output when the linger time was up.
+    """
+
+    ordered: ClassVar[bool] = True
+    type: Literal["ended"] = "ended"
+    outcome: Outcome
+    stdout: Count
+    stderr: Count
+    duration: Annotated[float, Field(ge=0)]
+    lingered: bool = False
+    usage: Usage | None = None
+    applied: Applied | None = None
+
+
+class Close(Message):
+    """The client's last message on a channel: it leaves the run, as if its line had been lost, but for good."""
+
+    ordered: ClassVar[bool] = True
+    type: Literal["close"] = "close"

@@ -1,0 +1,106 @@
+"""The connection's own messages, on channel 0."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import BaseModel, Field
+
+from farhand_protocol.bytestring import Base64
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.limits import MAX_CHANNELS, MAX_PAYLOAD, MAX_WINDOW, MIN_DATA, MIN_MESSAGE
+from farhand_protocol.sentence import Sentence
+
+from .base import Count, Grace, Message, Name
+
+VERSION: Final = 1
+
+Features = Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")], ...], Field(max_length=64)]
+
+
+class Announced(BaseModel):
+    """The receive limits a side announces; `Limits` gives their meaning and reasons."""
+
+    model_config = Message.model_config
+    message: Annotated[int, Field(ge=MIN_MESSAGE, le=MAX_PAYLOAD)]
+    data: Annotated[int, Field(ge=MIN_DATA, le=MAX_PAYLOAD)]
+    window: Annotated[int, Field(ge=MIN_DATA, le=MAX_WINDOW)]
+    channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)]
+
+
+class Hello(Message):
+    """The client's first message. `server` is the name as it was dialled, `user` whom to log in as."""
+
+    type: Literal["hello"] = "hello"
+    versions: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], Field(min_length=1, max_length=16)]
+    software: Sentence
+    features: Features = ()
+    limits: Announced
+    user: Name | None = None
+    server: Name | None = None
+    nonce: Annotated[Base64, Field(min_length=32, max_length=32)]
+
+
+class Welcome(Message):
+    """The service's answer. With `login` the client has to prove a key; without, the kernel has said who it is."""
+
+    type: Literal["welcome"] = "welcome"
+    version: Annotated[int, Field(ge=1, le=65535)]
+    software: Sentence
+    features: Features = ()
+    limits: Announced
+    login: bool
+    nonce: Annotated[Base64, Field(min_length=32, max_length=32)]
+
+
+class Login(Message):
+    """A public key and an SSHSIG signature over the login transcript (`farhand_protocol.login`)."""
+
+    type: Literal["login"] = "login"
+    public_key: Annotated[Base64, Field(max_length=8192)]
+    signature: Annotated[Base64, Field(max_length=8192)]
+
+
+class Refused(Message):
+    """This login did not do, for a cause that is not told; `attempts_left` more may be made."""
+
+    type: Literal["refused"] = "refused"
+    attempts_left: Annotated[int, Field(ge=1, le=100)]
+
+
+class Accepted(Message):
+    """The client is logged in as `user` on the machine that calls itself `host`."""
+
+    type: Literal["accepted"] = "accepted"
+    user: Name
+    host: Name
+
+
+class Ping(Message):
+    """Asks for a `pong` with the same `id`."""
+
+    type: Literal["ping"] = "ping"
+    id: Count
+
+
+class Pong(Message):
+    """Answers the `ping` of that `id`."""
+
+    type: Literal["pong"] = "pong"
+    id: Count
+
+
+class GoingAway(Message):
+    """The service drains: no new runs; the running ones have `grace` seconds before they are stopped."""
+
+    type: Literal["going_away"] = "going_away"
+    grace: Grace
+
+
+class Error(Message):
+    """A refusal. On channel 0 the connection ends with it; on another only that channel does."""
+
+    ordered: ClassVar[bool] = True
+    type: Literal["error"] = "error"
+    code: ErrorCode
+    message: Sentence

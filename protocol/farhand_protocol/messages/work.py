@@ -1,0 +1,94 @@
+"""Working with runs that are there: what runs, a signal to one, waiting for something in its output."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from farhand_protocol.bytestring import Argument
+from farhand_protocol.outcome import Outcome
+
+from .base import Count, Message, Name, Offset, Output, Positive, RunId, Seconds, SignalNumber
+
+MAX_LISTED = 1000
+"""Runs in one listing: more than anybody reads, less than a megabyte."""
+
+
+class List(Message):
+    """Opens a channel and asks for runs, the newest first: `runs` messages, then `done`.
+
+    Those under way, with `ended` the others too; only ids that begin with `prefix`; only ones begun before the run
+    `before`, to go on with a long list.
+    """
+
+    type: Literal["list"] = "list"
+    ended: bool = False
+    prefix: Annotated[str, Field(pattern=r"^[0-9a-f-]{0,36}$")] = ""
+    before: RunId | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_LISTED)] = MAX_LISTED
+
+
+class RunInfo(BaseModel):
+    """One run in a listing. `began` in seconds since the epoch, `duration` in seconds, `stdout` and `stderr` the bytes
+    written so far, `attachments` the clients that are attached now. Without an `outcome` it goes on.
+
+    `command` is for people: the arguments as a shell would read them, or the shell's text, cut at 1,000 characters.
+    """
+
+    model_config = Message.model_config
+    id: RunId
+    owner: Name
+    command: Annotated[str, Field(max_length=1000)]
+    began: Annotated[float, Field(ge=0)]
+    duration: Annotated[float, Field(ge=0)]
+    stdout: Count
+    stderr: Count
+    pid: Positive | None = None
+    attachments: Count = 0
+    on_disconnect: Literal["kill", "keep"] = "kill"
+    outcome: Outcome | None = None
+
+
+class Runs(Message):
+    """Some of the runs that were asked for."""
+
+    type: Literal["runs"] = "runs"
+    runs: Annotated[tuple[RunInfo, ...], Field(max_length=100)]
+
+
+class Deliver(Message):
+    """Opens a channel and sends signal `number` to the process group of the run `id`; `done` once it is delivered."""
+
+    type: Literal["deliver"] = "deliver"
+    id: RunId
+    number: SignalNumber
+
+
+class Done(Message):
+    """The service's last message on a channel whose request has been served."""
+
+    type: Literal["done"] = "done"
+
+
+class WaitFor(Message):
+    """Opens a channel and waits for the first of: a match of `pattern` (RE2 syntax, on bytes) in `stream` from `offset`
+    on, `idle` seconds without output of that stream, the end of the run, `timeout` seconds."""
+
+    type: Literal["wait_for"] = "wait_for"
+    id: RunId
+    stream: Output = "stdout"
+    offset: Offset = 0
+    pattern: Argument | None = None
+    idle: Seconds | None = None
+    timeout: Seconds | None = None
+
+
+class Matched(Message):
+    """What the wait ended with. For a `pattern`, `start` and `end` are the offsets of the match; else both are the
+    offset up to which there was output."""
+
+    type: Literal["matched"] = "matched"
+    reason: Literal["pattern", "idle", "ended", "timeout"]
+    start: Offset
+    end: Offset
