@@ -15,6 +15,7 @@ MIN_MESSAGE: Final = 16 * KiB  # every message of either side fits, but for a ru
 MIN_DATA: Final = 4 * KiB  # one page: below it the headers would be felt
 MAX_CHANNELS: Final = 1 << 20  # more would be a mistake: each takes about 1 KiB of state
 MIN_SPOOL: Final = 64 * KiB  # one data frame
+ACKNOWLEDGE: Final = 512 * KiB  # taken without credit given back: the sender keeps as much for a resume
 MAX_WINDOW: Final = (1 << 31) - 1  # as HTTP/2 (RFC 9113, 6.9.1): sums of credit stay in 32 bits
 
 

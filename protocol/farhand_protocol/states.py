@@ -58,7 +58,7 @@ for _phase in Phase:
 
 _ATTACHED: Final[dict[Side, frozenset[type[m.Message]]]] = {
     Side.CLIENT: frozenset({m.Credit, m.End, m.Signal, m.Stop, m.Close}),
-    Side.SERVER: frozenset({m.Started, m.Credit, m.End, m.Gap, m.Exit, m.Ended, m.Error}),
+    Side.SERVER: frozenset({m.Started, m.Credit, m.End, m.Gap, m.Exit, m.Ended, m.Done, m.Error}),
 }
 
 

@@ -75,7 +75,7 @@ class Attach(Message):
     `stdout` and `stderr` are the offsets at which its output is wanted; a stream without one is not sent. With `stdin`
     the client wants to feed the run, and its first byte has that offset; bytes that the run has had are dropped.
     A `hold` makes a run that was started without a spool wait for this attachment; others that fall behind get a `gap`.
-    Without `follow` each stream ends where it stands now. `read_only` attachments may say nothing but `credit` and
+    Without `follow` each stream ends where it stands now, and where the run goes on the last message is `done`. `read_only` attachments may say nothing but `credit` and
     `close`.
     """
 
