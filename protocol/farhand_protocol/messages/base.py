@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 MAX_SECONDS: Final = 10 * 366 * 86400  # ten years; what is meant to be longer is meant to have no limit
 
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
-Grace = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
+# Adding 0.0 makes -0.0, which is not below 0 either, the one zero there is: every value has one spelling.
+Grace = Annotated[float, Field(ge=0, le=MAX_SECONDS), AfterValidator(lambda seconds: seconds + 0.0)]
 Count = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 Positive = Annotated[int, Field(ge=1, le=(1 << 63) - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]  # user and host names: HOST_NAME_MAX, LOGIN_NAME_MAX

@@ -1,0 +1,97 @@
+"""Two requests are the same request if and only if they say the same; who attaches makes no difference."""
+
+from __future__ import annotations
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from farhand_protocol import messages as m
+from farhand_protocol.fingerprint import fingerprint
+from farhand_protocol.limits import MIN_SPOOL, Limits
+from tests.support.pairs import RUN_ID, run
+
+# Few values for each field, so that two requests drawn from them are often the same.
+arguments = st.sampled_from([b"", b"a", b"b", b"ab", b"\xe9", b'",["'])
+grace = st.none() | st.sampled_from([0.0, -0.0, 1, 1.5])
+bounds = st.builds(
+    m.Bounds,
+    memory=st.none() | st.sampled_from([1, 1 << 62]),
+    cpu=st.none() | st.sampled_from([0.1, 1]),
+    output=st.none() | st.just(0),
+)
+commands = st.lists(arguments, min_size=1, max_size=2).map(lambda argv: {"argv": tuple(argv)}) | arguments.map(
+    lambda text: {"shell": text}
+)
+names = st.sampled_from([b"A", b"B"])
+others = st.fixed_dictionaries(
+    {},
+    optional={
+        "attachment": st.none() | st.sampled_from([bytes(16), bytes(15) + b"\1"]),
+        "cwd": st.none() | arguments,
+        "env": st.dictionaries(names, arguments, max_size=2).map(lambda names: tuple(names.items())),
+        "stdin": st.booleans(),
+        "merge_stderr": st.booleans(),
+        "timeout": st.none() | st.sampled_from([0.5, 60, 60.0]),
+        "idle_timeout": st.none() | st.sampled_from([0.5, 60.0]),
+        "kill_after": grace,
+        "on_disconnect": st.sampled_from(["kill", "keep"]),
+        "grace": grace,
+        "bounds": st.none() | bounds,
+        "spool": st.none() | st.sampled_from([MIN_SPOOL, MIN_SPOOL + 1]),
+    },
+)
+requests = st.builds(
+    lambda command, rest: m.Run.model_validate({"id": RUN_ID} | command | rest), command=commands, rest=others
+)
+
+
+def _said(request: m.Run) -> dict[str, object]:
+    return request.model_dump(exclude={"attachment"})
+
+
+@given(requests, requests)
+@example(run(env=((b"A", b""), (b"B", b""))), run(env=((b"B", b""), (b"A", b""))))
+@example(run(kill_after=0.0), run(kill_after=-0.0))
+@example(run(bounds=m.Bounds()), run(bounds=None))
+@example(run(grace=None), run(grace=0.0))
+def test_equal_if_and_only_if_the_requests_are_but_for_the_attachment(one: m.Run, other: m.Run) -> None:
+    assert (fingerprint(one) == fingerprint(other)) == (_said(one) == _said(other))
+
+
+@given(requests)
+def test_the_wire_changes_nothing(request: m.Run) -> None:
+    received = m.decode(m.encode(request), Limits())
+    assert isinstance(received, m.Run)
+    assert fingerprint(received) == fingerprint(request)
+
+
+def test_every_field_but_the_attachment_counts() -> None:
+    plain = m.Run(id=RUN_ID, argv=(b"cat",))
+    others: dict[str, object] = {
+        "id": RUN_ID.replace("0192", "0193"),
+        "argv": (b"cat", b""),
+        "shell": b"cat",
+        "cwd": b"",
+        "env": ((b"A", b""),),
+        "stdin": True,
+        "merge_stderr": True,
+        "timeout": 1,
+        "idle_timeout": 1,
+        "kill_after": 0,
+        "on_disconnect": "keep",
+        "grace": 0,
+        "bounds": m.Bounds(),
+        "spool": MIN_SPOOL,
+    }
+    assert set(others) == set(m.Run.model_fields) - {"type", "attachment"}
+    prints = {fingerprint(plain)}
+    for field, value in others.items():
+        fields = {"id": RUN_ID, "argv": None if field == "shell" else (b"cat",)} | {field: value}
+        prints.add(fingerprint(m.Run.model_validate(fields)))
+    assert len(prints) == len(others) + 1
+
+
+def test_it_is_the_same_for_ever() -> None:
+    """Histories keep it: a new version that computes another would turn every retry across it into a conflict."""
+    request = run(argv=(b"grep", b"caf\xe9"), env=((b"LANG", b"C"),), timeout=60, bounds=m.Bounds(memory=1 << 20))
+    assert fingerprint(request).hex() == "071407fadc6920fe8728b35ce7dab0fb9da763a8f461e53036330fe20f89a25f"
