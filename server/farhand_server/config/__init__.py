@@ -6,9 +6,11 @@ is documented for administrators in `deploy/farhandd.toml`; a test keeps that fi
 
 from farhand_server.config.load import ConfigError, find_file, load
 from farhand_server.config.model import (
+    AuditSettings,
     Config,
     DrainSettings,
     EdgeSection,
+    HistorySettings,
     LoginSettings,
     LogSettings,
     PolicySettings,
@@ -20,11 +22,13 @@ from farhand_server.config.values import Address
 
 __all__ = [
     "Address",
+    "AuditSettings",
     "Config",
     "ConfigError",
     "Directories",
     "DrainSettings",
     "EdgeSection",
+    "HistorySettings",
     "LogSettings",
     "LoginSettings",
     "PolicySettings",

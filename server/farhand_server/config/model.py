@@ -106,6 +106,39 @@ class PolicySettings(Section):
     default: an owner can set any of them with `env` in the command itself."""
 
 
+class HistorySettings(Section):
+    """What is remembered of runs, and for how long. Whichever bound is reached first, the oldest ended runs go."""
+
+    required: bool = True
+    """Refuse to start what cannot be written down before. Without it, a full disk lets runs start that a crash forgets,
+    and the same id could then start twice."""
+
+    max_age: Seconds = Field(default=30 * 86400.0, ge=60, le=10 * 366 * 86400)
+    """Seconds for which an ended run stays known: a month, so that last month's job can be asked about."""
+
+    max_runs: int = Field(default=100_000, ge=1, le=100_000_000)
+    """Ended runs that stay known: a run every 26 s for a month."""
+
+    max_size: Size = Field(default=256 << 20, ge=1 << 20, le=1 << 40)
+    """Bytes of the records kept: 2.6 KiB for each of `max_runs`. The file is somewhat larger."""
+
+
+class AuditSettings(Section):
+    """The audit log: one line for each login, refusal, start, end, denial, attachment and signal."""
+
+    commands: Literal["argv", "hash"] = "argv"
+    """Whether a line shows a command's arguments, or their SHA-256 alone."""
+
+    required: bool = False
+    """Refuse to start what cannot be written to the audit log. Off, since a full disk would stop all work."""
+
+    max_size: Size = Field(default=64 << 20, ge=64 << 10, le=1 << 40)
+    """Bytes of one file before the next is begun: some 150,000 lines, read in a second by `farhandd audit verify`."""
+
+    keep: int = Field(default=8, ge=1, le=10_000)
+    """Files kept, the one being written among them: half a gigabyte, over half a million runs."""
+
+
 class DrainSettings(Section):
     """How the service stops."""
 
@@ -141,6 +174,8 @@ class Config(Section):
     login: LoginSettings
     runs: RunSettings
     policy: PolicySettings
+    history: HistorySettings
+    audit: AuditSettings
     drain: DrainSettings
     log: LogSettings
 
