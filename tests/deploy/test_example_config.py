@@ -9,7 +9,7 @@ from farhand_server.config.model import Config, Section, sections
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "farhandd.toml"
 
 # Keys whose default is no constant; the file shows an example instead.
-SHOWN_BY_EXAMPLE = {"edge.account": '"farhand-edge"'}
+SHOWN_BY_EXAMPLE = {"edge.account": '"farhand-edge"', "policy.file": '"/etc/farhand/policy.toml"'}
 
 
 def keys(model: type[Section], above: str = "") -> list[str]:

@@ -96,14 +96,19 @@ class RunSettings(Section):
 
 
 class PolicySettings(Section):
-    """What a logged-in owner may ask for."""
+    """Who may do what."""
+
+    file: ConfiguredPath | None = None
+    """The policy file (`deploy/policy.toml` describes it). None by default: then the service's own account may do
+    everything, with root's service also whoever logs in by key, as themselves, and nobody else anything. No path is
+    looked for by itself: a policy that is lost must be an error, not a change of policy."""
 
     environment: Annotated[
         tuple[Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^=\x00]+$")], ...],
         Array,
     ] = Field(default=("*",), max_length=1000)
-    """Names of environment variables that a request may set, as shell patterns (`*`, `?`, `[…]`). All by
-    default: an owner can set any of them with `env` in the command itself."""
+    """Names of environment variables that a request may set where there is no policy file, as shell patterns (`*`,
+    `?`, `[…]`). All by default: who may run anything can set any of them with `env` in the command itself."""
 
 
 class HistorySettings(Section):

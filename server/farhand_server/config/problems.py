@@ -46,17 +46,18 @@ def describe(error: ValidationError, model: type[Section], file: Path | None, op
         loc = finding["loc"]
         if loc and loc[0] in options:
             where = "--" + str(loc[0]).replace("_", "-")
-            lines.append(f"{where}: {_sentence(finding)}")
+            lines.append(f"{where}: {sentence(finding)}")
         elif finding["type"] == "extra_forbidden":
             lines.append(f"{file}: {_unknown(model, loc, finding['input'])}")
         else:
-            lines.append(f"{file}: {_place(loc)}: {_sentence(finding)}")
+            lines.append(f"{file}: {_place(loc)}: {sentence(finding)}")
     if len(found) > MAX_PROBLEMS:
         lines.append(f"{file}: and {len(found) - MAX_PROBLEMS} more")
     return lines
 
 
-def _sentence(finding: Any) -> str:
+def sentence(finding: Any) -> str:
+    """What one finding of pydantic's says of its value: what it must be, and what was given."""
     told: str = _SENTENCES.get(finding["type"], finding["msg"]).format(**finding.get("ctx", {}))
     given = finding["input"]
     if isinstance(given, str | int | float):
