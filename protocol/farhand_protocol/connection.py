@@ -266,11 +266,11 @@ class Connection:
             raise RemoteProtocolError(ErrorCode.CHANNEL_REUSED, f"channel {channel} was opened before")
         state = self._known(channel)
         # Once this side has said its last, which the peer may not know yet, only the peer's last still matters.
-        heard = not state.finished
-        if heard or type(message) in LAST[self.side.peer]:
-            self._book(state, message)
-            self._forget_closed(state)
-        return MessageReceived(channel, message) if heard else None
+        if state.finished and type(message) not in LAST[self.side.peer]:
+            return None
+        self._book(state, message)
+        self._forget_closed(state)
+        return MessageReceived(channel, message)
 
     def _book(self, state: Channel, message: m.Message) -> None:
         state.receiving(message)
