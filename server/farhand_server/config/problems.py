@@ -28,6 +28,8 @@ _SENTENCES = {
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
     "too_long": "must have at most {max_length} items",
+    "too_short": "must not be empty",
+    "missing": "is missing",
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
     "string_pattern_mismatch": "must match the regular expression {pattern}",
