@@ -75,6 +75,26 @@ def _parser() -> argparse.ArgumentParser:
     _common(authorize)
     authorize.add_argument("keyfile", metavar="KEYFILE", help="such as id_ed25519.pub; - for standard input")
     authorize.set_defaults(act=_authorize)
+
+    explain = commands.add_parser(
+        "explain",
+        help="say what the policy allows a user, by which rule and why",
+        epilog="Exit code: 0 allowed, 1 denied, 2 called wrongly, or there is nothing to decide by.",
+    )
+    _common(explain)
+    explain.add_argument("--user", metavar="USER", required=True, help="the account that is logged in to")
+    how = explain.add_mutually_exclusive_group()
+    how.add_argument("--key", metavar="FINGERPRINT", help="the key, as SHA256:…; by default one that no rule names")
+    how.add_argument("--local", action="store_true", help="over the Unix socket, without a key")
+    explain.add_argument("--cwd", metavar="DIR", help="the directory of the run (by default the user's home)")
+    explain.add_argument(
+        "--env", metavar="NAME[=VALUE]", action="append", default=[], help="a variable the request sets; repeatable"
+    )
+    explain.add_argument("--shell", action="store_true", help="ARG is text for a shell; without ARG, a login shell")
+    explain.add_argument("--detach", action="store_true", help="the run is to go on without a client")
+    explain.add_argument("--json", action="store_true", help="as one JSON object")
+    explain.add_argument("arguments", metavar="ARG", nargs="*", help="the command, after --")
+    explain.set_defaults(act=_explain)
     return parser
 
 
@@ -98,6 +118,12 @@ def _edge(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     print(effective(configuration(options)), end="")
     return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from .explain import explain
+
+    return explain(options)
 
 
 def _host_key(options: argparse.Namespace) -> int:

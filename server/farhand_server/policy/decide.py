@@ -66,8 +66,8 @@ class Verdict:
 def decide(policy: Policy, subject: Subject, request: Request, lookup: Lookup) -> Decision:
     """Judge a request: the first rule that is about the subject and admits the request decides; else it is denied.
 
-    Raises nothing but what `lookup` raises. Costs no system call where the rule lets any program run, and else one search
-    for the program and one realpath(3) for each command that names a program of that name.
+    Raises nothing but what `lookup` raises. Costs no system call where the rule lets any program run, and else one
+    search for the program and one realpath(3) for each command that names a program of that name.
     """
     furthest: Verdict | None = None
     audit: Literal["argv", "hash"] = "argv"
@@ -80,7 +80,7 @@ def decide(policy: Policy, subject: Subject, request: Request, lookup: Lookup) -
         if furthest is None or verdict.stage > furthest.stage:
             furthest = verdict
     if furthest is None or furthest.stage is Stage.WHO:
-        return Decision(False, None, f"the policy lets {subject.user} run nothing here", audit)
+        return Decision(False, None, f"the policy does not let {subject.user} run anything here", audit)
     return Decision(False, None, furthest.sentence, audit)
 
 
@@ -96,7 +96,7 @@ def may(policy: Policy, subject: Subject, action: Action, owner: Owner) -> bool:
         return True
     if subject.forced:
         return False
-    rules = [rule for rule in policy.rules if rule.who.includes(subject)]
+    rules = [rule for rule in policy.rules if rule.who.unmatched(subject) is None]
     if owner.user == subject.user and any(rule.shell for rule in rules):
         return True
     granted = {granted for rule in rules for granted in rule.others}
@@ -106,8 +106,8 @@ def may(policy: Policy, subject: Subject, action: Action, owner: Owner) -> bool:
 def consider(rule: Rule, subject: Subject, request: Request, lookup: Lookup) -> Verdict:
     """Return what one rule makes of a request."""
     user = subject.user
-    if not rule.who.includes(subject):
-        return Verdict(rule, Stage.WHO, f"it is not about {user}")
+    if kind := rule.who.unmatched(subject):
+        return Verdict(rule, Stage.WHO, f"none of its {kind} is this one")
     admitted, program = _command(rule, request, lookup)
     if not admitted:
         what = "have a shell" if request.shell else f"run {_shown(request.argv[0])} with these arguments"

@@ -78,16 +78,19 @@ class Who(Section):
             raise ValueError(f'names nobody: give users, keys, groups or uids (everybody is users = ["{ANYTHING}"])')
         return self
 
-    def includes(self, subject: Subject) -> bool:
-        """Whether the rule is about `subject`."""
-        return (
-            (self.users is None or ANYTHING in self.users or subject.user in self.users)
-            and (self.groups is None or not subject.groups.isdisjoint(self.groups))
-            and (
-                self.keys is None or (not subject.local and (ANYTHING in self.keys or subject.fingerprint in self.keys))
-            )
-            and (self.uids is None or (subject.local and subject.uid in self.uids))
-        )
+    def unmatched(self, subject: Subject) -> str | None:
+        """The first kind of which none matches `subject`; None where the rule is about it."""
+        if self.users is not None and ANYTHING not in self.users and subject.user not in self.users:
+            return "users"
+        if self.groups is not None and subject.groups.isdisjoint(self.groups):
+            return "groups"
+        if self.keys is not None and (
+            subject.local or (ANYTHING not in self.keys and subject.fingerprint not in self.keys)
+        ):
+            return "keys"
+        if self.uids is not None and not (subject.local and subject.uid in self.uids):
+            return "uids"
+        return None
 
 
 class RuleLimits(Section):

@@ -1,0 +1,131 @@
+"""`farhandd explain`: what the policy says to a request, by which rule, and why the rules before it did not decide."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import pwd
+import sys
+from typing import Any, Final
+
+from farhand_server.auth.principal import user_name
+from farhand_server.config import Config, ConfigError
+from farhand_server.logs import quote
+from farhand_server.policy import FileSystem, Policy, Request, Subject, decide, group_names, policy_in_force
+from farhand_server.policy.decide import Decision, consider
+from farhand_server.runs.environment import Home
+
+from .main import configuration
+
+ALLOWED: Final = 0
+DENIED: Final = 1
+UNDECIDED: Final = 2
+"""Called wrongly, or there is no policy or no such account to decide by."""
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Print the decision; return 0 where the request is allowed, 1 where it is denied, 2 where neither can be said."""
+    try:
+        config = configuration(options)
+        policy = policy_in_force(config.policy)
+        home = Home.of(_uid(options.user))
+        request = _request(options, home)
+    except (ConfigError, ValueError) as error:
+        print(f"farhandd: {error}", file=sys.stderr)
+        return UNDECIDED
+    subject = _subject(options, home)
+    decision = decide(policy, subject, request, FileSystem())
+    report = _report(config, policy, subject, request, decision)
+    print(json.dumps(report, indent=2) if options.json else _lines(report))
+    return ALLOWED if decision.allowed else DENIED
+
+
+def _uid(user: str) -> int:
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        if user.isascii() and user.isdigit():
+            return int(user)
+        raise ValueError(f"there is no account {user!a} on this machine") from None
+
+
+def _subject(options: argparse.Namespace, home: Home) -> Subject:
+    uid = _uid(options.user)
+    try:
+        groups = group_names(user_name(uid), pwd.getpwuid(uid).pw_gid)
+    except KeyError:
+        groups = frozenset()
+    return Subject(
+        user=user_name(uid),
+        uid=uid,
+        groups=groups,
+        fingerprint=options.key,
+        local=options.local,
+        home=home.directory,
+    )
+
+
+def _request(options: argparse.Namespace, home: Home) -> Request:
+    if options.key is not None and not options.key.startswith("SHA256:"):
+        raise ValueError(f"--key wants a fingerprint as ssh-keygen -l shows it, SHA256:…, not {options.key!a}")
+    arguments = tuple(os.fsencode(each) for each in options.arguments)
+    if options.shell:
+        if len(arguments) > 1:
+            raise ValueError("--shell takes one text, or none for a login shell; quote it")
+        arguments = (home.shell, b"-c", *arguments) if arguments else (home.shell, b"-l")
+    elif not arguments:
+        raise ValueError("no command to explain: give it after --, or --shell")
+    variables = dict(os.fsencode(each).partition(b"=")[::2] for each in options.env)
+    return Request(
+        argv=arguments,
+        shell=options.shell,
+        cwd=home.resolve(None if options.cwd is None else os.fsencode(options.cwd)),
+        path=variables.get(b"PATH") or home.environment[b"PATH"],
+        environment=tuple(variables),
+        detach=options.detach,
+    )
+
+
+def _report(config: Config, policy: Policy, subject: Subject, request: Request, decision: Decision) -> dict[str, Any]:
+    lookup = FileSystem()
+    program = decision.program or lookup.program(request.argv[0], path=request.path, cwd=request.cwd)
+    limits = dataclasses.asdict(decision.limits) | {"output": decision.output, "timeout": decision.timeout}
+    report: dict[str, Any] = {
+        "decision": "allowed" if decision.allowed else "denied",
+        "rule": decision.rule,
+        "reason": decision.sentence,
+        "user": subject.user,
+        "login": "local" if subject.local else f"key {subject.fingerprint or '(any)'}",
+        "program": None if program is None else os.fsdecode(program),
+        "directory": os.fsdecode(decision.directory or request.cwd),
+        "environment": list(decision.environment),
+        "limits": {name: value for name, value in limits.items() if value is not None},
+        "audit": decision.audit,
+        "policy": "default" if config.policy.file is None else str(config.policy.file),
+    }
+    report["considered"] = considered = []
+    for rule in policy.rules:
+        verdict = consider(rule, subject, request, lookup)
+        considered.append({"rule": rule.name, "stage": verdict.stage.name.lower(), "reason": verdict.sentence})
+        if rule.name == decision.rule:
+            break
+    return report
+
+
+def _lines(report: dict[str, Any]) -> str:
+    """One `key: value` a line, always the same keys in the same order; `-` where there is nothing to say."""
+    lines = []
+    for key, value in report.items():
+        if key == "considered":
+            lines += [f"considered: {each['rule']}: {each['stage']}: {each['reason']}" for each in value]
+            continue
+        if isinstance(value, dict):
+            value = " ".join(f"{name}={bound}" for name, bound in value.items())
+        elif isinstance(value, list):
+            value = " ".join(quote(each) for each in value)
+        elif key in ("program", "directory", "policy") and value is not None:
+            value = quote(value)
+        lines.append(f"{key}: {value or '-'}")
+    return "\n".join(lines)
