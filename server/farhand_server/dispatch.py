@@ -10,7 +10,8 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.states import Phase
 from farhand_server.channels.plan import Denied, decide
 from farhand_server.channels.run import RunChannel
-from farhand_server.runs.registry import Draining, IdConflict, TooManyRuns
+from farhand_server.runs.registry import Draining, Expired, IdConflict, TooManyRuns
+from farhand_server.runs.run import BadOffset, Run
 
 if TYPE_CHECKING:
     from farhand_server.session import Session
@@ -52,22 +53,56 @@ def _run(session: Session, channel: int, message: m.Run) -> None:
                 f"{limit} runs are under way on this connection, and it takes no more (runs.max_runs_per_connection)"
             )
         plan = decide(message, session.principal, session.home, config)
-        run_channel = RunChannel(session, channel, message)
-        run = session.core.registry.start(plan, run_channel, max_runs=config.runs.max_runs)
+        run, new = session.core.registry.start(plan, max_runs=config.runs.max_runs)
+        _add(session, RunChannel(session, channel, run, message, new=new))
     except tuple(_REFUSALS) as error:
-        session.connection.send(channel, m.Error(code=_REFUSALS[type(error)], message=str(error)))
-        session.log.warning("run refused", run=message.id, reason=str(error))
+        _refuse(session, channel, message.id, error)
         return
-    run_channel.attach(run)
-    session.channels[channel] = run_channel
-    session.log.debug("run started", run=plan.id)
+    session.log.debug("run started" if new else "run attached to", run=plan.id)
+
+
+def _attach(session: Session, channel: int, message: m.Attach) -> None:
+    try:
+        run = _known(session, message.id)
+        _add(session, RunChannel(session, channel, run, message, new=False))
+    except tuple(_REFUSALS) as error:
+        _refuse(session, channel, message.id, error)
+        return
+    session.log.debug("run attached to", run=message.id)
+
+
+class UnknownRun(Exception):
+    """There is no such run, or it is not this principal's to know of; the text does not say which."""
+
+
+def _known(session: Session, run_id: str) -> Run:
+    assert session.principal is not None
+    run = session.core.registry.find(run_id)
+    if run is None or run.plan.owner != session.principal.user:
+        raise UnknownRun(f"there is no run {run_id} here")
+    return run
+
+
+def _add(session: Session, run_channel: RunChannel) -> None:
+    session.channels[run_channel.number] = run_channel
+    run_channel.begin()
+
+
+def _refuse(session: Session, channel: int, run_id: str, error: Exception) -> None:
+    code = next(code for kind, code in _REFUSALS.items() if isinstance(error, kind))
+    session.connection.send(channel, m.Error(code=code, message=str(error)))
+    session.log.warning("run refused", run=run_id, reason=str(error))
 
 
 _REFUSALS: Final[dict[type[Exception], ErrorCode]] = {
+    BadOffset: ErrorCode.BAD_OFFSET,
     Denied: ErrorCode.DENIED,
     Draining: ErrorCode.DRAINING,
+    Expired: ErrorCode.EXPIRED,
     IdConflict: ErrorCode.CONFLICT,
     TooManyRuns: ErrorCode.TOO_MANY_RUNS,
+    UnknownRun: ErrorCode.UNKNOWN_RUN,
+    OSError: ErrorCode.UNAVAILABLE,
 }
 
 
@@ -75,6 +110,8 @@ def _to_channel(session: Session, channel: int, message: m.AnyMessage) -> None:
     run_channel = session.channels.get(channel)
     if run_channel is not None:
         run_channel.received(message)
+    if isinstance(message, m.Close):
+        session.closed(channel)
 
 
 _TABLE: Final[dict[Phase, dict[type[m.Message], Callable[[Session, int, Any], None]]]] = {
@@ -84,6 +121,7 @@ _TABLE: Final[dict[Phase, dict[type[m.Message], Callable[[Session, int, Any], No
     Phase.VERIFY: {m.Login: _login},
     Phase.READY: {
         m.Run: _run,
+        m.Attach: _attach,
         m.Credit: _to_channel,
         m.End: _to_channel,
         m.Signal: _to_channel,

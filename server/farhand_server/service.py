@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Final
 from farhand_protocol.outcome import Exited
 
 from .config import Config, ConfigError
+from .ledger import NoLedger
 from .listener import BACKLOG, LocalClient, bind
 from .logs import Logger
+from .runs.plan import Result
 from .runs.process import prepare_loop, reset_signals
-from .runs.registry import Registry
-from .runs.run import Result, Run
+from .runs.registry import Registry, Retention
+from .runs.run import Run
+from .runs.spool import Memory
 from .session import Session
 from .systemd import Notifier
 from .verdicts import VerdictFeeds
@@ -45,7 +48,14 @@ class Service:
     ) -> None:
         self.config = config
         self.sessions: set[Session] = set()
-        self.registry = Registry(self._run_ended, self._run_failed)
+        self.registry = Registry(
+            NoLedger(),
+            memory=Memory(config.runs.memory),
+            retention=_retention(config),
+            spool_directory=config.state_dir / "spool",
+            on_end=self._run_ended,
+            on_failure=self._run_failed,
+        )
         self.authenticator = make_authenticator(config)
         self._log = log
         self._reload = reload
@@ -121,6 +131,8 @@ class Service:
             return
         self.config = config
         self.authenticator = authenticator
+        self.registry.memory.limit = config.runs.memory
+        self.registry.retention = _retention(config)
         self._accepted(config)
         if self._edge is not None:
             self._edge.reload()
@@ -166,6 +178,10 @@ class Service:
         self._log.error("run failed by a fault of the service", run=run.plan.id, user=run.plan.owner, error=error)
 
 
+def _retention(config: Config) -> Retention:
+    return Retention(config.runs.kept_runs, config.runs.kept_for, config.runs.kept_disk)
+
+
 def _close(servers: Iterable[asyncio.Server], paths: Iterable[Path]) -> None:
     # The path first: once nobody listens there, another service may take it, and that one's must stay.
     for path in paths:
@@ -180,10 +196,12 @@ def make_authenticator(config: Config) -> Authenticator | None:
     if not file.exists():
         return None
     # A service for local clients alone has no need of cryptography, and starts sooner without.
-    from .auth.accounts import only, own_account
+    from .auth.accounts import every, only, own_account
     from .auth.login import Authenticator
     from .hostkey import load_public
 
     key = load_public(file)
-    account = own_account(config.login.authorized_keys)
-    return Authenticator(spki_sha256=key.spki_sha256, accounts=only(account), decoy=account)
+    files = config.login.authorized_keys
+    own = own_account(files)
+    accounts = every(files) if own.uid == 0 else only(own)
+    return Authenticator(spki_sha256=key.spki_sha256, accounts=accounts, decoy=own)

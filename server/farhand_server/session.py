@@ -34,6 +34,16 @@ if TYPE_CHECKING:
 
 SOFTWARE: Final = f"farhandd/{__version__}"
 
+KEEPALIVE: Final = 15.0
+"""Seconds of silence after which a client is asked whether it is there."""
+
+SILENCES: Final = 3
+"""Such intervals without a sign of life after which its line counts as lost: one lost ping proves nothing on a poor
+network, and a run whose client is gone without a word must not wait for it for ever."""
+
+FAREWELL: Final = 0
+"""Id of the last ping."""
+
 Verdict = Callable[[bool], None]
 """Tells the edge whether its client has logged in."""
 
@@ -88,6 +98,10 @@ class Session:
         self._ready: deque[RunChannel] = deque()
         self._finishing = False
         self._farewell_said = False
+        self._unacknowledged: dict[int, RunChannel] = {}
+        self._heard = True
+        self._silences = 0
+        self._keepalive: asyncio.TimerHandle | None = None
 
     # Login
 
@@ -142,6 +156,7 @@ class Session:
         self.principal = principal
         self.home = Home.of(principal.uid)
         self._cancel_deadline()
+        self._keepalive = self._loop.call_later(KEEPALIVE, self._listen)
         if self._verdict is not None:
             self._verdict(True)
             self.log.info("login", user=principal.user, how=principal.how, key=principal.fingerprint)
@@ -201,6 +216,20 @@ class Session:
         self.log.warning("login deadline passed")
         self._end(ErrorCode.LOGIN_TIMEOUT, "no login came in time; connect again")
 
+    def _listen(self) -> None:
+        if self._heard:
+            self._heard, self._silences = False, 0
+        else:
+            self._silences += 1
+            if self._silences >= SILENCES:
+                self.log.warning("client has fallen silent", seconds=KEEPALIVE * SILENCES)
+                self.abort()
+                return
+            if self.connection.phase is Phase.READY:
+                self.connection.send(0, m.Ping(id=self._silences))
+                self.flush_soon()
+        self._keepalive = self._loop.call_later(KEEPALIVE, self._listen)
+
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
@@ -220,9 +249,16 @@ class Session:
         if len(self._ready) == 1:
             self._loop.call_soon(self._send)
 
+    def closed(self, number: int) -> None:
+        """The client has said its last on a channel behind ours."""
+        channel = self._unacknowledged.pop(number, None)
+        if channel is not None:
+            channel.closed()
+
     def forget(self, channel: RunChannel) -> None:
         """The channel has said its last."""
-        self.channels.pop(channel.number, None)
+        if self.channels.pop(channel.number, None) is not None:
+            self._unacknowledged[channel.number] = channel
         if self._finishing:
             asyncio.get_running_loop().call_soon(self._say_farewell)
 
@@ -235,7 +271,7 @@ class Session:
         self._link.flush()
         if self._link.room:  # nothing waits here that a ping would overtake; else `writable` follows
             self._farewell_said = True
-            self.connection.send(0, m.Ping(id=0))
+            self.connection.send(0, m.Ping(id=FAREWELL))
             self._link.flush()
 
     def _send(self) -> None:
@@ -260,6 +296,7 @@ class Session:
 
     def received(self, event: Event) -> None:
         """Handler."""
+        self._heard = True
         if isinstance(event, DataReceived):
             channel = self.channels.get(event.channel)
             if channel is not None:
@@ -271,7 +308,7 @@ class Session:
                 channel.lost()
         elif isinstance(event, ConnectionFailed):
             self.log.warning("connection broke the protocol", code=event.error.code, reason=event.error.sentence)
-        elif self._farewell_said and isinstance(event.message, m.Pong):
+        elif self._farewell_said and isinstance(event.message, m.Pong) and event.message.id == FAREWELL:
             self.close()
         else:
             self._dispatch(event)
@@ -296,6 +333,8 @@ class Session:
         """Handler."""
         self._link = None
         self._cancel_deadline()
+        if self._keepalive is not None:
+            self._keepalive.cancel()
         self.core.sessions.discard(self)
         self.gone.set()
         if self.principal is None and self._verdict is not None:
@@ -303,7 +342,8 @@ class Session:
         self._leave_runs()
 
     def _leave_runs(self) -> None:
-        for channel in tuple(self.channels.values()):
+        for channel in (*self.channels.values(), *self._unacknowledged.values()):
             channel.lost()
         self.channels.clear()
+        self._unacknowledged.clear()
         self._ready.clear()

@@ -8,7 +8,10 @@ from typing import Final, Protocol
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
-from farhand_server.runs.run import Result, Run
+from farhand_protocol.outcome import Outcome
+from farhand_server.runs.attachments import Attachment, Output
+from farhand_server.runs.plan import Result
+from farhand_server.runs.run import Run
 from farhand_server.runs.spool import Spool
 
 END_PAUSE: Final = 0.001
@@ -30,46 +33,76 @@ class Outlet(Protocol):
         """Call `send_some` when there is room, in turn with the other channels."""
 
     def forget(self, channel: RunChannel) -> None:
-        """The channel has said its last."""
+        """The channel has said its last; where the client has not, `lost` or `closed` is called once it has."""
 
 
 class _Position:
-    """Where the attachment stands in one stream."""
+    """Where the attachment stands in one stream; it wants nothing from `limit` on, if there is one."""
 
-    __slots__ = ("ended", "offset", "spool", "stream")
+    __slots__ = ("ended", "limit", "offset", "spool", "stream")
 
-    def __init__(self, stream: m.Stream, spool: Spool) -> None:
-        self.stream: Final = stream
+    def __init__(self, stream: Output, spool: Spool, offset: int, limit: int | None) -> None:
+        self.stream: Final[Output] = stream
         self.spool: Final = spool
-        self.offset = 0
+        self.offset = offset
+        self.limit = limit
         self.ended = False
+
+    @property
+    def end(self) -> int:
+        """Up to where there is output for it now."""
+        return self.spool.end if self.limit is None else self.limit
+
+    @property
+    def over(self) -> bool:
+        """Whether all that there will ever be was sent."""
+        return self.offset >= self.end and (self.spool.ended or self.limit is not None)
 
 
 class RunChannel:
     """Reads the spools as fast as the client takes them, and no faster."""
 
-    def __init__(self, outlet: Outlet, number: int, request: m.Run) -> None:
+    def __init__(self, outlet: Outlet, number: int, run: Run, request: m.Run | m.Attach, *, new: bool) -> None:
         self.number: Final = number
+        self.run: Final = run
         self.scheduled = False
         self._outlet = outlet
-        self._merged = request.merge_stderr
-        self._run: Run | None = None
-        self._positions: tuple[_Position, ...] = ()
+        self._new = new
+        self._follow = isinstance(request, m.Run) or request.follow
+        self._read_only = isinstance(request, m.Attach) and request.read_only
         self._result: Result | None = None
-        self._left = False
         self._over = False
+        self._stdin_credited = 0
         self._pausing: asyncio.TimerHandle | None = None
+        if isinstance(request, m.Run):
+            wanted: dict[Output, int] = {"stdout": 0} if request.merge_stderr else {"stdout": 0, "stderr": 0}
+            hold, feeds = True, 0 if request.stdin else None
+        else:
+            offsets: dict[Output, int | None] = {"stdout": request.stdout, "stderr": request.stderr}
+            wanted = {stream: offset for stream, offset in offsets.items() if offset is not None}
+            hold, feeds = request.hold, request.stdin
+        # What an attachment does not want, it has.
+        taken: dict[Output, int] = {"stdout": run.stdout.end, "stderr": run.stderr.end} | wanted
+        self._attachment: Attachment = run.attach(self, key=request.attachment, hold=hold, taken=taken, feeds=feeds)
+        spools: dict[Output, Spool] = {"stdout": run.stdout, "stderr": run.stderr}
+        self._positions = tuple(
+            _Position(stream, spools[stream], offset, None if self._follow else spools[stream].end)
+            for stream, offset in wanted.items()
+        )
+        for position in self._positions:
+            position.spool.listeners.append(self._changed)
 
-    def attach(self, run: Run) -> None:
-        """Begin to deliver the output of `run`, which has just been made."""
-        self._run = run
-        positions = [_Position("stdout", run.stdout)]
-        if not self._merged:
-            positions.append(_Position("stderr", run.stderr))
-        for position in positions:
-            position.spool.on_output = self._output
-            position.spool.on_end = self._ended
-        self._positions = tuple(positions)
+    def begin(self) -> None:
+        """Say what there is to say already; the session knows the channel by now."""
+        if self.run.pid is not None:
+            self.started()
+        if self.run.result is not None:
+            if self.run.failed:
+                self.failed(ErrorCode.INTERNAL, "the service failed to see to this run; its log says why")
+            else:
+                self.ended(self.run.result)
+        elif self.run.pid is not None:
+            self._wake()
 
     def send_some(self) -> bool:
         """Queue at most one frame of each stream, and the ends that are due; True where more could go out now."""
@@ -77,114 +110,161 @@ class RunChannel:
         self._pause_over()
         if self._over:
             return False
-        if not self._left:
-            for position in self._positions:
-                more = self._advance(position) or more
+        for position in self._positions:
+            more = (not self._over and self._advance(position)) or more
         self._finish_if_due()
         return more
 
     def _advance(self, position: _Position) -> bool:
         connection, spool = self._outlet.connection, position.spool
-        room = connection.room(self.number, position.stream) if position.offset < spool.end else 0
+        self._skip_gap(position)
+        room = connection.room(self.number, position.stream) if position.offset < position.end else 0
         if room:
-            data = spool.read(position.offset, room)
+            try:
+                data = spool.read(position.offset, min(room, position.end - position.offset))
+            except OSError as error:
+                self.failed(ErrorCode.UNAVAILABLE, f"the output cannot be read from the disk: {error.strerror}")
+                return False
             connection.send_data(self.number, position.stream, data)
             position.offset += len(data)
-            spool.release(position.offset)
-        if spool.ended and position.offset == spool.end and not position.ended:
+        if position.over and not position.ended:
             position.ended = True
             connection.send(self.number, m.End(stream=position.stream))
-        return bool(room) and position.offset < spool.end
+        return bool(room) and position.offset < position.end
+
+    def _skip_gap(self, position: _Position) -> None:
+        missing = min(position.spool.start, position.end) - position.offset
+        if missing > 0 and not position.ended:
+            self._outlet.connection.send(
+                self.number, m.Gap(stream=position.stream, offset=position.offset, bytes=missing)
+            )
+            position.offset += missing
+            self.run.attachments.took(self._attachment, position.stream, missing)
 
     # What the client says
 
     def received(self, message: m.AnyMessage) -> None:
         """Act on a message that the state tables allow on this channel."""
-        if self._run is None:
-            return
         match message:
             case m.Credit():
-                self._output()
+                assert message.stream != "stdin"
+                self.run.attachments.took(self._attachment, message.stream, message.bytes)
+                self._wake()
             case m.End():
-                self._run.end_stdin()
+                self.run.stdin.end(self._attachment)
+            case m.Signal() | m.Stop() if self._read_only:
+                self.failed(ErrorCode.DENIED, f"{message.type} on an attachment that only reads")
             case m.Signal():
-                self._run.signal(message.number)
+                self.run.signal(message.number)
             case m.Stop():
-                self._run.stop("requested", message.kill_after)
+                self.run.stop("requested", message.kill_after)
             case m.Close():
-                # The outcome is still to be said: the channel's number is taken until then.
-                self._left = True
-                self._run.stop("requested")
-                self._run.discard_output()
-                self._output()  # the outcome may be waiting already, behind output that will not go out now
+                self._leave()
 
     def received_data(self, data: bytes) -> None:
         """Pass stdin on to the program."""
-        if self._run is not None:
-            self._run.write_stdin(data)
+        self.run.stdin.write(self._attachment, data)
+
+    def closed(self) -> None:
+        """The client has everything: its last message has come behind ours."""
+        self.run.left(self._attachment)
 
     def lost(self) -> None:
-        """The client is gone, or the channel has failed: stop the run, and say no more."""
-        self._over = True
-        self._pause_over()
-        if self._run is not None:
-            self._run.stop("disconnected")
-            self._run.unwatch()
+        """The client's line is gone, or the channel has failed: say no more; it may come back."""
+        self._silence()
+        self.run.attachments.lost(self._attachment)
+
+    def _leave(self) -> None:
+        self._silence()
+        self.run.left(self._attachment)
+        self._say_last(m.Done())
 
     # What the run says
 
-    def started(self, pid: int) -> None:
+    def started(self) -> None:
         """Watcher."""
-        self._outlet.connection.send(self.number, m.Started(pid=pid))
+        assert self.run.pid is not None
+        feeds = self.run.attachments.feeder is self._attachment
+        self._outlet.connection.send(self.number, m.Started(pid=self.run.pid, new=self._new, stdin=feeds))
         self._outlet.flush_soon()
 
-    def stdin_taken(self, count: int) -> None:
+    def stdin_taken(self) -> None:
         """Watcher."""
-        self._outlet.connection.take(self.number, "stdin", count)
+        done = self.run.stdin.credit(self._attachment)
+        self._outlet.connection.take(self.number, "stdin", done - self._stdin_credited)
+        self._stdin_credited = done
+        self._outlet.flush_soon()
+
+    def exited(self, outcome: Outcome) -> None:
+        """Watcher."""
+        self._outlet.connection.send(self.number, m.Exit(outcome=outcome))
         self._outlet.flush_soon()
 
     def ended(self, result: Result) -> None:
         """Watcher."""
         self._result = result
-        self._output()
+        self._wake()
 
-    def failed(self) -> None:
+    def failed(self, code: ErrorCode, sentence: str) -> None:
         """Watcher."""
-        self._over = True
-        self._pause_over()
-        sentence = "the service failed to see to this run; its log says why"
-        self._outlet.connection.send(self.number, m.Error(code=ErrorCode.INTERNAL, message=sentence))
-        self._outlet.flush_soon()
-        self._outlet.forget(self)
+        self._silence()
+        self.run.left(self._attachment)
+        self._say_last(m.Error(code=code, message=sentence))
 
-    def _output(self) -> None:
-        if not self.scheduled:
-            self._outlet.schedule(self)
+    def replaced(self) -> None:
+        """Watcher."""
+        self._silence()
+        sentence = "the same client has attached to this run anew"
+        self._say_last(m.Error(code=ErrorCode.REPLACED, message=sentence))
 
-    def _ended(self) -> None:
-        if any(position.offset < position.spool.end for position in self._positions):
-            self._output()
+    def _changed(self) -> None:
+        if any(position.offset < position.end for position in self._positions):
+            self._wake()
         elif self._pausing is None and not self.scheduled:
-            self._pausing = asyncio.get_running_loop().call_later(END_PAUSE, self._output)
+            self._pausing = asyncio.get_running_loop().call_later(END_PAUSE, self._wake)
+
+    def _wake(self) -> None:
+        if not self.scheduled and not self._over:
+            self._outlet.schedule(self)
 
     def _pause_over(self) -> None:
         if self._pausing is not None:
             self._pausing.cancel()
             self._pausing = None
 
-    def _finish_if_due(self) -> None:
-        result = self._result
-        if result is None or not (self._left or all(position.ended for position in self._positions)):
-            return
-        self._result = None
-        self._outlet.connection.send(
-            self.number,
-            m.Ended(
-                outcome=result.outcome,
-                stdout=result.stdout,
-                stderr=result.stderr,
-                duration=result.duration,
-                lingered=result.lingered,
-            ),
-        )
+    def _silence(self) -> None:
+        self._over = True
+        self._pause_over()
+        for position in self._positions:
+            if self._changed in position.spool.listeners:
+                position.spool.listeners.remove(self._changed)
+
+    def _say_last(self, message: m.Message) -> None:
+        self._outlet.connection.send(self.number, message)
+        self._outlet.flush_soon()
         self._outlet.forget(self)
+
+    def _finish_if_due(self) -> None:
+        if self._over or not all(position.ended for position in self._positions):
+            return
+        result = self._result
+        if result is not None:
+            self._silence()
+            self._say_last(_ended(result))
+        elif not self._follow:
+            self._silence()
+            self.run.left(self._attachment)
+            self._say_last(m.Done())
+
+
+def _ended(result: Result) -> m.Ended:
+    usage = result.usage
+    return m.Ended(
+        outcome=result.outcome,
+        stdout=result.stdout,
+        stderr=result.stderr,
+        duration=result.duration,
+        lingered=result.lingered,
+        usage=None if usage is None else m.Usage(user=usage.user, system=usage.system, peak_memory=usage.peak_memory),
+        applied=m.Applied.model_validate(dict(result.applied)) if result.applied else None,
+    )

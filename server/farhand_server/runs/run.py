@@ -10,113 +10,150 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Final, Literal
 
-from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFailed, TimedOut
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
 
-from .pipes import PipeReader, PipeWriter
+from .attachments import Attachment, Attachments, Output, Watcher
+from .filespool import FileSpool
+from .pipes import PipeReader
+from .plan import Plan, Reason, Result, Usage
 from .process import Process, SpawnError
-from .spool import Spool
+from .spool import GoneSpool, Memory, MemorySpool, Spool
+from .stdin import Stdin
 
-Reason = Literal["requested", "disconnected", "draining"]
+RUN_ID: Final = b"FARHAND_RUN_ID"
+"""The variable by which a program, and a process that has left its family, tells which run it is of."""
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What will run, with everything decided. Times in seconds, `spool` in bytes for each stream."""
-
-    id: str
-    owner: str
-    argv: tuple[bytes, ...]
-    cwd: bytes
-    env: Mapping[bytes, bytes]
-    stdin: bool
-    merge_stderr: bool
-    timeout: float | None
-    kill_after: float
-    linger: float
-    spool: int
+EXIT_PAUSE: Final = 0.01
+"""Seconds that the end of the output may take after the leader's exit before the exit is told by itself: nearly always
+it comes at once, and one message is told less."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What is known of a run that is over. `duration` in seconds; `stdout` and `stderr` in bytes written."""
-
-    outcome: Outcome
-    stdout: int
-    stderr: int
-    duration: float
-    lingered: bool
-
-
-class Watcher(Protocol):
-    """Who is told how a run goes."""
-
-    def started(self, pid: int) -> None:
-        """The program runs."""
-
-    def stdin_taken(self, count: int) -> None:
-        """The program's stdin has taken `count` bytes."""
-
-    def ended(self, result: Result) -> None:
-        """The run is over; its spools have ended before."""
-
-    def failed(self) -> None:
-        """The service has failed the run by a fault of its own; its processes are gone."""
+class BadOffset(Exception):
+    """An attachment wants to begin where there is nothing; the text says where there is."""
 
 
 class Run:
-    """A run under way. `stdout` and `stderr` are its spools."""
+    """A run, under way or over. `stdout` and `stderr` are its spools; `result` is there once it is over."""
 
-    def __init__(self, plan: Plan, watcher: Watcher) -> None:
+    def __init__(self, plan: Plan, memory: Memory, spool_directory: Path) -> None:
         self.plan = plan
-        self.stdout = Spool(plan.spool)
-        self.stderr = Spool(plan.spool)
-        self._watcher: Watcher | None = watcher
+        self.began = time.time()
+        self.pid: int | None = None
+        self.result: Result | None = None
+        self.failed = False
+        self.stdout: Spool
+        self.stderr: Spool
+        self.stdout, self.stderr = _spools(plan, memory, spool_directory)
+        self.attachments = Attachments({"stdout": self.stdout, "stderr": self.stderr}, plan.grace, self._abandoned)
+        self.stdin = Stdin(self.attachments)
+        self._start = time.monotonic()
         self._process: Process | None = None
-        self._stdin = PipeWriter(self._stdin_taken)
         self._outputs: list[tuple[int, Spool]] = []
         self._readers: list[PipeReader] = []
-        self._why: Reason | Literal["timed_out"] | None = None
+        self._why: Reason | Literal["timed_out", "idle"] | None = None
+        self._message: str | None = None
         self._kill_at = math.inf
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._output_ended = asyncio.Event()
+
+    @classmethod
+    def past(cls, plan: Plan, result: Result, *, began: float, pid: int | None) -> Run:
+        """Return a run that is over and of which no output is kept."""
+        run = cls.__new__(cls)
+        run.plan, run.result, run.began, run.pid, run.failed = plan, result, began, pid, False
+        run.stdout, run.stderr = GoneSpool(result.stdout), GoneSpool(result.stderr)
+        run.attachments = Attachments({"stdout": run.stdout, "stderr": run.stderr}, plan.grace, lambda: None)
+        run.stdin = Stdin(run.attachments)
+        run._process = None
+        return run
+
+    @property
+    def duration(self) -> float:
+        """Seconds of wall time so far, or in all."""
+        return time.monotonic() - self._start if self.result is None else self.result.duration
+
+    @property
+    def size(self) -> int:
+        """Bytes of output that are kept."""
+        return self.stdout.size + self.stderr.size
 
     async def execute(self) -> Result:
         """Run the command to its end. Called once, by the registry, in a task that nobody cancels."""
         try:
             result = await self._execute()
         except Exception:
-            if self._watcher is not None:
-                self._watcher.failed()
+            self.failed = True
             raise
-        if self._watcher is not None:
-            self._watcher.ended(result)
+        finally:
+            self.attachments.close()
+        self.result = result
         return result
 
-    def write_stdin(self, data: bytes) -> None:
-        """Give the program input: what comes before its start waits, what comes after its end is dropped."""
-        self._stdin.write(data)
+    def lost(self) -> Result:
+        """Return the result of a run that the service has failed: nobody knows its end."""
+        self.stdout.finish()
+        self.stderr.finish()
+        self.result = Result(Lost(), self.stdout.end, self.stderr.end, self.duration)
+        return self.result
 
-    def end_stdin(self) -> None:
-        """Close the program's stdin behind what was written."""
-        self._stdin.end()
+    def tell_end(self) -> None:
+        """Tell everybody the result. Called by the registry, once it is on record."""
+        assert self.result is not None
+        for watcher in self.attachments.watchers():
+            if self.failed:
+                watcher.failed(ErrorCode.INTERNAL, "the service failed to see to this run; its log says why")
+            else:
+                watcher.ended(self.result)
+
+    def refuse(self, sentence: str) -> None:
+        """The run does not start, as it cannot be put on record."""
+        self.failed = True
+        for watcher in self.attachments.watchers():
+            watcher.failed(ErrorCode.UNAVAILABLE, sentence)
+
+    def attach(
+        self, watcher: Watcher, *, key: bytes | None, hold: bool, taken: Mapping[Output, int], feeds: int | None
+    ) -> Attachment:
+        """Attach a client that has the output up to `taken`, and whose stdin begins at `feeds`. Raises `BadOffset`."""
+        for stream, offset in taken.items():
+            end = (self.stdout if stream == "stdout" else self.stderr).end
+            if offset > end:
+                raise BadOffset(f"{stream} of run {self.plan.id} has {end} bytes, and is wanted from {offset} on")
+        if feeds is not None and feeds > self.stdin.taken:
+            raise BadOffset(f"run {self.plan.id} has taken {self.stdin.taken} bytes of stdin, which go on at {feeds}")
+        if not self.plan.stdin:
+            feeds = None
+        return self.attachments.add(watcher, key=key, hold=hold, taken=taken, feeds=feeds)
+
+    def left(self, attachment: Attachment) -> None:
+        """The client goes for good. A run that is being stopped has its output thrown away if nobody else wants it."""
+        self.attachments.left(attachment, patience=self.result is None)
+        self._free_if_unheld()
 
     def signal(self, number: int) -> bool:
         """Send a signal to the process group; False where it was not delivered to anyone."""
         return self._process is not None and self._process.signal(number)
 
-    def stop(self, reason: Reason | Literal["timed_out"], kill_after: float | None = None) -> None:
+    def stop(
+        self, reason: Reason | Literal["timed_out", "idle"], kill_after: float | None = None, message: str | None = None
+    ) -> None:
         """Begin TERM, `kill_after` seconds of grace (the plan's unless given), KILL.
 
         Of several stops the first reason counts, and the earliest KILL: a later one can only shorten the grace.
         """
+        if self.result is not None:
+            return
         kill_at = time.monotonic() + (self.plan.kill_after if kill_after is None else kill_after)
         sooner = kill_at < self._kill_at
         self._kill_at = min(kill_at, self._kill_at)
         first = self._why is None
-        self._why = self._why or reason
+        if first:
+            self._why, self._message = reason, message
+        self._free_if_unheld()
         if self._process is None:
             return
         if first:
@@ -124,37 +161,42 @@ class Run:
         elif sooner:
             self._kill_in_time(self._process)
 
-    def unwatch(self) -> None:
-        """Tell nobody any more."""
-        self._watcher = None
-        self.discard_output()
+    def close(self) -> None:
+        """Forget the output; the run is over."""
+        self.stdout.close()
+        self.stderr.close()
 
-    def discard_output(self) -> None:
-        """Throw the output away, had and to come, so that the program does not wait for a reader."""
-        self.stdout.discard()
-        self.stderr.discard()
+    def _abandoned(self) -> None:
+        if not self.plan.keep:
+            self.stop("disconnected")
+
+    def _free_if_unheld(self) -> None:
+        if self._why is not None and not self.attachments.held:
+            self.stdout.free()
+            self.stderr.free()
 
     async def _execute(self) -> Result:
-        began = time.monotonic()
         lingered = False
+        usage: Usage | None = None
         outcome: Outcome
         try:
-            process = await self._start()
+            process = await self._spawn()
         except SpawnError as error:
             self.stdout.finish()
             self.stderr.finish()
             outcome = SpawnFailed(errno=error.errno, error=error.name, what=error.what, message=str(error))
         else:
             outcome, lingered = await self._supervise(process)
-        return Result(outcome, self.stdout.end, self.stderr.end, time.monotonic() - began, lingered)
+        return Result(outcome, self.stdout.end, self.stderr.end, time.monotonic() - self._start, lingered, usage)
 
-    async def _start(self) -> Process:
+    async def _spawn(self) -> Process:
         plan = self.plan
         theirs: list[int] = []
         try:
             self._make_pipes(theirs)
+            env = {**plan.env, RUN_ID: plan.id.encode()}
             return await Process.start(
-                plan.argv, cwd=plan.cwd, env=plan.env, stdin=theirs[0], stdout=theirs[1], stderr=theirs[-1]
+                plan.argv, cwd=plan.cwd, env=env, stdin=theirs[0], stdout=theirs[1], stderr=theirs[-1]
             )
         except BaseException:
             self._close()
@@ -168,7 +210,7 @@ class Run:
             if self.plan.stdin:
                 reading, writing = os.pipe2(os.O_CLOEXEC)
                 theirs.append(reading)
-                self._stdin.connect(writing)
+                self.stdin.pipe.connect(writing)
             else:
                 theirs.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
             for spool in (self.stdout,) if self.plan.merge_stderr else (self.stdout, self.stderr):
@@ -183,12 +225,14 @@ class Run:
 
     async def _supervise(self, process: Process) -> tuple[Outcome, bool]:
         self._process = process
+        self.pid = process.pid
         try:
-            if self._watcher is not None:
-                self._watcher.started(process.pid)
+            for watcher in self.attachments.watchers():
+                watcher.started()
             # Read only now: nothing that the program did may be told before its start is.
             while self._outputs:
                 self._readers.append(PipeReader(*self._outputs.pop(0), self._one_ended))
+            self._watch_bounds()
             if self._why is not None:
                 self._begin_stop(process)
             elif self.plan.timeout is not None:
@@ -196,7 +240,7 @@ class Run:
             outcome = self._outcome(await process.exited)
             if self._why is not None:
                 await self._rest_of_grace(process)
-            return outcome, not await self._last_output(process)
+            return outcome, not await self._last_output(process, outcome)
         finally:
             for timer in self._timers.values():
                 timer.cancel()
@@ -205,23 +249,53 @@ class Run:
             self._process = None
             self._close()
 
+    def _watch_bounds(self) -> None:
+        if self.plan.idle_timeout is not None:
+            self._at("idle", time.monotonic() + self.plan.idle_timeout, self._maybe_idle)
+        for spool in (self.stdout, self.stderr):
+            spool.on_failure = lambda sentence: self.stop("spool", 0.0, sentence)
+            if self.plan.output is not None:
+                spool.listeners.append(self._check_output)
+
+    def _check_output(self) -> None:
+        assert self.plan.output is not None
+        if self.stdout.end + self.stderr.end > self.plan.output:
+            # It may write as fast as it can while it is asked to go: there is no grace.
+            self.stop("output", 0.0, f"it wrote more than {self.plan.output} bytes")
+
+    def _maybe_idle(self) -> None:
+        assert self.plan.idle_timeout is not None
+        last = max(self.stdout.touched, self.stderr.touched)
+        if self.stdout.full or self.stderr.full:
+            last = time.monotonic()  # it is held up, which is not its doing
+        if time.monotonic() - last >= self.plan.idle_timeout:
+            self.stop("idle")
+        else:
+            self._at("idle", last + self.plan.idle_timeout, self._maybe_idle)
+
     async def _rest_of_grace(self, process: Process) -> None:
         """Leave the group the grace of a stop, where its leader has ended sooner."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, self._kill_at - time.monotonic())):
                 await process.group_ended()
 
-    async def _last_output(self, process: Process) -> bool:
+    async def _last_output(self, process: Process, outcome: Outcome) -> bool:
         """Wait for the end of the output, at most for the linger time; True if it came."""
         if not self._output_ended.is_set():
+            self._at("exit", time.monotonic() + EXIT_PAUSE, self._tell_exit, outcome)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.plan.linger):
                     await self._output_ended.wait()
+            self._timers.pop("exit").cancel()
         # A reader held up by a slow client may only seem not to have come to its end.
         drained = [reader.drain() for reader in self._readers]
         if not all(drained):
             process.signal(signal.SIGKILL)
         return all(drained)
+
+    def _tell_exit(self, outcome: Outcome) -> None:
+        for watcher in self.attachments.watchers():
+            watcher.exited(outcome)
 
     def _begin_stop(self, process: Process) -> None:
         process.signal(signal.SIGTERM)
@@ -240,24 +314,37 @@ class Run:
 
     def _outcome(self, code: int) -> Outcome:
         exit_code, number = (code, None) if code >= 0 else (None, -code)
-        if self._why == "timed_out":
-            assert self.plan.timeout is not None
-            return TimedOut(timeout=self.plan.timeout, code=exit_code, signal=number)
-        if self._why is not None:
-            return Killed(reason=self._why, code=exit_code, signal=number)
-        return Exited(code=code) if number is None else Signaled(signal=number)
+        match self._why:
+            case "timed_out":
+                assert self.plan.timeout is not None
+                return TimedOut(timeout=self.plan.timeout, code=exit_code, signal=number)
+            case "idle":
+                assert self.plan.idle_timeout is not None
+                return TimedOut(timeout=self.plan.idle_timeout, idle=True, code=exit_code, signal=number)
+            case None:
+                return Exited(code=code) if number is None else Signaled(signal=number)
+            case reason:
+                return Killed(reason=reason, message=self._message, code=exit_code, signal=number)
 
     def _one_ended(self) -> None:
         if self.stdout.ended and self.stderr.ended:
             self._output_ended.set()
 
-    def _stdin_taken(self, count: int) -> None:
-        if self._watcher is not None:
-            self._watcher.stdin_taken(count)
-
     def _close(self) -> None:
-        self._stdin.close()
+        self.stdin.pipe.close()
         while self._outputs:
             os.close(self._outputs.pop()[0])
         for reader in self._readers:
             reader.close()
+
+
+def _spools(plan: Plan, memory: Memory, directory: Path) -> tuple[Spool, Spool]:
+    if plan.disk_spool is None:
+        return MemorySpool(plan.spool, memory), MemorySpool(plan.spool, memory)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stdout = FileSpool(directory / f"{plan.id}.stdout", plan.disk_spool)
+    try:
+        return stdout, FileSpool(directory / f"{plan.id}.stderr", plan.disk_spool)
+    except OSError:
+        stdout.close()
+        raise

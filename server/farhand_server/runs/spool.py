@@ -1,80 +1,213 @@
-"""A run's output, offset-addressed, between the pipe that fills it and the attachment that reads it."""
+"""A run's output, offset-addressed, between the pipe that fills it and the attachments that read it; in memory."""
 
 from __future__ import annotations
 
-from collections import deque
+import time
+from bisect import bisect_right
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
+
+TAIL: Final = 64 << 10
+"""Bytes that stay to be read again though everybody who holds the run has them: some screens of text for whoever
+attaches later. Times two streams and the runs that are kept."""
+
+FLOOR: Final = 1 << 20
+"""Bytes that a spool may keep even where the memory for all is used up. Clients acknowledge output every 512 KiB at the
+latest, so a writer that waits at twice that is always let go on."""
+
+MERGE: Final = 16 << 10
+"""Chunks are joined up to this size: a program that writes byte by byte must not cost an object for each."""
 
 
-class Spool:
-    """The bytes of one stream, from `start` (the first still kept) to `end` (all that was ever written).
-
-    Bounded by `limit` bytes plus one append: whoever fills it stops while it is `full`, and is told by `on_room`
-    when that has passed. Whoever reads it is told of new bytes by `on_output`, and of the end by `on_end`.
-    """
+class Memory:
+    """How much all spools together may keep beyond `FLOOR` each, in bytes."""
 
     def __init__(self, limit: int) -> None:
-        self.start = 0
-        self.end = 0
-        self.ended = False
-        self.on_room: Callable[[], None] | None = None
-        self.on_output: Callable[[], None] | None = None
-        self.on_end: Callable[[], None] | None = None
-        self._limit: Final = limit
-        self._chunks: deque[bytes] = deque()
-        self._discarding = False
+        self.limit = limit
+        self.used = 0
+
+
+class Spool(Protocol):
+    """The bytes of one stream, from `start` (the first still kept) to `end` (all that was ever written).
+
+    Whoever fills it stops while it is `full`, and is told by `on_room` when that has passed. Listeners are told of new
+    bytes, and once of the end.
+    """
+
+    start: int
+    end: int
+    ended: bool
+    touched: float
+    """When the last bytes came, on the monotonic clock."""
+    on_room: Callable[[], None] | None
+    on_failure: Callable[[str], None] | None
+    """Told, with a sentence, that output cannot be kept any more. What comes after that is dropped."""
+    listeners: list[Callable[[], None]]
 
     @property
     def full(self) -> bool:
         """Whether the writer has to wait."""
-        return self.end - self.start >= self._limit
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
 
     def append(self, data: bytes) -> None:
         """Add output. The caller stops once the spool is `full`."""
-        self.end += len(data)
-        if self._discarding:
-            self.start = self.end
-            return
-        self._chunks.append(data)
-        if self.on_output is not None:
-            self.on_output()
 
     def finish(self) -> None:
         """Say that no more output will come."""
-        self.ended = True
-        if self.on_end is not None:
-            self.on_end()
 
     def read(self, offset: int, limit: int) -> bytes:
         """Return up to `limit` bytes from `offset` on; none at the end. `ValueError` where they are no longer kept."""
+
+    def hold(self, offset: int) -> None:
+        """Everybody who holds the run has what is before `offset`: it may go."""
+
+    def free(self) -> None:
+        """Nobody holds the run any more: the writer need not wait for anyone, what is old goes."""
+
+    def close(self) -> None:
+        """Forget everything."""
+
+
+class MemorySpool:
+    """A `Spool` that makes its writer wait: it keeps what is not acknowledged, `limit` bytes and one append."""
+
+    def __init__(self, limit: int, memory: Memory) -> None:
+        self.start = 0
+        self.end = 0
+        self.held = 0
+        self.ended = False
+        self.touched = time.monotonic()
+        self.on_room: Callable[[], None] | None = None
+        self.on_failure: Callable[[str], None] | None = None
+        self.listeners: list[Callable[[], None]] = []
+        self._limit: Final = limit
+        self._memory: Final = memory
+        self._starts: list[int] = []
+        self._chunks: list[bytes] = []
+        self._free = False
+
+    @property
+    def full(self) -> bool:
+        """Spool."""
+        if self._free:
+            return False
+        kept = self.end - self.held
+        return kept >= FLOOR and (kept >= self._limit or self._memory.used >= self._memory.limit)
+
+    @property
+    def size(self) -> int:
+        """Spool."""
+        return self.end - self.start
+
+    def append(self, data: bytes) -> None:
+        """Spool."""
+        self.touched = time.monotonic()
+        if self._chunks and len(self._chunks[-1]) + len(data) <= MERGE:
+            self._chunks[-1] += data
+        else:
+            self._starts.append(self.end)
+            self._chunks.append(data)
+        self.end += len(data)
+        self._memory.used += len(data)
+        if self._free:
+            self._hold(self.end)
+        for listener in self.listeners:
+            listener()
+
+    def finish(self) -> None:
+        """Spool."""
+        if not self.ended:
+            self.ended = True
+            for listener in self.listeners:
+                listener()
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """Spool."""
         if not self.start <= offset <= self.end:
             raise ValueError(f"offset {offset} is not kept; {self.start} to {self.end} are")
-        position = self.start
-        pieces: list[bytes] = []
-        for chunk in self._chunks:
-            first = max(0, offset - position)
-            position += len(chunk)
-            if first >= len(chunk):
-                continue
-            piece = chunk[first : first + limit]
-            pieces.append(piece)
-            offset += len(piece)
-            limit -= len(piece)
-            if limit == 0:
-                break
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        at = bisect_right(self._starts, offset) - 1
+        if offset == self.end or not limit:
+            return b""
+        first = offset - self._starts[at]
+        chunk = self._chunks[at]
+        piece = chunk[first : first + limit] if first or len(chunk) > limit else chunk
+        if len(piece) == limit or at + 1 == len(self._chunks):
+            return piece
+        pieces, left = [piece], limit - len(piece)
+        while left and (at := at + 1) < len(self._chunks):
+            pieces.append(self._chunks[at][:left])
+            left -= len(pieces[-1])
+        return b"".join(pieces)
 
-    def release(self, offset: int) -> None:
-        """Forget what is before `offset`, as far as whole chunks go."""
-        was_full = self.full
-        while self._chunks and self.start + len(self._chunks[0]) <= offset:
-            self.start += len(self._chunks.popleft())
-        if was_full and not self.full and self.on_room is not None:
+    def hold(self, offset: int) -> None:
+        """Spool."""
+        if not self._free:
+            self._hold(min(offset, self.end))
+
+    def free(self) -> None:
+        """Spool."""
+        self._hold(self.end)
+        self._free = True
+        if self.on_room is not None:
             self.on_room()
 
-    def discard(self) -> None:
-        """Forget everything, now and to come: nobody will read it, and the writer must not wait."""
-        self._discarding = True
-        self.on_output = self.on_end = None
-        self.release(self.end)
+    def close(self) -> None:
+        """Spool."""
+        self._drop(len(self._chunks))
+        self.start = self.held = self.end
+
+    def _hold(self, offset: int) -> None:
+        was_full = self.full
+        self.held = max(offset, self.start)
+        unneeded = min(offset, self.end - TAIL)
+        # Whole chunks only.
+        count = bisect_right(self._starts, unneeded) - 1
+        if count > 0:
+            self._drop(count)
+        if was_full and self.on_room is not None and not self.full:
+            self.on_room()
+
+    def _drop(self, count: int) -> None:
+        dropped = sum(map(len, self._chunks[:count]))
+        del self._starts[:count], self._chunks[:count]
+        self.start += dropped
+        self._memory.used -= dropped
+
+
+class GoneSpool:
+    """A `Spool` of a run that is over and whose output is not kept any more: `end` bytes, all of them gone."""
+
+    def __init__(self, end: int) -> None:
+        self.start = self.end = end
+        self.ended = True
+        self.touched = 0.0
+        self.on_room: Callable[[], None] | None = None
+        self.on_failure: Callable[[str], None] | None = None
+        self.listeners: list[Callable[[], None]] = []
+        self.full = False
+        self.size = 0
+
+    def append(self, data: bytes) -> None:
+        """Spool."""
+        raise AssertionError("a run that is over writes nothing")
+
+    def finish(self) -> None:
+        """Spool."""
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """Spool."""
+        if offset != self.end:
+            raise ValueError(f"offset {offset} is not kept; nothing is")
+        return b""
+
+    def hold(self, offset: int) -> None:
+        """Spool."""
+
+    def free(self) -> None:
+        """Spool."""
+
+    def close(self) -> None:
+        """Spool."""

@@ -1,0 +1,173 @@
+"""Who is attached to a run: who holds it, how far each has its output, and how long a lost one is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.outcome import Outcome
+
+if TYPE_CHECKING:
+    from .plan import Result
+    from .spool import Spool
+
+Output: TypeAlias = Literal["stdout", "stderr"]
+
+
+class Watcher(Protocol):
+    """Who is told how a run goes."""
+
+    def started(self) -> None:
+        """The program runs."""
+
+    def stdin_taken(self) -> None:
+        """The program's stdin has taken more."""
+
+    def exited(self, outcome: Outcome) -> None:
+        """The program has ended; others still hold its output."""
+
+    def ended(self, result: Result) -> None:
+        """The run is over; its spools have ended before."""
+
+    def failed(self, code: ErrorCode, sentence: str) -> None:
+        """The service has failed the run, or cannot start it; it has no processes."""
+
+    def replaced(self) -> None:
+        """The same client has attached anew: nothing more is told here."""
+
+
+class Attachment:
+    """One client's place in a run. Without a `watcher` its line is lost, and the place is kept for its return.
+
+    `taken` are the offsets up to which the client has acknowledged each stream; `stdin_at` is that of its first byte
+    of stdin, `stdin_received` counts those that came.
+    """
+
+    __slots__ = ("_expiry", "hold", "key", "stdin_at", "stdin_received", "taken", "watcher")
+
+    def __init__(self, key: bytes, watcher: Watcher | None, *, hold: bool, taken: dict[Output, int]) -> None:
+        self.key = key
+        self.watcher = watcher
+        self.hold = hold
+        self.taken = taken
+        self.stdin_at = 0
+        self.stdin_received = 0
+        self._expiry: asyncio.TimerHandle | None = None
+
+    def wait_for_return(self, seconds: float, over: Callable[[Attachment], None]) -> None:
+        """Call `over` after `seconds`, unless the client comes back."""
+        self.watcher = None
+        self._expiry = asyncio.get_running_loop().call_later(seconds, over, self)
+
+    def stop_waiting(self) -> None:
+        """The client is back, or gone for good."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+
+
+class Attachments:
+    """All attachments of one run. `abandoned` is called when nobody has held it for `grace` seconds."""
+
+    def __init__(self, spools: Mapping[Output, Spool], grace: float, abandoned: Callable[[], None]) -> None:
+        self.feeder: Attachment | None = None
+        """Whose bytes go to the program's stdin."""
+        self._spools = spools
+        self._grace = grace
+        self._abandoned = abandoned
+        self._all: dict[bytes, Attachment] = {}
+        self._alone: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return sum(attachment.watcher is not None for attachment in self._all.values())
+
+    def watchers(self) -> Iterator[Watcher]:
+        """Give everybody who is to be told something, at this moment."""
+        return iter([attachment.watcher for attachment in self._all.values() if attachment.watcher is not None])
+
+    @property
+    def held(self) -> bool:
+        """Whether anybody holds the run, or is waited for who does."""
+        return any(attachment.hold for attachment in self._all.values())
+
+    def add(
+        self, watcher: Watcher, *, key: bytes | None, hold: bool, taken: Mapping[Output, int], feeds: int | None
+    ) -> Attachment:
+        """Attach; in the place of an older attachment with the same `key`, if there is one.
+
+        `feeds` is the offset of the first byte of stdin that will come, None where none will.
+        """
+        key = key or os.urandom(16)
+        old = self._all.pop(key, None)
+        if old is not None:
+            old.stop_waiting()
+            if old.watcher is not None:
+                old.watcher.replaced()
+        attachment = self._all[key] = Attachment(key, watcher, hold=hold, taken=dict(taken))
+        if feeds is not None and (self.feeder is None or self.feeder is old):
+            attachment.stdin_at = feeds
+            self.feeder = attachment
+        elif self.feeder is old:
+            self.feeder = None
+        if hold:
+            self._cancel_alone()
+        self._hold()
+        return attachment
+
+    def took(self, attachment: Attachment, stream: Output, count: int) -> None:
+        """The client has acknowledged `count` bytes more."""
+        attachment.taken[stream] += count
+        if attachment.hold:
+            self._hold_stream(stream)
+
+    def lost(self, attachment: Attachment) -> None:
+        """The client's line is gone; it may come back."""
+        if self._all.get(attachment.key) is attachment:
+            if attachment.hold:
+                attachment.wait_for_return(self._grace, self._gone)
+                self._watch_alone()
+            else:
+                self._gone(attachment)
+
+    def left(self, attachment: Attachment, *, patience: bool = True) -> None:
+        """The client has said that it goes. Without `patience` an unheld run is not waited for."""
+        if self._all.get(attachment.key) is attachment:
+            self._gone(attachment)
+            if patience:
+                self._watch_alone()
+
+    def close(self) -> None:
+        """The run is over and nobody is waited for any more; those who are there may stay."""
+        self._cancel_alone()
+        for attachment in self._all.values():
+            attachment.stop_waiting()
+
+    def _gone(self, attachment: Attachment) -> None:
+        attachment.stop_waiting()
+        attachment.watcher = None
+        self._all.pop(attachment.key, None)
+        if self.feeder is attachment:
+            self.feeder = None
+        self._hold()
+
+    def _hold(self) -> None:
+        for stream in self._spools:
+            self._hold_stream(stream)
+
+    def _hold_stream(self, stream: Output) -> None:
+        # Without a holder the spool stays as it is: its writer waits for the next one.
+        offsets = [attachment.taken[stream] for attachment in self._all.values() if attachment.hold]
+        if offsets:
+            self._spools[stream].hold(min(offsets))
+
+    def _watch_alone(self) -> None:
+        if self._alone is None and not any(a.hold and a.watcher is not None for a in self._all.values()):
+            self._alone = asyncio.get_running_loop().call_later(self._grace, self._abandoned)
+
+    def _cancel_alone(self) -> None:
+        if self._alone is not None:
+            self._alone.cancel()
+            self._alone = None

@@ -1,0 +1,98 @@
+"""A run's output on disk: a file used as a ring, so that its writer never waits and its size is bounded."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+
+class FileSpool:
+    """A `Spool` of the last `limit` bytes in the file `path`, which it makes and removes.
+
+    Raises OSError where the file cannot be made.
+    """
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self.start = 0
+        self.end = 0
+        self.ended = False
+        self.touched = time.monotonic()
+        self.on_room: Callable[[], None] | None = None
+        self.on_failure: Callable[[str], None] | None = None
+        self.listeners: list[Callable[[], None]] = []
+        self.full = False
+        self.path: Final = path
+        self.limit: Final = limit
+        self._failed = False
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    @classmethod
+    def reopen(cls, path: Path, limit: int, *, start: int, end: int, ended: bool) -> FileSpool:
+        """Return a spool that another program has begun, as it stands. Raises OSError."""
+        spool = cls.__new__(cls)
+        spool.__dict__.update(
+            start=start, end=end, ended=ended, touched=time.monotonic(), on_room=None, on_failure=None, listeners=[],
+            full=False, path=path, limit=limit, _failed=False, _fd=os.open(path, os.O_RDWR | os.O_CLOEXEC),
+        )  # fmt: skip
+        return spool
+
+    @property
+    def size(self) -> int:
+        """Spool."""
+        return self.end - self.start
+
+    def append(self, data: bytes) -> None:
+        """Spool. A disk that takes no more is told to `on_failure`, once; what it did not take is dropped."""
+        if self._failed:
+            return
+        self.touched = time.monotonic()
+        try:
+            self._write(data)
+        except OSError as error:
+            self._failed = True
+            if self.on_failure is not None:
+                self.on_failure(f"the output cannot be kept in {self.path}: {error.strerror}")
+        for listener in self.listeners:
+            listener()
+
+    def finish(self) -> None:
+        """Spool."""
+        if not self.ended:
+            self.ended = True
+            for listener in self.listeners:
+                listener()
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """Spool. Raises OSError where the disk fails."""
+        if not self.start <= offset <= self.end:
+            raise ValueError(f"offset {offset} is not kept; {self.start} to {self.end} are")
+        at = offset % self.limit
+        return os.pread(self._fd, min(limit, self.end - offset, self.limit - at), at)
+
+    def hold(self, offset: int) -> None:
+        """Spool: nobody can hold this one."""
+
+    def free(self) -> None:
+        """Spool."""
+
+    def close(self) -> None:
+        """Spool."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            self.path.unlink(missing_ok=True)
+        self.start = self.end
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            at = self.end % self.limit
+            piece = left[: self.limit - at]
+            # Readers must not be given the old bytes while the new ones take their place.
+            self.start = max(self.start, self.end + len(piece) - self.limit)
+            count = os.pwrite(self._fd, piece, at)
+            self.end += count
+            left = left[count:]

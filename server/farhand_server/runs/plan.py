@@ -1,0 +1,76 @@
+"""What will run, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from farhand_protocol.outcome import Outcome
+
+from .limits import Limits
+
+if TYPE_CHECKING:
+    from .credentials import Credentials
+
+Reason: TypeAlias = Literal["requested", "disconnected", "draining", "memory", "cpu", "file_size", "output", "spool"]
+"""Why the service stopped a run, or the kernel did for a bound of the service's."""
+
+Enforced: TypeAlias = Literal["cgroup", "rlimit", "service"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will run, with everything decided. Times in seconds, sizes in bytes, each `spool` for each stream.
+
+    `fingerprint` tells this request from another with the same id. `disk_spool` is the size of the ring on disk where
+    the program is not to wait for readers. `output` bounds both streams together. Without `credentials` the program
+    runs as the service's own account.
+    """
+
+    id: str
+    owner: str
+    uid: int
+    fingerprint: bytes
+    command: str
+    argv: tuple[bytes, ...]
+    cwd: bytes
+    env: Mapping[bytes, bytes]
+    stdin: bool
+    merge_stderr: bool
+    timeout: float | None
+    idle_timeout: float | None
+    kill_after: float
+    linger: float
+    keep: bool
+    grace: float
+    spool: int
+    disk_spool: int | None = None
+    output: int | None = None
+    limits: Limits = field(default_factory=Limits)
+    credentials: Credentials | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Seconds of processor time, and the most memory in bytes where that is known."""
+
+    user: float
+    system: float
+    peak_memory: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What is known of a run that is over. `duration` in seconds; `stdout` and `stderr` in bytes written.
+
+    `applied` says how each of its bounds was enforced.
+    """
+
+    outcome: Outcome
+    stdout: int
+    stderr: int
+    duration: float
+    lingered: bool = False
+    usage: Usage | None = None
+    applied: Mapping[str, Enforced] = field(default_factory=dict)

@@ -1,0 +1,45 @@
+"""A run's stdin: offset-addressed, so that what a client sends twice after a cut arrives once."""
+
+from __future__ import annotations
+
+from .attachments import Attachment, Attachments
+from .pipes import PipeWriter
+
+
+class Stdin:
+    """Between the attachment that feeds the run and the pipe. `received` and `taken` are offsets: what the service has,
+    and what the program has taken."""
+
+    def __init__(self, attachments: Attachments) -> None:
+        self.received = 0
+        self.taken = 0
+        self.pipe = PipeWriter(self._taken)
+        self._attachments = attachments
+
+    def write(self, attachment: Attachment, data: bytes) -> None:
+        """Give the program `data`, which follow what `attachment` gave before, as far as they are new."""
+        position = attachment.stdin_at + attachment.stdin_received
+        attachment.stdin_received += len(data)
+        new = data[max(0, self.received - position) :] if attachment is self._attachments.feeder else b""
+        if new:
+            self.received += len(new)
+            self.pipe.write(new)
+        if len(new) < len(data) and attachment.watcher is not None:
+            attachment.watcher.stdin_taken()
+
+    def end(self, attachment: Attachment) -> None:
+        """Close the program's stdin behind what was written."""
+        if attachment is self._attachments.feeder:
+            self.pipe.end()
+
+    def credit(self, attachment: Attachment) -> int:
+        """Return how many of the bytes that came from `attachment` are done with."""
+        if attachment is not self._attachments.feeder:
+            return attachment.stdin_received
+        return min(max(0, self.taken - attachment.stdin_at), attachment.stdin_received)
+
+    def _taken(self, count: int) -> None:
+        self.taken += count
+        feeder = self._attachments.feeder
+        if feeder is not None and feeder.watcher is not None:
+            feeder.watcher.stdin_taken()
