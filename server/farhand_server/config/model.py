@@ -17,7 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from farhand_server.config.values import Array, ConfiguredPath, Listen, Seconds, Size, parse_duration
+from farhand_server.config.paths import Directories
+from farhand_server.config.values import Array, ConfiguredPath, KeyFile, Listen, Seconds, Size, parse_duration
 from farhand_server.edge.settings import EdgeSettings
 
 
@@ -56,12 +57,12 @@ class EdgeSection(Section, EdgeSettings):
 class LoginSettings(Section):
     """Who may log in with a key, and how long a stranger is listened to."""
 
-    authorized_keys: Annotated[tuple[ConfiguredPath, ...], Array] = Field(
-        default=(Path("{config}/authorized_keys"),), max_length=16
-    )
-    """Files in authorized_keys syntax, all of them read at each login. `~/.ssh/authorized_keys` is not
-    among them unless written here: a key given for SSH with restrictions of sshd's own must not log in
-    here unnoticed."""
+    authorized_keys: Annotated[tuple[KeyFile, ...], Array] = Field(default=(), max_length=16)
+    """Files in authorized_keys syntax, all of them read at each login: `{config}/authorized_keys`, for a service of the
+    machine (root's, unless XDG_CONFIG_HOME is set) those of `SYSTEM_KEY_FILES`. `{user}` is the account's name and, in
+    a service of root's, `~` its home; a file named with neither admits to the service's own account alone.
+    `~/.ssh/authorized_keys` is not among them unless written here: a key given for SSH with restrictions of sshd's own
+    must not log in here unnoticed."""
 
     attempts: int = Field(default=6, ge=1, le=100)
     """Keys tried on one connection before it is closed; 6 is sshd's MaxAuthTries, which agents know."""
@@ -69,6 +70,14 @@ class LoginSettings(Section):
     deadline: Seconds = Field(default=20.0, gt=0, le=600)
     """Seconds from the connection to a login; room for a passphrase or a touch of a security key, and
     far below sshd's LoginGraceTime of 120, since nobody types a password here."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _key_files(cls, data: object, info: ValidationInfo) -> object:
+        # A default that depends on whose service it is.
+        if isinstance(data, dict) and isinstance(info.context, Directories):
+            return {"authorized_keys": list(info.context.key_files)} | data
+        return data
 
 
 class RunSettings(Section):
@@ -90,9 +99,30 @@ class RunSettings(Section):
     max_timeout: Seconds = Field(default=math.inf, gt=0)
     """The longest time, in seconds, that any run may take, whatever its request says; `inf` sets no bound."""
 
-    spool: Size = Field(default=256 << 10, ge=64 << 10, le=1 << 30)
-    """Bytes of output kept in memory for each stream of a run before its writer is made to wait. 256 KiB
-    are four full pipes: enough to ride out a round trip, small enough for a thousand runs."""
+    grace: Seconds = Field(default=60.0, ge=0, le=366 * 86400)
+    """Seconds that a run whose client is gone waits for it to come back, where the request names none: a
+    changed network or a restarted router takes less."""
+
+    spool: Size = Field(default=4 << 20, ge=1 << 20, le=1 << 30)
+    """Bytes of output kept in memory for each stream of a run, until its clients have them, before its writer
+    is made to wait. 4 MiB are what a client lets be under way: 40 MB/s at a round trip of 100 ms."""
+
+    memory: Size = Field(default=512 << 20, ge=1 << 20)
+    """Bytes of output kept in memory for all runs together; beyond it each stream has 1 MiB. Runs that are over
+    get at most half of it."""
+
+    max_spool: Size = Field(default=1 << 30, ge=64 << 10)
+    """The largest spool on disk, in bytes for each stream, that a request gets; one that asks for more gets this."""
+
+    kept_runs: int = Field(default=1000, ge=0, le=1_000_000)
+    """Runs that are over whose output is still kept: a client that was cut off at the end comes back for it."""
+
+    kept_for: Seconds = Field(default=3600.0, ge=0, le=366 * 86400)
+    """Seconds for which the output of a run that is over is kept; that it was, and how it ended, for
+    `history.max_age`."""
+
+    kept_disk: Size = Field(default=4 << 30, ge=0)
+    """Bytes on disk that the output of runs that are over may take; the oldest goes first."""
 
 
 class PolicySettings(Section):
