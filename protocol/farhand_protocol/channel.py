@@ -6,34 +6,36 @@ from typing import Final
 
 from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from .frames import Kind
-from .messages import Attach, Message, Run, Stream
-from .states import CHANNEL, LAST, UNREADABLE, Side
+from .messages import Attach, Credit, End, Gap, Message, Run, Started, Stream
+from .states import BEFORE_STARTED, CHANNEL, LAST, ONCE, READ_ONLY, UNREADABLE, WHEN_LEFT, Said, Side
 from .window import ReceiveWindow, SendWindow
 
 KIND_OF: Final[dict[Stream, Kind]] = {"stdin": Kind.STDIN, "stdout": Kind.STDOUT, "stderr": Kind.STDERR}
 STREAM_OF: Final[dict[int, Stream]] = {kind: stream for stream, kind in KIND_OF.items()}
 
 
-def streams(opening: Message | None) -> dict[Side, tuple[Stream, ...]]:
-    """Return the streams each side sends on a channel opened by `opening`; none where it could not be understood."""
+def streams(opening: Message | None) -> dict[Side, dict[Stream, int]]:
+    """Return the streams each side sends on a channel opened by `opening`, each with the offset of its first byte."""
+    stdin: dict[Stream, int | None] = {}
+    output: dict[Stream, int | None] = {}
     match opening:
         case Run():
-            outputs: tuple[Stream, ...] = ("stdout",) if opening.merge_stderr else ("stdout", "stderr")
-            return {Side.CLIENT: ("stdin",) if opening.stdin else (), Side.SERVER: outputs}
+            stdin = {"stdin": 0 if opening.stdin else None}
+            output = {"stdout": 0, "stderr": None if opening.merge_stderr else 0}
         case Attach():
-            wanted: dict[Stream, int | None] = {"stdout": opening.stdout, "stderr": opening.stderr}
-            return {
-                Side.CLIENT: ("stdin",) if opening.stdin is not None else (),
-                Side.SERVER: tuple(stream for stream, offset in wanted.items() if offset is not None),
-            }
-        case _:
-            return {Side.CLIENT: (), Side.SERVER: ()}
+            stdin = {"stdin": opening.stdin}
+            output = {"stdout": opening.stdout, "stderr": opening.stderr}
+    return {Side.CLIENT: _wanted(stdin), Side.SERVER: _wanted(output)}
+
+
+def _wanted(offsets: dict[Stream, int | None]) -> dict[Stream, int]:
+    return {stream: offset for stream, offset in offsets.items() if offset is not None}
 
 
 class Channel:
     """The state of one channel, seen from `side`. Changed only by its `Connection`."""
 
-    __slots__ = ("finished", "legal", "number", "peer_finished", "receives", "sends", "side")
+    __slots__ = ("_legal", "_once", "_started", "finished", "number", "peer_finished", "receives", "sends", "side")
 
     def __init__(
         self, number: int, opening: Message | None, side: Side, *, send_window: int, receive_window: int
@@ -41,43 +43,82 @@ class Channel:
         by_side = streams(opening)
         self.number = number
         self.side = side
-        self.legal = UNREADABLE if opening is None else CHANNEL[type(opening)]
-        self.sends = {stream: SendWindow(send_window) for stream in by_side[side]}
-        self.receives = {stream: ReceiveWindow(receive_window) for stream in by_side[side.peer]}
+        self.sends = {stream: SendWindow(send_window, offset) for stream, offset in by_side[side].items()}
+        self.receives = {stream: ReceiveWindow(receive_window, offset) for stream, offset in by_side[side.peer].items()}
         self.finished = False
         self.peer_finished = False
+        self._legal: Said = UNREADABLE if opening is None else CHANNEL[type(opening)]
+        if isinstance(opening, Attach) and opening.read_only:
+            self._legal = self._legal | {Side.CLIENT: READ_ONLY}
+        self._once: frozenset[type[Message]] = frozenset()
+        self._started = Started not in self._legal[Side.SERVER]
 
     def sending(self, message: Message) -> None:
         """Book a message of this side; `LocalProtocolError` where it is not this side's to say now."""
-        kind = type(message)
         if self.finished:
             raise LocalProtocolError(f"channel {self.number}: {message.type} after the last message")
-        if kind not in self.legal[self.side]:
-            raise LocalProtocolError(f"channel {self.number}: {message.type} is not the {self.side}'s to say")
-        self.finished = kind in LAST[self.side]
+        if not self._may_say(self.side, type(message)):
+            raise LocalProtocolError(f"channel {self.number}: {message.type} is not the {self.side}'s to say now")
+        if isinstance(message, End | Gap):
+            window = self.sends.get(message.stream)
+            if window is None:
+                raise LocalProtocolError(f"channel {self.number}: {message.stream} is not open for the {self.side}")
+            if isinstance(message, Gap):
+                window.skip(message.offset, message.bytes)
+            else:
+                del self.sends[message.stream]
+        self._said(type(message))
+        self.finished = type(message) in LAST[self.side]
 
     def receiving(self, message: Message) -> None:
-        """Book a message of the peer; `RemoteProtocolError` where it is not the peer's to say."""
-        kind = type(message)
-        if kind not in self.legal[self.side.peer] or self.peer_finished:
+        """Book a message of the peer; `RemoteProtocolError` where it is not the peer's to say now."""
+        if self.peer_finished or not self._may_say(self.side.peer, type(message)):
             raise RemoteProtocolError(
                 ErrorCode.NOT_LEGAL,
                 f"channel {self.number}: the {self.side.peer} may not say {message.type} now",
             )
-        if kind in LAST[self.side.peer]:
+        if isinstance(message, Credit):
+            if message.stream in self.sends:
+                self.sends[message.stream].grant(message.bytes)
+        elif isinstance(message, Gap):
+            self.receive_window(message.stream).skip(message.offset, message.bytes)
+        elif isinstance(message, End):
+            self.receive_window(message.stream)
+            del self.receives[message.stream]
+        self._said(type(message))
+        if type(message) in LAST[self.side.peer]:
             self.peer_finished = True
             self.receives.clear()
 
+    def send_window(self, stream: Stream) -> SendWindow | None:
+        """Return the window of a stream on which this side may send now, if it may."""
+        silent = self.finished or (not self._started and self.side is Side.SERVER)
+        return None if silent else self.sends.get(stream)
+
     def receive_window(self, stream: Stream) -> ReceiveWindow:
-        """Return the window of an open incoming stream; `RemoteProtocolError` where it has ended or never was."""
+        """Return the window of an open incoming stream; `RemoteProtocolError` where nothing may come on it now."""
         window = self.receives.get(stream)
         if window is None:
             raise RemoteProtocolError(
                 ErrorCode.DATA_AFTER_END, f"channel {self.number}: {stream} has ended or was never asked for"
             )
+        if not self._started and self.side is Side.CLIENT:
+            raise RemoteProtocolError(ErrorCode.NOT_LEGAL, f"channel {self.number}: {stream} before started")
         return window
 
     @property
     def closed(self) -> bool:
         """Whether both sides have said their last."""
         return self.finished and self.peer_finished
+
+    def _may_say(self, speaker: Side, kind: type[Message]) -> bool:
+        if speaker is Side.CLIENT:
+            return kind in self._legal[speaker]
+        if kind in WHEN_LEFT and (self.finished if self.side is Side.CLIENT else self.peer_finished):
+            return True
+        return kind in self._legal[speaker] and (self._started or kind in BEFORE_STARTED) and kind not in self._once
+
+    def _said(self, kind: type[Message]) -> None:
+        if kind in ONCE:
+            self._once |= {kind}
+            self._started = True

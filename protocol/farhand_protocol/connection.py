@@ -107,20 +107,17 @@ class Connection:
         state = self._channels.get(channel)
         if state is None:
             raise LocalProtocolError(f"channel {channel} is not open")
-        if isinstance(message, m.End) and message.stream not in state.sends:
-            raise LocalProtocolError(f"channel {channel}: {message.stream} is not open for the {self.side}")
         state.sending(message)
-        if isinstance(message, m.End):
-            del state.sends[message.stream]
         self._put(channel, message, payload, ordered=message.ordered)
         self._forget_closed(state)
 
     def room(self, channel: int, stream: m.Stream) -> int:
-        """Return how many bytes of `stream` one `send_data` may carry now; 0 without credit or once it has ended."""
+        """Return how many bytes of `stream` one `send_data` may carry now; 0 without credit, once it has ended, and for
+        the service before `started`."""
         state = self._channels.get(channel)
-        if state is None or state.finished or self.peer is None:
+        if state is None or self.peer is None:
             return 0
-        window = state.sends.get(stream)
+        window = state.send_window(stream)
         return 0 if window is None else min(window.credit, self.peer.data)
 
     def send_data(self, channel: int, stream: m.Stream, data: bytes) -> None:
@@ -268,17 +265,9 @@ class Connection:
         # Once this side has said its last, which the peer may not know yet, only the peer's last still matters.
         if state.finished and type(message) not in LAST[self.side.peer]:
             return None
-        self._book(state, message)
+        state.receiving(message)
         self._forget_closed(state)
         return MessageReceived(channel, message)
-
-    def _book(self, state: Channel, message: m.Message) -> None:
-        state.receiving(message)
-        if isinstance(message, m.End):
-            state.receive_window(message.stream)
-            del state.receives[message.stream]
-        elif isinstance(message, m.Credit) and message.stream in state.sends:
-            state.sends[message.stream].grant(message.bytes)
 
     def _opened_by_peer(self, channel: int, payload: bytes) -> Event | None:
         self._highest = channel

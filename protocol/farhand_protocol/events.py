@@ -9,7 +9,7 @@ from .messages import AnyMessage, Stream
 
 
 class MessageReceived(NamedTuple):
-    """A legal message came. A client's `run` on a new channel has opened that channel."""
+    """A legal message came. A client's opening message on a new channel has opened that channel."""
 
     channel: int
     message: AnyMessage

@@ -35,10 +35,13 @@ class Phase(StrEnum):
     CLOSED = "closed"
 
 
-_Said: TypeAlias = tuple[Side, type[m.Message]]
+_Word: TypeAlias = tuple[Side, type[m.Message]]
+Said: TypeAlias = dict[Side, frozenset[type[m.Message]]]
+"""What each side may say."""
+
 _C, _S = Side.CLIENT, Side.SERVER
 
-CONNECTION: Final[dict[Phase, dict[_Said, Phase]]] = {
+CONNECTION: Final[dict[Phase, dict[_Word, Phase]]] = {
     Phase.HELLO: {(_C, m.Hello): Phase.WELCOME},
     Phase.WELCOME: {(_S, m.Welcome): Phase.LOGIN},
     Phase.LOGIN: {(_C, m.Login): Phase.VERIFY, (_S, m.Accepted): Phase.READY},
@@ -56,29 +59,41 @@ for _phase in Phase:
     if _phase is not Phase.CLOSED:
         CONNECTION[_phase] |= {(_C, m.Error): Phase.CLOSED, (_S, m.Error): Phase.CLOSED}
 
-_ATTACHED: Final[dict[Side, frozenset[type[m.Message]]]] = {
+_ATTACHED: Final[Said] = {
     Side.CLIENT: frozenset({m.Credit, m.End, m.Signal, m.Stop, m.Close}),
-    Side.SERVER: frozenset({m.Started, m.Credit, m.End, m.Gap, m.Exit, m.Ended, m.Done, m.Error}),
+    Side.SERVER: frozenset({m.Started, m.Credit, m.End, m.Gap, m.Exit, m.Ended, m.Error}),
 }
 
 
-def _asked(*answers: type[m.Message]) -> dict[Side, frozenset[type[m.Message]]]:
+def _asked(*answers: type[m.Message]) -> Said:
     return {Side.CLIENT: frozenset({m.Close}), Side.SERVER: frozenset({*answers, m.Error})}
 
 
-CHANNEL: Final[dict[type[m.Message], dict[Side, frozenset[type[m.Message]]]]] = {
+CHANNEL: Final[dict[type[m.Message], Said]] = {
     m.Run: _ATTACHED,
-    m.Attach: _ATTACHED,
+    m.Attach: _ATTACHED | {Side.SERVER: _ATTACHED[Side.SERVER] | {m.Done}},
     m.List: _asked(m.Runs, m.Done),
     m.Deliver: _asked(m.Done),
     m.WaitFor: _asked(m.Matched),
 }
 """The messages with which a client opens a channel, in phase READY, and what each side may then say on it."""
 
-UNREADABLE: Final[dict[Side, frozenset[type[m.Message]]]] = _asked()
+UNREADABLE: Final[Said] = _asked()
 """The same for a channel whose opening message could not be understood."""
 
-LAST: Final[dict[Side, frozenset[type[m.Message]]]] = {
+BEFORE_STARTED: Final[frozenset[type[m.Message]]] = frozenset({m.Started, m.Ended, m.Error})
+"""What the service may say first on a channel where it may say `started`; no data come before that either."""
+
+ONCE: Final[frozenset[type[m.Message]]] = frozenset({m.Started, m.Exit})
+"""What is said on one channel once at the most, as a side's last is."""
+
+READ_ONLY: Final[frozenset[type[m.Message]]] = frozenset({m.Credit, m.Close})
+"""What the client may say on a channel opened by an `attach` that is `read_only`."""
+
+WHEN_LEFT: Final[frozenset[type[m.Message]]] = frozenset({m.Done})
+"""What the service may say on every channel once the client has said its last: all else that it had to say is void."""
+
+LAST: Final[Said] = {
     Side.CLIENT: frozenset({m.Close}),
     Side.SERVER: frozenset({m.Ended, m.Done, m.Matched, m.Error}),
 }

@@ -7,18 +7,26 @@ from .limits import ACKNOWLEDGE, MAX_WINDOW
 
 
 class SendWindow:
-    """The sender's end: what may still be sent. `credit` is in bytes, 0 to 2³¹-1."""
+    """The sender's end: what may still be sent. `credit` is in bytes, 0 to 2³¹-1; `offset` is that of the next byte."""
 
-    __slots__ = ("credit",)
+    __slots__ = ("credit", "offset")
 
-    def __init__(self, credit: int) -> None:
+    def __init__(self, credit: int, offset: int = 0) -> None:
         self.credit = credit
+        self.offset = offset
 
     def spend(self, count: int) -> None:
         """Take `count` bytes of credit; `LocalProtocolError` where there is less."""
         if count > self.credit:
             raise LocalProtocolError(f"{count} bytes to send and credit for {self.credit}")
         self.credit -= count
+        self.offset += count
+
+    def skip(self, offset: int, count: int) -> None:
+        """Leave `count` bytes out, without credit; `LocalProtocolError` where `offset` is not that of the next byte."""
+        if offset != self.offset:
+            raise LocalProtocolError(f"a gap at offset {offset} of a stream that stands at {self.offset}")
+        self.offset += count
 
     def grant(self, count: int) -> None:
         """Add the peer's grant; `RemoteProtocolError` where the sum would pass 2³¹-1."""
@@ -30,11 +38,15 @@ class SendWindow:
 
 
 class ReceiveWindow:
-    """The receiver's end: what the peer may still send, and what the consumer has taken but not given back."""
+    """The receiver's end: what the peer may still send, and what the consumer has taken but not given back.
 
-    __slots__ = ("_open", "_size", "_taken")
+    `offset` is that of the next byte to come.
+    """
 
-    def __init__(self, size: int) -> None:
+    __slots__ = ("_open", "_size", "_taken", "offset")
+
+    def __init__(self, size: int, offset: int = 0) -> None:
+        self.offset = offset
         self._size = size
         self._open = size
         self._taken = 0
@@ -46,6 +58,15 @@ class ReceiveWindow:
                 ErrorCode.CREDIT_EXCEEDED, f"{count} bytes came where there was credit for {self._open}"
             )
         self._open -= count
+        self.offset += count
+
+    def skip(self, offset: int, count: int) -> None:
+        """Book `count` bytes that will not come; `RemoteProtocolError` where `offset` is not that of the next byte."""
+        if offset != self.offset:
+            raise RemoteProtocolError(
+                ErrorCode.NOT_LEGAL, f"a gap at offset {offset} of a stream that stands at {self.offset}"
+            )
+        self.offset += count
 
     def take(self, count: int) -> int:
         """Book `count` bytes as consumed and return the credit to give back now, or 0.

@@ -68,7 +68,7 @@ def test_a_run_from_login_to_close() -> None:
     ]
     assert (client.channels, server.channels) == (1, 1)
     client.send(1, m.Close())
-    assert pair.deliver() == []  # the service has said its last and needs no more
+    assert pair.deliver() == ["client 1: close"]  # for the service it means: the client has heard the end
     assert (client.channels, server.channels) == (0, 0)
 
 
@@ -113,8 +113,7 @@ class TestOrder:
 
     def test_an_outcome_comes_after_all_data(self) -> None:
         pair = Pair.ready()
-        pair.client.open(run())
-        pair.deliver()
+        pair.start()
         pair.server.send_data(1, "stdout", b"1")
         pair.server.send(1, ended(1))
         assert pair.deliver() == ["server 1: stdout b'1'", "server 1: ended"]
@@ -131,7 +130,7 @@ class TestOrder:
         list(pair.carry(Side.SERVER, 1000))
         pair.client.send(1, m.Close())
         assert pair.client.open(run()) == 3
-        assert pair.deliver() == ["client 2: stdin b'more'", "client 3: run"]
+        assert pair.deliver() == ["client 2: stdin b'more'", "client 1: close", "client 3: run"]
 
     def test_an_error_of_the_connection_replaces_what_was_queued(self) -> None:
         pair = Pair.ready()
@@ -172,9 +171,9 @@ class TestCredit:
 
     def test_only_what_was_taken_is_granted_again(self) -> None:
         pair = Pair.ready(SMALL)
-        pair.client.open(run())
+        pair.start()
         pair.client.send_data(1, "stdin", bytes(MIN_DATA))
-        assert len(pair.deliver()) == 2
+        assert len(pair.deliver()) == 1
         assert pair.client.room(1, "stdin") == 0
         pair.server.take(1, "stdin", MIN_DATA // 2)
         assert pair.deliver() == ["server 1: credit"]
@@ -182,8 +181,7 @@ class TestCredit:
 
     def test_one_stream_without_credit_does_not_hold_another(self) -> None:
         pair = Pair.ready(SMALL)
-        pair.client.open(run())
-        pair.deliver()
+        pair.start()
         pair.server.send_data(1, "stderr", bytes(MIN_DATA))
         pair.deliver()
         assert (pair.server.room(1, "stderr"), pair.server.room(1, "stdout")) == (0, MIN_DATA)
@@ -192,6 +190,7 @@ class TestCredit:
     def test_a_grant_for_a_stream_that_is_not_open_changes_nothing(self, stream: m.Stream) -> None:
         server = in_phase(Side.SERVER, Phase.READY, SMALL)
         list(server.receive_data(message(1, run())))
+        server.send(1, m.Started(pid=1))
         server.send(1, m.End(stream="stdout"))
         (event,) = server.receive_data(message(1, m.Credit(stream=stream, bytes=MAX_WINDOW)))
         assert isinstance(event, MessageReceived)
@@ -211,16 +210,15 @@ class TestCredit:
 class TestChannels:
     def test_the_last_messages_may_cross(self) -> None:
         pair = Pair.ready()
-        pair.client.open(run())
-        pair.deliver()
+        pair.start()
         pair.server.send_data(1, "stdout", b"under way")
         pair.server.send(1, ended())
         pair.client.send_data(1, "stdin", b"under way")
         pair.client.send(1, m.Close())
-        assert pair.deliver() == []
+        assert pair.deliver() == ["client 1: close", "server 1: ended"]
         assert (pair.client.channels, pair.server.channels) == (0, 0)
 
-    def test_a_client_that_left_hears_nothing_more_and_gives_no_credit(self) -> None:
+    def test_a_client_that_left_hears_the_last_message_and_gives_no_credit(self) -> None:
         pair = Pair.ready(SMALL)
         pair.client.open(run())
         pair.client.send(1, m.Close())
@@ -231,8 +229,8 @@ class TestChannels:
         pair.client.take(1, "stdout", MIN_DATA)
         assert pair.client.queued == 0
         assert (pair.client.channels, pair.server.channels) == (1, 1)
-        pair.server.send(1, ended())
-        assert pair.deliver() == []
+        pair.server.send(1, m.Done())
+        assert pair.deliver() == ["server 1: done"]
         assert (pair.client.channels, pair.server.channels) == (0, 0)
 
     def test_as_many_as_the_service_takes(self) -> None:
@@ -250,9 +248,8 @@ class TestChannels:
 
     def test_one_failed_channel_leaves_the_others_alone(self) -> None:
         pair = Pair.ready()
-        pair.client.open(run())
-        pair.client.open(run())
-        pair.deliver()
+        pair.start()
+        pair.start()
         assert transcript(Side.CLIENT, pair.server.receive_data(text(1, "{"))) == ["client 1: failed by bad_json"]
         assert pair.deliver() == ["server 1: error"]
         pair.client.send_data(2, "stdin", b"goes on")
@@ -262,8 +259,10 @@ class TestChannels:
     def test_a_failed_opening_swallows_what_belonged_to_it(self) -> None:
         server = in_phase(Side.SERVER, Phase.READY)
         under_way = encode_frame(Kind.STDIN, 1, b"data") + message(1, m.End(stream="stdin")) + text(1, "{")
-        (failure,) = server.receive_data(text(1, '{"type":"run","colour":1}') + under_way + message(1, m.Close()))
+        opening = text(1, '{"type":"run","colour":1}')
+        failure, close = server.receive_data(opening + under_way + message(1, m.Close()))
         assert isinstance(failure, ChannelFailed)
+        assert close == MessageReceived(1, m.Close())
         assert (server.channels, len(sent(server))) == (0, 1)
 
 
@@ -282,7 +281,7 @@ class TestOwner:
     def test_an_owner_that_closes_a_channel_gets_no_more_of_it(self) -> None:
         pair = Pair.ready()
         client = pair.client
-        client.open(run())
+        pair.start()
         data = encode_frame(Kind.STDOUT, 1, b"x")
         seen = []
         for event in client.receive_data(data * 3):

@@ -376,6 +376,8 @@ def test_answers_that_wait_behind_data_count_as_flood() -> None:
     """A client that has a stream stuck, and then opens and closes bad channels for ever, is no longer read from."""
     connection = in_phase(Side.SERVER, Phase.READY)
     list(connection.receive_data(message(1, run())))
+    connection.send(1, m.Started(pid=1))
+    connection.data_to_send()
     connection.send_data(1, "stdout", bytes(1000))
     for number in range(2, 100_000):
         list(connection.receive_data(text(number, "{") + message(number, m.Close())))

@@ -66,8 +66,7 @@ async def test_links_share_a_read_buffer_and_nothing_in_it() -> None:
 async def test_a_stream_through_small_windows_arrives_whole() -> None:
     limits = Limits(message=MIN_MESSAGE, data=MIN_DATA, window=4 * MIN_DATA, channels=1)
     pair = Pair.ready(limits)
-    pair.client.open(run())
-    pair.deliver()
+    pair.start()
     whole = bytes(range(256)) * 2048
     left = bytearray(whole)
     arrived = bytearray()

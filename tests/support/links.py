@@ -127,10 +127,12 @@ async def read_to_end(peer: socket.socket) -> bytes:
 
 
 def serving() -> Connection:
-    """A service with one open channel and more credit than any test needs."""
+    """A service with one run under way and more credit than any test needs."""
     server = in_phase(Side.SERVER, Phase.READY)
     credit = m.Credit(stream="stdout", bytes=MAX_WINDOW - server.limits.window)
     list(server.receive_data(message(1, run()) + message(1, credit)))
+    server.send(1, m.Started(pid=1))
+    server.data_to_send()
     return server
 
 

@@ -123,6 +123,14 @@ class Pair:
         pair.deliver()
         return pair
 
+    def start(self, opening: m.Run | m.Attach | None = None) -> int:
+        """Open a channel on a run that has started; return its number."""
+        channel = self.client.open(opening or run())
+        self.deliver()
+        self.server.send(channel, m.Started(pid=1))
+        self.deliver()
+        return channel
+
     def end(self, side: Side) -> Connection:
         """The connection of one side."""
         return self.client if side is Side.CLIENT else self.server

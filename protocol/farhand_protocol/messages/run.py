@@ -11,7 +11,7 @@ from farhand_protocol.bytestring import Argument, Base64, EnvironmentName
 from farhand_protocol.limits import MAX_WINDOW, MIN_SPOOL
 from farhand_protocol.outcome import Outcome
 
-from .base import Count, Grace, Message, Offset, Output, Positive, RunId, Seconds, SignalNumber, Stream
+from .base import MAX_COUNT, Count, Grace, Message, Offset, Output, Positive, RunId, Seconds, SignalNumber, Stream
 
 AttachmentKey = Annotated[Base64, Field(min_length=16, max_length=16)]
 """Chosen at random by the client for each attachment: an attachment with the key of an older one takes its place."""
@@ -58,7 +58,7 @@ class Run(Message):
     on_disconnect: Literal["kill", "keep"] = "kill"
     grace: Grace | None = None
     bounds: Bounds | None = None
-    spool: Annotated[int, Field(ge=MIN_SPOOL, le=(1 << 63) - 1)] | None = None
+    spool: Annotated[int, Field(ge=MIN_SPOOL, le=MAX_COUNT)] | None = None
 
     @model_validator(mode="after")
     def _one_command(self) -> Self:
@@ -75,8 +75,8 @@ class Attach(Message):
     `stdout` and `stderr` are the offsets at which its output is wanted; a stream without one is not sent. With `stdin`
     the client wants to feed the run, and its first byte has that offset; bytes that the run has had are dropped.
     A `hold` makes a run that was started without a spool wait for this attachment; others that fall behind get a `gap`.
-    Without `follow` each stream ends where it stands now, and where the run goes on the last message is `done`. `read_only` attachments may say nothing but `credit` and
-    `close`.
+    Without `follow` each stream ends where it stands now, and where the run goes on the last message is `done`.
+    `read_only` attachments may say nothing but `credit` and `close`.
     """
 
     type: Literal["attach"] = "attach"
@@ -125,13 +125,19 @@ class End(Message):
 
 
 class Gap(Message):
-    """`bytes` bytes of `stream` from `offset` on are no longer kept; what follows begins behind them."""
+    """`bytes` bytes of `stream` from `offset` on, where the stream stands, are kept no more; it goes on behind them."""
 
     ordered: ClassVar[bool] = True
     type: Literal["gap"] = "gap"
     stream: Output
     offset: Offset
     bytes: Positive
+
+    @model_validator(mode="after")
+    def _ends_at_an_offset(self) -> Self:
+        if self.offset + self.bytes > MAX_COUNT:
+            raise PydanticCustomError("invalid_field", "the gap ends beyond every offset")
+        return self
 
 
 class Signal(Message):

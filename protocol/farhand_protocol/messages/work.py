@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BaseModel, Field
 
@@ -11,8 +11,14 @@ from farhand_protocol.outcome import Outcome
 
 from .base import Count, Message, Name, Offset, Output, Positive, RunId, Seconds, SignalNumber
 
-MAX_LISTED = 1000
-"""Runs in one listing: more than anybody reads, less than a megabyte."""
+MAX_LISTED: Final = 1000
+"""Runs in one listing: more than anybody reads, some 300 KB; who wants more goes on with `before`."""
+
+MAX_COMMAND: Final = 1000
+"""Characters of a command in a listing: so that one run fits the smallest message limit, whatever it is made of."""
+
+Pattern = Annotated[Argument, Field(max_length=4096)]
+"""A regular expression, in bytes: longer than anybody writes, and compiled in milliseconds."""
 
 
 class List(Message):
@@ -33,13 +39,13 @@ class RunInfo(BaseModel):
     """One run in a listing. `began` in seconds since the epoch, `duration` in seconds, `stdout` and `stderr` the bytes
     written so far, `attachments` the clients that are attached now. Without an `outcome` it goes on.
 
-    `command` is for people: the arguments as a shell would read them, or the shell's text, cut at 1,000 characters.
+    `command` is for people: the arguments as a shell would read them, or the shell's text, cut at `MAX_COMMAND`.
     """
 
     model_config = Message.model_config
     id: RunId
     owner: Name
-    command: Annotated[str, Field(max_length=1000)]
+    command: Annotated[str, Field(max_length=MAX_COMMAND)]
     began: Annotated[float, Field(ge=0)]
     duration: Annotated[float, Field(ge=0)]
     stdout: Count
@@ -51,7 +57,7 @@ class RunInfo(BaseModel):
 
 
 class Runs(Message):
-    """Some of the runs that were asked for."""
+    """Some of the runs that were asked for: as many as fit what the client takes in one message."""
 
     type: Literal["runs"] = "runs"
     runs: Annotated[tuple[RunInfo, ...], Field(max_length=100)]
@@ -66,8 +72,9 @@ class Deliver(Message):
 
 
 class Done(Message):
-    """The service's last message on a channel whose request has been served."""
+    """The service's last message on a channel whose request has been served, or that the client has left before."""
 
+    ordered: ClassVar[bool] = True
     type: Literal["done"] = "done"
 
 
@@ -79,7 +86,7 @@ class WaitFor(Message):
     id: RunId
     stream: Output = "stdout"
     offset: Offset = 0
-    pattern: Argument | None = None
+    pattern: Pattern | None = None
     idle: Seconds | None = None
     timeout: Seconds | None = None
 
