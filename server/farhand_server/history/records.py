@@ -9,7 +9,14 @@ _VERSION_7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}
 
 
 class HistoryError(Exception):
-    """The history cannot be used or written; the text says where, why and what to do."""
+    """The history cannot be used or written; the text says where, why and what to do.
+
+    `ids` are the runs that must not be started, since their start is not written down.
+    """
+
+    def __init__(self, sentence: str, ids: frozenset[str] = frozenset()) -> None:
+        super().__init__(sentence)
+        self.ids = ids
 
 
 @dataclass(frozen=True, slots=True)
