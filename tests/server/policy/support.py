@@ -1,0 +1,69 @@
+"""A file system in a dictionary, and the short words that the tests of the policy are written in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from farhand_server.policy import Decision, Policy, Request, Rule, Subject, decide
+
+ADA = Subject("ada", 1000, frozenset({"ada", "staff"}), "SHA256:" + "A" * 43, home=b"/home/ada")
+EVE = Subject("eve", 1001, frozenset({"eve"}), "SHA256:" + "E" * 43, home=b"/home/eve")
+
+PROGRAMS = (b"/usr/bin/git", b"/usr/bin/ls", b"/bin/busybox", b"/bin/sh", b"/opt/a/bin/tool", b"/opt/a/b/bin/tool")
+LINKS = {b"/sbin": b"/usr/bin", b"/srv/now": b"/srv/app", b"/home/ada/out": b"/etc", b"/home/ada/bin": b"/usr/bin"}
+
+
+class Files:
+    """A `Lookup` over what it is given: programs that are there, and directories that are links."""
+
+    def __init__(self, programs: tuple[bytes, ...] = PROGRAMS, links: Mapping[bytes, bytes] = LINKS) -> None:
+        self.programs = programs
+        self.links = links
+        self.searches = 0
+
+    def program(self, name: bytes, *, path: bytes, cwd: bytes) -> bytes | None:
+        self.searches += 1
+        for directory in [b""] if b"/" in name else path.split(b":"):
+            above, _, last = b"/".join(
+                (b"" if (directory + name).startswith(b"/") else cwd, directory, name)
+            ).rpartition(b"/")
+            found = self.directory(above).rstrip(b"/") + b"/" + last
+            if found in self.programs:
+                return found
+        return None
+
+    def directory(self, path: bytes) -> bytes:
+        real: list[bytes] = []
+        for part in path.split(b"/"):
+            if part == b"..":
+                real = real[:-1]
+            elif part not in (b"", b"."):
+                real.append(part)
+                link = self.links.get(b"/" + b"/".join(real))
+                if link is not None:
+                    real = link.strip(b"/").split(b"/")
+        return b"/" + b"/".join(real)
+
+
+def rule(name: str = "rule", **keys: object) -> Rule:
+    """A rule about ada unless it says otherwise."""
+    return Rule.model_validate({"name": name, "who": {"users": ["ada"]}} | keys)
+
+
+def policy(*rules: Rule) -> Policy:
+    return Policy(rules=rules)
+
+
+def request(*argv: str | bytes, **keys: object) -> Request:
+    """A request for a command, found in /usr/bin and /bin."""
+    encoded = tuple(each.encode() if isinstance(each, str) else each for each in argv)
+    return Request(**{"argv": encoded, "cwd": b"/home/ada", "path": b"/usr/bin:/bin"} | keys)  # type: ignore[arg-type]  # the tests name them
+
+
+def ask(asked: Request, *rules: Rule, by: Subject = ADA) -> Decision:
+    return decide(policy(*rules), by, asked, Files())
+
+
+def allows(commands: list[list[str]], *argv: str | bytes, **keys: object) -> bool:
+    """Whether a rule with these commands allows a command."""
+    return ask(request(*argv, **keys), rule(commands=commands)).allowed

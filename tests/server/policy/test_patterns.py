@@ -1,0 +1,137 @@
+"""What a command's pattern matches, and each known way around it."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farhand_server.policy.patterns import has_wildcard, matches_arguments
+from tests.server.policy.support import allows
+
+texts = st.text(st.sampled_from("a-./ *?\n"), max_size=6)
+patterns = st.lists(texts.filter(lambda text: text != "..."), max_size=4)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "argument", "matched"),
+    [
+        ("", "", True),
+        ("", "a", False),
+        ("restart", "restart", True),
+        ("restart", "Restart", False),
+        ("app-*", "app-1", True),
+        ("app-*", "app-", True),
+        ("app-*", "app-a b", True),
+        ("app-*", "app-a\nb", True),
+        ("app-?", "app-12", False),
+        ("app-[0-9]", "app-7", True),
+        ("[*]", "*", True),
+        ("[*]", "a", False),
+        # A name is no option.
+        ("*", "name", True),
+        ("*", "--upload-pack=sh", False),
+        ("?x", "-x", False),
+        ("[-]x", "-x", False),
+        ("-*", "--force", True),
+        ("--to=*", "--to=-x", True),
+        # Below a directory is not above it.
+        ("/srv/*", "/srv/a/b", True),
+        ("/srv/*", "/srv/..", False),
+        ("/srv/*", "/srv/../etc/shadow", False),
+        ("/srv/*", "/srv/a/../../etc/shadow", False),
+        ("/srv/*", "/srv/..a", True),
+        ("--to=/*", "--to=/../x", False),
+        ("*/x", "a=../x", False),
+        ("/srv/../x", "/srv/../x", True),
+        ("*", "../x", True),
+    ],
+)
+def test_an_argument(pattern: str, argument: str, matched: bool) -> None:
+    assert matches_arguments([pattern], [argument.encode()]) is matched
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given_", "matched"),
+    [
+        ([], [], True),
+        ([], [b"a"], False),
+        (["a"], [], False),
+        (["a", "..."], [b"a"], True),
+        (["a", "..."], [b"a", b"-x", b"../y"], True),
+        (["a", "..."], [], False),
+        (["..."], [], True),
+        (["a", "*"], [b"a"], False),
+        (["a*b"], [b"a", b"b"], False),
+        (["a b"], [b"a", b"b"], False),
+        (["a", "b"], [b"a b"], False),
+        (["\udcff*"], [b"\xff\xfe"], True),
+    ],
+)
+def test_arguments_are_matched_one_by_one(wanted: list[str], given_: list[bytes], matched: bool) -> None:
+    assert matches_arguments(wanted, given_) is matched
+
+
+@given(patterns, st.lists(texts, max_size=4))
+def test_a_match_is_a_match_of_each_element_and_of_no_more(wanted: list[str], arguments: list[str]) -> None:
+    matched = matches_arguments(wanted, [argument.encode() for argument in arguments])
+    each = [matches_arguments([one], [other.encode()]) for one, other in zip(wanted, arguments, strict=False)]
+    assert matched == (len(wanted) == len(arguments) and all(each))
+
+
+@given(patterns, st.lists(texts, max_size=6))
+def test_further_arguments_are_those_after_the_last_pattern(wanted: list[str], arguments: list[str]) -> None:
+    encoded = [argument.encode() for argument in arguments]
+    expected = len(encoded) >= len(wanted) and matches_arguments(wanted, encoded[: len(wanted)])
+    assert matches_arguments([*wanted, "..."], encoded) == expected
+
+
+@given(texts, texts)
+def test_a_pattern_never_matches_more_than_the_shell_s_would(pattern: str, argument: str) -> None:
+    if matches_arguments([pattern, ""], [argument.encode(), b""]):
+        assert fnmatchcase(argument, pattern)
+    if not has_wildcard(pattern):
+        assert matches_arguments([pattern, ""], [argument.encode(), b""]) == (pattern == argument)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "program", "matched"),
+    [
+        ("/usr/bin/git", "git", True),
+        ("/usr/bin/git", "/usr/bin/git", True),
+        ("/usr/bin/git", "/usr/bin/../bin/./git", True),
+        ("/usr/bin/git", "../../usr/bin/git", True),
+        ("/usr/bin/git", "ls", False),
+        ("/usr/bin/git", "gone", False),
+        ("/usr/bin/gone", "/usr/bin/gone", False),
+        ("/usr/bin/g", "git", False),
+        ("/bin/git", "git", False),
+        # A link of directories is followed, in the pattern as in the request.
+        ("/sbin/git", "git", True),
+        ("/sbin/g*", "git", True),
+        ("/usr/bin/git", "/home/ada/bin/git", True),
+        ("/home/*/bin/git", "/home/ada/bin/git", False),
+        # A wildcard stays within one directory.
+        ("/usr/bin/*", "/usr/bin/git", True),
+        ("/usr/*", "/usr/bin/git", False),
+        ("/opt/*/bin/tool", "/opt/a/bin/tool", True),
+        ("/opt/*/bin/tool", "/opt/a/b/bin/tool", False),
+        ("/opt/*/*/bin/tool", "/opt/a/b/bin/tool", True),
+        ("/*", "/usr/bin/git", False),
+        ("*", "/usr/bin/git", True),
+        ("*", "gone", True),
+    ],
+)
+def test_a_program_is_known_by_where_it_is_found(pattern: str, program: str, matched: bool) -> None:
+    assert allows([[pattern]], program) is matched
+
+
+def test_a_name_that_is_not_utf_8_is_only_matched_by_a_wildcard() -> None:
+    assert allows([["/usr/bin/ls", "caf*"]], "ls", b"caf\xe9")
+    assert not allows([["/usr/bin/ls", "café"]], "ls", b"caf\xe9")
+
+
+def test_a_pattern_of_many_stars_is_judged_in_no_time() -> None:
+    assert not allows([["/usr/bin/ls", "*a" * 40 + "b"]], "ls", "a" * 100_000)
