@@ -6,6 +6,7 @@ something is allowed. `deploy/policy.toml` explains each key for administrators.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -26,8 +27,9 @@ PLAIN_ENVIRONMENT = ("LANG", "LC_*", "TERM")
 """What a request may set unless its rule says otherwise: nothing that changes which program a command turns out to be.
 As sshd's AcceptEnv on Debian, and TERM."""
 
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
-Fingerprint = Annotated[str, StringConstraints(pattern=r"^(\*|SHA256:[A-Za-z0-9+/]{43})$")]
 Variable = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^=\x00]+$")]
 Element = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
 
@@ -51,6 +53,13 @@ def _directory(directory: str) -> str:
     return directory
 
 
+def _fingerprint(text: str) -> str:
+    if text != ANYTHING and not _FINGERPRINT.fullmatch(text):
+        raise ValueError(f"must be a fingerprint as ssh-keygen -l shows it, SHA256:…, or {ANYTHING!r}")
+    return text
+
+
+Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
 Command = Annotated[tuple[Element, ...], Array, Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_command)]
 Directory = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$"), AfterValidator(_directory)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from farhand_server.policy.model import Who
 from farhand_server.runs.limits import Limits
 from tests.server.policy.support import ADA, EVE, Files, ask, policy, request, rule
 
-EVERYTHING = {"commands": [["*", "..."]], "shell": True, "detach": True, "environment": ["*"]}
+EVERYTHING: dict[str, Any] = {"commands": [["*", "..."]], "shell": True, "detach": True, "environment": ["*"]}
 SHELL = request("/bin/bash", "-c", "ls | wc", shell=True)
 LOCAL = dataclasses.replace(ADA, fingerprint=None, local=True)
 
@@ -117,7 +118,7 @@ class TestAdmitting:
             ({"directories": ["/"]}, {"cwd": b"/anywhere"}, True),
         ],
     )
-    def test_circumstances(self, keys: dict[str, object], asked: dict[str, object], allowed: bool) -> None:
+    def test_circumstances(self, keys: dict[str, Any], asked: dict[str, Any], allowed: bool) -> None:
         assert ask(request("ls", **asked), rule(commands=[["/usr/bin/ls"]], **keys)).allowed is allowed
 
     def test_a_run_starts_in_the_directory_that_was_judged(self) -> None:

@@ -1,0 +1,149 @@
+"""`farhandd explain`: the decision, the rule and the reason, as lines and as JSON, and an exit code for scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from farhand_server.cli.main import main
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+KEY = "SHA256:" + "A" * 43
+SH = os.path.realpath("/bin") + "/sh"
+POLICY = f"""
+[[rules]]
+name = "by-key"
+who = {{ users = ["{ME}"], keys = ["{KEY}"] }}
+commands = [["/bin/sh", "-c", "*"]]
+limits = {{ memory = "1 MiB", timeout = 5 }}
+audit = "hash"
+
+[[rules]]
+name = "local"
+who = {{ uids = [{os.getuid()}] }}
+shell = true
+detach = true
+directories = ["/"]
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    policy = tmp_path / "policy.toml"
+    policy.write_text(POLICY)
+    policy.chmod(0o644)
+    file = tmp_path / "farhandd.toml"
+    file.write_text(f'[policy]\nfile = "{policy}"\n')
+    return str(file)
+
+
+def explain(config: str, *arguments: str) -> int:
+    return main(["explain", "--config", config, "--user", ME, *arguments])
+
+
+def test_an_allowed_request_is_told_with_rule_program_and_limits(
+    config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(config, "--key", KEY, "--cwd", "/srv", "--", "sh", "-c", "echo -- x") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "decision: allowed",
+        "rule: by-key",
+        "reason: the rule by-key allows it",
+        f"user: {ME}",
+        f"login: key {KEY}",
+        f"program: {SH}",
+        "directory: /srv",
+        'environment: LANG "LC_*" TERM',
+        "limits: memory=1048576 timeout=5.0",
+        "audit: hash",
+        f"policy: {Path(config).parent / 'policy.toml'}",
+        "considered: by-key: admitted: the rule by-key allows it",
+    ]
+
+
+def test_a_denied_request_is_told_with_what_each_rule_made_of_it(
+    config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(config, "--key", KEY, "--env", "PATH=/x", "--", "/bin/sh", "-c", "true") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "decision: denied",
+        "rule: -",
+        f"reason: the policy does not let {ME} set the environment variable 'PATH' for this",
+    ]
+    assert lines[-2:] == [
+        f"considered: by-key: circumstances: the policy does not let {ME} set the environment variable 'PATH' for this",
+        "considered: local: who: none of its uids is this one",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--local", "--shell", "--", "ls | wc"], 0),
+        (["--local", "--shell"], 0),
+        (["--local", "--shell", "--detach", "--cwd", "/", "--env", "LANG", "--", "-x"], 0),
+        (["--local", "--", "ls"], 1),
+        (["--shell", "--", "ls"], 1),
+        (["--", "sh", "-c", "true"], 1),
+        (["--key", KEY, "--detach", "--", "sh", "-c", "true"], 1),
+        (["--key", KEY, "--", "sh", "-c", "true", "more"], 1),
+    ],
+)
+def test_the_exit_code_says_it(config: str, arguments: list[str], code: int) -> None:
+    assert explain(config, *arguments) == code
+
+
+def test_json_says_the_same(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(config, "--json", "--key", KEY, "--", "sh", "-c", "true") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["decision"], told["rule"], told["program"]) == ("allowed", "by-key", SH)
+    assert told["limits"] == {"memory": 1 << 20, "timeout": 5.0}
+    assert told["considered"] == [
+        {"rule": "by-key", "stage": "admitted", "reason": "the rule by-key allows it"},
+    ]
+
+
+def test_without_a_policy_file_the_default_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "farhandd.toml"
+    file.touch()
+    assert explain(str(file), "--local", "--", "no such program") == 0
+    told = capsys.readouterr().out
+    assert "rule: own-account\n" in told
+    assert "program: -\n" in told
+    assert "policy: default\n" in told
+
+
+def test_text_of_the_request_cannot_steer_the_terminal(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    explain(config, "--cwd", "/\x1b[2J\n", "--", "\x1b[2J\n")
+    told = capsys.readouterr().out
+    assert "\x1b" not in told
+    assert len(told.splitlines()) == 13
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--user", "no such", "--", "ls"], "there is no account 'no such' on this machine"),
+        (["--key", "ada", "--", "ls"], "--key wants a fingerprint as ssh-keygen -l shows it, SHA256:…, not 'ada'"),
+        (["--shell", "a", "b"], "--shell takes one text, or none for a login shell; quote it"),
+        ([], "no command to explain: give it after --, or --shell"),
+    ],
+)
+def test_a_wrong_call_is_neither_yes_nor_no(
+    config: str, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    assert explain(config, *arguments) == 2
+    assert capsys.readouterr() == ("", f"farhandd: {sentence}\n")
+
+
+def test_nor_is_a_policy_that_cannot_be_used(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    file = Path(config).parent / "policy.toml"
+    file.write_text("[[rule]]\n")
+    assert explain(config, "--", "ls") == 2
+    assert capsys.readouterr() == ("", f"farhandd: {file}: unknown key rule; did you mean 'rules'?\n")
