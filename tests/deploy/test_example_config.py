@@ -9,7 +9,11 @@ from farhand_server.config.model import Config, Section, sections
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "farhandd.toml"
 
 # Keys whose default is no constant; the file shows an example instead.
-SHOWN_BY_EXAMPLE = {"edge.account": '"farhand-edge"', "policy.file": '"/etc/farhand/policy.toml"'}
+SHOWN_BY_EXAMPLE = {
+    "edge.account": '"farhand-edge"',
+    "login.authorized_keys": '["/etc/farhand/authorized_keys.d/{user}", "~/.config/farhand/authorized_keys"]',
+    "policy.file": '"/etc/farhand/policy.toml"',
+}
 
 
 def keys(model: type[Section], above: str = "") -> list[str]:

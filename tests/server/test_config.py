@@ -69,6 +69,35 @@ class TestDirectories:
         assert config.socket == Path("/run/farhand/farhandd.sock")
         assert config.state_dir == Path("/var/lib/farhand")
 
+    def test_a_service_of_the_machine_has_keys_for_each_account(self) -> None:
+        config = load(environ={"HOME": "/root"}, uid=0)
+        assert config.login.authorized_keys == (
+            Path("/etc/farhand/authorized_keys.d/{user}"),
+            Path("~/.config/farhand/authorized_keys"),
+        )
+        assert load(environ={"HOME": "/root"}, uid=0) == config
+
+    @pytest.mark.parametrize(
+        ("uid", "written", "meant"),
+        [
+            (0, "~/.ssh/authorized_keys", "~/.ssh/authorized_keys"),
+            (1000, "~/.ssh/authorized_keys", "/home/me/.ssh/authorized_keys"),
+            (0, "{config}/keys/{user}.pub", "/c/farhand/keys/{user}.pub"),
+            (1000, "/etc/keys/{user}", "/etc/keys/{user}"),
+            (0, "/etc/../keys", "/keys"),
+        ],
+    )
+    def test_a_home_is_each_account_s_where_root_serves(self, write: Write, uid: int, written: str, meant: str) -> None:
+        file = write(f'[login]\nauthorized_keys = ["{written}"]')
+        config = load(file, environ={"HOME": "/home/me", "XDG_CONFIG_HOME": "/c"}, uid=uid)
+        assert config.login.authorized_keys == (Path(meant),)
+
+    @pytest.mark.parametrize("written", ["~/../keys", "/etc/{user}/../keys"])
+    def test_a_file_of_each_account_is_not_reached_by_going_up(self, write: Write, written: str) -> None:
+        file = write(f'[login]\nauthorized_keys = ["{written}"]')
+        with pytest.raises(ConfigError, match=r"cannot lead through \.\."):
+            load(file, environ={"HOME": "/home/me"}, uid=0)
+
     @pytest.mark.parametrize(
         ("written", "meant"),
         [("~/s", "/home/me/s"), ("{config}/s", "/c/farhand/s"), ("{runtime}", "/r/farhand"), ("/a/../b", "/b")],

@@ -10,6 +10,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from farhand_server.credentials import Credentials, acting_as
+
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -17,14 +19,25 @@ class KeyFileError(Exception):
     """The file is there and is not to be used; the message says which path, why, and what to do."""
 
 
-def read_key_file(path: Path, *, uid: int, home: Path, max_size: int) -> bytes | None:
-    """The file's contents, or None where there is no file.
+def read_key_file(
+    path: Path, *, uid: int, home: Path, max_size: int, reader: Credentials | None = None
+) -> bytes | None:
+    """The file's contents, or None where there is no file. It is read with the rights of `reader`, by default the
+    service's own: what a link in a user's home leads to is then nothing that the user could not have read.
 
     Symbolic links are followed first and the rules applied to where they lead; the file itself is then opened
     once, without following a link and without waiting (a FIFO cannot hang the service), and checked as opened.
     Raises KeyFileError where it is not a regular file, not owned by `uid` or root, writable by others, below a
     directory of which the same is true, longer than `max_size` bytes, or unreadable.
     """
+    try:
+        with acting_as(reader):
+            return _read(path, uid, home, max_size)
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _read(path: Path, uid: int, home: Path, max_size: int) -> bytes | None:
     real = Path(os.path.realpath(path))
     try:
         descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -36,8 +49,6 @@ def read_key_file(path: Path, *, uid: int, home: Path, max_size: int) -> bytes |
         _check(path, real, descriptor, uid, home)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(max_size + 1)
-    except OSError as error:
-        raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from None
     finally:
         os.close(descriptor)
     if len(data) > max_size:

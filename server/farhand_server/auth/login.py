@@ -45,6 +45,7 @@ class Cause(StrEnum):
     BAD_KEY = "bad_key"
     BAD_SIGNATURE = "bad_signature"
     UNKNOWN_USER = "unknown_user"
+    ACCOUNT_CLOSED = "account_closed"
     KEY_NOT_AUTHORIZED = "key_not_authorized"
     EXPIRED = "expired"
     SOURCE_NOT_ALLOWED = "source_not_allowed"
@@ -106,6 +107,9 @@ class Authenticator:
         search = _search(account or self._decoy, key)
         if account is None:
             return Refusal(Cause.UNKNOWN_USER, f"no account {proof.user!r} to log in to", key.fingerprint)
+        if account.closed is not None:
+            detail = f"the account {account.user} cannot be logged in to: {account.closed}"
+            return Refusal(Cause.ACCOUNT_CLOSED, detail, key.fingerprint)
         return _decide(account, key, search, address, now)
 
 
@@ -113,7 +117,8 @@ def _search(account: Account, key: PublicKey) -> _Search:
     search = _Search()
     for path in account.key_files:
         try:
-            data = read_key_file(path, uid=account.uid, home=account.home, max_size=MAX_SIZE)
+            reader = account.reader_of(path)
+            data = read_key_file(path, uid=account.uid, home=account.home, max_size=MAX_SIZE, reader=reader)
             if data is None:
                 search.problems.append(f"{path}: no such file")
                 continue

@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from farhand_server.auth.accounts import own_account
 from farhand_server.auth.authorized_keys import MAX_SIZE, AuthorizedKeysError, parse_authorized_keys
-from farhand_server.auth.principal import user_name
 from farhand_server.config import Config
 from farhand_server.hostkey import HostKeyError, ensure
 
@@ -26,10 +26,11 @@ def host_key(config: Config) -> int:
 
 
 def authorize(config: Config, source: str) -> int:
-    """Add the public keys in `source` to the first configured authorized_keys file, each once."""
-    target = config.login.authorized_keys[0] if config.login.authorized_keys else None
-    if target is None:
+    """Add the public keys in `source` to the first of the own account's authorized_keys files, each once."""
+    own = own_account(config.login.authorized_keys)
+    if not own.key_files:
         raise CommandFailed("login.authorized_keys names no file to add a key to")
+    target = own.key_files[0]
     data = _read(source)
     lines = _keys(data, source)
     present = _present(target)
@@ -40,7 +41,7 @@ def authorize(config: Config, source: str) -> int:
         raise CommandFailed(f"{target}: cannot be written: {error.strerror}; nothing was added") from None
     for blob, fingerprint in {blob: fingerprint for blob, fingerprint, _ in lines}.items():
         if blob in new:
-            print(f"{fingerprint} may now log in as {user_name(os.geteuid())}")
+            print(f"{fingerprint} may now log in as {own.user}")
         else:
             print(f"{fingerprint} is authorized already")
     print(f"{len(new)} added to {target}")

@@ -12,6 +12,10 @@ from pathlib import Path
 
 SYSTEM_CONFIG_FILE = Path("/etc/farhand/farhandd.toml")
 
+SYSTEM_KEY_FILES = ("/etc/farhand/authorized_keys.d/{user}", "~/.config/farhand/authorized_keys")
+"""Where a service of the machine looks for the keys of each account. The administrator's file comes first: a line
+there that restricts a key holds, whatever the user writes about the same key."""
+
 
 @dataclass(frozen=True)
 class Directories:
@@ -24,6 +28,10 @@ class Directories:
     config: Path
     state: Path
     runtime: Path
+    root: bool = False
+    """Whether they are those of a service of root's, which may serve every account of the machine."""
+    key_files: tuple[str, ...] = ("{config}/authorized_keys",)
+    """What `login.authorized_keys` holds where it is not written."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str], uid: int, home: Path) -> "Directories":
@@ -44,6 +52,8 @@ class Directories:
             config=base("XDG_CONFIG_HOME", home / ".config"),
             state=state,
             runtime=base("XDG_RUNTIME_DIR", Path("/run") if root else state.parent),
+            root=root,
+            key_files=SYSTEM_KEY_FILES if root and not environ.get("XDG_CONFIG_HOME") else cls.key_files,
         )
 
     def expand(self, text: str) -> Path:

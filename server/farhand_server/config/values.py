@@ -82,6 +82,19 @@ def _expand(value: object, info: ValidationInfo) -> object:
     return info.context.expand(str(value))
 
 
+def _expand_key_file(value: object, info: ValidationInfo) -> object:
+    """A path as above, where `{user}` stands for each account's name and, in a service of root's, `~` for its home."""
+    if not isinstance(value, str | Path) or not isinstance(info.context, Directories):
+        return _expand(value, info)
+    text = str(value)
+    of_each = "{user}" in text or (info.context.root and text.startswith("~"))
+    if of_each and ".." in text.split("/"):
+        raise ValueError("cannot lead through .. where it stands for a file of each account")
+    if info.context.root and text.startswith("~/") and "\0" not in text:
+        return Path(text)
+    return info.context.expand(text)
+
+
 def _tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
@@ -90,5 +103,6 @@ Size = Annotated[int, BeforeValidator(parse_size)]
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
 Listen = Annotated[InstanceOf[Address], BeforeValidator(parse_address)]
 ConfiguredPath = Annotated[Path, BeforeValidator(_expand)]
+KeyFile = Annotated[Path, BeforeValidator(_expand_key_file)]
 Array = BeforeValidator(_tuple)
 """TOML's arrays are lists; the tree is frozen and holds tuples."""

@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, Self
 
+from farhand_server.credentials import Credentials, acting_as
+
 USER_PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
 ROOT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """As login(1) sets them on Debian (ENV_PATH and ENV_SUPATH in login.defs(5))."""
@@ -26,16 +28,19 @@ class EnvironmentRefused(Exception):
 class Home:
     """Where an account's programs start and what they find: looked up once, at login (passwd(5)).
 
-    `directory` is the account's home, or `/` where that is not there.
+    `directory` is the account's home, or `/` where that is not there or the account may not enter it.
+    `credentials` are those to take on for it, None where it is the service's own account.
     """
 
     shell: bytes
     directory: bytes
     environment: Mapping[bytes, bytes]
+    credentials: Credentials | None = None
 
     @classmethod
     def of(cls, uid: int) -> Self:
         """Return the home of `uid`; an account without an entry is named by its number and lives in `/`."""
+        credentials = None if uid == os.geteuid() else _credentials(uid)
         try:
             entry = pwd.getpwuid(uid)
             name, home, shell = entry.pw_name, entry.pw_dir or "/", entry.pw_shell or DEFAULT_SHELL
@@ -51,8 +56,9 @@ class Home:
         }
         return cls(
             shell=os.fsencode(shell),
-            directory=os.fsencode(home) if os.path.isdir(home) else b"/",  # noqa: PTH112  # Path.is_dir raises EACCES
+            directory=os.fsencode(home) if _can_enter(home, credentials) else b"/",
             environment={os.fsencode(key): os.fsencode(value) for key, value in environment.items()},
+            credentials=credentials,
         )
 
     def resolve(self, wanted: bytes | None) -> bytes:
@@ -85,3 +91,16 @@ class Home:
             environment[name] = value
         environment.update(added)
         return environment
+
+
+def _credentials(uid: int) -> Credentials:
+    try:
+        return Credentials.of(uid)
+    except KeyError:
+        return Credentials(str(uid), uid, uid, ())  # nothing is known of its groups
+
+
+def _can_enter(directory: str, credentials: Credentials | None) -> bool:
+    # The rights of another account can be looked through by root alone, and root alone runs anything as it.
+    with acting_as(credentials if os.geteuid() == 0 else None):
+        return os.path.isdir(directory) and os.access(directory, os.X_OK, effective_ids=True)  # noqa: PTH112  # no EACCES

@@ -1,10 +1,14 @@
 import os
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from farhand_server.auth.keyfile import KeyFileError, read_key_file
+from farhand_server.credentials import Credentials
+from tests.support.processes import fields
 
 UID = os.getuid()
 
@@ -117,3 +121,58 @@ def test_a_file_beyond_the_bound_is_refused(file: Path, home: Path) -> None:
     assert read(file, home, max_size=7) == b"content"
     with pytest.raises(KeyFileError, match="is longer than 6 bytes"):
         read(file, home, max_size=6)
+
+
+GAMES = Credentials("games", 5, 60, (60,))
+
+
+@pytest.fixture
+def foreign_home() -> Iterator[Path]:
+    """A home directory of games', where root's rights are not enough to know what games may read."""
+    with tempfile.TemporaryDirectory() as directory:
+        home = Path(directory)
+        os.chown(home, GAMES.uid, GAMES.gid)
+        yield home
+
+
+def read_as_games(path: Path, home: Path) -> bytes | None:
+    return read_key_file(path, uid=GAMES.uid, home=home, max_size=100, reader=GAMES)
+
+
+@pytest.mark.needs("root")
+def test_a_user_s_own_file_is_read_as_the_user(foreign_home: Path) -> None:
+    file = foreign_home / "authorized_keys"
+    file.write_bytes(b"games'")
+    file.chmod(0o600)
+    os.chown(file, GAMES.uid, GAMES.gid)
+    assert read_as_games(file, foreign_home) == b"games'"
+    assert read_as_games(foreign_home / "nothing", foreign_home) is None
+
+
+@pytest.mark.needs("root")
+def test_a_link_to_what_the_user_may_not_read_leads_nowhere(foreign_home: Path) -> None:
+    """Root could, and root owns it: without the user's rights it would be taken for the user's keys."""
+    secret = Path(tempfile.mkdtemp()) / "keys"
+    try:
+        secret.write_bytes(b"root's")
+        link = foreign_home / "authorized_keys"
+        link.symlink_to(secret)
+        with pytest.raises(KeyFileError, match="Permission denied"):
+            read_as_games(link, foreign_home)
+    finally:
+        secret.unlink()
+        secret.parent.rmdir()
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("content", [None, b"x" * 101])
+def test_the_service_is_itself_again_after_a_refusal(foreign_home: Path, content: bytes | None) -> None:
+    before = fields(Path("/proc/thread-self/status").read_text())
+    file = foreign_home / "authorized_keys"
+    file.mkdir() if content is None else file.write_bytes(content)
+    with pytest.raises(KeyFileError):
+        read_as_games(file, foreign_home)
+    after = fields(Path("/proc/thread-self/status").read_text())
+    assert [after[name] for name in ("Uid", "Gid", "Groups", "CapEff")] == [
+        before[name] for name in ("Uid", "Gid", "Groups", "CapEff")
+    ]
