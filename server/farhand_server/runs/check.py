@@ -1,0 +1,127 @@
+"""Whether a program can be started by a user, found out before the start.
+
+A program that is started through a prefix (`launch`) and cannot be executed shows as an exit code of the prefix, which
+could be the program's own. So the service looks first, as that user, and by the rules of execve(2): for all that can be
+told from outside, the answer is the one that execve(2) itself would give.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from farhand_server.credentials import Credentials, acting_as
+
+HEADER: Final = 256
+"""Bytes of a file from which the kernel tells its format (BINPRM_BUF_SIZE, linux/binfmts.h)."""
+
+MAX_INTERPRETERS: Final = 5
+"""Scripts interpreted by scripts, after which the kernel gives up with ELOOP (execve(2))."""
+
+_BINFMT_MISC: Final = Path("/proc/sys/fs/binfmt_misc")
+
+
+def check(program: bytes, *, env: Mapping[bytes, bytes], cwd: bytes, credentials: Credentials | None) -> None:
+    """Raise the OSError that starting `program` in the directory `cwd` would raise; its `filename` is which of the two.
+
+    A name without a slash is looked for in the PATH of `env`, as `subprocess` does. Not found out here: an ELF file for
+    another machine or without its loader, and what only the moment of the start can tell (E2BIG, EAGAIN, ENOMEM).
+    Files are only opened with O_PATH as that user and nothing waits for a FIFO, but a file system that hangs, hangs us.
+    """
+    directory = -1
+    try:
+        with acting_as(credentials):
+            directory = os.open(cwd, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            if not os.access(b".", os.X_OK, dir_fd=directory, effective_ids=True):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        if directory >= 0:
+            os.close(directory)
+        raise OSError(error.errno, error.strerror, cwd) from None
+    try:
+        number = _search(program, env, directory, credentials)
+    finally:
+        os.close(directory)
+    if number:
+        raise OSError(number, os.strerror(number), program)
+
+
+def _search(program: bytes, env: Mapping[bytes, bytes], directory: int, credentials: Credentials | None) -> int:
+    """The errno of the start, 0 for none: the first that says more than that nothing was found counts, as in Python."""
+    found = last = 0
+    for path in _candidates(program, env):
+        last = _execute(path, directory, credentials)
+        if not last:
+            return 0
+        if last not in (errno.ENOENT, errno.ENOTDIR):
+            found = found or last
+    return found or last
+
+
+def _candidates(program: bytes, env: Mapping[bytes, bytes]) -> list[bytes]:
+    if b"/" in program:
+        return [program]
+    # As subprocess builds them, so that what is found is the same; a missing PATH is that of execvp(3).
+    places = env.get(b"PATH", os.fsencode(os.defpath)).split(b":")
+    return [os.path.join(place, program) for place in places]  # noqa: PTH118  # bytes
+
+
+def _execute(path: bytes, directory: int, credentials: Credentials | None) -> int:
+    for _ in range(MAX_INTERPRETERS + 1):
+        try:
+            header = _header(path, directory, credentials)
+        except OSError as error:
+            return error.errno or errno.EIO
+        if header is None or header.startswith(b"\x7fELF"):
+            return 0
+        if not header.startswith(b"#!"):
+            return 0 if _other_formats() else errno.ENOEXEC
+        interpreter = _interpreter(header)
+        if interpreter is None:
+            return errno.ENOEXEC
+        path = interpreter
+    return errno.ELOOP
+
+
+def _header(path: bytes, directory: int, credentials: Credentials | None) -> bytes | None:
+    """How the file begins, None where only the kernel may look. Raises the OSError of a file that is not executable."""
+    with acting_as(credentials):
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            executable = os.access(path, os.X_OK, dir_fd=directory, effective_ids=True)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    try:
+        if not executable or not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        try:
+            # As the service: a program need not be readable to be run.
+            reading = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+    finally:
+        os.close(descriptor)
+    with open(reading, "rb", buffering=0) as file:  # noqa: PTH123  # a descriptor, not a path
+        return file.read(HEADER)
+
+
+def _interpreter(header: bytes) -> bytes | None:
+    """The program after `#!`, as load_script() of linux/fs/binfmt_script.c reads it; None for a line it refuses."""
+    line, newline, _ = header[2:].partition(b"\n")
+    words = line.lstrip(b" \t").replace(b"\0", b" ").replace(b"\t", b" ").split(b" ", 1)
+    if not words[0] or (not newline and len(words) == 1 and len(header) == HEADER):
+        return None
+    return words[0]
+
+
+def _other_formats() -> bool:
+    """Whether binfmt_misc(5) knows formats that are none of ours to judge."""
+    try:
+        return any(entry.name not in ("register", "status") for entry in os.scandir(_BINFMT_MISC))
+    except OSError:
+        return False
