@@ -149,7 +149,7 @@ class TestSentences:
         assert len(decision.sentence) < 400
 
     def test_it_tells_nothing_of_rules_for_others(self) -> None:
-        others = rule("secret", who={"users": ["eve"]}, commands=[["/usr/bin/ls"]])
+        others = rule("secret", who={"users": ["eve"]}, commands=[["/usr/bin/ls"]], audit="hash")
         with_others, without = ask(request("ls"), others), ask(request("ls"))
         assert with_others == without
         assert with_others.sentence == "the policy does not let ada run anything here"
