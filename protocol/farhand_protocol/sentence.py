@@ -10,13 +10,20 @@ MAX_SENTENCE: Final = 2048
 """Characters: with 6 bytes for each (a JSON escape) a message with one sentence fits the smallest message limit."""
 
 
-def _fit(value: Any) -> Any:
+MAX_REMARK: Final = 512
+"""Characters: with 6 bytes for each, and a command and a name beside it, it fits that limit as well."""
+
+
+def _fit(value: Any, limit: int) -> Any:
     if not isinstance(value, str):
         return value
     text = value.encode(errors="backslashreplace").decode()
-    return text if len(text) <= MAX_SENTENCE else text[: MAX_SENTENCE - 1] + "…"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-Sentence = Annotated[str, BeforeValidator(_fit)]
+Sentence = Annotated[str, BeforeValidator(lambda value: _fit(value, MAX_SENTENCE))]
 """A text of at most `MAX_SENTENCE` characters. A longer one is cut and a lone surrogate (an undecodable file name,
 PEP 383) written as an escape: an error must never fail for what it quotes."""
+
+Remark = Annotated[str, BeforeValidator(lambda value: _fit(value, MAX_REMARK))]
+"""The same for a part of something larger: at most `MAX_REMARK` characters."""

@@ -11,8 +11,19 @@ from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode, LocalProtocolError
 from farhand_protocol.events import ConnectionFailed, MessageReceived
 from farhand_protocol.outcome import Exited
-from farhand_protocol.states import CHANNEL, CONNECTION, LAST, OPENING, Phase, Side
-from tests.support.pairs import ACCEPTED, LOGIN, REFUSED, hello, in_phase, message, run, sent, welcome
+from farhand_protocol.states import (
+    BEFORE_STARTED,
+    CHANNEL,
+    CONNECTION,
+    LAST,
+    ONCE,
+    READ_ONLY,
+    UNREADABLE,
+    WHEN_LEFT,
+    Phase,
+    Side,
+)
+from tests.support.pairs import ACCEPTED, LOGIN, REFUSED, RUN_ID, hello, in_phase, message, run, sent, text, welcome
 
 EXAMPLES: dict[type[m.Message], m.AnyMessage] = {
     type(example): example
@@ -27,11 +38,20 @@ EXAMPLES: dict[type[m.Message], m.AnyMessage] = {
         m.GoingAway(grace=0),
         m.Error(code=ErrorCode.INTERNAL, message="over"),
         run(),
+        m.Attach(id=RUN_ID, stdout=0, stderr=0, stdin=0),
+        m.List(),
+        m.Deliver(id=RUN_ID, number=15),
+        m.WaitFor(id=RUN_ID),
         m.Started(pid=1),
         m.Credit(stream="stdin", bytes=1),
+        m.Gap(stream="stdout", offset=0, bytes=1),
         m.End(stream="stdin"),
         m.Signal(number=15),
         m.Stop(),
+        m.Runs(runs=()),
+        m.Done(),
+        m.Matched(reason="timeout", start=0, end=0),
+        m.Exit(outcome=Exited(code=0)),
         m.Ended(outcome=Exited(code=0), stdout=0, stderr=0, duration=0),
         m.Close(),
     )
@@ -103,14 +123,34 @@ def test_nothing_is_sent_or_heard_once_closed(speaker: Side, said: m.AnyMessage)
     assert closed.queued == 0
 
 
-def with_channel(side: Side) -> Connection:
+openings = pytest.mark.parametrize("opening", [EXAMPLES[kind] for kind in CHANNEL], ids=lambda opening: opening.type)
+
+
+def with_channel(side: Side, opening: m.AnyMessage, *, started: bool = True) -> Connection:
+    """One side of a connection with a channel, on which a run has started if it is the channel of one."""
     connection = in_phase(side, Phase.READY)
     if side is Side.CLIENT:
-        connection.open(run())
+        connection.open(opening)
     else:
-        list(connection.receive_data(message(1, run())))
+        list(connection.receive_data(message(1, opening)))
+    if started and m.Started in CHANNEL[type(opening)][Side.SERVER]:
+        say(connection, Side.SERVER, m.Started(pid=1))
     connection.data_to_send()
     return connection
+
+
+def say(connection: Connection, speaker: Side, said: m.Message) -> None:
+    """Let `connection` say it, or hear it."""
+    if connection.side is speaker:
+        connection.send(1, said)
+    else:
+        list(connection.receive_data(message(1, said)))
+
+
+def refused(receiver: Connection, bad: bytes) -> ErrorCode:
+    (failure,) = receiver.receive_data(bad)
+    assert isinstance(failure, ConnectionFailed)
+    return failure.error.code
 
 
 def _fitting(speaker: Side, said: m.AnyMessage) -> m.AnyMessage:
@@ -118,24 +158,32 @@ def _fitting(speaker: Side, said: m.AnyMessage) -> m.AnyMessage:
     return m.End(stream="stdout") if isinstance(said, m.End) and speaker is Side.SERVER else said
 
 
+def _lasts(speaker: Side, opening: m.AnyMessage) -> list[m.AnyMessage]:
+    return [EXAMPLES[kind] for kind in LAST[speaker] & CHANNEL[type(opening)][speaker]]
+
+
+@openings
 @everything
 @both
 class TestChannel:
-    def test_received(self, speaker: Side, said: m.AnyMessage) -> None:
-        said = _fitting(speaker, said)
-        receiver = with_channel(speaker.peer)
-        (event,) = receiver.receive_data(message(1, said))
-        if type(said) in CHANNEL[speaker]:
-            assert event == MessageReceived(1, said)
-        else:
-            assert isinstance(event, ConnectionFailed)
-            reused = speaker is Side.CLIENT and type(said) in OPENING
-            assert event.error.code is (ErrorCode.CHANNEL_REUSED if reused else ErrorCode.NOT_LEGAL)
+    def legal(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> bool:
+        # `started` has been said.
+        return type(said) in CHANNEL[type(opening)][speaker] - {m.Started}
 
-    def test_sent(self, speaker: Side, said: m.AnyMessage) -> None:
+    def test_received(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
         said = _fitting(speaker, said)
-        sender = with_channel(speaker)
-        if type(said) in CHANNEL[speaker]:
+        receiver = with_channel(speaker.peer, opening)
+        if self.legal(opening, speaker, said):
+            assert list(receiver.receive_data(message(1, said))) == [MessageReceived(1, said)]
+        else:
+            reused = speaker is Side.CLIENT and type(said) in CHANNEL
+            expected = ErrorCode.CHANNEL_REUSED if reused else ErrorCode.NOT_LEGAL
+            assert refused(receiver, message(1, said)) is expected
+
+    def test_sent(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
+        said = _fitting(speaker, said)
+        sender = with_channel(speaker, opening)
+        if self.legal(opening, speaker, said):
             sender.send(1, said)
             assert [frame.message for frame in sent(sender)] == [said]
         else:
@@ -143,26 +191,100 @@ class TestChannel:
                 sender.send(1, said)
             assert sender.queued == 0
 
-    def test_after_the_speakers_last(self, speaker: Side, said: m.AnyMessage) -> None:
-        for last in LAST[speaker]:
-            receiver, sender = with_channel(speaker.peer), with_channel(speaker)
-            list(receiver.receive_data(message(1, EXAMPLES[last])))
-            sender.send(1, EXAMPLES[last])
-            (failure,) = receiver.receive_data(message(1, said))
-            assert isinstance(failure, ConnectionFailed)
+    def test_after_the_speakers_last(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
+        for last in _lasts(speaker, opening):
+            receiver, sender = with_channel(speaker.peer, opening), with_channel(speaker, opening)
+            say(receiver, speaker, last)
+            say(sender, speaker, last)
+            assert refused(receiver, message(1, said)) in {ErrorCode.NOT_LEGAL, ErrorCode.CHANNEL_REUSED}
             with pytest.raises(LocalProtocolError):
                 sender.send(1, said)
 
-    def test_after_the_others_last(self, speaker: Side, said: m.AnyMessage) -> None:
-        """What was under way when the other side left is swallowed; only the speaker's own last closes the channel."""
+    def test_after_the_others_last(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
+        """What was under way when the other side left is swallowed; only the speaker's own last is heard."""
         said = _fitting(speaker, said)
-        if type(said) not in CHANNEL[speaker]:
+        if not self.legal(opening, speaker, said):
             return
-        for last in LAST[speaker.peer]:
-            receiver = with_channel(speaker.peer)
-            receiver.send(1, EXAMPLES[last])
-            assert list(receiver.receive_data(message(1, said))) == []
-            assert receiver.channels == (0 if type(said) in LAST[speaker] else 1)
+        for last in _lasts(speaker.peer, opening):
+            receiver = with_channel(speaker.peer, opening)
+            say(receiver, speaker.peer, last)
+            heard = [MessageReceived(1, said)] if type(said) in LAST[speaker] else []
+            assert list(receiver.receive_data(message(1, said))) == heard
+            assert receiver.channels == 1 - len(heard)
+
+    def test_before_started(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
+        if m.Started not in CHANNEL[type(opening)][Side.SERVER] or type(said) not in CHANNEL[type(opening)][speaker]:
+            return
+        said = _fitting(speaker, said)
+        receiver = with_channel(speaker.peer, opening, started=False)
+        sender = with_channel(speaker, opening, started=False)
+        if speaker is Side.CLIENT or type(said) in BEFORE_STARTED:
+            assert list(receiver.receive_data(message(1, said))) == [MessageReceived(1, said)]
+            sender.send(1, said)
+        else:
+            assert refused(receiver, message(1, said)) is ErrorCode.NOT_LEGAL
+            with pytest.raises(LocalProtocolError):
+                sender.send(1, said)
+            assert sender.queued == 0
+
+    def test_twice(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
+        if speaker is Side.CLIENT or type(said) not in ONCE & CHANNEL[type(opening)][speaker]:
+            return
+        for side in Side:
+            connection = with_channel(side, opening, started=type(said) is not m.Started)
+            say(connection, speaker, said)
+            if side is speaker:
+                with pytest.raises(LocalProtocolError):
+                    connection.send(1, said)
+            else:
+                assert refused(connection, message(1, said)) is ErrorCode.NOT_LEGAL
+
+    def test_once_the_client_has_left(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
+        """Every request that is given up can be answered, also one whose own answers would say too much."""
+        if type(said) not in WHEN_LEFT or speaker is Side.CLIENT:
+            return
+        for started in (True, False):
+            client, server = (with_channel(side, opening, started=started) for side in Side)
+            for connection in (client, server):
+                say(connection, Side.CLIENT, m.Close())
+                say(connection, Side.SERVER, said)
+                assert (connection.channels, connection.closed) == (0, False)
+
+
+@everything
+def test_a_read_only_attachment_may_say_this_and_no_more(said: m.AnyMessage) -> None:
+    opening = m.Attach(id=RUN_ID, stdout=0, read_only=True)
+    server, client = (with_channel(side, opening) for side in (Side.SERVER, Side.CLIENT))
+    if type(said) in READ_ONLY:
+        assert list(server.receive_data(message(1, said))) == [MessageReceived(1, said)]
+        client.send(1, said)
+    else:
+        assert refused(server, message(1, said)) in {ErrorCode.NOT_LEGAL, ErrorCode.CHANNEL_REUSED}
+        with pytest.raises(LocalProtocolError):
+            client.send(1, said)
+
+
+def test_a_channel_that_could_not_be_understood_is_left_by_both() -> None:
+    server = in_phase(Side.SERVER, Phase.READY)
+    list(server.receive_data(text(1, "{")))
+    assert {type(frame.message) for frame in sent(server)} == UNREADABLE[Side.SERVER]
+    assert UNREADABLE[Side.CLIENT] == {m.Close}
+    list(server.receive_data(message(1, m.Close())))
+    assert server.channels == 0
+
+
+@everything
+def test_a_client_opens_a_channel_by_an_opening_message_and_by_no_other(said: m.AnyMessage) -> None:
+    client, server = in_phase(Side.CLIENT, Phase.READY), in_phase(Side.SERVER, Phase.READY)
+    if type(said) in CHANNEL:
+        assert client.open(said) == 1
+        assert list(server.receive_data(message(1, said))) == [MessageReceived(1, said)]
+        assert (client.channels, server.channels) == (1, 1)
+    else:
+        with pytest.raises(LocalProtocolError):
+            client.open(said)
+        assert (client.channels, client.queued) == (0, 0)
+        assert refused(server, message(1, said)) is ErrorCode.UNKNOWN_CHANNEL
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.READY])

@@ -1,6 +1,7 @@
 """The messages: what the JSON of a control frame can say. Frozen, strict, unknown fields refused."""
 
 from .base import (
+    MAX_COUNT,
     MAX_SECONDS,
     Count,
     Grace,
@@ -46,10 +47,13 @@ from .session import (
     Refused,
     Welcome,
 )
-from .work import MAX_LISTED, Deliver, Done, List, Matched, RunInfo, Runs, WaitFor
+from .work import MAX_COMMAND, MAX_LISTED, MAX_RUNS, Deliver, Done, List, Matched, RunInfo, Runs, WaitFor
 
 __all__ = [
+    "MAX_COMMAND",
+    "MAX_COUNT",
     "MAX_LISTED",
+    "MAX_RUNS",
     "MAX_SECONDS",
     "VERSION",
     "Accepted",

@@ -14,6 +14,9 @@ from .base import Count, Message, Name, Offset, Output, Positive, RunId, Seconds
 MAX_LISTED: Final = 1000
 """Runs in one listing: more than anybody reads, some 300 KB; who wants more goes on with `before`."""
 
+MAX_RUNS: Final = 100
+"""Runs in one message: some 30 KB, less than half a data frame, so that a long listing holds nothing else up."""
+
 MAX_COMMAND: Final = 1000
 """Characters of a command in a listing: so that one run fits the smallest message limit, whatever it is made of."""
 
@@ -60,7 +63,7 @@ class Runs(Message):
     """Some of the runs that were asked for: as many as fit what the client takes in one message."""
 
     type: Literal["runs"] = "runs"
-    runs: Annotated[tuple[RunInfo, ...], Field(max_length=100)]
+    runs: Annotated[tuple[RunInfo, ...], Field(max_length=MAX_RUNS)]
 
 
 class Deliver(Message):
