@@ -1,4 +1,4 @@
-"""One started program: its process group, its exit. Started with asyncio's subprocess API on pidfds."""
+"""One started program: its exit, its whole tree of processes, what they used, which limit ended them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import asyncio
 import errno as errnos
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Final, Literal, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal
 
-from . import group
+from . import subreaper
+from .cgroup import RunCgroup
+from .limits import Limits
+from .usage import Enforcer, Hit, LimitName, Usage, enforcers, limit_hit
 
 _OF_THE_PROGRAM: Final = frozenset(
     {
@@ -46,15 +50,18 @@ class SpawnError(Exception):
         return errnos.errorcode.get(self.errno, f"E{self.errno}")
 
 
-def prepare_loop() -> None:
-    """Make children be waited for through pidfds; once, before the first start.
+def prepare_loop(expecting: Iterable[int] = ()) -> None:
+    """Make the service the subreaper of its runs on this loop; in the main thread, before the first start.
 
-    On Python 3.11 asyncio's default is a thread for each child; from 3.12 on it uses pidfds by itself.
+    `expecting` are the pids of children from before an execve of the service that `Process.adopt` will be called for:
+    they are not reaped before. Raises OSError where prctl(2) does not know of subreapers (before Linux 3.4).
     """
     if sys.version_info < (3, 12):
+        # For the children of others: asyncio's default on 3.11 is a thread for each; from 3.12 on it uses pidfds, too.
         watcher = asyncio.PidfdChildWatcher()
         watcher.attach_loop(asyncio.get_running_loop())
         asyncio.set_child_watcher(watcher)
+    subreaper.prepare(expecting)
 
 
 def reset_signals() -> None:
@@ -69,17 +76,26 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-class Process(asyncio.SubprocessProtocol):
-    """A program that runs, in a session and process group of its own, whose number is its pid."""
+class Process:
+    """A program that runs, in a session and process group of its own, whose number is its pid.
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.exited: asyncio.Future[int] = self._loop.create_future()
+    It is started with `subprocess` and waited for by the subreaper: asyncio's way to the same costs four turns of the
+    loop and keeps what wait4(2) tells of the processor time and memory to itself.
+    """
+
+    def __init__(self, ward: subreaper.Ward, limits: Limits, cgroup: RunCgroup | None) -> None:
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """The exit code, or minus the signal's number, once the program has ended."""
-        self.pid = 0
-        self._reaped_by_loop = asyncio.Event()
-        self._pidfd = -1
-        self._transport: asyncio.SubprocessTransport | None = None
+        self.pid = ward.tree.leader
+        self.applied: dict[LimitName, Enforcer] = enforcers(limits, cgroup.enforces if cgroup else frozenset())
+        """What enforces each limit that is set. An rlimit bounds each process by itself, and RLIMIT_NPROC counts all
+        processes of the user; a cgroup bounds the whole tree, but not processor time: that is an rlimit in any case."""
+        self._subreaper = subreaper.current()
+        self._ward = ward
+        self._limits = limits
+        self._cgroup = cgroup
+        self._leader_reaped = asyncio.Event()
+        ward.on_end = self._ended
 
     @classmethod
     async def start(
@@ -91,91 +107,107 @@ class Process(asyncio.SubprocessProtocol):
         stdin: int,
         stdout: int,
         stderr: int,
+        run_id: str | None = None,
+        limits: Limits = Limits(),  # noqa: B008  # frozen
+        cgroup: RunCgroup | None = None,
     ) -> Process:
         """Start `argv` with exactly these three descriptors, which stay the caller's to close.
 
-        Neither preexec_fn nor user= is used: both would make a fork of the whole service out of a vfork.
-        Raises `SpawnError`.
+        `limits` and `cgroup` are what `argv` itself applies and enters, see `launch`; here they explain the end. The
+        cgroup is removed by `close`. Neither preexec_fn nor user= is used: both would make a fork of the whole service
+        out of a vfork. Raises `SpawnError`.
         """
-        try:
-            _, process = await asyncio.get_running_loop().subprocess_exec(
-                cls, *argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env, start_new_session=True
-            )
-        except OSError as error:
-            raise _spawn_error(error, argv[0], cwd) from None
-        return process
+        reaper = subreaper.current()
+        with reaper.marking() as mark:
+            try:
+                popen = subprocess.Popen(  # noqa: ASYNC220  # a vfork: it is back once the program runs
+                    argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env, start_new_session=True
+                )
+            except OSError as error:
+                raise _spawn_error(error, argv[0], cwd) from None
+        # The subreaper waits for it: this object is not to try, nor to warn that it has not.
+        popen.returncode = 0
+        return cls(reaper.enter(popen.pid, mark, run_id), limits, cgroup)
+
+    @classmethod
+    def adopt(
+        cls,
+        pid: int,
+        *,
+        run_id: str | None = None,
+        limits: Limits = Limits(),  # noqa: B008  # frozen
+        cgroup: RunCgroup | None = None,
+    ) -> Process:
+        """Take over a program that this process has started before it executed itself anew, living or a zombie.
+
+        Its pid must have been given to `prepare_loop`. Raises ChildProcessError where it is not a child of ours.
+        """
+        return cls(subreaper.current().adopt(pid, run_id), limits, cgroup)
 
     def signal(self, number: int) -> bool:
-        """Send a signal to the whole group; False where there is nobody left in it.
+        """Send a signal to the leader's whole process group; False where there is nobody left in it."""
+        return self._ward.tree.signal_group(number)
 
-        The leader's pid names the group, and stays taken while the leader is not reaped or anyone is left in the group.
-        After that it could be a stranger's: a process of that number is then there, and is left alone.
+    def terminate_tree(self) -> None:
+        """Send TERM, then CONT, to every process of the run, in whatever session or group it is by now."""
+        self._ward.tree.terminate()
+        if self._cgroup is not None:
+            self._cgroup.terminate(self._ward.tree)
+
+    def kill_tree(self) -> frozenset[int]:
+        """Kill every process of the run, and from now on whatever of it comes to light while `tree_ended` waits.
+
+        The way to end every run: where its leader has ended by itself and left nobody, this is one look at the list of
+        the service's children. Returns the pids of those that the kernel does not let us signal: programs that have
+        become another user (setuid, kill(2)) under a service that is not root. They live on, outside of a cgroup,
+        which kills them as well.
         """
-        if self._reaped() and os.path.exists(f"/proc/{self.pid}"):  # noqa: PTH110  # for every run, and a Path is slow
-            return False
-        try:
-            os.killpg(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            return False
-        return True
+        if self._cgroup is not None:
+            self._cgroup.kill()
+        self._ward.tree.kill()
+        return frozenset(self._ward.tree.untouchable)
+
+    async def tree_ended(self) -> None:
+        """Wait until the leader and every process of the run have ended.
+
+        After `kill_tree` those that may not be signalled are not waited for. A process in an uninterruptible wait for a
+        device ends only after that, KILL or not: give it a timeout.
+        """
+        await self._leader_reaped.wait()
+        if self._cgroup is not None:
+            await self._cgroup.ended()
+        await self._ward.tree.ended()
+        # The signal that tells of their end may be on its way still.
+        self._subreaper.reap()
 
     async def group_ended(self) -> None:
-        """Wait until nobody is left in the group, after the leader's exit."""
-        await self._reaped_by_loop.wait()
-        await group.ended(self.pid)
+        """`tree_ended`."""
+        await self.tree_ended()
+
+    def usage(self) -> Usage:
+        """What the run has used, after `exited`, before `close`; whole after `tree_ended`.
+
+        From the cgroup, else from wait4(2): the leader with what it has waited for, and orphans once they are reaped.
+        A peak of memory is then one process's, and None where it is below the service's own: see `Account`.
+        """
+        counted = self._ward.account.usage()
+        return counted if self._cgroup is None else self._cgroup.usage(counted)
+
+    def limit_hit(self) -> Hit | None:
+        """Which limit has ended the program, after `exited`, before `close`; see `usage.limit_hit`."""
+        oom_killed = self._cgroup is not None and self._cgroup.oom_killed()
+        return limit_hit(self._limits, self.exited.result(), self.usage(), oom_killed=oom_killed)
 
     def close(self) -> None:
-        """Let go of the process; no signal may be sent any more."""
-        if self._pidfd >= 0:
-            self._loop.remove_reader(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = -1
+        """Let go of the run; its cgroup is removed. A leader that still lives is waited for all the same."""
+        self._subreaper.leave(self._ward)
+        if self._cgroup is not None:
+            self._cgroup.remove()
 
-    def _reaped(self) -> bool:
-        # A pidfd reaches a zombie, and nobody once the zombie is reaped (pidfd_send_signal(2)).
-        if self._pidfd < 0:
-            return self._reaped_by_loop.is_set()
-        try:
-            signal.pidfd_send_signal(self._pidfd, 0)
-        except ProcessLookupError:
-            return True
-        return False
-
-    def _readable(self) -> None:
-        # asyncio learns of the exit by a pidfd of its own, but tells it four turns of the loop later.
-        self._loop.remove_reader(self._pidfd)
-        try:
-            status = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return  # asyncio was first and has reaped it: process_exited follows
-        if status is not None:
-            by_itself = status.si_code == os.CLD_EXITED
-            self._settle(status.si_status if by_itself else -status.si_status)
-
-    def _settle(self, code: int) -> None:
+    def _ended(self, code: int) -> None:
+        self._leader_reaped.set()
         if not self.exited.done():
             self.exited.set_result(code)
-
-    # asyncio's side
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio.BaseProtocol."""
-        self._transport = cast(asyncio.SubprocessTransport, transport)
-        self.pid = self._transport.get_pid()
-        try:
-            self._pidfd = os.pidfd_open(self.pid)
-        except OSError:
-            return  # reaped already, or out of descriptors: process_exited follows all the same
-        self._loop.add_reader(self._pidfd, self._readable)
-
-    def process_exited(self) -> None:
-        """asyncio.SubprocessProtocol."""
-        assert self._transport is not None
-        code = self._transport.get_returncode()
-        assert code is not None
-        self._transport.close()
-        self._reaped_by_loop.set()
-        self._settle(code)
 
 
 def _spawn_error(error: OSError, program: bytes, cwd: bytes) -> SpawnError:

@@ -1,0 +1,264 @@
+"""The service as the parent of its runs' orphans: it takes them in, knows whose they are, and reaps them at once.
+
+Each run's processes carry a mark that fork, exec, setsid and a new environment leave as it is: the soft limit on file
+locks, which has meant nothing to Linux since 2.4.24 (RLIMIT_LOCKS, getrlimit(2)), is a number of the run's own. Anyone
+may read it (/proc/PID/limits), of setuid programs and zombies, too. A program that sets it to something else is known
+by its session, its process group, or FARHAND_RUN_ID in its environment. What is known by none of these is not touched:
+it may be a child that another part of the service has started and waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import resource
+import secrets
+import signal
+import weakref
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from . import tree
+from .tree import Tree
+from .usage import Account
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
+"""linux/prctl.h."""
+
+_RLIMIT_LOCKS: Final = 10
+"""asm-generic/resource.h; Python has no name for it."""
+
+_MARK_BITS: Final = 30
+"""Bits of a mark that tell runs apart; the 32 above them tell this service from any that runs inside of it."""
+
+_LINE: Final = b"Max file locks"
+
+
+class Ward:
+    """One run as the subreaper knows it: its tree, its account, and who is told of the leader's end."""
+
+    def __init__(self, pid: int, mark: int, run_id: str | None, orphans: Callable[[Ward], Iterable[int]]) -> None:
+        self.mark = mark
+        self.run_id = run_id
+        self.tree = Tree(pid, lambda: orphans(self))
+        self.account = Account()
+        self.closed = False
+        self.on_end: Callable[[int], None] | None = None
+
+    def leader_ended(self, status: int, usage: resource.struct_rusage) -> None:
+        """The leader was reaped with this wait status."""
+        self.tree.reaped = True
+        self.account.add(usage)
+        if self.on_end is not None:
+            self.on_end(os.waitstatus_to_exitcode(status))
+
+
+class Subreaper:
+    """Waits for the leaders of all runs and for every orphan of theirs, on SIGCHLD.
+
+    Made in the main thread, on the loop that runs there. `expecting` are the pids of leaders that are children of this
+    process already and will be adopted: they are left alone until then.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, expecting: Iterable[int] = ()) -> None:
+        self.loop = loop
+        self._expecting = set(expecting)
+        self._leaders: dict[int, Ward] = {}
+        """Those that are not reaped."""
+        self._sessions: dict[int, Ward] = {}
+        """Runs by the number of their session and group, which is their leader's."""
+        self._marks: dict[int, Ward] = {}
+        self._ids: dict[str, Ward] = {}
+        self._adopted: dict[int, Ward | None] = {}
+        """Whose the children are that are no leaders; the number of a child stays its own until it is reaped."""
+        self._nobody = Ward(0, 0, None, self._orphans)
+        """Has the orphans of runs that are over; they are killed."""
+        self._nobody.tree.reaped = True
+        myself = tree.look(os.getpid())
+        assert myself is not None
+        # The same before and after an execve of the service.
+        self._mark = zlib.crc32(b"%d %d" % (myself.pid, myself.started)) << _MARK_BITS
+        # Kept open, so that a run can be ended when there are no descriptors left. Only the main thread has children:
+        # it starts them, and the kernel gives orphans to the first living thread.
+        self._children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._children)
+        _become_subreaper()
+        loop.add_signal_handler(signal.SIGCHLD, self.reap)
+        loop.call_soon(self.reap)  # who ended before
+
+    @contextlib.contextmanager
+    def marking(self) -> Iterator[int]:
+        """Processes started inside bear a new mark, which is returned; 0 where the system does not let us."""
+        mark = 0
+        while not mark or mark in self._marks:
+            mark = self._mark | secrets.randbits(_MARK_BITS)
+        soft, hard = resource.getrlimit(_RLIMIT_LOCKS)
+        try:
+            resource.setrlimit(_RLIMIT_LOCKS, (mark, hard))
+        except (OSError, ValueError):  # a hard limit below it
+            yield 0
+            return
+        try:
+            yield mark
+        finally:
+            resource.setrlimit(_RLIMIT_LOCKS, (soft, hard))
+
+    def enter(self, pid: int, mark: int, run_id: str | None) -> Ward:
+        """Take charge of a leader that was just started and of all that comes of it."""
+        ward = self._leaders[pid] = self._sessions[pid] = Ward(pid, mark, run_id, self._orphans)
+        if mark:
+            self._marks[mark] = ward
+        if run_id:
+            self._ids[run_id] = ward
+        return ward
+
+    def adopt(self, pid: int, run_id: str | None) -> Ward:
+        """Take charge of a child that this process has from before an execve. Raises ChildProcessError."""
+        child = tree.look(pid)
+        if child is None or child.parent != os.getpid():
+            raise ChildProcessError(f"the process {pid} is not a child of this service")
+        self._expecting.discard(pid)
+        mark = _mark_of(pid)
+        ward = self.enter(pid, mark if self._is_ours(mark) else 0, run_id)
+        self.loop.call_soon(self.reap)
+        return ward
+
+    def leave(self, ward: Ward) -> None:
+        """The run is over. A leader that lives is waited for all the same, and orphans are killed when seen."""
+        ward.closed = True
+        ward.on_end = None
+        if ward.tree.reaped:
+            self._forget(ward)
+
+    def _forget(self, ward: Ward) -> None:
+        self._marks.pop(ward.mark, None)
+        if ward.run_id is not None and self._ids.get(ward.run_id) is ward:
+            del self._ids[ward.run_id]
+        # A later leader may have the number: it is free once nobody is left in the session that it named.
+        if self._sessions.get(ward.tree.leader) is ward:
+            del self._sessions[ward.tree.leader]
+        # Whose they are is looked at anew: of a run that is over.
+        self._adopted = {pid: whose for pid, whose in self._adopted.items() if whose is not ward}
+
+    def _orphans(self, ward: Ward) -> list[int]:
+        """The children of this process that are orphans of that run, zombies among them."""
+        listed = self._listed()
+        known = self._adopted
+        # All leaders are listed. So are those we know of, and nobody else: the usual case, told without a look at each.
+        if listed.count(b" ") - 1 == len(self._leaders) + len(known) and all(b" %d " % pid in listed for pid in known):
+            return [pid for pid, whose in known.items() if whose is ward]
+        children = map(int, listed.split())
+        strangers = [pid for pid in children if pid not in self._leaders and pid not in self._expecting]
+        self._adopted = {}
+        for pid in strangers:
+            with contextlib.suppress(LookupError):
+                self._adopted[pid] = known[pid] if pid in known else self._owner(pid)
+        if ward is not self._nobody and self._nobody in self._adopted.values():
+            self.loop.call_soon(self._nobody.tree.kill)
+        return [pid for pid, whose in self._adopted.items() if whose is ward]
+
+    def _listed(self) -> bytes:
+        """The children of this process, zombies among them, with a space before and after each."""
+        pieces = [b" "]
+        at = 0
+        while piece := os.pread(self._children, 64 << 10, at):
+            pieces.append(piece)
+            at += len(piece)
+        return b"".join(pieces)
+
+    def _owner(self, pid: int) -> Ward | None:
+        """Whose orphan a child is; None if nobody's. Raises LookupError where that cannot be told at present."""
+        mark = _mark_of(pid)
+        if mark in self._marks:
+            return self._marks[mark]
+        member = tree.look(pid)
+        if member is None:
+            return None
+        for number in (member.session, member.group):
+            if number in self._sessions:
+                return self._sessions[number]
+        # While leaders are awaited, their runs' marks are not known yet.
+        if self._is_ours(mark) and not self._expecting:
+            return self._nobody
+        run_id = tree.run_id_of(pid) if member.alive else None
+        if run_id == "":
+            raise LookupError
+        return self._ids.get(run_id) if run_id else None
+
+    def _is_ours(self, mark: int) -> bool:
+        return mark >> _MARK_BITS << _MARK_BITS == self._mark
+
+    def reap(self) -> None:
+        """Reap all leaders and orphans that have ended."""
+        with contextlib.suppress(ChildProcessError):  # no children at all
+            while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                if not self._take(found.si_pid):
+                    # A child that another part of the service waits for hides those behind it.
+                    self._reap_behind()
+                    return
+
+    def _reap_behind(self) -> None:
+        for pid in map(int, self._listed().split()):
+            with contextlib.suppress(ChildProcessError):
+                if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                    self._take(pid)
+
+    def _take(self, pid: int) -> bool:
+        """Reap a zombie; False where it is not ours to reap."""
+        ward = self._leaders.pop(pid, None)
+        if ward is not None:
+            _, status, usage = os.wait4(pid, 0)
+            ward.leader_ended(status, usage)
+            if ward.closed:
+                self._forget(ward)
+            return True
+        if pid in self._expecting:
+            return False
+        whose = self._adopted.pop(pid, None) or self._owner(pid)  # of a zombie it always can be told
+        if whose is None:
+            return False
+        whose.account.add(os.wait4(pid, 0)[2])
+        if whose is self._nobody:
+            self.loop.call_soon(self._nobody.tree.kill)  # its children are ours now
+        return True
+
+
+_current: Subreaper | None = None
+
+
+def prepare(expecting: Iterable[int] = ()) -> Subreaper:
+    """Make this process a subreaper and have the running loop wait for its children; once more is harmless.
+
+    Leaders that are `expecting` to be adopted may be so at any later time. Call it in the main thread.
+    """
+    global _current
+    loop = asyncio.get_running_loop()
+    if _current is None or _current.loop is not loop:
+        _current = Subreaper(loop, expecting)
+    return _current
+
+
+def current() -> Subreaper:
+    """The running loop's subreaper. Raises RuntimeError before `prepare`."""
+    if _current is None or _current.loop is not asyncio.get_running_loop():
+        raise RuntimeError("prepare_loop() has to be called on this loop before a process is started")
+    return _current
+
+
+def _become_subreaper() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"cannot become a child subreaper: {os.strerror(number)}")
+
+
+def _mark_of(pid: int) -> int:
+    """The soft limit on file locks of a process; 0 where it has none, or is gone."""
+    for line in tree.read(f"/proc/{pid}/limits").splitlines():
+        if line.startswith(_LINE):
+            soft = line[len(_LINE) :].split()[0]
+            return int(soft) if soft.isdigit() else 0
+    return 0

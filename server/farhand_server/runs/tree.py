@@ -1,0 +1,237 @@
+"""The processes of one run, found among the service's descendants and signalled without ever hitting another's.
+
+Every process of a run is a descendant of the service, which is a subreaper: the leader's children, theirs, and those
+whose parents have ended, which become the service's own children (prctl(2), PR_SET_CHILD_SUBREAPER). Numbers that may
+have passed to another process are told apart by the time of its start (proc_pid_stat(5)) and by pidfds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
+
+RUN_ID: Final = b"FARHAND_RUN_ID="
+"""The variable by which a program finds its run's id, and by which its orphans are known where nothing else tells."""
+
+SWEEPS: Final = 16
+"""Looks at a tree within one kill: each finds what was started during the one before. A tree that outruns them all is
+looked at again whenever one of its processes has ended."""
+
+MAX_ENVIRONMENT: Final = 256 << 10
+"""Bytes of an environment that are looked at: the service puts its own variable well before that."""
+
+
+EXEC_LOOKS: Final = 30
+"""Looks at the environment of a process that may be in the middle of an execve(2): some 10 µs each, where it takes 300."""
+
+
+class Member(NamedTuple):
+    """A process as it was when looked at; `started` in clock ticks since boot."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    started: int
+    alive: bool
+
+
+def look(pid: int) -> Member | None:
+    """What /proc/PID/stat says of a process; None where there is none."""
+    text = read(f"/proc/{pid}/stat")
+    if not text:
+        return None
+    # "pid (comm) state ppid pgrp session …", where comm may hold anything; num_threads is field 20, starttime 22.
+    fields = text[text.rindex(b")") + 2 :].split(maxsplit=20)
+    # A process whose first thread alone has ended looks like a zombie and has other threads.
+    alive = fields[0] not in (b"Z", b"X") or int(fields[17]) > 1
+    return Member(pid, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]), alive)
+
+
+def children(pid: int) -> list[int]:
+    """The children of all threads of a process, zombies among them."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208  # a Path for each would take as long again
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return []
+    return [int(child) for thread in threads for child in read(f"/proc/{pid}/task/{thread}/children").split()]
+
+
+def run_id_of(pid: int) -> str | None:
+    """The run's id in the environment a program was started with; None where there is another environment without one.
+
+    "" where no environment is seen: there is none, we may not look, or the process is in the middle of an execve(2).
+    """
+    for _ in range(EXEC_LOOKS):
+        environment = read(f"/proc/{pid}/environ", MAX_ENVIRONMENT)
+        if environment:
+            break
+        os.sched_yield()
+    else:
+        return ""
+    for variable in environment.split(b"\0"):
+        if variable.startswith(RUN_ID):
+            return variable[len(RUN_ID) :].decode(errors="replace")
+    return None
+
+
+def read(path: str, most: int = 1 << 30) -> bytes:
+    """A file of /proc, at most `most` bytes of it; nothing where the process is gone or is not ours to look at."""
+    pieces = []
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while most > 0 and (piece := os.read(fd, min(most, 64 << 10))):
+                pieces.append(piece)
+                most -= len(piece)
+        finally:
+            os.close(fd)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return b""
+    return b"".join(pieces)
+
+
+def descend(roots: Iterable[int]) -> Iterator[Member]:
+    """The processes `roots` and all their descendants that live."""
+    todo = list(roots)
+    seen: set[int] = set()
+    while todo:
+        pid = todo.pop()
+        if pid in seen:
+            continue
+        seen.add(pid)
+        member = look(pid)
+        if member is not None and member.alive:
+            yield member
+            todo += children(pid)
+
+
+def open_pidfd(member: Member) -> int | None:
+    """A pidfd of this very process; None where it has ended. Raises OSError where there is no descriptor for it."""
+    try:
+        fd = os.pidfd_open(member.pid)
+    except ProcessLookupError:
+        return None
+    # Looked at after the pidfd is there: the same start under the same number is the same process.
+    now = look(member.pid)
+    if now is None or now.started != member.started:
+        os.close(fd)
+        return None
+    return fd
+
+
+def send(member: Member, number: int) -> None:
+    """Send a signal to this very process; nothing happens where it has ended. Raises PermissionError."""
+    fd = open_pidfd(member)
+    if fd is None:
+        return
+    try:
+        signal.pidfd_send_signal(fd, number)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(fd)
+
+
+class Tree:
+    """All processes of a run. `orphans` returns the pids of those that are the service's own children by now."""
+
+    def __init__(self, leader: int, orphans: Callable[[], Iterable[int]]) -> None:
+        self.leader = leader
+        self.reaped = False
+        """Whether the leader is gone and its number free, unless it still names a group or a session."""
+        self.untouchable: set[int] = set()
+        """Pids of those that the kernel did not let us signal."""
+        self._orphans = orphans
+        self._killed: set[tuple[int, int]] = set()
+        self._killing = False
+
+    def members(self) -> list[Member]:
+        """Who lives now."""
+        found: dict[int, Member] = {}
+        seen: set[int] = set()
+        roots = set(self._orphans())
+        if not self.reaped:
+            roots.add(self.leader)
+        while roots:
+            found.update((member.pid, member) for member in descend(roots))
+            seen |= roots
+            # Whoever has lost its parent during this look is an orphan by now.
+            roots = set(self._orphans()) - seen - found.keys()
+        return list(found.values())
+
+    def signal_group(self, number: int) -> bool:
+        """Send a signal to the leader's process group; False where there is nobody left in it.
+
+        The leader's pid names the group, and stays taken while the leader is not reaped or anyone is left in the group.
+        After that it could be a stranger's: a process of that number is then there, and is left alone.
+        """
+        if self.reaped and os.path.exists(f"/proc/{self.leader}"):  # noqa: PTH110  # a Path is slow
+            return False
+        try:
+            os.killpg(self.leader, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+    def terminate(self) -> None:
+        """TERM to everyone, then CONT: a stopped process would take the TERM only once it goes on."""
+        others = [member for member in self.members() if member.group != self.leader]
+        for number in (signal.SIGTERM, signal.SIGCONT):
+            self.signal_group(number)
+            for member in others:
+                self._send(member, number)
+
+    def kill(self) -> None:
+        """KILL to everyone, and to those that were started meanwhile; from now on whoever is found is killed."""
+        self._killing = True
+        if not self.reaped:
+            self.signal_group(signal.SIGKILL)
+        # Without a descriptor nobody can be looked at; whoever is an orphan of a run that is over is killed later.
+        with contextlib.suppress(OSError):
+            for _ in range(SWEEPS):
+                fresh = [member for member in self.members() if (member.pid, member.started) not in self._killed]
+                if not fresh:
+                    return
+                for member in fresh:
+                    self._send(member, signal.SIGKILL)
+                    self._killed.add((member.pid, member.started))
+
+    async def ended(self) -> None:
+        """Wait until nobody lives; after `kill` those that may not be signalled are not waited for.
+
+        Raises OSError where there is no descriptor to look or wait with.
+        """
+        while True:
+            if self._killing:
+                self.kill()
+            members = [m for m in self.members() if not (self._killing and m.pid in self.untouchable)]
+            if not members:
+                return
+            for member in members:
+                await _end_of(member)
+
+    def _send(self, member: Member, number: int) -> None:
+        try:
+            send(member, number)
+        except PermissionError:
+            self.untouchable.add(member.pid)
+
+
+async def _end_of(member: Member) -> None:
+    fd = open_pidfd(member)
+    if fd is None:
+        await asyncio.sleep(0)  # others have their turn, whatever the next look finds
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    try:
+        loop.add_reader(fd, ended.set)
+        await ended.wait()
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)

@@ -1,0 +1,79 @@
+"""What a run has used of the machine, and which of its limits ended it."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from dataclasses import dataclass
+from typing import Literal
+
+from .limits import Limits
+
+LimitName = Literal["memory", "cpu", "processes", "files", "file_size"]
+Hit = Literal["memory", "cpu", "processes", "file_size"]
+Enforcer = Literal["cgroup", "rlimit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Processor time in seconds; the peak of memory in bytes, None where it cannot be told."""
+
+    user: float
+    system: float
+    peak_memory: int | None
+
+
+class Account:
+    """Adds up what wait4(2) tells of a run's processes: the leader with all it has waited for, and reaped orphans.
+
+    Not in it: processes that were killed with their parents before anyone waited for them and were then reaped by
+    another than the service, and orphans that live on. A cgroup counts everyone.
+    """
+
+    def __init__(self) -> None:
+        self.floor = own_peak()
+        """Bytes of memory up to which a peak says nothing. The leader starts as a vfork of the service, and execve(2)
+        counts the largest resident set of the memory that it leaves behind: the service's own."""
+        self._user = 0.0
+        self._system = 0.0
+        self._peak = 0
+
+    def add(self, usage: resource.struct_rusage) -> None:
+        """Count a process that was waited for."""
+        self._user += usage.ru_utime
+        self._system += usage.ru_stime
+        self._peak = max(self._peak, usage.ru_maxrss << 10)  # KiB: getrusage(2)
+
+    def usage(self) -> Usage:
+        """What has come together. The peak is that of the largest single process, and only known above `floor`."""
+        return Usage(self._user, self._system, self._peak if self._peak > self.floor else None)
+
+
+def own_peak() -> int:
+    """The largest resident set of this process so far, in bytes; it outlives execve(2)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def enforcers(limits: Limits, by_cgroup: frozenset[str]) -> dict[LimitName, Enforcer]:
+    """Who enforces each limit that is set; `by_cgroup` names those that the run's cgroup does."""
+    names: tuple[LimitName, ...] = ("memory", "cpu", "processes", "files", "file_size")
+    return {name: "cgroup" if name in by_cgroup else "rlimit" for name in names if getattr(limits, name) is not None}
+
+
+def limit_hit(limits: Limits, code: int, usage: Usage, *, oom_killed: bool) -> Hit | None:
+    """Which limit ended a program of this exit `code` (minus the signal's number); None where that cannot be told.
+
+    memory: the kernel's out-of-memory killer was at work in the cgroup. With an rlimit (RLIMIT_AS) allocations fail and
+    the program decides, as it does at RLIMIT_NPROC and pids.max, where fork(2) fails: no signal, nothing to be told.
+    cpu: SIGXCPU at the soft limit, SIGKILL at the hard one; RLIMIT_CPU counts each process by itself (setrlimit(2)), so
+    only the leader's end shows it. file_size: SIGXFSZ, which a program may ignore and see EFBIG instead.
+    """
+    if oom_killed and code:
+        return "memory"
+    if limits.cpu is not None:
+        used_up = usage.user + usage.system >= limits.cpu
+        if code == -signal.SIGXCPU or (code == -signal.SIGKILL and used_up):
+            return "cpu"
+    if limits.file_size is not None and code == -signal.SIGXFSZ:
+        return "file_size"
+    return None

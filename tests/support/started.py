@@ -1,0 +1,104 @@
+"""Programs started as the service's runs are, in the process of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from farhand_server.runs.cgroup import RunCgroup
+from farhand_server.runs.limits import Limits
+from farhand_server.runs.process import Process, prepare_loop
+from tests.support.processes import PATIENCE, children, descriptors, end_of, reaped
+
+
+class Started:
+    """A started program and its stdout."""
+
+    def __init__(self, process: Process, stdout: asyncio.StreamReader) -> None:
+        self.process = process
+        self._stdout = stdout
+
+    async def line(self) -> str:
+        """The next line of stdout."""
+        async with asyncio.timeout(PATIENCE):
+            return (await self._stdout.readline()).decode().strip()
+
+    async def pid(self) -> int:
+        """The next line, which is a pid."""
+        return int(await self.line())
+
+    async def code(self) -> int:
+        """How the leader ended."""
+        async with asyncio.timeout(PATIENCE):
+            return await asyncio.shield(self.process.exited)
+
+    async def killed(self) -> frozenset[int]:
+        """Kill the tree and wait for its end; who could not be killed."""
+        left = self.process.kill_tree()
+        async with asyncio.timeout(PATIENCE):
+            await self.process.tree_ended()
+        return left
+
+
+@asynccontextmanager
+async def started(
+    *argv: str,
+    run_id: str | None = None,
+    env: Mapping[str, str] | None = None,
+    limits: Limits | None = None,
+    cgroup: RunCgroup | None = None,
+) -> AsyncIterator[Started]:
+    """Start a program; at the end its tree is killed."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    stdout = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(stdout), os.fdopen(reading, "rb", buffering=0)
+    )
+    try:
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        variables = {"PATH": os.environ["PATH"], **({"FARHAND_RUN_ID": run_id} if run_id else {}), **(env or {})}
+        try:
+            process = await Process.start(
+                [os.fsencode(argument) for argument in argv],
+                cwd=b"/",
+                env={os.fsencode(name): os.fsencode(value) for name, value in variables.items()},
+                stdin=null,
+                stdout=writing,
+                stderr=2,
+                run_id=run_id,
+                limits=limits or Limits(),
+                cgroup=cgroup,
+            )
+        finally:
+            os.close(null)
+            os.close(writing)
+        program = Started(process, stdout)
+        try:
+            yield program
+        finally:
+            await program.killed()
+            process.close()
+    finally:
+        transport.close()
+
+
+@asynccontextmanager
+async def nothing_left() -> AsyncIterator[None]:
+    """A loop for processes, and at the end no child, no zombie and no descriptor more than before."""
+    prepare_loop()
+    others = children(os.getpid())
+    open_before = descriptors(os.getpid())
+    yield
+    await reaped(others)
+    assert descriptors(os.getpid()) <= open_before
+
+
+async def gone(pid: int) -> None:
+    """Wait until a process has ended and its parent, which is this process, has reaped it."""
+    await end_of(pid)
+    async with asyncio.timeout(PATIENCE):
+        while Path(f"/proc/{pid}").exists():  # noqa: ASYNC110  # turns of the loop are what is waited for
+            await asyncio.sleep(0)
