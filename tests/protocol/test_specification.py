@@ -5,27 +5,40 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import fields
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, MaxLen
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from farhand_protocol import limits, outcome
 from farhand_protocol import messages as m
 from farhand_protocol.bytestring import from_json, to_json
 from farhand_protocol.channel import KIND_OF, streams
+from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.fingerprint import fingerprint
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import Limits
 from farhand_protocol.login import login_transcript
-from farhand_protocol.sentence import MAX_SENTENCE
-from farhand_protocol.states import CHANNEL, CONNECTION, LAST, Phase, Side
+from farhand_protocol.sentence import MAX_REMARK, MAX_SENTENCE
+from farhand_protocol.states import BEFORE_STARTED, CHANNEL, CONNECTION, LAST, ONCE, READ_ONLY, Phase, Side
 from tests.protocol.test_refusals import CHANNEL_CASES, CONNECTION_CASES
-from tests.support.pairs import frames, run
+from tests.support.pairs import Pair, frames, run
 
 README = (Path(__file__).parents[2] / "protocol" / "README.md").read_text()
 TYPES: dict[str, type[m.Message]] = {kind.model_fields["type"].default: kind for kind in get_args(m.AnyMessage)}
+OBJECTS: dict[str, type[BaseModel]] = {
+    "bounds": m.Bounds,
+    "usage": m.Usage,
+    "applied": m.Applied,
+    "run info": m.RunInfo,
+}
+MODELS: dict[str, type[BaseModel]] = TYPES | OBJECTS
 
 
 def section(title: str, level: int = 2) -> str:
@@ -41,12 +54,18 @@ def table(text: str, header: str) -> list[list[str]]:
     return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
+def fields_table(name: str) -> list[list[str]]:
+    """The table of a message, or of an object in one."""
+    return table(section(f"`{name}`", 3 if name in TYPES else 4), "field")
+
+
 def fenced(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
 
 
 SPELLED: dict[Any, str] = {1 << 31: "2³¹", (1 << 63) - 1: "2⁶³-1"}
 COUNT = "0 to 2⁶³-1"
+SECONDS = f"above 0 up to {m.MAX_SECONDS}"
 JSON = [line for block in fenced(README, "json") for line in block.splitlines()]
 
 
@@ -80,7 +99,7 @@ class TestExamples:
             assert from_json(json.loads(spelling)) == value
 
     def test_the_login_transcript(self) -> None:
-        (example,) = fenced(section("7. Login"), "transcript")
+        (example,) = fenced(section("8. Login"), "transcript")
         assert bytes.fromhex(example) == login_transcript(
             spki_sha256=b"\x11" * 32,
             server_nonce=b"\x22" * 32,
@@ -90,28 +109,36 @@ class TestExamples:
             hello_sha256=b"\x44" * 32,
             public_key=b"key",
         )
-        assert len(table(section("7. Login"), "part")) == 8
+        assert len(table(section("8. Login"), "part")) == 8
 
 
 class TestMessages:
     def test_every_message_has_a_section_and_every_section_a_message(self) -> None:
         assert set(re.findall(r"^### `(\w+)`$", section("4. Messages"), re.M)) == set(TYPES)
 
-    @pytest.mark.parametrize("name", TYPES)
+    def test_every_object_in_a_message_has_a_section(self) -> None:
+        assert set(re.findall(r"^#### `([\w ]+)`$", section("4. Messages"), re.M)) == set(OBJECTS)
+
+    @pytest.mark.parametrize("name", MODELS)
     def test_the_fields(self, name: str) -> None:
-        rows = table(section(f"`{name}`", 3), "field")
-        model = {key: field for key, field in TYPES[name].model_fields.items() if key != "type"}
+        rows = fields_table(name)
+        model = {key: field for key, field in MODELS[name].model_fields.items() if key != "type"}
         assert [row[0] for row in rows] == list(model)
         optional = {row[0] for row in rows if row[2].startswith("optional")}
         assert optional == {key for key, field in model.items() if not field.is_required()}
 
-    @pytest.mark.parametrize("name", TYPES)
-    def test_the_ranges_of_numbers(self, name: str) -> None:
-        for field, kind, said in table(section(f"`{name}`", 3), "field"):
-            for bound in TYPES[name].model_fields[field].metadata:
-                if isinstance(bound, Ge | Le):
-                    number = bound.ge if isinstance(bound, Ge) else bound.le
-                    assert SPELLED.get(number, str(number)) in (COUNT if kind == "count" else said)
+    @pytest.mark.parametrize("name", MODELS)
+    def test_the_ranges(self, name: str) -> None:
+        for field, kind, said in fields_table(name):
+            for bound in _bounds(MODELS[name].model_fields[field]):
+                assert SPELLED.get(bound, str(bound)) in (COUNT + SECONDS if kind in ("count", "seconds") else said)
+
+    @pytest.mark.parametrize("name", MODELS)
+    def test_the_choices(self, name: str) -> None:
+        for field, kind, said in fields_table(name):
+            choices = _choices(MODELS[name].model_fields[field].annotation)
+            if choices and kind == "string":
+                assert set(re.findall(r"`(\w+)`", f"`{said}`")) == choices
 
     def test_the_outcomes(self) -> None:
         union = get_args(get_args(outcome.Outcome)[0])
@@ -120,6 +147,10 @@ class TestMessages:
         for kind in union:
             for field in set(kind.model_fields) - {"status"}:
                 assert f"`{field}`" in f"`{rows[kind.model_fields['status'].default]}`"
+
+    def test_the_reasons_of_a_kill(self) -> None:
+        reasons = {row[0] for row in table(section("5. Outcomes"), "reason")}
+        assert reasons == _choices(outcome.Killed.model_fields["reason"].annotation)
 
 
 class TestStates:
@@ -133,13 +164,30 @@ class TestStates:
         }
         assert {row[0] for row in said} == set(Phase) - {Phase.CLOSED}
 
-    def test_the_channels_table(self) -> None:
+    def test_what_may_be_said_on_a_channel(self) -> None:
+        rows = {row[0].replace("`", ""): row[1:] for row in table(section("Channels", 3), "opened by")}
+        expected = {kind.model_fields["type"].default: by_side for kind, by_side in CHANNEL.items()}
+        expected["attach, read only"] = CHANNEL[m.Attach] | {Side.CLIENT: READ_ONLY}
+        assert {opening: [re.findall(r"\w+", cell) for cell in row] for opening, row in rows.items()} == {
+            opening: [sorted(kind.model_fields["type"].default for kind in by_side[side]) for side in Side]
+            for opening, by_side in expected.items()
+        }
+
+    def test_what_the_messages_of_a_channel_are(self) -> None:
         said = {tuple(row) for row in table(section("Channels", 3), "sender")}
         yes = {True: "yes", False: "no"}
         assert said == {
-            (side, kind.model_fields["type"].default, yes[kind in LAST[side]], yes[kind.ordered])
+            (
+                side,
+                kind.model_fields["type"].default,
+                yes[kind in LAST[side]],
+                yes[kind.ordered],
+                yes[kind in ONCE | LAST[side]],
+                yes[side is Side.CLIENT or kind in BEFORE_STARTED],
+            )
             for side in Side
-            for kind in CHANNEL[side]
+            for by_side in CHANNEL.values()
+            for kind in by_side[side]
         }
 
     def test_the_kinds_and_who_sends_them(self) -> None:
@@ -154,23 +202,99 @@ class TestStates:
 
 class TestLimits:
     def test_every_limit_with_its_default(self) -> None:
-        rows = table(section("8. Limits"), "limit")
+        rows = table(section("9. Limits"), "limit")
         assert [(row[0], int(row[1])) for row in rows] == [
             (field.name, getattr(Limits(), field.name)) for field in fields(Limits)
         ]
 
     def test_what_is_announced_and_in_which_range(self) -> None:
-        said = {row[0]: row[2] for row in table(section("8. Limits"), "limit") if row[2] != "no"}
+        said = {row[0]: row[2] for row in table(section("9. Limits"), "limit") if row[2] != "no"}
         assert said == {name: _range(field.metadata) for name, field in m.Announced.model_fields.items()}
 
     def test_the_numbers_in_the_text(self) -> None:
         assert f"up to {MAX_SENTENCE} characters" in README
+        assert f"has up to {MAX_REMARK} characters" in README
+        assert f"up to {m.MAX_RUNS}, as many as fit" in README
+        assert f"or {limits.ACKNOWLEDGE} bytes of a larger one." in README.replace("\n", " ")
         assert f"up to {m.MAX_SECONDS} " in README
         assert f"from {COUNT}" in README.replace("\n", " ")
         assert f"1 to {limits.MAX_CHANNEL}." in README
         assert f"above {limits.MAX_WINDOW}." in README
         assert f"every peer takes {limits.MIN_MESSAGE}" in README
         assert f"# The Farhand protocol, version {m.VERSION}\n" in README
+
+
+class TestRuns:
+    def test_the_bytes_that_make_a_request_the_same(self) -> None:
+        (example,) = fenced(section("7. Runs"), "fingerprint")
+        encoded, digest = example.splitlines()
+        (request,) = fenced(section("`run`", 3), "json")
+        assert sha256(encoded.encode()).hexdigest() == digest
+        message = m.decode(request.encode(), Limits())
+        assert isinstance(message, m.Run)
+        assert fingerprint(message).hex() == digest
+
+    def test_the_transcript_of_a_resume(self) -> None:
+        """Both sides carry it out to the letter, and the output that arrived is the whole output once."""
+        (example,) = fenced(section("7. Runs"), "session")
+        pair, arrived, began = Pair.ready(), 0, 0
+        for line in example.splitlines():
+            if line == "cut":
+                pair, began = Pair.ready(), arrived
+                continue
+            speaker = Side.CLIENT if line.startswith("client 1: ") else Side.SERVER
+            said = line.split(" ", 2)[2]
+            if said.startswith("{"):
+                message = m.decode(said.removesuffix(" ×").encode(), Limits())
+                if isinstance(message, m.Attach):
+                    assert message.stdout == began
+                if type(message) in CHANNEL:
+                    assert pair.client.open(message) == 1
+                else:
+                    pair.end(speaker).send(1, message)
+                if isinstance(message, m.Ended):
+                    assert message.stdout == arrived
+            else:
+                stream, count = said.removesuffix(" ×").split()
+                _send(pair.end(speaker), stream, int(count))
+                arrived += int(count) if stream == "stdout" and not said.endswith("×") else 0
+            if not said.endswith("×"):
+                assert all("failed" not in heard for heard in pair.deliver())
+        assert (pair.client.channels, pair.server.channels) == (0, 0)
+
+
+def _send(connection: Connection, stream: Any, count: int) -> None:
+    while count:
+        data = bytes(min(count, connection.room(1, stream)))
+        connection.send_data(1, stream, data)
+        count -= len(data)
+
+
+def _bounds(field: FieldInfo) -> list[Any]:
+    """The numbers that bound a field, those of its alternatives included."""
+    found: list[Any] = [field.annotation, *field.metadata]
+    bounds: list[Any] = []
+    for kind in found:
+        match kind:
+            case Ge():
+                bounds.append(kind.ge)
+            case Le():
+                bounds.append(kind.le)
+            case MaxLen():
+                bounds.append(kind.max_length)
+            case FieldInfo():
+                found += kind.metadata
+            case _:
+                # `X | None`, and Annotated inside of it, keep theirs to themselves.
+                found += get_args(kind) if get_origin(kind) in (Annotated, Union, UnionType) else ()
+    return bounds
+
+
+def _choices(annotation: Any) -> set[str]:
+    if get_origin(annotation) is Literal:
+        return set(get_args(annotation))
+    alternatives = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+    return {choice for alternative in alternatives for choice in _choices(alternative)}
 
 
 def _range(metadata: list[Any]) -> str:
@@ -180,7 +304,7 @@ def _range(metadata: list[Any]) -> str:
 
 
 class TestErrors:
-    rows = table(section("9. Errors"), "code")
+    rows = table(section("10. Errors"), "code")
 
     def test_every_code(self) -> None:
         assert [row[0] for row in self.rows] == list(ErrorCode)
