@@ -3,7 +3,7 @@
 A prefix of standard programs, because `preexec_fn` and `user=` of `subprocess` would make a fork of the whole service
 out of a vfork:
 
-    [sh: enters the cgroup] setpriv: becomes the user [sh: limits, environment] env: the program
+    [sh: enters the cgroup] [setpriv: becomes the user] sh: limits, environment [env: more of it] the program
 
 What runs before setpriv(1) has changed users runs as root, so nothing that a request chose may steer it. The program's
 environment (think of LD_PRELOAD) therefore travels as the *values* of variables with names of our own, which no program
@@ -13,6 +13,7 @@ anybody may read in /proc, but for the few in `_NOT_FOR_SHELLS`.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
@@ -35,8 +36,8 @@ UMASK: Final = "022"
 """Of programs that run as another user: the default of login.defs(5). The service's own account keeps the service's."""
 
 _NOT_FOR_SHELLS: Final = re.compile(
-    rb"(?![A-Za-z_][A-Za-z0-9_]*\Z)|(?:_|ATTY|BASH.*|COMP.*|DIRSTACK|EPOCH.*|E?UID|FUNC.*|GROUPS|HIST.*|IFS|LINENO"
-    rb"|(?:OLD)?PWD|OPT...|OPTIND|PIPESTATUS|POSIXLY_CORRECT|PPID|PS[0-9]|S?RANDOM|SECONDS|SHELLOPTS|SHLVL|TERM)\Z",
+    rb"(?![A-Za-z_][A-Za-z0-9_]*\Z)|(?:_|BASH.*|COMP.*|DIRSTACK|EPOCH.*|E?UID|FUNC.*|GROUPS|HIST.*|IFS|LINENO"
+    rb"|(?:OLD)?PWD|OPT...|OPTIND|PIPESTATUS|POSIXLY_CORRECT|PPID|PS[0-9]|S?RANDOM|SECONDS|SHELLOPTS|SHLVL)\Z",
     re.DOTALL,
 )
 """Names that a shell drops, as they are none of its own syntax, or keeps for a use of its own: env(1) sets them."""
@@ -79,13 +80,15 @@ def launch(
     names, exported = _pack(env)
     enter = [] if cgroup is None else ['echo 0 >"$1" || exit 125', "shift"]
     place = () if cgroup is None else (os.fsencode(cgroup / "cgroup.procs"),)
-    setting = [*_limit_lines(limits), _exec_line([name for name in names if name not in exported])]
+    left = [name for name in names if name not in exported]
+    by_shell = not left and _finds_the_same(argv[0], env)
+    setting = [*_limit_lines(limits), 'unset PWD OLDPWD\nexec "$@"' if by_shell else _exec_line(left)]
     if exported:
         # A shell that knows no locale of that name says so on stderr, which is the program's.
         setting.insert(0, f"export {_values(exported)} 2>/dev/null\nunset {' '.join(exported)}")
     packed = {name.encode(): value for name, value in names.items()}
-    # "=" in its name, and env(1) takes it for an assignment; "-", and for an option.
-    guarded = (NICE, b"-n", b"0", b"--", *argv) if b"=" in argv[0] or argv[0] == b"-" else argv
+    # env(1) takes a name with "=" for an assignment, and "-" for an option.
+    guarded = (NICE, b"-n", b"0", b"--", *argv) if not by_shell and (b"=" in argv[0] or argv[0] == b"-") else argv
     if credentials is None:
         return Command((*_shell(enter + setting), *place, *guarded), packed)
     setting.insert(0, f"umask {UMASK}")
@@ -93,6 +96,19 @@ def launch(
     if cgroup is not None:
         switched = (*_shell([*enter, 'exec "$@"']), *place, *switched)
     return Command(switched, packed)
+
+
+def _finds_the_same(program: bytes, env: Mapping[bytes, bytes]) -> bool:
+    """Whether env(1) can be saved, as /bin/sh finds the program as execvp(3) does and adds nothing to its environment.
+
+    dash does, but that it has a PATH of its own where there is none, and other uses for `%` in it.
+    """
+    return _is_dash(SHELL) and not program.startswith(b"-") and b"%" not in env.get(b"PATH", b"%")
+
+
+@functools.cache
+def _is_dash(shell: bytes) -> bool:
+    return os.path.realpath(shell).endswith(b"/dash")
 
 
 def _shell(lines: list[str]) -> tuple[bytes, ...]:

@@ -84,7 +84,7 @@ def wrapped(
 
 def run(command: Command, **options: Any) -> bytes:
     """Run it to its end, which has to be a quiet success, and return its output."""
-    done = subprocess.run(command.argv, env=command.env, cwd="/", capture_output=True, **options)
+    done = subprocess.run(command.argv, env=command.env, capture_output=True, **{"cwd": "/", **options})
     assert (done.returncode, done.stderr) == (0, b"")
     output: bytes = done.stdout
     return output
@@ -137,6 +137,14 @@ def test_a_program_may_have_any_name(shell: None, way: dict[str, Any], name: byt
     shutil.copy(b"/usr/bin/printf", directory + b"/" + name)
     assert run(wrapped(name, b"%s", b"-n", env={b"PATH": directory}, **way)) == b"-n"
     assert run(wrapped(directory + b"/" + name, b"%s", b"-n", env={}, **way)) == b"-n"
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("path", [None, b"", b"/nowhere%func:/usr/bin:/bin"], ids=["none", "empty", "percent"])
+def test_the_program_is_searched_for_as_by_execvp(shell: None, way: dict[str, Any], path: bytes | None) -> None:
+    env = {} if path is None else {b"PATH": path}
+    directory = "/usr/bin" if path == b"" else "/"
+    assert run(wrapped(b"printf", b"found", env=env, **way), cwd=directory) == b"found"
 
 
 @pytest.mark.parametrize("way", WAYS)
