@@ -7,7 +7,7 @@ from typing import Final
 
 from . import messages as m
 
-_AROUND: Final = len(m.encode(m.Runs(runs=())))
+_AROUND: Final = len(m.encode(m.Runs(runs=()))) - 1  # each run brings a comma, and there is one less
 
 
 def pack(runs: Iterable[m.RunInfo], limit: int) -> Iterator[m.Runs]:
