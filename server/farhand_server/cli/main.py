@@ -76,6 +76,16 @@ def _parser() -> argparse.ArgumentParser:
     authorize.add_argument("keyfile", metavar="KEYFILE", help="such as id_ed25519.pub; - for standard input")
     authorize.set_defaults(act=_authorize)
 
+    audit = commands.add_parser("audit", help="look into the audit log")
+    verify = audit.add_subparsers(required=True, metavar="ACTION").add_parser(
+        "verify", help="check that no line of the audit log was changed or taken out"
+    )
+    _common(verify)
+    verify.add_argument(
+        "files", metavar="FILE", type=Path, nargs="*", help="the oldest first; by default all in the state directory"
+    )
+    verify.set_defaults(act=_verify)
+
     explain = commands.add_parser(
         "explain",
         help="say what the policy allows a user, by which rule and why",
@@ -136,3 +146,9 @@ def _authorize(options: argparse.Namespace) -> int:
     from .keys import authorize
 
     return authorize(configuration(options), options.keyfile)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from .audit import verify
+
+    return verify(configuration(options), options.files)

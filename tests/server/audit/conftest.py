@@ -1,0 +1,55 @@
+"""A state directory with an audit log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from farhand_server.audit import Audit, Entry, Event
+from farhand_server.config import AuditSettings
+from tests.support.history import Lines
+
+
+class Book:
+    """An audit log that is opened and closed again and again."""
+
+    def __init__(self, directory: Path, lines: Lines) -> None:
+        self.state = directory / "state"
+        self.file = self.state / "audit.jsonl"
+        self.head = self.state / "audit.head"
+        self.lines = lines
+
+    def open(self, **settings: object) -> Audit:
+        """Open it with these settings."""
+        return Audit.open(self.state, AuditSettings.model_validate(settings), self.lines.logger)
+
+    def write(self, count: int, **settings: object) -> None:
+        """Open it, write some entries, each by itself, and close it."""
+        audit = self.open(**settings)
+        for number in range(count):
+            audit.record(entry(detail=f"entry {number}"))
+            audit.flush()
+        audit.close()
+
+    def entries(self) -> list[dict[str, object]]:
+        """What stands in the current file."""
+        return [json.loads(line) for line in self.file.read_text().splitlines()]
+
+    def events(self) -> list[object]:
+        """The events in the current file."""
+        return [found["event"] for found in self.entries()]
+
+
+def entry(event: Event = "start", detail: str | None = None) -> Entry:
+    """An entry of somebody's."""
+    return Entry(event, 1_800_000_000.125, user="ada", how="peer", run="r1", argv=(b"true",), detail=detail)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    lines = Lines(tmp_path)
+    yield Book(tmp_path, lines)
+    lines.close()
