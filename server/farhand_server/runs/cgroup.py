@@ -13,7 +13,7 @@ import os
 import re
 import select
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -95,7 +95,10 @@ class Cgroups:
         return RunCgroup(path, frozenset(enforced))
 
     def leftovers(self) -> list[RunCgroup]:
-        """Cgroups of runs whose service is dead; kill them, wait for their end, remove them."""
+        """Cgroups of runs whose service is dead; kill them, wait for their end, remove them.
+
+        What is left of a dead service without runs is removed here.
+        """
         found = []
         for home in self.home.parent.iterdir():
             match = _HOME.fullmatch(home.name)
@@ -104,10 +107,10 @@ class Cgroups:
             core = tree.look(int(match[1]))
             if core is not None and core.alive and core.started == int(match[2]):
                 continue
-            found += [RunCgroup(path, frozenset()) for path in sorted(home.glob("run-*"))]
-            with contextlib.suppress(OSError):
-                (home / "core").rmdir()
-                home.rmdir()
+            left = [RunCgroup(path, frozenset()) for path in sorted(home.glob("run-*"))]
+            if not left:
+                _remove_all(home)
+            found += left
         return found
 
     def close(self) -> None:
@@ -128,6 +131,10 @@ class RunCgroup:
     def run_id(self) -> str:
         """The id in its name."""
         return self.path.name.removeprefix("run-")
+
+    def others(self, limits: Limits) -> Limits:
+        """Those of `limits` that are left for rlimits."""
+        return replace(limits, **dict.fromkeys(self.enforces))
 
     def members(self) -> list[int]:
         """The pids in it and below it: a program may make cgroups of its own there."""
@@ -210,7 +217,7 @@ def own_cgroup(cgroup: str, mountinfo: str) -> Path | None:
     None where there is no v2 hierarchy, or where we are outside of the part that is mounted here.
     """
     mine = next((line[3:] for line in cgroup.splitlines() if line.startswith("0::")), None)
-    if mine is None:
+    if mine is None or mine.startswith("/.."):
         return None
     for line in mountinfo.splitlines():
         mount, _, rest = line.partition(" - ")

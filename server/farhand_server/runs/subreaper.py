@@ -59,13 +59,12 @@ class Ward:
 class Subreaper:
     """Waits for the leaders of all runs and for every orphan of theirs, on SIGCHLD.
 
-    Made in the main thread, on the loop that runs there. `expecting` are the pids of leaders that are children of this
-    process already and will be adopted: they are left alone until then.
+    Made in the main thread, on the loop that runs there.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, expecting: Iterable[int] = ()) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._expecting = set(expecting)
+        self._expecting: set[int] = set()
         self._leaders: dict[int, Ward] = {}
         """Those that are not reaped."""
         self._sessions: dict[int, Ward] = {}
@@ -88,6 +87,10 @@ class Subreaper:
         _become_subreaper()
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
         loop.call_soon(self.reap)  # who ended before
+
+    def expect(self, pids: Iterable[int]) -> None:
+        """Leave these children, leaders from before an execve of the service, alone until they are adopted."""
+        self._expecting.update(pids)
 
     @contextlib.contextmanager
     def marking(self) -> Iterator[int]:
@@ -237,7 +240,8 @@ def prepare(expecting: Iterable[int] = ()) -> Subreaper:
     global _current
     loop = asyncio.get_running_loop()
     if _current is None or _current.loop is not loop:
-        _current = Subreaper(loop, expecting)
+        _current = Subreaper(loop)
+    _current.expect(expecting)
     return _current
 
 

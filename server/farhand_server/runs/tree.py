@@ -26,7 +26,7 @@ MAX_ENVIRONMENT: Final = 256 << 10
 
 
 EXEC_LOOKS: Final = 30
-"""Looks at the environment of a process that may be in the middle of an execve(2): some 10 µs each, where it takes 300."""
+"""Looks at the environment of a process that may be amid an execve(2), where it seems to have none: some 10 µs each."""
 
 
 class Member(NamedTuple):
