@@ -1,11 +1,16 @@
-"""Limits that cannot be kept cannot be made."""
+"""Limits that cannot be kept cannot be made, and the messages stay far from them."""
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
+from pydantic import BaseModel
 
+from farhand_protocol import limits as numbers
+from farhand_protocol import messages as m
+from farhand_protocol.bytestring import Argument, EnvironmentName
 from farhand_protocol.connection import Connection
 from farhand_protocol.limits import MAX_CHANNELS, MAX_PAYLOAD, MAX_WINDOW, MIN_DATA, MIN_MESSAGE, Limits
 from farhand_protocol.states import Side
@@ -47,3 +52,34 @@ def test_whatever_can_be_made_can_be_announced(limits: Limits) -> None:
         "window": limits.window,
         "channels": limits.channels,
     }
+
+
+MESSAGES: list[type[m.Message]] = list(get_args(m.AnyMessage))
+
+
+def _nesting(kind: Any) -> int:
+    """How deep the JSON of a type nests: its own array or object, and what is in it."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return 1 + max((_nesting(hint) for hint in get_type_hints(kind, include_extras=True).values()), default=0)
+    if kind in (Argument, EnvironmentName):
+        return 1  # bytes that are not UTF-8 are an object
+    inner = max((_nesting(part) for part in get_args(kind)), default=0)
+    return inner + (get_origin(kind) is tuple)
+
+
+def _members(kind: Any) -> int:
+    """How many members the widest object in the JSON of a type has."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return max(
+            len(kind.model_fields), *(_members(hint) for hint in get_type_hints(kind, include_extras=True).values())
+        )
+    return max((_members(part) for part in get_args(kind)), default=0)
+
+
+def test_the_deepest_and_the_widest_message_are_as_the_limits_say() -> None:
+    text = inspect.getsource(numbers)
+    deepest, widest = max(map(_nesting, MESSAGES)), max(map(_members, MESSAGES))
+    assert f"the deepest model has {deepest}." in text
+    assert f"the widest model has {widest}," in text
+    assert deepest * 2 <= Limits().nesting
+    assert widest * 2 <= Limits().keys
