@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,9 +58,16 @@ def environment(directory: Path) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def running_service(
-    directory: Path, *arguments: str, listen: bool = False, config: str | None = None
+    directory: Path,
+    *arguments: str,
+    listen: bool = False,
+    config: str | None = None,
+    prefix: Sequence[str] = (),
 ) -> AsyncIterator[Service]:
-    """Run `farhandd serve` with its files below `directory`; with `listen` also on a free TLS port of loopback."""
+    """Run `farhandd serve` with its files below `directory`; with `listen` also on a free TLS port of loopback.
+
+    `prefix` is a command that executes the one behind it.
+    """
     (directory / "run").mkdir(mode=0o700, exist_ok=True)
     farhand = directory / "config" / "farhand"
     farhand.mkdir(parents=True, exist_ok=True)
@@ -70,6 +77,7 @@ async def running_service(
         arguments = (*arguments, "--listen", "127.0.0.1:0")
     with (directory / "log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
+            *prefix,
             sys.executable,
             "-m",
             "farhand_server",

@@ -1,0 +1,177 @@
+"""A service of root's runs everything as who logged in, whatever that may be, and lets nobody in as another.
+
+The accounts are in a passwd(5) that only the service sees, in a mount namespace of its own: nothing is left of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from farhand_server.credentials import Credentials
+from tests.support import openssh
+from tests.support.command import Finished, farhand
+from tests.support.processes import fields
+from tests.support.service import Service, environment, running_service
+
+pytestmark = pytest.mark.needs("root", "unshare", "setpriv", "ssh-keygen")
+
+ADA = Credentials("ada", 61_001, 61_001, (61_001, 61_100))
+LOCKED = Credentials("locked", 61_002, 61_002, (61_002,))
+NO_SHELL = Credentials("daemon-like", 61_003, 61_003, (61_003,))
+SHELLS = {ADA: "/bin/sh", LOCKED: "/bin/sh", NO_SHELL: "/usr/sbin/nologin"}
+
+IN_NAMESPACE = 'for file in passwd group shadow; do mount --bind "$0/$file" "/etc/$file" || exit; done; exec "$@"'
+
+
+@dataclass
+class Machine:
+    """A service with accounts, whose homes are below `homes`, and the one key of all clients."""
+
+    homes: Path
+    keys: Path
+    service: Service
+    host: str
+    env: dict[str, str]
+
+    async def run(self, user: Credentials | str, *arguments: str) -> Finished:
+        """`farhand run USER@HOST ARGUMENT…`, with options first."""
+        name = user if isinstance(user, str) else user.user
+        options = [argument for argument in arguments if argument.startswith("--")]
+        rest = [argument for argument in arguments if not argument.startswith("--")]
+        return await farhand("run", "--accept-new", *options, f"{name}@{self.host}", *rest, env=self.env)
+
+    async def output(self, user: Credentials, *arguments: str) -> str:
+        """What a run writes that ends well."""
+        done = await self.run(user, *arguments)
+        assert (done.code, done.stderr) == (0, b"")
+        return done.stdout.decode()
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that every user may enter, as pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+async def machine(tmp_path: Path, public: Path) -> AsyncIterator[Machine]:
+    """Each account has the client's key in a file of root's."""
+    client = tmp_path / "client"
+    (client / ".ssh").mkdir(parents=True, mode=0o700)
+    openssh.make_key(client / ".ssh/id_ed25519")
+    line = (client / ".ssh/id_ed25519.pub").read_text()
+    accounts = public / "etc"
+    keys = tmp_path / "keys"
+    keys.mkdir(mode=0o700)
+    accounts.mkdir()
+    passwd, shadow, group = "root:x:0:0::/root:/bin/sh\n", "root:*:20000::::::\n", "root:x:0:\nteam:x:61100:ada\n"
+    for user, shell in SHELLS.items():
+        home = public / user.user
+        home.mkdir(mode=0o700)
+        os.chown(home, user.uid, user.gid)
+        passwd += f"{user.user}:x:{user.uid}:{user.gid}::{home}:{shell}\n"
+        shadow += f"{user.user}:{'!' if user is LOCKED else '*'}:20000::::::\n"
+        group += f"{user.user}:x:{user.gid}:\n"
+        (keys / user.user).write_text(line)
+    for name, text in (("passwd", passwd), ("shadow", shadow), ("group", group)):
+        (accounts / name).write_text(text)
+    (accounts / "shadow").chmod(0o600)
+    config = f'[login]\nauthorized_keys = ["{keys}/{{user}}", "~/.config/farhand/authorized_keys"]\n'
+    prefix = ("unshare", "--mount", "sh", "-c", IN_NAMESPACE, str(accounts))
+    async with running_service(tmp_path, listen=True, config=config, prefix=prefix) as service:
+        assert service.address is not None
+        env = {**environment(tmp_path), "HOME": str(client)}
+        yield Machine(public, keys, service, "{}:{}".format(*service.address), env)
+
+
+async def test_a_run_is_the_user_s_in_every_respect(machine: Machine) -> None:
+    status = fields(await machine.output(ADA, "cat", "/proc/self/status"))
+    assert status["Uid"].split() == status["Gid"].split() == ["61001"] * 4
+    assert status["Groups"].split() == ["61001", "61100"]
+    assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
+    assert (status["NoNewPrivs"], status["Seccomp"], status["Umask"]) == ("0", "0", "0022")
+
+
+async def test_it_finds_the_user_s_home_and_environment(machine: Machine) -> None:
+    home = machine.homes / "ada"
+    found = dict(line.split("=", 1) for line in (await machine.output(ADA, "env")).splitlines())
+    assert (found["HOME"], found["USER"], found["LOGNAME"], found["SHELL"]) == (str(home), "ada", "ada", "/bin/sh")
+    assert not found.keys() - {"HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "FARHAND_RUN_ID"}
+    assert await machine.output(ADA, "pwd") == f"{home}\n"
+    assert await machine.output(ADA, "--shell", "touch here && stat -c %U:%a here") in ("ada:644\n", "UNKNOWN:644\n")
+    assert (home / "here").stat().st_uid == ADA.uid
+
+
+async def test_what_it_cannot_do_it_cannot_do(machine: Machine) -> None:
+    assert (await machine.run(ADA, "cat", "/etc/shadow")).code == 1
+    assert (await machine.run(ADA, "ls", str(machine.homes / "locked"))).code != 0
+
+
+async def test_its_environment_is_in_nobody_s_hands_who_is_root(machine: Machine) -> None:
+    """The dynamic linker writes a file for whatever program finds these variables, as the user who runs it."""
+    home = machine.homes / "ada"
+    variables = ("--env=LD_DEBUG=files", f"--env=LD_DEBUG_OUTPUT={home}/trace")
+    assert await machine.output(ADA, *variables, "id", "-u") == "61001\n"
+    traces = list(home.glob("trace.*"))
+    assert traces
+    assert {trace.stat().st_uid for trace in traces} == {ADA.uid}
+    assert not any("setpriv" in trace.read_text() for trace in traces)
+
+
+async def test_a_start_that_fails_says_why_as_ever(machine: Machine) -> None:
+    secret = machine.homes / "ada/program"
+    secret.write_text("#!/bin/sh\n")
+    secret.chmod(0o700)
+    for program, reason in (("no-such-program", b"No such file"), (str(secret), b"Permission denied")):
+        done = await machine.run(ADA, program)
+        assert b"cannot run the program" in done.stderr
+        assert reason in done.stderr
+    closed = str(machine.homes / "locked")
+    done = await machine.run(ADA, f"--cwd={closed}", "true")
+    assert f"cannot start in the directory '{closed}': Permission denied".encode() in done.stderr
+
+
+async def test_the_user_s_own_file_admits_and_is_read_as_the_user(machine: Machine) -> None:
+    line = (machine.keys / "ada").read_text()
+    (machine.keys / "ada").unlink()
+    assert (await machine.run(ADA, "true")).code == 255
+    own = machine.homes / "ada/.config/farhand"
+    own.mkdir(parents=True)
+    for directory in (own, own.parent):
+        os.chown(directory, ADA.uid, ADA.gid)
+    (own / "authorized_keys").write_text(line)
+    (own / "authorized_keys").chmod(0o600)
+    assert (await machine.run(ADA, "true")).code == 255
+    assert "Permission denied" in machine.service.log
+    os.chown(own / "authorized_keys", ADA.uid, ADA.gid)
+    assert await machine.output(ADA, "id", "-u") == "61001\n"
+
+
+@pytest.mark.parametrize(
+    ("user", "cause"),
+    [
+        ("locked", "account_closed"),
+        ("daemon-like", "account_closed"),
+        ("nobody-knows", "unknown_user"),
+        ("../ada", "unknown_user"),
+    ],
+)
+async def test_who_cannot_log_in_learns_nothing_and_the_log_says_why(machine: Machine, user: str, cause: str) -> None:
+    done = await machine.run(user, "true")
+    assert (done.code, done.stdout) == (255, b"")
+    assert f"cause={cause}" in machine.service.log
+
+
+async def test_root_is_an_account_like_any_other(machine: Machine) -> None:
+    with contextlib.closing((machine.keys / "root").open("w")) as file:
+        file.write((machine.keys / "ada").read_text())
+    assert (await machine.run("root", "id", "-u")).stdout == b"0\n"
