@@ -8,23 +8,41 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farhand_protocol import messages as m
+from farhand_protocol.channel import streams
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.events import ConnectionFailed, DataReceived, Event, MessageReceived
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import MIN_DATA, MIN_MESSAGE, Limits
 from farhand_protocol.outcome import Exited
-from farhand_protocol.states import Phase, Side
-from tests.support.pairs import Pair, in_phase, message, run, sent
+from farhand_protocol.states import LAST, Phase, Side
+from tests.support.pairs import RUN_ID, Pair, in_phase, message, run, sent
 
 SMALL = Limits(message=MIN_MESSAGE, data=MIN_DATA, window=MIN_DATA, channels=3)
 STREAMS: dict[Side, tuple[m.Stream, ...]] = {Side.CLIENT: ("stdin",), Side.SERVER: ("stdout", "stderr")}
 ENDED = m.Ended(outcome=Exited(code=0), stdout=0, stderr=0, duration=0)
 
+OPENINGS: list[m.AnyMessage] = [
+    run(),
+    run(merge_stderr=True, stdin=False),
+    m.Attach(id=RUN_ID, stdin=9, stdout=70, stderr=0, hold=True),
+    m.Attach(id=RUN_ID, stderr=5, read_only=True),
+    m.Attach(id=RUN_ID, stdout=0, follow=False),
+    m.List(),
+    m.Deliver(id=RUN_ID, number=2),
+    m.WaitFor(id=RUN_ID),
+]
+ANSWERS: dict[type[m.Message], m.Message] = {
+    m.List: m.Runs(runs=()),
+    m.Deliver: m.Done(),
+    m.WaitFor: m.Matched(reason="ended", start=0, end=0),
+}
+
 sides = st.sampled_from(Side)
 channels = st.integers(1, 6)
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("open")),
+        st.tuples(st.just("open"), st.sampled_from(OPENINGS)),
+        st.tuples(st.just("gap"), channels, st.integers(0, 1), st.integers(1, 1 << 40)),
         st.tuples(st.just("send"), sides, channels, st.integers(0, 1), st.integers(1, 3000)),
         st.tuples(st.just("end"), sides, channels, st.integers(0, 1)),
         st.tuples(st.just("take"), sides, channels, st.integers(0, 1), st.integers(1, 3000)),
@@ -42,13 +60,17 @@ class World:
 
     def __init__(self) -> None:
         self.pair = Pair.ready(SMALL)
-        self.opened: set[int] = set()
+        self.opened: dict[int, m.AnyMessage] = {}
         self.arrived: set[int] = set()
         self.left: dict[Side, set[int]] = {side: set() for side in Side}
         self.said: dict[tuple[Side, int, m.Stream], bytearray] = defaultdict(bytearray)
         self.heard: dict[tuple[Side, int, m.Stream], bytearray] = defaultdict(bytearray)
         self.ended: set[tuple[Side, int, m.Stream]] = set()
         self.untaken: dict[tuple[Side, int, m.Stream], int] = defaultdict(int)
+        self.stands: dict[tuple[Side, int, m.Stream], int] = defaultdict(int)
+        """Where a stream stands for its sender, from offset 0 or where an `attach` says."""
+        self.started: set[int] = set()
+        self.heard_close: set[int] = set()
 
     def step(self, action: str, *how: object) -> None:
         getattr(self, f"_{action}")(*how)
@@ -57,11 +79,32 @@ class World:
         known = channel in self.opened if side is Side.CLIENT else channel in self.arrived
         return known and channel not in self.left[side]
 
-    def _open(self) -> None:
+    def _open(self, opening: m.AnyMessage) -> None:
         peer = self.pair.client.peer
         assert peer is not None
         if self.pair.client.channels < peer.channels:
-            self.opened.add(self.pair.client.open(run()))
+            channel = self.pair.client.open(opening)
+            self.opened[channel] = opening
+            for side, by_stream in streams(opening).items():
+                for stream, offset in by_stream.items():
+                    self.stands[side, channel, stream] = offset
+
+    def _runs(self, channel: int) -> bool:
+        return isinstance(self.opened.get(channel), m.Run | m.Attach)
+
+    def _open_for(self, side: Side, channel: int, stream: m.Stream) -> bool:
+        """Whether `side` may send, end or leave a gap in `stream` now."""
+        begun = side is Side.CLIENT or channel in self.started
+        there = stream in streams(self.opened.get(channel))[side]
+        return there and begun and self._usable(side, channel) and (side, channel, stream) not in self.ended
+
+    def _gap(self, channel: int, which: int, count: int) -> None:
+        stream = self._stream(Side.SERVER, which)
+        if stream != "stdin" and self._open_for(Side.SERVER, channel, stream):
+            key = (Side.SERVER, channel, stream)
+            self.pair.server.send(channel, m.Gap(stream=stream, offset=self.stands[key], bytes=count))
+            self.stands[key] += count
+            self.said[key] += b"<gap>"
 
     def _stream(self, side: Side, which: int) -> m.Stream:
         return STREAMS[side][which % len(STREAMS[side])]
@@ -74,10 +117,11 @@ class World:
         if data:
             end.send_data(channel, stream, data)
             said += data
+            self.stands[side, channel, stream] += len(data)
 
     def _end(self, side: Side, channel: int, which: int) -> None:
         stream = self._stream(side, which)
-        if self._usable(side, channel) and (side, channel, stream) not in self.ended:
+        if self._open_for(side, channel, stream):
             self.pair.end(side).send(channel, m.End(stream=stream))
             self.ended.add((side, channel, stream))
 
@@ -89,13 +133,28 @@ class World:
             self.pair.end(side).take(channel, key[2], count)
 
     def _say(self, side: Side, channel: int) -> None:
-        if self._usable(side, channel):
-            said = m.Signal(number=2) if side is Side.CLIENT else m.Started(pid=1)
-            self.pair.end(side).send(channel, said)
+        opening = self.opened.get(channel)
+        if opening is None or not self._usable(side, channel):
+            return
+        if side is Side.CLIENT:
+            read_only = isinstance(opening, m.Attach) and opening.read_only
+            if self._runs(channel) and not read_only:
+                self.pair.client.send(channel, m.Signal(number=2))
+        elif not self._runs(channel):
+            answer = ANSWERS[type(opening)]
+            if type(answer) in LAST[side]:
+                self.left[side].add(channel)
+            self.pair.server.send(channel, answer)
+        elif channel not in self.started:
+            self.started.add(channel)
+            self.pair.server.send(channel, m.Started(pid=1))
 
     def _leave(self, side: Side, channel: int) -> None:
         if self._usable(side, channel):
-            last = m.Close() if side is Side.CLIENT else ENDED
+            over = ENDED if self._runs(channel) else m.Error(code=ErrorCode.UNKNOWN_RUN, message="no such run")
+            # A client that is known to have left is told no more than that it was heard.
+            left = channel in self.heard_close
+            last = m.Close() if side is Side.CLIENT else m.Done() if left else over
             self.pair.end(side).send(channel, last)
             self.left[side].add(channel)
 
@@ -113,12 +172,20 @@ class World:
                 assert event.channel not in self.left[speaker.peer]
                 self.heard[speaker, event.channel, event.stream] += event.data
                 self.untaken[speaker, event.channel, event.stream] += len(event.data)
-            case MessageReceived(message=m.Run()):
+            case MessageReceived(message=m.Run() | m.Attach() | m.List() | m.Deliver() | m.WaitFor() as opening):
+                assert opening == self.opened[event.channel]
                 self.arrived.add(event.channel)
+            case MessageReceived(message=m.Gap() as gap):
+                heard = self.heard[speaker, event.channel, gap.stream]
+                heard += b"<gap>"
             case MessageReceived(message=m.End() as end):
                 key = (speaker, event.channel, end.stream)
                 assert self.heard[key] == self.said[key]
-            case MessageReceived(message=m.Ended() | m.Close()):
+            case MessageReceived(message=m.Ended() | m.Done() | m.Close() as last):
+                if isinstance(last, m.Close):
+                    self.heard_close.add(event.channel)
+                if event.channel in self.left[speaker.peer]:
+                    return  # what the others sent before was swallowed
                 for stream in STREAMS[speaker]:
                     key = (speaker, event.channel, stream)
                     assert self.heard[key] == self.said[key]
@@ -153,9 +220,23 @@ def test_streams_arrive_in_order_and_the_sides_agree(script: list[tuple[str, ...
     assert (world.pair.client.channels, world.pair.server.channels) == (0, 0)
 
 
+WORDS = [
+    *OPENINGS,
+    *ANSWERS.values(),
+    m.Close(),
+    m.Ping(id=1),
+    m.Stop(),
+    m.Started(pid=1),
+    m.Exit(outcome=Exited(code=0)),
+]
 frames = st.lists(
     st.one_of(
-        st.builds(message, st.integers(0, 4), st.sampled_from([run(), m.Close(), m.Ping(id=1), m.Stop(), ENDED])),
+        st.builds(message, st.integers(0, 4), st.sampled_from([*WORDS, ENDED])),
+        st.builds(
+            message,
+            st.integers(1, 4),
+            st.builds(m.Gap, stream=st.sampled_from(["stdout", "stderr"]), offset=st.integers(0, 9), bytes=st.just(1)),
+        ),
         st.builds(
             message, st.integers(1, 4), st.sampled_from([m.End(stream="stdin"), m.Credit(stream="stdout", bytes=9)])
         ),
