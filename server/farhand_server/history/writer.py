@@ -124,7 +124,7 @@ class Writer:
             self._refused.update(change.id for change in unwritten if change.record is not None)
             unwritten = [change for change in unwritten if change.id not in self._refused]
         self._dropped += max(0, len(unwritten) - MAX_WAITING)
-        self.waiting = deque(unwritten, MAX_WAITING)
+        self.waiting = deque(unwritten[-MAX_WAITING:])
         if self._fault is None:
             self._log.error("history cannot be used; ends of runs wait to be written", reason=str(error))
         self._fault = self.sentence(error)

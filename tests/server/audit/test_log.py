@@ -244,6 +244,25 @@ class TestThatCannotBeWritten:
         assert verify_state(book.state).entries == 2
 
 
+@pytest.mark.needs("root", "mount", "umount")
+def test_a_new_file_that_cannot_be_made_is_tried_again(book: Book) -> None:
+    book.state.mkdir()
+    # Room for the directory and two files.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=3", "tmpfs", book.state], check=True)
+    try:
+        audit = book.open(max_size=64 << 10)
+        for _ in range(300):
+            audit.record(entry())
+            audit.flush()
+        assert "No space left on device" in str(book.lines)
+        subprocess.run(["mount", "-o", "remount,nr_inodes=10", book.state], check=True)
+        audit.flush()
+        audit.close()
+        assert verify_state(book.state).last.seq == 300
+    finally:
+        subprocess.run(["umount", book.state], check=True)
+
+
 def test_two_services_cannot_write_it_at_once(book: Book) -> None:
     audit = book.open()
     with pytest.raises(AuditError, match="another process writes the audit log"):

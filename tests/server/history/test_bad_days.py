@@ -134,13 +134,38 @@ def test_all_starts_of_one_commit_are_refused_together(writable: Writable) -> No
     assert history.recent() == []
 
 
+def test_an_end_that_waits_is_told_all_the_same(writable: Writable) -> None:
+    history = writable.open()
+    history.starting(record(uuid4(1)))
+    history.flush()
+    writable.refuse(history, all=True)
+    history.ended(uuid4(1), EXITED, stdout=7, stderr=0, duration=1)
+    history.flush()
+    found = history.find(uuid4(1))
+    assert found is not None
+    assert (found.outcome, found.stdout) == (EXITED, 7)
+    assert history.running() == []
+
+
+def test_refused_starts_push_no_other_run_out(writable: Writable) -> None:
+    history = writable.open(max_runs=50)
+    ids = [writable.run(history, uuid4(number)) for number in range(20)]
+    writable.refuse(history, all=False)
+    assert not any(start(history, uuid4(1000 + number)) for number in range(100))
+    writable.allow(history)
+    for number in range(20):
+        writable.run(history, uuid4(2000 + number))
+    assert isinstance(history.state_of(ids[0]), Known)
+
+
 def test_changes_that_wait_are_bounded_and_what_was_dropped_is_counted(writable: Writable) -> None:
     history = writable.open()
     id = writable.run(history, uuid4(1))
     writable.refuse(history, all=True)
-    for _ in range(MAX_WAITING + 5):
-        history.ended(id, EXITED, stdout=0, stderr=0, duration=1)
-    history.flush()
+    for more in (MAX_WAITING + 2, 3):
+        for _ in range(more):
+            history.ended(id, EXITED, stdout=0, stderr=0, duration=1)
+        history.flush()
     writable.allow(history)
     history.flush()
     assert 'msg="history is written again" dropped=5' in str(writable.lines)

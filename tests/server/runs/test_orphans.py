@@ -82,6 +82,12 @@ async def test_a_leader_and_its_session_are_ended_and_said(left: Left, lines: Li
     assert f'level=warning msg="processes of a lost run ended" run={ID} count=2' in str(lines)
 
 
+async def test_who_stays_in_the_session_needs_neither_parent_nor_environment(left: Left, lines: Lines) -> None:
+    leader, adopted = left.start("(env -i sh -c 'echo $$; exec sleep 999' &) ; sleep 999", pids=2)
+    await end_orphans([lost(leader)], lines.logger)
+    assert not alive(adopted)
+
+
 async def test_what_left_the_session_is_known_by_its_environment(left: Left, lines: Lines) -> None:
     leader, daemon = left.start("setsid sh -c 'echo $$; exec sleep 999' & wait", pids=2)
     swept = await end_orphans([lost(leader)], lines.logger)
