@@ -140,11 +140,20 @@ def test_a_program_may_have_any_name(shell: None, way: dict[str, Any], name: byt
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("path", [None, b"", b"/nowhere%func:/usr/bin:/bin"], ids=["none", "empty", "percent"])
-def test_the_program_is_searched_for_as_by_execvp(shell: None, way: dict[str, Any], path: bytes | None) -> None:
+@pytest.mark.parametrize("path", [None, b"", b"%func", b"/nowhere:%builtin"])
+def test_the_program_is_searched_for_as_by_execvp(
+    shell: None, way: dict[str, Any], path: bytes | None, public: Path
+) -> None:
+    """dash has a use of its own for such names of directories, and a PATH where there is none."""
+    for directory in ("%func", "%builtin"):
+        (public / directory).mkdir()
+        shutil.copy("/usr/bin/printf", public / directory / "show")
+    shutil.copy("/usr/bin/printf", public / "show")
     env = {} if path is None else {b"PATH": path}
-    directory = "/usr/bin" if path == b"" else "/"
-    assert run(wrapped(b"printf", b"found", env=env, **way), cwd=directory) == b"found"
+    assert (
+        run(wrapped(b"show" if path is not None else b"printf", b"%s", b"found", env=env, **way), cwd=public)
+        == b"found"
+    )
 
 
 @pytest.mark.parametrize("way", WAYS)
