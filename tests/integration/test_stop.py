@@ -1,4 +1,4 @@
-"""A run ends when it is told to or its time is up: TERM, grace, KILL, over the whole process group."""
+"""A run ends when it is told to or its time is up: TERM, grace, KILL, over the whole tree of processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.limits import Limits
 from farhand_protocol.outcome import Exited, Killed, Signaled, TimedOut
 from tests.support.client import RawClient
-from tests.support.processes import end_of, session_is_gone, session_members, stopped
+from tests.support.processes import end_of, session_is_gone, session_members, status, stopped
 from tests.support.service import Service
 
 STUBBORN = "trap '' TERM; echo up; while :; do sleep 60; done"
@@ -127,6 +127,42 @@ async def test_what_a_program_leaves_in_the_background_is_ended_with_it(client: 
     ended = await run.ended()
     assert (ended.outcome, run.stdout, ended.lingered) == (Exited(code=2), b"up\n", False)
     await session_is_gone(pid)
+
+
+DAEMONS = {
+    "a session of its own": "(setsid sh -c 'echo $$; exec sleep 999 >&- 2>&-' &)",
+    "no environment": "(setsid env -i /bin/sh -c 'echo $$; exec sleep 999 >&- 2>&-' &)",
+    "a session of a session": "(setsid setsid -f sh -c 'echo $$; exec sleep 999 >&- 2>&-' &)",
+}
+
+
+@pytest.mark.parametrize("how", ["ends by itself", "timeout", "stop", "kill"])
+@pytest.mark.parametrize("daemon", DAEMONS.values(), ids=DAEMONS.keys())
+async def test_no_daemon_is_left(client: RawClient, daemon: str, how: str) -> None:
+    rest = "exec 2>&-" if how == "ends by itself" else "sleep 999"
+    run = client.start("sh", "-c", f"{daemon}; {rest}", timeout=0.3 if how == "timeout" else None, kill_after=0.1)
+    await run.started()
+    pid = int(await run.line())
+    if how == "stop":
+        run.say(m.Stop())
+    elif how == "kill":
+        run.say(m.Signal(number=signal.SIGKILL))
+    await run.ended()
+    await end_of(pid)
+
+
+async def test_a_daemon_of_another_run_goes_on(client: RawClient) -> None:
+    daemon = DAEMONS["a session of its own"]
+    stopped_one = client.start("sh", "-c", f"{daemon}; sleep 999")
+    other = client.start("sh", "-c", f"{daemon}; sleep 999")
+    ended, lives = int(await stopped_one.line()), int(await other.line())
+    stopped_one.say(m.Stop(kill_after=0.1))
+    await stopped_one.ended()
+    await end_of(ended)
+    assert status(lives)["State"][0] in "SRD"
+    other.say(m.Stop(kill_after=0.1))
+    await other.ended()
+    await end_of(lives)
 
 
 async def test_output_held_open_by_a_grandchild_is_waited_for_and_then_left(client: RawClient) -> None:

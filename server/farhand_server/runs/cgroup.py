@@ -206,6 +206,11 @@ class RunCgroup:
         """Remove it; False where a process is left in it."""
         return _remove_all(self.path)
 
+    async def remove_at_end(self) -> None:
+        """Remove it as soon as nobody is left in it."""
+        await self.ended()
+        self.remove()
+
     def _numbers(self, name: str) -> dict[str, int]:
         lines = tree.read(f"{self.path}/{name}").decode().splitlines()
         return {key: int(value) for key, _, value in (line.partition(" ") for line in lines)}

@@ -144,6 +144,11 @@ class Process:
         """
         return cls(subreaper.current().adopt(pid, run_id), limits, cgroup)
 
+    @property
+    def mark(self) -> int:
+        """The number that all processes of this run bear, see `subreaper`; 0 where the system did not let us."""
+        return self._ward.mark
+
     def signal(self, number: int) -> bool:
         """Send a signal to the leader's whole process group; False where there is nobody left in it."""
         return self._ward.tree.signal_group(number)
@@ -157,8 +162,8 @@ class Process:
     def kill_tree(self) -> frozenset[int]:
         """Kill every process of the run, and from now on whatever of it comes to light while `tree_ended` waits.
 
-        The way to end every run: where its leader has ended by itself and left nobody, this is one look at the list of
-        the service's children. Returns the pids of those that the kernel does not let us signal: programs that have
+        Where the leader has ended by itself and left nobody, this is one look at the list of the service's children.
+        Returns the pids of those that the kernel does not let us signal: programs that have
         become another user (setuid, kill(2)) under a service that is not root. They live on, outside of a cgroup,
         which kills them as well.
         """
@@ -199,10 +204,11 @@ class Process:
         return limit_hit(self._limits, self.exited.result(), self.usage(), oom_killed=oom_killed)
 
     def close(self) -> None:
-        """Let go of the run; its cgroup is removed. A leader that still lives is waited for all the same."""
+        """Let go of the run: what still lives of it is killed, and reaped whenever it ends; its cgroup is removed."""
+        self.kill_tree()
         self._subreaper.leave(self._ward)
-        if self._cgroup is not None:
-            self._cgroup.remove()
+        if self._cgroup is not None and not self._cgroup.remove():
+            self._subreaper.spawn(self._cgroup.remove_at_end())
 
     def _ended(self, code: int) -> None:
         self._leader_reaped.set()

@@ -18,7 +18,7 @@ import secrets
 import signal
 import weakref
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Final
 
 from . import tree
@@ -33,8 +33,6 @@ _RLIMIT_LOCKS: Final = 10
 
 _MARK_BITS: Final = 30
 """Bits of a mark that tell runs apart; the 32 above them tell this service from any that runs inside of it."""
-
-_LINE: Final = b"Max file locks"
 
 
 class Ward:
@@ -64,6 +62,7 @@ class Subreaper:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self._tasks: set[asyncio.Task[None]] = set()
         self._expecting: set[int] = set()
         self._leaders: dict[int, Ward] = {}
         """Those that are not reaped."""
@@ -91,6 +90,12 @@ class Subreaper:
     def expect(self, pids: Iterable[int]) -> None:
         """Leave these children, leaders from before an execve of the service, alone until they are adopted."""
         self._expecting.update(pids)
+
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        """Do what is left to do for a run that is over."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     @contextlib.contextmanager
     def marking(self) -> Iterator[int]:
@@ -124,7 +129,7 @@ class Subreaper:
         if child is None or child.parent != os.getpid():
             raise ChildProcessError(f"the process {pid} is not a child of this service")
         self._expecting.discard(pid)
-        mark = _mark_of(pid)
+        mark = tree.mark_of(pid)
         ward = self.enter(pid, mark if self._is_ours(mark) else 0, run_id)
         self.loop.call_soon(self.reap)
         return ward
@@ -132,7 +137,6 @@ class Subreaper:
     def leave(self, ward: Ward) -> None:
         """The run is over. A leader that lives is waited for all the same, and orphans are killed when seen."""
         ward.closed = True
-        ward.on_end = None
         if ward.tree.reaped:
             self._forget(ward)
 
@@ -174,7 +178,7 @@ class Subreaper:
 
     def _owner(self, pid: int) -> Ward | None:
         """Whose orphan a child is; None if nobody's. Raises LookupError where that cannot be told at present."""
-        mark = _mark_of(pid)
+        mark = tree.mark_of(pid)
         if mark in self._marks:
             return self._marks[mark]
         member = tree.look(pid)
@@ -257,12 +261,3 @@ def _become_subreaper() -> None:
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"cannot become a child subreaper: {os.strerror(number)}")
-
-
-def _mark_of(pid: int) -> int:
-    """The soft limit on file locks of a process; 0 where it has none, or is gone."""
-    for line in tree.read(f"/proc/{pid}/limits").splitlines():
-        if line.startswith(_LINE):
-            soft = line[len(_LINE) :].split()[0]
-            return int(soft) if soft.isdigit() else 0
-    return 0

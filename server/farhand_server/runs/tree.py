@@ -29,6 +29,9 @@ EXEC_LOOKS: Final = 30
 """Looks at the environment of a process that may be amid an execve(2), where it seems to have none: some 10 µs each."""
 
 
+_MARK: Final = b"Max file locks"
+
+
 class Member(NamedTuple):
     """A process as it was when looked at; `started` in clock ticks since boot."""
 
@@ -77,6 +80,15 @@ def run_id_of(pid: int) -> str | None:
         if variable.startswith(RUN_ID):
             return variable[len(RUN_ID) :].decode(errors="replace")
     return None
+
+
+def mark_of(pid: int) -> int:
+    """The soft limit on file locks of a process, zombies included; 0 where it has none, or is gone. See `subreaper`."""
+    for line in read(f"/proc/{pid}/limits").splitlines():
+        if line.startswith(_MARK):
+            soft = line[len(_MARK) :].split()[0]
+            return int(soft) if soft.isdigit() else 0
+    return 0
 
 
 def read(path: str, most: int = 1 << 30) -> bytes:

@@ -188,6 +188,16 @@ async def test_what_a_dead_service_has_left_is_found_and_ended(cgroups: Cgroups)
         assert not dead.home.exists()
 
 
+async def test_it_is_removed_when_the_last_one_has_ended(group: RunCgroup) -> None:
+    async with started(*entering(group, "echo $$; exec sleep 999"), cgroup=group) as run:
+        pid = await run.pid()
+        run.process.close()  # at this moment the process may live
+        await gone(pid)
+        async with asyncio.timeout(PATIENCE):
+            while group.path.exists():  # noqa: ASYNC110  # turns of the loop are what is waited for
+                await asyncio.sleep(0)
+
+
 async def test_a_cgroup_with_someone_in_it_is_not_removed(group: RunCgroup) -> None:
     async with started(*entering(group, "echo $$; exec sleep 999"), cgroup=group) as run:
         pid = await run.pid()

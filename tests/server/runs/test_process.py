@@ -15,7 +15,7 @@ from farhand_server.runs.cgroup import RunCgroup
 from farhand_server.runs.limits import Limits
 from farhand_server.runs.process import Process, SpawnError
 from tests.support.processes import descriptors
-from tests.support.started import nothing_left, started
+from tests.support.started import gone, nothing_left, started
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ async def test_a_start_that_fails_says_why_and_leaves_nothing(
 
 
 async def test_a_run_can_be_ended_when_no_descriptor_is_left() -> None:
-    """The daemon cannot be looked at then; it goes with the end of a later run."""
+    """The daemon cannot be looked at then; it goes with the end of the next run."""
     async with started("sh", "-c", "(setsid sh -c 'echo $$; exec sleep 999' &); exec sleep 999") as run:
         pid = await run.pid()
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -98,10 +98,13 @@ async def test_a_run_can_be_ended_when_no_descriptor_is_left() -> None:
         try:
             run.process.kill_tree()
             assert await run.code() == -signal.SIGKILL
-            run.process.kill_tree()
+            run.process.close()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert Path(f"/proc/{pid}").exists()
+        async with started("true") as another:
+            await another.code()
+        await gone(pid)
 
 
 LIMITS = {
