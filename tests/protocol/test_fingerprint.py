@@ -53,6 +53,8 @@ def _said(request: m.Run) -> dict[str, object]:
 @example(run(env=((b"A", b""), (b"B", b""))), run(env=((b"B", b""), (b"A", b""))))
 @example(run(kill_after=0.0), run(kill_after=-0.0))
 @example(run(bounds=m.Bounds()), run(bounds=None))
+@example(run(attachment=bytes(16)), run())
+@example(run(attachment=bytes(16)), run(attachment=b"another client's"))
 @example(run(grace=None), run(grace=0.0))
 def test_equal_if_and_only_if_the_requests_are_but_for_the_attachment(one: m.Run, other: m.Run) -> None:
     assert (fingerprint(one) == fingerprint(other)) == (_said(one) == _said(other))

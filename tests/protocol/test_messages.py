@@ -22,6 +22,8 @@ OUTCOMES: list[Outcome] = [
     Exited(code=255),
     Signaled(signal=9),
     TimedOut(timeout=0.5, signal=15),
+    TimedOut(timeout=0.5, signal=15, idle=True),
+    Killed(reason="spool", signal=9, message="no space left on device"),
     Killed(reason="draining", code=0),
     SpawnFailed(errno=2, error="ENOENT", what="program", message="no such program"),
     Lost(),

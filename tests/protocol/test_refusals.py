@@ -42,6 +42,12 @@ def open_one(connection: Connection) -> None:
     connection.data_to_send()
 
 
+def open_merged(connection: Connection) -> None:
+    connection.open(run(merge_stderr=True))
+    list(connection.receive_data(message(1, m.Started(pid=1))))
+    connection.data_to_send()
+
+
 def finish_one(connection: Connection) -> None:
     open_one(connection)
     list(connection.receive_data(message(1, ENDED)))
@@ -131,6 +137,13 @@ CONNECTION_CASES = [
         side=Side.CLIENT,
         prepare=open_one,
     ),
+    Refused(
+        "stderr that was merged", data(Kind.STDERR, 1, b"x"), E.DATA_AFTER_END, side=Side.CLIENT, prepare=open_merged
+    ),
+    Refused("output before started", data(Kind.STDOUT, 1, b"x"), E.NOT_LEGAL, side=Side.CLIENT, prepare=open_one),
+    Refused(
+        "done to a client that has not left", message(1, m.Done()), E.NOT_LEGAL, side=Side.CLIENT, prepare=open_merged
+    ),
     Refused("stdin from the service", data(Kind.STDIN, 1, b"x"), E.DATA_AFTER_END, side=Side.CLIENT, prepare=open_one),
     Refused(
         "data beyond the window",
@@ -214,6 +227,24 @@ CHANNEL_CASES = [
     on_channel("base64 of the URL alphabet", json_run('"argv":[{"base64":"_w=="}]'), E.INVALID_FIELD),
     on_channel("base64 that is a number", json_run('"argv":[{"base64":1}]'), E.INVALID_FIELD),
     on_channel("base64 and something else", json_run('"argv":[{"base64":"/w==","x":1}]'), E.INVALID_FIELD),
+    on_channel(
+        "an attachment key of 15 bytes", json_run('"argv":["a"],"attachment":"AAAAAAAAAAAAAAAAAAAA"'), E.INVALID_FIELD
+    ),
+    on_channel("a spool below one frame", json_run('"argv":["a"],"spool":65535'), E.INVALID_FIELD),
+    on_channel("an unknown bound", json_run('"argv":["a"],"bounds":{"disk":1}'), E.UNKNOWN_FIELD),
+    on_channel("an offset below 0", f'{{"type":"attach","id":"{RUN_ID}","stdout":-1}}', E.INVALID_FIELD),
+    on_channel("an offset beyond off_t", f'{{"type":"attach","id":"{RUN_ID}","stdout":{1 << 63}}}', E.INVALID_FIELD),
+    on_channel(
+        "a reader that feeds stdin", f'{{"type":"attach","id":"{RUN_ID}","stdin":0,"read_only":true}}', E.INVALID_FIELD
+    ),
+    on_channel("a prefix that is no id's", '{"type":"list","prefix":"G"}', E.INVALID_FIELD),
+    on_channel("a listing without end", '{"type":"list","limit":1001}', E.INVALID_FIELD),
+    on_channel("signal 0", f'{{"type":"deliver","id":"{RUN_ID}","number":0}}', E.INVALID_FIELD),
+    on_channel("NUL in a pattern", f'{{"type":"wait_for","id":"{RUN_ID}","pattern":"\\u0000"}}', E.NUL_BYTE),
+    on_channel(
+        "a pattern of 4097 bytes", f'{{"type":"wait_for","id":"{RUN_ID}","pattern":"{"x" * 4097}"}}', E.INVALID_FIELD
+    ),
+    on_channel("stdin to wait for", f'{{"type":"wait_for","id":"{RUN_ID}","stream":"stdin"}}', E.INVALID_FIELD),
     on_channel("base64 twice nested", json_run('"argv":[{"base64":{"base64":"/w=="}}]'), E.INVALID_FIELD),
     Refused(
         "a channel beyond the limit",
