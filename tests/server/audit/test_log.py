@@ -239,7 +239,7 @@ class TestThatCannotBeWritten:
             audit.flush()
             assert book.events() == ["start"]
         finally:
-            subprocess.run(["umount", book.state], check=True)
+            subprocess.run(["umount", "-l", book.state], check=True)
         audit.close()
         assert verify_state(book.state).entries == 2
 
@@ -260,7 +260,7 @@ def test_a_new_file_that_cannot_be_made_is_tried_again(book: Book) -> None:
         audit.close()
         assert verify_state(book.state).last.seq == 300
     finally:
-        subprocess.run(["umount", book.state], check=True)
+        subprocess.run(["umount", "-l", book.state], check=True)
 
 
 def test_two_services_cannot_write_it_at_once(book: Book) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,38 @@ def test_runs_of_a_dead_service_are_lost_and_named_until_nothing_is_left_of_them
     shelf.close(history)
     assert shelf.open().lost == ()
     assert isinstance(shelf.open_ones[-1].state_of(ended), Known)
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from farhand_server.config import HistorySettings
+from farhand_server.history import History
+from farhand_server.logs import Logger, Sink
+from tests.support.history import record, uuid4
+history = History.open(Path(sys.argv[1]), HistorySettings(), Logger(Sink(), {}))
+history.starting(record(uuid4(1)))
+history.flush()
+history.starting(record(uuid4(2)))
+print("started", flush=True)
+time.sleep(999)
+"""
+
+
+def test_a_killed_service_leaves_what_it_had_flushed_and_no_lock(shelf: Shelf) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, shelf.state],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"started\n"
+        with pytest.raises(InUse):
+            shelf.open()
+        process.kill()
+    history = shelf.open()
+    assert [lost.id for lost in history.lost] == [uuid4(1)]
+    assert history.state_of(uuid4(2)) == Unknown()
 
 
 def test_a_second_service_is_refused_and_changes_nothing(shelf: Shelf) -> None:
