@@ -1,0 +1,115 @@
+"""What a hostile peer sends takes little memory and time, and what it calls forth stays bounded."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+
+import pytest
+
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import ChannelFailed, ConnectionFailed
+from farhand_protocol.frames import Kind, encode_header
+from farhand_protocol.limits import MAX_PAYLOAD, MIN_MESSAGE
+from farhand_protocol.states import Phase, Side
+from tests.protocol.test_refusals import SMALL, json_run
+from tests.support.pairs import in_phase, message, run, sent, text
+
+E = ErrorCode
+
+
+def test_a_bad_message_of_a_stranger_is_refused_at_its_header() -> None:
+    connection = in_phase(Side.SERVER, Phase.HELLO)
+    tracemalloc.start()
+    (failure,) = connection.receive_data(encode_header(Kind.MESSAGE, 0, MAX_PAYLOAD))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(failure, ConnectionFailed)
+    assert peak < 64 * 1024
+
+
+@pytest.mark.parametrize("announced", [1 << 12, 1 << 22])
+def test_a_frame_under_way_takes_what_has_come_and_no_more(announced: int) -> None:
+    connection = in_phase(Side.SERVER, Phase.READY)
+    tracemalloc.start()
+    list(connection.receive_data(encode_header(Kind.MESSAGE, 0, announced) + b"x" * 1000))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 * 1024
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param("{" + ",".join(f'"k{i}":1' for i in range(50_000)) + "}", id="50,000 unknown fields"),
+        pytest.param(json_run('"argv":[' + ",".join(["1"] * 200_000) + "]"), id="200,000 wrong arguments"),
+        pytest.param(json_run('"argv":["a"],"env":[' + ",".join(["[]"] * 100_000) + "]"), id="100,000 wrong pairs"),
+        pytest.param(json_run('"argv":[' + ",".join(["[]"] * 100_000) + "]"), id="100,000 lists"),
+        pytest.param("[" * 19 + '"' + '\\"' * 200_000, id="a string without end, of quotes"),
+        pytest.param("[" * 9 + '"a' * 200_000, id="quotes without end"),
+        pytest.param("[]" * 200_000, id="brackets"),
+        pytest.param("]" * 200_000 + "[" * 200_000, id="brackets the wrong way round"),
+        pytest.param('{"type":"' + "x" * 1_000_000 + '"}', id="a type of a megabyte"),
+        pytest.param('{"type":"ping","' + "\\u0001" * 60_000 + '":1}', id="a key of control characters"),
+        pytest.param('{"' + "\\u0001" * 60_000 + '":1,"' + "\\u0001" * 60_000 + '":1}', id="long duplicate keys"),
+    ],
+)
+def test_hostile_json_is_refused_quickly_and_answered_shortly(payload: str) -> None:
+    connection = in_phase(Side.SERVER, Phase.READY)
+    began = time.process_time()
+    (failure,) = connection.receive_data(text(1, payload))
+    took = time.process_time() - began
+    assert isinstance(failure, ChannelFailed)
+    assert took < 0.5  # quadratic work or an error for each element takes many times this
+    assert connection.queued < 4096
+
+
+def test_a_stranger_cannot_buy_time_with_a_string_without_end() -> None:
+    connection = in_phase(Side.SERVER, Phase.HELLO)
+    began = time.process_time()
+    list(connection.receive_data(text(0, "[" * 19 + '"' + '\\"' * 8000)))
+    assert time.process_time() - began < 0.1
+
+
+def test_failed_channels_have_to_be_closed() -> None:
+    connection = in_phase(Side.SERVER, Phase.READY, SMALL)
+    events = [event for number in range(1, 100) for event in connection.receive_data(text(number, "{"))]
+    assert isinstance(events[-1], ConnectionFailed)
+    assert events[-1].error.code is E.TOO_MANY_CHANNELS
+    assert all(isinstance(event, ChannelFailed) for event in events[:-1])
+    assert len(events) <= 2 * SMALL.channels + 2
+
+
+def test_failed_channels_that_are_closed_take_no_place() -> None:
+    connection = in_phase(Side.SERVER, Phase.READY, SMALL)
+    for number in range(1, 100):
+        list(connection.receive_data(text(number, "{") + message(number, m.Close())))
+    assert connection.channels == 0
+    assert not connection.closed
+
+
+def test_answers_that_wait_behind_data_count_as_flood() -> None:
+    """A client that has a stream stuck, and then opens and closes bad channels for ever, is no longer read from."""
+    connection = in_phase(Side.SERVER, Phase.READY)
+    list(connection.receive_data(message(1, run())))
+    connection.send(1, m.Started(pid=1))
+    connection.data_to_send()
+    connection.send_data(1, "stdout", bytes(1000))
+    for number in range(2, 100_000):
+        list(connection.receive_data(text(number, "{") + message(number, m.Close())))
+        if connection.flooded:
+            break
+    assert connection.flooded
+    assert connection.queued < 2 * connection.limits.control
+    connection.data_to_send()
+    assert not connection.flooded
+
+
+@pytest.mark.parametrize("sentence", ["x" * 100_000, "\x01" * 100_000, "😀" * 100_000, "\udcff"])
+def test_an_error_fits_the_smallest_peer_whatever_it_quotes(sentence: str) -> None:
+    connection = in_phase(Side.SERVER, Phase.READY, SMALL)
+    connection.fail(E.INTERNAL, sentence)
+    (frame,) = sent(connection)
+    assert len(frame.payload) <= MIN_MESSAGE
+    assert isinstance(frame.message, m.Error)
