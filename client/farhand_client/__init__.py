@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from farhand_protocol.messages import Applied, Bounds, Matched, RunInfo, Usage
     from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
 
     from .client import Client
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from .connector import connect
     from .errors import (
         AddressError,
+        AmbiguousId,
         AuthenticationError,
         CommandError,
         CommandTimeout,
@@ -27,8 +29,11 @@ if TYPE_CHECKING:
         HostKeyUnknown,
         OutputIncomplete,
         RequestRefused,
+        RunGoesOn,
         SpawnError,
     )
+    from .line import LineDown
+    from .pieces import Chunk, Gap
     from .request import DEVNULL, PIPE
     from .run import Run
     from .version import __version__
@@ -37,7 +42,11 @@ __all__ = [
     "DEVNULL",
     "PIPE",
     "AddressError",
+    "AmbiguousId",
+    "Applied",
     "AuthenticationError",
+    "Bounds",
+    "Chunk",
     "Client",
     "CommandError",
     "CommandTimeout",
@@ -46,34 +55,43 @@ __all__ = [
     "ConnectionLost",
     "Exited",
     "FarhandError",
+    "Gap",
     "HostKeyChanged",
     "HostKeyError",
     "HostKeyRevoked",
     "HostKeyUnknown",
     "Killed",
+    "LineDown",
     "Lost",
+    "Matched",
     "Outcome",
     "OutputIncomplete",
     "RequestRefused",
     "Result",
     "Run",
+    "RunGoesOn",
+    "RunInfo",
     "Signaled",
     "SpawnError",
     "SpawnFailed",
     "TimedOut",
+    "Usage",
     "__version__",
     "connect",
 ]
 
 _HOMES = {
-    "client": ("Client",),
-    "completed": ("Completed", "Result"),
-    "connector": ("connect",),
-    "request": ("DEVNULL", "PIPE"),
-    "run": ("Run",),
-    "version": ("__version__",),
+    "farhand_client.client": ("Client",),
+    "farhand_client.completed": ("Completed", "Result"),
+    "farhand_client.connector": ("connect",),
+    "farhand_client.line": ("LineDown",),
+    "farhand_client.pieces": ("Chunk", "Gap"),
+    "farhand_client.request": ("DEVNULL", "PIPE"),
+    "farhand_client.run": ("Run",),
+    "farhand_client.version": ("__version__",),
+    "farhand_protocol.messages": ("Applied", "Bounds", "Matched", "RunInfo", "Usage"),
+    "farhand_protocol.outcome": ("Exited", "Killed", "Lost", "Outcome", "Signaled", "SpawnFailed", "TimedOut"),
 }
-_OUTCOMES = frozenset({"Exited", "Killed", "Lost", "Outcome", "Signaled", "SpawnFailed", "TimedOut"})
 
 
 def __getattr__(name: str) -> Any:
@@ -81,6 +99,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    home = next((module for module, names in _HOMES.items() if name in names), "errors")
-    module = import_module("farhand_protocol.outcome" if name in _OUTCOMES else f"{__name__}.{home}")
-    return getattr(module, name)
+    home = next((module for module, names in _HOMES.items() if name in names), f"{__name__}.errors")
+    return getattr(import_module(home), name)

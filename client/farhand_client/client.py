@@ -1,4 +1,4 @@
-"""A connection to a service, and what can be done over it."""
+"""A service to which one is logged in, and what can be done there."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from farhand_protocol import messages as m
 from farhand_protocol.limits import MiB
 from farhand_protocol.outcome import TimedOut
 
-from .channel import RunChannel
+from .attachment import Attachment
 from .completed import Completed, Result
 from .errors import CommandTimeout
 from .feed import Source, fed
+from .line import Line
+from .login import LoggedIn
 from .output import Collector
 from .pending import Pending
-from .request import DEVNULL, PIPE, Args, Argument, build
-from .run import Run
-from .session import Session
+from .pieces import OnGap
+from .request import DEVNULL, PIPE, Args, Argument, Limits, OnDisconnect, build
+from .run import Offsets, Run, attaching, offsets
+from .signals import linux_number
 
 if TYPE_CHECKING:
     Environment = Mapping[str, str] | Mapping[bytes, bytes]
@@ -31,24 +34,33 @@ MAX_OUTPUT: Final = 64 * MiB
 class Client:
     """Logged in as `user` on the machine that calls itself `host`. Made by `connect`; an async context manager.
 
-    Any number of runs can go on at once, up to what the service takes (1024). Closing stops those that still go on.
+    Any number of runs can go on at once, up to what the service takes (1024). A connection that is lost is made again,
+    and what was asked for goes on: a run of several minutes' cuts is only slow. What is asked for meanwhile waits.
+
+    Closing stops the runs that were started here, unless they are kept (`on_disconnect="keep"`).
     """
 
-    def __init__(self, session: Session, welcome: m.Welcome, accepted: m.Accepted) -> None:
-        self._session = session
-        self.name: Final = session.name
+    def __init__(self, line: Line, login: LoggedIn) -> None:
+        self._line = line
+        self.name: Final = line.name
         """The service as it was dialled."""
-        self.user: Final = accepted.user
-        self.host: Final = accepted.host
-        self.software: Final = welcome.software
-        self.version: Final = welcome.version
+        self.user: Final = login.accepted.user
+        self.host: Final = login.accepted.host
+        self.software: Final = login.welcome.software
+        """The service's, at the first login."""
+        self.version: Final = login.welcome.version
         """The version of the protocol."""
-        self.features: Final = welcome.features
+        self.features: Final = login.welcome.features
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now; False while a lost one is made again, and at the end."""
+        return self._line.session is not None
 
     @property
     def going_away(self) -> bool:
         """Whether the service has said that it shuts down: it takes no new runs."""
-        return self._session.going_away
+        return self._line.session is not None and self._line.session.going_away
 
     async def run(
         self,
@@ -66,6 +78,13 @@ class Client:
         encoding: str | None = None,
         merge_stderr: bool = False,
         max_output: int = MAX_OUTPUT,
+        run_id: str | None = None,
+        on_disconnect: OnDisconnect = "kill",
+        grace: float | None = None,
+        idle_timeout: float | None = None,
+        limits: Limits | None = None,
+        spool: int | None = None,
+        on_gap: OnGap | None = None,
     ) -> Completed:
         """Run a command to its end and return its output, as `subprocess.run(..., capture_output=True)`.
 
@@ -74,8 +93,16 @@ class Client:
         that the service gives. stdin is empty, or `input`, or what `stdin` yields: a file descriptor, a binary file, or
         an async iterable of bytes.
 
-        After `timeout` seconds the service stops the run: TERM, `kill_after` seconds, KILL, for the whole process
-        tree. Cancelling stops it in the same way, and waits for that.
+        After `timeout` seconds, or `idle_timeout` seconds without output, the service stops the run: TERM, `kill_after`
+        seconds, KILL, for the whole process tree. Cancelling stops it in the same way, and waits for that. `limits`
+        bounds what it may use: a mapping of `memory`, `file_size`, `output` (bytes), `cpu` (seconds), `processes`,
+        `files`.
+
+        `run_id` is a UUID of the caller's; asked for again under the same id, the same request is the same run, and
+        another is refused. Once its client is gone for `grace` seconds (60 unless given) the run is stopped, or with
+        `on_disconnect="keep"` it is kept. Output that nobody takes makes the program wait; with `spool` it goes to a
+        file of so many bytes for each stream instead, where the oldest make room. What is then missing is told to
+        `on_gap`, or an error.
 
         Of each output stream the first `max_output` bytes are kept; more is thrown away while the command goes on, and
         `truncated` says so. With `text` or an `encoding` (default UTF-8) output is decoded, newlines as they came.
@@ -85,36 +112,34 @@ class Client:
         would take; UnicodeDecodeError where text was asked for and came not.
         """
         codec = encoding or ("utf-8" if text else None)
-        if input is not None and stdin is not None:
-            raise ValueError("input and stdin cannot both be given")
-        if isinstance(input, str):
-            if codec is None:
-                raise TypeError("input is str: give bytes, or ask for text")
-            input = input.encode(codec)
-        if stdin == PIPE:
-            raise ValueError("run cannot give you a pipe to write to; use start, or input")
-        source = None if stdin == DEVNULL else stdin
+        data, source = _fed_by(input, stdin, codec)
         request = build(
             args,
             shell=shell,
-            stdin=input is not None or source is not None,
+            stdin=data is not None or source is not None,
             cwd=cwd,
             env=env,
             timeout=timeout,
             kill_after=kill_after,
             merge_stderr=merge_stderr,
+            run_id=run_id,
+            on_disconnect=on_disconnect,
+            grace=grace,
+            idle_timeout=idle_timeout,
+            limits=limits,
+            spool=spool,
         )
-        channel = RunChannel(self._session, request)
-        stdout = Collector(partial(channel.take, "stdout"), max_output)
-        stderr = Collector(partial(channel.take, "stderr"), max_output)
-        channel.receive("stdout", stdout)
+        attachment = Attachment(self._line, request, tolerant=on_gap is not None)
+        stdout = Collector(partial(attachment.take, "stdout"), max_output, on_gap)
+        stderr = Collector(partial(attachment.take, "stderr"), max_output, on_gap)
+        attachment.receive("stdout", stdout)
         if not merge_stderr:
-            channel.receive("stderr", stderr)
-        self._session.open(channel)
+            attachment.receive("stderr", stderr)
+        attachment.begin()
         try:
-            result = await _communicate(channel, input, source)
+            result = await _communicate(attachment, data, source)
         except BaseException:
-            await channel.stop()
+            await attachment.part()
             raise
         truncated = stdout.truncated or stderr.truncated
         out, err = stdout.value(), None if merge_stderr else stderr.value()
@@ -139,10 +164,18 @@ class Client:
         timeout: float | None = None,
         kill_after: float = 5,
         merge_stderr: bool = False,
+        run_id: str | None = None,
+        on_disconnect: OnDisconnect = "kill",
+        grace: float | None = None,
+        idle_timeout: float | None = None,
+        limits: Limits | None = None,
+        spool: int | None = None,
+        on_gap: OnGap | None = None,
     ) -> Pending[Run]:
         """Start a command: `async with client.start(...) as run:`, or `run = await client.start(...)`.
 
-        The arguments are as for `run`; with `stdin=PIPE` the run has a `stdin` to write to, else it is empty.
+        The arguments are as for `run`; with `stdin=PIPE` the run has a `stdin` to write to, else it is empty. Where the
+        run of that `run_id` is there already, its output is given from the beginning.
         Raises `SpawnError`, `RequestRefused`, `ConnectionLost`, ValueError and TypeError.
         """
         if stdin not in (None, PIPE, DEVNULL):
@@ -156,16 +189,139 @@ class Client:
             timeout=timeout,
             kill_after=kill_after,
             merge_stderr=merge_stderr,
+            run_id=run_id,
+            on_disconnect=on_disconnect,
+            grace=grace,
+            idle_timeout=idle_timeout,
+            limits=limits,
+            spool=spool,
         )
-        return Pending(Run.begin(self._session, request))
+        return Pending(Run.begin(self._line, request, on_gap))
+
+    def attach(
+        self,
+        run_id: str,
+        *,
+        offset: Offsets = 0,
+        stdin: bool | int = False,
+        hold: bool | None = None,
+        follow: bool = True,
+        read_only: bool = False,
+        on_gap: OnGap | None = None,
+    ) -> Pending[Run]:
+        """Attach to a run that is there, going on or over: `async with client.attach(id) as run:`, or await it.
+
+        `run_id` may be shortened as long as it fits one run. Output comes from `offset` on. With `stdin` this client
+        feeds the run, if nobody else does, with bytes the first of which has that offset (True: 0); what the
+        run has had of them is dropped. With `hold`, the default unless `read_only` or without `follow`, the
+        program waits where this reader is slow, as it would for the client that started it; without, what is no longer
+        kept is told to `on_gap`, or an error. Without `follow` the output ends where it stands now. Leaving the run, it
+        goes on.
+
+        Raises `AmbiguousId`, `RequestRefused` (`code` is `unknown_run`, `expired`, `bad_offset`, `denied`, …),
+        `ConnectionLost`, and ValueError for what is no id.
+        """
+        at = offsets(offset)
+        feeds = None if stdin is False else int(stdin)
+        if read_only and (feeds is not None or hold):
+            raise ValueError("a read-only attachment neither feeds stdin nor holds the run")
+        holds = follow and not read_only if hold is None else hold
+
+        async def attached() -> Run:
+            opening = attaching(
+                await self._whole_id(run_id), at, stdin=feeds, hold=holds, follow=follow, read_only=read_only
+            )
+            return await Run.begin(self._line, opening, on_gap)
+
+        return Pending(attached())
+
+    async def runs(self, *, ended: bool = False, prefix: str = "") -> list[m.RunInfo]:
+        """Return the runs that go on and may be seen by this user, the newest first; with `ended` the others too.
+
+        Only those whose id begins with `prefix`. Raises `ConnectionLost`, `RequestRefused`, and ValueError for what no
+        id begins with.
+        """
+        from .calls import list_runs
+
+        return await list_runs(self._line, ended=ended, prefix=prefix)
+
+    async def signal(self, run_id: str, number: int) -> None:
+        """Send a signal to the process group of a run, and wait until the service has delivered it.
+
+        It is sent once: where the connection is lost before the answer, `ConnectionLost` says that it is not
+        known whether it arrived. Raises `AmbiguousId`, `RequestRefused` (`code` is `run_ended` where the run is
+        over, `unknown_run`, `denied`), and ValueError for what is no id or no signal on Linux.
+        """
+        from .calls import deliver
+
+        linux = linux_number(number)
+        await deliver(self._line, await self._whole_id(run_id), linux)
+
+    async def stop(self, run_id: str, kill_after: float | None = None) -> Result:
+        """End a run and everything it started: TERM, `kill_after` seconds of grace (the run's own), KILL.
+
+        Returns how it ended. Raises as `wait`.
+        """
+        attachment = Attachment(self._line, attaching(await self._whole_id(run_id), (None, None)))
+        attachment.begin()
+        await attachment.stop(kill_after)
+        return attachment.ended.result()
+
+    async def wait(self, run_id: str) -> Result:
+        """Wait for the end of a run, and return how it ended; its output is left alone.
+
+        Raises `AmbiguousId`, `RequestRefused`, `ConnectionLost`, `SpawnError` where it never began, ValueError.
+        """
+        attachment = Attachment(self._line, attaching(await self._whole_id(run_id), (None, None), read_only=True))
+        attachment.begin()
+        try:
+            return await attachment.result()
+        finally:
+            attachment.detach()
+
+    async def wait_for(
+        self,
+        run_id: str,
+        pattern: bytes | str | None = None,
+        *,
+        stream: m.Output = "stdout",
+        offset: int = 0,
+        idle: float | None = None,
+        timeout: float | None = None,
+    ) -> m.Matched:
+        """Wait, in the service, for the first of: a match of `pattern` (RE2 syntax, on bytes) in `stream` from `offset`
+        on; `idle` seconds without output of that stream; the run's end; `timeout` seconds.
+
+        The result's `reason` says which it was, `start` and `end` where the match is. Raises `AmbiguousId`,
+        `RequestRefused` (`code` is `bad_pattern`, `bad_offset`, `unknown_run`, …), `ConnectionLost`, ValueError.
+        """
+        from .calls import wait_for
+
+        return await wait_for(
+            self._line,
+            await self._whole_id(run_id),
+            pattern=pattern,
+            stream=stream,
+            offset=offset,
+            idle=idle,
+            timeout=timeout,
+        )
+
+    async def _whole_id(self, text: str) -> str:
+        from .calls import whole_id
+
+        return await whole_id(self._line, text)
 
     async def ping(self) -> float:
         """Return the seconds that a message takes to the service and back. Raises `ConnectionLost`."""
-        return await self._session.ping()
+        return await self._line.ping()
 
     async def close(self) -> None:
-        """Close the connection. Runs that still go on are stopped by the service. Safe to call again."""
-        await self._session.close()
+        """Close the connection. Runs that were started here are stopped by the service unless they are kept.
+
+        Safe to call again.
+        """
+        await self._line.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -176,14 +332,26 @@ class Client:
         await self.close()
 
 
-async def _communicate(channel: RunChannel, input: bytes | None, source: Source | None) -> Result:
-    if channel.stdin is not None:
+async def _communicate(attachment: Attachment, input: bytes | None, source: Source | None) -> Result:
+    if attachment.stdin is not None:
         if source is not None:
-            return await fed(channel.stdin, source, channel.result())
+            return await fed(attachment.stdin, source, attachment.result())
         if input:
-            channel.stdin.write(input)
-        channel.stdin.close()
-    return await channel.result()
+            attachment.stdin.write(input)
+        attachment.stdin.close()
+    return await attachment.result()
+
+
+def _fed_by(input: bytes | str | None, stdin: Source | None, codec: str | None) -> tuple[bytes | None, Source | None]:
+    if input is not None and stdin is not None:
+        raise ValueError("input and stdin cannot both be given")
+    if isinstance(input, str):
+        if codec is None:
+            raise TypeError("input is str: give bytes, or ask for text")
+        input = input.encode(codec)
+    if stdin == PIPE:
+        raise ValueError("run cannot give you a pipe to write to; use start, or input")
+    return input, None if stdin == DEVNULL else stdin
 
 
 def _decoded(data: bytes, codec: str, truncated: bool) -> str:

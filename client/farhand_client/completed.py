@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any, Final
 
+from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
 
 from .signals import linux_name
@@ -17,7 +18,9 @@ class Result:
     """How a run ended, without its output.
 
     `duration` is wall time on the remote machine in seconds, `stdout` and `stderr` the bytes the program wrote.
-    With `lingered` it had left processes behind that still held its output.
+    With `lingered` it had left processes behind that still held its output. `usage` is what it has used (`user` and
+    `system` in seconds of processor time, `peak_memory` in bytes), `applied` how each limit on it was enforced; both
+    where the service says so.
     """
 
     outcome: Outcome
@@ -26,6 +29,8 @@ class Result:
     stdout: int
     stderr: int
     lingered: bool
+    usage: m.Usage | None = None
+    applied: m.Applied | None = None
 
     @property
     def returncode(self) -> int:
@@ -37,7 +42,8 @@ class Completed(subprocess.CompletedProcess[Any]):
     """A `subprocess.CompletedProcess` that also says how the run ended.
 
     `stdout` and `stderr` are bytes, or str where text was asked for; `duration` is wall time on the remote machine in
-    seconds. With `truncated` some output was thrown away because it was more than `max_output`.
+    seconds; `usage` and `applied` are as in `Result`. With `truncated` some output was thrown away because it was more
+    than `max_output`.
     """
 
     def __init__(self, args: Any, result: Result, stdout: Any, stderr: Any, *, truncated: bool) -> None:
@@ -45,6 +51,8 @@ class Completed(subprocess.CompletedProcess[Any]):
         self.outcome: Final = result.outcome
         self.run_id: Final = result.run_id
         self.duration: Final = result.duration
+        self.usage: Final = result.usage
+        self.applied: Final = result.applied
         self.truncated: Final = truncated
 
     def check_returncode(self) -> None:
@@ -72,6 +80,18 @@ def returncode(outcome: Outcome) -> int:
             raise ValueError(f"a run that is {outcome.status} has no return code")
 
 
+_KILLED: Final = {
+    "requested": "was stopped on request",
+    "disconnected": "was stopped because its client had gone",
+    "draining": "was stopped because the service shuts down",
+    "memory": "was killed because it went beyond its limit on memory",
+    "cpu": "was killed because it went beyond its limit on processor time",
+    "file_size": "was killed because it went beyond its limit on the size of a file",
+    "output": "was stopped because it went beyond its limit on output",
+    "spool": "was stopped because its output could not be kept",
+}
+
+
 def describe(outcome: Outcome) -> str:
     """Say how a run ended, as the rest of a sentence that begins with the command."""
     match outcome:
@@ -79,14 +99,12 @@ def describe(outcome: Outcome) -> str:
             return f"exited with code {outcome.code}"
         case Signaled():
             return f"was ended by {linux_name(outcome.signal)}"
+        case TimedOut(idle=True):
+            return f"was stopped after {outcome.timeout:g} seconds without output"
         case TimedOut():
             return f"was stopped after {outcome.timeout:g} seconds"
-        case Killed(reason="disconnected"):
-            return "was stopped because its client had gone"
-        case Killed(reason="draining"):
-            return "was stopped because the service shuts down"
         case Killed():
-            return "was stopped on request"
+            return _KILLED[outcome.reason] + (f": {outcome.message}" if outcome.message else "")
         case SpawnFailed():
             return f"never ran: {outcome.message}"
         case Lost():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -13,7 +14,8 @@ from .client import Client
 from .dial import Dialled, dial_socket, dial_tls
 from .errors import ConnectError, HostKeyUnknown
 from .hostkey import remember
-from .login import log_in
+from .line import RECONNECT, Line, Watch
+from .login import LoggedIn, log_in
 from .paths import config_directory
 from .pending import Pending
 
@@ -30,6 +32,7 @@ KEEPALIVE: Final = 15.0
 the end. Shorter than the least time for which firewalls are known to remember a connection (RFC 5382: 2 hours is
 asked of them, some minutes are seen)."""
 
+Again: TypeAlias = Callable[[], Awaitable[LoggedIn]]
 Confirm: TypeAlias = Callable[[HostKeyUnknown], Awaitable[bool]]
 """Shows a person a key that is not on record and returns whether it is the right one."""
 
@@ -46,6 +49,8 @@ def connect(
     passphrase: AskPassphrase | None = None,
     timeout: float = CONNECT_TIMEOUT,
     keepalive: float | None = KEEPALIVE,
+    reconnect: float | None = RECONNECT,
+    watch: Watch | None = None,
 ) -> Pending[Client]:
     """Connect and log in: `async with connect(host) as client:`, or `client = await connect(host)`.
 
@@ -58,6 +63,10 @@ def connect(
     seconds, for the connection and again for each answer of the login. After `keepalive` seconds of silence the service
     is asked whether it is there; after three such times without an answer the connection is lost.
 
+    A connection that is lost is made again within `reconnect` seconds, each time with the same check of the service's
+    key and the same login, but nobody is asked anything; runs and requests under way then go on. With 0 or None it
+    stays lost. `watch` is told of both.
+
     Raises `AddressError`, `ConnectError` (with its kinds `HostKeyUnknown`, `HostKeyChanged`, `HostKeyRevoked`),
     `AuthenticationError`, and `RequestRefused` where the service says why it takes nobody.
     """
@@ -66,17 +75,34 @@ def connect(
         config = config_directory()
         address = resolve(host, user=user, port=port, config=config / "config.toml")
         if address.socket is not None:
-            async with _within(timeout, address):
-                dialled = await dial_socket(address, None)
-            return await _logged_in(dialled, address, None, timeout)
-        from .trust.known_hosts import KnownHosts
+            again: Again = partial(_socket_login, address, timeout)
+            login = await again()
+        else:
+            from .trust.known_hosts import KnownHosts
 
-        record = KnownHosts(Path(known_hosts or config / "known_hosts"))
-        named = tuple(Path(path) for path in identities) or address.identities
-        dialled = await _dial(address, record, accept_new, confirm, timeout, keepalive)
-        return await _logged_in(dialled, address, _identities(named, config, passphrase), timeout)
+            record = KnownHosts(Path(known_hosts or config / "known_hosts"))
+            asked = _identities(tuple(Path(path) for path in identities) or address.identities, config, passphrase)
+            dialled = await _dial(address, record, accept_new, confirm, timeout, keepalive)
+            login = await _logged_in(dialled, address, asked, timeout)
+            again = partial(_tls_login, address, record, asked.after(login.identity), timeout, keepalive)
+        return Client(Line(login, again, reconnect, watch), login)
 
     return Pending(opened())
+
+
+async def _socket_login(address: Address, timeout: float) -> LoggedIn:
+    async with _within(timeout, address):
+        dialled = await dial_socket(address, None)
+    return await _logged_in(dialled, address, None, timeout)
+
+
+async def _tls_login(
+    address: Address, record: KnownHosts, identities: Identities, timeout: float, keepalive: float | None
+) -> LoggedIn:
+    """Connect and log in as the first time, but ask nobody anything."""
+    async with _within(timeout, address):
+        dialled = await dial_tls(address, record, keepalive)
+    return await _logged_in(dialled, address, identities, timeout)
 
 
 async def _dial(
@@ -107,7 +133,7 @@ def _identities(named: Sequence[Path], config: Path, passphrase: AskPassphrase |
     return Identities(named=named, agent=Agent.from_environment(os.environ), usual=usual, ask=passphrase)
 
 
-async def _logged_in(dialled: Dialled, address: Address, identities: Identities | None, timeout: float) -> Client:
+async def _logged_in(dialled: Dialled, address: Address, identities: Identities | None, timeout: float) -> LoggedIn:
     try:
         return await log_in(dialled, address, identities, timeout)
     except BaseException:

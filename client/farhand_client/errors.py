@@ -59,10 +59,11 @@ class AuthenticationError(FarhandError):
 
 
 class ConnectionLost(FarhandError):
-    """The connection ended before what was asked for did.
+    """The connection ended before what was asked for did, and could not be made again in time.
 
-    `run_id` is the run's id where one was under way: its command may have run, to whatever point, and may have been
-    repeated only if that does no harm.
+    `run_id` is the run's id where one was under way: its command may have run, to whatever point. The text says whether
+    the service goes on with it. The same request under the same id never runs it twice. Where the cause was an error of
+    its own, as a changed key of the service, that is the `__cause__`.
     """
 
     def __init__(self, text: str, *, run_id: str | None = None) -> None:
@@ -84,10 +85,29 @@ class RequestRefused(FarhandError):
         self.run_id: Final = run_id
 
 
-class OutputIncomplete(FarhandError):
-    """The command ended, but not all of its output arrived. `outcome` is how it ended."""
+class RunGoesOn(FarhandError):
+    """The run's end was waited for on an attachment that does not follow it, and it goes on. `run_id` is the run's."""
 
-    def __init__(self, text: str, *, run_id: str, outcome: Outcome) -> None:
+    def __init__(self, text: str, *, run_id: str) -> None:
+        super().__init__(text)
+        self.run_id: Final = run_id
+
+
+class AmbiguousId(FarhandError, ValueError):
+    """Several runs have an id that begins so. `candidates` are some of them, the newest first, at most ten."""
+
+    def __init__(self, text: str, *, candidates: tuple[str, ...]) -> None:
+        super().__init__(text)
+        self.candidates: Final = candidates
+
+
+class OutputIncomplete(FarhandError):
+    """Some of the command's output is no longer kept, or did not arrive.
+
+    `outcome` is how the command ended; None where a reader came to a gap before the end.
+    """
+
+    def __init__(self, text: str, *, run_id: str, outcome: Outcome | None) -> None:
         super().__init__(text)
         self.run_id: Final = run_id
         self.outcome: Final = outcome

@@ -1,17 +1,17 @@
-"""From a transport to a client: hello, and a key where the service asks for one."""
+"""From a transport to a session that takes requests: hello, and a key where the service asks for one."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 
 from .address import Address
-from .client import Client
 from .dial import Dialled
 from .errors import AuthenticationError, ConnectError, ConnectionLost, RequestRefused
 from .session import Session
@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from .trust.identities import Identities, Identity
 
 
-async def log_in(dialled: Dialled, address: Address, identities: Identities | None, timeout: float) -> Client:
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """A session that takes requests, what the service said, and what proved who the user is, where that was asked."""
+
+    session: Session
+    welcome: m.Welcome
+    accepted: m.Accepted
+    identity: Identity | None
+
+
+async def log_in(dialled: Dialled, address: Address, identities: Identities | None, timeout: float) -> LoggedIn:
     """Say hello and prove who the user is. `timeout` is in seconds, for each answer of the service.
 
     Raises `ConnectError`, `AuthenticationError`, and `RequestRefused` where the service says why it takes nobody.
@@ -37,6 +47,7 @@ async def log_in(dialled: Dialled, address: Address, identities: Identities | No
         nonce=os.urandom(32),
     )
     session.send(hello)
+    identity = None
     try:
         welcome = await _answer(session, timeout)
         assert isinstance(welcome, m.Welcome)
@@ -45,12 +56,12 @@ async def log_in(dialled: Dialled, address: Address, identities: Identities | No
         elif dialled.spki_sha256 is None or identities is None:
             raise ConnectError(f"{address} is a socket for the edge, where nobody can log in; ask for the other one")
         else:
-            accepted = await _prove(session, hello, welcome, dialled.spki_sha256, identities, timeout)
+            accepted, identity = await _prove(session, hello, welcome, dialled.spki_sha256, identities, timeout)
     except ConnectionLost as error:
         raise ConnectError(f"{error} before the login was done") from None
     assert isinstance(accepted, m.Accepted)
     session.ready()
-    return Client(session, welcome, accepted)
+    return LoggedIn(session, welcome, accepted, identity)
 
 
 def local_user() -> str:
@@ -73,7 +84,7 @@ async def _answer(session: Session, timeout: float) -> m.AnyMessage:
 
 async def _prove(
     session: Session, hello: m.Hello, welcome: m.Welcome, spki_sha256: bytes, identities: Identities, timeout: float
-) -> m.AnyMessage:
+) -> tuple[m.AnyMessage, Identity]:
     from hashlib import sha256
 
     from farhand_protocol.login import login_transcript
@@ -101,7 +112,7 @@ async def _prove(
             session.send(m.Login(public_key=identity.public_key.blob, signature=signature))
             answer = await _answer(session, timeout)
             if not isinstance(answer, m.Refused):
-                return answer
+                return answer, identity
     except RequestRefused as error:
         if error.code is not ErrorCode.LOGIN_FAILED:
             raise

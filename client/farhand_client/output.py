@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Final, Protocol
 
 from farhand_protocol.limits import MiB
+
+from .errors import OutputIncomplete
+from .pieces import Gap, OnGap
 
 LINE_LIMIT: Final = 1 * MiB
 """Bytes of a line that `lines` gives at once: a file of one endless line must not fill the memory."""
@@ -18,6 +21,12 @@ class Receiver(Protocol):
 
     def feed(self, chunk: bytes) -> None:
         """Bytes came. Whoever consumes them gives their credit back."""
+
+    def gap(self, gap: Gap) -> None:
+        """Bytes that would come here are no longer kept."""
+
+    def trim(self, limit: int) -> int:
+        """Forget the last bytes that came where more than `limit` wait; return how many. They come again."""
 
     def end(self) -> None:
         """No more will come."""
@@ -33,13 +42,19 @@ class OutputStream:
     """One output stream of a run, for one reader at a time.
 
     Bytes count as consumed, and their credit goes back to the service, once the reader comes for more: a slow reader
-    ends up blocking the remote writer, and no more than the window (4 MiB) waits here. Where the connection is lost,
-    what had come is given first and then `ConnectionLost` is raised: the end of the stream is always its true end.
+    ends up blocking the remote writer, and no more than the window (4 MiB) waits here, or two of them after a
+    connection was lost and made again. Where it is lost for good, what had come is given first and then
+    `ConnectionLost` is raised: the end of the stream is always its true end.
+
+    Where the service no longer keeps some bytes, `on_gap` is called in their place; without it `OutputIncomplete` is
+    raised there, and the rest is thrown away so that the program can go on.
     """
 
-    def __init__(self, take: Callable[[int], None]) -> None:
+    def __init__(self, take: Callable[[int], None], run_id: str, on_gap: OnGap | None = None) -> None:
         self._take = take
-        self._chunks: deque[bytes] = deque()
+        self._run_id = run_id
+        self._on_gap = on_gap
+        self._chunks: deque[bytes | Gap] = deque()
         self._handed = 0
         self._ended = False
         self._error: Exception | None = None
@@ -56,6 +71,21 @@ class OutputStream:
         self._chunks.append(chunk)
         self._wake()
 
+    def gap(self, gap: Gap) -> None:
+        """Receiver."""
+        if not self._discarding:
+            self._chunks.append(gap)
+            self._wake()
+
+    def trim(self, limit: int) -> int:
+        """Receiver."""
+        above = waiting(self._chunks) - limit
+        dropped = 0
+        while dropped < above and isinstance(last := self._chunks[-1], bytes):
+            dropped += len(last)
+            self._chunks.pop()
+        return dropped
+
     def end(self) -> None:
         """Receiver."""
         self._ended = True
@@ -70,11 +100,11 @@ class OutputStream:
     def discard(self) -> None:
         """Receiver. Also a reader's word that it wants no more; the program may go on writing."""
         self._discarding = True
-        waiting = sum(map(len, self._chunks)) + self._handed
+        count = waiting(self._chunks) + self._handed
         self._chunks.clear()
         self._handed = 0
-        if waiting:
-            self._take(waiting)
+        if count:
+            self._take(count)
         self._wake()
 
     # The reader's side
@@ -82,30 +112,32 @@ class OutputStream:
     async def read_ready(self, limit: int = MiB) -> list[bytes]:
         """Wait for output; return what is there, at most about `limit` bytes, uncopied. Empty only at the end.
 
-        Raises `ConnectionLost` where the connection ended before the stream.
+        Raises `ConnectionLost` where the connection ended before the stream, `OutputIncomplete` at a gap.
         """
-        await self._more()
         ready: list[bytes] = []
         size = 0
-        while self._chunks and (not ready or size + len(self._chunks[0]) <= limit):
-            ready.append(self._chunks.popleft())
-            size += len(ready[-1])
+        chunk = await self._next()
+        while chunk:
+            ready.append(chunk)
+            size += len(chunk)
+            following = self._chunks[0] if self._chunks else None
+            if not isinstance(following, bytes) or size + len(following) > limit:
+                break
+            chunk = following
+            self._chunks.popleft()
         self._handed = size
         return ready
 
     async def read(self, size: int = -1) -> bytes:
         """Return up to `size` bytes as soon as there are any, or everything up to the end; b"" only at the end.
 
-        Raises `ConnectionLost` where the connection ended before the stream.
+        Raises `ConnectionLost` where the connection ended before the stream, `OutputIncomplete` at a gap.
         """
         if size == 0:
             return b""
         if size < 0:
             return b"".join([chunk async for chunk in self])
-        await self._more()
-        if not self._chunks:
-            return b""
-        chunk = self._chunks.popleft()
+        chunk = await self._next()
         if len(chunk) > size:
             self._chunks.appendleft(chunk[size:])
             chunk = chunk[:size]
@@ -116,10 +148,9 @@ class OutputStream:
         return self
 
     async def __anext__(self) -> bytes:
-        await self._more()
-        if not self._chunks:
+        chunk = await self._next()
+        if not chunk:
             raise StopAsyncIteration
-        chunk = self._chunks.popleft()
         self._handed = len(chunk)
         return chunk
 
@@ -135,10 +166,30 @@ class OutputStream:
         if rest := splitter.rest():
             yield rest
 
-    async def _more(self) -> None:
+    async def _next(self) -> bytes:
+        """Return the next chunk, which is then not counted as consumed; b"" at the end."""
         if self._handed:
             handed, self._handed = self._handed, 0
             self._take(handed)
+        while True:
+            await self._more()
+            if not self._chunks:
+                return b""
+            first = self._chunks.popleft()
+            if isinstance(first, bytes):
+                return first
+            self._pass(first)
+
+    def _pass(self, gap: Gap) -> None:
+        if self._on_gap is not None:
+            self._on_gap(gap)
+            return
+        self._error = OutputIncomplete(f"run {self._run_id}: {gap}", run_id=self._run_id, outcome=None)
+        self._ended = True
+        self.discard()
+        raise self._error
+
+    async def _more(self) -> None:
         while not self._chunks and not self._ended and not self._discarding:
             if self._waiter is not None and not self._waiter.done():
                 raise RuntimeError("this stream already has a reader that waits")
@@ -150,6 +201,11 @@ class OutputStream:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def waiting(chunks: Iterable[bytes | Gap]) -> int:
+    """Return how many bytes wait in `chunks`."""
+    return sum(len(chunk) for chunk in chunks if isinstance(chunk, bytes))
 
 
 class LineSplitter:
@@ -190,8 +246,9 @@ class LineSplitter:
 class Collector:
     """Keeps the first `limit` bytes of a stream and throws the rest away, so that the program can go on."""
 
-    def __init__(self, take: Callable[[int], None], limit: int) -> None:
+    def __init__(self, take: Callable[[int], None], limit: int, on_gap: OnGap | None = None) -> None:
         self._take = take
+        self._on_gap = on_gap
         self._chunks: list[bytes] = []
         self._left = limit
         self.truncated = False
@@ -205,6 +262,15 @@ class Collector:
         if chunk:
             self._left -= len(chunk)
             self._chunks.append(chunk)
+
+    def gap(self, gap: Gap) -> None:
+        """Receiver."""
+        if self._on_gap is not None:
+            self._on_gap(gap)
+
+    def trim(self, limit: int) -> int:
+        """Receiver. Nothing waits here."""
+        return 0
 
     def end(self) -> None:
         """Receiver."""

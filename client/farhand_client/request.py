@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from farhand_protocol import messages as m
+from farhand_protocol.limits import MIN_SPOOL
 
-from .uuid7 import uuid7
+from .ids import checked_id, new_key, uuid7
 
 PIPE: Final = subprocess.PIPE
 DEVNULL: Final = subprocess.DEVNULL
 
 Argument: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 Args: TypeAlias = "Argument | Sequence[Argument]"
+OnDisconnect: TypeAlias = Literal["kill", "keep"]
+Limits: TypeAlias = "m.Bounds | Mapping[str, Any]"
+"""What a run may use: `memory`, `file_size`, `output` (bytes), `cpu` (seconds), `processes`, `files` (counts)."""
 
 
 def build(
@@ -28,10 +32,24 @@ def build(
     timeout: float | None,
     kill_after: float | None,
     merge_stderr: bool,
+    run_id: str | None = None,
+    on_disconnect: OnDisconnect = "kill",
+    grace: float | None = None,
+    idle_timeout: float | None = None,
+    limits: Limits | None = None,
+    spool: int | None = None,
 ) -> m.Run:
-    """Return the request with an id of its own. Raises TypeError and ValueError for what no service would take."""
+    """Return the request, with an id of its own unless one is given.
+
+    Raises TypeError and ValueError for what no service would take.
+    """
+    if on_disconnect not in ("kill", "keep"):
+        raise ValueError(f"on_disconnect is {on_disconnect!r}; it can be 'kill' or 'keep'")
+    if spool is not None and not MIN_SPOOL <= spool < 1 << 63:
+        raise ValueError(f"spool is {spool!r}; it has {MIN_SPOOL} bytes or more, or is None")
     return m.Run(
-        id=uuid7(),
+        id=uuid7() if run_id is None else checked_id(str(run_id)),
+        attachment=new_key(),
         argv=None if shell else _argv(args),
         shell=_script(args) if shell else None,
         cwd=None if cwd is None else _bytes(cwd, "cwd"),
@@ -40,7 +58,31 @@ def build(
         merge_stderr=merge_stderr,
         timeout=_seconds(timeout, "timeout", least=1e-6),
         kill_after=_seconds(kill_after, "kill_after", least=0.0),
+        on_disconnect=on_disconnect,
+        grace=_seconds(grace, "grace", least=0.0),
+        idle_timeout=_seconds(idle_timeout, "idle_timeout", least=1e-6),
+        bounds=None if limits is None else _bounds(limits),
+        spool=spool,
     )
+
+
+def _bounds(limits: Limits) -> m.Bounds:
+    if isinstance(limits, m.Bounds):
+        return limits
+    unknown = [name for name in limits if name not in m.Bounds.model_fields]
+    if unknown:
+        raise ValueError(f"limits: there is no limit on {unknown[0]!r}; there are {', '.join(m.Bounds.model_fields)}")
+    for name, value in limits.items():
+        if value is None:
+            continue
+        if type(value) is not int and (name != "cpu" or type(value) is not float):
+            raise TypeError(f"limits: {name} is {type(value).__name__}; a number is needed")
+        least = 0 if name in ("file_size", "output") else 1
+        if name == "cpu":
+            _seconds(value, "limits: cpu", least=1e-6)
+        elif not least <= value < 1 << 63:
+            raise ValueError(f"limits: {name} is {value!r}; {least} or more is possible")
+    return m.Bounds(**limits)
 
 
 def _argv(args: Args) -> tuple[bytes, ...]:

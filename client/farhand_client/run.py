@@ -4,71 +4,108 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import AsyncGenerator
 from functools import partial
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Outcome
 
-from .channel import RunChannel
+from .attachment import Attachment
 from .completed import Result
+from .ids import new_key
 from .output import OutputStream
-from .session import Session
+from .pieces import Chunk, Gap, OnGap
 from .signals import linux_number
 from .stdin import InputStream
 
+if TYPE_CHECKING:
+    from .line import Line
+
+Offsets: TypeAlias = "int | tuple[int | None, int | None]"
+"""Where output is wanted from: that of stdout, while stderr comes from its beginning; or (stdout, stderr), of which
+None is not wanted."""
+
 
 class Run:
-    """One command on the remote machine. Made by `Client.start`; an async context manager that ends the run it holds.
+    """One command on the remote machine. Made by `Client.start` and `Client.attach`; an async context manager.
 
-    Leaving the context, also by an error or a cancellation, stops a run that still goes on with everything it started
-    (TERM, `kill_after` seconds of grace, KILL) and waits for that, at most ten seconds beyond the grace. A second
-    cancellation gives up the waiting, not the stopping.
+    Leaving the context, also by an error or a cancellation, stops a run that was started here and still goes on, with
+    everything it started (TERM, `kill_after` seconds of grace, KILL), and waits for that, at most ten seconds beyond
+    the grace. A second cancellation gives up the waiting, not the stopping. A run that is kept
+    (`on_disconnect="keep"`), or was only attached to, is left and goes on.
+
+    A connection that is lost is made again, and nothing of this object changes: output goes on where it was, what
+    was written to stdin and not taken is sent again, and nothing comes twice.
     """
 
-    def __init__(self, channel: RunChannel) -> None:
-        self._channel = channel
-        request = channel.request
-        self.id: Final = request.id
-        """The run's id, a UUID of version 7 (RFC 9562)."""
-        self.stdin: Final[InputStream | None] = channel.stdin
-        """Where `stdin=PIPE` was asked for."""
-        self.stdout: Final = OutputStream(partial(channel.take, "stdout"))
-        self.stderr: Final = None if request.merge_stderr else OutputStream(partial(channel.take, "stderr"))
+    def __init__(self, attachment: Attachment, *, stdout: int | None, stderr: int | None, on_gap: OnGap | None) -> None:
+        self._attachment = attachment
+        self.id: Final = attachment.id
+        """The run's id, a UUID; of version 7 (RFC 9562) unless another was asked for."""
+        self.stdin: Final[InputStream | None] = attachment.stdin
+        """Where `stdin=PIPE` was asked for, or to feed the run that was attached to."""
+        self.stdout: Final = self._stream("stdout", stdout, on_gap)
+        self.stderr: Final = None if stderr is None else self._stream("stderr", stderr, on_gap)
         """None with `merge_stderr`."""
-        channel.receive("stdout", self.stdout)
-        if self.stderr is not None:
-            channel.receive("stderr", self.stderr)
 
     @classmethod
-    async def begin(cls, session: Session, request: m.Run) -> Run:
-        """Ask for a run and wait until it has started. Raises what `Client.start` does."""
-        run = cls(RunChannel(session, request))
-        channel = run._channel
-        session.open(channel)
+    async def begin(cls, line: Line, opening: m.Run | m.Attach, on_gap: OnGap | None) -> Run:
+        """Ask for a run and wait until it has started. Raises what `Client.start` and `Client.attach` do."""
+        attachment = Attachment(line, opening, tolerant=on_gap is not None)
+        if isinstance(opening, m.Run):
+            run = cls(attachment, stdout=0, stderr=None if opening.merge_stderr else 0, on_gap=on_gap)
+        else:
+            run = cls(attachment, stdout=opening.stdout, stderr=opening.stderr, on_gap=on_gap)
+        attachment.begin()
         try:
-            await asyncio.shield(channel.started)
+            await asyncio.shield(attachment.started)
         except BaseException:
-            await channel.stop()
+            await attachment.part()
             raise
         return run
+
+    def _stream(self, name: m.Output, offset: int | None, on_gap: OnGap | None) -> OutputStream:
+        stream = OutputStream(partial(self._attachment.take, name), self.id, on_gap)
+        if offset is None:
+            stream.end()
+        else:
+            self._attachment.receive(name, stream, offset)
+        return stream
 
     @property
     def pid(self) -> int | None:
         """The process id on the remote machine; None where the run was stopped before it began."""
-        return self._channel.started.result()
+        started = self._attachment.started.result()
+        return None if started is None else started.pid
+
+    @property
+    def new(self) -> bool:
+        """Whether this started the run: not where a run of that id was there before."""
+        started = self._attachment.started.result()
+        return started is not None and started.new
+
+    @property
+    def connected(self) -> bool:
+        """Whether what is said to the run leaves now; False while a lost connection is made again, and at the end."""
+        return self._attachment.connected
+
+    @property
+    def kept(self) -> bool:
+        """Whether the run goes on without this client."""
+        return not self._attachment.owner
 
     @property
     def result(self) -> Result | None:
         """How the run ended, as `wait` returns it; None while it goes on, or where that is not known."""
-        ended = self._channel.ended
+        ended = self._attachment.ended
         return ended.result() if ended.done() and ended.exception() is None else None
 
     @property
     def outcome(self) -> Outcome | None:
-        """The outcome in `result`."""
-        return self.result.outcome if self.result is not None else None
+        """How the program ended: before `result` is there where processes that it left still hold its output."""
+        return self.result.outcome if self.result is not None else self._attachment.exited
 
     @property
     def returncode(self) -> int | None:
@@ -78,16 +115,53 @@ class Run:
     async def wait(self) -> Result:
         """Wait for the run's end, which comes after all of its output: read that too, or more than 4 MiB block it.
 
-        Raises `ConnectionLost`, `RequestRefused` or `OutputIncomplete` where the end is not known.
+        Raises `ConnectionLost`, `RequestRefused` or `OutputIncomplete` where the end is not known or output is missing,
+        `SpawnError` where an attached run never began, `RunGoesOn` where it is not followed.
         """
-        return await self._channel.result()
+        return await self._attachment.result()
+
+    async def wait_for(
+        self,
+        pattern: bytes | str | None = None,
+        *,
+        stream: m.Output = "stdout",
+        offset: int = 0,
+        idle: float | None = None,
+        timeout: float | None = None,
+    ) -> m.Matched:
+        """As `Client.wait_for`, for this run."""
+        from .calls import wait_for
+
+        return await wait_for(
+            self._attachment.line, self.id, pattern=pattern, stream=stream, offset=offset, idle=idle, timeout=timeout
+        )
+
+    def output(
+        self, offset: Offsets = 0, *, follow: bool = True, hold: bool = False
+    ) -> AsyncGenerator[Chunk | Gap, None]:
+        """Give the run's output as it comes, from `offset` on, whatever else reads it and at whatever pace.
+
+        This is an attachment of its own. Without `hold` the run does not wait for it, and what is no longer kept is
+        a `Gap`; with `hold` the program waits for it too. Without `follow` it ends where the output stands now. Close
+        the generator (`contextlib.aclosing`) where it is left before its end. Raises what `wait` and `Client.attach`
+        do.
+        """
+        from .replay import replay
+
+        stdout, stderr = offsets(offset)
+        if self.stderr is None:
+            stderr = None
+        opening = attaching(self.id, (stdout, stderr), hold=hold, follow=follow, read_only=not hold)
+        return replay(self._attachment.line, opening)
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the run's process group. Does nothing once the run is over.
 
-        Raises ValueError for a number that is no signal on Linux.
+        It is sent at most once. While the connection is known to be lost (`connected` is False) it is kept, and sent
+        once that is back; one that was sent just before a loss was noticed may not have arrived. `Client.signal` waits
+        until the service has delivered it. Raises ValueError for a number that is no signal on Linux.
         """
-        self._channel.tell(m.Signal(number=linux_number(number)))
+        self._attachment.signal(linux_number(number))
 
     def terminate(self) -> None:
         """Send SIGTERM."""
@@ -100,13 +174,22 @@ class Run:
     async def stop(self, kill_after: float | None = None) -> None:
         """End the run and everything it started: TERM, `kill_after` seconds of grace (the run's own), KILL.
 
-        Output that was not read yet is thrown away. Waits for the end, at most ten seconds beyond the grace.
+        Output that was not read yet is thrown away. Waits for the end, at most ten seconds beyond the grace. While the
+        connection is lost the order is kept, and sent once it is back.
         """
-        await self._channel.stop(kill_after)
+        await self._attachment.stop(kill_after)
+
+    def detach(self) -> None:
+        """Leave the run as it is, without waiting; `wait` and the streams then raise `ConnectionLost`.
+
+        A run that is kept goes on. One that was started with `on_disconnect="kill"` is stopped by the service after its
+        grace, unless somebody attaches to it until then.
+        """
+        self._attachment.detach()
 
     def abandon(self) -> None:
-        """Leave the run without waiting: the service stops it."""
-        self._channel.leave()
+        """Leave the run without waiting: the service stops it, unless it is kept or was only attached to."""
+        self._attachment.abandon()
 
     async def __aenter__(self) -> Self:
         return self
@@ -114,4 +197,34 @@ class Run:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._channel.stop()
+        await self._attachment.part()
+
+
+def offsets(offset: Offsets) -> tuple[int | None, int | None]:
+    """Return the offsets of stdout and stderr. Raises ValueError for negative ones."""
+    both = (offset, 0) if isinstance(offset, int) else offset
+    if any(one is not None and one < 0 for one in both):
+        raise ValueError(f"offset is {offset!r}; offsets count bytes from 0")
+    return both
+
+
+def attaching(
+    run_id: str,
+    at: tuple[int | None, int | None],
+    *,
+    stdin: int | None = None,
+    hold: bool = False,
+    follow: bool = True,
+    read_only: bool = False,
+) -> m.Attach:
+    """Return the request for an attachment with a key of its own."""
+    return m.Attach(
+        id=run_id,
+        attachment=new_key(),
+        stdout=at[0],
+        stderr=at[1],
+        stdin=stdin,
+        hold=hold,
+        follow=follow,
+        read_only=read_only,
+    )

@@ -1,9 +1,10 @@
-"""One connection as the client sees it: routes what comes to the runs and pings it belongs to."""
+"""One connection as the client sees it: routes what comes to the attachments, calls and pings it belongs to."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection
@@ -12,7 +13,6 @@ from farhand_protocol.events import ChannelFailed, ConnectionFailed, DataReceive
 from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import Link
 
-from .channel import RunChannel
 from .errors import ConnectionLost, FarhandError, RequestRefused
 
 CLOSE_TIMEOUT: Final = 2.0
@@ -22,6 +22,25 @@ SILENCES: Final = 3
 """Intervals of silence after which the peer counts as gone: one lost ping proves nothing on a poor network."""
 
 
+class Endpoint(Protocol):
+    """The client's end of a channel. The methods are called by the session and must not block."""
+
+    number: int
+    """The channel's; set when it is opened."""
+
+    def received(self, message: m.AnyMessage) -> None:
+        """A message that the state tables allow on this channel came."""
+
+    def received_data(self, stream: m.Stream, data: bytes) -> None:
+        """Bytes of a stream came."""
+
+    def pump(self) -> None:
+        """There is room to send data again."""
+
+    def lost(self, why: FarhandError) -> None:
+        """The channel is gone with its connection."""
+
+
 class Session:
     """The `Handler` of a client's `Link`. `name` says whom it talks to in errors."""
 
@@ -29,13 +48,19 @@ class Session:
         self.name: Final = name
         self.connection: Final = Connection(Side.CLIENT)
         self.going_away = False
+        self.proved = False
+        """Whether the service has said anything since the login was over."""
+        self.why: FarhandError | None = None
+        """What ended the connection."""
+        self.broken = False
+        """Whether it was ended because the service broke the protocol."""
+        self._over_callback: Callable[[FarhandError], None] | None = None
         self._keepalive = keepalive
         self._link: Link | None = None
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._why: FarhandError | None = None
         self._login: asyncio.Queue[m.AnyMessage | FarhandError] = asyncio.Queue()
-        self._channels: dict[int, RunChannel] = {}
-        self._wanting_room: dict[int, RunChannel] = {}
+        self._channels: dict[int, Endpoint] = {}
+        self._wanting_room: dict[int, Endpoint] = {}
         self._pings: dict[int, asyncio.Future[float]] = {}
         self._ping_id = 0
         self._heard = True
@@ -63,54 +88,81 @@ class Session:
 
     def ready(self) -> None:
         """The login is over; from here on silence is noticed."""
-        if self._keepalive is not None and self._why is None:
+        self.proved = False
+        if self._keepalive is not None and self.why is None:
             self._timer = asyncio.get_running_loop().call_later(self._keepalive, self._listen, self._keepalive)
 
-    # Runs and pings
+    def when_over(self, callback: Callable[[FarhandError], None]) -> None:
+        """Have `callback` called once, after its channels are told, when nothing will come any more."""
+        if self.why is not None:
+            callback(self.why)
+        else:
+            self._over_callback = callback
 
-    def open(self, channel: RunChannel) -> None:
-        """Ask for the run of `channel`. Raises `ConnectionLost`, `RequestRefused`, and ValueError for one too large."""
+    # Channels and pings
+
+    def open(self, endpoint: Endpoint, opening: m.Message) -> None:
+        """Open a channel. Raises `ConnectionLost`, `RequestRefused`, and ValueError for a message too large."""
         self._check()
         try:
-            channel.number = self.connection.open(channel.request)
+            endpoint.number = self.connection.open(opening)
         except LocalProtocolError as error:
             full = self.connection.peer is not None and self.connection.channels >= self.connection.peer.channels
             if full:
                 raise RequestRefused(ErrorCode.TOO_MANY_CHANNELS, str(error)) from None
             raise ValueError(f"the command cannot be sent: {error}") from None
-        self._channels[channel.number] = channel
+        self._channels[endpoint.number] = endpoint
         self.flush_soon()
 
-    def close_channel(self, channel: RunChannel) -> None:
+    def close_channel(self, endpoint: Endpoint) -> None:
         """Say the client's last on a channel, and forget it."""
-        if self._channels.pop(channel.number, None) is not None and not self.connection.closed:
-            self._wanting_room.pop(channel.number, None)
-            self.connection.send(channel.number, m.Close())
+        if self._channels.pop(endpoint.number, None) is not None and not self.connection.closed:
+            self._wanting_room.pop(endpoint.number, None)
+            self.connection.send(endpoint.number, m.Close())
             self.flush_soon()
 
-    def room_for(self, channel: RunChannel, stream: m.Stream) -> int:
-        """Return how many bytes may be sent now; where 0, `channel.pump` is called when there are more."""
-        if self._link is None or channel.number not in self._channels:
+    def tell(self, endpoint: Endpoint, message: m.Message) -> None:
+        """Send a message on an open channel."""
+        self.connection.send(endpoint.number, message)
+        self.flush_soon()
+
+    def take(self, endpoint: Endpoint, stream: m.Stream, count: int) -> None:
+        """Give the credit of `count` bytes of `stream` back."""
+        self.connection.take(endpoint.number, stream, count)
+        self.flush_soon()
+
+    def send_data(self, endpoint: Endpoint, stream: m.Stream, data: bytes) -> None:
+        """Send 1 to `room_for` bytes."""
+        self.connection.send_data(endpoint.number, stream, data)
+        self.flush_soon()
+
+    def room_for(self, endpoint: Endpoint, stream: m.Stream) -> int:
+        """Return how many bytes may be sent now; where 0, `endpoint.pump` is called when there are more."""
+        if self._link is None or endpoint.number not in self._channels:
             return 0
         if not self._link.room:
-            self._wanting_room[channel.number] = channel
+            self._wanting_room[endpoint.number] = endpoint
             return 0
-        return self.connection.room(channel.number, stream)
+        return self.connection.room(endpoint.number, stream)
 
     async def ping(self) -> float:
         """Return the seconds that a message takes there and back. Raises `ConnectionLost`."""
         self._check()
         loop = asyncio.get_running_loop()
-        self._ping_id += 1
-        number = self._ping_id
         answered: asyncio.Future[float] = loop.create_future()
+        number = self.probe()
         self._pings[number] = answered
         try:
             sent = loop.time()
-            self.send(m.Ping(id=number))
             return await answered - sent
         finally:
             del self._pings[number]
+
+    def probe(self) -> int:
+        """Make the service say something; return the number of the ping."""
+        self._ping_id += 1
+        self.send(m.Ping(id=self._ping_id))
+        return self._ping_id
 
     def flush_soon(self) -> None:
         """Send what is queued at the end of this turn of the loop."""
@@ -119,7 +171,7 @@ class Session:
             self._link.flush_soon()
 
     async def close(self) -> None:
-        """Close the connection; what still runs is stopped by the service. Safe to call again."""
+        """Close the connection. Safe to call again."""
         self._over(ConnectionLost(f"the connection to {self.name} was closed here"))
         if self._link is not None:
             self._link.close()
@@ -134,8 +186,8 @@ class Session:
             self._link.abort()
 
     def _check(self) -> None:
-        if self._why is not None:
-            raise ConnectionLost(str(self._why))
+        if self.why is not None:
+            raise ConnectionLost(str(self.why))
 
     def _listen(self, interval: float) -> None:
         if self._heard:
@@ -146,8 +198,7 @@ class Session:
                 self._over(ConnectionLost(f"{self.name} has not answered for {interval * SILENCES:g} seconds"))
                 self.abort()
                 return
-            self._ping_id += 1
-            self.send(m.Ping(id=self._ping_id))
+            self.probe()
         self._timer = asyncio.get_running_loop().call_later(interval, self._listen, interval)
 
     # Handler
@@ -157,28 +208,29 @@ class Session:
 
     def received(self, event: Event) -> None:
         """Handler."""
-        self._heard = True
+        self._heard = self.proved = True
         match event:
             case DataReceived():
-                channel = self._channels.get(event.channel)
-                if channel is not None:
-                    channel.received_data(event.stream, event.data)
+                endpoint = self._channels.get(event.channel)
+                if endpoint is not None:
+                    endpoint.received_data(event.stream, event.data)
             case MessageReceived(channel=0):
                 self._received(event.message)
             case MessageReceived():
-                channel = self._channels.get(event.channel)
-                if channel is not None:
-                    channel.received(event.message)
+                endpoint = self._channels.get(event.channel)
+                if endpoint is not None:
+                    endpoint.received(event.message)
             case ConnectionFailed():
+                self.broken = True
                 self._over(ConnectionLost(f"{self.name} broke the protocol: {event.error.sentence}"))
             case ChannelFailed():
                 raise AssertionError("a client fails the whole connection")
 
     def writable(self) -> None:
         """Handler."""
-        waiting, self._wanting_room = self._wanting_room, {}
-        for channel in waiting.values():
-            channel.pump()
+        wanting, self._wanting_room = self._wanting_room, {}
+        for endpoint in wanting.values():
+            endpoint.pump()
 
     def lost(self, error: Exception | None) -> None:
         """Handler."""
@@ -190,9 +242,9 @@ class Session:
 
     def _over(self, why: FarhandError) -> None:
         """Nothing will come any more; the first cause counts."""
-        if self._why is not None:
+        if self.why is not None:
             return
-        self._why = why
+        self.why = why
         if self._timer is not None:
             self._timer.cancel()
         self._login.put_nowait(why)
@@ -200,8 +252,10 @@ class Session:
             if not answered.done():
                 answered.set_exception(ConnectionLost(str(why)))
         channels, self._channels = self._channels, {}
-        for channel in channels.values():
-            channel.fail(_unknown_end(why, channel.request.id))
+        for endpoint in channels.values():
+            endpoint.lost(why)
+        if self._over_callback is not None:
+            self._over_callback(why)
 
     def _received(self, message: m.AnyMessage) -> None:
         match message:
@@ -217,11 +271,3 @@ class Session:
                     self._link.close()
             case _ if self.connection.phase is not Phase.CLOSED:
                 self._login.put_nowait(message)
-
-
-def _unknown_end(why: FarhandError, run_id: str) -> ConnectionLost:
-    return ConnectionLost(
-        f"{why}; run {run_id} was under way and its end is not known: the command may have run, to whatever point, "
-        "so repeat it only if that does no harm",
-        run_id=run_id,
-    )

@@ -1,4 +1,4 @@
-"""A run's stdin: what is written waits here until the service has given credit for it."""
+"""A run's stdin: what is written waits here until the service has credit for it, and until the program has taken it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Buffer = bytes | bytearray | memoryview
 
 
 class Outlet(Protocol):
-    """What stdin needs of its connection."""
+    """What stdin needs of its channel."""
 
     def room(self) -> int:
         """Return how many bytes may be sent now; where 0, `InputStream.pump` is called once there are more."""
@@ -18,18 +18,25 @@ class Outlet(Protocol):
     def send(self, data: bytes) -> None:
         """Send 1 to `room()` bytes."""
 
-    def end(self) -> None:
-        """Say that no more will come."""
+    def end(self) -> bool:
+        """Say that no more will come; False where there is no channel to say it on now."""
 
 
 class InputStream:
-    """As `asyncio.StreamWriter`: `write` and `close` do not wait, `drain` does. Not kept to text."""
+    """As `asyncio.StreamWriter`: `write` and `close` do not wait, `drain` does. Not kept to text.
 
-    def __init__(self, outlet: Outlet) -> None:
+    What was sent stays here until the service says that the program has taken it, at most the window (4 MiB), and is
+    sent again where the connection was lost: the service drops what it has had.
+    """
+
+    def __init__(self, outlet: Outlet, offset: int = 0) -> None:
         self._outlet = outlet
-        self._pending: deque[bytes] = deque()
-        self._offset = 0
+        self._unsent: deque[bytes] = deque()
+        self._offset = 0  # bytes of the first unsent chunk that were sent
+        self._unacknowledged: deque[bytes] = deque()
+        self._acknowledged = offset
         self._closing = False
+        self._end_sent = False
         self._over = False
         self._error: Exception | None = None
         self._waiters: list[asyncio.Future[None]] = []
@@ -45,22 +52,22 @@ class InputStream:
             raise ValueError("write to a stdin that was closed")
         self._check()
         if data:
-            self._pending.append(bytes(data))
+            self._unsent.append(bytes(data))
             self.pump()
 
     async def drain(self) -> None:
         """Wait until everything written is under way, within the credit of the service.
 
-        Raises BrokenPipeError where the run ended first, `ConnectionLost` where the connection did.
+        Raises BrokenPipeError where the run ended first, `ConnectionLost` where the connection did for good.
         """
-        while self._pending and not self._over:
+        while self._unsent and not self._over:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             try:
                 await waiter
             finally:
                 self._waiters.remove(waiter)
-        if self._pending:
+        if self._unsent:
             self._check()
 
     def close(self) -> None:
@@ -73,35 +80,69 @@ class InputStream:
         """Whether `close` was called."""
         return self._closing
 
-    # The connection's side
+    # The channel's side
+
+    @property
+    def acknowledged(self) -> int:
+        """The offset of the first byte that the program is not known to have taken."""
+        return self._acknowledged
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can be sent, ever."""
+        return self._over
 
     def pump(self) -> None:
         """Send what there is room for."""
-        while self._pending and not self._over:
+        while self._unsent and not self._over:
             room = self._outlet.room()
             if not room:
                 return
-            chunk = self._pending[0]
+            chunk = self._unsent[0]
             if self._offset or len(chunk) > room:
                 piece = bytes(memoryview(chunk)[self._offset : self._offset + room])
             else:
                 piece = chunk
             self._outlet.send(piece)
+            self._unacknowledged.append(piece)
             self._offset += len(piece)
             if self._offset == len(chunk):
-                self._pending.popleft()
+                self._unsent.popleft()
                 self._offset = 0
-        if not self._pending and not self._over:
-            if self._closing:
-                self._over = True
-                self._outlet.end()
+        if not self._unsent and not self._over:
+            if self._closing and not self._end_sent:
+                self._end_sent = self._outlet.end()
             self._wake()
 
+    def acknowledge(self, count: int) -> None:
+        """The program has taken `count` bytes more."""
+        while count and self._unacknowledged:
+            chunk = self._unacknowledged[0]
+            taken = min(count, len(chunk))
+            count -= taken
+            self._acknowledged += taken
+            if taken == len(chunk):
+                self._unacknowledged.popleft()
+            else:
+                self._unacknowledged[0] = chunk[taken:]
+
+    def rewind(self) -> None:
+        """A new channel begins at `acknowledged`: what was sent before and not taken goes there once more."""
+        if self._offset:
+            self._unsent[0] = self._unsent[0][self._offset :]
+            self._offset = 0
+        self._unsent.extendleft(reversed(self._unacknowledged))
+        self._unacknowledged.clear()
+        self._end_sent = False
+
     def finish(self, error: Exception | None) -> None:
-        """Nothing more can be sent: the run is over, or by `error` the connection is."""
-        if not self._over or self._pending:
+        """Nothing more can be sent: the run is over, or by `error` the connection is for good."""
+        if not self._over:
             self._over = True
-            self._error = error or BrokenPipeError("the run is over; what was still to be sent to its stdin is lost")
+            if self._unsent or not self._end_sent:
+                self._error = error or BrokenPipeError(
+                    "the run is over, or another client feeds it; what was still to be sent to its stdin is lost"
+                )
             self._wake()
 
     def _check(self) -> None:

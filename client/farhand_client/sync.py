@@ -9,9 +9,9 @@ Objects may be used by several threads. Ctrl-C stops the run that a call waits f
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, Self, TypeVar
 
 from . import client as _client
 from . import connector as _connector
@@ -21,6 +21,7 @@ from . import stdin as _stdin
 from .completed import Completed, Result
 from .errors import (
     AddressError,
+    AmbiguousId,
     AuthenticationError,
     CommandError,
     CommandTimeout,
@@ -33,16 +34,23 @@ from .errors import (
     HostKeyUnknown,
     OutputIncomplete,
     RequestRefused,
+    RunGoesOn,
     SpawnError,
 )
+from .pieces import Chunk, Gap
 from .portal import Portal, portal
 from .request import DEVNULL, PIPE
+
+if TYPE_CHECKING:
+    from farhand_protocol.outcome import Outcome
 
 __all__ = [
     "DEVNULL",
     "PIPE",
     "AddressError",
+    "AmbiguousId",
     "AuthenticationError",
+    "Chunk",
     "Client",
     "CommandError",
     "CommandTimeout",
@@ -50,6 +58,7 @@ __all__ = [
     "ConnectError",
     "ConnectionLost",
     "FarhandError",
+    "Gap",
     "HostKeyChanged",
     "HostKeyError",
     "HostKeyRevoked",
@@ -58,6 +67,7 @@ __all__ = [
     "RequestRefused",
     "Result",
     "Run",
+    "RunGoesOn",
     "SpawnError",
     "connect",
 ]
@@ -136,13 +146,14 @@ class OutputStream:
 
 
 class Run:
-    """`farhand_client.run.Run`, whose methods wait. Leaving its context stops a run that still goes on."""
+    """`farhand_client.run.Run`, whose methods wait. Leaving its context does what it does there."""
 
     def __init__(self, inner: _run.Run, portal: Portal) -> None:
         self._inner = inner
         self._portal = portal
         self.id: Final = inner.id
         self.pid: Final = inner.pid
+        self.new: Final = inner.new
         self.stdin: Final = InputStream(inner.stdin, portal) if inner.stdin is not None else None
         self.stdout: Final = OutputStream(inner.stdout, portal)
         self.stderr: Final = OutputStream(inner.stderr, portal) if inner.stderr is not None else None
@@ -153,15 +164,47 @@ class Run:
         return self._inner.result
 
     @property
+    def outcome(self) -> Outcome | None:
+        """How the program ended; None while it goes on, or where that is not known."""
+        return self._inner.outcome
+
+    @property
     def returncode(self) -> int | None:
         """As `subprocess.Popen.returncode`."""
         return self._inner.returncode
 
+    @property
+    def connected(self) -> bool:
+        """Whether what is said to the run leaves now."""
+        return self._inner.connected
+
+    @property
+    def kept(self) -> bool:
+        """Whether the run goes on without this client."""
+        return self._inner.kept
+
+    def output(
+        self, offset: _run.Offsets = 0, *, follow: bool = True, hold: bool = False
+    ) -> Generator[Chunk | Gap, None, None]:
+        """As `farhand_client.run.Run.output`; leaving the loop early closes the generator, or `close` does."""
+        pieces = self._inner.output(offset, follow=follow, hold=hold)
+
+        async def following() -> Chunk | Gap | None:
+            return await anext(pieces, None)
+
+        try:
+            while (piece := self._portal.call(following())) is not None:
+                yield piece
+        finally:
+            self._portal.call(pieces.aclose())
+
     wait = _waiting(_run.Run.wait)
+    wait_for = _waiting(_run.Run.wait_for)
     stop = _waiting(_run.Run.stop)
     send_signal = _in_loop(_run.Run.send_signal)
     terminate = _in_loop(_run.Run.terminate)
     kill = _in_loop(_run.Run.kill)
+    detach = _in_loop(_run.Run.detach)
     abandon = _in_loop(_run.Run.abandon)
 
     def __enter__(self) -> Self:
@@ -170,7 +213,7 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.stop()
+        self._portal.call(self._inner.__aexit__(kind, error, traceback))
 
 
 def _starting(
@@ -200,6 +243,22 @@ class Client:
     ping = _waiting(_client.Client.ping)
     close = _waiting(_client.Client.close)
     start = _starting(_client.Client.start)
+    attach = _starting(_client.Client.attach)
+    runs = _waiting(_client.Client.runs)
+    signal = _waiting(_client.Client.signal)
+    stop = _waiting(_client.Client.stop)
+    wait = _waiting(_client.Client.wait)
+    wait_for = _waiting(_client.Client.wait_for)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now; False while a lost one is made again, and at the end."""
+        return self._inner.connected
+
+    @property
+    def going_away(self) -> bool:
+        """Whether the service has said that it shuts down: it takes no new runs."""
+        return self._inner.going_away
 
     def __enter__(self) -> Self:
         return self

@@ -40,7 +40,7 @@ async def test_a_service_that_dies_in_the_middle_is_never_success(tmp_path: Path
         run.client.cut()
 
     async with client_of(tmp_path, behave) as (client, service):
-        with pytest.raises(ConnectionLost, match=r"may have run.*repeat it only if that does no harm") as caught:
+        with pytest.raises(ConnectionLost, match=r"may have run.*under the same id, it does not run twice") as caught:
             await client.run(["true"])
         assert caught.value.run_id == service.runs[0].request.id
         assert caught.value.may_have_run

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("home")
 
 
 async def test_a_service_that_falls_silent_is_noticed(tmp_path: Path) -> None:
-    async with tls_service(tmp_path) as (service, _), connect(service.host, keepalive=0.05) as client:
+    async with tls_service(tmp_path) as (service, _), connect(service.host, keepalive=0.05, reconnect=None) as client:
         service.connections[0].fall_silent()
         with pytest.raises(ConnectionLost, match=r"has not answered for 0\.15 seconds"):
             await client.run(["sleep", "9"])

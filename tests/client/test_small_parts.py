@@ -11,7 +11,7 @@ import pytest
 
 import farhand_client
 from farhand_client.signals import linux_name, linux_number
-from farhand_client.uuid7 import uuid7
+from farhand_client.ids import uuid7
 
 
 def test_run_ids_are_uuids_of_version_7_and_sort_by_time() -> None:

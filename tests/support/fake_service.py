@@ -9,8 +9,10 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from farhand_client import Client, connect
+from farhand_client.line import Watch
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
@@ -46,6 +48,7 @@ class FakeConnection:
         self.service = service
         self.connection = Connection(Side.SERVER, service.limits)
         self.runs: dict[int, FakeRun] = {}
+        self.questions: set[int] = set()
         self.messages: list[m.AnyMessage] = []
         self.over = asyncio.Event()
         self.link: OpenLink | None = None
@@ -117,16 +120,30 @@ class FakeConnection:
                 self.messages.append(event.message)
                 self.service.greet(self, event.message)
             case MessageReceived(message=m.Run() as request):
-                run = self.runs[event.channel] = FakeRun(self, event.channel, request)
-                self.service.runs.append(run)
-                run.takes_stdin = self.service.takes_stdin
-                self.service.tasks.append(asyncio.ensure_future(self._behave(run)))
+                self.service.requests.setdefault(request.id, request)
+                self._begin(FakeRun(self, event.channel, request))
+            case MessageReceived(message=m.Attach() as attach):
+                request = self.service.requests.get(attach.id) or m.Run(id=attach.id, argv=(b"unknown",))
+                self._begin(FakeRun(self, event.channel, request, attach))
+            case MessageReceived(message=m.List() | m.Deliver() | m.WaitFor() as question):
+                self.questions.add(event.channel)
+                self.service.questions.append(question)
+                self.service.answer(self, event.channel, question)
+            case MessageReceived() if event.channel in self.questions:
+                self.messages.append(event.message)
             case MessageReceived():
                 if isinstance(event.message, m.Credit):
                     self.writable()
                 else:
                     self.runs[event.channel].messages.append(event.message)
                     self.runs[event.channel].changed.set()
+
+    def _begin(self, run: FakeRun) -> None:
+        self.runs[run.channel] = run
+        self.service.runs.append(run)
+        self.service.came.set()
+        run.takes_stdin = self.service.takes_stdin
+        self.service.tasks.append(asyncio.ensure_future(self._behave(run)))
 
     def writable(self) -> None:
         self._writable.set()
@@ -140,22 +157,42 @@ class FakeConnection:
 
 @dataclass
 class FakeRun:
-    """One run as the service sees it; a test says what happens to it."""
+    """One attachment to a run as the service sees it; a test says what happens to it.
+
+    `request` is that of the run; `attach` is there where the channel was opened by that.
+    """
 
     client: FakeConnection
     channel: int
     request: m.Run
+    attach: m.Attach | None = None
     stdin: bytes = b""
     takes_stdin: bool = True
+    begun: bool = False
     messages: list[m.AnyMessage] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     sent: dict[m.Stream, int] = field(default_factory=lambda: {"stdout": 0, "stderr": 0})
+    """The offsets up to which the output was sent."""
+
+    def __post_init__(self) -> None:
+        if self.attach is not None:
+            self.sent = {"stdout": self.attach.stdout or 0, "stderr": self.attach.stderr or 0}
+
+    @property
+    def streams(self) -> list[m.Output]:
+        """Those that the client wants."""
+        if self.attach is None:
+            return ["stdout"] if self.request.merge_stderr else ["stdout", "stderr"]
+        wanted: dict[m.Output, int | None] = {"stdout": self.attach.stdout, "stderr": self.attach.stderr}
+        return [stream for stream, offset in wanted.items() if offset is not None]
 
     def say(self, message: m.Message) -> None:
         self.client.say(message, self.channel)
 
-    def started(self, pid: int = 4711) -> None:
-        self.say(m.Started(pid=pid))
+    def started(self, pid: int = 4711, *, new: bool | None = None) -> None:
+        feeds = self.request.stdin if self.attach is None else self.attach.stdin is not None
+        self.begun = True
+        self.say(m.Started(pid=pid, new=self.attach is None if new is None else new, stdin=feeds))
 
     async def write(self, stream: m.Stream, data: bytes) -> None:
         """Send all of `data`, as fast as the client takes it."""
@@ -173,13 +210,21 @@ class FakeRun:
             data = data[room:]
             self.client.flush()
 
-    def ended(self, outcome: Outcome | None = None, *, duration: float = 0.25) -> None:
-        """End the streams, then the run."""
-        self.say(m.End(stream="stdout"))
-        if not self.request.merge_stderr:
-            self.say(m.End(stream="stderr"))
-        out, err = self.sent["stdout"], self.sent["stderr"]
-        self.say(m.Ended(outcome=outcome or Exited(code=0), stdout=out, stderr=err, duration=duration))
+    def ended(self, outcome: Outcome | None = None, *, duration: float = 0.25, **more: Any) -> None:
+        """End the streams, if the run has started, then the run; with fields of `ended` that are not what was sent."""
+        for stream in self.streams if self.begun else ():
+            self.say(m.End(stream=stream))
+        totals = {"stdout": self.sent["stdout"], "stderr": self.sent["stderr"]}
+        self.say(m.Ended(outcome=outcome or Exited(code=0), duration=duration, **{**totals, **more}))
+
+    async def rest(self, stream: m.Stream, whole: bytes) -> None:
+        """Send what the client does not have of the stream's `whole` output."""
+        if stream in self.streams:
+            await self.write(stream, whole[self.sent[stream] :])
+
+    async def lost(self) -> None:
+        """Wait until the client's connection is gone."""
+        await self.client.over.wait()
 
     async def until(self, kind: type[m.Message]) -> m.Message:
         """Wait for a message of the client about this run."""
@@ -210,8 +255,14 @@ class FakeService:
         self.takes_stdin = takes_stdin
         self.limits = limits or Limits()
         self.greet: Callable[[FakeConnection, m.AnyMessage], None] = let_in
+        self.answer: Callable[[FakeConnection, int, m.AnyMessage], None] = nothing_found
         self.connections: list[FakeConnection] = []
         self.runs: list[FakeRun] = []
+        """Every attachment, in the order they came."""
+        self.came = asyncio.Event()
+        self.requests: dict[str, m.Run] = {}
+        """The first request for each id."""
+        self.questions: list[m.AnyMessage] = []
         self.tasks: list[asyncio.Future[None]] = []
         self.host = ""
 
@@ -258,6 +309,14 @@ def let_in(client: FakeConnection, message: m.AnyMessage) -> None:
         client.say(m.Accepted(user="ann", host="fake"))
 
 
+def nothing_found(client: FakeConnection, channel: int, question: m.AnyMessage) -> None:
+    """Know of no run."""
+    if isinstance(question, m.List):
+        client.say(m.Done(), channel)
+    else:
+        client.say(m.Error(code=ErrorCode.UNKNOWN_RUN, message="there is no such run"), channel)
+
+
 def welcome(client: FakeConnection, *, login: bool) -> m.Welcome:
     limits = client.connection.announced
     return m.Welcome(version=1, software="fake/1", limits=limits, login=login, nonce=os.urandom(32))
@@ -274,11 +333,17 @@ def refusing(code: ErrorCode, sentence: str) -> Behaviour:
 
 @contextlib.asynccontextmanager
 async def client_of(
-    directory: Path, behave: Behaviour = succeed, *, limits: Limits | None = None, takes_stdin: bool = True
+    directory: Path,
+    behave: Behaviour = succeed,
+    *,
+    limits: Limits | None = None,
+    takes_stdin: bool = True,
+    reconnect: float | None = None,
+    watch: Watch | None = None,
 ) -> AsyncIterator[tuple[Client, FakeService]]:
-    """A client that is logged in to a fake service on a Unix socket."""
+    """A client that is logged in to a fake service on a Unix socket; a lost connection is lost without `reconnect`."""
     async with (
         FakeService(behave, limits=limits, takes_stdin=takes_stdin).on_socket(directory) as service,
-        connect(service.host) as client,
+        connect(service.host, reconnect=reconnect, watch=watch) as client,
     ):
         yield client, service

@@ -6,13 +6,19 @@ import argparse
 
 from farhand_client.client import Client
 from farhand_client.connector import connect
+from farhand_client.line import Watch
 from farhand_client.pending import Pending
 
 from .terminal import confirm, passphrase
 
 
-def opening(host: str, options: argparse.Namespace) -> Pending[Client]:
-    """Return a connection to be awaited, with a person asked where one is there."""
+def opening(
+    host: str, options: argparse.Namespace, *, reconnect: float | None = None, watch: Watch | None = None
+) -> Pending[Client]:
+    """Return a connection to be awaited, with a person asked where one is there.
+
+    Where it is lost it is made again within `reconnect` seconds, of which `watch` is told.
+    """
     return connect(
         host,
         identities=options.identity,
@@ -20,4 +26,6 @@ def opening(host: str, options: argparse.Namespace) -> Pending[Client]:
         confirm=confirm,
         passphrase=passphrase,
         timeout=options.connect_timeout,
+        reconnect=reconnect,
+        watch=watch,
     )

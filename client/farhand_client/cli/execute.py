@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from farhand_client.client import Client
 from farhand_client.completed import Result, describe
-from farhand_client.errors import ConnectionLost, FarhandError
+from farhand_client.errors import ConnectionLost, FarhandError, OutputIncomplete
 from farhand_client.feed import chunks, fed
 from farhand_client.output import OutputStream
 from farhand_client.pending import Pending
+from farhand_client.pieces import Gap
 from farhand_client.request import PIPE, Args
 from farhand_client.run import Run
 from farhand_protocol.outcome import Killed, TimedOut
@@ -21,31 +23,45 @@ from farhand_protocol.outcome import Killed, TimedOut
 from .exitcode import error_code, exit_code
 from .main import BROKEN_PIPE, say
 from .signals import Signals
-from .status import Status, of_error, of_result
+from .status import Status, of_detached, of_error, of_result
 from .writer import Writer, writer
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run. `options` are keyword arguments of `Client.start`; with `stdin` this process's own is passed on."""
+    """What to run. `options` are keyword arguments of `Client.start`; with `stdin` this process's own is passed on.
+
+    With `detach` its id is printed once it has started, and it is left.
+    """
 
     args: Args
     options: Mapping[str, Any]
     stdin: bool = False
+    detach: bool = False
 
 
 class LocalError(FarhandError):
     """A file of this process cannot be read or written."""
 
 
-async def execute(opening: Callable[[], Pending[Client]], command: Command, status: Status | None) -> int:
-    """Run `command` and return the exit code of this process. What is wrong was said on stderr, and to `status`."""
+async def execute(
+    opening: Callable[[], Pending[Client]],
+    command: Command,
+    status: Status | None,
+    over: Callable[[], None] = lambda: None,
+) -> int:
+    """Run `command` and return the exit code of this process. What is wrong was said on stderr, and to `status`.
+
+    `over` is called before that, once nothing more is to be said of the connection.
+    """
     with Signals() as signals:
         try:
-            report, code = await _reported(opening, command, signals)
+            report, code = await _reported(opening, command, signals, over)
         except asyncio.CancelledError:
             if signals.ended_by is None:
                 raise
+        finally:
+            over()
         if signals.ended_by is not None:
             report, code = _ended(signals), 128 + signals.ended_by
     if status is not None:
@@ -54,18 +70,23 @@ async def execute(opening: Callable[[], Pending[Client]], command: Command, stat
 
 
 async def _reported(
-    opening: Callable[[], Pending[Client]], command: Command, signals: Signals
+    opening: Callable[[], Pending[Client]], command: Command, signals: Signals, over: Callable[[], None]
 ) -> tuple[dict[str, Any], int]:
     try:
         async with opening() as client:
+            if command.detach:
+                return await _detached(client, command), 0
             result, broken = await _run(client, command, signals)
+            assert signals.run is not None
+            new = signals.run.new
     except FarhandError as error:
+        over()
         if signals.ended_by is None:
             say(str(error))
         return of_error(error), error_code(error)
     if isinstance(result.outcome, Killed | TimedOut) and not broken:
         say(f"the command {describe(result.outcome)}")
-    return of_result(result), BROKEN_PIPE if broken else exit_code(result.outcome)
+    return of_result(result, new=new), BROKEN_PIPE if broken else exit_code(result.outcome)
 
 
 def _ended(signals: Signals) -> dict[str, Any]:
@@ -73,20 +94,43 @@ def _ended(signals: Signals) -> dict[str, Any]:
     assert signals.ended_by is not None
     run = signals.run
     result = run.result if run is not None else None
-    if result is not None:
-        return of_result(result)
+    if run is not None and result is not None:
+        return of_result(result, new=run.new)
     what = "abandoned" if signals.abandoned else "ended before the outcome was known"
     run_id = None if run is None else run.id
     return of_error(ConnectionLost(f"{what}, by signal {signals.ended_by} to the client", run_id=run_id))
 
 
+async def _detached(client: Client, command: Command) -> dict[str, Any]:
+    async with client.start(command.args, **command.options) as run:
+        run.detach()
+    try:
+        sys.stdout.write(f"{run.id}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        raise LocalError(f"cannot write the id {run.id} to stdout: {error.strerror}") from None
+    return of_detached(run)
+
+
 async def _run(client: Client, command: Command, signals: Signals) -> tuple[Result, bool]:
-    async with client.start(command.args, stdin=PIPE if command.stdin else None, **command.options) as run:
+    stdin = PIPE if command.stdin else None
+    gaps: list[Gap] = []
+
+    def on_gap(gap: Gap) -> None:
+        gaps.append(gap)
+        say(str(gap))
+
+    async with client.start(command.args, stdin=stdin, on_gap=on_gap, **command.options) as run:
         signals.run = run
         try:
-            if run.stdin is not None:
-                return await fed(run.stdin, _stdin(), _carry(run)), False
-            return await _carry(run), False
+            result = await (_carry(run) if run.stdin is None else fed(run.stdin, _stdin(), _carry(run)))
+            if gaps:
+                lost = sum(gap.bytes for gap in gaps)
+                text = (
+                    f"run {run.id}: the command {describe(result.outcome)}, but {lost} bytes of its output are missing"
+                )
+                raise OutputIncomplete(text, run_id=run.id, outcome=result.outcome)
+            return result, False
         except BrokenPipeError:
             await run.stop()
             return await run.wait(), True

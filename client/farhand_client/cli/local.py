@@ -59,7 +59,8 @@ async def _local(directory: Path, words: list[str]) -> int:
                 return 128 + signals.ended_by
 
         def opening() -> Pending[Client]:
-            return connect(f"unix:{directory / SOCKET}")
+            # What this service ran is gone with it.
+            return connect(f"unix:{directory / SOCKET}", reconnect=None)
 
         if not words:
             from farhand_client import repl

@@ -11,6 +11,10 @@ CONNECTION_OPTIONS = frozenset({"-I", "--identity", "--connect-timeout"})
 """Those of `add_connection_options` that take a value."""
 
 
+RECONNECT = 120.0
+"""Seconds; that of `farhand_client.line`, which the parser need not import."""
+
+
 def add_connection_options(parser: argparse.ArgumentParser) -> None:
     """Add what every command that connects understands."""
     parser.add_argument(

@@ -15,7 +15,8 @@ from .main import say
 class Signals:
     """While entered, signals act on the task that entered it, and on `run` once there is one.
 
-    SIGINT goes to the run; a second one abandons it. SIGTERM and SIGHUP cancel the task, and so stop the run.
+    SIGINT goes to the run, over the next connection where this one is lost; a second one abandons the run. SIGTERM and
+    SIGHUP cancel the task, and so stop the run.
     `ended_by` is the signal that cancelled the task, or None.
     """
 
@@ -42,12 +43,15 @@ class Signals:
             self._loop.remove_signal_handler(number)
 
     def _interrupt(self) -> None:
-        if self.run is not None and self.run.outcome is None:
+        if self.run is not None and self.run.result is None:
             if not self._interrupted:
                 self._interrupted = True
+                if not self.run.connected:
+                    say("the line is down; the command is interrupted once it is up. Again to leave now")
                 self.run.send_signal(signal.SIGINT)
                 return
-            say(f"abandoned run {self.run.id}; the service stops it")
+            kept = "it goes on" if self.run.kept else "the service stops it"
+            say(f"abandoned run {self.run.id}; {kept}")
             self.abandoned = True
             self.run.abandon()
         self._end(signal.SIGINT)

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from farhand_client.completed import Result
 from farhand_client.errors import FarhandError, OutputIncomplete, RequestRefused, SpawnError
+from farhand_client.run import Run
 from farhand_protocol.outcome import Outcome
 
 STDERR: Final = "-"
@@ -80,8 +81,16 @@ class _Replaced:
         self._new.unlink(missing_ok=True)
 
 
-def of_result(result: Result) -> dict[str, Any]:
-    """Return the status of a run whose end is known: the outcome, and what belongs to it."""
+def of_detached(run: Run) -> dict[str, Any]:
+    """Return the status of a run that was left going."""
+    return {"status": "detached", "run_id": run.id, "pid": run.pid, "new": run.new}
+
+
+def of_result(result: Result, *, new: bool) -> dict[str, Any]:
+    """Return the status of a run whose end is known: the outcome, and what belongs to it.
+
+    `new` is false where the run was there before it was asked for.
+    """
     return {
         **_of_outcome(result.outcome),
         "run_id": result.run_id,
@@ -89,6 +98,9 @@ def of_result(result: Result) -> dict[str, Any]:
         "stdout": result.stdout,
         "stderr": result.stderr,
         "lingered": result.lingered,
+        "usage": None if result.usage is None else result.usage.model_dump(mode="json"),
+        "applied": {} if result.applied is None else result.applied.model_dump(mode="json", exclude_none=True),
+        "new": new,
     }
 
 
@@ -100,7 +112,7 @@ def of_error(error: FarhandError) -> dict[str, Any]:
     said: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
     if isinstance(error, RequestRefused):
         said["code"] = str(error.code)
-    if isinstance(error, OutputIncomplete):
+    if isinstance(error, OutputIncomplete) and error.outcome is not None:
         said["outcome"] = _of_outcome(error.outcome)
     return {"status": "failed", "error": said, "run_id": run_id, "may_have_run": run_id is not None}
 

@@ -57,7 +57,7 @@ class Identities:
     """The identities to try: `async for identity in Identities(...)`.
 
     With `named` files, exactly those, by the agent where it holds the key; else every key of the agent, then the
-    `usual` files that exist. No key comes twice.
+    `usual` files that exist. No key comes twice. The one that let the user in before is the `first`, if it is given.
     """
 
     def __init__(
@@ -67,16 +67,32 @@ class Identities:
         agent: Agent | None = None,
         usual: Sequence[Path] = (),
         ask: "AskPassphrase | None" = None,
+        first: Identity | None = None,
     ) -> None:
         self._named = named
         self._agent = agent
         self._usual = usual
         self._ask = ask
+        self._first = first
         self.problems: list[TrustError] = []
         """What kept keys from being tried, so far; worth saying where no key did."""
 
     async def __aiter__(self) -> AsyncIterator[Identity]:
         """Raises IdentityError for a named file that cannot be used; other failures go to `problems`."""
+        if self._first is None:
+            async for identity in self._others():
+                yield identity
+            return
+        yield self._first
+        async for identity in self._others():
+            if identity.public_key.blob != self._first.public_key.blob:
+                yield identity
+
+    def after(self, identity: Identity | None) -> "Identities":
+        """Return the identities for another login, the one that did before first. Nobody is asked for a passphrase."""
+        return Identities(named=self._named, agent=self._agent, usual=self._usual, first=identity)
+
+    async def _others(self) -> AsyncIterator[Identity]:
         in_agent = await self._agent_identities()
         if self._named:
             for path in self._named:

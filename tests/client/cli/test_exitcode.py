@@ -25,6 +25,7 @@ from farhand_client import (
 )
 from farhand_client.cli.exitcode import error_code, exit_code
 from farhand_client.cli.status import StatusError, of_error, of_result, status_file
+from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 
 
@@ -72,7 +73,9 @@ def test_exit_codes_of_errors(error: Any, code: int) -> None:
 
 
 def test_the_status_of_a_result_is_its_outcome_and_more() -> None:
-    assert of_result(Result(Exited(code=255), "id", 1.5, 10, 20, False)) == {
+    usage = m.Usage(user=0.5, system=0.25, peak_memory=4096)
+    result = Result(Exited(code=255), "id", 1.5, 10, 20, False, usage, m.Applied(memory="cgroup"))
+    assert of_result(result, new=True) == {
         "status": "exited",
         "code": 255,
         "run_id": "id",
@@ -80,7 +83,12 @@ def test_the_status_of_a_result_is_its_outcome_and_more() -> None:
         "stdout": 10,
         "stderr": 20,
         "lingered": False,
+        "usage": {"user": 0.5, "system": 0.25, "peak_memory": 4096},
+        "applied": {"memory": "cgroup"},
+        "new": True,
     }
+    bare = of_result(Result(Exited(code=0), "id", 1.5, 0, 0, False), new=False)
+    assert (bare["usage"], bare["applied"], bare["new"]) == (None, {}, False)
 
 
 @pytest.mark.parametrize(

@@ -314,7 +314,7 @@ async def test_what_is_ours_is_255_and_the_status_tells_it_from_the_commands(
     service: FakeService, behave: Any, kind: str, may_have_run: bool, stdout: bytes
 ) -> None:
     service.behave = behave
-    done = await farhand("run", "--status-json", "-", service.host, "prog")
+    done = await farhand("run", "--reconnect", "0", "--status-json", "-", service.host, "prog")
     assert (done.code, done.stdout) == (255, stdout)
     said, line = done.stderr.splitlines()
     assert said.startswith(b"farhand: ")
@@ -371,7 +371,7 @@ async def test_all_that_came_is_written_before_a_loss_is_said(service: FakeServi
         run.client.link.close()
 
     service.behave = behave
-    done = await farhand("run", service.host, "prog")
+    done = await farhand("run", "--reconnect", "0", service.host, "prog")
     assert (done.code, len(done.stdout)) == (255, len(data))
 
 

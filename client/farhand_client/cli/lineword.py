@@ -1,0 +1,44 @@
+"""Tells the user on stderr that the connection is lost, once that has lasted, and that it is back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from farhand_client.line import LineDown
+
+from .main import say
+
+PATIENCE: Final = 2.0
+"""Seconds of an outage nobody needs to know of: less than people take for a fault, more than a restarted edge takes."""
+
+
+class LineWord:
+    """The `watch` of `connect`; `host` is what the user calls the service."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._timer: asyncio.TimerHandle | None = None
+        self._said = False
+
+    def __call__(self, down: LineDown | None) -> None:
+        """Note that the line is down, or with None that it is up."""
+        self.close()
+        if down is not None:
+            if not self._said:
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(PATIENCE, self._say_down, loop.time() + down.left)
+        elif self._said:
+            self._said = False
+            say(f"the line to {self._host} is up again")
+
+    def close(self) -> None:
+        """Say nothing more of this outage."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _say_down(self, deadline: float) -> None:
+        self._said = True
+        left = max(0.0, deadline - asyncio.get_running_loop().time())
+        say(f"the line to {self._host} is down; trying again for {left:.0f} s")

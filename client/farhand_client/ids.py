@@ -1,0 +1,44 @@
+"""Run ids, and keys of attachments. Ids are UUIDs of version 7 (RFC 9562, section 5.7), which sort by time."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import Final
+
+_CANONICAL: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_PREFIX: Final = re.compile(r"[0-9a-f-]{1,36}")
+
+
+def uuid7() -> str:
+    """Return a new id as 36 characters: 48 bits of Unix time in milliseconds, 74 of randomness."""
+    number = int.from_bytes((time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10), "big")
+    number = number & ~(0xF000 << 64) | 0x7000 << 64
+    number = number & ~(0xC000 << 48) | 0x8000 << 48
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def new_key() -> bytes:
+    """Return a key for an attachment: 16 random bytes, that nobody else can guess to take its place."""
+    return os.urandom(16)
+
+
+def is_run_id(text: str) -> bool:
+    """Whether `text` is a whole run id: a UUID of any version as RFC 9562, section 4, writes it, in lower case."""
+    return _CANONICAL.fullmatch(text) is not None
+
+
+def checked_id(text: str) -> str:
+    """Return `text` where it is a whole run id. Raises ValueError."""
+    if not is_run_id(text):
+        raise ValueError(f"{text!r} is not a run id: a UUID in lower case is, as 01890a5d-ac96-774b-bcce-b302099a8057")
+    return text
+
+
+def checked_prefix(text: str) -> str:
+    """Return `text` where a run id can begin so. Raises ValueError."""
+    if not _PREFIX.fullmatch(text):
+        raise ValueError(f"no run id begins with {text!r}: ids are of digits, the letters a to f, and dashes")
+    return text

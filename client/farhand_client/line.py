@@ -1,0 +1,221 @@
+"""What a client holds on to: one connection after the other to the same service, so that a cut is only a pause."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from farhand_protocol.errors import ErrorCode
+
+from .errors import AuthenticationError, ConnectionLost, FarhandError, HostKeyError, RequestRefused
+from .session import Session
+
+if TYPE_CHECKING:
+    from .backoff import Backoff
+    from .login import LoggedIn
+
+RECONNECT: Final = 120.0
+"""Seconds for which a lost connection is tried again: twice the grace that the service gives a run by default, so that
+what became of a run is heard also where the line came back too late for it."""
+
+_FATAL: Final = frozenset({ErrorCode.DENIED, ErrorCode.UNSUPPORTED_VERSION, ErrorCode.LOGIN_FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class LineDown:
+    """The connection is lost, by `cause`, and is tried again for `left` seconds at the most."""
+
+    cause: FarhandError
+    left: float
+
+
+Watch: TypeAlias = Callable[[LineDown | None], None]
+"""Told when the connection is lost and tried again, and with None when it is back."""
+
+
+class Resumable(Protocol):
+    """What goes on over the next connection."""
+
+    def open(self, session: Session) -> None:
+        """Open a channel on `session` and go on there. Raises `FarhandError` and ValueError where that cannot be."""
+
+    def fail(self, error: Exception) -> None:
+        """There will be no other connection, or this cannot go on over it."""
+
+    def leave(self, error: FarhandError) -> None:
+        """The client goes."""
+
+
+class Line:
+    """Made of a `login` that is done, and of `again`, which makes another one.
+
+    With `patience`, in seconds, a connection that ends is made again within that time, by attempts with a back-off;
+    without, or once the time is up, everything fails. So it does at once where another attempt could not end otherwise:
+    the service's key is not the one on record, nobody is let in any more, or the service does not speak the protocol.
+    """
+
+    def __init__(
+        self, login: LoggedIn, again: Callable[[], Awaitable[LoggedIn]], patience: float | None, watch: Watch | None
+    ) -> None:
+        self.name: Final = login.session.name
+        self.session: Session | None = None
+        """The connection; None while it is lost."""
+        self._again = again
+        self._patience = patience or 0.0
+        self._watch = watch
+        self._why: FarhandError | None = None
+        self._backoff: Backoff | None = None
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._live: dict[Resumable, None] = {}
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._adopt(login.session)
+
+    async def up(self) -> Session:
+        """Return the connection once there is one. Raises `ConnectionLost` where there will be none."""
+        while self.session is None:
+            self._check()
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.discard(waiter)
+        return self.session
+
+    def add(self, one: Resumable) -> None:
+        """Open `one` on this connection or the next, and on each after that until it is removed.
+
+        Raises `ConnectionLost`, `RequestRefused`, and ValueError for a request too large, where that is known now.
+        """
+        self._check()
+        if self.session is not None:
+            one.open(self.session)
+        self._live[one] = None
+
+    def remove(self, one: Resumable) -> None:
+        """Forget `one`."""
+        self._live.pop(one, None)
+
+    async def ping(self) -> float:
+        """Return the seconds that a message takes there and back, asked again where the connection is lost meanwhile.
+
+        Raises `ConnectionLost`.
+        """
+        while True:
+            session = await self.up()
+            try:
+                return await session.ping()
+            except ConnectionLost:
+                self._check()
+
+    async def close(self) -> None:
+        """Leave every run as its client wants it left, and close the connection. Safe to call again."""
+        why = ConnectionLost(f"the connection to {self.name} was closed here")
+        for one in list(self._live):
+            one.leave(why)
+        session = self.session
+        self._fail(why)
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
+            await asyncio.wait([self._reconnecting])
+        if session is not None:
+            await session.close()
+
+    def _check(self) -> None:
+        if self._why is not None:
+            raise ConnectionLost(str(self._why)) from self._why.__cause__
+
+    def _adopt(self, session: Session) -> None:
+        self.session = session
+        session.when_over(lambda why: self._over(session, why))
+
+    def _over(self, session: Session, why: FarhandError) -> None:
+        self.session = None
+        if self._why is not None:
+            return
+        if not self._patience or session.broken or _fatal(why):
+            lost = ConnectionLost(str(why))
+            lost.__cause__ = why.__cause__ if isinstance(why, ConnectionLost) else why
+            self._fail(lost)
+            return
+        from .backoff import Backoff
+
+        now = asyncio.get_running_loop().time()
+        # A service that lets one in and dies of what it is asked then is one outage, not many short ones.
+        if self._backoff is None or session.proved:
+            self._backoff = Backoff(now, self._patience)
+        self._reconnecting = asyncio.ensure_future(self._reconnect(self._backoff, why))
+        self._reconnecting.add_done_callback(self._reconnected)
+        if self._watch is not None:
+            self._watch(LineDown(why, self._backoff.left(now)))
+
+    async def _reconnect(self, backoff: Backoff, first: FarhandError) -> None:
+        loop = asyncio.get_running_loop()
+        last = None
+        while (delay := backoff.delay(loop.time())) is not None:
+            await asyncio.sleep(delay)
+            try:
+                async with asyncio.timeout_at(backoff.deadline):
+                    login = await self._again()
+            except TimeoutError:
+                break
+            except FarhandError as error:
+                if _fatal(error):
+                    lost = ConnectionLost(f"{first}, and cannot be made again: {error}")
+                    lost.__cause__ = error
+                    self._fail(lost)
+                    return
+                last = error
+            else:
+                self._resume(login.session)
+                return
+        text = f"{first}, and could not be made again within {self._patience:g} seconds"
+        self._fail(ConnectionLost(f"{text}: {last}" if last is not None else text))
+
+    def _reconnected(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            # A fault of this package; nobody shall wait for ever because of it.
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "farhand: connecting again failed", "exception": fault, "task": task}
+            )
+            self._fail(ConnectionLost(f"the connection to {self.name} was lost, and making it again failed: {fault!r}"))
+
+    def _resume(self, session: Session) -> None:
+        self._adopt(session)
+        if self.session is None:
+            return  # lost again already
+        session.probe()
+        for one in list(self._live):
+            try:
+                one.open(session)
+            except (FarhandError, ValueError) as error:
+                self.remove(one)
+                one.fail(error)
+        self._wake()
+        if self._watch is not None:
+            self._watch(None)
+
+    def _fail(self, why: FarhandError) -> None:
+        if self._why is None:
+            self._why = why
+        live, self._live = self._live, {}
+        for one in live:
+            one.fail(why)
+        self._wake()
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+def _fatal(error: FarhandError) -> bool:
+    match error:
+        case HostKeyError() | AuthenticationError():
+            return True
+        case RequestRefused():
+            return error.code in _FATAL
+        case _:
+            return False
