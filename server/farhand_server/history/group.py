@@ -63,6 +63,11 @@ class GroupCommit:
             self._history.flush()
         except HistoryError as error:
             refused, self._reason = error.ids, str(error)
+        except Exception as error:
+            # A fault of ours: nobody may be left waiting for it.
+            if flushed is not None:
+                flushed.set_exception(error)
+            raise
         self._also()
         if flushed is not None:
             flushed.set_result(refused)

@@ -89,3 +89,15 @@ async def test_ends_that_could_not_be_written_are_tried_again_without_anybody_as
         await done.wait()
     assert tried == [True, False]
     await group.close()
+
+
+async def test_a_fault_of_the_service_leaves_nobody_waiting(shelf: Shelf) -> None:
+    history = shelf.open()
+    group = GroupCommit(history)
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+    history.started(uuid4(1), 1 << 70, None, None, None)
+    with pytest.raises(OverflowError):
+        await group.is_durable()
+    assert len(faults) == 1
+    history._writer.waiting.clear()
