@@ -8,9 +8,10 @@ of such a process; where it has the run's id in its environment; or where it des
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from farhand_server.history.records import Record
 from farhand_server.logs import Logger
 
 from .cgroup import RunCgroup
-from .tree import SWEEPS, Member, look, open_pidfd, run_id_of
+from .tree import SWEEPS, Member, look, open_pidfd, run_id_of, send
 
 PATIENCE: Final = 2.0
 """Seconds for which the end of killed processes is awaited: only one that the kernel itself holds up takes longer."""
@@ -62,9 +63,7 @@ async def end_orphans(lost: Iterable[Record], log: Logger) -> Sweep:
             left[0, len(left)] = record.id
             log.error("cgroup of a lost run could not be emptied", run=record.id, cgroup=record.cgroup)
     for _ in range(SWEEPS if here else 0):
-        found = {
-            member: id for member, id in _processes_of(here).items() if (member.pid, member.started) not in left
-        }  # fmt: skip
+        found = _freeze(here, left)
         if not found:
             break
         alive = await _kill(found)
@@ -95,6 +94,30 @@ async def _end_cgroup(record: Record, ended: list[Orphan]) -> bool:
         return False
     ended += [Orphan(record.id, pid) for pid in pids]
     return group.remove()
+
+
+def _freeze(runs: Mapping[str, Record], left: Container[tuple[int, int]]) -> dict[Member, str]:
+    """Stop all processes of the runs, and return them with their run's id; not those in `left`.
+
+    A process that is killed can leave a child that nothing ties to its run any more, begun after the look that found
+    its parent. One that is stopped starts none (fork(2) gives way to the signal), and stays as proof of those it has.
+    """
+    stopped: dict[Member, str] = {}
+    seen: set[tuple[int, int]] = set()
+    for _ in range(SWEEPS):
+        found = {
+            member: id
+            for member, id in _processes_of(runs).items()
+            if (member.pid, member.started) not in seen and (member.pid, member.started) not in left
+        }
+        if not found:
+            break
+        for member, id in found.items():
+            seen.add((member.pid, member.started))
+            stopped[member] = id
+            with contextlib.suppress(OSError):  # it is killed all the same, or the kill says why not
+                send(member, signal.SIGSTOP)
+    return stopped
 
 
 def _processes_of(runs: Mapping[str, Record]) -> dict[Member, str]:
