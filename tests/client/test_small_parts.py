@@ -10,8 +10,8 @@ from importlib.metadata import version
 import pytest
 
 import farhand_client
-from farhand_client.signals import linux_name, linux_number
 from farhand_client.ids import uuid7
+from farhand_client.signals import linux_name, linux_number
 
 
 def test_run_ids_are_uuids_of_version_7_and_sort_by_time() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from farhand_client import Completed, Exited, Killed
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Outcome
-from tests.support.fake_service import Behaviour, FakeRun, client_of
+from tests.support.fake_service import Behaviour, FakeConnection, FakeRun, FakeService, client_of, let_in
 
 STOPPED = Killed(reason="requested", signal=signal.SIGTERM)
 
@@ -54,3 +55,61 @@ async def run(directory: Path, behave: Behaviour, *args: Any, **options: Any) ->
     """Return what `Client.run` does, called with `args` and `options` on a service of its own."""
     async with client_of(directory, behave) as (client, _):
         return await client.run(*args or (["true"],), **options)
+
+
+class Cat:
+    """As cat(1), as one run: whatever happens to its attachments, it goes on where it was.
+
+    `starts` counts how often a start was asked for, `taken` is what came of stdin.
+    """
+
+    def __init__(self) -> None:
+        self.taken = bytearray()
+        self.ended = False
+        self.starts = 0
+
+    async def __call__(self, run: FakeRun) -> None:
+        if run.attach is None:
+            self.starts += 1
+        run.started(new=run.attach is None and self.starts == 1)
+        position = 0 if run.attach is None else run.attach.stdin
+        assert position is None or position <= len(self.taken), "a hole in stdin"
+        while not run.client.over.is_set():
+            if position is not None:
+                self.taken += run.stdin[len(self.taken) - position :]
+            self.ended = self.ended or any(isinstance(message, m.End) for message in run.messages)
+            await run.rest("stdout", bytes(self.taken))
+            if self.ended:
+                run.ended()
+                return
+            run.changed.clear()
+            await run.changed.wait()
+
+
+class Gate:
+    """Holds back whoever logs in again, until it is opened: the line of a client stays down as long as a test wants."""
+
+    def __init__(self, service: FakeService) -> None:
+        self._service = service
+        self._held: list[tuple[FakeConnection, m.AnyMessage]] = []
+        self._came = asyncio.Event()
+
+    async def shut(self) -> None:
+        """Cut every connection, and wait until the client is back at the gate."""
+        self._service.greet = self._hold
+        self._came.clear()
+        for connection in self._service.connections:
+            if connection.link is not None:
+                connection.cut()
+        await self._came.wait()
+
+    def open(self) -> None:
+        """Let everybody in."""
+        self._service.greet = let_in
+        held, self._held = self._held, []
+        for client, message in held:
+            let_in(client, message)
+
+    def _hold(self, client: FakeConnection, message: m.AnyMessage) -> None:
+        self._held.append((client, message))
+        self._came.set()

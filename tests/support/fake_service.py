@@ -112,7 +112,7 @@ class FakeConnection:
             case DataReceived():
                 run = self.runs[event.channel]
                 run.stdin += event.data
-                if run.takes_stdin:
+                if run.takes_stdin and run.begun:
                     self.connection.take(event.channel, "stdin", len(event.data))
                     self.flush()
                 run.changed.set()
@@ -193,6 +193,8 @@ class FakeRun:
         feeds = self.request.stdin if self.attach is None else self.attach.stdin is not None
         self.begun = True
         self.say(m.Started(pid=pid, new=self.attach is None if new is None else new, stdin=feeds))
+        if self.takes_stdin and self.stdin:
+            self.client.connection.take(self.channel, "stdin", len(self.stdin))
 
     async def write(self, stream: m.Stream, data: bytes) -> None:
         """Send all of `data`, as fast as the client takes it."""

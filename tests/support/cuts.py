@@ -1,0 +1,55 @@
+"""A Unix socket before another one that cuts connections after a number of bytes, wherever in a frame that is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+
+@contextlib.asynccontextmanager
+async def cutting(socket: Path, target: Path, after: Iterator[tuple[int, int]]) -> AsyncIterator[list[int]]:
+    """Listen at `socket`; `after` gives, for each connection, the bytes let through to `target` and from it.
+
+    Once there are no more of these, connections are left alone. Gives a list that grows by one for each cut.
+    """
+    cuts: list[int] = []
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: int | None) -> None:
+        while data := await reader.read(65536 if left is None else min(65536, left)):
+            writer.write(data)
+            await writer.drain()
+            if left is not None:
+                left -= len(data)
+                if not left:
+                    cuts.append(len(cuts))
+                    return
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = next(after, (None, None))
+        theirs, ours = await asyncio.open_unix_connection(target)
+        copies = [asyncio.ensure_future(copy(reader, ours, there)), asyncio.ensure_future(copy(theirs, writer, back))]
+        try:
+            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in copies:
+                one.cancel()
+            await asyncio.gather(*copies, return_exceptions=True)
+            for end in (writer, ours):
+                end.transport.abort()
+
+    def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(serve(reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_unix_server(accepted, socket)
+    try:
+        yield cuts
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
