@@ -3,8 +3,8 @@
 Each run's processes carry a mark that fork, exec, setsid and a new environment leave as it is: the soft limit on file
 locks, which has meant nothing to Linux since 2.4.24 (RLIMIT_LOCKS, getrlimit(2)), is a number of the run's own. Anyone
 may read it (/proc/PID/limits), of setuid programs and zombies, too. A program that sets it to something else is known
-by its session, its process group, or FARHAND_RUN_ID in its environment. What is known by none of these is not touched:
-it may be a child that another part of the service has started and waits for.
+by its session, its process group, its cgroup, or FARHAND_RUN_ID in its environment. What is known by none of these is
+not touched: it may be a child that another part of the service has started and waits for.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Subreaper:
         myself = tree.look(os.getpid())
         assert myself is not None
         # The same before and after an execve of the service.
-        self._mark = zlib.crc32(b"%d %d" % (myself.pid, myself.started)) << _MARK_BITS
+        self._mark = (1 << 32 | zlib.crc32(b"%d %d" % (myself.pid, myself.started))) << _MARK_BITS
         # Kept open, so that a run can be ended when there are no descriptors left. Only the main thread has children:
         # it starts them, and the kernel gives orphans to the first living thread.
         self._children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
@@ -187,6 +187,9 @@ class Subreaper:
         for number in (member.session, member.group):
             if number in self._sessions:
                 return self._sessions[number]
+        for name in tree.read(f"/proc/{pid}/cgroup").decode(errors="replace").split("/"):
+            if name.startswith("run-") and name[4:].rstrip() in self._ids:
+                return self._ids[name[4:].rstrip()]
         # While leaders are awaited, their runs' marks are not known yet.
         if self._is_ours(mark) and not self._expecting:
             return self._nobody
@@ -222,8 +225,6 @@ class Subreaper:
             if ward.closed:
                 self._forget(ward)
             return True
-        if pid in self._expecting:
-            return False
         whose = self._adopted.pop(pid, None) or self._owner(pid)  # of a zombie it always can be told
         if whose is None:
             return False

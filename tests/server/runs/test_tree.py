@@ -77,10 +77,11 @@ async def test_what_was_started_between_two_looks_is_killed_while_its_end_is_wai
             assert status(pid)["State"][0] in "SRD"
 
 
-async def test_term_reaches_daemons_too_and_they_may_end_by_themselves(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ['(setsid sh -c "{}" &)', 'setsid sh -c "{}" &'])
+async def test_term_reaches_other_sessions_too_and_they_may_end_by_themselves(place: str, tmp_path: Path) -> None:
     saved = tmp_path / "saved"
     worker = f"trap 'echo saved >>{saved}; exit' TERM; echo up; exec >&-; while :; do sleep 0.01; done"
-    async with started("sh", "-c", f'(setsid sh -c "{worker}" &); sleep 999') as run:
+    async with started("sh", "-c", f"{place.format(worker)}\nsleep 999") as run:
         await run.line()
         run.process.terminate_tree()
         async with asyncio.timeout(PATIENCE):
