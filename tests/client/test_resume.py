@@ -263,11 +263,11 @@ async def test_requests_wait_for_the_line(down: Down) -> None:
 
     await gate.shut()
     service.behave = end
-    asked = [asyncio.ensure_future(one) for one in (client.run(["true"]), client.ping(), client.runs())]
+    asked = asyncio.gather(client.run(["true"]), client.ping(), client.runs())
     await asyncio.sleep(0)
     assert service.runs == []
     gate.open()
-    completed, _, runs = await asyncio.gather(*asked)
+    completed, _, runs = await asked
     assert (completed.returncode, runs) == (0, [])
 
 

@@ -67,23 +67,30 @@ class Cat:
         self.taken = bytearray()
         self.ended = False
         self.starts = 0
+        self._feeds: tuple[FakeRun, int | None] | None = None
 
     async def __call__(self, run: FakeRun) -> None:
         if run.attach is None:
             self.starts += 1
         run.started(new=run.attach is None and self.starts == 1)
+        self._merge()
         position = 0 if run.attach is None else run.attach.stdin
         assert position is None or position <= len(self.taken), "a hole in stdin"
+        self._feeds = run, position
         while not run.client.over.is_set():
-            if position is not None:
-                self.taken += run.stdin[len(self.taken) - position :]
+            run.changed.clear()
+            self._merge()
             self.ended = self.ended or any(isinstance(message, m.End) for message in run.messages)
             await run.rest("stdout", bytes(self.taken))
             if self.ended:
                 run.ended()
                 return
-            run.changed.clear()
             await run.changed.wait()
+
+    def _merge(self) -> None:
+        run, position = self._feeds or (None, None)
+        if run is not None and position is not None:
+            self.taken += run.stdin[len(self.taken) - position :]
 
 
 class Gate:
