@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final, Literal
 
 from . import subreaper
@@ -149,6 +150,11 @@ class Process:
         """The number that all processes of this run bear, see `subreaper`; 0 where the system did not let us."""
         return self._ward.mark
 
+    @property
+    def cgroup_path(self) -> Path | None:
+        """The directory of the run's cgroup, for the record; None without one."""
+        return None if self._cgroup is None else self._cgroup.path
+
     def signal(self, number: int) -> bool:
         """Send a signal to the leader's whole process group; False where there is nobody left in it."""
         return self._ward.tree.signal_group(number)
@@ -184,10 +190,6 @@ class Process:
         await self._ward.tree.ended()
         # The signal that tells of their end may be on its way still.
         self._subreaper.reap()
-
-    async def group_ended(self) -> None:
-        """`tree_ended`."""
-        await self.tree_ended()
 
     def usage(self) -> Usage:
         """What the run has used, after `exited`, before `close`; whole after `tree_ended`.
