@@ -10,7 +10,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.states import Phase
 from farhand_server.channels.plan import Denied, decide
 from farhand_server.channels.run import RunChannel
-from farhand_server.runs.registry import Draining, Expired, IdConflict, TooManyRuns
+from farhand_server.runs.registry import Draining, Expired, IdConflict, TooManyRuns, Unavailable
 from farhand_server.runs.run import BadOffset, Run
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ _REFUSALS: Final[dict[type[Exception], ErrorCode]] = {
     IdConflict: ErrorCode.CONFLICT,
     TooManyRuns: ErrorCode.TOO_MANY_RUNS,
     UnknownRun: ErrorCode.UNKNOWN_RUN,
+    Unavailable: ErrorCode.UNAVAILABLE,
     OSError: ErrorCode.UNAVAILABLE,
 }
 

@@ -1,26 +1,201 @@
-"""Between the runs and what outlives them."""
+"""Between the runs and what outlives them: the history and the audit log."""
 
 from __future__ import annotations
 
-from .runs.plan import Result
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from farhand_protocol import messages as m
+from farhand_protocol.outcome import Lost, Outcome
+
+from .audit import Audit, AuditError, Entry, Event
+from .config import Config
+from .history import Expired as Forgotten
+from .history import GroupCommit, History, HistoryError, Known, Record
+from .runs.orphans import boot_id
+from .runs.plan import Origin, Plan, Result
+from .runs.registry import Expired, Unavailable
 from .runs.run import Run
+from .runs.tree import look
+from .runs.usage import Usage
+
+_OUTCOME: Final[TypeAdapter[Outcome]] = TypeAdapter(Outcome)
 
 
-class NoLedger:
-    """Remembers nothing."""
+class Ledger:
+    """Writes down what runs do. Belongs to one loop; `close` it before history and audit log."""
+
+    def __init__(self, history: History, audit: Audit) -> None:
+        self.audit: Final = audit
+        self._history = history
+        self._group = GroupCommit(history, also=audit.flush)
+        self._boot_id = boot_id()
+
+    async def close(self) -> None:
+        """Write down what waits."""
+        await self._group.close()
+
+    def configure(self, config: Config) -> None:
+        """Go by another configuration from now on."""
+        self._history.configure(config.history)
+        self.audit.configure(config.audit)
+
+    def note(self, entry: Entry) -> None:
+        """Write down what is no start and no end of a run."""
+        self.audit.record(entry)
+        self._group.soon()
+
+    # runs.registry.Ledger
 
     def starting(self, run: Run) -> None:
         """Ledger."""
+        plan, origin = run.plan, run.plan.origin
+        try:
+            self.audit.admit(_entry(run, "start"))
+        except AuditError as error:
+            raise Unavailable(str(error)) from None
+        self._history.starting(
+            Record(
+                id=plan.id,
+                owner=plan.owner,
+                uid=plan.uid,
+                how=origin.how,
+                fingerprint=origin.key,
+                peer=origin.peer,
+                request=origin.request,
+                request_sha256=plan.fingerprint,
+                requested_at=run.began,
+            )
+        )
+
+    def started(self, run: Run) -> None:
+        """Ledger."""
+        assert run.pid is not None
+        process = look(run.pid)
+        cgroup = run.cgroup
+        self._history.started(
+            run.plan.id,
+            run.pid,
+            None if process is None else process.started,
+            self._boot_id,
+            None if cgroup is None else str(cgroup),
+        )
+        self._group.soon()
 
     def ended(self, run: Run, result: Result) -> None:
         """Ledger."""
+        usage = result.usage
+        self._history.ended(
+            run.plan.id,
+            result.outcome.model_dump_json(exclude_none=True).encode(),
+            stdout=result.stdout,
+            stderr=result.stderr,
+            duration=result.duration,
+            usage=None
+            if usage is None
+            else json.dumps({"user": usage.user, "system": usage.system, "peak_memory": usage.peak_memory}).encode(),
+            lingered=result.lingered,
+        )
+        self.audit.record(_entry(run, "end", outcome=result.outcome.status))
 
-    def flush(self) -> None:
+    def soon(self) -> asyncio.Future[Mapping[str, str]]:
         """Ledger."""
+        return self._group.soon()
 
     def find(self, run_id: str) -> Run | None:
         """Ledger."""
-        return None
+        try:
+            state = self._history.state_of(run_id)
+        except HistoryError as error:
+            raise Unavailable(str(error)) from None
+        match state:
+            case Known(record):
+                return _past(record)
+            case Forgotten(reason):
+                raise Expired(reason)
+            case _:
+                return None
 
-    def forget(self, run: Run) -> None:
+    def recent(self, owner: str | None, *, before: str | None, limit: int) -> list[Run]:
         """Ledger."""
+        try:
+            records = self._history.recent(owner, before=before, limit=limit)
+        except HistoryError as error:
+            raise Unavailable(str(error)) from None
+        return [_past(record) for record in records if record.outcome is not None]
+
+
+def _entry(run: Run, event: Event, *, outcome: str | None = None) -> Entry:
+    plan, origin = run.plan, run.plan.origin
+    return Entry(
+        event,
+        time.time(),
+        user=plan.owner,
+        how=origin.how,
+        key=origin.key,
+        peer=origin.peer,
+        run=plan.id,
+        argv=plan.argv if event == "start" else None,
+        outcome=outcome,
+    )
+
+
+def _past(record: Record) -> Run:
+    request = _request(record.request)
+    plan = Plan(
+        id=record.id,
+        owner=record.owner,
+        uid=record.uid,
+        fingerprint=record.request_sha256,
+        command=str(request.get("command", "")),
+        argv=(),
+        cwd=b"/",
+        env={},
+        stdin=False,
+        merge_stderr=bool(request.get("merge_stderr", False)),
+        timeout=None,
+        idle_timeout=None,
+        kill_after=0.0,
+        linger=0.0,
+        keep=request.get("on_disconnect") == "keep",
+        grace=0.0,
+        spool=0,
+        origin=Origin("key" if record.how == "key" else "peer", record.fingerprint, record.peer, record.request),
+    )
+    result = Result(
+        _outcome(record.outcome),
+        record.stdout or 0,
+        record.stderr or 0,
+        record.duration or 0.0,
+        record.lingered,
+        _usage(record.usage),
+    )
+    return Run.past(plan, result, began=record.requested_at, pid=record.pid)
+
+
+def _request(text: bytes) -> dict[str, object]:
+    try:
+        request = json.loads(text)
+    except ValueError:
+        return {}
+    return request if isinstance(request, dict) else {}
+
+
+def _outcome(text: bytes | None) -> Outcome:
+    try:
+        return Lost() if text is None else _OUTCOME.validate_json(text)
+    except ValidationError:
+        return Lost()  # written by another version, or by someone else
+
+
+def _usage(text: bytes | None) -> Usage | None:
+    try:
+        counted = m.Usage.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
+    return None if counted is None else Usage(counted.user, counted.system, counted.peak_memory)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 from farhand_protocol.outcome import Exited
 
 from .config import Config, ConfigError
-from .ledger import NoLedger
+from .ledger import Ledger
 from .listener import BACKLOG, LocalClient, bind
 from .logs import Logger
+from .runs.cgroup import Cgroups
 from .runs.plan import Result
 from .runs.process import prepare_loop, reset_signals
 from .runs.registry import Registry, Retention
@@ -40,6 +41,7 @@ class Service:
         self,
         config: Config,
         log: Logger,
+        ledger: Ledger,
         *,
         reload: Callable[[], Config],
         accepted: Callable[[Config], None],
@@ -48,11 +50,13 @@ class Service:
     ) -> None:
         self.config = config
         self.sessions: set[Session] = set()
+        self.ledger = ledger
         self.registry = Registry(
-            NoLedger(),
+            ledger,
             memory=Memory(config.runs.memory),
             retention=_retention(config),
             spool_directory=config.state_dir / "spool",
+            cgroups=Cgroups.find(),
             on_end=self._run_ended,
             on_failure=self._run_failed,
         )
@@ -131,6 +135,7 @@ class Service:
             return
         self.config = config
         self.authenticator = authenticator
+        self.ledger.configure(config)
         self.registry.memory.limit = config.runs.memory
         self.registry.retention = _retention(config)
         self._accepted(config)

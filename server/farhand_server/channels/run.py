@@ -82,7 +82,7 @@ class RunChannel:
             wanted = {stream: offset for stream, offset in offsets.items() if offset is not None}
             hold, feeds = request.hold, request.stdin
         # What an attachment does not want, it has.
-        taken: dict[Output, int] = {"stdout": run.stdout.end, "stderr": run.stderr.end} | wanted
+        taken: dict[Output, int] = {"stdout": run.stdout.end, "stderr": run.stderr.end, **wanted}
         self._attachment: Attachment = run.attach(self, key=request.attachment, hold=hold, taken=taken, feeds=feeds)
         spools: dict[Output, Spool] = {"stdout": run.stdout, "stderr": run.stderr}
         self._positions = tuple(
@@ -111,12 +111,14 @@ class RunChannel:
         if self._over:
             return False
         for position in self._positions:
-            more = (not self._over and self._advance(position)) or more
+            more = self._advance(position) or more
         self._finish_if_due()
         return more
 
     def _advance(self, position: _Position) -> bool:
         connection, spool = self._outlet.connection, position.spool
+        if self._over:  # the disk has failed under another stream
+            return False
         self._skip_gap(position)
         room = connection.room(self.number, position.stream) if position.offset < position.end else 0
         if room:

@@ -8,13 +8,16 @@ import resource
 import socket
 from typing import Final
 
+from farhand_server.audit import AuditError
 from farhand_server.config import Address, Config
 from farhand_server.edge_child import EdgeChild, EdgeFailed, bind
 from farhand_server.garbage import spare_what_is_loaded
+from farhand_server.history import HistoryError
 from farhand_server.hostkey import HostKeyError, ensure
 from farhand_server.listener import ListenError
 from farhand_server.logs import Logger, Sink
 from farhand_server.service import Service
+from farhand_server.state import opened
 from farhand_server.systemd import Notifier
 
 from .main import CommandFailed, configuration
@@ -38,23 +41,30 @@ def serve(options: argparse.Namespace) -> int:
         warn_of_few_descriptors(config, log)
 
     async def run() -> None:
-        edge, addresses = _edge(config, options, log)
-        service = Service(
-            config, log, reload=lambda: configuration(options), accepted=accepted, notifier=notifier, edge=edge
-        )
-        places = ", ".join([str(config.socket), *addresses])
+        async with opened(config, log) as ledger:
+            edge, addresses = _edge(config, options, log)
+            service = Service(
+                config,
+                log,
+                ledger,
+                reload=lambda: configuration(options),
+                accepted=accepted,
+                notifier=notifier,
+                edge=edge,
+            )
+            places = ", ".join([str(config.socket), *addresses])
 
-        def ready() -> None:
-            spare_what_is_loaded()
-            print(f"farhandd: ready on {places}", flush=True)
+            def ready() -> None:
+                spare_what_is_loaded()
+                print(f"farhandd: ready on {places}", flush=True)
 
-        await service.serve(ready)
+            await service.serve(ready)
 
     accepted(config)
     sink.start()
     try:
         asyncio.run(run())
-    except (ListenError, EdgeFailed, HostKeyError, OSError) as error:
+    except (ListenError, EdgeFailed, HostKeyError, HistoryError, AuditError, OSError) as error:
         raise CommandFailed(str(error)) from None
     finally:
         sink.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from .records import HistoryError
@@ -24,8 +24,7 @@ class GroupCommit:
         self._history = history
         self._also = also
         self._loop = asyncio.get_running_loop()
-        self._next: asyncio.Future[frozenset[str]] | None = None
-        self._reason = ""
+        self._next: asyncio.Future[Mapping[str, str]] | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._checkpoint: asyncio.Future[None] | None = None
 
@@ -34,15 +33,16 @@ class GroupCommit:
 
         Raises `HistoryError` where it cannot be: the run must not be started.
         """
-        if id in await asyncio.shield(self.soon()):
-            raise HistoryError(self._reason, frozenset({id}))
+        refused = await asyncio.shield(self.soon())
+        if id in refused:
+            raise HistoryError(refused[id], frozenset({id}))
 
     async def is_durable(self) -> None:
         """Wait until what was written down has been written, or will have to be tried again; then it may be told."""
         await asyncio.shield(self.soon())
 
-    def soon(self) -> asyncio.Future[frozenset[str]]:
-        """Flush at the end of this turn; the future has the ids of starts that could not be written."""
+    def soon(self) -> asyncio.Future[Mapping[str, str]]:
+        """Flush at the end of this turn; the future has the starts that could not be written, each with the reason."""
         if self._next is None:
             self._next = self._loop.create_future()
             self._loop.call_soon(self._flush)
@@ -58,11 +58,11 @@ class GroupCommit:
 
     def _flush(self) -> None:
         flushed, self._next = self._next, None
-        refused: frozenset[str] = frozenset()
+        refused: dict[str, str] = {}
         try:
             self._history.flush()
         except HistoryError as error:
-            refused, self._reason = error.ids, str(error)
+            refused = dict.fromkeys(error.ids, str(error))
         except Exception as error:
             # A fault of ours: nobody may be left waiting for it.
             if flushed is not None:

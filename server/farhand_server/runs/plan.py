@@ -9,14 +9,29 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from farhand_protocol.outcome import Outcome
 
 from .limits import Limits
+from .usage import Usage
 
 if TYPE_CHECKING:
-    from .credentials import Credentials
+    from farhand_server.credentials import Credentials
 
 Reason: TypeAlias = Literal["requested", "disconnected", "draining", "memory", "cpu", "file_size", "output", "spool"]
 """Why the service stopped a run, or the kernel did for a bound of the service's."""
 
 Enforced: TypeAlias = Literal["cgroup", "rlimit", "service"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who asked for a run, for the record: how they logged in, with which key, from where, and in what words.
+
+    `request` is JSON without the values of the environment. With `audit` hash the record shows no arguments.
+    """
+
+    how: Literal["key", "peer"] = "peer"
+    key: str | None = None
+    peer: str | None = None
+    request: bytes = b"{}"
+    audit: Literal["argv", "hash"] = "argv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +64,7 @@ class Plan:
     output: int | None = None
     limits: Limits = field(default_factory=Limits)
     credentials: Credentials | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Seconds of processor time, and the most memory in bytes where that is known."""
-
-    user: float
-    system: float
-    peak_memory: int | None
+    origin: Origin = field(default_factory=Origin)
 
 
 @dataclass(frozen=True, slots=True)

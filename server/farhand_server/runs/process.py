@@ -9,11 +9,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
+from farhand_server.credentials import Credentials
+
 from . import subreaper
 from .cgroup import RunCgroup
+from .check import check
+from .launch import launch
 from .limits import Limits
 from .usage import Enforcer, Hit, LimitName, Usage, enforcers, limit_hit
 
@@ -111,21 +116,39 @@ class Process:
         run_id: str | None = None,
         limits: Limits = Limits(),  # noqa: B008  # frozen
         cgroup: RunCgroup | None = None,
+        credentials: Credentials | None = None,
     ) -> Process:
         """Start `argv` with exactly these three descriptors, which stay the caller's to close.
 
-        `limits` and `cgroup` are what `argv` itself applies and enters, see `launch`; here they explain the end. The
-        cgroup is removed by `close`. Neither preexec_fn nor user= is used: both would make a fork of the whole service
-        out of a vfork. Raises `SpawnError`.
+        It runs as the user of `credentials` (None: as the service), under `limits`, in `cgroup`, which is removed by
+        `close`. Neither preexec_fn nor user= is used: both would make a fork of the whole service out of a vfork; see
+        `launch`. Raises `SpawnError`.
         """
+        in_cgroup = {} if cgroup is None else dict.fromkeys(cgroup.enforces)
+        command = launch(
+            argv,
+            env=env,
+            credentials=credentials,
+            limits=replace(limits, **in_cgroup),
+            cgroup=None if cgroup is None else cgroup.path,
+        )
+        prefix = command.argv[0] if command.argv != tuple(argv) else None
         reaper = subreaper.current()
         with reaper.marking() as mark:
             try:
+                if prefix is not None:
+                    check(argv[0], env=env, cwd=cwd, credentials=credentials)
                 popen = subprocess.Popen(  # noqa: ASYNC220  # a vfork: it is back once the program runs
-                    argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env, start_new_session=True
+                    command.argv,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    cwd=cwd,
+                    env=command.env,
+                    start_new_session=True,
                 )
             except OSError as error:
-                raise _spawn_error(error, argv[0], cwd) from None
+                raise _spawn_error(error, argv[0], cwd, prefix) from None
         # The subreaper waits for it: this object is not to try, nor to warn that it has not.
         popen.returncode = 0
         return cls(reaper.enter(popen.pid, mark, run_id), limits, cgroup)
@@ -218,7 +241,7 @@ class Process:
             self.exited.set_result(code)
 
 
-def _spawn_error(error: OSError, program: bytes, cwd: bytes) -> SpawnError:
+def _spawn_error(error: OSError, program: bytes, cwd: bytes, prefix: bytes | None) -> SpawnError:
     number = error.errno or errnos.EIO
     reason = os.strerror(number)
     name = ascii(os.fsdecode(program)[:MAX_NAME])
@@ -226,6 +249,8 @@ def _spawn_error(error: OSError, program: bytes, cwd: bytes) -> SpawnError:
     # Where program and directory have the same name, only the directory itself can tell which of them it was.
     if at_directory and (cwd != program or not os.path.isdir(cwd)):  # noqa: PTH112  # bytes, and it never raises
         return SpawnError(number, "directory", f"cannot start in the directory {os.fsdecode(cwd)!a}: {reason}")
+    if number in _OF_THE_PROGRAM and prefix is not None and error.filename == prefix:
+        return SpawnError(number, "process", f"cannot start {name} by {os.fsdecode(prefix)}: {reason}")
     if number in _OF_THE_PROGRAM:
         return SpawnError(number, "program", f"cannot run the program {name}: {reason}")
     return SpawnError(number, "process", f"cannot start a process for {name}: {reason}")

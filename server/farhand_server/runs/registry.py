@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from .cgroup import Cgroups
 from .filespool import FileSpool
 from .plan import Plan, Reason, Result
 from .run import Run
@@ -33,26 +35,30 @@ class Draining(Exception):
 
 
 class Unavailable(Exception):
-    """The start cannot be put on record, so that it could not be told from a repetition; the text says why."""
+    """What is on record cannot be read or written, so that a start could not be told from a repetition."""
 
 
 class Ledger(Protocol):
     """The record of all runs, which outlives the service."""
 
     def starting(self, run: Run) -> None:
-        """The run is about to start."""
+        """The run is about to start. Raises `Unavailable`."""
 
     def ended(self, run: Run, result: Result) -> None:
         """The run is over."""
 
-    def flush(self) -> None:
-        """Make all of it durable. Raises `Unavailable` where a start cannot be put on record."""
+    def started(self, run: Run) -> None:
+        """The run's program has been started."""
+
+    def soon(self) -> asyncio.Future[Mapping[str, str]]:
+        """Make all of it durable at the end of this turn of the loop. The future has the ids of the starts that could
+        not be put on record, each with a sentence that says why."""
+
+    def recent(self, owner: str | None, *, before: str | None, limit: int) -> list[Run]:
+        """Return runs that are over, the newest first; of one owner, unless that is None."""
 
     def find(self, run_id: str) -> Run | None:
-        """Return a run that is over. Raises `Expired` where it is not known whether there was one."""
-
-    def forget(self, run: Run) -> None:
-        """The run that was said to be starting does not start."""
+        """Return a run that is over. Raises `Expired` where nobody knows whether there was one, and `Unavailable`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,15 @@ class Retention:
     disk: int
 
 
+@dataclass(eq=False, slots=True)
+class _Turn:
+    """What waits for one transaction."""
+
+    recorded: asyncio.Future[Mapping[str, str]]
+    starting: list[Run] = field(default_factory=list)
+    ended: list[Run] = field(default_factory=list)
+
+
 class Registry:
     """Owns every run. One that is over stays for its output to be read, until newer ones need the room."""
 
@@ -77,6 +92,7 @@ class Registry:
         memory: Memory,
         retention: Retention,
         spool_directory: Path,
+        cgroups: Cgroups | None,
         on_end: Callable[[Run, Result], None],
         on_failure: Callable[[Run, Exception], None],
     ) -> None:
@@ -84,6 +100,7 @@ class Registry:
         self.memory = memory
         self._ledger = ledger
         self._directory = spool_directory
+        self._cgroups = cgroups
         self._on_end = on_end
         self._on_failure = on_failure
         self._runs: dict[str, Run] = {}
@@ -91,9 +108,7 @@ class Registry:
         self._disk = 0
         self._expiry: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._starting: list[Run] = []
-        self._ended: list[Run] = []
-        self._flushing = False
+        self._turn: _Turn | None = None
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -108,7 +123,8 @@ class Registry:
     def start(self, plan: Plan, *, max_runs: int) -> tuple[Run, bool]:
         """Return the run of this plan, and whether it is a new one: it is started once this turn of the loop is over.
 
-        Raises `IdConflict`, `Expired`, `Draining`, `TooManyRuns`, or OSError where the spool cannot be made.
+        Raises `IdConflict`, `Expired`, `Draining`, `TooManyRuns`, `Unavailable`, or OSError where the spool cannot be
+        made.
         """
         known = self.find(plan.id)
         if known is not None:
@@ -119,11 +135,16 @@ class Registry:
             raise Draining("the service is going away and starts no new runs; try again in a moment")
         if len(self._runs) >= max_runs:
             raise TooManyRuns(f"{max_runs} runs are under way, and this service takes no more at once (runs.max_runs)")
-        run = self._runs[plan.id] = Run(plan, self.memory, self._directory)
+        run = Run(plan, self.memory, self._directory, cgroups=self._cgroups)
+        run.on_started = self._ledger.started
+        try:
+            self._ledger.starting(run)
+        except Unavailable:
+            run.close()
+            raise
+        self._runs[plan.id] = run
         self._idle.clear()
-        self._ledger.starting(run)
-        self._starting.append(run)
-        self._flush_soon()
+        self._this_turn().starting.append(run)
         return run, True
 
     def find(self, run_id: str) -> Run | None:
@@ -132,6 +153,10 @@ class Registry:
         if run is None and run_id in self._kept:
             run = self._kept[run_id][1]
         return run or self._ledger.find(run_id)
+
+    def recent(self, owner: str | None, *, before: str | None, limit: int) -> list[Run]:
+        """Return runs that are over, the newest first; of one owner, unless that is None."""
+        return self._ledger.recent(owner, before=before, limit=limit)
 
     def refuse_new(self) -> None:
         """Start no more runs from now on."""
@@ -153,29 +178,26 @@ class Registry:
         while self._kept:
             self._drop_oldest()
 
-    def _flush_soon(self) -> None:
+    def _this_turn(self) -> _Turn:
         # One transaction for all starts and ends of a turn of the loop.
-        if not self._flushing:
-            self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
+        recorded = self._ledger.soon()
+        if self._turn is None or self._turn.recorded is not recorded:
+            self._turn = _Turn(recorded)
+            recorded.add_done_callback(partial(self._recorded, self._turn))
+        return self._turn
 
-    def _flush(self) -> None:
-        self._flushing = False
-        starting, self._starting = self._starting, []
-        ended, self._ended = self._ended, []
-        try:
-            self._ledger.flush()
-        except Unavailable as error:
-            for run in starting:
-                self._ledger.forget(run)
-                del self._runs[run.plan.id]
-                run.refuse(str(error))
-                run.close()
-            starting = []
-        for run in ended:
+    def _recorded(self, turn: _Turn, recorded: asyncio.Future[Mapping[str, str]]) -> None:
+        fault = recorded.exception()
+        refused = recorded.result() if fault is None else dict.fromkeys((r.plan.id for r in turn.starting), str(fault))
+        for run in turn.ended:
             run.tell_end()
             self._keep(run)
-        for run in starting:
+        for run in turn.starting:
+            if run.plan.id in refused:
+                del self._runs[run.plan.id]
+                run.refuse(refused[run.plan.id])
+                run.close()
+                continue
             task = asyncio.create_task(self._see_to_the_end(run), name=f"run {run.plan.id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -188,8 +210,7 @@ class Registry:
             self._on_failure(run, error)
             result = run.lost()
         self._ledger.ended(run, result)
-        self._ended.append(run)
-        self._flush_soon()
+        self._this_turn().ended.append(run)
         self._on_end(run, result)
 
     def _check_idle(self) -> None:

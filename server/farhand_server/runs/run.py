@@ -7,7 +7,6 @@ import contextlib
 import errno
 import math
 import os
-import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,9 +16,10 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
 
 from .attachments import Attachment, Attachments, Output, Watcher
+from .cgroup import Cgroups
 from .filespool import FileSpool
 from .pipes import PipeReader
-from .plan import Plan, Reason, Result, Usage
+from .plan import Enforced, Plan, Reason, Result
 from .process import Process, SpawnError
 from .spool import GoneSpool, Memory, MemorySpool, Spool
 from .stdin import Stdin
@@ -32,6 +32,11 @@ EXIT_PAUSE: Final = 0.01
 it comes at once, and one message is told less."""
 
 
+GONE: Final = 1.0
+"""Seconds that killed processes may take to be gone before the end is told without them: they have no say any more,
+and one in an uninterruptible wait for a device may take for ever."""
+
+
 class BadOffset(Exception):
     """An attachment wants to begin where there is nothing; the text says where there is."""
 
@@ -39,8 +44,9 @@ class BadOffset(Exception):
 class Run:
     """A run, under way or over. `stdout` and `stderr` are its spools; `result` is there once it is over."""
 
-    def __init__(self, plan: Plan, memory: Memory, spool_directory: Path) -> None:
+    def __init__(self, plan: Plan, memory: Memory, spool_directory: Path, *, cgroups: Cgroups | None = None) -> None:
         self.plan = plan
+        self.on_started: Callable[[Run], None] | None = None
         self.began = time.time()
         self.pid: int | None = None
         self.result: Result | None = None
@@ -51,6 +57,7 @@ class Run:
         self.attachments = Attachments({"stdout": self.stdout, "stderr": self.stderr}, plan.grace, self._abandoned)
         self.stdin = Stdin(self.attachments)
         self._start = time.monotonic()
+        self._cgroups = cgroups
         self._process: Process | None = None
         self._outputs: list[tuple[int, Spool]] = []
         self._readers: list[PipeReader] = []
@@ -166,6 +173,11 @@ class Run:
         self.stdout.close()
         self.stderr.close()
 
+    @property
+    def cgroup(self) -> Path | None:
+        """The directory of its cgroup, while it runs in one."""
+        return None if self._process is None else self._process.cgroup_path
+
     def _abandoned(self) -> None:
         if not self.plan.keep:
             self.stop("disconnected")
@@ -176,8 +188,6 @@ class Run:
             self.stderr.free()
 
     async def _execute(self) -> Result:
-        lingered = False
-        usage: Usage | None = None
         outcome: Outcome
         try:
             process = await self._spawn()
@@ -185,21 +195,32 @@ class Run:
             self.stdout.finish()
             self.stderr.finish()
             outcome = SpawnFailed(errno=error.errno, error=error.name, what=error.what, message=str(error))
-        else:
-            outcome, lingered = await self._supervise(process)
-        return Result(outcome, self.stdout.end, self.stderr.end, time.monotonic() - self._start, lingered, usage)
+            return Result(outcome, self.stdout.end, self.stderr.end, self.duration)
+        return await self._supervise(process)
 
     async def _spawn(self) -> Process:
         plan = self.plan
         theirs: list[int] = []
+        cgroup = None if self._cgroups is None else self._cgroups.create(plan.id, plan.limits)
         try:
             self._make_pipes(theirs)
             env = {**plan.env, RUN_ID: plan.id.encode()}
             return await Process.start(
-                plan.argv, cwd=plan.cwd, env=env, stdin=theirs[0], stdout=theirs[1], stderr=theirs[-1]
+                plan.argv,
+                cwd=plan.cwd,
+                env=env,
+                stdin=theirs[0],
+                stdout=theirs[1],
+                stderr=theirs[-1],
+                run_id=plan.id,
+                limits=plan.limits,
+                credentials=plan.credentials,
+                cgroup=cgroup,
             )
         except BaseException:
             self._close()
+            if cgroup is not None:
+                cgroup.remove()
             raise
         finally:
             for fd in theirs:
@@ -223,9 +244,11 @@ class Run:
         if self.plan.merge_stderr:
             self.stderr.finish()
 
-    async def _supervise(self, process: Process) -> tuple[Outcome, bool]:
+    async def _supervise(self, process: Process) -> Result:
         self._process = process
         self.pid = process.pid
+        if self.on_started is not None:
+            self.on_started(self)
         try:
             for watcher in self.attachments.watchers():
                 watcher.started()
@@ -237,14 +260,25 @@ class Run:
                 self._begin_stop(process)
             elif self.plan.timeout is not None:
                 self._at("timeout", time.monotonic() + self.plan.timeout, self.stop, "timed_out")
-            outcome = self._outcome(await process.exited)
+            code = await process.exited
+            self._why = self._why or process.limit_hit()
+            outcome = self._outcome(code)
             if self._why is not None:
                 await self._rest_of_grace(process)
-            return outcome, not await self._last_output(process, outcome)
+            lingered = not await self._last_output(process, outcome)
+            await self._all_gone(process)
+            return Result(
+                outcome,
+                self.stdout.end,
+                self.stderr.end,
+                self.duration,
+                lingered,
+                process.usage(),
+                self._applied(process),
+            )
         finally:
             for timer in self._timers.values():
                 timer.cancel()
-            process.signal(signal.SIGKILL)
             process.close()
             self._process = None
             self._close()
@@ -277,7 +311,20 @@ class Run:
         """Leave the group the grace of a stop, where its leader has ended sooner."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, self._kill_at - time.monotonic())):
-                await process.group_ended()
+                await process.tree_ended()
+
+    async def _all_gone(self, process: Process) -> None:
+        """Kill what is left of the run, and wait until it is gone; not for ever, as a device may hold on to it."""
+        process.kill_tree()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GONE):
+                await process.tree_ended()
+
+    def _applied(self, process: Process) -> dict[str, Enforced]:
+        applied = dict[str, Enforced](process.applied.items())
+        if self.plan.output is not None:
+            applied["output"] = "service"
+        return applied
 
     async def _last_output(self, process: Process, outcome: Outcome) -> bool:
         """Wait for the end of the output, at most for the linger time; True if it came."""
@@ -289,8 +336,6 @@ class Run:
             self._timers.pop("exit").cancel()
         # A reader held up by a slow client may only seem not to have come to its end.
         drained = [reader.drain() for reader in self._readers]
-        if not all(drained):
-            process.signal(signal.SIGKILL)
         return all(drained)
 
     def _tell_exit(self, outcome: Outcome) -> None:
@@ -298,12 +343,11 @@ class Run:
             watcher.exited(outcome)
 
     def _begin_stop(self, process: Process) -> None:
-        process.signal(signal.SIGTERM)
-        process.signal(signal.SIGCONT)  # a stopped process would take the TERM only once it goes on
+        process.terminate_tree()
         self._kill_in_time(process)
 
     def _kill_in_time(self, process: Process) -> None:
-        self._at("kill", self._kill_at, process.signal, signal.SIGKILL)
+        self._at("kill", self._kill_at, process.kill_tree)
 
     def _at(self, name: str, when: float, callback: Callable[..., object], *args: object) -> None:
         """Call back at `when` on the monotonic clock; a timer of the same name before it is dropped."""

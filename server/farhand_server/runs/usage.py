@@ -10,7 +10,7 @@ from typing import Final, Literal
 from .limits import Limits
 
 LimitName = Literal["memory", "cpu", "processes", "files", "file_size"]
-Hit = Literal["memory", "cpu", "processes", "file_size"]
+Hit = Literal["memory", "cpu", "file_size"]
 Enforcer = Literal["cgroup", "rlimit"]
 
 
