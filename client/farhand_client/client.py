@@ -222,7 +222,7 @@ class Client:
         `ConnectionLost`, and ValueError for what is no id.
         """
         at = offsets(offset)
-        feeds = None if stdin is False else int(stdin)
+        feeds = None if stdin is False else 0 if stdin is True else stdin
         if read_only and (feeds is not None or hold):
             raise ValueError("a read-only attachment neither feeds stdin nor holds the run")
         holds = follow and not read_only if hold is None else hold

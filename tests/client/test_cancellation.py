@@ -12,7 +12,7 @@ import pytest
 from farhand_client import PIPE, Client, Run
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MiB
-from tests.support.fake_runs import STOPPED, stoppable
+from tests.support.fake_runs import STOPPED, Gate, stoppable
 from tests.support.fake_service import Behaviour, FakeRun, client_of
 
 
@@ -161,3 +161,111 @@ async def test_an_error_in_the_context_stops_the_run(tmp_path: Path, error: type
             async with client.start(["prog"]):
                 raise error
         assert m.Stop() in service.runs[0].messages
+
+
+async def asking_to_run(client: Client) -> None:
+    await client.run(["x"])
+
+
+async def asking_to_keep(client: Client) -> None:
+    await client.run(["x"], on_disconnect="keep")
+
+
+async def asking_to_start(client: Client) -> None:
+    await client.start(["x"])
+
+
+async def asking_to_attach(client: Client) -> None:
+    await client.attach("0189")
+
+
+async def asking_for_a_list(client: Client) -> None:
+    await client.runs()
+
+
+async def asking_for_a_wait(client: Client) -> None:
+    await client.wait_for(ID, "x")
+
+
+async def asking_for_the_end(client: Client) -> None:
+    await client.wait(ID)
+
+
+async def asking_to_stop(client: Client) -> None:
+    await client.stop(ID)
+
+
+async def asking_for_a_signal(client: Client) -> None:
+    await client.signal(ID, 15)
+
+
+async def asking_for_a_ping(client: Client) -> None:
+    await client.ping()
+
+
+async def asking_for_output(client: Client) -> None:
+    run = await client.attach(ID)
+    async for _ in run.output():
+        pass
+
+
+ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+ASKING = [
+    asking_to_run,
+    asking_to_keep,
+    asking_to_start,
+    asking_to_attach,
+    asking_for_a_list,
+    asking_for_a_wait,
+    asking_for_the_end,
+    asking_to_stop,
+    asking_for_a_signal,
+    asking_for_a_ping,
+    asking_for_output,
+]
+
+
+async def until_cancelled(asking: Any, client: Client, turns: int, cancels: int) -> bool:
+    """Cancel `asking` after some turns of the loop, until it is over; whether that was by the cancellation."""
+    task = asyncio.ensure_future(asking(client))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    for _ in range(cancels):
+        task.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait([task])
+    return task.cancelled()
+
+
+@pytest.mark.parametrize("asking", ASKING)
+async def test_cancelled_while_the_line_is_down_nothing_is_left(tmp_path: Path, asking: Any) -> None:
+    async with client_of(tmp_path, quiet, reconnect=30) as (client, service):
+        gate = Gate(service)
+        await gate.shut()
+        for turns in range(4):
+            assert await until_cancelled(asking, client, turns, 3)
+        gate.open()
+        await client.ping()
+        await client.ping()
+        assert service.questions == []
+        assert all(run.attach is not None for run in service.runs), "a start was sent that nobody wanted any more"
+        assert service.connections[-1].connection.channels == 0
+
+
+@pytest.mark.parametrize("asking", ASKING)
+async def test_cancelled_while_the_line_comes_back_nothing_is_left(tmp_path: Path, asking: Any) -> None:
+    async with client_of(tmp_path, stoppable, reconnect=30) as (client, service):
+        service.answer = lambda *_: None
+        for turns in range(0, 30, 3):
+            service.connections[-1].cut()
+            await service.connections[-1].over.wait()
+            await until_cancelled(asking, client, turns, 3)
+        for _ in range(3):
+            await client.ping()
+        assert service.connections[-1].connection.channels == 0
+        assert all(m.Stop in map(type, run.messages) for run in service.runs if owned(run))
+
+
+def owned(run: FakeRun) -> bool:
+    """Whether the client had to stop it, and could."""
+    return run.attach is None and run.request.on_disconnect == "kill" and not run.client.over.is_set()

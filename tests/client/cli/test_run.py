@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB, MiB
 from tests.support.command import farhand, running
+from tests.support.fake_runs import Gate
 from tests.support.fake_service import FakeRun, FakeService, refusing, succeed
 
 STOPPED = Killed(reason="requested", signal=signal.SIGTERM)
@@ -395,3 +397,131 @@ async def test_success_is_quiet(service: FakeService) -> None:
     service.behave = succeed
     done = await farhand("run", service.host, "true")
     assert (done.code, done.stdout, done.stderr) == (0, b"", b"")
+
+
+# Runs that outlive their connection
+
+
+async def test_the_request_says_what_becomes_of_the_run(service: FakeService) -> None:
+    line = ["--id", ID, "--on-disconnect", "keep", "--grace", "5", "--idle-timeout", "7", "--buffer", "spool=1M"]
+    limits = ["--limit", "memory=512M,cpu=1.5,processes=50", "--limit", "files=100,file-size=1G,output=10k"]
+    assert (await farhand("run", *line, *limits, service.host, "prog")).code == 0
+    request = service.runs[0].request
+    assert (request.id, request.on_disconnect, request.grace, request.idle_timeout) == (ID, "keep", 5, 7)
+    assert request.spool == MiB
+    assert request.bounds == m.Bounds(
+        memory=512 * MiB, cpu=1.5, processes=50, files=100, file_size=1024 * MiB, output=10 * KiB
+    )
+
+
+ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+
+async def test_detached_it_prints_the_id_and_leaves_the_run(service: FakeService, tmp_path: Path) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.until(m.Close)
+
+    service.behave = behave
+    done = await farhand("run", "--detach", "--status-json", str(tmp_path / "s"), service.host, "prog")
+    request = service.runs[0].request
+    assert (done.code, done.stdout, done.stderr) == (0, f"{request.id}\n".encode(), b"")
+    assert (request.on_disconnect, request.spool) == ("keep", 64 * MiB)
+    assert [type(one) for one in service.runs[0].messages] == [m.Close]
+    status = json.loads((tmp_path / "s").read_text())
+    assert status == {"status": "detached", "run_id": request.id, "pid": 4711, "new": True}
+    await farhand("run", "--detach", "--buffer", "block", service.host, "prog")
+    assert service.runs[1].request.spool is None
+
+
+async def test_an_id_that_is_there_already_gives_its_output_from_the_beginning(
+    service: FakeService, tmp_path: Path
+) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started(new=False)
+        await run.write("stdout", b"from the beginning")
+        run.ended()
+
+    service.behave = behave
+    done = await farhand("run", "--id", ID, "--status-json", str(tmp_path / "s"), service.host, "prog")
+    assert (done.code, done.stdout) == (0, b"from the beginning")
+    assert json.loads((tmp_path / "s").read_text())["new"] is False
+
+
+async def test_a_cut_is_not_even_said(service: FakeService) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.rest("stdout", b"one" if run.attach is None else b"one two")
+        if run.attach is None:
+            assert run.client.link is not None
+            run.client.link.close()
+        else:
+            run.ended(Exited(code=6))
+
+    service.behave = behave
+    done = await farhand("run", service.host, "prog")
+    assert (done.code, done.stdout, done.stderr) == (6, b"one two", b"")
+
+
+async def test_a_line_that_stays_down_is_said_and_ctrl_c_waits_for_it(service: FakeService) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        if run.attach is None:
+            await run.write("stdout", b"ready\n")
+        else:
+            assert await run.until(m.Signal) == m.Signal(number=signal.SIGINT)
+            run.ended(Exited(code=9))
+
+    service.behave = behave
+    gate = Gate(service)
+    async with running("run", "--reconnect", "60", service.host, "prog") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        await process.stdout.readline()
+        await gate.shut()
+        down = await process.stderr.readline()
+        assert re.fullmatch(rf"farhand: the line to {service.host} is down; trying again for 5[78] s\n", down.decode())
+        process.send_signal(signal.SIGINT)
+        queued = b"farhand: the line is down; the command is interrupted once it is up. Again to leave now\n"
+        assert await process.stderr.readline() == queued
+        gate.open()
+        assert await process.stderr.readline() == f"farhand: the line to {service.host} is up again\n".encode()
+        assert await process.wait() == 9
+
+
+async def test_a_second_ctrl_c_leaves_while_the_line_is_down(service: FakeService) -> None:
+    service.behave = sleep
+    gate = Gate(service)
+    async with running("run", service.host, "prog") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        await process.stdout.readline()
+        await gate.shut()
+        process.send_signal(signal.SIGINT)
+        await process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert (await process.stderr.readline()).startswith(b"farhand: abandoned run ")
+        assert await process.wait() == 130
+
+
+async def test_output_that_is_no_longer_kept_is_said_in_its_place_and_no_success(
+    service: FakeService, tmp_path: Path
+) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        run.say(m.Gap(stream="stdout", offset=0, bytes=7))
+        run.sent["stdout"] = 7
+        await run.write("stdout", b"the rest")
+        run.ended()
+
+    service.behave = behave
+    done = await farhand("run", "--status-json", str(tmp_path / "s"), service.host, "prog")
+    assert (done.code, done.stdout) == (255, b"the rest")
+    first, second = done.stderr.decode().splitlines()
+    assert first == "farhand: 7 bytes of stdout from offset 0 on are no longer kept"
+    assert second.endswith("exited with code 0, but 7 bytes of its output are missing")
+    status = json.loads((tmp_path / "s").read_text())
+    assert (status["error"]["type"], status["error"]["outcome"]) == (
+        "OutputIncomplete",
+        {"status": "exited", "code": 0},
+    )
