@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +226,9 @@ ASKING = [
 ]
 
 
-async def until_cancelled(asking: Any, client: Client, turns: int, cancels: int) -> bool:
+async def until_cancelled(
+    asking: Callable[[Client], Coroutine[Any, Any, None]], client: Client, turns: int, cancels: int
+) -> bool:
     """Cancel `asking` after some turns of the loop, until it is over; whether that was by the cancellation."""
     task = asyncio.ensure_future(asking(client))
     for _ in range(turns):
@@ -239,7 +242,7 @@ async def until_cancelled(asking: Any, client: Client, turns: int, cancels: int)
 
 @pytest.mark.parametrize("asking", ASKING)
 async def test_cancelled_while_the_line_is_down_nothing_is_left(tmp_path: Path, asking: Any) -> None:
-    async with client_of(tmp_path, quiet, reconnect=30) as (client, service):
+    async with client_of(tmp_path, stoppable, reconnect=30) as (client, service):
         gate = Gate(service)
         await gate.shut()
         for turns in range(4):
@@ -257,6 +260,7 @@ async def test_cancelled_while_the_line_comes_back_nothing_is_left(tmp_path: Pat
     async with client_of(tmp_path, stoppable, reconnect=30) as (client, service):
         service.answer = lambda *_: None
         for turns in range(0, 30, 3):
+            await client.ping()
             service.connections[-1].cut()
             await service.connections[-1].over.wait()
             await until_cancelled(asking, client, turns, 3)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from farhand_client import DEVNULL, PIPE
+from farhand_client.request import build
+from farhand_protocol import messages as m
 from farhand_protocol.limits import MiB
 from tests.support.fake_service import client_of
 
@@ -67,3 +69,51 @@ async def test_what_no_service_would_take_is_refused_here(
             await client.run(args, **options)
         assert service.runs == []
         assert (await client.run(["true"])).returncode == 0
+
+
+def request(**options: Any) -> m.Run:
+    plain: dict[str, Any] = {
+        "shell": False,
+        "stdin": False,
+        "cwd": None,
+        "env": None,
+        "timeout": None,
+        "kill_after": None,
+        "merge_stderr": False,
+    }
+    return build(["x"], **(plain | options))
+
+
+def test_an_id_may_be_given_and_every_request_has_a_key_of_its_own() -> None:
+    one, two = request(run_id="01890a5d-ac96-774b-bcce-b302099a8057"), request()
+    assert one.id == "01890a5d-ac96-774b-bcce-b302099a8057"
+    assert one.attachment is not None
+    assert (len(one.attachment), one.attachment == two.attachment, one.id == two.id) == (16, False, False)
+
+
+def test_limits_are_a_mapping_or_bounds() -> None:
+    bounds = m.Bounds(memory=1, cpu=2, output=0)
+    assert request(limits={"memory": 1, "cpu": 2, "output": 0}).bounds == bounds
+    assert request(limits=bounds).bounds == bounds
+    assert request().bounds is None
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"run_id": "7"}, ValueError, "'7' is not a run id"),
+        ({"run_id": "01890A5D-AC96-774B-BCCE-B302099A8057"}, ValueError, "a UUID in lower case"),
+        ({"on_disconnect": "stay"}, ValueError, "it can be 'kill' or 'keep'"),
+        ({"grace": -1}, ValueError, "grace is -1"),
+        ({"idle_timeout": 0}, ValueError, "idle_timeout is 0; more than 0"),
+        ({"spool": 1}, ValueError, "spool is 1; it has 65536 bytes or more"),
+        ({"limits": {"ram": 1}}, ValueError, "no limit on 'ram'; there are memory, cpu, processes"),
+        ({"limits": {"memory": 0}}, ValueError, "memory is 0; 1 or more"),
+        ({"limits": {"files": 1.5}}, TypeError, "files is float"),
+        ({"limits": {"cpu": True}}, TypeError, "cpu is bool"),
+        ({"limits": {"cpu": 0}}, ValueError, "cpu is 0; more than 0"),
+    ],
+)
+def test_what_no_service_would_take_is_said_here(options: Any, error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        request(**options)

@@ -35,7 +35,7 @@ async def shell(run: FakeRun) -> None:
             await run.until(m.Stop)
             run.ended(Killed(reason="requested", signal=15))
         case name:
-            await run.write("stdout", name + b"\n1\n2")
+            await run.rest("stdout", name + b"\n1\n2")
             run.ended(Exited(code=3))
 
 
@@ -174,3 +174,24 @@ def test_a_forked_child_makes_connections_of_its_own(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         done = subprocess.run([sys.executable, "-c", FORKING, service.host], timeout=30, check=False)
         assert done.returncode == 3
+
+
+def test_runs_that_are_there_are_worked_with_as_with_asyncio(tmp_path: Path) -> None:
+    with serving(tmp_path) as service, sync.connect(service.host) as client:
+        with client.start(["sleep"], on_disconnect="keep") as kept:
+            assert (kept.new, kept.kept, kept.connected, client.connected) == (True, True, True, True)
+        with client.attach(kept.id) as run:
+            assert (run.id, run.new) == (kept.id, False)
+        assert client.stop(kept.id).outcome == Killed(reason="requested", signal=15)
+        assert client.runs() == []
+        with client.start(["print"]) as run:
+            pieces = list(run.output())
+            assert b"".join(piece.data for piece in pieces if isinstance(piece, sync.Chunk)) == b"print\n1\n2"
+            assert client.wait(run.id).returncode == 3
+            run.stdout.discard()
+            run.wait()
+            assert run.outcome == Exited(code=3)
+            run.detach()
+        for call in (lambda: client.signal(kept.id, 15), lambda: client.wait_for(kept.id, "x")):
+            with pytest.raises(sync.RequestRefused, match="no such run"):
+                call()

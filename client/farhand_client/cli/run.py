@@ -183,7 +183,7 @@ def _buffer(text: str) -> int:
     if text == "block":
         return 0
     kind, _, value = text.partition("=")
-    if kind != "spool" or not size(value) >= MIN_SPOOL:
+    if kind != "spool" or not value or size(value) < MIN_SPOOL:
         raise argparse.ArgumentTypeError(f"{text!r} is neither block nor spool=SIZE, of {MIN_SPOOL // KiB}K or more")
     return size(value)
 

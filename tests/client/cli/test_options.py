@@ -9,6 +9,7 @@ import pytest
 
 from farhand_client.cli.options import seconds, split
 from farhand_client.cli.run import VALUED, main
+from farhand_client.cli.sizes import limits, size
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,49 @@ def test_seconds(text: str, value: float) -> None:
     assert seconds(text) == value
     with pytest.raises(argparse.ArgumentTypeError):
         seconds("-" + text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("0", 0), ("65536", 65536), ("64k", 65536), ("64K", 65536), ("2M", 2 << 20), ("1G", 1 << 30)]
+)
+def test_sizes(text: str, value: int) -> None:
+    assert size(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "K", "-1", "1.5M", "1 M", "1X", "1MB", "9" * 30, "²"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        size(text)
+
+
+def test_limits_have_the_names_of_the_api() -> None:
+    assert limits("memory=1K,cpu=0.5,processes=2,files=3,file-size=0,output=1M") == {
+        "memory": 1024,
+        "cpu": 0.5,
+        "processes": 2,
+        "files": 3,
+        "file_size": 0,
+        "output": 1 << 20,
+    }
+    for wrong in ("ram=1", "memory", "memory=0", "cpu=0", "cpu=nan", "processes=0", "files=x", ""):
+        with pytest.raises(argparse.ArgumentTypeError):
+            limits(wrong)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (["--id", "7", "web", "ls"], "'7' is not a run id"),
+        (["--detach", "-i", "web", "cat"], "--detach has no stdin"),
+        (["--detach", "--on-disconnect", "kill", "web", "ls"], "--detach keeps the run"),
+        (["--buffer", "spool", "web", "ls"], "neither block nor spool=SIZE"),
+        (["--buffer", "spool=1", "web", "ls"], "neither block nor spool=SIZE, of 64K or more"),
+        (["--buffer", "drop", "web", "ls"], "neither block nor spool"),
+        (["--limit", "ram=1", "web", "ls"], "'ram=1' is no limit; there are memory=N"),
+    ],
+)
+def test_wrong_usage_of_runs_that_stay_is_a_sentence_and_2(line: list[str], sentence: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(line)
+    assert caught.value.code == 2
+    assert sentence in capsys.readouterr().err

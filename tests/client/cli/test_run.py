@@ -520,8 +520,5 @@ async def test_output_that_is_no_longer_kept_is_said_in_its_place_and_no_success
     first, second = done.stderr.decode().splitlines()
     assert first == "farhand: 7 bytes of stdout from offset 0 on are no longer kept"
     assert second.endswith("exited with code 0, but 7 bytes of its output are missing")
-    status = json.loads((tmp_path / "s").read_text())
-    assert (status["error"]["type"], status["error"]["outcome"]) == (
-        "OutputIncomplete",
-        {"status": "exited", "code": 0},
-    )
+    error = json.loads((tmp_path / "s").read_text())["error"]
+    assert (error["type"], error["outcome"]) == ("OutputIncomplete", {"status": "exited", "code": 0})
