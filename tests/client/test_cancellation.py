@@ -210,8 +210,9 @@ async def asking_for_output(client: Client) -> None:
         pass
 
 
+Asking = Callable[[Client], Coroutine[Any, Any, None]]
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
-ASKING = [
+ASKING: list[Asking] = [
     asking_to_run,
     asking_to_keep,
     asking_to_start,
@@ -241,7 +242,7 @@ async def until_cancelled(
 
 
 @pytest.mark.parametrize("asking", ASKING)
-async def test_cancelled_while_the_line_is_down_nothing_is_left(tmp_path: Path, asking: Any) -> None:
+async def test_cancelled_while_the_line_is_down_nothing_is_left(tmp_path: Path, asking: Asking) -> None:
     async with client_of(tmp_path, stoppable, reconnect=30) as (client, service):
         gate = Gate(service)
         await gate.shut()
@@ -256,7 +257,7 @@ async def test_cancelled_while_the_line_is_down_nothing_is_left(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("asking", ASKING)
-async def test_cancelled_while_the_line_comes_back_nothing_is_left(tmp_path: Path, asking: Any) -> None:
+async def test_cancelled_while_the_line_comes_back_nothing_is_left(tmp_path: Path, asking: Asking) -> None:
     async with client_of(tmp_path, stoppable, reconnect=30) as (client, service):
         service.answer = lambda *_: None
         for turns in range(0, 30, 3):
