@@ -10,7 +10,6 @@ from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
 from .completed import Result, describe
 from .errors import ConnectionLost, FarhandError, OutputIncomplete, RequestRefused, RunGoesOn, SpawnError
-from .knowledge import unknown_end
 from .output import Receiver
 from .pieces import Gap
 from .stdin import InputStream
@@ -219,6 +218,8 @@ class Attachment:
     def fail(self, error: Exception) -> None:
         """Resumable. The run's end will not be known."""
         if isinstance(error, ConnectionLost) and error.run_id is None and not self.ended.done():
+            from .knowledge import unknown_end
+
             error = unknown_end(error, self.opening, self.line.name, started=self._known)
         self._session = None
         for state in self._streams.values():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from farhand_protocol.errors import ErrorCode
 
@@ -23,8 +22,7 @@ what became of a run is heard also where the line came back too late for it."""
 _FATAL: Final = frozenset({ErrorCode.DENIED, ErrorCode.UNSUPPORTED_VERSION, ErrorCode.LOGIN_FAILED})
 
 
-@dataclass(frozen=True, slots=True)
-class LineDown:
+class LineDown(NamedTuple):
     """The connection is lost, by `cause`, and is tried again for `left` seconds at the most."""
 
     cause: FarhandError

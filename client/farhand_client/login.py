@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from .trust.identities import Identities, Identity
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedIn:
+class LoggedIn(NamedTuple):
     """A session that takes requests, what the service said, and what proved who the user is, where that was asked."""
 
     session: Session
