@@ -22,7 +22,7 @@ from farhand_protocol.transport import Link
 
 from . import __version__
 from .auth.principal import Principal
-from .channels.run import RunChannel
+from .channels.channel import Channel
 from .config import Config
 from .dispatch import dispatch
 from .logs import Logger
@@ -87,7 +87,7 @@ class Session:
         self.hello: m.Hello | None = None
         self.principal = principal
         self.home: Home | None = None
-        self.channels: dict[int, RunChannel] = {}
+        self.channels: dict[int, Channel] = {}
         self.gone: Final = asyncio.Event()
         self._address = address
         self._verdict = verdict
@@ -95,10 +95,10 @@ class Session:
         self._link: Link | None = None
         self._loop = asyncio.get_running_loop()
         self._deadline: asyncio.TimerHandle | None = None
-        self._ready: deque[RunChannel] = deque()
+        self._ready: deque[Channel] = deque()
         self._finishing = False
         self._farewell_said = False
-        self._unacknowledged: dict[int, RunChannel] = {}
+        self._unacknowledged: dict[int, Channel] = {}
         self._heard = True
         self._silences = 0
         self._keepalive: asyncio.TimerHandle | None = None
@@ -242,7 +242,7 @@ class Session:
         if self._link is not None:
             self._link.flush_soon()
 
-    def schedule(self, channel: RunChannel) -> None:
+    def schedule(self, channel: Channel) -> None:
         """Give the channel its turn to send."""
         channel.scheduled = True
         self._ready.append(channel)
@@ -255,7 +255,7 @@ class Session:
         if channel is not None:
             channel.closed()
 
-    def forget(self, channel: RunChannel) -> None:
+    def forget(self, channel: Channel) -> None:
         """The channel has said its last."""
         if self.channels.pop(channel.number, None) is not None:
             self._unacknowledged[channel.number] = channel

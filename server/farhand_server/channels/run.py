@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol
+from typing import Final
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
 from farhand_server.runs.attachments import Attachment, Output
@@ -14,26 +13,11 @@ from farhand_server.runs.plan import Result
 from farhand_server.runs.run import Run
 from farhand_server.runs.spool import Spool
 
+from .channel import Outlet
+
 END_PAUSE: Final = 0.001
 """Seconds for which the end of a stream, with no output left before it, waits for the outcome. A program that exits
 closes its streams one by one and is reaped last: sent together, that wakes edge and client once and not three times."""
-
-
-class Outlet(Protocol):
-    """What a channel needs of its session."""
-
-    @property
-    def connection(self) -> Connection:
-        """The connection that carries the channel."""
-
-    def flush_soon(self) -> None:
-        """Send what is queued at the end of this turn of the loop."""
-
-    def schedule(self, channel: RunChannel) -> None:
-        """Call `send_some` when there is room, in turn with the other channels."""
-
-    def forget(self, channel: RunChannel) -> None:
-        """The channel has said its last; where the client has not, `lost` or `closed` is called once it has."""
 
 
 class _Position:
