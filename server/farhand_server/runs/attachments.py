@@ -75,6 +75,8 @@ class Attachments:
     def __init__(self, spools: Mapping[Output, Spool], grace: float, abandoned: Callable[[], None]) -> None:
         self.feeder: Attachment | None = None
         """Whose bytes go to the program's stdin."""
+        self.bystanders: list[Watcher] = []
+        """Who is told how the run goes without being attached to it."""
         self._spools = spools
         self._grace = grace
         self._abandoned = abandoned
@@ -86,7 +88,8 @@ class Attachments:
 
     def watchers(self) -> Iterator[Watcher]:
         """Give everybody who is to be told something, at this moment."""
-        return iter([attachment.watcher for attachment in self._all.values() if attachment.watcher is not None])
+        attached = (attachment.watcher for attachment in self._all.values() if attachment.watcher is not None)
+        return iter([*attached, *self.bystanders])
 
     @property
     def held(self) -> bool:
