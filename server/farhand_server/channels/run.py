@@ -56,6 +56,7 @@ class RunChannel:
         self._read_only = isinstance(request, m.Attach) and request.read_only
         self._result: Result | None = None
         self._over = False
+        self._started = False
         self._stdin_credited = 0
         self._pausing: asyncio.TimerHandle | None = None
         if isinstance(request, m.Run):
@@ -94,7 +95,8 @@ class RunChannel:
         self._pause_over()
         if self._over:
             return False
-        for position in self._positions:
+        # What never ran has no streams to end.
+        for position in self._positions if self._started else ():
             more = self._advance(position) or more
         self._finish_if_due()
         return more
@@ -170,6 +172,7 @@ class RunChannel:
     def started(self) -> None:
         """Watcher."""
         assert self.run.pid is not None
+        self._started = True
         feeds = self.run.attachments.feeder is self._attachment
         self._outlet.connection.send(self.number, m.Started(pid=self.run.pid, new=self._new, stdin=feeds))
         self._outlet.flush_soon()
@@ -231,13 +234,13 @@ class RunChannel:
         self._outlet.forget(self)
 
     def _finish_if_due(self) -> None:
-        if self._over or not all(position.ended for position in self._positions):
-            return
         result = self._result
+        if self._over or (self._started and not all(position.ended for position in self._positions)):
+            return
         if result is not None:
             self._silence()
             self._say_last(_ended(result))
-        elif not self._follow:
+        elif self._started and not self._follow:
             self._silence()
             self.run.left(self._attachment)
             self._say_last(m.Done())
