@@ -121,13 +121,13 @@ class Ledger:
             case _:
                 return None
 
-    def recent(self, owner: str | None, *, before: str | None, limit: int) -> list[Run]:
+    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[Run]:
         """Ledger."""
         try:
-            records = self._history.recent(owner, before=before, limit=limit)
+            records = self._history.recent(owner, before=before, prefix=prefix, limit=limit)
         except HistoryError as error:
             raise Unavailable(str(error)) from None
-        return [_past(record) for record in records if record.outcome is not None]
+        return [_past(record) for record in records]
 
 
 def _entry(run: Run, event: Event, *, outcome: str | None = None) -> Entry:

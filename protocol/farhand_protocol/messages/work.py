@@ -40,7 +40,8 @@ class List(Message):
 
 class RunInfo(BaseModel):
     """One run in a listing. `began` in seconds since the epoch, `duration` in seconds, `stdout` and `stderr` the bytes
-    written so far, `attachments` the clients that are attached now. Without an `outcome` it goes on.
+    written so far, `stdin` those that have come for it, where it goes on and takes any; `attachments` the clients that
+    are attached now. Without an `outcome` it goes on.
 
     `command` is for people: the arguments as a shell would read them, or the shell's text, cut at `MAX_COMMAND`.
     """
@@ -53,6 +54,7 @@ class RunInfo(BaseModel):
     duration: Annotated[float, Field(ge=0)]
     stdout: Count
     stderr: Count
+    stdin: Count | None = None
     pid: Positive | None = None
     attachments: Count = 0
     on_disconnect: Literal["kill", "keep"] = "kill"

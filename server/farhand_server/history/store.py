@@ -187,8 +187,13 @@ class History:
         )
         return sorted(r.id for r in found.values() if r.id.startswith(first) and owner in (None, r.owner))[:limit]
 
-    def recent(self, owner: str | None = None, *, limit: int = 100, before: str | None = None) -> list[Record]:
-        """Return the runs started last, of one owner or of all, the newest first; `before` an id, for the next page."""
+    def recent(
+        self, owner: str | None = None, *, limit: int = 100, before: str | None = None, prefix: str = ""
+    ) -> list[Record]:
+        """Return the runs started last, of one owner or of all, the newest first; `before` an id, for the next page.
+
+        Only those whose id begins with `prefix`.
+        """
         conditions, values = ["n > 0"], list[object]()
         if owner is not None:
             conditions.append("owner = ?")
@@ -196,8 +201,12 @@ class History:
         if before is not None:
             conditions.append("n < (SELECT n FROM record WHERE id = ?)")
             values.append(before)
+        if prefix:
+            conditions.append("id >= ? AND id < ?")
+            values += [prefix, prefix + "g"]  # the letter behind all that ids are made of
         found = self._records(f"WHERE {' AND '.join(conditions)} ORDER BY n DESC LIMIT ?", (*values, limit))
-        return [record for record in found.values() if owner in (None, record.owner)][:limit]
+        wanted = (r for r in found.values() if owner in (None, r.owner) and r.id.startswith(prefix))
+        return list(wanted)[:limit]
 
     def running(self) -> list[Record]:
         """Return the runs without an end, the oldest first."""

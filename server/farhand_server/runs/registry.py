@@ -54,8 +54,8 @@ class Ledger(Protocol):
         """Make all of it durable at the end of this turn of the loop. The future has the ids of the starts that could
         not be put on record, each with a sentence that says why."""
 
-    def recent(self, owner: str | None, *, before: str | None, limit: int) -> list[Run]:
-        """Return runs that are over, the newest first; of one owner, unless that is None."""
+    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[Run]:
+        """Return what is on record of the runs started last, as of runs that are over. Raises `Unavailable`."""
 
     def find(self, run_id: str) -> Run | None:
         """Return a run that is over. Raises `Expired` where nobody knows whether there was one, and `Unavailable`."""
@@ -149,14 +149,15 @@ class Registry:
 
     def find(self, run_id: str) -> Run | None:
         """Return the run, under way or over; None where there never was one. Raises `Expired`."""
-        run = self._runs.get(run_id)
-        if run is None and run_id in self._kept:
-            run = self._kept[run_id][1]
-        return run or self._ledger.find(run_id)
+        return self._known(run_id) or self._ledger.find(run_id)
 
-    def recent(self, owner: str | None, *, before: str | None, limit: int) -> list[Run]:
-        """Return runs that are over, the newest first; of one owner, unless that is None."""
-        return self._ledger.recent(owner, before=before, limit=limit)
+    def recent(self, owner: str | None, *, before: str | None, prefix: str = "", limit: int) -> list[Run]:
+        """Return runs, under way or over, the newest first: up to `limit` that were started before the run `before`.
+
+        Of one owner, unless that is None; only those whose id begins with `prefix`. Raises `Unavailable`.
+        """
+        recorded = self._ledger.recent(owner, before=before, prefix=prefix, limit=limit)
+        return [self._known(run.plan.id) or run for run in recorded]
 
     def refuse_new(self) -> None:
         """Start no more runs from now on."""
@@ -177,6 +178,12 @@ class Registry:
             self._expiry.cancel()
         while self._kept:
             self._drop_oldest()
+
+    def _known(self, run_id: str) -> Run | None:
+        run = self._runs.get(run_id)
+        if run is None and run_id in self._kept:
+            run = self._kept[run_id][1]
+        return run
 
     def _this_turn(self) -> _Turn:
         # One transaction for all starts and ends of a turn of the loop.
