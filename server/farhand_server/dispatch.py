@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.states import Phase
+from farhand_server.channels.channel import Channel
+from farhand_server.channels.deliver import DeliverChannel
+from farhand_server.channels.listing import ListChannel
+from farhand_server.channels.pattern import BadPattern
 from farhand_server.channels.plan import Denied, decide
 from farhand_server.channels.run import RunChannel
+from farhand_server.channels.waiting import MAX_WAITS, WaitChannel
 from farhand_server.runs.registry import Draining, Expired, IdConflict, TooManyRuns, Unavailable
 from farhand_server.runs.run import BadOffset, Run
 
@@ -48,7 +54,7 @@ def _run(session: Session, channel: int, message: m.Run) -> None:
     config = session.core.config
     limit = config.runs.max_runs_per_connection
     try:
-        if len(session.channels) >= limit:
+        if _count(session, RunChannel) >= limit:
             raise TooManyRuns(
                 f"{limit} runs are under way on this connection, and it takes no more (runs.max_runs_per_connection)"
             )
@@ -71,24 +77,63 @@ def _attach(session: Session, channel: int, message: m.Attach) -> None:
     session.log.debug("run attached to", run=message.id)
 
 
+def _list(session: Session, channel: int, message: m.List) -> None:
+    assert session.principal is not None
+    try:
+        after = None if message.before is None else _known(session, message.before)
+    except tuple(_REFUSALS) as error:
+        _refuse(session, channel, message.before, error)
+        return
+    owner, sees = session.principal.user, partial(_sees, session)
+    _add(session, ListChannel(session, channel, message, session.core.registry, after=after, owner=owner, sees=sees))
+
+
+def _deliver(session: Session, channel: int, message: m.Deliver) -> None:
+    try:
+        run = _known(session, message.id)
+    except tuple(_REFUSALS) as error:
+        _refuse(session, channel, message.id, error)
+        return
+    _add(session, DeliverChannel(session, channel, run, message))
+    session.log.debug("signal delivered", run=message.id, signal=message.number)
+
+
+def _wait_for(session: Session, channel: int, message: m.WaitFor) -> None:
+    try:
+        if _count(session, WaitChannel) >= MAX_WAITS:
+            raise TooManyRuns(f"{MAX_WAITS} runs are waited for on this connection, and it takes no more; use another")
+        run = _known(session, message.id)
+        _add(session, WaitChannel(session, channel, run, message))
+    except tuple(_REFUSALS) as error:
+        _refuse(session, channel, message.id, error)
+
+
 class UnknownRun(Exception):
     """There is no such run, or it is not this principal's to know of; the text does not say which."""
 
 
-def _known(session: Session, run_id: str) -> Run:
+def _sees(session: Session, run: Run) -> bool:
     assert session.principal is not None
+    return run.plan.owner == session.principal.user
+
+
+def _known(session: Session, run_id: str) -> Run:
     run = session.core.registry.find(run_id)
-    if run is None or run.plan.owner != session.principal.user:
+    if run is None or not _sees(session, run):
         raise UnknownRun(f"there is no run {run_id} here")
     return run
 
 
-def _add(session: Session, run_channel: RunChannel) -> None:
-    session.channels[run_channel.number] = run_channel
-    run_channel.begin()
+def _add(session: Session, channel: Channel) -> None:
+    session.channels[channel.number] = channel
+    channel.begin()
 
 
-def _refuse(session: Session, channel: int, run_id: str, error: Exception) -> None:
+def _count(session: Session, kind: type[Channel]) -> int:
+    return sum(isinstance(channel, kind) for channel in session.channels.values())
+
+
+def _refuse(session: Session, channel: int, run_id: str | None, error: Exception) -> None:
     code = next(code for kind, code in _REFUSALS.items() if isinstance(error, kind))
     session.connection.send(channel, m.Error(code=code, message=str(error)))
     session.log.warning("run refused", run=run_id, reason=str(error))
@@ -96,6 +141,7 @@ def _refuse(session: Session, channel: int, run_id: str, error: Exception) -> No
 
 _REFUSALS: Final[dict[type[Exception], ErrorCode]] = {
     BadOffset: ErrorCode.BAD_OFFSET,
+    BadPattern: ErrorCode.BAD_PATTERN,
     Denied: ErrorCode.DENIED,
     Draining: ErrorCode.DRAINING,
     Expired: ErrorCode.EXPIRED,
@@ -123,6 +169,9 @@ _TABLE: Final[dict[Phase, dict[type[m.Message], Callable[[Session, int, Any], No
     Phase.READY: {
         m.Run: _run,
         m.Attach: _attach,
+        m.List: _list,
+        m.Deliver: _deliver,
+        m.WaitFor: _wait_for,
         m.Credit: _to_channel,
         m.End: _to_channel,
         m.Signal: _to_channel,

@@ -131,7 +131,7 @@ class Run:
             if offset > end:
                 raise BadOffset(f"{stream} of run {self.plan.id} has {end} bytes, and is wanted from {offset} on")
         if feeds is not None and feeds > self.stdin.received:
-            raise BadOffset(f"run {self.plan.id} has {self.stdin.received} bytes of stdin, which cannot go on at {feeds}")
+            raise BadOffset(f"stdin of run {self.plan.id} has {self.stdin.received} bytes, and is to go on at {feeds}")
         if not self.plan.stdin:
             feeds = None
         return self.attachments.add(watcher, key=key, hold=hold, taken=taken, feeds=feeds)
