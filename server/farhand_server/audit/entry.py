@@ -37,6 +37,8 @@ class Entry:
     run: str | None = None
     argv: tuple[bytes, ...] | None = None
     """What was, or would have been, executed."""
+    commands: Literal["argv", "hash"] = "argv"
+    """Whether the policy lets `argv` be shown; the log's own settings can only be stricter."""
     outcome: str | None = None
     """An outcome's status, or what was decided."""
     detail: str | None = None
@@ -49,7 +51,7 @@ class Entry:
             if (value := getattr(self, name)) is not None:
                 told[name] = value[:MAX_TEXT]
         if self.argv is not None:
-            if commands == "argv" and sum(map(len, self.argv)) <= MAX_ARGV:
+            if commands == self.commands == "argv" and sum(map(len, self.argv)) <= MAX_ARGV:
                 told["argv"] = [to_json(argument) for argument in self.argv]
             else:
                 told["argv_sha256"] = argv_sha256(self.argv)

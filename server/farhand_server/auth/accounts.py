@@ -43,6 +43,19 @@ class Account:
         """Whose rights the file at `path` is to be read with."""
         return self.reader if path.is_relative_to(self.home) else None
 
+    def may_have_written(self, path: Path) -> bool:
+        """Whether a key file could be the user's own word: it, or a directory or link that leads to it, is the user's.
+
+        That of the service's own account is the service's word. For files that `read_key_file` has accepted.
+        """
+        if self.uid == os.geteuid():
+            return False
+        real = Path(os.path.realpath(path))
+        try:
+            return any(each.lstat().st_uid == self.uid for each in (path, *path.parents, real, *real.parents))
+        except OSError:
+            return True
+
 
 AccountLookup = Callable[[str], Account | None]
 """Finds an account by the name a client gave, which may be any text; None where nobody may log in as that."""

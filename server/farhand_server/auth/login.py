@@ -6,6 +6,7 @@ same signature and the same reading of a file as one who exists.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from farhand_protocol import login, sshwire
 from farhand_protocol.sshwire import PublicKey, SSHFormatError
@@ -64,7 +65,7 @@ class Refusal:
 class _Search:
     """What reading an account's files came to: the lines of one key, and what an administrator should hear."""
 
-    found: list[tuple[str, AuthorizedKey]] = field(default_factory=list)
+    found: list[tuple[Path, AuthorizedKey]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -129,7 +130,7 @@ def _search(account: Account, key: PublicKey) -> _Search:
             search.problems.append(f"{path}: {error}")
         else:
             search.problems += [_about(str(path), line) for line in parsed.refused]
-            search.found += [(f"{path}:{line.line}", line) for line in parsed.keys if line.key.blob == key.blob]
+            search.found += [(path, line) for line in parsed.keys if line.key.blob == key.blob]
     return search
 
 
@@ -142,15 +143,16 @@ def _decide(
 ) -> Principal | Refusal:
     """The first line that holds the key and allows it now and from here admits it, as in sshd."""
     refusal: Refusal | None = None
-    for where, line in search.found:
-        options = line.options
+    for path, line in search.found:
+        where, options = f"{path}:{line.line}", line.options
         if options.expires is not None and now > options.expires:
             refusal = Refusal(Cause.EXPIRED, f"{where}: the key's expiry-time has passed", key.fingerprint)
         elif options.sources is not None and not admits(options.sources, address):
             detail = f"{where}: from= does not list {address or 'a Unix socket'}"
             refusal = Refusal(Cause.SOURCE_NOT_ALLOWED, detail, key.fingerprint)
         else:
-            return Principal(account.user, account.uid, "key", key.fingerprint, options)
+            own = account.may_have_written(path)
+            return Principal(account.user, account.uid, "key", key.fingerprint, options, own)
     if refusal is None:
         # Ten say enough, and a file of 2,000 bad lines must not fill the log at every attempt.
         problems = "; ".join(search.problems[:10])

@@ -18,6 +18,8 @@ class Principal:
     fingerprint: str | None = None
     """Of the key, as `SHA256:…`; None for a peer."""
     options: KeyOptions = field(default_factory=KeyOptions)
+    by_own_line: bool = False
+    """The line is in a file that the user could have written: what it adds is then no more than the user's wish."""
 
 
 def peer_principal(uid: int) -> Principal:

@@ -10,10 +10,10 @@ import pwd
 import sys
 from typing import Any, Final
 
-from farhand_server.auth.principal import user_name
+from farhand_server.auth.principal import Principal, user_name
 from farhand_server.config import Config, ConfigError
 from farhand_server.logs import quote
-from farhand_server.policy import FileSystem, Policy, Request, Subject, decide, group_names, policy_in_force
+from farhand_server.policy import FileSystem, Policy, Request, Subject, decide, policy_in_force, subject_of
 from farhand_server.policy.decide import Decision, consider
 from farhand_server.runs.environment import Home
 
@@ -36,8 +36,10 @@ def explain(options: argparse.Namespace) -> int:
         print(f"farhandd: {error}", file=sys.stderr)
         return UNDECIDED
     subject = _subject(options, home)
-    decision = decide(policy, subject, request, FileSystem())
-    report = _report(config, policy, subject, request, decision)
+    # Only root can look with the eyes of others.
+    lookup = FileSystem(home.credentials if os.geteuid() == 0 else None)
+    decision = decide(policy, subject, request, lookup)
+    report = _report(config, policy, subject, request, decision, lookup)
     print(json.dumps(report, indent=2) if options.json else _lines(report))
     return ALLOWED if decision.allowed else DENIED
 
@@ -53,18 +55,7 @@ def _uid(user: str) -> int:
 
 def _subject(options: argparse.Namespace, home: Home) -> Subject:
     uid = _uid(options.user)
-    try:
-        groups = group_names(user_name(uid), pwd.getpwuid(uid).pw_gid)
-    except KeyError:
-        groups = frozenset()
-    return Subject(
-        user=user_name(uid),
-        uid=uid,
-        groups=groups,
-        fingerprint=options.key,
-        local=options.local,
-        home=home.directory,
-    )
+    return subject_of(Principal(user_name(uid), uid, "peer" if options.local else "key", options.key), home)
 
 
 def _request(options: argparse.Namespace, home: Home) -> Request:
@@ -88,8 +79,9 @@ def _request(options: argparse.Namespace, home: Home) -> Request:
     )
 
 
-def _report(config: Config, policy: Policy, subject: Subject, request: Request, decision: Decision) -> dict[str, Any]:
-    lookup = FileSystem()
+def _report(
+    config: Config, policy: Policy, subject: Subject, request: Request, decision: Decision, lookup: FileSystem
+) -> dict[str, Any]:
     program = decision.program or lookup.program(request.argv[0], path=request.path, cwd=request.cwd)
     limits = dataclasses.asdict(decision.limits) | {"output": decision.output, "timeout": decision.timeout}
     report: dict[str, Any] = {

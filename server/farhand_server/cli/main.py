@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     edge.add_argument("--descriptors", metavar="N,N", help=argparse.SUPPRESS)  # listening sockets from `serve`
     edge.set_defaults(act=_edge)
 
-    check = commands.add_parser("check", help="validate the configuration and print the one that holds")
+    check = commands.add_parser("check", help="validate configuration and policy, and print the configuration that holds")
     _common(check)
     check.set_defaults(act=_check)
 
@@ -126,7 +126,11 @@ def _edge(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    print(effective(configuration(options)), end="")
+    from farhand_server.policy import policy_in_force
+
+    config = configuration(options)
+    policy_in_force(config.policy)
+    print(effective(config), end="")
     return 0
 
 

@@ -4,9 +4,9 @@
 `subject` has the words for who asks for what, `lookup` the only look at the file system.
 """
 
-from .decide import Decision, decide, may
+from .decide import Decision, concerns, decide, may
 from .load import PolicyError, default_policy, load_policy, policy_in_force
-from .lookup import FileSystem, group_names
+from .lookup import FileSystem, group_names, subject_of
 from .model import Policy, Rule
 from .subject import Action, Lookup, Owner, Request, Subject
 
@@ -21,10 +21,12 @@ __all__ = [
     "Request",
     "Rule",
     "Subject",
+    "concerns",
     "decide",
     "default_policy",
     "group_names",
     "load_policy",
     "may",
     "policy_in_force",
+    "subject_of",
 ]

@@ -84,6 +84,11 @@ def decide(policy: Policy, subject: Subject, request: Request, lookup: Lookup) -
     return Decision(False, None, furthest.sentence, audit)
 
 
+def concerns(policy: Policy, subject: Subject) -> bool:
+    """Whether any rule is about the subject: to all others everything is denied, whatever they ask for."""
+    return any(rule.who.unmatched(subject) is None for rule in policy.rules)
+
+
 def may(policy: Policy, subject: Subject, action: Action, owner: Owner) -> bool:
     """Whether a subject may do something with a run that is there.
 

@@ -1,30 +1,46 @@
-"""The file system as the policy asks about it, and the groups of an account."""
+"""What the policy has to know of the machine: files, as the user finds them, and whom a principal is to it."""
 
 from __future__ import annotations
 
 import grp
 import os
+import pwd
 import stat
+
+from farhand_server.auth.principal import Principal
+from farhand_server.credentials import Credentials, acting_as
+from farhand_server.runs.environment import Home
+
+from .subject import Subject
 
 _EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
 
 class FileSystem:
-    """The real `Lookup`. A few system calls for each question; raises ValueError for a NUL byte, and nothing else."""
+    """The real `Lookup`, with the rights of `user`, by default the service's own: a program that the user cannot get at
+    is none that a search of the user's would find, and a home may be closed even to root (NFS).
+
+    A few system calls for each question; raises ValueError for a NUL byte, and what `acting_as` raises.
+    """
+
+    def __init__(self, user: Credentials | None = None) -> None:
+        self._user = user
 
     def program(self, name: bytes, *, path: bytes, cwd: bytes) -> bytes | None:
         """Look for a program as execvp(3) does, with relative names and entries of `path` taken from `cwd`."""
         directories = [b""] if b"/" in name else path.split(b":")
-        for directory in directories:
-            candidate = os.path.join(cwd, directory, name)  # noqa: PTH118  # bytes, which a Path does not take
-            if _is_program(candidate):
-                above, _, last = candidate.rpartition(b"/")
-                return self.directory(above or b"/").rstrip(b"/") + b"/" + last
+        with acting_as(self._user):
+            for directory in directories:
+                candidate = os.path.join(cwd, directory, name)  # noqa: PTH118  # bytes, which a Path does not take
+                if _is_program(candidate):
+                    above, _, last = candidate.rpartition(b"/")
+                    return os.path.realpath(above or b"/").rstrip(b"/") + b"/" + last
         return None
 
     def directory(self, path: bytes) -> bytes:
         """realpath(3)."""
-        return os.path.realpath(path)
+        with acting_as(self._user):
+            return os.path.realpath(path)
 
 
 def _is_program(path: bytes) -> bool:
@@ -48,3 +64,22 @@ def group_names(user: str, gid: int) -> frozenset[str]:
         except KeyError:
             continue
     return frozenset(names)
+
+
+def subject_of(principal: Principal, home: Home) -> Subject:
+    """Return a principal as the policy sees it; an account without an entry in passwd(5) is in no group."""
+    try:
+        groups = group_names(principal.user, pwd.getpwuid(principal.uid).pw_gid)
+    except KeyError:
+        groups = frozenset()
+    directory = home.environment.get(b"HOME", b"/")
+    return Subject(
+        user=principal.user,
+        uid=principal.uid,
+        groups=groups,
+        fingerprint=principal.fingerprint,
+        local=principal.how == "peer",
+        forced=principal.options.command is not None,
+        # Taken for a home, the root of everything would make `~` mean everything.
+        home=b"" if directory == b"/" else directory,
+    )
