@@ -49,6 +49,7 @@ async def test_the_environment_is_clean(client: RawClient) -> None:
         b"ASKED": b"for\n\xff",
         b"EMPTY": b"",
     }
+    expected[b"FARHAND_RUN_ID"] = run.request.id.encode()
     found = dict(line.split(b"=", 1) for line in run.stdout.split(b"\0")[:-1])
     assert found == expected
 

@@ -1,4 +1,5 @@
-"""A client may leave a run or the connection at any moment: what it started is ended, and nothing of it stays."""
+"""A client may leave a run or the connection at any moment: what it started is ended once its grace is over, and
+nothing of it stays."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import asyncio
 
 import pytest
 
+from farhand_protocol import messages as m
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import KiB, Limits, MiB
 from farhand_protocol.outcome import Exited, Killed
@@ -19,7 +21,7 @@ SMALL = Limits(window=64 * KiB)
 @pytest.mark.parametrize("program", ["sleep 60", "yes", "yes | cat >&2", "cat", "trap '' HUP INT; sleep 60 & wait"])
 async def test_a_run_ends_with_the_connection_of_its_client(core: Service, program: str) -> None:
     async with RawClient.connect(core.socket) as client:
-        run = client.start("sh", "-c", program, stdin=True, kill_after=0.2, keep=False)
+        run = client.start("sh", "-c", program, stdin=True, grace=0, kill_after=0.2, keep=False)
         pid = await run.started()
     await session_is_gone(pid)
 
@@ -31,7 +33,7 @@ async def test_a_client_may_vanish_before_the_program_has_started(core: Service)
         for _ in range(10):
             async with RawClient.connect(core.socket) as client:
                 for _ in range(10):
-                    client.start("sh", "-c", "sleep 60", stdin=True)
+                    client.start("sh", "-c", "sleep 60", stdin=True, grace=0)
         async with asyncio.timeout(PATIENCE):
             while children(core.process.pid) or descriptors(core.process.pid) != before:
                 await watching.round_trip()
@@ -40,39 +42,54 @@ async def test_a_client_may_vanish_before_the_program_has_started(core: Service)
 async def test_output_of_a_run_without_a_client_takes_no_memory(core: Service) -> None:
     before = resident(core.process.pid)
     async with RawClient.connect(core.socket) as client:
-        run = client.start("sh", "-c", "trap '' TERM HUP PIPE; head -c 100000000 /dev/zero", keep=False, kill_after=60)
+        script = "trap '' TERM HUP PIPE; head -c 100000000 /dev/zero"
+        run = client.start("sh", "-c", script, keep=False, grace=0, kill_after=60)
         pid = await run.started()
         await run.output(1)
     await end_of(pid)
     assert resident(core.process.pid) - before < 16 * MiB
 
 
-async def test_close_ends_the_run_and_its_outcome_is_still_told(client: RawClient) -> None:
+async def test_a_stop_ends_the_run_and_its_outcome_is_told(client: RawClient) -> None:
     run = client.start("sleep", "60")
     pid = await run.started()
-    run.close()
+    run.say(m.Stop())
     assert (await run.ended()).outcome == Killed(reason="requested", signal=15)
+    await session_is_gone(pid)
+
+
+async def test_a_close_is_answered_and_ends_the_run_once_its_grace_is_over(client: RawClient) -> None:
+    run = client.start("sleep", "60", grace=0)
+    pid = await run.started()
+    run.close()
+    assert isinstance(await run.last(), m.Done)
     await session_is_gone(pid)
 
 
 async def test_close_frees_a_writer_that_waits_for_its_client(core: Service) -> None:
     async with RawClient.connect(core.socket, limits=SMALL) as client:
-        run = client.start("sh", "-c", "trap '' TERM; head -c 100000000 /dev/zero; exit 3", credit=False, kill_after=60)
+        script = "trap '' TERM; head -c 100000000 /dev/zero; exit 3"
+        run = client.start("sh", "-c", script, credit=False, kill_after=60)
         await run.output(SMALL.window)
+        run.say(m.Stop())
         run.close()
-        ended = await run.ended()
+        await run.last()
+        again = client.start("sh", "-c", script, id=run.request.id, kill_after=60, keep=False)
+        ended = await again.ended()
         assert ended.outcome == Killed(reason="requested", code=3)
         assert ended.stdout == 100_000_000
 
 
-async def test_close_brings_an_outcome_that_waits_behind_output(core: Service) -> None:
+async def test_an_outcome_that_waits_behind_output_is_still_there_after_a_close(core: Service) -> None:
     async with RawClient.connect(core.socket, limits=SMALL) as client:
         run = client.start("head", "-c", "100000", "/dev/zero", credit=False)
         await run.output(SMALL.window)
         await end_of(await run.started())
         await client.run("true")
         run.close()
-        ended = await run.ended()
+        assert isinstance(await run.last(), m.Done)
+        again = client.start("head", "-c", "100000", "/dev/zero", id=run.request.id)
+        ended = await again.ended()
         assert (ended.outcome, ended.stdout) == (Exited(code=0), 100_000)
         assert client.connection.channels == 0
 
@@ -81,7 +98,7 @@ async def test_close_brings_an_outcome_that_waits_behind_output(core: Service) -
 async def test_a_message_that_cannot_be_understood_ends_its_run_and_no_other(core: Service, length: int) -> None:
     async with RawClient.connect(core.socket, limits=SMALL) as client:
         other = client.start("sh", "-c", "read -r x; echo $x", stdin=True)
-        run = client.start("sh", "-c", f"head -c {length} /dev/zero; sleep 60", credit=False)
+        run = client.start("sh", "-c", f"head -c {length} /dev/zero; sleep 60", credit=False, grace=0)
         pid = await run.started()
         await run.output(min(length, SMALL.window))
         client.raw(encode_frame(Kind.MESSAGE, run.channel, b'{"type":"wrong"}'))

@@ -128,17 +128,21 @@ async def test_nothing_is_left_of_a_service_that_was_killed_but_its_socket_which
         assert (await client.run("true"))[0].outcome == Exited(code=0)
 
 
-async def test_a_second_service_on_the_same_socket_is_refused(service: Service) -> None:
+async def test_a_second_service_is_refused(service: Service) -> None:
     code, said = await start_again(service)
     assert code == 1
-    assert said == f"farhandd: cannot listen on {service.socket}: a service is listening there already\n"
+    state = service.directory / "state/farhand"
+    assert said == (
+        f"farhandd: another farhandd has the state directory {state} already; stop it, or give this one another with "
+        "--state-dir\n"
+    )
     async with RawClient.connect(service.socket) as client:
         assert (await client.run("true"))[0].outcome == Exited(code=0)
 
 
 async def test_the_socket_of_a_drained_service_may_be_another_s_meanwhile(tmp_path: Path) -> None:
     async with (
-        running_service(tmp_path, config="[drain]\ngrace = 60\n") as old,
+        running_service(tmp_path, "--state-dir", str(tmp_path / "other"), config="[drain]\ngrace = 60\n") as old,
         RawClient.connect(old.socket) as client,
     ):
         run = client.start("sh", "-c", "echo up; read -r x", stdin=True)

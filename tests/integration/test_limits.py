@@ -30,7 +30,8 @@ async def test_an_id_is_used_once_over_all_connections(core: Service, client: Ra
     run_id = new_id()
     await client.run("true", id=run_id)
     async with RawClient.connect(core.socket) as other:
-        assert (await other.start("true", id=run_id).error()).code == "conflict"
+        assert (await other.start("false", id=run_id).error()).code == "conflict"
+        assert (await other.run("true", id=run_id))[0].outcome == Exited(code=0)
 
 
 async def test_300_runs_at_once(core: Service) -> None:

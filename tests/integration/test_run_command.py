@@ -144,7 +144,7 @@ async def test_much_output_arrives_whole_over_tls(tmp_path: Path) -> None:
 async def test_a_service_killed_in_the_middle_is_255(tmp_path: Path) -> None:
     async with (
         reachable(tmp_path) as (service, host, env),
-        running("run", "--accept-new", "--shell", host, "echo ready; sleep 60", env=env) as process,
+        running("run", "--accept-new", "--reconnect=0", "--shell", host, "echo ready; sleep 60", env=env) as process,
     ):
         assert process.stdout is not None
         assert await process.stdout.readline() == b"ready\n"

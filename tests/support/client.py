@@ -48,7 +48,7 @@ class RemoteRun:
         self._closed = False
         self._ungranted = {"stdout": 0, "stderr": 0}
         loop = asyncio.get_running_loop()
-        self._last: asyncio.Future[m.Ended | m.Error] = loop.create_future()
+        self._last: asyncio.Future[m.Ended | m.Error | m.Done] = loop.create_future()
         self._started: asyncio.Future[int] = loop.create_future()
         self._grown = asyncio.Event()
 
@@ -62,7 +62,7 @@ class RemoteRun:
         """What has come of stderr."""
         return bytes(self._output["stderr"])
 
-    async def last(self) -> m.Ended | m.Error:
+    async def last(self) -> m.Ended | m.Error | m.Done:
         """The service's last message on this channel."""
         async with asyncio.timeout(PATIENCE):
             return await asyncio.shield(self._last)
@@ -155,7 +155,7 @@ class RemoteRun:
         elif isinstance(message, m.Credit):
             self.stdin_credit += message.bytes
             self._grown.set()
-        elif isinstance(message, m.Ended | m.Error):
+        elif isinstance(message, m.Ended | m.Error | m.Done):
             self._last.set_result(message)
             if not self.client.connection.closed:
                 self.client.flush()

@@ -176,9 +176,12 @@ class RunChannel:
         feeds = self.run.attachments.feeder is self._attachment
         self._outlet.connection.send(self.number, m.Started(pid=self.run.pid, new=self._new, stdin=feeds))
         self._outlet.flush_soon()
+        self.stdin_taken()
 
     def stdin_taken(self) -> None:
         """Watcher."""
+        if not self._started:
+            return  # nothing may be said before
         done = self.run.stdin.credit(self._attachment)
         self._outlet.connection.take(self.number, "stdin", done - self._stdin_credited)
         self._stdin_credited = done
