@@ -14,7 +14,6 @@ from typing import cast
 from farhand_protocol import messages as m
 from farhand_protocol.connection import DEFAULT_LIMITS, Connection
 from farhand_protocol.events import DataReceived, Event, MessageReceived
-from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import Limits
 from farhand_protocol.states import Side
 from farhand_protocol.transport import Link
@@ -112,9 +111,9 @@ class RemoteRun:
         self.client.flush()
 
     def close(self) -> None:
-        """Say the close now, and hear all the same what the service says after it."""
+        """Leave the run."""
         self._closed = True
-        self.client.raw(encode_frame(Kind.MESSAGE, self.channel, m.encode(m.Close())))
+        self.say(m.Close())
 
     def write(self, data: bytes) -> int:
         """Send as much of `data` as there is credit for; return how much that was."""
@@ -157,11 +156,9 @@ class RemoteRun:
             self._grown.set()
         elif isinstance(message, m.Ended | m.Error | m.Done):
             self._last.set_result(message)
-            if not self.client.connection.closed:
+            if not self.client.connection.closed and not self._closed:
                 self.client.flush()
                 self.client.connection.send(self.channel, m.Close())
-                if self._closed:
-                    self.client.connection.data_to_send()  # it is there already
 
     def _data(self, event: DataReceived) -> None:
         if not self.transcript or self.transcript[-1] != event.stream:
