@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.fingerprint import fingerprint
 from farhand_protocol.states import Phase
 from farhand_server.channels.channel import Channel
 from farhand_server.channels.deliver import DeliverChannel
@@ -16,6 +18,7 @@ from farhand_server.channels.pattern import BadPattern
 from farhand_server.channels.plan import Denied, decide
 from farhand_server.channels.run import RunChannel
 from farhand_server.channels.waiting import MAX_WAITS, WaitChannel
+from farhand_server.policy import Action, Owner, may
 from farhand_server.runs.registry import Draining, Expired, IdConflict, TooManyRuns, Unavailable
 from farhand_server.runs.run import BadOffset, Run
 
@@ -49,8 +52,7 @@ def _login(session: Session, channel: int, message: m.Login) -> None:
 
 
 def _run(session: Session, channel: int, message: m.Run) -> None:
-    assert session.principal is not None
-    assert session.home is not None
+    assert session.caller is not None
     config = session.core.config
     limit = config.runs.max_runs_per_connection
     try:
@@ -58,42 +60,63 @@ def _run(session: Session, channel: int, message: m.Run) -> None:
             raise TooManyRuns(
                 f"{limit} runs are under way on this connection, and it takes no more (runs.max_runs_per_connection)"
             )
-        plan = decide(message, session.principal, session.home, config)
-        run, new = session.core.registry.start(plan, max_runs=config.runs.max_runs)
+        run = _again(session, message)
+        if new := run is None:
+            plan = decide(message, session.caller, config, session.core.policy)
+            run, _ = session.core.registry.start(plan, max_runs=config.runs.max_runs)
         _add(session, RunChannel(session, channel, run, message, new=new))
     except tuple(_REFUSALS) as error:
         _refuse(session, channel, message.id, error)
         return
-    session.log.debug("run started" if new else "run attached to", run=plan.id)
+    if not new:
+        session.note("attach", run=message.id)
+    session.log.debug("run started" if new else "run attached to", run=message.id)
+
+
+def _again(session: Session, request: m.Run) -> Run | None:
+    """Return the run that the same request has started before, from whichever connection. Raises `IdConflict`."""
+    assert session.caller is not None
+    run = session.core.registry.find(request.id)
+    if run is None:
+        return None
+    same = run.plan.owner == session.caller.principal.user and run.plan.fingerprint == fingerprint(request)
+    if not same or not session.may("attach", run):
+        raise IdConflict(f"a run with the id {request.id} was started before, by another request")
+    return run
 
 
 def _attach(session: Session, channel: int, message: m.Attach) -> None:
     try:
-        run = _known(session, message.id)
+        run = _known(session, message.id, "attach")
         _add(session, RunChannel(session, channel, run, message, new=False))
     except tuple(_REFUSALS) as error:
         _refuse(session, channel, message.id, error)
         return
+    session.note("attach", run=message.id, detail="read-only" if message.read_only else None)
     session.log.debug("run attached to", run=message.id)
 
 
 def _list(session: Session, channel: int, message: m.List) -> None:
-    assert session.principal is not None
+    assert session.caller is not None
     try:
-        after = None if message.before is None else _known(session, message.before)
+        after = None if message.before is None else _known(session, message.before, "see")
     except tuple(_REFUSALS) as error:
         _refuse(session, channel, message.before, error)
         return
-    owner, sees = session.principal.user, partial(_sees, session)
+    subject = session.caller.subject
+    # Whoever sees no runs of other accounts is spared looking through them; no account has an empty name.
+    owner = None if may(session.core.policy, subject, "see", Owner("")) else subject.user
+    sees = partial(session.may, "see")
     _add(session, ListChannel(session, channel, message, session.core.registry, after=after, owner=owner, sees=sees))
 
 
 def _deliver(session: Session, channel: int, message: m.Deliver) -> None:
     try:
-        run = _known(session, message.id)
+        run = _known(session, message.id, "signal")
     except tuple(_REFUSALS) as error:
         _refuse(session, channel, message.id, error)
         return
+    session.note("signal", run=message.id, detail=_signal_name(message.number))
     _add(session, DeliverChannel(session, channel, run, message))
     session.log.debug("signal delivered", run=message.id, signal=message.number)
 
@@ -102,7 +125,7 @@ def _wait_for(session: Session, channel: int, message: m.WaitFor) -> None:
     try:
         if _count(session, WaitChannel) >= MAX_WAITS:
             raise TooManyRuns(f"{MAX_WAITS} runs are waited for on this connection, and it takes no more; use another")
-        run = _known(session, message.id)
+        run = _known(session, message.id, "attach")
         _add(session, WaitChannel(session, channel, run, message))
     except tuple(_REFUSALS) as error:
         _refuse(session, channel, message.id, error)
@@ -112,16 +135,22 @@ class UnknownRun(Exception):
     """There is no such run, or it is not this principal's to know of; the text does not say which."""
 
 
-def _sees(session: Session, run: Run) -> bool:
-    assert session.principal is not None
-    return run.plan.owner == session.principal.user
-
-
-def _known(session: Session, run_id: str) -> Run:
+def _known(session: Session, run_id: str, action: Action) -> Run:
+    """Return a run with which the client may do `action`. Raises `UnknownRun`, `Denied`, `Expired`, `Unavailable`."""
     run = session.core.registry.find(run_id)
-    if run is None or not _sees(session, run):
-        raise UnknownRun(f"there is no run {run_id} here")
-    return run
+    if run is not None and session.may("see", run):
+        if not session.may(action, run):
+            raise Denied(_may_not(session, action, run))
+        return run
+    if run is not None:
+        session.note("denial", run=run_id, detail=_may_not(session, "see", run))
+    raise UnknownRun(f"there is no run {run_id} here")
+
+
+def _may_not(session: Session, action: Action, run: Run) -> str:
+    assert session.caller is not None
+    what = "attach to" if action == "attach" else action
+    return f"the policy does not let {session.caller.principal.user} {what} this run of {run.plan.owner}"
 
 
 def _add(session: Session, channel: Channel) -> None:
@@ -137,6 +166,8 @@ def _refuse(session: Session, channel: int, run_id: str | None, error: Exception
     code = next(code for kind, code in _REFUSALS.items() if isinstance(error, kind))
     session.connection.send(channel, m.Error(code=code, message=str(error)))
     session.log.warning("run refused", run=run_id, reason=str(error))
+    if isinstance(error, Denied):
+        session.note("denial", run=run_id, argv=error.argv, commands=error.audit, detail=str(error))
 
 
 _REFUSALS: Final[dict[type[Exception], ErrorCode]] = {
@@ -151,6 +182,31 @@ _REFUSALS: Final[dict[type[Exception], ErrorCode]] = {
     Unavailable: ErrorCode.UNAVAILABLE,
     OSError: ErrorCode.UNAVAILABLE,
 }
+
+
+def _signal(session: Session, channel: int, message: m.Signal | m.Stop) -> None:
+    run_channel = session.channels.get(channel)
+    if not isinstance(run_channel, RunChannel):
+        return
+    run = run_channel.run
+    what = "stop" if isinstance(message, m.Stop) else _signal_name(message.number)
+    if run_channel.read_only:
+        session.note("denial", run=run.plan.id, detail=f"{what} on an attachment that only reads")
+    elif not session.may("signal", run):
+        sentence = _may_not(session, "signal", run)
+        session.note("denial", run=run.plan.id, detail=sentence)
+        run_channel.failed(ErrorCode.DENIED, sentence)
+        return
+    else:
+        session.note("signal", run=run.plan.id, detail=what)
+    run_channel.received(message)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # the real-time ones have no names but the first and last
 
 
 def _to_channel(session: Session, channel: int, message: m.AnyMessage) -> None:
@@ -174,8 +230,8 @@ _TABLE: Final[dict[Phase, dict[type[m.Message], Callable[[Session, int, Any], No
         m.WaitFor: _wait_for,
         m.Credit: _to_channel,
         m.End: _to_channel,
-        m.Signal: _to_channel,
-        m.Stop: _to_channel,
+        m.Signal: _signal,
+        m.Stop: _signal,
         m.Close: _to_channel,
     },
     Phase.CLOSED: {},

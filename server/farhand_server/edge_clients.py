@@ -7,10 +7,11 @@ from typing import cast
 
 from farhand_protocol.transport import Link
 
+from .core import Core
 from .listener import enlarge, peer_uid
 from .logs import Logger
 from .proxy import MAX_HEADER, ProxyError, ProxyHeader, parse
-from .session import Core, Session
+from .session import Session
 from .verdicts import VerdictFeeds
 
 
@@ -57,13 +58,14 @@ class EdgeClient(asyncio.Protocol):
         if header.local:
             transport.set_protocol(self._feeds.protocol(transport))
             return
-        address, log = None, self._log
+        address, peer, log = None, None, self._log
         if header.source is not None:
             address, port = header.source
-            log = log.bind(peer=f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}")
+            peer = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+            log = log.bind(peer=peer)
         verdict = self._feeds.verdict(header.unique_id) if header.unique_id else None
         enlarge(transport)
-        session = Session(self._core, log, address=address, verdict=verdict)
+        session = Session(self._core, log, address=address, peer=peer, verdict=verdict)
         link = Link(session.connection, session)
         transport.set_protocol(link)
         link.connection_made(transport)

@@ -141,6 +141,7 @@ def _entry(run: Run, event: Event, *, outcome: str | None = None) -> Entry:
         peer=origin.peer,
         run=plan.id,
         argv=plan.argv if event == "start" else None,
+        commands=origin.audit,
         outcome=outcome,
     )
 

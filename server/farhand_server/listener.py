@@ -12,9 +12,12 @@ from typing import Final, cast
 
 from farhand_protocol.transport import Link
 
-from .auth.principal import Principal, user_name
+from .auth.principal import peer_principal, user_name
+from .channels.caller import Caller
+from .core import Core
 from .logs import Logger
-from .session import Core, Session
+from .policy import concerns
+from .session import Session
 
 BACKLOG: Final = 256
 """Connections that wait to be accepted: an edge may bring that many at once, and a Unix socket refuses the next one
@@ -85,19 +88,25 @@ def _remove_stale(path: Path) -> None:
 
 
 class LocalClient(Link):
-    """A local client's connection: the service's own account, or root, is let in without a key."""
+    """A local client's connection, without a key: the kernel says who it is.
+
+    The service's own account is let in, and root, as that account. With root's service others are let in as themselves
+    where the policy has a rule about them.
+    """
 
     def __init__(self, core: Core, log: Logger) -> None:
+        self._core = core
         self._session = Session(core, log)
         super().__init__(self._session.connection, self._session)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio.BaseProtocol."""
-        uid = peer_uid(transport)
         own = os.geteuid()
-        if uid in (own, 0):
-            self._session.principal = Principal(user_name(own), own, "peer")
+        principal = peer_principal(peer_uid(transport) or own)
         enlarge(transport)
         super().connection_made(transport)
-        if self._session.principal is None:
-            self._session.deny(f"this service is for the account {user_name(own)}, and you are {user_name(uid)}")
+        if principal.uid == own or (own == 0 and concerns(self._core.policy, Caller.of(principal).subject)):
+            self._session.principal = principal
+        else:
+            sentence = f"this service is for the account {user_name(own)}, and you are {principal.user}"
+            self._session.deny(principal, sentence)

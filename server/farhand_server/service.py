@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from farhand_protocol.outcome import Exited
 
+from .audit import Entry
 from .config import Config, ConfigError
 from .ledger import Ledger
 from .listener import BACKLOG, LocalClient, bind
 from .logs import Logger
+from .policy import Policy, policy_in_force
 from .runs.cgroup import Cgroups
 from .runs.plan import Result
 from .runs.process import prepare_loop, reset_signals
@@ -43,12 +45,14 @@ class Service:
         log: Logger,
         ledger: Ledger,
         *,
+        policy: Policy,
         reload: Callable[[], Config],
         accepted: Callable[[Config], None],
         notifier: Notifier,
         edge: EdgeChild | None = None,
     ) -> None:
         self.config = config
+        self.policy = policy
         self.sessions: set[Session] = set()
         self.ledger = ledger
         self.registry = Registry(
@@ -116,6 +120,10 @@ class Service:
                 await self._edge.stop()
         self._log.info("stopped")
 
+    def note(self, entry: Entry) -> None:
+        """Core."""
+        self.ledger.note(entry)
+
     def stop(self) -> None:
         """Begin to drain; called once more, end the grace of the runs."""
         self._stop.set()
@@ -124,16 +132,18 @@ class Service:
             grace.reschedule(asyncio.get_running_loop().time())
 
     def reload(self) -> None:
-        """Read configuration and keys again; what cannot be used changes nothing, and is said."""
+        """Read configuration, policy and keys again; what cannot be used changes nothing, and is said."""
         self._notifier.reloading()
         try:
             config = self._reload()
+            policy = policy_in_force(config.policy)
             authenticator = make_authenticator(config)
         except (ConfigError, OSError, ValueError) as error:
             self._notifier.ready("serving; the last reload was refused, see the log")
             self._log.error("reload refused; the old configuration stays", reason=str(error))
             return
         self.config = config
+        self.policy = policy
         self.authenticator = authenticator
         self.ledger.configure(config)
         self.registry.memory.limit = config.runs.memory

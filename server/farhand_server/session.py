@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Literal
 
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection
@@ -21,16 +21,16 @@ from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import Link
 
 from . import __version__
+from .audit import Entry
+from .audit import Event as AuditEvent
 from .auth.principal import Principal
+from .channels.caller import Caller
 from .channels.channel import Channel
-from .config import Config
+from .core import Core
 from .dispatch import dispatch
 from .logs import Logger
-from .runs.environment import Home
-from .runs.registry import Registry
-
-if TYPE_CHECKING:
-    from .auth.login import Authenticator
+from .policy import Action, Owner, may
+from .runs.run import Run
 
 SOFTWARE: Final = f"farhandd/{__version__}"
 
@@ -48,26 +48,6 @@ Verdict = Callable[[bool], None]
 """Tells the edge whether its client has logged in."""
 
 
-class Core(Protocol):
-    """What a session needs of the service."""
-
-    @property
-    def config(self) -> Config:
-        """The configuration in force."""
-
-    @property
-    def registry(self) -> Registry:
-        """All runs."""
-
-    @property
-    def authenticator(self) -> Authenticator | None:
-        """Judges logins by key; None where no host key, and so no edge, is there."""
-
-    @property
-    def sessions(self) -> set[Session]:
-        """All sessions; each adds and removes itself."""
-
-
 class Session:
     """Handler of one `Link`. A local client comes with its `principal`; one of the edge has to log in."""
 
@@ -78,6 +58,7 @@ class Session:
         *,
         principal: Principal | None = None,
         address: IPv4Address | IPv6Address | None = None,
+        peer: str | None = None,
         verdict: Verdict | None = None,
     ) -> None:
         self.core: Final = core
@@ -86,10 +67,12 @@ class Session:
         self.nonce: Final = os.urandom(NONCE_SIZE)
         self.hello: m.Hello | None = None
         self.principal = principal
-        self.home: Home | None = None
+        self.caller: Caller | None = None
+        """Who has been let in."""
         self.channels: dict[int, Channel] = {}
         self.gone: Final = asyncio.Event()
         self._address = address
+        self._peer = peer
         self._verdict = verdict
         self._attempts_left = core.config.login.attempts
         self._link: Link | None = None
@@ -148,18 +131,31 @@ class Session:
             self.log.warning(
                 "login refused", user=proof.user, key=judged.fingerprint, cause=judged.cause, detail=judged.detail
             )
+            self.core.note(
+                Entry(
+                    "login_refused",
+                    time.time(),
+                    user=proof.user,
+                    how="key",
+                    key=judged.fingerprint,
+                    peer=self._peer,
+                    outcome=judged.cause,
+                    detail=judged.detail,
+                )
+            )
             return None
         return judged
 
     def accept(self, principal: Principal) -> None:
         """Let the client in."""
         self.principal = principal
-        self.home = Home.of(principal.uid)
+        self.caller = Caller.of(principal, self._peer)
         self._cancel_deadline()
         self._keepalive = self._loop.call_later(KEEPALIVE, self._listen)
         if self._verdict is not None:
             self._verdict(True)
             self.log.info("login", user=principal.user, how=principal.how, key=principal.fingerprint)
+        self.note("login")
         self.log = self.log.bind(user=principal.user)
         self.connection.send(0, m.Accepted(user=principal.user, host=platform.node() or "localhost"))
 
@@ -173,6 +169,40 @@ class Session:
             self._verdict(False)
         self._end(ErrorCode.LOGIN_FAILED, "none of the keys offered is authorized for this user")
 
+    # What the client may do
+
+    def may(self, action: Action, run: Run) -> bool:
+        """Whether the policy that is in force now lets the client do this with a run that is there."""
+        assert self.caller is not None
+        return may(self.core.policy, self.caller.subject, action, Owner(run.plan.owner, run.plan.origin.key))
+
+    def note(
+        self,
+        event: AuditEvent,
+        *,
+        run: str | None = None,
+        argv: tuple[bytes, ...] | None = None,
+        commands: Literal["argv", "hash"] = "argv",
+        detail: str | None = None,
+    ) -> None:
+        """Put something that this client did, or was not let do, into the audit log."""
+        assert self.caller is not None
+        who = self.caller.principal
+        self.core.note(
+            Entry(
+                event,
+                time.time(),
+                user=who.user,
+                how=who.how,
+                key=who.fingerprint,
+                peer=self._peer,
+                run=run,
+                argv=argv,
+                commands=commands,
+                detail=detail,
+            )
+        )
+
     # The life of the connection
 
     def going_away(self, grace: float) -> None:
@@ -181,8 +211,13 @@ class Session:
             self.connection.send(0, m.GoingAway(grace=grace))
             self.flush_soon()
 
-    def deny(self, sentence: str) -> None:
-        """End the connection of a client that has no business here."""
+    def deny(self, principal: Principal, sentence: str) -> None:
+        """End the connection of a local client that has no business here."""
+        self.core.note(
+            Entry(
+                "login_refused", time.time(), user=principal.user, how=principal.how, outcome="denied", detail=sentence
+            )
+        )
         self._end(ErrorCode.DENIED, sentence)
 
     def finish(self) -> None:

@@ -1,72 +1,78 @@
-"""From a request to a plan: what the principal may do, in which environment, within which limits."""
+"""From a request to a plan: what the policy lets the principal run, in which environment, within which limits."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
-from typing import Final
+from typing import Final, Literal
 
 from farhand_protocol import messages as m
+from farhand_protocol.bytestring import to_json
 from farhand_protocol.fingerprint import fingerprint
-from farhand_server.auth.principal import Principal
+from farhand_server import policy as rules
+from farhand_server.audit.entry import MAX_ARGV, argv_sha256
 from farhand_server.config import Config
-from farhand_server.runs.environment import EnvironmentRefused, Home
+from farhand_server.policy import FileSystem, Lookup, Policy
+from farhand_server.runs.environment import EnvironmentRefused
 from farhand_server.runs.limits import Limits
-from farhand_server.runs.plan import Plan
+from farhand_server.runs.plan import Origin, Plan
+
+from .caller import Caller
 
 FORCED_ENVIRONMENT: Final = ("LANG", "LC_*", "TERM")
-"""What a request may set beside a forced command: nothing that changes which program it turns out to be."""
+"""What a request may set beside a forced command, whatever the policy says: nothing that changes which program it turns
+out to be."""
 
 
 MAX_COMMAND: Final = 1000
 """Characters of a command as it is listed: for people, and a thousand runs fit into a listing."""
 
+Shown = Literal["argv", "hash"]
+
 
 class Denied(Exception):
-    """The principal may not do this; the text says what."""
+    """The principal may not do this; the text says what. `argv` is what would have run, `audit` what the audit log may
+    show of it."""
+
+    def __init__(self, sentence: str, argv: tuple[bytes, ...] | None = None, audit: Shown = "argv") -> None:
+        super().__init__(sentence)
+        self.argv = argv
+        self.audit = audit
 
 
-def decide(request: m.Run, principal: Principal, home: Home, config: Config) -> Plan:
-    """Return what will run for this request. Raises `Denied`."""
-    options = principal.options
+def decide(request: m.Run, caller: Caller, config: Config, policy: Policy, lookup: Lookup | None = None) -> Plan:
+    """Return what will run for this request. Raises `Denied`, and OSError where the account cannot be acted for.
+
+    What the policy has judged is what is started: where it names programs, `argv[0]` becomes the file that it found,
+    and where it names directories, `cwd` becomes one without symbolic links.
+    """
+    home, options, runs = caller.home, caller.principal.options, config.runs
     added = dict(options.environment)
-    argv = request.argv
+    text = _as_text(request)
     if options.command is not None:
         # The names under which sshd(8) and its forced commands know the request (rrsync, gitolite, borg).
-        added[b"SSH_ORIGINAL_COMMAND"] = _as_text(request)
-        argv = (home.shell, b"-c", options.command)
-    elif request.shell is not None:
-        argv = (home.shell, b"-c", request.shell)
-    assert argv is not None
-    admitted = FORCED_ENVIRONMENT if options.command is not None else config.policy.environment
+        added[b"SSH_ORIGINAL_COMMAND"] = text
+    argv = _argv(request, caller)
     try:
+        # Without a forced command the policy alone says which names are admitted.
+        admitted = FORCED_ENVIRONMENT if options.command is not None else ("*",)
         env = home.build(requested=request.env, admitted=admitted, added=added)
     except EnvironmentRefused as error:
-        raise Denied(str(error)) from None
-    runs = config.runs
+        raise Denied(str(error), argv, "hash") from None
     bounds = request.bounds or m.Bounds()
     timeout = min(request.timeout or runs.max_timeout, runs.max_timeout)
-    return Plan(
-        id=request.id,
-        owner=principal.user,
-        uid=principal.uid,
-        fingerprint=fingerprint(request),
-        command=os.fsdecode(_as_text(request))[:MAX_COMMAND],
+    grace = runs.grace if request.grace is None else request.grace
+    keep = request.on_disconnect == "keep"
+    wished = options.environment if caller.principal.by_own_line else ()
+    wanted = rules.Request(
         argv=argv,
+        shell=options.command is not None or request.shell is not None,
         # A forced command starts where its author expects it: elsewhere its relative names would be the client's.
         cwd=home.resolve(request.cwd if options.command is None else None),
-        env=env,
-        stdin=request.stdin,
-        merge_stderr=request.merge_stderr,
-        timeout=timeout if timeout <= m.MAX_SECONDS else None,
-        idle_timeout=request.idle_timeout,
-        kill_after=runs.kill_after if request.kill_after is None else request.kill_after,
-        linger=runs.linger,
-        keep=request.on_disconnect == "keep",
-        grace=runs.grace if request.grace is None else request.grace,
-        spool=runs.spool,
-        disk_spool=None if request.spool is None else min(request.spool, runs.max_spool),
-        output=bounds.output,
+        path=env[b"PATH"],
+        environment=tuple(name for name, _ in (*request.env, *wished)),
+        detach=keep or grace > runs.grace,
         limits=Limits(
             memory=bounds.memory,
             cpu=bounds.cpu,
@@ -74,10 +80,72 @@ def decide(request: m.Run, principal: Principal, home: Home, config: Config) -> 
             files=bounds.files,
             file_size=bounds.file_size,
         ),
+        output=bounds.output,
+        timeout=timeout if timeout <= m.MAX_SECONDS else None,
     )
+    decision = rules.decide(policy, caller.subject, wanted, lookup or FileSystem(home.credentials))
+    if not decision.allowed:
+        raise Denied(decision.sentence, argv, decision.audit)
+    if decision.program is not None:
+        argv = (decision.program, *argv[1:])
+    audit: Shown = "hash" if "hash" in (decision.audit, config.audit.commands) else "argv"
+    command = os.fsdecode(text)[:MAX_COMMAND]
+    return Plan(
+        id=request.id,
+        owner=caller.principal.user,
+        uid=caller.principal.uid,
+        fingerprint=fingerprint(request),
+        command=command,
+        argv=argv,
+        cwd=decision.directory or wanted.cwd,
+        env=env,
+        stdin=request.stdin,
+        merge_stderr=request.merge_stderr,
+        timeout=decision.timeout,
+        idle_timeout=request.idle_timeout,
+        kill_after=runs.kill_after if request.kill_after is None else request.kill_after,
+        linger=runs.linger,
+        keep=keep,
+        grace=grace,
+        spool=runs.spool,
+        disk_spool=None if request.spool is None else min(request.spool, runs.max_spool),
+        output=decision.output,
+        limits=decision.limits,
+        credentials=home.credentials,
+        origin=Origin(
+            how=caller.principal.how,
+            key=caller.principal.fingerprint,
+            peer=caller.peer,
+            request=_record(request, argv, command, audit),
+            audit=audit,
+        ),
+    )
+
+
+def _argv(request: m.Run, caller: Caller) -> tuple[bytes, ...]:
+    forced = caller.principal.options.command
+    if forced is not None:
+        return (caller.home.shell, b"-c", forced)
+    if request.shell is not None:
+        return (caller.home.shell, b"-c", request.shell)
+    assert request.argv is not None
+    return request.argv
 
 
 def _as_text(request: m.Run) -> bytes:
     if request.shell is not None:
         return request.shell
     return os.fsencode(shlex.join(os.fsdecode(argument) for argument in request.argv or ()))
+
+
+def _record(request: m.Run, argv: tuple[bytes, ...], command: str, audit: Shown) -> bytes:
+    """The request as JSON for the record: of its environment the names alone, of what is hidden or long the hash."""
+    secret = {"type", "id", "attachment", "env"}
+    names = [to_json(name) for name, _ in request.env]
+    size = sum(map(len, request.argv or (request.shell or b"",))) + sum(len(name) for name, _ in request.env)
+    if audit == "hash" or size > MAX_ARGV:
+        digest = argv_sha256(argv)
+        told = request.model_dump(mode="json", exclude_defaults=True, exclude=secret | {"argv", "shell"})
+        return json.dumps(told | {"command": f"sha256:{digest}", "argv_sha256": digest}).encode()
+    told = request.model_dump(mode="json", exclude_defaults=True, exclude=secret)
+    return json.dumps(told | {"command": command} | ({"env": names} if names else {})).encode()

@@ -63,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     edge.add_argument("--descriptors", metavar="N,N", help=argparse.SUPPRESS)  # listening sockets from `serve`
     edge.set_defaults(act=_edge)
 
-    check = commands.add_parser("check", help="validate configuration and policy, and print the configuration that holds")
+    check = commands.add_parser(
+        "check", help="validate configuration and policy, and print the configuration that holds"
+    )
     _common(check)
     check.set_defaults(act=_check)
 

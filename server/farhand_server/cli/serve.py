@@ -16,6 +16,7 @@ from farhand_server.history import HistoryError
 from farhand_server.hostkey import HostKeyError, ensure
 from farhand_server.listener import ListenError
 from farhand_server.logs import Logger, Sink
+from farhand_server.policy import policy_in_force
 from farhand_server.service import Service
 from farhand_server.state import opened
 from farhand_server.systemd import Notifier
@@ -33,6 +34,7 @@ def serve(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
     notifier = Notifier.from_environment()
     config = configuration(options)
+    policy = policy_in_force(config.policy)
     sink = Sink()
     log = Logger(sink, {})
 
@@ -47,6 +49,7 @@ def serve(options: argparse.Namespace) -> int:
                 config,
                 log,
                 ledger,
+                policy=policy,
                 reload=lambda: configuration(options),
                 accepted=accepted,
                 notifier=notifier,
