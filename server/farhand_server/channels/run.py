@@ -53,7 +53,7 @@ class RunChannel:
         self._outlet = outlet
         self._new = new
         self._follow = isinstance(request, m.Run) or request.follow
-        self._read_only = isinstance(request, m.Attach) and request.read_only
+        self.read_only: Final = isinstance(request, m.Attach) and request.read_only
         self._result: Result | None = None
         self._over = False
         self._started = False
@@ -66,9 +66,7 @@ class RunChannel:
             offsets: dict[Output, int | None] = {"stdout": request.stdout, "stderr": request.stderr}
             wanted = {stream: offset for stream, offset in offsets.items() if offset is not None}
             hold, feeds = request.hold, request.stdin
-        # What an attachment does not want, it has.
-        taken: dict[Output, int] = {"stdout": run.stdout.end, "stderr": run.stderr.end, **wanted}
-        self._attachment: Attachment = run.attach(self, key=request.attachment, hold=hold, taken=taken, feeds=feeds)
+        self._attachment: Attachment = run.attach(self, key=request.attachment, hold=hold, taken=wanted, feeds=feeds)
         spools: dict[Output, Spool] = {"stdout": run.stdout, "stderr": run.stderr}
         self._positions = tuple(
             _Position(stream, spools[stream], offset, None if self._follow else spools[stream].end)
@@ -81,7 +79,8 @@ class RunChannel:
         """Say what there is to say already; the session knows the channel by now."""
         if self.run.pid is not None:
             self.started()
-        if self.run.result is not None:
+        if self.run.told:
+            assert self.run.result is not None
             if self.run.failed:
                 self.failed(ErrorCode.INTERNAL, "the service failed to see to this run; its log says why")
             else:
@@ -135,12 +134,12 @@ class RunChannel:
         """Act on a message that the state tables allow on this channel."""
         match message:
             case m.Credit():
-                assert message.stream != "stdin"
-                self.run.attachments.took(self._attachment, message.stream, message.bytes)
-                self._wake()
+                if message.stream != "stdin":
+                    self.run.attachments.took(self._attachment, message.stream, message.bytes)
+                    self._wake()
             case m.End():
                 self.run.stdin.end(self._attachment)
-            case m.Signal() | m.Stop() if self._read_only:
+            case m.Signal() | m.Stop() if self.read_only:
                 self.failed(ErrorCode.DENIED, f"{message.type} on an attachment that only reads")
             case m.Signal():
                 self.run.signal(message.number)
@@ -177,6 +176,8 @@ class RunChannel:
         self._outlet.connection.send(self.number, m.Started(pid=self.run.pid, new=self._new, stdin=feeds))
         self._outlet.flush_soon()
         self.stdin_taken()
+        if not self._follow:
+            self._wake()  # it may be at its end already, where nothing else would wake it
 
     def stdin_taken(self) -> None:
         """Watcher."""

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
 
+from .spool import EVERYTHING, Spool
+
 if TYPE_CHECKING:
     from .plan import Result
-    from .spool import Spool
 
 Output: TypeAlias = Literal["stdout", "stderr"]
 
@@ -42,8 +43,8 @@ class Watcher(Protocol):
 class Attachment:
     """One client's place in a run. Without a `watcher` its line is lost, and the place is kept for its return.
 
-    `taken` are the offsets up to which the client has acknowledged each stream; `stdin_at` is that of its first byte
-    of stdin, `stdin_received` counts those that came.
+    `taken` are the offsets up to which the client has acknowledged each stream that it wants; `stdin_at` is that of its
+    first byte of stdin, `stdin_received` counts those that came.
     """
 
     __slots__ = ("_expiry", "hold", "key", "stdin_at", "stdin_received", "taken", "watcher")
@@ -77,11 +78,14 @@ class Attachments:
         """Whose bytes go to the program's stdin."""
         self.bystanders: list[Watcher] = []
         """Who is told how the run goes without being attached to it."""
+        self.on_deserted: Callable[[], None] | None = None
+        """Told when the last client has gone or lost its line."""
         self._spools = spools
         self._grace = grace
         self._abandoned = abandoned
         self._all: dict[bytes, Attachment] = {}
         self._alone: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def __len__(self) -> int:
         return sum(attachment.watcher is not None for attachment in self._all.values())
@@ -117,33 +121,39 @@ class Attachments:
             self.feeder = None
         if hold:
             self._cancel_alone()
+        else:
+            self._watch_alone()  # it may have taken a holder's place
         self._hold()
         return attachment
 
     def took(self, attachment: Attachment, stream: Output, count: int) -> None:
         """The client has acknowledged `count` bytes more."""
-        attachment.taken[stream] += count
-        if attachment.hold:
-            self._hold_stream(stream)
+        if stream in attachment.taken:
+            attachment.taken[stream] += count
+            if attachment.hold:
+                self._hold_stream(stream)
 
     def lost(self, attachment: Attachment) -> None:
         """The client's line is gone; it may come back."""
         if self._all.get(attachment.key) is attachment:
-            if attachment.hold:
-                attachment.wait_for_return(self._grace, self._gone)
-                self._watch_alone()
-            else:
+            if not attachment.hold:
                 self._gone(attachment)
+            elif self._closed:
+                attachment.watcher = None  # what it has not got stays for as long as the run is kept
+            else:
+                attachment.wait_for_return(self._grace, self._gone)
+            self._one_less()
 
-    def left(self, attachment: Attachment, *, patience: bool = True) -> None:
-        """The client has said that it goes. Without `patience` an unheld run is not waited for."""
+    def left(self, attachment: Attachment) -> None:
+        """The client has said that it goes."""
         if self._all.get(attachment.key) is attachment:
             self._gone(attachment)
-            if patience:
-                self._watch_alone()
+            self._one_less()
 
     def close(self) -> None:
-        """The run is over and nobody is waited for any more; those who are there may stay."""
+        """The run is over: it need not be stopped for want of a holder, and one whose line is lost may come back for as
+        long as it is kept."""
+        self._closed = True
         self._cancel_alone()
         for attachment in self._all.values():
             attachment.stop_waiting()
@@ -156,18 +166,25 @@ class Attachments:
             self.feeder = None
         self._hold()
 
+    def _one_less(self) -> None:
+        self._watch_alone()
+        if not self and self.on_deserted is not None:
+            self.on_deserted()
+
     def _hold(self) -> None:
         for stream in self._spools:
             self._hold_stream(stream)
 
     def _hold_stream(self, stream: Output) -> None:
         # Without a holder the spool stays as it is: its writer waits for the next one.
-        offsets = [attachment.taken[stream] for attachment in self._all.values() if attachment.hold]
+        offsets = [a.taken.get(stream, EVERYTHING) for a in self._all.values() if a.hold]
         if offsets:
             self._spools[stream].hold(min(offsets))
 
     def _watch_alone(self) -> None:
-        if self._alone is None and not any(a.hold and a.watcher is not None for a in self._all.values()):
+        if self._closed or self._alone is not None:
+            return
+        if not any(a.hold and a.watcher is not None for a in self._all.values()):
             self._alone = asyncio.get_running_loop().call_later(self._grace, self._abandoned)
 
     def _cancel_alone(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -30,12 +31,12 @@ class FileSpool:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     @classmethod
-    def reopen(cls, path: Path, limit: int, *, start: int, end: int, ended: bool) -> FileSpool:
+    def reopen(cls, path: Path, limit: int, *, start: int, end: int, ended: bool, failed: bool = False) -> FileSpool:
         """Return a spool that another program has begun, as it stands. Raises OSError."""
         spool = cls.__new__(cls)
         spool.__dict__.update(
             start=start, end=end, ended=ended, touched=time.monotonic(), on_room=None, on_failure=None, listeners=[],
-            full=False, path=path, limit=limit, _failed=False, _fd=os.open(path, os.O_RDWR | os.O_CLOEXEC),
+            full=False, path=path, limit=limit, _failed=failed, _fd=os.open(path, os.O_RDWR | os.O_CLOEXEC),
         )  # fmt: skip
         return spool
 
@@ -55,14 +56,14 @@ class FileSpool:
             self._failed = True
             if self.on_failure is not None:
                 self.on_failure(f"the output cannot be kept in {self.path}: {error.strerror}")
-        for listener in self.listeners:
+        for listener in tuple(self.listeners):
             listener()
 
     def finish(self) -> None:
         """Spool."""
         if not self.ended:
             self.ended = True
-            for listener in self.listeners:
+            for listener in tuple(self.listeners):
                 listener()
 
     def read(self, offset: int, limit: int) -> bytes:
@@ -70,7 +71,11 @@ class FileSpool:
         if not self.start <= offset <= self.end:
             raise ValueError(f"offset {offset} is not kept; {self.start} to {self.end} are")
         at = offset % self.limit
-        return os.pread(self._fd, min(limit, self.end - offset, self.limit - at), at)
+        count = min(limit, self.end - offset, self.limit - at)
+        data = os.pread(self._fd, count, at) if count else b""
+        if count and not data:
+            raise OSError(errno.EIO, "the file was cut off by somebody else")
+        return data
 
     def hold(self, offset: int) -> None:
         """Spool: nobody can hold this one."""

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -38,10 +39,16 @@ class PipeReader:
         self._ended = ended
         self._enlarged = False
         self._filling = False
+        self._held_up = spool.full
         self._pausing: asyncio.TimerHandle | None = None
         os.set_blocking(fd, False)
-        spool.on_room = self._resume
-        self._loop.add_reader(fd, self._readable)
+        spool.on_room = self._room
+        if not self._held_up:
+            self._loop.add_reader(fd, self._readable)
+
+    def fileno(self) -> int:
+        """The pipe; -1 once it is closed."""
+        return self._fd
 
     def close(self) -> None:
         """Stop reading, whether or not the end has come."""
@@ -78,6 +85,12 @@ class PipeReader:
             self._pausing.cancel()
             self._pausing = None
 
+    def _room(self) -> None:
+        if self._held_up:
+            self._held_up = False
+            self._spool.touched = time.monotonic()
+            self._resume()
+
     def _resume(self) -> None:
         self._suspend()
         self._loop.add_reader(self._fd, self._readable)
@@ -96,6 +109,7 @@ class PipeReader:
                 return
             self._spool.append(data)
             if self._spool.full:
+                self._held_up = True
                 self._suspend()
                 return
             if len(data) < READ_SIZE:

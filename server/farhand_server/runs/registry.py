@@ -65,7 +65,8 @@ class Ledger(Protocol):
 class Retention:
     """What stays of runs that are over: at most `runs`, for `seconds`, with `disk` bytes of output in files.
 
-    What is in memory counts against `Memory`: at most half of that.
+    What is in memory counts against `Memory`: at most half of that. Output that clients are being sent stays until they
+    have it, or all of the memory is used up.
     """
 
     runs: int
@@ -123,8 +124,7 @@ class Registry:
     def start(self, plan: Plan, *, max_runs: int) -> tuple[Run, bool]:
         """Return the run of this plan, and whether it is a new one: it is started once this turn of the loop is over.
 
-        Raises `IdConflict`, `Expired`, `Draining`, `TooManyRuns`, `Unavailable`, or OSError where the spool cannot be
-        made.
+        Raises `IdConflict`, `Expired`, `Draining`, `TooManyRuns`, and `Unavailable`, also for want of a spool.
         """
         known = self.find(plan.id)
         if known is not None:
@@ -135,7 +135,10 @@ class Registry:
             raise Draining("the service is going away and starts no new runs; try again in a moment")
         if len(self._runs) >= max_runs:
             raise TooManyRuns(f"{max_runs} runs are under way, and this service takes no more at once (runs.max_runs)")
-        run = Run(plan, self.memory, self._directory, cgroups=self._cgroups)
+        try:
+            run = Run(plan, self.memory, self._directory, cgroups=self._cgroups)
+        except OSError as error:
+            raise Unavailable(f"the output of run {plan.id} cannot be kept on disk: {error.strerror}") from None
         run.on_started = self._ledger.started
         try:
             self._ledger.starting(run)
@@ -176,8 +179,8 @@ class Registry:
         """Forget the output of all runs that are over."""
         if self._expiry is not None:
             self._expiry.cancel()
-        while self._kept:
-            self._drop_oldest()
+        for run_id in tuple(self._kept):
+            self._drop(run_id)
 
     def _known(self, run_id: str) -> Run | None:
         run = self._runs.get(run_id)
@@ -230,32 +233,49 @@ class Registry:
         del self._runs[run.plan.id]
         self._kept[run.plan.id] = (time.monotonic() + self.retention.seconds, run)
         self._disk += _on_disk(run)
-        while self._kept and (
+        run.attachments.on_deserted = self._deserted
+        self._make_room()
+        if self._expiry is None:
+            self._expire()
+
+    def _deserted(self) -> None:
+        self._expire()
+        self._make_room()
+
+    def _make_room(self) -> None:
+        while (
             len(self._kept) > self.retention.runs
             or self._disk > self.retention.disk
             or self.memory.used * 2 > self.memory.limit
         ):
-            self._drop_oldest()
-        if self._expiry is None and self._kept:
-            self._watch_oldest()
+            unread = next((run_id for run_id, (_, run) in self._kept.items() if not run.attachments), None)
+            if unread is not None:
+                self._drop(unread)
+            elif self._kept and self.memory.used > self.memory.limit:
+                self._drop(next(iter(self._kept)))
+            else:
+                return
 
-    def _drop_oldest(self) -> None:
-        _, (_, run) = self._kept.popitem(last=False)
+    def _drop(self, run_id: str) -> None:
+        _, run = self._kept.pop(run_id)
+        run.attachments.on_deserted = None
         self._disk -= _on_disk(run)
         run.close()
 
-    def _watch_oldest(self) -> None:
-        when, _ = next(iter(self._kept.values()))
-        delay = max(0.0, when - time.monotonic())
-        self._expiry = asyncio.get_running_loop().call_later(delay, self._expire)
-
     def _expire(self) -> None:
-        self._expiry = None
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
         now = time.monotonic()
-        while self._kept and next(iter(self._kept.values()))[0] <= now:
-            self._drop_oldest()
-        if self._kept:
-            self._watch_oldest()
+        due = []
+        for run_id, (until, run) in self._kept.items():
+            if until > now:
+                self._expiry = asyncio.get_running_loop().call_later(until - now, self._expire)
+                break
+            if not run.attachments:  # else it goes with its last client
+                due.append(run_id)
+        for run_id in due:
+            self._drop(run_id)
 
 
 def _on_disk(run: Run) -> int:

@@ -17,11 +17,11 @@ from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, Sp
 
 from .attachments import Attachment, Attachments, Output, Watcher
 from .cgroup import Cgroups
-from .filespool import FileSpool
 from .pipes import PipeReader
 from .plan import Enforced, Plan, Reason, Result
 from .process import Process, SpawnError
-from .spool import GoneSpool, Memory, MemorySpool, Spool
+from .spool import GoneSpool, Memory, Spool
+from .spools import make_spools
 from .stdin import Stdin
 
 RUN_ID: Final = b"FARHAND_RUN_ID"
@@ -42,18 +42,28 @@ class BadOffset(Exception):
 
 
 class Run:
-    """A run, under way or over. `stdout` and `stderr` are its spools; `result` is there once it is over."""
+    """A run, under way or over. `stdout` and `stderr` are its spools; `result` is there once it is over, and `told` is
+    true once that is on record: nobody hears of it before."""
 
-    def __init__(self, plan: Plan, memory: Memory, spool_directory: Path, *, cgroups: Cgroups | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        memory: Memory,
+        spool_directory: Path,
+        *,
+        cgroups: Cgroups | None = None,
+        spools: tuple[Spool, Spool] | None = None,
+    ) -> None:
         self.plan = plan
         self.on_started: Callable[[Run], None] | None = None
         self.began = time.time()
         self.pid: int | None = None
         self.result: Result | None = None
+        self.told = False
         self.failed = False
         self.stdout: Spool
         self.stderr: Spool
-        self.stdout, self.stderr = _spools(plan, memory, spool_directory)
+        self.stdout, self.stderr = spools or make_spools(plan, memory, spool_directory)
         self.attachments = Attachments({"stdout": self.stdout, "stderr": self.stderr}, plan.grace, self._abandoned)
         self.stdin = Stdin(self.attachments)
         self._start = time.monotonic()
@@ -64,6 +74,7 @@ class Run:
         self._why: Reason | Literal["timed_out", "idle"] | None = None
         self._message: str | None = None
         self._kill_at = math.inf
+        self._linger_until: float | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._output_ended = asyncio.Event()
 
@@ -71,11 +82,14 @@ class Run:
     def past(cls, plan: Plan, result: Result, *, began: float, pid: int | None) -> Run:
         """Return a run that is over and of which no output is kept."""
         run = cls.__new__(cls)
-        run.plan, run.result, run.began, run.pid, run.failed = plan, result, began, pid, False
+        run.plan, run.result, run.began, run.pid = plan, result, began, pid
+        run.told, run.failed = True, False
         run.stdout, run.stderr = GoneSpool(result.stdout), GoneSpool(result.stderr)
         run.attachments = Attachments({"stdout": run.stdout, "stderr": run.stderr}, plan.grace, lambda: None)
+        run.attachments.close()
         run.stdin = Stdin(run.attachments)
         run._process = None
+        run._why = None
         return run
 
     @property
@@ -110,6 +124,7 @@ class Run:
     def tell_end(self) -> None:
         """Tell everybody the result. Called by the registry, once it is on record."""
         assert self.result is not None
+        self.told = True
         for watcher in self.attachments.watchers():
             if self.failed:
                 watcher.failed(ErrorCode.INTERNAL, "the service failed to see to this run; its log says why")
@@ -138,7 +153,7 @@ class Run:
 
     def left(self, attachment: Attachment) -> None:
         """The client goes for good. A run that is being stopped has its output thrown away if nobody else wants it."""
-        self.attachments.left(attachment, patience=self.result is None)
+        self.attachments.left(attachment)
         self._free_if_unheld()
 
     def signal(self, number: int) -> bool:
@@ -188,15 +203,25 @@ class Run:
             self.stderr.free()
 
     async def _execute(self) -> Result:
-        outcome: Outcome
+        process = self._process  # of the program that this one has replaced
+        if process is None:
+            try:
+                process = await self._spawn()
+            except SpawnError as error:
+                self.stdout.finish()
+                self.stderr.finish()
+                failed = SpawnFailed(errno=error.errno, error=error.name, what=error.what, message=str(error))
+                return Result(failed, self.stdout.end, self.stderr.end, self.duration)
         try:
-            process = await self._spawn()
-        except SpawnError as error:
-            self.stdout.finish()
-            self.stderr.finish()
-            outcome = SpawnFailed(errno=error.errno, error=error.name, what=error.what, message=str(error))
-            return Result(outcome, self.stdout.end, self.stderr.end, self.duration)
-        return await self._supervise(process)
+            if self._process is None:
+                self._begin(process)
+            return await self._see_out(process)
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
+            process.close()
+            self._process = None
+            self._close()
 
     async def _spawn(self) -> Process:
         plan = self.plan
@@ -244,48 +269,41 @@ class Run:
         if self.plan.merge_stderr:
             self.stderr.finish()
 
-    async def _supervise(self, process: Process) -> Result:
+    def _begin(self, process: Process) -> None:
         self._process = process
         self.pid = process.pid
         if self.on_started is not None:
             self.on_started(self)
-        try:
-            for watcher in self.attachments.watchers():
-                watcher.started()
-            # Read only now: nothing that the program did may be told before its start is.
-            while self._outputs:
-                self._readers.append(PipeReader(*self._outputs.pop(0), self._one_ended))
-            self._watch_bounds()
-            if self._why is not None:
-                self._begin_stop(process)
-            elif self.plan.timeout is not None:
-                self._at("timeout", time.monotonic() + self.plan.timeout, self.stop, "timed_out")
-            code = await process.exited
-            self._why = self._why or process.limit_hit()
-            outcome = self._outcome(code)
-            if self._why is not None:
-                await self._rest_of_grace(process)
+        for watcher in self.attachments.watchers():
+            watcher.started()
+        # Read only now: nothing that the program did may be told before its start is.
+        while self._outputs:
+            self._readers.append(PipeReader(*self._outputs.pop(0), self._one_ended))
+        self._watch_bounds()
+        if self._why is not None:
+            self._begin_stop(process)
+        elif self.plan.timeout is not None:
+            self._at("timeout", time.monotonic() + self.plan.timeout, self.stop, "timed_out")
+
+    async def _see_out(self, process: Process) -> Result:
+        """Wait for the end of a program. It may begin anew after any await, in the program that replaces this one."""
+        code = await process.exited
+        self._why = self._why or process.limit_hit()
+        outcome = self._outcome(code)
+        if self._why is not None:
+            await self._rest_of_grace(process)
             lingered = not await self._last_output(process, outcome)
-            await self._all_gone(process)
-            return Result(
-                outcome,
-                self.stdout.end,
-                self.stderr.end,
-                self.duration,
-                lingered,
-                process.usage(),
-                self._applied(process),
-            )
-        finally:
-            for timer in self._timers.values():
-                timer.cancel()
-            process.close()
-            self._process = None
-            self._close()
+        if self._why == "output":
+            outcome = self._outcome(code)  # what was still in the pipes counts, too
+        await self._all_gone(process)
+        return Result(
+            outcome, self.stdout.end, self.stderr.end, self.duration, lingered, process.usage(), self._applied(process)
+        )
 
     def _watch_bounds(self) -> None:
         if self.plan.idle_timeout is not None:
-            self._at("idle", time.monotonic() + self.plan.idle_timeout, self._maybe_idle)
+            last = max(self.stdout.touched, self.stderr.touched)
+            self._at("idle", last + self.plan.idle_timeout, self._maybe_idle)
         for spool in (self.stdout, self.stderr):
             spool.on_failure = lambda sentence: self.stop("spool", 0.0, sentence)
             if self.plan.output is not None:
@@ -330,8 +348,9 @@ class Run:
         """Wait for the end of the output, at most for the linger time; True if it came."""
         if not self._output_ended.is_set():
             self._at("exit", time.monotonic() + EXIT_PAUSE, self._tell_exit, outcome)
+            self._linger_until = self._linger_until or time.monotonic() + self.plan.linger
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.plan.linger):
+                async with asyncio.timeout_at(self._linger_until):
                     await self._output_ended.wait()
             self._timers.pop("exit").cancel()
         # A reader held up by a slow client may only seem not to have come to its end.
@@ -380,15 +399,3 @@ class Run:
             os.close(self._outputs.pop()[0])
         for reader in self._readers:
             reader.close()
-
-
-def _spools(plan: Plan, memory: Memory, directory: Path) -> tuple[Spool, Spool]:
-    if plan.disk_spool is None:
-        return MemorySpool(plan.spool, memory), MemorySpool(plan.spool, memory)
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    stdout = FileSpool(directory / f"{plan.id}.stdout", plan.disk_spool)
-    try:
-        return stdout, FileSpool(directory / f"{plan.id}.stderr", plan.disk_spool)
-    except OSError:
-        stdout.close()
-        raise

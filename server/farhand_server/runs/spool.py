@@ -15,6 +15,9 @@ FLOOR: Final = 1 << 20
 """Bytes that a spool may keep even where the memory for all is used up. Clients acknowledge output every 512 KiB at the
 latest, so a writer that waits at twice that is always let go on."""
 
+EVERYTHING: Final = 1 << 63
+"""Beyond every offset: how far a stream is had by whoever does not want it."""
+
 MERGE: Final = 16 << 10
 """Chunks are joined up to this size: a program that writes byte by byte must not cost an object for each."""
 
@@ -30,15 +33,15 @@ class Memory:
 class Spool(Protocol):
     """The bytes of one stream, from `start` (the first still kept) to `end` (all that was ever written).
 
-    Whoever fills it stops while it is `full`, and is told by `on_room` when that has passed. Listeners are told of new
-    bytes, and once of the end.
+    Whoever fills it stops while it is `full`, and is told by `on_room` whenever something has gone and it is not.
+    Listeners are told of new bytes, and once of the end.
     """
 
     start: int
     end: int
     ended: bool
     touched: float
-    """When the last bytes came, on the monotonic clock."""
+    """When the last bytes came, or their writer had waited for readers for the last time, on the monotonic clock."""
     on_room: Callable[[], None] | None
     on_failure: Callable[[str], None] | None
     """Told, with a sentence, that output cannot be kept any more. What comes after that is dropped."""
@@ -62,7 +65,7 @@ class Spool(Protocol):
         """Return up to `limit` bytes from `offset` on; none at the end. `ValueError` where they are no longer kept."""
 
     def hold(self, offset: int) -> None:
-        """Everybody who holds the run has what is before `offset`: it may go."""
+        """Everybody who holds the run has what is before `offset`: it may go, also what is only written later."""
 
     def free(self) -> None:
         """Nobody holds the run any more: the writer need not wait for anyone, what is old goes."""
@@ -92,8 +95,6 @@ class MemorySpool:
     @property
     def full(self) -> bool:
         """Spool."""
-        if self._free:
-            return False
         kept = self.end - self.held
         return kept >= FLOOR and (kept >= self._limit or self._memory.used >= self._memory.limit)
 
@@ -112,16 +113,16 @@ class MemorySpool:
             self._chunks.append(data)
         self.end += len(data)
         self._memory.used += len(data)
-        if self._free:
-            self._hold(self.end)
-        for listener in self.listeners:
+        if self.held >= self.end:
+            self._hold(self.held)
+        for listener in tuple(self.listeners):
             listener()
 
     def finish(self) -> None:
         """Spool."""
         if not self.ended:
             self.ended = True
-            for listener in self.listeners:
+            for listener in tuple(self.listeners):
                 listener()
 
     def read(self, offset: int, limit: int) -> bytes:
@@ -145,29 +146,27 @@ class MemorySpool:
     def hold(self, offset: int) -> None:
         """Spool."""
         if not self._free:
-            self._hold(min(offset, self.end))
+            self._hold(offset)
 
     def free(self) -> None:
         """Spool."""
-        self._hold(self.end)
         self._free = True
-        if self.on_room is not None:
-            self.on_room()
+        self._hold(EVERYTHING)
 
     def close(self) -> None:
         """Spool."""
         self._drop(len(self._chunks))
-        self.start = self.held = self.end
+        self.held = EVERYTHING
 
     def _hold(self, offset: int) -> None:
-        was_full = self.full
         self.held = max(offset, self.start)
         unneeded = min(offset, self.end - TAIL)
         # Whole chunks only.
         count = bisect_right(self._starts, unneeded) - 1
         if count > 0:
             self._drop(count)
-        if was_full and self.on_room is not None and not self.full:
+        # Whether it was full before is not to be told from here: the memory of all may have been used up then.
+        if self.on_room is not None and not self.full:
             self.on_room()
 
     def _drop(self, count: int) -> None:
