@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from farhand_protocol.outcome import Outcome
+from farhand_server.credentials import Credentials
 
 from .limits import Limits
 from .usage import Usage
-
-if TYPE_CHECKING:
-    from farhand_server.credentials import Credentials
 
 Reason: TypeAlias = Literal["requested", "disconnected", "draining", "memory", "cpu", "file_size", "output", "spool"]
 """Why the service stopped a run, or the kernel did for a bound of the service's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import signal
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from .limits import Limits
 
@@ -28,6 +28,15 @@ class Usage:
     peak_memory: int | None
 
 
+class Counted(NamedTuple):
+    """What an `Account` holds, for the program that goes on with it: seconds, and bytes of memory."""
+
+    user: float
+    system: float
+    peak: int
+    floor: int
+
+
 class Account:
     """Adds up what wait4(2) tells of a run's processes: the leader with all it has waited for, and reaped orphans.
 
@@ -35,19 +44,23 @@ class Account:
     another than the service, and orphans that live on. A cgroup counts everyone.
     """
 
-    def __init__(self) -> None:
-        self.floor = own_peak()
+    def __init__(self, counted: Counted | None = None) -> None:
+        so_far = counted or Counted(0.0, 0.0, 0, own_peak())
+        self.floor = so_far.floor
         """Bytes of memory up to which a peak says nothing. The leader starts as a vfork of the service, and execve(2)
         counts the largest resident set of the memory that it leaves behind: the service's own."""
-        self._user = 0.0
-        self._system = 0.0
-        self._peak = 0
+        self._user, self._system, self._peak = so_far.user, so_far.system, so_far.peak
 
     def add(self, usage: resource.struct_rusage) -> None:
         """Count a process that was waited for."""
         self._user += usage.ru_utime
         self._system += usage.ru_stime
         self._peak = max(self._peak, usage.ru_maxrss << 10)  # KiB: getrusage(2)
+
+    @property
+    def counted(self) -> Counted:
+        """All that there is to go on from."""
+        return Counted(self._user, self._system, self._peak, self.floor)
 
     def usage(self) -> Usage:
         """What has come together. The peak is that of the largest single process, and only known above `floor`."""

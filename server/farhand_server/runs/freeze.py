@@ -1,0 +1,120 @@
+"""Takes a run apart for the program that replaces this one. Nothing changes by that: it can go on here as well."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+
+from .attachments import Attachment, Attachments
+from .filespool import FileSpool
+from .frozen import (
+    FrozenAttachment,
+    FrozenFile,
+    FrozenMemory,
+    FrozenProcess,
+    FrozenRun,
+    FrozenSpool,
+    FrozenStdin,
+    Put,
+)
+from .pipes import PipeWriter
+from .run import Run
+from .spool import MemorySpool, Spool
+from .stdin import Stdin
+
+
+def steady(run: Run) -> bool:
+    """Whether the run can be taken apart: its program runs, or has ended and waits for its output or its processes."""
+    return run._process is not None and run.result is None
+
+
+def freeze(run: Run, put: Put, *, kept_until: float | None = None) -> FrozenRun:
+    """Return what goes along of a run that is `steady`, or over and kept until then."""
+    assert run.pid is not None
+    attachments = run.attachments
+    return FrozenRun(
+        plan=run.plan,
+        began=run.began,
+        start=run._start,
+        pid=run.pid,
+        failed=run.failed,
+        stdout=_spool(run.stdout, put),
+        stderr=_spool(run.stderr, put),
+        stdin=_stdin(run.stdin, put),
+        attachments=tuple(_attachment(each, attachments) for each in attachments._all.values()),
+        alone=_left(attachments._alone),
+        process=_process(run),
+        result=run.result,
+        kept_until=kept_until,
+    )
+
+
+def _process(run: Run) -> FrozenProcess | None:
+    process = run._process
+    if process is None:
+        return None
+    outputs = [(reader.fileno(), reader._spool) for reader in run._readers if reader.fileno() >= 0]
+    timeout = run._timers.get("timeout")
+    return FrozenProcess(
+        handover=process.handover,
+        in_cgroup=process.cgroup_path is not None,
+        outputs=tuple((fd, "stdout" if spool is run.stdout else "stderr") for fd, spool in outputs),
+        why=run._why,
+        message=run._message,
+        kill_at=None if math.isinf(run._kill_at) else run._kill_at,
+        times_out=None if timeout is None else timeout.when(),
+        linger_until=run._linger_until,
+    )
+
+
+def _spool(spool: Spool, put: Put) -> FrozenSpool:
+    quiet = time.monotonic() - spool.touched
+    if isinstance(spool, FileSpool):
+        return FrozenFile(
+            path=spool.path,
+            limit=spool.limit,
+            start=spool.start,
+            end=spool.end,
+            ended=spool.ended,
+            quiet=quiet,
+            failed=spool._failed,
+        )
+    assert isinstance(spool, MemorySpool)
+    return FrozenMemory(
+        limit=spool._limit,
+        start=spool.start,
+        held=spool.held,
+        ended=spool.ended,
+        quiet=quiet,
+        free=spool._free,
+        data=put(spool._chunks),
+    )
+
+
+def _stdin(stdin: Stdin, put: Put) -> FrozenStdin:
+    pipe: PipeWriter = stdin.pipe
+    return FrozenStdin(
+        received=stdin.received,
+        taken=stdin.taken,
+        pipe=pipe._fd if pipe._fd >= 0 else None,
+        queue=put([bytes(piece) for piece in pipe._queue]),
+        ending=pipe._ending,
+        closed=pipe._closed,
+    )
+
+
+def _attachment(attachment: Attachment, of: Attachments) -> FrozenAttachment:
+    return FrozenAttachment(
+        key=attachment.key,
+        hold=attachment.hold,
+        taken=attachment.taken,
+        stdin_at=attachment.stdin_at,
+        stdin_received=attachment.stdin_received,
+        feeds=of.feeder is attachment,
+        left=_left(attachment._expiry),
+    )
+
+
+def _left(timer: asyncio.TimerHandle | None) -> float | None:
+    return None if timer is None else max(0.0, timer.when() - time.monotonic())

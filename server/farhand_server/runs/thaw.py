@@ -1,0 +1,112 @@
+"""Puts a run together that the program before this one has taken apart."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from pathlib import Path
+
+from .attachments import Attachment, Attachments
+from .cgroup import Cgroups
+from .filespool import FileSpool
+from .frozen import FrozenAttachment, FrozenFile, FrozenMemory, FrozenProcess, FrozenRun, FrozenSpool, FrozenStdin, Get
+from .pipes import READ_SIZE, PipeReader
+from .process import Process
+from .run import Run
+from .spool import Memory, MemorySpool, Spool
+from .stdin import Stdin
+
+
+def thaw(frozen: FrozenRun, get: Get, memory: Memory, cgroups: Cgroups | None) -> Run:
+    """Return the run as it was. One that is under way goes on as soon as it is executed.
+
+    Call it in the turn of the loop of `prepare_loop`. Raises OSError where its output cannot be had, and
+    ChildProcessError where its process is no child of ours.
+    """
+    spools = (_spool(frozen.stdout, get, memory), _spool(frozen.stderr, get, memory))
+    run = Run(frozen.plan, memory, Path(), cgroups=cgroups, spools=spools)
+    run.began, run.pid, run.failed, run.result = frozen.began, frozen.pid, frozen.failed, frozen.result
+    run._start = frozen.start
+    _attachments(run.attachments, frozen)
+    _stdin(run.stdin, frozen.stdin, get)
+    if run.stdout.ended and run.stderr.ended:
+        run._output_ended.set()
+    if frozen.process is None:
+        run.attachments.close()
+    else:
+        _process(run, frozen.process, cgroups)
+    return run
+
+
+def _process(run: Run, frozen: FrozenProcess, cgroups: Cgroups | None) -> None:
+    plan = run.plan
+    process = run._process = Process.adopt(
+        frozen.handover.pid,
+        run_id=plan.id,
+        limits=plan.limits,
+        cgroup=cgroups.open(plan.id, plan.limits) if frozen.in_cgroup and cgroups is not None else None,
+        handover=frozen.handover,
+    )
+    run._why, run._message, run._linger_until = frozen.why, frozen.message, frozen.linger_until
+    for fd, stream in frozen.outputs:
+        spool = run.stdout if stream == "stdout" else run.stderr
+        run._readers.append(PipeReader(fd, spool, run._one_ended))
+    run._watch_bounds()
+    if frozen.kill_at is not None:
+        run._kill_at = frozen.kill_at
+        run._kill_in_time(process)
+    if frozen.times_out is not None:
+        run._at("timeout", frozen.times_out, run.stop, "timed_out")
+
+
+def _spool(frozen: FrozenSpool, get: Get, memory: Memory) -> Spool:
+    spool: Spool
+    if isinstance(frozen, FrozenFile):
+        spool = FileSpool.reopen(
+            frozen.path, frozen.limit, start=frozen.start, end=frozen.end, ended=frozen.ended, failed=frozen.failed
+        )
+    else:
+        spool = _in_memory(frozen, get(frozen.data), memory)
+    # Nobody has read while there was no service: that was not the program's silence.
+    spool.touched = time.monotonic() - frozen.quiet
+    return spool
+
+
+def _in_memory(frozen: FrozenMemory, data: bytes, memory: Memory) -> MemorySpool:
+    spool = MemorySpool(frozen.limit, memory)
+    spool.start, spool.held, spool.ended, spool._free = frozen.start, frozen.held, frozen.ended, frozen.free
+    spool.end = frozen.start + len(data)
+    # In pieces: what nobody needs any more goes in whole ones.
+    spool._chunks = [data[at : at + READ_SIZE] for at in range(0, len(data), READ_SIZE)]
+    spool._starts = list(range(frozen.start, spool.end, READ_SIZE))
+    memory.used += len(data)
+    return spool
+
+
+def _stdin(stdin: Stdin, frozen: FrozenStdin, get: Get) -> None:
+    stdin.received, stdin.taken = frozen.received, frozen.taken
+    pipe = stdin.pipe
+    pipe._closed, pipe._ending = frozen.closed, frozen.ending
+    queued = get(frozen.queue)
+    pipe._queue = deque([memoryview(queued)] if queued else ())
+    if frozen.pipe is not None:
+        pipe.connect(frozen.pipe)
+
+
+def _attachments(attachments: Attachments, frozen: FrozenRun) -> None:
+    for each in frozen.attachments:
+        attachment = _attachment(each)
+        attachments._all[each.key] = attachment
+        if each.feeds:
+            attachments.feeder = attachment
+        if each.left is not None:
+            attachment.wait_for_return(each.left, attachments._gone)
+    if frozen.alone is not None:
+        attachments._alone = asyncio.get_running_loop().call_later(frozen.alone, attachments._abandoned)
+
+
+def _attachment(frozen: FrozenAttachment) -> Attachment:
+    attachment = Attachment(frozen.key, None, hold=frozen.hold, taken=frozen.taken)
+    attachment.stdin_at, attachment.stdin_received = frozen.stdin_at, frozen.stdin_received
+    return attachment
