@@ -88,12 +88,15 @@ async def list_runs(line: Line, *, ended: bool, prefix: str, most: int | None = 
 
 
 async def whole_id(line: Line, text: str) -> str:
-    """Return the id of the one run whose id begins with `text`.
+    """Return the id of the one run whose id begins with `text`. Raises what `run_info` does."""
+    return text if is_run_id(text) else (await run_info(line, text)).id
+
+
+async def run_info(line: Line, text: str) -> m.RunInfo:
+    """Return what is known of the one run whose id begins with `text`.
 
     Raises `AmbiguousId`, `RequestRefused` with the code `unknown_run`, and ValueError for what no id begins with.
     """
-    if is_run_id(text):
-        return text
     found = await list_runs(line, ended=True, prefix=checked_prefix(text), most=CANDIDATES)
     if not found:
         raise RequestRefused(ErrorCode.UNKNOWN_RUN, f"{line.name} knows no run of yours whose id begins with {text}")
@@ -102,7 +105,7 @@ async def whole_id(line: Line, text: str) -> str:
         more = "\n  …" if len(found) == CANDIDATES else ""
         text = f"the ids of several runs begin with {text}; give more of the one that is meant:\n{named}{more}"
         raise AmbiguousId(text, candidates=tuple(run.id for run in found))
-    return found[0].id
+    return found[0]
 
 
 async def deliver(line: Line, run_id: str, number: int) -> None:

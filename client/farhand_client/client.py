@@ -245,6 +245,15 @@ class Client:
 
         return await list_runs(self._line, ended=ended, prefix=prefix)
 
+    async def info(self, run_id: str) -> m.RunInfo:
+        """Return what `runs` says of one run, going on or over, whose id may be shortened as long as it fits one.
+
+        Raises `AmbiguousId`, `RequestRefused` (`code` is `unknown_run`), `ConnectionLost`, ValueError.
+        """
+        from .calls import run_info
+
+        return await run_info(self._line, run_id)
+
     async def signal(self, run_id: str, number: int) -> None:
         """Send a signal to the process group of a run, and wait until the service has delivered it.
 

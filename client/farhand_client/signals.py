@@ -33,3 +33,13 @@ def linux_number(number: int, platform: str = sys.platform) -> int:
 def linux_name(number: int) -> str:
     """Return `SIGKILL` for 9, `signal 40` where there is no name."""
     return f"SIG{_NAMES[number - 1]}" if 1 <= number <= len(_NAMES) else f"signal {number}"
+
+
+def linux_signal(text: str) -> int:
+    """Return the number of a signal as people write it: `TERM`, `sigterm`, `15`. Raises ValueError."""
+    name = text.upper().removeprefix("SIG")
+    if name in _NAMES:
+        return _NAMES.index(name) + 1
+    if text.isascii() and text.isdecimal() and 1 <= int(text[:3]) <= 64:
+        return int(text[:3])
+    raise ValueError(f"{text!r} is not a signal; INT, TERM, KILL and the numbers 1 to 64 are")

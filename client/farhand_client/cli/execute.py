@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from farhand_client.client import Client
 from farhand_client.completed import Result, describe
 from farhand_client.errors import ConnectionLost, FarhandError, OutputIncomplete
-from farhand_client.feed import chunks, fed
-from farhand_client.output import OutputStream
 from farhand_client.pending import Pending
 from farhand_client.pieces import Gap
 from farhand_client.request import PIPE, Args
-from farhand_client.run import Run
 from farhand_protocol.outcome import Killed, TimedOut
 
+from .carry import LocalError, carried
 from .exitcode import error_code, exit_code
 from .main import BROKEN_PIPE, say
 from .signals import Signals
 from .status import Status, of_detached, of_error, of_result
-from .writer import Writer, writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +34,6 @@ class Command:
     options: Mapping[str, Any]
     stdin: bool = False
     detach: bool = False
-
-
-class LocalError(FarhandError):
-    """A file of this process cannot be read or written."""
 
 
 async def execute(
@@ -123,7 +115,7 @@ async def _run(client: Client, command: Command, signals: Signals) -> tuple[Resu
     async with client.start(command.args, stdin=stdin, on_gap=on_gap, **command.options) as run:
         signals.run = run
         try:
-            result = await (_carry(run) if run.stdin is None else fed(run.stdin, _stdin(), _carry(run)))
+            result = await carried(run)
             if gaps:
                 lost = sum(gap.bytes for gap in gaps)
                 text = (
@@ -134,53 +126,3 @@ async def _run(client: Client, command: Command, signals: Signals) -> tuple[Resu
         except BrokenPipeError:
             await run.stop()
             return await run.wait(), True
-
-
-async def _carry(run: Run) -> Result:
-    """Return when all output is written. Raises BrokenPipeError where nobody reads our stdout."""
-    async with _together() as jobs:
-        jobs.create_task(_deliver(run.stdout, writer(1), "stdout"))
-        if run.stderr is not None:
-            jobs.create_task(_deliver_stderr(run.stderr, writer(2)))
-    return await run.wait()
-
-
-@contextlib.asynccontextmanager
-async def _together() -> AsyncIterator[asyncio.TaskGroup]:
-    """A TaskGroup that raises the first error by itself."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            yield group
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-
-
-async def _stdin() -> AsyncIterator[bytes]:
-    try:
-        async for chunk in chunks(0):
-            yield chunk
-    except OSError as error:
-        raise LocalError(f"cannot read stdin: {error.strerror}") from None
-
-
-async def _deliver(stream: OutputStream, out: Writer, name: str) -> None:
-    while True:
-        try:
-            chunks = await stream.read_ready()
-        except FarhandError:
-            return  # `wait` raises it as well, once all that came is written
-        if not chunks:
-            return
-        try:
-            await out.write(chunks)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise LocalError(f"cannot write to {name}: {error.strerror}") from None
-
-
-async def _deliver_stderr(stream: OutputStream, out: Writer) -> None:
-    try:
-        await _deliver(stream, out, "stderr")
-    except BrokenPipeError:
-        stream.discard()

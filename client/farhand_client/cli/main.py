@@ -20,6 +20,12 @@ BROKEN_PIPE: Final = 141
 
 COMMANDS: Final = {
     "run": "run a command on another machine",
+    "ps": "list the runs of a service",
+    "logs": "show what a run has written",
+    "attach": "take part in a run that is there",
+    "wait": "wait for the end of runs, or for something in their output",
+    "signal": "send a signal to a run",
+    "kill": "end runs, with everything they started",
     "repl": "type commands that another machine's shell runs",
     "ping": "measure round trips and say who answers",
     "trust": "put a service's key on record",
@@ -59,8 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def say(text: str) -> None:
     """Tell the user something, on stderr; where nobody can be told, nothing happens."""
+    from .printable import printable
+
+    lines = "\n".join(map(printable, text.split("\n")))
     try:
-        sys.stderr.write(f"farhand: {text}\n")
+        sys.stderr.write(f"farhand: {lines}\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         return

@@ -91,8 +91,13 @@ def of_result(result: Result, *, new: bool) -> dict[str, Any]:
 
     `new` is false where the run was there before it was asked for.
     """
+    return {**of_end(result), "new": new}
+
+
+def of_end(result: Result) -> dict[str, Any]:
+    """Return how a run ended, that somebody else may have started."""
     return {
-        **_of_outcome(result.outcome),
+        **of_outcome(result.outcome),
         "run_id": result.run_id,
         "duration": result.duration,
         "stdout": result.stdout,
@@ -100,7 +105,6 @@ def of_result(result: Result, *, new: bool) -> dict[str, Any]:
         "lingered": result.lingered,
         "usage": None if result.usage is None else result.usage.model_dump(mode="json"),
         "applied": {} if result.applied is None else result.applied.model_dump(mode="json", exclude_none=True),
-        "new": new,
     }
 
 
@@ -108,16 +112,17 @@ def of_error(error: FarhandError) -> dict[str, Any]:
     """Return the status of a run that failed for a reason of ours, or never began."""
     run_id = getattr(error, "run_id", None)
     if isinstance(error, SpawnError):
-        return {**_of_outcome(error.outcome), "run_id": run_id}
+        return {**of_outcome(error.outcome), "run_id": run_id}
     said: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
     if isinstance(error, RequestRefused):
         said["code"] = str(error.code)
     if isinstance(error, OutputIncomplete) and error.outcome is not None:
-        said["outcome"] = _of_outcome(error.outcome)
+        said["outcome"] = of_outcome(error.outcome)
     return {"status": "failed", "error": said, "run_id": run_id, "may_have_run": run_id is not None}
 
 
-def _of_outcome(outcome: Outcome) -> dict[str, Any]:
+def of_outcome(outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome as it stands in the protocol."""
     return {"status": outcome.status, **outcome.model_dump(mode="json", exclude_none=True)}
 
 

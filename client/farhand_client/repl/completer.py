@@ -10,13 +10,13 @@ from typing import Final
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
+from farhand_client.cli.printable import printable
 from farhand_client.errors import CommandTimeout, FarhandError
 from farhand_protocol.limits import KiB
 
 from .completion import Question, arguments, question
 from .lines import encode
 from .link import Link
-from .output import printable
 from .state import State
 
 DEADLINE: Final = 3.0

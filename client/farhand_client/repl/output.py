@@ -7,24 +7,13 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from farhand_client.cli.printable import printable
 from farhand_client.cli.writer import Writer, writer
 from farhand_client.output import OutputStream
 from farhand_protocol.limits import KiB
 
 STEP: Final = 64 * KiB
 """Bytes written at once: so many a terminal still shows after Ctrl-C, some milliseconds' worth."""
-
-
-def printable(text: str) -> str:
-    """Return `text` with every character written out that could make a terminal do something (C0, C1, bidi and so on).
-
-    What the other side calls itself, its files and its errors could else move the cursor or answer for the user.
-    """
-    return "".join(char if char.isprintable() else _escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
 
 
 def say(text: str) -> None:

@@ -11,12 +11,14 @@ from prompt_toolkit.filters import has_focus
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
+from farhand_client.cli.printable import printable
+
 from .completer import RemoteCompleter
 from .history import DiskHistory
 from .interpreter import Interpreter, Leave
 from .lines import Assembler
 from .link import Link
-from .output import Output, printable, say
+from .output import Output, say
 from .state import State
 
 CONTINUED: Final = "> "

@@ -47,12 +47,13 @@ from .session import (
     Refused,
     Welcome,
 )
-from .work import MAX_COMMAND, MAX_LISTED, MAX_RUNS, Deliver, Done, List, Matched, RunInfo, Runs, WaitFor
+from .work import MAX_COMMAND, MAX_LISTED, MAX_PATTERN, MAX_RUNS, Deliver, Done, List, Matched, RunInfo, Runs, WaitFor
 
 __all__ = [
     "MAX_COMMAND",
     "MAX_COUNT",
     "MAX_LISTED",
+    "MAX_PATTERN",
     "MAX_RUNS",
     "MAX_SECONDS",
     "VERSION",

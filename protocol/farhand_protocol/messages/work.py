@@ -20,8 +20,10 @@ MAX_RUNS: Final = 100
 MAX_COMMAND: Final = 1000
 """Characters of a command in a listing: so that one run fits the smallest message limit, whatever it is made of."""
 
-Pattern = Annotated[Argument, Field(max_length=4096)]
-"""A regular expression, in bytes: longer than anybody writes, and compiled in milliseconds."""
+MAX_PATTERN: Final = 4096
+"""Bytes of a regular expression: longer than anybody writes, and compiled in milliseconds."""
+
+Pattern = Annotated[Argument, Field(max_length=MAX_PATTERN)]
 
 
 class List(Message):

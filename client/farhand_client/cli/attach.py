@@ -1,0 +1,72 @@
+"""`farhand attach`: a run's output from what is kept on, our stdin for it, and its end as ours."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+
+from farhand_client.client import Client
+from farhand_client.completed import describe
+from farhand_client.errors import FarhandError
+from farhand_protocol.outcome import Killed, TimedOut
+
+from .carry import JsonLines, carried, say_gap, tell
+from .exitcode import error_code, exit_code
+from .main import say
+from .signals import Signals
+from .status import of_end, of_error
+from .working import add_common, asked, parser, run_id
+
+EPILOG = """\
+Output comes from the first byte that is kept; what is missing before is said on stderr. Our stdin goes to the run if it
+takes any and nobody else feeds it, and where ours ends, so does its. Ctrl-C interrupts the run; a second one, SIGTERM
+and SIGHUP leave it going, as a reader of our stdout does that goes. With --read-only the first Ctrl-C leaves. Exit
+code: the run's, as farhand run has it.
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    given = parser("attach", "HOST ID", "Take part in a run that is there.", EPILOG)
+    given.add_argument("--read-only", action="store_true", help="only watch: no stdin, no signals, no holding it up")
+    given.add_argument("--no-stdin", action="store_true", help="leave the run's stdin to others")
+    add_common(given)
+    given.add_argument("id", metavar="ID", type=run_id)
+    options = given.parse_args(arguments)
+    return asked(options, lambda client: _attached(client, options))
+
+
+async def _attached(client: Client, options: argparse.Namespace) -> int:
+    with Signals() as signals:
+        try:
+            return await _take_part(client, options, signals)
+        except FarhandError as error:
+            if not options.json:
+                raise
+            tell(of_error(error))
+            return error_code(error)
+        except asyncio.CancelledError:
+            if signals.ended_by is None:
+                raise
+            return 128 + signals.ended_by
+
+
+async def _take_part(client: Client, options: argparse.Namespace, signals: Signals) -> int:
+    info = await client.info(options.id)
+    feeds: bool | int = False
+    if info.stdin is not None and not options.read_only and not options.no_stdin:
+        feeds = info.stdin
+    lines = JsonLines(0, 0) if options.json else None
+    on_gap = say_gap if lines is None else lines.gap
+    async with client.attach(info.id, stdin=feeds, read_only=options.read_only, on_gap=on_gap) as run:
+        if not options.read_only:
+            signals.run = run
+        if run.stdin is not None and run.stdin.over and run.result is None:
+            say("another client feeds this run's stdin; ours is left alone")
+        result = await carried(run, lines)
+    if lines is not None:
+        tell(of_end(result))
+    elif isinstance(result.outcome, Killed | TimedOut):
+        say(f"the command {describe(result.outcome)}")
+    return exit_code(result.outcome)

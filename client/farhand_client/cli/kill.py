@@ -1,0 +1,64 @@
+"""`farhand kill`: TERM, a grace, KILL, for a run and everything it started."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+
+from farhand_client.client import Client
+from farhand_client.completed import Result, describe
+from farhand_client.errors import ConnectionLost, FarhandError, SpawnError
+
+from .carry import tell
+from .exitcode import error_code
+from .main import say
+from .printable import printable
+from .status import of_end, of_error
+from .working import add_common, asked, grace, parser, run_id, whole_id
+
+EPILOG = """\
+Waits until the run is over and says how it ended; of one that was over before, how that was. Exit code: 0 once all of
+them are over, whatever they ended with; 255 where that is not known.
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    given = parser("kill", "HOST ID…", "End runs with everything they started: TERM, a grace, KILL.", EPILOG)
+    given.add_argument(
+        "--kill-after", metavar="S", type=grace, help="seconds between TERM and KILL (default: the run's own)"
+    )
+    add_common(given)
+    given.add_argument("ids", metavar="ID", type=run_id, nargs="+")
+    options = given.parse_args(arguments)
+    return asked(options, lambda client: _all(client, options))
+
+
+async def _all(client: Client, options: argparse.Namespace) -> int:
+    ids = await asyncio.gather(*(whole_id(client, text) for text in options.ids))
+    return max(await asyncio.gather(*(_one(client, one, options) for one in ids)))
+
+
+async def _one(client: Client, one: str, options: argparse.Namespace) -> int:
+    try:
+        result = await _ended(client, one, options.kill_after)
+    except FarhandError as error:
+        if options.json:
+            tell(of_error(error))
+        else:
+            say(str(error))
+        return 0 if isinstance(error, SpawnError) else error_code(error)
+    if options.json:
+        tell(of_end(result))
+    else:
+        print(printable(f"{one} {describe(result.outcome)}"), flush=True)
+    return 0
+
+
+async def _ended(client: Client, one: str, kill_after: float | None) -> Result:
+    try:
+        return await client.stop(one, kill_after)
+    except ConnectionLost:
+        # The run's own grace may be longer than `stop` waits for an end; where it is the line, this says so too.
+        return await client.wait(one)
