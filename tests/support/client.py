@@ -234,8 +234,11 @@ class RawClient:
             await self.gone.wait()
 
     def start(self, *argv: bytes | str, credit: bool = True, keep: bool = True, **fields: object) -> RemoteRun:
-        """Ask for a run; other fields of the request by name, `shell=` instead of arguments."""
-        given: dict[str, object] = {"id": new_id()}
+        """Ask for a run; other fields of the request by name, `shell=` instead of arguments.
+
+        Its client is not waited for, unless `grace` says so: the next test must not find it.
+        """
+        given: dict[str, object] = {"id": new_id(), "grace": 0.0}
         if argv:
             given["argv"] = tuple(os.fsencode(argument) for argument in argv)
         if isinstance(fields.get("shell"), str):
