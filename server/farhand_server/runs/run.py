@@ -292,7 +292,7 @@ class Run:
         outcome = self._outcome(code)
         if self._why is not None:
             await self._rest_of_grace(process)
-            lingered = not await self._last_output(process, outcome)
+        lingered = not await self._last_output(process, outcome)
         if self._why == "output":
             outcome = self._outcome(code)  # what was still in the pipes counts, too
         await self._all_gone(process)
