@@ -31,7 +31,7 @@ came: a line as long as a terminal takes (termios(3)). They cost some microsecon
 
 
 class BadPattern(Exception):
-    """The pattern is none of RE2's, or too large for it; the text is RE2's."""
+    """The pattern is none of RE2's, or too large; the text says why in RE2's words."""
 
 
 class Pattern:
@@ -45,9 +45,11 @@ class Pattern:
             self._compiled = _compile(b"(?m)" + source)
         except re2.error:
             # The error shall be about what the client has written.
-            raise BadPattern(_why(source)) from None
+            raise BadPattern(f"the pattern cannot be used: {_why(source)}") from None
         if self._compiled.programsize > PROGRAM:
-            raise BadPattern(f"pattern too large: {self._compiled.programsize} instructions; {PROGRAM} are possible")
+            raise BadPattern(
+                f"the pattern is too large: {self._compiled.programsize} instructions, of which {PROGRAM} are possible"
+            )
         self.piece: Final = max(OVERLAP, min(PIECE, WORK // max(1, self._compiled.programsize)))
         """Bytes of new output to search at once."""
 
