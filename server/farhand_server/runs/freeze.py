@@ -31,7 +31,6 @@ def steady(run: Run) -> bool:
 
 def freeze(run: Run, put: Put, *, kept_until: float | None = None) -> FrozenRun:
     """Return what goes along of a run that is `steady`, or over and kept until then."""
-    assert run.pid is not None
     attachments = run.attachments
     return FrozenRun(
         plan=run.plan,

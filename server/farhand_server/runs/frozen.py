@@ -101,7 +101,7 @@ class FrozenRun(Frozen):
     plan: Plan
     began: float
     start: float
-    pid: int
+    pid: int | None
     failed: bool
     stdout: FrozenSpool
     stderr: FrozenSpool

@@ -104,6 +104,8 @@ class Registry:
         self._cgroups = cgroups
         self._on_end = on_end
         self._on_failure = on_failure
+        self.moved = asyncio.Event()
+        """Set whenever a run has been started, or is over and on record."""
         self._runs: dict[str, Run] = {}
         self._kept: OrderedDict[str, tuple[float, Run]] = OrderedDict()
         self._disk = 0
@@ -139,7 +141,7 @@ class Registry:
             run = Run(plan, self.memory, self._directory, cgroups=self._cgroups)
         except OSError as error:
             raise Unavailable(f"the output of run {plan.id} cannot be kept on disk: {error.strerror}") from None
-        run.on_started = self._ledger.started
+        run.on_started = self._started
         try:
             self._ledger.starting(run)
         except Unavailable:
@@ -208,10 +210,18 @@ class Registry:
                 run.refuse(refused[run.plan.id])
                 run.close()
                 continue
-            task = asyncio.create_task(self._see_to_the_end(run), name=f"run {run.plan.id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._execute(run)
+        self.moved.set()
         self._check_idle()
+
+    def _started(self, run: Run) -> None:
+        self._ledger.started(run)
+        self.moved.set()
+
+    def _execute(self, run: Run) -> None:
+        task = asyncio.create_task(self._see_to_the_end(run), name=f"run {run.plan.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _see_to_the_end(self, run: Run) -> None:
         try:

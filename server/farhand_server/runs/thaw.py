@@ -27,6 +27,7 @@ def thaw(frozen: FrozenRun, get: Get, memory: Memory, cgroups: Cgroups | None) -
     spools = (_spool(frozen.stdout, get, memory), _spool(frozen.stderr, get, memory))
     run = Run(frozen.plan, memory, Path(), cgroups=cgroups, spools=spools)
     run.began, run.pid, run.failed, run.result = frozen.began, frozen.pid, frozen.failed, frozen.result
+    run.told = frozen.result is not None
     run._start = frozen.start
     _attachments(run.attachments, frozen)
     _stdin(run.stdin, frozen.stdin, get)
