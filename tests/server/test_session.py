@@ -13,13 +13,18 @@ import pytest
 from farhand_protocol import messages as m
 from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited
+from farhand_server.audit import Entry
 from farhand_server.auth.login import Authenticator
 from farhand_server.config import Config, load
+from farhand_server.ledger import Ledger
 from farhand_server.listener import LocalClient
 from farhand_server.logs import Logger, Sink
+from farhand_server.policy import Policy, policy_in_force
 from farhand_server.runs.process import Process, prepare_loop
-from farhand_server.runs.registry import Registry
+from farhand_server.runs.registry import Registry, Retention
+from farhand_server.runs.spool import Memory
 from farhand_server.session import Session
+from farhand_server.state import opened
 from tests.support.client import PATIENCE, RawClient
 from tests.support.processes import children, reaped
 
@@ -29,10 +34,15 @@ class Core:
     """What a session needs of a service."""
 
     config: Config
+    policy: Policy
     registry: Registry
+    ledger: Ledger
     faults: list[Exception]
     authenticator: Authenticator | None = None
     sessions: set[Session] = field(default_factory=set)
+
+    def note(self, entry: Entry) -> None:
+        self.ledger.note(entry)
 
 
 @pytest.fixture
@@ -42,20 +52,30 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
     others = children(os.getpid())
     config = load(None, overrides={"socket": str(tmp_path / "s"), "state_dir": str(tmp_path)})
     faults: list[Exception] = []
-    core = Core(config, Registry(lambda run, result: None, lambda run, error: faults.append(error)), faults)
-    log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
-    server = await asyncio.get_running_loop().create_unix_server(
-        lambda: LocalClient(core, Logger(Sink(log), {})), config.socket
-    )
-    try:
-        yield core
-    finally:
-        server.close()
-        async with asyncio.timeout(PATIENCE):
-            await asyncio.gather(*(session.gone.wait() for session in core.sessions))
-            await core.registry.idle()
-        await reaped(others)
-        os.close(log)
+    descriptor = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    log = Logger(Sink(descriptor), {})
+    async with opened(config, log) as ledger:
+        registry = Registry(
+            ledger,
+            memory=Memory(config.runs.memory),
+            retention=Retention(runs=0, seconds=0.0, disk=0),
+            spool_directory=tmp_path / "spool",
+            cgroups=None,
+            on_end=lambda run, result: None,
+            on_failure=lambda run, error: faults.append(error),
+        )
+        core = Core(config, policy_in_force(config.policy), registry, ledger, faults)
+        server = await asyncio.get_running_loop().create_unix_server(lambda: LocalClient(core, log), config.socket)
+        try:
+            yield core
+        finally:
+            server.close()
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.gather(*(session.gone.wait() for session in core.sessions))
+                await core.registry.idle()
+            registry.close()
+            await reaped(others)
+    os.close(descriptor)
 
 
 async def test_a_fault_of_the_service_is_an_internal_error_and_others_go_on(
