@@ -23,10 +23,9 @@ def failure(outcome: object) -> tuple[str, int, str]:
 
 
 async def no_more_descriptors(core: Service, client: RawClient, before: int) -> None:
-    """Wait until the service has no more descriptors than `before`: two more while the history moves its log, of which
-    SQLite keeps one for the next time."""
+    """Wait until the service has no more descriptors than `before`."""
     async with asyncio.timeout(PATIENCE):
-        while descriptors(core.process.pid) > before + 1:
+        while descriptors(core.process.pid) > before:
             await client.round_trip()
 
 
