@@ -19,14 +19,12 @@ from farhand_server.runs.limits import Limits
 from farhand_server.runs.plan import Origin, Plan
 
 from .caller import Caller
+from .command import for_people
 
 FORCED_ENVIRONMENT: Final = ("LANG", "LC_*", "TERM")
 """What a request may set beside a forced command, whatever the policy says: nothing that changes which program it turns
 out to be."""
 
-
-MAX_COMMAND: Final = 1000
-"""Characters of a command as it is listed: for people, and a thousand runs fit into a listing."""
 
 Shown = Literal["argv", "hash"]
 
@@ -89,7 +87,7 @@ def decide(request: m.Run, caller: Caller, config: Config, policy: Policy, looku
     if decision.program is not None:
         argv = (decision.program, *argv[1:])
     audit: Shown = "hash" if "hash" in (decision.audit, config.audit.commands) else "argv"
-    command = os.fsdecode(text)[:MAX_COMMAND]
+    command = for_people(request)
     return Plan(
         id=request.id,
         owner=caller.principal.user,
