@@ -1,0 +1,209 @@
+"""What the policy allows is done and what it does not is not, for each request, as the policy is at that moment."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from farhand_client import PIPE, RequestRefused, Run
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.outcome import Exited, Killed
+from tests.support.client import RawClient
+from tests.support.guarded import ME, Guarded, farhandd, guarded
+from tests.support.service import running_service
+
+pytestmark = pytest.mark.needs("ssh-keygen")
+
+POLICY = """
+[[rules]]
+name = "boss"
+who = {{ users = ["{me}"], keys = ["{boss}"] }}
+commands = [["*", "..."]]
+shell = true
+detach = true
+others = ["see", "attach", "signal"]
+
+[[rules]]
+name = "deploy"
+who = {{ users = ["{me}"], keys = ["{deploy}"] }}
+commands = [["/bin/echo", "app-*"], ["/bin/pwd"], ["/bin/sleep", "*"], ["/usr/bin/printenv", "*"], ["/bin/cat"]]
+environment = ["APP_*", "PATH"]
+directories = ["/usr", "/etc"]
+limits = {{ timeout = "1 min" }}
+
+[[rules]]
+name = "watch"
+who = {{ keys = ["{watch}"] }}
+others = ["attach"]
+"""
+
+
+@pytest.fixture
+async def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Guarded]:
+    keys = {"boss": "", "deploy": "", "watch": "", "nobody": "", "forced": 'command="echo forced"'}
+    async with guarded(tmp_path, monkeypatch, POLICY, **keys) as running:
+        yield running
+
+
+async def refusal(asked: Awaitable[object]) -> str:
+    """Why a request was denied."""
+    with pytest.raises(RequestRefused) as caught:
+        await asked
+    assert caught.value.code == ErrorCode.DENIED
+    return str(caught.value)
+
+
+def feed(run: Run, data: bytes = b"", *, end: bool = False) -> None:
+    """Send a run some input, perhaps the last."""
+    assert run.stdin is not None
+    run.stdin.write(data)
+    if end:
+        run.stdin.close()
+
+
+async def code(asked: Awaitable[object]) -> ErrorCode:
+    """The code of a refusal."""
+    with pytest.raises(RequestRefused) as caught:
+        await asked
+    return caught.value.code
+
+
+async def test_what_a_rule_allows_is_done_and_everything_else_is_denied(guard: Guarded) -> None:
+    async with guard.client("deploy") as client:
+        done = await client.run(["echo", "app-1"], cwd="/usr")
+        assert (done.stdout, done.outcome) == (b"app-1\n", Exited(code=0))
+        may_not = f"the policy does not let {ME}"
+        assert f"{may_not} run 'echo' with these arguments" in await refusal(client.run(["echo", "db-1"], cwd="/usr"))
+        assert f"{may_not} run 'id'" in await refusal(client.run(["id"], cwd="/usr"))
+        assert f"{may_not} have a shell" in await refusal(client.run("echo app-1", shell=True, cwd="/usr"))
+        assert f"{may_not} set the environment variable 'LD_PRELOAD'" in await refusal(
+            client.run(["echo", "app-1"], cwd="/usr", env={"LD_PRELOAD": "/x.so"})
+        )
+        assert (await client.run(["printenv", "APP_MODE"], cwd="/usr", env={"APP_MODE": "on"})).stdout == b"on\n"
+        assert f"{may_not} run this in the directory '/var'" in await refusal(client.run(["pwd"], cwd="/var"))
+        assert f"{may_not} leave this run behind" in await refusal(
+            client.run(["sleep", "9"], cwd="/usr", on_disconnect="keep")
+        )
+    async with guard.client("nobody") as client:
+        assert f"{may_not} run anything here" in await refusal(client.run(["true"]))
+
+
+async def test_what_was_judged_is_what_is_run(guard: Guarded, tmp_path: Path) -> None:
+    """A PATH that finds the program elsewhere does not get another one run; nor does a link get another directory."""
+    (tmp_path / "echo").write_text("#!/bin/sh\necho wrong\n")
+    (tmp_path / "echo").chmod(0o755)
+    (tmp_path / "link").symlink_to("/usr")
+    async with guard.client("deploy") as client:
+        denied = client.run(["echo", "app-1"], cwd="/usr", env={"PATH": f"{tmp_path}:/usr/bin"})
+        assert "run 'echo' with these arguments" in await refusal(denied)
+        assert (await client.run(["pwd"], cwd=str(tmp_path / "link"))).stdout == b"/usr\n"
+
+
+async def test_a_reload_holds_for_the_next_request_on_the_same_connection(guard: Guarded) -> None:
+    async with guard.client("deploy") as client:
+        assert "have a shell" in await refusal(client.run("echo x", shell=True, cwd="/usr"))
+        run = await client.start(["cat"], stdin=PIPE, cwd="/usr")
+        with_shell = POLICY.replace('name = "deploy"', 'name = "deploy"\nshell = true')
+        await guard.reload(with_shell.format(me=ME, **guard.keys))
+        assert (await client.run("echo x", shell=True, cwd="/usr")).stdout == b"x\n"
+        await guard.reload("rules = []")
+        assert "run anything here" in await refusal(client.run(["echo", "app-1"], cwd="/usr"))
+        # What was allowed when it began goes on.
+        feed(run, b"still here", end=True)
+        assert (await run.wait()).outcome == Exited(code=0)
+
+
+async def test_a_faulty_policy_is_an_error_at_the_start_and_at_a_reload_the_old_one_stays(guard: Guarded) -> None:
+    async with guard.client("deploy") as client:
+        told = await guard.reload('[[rules]]\nname = "deploy"\nwho = { users = ["x"] }\nshel = true\n')
+        assert "refused" in told
+        assert (await client.run(["echo", "app-1"], cwd="/usr")).outcome == Exited(code=0)
+    for command in (["check"], ["serve", "--socket", str(guard.directory / "another")]):
+        exit_code, said = await farhandd(guard, *command)
+        assert (exit_code, "did you mean 'shell'?" in said) == (1, True)
+    guard.policy.unlink()
+    exit_code, said = await farhandd(guard, "check")
+    assert (exit_code, "there is no such file" in said) == (1, True)
+
+
+async def test_runs_of_others_are_not_there_for_whom_no_rule_lets_see_them(guard: Guarded) -> None:
+    async with guard.client("boss") as boss, guard.client("deploy") as deploy, guard.client("watch") as watch:
+        run = await boss.start(["cat"], stdin=PIPE)
+        assert await deploy.runs() == []
+        for asked in (deploy.wait(run.id), deploy.signal(run.id, 15), deploy.wait_for(run.id, timeout=0.1)):
+            assert await code(asked) == ErrorCode.UNKNOWN_RUN
+        assert await code(deploy.start(["cat"], stdin=PIPE, run_id=run.id, cwd="/usr")) == ErrorCode.CONFLICT
+
+        assert [seen.id for seen in await watch.runs()] == [run.id]
+        async with watch.attach(run.id) as attached:
+            feed(run, b"for both\n")
+            assert await anext(aiter(attached.stdout)) == b"for both\n"
+            attached.terminate()
+            assert f"does not let {ME} signal this run" in await refusal(attached.wait())
+        assert f"does not let {ME} signal this run" in await refusal(watch.signal(run.id, 15))
+
+        theirs = await deploy.start(["sleep", "60"], cwd="/usr")
+        assert {seen.id for seen in await boss.runs()} == {run.id, theirs.id}
+        assert (await boss.stop(theirs.id)).outcome == Killed(reason="requested", signal=15)
+        feed(run, end=True)
+        assert (await run.wait()).outcome == Exited(code=0)
+
+
+async def test_a_run_that_was_started_is_attached_to_also_where_it_would_not_be_started_any_more(
+    guard: Guarded,
+) -> None:
+    run_id = "01890a5d-ac96-474b-8cce-b302099a8057"
+    async with guard.client("deploy") as client, guard.client("deploy") as again:
+        run = await client.start(["cat"], stdin=PIPE, cwd="/usr", run_id=run_id)
+        await guard.reload("rules = []")
+        same = await again.start(["cat"], stdin=PIPE, cwd="/usr", run_id=run_id)
+        assert same.pid == run.pid
+        feed(run, end=True)
+        assert (await same.wait()).outcome == Exited(code=0)
+
+
+async def test_a_forced_command_is_judged_and_gets_at_nothing_else(guard: Guarded) -> None:
+    async with guard.client("forced") as client, guard.client("boss") as boss:
+        assert "run anything here" in await refusal(client.run(["echo", "app-1"]))
+        backup = '[[rules]]\nname = "backup"\nwho = {{ keys = ["{forced}"] }}\nothers = ["attach", "signal"]\n'
+        shell = pwd.getpwuid(os.getuid()).pw_shell or "/bin/sh"
+        backup += f'commands = [["{shell}", "-c", "echo forced"]]\n'
+        await guard.reload((POLICY + backup).format(me=ME, **guard.keys))
+        assert (await client.run(["echo", "app-1"])).stdout == b"forced\n"
+        run = await boss.start(["cat"], stdin=PIPE)
+        assert await client.runs() == []
+        assert await code(client.signal(run.id, 15)) == ErrorCode.UNKNOWN_RUN
+        feed(run, end=True)
+        await run.wait()
+
+
+@pytest.mark.needs("root")
+async def test_local_accounts_are_themselves_where_a_rule_is_about_them(tmp_path: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        f'[[rules]]\nname = "root"\nwho = {{ users = ["root"] }}\ncommands = [["*", "..."]]\n'
+        f'[[rules]]\nname = "local"\nwho = {{ uids = [{nobody.pw_uid}] }}\ncommands = [["/usr/bin/id", "-un"]]\n'
+    )
+    async with running_service(tmp_path, config=f'[policy]\nfile = "{policy}"\n') as service, AsyncExitStack() as stack:
+        for directory in service.socket.parents:
+            if directory.stat().st_uid == 0 and not directory.stat().st_mode & stat.S_IXOTH:
+                directory.chmod(0o711)
+        os.seteuid(nobody.pw_uid)
+        try:
+            client = await stack.enter_async_context(RawClient.connect(service.socket))
+        finally:
+            os.seteuid(0)
+        accepted = await client.told(m.Accepted)
+        assert isinstance(accepted, m.Accepted)
+        assert accepted.user == "nobody"
+        _, run = await client.run("id", "-un", cwd="/")
+        assert run.stdout == b"nobody\n"
+        assert (await client.start("id", cwd="/").error()).code == "denied"

@@ -1,0 +1,126 @@
+"""A service with a policy file, and clients that log in to it over TLS, each with a key of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pwd
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farhand_client import Client, connect
+from tests.support import openssh
+from tests.support.client import PATIENCE
+from tests.support.service import Service, running_service
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+
+
+class Guarded:
+    """The service, and the fingerprints of the keys that `authorized_keys` admits, by name."""
+
+    def __init__(self, directory: Path, manager: socket.socket) -> None:
+        self.directory = directory
+        self.keys: dict[str, str] = {}
+        self.service: Service
+        self._manager = manager
+
+    @property
+    def policy(self) -> Path:
+        """The policy file."""
+        return self.directory / "policy.toml"
+
+    @property
+    def state(self) -> Path:
+        """The state directory."""
+        return self.directory / "state/farhand"
+
+    def key(self, name: str, options: str = "") -> str:
+        """Make a key, admit it with these options, and return its fingerprint."""
+        made = openssh.make_key(self.directory / name)
+        authorized = self.directory / "config/farhand/authorized_keys"
+        authorized.parent.mkdir(parents=True, exist_ok=True)
+        with authorized.open("a") as file:
+            file.write(f"{options} {(self.directory / name).with_suffix('.pub').read_text()}")
+        self.keys[name] = made.fingerprint
+        return made.fingerprint
+
+    @contextlib.asynccontextmanager
+    async def client(self, name: str) -> AsyncIterator[Client]:
+        """A client with the key of that name."""
+        assert self.service.address is not None
+        host, port = self.service.address
+        async with connect(
+            host,
+            user=ME,
+            port=port,
+            identities=[self.directory / name],
+            known_hosts=self.directory / "known_hosts",
+            accept_new=True,
+            reconnect=None,
+        ) as client:
+            yield client
+
+    async def reload(self, policy: str) -> str:
+        """Write another policy, wait until the service has read it or refused it, and return what it says of that."""
+        self.policy.write_text(policy)
+        self.service.process.send_signal(signal.SIGHUP)
+        await self._told("RELOADING=1")
+        return await self._told("READY=1")
+
+    async def _told(self, word: str) -> str:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(PATIENCE):
+            while word not in (told := (await loop.sock_recv(self._manager, 4096)).decode()):
+                pass
+        return told
+
+    def audited(self, *events: str) -> list[dict[str, Any]]:
+        """The entries of the audit log, of these events alone where some are named."""
+        entries = [json.loads(line) for line in (self.state / "audit.jsonl").read_text().splitlines()]
+        return [entry for entry in entries if not events or entry["event"] in events]
+
+
+@contextlib.asynccontextmanager
+async def guarded(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, policy: str, *, config: str = "", **keys: str
+) -> AsyncIterator[Guarded]:
+    """Run a service under a policy; `{me}` in it is this account, `{NAME}` the fingerprint of the key of that name.
+
+    `keys` are their names and options in authorized_keys.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(directory / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(directory / "notify"))
+        guard = Guarded(directory, manager)
+        for name, options in keys.items():
+            guard.key(name, options)
+        guard.policy.write_text(policy.format(me=ME, **guard.keys))
+        config = f'{config}\n[policy]\nfile = "{guard.policy}"\n'
+        async with running_service(directory, listen=True, config=config) as guard.service:
+            yield guard
+
+
+async def farhandd(guard: Guarded, *arguments: str) -> tuple[int, str]:
+    """Run `farhandd` with the service's configuration; its exit code and what it said."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "farhand_server",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=guard.service.environment,
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert process.returncode is not None
+    return process.returncode, said.decode()
