@@ -1,0 +1,252 @@
+"""Who holds a run, whose bytes feed it, and how long somebody whose line is lost is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.outcome import Outcome
+from farhand_server.runs.attachments import Attachment, Attachments, Output
+from farhand_server.runs.plan import Result
+from farhand_server.runs.spool import Memory, MemorySpool
+
+GRACE = 0.05
+MiB = 1 << 20
+
+
+class Client:
+    """A watcher that remembers that it was replaced."""
+
+    def __init__(self) -> None:
+        self.was_replaced = False
+
+    def started(self) -> None:
+        """Watcher."""
+
+    def stdin_taken(self) -> None:
+        """Watcher."""
+
+    def exited(self, outcome: Outcome) -> None:
+        """Watcher."""
+
+    def ended(self, result: Result) -> None:
+        """Watcher."""
+
+    def failed(self, code: ErrorCode, sentence: str) -> None:
+        """Watcher."""
+
+    def replaced(self) -> None:
+        """Watcher."""
+        self.was_replaced = True
+
+
+class Run:
+    """The attachments of a run, and its spools."""
+
+    def __init__(self, grace: float = GRACE) -> None:
+        self.stdout, self.stderr = (MemorySpool(2 * MiB, Memory(1 << 30)) for _ in range(2))
+        self.abandoned = asyncio.Event()
+        self.all = Attachments({"stdout": self.stdout, "stderr": self.stderr}, grace, self.abandoned.set)
+
+    def attach(
+        self,
+        key: bytes | None = None,
+        *,
+        hold: bool = True,
+        taken: Mapping[Output, int] | None = None,
+        feeds: int | None = None,
+    ) -> Attachment:
+        """Attach a new client."""
+        wanted: Mapping[Output, int] = {"stdout": 0, "stderr": 0} if taken is None else taken
+        return self.all.add(Client(), key=key, hold=hold, taken=wanted, feeds=feeds)
+
+    async def given_up(self) -> None:
+        """Wait until nobody has held it for the grace."""
+        async with asyncio.timeout(10):
+            await self.abandoned.wait()
+
+
+@pytest.fixture
+def run() -> Run:
+    return Run()
+
+
+async def several_graces() -> None:
+    """Let that much time pass: what must not happen is given time to happen."""
+    await asyncio.sleep(4 * GRACE)
+
+
+async def test_the_slowest_holder_holds_the_run(run: Run) -> None:
+    fast, slow = run.attach(), run.attach()
+    run.stdout.append(bytes(2 * MiB))
+    run.all.took(fast, "stdout", 2 * MiB)
+    assert run.stdout.full
+    run.all.took(slow, "stdout", MiB)
+    assert (run.stdout.held, run.stdout.full) == (MiB, False)
+
+
+async def test_who_only_looks_on_holds_nothing(run: Run) -> None:
+    holder = run.attach()
+    run.attach(hold=False)
+    run.stdout.append(bytes(2 * MiB))
+    run.all.took(holder, "stdout", 2 * MiB)
+    assert not run.stdout.full
+
+
+async def test_a_stream_that_a_holder_does_not_want_is_not_held(run: Run) -> None:
+    run.attach(taken={"stdout": 0})
+    run.stderr.append(bytes(4 * MiB))
+    assert not run.stderr.full
+    run.stderr.append(bytes(4 * MiB))
+    assert not run.stderr.full
+
+
+async def test_credit_for_a_stream_that_was_not_asked_for_is_nothing(run: Run) -> None:
+    holder = run.attach(taken={"stdout": 0})
+    run.all.took(holder, "stderr", 5)
+    assert holder.taken == {"stdout": 0}
+
+
+async def test_without_a_holder_the_writer_waits_for_the_next(run: Run) -> None:
+    run.all.left(run.attach())
+    run.stdout.append(bytes(2 * MiB))
+    assert run.stdout.full
+    assert not run.all.held
+    run.all.took(run.attach(), "stdout", MiB)
+    assert not run.stdout.full
+
+
+async def test_a_lost_holder_keeps_its_place(run: Run) -> None:
+    lost, other = run.attach(), run.attach()
+    run.all.lost(lost)
+    run.stdout.append(bytes(2 * MiB))
+    run.all.took(other, "stdout", 2 * MiB)
+    assert (run.stdout.full, run.all.held, len(run.all)) == (True, True, 1)
+
+
+async def test_a_lost_holder_that_does_not_return_loses_its_place(run: Run) -> None:
+    lost, other = run.attach(), run.attach()
+    run.all.lost(lost)
+    run.stdout.append(bytes(2 * MiB))
+    run.all.took(other, "stdout", 2 * MiB)
+    room = asyncio.Event()
+    run.stdout.on_room = room.set
+    async with asyncio.timeout(10):
+        await room.wait()
+    assert not run.stdout.full
+    assert not run.abandoned.is_set()
+
+
+async def test_a_run_is_given_up_once_nobody_has_held_it_for_the_grace(run: Run) -> None:
+    begun = asyncio.get_running_loop().time()
+    run.all.lost(run.attach())
+    await run.given_up()
+    assert asyncio.get_running_loop().time() - begun >= GRACE
+    assert not run.all.held
+
+
+async def test_a_client_that_goes_for_good_leaves_the_run_to_its_grace(run: Run) -> None:
+    run.all.left(run.attach())
+    assert not run.all.held
+    await run.given_up()
+
+
+async def test_a_client_that_returns_within_the_grace_goes_on(run: Run) -> None:
+    lost = run.attach(b"k" * 16)
+    run.all.lost(lost)
+    back = run.attach(b"k" * 16, taken={"stdout": 7, "stderr": 0})
+    await several_graces()
+    assert not run.abandoned.is_set()
+    assert run.all.held
+    assert back.taken["stdout"] == 7
+
+
+async def test_another_holder_is_as_good(run: Run) -> None:
+    run.all.lost(run.attach())
+    run.attach()
+    await several_graces()
+    assert not run.abandoned.is_set()
+
+
+async def test_who_only_looks_on_does_not_keep_a_run_from_being_given_up(run: Run) -> None:
+    run.attach(hold=False)
+    run.all.lost(run.attach())
+    run.attach(hold=False)
+    await run.given_up()
+
+
+async def test_one_that_takes_a_holders_place_without_holding_gives_the_run_to_its_grace(run: Run) -> None:
+    run.attach(b"k" * 16)
+    run.all.lost(run.attach(b"k" * 16, hold=False))
+    await run.given_up()
+
+
+async def test_the_same_client_replaces_itself_though_its_old_line_seems_to_be_there(run: Run) -> None:
+    old = run.attach(b"k" * 16)
+    run.attach(b"k" * 16)
+    assert isinstance(old.watcher, Client)
+    assert old.watcher.was_replaced
+    run.all.lost(old)
+    run.all.left(old)
+    await several_graces()
+    assert not run.abandoned.is_set()
+    assert len(run.all) == 1
+
+
+async def test_one_client_feeds_the_run(run: Run) -> None:
+    first, second = run.attach(feeds=0), run.attach(feeds=0)
+    assert run.all.feeder is first
+    run.all.left(first)
+    assert run.all.feeder is None
+    third = run.attach(feeds=5)
+    assert run.all.feeder is third
+    assert third.stdin_at == 5
+    run.all.left(second)
+    assert run.all.feeder is third
+
+
+async def test_a_feeder_whose_line_is_lost_is_waited_for(run: Run) -> None:
+    lost = run.attach(b"k" * 16, feeds=0)
+    run.all.lost(lost)
+    run.attach(feeds=0)
+    assert run.all.feeder is lost
+    back = run.attach(b"k" * 16, feeds=3)
+    assert run.all.feeder is back
+
+
+async def test_a_feeder_that_returns_without_stdin_feeds_no_more(run: Run) -> None:
+    run.attach(b"k" * 16, feeds=0)
+    run.attach(b"k" * 16)
+    assert run.all.feeder is None
+
+
+async def test_a_feeder_that_does_not_return_makes_place_for_another(run: Run) -> None:
+    run.all.lost(run.attach(feeds=0))
+    await run.given_up()
+    another = run.attach(feeds=0)
+    assert run.all.feeder is another
+
+
+async def test_a_run_that_is_over_is_not_given_up_and_keeps_the_places(run: Run) -> None:
+    lost, other = run.attach(), run.attach()
+    run.stdout.append(bytes(2 * MiB))
+    run.all.close()
+    run.all.lost(lost)
+    run.all.took(other, "stdout", 2 * MiB)
+    run.all.left(other)
+    await several_graces()
+    assert not run.abandoned.is_set()
+    assert run.stdout.start == 0
+
+
+async def test_it_is_told_when_the_last_client_is_gone(run: Run) -> None:
+    told = list[int]()
+    run.all.on_deserted = lambda: told.append(len(run.all))
+    first, second = run.attach(), run.attach(hold=False)
+    run.all.lost(first)
+    assert told == []
+    run.all.left(second)
+    assert told == [0]

@@ -1,0 +1,116 @@
+"""A spool on disk keeps the last bytes of a stream, exactly as many as it may, and says when the disk fails it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farhand_server.runs.filespool import FileSpool
+
+
+def everything(spool: FileSpool, offset: int, limit: int) -> bytes:
+    read = b""
+    while data := spool.read(offset + len(read), limit):
+        assert len(data) <= limit
+        read += data
+    return read
+
+
+@given(
+    chunks=st.lists(st.binary(min_size=1, max_size=40), max_size=30),
+    size=st.integers(min_value=1, max_value=50),
+    limit=st.integers(min_value=1, max_value=60),
+)
+def test_the_last_bytes_are_kept_and_only_those(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], size: int, limit: int
+) -> None:
+    spool = FileSpool(tmp_path_factory.mktemp("spool") / "ring", size)
+    whole = b""
+    for chunk in chunks:
+        spool.append(chunk)
+        whole += chunk
+        assert (spool.start, spool.end) == (max(0, len(whole) - size), len(whole))
+        assert everything(spool, spool.start, limit) == whole[spool.start :]
+    assert spool.path.stat().st_size <= size
+    spool.close()
+
+
+def test_what_is_gone_is_an_error_and_not_other_bytes(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path / "ring", 10)
+    spool.append(b"0123456789ab")
+    with pytest.raises(ValueError, match="2 to 12 are"):
+        spool.read(1, 10)
+    with pytest.raises(ValueError, match="2 to 12 are"):
+        spool.read(13, 10)
+    spool.close()
+
+
+def test_its_writer_never_waits(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path / "ring", 10)
+    spool.append(bytes(1000))
+    assert not spool.full
+    spool.close()
+
+
+def test_a_disk_that_takes_no_more_is_told_once_and_what_was_kept_can_be_read(tmp_path: Path) -> None:
+    spool, told, news = FileSpool(tmp_path / "ring", 10), list[str](), list[int]()
+    spool.on_failure = told.append
+    spool.listeners.append(lambda: news.append(spool.end))
+    spool.append(b"before")
+    full = os.open("/dev/full", os.O_RDWR)
+    os.dup2(full, fd_of(spool.path))
+    os.close(full)
+    spool.append(b"after")
+    spool.append(b"more")
+    assert told == [f"the output cannot be kept in {spool.path}: No space left on device"]
+    assert spool.end == 6
+    assert news == [6, 6]
+    spool.close()
+
+
+def fd_of(path: Path) -> int:
+    """The descriptor by which this process has the file open."""
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            if entry.readlink() == path:
+                return int(entry.name)
+        except FileNotFoundError:
+            continue
+    raise AssertionError(f"{path} is not open")
+
+
+def test_a_file_that_was_cut_off_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path / "ring", 10)
+    spool.append(b"12345")
+    os.truncate(spool.path, 0)
+    with pytest.raises(OSError, match="cut off"):
+        spool.read(0, 5)
+    spool.close()
+
+
+def test_a_closed_spool_leaves_no_file_and_no_descriptor(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path / "ring", 10)
+    spool.append(b"12345")
+    fd = fd_of(spool.path)
+    spool.close()
+    spool.close()
+    assert not spool.path.exists()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    assert (spool.start, spool.end) == (5, 5)
+
+
+def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "ring").write_text("somebody's")
+    with pytest.raises(FileExistsError):
+        FileSpool(tmp_path / "ring", 10)
+
+
+def test_only_the_service_may_read_it(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path / "ring", 10)
+    assert spool.path.stat().st_mode & 0o777 == 0o600
+    spool.close()
