@@ -190,16 +190,13 @@ def _signal(session: Session, channel: int, message: m.Signal | m.Stop) -> None:
         return
     run = run_channel.run
     what = "stop" if isinstance(message, m.Stop) else _signal_name(message.number)
-    if run_channel.read_only:
-        session.note("denial", run=run.plan.id, detail=f"{what} on an attachment that only reads")
-    elif not session.may("signal", run):
+    if session.may("signal", run):
+        session.note("signal", run=run.plan.id, detail=what)
+        run_channel.received(message)
+    else:
         sentence = _may_not(session, "signal", run)
         session.note("denial", run=run.plan.id, detail=sentence)
         run_channel.failed(ErrorCode.DENIED, sentence)
-        return
-    else:
-        session.note("signal", run=run.plan.id, detail=what)
-    run_channel.received(message)
 
 
 def _signal_name(number: int) -> str:

@@ -53,7 +53,6 @@ class RunChannel:
         self._outlet = outlet
         self._new = new
         self._follow = isinstance(request, m.Run) or request.follow
-        self.read_only: Final = isinstance(request, m.Attach) and request.read_only
         self._result: Result | None = None
         self._over = False
         self._started = False
@@ -139,8 +138,6 @@ class RunChannel:
                     self._wake()
             case m.End():
                 self.run.stdin.end(self._attachment)
-            case m.Signal() | m.Stop() if self.read_only:
-                self.failed(ErrorCode.DENIED, f"{message.type} on an attachment that only reads")
             case m.Signal():
                 self.run.signal(message.number)
             case m.Stop():
