@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB
 from farhand_protocol.listing import pack
-from farhand_server.runs.registry import Registry, Unavailable
+from farhand_server.runs.registry import Unavailable
 from farhand_server.runs.run import Run
 
 from .channel import Outlet, Request
 
 LARGEST: Final = 64 * KiB
 """Bytes of one message, where the client would take more: a data frame, so that nothing waits longer behind it."""
+
+
+class Known(Protocol):
+    """Where the runs are looked up: the registry."""
+
+    def __iter__(self) -> Iterator[Run]:
+        """Give the runs under way, the newest first."""
+
+    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[Run]:
+        """Return up to `limit` runs, under way or over, the newest first. Raises `Unavailable`."""
 
 
 class ListChannel(Request):
@@ -32,7 +42,7 @@ class ListChannel(Request):
         outlet: Outlet,
         number: int,
         request: m.List,
-        registry: Registry,
+        registry: Known,
         *,
         after: Run | None,
         owner: str | None,

@@ -44,7 +44,9 @@ def test_a_shell_reads_the_same_arguments_again(argv: list[bytes]) -> None:
     assert done.stdout.split(b"\0")[:-1] == argv
 
 
-@pytest.mark.parametrize("argv", [(b"x" * 100_000,), (b"\xff" * 100_000,), (b"",) * 5000, ("é" * 2000).encode().split()])
+@pytest.mark.parametrize(
+    "argv", [(b"x" * 100_000,), (b"\xff" * 100_000,), (b"",) * 5000, ("é" * 2000).encode().split()]
+)
 def test_long_commands_are_cut(argv: tuple[bytes, ...]) -> None:
     text = shown(*argv)
     assert len(text) == m.MAX_COMMAND

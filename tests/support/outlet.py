@@ -1,0 +1,87 @@
+"""A session that has no socket: channels talk through a real connection, and a test sees what they say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from farhand_protocol import messages as m
+from farhand_protocol.connection import DEFAULT_LIMITS, Connection
+from farhand_protocol.events import MessageReceived
+from farhand_protocol.limits import Limits
+from farhand_protocol.states import Side
+from farhand_server.channels.channel import Channel
+
+
+class FakeSession:
+    """Outlet of channels, and the client at the other end. `limits` are the client's."""
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.connection = Connection(Side.SERVER)
+        self.client = Connection(Side.CLIENT, limits)
+        self.waiting: deque[Channel] = deque()
+        """Those that have something to send."""
+        self.forgotten: list[Channel] = []
+        self.said: dict[int, list[m.AnyMessage]] = {}
+        self._news = asyncio.Event()
+        client, mine = self.client, self.connection
+        client.send(0, m.Hello(versions=(1,), software="test", limits=client.announced, nonce=bytes(32)))
+        self._carry(client, mine)
+        mine.send(0, m.Welcome(version=1, software="test", limits=mine.announced, login=False, nonce=bytes(32)))
+        mine.send(0, m.Accepted(user="ada", host="here"))
+        self.flush_soon()
+
+    def open(self, opening: m.Message) -> int:
+        """Let the client open a channel; return its number."""
+        number = self.client.open(opening)
+        self._carry(self.client, self.connection)
+        return number
+
+    def close(self, number: int) -> None:
+        """Let the client say its last on a channel."""
+        self.client.send(number, m.Close())
+        self._carry(self.client, self.connection)
+
+    def turn(self) -> None:
+        """Let the first channel that waits send something."""
+        channel = self.waiting.popleft()
+        channel.scheduled = False
+        if channel.send_some():
+            self.schedule(channel)
+        self.flush_soon()
+
+    def all_turns(self) -> None:
+        """Let everybody send everything."""
+        while self.waiting:
+            self.turn()
+
+    async def last(self, number: int) -> m.AnyMessage:
+        """Wait for the service's last message on a channel."""
+        async with asyncio.timeout(20):
+            while not (said := self.said.get(number, [])) or isinstance(said[-1], m.Runs):
+                self._news.clear()
+                await self._news.wait()
+        return said[-1]
+
+    # Outlet
+
+    def flush_soon(self) -> None:
+        """Outlet."""
+        for event in self.client.receive_data(b"".join(self.connection.data_to_send())):
+            assert isinstance(event, MessageReceived), event
+            self.said.setdefault(event.channel, []).append(event.message)
+        self._news.set()
+
+    def schedule(self, channel: Channel) -> None:
+        """Outlet."""
+        channel.scheduled = True
+        self.waiting.append(channel)
+
+    def forget(self, channel: Channel) -> None:
+        """Outlet."""
+        self.forgotten.append(channel)
+
+    @staticmethod
+    def _carry(sender: Connection, receiver: Connection) -> None:
+        for _ in receiver.receive_data(b"".join(sender.data_to_send())):
+            pass
