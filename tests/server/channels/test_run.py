@@ -1,53 +1,118 @@
-"""A run's channel says nothing after its last, whatever its run still does."""
+"""A run's channel says what is so when it is so: nothing before the start, nothing after its last, and no end that is
+not on record."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import DataReceived, MessageReceived
 from farhand_protocol.frames import Kind, encode_frame
+from farhand_protocol.outcome import Exited, SpawnFailed
 from farhand_protocol.states import Side
+from farhand_server.channels.channel import Channel
 from farhand_server.channels.run import RunChannel
-from farhand_server.runs.run import Plan, Run
+from farhand_server.runs.plan import Plan, Result
+from farhand_server.runs.run import Run
+from farhand_server.runs.spool import Memory
 from tests.support.client import new_id
 
 LIMITS = Connection(Side.CLIENT).announced
+MiB = 1 << 20
+ID = new_id()
 
 
 class Outlet:
-    """A session that has one channel and sends when the test says so."""
+    """A session whose channels send when the test says so, and the client behind it."""
 
-    def __init__(self, request: m.Run) -> None:
+    def __init__(self) -> None:
         self.connection = Connection(Side.SERVER)
-        self._receive(0, m.Hello(versions=(1,), software="test", limits=LIMITS, nonce=bytes(32)))
+        self.client = Connection(Side.CLIENT)
+        self.client.send(0, m.Hello(versions=(1,), software="test", limits=LIMITS, nonce=bytes(32)))
+        self.carry()
         self.connection.send(
             0, m.Welcome(version=1, software="test", limits=self.connection.announced, login=False, nonce=bytes(32))
         )
         self.connection.send(0, m.Accepted(user="ada", host="here"))
-        self._receive(1, request)
+        self.carry()
 
-    def _receive(self, channel: int, message: m.Message) -> None:
-        for _ in self.connection.receive_data(encode_frame(Kind.MESSAGE, channel, m.encode(message))):
-            pass
+    def carry(self) -> list[str]:
+        """Bring everything over; return what came to the client: message types, `STREAM:BYTES`."""
+        for data in self.client.data_to_send():
+            list(self.connection.receive_data(data))
+        came = []
+        for data in self.connection.data_to_send():
+            for event in self.client.receive_data(data):
+                if isinstance(event, DataReceived):
+                    came.append(f"{event.stream}:{len(event.data)}")
+                else:
+                    assert isinstance(event, MessageReceived), event
+                    came.append(event.message.type)
+        return came
+
+    def open(self, run: Run, request: m.Run | m.Attach) -> RunChannel:
+        """Open a channel as the client's request asks for."""
+        number = self.client.open(request)
+        self.carry()
+        channel = RunChannel(self, number, run, request, new=isinstance(request, m.Run))
+        channel.begin()
+        return channel
 
     def spoil(self) -> None:
         """Let a message come that cannot be understood."""
-        for _ in self.connection.receive_data(encode_frame(Kind.MESSAGE, 1, b"{}")):
-            pass
+        list(self.connection.receive_data(encode_frame(Kind.MESSAGE, 1, b"{}")))
 
     def flush_soon(self) -> None:
         """Outlet."""
 
-    def schedule(self, channel: RunChannel) -> None:
+    def schedule(self, channel: Channel) -> None:
         """Outlet."""
         channel.scheduled = True
 
-    def forget(self, channel: RunChannel) -> None:
+    def forget(self, channel: Channel) -> None:
         """Outlet."""
+
+
+def run_of(request: m.Run, directory: Path = Path("/nowhere"), **fields: Any) -> Run:
+    """The run of that request, which is not started."""
+    given: dict[str, Any] = {
+        "id": request.id, "owner": "ada", "uid": 0, "fingerprint": b"", "command": "true", "argv": (b"true",),
+        "cwd": b"/", "env": dict(os.environb), "stdin": request.stdin, "merge_stderr": False, "timeout": None,
+        "idle_timeout": None, "kill_after": 1.0, "linger": 1.0, "keep": False, "grace": 60.0, "spool": 2 * MiB,
+    }  # fmt: skip
+    return Run(Plan(**given | fields), Memory(1 << 30), directory)
+
+
+def begin(run: Run) -> None:
+    """Let the program seem to run."""
+    run.pid = 7
+    for watcher in run.attachments.watchers():
+        watcher.started()
+
+
+def end(run: Run) -> None:
+    """Let the run be over, and that not be on record."""
+    run.stdout.finish()
+    run.stderr.finish()
+    run.result = Result(Exited(code=0), run.stdout.end, run.stderr.end, 1.0)
+
+
+@pytest.fixture
+async def outlet() -> Outlet:
+    return Outlet()
+
+
+def turn(channel: RunChannel) -> None:
+    """Give the channel its turn until it has said everything."""
+    while channel.send_some():
+        pass
 
 
 def fail_by_the_client(outlet: Outlet, channel: RunChannel) -> None:
@@ -58,22 +123,158 @@ def fail_by_the_client(outlet: Outlet, channel: RunChannel) -> None:
 
 def fail_by_the_service(outlet: Outlet, channel: RunChannel) -> None:
     """The service was at fault."""
-    channel.failed()
+    channel.failed(ErrorCode.INTERNAL, "a fault")
 
 
-@pytest.mark.parametrize("fail", [fail_by_the_client, fail_by_the_service])
-async def test_an_end_that_waits_for_its_turn_is_not_said_after_the_channel_has_failed(
-    fail: Callable[[Outlet, RunChannel], None],
+def fail_by_a_new_line(outlet: Outlet, channel: RunChannel) -> None:
+    """The client has attached anew."""
+    channel.replaced()
+
+
+@pytest.mark.parametrize("fail", [fail_by_the_client, fail_by_the_service, fail_by_a_new_line])
+async def test_what_waits_for_its_turn_is_not_said_after_the_channel_has_failed(
+    fail: Callable[[Outlet, RunChannel], None], outlet: Outlet
 ) -> None:
-    request = m.Run(id=new_id(), argv=(b"true",))
-    outlet = Outlet(request)
-    channel = RunChannel(outlet, 1, request)
-    run = Run(
-        Plan(request.id, "ada", (b"true",), b"/", dict(os.environb), False, False, None, 1.0, 1.0, 65536), channel
-    )
-    channel.attach(run)
+    request = m.Run(id=ID, argv=(b"true",))
+    run = run_of(request)
+    channel = outlet.open(run, request)
+    begin(run)
+    run.stdout.append(b"output")
     run.stdout.finish()
     fail(outlet, channel)
     queued = outlet.connection.queued
     assert not channel.send_some()
     assert outlet.connection.queued == queued
+    end(run)
+    run.tell_end()
+    assert not channel.send_some()
+    assert outlet.connection.queued == queued
+
+
+async def test_no_end_is_told_before_it_is_on_record(outlet: Outlet) -> None:
+    request = m.Run(id=ID, argv=(b"true",))
+    run = run_of(request)
+    first = outlet.open(run, request)
+    begin(run)
+    end(run)
+    second = outlet.open(run, m.Attach(id=ID, stdout=0, stderr=0))
+    turn(first)
+    turn(second)
+    assert "ended" not in outlet.carry()
+    run.tell_end()
+    turn(first)
+    turn(second)
+    assert outlet.carry() == ["ended", "ended"]
+
+
+async def test_what_never_ran_has_no_streams(outlet: Outlet) -> None:
+    request = m.Run(id=ID, argv=(b"true",))
+    run = run_of(request)
+    channel = outlet.open(run, request)
+    run.stdout.finish()
+    run.stderr.finish()
+    turn(channel)
+    run.result = Result(SpawnFailed(errno=2, error="ENOENT", what="program", message="no"), 0, 0, 0.0)
+    run.tell_end()
+    turn(channel)
+    assert outlet.carry() == ["ended"]
+
+
+async def test_stdin_that_comes_before_the_start_is_acknowledged_after_it(outlet: Outlet) -> None:
+    request = m.Run(id=ID, argv=(b"cat",), stdin=True)
+    run = run_of(request)
+    outlet.open(run, request)
+    stranger = outlet.open(run, request)
+    for _ in range(16):
+        outlet.client.send_data(2, "stdin", bytes(64 << 10))
+        stranger.received_data(bytes(64 << 10))
+    assert outlet.carry() == []
+    begin(run)
+    assert outlet.carry()[:2] == ["started", "started"]
+    assert outlet.client.room(2, "stdin") > 0
+
+
+async def test_one_that_does_not_follow_ends_where_the_output_stands(outlet: Outlet) -> None:
+    request = m.Run(id=ID, argv=(b"true",))
+    run = run_of(request)
+    begin(run)
+    run.stdout.append(b"so far")
+    channel = outlet.open(run, m.Attach(id=ID, stdout=0, stderr=0, follow=False))
+    run.stdout.append(b"and on")
+    turn(channel)
+    assert outlet.carry() == ["started", "stdout:6", "end", "end", "done"]
+
+
+async def test_one_that_does_not_follow_is_not_held_by_a_program_without_output(outlet: Outlet) -> None:
+    request = m.Run(id=ID, argv=(b"true",))
+    run = run_of(request)
+    channel = outlet.open(run, m.Attach(id=ID, stdout=0, follow=False))
+    begin(run)
+    assert channel.scheduled
+    turn(channel)
+    assert outlet.carry() == ["started", "end", "done"]
+
+
+async def test_credit_for_what_a_client_does_not_get_is_no_fault_of_the_service(outlet: Outlet) -> None:
+    request = m.Run(id=ID, argv=(b"true",), stdin=True, merge_stderr=True)
+    run = run_of(request)
+    channel = outlet.open(run, request)
+    for stream in ("stdin", "stderr"):
+        channel.received(m.Credit.model_validate({"stream": stream, "bytes": 5}))
+    begin(run)
+    run.stdout.append(b"goes on")
+    turn(channel)
+    assert outlet.carry() == ["started", "stdout:7"]
+
+
+@pytest.mark.parametrize(("wanted", "said"), [(0, ["started", "gap", "stdout:65536"]), (MiB, ["started"])])
+async def test_what_is_kept_no_more_is_a_gap(outlet: Outlet, wanted: int, said: list[str]) -> None:
+    request = m.Run(id=ID, argv=(b"true",))
+    run = run_of(request)
+    begin(run)
+    for _ in range(64):
+        run.stdout.append(bytes(16 << 10))
+    run.stdout.hold(MiB)
+    channel = outlet.open(run, m.Attach(id=ID, stdout=wanted))
+    turn(channel)
+    assert outlet.carry() == said
+
+
+async def test_one_that_falls_behind_without_holding_gets_a_gap_as_long_as_what_it_missed(outlet: Outlet) -> None:
+    request = m.Run(id=ID, argv=(b"true",))
+    run = run_of(request)
+    holder = outlet.open(run, request)
+    begin(run)
+    watching = outlet.open(run, m.Attach(id=ID, stdout=0))
+    for _ in range(64):
+        run.stdout.append(bytes(16 << 10))
+    turn(holder)
+    holder.received(m.Credit(stream="stdout", bytes=MiB))
+    assert run.stdout.start == MiB - (64 << 10)
+    outlet.carry()
+    turn(watching)
+    assert outlet.carry() == ["gap", "stdout:65536"]
+
+
+async def test_a_disk_that_fails_the_reader_is_said(outlet: Outlet, tmp_path: Path) -> None:
+    request = m.Run(id=ID, argv=(b"true",), spool=1 << 16)
+    run = run_of(request, tmp_path, disk_spool=1 << 16)
+    channel = outlet.open(run, request)
+    begin(run)
+    run.stdout.append(b"lost")
+    os.truncate(tmp_path / f"{ID}.stdout", 0)
+    turn(channel)
+    assert outlet.carry() == ["started", "error"]
+    run.close()
+
+
+async def test_of_a_run_of_long_ago_the_end_is_told_and_the_client_may_go(outlet: Outlet) -> None:
+    plan = run_of(m.Run(id=ID, argv=(b"true",))).plan
+    run = Run.past(plan, Result(Exited(code=3), 5, 0, 1.0), began=0.0, pid=7)
+    channel = outlet.open(run, m.Run(id=ID, argv=(b"true",)))
+    turn(channel)
+    assert outlet.carry() == ["started", "gap", "end", "end", "ended"]
+    channel.closed()
+    channel = outlet.open(run, m.Attach(id=ID, hold=True, stdout=5))
+    channel.received(m.Stop())
+    channel.lost()

@@ -113,10 +113,10 @@ async def test_credit_for_a_stream_that_was_not_asked_for_is_nothing(run: Run) -
 async def test_without_a_holder_the_writer_waits_for_the_next(run: Run) -> None:
     run.all.left(run.attach())
     run.stdout.append(bytes(2 * MiB))
-    assert run.stdout.full
-    assert not run.all.held
+    states = [(run.stdout.full, run.all.held)]
     run.all.took(run.attach(), "stdout", MiB)
-    assert not run.stdout.full
+    states.append((run.stdout.full, run.all.held))
+    assert states == [(True, False), (False, True)]
 
 
 async def test_a_lost_holder_keeps_its_place(run: Run) -> None:
@@ -198,14 +198,14 @@ async def test_the_same_client_replaces_itself_though_its_old_line_seems_to_be_t
 
 async def test_one_client_feeds_the_run(run: Run) -> None:
     first, second = run.attach(feeds=0), run.attach(feeds=0)
-    assert run.all.feeder is first
+    feeders = [run.all.feeder]
     run.all.left(first)
-    assert run.all.feeder is None
+    feeders.append(run.all.feeder)
     third = run.attach(feeds=5)
-    assert run.all.feeder is third
-    assert third.stdin_at == 5
     run.all.left(second)
-    assert run.all.feeder is third
+    feeders.append(run.all.feeder)
+    assert feeders == [first, None, third]
+    assert third.stdin_at == 5
 
 
 async def test_a_feeder_whose_line_is_lost_is_waited_for(run: Run) -> None:
@@ -243,10 +243,10 @@ async def test_a_run_that_is_over_is_not_given_up_and_keeps_the_places(run: Run)
 
 
 async def test_it_is_told_when_the_last_client_is_gone(run: Run) -> None:
-    told = list[int]()
-    run.all.on_deserted = lambda: told.append(len(run.all))
+    told = list[str]()
+    run.all.on_deserted = lambda: told.append("deserted")
     first, second = run.attach(), run.attach(hold=False)
     run.all.lost(first)
-    assert told == []
+    told.append("one is there")
     run.all.left(second)
-    assert told == [0]
+    assert told == ["one is there", "deserted"]

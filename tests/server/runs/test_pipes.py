@@ -9,7 +9,7 @@ import os
 import pytest
 
 from farhand_server.runs.pipes import PIPE_SIZE, PipeReader, PipeWriter
-from farhand_server.runs.spool import Spool
+from farhand_server.runs.spool import FLOOR, Memory, MemorySpool
 
 PATIENCE = 10.0
 
@@ -17,12 +17,13 @@ PATIENCE = 10.0
 class Reading:
     """A pipe that is read into a spool."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, before: bytes = b"") -> None:
         fd, self.write_end = os.pipe2(os.O_CLOEXEC)
-        self.spool = Spool(limit)
+        self.spool = MemorySpool(FLOOR, Memory(1 << 30))
+        self.spool.append(before)
         self.ended = asyncio.Event()
         self.news = asyncio.Event()
-        self.spool.on_output = self.news.set
+        self.spool.listeners.append(self.news.set)
         self.reader = PipeReader(fd, self.spool, self.ended.set)
 
     async def has(self, count: int) -> None:
@@ -51,7 +52,7 @@ async def turns() -> None:
 
 
 async def test_output_and_its_end_arrive() -> None:
-    pipe = Reading(1000)
+    pipe = Reading()
     os.write(pipe.write_end, b"one")
     await pipe.has(3)
     os.write(pipe.write_end, b"two")
@@ -62,34 +63,55 @@ async def test_output_and_its_end_arrive() -> None:
     assert pipe.spool.ended
 
 
-async def test_a_full_spool_stops_the_reading_and_room_resumes_it() -> None:
-    pipe = Reading(10)
+ALMOST = bytes(FLOOR - 10)
+"""What leaves room for ten bytes."""
+
+
+async def full() -> Reading:
+    """A pipe whose spool takes no more."""
+    pipe = Reading(ALMOST)
     os.write(pipe.write_end, b"x" * 10)
-    await pipe.has(10)
+    await pipe.has(FLOOR)
+    return pipe
+
+
+async def test_a_full_spool_stops_the_reading_and_room_resumes_it() -> None:
+    pipe = await full()
     written = fill(pipe.write_end)
     await turns()
-    assert pipe.spool.end == 10
+    assert pipe.spool.end == FLOOR
     assert fill(pipe.write_end) == 0
-    pipe.spool.release(10)
-    await pipe.has(10 + min(written, 64 << 10))
+    before = pipe.spool.touched
+    pipe.spool.hold(FLOOR)
+    assert pipe.spool.touched > before  # the writer has not been idle meanwhile
+    await pipe.has(FLOOR + min(written, 64 << 10))
+    pipe.reader.close()
+    os.close(pipe.write_end)
+
+
+async def test_a_spool_that_is_full_from_the_beginning_is_waited_for() -> None:
+    pipe = Reading(bytes(FLOOR))
+    os.write(pipe.write_end, b"more")
+    await turns()
+    assert pipe.spool.end == FLOOR
+    pipe.spool.hold(FLOOR)
+    await pipe.has(FLOOR + 4)
     pipe.reader.close()
     os.close(pipe.write_end)
 
 
 async def test_draining_takes_what_is_there_beyond_the_limit_and_no_more_than_a_pipe_holds() -> None:
-    pipe = Reading(10)
-    os.write(pipe.write_end, b"x" * 10)
-    await pipe.has(10)
+    pipe = await full()
     written = fill(pipe.write_end)
     assert not pipe.reader.drain()
-    assert pipe.spool.end == 10 + written <= 10 + PIPE_SIZE
+    assert pipe.spool.end == FLOOR + written <= FLOOR + PIPE_SIZE
     os.close(pipe.write_end)
     assert pipe.reader.drain()
     assert pipe.ended.is_set()
 
 
 async def test_draining_a_full_pipe_finds_the_end_behind_it() -> None:
-    pipe = Reading(10)
+    pipe = Reading()
     fcntl.fcntl(pipe.write_end, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
     assert fill(pipe.write_end) == PIPE_SIZE
     os.close(pipe.write_end)
@@ -98,7 +120,7 @@ async def test_draining_a_full_pipe_finds_the_end_behind_it() -> None:
 
 
 async def test_a_closed_reader_tells_the_end_once_and_leaves_the_descriptor_to_others() -> None:
-    pipe = Reading(10)
+    pipe = Reading()
     pipe.reader.close()
     assert pipe.ended.is_set()
     pipe.ended.clear()

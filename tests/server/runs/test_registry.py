@@ -1,4 +1,4 @@
-"""Every run that is started comes to its end, whatever happens on the way, and the registry forgets it then."""
+"""Every run is started once, comes to its end whatever happens on the way, and is known for as long as was said."""
 
 from __future__ import annotations
 
@@ -6,58 +6,68 @@ import asyncio
 import itertools
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from typing import NoReturn
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
-from farhand_protocol.outcome import Exited, Killed
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.outcome import Exited, Killed, Lost, Outcome
 from farhand_server.runs import process as process_module
+from farhand_server.runs.plan import Plan, Result
 from farhand_server.runs.process import prepare_loop
-from farhand_server.runs.registry import Draining, IdConflict, Registry, TooManyRuns
-from farhand_server.runs.run import Plan, Result, Run
+from farhand_server.runs.registry import (
+    Draining,
+    Expired,
+    IdConflict,
+    Registry,
+    Retention,
+    TooManyRuns,
+    Unavailable,
+)
+from farhand_server.runs.run import Run
+from farhand_server.runs.spool import Memory
 from tests.support.processes import children, descriptors, reaped, session_is_gone
 
 PATIENCE = 10.0
+MiB = 1 << 20
 _numbers = itertools.count()
 
 
-def plan(*argv: str, run_id: str | None = None, kill_after: float = 5.0) -> Plan:
+def plan(*argv: str, run_id: str | None = None, **fields: Any) -> Plan:
     """A run of `argv` with the test's own environment."""
-    return Plan(
-        id=run_id or str(next(_numbers)),
-        owner="ada",
-        argv=tuple(os.fsencode(argument) for argument in argv),
-        cwd=b"/",
-        env=dict(os.environb),
-        stdin=False,
-        merge_stderr=False,
-        timeout=None,
-        kill_after=kill_after,
-        linger=0.1,
-        spool=65536,
-    )
+    given: dict[str, Any] = {
+        "id": run_id or str(next(_numbers)), "owner": "ada", "uid": os.getuid(), "fingerprint": b"f",
+        "command": " ".join(argv), "argv": tuple(os.fsencode(argument) for argument in argv), "cwd": b"/",
+        "env": dict(os.environb), "stdin": False, "merge_stderr": False, "timeout": None, "idle_timeout": None,
+        "kill_after": 5.0, "linger": 0.1, "keep": False, "grace": 60.0, "spool": MiB,
+    }  # fmt: skip
+    return Plan(**given | fields)
 
 
 class Watching:
-    """A watcher that remembers; `on_start` may make trouble."""
+    """A client that is told of a run and takes its output when it likes; `on_start` may make trouble."""
 
-    def __init__(self, on_start: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, run: Run, on_start: Callable[[], None] = lambda: None, *, hold: bool = True) -> None:
         self.told: list[str] = []
-        self.pid = 0
         self.result: Result | None = None
         self.over = asyncio.Event()
-        self._on_start = on_start
         self.running = asyncio.Event()
+        self._run = run
+        self._on_start = on_start
+        self.place = run.attach(self, key=None, hold=hold, taken={"stdout": 0, "stderr": 0}, feeds=None)
 
-    def started(self, pid: int) -> None:
+    def started(self) -> None:
         """Watcher."""
         self.told.append("started")
-        self.pid = pid
         self.running.set()
         self._on_start()
 
-    def stdin_taken(self, count: int) -> None:
+    def stdin_taken(self) -> None:
+        """Watcher."""
+
+    def exited(self, outcome: Outcome) -> None:
         """Watcher."""
 
     def ended(self, result: Result) -> None:
@@ -66,21 +76,92 @@ class Watching:
         self.result = result
         self.over.set()
 
-    def failed(self) -> None:
+    def failed(self, code: ErrorCode, sentence: str) -> None:
         """Watcher."""
-        self.told.append("failed")
+        self.told.append(f"failed: {code}")
         self.over.set()
 
+    def replaced(self) -> None:
+        """Watcher."""
 
-class Log:
-    """What the registry reports."""
+    def leave(self) -> None:
+        """Go for good."""
+        self._run.left(self.place)
 
-    def __init__(self, others: list[int]) -> None:
-        self.others = others
+
+class FakeLedger:
+    """A record in memory. `refused` are the starts that it cannot keep, `forgotten` the runs it had once."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.refused: dict[str, str] = {}
+        self.forgotten: set[str] = set()
+        self.broken = False
+        self.commit = asyncio.Event()
+        self.commit.set()
+        self._soon: asyncio.Future[Mapping[str, str]] | None = None
+
+    def starting(self, run: Run) -> None:
+        """Ledger."""
+        if self.broken:
+            raise Unavailable("the disk is full")
+        self.words.append(f"starting {run.plan.id}")
+
+    def started(self, run: Run) -> None:
+        """Ledger."""
+        self.words.append(f"started {run.plan.id}")
+
+    def ended(self, run: Run, result: Result) -> None:
+        """Ledger."""
+        self.words.append(f"ended {run.plan.id}")
+
+    def soon(self) -> asyncio.Future[Mapping[str, str]]:
+        """Ledger."""
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().create_future()
+            self._task = asyncio.create_task(self._commit(self._soon))
+        return self._soon
+
+    async def _commit(self, soon: asyncio.Future[Mapping[str, str]]) -> None:
+        await self.commit.wait()
+        self._soon = None
+        soon.set_result(self.refused)
+
+    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[Run]:
+        """Ledger."""
+        return []
+
+    def find(self, run_id: str) -> Run | None:
+        """Ledger."""
+        if run_id in self.forgotten:
+            raise Expired(f"{run_id} is forgotten")
+        return None
+
+
+class Service:
+    """A registry and what it reports."""
+
+    def __init__(self, directory: Path) -> None:
+        self.others = children(os.getpid())
         """Children that are not the registry's."""
         self.ended: list[Run] = []
         self.failed: list[Exception] = []
-        self.registry = Registry(lambda run, _: self.ended.append(run), lambda _, error: self.failed.append(error))
+        self.memory = Memory(1 << 30)
+        self.ledger = FakeLedger()
+        self.registry = Registry(
+            self.ledger,
+            memory=self.memory,
+            retention=Retention(1000, 3600.0, 1 << 30),
+            spool_directory=directory / "spool",
+            cgroups=None,
+            on_end=lambda run, _: self.ended.append(run),
+            on_failure=lambda _, error: self.failed.append(error),
+        )
+
+    def start(self, wanted: Plan, **options: Any) -> tuple[Run, Watching]:
+        """Start a run, or attach to it."""
+        run, _ = self.registry.start(wanted, max_runs=options.pop("max_runs", 10))
+        return run, Watching(run, **options)
 
     async def idle(self) -> None:
         """Wait until nothing runs."""
@@ -89,109 +170,234 @@ class Log:
 
 
 @pytest.fixture
-async def log() -> AsyncIterator[Log]:
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
     """A registry on a loop that is made for processes."""
     prepare_loop()
-    others = children(os.getpid())
-    yield Log(others)
-    await reaped(others)
+    one = Service(tmp_path)
+    yield one
+    one.registry.close()
+    await reaped(one.others)
 
 
-async def test_a_run_goes_from_its_start_to_its_end(log: Log) -> None:
-    watching = Watching()
-    log.registry.start(plan("sh", "-c", "exit 3"), watching, max_runs=10)
-    assert len(log.registry) == 1
-    await log.idle()
+async def test_a_run_goes_from_its_start_to_its_end_and_every_step_is_on_record_first(service: Service) -> None:
+    _, watching = service.start(plan("sh", "-c", "exit 3", run_id="one"))
+    assert len(service.registry) == 1
+    await service.idle()
     assert watching.told == ["started", "ended"]
     assert watching.result is not None
     assert watching.result.outcome == Exited(code=3)
-    assert len(log.registry) == 0
-    assert len(log.ended) == 1
+    assert service.ledger.words == ["starting one", "started one", "ended one"]
+    assert len(service.registry) == 0
 
 
-async def test_an_id_is_taken_from_the_start_and_for_long_after_the_end(log: Log) -> None:
-    log.registry.start(plan("true", run_id="one"), Watching(), max_runs=10)
-    with pytest.raises(IdConflict, match="one"):
-        log.registry.start(plan("true", run_id="one"), Watching(), max_runs=10)
-    await log.idle()
-    with pytest.raises(IdConflict, match="one"):
-        log.registry.start(plan("true", run_id="one"), Watching(), max_runs=10)
+async def test_nothing_starts_and_no_end_is_told_before_that_is_on_record(service: Service, tmp_path: Path) -> None:
+    service.ledger.commit.clear()
+    run, watching = service.start(plan("touch", str(tmp_path / "mark")))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (watching.told, run.pid, (tmp_path / "mark").exists()) == ([], None, False)
+    service.ledger.commit.set()
+    async with asyncio.timeout(PATIENCE):
+        await watching.running.wait()
+        service.ledger.commit.clear()
+        while not service.ended:  # noqa: ASYNC110  # turns of the loop are what is waited for
+            await asyncio.sleep(0)
+    assert (watching.told, run.told) == (["started"], False)
+    service.ledger.commit.set()
+    await service.idle()
+    assert (watching.told, run.told) == (["started", "ended"], True)
 
 
-async def test_no_more_runs_at_once_than_allowed(log: Log) -> None:
-    log.registry.start(plan("true"), Watching(), max_runs=1)
+async def test_the_same_request_is_the_same_run_at_any_time(service: Service) -> None:
+    wanted = plan("true")
+    first, one = service.start(wanted)
+    second, two = service.start(wanted)
+    await service.idle()
+    third, new = service.registry.start(wanted, max_runs=10)
+    assert (first is second, third is first, new) == (True, True, False)
+    assert one.told == two.told == ["started", "ended"]
+    assert service.ledger.words.count(f"starting {wanted.id}") == 1
+
+
+@pytest.mark.parametrize("other", [{"fingerprint": b"other"}, {"owner": "bob"}])
+async def test_an_id_is_taken_for_other_requests_and_for_others(service: Service, other: dict[str, Any]) -> None:
+    service.start(plan("true", run_id="one"))
+    for _ in range(2):
+        with pytest.raises(IdConflict, match="one"):
+            service.start(plan("true", run_id="one", **other))
+        await service.idle()
+
+
+async def test_what_is_forgotten_is_not_started_again(service: Service) -> None:
+    service.ledger.forgotten.add("one")
+    with pytest.raises(Expired):
+        service.start(plan("true", run_id="one"))
+    assert len(service.registry) == 0
+
+
+async def test_what_cannot_be_put_on_record_does_not_start(service: Service) -> None:
+    service.ledger.refused = {"one": "the disk is full"}
+    run, watching = service.start(plan("true", run_id="one"))
+    _, other = service.start(plan("true", run_id="two"))
+    await service.idle()
+    assert watching.told == [f"failed: {ErrorCode.UNAVAILABLE}"]
+    assert other.told == ["started", "ended"]
+    assert run.pid is None
+    service.ledger.refused = {}
+    service.ledger.broken = True
+    with pytest.raises(Unavailable):
+        service.start(plan("true", run_id="one"))
+    service.ledger.broken = False
+    assert service.start(plan("true", run_id="one"))[0] is not run
+    await service.idle()
+
+
+async def test_what_has_no_place_for_its_output_does_not_start(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("a file where a directory should be")
+    with pytest.raises(Unavailable, match="cannot be kept on disk: "):
+        service.start(plan("true", disk_spool=MiB))
+    assert service.ledger.words == []
+    assert len(service.registry) == 0
+
+
+async def test_no_more_runs_at_once_than_allowed(service: Service) -> None:
+    service.start(plan("true"), max_runs=1)
     with pytest.raises(TooManyRuns, match="1 runs"):
-        log.registry.start(plan("true"), Watching(), max_runs=1)
-    await log.idle()
-    log.registry.start(plan("true"), Watching(), max_runs=1)
-    await log.idle()
+        service.start(plan("true"), max_runs=1)
+    await service.idle()
+    service.start(plan("true"), max_runs=1)
+    await service.idle()
 
 
-async def test_none_are_started_once_that_is_said(log: Log) -> None:
-    log.registry.refuse_new()
+async def test_none_are_started_once_that_is_said_but_a_known_one_is_found(service: Service) -> None:
+    known = plan("true")
+    service.start(known)
+    service.registry.refuse_new()
     with pytest.raises(Draining):
-        log.registry.start(plan("true"), Watching(), max_runs=10)
+        service.start(plan("true"))
+    service.start(known)
+    await service.idle()
 
 
-async def test_all_are_stopped_within_the_grace_of_the_service(log: Log) -> None:
-    watchers = [Watching() for _ in range(3)]
-    for watching in watchers:
-        log.registry.start(plan("sh", "-c", "trap '' TERM; sleep 60", kill_after=3600), watching, max_runs=10)
+async def test_all_are_stopped_within_the_grace_of_the_service(service: Service) -> None:
+    watchers = []
+    for _ in range(3):
+        _, watching = service.start(plan("sh", "-c", "trap '' TERM; sleep 60", kill_after=3600))
         async with asyncio.timeout(PATIENCE):
             await watching.running.wait()
-    log.registry.stop_all("draining", kill_after=0.1)
-    await log.idle()
+        watchers.append(watching)
+    service.registry.stop_all("draining", kill_after=0.1)
+    await service.idle()
     for watching in watchers:
         assert watching.result is not None
         assert isinstance(watching.result.outcome, Killed)
         assert watching.result.outcome.reason == "draining"
 
 
-async def test_a_run_that_nobody_watches_comes_to_its_end(log: Log) -> None:
-    run = log.registry.start(plan("sh", "-c", "head -c 10000000 /dev/zero"), Watching(), max_runs=10)
-    run.unwatch()
-    await log.idle()
-    assert log.ended == [run]
+async def test_a_run_that_nobody_waits_for_comes_to_its_end(service: Service) -> None:
+    run, watching = service.start(plan("sh", "-c", "trap '' TERM; head -c 10000000 /dev/zero"))
+    writing = asyncio.Event()
+    run.stdout.listeners.append(writing.set)
+    async with asyncio.timeout(PATIENCE):
+        await writing.wait()
+    run.stop("requested", 60)
+    watching.leave()
+    await service.idle()
+    assert service.ended == [run]
     assert run.stdout.end == 10_000_000
 
 
 async def test_a_fault_of_the_service_before_the_start_is_told_and_leaves_nothing(
-    log: Log, monkeypatch: pytest.MonkeyPatch
+    service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fault(*arguments: object, **options: object) -> NoReturn:
         raise RuntimeError("a fault")
 
-    watching = Watching()
     before = descriptors(os.getpid())
     monkeypatch.setattr(process_module.Process, "start", fault)
-    log.registry.start(plan("true"), watching, max_runs=10)
-    await log.idle()
-    assert watching.told == ["failed"]
-    assert [str(error) for error in log.failed] == ["a fault"]
+    run, watching = service.start(plan("true"))
+    await service.idle()
+    assert watching.told == [f"failed: {ErrorCode.INTERNAL}"]
+    assert [str(error) for error in service.failed] == ["a fault"]
     assert descriptors(os.getpid()) == before
+    assert run.result is not None
+    assert run.result.outcome == Lost()
 
 
-async def test_a_fault_of_the_service_at_the_start_ends_the_program(log: Log) -> None:
+async def test_a_fault_of_the_service_at_the_start_ends_the_program(service: Service) -> None:
     def fault() -> NoReturn:
         raise RuntimeError("a fault")
 
-    watching = Watching(on_start=fault)
     before = descriptors(os.getpid())
-    log.registry.start(plan("sleep", "60"), watching, max_runs=10)
-    await log.idle()
-    assert watching.told == ["started", "failed"]
-    assert [str(error) for error in log.failed] == ["a fault"]
-    await session_is_gone(watching.pid)
-    await reaped(log.others)
+    run, watching = service.start(plan("sleep", "60"), on_start=fault)
+    await service.idle()
+    assert watching.told == ["started", f"failed: {ErrorCode.INTERNAL}"]
+    assert [str(error) for error in service.failed] == ["a fault"]
+    assert run.pid is not None
+    await session_is_gone(run.pid)
+    await reaped(service.others)
     assert descriptors(os.getpid()) == before
 
 
-async def test_signals_after_the_end_reach_nobody(log: Log) -> None:
-    watching = Watching()
-    run = log.registry.start(plan("true"), watching, max_runs=10)
-    await log.idle()
+async def test_signals_after_the_end_reach_nobody(service: Service) -> None:
+    run, watching = service.start(plan("true"))
+    await service.idle()
     assert not run.signal(signal.SIGKILL)
     run.stop("requested")
-    run.write_stdin(b"late")
-    run.end_stdin()
+    run.stdin.write(watching.place, b"late")
+    run.stdin.end(watching.place)
     assert watching.told == ["started", "ended"]
+
+
+async def over(service: Service, *argv: str, **fields: Any) -> tuple[Run, Watching]:
+    """A run that is over, and a client that has not left yet."""
+    run, watching = service.start(plan(*argv, **fields))
+    async with asyncio.timeout(PATIENCE):
+        await watching.over.wait()
+        await service.registry.idle()
+    return run, watching
+
+
+OUTPUT = ("head", "-c", "100000", "/dev/zero")
+
+
+@pytest.mark.parametrize(
+    "retention",
+    [Retention(1, 3600.0, 1 << 30), Retention(1000, 0.0, 1 << 30), Retention(1000, 3600.0, 150_000)],
+    ids=["runs", "seconds", "disk"],
+)
+async def test_the_output_of_old_runs_goes_but_not_under_the_hands_of_a_reader(
+    service: Service, retention: Retention, tmp_path: Path
+) -> None:
+    service.registry.retention = retention
+    first, reading = await over(service, *OUTPUT, disk_spool=MiB)
+    second, another = await over(service, *OUTPUT, disk_spool=MiB)
+    assert (first.size, second.size) == (100_000, 100_000)
+    another.leave()
+    reading.leave()
+    kept = [run for run in (first, second) if run.size]
+    assert len(kept) == (retention.seconds > 0)
+    assert len(list((tmp_path / "spool").iterdir())) == 2 * len(kept)
+
+
+async def test_old_output_in_memory_takes_half_of_it_and_what_is_read_all_of_it(service: Service) -> None:
+    service.memory.limit = 250_000
+    runs = []
+    for _ in range(3):
+        run, reading = await over(service, *OUTPUT)
+        runs.append((run, reading))
+    assert [run.size for run, _ in runs] == [0, 100_000, 100_000]
+    for _, reading in runs:
+        reading.leave()
+    assert [run.size for run, _ in runs] == [0, 0, 100_000]
+
+
+async def test_output_that_is_over_its_time_goes_by_itself(service: Service) -> None:
+    service.registry.retention = Retention(1000, 0.1, 1 << 30)
+    run, reading = await over(service, *OUTPUT)
+    reading.leave()
+    assert run.size
+    async with asyncio.timeout(PATIENCE):
+        while run.size:  # noqa: ASYNC110  # turns of the loop are what is waited for
+            await asyncio.sleep(0.01)
+    assert service.registry.find(run.plan.id) is None
