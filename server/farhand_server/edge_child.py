@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -72,17 +73,56 @@ def _bind(address: Address) -> list[socket.socket]:
 class EdgeChild:
     """Keeps one edge running. `command` is what starts it, without the sockets."""
 
-    def __init__(self, command: Sequence[str], sockets: Sequence[socket.socket], log: Logger) -> None:
+    def __init__(
+        self, command: Sequence[str], sockets: Sequence[socket.socket], log: Logger, *, before: int | None = None
+    ) -> None:
+        """`before` is the pid of an edge that the program before this one has started on the same sockets."""
         self._command = tuple(command)
         self._sockets = tuple(sockets)
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._before = before
+        self._burial: asyncio.Task[None] | None = None
+
+    @property
+    def sockets(self) -> tuple[int, ...]:
+        """The descriptors it listens on."""
+        return tuple(listening.fileno() for listening in self._sockets)
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, while there is one to wait for."""
+        running = self._process is not None and self._process.returncode is None
+        return self._process.pid if self._process is not None and running else None
 
     async def start(self) -> None:
         """Start the edge and wait until it is ready. Raises `EdgeFailed`."""
         await self._start()
-        self._keeper = asyncio.create_task(self._keep(), name="edge")
+        self.keep()
+
+    async def start_again(self) -> None:
+        """Start another edge in place of the one `before`; return once it is ready, or has to be tried again."""
+        if self._before is not None:
+            self._burial = asyncio.create_task(_bury(self._before), name="edge before")
+        try:
+            await self._start()
+        except (EdgeFailed, OSError) as error:
+            self._log.error("edge not started; trying again", reason=str(error))
+        self.keep()
+
+    def keep(self) -> None:
+        """Start another edge whenever there is none, from now on."""
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep(), name="edge")
+
+    async def let_be(self) -> None:
+        """Start no other edge any more: this one ends with its core's program, and the next program sees to it."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeper
 
     def reload(self) -> None:
         """Make the edge read its configuration again."""
@@ -90,10 +130,9 @@ class EdgeChild:
 
     async def stop(self) -> None:
         """End the edge, and wait until it has."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+        await self.let_be()
+        if self._burial is not None:
+            await self._burial
         process = self._process
         if process is not None:
             self._signal(signal.SIGTERM)
@@ -151,3 +190,25 @@ class EdgeChild:
     def _signal(self, number: int) -> None:
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
+
+
+async def _bury(pid: int) -> None:
+    """Wait for a child from before an execve, which has lost its core by that and ends; kill one that does not."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(fd, ended.set)
+    try:
+        async with asyncio.timeout(STOP):
+            await ended.wait()
+    except TimeoutError:
+        signal.pidfd_send_signal(fd, signal.SIGKILL)
+        await ended.wait()
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222  # it has ended

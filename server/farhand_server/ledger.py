@@ -31,14 +31,48 @@ class Ledger:
     """Writes down what runs do. Belongs to one loop; `close` it before history and audit log."""
 
     def __init__(self, history: History, audit: Audit) -> None:
-        self.audit: Final = audit
-        self._history = history
-        self._group = GroupCommit(history, also=audit.flush)
         self._boot_id = boot_id()
+        self.take_back(history, audit)
 
     async def close(self) -> None:
         """Write down what waits."""
         await self._group.close()
+
+    def put_away(self) -> None:
+        """Close history and audit log."""
+        self.audit.close()
+        self._history.close()
+
+    def hand_over(self) -> int:
+        """Close both for the program that replaces this one, after `close`; return what `History.open` resumes from.
+
+        Raises `Unavailable` where something would be lost: then nothing is closed. `take_back` undoes it.
+        """
+        self.audit.flush()
+        try:
+            self._history.flush()
+        except HistoryError as error:
+            raise Unavailable(str(error)) from None
+        if not self._history.on_disk:
+            raise Unavailable("the history is kept in memory alone and would be lost; restart the service instead")
+        if self._history.dirty or not self.audit.complete:
+            raise Unavailable("history or audit log cannot be written now, and what waits would be lost")
+        self.audit.close()
+        lock = self._history.hand_over()
+        assert lock is not None
+        return lock
+
+    def take_back(self, history: History, audit: Audit) -> None:
+        """Go on with both, opened anew."""
+        self.audit = audit
+        self._history = history
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Go on after `close`."""
+        self._group = GroupCommit(self._history, also=self.audit.flush)
+        if self._history.dirty:
+            self._group.soon()
 
     def configure(self, config: Config) -> None:
         """Go by another configuration from now on."""

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterable
-from pathlib import Path
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from farhand_protocol.outcome import Exited
 
+from . import __version__
 from .audit import Entry
 from .config import Config, ConfigError
+from .doors import Door
 from .ledger import Ledger
-from .listener import BACKLOG, LocalClient, bind
+from .listener import LocalClient
 from .logs import Logger
 from .policy import Policy, policy_in_force
+from .runs import passing
 from .runs.cgroup import Cgroups
 from .runs.plan import Result
 from .runs.process import prepare_loop, reset_signals
@@ -24,7 +27,12 @@ from .runs.registry import Registry, Retention
 from .runs.run import Run
 from .runs.spool import Memory
 from .session import Session
+from .state import take_back
 from .systemd import Notifier
+from .upgrade.program import UpgradeRefused
+from .upgrade.replace import replace
+from .upgrade.state import Blobs, Received, State
+from .upgrade.verdict import Verdict, tell
 from .verdicts import VerdictFeeds
 
 if TYPE_CHECKING:
@@ -49,8 +57,12 @@ class Service:
         reload: Callable[[], Config],
         accepted: Callable[[Config], None],
         notifier: Notifier,
+        silence: Callable[[bool], None],
         edge: EdgeChild | None = None,
+        resume: Received | None = None,
     ) -> None:
+        """`silence` ends the writing of the log, for True, and begins it anew. `resume` is the state of the program
+        that this one has replaced in its process."""
         self.config = config
         self.policy = policy
         self.sessions: set[Session] = set()
@@ -65,11 +77,15 @@ class Service:
             on_failure=self._run_failed,
         )
         self.authenticator = make_authenticator(config)
-        self._log = log
+        self.log = log
         self._reload = reload
         self._accepted = accepted
-        self._notifier = notifier
+        self.notifier = notifier
+        self.silence = silence
         self._edge = edge
+        self._resume = resume
+        self._doors: list[Door] = []
+        self._upgrading: asyncio.Task[None] | None = None
         self._feeds = VerdictFeeds()
         self._stop = asyncio.Event()
         self._grace: asyncio.Timeout | None = None
@@ -80,45 +96,57 @@ class Service:
         The socket for edges is there where there is a host key. Raises `ListenError` or `EdgeFailed`.
         """
         loop = asyncio.get_running_loop()
-        prepare_loop()
-        reset_signals()
-        paths = [self.config.socket]
-        # Anyone may connect, the kernel says who it is: only the service's own account gets further.
-        servers = [
-            await loop.create_unix_server(
-                lambda: LocalClient(self, self._log), sock=bind(self.config.socket, 0o666), backlog=BACKLOG
-            )
-        ]
-        if self.authenticator is not None:
-            from .edge_clients import EdgeClient
-
-            path = self.config.edge.socket
-            paths.append(path)
-            servers.append(
-                await loop.create_unix_server(
-                    lambda: EdgeClient(self, self._log, self._feeds), sock=bind(path, 0o666), backlog=BACKLOG
-                )
-            )
+        before = None if self._resume is None else self._resume.state
+        prepare_loop(() if before is None else passing.awaited(before.runs))
+        if self._resume is not None:
+            passing.put_together(self.registry, self._resume.state.runs, self._resume.get)
+            self._resume.close()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        watchdog = asyncio.create_task(self._notifier.keep_watchdog(), name="watchdog")
+        loop.add_signal_handler(signal.SIGUSR2, self.upgrade)
+        reset_signals()
+        watchdog = asyncio.create_task(self.notifier.keep_watchdog(), name="watchdog")
         try:
+            self._make_doors(before)
+            for door in self._doors:
+                await door.open()
             if self._edge is not None:
-                await self._edge.start()
+                await (self._edge.start() if before is None else self._edge.start_again())
             ready()
-            self._notifier.ready("serving")
+            self.notifier.ready("serving")
+            if before is not None:
+                self._tell_upgraded(before)
             await self._stop.wait()
-            _close(servers, paths)
-            paths.clear()
+            await self._end_upgrade()
+            for door in self._doors:
+                door.close()
             await self._drain()
         finally:
             watchdog.cancel()
-            _close(servers, paths)
+            for door in self._doors:
+                door.close()
             self._feeds.close()
             if self._edge is not None:
                 await self._edge.stop()
-        self._log.info("stopped")
+        self.log.info("stopped")
+
+    def _make_doors(self, before: State | None) -> None:
+        # Anyone may connect, the kernel says who it is: only the service's own account gets further.
+        self._doors.append(
+            Door(self.config.socket, lambda: LocalClient(self, self.log), None if before is None else before.local)
+        )
+        # What could fail has no place in a program that others depend on: a host key that is new waits for a restart.
+        if self.authenticator is not None and (before is None or before.edges is not None):
+            from .edge_clients import EdgeClient
+
+            self._doors.append(
+                Door(
+                    self.config.edge.socket,
+                    lambda: EdgeClient(self, self.log, self._feeds),
+                    None if before is None else before.edges,
+                )
+            )
 
     def note(self, entry: Entry) -> None:
         """Core."""
@@ -133,14 +161,14 @@ class Service:
 
     def reload(self) -> None:
         """Read configuration, policy and keys again; what cannot be used changes nothing, and is said."""
-        self._notifier.reloading()
+        self.notifier.reloading()
         try:
             config = self._reload()
             policy = policy_in_force(config.policy)
             authenticator = make_authenticator(config)
         except (ConfigError, OSError, ValueError) as error:
-            self._notifier.ready("serving; the last reload was refused, see the log")
-            self._log.error("reload refused; the old configuration stays", reason=str(error))
+            self.notifier.ready("serving; the last reload was refused, see the log")
+            self.log.error("reload refused; the old configuration stays", reason=str(error))
             return
         self.config = config
         self.policy = policy
@@ -151,13 +179,100 @@ class Service:
         self._accepted(config)
         if self._edge is not None:
             self._edge.reload()
-        self._notifier.ready("serving")
-        self._log.info("reloaded")
+        self.notifier.ready("serving")
+        self.log.info("reloaded")
+
+    def upgrade(self) -> None:
+        """Have the program that is installed now take this one's place, in this process. Where that fails, all goes on
+        as it was, and it is said."""
+        if self._stop.is_set():
+            self._refused("the service is draining")
+        elif self._upgrading is None:
+            self._upgrading = asyncio.create_task(self._upgrade(), name="upgrade")
+        else:
+            self.log.info("an upgrade is under way already")
+
+    async def _upgrade(self) -> None:
+        self.notifier.reloading()
+        try:
+            await replace(self)
+        except UpgradeRefused as error:
+            self._refused(str(error))
+        except Exception as error:  # noqa: BLE001  # whatever it is, the old program goes on
+            self.log.error("upgrade failed by a fault of the service", error=error)
+            self._refused("a fault of the service; its log has it")
+        finally:
+            self._upgrading = None
+
+    def _refused(self, reason: str) -> None:
+        self.log.error("upgrade refused; the old program stays", reason=reason)
+        if not self._stop.is_set():
+            self.notifier.ready("serving; the last upgrade was refused, see the log")
+        tell(self._doors[0].path, Verdict(result="refused", reason=reason))
+
+    def _tell_upgraded(self, before: State) -> None:
+        away = round(time.monotonic() - before.left, 3)
+        self.log.info("upgraded", version=__version__, before=before.program, runs=len(self.registry), away=away)
+        tell(self._doors[0].path, Verdict(result="upgraded", version=__version__, runs=len(self.registry), away=away))
+
+    async def _end_upgrade(self) -> None:
+        task = self._upgrading
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            self._refused("the service was told to stop")
+
+    # For `upgrade.replace`
+
+    def state(self, blobs: Blobs, *, lock: int | None, left: float) -> State:
+        """Return what goes along; nothing changes by that."""
+        edges = self._doors[1:]
+        return State(
+            program=__version__,
+            left=left,
+            lock=lock,
+            local=self._doors[0].fileno(),
+            edges=edges[0].fileno() if edges else None,
+            listening=() if self._edge is None else self._edge.sockets,
+            edge=None if self._edge is None else self._edge.pid,
+            runs=passing.take_apart(self.registry, blobs.put),
+        )
+
+    async def let_go(self) -> None:
+        """Let all clients go and wait until every run is in a state that goes along. `take_back` undoes it."""
+        passing.wait_longer(self.registry)
+        for door in self._doors:
+            door.shut()
+        if self._edge is not None:
+            await self._edge.let_be()
+        sessions = tuple(self.sessions)
+        for session in sessions:
+            session.abort()
+        for session in sessions:
+            await session.gone.wait()
+        await passing.settle(self.registry)
+        await self.ledger.close()
+        while not passing.settled(self.registry):
+            await passing.settle(self.registry)
+            await self.ledger.close()
+
+    async def take_back(self, lock: int | None) -> None:
+        """Go on; with the `lock` that the ledger has handed over, if it has."""
+        if lock is None:
+            self.ledger.reopen()
+        else:
+            take_back(self.ledger, lock, self.config, self.log)
+        passing.wait_as_usual(self.registry)
+        if self._edge is not None:
+            self._edge.keep()
+        for door in self._doors:
+            await door.open()
 
     async def _drain(self) -> None:
         grace = self.config.drain.grace
-        self._notifier.stopping(f"draining {len(self.registry)} runs")
-        self._log.info("draining", runs=len(self.registry), grace=grace)
+        self.notifier.stopping(f"draining {len(self.registry)} runs")
+        self.log.info("draining", runs=len(self.registry), grace=grace)
         self.registry.refuse_new()
         for session in tuple(self.sessions):
             session.going_away(grace)
@@ -179,7 +294,7 @@ class Service:
 
     def _run_ended(self, run: Run, result: Result) -> None:
         # What ended by itself is ordinary; a line for each would cost a tenth of a short run.
-        log = self._log.debug if isinstance(result.outcome, Exited) else self._log.info
+        log = self.log.debug if isinstance(result.outcome, Exited) else self.log.info
         log(
             "run ended",
             run=run.plan.id,
@@ -190,19 +305,11 @@ class Service:
         )
 
     def _run_failed(self, run: Run, error: Exception) -> None:
-        self._log.error("run failed by a fault of the service", run=run.plan.id, user=run.plan.owner, error=error)
+        self.log.error("run failed by a fault of the service", run=run.plan.id, user=run.plan.owner, error=error)
 
 
 def _retention(config: Config) -> Retention:
     return Retention(config.runs.kept_runs, config.runs.kept_for, config.runs.kept_disk)
-
-
-def _close(servers: Iterable[asyncio.Server], paths: Iterable[Path]) -> None:
-    # The path first: once nobody listens there, another service may take it, and that one's must stay.
-    for path in paths:
-        path.unlink(missing_ok=True)
-    for server in servers:
-        server.close()
 
 
 def make_authenticator(config: Config) -> Authenticator | None:

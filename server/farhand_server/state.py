@@ -14,27 +14,39 @@ from .runs.orphans import end_orphans
 
 
 @asynccontextmanager
-async def opened(config: Config, log: Logger) -> AsyncIterator[Ledger]:
+async def opened(config: Config, log: Logger, *, resume: int | None = None) -> AsyncIterator[Ledger]:
     """Have the state directory: end the orphans of a service that died, then keep its books until the block ends.
 
-    Raises `HistoryError` and `AuditError`, where another service has the directory too.
+    With `resume`, what `Ledger.hand_over` returned in the program before this one, nobody has died. Raises
+    `HistoryError` and `AuditError`, where another service has the directory too.
     """
-    history = History.open(config.state_dir, config.history, log)
+    history, audit = _open(config, log, resume)
+    ledger = Ledger(history, audit)
     try:
-        audit = Audit.open(config.state_dir, config.audit, log)
-        try:
+        if resume is None:
             sweep = await end_orphans(history.lost, log)
             history.orphans_ended(sweep.clean)
             _clear_spools(config)
-            ledger = Ledger(history, audit)
-            try:
-                yield ledger
-            finally:
-                await ledger.close()
+        try:
+            yield ledger
         finally:
-            audit.close()
+            await ledger.close()
     finally:
+        ledger.put_away()
+
+
+def take_back(ledger: Ledger, lock: int, config: Config, log: Logger) -> None:
+    """Go on with books that were handed over to a program that could not be executed. Raises as `opened` does."""
+    ledger.take_back(*_open(config, log, lock))
+
+
+def _open(config: Config, log: Logger, resume: int | None) -> tuple[History, Audit]:
+    history = History.open(config.state_dir, config.history, log, resume=resume)
+    try:
+        return history, Audit.open(config.state_dir, config.audit, log)
+    except BaseException:
         history.close()
+        raise
 
 
 def _clear_spools(config: Config) -> None:

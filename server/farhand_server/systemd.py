@@ -76,6 +76,16 @@ class Notifier:
             self._send("WATCHDOG=1")
             await asyncio.sleep(self.watchdog_interval)
 
+    def environment(self) -> dict[str, str]:
+        """What `from_environment` has taken out, for a program that takes our place in this process."""
+        if self._socket is None:
+            return {}
+        told = {"NOTIFY_SOCKET": self._address.replace("\0", "@", 1)}
+        if self.watchdog_timeout is not None:
+            told["WATCHDOG_USEC"] = str(round(self.watchdog_timeout * 1e6))
+            told["WATCHDOG_PID"] = str(os.getpid())
+        return told
+
     def close(self) -> None:
         """Says nothing more."""
         if self._socket is not None:

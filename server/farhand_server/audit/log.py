@@ -92,6 +92,11 @@ class Audit:
                 self._waiting_bytes -= self._waiting.pop()[1]
             raise AuditError(self._sentence())
 
+    @property
+    def complete(self) -> bool:
+        """Whether all is written that was recorded."""
+        return not self._waiting
+
     def flush(self) -> None:
         """Write all that waits. What cannot be written goes on waiting; that is logged once, and nothing is raised."""
         if not self._waiting:

@@ -54,7 +54,18 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--listen", metavar="HOST:PORT", action="append", help="network address to listen on; may be repeated"
     )
+    serve.add_argument("--resume", metavar="N", type=int, help=argparse.SUPPRESS)  # state of the program before
+    serve.add_argument("--check-resume", metavar="N", type=int, help=argparse.SUPPRESS)  # the same, only to try
     serve.set_defaults(act=_serve)
+
+    upgrade = commands.add_parser(
+        "upgrade",
+        help="have the running service go on as the program that is installed now; no run ends",
+        epilog="Exit code: 0 upgraded, 1 not upgraded and the reason said; the service then goes on as it was.",
+    )
+    _common(upgrade)
+    upgrade.add_argument("--socket", metavar="PATH", help="Unix socket of the running service")
+    upgrade.set_defaults(act=_upgrade)
 
     edge = commands.add_parser("edge", help="run an edge alone, beside a core started by `serve`")
     _common(edge)
@@ -119,6 +130,12 @@ def _serve(options: argparse.Namespace) -> int:
     from .serve import serve
 
     return serve(options)
+
+
+def _upgrade(options: argparse.Namespace) -> int:
+    from .upgrade import upgrade
+
+    return upgrade(configuration(options))
 
 
 def _edge(options: argparse.Namespace) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import resource
 import socket
 from typing import Final
 
+from farhand_server import __version__
 from farhand_server.audit import AuditError
 from farhand_server.config import Address, Config
 from farhand_server.edge_child import EdgeChild, EdgeFailed, bind
@@ -17,9 +19,10 @@ from farhand_server.hostkey import HostKeyError, ensure
 from farhand_server.listener import ListenError
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import policy_in_force
-from farhand_server.service import Service
+from farhand_server.service import Service, make_authenticator
 from farhand_server.state import opened
 from farhand_server.systemd import Notifier
+from farhand_server.upgrade.state import Received, StateError
 
 from .main import CommandFailed, configuration
 
@@ -32,7 +35,10 @@ OWN_DESCRIPTORS: Final = 64
 
 def serve(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
+    if options.check_resume is not None:
+        return _check_resume(options, options.check_resume)
     notifier = Notifier.from_environment()
+    before = None if options.resume is None else _resume(options.resume)
     config = configuration(options)
     policy = policy_in_force(config.policy)
     sink = Sink()
@@ -42,9 +48,15 @@ def serve(options: argparse.Namespace) -> int:
         sink.configure(config.log.format, config.log.level)
         warn_of_few_descriptors(config, log)
 
+    def silence(silent: bool) -> None:
+        if silent:
+            sink.close()
+        else:
+            sink.start()
+
     async def run() -> None:
-        async with opened(config, log) as ledger:
-            edge, addresses = _edge(config, options, log)
+        async with opened(config, log, resume=None if before is None else before.state.lock) as ledger:
+            edge, addresses = _edge(config, options, log, before)
             service = Service(
                 config,
                 log,
@@ -53,13 +65,16 @@ def serve(options: argparse.Namespace) -> int:
                 reload=lambda: configuration(options),
                 accepted=accepted,
                 notifier=notifier,
+                silence=silence,
                 edge=edge,
+                resume=before,
             )
             places = ", ".join([str(config.socket), *addresses])
 
             def ready() -> None:
                 spare_what_is_loaded()
-                print(f"farhandd: ready on {places}", flush=True)
+                if before is None:  # who waited for this line may have gone
+                    print(f"farhandd: ready on {places}", flush=True)
 
             await service.serve(ready)
 
@@ -72,6 +87,31 @@ def serve(options: argparse.Namespace) -> int:
     finally:
         sink.close()
         notifier.close()
+    return 0
+
+
+def _resume(fd: int) -> Received:
+    """Take over the state of the program before; nothing that is started from now on inherits its descriptors."""
+    os.set_inheritable(fd, False)
+    try:
+        before = Received.read(fd)
+    except StateError as error:
+        raise CommandFailed(str(error)) from None
+    for number in before.state.descriptors():
+        os.set_inheritable(number, False)
+    return before
+
+
+def _check_resume(options: argparse.Namespace, fd: int) -> int:
+    """Say whether this program could go on from a state, with the configuration that there is."""
+    config = configuration(options)
+    try:
+        policy_in_force(config.policy)
+        make_authenticator(config)
+        Received.read(fd)
+    except (StateError, OSError, ValueError) as error:
+        raise CommandFailed(str(error)) from None
+    print("resumable", __version__)
     return 0
 
 
@@ -93,18 +133,24 @@ def warn_of_few_descriptors(config: Config, log: Logger) -> None:
         )
 
 
-def _edge(config: Config, options: argparse.Namespace, log: Logger) -> tuple[EdgeChild | None, list[str]]:
+def _edge(
+    config: Config, options: argparse.Namespace, log: Logger, before: Received | None
+) -> tuple[EdgeChild | None, list[str]]:
     """Return the edge to run beside the core, if any, and the addresses it will be had at."""
-    if not config.listen:
+    if before is not None:
+        sockets = [socket.socket(fileno=number) for number in before.state.listening]
+    else:
+        sockets = bind(config.listen)
+    if not sockets:
         return None, []
     ensure(config.state_dir)
-    sockets = bind(config.listen)
     command = ["-m", "farhand_server", "edge"]
     if options.config is not None:
         command += ["--config", str(options.config)]
     if options.state_dir is not None:
         command += ["--state-dir", options.state_dir]
-    return EdgeChild(command, sockets, log), [_written(listening) for listening in sockets]
+    edge = EdgeChild(command, sockets, log, before=None if before is None else before.state.edge)
+    return edge, [_written(listening) for listening in sockets]
 
 
 def _written(listening: socket.socket) -> str:

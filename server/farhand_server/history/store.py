@@ -110,6 +110,11 @@ class History:
             self._writer.waiting.append(Change(id, "UPDATE record SET unswept = NULL WHERE id = ?", (id,)))
 
     @property
+    def on_disk(self) -> bool:
+        """Whether it outlives this program; see `open` for when it does not."""
+        return self._writer.file is not None
+
+    @property
     def dirty(self) -> bool:
         """Whether there is something for `flush` to do."""
         return self._writer.dirty

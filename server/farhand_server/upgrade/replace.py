@@ -1,0 +1,67 @@
+"""One attempt to have another program take this one's place."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from farhand_server.runs.registry import Unavailable
+
+from .program import UpgradeRefused, attempt, execute
+from .state import Blobs
+
+if TYPE_CHECKING:
+    from farhand_server.service import Service
+
+SETTLE: Final = 5.0
+"""Seconds that runs which are just being started or put on record may take; they take a few milliseconds, where the
+disk is no slower than that."""
+
+
+async def replace(service: Service) -> None:
+    """Try the program that is installed now on the state of this one, and execute it in this process.
+
+    Does not return. Raises `UpgradeRefused` where the old program stays; cancelled, it stays as well.
+    """
+    blobs = Blobs(counting=True)
+    try:
+        trial = blobs.write(service.state(blobs, lock=None, left=time.monotonic()))
+    except OSError as error:
+        raise UpgradeRefused(f"the state cannot be written: {error.strerror}") from None
+    try:
+        version = await attempt(trial)
+    finally:
+        os.close(trial)
+    service.log.info("upgrading", version=version, runs=len(service.registry))
+    lock: int | None = None
+    left = time.monotonic()
+    try:
+        async with asyncio.timeout(SETTLE):
+            await service.let_go()
+        # From here on nothing is awaited: what is taken apart is as the next program finds it.
+        lock = service.ledger.hand_over()
+        _become(service, lock, left)
+    except TimeoutError:
+        raise UpgradeRefused(f"runs that were being started have not got under way within {SETTLE:g} s") from None
+    except Unavailable as error:
+        raise UpgradeRefused(str(error)) from None
+    except OSError as error:
+        raise UpgradeRefused(f"the new program cannot be executed: {error.strerror}") from None
+    finally:
+        await service.take_back(lock)
+
+
+def _become(service: Service, lock: int, left: float) -> None:
+    blobs = Blobs()
+    state = service.state(blobs, lock=lock, left=left)
+    fd = blobs.write(state)
+    try:
+        service.silence(True)
+        try:
+            execute(fd, state.descriptors(), {**os.environ, **service.notifier.environment()})
+        finally:
+            service.silence(False)
+    finally:
+        os.close(fd)
