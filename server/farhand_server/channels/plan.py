@@ -110,6 +110,7 @@ def decide(request: m.Run, caller: Caller, config: Config, policy: Policy, looku
         output=decision.output,
         limits=decision.limits,
         credentials=home.credentials,
+        cgroup=runs.cgroup,
         origin=Origin(
             how=caller.principal.how,
             key=caller.principal.fingerprint,

@@ -99,6 +99,11 @@ class RunSettings(Section):
     max_timeout: Seconds = Field(default=math.inf, gt=0)
     """The longest time, in seconds, that any run may take, whatever its request says; `inf` sets no bound."""
 
+    cgroup: Literal["auto", "always", "never"] = "auto"
+    """Whether a run has a cgroup of its own, where the service has one delegated to it: `auto` for runs of other users
+    and those with a bound on memory or processes. It takes a millisecond. Without one the processes of a run are
+    found by what they bear, which a program that means to hide could wipe off."""
+
     grace: Seconds = Field(default=60.0, ge=0, le=366 * 86400)
     """Seconds that a run whose client is gone waits for it to come back, where the request names none: a
     changed network or a restarted router takes less."""

@@ -62,7 +62,15 @@ class Plan:
     output: int | None = None
     limits: Limits = field(default_factory=Limits)
     credentials: Credentials | None = None
+    cgroup: Literal["auto", "always", "never"] = "auto"
     origin: Origin = field(default_factory=Origin)
+
+    @property
+    def in_cgroup(self) -> bool:
+        """Whether the run is to have a cgroup, where the service has one to give."""
+        if self.cgroup != "auto":
+            return self.cgroup == "always"
+        return self.credentials is not None or self.limits.memory is not None or self.limits.processes is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,7 +226,7 @@ class Run:
     async def _spawn(self) -> Process:
         plan = self.plan
         theirs: list[int] = []
-        cgroup = None if self._cgroups is None else self._cgroups.create(plan.id, plan.limits)
+        cgroup = self._cgroups.create(plan.id, plan.limits) if self._cgroups is not None and plan.in_cgroup else None
         try:
             self._make_pipes(theirs)
             env = {**plan.env, RUN_ID: plan.id.encode()}
