@@ -38,7 +38,10 @@ reload farhand-edge.service 'msg=reloaded process=edge'
 asked LATER
 [ "$edge" = "$(pid farhand-edge.service)" ] && echo "the same edge"
 """
-    refused = ["farhand: the environment variable 'LATER' may not be set by a request here", "code 255"]
+    refused = [
+        "farhand: the policy does not let root set the environment variable 'LATER' for this",
+        "code 255",
+    ]
     assert under_systemd(installation.root, script) == [
         "-- good",
         "msg=reloaded",

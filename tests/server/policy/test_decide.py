@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.policy import Decision, Owner, Policy, Request, Subject, decide, default_policy, may
+from farhand_server.policy import Decision, Owner, Policy, Request, Subject, concerns, decide, default_policy, may
 from farhand_server.policy.decide import stricter
 from farhand_server.policy.model import Who
 from farhand_server.runs.limits import Limits
@@ -274,3 +274,9 @@ class TestDefault:
         assert decide(default, EVE, request("ls", environment=(b"LANG",)), Files()).allowed
         assert not decide(default, EVE, request("ls", environment=(b"PATH",)), Files()).allowed
         assert decide(default, ADA, request("ls"), Files()).environment == ("LANG",)
+
+
+def test_a_policy_concerns_whom_a_rule_is_about() -> None:
+    assert concerns(policy(rule(commands=[["/bin/ls"]])), ADA)
+    assert not concerns(policy(rule(commands=[["/bin/ls"]])), EVE)
+    assert not concerns(policy(), ADA)

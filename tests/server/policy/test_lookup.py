@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.policy import FileSystem, group_names
+from farhand_server.auth.authorized_keys import KeyOptions
+from farhand_server.auth.principal import Principal
+from farhand_server.credentials import Credentials
+from farhand_server.policy import FileSystem, group_names, subject_of
+from farhand_server.runs.environment import Home
 
 
 @pytest.fixture
@@ -74,3 +78,33 @@ def test_a_directory_is_where_its_links_lead_also_where_it_is_missing(tree: Path
 def test_the_groups_of_an_account_have_its_own_among_them() -> None:
     me = pwd.getpwuid(os.getuid())
     assert grp.getgrgid(me.pw_gid).gr_name in group_names(me.pw_name, me.pw_gid)
+
+
+@pytest.mark.needs("root")
+def test_a_program_that_the_user_cannot_get_at_is_passed_over(tree: Path) -> None:
+    for directory in (*tree.parents, tree):
+        if directory.stat().st_uid == 0 and not directory.stat().st_mode & 0o001:
+            directory.chmod(0o711)
+    (tree / "bin").chmod(0o700)
+    path = f"{tree}/bin:{tree}/other".encode()
+    assert FileSystem(Credentials.of(65534)).program(b"tool", path=path, cwd=b"/") == os.fsencode(tree / "other/tool")
+    assert FileSystem().program(b"tool", path=path, cwd=b"/") == os.fsencode(tree / "bin/tool")
+
+
+def home(directory: str) -> Home:
+    return Home(shell=b"/bin/sh", directory=b"/", environment={b"HOME": directory.encode()})
+
+
+def test_a_principal_is_to_the_policy_what_it_has_proved() -> None:
+    me = pwd.getpwuid(os.getuid())
+    by_key = Principal(me.pw_name, me.pw_uid, "key", "SHA256:abc", KeyOptions(command=b""))
+    subject = subject_of(by_key, home("/home/ada"))
+    assert (subject.fingerprint, subject.local, subject.forced) == ("SHA256:abc", False, True)
+    assert (subject.groups, subject.home) == (group_names(me.pw_name, me.pw_gid), b"/home/ada")
+    local = subject_of(Principal(me.pw_name, me.pw_uid, "peer"), home("/home/ada"))
+    assert (local.fingerprint, local.local, local.forced) == (None, True, False)
+
+
+def test_an_account_without_an_entry_is_in_no_group_and_the_root_directory_is_no_home() -> None:
+    subject = subject_of(Principal("4000000", 4_000_000, "peer"), home("/"))
+    assert (subject.groups, subject.home) == (frozenset(), b"")
