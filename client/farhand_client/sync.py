@@ -245,6 +245,7 @@ class Client:
     start = _starting(_client.Client.start)
     attach = _starting(_client.Client.attach)
     runs = _waiting(_client.Client.runs)
+    info = _waiting(_client.Client.info)
     signal = _waiting(_client.Client.signal)
     stop = _waiting(_client.Client.stop)
     wait = _waiting(_client.Client.wait)

@@ -46,12 +46,37 @@ def test_the_configuration_is_valid(tmp_path: Path) -> None:
 
 
 async def test_every_option_is_in_the_help_and_the_other_way() -> None:
-    for command in ("run", "ping", "trust"):
-        shown = set(re.findall(r"--[a-z-]+\b", (await farhand(command, "--help")).stdout.decode()))
-        unknown = {option for option in shown - {"--help", "--count"} if option not in README}
-        assert unknown == set()
+    there: set[str] = set()
+    for command in COMMANDS:
+        if command not in ("repl", "local"):
+            there |= set(re.findall(r"--[a-z-]+\b", (await farhand(command, "--help")).stdout.decode()))
+    assert {option for option in there - {"--help", "--count"} if option not in README} == set()
     written = set(re.findall(r"`(?:-., |-./)?(--[a-z-]+)", README.partition("## Python API")[0]))
-    assert written <= set(re.findall(r"--[a-z-]+", (await farhand("run", "--help")).stdout.decode()))
+    assert written <= there
+
+
+@pytest.mark.needs("bash")
+async def test_every_transcript_is_true(service: Service) -> None:
+    config = service.directory / "config/farhand/config.toml"
+    config.write_text(f'[hosts.web]\naddress = "{service.host}"\n')
+    (shown,) = blocks("console")
+    steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", shown, re.MULTILINE)
+    mark = "-" * 9
+    script = "".join(f"{command}\nprintf '%s\\n' {mark}\n" for command, _ in steps)
+    path = f"{Path(sys.executable).parent}:{service.environment['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", f"exec 2>&1\n{script}"],
+        env={**service.environment, "PATH": path},
+        timeout=60,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    *outputs, rest = done.stdout.split(f"{mark}\n")
+    assert rest == ""
+    for (command, expected), said in zip(steps, outputs, strict=True):
+        pattern = re.sub(r"(\\ )+", " +", re.escape(expected)).replace("…", ".*")
+        assert re.fullmatch(pattern, said), f"{command}\n{said}"
 
 
 def test_every_command_and_error_is_named() -> None:

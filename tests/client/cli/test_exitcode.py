@@ -65,6 +65,7 @@ def test_exit_codes(outcome: Any, code: int) -> None:
         (SpawnError(missing("ENOENT", 2, "program"), run_id="x"), 127),
         (ConnectionLost("gone", run_id="x"), 255),
         (RequestRefused(ErrorCode.DENIED, "no"), 255),
+        (RequestRefused(ErrorCode.BAD_PATTERN, "no"), 2),
         (AddressError("no"), 2),
     ],
 )
