@@ -319,7 +319,7 @@ async def test_a_fault_of_the_service_before_the_start_is_told_and_leaves_nothin
     await service.idle()
     assert watching.told == [f"failed: {ErrorCode.INTERNAL}"]
     assert [str(error) for error in service.failed] == ["a fault"]
-    assert descriptors(os.getpid()) == before
+    assert descriptors(os.getpid()) <= before
     assert run.result is not None
     assert run.result.outcome == Lost()
 

@@ -1,0 +1,110 @@
+"""A line that is lost is a pause: whatever happens to it, at any byte, output and stdin arrive whole and once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+from farhand_client import PIPE, Exited
+from tests.support.faults import (
+    LOGGED_IN,
+    Fault,
+    Kind,
+    client_over,
+    faulty_line,
+    network_service,
+    nothing_is_left,
+    random_faults,
+)
+
+MiB = 1 << 20
+SIZE = 64 * MiB
+CUTS = 50
+
+WRITE = "import random, sys\nr = random.Random(int(sys.argv[1]))\n" + (
+    "for _ in range(int(sys.argv[2]) >> 20): sys.stdout.buffer.write(r.randbytes(1 << 20))\nsys.exit(7)"
+)
+"""Writes so many reproducible bytes, and ends with a code of its own."""
+
+
+def expected(seed: int, size: int) -> str:
+    """The hash of what `WRITE` writes."""
+    chance, digest = random.Random(seed), hashlib.sha256()
+    for _ in range(size >> 20):
+        digest.update(chance.randbytes(1 << 20))
+    return digest.hexdigest()
+
+
+@pytest.fixture
+def seed() -> int:
+    """Another one each time, said where the test fails; FARHAND_TEST_SEED asks for it again."""
+    chosen = int(os.environ.get("FARHAND_TEST_SEED") or int.from_bytes(os.urandom(4)))
+    print(f"FARHAND_TEST_SEED={chosen}")
+    return chosen
+
+
+async def test_output_through_fifty_cuts_is_whole_and_the_exit_code_right(tmp_path: Path, seed: int) -> None:
+    faults = random_faults(seed, CUTS, SIZE // CUTS, {"fin": 21, "rst": 21, "vanish": 6, "edge": 2})
+    digest, count = hashlib.sha256(), 0
+    async with network_service(tmp_path) as service, faulty_line(service, iter(faults)) as line:
+        command = [sys.executable, "-c", WRITE, str(seed), str(SIZE)]
+        async with client_over(line, tmp_path) as client, client.start(command) as run:
+            while piece := await run.stdout.read(1 << 20):
+                digest.update(piece)
+                count += len(piece)
+            result = await run.wait()
+        assert (count, result.stdout) == (SIZE, SIZE)
+        assert digest.hexdigest() == expected(seed, SIZE)
+        assert result.outcome == Exited(code=7)
+        assert len(line.made) > CUTS * 2 / 3
+        assert {fault.kind for fault in line.made} == {"fin", "rst", "vanish", "edge"}
+        await nothing_is_left(service)
+
+
+async def test_stdin_and_output_through_cuts_of_both_directions(tmp_path: Path, seed: int) -> None:
+    block = random.Random(seed).randbytes(MiB)
+    sent, came, count = hashlib.sha256(), hashlib.sha256(), 0
+    faults = random_faults(seed, 25, SIZE // 25, {"fin": 11, "rst": 11, "vanish": 3}, of_client=True)
+    async with network_service(tmp_path) as service, faulty_line(service, iter(faults)) as line:
+        async with client_over(line, tmp_path) as client, client.start(["cat"], stdin=PIPE) as run:
+
+            async def feed() -> None:
+                assert run.stdin is not None
+                for number in range(SIZE // MiB):
+                    piece = number.to_bytes(4) + block[4:]
+                    sent.update(piece)
+                    run.stdin.write(piece)
+                    await run.stdin.drain()
+                run.stdin.close()
+
+            feeding = asyncio.ensure_future(feed())
+            while piece := await run.stdout.read(1 << 20):
+                came.update(piece)
+                count += len(piece)
+            await feeding
+            assert (await run.wait()).outcome == Exited(code=0)
+        assert count == SIZE
+        assert came.hexdigest() == sent.hexdigest()
+        assert len(line.made) > 10
+        await nothing_is_left(service)
+
+
+@pytest.mark.parametrize("kind", ["fin", "rst"])
+async def test_a_start_that_was_cut_off_anywhere_happens_once(tmp_path: Path, kind: Kind) -> None:
+    # In turn one while connecting and one later: nobody waits for long where a connection has been of use.
+    early = [Fault(kind, 100 + 400 * number) for number in range(12)]
+    later = [Fault(kind, LOGGED_IN if number == 0 else 5000 + 37 * number) for number in range(12)]
+    faults = [fault for pair in zip(later, early, strict=True) for fault in pair]
+    mark = tmp_path / "mark"
+    async with network_service(tmp_path) as service, faulty_line(service, iter(faults)) as line:
+        async with client_over(line, tmp_path) as client:
+            while len(line.made) < len(faults):
+                completed = await client.run(f"echo once >> {mark}; cat {mark}; rm {mark}", shell=True)
+                assert (completed.stdout, completed.outcome) == (b"once\n", Exited(code=0))
+        await nothing_is_left(service)
