@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client import PIPE, RequestRefused, Run
+from farhand_client import PIPE, RequestRefused, Run, connect
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Exited, Killed
@@ -135,8 +135,8 @@ async def test_a_faulty_policy_is_an_error_at_the_start_and_at_a_reload_the_old_
 
 async def test_runs_of_others_are_not_there_for_whom_no_rule_lets_see_them(guard: Guarded) -> None:
     async with guard.client("boss") as boss, guard.client("deploy") as deploy, guard.client("watch") as watch:
-        run = await boss.start(["cat"], stdin=PIPE)
-        assert await deploy.runs() == []
+        run = await boss.start(["cat"], stdin=PIPE, cwd="/usr")
+        assert await deploy.runs() == await deploy.runs(ended=True) == []
         for asked in (deploy.wait(run.id), deploy.signal(run.id, 15), deploy.wait_for(run.id, timeout=0.1)):
             assert await code(asked) == ErrorCode.UNKNOWN_RUN
         assert await code(deploy.start(["cat"], stdin=PIPE, run_id=run.id, cwd="/usr")) == ErrorCode.CONFLICT
@@ -190,7 +190,9 @@ async def test_local_accounts_are_themselves_where_a_rule_is_about_them(tmp_path
     policy = tmp_path / "policy.toml"
     policy.write_text(
         f'[[rules]]\nname = "root"\nwho = {{ users = ["root"] }}\ncommands = [["*", "..."]]\n'
+        'others = ["see"]\n'
         f'[[rules]]\nname = "local"\nwho = {{ uids = [{nobody.pw_uid}] }}\ncommands = [["/usr/bin/id", "-un"]]\n'
+        'environment = ["PATH"]\n'
     )
     async with running_service(tmp_path, config=f'[policy]\nfile = "{policy}"\n') as service, AsyncExitStack() as stack:
         for directory in service.socket.parents:
@@ -204,6 +206,11 @@ async def test_local_accounts_are_themselves_where_a_rule_is_about_them(tmp_path
         accepted = await client.told(m.Accepted)
         assert isinstance(accepted, m.Accepted)
         assert accepted.user == "nobody"
-        _, run = await client.run("id", "-un", cwd="/")
+        # What nobody cannot get at is not what nobody's search finds.
+        (tmp_path / "closed").mkdir(mode=0o700)
+        (tmp_path / "closed/id").symlink_to("/bin/true")
+        _, run = await client.run("id", "-un", cwd="/", env=((b"PATH", os.fsencode(tmp_path) + b"/closed:/usr/bin"),))
         assert run.stdout == b"nobody\n"
+        async with connect(service.host) as root:
+            assert [(seen.id, seen.owner) for seen in await root.runs(ended=True)] == [(run.request.id, "nobody")]
         assert (await client.start("id", cwd="/").error()).code == "denied"
