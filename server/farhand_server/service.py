@@ -239,6 +239,16 @@ class Service:
             runs=passing.take_apart(self.registry, blobs.put),
         )
 
+    @property
+    def settled(self) -> bool:
+        """Whether every run is in a state that goes along."""
+        return passing.settled(self.registry)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the service is to end."""
+        return self._stop.is_set()
+
     async def let_go(self) -> None:
         """Let all clients go and wait until every run is in a state that goes along. `take_back` undoes it."""
         passing.wait_longer(self.registry)

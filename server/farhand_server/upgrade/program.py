@@ -16,9 +16,11 @@ PATIENCE: Final = 30.0
 REASON: Final = 64 << 10
 """Bytes of what the trial may say, of which the last line counts."""
 
-HELD_BACK: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD})
-"""Signals that wait while no handler is there: by default the first four would end the new program. Mask and pending
-signals survive execve(2); `reset_signals` lets them in once the handlers are there."""
+_HELD_BACK: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD})
+"""Signals that wait while no handler is there: by default the first four would end the new program."""
+
+_TURNS: Final = 3
+"""Turns of asyncio's loop until a signal that has come is acted on: one reads of it, the next calls the handler."""
 
 
 class UpgradeRefused(Exception):
@@ -69,13 +71,33 @@ async def attempt(fd: int) -> str:
     return version
 
 
+async def hold_back() -> set[signal.Signals]:
+    """Let no more signals in, and return once those that came are acted on; returns the mask before.
+
+    Mask and pending signals survive execve(2), what has come and was not acted on does not. `reset_signals` lets them
+    in once the next program has its handlers.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+    try:
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+    except BaseException:
+        let_in(before)
+        raise
+    return {signal.Signals(number) for number in before}
+
+
+def let_in(before: Iterable[int]) -> None:
+    """Undo `hold_back`."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def execute(fd: int, descriptors: Iterable[int], environment: Mapping[str, str]) -> None:
-    """Become the new program, which resumes from the state in `fd` with these descriptors open. Returns never.
+    """Become the new program, which resumes from the state in `fd` with these descriptors open, after `hold_back`.
 
     Raises OSError where it cannot be executed; then all is as before.
     """
     kept = (*descriptors, fd)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     try:
         for number in kept:
             os.set_inheritable(number, True)
@@ -83,4 +105,3 @@ def execute(fd: int, descriptors: Iterable[int], environment: Mapping[str, str])
     finally:
         for number in kept:
             os.set_inheritable(number, False)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from typing import TYPE_CHECKING, Final
 
 from farhand_server.runs.registry import Unavailable
 
-from .program import UpgradeRefused, attempt, execute
+from .program import UpgradeRefused, attempt, execute, hold_back, let_in
 from .state import Blobs
 
 if TYPE_CHECKING:
@@ -36,10 +37,19 @@ async def replace(service: Service) -> None:
         os.close(trial)
     service.log.info("upgrading", version=version, runs=len(service.registry))
     lock: int | None = None
+    mask: set[signal.Signals] | None = None
     left = time.monotonic()
     try:
         async with asyncio.timeout(SETTLE):
             await service.let_go()
+            mask = await hold_back()
+            while not service.settled:  # a program has ended meanwhile: that is told by a signal
+                let_in(mask)
+                mask = None
+                await service.let_go()
+                mask = await hold_back()
+        if service.stopping:
+            raise UpgradeRefused("the service was told to stop")
         # From here on nothing is awaited: what is taken apart is as the next program finds it.
         lock = service.ledger.hand_over()
         _become(service, lock, left)
@@ -50,6 +60,8 @@ async def replace(service: Service) -> None:
     except OSError as error:
         raise UpgradeRefused(f"the new program cannot be executed: {error.strerror}") from None
     finally:
+        if mask is not None:
+            let_in(mask)
         await service.take_back(lock)
 
 

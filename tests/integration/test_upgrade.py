@@ -1,0 +1,334 @@
+"""The program of the service is replaced while it runs: no run ends, no byte is lost, no exit code is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from farhand_client import PIPE, Client, Exited, Killed, Run, TimedOut, connect
+from tests.support.client import PATIENCE
+from tests.support.openssh import make_key
+from tests.support.processes import children, descriptors, end_of
+from tests.support.service import Service, running_service
+from tests.support.upgrades import WRITER, edge_of, exchangeable, upgrade, upgraded
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    """A service of its own for each test, without an edge."""
+    async with running_service(tmp_path, config="[runs]\nlinger = 60\n[drain]\ngrace = 0.2\n") as running:
+        yield running
+
+
+@pytest.fixture
+async def client(service: Service) -> AsyncIterator[Client]:
+    """A client that comes back."""
+    async with connect(service.host) as connected:
+        yield connected
+
+
+async def logged(service: Service, pattern: str, count: int = 1) -> None:
+    """Wait for that many such lines of the log. A file tells nobody that it has grown."""
+    async with asyncio.timeout(PATIENCE):
+        while len(re.findall(pattern, service.log)) < count:  # noqa: ASYNC110  # as said
+            await asyncio.sleep(0.002)
+
+
+async def line(run: Run) -> str:
+    """The next line of stdout."""
+    async with asyncio.timeout(PATIENCE):
+        async for found in run.stdout.lines():
+            return found.decode().strip()
+    raise AssertionError("stdout has ended")
+
+
+async def hashed(run: Run) -> str:
+    """The SHA-256 of all of stdout."""
+    sha256 = hashlib.sha256()
+    async for chunk in run.stdout:
+        sha256.update(chunk)
+    return sha256.hexdigest()
+
+
+@pytest.mark.timeout(120)
+async def test_twenty_runs_stream_on_through_three_upgrades_and_ten_killed_edges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "client"))
+    make_key(tmp_path / "key")
+    authorized = tmp_path / "config/farhand/authorized_keys"
+    authorized.parent.mkdir(parents=True)
+    authorized.write_bytes((tmp_path / "key.pub").read_bytes())
+    async with running_service(tmp_path, listen=True) as service, AsyncExitStack() as clients:
+        assert service.address is not None
+        host, port = service.address
+        core = service.process.pid
+        connected = [
+            await clients.enter_async_context(
+                connect(
+                    host,
+                    port=port,
+                    identities=[tmp_path / "key"],
+                    known_hosts=tmp_path / "known_hosts",
+                    accept_new=True,
+                )
+            )
+            for _ in range(4)
+        ]
+        runs = [
+            await connected[number % 4].start([sys.executable, "-c", WRITER, str(tmp_path), str(number)])
+            for number in range(20)
+        ]
+        pids = [run.pid for run in runs]
+        hashes = [asyncio.create_task(hashed(run)) for run in runs]
+        for kills, upgrades in ((3, 1), (3, 1), (2, 1), (2, 0)):
+            for _ in range(kills):
+                os.kill(edge_of(service), signal.SIGKILL)
+                async with asyncio.timeout(PATIENCE):
+                    await connected[0].ping()
+            for _ in range(upgrades):
+                await upgraded(service)
+        (tmp_path / "enough").touch()
+        async with asyncio.timeout(PATIENCE):
+            results = [await run.wait() for run in runs]
+            received = [await each for each in hashes]
+        written = [(tmp_path / f"written-{number}").read_text().split() for number in range(20)]
+        assert received == [sha256 for _, sha256 in written]
+        assert pids == [int(pid) for pid, _ in written]
+        assert [result.outcome for result in results] == [Exited(code=number) for number in range(20)]
+        assert service.process.pid == core
+        assert service.log.count("msg=upgraded") == 3
+
+
+async def test_stdin_goes_on_in_the_middle(service: Service, client: Client) -> None:
+    data = os.urandom(3 << 20)
+    script = "read -r go; exec sha256sum"
+    async with client.start(["sh", "-c", script], stdin=PIPE) as run:
+        assert run.stdin is not None
+        # A pipe's worth is taken by the kernel, the rest waits in the service and here.
+        run.stdin.write(b"x" * 10)
+        run.stdin.write(data[: 1 << 20])
+        await client.ping()
+        await upgraded(service)
+        run.stdin.write(data[1 << 20 :])
+        await upgraded(service)
+        run.stdin.write(b"\n")
+        run.stdin.write(data)
+        run.stdin.close()
+        first = b"x" * 10 + data + b"\n"
+        rest = (first + data).partition(b"\n")[2]
+        assert await line(run) == f"{hashlib.sha256(rest).hexdigest()}  -"
+        assert (await run.wait()).outcome == Exited(code=0)
+
+
+async def test_a_stop_goes_on_in_its_grace(service: Service, client: Client) -> None:
+    deaf = "trap 'echo asked' TERM; echo up; while :; do sleep 60 & wait $!; done"
+    async with connect(service.host) as other, client.start(["sh", "-c", deaf], grace=0) as run:
+        assert await line(run) == "up"
+        stopping = asyncio.create_task(other.stop(run.id, 3))
+        assert await line(run) == "asked"
+        await upgraded(service)
+        assert not stopping.done()
+        result = await run.wait()
+        await stopping
+        assert await run.stdout.read() == b""
+    assert result.outcome == Killed(reason="requested", signal=signal.SIGKILL)
+    assert 3 <= result.duration < 8
+
+
+async def test_time_runs_out_through_an_upgrade(service: Service, client: Client) -> None:
+    async with client.start(["sh", "-c", "echo up; exec sleep 60"], timeout=3) as run:
+        await line(run)
+        await upgraded(service)
+        result = await run.wait()
+    assert result.outcome == TimedOut(timeout=3, signal=signal.SIGTERM)
+    assert result.duration < 6
+
+
+async def test_a_program_that_ends_while_nobody_looks_leaves_its_exit_code(service: Service, client: Client) -> None:
+    # It ends as soon as its parent is another program, which has only begun to start.
+    script = "echo up; until tr '\\0' ' ' </proc/$PPID/cmdline | grep -q -e --resume; do :; done; echo seen; exit 9"
+    async with client.start(["sh", "-c", script]) as run:
+        await line(run)
+        await upgraded(service)
+        assert await line(run) == "seen"
+        assert (await run.wait()).outcome == Exited(code=9)
+
+
+async def test_output_that_outlives_its_leader_goes_on(service: Service, client: Client) -> None:
+    go = service.directory / "go"
+    os.mkfifo(go)
+    script = f"(read -r x <{go}; echo late) & echo $!; exit 4"
+    async with client.start(["sh", "-c", script]) as run:
+        grandchild = int(await line(run))
+        await end_of(run.pid or 0)
+        await upgraded(service)
+        with go.open("w") as file:
+            file.write("\n")
+        assert await line(run) == "late"
+        await end_of(grandchild)
+        result = await run.wait()
+    assert result.outcome == Exited(code=4)
+    assert not result.lingered
+    assert result.usage is not None
+
+
+async def test_a_run_that_is_over_is_known_with_its_output(service: Service, client: Client) -> None:
+    done = await client.run(["sh", "-c", "echo out; echo err >&2; exit 6"])
+    await upgraded(service)
+    async with client.attach(done.run_id) as run:
+        assert run.stderr is not None
+        assert (await run.stdout.read(), await run.stderr.read()) == (b"out\n", b"err\n")
+        assert (await run.wait()).outcome == Exited(code=6)
+
+
+async def test_a_ring_on_disk_goes_on(service: Service, client: Client) -> None:
+    go = service.directory / "go"
+    os.mkfifo(go)
+    script = f"seq 20000; read -r x <{go}; seq 20001 40000"
+    async with client.start(["sh", "-c", script], spool=8 << 20) as run:
+        await upgraded(service)
+        with go.open("w") as file:
+            file.write("\n")
+        assert await run.stdout.read() == b"".join(b"%d\n" % number for number in range(1, 40001))
+        assert (await run.wait()).outcome == Exited(code=0)
+
+
+async def test_a_lost_client_is_waited_for_no_longer_than_before(service: Service) -> None:
+    async with connect(service.host, reconnect=0) as client:
+        run = await client.start(["sh", "-c", "echo up; exec sleep 600"], grace=3)
+        await line(run)
+        pid, run_id = run.pid, run.id
+        assert pid is not None
+        run.abandon()
+    await upgraded(service)
+    await end_of(pid)
+    await logged(service, f"run ended.*{run_id}")
+
+
+async def test_a_run_without_any_grace_outlives_an_upgrade(service: Service, client: Client) -> None:
+    async with client.start(["sh", "-c", "echo up; read -r x; exit 3"], stdin=PIPE, grace=0) as run:
+        await line(run)
+        await upgraded(service)
+        assert run.stdin is not None
+        run.stdin.write(b"\n")
+        assert (await run.wait()).outcome == Exited(code=3)
+
+
+async def test_children_of_the_next_program_inherit_nothing(service: Service, client: Client) -> None:
+    async with client.start(["cat"], stdin=PIPE):
+        await upgraded(service)
+        open_before = descriptors(service.process.pid)
+        listed = await client.run(["sh", "-c", "ls /proc/$$/fd"])
+        assert listed.stdout is not None
+        assert set(listed.stdout.split()) <= {b"0", b"1", b"2", b"3"}  # 3 is that of ls
+        await upgraded(service)
+        await client.ping()
+        assert descriptors(service.process.pid) <= open_before + 3
+
+
+async def test_what_a_broken_configuration_would_do_is_found_before_anything_is_changed(
+    service: Service, client: Client
+) -> None:
+    async with client.start(["cat"], stdin=PIPE) as run:
+        (service.directory / "config/farhand/farhandd.toml").write_text("[runs]\nmax_runz = 1\n")
+        service.process.send_signal(signal.SIGUSR2)
+        await logged(service, "upgrade refused; the old program stays.*max_runz")
+        assert run.connected
+        assert run.stdin is not None
+        run.stdin.write(b"on\n")
+        assert await line(run) == "on"
+
+
+async def test_a_program_that_does_not_do_is_not_executed(tmp_path: Path) -> None:
+    async with exchangeable(tmp_path) as exchanged, connect(exchanged.service.host) as client:
+        service = exchanged.service
+        async with client.start(["cat"], stdin=PIPE) as run:
+            exchanged.exchange("sys.exit('I do not work')")
+            done = await upgrade(service)
+            assert (done.code, done.stdout) == (1, b"")
+            assert done.stderr == (
+                b"farhandd: not upgraded, the service goes on as it was: the new program does not do: I do not work\n"
+            )
+            assert run.connected
+            exchanged.exchange("")
+            await upgraded(service)
+            assert run.stdin is not None
+            run.stdin.write(b"on\n")
+            assert await line(run) == "on"
+
+
+async def test_a_program_that_cannot_be_executed_in_the_end_leaves_the_old_one_at_work(tmp_path: Path) -> None:
+    async with exchangeable(tmp_path) as exchanged, connect(exchanged.service.host) as client:
+        service = exchanged.service
+        async with client.start(["cat"], stdin=PIPE) as run:
+            # The trial succeeds and takes the interpreter with it.
+            exchanged.exchange(
+                f"import os; os.path.lexists({str(exchanged.python)!r}) and os.unlink({str(exchanged.python)!r})"
+            )
+            done = await upgrade(service)
+            assert done.code == 1
+            assert b"the new program cannot be executed: No such file or directory" in done.stderr
+            assert run.stdin is not None
+            run.stdin.write(b"on\n")
+            assert await line(run) == "on"
+            assert (await client.run(["true"])).returncode == 0
+            exchanged.python.symlink_to(sys.executable)
+            exchanged.exchange("")
+            await upgraded(service)
+            run.stdin.write(b"and on\n")
+            assert await line(run) == "and on"
+        assert await service.stop() == 0
+
+
+async def test_two_requests_at_once_are_both_answered(service: Service, client: Client) -> None:
+    async with client.start(["cat"], stdin=PIPE) as run:
+        one, other = await asyncio.gather(upgrade(service), upgrade(service))
+        assert (one.code, other.code) == (0, 0), (one.stderr, other.stderr)
+        assert run.stdin is not None
+        run.stdin.write(b"on\n")
+        assert await line(run) == "on"
+
+
+async def test_a_signal_on_the_heels_of_another_does_no_harm(service: Service, client: Client) -> None:
+    async with client.start(["cat"], stdin=PIPE) as run:
+        for _ in range(5):
+            service.process.send_signal(signal.SIGUSR2)
+        await logged(service, "msg=upgraded")
+        assert run.stdin is not None
+        run.stdin.write(b"on\n")
+        assert await line(run) == "on"
+
+
+@pytest.mark.parametrize("line_of_log", [None, "msg=upgrading"])
+async def test_a_service_that_is_told_to_stop_meanwhile_drains(
+    service: Service, client: Client, line_of_log: str | None
+) -> None:
+    run = await client.start(["sh", "-c", "echo up; exec sleep 600"])
+    await line(run)
+    service.process.send_signal(signal.SIGUSR2)
+    if line_of_log is not None:
+        await logged(service, line_of_log)
+    service.process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(PATIENCE):
+        assert await service.process.wait() == 0, service.log
+    assert run.pid is not None
+    await end_of(run.pid)
+    assert children(os.getpid()) == []
+
+
+async def test_without_a_service_there_is_nothing_to_upgrade(tmp_path: Path) -> None:
+    async with running_service(tmp_path) as service:
+        assert await service.stop() == 0
+        done = await upgrade(service)
+    assert done.code == 1
+    assert done.stderr.startswith(f"farhandd: no service can be reached on {service.socket}".encode())

@@ -1,0 +1,97 @@
+"""Upgrading a running service, and services whose program can be exchanged while they run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .command import Finished
+from .processes import children
+from .service import Service, running_service
+
+PATIENCE = 60.0
+"""Seconds after which an upgrade counts as hanging: three starts of Python on a busy machine."""
+
+WRITER = """\
+import hashlib, os, pathlib, sys, time
+directory, number = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+(directory / f"begun-{number}").touch()
+sha256, count = hashlib.sha256(), 0
+while not (directory / "enough").exists():
+    block = b"%d of %d\\n" % (count, number) * 300
+    count += 1
+    sha256.update(block)
+    os.write(1, block)
+    time.sleep(0.005)
+(directory / f"written-{number}").write_text(f"{os.getpid()} {sha256.hexdigest()}")
+sys.exit(number)
+"""
+"""Writes until DIRECTORY/enough is there, then leaves its pid and what it has written the hash of; exits with NUMBER."""
+
+_PROGRAM = """\
+import sys
+del sys.argv[1:4]  # how the test would have started it
+{change}
+from farhand_server.cli import main
+sys.exit(main())
+"""
+
+
+async def upgrade(service: Service) -> Finished:
+    """Run `farhandd upgrade` to its end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "farhand_server",
+        "upgrade",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=service.environment,
+    )
+    async with asyncio.timeout(PATIENCE):
+        stdout, stderr = await process.communicate()
+    assert process.returncode is not None
+    return Finished(process.returncode, stdout, stderr)
+
+
+async def upgraded(service: Service) -> None:
+    """Upgrade the service; a refusal fails the test."""
+    done = await upgrade(service)
+    assert done.code == 0, f"{done.stderr.decode()}\n{service.log}"
+
+
+def edge_of(service: Service) -> int:
+    """The pid of the edge beside a core; the youngest, where one is just ending."""
+    return max(pid for pid in children(service.process.pid) if b"\0edge\0" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
+@dataclass
+class Exchangeable:
+    """A service whose program is a file that can be written anew; the service goes by it at the next upgrade."""
+
+    service: Service
+    program: Path
+    python: Path
+
+    def exchange(self, change: str) -> None:
+        """Install a program that does this before all else."""
+        self.program.write_text(_PROGRAM.format(change=change))
+
+
+@contextlib.asynccontextmanager
+async def exchangeable(directory: Path) -> AsyncIterator[Exchangeable]:
+    """Run a service with a program, and a Python, of its own."""
+    program, python = directory / "program.py", directory / "venv/bin/python"
+    program.write_text(_PROGRAM.format(change=""))
+    # A virtual environment is where its file is; without one, these links do no harm.
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    (directory / "venv/lib").symlink_to(Path(sys.prefix, "lib"))
+    (directory / "venv/pyvenv.cfg").symlink_to(Path(sys.prefix, "pyvenv.cfg"))
+    prefix = (str(python), str(program))
+    async with running_service(directory, prefix=prefix) as service:
+        yield Exchangeable(service, program, python)
