@@ -30,7 +30,7 @@ while not (directory / "enough").exists():
 (directory / f"written-{number}").write_text(f"{os.getpid()} {sha256.hexdigest()}")
 sys.exit(number)
 """
-"""Writes until DIRECTORY/enough is there, then leaves its pid and what it has written the hash of; exits with NUMBER."""
+"""Writes until DIRECTORY/enough is there, then leaves its pid and the hash of all it has written; exits with NUMBER."""
 
 _PROGRAM = """\
 import sys

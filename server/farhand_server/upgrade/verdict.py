@@ -50,7 +50,8 @@ def tell(service: Path, verdict: Verdict) -> None:
             try:
                 sender.sendto(data, socket.MSG_DONTWAIT, os.fspath(path))
             except ConnectionRefusedError:
-                path.unlink(missing_ok=True)
+                if path.is_socket():
+                    path.unlink(missing_ok=True)
             except OSError:
                 pass  # it does not read, or is none of ours
 
