@@ -94,6 +94,8 @@ async def test_who_leaves_before_it_started_sends_nothing(wanted: Signalled) -> 
     session = FakeSession()
     gone, left = deliver(session, wanted), deliver(session, wanted)
     gone.lost()
+    gone.failed(ErrorCode.INTERNAL, "too late")
+    assert gone.number not in session.said
     session.close(left.number)
     left.received(m.Close())
     start(wanted)

@@ -173,6 +173,14 @@ async def test_silence_counts_from_the_last_output_and_not_from_before_the_wait(
     )
 
 
+async def test_a_program_that_was_silent_before_is_given_its_time() -> None:
+    watched, session = run(), FakeSession()
+    watched.stdout.touched = time.monotonic() - 60
+    began = time.monotonic()
+    assert await session.last(wait_for(session, watched, idle=0.05)) == m.Matched(reason="idle", start=0, end=0)
+    assert time.monotonic() - began >= 0.05
+
+
 async def test_the_time_and_the_end_are_told_with_the_offset_so_far() -> None:
     watched, session = run(), FakeSession()
     watched.stdout.append(b"four")

@@ -75,6 +75,9 @@ def test_the_newest_come_first_and_in_pages(shelf: Shelf) -> None:
     assert [found.id for found in history.recent(limit=4)] == ids[:1:-1]
     assert [found.id for found in history.recent(limit=4, before=ids[2])] == [ids[1], ids[0]]
     assert [found.id for found in history.recent("eve")] == [ids[4], ids[2], ids[0]]
+    assert [found.id for found in history.recent(prefix=ids[3])] == [ids[3]]
+    assert [found.id for found in history.recent(prefix=ids[0][:2], limit=2)] == ids[:3:-1]
+    assert history.recent(prefix="f") == history.recent(prefix=ids[3], owner="nobody") == []
 
 
 def test_the_order_is_that_of_the_starts_though_the_clock_goes_back(shelf: Shelf) -> None:
