@@ -32,6 +32,7 @@ class Ledger:
 
     def __init__(self, history: History, audit: Audit) -> None:
         self._boot_id = boot_id()
+        self._required = False
         self.take_back(history, audit)
 
     async def close(self) -> None:
@@ -76,6 +77,7 @@ class Ledger:
 
     def configure(self, config: Config) -> None:
         """Go by another configuration from now on."""
+        self._required = config.history.required
         self._history.configure(config.history)
         self.audit.configure(config.audit)
 
@@ -89,6 +91,8 @@ class Ledger:
     def starting(self, run: Run) -> None:
         """Ledger."""
         plan, origin = run.plan, run.plan.origin
+        if self._required and not self._history.on_disk:
+            raise Unavailable("the history could not be opened again after an upgrade; the service has to be restarted")
         try:
             self.audit.admit(_entry(run, "start"))
         except AuditError as error:

@@ -67,6 +67,7 @@ class Service:
         self.policy = policy
         self.sessions: set[Session] = set()
         self.ledger = ledger
+        ledger.configure(config)
         self.registry = Registry(
             ledger,
             memory=Memory(config.runs.memory),

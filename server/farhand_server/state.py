@@ -41,12 +41,23 @@ def take_back(ledger: Ledger, lock: int, config: Config, log: Logger) -> None:
 
 
 def _open(config: Config, log: Logger, resume: int | None) -> tuple[History, Audit]:
-    history = History.open(config.state_dir, config.history, log, resume=resume)
+    if resume is not None:
+        return _open_again(config, log, resume)
+    history = History.open(config.state_dir, config.history, log)
     try:
         return history, Audit.open(config.state_dir, config.audit, log)
     except BaseException:
         history.close()
         raise
+
+
+def _open_again(config: Config, log: Logger, resume: int) -> tuple[History, Audit]:
+    # The runs that are under way must not end because a disk has filled up: see `Ledger.starting`.
+    history = History.open(config.state_dir, config.history.model_copy(update={"required": False}), log, resume=resume)
+    history.configure(config.history)
+    audit = Audit.open(config.state_dir, config.audit.model_copy(update={"required": False}), log)
+    audit.configure(config.audit)
+    return history, audit
 
 
 def _clear_spools(config: Config) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client import PIPE, Client, Exited, Killed, Run, TimedOut, connect
+from farhand_client import PIPE, Client, Exited, Killed, RequestRefused, Run, TimedOut, connect
 from tests.support.client import PATIENCE
 from tests.support.openssh import make_key
 from tests.support.processes import children, descriptors, end_of
@@ -288,6 +288,28 @@ async def test_a_program_that_cannot_be_executed_in_the_end_leaves_the_old_one_a
             run.stdin.write(b"and on\n")
             assert await line(run) == "and on"
         assert await service.stop() == 0
+
+
+async def test_a_state_directory_that_fails_in_between_ends_no_run(tmp_path: Path) -> None:
+    history = tmp_path / "state/farhand/history.db"
+    async with (
+        exchangeable(tmp_path) as exchanged,
+        connect(exchanged.service.host) as client,
+        client.start(["cat"], stdin=PIPE) as run,
+    ):
+        exchanged.exchange(
+            f"import os; history = {str(history)!r}\n"
+            "if '--check-resume' in sys.argv: os.rename(history, history + '-aside'); os.mkdir(history)"
+        )
+        await upgraded(exchanged.service)
+        assert run.stdin is not None
+        run.stdin.write(b"on\n")
+        assert await line(run) == "on"
+        with pytest.raises(RequestRefused, match="the history could not be opened again after an upgrade") as none:
+            await client.run(["true"])
+        assert none.value.code == "unavailable"
+        run.stdin.close()
+        assert (await run.wait()).outcome == Exited(code=0)
 
 
 async def test_two_requests_at_once_are_both_answered(service: Service, client: Client) -> None:
