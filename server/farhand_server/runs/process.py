@@ -6,12 +6,10 @@ import asyncio
 import errno as errnos
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from farhand_server.credentials import Credentials
 
@@ -20,7 +18,7 @@ from .cgroup import RunCgroup
 from .check import check
 from .launch import launch
 from .limits import Limits
-from .usage import Enforcer, Hit, LimitName, Usage, enforcers, limit_hit
+from .usage import Account, Counted, Enforcer, Hit, LimitName, Usage, enforcers, limit_hit
 
 _OF_THE_PROGRAM: Final = frozenset(
     {
@@ -62,11 +60,6 @@ def prepare_loop(expecting: Iterable[int] = ()) -> None:
     `expecting` are the pids of children from before an execve of the service that `Process.adopt` will be called for:
     they are not reaped before. Raises OSError where prctl(2) does not know of subreapers (before Linux 3.4).
     """
-    if sys.version_info < (3, 12):
-        # For the children of others: asyncio's default on 3.11 is a thread for each; from 3.12 on it uses pidfds, too.
-        watcher = asyncio.PidfdChildWatcher()
-        watcher.attach_loop(asyncio.get_running_loop())
-        asyncio.set_child_watcher(watcher)
     subreaper.prepare(expecting)
 
 
@@ -82,15 +75,24 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
+class Handover(NamedTuple):
+    """What `Process.adopt` needs to go on as if there had been no execve; `code` where the leader is reaped."""
+
+    pid: int
+    mark: int
+    code: int | None
+    counted: Counted
+
+
 class Process:
     """A program that runs, in a session and process group of its own, whose number is its pid.
 
-    It is started with `subprocess` and waited for by the subreaper: asyncio's way to the same costs four turns of the
-    loop and keeps what wait4(2) tells of the processor time and memory to itself.
+    It is started by asyncio and waited for by the subreaper: asyncio would tell of its exit some turns of the loop
+    later and keep what wait4(2) says of processor time and memory to itself.
     """
 
     def __init__(self, ward: subreaper.Ward, limits: Limits, cgroup: RunCgroup | None) -> None:
-        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.exited: asyncio.Future[int] = ward.exited
         """The exit code, or minus the signal's number, once the program has ended."""
         self.pid = ward.tree.leader
         self.applied: dict[LimitName, Enforcer] = enforcers(limits, cgroup.enforces if cgroup else frozenset())
@@ -100,8 +102,6 @@ class Process:
         self._ward = ward
         self._limits = limits
         self._cgroup = cgroup
-        self._leader_reaped = asyncio.Event()
-        ward.on_end = self._ended
 
     @classmethod
     async def start(
@@ -122,7 +122,7 @@ class Process:
 
         It runs as the user of `credentials` (None: as the service), under `limits`, in `cgroup`, which is removed by
         `close`. Neither preexec_fn nor user= is used: both would make a fork of the whole service out of a vfork; see
-        `launch`. Raises `SpawnError`.
+        `launch`. Cancelled, it kills the program and waits for its exit. Raises `SpawnError`.
         """
         in_cgroup = {} if cgroup is None else dict.fromkeys(cgroup.enforces)
         command = launch(
@@ -133,25 +133,15 @@ class Process:
             cgroup=None if cgroup is None else cgroup.path,
         )
         prefix = command.argv[0] if command.argv != tuple(argv) else None
-        reaper = subreaper.current()
-        with reaper.marking() as mark:
-            try:
-                if prefix is not None:
-                    check(argv[0], env=env, cwd=cwd, credentials=credentials)
-                popen = subprocess.Popen(  # noqa: ASYNC220  # a vfork: it is back once the program runs
-                    command.argv,
-                    stdin=stdin,
-                    stdout=stdout,
-                    stderr=stderr,
-                    cwd=cwd,
-                    env=command.env,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise _spawn_error(error, argv[0], cwd, prefix) from None
-        # The subreaper waits for it: this object is not to try, nor to warn that it has not.
-        popen.returncode = 0
-        return cls(reaper.enter(popen.pid, mark, run_id), limits, cgroup)
+        try:
+            if prefix is not None:
+                check(argv[0], env=env, cwd=cwd, credentials=credentials)
+            ward = await subreaper.current().start(
+                command.argv, cwd=cwd, env=command.env, stdin=stdin, stdout=stdout, stderr=stderr, run_id=run_id
+            )
+        except OSError as error:
+            raise _spawn_error(error, argv[0], cwd, prefix) from None
+        return cls(ward, limits, cgroup)
 
     @classmethod
     def adopt(
@@ -161,12 +151,28 @@ class Process:
         run_id: str | None = None,
         limits: Limits = Limits(),  # noqa: B008  # frozen
         cgroup: RunCgroup | None = None,
+        handover: Handover | None = None,
     ) -> Process:
         """Take over a program that this process has started before it executed itself anew, living or a zombie.
 
-        Its pid must have been given to `prepare_loop`. Raises ChildProcessError where it is not a child of ours.
+        Its pid must have been given to `prepare_loop`, unless the `handover` says that its leader was reaped. Raises
+        ChildProcessError where it is not a child of ours.
         """
-        return cls(subreaper.current().adopt(pid, run_id), limits, cgroup)
+        reaper = subreaper.current()
+        code = None if handover is None else handover.code
+        if handover is None or code is None:
+            ward = reaper.adopt(pid, run_id)
+        else:
+            ward = reaper.adopt_rest(pid, handover.mark, run_id, code)
+        if handover is not None:
+            ward.account = Account(handover.counted)
+        return cls(ward, limits, cgroup)
+
+    @property
+    def handover(self) -> Handover:
+        """What another program needs that takes this place by execve(2)."""
+        code = self.exited.result() if self.exited.done() else None
+        return Handover(self.pid, self.mark, code, self._ward.account.counted)
 
     @property
     def mark(self) -> int:
@@ -207,7 +213,7 @@ class Process:
         After `kill_tree` those that may not be signalled are not waited for. A process in an uninterruptible wait for a
         device ends only after that, KILL or not: give it a timeout.
         """
-        await self._leader_reaped.wait()
+        await self._ward.reaped.wait()
         if self._cgroup is not None:
             await self._cgroup.ended()
         await self._ward.tree.ended()
@@ -234,11 +240,6 @@ class Process:
         self._subreaper.leave(self._ward)
         if self._cgroup is not None and not self._cgroup.remove():
             self._subreaper.spawn(self._cgroup.remove_at_end())
-
-    def _ended(self, code: int) -> None:
-        self._leader_reaped.set()
-        if not self.exited.done():
-            self.exited.set_result(code)
 
 
 def _spawn_error(error: OSError, program: bytes, cwd: bytes, prefix: bytes | None) -> SpawnError:

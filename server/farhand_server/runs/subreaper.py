@@ -18,10 +18,10 @@ import secrets
 import signal
 import weakref
 import zlib
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
-from . import tree
+from . import childwatcher, tree
 from .tree import Tree
 from .usage import Account
 
@@ -36,7 +36,7 @@ _MARK_BITS: Final = 30
 
 
 class Ward:
-    """One run as the subreaper knows it: its tree, its account, and who is told of the leader's end."""
+    """One run as the subreaper knows it: its tree, its account, its leader's end."""
 
     def __init__(self, pid: int, mark: int, run_id: str | None, orphans: Callable[[Ward], Iterable[int]]) -> None:
         self.mark = mark
@@ -44,14 +44,45 @@ class Ward:
         self.tree = Tree(pid, lambda: orphans(self))
         self.account = Account()
         self.closed = False
-        self.on_end: Callable[[int], None] | None = None
+        self.reaped = asyncio.Event()
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        """The leader's exit code, or minus the signal's number; someone may cancel it, nobody clears `reaped`."""
 
     def leader_ended(self, status: int, usage: resource.struct_rusage) -> None:
         """The leader was reaped with this wait status."""
         self.tree.reaped = True
         self.account.add(usage)
-        if self.on_end is not None:
-            self.on_end(os.waitstatus_to_exitcode(status))
+        self.settle(os.waitstatus_to_exitcode(status))
+
+    def settle(self, code: int) -> None:
+        """Tell everyone who waits that the leader has ended and is reaped."""
+        self.reaped.set()
+        if not self.exited.done():
+            self.exited.set_result(code)
+
+
+class _Start:
+    """A leader that asyncio is starting."""
+
+    def __init__(self, run_id: str | None, mark: int, unmark: Callable[[], None]) -> None:
+        self.run_id = run_id
+        self.mark = mark
+        self.unmark = unmark
+        self.ward: Ward | None = None
+        self.transport: asyncio.SubprocessTransport | None = None
+        self.tell_asyncio: Callable[[asyncio.Future[int]], object] | None = None
+
+    async def stopped(self) -> None:
+        """Kill the program that runs by now, and wait until asyncio knows of its exit; no cancellation ends this."""
+        if self.ward is None or self.transport is None or self.tell_asyncio is None:
+            return  # it was not handed to us: asyncio kills it
+        self.ward.exited.add_done_callback(self.tell_asyncio)
+        self.ward.tree.kill()
+        # asyncio passes it on to the transport two turns of the loop later.
+        while self.transport.get_returncode() is None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.ward.reaped.wait()
+                await asyncio.sleep(0)
 
 
 class Subreaper:
@@ -70,6 +101,8 @@ class Subreaper:
         """Runs by the number of their session and group, which is their leader's."""
         self._marks: dict[int, Ward] = {}
         self._ids: dict[str, Ward] = {}
+        self._start: _Start | None = None
+        """What asyncio is starting now; it does not suspend before the child is handed to us."""
         self._adopted: dict[int, Ward | None] = {}
         """Whose the children are that are no leaders; the number of a child stays its own until it is reaped."""
         self._nobody = Ward(0, 0, None, self._orphans)
@@ -84,6 +117,7 @@ class Subreaper:
         self._children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._children)
         _become_subreaper()
+        childwatcher.install(self._take_over)
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
         loop.call_soon(self.reap)  # who ended before
 
@@ -114,6 +148,64 @@ class Subreaper:
         finally:
             resource.setrlimit(_RLIMIT_LOCKS, (soft, hard))
 
+    async def start(
+        self,
+        argv: Sequence[bytes],
+        *,
+        cwd: bytes,
+        env: Mapping[bytes, bytes],
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        run_id: str | None,
+    ) -> Ward:
+        """Start a leader, in a session of its own, and take charge of it and of all that comes of it.
+
+        Cancelled, it kills the program before it goes on. Raises OSError as `subprocess.Popen` does.
+        """
+        with contextlib.ExitStack() as marking:
+            start = self._start = _Start(run_id, marking.enter_context(self.marking()), marking.close)
+            try:
+                starting = self.loop.subprocess_exec(
+                    asyncio.SubprocessProtocol,
+                    *argv,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    cwd=cwd,
+                    env=env,
+                    start_new_session=True,
+                )
+                transport, _ = await childwatcher.unless_cancelled(starting, start.stopped)
+            except asyncio.CancelledError:
+                if start.ward is not None:
+                    self.leave(start.ward)
+                raise
+            finally:
+                if self._start is start:  # it failed
+                    self._start = None
+        # All it could still tell is the exit, four turns of the loop later than the subreaper does. This kills nobody
+        # whom the subreaper has: see `_take_over`.
+        transport.close()
+        if start.ward is None:
+            raise RuntimeError("another child watcher was set on the service's loop; it cannot wait for its runs")
+        return start.ward
+
+    def _take_over(self, pid: int, callback: Callable[..., object], args: tuple[Any, ...]) -> bool:
+        """Take a child from asyncio's hands if it is a leader; the next start may follow at once."""
+        start = self._start
+        if start is None or asyncio.get_running_loop() is not self.loop:
+            return False
+        self._start = None
+        start.unmark()
+        start.ward = self.enter(pid, start.mark, start.run_id)
+        start.transport = args[0]
+        start.tell_asyncio = lambda exited: callback(pid, exited.result(), *args)
+        # The Popen object is neither to wait for the leader, nor to kill it, nor to warn that it lives: its poll(),
+        # which asyncio calls before it kills, might reap it first.
+        args[0].get_extra_info("subprocess").returncode = 0
+        return True
+
     def enter(self, pid: int, mark: int, run_id: str | None) -> Ward:
         """Take charge of a leader that was just started and of all that comes of it."""
         ward = self._leaders[pid] = self._sessions[pid] = Ward(pid, mark, run_id, self._orphans)
@@ -121,6 +213,15 @@ class Subreaper:
             self._marks[mark] = ward
         if run_id:
             self._ids[run_id] = ward
+        return ward
+
+    def adopt_rest(self, pid: int, mark: int, run_id: str | None, code: int) -> Ward:
+        """Take charge of what a leader has left that was reaped before an execve, and ended like this."""
+        ward = self.enter(pid, mark, run_id)
+        del self._leaders[pid]
+        ward.tree.reaped = True
+        ward.reaped.set()
+        ward.exited.set_result(code)
         return ward
 
     def adopt(self, pid: int, run_id: str | None) -> Ward:
@@ -225,7 +326,10 @@ class Subreaper:
             if ward.closed:
                 self._forget(ward)
             return True
-        whose = self._adopted.pop(pid, None) or self._owner(pid)  # of a zombie it always can be told
+        try:
+            whose = self._adopted.pop(pid, None) or self._owner(pid)  # of a zombie it always can be told
+        except OSError:
+            return False  # no descriptor to look with: it is reaped with the next that ends
         if whose is None:
             return False
         whose.account.add(os.wait4(pid, 0)[2])

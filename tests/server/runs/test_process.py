@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import resource
@@ -14,7 +15,7 @@ import pytest
 from farhand_server.runs.cgroup import RunCgroup
 from farhand_server.runs.limits import Limits
 from farhand_server.runs.process import Process, SpawnError
-from tests.support.processes import descriptors
+from tests.support.processes import PATIENCE, children, descriptors
 from tests.support.started import gone, nothing_left, started
 
 
@@ -87,6 +88,36 @@ async def test_a_start_that_fails_says_why_and_leaves_nothing(
             await start(*argv, cwd=cwd)
         assert (caught.value.errno, caught.value.what) == (number, what)
     assert descriptors(os.getpid()) <= before
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_start_that_is_cancelled_leaves_nothing(turns: int, ended: bool) -> None:
+    """Whether its program lives, or has ended and is not reaped."""
+    starting = asyncio.create_task(start(*((b"/bin/true",) if ended else (b"/bin/sleep", b"999"))))
+    others = set(children(os.getpid()))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if ended:
+        for pid in set(children(os.getpid())) - others:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # no turn of the loop meanwhile
+    starting.cancel()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            (await starting).close()
+    except asyncio.CancelledError:
+        assert starting.cancelled()
+
+
+async def test_everything_is_cancelled_during_a_start_and_nothing_is_left() -> None:
+    others = asyncio.all_tasks()
+    starting = asyncio.create_task(start(b"/bin/sleep", b"999"))
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - others:
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(PATIENCE):
+            await starting
 
 
 async def test_a_run_can_be_ended_when_no_descriptor_is_left() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.runs import subreaper
+from farhand_server.runs import subreaper, tree
 from farhand_server.runs.process import Process, prepare_loop
 from tests.support.processes import PATIENCE, children, descriptors, end_of, reaped
 from tests.support.started import gone, nothing_left, started
@@ -79,12 +80,74 @@ async def test_a_zombie_that_others_wait_for_hides_no_orphan() -> None:
 
 
 @pytest.mark.usefixtures("ready")
+async def test_a_zombie_that_cannot_be_looked_at_for_want_of_descriptors_hides_no_leader() -> None:
+    async with started("sh", "-c", "(setsid sh -c 'echo $$; exec sleep 999' &); exec sleep 999") as run:
+        daemon = await run.pid()
+        while daemon not in children(os.getpid()):  # noqa: ASYNC110  # turns of the loop are what is waited for
+            await asyncio.sleep(0)
+        async with started("sleep", "999") as later:
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+            try:
+                os.kill(daemon, signal.SIGKILL)
+                os.waitid(os.P_PID, daemon, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # no turn of the loop meanwhile
+                later.process.signal(signal.SIGKILL)
+                assert await later.code() == -signal.SIGKILL
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await gone(daemon)
+
+
+@pytest.mark.usefixtures("ready")
 async def test_the_mark_of_runs_is_not_left_on_the_service() -> None:
     before = resource.getrlimit(10)
     async with started("sh", "-c", "grep locks /proc/self/limits") as run:
         line = await run.line()
     assert resource.getrlimit(10) == before
     assert line.split()[3].isdigit()
+
+
+@pytest.mark.usefixtures("ready")
+async def test_starts_at_the_same_time_bear_marks_of_their_own() -> None:
+    before = resource.getrlimit(10)
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+    async def start() -> Process:
+        return await Process.start([b"/bin/sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
+
+    starts = [asyncio.create_task(start()) for _ in range(8)]
+    while not all(task.done() for task in starts):
+        await asyncio.sleep(0)
+        assert resource.getrlimit(10) == before
+    processes = [task.result() for task in starts]
+    os.close(null)
+    assert len({process.mark for process in processes}) == 8
+    for process in processes:
+        assert tree.mark_of(process.pid) == process.mark
+        process.close()
+
+
+@pytest.mark.usefixtures("ready")
+async def test_what_a_leader_used_is_counted() -> None:
+    async with started("sh", "-c", "i=0; while [ $i -lt 99999 ]; do i=$((i + 1)); done; times") as run:
+        shell = re.fullmatch(r"0m(\S+)s 0m(\S+)s", await run.line())
+        assert await run.code() == 0
+        usage = run.process.usage()
+    assert shell is not None
+    assert usage.user + usage.system >= float(shell[1]) + float(shell[2]) > 0
+
+
+@pytest.mark.usefixtures("ready")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="a loop's child watcher is its own there")
+async def test_a_start_behind_the_subreapers_back_is_refused_and_leaves_nothing() -> None:
+    another = asyncio.PidfdChildWatcher()
+    another.attach_loop(asyncio.get_running_loop())
+    asyncio.set_child_watcher(another)
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    with pytest.raises(RuntimeError, match="another child watcher"):
+        await Process.start([b"/bin/sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
+    os.close(null)
 
 
 @pytest.mark.usefixtures("ready")
@@ -138,6 +201,34 @@ async def test_a_stranger_is_not_adopted() -> None:
     async with nothing_left():
         with pytest.raises(ChildProcessError, match="not a child"):
             Process.adopt(os.getppid())
+
+
+LEAVES_A_RUN = """
+import asyncio, os
+from farhand_server.runs.process import Process, prepare_loop
+
+async def main():
+    prepare_loop()
+    null = os.open("/dev/null", os.O_RDWR)
+    process = await Process.start([b"/bin/sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
+    print(process.pid)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_loop_that_ends_before_its_runs_leaves_them_alone_and_warns_of_nothing() -> None:
+    service = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-X", "dev", "-W", "error", "-c", LEAVES_A_RUN),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    async with asyncio.timeout(PATIENCE):
+        out, err = await service.communicate()
+    assert tree.look(int(out)) is not None
+    os.kill(int(out), signal.SIGKILL)
+    assert (err, service.returncode) == (b"", 0)
 
 
 RE_EXEC = """
