@@ -41,6 +41,10 @@ SILENCES: Final = 3
 """Such intervals without a sign of life after which its line counts as lost: one lost ping proves nothing on a poor
 network, and a run whose client is gone without a word must not wait for it for ever."""
 
+TURN: Final = 0.005
+"""Seconds for which one client's channels may send before everybody else has a turn: what keeps them is mostly lists,
+which are read from the disk; output fills the connection sooner."""
+
 FAREWELL: Final = 0
 """Id of the last ping."""
 
@@ -313,7 +317,11 @@ class Session:
         link = self._link
         if link is None:
             return
+        until = self._loop.time() + TURN
         while self._ready and link.room:
+            if self._loop.time() > until:
+                self._loop.call_soon(self._send)
+                break
             channel = self._ready.popleft()
             channel.scheduled = False
             if channel.send_some() and not channel.scheduled:
