@@ -1,0 +1,127 @@
+"""The same id is the same run: from however many connections, however often, whatever has happened to the service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+import farhand_client
+from farhand_client import ConnectionLost, Exited, RequestRefused
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from tests.support.client import RawClient, new_id
+from tests.support.command import farhand
+from tests.support.processes import end_of
+from tests.support.service import Service, running_service
+
+
+def mark(directory: Path) -> str:
+    """A command that leaves a mark for each time it is started, prints, and takes its time."""
+    return f"echo started >> {directory}/marks; echo out; sleep 0.2; exit 3"
+
+
+def starts(directory: Path) -> int:
+    """How often it was started."""
+    return len((directory / "marks").read_text().splitlines())
+
+
+async def test_ten_connections_that_start_the_same_at_once_have_one_run(core: Service, tmp_path: Path) -> None:
+    run_id = new_id()
+
+    async def one() -> tuple[bytes, int | None, str]:
+        async with farhand_client.connect(core.host) as client:
+            await ready.wait()
+            completed = await client.run(mark(tmp_path), shell=True, run_id=run_id)
+            return completed.stdout, completed.returncode, completed.run_id
+
+    ready = asyncio.Barrier(10)
+    results = await asyncio.gather(*(one() for _ in range(10)))
+    assert set(results) == {(b"out\n", 3, run_id)}
+    assert starts(tmp_path) == 1
+
+
+async def test_ten_shells_with_the_same_id_have_one_run(core: Service, tmp_path: Path) -> None:
+    run_id = new_id()
+    command = ("run", "--id", run_id, "--shell", core.host, mark(tmp_path))
+    finished = await asyncio.gather(*(farhand(*command, env=core.environment) for _ in range(10)))
+    assert {(one.code, one.stdout) for one in finished} == {(3, b"out\n")}, finished
+    assert starts(tmp_path) == 1
+
+
+async def test_one_that_was_cut_off_before_the_answer_may_ask_again(core: Service, tmp_path: Path) -> None:
+    run_id, key = new_id(), os.urandom(16)
+    for _ in range(5):
+        async with RawClient.connect(core.socket) as client:
+            client.start(shell=mark(tmp_path), id=run_id, attachment=key, grace=60)
+    async with RawClient.connect(core.socket) as client:
+        run = client.start(shell=mark(tmp_path), id=run_id, attachment=key, grace=60)
+        assert (await run.ended()).outcome == Exited(code=3)
+        assert run.stdout == b"out\n"
+    assert starts(tmp_path) == 1
+
+
+async def test_an_old_line_of_the_same_client_is_told_that_it_was_replaced(core: Service) -> None:
+    run_id, key = new_id(), os.urandom(16)
+    async with RawClient.connect(core.socket) as old, RawClient.connect(core.socket) as new:
+        before = old.start("sleep", "60", id=run_id, attachment=key)
+        await before.started()
+        now = new.start("sleep", "60", id=run_id, attachment=key)
+        assert (await before.error()).code == ErrorCode.REPLACED
+        now.say(m.Stop())
+        assert (await now.ended()).outcome.status == "killed"
+
+
+@pytest.mark.parametrize("over", [False, True])
+async def test_another_request_with_that_id_is_a_conflict(core: Service, over: bool) -> None:
+    run_id = new_id()
+    command = ["sh", "-c", "true" if over else "sleep 60"]
+    async with farhand_client.connect(core.host) as client, client.start(command, run_id=run_id) as run:
+        if over:
+            await run.wait()
+        for other, cwd in ((["sh", "-c", "false"], None), (command, "/")):
+            with pytest.raises(RequestRefused) as refused:
+                await client.run(other, cwd=cwd, run_id=run_id)
+            assert refused.value.code == ErrorCode.CONFLICT
+
+
+async def test_a_run_that_is_over_is_not_started_again_but_told_again(core: Service, tmp_path: Path) -> None:
+    run_id = new_id()
+    async with farhand_client.connect(core.host) as client:
+        results = [await client.run(mark(tmp_path), shell=True, run_id=run_id) for _ in range(3)]
+    assert {(result.stdout, result.returncode) for result in results} == {(b"out\n", 3)}
+    assert starts(tmp_path) == 1
+
+
+async def test_an_id_that_is_forgotten_is_expired_and_never_a_new_run(tmp_path: Path) -> None:
+    config = "[runs]\nkept_runs = 0\n[history]\nmax_runs = 1\n"
+    async with running_service(tmp_path, config=config) as service, farhand_client.connect(service.host) as client:
+        first = await client.run(mark(tmp_path), shell=True)
+        for _ in range(200):
+            await client.run(["true"])
+        with pytest.raises(RequestRefused) as refused:
+            await client.run(mark(tmp_path), shell=True, run_id=first.run_id)
+        assert refused.value.code == ErrorCode.EXPIRED
+        assert starts(tmp_path) == 1
+
+
+async def test_after_a_crash_of_the_service_a_run_is_lost_and_never_started_again(tmp_path: Path) -> None:
+    script = f"echo started >> {tmp_path}/marks; echo out; exec sleep 600"
+    async with running_service(tmp_path) as service, farhand_client.connect(service.host, reconnect=None) as client:
+        run = await client.start(script, shell=True)
+        assert await run.stdout.read(4) == b"out\n"
+        service.process.send_signal(signal.SIGKILL)
+        await service.process.wait()
+    async with running_service(tmp_path) as service, farhand_client.connect(service.host) as client:
+        assert run.pid is not None
+        await end_of(run.pid)
+        for _ in range(3):
+            # That the service has lost it is all there is to know; the connection is there.
+            with pytest.raises(ConnectionLost, match=run.id):
+                await client.run(script, shell=True, run_id=run.id)
+        assert (await client.run(["true"])).returncode == 0
+        assert [one.outcome.status for one in await client.runs(ended=True, prefix=run.id) if one.outcome] == ["lost"]
+    assert starts(tmp_path) == 1
