@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from farhand_client.repl.link import Link
 from farhand_client.cli.printable import printable
+from farhand_client.repl.link import Link
 from farhand_client.repl.output import say
 from farhand_client.repl.prompt import message
 from farhand_client.repl.state import State
