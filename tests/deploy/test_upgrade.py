@@ -10,6 +10,10 @@ from tests.support.upgrades import WRITER
 
 pytestmark = ON_SYSTEMD
 
+HURRIED = """
+set_key drain '"0.1 s"'
+"""
+
 STREAMS = f"""
 writer={shlex.quote(WRITER)}
 mkdir streams
@@ -51,17 +55,17 @@ edges 2
 farhandd upgrade | sed 's/(pid .*); \\([0-9]*\\) runs.*/\\1 runs/'
 edges 2
 {COUNTED}
-systemctl show --property=ActiveState,SubState,StatusText,NRestarts,Result farhandd.service
+systemctl show --property=ActiveState,SubState,StatusText,NRestarts,Result farhandd.service | sort
 """
     version = "farhandd: upgraded to 0.1.0 20 runs"
-    assert under_systemd(installation.root, script) == [
+    assert under_systemd(installation.root, script, configured=HURRIED) == [
         version,
         "msg=upgraded",
         version,
         "the same core",
-        "Result=success",
-        "NRestarts=0",
-        "StatusText=serving",
         "ActiveState=active",
+        "NRestarts=0",
+        "Result=success",
+        "StatusText=serving",
         "SubState=running",
     ]

@@ -27,7 +27,7 @@ while not (directory / "enough").exists():
     sha256.update(block)
     os.write(1, block)
     time.sleep(0.005)
-(directory / f"written-{number}").write_text(f"{os.getpid()} {sha256.hexdigest()}")
+(directory / f"written-{number}").write_text(f"{os.getpid()} {sha256.hexdigest()}\\n")
 sys.exit(number)
 """
 """Writes until DIRECTORY/enough is there, then leaves its pid and the hash of all it has written; exits with NUMBER."""
