@@ -54,6 +54,7 @@ enabled
     assert (
         result.stdout.partition("-- left\n")[2]
         == """/etc/farhand:
+authorized_keys.d
 farhandd.toml
 
 /opt/farhand/bin:
@@ -61,6 +62,10 @@ farhandd.toml
 /opt/farhand/lib/systemd/system:
 
 /var/lib/farhand:
+audit.head
+audit.jsonl
+history.db
+history.lock
 host_key
 host_key.pub
 """

@@ -143,7 +143,7 @@ class TestReading:
         assert (edge.penalty_max, edge.drain) == (3600.0, 3.0)
 
     @pytest.mark.parametrize(
-        ("written", "size"), [("65536", 65536), ('"64KiB"', 65536), ('"0.5 MiB"', 524288), ('"1 MB"', 1_000_000)]
+        ("written", "size"), [("1048576", 1 << 20), ('"1024KiB"', 1 << 20), ('"1.5 MiB"', 3 << 19), ('"2 MB"', 2_000_000)]
     )
     def test_sizes(self, write: Write, written: str, size: int) -> None:
         assert load(write(f"[runs]\nspool = {written}")).runs.spool == size
@@ -175,7 +175,7 @@ class TestRefusing:
         [
             ("[runs]\nlingr = 1", "unknown key [runs] lingr; did you mean 'linger'?"),
             ("lisen = []", "unknown key lisen; did you mean 'listen'?"),
-            ("[runs]\ngrace = 1", "unknown key [runs] grace; it belongs in [drain]"),
+            ("[runs]\nattempts = 1", "unknown key [runs] attempts; it belongs in [login]"),
             ("[log]\nlisten = []", "unknown key [log] listen; it belongs above the first section"),
             ("[runs]\nzzzz = 1", "unknown key [runs] zzzz"),
             ("[rns]\nlinger = 1", "unknown section [rns]; did you mean [runs]?"),
