@@ -31,7 +31,6 @@ EXIT_PAUSE: Final = 0.01
 """Seconds that the end of the output may take after the leader's exit before the exit is told by itself: nearly always
 it comes at once, and one message is told less."""
 
-
 GONE: Final = 1.0
 """Seconds that killed processes may take to be gone before the end is told without them: they have no say any more,
 and one in an uninterruptible wait for a device may take for ever."""
@@ -125,6 +124,7 @@ class Run:
         """Tell everybody the result. Called by the registry, once it is on record."""
         assert self.result is not None
         self.told = True
+        self.plan = self.plan.without_request()
         for watcher in self.attachments.watchers():
             if self.failed:
                 watcher.failed(ErrorCode.INTERNAL, "the service failed to see to this run; its log says why")

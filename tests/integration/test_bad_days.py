@@ -1,0 +1,272 @@
+"""What may go wrong on a bad day ends in the truth, leaves nothing behind, and stays with the run it happens to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import farhand_client
+from farhand_client import Client, RequestRefused, SpawnError
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.outcome import Exited, Lost, SpawnFailed
+from tests.support.client import PATIENCE, RawClient
+from tests.support.command import farhand
+from tests.support.processes import children, descriptors, end_of, resident
+from tests.support.service import Service, running_service
+
+MiB = 1 << 20
+MANY = 2000
+
+
+async def test_two_thousand_runs_at_once(tmp_path: Path) -> None:
+    config = f"[runs]\nmax_runs = {MANY}\nmax_runs_per_connection = 1000\n"
+    prefix = ("sh", "-c", 'ulimit -n 20000; exec "$@"', "sh")
+    async with running_service(tmp_path, config=config, prefix=prefix) as service, contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(RawClient.connect(service.socket)) for _ in range(3)]
+        await clients[0].run("true")
+        before = descriptors(service.process.pid)
+        runs = [client.start("cat", stdin=True) for client in clients[:2] for _ in range(MANY // 2)]
+        for run in runs:
+            await run.started()
+        assert len(children(service.process.pid)) == MANY
+        assert (await clients[2].start("true").error()).code == ErrorCode.TOO_MANY_RUNS
+        for number, run in enumerate(runs):
+            run.write(b"%d" % number)
+            run.say(m.End(stream="stdin"))
+        for number, run in enumerate(runs):
+            assert (await run.ended()).outcome == Exited(code=0)
+            assert run.stdout == b"%d" % number
+        async with asyncio.timeout(PATIENCE):
+            while children(service.process.pid) or descriptors(service.process.pid) > before:
+                await clients[2].round_trip()
+
+
+async def test_no_kind_of_failed_start_leaks_anything(core: Service, client: RawClient, tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("no program")
+    failures: list[tuple[str, dict[str, object]]] = [
+        ("ENOENT", {"argv": (b"/no/such/program",)}),
+        ("EACCES", {"argv": (bytes(tmp_path / "plain"),)}),
+        ("E2BIG", {"argv": (b"true", *[b"x" * 130_000] * 20)}),
+        ("ENOENT", {"argv": (b"true",), "cwd": b"/no/such/directory"}),
+        ("ENOTDIR", {"argv": (b"true",), "cwd": b"/etc/passwd"}),
+    ]
+    pid = core.process.pid
+    for name, request in failures:  # once for what is loaded at the first time
+        assert (await failure(client, request)).error == name
+    at_first = descriptors(pid), resident(pid)
+    for number in range(200):
+        for name, request in failures:
+            if name != "E2BIG" or number % 10 == 0:  # 3 MB of JSON each
+                assert (await failure(client, request)).error == name
+    assert children(pid) == []
+    assert descriptors(pid) <= at_first[0]
+    assert resident(pid) - at_first[1] < 16 * MiB
+
+
+async def failure(client: RawClient, request: dict[str, object]) -> SpawnFailed:
+    """How a run that cannot start ends."""
+    outcome = (await client.start(**request).ended()).outcome  # type: ignore[arg-type]  # fields of the request
+    assert isinstance(outcome, SpawnFailed)
+    return outcome
+
+
+async def test_without_descriptors_runs_fail_and_later_ones_do_not(core: Service) -> None:
+    async with farhand_client.connect(core.host) as client:
+        await client.run(["true"])
+        before = descriptors(core.process.pid)
+        soft, hard = resource.prlimit(core.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(core.process.pid, resource.RLIMIT_NOFILE, (before, hard))
+        try:
+            for _ in range(200):
+                with pytest.raises(SpawnError, match="Too many open files"):
+                    await client.run(["true"])
+        finally:
+            resource.prlimit(core.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        assert (await client.run(["true"])).returncode == 0
+        async with asyncio.timeout(PATIENCE):
+            while descriptors(core.process.pid) > before:
+                await client.ping()
+
+
+SOMEBODY = 54321
+"""An account of nobody's, whom RLIMIT_NPROC binds: root it does not (setrlimit(2))."""
+
+
+@pytest.mark.needs("root", "setpriv")
+async def test_where_no_process_is_left_runs_fail_and_later_ones_do_not(tmp_path: Path) -> None:
+    python = Path(sys.executable).resolve()
+    closed = [str(one) for one in (*python.parents, *tmp_path.parents) if not one.stat().st_mode & 1]
+    if closed:
+        pytest.skip(f"other accounts cannot come to {closed[0]}")
+    for name in ("run", "config", "state"):
+        (tmp_path / name).mkdir(mode=0o700)
+        os.chown(tmp_path / name, SOMEBODY, SOMEBODY)
+    prefix = ("setpriv", f"--reuid={SOMEBODY}", f"--regid={SOMEBODY}", "--clear-groups")
+    async with running_service(tmp_path, prefix=prefix) as service:
+        os.seteuid(SOMEBODY)
+        try:
+            client = await farhand_client.connect(service.host)
+        finally:
+            os.seteuid(0)
+        async with client:
+            assert (await client.run(["true"])).returncode == 0
+            soft, hard = resource.prlimit(service.process.pid, resource.RLIMIT_NPROC)
+            resource.prlimit(service.process.pid, resource.RLIMIT_NPROC, (1, hard))
+            before = descriptors(service.process.pid)
+            for _ in range(200):
+                with pytest.raises(SpawnError, match="Resource temporarily unavailable"):
+                    await client.run(["true"])
+            resource.prlimit(service.process.pid, resource.RLIMIT_NPROC, (soft, hard))
+            assert (await client.run(["true"])).returncode == 0
+            assert descriptors(service.process.pid) <= before
+
+
+async def test_after_a_crash_every_run_is_lost_and_none_of_its_processes_lives(tmp_path: Path) -> None:
+    pids, ids = list[int](), list[str]()
+    # The leader, a child, and one that has left session, group and environment behind.
+    script = "setsid env -i /bin/sleep 600 & sleep 600 & echo $! ; exec sleep 600"
+    async with running_service(tmp_path) as service:
+        async with RawClient.connect(service.socket) as client:
+            runs = [client.start(shell=script, grace=60, on_disconnect="keep") for _ in range(50)]
+            for run in runs:
+                pids.append(await run.started())
+                pids.append(int(await run.line()))
+                ids.append(run.request.id)
+        pids += [pid for leader in pids[::2] for pid in children(leader)]
+        service.process.send_signal(signal.SIGKILL)
+        await service.process.wait()
+    assert len(set(pids)) >= 150
+    async with running_service(tmp_path) as service:
+        for pid in pids:
+            await end_of(pid)
+        async with farhand_client.connect(service.host) as again:
+            known = {run.id: run.outcome for run in await again.runs(ended=True)}
+        assert {known[run_id] for run_id in ids} == {Lost()}
+        listed = await farhand("ps", "-a", service.host, env=service.environment)
+        assert listed.stdout.decode().count("lost") == 50, listed
+        assert "lost" in service.log or "left" in service.log
+
+
+# The state directory
+
+
+@pytest.mark.needs("root", "mount")
+async def test_a_disk_that_is_full_is_said_and_passes(tmp_path: Path) -> None:
+    state = tmp_path / "state" / "farhand"
+    with small_disk(state):
+        async with running_service(tmp_path) as service, farhand_client.connect(service.host) as client:
+            assert (await client.run(["true"])).returncode == 0
+            with contextlib.suppress(OSError), (state / "filler").open("wb", buffering=0) as writing:
+                while True:
+                    writing.write(bytes(4096))
+            error = await refusal(client)
+            assert error.code == ErrorCode.UNAVAILABLE
+            assert "full" in str(error)
+            assert await client.runs() == []
+            (state / "filler").unlink()
+            assert (await client.run(["true"])).returncode == 0
+
+
+async def refusal(client: Client) -> RequestRefused:
+    """How the first run ends that cannot be put on record: what is written before is not a whole page."""
+    for _ in range(200):
+        try:
+            await client.run(["echo", "x" * 2000])
+        except RequestRefused as error:
+            return error
+    raise AssertionError("everything was put on record")
+
+
+async def test_a_disk_that_takes_nothing_is_said_and_runs_under_way_go_on(tmp_path: Path) -> None:
+    """As read-only: every write fails, with EFBIG instead of EROFS."""
+    async with (
+        running_service(tmp_path) as service,
+        farhand_client.connect(service.host) as client,
+        client.start(["cat"], stdin=farhand_client.PIPE) as run,
+    ):
+        soft, hard = resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (0, hard))
+        error = await refusal(client)
+        assert error.code == ErrorCode.UNAVAILABLE
+        assert run.stdin is not None
+        run.stdin.write(b"goes on")
+        assert await run.stdout.read(7) == b"goes on"
+        resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (soft, hard))
+        run.stdin.close()
+        assert (await run.wait()).outcome == Exited(code=0)
+        assert (await client.run(["true"])).returncode == 0
+
+
+@pytest.mark.needs("root", "mount")
+async def test_a_service_does_not_start_on_a_disk_that_is_read_only_and_says_why(tmp_path: Path) -> None:
+    state = tmp_path / "state" / "farhand"
+    with small_disk(state):
+        subprocess.run(["mount", "-o", "remount,ro", state], check=True)
+        with pytest.raises(AssertionError, match=r"(?i)read-?only") as failed:
+            async with running_service(tmp_path):
+                pass
+        assert "Traceback" not in str(failed.value)
+
+
+@contextlib.contextmanager
+def small_disk(state: Path) -> Iterator[None]:
+    """A file system of 2 MiB for the state."""
+    state.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", state], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", state], check=True)
+
+
+async def test_a_record_that_is_damaged_is_said_without_a_traceback(tmp_path: Path) -> None:
+    async with running_service(tmp_path) as service, farhand_client.connect(service.host) as client:
+        await client.run(["true"])
+    database = next((tmp_path / "state").rglob("history.db"))
+    database.write_bytes(b"this is no database" * 1000)
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            service = await stack.enter_async_context(running_service(tmp_path))
+        except AssertionError as error:
+            said = str(error)
+        else:
+            said = service.log
+            client = await stack.enter_async_context(farhand_client.connect(service.host))
+            assert (await client.run(["true"])).returncode == 0
+    assert "history.db" in said
+    assert "Traceback" not in said
+
+
+async def test_cancelling_a_client_anywhere_leaves_no_run_and_no_process(core: Service, client: RawClient) -> None:
+    await client.run("true")
+    before = descriptors(core.process.pid)
+
+    async def everything(far: Client) -> None:
+        async with far.start([sys.executable, "-c", "print(1)"], kill_after=0.1) as run:
+            await run.stdout.read()
+            await run.wait()
+        await far.run(["cat"], input=bytes(100_000), kill_after=0.1)
+        await far.run(["sleep", "60"], kill_after=0.1)
+
+    async with farhand_client.connect(core.host) as far:
+        for turns in range(0, 120, 3):
+            task = asyncio.ensure_future(everything(far))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+        known = [run for run in await far.runs(ended=True) if run.outcome is None or run.attachments]
+        assert known == []
+    async with asyncio.timeout(PATIENCE):
+        while children(core.process.pid) or descriptors(core.process.pid) > before:
+            await client.round_trip()

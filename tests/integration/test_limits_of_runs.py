@@ -1,0 +1,215 @@
+"""What a run may use: each bound is enforced, the outcome names the one that ended it, and usage is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import farhand_client
+from farhand_client import Client, Gap
+from farhand_protocol import messages as m
+from farhand_protocol.outcome import Exited, Killed, Outcome, TimedOut
+from tests.support.client import RawClient
+from tests.support.command import farhand
+from tests.support.processes import children, resident
+from tests.support.service import Service, running_service
+
+MiB = 1 << 20
+
+
+@pytest.fixture
+async def far(core: Service) -> Any:
+    """A client of the shared service."""
+    async with farhand_client.connect(core.host) as client:
+        yield client
+
+
+async def outcome(core: Service, *command: str, **options: Any) -> m.Ended:
+    """How a run under these bounds ends."""
+    async with RawClient.connect(core.socket) as client:
+        run = client.start(*command, **options)
+        return await run.ended()
+
+
+async def test_a_run_is_stopped_at_its_timeout(core: Service) -> None:
+    ended = await outcome(core, "sleep", "60", timeout=0.1)
+    assert ended.outcome == TimedOut(timeout=0.1, signal=signal.SIGTERM)
+    assert 0.1 <= ended.duration < 5
+
+
+async def test_one_that_ignores_the_stop_is_killed_after_the_grace(core: Service) -> None:
+    ended = await outcome(core, "sh", "-c", "trap '' TERM; sleep 60", timeout=0.1, kill_after=0.2)
+    assert ended.outcome == TimedOut(timeout=0.1, signal=signal.SIGKILL)
+    assert ended.duration >= 0.3
+
+
+async def test_a_run_without_output_is_stopped_after_the_idle_time(core: Service) -> None:
+    ended = await outcome(core, "sh", "-c", "echo out; sleep 60", idle_timeout=0.2)
+    assert ended.outcome == TimedOut(timeout=0.2, idle=True, signal=signal.SIGTERM)
+    assert ended.stdout == 4
+
+
+async def test_output_of_either_stream_keeps_it_going(core: Service) -> None:
+    script = "for i in 1 2 3 4 5 6; do sleep 0.15; echo $i >&2; done"
+    assert (await outcome(core, "sh", "-c", script, idle_timeout=0.6)).outcome == Exited(code=0)
+
+
+async def test_the_time_for_which_a_reader_holds_it_up_is_not_idle(core: Service) -> None:
+    async with RawClient.connect(core.socket) as client:
+        run = client.start("head", "-c", str(12 * MiB), "/dev/zero", credit=False, keep=False, idle_timeout=0.2)
+        await run.output(4 * MiB)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await run.ended()
+        run.grant()
+        assert (await run.ended()).outcome == Exited(code=0)
+
+
+async def test_output_beyond_its_bound_ends_the_run(core: Service) -> None:
+    ended = await outcome(core, "cat", "/dev/zero", bounds={"output": 100_000}, keep=False)
+    assert isinstance(ended.outcome, Killed)
+    assert (ended.outcome.reason, ended.outcome.message) == ("output", "it wrote more than 100000 bytes")
+    assert ended.stdout > 100_000
+    assert ended.applied == m.Applied(output="service")
+
+
+@pytest.mark.parametrize(("count", "status"), [(1000, "exited"), (1001, "killed")])
+async def test_both_streams_count_and_so_does_what_a_program_leaves_in_its_pipes(
+    core: Service, count: int, status: str
+) -> None:
+    script = f"head -c 500 /dev/zero; head -c {count - 500} /dev/zero >&2"
+    ended = await outcome(core, "sh", "-c", script, bounds={"output": 1000})
+    assert ended.outcome.status == status
+    assert ended.stdout + ended.stderr == count
+
+
+ENDED: dict[str, tuple[str, dict[str, Any], Outcome]] = {
+    "cpu": ("while :; do :; done", {"cpu": 1.0}, Killed(reason="cpu", signal=signal.SIGXCPU)),
+    "file_size": (
+        "exec dd if=/dev/zero of=$FILE bs=4096", {"file_size": 8192},
+        Killed(reason="file_size", signal=signal.SIGXFSZ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("script", "bounds", "expected"), ENDED.values(), ids=ENDED.keys())
+async def test_a_limit_that_ends_a_run_is_named(
+    core: Service, script: str, bounds: dict[str, Any], expected: Outcome, tmp_path: Path
+) -> None:
+    ended = await outcome(core, "sh", "-c", script, bounds=bounds, env=((b"FILE", bytes(tmp_path / "file")),))
+    assert ended.outcome == expected.model_copy(update={"message": getattr(ended.outcome, "message", None)})
+    assert ended.applied is not None
+    assert list(ended.applied.model_dump(exclude_none=True)) == list(bounds)
+
+
+REFUSED = {
+    "memory": (f"x = bytearray({256 * MiB})", {"memory": 96 * MiB}, "MemoryError"),
+    "files": ("x = [open('/dev/null') for _ in range(100)]", {"files": 32}, "Too many open files"),
+}
+
+
+@pytest.mark.parametrize(("code", "bounds", "message"), REFUSED.values(), ids=REFUSED.keys())
+async def test_a_limit_may_be_for_the_program_to_deal_with(
+    core: Service, code: str, bounds: dict[str, Any], message: str
+) -> None:
+    async with RawClient.connect(core.socket) as client:
+        run = client.start(sys.executable, "-S", "-c", code, bounds=bounds)
+        ended = await run.ended()
+    assert message in run.stderr.decode()
+    assert ended.outcome == Exited(code=1)
+    applied = ended.applied
+    assert applied is not None
+    assert applied.model_dump(exclude_none=True) == dict.fromkeys(bounds, "rlimit")
+
+
+async def test_what_was_applied_and_used_is_in_the_status(core: Service, tmp_path: Path) -> None:
+    status = tmp_path / "status.json"
+    code = (
+        "import time; x = bytearray(64 << 20); end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+    )
+    limits = ("--limit", "memory=1G", "--limit", "cpu=10", "--limit", "files=100", "--limit", "output=1M")
+    command = ("run", "--status-json", str(status), *limits, core.host, sys.executable, "-S", "-c", code)
+    began = time.monotonic()
+    finished = await farhand(*command, env=core.environment)
+    wall = time.monotonic() - began
+    assert finished.code == 0, finished
+    told = json.loads(status.read_text())
+    assert told["applied"] == {"memory": "rlimit", "cpu": "rlimit", "files": "rlimit", "output": "service"}
+    usage = told["usage"]
+    assert 0.2 <= usage["user"] + usage["system"] <= wall
+    assert 64 * MiB <= usage["peak_memory"] < 200 * MiB
+
+
+# Output on disk
+
+
+async def test_what_a_spool_on_disk_no_longer_keeps_is_told_exactly_and_the_rest_is_right(far: Client) -> None:
+    size, gaps = 1 << 20, list[Gap]()
+    script = "seq -f %015.0f 0 199999"  # 16 bytes a line, three times the spool
+    async with far.start(["sh", "-c", script], spool=size, on_gap=gaps.append) as run:
+        await run.wait()
+        rest = await run.stdout.read()
+    whole = b"".join(b"%015d\n" % number for number in range(200_000))
+    came, position = 0, 0
+    for gap in gaps:
+        came += gap.offset - position
+        position = gap.offset + gap.bytes
+    assert len(rest) + sum(gap.bytes for gap in gaps) == len(whole)
+    assert rest.endswith(whole[position:])
+    async with far.attach(run.id, on_gap=gaps.append) as again:
+        assert await again.stdout.read() == whole[-size:]
+
+
+async def test_a_program_with_a_spool_does_not_wait_for_its_reader(core: Service) -> None:
+    async with RawClient.connect(core.socket) as client:
+        run = client.start("head", "-c", str(64 * MiB), "/dev/zero", spool=1 << 20, credit=False, keep=False)
+        await run.output(1)
+        async with asyncio.timeout(20), farhand_client.connect(core.host) as other:
+            assert (await other.wait(run.request.id)).outcome == Exited(code=0)
+
+
+@pytest.mark.needs("root", "mount")
+async def test_a_full_disk_ends_the_run_that_fills_it_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "state" / "farhand").mkdir(parents=True)
+    spool = tmp_path / "state" / "farhand" / "spool"
+    spool.mkdir()
+    await shell(f"mount -t tmpfs -o size=512k tmpfs {spool}")
+    try:
+        async with running_service(tmp_path) as service, farhand_client.connect(service.host) as client:
+            gaps = list[Gap]()
+            completed = await client.run(["cat", "/dev/zero"], spool=4 * MiB, on_gap=gaps.append)
+            assert isinstance(completed.outcome, Killed)
+            assert completed.outcome.reason == "spool"
+            assert "No space left on device" in (completed.outcome.message or "")
+            assert len(completed.stdout) + sum(gap.bytes for gap in gaps) > 0
+            assert (await client.run(["echo", "others go on"])).stdout == b"others go on\n"
+    finally:
+        await shell(f"umount {spool}")
+
+
+async def shell(command: str) -> None:
+    """Run a command of the system's."""
+    process = await asyncio.create_subprocess_shell(command)
+    assert await process.wait() == 0, command
+
+
+async def test_a_reader_that_stops_costs_the_service_no_memory_and_others_nothing(core: Service) -> None:
+    async with RawClient.connect(core.socket) as stopped, farhand_client.connect(core.host) as other:
+        run = stopped.start("yes", keep=False)
+        await run.output(8 * MiB)
+        stopped.stop_reading()
+        before = resident(core.process.pid)
+        for _ in range(50):
+            assert (await other.run(["echo", "there"])).stdout == b"there\n"
+        assert len((await other.run(["head", "-c", str(32 * MiB), "/dev/zero"])).stdout) == 32 * MiB
+        assert resident(core.process.pid) - before < 24 * MiB
+        assert len(children(core.process.pid)) >= 1
+        stopped.go_on_reading()
+        await run.output(16 * MiB)
