@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from farhand_protocol.outcome import Outcome
@@ -71,6 +71,10 @@ class Plan:
         if self.cgroup != "auto":
             return self.cgroup == "always"
         return self.credentials is not None or self.limits.memory is not None or self.limits.processes is not None
+
+    def without_request(self) -> Plan:
+        """Return what is still of use once the run is over: the rest may be megabytes, and is on record."""
+        return replace(self, argv=(), env={}, origin=replace(self.origin, request=b"{}"))
 
 
 @dataclass(frozen=True, slots=True)
