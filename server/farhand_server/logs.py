@@ -21,6 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from .threads import leave_signals
+
 Format = Literal["auto", "keyvalue", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 Value = str | int | float | bool | Path | BaseException | None
@@ -145,6 +147,7 @@ class Sink:
                 self._dropped += 1
 
     def _write_queue(self) -> None:
+        leave_signals()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or self._closing)

@@ -29,6 +29,7 @@ from .runs.spool import Memory
 from .session import Session
 from .state import take_back
 from .systemd import Notifier
+from .threads import executor
 from .upgrade.program import UpgradeRefused
 from .upgrade.replace import replace
 from .upgrade.state import Blobs, Received, State
@@ -97,6 +98,7 @@ class Service:
         The socket for edges is there where there is a host key. Raises `ListenError` or `EdgeFailed`.
         """
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(executor())
         before = None if self._resume is None else self._resume.state
         prepare_loop(() if before is None else passing.awaited(before.runs))
         if self._resume is not None:

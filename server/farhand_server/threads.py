@@ -1,0 +1,23 @@
+"""Threads beside the one that runs the event loop."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+THREADS: Final = 4
+"""For what waits for a disk now and then; nothing of a client's does."""
+
+
+def leave_signals() -> None:
+    """Leave all signals to the main thread, to be called in another.
+
+    A signal that the main thread holds back (see `upgrade.program`) would be taken by any other, and be forgotten.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+
+def executor() -> ThreadPoolExecutor:
+    """Return where the event loop may have its blocking calls done."""
+    return ThreadPoolExecutor(THREADS, "blocking", initializer=leave_signals)
