@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import re2  # type: ignore[import-untyped]  # it comes without
 
 from farhand_protocol.limits import KiB, MiB
+from farhand_server.threads import leave_signals
 
 MEMORY: Final = 1 * MiB
 """Bytes that one pattern may take, compiled and with the states that RE2 remembers of it: a hundredth of that does for
@@ -72,7 +73,7 @@ class Pattern:
         return None if match is None else (match.start() - at, match.end() - at)
 
 
-_thread: Final = ThreadPoolExecutor(1, "patterns")
+_thread: Final = ThreadPoolExecutor(1, "patterns", initializer=leave_signals)
 """RE2 lets go of the interpreter while it searches, so the loop goes on meanwhile. One is enough: the processors are
 there for what is run."""
 
