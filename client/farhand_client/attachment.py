@@ -10,38 +10,17 @@ from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
 from .completed import Result, describe
 from .errors import ConnectionLost, FarhandError, OutputIncomplete, RequestRefused, RunGoesOn, SpawnError
-from .output import Receiver
-from .pieces import Gap
 from .stdin import InputStream
+from .streams import Streams
 
 if TYPE_CHECKING:
     from .line import Line
+    from .output import Receiver
     from .session import Session
 
 GIVE_UP: Final = 10.0
 """Seconds beyond a stop's own grace that are waited for its outcome: the service kills and reaps in far less, so
 after them it is the service that hangs, or the connection that does not come back."""
-
-DEFAULT_GRACE: Final = 5.0
-"""Seconds of grace where the request leaves them to the service, whose own default this is."""
-
-
-class _Stream:
-    """One output stream: where it stands, and how much of it was not consumed here."""
-
-    __slots__ = ("ended", "expected", "lost", "owed", "receiver", "waiting")
-
-    def __init__(self, offset: int, receiver: Receiver) -> None:
-        self.receiver = receiver
-        self.expected = offset
-        """The offset of the next byte to come."""
-        self.waiting = 0
-        """Bytes that came and are not consumed."""
-        self.owed = 0
-        """Those of them that came over a connection that is gone: no credit can be given back for them."""
-        self.lost = 0
-        """Bytes that a gap said are no longer kept."""
-        self.ended = False
 
 
 class Attachment:
@@ -64,14 +43,12 @@ class Attachment:
         self.number = 0
         self.line: Final = line
         self._session: Session | None = None
-        self._streams: dict[m.Stream, _Stream] = {}
-        self._tolerant = tolerant
+        self._streams = Streams(tolerant=tolerant)
         self._known = isinstance(opening, m.Attach)
         self._signals: list[m.Signal] = []
         self._stop: m.Stop | None = None
         self._left = False
-        self._discarding = False
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._over = asyncio.Event()
 
     @property
     def connected(self) -> bool:
@@ -91,18 +68,13 @@ class Attachment:
 
     def take(self, stream: m.Stream, count: int) -> None:
         """`count` bytes of `stream` were consumed."""
-        state = self._streams[stream]
-        state.waiting -= count
-        if state.owed:
-            paid = min(state.owed, count)
-            state.owed -= paid
-            count -= paid
-        if count and self._session is not None:
-            self._session.take(self, stream, count)
+        owing = self._streams.take(stream, count)
+        if owing and self._session is not None:
+            self._session.take(self, stream, owing)
 
     def receive(self, stream: m.Output, receiver: Receiver, offset: int = 0) -> None:
         """Say where the bytes of `stream` go, from `offset` on. Called before any can come."""
-        self._streams[stream] = _Stream(offset, receiver)
+        self._streams.add(stream, receiver, offset)
 
     def signal(self, number: int) -> None:
         """Send a signal, at most once; where the connection is known to be lost, over the next one."""
@@ -120,28 +92,33 @@ class Attachment:
         asyncio.shield does the same one turn of the loop later: too late for the next request to leave together with
         the close of this channel.
         """
-        if not self.ended.done():
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._waiters.discard(waiter)
+        await self._over.wait()
         return self.ended.result()
 
+    def order_stop(self, kill_after: float | None = None) -> None:
+        """Have the run stopped, after `kill_after` seconds of grace (the run's own), and do not wait for it."""
+        if self.ended.done():
+            return
+        self._stop = m.Stop(kill_after=kill_after)
+        if self._session is not None:
+            self._session.tell(self, self._stop)
+
     async def stop(self, kill_after: float | None = None) -> None:
-        """Stop the run and wait for its outcome, but not for ever; its output is thrown away.
+        """Stop the run and wait for its outcome; its output is thrown away.
+
+        Waits no longer than `GIVE_UP` beyond the grace. Where that is not known here, because the service's
+        configuration or another client's request has it, only a connection that is lost for good ends the waiting.
 
         A cancellation meanwhile gives up the waiting, not the stopping. Never raises anything else: what came of the
         run is in `ended`.
         """
-        self._discard()
+        self._streams.discard()
         if not self.ended.done():
-            self._tell_stop(m.Stop(kill_after=kill_after))
+            self.order_stop(kill_after)
             own = self.opening.kill_after if isinstance(self.opening, m.Run) else None
-            grace = next((g for g in (kill_after, own) if g is not None), DEFAULT_GRACE)
+            grace = own if kill_after is None else kill_after
             try:
-                await asyncio.wait([self.ended], timeout=grace + GIVE_UP)
+                await asyncio.wait([self.ended], timeout=None if grace is None else grace + GIVE_UP)
             finally:
                 self._go(self._nobody_waited("the service stops it"))
 
@@ -155,7 +132,7 @@ class Attachment:
     def abandon(self) -> None:
         """Leave at once; the service stops the run where it is not to outlive its client."""
         if self.owner:
-            self._tell_stop(m.Stop())
+            self.order_stop()
         self._go(self._nobody_waited("the service stops it" if self.owner else "it goes on"))
 
     def detach(self) -> None:
@@ -167,7 +144,7 @@ class Attachment:
         if self.ended.done():
             return
         if self.owner:
-            self._tell_stop(m.Stop())
+            self.order_stop()
         what = "the service stops it" if self.owner else "it goes on"
         self._go(ConnectionLost(f"{error}; nobody waited for the end of the run {self.id}; {what}", run_id=self.id))
 
@@ -193,13 +170,7 @@ class Attachment:
 
     def open(self, session: Session) -> None:
         """Resumable."""
-        window = session.connection.limits.window
-        for state in self._streams.values():
-            # What waits here was never acknowledged, so it can come again; with every cut there would be more of it.
-            dropped = 0 if state.ended else state.receiver.trim(window)
-            state.expected -= dropped
-            state.waiting -= dropped
-            state.owed = state.waiting
+        self._streams.reopened(session.connection.limits.window)
         if self.stdin is not None:
             self.stdin.rewind()
         session.open(self, self._opening())
@@ -222,8 +193,7 @@ class Attachment:
 
             error = unknown_end(error, self.opening, self.line.name, started=self._known)
         self._session = None
-        for state in self._streams.values():
-            state.receiver.fail(error)
+        self._streams.fail(error)
         if self.stdin is not None:
             self.stdin.finish(error)
         _settle(self.started, error)
@@ -237,10 +207,7 @@ class Attachment:
 
     def received_data(self, stream: m.Stream, data: bytes) -> None:
         """Endpoint."""
-        state = self._streams[stream]
-        state.expected += len(data)
-        state.waiting += len(data)
-        state.receiver.feed(data)
+        self._streams.feed(stream, data)
 
     def received(self, message: m.AnyMessage) -> None:
         """Endpoint."""
@@ -250,11 +217,9 @@ class Attachment:
                     self.stdin.acknowledge(message.bytes)
                     self.stdin.pump()
             case m.End():
-                state = self._streams[message.stream]
-                state.ended = True
-                state.receiver.end()
+                self._streams.end(message.stream)
             case m.Gap():
-                self._gap(message)
+                self._streams.gap(message)
             case m.Started():
                 self._begun(message)
             case m.Exit():
@@ -287,13 +252,8 @@ class Attachment:
         if self._left:
             return m.Attach(id=self.id, attachment=attach.attachment)
         stdin = None if self.stdin is None or self.stdin.over else self.stdin.acknowledged
-        return attach.model_copy(
-            update={"stdout": self._wanted("stdout"), "stderr": self._wanted("stderr"), "stdin": stdin}
-        )
-
-    def _wanted(self, stream: m.Output) -> int | None:
-        state = self._streams.get(stream)
-        return None if state is None else state.expected
+        stdout, stderr = self._streams.expected("stdout"), self._streams.expected("stderr")
+        return attach.model_copy(update={"stdout": stdout, "stderr": stderr, "stdin": stdin})
 
     def _begun(self, message: m.Started) -> None:
         self._known = True
@@ -301,12 +261,6 @@ class Attachment:
             self.stdin.finish(None)
         if not self.started.done():
             self.started.set_result(message)
-
-    def _gap(self, message: m.Gap) -> None:
-        state = self._streams[message.stream]
-        state.expected = message.offset + message.bytes
-        state.lost += message.bytes
-        state.receiver.gap(Gap(message.stream, message.offset, message.bytes))
 
     def _ended(self, message: m.Ended) -> None:
         outcome = message.outcome
@@ -316,13 +270,12 @@ class Attachment:
         if isinstance(outcome, Lost):
             self.fail(ConnectionLost(f"the run {self.id} {describe(outcome)}", run_id=self.id))
             return
-        missing = self._missing(message)
+        missing = self._streams.missing(message)
         if missing:
             text = f"run {self.id}: the command {describe(outcome)}, but {' and '.join(missing)}"
             self.fail(OutputIncomplete(text, run_id=self.id, outcome=outcome))
             return
-        for state in self._streams.values():
-            state.receiver.end()
+        self._streams.finish()
         if self.stdin is not None:
             self.stdin.finish(None)
         if not self.started.done():
@@ -340,30 +293,12 @@ class Attachment:
             )
         )
 
-    def _missing(self, message: m.Ended) -> list[str]:
-        if self._discarding:
-            return []
-        missing = []
-        totals: dict[m.Stream, int] = {"stdout": message.stdout, "stderr": message.stderr}
-        for stream, state in self._streams.items():
-            total = totals[stream]
-            if state.expected != total:
-                missing.append(f"only {state.expected - state.lost} of {total} bytes of {stream} arrived")
-            elif state.lost and not self._tolerant:
-                missing.append(f"{state.lost} of {total} bytes of {stream} were no longer kept")
-        return missing
-
-    def _tell_stop(self, message: m.Stop) -> None:
-        self._stop = message
-        if self._session is not None:
-            self._session.tell(self, message)
-
     def _go(self, error: FarhandError) -> None:
         if self.ended.done():
             return
         # No credit goes back for what nobody has seen: whoever attaches next may want it.
         session, self._session = self._session, None
-        self._discard()
+        self._streams.discard()
         self._left = session is None and self._stop is not None
         self._close(session)
         self.fail(error)
@@ -375,13 +310,7 @@ class Attachment:
         if not self._left:
             self.line.remove(self)
         _settle(self.ended, end)
-        for waiter in self._waiters:
-            _settle(waiter, None)
-
-    def _discard(self) -> None:
-        self._discarding = True
-        for state in self._streams.values():
-            state.receiver.discard()
+        self._over.set()
 
     def _close(self, session: Session | None) -> None:
         self._session = None

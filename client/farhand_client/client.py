@@ -269,24 +269,20 @@ class Client:
     async def stop(self, run_id: str, kill_after: float | None = None) -> Result:
         """End a run and everything it started: TERM, `kill_after` seconds of grace (the run's own), KILL.
 
-        Returns how it ended. Raises as `wait`.
+        Waits for the end, however long the grace is, and returns how it ended. A cancellation gives up the waiting, not
+        the stopping. Raises as `wait`.
         """
         attachment = Attachment(self._line, attaching(await self._whole_id(run_id), (None, None)))
-        attachment.begin()
-        await attachment.stop(kill_after)
-        return attachment.ended.result()
+        attachment.order_stop(kill_after)
+        return await _end_of(attachment)
 
     async def wait(self, run_id: str) -> Result:
         """Wait for the end of a run, and return how it ended; its output is left alone.
 
         Raises `AmbiguousId`, `RequestRefused`, `ConnectionLost`, `SpawnError` where it never began, ValueError.
         """
-        attachment = Attachment(self._line, attaching(await self._whole_id(run_id), (None, None), read_only=True))
-        attachment.begin()
-        try:
-            return await attachment.result()
-        finally:
-            attachment.detach()
+        opening = attaching(await self._whole_id(run_id), (None, None), read_only=True)
+        return await _end_of(Attachment(self._line, opening))
 
     async def wait_for(
         self,
@@ -339,6 +335,15 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def _end_of(attachment: Attachment) -> Result:
+    """Wait for the end of a run of which nothing else is wanted."""
+    attachment.begin()
+    try:
+        return await attachment.result()
+    finally:
+        attachment.detach()
 
 
 async def _communicate(attachment: Attachment, input: bytes | None, source: Source | None) -> Result:

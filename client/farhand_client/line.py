@@ -67,19 +67,14 @@ class Line:
         self._backoff: Backoff | None = None
         self._reconnecting: asyncio.Task[None] | None = None
         self._live: dict[Resumable, None] = {}
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._settled = asyncio.Event()
         self._adopt(login.session)
 
     async def up(self) -> Session:
         """Return the connection once there is one. Raises `ConnectionLost` where there will be none."""
         while self.session is None:
             self._check()
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._waiters.discard(waiter)
+            await self._settled.wait()
         return self.session
 
     def add(self, one: Resumable) -> None:
@@ -133,6 +128,7 @@ class Line:
         self.session = None
         if self._why is not None:
             return
+        self._settled.clear()
         if not self._patience or session.broken or _fatal(why):
             lost = ConnectionLost(str(why))
             lost.__cause__ = why.__cause__ if isinstance(why, ConnectionLost) else why
@@ -191,7 +187,7 @@ class Line:
             except (FarhandError, ValueError) as error:
                 self.remove(one)
                 one.fail(error)
-        self._wake()
+        self._settled.set()
         if self._watch is not None:
             self._watch(None)
 
@@ -201,12 +197,7 @@ class Line:
         live, self._live = self._live, {}
         for one in live:
             one.fail(why)
-        self._wake()
-
-    def _wake(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._settled.set()
 
 
 def _fatal(error: FarhandError) -> bool:

@@ -174,8 +174,9 @@ class Run:
     async def stop(self, kill_after: float | None = None) -> None:
         """End the run and everything it started: TERM, `kill_after` seconds of grace (the run's own), KILL.
 
-        Output that was not read yet is thrown away. Waits for the end, at most ten seconds beyond the grace. While the
-        connection is lost the order is kept, and sent once it is back.
+        Output that was not read yet is thrown away. Waits for the end, at most ten seconds beyond the grace; for a run
+        that was attached to, whose grace is not known here unless `kill_after` gives one, as long as it takes. While
+        the connection is lost the order is kept, and sent once it is back.
         """
         await self._attachment.stop(kill_after)
 

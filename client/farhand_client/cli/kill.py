@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Sequence
 
 from farhand_client.client import Client
-from farhand_client.completed import Result, describe
-from farhand_client.errors import ConnectionLost, FarhandError, SpawnError
+from farhand_client.completed import describe
+from farhand_client.errors import FarhandError, SpawnError
 
 from .carry import tell
 from .exitcode import error_code
@@ -42,7 +42,7 @@ async def _all(client: Client, options: argparse.Namespace) -> int:
 
 async def _one(client: Client, one: str, options: argparse.Namespace) -> int:
     try:
-        result = await _ended(client, one, options.kill_after)
+        result = await client.stop(one, options.kill_after)
     except FarhandError as error:
         if options.json:
             tell(of_error(error))
@@ -54,11 +54,3 @@ async def _one(client: Client, one: str, options: argparse.Namespace) -> int:
     else:
         print(printable(f"{one} {describe(result.outcome)}"), flush=True)
     return 0
-
-
-async def _ended(client: Client, one: str, kill_after: float | None) -> Result:
-    try:
-        return await client.stop(one, kill_after)
-    except ConnectionLost:
-        # The run's own grace may be longer than `stop` waits for an end; where it is the line, this says so too.
-        return await client.wait(one)
