@@ -137,7 +137,7 @@ async def test_after_a_crash_every_run_is_lost_and_none_of_its_processes_lives(t
     script = "setsid env -i /bin/sleep 600 & sleep 600 & echo $! ; exec sleep 600"
     async with running_service(tmp_path) as service:
         async with RawClient.connect(service.socket) as client:
-            runs = [client.start(shell=script, grace=60, on_disconnect="keep") for _ in range(50)]
+            runs = [client.start(shell=script, grace=60, on_disconnect="keep", spool=MiB) for _ in range(50)]
             for run in runs:
                 pids.append(await run.started())
                 pids.append(int(await run.line()))
@@ -152,6 +152,7 @@ async def test_after_a_crash_every_run_is_lost_and_none_of_its_processes_lives(t
         async with farhand_client.connect(service.host) as again:
             known = {run.id: run.outcome for run in await again.runs(ended=True)}
         assert {known[run_id] for run_id in ids} == {Lost()}
+        assert list((tmp_path / "state" / "farhand" / "spool").iterdir()) == []
         listed = await farhand("ps", "-a", service.host, env=service.environment)
         assert listed.stdout.decode().count("lost") == 50, listed
         assert "lost" in service.log or "left" in service.log

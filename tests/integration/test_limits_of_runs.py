@@ -80,6 +80,15 @@ async def test_output_beyond_its_bound_ends_the_run(core: Service) -> None:
     assert ended.applied == m.Applied(output="service")
 
 
+async def test_an_exit_that_was_told_stays_the_outcome_whatever_others_write_after_it(core: Service) -> None:
+    script = "{ sleep 0.1; head -c 2000 /dev/zero; sleep 60; } & exit 3"
+    async with RawClient.connect(core.socket) as client:
+        run = client.start("sh", "-c", script, bounds={"output": 1000})
+        ended = await run.ended()
+    assert "exit" in run.transcript
+    assert ended.outcome == Exited(code=3)
+
+
 @pytest.mark.parametrize(("count", "status"), [(1000, "exited"), (1001, "killed")])
 async def test_both_streams_count_and_so_does_what_a_program_leaves_in_its_pipes(
     core: Service, count: int, status: str
@@ -144,7 +153,7 @@ async def test_what_was_applied_and_used_is_in_the_status(core: Service, tmp_pat
     assert told["applied"] == {"memory": "rlimit", "cpu": "rlimit", "files": "rlimit", "output": "service"}
     usage = told["usage"]
     assert 0.2 <= usage["user"] + usage["system"] <= wall
-    assert 64 * MiB <= usage["peak_memory"] < 200 * MiB
+    assert 300 * MiB <= usage["peak_memory"] < 400 * MiB  # more than the service itself has, or it is not known
 
 
 # Output on disk

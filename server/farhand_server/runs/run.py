@@ -41,8 +41,7 @@ class BadOffset(Exception):
 
 
 class Run:
-    """A run, under way or over. `stdout` and `stderr` are its spools; `result` is there once it is over, and `told` is
-    true once that is on record: nobody hears of it before."""
+    """A run, under way or over. Nobody hears of its `result` before it is `told`: that waits until it is on record."""
 
     def __init__(
         self,
@@ -74,6 +73,7 @@ class Run:
         self._message: str | None = None
         self._kill_at = math.inf
         self._linger_until: float | None = None
+        self._exit_told = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._output_ended = asyncio.Event()
 
@@ -293,7 +293,7 @@ class Run:
         if self._why is not None:
             await self._rest_of_grace(process)
         lingered = not await self._last_output(process, outcome)
-        if self._why == "output":
+        if self._why == "output" and not self._exit_told:
             outcome = self._outcome(code)  # what was still in the pipes counts, too
         await self._all_gone(process)
         return Result(
@@ -358,6 +358,7 @@ class Run:
         return all(drained)
 
     def _tell_exit(self, outcome: Outcome) -> None:
+        self._exit_told = True
         for watcher in self.attachments.watchers():
             watcher.exited(outcome)
 
