@@ -12,11 +12,12 @@ from farhand_client.errors import FarhandError
 from farhand_protocol.outcome import Killed, TimedOut
 
 from .carry import JsonLines, carried, say_gap, tell
-from .exitcode import error_code, exit_code
+from .exitcode import exit_code
 from .main import say
+from .options import parser
 from .signals import Signals
-from .status import of_end, of_error
-from .working import add_common, asked, parser, run_id
+from .status import of_end
+from .working import add_common, asked, failed, run_id
 
 EPILOG = """\
 Output comes from the first byte that is kept; what is missing before is said on stderr. Our stdin goes to the run if it
@@ -42,10 +43,7 @@ async def _attached(client: Client, options: argparse.Namespace) -> int:
         try:
             return await _take_part(client, options, signals)
         except FarhandError as error:
-            if not options.json:
-                raise
-            tell(of_error(error))
-            return error_code(error)
+            return failed(options, error)
         except asyncio.CancelledError:
             if signals.ended_by is None:
                 raise

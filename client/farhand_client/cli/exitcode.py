@@ -6,7 +6,7 @@ import errno
 import signal
 from typing import Final
 
-from farhand_client.errors import AddressError, FarhandError, RequestRefused, SpawnError
+from farhand_client.errors import AddressError, AmbiguousId, FarhandError, RequestRefused, SpawnError
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
 
@@ -40,7 +40,7 @@ def error_code(error: FarhandError) -> int:
     match error:
         case SpawnError():
             return exit_code(error.outcome)
-        case AddressError() | RequestRefused(code=ErrorCode.BAD_PATTERN):
+        case AddressError() | AmbiguousId() | RequestRefused(code=ErrorCode.BAD_PATTERN):
             return USAGE
         case _:
             return OURS

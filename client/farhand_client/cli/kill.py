@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Sequence
 
 from farhand_client.client import Client
@@ -11,11 +10,10 @@ from farhand_client.completed import describe
 from farhand_client.errors import FarhandError, SpawnError
 
 from .carry import tell
-from .exitcode import error_code
-from .main import say
+from .options import grace, parser
 from .printable import printable
-from .status import of_end, of_error
-from .working import add_common, asked, grace, parser, run_id, whole_id
+from .status import of_end
+from .working import add_common, asked, failed, of_each, run_id
 
 EPILOG = """\
 Waits until the run is over and says how it ended; of one that was over before, how that was. Exit code: 0 once all of
@@ -36,19 +34,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _all(client: Client, options: argparse.Namespace) -> int:
-    ids = await asyncio.gather(*(whole_id(client, text) for text in options.ids))
-    return max(await asyncio.gather(*(_one(client, one, options) for one in ids)))
+    return max(await of_each(client, options, _one))
 
 
 async def _one(client: Client, one: str, options: argparse.Namespace) -> int:
     try:
         result = await client.stop(one, options.kill_after)
     except FarhandError as error:
-        if options.json:
-            tell(of_error(error))
-        else:
-            say(str(error))
-        return 0 if isinstance(error, SpawnError) else error_code(error)
+        code = failed(options, error)
+        return 0 if isinstance(error, SpawnError) else code
     if options.json:
         tell(of_end(result))
     else:

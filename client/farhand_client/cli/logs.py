@@ -7,12 +7,13 @@ import contextlib
 from collections.abc import Sequence
 
 from farhand_client.client import Client
-from farhand_client.errors import RunGoesOn
+from farhand_client.errors import RunGoesOn, SpawnError
 
 from .carry import JsonLines, carried, say_gap, tell
+from .options import parser
 from .sizes import size
 from .status import of_end
-from .working import add_common, asked, parser, run_id
+from .working import add_common, asked, failed, run_id
 
 EPILOG = """\
 Both streams are shown, stdout on ours and stderr on ours. What is no longer kept is said on stderr, to the byte. Exit
@@ -48,18 +49,22 @@ async def _logs(client: Client, options: argparse.Namespace) -> int:
     stdout, stderr = await _offsets(client, options)
     offset = (None if options.stderr else stdout, None if options.stdout else stderr)
     lines = JsonLines(stdout, stderr) if options.json else None
-    async with client.attach(
+    attaching = client.attach(
         options.id,
         offset=offset,
         hold=False,
         follow=options.follow,
         read_only=True,
         on_gap=say_gap if lines is None else lines.gap,
-    ) as run:
-        with contextlib.suppress(RunGoesOn):
-            result = await carried(run, lines)
-            if lines is not None:
-                tell(of_end(result))
+    )
+    try:
+        async with attaching as run:
+            with contextlib.suppress(RunGoesOn):
+                result = await carried(run, lines)
+                if lines is not None:
+                    tell(of_end(result))
+    except SpawnError as error:
+        failed(options, error)  # it has written nothing, and that was shown
     return 0
 
 

@@ -15,6 +15,17 @@ RECONNECT = 120.0
 """Seconds; that of `farhand_client.line`, which the parser need not import."""
 
 
+def parser(name: str, usage: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of the command `name`, of which `usage` says what comes after the options."""
+    return argparse.ArgumentParser(
+        prog=f"farhand {name}",
+        usage=f"farhand {name} [OPTION…] {usage}",
+        description=description,
+        epilog=epilog,
+        allow_abbrev=False,
+    )
+
+
 def add_connection_options(parser: argparse.ArgumentParser) -> None:
     """Add what every command that connects understands."""
     parser.add_argument(
@@ -38,12 +49,28 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_reconnect(parser: argparse.ArgumentParser) -> None:
+    """Add what commands understand that go on over another connection."""
+    parser.add_argument(
+        "--reconnect",
+        metavar="S",
+        type=grace,
+        default=RECONNECT,
+        help=f"seconds for which a lost connection is made again (default {RECONNECT:g}; 0: not at all)",
+    )
+
+
 def seconds(text: str) -> float:
     """Return a positive number of seconds; for argparse."""
     value = float(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return value
+
+
+def grace(text: str) -> float:
+    """Return a number of seconds from 0 on; for argparse."""
+    return 0.0 if float(text) == 0 else seconds(text)
 
 
 def split(arguments: Sequence[str], valued: frozenset[str]) -> tuple[list[str], list[str]]:

@@ -16,9 +16,10 @@ from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFailed, TimedOut
 
 from .carry import tell
+from .options import parser
 from .printable import cut, printable, width
 from .status import of_outcome
-from .working import add_common, asked, parser
+from .working import add_common, asked
 
 SHOWN: Final = 13
 """Characters of an id at the least: of one that farhand has made they say the millisecond, so nearly always whose it

@@ -14,7 +14,7 @@ from farhand_protocol.limits import MIN_SPOOL, KiB, MiB
 
 from .execute import Command, execute
 from .main import USAGE, say
-from .options import CONNECTION_OPTIONS, RECONNECT, add_connection_options, seconds, split
+from .options import CONNECTION_OPTIONS, add_connection_options, add_reconnect, grace, parser, seconds, split
 from .sizes import limits, size
 from .status import status_file
 
@@ -50,19 +50,19 @@ is lost is made again, and the run goes on.
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     before, rest = split(arguments, VALUED)
-    parser = _parser()
-    options = parser.parse_args(before)
+    given = _parser()
+    options = given.parse_args(before)
     if not rest:
-        parser.error("HOST is missing")
+        given.error("HOST is missing")
     host, *words = rest
     if not words:
-        parser.error("a command is needed after HOST; `farhand repl HOST` gives a prompt")
+        given.error("a command is needed after HOST; `farhand repl HOST` gives a prompt")
     if options.shell and len(words) != 1:
-        parser.error("--shell takes the script as one argument; put it in quotes")
+        given.error("--shell takes the script as one argument; put it in quotes")
     if options.detach and options.stdin:
-        parser.error("--detach has no stdin to pass on; farhand attach can feed a run later")
+        given.error("--detach has no stdin to pass on; farhand attach can feed a run later")
     if options.detach and options.on_disconnect == "kill":
-        parser.error("--detach keeps the run; it cannot be had with --on-disconnect kill")
+        given.error("--detach keeps the run; it cannot be had with --on-disconnect kill")
     status = None
     try:
         if options.status_json is not None:
@@ -106,14 +106,8 @@ def command(words: Sequence[str], options: argparse.Namespace) -> Command:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="farhand run",
-        usage="farhand run [OPTION…] HOST [--] ARG…",
-        description="Run a command on another machine.",
-        epilog=EPILOG,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
+    given = parser("run", "HOST [--] ARG…", "Run a command on another machine.", EPILOG)
+    add = given.add_argument
     add("-i", "--stdin", action="store_true", help="pass stdin on; else the command's is empty")
     add("--shell", action="store_true", help="ARG is a script for the remote account's shell")
     add("--cwd", metavar="D", help="working directory, relative to the remote home")
@@ -128,12 +122,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--timeout", metavar="S", type=seconds, help="stop the command after so many seconds")
     add("--idle-timeout", metavar="S", type=seconds, help="stop the command after so many seconds without output")
-    add("--kill-after", metavar="S", type=_grace, default=5.0, help="seconds between TERM and KILL (default 5)")
+    add("--kill-after", metavar="S", type=grace, default=5.0, help="seconds between TERM and KILL (default 5)")
     add("--merge", action="store_true", help="the command's stderr becomes its stdout, in the order it writes")
     add("--id", metavar="UUID", type=_run_id, help="the run's id; given again, the same command is the same run")
     add("--detach", action="store_true", help="print the run's id once it has started, and leave it going")
     add("--on-disconnect", choices=("kill", "keep"), help="what becomes of the run without us (default kill)")
-    add("--grace", metavar="S", type=_grace, help="seconds after which it is killed then (default 60)")
+    add("--grace", metavar="S", type=grace, help="seconds after which it is killed then (default 60)")
     add(
         "--buffer",
         metavar="block|spool=SIZE",
@@ -149,16 +143,10 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="memory=512M, cpu=SECONDS, processes=N, files=N, file-size=1G, output=10M (may be given again)",
     )
-    add(
-        "--reconnect",
-        metavar="S",
-        type=_grace,
-        default=RECONNECT,
-        help="seconds for which a lost connection is made again (default 120; 0: not at all)",
-    )
+    add_reconnect(given)
     add("--status-json", metavar="FILE", help="write how the command ended, as JSON; - is stderr")
-    add_connection_options(parser)
-    return parser
+    add_connection_options(given)
+    return given
 
 
 def _variable(text: str) -> tuple[bytes, bytes] | None:
@@ -186,7 +174,3 @@ def _buffer(text: str) -> int:
     if kind != "spool" or not value or size(value) < MIN_SPOOL:
         raise argparse.ArgumentTypeError(f"{text!r} is neither block nor spool=SIZE, of {MIN_SPOOL // KiB}K or more")
     return size(value)
-
-
-def _grace(text: str) -> float:
-    return 0.0 if float(text) == 0 else seconds(text)

@@ -9,7 +9,8 @@ from farhand_client.client import Client
 from farhand_client.signals import linux_signal
 
 from .carry import tell
-from .working import add_common, asked, parser, run_id, whole_id
+from .options import parser
+from .working import add_common, asked, run_id, whole_id
 
 EPILOG = """\
 SIG is a name or one of Linux's numbers: TERM, SIGTERM, 15. It goes to the run's process group. Exit code: 0 once it is

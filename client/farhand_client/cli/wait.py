@@ -13,12 +13,11 @@ from farhand_client.errors import FarhandError
 from farhand_protocol import messages as m
 
 from .carry import tell
-from .exitcode import TIMED_OUT, error_code, exit_code
-from .main import say
-from .options import seconds
+from .exitcode import TIMED_OUT, exit_code
+from .options import parser, seconds
 from .sizes import size
-from .status import of_end, of_error
-from .working import add_common, asked, parser, run_id, whole_id
+from .status import of_end
+from .working import add_common, asked, failed, of_each, run_id
 
 NO_MATCH: Final = 1
 """As grep(1) has it."""
@@ -55,8 +54,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _all(client: Client, options: argparse.Namespace) -> int:
-    ids = await asyncio.gather(*(whole_id(client, text) for text in options.ids))
-    return (await asyncio.gather(*(_one(client, one, options) for one in ids)))[-1]
+    return (await of_each(client, options, _one))[-1]
 
 
 async def _one(client: Client, one: str, options: argparse.Namespace) -> int:
@@ -70,9 +68,7 @@ async def _one(client: Client, one: str, options: argparse.Namespace) -> int:
     except TimeoutError:
         told, code = {"run_id": one, "reason": "timeout"}, TIMED_OUT
     except FarhandError as error:
-        if not options.json:
-            say(str(error))
-        told, code = of_error(error), error_code(error)
+        return failed(options, error)
     if options.json:
         tell(told)
     return code

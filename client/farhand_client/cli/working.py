@@ -8,46 +8,28 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from farhand_client.client import Client
+from farhand_client.errors import FarhandError
 from farhand_client.ids import checked_prefix, is_run_id
 
+from .carry import tell
 from .connection import opening
+from .exitcode import error_code
 from .lineword import LineWord
 from .main import USAGE, say
-from .options import RECONNECT, add_connection_options, seconds
+from .options import add_connection_options, add_reconnect
+from .status import of_error
 
 SHORTEST: Final = 4
 """Characters of an id: as in git, fewer are more likely a mistake than meant."""
-
-
-def parser(name: str, usage: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser of a command that takes HOST, without the options that its own are shown before."""
-    return argparse.ArgumentParser(
-        prog=f"farhand {name}",
-        usage=f"farhand {name} [OPTION…] {usage}",
-        description=description,
-        epilog=epilog,
-        allow_abbrev=False,
-    )
 
 
 def add_common(parser: argparse.ArgumentParser, *, reconnect: bool = True) -> None:
     """Add `--json`, what connects, and HOST."""
     parser.add_argument("--json", action="store_true", help="JSON instead, an object on each line")
     if reconnect:
-        parser.add_argument(
-            "--reconnect",
-            metavar="S",
-            type=grace,
-            default=RECONNECT,
-            help="seconds for which a lost connection is made again (default 120; 0: not at all)",
-        )
+        add_reconnect(parser)
     add_connection_options(parser)
     parser.add_argument("host", metavar="HOST")
-
-
-def grace(text: str) -> float:
-    """Return a number of seconds from 0 on; for argparse."""
-    return 0.0 if float(text) == 0 else seconds(text)
 
 
 def run_id(text: str) -> str:
@@ -78,6 +60,23 @@ def asked(options: argparse.Namespace, act: Callable[[Client], Awaitable[int]]) 
     except ValueError as error:  # also of a HOST or an id that means nothing, or several
         say(str(error))
         return USAGE
+
+
+async def of_each(
+    client: Client, options: argparse.Namespace, act: Callable[[Client, str, argparse.Namespace], Awaitable[int]]
+) -> list[int]:
+    """Return what `act` comes to for each of the runs, all at once. None is touched where an id is wrong."""
+    ids = await asyncio.gather(*(whole_id(client, text) for text in options.ids))
+    return await asyncio.gather(*(act(client, one, options) for one in ids))
+
+
+def failed(options: argparse.Namespace, error: FarhandError) -> int:
+    """Say what is wrong, or tell it as JSON; return the exit code."""
+    if options.json:
+        tell(of_error(error))
+    else:
+        say(str(error))
+    return error_code(error)
 
 
 async def whole_id(client: Client, text: str) -> str:

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from farhand_client.cli.exitcode import error_code, exit_code
+from farhand_client.cli.main import BROKEN_PIPE, INTERRUPTED, OURS
 from farhand_client.completed import Result, describe
 from farhand_client.errors import ConnectionLost, FarhandError, SpawnError
 from farhand_client.signals import linux_name
@@ -16,11 +17,6 @@ from .link import Link
 from .output import Output, say
 from .runner import Interrupted, Runner
 from .state import REPORT, Report, State, reporting
-
-BROKEN_PIPE: Final = 141
-INTERRUPTED: Final = 130
-OURS: Final = 255
-"""Exit codes: 128 + SIGPIPE, 128 + SIGINT as shells say them; 255 is what is wrong with the connection."""
 
 NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 FROM_ANYWHERE: Final = re.compile(r"(--\s+)?[/~]|$")

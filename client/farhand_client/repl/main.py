@@ -7,11 +7,12 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 
+from farhand_client.cli.interrupts import Interrupts
+from farhand_client.cli.main import OURS
 from farhand_client.feed import chunks
 from farhand_client.paths import state_directory
 
-from .interpreter import OURS, Interpreter, Leave
-from .interrupts import Interrupts
+from .interpreter import Interpreter, Leave
 from .link import Link, Opening
 from .output import Output, say
 from .runner import Runner

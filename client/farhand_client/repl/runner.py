@@ -7,13 +7,13 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, Final
 
+from farhand_client.cli.interrupts import Interrupts
 from farhand_client.completed import Result
 from farhand_client.output import OutputStream
 from farhand_client.request import Args
 from farhand_client.run import Run
 from farhand_protocol.limits import MiB
 
-from .interrupts import Interrupts
 from .link import Link
 from .output import Output, say
 

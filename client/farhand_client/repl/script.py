@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Final
 
-from .interpreter import INTERRUPTED, OURS, Interpreter, Leave
+from farhand_client.cli.main import INTERRUPTED, OURS
+
+from .interpreter import Interpreter, Leave
 from .lines import MAX_COMMAND, Assembler, decode
 from .output import say
 

@@ -1,4 +1,4 @@
-"""Ctrl-C is for the line that runs, SIGTERM and SIGHUP are for the REPL."""
+"""What signals to this process do: Ctrl-C is for what runs, SIGTERM and SIGHUP are for the process."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Self
 
 
 class Interrupts:
-    """While entered, SIGINT calls what `to` was given; SIGTERM and SIGHUP cancel the task that entered it.
+    """While entered, SIGINT calls `target`, or what `to` was given; SIGTERM and SIGHUP cancel the task that entered it.
 
     `ended_by` is the signal that cancelled the task, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, target: Callable[[], None] | None = None) -> None:
         self.ended_by: int | None = None
-        self._target: Callable[[], None] | None = None
+        self._target = target
         self._loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None
@@ -34,7 +34,7 @@ class Interrupts:
             self._target = before
 
     def __enter__(self) -> Self:
-        self._loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        self._loop.add_signal_handler(signal.SIGINT, self._interrupted)
         for number in (signal.SIGTERM, signal.SIGHUP):
             self._loop.add_signal_handler(number, self.end, number)
         return self
@@ -45,7 +45,7 @@ class Interrupts:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self._loop.remove_signal_handler(number)
 
-    def _interrupt(self) -> None:
+    def _interrupted(self) -> None:
         if self._target is not None:
             self._target()
 
