@@ -77,15 +77,17 @@ class Audit:
         self._waiting_bytes += size
 
     def admit(self, entry: Entry) -> None:
-        """Write the entry of a start now, with all that waits.
+        """Note a start; with `audit.required` write it now, with all that waits.
 
-        Raises `AuditError` where that cannot be done and `audit.required` holds: the run must not be started, and the
-        entry is withdrawn.
+        Raises `AuditError` where that has to be done and cannot: the run must not be started, and the entry is
+        withdrawn.
         """
         dropped = self._dropped
         self.record(entry)
+        if not self._settings.required:
+            return
         self.flush()
-        if self._fault is not None and self._settings.required:
+        if self._fault is not None:
             if self._dropped > dropped:
                 self._dropped -= 1
             elif self._waiting:
