@@ -13,7 +13,7 @@ import pytest
 from farhand_client import PIPE, Client, Run
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MiB
-from tests.support.fake_runs import STOPPED, Gate, stoppable
+from tests.support.fake_runs import ID, STOPPED, Gate, stoppable
 from tests.support.fake_service import Behaviour, FakeRun, client_of
 
 
@@ -94,12 +94,7 @@ async def test_losing_the_connection_while_stopping_is_no_other_error(tmp_path: 
 
 
 async def test_an_asyncio_timeout_works_as_everywhere(tmp_path: Path) -> None:
-    async def behave(run: FakeRun) -> None:
-        run.started()
-        await run.until(m.Stop)
-        run.ended(STOPPED)
-
-    async with client_of(tmp_path, behave) as (client, _):
+    async with client_of(tmp_path, stoppable) as (client, _):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await client.run(["x"])
@@ -211,7 +206,6 @@ async def asking_for_output(client: Client) -> None:
 
 
 Asking = Callable[[Client], Coroutine[Any, Any, None]]
-ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 ASKING: list[Asking] = [
     asking_to_run,
     asking_to_keep,

@@ -15,7 +15,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB, Limits, MiB
 from tests.support.cuts import cutting
-from tests.support.fake_runs import STOPPED, Cat, Gate
+from tests.support.fake_runs import ID, STOPPED, Cat, Gate
 from tests.support.fake_service import FakeRun, FakeService, client_of
 
 
@@ -159,9 +159,6 @@ async def test_stdin_that_another_client_feeds_is_a_broken_pipe(tmp_path: Path) 
         assert run.stdin is not None
         with pytest.raises(BrokenPipeError, match="another client feeds it"):
             run.stdin.write(b"x")
-
-
-ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
 async def stopped_late(run: FakeRun) -> None:

@@ -12,10 +12,9 @@ from farhand_client import Client, ConnectionLost
 from farhand_client.completed import Result
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Outcome
-from tests.support.fake_runs import STOPPED
+from tests.support.fake_runs import ID, STOPPED
 from tests.support.fake_service import FakeRun, client_of
 
-ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 HOUR = 3600.0
 
 

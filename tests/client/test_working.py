@@ -13,47 +13,26 @@ from farhand_client import AmbiguousId, Chunk, ConnectionLost, Exited, Gap, Requ
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import SpawnFailed
-from tests.support.fake_runs import STOPPED, stoppable
+from tests.support.fake_listing import info, listing
+from tests.support.fake_runs import ID, STOPPED, so_far, stoppable
 from tests.support.fake_service import FakeConnection, FakeRun, client_of
 
-ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+def numbered(number: int) -> m.RunInfo:
+    return info(f"01890a5d-ac96-774b-bcce-{number:012x}", command="sleep 9")
 
 
-def info(number: int) -> m.RunInfo:
-    return m.RunInfo(
-        id=f"01890a5d-ac96-774b-bcce-{number:012x}",
-        owner="ann",
-        command="sleep 9",
-        began=1.0,
-        duration=2.0,
-        stdout=0,
-        stderr=0,
-    )
-
-
-def listing(count: int) -> Any:
-    """Answer `list` as a service with that many runs, the newest first."""
-    runs = [info(number) for number in range(count, 0, -1)]
-
-    def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
-        assert isinstance(question, m.List)
-        found = [run for run in runs if run.id.startswith(question.prefix)]
-        if question.before is not None:
-            found = [run for run in found if run.id < (question.before or "")]
-        found = found[: question.limit]
-        for at in range(0, len(found), 100):
-            fake.say(m.Runs(runs=tuple(found[at : at + 100])), channel)
-        fake.say(m.Done(), channel)
-
-    return answer
+def many(count: int) -> list[m.RunInfo]:
+    """That many runs, the newest first."""
+    return [numbered(number) for number in range(count, 0, -1)]
 
 
 @pytest.mark.parametrize("count", [0, 1, 999, 1000, 2001])
 async def test_long_lists_come_in_pages_and_whole(tmp_path: Path, count: int) -> None:
     async with client_of(tmp_path) as (client, service):
-        service.answer = listing(count)
+        service.answer = listing(*many(count))
         runs = await client.runs(ended=True)
-        assert [run.id for run in runs] == [info(number).id for number in range(count, 0, -1)]
+        assert [run.id for run in runs] == [run.id for run in many(count)]
         assert len(service.questions) == count // 1000 + 1
         await client.ping()
         assert service.connections[0].connection.channels == 0
@@ -61,7 +40,7 @@ async def test_long_lists_come_in_pages_and_whole(tmp_path: Path, count: int) ->
 
 async def test_a_list_that_was_cut_off_is_asked_for_again_from_its_begin(tmp_path: Path) -> None:
     def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
-        fake.say(m.Runs(runs=(info(1),)), channel)
+        fake.say(m.Runs(runs=(numbered(1),)), channel)
         if len(service.questions) == 1:
             assert fake.link is not None
             fake.link.close()
@@ -70,17 +49,17 @@ async def test_a_list_that_was_cut_off_is_asked_for_again_from_its_begin(tmp_pat
 
     async with client_of(tmp_path, reconnect=30) as (client, service):
         service.answer = answer
-        assert await client.runs(prefix="0189") == [info(1)]
+        assert await client.runs(prefix="0189") == [numbered(1)]
         assert service.questions == [m.List(prefix="0189")] * 2
 
 
 async def test_an_id_may_be_shortened_as_long_as_it_is_clear(tmp_path: Path) -> None:
     async with client_of(tmp_path, stoppable) as (client, service):
-        service.answer = listing(20)
-        async with client.attach(info(7).id[:-1] + "7") as run:
-            assert run.id == info(7).id
-        short = info(10).id[:-1]
-        with pytest.raises(AmbiguousId, match=rf"begin with {short}.*\n  {info(15).id}  sleep 9") as caught:
+        service.answer = listing(*many(20))
+        async with client.attach(numbered(7).id[:-1] + "7") as run:
+            assert run.id == numbered(7).id
+        short = numbered(10).id[:-1]
+        with pytest.raises(AmbiguousId, match=rf"begin with {short}.*\n  {numbered(15).id}  sleep 9") as caught:
             await client.attach(short[:-1] + "0")
         assert len(caught.value.candidates) == 10
         assert isinstance(caught.value, ValueError)
@@ -90,7 +69,7 @@ async def test_an_id_may_be_shortened_as_long_as_it_is_clear(tmp_path: Path) -> 
         for wrong in ("", "x", "0189*"):
             with pytest.raises(ValueError, match="no run id begins with"):
                 await client.wait(wrong)
-        service.answer = listing(1)
+        service.answer = listing(*many(1))
         assert (await client.stop("0189")).outcome == STOPPED
 
 
@@ -143,14 +122,7 @@ async def test_output_comes_from_the_offset_on_and_the_end_is_told(tmp_path: Pat
 
 
 async def test_what_is_not_followed_ends_where_it_stands(tmp_path: Path) -> None:
-    async def behave(run: FakeRun) -> None:
-        run.started()
-        await run.rest("stdout", b"so far")
-        for stream in run.streams:
-            run.say(m.End(stream=stream))
-        run.say(m.Done())
-
-    async with client_of(tmp_path, behave) as (client, service), client.attach(ID, follow=False) as run:
+    async with client_of(tmp_path, so_far) as (client, service), client.attach(ID, follow=False) as run:
         assert await run.stdout.read() == b"so far"
         with pytest.raises(RunGoesOn, match="goes on"):
             await run.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -47,3 +48,8 @@ async def farhand(
         stdout, stderr = await process.communicate(input)
         assert process.returncode is not None
         return Finished(process.returncode, stdout or b"", stderr or b"")
+
+
+def told(data: bytes) -> list[dict[str, Any]]:
+    """What a command told as JSON."""
+    return [json.loads(line) for line in data.splitlines()]

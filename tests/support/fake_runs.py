@@ -13,6 +13,8 @@ from farhand_protocol.outcome import Outcome
 from tests.support.fake_service import Behaviour, FakeConnection, FakeRun, FakeService, client_of, let_in
 
 STOPPED = Killed(reason="requested", signal=signal.SIGTERM)
+ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+OTHER = "01890a5d-ac97-774b-bcce-b302099a8057"
 
 
 def printing(out: bytes = b"", err: bytes = b"", outcome: Outcome | None = None) -> Behaviour:
@@ -39,9 +41,35 @@ async def in_pieces(run: FakeRun) -> None:
 async def echo(run: FakeRun) -> None:
     """As cat(1)."""
     run.started()
-    await run.until(m.End)
+    if run.request.stdin:
+        await run.until(m.End)
     await run.write("stdout", run.stdin)
     run.ended()
+
+
+async def ten_and_three(run: FakeRun) -> None:
+    """Ten bytes of stdout, one of which begins no character, and three of stderr; end with code 3."""
+    run.started()
+    await run.rest("stdout", b"0123456\xff89")
+    await run.rest("stderr", b"err")
+    run.ended(Exited(code=3), stdout=10, stderr=3)
+
+
+async def so_far(run: FakeRun) -> None:
+    """Go on beyond an attachment that does not follow."""
+    run.started()
+    await run.rest("stdout", b"so far")
+    for stream in run.streams:
+        run.say(m.End(stream=stream))
+    run.say(m.Done())
+
+
+async def ready_until_stopped(run: FakeRun) -> None:
+    """Say a line, then run until the client wants it stopped."""
+    run.started()
+    await run.write("stdout", b"ready\n")
+    await run.until(m.Stop)
+    run.ended(STOPPED)
 
 
 async def stoppable(run: FakeRun) -> None:

@@ -241,6 +241,7 @@ class FakeRun:
 
 
 Behaviour = Callable[[FakeRun], Awaitable[None]]
+Answer = Callable[[FakeConnection, int, m.AnyMessage], None]
 
 
 async def succeed(run: FakeRun) -> None:
@@ -257,7 +258,7 @@ class FakeService:
         self.takes_stdin = takes_stdin
         self.limits = limits or Limits()
         self.greet: Callable[[FakeConnection, m.AnyMessage], None] = let_in
-        self.answer: Callable[[FakeConnection, int, m.AnyMessage], None] = nothing_found
+        self.answer: Answer = nothing_found
         self.connections: list[FakeConnection] = []
         self.runs: list[FakeRun] = []
         """Every attachment, in the order they came."""

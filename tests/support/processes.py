@@ -24,11 +24,11 @@ def resident(pid: int) -> int:
 
 
 def descriptors(pid: int) -> int:
-    """How many descriptors a process has open, but for those of its history: SQLite opens and keeps them as it likes."""
+    """How many descriptors a process has open, without those of its history, which SQLite opens as it likes."""
     count = 0
     for fd in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            count += "/history.db" not in os.readlink(fd)
+            count += "/history.db" not in str(fd.readlink())
     return count
 
 

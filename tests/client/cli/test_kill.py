@@ -1,0 +1,70 @@
+"""`farhand signal` delivers once, `farhand kill` waits for the end."""
+
+from __future__ import annotations
+
+import pytest
+
+from farhand_client import Exited
+from farhand_client.signals import linux_signal
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from tests.support.command import farhand, told
+from tests.support.fake_runs import ID, OTHER, STOPPED, stoppable
+from tests.support.fake_service import FakeConnection, FakeRun, FakeService
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("TERM", 15), ("sigterm", 15), ("SIGKILL", 9), ("9", 9), ("64", 64), ("usr1", 10), ("Winch", 28)],
+)
+def test_names_and_numbers_of_signals(text: str, number: int) -> None:
+    assert linux_signal(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "0", "65", "-9", "SIG", "TERMS", "1.5", "9" * 5000, "٩"])
+def test_what_is_no_signal(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a signal"):
+        linux_signal(text)
+
+
+async def test_a_signal_is_delivered(service: FakeService) -> None:
+    done = await farhand("signal", service.host, ID[:8], "hup")
+    assert (done.code, done.stdout, done.stderr) == (0, b"", b"")
+    assert service.questions[-1] == m.Deliver(id=ID, number=1)
+    done = await farhand("signal", "--json", service.host, ID, "64")
+    assert (done.code, told(done.stdout)) == (0, [{"run_id": ID, "signal": 64}])
+    assert (await farhand("signal", service.host, ID, "0")).code == 2
+
+
+async def test_a_signal_that_reaches_nobody_is_a_failure(service: FakeService) -> None:
+    def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
+        fake.say(m.Error(code=ErrorCode.RUN_ENDED, message="it is over"), channel)
+
+    service.answer = answer
+    done = await farhand("signal", service.host, ID, "TERM")
+    assert (done.code, done.stderr) == (255, b"farhand: it is over\n")
+
+
+async def test_kill_waits_for_the_end_and_says_it(service: FakeService) -> None:
+    service.behave = stoppable
+    done = await farhand("kill", "--kill-after", "0.5", service.host, ID)
+    assert (done.code, done.stdout, done.stderr) == (0, f"{ID} was stopped on request\n".encode(), b"")
+    assert m.Stop(kill_after=0.5) in service.runs[-1].messages
+    done = await farhand("kill", "--json", service.host, ID, OTHER)
+    assert {line["run_id"]: line["reason"] for line in told(done.stdout)} == {ID: "requested", OTHER: "requested"}
+    assert all(m.Stop() in run.messages for run in service.runs[-2:])
+
+
+async def test_kill_says_how_runs_ended_that_were_over_and_goes_on_where_one_fails(service: FakeService) -> None:
+    async def behave(run: FakeRun) -> None:
+        if run.request.id == ID:
+            run.say(m.Error(code=ErrorCode.UNKNOWN_RUN, message="there is no such run"))
+        else:
+            run.started()
+            run.ended(STOPPED if run.request.id == ID else Exited(code=7))
+
+    service.behave = behave
+    done = await farhand("kill", service.host, ID, OTHER)
+    assert (done.code, done.stdout) == (255, f"{OTHER} exited with code 7\n".encode())
+    assert done.stderr == b"farhand: there is no such run\n"
+    assert (await farhand("kill", service.host, OTHER)).code == 0

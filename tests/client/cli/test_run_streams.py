@@ -1,0 +1,149 @@
+"""`farhand run` passes stdin, stdout and stderr through to the byte, and says where it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+from farhand_client import Exited
+from farhand_protocol import messages as m
+from farhand_protocol.limits import KiB, MiB
+from tests.support.command import farhand, running
+from tests.support.fake_runs import STOPPED, echo, ready_until_stopped
+from tests.support.fake_service import FakeRun, FakeService
+
+
+async def test_output_comes_through_byte_for_byte(service: FakeService) -> None:
+    data = os.urandom(3 * MiB)
+
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await asyncio.gather(run.write("stdout", data), run.write("stderr", data[::-1]))
+        run.ended(Exited(code=7))
+
+    service.behave = behave
+    done = await farhand("run", service.host, "prog")
+    assert done.code == 7
+    assert done.stdout == data
+    assert done.stderr == data[::-1]
+
+
+async def test_output_into_a_file(service: FakeService, tmp_path: Path) -> None:
+    data = os.urandom(3 * MiB)
+
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.write("stdout", data)
+        run.ended()
+
+    service.behave = behave
+    with (tmp_path / "out").open("wb") as out:
+        assert (await farhand("run", service.host, "prog", stdout=out)).code == 0
+    assert (tmp_path / "out").read_bytes() == data
+
+
+async def test_stdin_is_passed_on_only_when_asked(service: FakeService) -> None:
+    service.behave = echo
+    data = os.urandom(2 * MiB)
+    assert (await farhand("run", "-i", service.host, "cat", input=data)).stdout == data
+    assert (await farhand("run", service.host, "cat", input=b"not mine")).stdout == b""
+
+
+async def test_stdin_from_a_file(service: FakeService, tmp_path: Path) -> None:
+    service.behave = echo
+    (tmp_path / "in").write_bytes(bytes(range(256)) * KiB)
+    with (tmp_path / "in").open("rb") as file:
+        done = await farhand("run", "-i", service.host, "cat", stdin=file)
+    assert done.stdout == bytes(range(256)) * KiB
+
+
+async def test_a_command_that_ends_does_not_wait_for_stdin(service: FakeService) -> None:
+    async with running("run", "-i", service.host, "true", stdin=subprocess.PIPE) as process:
+        assert await process.wait() == 0
+
+
+async def test_stdin_that_cannot_be_read_stops_the_run(service: FakeService, tmp_path: Path) -> None:
+    service.behave = ready_until_stopped
+    with (tmp_path / "not for reading").open("wb") as file:
+        done = await farhand("run", "-i", service.host, "cat", stdin=file)
+    assert done.code == 255
+    assert b"cannot read stdin: Bad file descriptor" in done.stderr
+    assert m.Stop() in service.runs[0].messages
+
+
+async def test_when_nobody_reads_stdout_the_run_is_stopped(service: FakeService) -> None:
+    async def yes(run: FakeRun) -> None:
+        run.started()
+        await asyncio.wait(
+            [asyncio.ensure_future(run.write("stdout", b"y\n" * 10 * MiB)), asyncio.ensure_future(run.until(m.Stop))],
+        )
+        run.ended(STOPPED)
+
+    service.behave = yes
+    reading, writing = os.pipe()
+    async with running("run", service.host, "yes", stdout=writing) as process:
+        os.close(writing)
+        assert await asyncio.to_thread(os.read, reading, 2) == b"y\n"
+        os.close(reading)
+        _, stderr = await process.communicate()
+        assert (process.returncode, stderr) == (141, b"")
+
+
+async def test_a_full_disk_is_ours(service: FakeService) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.write("stdout", b"x" * 100)
+        await run.until(m.Stop)
+        run.ended(STOPPED)
+
+    service.behave = behave
+    with Path("/dev/full").open("wb") as full:
+        done = await farhand("run", service.host, "prog", stdout=full)
+    assert (done.code, done.stderr) == (255, b"farhand: cannot write to stdout: No space left on device\n")
+
+
+CLOSED = """
+import os
+os.closerange(0, 3)
+from farhand_client.cli import main
+main(["nope"])
+os._exit(7 if all(os.readlink(f"/proc/self/fd/{fd}") == "/dev/null" for fd in range(3)) else 1)
+"""
+
+
+def test_closed_standard_files_do_not_become_the_connection() -> None:
+    assert subprocess.run([sys.executable, "-c", CLOSED], timeout=30, check=False).returncode == 7
+
+
+async def test_all_that_came_is_written_before_a_loss_is_said(service: FakeService) -> None:
+    data = os.urandom(2 * MiB)
+
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.write("stdout", data)
+        assert run.client.link is not None
+        run.client.link.close()
+
+    service.behave = behave
+    done = await farhand("run", "--reconnect", "0", service.host, "prog")
+    assert (done.code, len(done.stdout)) == (255, len(data))
+
+
+async def test_a_terminal_is_written_to(service: FakeService) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.write("stdout", b"to the terminal")
+        run.ended()
+
+    service.behave = behave
+    ours, theirs = pty.openpty()
+    try:
+        assert (await farhand("run", service.host, "prog", stdout=theirs)).code == 0
+        assert os.read(ours, 100) == b"to the terminal"
+    finally:
+        os.close(ours)
+        os.close(theirs)

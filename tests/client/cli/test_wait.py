@@ -1,0 +1,89 @@
+"""`farhand wait` has the run's exit code, or says what came in its output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from farhand_client import Exited, SpawnFailed
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.outcome import Lost
+from tests.support.command import farhand, told
+from tests.support.fake_runs import ID, OTHER, stoppable
+from tests.support.fake_service import FakeConnection, FakeRun, FakeService
+
+
+async def test_wait_has_the_code_of_the_last_run(service: FakeService) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        run.ended(Exited(code=4 if run.request.id == ID else 0))
+
+    service.behave = behave
+    done = await farhand("wait", service.host, ID)
+    assert (done.code, done.stdout, done.stderr) == (4, b"", b"")
+    assert (await farhand("wait", service.host, ID, OTHER)).code == 0
+    done = await farhand("wait", "--json", service.host, OTHER, ID)
+    assert done.code == 4
+    assert {line["run_id"]: line["code"] for line in told(done.stdout)} == {ID: 4, OTHER: 0}
+
+
+async def test_wait_tells_runs_without_an_end_of_their_own(service: FakeService) -> None:
+    async def behave(run: FakeRun) -> None:
+        if run.request.id == ID:
+            run.ended(SpawnFailed(errno=2, error="ENOENT", what="program", message="nix: no such program"))
+        else:
+            run.ended(Lost())
+
+    service.behave = behave
+    done = await farhand("wait", service.host, ID)
+    assert (done.code, done.stderr) == (127, b"farhand: nix: no such program\n")
+    done = await farhand("wait", service.host, OTHER)
+    assert (done.code, b"has an unknown end" in done.stderr) == (255, True)
+
+
+async def test_wait_no_longer_than_it_should(service: FakeService) -> None:
+    service.behave = stoppable
+    done = await farhand("wait", "--timeout", "0.1", "--json", service.host, ID)
+    assert (done.code, told(done.stdout)) == (124, [{"run_id": ID, "reason": "timeout"}])
+    assert not any(isinstance(message, m.Stop) for message in service.runs[-1].messages)
+
+
+@pytest.mark.parametrize(("reason", "code"), [("pattern", 0), ("idle", 0), ("ended", 1)])
+async def test_wait_for_output(service: FakeService, reason: Any, code: int) -> None:
+    def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
+        fake.say(m.Matched(reason=reason, start=5, end=9), channel)
+
+    service.answer = answer
+    line = ["--pattern", "up$", "--idle", "2.5", "--from", "5", "--stderr", "--json"]
+    done = await farhand("wait", *line, service.host, ID)
+    (said,) = told(done.stdout)
+    expected = {"run_id": ID, "stream": "stderr", "reason": reason, "start": 5, "end": 9}
+    assert (done.code, said) == (code, expected | ({"pattern": "up$"} if reason == "pattern" else {}))
+    assert service.questions == [m.WaitFor(id=ID, stream="stderr", offset=5, pattern=b"up$", idle=2.5)]
+
+
+async def test_of_several_patterns_the_first_to_match_is_told_and_the_others_are_given_up(service: FakeService) -> None:
+    def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
+        assert isinstance(question, m.WaitFor)
+        if question.pattern == b"\xff":
+            fake.say(m.Matched(reason="pattern", start=1, end=2), channel)
+
+    service.answer = answer
+    done = await farhand("wait", "--pattern", "one", "--pattern", b"\xff", "--json", service.host, ID)
+    (said,) = told(done.stdout)
+    assert (done.code, said["pattern"]) == (0, "\udcff")
+    assert len(service.questions) == 2
+
+
+async def test_a_pattern_that_is_none_is_wrong_usage(service: FakeService) -> None:
+    def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
+        fake.say(m.Error(code=ErrorCode.BAD_PATTERN, message="the pattern cannot be used: missing ): ("), channel)
+
+    service.answer = answer
+    done = await farhand("wait", "--pattern", "(", service.host, ID)
+    assert (done.code, done.stderr) == (2, b"farhand: the pattern cannot be used: missing ): (\n")
+    done = await farhand("wait", "--pattern", "x" * 5000, service.host, ID)
+    assert (done.code, b"4096 are possible" in done.stderr) == (2, True)
+    assert (await farhand("wait", "--stderr", service.host, ID)).code == 2

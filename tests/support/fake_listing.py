@@ -1,0 +1,44 @@
+"""What a fake service says of the runs it knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from farhand_protocol import messages as m
+from tests.support.fake_runs import ID
+from tests.support.fake_service import Answer, FakeConnection
+
+PAGE = 100
+"""Runs in one message: the client has to take several."""
+
+
+def info(run_id: str = ID, **fields: Any) -> m.RunInfo:
+    """What is said of one run. Its command would make a terminal do things."""
+    given = {
+        "id": run_id,
+        "owner": "ann",
+        "command": "cat\x1b",
+        "began": 1.0,
+        "duration": 2.0,
+        "stdout": 10,
+        "stderr": 3,
+    }
+    return m.RunInfo.model_validate(given | fields)
+
+
+def listing(*runs: m.RunInfo) -> Answer:
+    """List these, the newest first, as they are asked for; deliver every signal."""
+
+    def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
+        if isinstance(question, m.List):
+            found = [run for run in runs if run.id.startswith(question.prefix)]
+            if question.before is not None:
+                found = [run for run in found if run.id < (question.before or "")]
+            found = found[: question.limit]
+            for at in range(0, len(found), PAGE):
+                fake.say(m.Runs(runs=tuple(found[at : at + PAGE])), channel)
+        else:
+            assert isinstance(question, m.Deliver)
+        fake.say(m.Done(), channel)
+
+    return answer
