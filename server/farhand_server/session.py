@@ -324,7 +324,12 @@ class Session:
                 break
             channel = self._ready.popleft()
             channel.scheduled = False
-            if channel.send_some() and not channel.scheduled:
+            try:
+                more = channel.send_some()
+            except Exception as error:  # noqa: BLE001  # as for a message: this client is told
+                self._failed("output", error)
+                return
+            if more and not channel.scheduled:
                 channel.scheduled = True
                 self._ready.append(channel)
         link.flush()
@@ -363,8 +368,11 @@ class Session:
         try:
             dispatch(self, event.channel, event.message)
         except Exception as error:  # noqa: BLE001  # whatever it is, this client is told and the others go on
-            self.log.error("message failed by a fault of the service", message=event.message.type, error=error)
-            self.connection.fail(ErrorCode.INTERNAL, "the service failed to act on a message; its log says why")
+            self._failed(event.message.type, error)
+
+    def _failed(self, what: str, error: Exception) -> None:
+        self.log.error("message failed by a fault of the service", message=what, error=error)
+        self._end(ErrorCode.INTERNAL, "the service failed to act on a message; its log says why")
 
     def writable(self) -> None:
         """Handler."""

@@ -37,9 +37,7 @@ def upgrade(config: Config) -> int:
     except NoVerdict as error:
         raise CommandFailed(str(error)) from None
     except PermissionError:
-        raise CommandFailed(
-            f"the service (pid {pid}) is of another account; do it as that one or as root"
-        ) from None
+        raise CommandFailed(f"the service (pid {pid}) is of another account; do it as that one or as root") from None
     except OSError as error:
         raise CommandFailed(f"cannot wait for the service's word beside {config.socket}: {error.strerror}") from None
     finally:

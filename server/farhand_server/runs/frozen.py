@@ -13,7 +13,8 @@ from typing import Annotated, Literal, Protocol, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from .attachments import Output
-from .plan import Plan, Reason, Result
+from .ending import Why
+from .plan import Plan, Result
 from .process import Handover
 
 Descriptor: TypeAlias = Annotated[int, Field(ge=0)]
@@ -88,7 +89,7 @@ class FrozenProcess(Frozen):
     handover: Handover
     in_cgroup: bool
     outputs: tuple[tuple[Descriptor, Output], ...]
-    why: Reason | Literal["timed_out", "idle"] | None
+    why: Why | None
     message: str | None
     kill_at: float | None
     times_out: float | None

@@ -202,7 +202,10 @@ class Registry:
         fault = recorded.exception()
         refused = recorded.result() if fault is None else dict.fromkeys((r.plan.id for r in turn.starting), str(fault))
         for run in turn.ended:
-            run.tell_end()
+            try:
+                run.tell_end()
+            except Exception as error:  # noqa: BLE001  # one client's fault must not keep the service from its end
+                self._on_failure(run, error)
             self._keep(run)
         for run in turn.starting:
             if run.plan.id in refused:
@@ -229,8 +232,10 @@ class Registry:
         except Exception as error:  # noqa: BLE001  # whatever it is, it is this run's fault alone, and the log has it
             self._on_failure(run, error)
             result = run.lost()
-        self._ledger.ended(run, result)
-        self._this_turn().ended.append(run)
+        try:
+            self._ledger.ended(run, result)
+        finally:
+            self._this_turn().ended.append(run)
         self._on_end(run, result)
 
     def _check_idle(self) -> None:

@@ -10,15 +10,16 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from farhand_protocol.errors import ErrorCode
-from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
+from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
 from .attachments import Attachment, Attachments, Output, Watcher
 from .cgroup import Cgroups
+from .ending import Why, outcome_of
 from .pipes import PipeReader
-from .plan import Enforced, Plan, Reason, Result
+from .plan import Enforced, Plan, Result
 from .process import Process, SpawnError
 from .spool import GoneSpool, Memory, Spool
 from .spools import make_spools
@@ -69,7 +70,7 @@ class Run:
         self._process: Process | None = None
         self._outputs: list[tuple[int, Spool]] = []
         self._readers: list[PipeReader] = []
-        self._why: Reason | Literal["timed_out", "idle"] | None = None
+        self._why: Why | None = None
         self._message: str | None = None
         self._kill_at = math.inf
         self._linger_until: float | None = None
@@ -160,9 +161,7 @@ class Run:
         """Send a signal to the process group; False where it was not delivered to anyone."""
         return self._process is not None and self._process.signal(number)
 
-    def stop(
-        self, reason: Reason | Literal["timed_out", "idle"], kill_after: float | None = None, message: str | None = None
-    ) -> None:
+    def stop(self, reason: Why, kill_after: float | None = None, message: str | None = None) -> None:
         """Begin TERM, `kill_after` seconds of grace (the plan's unless given), KILL.
 
         Of several stops the first reason counts, and the earliest KILL: a later one can only shorten the grace.
@@ -289,12 +288,12 @@ class Run:
         """Wait for the end of a program. It may begin anew after any await, in the program that replaces this one."""
         code = await process.exited
         self._why = self._why or process.limit_hit()
-        outcome = self._outcome(code)
+        outcome = outcome_of(self.plan, self._why, self._message, code)
         if self._why is not None:
             await self._rest_of_grace(process)
         lingered = not await self._last_output(process, outcome)
         if self._why == "output" and not self._exit_told:
-            outcome = self._outcome(code)  # what was still in the pipes counts, too
+            outcome = outcome_of(self.plan, self._why, self._message, code)  # what was still in the pipes counts, too
         await self._all_gone(process)
         return Result(
             outcome, self.stdout.end, self.stderr.end, self.duration, lingered, process.usage(), self._applied(process)
@@ -375,20 +374,6 @@ class Run:
             self._timers[name].cancel()
         delay = max(0.0, when - time.monotonic())
         self._timers[name] = asyncio.get_running_loop().call_later(delay, callback, *args)
-
-    def _outcome(self, code: int) -> Outcome:
-        exit_code, number = (code, None) if code >= 0 else (None, -code)
-        match self._why:
-            case "timed_out":
-                assert self.plan.timeout is not None
-                return TimedOut(timeout=self.plan.timeout, code=exit_code, signal=number)
-            case "idle":
-                assert self.plan.idle_timeout is not None
-                return TimedOut(timeout=self.plan.idle_timeout, idle=True, code=exit_code, signal=number)
-            case None:
-                return Exited(code=code) if number is None else Signaled(signal=number)
-            case reason:
-                return Killed(reason=reason, message=self._message, code=exit_code, signal=number)
 
     def _one_ended(self) -> None:
         if self.stdout.ended and self.stderr.ended:
