@@ -15,6 +15,7 @@ from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited
 from farhand_server.audit import Entry
 from farhand_server.auth.login import Authenticator
+from farhand_server.channels.run import RunChannel
 from farhand_server.config import Config, load
 from farhand_server.ledger import Ledger
 from farhand_server.listener import LocalClient
@@ -119,6 +120,38 @@ async def test_a_fault_in_acting_on_a_message_is_said_before_the_connection_ends
         assert "a fault" not in str(error)
         await client.closed()
         await other.round_trip()
+
+
+async def test_a_fault_in_sending_output_is_said_before_the_connection_ends_and_the_service_can_end(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send_some(_: RunChannel) -> bool:
+        raise RuntimeError("a fault")
+
+    async with RawClient.connect(core.config.socket) as client:
+        monkeypatch.setattr(RunChannel, "send_some", send_some)
+        client.start("echo", "hello")
+        error = await client.told(m.Error)
+        assert "internal" in str(error)
+        await client.closed()
+    async with asyncio.timeout(PATIENCE):
+        await core.registry.idle()
+
+
+async def test_a_client_that_cannot_be_told_the_end_does_not_keep_the_service_from_its_own(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(_: RunChannel, result: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(RunChannel, "ended", ended)
+    async with RawClient.connect(core.config.socket) as client:
+        client.start("true")
+        async with asyncio.timeout(PATIENCE):
+            await core.registry.idle()
+            while not core.faults:
+                await client.round_trip()
+    assert [str(fault) for fault in core.faults] == ["a fault"]
 
 
 async def test_a_session_that_is_told_to_finish_says_everything_first(core: Core) -> None:
