@@ -3,170 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
 from farhand_protocol.errors import ErrorCode
-from farhand_protocol.outcome import Exited, Killed, Lost, Outcome
+from farhand_protocol.outcome import Exited, Killed, Lost
 from farhand_server.runs import process as process_module
-from farhand_server.runs.plan import Plan, Result
 from farhand_server.runs.process import prepare_loop
 from farhand_server.runs.registry import (
     Draining,
     Expired,
     IdConflict,
-    Registry,
     Retention,
     TooManyRuns,
     Unavailable,
 )
 from farhand_server.runs.run import Run
-from farhand_server.runs.spool import Memory
-from tests.support.processes import children, descriptors, reaped, session_is_gone
-
-PATIENCE = 10.0
-MiB = 1 << 20
-_numbers = itertools.count()
-
-
-def plan(*argv: str, run_id: str | None = None, **fields: Any) -> Plan:
-    """A run of `argv` with the test's own environment."""
-    given: dict[str, Any] = {
-        "id": run_id or str(next(_numbers)), "owner": "ada", "uid": os.getuid(), "fingerprint": b"f",
-        "command": " ".join(argv), "argv": tuple(os.fsencode(argument) for argument in argv), "cwd": b"/",
-        "env": dict(os.environb), "stdin": False, "merge_stderr": False, "timeout": None, "idle_timeout": None,
-        "kill_after": 5.0, "linger": 0.1, "keep": False, "grace": 60.0, "spool": MiB,
-    }  # fmt: skip
-    return Plan(**given | fields)
-
-
-class Watching:
-    """A client that is told of a run and takes its output when it likes; `on_start` may make trouble."""
-
-    def __init__(self, run: Run, on_start: Callable[[], None] = lambda: None, *, hold: bool = True) -> None:
-        self.told: list[str] = []
-        self.result: Result | None = None
-        self.over = asyncio.Event()
-        self.running = asyncio.Event()
-        self._run = run
-        self._on_start = on_start
-        self.place = run.attach(self, key=None, hold=hold, taken={"stdout": 0, "stderr": 0}, feeds=None)
-
-    def started(self) -> None:
-        """Watcher."""
-        self.told.append("started")
-        self.running.set()
-        self._on_start()
-
-    def stdin_taken(self) -> None:
-        """Watcher."""
-
-    def exited(self, outcome: Outcome) -> None:
-        """Watcher."""
-
-    def ended(self, result: Result) -> None:
-        """Watcher."""
-        self.told.append("ended")
-        self.result = result
-        self.over.set()
-
-    def failed(self, code: ErrorCode, sentence: str) -> None:
-        """Watcher."""
-        self.told.append(f"failed: {code}")
-        self.over.set()
-
-    def replaced(self) -> None:
-        """Watcher."""
-
-    def leave(self) -> None:
-        """Go for good."""
-        self._run.left(self.place)
-
-
-class FakeLedger:
-    """A record in memory. `refused` are the starts that it cannot keep, `forgotten` the runs it had once."""
-
-    def __init__(self) -> None:
-        self.words: list[str] = []
-        self.refused: dict[str, str] = {}
-        self.forgotten: set[str] = set()
-        self.broken = False
-        self.commit = asyncio.Event()
-        self.commit.set()
-        self._soon: asyncio.Future[Mapping[str, str]] | None = None
-
-    def starting(self, run: Run) -> None:
-        """Ledger."""
-        if self.broken:
-            raise Unavailable("the disk is full")
-        self.words.append(f"starting {run.plan.id}")
-
-    def started(self, run: Run) -> None:
-        """Ledger."""
-        self.words.append(f"started {run.plan.id}")
-
-    def ended(self, run: Run, result: Result) -> None:
-        """Ledger."""
-        self.words.append(f"ended {run.plan.id}")
-
-    def soon(self) -> asyncio.Future[Mapping[str, str]]:
-        """Ledger."""
-        if self._soon is None:
-            self._soon = asyncio.get_running_loop().create_future()
-            self._task = asyncio.create_task(self._commit(self._soon))
-        return self._soon
-
-    async def _commit(self, soon: asyncio.Future[Mapping[str, str]]) -> None:
-        await self.commit.wait()
-        self._soon = None
-        soon.set_result(self.refused)
-
-    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[Run]:
-        """Ledger."""
-        return []
-
-    def find(self, run_id: str) -> Run | None:
-        """Ledger."""
-        if run_id in self.forgotten:
-            raise Expired(f"{run_id} is forgotten")
-        return None
-
-
-class Service:
-    """A registry and what it reports."""
-
-    def __init__(self, directory: Path) -> None:
-        self.others = children(os.getpid())
-        """Children that are not the registry's."""
-        self.ended: list[Run] = []
-        self.failed: list[Exception] = []
-        self.memory = Memory(1 << 30)
-        self.ledger = FakeLedger()
-        self.registry = Registry(
-            self.ledger,
-            memory=self.memory,
-            retention=Retention(1000, 3600.0, 1 << 30),
-            spool_directory=directory / "spool",
-            cgroups=None,
-            on_end=lambda run, _: self.ended.append(run),
-            on_failure=lambda _, error: self.failed.append(error),
-        )
-
-    def start(self, wanted: Plan, **options: Any) -> tuple[Run, Watching]:
-        """Start a run, or attach to it."""
-        run, _ = self.registry.start(wanted, max_runs=options.pop("max_runs", 10))
-        return run, Watching(run, **options)
-
-    async def idle(self) -> None:
-        """Wait until nothing runs."""
-        async with asyncio.timeout(PATIENCE):
-            await self.registry.idle()
+from tests.support.processes import descriptors, reaped, session_is_gone
+from tests.support.registry import PATIENCE, MiB, Service, Watching, plan
 
 
 @pytest.fixture
