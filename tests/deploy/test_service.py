@@ -20,7 +20,8 @@ systemctl show --property=ActiveState farhand-edge.service
 stat -c '%a %U %n' /var/lib/farhand /var/lib/farhand/host_key /run/farhand
 echo -- run
 farhand trust 127.0.0.1 "$(farhandd host-key | tail -n 1)" >/dev/null
-farhand run 127.0.0.1 -- sh -c 'id -un; pwd; grep ^0: /proc/self/cgroup | sed s/-[0-9].*/-PID-START/; exit 7' || echo "code $?"
+farhand run 127.0.0.1 -- sh -c 'id -un; pwd; grep ^0: /proc/self/cgroup | sed s/-[0-9].*/-PID-START/; exit 7' ||
+    echo "code $?"
 echo -- after
 systemctl show --property=ActiveState,StatusText farhand-edge.service
 said farhandd.service 'msg=login peer=127.0.0.1:[0-9]* user=root how=key key=SHA256:' | sed 's/:[0-9]* /:PORT /'

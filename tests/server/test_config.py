@@ -143,7 +143,8 @@ class TestReading:
         assert (edge.penalty_max, edge.drain) == (3600.0, 3.0)
 
     @pytest.mark.parametrize(
-        ("written", "size"), [("1048576", 1 << 20), ('"1024KiB"', 1 << 20), ('"1.5 MiB"', 3 << 19), ('"2 MB"', 2_000_000)]
+        ("written", "size"),
+        [("1048576", 1 << 20), ('"1024KiB"', 1 << 20), ('"1.5 MiB"', 3 << 19), ('"2 MB"', 2_000_000)],
     )
     def test_sizes(self, write: Write, written: str, size: int) -> None:
         assert load(write(f"[runs]\nspool = {written}")).runs.spool == size
