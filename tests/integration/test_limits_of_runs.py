@@ -138,20 +138,20 @@ async def test_a_limit_may_be_for_the_program_to_deal_with(
     assert applied.model_dump(exclude_none=True) == dict.fromkeys(bounds, "rlimit")
 
 
-async def test_what_was_applied_and_used_is_in_the_status(core: Service, tmp_path: Path) -> None:
+async def test_what_was_applied_and_used_is_in_the_status(service: Service, tmp_path: Path) -> None:
     status = tmp_path / "status.json"
     code = "import time\nx = bytearray(300 << 20)\nwhile time.process_time() < 0.3: pass"
     limits = ("--limit", "memory=1G", "--limit", "cpu=10", "--limit", "files=100", "--limit", "output=1M")
-    command = ("run", "--status-json", str(status), *limits, core.host, sys.executable, "-S", "-c", code)
+    command = ("run", "--status-json", str(status), *limits, service.host, sys.executable, "-S", "-c", code)
     began = time.monotonic()
-    finished = await farhand(*command, env=core.environment)
+    finished = await farhand(*command, env=service.environment)
     wall = time.monotonic() - began
     assert finished.code == 0, finished
     told = json.loads(status.read_text())
     assert told["applied"] == {"memory": "rlimit", "cpu": "rlimit", "files": "rlimit", "output": "service"}
     usage = told["usage"]
     assert 0.2 <= usage["user"] + usage["system"] <= wall
-    assert 300 * MiB <= usage["peak_memory"] < 400 * MiB  # more than the service itself has, or it is not known
+    assert 300 * MiB <= usage["peak_memory"] < 400 * MiB  # more than the service itself ever had: else it is not known
 
 
 # Output on disk

@@ -335,6 +335,7 @@ async def test_a_signal_on_the_heels_of_another_does_no_harm(service: Service, c
 async def test_a_service_that_is_told_to_stop_meanwhile_drains(
     service: Service, client: Client, line_of_log: str | None
 ) -> None:
+    others = set(children(os.getpid()))
     run = await client.start(["sh", "-c", "echo up; exec sleep 600"])
     await line(run)
     service.process.send_signal(signal.SIGUSR2)
@@ -345,7 +346,7 @@ async def test_a_service_that_is_told_to_stop_meanwhile_drains(
         assert await service.process.wait() == 0, service.log
     assert run.pid is not None
     await end_of(run.pid)
-    assert children(os.getpid()) == []
+    assert set(children(os.getpid())) <= others
 
 
 async def test_without_a_service_there_is_nothing_to_upgrade(tmp_path: Path) -> None:
