@@ -56,7 +56,7 @@ def _run(session: Session, channel: int, message: m.Run) -> None:
     config = session.core.config
     limit = config.runs.max_runs_per_connection
     try:
-        if _count(session, RunChannel) >= limit:
+        if _are(limit, RunChannel, session):
             raise TooManyRuns(
                 f"{limit} runs are under way on this connection, and it takes no more (runs.max_runs_per_connection)"
             )
@@ -123,7 +123,7 @@ def _deliver(session: Session, channel: int, message: m.Deliver) -> None:
 
 def _wait_for(session: Session, channel: int, message: m.WaitFor) -> None:
     try:
-        if _count(session, WaitChannel) >= MAX_WAITS:
+        if _are(MAX_WAITS, WaitChannel, session):
             raise TooManyRuns(f"{MAX_WAITS} runs are waited for on this connection, and it takes no more; use another")
         run = _known(session, message.id, "attach")
         _add(session, WaitChannel(session, channel, run, message))
@@ -158,8 +158,10 @@ def _add(session: Session, channel: Channel) -> None:
     channel.begin()
 
 
-def _count(session: Session, kind: type[Channel]) -> int:
-    return sum(isinstance(channel, kind) for channel in session.channels.values())
+def _are(count: int, kind: type[Channel], session: Session) -> bool:
+    """Whether there are so many channels of a kind; they are looked at only where there can be."""
+    channels = session.channels.values()
+    return len(channels) >= count and sum(isinstance(channel, kind) for channel in channels) >= count
 
 
 def _refuse(session: Session, channel: int, run_id: str | None, error: Exception) -> None:

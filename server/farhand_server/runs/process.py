@@ -7,7 +7,6 @@ import errno as errnos
 import os
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -124,12 +123,11 @@ class Process:
         `close`. Neither preexec_fn nor user= is used: both would make a fork of the whole service out of a vfork; see
         `launch`. Cancelled, it kills the program and waits for its exit. Raises `SpawnError`.
         """
-        in_cgroup = {} if cgroup is None else dict.fromkeys(cgroup.enforces)
         command = launch(
             argv,
             env=env,
             credentials=credentials,
-            limits=replace(limits, **in_cgroup),
+            limits=limits if cgroup is None else cgroup.others(limits),
             cgroup=None if cgroup is None else cgroup.path,
         )
         prefix = command.argv[0] if command.argv != tuple(argv) else None

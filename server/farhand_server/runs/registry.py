@@ -112,6 +112,8 @@ class Registry:
         self._expiry: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn: _Turn | None = None
+        self._absent: str | None = None
+        """The id that was last found not to be known, until a run is started: the record need not be asked twice."""
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -128,7 +130,7 @@ class Registry:
 
         Raises `IdConflict`, `Expired`, `Draining`, `TooManyRuns`, and `Unavailable`, also for want of a spool.
         """
-        known = self.find(plan.id)
+        known = self._known(plan.id) if plan.id == self._absent else self.find(plan.id)
         if known is not None:
             if (known.plan.fingerprint, known.plan.owner) != (plan.fingerprint, plan.owner):
                 raise IdConflict(f"a run with the id {plan.id} was started before, by another request")
@@ -148,13 +150,16 @@ class Registry:
             run.close()
             raise
         self._runs[plan.id] = run
+        self._absent = None
         self._idle.clear()
         self._this_turn().starting.append(run)
         return run, True
 
     def find(self, run_id: str) -> Run | None:
         """Return the run, under way or over; None where there never was one. Raises `Expired`."""
-        return self._known(run_id) or self._ledger.find(run_id)
+        run = self._known(run_id) or self._ledger.find(run_id)
+        self._absent = run_id if run is None else None
+        return run
 
     def recent(self, owner: str | None, *, before: str | None, prefix: str = "", limit: int) -> list[Run]:
         """Return runs, under way or over, the newest first: up to `limit` that were started before the run `before`.
