@@ -146,8 +146,9 @@ class Run:
             end = (self.stdout if stream == "stdout" else self.stderr).end
             if offset > end:
                 raise BadOffset(f"{stream} of run {self.plan.id} has {end} bytes, and is wanted from {offset} on")
-        if feeds is not None and feeds > self.stdin.received:
-            raise BadOffset(f"stdin of run {self.plan.id} has {self.stdin.received} bytes, and is to go on at {feeds}")
+        if feeds is not None and feeds > self.stdin.latest:
+            had = f"{self.stdin.received} bytes, of which its program has taken {self.stdin.taken}"
+            raise BadOffset(f"stdin of run {self.plan.id} has {had}; it cannot go on at {feeds} now")
         if not self.plan.stdin:
             feeds = None
         return self.attachments.add(watcher, key=key, hold=hold, taken=taken, feeds=feeds)

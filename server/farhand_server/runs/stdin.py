@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from farhand_protocol.limits import MiB
+
 from .attachments import Attachment, Attachments
 from .pipes import PipeWriter
+
+AHEAD: Final = 4 * MiB
+"""Bytes that the program has not taken, behind which another attachment may go on. As many as one may send without
+credit: whoever goes on where the one before it was let in can, who attaches again and again fills no memory."""
 
 
 class Stdin:
@@ -15,6 +23,11 @@ class Stdin:
         self.taken = 0
         self.pipe = PipeWriter(self._taken)
         self._attachments = attachments
+
+    @property
+    def latest(self) -> int:
+        """The last offset at which stdin of an attachment may begin now."""
+        return min(self.received, self.taken + AHEAD)
 
     def write(self, attachment: Attachment, data: bytes) -> None:
         """Give the program `data`, which follow what `attachment` gave before, as far as they are new."""

@@ -20,7 +20,7 @@ from farhand_protocol.states import Side
 from farhand_server.channels.channel import Channel
 from farhand_server.channels.run import RunChannel
 from farhand_server.runs.plan import Plan, Result
-from farhand_server.runs.run import Run
+from farhand_server.runs.run import BadOffset, Run
 from farhand_server.runs.spool import Memory
 from tests.support.client import new_id
 
@@ -192,6 +192,19 @@ async def test_stdin_that_comes_before_the_start_is_acknowledged_after_it(outlet
     begin(run)
     assert outlet.carry()[:2] == ["started", "started"]
     assert outlet.client.room(2, "stdin") > 0
+
+
+async def test_whoever_attaches_again_and_again_fills_no_memory_with_stdin_that_nobody_takes(outlet: Outlet) -> None:
+    request = m.Run(id=ID, attachment=b"k" * 16, argv=(b"sleep", b"60"), stdin=True)
+    run = run_of(request)
+    outlet.open(run, request)
+    window = 4 * MiB
+    with pytest.raises(BadOffset, match="of which its program has taken 0; it cannot go on at"):
+        for _ in range(10):
+            again = outlet.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdin=run.stdin.received))
+            again.received_data(bytes(window))
+    assert run.stdin.received == 2 * window
+    outlet.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdin=0))  # as who comes back after a cut
 
 
 async def test_one_that_does_not_follow_ends_where_the_output_stands(outlet: Outlet) -> None:
