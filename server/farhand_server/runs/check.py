@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +26,14 @@ MAX_INTERPRETERS: Final = 5
 _BINFMT_MISC: Final = Path("/proc/sys/fs/binfmt_misc")
 
 
-def check(program: bytes, *, env: Mapping[bytes, bytes], cwd: bytes, credentials: Credentials | None) -> None:
+@contextmanager
+def checked(
+    program: bytes, *, env: Mapping[bytes, bytes], cwd: bytes, credentials: Credentials | None
+) -> Iterator[bytes]:
     """Raise the OSError that starting `program` in the directory `cwd` would raise; its `filename` is which of the two.
+
+    Gives the directory under the name to start in: the one that was opened as that user. What enters it is root still,
+    and would find by its path whatever the user has put there since, also below directories closed to the user.
 
     A name without a slash is looked for in the PATH of `env`, as `subprocess` does. Not found out here: an ELF file for
     another machine or without its loader, and what only the moment of the start can tell (E2BIG, EAGAIN, ENOMEM).
@@ -42,12 +49,18 @@ def check(program: bytes, *, env: Mapping[bytes, bytes], cwd: bytes, credentials
         if directory >= 0:
             os.close(directory)
         raise OSError(error.errno, error.strerror, cwd) from None
+    place = b"/proc/self/fd/%d" % directory
     try:
         number = _search(program, env, directory, credentials)
+        if number:
+            raise OSError(number, os.strerror(number), program)
+        yield place
+    except OSError as error:
+        if error.filename != place:
+            raise
+        raise OSError(error.errno, error.strerror, cwd) from None
     finally:
         os.close(directory)
-    if number:
-        raise OSError(number, os.strerror(number), program)
 
 
 def _search(program: bytes, env: Mapping[bytes, bytes], directory: int, credentials: Credentials | None) -> int:

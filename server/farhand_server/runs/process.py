@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno as errnos
 import os
 import signal
@@ -14,7 +15,7 @@ from farhand_server.credentials import Credentials
 
 from . import subreaper
 from .cgroup import RunCgroup
-from .check import check
+from .check import checked
 from .launch import launch
 from .limits import Limits
 from .usage import Account, Counted, Enforcer, Hit, LimitName, Usage, enforcers, limit_hit
@@ -132,11 +133,13 @@ class Process:
         )
         prefix = command.argv[0] if command.argv != tuple(argv) else None
         try:
-            if prefix is not None:
-                check(argv[0], env=env, cwd=cwd, credentials=credentials)
-            ward = await subreaper.current().start(
-                command.argv, cwd=cwd, env=command.env, stdin=stdin, stdout=stdout, stderr=stderr, run_id=run_id
-            )
+            with contextlib.ExitStack() as opened:
+                place = cwd
+                if prefix is not None:
+                    place = opened.enter_context(checked(argv[0], env=env, cwd=cwd, credentials=credentials))
+                ward = await subreaper.current().start(
+                    command.argv, cwd=place, env=command.env, stdin=stdin, stdout=stdout, stderr=stderr, run_id=run_id
+                )
         except OSError as error:
             raise _spawn_error(error, argv[0], cwd, prefix) from None
         return cls(ward, limits, cgroup)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from farhand_server.credentials import Credentials
-from farhand_server.runs.check import check
+from farhand_server.runs.check import checked
 
 NOBODY = Credentials("nobody", 65534, 65534, (65534,))
 WHO = [
@@ -53,7 +53,8 @@ def _start(program: bytes, env: dict[bytes, bytes], cwd: bytes) -> tuple[int, bo
 def found(program: bytes, env: dict[bytes, bytes], cwd: bytes, credentials: Credentials | None) -> tuple[int, bool]:
     """The same, before the start."""
     try:
-        check(program, env=env, cwd=cwd, credentials=credentials)
+        with checked(program, env=env, cwd=cwd, credentials=credentials):
+            pass
     except OSError as error:
         return error.errno or -1, os.fsencode(error.filename) == cwd != program
     return 0, False
@@ -159,8 +160,8 @@ def test_a_directory(files: Path, name: str, program: bytes, credentials: Creden
 
 def test_a_directory_named_like_the_program(files: Path) -> None:
     place = os.fsencode(files / "nothing")
-    with pytest.raises(FileNotFoundError) as raised:
-        check(place, env={}, cwd=place, credentials=None)
+    with pytest.raises(FileNotFoundError) as raised, checked(place, env={}, cwd=place, credentials=None):
+        pass
     assert raised.value.filename == place
 
 

@@ -7,11 +7,15 @@ import errno
 import os
 import resource
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from farhand_server.credentials import Credentials
+from farhand_server.runs import subreaper
 from farhand_server.runs.cgroup import RunCgroup
 from farhand_server.runs.limits import Limits
 from farhand_server.runs.process import Process, SpawnError
@@ -88,6 +92,37 @@ async def test_a_start_that_fails_says_why_and_leaves_nothing(
             await start(*argv, cwd=cwd)
         assert (caught.value.errno, caught.value.what) == (number, what)
     assert descriptors(os.getpid()) <= before
+
+
+@pytest.mark.needs("root")
+async def test_a_program_starts_in_the_directory_that_its_user_could_enter_whatever_took_its_name_since(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path_factory.mktemp("closed")
+    (closed / "below").mkdir()
+    with tempfile.TemporaryDirectory() as open_to_all:
+        Path(open_to_all).chmod(0o755)
+        place = Path(open_to_all, "place")
+        (Path(open_to_all) / "own").mkdir()
+        place.symlink_to("own")
+        begin = subreaper.current().start
+
+        async def swap(*args: Any, **options: Any) -> subreaper.Ward:
+            place.unlink()
+            place.symlink_to(closed / "below")
+            return await begin(*args, **options)
+
+        monkeypatch.setattr(subreaper.current(), "start", swap)
+        program = (b"/bin/sh", b"-c", b'test . -ef "$1"', b"sh", os.fsencode(Path(open_to_all, "own")))
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        nobody = Credentials("nobody", 65534, 65534, (65534,))
+        process = await Process.start(
+            program, cwd=os.fsencode(place), env={}, stdin=null, stdout=null, stderr=null, credentials=nobody
+        )
+        os.close(null)
+        code = await process.exited
+        process.close()
+        assert code == 0
 
 
 @pytest.mark.parametrize("turns", range(4))
