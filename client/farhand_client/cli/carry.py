@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from typing import Any
@@ -18,11 +17,8 @@ from farhand_client.pieces import Gap
 from farhand_client.run import Run
 
 from .main import say
+from .show import LocalError, show
 from .writer import Writer, writer
-
-
-class LocalError(FarhandError):
-    """A file of this process cannot be read or written."""
 
 
 async def carried(run: Run, lines: JsonLines | None = None) -> Result:
@@ -84,8 +80,7 @@ def say_gap(gap: Gap) -> None:
 
 def tell(values: dict[str, Any]) -> None:
     """Print one line of JSON."""
-    sys.stdout.write(json.dumps(values) + "\n")
-    sys.stdout.flush()
+    show(json.dumps(values))
 
 
 @contextlib.asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,10 @@ from farhand_client.pieces import Gap
 from farhand_client.request import PIPE, Args
 from farhand_protocol.outcome import Killed, TimedOut
 
-from .carry import LocalError, carried
+from .carry import carried
 from .exitcode import error_code, exit_code
 from .main import BROKEN_PIPE, say
+from .show import show
 from .signals import Signals
 from .status import Status, of_detached, of_error, of_result
 
@@ -96,11 +96,7 @@ def _ended(signals: Signals) -> dict[str, Any]:
 async def _detached(client: Client, command: Command) -> dict[str, Any]:
     async with client.start(command.args, **command.options) as run:
         run.detach()
-    try:
-        sys.stdout.write(f"{run.id}\n")
-        sys.stdout.flush()
-    except OSError as error:
-        raise LocalError(f"cannot write the id {run.id} to stdout: {error.strerror}") from None
+    show(run.id, what=f"the id {run.id}")
     return of_detached(run)
 
 

@@ -12,6 +12,7 @@ from farhand_client.errors import FarhandError, SpawnError
 from .carry import tell
 from .options import grace, parser
 from .printable import printable
+from .show import show
 from .status import of_end
 from .working import add_common, asked, failed, of_each, run_id
 
@@ -46,5 +47,5 @@ async def _one(client: Client, one: str, options: argparse.Namespace) -> int:
     if options.json:
         tell(of_end(result))
     else:
-        print(printable(f"{one} {describe(result.outcome)}"), flush=True)
+        show(printable(f"{one} {describe(result.outcome)}"))
     return 0

@@ -39,28 +39,28 @@ Runs commands on another machine and tells the truth about what happened to them
 {commands}
 
 `farhand COMMAND --help` says more; `farhand --version` prints the version.
-HOST is [user@]name[:port], unix:PATH, or a name from ~/.config/farhand/config.toml.
-"""
+HOST is [user@]name[:port], unix:PATH, or a name from ~/.config/farhand/config.toml."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
     _open_standard_files()
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    name = arguments.pop(0) if arguments else ""
-    if name in ("-h", "--help"):
-        print(_help(), end="")
-        return 0
-    if name == "--version":
-        from farhand_client.version import __version__
+    try:
+        return _command(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        from .show import forget_stdout
 
-        print(f"farhand {__version__}")
-        return 0
-    if name not in COMMANDS:
-        say(f"there is no command {name!r}" if name else "a command is needed")
-        sys.stderr.write(_help())
-        return USAGE
-    return _command(name, arguments)
+        forget_stdout()
+        return BROKEN_PIPE
+    except Exception as error:
+        from farhand_client.errors import AddressError, FarhandError
+
+        if not isinstance(error, FarhandError):
+            raise
+        say(str(error))
+        return USAGE if isinstance(error, AddressError) else OURS
 
 
 def say(text: str) -> None:
@@ -75,26 +75,24 @@ def say(text: str) -> None:
         return
 
 
-def _command(name: str, arguments: list[str]) -> int:
+def _command(arguments: list[str]) -> int:
     from importlib import import_module
 
+    name = arguments.pop(0) if arguments else ""
+    if name in ("-h", "--help", "--version"):
+        from farhand_client.version import __version__
+
+        from .show import show
+
+        show(f"farhand {__version__}" if name == "--version" else _help())
+        return 0
+    if name not in COMMANDS:
+        say(f"there is no command {name!r}" if name else "a command is needed")
+        sys.stderr.write(f"{_help()}\n")
+        return USAGE
     # Looking for plugins of pydantic, which have no business here, costs 10 ms.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    try:
-        code: int = import_module(f"farhand_client.cli.{name}").main(arguments)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Nobody reads what a command of ours prints; Python would complain again when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return BROKEN_PIPE
-    except Exception as error:
-        from farhand_client.errors import AddressError, FarhandError
-
-        if not isinstance(error, FarhandError):
-            raise
-        say(str(error))
-        return USAGE if isinstance(error, AddressError) else OURS
+    code: int = import_module(f"farhand_client.cli.{name}").main(arguments)
     return code
 
 
@@ -103,9 +101,10 @@ def _help() -> str:
 
 
 def _open_standard_files() -> None:
-    # Else the next file opened, perhaps the connection, would become stdout.
-    for fd in (0, 1, 2):
+    # Else the next file opened, perhaps the connection, would become stdout; and Python has no stream for a closed one.
+    for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(fd, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # for good

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from .connection import opening
 from .options import add_connection_options
+from .show import show
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,13 +25,13 @@ def main(arguments: Sequence[str]) -> int:
 async def _ping(options: argparse.Namespace) -> int:
     async with opening(options.host, options) as client:
         features = ", ".join(client.features) or "none"
-        print(f"{client.name}: {client.user} on {client.host}")
-        print(f"{client.software}, protocol {client.version}, features: {features}", flush=True)
+        show(f"{client.name}: {client.user} on {client.host}")
+        show(f"{client.software}, protocol {client.version}, features: {features}")
         times = []
         for _ in range(options.count):
             times.append(1000 * await client.ping())
-            print(f"round trip {times[-1]:.3f} ms", flush=True)
-        print(f"least {min(times):.3f} ms, mean {sum(times) / len(times):.3f} ms, most {max(times):.3f} ms")
+            show(f"round trip {times[-1]:.3f} ms")
+        show(f"least {min(times):.3f} ms, mean {sum(times) / len(times):.3f} ms, most {max(times):.3f} ms")
     return 0
 
 

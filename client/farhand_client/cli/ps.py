@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -18,6 +17,7 @@ from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFai
 from .carry import tell
 from .options import parser
 from .printable import cut, printable, width
+from .show import show
 from .status import of_outcome
 from .working import add_common, asked
 
@@ -48,9 +48,7 @@ def _print(options: argparse.Namespace, user: str, runs: list[m.RunInfo]) -> int
             tell(as_json(run))
         return 0
     columns = os.get_terminal_size(1).columns if os.isatty(1) else None
-    for line in table(runs, user=user, now=time.time(), columns=columns):
-        sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    show("\n".join(table(runs, user=user, now=time.time(), columns=columns)))
     return 0
 
 

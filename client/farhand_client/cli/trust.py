@@ -16,6 +16,7 @@ from farhand_protocol.sshwire import PublicKey
 
 from .main import OURS, say
 from .options import seconds
+from .show import show
 from .terminal import confirm
 
 
@@ -54,7 +55,7 @@ async def _trust(address: Address, record: KnownHosts, fingerprint: str | None, 
             say(str(unknown))
             return OURS
         remember(record, address, key)
-    print(f"{address} is known by {key.fingerprint} ({record.path})")
+    show(f"{address} is known by {key.fingerprint} ({record.path})")
     return 0
 
 
@@ -71,5 +72,5 @@ def _compared(address: Address, record: KnownHosts, key: PublicKey, fingerprint:
         remember(record, address, key, replace=True)
         replaced = True
     instead = ", instead of another key" if replaced else ""
-    print(f"{address} is known by {key.fingerprint}{instead} ({record.path})")
+    show(f"{address} is known by {key.fingerprint}{instead} ({record.path})")
     return 0

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from asyncio.subprocess import DEVNULL
+from pathlib import Path
+
 import pytest
 
+from farhand_client import Exited
 from tests.support.command import farhand
-from tests.support.fake_service import FakeService
+from tests.support.fake_runs import ID
+from tests.support.fake_service import FakeRun, FakeService
 
 
 @pytest.mark.parametrize(
@@ -35,6 +42,56 @@ async def test_help_and_version_are_for_stdout() -> None:
         done = await farhand(*line)
         assert (done.code, done.stderr) == (0, b"")
         assert b"usage: farhand" in done.stdout
+
+
+SPOKEN = [
+    ["--help"],
+    ["--version"],
+    ["ps", "HOST"],
+    ["ps", "--json", "HOST"],
+    ["wait", "--json", "HOST", ID],
+    ["kill", "HOST", ID],
+    ["run", "--detach", "HOST", "ls"],
+    ["ping", "HOST"],
+]
+"""Commands that have something of their own to say on stdout."""
+
+
+async def over(run: FakeRun) -> None:
+    run.started()
+    run.ended(Exited(code=0))
+
+
+@pytest.mark.parametrize("line", SPOKEN, ids=" ".join)
+async def test_a_full_disk_under_stdout_is_said(service: FakeService, line: list[str]) -> None:
+    service.behave = over
+    with Path("/dev/full").open("wb") as full:
+        done = await farhand(*(service.host if word == "HOST" else word for word in line), stdout=full)
+    assert done.code == 255
+    assert done.stderr.startswith(b"farhand: cannot write ")
+    assert done.stderr.endswith(b"to stdout: No space left on device\n")
+    assert done.stderr.count(b"\n") == 1
+
+
+CLOSED = "import os, sys; os.close(int(sys.argv[1])); os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
+
+
+async def closed(fd: int, *line: str) -> int | None:
+    """The exit code of `farhand` where it is started without the descriptor `fd`."""
+    arguments = ("-c", CLOSED, str(fd), "-m", "farhand_client", *line)
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=DEVNULL, stderr=DEVNULL)
+    return await asyncio.wait_for(process.wait(), 30)
+
+
+@pytest.mark.parametrize("line", SPOKEN, ids=" ".join)
+async def test_a_closed_stdout_is_as_dev_null(service: FakeService, line: list[str]) -> None:
+    service.behave = over
+    assert await closed(1, *(service.host if word == "HOST" else word for word in line)) == 0
+
+
+async def test_a_closed_stderr_changes_no_exit_code() -> None:
+    assert await closed(2, "ps", "unix:/nowhere/s") == 255
+    assert await closed(2, "nope") == 2
 
 
 async def test_ping_says_who_answers(service: FakeService) -> None:
