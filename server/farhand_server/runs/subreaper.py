@@ -2,9 +2,10 @@
 
 Each run's processes carry a mark that fork, exec, setsid and a new environment leave as it is: the soft limit on file
 locks, which has meant nothing to Linux since 2.4.24 (RLIMIT_LOCKS, getrlimit(2)), is a number of the run's own. Anyone
-may read it (/proc/PID/limits), of setuid programs and zombies, too. A program that sets it to something else is known
-by its session, its process group, its cgroup, or FARHAND_RUN_ID in its environment. What is known by none of these is
-not touched: it may be a child that another part of the service has started and waits for.
+may read it (/proc/PID/limits), of setuid programs and zombies, too. As anyone may set it, session, process group and
+cgroup count more, where they name a run; a program that sets it to something else may also be known by FARHAND_RUN_ID in
+its environment. What is known by none of these is not touched: it may be a child that another part of the service has
+started and waits for.
 """
 
 from __future__ import annotations
@@ -279,18 +280,19 @@ class Subreaper:
 
     def _owner(self, pid: int) -> Ward | None:
         """Whose orphan a child is; None if nobody's. Raises LookupError where that cannot be told at present."""
-        mark = tree.mark_of(pid)
-        if mark in self._marks:
-            return self._marks[mark]
         member = tree.look(pid)
         if member is None:
             return None
+        # First what the kernel alone sets: the marks of other users' runs are there to be read, and to be put on.
         for number in (member.session, member.group):
             if number in self._sessions:
                 return self._sessions[number]
         for name in tree.read(f"/proc/{pid}/cgroup").decode(errors="replace").split("/"):
             if name.startswith("run-") and name[4:].rstrip() in self._ids:
                 return self._ids[name[4:].rstrip()]
+        mark = tree.mark_of(pid)
+        if mark in self._marks:
+            return self._marks[mark]
         # While leaders are awaited, their runs' marks are not known yet.
         if self._is_ours(mark) and not self._expecting:
             return self._nobody

@@ -21,8 +21,9 @@ SWEEPS: Final = 16
 """Looks at a tree within one kill: each finds what was started during the one before. A tree that outruns them all is
 looked at again whenever one of its processes has ended."""
 
-MAX_ENVIRONMENT: Final = 256 << 10
-"""Bytes of an environment that are looked at: the service puts its own variable well before that."""
+MAX_ENVIRONMENT: Final = 6 << 20
+"""Bytes of an environment that are looked at: as many as there can be (three quarters of 8 MiB, execve(2)), since the
+service's own variable may stand behind all that a request has set."""
 
 
 EXEC_LOOKS: Final = 30

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -75,6 +76,25 @@ async def test_what_was_started_between_two_looks_is_killed_while_its_end_is_wai
             pid = await forger.pid()
             await run.killed()
             assert status(pid)["State"][0] in "SRD"
+
+
+async def test_a_process_that_puts_on_the_mark_of_another_run_is_its_own_runs_all_the_same() -> None:
+    async with started("sleep", "999", run_id="one") as victim:
+        script = f"ulimit -S -x {victim.process.mark}; (sh -c {SLEEP} &)"
+        async with started("bash", "-c", script, run_id="two") as forger:
+            pid = await forger.pid()
+            await forger.code()
+            await forger.killed()
+            await gone(pid)
+
+
+def test_the_run_is_found_in_an_environment_however_much_stands_before_it() -> None:
+    much = {f"A{number}": "x" * 100_000 for number in range(5)}
+    with subprocess.Popen(["/bin/sleep", "999"], env=much | {"FARHAND_RUN_ID": "one"}) as program:
+        try:
+            assert tree.run_id_of(program.pid) == "one"
+        finally:
+            program.kill()
 
 
 @pytest.mark.parametrize("place", ['(setsid sh -c "{}" &)', 'setsid sh -c "{}" &'])
