@@ -62,15 +62,23 @@ def add_reconnect(parser: argparse.ArgumentParser) -> None:
 
 def seconds(text: str) -> float:
     """Return a positive number of seconds; for argparse."""
-    value = float(text)
-    if not 0 < value < math.inf:
+    if not 0 < (value := _number(text)) < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return value
 
 
 def grace(text: str) -> float:
     """Return a number of seconds from 0 on; for argparse."""
-    return 0.0 if float(text) == 0 else seconds(text)
+    if not 0 <= (value := _number(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 on")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def split(arguments: Sequence[str], valued: frozenset[str]) -> tuple[list[str], list[str]]:

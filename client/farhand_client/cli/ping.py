@@ -36,7 +36,6 @@ async def _ping(options: argparse.Namespace) -> int:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 1000:
-        raise argparse.ArgumentTypeError("1 to 1000 round trips are possible")
-    return value
+    if not text.isdecimal() or not 1 <= int(text[:5]) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000")
+    return int(text)

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.shell and len(words) != 1:
         given.error("--shell takes the script as one argument; put it in quotes")
     if options.detach and options.stdin:
-        given.error("--detach has no stdin to pass on; farhand attach can feed a run later")
+        given.error("--detach gives no stdin; with -i --on-disconnect keep a run has one, and is kept as well")
     if options.detach and options.on_disconnect == "kill":
         given.error("--detach keeps the run; it cannot be had with --on-disconnect kill")
     status = None

@@ -25,6 +25,7 @@ from tests.support.fake_service import FakeRun, FakeService
         (["nope"], 2, b"there is no command 'nope'"),
         ([], 2, b"a command is needed"),
         (["ping", "unix:/nowhere/s"], 255, b"there is no socket"),
+        (["ping", "-c", "few", "unix:/nowhere/s"], 2, b"'few' is not a number from 1 to 1000"),
         (["trust", "unix:/nowhere/s"], 2, b"has no key; the kernel vouches for it"),
         (["local", "-x"], 2, b"there is no option -x"),
     ],
