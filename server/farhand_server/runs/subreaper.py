@@ -3,8 +3,8 @@
 Each run's processes carry a mark that fork, exec, setsid and a new environment leave as it is: the soft limit on file
 locks, which has meant nothing to Linux since 2.4.24 (RLIMIT_LOCKS, getrlimit(2)), is a number of the run's own. Anyone
 may read it (/proc/PID/limits), of setuid programs and zombies, too. As anyone may set it, session, process group and
-cgroup count more, where they name a run; a program that sets it to something else may also be known by FARHAND_RUN_ID in
-its environment. What is known by none of these is not touched: it may be a child that another part of the service has
+cgroup count more, where they name a run. A program that sets it to something else is known by FARHAND_RUN_ID in its
+environment, too. What is known by none of these is not touched: it may be a child that another part of the service has
 started and waits for.
 """
 
