@@ -19,6 +19,7 @@ from farhand_server.channels.plan import Denied, decide
 from farhand_server.channels.run import RunChannel
 from farhand_server.channels.waiting import MAX_WAITS, WaitChannel
 from farhand_server.policy import Action, Owner, may
+from farhand_server.runs.attachments import TooManyAttachments
 from farhand_server.runs.registry import Draining, Expired, IdConflict, TooManyRuns, Unavailable
 from farhand_server.runs.run import BadOffset, Run
 
@@ -179,6 +180,7 @@ _REFUSALS: Final[dict[type[Exception], ErrorCode]] = {
     Draining: ErrorCode.DRAINING,
     Expired: ErrorCode.EXPIRED,
     IdConflict: ErrorCode.CONFLICT,
+    TooManyAttachments: ErrorCode.TOO_MANY_RUNS,
     TooManyRuns: ErrorCode.TOO_MANY_RUNS,
     UnknownRun: ErrorCode.UNKNOWN_RUN,
     Unavailable: ErrorCode.UNAVAILABLE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from .plan import Result
 
 Output: TypeAlias = Literal["stdout", "stderr"]
+
+MAX_ATTACHMENTS: Final = 256
+"""Of one run at once, with those whose clients are waited for: more than watch one program, and as many as one
+connection may have (`runs.max_runs_per_connection`). Each costs a kilobyte, and a look with every credit."""
+
+
+class TooManyAttachments(Exception):
+    """As many clients are attached to the run, or waited for, as it takes; the text gives the number."""
 
 
 class Watcher(Protocol):
@@ -105,8 +113,13 @@ class Attachments:
     ) -> Attachment:
         """Attach; in the place of an older attachment with the same `key`, if there is one.
 
-        `feeds` is the offset of the first byte of stdin that will come, None where none will.
+        `feeds` is the offset of the first byte of stdin that will come, None where none will. Raises
+        `TooManyAttachments`; whoever takes an older one's place is never one too many.
         """
+        if key not in self._all and len(self._all) >= MAX_ATTACHMENTS:
+            raise TooManyAttachments(
+                f"{MAX_ATTACHMENTS} clients are attached to this run or waited for; it takes no more"
+            )
         key = key or os.urandom(16)
         old = self._all.pop(key, None)
         if old is not None:

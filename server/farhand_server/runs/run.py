@@ -141,7 +141,10 @@ class Run:
     def attach(
         self, watcher: Watcher, *, key: bytes | None, hold: bool, taken: Mapping[Output, int], feeds: int | None
     ) -> Attachment:
-        """Attach a client that has the output up to `taken`, and whose stdin begins at `feeds`. Raises `BadOffset`."""
+        """Attach a client that has the output up to `taken`, and whose stdin begins at `feeds`.
+
+        Raises `BadOffset` and `TooManyAttachments`.
+        """
         for stream, offset in taken.items():
             end = (self.stdout if stream == "stdout" else self.stderr).end
             if offset > end:

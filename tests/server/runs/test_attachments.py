@@ -9,7 +9,13 @@ import pytest
 
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
-from farhand_server.runs.attachments import Attachment, Attachments, Output
+from farhand_server.runs.attachments import (
+    MAX_ATTACHMENTS,
+    Attachment,
+    Attachments,
+    Output,
+    TooManyAttachments,
+)
 from farhand_server.runs.plan import Result
 from farhand_server.runs.spool import Memory, MemorySpool
 
@@ -250,3 +256,13 @@ async def test_it_is_told_when_the_last_client_is_gone(run: Run) -> None:
     told.append("one is there")
     run.all.left(second)
     assert told == ["one is there", "deserted"]
+
+
+async def test_a_run_waits_for_so_many_clients_and_no_more_but_those_may_come_back(run: Run) -> None:
+    for number in range(MAX_ATTACHMENTS):
+        run.all.lost(run.attach(number.to_bytes(16, "big")))
+    with pytest.raises(TooManyAttachments, match="256 clients"):
+        run.attach()
+    returned = run.attach(bytes(16))
+    run.all.left(returned)
+    run.attach()
