@@ -145,6 +145,10 @@ class Run:
 
         Raises `BadOffset` and `TooManyAttachments`.
         """
+        if self.result is not None and isinstance(self.result.outcome, Lost):
+            # How much it took and wrote is not known either: who has had more than is on record hears of the loss.
+            ends = {"stdout": self.stdout.end, "stderr": self.stderr.end}
+            taken, feeds = {stream: min(offset, ends[stream]) for stream, offset in taken.items()}, None
         for stream, offset in taken.items():
             end = (self.stdout if stream == "stdout" else self.stderr).end
             if offset > end:
