@@ -66,12 +66,17 @@ class Retention:
     """What stays of runs that are over: at most `runs`, for `seconds`, with `disk` bytes of output in files.
 
     What is in memory counts against `Memory`: at most half of that. Output that clients are being sent stays until they
-    have it, or all of the memory is used up.
+    have it, or all of the memory is used up, or there are `unread_runs` and `unread_disk` bytes beyond those bounds: a
+    client that never reads keeps no more.
     """
 
     runs: int
     seconds: float
     disk: int
+    unread_runs: int = 1024
+    """As many as may be under way at once, so that all may end at the same moment."""
+    unread_disk: int = 4 << 30
+    """Both streams of two runs with the largest spools of a configuration that sets none."""
 
 
 @dataclass(eq=False, slots=True)
@@ -271,10 +276,16 @@ class Registry:
             unread = next((run_id for run_id, (_, run) in self._kept.items() if not run.attachments), None)
             if unread is not None:
                 self._drop(unread)
-            elif self._kept and self.memory.used > self.memory.limit:
-                self._drop(next(iter(self._kept)))
+            elif (read := self._oldest_beyond_all_bounds()) is not None:
+                self._drop(read)
             else:
                 return
+
+    def _oldest_beyond_all_bounds(self) -> str | None:
+        kept = self.retention
+        any_will_do = len(self._kept) > kept.runs + kept.unread_runs or self.memory.used > self.memory.limit
+        on_disk = self._disk > kept.disk + kept.unread_disk
+        return next((id for id, (_, run) in self._kept.items() if any_will_do or (on_disk and _on_disk(run))), None)
 
     def _drop(self, run_id: str) -> None:
         _, run = self._kept.pop(run_id)

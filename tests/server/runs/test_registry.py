@@ -239,6 +239,20 @@ async def test_the_output_of_old_runs_goes_but_not_under_the_hands_of_a_reader(
     assert len(list((tmp_path / "spool").iterdir())) == 2 * len(kept)
 
 
+@pytest.mark.parametrize(
+    "retention",
+    [Retention(1, 3600.0, 1 << 30, unread_runs=1), Retention(1000, 3600.0, 150_000, unread_disk=50_000)],
+    ids=["runs", "disk"],
+)
+async def test_what_clients_never_read_keeps_no_more_runs_and_no_more_disk_than_allowed(
+    service: Service, retention: Retention, tmp_path: Path
+) -> None:
+    service.registry.retention = retention
+    runs = [(await over(service, *OUTPUT, disk_spool=MiB))[0] for _ in range(4)]
+    assert [run.size for run in runs] == [0, 0, 100_000, 100_000]
+    assert len(list((tmp_path / "spool").iterdir())) == 4
+
+
 async def test_old_output_in_memory_takes_half_of_it_and_what_is_read_all_of_it(service: Service) -> None:
     service.memory.limit = 250_000
     runs = []
