@@ -203,6 +203,8 @@ class RunChannel:
 
     def replaced(self) -> None:
         """Watcher."""
+        if self._over:
+            return  # its last message is on its way, and may never arrive: that is what the client has come back for
         self._silence()
         sentence = "the same client has attached to this run anew"
         self._say_last(m.Error(code=ErrorCode.REPLACED, message=sentence))

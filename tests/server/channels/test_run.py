@@ -206,6 +206,23 @@ async def test_whoever_attaches_again_and_again_fills_no_memory_with_stdin_that_
     outlet.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdin=0))  # as who comes back after a cut
 
 
+async def test_a_client_that_did_not_get_the_end_comes_back_for_it_though_its_old_line_seems_to_be_there(
+    outlet: Outlet,
+) -> None:
+    request = m.Run(id=ID, attachment=b"k" * 16, argv=(b"true",))
+    run = run_of(request)
+    before = outlet.open(run, request)
+    begin(run)
+    end(run)
+    run.tell_end()
+    turn(before)
+    assert outlet.carry()[-1] == "ended"
+    new_line = Outlet()
+    turn(new_line.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdout=0, stderr=0, hold=True)))
+    assert new_line.carry() == ["started", "end", "end", "ended"]
+    assert outlet.carry() == []
+
+
 async def test_one_that_does_not_follow_ends_where_the_output_stands(outlet: Outlet) -> None:
     request = m.Run(id=ID, argv=(b"true",))
     run = run_of(request)
