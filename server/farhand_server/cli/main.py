@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.act(options)
+        print(end="", flush=True)  # here, where a reader that is gone is no traceback
     except (ConfigError, CommandFailed) as error:
         print(f"farhandd: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python complains when it flushes at the end
+        return 141  # 128 + SIGPIPE: nobody reads what we print
     except KeyboardInterrupt:
         return 130
     return code
