@@ -220,7 +220,10 @@ class Registry:
         for run in turn.starting:
             if run.plan.id in refused:
                 del self._runs[run.plan.id]
-                run.refuse(refused[run.plan.id])
+                try:
+                    run.refuse(refused[run.plan.id])
+                except Exception as error:  # noqa: BLE001  # nor the other starts from theirs
+                    self._on_failure(run, error)
                 run.close()
                 continue
             self._execute(run)

@@ -111,6 +111,21 @@ async def test_what_cannot_be_put_on_record_does_not_start(service: Service) -> 
     await service.idle()
 
 
+async def test_a_refusal_that_cannot_be_told_keeps_no_other_run_from_its_start(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(code: ErrorCode, sentence: str) -> NoReturn:
+        raise RuntimeError("a fault")
+
+    service.ledger.refused = {"one": "the disk is full"}
+    _, untold = service.start(plan("true", run_id="one"))
+    monkeypatch.setattr(untold, "failed", fault)
+    _, other = service.start(plan("true", run_id="two"))
+    await service.idle()
+    assert other.told == ["started", "ended"]
+    assert [str(error) for error in service.failed] == ["a fault"]
+
+
 async def test_what_has_no_place_for_its_output_does_not_start(service: Service, tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("a file where a directory should be")
     with pytest.raises(Unavailable, match="cannot be kept on disk: "):
