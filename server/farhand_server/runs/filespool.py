@@ -32,11 +32,18 @@ class FileSpool:
 
     @classmethod
     def reopen(cls, path: Path, limit: int, *, start: int, end: int, ended: bool, failed: bool = False) -> FileSpool:
-        """Return a spool that another program has begun, as it stands. Raises OSError."""
+        """Return a spool that another program has begun, as it stands. Raises OSError.
+
+        Where somebody has removed the file or cut it off, what was kept is gone, and the run goes on in a new one.
+        """
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if os.fstat(fd).st_size < min(end, limit):
+            start = end
         spool = cls.__new__(cls)
         spool.__dict__.update(
             start=start, end=end, ended=ended, touched=time.monotonic(), on_room=None, on_failure=None, listeners=[],
-            full=False, path=path, limit=limit, _failed=failed, _fd=os.open(path, os.O_RDWR | os.O_CLOEXEC),
+            full=False, path=path, limit=limit, _failed=failed, _fd=fd,
         )  # fmt: skip
         return spool
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,18 @@ def test_only_the_service_may_read_it(tmp_path: Path) -> None:
     spool = FileSpool(tmp_path / "ring", 10)
     assert spool.path.stat().st_mode & 0o777 == 0o600
     spool.close()
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: os.truncate(path, 0)], ids=["removed", "cut off"])
+def test_a_file_that_somebody_has_spoilt_costs_the_output_and_not_the_run(
+    spoil: Callable[[Path], None], tmp_path: Path
+) -> None:
+    before = FileSpool(tmp_path / "it", 100)
+    before.append(b"x" * 30)
+    spoil(before.path)
+    spool = FileSpool.reopen(before.path, 100, start=before.start, end=before.end, ended=False)
+    assert (spool.start, spool.end, spool.size) == (30, 30, 0)
+    spool.append(b"new")
+    assert spool.read(30, 10) == b"new"
+    spool.close()
+    before.close()
