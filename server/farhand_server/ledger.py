@@ -123,7 +123,7 @@ class Ledger:
             self._boot_id,
             None if cgroup is None else str(cgroup),
         )
-        self._group.soon()
+        self._group.later()
 
     def ended(self, run: Run, result: Result) -> None:
         """Ledger."""

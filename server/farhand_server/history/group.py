@@ -14,6 +14,11 @@ RETRY: Final = 5.0
 """Seconds after which ends that could not be written are tried again: a disk that was full may have room."""
 
 
+SOON_ENOUGH: Final = 0.05
+"""Seconds for which the pid of a started program may wait for another commit: after a crash the program is known by its
+environment as well, and a short run has one commit less."""
+
+
 class GroupCommit:
     """Flushes a history once a turn, for everybody who waits; belongs to one loop.
 
@@ -26,6 +31,7 @@ class GroupCommit:
         self._loop = asyncio.get_running_loop()
         self._next: asyncio.Future[Mapping[str, str]] | None = None
         self._retry: asyncio.TimerHandle | None = None
+        self._later: asyncio.TimerHandle | None = None
         self._checkpoint: asyncio.Future[None] | None = None
 
     async def start_is_durable(self, id: str) -> None:
@@ -48,6 +54,11 @@ class GroupCommit:
             self._loop.call_soon(self._flush)
         return self._next
 
+    def later(self) -> None:
+        """Flush before long: what is waited for by nobody."""
+        if self._later is None and self._next is None:
+            self._later = self._loop.call_later(SOON_ENOUGH, self._flush)
+
     async def close(self) -> None:
         """Flush now, and leave the history to its `close` or `hand_over`."""
         await self.is_durable()
@@ -58,6 +69,9 @@ class GroupCommit:
 
     def _flush(self) -> None:
         flushed, self._next = self._next, None
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         refused: dict[str, str] = {}
         try:
             self._history.flush()

@@ -44,6 +44,27 @@ async def test_only_the_starts_that_cannot_be_written_are_refused(shelf: Shelf) 
     await group.close()
 
 
+async def test_what_nobody_waits_for_goes_with_the_next_commit_or_by_itself_before_long(shelf: Shelf) -> None:
+    history = shelf.open()
+    committed = asyncio.Event()
+    group = GroupCommit(history, also=committed.set)
+    history.starting(record(uuid4(1)))
+    await group.start_is_durable(uuid4(1))
+    before = commits(shelf)
+    history.started(uuid4(1), 1, 1, "boot", None)
+    group.later()
+    history.starting(record(uuid4(2)))
+    await group.start_is_durable(uuid4(2))
+    assert commits(shelf) == before + 1
+    committed.clear()
+    history.started(uuid4(2), 2, 2, "boot", None)
+    group.later()
+    assert history.dirty
+    await committed.wait()
+    assert (history.dirty, commits(shelf)) == (False, before + 2)
+    await group.close()
+
+
 async def test_whoever_gives_up_waiting_leaves_the_others_their_commit(shelf: Shelf) -> None:
     history = shelf.open()
     group = GroupCommit(history)
