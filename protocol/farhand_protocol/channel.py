@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeGuard
 
 from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from .frames import Kind
 from .messages import Attach, Credit, End, Gap, Message, Run, Started, Stream
-from .states import BEFORE_STARTED, CHANNEL, LAST, ONCE, READ_ONLY, UNREADABLE, WHEN_LEFT, Said, Side
+from .states import BEFORE_STARTED, CHANNEL, LAST, OF_TERMINALS, ONCE, READ_ONLY, UNREADABLE, WHEN_LEFT, Said, Side
 from .window import ReceiveWindow, SendWindow
 
 KIND_OF: Final[dict[Stream, Kind]] = {"stdin": Kind.STDIN, "stdout": Kind.STDOUT, "stderr": Kind.STDERR}
@@ -32,6 +32,21 @@ def _wanted(offsets: dict[Stream, int | None]) -> dict[Stream, int]:
     return {stream: offset for stream, offset in offsets.items() if offset is not None}
 
 
+_OF_ALL: Final[dict[type[Message], Said]] = {
+    opening: {speaker: words - OF_TERMINALS for speaker, words in said.items()} for opening, said in CHANNEL.items()
+}
+
+
+def _has_terminal(opening: Message | None) -> TypeGuard[Run | Attach]:
+    match opening:
+        case Run():
+            return opening.terminal is not None
+        case Attach():
+            return opening.size is not None
+        case _:
+            return False
+
+
 class Channel:
     """The state of one channel, seen from `side`. Changed only by its `Connection`."""
 
@@ -43,11 +58,18 @@ class Channel:
         by_side = streams(opening)
         self.number = number
         self.side = side
+        wished = opening.window if isinstance(opening, Run | Attach) else None
+        if wished is not None and side is Side.CLIENT:
+            receive_window = min(receive_window, wished)
+        elif wished is not None:
+            send_window = min(send_window, wished)
         self.sends = {stream: SendWindow(send_window, offset) for stream, offset in by_side[side].items()}
         self.receives = {stream: ReceiveWindow(receive_window, offset) for stream, offset in by_side[side.peer].items()}
         self.finished = False
         self.peer_finished = False
-        self._legal: Said = UNREADABLE if opening is None else CHANNEL[type(opening)]
+        self._legal: Said = UNREADABLE if opening is None else _OF_ALL[type(opening)]
+        if _has_terminal(opening):
+            self._legal = CHANNEL[type(opening)]
         if isinstance(opening, Attach) and opening.read_only:
             self._legal = self._legal | {Side.CLIENT: READ_ONLY}
         self._once: frozenset[type[Message]] = frozenset()

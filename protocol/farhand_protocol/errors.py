@@ -43,6 +43,7 @@ class ErrorCode(StrEnum):
     RUN_ENDED = "run_ended"
     BAD_OFFSET = "bad_offset"
     BAD_PATTERN = "bad_pattern"
+    NO_TERMINAL = "no_terminal"
     REPLACED = "replaced"
     UNAVAILABLE = "unavailable"
     TOO_MANY_RUNS = "too_many_runs"

@@ -16,6 +16,8 @@ MIN_DATA: Final = 4 * KiB  # one page: below it the headers would be felt
 MAX_CHANNELS: Final = 1 << 20  # more would be a mistake: each takes about 1 KiB of state
 MIN_SPOOL: Final = 64 * KiB  # one data frame
 ACKNOWLEDGE: Final = 512 * KiB  # taken without credit given back: the sender keeps as much for a resume
+MIN_WINDOW: Final = 64 * KiB  # one data frame: a smaller window would make each of them wait for an answer
+TERMINAL_WINDOW: Final = 256 * KiB  # to be shown still after Ctrl-C: 2.5 MB/s at a round trip of 100 ms
 MAX_WINDOW: Final = (1 << 31) - 1  # as HTTP/2 (RFC 9113, 6.9.1): sums of credit stay in 32 bits
 
 

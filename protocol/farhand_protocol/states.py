@@ -60,8 +60,8 @@ for _phase in Phase:
         CONNECTION[_phase] |= {(_C, m.Error): Phase.CLOSED, (_S, m.Error): Phase.CLOSED}
 
 _ATTACHED: Final[Said] = {
-    Side.CLIENT: frozenset({m.Credit, m.End, m.Signal, m.Stop, m.Close}),
-    Side.SERVER: frozenset({m.Started, m.Credit, m.End, m.Gap, m.Exit, m.Ended, m.Error}),
+    Side.CLIENT: frozenset({m.Credit, m.End, m.Signal, m.Stop, m.Resize, m.Close}),
+    Side.SERVER: frozenset({m.Started, m.Credit, m.End, m.Gap, m.Resize, m.Exit, m.Ended, m.Error}),
 }
 
 
@@ -75,6 +75,7 @@ CHANNEL: Final[dict[type[m.Message], Said]] = {
     m.List: _asked(m.Runs, m.Done),
     m.Deliver: _asked(m.Done),
     m.WaitFor: _asked(m.Matched),
+    m.Recording: _asked(m.Marks, m.Done),
 }
 """The messages with which a client opens a channel, in phase READY, and what each side may then say on it."""
 
@@ -89,6 +90,9 @@ ONCE: Final[frozenset[type[m.Message]]] = frozenset({m.Started, m.Exit})
 
 READ_ONLY: Final[frozenset[type[m.Message]]] = frozenset({m.Credit, m.Close})
 """What the client may say on a channel opened by an `attach` that is `read_only`."""
+
+OF_TERMINALS: Final[frozenset[type[m.Message]]] = frozenset({m.Resize})
+"""What nobody may say on a channel opened by a `run` without `terminal`, or an `attach` without `size`."""
 
 WHEN_LEFT: Final[frozenset[type[m.Message]]] = frozenset({m.Done})
 """What the service may say on every channel once the client has said its last: all else that it had to say is void."""

@@ -15,6 +15,7 @@ from farhand_protocol.limits import Limits
 from .base import Message
 from .run import Attach, Close, Credit, End, Ended, Exit, Gap, Run, Signal, Started, Stop
 from .session import Accepted, Error, GoingAway, Hello, Login, Ping, Pong, Refused, Welcome
+from .terminal import Marks, Recording, Resize
 from .work import Deliver, Done, List, Matched, Runs, WaitFor
 
 AnyMessage = (
@@ -44,6 +45,9 @@ AnyMessage = (
     | Done
     | WaitFor
     | Matched
+    | Resize
+    | Recording
+    | Marks
 )
 
 

@@ -8,13 +8,19 @@ from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from farhand_protocol.bytestring import Argument, Base64, EnvironmentName
-from farhand_protocol.limits import MAX_WINDOW, MIN_SPOOL
+from farhand_protocol.limits import MAX_WINDOW, MIN_SPOOL, MIN_WINDOW
 from farhand_protocol.outcome import Outcome
 
 from .base import MAX_COUNT, Count, Grace, Message, Offset, Output, Positive, RunId, Seconds, SignalNumber, Stream
+from .terminal import Size, Terminal
 
 AttachmentKey = Annotated[Base64, Field(min_length=16, max_length=16)]
 """Chosen at random by the client for each attachment: an attachment with the key of an older one takes its place."""
+
+
+Window = Annotated[int, Field(ge=MIN_WINDOW, le=MAX_WINDOW)]
+"""Bytes of each output stream that may be under way on a channel, where that is less than the client's limit: so much
+may still come after Ctrl-C."""
 
 
 class Bounds(BaseModel):
@@ -33,13 +39,18 @@ class Bounds(BaseModel):
 
 
 class Run(Message):
-    """Opens a channel and starts a run: exactly one of `argv`, executed as it is, and `shell`, text for a shell.
+    """Opens a channel and starts a run: exactly one of `argv`, executed as it is, `shell`, text for a shell, and
+    `login`, the account's shell as a login shell.
 
     The same `id` with the same request is the same run, however often and from wherever it comes; it is never started
     twice. The working directory is relative to the user's home. `timeout`, `idle_timeout` (without any output),
     `kill_after` and `grace` are in seconds. Once no client holds the run, `on_disconnect` says whether it is stopped
     after `grace` or kept. With `spool`, output that nobody takes goes to a file of so many bytes for each stream, the
     oldest making room, instead of making the program wait.
+
+    With `terminal` the program has one as its controlling terminal: all it writes is `stdout`, and what comes as stdin
+    is typed. Its output always goes to a spool in a file, and waits only for clients that are connected. With
+    `record_input` what is typed is recorded as well.
     """
 
     type: Literal["run"] = "run"
@@ -48,6 +59,7 @@ class Run(Message):
     # fail_fast: pydantic would collect an error for each of a million wrong elements, at a kilobyte each.
     argv: Annotated[tuple[Argument, ...], Field(min_length=1, fail_fast=True)] | None = None
     shell: Argument | None = None
+    login: bool = False
     cwd: Argument | None = None
     env: Annotated[tuple[tuple[EnvironmentName, Argument], ...], Field(fail_fast=True)] = ()
     stdin: bool = False
@@ -59,11 +71,16 @@ class Run(Message):
     grace: Grace | None = None
     bounds: Bounds | None = None
     spool: Annotated[int, Field(ge=MIN_SPOOL, le=MAX_COUNT)] | None = None
+    window: Window | None = None
+    terminal: Terminal | None = None
+    record_input: bool = False
 
     @model_validator(mode="after")
     def _one_command(self) -> Self:
-        if (self.argv is None) == (self.shell is None):
-            raise PydanticCustomError("invalid_field", "exactly one of argv and shell is needed")
+        if (self.argv is not None) + (self.shell is not None) + self.login != 1:
+            raise PydanticCustomError("invalid_field", "exactly one of argv, shell and login is needed")
+        if self.terminal is not None and not (self.stdin and self.merge_stderr):
+            raise PydanticCustomError("invalid_field", "a terminal has stdin, and stderr merged into stdout")
         if len({name for name, _ in self.env}) != len(self.env):
             raise PydanticCustomError("invalid_field", "an environment name stands twice in env")
         return self
@@ -77,6 +94,10 @@ class Attach(Message):
     A `hold` makes a run that was started without a spool wait for this attachment; others that fall behind get a `gap`.
     Without `follow` each stream ends where it stands now, and where the run goes on the last message is `done`.
     `read_only` attachments may say nothing but `credit` and `close`.
+
+    With `size` the client shows the terminal of the run in so many characters; one that has none refuses that. Each
+    attachment that types has offsets of its own: `stdin` counts what this one has typed. Only one types, unless those
+    that come later `share`.
     """
 
     type: Literal["attach"] = "attach"
@@ -88,11 +109,16 @@ class Attach(Message):
     hold: bool = False
     follow: bool = True
     read_only: bool = False
+    window: Window | None = None
+    size: Size | None = None
+    share: bool = False
 
     @model_validator(mode="after")
     def _not_both(self) -> Self:
         if self.read_only and (self.stdin is not None or self.hold):
             raise PydanticCustomError("invalid_field", "a read-only attachment neither feeds stdin nor holds the run")
+        if self.share and (self.stdin is None or self.size is None):
+            raise PydanticCustomError("invalid_field", "only who types at a terminal shares that")
         return self
 
 

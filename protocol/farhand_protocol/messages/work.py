@@ -10,6 +10,7 @@ from farhand_protocol.bytestring import Argument
 from farhand_protocol.outcome import Outcome
 
 from .base import Count, Message, Name, Offset, Output, Positive, RunId, Seconds, SignalNumber
+from .terminal import Size
 
 MAX_LISTED: Final = 1000
 """Runs in one listing: more than anybody reads, some 300 KB; who wants more goes on with `before`."""
@@ -45,6 +46,7 @@ class RunInfo(BaseModel):
     written so far, `stdin` those that have come for it, where it goes on and takes any; `attachments` the clients that
     are attached now. Without an `outcome` it goes on.
 
+    `terminal` is the size of its terminal, now or at its end, where it has one.
     `command` is for people: the arguments as a shell would read them, or the shell's text, cut at `MAX_COMMAND`.
     """
 
@@ -61,6 +63,7 @@ class RunInfo(BaseModel):
     attachments: Count = 0
     on_disconnect: Literal["kill", "keep"] = "kill"
     outcome: Outcome | None = None
+    terminal: Size | None = None
 
 
 class Runs(Message):
