@@ -33,12 +33,24 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Terminal:
+    """The terminal that a program finds: `name` for TERM, the first size in characters (0 is unknown), and modes of
+    termios(3) under SSH's names (RFC 4254, 8), with their values."""
+
+    name: str
+    columns: int
+    rows: int
+    modes: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What will run, with everything decided. Times in seconds, sizes in bytes, each `spool` for each stream.
 
     `fingerprint` tells this request from another with the same id. `disk_spool` is the size of the ring on disk where
     the program is not to wait for readers. `output` bounds both streams together. Without `credentials` the program
-    runs as the service's own account.
+    runs as the service's own account. `argv0` is what the program is told as its name where that is not `argv[0]`.
+    With `record` the run is stopped where its output cannot be kept whole; with `record_input` what is typed is kept.
     """
 
     id: str
@@ -64,6 +76,10 @@ class Plan:
     credentials: Credentials | None = None
     cgroup: Literal["auto", "always", "never"] = "auto"
     origin: Origin = field(default_factory=Origin)
+    argv0: bytes | None = None
+    terminal: Terminal | None = None
+    record: bool = False
+    record_input: bool = False
 
     @property
     def in_cgroup(self) -> bool:
