@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from farhand_protocol import messages as m
@@ -23,6 +24,10 @@ GIVE_UP: Final = 10.0
 after them it is the service that hangs, or the connection that does not come back."""
 
 
+MAX_CELLS: Final = 0xFFFF
+"""Columns or rows of a terminal: what struct winsize holds (ioctl_tty(2))."""
+
+
 class Attachment:
     """Opened by a `run`, which is sent again until it is known to have arrived, or by an `attach`.
 
@@ -41,12 +46,16 @@ class Attachment:
         feeds = (0 if opening.stdin else None) if isinstance(opening, m.Run) else opening.stdin
         self.stdin: Final = None if feeds is None else InputStream(self, feeds)
         self.number = 0
+        self.size: m.Size | None = None
+        """The terminal's, as the service said."""
+        self.on_resize: Callable[[m.Size], None] | None = None
         self.line: Final = line
         self._session: Session | None = None
         self._streams = Streams(tolerant=tolerant)
         self._known = isinstance(opening, m.Attach)
         self._signals: list[m.Signal] = []
         self._stop: m.Stop | None = None
+        self._shown = _shown(opening)
         self._left = False
         self._over = asyncio.Event()
 
@@ -85,6 +94,17 @@ class Attachment:
             self._session.tell(self, message)
         else:
             self._signals.append(message)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Say in how many characters the terminal is shown here. Raises ValueError."""
+        if self._shown is None:
+            raise ValueError("this run was not asked for with a terminal, which alone has a size")
+        if not (0 <= columns <= MAX_CELLS and 0 <= rows <= MAX_CELLS):
+            raise ValueError(f"a terminal of {columns} columns and {rows} rows: 0 to {MAX_CELLS} are possible")
+        self._shown = m.Size(columns=columns, rows=rows)
+        watches = isinstance(self.opening, m.Attach) and self.opening.read_only
+        if self._session is not None and not watches and not self.ended.done():
+            self._session.tell(self, m.Resize(columns=columns, rows=rows))
 
     async def result(self) -> Result:
         """Wait for `ended`, and leave it alone when cancelled; raises the error that came instead.
@@ -170,16 +190,20 @@ class Attachment:
 
     def open(self, session: Session) -> None:
         """Resumable."""
-        self._streams.reopened(session.connection.limits.window)
+        window = session.connection.limits.window
+        self._streams.reopened(min(window, self.opening.window or window))
         if self.stdin is not None:
             self.stdin.rewind()
-        session.open(self, self._opening())
+        opening = self._opening()
+        session.open(self, opening)
         if self._left:
             self.line.remove(self)
             session.tell(self, self._stop or m.Stop())
             session.close_channel(self)
             return
         self._session = session
+        if self._shown is not None and self._shown != _shown(opening):
+            session.tell(self, m.Resize(columns=self._shown.columns, rows=self._shown.rows))
         for message in (*self._signals, self._stop):
             if message is not None:
                 session.tell(self, message)
@@ -222,6 +246,10 @@ class Attachment:
                 self._streams.gap(message)
             case m.Started():
                 self._begun(message)
+            case m.Resize():
+                self.size = m.Size(columns=message.columns, rows=message.rows)
+                if self.on_resize is not None:
+                    self.on_resize(self.size)
             case m.Exit():
                 self.exited = message.outcome
             case m.Ended():
@@ -248,12 +276,14 @@ class Attachment:
             return self.opening
         attach = self.opening
         if isinstance(attach, m.Run):
-            attach = m.Attach(id=self.id, attachment=attach.attachment, hold=True)
+            attach = m.Attach(id=self.id, attachment=attach.attachment, hold=True, window=attach.window)
         if self._left:
             return m.Attach(id=self.id, attachment=attach.attachment)
         stdin = None if self.stdin is None or self.stdin.over else self.stdin.acknowledged
         stdout, stderr = self._streams.expected("stdout"), self._streams.expected("stderr")
-        return attach.model_copy(update={"stdout": stdout, "stderr": stderr, "stdin": stdin})
+        share = attach.share and stdin is not None
+        update = {"stdout": stdout, "stderr": stderr, "stdin": stdin, "size": self._shown, "share": share}
+        return attach.model_copy(update=update)
 
     def _begun(self, message: m.Started) -> None:
         self._known = True
@@ -316,6 +346,12 @@ class Attachment:
         self._session = None
         if session is not None:
             session.close_channel(self)
+
+
+def _shown(opening: m.Run | m.Attach) -> m.Size | None:
+    if isinstance(opening, m.Attach):
+        return opening.size
+    return None if opening.terminal is None else opening.terminal.size
 
 
 def _settle(future: asyncio.Future[Any], value: Any) -> None:

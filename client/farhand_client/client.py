@@ -12,9 +12,10 @@ from farhand_protocol.limits import MiB
 from farhand_protocol.outcome import TimedOut
 
 from .attachment import Attachment
+from .communicate import communicate, decoded, end_of, fed_by
 from .completed import Completed, Result
 from .errors import CommandTimeout
-from .feed import Source, fed
+from .feed import Source
 from .line import Line
 from .login import LoggedIn
 from .output import Collector
@@ -112,7 +113,7 @@ class Client:
         would take; UnicodeDecodeError where text was asked for and came not.
         """
         codec = encoding or ("utf-8" if text else None)
-        data, source = _fed_by(input, stdin, codec)
+        data, source = fed_by(input, stdin, codec)
         request = build(
             args,
             shell=shell,
@@ -137,7 +138,7 @@ class Client:
             attachment.receive("stderr", stderr)
         attachment.begin()
         try:
-            result = await _communicate(attachment, data, source)
+            result = await communicate(attachment, data, source)
         except BaseException:
             await attachment.part()
             raise
@@ -147,8 +148,8 @@ class Client:
         if isinstance(result.outcome, TimedOut):
             raise CommandTimeout(completed, result.outcome.timeout)
         if codec is not None:
-            completed.stdout = _decoded(out, codec, stdout.truncated)
-            completed.stderr = None if err is None else _decoded(err, codec, stderr.truncated)
+            completed.stdout = decoded(out, codec, stdout.truncated)
+            completed.stderr = None if err is None else decoded(err, codec, stderr.truncated)
         if check:
             completed.check_returncode()
         return completed
@@ -170,12 +171,18 @@ class Client:
         idle_timeout: float | None = None,
         limits: Limits | None = None,
         spool: int | None = None,
+        terminal: m.Terminal | None = None,
+        record_input: bool = False,
         on_gap: OnGap | None = None,
     ) -> Pending[Run]:
         """Start a command: `async with client.start(...) as run:`, or `run = await client.start(...)`.
 
         The arguments are as for `run`; with `stdin=PIPE` the run has a `stdin` to write to, else it is empty. Where the
         run of that `run_id` is there already, its output is given from the beginning.
+
+        With `terminal` the program has one as its controlling terminal: what is written to `stdin` is typed, and all
+        its output is `stdout`, kept in a spool on disk whose size is the service's unless `spool` gives it. With
+        `record_input` what is typed is recorded too, passwords among it.
         Raises `SpawnError`, `RequestRefused`, `ConnectionLost`, ValueError and TypeError.
         """
         if stdin not in (None, PIPE, DEVNULL):
@@ -195,6 +202,42 @@ class Client:
             idle_timeout=idle_timeout,
             limits=limits,
             spool=spool,
+            terminal=terminal,
+            record_input=record_input,
+        )
+        return Pending(Run.begin(self._line, request, on_gap))
+
+    def shell(
+        self,
+        terminal: m.Terminal | None,
+        *,
+        cwd: Argument | None = None,
+        env: Environment | None = None,
+        run_id: str | None = None,
+        on_disconnect: OnDisconnect = "kill",
+        grace: float | None = None,
+        spool: int | None = None,
+        record_input: bool = False,
+        on_gap: OnGap | None = None,
+    ) -> Pending[Run]:
+        """Start the account's shell as a login shell, with a `stdin`. The arguments are as for `start`; on a terminal
+        the service waits longer than for other runs for a client whose line is lost (`runs.keep_terminal`, a day).
+        """
+        request = build(
+            None,
+            shell=False,
+            stdin=True,
+            cwd=cwd,
+            env=env,
+            timeout=None,
+            kill_after=None,
+            merge_stderr=False,
+            run_id=run_id,
+            on_disconnect=on_disconnect,
+            grace=grace,
+            spool=spool,
+            terminal=terminal,
+            record_input=record_input,
         )
         return Pending(Run.begin(self._line, request, on_gap))
 
@@ -207,6 +250,8 @@ class Client:
         hold: bool | None = None,
         follow: bool = True,
         read_only: bool = False,
+        size: m.Size | None = None,
+        share: bool = False,
         on_gap: OnGap | None = None,
     ) -> Pending[Run]:
         """Attach to a run that is there, going on or over: `async with client.attach(id) as run:`, or await it.
@@ -218,8 +263,11 @@ class Client:
         kept is told to `on_gap`, or an error. Without `follow` the output ends where it stands now. Leaving the run, it
         goes on.
 
-        Raises `AmbiguousId`, `RequestRefused` (`code` is `unknown_run`, `expired`, `bad_offset`, `denied`, …),
-        `ConnectionLost`, and ValueError for what is no id.
+        With `size` its terminal is shown in so many characters; `stdin` then counts what this client has typed. Where
+        somebody else types already, this one does so too only with `share`.
+
+        Raises `AmbiguousId`, `RequestRefused` (`code` is `unknown_run`, `expired`, `bad_offset`, `denied`,
+        `no_terminal`, …), `ConnectionLost`, and ValueError for what is no id.
         """
         at = offsets(offset)
         feeds = None if stdin is False else 0 if stdin is True else stdin
@@ -229,7 +277,14 @@ class Client:
 
         async def attached() -> Run:
             opening = attaching(
-                await self._whole_id(run_id), at, stdin=feeds, hold=holds, follow=follow, read_only=read_only
+                await self._whole_id(run_id),
+                at,
+                stdin=feeds,
+                hold=holds,
+                follow=follow,
+                read_only=read_only,
+                size=size,
+                share=share,
             )
             return await Run.begin(self._line, opening, on_gap)
 
@@ -254,6 +309,13 @@ class Client:
 
         return await run_info(self._line, run_id)
 
+    async def recording(self, run_id: str) -> list[m.Mark]:
+        """Return when the output of a run came, which `attach` gives, the sizes of its terminal, and what was typed
+        where that is recorded; less exactly for a long run. Raises as `wait`."""
+        from .calls import recording
+
+        return await recording(self._line, await self._whole_id(run_id))
+
     async def signal(self, run_id: str, number: int) -> None:
         """Send a signal to the process group of a run, and wait until the service has delivered it.
 
@@ -274,7 +336,7 @@ class Client:
         """
         attachment = Attachment(self._line, attaching(await self._whole_id(run_id), (None, None)))
         attachment.order_stop(kill_after)
-        return await _end_of(attachment)
+        return await end_of(attachment)
 
     async def wait(self, run_id: str) -> Result:
         """Wait for the end of a run, and return how it ended; its output is left alone.
@@ -282,7 +344,7 @@ class Client:
         Raises `AmbiguousId`, `RequestRefused`, `ConnectionLost`, `SpawnError` where it never began, ValueError.
         """
         opening = attaching(await self._whole_id(run_id), (None, None), read_only=True)
-        return await _end_of(Attachment(self._line, opening))
+        return await end_of(Attachment(self._line, opening))
 
     async def wait_for(
         self,
@@ -335,43 +397,3 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-
-
-async def _end_of(attachment: Attachment) -> Result:
-    """Wait for the end of a run of which nothing else is wanted."""
-    attachment.begin()
-    try:
-        return await attachment.result()
-    finally:
-        attachment.detach()
-
-
-async def _communicate(attachment: Attachment, input: bytes | None, source: Source | None) -> Result:
-    if attachment.stdin is not None:
-        if source is not None:
-            return await fed(attachment.stdin, source, attachment.result())
-        if input:
-            attachment.stdin.write(input)
-        attachment.stdin.close()
-    return await attachment.result()
-
-
-def _fed_by(input: bytes | str | None, stdin: Source | None, codec: str | None) -> tuple[bytes | None, Source | None]:
-    if input is not None and stdin is not None:
-        raise ValueError("input and stdin cannot both be given")
-    if isinstance(input, str):
-        if codec is None:
-            raise TypeError("input is str: give bytes, or ask for text")
-        input = input.encode(codec)
-    if stdin == PIPE:
-        raise ValueError("run cannot give you a pipe to write to; use start, or input")
-    return input, None if stdin == DEVNULL else stdin
-
-
-def _decoded(data: bytes, codec: str, truncated: bool) -> str:
-    if not truncated:
-        return data.decode(codec)
-    import codecs
-
-    # Where output was cut, the last character may be cut too.
-    return codecs.getincrementaldecoder(codec)().decode(data, final=False)

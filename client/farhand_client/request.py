@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 from farhand_protocol import messages as m
-from farhand_protocol.limits import MIN_SPOOL
+from farhand_protocol.limits import MIN_SPOOL, TERMINAL_WINDOW
 
 from .ids import checked_id, new_key, uuid7
 
@@ -23,7 +23,7 @@ Limits: TypeAlias = "m.Bounds | Mapping[str, Any]"
 
 
 def build(
-    args: Args,
+    args: Args | None,
     *,
     shell: bool,
     stdin: bool,
@@ -38,8 +38,10 @@ def build(
     idle_timeout: float | None = None,
     limits: Limits | None = None,
     spool: int | None = None,
+    terminal: m.Terminal | None = None,
+    record_input: bool = False,
 ) -> m.Run:
-    """Return the request, with an id of its own unless one is given.
+    """Return the request, with an id of its own unless one is given. Without `args` it is for a login shell.
 
     Raises TypeError and ValueError for what no service would take.
     """
@@ -47,15 +49,17 @@ def build(
         raise ValueError(f"on_disconnect is {on_disconnect!r}; it can be 'kill' or 'keep'")
     if spool is not None and not MIN_SPOOL <= spool < 1 << 63:
         raise ValueError(f"spool is {spool!r}; it has {MIN_SPOOL} bytes or more, or is None")
+    on_terminal = terminal is not None
     return m.Run(
         id=uuid7() if run_id is None else checked_id(str(run_id)),
         attachment=new_key(),
-        argv=None if shell else _argv(args),
-        shell=_script(args) if shell else None,
+        argv=None if shell or args is None else _argv(args),
+        shell=_script(args) if shell and args is not None else None,
+        login=args is None,
         cwd=None if cwd is None else _bytes(cwd, "cwd"),
         env=_environment(env or {}),
-        stdin=stdin,
-        merge_stderr=merge_stderr,
+        stdin=stdin or on_terminal,
+        merge_stderr=merge_stderr or on_terminal,
         timeout=_seconds(timeout, "timeout", least=1e-6),
         kill_after=_seconds(kill_after, "kill_after", least=0.0),
         on_disconnect=on_disconnect,
@@ -63,6 +67,9 @@ def build(
         idle_timeout=_seconds(idle_timeout, "idle_timeout", least=1e-6),
         bounds=None if limits is None else _bounds(limits),
         spool=spool,
+        window=TERMINAL_WINDOW if on_terminal else None,
+        terminal=terminal,
+        record_input=record_input,
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 from farhand_protocol import messages as m
+from farhand_protocol.limits import TERMINAL_WINDOW
 from farhand_protocol.outcome import Outcome
 
 from .attachment import Attachment
@@ -171,6 +172,24 @@ class Run:
         """Send SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
+    @property
+    def size(self) -> m.Size | None:
+        """How many characters the run's terminal has, as the service last said: the smallest of those that who types
+        there shows it in. None before that, and where it was not asked for."""
+        return self._attachment.size
+
+    def on_resize(self, told: Callable[[m.Size], None] | None) -> None:
+        """Have `told` called whenever `size` changes."""
+        self._attachment.on_resize = told
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Say that this client shows the run's terminal in so many characters, each 0 (unknown) to 65535.
+
+        While the connection is lost the last one is kept, and said once it is back. Raises ValueError for other
+        numbers, and where the run was not started or attached to with a terminal.
+        """
+        self._attachment.resize(columns, rows)
+
     async def stop(self, kill_after: float | None = None) -> None:
         """End the run and everything it started: TERM, `kill_after` seconds of grace (the run's own), KILL.
 
@@ -217,6 +236,8 @@ def attaching(
     hold: bool = False,
     follow: bool = True,
     read_only: bool = False,
+    size: m.Size | None = None,
+    share: bool = False,
 ) -> m.Attach:
     """Return the request for an attachment with a key of its own."""
     return m.Attach(
@@ -228,4 +249,7 @@ def attaching(
         hold=hold,
         follow=follow,
         read_only=read_only,
+        window=None if size is None else TERMINAL_WINDOW,
+        size=size,
+        share=share,
     )
