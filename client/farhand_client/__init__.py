@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from farhand_protocol.messages import Applied, Bounds, Matched, RunInfo, Usage
+    from farhand_protocol.messages import Applied, Bounds, Mark, Matched, RunInfo, Size, Terminal, Usage
     from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
 
     from .client import Client
@@ -63,6 +63,7 @@ __all__ = [
     "Killed",
     "LineDown",
     "Lost",
+    "Mark",
     "Matched",
     "Outcome",
     "OutputIncomplete",
@@ -72,8 +73,10 @@ __all__ = [
     "RunGoesOn",
     "RunInfo",
     "Signaled",
+    "Size",
     "SpawnError",
     "SpawnFailed",
+    "Terminal",
     "TimedOut",
     "Usage",
     "__version__",
@@ -89,7 +92,7 @@ _HOMES = {
     "farhand_client.request": ("DEVNULL", "PIPE"),
     "farhand_client.run": ("Run",),
     "farhand_client.version": ("__version__",),
-    "farhand_protocol.messages": ("Applied", "Bounds", "Matched", "RunInfo", "Usage"),
+    "farhand_protocol.messages": ("Applied", "Bounds", "Mark", "Matched", "RunInfo", "Size", "Terminal", "Usage"),
     "farhand_protocol.outcome": ("Exited", "Killed", "Lost", "Outcome", "Signaled", "SpawnFailed", "TimedOut"),
 }
 
