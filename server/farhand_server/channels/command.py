@@ -8,12 +8,22 @@ from collections.abc import Sequence
 from farhand_protocol import messages as m
 
 
-def for_people(request: m.Run) -> str:
-    """Return the arguments as a shell would read them, or the shell's text, cut at `m.MAX_COMMAND` characters."""
+def for_people(request: m.Run, *, shell: bytes) -> str:
+    """Return the arguments as a shell would read them, or the shell's text, cut at `m.MAX_COMMAND` characters.
+
+    Of a login shell, with `shell` as the account's, the name that ps(1) knows it by.
+    """
+    if request.login:
+        return _quoted(login_name(shell))[: m.MAX_COMMAND]
     if request.shell is not None:
         return request.shell.decode(errors="backslashreplace")[: m.MAX_COMMAND]
     # Each argument has a character at the least: what comes behind so many is cut away.
     return _joined((request.argv or ())[: m.MAX_COMMAND])[: m.MAX_COMMAND]
+
+
+def login_name(shell: bytes) -> bytes:
+    """Return the name by which a shell knows that it is a login shell (login(1), bash(1) INVOCATION)."""
+    return b"-" + shell.rpartition(b"/")[2]
 
 
 def _joined(argv: Sequence[bytes]) -> str:

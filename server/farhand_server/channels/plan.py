@@ -10,20 +10,25 @@ from typing import Final, Literal
 from farhand_protocol import messages as m
 from farhand_protocol.bytestring import to_json
 from farhand_protocol.fingerprint import fingerprint
+from farhand_protocol.limits import MiB
 from farhand_server import policy as rules
 from farhand_server.audit.entry import MAX_ARGV, argv_sha256
 from farhand_server.config import Config
 from farhand_server.policy import FileSystem, Lookup, Policy
 from farhand_server.runs.environment import EnvironmentRefused
 from farhand_server.runs.limits import Limits
-from farhand_server.runs.plan import Origin, Plan
+from farhand_server.runs.plan import Origin, Plan, Terminal
 
 from .caller import Caller
-from .command import for_people
+from .command import for_people, login_name
 
 FORCED_ENVIRONMENT: Final = ("LANG", "LC_*", "TERM")
 """What a request may set beside a forced command, whatever the policy says: nothing that changes which program it turns
 out to be."""
+
+TERMINAL_SPOOL: Final = 64 * MiB
+"""Bytes of a terminal's output that are kept where the request does not say: a day's work is a few. Only what is
+written takes room on the disk."""
 
 
 Shown = Literal["argv", "hash"]
@@ -47,11 +52,18 @@ def decide(request: m.Run, caller: Caller, config: Config, policy: Policy, looku
     """
     home, options, runs = caller.home, caller.principal.options, config.runs
     added = dict(options.environment)
-    text = _as_text(request)
-    if options.command is not None:
-        # The names under which sshd(8) and its forced commands know the request (rrsync, gitolite, borg).
-        added[b"SSH_ORIGINAL_COMMAND"] = text
-    argv = _argv(request, caller)
+    if options.command is not None and not request.login:
+        # The names under which sshd(8) and its forced commands know the request (rrsync, gitolite, borg): for a login
+        # shell there is none.
+        added[b"SSH_ORIGINAL_COMMAND"] = _as_text(request)
+    argv, argv0 = _argv(request, caller)
+    terminal = None
+    if request.terminal is not None:
+        if options.no_pty:
+            sentence = "this key may have no terminal (restrict or no-pty in authorized_keys); run it without one"
+            raise Denied(sentence, argv, "hash")
+        terminal = _terminal(request.terminal)
+        added[b"TERM"] = terminal.name.encode()
     try:
         # Without a forced command the policy alone says which names are admitted.
         admitted = FORCED_ENVIRONMENT if options.command is not None else ("*",)
@@ -65,7 +77,7 @@ def decide(request: m.Run, caller: Caller, config: Config, policy: Policy, looku
     wished = options.environment if caller.principal.by_own_line else ()
     wanted = rules.Request(
         argv=argv,
-        shell=options.command is not None or request.shell is not None,
+        shell=options.command is not None or request.shell is not None or request.login,
         # A forced command starts where its author expects it: elsewhere its relative names would be the client's.
         cwd=home.resolve(request.cwd if options.command is None else None),
         path=env[b"PATH"],
@@ -86,8 +98,11 @@ def decide(request: m.Run, caller: Caller, config: Config, policy: Policy, looku
         raise Denied(decision.sentence, argv, decision.audit)
     if decision.program is not None:
         argv = (decision.program, *argv[1:])
+    if terminal is not None and request.grace is None and decision.detach:
+        grace = runs.keep_terminal
+    spool = request.spool or (None if terminal is None else TERMINAL_SPOOL)
     audit: Shown = "hash" if "hash" in (decision.audit, config.audit.commands) else "argv"
-    command = for_people(request)
+    command = for_people(request, shell=home.shell)
     return Plan(
         id=request.id,
         owner=caller.principal.user,
@@ -106,7 +121,7 @@ def decide(request: m.Run, caller: Caller, config: Config, policy: Policy, looku
         keep=keep,
         grace=grace,
         spool=runs.spool,
-        disk_spool=None if request.spool is None else min(request.spool, runs.max_spool),
+        disk_spool=None if spool is None else min(spool, runs.max_spool),
         output=decision.output,
         limits=decision.limits,
         credentials=home.credentials,
@@ -118,17 +133,27 @@ def decide(request: m.Run, caller: Caller, config: Config, policy: Policy, looku
             request=_record(request, argv, command, audit),
             audit=audit,
         ),
+        argv0=argv0,
+        terminal=terminal,
+        record_input=request.record_input,
     )
 
 
-def _argv(request: m.Run, caller: Caller) -> tuple[bytes, ...]:
-    forced = caller.principal.options.command
+def _argv(request: m.Run, caller: Caller) -> tuple[tuple[bytes, ...], bytes | None]:
+    """Return what is executed, and what it is told as its name where that is not `argv[0]`."""
+    shell, forced = caller.home.shell, caller.principal.options.command
     if forced is not None:
-        return (caller.home.shell, b"-c", forced)
+        return (shell, b"-c", forced), None
     if request.shell is not None:
-        return (caller.home.shell, b"-c", request.shell)
+        return (shell, b"-c", request.shell), None
+    if request.login:
+        return (shell,), login_name(shell)
     assert request.argv is not None
-    return request.argv
+    return request.argv, None
+
+
+def _terminal(wanted: m.Terminal) -> Terminal:
+    return Terminal(wanted.name, wanted.size.columns, wanted.size.rows, wanted.modes)
 
 
 def _as_text(request: m.Run) -> bytes:
@@ -137,14 +162,20 @@ def _as_text(request: m.Run) -> bytes:
     return os.fsencode(shlex.join(os.fsdecode(argument) for argument in request.argv or ()))
 
 
+_LEFT_OUT: Final[dict[str, bool | dict[str, bool]]] = {
+    **dict.fromkeys(("type", "id", "attachment", "env", "window"), True),
+    "terminal": {"modes": True},
+}
+"""What the record has elsewhere, must not have, or has no use for."""
+
+
 def _record(request: m.Run, argv: tuple[bytes, ...], command: str, audit: Shown) -> bytes:
     """The request as JSON for the record: of its environment the names alone, of what is hidden or long the hash."""
-    secret = {"type", "id", "attachment", "env"}
     names = [to_json(name) for name, _ in request.env]
     size = sum(map(len, request.argv or (request.shell or b"",))) + sum(len(name) for name, _ in request.env)
     if audit == "hash" or size > MAX_ARGV:
         digest = argv_sha256(argv)
-        told = request.model_dump(mode="json", exclude_defaults=True, exclude=secret | {"argv", "shell"})
+        told = request.model_dump(mode="json", exclude_defaults=True, exclude=_LEFT_OUT | {"argv": True, "shell": True})
         return json.dumps(told | {"command": f"sha256:{digest}", "argv_sha256": digest}).encode()
-    told = request.model_dump(mode="json", exclude_defaults=True, exclude=secret)
+    told = request.model_dump(mode="json", exclude_defaults=True, exclude=_LEFT_OUT)
     return json.dumps(told | {"command": command} | ({"env": names} if names else {})).encode()

@@ -108,6 +108,10 @@ class RunSettings(Section):
     """Seconds that a run whose client is gone waits for it to come back, where the request names none: a
     changed network or a restarted router takes less."""
 
+    keep_terminal: Seconds = Field(default=86400.0, ge=0, le=366 * 86400)
+    """The same for a run with a terminal, where the policy lets its user leave runs behind (`detach`): a day, so
+    that the shell of an evening is there in the morning."""
+
     spool: Size = Field(default=4 << 20, ge=1 << 20, le=1 << 30)
     """Bytes of output kept in memory for each stream of a run, until its clients have them, before its writer
     is made to wait. 4 MiB are what a client lets be under way: 40 MB/s at a round trip of 100 ms."""

@@ -35,6 +35,8 @@ class Decision:
     """The file to execute, where the rule names programs; None where any may run, and the ordinary search will do."""
     directory: bytes | None = None
     """The directory to start in, without symbolic links, where the rule names directories; None where any may be."""
+    detach: bool = False
+    """Whether it might go on without a client."""
     environment: tuple[str, ...] = ()
     """Patterns for the names of variables that the request may set. Those of the request have been held to them."""
     limits: Limits = field(default_factory=Limits)
@@ -167,6 +169,7 @@ def _allowed(verdict: Verdict, request: Request) -> Decision:
         audit=rule.audit,
         program=verdict.program,
         directory=verdict.directory,
+        detach=rule.detach,
         environment=rule.environment,
         limits=stricter_limits(request.limits, rule.limits),
         output=stricter(request.output, rule.limits.output),

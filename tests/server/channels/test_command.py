@@ -14,7 +14,7 @@ from tests.support.client import new_id
 
 
 def shown(*argv: bytes) -> str:
-    return for_people(m.Run(id=new_id(), argv=argv))
+    return for_people(m.Run(id=new_id(), argv=argv), shell=b"/bin/sh")
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,15 @@ def test_commands_as_people_read_them(argv: tuple[bytes, ...], text: str) -> Non
 
 
 def test_shell_text_stays_as_it_was_written() -> None:
-    assert for_people(m.Run(id=new_id(), shell=b"cd /tmp &&\nls \xff")) == "cd /tmp &&\nls \\xff"
+    request = m.Run(id=new_id(), shell=b"cd /tmp &&\nls \xff")
+    assert for_people(request, shell=b"/bin/sh") == "cd /tmp &&\nls \\xff"
+
+
+@pytest.mark.parametrize(
+    ("shell", "text"), [(b"/bin/bash", "-bash"), (b"/opt/my shells/caf\xe9", r"$'-caf\351'"), (b"sh", "-sh")]
+)
+def test_a_login_shell_has_the_name_that_ps_knows_it_by(shell: bytes, text: str) -> None:
+    assert for_people(m.Run(id=new_id(), login=True), shell=shell) == text
 
 
 @pytest.mark.needs("bash")

@@ -18,7 +18,7 @@ from farhand_server.config import Config
 from farhand_server.config.paths import Directories
 from farhand_server.policy import Policy, Rule, Subject, default_policy
 from farhand_server.runs.environment import Home
-from farhand_server.runs.plan import Plan
+from farhand_server.runs.plan import Plan, Terminal
 from tests.server.policy.support import Files
 
 PATH = b"/usr/bin:/bin"
@@ -29,6 +29,8 @@ RUN_ID = "0192f0c1-2b3d-7c4e-8f50-617283940a1b"
 OWNER = Principal("ada", 1000, "peer")
 FORCED = dataclasses.replace(OWNER, options=KeyOptions(command=b"./backup --serve"))
 EVERYTHING = default_policy("ada", 1000, ("*",))
+SCREEN = {"name": "xterm-256color", "size": {"columns": 80, "rows": 24}, "modes": (("VERASE", 127), ("IXON", 0))}
+ON_A_TERMINAL: dict[str, object] = {"terminal": SCREEN, "stdin": True, "merge_stderr": True}
 
 
 def rules(*rules: dict[str, object]) -> Policy:
@@ -43,7 +45,7 @@ def plan(
     request: dict[str, object], principal: Principal = OWNER, policy: Policy = EVERYTHING, **config: object
 ) -> Plan:
     """Decide on a request, `true` unless it says otherwise."""
-    fields = {"id": RUN_ID} | ({} if "shell" in request else {"argv": (b"true",)}) | request
+    fields = {"id": RUN_ID} | ({} if {"shell", "login"} & request.keys() else {"argv": (b"true",)}) | request
     subject = Subject("ada", 1000, forced=principal.options.command is not None, local=True, home=b"/home/ada")
     caller = Caller(principal, HOME, subject, "192.0.2.7:50214")
     settings = Config.model_validate(config, context=DIRECTORIES)
@@ -201,3 +203,76 @@ def test_either_of_policy_and_configuration_hides_the_arguments(by_policy: str, 
 
 def test_arguments_without_end_are_on_record_by_their_hash() -> None:
     assert len(plan({"argv": (b"echo", b"x" * 100_000)}).origin.request) < 1000
+
+
+def test_a_login_shell_is_the_account_s_and_is_told_so_by_its_name() -> None:
+    decided = plan({"login": True})
+    assert (decided.argv, decided.argv0, decided.command) == ((b"/bin/sh",), b"-sh", "-sh")
+    assert plan({"shell": b"id"}).argv0 is None
+
+
+def test_a_login_shell_is_a_shell_to_the_policy() -> None:
+    assert "have a shell" in str(denied({"login": True}, policy=rules({"commands": [["/usr/bin/*", "..."]]})))
+    assert plan({"login": True}, policy=rules({"shell": True})).argv == (b"/bin/sh",)
+
+
+def test_a_forced_command_takes_the_place_of_a_login_shell_which_leaves_nothing_to_tell_it() -> None:
+    decided = plan({"login": True, **ON_A_TERMINAL}, FORCED)
+    assert (decided.argv, decided.argv0) == ((b"/bin/sh", b"-c", b"./backup --serve"), None)
+    assert b"SSH_ORIGINAL_COMMAND" not in decided.env
+
+
+def test_a_terminal_is_as_it_was_asked_for() -> None:
+    assert plan(ON_A_TERMINAL).terminal == Terminal("xterm-256color", 80, 24, (("VERASE", 127), ("IXON", 0)))
+    assert plan({}).terminal is None
+
+
+def test_the_terminal_s_name_is_in_the_environment_whatever_else_is_asked_for() -> None:
+    line = dataclasses.replace(OWNER, options=KeyOptions(environment=((b"TERM", b"vt52"),)))
+    assert plan(ON_A_TERMINAL | {"env": ((b"TERM", b"dumb"),)}, line).env[b"TERM"] == b"xterm-256color"
+    assert plan(ON_A_TERMINAL, policy=rules({"shell": True, "commands": [["*"]], "environment": []})).env[b"TERM"]
+    assert b"TERM" not in plan({}).env
+
+
+@pytest.mark.parametrize("options", [KeyOptions(no_pty=True), KeyOptions(restricted=True, no_pty=True)])
+def test_a_key_without_a_terminal_gets_none(options: KeyOptions) -> None:
+    by_key = dataclasses.replace(OWNER, options=options)
+    assert "may have no terminal (restrict or no-pty in authorized_keys)" in str(denied(ON_A_TERMINAL, by_key))
+    assert plan({"login": True}, by_key).terminal is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "largest", "size"), [(None, 1 << 30, 64 << 20), (None, 1 << 20, 1 << 20), (1 << 25, 1 << 30, 1 << 25)]
+)
+def test_the_output_of_a_terminal_always_goes_to_a_spool_on_disk(asked: int | None, largest: int, size: int) -> None:
+    request = ON_A_TERMINAL | ({} if asked is None else {"spool": asked})
+    assert plan(request, runs={"max_spool": largest}).disk_spool == size
+    assert plan({}).disk_spool is None
+
+
+def test_a_terminal_is_kept_longer_for_whoever_may_leave_runs_behind() -> None:
+    times = {"grace": 60.0, "keep_terminal": 500.0}
+    may = rules({"shell": True, "commands": [["*"]], "detach": True})
+    may_not = rules({"shell": True, "commands": [["*"]]})
+    assert plan(ON_A_TERMINAL, policy=may, runs=times).grace == 500.0
+    assert plan(ON_A_TERMINAL, policy=may_not, runs=times).grace == 60.0
+    assert plan(ON_A_TERMINAL | {"grace": 5.0}, policy=may, runs=times).grace == 5.0
+    assert plan({}, policy=may, runs=times).grace == 60.0
+
+
+def test_what_is_typed_is_recorded_where_that_was_asked_for() -> None:
+    assert plan(ON_A_TERMINAL | {"record_input": True}).record_input
+    assert not plan(ON_A_TERMINAL).record_input
+
+
+def test_the_record_says_that_there_was_a_terminal_and_not_how_it_was_set() -> None:
+    told = json.loads(plan({"login": True, "window": 65536, **ON_A_TERMINAL}).origin.request)
+    size = {"columns": 80, "rows": 24}
+    assert told["terminal"] == {"name": "xterm-256color", "size": size}
+    assert (told["login"], told["command"]) == (True, "-sh")
+    assert "window" not in told
+
+
+def test_two_terminals_are_two_requests() -> None:
+    other = ON_A_TERMINAL | {"terminal": SCREEN | {"name": "vt100"}}
+    assert plan(ON_A_TERMINAL).fingerprint == plan(ON_A_TERMINAL).fingerprint != plan(other).fingerprint
