@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeGuard
+from typing import Final
 
 from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from .frames import Kind
@@ -32,12 +32,15 @@ def _wanted(offsets: dict[Stream, int | None]) -> dict[Stream, int]:
     return {stream: offset for stream, offset in offsets.items() if offset is not None}
 
 
-_OF_ALL: Final[dict[type[Message], Said]] = {
-    opening: {speaker: words - OF_TERMINALS for speaker, words in said.items()} for opening, said in CHANNEL.items()
-}
+def legal(opening: Message | None) -> Said:
+    """Return what each side may say on a channel opened by `opening`; None is one that could not be understood."""
+    if opening is None:
+        return UNREADABLE
+    said = CHANNEL[type(opening)] if _has_terminal(opening) else _WITHOUT_TERMINAL[type(opening)]
+    return said | {Side.CLIENT: READ_ONLY} if isinstance(opening, Attach) and opening.read_only else said
 
 
-def _has_terminal(opening: Message | None) -> TypeGuard[Run | Attach]:
+def _has_terminal(opening: Message) -> bool:
     match opening:
         case Run():
             return opening.terminal is not None
@@ -45,6 +48,18 @@ def _has_terminal(opening: Message | None) -> TypeGuard[Run | Attach]:
             return opening.size is not None
         case _:
             return False
+
+
+_WITHOUT_TERMINAL: Final[dict[type[Message], Said]] = {
+    opening: {speaker: words - OF_TERMINALS for speaker, words in said.items()} for opening, said in CHANNEL.items()
+}
+
+
+def output_window(opening: Message | None, announced: int) -> int:
+    """Return the window of each output stream: what the client has `announced`, or what its opening asks for if that is
+    less. Both sides compute it from what they have, so that neither has to tell the other."""
+    asked = opening.window if isinstance(opening, Run | Attach) else None
+    return announced if asked is None else min(asked, announced)
 
 
 class Channel:
@@ -58,20 +73,15 @@ class Channel:
         by_side = streams(opening)
         self.number = number
         self.side = side
-        wished = opening.window if isinstance(opening, Run | Attach) else None
-        if wished is not None and side is Side.CLIENT:
-            receive_window = min(receive_window, wished)
-        elif wished is not None:
-            send_window = min(send_window, wished)
+        if side is Side.SERVER:
+            send_window = output_window(opening, send_window)
+        else:
+            receive_window = output_window(opening, receive_window)
         self.sends = {stream: SendWindow(send_window, offset) for stream, offset in by_side[side].items()}
         self.receives = {stream: ReceiveWindow(receive_window, offset) for stream, offset in by_side[side.peer].items()}
         self.finished = False
         self.peer_finished = False
-        self._legal: Said = UNREADABLE if opening is None else _OF_ALL[type(opening)]
-        if _has_terminal(opening):
-            self._legal = CHANNEL[type(opening)]
-        if isinstance(opening, Attach) and opening.read_only:
-            self._legal = self._legal | {Side.CLIENT: READ_ONLY}
+        self._legal = legal(opening)
         self._once: frozenset[type[Message]] = frozenset()
         self._started = Started not in self._legal[Side.SERVER]
 

@@ -44,7 +44,7 @@ class Limits:
     """Depth of arrays and objects in a message: the deepest model has 4."""
 
     keys: int = 64
-    """Members of one JSON object: the widest model has 16, and 50,000 unknown ones would each cost an error."""
+    """Members of one JSON object: the widest model has 20, and 50,000 unknown ones would each cost an error."""
 
     control: int = 256 * KiB
     """Bytes of queued answers after which a peer that does not read them is no longer read from: as many as a write

@@ -1,4 +1,4 @@
-"""Two requests are the same request if and only if they say the same; who attaches makes no difference."""
+"""Two requests are the same request if and only if they say the same; who attaches and how makes no difference."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from farhand_protocol import messages as m
 from farhand_protocol.fingerprint import fingerprint
-from farhand_protocol.limits import MIN_SPOOL, Limits
-from tests.support.pairs import RUN_ID, run
+from farhand_protocol.limits import MIN_SPOOL, MIN_WINDOW, Limits
+from tests.support.pairs import RUN_ID, SIZE, TERMINAL, run, terminal_run
 
 # Few values for each field, so that two requests drawn from them are often the same.
 arguments = st.sampled_from([b"", b"a", b"b", b"ab", b"\xe9", b'",["'])
@@ -38,15 +38,27 @@ others = st.fixed_dictionaries(
         "grace": grace,
         "bounds": st.none() | bounds,
         "spool": st.none() | st.sampled_from([MIN_SPOOL, MIN_SPOOL + 1]),
+        "window": st.none() | st.sampled_from([MIN_WINDOW, MIN_WINDOW + 1]),
+        "record_input": st.booleans(),
     },
 )
+terminals = st.builds(
+    m.Terminal,
+    name=st.sampled_from(["xterm", "dumb"]),
+    size=st.builds(m.Size, columns=st.sampled_from([0, 80]), rows=st.just(24)),
+    modes=st.sampled_from([(), (("ECHO", 0),), (("ECHO", 1),), (("ECHO", 0), ("VEOF", 4)), (("VEOF", 4), ("ECHO", 0))]),
+)
+on_terminals = st.just({}) | terminals.map(lambda found: {"terminal": found, "stdin": True, "merge_stderr": True})
 requests = st.builds(
-    lambda command, rest: m.Run.model_validate({"id": RUN_ID} | command | rest), command=commands, rest=others
+    lambda command, rest, terminal: m.Run.model_validate({"id": RUN_ID} | command | rest | terminal),
+    command=commands | st.just({"login": True}),
+    rest=others,
+    terminal=on_terminals,
 )
 
 
 def _said(request: m.Run) -> dict[str, object]:
-    return request.model_dump(exclude={"attachment"})
+    return request.model_dump(exclude={"attachment", "window"})
 
 
 @given(requests, requests)
@@ -56,7 +68,10 @@ def _said(request: m.Run) -> dict[str, object]:
 @example(run(attachment=bytes(16)), run())
 @example(run(attachment=bytes(16)), run(attachment=b"another client's"))
 @example(run(grace=None), run(grace=0.0))
-def test_equal_if_and_only_if_the_requests_are_but_for_the_attachment(one: m.Run, other: m.Run) -> None:
+@example(run(window=MIN_WINDOW), run())
+@example(terminal_run(), run(merge_stderr=True))
+@example(terminal_run(), terminal_run(terminal=m.Terminal(name="dumb", size=SIZE)))
+def test_equal_if_and_only_if_the_requests_are_but_for_the_channel(one: m.Run, other: m.Run) -> None:
     assert (fingerprint(one) == fingerprint(other)) == (_said(one) == _said(other))
 
 
@@ -67,7 +82,7 @@ def test_the_wire_changes_nothing(request: m.Run) -> None:
     assert fingerprint(received) == fingerprint(request)
 
 
-def test_every_field_but_the_attachment_counts() -> None:
+def test_every_field_of_the_run_and_none_of_the_channel_counts() -> None:
     plain = m.Run(id=RUN_ID, argv=(b"cat",))
     others: dict[str, object] = {
         "id": RUN_ID.replace("0192", "0193"),
@@ -84,13 +99,19 @@ def test_every_field_but_the_attachment_counts() -> None:
         "grace": 0,
         "bounds": m.Bounds(),
         "spool": MIN_SPOOL,
+        "login": True,
+        "record_input": True,
+        "terminal": TERMINAL,
     }
-    assert set(others) == set(m.Run.model_fields) - {"type", "attachment"}
+    of_the_channel: dict[str, object] = {"attachment": bytes(16), "window": MIN_WINDOW}
+    assert set(others) | set(of_the_channel) == set(m.Run.model_fields) - {"type"}
     prints = {fingerprint(plain)}
     for field, value in others.items():
-        fields = {"id": RUN_ID, "argv": None if field == "shell" else (b"cat",)} | {field: value}
-        prints.add(fingerprint(m.Run.model_validate(fields)))
+        fields = {"id": RUN_ID, "argv": None if field in {"shell", "login"} else (b"cat",)} | {field: value}
+        needed = {"stdin": True, "merge_stderr": True} if field == "terminal" else {}
+        prints.add(fingerprint(m.Run.model_validate(fields | needed)))
     assert len(prints) == len(others) + 1
+    assert fingerprint(plain.model_copy(update=of_the_channel)) == fingerprint(plain)
 
 
 def test_it_is_the_same_for_ever() -> None:

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from farhand_protocol import limits, outcome
 from farhand_protocol import messages as m
 from farhand_protocol.bytestring import from_json, to_json
-from farhand_protocol.channel import KIND_OF, streams
+from farhand_protocol.channel import KIND_OF, legal, streams
 from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.fingerprint import fingerprint
@@ -26,17 +26,21 @@ from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import Limits
 from farhand_protocol.login import login_transcript
 from farhand_protocol.sentence import MAX_REMARK, MAX_SENTENCE
-from farhand_protocol.states import BEFORE_STARTED, CHANNEL, CONNECTION, LAST, ONCE, READ_ONLY, Phase, Side
+from farhand_protocol.states import BEFORE_STARTED, CHANNEL, CONNECTION, LAST, ONCE, Phase, Side
 from tests.protocol.test_refusals import CHANNEL_CASES, CONNECTION_CASES
+from tests.protocol.test_states import OPENINGS
 from tests.support.pairs import Pair, frames, run
 
 README = (Path(__file__).parents[2] / "protocol" / "README.md").read_text()
 TYPES: dict[str, type[m.Message]] = {kind.model_fields["type"].default: kind for kind in get_args(m.AnyMessage)}
 OBJECTS: dict[str, type[BaseModel]] = {
     "bounds": m.Bounds,
+    "terminal": m.Terminal,
+    "size": m.Size,
     "usage": m.Usage,
     "applied": m.Applied,
     "run info": m.RunInfo,
+    "mark": m.Mark,
 }
 MODELS: dict[str, type[BaseModel]] = TYPES | OBJECTS
 
@@ -142,6 +146,10 @@ class TestMessages:
             if choices and kind == "string":
                 assert set(re.findall(r"`(\w+)`", f"`{said}`")) == choices
 
+    def test_the_modes_of_a_terminal(self) -> None:
+        names = [name for row in table(section("`terminal`", 4), "modes") for name in re.findall(r"\w+", row[1])]
+        assert names == list(get_args(m.ModeName))
+
     def test_the_outcomes(self) -> None:
         union = get_args(get_args(outcome.Outcome)[0])
         rows = {row[0]: row[1] for row in table(section("5. Outcomes"), "status")}
@@ -168,11 +176,9 @@ class TestStates:
 
     def test_what_may_be_said_on_a_channel(self) -> None:
         rows = {row[0].replace("`", ""): row[1:] for row in table(section("Channels", 3), "opened by")}
-        expected = {kind.model_fields["type"].default: by_side for kind, by_side in CHANNEL.items()}
-        expected["attach, read only"] = CHANNEL[m.Attach] | {Side.CLIENT: READ_ONLY}
         assert {opening: [re.findall(r"\w+", cell) for cell in row] for opening, row in rows.items()} == {
-            opening: [sorted(kind.model_fields["type"].default for kind in by_side[side]) for side in Side]
-            for opening, by_side in expected.items()
+            name: [sorted(kind.model_fields["type"].default for kind in legal(opening)[side]) for side in Side]
+            for name, opening in OPENINGS.items()
         }
 
     def test_what_the_messages_of_a_channel_are(self) -> None:
@@ -217,6 +223,8 @@ class TestLimits:
         assert f"up to {MAX_SENTENCE} characters" in README
         assert f"has up to {MAX_REMARK} characters" in README
         assert f"up to {m.MAX_RUNS}, as many as fit" in README
+        assert f"up to {m.MAX_MARKS}, as many as fit" in README
+        assert f"this implementation asks for {limits.TERMINAL_WINDOW} bytes." in README
         assert f"or {limits.ACKNOWLEDGE} bytes of a larger one." in README.replace("\n", " ")
         assert SECONDS in README
         assert f"from {COUNT}" in README.replace("\n", " ")

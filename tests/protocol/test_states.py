@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from farhand_protocol import messages as m
+from farhand_protocol.channel import legal
 from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode, LocalProtocolError
 from farhand_protocol.events import ConnectionFailed, MessageReceived
@@ -16,6 +17,7 @@ from farhand_protocol.states import (
     CHANNEL,
     CONNECTION,
     LAST,
+    OF_TERMINALS,
     ONCE,
     READ_ONLY,
     UNREADABLE,
@@ -23,7 +25,21 @@ from farhand_protocol.states import (
     Phase,
     Side,
 )
-from tests.support.pairs import ACCEPTED, LOGIN, REFUSED, RUN_ID, hello, in_phase, message, run, sent, text, welcome
+from tests.support.pairs import (
+    ACCEPTED,
+    LOGIN,
+    REFUSED,
+    RUN_ID,
+    SIZE,
+    hello,
+    in_phase,
+    message,
+    run,
+    sent,
+    terminal_run,
+    text,
+    welcome,
+)
 
 EXAMPLES: dict[type[m.Message], m.AnyMessage] = {
     type(example): example
@@ -42,15 +58,18 @@ EXAMPLES: dict[type[m.Message], m.AnyMessage] = {
         m.List(),
         m.Deliver(id=RUN_ID, number=15),
         m.WaitFor(id=RUN_ID),
+        m.Recording(id=RUN_ID),
         m.Started(pid=1),
         m.Credit(stream="stdin", bytes=1),
         m.Gap(stream="stdout", offset=0, bytes=1),
         m.End(stream="stdin"),
+        m.Resize(columns=80, rows=24),
         m.Signal(number=15),
         m.Stop(),
         m.Runs(runs=()),
         m.Done(),
         m.Matched(reason="timeout", start=0, end=0),
+        m.Marks(marks=()),
         m.Exit(outcome=Exited(code=0)),
         m.Ended(outcome=Exited(code=0), stdout=0, stderr=0, duration=0),
         m.Close(),
@@ -123,7 +142,35 @@ def test_nothing_is_sent_or_heard_once_closed(speaker: Side, said: m.AnyMessage)
     assert closed.queued == 0
 
 
-openings = pytest.mark.parametrize("opening", [EXAMPLES[kind] for kind in CHANNEL], ids=lambda opening: opening.type)
+READING = {
+    "attach, read only": m.Attach(id=RUN_ID, stdout=0, read_only=True),
+    "attach, read only, with size": m.Attach(id=RUN_ID, stdout=0, read_only=True, size=SIZE),
+}
+ON_TERMINALS = {
+    "run, with terminal": terminal_run(),
+    "attach, with size": m.Attach(id=RUN_ID, stdout=0, stdin=0, size=SIZE),
+    "attach, read only, with size": READING["attach, read only, with size"],
+}
+OPENINGS: dict[str, m.AnyMessage] = {
+    **{EXAMPLES[kind].type: EXAMPLES[kind] for kind in CHANNEL},
+    **READING,
+    **ON_TERMINALS,
+}
+openings = pytest.mark.parametrize("opening", OPENINGS.values(), ids=OPENINGS)
+
+
+def words(opening: m.AnyMessage, speaker: Side) -> frozenset[type[m.Message]]:
+    """What `speaker` may say on a channel with this opening."""
+    if speaker is Side.CLIENT and opening in READING.values():
+        return READ_ONLY
+    said = CHANNEL[type(opening)][speaker]
+    return said if opening in ON_TERMINALS.values() else said - OF_TERMINALS
+
+
+@openings
+@both
+def test_the_code_knows_what_may_be_said_without_a_channel(opening: m.AnyMessage, speaker: Side) -> None:
+    assert legal(opening)[speaker] == words(opening, speaker)
 
 
 def with_channel(side: Side, opening: m.AnyMessage, *, started: bool = True) -> Connection:
@@ -133,7 +180,7 @@ def with_channel(side: Side, opening: m.AnyMessage, *, started: bool = True) -> 
         connection.open(opening)
     else:
         list(connection.receive_data(message(1, opening)))
-    if started and m.Started in CHANNEL[type(opening)][Side.SERVER]:
+    if started and m.Started in words(opening, Side.SERVER):
         say(connection, Side.SERVER, m.Started(pid=1))
     connection.data_to_send()
     return connection
@@ -159,7 +206,7 @@ def _fitting(speaker: Side, said: m.AnyMessage) -> m.AnyMessage:
 
 
 def _lasts(speaker: Side, opening: m.AnyMessage) -> list[m.AnyMessage]:
-    return [EXAMPLES[kind] for kind in LAST[speaker] & CHANNEL[type(opening)][speaker]]
+    return [EXAMPLES[kind] for kind in LAST[speaker] & words(opening, speaker)]
 
 
 @openings
@@ -168,7 +215,7 @@ def _lasts(speaker: Side, opening: m.AnyMessage) -> list[m.AnyMessage]:
 class TestChannel:
     def legal(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> bool:
         # `started` has been said.
-        return type(said) in CHANNEL[type(opening)][speaker] - {m.Started}
+        return type(said) in words(opening, speaker) - {m.Started}
 
     def test_received(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
         said = _fitting(speaker, said)
@@ -213,7 +260,7 @@ class TestChannel:
             assert receiver.channels == 1 - len(heard)
 
     def test_before_started(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
-        if m.Started not in CHANNEL[type(opening)][Side.SERVER] or type(said) not in CHANNEL[type(opening)][speaker]:
+        if m.Started not in words(opening, Side.SERVER) or type(said) not in words(opening, speaker):
             return
         said = _fitting(speaker, said)
         receiver = with_channel(speaker.peer, opening, started=False)
@@ -228,7 +275,7 @@ class TestChannel:
             assert sender.queued == 0
 
     def test_twice(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
-        if speaker is Side.CLIENT or type(said) not in ONCE & CHANNEL[type(opening)][speaker]:
+        if speaker is Side.CLIENT or type(said) not in ONCE & words(opening, speaker):
             return
         for side in Side:
             connection = with_channel(side, opening, started=type(said) is not m.Started)
@@ -249,19 +296,6 @@ class TestChannel:
                 say(connection, Side.CLIENT, m.Close())
                 say(connection, Side.SERVER, said)
                 assert (connection.channels, connection.closed) == (0, False)
-
-
-@everything
-def test_a_read_only_attachment_may_say_this_and_no_more(said: m.AnyMessage) -> None:
-    opening = m.Attach(id=RUN_ID, stdout=0, read_only=True)
-    server, client = (with_channel(side, opening) for side in (Side.SERVER, Side.CLIENT))
-    if type(said) in READ_ONLY:
-        assert list(server.receive_data(message(1, said))) == [MessageReceived(1, said)]
-        client.send(1, said)
-    else:
-        assert refused(server, message(1, said)) in {ErrorCode.NOT_LEGAL, ErrorCode.CHANNEL_REUSED}
-        with pytest.raises(LocalProtocolError):
-            client.send(1, said)
 
 
 def test_a_channel_that_could_not_be_understood_is_left_by_both() -> None:

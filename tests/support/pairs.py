@@ -21,6 +21,15 @@ def run(**changes: object) -> m.Run:
     return m.Run.model_validate({"id": RUN_ID, "argv": (b"cat",), "stdin": True} | changes)
 
 
+SIZE = m.Size(columns=80, rows=24)
+TERMINAL = m.Terminal(name="xterm-256color", size=SIZE)
+
+
+def terminal_run(**changes: object) -> m.Run:
+    """A `run` on a terminal; fields can be changed."""
+    return run(**{"merge_stderr": True, "terminal": TERMINAL} | changes)
+
+
 def hello(limits: Limits = DEFAULT_LIMITS) -> m.Hello:
     """A client's first message."""
     return m.Hello(

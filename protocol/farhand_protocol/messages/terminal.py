@@ -57,6 +57,8 @@ class Terminal(BaseModel):
     def _each_once(self) -> Self:
         if len({name for name, _ in self.modes}) != len(self.modes):
             raise PydanticCustomError("invalid_field", "a mode stands twice in modes")
+        if any(value > 1 for name, value in self.modes if not name.startswith("V")):
+            raise PydanticCustomError("invalid_field", "a flag in modes is 0 or 1")
         return self
 
 
