@@ -82,6 +82,7 @@ def decide(request: m.Run, caller: Caller, config: Config, policy: Policy, looku
         cwd=home.resolve(request.cwd if options.command is None else None),
         path=env[b"PATH"],
         environment=tuple(name for name, _ in (*request.env, *wished)),
+        terminal=request.terminal is not None,
         detach=keep or grace > runs.grace,
         limits=Limits(
             memory=bounds.memory,
@@ -101,6 +102,8 @@ def decide(request: m.Run, caller: Caller, config: Config, policy: Policy, looku
     if terminal is not None and request.grace is None and decision.detach:
         grace = runs.keep_terminal
     spool = request.spool or (None if terminal is None else TERMINAL_SPOOL)
+    if decision.record:
+        spool = runs.max_spool  # whatever was asked for: a recording has to have room for what will be written
     audit: Shown = "hash" if "hash" in (decision.audit, config.audit.commands) else "argv"
     command = for_people(request, shell=home.shell)
     return Plan(
@@ -130,11 +133,12 @@ def decide(request: m.Run, caller: Caller, config: Config, policy: Policy, looku
             how=caller.principal.how,
             key=caller.principal.fingerprint,
             peer=caller.peer,
-            request=_record(request, argv, command, audit),
+            request=_record(request, argv, command, audit, recorded=decision.record),
             audit=audit,
         ),
         argv0=argv0,
         terminal=terminal,
+        record=decision.record,
         record_input=request.record_input,
     )
 
@@ -169,13 +173,14 @@ _LEFT_OUT: Final[dict[str, bool | dict[str, bool]]] = {
 """What the record has elsewhere, must not have, or has no use for."""
 
 
-def _record(request: m.Run, argv: tuple[bytes, ...], command: str, audit: Shown) -> bytes:
+def _record(request: m.Run, argv: tuple[bytes, ...], command: str, audit: Shown, *, recorded: bool) -> bytes:
     """The request as JSON for the record: of its environment the names alone, of what is hidden or long the hash."""
+    ours = {"recorded": True} if recorded else {}
     names = [to_json(name) for name, _ in request.env]
     size = sum(map(len, request.argv or (request.shell or b"",))) + sum(len(name) for name, _ in request.env)
     if audit == "hash" or size > MAX_ARGV:
         digest = argv_sha256(argv)
         told = request.model_dump(mode="json", exclude_defaults=True, exclude=_LEFT_OUT | {"argv": True, "shell": True})
-        return json.dumps(told | {"command": f"sha256:{digest}", "argv_sha256": digest}).encode()
+        return json.dumps(told | {"command": f"sha256:{digest}", "argv_sha256": digest} | ours).encode()
     told = request.model_dump(mode="json", exclude_defaults=True, exclude=_LEFT_OUT)
-    return json.dumps(told | {"command": command} | ({"env": names} if names else {})).encode()
+    return json.dumps(told | {"command": command} | ({"env": names} if names else {}) | ours).encode()

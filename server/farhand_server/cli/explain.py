@@ -65,7 +65,7 @@ def _request(options: argparse.Namespace, home: Home) -> Request:
     if options.shell:
         if len(arguments) > 1:
             raise ValueError("--shell takes one text, or none for a login shell; quote it")
-        arguments = (home.shell, b"-c", *arguments) if arguments else (home.shell, b"-l")
+        arguments = (home.shell, b"-c", *arguments) if arguments else (home.shell,)
     elif not arguments:
         raise ValueError("no command to explain: give it after --, or --shell")
     variables = dict(os.fsencode(each).partition(b"=")[::2] for each in options.env)
@@ -75,6 +75,7 @@ def _request(options: argparse.Namespace, home: Home) -> Request:
         cwd=home.resolve(None if options.cwd is None else os.fsencode(options.cwd)),
         path=variables.get(b"PATH") or home.environment[b"PATH"],
         environment=tuple(variables),
+        terminal=options.terminal,
         detach=options.detach,
     )
 
@@ -95,6 +96,7 @@ def _report(
         "environment": list(decision.environment),
         "limits": {name: value for name, value in limits.items() if value is not None},
         "audit": decision.audit,
+        "record": decision.record,
         "policy": "default" if config.policy.file is None else str(config.policy.file),
     }
     report["considered"] = considered = []
@@ -119,5 +121,7 @@ def _lines(report: dict[str, Any]) -> str:
             value = " ".join(quote(each) for each in value)
         elif key in ("program", "directory", "policy") and value is not None:
             value = quote(value)
+        elif value is True:
+            value = "yes"
         lines.append(f"{key}: {value or '-'}")
     return "\n".join(lines)

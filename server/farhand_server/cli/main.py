@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         "--env", metavar="NAME[=VALUE]", action="append", default=[], help="a variable the request sets; repeatable"
     )
     explain.add_argument("--shell", action="store_true", help="ARG is text for a shell; without ARG, a login shell")
+    explain.add_argument("--terminal", action="store_true", help="the run is to have a terminal")
     explain.add_argument("--detach", action="store_true", help="the run is to go on without a client")
     explain.add_argument("--json", action="store_true", help="as one JSON object")
     explain.add_argument("arguments", metavar="ARG", nargs="*", help="the command, after --")

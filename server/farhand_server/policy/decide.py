@@ -37,6 +37,8 @@ class Decision:
     """The directory to start in, without symbolic links, where the rule names directories; None where any may be."""
     detach: bool = False
     """Whether it might go on without a client."""
+    record: bool = False
+    """Whether its output has to be kept whole."""
     environment: tuple[str, ...] = ()
     """Patterns for the names of variables that the request may set. Those of the request have been held to them."""
     limits: Limits = field(default_factory=Limits)
@@ -119,6 +121,8 @@ def consider(rule: Rule, subject: Subject, request: Request, lookup: Lookup) -> 
     if not admitted:
         what = "have a shell" if request.shell else f"run {_shown(request.argv[0])} with these arguments"
         return Verdict(rule, Stage.COMMAND, f"the policy does not let {user} {what}")
+    if request.terminal and not rule.allows_terminal:
+        return Verdict(rule, Stage.CIRCUMSTANCES, f"the policy does not let {user} have a terminal for this")
     if request.detach and not rule.detach:
         sentence = f"the policy does not let {user} leave this run behind; it has to end with its client"
         return Verdict(rule, Stage.CIRCUMSTANCES, sentence)
@@ -170,6 +174,7 @@ def _allowed(verdict: Verdict, request: Request) -> Decision:
         program=verdict.program,
         directory=verdict.directory,
         detach=rule.detach,
+        record=rule.record,
         environment=rule.environment,
         limits=stricter_limits(request.limits, rule.limits),
         output=stricter(request.output, rule.limits.output),

@@ -137,8 +137,15 @@ class Rule(Section):
     shell: bool = False
     """Text for a shell, and login shells. This is everything: what a shell runs is not looked at."""
 
+    terminal: bool | None = None
+    """Runs with a terminal; by default where there is `shell`. To a person at a terminal many programs give a shell (a
+    pager's `!`, an editor's `:!`), which the rules of those without one have not reckoned with."""
+
     detach: bool = False
     """Runs that go on without a client."""
+
+    record: bool = False
+    """Runs only whose output is kept whole: they do not start where it cannot be, and are stopped where it is full."""
 
     others: Annotated[tuple[Action, ...], Array, Field(max_length=3)] = ()
     """What may be done with the runs of others. Who may attach or signal may see, too."""
@@ -159,6 +166,11 @@ class Rule(Section):
         if not (self.commands or self.shell or self.others):
             raise ValueError("allows nothing: give commands, shell or others. What no rule allows is denied anyway")
         return self
+
+    @property
+    def allows_terminal(self) -> bool:
+        """Whether what the rule admits may have a terminal."""
+        return self.shell if self.terminal is None else self.terminal
 
 
 class Policy(Section):

@@ -54,6 +54,8 @@ class Request:
     environment: tuple[bytes, ...] = ()
     """Names of the variables that the request sets; also those that a key's `environment=` sets, where the line is in
     a file that the user can write."""
+    terminal: bool = False
+    """It is to have a terminal."""
     detach: bool = False
     """It may go on without a client: it is to be kept, or to have a longer grace than the service gives by itself."""
     limits: Limits = field(default_factory=Limits)

@@ -276,3 +276,19 @@ def test_the_record_says_that_there_was_a_terminal_and_not_how_it_was_set() -> N
 def test_two_terminals_are_two_requests() -> None:
     other = ON_A_TERMINAL | {"terminal": SCREEN | {"name": "vt100"}}
     assert plan(ON_A_TERMINAL).fingerprint == plan(ON_A_TERMINAL).fingerprint != plan(other).fingerprint
+
+
+def test_a_terminal_is_a_matter_of_its_own() -> None:
+    confined: dict[str, object] = {"commands": [["/usr/bin/*", "..."]]}
+    asked = ON_A_TERMINAL | {"argv": (b"git",)}
+    assert "have a terminal for this" in str(denied(asked, policy=rules(confined)))
+    assert plan(asked, policy=rules(confined | {"terminal": True})).terminal is not None
+
+
+@pytest.mark.parametrize("asked", [{}, {"spool": 1 << 17}, {"spool": 1 << 40}, ON_A_TERMINAL])
+def test_what_has_to_be_recorded_has_the_largest_spool_whatever_was_asked_for(asked: dict[str, object]) -> None:
+    recorded = plan(asked, policy=rules({"shell": True, "commands": [["*"]], "record": True}))
+    assert (recorded.record, recorded.disk_spool) == (True, 1 << 30)
+    assert json.loads(recorded.origin.request)["recorded"] is True
+    assert not plan(asked).record
+    assert "recorded" not in json.loads(plan(asked).origin.request)

@@ -27,6 +27,7 @@ name = "local"
 who = {{ uids = [{os.getuid()}] }}
 shell = true
 detach = true
+record = true
 directories = ["/"]
 """
 
@@ -61,6 +62,7 @@ def test_an_allowed_request_is_told_with_rule_program_and_limits(
         'environment: LANG "LC_*" TERM',
         "limits: memory=1048576 timeout=5.0",
         "audit: hash",
+        "record: -",
         f"policy: {Path(config).parent / 'policy.toml'}",
         "considered: by-key: admitted: the rule by-key allows it",
     ]
@@ -87,6 +89,8 @@ def test_a_denied_request_is_told_with_what_each_rule_made_of_it(
     [
         (["--local", "--shell", "--", "ls | wc"], 0),
         (["--local", "--shell"], 0),
+        (["--local", "--shell", "--terminal"], 0),
+        (["--key", KEY, "--terminal", "--", "sh", "-c", "true"], 1),
         (["--local", "--shell", "--detach", "--cwd", "/", "--env", "LANG", "--", "-x"], 0),
         (["--local", "--", "ls"], 1),
         (["--shell", "--", "ls"], 1),
@@ -97,6 +101,11 @@ def test_a_denied_request_is_told_with_what_each_rule_made_of_it(
 )
 def test_the_exit_code_says_it(config: str, arguments: list[str], code: int) -> None:
     assert explain(config, *arguments) == code
+
+
+def test_that_a_run_would_be_recorded_is_told(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    explain(config, "--local", "--shell")
+    assert "record: yes\n" in capsys.readouterr().out
 
 
 def test_json_says_the_same(config: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +132,7 @@ def test_text_of_the_request_cannot_steer_the_terminal(config: str, capsys: pyte
     explain(config, "--cwd", "/\x1b[2J\n", "--", "\x1b[2J\n")
     told = capsys.readouterr().out
     assert "\x1b" not in told
-    assert len(told.splitlines()) == 13
+    assert len(told.splitlines()) == 14
 
 
 @pytest.mark.parametrize(

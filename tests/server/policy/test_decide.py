@@ -101,6 +101,11 @@ class TestAdmitting:
         [
             ({}, {"detach": True}, False),
             ({"detach": True}, {"detach": True}, True),
+            ({}, {"terminal": True}, False),
+            ({"terminal": True}, {"terminal": True}, True),
+            ({"shell": True}, {"terminal": True}, True),
+            ({"shell": True, "terminal": False}, {"terminal": True}, False),
+            ({"terminal": False}, {}, True),
             ({}, {"environment": (b"LANG", b"LC_ALL", b"TERM")}, True),
             ({}, {"environment": (b"LANG", b"PATH")}, False),
             ({}, {"environment": (b"LD_PRELOAD",)}, False),
@@ -125,6 +130,11 @@ class TestAdmitting:
         decision = ask(request("ls", cwd=b"/srv/now/x"), rule(commands=[["*"]], directories=["/srv/app"]))
         assert decision.directory == b"/srv/app/x"
 
+    @pytest.mark.parametrize("record", [True, False])
+    def test_a_run_is_recorded_where_the_rule_that_admits_it_says_so(self, record: bool) -> None:
+        other = rule("other", who={"users": ["eve"]}, commands=[["*"]], record=not record)
+        assert ask(request("ls"), other, rule(commands=[["*"]], record=record)).record is record
+
     def test_an_account_without_a_home_is_nowhere_below_it(self) -> None:
         homeless = dataclasses.replace(ADA, home=b"")
         assert not ask(request("ls", cwd=b"/"), rule(commands=[["*"]], directories=["~"]), by=homeless).allowed
@@ -137,6 +147,7 @@ class TestSentences:
             (request("git", "push"), "the policy does not let ada run 'git' with these arguments"),
             (SHELL, "the policy does not let ada have a shell"),
             (request("ls", environment=(b"PATH",)), "set the environment variable 'PATH' for this"),
+            (request("ls", terminal=True), "have a terminal for this"),
             (request("ls", detach=True), "leave this run behind; it has to end with its client"),
             (request("ls", cwd=b"/etc"), "run this in the directory '/etc'"),
             (request(b"\x1b[2J\xff" + b"x" * 999), "run '\\x1b[2J\\udcffxxx"),
@@ -189,12 +200,14 @@ requests = st.builds(
     cwd=words.map(lambda word: b"/" + word),
     path=words,
     environment=st.lists(words, max_size=2).map(tuple),
+    terminal=st.booleans(),
     detach=st.booleans(),
 )
 rules = st.builds(
     rule,
     commands=st.lists(st.sampled_from([["*"], ["*", "..."], ["/usr/bin/ls", "*"]]), max_size=2),
     shell=st.booleans(),
+    terminal=st.sampled_from([None, True, False]),
     others=st.just(["see"]),
     detach=st.booleans(),
     environment=st.lists(st.sampled_from(["*", "A"]), max_size=1),
@@ -261,7 +274,8 @@ class TestDefault:
         self, uid: int, by_key: bool
     ) -> None:
         default = default_policy("ada", uid, ("*",))
-        for asked in (SHELL, request("gone", "-x", environment=(b"PATH",), detach=True, cwd=b"/etc")):
+        everything = request("gone", "-x", environment=(b"PATH",), terminal=True, detach=True, cwd=b"/etc")
+        for asked in (SHELL, everything):
             assert decide(default, ADA, asked, Files()).allowed
             assert decide(default, LOCAL, asked, Files()).allowed
             assert decide(default, EVE, asked, Files()).allowed is by_key
