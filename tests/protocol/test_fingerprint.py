@@ -48,7 +48,10 @@ terminals = st.builds(
     size=st.builds(m.Size, columns=st.sampled_from([0, 80]), rows=st.just(24)),
     modes=st.sampled_from([(), (("ECHO", 0),), (("ECHO", 1),), (("ECHO", 0), ("VEOF", 4)), (("VEOF", 4), ("ECHO", 0))]),
 )
-on_terminals = st.just({}) | terminals.map(lambda found: {"terminal": found, "stdin": True, "merge_stderr": True})
+no_terminal: dict[str, object] = {}
+on_terminals = st.just(no_terminal) | terminals.map(
+    lambda found: {"terminal": found, "stdin": True, "merge_stderr": True}
+)
 requests = st.builds(
     lambda command, rest, terminal: m.Run.model_validate({"id": RUN_ID} | command | rest | terminal),
     command=commands | st.just({"login": True}),

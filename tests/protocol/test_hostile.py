@@ -13,7 +13,7 @@ from farhand_protocol.events import ChannelFailed, ConnectionFailed
 from farhand_protocol.frames import Kind, encode_header
 from farhand_protocol.limits import MAX_PAYLOAD, MIN_MESSAGE
 from farhand_protocol.states import Phase, Side
-from tests.protocol.test_refusals import SMALL, json_run
+from tests.protocol.test_refusals import SMALL, json_modes, json_name, json_run
 from tests.support.pairs import in_phase, message, run, sent, text
 
 E = ErrorCode
@@ -46,6 +46,9 @@ def test_a_frame_under_way_takes_what_has_come_and_no_more(announced: int) -> No
         pytest.param(json_run('"argv":[' + ",".join(["1"] * 200_000) + "]"), id="200,000 wrong arguments"),
         pytest.param(json_run('"argv":["a"],"env":[' + ",".join(["[]"] * 100_000) + "]"), id="100,000 wrong pairs"),
         pytest.param(json_run('"argv":[' + ",".join(["[]"] * 100_000) + "]"), id="100,000 lists"),
+        pytest.param(json_modes("[" + ",".join(["[]"] * 100_000) + "]"), id="100,000 wrong modes"),
+        pytest.param(json_modes("[" + ",".join(['["ECHO",1]'] * 100_000) + "]"), id="100,000 modes"),
+        pytest.param(json_name("x" * 1_000_000), id="a terminal name of a megabyte"),
         pytest.param("[" * 19 + '"' + '\\"' * 200_000, id="a string without end, of quotes"),
         pytest.param("[" * 9 + '"a' * 200_000, id="quotes without end"),
         pytest.param("[]" * 200_000, id="brackets"),

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farhand_protocol import messages as m
-from farhand_protocol.channel import streams
+from farhand_protocol.channel import legal, streams
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.events import ConnectionFailed, DataReceived, Event, MessageReceived
 from farhand_protocol.frames import Kind, encode_frame
-from farhand_protocol.limits import MIN_DATA, MIN_MESSAGE, Limits
+from farhand_protocol.limits import MIN_DATA, MIN_MESSAGE, MIN_WINDOW, Limits
 from farhand_protocol.outcome import Exited
-from farhand_protocol.states import LAST, Phase, Side
-from tests.support.pairs import RUN_ID, Pair, in_phase, message, run, sent
+from farhand_protocol.states import CHANNEL, LAST, Phase, Side
+from tests.support.pairs import RUN_ID, SIZE, Pair, in_phase, message, run, sent, terminal_run
 
 SMALL = Limits(message=MIN_MESSAGE, data=MIN_DATA, window=MIN_DATA, channels=3)
 STREAMS: dict[Side, tuple[m.Stream, ...]] = {Side.CLIENT: ("stdin",), Side.SERVER: ("stdout", "stderr")}
@@ -27,14 +27,19 @@ OPENINGS: list[m.AnyMessage] = [
     m.Attach(id=RUN_ID, stdin=9, stdout=70, stderr=0, hold=True),
     m.Attach(id=RUN_ID, stderr=5, read_only=True),
     m.Attach(id=RUN_ID, stdout=0, follow=False),
+    terminal_run(window=MIN_WINDOW),
+    m.Attach(id=RUN_ID, stdin=0, stdout=7, size=SIZE, share=True),
+    m.Attach(id=RUN_ID, stdout=7, size=SIZE, read_only=True),
     m.List(),
     m.Deliver(id=RUN_ID, number=2),
     m.WaitFor(id=RUN_ID),
+    m.Recording(id=RUN_ID),
 ]
 ANSWERS: dict[type[m.Message], m.Message] = {
     m.List: m.Runs(runs=()),
     m.Deliver: m.Done(),
     m.WaitFor: m.Matched(reason="ended", start=0, end=0),
+    m.Recording: m.Marks(marks=(m.Mark(at=0, stdout=1),)),
 }
 
 sides = st.sampled_from(Side)
@@ -49,6 +54,7 @@ steps = st.lists(
         st.tuples(st.just("end"), sides, channels, st.integers(0, 1)),
         st.tuples(st.just("take"), sides, channels, st.integers(0, 1), st.integers(1, 3000)),
         st.tuples(st.just("say"), sides, channels),
+        st.tuples(st.just("resize"), sides, channels, st.integers(0, 0xFFFF)),
         st.tuples(st.just("leave"), sides, channels),
         st.tuples(st.just("collect"), sides),
         st.tuples(st.just("carry"), sides, st.integers(1, 6000)),
@@ -162,6 +168,12 @@ class World:
             self.started.add(channel)
             self.pair.server.send(channel, m.Started(pid=1))
 
+    def _resize(self, side: Side, channel: int, columns: int) -> None:
+        opening = self.opened.get(channel)
+        begun = side is Side.CLIENT or channel in self.started
+        if opening is not None and begun and self._usable(side, channel) and m.Resize in legal(opening)[side]:
+            self.pair.end(side).send(channel, m.Resize(columns=columns, rows=24))
+
     def _leave(self, side: Side, channel: int) -> None:
         if self._usable(side, channel):
             over = ENDED if self._runs(channel) else m.Error(code=ErrorCode.UNKNOWN_RUN, message="no such run")
@@ -185,7 +197,7 @@ class World:
                 assert event.channel not in self.left[speaker.peer]
                 self.heard[speaker, event.channel, event.stream] += event.data
                 self.untaken[speaker, event.channel, event.stream] += len(event.data)
-            case MessageReceived(message=m.Run() | m.Attach() | m.List() | m.Deliver() | m.WaitFor() as opening):
+            case MessageReceived(message=opening) if type(opening) in CHANNEL:
                 assert opening == self.opened[event.channel]
                 self.arrived.add(event.channel)
             case MessageReceived(message=m.Gap() as gap):
@@ -239,6 +251,7 @@ WORDS = [
     m.Ping(id=1),
     m.Stop(),
     m.Started(pid=1),
+    m.Resize(columns=80, rows=24),
     m.Exit(outcome=Exited(code=0)),
 ]
 frames = st.lists(

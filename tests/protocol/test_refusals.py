@@ -66,6 +66,30 @@ class Refused(NamedTuple):
     prepare: Callable[[Connection], None] = nothing
 
 
+def json_terminal(terminal: str, rest: str = '"stdin":true,"merge_stderr":true') -> str:
+    return json_run(f'"argv":["a"],"terminal":{{{terminal}}},{rest}')
+
+
+def json_modes(modes: str) -> str:
+    return json_terminal(f'{SIZED},"modes":{modes}')
+
+
+SIZE = '"size":{"columns":80,"rows":24}'
+SIZED = f'"name":"xterm",{SIZE}'
+
+
+def json_name(name: str) -> str:
+    return json_terminal(f'"name":"{name}",{SIZE}')
+
+
+def json_size(columns: str, rows: str) -> str:
+    return json_terminal(f'"name":"xterm","size":{{"columns":{columns},"rows":{rows}}}')
+
+
+def json_attach(rest: str) -> str:
+    return f'{{"type":"attach","id":"{RUN_ID}",{rest}}}'
+
+
 def on_channel(name: str, json: str | bytes, code: ErrorCode) -> Refused:
     return Refused(name, text(1, json), code, channel=1)
 
@@ -235,6 +259,37 @@ CHANNEL_CASES = [
     on_channel(
         "a reader that feeds stdin", f'{{"type":"attach","id":"{RUN_ID}","stdin":0,"read_only":true}}', E.INVALID_FIELD
     ),
+    on_channel("login and argv", json_run('"argv":["a"],"login":true'), E.INVALID_FIELD),
+    on_channel("login and shell", json_run('"shell":"a","login":true'), E.INVALID_FIELD),
+    on_channel("a login that is none", json_run('"login":false'), E.INVALID_FIELD),
+    on_channel("a window below one frame", json_run('"argv":["a"],"window":65535'), E.INVALID_FIELD),
+    on_channel("a window beyond all credit", json_run(f'"argv":["a"],"window":{1 << 31}'), E.INVALID_FIELD),
+    on_channel("a terminal without stdin", json_terminal(SIZED, '"merge_stderr":true'), E.INVALID_FIELD),
+    on_channel("a terminal without merged stderr", json_terminal(SIZED, '"stdin":true'), E.INVALID_FIELD),
+    on_channel("a terminal without a size", json_terminal('"name":"xterm"'), E.INVALID_FIELD),
+    on_channel("a terminal without a name", json_terminal(SIZE), E.INVALID_FIELD),
+    on_channel("a terminal name that is a path", json_name("../../x"), E.INVALID_FIELD),
+    on_channel("a terminal name with a line break", json_name("xterm\\n"), E.INVALID_FIELD),
+    on_channel("a terminal name with a NUL byte", json_name("xterm\\u0000"), E.INVALID_FIELD),
+    on_channel("a terminal name with an equals sign", json_name("xterm=x"), E.INVALID_FIELD),
+    on_channel("a terminal name that is not ASCII", json_name("xterm\u00e9"), E.INVALID_FIELD),
+    on_channel("an empty terminal name", json_name(""), E.INVALID_FIELD),
+    on_channel("a terminal name of 65 characters", json_name("x" * 65), E.INVALID_FIELD),
+    on_channel("columns below 0", json_size("-1", "24"), E.INVALID_FIELD),
+    on_channel("rows beyond a short", json_size("80", "65536"), E.INVALID_FIELD),
+    on_channel("half a column", json_size("80.5", "24"), E.INVALID_FIELD),
+    on_channel("a size in pixels", json_size('80,"width":640', "24"), E.UNKNOWN_FIELD),
+    on_channel("a mode that has no name", json_modes('[["VSTATUS",20]]'), E.INVALID_FIELD),
+    on_channel("a mode twice", json_modes('[["ECHO",1],["ECHO",0]]'), E.INVALID_FIELD),
+    on_channel("a flag that is 2", json_modes('[["ECHO",2]]'), E.INVALID_FIELD),
+    on_channel("a character of 256", json_modes('[["VEOF",256]]'), E.INVALID_FIELD),
+    on_channel("a character that is text", json_modes('[["VEOF","d"]]'), E.INVALID_FIELD),
+    on_channel("a mode without a value", json_modes('[["ECHO"]]'), E.INVALID_FIELD),
+    on_channel("65 modes", json_modes("[" + ",".join(['["ECHO",1]'] * 65) + "]"), E.INVALID_FIELD),
+    on_channel("a reader that shares", json_attach(f'"read_only":true,"share":true,{SIZE}'), E.INVALID_FIELD),
+    on_channel("sharing without typing", json_attach(f'"share":true,{SIZE}'), E.INVALID_FIELD),
+    on_channel("sharing without a size", json_attach('"stdin":0,"share":true'), E.INVALID_FIELD),
+    on_channel("a recording of no run", '{"type":"recording","id":"all"}', E.INVALID_FIELD),
     on_channel("a prefix that is no id's", '{"type":"list","prefix":"G"}', E.INVALID_FIELD),
     on_channel("a listing without end", '{"type":"list","limit":1001}', E.INVALID_FIELD),
     on_channel("signal 0", f'{{"type":"deliver","id":"{RUN_ID}","number":0}}', E.INVALID_FIELD),

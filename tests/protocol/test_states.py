@@ -142,11 +142,11 @@ def test_nothing_is_sent_or_heard_once_closed(speaker: Side, said: m.AnyMessage)
     assert closed.queued == 0
 
 
-READING = {
+READING: dict[str, m.AnyMessage] = {
     "attach, read only": m.Attach(id=RUN_ID, stdout=0, read_only=True),
     "attach, read only, with size": m.Attach(id=RUN_ID, stdout=0, read_only=True, size=SIZE),
 }
-ON_TERMINALS = {
+ON_TERMINALS: dict[str, m.AnyMessage] = {
     "run, with terminal": terminal_run(),
     "attach, with size": m.Attach(id=RUN_ID, stdout=0, stdin=0, size=SIZE),
     "attach, read only, with size": READING["attach, read only, with size"],

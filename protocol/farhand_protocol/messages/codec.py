@@ -97,6 +97,10 @@ _CODES: Final = {
 }
 
 
+_SAID: Final = 150
+"""Characters of what pydantic says: enough but for a list of choices as long as that of a terminal's modes."""
+
+
 def _refusal(error: ValidationError) -> RemoteProtocolError:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     code = _CODES.get(first["type"], ErrorCode.INVALID_FIELD)
@@ -106,4 +110,5 @@ def _refusal(error: ValidationError) -> RemoteProtocolError:
     if code is ErrorCode.UNKNOWN_MESSAGE:
         return RemoteProtocolError(code, "the message has no type that is known")
     place = f"the message's field {where[:200]}" if where else "the message"
-    return RemoteProtocolError(code, f"{place}: {first['msg'][:500]}")
+    said = first["msg"]
+    return RemoteProtocolError(code, f"{place}: {said if len(said) <= _SAID else said[: _SAID - 1] + '…'}")
