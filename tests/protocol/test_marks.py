@@ -26,6 +26,7 @@ marks = st.lists(
         stderr=st.none() | counts,
         size=st.none() | st.builds(m.Size, columns=cells, rows=cells),
         stdin=st.none() | st.binary(max_size=m.MAX_MARK_STDIN),
+        cut=st.none() | st.booleans(),
     ),
     max_size=60,
 )

@@ -80,7 +80,8 @@ class Recording(Message):
 
 class Mark(BaseModel):
     """What had come `at` milliseconds after the run's start: output up to the offsets `stdout` and `stderr`, a new
-    `size` of the terminal, or `stdin` that was typed then, where the run records that."""
+    `size` of the terminal, or `stdin` that was typed then, where the run records that; with `cut` more was typed, and is
+    not recorded."""
 
     model_config = Message.model_config
     at: Count
@@ -88,6 +89,7 @@ class Mark(BaseModel):
     stderr: Count | None = None
     size: Size | None = None
     stdin: Annotated[Base64, Field(max_length=MAX_MARK_STDIN)] | None = None
+    cut: bool | None = None
 
 
 class Marks(Message):
