@@ -60,6 +60,7 @@ class OutputStream:
         self._error: Exception | None = None
         self._discarding = False
         self._waiter: asyncio.Future[None] | None = None
+        self._callback: Callable[[], None] | None = None
 
     # Receiver
 
@@ -114,19 +115,38 @@ class OutputStream:
 
         Raises `ConnectionLost` where the connection ended before the stream, `OutputIncomplete` at a gap.
         """
+        while (ready := self.read_nowait(limit)) is not None and not ready:
+            await self._more()
+        return ready or []
+
+    def read_nowait(self, limit: int = MiB) -> list[bytes] | None:
+        """As `read_ready`, without waiting: empty where nothing is there now, None at the end.
+
+        For a reader that is to be called by `on_ready`.
+        """
+        self._return_handed()
+        while self._chunks and isinstance(first := self._chunks[0], Gap):
+            self._chunks.popleft()
+            self._pass(first)
+        if not self._chunks:
+            if self._error is not None:
+                raise self._error
+            return None if self._ended or self._discarding else []
         ready: list[bytes] = []
         size = 0
-        chunk = await self._next()
-        while chunk:
+        while self._chunks and isinstance(chunk := self._chunks[0], bytes):
+            if ready and size + len(chunk) > limit:
+                break
             ready.append(chunk)
             size += len(chunk)
-            following = self._chunks[0] if self._chunks else None
-            if not isinstance(following, bytes) or size + len(following) > limit:
-                break
-            chunk = following
             self._chunks.popleft()
         self._handed = size
         return ready
+
+    def on_ready(self, callback: Callable[[], None] | None) -> None:
+        """Have `callback` called where `read_nowait` may say something new, in the same turn of the loop as that came:
+        for those who count microseconds. It must not raise anything."""
+        self._callback = callback
 
     async def read(self, size: int = -1) -> bytes:
         """Return up to `size` bytes as soon as there are any, or everything up to the end; b"" only at the end.
@@ -168,9 +188,7 @@ class OutputStream:
 
     async def _next(self) -> bytes:
         """Return the next chunk, which is then not counted as consumed; b"" at the end."""
-        if self._handed:
-            handed, self._handed = self._handed, 0
-            self._take(handed)
+        self._return_handed()
         while True:
             await self._more()
             if not self._chunks:
@@ -179,6 +197,11 @@ class OutputStream:
             if isinstance(first, bytes):
                 return first
             self._pass(first)
+
+    def _return_handed(self) -> None:
+        if self._handed:
+            handed, self._handed = self._handed, 0
+            self._take(handed)
 
     def _pass(self, gap: Gap) -> None:
         if self._on_gap is not None:
@@ -201,6 +224,8 @@ class OutputStream:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+        if self._callback is not None:
+            self._callback()
 
 
 def waiting(chunks: Iterable[bytes | Gap]) -> int:

@@ -32,6 +32,7 @@ class InputStream:
     def __init__(self, outlet: Outlet, offset: int = 0) -> None:
         self._outlet = outlet
         self._unsent: deque[bytes] = deque()
+        self._waiting = 0
         self._offset = 0  # bytes of the first unsent chunk that were sent
         self._unacknowledged: deque[bytes] = deque()
         self._acknowledged = offset
@@ -52,7 +53,9 @@ class InputStream:
             raise ValueError("write to a stdin that was closed")
         self._check()
         if data:
-            self._unsent.append(bytes(data))
+            chunk = bytes(data)
+            self._unsent.append(chunk)
+            self._waiting += len(chunk)
             self.pump()
 
     async def drain(self) -> None:
@@ -69,6 +72,11 @@ class InputStream:
                 self._waiters.remove(waiter)
         if self._unsent:
             self._check()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes written that are not under way: there is no credit of the service for them, or no connection."""
+        return self._waiting
 
     def close(self) -> None:
         """Send what waits, then the end of the stream. Does nothing the second time."""
@@ -106,6 +114,7 @@ class InputStream:
             self._outlet.send(piece)
             self._unacknowledged.append(piece)
             self._offset += len(piece)
+            self._waiting -= len(piece)
             if self._offset == len(chunk):
                 self._unsent.popleft()
                 self._offset = 0
@@ -132,6 +141,7 @@ class InputStream:
             self._unsent[0] = self._unsent[0][self._offset :]
             self._offset = 0
         self._unsent.extendleft(reversed(self._unacknowledged))
+        self._waiting += sum(map(len, self._unacknowledged))
         self._unacknowledged.clear()
         self._end_sent = False
 

@@ -145,3 +145,59 @@ async def test_a_lost_connection_gives_what_came_and_then_says_so(tmp_path: Path
             await run.wait()
         assert caught.value.run_id == run.id
         assert run.outcome is None
+
+
+async def test_a_reader_that_is_called_gets_all_in_the_turn_it_came_and_sets_the_pace(tmp_path: Path) -> None:
+    total = 6 * MiB
+
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.write("stdout", bytes(total))
+        run.ended()
+
+    async with client_of(tmp_path, behave) as (client, service), client.start(["prog"]) as run:
+        size = 0
+        over = asyncio.Event()
+
+        def read() -> None:
+            nonlocal size
+            while chunks := run.stdout.read_nowait(64 * KiB):
+                assert sum(map(len, chunks)) <= 64 * KiB
+                size += sum(map(len, chunks))
+            if chunks is None:
+                over.set()
+
+        await client.ping()
+        for _ in range(20):
+            await client.ping()
+        assert service.runs[0].sent["stdout"] == 4 * MiB  # nobody has read yet
+        run.stdout.on_ready(read)
+        read()
+        await over.wait()
+        assert size == total
+
+
+async def test_a_reader_that_is_called_hears_of_a_lost_connection_behind_what_came(tmp_path: Path) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.write("stdout", b"half")
+        await run.until(m.Signal)
+        run.client.cut()
+
+    async with client_of(tmp_path, behave) as (client, _), client.start(["prog"]) as run:
+        told: list[bytes | Exception] = []
+        over = asyncio.Event()
+
+        def read() -> None:
+            try:
+                while chunks := run.stdout.read_nowait():
+                    told.extend(chunks)
+            except ConnectionLost as error:
+                told.append(error)
+                over.set()
+
+        run.stdout.on_ready(read)
+        run.send_signal(1)
+        await over.wait()
+        assert told[0] == b"half"
+        assert isinstance(told[1], ConnectionLost)

@@ -89,3 +89,25 @@ async def test_stdin_takes_bytes(tmp_path: Path, data: Any) -> None:
         assert run.stdin is not None
         with pytest.raises(TypeError, match="stdin takes bytes"):
             run.stdin.write(data)
+
+
+async def test_what_waits_is_counted_over_a_lost_connection_as_well(tmp_path: Path) -> None:
+    async with (
+        client_of(tmp_path, stoppable, takes_stdin=False, reconnect=30) as (client, service),
+        client.start(["cat"], stdin=PIPE) as run,
+    ):
+        assert run.stdin is not None
+        run.stdin.write(bytes(5 * MiB))
+        while len(service.runs[0].stdin) < 4 * MiB:
+            await client.ping()
+        assert run.stdin.waiting == 1 * MiB
+        service.came.clear()
+        service.connections[0].cut()
+        await service.came.wait()
+        while len(service.runs[1].stdin) < 4 * MiB:
+            await client.ping()
+        assert run.stdin.waiting == 1 * MiB
+        service.runs[1].client.connection.take(service.runs[1].channel, "stdin", 4 * MiB)
+        service.runs[1].client.flush()
+        await run.stdin.drain()
+        assert run.stdin.waiting == 0
