@@ -16,6 +16,7 @@ from farhand_server.channels.deliver import DeliverChannel
 from farhand_server.channels.listing import ListChannel
 from farhand_server.channels.pattern import BadPattern
 from farhand_server.channels.plan import Denied, decide
+from farhand_server.channels.recording import RecordingChannel
 from farhand_server.channels.run import RunChannel
 from farhand_server.channels.waiting import MAX_WAITS, WaitChannel
 from farhand_server.policy import Action, Owner, may
@@ -132,6 +133,16 @@ def _wait_for(session: Session, channel: int, message: m.WaitFor) -> None:
         _refuse(session, channel, message.id, error)
 
 
+def _recording(session: Session, channel: int, message: m.Recording) -> None:
+    try:
+        run = _known(session, message.id, "attach")
+    except tuple(_REFUSALS) as error:
+        _refuse(session, channel, message.id, error)
+        return
+    session.note("attach", run=message.id, detail="recording")
+    _add(session, RecordingChannel(session, channel, run))
+
+
 class UnknownRun(Exception):
     """There is no such run, or it is not this principal's to know of; the text does not say which."""
 
@@ -229,6 +240,7 @@ _TABLE: Final[dict[Phase, dict[type[m.Message], Callable[[Session, int, Any], No
         m.List: _list,
         m.Deliver: _deliver,
         m.WaitFor: _wait_for,
+        m.Recording: _recording,
         m.Credit: _to_channel,
         m.End: _to_channel,
         m.Signal: _signal,

@@ -13,12 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Lost, Outcome
 
-from .audit import Audit, AuditError, Entry, Event
+from .audit import Audit, AuditError, Entry, Event, Recorded
 from .config import Config
 from .history import Expired as Forgotten
 from .history import GroupCommit, History, HistoryError, Known, Record
 from .runs.orphans import boot_id
-from .runs.plan import Origin, Plan, Result
+from .runs.plan import Origin, Plan, Result, Terminal
 from .runs.registry import Expired, Unavailable
 from .runs.run import Run
 from .runs.tree import look
@@ -170,6 +170,7 @@ class Ledger:
 
 def _entry(run: Run, event: Event, *, outcome: str | None = None) -> Entry:
     plan, origin = run.plan, run.plan.origin
+    starts = event == "start"
     return Entry(
         event,
         time.time(),
@@ -178,10 +179,18 @@ def _entry(run: Run, event: Event, *, outcome: str | None = None) -> Entry:
         key=origin.key,
         peer=origin.peer,
         run=plan.id,
-        argv=plan.argv if event == "start" else None,
+        argv=plan.argv if starts else None,
+        argv0=plan.argv0 if starts else None,
+        terminal=plan.terminal.name if starts and plan.terminal is not None else None,
+        recorded=_recorded(plan) if starts else (),
         commands=origin.audit,
         outcome=outcome,
     )
+
+
+def _recorded(plan: Plan) -> tuple[Recorded, ...]:
+    output: tuple[Recorded, ...] = ("output",) if plan.record else ()
+    return (*output, "stdin") if plan.record_input else output
 
 
 def _past(record: Record) -> Run:
@@ -205,6 +214,7 @@ def _past(record: Record) -> Run:
         grace=0.0,
         spool=0,
         origin=Origin("key" if record.how == "key" else "peer", record.fingerprint, record.peer, record.request),
+        terminal=_terminal(request.get("terminal")),
     )
     result = Result(
         _outcome(record.outcome),
@@ -215,6 +225,11 @@ def _past(record: Record) -> Run:
         _usage(record.usage),
     )
     return Run.past(plan, result, began=record.requested_at, pid=record.pid)
+
+
+def _terminal(told: object) -> Terminal | None:
+    # The size that it had at the end is not on record.
+    return Terminal(str(told.get("name", "")), 0, 0) if isinstance(told, dict) else None
 
 
 def _request(text: bytes) -> dict[str, object]:

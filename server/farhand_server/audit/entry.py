@@ -14,6 +14,8 @@ Event = Literal[
 ]
 """What can be told. The last three are of the log itself: a crash, a loss, a disk that was full."""
 
+Recorded = Literal["output", "stdin"]
+
 MAX_ARGV: Final = 32 << 10
 """Bytes of arguments that are shown; of longer ones there is the hash alone. A screenful is 4 KiB."""
 
@@ -39,6 +41,12 @@ class Entry:
     """What was, or would have been, executed."""
     commands: Literal["argv", "hash"] = "argv"
     """Whether the policy lets `argv` be shown; the log's own settings can only be stricter."""
+    argv0: bytes | None = None
+    """The name that the program was told, where that is not `argv[0]`: of a login shell."""
+    terminal: str | None = None
+    """The name of the terminal that it has."""
+    recorded: tuple[Recorded, ...] = ()
+    """What is recorded: its output, as the policy wants it, and its stdin, as its user does."""
     outcome: str | None = None
     """An outcome's status, or what was decided."""
     detail: str | None = None
@@ -55,6 +63,12 @@ class Entry:
                 told["argv"] = [to_json(argument) for argument in self.argv]
             else:
                 told["argv_sha256"] = argv_sha256(self.argv)
+        if self.argv0 is not None:
+            told["argv0"] = to_json(self.argv0)
+        if self.terminal is not None:
+            told["terminal"] = self.terminal
+        if self.recorded:
+            told["recorded"] = list(self.recorded)
         for name in ("outcome", "detail"):
             if (value := getattr(self, name)) is not None:
                 told[name] = value[:MAX_TEXT]

@@ -130,4 +130,12 @@ def info(run: Run) -> m.RunInfo:
         attachments=len(run.attachments),
         on_disconnect="keep" if plan.keep else "kill",
         outcome=None if result is None else result.outcome,
+        terminal=_size(run),
     )
+
+
+def _size(run: Run) -> m.Size | None:
+    if run.plan.terminal is None:
+        return None
+    columns, rows = (run.timeline and run.timeline.size) or (0, 0)
+    return m.Size(columns=columns, rows=rows)

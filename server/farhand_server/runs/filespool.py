@@ -9,14 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+FULL: Final = "its recording is full"
+"""Why a run is stopped of which more would have to be kept than may be."""
+
 
 class FileSpool:
-    """A `Spool` of the last `limit` bytes in the file `path`, which it makes and removes.
+    """A `Spool` of the last `limit` bytes in the file `path`, which it makes and removes; `whole` ones keep the first
+    `limit` bytes, and fail where there is more.
 
     Raises OSError where the file cannot be made.
     """
 
-    def __init__(self, path: Path, limit: int) -> None:
+    def __init__(self, path: Path, limit: int, *, whole: bool = False) -> None:
         self.start = 0
         self.end = 0
         self.ended = False
@@ -27,11 +31,14 @@ class FileSpool:
         self.full = False
         self.path: Final = path
         self.limit: Final = limit
+        self.whole: Final = whole
         self._failed = False
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     @classmethod
-    def reopen(cls, path: Path, limit: int, *, start: int, end: int, ended: bool, failed: bool = False) -> FileSpool:
+    def reopen(
+        cls, path: Path, limit: int, *, start: int, end: int, ended: bool, failed: bool = False, whole: bool = False
+    ) -> FileSpool:
         """Return a spool that another program has begun, as it stands. Raises OSError.
 
         Where somebody has removed the file or cut it off, what was kept is gone, and the run goes on in a new one.
@@ -43,7 +50,7 @@ class FileSpool:
         spool = cls.__new__(cls)
         spool.__dict__.update(
             start=start, end=end, ended=ended, touched=time.monotonic(), on_room=None, on_failure=None, listeners=[],
-            full=False, path=path, limit=limit, _failed=failed, _fd=fd,
+            full=False, path=path, limit=limit, whole=whole, _failed=failed, _fd=fd,
         )  # fmt: skip
         return spool
 
@@ -53,16 +60,21 @@ class FileSpool:
         return self.end - self.start
 
     def append(self, data: bytes) -> None:
-        """Spool. A disk that takes no more is told to `on_failure`, once; what it did not take is dropped."""
+        """Spool. That the disk takes no more, or a whole one is full, is told to `on_failure`, once; what it did not
+        take is dropped."""
         if self._failed:
             return
         self.touched = time.monotonic()
+        room = self.limit - self.end if self.whole else len(data)
         try:
-            self._write(data)
+            self._write(data if len(data) <= room else data[:room])
+            failure = None if len(data) <= room else FULL
         except OSError as error:
+            failure = f"the output cannot be kept in {self.path}: {error.strerror}"
+        if failure is not None:
             self._failed = True
             if self.on_failure is not None:
-                self.on_failure(f"the output cannot be kept in {self.path}: {error.strerror}")
+                self.on_failure(failure)
         for listener in tuple(self.listeners):
             listener()
 

@@ -14,14 +14,17 @@ from .frozen import (
     FrozenMemory,
     FrozenProcess,
     FrozenRun,
+    FrozenSeries,
     FrozenSpool,
     FrozenStdin,
+    FrozenTimeline,
     Put,
 )
 from .pipes import PipeWriter
 from .run import Run
 from .spool import MemorySpool, Spool
 from .stdin import Stdin
+from .timeline import Series, Timeline
 
 
 def steady(run: Run) -> bool:
@@ -46,6 +49,7 @@ def freeze(run: Run, put: Put, *, kept_until: float | None = None) -> FrozenRun:
         process=_process(run),
         result=run.result,
         kept_until=kept_until,
+        timeline=None if run.timeline is None else _timeline(run.timeline, put),
     )
 
 
@@ -78,6 +82,7 @@ def _spool(spool: Spool, put: Put) -> FrozenSpool:
             ended=spool.ended,
             quiet=quiet,
             failed=spool._failed,
+            whole=spool.whole,
         )
     assert isinstance(spool, MemorySpool)
     return FrozenMemory(
@@ -100,6 +105,19 @@ def _stdin(stdin: Stdin, put: Put) -> FrozenStdin:
         queue=put([bytes(piece) for piece in pipe._queue]),
         ending=pipe._ending,
         closed=pipe._closed,
+    )
+
+
+def _timeline(timeline: Timeline, put: Put) -> FrozenTimeline:
+    def frozen(series: Series) -> FrozenSeries | None:
+        return FrozenSeries(step=series.step, dump=put(series.dump())) if series else None
+
+    return FrozenTimeline(
+        output=FrozenSeries(step=timeline.output.step, dump=put(timeline.output.dump())),
+        sizes=frozen(timeline.sizes),
+        typed_at=frozen(timeline.typed_at),
+        typed=put([bytes(timeline.typed)]),
+        cut=timeline.cut,
     )
 
 

@@ -55,6 +55,7 @@ class FrozenFile(Frozen):
     ended: bool
     quiet: float
     failed: bool
+    whole: bool = False
 
 
 FrozenSpool: TypeAlias = Annotated[FrozenMemory | FrozenFile, Field(discriminator="kind")]
@@ -81,6 +82,23 @@ class FrozenStdin(Frozen):
     queue: Blob
     ending: bool
     closed: bool
+
+
+class FrozenSeries(Frozen):
+    """A `Series` of a timeline."""
+
+    step: int
+    dump: Blob
+
+
+class FrozenTimeline(Frozen):
+    """A run's `Timeline`."""
+
+    output: FrozenSeries
+    sizes: FrozenSeries | None
+    typed_at: FrozenSeries | None
+    typed: Blob
+    cut: bool
 
 
 class FrozenProcess(Frozen):
@@ -112,6 +130,7 @@ class FrozenRun(Frozen):
     process: FrozenProcess | None
     result: Result | None
     kept_until: float | None
+    timeline: FrozenTimeline | None = None
 
     def descriptors(self) -> Iterator[int]:
         """Those that have to stay open."""

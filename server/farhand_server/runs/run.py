@@ -24,6 +24,7 @@ from .process import Process, SpawnError
 from .spool import GoneSpool, Memory, Spool
 from .spools import make_spools
 from .stdin import Stdin
+from .timeline import Timeline
 
 RUN_ID: Final = b"FARHAND_RUN_ID"
 """The variable by which a program, and a process that has left its family, tells which run it is of."""
@@ -64,8 +65,9 @@ class Run:
         self.stderr: Spool
         self.stdout, self.stderr = spools or make_spools(plan, memory, spool_directory)
         self.attachments = Attachments({"stdout": self.stdout, "stderr": self.stderr}, plan.grace, self._abandoned)
-        self.stdin = Stdin(self.attachments)
         self._start = time.monotonic()
+        self.timeline: Timeline | None = Timeline(plan, self._start, self.stdout, self.stderr, memory)
+        self.stdin = Stdin(self.attachments, self.timeline.fed if plan.record_input else None)
         self._cgroups = cgroups
         self._process: Process | None = None
         self._outputs: list[tuple[int, Spool]] = []
@@ -88,8 +90,7 @@ class Run:
         run.attachments = Attachments({"stdout": run.stdout, "stderr": run.stderr}, plan.grace, lambda: None)
         run.attachments.close()
         run.stdin = Stdin(run.attachments)
-        run._process = None
-        run._why = None
+        run._process = run.timeline = run._why = None
         return run
 
     @property
@@ -194,6 +195,8 @@ class Run:
         """Forget the output; the run is over."""
         self.stdout.close()
         self.stderr.close()
+        if self.timeline is not None:
+            self.timeline.close()
 
     @property
     def cgroup(self) -> Path | None:

@@ -14,9 +14,9 @@ def make_spools(plan: Plan, memory: Memory, directory: Path) -> tuple[Spool, Spo
     if plan.disk_spool is None:
         return MemorySpool(plan.spool, memory), MemorySpool(plan.spool, memory)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    stdout = FileSpool(directory / f"{plan.id}.stdout", plan.disk_spool)
+    stdout = FileSpool(directory / f"{plan.id}.stdout", plan.disk_spool, whole=plan.record)
     try:
-        return stdout, FileSpool(directory / f"{plan.id}.stderr", plan.disk_spool)
+        return stdout, FileSpool(directory / f"{plan.id}.stderr", plan.disk_spool, whole=plan.record)
     except OSError:
         stdout.close()
         raise

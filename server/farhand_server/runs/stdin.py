@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from farhand_protocol.limits import MiB
@@ -18,11 +19,12 @@ class Stdin:
     """Between the attachment that feeds the run and the pipe. `received` and `taken` are offsets: what the service has,
     and what the program has taken."""
 
-    def __init__(self, attachments: Attachments) -> None:
+    def __init__(self, attachments: Attachments, record: Callable[[bytes], None] | None = None) -> None:
         self.received = 0
         self.taken = 0
         self.pipe = PipeWriter(self._taken)
         self._attachments = attachments
+        self._record = record
 
     @property
     def latest(self) -> int:
@@ -36,6 +38,8 @@ class Stdin:
         new = data[max(0, self.received - position) :] if attachment is self._attachments.feeder else b""
         if new:
             self.received += len(new)
+            if self._record is not None:
+                self._record(new)
             self.pipe.write(new)
         if len(new) < len(data) and attachment.watcher is not None:
             attachment.watcher.stdin_taken()

@@ -10,12 +10,23 @@ from pathlib import Path
 from .attachments import Attachment, Attachments
 from .cgroup import Cgroups
 from .filespool import FileSpool
-from .frozen import FrozenAttachment, FrozenFile, FrozenMemory, FrozenProcess, FrozenRun, FrozenSpool, FrozenStdin, Get
+from .frozen import (
+    FrozenAttachment,
+    FrozenFile,
+    FrozenMemory,
+    FrozenProcess,
+    FrozenRun,
+    FrozenSpool,
+    FrozenStdin,
+    FrozenTimeline,
+    Get,
+)
 from .pipes import READ_SIZE, PipeReader
 from .process import Process
 from .run import Run
 from .spool import Memory, MemorySpool, Spool
 from .stdin import Stdin
+from .timeline import Timeline
 
 
 def thaw(frozen: FrozenRun, get: Get, memory: Memory, cgroups: Cgroups | None) -> Run:
@@ -29,6 +40,10 @@ def thaw(frozen: FrozenRun, get: Get, memory: Memory, cgroups: Cgroups | None) -
     run.began, run.pid, run.failed, run.result = frozen.began, frozen.pid, frozen.failed, frozen.result
     run.told = frozen.result is not None
     run._start = frozen.start
+    assert run.timeline is not None
+    run.timeline.start = frozen.start
+    if frozen.timeline is not None:
+        _timeline(run.timeline, frozen.timeline, get, memory)
     _attachments(run.attachments, frozen)
     _stdin(run.stdin, frozen.stdin, get)
     if run.stdout.ended and run.stderr.ended:
@@ -59,13 +74,21 @@ def _process(run: Run, frozen: FrozenProcess, cgroups: Cgroups | None) -> None:
         run._kill_in_time(process)
     if frozen.times_out is not None:
         run._at("timeout", frozen.times_out, run.stop, "timed_out")
+    if plan.record and (run.stdout.start or run.stderr.start):
+        run.stop("spool", 0.0, "its recording is lost: somebody has removed the file")
 
 
 def _spool(frozen: FrozenSpool, get: Get, memory: Memory) -> Spool:
     spool: Spool
     if isinstance(frozen, FrozenFile):
         spool = FileSpool.reopen(
-            frozen.path, frozen.limit, start=frozen.start, end=frozen.end, ended=frozen.ended, failed=frozen.failed
+            frozen.path,
+            frozen.limit,
+            start=frozen.start,
+            end=frozen.end,
+            ended=frozen.ended,
+            failed=frozen.failed,
+            whole=frozen.whole,
         )
     else:
         spool = _in_memory(frozen, get(frozen.data), memory)
@@ -83,6 +106,20 @@ def _in_memory(frozen: FrozenMemory, data: bytes, memory: Memory) -> MemorySpool
     spool._starts = list(range(frozen.start, spool.end, READ_SIZE))
     memory.used += len(data)
     return spool
+
+
+def _timeline(timeline: Timeline, frozen: FrozenTimeline, get: Get, memory: Memory) -> None:
+    pairs = (
+        (timeline.output, frozen.output),
+        (timeline.sizes, frozen.sizes),
+        (timeline.typed_at, frozen.typed_at),
+    )
+    for series, kept in pairs:
+        if kept is not None:
+            series.resume(kept.step, get(kept.dump))
+    timeline.typed += get(frozen.typed)
+    timeline.cut = frozen.cut
+    memory.used += len(timeline.typed)
 
 
 def _stdin(stdin: Stdin, frozen: FrozenStdin, get: Get) -> None:

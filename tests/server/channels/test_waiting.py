@@ -218,6 +218,7 @@ async def test_an_offset_beyond_the_output_is_refused() -> None:
 @pytest.mark.parametrize("leave", ["lost", "close"])
 async def test_who_leaves_leaves_nothing_behind(leave: str) -> None:
     watched, session = run(), FakeSession()
+    others = list(watched.stdout.listeners)
     request = m.WaitFor(id=watched.plan.id, pattern=b"x", idle=60, timeout=60)
     channel = WaitChannel(session, session.open(request), watched, request)
     channel.begin()
@@ -230,7 +231,7 @@ async def test_who_leaves_leaves_nothing_behind(leave: str) -> None:
         channel.received(m.Close())
         assert session.forgotten == [channel]
     await asyncio.sleep(0)
-    assert (watched.attachments.bystanders, watched.stdout.listeners) == ([], [])
+    assert (watched.attachments.bystanders, watched.stdout.listeners) == ([], others)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
