@@ -1,0 +1,1 @@
+"""The user's terminal while a run's terminal is shown on it."""

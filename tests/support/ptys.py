@@ -1,0 +1,146 @@
+"""A terminal for a test: what a user would see and type, with the real thing below."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import struct
+import termios
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 20.0
+"""Seconds after which something expected counts as never coming."""
+
+CONTROLLING = 'exec <>"$0" >&0 2>&0; exec "$@"'
+"""For sh, as the first process of a session: opens the terminal, which thereby becomes that of the session."""
+
+
+class Pty:
+    """Both ends of a pseudoterminal; `shown` is all that was written to it and not yet asked for."""
+
+    def __init__(self, columns: int = 80, rows: int = 24) -> None:
+        self.master, self.slave = os.openpty()
+        os.set_blocking(self.master, False)
+        self.path = os.ttyname(self.slave)
+        self.shown = b""
+        self._changed = asyncio.Event()
+        self.resize(columns, rows)
+        self.look()
+
+    def resize(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    @property
+    def modes(self) -> list[Any]:
+        return termios.tcgetattr(self.slave)
+
+    @property
+    def raw(self) -> bool:
+        return not self.modes[1] & termios.OPOST
+
+    def type(self, data: bytes) -> None:
+        """Type what fits the kernel's buffers."""
+        assert os.write(self.master, data) == len(data)
+
+    async def paste(self, data: bytes) -> None:
+        """Type any amount, at the pace at which it is taken."""
+        loop = asyncio.get_running_loop()
+        left = memoryview(data)
+        while left:
+            with contextlib.suppress(BlockingIOError):
+                left = left[os.write(self.master, left) :]
+            if left:
+                room = asyncio.Event()
+                loop.add_writer(self.master, room.set)
+                await asyncio.wait_for(room.wait(), PATIENCE)
+                loop.remove_writer(self.master)
+
+    async def shows(self, text: bytes) -> bytes:
+        """Wait for `text`; return what came before it and forget both."""
+        async with self._patience(text):
+            while text not in self.shown:
+                await self._more()
+        before, _, self.shown = self.shown.partition(text)
+        return before
+
+    async def until_raw(self, raw: bool = True) -> None:
+        """Wait until the terminal is raw, or not: nobody tells of that."""
+        async with self._patience(b"raw" if raw else b"not raw"):
+            while self.raw is not raw:  # noqa: ASYNC110  # as said
+                await asyncio.sleep(0.01)
+
+    @contextlib.asynccontextmanager
+    async def _patience(self, what: bytes) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                yield
+        except TimeoutError:
+            raise AssertionError(f"expected {what!r}; the terminal shows {self.shown[-4000:]!r}") from None
+
+    async def _more(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    def look(self, on: bool = True) -> None:
+        """Take what is written, as a terminal does, or be held."""
+        loop = asyncio.get_running_loop()
+        if on:
+            loop.add_reader(self.master, self._read)
+        else:
+            loop.remove_reader(self.master)
+
+    def _read(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self.shown += os.read(self.master, 1 << 16)
+            self._changed.set()
+
+    def hang_up(self) -> None:
+        """Close the window."""
+        if self.master >= 0:
+            self.look(False)
+            os.close(self.master)
+            self.master = -1
+
+    def close(self) -> None:
+        self.hang_up()
+        os.close(self.slave)
+
+    @contextlib.asynccontextmanager
+    async def running(
+        self, *arguments: str, env: Mapping[str, str] | None = None
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Run a program as the first one of a session on this terminal; it does not outlive the test."""
+        process = await asyncio.create_subprocess_exec(
+            *("sh", "-c", CONTROLLING, self.path, *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            env=env,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def terminal(columns: int = 80, rows: int = 24) -> AsyncIterator[Pty]:
+    """A terminal that is closed in the end."""
+    pty = Pty(columns, rows)
+    try:
+        yield pty
+    finally:
+        pty.close()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that `pid` has started and that are there."""
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
