@@ -93,6 +93,24 @@ def _behind(text: str, mark: Mark) -> str:
     return text[mark.offset + len(mark.text) :].lstrip()
 
 
+def background(text: str) -> str | None:
+    """Return what is to run in the background where `text` ends with `&`, outside of all quotes and compound commands.
+
+    It is all of `text`, and the shell's own background where there is an `&` in its middle too. None where nothing
+    stands before the `&`: that is the shell's error.
+    """
+    scanner = scan(text)
+    marks = [mark for mark in scanner.marks if mark.text not in ("\n", "#")]
+    if not marks or marks[-1].text != "&" or scanner.last_word > marks[-1].offset:
+        return None
+    at = marks[-1].offset
+    rest = text[:at].rstrip() + text[at + 1 :].rstrip()
+    if blank(text[:at]):
+        return None
+    # Else the run would be over, and what goes on be stopped, once the last of its commands is.
+    return f"{rest}\nwait" if any(mark.text == "&" for mark in marks[:-1]) else rest
+
+
 def blank(text: str) -> bool:
     """Whether there is nothing in `text` to run, only space and comments."""
     return all(not line.strip() or line.lstrip().startswith("#") for line in text.split("\n"))

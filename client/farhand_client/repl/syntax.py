@@ -74,6 +74,8 @@ class Scanner:
     word: Word | None = None
     in_comment: bool = False
     marks: list[Mark] = field(default_factory=list)
+    last_word: int = -1
+    """Where in the text the word begins that began last; -1 where there is none."""
     _stack: list[str] = field(default_factory=list)
     _outer: list[Word] = field(default_factory=list)
     _due: deque[tuple[str, bool]] = field(default_factory=deque)
@@ -313,6 +315,7 @@ class Scanner:
         if self.word is None:
             start = self._offset + at
             self.word = Word(start, command=self.command, first=self._first, component=start)
+            self.last_word = start
             self._operator = ""
         return self.word
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from farhand_client.repl.history import KEPT, LOADED, DiskHistory
+from farhand_client.repl.history import KEPT, LOADED, DiskHistory, history_file
 
 
 async def loaded(history: DiskHistory) -> list[str]:
@@ -88,3 +90,97 @@ async def test_only_the_end_of_a_long_history_is_read_and_one_too_long_is_cut(pa
     history.append_string("after")
     assert (await loaded(DiskHistory(path)))[:2] == ["after", entries[0]]
     assert [file.name for file in path.parent.iterdir()] == ["history"]
+
+
+async def test_what_others_type_meanwhile_is_there_at_the_next_prompt(path: Path) -> None:
+    one, other = DiskHistory(path), DiskHistory(path)
+    assert await loaded(one) == await loaded(other) == []
+    one.append_string("one")
+    other.append_string("other")
+    one.append_string("again")
+    assert await loaded(one) == await loaded(other) == ["again", "other", "one"]
+    other.append_string("last")
+    assert await loaded(other) == await loaded(one) == ["last", "again", "other", "one"]
+
+
+async def test_what_is_typed_while_the_file_is_read_is_neither_lost_nor_there_twice(path: Path) -> None:
+    history = DiskHistory(path)
+    history.append_string("first")
+    loading = history.load()
+    assert await anext(loading) == "first"
+    history.append_string("second")
+    await loading.aclose()
+    assert await loaded(history) == ["second", "first"]
+
+
+async def test_a_history_that_another_program_has_replaced_is_read_and_written_where_it_is_now(path: Path) -> None:
+    history = DiskHistory(path)
+    history.append_string("old")
+    assert await loaded(history) == ["old"]
+    other = path.with_name("other")
+    other.write_text("new\n")
+    other.replace(path)
+    assert await loaded(history) == ["new"]
+    path.unlink()
+    history.append_string("after")
+    assert path.read_text() == "after\n"
+    assert await loaded(history) == ["after"]
+
+
+async def test_an_older_history_comes_before_and_is_left_alone(path: Path, tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    older.write_text("ancient\nold\n")
+    history = DiskHistory(path, older)
+    history.append_string("new")
+    assert await loaded(history) == ["new", "old", "ancient"]
+    assert await loaded(history) == ["new", "old", "ancient"], "it was read again"
+    assert (path.read_text(), older.read_text()) == ("new\n", "ancient\nold\n")
+
+
+async def test_one_that_can_only_be_read_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.parent.mkdir()
+    path.write_text("kept\n")
+    opening = os.open
+
+    def read_only(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opening(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", read_only)
+    history = DiskHistory(path)
+    assert "cannot be written: Permission denied" in str(history.problem)
+    history.append_string("here")
+    assert await loaded(history) == ["here", "kept"]
+    assert await loaded(history) == ["here", "kept"]
+    assert path.read_text() == "kept\n"
+
+
+async def test_a_file_whose_last_line_has_no_end_gets_one(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("cut off")
+    history = DiskHistory(path)
+    assert await loaded(history) == ["cut off"]
+    history.append_string("next")
+    assert await loaded(history) == ["next", "cut off"]
+    assert path.read_text() == "cut off\nnext\n"
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("ada@web.example.net", "ada@web.example.net"),
+        ("ada@[::1]:7023", "ada@%5B::1%5D:7023"),
+        ("unix:/run/a b", "unix:%2Frun%2Fa%20b"),
+        ("..", "%2E."),
+        ("é", "%C3%A9"),
+    ],
+)
+def test_each_host_has_a_file_of_its_own(host: str, name: str) -> None:
+    assert history_file(Path("/s"), host) == Path("/s/histories", name)
+
+
+def test_hosts_with_long_names_are_still_told_apart() -> None:
+    one, other = history_file(Path(), "/" * 100 + "a"), history_file(Path(), "/" * 100 + "b")
+    assert one != other
+    assert len(one.name) < 255

@@ -1,8 +1,10 @@
 """From lines to commands, and to those that change the REPL."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from farhand_client.repl.lines import MAX_COMMAND, Assembler, Own, blank, decode, encode, own
+from farhand_client.repl.lines import MAX_COMMAND, Assembler, Own, background, blank, decode, encode, own
 
 
 def commands(text: str) -> list[str]:
@@ -73,6 +75,66 @@ def test_a_command_for_the_repl_is_found_at_the_beginning(text: str, expected: O
 )
 def test_what_the_shell_would_run_elsewhere_is_left_to_it(text: str) -> None:
     assert own(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("sleep 5 &", "sleep 5"),
+        ("sleep 5&", "sleep 5"),
+        ("a && b || c &", "a && b || c"),
+        ("a | b |& c &", "a | b |& c"),
+        ("a; b &", "a; b"),
+        ("a\nb &", "a\nb"),
+        ("a & # later", "a # later"),
+        ("a &\n\n", "a"),
+        ("echo '&' \"&\" \\& &", "echo '&' \"&\" \\&"),
+        ("cat <<E &\n& x\nE", "cat <<E\n& x\nE"),
+        ("if a; then b; fi &", "if a; then b; fi"),
+        ("(a; b &) &", "(a; b &)"),
+        ("a >f 2>&1 &", "a >f 2>&1"),
+        ("a && \\\nb &", "a && \\\nb"),
+        ("a & b &", "a & b\nwait"),
+    ],
+)
+def test_an_ampersand_at_the_end_is_for_the_background(text: str, rest: str) -> None:
+    assert background(text) == rest
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a",
+        "&",
+        "# a &",
+        "a # &",
+        "a & b",
+        "a &;",
+        "a &&",
+        "echo '&'",
+        'echo "a &"',
+        "echo a \\&",
+        "a &> f",
+        "a >& f",
+        "cat <<E\nx &\nE",
+        "a & cat <<E\nx &\nE",
+        "for i in 1; do a & done",
+        "(a &)",
+        "{ a & }",
+        "echo $(a &)",
+        "echo `a &`",
+        "a & >x",
+        "case x in a) b ;& esac",
+    ],
+)
+def test_an_ampersand_elsewhere_is_the_shells(text: str) -> None:
+    assert background(text) is None
+
+
+@given(st.text(alphabet="ab'\"\\`$(){}<>;&|# \n\tE", max_size=40))
+def test_nothing_that_can_be_typed_is_an_error(text: str) -> None:
+    background(text)
 
 
 @pytest.mark.parametrize(("text", "nothing"), [("", True), (" \t", True), ("# a\n  # b", True), ("a # b", False)])
