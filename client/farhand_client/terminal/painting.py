@@ -1,0 +1,119 @@
+"""What to tell a terminal so that it shows what an emulator does."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from .display import Saved
+from .emulator import Emulator
+from .graphics import PLAIN, selecting
+from .grid import BLANK, Cell, Row
+from .settings import AUTOWRAP, CURSOR, ORIGIN, keyboard
+
+
+def whole(emulator: Emulator, rows: int) -> str:
+    """Return what shows all of it, the cursor and what is set included, on a terminal of `rows` where nothing is set.
+
+    What that terminal shows scrolls away, this one screen and no more, unless only the alternate screen is known.
+    """
+    settings = emulator.settings
+    main, alternate = emulator.screens
+    parts = ["\x1b[?25l\x1b[?7l"]
+    if emulator.seen_main:
+        parts += [f"\x1b[{rows};1H", "\n" * rows, "\x1b[H\x1b[2J"]
+        parts += _rows(main.rows, emulator.columns)
+        parts.append(_saving(emulator.saved[0], save=settings.alternate != 1049))
+    parts.append(keyboard(settings.keyboards[0]))
+    if settings.alternate:
+        parts += [f"\x1b[?{settings.alternate}h", "\x1b[m\x1b[H\x1b[2J"]
+        parts += _rows(alternate.rows, emulator.columns)
+        parts += [_saving(emulator.saved[1], save=True), keyboard(settings.keyboards[1])]
+    if settings.margins is not None:
+        top, bottom = emulator.region
+        parts.append(f"\x1b[{top + 1};{bottom + 1}r")
+    parts += [_placed(emulator), _resumed(emulator), settings.again()]
+    parts.append("\x1b[?25h" if settings.on(CURSOR) else "")
+    return "".join(parts)
+
+
+def over(emulator: Emulator, row: int, text: str) -> str:
+    """Return what puts `text`, which begins with its own attributes, into one row (from 0 on), on a terminal that shows
+    what the emulator does, and leaves everything else as it is there."""
+    # The terminal knows best where its cursor is, also where it has reflowed its rows. But it remembers one place only,
+    # on each screen.
+    settings = emulator.settings
+    remembers = emulator.saved[bool(settings.alternate)] is None
+    before = "\x1b7" if remembers else ""
+    if settings.on(ORIGIN):
+        before += "\x1b[?6l"
+    before += "\x1b[?7l" * settings.on(AUTOWRAP) + "\x1b[4l" * settings.insert
+    if settings.shifted or settings.charsets[0] != "B":
+        before += "\x1b(B\x0f"
+    back = "\x1b[m\x1b8" if remembers else _placed(emulator)
+    return f"{before}\x1b[{row + 1};1H{text}{back}{_resumed(emulator)}"
+
+
+def content(row: Row, columns: int) -> str:
+    """Return the characters of a row, without the blank ones at its end, for a terminal that selects no attributes."""
+    cells = row.cells[:columns]
+    if row.fill != BLANK:
+        cells += [row.fill] * (columns - len(cells))
+    while cells and cells[-1] == BLANK:
+        cells.pop()
+    if len(row.cells) > columns == len(cells) and not row.cells[columns][0]:
+        cells[-1] = BLANK  # the left half of a wide character
+    parts: list[str] = []
+    column = 0
+    for attributes, group in groupby(cells, key=_attributes):
+        parts.append(selecting(attributes))
+        for text, _ in group:
+            column += 1
+            if text:
+                parts.append(text)
+            # Terminals differ in how wide some characters are: what comes behind them keeps its place.
+            if (not text or len(text) > 1) and column < len(cells) and cells[column][0]:
+                parts.append(f"\x1b[{column + 1}G")
+    parts.append("\x1b[m" if parts else "")
+    return "".join(parts)
+
+
+def _attributes(cell: Cell) -> tuple[str, ...]:
+    return cell[1]
+
+
+def _rows(rows: list[Row], columns: int) -> list[str]:
+    return [f"\x1b[{at};1H{text}" for at, row in enumerate(rows, 1) if (text := content(row, columns))]
+
+
+def _saving(saved: Saved | None, *, save: bool) -> str:
+    if saved is None:
+        return ""
+    # What mode 1049 saves by itself need not be saved before.
+    return f"\x1b[{saved.y + 1};{saved.x + 1}H{selecting(saved.attributes)}" + ("\x1b7\x1b[m" if save else "")
+
+
+def _placed(emulator: Emulator) -> str:
+    origin = emulator.settings.on(ORIGIN)
+    first = emulator.region[0] if origin else 0
+    return "\x1b[m" + "\x1b[?6h" * origin + f"\x1b[{emulator.y - first + 1};{emulator.x + 1}H"
+
+
+def _resumed(emulator: Emulator) -> str:
+    """Return what the next character depends on: attributes and charsets, and whether it begins a row."""
+    settings = emulator.settings
+    parts = ["\x1b[?7h"] if settings.on(AUTOWRAP) else []
+    if emulator.wrapping:
+        # Only a character in the last column makes the next one wrap: it is written again.
+        column = emulator.x
+        row = emulator.grid.rows[emulator.y]
+        text, attributes = row.at(column)
+        if not text and column:
+            column -= 1
+            text, attributes = row.at(column)
+        plainly = "\x1b(B\x0f" if settings.shifted or settings.charsets[0] != "B" else ""
+        parts.append(f"{plainly}\x1b[{column + 1}G{selecting(attributes)}{text or ' '}")
+    if settings.attributes != PLAIN or emulator.wrapping:
+        parts.append(selecting(settings.attributes))
+    parts += [f"\x1b{which}{charset}" for which, charset in zip("()", settings.charsets, strict=True) if charset != "B"]
+    parts += ["\x0e"] * settings.shifted + ["\x1b[4h"] * settings.insert
+    return "".join(parts)
