@@ -92,9 +92,9 @@ async def test_a_fault_of_the_service_is_an_internal_error_and_others_go_on(
 
     monkeypatch.setattr(Process, "start", faulty)
     async with RawClient.connect(core.config.socket) as client:
-        runs = [client.start(name) for name in ("true", "faulty", "true", "faulty", "faulty", "true")]
-        for run in runs:
-            if run.request.argv == (b"faulty",):
+        runs = [(name, client.start(name)) for name in ("true", "faulty", "true", "faulty", "faulty", "true")]
+        for name, run in runs:
+            if name == "faulty":
                 error = await run.error()
                 assert error.code == "internal"
                 assert "a fault" not in error.message

@@ -30,7 +30,7 @@ def new_id() -> str:
 class RemoteRun:
     """One run as its client sees it. With `credit` false it takes no more than the first window of output."""
 
-    def __init__(self, client: RawClient, channel: int, request: m.Run, *, credit: bool, keep: bool) -> None:
+    def __init__(self, client: RawClient, channel: int, request: m.Run | m.Attach, *, credit: bool, keep: bool) -> None:
         self.client = client
         self.channel = channel
         self.request = request
@@ -41,6 +41,8 @@ class RemoteRun:
         """Of stdout."""
         self.transcript: list[str] = []
         """What came, in order: message types and stream names, repeated streams once."""
+        self.sizes: list[m.Size] = []
+        """Those that the service has said the run's terminal has."""
         self.stdin_credit = 0
         """Bytes of stdin that the service has said it took."""
         self._keep = keep
@@ -96,6 +98,22 @@ class RemoteRun:
                 self._grown.clear()
                 await self._grown.wait()
         return self.stdout
+
+    async def until(self, text: bytes) -> bytes:
+        """Wait for `text` in stdout and return all there is."""
+        async with asyncio.timeout(PATIENCE):
+            while text not in self.stdout:
+                assert not self._last.done(), f"the run ended without {text!r}: {self.stdout!r}"
+                self._grown.clear()
+                await self._grown.wait()
+        return self.stdout
+
+    async def resized(self, columns: int, rows: int) -> None:
+        """Wait until the service says that the run's terminal has this size."""
+        async with asyncio.timeout(PATIENCE):
+            while m.Size(columns=columns, rows=rows) not in self.sizes[-1:]:
+                self._grown.clear()
+                await self._grown.wait()
 
     async def line(self) -> str:
         """Wait for a whole first line of stdout and return all there is."""
@@ -154,8 +172,12 @@ class RemoteRun:
         elif isinstance(message, m.Credit):
             self.stdin_credit += message.bytes
             self._grown.set()
+        elif isinstance(message, m.Resize):
+            self.sizes.append(m.Size(columns=message.columns, rows=message.rows))
+            self._grown.set()
         elif isinstance(message, m.Ended | m.Error | m.Done):
             self._last.set_result(message)
+            self._grown.set()
             if not self.client.connection.closed and not self._closed:
                 self.client.flush()
                 self.client.connection.send(self.channel, m.Close())
@@ -243,7 +265,13 @@ class RawClient:
             given["argv"] = tuple(os.fsencode(argument) for argument in argv)
         if isinstance(fields.get("shell"), str):
             fields["shell"] = os.fsencode(cast(str, fields["shell"]))
-        request = m.Run.model_validate(given | fields)
+        return self._open(m.Run.model_validate(given | fields), credit=credit, keep=keep)
+
+    def attach(self, run_id: str, *, credit: bool = True, keep: bool = True, **fields: object) -> RemoteRun:
+        """Attach to a run; other fields of the request by name."""
+        return self._open(m.Attach.model_validate({"id": run_id} | fields), credit=credit, keep=keep)
+
+    def _open(self, request: m.Run | m.Attach, *, credit: bool, keep: bool) -> RemoteRun:
         channel = self.connection.open(request)
         run = self.runs[channel] = RemoteRun(self, channel, request, credit=credit, keep=keep)
         self.flush()
