@@ -169,5 +169,6 @@ async def test_json_has_an_object_on_each_line(tmp_path: Path) -> None:
             "attachments": 0,
             "on_disconnect": "kill",
             "outcome": None,
+            "terminal": None,
         }
         assert over["outcome"] == {"status": "signaled", "signal": 9}
