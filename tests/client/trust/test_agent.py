@@ -141,6 +141,7 @@ async def test_a_listing_that_is_cancelled_closes_its_connection(tmp_path: Path)
         (pack_string(b"\x0c" + pack_u32(2) + LISTED[5:]), "the data ends 4 bytes too early"),
         (pack_string(LISTED + b"x"), "1 bytes follow the end"),
     ],
+    ids=range(10),  # the key is another each time
 )
 async def test_an_agent_that_lists_nonsense_is_an_ordinary_failure(tmp_path: Path, reply: bytes, sentence: str) -> None:
     async with agent_that(sends(reply), tmp_path) as agent:
