@@ -36,7 +36,7 @@ SIZE_OF_MARK: Final = 24
 
 
 class Series:
-    """Moments in milliseconds, in their order, each with two numbers that hold from then on; `limit` of them at most.
+    """Moments in milliseconds, in their order, each with two numbers that hold from then on; `limit` (2 or more) at most.
 
     Those within one `step` of time count as the last of them, so that nothing ever seems to have been before it was.
     The step grows as the moments become too many: to 4 / `limit` of all the time at the most.
