@@ -53,6 +53,23 @@ def test_a_line_has_what_is_documented_and_in_this_order(book: Book) -> None:
     audit.close()
 
 
+def test_a_start_says_what_the_program_was_called_which_terminal_it_has_and_what_is_recorded(book: Book) -> None:
+    audit = book.open()
+    login = Entry("start", 0, argv=(b"/bin/bash",), argv0=b"-bash", terminal="xterm", recorded=("output", "stdin"))
+    audit.record(login)
+    audit.record(Entry("start", 0, argv=(b"true",)))
+    audit.flush()
+    first, second = book.entries()
+    assert list(first.items())[3:7] == [
+        ("argv", ["/bin/bash"]),
+        ("argv0", "-bash"),
+        ("terminal", "xterm"),
+        ("recorded", ["output", "stdin"]),
+    ]
+    assert not {"argv0", "terminal", "recorded"} & second.keys()
+    audit.close()
+
+
 def test_each_line_names_the_one_before(book: Book) -> None:
     book.write(3)
     first, second, third = book.entries()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited, Signaled
 from farhand_server.channels.listing import ListChannel, info
-from farhand_server.runs.plan import Result
+from farhand_server.runs.plan import Result, Terminal
 from farhand_server.runs.registry import Unavailable
 from farhand_server.runs.run import Run
 from tests.server.channels.runs import plan, run
@@ -195,3 +196,15 @@ async def test_what_is_said_of_a_run() -> None:
     one.result = Result(Signaled(signal=9), 5, 0, 2.5)
     told = info(one)
     assert (told.pid, told.stdin, told.duration, told.outcome) == (None, None, 2.5, Signaled(signal=9))
+
+
+async def test_of_a_run_with_a_terminal_its_size_is_said(tmp_path: Path) -> None:
+    screen = Terminal("xterm", 80, 24)
+    one = run(tmp_path, terminal=screen, disk_spool=65536)
+    assert one.timeline is not None
+    assert info(one).terminal == m.Size(columns=80, rows=24)
+    one.timeline.resized(132, 43)
+    assert info(one).terminal == m.Size(columns=132, rows=43)
+    assert info(past(1, terminal=screen)).terminal == m.Size(columns=0, rows=0), "it is not on record"
+    assert info(past(2)).terminal is None
+    one.close()

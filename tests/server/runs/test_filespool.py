@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.runs.filespool import FileSpool
+from farhand_server.runs.filespool import FULL, FileSpool
 
 
 def everything(spool: FileSpool, offset: int, limit: int) -> bytes:
@@ -70,6 +70,31 @@ def test_a_disk_that_takes_no_more_is_told_once_and_what_was_kept_can_be_read(tm
     assert told == [f"the output cannot be kept in {spool.path}: No space left on device"]
     assert spool.end == 6
     assert news == [6, 6]
+    spool.close()
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.integers(1, 100))
+def test_a_whole_one_keeps_the_first_bytes_and_says_once_that_there_were_more(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], size: int
+) -> None:
+    spool, told = FileSpool(tmp_path_factory.mktemp("spool") / "whole", size, whole=True), list[str]()
+    spool.on_failure = told.append
+    for chunk in chunks:
+        spool.append(chunk)
+    written = b"".join(chunks)
+    assert everything(spool, 0, 7) == written[:size]
+    assert told == ([FULL] if len(written) > size else [])
+    spool.close()
+
+
+def test_a_whole_one_that_is_opened_again_is_whole(tmp_path: Path) -> None:
+    before = FileSpool(tmp_path / "it", 10, whole=True)
+    before.append(b"0123456")
+    spool, told = FileSpool.reopen(before.path, 10, start=0, end=7, ended=False, whole=True), list[str]()
+    spool.on_failure = told.append
+    spool.append(b"789a")
+    assert (everything(spool, 0, 10), told) == (b"0123456789", [FULL])
+    before.close()
     spool.close()
 
 
