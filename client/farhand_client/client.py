@@ -59,6 +59,15 @@ class Client:
         return self._line.session is not None
 
     @property
+    def reconnect(self) -> float:
+        """Seconds for which a connection that is lost is made again. May be set, for one that is lost after that."""
+        return self._line.patience
+
+    @reconnect.setter
+    def reconnect(self, seconds: float) -> None:
+        self._line.patience = seconds
+
+    @property
     def going_away(self) -> bool:
         """Whether the service has said that it shuts down: it takes no new runs."""
         return self._line.session is not None and self._line.session.going_away

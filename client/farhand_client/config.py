@@ -20,14 +20,24 @@ class Host(BaseModel):
 
 
 class Config(BaseModel):
-    """The whole file."""
+    """The whole file. `default_host` is the HOST of `farhand shell` without one."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    default_host: str | None = None
     hosts: dict[str, Host] = {}
 
 
 def hosts(path: Path) -> dict[str, Host]:
     """Return the table `hosts` of the file. Raises `AddressError`, with the first thing wrong."""
+    return _read(path).hosts
+
+
+def default_host(path: Path) -> str | None:
+    """Return the file's `default_host`; None where it has none, or is not there. Raises `AddressError`."""
+    return _read(path).default_host if path.exists() else None
+
+
+def _read(path: Path) -> Config:
     try:
         with path.open("rb") as file:
             data = tomllib.load(file)
@@ -36,7 +46,7 @@ def hosts(path: Path) -> dict[str, Host]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise AddressError(f"{path} is not TOML: {error}") from None
     try:
-        return Config.model_validate(data).hosts
+        return Config.model_validate(data)
     except ValidationError as error:
         raise AddressError(f"{path}: {_sentence(error.errors(include_url=False)[0])}") from None
 

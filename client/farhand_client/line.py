@@ -60,8 +60,9 @@ class Line:
         self.name: Final = login.session.name
         self.session: Session | None = None
         """The connection; None while it is lost."""
+        self.patience = patience or 0.0
+        """Seconds for which a connection that ends from now on is made again."""
         self._again = again
-        self._patience = patience or 0.0
         self._watch = watch
         self._why: FarhandError | None = None
         self._backoff: Backoff | None = None
@@ -129,7 +130,7 @@ class Line:
         if self._why is not None:
             return
         self._settled.clear()
-        if not self._patience or session.broken or _fatal(why):
+        if not self.patience or session.broken or _fatal(why):
             lost = ConnectionLost(str(why))
             lost.__cause__ = why.__cause__ if isinstance(why, ConnectionLost) else why
             self._fail(lost)
@@ -139,7 +140,7 @@ class Line:
         now = asyncio.get_running_loop().time()
         # A service that lets one in and dies of what it is asked then is one outage, not many short ones.
         if self._backoff is None or session.proved:
-            self._backoff = Backoff(now, self._patience)
+            self._backoff = Backoff(now, self.patience)
         self._reconnecting = asyncio.ensure_future(self._reconnect(self._backoff, why))
         self._reconnecting.add_done_callback(self._reconnected)
         if self._watch is not None:
@@ -165,7 +166,7 @@ class Line:
             else:
                 self._resume(login.session)
                 return
-        text = f"{first}, and could not be made again within {self._patience:g} seconds"
+        text = f"{first}, and could not be made again within {self.patience:g} seconds"
         self._fail(ConnectionLost(f"{text}: {last}" if last is not None else text))
 
     def _reconnected(self, task: asyncio.Task[None]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from farhand_client.client import Client
 from farhand_client.completed import describe
@@ -13,29 +15,77 @@ from farhand_protocol.outcome import Killed, TimedOut
 
 from .carry import JsonLines, carried, say_gap, tell
 from .exitcode import exit_code
+from .lineword import LineWord
 from .main import say
-from .options import parser
+from .options import RECONNECT, add_escape, parser
 from .signals import Signals
 from .status import of_end
 from .working import add_common, asked, failed, run_id
 
+if TYPE_CHECKING:
+    from farhand_protocol.messages import RunInfo
+
+    from .interactive import View
+
 EPILOG = """\
 Output comes from the first byte that is kept; what is missing before is said on stderr. Our stdin goes to the run if it
 takes any and nobody else feeds it, and where ours ends, so does its. Ctrl-C interrupts the run; a second one, SIGTERM
-and SIGHUP leave it going, as a reader of our stdout does that goes. With --read-only the first Ctrl-C leaves. Exit
-code: the run's, as farhand run has it.
+and SIGHUP leave it going, as a reader of our stdout does that goes. With --read-only the first Ctrl-C leaves.
+
+A run on a terminal is shown on ours, if stdin and stdout are one: from what it shows now, and keys go to it as they
+are, unless somebody else types there. Behind a newline, ~. leaves, and ~? says more. Exit code: the run's, as farhand
+run has it; 0 where it was left so.
 """
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     given = parser("attach", "HOST ID", "Take part in a run that is there.", EPILOG)
-    given.add_argument("--read-only", action="store_true", help="only watch: no stdin, no signals, no holding it up")
-    given.add_argument("--no-stdin", action="store_true", help="leave the run's stdin to others")
-    add_common(given)
-    given.add_argument("id", metavar="ID", type=run_id)
+    add = given.add_argument
+    add("--read-only", action="store_true", help="only watch: no stdin, no signals, no holding it up")
+    add("--no-stdin", action="store_true", help="leave the run's stdin to others")
+    add("--share", action="store_true", help="type at its terminal also where somebody else does")
+    add_escape(given, "-e", "--escape")
+    add_common(given, shown=True)
+    add("id", metavar="ID", type=run_id)
     options = given.parse_args(arguments)
-    return asked(options, lambda client: _attached(client, options))
+    if options.share and (options.read_only or options.no_stdin):
+        given.error("--share is for typing; it cannot be had with --read-only or --no-stdin")
+    stays = options.reconnect is None
+    if stays:
+        options.reconnect = RECONNECT
+    if options.json or not (os.isatty(0) and os.isatty(1)):
+        return asked(options, lambda client: _attached(client, options))
+    from farhand_client.terminal.local import LocalTerminal
+
+    from . import interactive
+
+    word = LineWord(options.host)
+
+    async def shown(client: Client) -> int:
+        info = await client.info(options.id)
+        if info.terminal is None:
+            return await _attached(client, options)
+        if stays:
+            client.reconnect = interactive.STAYING
+        with LocalTerminal() as here:
+            view = interactive.View(here, options.host, word, options.escape)
+            return await _shown(client, info, options, view)
+
+    return asked(options, shown, word=word, keepalive=interactive.KEEPALIVE)
+
+
+async def _shown(client: Client, info: RunInfo, options: argparse.Namespace, view: View) -> int:
+    with view.signals() as signals:
+        try:
+            watches = options.read_only or options.no_stdin
+            return (await view.attach(client, info, read_only=watches, share=options.share)).code
+        except FarhandError as error:
+            return failed(options, error)
+        except asyncio.CancelledError:
+            if signals.ended_by is None:
+                raise
+            return 128 + signals.ended_by
 
 
 async def _attached(client: Client, options: argparse.Namespace) -> int:
@@ -54,7 +104,7 @@ async def _take_part(client: Client, options: argparse.Namespace, signals: Signa
     info = await client.info(options.id)
     feeds: bool | int = False
     if info.stdin is not None and not options.read_only and not options.no_stdin:
-        feeds = info.stdin
+        feeds = info.stdin if info.terminal is None else True  # at a terminal, each counts what it has typed itself
     lines = JsonLines(0, 0) if options.json else None
     on_gap = say_gap if lines is None else lines.gap
     async with client.attach(info.id, stdin=feeds, read_only=options.read_only, on_gap=on_gap) as run:

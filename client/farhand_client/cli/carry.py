@@ -28,7 +28,7 @@ async def carried(run: Run, lines: JsonLines | None = None) -> Result:
     what `Run.wait` does.
     """
     ending = _delivered(run) if lines is None else lines.of(run)
-    if run.stdin is not None and not run.stdin.over:
+    if run.stdin is not None and not run.stdin.over and not run.stdin.is_closing():
         return await fed(run.stdin, _stdin(), ending)
     return await ending
 

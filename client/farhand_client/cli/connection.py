@@ -5,19 +5,27 @@ from __future__ import annotations
 import argparse
 
 from farhand_client.client import Client
-from farhand_client.connector import connect
+from farhand_client.connector import KEEPALIVE, connect
 from farhand_client.line import Watch
 from farhand_client.pending import Pending
 
 from .terminal import confirm, passphrase
 
+__all__ = ["KEEPALIVE", "opening"]
+
 
 def opening(
-    host: str, options: argparse.Namespace, *, reconnect: float | None = None, watch: Watch | None = None
+    host: str,
+    options: argparse.Namespace,
+    *,
+    reconnect: float | None = None,
+    watch: Watch | None = None,
+    keepalive: float = KEEPALIVE,
 ) -> Pending[Client]:
     """Return a connection to be awaited, with a person asked where one is there.
 
-    Where it is lost it is made again within `reconnect` seconds, of which `watch` is told.
+    Where it is lost it is made again within `reconnect` seconds, of which `watch` is told; it counts as lost after
+    three times `keepalive` seconds of silence.
     """
     return connect(
         host,
@@ -26,6 +34,7 @@ def opening(
         confirm=confirm,
         passphrase=passphrase,
         timeout=options.connect_timeout,
+        keepalive=keepalive,
         reconnect=reconnect,
         watch=watch,
     )

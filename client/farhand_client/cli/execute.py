@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from farhand_client.client import Client
 from farhand_client.completed import Result, describe
 from farhand_client.errors import ConnectionLost, FarhandError, OutputIncomplete
 from farhand_client.pending import Pending
-from farhand_client.pieces import Gap
+from farhand_client.pieces import Gap, OnGap
 from farhand_client.request import PIPE, Args
+from farhand_client.run import Run
 from farhand_protocol.outcome import Killed, TimedOut
 
 from .carry import carried
@@ -22,18 +23,29 @@ from .show import show
 from .signals import Signals
 from .status import Status, of_detached, of_error, of_result
 
+if TYPE_CHECKING:
+    from .interactive import Left, View
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run. `options` are keyword arguments of `Client.start`; with `stdin` this process's own is passed on.
+    """What to run. `options` are keyword arguments of `Client.start`, or without `args` of `Client.shell`; with `stdin`
+    this process's own is passed on.
 
-    With `detach` its id is printed once it has started, and it is left.
+    With `detach` its id is printed once it has started, and it is left. With a `view` it is shown there.
     """
 
-    args: Args
+    args: Args | None
     options: Mapping[str, Any]
     stdin: bool = False
     detach: bool = False
+    view: View | None = None
+
+    def start(self, client: Client, on_gap: OnGap | None = None) -> Pending[Run]:
+        """Start it."""
+        if self.args is None:
+            return client.shell(on_gap=on_gap, **self.options)
+        return client.start(self.args, stdin=PIPE if self.stdin else None, on_gap=on_gap, **self.options)
 
 
 async def execute(
@@ -46,7 +58,7 @@ async def execute(
 
     `over` is called before that, once nothing more is to be said of the connection.
     """
-    with Signals() as signals:
+    with Signals() if command.view is None else command.view.signals() as signals:
         try:
             report, code = await _reported(opening, command, signals, over)
         except asyncio.CancelledError:
@@ -68,6 +80,8 @@ async def _reported(
         async with opening() as client:
             if command.detach:
                 return await _detached(client, command), 0
+            if command.view is not None:
+                return await _shown(client, command, command.view)
             result, broken = await _run(client, command, signals)
             assert signals.run is not None
             new = signals.run.new
@@ -94,22 +108,43 @@ def _ended(signals: Signals) -> dict[str, Any]:
 
 
 async def _detached(client: Client, command: Command) -> dict[str, Any]:
-    async with client.start(command.args, **command.options) as run:
+    async with command.start(client) as run:
         run.detach()
     show(run.id, what=f"the id {run.id}")
     return of_detached(run)
 
 
+async def _shown(client: Client, command: Command, view: View) -> tuple[dict[str, Any], int]:
+    from .interactive import lasting
+
+    async with command.start(client, view.gap) as run:
+        if run.new:
+            until = lasting(command.options["on_disconnect"], command.options.get("grace"))
+            return _of_left(run, await view.show(client, run, until))
+        run.detach()
+    left = await view.attach(client, await client.info(run.id))
+    return _of_left(run, left)
+
+
+def _of_left(run: Run, left: Left) -> tuple[dict[str, Any], int]:
+    if left.result is not None:
+        return of_result(left.result, new=run.new), left.code
+    if left.code:
+        return of_error(ConnectionLost("left by the user", run_id=run.id)), left.code
+    return of_detached(run), 0
+
+
 async def _run(client: Client, command: Command, signals: Signals) -> tuple[Result, bool]:
-    stdin = PIPE if command.stdin else None
     gaps: list[Gap] = []
 
     def on_gap(gap: Gap) -> None:
         gaps.append(gap)
         say(str(gap))
 
-    async with client.start(command.args, stdin=stdin, on_gap=on_gap, **command.options) as run:
+    async with command.start(client, on_gap) as run:
         signals.run = run
+        if run.stdin is not None and not command.stdin:
+            run.stdin.close()  # a terminal's: nobody types there
         try:
             result = await carried(run)
             if gaps:

@@ -19,6 +19,7 @@ BROKEN_PIPE: Final = 141
 """128 + SIGPIPE: what a local command ends with whose reader has gone."""
 
 COMMANDS: Final = {
+    "shell": "work in a shell on another machine",
     "run": "run a command on another machine",
     "ps": "list the runs of a service",
     "logs": "show what a run has written",

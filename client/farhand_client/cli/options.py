@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,15 +50,73 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_reconnect(parser: argparse.ArgumentParser) -> None:
-    """Add what commands understand that go on over another connection."""
+def add_reconnect(parser: argparse.ArgumentParser, *, shown: bool = False) -> None:
+    """Add what commands understand that go on over another connection; `shown` on the user's terminal, longer unless
+    said otherwise (None)."""
+    usual = f"default {RECONNECT:g}"
     parser.add_argument(
         "--reconnect",
         metavar="S",
         type=grace,
-        default=RECONNECT,
-        help=f"seconds for which a lost connection is made again (default {RECONNECT:g}; 0: not at all)",
+        default=None if shown else RECONNECT,
+        help="seconds for which a lost connection is made again "
+        f"({usual + ', with a terminal here a day' if shown else usual}; 0: not at all)",
     )
+
+
+def add_escape(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add the option of the character that makes the next key one for us."""
+    from farhand_client.terminal.escapes import DEFAULT
+
+    parser.add_argument(
+        *names,
+        metavar="CHAR",
+        type=escape,
+        default=DEFAULT,
+        help="behind a newline, makes the next key one for farhand (default ~; none: no such keys); ~? shows them",
+    )
+
+
+def escape(text: str) -> int | None:
+    """Return an escape character's code; for argparse."""
+    from farhand_client.terminal.escapes import character
+
+    try:
+        return character(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def terminal_size(text: str) -> tuple[int, int]:
+    """Return columns and rows, as in `80x24`; for argparse."""
+    columns, _, rows = text.partition("x")
+    if not all(part.isascii() and part.isdecimal() and 1 <= int(part[:6]) <= 0xFFFF for part in (columns, rows)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size of a terminal; 80x24 (columns, rows) is")
+    return int(columns), int(rows)
+
+
+def variable(text: str) -> tuple[bytes, bytes] | None:
+    """Return a variable for the command, with the value that it has here unless one is given; for argparse.
+
+    None where it has none.
+    """
+    name, equals, value = os.fsencode(text).partition(b"=")
+    if not name:
+        raise argparse.ArgumentTypeError(f"{text!r} has no name before the equals sign")
+    if equals:
+        return name, value
+    local = os.environb.get(name)
+    return None if local is None else (name, local)
+
+
+def new_id(text: str) -> str:
+    """Return the id for a run, whole; for argparse."""
+    from farhand_client.ids import checked_id
+
+    try:
+        return checked_id(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def seconds(text: str) -> float:

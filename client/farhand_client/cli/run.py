@@ -5,18 +5,35 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from farhand_client.ids import checked_id
 from farhand_protocol.limits import MIN_SPOOL, KiB, MiB
 
 from .execute import Command, execute
 from .main import USAGE, say
-from .options import CONNECTION_OPTIONS, add_connection_options, add_reconnect, grace, parser, seconds, split
+from .options import (
+    CONNECTION_OPTIONS,
+    RECONNECT,
+    add_connection_options,
+    add_escape,
+    add_reconnect,
+    grace,
+    new_id,
+    parser,
+    seconds,
+    split,
+    terminal_size,
+    variable,
+)
 from .sizes import limits, size
-from .status import status_file
+from .status import Status, status_file
+
+if TYPE_CHECKING:
+    from farhand_client.terminal.local import LocalTerminal
 
 VALUED: Final = CONNECTION_OPTIONS | {
     "--cwd",
@@ -32,6 +49,8 @@ VALUED: Final = CONNECTION_OPTIONS | {
     "--buffer",
     "--limit",
     "--reconnect",
+    "--escape",
+    "--size",
 }
 
 DETACHED_SPOOL: Final = 64 * MiB
@@ -44,6 +63,9 @@ command's; 128+N where signal N ended it, also for a limit; 124 after --timeout 
 not executable; 255 where the connection, the login or the host key failed, or output is missing; 2 for wrong usage;
 141 where nobody reads our stdout any more. Ctrl-C interrupts the command; a second one abandons it. A connection that
 is lost is made again, and the run goes on.
+
+With -t all output is stdout. Where stdin and stdout are terminals here, keys go to the command as they are, Ctrl-C too;
+behind a newline, ~. leaves, ~d detaches, ~? says more. SIGHUP then leaves the command going, for `farhand attach`.
 """
 
 
@@ -63,16 +85,18 @@ def main(arguments: Sequence[str]) -> int:
         given.error("--detach gives no stdin; with -i --on-disconnect keep a run has one, and is kept as well")
     if options.detach and options.on_disconnect == "kill":
         given.error("--detach keeps the run; it cannot be had with --on-disconnect kill")
+    if not options.terminal and (options.size or options.record_input):
+        given.error("--size and --record-input are for a command on a terminal: with -t")
     status = None
     try:
         if options.status_json is not None:
             status = status_file(options.status_json)
-        from .connection import opening
-        from .lineword import LineWord
+        if options.terminal and not options.detach and os.isatty(0) and os.isatty(1):
+            from farhand_client.terminal.local import LocalTerminal
 
-        word = LineWord(host)
-        connecting = partial(opening, host, options, reconnect=options.reconnect, watch=word)
-        return asyncio.run(execute(connecting, command(words, options), status, word.close))
+            with LocalTerminal() as here:
+                return _execute(host, words, options, status, here)
+        return _execute(host, words, options, status)
     except ValueError as error:
         say(str(error))
         return USAGE
@@ -81,15 +105,49 @@ def main(arguments: Sequence[str]) -> int:
             status.close()
 
 
-def command(words: Sequence[str], options: argparse.Namespace) -> Command:
-    """Return what `words`, as they stand in `sys.argv`, and the options ask for."""
+def _execute(
+    host: str,
+    words: Sequence[str],
+    options: argparse.Namespace,
+    status: Status | None,
+    here: LocalTerminal | None = None,
+) -> int:
+    from .connection import KEEPALIVE, opening
+    from .lineword import LineWord
+
+    word = LineWord(host)
+    asked = command(words, options, here)
+    reconnect, keepalive = RECONNECT, KEEPALIVE
+    if here is not None:
+        from . import interactive
+
+        reconnect, keepalive = interactive.STAYING, interactive.KEEPALIVE
+        asked = replace(asked, view=interactive.View(here, host, word, options.escape, frozenset({signal.SIGTERM})))
+    if options.reconnect is not None:
+        reconnect = options.reconnect
+    connecting = partial(opening, host, options, reconnect=reconnect, keepalive=keepalive, watch=word)
+    return asyncio.run(execute(connecting, asked, status, word.close))
+
+
+def command(words: Sequence[str], options: argparse.Namespace, here: LocalTerminal | None = None) -> Command:
+    """Return what `words`, as they stand in `sys.argv`, and the options ask for; a terminal as `here`, if there is one.
+
+    Raises ValueError.
+    """
     argv = [os.fsencode(word) for word in words]
+    env = dict(pair for pair in options.env if pair is not None)
+    terminal = None
+    if options.terminal:
+        from .wanted import locale, wanted
+
+        terminal = wanted(here, options.size)
+        env = locale() | env
     return Command(
         args=argv[0] if options.shell else argv,
         options={
             "shell": options.shell,
             "cwd": options.cwd,
-            "env": dict(pair for pair in options.env if pair is not None),
+            "env": env,
             "timeout": options.timeout,
             "kill_after": options.kill_after,
             "merge_stderr": options.merge,
@@ -99,6 +157,8 @@ def command(words: Sequence[str], options: argparse.Namespace) -> Command:
             "idle_timeout": options.idle_timeout,
             "limits": {name: value for limit in options.limit for name, value in limit.items()} or None,
             "spool": DETACHED_SPOOL if options.detach and options.buffer is None else options.buffer or None,
+            "terminal": terminal,
+            "record_input": options.record_input,
         },
         stdin=options.stdin,
         detach=options.detach,
@@ -109,13 +169,23 @@ def _parser() -> argparse.ArgumentParser:
     given = parser("run", "HOST [--] ARG…", "Run a command on another machine.", EPILOG)
     add = given.add_argument
     add("-i", "--stdin", action="store_true", help="pass stdin on; else the command's is empty")
+    add("-t", dest="terminal", action="store_true", help="run the command on a terminal, like this one if there is one")
+    add("-T", dest="terminal", action="store_false", help="run it without one (the default)")
+    add(
+        "--size",
+        metavar="CxR",
+        type=terminal_size,
+        help="its size where there is no terminal here (default 80x24)",
+    )
+    add_escape(given, "--escape")
+    add("--record-input", action="store_true", help="record what is typed as well, passwords among it")
     add("--shell", action="store_true", help="ARG is a script for the remote account's shell")
     add("--cwd", metavar="D", help="working directory, relative to the remote home")
     add(
         "-e",
         "--env",
         metavar="K[=V]",
-        type=_variable,
+        type=variable,
         action="append",
         default=[],
         help="set a variable, or pass on the local one (may be given again)",
@@ -124,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--idle-timeout", metavar="S", type=seconds, help="stop the command after so many seconds without output")
     add("--kill-after", metavar="S", type=grace, default=5.0, help="seconds between TERM and KILL (default 5)")
     add("--merge", action="store_true", help="the command's stderr becomes its stdout, in the order it writes")
-    add("--id", metavar="UUID", type=_run_id, help="the run's id; given again, the same command is the same run")
+    add("--id", metavar="UUID", type=new_id, help="the run's id; given again, the same command is the same run")
     add("--detach", action="store_true", help="print the run's id once it has started, and leave it going")
     add("--on-disconnect", choices=("kill", "keep"), help="what becomes of the run without us (default kill)")
     add("--grace", metavar="S", type=grace, help="seconds after which it is killed then (default 60)")
@@ -143,27 +213,10 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="memory=512M, cpu=SECONDS, processes=N, files=N, file-size=1G, output=10M (may be given again)",
     )
-    add_reconnect(given)
+    add_reconnect(given, shown=True)
     add("--status-json", metavar="FILE", help="write how the command ended, as JSON; - is stderr")
     add_connection_options(given)
     return given
-
-
-def _variable(text: str) -> tuple[bytes, bytes] | None:
-    name, equals, value = os.fsencode(text).partition(b"=")
-    if not name:
-        raise argparse.ArgumentTypeError(f"{text!r} has no name before the equals sign")
-    if equals:
-        return name, value
-    local = os.environb.get(name)
-    return None if local is None else (name, local)
-
-
-def _run_id(text: str) -> str:
-    try:
-        return checked_id(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _buffer(text: str) -> int:

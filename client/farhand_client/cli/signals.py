@@ -36,3 +36,27 @@ class Signals(Interrupts):
             self.abandoned = True
             self.run.abandon()
         self.end()
+
+
+class Departures(Signals):
+    """While entered, for a run on the terminal in front of the user: what ends this process leaves the run going, for
+    the user to come back to. A signal of `stops` stops it, as without a terminal.
+
+    Ctrl-C is a key then, which never comes here; SIGINT is from somebody else.
+    """
+
+    def __init__(self, stops: frozenset[int] = frozenset()) -> None:
+        super().__init__()
+        self.left = False
+        """Whether the run was left going."""
+        self._stops = stops
+
+    def _pass_on(self) -> None:
+        self.end()
+
+    def end(self, number: int = signal.SIGINT) -> None:
+        """Interrupts."""
+        if self.run is not None and number not in self._stops:
+            self.left = True
+            self.run.detach()
+        super().end(number)

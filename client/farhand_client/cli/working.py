@@ -12,7 +12,7 @@ from farhand_client.errors import FarhandError
 from farhand_client.ids import checked_prefix, is_run_id
 
 from .carry import tell
-from .connection import opening
+from .connection import KEEPALIVE, opening
 from .exitcode import error_code
 from .lineword import LineWord
 from .main import USAGE, say
@@ -23,11 +23,11 @@ SHORTEST: Final = 4
 """Characters of an id: as in git, fewer are more likely a mistake than meant."""
 
 
-def add_common(parser: argparse.ArgumentParser, *, reconnect: bool = True) -> None:
-    """Add `--json`, what connects, and HOST."""
+def add_common(parser: argparse.ArgumentParser, *, reconnect: bool = True, shown: bool = False) -> None:
+    """Add `--json`, what connects, and HOST; `shown` as `add_reconnect` has it."""
     parser.add_argument("--json", action="store_true", help="JSON instead, an object on each line")
     if reconnect:
-        add_reconnect(parser)
+        add_reconnect(parser, shown=shown)
     add_connection_options(parser)
     parser.add_argument("host", metavar="HOST")
 
@@ -43,14 +43,21 @@ def run_id(text: str) -> str:
     return text
 
 
-def asked(options: argparse.Namespace, act: Callable[[Client], Awaitable[int]]) -> int:
-    """Connect, and return the exit code that `act` comes to."""
-    word = LineWord(options.host)
+def asked(
+    options: argparse.Namespace,
+    act: Callable[[Client], Awaitable[int]],
+    *,
+    word: LineWord | None = None,
+    keepalive: float = KEEPALIVE,
+) -> int:
+    """Connect, and return the exit code that `act` comes to; `word` tells of a lost connection."""
+    word = word or LineWord(options.host)
 
     async def connected() -> int:
         reconnect = getattr(options, "reconnect", None)
         try:
-            async with opening(options.host, options, reconnect=reconnect, watch=word) as client:
+            connecting = opening(options.host, options, reconnect=reconnect, watch=word, keepalive=keepalive)
+            async with connecting as client:
                 return await act(client)
         finally:
             word.close()

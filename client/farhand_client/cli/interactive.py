@@ -1,0 +1,182 @@
+"""A run on the terminal in front of the user: what shell, run -t and attach share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Final, NamedTuple
+
+from farhand_client.client import Client
+from farhand_client.completed import Result, describe
+from farhand_client.errors import FarhandError
+from farhand_client.pieces import Gap
+from farhand_client.run import Run
+from farhand_client.terminal.local import LocalTerminal
+from farhand_client.terminal.session import Interaction, Parting
+from farhand_protocol import messages as m
+from farhand_protocol.limits import KiB
+from farhand_protocol.outcome import Exited
+
+from .exitcode import exit_code
+from .lineword import LineWord
+from .main import OURS, say
+from .signals import Departures
+from .spans import span
+
+STAYING: Final = 86400.0
+"""Seconds for which a lost connection is made again while somebody has a terminal here: as long as services keep one by
+default. Whoever is tired of it leaves by a key."""
+
+KEEPALIVE: Final = 5.0
+"""Seconds between signs of life then: after three of them a dead line is known as such, before people wonder."""
+
+PARTING: Final = 0.5
+"""Seconds in which the service may hear that we leave: it may be stopped, or cut off, and we do not wait for it."""
+
+TAIL: Final = 256 * KiB
+"""Bytes of output from which the screen of a run is drawn that was there before: what `Screen` looks at."""
+
+HUNG_UP: Final = 129
+"""128 + SIGHUP: the terminal is gone."""
+
+
+class Left(NamedTuple):
+    """How it ended: what this process exits with, and the run's `result` where that is over."""
+
+    parting: Parting
+    code: int
+    result: Result | None = None
+
+
+class View:
+    """Where a run is shown, and how its user leaves. `host` is what the user calls the service.
+
+    A signal of `stops` to this process stops the run; any other leaves it going.
+    """
+
+    def __init__(
+        self,
+        terminal: LocalTerminal,
+        host: str,
+        word: LineWord,
+        escape: int | None,
+        stops: frozenset[int] = frozenset(),
+    ) -> None:
+        self.terminal: Final = terminal
+        self._host = host
+        self._word = word
+        self._escape = escape
+        self._stops = stops
+        self._interaction: Interaction | None = None
+        self._departures: Departures | None = None
+
+    def signals(self) -> Departures:
+        """Return what signals to this process do meanwhile."""
+        self._departures = Departures(self._stops)
+        return self._departures
+
+    def gap(self, gap: Gap) -> None:
+        """For `on_gap`."""
+        if self._interaction is not None:
+            self._interaction.lost(gap)
+
+    async def attach(self, client: Client, info: m.RunInfo, *, read_only: bool = False, share: bool = False) -> Left:
+        """Show a run that is there, from what its terminal shows now. Raises what `Run.wait` does."""
+        behind = min(info.stdout, TAIL)
+        size = self.terminal.size
+        async with client.attach(
+            info.id,
+            offset=(info.stdout - behind, None),
+            stdin=not read_only and info.outcome is None,
+            read_only=read_only,
+            size=size,
+            share=share and not read_only and info.outcome is None,
+            on_gap=self.gap,
+        ) as run:
+            note = None
+            if run.stdin is not None and run.stdin.over and run.result is None:
+                note = "another client types here; this terminal only watches (--share lets both type)"
+            return await self.show(client, run, _until(info), behind=behind, before=info.terminal, note=note)
+
+    async def show(
+        self,
+        client: Client,
+        run: Run,
+        until: str,
+        *,
+        behind: int = 0,
+        before: m.Size | None = None,
+        note: str | None = None,
+    ) -> Left:
+        """Show `run` until it ends or the user leaves, and say what has become of it. Raises what `Run.wait` does.
+
+        `behind` and `before` are as `Interaction` has them; `until` says how long a run that is left goes on.
+        """
+        if self._departures is not None:
+            self._departures.run = run
+        interaction = self._interaction = Interaction(
+            run, self.terminal, escape=self._escape, behind=behind, before=before
+        )
+        if note is not None:
+            interaction.say(note)
+        try:
+            with self._word.through(interaction.last):
+                parting = await interaction.over()
+        except asyncio.CancelledError:
+            if self._departures is not None and self._departures.left:
+                self._say_left(run, until)
+            raise
+        finally:
+            self._interaction = None
+        if parting is Parting.ENDED:
+            return await self._ended(run)
+        stopped = parting is Parting.LEFT and not run.kept
+        if stopped and client.connected:
+            self._say(f"left; the service stops run {run.id}")
+        elif stopped:
+            self._say(f"left, and the service cannot be told; run {run.id} {until}; {self._ways(run)}")
+        else:
+            self._say_left(run, until)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PARTING):
+                await client.close()
+        return Left(parting, HUNG_UP if parting is Parting.GONE else OURS if stopped else 0)
+
+    async def _ended(self, run: Run) -> Left:
+        try:
+            result = await run.wait()
+        except FarhandError:
+            self._newline()
+            raise
+        if not isinstance(result.outcome, Exited):
+            self._say(f"the command {describe(result.outcome)}")
+        return Left(Parting.ENDED, exit_code(result.outcome), result)
+
+    def _say_left(self, run: Run, until: str) -> None:
+        self._say(f"left run {run.id}, which {until}; {self._ways(run)}")
+
+    def _ways(self, run: Run) -> str:
+        return f"to come back: farhand attach {self._host} {run.id}"
+
+    def _say(self, text: str) -> None:
+        self._newline()
+        say(text)
+
+    def _newline(self) -> None:
+        with contextlib.suppress(OSError):  # gone
+            self.terminal.write(b"\n")
+
+
+def lasting(on_disconnect: str, grace: float | None) -> str:
+    """Return how long a run goes on that is left, as its request has it."""
+    if on_disconnect == "keep":
+        return "goes on"
+    if grace is None:
+        return "goes on for as long as the service keeps a terminal (a day unless it is configured otherwise)"
+    return f"goes on for {span(grace)}"
+
+
+def _until(info: m.RunInfo) -> str:
+    if info.on_disconnect == "keep":
+        return "goes on"
+    return "goes on, until some time after the last client has left"
