@@ -38,8 +38,9 @@ SIZE_OF_MARK: Final = 24
 class Series:
     """Moments in milliseconds, in their order, each with two numbers that hold from then on.
 
-    There are at most `limit`, 2 or more. Those within one `step` of time count as the last of them, so that nothing ever
-    seems to have been before it was. The step grows as there are too many: to 4 / `limit` of all the time at the most.
+    There are at most `limit`, 2 or more. Those within one `step` of time count as the last of them, so that nothing
+    ever seems to have been before it was. The step grows where there are too many: to 4 / `limit` of all the time at
+    the most.
     """
 
     __slots__ = ("_limit", "_memory", "_until", "at", "first", "second", "step")

@@ -1,0 +1,253 @@
+"""What a run said can be played again as it came; what has to be recorded is recorded whole, or does not run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from farhand_client import PIPE, Client, Exited, Killed, RequestRefused, Run, connect
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from tests.support.guarded import ME, Guarded, guarded
+from tests.support.service import Service, running_service
+from tests.support.upgrades import upgraded
+
+SCREEN = m.Terminal(name="xterm", size=m.Size(columns=80, rows=24))
+PAUSE = 0.05
+"""Seconds; what comes within a millisecond is one mark."""
+
+POLICY = """
+[[rules]]
+name = "recorded"
+who = {{ keys = ["{recorded}"] }}
+commands = [["*", "..."]]
+shell = true
+record = true
+
+[[rules]]
+name = "free"
+who = {{ keys = ["{free}"] }}
+commands = [["*", "..."]]
+shell = true
+
+[[rules]]
+name = "watch"
+who = {{ keys = ["{watch}"] }}
+others = ["see"]
+"""
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    async with running_service(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(service: Service) -> AsyncIterator[Client]:
+    async with connect(service.host) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Guarded]:
+    """A service where whoever has the key `recorded` is recorded: 256 KiB of each stream at the most."""
+    keys = {"recorded": "", "free": "", "watch": ""}
+    config = '[runs]\nmax_spool = "256 KiB"\n'
+    async with guarded(tmp_path, monkeypatch, POLICY, config=config, **keys) as running:
+        yield running
+
+
+def output(marks: list[m.Mark]) -> list[tuple[int | None, int | None]]:
+    """The offsets that are told, in their order."""
+    return [(mark.stdout, mark.stderr) for mark in marks if mark.stdout is not None or mark.stderr is not None]
+
+
+def typed(marks: list[m.Mark]) -> bytes:
+    return b"".join(mark.stdin or b"" for mark in marks)
+
+
+async def echoed(run: Run, text: bytes) -> float:
+    """Feed the run a line, wait until it comes back, and return when that was, on the monotonic clock."""
+    assert run.stdin is not None
+    run.stdin.write(text)
+    heard = b""
+    while not heard.endswith(text):
+        heard += await anext(aiter(run.stdout))
+    return time.monotonic()
+
+
+async def later(client: Client, moment: float) -> None:
+    """Wait until `PAUSE` has passed since `moment`."""
+    while time.monotonic() - moment < PAUSE:
+        await client.ping()
+
+
+async def test_when_the_output_of_a_run_came_is_told(client: Client) -> None:
+    before = time.monotonic()
+    async with client.start(["cat"], stdin=PIPE) as run:
+        assert run.stdin is not None
+        first = await echoed(run, b"one\n")
+        await later(client, first)
+        second = await echoed(run, b"three\n")
+        assert output(await client.recording(run.id)) == [(4, None), (10, None)], "of a run under way as well"
+        run.stdin.close()
+        result = await run.wait()
+        one, other = await client.recording(run.id)
+    assert (one.stdout, other.stdout) == (4, 10)
+    # It cannot have come after the client had it, and between the two there was so much time.
+    assert one.at <= (first - before) * 1000 + 1
+    assert other.at <= min((second - before) * 1000, result.duration * 1000) + 1
+    assert other.at - one.at >= PAUSE * 1000 - 1
+
+
+async def test_both_streams_are_in_it(client: Client) -> None:
+    done = await client.run("echo a; echo bb >&2; read x; echo ccc", shell=True, input=b"\n")
+    marks = await client.recording(done.run_id)
+    assert (max(mark.stdout or 0 for mark in marks), max(mark.stderr or 0 for mark in marks)) == (6, 3)
+    assert all(one.at <= other.at for one, other in pairwise(marks))
+
+
+async def test_what_is_typed_is_recorded_only_where_that_was_asked_for(client: Client) -> None:
+    for record_input in (True, False):
+        async with client.start(["cat"], stdin=PIPE, record_input=record_input) as run:
+            assert run.stdin is not None
+            run.stdin.write(b"secret\n")
+            run.stdin.close()
+            await run.wait()
+        assert typed(await client.recording(run.id)) == (b"secret\n" if record_input else b"")
+
+
+async def test_a_recording_goes_on_through_an_upgrade(service: Service, client: Client) -> None:
+    over = await client.run("echo a; echo b >&2", shell=True)
+    told = await client.recording(over.run_id)
+    async with client.start(["cat"], stdin=PIPE, record_input=True) as run:
+        assert run.stdin is not None
+        await later(client, await echoed(run, b"before\n"))
+        first = await client.recording(run.id)
+        await upgraded(service)
+        await echoed(run, b"behind\n")
+        run.stdin.close()
+        assert (await run.wait()).outcome == Exited(code=0)
+    marks = await client.recording(run.id)
+    assert marks[: len(first)] == first
+    assert output(marks) == [(7, None), (14, None)]
+    assert typed(marks) == b"before\nbehind\n"
+    assert await client.recording(over.run_id) == told, "of a run that is over as well"
+
+
+async def test_it_is_gone_when_the_output_is(tmp_path: Path) -> None:
+    async with running_service(tmp_path, config="[runs]\nkept_runs = 0\n") as service, connect(service.host) as client:
+        done = await client.run(["echo", "x"])
+        with pytest.raises(RequestRefused, match="is kept no more, nor when it came") as refused:
+            await client.recording(done.run_id)
+        assert refused.value.code == ErrorCode.EXPIRED
+        with pytest.raises(RequestRefused) as refused:
+            await client.recording("01890a5d-ac96-474b-8cce-b302099a8057")
+        assert refused.value.code == ErrorCode.UNKNOWN_RUN
+
+
+async def test_whose_runs_have_to_be_recorded_has_them_kept_whole(guard: Guarded) -> None:
+    async with guard.client("recorded") as client:
+        # Nobody reads it, and with a spool of its own wish it would have forgotten the beginning.
+        run = await client.start("seq 20000; sleep 60", shell=True, spool=65536)
+        await client.wait_for(run.id, pattern=rb"\n20000\n", timeout=20)
+        assert (await run.stdout.read(2)) == b"1\n"
+        await client.stop(run.id)
+    (start,) = guard.audited("start")
+    assert start["recorded"] == ["output"]
+    async with guard.client("free") as client:
+        await client.run(["true"])
+    assert "recorded" not in guard.audited("start")[1]
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+async def test_a_recording_that_is_full_stops_the_run(guard: Guarded, on_terminal: bool) -> None:
+    terminal = SCREEN if on_terminal else None
+    async with guard.client("recorded") as client:
+        async with client.start(["sh", "-c", "trap '' TERM; exec yes"], terminal=terminal) as run:
+            size = 0
+            async for piece in run.stdout:
+                size += len(piece)
+            result = await run.wait()
+        assert isinstance(result.outcome, Killed)
+        assert (result.outcome.reason, result.outcome.message) == ("spool", "its recording is full")
+        assert size == result.stdout == 256 << 10
+        assert output(await client.recording(run.id))[-1] == (256 << 10, None)
+    async with guard.client("free") as client:
+        done = await client.run("yes | head -c 600000 | wc -c; seq 100000", shell=True, max_output=1 << 20)
+        assert done.outcome == Exited(code=0)
+
+
+async def test_what_cannot_be_recorded_does_not_start(guard: Guarded) -> None:
+    spools = guard.state / "spool"
+    if spools.exists():
+        spools.rmdir()
+    spools.write_text("in the way")
+    mark = guard.directory / "ran"
+    async with guard.client("recorded") as client, guard.client("free") as free:
+        for start in (client.start(["touch", str(mark)]), client.start(["touch", str(mark)], terminal=SCREEN)):
+            with pytest.raises(RequestRefused, match="cannot be kept on disk") as refused:
+                await start
+            assert refused.value.code == ErrorCode.UNAVAILABLE
+        assert not mark.exists()
+        assert (await free.run(["touch", str(mark)])).outcome == Exited(code=0)
+
+
+async def test_a_recording_that_somebody_removes_stops_the_run_when_that_is_found(guard: Guarded) -> None:
+    async with guard.client("recorded") as client:
+        run = await client.start(["sh", "-c", "echo x; sleep 60"], grace=60)
+        await client.wait_for(run.id, pattern=b"x", timeout=20)
+        for file in (guard.state / "spool").iterdir():
+            file.unlink()
+        await upgraded(guard.service)
+    async with guard.client("recorded") as client:
+        outcome = (await client.wait(run.id)).outcome
+    assert isinstance(outcome, Killed)
+    assert (outcome.reason, outcome.message) == ("spool", "its recording is lost: somebody has removed the file")
+
+
+async def test_recordings_are_for_those_who_may_attach(guard: Guarded) -> None:
+    async with guard.client("recorded") as client, guard.client("watch") as watch:
+        run = await client.start(["cat"], stdin=PIPE)
+        with pytest.raises(RequestRefused, match=f"does not let {ME} attach to this run of {ME}") as refused:
+            await watch.recording(run.id)
+        assert refused.value.code == ErrorCode.DENIED
+        await client.recording(run.id)
+        denial, attach = guard.audited("attach", "denial")
+        assert (denial["run"], attach["run"]) == (run.id, run.id)
+        assert attach["detail"] == "recording"
+        await client.stop(run.id)
+
+
+async def test_a_terminal_s_sizes_and_keys_are_in_its_recording(client: Client) -> None:
+    async with client.start(["cat"], terminal=SCREEN, record_input=True) as run:
+        await asyncio.wait_for(_until(run, b"ready", b"ready\r"), 20)
+        run.resize(100, 30)
+        await asyncio.wait_for(_until(run, b"again", b"again\r"), 20)
+        while (await client.runs())[0].terminal != m.Size(columns=100, rows=30):
+            await client.ping()
+        assert run.stdin is not None
+        run.stdin.write(b"\x04")
+        await run.wait()
+    marks = await client.recording(run.id)
+    sizes = [mark.size for mark in marks if mark.size is not None]
+    assert (sizes[0], sizes[-1]) == (SCREEN.size, m.Size(columns=100, rows=30))
+    assert marks[0] == m.Mark(at=0, size=SCREEN.size)
+    assert typed(marks) == b"ready\ragain\r\x04"
+    echo = next(mark for mark in marks if mark.stdout)
+    assert marks.index(echo) > next(number for number, mark in enumerate(marks) if mark.stdin)
+
+
+async def _until(run: Run, text: bytes, keys: bytes) -> None:
+    """Type `keys` and wait until the program has said `text`."""
+    assert run.stdin is not None
+    run.stdin.write(keys)
+    heard = b""
+    while heard.count(text) < 2:  # the echo, and cat's
+        heard += await anext(aiter(run.stdout))
