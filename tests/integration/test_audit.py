@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
+import pwd
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -33,6 +37,8 @@ others = ["attach", "signal"]
 name = "local"
 who = {{ uids = [{uid}] }}
 commands = [["*", "..."]]
+shell = true
+record = true
 
 [[rules]]
 name = "deploy"
@@ -87,8 +93,30 @@ async def test_a_local_client_is_told_as_a_peer(guard: Guarded) -> None:
         await client.run("true")
     assert [without(entry, "run") for entry in guard.audited("login", "start")] == [
         {"event": "login", "user": ME, "how": "peer"},
-        {"event": "start", "user": ME, "how": "peer", "argv": ["true"]},
+        {"event": "start", "user": ME, "how": "peer", "argv": ["true"], "recorded": ["output"]},
     ]
+
+
+async def test_a_login_shell_is_told_with_its_name_its_terminal_and_what_is_recorded(guard: Guarded) -> None:
+    screen = m.Terminal(name="xterm", size=m.Size(columns=80, rows=24))
+    async with RawClient.connect(guard.service.socket) as client:
+        run = client.start(login=True, terminal=screen, stdin=True, merge_stderr=True, record_input=True)
+        await run.started()
+        run.say(m.Stop(kill_after=0))
+        await run.ended()
+    shell = pwd.getpwuid(os.getuid()).pw_shell or "/bin/sh"
+    (start,) = guard.audited("start")
+    assert without(start, "run", "user", "how") == {
+        "event": "start",
+        "argv": [shell],
+        "argv0": f"-{Path(shell).name}",
+        "terminal": "xterm",
+        "recorded": ["output", "stdin"],
+    }
+    with contextlib.closing(sqlite3.connect(guard.state / "history.db")) as history:
+        (text,) = history.execute("SELECT request FROM runs").fetchone()
+    request = json.loads(text)
+    assert (request["login"], request["terminal"]["name"], request["recorded"]) == (True, "xterm", True)
 
 
 async def test_refused_logins_are_told_with_their_cause(guard: Guarded) -> None:

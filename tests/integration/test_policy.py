@@ -39,6 +39,11 @@ directories = ["/usr", "/etc"]
 limits = {{ timeout = "1 min" }}
 
 [[rules]]
+name = "restricted"
+who = {{ keys = ["{restricted}"] }}
+shell = true
+
+[[rules]]
 name = "watch"
 who = {{ keys = ["{watch}"] }}
 others = ["attach"]
@@ -47,7 +52,14 @@ others = ["attach"]
 
 @pytest.fixture
 async def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Guarded]:
-    keys = {"boss": "", "deploy": "", "watch": "", "nobody": "", "forced": 'command="echo forced"'}
+    keys = {
+        "boss": "",
+        "deploy": "",
+        "watch": "",
+        "nobody": "",
+        "restricted": "restrict",
+        "forced": 'command="echo forced"',
+    }
     async with guarded(tmp_path, monkeypatch, POLICY, **keys) as running:
         yield running
 
@@ -93,6 +105,28 @@ async def test_what_a_rule_allows_is_done_and_everything_else_is_denied(guard: G
         )
     async with guard.client("nobody") as client:
         assert f"{may_not} run anything here" in await refusal(client.run(["true"]))
+
+
+async def test_a_terminal_is_for_whom_rule_and_key_allow_one(guard: Guarded) -> None:
+    screen = m.Terminal(name="xterm", size=m.Size(columns=80, rows=24))
+    async with guard.client("boss") as boss:
+        run = await boss.start(["test", "-t", "0"], terminal=screen)
+        assert (await run.wait()).outcome == Exited(code=0)
+    async with guard.client("deploy") as deploy:
+        denied = deploy.start(["cat"], terminal=screen, cwd="/usr")
+        assert f"the policy does not let {ME} have a terminal for this" in await refusal(denied)
+        assert f"the policy does not let {ME} have a shell" in await refusal(deploy.shell(screen, cwd="/usr"))
+        allowed = POLICY.replace('name = "deploy"', 'name = "deploy"\nterminal = true')
+        await guard.reload(allowed.format(me=ME, **guard.keys))
+        run = await deploy.start(["cat"], terminal=screen, cwd="/usr")
+        feed(run, b"\x04")
+        assert (await run.wait()).outcome == Exited(code=0)
+    async with guard.client("restricted") as client:
+        sentence = "this key may have no terminal (restrict or no-pty in authorized_keys); run it without one"
+        assert sentence in await refusal(client.shell(screen))
+        run = await client.shell(None)
+        feed(run, b"exit 7\n")
+        assert (await run.wait()).outcome == Exited(code=7)
 
 
 async def test_what_was_judged_is_what_is_run(guard: Guarded, tmp_path: Path) -> None:
