@@ -1,0 +1,110 @@
+"""What we say on the terminal gives way to output and keys, comes back, and goes without a trace."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from farhand_client.terminal import notes as module
+from farhand_client.terminal.notes import QUIET, Notes
+from farhand_client.terminal.notice import Notice
+from farhand_client.terminal.screen import Screen
+
+
+class Terminal:
+    """Shows what it is given, and knows whether `text` is seen."""
+
+    def __init__(self) -> None:
+        self.screen = Screen(80, 24)
+        self.notice = Notice(self.screen)
+        self.notes = Notes(self.notice, self.bring)
+        self.written: list[bytes] = []
+        self.changed = asyncio.Event()
+
+    def bring(self) -> None:
+        if data := self.notes.bring():
+            self.written.append(data)
+        self.changed.set()
+
+    def output(self, data: bytes) -> None:
+        self.written.append(self.notes.give_way() + data)
+        self.screen.feed(data)
+        self.bring()
+
+    @property
+    def last(self) -> bytes:
+        return self.written[-1] if self.written else b""
+
+    async def until(self, shown: bool) -> None:
+        async with asyncio.timeout(10):
+            while self.notice.shown is not shown:
+                self.changed.clear()
+                await self.changed.wait()
+
+
+async def test_a_lasting_note_stays_whatever_is_typed() -> None:
+    terminal = Terminal()
+    terminal.notes.last("the line is down")
+    assert b"the line is down" in terminal.last
+    terminal.notes.typed()
+    assert len(terminal.written) == 1
+    terminal.notes.last(None)
+    assert len(terminal.written) == 2
+    assert not terminal.notice.shown
+
+
+async def test_a_passing_note_goes_at_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    terminal.notes.say("hello")
+    assert b"hello" in terminal.last
+    terminal.notes.typed()
+    assert not terminal.notice.shown
+
+
+async def test_a_passing_note_goes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PASSING", 0.05)
+    terminal = Terminal()
+    terminal.notes.say("hello")
+    await terminal.until(False)
+
+
+async def test_behind_a_passing_note_the_lasting_one_is_seen_again() -> None:
+    terminal = Terminal()
+    terminal.notes.last("the line is down")
+    terminal.notes.say("hello")
+    assert b"hello" in terminal.last
+    terminal.notes.typed()
+    assert b"the line is down" in terminal.last
+
+
+async def test_output_takes_it_away_and_quiet_brings_it_back() -> None:
+    terminal = Terminal()
+    terminal.notes.last("the line is down")
+    terminal.output(b"$ ")
+    assert not terminal.notice.shown
+    assert terminal.last.endswith(b"$ ")
+    terminal.output(b"more")
+    assert terminal.last == b"more"
+    began = asyncio.get_running_loop().time()
+    await terminal.until(True)
+    assert asyncio.get_running_loop().time() - began > QUIET * 0.9
+    assert b"the line is down" in terminal.last
+
+
+async def test_without_a_note_output_is_left_alone() -> None:
+    terminal = Terminal()
+    assert terminal.notes.give_way() == b""
+    assert terminal.notes.bring() == b""
+    assert terminal.notes.close() == b""
+
+
+async def test_closing_takes_everything_away() -> None:
+    terminal = Terminal()
+    terminal.notes.last("lasting")
+    terminal.notes.say("passing")
+    assert terminal.notes.close()
+    assert not terminal.notice.shown
+    terminal.output(b"x")
+    await asyncio.sleep(2 * QUIET)
+    assert not terminal.notice.shown

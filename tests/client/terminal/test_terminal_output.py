@@ -1,0 +1,70 @@
+"""Output reaches the terminal at its pace, whole and in order, and holds nobody up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from farhand_client.terminal.local import LocalTerminal
+from farhand_client.terminal.output import TerminalOutput
+from farhand_protocol.limits import KiB
+from tests.support.ptys import Pty, terminal
+
+
+@pytest.fixture
+async def pty() -> AsyncIterator[Pty]:
+    async with terminal() as made:
+        yield made
+
+
+def never() -> None:
+    raise AssertionError
+
+
+async def test_what_fits_is_written_at_once(pty: Pty) -> None:
+    with LocalTerminal(pty.slave) as local, local.raw():
+        output = TerminalOutput(local, never, never)
+        output.write(bytes(range(256)))
+        assert output.free
+        await pty.shows(bytes(range(256)))
+
+
+async def test_what_does_not_waits_for_the_terminal_and_is_told_of(pty: Pty) -> None:
+    pty.look(False)
+    data = bytes(range(256)) * 2 * KiB
+    ready = asyncio.Event()
+    with LocalTerminal(pty.slave) as local, local.raw():
+        output = TerminalOutput(local, ready.set, never)
+        output.write(data)
+        await asyncio.sleep(0.05)
+        assert not output.free
+        assert not ready.is_set()
+        pty.look()
+        await ready.wait()
+        output.write(b"end")
+        assert await pty.shows(b"end") == data
+
+
+async def test_what_waits_may_be_forgotten(pty: Pty) -> None:
+    pty.look(False)
+    with LocalTerminal(pty.slave) as local, local.raw():
+        output = TerminalOutput(local, never, never)
+        assert not output.drop()
+        output.write(bytes(256 * KiB))
+        assert output.drop()
+        assert output.free
+        pty.look()
+        await asyncio.sleep(0.05)
+        assert len(pty.shown) < 256 * KiB
+
+
+async def test_a_terminal_that_is_gone_is_told_of(pty: Pty) -> None:
+    gone = asyncio.Event()
+    pty.look(False)
+    with LocalTerminal(pty.slave) as local, local.raw():
+        output = TerminalOutput(local, lambda: None, gone.set)
+        output.write(bytes(256 * KiB))
+        pty.hang_up()
+        await gone.wait()
