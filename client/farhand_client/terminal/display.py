@@ -236,7 +236,10 @@ class Display:
 
     def resize(self, columns: int, rows: int) -> None:
         """Have another size. Rows keep their characters: a terminal that reflows them does it in a way of its own."""
-        self.columns, self.rows = _bounded(columns), _bounded(rows)
+        size = _bounded(columns), _bounded(rows)
+        if size == (self.columns, self.rows):
+            return
+        self.columns, self.rows = size
         shown = bool(self.settings.alternate)
         for which, grid in enumerate(self.screens):
             saved = self.saved[which]

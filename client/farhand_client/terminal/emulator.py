@@ -54,7 +54,7 @@ class Emulator(Display):
                 self.to_column(0)
             case "\b":
                 self.to_column(self.x - 1)
-            case "\t":
+            case "\t" if not self.wrapping:
                 self.tab(1)
             case "\x0e" | "\x0f":
                 self.settings.shifted = char == "\x0e"
@@ -62,6 +62,7 @@ class Emulator(Display):
     def _escape(self, final: str) -> None:
         match final:
             case "7":
+                self.settings.escape(final)
                 self.save()
             case "8":
                 self.restore()
@@ -152,6 +153,7 @@ class Emulator(Display):
             case "g":
                 self.tabs = set() if first == 3 else self.tabs - {self.x} if first == 0 else self.tabs
             case "s":
+                self.settings.control("", parameters, final)
                 self.save()
             case "u":
                 self.restore()

@@ -36,7 +36,8 @@ class Notice:
         self._shown = True
         emulator = self._screen.emulator
         parts.append(f"\x1b]2;{words}\x07")
-        parts.append(over(emulator, emulator.rows - 1, _REVERSE + _filling(words, emulator.columns)))
+        row = _REVERSE + _filling(words, emulator.columns)
+        parts.append(over(emulator, row, placed=self._misplaced, ready=False))
         return begin + "".join(parts).encode()
 
     def hide(self) -> bytes:
@@ -47,12 +48,21 @@ class Notice:
 
         self._shown = False
         emulator = self._screen.emulator
-        row = content(emulator.grid.rows[-1], emulator.columns)
-        text = over(emulator, emulator.rows - 1, f"\x1b[m\x1b[2K{row}")
+        # The terminal's own character for a cut one stands in the cursor's row.
+        rows = {emulator.rows - 1, emulator.y} if self._misplaced else {emulator.rows - 1}
+        as_before = [
+            f"\x1b[{row + 1};1H\x1b[m\x1b[2K{content(emulator.grid.rows[row], emulator.columns)}" for row in rows
+        ]
+        text = over(emulator, "".join(as_before), placed=self._misplaced, ready=True)
         # The terminal's own memory of titles, and where it has none, what the program has said.
         title = self._screen.title
         text += "\x1b[23;2t" + (f"\x1b]2;{title}\x07" if title is not None else "")
         return text.encode() + self._screen.pending
+
+    @property
+    def _misplaced(self) -> bool:
+        # For a character that is cut short, some terminals show another, and move the cursor.
+        return self._screen.pending >= b"\x80"
 
 
 def _harmless(text: str) -> str:

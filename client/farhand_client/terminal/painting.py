@@ -31,18 +31,22 @@ def whole(emulator: Emulator, rows: int) -> str:
     if settings.margins is not None:
         top, bottom = emulator.region
         parts.append(f"\x1b[{top + 1};{bottom + 1}r")
-    parts += [_placed(emulator), _resumed(emulator), settings.again()]
+    parts += [_placed(emulator), _resumed(emulator, wrapping=emulator.wrapping), settings.again()]
     parts.append("\x1b[?25h" if settings.on(CURSOR) else "")
     return "".join(parts)
 
 
-def over(emulator: Emulator, row: int, text: str) -> str:
-    """Return what puts `text`, which begins with its own attributes, into one row (from 0 on), on a terminal that shows
-    what the emulator does, and leaves everything else as it is there."""
-    # The terminal knows best where its cursor is, also where it has reflowed its rows. But it remembers one place only,
-    # on each screen.
+def over(emulator: Emulator, text: str, *, placed: bool, ready: bool) -> str:
+    """Return what puts `text`, which begins with its own attributes, into the last row of a terminal that shows what
+    the emulator does, and leaves everything else as it is there.
+
+    With `placed`, the cursor of that terminal may be elsewhere. With `ready`, the program can go on after it; else
+    `text` is not to be touched even where the program would go on with it.
+    """
     settings = emulator.settings
-    remembers = emulator.saved[bool(settings.alternate)] is None
+    # The terminal knows best where its cursor is, also where it has reflowed its rows. But on each screen it remembers
+    # one place only, which may be the program's.
+    remembers = not placed and not settings.saves[bool(settings.alternate)]
     before = "\x1b7" if remembers else ""
     if settings.on(ORIGIN):
         before += "\x1b[?6l"
@@ -50,11 +54,12 @@ def over(emulator: Emulator, row: int, text: str) -> str:
     if settings.shifted or settings.charsets[0] != "B":
         before += "\x1b(B\x0f"
     back = "\x1b[m\x1b8" if remembers else _placed(emulator)
-    return f"{before}\x1b[{row + 1};1H{text}{back}{_resumed(emulator)}"
+    return f"{before}\x1b[{emulator.rows};1H{text}{back}{_resumed(emulator, wrapping=ready and emulator.wrapping)}"
 
 
 def content(row: Row, columns: int) -> str:
-    """Return the characters of a row, without the blank ones at its end, for a terminal that selects no attributes."""
+    """Return the characters of a row, without the blank ones at its end, for a terminal where nothing is set, and
+    autowrap is off so that nothing is lost where it takes a character to be wider."""
     cells = row.cells[:columns]
     if row.fill != BLANK:
         cells += [row.fill] * (columns - len(cells))
@@ -68,7 +73,10 @@ def content(row: Row, columns: int) -> str:
         parts.append(selecting(attributes))
         for text, _ in group:
             column += 1
-            if text:
+            if column == columns and len(text) > 1:
+                # Without autowrap, terminals combine with the character before the last one.
+                parts.append(f"\x1b[?7h{text}\x1b[?7l")
+            elif text:
                 parts.append(text)
             # Terminals differ in how wide some characters are: what comes behind them keeps its place.
             if (not text or len(text) > 1) and column < len(cells) and cells[column][0]:
@@ -98,11 +106,11 @@ def _placed(emulator: Emulator) -> str:
     return "\x1b[m" + "\x1b[?6h" * origin + f"\x1b[{emulator.y - first + 1};{emulator.x + 1}H"
 
 
-def _resumed(emulator: Emulator) -> str:
+def _resumed(emulator: Emulator, *, wrapping: bool) -> str:
     """Return what the next character depends on: attributes and charsets, and whether it begins a row."""
     settings = emulator.settings
     parts = ["\x1b[?7h"] if settings.on(AUTOWRAP) else []
-    if emulator.wrapping:
+    if wrapping:
         # Only a character in the last column makes the next one wrap: it is written again.
         column = emulator.x
         row = emulator.grid.rows[emulator.y]
@@ -112,7 +120,7 @@ def _resumed(emulator: Emulator) -> str:
             text, attributes = row.at(column)
         plainly = "\x1b(B\x0f" if settings.shifted or settings.charsets[0] != "B" else ""
         parts.append(f"{plainly}\x1b[{column + 1}G{selecting(attributes)}{text or ' '}")
-    if settings.attributes != PLAIN or emulator.wrapping:
+    if settings.attributes != PLAIN or wrapping:
         parts.append(selecting(settings.attributes))
     parts += [f"\x1b{which}{charset}" for which, charset in zip("()", settings.charsets, strict=True) if charset != "B"]
     parts += ["\x0e"] * settings.shifted + ["\x1b[4h"] * settings.insert

@@ -39,6 +39,11 @@ _INCOMPLETE: Final = re.compile(
 )
 
 
+_NOTHING: Final = (b"\x1b]7777;", b"\x1b[<<", b"\x1bX")
+"""Beginnings of what has no effect: a number that no terminal knows, a malformed control sequence, and a string that
+every terminal ignores."""
+
+
 def incomplete(data: bytes) -> int:
     """Return where the incomplete sequence at the end of `data` begins; its length where there is none."""
     at = data.rfind(b"\x1b")
@@ -54,11 +59,11 @@ def incomplete(data: bytes) -> int:
 
 def remembered(partial: bytes) -> bytes:
     """Return the incomplete sequence `partial`, or where that is too long a short one that its rest completes."""
-    if len(partial) <= PARTIAL:
+    if len(partial) <= PARTIAL and not partial.startswith(_NOTHING):
         return partial
     kind = partial[1:2]
-    # A number that no terminal knows; a string that all of them ignore. Either lets an ESC of the end stand.
-    opened = {b"]": b"\x1b]7777;", b"[": b"\x1b["}.get(kind, b"\x1bX" if kind in b"PX^_" else b"\x1b")
+    opened = _NOTHING[b"][".find(kind)] if kind in b"][PX^_" else partial[:2]
+    # An ESC at the end may be the first half of what ends it.
     return opened + b"\x1b" if partial.endswith(b"\x1b") else opened
 
 

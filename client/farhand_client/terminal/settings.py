@@ -67,6 +67,8 @@ class Settings:
         self.colours = frozenset[str]()
         """Commands (OSC) that have changed the terminal's colours: 4 the palette, 10 to 12 text, background, cursor."""
         self.link = False
+        self.saves: tuple[bool, bool] = (False, False)
+        """Whether the program has saved the cursor (DECSC), on the main and on the alternate screen."""
         self.style = ""
         """The cursor's (DECSCUSR)."""
         self.other_keys = ""
@@ -98,6 +100,8 @@ class Settings:
             case "h" | "l":
                 self.insert = final == "h" if INSERT in numbers else self.insert
                 self.newline = final == "h" if NEWLINE in numbers else self.newline
+            case "s":
+                self._saves()
             case "r":
                 top, bottom = (*numbers, 0)[:2]
                 self.margins = (max(1, top), bottom) if top > 1 or bottom else None
@@ -119,6 +123,8 @@ class Settings:
                 self.keypad = final == "="
             case "c":
                 self.reset()
+            case "7":
+                self._saves()
             case _ if final[0] == "(" and len(final) == 2:
                 self.charsets = (final[1], self.charsets[1])
             case _ if final[0] == ")" and len(final) == 2:
@@ -130,8 +136,13 @@ class Settings:
             self.title = text if len(text) <= MAX_TITLE else ""
         elif code == "8":
             self.link = not text.endswith(";")
+        elif len(code) == 3:
+            self.colours -= {str(int(code) - 100)}
         elif "?" not in text:
             self.colours |= {code}
+
+    def _saves(self) -> None:
+        self.saves = (self.saves[0], True) if self.alternate else (True, self.saves[1])
 
     def _private(self, modes: list[int], on: bool) -> None:
         for mode in modes:

@@ -12,9 +12,9 @@ from .settings import Settings
 _LASTING: Final = re.compile(
     rb"\x1b(?:"
     rb"\[(?:(?P<prefix>[?>=<!])(?P<parameters>[0-9;]{0,64})(?P<final>[hlmnup])"
-    rb"|(?P<bare>[0-9;]{0,64})(?P<last>[hlr]| q))"
-    rb"|\](?P<code>0|2|4|8|1[0-2]);(?P<text>[^\x07\x18\x1a\x1b]*)(?:\x07|\x1b\\)"
-    rb"|(?P<escape>[=>c]))"
+    rb"|(?P<bare>[0-9;]{0,64})(?P<last>[hlrs]| q))"
+    rb"|\](?P<code>0|2|4|8|1[0-2]|104|11[0-2])(?P<text>(?:;[^\x07\x18\x1a\x1b]*)?)(?:\x07|\x1b\\)"
+    rb"|(?P<escape>[=>c7]))"
 )
 
 _BEGIN_ANEW: Final = re.compile(rb".*\x1b(?:c|\[!p)", re.DOTALL)
@@ -62,7 +62,7 @@ def _apply(settings: Settings, match: re.Match[bytes]) -> None:
     if match.lastgroup == "escape":
         settings.escape(match["escape"].decode("ascii"))
     elif match.lastgroup == "text":
-        settings.command(match["code"].decode("ascii"), match["text"].decode("utf-8", "replace"))
+        settings.command(match["code"].decode("ascii"), match["text"][1:].decode("utf-8", "replace"))
     else:
         prefix, parameters, final, bare, last = match.group("prefix", "parameters", "final", "bare", "last")
         if final is None:

@@ -1,0 +1,127 @@
+"""Terminals that judge what ours is told: pyte, which is fast and in this process, and tmux, which people use."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pyte
+
+from farhand_client.terminal.graphics import PLAIN, changed
+
+FLAGS = (
+    "#{cursor_x} #{cursor_y} #{cursor_flag} alternate=#{alternate_on} insert=#{insert_flag} origin=#{origin_flag}"
+    " wrap=#{wrap_flag} region=#{scroll_region_upper}-#{scroll_region_lower} keypad=#{keypad_flag}"
+    " keys=#{keypad_cursor_flag} mouse=#{mouse_any_flag} title=#{pane_title}"
+)
+
+
+class Reference(pyte.Screen):
+    """A screen of pyte's, told what to show in bytes. It knows neither alternate screens nor strings but titles."""
+
+    def __init__(self, columns: int, rows: int, *said: bytes) -> None:
+        super().__init__(columns, rows)
+        self._stream = pyte.ByteStream(self)
+        for data in said:
+            self._stream.feed(data)
+
+    # Where pyte differs from terminals: what was never written is neither erased nor deleted, the cursor stays where
+    # the scrolling region is lifted, and outside of one it jumps into it.
+
+    def ensure_vbounds(self, use_margins: bool | None = None) -> None:
+        super().ensure_vbounds()
+
+    def erase_in_display(self, how: int = 0, *args: Any, **kwargs: Any) -> None:
+        self._materialize()
+        super().erase_in_display(how)
+
+    def delete_lines(self, count: int | None = None) -> None:
+        self._materialize()
+        super().delete_lines(count)
+
+    def insert_lines(self, count: int | None = None) -> None:
+        self._materialize()
+        super().insert_lines(count)
+
+    def _materialize(self) -> None:
+        for row in range(self.lines):
+            line = self.buffer[row]
+            line.update({column: line[column] for column in range(self.columns)})
+
+    def set_margins(self, top: int | None = None, bottom: int | None = None) -> None:
+        super().set_margins(top, bottom)
+        if self.margins is None:
+            self.cursor_position()
+
+    def cursor_down(self, count: int | None = None) -> None:
+        last = self.lines - 1 if self.margins is None or self.cursor.y > self.margins.bottom else self.margins.bottom
+        self.cursor.y = min(self.cursor.y + (count or 1), last)
+
+    def cursor_up(self, count: int | None = None) -> None:
+        first = 0 if self.margins is None or self.cursor.y < self.margins.top else self.margins.top
+        self.cursor.y = max(self.cursor.y - (count or 1), first)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """All that is seen, and all that what comes next depends on."""
+        column = self.cursor.x if pyte.modes.DECAWM in self.mode else min(self.cursor.x, self.columns - 1)
+        return {
+            "rows": [[_seen(self.buffer[y][x]) for x in range(self.columns)] for y in range(self.lines)],
+            "cursor": (column, self.cursor.y, self.cursor.hidden, self.cursor.attrs),
+            "modes": self.mode,
+            "margins": self.margins,
+            "title": self.title,
+        }
+
+
+def _seen(char: pyte.screens.Char) -> pyte.screens.Char:
+    """Return it without the colour of a blank, which nobody sees, and which is left where a row is erased."""
+    return char if char.data != " " or char.reverse else char._replace(fg="default")
+
+
+class Tmux:
+    """A pane of tmux, in which a program says what it is to show."""
+
+    def __init__(self, directory: Path) -> None:
+        self._data = directory / "said"
+        self._socket = directory / "tmux"
+        self.tmux("-f", "/dev/null", "new-session", "-d", "exec sleep 1000")
+        self.tmux("set", "-g", "status", "off")
+
+    def tmux(self, *arguments: str) -> str:
+        """Run a command of tmux."""
+        command = ["tmux", "-S", str(self._socket), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def shown(self, columns: int, rows: int, said: bytes) -> tuple[list[list[tuple[str, Any]]], str]:
+        """Return the characters with their attributes, and what is set."""
+        self._data.write_bytes(b"\x1bc\x1b]2;before\x07" + said)
+        self.tmux("resize-window", "-x", str(columns), "-y", str(rows))
+        # Once it has answered, it has seen everything.
+        asked = "printf '\\033[5n'; head -c 4 >/dev/null"
+        say = f"stty raw -echo; cat {self._data}; {asked}; tmux -S {self._socket} wait-for -S said; exec sleep 1000"
+        self.tmux("respawn-pane", "-k", say)
+        self.tmux("wait-for", "said")
+        return _cells(self.tmux("capture-pane", "-e", "-p", "-N")), self.tmux("display-message", "-p", FLAGS)
+
+    def close(self) -> None:
+        """End it."""
+        self.tmux("kill-server")
+
+
+def _cells(text: str) -> list[list[tuple[str, Any]]]:
+    attributes = PLAIN
+    rows = []
+    for line in text.split("\n"):
+        cells = []
+        for match in re.finditer(r"\x1b\[([0-9;]*)m|(.)", line):
+            if match[2] is None:
+                attributes = changed(attributes, match[1])
+            else:
+                cells.append((match[2], attributes))
+        while cells and cells[-1][0] == " ":
+            cells.pop()  # tmux does not tell blanks from nothing in the same way every time
+        rows.append(cells)
+    return rows
