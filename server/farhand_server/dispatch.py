@@ -17,12 +17,12 @@ from farhand_server.channels.listing import ListChannel
 from farhand_server.channels.pattern import BadPattern
 from farhand_server.channels.plan import Denied, decide
 from farhand_server.channels.recording import RecordingChannel
-from farhand_server.channels.run import RunChannel
+from farhand_server.channels.run import NoTerminal, RunChannel
 from farhand_server.channels.waiting import MAX_WAITS, WaitChannel
 from farhand_server.policy import Action, Owner, may
-from farhand_server.runs.attachments import TooManyAttachments
+from farhand_server.runs.attachments import BadOffset, TooManyAttachments
 from farhand_server.runs.registry import Draining, Expired, IdConflict, TooManyRuns, Unavailable
-from farhand_server.runs.run import BadOffset, Run
+from farhand_server.runs.run import Run
 
 if TYPE_CHECKING:
     from farhand_server.session import Session
@@ -191,6 +191,7 @@ _REFUSALS: Final[dict[type[Exception], ErrorCode]] = {
     Draining: ErrorCode.DRAINING,
     Expired: ErrorCode.EXPIRED,
     IdConflict: ErrorCode.CONFLICT,
+    NoTerminal: ErrorCode.NO_TERMINAL,
     TooManyAttachments: ErrorCode.TOO_MANY_RUNS,
     TooManyRuns: ErrorCode.TOO_MANY_RUNS,
     UnknownRun: ErrorCode.UNKNOWN_RUN,
@@ -245,6 +246,7 @@ _TABLE: Final[dict[Phase, dict[type[m.Message], Callable[[Session, int, Any], No
         m.End: _to_channel,
         m.Signal: _signal,
         m.Stop: _signal,
+        m.Resize: _to_channel,
         m.Close: _to_channel,
     },
     Phase.CLOSED: {},

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -107,6 +108,15 @@ class RemoteRun:
                 self._grown.clear()
                 await self._grown.wait()
         return self.stdout
+
+    async def match(self, pattern: bytes, begin: int = 0) -> re.Match[bytes]:
+        """Wait for a match of a regular expression in stdout from `begin` on."""
+        async with asyncio.timeout(PATIENCE):
+            while (found := re.compile(pattern).search(self.stdout, begin)) is None:
+                assert not self._last.done(), f"the run ended without {pattern!r}: {self.stdout!r}"
+                self._grown.clear()
+                await self._grown.wait()
+        return found
 
     async def resized(self, columns: int, rows: int) -> None:
         """Wait until the service says that the run's terminal has this size."""

@@ -6,18 +6,24 @@ import asyncio
 from typing import Final
 
 from farhand_protocol import messages as m
+from farhand_protocol.channel import output_window
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
-from farhand_server.runs.attachments import Attachment, Output
+from farhand_server.runs.attachments import Attachment, Output, TerminalAttachments
 from farhand_server.runs.plan import Result
 from farhand_server.runs.run import Run
 from farhand_server.runs.spool import Spool
+from farhand_server.runs.terminal import Size
 
 from .channel import Outlet
 
 END_PAUSE: Final = 0.001
 """Seconds for which the end of a stream, with no output left before it, waits for the outcome. A program that exits
 closes its streams one by one and is reaped last: sent together, that wakes edge and client once and not three times."""
+
+
+class NoTerminal(Exception):
+    """An attachment shows a terminal, and the run has none; the text says so."""
 
 
 class _Position:
@@ -60,12 +66,30 @@ class RunChannel:
         self._pausing: asyncio.TimerHandle | None = None
         if isinstance(request, m.Run):
             wanted: dict[Output, int] = {"stdout": 0} if request.merge_stderr else {"stdout": 0, "stderr": 0}
-            hold, feeds = True, 0 if request.stdin else None
+            hold, feeds, share = True, 0 if request.stdin else None, False
+            shown = None if request.terminal is None else request.terminal.size
         else:
+            if request.size is not None and run.plan.terminal is None:
+                raise NoTerminal(f"run {run.plan.id} has no terminal; attach to it without a size")
             offsets: dict[Output, int | None] = {"stdout": request.stdout, "stderr": request.stderr}
             wanted = {stream: offset for stream, offset in offsets.items() if offset is not None}
-            hold, feeds = request.hold, request.stdin
-        self._attachment: Attachment = run.attach(self, key=request.attachment, hold=hold, taken=wanted, feeds=feeds)
+            hold, feeds, share, shown = request.hold, request.stdin, request.share, request.size
+        peer = outlet.connection.peer
+        assert peer is not None
+        self._attachment: Attachment = run.attach(
+            self,
+            key=request.attachment,
+            hold=hold,
+            taken=wanted,
+            feeds=feeds,
+            share=share,
+            size=None if shown is None else Size(shown.columns, shown.rows),
+            window=output_window(request, peer.window),
+        )
+        self._shows_terminal = shown is not None
+        self._screen = run.attachments.screen if isinstance(run.attachments, TerminalAttachments) else None
+        if self._shows_terminal and self._screen is not None:
+            self._screen.listeners.append(self._tell_size)
         spools: dict[Output, Spool] = {"stdout": run.stdout, "stderr": run.stderr}
         self._positions = tuple(
             _Position(stream, spools[stream], offset, None if self._follow else spools[stream].end)
@@ -142,6 +166,9 @@ class RunChannel:
                 self.run.signal(message.number)
             case m.Stop():
                 self.run.stop("requested", message.kill_after)
+            case m.Resize():
+                if isinstance(self.run.attachments, TerminalAttachments):
+                    self.run.attachments.resize(self._attachment, Size(message.columns, message.rows))
             case m.Close():
                 self._leave()
 
@@ -171,10 +198,17 @@ class RunChannel:
         self._started = True
         feeds = self.run.attachments.feeder is self._attachment
         self._outlet.connection.send(self.number, m.Started(pid=self.run.pid, new=self._new, stdin=feeds))
+        self._tell_size()
         self._outlet.flush_soon()
         self.stdin_taken()
         if not self._follow:
             self._wake()  # it may be at its end already, where nothing else would wake it
+
+    def _tell_size(self) -> None:
+        if self._shows_terminal and self._started:
+            columns, rows = (0, 0) if self._screen is None else self._screen.size
+            self._outlet.connection.send(self.number, m.Resize(columns=columns, rows=rows))
+            self._outlet.flush_soon()
 
     def stdin_taken(self) -> None:
         """Watcher."""
@@ -230,6 +264,8 @@ class RunChannel:
         for position in self._positions:
             if self._changed in position.spool.listeners:
                 position.spool.listeners.remove(self._changed)
+        if self._screen is not None and self._tell_size in self._screen.listeners:
+            self._screen.listeners.remove(self._tell_size)
 
     def _say_last(self, message: m.Message) -> None:
         self._outlet.connection.send(self.number, message)

@@ -9,8 +9,9 @@ from typing import Final, Literal
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
+from farhand_server.runs.attachments import BadOffset
 from farhand_server.runs.plan import Result
-from farhand_server.runs.run import BadOffset, Run
+from farhand_server.runs.run import Run
 from farhand_server.runs.spool import Spool
 
 from .channel import Outlet, Request

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
 
+from .filespool import FileSpool
+from .screen import Screen
 from .spool import EVERYTHING, Spool
+from .terminal import Size
 
 if TYPE_CHECKING:
     from .plan import Result
@@ -20,6 +23,15 @@ Output: TypeAlias = Literal["stdout", "stderr"]
 MAX_ATTACHMENTS: Final = 256
 """Of one run at once, with those whose clients are waited for: more than watch one program, and as many as one
 connection may have (`runs.max_runs_per_connection`). Each costs a kilobyte, and a look with every credit."""
+
+
+MAX_TYPING: Final = 16
+"""Attachments that type at one terminal at once: more hands than work at one thing. What each has sent without credit
+waits in memory."""
+
+
+class BadOffset(Exception):
+    """An attachment wants to begin where there is nothing; the text says where there is."""
 
 
 class TooManyAttachments(Exception):
@@ -52,16 +64,20 @@ class Attachment:
     """One client's place in a run. Without a `watcher` its line is lost, and the place is kept for its return.
 
     `taken` are the offsets up to which the client has acknowledged each stream that it wants; `stdin_at` is that of its
-    first byte of stdin, `stdin_received` counts those that came.
+    first byte of stdin, `stdin_received` counts those that came. With `feeds` they go to the program. `window` is how
+    many bytes of output may be on their way to the client, `size` how large it shows the run's terminal.
     """
 
-    __slots__ = ("_expiry", "hold", "key", "stdin_at", "stdin_received", "taken", "watcher")
+    __slots__ = ("_expiry", "feeds", "hold", "key", "size", "stdin_at", "stdin_received", "taken", "watcher", "window")
 
     def __init__(self, key: bytes, watcher: Watcher | None, *, hold: bool, taken: dict[Output, int]) -> None:
         self.key = key
         self.watcher = watcher
         self.hold = hold
         self.taken = taken
+        self.feeds = False
+        self.size: Size | None = None
+        self.window = EVERYTHING
         self.stdin_at = 0
         self.stdin_received = 0
         self._expiry: asyncio.TimerHandle | None = None
@@ -82,8 +98,6 @@ class Attachments:
     """All attachments of one run. `abandoned` is called when nobody has held it for `grace` seconds."""
 
     def __init__(self, spools: Mapping[Output, Spool], grace: float, abandoned: Callable[[], None]) -> None:
-        self.feeder: Attachment | None = None
-        """Whose bytes go to the program's stdin."""
         self.bystanders: list[Watcher] = []
         """Who is told how the run goes without being attached to it."""
         self.on_deserted: Callable[[], None] | None = None
@@ -103,18 +117,36 @@ class Attachments:
         attached = (attachment.watcher for attachment in self._all.values() if attachment.watcher is not None)
         return iter([*attached, *self.bystanders])
 
+    def get(self, key: bytes) -> Attachment | None:
+        """The attachment with this key, whether its client is connected or waited for."""
+        return self._all.get(key)
+
+    @property
+    def feeder(self) -> Attachment | None:
+        """Whose bytes go to the program's stdin; where several may type, the first of them."""
+        return next((attachment for attachment in self._all.values() if attachment.feeds), None)
+
     @property
     def held(self) -> bool:
         """Whether anybody holds the run, or is waited for who does."""
         return any(attachment.hold for attachment in self._all.values())
 
     def add(
-        self, watcher: Watcher, *, key: bytes | None, hold: bool, taken: Mapping[Output, int], feeds: int | None
+        self,
+        watcher: Watcher,
+        *,
+        key: bytes | None,
+        hold: bool,
+        taken: Mapping[Output, int],
+        feeds: int | None,
+        share: bool = False,
+        size: Size | None = None,
+        window: int = EVERYTHING,
     ) -> Attachment:
         """Attach; in the place of an older attachment with the same `key`, if there is one.
 
-        `feeds` is the offset of the first byte of stdin that will come, None where none will. Raises
-        `TooManyAttachments`; whoever takes an older one's place is never one too many.
+        `feeds` is the offset of the first byte of stdin that will come, None where none will; with `share` it may come
+        beside another's. Raises `TooManyAttachments`; whoever takes an older one's place is never one too many.
         """
         if key not in self._all and len(self._all) >= MAX_ATTACHMENTS:
             raise TooManyAttachments(
@@ -126,12 +158,13 @@ class Attachments:
             old.stop_waiting()
             if old.watcher is not None:
                 old.watcher.replaced()
-        attachment = self._all[key] = Attachment(key, watcher, hold=hold, taken=dict(taken))
-        if feeds is not None and (self.feeder is None or self.feeder is old):
+            old.feeds = False
+        attachment = Attachment(key, watcher, hold=hold, taken=dict(taken))
+        attachment.size, attachment.window = size, window
+        if feeds is not None:
             attachment.stdin_at = feeds
-            self.feeder = attachment
-        elif self.feeder is old:
-            self.feeder = None
+            attachment.feeds = self._may_feed(share)
+        self._all[key] = attachment
         if hold:
             self._cancel_alone()
         else:
@@ -155,6 +188,7 @@ class Attachments:
                 attachment.watcher = None  # what it has not got stays for as long as the run is kept
             else:
                 attachment.wait_for_return(self._grace, self._gone)
+            self._hold()
             self._one_less()
 
     def left(self, attachment: Attachment) -> None:
@@ -175,14 +209,17 @@ class Attachments:
         attachment.stop_waiting()
         attachment.watcher = None
         self._all.pop(attachment.key, None)
-        if self.feeder is attachment:
-            self.feeder = None
+        attachment.feeds = False
         self._hold()
 
     def _one_less(self) -> None:
         self._watch_alone()
         if not self and self.on_deserted is not None:
             self.on_deserted()
+
+    def _may_feed(self, share: bool) -> bool:
+        """Whether somebody new may feed the program, beside all who are there."""
+        return self.feeder is None
 
     def _hold(self) -> None:
         for stream in self._spools:
@@ -204,3 +241,67 @@ class Attachments:
         if self._alone is not None:
             self._alone.cancel()
             self._alone = None
+
+
+class TerminalAttachments(Attachments):
+    """The attachments of a run on a terminal, whose output goes into `spool`.
+
+    Its program waits only for holders who are connected, so that it goes on while nobody looks at it; and it is no
+    further ahead of any of them than that one's window. One of them types, and makes room for another when its line is
+    lost; others type as well where they share.
+    """
+
+    def __init__(self, spool: FileSpool, first: Size, grace: float, abandoned: Callable[[], None]) -> None:
+        super().__init__({"stdout": spool}, grace, abandoned)
+        self.screen: Final = Screen(first, self._shown)
+        self._spool = spool
+
+    def add(
+        self,
+        watcher: Watcher,
+        *,
+        key: bytes | None,
+        hold: bool,
+        taken: Mapping[Output, int],
+        feeds: int | None,
+        share: bool = False,
+        size: Size | None = None,
+        window: int = EVERYTHING,
+    ) -> Attachment:
+        """Attachments. For somebody new who shows the terminal what is on it is drawn."""
+        new = key not in self._all
+        attachment = super().add(
+            watcher, key=key, hold=hold, taken=taken, feeds=feeds, share=share, size=size, window=window
+        )
+        self.screen.changed(repaint=new and size is not None)
+        return attachment
+
+    def resize(self, attachment: Attachment, size: Size) -> None:
+        """The client shows the terminal in another size now."""
+        attachment.size = size
+        self.screen.changed()
+
+    def lost(self, attachment: Attachment) -> None:
+        """Attachments."""
+        super().lost(attachment)
+        self.screen.changed()
+
+    def left(self, attachment: Attachment) -> None:
+        """Attachments."""
+        super().left(attachment)
+        self.screen.changed()
+
+    def _typing(self) -> list[Attachment]:
+        return [each for each in self._all.values() if each.feeds and each.watcher is not None]
+
+    def _shown(self) -> list[Size]:
+        return [each.size for each in self._typing() if each.size is not None]
+
+    def _may_feed(self, share: bool) -> bool:
+        typing = len(self._typing())
+        return not typing or (share and typing < MAX_TYPING)
+
+    def _hold_stream(self, stream: Output) -> None:
+        holders = (each for each in self._all.values() if each.hold and each.watcher is not None)
+        ends = (each.taken[stream] + each.window for each in holders if stream in each.taken)
+        self._spool.wait_at(min(ends, default=EVERYTHING))

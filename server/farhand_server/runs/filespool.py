@@ -1,4 +1,4 @@
-"""A run's output on disk: a file used as a ring, so that its writer never waits and its size is bounded."""
+"""A run's output on disk: a file used as a ring, so that its writer need not wait and its size is bounded."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from .spool import EVERYTHING
+
 FULL: Final = "its recording is full"
 """Why a run is stopped of which more would have to be kept than may be."""
 
 
 class FileSpool:
     """A `Spool` of the last `limit` bytes in the file `path`, which it makes and removes; `whole` ones keep the first
-    `limit` bytes, and fail where there is more.
+    `limit` bytes, and fail where there is more. Its writer waits nowhere but `wait_at`.
 
     Raises OSError where the file cannot be made.
     """
@@ -28,11 +30,11 @@ class FileSpool:
         self.on_room: Callable[[], None] | None = None
         self.on_failure: Callable[[str], None] | None = None
         self.listeners: list[Callable[[], None]] = []
-        self.full = False
         self.path: Final = path
         self.limit: Final = limit
         self.whole: Final = whole
         self._failed = False
+        self._wait_at = EVERYTHING
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     @classmethod
@@ -50,9 +52,14 @@ class FileSpool:
         spool = cls.__new__(cls)
         spool.__dict__.update(
             start=start, end=end, ended=ended, touched=time.monotonic(), on_room=None, on_failure=None, listeners=[],
-            full=False, path=path, limit=limit, whole=whole, _failed=failed, _fd=fd,
+            path=path, limit=limit, whole=whole, _failed=failed, _wait_at=EVERYTHING, _fd=fd,
         )  # fmt: skip
         return spool
+
+    @property
+    def full(self) -> bool:
+        """Spool."""
+        return self.end >= self._wait_at
 
     @property
     def size(self) -> int:
@@ -95,6 +102,12 @@ class FileSpool:
         if count and not data:
             raise OSError(errno.EIO, "the file was cut off by somebody else")
         return data
+
+    def wait_at(self, offset: int) -> None:
+        """Have the writer wait once it is at `offset`, until that is further on."""
+        self._wait_at = offset
+        if self.on_room is not None and not self.full:
+            self.on_room()
 
     def hold(self, offset: int) -> None:
         """Spool: nobody can hold this one."""

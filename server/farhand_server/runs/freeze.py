@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 
-from .attachments import Attachment, Attachments
+from .attachments import Attachment, TerminalAttachments
 from .filespool import FileSpool
 from .frozen import (
     FrozenAttachment,
@@ -17,13 +17,17 @@ from .frozen import (
     FrozenSeries,
     FrozenSpool,
     FrozenStdin,
+    FrozenTerminal,
     FrozenTimeline,
+    FrozenTypist,
     Put,
 )
+from .keyboard import Keyboard
 from .pipes import PipeWriter
 from .run import Run
 from .spool import MemorySpool, Spool
 from .stdin import Stdin
+from .streams import Console, Pipes
 from .timeline import Series, Timeline
 
 
@@ -44,7 +48,8 @@ def freeze(run: Run, put: Put, *, kept_until: float | None = None) -> FrozenRun:
         stdout=_spool(run.stdout, put),
         stderr=_spool(run.stderr, put),
         stdin=_stdin(run.stdin, put),
-        attachments=tuple(_attachment(each, attachments) for each in attachments._all.values()),
+        terminal=_terminal(run, put),
+        attachments=tuple(_attachment(each) for each in attachments._all.values()),
         alone=_left(attachments._alone),
         process=_process(run),
         result=run.result,
@@ -57,7 +62,8 @@ def _process(run: Run) -> FrozenProcess | None:
     process = run._process
     if process is None:
         return None
-    outputs = [(reader.fileno(), reader._spool) for reader in run._readers if reader.fileno() >= 0]
+    readers = run._streams.readers if isinstance(run._streams, Pipes) else []
+    outputs = [(reader.fileno(), reader._spool) for reader in readers if reader.fileno() >= 0]
     timeout = run._timers.get("timeout")
     return FrozenProcess(
         handover=process.handover,
@@ -96,7 +102,11 @@ def _spool(spool: Spool, put: Put) -> FrozenSpool:
     )
 
 
-def _stdin(stdin: Stdin, put: Put) -> FrozenStdin:
+def _stdin(stdin: Stdin | Keyboard, put: Put) -> FrozenStdin:
+    if isinstance(stdin, Keyboard):
+        return FrozenStdin(
+            received=stdin.received, taken=0, pipe=None, queue=put([]), ending=False, closed=stdin._closed
+        )
     pipe: PipeWriter = stdin.pipe
     return FrozenStdin(
         received=stdin.received,
@@ -105,6 +115,27 @@ def _stdin(stdin: Stdin, put: Put) -> FrozenStdin:
         queue=put([bytes(piece) for piece in pipe._queue]),
         ending=pipe._ending,
         closed=pipe._closed,
+    )
+
+
+def _terminal(run: Run, put: Put) -> FrozenTerminal | None:
+    keyboard, attachments = run.stdin, run.attachments
+    if not isinstance(keyboard, Keyboard) or not isinstance(attachments, TerminalAttachments):
+        return None
+    terminal = run._streams.terminal if isinstance(run._streams, Console) else None
+    return FrozenTerminal(
+        master=None if terminal is None or terminal.master < 0 else terminal.master,
+        slave=None if terminal is None or terminal.slave < 0 else terminal.slave,
+        size=attachments.screen.size,
+        typists=tuple(
+            FrozenTypist(key=each.key, received=each.received, taken=each.taken, ended=each.ended)
+            for each in keyboard._typists.values()
+        ),
+        queue=tuple(
+            (None if typist is None else typist.key, None if data is None else put([bytes(data)]))
+            for typist, data in keyboard._queue
+        ),
+        in_line=keyboard._in_line,
     )
 
 
@@ -121,14 +152,15 @@ def _timeline(timeline: Timeline, put: Put) -> FrozenTimeline:
     )
 
 
-def _attachment(attachment: Attachment, of: Attachments) -> FrozenAttachment:
+def _attachment(attachment: Attachment) -> FrozenAttachment:
     return FrozenAttachment(
         key=attachment.key,
         hold=attachment.hold,
         taken=attachment.taken,
         stdin_at=attachment.stdin_at,
         stdin_received=attachment.stdin_received,
-        feeds=of.feeder is attachment,
+        feeds=attachment.feeds,
+        size=attachment.size,
         left=_left(attachment._expiry),
     )
 

@@ -71,6 +71,7 @@ class FrozenAttachment(Frozen):
     stdin_received: int
     feeds: bool
     left: float | None
+    size: tuple[int, int] | None = None
 
 
 class FrozenStdin(Frozen):
@@ -82,6 +83,27 @@ class FrozenStdin(Frozen):
     queue: Blob
     ending: bool
     closed: bool
+
+
+class FrozenTypist(Frozen):
+    """Who types at a terminal or has typed, and how much of it the terminal has."""
+
+    key: bytes
+    received: int
+    taken: int
+    ended: bool
+
+
+class FrozenTerminal(Frozen):
+    """A `PseudoTerminal` while there is one, its size, and what waits to be typed: whose it is, and which bytes; none
+    are the end of input."""
+
+    master: Descriptor | None
+    slave: Descriptor | None
+    size: tuple[int, int]
+    typists: tuple[FrozenTypist, ...]
+    queue: tuple[tuple[bytes | None, Blob | None], ...]
+    in_line: bool
 
 
 class FrozenSeries(Frozen):
@@ -131,11 +153,14 @@ class FrozenRun(Frozen):
     result: Result | None
     kept_until: float | None
     timeline: FrozenTimeline | None = None
+    terminal: FrozenTerminal | None = None
 
     def descriptors(self) -> Iterator[int]:
         """Those that have to stay open."""
         if self.stdin.pipe is not None:
             yield self.stdin.pipe
+        if self.terminal is not None:
+            yield from (fd for fd in (self.terminal.master, self.terminal.slave) if fd is not None)
         if self.process is not None:
             yield from (descriptor for descriptor, _ in self.process.outputs)
 

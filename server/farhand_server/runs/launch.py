@@ -3,7 +3,8 @@
 A prefix of standard programs, because `preexec_fn` and `user=` of `subprocess` would make a fork of the whole service
 out of a vfork:
 
-    [sh: enters the cgroup] [setpriv: becomes the user] sh: limits, environment [env: more of it] the program
+    [sh: enters the cgroup] [setpriv: becomes the user] sh: terminal, limits, environment [env: more of it]
+        [bash: another name] the program
 
 What runs before setpriv(1) has changed users runs as root, so nothing that a request chose may steer it. The program's
 environment (think of LD_PRELOAD) therefore travels as the *values* of variables with names of our own, which no program
@@ -26,11 +27,19 @@ from farhand_server.credentials import Credentials
 
 from .limits import Limits
 
+BASH: Final = b"/bin/bash"
 SHELL: Final = b"/bin/sh"
 ENV: Final = b"/usr/bin/env"
 NICE: Final = b"/usr/bin/nice"
 SETPRIV: Final = b"/usr/bin/setpriv"
 """util-linux 2.31 or later. None of them is searched for in a PATH."""
+
+_TERMINAL: Final = "exec <>/proc/self/fd/0 >&0 2>&0"
+"""A terminal becomes the controlling one of a session's leader that has none and opens it (tty_ioctl(4), termios(3)):
+that needs neither preexec_fn nor a program that is not everywhere."""
+
+_NAMED: Final = (b"-p", b"-c", b'exec -a "$0" -- "$@"')
+"""Of all shells bash alone gives a program another name; with -p it acts on nothing that is in the environment."""
 
 UMASK: Final = "022"
 """Of programs that run as another user: the default of login.defs(5). The service's own account keeps the service's."""
@@ -60,11 +69,17 @@ def launch(
     credentials: Credentials | None,
     limits: Limits,
     cgroup: Path | None,
+    terminal: bool = False,
+    argv0: bytes | None = None,
 ) -> Command:
     """Return what runs `argv`, with exactly `env`, as the user of `credentials`, with `limits`, in `cgroup`.
 
     Where none of that is asked for, that is `argv` and `env` themselves. The pid stays the same, as do descriptors and
     the working directory. `credentials` are None, or the service's own, for the service's own account.
+
+    With `terminal` the program's stdin is one, and becomes its controlling terminal, stdout and stderr. `argv0` is the
+    name by which it is called; where there is no bash(1) it is called by its own, with the option `-l`: that a shell is
+    a login shell is all that such a name ever says.
 
     `limits` are rlimits, soft and hard (setrlimit(2)); leave out what the cgroup enforces. None is raised above the
     hard limit of the service. Memory is rounded up to KiB, the size of files to 512 bytes, processor time to seconds,
@@ -75,7 +90,9 @@ def launch(
     """
     if credentials is not None and credentials.uid == os.geteuid():
         credentials = None
-    if credentials is None and not limits and cgroup is None:
+    if argv0 is not None:
+        argv = (BASH, *_NAMED, argv0, *argv) if _is_there(BASH) else (argv[0], b"-l", *argv[1:])
+    if credentials is None and not limits and cgroup is None and not terminal:
         return Command(tuple(argv), env)
     names, exported = _pack(env)
     enter = [] if cgroup is None else ['echo 0 >"$1" || exit 125', "shift"]
@@ -86,6 +103,8 @@ def launch(
     if exported:
         # A shell that knows no locale of that name says so on stderr, which is the program's.
         setting.insert(0, f"export {_values(exported)} 2>/dev/null\nunset {' '.join(exported)}")
+    if terminal:
+        setting.insert(0, _TERMINAL)
     packed = {name.encode(): value for name, value in names.items()}
     # env(1) takes a name with "=" for an assignment, and "-" for an option.
     guarded = (NICE, b"-n", b"0", b"--", *argv) if not by_shell and (b"=" in argv[0] or argv[0] == b"-") else argv
@@ -109,6 +128,10 @@ def _finds_the_same(program: bytes, env: Mapping[bytes, bytes]) -> bool:
 @functools.cache
 def _is_dash(shell: bytes) -> bool:
     return os.path.realpath(shell).endswith(b"/dash")
+
+
+def _is_there(program: bytes) -> bool:
+    return os.access(program, os.X_OK)
 
 
 def _shell(lines: list[str]) -> tuple[bytes, ...]:

@@ -1,4 +1,5 @@
-"""Our ends of a program's pipes: non-blocking, read in pieces, written as far as the program takes it."""
+"""Our ends of a program's pipes, or of its terminal: non-blocking, read in pieces, written as far as the program takes
+it."""
 
 from __future__ import annotations
 
@@ -54,7 +55,7 @@ class PipeReader:
         """Stop reading, whether or not the end has come."""
         if self._fd >= 0:
             self._suspend()
-            os.close(self._fd)
+            self._let_go()
             self._fd = -1
             self._spool.on_room = None
             self._spool.finish()
@@ -69,8 +70,8 @@ class PipeReader:
         left = PIPE_SIZE
         while self._fd >= 0 and left >= 0:
             try:
-                data = os.read(self._fd, READ_SIZE)
-            except (BlockingIOError, InterruptedError):
+                data = self._read()
+            except BlockingIOError:
                 break
             if not data:
                 self.close()
@@ -78,6 +79,18 @@ class PipeReader:
             left -= len(data)
             self._spool.append(data)
         return self._fd < 0
+
+    def _read(self) -> bytes:
+        """What there is, about `READ_SIZE` of it; nothing at the end. Raises BlockingIOError."""
+        try:
+            return os.read(self._fd, READ_SIZE)
+        except BlockingIOError:
+            raise
+        except OSError:
+            return b""
+
+    def _let_go(self) -> None:
+        os.close(self._fd)
 
     def _suspend(self) -> None:
         self._loop.remove_reader(self._fd)
@@ -98,12 +111,10 @@ class PipeReader:
     def _readable(self) -> None:
         for _ in range(READS_PER_TURN):
             try:
-                data = os.read(self._fd, READ_SIZE)
-            except (BlockingIOError, InterruptedError):
+                data = self._read()
+            except BlockingIOError:
                 self._emptied()
                 return
-            except OSError:
-                data = b""
             if not data:
                 self.close()
                 return
@@ -130,6 +141,39 @@ class PipeReader:
             # Refused beyond the account's share of pipe memory (pipe(7)); the pipe works as it is, too.
             with contextlib.suppress(OSError):
                 fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+
+
+class TerminalReader(PipeReader):
+    """The same for a terminal, whose end is EIO (pty(7)), and which stays open.
+
+    However much there is, a terminal gives 4 KiB at a time: as much as comes in one turn is read, and kept as one. What
+    comes first is never waited behind: a key's echo is awaited by somebody who types.
+    """
+
+    def _read(self) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        while size < READ_SIZE:
+            try:
+                piece = os.read(self._fd, READ_SIZE)
+            except BlockingIOError:
+                if not pieces:
+                    raise
+                break
+            except OSError:  # where something came before, the next read finds the end again
+                break
+            pieces.append(piece)
+            size += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _let_go(self) -> None:
+        """It is closed by whoever has opened it."""
+
+    def _emptied(self) -> None:
+        """Its writer is woken by each read, and fills it while we do other things."""
+
+    def _enlarge(self) -> None:
+        """A terminal's size is fixed."""
 
 
 class PipeWriter:

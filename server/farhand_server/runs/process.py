@@ -117,9 +117,12 @@ class Process:
         limits: Limits = Limits(),  # noqa: B008  # frozen
         cgroup: RunCgroup | None = None,
         credentials: Credentials | None = None,
+        terminal: bool = False,
+        argv0: bytes | None = None,
     ) -> Process:
         """Start `argv` with exactly these three descriptors, which stay the caller's to close.
 
+        With `terminal` they are one, and it becomes the program's controlling terminal. For `argv0` see `launch`.
         It runs as the user of `credentials` (None: as the service), under `limits`, in `cgroup`, which is removed by
         `close`. Neither preexec_fn nor user= is used: both would make a fork of the whole service out of a vfork; see
         `launch`. Cancelled, it kills the program and waits for its exit. Raises `SpawnError`.
@@ -130,6 +133,8 @@ class Process:
             credentials=credentials,
             limits=limits if cgroup is None else cgroup.others(limits),
             cgroup=None if cgroup is None else cgroup.path,
+            terminal=terminal,
+            argv0=argv0,
         )
         prefix = command.argv[0] if command.argv != tuple(argv) else None
         try:
@@ -189,9 +194,16 @@ class Process:
         """Send a signal to the leader's whole process group; False where there is nobody left in it."""
         return self._ward.tree.signal_group(number)
 
-    def terminate_tree(self) -> None:
-        """Send TERM, then CONT, to every process of the run, in whatever session or group it is by now."""
-        self._ward.tree.terminate()
+    def hang_up(self, foreground: int | None) -> None:
+        """Send HUP, then CONT, to the leader and the process group that is in the `foreground` of its terminal."""
+        self._ward.tree.hang_up(foreground)
+
+    def terminate_tree(self, *, hang_up: bool = False) -> None:
+        """Send TERM, then CONT, to every process of the run, in whatever session or group it is by now.
+
+        With `hang_up` also HUP to the leader, which may be a shell on a terminal.
+        """
+        self._ward.tree.terminate(hang_up=hang_up)
         if self._cgroup is not None:
             self._cgroup.terminate(self._ward.tree)
 

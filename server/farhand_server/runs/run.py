@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,15 +13,18 @@ from typing import Final
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
-from .attachments import Attachment, Attachments, Output, Watcher
+from .attachments import Attachment, Attachments, BadOffset, Output, TerminalAttachments, Watcher
 from .cgroup import Cgroups
 from .ending import Why, outcome_of
-from .pipes import PipeReader
+from .filespool import FileSpool
+from .keyboard import Keyboard
 from .plan import Enforced, Plan, Result
 from .process import Process, SpawnError
-from .spool import GoneSpool, Memory, Spool
+from .spool import EVERYTHING, GoneSpool, Memory, Spool
 from .spools import make_spools
 from .stdin import Stdin
+from .streams import Console, Pipes, Streams
+from .terminal import Size
 from .timeline import Timeline
 
 RUN_ID: Final = b"FARHAND_RUN_ID"
@@ -36,10 +37,6 @@ it comes at once, and one message is told less."""
 GONE: Final = 1.0
 """Seconds that killed processes may take to be gone before the end is told without them: they have no say any more,
 and one in an uninterruptible wait for a device may take for ever."""
-
-
-class BadOffset(Exception):
-    """An attachment wants to begin where there is nothing; the text says where there is."""
 
 
 class Run:
@@ -64,14 +61,10 @@ class Run:
         self.stdout: Spool
         self.stderr: Spool
         self.stdout, self.stderr = spools or make_spools(plan, memory, spool_directory)
-        self.attachments = Attachments({"stdout": self.stdout, "stderr": self.stderr}, plan.grace, self._abandoned)
         self._start = time.monotonic()
         self.timeline: Timeline | None = Timeline(plan, self._start, self.stdout, self.stderr, memory)
-        self.stdin = Stdin(self.attachments, self.timeline.fed if plan.record_input else None)
         self._cgroups = cgroups
         self._process: Process | None = None
-        self._outputs: list[tuple[int, Spool]] = []
-        self._readers: list[PipeReader] = []
         self._why: Why | None = None
         self._message: str | None = None
         self._kill_at = math.inf
@@ -79,6 +72,10 @@ class Run:
         self._exit_told = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._output_ended = asyncio.Event()
+        self.attachments: Attachments
+        self.stdin: Stdin | Keyboard
+        self._streams: Streams
+        self._make_streams(self.timeline)
 
     @classmethod
     def past(cls, plan: Plan, result: Result, *, began: float, pid: int | None) -> Run:
@@ -140,11 +137,20 @@ class Run:
             watcher.failed(ErrorCode.UNAVAILABLE, sentence)
 
     def attach(
-        self, watcher: Watcher, *, key: bytes | None, hold: bool, taken: Mapping[Output, int], feeds: int | None
+        self,
+        watcher: Watcher,
+        *,
+        key: bytes | None,
+        hold: bool,
+        taken: Mapping[Output, int],
+        feeds: int | None,
+        share: bool = False,
+        size: Size | None = None,
+        window: int = EVERYTHING,
     ) -> Attachment:
         """Attach a client that has the output up to `taken`, and whose stdin begins at `feeds`.
 
-        Raises `BadOffset` and `TooManyAttachments`.
+        The others as for `Attachment` and `Attachments.add`. Raises `BadOffset` and `TooManyAttachments`.
         """
         if self.result is not None and isinstance(self.result.outcome, Lost):
             # How much it took and wrote is not known either: who has had more than is on record hears of the loss.
@@ -154,12 +160,13 @@ class Run:
             end = (self.stdout if stream == "stdout" else self.stderr).end
             if offset > end:
                 raise BadOffset(f"{stream} of run {self.plan.id} has {end} bytes, and is wanted from {offset} on")
-        if feeds is not None and feeds > self.stdin.latest:
-            had = f"{self.stdin.received} bytes, of which its program has taken {self.stdin.taken}"
-            raise BadOffset(f"stdin of run {self.plan.id} has {had}; it cannot go on at {feeds} now")
+        if feeds is not None and (reason := self.stdin.refusal(key, feeds)) is not None:
+            raise BadOffset(f"stdin of run {self.plan.id} {reason}")
         if not self.plan.stdin:
             feeds = None
-        return self.attachments.add(watcher, key=key, hold=hold, taken=taken, feeds=feeds)
+        return self.attachments.add(
+            watcher, key=key, hold=hold, taken=taken, feeds=feeds, share=share, size=size, window=window
+        )
 
     def left(self, attachment: Attachment) -> None:
         """The client goes for good. A run that is being stopped has its output thrown away if nobody else wants it."""
@@ -203,6 +210,20 @@ class Run:
         """The directory of its cgroup, while it runs in one."""
         return None if self._process is None else self._process.cgroup_path
 
+    def _make_streams(self, timeline: Timeline) -> None:
+        plan, record = self.plan, timeline.fed if self.plan.record_input else None
+        if plan.terminal is None:
+            self.attachments = Attachments({"stdout": self.stdout, "stderr": self.stderr}, plan.grace, self._abandoned)
+            self.stdin = Stdin(self.attachments, record)
+            self._streams = Pipes(plan, self.stdin, self.stdout, self.stderr, self._one_ended)
+            return
+        assert isinstance(self.stdout, FileSpool)
+        size = Size(plan.terminal.columns, plan.terminal.rows)
+        self.attachments = attached = TerminalAttachments(self.stdout, size, plan.grace, self._abandoned)
+        self.stdin, screen = Keyboard(attached, record), attached.screen
+        screen.listeners.append(lambda: timeline.resized(*screen.size))
+        self._streams = Console(plan, self.stdin, screen, self.stdout, self._one_ended)
+
     def _abandoned(self) -> None:
         if not self.plan.keep:
             self.stop("disconnected")
@@ -231,53 +252,33 @@ class Run:
                 timer.cancel()
             process.close()
             self._process = None
-            self._close()
+            self._streams.close()
 
     async def _spawn(self) -> Process:
         plan = self.plan
-        theirs: list[int] = []
         cgroup = self._cgroups.create(plan.id, plan.limits) if self._cgroups is not None and plan.in_cgroup else None
         try:
-            self._make_pipes(theirs)
-            env = {**plan.env, RUN_ID: plan.id.encode()}
-            return await Process.start(
-                plan.argv,
-                cwd=plan.cwd,
-                env=env,
-                stdin=theirs[0],
-                stdout=theirs[1],
-                stderr=theirs[-1],
-                run_id=plan.id,
-                limits=plan.limits,
-                credentials=plan.credentials,
-                cgroup=cgroup,
-            )
+            with contextlib.ExitStack() as theirs:
+                stdin, stdout, stderr = self._streams.open(theirs)
+                return await Process.start(
+                    plan.argv,
+                    cwd=plan.cwd,
+                    env={**plan.env, RUN_ID: plan.id.encode()},
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    run_id=plan.id,
+                    limits=plan.limits,
+                    credentials=plan.credentials,
+                    cgroup=cgroup,
+                    terminal=plan.terminal is not None,
+                    argv0=plan.argv0,
+                )
         except BaseException:
-            self._close()
+            self._streams.close()
             if cgroup is not None:
                 cgroup.remove()
             raise
-        finally:
-            for fd in theirs:
-                os.close(fd)
-
-    def _make_pipes(self, theirs: list[int]) -> None:
-        try:
-            if self.plan.stdin:
-                reading, writing = os.pipe2(os.O_CLOEXEC)
-                theirs.append(reading)
-                self.stdin.pipe.connect(writing)
-            else:
-                theirs.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-            for spool in (self.stdout,) if self.plan.merge_stderr else (self.stdout, self.stderr):
-                reading, writing = os.pipe2(os.O_CLOEXEC)
-                theirs.append(writing)
-                self._outputs.append((reading, spool))
-        except OSError as error:
-            number = error.errno or errno.EIO
-            raise SpawnError(number, "process", f"cannot make pipes: {os.strerror(number)}") from None
-        if self.plan.merge_stderr:
-            self.stderr.finish()
 
     def _begin(self, process: Process) -> None:
         self._process = process
@@ -286,9 +287,7 @@ class Run:
             self.on_started(self)
         for watcher in self.attachments.watchers():
             watcher.started()
-        # Read only now: nothing that the program did may be told before its start is.
-        while self._outputs:
-            self._readers.append(PipeReader(*self._outputs.pop(0), self._one_ended))
+        self._streams.begin()
         self._watch_bounds()
         if self._why is not None:
             self._begin_stop(process)
@@ -356,16 +355,14 @@ class Run:
 
     async def _last_output(self, process: Process, outcome: Outcome) -> bool:
         """Wait for the end of the output, at most for the linger time; True if it came."""
-        if not self._output_ended.is_set():
+        if self._streams.leader_ended() and not self._output_ended.is_set():
             self._at("exit", time.monotonic() + EXIT_PAUSE, self._tell_exit, outcome)
             self._linger_until = self._linger_until or time.monotonic() + self.plan.linger
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(self._linger_until):
                     await self._output_ended.wait()
             self._timers.pop("exit").cancel()
-        # A reader held up by a slow client may only seem not to have come to its end.
-        drained = [reader.drain() for reader in self._readers]
-        return all(drained)
+        return self._streams.drain()
 
     def _tell_exit(self, outcome: Outcome) -> None:
         self._exit_told = True
@@ -373,7 +370,7 @@ class Run:
             watcher.exited(outcome)
 
     def _begin_stop(self, process: Process) -> None:
-        process.terminate_tree()
+        self._streams.begin_stop(process, disconnected=self._why == "disconnected")
         self._kill_in_time(process)
 
     def _kill_in_time(self, process: Process) -> None:
@@ -389,10 +386,3 @@ class Run:
     def _one_ended(self) -> None:
         if self.stdout.ended and self.stderr.ended:
             self._output_ended.set()
-
-    def _close(self) -> None:
-        self.stdin.pipe.close()
-        while self._outputs:
-            os.close(self._outputs.pop()[0])
-        for reader in self._readers:
-            reader.close()

@@ -15,6 +15,10 @@ def make_spools(plan: Plan, memory: Memory, directory: Path) -> tuple[Spool, Spo
         return MemorySpool(plan.spool, memory), MemorySpool(plan.spool, memory)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     stdout = FileSpool(directory / f"{plan.id}.stdout", plan.disk_spool, whole=plan.record)
+    if plan.terminal is not None:
+        stderr = MemorySpool(plan.spool, memory)
+        stderr.finish()  # a terminal has one stream
+        return stdout, stderr
     try:
         return stdout, FileSpool(directory / f"{plan.id}.stderr", plan.disk_spool, whole=plan.record)
     except OSError:

@@ -26,16 +26,19 @@ class Stdin:
         self._attachments = attachments
         self._record = record
 
-    @property
-    def latest(self) -> int:
-        """The last offset at which stdin of an attachment may begin now."""
-        return min(self.received, self.taken + AHEAD)
+    def refusal(self, key: bytes | None, offset: int) -> str | None:
+        """Return why stdin cannot begin at `offset` now, as the end of a sentence; None where it can."""
+        if offset <= min(self.received, self.taken + AHEAD):
+            return None
+        return (
+            f"has {self.received} bytes, of which its program has taken {self.taken}; it cannot go on at {offset} now"
+        )
 
     def write(self, attachment: Attachment, data: bytes) -> None:
         """Give the program `data`, which follow what `attachment` gave before, as far as they are new."""
         position = attachment.stdin_at + attachment.stdin_received
         attachment.stdin_received += len(data)
-        new = data[max(0, self.received - position) :] if attachment is self._attachments.feeder else b""
+        new = data[max(0, self.received - position) :] if attachment.feeds else b""
         if new:
             self.received += len(new)
             if self._record is not None:
@@ -46,12 +49,12 @@ class Stdin:
 
     def end(self, attachment: Attachment) -> None:
         """Close the program's stdin behind what was written."""
-        if attachment is self._attachments.feeder:
+        if attachment.feeds:
             self.pipe.end()
 
     def credit(self, attachment: Attachment) -> int:
         """Return how many of the bytes that came from `attachment` are done with."""
-        if attachment is not self._attachments.feeder:
+        if not attachment.feeds:
             return attachment.stdin_received
         return min(max(0, self.taken - attachment.stdin_at), attachment.stdin_received)
 

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from .attachments import Attachment, Attachments
+from .attachments import Attachment, Attachments, TerminalAttachments
 from .cgroup import Cgroups
 from .filespool import FileSpool
 from .frozen import (
@@ -21,11 +21,14 @@ from .frozen import (
     FrozenTimeline,
     Get,
 )
-from .pipes import READ_SIZE, PipeReader
+from .keyboard import Keyboard
+from .pipes import READ_SIZE
 from .process import Process
 from .run import Run
 from .spool import Memory, MemorySpool, Spool
 from .stdin import Stdin
+from .streams import Console, Pipes
+from .terminal import PseudoTerminal, Size
 from .timeline import Timeline
 
 
@@ -45,7 +48,10 @@ def thaw(frozen: FrozenRun, get: Get, memory: Memory, cgroups: Cgroups | None) -
     if frozen.timeline is not None:
         _timeline(run.timeline, frozen.timeline, get, memory)
     _attachments(run.attachments, frozen)
-    _stdin(run.stdin, frozen.stdin, get)
+    if isinstance(run.stdin, Keyboard):
+        _terminal(run, run.stdin, frozen, get)
+    else:
+        _stdin(run.stdin, frozen.stdin, get)
     if run.stdout.ended and run.stderr.ended:
         run._output_ended.set()
     if frozen.process is None:
@@ -67,7 +73,8 @@ def _process(run: Run, frozen: FrozenProcess, cgroups: Cgroups | None) -> None:
     run._why, run._message, run._linger_until = frozen.why, frozen.message, frozen.linger_until
     for fd, stream in frozen.outputs:
         spool = run.stdout if stream == "stdout" else run.stderr
-        run._readers.append(PipeReader(fd, spool, run._one_ended))
+        assert isinstance(run._streams, Pipes)
+        run._streams.resume(fd, spool)
     run._watch_bounds()
     if frozen.kill_at is not None:
         run._kill_at = frozen.kill_at
@@ -122,6 +129,24 @@ def _timeline(timeline: Timeline, frozen: FrozenTimeline, get: Get, memory: Memo
     memory.used += len(timeline.typed)
 
 
+def _terminal(run: Run, keyboard: Keyboard, of: FrozenRun, get: Get) -> None:
+    frozen = of.terminal
+    assert frozen is not None
+    assert isinstance(run.attachments, TerminalAttachments)
+    assert isinstance(run._streams, Console)
+    run.attachments.screen.size = Size(*frozen.size)
+    keyboard.received, keyboard._closed, keyboard._in_line = of.stdin.received, of.stdin.closed, frozen.in_line
+    for each in frozen.typists:
+        typist = keyboard._typist(each.key)
+        typist.received, typist.taken, typist.ended = each.received, each.taken, each.ended
+    for key, blob in frozen.queue:
+        data = None if blob is None else memoryview(get(blob))
+        keyboard._queue.append((None if key is None else keyboard._typist(key), data))
+        keyboard._queued += 0 if key is None or data is None else len(data)
+    if frozen.master is not None:
+        run._streams.resume(PseudoTerminal(frozen.master, -1 if frozen.slave is None else frozen.slave))
+
+
 def _stdin(stdin: Stdin, frozen: FrozenStdin, get: Get) -> None:
     stdin.received, stdin.taken = frozen.received, frozen.taken
     pipe = stdin.pipe
@@ -136,8 +161,6 @@ def _attachments(attachments: Attachments, frozen: FrozenRun) -> None:
     for each in frozen.attachments:
         attachment = _attachment(each)
         attachments._all[each.key] = attachment
-        if each.feeds:
-            attachments.feeder = attachment
         if each.left is not None:
             attachment.wait_for_return(each.left, attachments._gone)
     if frozen.alone is not None:
@@ -147,4 +170,6 @@ def _attachments(attachments: Attachments, frozen: FrozenRun) -> None:
 def _attachment(frozen: FrozenAttachment) -> Attachment:
     attachment = Attachment(frozen.key, None, hold=frozen.hold, taken=frozen.taken)
     attachment.stdin_at, attachment.stdin_received = frozen.stdin_at, frozen.stdin_received
+    attachment.feeds = frozen.feeds
+    attachment.size = None if frozen.size is None else Size(*frozen.size)
     return attachment

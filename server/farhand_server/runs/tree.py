@@ -191,12 +191,26 @@ class Tree:
             return False
         return True
 
-    def terminate(self) -> None:
-        """TERM to everyone, then CONT: a stopped process would take the TERM only once it goes on."""
-        others = [member for member in self.members() if member.group != self.leader]
+    def terminate(self, *, hang_up: bool = False) -> None:
+        """TERM to everyone, then CONT: a stopped process would take the TERM only once it goes on.
+
+        With `hang_up` the leader gets HUP as well: an interactive shell ignores TERM (bash(1), SIGNALS).
+        """
+        members = self.members()
+        others = [member for member in members if member.group != self.leader]
         for number in (signal.SIGTERM, signal.SIGCONT):
             self.signal_group(number)
             for member in others:
+                self._send(member, number)
+            if hang_up and number == signal.SIGTERM:
+                for leader in (member for member in members if member.pid == self.leader):
+                    self._send(leader, signal.SIGHUP)
+
+    def hang_up(self, foreground: int | None) -> None:
+        """HUP, then CONT, to the leader and the `foreground` group, as the kernel does where a terminal is gone."""
+        reached = [each for each in self.members() if each.pid == self.leader or each.group == foreground]
+        for number in (signal.SIGHUP, signal.SIGCONT):
+            for member in reached:
                 self._send(member, number)
 
     def kill(self) -> None:

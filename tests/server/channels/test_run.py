@@ -19,8 +19,9 @@ from farhand_protocol.outcome import Exited, SpawnFailed
 from farhand_protocol.states import Side
 from farhand_server.channels.channel import Channel
 from farhand_server.channels.run import RunChannel
+from farhand_server.runs.attachments import BadOffset
 from farhand_server.runs.plan import Plan, Result
-from farhand_server.runs.run import BadOffset, Run
+from farhand_server.runs.run import Run
 from farhand_server.runs.spool import Memory
 from tests.support.client import new_id
 

@@ -16,7 +16,8 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB, MiB
 from farhand_server.channels.pattern import OVERLAP, BadPattern, Pattern
 from farhand_server.channels.waiting import WaitChannel
-from farhand_server.runs.run import BadOffset, Run
+from farhand_server.runs.attachments import BadOffset
+from farhand_server.runs.run import Run
 from tests.server.channels.runs import finish, run
 from tests.support.outlet import FakeSession
 

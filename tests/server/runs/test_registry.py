@@ -210,7 +210,7 @@ async def test_a_fault_of_the_service_at_the_start_ends_the_program(service: Ser
     assert run.pid is not None
     await session_is_gone(run.pid)
     await reaped(service.others)
-    assert descriptors(os.getpid()) == before
+    assert descriptors(os.getpid()) <= before
 
 
 async def test_signals_after_the_end_reach_nobody(service: Service) -> None:
