@@ -179,6 +179,11 @@ class Attachment:
         assert self._session is not None
         self._session.send_data(self, "stdin", data)
 
+    def flush(self) -> None:
+        """Outlet."""
+        if self._session is not None:
+            self._session.flush()
+
     def end(self) -> bool:
         """Outlet."""
         if self._session is None:

@@ -164,6 +164,11 @@ class Session:
         self.send(m.Ping(id=self._ping_id))
         return self._ping_id
 
+    def flush(self) -> None:
+        """Send what is queued."""
+        if self._link is not None:
+            self._link.flush()
+
     def flush_soon(self) -> None:
         """Send what is queued at the end of this turn of the loop."""
         # Taking a chunk gives back credit only now and then; a turn of the loop for nothing is 3 µs for each.

@@ -18,6 +18,9 @@ class Outlet(Protocol):
     def send(self, data: bytes) -> None:
         """Send 1 to `room()` bytes."""
 
+    def flush(self) -> None:
+        """Let what was sent leave now, and not at the end of this turn of the loop."""
+
     def end(self) -> bool:
         """Say that no more will come; False where there is no channel to say it on now."""
 
@@ -72,6 +75,11 @@ class InputStream:
                 self._waiters.remove(waiter)
         if self._unsent:
             self._check()
+
+    def flush(self) -> None:
+        """Let what is under way leave now, and not together with what else is written in this turn of the loop: a key
+        is waited for."""
+        self._outlet.flush()
 
     @property
     def waiting(self) -> int:

@@ -11,6 +11,7 @@ from typing import Final
 DEFAULT: Final = ord("~")
 """As ssh(1)."""
 
+_ESC: Final = 0x1B
 _PASTE: Final = b"\x1b[200~"
 _PASTED: Final = b"\x1b[201~"
 
@@ -47,6 +48,9 @@ class Escapes:
         """Return what `data` is made of, in its order: bytes for the program, never empty, and keys."""
         if self._character is None:
             return [data] if data else []
+        if data and not self._held and self._character not in data and self._pastes.none(data):
+            self._fresh = data[-1] in b"\r\n"
+            return [data]
         pieces: list[bytes | Key] = []
         for part, pasted in self._pastes.split(data):
             if pasted:
@@ -93,6 +97,10 @@ class _Pastes:
     def __init__(self) -> None:
         self._inside = False
         self._before = b""  # the last bytes that came: a mark may have begun there
+
+    def none(self, data: bytes) -> bool:
+        """Whether `data` has nothing to do with a paste; then it need not be split."""
+        return not self._inside and _ESC not in data and _ESC not in self._before
 
     def split(self, data: bytes) -> Iterator[tuple[bytes, bool]]:
         """Give `data` in parts, each with whether it was pasted. The marks belong to no paste, or to its end."""

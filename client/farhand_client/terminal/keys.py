@@ -94,6 +94,7 @@ class Keys:
             return
         try:
             self._stdin.write(data)
+            self._stdin.flush()
         except (BrokenPipeError, ConnectionLost):
             return  # the run is over, or lost: that is told by its output
         if self._stdin.waiting >= WAITING and self._waiting is None:

@@ -184,7 +184,7 @@ class Interaction:
         screen = self._screen
         if self._repaint and not self._behind:
             self._paint()
-        elif self._size != Size(columns=screen.columns, rows=screen.rows) and not self._behind:
+        elif (self._size.columns != screen.columns or self._size.rows != screen.rows) and not self._behind:
             self._output.write(self._notes.give_way())
             screen.resize(self._size.columns, self._size.rows)
         elif note := self._notes.bring():

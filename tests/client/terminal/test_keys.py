@@ -61,6 +61,9 @@ class Program:
         self.stdin.acknowledge(len(data))
         self.changed.set()
 
+    def flush(self) -> None:
+        pass
+
     def end(self) -> bool:
         return True
 
