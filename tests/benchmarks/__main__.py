@@ -3,7 +3,7 @@
 Starts farhandd (core and edge, TLS, login by key), sshd and an asyncssh server on loopback, below a temporary
 directory, and prints Markdown: medians, how many times as good as the others Farhand is, and whether that reaches the
 targets. Contestants take turns, round by round: absolute figures drift by half from one hour to the next, only ratios
-within one run mean anything. All of it takes about five minutes; the machine should have nothing else to do.
+within one run mean anything. All of it takes about eight minutes; the machine should have nothing else to do.
 
 What ssh loses on loopback by Nagle's algorithm (twice 44 ms for each connection) and by its post-quantum key exchange
 is shown with and without: over a network neither is as large a part of the whole.
@@ -21,11 +21,14 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+from .clients import Clients
 from .report import Results, as_json, markdown
 from .servers import Servers, running_servers
-from .workloads import Bench, Sample, Sizes, Workload
+from .terminals import Terminals
+from .workload import Sample, Sizes, Workload
+from .workloads import Bench
 
-QUICK = Sizes(commands=4, stdout=1 << 20, levels=(1, 4))
+QUICK = Sizes(commands=4, stdout=1 << 20, shown=1_000_000, keys=10, keys_with_gaps=10, levels=(1, 4))
 """Enough to see that everything works; the numbers mean nothing."""
 
 
@@ -45,7 +48,8 @@ async def measure(sizes: Sizes, rounds: int, only: str = "") -> list[Results]:
     """Return the results of the workloads that have `only` in their names."""
     with tempfile.TemporaryDirectory(prefix="farhand-benchmarks-") as directory:
         async with running_servers(Path(directory)) as servers, _master(servers) as control:
-            workloads = Bench(servers, control, sizes).workloads()
+            clients = Clients(servers, control)
+            workloads = [*Bench(clients, sizes).workloads(), *Terminals(clients, sizes).workloads()]
             return [await _measured(workload, rounds) for workload in workloads if only in workload.name]
 
 
@@ -89,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         default="",
         metavar="TEXT",
-        help="only workloads with TEXT in their name: true, in flight, stdout, cold",
+        help="only workloads with TEXT in their name: true, in flight, stdout, cold, key echo, cat, REPL",
     )
     add("--json", type=Path, metavar="FILE", help="write every sample there as well")
     add("--quick", action="store_true", help="try the whole with next to no work; the numbers mean nothing")

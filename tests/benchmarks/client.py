@@ -2,12 +2,14 @@
 
     farhand  runs   COUNT IN_FLIGHT HOST KEY
     farhand  stdout BYTES HOST KEY
+    farhand  keys   COUNT GAP SCRIPT HOST KEY
     asyncssh runs   COUNT IN_FLIGHT PORT USER KEY HOST_KEY
     asyncssh stdout BYTES PORT USER KEY HOST_KEY
     asyncssh cold   PORT USER KEY HOST_KEY
 
 prints two numbers: the seconds it took over one connection, without the start and the login, and the client's CPU
-seconds meanwhile. `cold` prints nothing: its whole process is measured.
+seconds meanwhile. The first of `keys` is µs, from a key to its echo; GAP seconds are between two keys. `cold` prints
+nothing: its whole process is measured.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ import contextlib
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from statistics import median
 from typing import TYPE_CHECKING, Any
+
+from .on_terminal import WARM_UP as KEYS_BEFORE
 
 if TYPE_CHECKING:
     import asyncssh
@@ -90,10 +95,37 @@ async def _asyncssh_stdout(size: int, connection: asyncssh.SSHClientConnection) 
     assert received == size
 
 
+async def _farhand_keys(count: str, gap: str, script: str, host: str, key: str) -> tuple[float, float]:
+    from farhand_client import Size, Terminal
+
+    terminal = Terminal(name="xterm", size=Size(columns=80, rows=24))
+    took: list[int] = []
+    async with _farhand(host, key) as client, client.start(script, shell=True, terminal=terminal) as run:
+        assert run.stdin is not None
+        said = b""
+        while not said.endswith(b"ready"):
+            said += b"".join(await run.stdout.read_ready())
+        cpu = time.process_time()
+        for _ in range(KEYS_BEFORE + int(count)):
+            if float(gap) and len(took) >= KEYS_BEFORE:
+                await asyncio.sleep(float(gap))
+            began = time.perf_counter_ns()
+            run.stdin.write(b"k")
+            (echo,) = await run.stdout.read_ready()
+            took.append(time.perf_counter_ns() - began)
+            assert echo == b"k"
+        cpu = time.process_time() - cpu
+        await run.stop()
+    return median(took[KEYS_BEFORE:]) / 1000, cpu
+
+
 async def _main(contestant: str, workload: str, *arguments: str) -> None:
     if (contestant, workload) == ("asyncssh", "cold"):
         async with _asyncssh(*arguments) as connection:
             await connection.run("true", check=True)
+        return
+    if workload == "keys":
+        print(*await _farhand_keys(*arguments))
         return
     numbers = 2 if workload == "runs" else 1
     connecting: Any = _farhand if contestant == "farhand" else _asyncssh

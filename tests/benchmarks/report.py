@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from .workloads import FARHAND, Sample, Workload
+from .workload import FARHAND, Sample, Workload
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class Results:
         return median(ratios if self.workload.more_is_better else [1 / ratio for ratio in ratios])
 
     def reached(self, against: str) -> bool | None:
-        """Return whether the target against this contestant is reached; None where there is none."""
+        """Whether the target against this contestant is reached, of Farhand its bound; None where there is none."""
+        if against == FARHAND and self.workload.bound is not None:
+            return self.median(FARHAND) <= self.workload.bound
         factor = self.workload.targets.get(against)
         return None if factor is None else self.ratio(against) >= factor
 
@@ -62,6 +64,7 @@ def as_json(results: Sequence[Results]) -> list[dict[str, Any]]:
             "workload": result.workload.name,
             "unit": result.workload.unit,
             "more_is_better": result.workload.more_is_better,
+            "bound": result.workload.bound,
             "contestants": {
                 contestant: {
                     "median": result.median(contestant),
@@ -81,17 +84,23 @@ def as_json(results: Sequence[Results]) -> list[dict[str, Any]]:
 def _rows(result: Results) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for contestant in result.samples:
-        factor, reached = result.workload.targets.get(contestant), result.reached(contestant)
+        reached = result.reached(contestant)
         rows.append(
             (
                 result.workload.name if not rows else "",
                 contestant,
                 f"{result.median(contestant):.0f} {result.workload.unit}",
                 "" if contestant == FARHAND else f"{result.ratio(contestant):.2f}×",
-                "" if factor is None else f"≥ {factor:.1f}×: {'reached' if reached else '**missed**'}",
+                "" if reached is None else f"{_target(result, contestant)}: {'reached' if reached else '**missed**'}",
             )
         )
     return rows
+
+
+def _target(result: Results, contestant: str) -> str:
+    if contestant == FARHAND:
+        return f"≤ {result.workload.bound:g} {result.workload.unit}"
+    return f"≥ {result.workload.targets[contestant]:.2g}×"
 
 
 def _time(seconds: float) -> str:

@@ -1,0 +1,84 @@
+"""The contestants' clients: their command lines, and what a process of one takes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from .cpu import Meter
+from .servers import Servers
+from .workload import Sample
+
+TIMEOUT: Final = 300.0
+"""Seconds for one measurement: the slowest takes ten on a busy machine."""
+
+
+class Clients:
+    """Runs clients against the servers. `control` is the socket of an ssh master connection.
+
+    `ssh` is a command that wants a host, `bench`, and `mux` has one; `farhand` wants its own command, and `key` there.
+    """
+
+    def __init__(self, servers: Servers, control: Path) -> None:
+        self.servers: Final = servers
+        self.ssh: Final = ("ssh", "-F", str(servers.ssh_config))
+        self.mux: Final = (*self.ssh, "-S", str(control), "bench")
+        script = Path(sys.executable).with_name("farhand")
+        self.farhand: Final = (str(script),) if script.exists() else (sys.executable, "-m", "farhand_client")
+        self.key: Final = ("-I", str(servers.place.key))
+        host_key = " ".join((servers.place.directory / "host_key.pub").read_text().split()[:2])
+        self.asyncssh_place: Final = (str(servers.asyncssh), servers.place.user, str(servers.place.key), host_key)
+        self._meter = Meter(servers.farhand.process.pid)
+
+    async def api(self, value: Callable[[float], float], contestant: str, *workload: str) -> Sample:
+        """Measure a workload of `client.py`; `value` turns the first number that it prints into the workload's unit."""
+        place = (self.servers.host, str(self.servers.place.key)) if contestant == "farhand" else self.asyncssh_place
+        before = self._meter.read()
+        out, _ = await self.finished(sys.executable, "-m", "tests.benchmarks.client", contestant, *workload, *place)
+        number, cpu = map(float, out.split())
+        if contestant == "asyncssh":
+            return Sample(value(number))
+        return Sample(value(number), self._since(before) | {"client": cpu})
+
+    async def on_terminal(self, what: str, *arguments: str) -> float:
+        """Return what `on_terminal.py` measures."""
+        out, _ = await self.finished(sys.executable, "-m", "tests.benchmarks.on_terminal", what, *arguments)
+        return float(out)
+
+    async def metered(self, measure: Callable[[], Awaitable[Sample]]) -> Sample:
+        """Add the CPU time that Farhand's service takes meanwhile."""
+        before = self._meter.read()
+        sample = await measure()
+        return Sample(sample.value, self._since(before))
+
+    def _since(self, before: Mapping[str, float]) -> dict[str, float]:
+        return {name: used - before[name] for name, used in self._meter.read().items()}
+
+    async def whole(self, *command: str) -> float:
+        """Return the seconds a process takes, with its output thrown away."""
+        return (await self.finished(*command, keep=False))[1]
+
+    async def finished(self, *command: str, keep: bool = True) -> tuple[bytes, float]:
+        """Return the output of a process and the seconds it takes. Raises RuntimeError where it fails."""
+        began = time.perf_counter()
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE if keep else asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=self.servers.place.environment,
+        )
+        try:
+            out, error = await asyncio.wait_for(process.communicate(), TIMEOUT)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        seconds = time.perf_counter() - began
+        if process.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} failed: {error.decode(errors='replace')}")
+        return out or b"", seconds

@@ -1,0 +1,95 @@
+"""What is measured on a terminal: what a person feels of it, beside ssh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from .clients import Clients
+from .on_terminal import WARM_UP
+from .workload import FARHAND, FARHAND_API, OPENSSH, Sample, Sizes, Workload
+
+GAP: Final = 0.005
+"""Seconds between two keys of somebody who types: longer than everything that one key sets off, and than the sleep of a
+processor behind it."""
+
+LINE: Final = b"The quick brown fox jumps over the lazy dog, and 0123456789 more up to column 79.\n"
+
+PROMPT: Final = 300.0
+"""Milliseconds after which a REPL that has no prompt yet counts as slow to start."""
+
+
+class Terminals:
+    """Keys, floods and prompts."""
+
+    def __init__(self, clients: Clients, sizes: Sizes) -> None:
+        self._clients = clients
+        self._sizes = sizes
+        self._ssh = (*clients.ssh, "-tt", "bench")
+        self._run = (*clients.farhand, "run", "-t", *clients.key, clients.servers.host, "--")
+
+    def workloads(self) -> list[Workload]:
+        """Return everything there is to measure, in the order of the table."""
+        return [self._keys(0), self._keys(GAP), self._shown(), self._prompt()]
+
+    def _keys(self, gap: float) -> Workload:
+        count = self._sizes.keys_with_gaps if gap else self._sizes.keys
+        # As an editor has its terminal: each key wakes the program up, and the program writes it.
+        echo = f"stty raw -echo; printf ready; exec dd bs=1 count={WARM_UP + count + 1} status=none"
+
+        async def typed(*command: str) -> Sample:
+            return Sample(await self._clients.on_terminal("keys", str(count), str(gap), *command))
+
+        return Workload(
+            f"key echo, {f'{1000 * gap:g} ms between keys' if gap else 'back to back'}",
+            "µs",
+            False,
+            {
+                FARHAND: lambda: self._clients.metered(lambda: typed(*self._run, "sh", "-c", echo)),
+                OPENSSH: lambda: typed(*self._ssh, echo),
+                FARHAND_API: lambda: self._clients.api(
+                    lambda found: found, "farhand", "keys", str(count), str(gap), echo
+                ),
+            },
+            {OPENSSH: 1.0 if gap else 1 / 1.2},
+            WARM_UP + count,
+            "key",
+        )
+
+    def _shown(self) -> Workload:
+        size = self._sizes.shown
+        file = self._clients.servers.place.directory / "shown"
+
+        async def shown(*command: str) -> Sample:
+            _write(file, size)
+            return Sample(size / await self._clients.on_terminal("drain", str(size), *command, "cat", str(file)) / 1e6)
+
+        return Workload(
+            f"`cat` of {size / 1e6:g} MB to a terminal, from its first byte",
+            "MB/s",
+            True,
+            {
+                FARHAND: lambda: self._clients.metered(lambda: shown(*self._run)),
+                OPENSSH: lambda: shown(*self._ssh),
+            },
+            {OPENSSH: 1 / 1.2},
+            size / (1 << 30),
+            "GiB",
+        )
+
+    def _prompt(self) -> Workload:
+        repl = (*self._clients.farhand, "repl", self._clients.servers.farhand.host)
+        # The prompt begins with who is where.
+        text = f"{self._clients.servers.place.user}@"
+
+        async def prompted() -> Sample:
+            return Sample(await self._clients.on_terminal("prompt", text, *repl))
+
+        name = "REPL on the same machine, to its first prompt"
+        return Workload(name, "ms", False, {FARHAND: prompted}, {}, 1, "start", PROMPT)
+
+
+def _write(file: Path, size: int) -> None:
+    if not file.exists():
+        lines, rest = divmod(size, len(LINE))
+        file.write_bytes(LINE * lines + LINE[:rest])
