@@ -80,6 +80,12 @@ class TestSeries:
         span = added[-1][0] if added else 0
         assert series.step <= max(1, 4 * span / (limit - 1) + 2)
 
+    def test_without_a_pause_the_step_grows_with_the_time_and_no_faster(self) -> None:
+        series = Series(64, Memory(0))
+        for at in range(100_000):
+            series.add(at, at, 0)
+            assert series.step <= 4 * at / 64 + 1
+
     def test_as_long_as_there_is_room_every_millisecond_stands_by_itself(self) -> None:
         series, added = filled([1, 0, 0, 5, 1, 1000, 0], 64)
         assert list(zip(series.at, series.first, strict=True)) == [(1, 3), (6, 4), (7, 5), (1007, 7)]

@@ -1,0 +1,65 @@
+"""What is recorded of a run goes along to the program that takes the service over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from farhand_server.runs.freeze import freeze
+from farhand_server.runs.plan import Terminal
+from farhand_server.runs.run import Run
+from farhand_server.runs.spool import Memory
+from farhand_server.runs.thaw import thaw
+from farhand_server.runs.timeline import Moment, Place
+from farhand_server.upgrade.state import Blobs, Received, State
+from tests.server.channels.runs import finish, run
+
+
+def moved(run: Run, memory: Memory) -> Run:
+    """The run as the other program has it; this one has let go of it."""
+    blobs = Blobs()
+    frozen = freeze(run, blobs.put, kept_until=0.0)
+    state = State(program="0", left=0.0, lock=None, local=0, edges=None, listening=(), edge=None, runs=(frozen,))
+    received = Received.read(blobs.write(state))
+    try:
+        return thaw(received.state.runs[0], received.get, memory, None)
+    finally:
+        received.close()
+
+
+def told(run: Run) -> list[Moment]:
+    assert run.timeline is not None
+    return [moment for moment, _ in run.timeline.moments(Place(), 1 << 62)]
+
+
+async def test_output_sizes_and_keys_with_their_times(tmp_path: Path) -> None:
+    here = run(tmp_path, terminal=Terminal("xterm", 80, 24), disk_spool=1 << 16, record_input=True)
+    assert here.timeline is not None
+    for number in range(10):
+        here.timeline.start -= 0.25
+        here.timeline.fed(b"%d" % number)
+        here.stdout.append(b"drawn")
+        here.timeline.resized(100 + number, 30)
+    finish(here)
+    memory = Memory(1 << 20)
+    there = moved(here, memory)
+    assert there.timeline is not None
+    assert told(there) == told(here)
+    assert (len(told(there)), there.timeline.size) == (31, (109, 30))
+    assert memory.used > 30 * 24
+    there.close()
+    assert memory.used == 0
+    here.close()
+
+
+async def test_that_the_output_has_to_be_whole(tmp_path: Path) -> None:
+    for record in (True, False):
+        here = run(tmp_path, disk_spool=1 << 16, record=record)
+        here.stdout.append(b"x" * 1000)
+        finish(here)
+        there = moved(here, Memory(1 << 20))
+        failures: list[str] = []
+        there.stdout.on_failure = failures.append
+        there.stdout.append(b"y" * (1 << 16))
+        assert (there.stdout.start == 0, failures) == (record, ["its recording is full"] if record else [])
+        here.close()
+        there.close()
