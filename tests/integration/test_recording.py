@@ -147,6 +147,10 @@ async def test_it_is_gone_when_the_output_is(tmp_path: Path) -> None:
         with pytest.raises(RequestRefused, match="is kept no more, nor when it came") as refused:
             await client.recording(done.run_id)
         assert refused.value.code == ErrorCode.EXPIRED
+        run = await client.start(["true"], terminal=SCREEN)
+        await run.wait()
+        terminals = [seen.terminal for seen in await client.runs(ended=True)]
+        assert terminals == [m.Size(columns=0, rows=0), None], "that there was one is on record, and not its last size"
         with pytest.raises(RequestRefused) as refused:
             await client.recording("01890a5d-ac96-474b-8cce-b302099a8057")
         assert refused.value.code == ErrorCode.UNKNOWN_RUN

@@ -46,7 +46,7 @@ class RunInfo(BaseModel):
     written so far, `stdin` those that have come for it, where it goes on and takes any; `attachments` the clients that
     are attached now. Without an `outcome` it goes on.
 
-    `terminal` is the size of its terminal, now or at its end, where it has one.
+    `terminal` is the size of its terminal, now or at its end, where it has one; zeros once that is not known any more.
     `command` is for people: the arguments as a shell would read them, or the shell's text, cut at `MAX_COMMAND`.
     """
 

@@ -121,7 +121,8 @@ class RunSettings(Section):
     get at most half of it."""
 
     max_spool: Size = Field(default=1 << 30, ge=64 << 10)
-    """The largest spool on disk, in bytes for each stream, that a request gets; one that asks for more gets this."""
+    """The largest spool on disk, in bytes for each stream, that a request gets; one that asks for more gets this, and
+    so does what the policy wants recorded."""
 
     kept_runs: int = Field(default=1000, ge=0, le=1_000_000)
     """Runs that are over whose output is still kept: a client that was cut off at the end comes back for it."""
