@@ -80,8 +80,8 @@ class Recording(Message):
 
 class Mark(BaseModel):
     """What had come `at` milliseconds after the run's start: output up to the offsets `stdout` and `stderr`, a new
-    `size` of the terminal, or `stdin` that was typed then, where the run records that; with `cut` more was typed, and is
-    not recorded."""
+    `size` of the terminal, or `stdin` that was typed then, where the run records that; with `cut` more was typed, and
+    is not recorded."""
 
     model_config = Message.model_config
     at: Count
