@@ -24,6 +24,8 @@ COMMANDS: Final = {
     "ps": "list the runs of a service",
     "logs": "show what a run has written",
     "attach": "take part in a run that is there",
+    "replay": "show what a run has written, with the pauses it made",
+    "export": "write to a file what a run has written, and when",
     "wait": "wait for the end of runs, or for something in their output",
     "signal": "send a signal to a run",
     "kill": "end runs, with everything they started",

@@ -1,0 +1,86 @@
+"""`farhand export`: what a run has written, and when, as a file for asciinema's players."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from farhand_client.client import Client
+from farhand_client.recording.asciicast import Asciicast, header
+from farhand_client.recording.events import Event, Missing, Resized, Written
+from farhand_client.recording.reading import Recording
+
+from .carry import say_gap
+from .destination import Destination
+from .main import say
+from .options import add_connection_options, add_reconnect, parser
+from .working import asked, run_id
+
+EPILOG = """\
+FILE is replaced as a whole, once everything is there; - is stdout. Only you may read a new one: it holds all that was
+shown. Bytes that are not UTF-8 become U+FFFD; farhand logs gives them as they are. What was typed is in there where the
+run records that. Output that is no longer kept is said on stderr, and a marker stands in its place. Of a run that goes
+on, FILE has what has come until now. Exit code: 0 once it is written.
+"""
+
+WITHOUT_TERMINAL: Final = (80, 24)
+"""Columns and rows that a player is to have where the run had no terminal."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    given = parser("export", "HOST ID", "Write to a file what a run has written, and when.", EPILOG)
+    add = given.add_argument
+    add("--asciicast", metavar="FILE", required=True, help="write asciicast v2, which asciinema plays")
+    add("--title", metavar="TEXT", help="what players call it")
+    add_reconnect(given)
+    add_connection_options(given)
+    add("host", metavar="HOST")
+    add("id", metavar="ID", type=run_id)
+    options = given.parse_args(arguments)
+    return asked(options, lambda client: _exported(client, options))
+
+
+async def _exported(client: Client, options: argparse.Namespace) -> int:
+    recording = Recording(client, await client.info(options.id))
+    with Destination(options.asciicast) as file:
+        async with aclosing(recording.events()) as events, aclosing(_lines(recording, events, options.title)) as lines:
+            async for text in lines:
+                await file.write(text.encode())
+        await file.keep()
+    if recording.goes_on:
+        say(f"run {recording.info.id} goes on; the file ends here")
+    return 0
+
+
+async def _lines(recording: Recording, events: AsyncGenerator[Event], title: str | None) -> AsyncGenerator[str]:
+    info = recording.info
+    cast = Asciicast(rows_end=info.terminal is None)
+    # The header says how large the terminal was when it showed something, and when that was.
+    size = WITHOUT_TERMINAL if info.terminal is None else (info.terminal.columns, info.terminal.rows)
+    waiting: list[Event] | None = []
+    at = 0.0
+
+    def begin() -> str:
+        began, over = info.began + recording.origin, info.outcome is not None
+        duration = round(max(at, info.duration - recording.origin), 3) if over else None
+        return header(*size, timestamp=int(began), duration=duration, command=info.command, title=title)
+
+    async for event in events:
+        at = event.at
+        if isinstance(event, Missing):
+            say_gap(event.gap)
+        if waiting is None:
+            yield cast.lines(event)
+        elif isinstance(event, Resized):
+            size = (event.columns, event.rows)
+        else:
+            waiting.append(event)
+            if isinstance(event, Written):
+                yield begin() + "".join(map(cast.lines, waiting))
+                waiting = None
+    if waiting is not None:
+        yield begin() + "".join(map(cast.lines, waiting))
+    yield cast.end(at)

@@ -1,0 +1,1 @@
+"""What a run has written, and when: played again, or exported."""
