@@ -20,7 +20,7 @@ from farhand_protocol.outcome import Exited
 from .exitcode import exit_code
 from .lineword import LineWord
 from .main import OURS, say
-from .signals import Departures
+from .signals import PARTING, Departures
 from .spans import span
 
 STAYING: Final = 86400.0
@@ -29,9 +29,6 @@ default. Whoever is tired of it leaves by a key."""
 
 KEEPALIVE: Final = 5.0
 """Seconds between signs of life then: after three of them a dead line is known as such, before people wonder."""
-
-PARTING: Final = 0.5
-"""Seconds in which the service may hear that we leave: it may be stopped, or cut off, and we do not wait for it."""
 
 TAIL: Final = 256 * KiB
 """Bytes of output from which the screen of a run is drawn that was there before: what `Screen` looks at."""

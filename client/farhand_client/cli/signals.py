@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import signal
+from typing import Final
 
 from farhand_client.run import Run
 
 from .interrupts import Interrupts
 from .main import say
+
+PARTING: Final = 0.5
+"""Seconds in which the service may hear that we leave: it may be stopped, or cut off, and we do not wait for it."""
 
 
 class Signals(Interrupts):
@@ -60,3 +64,6 @@ class Departures(Signals):
             self.left = True
             self.run.detach()
         super().end(number)
+        if self.run is None:
+            # Again: it is not known whether there is a run, and its end would be waited for as long as it takes.
+            self._loop.call_later(PARTING, self._task.cancel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import Final
 
 from farhand_client.terminal.local import FALLBACK, LocalTerminal
@@ -30,4 +31,17 @@ def wanted(here: LocalTerminal | None, size: tuple[int, int] | None = None) -> T
 
 def locale() -> dict[bytes, bytes]:
     """Return the variables that say in which language and characters programs speak: what ssh sends on Debian."""
-    return {name: value for name, value in os.environb.items() if name == b"LANG" or name.startswith(b"LC_")}
+    ours = {name: value for name, value in os.environb.items() if name == b"LANG" or name.startswith(b"LC_")}
+    if b"LC_CTYPE" in ours and not _given(b"LC_CTYPE"):
+        del ours[b"LC_CTYPE"]
+    return ours
+
+
+def _given(name: bytes) -> bool:
+    """Return whether this process was started with the variable: Python itself sets LC_CTYPE in the locale C (PEP 538),
+    which says nothing about the user's terminal."""
+    try:
+        given = Path("/proc/self/environ").read_bytes()
+    except OSError:  # not Linux; macOS has no such locale as a default
+        return True
+    return b"\0" + name + b"=" in b"\0" + given

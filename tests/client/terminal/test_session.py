@@ -20,6 +20,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.limits import KiB, MiB
 from farhand_protocol.outcome import Exited
 from tests.support.fake_service import Behaviour, FakeRun, FakeService, client_of
+from tests.support.fake_terminals import echo, editor
 from tests.support.ptys import Pty, terminal
 
 
@@ -27,26 +28,6 @@ from tests.support.ptys import Pty, terminal
 async def pty() -> AsyncIterator[Pty]:
     async with terminal() as made:
         yield made
-
-
-async def echo(run: FakeRun) -> None:
-    """A program that writes what is typed, in brackets, until `q`."""
-    run.started()
-    assert run.request.terminal is not None
-    size = run.request.terminal.size
-    run.say(m.Resize(columns=size.columns, rows=size.rows))
-    await run.write("stdout", b"ready ")
-    done = 0
-    while not run.client.over.is_set():
-        if typed := bytes(run.stdin[done:]):
-            done += len(typed)
-            await run.write("stdout", b"<" + typed + b">")
-            if b"q" in typed:
-                run.ended(Exited(code=3))
-                return
-        run.changed.clear()
-        if len(run.stdin) == done:
-            await run.changed.wait()
 
 
 @contextlib.asynccontextmanager
@@ -119,15 +100,10 @@ async def test_a_held_terminal_holds_the_program_and_not_the_keys(tmp_path: Path
 async def test_the_user_leaves_by_a_key_and_what_the_program_has_set_is_undone(
     tmp_path: Path, pty: Pty, keys: bytes, parting: Parting
 ) -> None:
-    async def behave(run: FakeRun) -> None:
-        run.started()
-        await run.write("stdout", b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[?1000hvim")
-        await run.until(m.Close)
-
     before = pty.modes
-    async with shown(tmp_path, pty, behave) as (_, _, _, interaction, _):
+    async with shown(tmp_path, pty, editor) as (_, _, _, interaction, _):
         over = asyncio.ensure_future(interaction.over())
-        await pty.shows(b"vim")
+        await pty.shows(b"editing")
         pty.type(keys)
         assert await over is parting
         assert pty.modes == before
