@@ -1,0 +1,86 @@
+"""What players of asciicast v2 are told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from farhand_client.pieces import Gap
+from farhand_client.recording.asciicast import Asciicast, header
+from farhand_client.recording.events import Event, Missing, Resized, Typed, Written
+
+
+def written(*events: Event, rows_end: bool = False) -> list[list[Any]]:
+    cast = Asciicast(rows_end=rows_end)
+    text = "".join(map(cast.lines, events)) + cast.end(9.0)
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def out(*data: bytes) -> list[Event]:
+    return [Written(at / 10, "stdout", piece) for at, piece in enumerate(data)]
+
+
+def test_the_header_says_what_is_known() -> None:
+    line = header(80, 24, timestamp=1700000000, duration=None, command="ls é", title=None)
+    assert line == '{"version": 2, "width": 80, "height": 24, "timestamp": 1700000000, "command": "ls é"}\n'
+
+
+def test_each_kind_of_event_has_its_code() -> None:
+    events: list[Event] = [
+        Written(0.5, "stdout", b"$ "),
+        Typed(0.75, b"l\x03", False),
+        Resized(1.0, 100, 30),
+        Missing(1.0, Gap("stdout", 2, 7)),
+        Typed(1.25, b"s", True),
+    ]
+    assert written(*events) == [
+        [0.5, "o", "$ "],
+        [0.75, "i", "l\x03"],
+        [1.0, "r", "100x30"],
+        [1.0, "m", "7 bytes of stdout from offset 2 on are no longer kept"],
+        [1.25, "i", "s"],
+        [1.25, "m", "what was typed from here on is not recorded"],
+    ]
+
+
+def test_an_event_is_one_line_whatever_is_in_it() -> None:
+    text = Asciicast(rows_end=False).lines(Written(1 / 3, "stdout", 'a"\\\r\n\x1b[m\x00\u2028é'.encode()))
+    assert text == '[0.333, "o", "a\\"\\\\\\r\\n\\u001b[m\\u0000\u2028é"]\n'
+
+
+@pytest.mark.parametrize(
+    ("data", "texts"),
+    [
+        ([b"\xe6\xbc", b"\xa2!"], ["漢!"]),
+        ([b"a\xf0\x9f", b"\x98", b"\x80b"], ["a", "😀b"]),
+        ([b"a\xffb"], ["a\ufffdb"]),
+        ([b"\xc3", b"A"], ["\ufffdA"]),
+        ([b"end\xe6\xbc"], ["end", "\ufffd"]),
+        ([b"\xed\xa0\x80"], ["\ufffd\ufffd\ufffd"]),
+    ],
+)
+def test_bytes_become_characters(data: list[bytes], texts: list[str]) -> None:
+    assert [text for _, _, text in written(*out(*data))] == texts
+
+
+def test_a_character_is_completed_in_its_own_stream() -> None:
+    events: list[Event] = [Written(0, "stdout", b"\xc3"), Written(1, "stderr", b"E"), Typed(2, b"\xc3", False)]
+    events += [Written(3, "stdout", b"\xb6"), Typed(4, b"\xa4", False)]
+    assert written(*events) == [[1, "o", "E"], [3, "o", "ö"], [4, "i", "ä"]]
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        ([b"a\nb\n"], "a\r\nb\r\n"),
+        ([b"a\r\nb"], "a\r\nb"),
+        ([b"a\r", b"\nb\r", b"c\n"], "a\r\nb\rc\r\n"),
+        ([b"\n", b"", b"\n"], "\r\n\r\n"),
+        ([b"a\r\r\n"], "a\r\r\n"),
+    ],
+)
+def test_without_a_terminal_newlines_end_rows(data: list[bytes], shown: str) -> None:
+    assert "".join(text for _, _, text in written(*out(*data), rows_end=True)) == shown
+    assert "".join(text for _, _, text in written(*out(*data))) == b"".join(data).decode()
