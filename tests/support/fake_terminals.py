@@ -38,9 +38,7 @@ async def editor(run: FakeRun) -> None:
 async def begin(run: FakeRun) -> None:
     """Start, and say the size of the terminal."""
     run.started()
-    if run.attach is not None and run.attach.size is not None:
-        size = run.attach.size
-    else:
-        assert run.request.terminal is not None
-        size = run.request.terminal.size
-    run.say(m.Resize(columns=size.columns, rows=size.rows))
+    wanted = run.request.terminal
+    size = run.attach.size if run.attach is not None else wanted.size if wanted is not None else None
+    if size is not None:
+        run.say(m.Resize(columns=size.columns, rows=size.rows))

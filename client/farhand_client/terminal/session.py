@@ -80,7 +80,7 @@ class Interaction:
         self._types = run.stdin is not None and not run.stdin.over
         self._keys = Keys(terminal, run.stdin if self._types else None, Escapes(escape), self)
         self._changes = Changes(self, lambda: terminal.size)
-        self._showing = False
+        self._showing = True  # not before the terminal is raw
         self._set_in_terminal = False
         self._remembering: asyncio.TimerHandle | None = None
         self._differing: asyncio.TimerHandle | None = None
@@ -93,6 +93,7 @@ class Interaction:
                 self._run.on_resize(self._agreed)
                 self._run.stdout.on_ready(self._show)
                 self._keys.start()
+                self._showing = False
                 self._agreed(self._run.size or self._size)
                 return await self._over
             finally:
@@ -250,6 +251,7 @@ class Interaction:
         for timer in (self._differing, self._remembering):
             if timer is not None:
                 timer.cancel()
+        self._showing = True
         self._give_back()
 
     def _give_back(self) -> None:

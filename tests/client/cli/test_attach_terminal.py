@@ -1,0 +1,181 @@
+"""`farhand attach` to a run on a terminal: its screen is shown here, and who may types there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from farhand_protocol import messages as m
+from farhand_protocol.outcome import Exited
+from tests.support.command import FARHAND, farhand
+from tests.support.fake_listing import info, listing
+from tests.support.fake_runs import ID
+from tests.support.fake_service import FakeRun, FakeService
+from tests.support.fake_terminals import FULL_SCREEN, begin
+from tests.support.ptys import Pty, terminal
+from tests.support.service import environment
+
+SCREEN = b"long ago " * 40_000 + FULL_SCREEN + b"\x1b[Hfirst\x1b[2J\x1b[Hthe second"
+
+
+@pytest.fixture
+async def pty() -> AsyncIterator[Pty]:
+    async with terminal() as made:
+        yield made
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """Of a person with an ordinary terminal."""
+    return environment(tmp_path) | {"TERM": "xterm"}
+
+
+@pytest.fixture
+def screen(service: FakeService) -> FakeService:
+    """A service with an editor that goes on, on a terminal of 100x30."""
+    service.answer = listing(
+        info(ID, stdout=len(SCREEN), stderr=0, stdin=5, terminal=m.Size(columns=100, rows=30), on_disconnect="keep")
+    )
+    service.behave = editing
+    return service
+
+
+async def editing(run: FakeRun) -> None:
+    await begin(run)
+    await run.rest("stdout", SCREEN)
+    while b"q" not in run.stdin:
+        if run.client.over.is_set() or m.Close() in run.messages:
+            return
+        run.changed.clear()
+        await run.changed.wait()
+    run.ended(Exited(code=3))
+
+
+async def test_the_screen_is_painted_and_keys_go_there(pty: Pty, screen: FakeService, env: dict[str, str]) -> None:
+    before = pty.modes
+    async with pty.running(*FARHAND, "attach", screen.host, ID[:8], env=env) as process:
+        said = await pty.shows(b"the second")
+        assert b"\x1b[?1049h" in said
+        assert b"first" not in said
+        assert said.count(b"long ago") < 100 * 30 / 9
+        pty.type(b"q")
+        assert await process.wait() == 3
+        await pty.shows(b"\x1b[?1049l")
+    attach = screen.runs[0].attach
+    assert attach is not None
+    assert (attach.stdout, attach.stderr, attach.stdin) == (len(SCREEN) - (256 << 10), None, 0)
+    assert (attach.size, attach.share, attach.hold) == (m.Size(columns=80, rows=24), False, True)
+    assert pty.modes == before
+
+
+@pytest.mark.parametrize("key", [b"\r~.", b"\r~d"])
+async def test_leaving_leaves_it_going(key: bytes, pty: Pty, screen: FakeService, env: dict[str, str]) -> None:
+    async with pty.running(*FARHAND, "attach", screen.host, ID, env=env) as process:
+        await pty.shows(b"the second")
+        pty.type(key)
+        assert await process.wait() == 0
+        await pty.shows(f"left run {ID}, which goes on; to come back: farhand attach {screen.host} {ID}".encode())
+    assert screen.runs[0].messages == [m.Close()]
+
+
+@pytest.mark.parametrize("option", ["--read-only", "--no-stdin"])
+async def test_who_only_watches_types_nothing_and_leaves_with_ctrl_c(
+    option: str, pty: Pty, screen: FakeService, env: dict[str, str]
+) -> None:
+    async with pty.running(*FARHAND, "attach", option, screen.host, ID, env=env) as process:
+        await pty.shows(b"the second")
+        pty.type(b"q")
+        await pty.shows(b"what is typed here goes nowhere")
+        pty.type(b"\x03")
+        assert await process.wait() == 0
+    attach = screen.runs[0].attach
+    assert attach is not None
+    assert (attach.stdin, attach.read_only, screen.runs[0].stdin) == (None, True, b"")
+
+
+async def test_where_somebody_types_already_this_one_watches_and_says_so(
+    pty: Pty, screen: FakeService, env: dict[str, str]
+) -> None:
+    async def taken(run: FakeRun) -> None:
+        run.say(m.Started(pid=1, new=False, stdin=False))
+        run.say(m.Resize(columns=100, rows=30))
+        await run.rest("stdout", SCREEN)
+        await run.until(m.Close)
+
+    screen.behave = taken
+    async with pty.running(*FARHAND, "attach", screen.host, ID, env=env) as process:
+        await pty.shows(b"another client types here; this terminal only watches")
+        pty.type(b"q\x03")
+        assert await process.wait() == 0
+    assert screen.runs[0].stdin == b""
+
+
+async def test_sharing_is_asked_for(pty: Pty, screen: FakeService, env: dict[str, str]) -> None:
+    async with pty.running(*FARHAND, "attach", "--share", screen.host, ID, env=env) as process:
+        await pty.shows(b"the second")
+        pty.type(b"q")
+        assert await process.wait() == 3
+    attach = screen.runs[0].attach
+    assert attach is not None
+    assert attach.share
+
+
+@pytest.mark.parametrize("option", ["--read-only", "--no-stdin"])
+async def test_sharing_is_for_those_who_type(option: str, screen: FakeService, env: dict[str, str]) -> None:
+    done = await farhand("attach", "--share", option, screen.host, ID, env=env)
+    assert done.code == 2
+    assert b"--share is for typing" in done.stderr
+
+
+async def test_a_run_that_is_over_is_shown_as_it_ended(pty: Pty, screen: FakeService, env: dict[str, str]) -> None:
+    async def over(run: FakeRun) -> None:
+        run.started()
+        run.say(m.Resize(columns=100, rows=30))
+        await run.rest("stdout", SCREEN)
+        run.ended(Exited(code=4))
+
+    screen.behave = over
+    size = m.Size(columns=100, rows=30)
+    screen.answer = listing(
+        info(ID, stdout=len(SCREEN), stderr=0, terminal=size, outcome={"status": "exited", "code": 4})
+    )
+    before = pty.modes
+    async with pty.running(*FARHAND, "attach", screen.host, ID, env=env) as process:
+        await pty.shows(b"the second")
+        assert await process.wait() == 4
+    assert pty.modes == before
+
+
+async def test_without_a_terminal_here_the_output_comes_as_it_is(screen: FakeService, env: dict[str, str]) -> None:
+    done = await farhand("attach", screen.host, ID, input=b"q", env=env)
+    assert (done.code, done.stdout, done.stderr) == (3, SCREEN, b"")
+
+
+async def test_as_json_as_well(pty: Pty, screen: FakeService, env: dict[str, str]) -> None:
+    async with pty.running(*FARHAND, "attach", "--json", screen.host, ID, env=env) as process:
+        await pty.shows(b'"offset": 0')
+        pty.type(b"q\n")
+        assert await process.wait() == 3
+        await pty.shows(b'"status": "exited"')
+
+
+async def test_a_run_without_a_terminal_is_attached_to_as_ever(
+    pty: Pty, service: FakeService, env: dict[str, str]
+) -> None:
+    async def plain(run: FakeRun) -> None:
+        run.started()
+        await run.write("stdout", b"0123456789")
+        run.ended(Exited(code=5))
+
+    service.behave = plain
+    service.answer = listing(info(ID))
+    async with pty.running(*FARHAND, "attach", service.host, ID, env=env) as process:
+        assert await process.wait() == 5
+        await pty.shows(b"0123456789")
+    attach = service.runs[0].attach
+    assert attach is not None
+    assert attach.size is None
+    assert json.loads(attach.model_dump_json())["share"] is False
