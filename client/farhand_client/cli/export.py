@@ -51,7 +51,7 @@ async def _exported(client: Client, options: argparse.Namespace) -> int:
                 await file.write(text.encode())
         await file.keep()
     if recording.goes_on:
-        say(f"run {recording.info.id} goes on; the file ends here")
+        say(f"run {recording.info.id} goes on; the recording ends here")
     return 0
 
 

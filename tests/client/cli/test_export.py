@@ -1,0 +1,214 @@
+"""`farhand export` writes what a run has written and when, for asciinema's players."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.outcome import Exited, SpawnFailed
+from tests.support.command import Finished, farhand, running
+from tests.support.fake_listing import info
+from tests.support.fake_recordings import having_written, recorded
+from tests.support.fake_runs import ID
+from tests.support.fake_service import FakeConnection, FakeRun, FakeService
+
+ENDED = Exited(code=3)
+TERMINAL = info(command="vim é", outcome=ENDED, terminal=m.Size(columns=120, rows=40), began=1000.5, duration=9.25)
+
+
+async def exported(service: FakeService, *options: str) -> tuple[dict[str, Any], list[list[Any]], bytes]:
+    """Return the header, the events, and what was said."""
+    done = await farhand("export", "--asciicast", "-", *options, service.host, ID[:13])
+    assert done.code == 0, done.stderr
+    header, *events = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    return header, events, done.stderr
+
+
+async def test_a_run_on_a_terminal(service: FakeService) -> None:
+    service.behave = having_written("$ größe\r\n$ ".encode())
+    marks = [
+        m.Mark(at=0, size=m.Size(columns=80, rows=24)),
+        m.Mark(at=100, stdout=2),
+        m.Mark(at=200, stdin=b"gr"),
+        m.Mark(at=300, stdout=5),
+        m.Mark(at=400, size=m.Size(columns=120, rows=40)),
+        m.Mark(at=2500, stdout=13),
+    ]
+    service.answer = recorded(TERMINAL, *marks)
+    header, events, said = await exported(service, "--title", "how to")
+    assert header == {
+        "version": 2,
+        "width": 80,
+        "height": 24,
+        "timestamp": 1000,
+        "duration": 9.25,
+        "command": "vim é",
+        "title": "how to",
+    }
+    assert events == [
+        [0.1, "o", "$ "],
+        [0.2, "i", "gr"],
+        [0.3, "o", "gr"],
+        [0.4, "r", "120x40"],
+        [2.5, "o", "öße\r\n$ "],
+    ]
+    assert said == b""
+    asked = service.runs[-1].attach
+    assert asked is not None
+    assert (asked.stdout, asked.stderr, asked.follow, asked.hold, asked.read_only) == (0, None, False, False, True)
+
+
+async def test_a_run_without_one_has_both_streams_in_the_order_of_time(service: FakeService) -> None:
+    service.behave = having_written(b"a\nb\n", b"err\n")
+    service.answer = recorded(
+        info(command="make", outcome=ENDED), m.Mark(at=0, stdout=2), m.Mark(at=10, stderr=4), m.Mark(at=20, stdout=4)
+    )
+    header, events, _ = await exported(service)
+    assert (header["width"], header["height"]) == (80, 24)
+    assert events == [[0.0, "o", "a\r\n"], [0.01, "o", "err\r\n"], [0.02, "o", "b\r\n"]]
+
+
+async def test_what_is_no_longer_kept_is_marked_and_takes_no_time(service: FakeService) -> None:
+    service.behave = having_written(b"forgotten, kept", gone=11)
+    marks = [
+        m.Mark(at=0, size=m.Size(columns=80, rows=24)),
+        m.Mark(at=2000, size=m.Size(columns=100, rows=30)),
+        m.Mark(at=4000, stdout=10),
+        m.Mark(at=6000, stdout=15),
+    ]
+    service.answer = recorded(TERMINAL, *marks)
+    header, events, said = await exported(service)
+    gap = "11 bytes of stdout from offset 0 on are no longer kept"
+    assert (header["width"], header["height"]) == (100, 30)
+    assert (header["timestamp"], header["duration"]) == (1006, 3.25)
+    assert events == [[0.0, "m", gap], [0.0, "o", "kept"]]
+    assert said == f"farhand: {gap}\n".encode()
+
+
+async def test_of_a_run_that_goes_on_there_is_what_has_come(service: FakeService) -> None:
+    service.behave = having_written(b"so far", going=True)
+    service.answer = recorded(info(outcome=None), m.Mark(at=5, stdout=6))
+    header, events, said = await exported(service)
+    assert "duration" not in header
+    assert events == [[0.005, "o", "so far"]]
+    assert said == f"farhand: run {ID} goes on; the recording ends here\n".encode()
+
+
+async def test_a_run_that_wrote_nothing_has_a_recording_all_the_same(service: FakeService) -> None:
+    service.behave = having_written(b"")
+    service.answer = recorded(info(outcome=ENDED))
+    header, events, _ = await exported(service)
+    assert (header["version"], events) == (2, [])
+
+
+async def test_a_file_is_replaced_as_a_whole(service: FakeService, tmp_path: Path) -> None:
+    service.behave = having_written(b"x")
+    service.answer = recorded(TERMINAL)
+    file = tmp_path / "a cast"
+    assert await export(service, file) == Finished(0, b"", b"")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert json.loads(file.read_text().splitlines()[0])["version"] == 2
+    file.chmod(0o644)
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    file.write_text("what was there")
+    assert await export(service, link) == Finished(0, b"", b"")
+    assert link.is_symlink()
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert len(file.read_text().splitlines()) == 2
+    assert sorted(path.name for path in tmp_path.iterdir() if "cast" in path.name) == ["a cast"]
+
+
+async def test_a_file_is_left_as_it_was_where_it_cannot_be_complete(service: FakeService, tmp_path: Path) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.rest("stdout", b"half")
+        run.client.flush()
+        run.client.cut()
+
+    service.behave = behave
+    service.answer = recorded(TERMINAL)
+    file = tmp_path / "cast"
+    file.write_text("what was there")
+    done = await export(service, file, "--reconnect", "0")
+    assert (done.code, b"ended by the other side" in done.stderr) == (255, True)
+    assert file.read_text() == "what was there"
+    assert [path.name for path in tmp_path.iterdir() if "cast" in path.name] == ["cast"]
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [("missing/cast", b"No such file or directory"), (".", b"Is a directory"), ("/dev/full", b"No space left")],
+)
+async def test_where_it_cannot_be_written_that_is_said(
+    service: FakeService, tmp_path: Path, path: str, sentence: bytes
+) -> None:
+    service.behave = having_written(b"x")
+    service.answer = recorded(TERMINAL)
+    done = await export(service, tmp_path / path)
+    assert (done.code, done.stderr.count(b"\n")) == (255, 1)
+    assert done.stderr.startswith(f"farhand: cannot write {tmp_path / path}: ".encode())
+    assert sentence in done.stderr
+
+
+async def test_what_the_service_refuses_is_said_and_makes_no_file(service: FakeService, tmp_path: Path) -> None:
+    def refuse(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
+        if isinstance(question, m.Recording):
+            fake.say(m.Error(code=ErrorCode.EXPIRED, message="it is kept no more"), channel)
+        else:
+            recorded(TERMINAL)(fake, channel, question)
+
+    service.answer = refuse
+    file = tmp_path / "cast"
+    done = await export(service, file)
+    assert (done.code, b"it is kept no more" in done.stderr, file.exists()) == (255, True, False)
+
+
+async def test_a_run_that_never_began_has_no_recording(service: FakeService, tmp_path: Path) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.ended(SpawnFailed(errno=2, error="ENOENT", what="program", message="there is no program x"))
+
+    service.behave = behave
+    service.answer = recorded(TERMINAL)
+    done = await export(service, tmp_path / "cast")
+    assert (done.code, (tmp_path / "cast").exists()) == (255, False)
+    assert b"there is no program x" in done.stderr
+
+
+async def test_a_pipe_gets_it_by_and_by(service: FakeService, tmp_path: Path) -> None:
+    service.behave = having_written(b"x" * 300_000)
+    service.answer = recorded(TERMINAL)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = asyncio.create_task(asyncio.to_thread(pipe.read_bytes))
+    assert await export(service, pipe) == Finished(0, b"", b"")
+    lines = (await reading).decode().splitlines()
+    assert "".join(json.loads(line)[2] for line in lines[1:]) == "x" * 300_000
+
+
+async def test_a_reader_of_stdout_that_goes_is_no_error(service: FakeService) -> None:
+    service.behave = having_written(b"x" * 1_000_000)
+    service.answer = recorded(TERMINAL)
+    reading, writing = os.pipe()
+    async with running("export", "--asciicast", "-", service.host, ID, stdout=writing) as process:
+        os.close(writing)
+        await asyncio.to_thread(os.read, reading, 10)
+        os.close(reading)
+        _, stderr = await process.communicate()
+        assert (process.returncode, stderr) == (141, b"")
+
+
+async def test_it_has_to_be_said_what_to_write(service: FakeService) -> None:
+    done = await farhand("export", service.host, ID)
+    assert (done.code, b"--asciicast" in done.stderr) == (2, True)
+
+
+async def export(service: FakeService, file: Path, *options: str) -> Finished:
+    return await farhand("export", "--asciicast", str(file), *options, service.host, ID)

@@ -1,0 +1,202 @@
+"""`farhand replay` plays what a run has written, and gives the terminal back as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from farhand_client.cli.main import INTERRUPTED
+from farhand_protocol import messages as m
+from farhand_protocol.outcome import Exited
+from tests.support.command import FARHAND, farhand, running
+from tests.support.fake_listing import info
+from tests.support.fake_recordings import having_written, recorded
+from tests.support.fake_runs import ID
+from tests.support.fake_service import FakeService
+from tests.support.fake_terminals import FULL_SCREEN
+from tests.support.ptys import Pty, terminal
+
+ENDED = Exited(code=3)
+SIZE = m.Size(columns=80, rows=24)
+ON_TERMINAL = info(outcome=ENDED, terminal=SIZE)
+UNDONE = b"\x1b[?25h\x1b[?1000l\x1b[?2004l\x1b[?1049l"
+FOREVER = 10_000_000
+
+
+@pytest.fixture
+async def pty() -> AsyncIterator[Pty]:
+    async with terminal() as made:
+        yield made
+
+
+async def test_each_stream_goes_where_it_belongs(service: FakeService) -> None:
+    service.behave = having_written(b"0123\xff\n", b"err\n")
+    service.answer = recorded(info(outcome=ENDED), m.Mark(at=0, stdout=2), m.Mark(at=50, stdout=6, stderr=4))
+    done = await farhand("replay", service.host, ID[:13])
+    assert (done.code, done.stdout, done.stderr) == (0, b"0123\xff\n", b"err\n")
+    asked = service.runs[-1].attach
+    assert asked is not None
+    assert (asked.stdout, asked.stderr, asked.follow, asked.hold, asked.read_only) == (0, 0, False, False, True)
+
+
+async def test_pauses_are_as_long_as_they_are_to_be(service: FakeService) -> None:
+    service.behave = having_written(b"abc")
+    marks = [m.Mark(at=at, stdout=number) for number, at in enumerate((0, 2000, FOREVER), 1)]
+    service.answer = recorded(info(outcome=ENDED), *marks)
+    async with running("replay", "--speed", "10", "--idle-limit", "3", service.host, ID) as process:
+        assert process.stdout is not None
+        times = []
+        while await process.stdout.read(1):
+            times.append(time.monotonic())
+    # Bytes may be late, by as much as this machine has to do.
+    assert times[2] - times[0] >= 0.45
+    assert times[2] - times[0] < 20
+
+
+async def test_what_is_missing_is_said_and_takes_no_time(service: FakeService) -> None:
+    service.behave = having_written(b"forgotten, kept", gone=11)
+    marks = [m.Mark(at=FOREVER, stdout=10), m.Mark(at=2 * FOREVER, stdout=15)]
+    service.answer = recorded(info(outcome=ENDED), *marks)
+    done = await farhand("replay", service.host, ID)
+    assert (done.code, done.stdout) == (0, b"kept")
+    assert done.stderr == b"farhand: 11 bytes of stdout from offset 0 on are no longer kept\n"
+
+
+async def test_of_a_run_that_goes_on_what_has_come_is_played(service: FakeService) -> None:
+    service.behave = having_written(b"so far", going=True)
+    service.answer = recorded(info(), m.Mark(at=5, stdout=6))
+    done = await farhand("replay", service.host, ID)
+    assert (done.code, done.stdout) == (0, b"so far")
+    assert done.stderr == f"farhand: run {ID} goes on; the recording ends here\n".encode()
+
+
+async def test_a_reader_that_goes_is_no_error(service: FakeService) -> None:
+    service.behave = having_written(b"x" * 1_000_000)
+    service.answer = recorded(info(outcome=ENDED))
+    reading, writing = os.pipe()
+    async with running("replay", service.host, ID, stdout=writing) as process:
+        os.close(writing)
+        await asyncio.to_thread(os.read, reading, 10)
+        os.close(reading)
+        _, stderr = await process.communicate()
+        assert (process.returncode, stderr) == (141, b"")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+async def test_a_signal_ends_it(service: FakeService, number: int, code: int) -> None:
+    service.behave = having_written(b"ab")
+    service.answer = recorded(info(outcome=ENDED), m.Mark(at=0, stdout=1), m.Mark(at=FOREVER, stdout=2))
+    async with running("replay", service.host, ID) as process:
+        assert process.stdout is not None
+        assert await process.stdout.read(1) == b"a"
+        process.send_signal(number)
+        assert await process.communicate() == (b"", b"")
+        assert process.returncode == code
+
+
+@pytest.mark.parametrize("options", [["--speed", "0"], ["--speed", "fast"], ["--idle-limit", "-1"]])
+async def test_a_wrong_number_is_said(service: FakeService, options: list[str]) -> None:
+    done = await farhand("replay", *options, service.host, ID)
+    assert (done.code, options[0].encode() in done.stderr) == (2, True)
+
+
+class TestOnATerminal:
+    async def test_it_is_shown_as_it_was(self, service: FakeService, pty: Pty) -> None:
+        before = pty.modes
+        service.behave = having_written(FULL_SCREEN + b"bare\nnewline\x1b[?1049l\x1b[?25h\x1b[?2004l\x1b[?1000l")
+        service.answer = recorded(ON_TERMINAL, m.Mark(at=0, size=SIZE))
+        async with pty.running(*FARHAND, "replay", service.host, ID) as process:
+            await pty.shows(FULL_SCREEN + b"bare\nnewline")
+            assert await process.wait() == 0
+        assert pty.modes == before
+
+    @pytest.mark.parametrize(
+        ("ends", "code"), [(b"\x03", INTERRUPTED), (b"q", 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    )
+    async def test_the_terminal_is_given_back_whatever_ends_it(
+        self, service: FakeService, pty: Pty, ends: bytes | int, code: int
+    ) -> None:
+        before = pty.modes
+        service.behave = having_written(FULL_SCREEN + b"editing \x1b]0;ti" + b"tle\x07")
+        marks = [m.Mark(at=0, size=SIZE), m.Mark(at=0, stdout=len(FULL_SCREEN) + 14), m.Mark(at=FOREVER, stdout=99)]
+        service.answer = recorded(ON_TERMINAL, *marks)
+        async with pty.running(*FARHAND, "replay", service.host, ID) as process:
+            await pty.shows(b"editing ")
+            assert pty.raw
+            if isinstance(ends, bytes):
+                pty.type(ends)
+            else:
+                process.send_signal(ends)
+            assert await process.wait() == code
+        await pty.shows(b"\x18" + UNDONE)
+        assert (pty.modes, pty.shown) == (before, b"")
+
+    async def test_a_killed_one_leaves_no_trace_either(self, service: FakeService, pty: Pty) -> None:
+        service.behave = having_written(FULL_SCREEN + b"editing" + b".")
+        service.answer = recorded(ON_TERMINAL, m.Mark(at=0, stdout=len(FULL_SCREEN) + 7), m.Mark(at=FOREVER, stdout=99))
+        async with pty.running(*FARHAND, "replay", service.host, ID) as process:
+            await pty.shows(b"editing")
+            process.kill()
+            await pty.shows(UNDONE)
+            await pty.until_raw(False)
+
+    async def test_space_holds_it_and_lets_it_go_on(self, service: FakeService, pty: Pty) -> None:
+        service.behave = having_written(b"ab")
+        service.answer = recorded(ON_TERMINAL, m.Mark(at=0, stdout=1), m.Mark(at=1000, stdout=2))
+        async with pty.running(*FARHAND, "replay", service.host, ID) as process:
+            await pty.shows(b"a")
+            pty.type(b" ")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(process.wait())), 1.2)
+            assert pty.shown == b""
+            pty.type(b" ")
+            await pty.shows(b"b")
+            assert await process.wait() == 0
+
+    async def test_what_the_terminal_answers_is_no_key(self, service: FakeService, pty: Pty) -> None:
+        service.behave = having_written(b"\x1bP$q q\x1b\\b")
+        service.answer = recorded(ON_TERMINAL, m.Mark(at=0, stdout=8), m.Mark(at=300, stdout=9))
+        async with pty.running(*FARHAND, "replay", service.host, ID) as process:
+            await pty.shows(b"\x1bP$q q\x1b\\")
+            pty.type(b"\x1bP1$r2 q\x1b\\")
+            await pty.shows(b"b")
+            assert await process.wait() == 0
+
+    async def test_a_row_that_was_begun_is_ended(self, service: FakeService, pty: Pty) -> None:
+        service.behave = having_written(b"$ \x1b[31mred")
+        service.answer = recorded(ON_TERMINAL, m.Mark(at=0, size=SIZE))
+        async with pty.running(*FARHAND, "replay", service.host, ID) as process:
+            assert await process.wait() == 0
+            await pty.shows(b"$ \x1b[31mred\x1b[m\r\n")
+
+    async def test_a_terminal_that_is_too_small_is_said(self, service: FakeService, pty: Pty) -> None:
+        service.behave = having_written(b"x\r\n")
+        service.answer = recorded(ON_TERMINAL, m.Mark(at=0, size=m.Size(columns=81, rows=24)))
+        async with pty.running(*FARHAND, "replay", service.host, ID) as process:
+            await pty.shows(b"made on a terminal of 81x24, and this one has 80x24")
+            assert await process.wait() == 0
+
+    async def test_without_a_terminal_of_its_own_rows_end_with_its_newlines(
+        self, service: FakeService, pty: Pty
+    ) -> None:
+        service.behave = having_written(b"one\ntwo\n", b"err\n")
+        service.answer = recorded(info(outcome=ENDED), m.Mark(at=0, stdout=8, stderr=4))
+        async with pty.running(*FARHAND, "replay", service.host, ID) as process:
+            assert await process.wait() == 0
+            await pty.shows(b"err\r\n")
+
+    async def test_stderr_can_go_elsewhere(self, service: FakeService, pty: Pty, tmp_path: Path) -> None:
+        service.behave = having_written(b"one\n", b"err\n")
+        service.answer = recorded(info(outcome=ENDED), m.Mark(at=0, stdout=4, stderr=4))
+        errors = tmp_path / "errors"
+        script = f'exec "$0" "$@" 2>{errors}'
+        async with pty.running("sh", "-c", script, *FARHAND, "replay", service.host, ID) as process:
+            assert await process.wait() == 0
+            await pty.shows(b"one\r\n")
+        assert (pty.shown, errors.read_bytes()) == (b"", b"err\n")

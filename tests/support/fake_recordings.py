@@ -1,0 +1,43 @@
+"""What a fake service has recorded of a run."""
+
+from __future__ import annotations
+
+from farhand_protocol import messages as m
+from farhand_protocol.outcome import Exited
+from tests.support.fake_listing import listing
+from tests.support.fake_service import Answer, Behaviour, FakeConnection, FakeRun
+
+
+def recorded(info: m.RunInfo, *marks: m.Mark) -> Answer:
+    """Know one run, and when its output came."""
+    others = listing(info)
+
+    def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
+        if not isinstance(question, m.Recording):
+            others(fake, channel, question)
+            return
+        assert question.id == info.id
+        fake.say(m.Marks(marks=marks), channel)
+        fake.say(m.Done(), channel)
+
+    return answer
+
+
+def having_written(out: bytes, err: bytes = b"", *, gone: int = 0, going: bool = False) -> Behaviour:
+    """A run that has written this, of whose stdout the first `gone` bytes are no longer kept; with `going`, not all."""
+
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        if gone:
+            run.say(m.Gap(stream="stdout", offset=0, bytes=gone))
+            run.sent["stdout"] = gone
+        await run.rest("stdout", out)
+        await run.rest("stderr", err)
+        if going:
+            for stream in run.streams:
+                run.say(m.End(stream=stream))
+            run.say(m.Done())
+        else:
+            run.ended(Exited(code=3))
+
+    return behave
