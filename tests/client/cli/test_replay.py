@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tests.support.fake_runs import ID
 from tests.support.fake_service import FakeService
 from tests.support.fake_terminals import FULL_SCREEN
 from tests.support.ptys import Pty, terminal
+from tests.support.tmux import Screen
 
 ENDED = Exited(code=3)
 SIZE = m.Size(columns=80, rows=24)
@@ -200,3 +202,40 @@ class TestOnATerminal:
             assert await process.wait() == 0
             await pty.shows(b"one\r\n")
         assert (pty.shown, errors.read_bytes()) == (b"", b"err\n")
+
+    @pytest.mark.needs("tmux", "bash")
+    async def test_it_can_be_left_and_taken_up_as_any_job(self, service: FakeService, screen: Screen) -> None:
+        first = FULL_SCREEN + b"\x1b[2J\x1b[5;10Hediting"
+        service.behave = having_written(first + b".")
+        service.answer = recorded(
+            ON_TERMINAL, m.Mark(at=0, size=SIZE, stdout=len(first)), m.Mark(at=FOREVER, stdout=len(first) + 1)
+        )
+        screen.tmux("new-session", "-d", "-x", "80", "-y", "24", "exec env PS1='> ' bash --norc --noprofile")
+        await screen.shows(">")
+        screen.type(shlex.join([*FARHAND, "replay", service.host, ID]), "Enter")
+        await screen.matches("^         editing$")
+        assert flags(screen) == "1 0"
+        screen.type("", "C-z")
+        await screen.matches("Stopped")
+        assert ("editing" in screen.text, flags(screen)) == (False, "0 1")
+        screen.type("fg", "Enter")
+        await screen.matches("^         editing$")
+        assert flags(screen) == "1 0"
+        screen.type("", "C-c")
+        await screen.shows(">")
+        screen.type("echo $?", "Enter")
+        await screen.shows("130\n>")
+        assert ("editing" in screen.text, flags(screen)) == (False, "0 1")
+
+
+def flags(screen: Screen) -> str:
+    """Return whether the alternate screen is shown, and whether the cursor is."""
+    return screen.tmux("display-message", "-p", "#{alternate_on} #{cursor_flag}").strip()
+
+
+@pytest.fixture
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    """A terminal that people use."""
+    made = Screen(tmp_path_factory.mktemp("tmux") / "socket")
+    yield made
+    made.tmux("kill-server")
