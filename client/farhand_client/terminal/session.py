@@ -70,7 +70,7 @@ class Interaction:
         self._escape = escape
         self._behind = behind
         self._loop = asyncio.get_running_loop()
-        self._size = run.size or terminal.size
+        self._size = _known(run.size, terminal.size)
         shown = before or self._size
         self._screen = Screen(shown.columns, shown.rows)
         self._repaint = behind > 0
@@ -266,7 +266,7 @@ class Interaction:
     # Sizes
 
     def _agreed(self, size: Size) -> None:
-        self._size = size
+        self._size = _known(size, self._size)
         if self._differing is None:
             self._differing = self._loop.call_later(AGREEING, self._say_size)
         self._show()
@@ -285,6 +285,11 @@ class Interaction:
     def _help(self) -> str:
         escape = "" if self._escape is None else caret(self._escape)
         return f"{escape}. leaves  {escape}d detaches  {escape}^Z suspends  {escape}{escape} is {escape} itself"
+
+
+def _known(size: Size | None, otherwise: Size) -> Size:
+    """Return `size` where it says something: 0 is unknown, as of a run whose service has died."""
+    return size if size is not None and size.columns and size.rows else otherwise
 
 
 def caret(code: int) -> str:

@@ -220,6 +220,14 @@ class TestSizes:
             pty.type(b"q")
             assert await over is Parting.ENDED
 
+    async def test_a_size_that_nobody_knows_is_none(self, tmp_path: Path, pty: Pty) -> None:
+        async with shown(tmp_path, pty) as (_, service, _, interaction, _):
+            over = asyncio.ensure_future(interaction.over())
+            await pty.shows(b"ready ")
+            service.runs[0].say(m.Resize(columns=0, rows=0))
+            pty.type(b"q")
+            assert await over is Parting.ENDED
+
     async def test_the_services_word_on_the_size_before_is_not_spoken_of(self, tmp_path: Path, pty: Pty) -> None:
         async with shown(tmp_path, pty) as (_, service, _, interaction, _):
             over = asyncio.ensure_future(interaction.over())
