@@ -1,0 +1,121 @@
+"""Whatever happens to `farhand`, the terminal it was started on is as before, and the shell there can go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.command import FARHAND
+from tests.support.ptys import Pty, children, terminal
+from tests.support.service import Service
+
+FULL_SCREEN = r"printf '\033[?1049h\033[?25l\033[?2004h\033[?1000hfull %s' screen; exec sleep 100"
+
+
+@pytest.fixture
+async def pty() -> AsyncIterator[Pty]:
+    async with terminal() as made:
+        yield made
+
+
+def run(core: Service, script: str) -> str:
+    return shlex.join([*FARHAND, "run", "-t", "--shell", core.host, script])
+
+
+class Shell:
+    """A shell that a person has started in a terminal, with job control and the prompt `%`."""
+
+    def __init__(self, pty: Pty, process: asyncio.subprocess.Process) -> None:
+        self.pty = pty
+        self.process = process
+
+    async def does(self, line: str) -> bytes:
+        """Type a line and wait for the next prompt; return what was shown between."""
+        self.pty.type(line.encode() + b"\r")
+        await self.pty.shows(line[-20:].encode())
+        return await self.pty.shows(b"% ")
+
+    async def modes(self) -> bytes:
+        """What the shell itself has for the terminal when it runs a program."""
+        return await self.does("stty -g")
+
+    @property
+    def farhand(self) -> int:
+        (pid,) = children(self.process.pid)
+        return pid
+
+
+@pytest.fixture(params=["bash --norc --noprofile -i", "dash -i"], ids=["bash", "dash"])
+async def shell(request: pytest.FixtureRequest, pty: Pty, core: Service) -> AsyncIterator[Shell]:
+    """One that puts its terminal back after a job was killed, and one that does not."""
+    env = core.environment | {"PS1": "% ", "TERM": "xterm", "HISTFILE": "/dev/null", "ENV": ""}
+    async with pty.running(*request.param.split(), env=env) as process:
+        await pty.shows(b"% ")
+        yield Shell(pty, process)
+
+
+@pytest.mark.needs("bash", "dash")
+class TestUnderAShell:
+    async def test_the_end_of_a_command(self, shell: Shell, core: Service) -> None:
+        before = await shell.modes()
+        await shell.does(run(core, "stty raw -echo; exit 3"))
+        assert b"code 3\r\n" in await shell.does("echo code $?")
+        assert await shell.modes() == before
+
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+    async def test_a_signal(self, number: signal.Signals, shell: Shell, core: Service, pty: Pty) -> None:
+        before = await shell.modes()
+        pty.type(run(core, FULL_SCREEN).encode() + b"\r")
+        await pty.shows(b"full screen")
+        await pty.until_raw()
+        pty.type(b"x")
+        await pty.shows(b"x")
+        os.kill(shell.farhand, number)
+        await pty.shows(b"\x1b[?1049l")
+        await pty.until_raw(False)
+        pty.type(b"\recho good''bye\r")  # where the prompt is, nobody knows
+        await pty.shows(b"goodbye")
+        await pty.shows(b"% ")
+        assert await shell.modes() == before
+
+    async def test_suspended_it_gives_the_terminal_to_the_shell_and_takes_it_again(
+        self, shell: Shell, core: Service, pty: Pty
+    ) -> None:
+        before = await shell.modes()
+        pty.type(run(core, FULL_SCREEN).encode() + b"\r")
+        await pty.shows(b"full screen")
+        await pty.until_raw()
+        pty.type(b"\r~\x1a")
+        said = await pty.shows(b"topped")
+        assert b"\x1b[?1049l" in said
+        await pty.shows(b"% ")
+        assert await shell.modes() == before
+        pty.resize(100, 30)
+        pty.type(b"fg\r")
+        said = await pty.shows(b"full screen")
+        assert b"\x1b[?1049h" in said
+        await pty.until_raw()
+        pty.type(b"\x03")
+        await pty.shows(b"% ")
+        assert await shell.modes() == before
+
+    async def test_stopped_by_somebody_else(self, shell: Shell, core: Service, pty: Pty) -> None:
+        before = await shell.modes()
+        pty.type(run(core, FULL_SCREEN).encode() + b"\r")
+        await pty.shows(b"full screen")
+        await pty.until_raw()
+        os.kill(shell.farhand, signal.SIGTSTP)
+        await pty.shows(b"topped")
+        await pty.shows(b"% ")
+        assert await shell.modes() == before
+        pty.type(b"fg\r")
+        await pty.shows(b"full screen")
+        await pty.until_raw()
+        pty.type(b"\x03")
+        await pty.shows(b"% ")
+        assert await shell.modes() == before
