@@ -87,9 +87,10 @@ class RunChannel:
             window=output_window(request, peer.window),
         )
         self._shows_terminal = shown is not None
+        self._size_told: Size | None = None
         self._screen = run.attachments.screen if isinstance(run.attachments, TerminalAttachments) else None
         if self._shows_terminal and self._screen is not None:
-            self._screen.listeners.append(self._tell_size)
+            self._screen.listeners.append(self._wake)
         spools: dict[Output, Spool] = {"stdout": run.stdout, "stderr": run.stderr}
         self._positions = tuple(
             _Position(stream, spools[stream], offset, None if self._follow else spools[stream].end)
@@ -117,6 +118,8 @@ class RunChannel:
         self._pause_over()
         if self._over:
             return False
+        if self._started:
+            self._tell_size()
         # What never ran has no streams to end.
         for position in self._positions if self._started else ():
             more = self._advance(position) or more
@@ -205,10 +208,11 @@ class RunChannel:
             self._wake()  # it may be at its end already, where nothing else would wake it
 
     def _tell_size(self) -> None:
-        if self._shows_terminal and self._started:
-            columns, rows = (0, 0) if self._screen is None else self._screen.size
-            self._outlet.connection.send(self.number, m.Resize(columns=columns, rows=rows))
-            self._outlet.flush_soon()
+        # In its turn: whoever reads nothing gets one of many.
+        size = Size(0, 0) if self._screen is None else self._screen.size
+        if self._shows_terminal and size != self._size_told:
+            self._size_told = size
+            self._outlet.connection.send(self.number, m.Resize(columns=size.columns, rows=size.rows))
 
     def stdin_taken(self) -> None:
         """Watcher."""
@@ -264,8 +268,8 @@ class RunChannel:
         for position in self._positions:
             if self._changed in position.spool.listeners:
                 position.spool.listeners.remove(self._changed)
-        if self._screen is not None and self._tell_size in self._screen.listeners:
-            self._screen.listeners.remove(self._tell_size)
+        if self._screen is not None and self._wake in self._screen.listeners:
+            self._screen.listeners.remove(self._wake)
 
     def _say_last(self, message: m.Message) -> None:
         self._outlet.connection.send(self.number, message)

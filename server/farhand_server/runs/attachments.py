@@ -291,6 +291,11 @@ class TerminalAttachments(Attachments):
         super().left(attachment)
         self.screen.changed()
 
+    def close(self) -> None:
+        """Attachments."""
+        super().close()
+        self.screen.disconnect()
+
     def _typing(self) -> list[Attachment]:
         return [each for each in self._all.values() if each.feeds and each.watcher is not None]
 
@@ -302,6 +307,8 @@ class TerminalAttachments(Attachments):
         return not typing or (share and typing < MAX_TYPING)
 
     def _hold_stream(self, stream: Output) -> None:
+        if stream not in self._spools:
+            return
         holders = (each for each in self._all.values() if each.hold and each.watcher is not None)
         ends = (each.taken[stream] + each.window for each in holders if stream in each.taken)
         self._spool.wait_at(min(ends, default=EVERYTHING))

@@ -176,8 +176,9 @@ class Keyboard:
             typist, data = self._queue[0]
             if data is None:
                 # Behind an unfinished line the first one only ends that (termios(3), VEOF).
+                twice = self._in_line and self._terminal.by_lines()
                 key = self._terminal.end_key()
-                self._queue[0] = (None, memoryview(key * 2 if self._in_line else key))
+                self._queue[0] = (None, memoryview(key * 2 if twice else key))
                 continue
             try:
                 count = os.write(self._terminal.master, data) if data else 0

@@ -34,12 +34,19 @@ NICE: Final = b"/usr/bin/nice"
 SETPRIV: Final = b"/usr/bin/setpriv"
 """util-linux 2.31 or later. None of them is searched for in a PATH."""
 
-_TERMINAL: Final = "exec <>/proc/self/fd/0 >&0 2>&0"
+_TERMINAL: Final = "command exec <>/proc/self/fd/0 >&0 2>&0 || exit 125"
 """A terminal becomes the controlling one of a session's leader that has none and opens it (tty_ioctl(4), termios(3)):
 that needs neither preexec_fn nor a program that is not everywhere."""
 
-_NAMED: Final = (b"-p", b"-c", b'exec -a "$0" -- "$@"')
+_NAMED: Final = (
+    b"-p",
+    b"-c",
+    b'exec 2>&3 3>&-; export -n SHELLOPTS BASHOPTS; unset PWD OLDPWD SHLVL; exec -a "$0" -- "$@"',
+)
 """Of all shells bash alone gives a program another name; with -p it acts on nothing that is in the environment."""
+
+_ASIDE: Final = " 3>&2 2>/dev/null"
+"""Where stderr goes until bash, which complains of a locale that it does not know, has come to its first line."""
 
 UMASK: Final = "022"
 """Of programs that run as another user: the default of login.defs(5). The service's own account keeps the service's."""
@@ -79,27 +86,31 @@ def launch(
 
     With `terminal` the program's stdin is one, and becomes its controlling terminal, stdout and stderr. `argv0` is the
     name by which it is called; where there is no bash(1) it is called by its own, with the option `-l`: that a shell is
-    a login shell is all that such a name ever says.
+    a login shell is all that such a name ever says. bash adds a SHLVL of 0, and what of `env` shells keep for a use of
+    their own does not get past it.
 
     `limits` are rlimits, soft and hard (setrlimit(2)); leave out what the cgroup enforces. None is raised above the
     hard limit of the service. Memory is rounded up to KiB, the size of files to 512 bytes, processor time to seconds,
     with one more before the hard limit: the program gets SIGXCPU, and KILL only where it goes on.
 
-    Errors come as those of the program: exit 125, with the reason on stderr, where the cgroup cannot be entered, and
-    126 or 127 where a program of the prefix is missing or `check` has overlooked what is wrong with `argv[0]`.
+    Errors come as those of the program: exit 125, with the reason on stderr, where the cgroup cannot be entered or the
+    terminal not be opened, and 126 or 127 where a program of the prefix is missing or `check` has overlooked what is
+    wrong with `argv[0]`.
     """
     if credentials is not None and credentials.uid == os.geteuid():
         credentials = None
+    named = argv0 is not None and os.access(BASH, os.X_OK)
     if argv0 is not None:
-        argv = (BASH, *_NAMED, argv0, *argv) if _is_there(BASH) else (argv[0], b"-l", *argv[1:])
-    if credentials is None and not limits and cgroup is None and not terminal:
+        argv = (BASH, *_NAMED, argv0, *argv) if named else (argv[0], b"-l", *argv[1:])
+    if credentials is None and not limits and cgroup is None and not terminal and not named:
         return Command(tuple(argv), env)
     names, exported = _pack(env)
     enter = [] if cgroup is None else ['echo 0 >"$1" || exit 125', "shift"]
     place = () if cgroup is None else (os.fsencode(cgroup / "cgroup.procs"),)
     left = [name for name in names if name not in exported]
     by_shell = not left and _finds_the_same(argv[0], env)
-    setting = [*_limit_lines(limits), 'unset PWD OLDPWD\nexec "$@"' if by_shell else _exec_line(left)]
+    last = 'unset PWD OLDPWD\nexec "$@"' if by_shell else _exec_line(left)
+    setting = [*_limit_lines(limits), last + _ASIDE if named else last]
     if exported:
         # A shell that knows no locale of that name says so on stderr, which is the program's.
         setting.insert(0, f"export {_values(exported)} 2>/dev/null\nunset {' '.join(exported)}")
@@ -128,10 +139,6 @@ def _finds_the_same(program: bytes, env: Mapping[bytes, bytes]) -> bool:
 @functools.cache
 def _is_dash(shell: bytes) -> bool:
     return os.path.realpath(shell).endswith(b"/dash")
-
-
-def _is_there(program: bytes) -> bool:
-    return os.access(program, os.X_OK)
 
 
 def _shell(lines: list[str]) -> tuple[bytes, ...]:

@@ -20,6 +20,7 @@ class Screen:
         """Told whenever the size is another."""
         self._shown = shown
         self._terminal: PseudoTerminal | None = None
+        self._over = False
         self._repaint = False
         self._due: asyncio.Handle | None = None
 
@@ -28,13 +29,14 @@ class Screen:
         self._terminal = terminal
 
     def disconnect(self) -> None:
-        """There is no terminal any more; the size stays."""
+        """There is no terminal any more; the size stays as it is."""
         self._terminal = None
+        self._over = True
 
     def changed(self, *, repaint: bool = False) -> None:
         """Somebody has come, gone, or shows the terminal in another size; with `repaint` it is to be drawn anew."""
         self._repaint |= repaint
-        if self._due is None:
+        if self._due is None and not self._over:
             self._due = asyncio.get_running_loop().call_soon(self.apply)
 
     def apply(self) -> None:
@@ -42,6 +44,8 @@ class Screen:
         if self._due is not None:
             self._due.cancel()
             self._due = None
+        if self._over:
+            return
         repaint, self._repaint = self._repaint, False
         shown = list(self._shown())
         size = Size(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -16,6 +17,10 @@ from .screen import Screen
 from .spool import Spool
 from .stdin import Stdin
 from .terminal import PseudoTerminal
+
+AGAIN: Final = 0.5
+"""Seconds until a leader on a terminal is hung up on once more. A shell that has just shown its prompt and does not
+wait for a key yet may miss the first time (bash 5.2); a line that is cut would give it the end of its input as well."""
 
 
 class Streams(Protocol):
@@ -120,6 +125,7 @@ class Console:
         self._stdout = stdout
         self._ended = ended
         self._reader: TerminalReader | None = None
+        self._again: asyncio.TimerHandle | None = None
 
     def open(self, theirs: contextlib.ExitStack) -> tuple[int, int, int]:
         """Streams."""
@@ -152,10 +158,12 @@ class Console:
             process.hang_up(self.terminal.foreground())
         else:
             process.terminate_tree(hang_up=True)
+        self._again = asyncio.get_running_loop().call_later(AGAIN, process.hang_up, None)
 
     def leader_ended(self) -> bool:
         """Streams. With the leader of its session the terminal goes from all others."""
         assert self.terminal is not None
+        self._cancel_again()
         self._keyboard.close()
         self.terminal.release()
         return False
@@ -166,12 +174,18 @@ class Console:
 
     def close(self) -> None:
         """Streams."""
+        self._cancel_again()
         self._keyboard.close()
         self._screen.disconnect()
         if self._reader is not None:
             self._reader.close()
         if self.terminal is not None:
             self.terminal.close()
+
+    def _cancel_again(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
 
 
 def _cannot(do: str, error: OSError) -> SpawnError:

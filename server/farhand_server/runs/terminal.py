@@ -99,9 +99,17 @@ class PseudoTerminal:
         return b"".join(attributes[6][key] for key in _SIGNAL_KEYS).replace(b"\0", b"")
 
     def end_key(self) -> bytes:
-        """The character that now ends a program's input; none where the program takes every character as it is."""
+        """The character that now ends a program's input; none where the program takes every character as it is.
+
+        Line editors (readline(3)) look at each character themselves, but leave the keys their meaning.
+        """
         attributes = termios.tcgetattr(self.master)
-        return bytes(attributes[6][termios.VEOF]).strip(b"\0") if attributes[3] & termios.ICANON else b""
+        meant = attributes[3] & (termios.ICANON | termios.ISIG)
+        return bytes(attributes[6][termios.VEOF]).strip(b"\0") if meant else b""
+
+    def by_lines(self) -> bool:
+        """Whether the program is now given whole lines."""
+        return bool(termios.tcgetattr(self.master)[3] & termios.ICANON)
 
     def unread(self) -> bool:
         """Whether the program has not read all that was typed."""

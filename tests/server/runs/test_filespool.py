@@ -50,10 +50,18 @@ def test_what_is_gone_is_an_error_and_not_other_bytes(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_its_writer_never_waits(tmp_path: Path) -> None:
+def test_its_writer_never_waits_unless_it_is_to(tmp_path: Path) -> None:
     spool = FileSpool(tmp_path / "ring", 10)
+    rooms: list[int] = []
+    spool.on_room = lambda: rooms.append(spool.end)
     spool.append(bytes(1000))
     assert not spool.full
+    spool.wait_at(1000)
+    assert (spool.full, rooms) == (True, [])
+    spool.wait_at(1001)
+    assert (spool.full, rooms) == (False, [1000])
+    spool.append(b"more")
+    assert (spool.full, rooms) == (True, [1000])
     spool.close()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
 import re
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -78,8 +80,10 @@ def wrapped(
     credentials: Credentials | None = None,
     limits: Limits = Limits(),  # noqa: B008  # frozen
     cgroup: Path | None = None,
+    terminal: bool = False,
+    argv0: bytes | None = None,
 ) -> Command:
-    return launch(argv, env=env, credentials=credentials, limits=limits, cgroup=cgroup)
+    return launch(argv, env=env, credentials=credentials, limits=limits, cgroup=cgroup, terminal=terminal, argv0=argv0)
 
 
 def run(command: Command, **options: Any) -> bytes:
@@ -171,6 +175,61 @@ def test_the_pid_stays_and_signals_are_as_they_were(shell: None, way: dict[str, 
     assert int(found["Pid"]) == process.pid
     for name in ("SigBlk", "SigIgn", "SigCgt"):
         assert signal_set(found, name) == set()
+
+
+@pytest.mark.needs("bash")
+@pytest.mark.parametrize("way", [pytest.param({}, id="plain"), *WAYS])
+def test_a_program_may_be_called_by_another_name(shell: None, way: dict[str, Any]) -> None:
+    command = wrapped(b"/usr/bin/cat", b"/proc/self/cmdline", b"-", argv0=b"-cat", **way)
+    assert run(command) == b"-cat\0/proc/self/cmdline\0-\0"
+
+
+@pytest.mark.needs("bash")
+def test_another_name_leaves_the_environment_as_it_is_but_for_what_is_the_shells_own(shell: None) -> None:
+    own = {b"_", b"IFS", b"OLDPWD", b"OPTIND", b"PS4", b"PWD", b"SHELLOPTS", b"SHLVL"}
+    env = {name: value for name, value in AWKWARD.items() if name not in own}
+    found = set(run(wrapped(b"/usr/bin/env", b"-0", env=env, argv0=b"-env")).split(b"\0")[:-1])
+    assert found == {b"SHLVL=0", *(name + b"=" + value for name, value in env.items())}
+    # What is in the request can put the shell on the way into no other mode.
+    odd = run(wrapped(b"/usr/bin/env", b"-0", env=AWKWARD, argv0=b"-env"))
+    assert b"SHELLOPTS" not in odd
+
+
+def test_without_bash_a_login_shell_is_told_so_by_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("farhand_server.runs.launch.BASH", b"/nowhere/bash")
+    assert wrapped(b"/bin/zsh", b"-i", argv0=b"-zsh").argv == (b"/bin/zsh", b"-l", b"-i")
+
+
+@pytest.mark.parametrize("way", [pytest.param({}, id="plain"), *WAYS])
+def test_its_terminal_becomes_the_controlling_one(shell: None, way: dict[str, Any]) -> None:
+    master, slave = os.openpty()
+    if os.geteuid() == 0:
+        os.fchown(slave, NOBODY.uid, NOBODY.gid)
+    script = b"tty; echo through its name >/dev/tty; ps -o pid=,tpgid= $$; ls /proc/self/fd | wc -l"
+    command = wrapped(b"sh", b"-c", script, terminal=True, **way)
+    with os.fdopen(master, "rb", buffering=0) as ours:
+        process = subprocess.Popen(
+            command.argv, env=command.env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, cwd="/"
+        )
+        name = os.ttyname(slave)
+        os.close(slave)
+        said = b""
+        with contextlib.suppress(OSError):  # EIO: it has ended
+            while True:
+                said += ours.read(4096)
+        assert process.wait() == 0
+    tty, through, group, descriptors = said.decode().splitlines()
+    assert (tty, through, descriptors) == (name, "through its name", "4")
+    assert group.split() == [str(process.pid)] * 2
+
+
+def test_a_terminal_that_cannot_be_opened_is_said(shell: None) -> None:
+    command = wrapped(b"true", terminal=True)
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        done = subprocess.run(command.argv, env=command.env, stdin=reading.fileno(), stderr=subprocess.PIPE, cwd="/")
+    assert done.returncode == 125
+    assert b"/proc/self/fd/0" in done.stderr
 
 
 @pytest.mark.needs("root")

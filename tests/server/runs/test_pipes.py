@@ -8,8 +8,10 @@ import os
 
 import pytest
 
-from farhand_server.runs.pipes import PIPE_SIZE, PipeReader, PipeWriter
+from farhand_server.runs.pipes import PIPE_SIZE, READ_SIZE, PipeReader, PipeWriter, TerminalReader
 from farhand_server.runs.spool import FLOOR, Memory, MemorySpool
+
+from .ptys import RAW, opened
 
 PATIENCE = 10.0
 
@@ -129,6 +131,70 @@ async def test_a_closed_reader_tells_the_end_once_and_leaves_the_descriptor_to_o
     with pytest.raises(BrokenPipeError):
         os.write(pipe.write_end, b"x")
     os.close(pipe.write_end)
+
+
+class OnTerminal(Reading):
+    """A terminal that is read into a spool; what its programs write is written to `slave`."""
+
+    def __init__(self) -> None:
+        self.terminal = opened(*RAW)
+        self.slave = self.terminal.slave
+        self.spool = MemorySpool(FLOOR, Memory(1 << 30))
+        self.ended = asyncio.Event()
+        self.news = asyncio.Event()
+        self.appended: list[int] = []
+        self.spool.listeners += [self.news.set, lambda: self.appended.append(self.spool.end)]
+        self.reader = TerminalReader(self.terminal.master, self.spool, self.ended.set)
+
+
+async def test_what_a_terminal_has_comes_as_one_however_it_was_written() -> None:
+    terminal = OnTerminal()
+    for _ in range(10):
+        os.write(terminal.slave, bytes(900))
+    await terminal.has(9000)
+    assert terminal.appended == [9000]
+    os.write(terminal.slave, b"x")
+    await terminal.has(9001)
+    terminal.reader.close()
+    terminal.terminal.close()
+
+
+async def test_of_a_flood_on_a_terminal_no_more_is_taken_at_once_than_of_a_pipe() -> None:
+    terminal = OnTerminal()
+    writing = asyncio.create_task(asyncio.to_thread(os.write, terminal.slave, bytes(2 * READ_SIZE)))
+    await terminal.has(2 * READ_SIZE)
+    assert await writing == 2 * READ_SIZE
+    assert max(end - begin for begin, end in zip([0, *terminal.appended], terminal.appended, strict=False)) <= (
+        READ_SIZE + 4096
+    )
+    terminal.reader.close()
+    terminal.terminal.close()
+
+
+@pytest.mark.parametrize("how", ["loop", "drain"])
+async def test_the_end_of_a_terminal_comes_behind_its_tail(how: str) -> None:
+    terminal = OnTerminal()
+    os.write(terminal.slave, b"tail" * 2000)
+    terminal.terminal.release()
+    if how == "loop":
+        async with asyncio.timeout(PATIENCE):
+            await terminal.ended.wait()
+    else:
+        assert terminal.reader.drain()
+    assert terminal.spool.end == 8000
+    assert terminal.spool.ended
+    assert os.fstat(terminal.terminal.master)  # its opener's to close
+    terminal.terminal.close()
+
+
+async def test_draining_a_terminal_that_somebody_has_open_still_takes_what_is_there() -> None:
+    terminal = OnTerminal()
+    os.write(terminal.slave, b"said")
+    assert not terminal.reader.drain()
+    assert terminal.spool.end == 4
+    terminal.reader.close()
+    assert terminal.spool.ended
+    terminal.terminal.close()
 
 
 class Writing:

@@ -1,0 +1,77 @@
+"""Programs on a terminal that the test holds the other end of."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+
+from farhand_server.runs.launch import launch
+from farhand_server.runs.limits import Limits
+from farhand_server.runs.plan import Terminal
+from farhand_server.runs.terminal import PseudoTerminal, Size
+
+PATIENCE = 10.0
+RAW = (("ICANON", 0), ("ECHO", 0), ("ISIG", 0), ("ICRNL", 0), ("IXON", 0), ("OPOST", 0), ("IUTF8", 0))
+
+
+def opened(*modes: tuple[str, int], size: Size = Size(80, 24)) -> PseudoTerminal:  # noqa: B008  # a tuple
+    """A terminal without a program; its slave is `terminal.slave`."""
+    return PseudoTerminal.open(Terminal("vt100", *size, modes), size, None)
+
+
+class OnTerminal:
+    """A program on a terminal."""
+
+    def __init__(self, terminal: PseudoTerminal, process: subprocess.Popen[bytes]) -> None:
+        self.terminal = terminal
+        self.process = process
+        self.said = b""
+
+    async def says(self, pattern: bytes) -> re.Match[bytes]:
+        """Read until there is a match of a regular expression; what is behind it is looked through the next time."""
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        loop.add_reader(self.terminal.master, readable.set)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while (found := re.search(pattern, self.said)) is None:
+                    await readable.wait()
+                    readable.clear()
+                    with contextlib.suppress(BlockingIOError):
+                        self.said += os.read(self.terminal.master, 1 << 16)
+        finally:
+            loop.remove_reader(self.terminal.master)
+        self.said = self.said[found.end() :]
+        return found
+
+    async def ended(self) -> int:
+        """Wait for its end; minus the signal's number where one has ended it."""
+        async with asyncio.timeout(PATIENCE):
+            return await asyncio.to_thread(self.process.wait)
+
+
+@contextlib.contextmanager
+def on_terminal(*argv: str, terminal: PseudoTerminal | None = None) -> Iterator[OnTerminal]:
+    """Start a program on a terminal as the service does."""
+    terminal = terminal or opened()
+    command = launch(
+        [os.fsencode(argument) for argument in argv],
+        env=dict(os.environb),
+        credentials=None,
+        limits=Limits(),
+        cgroup=None,
+        terminal=True,
+    )
+    slave = terminal.slave
+    with subprocess.Popen(
+        command.argv, env=command.env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+    ) as process:
+        try:
+            yield OnTerminal(terminal, process)
+        finally:
+            terminal.close()
+            process.kill()

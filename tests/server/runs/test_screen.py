@@ -1,0 +1,98 @@
+"""A run's terminal is as small as the smallest that shows it, and its program hears of it as often as it changes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from farhand_server.runs.screen import Screen
+from farhand_server.runs.terminal import Size
+
+from .ptys import on_terminal, opened
+
+TRAPPING = "trap 'echo changed: $(stty size)' WINCH; echo ready; while :; do read -r line && echo read: $line; done"
+
+
+class Shown:
+    """A screen, and those that show it; `told` are the sizes that listeners have heard of."""
+
+    def __init__(self, *sizes: Size) -> None:
+        self.sizes = list(sizes)
+        self.screen = Screen(Size(80, 24), lambda: self.sizes)
+        self.told: list[Size] = []
+        self.screen.listeners.append(lambda: self.told.append(self.screen.size))
+
+
+async def turn() -> None:
+    """Let what is due in this turn of the loop happen."""
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "smallest"),
+    [
+        ([], Size(80, 24)),
+        ([Size(100, 50)], Size(100, 50)),
+        ([Size(100, 20), Size(40, 50)], Size(40, 20)),
+        ([Size(0, 20), Size(40, 0)], Size(40, 20)),
+        ([Size(0, 0)], Size(80, 24)),
+        ([Size(1, 1), Size(500, 300)], Size(1, 1)),
+    ],
+)
+async def test_the_smallest_wins_and_what_is_unknown_does_not_count(sizes: list[Size], smallest: Size) -> None:
+    shown = Shown(*sizes)
+    shown.screen.apply()
+    assert shown.screen.size == smallest
+
+
+async def test_of_many_in_one_turn_the_last_counts() -> None:
+    shown = Shown()
+    for columns in range(1, 100):
+        shown.sizes = [Size(columns, 24)]
+        shown.screen.changed()
+    assert shown.told == []
+    await turn()
+    assert shown.told == [Size(99, 24)]
+
+
+async def test_the_same_size_is_told_to_nobody() -> None:
+    shown = Shown(Size(80, 24))
+    shown.screen.changed()
+    await turn()
+    assert shown.told == []
+
+
+async def test_where_the_last_one_has_gone_the_size_stays() -> None:
+    shown = Shown(Size(40, 10))
+    shown.screen.apply()
+    shown.sizes = []
+    shown.screen.changed()
+    await turn()
+    assert shown.told == [Size(40, 10)]
+
+
+async def test_once_the_program_has_ended_the_size_stays() -> None:
+    shown = Shown(Size(40, 10))
+    shown.screen.changed()
+    shown.screen.disconnect()
+    await turn()
+    shown.screen.changed()
+    await turn()
+    assert (shown.screen.size, shown.told) == (Size(80, 24), [])
+
+
+async def test_the_program_hears_of_another_size_and_of_a_newcomer_once() -> None:
+    shown = Shown(Size(80, 24))
+    with on_terminal("sh", "-c", TRAPPING, terminal=opened(size=Size(80, 24))) as program:
+        await program.says(b"ready")
+        shown.screen.connect(program.terminal)
+        shown.screen.changed(repaint=True)
+        await program.says(b"changed: 24 80")
+        shown.sizes = [Size(60, 20)]
+        shown.screen.changed(repaint=True)
+        await program.says(b"changed: 20 60")
+        shown.screen.changed()
+        await turn()
+        assert b"changed" not in program.said
+        assert program.terminal.size == Size(60, 20)

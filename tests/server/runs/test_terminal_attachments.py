@@ -1,0 +1,194 @@
+"""Who may type at a terminal, whose size counts, and for whom its program waits."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from farhand_server.runs.attachments import MAX_TYPING, Attachment, TerminalAttachments
+from farhand_server.runs.filespool import FileSpool
+from farhand_server.runs.terminal import Size
+
+from .test_attachments import Client
+
+KEY = b"k" * 16
+KiB = 1 << 10
+FIRST = Size(80, 24)
+
+
+class Run:
+    """The attachments of a run on a terminal, and its spool."""
+
+    def __init__(self, directory: Path) -> None:
+        self.spool = FileSpool(directory / "spool", 1 << 20)
+        self.all = TerminalAttachments(self.spool, FIRST, 60.0, lambda: None)
+
+    def attach(
+        self,
+        key: bytes | None = None,
+        *,
+        types: bool = True,
+        share: bool = False,
+        hold: bool = True,
+        size: Size | None = None,
+        window: int = 256 * KiB,
+        at: int = 0,
+    ) -> Attachment:
+        """Attach a client."""
+        return self.all.add(
+            Client(),
+            key=key,
+            hold=hold,
+            taken={"stdout": at},
+            feeds=0 if types else None,
+            share=share,
+            size=size,
+            window=window,
+        )
+
+    def waits(self) -> bool:
+        """Whether its program has to wait."""
+        return self.spool.full
+
+    async def size(self) -> Size:
+        """The terminal's, once this turn of the loop is over."""
+        await asyncio.sleep(0)
+        return self.all.screen.size
+
+
+@pytest.fixture
+async def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+# Who types
+
+
+async def test_one_types_and_others_only_where_they_share(run: Run) -> None:
+    first, plain, sharing = run.attach(), run.attach(), run.attach(share=True)
+    assert (first.feeds, plain.feeds, sharing.feeds) == (True, False, True)
+    run.all.left(first)
+    assert not run.attach().feeds
+    run.all.left(sharing)
+    assert run.attach().feeds
+
+
+async def test_who_only_looks_never_types(run: Run) -> None:
+    assert not run.attach(types=False).feeds
+    assert run.attach().feeds
+
+
+async def test_a_line_that_is_lost_makes_room_and_its_client_may_find_it_taken(run: Run) -> None:
+    lost = run.attach(KEY)
+    run.all.lost(lost)
+    other = run.attach()
+    assert other.feeds
+    assert not run.attach(KEY).feeds
+    assert run.attach(KEY, share=True).feeds
+    run.all.left(other)
+    assert run.attach(KEY).feeds
+
+
+async def test_whoever_returns_in_time_types_on(run: Run) -> None:
+    run.all.lost(run.attach(KEY))
+    assert run.attach(KEY).feeds
+
+
+async def test_the_same_client_takes_its_own_place(run: Run) -> None:
+    old = run.attach(KEY)
+    new = run.attach(KEY)
+    assert (old.feeds, new.feeds) == (False, True)
+
+
+async def test_no_more_share_than_may(run: Run) -> None:
+    assert all(run.attach(share=True).feeds for _ in range(MAX_TYPING))
+    assert not run.attach(share=True).feeds
+
+
+# How large it is
+
+
+async def test_the_sizes_of_those_who_type_count_and_of_nobody_else(run: Run) -> None:
+    run.attach(size=Size(100, 30))
+    run.attach(types=False, size=Size(10, 5))
+    run.attach(size=Size(20, 6))  # another types
+    assert await run.size() == Size(100, 30)
+    sharing = run.attach(share=True, size=Size(90, 40))
+    assert await run.size() == Size(90, 30)
+    run.all.left(sharing)
+    assert await run.size() == Size(100, 30)
+
+
+async def test_a_lost_line_does_not_keep_the_terminal_small(run: Run) -> None:
+    small = run.attach(KEY, size=Size(40, 10))
+    run.attach(share=True, size=Size(100, 30))
+    assert await run.size() == Size(40, 10)
+    run.all.lost(small)
+    assert await run.size() == Size(100, 30)
+    run.attach(KEY, share=True, size=Size(40, 10))
+    assert await run.size() == Size(40, 10)
+
+
+async def test_a_size_may_change(run: Run) -> None:
+    attached = run.attach(size=Size(100, 30))
+    run.all.resize(attached, Size(50, 20))
+    assert await run.size() == Size(50, 20)
+
+
+async def test_after_the_end_nobody_changes_the_size(run: Run) -> None:
+    run.attach(size=Size(100, 30))
+    assert await run.size() == Size(100, 30)
+    run.all.close()
+    run.attach(KEY, share=True, size=Size(10, 5))
+    assert await run.size() == Size(100, 30)
+
+
+# For whom its program waits
+
+
+async def test_its_program_is_a_window_ahead_of_the_slowest_holder_at_most(run: Run) -> None:
+    fast, slow = run.attach(window=256 * KiB), run.attach(window=64 * KiB)
+    run.spool.append(bytes(64 * KiB - 1))
+    assert not run.waits()
+    run.spool.append(b"x")
+    assert run.waits()
+    run.all.took(fast, "stdout", 64 * KiB)
+    assert run.waits()
+    run.all.took(slow, "stdout", 1)
+    assert not run.waits()
+
+
+async def test_it_waits_for_nobody_who_does_not_hold(run: Run) -> None:
+    run.attach(hold=False, window=64 * KiB)
+    run.spool.append(bytes(500 * KiB))
+    assert not run.waits()
+
+
+@pytest.mark.parametrize("how", ["lost", "left"])
+async def test_it_goes_on_as_soon_as_nobody_is_connected(run: Run, how: str) -> None:
+    attached = run.attach(KEY, window=64 * KiB)
+    run.spool.append(bytes(100 * KiB))
+    assert run.waits()
+    room = asyncio.Event()
+    run.spool.on_room = room.set
+    (run.all.lost if how == "lost" else run.all.left)(attached)
+    assert not run.waits()
+    assert room.is_set()
+
+
+async def test_whoever_comes_back_is_waited_for_again_from_where_it_was(run: Run) -> None:
+    run.all.lost(run.attach(KEY, window=64 * KiB))
+    run.spool.append(bytes(100 * KiB))
+    back = run.attach(KEY, window=64 * KiB, at=30 * KiB)
+    assert run.waits()
+    run.all.took(back, "stdout", 70 * KiB)
+    assert not run.waits()
+
+
+async def test_credit_for_a_stream_that_a_terminal_has_not_changes_nothing(run: Run) -> None:
+    attached = run.all.add(Client(), key=None, hold=True, taken={"stdout": 0, "stderr": 0}, feeds=None, window=64 * KiB)
+    run.spool.append(bytes(64 * KiB))
+    run.all.took(attached, "stderr", 1 << 20)
+    assert run.waits()
