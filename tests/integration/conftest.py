@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.support.client import RawClient
 from tests.support.service import Service, running_service
+from tests.support.tmux import Screen
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +34,28 @@ async def client(core: Service) -> AsyncIterator[RawClient]:
     """A local client of the shared service."""
     async with RawClient.connect(core.socket) as connected:
         yield connected
+
+
+@pytest.fixture
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    """A terminal, with a socket whose path is short enough."""
+    made = Screen(tmp_path_factory.mktemp("tmux") / "socket")
+    yield made
+    with contextlib.suppress(subprocess.CalledProcessError):
+        made.tmux("kill-server")
+
+
+@pytest.fixture
+def own(core: Service, tmp_path: Path) -> dict[str, str]:
+    """An environment for clients with files of their own, in which the shared service is called `web`."""
+    config = tmp_path / "config/farhand"
+    config.mkdir(parents=True)
+    (config / "config.toml").write_text(f'[hosts.web]\naddress = "{core.host}"\n')
+    return core.environment | {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+
+
+@pytest.fixture
+async def repl(screen: Screen, own: dict[str, str]) -> Screen:
+    """A REPL at its first prompt."""
+    await screen.open("web", own)
+    return screen

@@ -7,7 +7,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,9 @@ from .private import PrivateService
 from .signals import Signals
 
 SOCKET: Final = "farhandd.sock"
+
+HERE: Final = "local"
+"""What the REPL calls it."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -63,9 +66,19 @@ async def _local(directory: Path, words: list[str]) -> int:
             return connect(f"unix:{directory / SOCKET}", reconnect=None)
 
         if not words:
-            from farhand_client import repl
-
-            return await repl.main(opening)
+            return await _repl(opening)
         return await execute(opening, Command([os.fsencode(word) for word in words], {}), None)
     finally:
         await service.stop()
+
+
+async def _repl(opening: Callable[[], Pending[Client]]) -> int:
+    from farhand_client import repl
+
+    from .options import add_connection_options
+    from .repl import opening_of
+
+    parser = argparse.ArgumentParser()
+    add_connection_options(parser)
+    usual = opening_of(parser.parse_args([]))
+    return await repl.main(HERE, lambda name, aside: (lambda watch: opening()) if name == HERE else usual(name, aside))

@@ -12,6 +12,8 @@ Completes: TypeAlias = Literal["", "commands", "directories", "hosts", "runs", "
 OWN: Final = re.compile(r"\s*:([A-Za-z][\w-]*)(?=\s|$)(.*)", re.DOTALL)
 """A colon and a letter: nothing a shell could run, whose own `:` stands alone."""
 
+BEGUN: Final = re.compile(r"\s*:([\w-]*)(?:[ \t]+(.*))?", re.ASCII)
+
 LIKE_OWN: Final = re.compile(r"\s*:[A-Za-z]")
 
 
@@ -72,6 +74,29 @@ def parse(line: str) -> Call:
     if len(words) < command.least or (command.most is not None and len(words) > command.most):
         raise ValueError(f"usage: {usage(name)}")
     return Call(name, tuple(words))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What could stand at the cursor: one of `kind` that begins with `begin`, behind the `rest` of the words."""
+
+    kind: Completes
+    begin: str
+    rest: str = ""
+
+
+def asked(before: str) -> Asked | None:
+    """Return what could complete the text before the cursor where that is one of our commands; else None."""
+    match = BEGUN.fullmatch(before)
+    if match is None:
+        return None
+    name, rest = match[1], match[2]
+    if rest is None:
+        return Asked("commands", name)
+    if not name:
+        return None  # the shell's
+    command = TABLE.get(name)
+    return Asked(command.completes if command is not None else "", re.split(r"\s", rest)[-1], rest)
 
 
 def known(name: str) -> str:

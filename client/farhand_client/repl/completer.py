@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterable
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Final
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from farhand_client.cli.printable import printable
+from farhand_client.cli.printable import cut, printable
 from farhand_client.errors import CommandTimeout, FarhandError
 from farhand_protocol.limits import KiB
 
-from .completion import Question, arguments, question
-from .lines import encode
-from .link import Link
-from .state import State
+from .cache import Cache
+from .commands import TABLE, Asked, asked
+from .completion import MAX_NAMES, Question, arguments, question
+from .lines import decode, encode
+
+if TYPE_CHECKING:
+    from .host import Host
+    from .hosts import Hosts
 
 DEADLINE: Final = 3.0
 """Seconds after which nobody waits for a completion any more, here nor there."""
@@ -25,14 +29,18 @@ DEADLINE: Final = 3.0
 MAX_ANSWER: Final = 256 * KiB
 """Bytes of names: twice what 500 names can have (NAME_MAX is 255)."""
 
+META: Final = 60
+"""Columns of what is said beside a completion."""
+
 
 class RemoteCompleter(Completer):
-    """Asks over the connection that is there; without one there are no completions."""
+    """Asks the first of the active hosts, over the connection that is there; without one there are no completions."""
 
-    def __init__(self, link: Link, state: State) -> None:
-        self._link = link
-        self._state = state
-        self._tasks: set[asyncio.Task[bytes]] = set()
+    def __init__(self) -> None:
+        self.hosts: Hosts | None = None
+        """Whom to ask, once that is known."""
+        self._cache = Cache()
+        self._task: asyncio.Task[list[Completion]] | None = None
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         """Completer. There are none without waiting."""
@@ -42,43 +50,108 @@ class RemoteCompleter(Completer):
         self, document: Document, complete_event: CompleteEvent
     ) -> AsyncGenerator[Completion, None]:
         """Completer."""
-        asked = question(document.text_before_cursor)
-        if asked is None:
-            return
         self.cancel()
-        task = asyncio.ensure_future(self._ask(asked))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if self.hosts is None:
+            return
+        task = self._task = asyncio.ensure_future(_all(self._completions(document.text_before_cursor, self.hosts)))
         try:
             await asyncio.wait([task], timeout=DEADLINE)
         finally:
             # It is not waited for: stopping it takes a round trip.
             task.cancel()
         if task.done() and not task.cancelled():
-            for answer in asked.answers(task.result()):
-                yield Completion(answer.text, -asked.typed, display=printable(answer.shown))
+            with contextlib.suppress(FarhandError, ValueError):
+                for completion in task.result():
+                    yield completion
 
     def cancel(self) -> None:
         """Take back what is being asked."""
-        for task in self._tasks:
-            task.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
 
-    async def _ask(self, asked: Question) -> bytes:
-        client = self._link.client
+    def forget(self) -> None:
+        """A line is run: what is known may be so no more."""
+        self.cancel()
+        self._cache.clear()
+
+    async def _completions(self, before: str, hosts: Hosts) -> AsyncIterator[Completion]:
+        own = asked(before)
+        host = hosts.active[0]
+        if own is None:
+            wanted = question(before)
+        elif own.kind == "directories":
+            wanted = question(f"cd {own.rest}")
+        else:
+            for text, meta in await self._own(own, hosts):
+                if text.startswith(own.begin):
+                    yield Completion(text, -len(own.begin), display_meta=cut(printable(meta), META))
+            return
+        if wanted is not None:
+            for answer in wanted.answers(await self._ask(wanted, host)):
+                yield Completion(answer.text, -wanted.typed, display=printable(answer.shown))
+
+    async def _own(self, own: Asked, hosts: Hosts) -> list[tuple[str, str]]:
+        """Return what there is of a kind, and what is said beside each."""
+        match own.kind:
+            case "commands":
+                return [(name, command.summary) for name, command in TABLE.items()]
+            case "hosts":
+                sign = own.begin[:1] if own.begin[:1] in ("+", "-") else ""
+                names = dict.fromkeys(hosts.known) if sign == "-" else dict.fromkeys([*hosts.known, *_configured()])
+                return [(sign + name, "") for name in names]
+            case "runs":
+                return [run for host in hosts.active for run in await self._runs(host)]
+            case "variables":
+                known = {decode(name) for host in hosts.active for name in host.state.variables}
+                return [(f"-{name}", "") for name in sorted(known)] + [(f"{name}=", "") for name in sorted(known)]
+        return []
+
+    async def _runs(self, host: Host) -> list[tuple[str, str]]:
+        own = [(job.name, job.text) for job in host.jobs.going]
+        client = host.link.client
         if client is None:
-            return b""
-        argv = [encode(argument) for argument in arguments(asked)]
-        with contextlib.suppress(FarhandError, ValueError):
-            try:
-                done = await client.run(
-                    argv,
-                    cwd=self._state.directory,
-                    env=self._state.environment,
-                    timeout=DEADLINE,
-                    kill_after=0,
-                    max_output=MAX_ANSWER,
-                )
-            except CommandTimeout as error:
-                return bytes(error.completed.stdout)
-            return bytes(done.stdout)
-        return b""
+            return own
+        others = [run for run in await client.runs() if run.owner == client.user and run.on_disconnect == "keep"]
+        return own + [
+            (host.jobs.name(run.id), run.command)
+            for run in others
+            if not any(run.id.startswith(name) for name, _ in own)
+        ]
+
+    async def _ask(self, wanted: Question, host: Host) -> bytes:
+        loop = asyncio.get_running_loop()
+        key = (host.name, wanted.kind, wanted.directory)
+        known = self._cache.get(key, wanted.begin, loop.time())
+        client = host.link.client
+        if known is not None or client is None:
+            return known or b""
+        argv = [encode(argument) for argument in arguments(wanted)]
+        try:
+            done = await client.run(
+                argv,
+                cwd=host.state.directory,
+                env=host.state.environment,
+                timeout=DEADLINE,
+                kill_after=0,
+                max_output=MAX_ANSWER,
+            )
+        except CommandTimeout as error:
+            return bytes(error.completed.stdout)
+        printed = bytes(done.stdout)
+        whole = not done.truncated and printed.count(b"\0") < MAX_NAMES
+        self._cache.put(key, wanted.begin, printed, loop.time(), whole=whole)
+        return printed
+
+
+def _configured() -> Iterable[str]:
+    """Return the names in config.toml."""
+    from farhand_client.config import hosts
+    from farhand_client.paths import config_directory
+
+    path = config_directory() / "config.toml"
+    return hosts(path) if path.exists() else ()
+
+
+async def _all(completions: AsyncIterator[Completion]) -> list[Completion]:
+    return [completion async for completion in completions]

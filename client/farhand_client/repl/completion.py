@@ -34,6 +34,9 @@ files() {
     ?*) cd -- "$directory" ;;
     esac 2>/dev/null || exit 0
     for name in "$begin"*; do
+        case $name in
+        . | ..) [ "$begin" = .. ] || continue ;;
+        esac
         if [ -d "$name" ]; then
             give / "$name"
         elif [ "$kind" != directories ] && { [ -e "$name" ] || [ -L "$name" ]; }; then

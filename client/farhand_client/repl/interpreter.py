@@ -2,43 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from typing import Final
+import shlex
+from typing import Any, Final, Protocol
 
 from farhand_client.cli.exitcode import error_code, exit_code
 from farhand_client.cli.main import BROKEN_PIPE, INTERRUPTED, OURS
 from farhand_client.completed import Result, describe
 from farhand_client.errors import ConnectionLost, FarhandError, SpawnError
+from farhand_client.request import Args
 from farhand_client.signals import linux_name
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 
-from .lines import Own, blank, encode, own
-from .link import Link
-from .output import Output, say
+from .host import Host
+from .leave import Leave
+from .lines import Own, background, blank, encode, own
+from .output import Output
 from .runner import Interrupted, Runner
-from .state import REPORT, Report, State, reporting
+from .state import REPORT, Report, reporting
 
 NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
-FROM_ANYWHERE: Final = re.compile(r"(--\s+)?[/~]|$")
+FROM_ANYWHERE: Final = re.compile(r"(--\s+)?(['\"]?/|~)|$")
 """What stands behind a cd that leads to the same place wherever it is said."""
 
 
-class Leave(Exception):
-    """The REPL is to end, with this exit code."""
+class Screen(Protocol):
+    """Runs lines on the user's terminal."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code: Final = code
+    async def run(self, args: Args, text: str, **options: Any) -> Result | None:
+        """Run the line `text` to its end; None where it was left going."""
 
 
 class Interpreter:
-    """Takes whole commands, one after another."""
+    """Takes whole commands for one host, one after another.
 
-    def __init__(self, link: Link, output: Output, runner: Runner, state: State) -> None:
-        self.state: Final = state
-        self._link = link
+    With `screen` programs have a terminal. A line that ends with `&` is a job where `jobs` is true, else the shell's.
+    """
+
+    def __init__(
+        self, host: Host, output: Output, runner: Runner, screen: Screen | None = None, *, jobs: bool = False
+    ) -> None:
+        self.state: Final = host.state
+        self._host = host
         self._output = output
         self._runner = runner
+        self._screen = screen
+        self._jobs = jobs
 
     async def execute(self, text: str) -> bool:
         """Run `text`, which may be several commands; how the last one ended is in `state`.
@@ -46,37 +56,79 @@ class Interpreter:
         Returns False where it is not known whether all was run, or known that it was not; the user was told why.
         Raises `Leave`.
         """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            return await self._execute(text)
+        finally:
+            self.state.took = loop.time() - began
+            self._host.ended(text)
+
+    async def _execute(self, text: str) -> bool:
         try:
             while not blank(text):
                 command = own(text)
                 if command is None:
-                    await self._shell(text)
+                    await self._line(text)
                     break
                 text = command.then if await self._own(command) else command.otherwise
         except Interrupted:
             self._ended(INTERRUPTED, "SIGINT")
             return False
         except (FarhandError, ValueError) as error:
-            say(str(error))
+            self._output.say(str(error))
             if isinstance(error, ConnectionLost):
-                await self._link.drop()
+                await self._host.link.drop()
             self._ended(error_code(error) if isinstance(error, FarhandError) else OURS)
             return isinstance(error, SpawnError)
         except BrokenPipeError:
             raise Leave(BROKEN_PIPE) from None
         except OSError as error:
-            say(f"cannot write the output: {error.strerror}")
+            self._output.say(f"cannot write the output: {error.strerror}")
             raise Leave(OURS) from None
         return True
 
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C came during the last run."""
-        return self._runner.interrupted
+        return self._runner.interrupted or (self._screen is not None and self.state.code == INTERRUPTED)
+
+    async def directory(self, path: str) -> bool:
+        """Go to the directory `path`, of which nothing but a `~` at the beginning is expanded."""
+        if path == "-":
+            return await self.execute("cd -")
+        home, slash, rest = path.partition("/")
+        word = f"~{slash}{shlex.quote(rest) if rest else ''}" if home == "~" else shlex.quote(path)
+        return await self.execute(f"cd -- {word}")
+
+    async def learn(self) -> None:
+        """Ask for what is known only to the remote shell: which one it is, and the home. Raises as a run."""
+        if not self.state.known:
+            _, printed = await self._report(REPORT.encode(), self.state.directory)
+            self.state.learn(Report.parse(printed))
+
+    async def _line(self, text: str) -> None:
+        job = background(text) if self._jobs else None
+        if job is None:
+            await self._shell(text)
+            return
+        args, shell = self.state.command(encode(job))
+        cwd, env = self.state.directory, self.state.environment
+        started = await self._runner.asked(self._host.jobs.start(args, text, shell=shell, cwd=cwd, env=env))
+        self._output.say(f"[{started.name}] started")
+        self._ended(0)
 
     async def _shell(self, text: str) -> None:
         args, shell = self.state.command(encode(text))
-        result, _ = await self._runner.run(args, shell=shell, cwd=self.state.directory, env=self.state.environment)
+        cwd, env = self.state.directory, self.state.environment
+        if self._screen is None:
+            result, _ = await self._runner.run(args, shell=shell, cwd=cwd, env=env)
+        else:
+            shown = await self._screen.run(args, text, shell=shell, cwd=cwd, env=env)
+            if shown is None:
+                self._ended(0)
+                return
+            result = shown
         self._result(result)
 
     async def _own(self, command: Own) -> bool:
@@ -118,7 +170,7 @@ class Interpreter:
     async def _back(self) -> None:
         """Do `cd -`: not every shell takes OLDPWD from its environment."""
         if self.state.previous is None:
-            say("cd: there is no directory to go back to")
+            self._output.say("cd: there is no directory to go back to")
             self._ended(1)
             return
         result, printed = await self._report(REPORT.encode(), self.state.previous, PWD=self.state.previous)
@@ -135,11 +187,11 @@ class Interpreter:
 
     def _result(self, result: Result) -> None:
         if result.lingered:
-            say("the command left processes behind; what they write from now on is not shown")
+            self._output.say("the command left processes behind; what they write from now on is not shown")
         if isinstance(result.outcome, Killed):
-            say(f"the command {describe(result.outcome)}")
+            self._output.say(f"the command {describe(result.outcome)}")
         self._ended(exit_code(result.outcome), _word(result.outcome))
-        self._link.check()
+        self._host.link.check()
 
     def _ended(self, code: int, word: str = "") -> None:
         self.state.code, self.state.ended = code, word

@@ -1,50 +1,71 @@
-"""The connection of a REPL: kept while it lives, made again where it is gone."""
+"""The connection to a host: made when it is needed, mended where it is cut, made anew where that fails."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
+from farhand_client.cli.lineword import LineWord, Show
 from farhand_client.client import Client
 from farhand_client.errors import ConnectionLost, RequestRefused
+from farhand_client.line import LineDown, Watch
 from farhand_client.pending import Pending
 from farhand_client.request import Args
 from farhand_client.run import Run
 from farhand_protocol.errors import ErrorCode
 
-from .output import say
+from .saying import Say
 
-Opening: TypeAlias = Callable[[], Pending[Client]]
+Opening: TypeAlias = Callable[[Watch], Pending[Client]]
+"""Connects; what it is given is told when the line goes down, and with None when it is up again."""
 
 
 class Link:
-    """Holds the client. `user` and `host` are those of the last connection, as the service calls them."""
+    """Holds the client. `user` and `host` are those of the last connection, as the service calls them.
 
-    def __init__(self, opening: Opening) -> None:
-        self._opening = opening
-        self._client: Client | None = None
-        self._warned = False
+    `say` tells the user something; `changed` is called when the line goes down or comes up.
+    """
+
+    def __init__(self, name: str, opening: Opening, say: Say) -> None:
+        self.name = name
         self.user = ""
         self.host = ""
+        self.changed: Callable[[], None] = lambda: None
+        self._opening = opening
+        self._say = say
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+        self._warned = False
+        self._down: tuple[LineDown, float] | None = None
+        self._word: LineWord | None = None
 
     @property
     def client(self) -> Client | None:
         """The client, where there was one when last used."""
         return self._client
 
+    @property
+    def down(self) -> bool:
+        """Whether the line is lost, and tried again."""
+        return self._down is not None
+
     async def connect(self) -> Client:
         """Return the client, of a new connection where there is none, or one that is going away.
 
         Raises what connecting raises.
         """
-        if self._client is not None and self._client.going_away:
-            self.check()
-            await self.drop()
-        if self._client is None:
-            self._client = await self._opening()
-            self._warned = False
-            self.user, self.host = self._client.user, self._client.host
-        return self._client
+        async with self._connecting:
+            if self._client is not None and self._client.going_away:
+                self.check()
+                await self.drop()
+            if self._client is None:
+                self._client = await self._opening(self._watch)
+                self._warned = False
+                self.user, self.host = self._client.user, self._client.host
+                self.changed()
+            return self._client
 
     async def start(self, args: Args, **options: Any) -> Run:
         """Start a run as `Client.start` does, on a new connection where the old one was lost before.
@@ -59,7 +80,7 @@ class Link:
             await self.drop()
             if error.may_have_run or not again:
                 raise
-            say(f"{error}; connecting again")
+            self._say(f"{error}; connecting again")
         except RequestRefused as error:
             if error.code is ErrorCode.DRAINING:
                 await self.drop()
@@ -67,14 +88,48 @@ class Link:
         client = await self.connect()
         return await client.start(args, **options)
 
+    @contextlib.contextmanager
+    def spoken_of(self, show: Show | None = None) -> Iterator[None]:
+        """Say in the block when the line is down for long, and when it is up again: on stderr, or through `show`."""
+        word = self._word = LineWord(self.name)
+        if self._down is not None:
+            down, deadline = self._down
+            word(down._replace(left=max(0.0, deadline - asyncio.get_running_loop().time())))
+        try:
+            with word.through(show) if show is not None else contextlib.nullcontext():
+                yield
+        finally:
+            self._word = None
+            word.close()
+
     def check(self) -> None:
         """Say, once, that the service is going away."""
         if self._client is not None and self._client.going_away and not self._warned:
             self._warned = True
-            say(f"{self._client.name} is going away and takes no new commands; the next line connects again")
+            self._say(f"{self._client.name} is going away and takes no new commands; the next line connects again")
 
     async def drop(self) -> None:
         """Close the connection, if there is one."""
         client, self._client = self._client, None
+        self._down = None
         if client is not None:
             await client.close()
+
+    async def drop_dead(self) -> None:
+        """Close the connection where it is lost for good."""
+        if self._client is None or self._client.connected:
+            return
+        try:
+            # Nothing is waited for: a connection that is tried again keeps the question.
+            async with asyncio.timeout(0):
+                await self._client.ping()
+        except TimeoutError:
+            return
+        except ConnectionLost:
+            await self.drop()
+
+    def _watch(self, down: LineDown | None) -> None:
+        self._down = None if down is None else (down, asyncio.get_running_loop().time() + down.left)
+        if self._word is not None:
+            self._word(down)
+        self.changed()

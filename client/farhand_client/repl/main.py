@@ -1,76 +1,90 @@
-"""Connects, and runs the REPL that suits stdin and stdout: a prompt for a person, else a script."""
+"""Runs the REPL that suits stdin and stdout: a prompt for a person, else a script."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from farhand_client.cli.interrupts import Interrupts
 from farhand_client.cli.main import OURS
-from farhand_client.feed import chunks
-from farhand_client.paths import state_directory
 
-from .interpreter import Interpreter, Leave
-from .link import Link, Opening
-from .output import Output, say
-from .runner import Runner
-from .state import State
+from .leave import Leave
+from .saying import say
+
+if TYPE_CHECKING:
+    from .link import Opening
+
+T = TypeVar("T")
 
 
-async def main(opening: Opening) -> int:
-    """Run a REPL over what `opening` connects to; return the exit code of this process.
+class Aside(Protocol):
+    """Asks the user something, who may have a prompt before them."""
+
+    async def __call__(self, question: Callable[[], Awaitable[T]]) -> T:
+        """Return what `question` comes to."""
+
+
+class OpeningOf(Protocol):
+    """Knows how to connect to hosts."""
+
+    def __call__(self, name: str, aside: Aside) -> Opening:
+        """Return what connects to the HOST of that name; where it has a question, that is put to `aside`."""
+
+
+async def main(first: str, opening_of: OpeningOf, escape: int | None = None) -> int:
+    """Run a REPL that begins at the HOST `first`; return the exit code of this process.
 
     Where stdin and stdout are a terminal, lines are prompted for; else stdin is a script. The code is the last line's,
-    that of `exit`, or 128 and the signal that ended the REPL. Raises what connecting at the start raises.
+    that of `exit`, or 128 and the signal that ended the REPL. `escape` is the character before keys for the REPL while
+    a program has the terminal. Raises what connecting at the start raises.
     """
-    attended = os.isatty(0) and os.isatty(1)
-    link = Link(opening)
     with Interrupts() as interrupts:
         try:
-            async with _connected(link, interrupts, attended):
-                return await _repl(link, interrupts, attended)
+            if attended():
+                from .attended import Attended
+
+                await Attended(first, opening_of, interrupts, escape).run()
+            return await _script(first, opening_of, interrupts)
+        except Leave as leave:
+            return leave.code
+        except OSError as error:
+            say(f"cannot read stdin, or the terminal is gone: {error.strerror}")
+            return OURS
         except asyncio.CancelledError:
             if interrupts.ended_by is None:
                 raise
             return 128 + interrupts.ended_by
 
 
-@contextlib.asynccontextmanager
-async def _connected(link: Link, interrupts: Interrupts, attended: bool) -> AsyncIterator[None]:
-    # prompt_toolkit takes as long to load as a connection takes to be made.
-    loading = asyncio.create_task(asyncio.to_thread(_load)) if attended else None
+def attended() -> bool:
+    """Whether a person types here, and sees what comes."""
+    return os.isatty(0) and os.isatty(1)
+
+
+async def directly(question: Callable[[], Awaitable[T]]) -> T:
+    """Ask, where there is no prompt (an `Aside`)."""
+    return await question()
+
+
+async def _script(first: str, opening_of: OpeningOf, interrupts: Interrupts) -> int:
+    from farhand_client.feed import chunks
+
+    from . import script
+    from .host import Host
+    from .interpreter import Interpreter
+    from .link import Link
+    from .output import Files
+    from .runner import Runner
+
+    files = Files()
+    host = Host(first, Link(first, opening_of(first, directly), say))
     try:
         with interrupts.to(interrupts.end):
-            await link.connect()
-        if loading is not None:
-            await loading
-        yield
+            await host.link.connect()
+            interpreter = Interpreter(host, files, Runner(host.link, files, interrupts))
+            await script.run(interpreter, chunks(0))
     finally:
-        await link.drop()
-
-
-def _load() -> None:
-    from . import prompt  # noqa: F401
-
-
-async def _repl(link: Link, interrupts: Interrupts, attended: bool) -> int:
-    output = Output()
-    interpreter = Interpreter(link, output, Runner(link, output, interrupts), State())
-    try:
-        if attended:
-            from .prompt import Prompt
-
-            await Prompt(link, interpreter, output, state_directory() / "history").run()
-        else:
-            from . import script
-
-            with interrupts.to(interrupts.end):
-                await script.run(interpreter, chunks(0))
-    except Leave as leave:
-        return leave.code
-    except OSError as error:
-        say(f"cannot read stdin, or the terminal is gone: {error.strerror}")
-        return OURS
-    return interpreter.state.code
+        await host.close()
+    return host.state.code

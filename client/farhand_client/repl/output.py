@@ -3,45 +3,58 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from farhand_client.cli.printable import printable
 from farhand_client.cli.writer import Writer, writer
 from farhand_client.output import OutputStream
 from farhand_protocol.limits import KiB
 
+from .labels import Labelled
+from .saying import say
+
 STEP: Final = 64 * KiB
 """Bytes written at once: so many a terminal still shows after Ctrl-C, some milliseconds' worth."""
 
 
-def say(text: str) -> None:
-    """Tell the user something, on stderr; where nobody can be told, nothing happens."""
-    try:
-        lines = "\n  ".join(map(printable, text.split("\n")))
-        sys.stderr.write(f"farhand: {lines}\n")
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        return
+class Output(Protocol):
+    """Where the output of a host's programs goes, and what there is to say of it."""
+
+    def say(self, text: str) -> None:
+        """Tell the user something, on stderr."""
+
+    async def deliver(self, stream: OutputStream, fd: int) -> None:
+        """Write `stream` to its end. Raises OSError where that does not work, and what the stream does."""
+
+    async def write(self, fd: int, chunks: Sequence[bytes]) -> None:
+        """Write all of `chunks`. Raises OSError."""
 
 
-class Output:
-    """stdout and stderr of this process."""
+class Files:
+    """stdout and stderr of this process; an `Output`."""
 
     def __init__(self) -> None:
         self._writers: dict[int, Writer] = {1: writer(1), 2: writer(2)}
         self._newline = True
 
+    def say(self, text: str) -> None:
+        """Output."""
+        say(text)
+
     async def deliver(self, stream: OutputStream, fd: int) -> None:
-        """Write `stream` to its end. Raises OSError where that does not work, `ConnectionLost` as the stream does."""
+        """Output."""
         while chunks := await stream.read_ready(STEP):
             await self.write(fd, chunks)
 
     async def write(self, fd: int, chunks: Sequence[bytes]) -> None:
-        """Write all of `chunks`. Raises OSError."""
+        """Output."""
         await self._writers[fd].write(chunks)
         self._newline = chunks[-1].endswith(b"\n")
+
+    def passed_by(self, *, interrupted: bool) -> None:
+        """A program has written to the terminal itself. What is in its last line is perhaps only ^C."""
+        self._newline = interrupted
 
     async def to_line_start(self) -> None:
         """Begin a new line on the terminal, unless the cursor is at the start of one.
@@ -54,3 +67,34 @@ class Output:
         mark = b" " if self._newline else b"\x1b[0;7m%\x1b[0m"
         await self.write(1, [mark + b" " * (columns - 1) + b"\r \r"])
         self._newline = True
+
+
+class OfHost:
+    """The output of one of several hosts: each line says whose it is. An `Output`."""
+
+    def __init__(self, files: Files, name: str) -> None:
+        self._files = files
+        self._name = printable(name)
+
+    def say(self, text: str) -> None:
+        """Output."""
+        say(f"{self._name}: {text}")
+
+    async def deliver(self, stream: OutputStream, fd: int) -> None:
+        """Output."""
+        labelled = Labelled(self._name)
+        try:
+            while chunks := await stream.read_ready(STEP):
+                lines = [line for chunk in chunks for line in labelled.feed(chunk)]
+                if lines:
+                    await self._files.write(fd, lines)
+        finally:
+            if rest := labelled.rest():
+                await self._files.write(fd, rest)
+
+    async def write(self, fd: int, chunks: Sequence[bytes]) -> None:
+        """Output."""
+        labelled = Labelled(self._name)
+        lines = [line for chunk in chunks for line in labelled.feed(chunk)] + labelled.rest()
+        if lines:
+            await self._files.write(fd, lines)

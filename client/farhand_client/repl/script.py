@@ -7,9 +7,10 @@ from typing import Final
 
 from farhand_client.cli.main import INTERRUPTED, OURS
 
-from .interpreter import Interpreter, Leave
+from .interpreter import Interpreter
+from .leave import Leave
 from .lines import MAX_COMMAND, Assembler, decode
-from .output import say
+from .saying import say
 
 SYNTAX: Final = 2
 """Exit code for a script that cannot be understood: as sh's."""

@@ -61,21 +61,37 @@ class State:
     """How the last line ended, as an exit code."""
     ended: str = ""
     """The same for people, where there is more to say than the code: a signal's name, `timeout`."""
+    took: float = 0.0
+    """Seconds that the last line took."""
+
+    @property
+    def known(self) -> bool:
+        """Whether a report has come."""
+        return self.home is not None or self.shell is not None
+
+    def set(self, name: bytes, value: bytes | None) -> None:
+        """Export a variable, or with None unset it, whatever the service gives."""
+        if value is None:
+            self.variables.pop(name, None)
+            self.removed.add(name)
+        else:
+            self.variables[name] = value
+            self.removed.discard(name)
+
+    def learn(self, report: Report) -> None:
+        """Take from a report what does not change."""
+        if not self.known:
+            self.home, self.shell = report.environment.get(b"HOME"), report.environment.get(b"SHELL")
 
     def change(self, before: Report, after: Report) -> None:
         """Take over what a command changed."""
-        if self.home is None:
-            self.home, self.shell = before.environment.get(b"HOME"), before.environment.get(b"SHELL")
+        self.learn(before)
         if before.physical != after.physical or before.directory != after.directory:
             self._move(before.directory, after)
         for name in (before.environment.keys() | after.environment.keys()) - PRIVATE:
             value = after.environment.get(name)
-            if value is None:
-                self.variables.pop(name, None)
-                self.removed.add(name)  # the service may give it too
-            elif value != before.environment.get(name):
-                self.variables[name] = value
-                self.removed.discard(name)
+            if value is None or value != before.environment.get(name):
+                self.set(name, value)
 
     def back(self, now: Report) -> None:
         """Be in the previous directory, of which `now` is."""

@@ -1,0 +1,114 @@
+"""The REPL at a terminal: its prompt comes first, and what it takes to connect is loaded while that is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
+
+from farhand_client.cli.interrupts import Interrupts
+from farhand_client.paths import state_directory
+
+from .leave import Leave
+from .prompt import Prompt, commands
+from .saying import say
+
+if TYPE_CHECKING:
+    from .link import Opening
+    from .main import OpeningOf
+    from .session import Session
+
+
+class Attended:
+    """Prompts, runs, and so on. `first` is the host to begin with, `escape` the character before keys that are ours."""
+
+    def __init__(self, first: str, opening_of: OpeningOf, interrupts: Interrupts, escape: int | None) -> None:
+        self._first: Final = first
+        self._opening_of = opening_of
+        self._interrupts = interrupts
+        self._escape = escape
+        self._prompt = Prompt(first, state_directory())
+        self._prompted = asyncio.Event()
+        self._session: Session | None = None
+
+    async def run(self) -> None:
+        """Return never. Raises `Leave`, and what connecting raises."""
+        async with AsyncExitStack() as stack:
+            reaching = asyncio.ensure_future(self._reach(stack))
+            try:
+                with self._interrupts.to(self._interrupts.end):
+                    text = await self._first_command(reaching)
+                    session = self._session = await reaching
+            finally:
+                reaching.cancel()
+                await asyncio.wait([reaching])
+            while True:
+                await self._execute(session, text)
+                text = await self._command(session)
+
+    async def _reach(self, stack: AsyncExitStack) -> Session:
+        await self._prompted.wait()
+        # In a thread, so that keys that are typed meanwhile are seen.
+        await asyncio.to_thread(_load)
+        from .session import Session
+
+        session = Session(self._first, self._opening, self._interrupts, self._escape)
+        stack.push_async_callback(session.close)
+        await session.hosts.switch(self._first)
+        self._prompt.of(session.hosts)
+        session.ask()
+        return session
+
+    def _opening(self, name: str) -> Opening:
+        return self._opening_of(name, self._prompt.aside)
+
+    async def _first_command(self, reaching: asyncio.Task[Session]) -> str:
+        reaching.add_done_callback(self._reached)
+        while True:
+            try:
+                text = await self._read()
+            except EOFError:
+                if reaching.done():
+                    reaching.result()
+                raise Leave(0) from None
+            if text.strip():
+                return text
+
+    def _reached(self, reaching: asyncio.Task[Session]) -> None:
+        if reaching.cancelled() or reaching.exception() is not None:
+            self._prompt.leave()
+
+    async def _command(self, session: Session) -> str:
+        session.news()
+        try:
+            return await self._read()
+        except EOFError:
+            session.going()
+            raise Leave(session.code) from None
+
+    async def _read(self) -> str:
+        """Return what is typed, nothing where that is given up."""
+        for problem in self._prompt.problems():
+            say(problem)
+        try:
+            return await self._prompt.read(self._shown)
+        except KeyboardInterrupt:
+            return ""
+
+    def _shown(self) -> None:
+        self._prompted.set()
+        if self._session is not None:
+            self._session.ask()
+
+    async def _execute(self, session: Session, text: str) -> None:
+        try:
+            for command in commands(text):
+                if not await session.execute(command) or session.interrupted:
+                    break
+        except ValueError as error:
+            say(str(error))
+        await session.files.to_line_start()
+
+
+def _load() -> None:
+    from . import session  # noqa: F401

@@ -1,0 +1,124 @@
+"""Lines that run on the user's terminal, and runs that are shown there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, Final
+
+from farhand_client.cli.interactive import TAIL
+from farhand_client.cli.wanted import UNKNOWN, locale, wanted
+from farhand_client.client import Client
+from farhand_client.completed import Result
+from farhand_client.errors import RequestRefused
+from farhand_client.pieces import Gap
+from farhand_client.request import Args
+from farhand_client.run import Run
+from farhand_client.terminal.local import LocalTerminal
+from farhand_client.terminal.session import Interaction, Parting
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.outcome import Signaled
+
+from .host import Host
+from .output import Files
+from .runner import Interrupted, Interruptible, Ladder, Runner, laddered
+
+REFUSED: Final = (ErrorCode.DENIED, ErrorCode.NO_TERMINAL)
+"""What a service says that gives no terminal; where it gives nothing at all, it says so again."""
+
+
+class Foreground:
+    """Runs the lines of one host on `terminal`, and without one where the service gives none."""
+
+    def __init__(
+        self,
+        host: Host,
+        terminal: LocalTerminal,
+        escape: int | None,
+        files: Files,
+        runner: Runner,
+        interrupts: Interruptible,
+    ) -> None:
+        self._host = host
+        self._terminal = terminal
+        self._escape = escape
+        self._files = files
+        self._runner = runner
+        self._interrupts = interrupts
+        self._interaction: Interaction | None = None
+
+    async def run(self, args: Args, text: str, **options: Any) -> Result | None:
+        """Screen. Raises `Interrupted`, and what `Link.start` and `Run.wait` do."""
+        if self._host.terminals:
+            env = locale() | options.pop("env")
+            begun = self._host.link.start(args, terminal=self._wanted(), on_gap=self._gap, env=env, **options)
+            try:
+                return await self._laddered(begun, text)
+            except RequestRefused as error:
+                if error.code not in REFUSED:
+                    raise
+                refused = error
+            options["env"] = env
+        result, _ = await self._runner.run(args, **options)
+        if self._host.terminals:
+            self._host.terminals = False
+            self._files.say(f"lines run without a terminal here: {refused}")
+        return result
+
+    async def attach(self, client: Client, info: m.RunInfo) -> Result | None:
+        """Show a run that has a terminal, from what is on it now, and type to it. Returns and raises as `run`."""
+        behind = min(info.stdout, TAIL)
+        types = info.outcome is None
+        size = self._terminal.size
+        at = (info.stdout - behind, None)
+        begun = client.attach(info.id, offset=at, stdin=types, read_only=not types, size=size, on_gap=self._gap)
+        return await self._laddered(begun, info.command, behind=behind, before=info.terminal)
+
+    async def _laddered(self, begun: Awaitable[Run], text: str, **before: Any) -> Result | None:
+        ladder = Ladder(self._files.say)
+        return await laddered(self._interrupts, ladder, self._show(ladder, begun, text, **before))
+
+    async def _show(self, ladder: Ladder, begun: Awaitable[Run], text: str, **before: Any) -> Result | None:
+        link = self._host.link
+        with link.spoken_of():
+            started = await begun
+        async with started as run:
+            ladder.run = run
+            interaction = self._interaction = Interaction(run, self._terminal, escape=self._escape, **before)
+            if run.stdin is not None and run.stdin.over and run.result is None:
+                interaction.say("another client types here; this terminal only watches")
+            try:
+                with link.spoken_of(interaction.last):
+                    parting = await interaction.over()
+            except asyncio.CancelledError:
+                # This process ends, and perhaps its terminal: the user comes back to what runs.
+                run.detach()
+                self._files.say(f"left run {run.id} going")
+                raise
+            finally:
+                self._interaction = None
+            outcome = run.outcome
+            self._files.passed_by(interrupted=outcome is None or isinstance(outcome, Signaled))
+            await self._files.to_line_start()
+            return await self._parted(parting, run, text)
+
+    async def _parted(self, parting: Parting, run: Run, text: str) -> Result | None:
+        if parting is Parting.ENDED:
+            return await run.wait()
+        if parting is Parting.LEFT:
+            self._files.say(f"left run {run.id}; {'it goes on' if run.kept else 'the service stops it'}")
+            raise Interrupted
+        job = self._host.jobs.add(run.id, text)
+        self._files.say(f"[{job.name}] goes on; :attach {job.name} comes back to it")
+        return None
+
+    def _gap(self, gap: Gap) -> None:
+        if self._interaction is not None:
+            self._interaction.lost(gap)
+
+    def _wanted(self) -> m.Terminal:
+        try:
+            return wanted(self._terminal)
+        except ValueError:  # said at the start
+            return m.Terminal(name=UNKNOWN, size=self._terminal.size, modes=self._terminal.modes)

@@ -1,0 +1,342 @@
+"""The REPL at a terminal: what its user sees and types, in a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from farhand_client.repl.completer import DEADLINE
+from tests.support.processes import end_of
+from tests.support.service import Service, running_service
+from tests.support.tmux import SIGN, WHO, Screen, at
+
+pytestmark = pytest.mark.needs("tmux")
+
+
+class TestLine:
+    async def test_the_prompt_says_where_one_is_and_what_failed(self, repl: Screen) -> None:
+        await repl.answers("cd /tmp", "", at("/tmp"))
+        await repl.answers("sh -c 'exit 3'", "", at("/tmp", " [3]"))
+        await repl.answers("kill -SEGV $$", "", at("/tmp", " [SIGSEGV]"))
+        await repl.answers("echo well", "well\n", at("/tmp"))
+        repl.type("sleep 1", "Enter")
+        await repl.matches(re.escape(f"{WHO}:/tmp [") + r"1\.[0-9]+s")
+
+    async def test_the_branch_is_there_without_git_and_harmless(self, repl: Screen, tmp_path: Path) -> None:
+        (tmp_path / "repo/.git").mkdir(parents=True)
+        (tmp_path / "repo/src").mkdir()
+        head = tmp_path / "repo/.git/HEAD"
+        head.write_text("ref: refs/heads/fix/Ü\x1b]0;x\x07\n")
+        await repl.answers(f"cd {tmp_path}/repo/src", "", at(f"{tmp_path}/repo/src", " (fix/Ü\\x1b]0;x\\x07)"))
+        head.write_text("0123456789abcdef\n")
+        await repl.answers("true", "", at(f"{tmp_path}/repo/src", " (0123456)"))
+        await repl.answers("cd /tmp", "", at("/tmp"))
+
+    async def test_output_without_a_newline_stays_and_the_prompt_has_its_own_line(self, repl: Screen) -> None:
+        await repl.answers("printf abc", "abc%\n", at())
+
+    async def test_programs_find_a_terminal_of_the_same_size(self, repl: Screen) -> None:
+        await repl.answers("stty size; test -t 0 && echo $TERM", "30 100\ntmux-256color\n", at())
+
+    async def test_what_programs_print_passes_and_what_is_ours_is_harmless(self, repl: Screen, tmp_path: Path) -> None:
+        await repl.answers("printf 'a\\033[1D\\033[Kb\\n'", "b\n", at())
+        (tmp_path / "evil\x1b]0;x\x07").mkdir()
+        shown = f"{tmp_path}/evil\\x1b]0;x\\x07"
+        repl.type(f"cd {tmp_path}/evil*", "Enter")
+        await repl.shows(at(shown))
+        await repl.answers(":cd", f"{shown}\n", at(shown))
+
+    @pytest.mark.needs("vim")
+    async def test_a_full_screen_program_has_the_screen_and_gives_it_back(self, repl: Screen, tmp_path: Path) -> None:
+        file = tmp_path / "file"
+        repl.type(f"vim -u NONE {file}", "Enter")
+        await repl.matches(r"^~$")
+        repl.type("iwritten by hand")
+        await repl.matches("^written by hand$")
+        repl.type("", "Escape")
+        repl.type(":wq", "Enter")
+        await repl.shows(f"vim -u NONE {file}\n{at()}")
+        assert file.read_text() == "written by hand\n"
+        await repl.answers("echo on", "on\n", at())
+
+    async def test_control_c_ends_a_flood_and_not_the_repl(self, repl: Screen) -> None:
+        repl.type("yes", "Enter")
+        await repl.shows("y\ny\ny")
+        repl.type("", "C-c")
+        async with asyncio.timeout(2):  # half a second is what people feel; this machine is shared
+            await repl.shows(at("~", " [SIGINT]"))
+        repl.type("", "C-l")
+        await repl.answers("echo alive", "alive\n", at())
+
+    async def test_a_program_that_ignores_control_c_can_be_left(self, repl: Screen) -> None:
+        repl.type("trap 'echo ignored' INT; echo ready $$; while :; do sleep 1; done", "Enter")
+        pid = int((await repl.matches(r"^ready (\d+)$"))[1])
+        repl.type("", "C-c")
+        await repl.shows("ignored")
+        repl.type("", "Enter")
+        repl.type("~.")
+        await repl.shows(at("~", " [SIGINT]"))
+        assert "the service stops it" in repl.text
+        await end_of(pid)
+
+
+class TestTyping:
+    async def test_paths_are_completed_and_quoted(self, repl: Screen, tmp_path: Path) -> None:
+        (tmp_path / "two words").mkdir()
+        (tmp_path / "two words/it's é").write_text("found\n")
+        (tmp_path / "two words/.hidden").touch()
+        where = at(tmp_path)
+        repl.type(f"cd {tmp_path}", "Enter")
+        await repl.shows(where)
+        repl.type("cat tw", "Tab")
+        await repl.shows(f"{where}cat two\\ words/")
+        repl.type("it", "Tab")
+        await repl.shows(f"{where}cat two\\ words/it\\'s\\ é")
+        repl.type("", "Enter")
+        await repl.shows(f"found\n{where}")
+        repl.type("ls two\\ words/.", "Tab")
+        await repl.shows(f"{where}ls two\\ words/.hidden")
+
+    async def test_our_commands_are_completed_with_a_word_on_each(self, repl: Screen) -> None:
+        repl.type(":", "Tab")
+        await repl.matches(r"\battach +show a run")
+        repl.type("jo", "Tab")
+        await repl.shows(f"{at()}:jobs")
+
+    async def test_typing_goes_on_while_a_completion_is_awaited(self, repl: Screen, core: Service) -> None:
+        core.process.send_signal(signal.SIGSTOP)
+        try:
+            repl.type("ls /us", "Tab")
+            repl.type("r/lib is slow")
+            async with asyncio.timeout(DEADLINE):  # else it was awaited
+                await repl.shows("ls /usr/lib is slow")
+        finally:
+            core.process.send_signal(signal.SIGCONT)
+        repl.type("", "C-c")
+        await repl.shows(f"slow\n{at()}")
+
+    async def test_unfinished_lines_go_on_on_the_next(self, repl: Screen) -> None:
+        repl.type("for i in 'a", "Enter")
+        repl.type('b\'; do echo "$i"', "Enter")
+        await repl.shows('> b\'; do echo "$i"\n>')
+        repl.type("done", "Enter")
+        await repl.shows(f"> done\na\nb\n{at()}")
+
+    async def test_a_paste_of_several_commands_is_run_by_enter_and_not_before(self, repl: Screen) -> None:
+        repl.tmux("set-buffer", "cd /tmp\npwd\nif true\nthen echo yes\nfi\n")
+        repl.tmux("paste-buffer", "-p")
+        await repl.shows("> fi\n>")
+        repl.type("", "Enter")
+        await repl.shows(f"> fi\n>\n/tmp\nyes\n{at('/tmp')}")
+
+    async def test_control_c_clears_the_line(self, repl: Screen) -> None:
+        repl.type("never run 'this", "Enter")
+        repl.type("", "C-c")
+        await repl.shows(at())
+        await repl.answers("echo $?", "0\n", at())
+
+    async def test_a_mistaken_command_is_said_with_the_nearest(self, repl: Screen) -> None:
+        await repl.answers(":job", "farhand: there is no command :job; did you mean :jobs?\n", at("~", " [1]"))
+        await repl.answers(": a comment for the shell", "", at())
+
+    async def test_what_lasts_can_be_set_as_it_is(self, repl: Screen) -> None:
+        await repl.answers(":env A='$HOME x' -LANG", "", at())
+        await repl.answers('echo "$A" ${LANG-none}', "$HOME x none\n", at())
+        await repl.answers(":env", "A='$HOME x'\n-LANG\n", at())
+
+
+class TestLeaving:
+    async def test_control_d_leaves_with_the_last_code(self, repl: Screen) -> None:
+        await repl.answers("sh -c 'exit 3'", "", at("~", " [3]"))
+        repl.type("", "C-d")
+        await repl.shows("left with 3")
+
+    async def test_exit_leaves(self, repl: Screen) -> None:
+        repl.type("exit 9", "Enter")
+        await repl.shows("left with 9")
+
+    async def test_a_signal_to_end_leaves_the_terminal_as_it_was(self, repl: Screen) -> None:
+        os.kill(repl.process, signal.SIGTERM)
+        await repl.shows("left with 143")
+        repl.type("echoed", "Enter")
+        await repl.shows("echoed\nechoed")
+
+    async def test_so_it_does_while_a_program_has_the_terminal_and_that_goes_on(
+        self, repl: Screen, own: dict[str, str]
+    ) -> None:
+        repl.type("echo begun; stty raw; cat", "Enter")
+        await repl.shows("begun")
+        os.kill(repl.process, signal.SIGTERM)
+        await repl.matches(r"^farhand: left run [0-9a-f-]+ going$")
+        await repl.shows("left with 143")
+        repl.type("echoed", "Enter")
+        await repl.shows("echoed\nechoed")
+        await repl.open_again("web", own)
+        repl.type(":jobs", "Enter")
+        run = (await repl.matches(r"^([0-9a-f-]+)  running .*  echo begun; stty raw; cat$"))[1]
+        repl.type(f":kill {run}", "Enter")
+        await repl.shows(f"farhand: [{run}] stopped\n{at()}")
+
+
+class TestHistory:
+    async def test_it_is_there_at_the_next_start_and_for_others_at_the_same_host(
+        self, repl: Screen, own: dict[str, str]
+    ) -> None:
+        await repl.answers("echo remember", "remember\n", at())
+        file = Path(own["XDG_STATE_HOME"], "farhand/histories/web")
+        assert file.read_text() == "echo remember\n"
+        with file.open("a") as other:
+            other.write("echo from another prompt\n")
+        await repl.answers("true", "", at())
+        repl.type("", "Up", "Up")
+        await repl.shows(f"{at()}echo from another prompt")
+        repl.type("", "C-c", "C-d")
+        await repl.shows("left with 0")
+        await repl.open_again("web", own)
+        repl.type("", "C-r")
+        repl.type("rem")
+        await repl.shows("echo remember\nI-search backward: rem")
+        repl.type("", "Enter", "Enter")
+        await repl.shows(f"echo remember\nremember\n{at()}")
+
+    async def test_one_that_cannot_be_written_is_said(self, screen: Screen, own: dict[str, str]) -> None:
+        Path(own["XDG_STATE_HOME"]).write_text("in the way")
+        await screen.open("web", own)
+        assert screen.text.startswith("farhand: the history ")
+        await screen.answers("echo on", "on\n", at())
+        screen.type("", "Up")
+        await screen.shows(f"{at()}echo on")
+        assert screen.text.count("the history") == 1
+
+    async def test_one_that_is_damaged_is_said_and_used_as_far_as_it_goes(
+        self, screen: Screen, own: dict[str, str]
+    ) -> None:
+        file = Path(own["XDG_STATE_HOME"], "farhand/histories/web")
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"echo good\n\xff\xfe\0\n\x1b[2J\n")
+        await screen.open("web", own)
+        screen.type("", "Up")
+        await screen.shows(f"{at()}echo good")
+        screen.type("", "Enter")
+        await screen.matches(r"^farhand: 2 lines of the history .* are not text and skipped$")
+
+
+class TestConnection:
+    async def test_nobody_there_is_said_and_no_prompt_is_left(
+        self, screen: Screen, own: dict[str, str], tmp_path: Path
+    ) -> None:
+        screen.start(f"unix:{tmp_path}/none", own)
+        await screen.shows("left with 255")
+        assert screen.text.startswith("farhand: there is no socket")
+
+    async def test_an_unknown_key_is_asked_about(self, screen: Screen, own: dict[str, str], tmp_path: Path) -> None:
+        (tmp_path / "tls").mkdir()
+        async with running_service(tmp_path / "tls", listen=True) as service:
+            assert service.address is not None
+            screen.start(f"{service.address[0]}:{service.address[1]}", own)
+            await screen.shows("Is it the same? (yes/no)")
+            screen.type("no", "Enter")
+            await screen.shows("left with 255")
+
+    async def test_a_line_that_is_lost_and_mended_is_a_pause(
+        self, screen: Screen, own: dict[str, str], core: Service, tmp_path: Path
+    ) -> None:
+        async with Breakable(tmp_path / "line", core.socket) as line:
+            await screen.open(f"unix:{line.path}", own)
+            screen.type("echo begun; read -r word; echo $word", "Enter")
+            await screen.shows("\nbegun")
+            await line.cut()
+            screen.type("typed on a dead line", "Enter")
+            await line.mend()
+            await screen.shows(f"\ntyped on a dead line\n{at()}")
+            await line.cut()
+            await screen.shows(at("~", " (line down)"))
+            await line.mend()
+            await screen.shows(at())
+
+    async def test_a_run_of_a_service_that_died_is_said_to_be_lost(
+        self, screen: Screen, tmp_path: Path, own: dict[str, str]
+    ) -> None:
+        (tmp_path / "one").mkdir()
+        async with running_service(tmp_path / "one") as service:
+            await screen.open(service.host, own)
+            await screen.answers("cd /tmp", "", at("/tmp"))
+            screen.type("echo under way; sleep 1000", "Enter")
+            await screen.shows("\nunder way")
+            service.process.kill()
+            await service.process.wait()
+            async with running_service(tmp_path / "one"):
+                await screen.matches(rf"unknown end: .*\n{re.escape(WHO)}:/tmp \[255")
+                screen.type("", "C-l")
+                await screen.answers("pwd", "/tmp\n", at("/tmp"))
+
+    async def test_a_service_that_goes_away_is_said(self, screen: Screen, tmp_path: Path, own: dict[str, str]) -> None:
+        (tmp_path / "one").mkdir()
+        async with running_service(tmp_path / "one") as service:
+            await screen.open(service.host, own)
+            screen.type("echo under way; sleep 1000", "Enter")
+            await screen.shows("\nunder way")
+            service.process.terminate()
+            screen.type("", "C-c")
+            await screen.matches(rf"\[SIGINT\].*{SIGN.strip()}$")
+            assert "is going away" in screen.text or "(line down)" in screen.text, "it may be gone already"
+
+
+class Breakable:
+    """A Unix socket before another one that can be cut off and mended."""
+
+    def __init__(self, path: Path, target: Path) -> None:
+        self.path = path
+        self._target = target
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def mend(self) -> None:
+        """Let clients through."""
+        self._server = await asyncio.start_unix_server(self._accepted, self.path)
+
+    async def cut(self) -> None:
+        """End what goes on, and let nobody through."""
+        assert self._server is not None
+        self._server.close()
+        self.path.unlink(missing_ok=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def __aenter__(self) -> Breakable:
+        await self.mend()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.cut()
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_unix_connection(self._target)
+        copies = [asyncio.ensure_future(_copy(reader, ours)), asyncio.ensure_future(_copy(theirs, writer))]
+        try:
+            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for copy in copies:
+                copy.cancel()
+            await asyncio.gather(*copies, return_exceptions=True)
+            for end in (writer, ours):
+                end.transport.abort()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()

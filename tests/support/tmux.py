@@ -1,0 +1,102 @@
+"""A REPL in a terminal of tmux: what a user sees of it, and types."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import FARHAND
+
+PATIENCE = 20.0
+"""Seconds after which something expected on the screen counts as never coming."""
+
+SIGN = "# " if os.geteuid() == 0 else "$ "
+
+WHO = f"{pwd.getpwuid(os.getuid()).pw_name}@{os.uname().nodename}"
+"""Who one is at a service of the test's own."""
+
+
+def at(directory: object = "~", more: str = "") -> str:
+    """The prompt in a directory; `more` is what stands behind that."""
+    return f"{WHO}:{directory}{more}{SIGN}"
+
+
+class Screen:
+    """A terminal of tmux with a REPL in it."""
+
+    def __init__(self, socket: Path) -> None:
+        self._tmux = ["tmux", "-S", str(socket), "-f", "/dev/null"]
+
+    def tmux(self, *arguments: str) -> str:
+        """Run a command of tmux."""
+        return subprocess.run([*self._tmux, *arguments], check=True, capture_output=True, text=True).stdout
+
+    async def open(self, host: str, env: Mapping[str, str], prompt: str | None = None) -> None:
+        """Start a REPL in a new terminal and wait for its prompt; when it has ended, its exit code is shown."""
+        self.start(host, env)
+        await self.shows(at() if prompt is None else prompt)
+
+    def start(self, host: str, env: Mapping[str, str]) -> None:
+        """Start a REPL in a new terminal."""
+        self.tmux("new-session", "-d", "-x", "100", "-y", "30", self._repl(host, env))
+
+    async def open_again(self, host: str, env: Mapping[str, str]) -> None:
+        """Start another in the same terminal, which is empty again."""
+        self.tmux("respawn-pane", "-k", self._repl(host, env))
+        await self.shows(at())
+
+    def _repl(self, host: str, env: Mapping[str, str]) -> str:
+        own = [f"{name}={value}" for name, value in env.items() if name.startswith("XDG_")]
+        return f"{shlex.join(['env', *own, *FARHAND, 'repl', host])}; echo left with $?; exec cat"
+
+    def type(self, text: str, *keys: str) -> None:
+        """Type text as it is, then keys by tmux's names."""
+        if text:
+            self.tmux("send-keys", "-l", text)
+        if keys:
+            self.tmux("send-keys", *keys)
+
+    @property
+    def process(self) -> int:
+        """The pid of the REPL."""
+        shell = self.tmux("display-message", "-p", "#{pane_pid}").strip()
+        return int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
+
+    @property
+    def text(self) -> str:
+        """What is on the screen, without empty lines."""
+        lines = self.tmux("capture-pane", "-p", "-J").split("\n")
+        return "\n".join(line.rstrip() for line in lines if line.strip())
+
+    async def shows(self, text: str) -> None:
+        """Wait until the screen ends with `text`."""
+        await self._until(lambda screen: screen.endswith(text.rstrip()), f"at the end: {text!r}")
+
+    async def matches(self, pattern: str) -> re.Match[str]:
+        """Wait until something on the screen matches `pattern`, in which `^` and `$` are the ends of lines."""
+        compiled = re.compile(pattern, re.MULTILINE)
+        await self._until(lambda screen: compiled.search(screen) is not None, pattern)
+        found = compiled.search(self.text)
+        assert found is not None, "it is gone again"
+        return found
+
+    async def answers(self, line: str, output: str, prompt: str) -> None:
+        """Type a line and wait for what it prints and the next prompt."""
+        self.type(line, "Enter")
+        await self.shows(f"{line}\n{output}{prompt}")
+
+    async def _until(self, condition: Callable[[str], bool], what: str) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not condition(self.text):  # noqa: ASYNC110  # tmux tells nobody
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            pytest.fail(f"expected {what}; the screen:\n{self.text}")
