@@ -199,7 +199,7 @@ class RunChannel:
         """Watcher."""
         assert self.run.pid is not None
         self._started = True
-        feeds = self.run.attachments.feeder is self._attachment
+        feeds = self._attachment.feeds
         self._outlet.connection.send(self.number, m.Started(pid=self.run.pid, new=self._new, stdin=feeds))
         self._tell_size()
         self._outlet.flush_soon()
