@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from .address import Address
 from .errors import ConnectError
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from .trust.known_hosts import KnownHosts
 
 ALPN: Final = "farhand/1"
-
-HAPPY_EYEBALLS: Final = 0.25
-"""Seconds before the next address of a name is tried beside the last (RFC 8305, section 8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +73,12 @@ async def fetch_key(address: Address) -> PublicKey:
 async def _tls_transport(session: Session, address: Address) -> asyncio.Transport:
     import ssl
 
-    loop = asyncio.get_running_loop()
-    # uvloop tries the addresses one after the other.
-    options: dict[str, Any] = (
-        {"happy_eyeballs_delay": HAPPY_EYEBALLS} if isinstance(loop, asyncio.BaseEventLoop) else {}
-    )
+    from .eyeballs import connected
+
     try:
-        transport, _ = await loop.create_connection(
-            session.link, address.host, address.port, ssl=_context(), server_hostname=address.host, **options
+        sock = await connected(address.host, address.port)
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            session.link, sock=sock, ssl=_context(), server_hostname=address.host
         )
     except socket.gaierror as error:
         raise ConnectError(f"the name {address.host} is not known: {error.strerror}") from None

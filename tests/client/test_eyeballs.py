@@ -1,0 +1,135 @@
+"""Of the addresses of a name the first that takes a connection is used, and one that leads nowhere holds nobody up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from farhand_client import eyeballs
+from farhand_client.eyeballs import connected
+
+CLOSED, ALSO_CLOSED, OPEN, SILENT = (f"127.0.0.{number}" for number in (2, 3, 4, 5))
+OPEN_6 = "::1"
+PATIENCE = 10.0
+
+Names = Callable[..., None]
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """At `OPEN` somebody listens on it; at `SILENT` too, but the queue is full, and the kernel drops what comes."""
+    with socket.create_server((OPEN, 0)) as server, contextlib.ExitStack() as stack:
+        port: int = server.getsockname()[1]
+        stack.enter_context(socket.create_server((SILENT, port), backlog=0))
+        for _ in range(2):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                waiting.connect((SILENT, port))
+        yield port
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    """Let the name `service` stand for these addresses."""
+
+    def stand_for(*addresses: str) -> None:
+        def resolve(host: str, port: int, *_: Any, **__: Any) -> list[tuple[Any, ...]]:
+            assert host == "service"
+            return [_found(address, port) for address in addresses]
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+    return stand_for
+
+
+def _found(address: str, port: int) -> tuple[Any, ...]:
+    if ":" in address:
+        return socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port, 0, 0)
+    return socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)
+
+
+async def reached(port: int) -> str:
+    """Where a connection leads; it is closed again."""
+    async with asyncio.timeout(PATIENCE):
+        with await connected("service", port) as sock:
+            return str(sock.getpeername()[0])
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_an_address_that_refuses_is_followed_by_the_next_at_once(
+    port: int, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eyeballs, "DELAY", 60.0)
+    names(CLOSED, ALSO_CLOSED, OPEN, SILENT)
+    assert await reached(port) == OPEN
+
+
+async def test_an_address_that_is_silent_is_not_waited_for(port: int, names: Names) -> None:
+    names(SILENT, OPEN)
+    before = descriptors()
+    assert await reached(port) == OPEN
+    assert descriptors() == before
+
+
+async def test_uvloop_does_so_as_well(port: int, names: Names) -> None:
+    names(SILENT, CLOSED, OPEN)
+
+    def other_loop() -> str:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(reached(port))
+
+    assert await asyncio.to_thread(other_loop) == OPEN
+
+
+async def test_families_take_turns(port: int, names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eyeballs, "DELAY", 60.0)
+    names(CLOSED, SILENT, OPEN_6)
+    try:
+        server = socket.create_server((OPEN_6, port), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with server:
+        assert await reached(port) == OPEN_6
+
+
+async def test_where_none_takes_it_the_first_one_says_why(port: int, names: Names) -> None:
+    names(CLOSED, ALSO_CLOSED)
+    before = descriptors()
+    with pytest.raises(ConnectionRefusedError):
+        await reached(port)
+    assert descriptors() == before
+
+
+async def test_whoever_waits_no_longer_leaves_nothing_behind(
+    port: int, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eyeballs, "DELAY", 0.0)
+    names(SILENT, SILENT, SILENT)
+    before = descriptors()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await connected("service", port)
+    assert descriptors() == before
+
+
+async def test_the_socket_does_not_wait_for_more_to_send(port: int, names: Names) -> None:
+    names(OPEN)
+    with await connected("service", port) as sock:
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert not sock.getblocking()
+
+
+async def test_a_name_that_is_not_known() -> None:
+    with pytest.raises(socket.gaierror):
+        await connected("nowhere.invalid", 1)
