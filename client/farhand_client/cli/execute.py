@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from farhand_client.client import Client
 from farhand_client.completed import Result, describe
-from farhand_client.errors import ConnectionLost, FarhandError, OutputIncomplete
+from farhand_client.errors import ConnectionLost, FarhandError, OutputIncomplete, RequestRefused
 from farhand_client.pending import Pending
 from farhand_client.pieces import Gap, OnGap
 from farhand_client.request import PIPE, Args
 from farhand_client.run import Run
+from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Killed, TimedOut
 
 from .carry import carried
@@ -117,21 +118,25 @@ async def _detached(client: Client, command: Command) -> dict[str, Any]:
 async def _shown(client: Client, command: Command, view: View) -> tuple[dict[str, Any], int]:
     from .interactive import lasting
 
-    async with command.start(client, view.gap) as run:
-        if run.new:
-            until = lasting(command.options["on_disconnect"], command.options.get("grace"))
-            return _of_left(run, await view.show(client, run, until))
-        run.detach()
-    left = await view.attach(client, await client.info(run.id))
-    return _of_left(run, left)
+    try:
+        async with command.start(client, view.gap) as run:
+            if run.new:
+                until = lasting(command.options["on_disconnect"], command.options.get("grace"))
+                return _of_left(await view.show(client, run, until))
+            run.detach()
+    except RequestRefused as error:
+        # A shell is the same one whatever the terminal it was asked for with.
+        if command.args is not None or error.code is not ErrorCode.CONFLICT:
+            raise
+    return _of_left(await view.attach(client, await client.info(command.options["run_id"])))
 
 
-def _of_left(run: Run, left: Left) -> tuple[dict[str, Any], int]:
+def _of_left(left: Left) -> tuple[dict[str, Any], int]:
     if left.result is not None:
-        return of_result(left.result, new=run.new), left.code
+        return of_result(left.result, new=left.run.new), left.code
     if left.code:
-        return of_error(ConnectionLost("left by the user", run_id=run.id)), left.code
-    return of_detached(run), 0
+        return of_error(ConnectionLost("left by the user", run_id=left.run.id)), left.code
+    return of_detached(left.run), 0
 
 
 async def _run(client: Client, command: Command, signals: Signals) -> tuple[Result, bool]:

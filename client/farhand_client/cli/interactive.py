@@ -40,7 +40,7 @@ HUNG_UP: Final = 129
 class Left(NamedTuple):
     """How it ended: what this process exits with, and the run's `result` where that is over."""
 
-    parting: Parting
+    run: Run
     code: int
     result: Result | None = None
 
@@ -137,7 +137,7 @@ class View:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PARTING):
                 await client.close()
-        return Left(parting, HUNG_UP if parting is Parting.GONE else OURS if stopped else 0)
+        return Left(run, HUNG_UP if parting is Parting.GONE else OURS if stopped else 0)
 
     async def _ended(self, run: Run) -> Left:
         try:
@@ -147,7 +147,7 @@ class View:
             raise
         if not isinstance(result.outcome, Exited):
             self._say(f"the command {describe(result.outcome)}")
-        return Left(Parting.ENDED, exit_code(result.outcome), result)
+        return Left(run, exit_code(result.outcome), result)
 
     def _say_left(self, run: Run, until: str) -> None:
         self._say(f"left run {run.id}, which {until}; {self._ways(run)}")

@@ -1,0 +1,78 @@
+"""A line to a service on this machine that a test cuts, mends, and lets fall silent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+
+class Cord:
+    """A Unix socket before that of a service."""
+
+    def __init__(self, socket: Path, target: Path) -> None:
+        self.socket = socket
+        self._target = target
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = asyncio.Event()
+        self._open.set()
+
+    @property
+    def host(self) -> str:
+        return f"unix:{self.socket}"
+
+    async def mend(self) -> None:
+        self._server = await asyncio.start_unix_server(self._accepted, self.socket)
+
+    async def cut(self) -> None:
+        """End every connection, and have nobody listen."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            self.socket.unlink(missing_ok=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def silence(self) -> None:
+        """Carry nothing more, and say so to nobody."""
+        self._open.clear()
+
+    def speak(self) -> None:
+        self._open.set()
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            await self._open.wait()
+            writer.write(data)
+            await writer.drain()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_unix_connection(self._target)
+        copies = [asyncio.ensure_future(self._copy(reader, ours)), asyncio.ensure_future(self._copy(theirs, writer))]
+        try:
+            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in copies:
+                one.cancel()
+            await asyncio.gather(*copies, return_exceptions=True)
+            for end in (writer, ours):
+                end.transport.abort()
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+@contextlib.asynccontextmanager
+async def cord(directory: Path, target: Path) -> AsyncIterator[Cord]:
+    """One that is whole, and gone in the end."""
+    made = Cord(directory / "cord", target)
+    await made.mend()
+    try:
+        yield made
+    finally:
+        await made.cut()
