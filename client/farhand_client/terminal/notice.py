@@ -37,7 +37,7 @@ class Notice:
         emulator = self._screen.emulator
         parts.append(f"\x1b]2;{words}\x07")
         row = _REVERSE + _filling(words, emulator.columns)
-        parts.append(over(emulator, row, placed=self._misplaced, ready=False))
+        parts.append(over(emulator, row, self._screen.pending, ready=False))
         return begin + "".join(parts).encode()
 
     def hide(self) -> bytes:
@@ -49,20 +49,16 @@ class Notice:
         self._shown = False
         emulator = self._screen.emulator
         # The terminal's own character for a cut one stands in the cursor's row.
-        rows = {emulator.rows - 1, emulator.y} if self._misplaced else {emulator.rows - 1}
+        pending = self._screen.pending
+        rows = {emulator.rows - 1, emulator.y} if pending >= b"\x80" else {emulator.rows - 1}
         as_before = [
             f"\x1b[{row + 1};1H\x1b[m\x1b[2K{content(emulator.grid.rows[row], emulator.columns)}" for row in rows
         ]
-        text = over(emulator, "".join(as_before), placed=self._misplaced, ready=True)
+        text = over(emulator, "".join(as_before), pending, ready=True)
         # The terminal's own memory of titles, and where it has none, what the program has said.
         title = self._screen.title
         text += "\x1b[23;2t" + (f"\x1b]2;{title}\x07" if title is not None else "")
-        return text.encode() + self._screen.pending
-
-    @property
-    def _misplaced(self) -> bool:
-        # For a character that is cut short, some terminals show another, and move the cursor.
-        return self._screen.pending >= b"\x80"
+        return text.encode() + pending
 
 
 def _harmless(text: str) -> str:

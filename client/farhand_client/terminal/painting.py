@@ -31,19 +31,26 @@ def whole(emulator: Emulator, rows: int) -> str:
     if settings.margins is not None:
         top, bottom = emulator.region
         parts.append(f"\x1b[{top + 1};{bottom + 1}r")
-    parts += [_placed(emulator), _resumed(emulator, wrapping=emulator.wrapping), settings.again()]
+    parts += [_placed(emulator), _resumed(emulator, written=emulator.wrapping), settings.again()]
     parts.append("\x1b[?25h" if settings.on(CURSOR) else "")
     return "".join(parts)
 
 
-def over(emulator: Emulator, text: str, *, placed: bool, ready: bool) -> str:
+def over(emulator: Emulator, text: str, pending: bytes, *, ready: bool) -> str:
     """Return what puts `text`, which begins with its own attributes, into the last row of a terminal that shows what
     the emulator does, and leaves everything else as it is there.
 
-    With `placed`, the cursor of that terminal may be elsewhere. With `ready`, the program can go on after it; else
-    `text` is not to be touched even where the program would go on with it.
+    `pending` is what the program has begun to say. With `ready` it can go on after this; else `text` is not touched,
+    not even where the program would go on with it.
     """
     settings = emulator.settings
+    # For a character that is cut short, some terminals show another, and move the cursor.
+    placed = pending >= b"\x80"
+    # The program may go on with the sequence that repeats the last character. Where terminals reflow rows, we may be
+    # wrong about where that is, so that it takes a sign.
+    repeats = emulator.last is not None and _before(emulator) == emulator.last
+    repeats = repeats and (settings.alternate > 0 or pending.startswith(b"\x1b"))
+    written = ready and (emulator.wrapping or repeats)
     # The terminal knows best where its cursor is, also where it has reflowed its rows. But on each screen it remembers
     # one place only, which may be the program's.
     remembers = not placed and not settings.saves[bool(settings.alternate)]
@@ -54,7 +61,7 @@ def over(emulator: Emulator, text: str, *, placed: bool, ready: bool) -> str:
     if settings.shifted or settings.charsets[0] != "B":
         before += "\x1b(B\x0f"
     back = "\x1b[m\x1b8" if remembers else _placed(emulator)
-    return f"{before}\x1b[{emulator.rows};1H{text}{back}{_resumed(emulator, wrapping=ready and emulator.wrapping)}"
+    return f"{before}\x1b[{emulator.rows};1H{text}{back}{_resumed(emulator, written=written)}"
 
 
 def content(row: Row, columns: int) -> str:
@@ -106,13 +113,19 @@ def _placed(emulator: Emulator) -> str:
     return "\x1b[m" + "\x1b[?6h" * origin + f"\x1b[{emulator.y - first + 1};{emulator.x + 1}H"
 
 
-def _resumed(emulator: Emulator, *, wrapping: bool) -> str:
-    """Return what the next character depends on: attributes and charsets, and whether it begins a row."""
+def _before(emulator: Emulator) -> Cell | None:
+    """Return what is before the cursor."""
+    column = emulator.x - (not emulator.wrapping)
+    return emulator.grid.rows[emulator.y].at(column) if column >= 0 else None
+
+
+def _resumed(emulator: Emulator, *, written: bool) -> str:
+    """Return what the next character depends on: attributes and charsets, and with `written` the one before it."""
     settings = emulator.settings
     parts = ["\x1b[?7h"] if settings.on(AUTOWRAP) else []
-    if wrapping:
-        # Only a character in the last column makes the next one wrap: it is written again.
-        column = emulator.x
+    if written:
+        # Only a character that is written in the last column makes the next one wrap.
+        column = emulator.x - (not emulator.wrapping)
         row = emulator.grid.rows[emulator.y]
         text, attributes = row.at(column)
         if not text and column:
@@ -120,7 +133,7 @@ def _resumed(emulator: Emulator, *, wrapping: bool) -> str:
             text, attributes = row.at(column)
         plainly = "\x1b(B\x0f" if settings.shifted or settings.charsets[0] != "B" else ""
         parts.append(f"{plainly}\x1b[{column + 1}G{selecting(attributes)}{text or ' '}")
-    if settings.attributes != PLAIN or wrapping:
+    if settings.attributes != PLAIN or written:
         parts.append(selecting(settings.attributes))
     parts += [f"\x1b{which}{charset}" for which, charset in zip("()", settings.charsets, strict=True) if charset != "B"]
     parts += ["\x0e"] * settings.shifted + ["\x1b[4h"] * settings.insert

@@ -194,7 +194,10 @@ class Settings:
         return "".join(parts)
 
     def _undo_region(self) -> str:
-        # Both move the cursor. It is put back, unless what puts it back would set origin mode again as well.
+        # Both move the cursor. It is put back, unless what puts it back would set origin mode again as well. Leaving
+        # the alternate screen puts it back anyway.
+        if self.alternate == 1049:
+            return "\x1b[?6l" * self.on(ORIGIN) + "\x1b[r" * bool(self.margins)
         if self.on(ORIGIN):
             return "\x1b[?6l\x1b[r\x1b[9999;1H"
         return "\x1b7\x1b[r\x1b8" if self.margins else ""

@@ -63,6 +63,7 @@ CUT = [
     b"\x1b]0;one\x07two\x1b]2;three\x1b\\four",
     b"\x1bP+q544e\x1b\\seen\x1b_Gi=1\x1b\\\x1b^x\x1b\\\x1bXy\x1b\\",
     b"\x1b[?1049h\x1b[H\x1b[2Jvim\x1b[6;1H\x1b[7mstatus\x1b[m\x1b[1;1H\x1b[?1049l$ ",
+    b"\x1b[?1049h\x1b[31m--+\x1b[12b|\x1b[3;20H=\x1b[2b",
     b"\x1b7\x1b[5;5Hx\x1b8\x1b(0lqk\x1b(B\x1b#8",
 ]
 

@@ -46,6 +46,7 @@ def fed(*said: bytes, columns: int = 20, rows: int = 6) -> Screen:
         (b"\x1b)0\x0e", b"\x1b)B\x0f"),
         (b"\x1b[2;5r", b"\x1b7\x1b[r\x1b8"),
         (b"\x1b[2;5r\x1b[?6h", b"\x1b[?6l\x1b[r\x1b[9999;1H"),
+        (b"\x1b[?1049h\x1b[2;5r\x1b[?6h", b"\x1b[?6l\x1b[r\x1b[?1049l"),
         (b"\x1b[?69h", b"\x1b[?69l"),
         (b"\x1b[>1u", b"\x1b[<1u"),
         (b"\x1b[>1u\x1b[>3u", b"\x1b[<2u"),
