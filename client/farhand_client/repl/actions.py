@@ -24,7 +24,7 @@ from farhand_protocol.errors import ErrorCode
 
 from .commands import Call, help_text
 from .host import Host
-from .jobs import SHOWN, word
+from .jobs import SHOWN_OF_SEVERAL, word
 from .lines import decode, encode
 from .runner import Interrupted
 from .state import PRIVATE
@@ -144,7 +144,7 @@ async def _kill(session: Session, words: tuple[str, ...]) -> int:
         results = await asyncio.gather(*(client.stop(run_id) for _, client, run_id in found))
         for (host, _, run_id), result in zip(found, results, strict=True):
             host.jobs.forget(run_id)
-            session.files.say(f"[{run_id[:SHOWN]}] {word(result.outcome)}")
+            session.files.say(f"[{host.jobs.name(run_id)}] {word(result.outcome)}")
 
     await session.asked(killed())
     return 0
@@ -156,7 +156,7 @@ async def _detach(session: Session, words: tuple[str, ...]) -> int:
         return 0
     host, _, run_id = await _find(session, words[0])
     said = "its end is not told any more" if host.jobs.forget(run_id) else "its end was not to be told"
-    session.files.say(f"[{run_id[:SHOWN]}] {said}")
+    session.files.say(f"[{host.jobs.name(run_id)}] {said}")
     return 0
 
 
@@ -171,12 +171,12 @@ async def _attach(session: Session, words: tuple[str, ...]) -> int:
             result = await session.asked(_watched(session, host, client, info))
         except Interrupted:
             host.jobs.add(run_id, info.command)
-            session.files.say(f"[{run_id[:SHOWN]}] goes on")
+            session.files.say(f"[{host.jobs.name(run_id)}] goes on")
             return 0
     if result is None:
         return 0
     host.jobs.forget(run_id)
-    session.files.say(f"[{run_id[:SHOWN]}] {word(result.outcome)}")
+    session.files.say(f"[{host.jobs.name(run_id)}] {word(result.outcome)}")
     return exit_code(result.outcome)
 
 
@@ -214,7 +214,8 @@ async def _find(session: Session, text: str) -> tuple[Host, Client, str]:
         assert refused is not None
         raise refused
     if len(found) > 1:
-        raise ValueError(f"runs at {' and '.join(host.name for host, _, _ in found)} have an id that begins so")
+        which = " and ".join(f"{run_id[:SHOWN_OF_SEVERAL]} at {host.name}" for host, _, run_id in found)
+        raise ValueError(f"{text} is the beginning of {which}")
     return found[0]
 
 

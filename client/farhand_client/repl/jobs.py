@@ -21,6 +21,9 @@ SPOOL: Final = 64 * MiB
 SHOWN: Final = 13
 """Characters of an id at the least: as in `farhand ps`, where they say the millisecond."""
 
+SHOWN_OF_SEVERAL: Final = 18
+"""The same where several hosts are asked in one millisecond: 12 random bits more."""
+
 MOST: Final = 200
 """Jobs whose end is waited for, each on a channel of its own, of which a connection has 1024; more than a person keeps
 in mind."""
@@ -42,6 +45,8 @@ class Jobs:
     """Those of one host."""
 
     def __init__(self, link: Link) -> None:
+        self.shown = SHOWN
+        """Characters of the next job's name at the least."""
         self._link = link
         self._jobs: dict[str, Job] = {}
 
@@ -123,7 +128,7 @@ class Jobs:
 
     def name(self, run_id: str) -> str:
         """Return as much of an id as tells it from the jobs of others."""
-        size = SHOWN
+        size = self.shown
         while any(other[:size] == run_id[:size] for other in self._jobs if other != run_id):
             size += 1
         return run_id[:size]

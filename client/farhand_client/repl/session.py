@@ -19,6 +19,7 @@ from .foreground import Foreground
 from .host import Host
 from .hosts import Hosts, OpeningOf
 from .interpreter import Interpreter
+from .jobs import SHOWN, SHOWN_OF_SEVERAL
 from .leave import Leave
 from .output import Files, OfHost, Output
 from .runner import Everyone, Interrupted, Ladder, Runner, laddered
@@ -77,6 +78,8 @@ class Session:
         with self._interrupts.to(self._everyone):
             if is_own(text):
                 return await self._own(text)
+            for host in self.hosts.active:
+                host.jobs.shown = SHOWN_OF_SEVERAL if self.several else SHOWN
             interpreters = [self.interpreter(host) for host in self.hosts.active]
             if not self.several:
                 whole = await interpreters[0].execute(text)
