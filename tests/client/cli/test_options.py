@@ -10,6 +10,7 @@ import pytest
 from farhand_client.cli.options import seconds, split
 from farhand_client.cli.run import VALUED, main
 from farhand_client.cli.sizes import limits, size
+from farhand_client.cli.spans import duration, span
 
 
 @pytest.mark.parametrize(
@@ -120,3 +121,24 @@ def test_wrong_usage_of_runs_that_stay_is_a_sentence_and_2(line: list[str], sent
         main(line)
     assert caught.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0", 0), ("90", 90), ("90s", 90), ("30m", 1800), ("8h", 28800), ("2d", 172800)]
+)
+def test_times_have_units(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "h", "-1", "1.5h", "8H", "1w", "٣h", "4000d", "8 h"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"is no time|more than ten years"):
+        duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (120, "120 s"), (600, "10 min"), (7200.0, "120 min"), (86400, "24 h"), (864000, "10 days")],
+)
+def test_times_are_said_in_small_numbers(seconds: float, text: str) -> None:
+    assert span(seconds) == text
