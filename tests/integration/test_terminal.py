@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
+import hashlib
+import random
 import re
+import signal
+import sys
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import TERMINAL_WINDOW
-from farhand_protocol.outcome import Exited, Signaled
-from tests.support.client import RawClient, RemoteRun
+from farhand_protocol.outcome import Exited, Killed, Signaled, SpawnFailed
+from tests.support.client import RawClient
+from tests.support.processes import end_of, session_is_gone
+from tests.support.terminals import answer, on_terminal, shell, size, terminal
 
 ALL_BYTES = bytes(range(256))
-
-
-def terminal(columns: int = 80, rows: int = 24, *modes: tuple[str, int], name: str = "xterm-256color") -> m.Terminal:
-    return m.Terminal.model_validate({"name": name, "size": {"columns": columns, "rows": rows}, "modes": modes})
-
-
-def on_terminal(client: RawClient, *argv: str, shown: m.Terminal | None = None, **fields: Any) -> RemoteRun:
-    """Start a command on a terminal, as a client for people would."""
-    given: dict[str, Any] = {
-        "terminal": shown or terminal(),
-        "stdin": True,
-        "merge_stderr": True,
-        "window": TERMINAL_WINDOW,
-    }
-    return client.start(*argv, **({"window": TERMINAL_WINDOW} | given | fields))
+WATCHING_SIZE = "trap 'stty size' WINCH; echo ready; until [ \"$line\" = end ]; do read -r line; done"
 
 
 async def said(client: RawClient, script: str, shown: m.Terminal | None = None, **fields: Any) -> list[str]:
@@ -36,68 +32,232 @@ async def said(client: RawClient, script: str, shown: m.Terminal | None = None, 
     return run.stdout.decode().replace("\r\n", "\n").splitlines()
 
 
+# What a program finds
+
+
 async def test_a_program_finds_its_terminal_as_it_was_asked_for(client: RawClient) -> None:
-    lines = await said(
-        client,
-        "stty size; tty; echo $TERM; test -t 0 && test -t 1 && test -t 2 && echo three",
-        terminal(132, 43, name="tmux-256color"),
-    )
-    assert (lines[0], lines[2], lines[3]) == ("43 132", "tmux-256color", "three")
+    script = "stty size; tty; echo $TERM; test -t 0 && test -t 1 && test -t 2 && echo three"
+    lines = await said(client, script, terminal(132, 43, name="tmux-256color"))
+    assert (lines[0], lines[2:]) == ("43 132", ["tmux-256color", "three"])
     assert re.fullmatch("/dev/pts/[0-9]+", lines[1])
 
 
-async def test_its_terminal_is_the_controlling_one(client: RawClient) -> None:
-    run = on_terminal(client, "bash", "-c", "echo through the name >/dev/tty; ps -o pid=,sid=,pgid=,tpgid= $$")
+@pytest.mark.parametrize(("columns", "rows"), [(1, 1), (500, 300), (0, 0), (65535, 65535)])
+async def test_its_first_size_is_right_however_odd(client: RawClient, columns: int, rows: int) -> None:
+    run = on_terminal(client, "stty", "size", shown=terminal(columns, rows))
     await run.ended()
-    name, numbers = run.stdout.decode().splitlines()
+    assert run.stdout == f"{rows} {columns}\r\n".encode()
+    assert run.sizes == [size(columns, rows)]
+    assert run.transcript[:2] == ["started", "resize"]
+
+
+async def test_its_terminal_is_the_controlling_one(client: RawClient) -> None:
+    script = "echo through the name >/dev/tty; ps -o pid=,sid=,pgid=,tpgid= $$"
+    name, numbers = await said(client, f"exec bash -c '{script}'")
     assert name == "through the name"
-    pid = await run.started()
-    assert [int(number) for number in numbers.split()] == [pid] * 4
+    assert len(set(numbers.split())) == 1
 
 
 async def test_the_first_modes_are_those_that_were_asked_for(client: RawClient) -> None:
     shown = terminal(80, 24, ("VINTR", 1), ("VSUSP", 255), ("ECHO", 0), ("IXON", 0), ("VEOF", 5))
-    (modes,) = [" ".join(await said(client, "stty -a", shown))]
+    modes = " ".join(await said(client, "stty -a", shown))
     for part in ("intr = ^A;", "susp = <undef>;", "eof = ^E;", "quit = ^\\;", " -echo ", " -ixon ", " iutf8"):
         assert part in modes, modes
 
 
+async def test_a_login_shell_is_one_by_its_name(client: RawClient, tmp_path: Path) -> None:
+    run = on_terminal(client, login=True, env=((b"HOME", str(tmp_path).encode()),))
+    run.write(b'echo "<$0>" $SHLVL $TERM; exit 3\r')
+    await run.match(b"<-[a-z]*sh> ")
+    assert (await run.ended()).outcome == Exited(code=3)
+
+
+async def test_a_program_that_cannot_be_started_is_said(client: RawClient) -> None:
+    run = on_terminal(client, "/nowhere/it")
+    outcome = (await run.ended()).outcome
+    assert isinstance(outcome, SpawnFailed)
+    assert (outcome.error, outcome.what) == ("ENOENT", "program")
+    assert run.transcript == ["ended"]
+
+
+async def test_what_has_no_terminal_says_so(client: RawClient) -> None:
+    run = client.start("sleep", "60")
+    await run.started()
+    error = await client.attach(run.request.id, stdout=0, size=size(80, 24)).error()
+    assert (error.code, error.message) == (
+        ErrorCode.NO_TERMINAL,
+        f"run {run.request.id} has no terminal; attach to it without a size",
+    )
+    run.say(m.Stop())
+    await run.ended()
+
+
+# What passes
+
+
 async def test_all_bytes_pass_both_ways(client: RawClient) -> None:
-    script = "stty raw -echo -iutf8; echo ready; head -c 256 | tee /dev/stderr | od -An -v -tu1 >$0"
-    path = f"/tmp/farhand-{os.getpid()}"
-    run = on_terminal(client, "sh", "-c", script, path)
-    begin = (await run.match(b"ready\r?\n")).end()
+    run = on_terminal(client, "sh", "-c", "stty raw -echo -iutf8; echo ready; exec head -c 256")
+    begin = (await run.match(b"ready\n")).end()
     run.write(ALL_BYTES)
     assert (await run.ended()).outcome == Exited(code=0)
     assert run.stdout[begin:] == ALL_BYTES
 
 
-async def test_ctrl_c_ends_a_program(client: RawClient) -> None:
+async def test_a_program_that_writes_binary_does_no_harm(client: RawClient) -> None:
+    write = "import random, sys; sys.stdout.buffer.write(random.Random(7).randbytes(1 << 20))"
+    run = on_terminal(client, sys.executable, "-c", write, shown=terminal(80, 24, ("OPOST", 0)))
+    assert (await run.ended()).outcome == Exited(code=0)
+    assert run.stdout == random.Random(7).randbytes(1 << 20)
+
+
+async def test_the_tail_of_what_is_written_last_is_not_lost(client: RawClient) -> None:
+    script = "import os, sys; sys.stdout.write('x' * 1000 * 1000); sys.stdout.flush(); os.write(1, b'THE END')"
+    for _ in range(5):
+        run = on_terminal(client, sys.executable, "-c", script)
+        await run.ended()
+        assert (len(run.stdout), run.stdout[-7:]) == (1_000_007, b"THE END")
+
+
+async def test_the_end_of_stdin_ends_a_program_that_reads_lines(client: RawClient) -> None:
+    run = on_terminal(client, "wc", "-c", shown=terminal(80, 24, ("ECHO", 0)))
+    run.write(b"a line\nand a rest")
+    run.say(m.End(stream="stdin"))
+    assert (await run.ended()).outcome == Exited(code=0)
+    assert run.stdout == b"17\r\n"
+
+
+async def test_much_that_is_pasted_arrives_whole(client: RawClient) -> None:
+    data = bytes(range(32, 127)) * 11_000
+    run = on_terminal(client, "sh", "-c", f"stty raw -echo; echo ready; head -c {len(data)} | sha256sum")
+    await run.match(b"ready")
+    assert run.write(data) == len(data)
+    await run.ended()
+    assert hashlib.sha256(data).hexdigest().encode() in run.stdout
+
+
+# Keys
+
+
+@pytest.mark.parametrize("pasted", [0, 10_000, 1_000_000])
+async def test_ctrl_c_ends_a_program_whatever_was_pasted_into_it(client: RawClient, pasted: int) -> None:
     run = on_terminal(client, "sh", "-c", "echo ready; exec sleep 60")
-    await run.until(b"ready")
+    await run.match(b"ready")
+    paste = b"a line of a paste\n" * (pasted // 18)
+    assert run.write(paste + b"\x03") == len(paste) + 1
+    assert (await run.ended()).outcome == Signaled(signal=signal.SIGINT)
+
+
+async def test_ctrl_c_ends_a_flood_of_which_little_comes_still(client: RawClient) -> None:
+    run = await shell(client)
+    run.write(b"yes\r")
+    await run.output(1_000_000)
+    before = len(run.stdout)
     run.write(b"\x03")
-    assert (await run.ended()).outcome == Signaled(signal=2)
-
-
-async def test_size(client: RawClient) -> None:
-    run = on_terminal(client, "sh", "-c", "trap 'stty size' WINCH; echo ready; while :; do sleep 60 & wait; done")
-    await run.until(b"ready")
-    assert run.sizes == [m.Size(columns=80, rows=24)]
-    run.say(m.Resize(columns=100, rows=30))
-    await run.until(b"30 100")
-    assert run.sizes[1:] == [m.Size(columns=100, rows=30)]
-    run.say(m.Stop())
+    await run.match(rb"2> ", before)
+    assert len(run.stdout) - before <= 2 * TERMINAL_WINDOW
+    assert await answer(run, "echo $((6*7))", b"42") == b"42"
+    run.write(b"exit\r")
     await run.ended()
 
 
-async def test_login_shell(client: RawClient) -> None:
-    run = on_terminal(client, login=True)
-    await run.match(rb"[#$] $")
-    run.write(b'echo "<$0>" $SHLVL; fg; sleep 60\r')
-    await run.until(b"<-bash> 1")
-    await run.match(b"no such job|no current job|current")
+async def test_a_flood_waits_for_a_client_that_takes_nothing_and_can_still_be_ended(client: RawClient) -> None:
+    run = on_terminal(client, "yes", credit=False)
+    await run.output(TERMINAL_WINDOW)
+    listed = client.start("true")
+    await listed.ended()
+    run.write(b"\x03")
+    run.grant()
+    ended = await run.ended()
+    assert ended.outcome == Signaled(signal=signal.SIGINT)
+    assert ended.stdout <= 2 * TERMINAL_WINDOW
+    assert "gap" not in run.transcript
+
+
+async def test_jobs_are_controlled(client: RawClient) -> None:
+    run = await shell(client)
+    pid = int(await answer(run, "echo up; sh -c 'echo $$; kill -STOP $$; exec sleep 999'", rb"[0-9]+\r"))
+    await answer(run, "jobs -l", b"%d Stopped" % pid)
+    await answer(run, "bg; jobs -r", b"Running")
+    begin = len(run.stdout)
+    run.write(b"fg\r")
+    await run.match(b"exec sleep 999'\r\n", begin + 4)
     run.write(b"\x1a")
-    await run.until(b"Stopped")
+    await run.match(b"Stopped[^>]*> ", begin)
+    await answer(run, "kill %1; fg", b"Terminated")
+    await end_of(pid)
     run.write(b"exit\r")
-    run.write(b"exit 3\r")
-    assert (await run.ended()).outcome == Exited(code=3)
+    assert isinstance((await run.ended()).outcome, Exited)
+
+
+async def test_what_a_shell_leaves_behind_goes_with_it(client: RawClient) -> None:
+    run = await shell(client)
+    pid = int(await answer(run, "nohup sleep 999 >/dev/null & echo $!", rb"[0-9]+\r"))
+    run.write(b"exit\r")
+    run.write(b"exit\r")
+    ended = await run.ended()
+    assert ended.lingered
+    await end_of(pid)
+    await session_is_gone(await run.started())
+
+
+# Sizes
+
+
+async def test_a_program_is_told_of_each_new_size(client: RawClient) -> None:
+    run = on_terminal(client, "sh", "-c", WATCHING_SIZE)
+    await run.match(b"ready")
+    for columns, rows in ((100, 30), (1, 1), (500, 300)):
+        run.say(m.Resize(columns=columns, rows=rows))
+        await run.match(b"\n%d %d\r\n" % (rows, columns))
+        await run.resized(columns, rows)
+    run.write(b"end\r")
+    await run.ended()
+    (listed,) = await runs_of(client, run.request.id)
+    assert listed.terminal == size(500, 300)
+
+
+async def test_of_a_storm_of_sizes_the_last_one_holds_and_the_program_hears_of_few(client: RawClient) -> None:
+    run = on_terminal(client, "sh", "-c", WATCHING_SIZE)
+    await run.match(b"ready")
+    for columns in range(1, 1001):
+        client.connection.send(run.channel, m.Resize(columns=columns, rows=24))
+    client.flush()
+    await run.resized(1000, 24)
+    await run.match(b"24 1000\r\n")
+    assert len(run.sizes) < 100
+    run.write(b"end\r")
+    await run.ended()
+
+
+async def runs_of(client: RawClient, run_id: str) -> tuple[m.RunInfo, ...]:
+    """What a listing says of one run."""
+    loop = asyncio.get_running_loop()
+    listed: asyncio.Future[tuple[m.RunInfo, ...]] = loop.create_future()
+
+    class Listing:
+        def received(self, event: Any) -> None:
+            if isinstance(event.message, m.Runs):
+                listed.set_result(event.message.runs)
+
+        def connection_lost(self) -> None:
+            listed.cancel()
+
+    client.runs[client.connection.open(m.List(ended=True, prefix=run_id))] = Listing()  # type: ignore[assignment]
+    client.flush()
+    return await asyncio.wait_for(listed, 10)
+
+
+# How it ends
+
+
+async def test_a_shell_is_stopped_at_once(client: RawClient) -> None:
+    run = await shell(client)
+    run.say(m.Stop(kill_after=60.0))
+    outcome = (await run.ended()).outcome
+    assert outcome == Killed(reason="requested", signal=signal.SIGHUP)
+
+
+async def test_a_program_may_leave_its_terminal_and_come_back(client: RawClient) -> None:
+    run = on_terminal(client, "sh", "-c", "exec <&- >&- 2>&-; sleep 0.1; echo back >/dev/tty; exit 5")
+    assert (await run.ended()).outcome == Exited(code=5)
+    assert run.stdout == b"back\r\n"

@@ -44,6 +44,8 @@ class RemoteRun:
         """What came, in order: message types and stream names, repeated streams once."""
         self.sizes: list[m.Size] = []
         """Those that the service has said the run's terminal has."""
+        self.feeds = False
+        """Whether the service has said that this attachment feeds the run."""
         self.stdin_credit = 0
         """Bytes of stdin that the service has said it took."""
         self._keep = keep
@@ -178,6 +180,7 @@ class RemoteRun:
         message = event.message
         self.transcript.append(message.type)
         if isinstance(message, m.Started):
+            self.feeds = message.stdin
             self._started.set_result(message.pid)
         elif isinstance(message, m.Credit):
             self.stdin_credit += message.bytes

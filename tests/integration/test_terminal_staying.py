@@ -1,0 +1,281 @@
+"""A terminal outlives its clients' lines: it goes on, is come back to, shared and looked at, and upgraded under."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.limits import TERMINAL_WINDOW, KiB, MiB
+from farhand_protocol.outcome import Killed
+from tests.support.client import RawClient, RemoteRun
+from tests.support.processes import descriptors
+from tests.support.service import Service, running_service
+from tests.support.terminals import PROMPT, answer, on_terminal, shell, size, terminal
+from tests.support.upgrades import upgraded
+
+KEY, OTHER = b"k" * 16, b"o" * 16
+GRACE = 60.0
+WATCHING_SIZE = "trap 'stty size' WINCH; echo ready; until [ \"$line\" = end ]; do read -r line; done"
+
+
+@contextlib.asynccontextmanager
+async def another(core: Service) -> AsyncIterator[RawClient]:
+    """A second client of the service."""
+    async with RawClient.connect(core.socket) as client:
+        yield client
+
+
+def attach(client: RawClient, run: RemoteRun, **fields: Any) -> RemoteRun:
+    """Attach as a client for people does; from where that run stands."""
+    given: dict[str, Any] = {
+        "stdout": run.totals["stdout"], "stdin": 0, "hold": True, "size": size(80, 24), "window": TERMINAL_WINDOW,
+    }  # fmt: skip
+    return client.attach(run.request.id, **(given | fields))
+
+
+async def line_lost(run: RemoteRun) -> None:
+    """Cut the line of a run's client."""
+    run.client.abort()
+    await run.client.closed()
+
+
+async def over(run: RemoteRun) -> m.Ended:
+    """End a run."""
+    run.say(m.Stop(kill_after=0.0))
+    return await run.ended()
+
+
+# A line that is lost
+
+
+async def test_a_shell_is_come_back_to_and_nothing_is_typed_or_shown_twice(core: Service) -> None:
+    async with another(core) as first:
+        run = await shell(first, attachment=KEY, grace=GRACE)
+        await answer(run, "here=42", b"2> ", prompt=False)
+        run.write(b"echo a")
+        await run.match(b"echo a")
+        typed = len(b"here=42\r" + b"echo a")
+        await line_lost(run)
+    async with another(core) as second:
+        back = attach(second, run, attachment=KEY, stdin=typed - 3)
+        await back.started()
+        assert back.feeds
+        back.write(b"o agai")
+        back.write(b"n: $here\r")
+        await back.match(b"again: 42\r\n")
+        assert b"o ago" not in back.stdout
+        await over(back)
+
+
+async def test_what_nobody_sees_goes_on_and_is_there_to_be_seen(core: Service) -> None:
+    async with another(core) as first:
+        script = "echo ready; read -r go; seq 1 200000; echo all; read -r go"
+        run = on_terminal(first, "sh", "-c", script, attachment=KEY, grace=GRACE)
+        await run.match(b"ready")
+        run.write(b"\r")
+        await run.output(KiB)
+        await line_lost(run)
+    async with another(core) as second:
+        back = attach(second, run, attachment=KEY, stdin=1)
+        await back.match(b"all\r\n")
+        assert "gap" not in back.transcript
+        await over(back)
+    seen = (run.stdout + back.stdout).split()
+    assert [int(number) for number in seen if number.isdigit()] == list(range(1, 200_001))
+
+
+async def test_a_ring_that_has_gone_round_says_what_is_missing(core: Service, tmp_path: Path) -> None:
+    fifo = tmp_path / "done"
+    os.mkfifo(fifo)
+    script = f"read -r go; yes 0123456789 | head -n 100000; echo all; echo >{fifo}; read -r go"
+    async with another(core) as first:
+        run = on_terminal(first, "sh", "-c", script, attachment=KEY, grace=GRACE, spool=256 * KiB)
+        await run.started()
+        run.write(b"\r")
+        await first.round_trip()
+        await line_lost(run)
+    assert await asyncio.to_thread(fifo.read_bytes) == b"\n"
+    async with another(core) as second:
+        back = attach(second, run, attachment=KEY, stdin=1)
+        await back.match(b"all\r\n")
+        assert back.transcript[:3] == ["started", "resize", "gap"]
+        await over(back)
+
+
+@pytest.mark.parametrize("how", ["lost", "left"])
+async def test_a_shell_is_hung_up_on_when_nobody_comes_back(core: Service, how: str) -> None:
+    async with another(core) as looking, another(core) as first:
+        run = await shell(first, grace=0.1)
+        watching = attach(looking, run, stdin=None, hold=False)
+        await watching.started()
+        if how == "lost":
+            await line_lost(run)
+        else:
+            run.close()
+        outcome = (await watching.ended()).outcome
+        assert outcome == Killed(reason="disconnected", signal=signal.SIGHUP)
+
+
+# Several at one terminal
+
+
+async def test_of_two_sizes_the_smallest_holds_and_both_are_told(core: Service, client: RawClient) -> None:
+    run = on_terminal(client, "sh", "-c", WATCHING_SIZE, shown=terminal(100, 30))
+    await run.match(b"ready")
+    async with another(core) as friend:
+        sharing = attach(friend, run, share=True, size=size(120, 20))
+        await sharing.started()
+        assert (run.feeds, sharing.feeds) == (True, True)
+        await run.match(b"20 100\r\n")
+        await run.resized(100, 20)
+        await sharing.resized(100, 20)
+        sharing.say(m.Resize(columns=90, rows=50))
+        await run.match(b"30 90\r\n")
+        await run.resized(90, 30)
+        sharing.close()
+        await run.match(b"30 100\r\n")
+        await run.resized(100, 30)
+    await over(run)
+
+
+async def test_two_type_into_one_shell(core: Service, client: RawClient) -> None:
+    run = await shell(client)
+    async with another(core) as friend:
+        sharing = attach(friend, run, share=True)
+        await answer(sharing, "who=friend", PROMPT, prompt=False)
+        assert await answer(run, "echo my $who", rb"my friend\r") == b"my friend\r"
+        await sharing.match(b"my friend")
+    await over(run)
+
+
+async def test_who_does_not_share_does_not_type_and_is_told(core: Service, client: RawClient) -> None:
+    run = await shell(client)
+    async with another(core) as friend:
+        second = attach(friend, run)
+        await second.started()
+        assert not second.feeds
+        second.write(b"echo from nowhere\r")
+        await friend.round_trip()
+        assert await answer(run, "echo mine", b"mine\r") == b"mine\r"
+        assert b"nowhere" not in run.stdout
+        run.close()
+        third = attach(friend, run)
+        await third.started()
+        assert third.feeds
+        await over(third)
+
+
+async def test_who_may_only_look_cannot_type_nor_change_the_size(core: Service, client: RawClient) -> None:
+    run = on_terminal(client, "sh", "-c", WATCHING_SIZE)
+    await run.match(b"ready")
+    async with another(core) as friend:
+        looking = friend.attach(run.request.id, stdout=0, read_only=True, size=size(10, 5))
+        await looking.match(b"ready")
+        assert looking.sizes == [size(80, 24)]
+        run.say(m.Resize(columns=90, rows=30))
+        await looking.resized(90, 30)
+        await over(run)
+
+
+async def test_a_newcomer_has_the_screen_drawn_for_it_and_a_returning_line_has_not(core: Service) -> None:
+    async with another(core) as first:
+        run = on_terminal(first, "sh", "-c", WATCHING_SIZE, attachment=KEY, grace=GRACE)
+        await run.match(b"ready")
+        await line_lost(run)
+    async with another(core) as second:
+        back = attach(second, run, attachment=KEY)
+        back.write(b"next\r")
+        await back.match(b"next\r\n")
+        assert b"24 80" not in back.stdout
+        newcomer = attach(second, run, attachment=OTHER, share=True)
+        await back.match(b"24 80\r\n")
+        await newcomer.match(b"24 80\r\n")
+        await over(back)
+
+
+async def test_a_line_that_hangs_holds_the_program_up_and_one_that_is_lost_does_not(core: Service) -> None:
+    async with another(core) as first:
+        script = "echo ready; read -r go; yes | head -c 1000000; echo all; read -r go"
+        run = on_terminal(first, "sh", "-c", script, attachment=KEY, grace=GRACE, credit=False)
+        await run.match(b"ready")
+        run.write(b"\r")
+        await run.output(TERMINAL_WINDOW)
+        async with another(core) as looking:
+            watching = looking.attach(run.request.id, stdout=0)
+            await watching.output(TERMINAL_WINDOW)
+            await looking.round_trip()
+            assert watching.totals["stdout"] < 2 * TERMINAL_WINDOW
+            await line_lost(run)
+            await watching.match(b"all\r\n")
+            await over(watching)
+
+
+async def test_offsets_that_were_never_typed_are_refused(core: Service, client: RawClient) -> None:
+    run = await shell(client, attachment=KEY)
+    async with another(core) as friend:
+        error = await attach(friend, run, attachment=OTHER, stdin=5).error()
+        assert error.code == ErrorCode.BAD_OFFSET
+        assert "has had 0 bytes from this attachment; it cannot go on at 5" in error.message
+    await over(run)
+
+
+# An upgrade of the service
+
+
+@pytest.fixture
+async def own(tmp_path: Path) -> AsyncIterator[Service]:
+    """A service of this test's own."""
+    async with running_service(tmp_path) as service:
+        yield service
+
+
+async def test_a_shell_is_open_through_an_upgrade(own: Service) -> None:
+    async with another(own) as first:
+        run = await shell(first, attachment=KEY, grace=GRACE, shown=terminal(100, 30))
+        run.say(m.Resize(columns=90, rows=20))
+        await run.resized(90, 20)
+        pid = await run.started()
+        open_before = descriptors(own.process.pid)
+        run.write(b"echo half")
+        await run.match(b"echo half")
+        await upgraded(own)
+        await first.closed()
+    async with another(own) as second:
+        back = attach(second, run, attachment=KEY, stdin=4, size=size(90, 20))
+        assert await back.started() == pid
+        assert descriptors(own.process.pid) <= open_before
+        assert back.sizes[0] == size(90, 20)
+        back.write(b" half")
+        back.write(b"way $(stty size)\r")
+        await back.match(b"halfway 20 90\r\n")
+        back.write(b"exit 7\r")
+        ended = await back.ended()
+        assert getattr(ended.outcome, "code", None) == 7
+
+
+async def test_what_was_pasted_and_not_taken_goes_through_an_upgrade(own: Service) -> None:
+    paste = b"0123456789abcdef" * (MiB // 16)
+    script = f"stty raw -echo; echo ready; kill -STOP $$; head -c {len(paste)} | sha256sum"
+    async with another(own) as first:
+        run = on_terminal(first, "sh", "-c", script, attachment=KEY, grace=GRACE)
+        await run.match(b"ready")
+        assert run.write(paste) == len(paste)
+        await first.round_trip()
+        pid = await run.started()
+        await upgraded(own)
+    async with another(own) as second:
+        back = attach(second, run, attachment=KEY, stdin=len(paste))
+        await back.started()
+        os.kill(pid, signal.SIGCONT)
+        await back.match(hashlib.sha256(paste).hexdigest().encode())
+        await back.ended()
