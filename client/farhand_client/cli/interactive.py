@@ -112,7 +112,7 @@ class View:
         if self._departures is not None:
             self._departures.run = run
         interaction = self._interaction = Interaction(
-            run, self.terminal, escape=self._escape, behind=behind, before=before
+            run, self.terminal, escape=self._escape, behind=behind, before=before, ask=client.ping
         )
         if note is not None:
             interaction.say(note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from farhand_client.errors import FarhandError
@@ -21,6 +22,7 @@ from .notice import Notice
 from .output import TerminalOutput
 from .screen import Screen
 from .sequences import CANCEL
+from .silence import Silence
 
 PIECE: Final = 64 * KiB
 """Bytes written to the terminal at once: keys are looked at between two of them."""
@@ -53,7 +55,7 @@ class Interaction:
 
     With `escape`, keys behind it are for the client. A run that this client does not feed is only watched. The first
     `behind` bytes of its output, made on a terminal of the size `before`, are not shown as they come, but what they
-    have left on the screen, once all of them are there.
+    have left on the screen, once all of them are there. `ask` asks the service whether it is there (`Client.ping`).
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Interaction:
         escape: int | None = DEFAULT,
         behind: int = 0,
         before: Size | None = None,
+        ask: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._run = run
         self._terminal = terminal
@@ -83,6 +86,7 @@ class Interaction:
         self._showing = True  # not before the terminal is raw
         self._set_in_terminal = False
         self._remembering: asyncio.TimerHandle | None = None
+        self._silence = None if ask is None else Silence(ask, self.last)
         self._differing: asyncio.TimerHandle | None = None
         self._said_size: Size | None = None
 
@@ -133,6 +137,8 @@ class Interaction:
     def typed(self) -> None:
         """Typist."""
         self._notes.typed()
+        if self._silence is not None and self._types:
+            self._silence.typed()
 
     def unheard(self) -> None:
         """Typist."""
@@ -205,18 +211,27 @@ class Interaction:
         if not chunks:
             return False
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if self._silence is not None:
+            self._silence.heard()
         if self._behind:
             self._screen.feed(data)  # what comes after is seen in what is painted as well
             self._behind = max(0, self._behind - len(data))
             return True
         way = self._notes.give_way()
-        self._output.write(way + data if way else data)
+        if b"\x1b[?" in data:
+            self._keep(data)  # who is killed from here on leaves modes that are known
+            self._output.write(way + data if way else data)
+        else:
+            self._output.write(way + data if way else data)
+            self._keep(data)
+        return True
+
+    def _keep(self, data: bytes) -> None:
         self._screen.feed(data)
         if b"\x1b" in data:
             self._set_in_terminal = True
             if self._remembering is None:
                 self._remember()
-        return True
 
     def _finish(self) -> bool:
         if self._behind:
@@ -246,6 +261,8 @@ class Interaction:
 
     def _end(self) -> None:
         self._keys.stop()
+        if self._silence is not None:
+            self._silence.close()
         self._run.stdout.on_ready(None)
         self._run.on_resize(None)
         for timer in (self._differing, self._remembering):

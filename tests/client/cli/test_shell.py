@@ -330,3 +330,14 @@ class TestLine:
             said = await pty.shows(b"farhand attach")
             assert re.search(rb"\r\nfarhand: the connection to .* was ended", said)
         assert pty.modes == before
+
+    async def test_a_service_that_does_not_answer_is_said_before_the_line_counts_as_lost(
+        self, pty: Pty, service: FakeService, env: dict[str, str]
+    ) -> None:
+        async with shell(pty, service, env) as process:
+            await pty.shows(b"ready ")
+            service.connections[0].fall_silent()
+            pty.type(b"x\r")
+            await pty.shows(b"the service does not answer")
+            pty.type(b"~.")
+            assert await process.wait() == 255
