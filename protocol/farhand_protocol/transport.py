@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import Final, Protocol, cast
 from weakref import WeakKeyDictionary
 
@@ -26,6 +27,9 @@ VECTORS: Final = 64
 HEAP_KEPT: Final = 4 * MiB
 """Bytes of freed memory that stay with the process. By default glibc returns what is above 128 KiB at the top of the
 heap, and a turn's worth of frames is faulted in anew each time: two pages of three, for every page carried."""
+
+QUIET: Final = 0.0001
+"""Seconds: more than a turn of the loop in which much is sent, less than a key takes there and back."""
 
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds in which a peer has to take what is left when a connection closes: it may have stopped reading for ever."""
@@ -71,6 +75,7 @@ class Link(asyncio.BufferedProtocol):
         self._starved = False
         self._throttled = False
         self._flush_due = False
+        self._flushed = -QUIET
         self._closing = False
         self._last_call: asyncio.TimerHandle | None = None
 
@@ -84,12 +89,18 @@ class Link(asyncio.BufferedProtocol):
             return False
         return True
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is due to be sent, and nothing was for `QUIET`: what comes now need not wait for more."""
+        return not self._flush_due and time.monotonic() - self._flushed >= QUIET
+
     def flush(self) -> None:
         """Hand everything queued to the transport, unless it is full; then that happens once it is not."""
         if self._paused or self._closing or self._transport is None:
             return
         buffers = self.connection.data_to_send()
         if buffers:
+            self._flushed = time.monotonic()
             self._write(self._transport, buffers)
             if self._starved and not self._paused:
                 self._starved = False

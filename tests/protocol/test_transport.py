@@ -9,7 +9,7 @@ from farhand_protocol.events import DataReceived, Event
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import MIN_DATA, MIN_MESSAGE, Limits
 from farhand_protocol.states import Phase, Side
-from farhand_protocol.transport import Link
+from farhand_protocol.transport import QUIET, Link
 from tests.support.links import PING, Recorder, attach, on_each_loop, read_to_end, serving, sockets
 from tests.support.pairs import Pair, frames, in_phase, message, run
 
@@ -91,4 +91,27 @@ async def test_a_stream_through_small_windows_arrives_whole() -> None:
     assert arrived == whole
     for recorder in (writer, reader):
         recorder.link.close()
+        await recorder.end()
+
+
+@on_each_loop
+async def test_a_line_is_quiet_while_nothing_is_due_and_for_a_while_nothing_was_sent() -> None:
+    ours, peer = sockets()
+    recorder = Recorder()
+    with peer:
+        link = await attach(in_phase(Side.SERVER, Phase.READY), recorder, ours)
+        seen = [link.quiet]
+        link.flush()
+        seen.append(link.quiet)  # nothing was sent
+        link.connection.send(0, m.Ping(id=1))
+        link.flush_soon()
+        seen.append(link.quiet)  # something is due
+        await asyncio.sleep(0)
+        link.connection.send(0, m.Ping(id=2))
+        link.flush()
+        seen.append(link.quiet)  # it was sent just now
+        await asyncio.sleep(max(2 * QUIET, 0.002))  # uvloop counts milliseconds
+        seen.append(link.quiet)
+        assert seen == [True, True, False, False, True]
+        link.abort()
         await recorder.end()

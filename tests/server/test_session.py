@@ -13,6 +13,7 @@ import pytest
 from farhand_protocol import messages as m
 from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited
+from farhand_protocol.transport import QUIET
 from farhand_server.audit import Entry
 from farhand_server.auth.login import Authenticator
 from farhand_server.channels.run import RunChannel
@@ -175,3 +176,59 @@ async def test_a_session_is_forgotten_with_its_connection(core: Core) -> None:
         await session.gone.wait()
     assert core.sessions == set()
     assert session.channels == {}
+
+
+class Teller:
+    """A channel that counts its turns."""
+
+    number = 1000
+
+    def __init__(self) -> None:
+        self.scheduled = False
+        self.turns = 0
+
+    def begin(self) -> None:
+        """Channel."""
+
+    def send_some(self) -> bool:
+        """Channel."""
+        self.turns += 1
+        return False
+
+    def received(self, message: m.AnyMessage) -> None:
+        """Channel."""
+
+    def received_data(self, data: bytes) -> None:
+        """Channel."""
+
+    def closed(self) -> None:
+        """Channel."""
+
+    def lost(self) -> None:
+        """Channel."""
+
+
+async def test_what_is_awaited_leaves_in_the_turn_of_the_loop_it_came_in_unless_other_things_do(core: Core) -> None:
+    async with RawClient.connect(core.config.socket) as client:
+        await client.round_trip()
+        (session,) = core.sessions
+        teller, other = Teller(), Teller()
+        await asyncio.sleep(2 * QUIET)  # the line is quiet, by its definition
+        session.schedule(teller)
+        assert teller.turns == 0
+        await client.round_trip()
+        assert (teller.turns, teller.scheduled) == (1, False)
+        await asyncio.sleep(2 * QUIET)
+        session.schedule(teller, awaited=True)
+        assert (teller.turns, teller.scheduled) == (2, False)
+        session.schedule(other)
+        session.schedule(teller, awaited=True)
+        assert (other.turns, teller.turns) == (0, 2), "in turn with others"
+        await client.round_trip()
+        assert (other.turns, teller.turns) == (1, 3)
+        session.connection.send(0, m.Ping(id=1))
+        session.flush_soon()
+        session.schedule(teller, awaited=True)
+        assert teller.turns == 3, "it leaves together with what is due"
+        await client.round_trip()
+        assert teller.turns == 4

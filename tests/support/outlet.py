@@ -72,7 +72,7 @@ class FakeSession:
             self.said.setdefault(event.channel, []).append(event.message)
         self._news.set()
 
-    def schedule(self, channel: Channel) -> None:
+    def schedule(self, channel: Channel, *, awaited: bool = False) -> None:
         """Outlet."""
         channel.scheduled = True
         self.waiting.append(channel)

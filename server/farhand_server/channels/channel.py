@@ -47,8 +47,9 @@ class Outlet(Protocol):
     def flush_soon(self) -> None:
         """Send what is queued at the end of this turn of the loop."""
 
-    def schedule(self, channel: Channel) -> None:
-        """Call `send_some` when there is room, in turn with the other channels."""
+    def schedule(self, channel: Channel, *, awaited: bool = False) -> None:
+        """Call `send_some` when there is room, in turn with the other channels. What is `awaited` by somebody who types
+        does not wait for the next turn of the loop, unless other things do."""
 
     def forget(self, channel: Channel) -> None:
         """The channel has said its last; where the client has not, `lost` or `closed` is called once it has."""

@@ -17,6 +17,10 @@ from farhand_server.runs.terminal import Size
 
 from .channel import Outlet
 
+AWAITED: Final = 2 << 10
+"""Bytes of output that may be the echo of a key, or the line that is drawn anew for it: so little leaves in the turn of
+the loop in which it came. Of a flood that would only make more and smaller writes."""
+
 END_PAUSE: Final = 0.001
 """Seconds for which the end of a stream, with no output left before it, waits for the outcome. A program that exits
 closes its streams one by one and is reaped last: sent together, that wakes edge and client once and not three times."""
@@ -248,14 +252,15 @@ class RunChannel:
         self._say_last(m.Error(code=ErrorCode.REPLACED, message=sentence))
 
     def _changed(self) -> None:
-        if any(position.offset < position.end for position in self._positions):
-            self._wake()
+        waiting = sum(max(0, position.end - position.offset) for position in self._positions)
+        if waiting:
+            self._wake(awaited=waiting <= AWAITED)
         elif self._pausing is None and not self.scheduled:
             self._pausing = asyncio.get_running_loop().call_later(END_PAUSE, self._wake)
 
-    def _wake(self) -> None:
+    def _wake(self, *, awaited: bool = False) -> None:
         if not self.scheduled and not self._over:
-            self._outlet.schedule(self)
+            self._outlet.schedule(self, awaited=awaited)
 
     def _pause_over(self) -> None:
         if self._pausing is not None:

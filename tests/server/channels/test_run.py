@@ -18,7 +18,7 @@ from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.outcome import Exited, SpawnFailed
 from farhand_protocol.states import Side
 from farhand_server.channels.channel import Channel
-from farhand_server.channels.run import RunChannel
+from farhand_server.channels.run import AWAITED, RunChannel
 from farhand_server.runs.attachments import BadOffset
 from farhand_server.runs.plan import Plan, Result
 from farhand_server.runs.run import Run
@@ -43,6 +43,8 @@ class Outlet:
         )
         self.connection.send(0, m.Accepted(user="ada", host="here"))
         self.carry()
+        self.awaited = False
+        """Whether the channel that was scheduled last may not wait for the next turn of the loop."""
 
     def carry(self) -> list[str]:
         """Bring everything over; return what came to the client: message types, `STREAM:BYTES`."""
@@ -73,9 +75,10 @@ class Outlet:
     def flush_soon(self) -> None:
         """Outlet."""
 
-    def schedule(self, channel: Channel) -> None:
+    def schedule(self, channel: Channel, *, awaited: bool = False) -> None:
         """Outlet."""
         channel.scheduled = True
+        self.awaited = awaited
 
     def forget(self, channel: Channel) -> None:
         """Outlet."""
@@ -243,6 +246,20 @@ async def test_one_that_does_not_follow_is_not_held_by_a_program_without_output(
     assert channel.scheduled
     turn(channel)
     assert outlet.carry() == ["started", "end", "done"]
+
+
+@pytest.mark.parametrize(("size", "awaited"), [(1, True), (AWAITED, True), (AWAITED + 1, False)])
+async def test_little_output_may_be_what_somebody_waits_for(outlet: Outlet, size: int, awaited: bool) -> None:
+    request = m.Run(id=ID, argv=(b"true",))
+    run = run_of(request)
+    channel = outlet.open(run, request)
+    begin(run)
+    run.stdout.append(bytes(size))
+    assert (channel.scheduled, outlet.awaited) == (True, awaited)
+    turn(channel)
+    channel.scheduled = outlet.awaited = False
+    run.stderr.append(b"x")
+    assert outlet.awaited, "what was sent before does not count"
 
 
 async def test_credit_for_what_a_client_does_not_get_is_no_fault_of_the_service(outlet: Outlet) -> None:
