@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFailed
+from farhand_server.credentials import Credentials
 from farhand_server.runs.attachments import Attachment, TerminalAttachments
 from farhand_server.runs.plan import Plan, Result, Terminal
 from farhand_server.runs.run import Run
@@ -155,7 +156,7 @@ async def test_a_program_may_close_all_it_has_of_its_terminal_and_open_it_again(
 
 async def test_jobs_in_the_background_go_with_their_shell_and_keep_nobody_waiting(make: Any) -> None:
     run = await shell(make, linger=60.0)
-    run.type(b"sleep 999 & trap '' HUP; nohup sleep 998 >/dev/null 2>&1 & echo $((7*6))\r")
+    run.type(b"sleep 999 & trap '' HUP; sleep 998 & echo $((7*6))\r")
     await run.says(b"\n42\r\n")
     run.type(b"exit 4\r")
     run.type(b"exit 4\r")
@@ -211,6 +212,40 @@ async def test_a_run_that_nobody_comes_back_to_is_ended(make: Any) -> None:
     outcome = await run.outcome()
     assert isinstance(outcome, Killed)
     assert outcome.reason == "disconnected"
+
+
+# Another user's
+
+NOBODY = Credentials("nobody", 65534, 65534, (65534,))
+
+
+@pytest.mark.needs("root", "setpriv")
+async def test_a_terminal_is_its_users_own(make: Any) -> None:
+    script = "id -u; stat -c '%u %a' $(tty); stty size </dev/tty; echo again >$(tty); : </dev/tty && echo both ways"
+    run = make("sh", "-c", script, credentials=NOBODY)
+    assert await run.outcome() == Exited(code=0)
+    uid, owner, size, *rest = run.output.decode().splitlines()
+    assert (uid, size, rest) == ("65534", "24 80", ["again", "both ways"])
+    assert owner in ("65534 620", "65534 600")
+
+
+@pytest.mark.needs("root", "setpriv")
+async def test_another_users_shell_controls_its_jobs(make: Any) -> None:
+    run = await shell(make, credentials=NOBODY)
+    run.type(b"echo now; cat\r")
+    await run.says(b"now\r\n")
+    run.type(b"to the cat\r")
+    await run.says(b"to the cat\r\nto the cat\r\n")
+    run.type(b"\x1a")
+    await run.says(b"Stopped")
+    run.type(b"fg\r")
+    await run.says(b"\rcat\r\n")
+    run.type(b"\x03")
+    await run.says(b"> ")
+    run.run.stop("disconnected")
+    outcome = await run.outcome()
+    assert isinstance(outcome, Killed)
+    assert outcome.signal == signal.SIGHUP
 
 
 # Job control
