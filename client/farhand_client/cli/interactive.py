@@ -22,13 +22,8 @@ from .lineword import LineWord
 from .main import OURS, say
 from .signals import PARTING, Departures
 from .spans import span
-
-STAYING: Final = 86400.0
-"""Seconds for which a lost connection is made again while somebody has a terminal here: as long as services keep one by
-default. Whoever is tired of it leaves by a key."""
-
-KEEPALIVE: Final = 5.0
-"""Seconds between signs of life then: after three of them a dead line is known as such, before people wonder."""
+from .staying import KEEPALIVE as KEEPALIVE
+from .staying import STAYING as STAYING
 
 TAIL: Final = 256 * KiB
 """Bytes of output from which the screen of a run is drawn that was there before: what `Screen` looks at."""

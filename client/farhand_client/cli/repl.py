@@ -35,8 +35,8 @@ def opening_of(options: argparse.Namespace) -> OpeningOf:
         from farhand_client.connector import KEEPALIVE, connect
         from farhand_client.repl.main import attended
 
-        from .interactive import KEEPALIVE as ATTENDED
-        from .interactive import STAYING
+        from .staying import KEEPALIVE as ATTENDED
+        from .staying import STAYING
         from .terminal import confirm, passphrase
 
         # A script ends with its line: what follows may rely on what came before.

@@ -48,15 +48,16 @@ class Attended:
 
     async def _reach(self, stack: AsyncExitStack) -> Session:
         await self._prompted.wait()
-        # In a thread, so that keys that are typed meanwhile are seen.
+        # In threads, so that keys that are typed meanwhile are seen.
         await asyncio.to_thread(_load)
-        from .session import Session
+        from .session import Session, prepare
 
         session = Session(self._first, self._opening, self._interrupts, self._escape)
         stack.push_async_callback(session.close)
         await session.hosts.switch(self._first)
         self._prompt.of(session.hosts)
         session.ask()
+        await asyncio.to_thread(prepare)
         return session
 
     def _opening(self, name: str) -> Opening:
@@ -111,4 +112,6 @@ class Attended:
 
 
 def _load() -> None:
+    from farhand_client import connector  # noqa: F401
+
     from . import session  # noqa: F401

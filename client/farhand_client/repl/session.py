@@ -5,26 +5,35 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from farhand_client.cli.interrupts import Interrupts
 from farhand_client.cli.main import BROKEN_PIPE, INTERRUPTED, OURS
 from farhand_client.cli.printable import cut, printable
-from farhand_client.cli.wanted import UNKNOWN, wanted
 from farhand_client.errors import ConnectionLost, FarhandError
-from farhand_client.terminal.local import LocalTerminal
 
 from .commands import is_own, parse
-from .foreground import Foreground
 from .host import Host
 from .hosts import Hosts, OpeningOf
-from .interpreter import Interpreter
 from .jobs import SHOWN, SHOWN_OF_SEVERAL
 from .leave import Leave
 from .output import Files, OfHost, Output
 from .runner import Everyone, Interrupted, Ladder, Runner, laddered
 
+if TYPE_CHECKING:
+    from farhand_client.terminal.local import LocalTerminal
+
+    from .foreground import Foreground
+    from .interpreter import Interpreter
+
 T = TypeVar("T")
+
+
+def prepare() -> None:
+    """Load what the first command takes, so that it finds it."""
+    from farhand_client.cli import wanted  # noqa: F401
+
+    from . import actions, foreground, interpreter  # noqa: F401
 
 
 class Session:
@@ -39,10 +48,6 @@ class Session:
         self._interrupts = interrupts
         self._escape = escape
         self._everyone = Everyone()
-        try:
-            wanted(None)
-        except ValueError as error:
-            self.files.say(f"{error}; programs are told {UNKNOWN}")
 
     async def close(self) -> None:
         """Leave all hosts, and the terminal as it was."""
@@ -56,7 +61,14 @@ class Session:
     def _terminal(self) -> LocalTerminal:
         """The user's; raises `NoTerminal`. It is opened once no prompt is there, which has modes of its own."""
         if self._opened is None:
+            from farhand_client.cli.wanted import UNKNOWN, wanted
+            from farhand_client.terminal.local import LocalTerminal
+
             self._opened = LocalTerminal()
+            try:
+                wanted(None)
+            except ValueError as error:
+                self.files.say(f"{error}; programs are told {UNKNOWN}")
         return self._opened
 
     def ask(self) -> None:
@@ -120,10 +132,14 @@ class Session:
 
     def foreground(self, host: Host) -> Foreground:
         """Return what runs commands of a host on the user's terminal."""
+        from .foreground import Foreground
+
         return Foreground(host, self._terminal, self._escape, self.files, self.runner(host), self._everyone)
 
     def interpreter(self, host: Host) -> Interpreter:
         """Return what understands lines for a host; programs have a terminal where it is the only one."""
+        from .interpreter import Interpreter
+
         screen = None if self.several else self.foreground(host)
         return Interpreter(host, self.output(host), self.runner(host), screen, jobs=True)
 
