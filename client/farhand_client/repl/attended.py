@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -58,6 +59,7 @@ class Attended:
         self._prompt.of(session.hosts)
         session.ask()
         await asyncio.to_thread(prepare)
+        gc.enable()
         return session
 
     def _opening(self, name: str) -> Opening:

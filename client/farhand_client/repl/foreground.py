@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from farhand_client.cli.interactive import TAIL
@@ -52,9 +52,13 @@ class Foreground:
         """Screen. Raises `Interrupted`, and what `Link.start` and `Run.wait` do."""
         if self._host.terminals:
             env = locale() | options.pop("env")
-            begun = self._host.link.start(args, terminal=self._wanted(), on_gap=self._gap, env=env, **options)
+            terminal = self._wanted()
+
+            async def begin() -> Run:
+                return await self._host.link.start(args, terminal=terminal, on_gap=self._gap, env=env, **options)
+
             try:
-                return await self._laddered(begun, text)
+                return await self._laddered(begin, text)
             except RequestRefused as error:
                 if error.code not in REFUSED:
                     raise
@@ -72,17 +76,24 @@ class Foreground:
         types = info.outcome is None
         size = self._terminal.size
         at = (info.stdout - behind, None)
-        begun = client.attach(info.id, offset=at, stdin=types, read_only=not types, size=size, on_gap=self._gap)
-        return await self._laddered(begun, info.command, behind=behind, before=info.terminal)
 
-    async def _laddered(self, begun: Awaitable[Run], text: str, **before: Any) -> Result | None:
+        async def begin() -> Run:
+            return await client.attach(
+                info.id, offset=at, stdin=types, read_only=not types, size=size, on_gap=self._gap
+            )
+
+        return await self._laddered(begin, info.command, behind=behind, before=info.terminal)
+
+    async def _laddered(self, begin: Callable[[], Awaitable[Run]], text: str, **before: Any) -> Result | None:
         ladder = Ladder(self._files.say)
-        return await laddered(self._interrupts, ladder, self._show(ladder, begun, text, **before))
+        return await laddered(self._interrupts, ladder, self._show(ladder, begin, text, **before))
 
-    async def _show(self, ladder: Ladder, begun: Awaitable[Run], text: str, **before: Any) -> Result | None:
+    async def _show(
+        self, ladder: Ladder, begin: Callable[[], Awaitable[Run]], text: str, **before: Any
+    ) -> Result | None:
         link = self._host.link
         with link.spoken_of():
-            started = await begun
+            started = await begin()
         async with started as run:
             ladder.run = run
             interaction = self._interaction = Interaction(run, self._terminal, escape=self._escape, **before)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final, TypeAlias
+
+from farhand_client.cli.signals import PARTING
 
 from .host import Host
 from .link import Link, Opening
@@ -60,9 +64,10 @@ class Hosts:
             await host.link.drop_dead()
 
     async def close(self) -> None:
-        """Leave all of them."""
-        for host in list(self.known.values()):
-            await host.close()
+        """Leave all of them; one that does not answer is not waited for."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PARTING):
+                await asyncio.gather(*(host.close() for host in self.known.values()))
 
     async def _connected(self, name: str) -> Host:
         host = self.known.get(name) or self._host(name)
