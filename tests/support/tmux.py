@@ -44,18 +44,18 @@ class Screen:
         self.start(host, env)
         await self.shows(at() if prompt is None else prompt)
 
-    def start(self, host: str, env: Mapping[str, str]) -> None:
+    def start(self, host: str, env: Mapping[str, str], *options: str) -> None:
         """Start a REPL in a new terminal."""
-        self.tmux("new-session", "-d", "-x", "100", "-y", "30", self._repl(host, env))
+        self.tmux("new-session", "-d", "-x", "100", "-y", "30", self._repl(host, env, *options))
 
     async def open_again(self, host: str, env: Mapping[str, str]) -> None:
         """Start another in the same terminal, which is empty again."""
         self.tmux("respawn-pane", "-k", self._repl(host, env))
         await self.shows(at())
 
-    def _repl(self, host: str, env: Mapping[str, str]) -> str:
+    def _repl(self, host: str, env: Mapping[str, str], *options: str) -> str:
         own = [f"{name}={value}" for name, value in env.items() if name.startswith("XDG_")]
-        return f"{shlex.join(['env', *own, *FARHAND, 'repl', host])}; echo left with $?; exec cat"
+        return f"{shlex.join(['env', *own, *FARHAND, 'repl', *options, host])}; echo left with $?; exec cat"
 
     def type(self, text: str, *keys: str) -> None:
         """Type text as it is, then keys by tmux's names."""

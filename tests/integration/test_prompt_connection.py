@@ -1,0 +1,153 @@
+"""The REPL's prompt and its lines to services: made, refused, cut, mended, gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.guarded import guarded
+from tests.support.service import Service, running_service
+from tests.support.tmux import SIGN, WHO, Screen, at
+
+pytestmark = pytest.mark.needs("tmux")
+
+
+async def test_nobody_there_is_said_and_no_prompt_is_left(screen: Screen, own: dict[str, str], tmp_path: Path) -> None:
+    screen.start(f"unix:{tmp_path}/none", own)
+    await screen.shows("left with 255")
+    assert screen.text.startswith("farhand: there is no socket")
+
+
+async def test_an_unknown_key_is_asked_about(screen: Screen, own: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "tls").mkdir()
+    async with running_service(tmp_path / "tls", listen=True) as service:
+        assert service.address is not None
+        screen.start(f"{service.address[0]}:{service.address[1]}", own)
+        await screen.shows("Is it the same? (yes/no)")
+        screen.type("no", "Enter")
+        await screen.shows("left with 255")
+
+
+async def test_a_line_that_is_lost_and_mended_is_a_pause(
+    screen: Screen, own: dict[str, str], core: Service, tmp_path: Path
+) -> None:
+    async with Breakable(tmp_path / "line", core.socket) as line:
+        await screen.open(f"unix:{line.path}", own)
+        screen.type("echo begun; read -r word; echo $word", "Enter")
+        await screen.shows("\nbegun")
+        await line.cut()
+        screen.type("typed on a dead line", "Enter")
+        await line.mend()
+        await screen.shows(f"\ntyped on a dead line\n{at()}")
+        await line.cut()
+        await screen.shows(at("~", " (line down)"))
+        await line.mend()
+        await screen.shows(at())
+
+
+async def test_a_run_of_a_service_that_died_is_said_to_be_lost(
+    screen: Screen, tmp_path: Path, own: dict[str, str]
+) -> None:
+    (tmp_path / "one").mkdir()
+    async with running_service(tmp_path / "one") as service:
+        await screen.open(service.host, own)
+        await screen.answers("cd /tmp", "", at("/tmp"))
+        screen.type("echo under way; sleep 1000", "Enter")
+        await screen.shows("\nunder way")
+        service.process.kill()
+        await service.process.wait()
+        async with running_service(tmp_path / "one"):
+            await screen.matches(rf"unknown end: .*\n{re.escape(WHO)}:/tmp \[255")
+            screen.type("", "C-l")
+            await screen.answers("pwd", "/tmp\n", at("/tmp"))
+
+
+async def test_a_service_that_goes_away_is_said(screen: Screen, tmp_path: Path, own: dict[str, str]) -> None:
+    (tmp_path / "one").mkdir()
+    async with running_service(tmp_path / "one") as service:
+        await screen.open(service.host, own)
+        screen.type("echo under way; sleep 1000", "Enter")
+        await screen.shows("\nunder way")
+        service.process.terminate()
+        screen.type("", "C-c")
+        await screen.matches(rf"\[SIGINT\].*{SIGN.strip()}$")
+        assert "is going away" in screen.text or "(line down)" in screen.text, "it may be gone already"
+
+
+@pytest.mark.needs("ssh-keygen")
+async def test_lines_run_without_a_terminal_where_the_service_gives_none(
+    screen: Screen, own: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "guarded"
+    directory.mkdir()
+    policy = '[[rules]]\nname = "me"\nwho = {{ users = ["{me}"] }}\ncommands = [["*", "..."]]\nshell = true\n'
+    async with guarded(directory, monkeypatch, policy, key="no-pty") as guard:
+        assert guard.service.address is not None
+        host, port = guard.service.address
+        screen.start(f"{host}:{port}", own, "-I", str(directory / "key"))
+        await screen.shows("Is it the same? (yes/no)")
+        screen.type("yes", "Enter")
+        await screen.shows(at())
+        screen.type("test -t 0 || echo none", "Enter")
+        await screen.matches(r"^none$")
+        await screen.matches(r"^farhand: lines run without a terminal here: .*no-pty")
+        await screen.answers("exit 3 | cat; sh -c 'exit 4'", "", at("~", " [4]"))
+        assert screen.text.count("without a terminal") == 1
+
+
+class Breakable:
+    """A Unix socket before another one that can be cut off and mended."""
+
+    def __init__(self, path: Path, target: Path) -> None:
+        self.path = path
+        self._target = target
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def mend(self) -> None:
+        """Let clients through."""
+        self._server = await asyncio.start_unix_server(self._accepted, self.path)
+
+    async def cut(self) -> None:
+        """End what goes on, and let nobody through."""
+        assert self._server is not None
+        self._server.close()
+        self.path.unlink(missing_ok=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def __aenter__(self) -> Breakable:
+        await self.mend()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.cut()
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_unix_connection(self._target)
+        copies = [asyncio.ensure_future(_copy(reader, ours)), asyncio.ensure_future(_copy(theirs, writer))]
+        try:
+            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for copy in copies:
+                copy.cancel()
+            await asyncio.gather(*copies, return_exceptions=True)
+            for end in (writer, ours):
+                end.transport.abort()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
