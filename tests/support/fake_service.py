@@ -125,7 +125,7 @@ class FakeConnection:
             case MessageReceived(message=m.Attach() as attach):
                 request = self.service.requests.get(attach.id) or m.Run(id=attach.id, argv=(b"unknown",))
                 self._begin(FakeRun(self, event.channel, request, attach))
-            case MessageReceived(message=m.List() | m.Deliver() | m.WaitFor() as question):
+            case MessageReceived(message=m.List() | m.Deliver() | m.WaitFor() | m.Recording() as question):
                 self.questions.add(event.channel)
                 self.service.questions.append(question)
                 self.service.answer(self, event.channel, question)
