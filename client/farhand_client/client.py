@@ -283,21 +283,10 @@ class Client:
         if read_only and (feeds is not None or hold):
             raise ValueError("a read-only attachment neither feeds stdin nor holds the run")
         holds = follow and not read_only if hold is None else hold
-
-        async def attached() -> Run:
-            opening = attaching(
-                await self._whole_id(run_id),
-                at,
-                stdin=feeds,
-                hold=holds,
-                follow=follow,
-                read_only=read_only,
-                size=size,
-                share=share,
-            )
-            return await Run.begin(self._line, opening, on_gap)
-
-        return Pending(attached())
+        opening = partial(
+            attaching, at=at, stdin=feeds, hold=holds, follow=follow, read_only=read_only, size=size, share=share
+        )
+        return Pending(Run.attach(self._line, run_id, opening, on_gap))
 
     async def runs(self, *, ended: bool = False, prefix: str = "") -> list[m.RunInfo]:
         """Return the runs that go on and may be seen by this user, the newest first; with `ended` the others too.

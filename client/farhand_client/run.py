@@ -67,6 +67,13 @@ class Run:
             raise
         return run
 
+    @classmethod
+    async def attach(cls, line: Line, text: str, opening: Callable[[str], m.Attach], on_gap: OnGap | None) -> Run:
+        """Attach to the run whose id begins with `text`. Raises what `Client.attach` does."""
+        from .calls import whole_id
+
+        return await cls.begin(line, opening(await whole_id(line, text)), on_gap)
+
     def _stream(self, name: m.Output, offset: int | None, on_gap: OnGap | None) -> OutputStream:
         stream = OutputStream(partial(self._attachment.take, name), self.id, on_gap)
         if offset is None:
