@@ -146,7 +146,6 @@ class Keyboard:
         if at is not None and self._terminal is not None and (self._queue or self._terminal.unread()):
             # The kernel throws away what was typed before such a key, too, but only once it comes to it; and behind
             # more than the program's buffer holds it never does.
-            self._stop_waiting()
             self._drop()
             self._terminal.drop_typed()
         self._enqueue(typist, data[at or 0 :])

@@ -36,7 +36,7 @@ class Screen:
     def changed(self, *, repaint: bool = False) -> None:
         """Somebody has come, gone, or shows the terminal in another size; with `repaint` it is to be drawn anew."""
         self._repaint |= repaint
-        if self._due is None and not self._over:
+        if self._due is None:
             self._due = asyncio.get_running_loop().call_soon(self.apply)
 
     def apply(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
@@ -16,9 +17,12 @@ import pytest
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFailed
 from farhand_server.credentials import Credentials
 from farhand_server.runs.attachments import Attachment, TerminalAttachments
+from farhand_server.runs.filespool import FileSpool
+from farhand_server.runs.keyboard import Keyboard
 from farhand_server.runs.plan import Plan, Result, Terminal
 from farhand_server.runs.run import Run
 from farhand_server.runs.spool import Memory
+from farhand_server.runs.streams import Console
 from farhand_server.runs.terminal import Size
 from tests.server.runs.test_attachments import Client
 from tests.support.processes import PATIENCE, end_of, session_is_gone, stopped
@@ -127,6 +131,19 @@ async def test_a_terminal_that_cannot_be_had_is_said(make: Any, monkeypatch: pyt
     assert outcome.what == "process"
 
 
+async def test_a_terminal_has_the_size_that_holds_when_it_is_opened(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path / "spool", 1 << 20)
+    attachments = TerminalAttachments(spool, Size(80, 24), 60.0, lambda: None)
+    console = Console(plan("true", terminal=TERMINAL), Keyboard(attachments), attachments.screen, spool, lambda: None)
+    attachments.add(Client(), key=None, hold=True, taken={}, feeds=0, size=Size(33, 7))
+    with contextlib.ExitStack() as theirs:
+        console.open(theirs)
+    assert console.terminal is not None
+    assert console.terminal.size == Size(33, 7)
+    console.close()
+    spool.close()
+
+
 @pytest.mark.parametrize("turns", range(8))
 async def test_a_start_that_is_cancelled_leaves_nothing(make: Any, turns: int) -> None:
     run = make("sleep", "60")
@@ -143,7 +160,8 @@ async def test_a_start_that_is_cancelled_leaves_nothing(make: Any, turns: int) -
 @pytest.mark.parametrize("size", [10, 4095, 4096, 100_000])
 async def test_all_that_a_program_writes_is_there_at_its_end(make: Any, size: int) -> None:
     run = make(sys.executable, "-c", f"import os; os.write(1, b'x' * {size}); os.write(1, b'END')")
-    assert (await run.outcome()) == Exited(code=0)
+    result = await run.ended()
+    assert (result.outcome, result.lingered) == (Exited(code=0), False)
     assert run.output == b"x" * size + b"END"
 
 
@@ -240,6 +258,8 @@ async def test_another_users_shell_controls_its_jobs(make: Any) -> None:
     await run.says(b"Stopped")
     run.type(b"fg\r")
     await run.says(b"\rcat\r\n")
+    run.type(b"again\r")
+    await run.says(b"again\r\nagain\r\n")
     run.type(b"\x03")
     await run.says(b"> ")
     run.run.stop("disconnected")

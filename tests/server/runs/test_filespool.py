@@ -138,6 +138,21 @@ def test_a_closed_spool_leaves_no_file_and_no_descriptor(tmp_path: Path) -> None
     assert (spool.start, spool.end) == (5, 5)
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_an_ended_spool_can_be_read_and_has_no_descriptor(tmp_path: Path, again: bool) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    spool = FileSpool(tmp_path / "ring", 100)
+    spool.append(b"kept for a while")
+    spool.finish()
+    if again:
+        spool = FileSpool.reopen(spool.path, 100, start=0, end=spool.end, ended=True)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert everything(spool, 0, 5) == b"kept for a while"
+    assert len(os.listdir("/proc/self/fd")) == before
+    spool.close()
+    assert not spool.path.exists()
+
+
 def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "ring").write_text("somebody's")
     with pytest.raises(FileExistsError):

@@ -7,13 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.runs.attachments import MAX_TYPING, Attachment, TerminalAttachments
+from farhand_server.runs.attachments import (
+    MAX_ATTACHMENTS,
+    MAX_TYPING,
+    Attachment,
+    TerminalAttachments,
+    TooManyAttachments,
+)
 from farhand_server.runs.filespool import FileSpool
 from farhand_server.runs.terminal import Size
 
 from .test_attachments import Client
 
-KEY = b"k" * 16
+KEY, OTHER = b"k" * 16, b"o" * 16
 KiB = 1 << 10
 FIRST = Size(80, 24)
 
@@ -94,6 +100,27 @@ async def test_a_line_that_is_lost_makes_room_and_its_client_may_find_it_taken(r
 async def test_whoever_returns_in_time_types_on(run: Run) -> None:
     run.all.lost(run.attach(KEY))
     assert run.attach(KEY).feeds
+
+
+async def test_whoever_returns_types_on_beside_those_who_only_share(run: Run) -> None:
+    lost = run.attach(KEY)
+    sharing = run.attach(share=True)
+    run.all.lost(lost)
+    assert not run.attach().feeds
+    assert run.attach(KEY).feeds
+    assert sharing.feeds
+
+
+async def test_lost_lines_make_room_for_a_client_that_is_there(run: Run) -> None:
+    first = run.attach(KEY)
+    for _ in range(MAX_ATTACHMENTS - 1):
+        run.all.lost(run.attach())
+    run.attach(OTHER)
+    assert run.all.get(KEY) is first
+    for _ in range(MAX_ATTACHMENTS - 2):
+        run.attach()
+    with pytest.raises(TooManyAttachments):
+        run.attach()
 
 
 async def test_the_same_client_takes_its_own_place(run: Run) -> None:
