@@ -119,3 +119,17 @@ class TestUnderAShell:
         pty.type(b"\x03")
         await pty.shows(b"% ")
         assert await shell.modes() == before
+
+    async def test_stopped_without_a_word(self, shell: Shell, core: Service, pty: Pty) -> None:
+        """SIGSTOP cannot be prepared for; what counts is that it works again, whatever the shell has made of it."""
+        pty.type(run(core, FULL_SCREEN).encode() + b"\r")
+        await pty.shows(b"full screen")
+        await pty.until_raw()
+        os.kill(shell.farhand, signal.SIGSTOP)
+        await pty.shows(b"topped")
+        pty.type(b"stty sane\nfg\n")
+        said = await pty.shows(b"full screen")
+        assert b"\x1b[?1049h" in said
+        await pty.until_raw()
+        pty.type(b"\x03")
+        await pty.shows(b"% ")

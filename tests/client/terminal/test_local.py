@@ -199,6 +199,16 @@ class TestGuard:
             await pty.until_raw(False)
         assert pty.modes == before
 
+    async def test_it_outlives_a_signal_to_all_of_the_job(self, pty: Pty) -> None:
+        before = pty.modes
+        async with pty.running(sys.executable, "-c", SLEEPER) as process:
+            await pty.shows(b"pid")
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+            await pty.shows(UNDO)
+            await pty.until_raw(False)
+        assert pty.modes == before
+
     async def test_it_goes_without_a_trace(self, pty: Pty) -> None:
         with LocalTerminal(pty.slave) as local:
             before = children(os.getpid())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ import pytest
 
 from farhand_client import Client, Size, Terminal
 from farhand_client.run import Run
+from farhand_client.terminal import local
 from farhand_client.terminal.local import LocalTerminal
 from farhand_client.terminal.session import Interaction, Parting
 from farhand_protocol import messages as m
@@ -96,16 +98,44 @@ async def test_a_held_terminal_holds_the_program_and_not_the_keys(tmp_path: Path
     assert not pty.raw
 
 
+async def test_a_sequence_that_the_terminal_has_half_of_takes_nothing_of_what_is_said_last(
+    tmp_path: Path, pty: Pty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "LAST_WORD", 10.0)
+
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.write("stdout", b"\x1b[?25l" + b"\x1b]0;" + b"t" * 60 * KiB + b"\x07")
+
+    def look() -> bytes:
+        time.sleep(0.3)  # until it is left
+        said = b""
+        while b"\x1b[?25h" not in said and select.select([pty.master], [], [], 10)[0]:
+            said += os.read(pty.master, 1 << 16)
+        return said
+
+    pty.look(False)
+    async with shown(tmp_path, pty, behave) as (client, _, _, interaction, _):
+        over = asyncio.ensure_future(interaction.over())
+        for _ in range(20):
+            await client.ping()
+        pty.type(b"~.")
+        said = await asyncio.to_thread(look)  # the terminal is waited for, a little, and by nobody else here
+        assert await over is Parting.LEFT
+    assert b"ttt\x18" in said
+
+
 @pytest.mark.parametrize(("keys", "parting"), [(b"~.", Parting.LEFT), (b"ls\r~d", Parting.DETACHED)])
 async def test_the_user_leaves_by_a_key_and_what_the_program_has_set_is_undone(
     tmp_path: Path, pty: Pty, keys: bytes, parting: Parting
 ) -> None:
     before = pty.modes
-    async with shown(tmp_path, pty, editor) as (_, _, _, interaction, _):
+    async with shown(tmp_path, pty, editor) as (_, service, _, interaction, _):
         over = asyncio.ensure_future(interaction.over())
         await pty.shows(b"editing")
         pty.type(keys)
         assert await over is parting
+        await service.runs[0].until(m.Close)
         assert pty.modes == before
         said = await pty.shows(b"\x1b[?1049l")
         assert all(undone in said + pty.shown for undone in (b"\x1b[?25h", b"\x1b[?2004l", b"\x1b[?1000l"))
