@@ -37,7 +37,7 @@ async def hosts(screen: Screen, own: dict[str, str], db: Service) -> Screen:
 async def lines(screen: Screen, *expected: str) -> None:
     """Wait until all these lines are on the screen, in whatever order."""
     for line in expected:
-        await screen.matches(f"^{re.escape(line)}$")
+        await screen.matches(rf"^(\^C)?{re.escape(line)}$")  # the terminal says which key was pressed
 
 
 async def test_a_host_is_switched_to_and_has_its_own_directory_variables_and_history(
@@ -86,6 +86,16 @@ async def test_control_c_is_for_all_of_them(hosts: Screen) -> None:
     await lines(hosts, "web | begun", "db | begun")
     hosts.type("", "C-c")
     await hosts.matches(rf"^web,db:~ \[web SIGINT, db SIGINT.*\]{SIGN.strip()}$")
+
+
+async def test_a_second_one_kills_what_ignores_the_first(hosts: Screen) -> None:
+    await hosts.answers(":host +db", "", f"web,db:~{SIGN}")
+    hosts.type("trap 'echo ignored' INT; echo ready; while :; do sleep 0.1; done", "Enter")
+    await lines(hosts, "web | ready", "db | ready")
+    hosts.type("", "C-c")
+    await lines(hosts, "web | ignored", "db | ignored")
+    hosts.type("", "C-c")
+    await hosts.matches(rf"^web,db:~ \[web SIGKILL, db SIGKILL.*\]{SIGN.strip()}$")
 
 
 async def test_jobs_are_started_and_found_at_each(hosts: Screen) -> None:

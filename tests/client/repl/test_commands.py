@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from farhand_client.repl.commands import TABLE, Call, help_text, is_own, parse
+from farhand_client.repl.commands import TABLE, Asked, Call, asked, help_text, is_own, parse
 
 
 @pytest.mark.parametrize("line", [":jobs", "  :jobs", ":wq!", ":help cd", ":Jobs"])
@@ -72,3 +72,28 @@ def test_help_says_what_one_command_does(name: str) -> None:
 def test_help_for_nothing_names_the_nearest() -> None:
     with pytest.raises(ValueError, match="did you mean :kill"):
         help_text("kil")
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (":", Asked("commands", "")),
+        (" :jo", Asked("commands", "jo")),
+        (":attach ", Asked("runs", "", "")),
+        (":attach 01a", Asked("runs", "01a", "01a")),
+        (":kill 01a 01b", Asked("runs", "01b", "01a 01b")),
+        (":host +we", Asked("hosts", "+we", "+we")),
+        (":cd My\\ D", Asked("directories", "D", "My\\ D")),
+        (":env A=1 -B", Asked("variables", "-B", "A=1 -B")),
+        (":help :j", Asked("commands", ":j", ":j")),
+        (":jobs ", Asked("", "", "")),
+        (":nothing x", Asked("", "x", "x")),
+    ],
+)
+def test_what_could_stand_at_the_cursor_is_known(before: str, expected: Asked) -> None:
+    assert asked(before) == expected
+
+
+@pytest.mark.parametrize("before", ["", "ls", ": ls", "ls :jobs", ":jobs\nls", "echo :"])
+def test_what_is_the_shells_is_completed_as_such(before: str) -> None:
+    assert asked(before) is None

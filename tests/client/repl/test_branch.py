@@ -1,0 +1,70 @@
+"""Which branch a directory is on. The script runs in a real sh, without git."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from farhand_client.repl.branch import LONGEST, SCRIPT, parse
+
+
+def branch(directory: Path) -> str | None:
+    done = subprocess.run(["/bin/sh", "-c", SCRIPT], cwd=directory, env={}, capture_output=True, check=False)
+    assert done.stderr == b""
+    return parse(done.stdout)
+
+
+def repository(path: Path, head: str) -> Path:
+    (path / ".git").mkdir(parents=True)
+    (path / ".git/HEAD").write_text(head)
+    return path
+
+
+def test_it_is_that_of_the_repository_around(tmp_path: Path) -> None:
+    below = repository(tmp_path / "a b", "ref: refs/heads/feature/Ü\n") / "src/deep"
+    below.mkdir(parents=True)
+    assert branch(below) == branch(tmp_path / "a b") == "feature/Ü"
+
+
+def test_elsewhere_there_is_none(tmp_path: Path) -> None:
+    assert branch(tmp_path) is None
+    assert branch(Path("/")) is None
+
+
+def test_a_commit_that_is_no_branch_is_shortened(tmp_path: Path) -> None:
+    assert branch(repository(tmp_path / "r", "0123456789abcdef0123456789abcdef01234567\n")) == "0123456"
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_worktree_has_its_own(tmp_path: Path, relative: bool) -> None:
+    repository(tmp_path / "main", "ref: refs/heads/main\n")
+    place = tmp_path / "main/.git/worktrees/w"
+    place.mkdir(parents=True)
+    (place / "HEAD").write_text("ref: refs/heads/topic\n")
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w/.git").write_text(f"gitdir: {'../main/.git/worktrees/w' if relative else place}\n")
+    assert branch(tmp_path / "w") == "topic"
+
+
+def test_what_is_no_repository_after_all_has_none(tmp_path: Path) -> None:
+    (tmp_path / "r/.git").mkdir(parents=True)
+    assert branch(tmp_path / "r") is None
+    (tmp_path / "r/.git/HEAD").mkdir()
+    assert branch(tmp_path / "r") is None
+
+
+@pytest.mark.parametrize(
+    ("head", "shown"),
+    [
+        (b"", None),
+        (b"ref: refs/heads/.invalid", None),
+        (b"ref: refs/remotes/origin/x", "refs/remotes/origin/x"),
+        (b"ref: refs/heads/\x1b]0;x\x07", "\\x1b]0;x\\x07"),
+        (b"ref: refs/heads/\xff", "\ufffd"),
+        (b"ref: refs/heads/" + b"x" * 100, "x" * (LONGEST - 1) + "…"),
+    ],
+)
+def test_whatever_it_is_called_it_is_harmless_and_short(head: bytes, shown: str | None) -> None:
+    assert parse(head) == shown
