@@ -59,6 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     from farhand_client.terminal.local import LocalTerminal
 
     from . import interactive
+    from .loop import run_attended
 
     word = LineWord(options.host)
 
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
             view = interactive.View(here, options.host, word, options.escape)
             return await _shown(client, info, options, view)
 
-    return asked(options, shown, word=word, keepalive=interactive.KEEPALIVE)
+    return asked(options, shown, word=word, keepalive=interactive.KEEPALIVE, run=run_attended)
 
 
 async def _shown(client: Client, info: RunInfo, options: argparse.Namespace, view: View) -> int:

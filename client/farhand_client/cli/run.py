@@ -114,6 +114,7 @@ def _execute(
 ) -> int:
     from .connection import KEEPALIVE, opening
     from .lineword import LineWord
+    from .loop import run_attended
 
     word = LineWord(host)
     asked = command(words, options, here)
@@ -126,7 +127,8 @@ def _execute(
     if options.reconnect is not None:
         reconnect = options.reconnect
     connecting = partial(opening, host, options, reconnect=reconnect, keepalive=keepalive, watch=word)
-    return asyncio.run(execute(connecting, asked, status, word.close))
+    run = asyncio.run if here is None else run_attended
+    return run(execute(connecting, asked, status, word.close))
 
 
 def command(words: Sequence[str], options: argparse.Namespace, here: LocalTerminal | None = None) -> Command:

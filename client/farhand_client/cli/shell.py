@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -51,6 +50,7 @@ def _shell(host: str, options: argparse.Namespace, here: LocalTerminal) -> int:
     from .execute import Command, execute
     from .interactive import KEEPALIVE, STAYING, View
     from .lineword import LineWord
+    from .loop import run_attended
     from .wanted import locale, wanted
 
     word = LineWord(host)
@@ -69,7 +69,7 @@ def _shell(host: str, options: argparse.Namespace, here: LocalTerminal) -> int:
     )
     reconnect = next(time for time in (options.reconnect, options.keep, STAYING) if time is not None)
     connecting = partial(opening, host, options, reconnect=reconnect, keepalive=KEEPALIVE, watch=word)
-    return asyncio.run(execute(connecting, asked, None, word.close))
+    return run_attended(execute(connecting, asked, None, word.close))
 
 
 def _default_host() -> str | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 from farhand_client.client import Client
 from farhand_client.errors import FarhandError
@@ -49,8 +49,9 @@ def asked(
     *,
     word: LineWord | None = None,
     keepalive: float = KEEPALIVE,
+    run: Callable[[Coroutine[Any, Any, int]], int] = asyncio.run,
 ) -> int:
-    """Connect, and return the exit code that `act` comes to; `word` tells of a lost connection."""
+    """Connect, and return the exit code that `act` comes to; `word` tells of a lost connection. `run` has the loop."""
     word = word or LineWord(options.host)
 
     async def connected() -> int:
@@ -63,7 +64,7 @@ def asked(
             word.close()
 
     try:
-        return asyncio.run(connected())
+        return run(connected())
     except ValueError as error:  # also of a HOST or an id that means nothing, or several
         say(str(error))
         return USAGE
