@@ -22,7 +22,8 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         directory = tmp_path_factory.mktemp("core")
-        service = runner.run(stack.enter_async_context(running_service(directory, config="[runs]\nlinger = 0.3\n")))
+        config = "[runs]\nlinger = 0.3\n[drain]\ngrace = 0.2\n"
+        service = runner.run(stack.enter_async_context(running_service(directory, config=config)))
         try:
             yield service
         finally:

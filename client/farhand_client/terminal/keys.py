@@ -36,15 +36,17 @@ class Typist(Protocol):
         """Something was typed, whatever it is."""
 
     def unheard(self) -> None:
-        """What was typed goes nowhere."""
+        """What was typed is thrown away: the program takes nothing."""
+
+    def watching(self, *, interrupt: bool) -> None:
+        """What was typed, with `interrupt` Ctrl-C among it, goes nowhere: nothing may be typed here, or no more."""
 
     def gone(self) -> None:
         """The terminal is no more."""
 
 
 class Keys:
-    """Reads `terminal`, and writes to `stdin` what is for the program. Where there is none nothing is, and Ctrl-C
-    leaves."""
+    """Reads `terminal`, and writes to `stdin`, if there is one, what is for the program."""
 
     def __init__(self, terminal: LocalTerminal, stdin: InputStream | None, escapes: Escapes, typist: Typist) -> None:
         self._terminal = terminal
@@ -83,11 +85,8 @@ class Keys:
                 self._pass(piece)
 
     def _pass(self, data: bytes) -> None:
-        if self._stdin is None:
-            if _INTERRUPT in data:
-                self._typist.key(Key.LEAVE)
-            else:
-                self._typist.unheard()
+        if self._stdin is None or self._stdin.over:
+            self._typist.watching(interrupt=_INTERRUPT in data)
             return
         if self._stuck:
             self._typist.unheard()

@@ -142,8 +142,17 @@ class Interaction:
 
     def unheard(self) -> None:
         """Typist."""
-        if self._types:
-            self.say("nothing takes what is typed; it is thrown away")
+        self.say("nothing takes what is typed; it is thrown away")
+
+    def watching(self, *, interrupt: bool) -> None:
+        """Typist."""
+        if self._types and self._run.outcome is not None:
+            return  # the program is over: what is left of its output is on its way
+        if interrupt:
+            self.key(Key.LEAVE if self._run.kept else Key.DETACH)  # what others work in is not to be stopped
+        elif self._types:
+            self._types = False  # another client has come while the line was lost
+            self.say("another client types here by now, and this terminal only watches; Ctrl-C leaves")
         else:
             self.say("what is typed here goes nowhere, this terminal only watches; Ctrl-C leaves")
 

@@ -82,6 +82,9 @@ class Program:
     def unheard(self) -> None:
         self._tell("unheard")
 
+    def watching(self, *, interrupt: bool) -> None:
+        self._tell("interrupt" if interrupt else "watching")
+
     def gone(self) -> None:
         self._tell("gone")
 
@@ -178,19 +181,20 @@ async def test_where_nothing_may_be_typed_only_leaving_is_possible(pty: Pty) -> 
     program = Program()
     with reading(pty, program, watches=True):
         pty.type(b"rm -rf /\r")
-        await program.until("unheard")
+        await program.until("watching")
         pty.type(b"~d")
         await program.until(Key.DETACH)
         pty.type(b"\x03")
-        await program.until(Key.LEAVE)
+        await program.until("interrupt")
     assert program.taken == b""
 
 
-async def test_a_run_that_is_over_takes_nothing_and_keys_still_work(pty: Pty) -> None:
+async def test_a_run_that_takes_nothing_any_more_is_only_watched_and_keys_still_work(pty: Pty) -> None:
     program = Program()
-    program.stdin.finish(None)
     with reading(pty, program):
+        program.stdin.finish(None)
         pty.type(b"x\r~.")
+        await program.until("watching")
         await program.until(Key.LEAVE)
 
 

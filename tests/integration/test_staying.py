@@ -1,0 +1,151 @@
+"""A shell stays for its user: whoever goes can come back, and it ends when it was said, not before."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from farhand_client import connect
+from farhand_protocol.messages import Size
+from tests.support.cords import cord
+from tests.support.ptys import Pty, terminal
+from tests.support.service import Service, running_service
+from tests.support.shells import PROMPT, attached, shell
+from tests.support.upgrades import upgraded
+
+
+@pytest.fixture
+async def pty() -> AsyncIterator[Pty]:
+    async with terminal() as made:
+        yield made
+
+
+@pytest.fixture
+async def other() -> AsyncIterator[Pty]:
+    """A second terminal."""
+    async with terminal() as made:
+        yield made
+
+
+@pytest.fixture
+def env(core: Service) -> dict[str, str]:
+    """Of a person with an ordinary terminal."""
+    return core.environment | {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
+
+
+class TestKeys:
+    async def test_what_they_do_is_shown_and_goes_away(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
+        async with shell(pty, core.host, env) as there:
+            pty.type(b"\r")
+            await pty.shows(PROMPT)
+            pty.type(b"~?")
+            await pty.shows(b"~. leaves  ~d detaches  ~^Z suspends  ~~ is ~ itself")
+            assert "at home" in await there.does("echo at ho''me")
+
+    async def test_given_twice_it_is_itself_and_elsewhere_nothing(
+        self, pty: Pty, core: Service, env: dict[str, str]
+    ) -> None:
+        async with shell(pty, core.host, env):
+            pty.type(b"\r~~nobody\r")
+            await pty.shows(b"~nobody")
+            await pty.shows(PROMPT)
+            pty.type(b"echo ~.~~d\r")
+            await pty.shows(b"echo ~.~~d\r\n~.~~d\r\n")
+
+    async def test_without_them_all_are_the_programs(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
+        async with shell(pty, core.host, env, "-e", "none") as there:
+            assert "~.: not found" in await there.does("~.")
+            pty.type(b"exit 3\r")
+            assert await there.process.wait() == 3
+
+    async def test_another_may_be_chosen(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
+        async with shell(pty, core.host, env, "-e", "^X") as there:
+            assert "~.: not found" in await there.does("~.")
+            pty.type(b"\x18?")
+            await pty.shows(b"^X. leaves  ^Xd detaches")
+            pty.type(b"\r\x18d")
+            assert await there.process.wait() == 0
+            await pty.shows(f"left run {there.id}, which goes on".encode())
+
+
+class TestTime:
+    async def test_once_it_is_up_who_is_in_the_foreground_is_hung_up_on_and_the_shell_as_well(
+        self, pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
+    ) -> None:
+        told = tmp_path / "told"
+        os.mkfifo(told)
+        trapping = "trap 'echo %s >%s; exit' HUP; %s"
+        async with shell(pty, core.host, env, "--keep", "1") as there:
+            await there.does(trapping % ("shell", told, ""))
+            await there.begins(f'(sh -c "{trapping % ("foreground", told, "echo up; sleep 1000 & wait")}")')
+            await pty.shows(b"up")
+            there.process.kill()
+            gone = time.monotonic()
+            heard = await asyncio.wait_for(asyncio.to_thread(_lines, told, 2), 20)
+        assert sorted(heard) == ["foreground", "shell"]
+        assert 1 <= time.monotonic() - gone < 3
+
+    async def test_it_stays_through_an_upgrade_with_and_without_a_client(
+        self, pty: Pty, other: Pty, tmp_path: Path
+    ) -> None:
+        async with running_service(tmp_path, config="[drain]\ngrace = 0.2\n") as service:
+            env = service.environment | {"TERM": "xterm"}
+            async with shell(pty, service.host, env) as there, shell(other, service.host, env) as left:
+                await there.does("remembered=42")
+                await left.does("remembered=43")
+                other.type(b"~d")
+                assert await left.process.wait() == 0
+                await upgraded(service)
+                assert "it is 42" in await there.does("echo it is $remembered")
+                async with attached(other, service.host, env, left.id) as again:
+                    assert "it is 43" in await again.does("echo it is $remembered")
+                    other.type(b"exit 7\r")
+                    assert await again.process.wait() == 7
+
+
+def _lines(fifo: Path, count: int) -> list[str]:
+    """Read so many lines, each from a writer of its own or several from one."""
+    lines: list[str] = []
+    while len(lines) < count:
+        lines += fifo.read_text().splitlines()
+    return lines
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+async def test_a_signal_to_the_client_leaves_it_going_and_the_terminal_as_before(
+    number: signal.Signals, code: int, pty: Pty, core: Service, env: dict[str, str]
+) -> None:
+    before = pty.modes
+    async with shell(pty, core.host, env) as there:
+        there.process.send_signal(number)
+        assert await there.process.wait() == code
+        await pty.shows(f"left run {there.id}, which goes on".encode())
+    assert pty.modes == before
+    async with connect(core.host) as client:
+        assert (await client.info(there.id)).outcome is None
+        await client.stop(there.id)
+
+
+async def test_who_comes_back_over_a_mended_line_and_finds_another_typing_is_told_and_can_go(
+    pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
+) -> None:
+    async with cord(tmp_path, core.socket) as line, shell(pty, line.host, env) as there, connect(core.host) as client:
+        await line.cut()
+        async with client.attach(there.id, stdin=True, size=Size(columns=80, rows=24)) as other:
+            assert other.stdin is not None
+            assert not other.stdin.over
+            await line.mend()
+            other.stdin.write(b"echo seen by bo''th\r")
+            await pty.shows(b"seen by both")
+            pty.type(b"x")
+            await pty.shows(b"another client types here by now, and this terminal only watches; Ctrl-C leaves")
+            pty.type(b"\x03")
+            assert await there.process.wait() == 0
+            assert other.outcome is None
+            await other.stop()
