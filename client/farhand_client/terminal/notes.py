@@ -11,13 +11,19 @@ from .notice import Notice
 PASSING: Final = 6.0
 """Seconds for which a note stays unless a key is pressed: long enough to read two lines."""
 
+READ: Final = 3.0
+"""Seconds for which a note stays at least, where another one waits: long enough to read one line."""
+
 QUIET: Final = 0.25
 """Seconds without output after which a note is shown again: it is taken away for output, and twice for each piece of a
 flood would be seen as flicker."""
 
 
 class Notes:
-    """One note is shown at a time: one that passes, or else the lasting one. `due` is called when `bring` has to be."""
+    """One note is shown at a time: one that passes, behind it the one said last meanwhile, or else the lasting one.
+
+    `due` is called when `bring` has to be.
+    """
 
     def __init__(self, notice: Notice, due: Callable[[], None]) -> None:
         self._notice = notice
@@ -25,6 +31,7 @@ class Notes:
         self._loop = asyncio.get_running_loop()
         self._lasting: str | None = None
         self._passing: str | None = None
+        self._next: str | None = None
         self._shown: str | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._quiet: asyncio.TimerHandle | None = None
@@ -35,16 +42,19 @@ class Notes:
         self._due()
 
     def say(self, text: str) -> None:
-        """Show `text` for a while."""
-        self._pass(text)
-        self._expiry = self._loop.call_later(PASSING, self._expired)
-        self._due()
+        """Show `text` for a while, once the one that is shown was seen."""
+        if self._passing is None or self._passing == text:
+            self._pass(text, PASSING)
+            self._due()
+            return
+        if self._next is None:
+            self._pass(self._passing, READ)
+        self._next = text
 
     def typed(self) -> None:
         """A key was pressed: who has done that has seen the note."""
         if self._passing is not None:
-            self._pass(None)
-            self._due()
+            self._passed()
 
     def bring(self) -> bytes:
         """Return what shows what is to be shown now."""
@@ -66,6 +76,7 @@ class Notes:
 
     def close(self) -> bytes:
         """Return what takes the note away for good."""
+        self._next = None
         self._pass(None)
         self._lasting = None
         if self._quiet is not None:
@@ -74,14 +85,15 @@ class Notes:
         self._shown = None
         return self._notice.hide()
 
-    def _pass(self, text: str | None) -> None:
+    def _pass(self, text: str | None, seconds: float = PASSING) -> None:
         self._passing = text
         if self._expiry is not None:
             self._expiry.cancel()
-            self._expiry = None
+        self._expiry = None if text is None else self._loop.call_later(seconds, self._passed)
 
-    def _expired(self) -> None:
-        self._pass(None)
+    def _passed(self) -> None:
+        following, self._next = self._next, None
+        self._pass(following)
         self._due()
 
     def _quieted(self) -> None:

@@ -69,6 +69,24 @@ async def test_a_passing_note_goes_by_itself(monkeypatch: pytest.MonkeyPatch) ->
     await terminal.until(False)
 
 
+async def test_a_note_is_not_taken_away_by_another_before_it_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "READ", 0.05)
+    terminal = Terminal()
+    for text in ("first", "second", "third"):
+        terminal.notes.say(text)
+    assert [b"first" in data for data in terminal.written] == [True]
+    async with asyncio.timeout(10):
+        while b"third" not in terminal.last:
+            terminal.changed.clear()
+            await terminal.changed.wait()
+    assert len(terminal.written) == 2
+    terminal.notes.say("fourth")
+    terminal.notes.typed()
+    assert b"fourth" in terminal.last
+    terminal.notes.typed()
+    assert not terminal.notice.shown
+
+
 async def test_behind_a_passing_note_the_lasting_one_is_seen_again() -> None:
     terminal = Terminal()
     terminal.notes.last("the line is down")
