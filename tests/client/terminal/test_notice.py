@@ -64,6 +64,8 @@ CUT = [
     b"\x1bP+q544e\x1b\\seen\x1b_Gi=1\x1b\\\x1b^x\x1b\\\x1bXy\x1b\\",
     b"\x1b[?1049h\x1b[H\x1b[2Jvim\x1b[6;1H\x1b[7mstatus\x1b[m\x1b[1;1H\x1b[?1049l$ ",
     b"\x1b[?1049h\x1b[31m--+\x1b[12b|\x1b[3;20H=\x1b[2b",
+    b"\x1b[?1049h\x1b[4habcdef\x1b[1;2Hx\x1b[2b",
+    b"\x1b[2;2Hone\x1b[s\x1b[4;4Htwo\x1b[uthree",
     b"\x1b7\x1b[5;5Hx\x1b8\x1b(0lqk\x1b(B\x1b#8",
 ]
 
@@ -159,6 +161,11 @@ IN_TMUX = [
     b"$ vim\r\n\x1b[?1049h\x1b[H\x1b[2J~\r\n~\x1b[6;1H\x1b[7mstatus line\x1b[m\x1b[2;3H",
     LINES + b"\x1b[41m\x1b[2;1H\x1b[2S\x1b[T\x1b[m\x1b[4h" + b"inserted",
     b"a" * 19 + "漢".encode() + b"b" * 19 + "e\u0301".encode(),
+    "漢字\x1b[1;1Hx\x1b[2;1H漢字\x1b[2;3Hy".encode(),
+    b"\x1b[?1049hold\x1b[?1049lmain\x1b[?1049h\x1b[3;3Hnew",
+    b"\x1b[2;5r\x1b[4;4H\x1b[?6hx",
+    b"\x1b[3;4r\x1b[2;1H\x1b[5Aabove\x1b[5;1H\x1b[5Bbelow\x1b[3;1H\x1b[9Ain\x1b[9Bin",
+    b"c" * 19 + "e\u0301\r\nnext".encode(),
     b"\x1b[2mdim \x1b[9mstruck \x1b[53mover \x1b[21mdouble\x1b[m\x1b[8mhidden\x1b[28m",
     b"x\x1b[7b\x1b[3Z|\x1b[2E.\x1b[F,\x1b[5`-",
     b"\x1b[4;4Hsaved\x1b7\x1b[31m\x1b[1;1Hhere",

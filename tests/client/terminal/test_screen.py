@@ -136,7 +136,9 @@ PAINTED = [
     LINES,
     b"x" * 20,
     b"x" * 21,
+    b"x" * 20 + b"\x1b[K",
     b"x" * 20 + b"\r\n" + b"y" * 120,
+    LINES + b"\x1b[1;1Ha\r\n" * 8,
     b"\x1b[31mred\x1b[42mon green\x1b[m plain\r\n\x1b[1;3;4;5;7;9mall\x1b[m",
     b"\x1b[38;5;123mpalette\x1b[48;2;1;2;3mtrue\x1b[91mbright",
     b"\x1b[44m\x1b[2J\x1b[3;3Hbackground\x1b[m",
@@ -244,6 +246,12 @@ def test_a_tail_that_begins_in_the_middle_shows_what_was_said_since() -> None:
         assert fed(redrawn[cut:], redrawn).repaint() == fed(redrawn).repaint()
 
 
+def test_a_sequence_that_the_tail_begins_in_is_whole() -> None:
+    nothing = b"\x1b[1;1H." * 7000
+    screen = fed(nothing + b"\x1b[3;", b"1Hhere", *[nothing] * 5)
+    assert Reference(20, 6, screen.repaint()).display[2].rstrip() == "here"
+
+
 def test_what_was_set_before_the_tail_is_known() -> None:
     screen = fed(b"\x1b[2;5r\x1b[?7l\x1b[31m\x1b[?2004h", b"\r" + b"x" * TAIL * 2, b"\x1b[1;1H\x1b[2Jend")
     reference = Reference(20, 6, b"\x1b[2;5r\x1b[?7l\x1b[31m\x1b[?2004h\x1b[1;1H\x1b[2Jend")
@@ -303,6 +311,19 @@ def test_a_scrolling_region_ends_with_its_size() -> None:
 
 def test_an_unknown_size_is_that_of_an_old_terminal() -> None:
     assert (Screen(0, 0).columns, Screen(0, 0).rows) == (80, 24)
+
+
+@pytest.mark.parametrize(
+    ("said", "row"),
+    [
+        ("漢字\x1b[1;2Hx", " x字"),
+        ("漢字\x1b[1;1Hx", "x 字"),
+        ("漢字\x1b[1;2H\x1b[P", " 字"),
+        ("漢字\x1b[1;3H\x1b[@", "漢 字"),
+    ],
+)
+def test_half_of_a_wide_character_is_none(said: str, row: str) -> None:
+    assert Reference(20, 6, fed(said.encode()).repaint()).display[0].rstrip() == row
 
 
 def test_what_is_shown_before_scrolls_away_one_screen_at_most() -> None:
