@@ -65,10 +65,13 @@ class Attachment:
 
     `taken` are the offsets up to which the client has acknowledged each stream that it wants; `stdin_at` is that of its
     first byte of stdin, `stdin_received` counts those that came. With `feeds` they go to the program. `window` is how
-    many bytes of output may be on their way to the client, `size` how large it shows the run's terminal.
+    many bytes of output may be on their way to the client, `size` how large it shows the run's terminal. With `share`
+    it feeds a terminal beside others.
     """
 
-    __slots__ = ("_expiry", "feeds", "hold", "key", "size", "stdin_at", "stdin_received", "taken", "watcher", "window")
+    __slots__ = (
+        "_expiry", "feeds", "hold", "key", "share", "size", "stdin_at", "stdin_received", "taken", "watcher", "window",
+    )  # fmt: skip
 
     def __init__(self, key: bytes, watcher: Watcher | None, *, hold: bool, taken: dict[Output, int]) -> None:
         self.key = key
@@ -76,6 +79,7 @@ class Attachment:
         self.hold = hold
         self.taken = taken
         self.feeds = False
+        self.share = False
         self.size: Size | None = None
         self.window = EVERYTHING
         self.stdin_at = 0
@@ -148,22 +152,23 @@ class Attachments:
         `feeds` is the offset of the first byte of stdin that will come, None where none will; with `share` it may come
         beside another's. Raises `TooManyAttachments`; whoever takes an older one's place is never one too many.
         """
-        if key not in self._all and len(self._all) >= MAX_ATTACHMENTS:
+        if key not in self._all and len(self._all) >= MAX_ATTACHMENTS and not self._make_room():
             raise TooManyAttachments(
                 f"{MAX_ATTACHMENTS} clients are attached to this run or waited for; it takes no more"
             )
         key = key or os.urandom(16)
         old = self._all.pop(key, None)
+        fed = old is not None and old.feeds
         if old is not None:
             old.stop_waiting()
             if old.watcher is not None:
                 old.watcher.replaced()
             old.feeds = False
         attachment = Attachment(key, watcher, hold=hold, taken=dict(taken))
-        attachment.size, attachment.window = size, window
+        attachment.size, attachment.window, attachment.share = size, window, share
         if feeds is not None:
             attachment.stdin_at = feeds
-            attachment.feeds = self._may_feed(share)
+            attachment.feeds = self._may_feed(share, fed=fed)
         self._all[key] = attachment
         if hold:
             self._cancel_alone()
@@ -217,9 +222,13 @@ class Attachments:
         if not self and self.on_deserted is not None:
             self.on_deserted()
 
-    def _may_feed(self, share: bool) -> bool:
-        """Whether somebody new may feed the program, beside all who are there."""
+    def _may_feed(self, share: bool, *, fed: bool) -> bool:
+        """Whether somebody may feed the program beside all who are there; `fed` is whether it did before."""
         return self.feeder is None
+
+    def _make_room(self) -> bool:
+        """Forget somebody whose line is lost, where that loses nothing; False where there is nobody."""
+        return False
 
     def _hold(self) -> None:
         for stream in self._spools:
@@ -302,9 +311,18 @@ class TerminalAttachments(Attachments):
     def _shown(self) -> list[Size]:
         return [each.size for each in self._typing() if each.size is not None]
 
-    def _may_feed(self, share: bool) -> bool:
-        typing = len(self._typing())
-        return not typing or (share and typing < MAX_TYPING)
+    def _may_feed(self, share: bool, *, fed: bool) -> bool:
+        typing = self._typing()
+        # Whoever comes back has lost its place to one who wanted it alone, but not to those who only share it.
+        may = share or (fed and all(each.share for each in typing))
+        return not typing or (may and len(typing) < MAX_TYPING)
+
+    def _make_room(self) -> bool:
+        # They are waited for up to a day, and hold no output; what they have typed the keyboard remembers.
+        lost = next((each for each in self._all.values() if each.watcher is None), None)
+        if lost is not None:
+            self._gone(lost)
+        return lost is not None
 
     def _hold_stream(self, stream: Output) -> None:
         if stream not in self._spools:

@@ -17,7 +17,8 @@ FULL: Final = "its recording is full"
 
 class FileSpool:
     """A `Spool` of the last `limit` bytes in the file `path`, which it makes and removes; `whole` ones keep the first
-    `limit` bytes, and fail where there is more. Its writer waits nowhere but `wait_at`.
+    `limit` bytes, and fail where there is more. Its writer waits nowhere but `wait_at`. From its end on it has no
+    descriptor: its file is opened for each read.
 
     Raises OSError where the file cannot be made.
     """
@@ -34,6 +35,7 @@ class FileSpool:
         self.limit: Final = limit
         self.whole: Final = whole
         self._failed = False
+        self._closed = False
         self._wait_at = EVERYTHING
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
@@ -52,8 +54,10 @@ class FileSpool:
         spool = cls.__new__(cls)
         spool.__dict__.update(
             start=start, end=end, ended=ended, touched=time.monotonic(), on_room=None, on_failure=None, listeners=[],
-            path=path, limit=limit, whole=whole, _failed=failed, _wait_at=EVERYTHING, _fd=fd,
+            path=path, limit=limit, whole=whole, _failed=failed, _closed=False, _wait_at=EVERYTHING, _fd=fd,
         )  # fmt: skip
+        if ended:
+            spool._release()
         return spool
 
     @property
@@ -89,6 +93,7 @@ class FileSpool:
         """Spool."""
         if not self.ended:
             self.ended = True
+            self._release()  # of a thousand runs that are over and kept none may cost a descriptor
             for listener in tuple(self.listeners):
                 listener()
 
@@ -98,7 +103,7 @@ class FileSpool:
             raise ValueError(f"offset {offset} is not kept; {self.start} to {self.end} are")
         at = offset % self.limit
         count = min(limit, self.end - offset, self.limit - at)
-        data = os.pread(self._fd, count, at) if count else b""
+        data = self._read(count, at) if count else b""
         if count and not data:
             raise OSError(errno.EIO, "the file was cut off by somebody else")
         return data
@@ -117,11 +122,25 @@ class FileSpool:
 
     def close(self) -> None:
         """Spool."""
+        self._release()
+        if not self._closed:
+            self._closed = True
+            self.path.unlink(missing_ok=True)
+        self.start = self.end
+
+    def _release(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-            self.path.unlink(missing_ok=True)
-        self.start = self.end
+
+    def _read(self, count: int, at: int) -> bytes:
+        if self._fd >= 0:
+            return os.pread(self._fd, count, at)
+        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(fd, count, at)
+        finally:
+            os.close(fd)
 
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
