@@ -11,12 +11,19 @@ from typing import Final
 
 from farhand_protocol.limits import MiB
 
-from .attachments import MAX_ATTACHMENTS, Attachment, Attachments
+from .attachments import MAX_ATTACHMENTS, MAX_TYPING, Attachment, Attachments
 from .terminal import PseudoTerminal
 
 AHEAD: Final = 4 * MiB
-"""Bytes that the program has not taken, behind which nobody else may begin to type: as many as one may send without
-credit. Whoever attaches again and again fills no memory."""
+"""Bytes that the program has not taken, behind which nobody else may begin to type, nor whoever typed them go on: as
+many as one may send without credit. Whoever attaches again and again fills no memory."""
+
+MAX_QUEUED: Final = MAX_TYPING * AHEAD
+"""The same behind which nobody comes back either: as many as those who may type at once can send."""
+
+_PIECE: Final = 4096
+"""Bytes that one piece in the queue has at the least, where more wait behind it: each costs some 300 of memory, and
+keys may come in a frame each."""
 
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 """Where none of these is typed, none of the keys is looked for that make signals."""
@@ -70,6 +77,8 @@ class Keyboard:
             return f"has had {received} bytes from this attachment; it cannot go on at {offset}"
         if typist is None and self._queued > AHEAD:
             return f"has {self._queued} bytes that its program has not taken; nobody else can begin to type now"
+        if typist is not None and (offset > typist.taken + AHEAD or self._queued > MAX_QUEUED):
+            return f"has {self._queued} bytes that its program has not taken; it cannot go on at {offset} now"
         return None
 
     # What they type
@@ -111,7 +120,8 @@ class Keyboard:
         if typist is None:
             typist = self._typists[key] = _Typist(key)
             if len(self._typists) > MAX_ATTACHMENTS:
-                self._typists.popitem(last=False)
+                gone = (other for other in self._typists if self._attachments.get(other) is None)
+                del self._typists[next(gone, key)]
         return typist
 
     def _took(self, typist: _Typist, count: int) -> None:
@@ -158,7 +168,11 @@ class Keyboard:
         return None if at < 0 else at
 
     def _enqueue(self, typist: _Typist, data: bytes) -> None:
-        self._queue.append((typist, memoryview(data)))
+        last, waiting = self._queue[-1] if self._queue else (None, None)
+        if last is typist and waiting is not None and len(waiting) + len(data) <= _PIECE:
+            self._queue[-1] = (typist, memoryview(bytes(waiting) + data))
+        elif data:
+            self._queue.append((typist, memoryview(data)))
         self._queued += len(data)
         self._pump()
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.runs.attachments import MAX_ATTACHMENTS, Attachment, TerminalAttachments
+from farhand_server.runs.attachments import MAX_ATTACHMENTS, MAX_TYPING, Attachment, TerminalAttachments
 from farhand_server.runs.filespool import FileSpool
 from farhand_server.runs.keyboard import AHEAD, Keyboard
 from farhand_server.runs.terminal import PseudoTerminal, Size
@@ -142,7 +143,55 @@ async def test_nobody_begins_behind_more_than_a_program_will_ever_read(typing: T
     refusal = typing.keyboard.refusal(OTHER, 0)
     assert refusal is not None
     assert f"has {AHEAD + 1} bytes that its program has not taken" in refusal
-    assert typing.keyboard.refusal(KEY, AHEAD + 1) is None
+    assert typing.keyboard.refusal(KEY, AHEAD) is None
+    assert typing.keyboard.refusal(KEY, AHEAD + 1) == (
+        f"has {AHEAD + 1} bytes that its program has not taken; it cannot go on at {AHEAD + 1} now"
+    )
+
+
+async def test_many_who_come_back_fill_no_memory(typing: Typing) -> None:
+    clients = [typing.attach(key=number.to_bytes(16, "big"), share=True) for number in range(MAX_TYPING)]
+    for client in clients:
+        typing.keyboard.write(client, bytes(AHEAD))
+    assert typing.keyboard.refusal(clients[0].key, 0) is None
+    typing.keyboard.write(clients[0], b"x")
+    assert typing.keyboard.refusal(clients[1].key, 0) is not None
+
+
+async def test_who_is_attached_is_never_forgotten(typing: Typing) -> None:
+    terminal = opened(*RAW)
+    typing.keyboard.connect(terminal)
+    stays = typing.attach()
+    typing.keyboard.write(stays, b"before")
+    for number in range(MAX_ATTACHMENTS + 1):
+        client = typing.attach(key=number.to_bytes(16, "big"), share=True)
+        typing.keyboard.write(client, b"x")
+        typing.all.left(client)
+    typing.keyboard.write(stays, b"after")
+    assert typing.keyboard.credit(stays) == len(b"beforeafter")
+    assert typing.keyboard.refusal(KEY, len(b"beforeafter")) is None
+    terminal.close()
+
+
+async def test_keys_that_come_one_by_one_wait_in_a_few_pieces(typing: Typing) -> None:
+    client, other = typing.attach(), typing.attach(key=OTHER, share=True)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for _ in range(20_000):
+        typing.keyboard.write(client, b"k")
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 10 * 20_000
+    typing.keyboard.write(other, b"o")
+    typing.keyboard.write(client, b"c")
+    terminal = opened(*RAW)
+    typing.keyboard.connect(terminal)
+    seen = came(terminal)
+    while len(seen) < 20_002:
+        await turns()
+        seen += came(terminal)
+    assert seen == b"k" * 20_000 + b"oc"
+    terminal.close()
 
 
 async def test_what_comes_from_somebody_who_does_not_type_is_dropped_and_its_credit_given_back(typing: Typing) -> None:
