@@ -1,4 +1,4 @@
-"""One client's connection, from its first byte to its last: who it is, its channels, and whose turn it is to send."""
+"""One client's connection, from its first byte to its last: who it is, and its channels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import os
 import platform
 import time
-from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
@@ -31,6 +30,7 @@ from .dispatch import dispatch
 from .logs import Logger
 from .policy import Action, Owner, may
 from .runs.run import Run
+from .turns import Turns
 
 SOFTWARE: Final = f"farhandd/{__version__}"
 
@@ -40,10 +40,6 @@ KEEPALIVE: Final = 15.0
 SILENCES: Final = 3
 """Such intervals without a sign of life after which its line counts as lost: one lost ping proves nothing on a poor
 network, and a run whose client is gone without a word must not wait for it for ever."""
-
-TURN: Final = 0.005
-"""Seconds for which one client's channels may send before everybody else has a turn: what keeps them is mostly lists,
-which are read from the disk; output fills the connection sooner."""
 
 FAREWELL: Final = 0
 """Id of the last ping."""
@@ -82,7 +78,7 @@ class Session:
         self._link: Link | None = None
         self._loop = asyncio.get_running_loop()
         self._deadline: asyncio.TimerHandle | None = None
-        self._ready: deque[Channel] = deque()
+        self._turns = Turns(lambda error: self._failed("output", error))
         self._finishing = False
         self._farewell_said = False
         self._unacknowledged: dict[int, Channel] = {}
@@ -284,14 +280,7 @@ class Session:
 
     def schedule(self, channel: Channel, *, awaited: bool = False) -> None:
         """Give the channel its turn to send."""
-        channel.scheduled = True
-        self._ready.append(channel)
-        if len(self._ready) > 1:
-            return
-        if awaited and self._link is not None and self._link.quiet:
-            self._send()
-        else:
-            self._loop.call_soon(self._send)
+        self._turns.add(channel, awaited=awaited)
 
     def closed(self, number: int) -> None:
         """The client has said its last on a channel behind ours."""
@@ -318,32 +307,11 @@ class Session:
             self.connection.send(0, m.Ping(id=FAREWELL))
             self._link.flush()
 
-    def _send(self) -> None:
-        link = self._link
-        if link is None:
-            return
-        until = self._loop.time() + TURN
-        while self._ready and link.room:
-            if self._loop.time() > until:
-                self._loop.call_soon(self._send)
-                break
-            channel = self._ready.popleft()
-            channel.scheduled = False
-            try:
-                more = channel.send_some()
-            except Exception as error:  # noqa: BLE001  # as for a message: this client is told
-                self._failed("output", error)
-                return
-            if more and not channel.scheduled:
-                channel.scheduled = True
-                self._ready.append(channel)
-        link.flush()
-
     # Handler
 
     def connected(self, link: Link) -> None:
         """Handler."""
-        self._link = link
+        self._link = self._turns.link = link
         self.core.sessions.add(self)
         self._deadline = self._loop.call_later(self.core.config.login.deadline, self._login_deadline_passed)
 
@@ -381,13 +349,13 @@ class Session:
 
     def writable(self) -> None:
         """Handler."""
-        self._send()
+        self._turns.send()
         if self._finishing:
             self._say_farewell()
 
     def lost(self, error: Exception | None) -> None:
         """Handler."""
-        self._link = None
+        self._link = self._turns.link = None
         self._cancel_deadline()
         if self._keepalive is not None:
             self._keepalive.cancel()
@@ -402,4 +370,4 @@ class Session:
             channel.lost()
         self.channels.clear()
         self._unacknowledged.clear()
-        self._ready.clear()
+        self._turns.clear()
