@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,23 @@ async def test_a_line_that_is_lost_and_mended_is_a_pause(
         await screen.shows(at("~", " (line down)"))
         await line.mend()
         await screen.shows(at())
+
+
+async def test_a_service_that_answers_nothing_holds_up_neither_ctrl_c_nor_the_way_out(
+    repl: Screen, core: Service
+) -> None:
+    core.process.send_signal(signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(10):  # the client waits longer for a run to be stopped
+            repl.type("echo never", "Enter")
+            await repl.interrupted(rf"^{re.escape(WHO)}:~ \[SIGINT[^]]*\]{SIGN.strip()}$")
+            repl.type("", "C-l")
+            repl.type(":jobs", "Enter")
+            await repl.interrupted(rf":jobs\n(.*\n)+{re.escape(at('~', ' [SIGINT]').rstrip())}$")
+            repl.type("", "C-d")
+            await repl.shows("left with 130")
+    finally:
+        core.process.send_signal(signal.SIGCONT)
 
 
 async def test_a_run_of_a_service_that_died_is_said_to_be_lost(

@@ -80,6 +80,16 @@ class Screen:
         """Wait until the screen ends with `text`."""
         await self._until(lambda screen: screen.endswith(text.rstrip()), f"at the end: {text!r}")
 
+    async def interrupted(self, pattern: str) -> None:
+        """Press Ctrl-C until something matches: what is typed while the terminal changes its modes is only a key."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not re.search(pattern, self.text, re.MULTILINE):
+                    self.type("", "C-c")
+                    await asyncio.sleep(0.5)
+        except TimeoutError:
+            pytest.fail(f"expected {pattern} after Ctrl-C; the screen:\n{self.text}")
+
     async def matches(self, pattern: str) -> re.Match[str]:
         """Wait until something on the screen matches `pattern`, in which `^` and `$` are the ends of lines."""
         compiled = re.compile(pattern, re.MULTILINE)

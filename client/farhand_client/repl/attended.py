@@ -28,24 +28,30 @@ class Attended:
         self._opening_of = opening_of
         self._interrupts = interrupts
         self._escape = escape
-        self._prompt = Prompt(first, state_directory())
+        self._prompt = Prompt(first, state_directory(), self._accepted)
         self._prompted = asyncio.Event()
         self._session: Session | None = None
+        self._preparing: asyncio.Future[None] | None = None
+        self._pressed = False
+        """Whether Ctrl-C came since a text was accepted, and nothing else took it."""
 
     async def run(self) -> None:
         """Return never. Raises `Leave`, and what connecting raises."""
         async with AsyncExitStack() as stack:
-            reaching = asyncio.ensure_future(self._reach(stack))
-            try:
-                with self._interrupts.to(self._interrupts.end):
+            with self._interrupts.to(self._interrupts.end):
+                reaching = asyncio.ensure_future(self._reach(stack))
+                try:
                     text = await self._first_command(reaching)
-                    session = self._session = await reaching
-            finally:
-                reaching.cancel()
-                await asyncio.wait([reaching])
-            while True:
-                await self._execute(session, text)
-                text = await self._command(session)
+                    session = await reaching
+                finally:
+                    reaching.cancel()
+                    await asyncio.wait([reaching])
+            with self._interrupts.to(self._press):
+                assert self._preparing is not None
+                await self._preparing
+                while True:
+                    await self._execute(session, text)
+                    text = await self._command(session)
 
     async def _reach(self, stack: AsyncExitStack) -> Session:
         await self._prompted.wait()
@@ -56,10 +62,11 @@ class Attended:
         session = Session(self._first, self._opening, self._interrupts, self._escape)
         stack.push_async_callback(session.close)
         await session.hosts.switch(self._first)
+        self._session = session
         self._prompt.of(session.hosts)
         session.ask()
-        await asyncio.to_thread(prepare)
-        gc.enable()
+        self._preparing = asyncio.ensure_future(asyncio.to_thread(prepare))
+        self._preparing.add_done_callback(lambda _: gc.enable())
         return session
 
     def _opening(self, name: str) -> Opening:
@@ -103,9 +110,18 @@ class Attended:
         if self._session is not None:
             self._session.ask()
 
+    def _accepted(self) -> None:
+        self._pressed = False
+
+    def _press(self) -> None:
+        self._pressed = True
+
     async def _execute(self, session: Session, text: str) -> None:
         try:
             for command in commands(text):
+                if self._pressed:
+                    session.give_up()
+                    break
                 if not await session.execute(command) or session.interrupted:
                     break
         except ValueError as error:

@@ -30,9 +30,12 @@ T = TypeVar("T")
 
 
 class Prompt:
-    """Shows where one is. `first` is the host as the user calls it, `directory` where histories are."""
+    """Shows where one is. `first` is the host as the user calls it, `directory` where histories are.
 
-    def __init__(self, first: str, directory: Path) -> None:
+    `accepted` is called once a text is to be run, before the terminal is as programs find it.
+    """
+
+    def __init__(self, first: str, directory: Path, accepted: Callable[[], None]) -> None:
         self.completer: Final = RemoteCompleter()
         self._first = first
         self._hosts: Hosts | None = None
@@ -44,7 +47,7 @@ class Prompt:
             complete_while_typing=False,
             multiline=True,
             prompt_continuation=lambda width, line, wraps: "" if wraps else CONTINUED,
-            key_bindings=_bindings(),
+            key_bindings=_bindings(accepted),
             enable_suspend=True,
         )
         self._session.default_buffer.on_text_changed += lambda _: self.completer.cancel()
@@ -156,7 +159,7 @@ def commands(text: str) -> list[str]:
     return [*found, typed.rest] if typed.rest else found
 
 
-def _bindings() -> KeyBindings:
+def _bindings(accepted: Callable[[], None]) -> KeyBindings:
     bindings = KeyBindings()
 
     @bindings.add("enter", filter=has_focus(DEFAULT_BUFFER))
@@ -165,6 +168,7 @@ def _bindings() -> KeyBindings:
         if buffer.complete_state is not None and buffer.complete_state.current_completion is not None:
             buffer.complete_state = None
         elif _whole(buffer.text):
+            accepted()
             buffer.validate_and_handle()
         else:
             buffer.newline(copy_margin=False)

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, Protocol, TypeVar
 
+from farhand_client.cli.signals import PARTING
 from farhand_client.completed import Result
 from farhand_client.output import OutputStream
 from farhand_client.request import Args
@@ -79,6 +80,8 @@ class Ladder:
         if self.run is None:
             if self.task is not None:
                 self.task.cancel()
+                # The service is told to stop what may have begun; where it says nothing to that, nobody waits.
+                asyncio.get_running_loop().call_later(PARTING, self.task.cancel)
         elif self.step == INTERRUPT:
             self.run.send_signal(signal.SIGINT)
         elif self.step == KILL:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -101,6 +102,11 @@ class Session:
             self.interrupted = any(interpreter.interrupted for interpreter in interpreters)
             return whole
 
+    def give_up(self) -> None:
+        """Ctrl-C came before a command had begun."""
+        for host in self.hosts.active:
+            host.state.code, host.state.ended, host.state.took = INTERRUPTED, "SIGINT", 0.0
+
     def news(self) -> None:
         """Say what has happened since the last prompt: jobs that have ended, services that go away."""
         columns = os.get_terminal_size(1).columns or 80
@@ -148,7 +154,10 @@ class Session:
 
         Raises `Interrupted`, and what `job` raises.
         """
-        return await laddered(self._everyone, Ladder(self.files.say), job)
+        with contextlib.ExitStack() as stack:
+            for host in self.hosts.active:
+                stack.enter_context(host.link.spoken_of())
+            return await laddered(self._everyone, Ladder(self.files.say), job)
 
     async def _own(self, text: str) -> bool:
         from .actions import act
@@ -170,7 +179,8 @@ class Session:
             raise Leave(OURS) from None
         for host in self.hosts.active:
             if code is not None:
-                host.state.code, host.state.ended, host.state.took = code, "", 0.0
+                host.state.code, host.state.took = code, 0.0
+                host.state.ended = "SIGINT" if self.interrupted else ""
         return not self.interrupted
 
     def _say_outcomes(self) -> None:
