@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from farhand_protocol.limits import KiB
@@ -26,8 +27,15 @@ _MAX_PIECES: Final = 256
 _CONTINUING: Final = bytes(range(0x80, 0xC0))
 """The bytes of UTF-8 that are not the first of their character."""
 
-# All but what changes how characters look, erases in its row, or sets a title.
-_ELSEWHERE: Final = re.compile(rb"\x1b(?!\[[0-9;:]*[mK]|\([0-~]|\][^\x07\x18\x1a\x1b]*(?:\x07|\x1b\\)|\\)")
+# All but what stays in its row, changes how characters look, sets a title, or what keys send.
+_ELSEWHERE: Final = re.compile(
+    rb"\x1b(?!\[[0-9;:]*[mKCDGPX@]|\[\?(?:1|12|25|1004|2004)[hl]|[=>\\]|\([0-~]|\][^\x07\x18\x1a\x1b]*(?:\x07|\x1b\\))"
+)
+
+_STRINGS: Final = tuple(b"PX^_]")
+"""What opens a string: ends of rows in one are not shown."""
+
+_SAVED: Final = re.compile(rb"\x1b(?:(?P<saved>7|\[s|\[\?1048h)|8|\[u|\[\?1048l)")
 
 
 class Tail:
@@ -50,26 +58,26 @@ class Tail:
 
     def shown(self, size: tuple[int, int], settings: Settings) -> Emulator:
         """Return an emulator that shows what a terminal does now, as far as the tail tells."""
-        return self._by_rows(size, settings) or self._by_everything(size, settings)
+        return self._by_rows(size) or self._by_everything(size, settings)
 
-    def _by_rows(self, size: tuple[int, int], settings: Settings) -> Emulator | None:
-        """Look no further back than to the rows that are seen, where a program writes row by row, as `yes` does."""
-        if settings.alternate or settings.margins is not None or settings.on(ORIGIN):
-            return None
-        data = b""
-        for piece in reversed(self._pieces):
-            if piece.size != size:
-                return None
-            data = piece.data + data
-            at = len(data)
-            for _ in range(size[1] + 1):
-                at = data.rfind(b"\r\n", 0, max(at, 0))
-            if at < 0:
+    def _by_rows(self, size: tuple[int, int]) -> Emulator | None:
+        """Look no further back than to where a program has written row by row, on the main screen, twice as many as are
+        seen: after half of them all that was there before scrolls away."""
+        pieces = list(takewhile(lambda piece: piece.size == size, reversed(self._pieces)))[::-1]
+        data = b"".join(piece.data for piece in pieces)
+        end = len(data)
+        for elsewhere in (*reversed([match.start() for match in _ELSEWHERE.finditer(data)]), -1):
+            begin = _rows_before(data, end, size[1], elsewhere + 1)
+            end = elsewhere
+            if begin < 0 or (elsewhere >= 0 and data[elsewhere + 1] in _STRINGS):
                 continue
-            at += len(b"\r\n")
-            if _ELSEWHERE.search(data, at):
-                return None
-            return _emulating(size, followed(piece.settings, piece.partial + data[:at]), data[at:])
+            settings = _settings_at(pieces, begin)
+            if settings.alternate or settings.margins is not None or settings.on(ORIGIN):
+                continue
+            saved = _SAVED.search(data, begin)
+            if saved is not None and saved["saved"] is None:
+                return None  # a place that is to be known
+            return _emulating(size, settings, data[begin:])
         return None
 
     def _by_everything(self, size: tuple[int, int], settings: Settings) -> Emulator:
@@ -94,6 +102,24 @@ class _Piece:
         self.settings = settings
         self.partial = partial
         self.data = b""
+
+
+def _rows_before(data: bytes, end: int, count: int, start: int) -> int:
+    """Return where the first of the last `count` rows that end before `end` begins; -1 where less than as many end
+    before it from `start` on."""
+    at = end if end - start > 4 * count else -1
+    for _ in range(count + 1):
+        at = data.rfind(b"\r\n", start, at) if at >= 0 else -1
+    return at + 2 if at >= 0 and data.count(b"\r\n", start, at) >= count else -1
+
+
+def _settings_at(pieces: list[_Piece], offset: int) -> Settings:
+    """Return what is set where `offset` bytes of these have come."""
+    for piece in pieces:
+        if offset <= len(piece.data):
+            return followed(piece.settings, piece.partial + piece.data[:offset])
+        offset -= len(piece.data)
+    raise ValueError("there are not that many")
 
 
 def _emulating(size: tuple[int, int], settings: Settings, data: bytes) -> Emulator:
