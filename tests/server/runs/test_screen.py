@@ -90,6 +90,8 @@ async def test_the_program_hears_of_another_size_and_of_a_newcomer_once() -> Non
         shown.screen.connect(program.terminal)
         shown.screen.changed(repaint=True)
         await program.says(b"changed: 24 80")
+        os.write(program.terminal.master, b"drawn\n")
+        await program.says(b"read: drawn")  # it may have taken it for two changes
         shown.sizes = [Size(60, 20)]
         shown.screen.changed(repaint=True)
         await program.says(b"changed: 20 60")
