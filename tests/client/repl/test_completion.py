@@ -55,6 +55,8 @@ def completed(before: str, home: Path) -> list[str]:
         ("ls sa", [r"ls say\ \"hi\" "]),
         ("ls ~/no", ["ls ~/notes "]),
         ("ls .h", ["ls .hidden/"]),
+        ("ls .", ["ls .hidden/"]),
+        ("ls ..", ["ls ../"]),
         ("ls -", ["ls ./-n "]),
         ("ls \\~", ["ls \\~x "]),
         ("ls dang", ["ls dangling "]),
