@@ -157,3 +157,7 @@ class TestScript:
         done = await farhand("repl", core.host, input=b"true", env=env)
         assert b"farhand_client.repl" in done.stderr
         assert b"prompt_toolkit" not in done.stderr
+
+    async def test_a_service_of_ones_own_has_one_as_well(self, tmp_path: Path) -> None:
+        done = await farhand("local", input=b"echo hi\nsh -c 'exit 3'", env=environment(tmp_path))
+        assert (done.code, done.stdout, done.stderr) == (3, b"hi\n", b"")
