@@ -9,11 +9,12 @@ from farhand_protocol import messages as m
 from farhand_protocol.channel import output_window
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
-from farhand_server.runs.attachments import Attachment, Output, TerminalAttachments
+from farhand_server.runs.attachments import Attachment, Output
 from farhand_server.runs.plan import Result
 from farhand_server.runs.run import Run
 from farhand_server.runs.spool import Spool
 from farhand_server.runs.terminal import Size
+from farhand_server.runs.terminal_attachments import TerminalAttachments
 
 from .channel import Outlet
 

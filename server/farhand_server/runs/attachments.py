@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
 
-from .filespool import FileSpool
-from .screen import Screen
 from .spool import EVERYTHING, Spool
 from .terminal import Size
 
@@ -23,11 +21,6 @@ Output: TypeAlias = Literal["stdout", "stderr"]
 MAX_ATTACHMENTS: Final = 256
 """Of one run at once, with those whose clients are waited for: more than watch one program, and as many as one
 connection may have (`runs.max_runs_per_connection`). Each costs a kilobyte, and a look with every credit."""
-
-
-MAX_TYPING: Final = 16
-"""Attachments that type at one terminal at once: more hands than work at one thing. What each has sent without credit
-waits in memory."""
 
 
 class BadOffset(Exception):
@@ -70,7 +63,8 @@ class Attachment:
     """
 
     __slots__ = (
-        "_expiry", "feeds", "hold", "key", "share", "size", "stdin_at", "stdin_received", "taken", "watcher", "window",
+        "_expiry", "caught_up", "feeds", "hold", "key", "share", "size", "stdin_at", "stdin_received", "taken",
+        "watcher", "window",
     )  # fmt: skip
 
     def __init__(self, key: bytes, watcher: Watcher | None, *, hold: bool, taken: dict[Output, int]) -> None:
@@ -80,6 +74,8 @@ class Attachment:
         self.taken = taken
         self.feeds = False
         self.share = False
+        self.caught_up = False
+        """Whether it has been within its window of the end, or has come back: it is not left behind again."""
         self.size: Size | None = None
         self.window = EVERYTHING
         self.stdin_at = 0
@@ -166,6 +162,7 @@ class Attachments:
             old.feeds = False
         attachment = Attachment(key, watcher, hold=hold, taken=dict(taken))
         attachment.size, attachment.window, attachment.share = size, window, share
+        attachment.caught_up = old is not None
         if feeds is not None:
             attachment.stdin_at = feeds
             attachment.feeds = self._may_feed(share, fed=fed)
@@ -250,83 +247,3 @@ class Attachments:
         if self._alone is not None:
             self._alone.cancel()
             self._alone = None
-
-
-class TerminalAttachments(Attachments):
-    """The attachments of a run on a terminal, whose output goes into `spool`.
-
-    Its program waits only for holders who are connected, so that it goes on while nobody looks at it; and it is no
-    further ahead of any of them than that one's window. One of them types, and makes room for another when its line is
-    lost; others type as well where they share.
-    """
-
-    def __init__(self, spool: FileSpool, first: Size, grace: float, abandoned: Callable[[], None]) -> None:
-        super().__init__({"stdout": spool}, grace, abandoned)
-        self.screen: Final = Screen(first, self._shown)
-        self._spool = spool
-
-    def add(
-        self,
-        watcher: Watcher,
-        *,
-        key: bytes | None,
-        hold: bool,
-        taken: Mapping[Output, int],
-        feeds: int | None,
-        share: bool = False,
-        size: Size | None = None,
-        window: int = EVERYTHING,
-    ) -> Attachment:
-        """Attachments. For somebody new who shows the terminal what is on it is drawn."""
-        new = key not in self._all
-        attachment = super().add(
-            watcher, key=key, hold=hold, taken=taken, feeds=feeds, share=share, size=size, window=window
-        )
-        self.screen.changed(repaint=new and size is not None)
-        return attachment
-
-    def resize(self, attachment: Attachment, size: Size) -> None:
-        """The client shows the terminal in another size now."""
-        attachment.size = size
-        self.screen.changed()
-
-    def lost(self, attachment: Attachment) -> None:
-        """Attachments."""
-        super().lost(attachment)
-        self.screen.changed()
-
-    def left(self, attachment: Attachment) -> None:
-        """Attachments."""
-        super().left(attachment)
-        self.screen.changed()
-
-    def close(self) -> None:
-        """Attachments."""
-        super().close()
-        self.screen.disconnect()
-
-    def _typing(self) -> list[Attachment]:
-        return [each for each in self._all.values() if each.feeds and each.watcher is not None]
-
-    def _shown(self) -> list[Size]:
-        return [each.size for each in self._typing() if each.size is not None]
-
-    def _may_feed(self, share: bool, *, fed: bool) -> bool:
-        typing = self._typing()
-        # Whoever comes back has lost its place to one who wanted it alone, but not to those who only share it.
-        may = share or (fed and all(each.share for each in typing))
-        return not typing or (may and len(typing) < MAX_TYPING)
-
-    def _make_room(self) -> bool:
-        # They are waited for up to a day, and hold no output; what they have typed the keyboard remembers.
-        lost = next((each for each in self._all.values() if each.watcher is None), None)
-        if lost is not None:
-            self._gone(lost)
-        return lost is not None
-
-    def _hold_stream(self, stream: Output) -> None:
-        if stream not in self._spools:
-            return
-        holders = (each for each in self._all.values() if each.hold and each.watcher is not None)
-        ends = (each.taken[stream] + each.window for each in holders if stream in each.taken)
-        self._spool.wait_at(min(ends, default=EVERYTHING))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -17,13 +18,14 @@ FULL: Final = "its recording is full"
 
 class FileSpool:
     """A `Spool` of the last `limit` bytes in the file `path`, which it makes and removes; `whole` ones keep the first
-    `limit` bytes, and fail where there is more. Its writer waits nowhere but `wait_at`. From its end on it has no
-    descriptor: its file is opened for each read.
+    `limit` bytes, and fail where there is more. Its writer waits nowhere but `wait_at`. Where the disk takes no more,
+    the last `spare` bytes are kept in memory from then on, and nothing of its file; without any it fails. From its end
+    on it has no descriptor: its file is opened for each read.
 
     Raises OSError where the file cannot be made.
     """
 
-    def __init__(self, path: Path, limit: int, *, whole: bool = False) -> None:
+    def __init__(self, path: Path, limit: int, *, whole: bool = False, spare: int = 0) -> None:
         self.start = 0
         self.end = 0
         self.ended = False
@@ -34,6 +36,9 @@ class FileSpool:
         self.path: Final = path
         self.limit: Final = limit
         self.whole: Final = whole
+        self.spare: Final = spare
+        self._memory: bytearray | None = None
+        """What is kept, from `start` on, where the disk has failed."""
         self._failed = False
         self._closed = False
         self._wait_at = EVERYTHING
@@ -41,7 +46,16 @@ class FileSpool:
 
     @classmethod
     def reopen(
-        cls, path: Path, limit: int, *, start: int, end: int, ended: bool, failed: bool = False, whole: bool = False
+        cls,
+        path: Path,
+        limit: int,
+        *,
+        start: int,
+        end: int,
+        ended: bool,
+        failed: bool = False,
+        whole: bool = False,
+        spare: int = 0,
     ) -> FileSpool:
         """Return a spool that another program has begun, as it stands. Raises OSError.
 
@@ -54,7 +68,8 @@ class FileSpool:
         spool = cls.__new__(cls)
         spool.__dict__.update(
             start=start, end=end, ended=ended, touched=time.monotonic(), on_room=None, on_failure=None, listeners=[],
-            path=path, limit=limit, whole=whole, _failed=failed, _closed=False, _wait_at=EVERYTHING, _fd=fd,
+            path=path, limit=limit, whole=whole, spare=spare, _memory=None, _failed=failed, _closed=False,
+            _wait_at=EVERYTHING, _fd=fd,
         )  # fmt: skip
         if ended:
             spool._release()
@@ -101,6 +116,8 @@ class FileSpool:
         """Spool. Raises OSError where the disk fails."""
         if not self.start <= offset <= self.end:
             raise ValueError(f"offset {offset} is not kept; {self.start} to {self.end} are")
+        if self._memory is not None:
+            return bytes(self._memory[offset - self.start : offset - self.start + limit])
         at = offset % self.limit
         count = min(limit, self.end - offset, self.limit - at)
         data = self._read(count, at) if count else b""
@@ -125,6 +142,7 @@ class FileSpool:
         self._release()
         if not self._closed:
             self._closed = True
+            self._memory = None
             self.path.unlink(missing_ok=True)
         self.start = self.end
 
@@ -145,10 +163,40 @@ class FileSpool:
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
         while left:
+            if self._memory is not None:
+                self._keep(self._memory, left)
+                return
             at = self.end % self.limit
             piece = left[: self.limit - at]
             # Readers must not be given the old bytes while the new ones take their place.
             self.start = max(self.start, self.end + len(piece) - self.limit)
-            count = os.pwrite(self._fd, piece, at)
+            try:
+                count = os.pwrite(self._fd, piece, at)
+            except OSError:
+                if not self.spare:
+                    raise
+                self._leave_disk()
+                continue
             self.end += count
             left = left[count:]
+
+    def _leave_disk(self) -> None:
+        """Go on in memory; the file's room is worth more than what it has."""
+        kept, offset = bytearray(), max(self.start, self.end - self.spare)
+        with contextlib.suppress(OSError):
+            while offset < self.end:
+                data = self.read(offset, self.end - offset)
+                kept += data
+                offset += len(data)
+        if offset < self.end:
+            kept.clear()
+        self._memory = kept
+        self.start = self.end - len(kept)
+        self._release()
+        self.path.unlink(missing_ok=True)
+
+    def _keep(self, memory: bytearray, data: memoryview) -> None:
+        memory += data
+        del memory[: -self.spare]
+        self.end += len(data)
+        self.start = self.end - len(memory)

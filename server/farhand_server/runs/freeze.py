@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 
-from .attachments import Attachment, TerminalAttachments
+from .attachments import Attachment
 from .filespool import FileSpool
 from .frozen import (
     FrozenAttachment,
@@ -28,6 +28,7 @@ from .run import Run
 from .spool import MemorySpool, Spool
 from .stdin import Stdin
 from .streams import Console, Pipes
+from .terminal_attachments import TerminalAttachments
 from .timeline import Series, Timeline
 
 

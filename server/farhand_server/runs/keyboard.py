@@ -11,8 +11,9 @@ from typing import Final
 
 from farhand_protocol.limits import MiB
 
-from .attachments import MAX_ATTACHMENTS, MAX_TYPING, Attachment, Attachments
+from .attachments import MAX_ATTACHMENTS, Attachment, Attachments
 from .terminal import PseudoTerminal
+from .terminal_attachments import MAX_TYPING
 
 AHEAD: Final = 4 * MiB
 """Bytes that the program has not taken, behind which nobody else may begin to type, nor whoever typed them go on: as

@@ -13,7 +13,7 @@ from typing import Final
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
-from .attachments import Attachment, Attachments, BadOffset, Output, TerminalAttachments, Watcher
+from .attachments import Attachment, Attachments, BadOffset, Output, Watcher
 from .cgroup import Cgroups
 from .ending import Why, outcome_of
 from .filespool import FileSpool
@@ -25,6 +25,7 @@ from .spools import make_spools
 from .stdin import Stdin
 from .streams import Console, Pipes, Streams
 from .terminal import Size
+from .terminal_attachments import TerminalAttachments
 from .timeline import Timeline
 
 RUN_ID: Final = b"FARHAND_RUN_ID"

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from .attachments import Attachment, Attachments, TerminalAttachments
+from .attachments import Attachment, Attachments
 from .cgroup import Cgroups
 from .filespool import FileSpool
 from .frozen import (
@@ -23,12 +23,15 @@ from .frozen import (
 )
 from .keyboard import Keyboard
 from .pipes import READ_SIZE
+from .plan import Plan
 from .process import Process
 from .run import Run
 from .spool import Memory, MemorySpool, Spool
+from .spools import spare
 from .stdin import Stdin
 from .streams import Console, Pipes
 from .terminal import PseudoTerminal, Size
+from .terminal_attachments import TerminalAttachments
 from .timeline import Timeline
 
 
@@ -38,7 +41,7 @@ def thaw(frozen: FrozenRun, get: Get, memory: Memory, cgroups: Cgroups | None) -
     Call it in the turn of the loop of `prepare_loop`. Raises OSError where its output cannot be had, and
     ChildProcessError where its process is no child of ours.
     """
-    spools = (_spool(frozen.stdout, get, memory), _spool(frozen.stderr, get, memory))
+    spools = (_spool(frozen.stdout, frozen.plan, get, memory), _spool(frozen.stderr, frozen.plan, get, memory))
     run = Run(frozen.plan, memory, Path(), cgroups=cgroups, spools=spools)
     run.began, run.pid, run.failed, run.result = frozen.began, frozen.pid, frozen.failed, frozen.result
     run.told = frozen.result is not None
@@ -85,7 +88,7 @@ def _process(run: Run, frozen: FrozenProcess, cgroups: Cgroups | None) -> None:
         run.stop("spool", 0.0, "its recording is lost: somebody has removed the file")
 
 
-def _spool(frozen: FrozenSpool, get: Get, memory: Memory) -> Spool:
+def _spool(frozen: FrozenSpool, plan: Plan, get: Get, memory: Memory) -> Spool:
     spool: Spool
     if isinstance(frozen, FrozenFile):
         spool = FileSpool.reopen(
@@ -96,6 +99,7 @@ def _spool(frozen: FrozenSpool, get: Get, memory: Memory) -> Spool:
             ended=frozen.ended,
             failed=frozen.failed,
             whole=frozen.whole,
+            spare=spare(plan),
         )
     else:
         spool = _in_memory(frozen, get(frozen.data), memory)

@@ -16,7 +16,7 @@ import pytest
 
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFailed
 from farhand_server.credentials import Credentials
-from farhand_server.runs.attachments import Attachment, TerminalAttachments
+from farhand_server.runs.attachments import Attachment
 from farhand_server.runs.filespool import FileSpool
 from farhand_server.runs.keyboard import Keyboard
 from farhand_server.runs.plan import Plan, Result, Terminal
@@ -24,6 +24,7 @@ from farhand_server.runs.run import Run
 from farhand_server.runs.spool import Memory
 from farhand_server.runs.streams import Console
 from farhand_server.runs.terminal import Size
+from farhand_server.runs.terminal_attachments import TerminalAttachments
 from tests.server.runs.test_attachments import Client
 from tests.support.processes import PATIENCE, end_of, session_is_gone, stopped
 from tests.support.registry import plan

@@ -85,6 +85,46 @@ def test_a_disk_that_takes_no_more_is_told_once_and_what_was_kept_can_be_read(tm
     spool.close()
 
 
+@given(
+    st.lists(st.binary(min_size=1, max_size=40), max_size=12),
+    st.integers(0, 12),
+    st.integers(1, 60),
+    st.integers(1, 60),
+)
+def test_one_with_spare_memory_goes_on_there_where_the_disk_takes_no_more(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], until: int, size: int, spare: int
+) -> None:
+    spool = FileSpool(tmp_path_factory.mktemp("spool") / "ring", size, spare=spare)
+    told = list[str]()
+    spool.on_failure = told.append
+    whole = b""
+    for number, chunk in enumerate(chunks):
+        if number == until:
+            unwritable = os.open(spool.path, os.O_RDONLY)
+            os.dup2(unwritable, fd_of(spool.path))
+            os.close(unwritable)
+        spool.append(chunk)
+        whole += chunk
+        assert spool.end == len(whole)
+        if number >= until:
+            assert spool.size >= min(len(chunk), spare)
+            assert spool.size <= spare
+        assert everything(spool, spool.start, 7) == whole[spool.start :]
+    assert told == []
+    spool.finish()
+    assert everything(spool, spool.start, 7) == whole[spool.start :]
+    spool.close()
+    assert not spool.path.exists()
+
+
+def test_what_the_file_had_last_goes_on_in_memory(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path / "ring", 100, spare=8)
+    spool.append(b"0123456789")
+    spool._leave_disk()
+    assert (spool.start, spool.read(2, 10)) == (2, b"23456789")
+    spool.close()
+
+
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.integers(1, 100))
 def test_a_whole_one_keeps_the_first_bytes_and_says_once_that_there_were_more(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], size: int

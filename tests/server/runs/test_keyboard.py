@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.runs.attachments import MAX_ATTACHMENTS, MAX_TYPING, Attachment, TerminalAttachments
+from farhand_server.runs.attachments import MAX_ATTACHMENTS, Attachment
 from farhand_server.runs.filespool import FileSpool
 from farhand_server.runs.keyboard import AHEAD, Keyboard
 from farhand_server.runs.terminal import PseudoTerminal, Size
+from farhand_server.runs.terminal_attachments import MAX_TYPING, TerminalAttachments
 
 from .ptys import PATIENCE, RAW, OnTerminal, on_terminal, opened
 from .test_attachments import Client

@@ -7,15 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.runs.attachments import (
-    MAX_ATTACHMENTS,
-    MAX_TYPING,
-    Attachment,
-    TerminalAttachments,
-    TooManyAttachments,
-)
+from farhand_server.runs.attachments import MAX_ATTACHMENTS, Attachment, TooManyAttachments
 from farhand_server.runs.filespool import FileSpool
 from farhand_server.runs.terminal import Size
+from farhand_server.runs.terminal_attachments import MAX_TYPING, TerminalAttachments
 
 from .test_attachments import Client
 
@@ -218,4 +213,15 @@ async def test_credit_for_a_stream_that_a_terminal_has_not_changes_nothing(run: 
     attached = run.all.add(Client(), key=None, hold=True, taken={"stdout": 0, "stderr": 0}, feeds=None, window=64 * KiB)
     run.spool.append(bytes(64 * KiB))
     run.all.took(attached, "stderr", 1 << 20)
+    assert run.waits()
+
+
+async def test_whoever_looks_at_what_is_long_past_stalls_nobody_until_it_has_caught_up(run: Run) -> None:
+    worker = run.attach(window=256 * KiB)
+    run.spool.append(bytes(300 * KiB))
+    run.all.took(worker, "stdout", 300 * KiB)
+    late = run.attach(types=False, window=64 * KiB)
+    assert not run.waits()
+    run.all.took(late, "stdout", 300 * KiB)
+    run.spool.append(bytes(64 * KiB))
     assert run.waits()
