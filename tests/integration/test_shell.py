@@ -228,7 +228,7 @@ class TestStaying:
             try:
                 began = time.monotonic()
                 pty.type(b"typed\r~.")
-                await pty.shows(b"farhand: left; the service stops run")
+                await pty.shows(b"farhand: left, and the service has not answered; unless it hears of that, run ")
                 assert await process.wait() == 255
                 assert time.monotonic() - began < 1.5  # one where the machine is ours alone
             finally:

@@ -28,6 +28,10 @@ from .staying import STAYING as STAYING
 TAIL: Final = 256 * KiB
 """Bytes of output from which the screen of a run is drawn that was there before: what `Screen` looks at."""
 
+ANSWER: Final = 0.3
+"""Seconds in which the service may say that it has heard that we leave, of those of `PARTING`: what it takes around the
+world and back."""
+
 HUNG_UP: Final = 129
 """128 + SIGHUP: the terminal is gone."""
 
@@ -123,14 +127,12 @@ class View:
         if parting is Parting.ENDED:
             return await self._ended(run)
         stopped = parting is Parting.LEFT and not run.kept
-        if stopped and client.connected:
-            self._say(f"left; the service stops run {run.id}")
-        elif stopped:
-            self._say(f"left, and the service cannot be told; run {run.id} {until}; {self._ways(run)}")
-        else:
+        if not stopped:
             self._say_left(run, until)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PARTING):
+                if stopped:
+                    await self._say_stopped(client, run, until)
                 await client.close()
         return Left(run, HUNG_UP if parting is Parting.GONE else OURS if stopped else 0)
 
@@ -143,6 +145,19 @@ class View:
         if not isinstance(result.outcome, Exited):
             self._say(f"the command {describe(result.outcome)}")
         return Left(run, exit_code(result.outcome), result)
+
+    async def _say_stopped(self, client: Client, run: Run, until: str) -> None:
+        words = "the service cannot be told;"
+        if client.connected:
+            try:
+                async with asyncio.timeout(ANSWER):
+                    await client.ping()
+            except (TimeoutError, FarhandError):
+                words = "the service has not answered; unless it hears of that,"
+            else:
+                self._say(f"left; the service stops run {run.id}")
+                return
+        self._say(f"left, and {words} run {run.id} {until}; {self._ways(run)}")
 
     def _say_left(self, run: Run, until: str) -> None:
         self._say(f"left run {run.id}, which {until}; {self._ways(run)}")
