@@ -9,8 +9,11 @@ from pathlib import Path
 
 
 @contextlib.asynccontextmanager
-async def cutting(socket: Path, target: Path, after: Iterator[tuple[int, int]]) -> AsyncIterator[list[int]]:
-    """Listen at `socket`; `after` gives, for each connection, the bytes let through to `target` and from it.
+async def cutting(
+    socket: Path, target: Path, after: Iterator[tuple[int | None, int | None]]
+) -> AsyncIterator[list[int]]:
+    """Listen at `socket`; `after` gives, for each connection, the bytes let through to `target` and from it, None
+    for all of them.
 
     Once there are no more of these, connections are left alone. Gives a list that grows by one for each cut.
     """

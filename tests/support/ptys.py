@@ -61,11 +61,15 @@ class Pty:
 
     async def shows(self, text: bytes) -> bytes:
         """Wait for `text`; return what came before it and forget both."""
+        await self.sees(text)
+        before, _, self.shown = self.shown.partition(text)
+        return before
+
+    async def sees(self, text: bytes) -> None:
+        """Wait for `text`, and forget nothing."""
         async with self._patience(text):
             while text not in self.shown:
                 await self._more()
-        before, _, self.shown = self.shown.partition(text)
-        return before
 
     async def until_raw(self, raw: bool = True) -> None:
         """Wait until the terminal is raw, or not: nobody tells of that."""

@@ -1,0 +1,266 @@
+"""On a bad day a terminal stays one: what is typed, shown, cut or resized is not lost, doubled or garbled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from farhand_client import connect
+from tests.support.command import FARHAND
+from tests.support.cords import cord
+from tests.support.cuts import cutting
+from tests.support.judges import Reference
+from tests.support.ptys import Pty, terminal
+from tests.support.service import Service, running_service
+from tests.support.shells import PROMPT, Shell, new_run_id, shell
+
+KiB, MiB = 1 << 10, 1 << 20
+
+AT_ONCE = 0.5
+"""Seconds in which a key has to act. Who shares a machine is slow at times: one of three tries has to be in time."""
+
+
+@pytest.fixture
+async def pty() -> AsyncIterator[Pty]:
+    async with terminal() as made:
+        yield made
+
+
+@pytest.fixture
+def env(core: Service) -> dict[str, str]:
+    """Of a person with an ordinary terminal."""
+    return core.environment | {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
+
+
+def on_terminal(host: str, script: str, *arguments: str, options: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The command that runs a script of sh there, on the terminal here."""
+    return (*FARHAND, "run", "-t", *options, host, "sh", "-c", script, "sh", *arguments)
+
+
+async def at_once(act: Callable[[], Awaitable[None]], again: Callable[[], Awaitable[None]]) -> None:
+    """Fail unless one of three acts took less than half a second."""
+    took = list[float]()
+    while not took or (min(took) >= AT_ONCE and len(took) < 3):
+        if took:
+            await again()
+        began = time.monotonic()
+        await act()
+        took.append(time.monotonic() - began)
+    assert min(took) < AT_ONCE, took
+
+
+class TestSizes:
+    async def test_of_a_storm_of_sizes_the_last_one_wins_and_few_arrive(
+        self, pty: Pty, core: Service, env: dict[str, str]
+    ) -> None:
+        script = "trap 'stty size' WINCH; echo ready; while :; do sleep 1000 & wait; kill $!; done"
+        async with pty.running(*on_terminal(core.host, script), env=env):
+            await pty.shows(b"ready")
+            await pty.until_raw()
+            for number in range(100):
+                pty.resize(40 + number % 50, 20 + number % 7)
+                await asyncio.sleep(0.01)  # such is the storm
+            pty.resize(120, 40)
+            said = await pty.shows(b"40 120\r\n")
+            told = re.findall(rb"\d+ \d+\r\n", said)
+            assert 1 <= len(told) <= 40, told
+
+    @pytest.mark.needs("vim", "less")
+    @pytest.mark.parametrize(("columns", "rows"), [(1, 1), (500, 300)])
+    async def test_programs_work_in_a_terminal_of_any_size(
+        self, columns: int, rows: int, pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
+    ) -> None:
+        pty.resize(columns, rows)
+        file = tmp_path / "file"
+        file.write_text("".join(f"{number:0498}|\n" for number in range(400)))
+        async with shell(pty, core.host, env) as there:
+            assert f"{rows} {columns}\r\n" in await does(there, "stty size")
+            await begins(there, f"less -S {file}")
+            await pty.shows(b"0" if rows == 1 else b"0298|")
+            pty.type(b"q")
+            await pty.shows(PROMPT)
+            await begins(there, f"vim -u NONE -N {file}")
+            await pty.shows(b"\x1b[?1049h")
+            if rows > 1:
+                await pty.shows(b"0298|")
+            pty.type(b"Gdd:wq\r")
+            await pty.shows(b"\x1b[?1049l")
+            await pty.shows(PROMPT)
+        assert file.read_text().count("\n") == 399
+
+
+async def does(there: Shell, line: str) -> str:
+    """As `Shell.does`, where the echo of the line need not be in one row."""
+    there.say(line + "; echo d''one")
+    said = await there.pty.shows(b"done\r\n")
+    await there.pty.shows(PROMPT)
+    return said.decode()
+
+
+async def begins(there: Shell, line: str) -> None:
+    """As `Shell.begins`, in the same way."""
+    there.say("echo be''gin; " + line)
+    await there.pty.shows(b"begin\r\n")
+
+
+LINES = b"".join(b"%06d %s~.\r~." % (number, b"\xc3\xbc" * 24) for number in range(MiB // 60))
+"""A text with what would leave, were it typed."""
+
+
+class TestPastes:
+    async def test_a_megabyte_arrives_as_it_is_and_has_no_keys_for_us(
+        self, pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
+    ) -> None:
+        pasted = b"\x1b[200~" + LINES + b"\x1b[201~"
+        script = f'stty raw -echo; echo ready; head -c {len(pasted)} >"$1"; echo over'
+        async with pty.running(*on_terminal(core.host, script, str(tmp_path / "pasted")), env=env):
+            await pty.shows(b"ready")
+            await pty.paste(pasted)
+            await pty.shows(b"over")
+        assert (tmp_path / "pasted").read_bytes() == pasted
+
+    async def test_ctrl_c_overtakes_what_a_program_does_not_read(
+        self, pty: Pty, core: Service, env: dict[str, str]
+    ) -> None:
+        async with shell(pty, core.host, env) as there:
+
+            async def paste() -> None:
+                await there.begins("stty -echo; sleep 1000")
+                await pty.paste(LINES.replace(b"~.", b"!!"))
+
+            async def interrupt() -> None:
+                pty.type(b"\x03")
+                await pty.shows(PROMPT)
+
+            await paste()
+            await at_once(interrupt, paste)
+            pty.type(b"\recho the$()end\r")
+            assert b"!!" not in await pty.shows(b"theend")
+
+
+class TestBytes:
+    @pytest.mark.parametrize(("here", "there"), [("C", "C.UTF-8"), ("C.UTF-8", "C"), ("C", "C")])
+    async def test_every_byte_passes_both_ways_in_every_locale(
+        self, here: str, there: str, pty: Pty, tmp_path: Path
+    ) -> None:
+        every = bytes(range(256)) + "größe 漢字".encode()
+        script = f"stty raw -echo; printf 'ready:'; head -c {len(every)}"
+        async with running_service(tmp_path, prefix=("env", "-u", "LANG", f"LC_ALL={there}")) as service:
+            env = service.environment | {"TERM": "xterm", "LC_ALL": here}
+            before = pty.modes
+            command = on_terminal(service.host, script, options=("-e", "none"))
+            async with pty.running(*command, env=env) as process:
+                await pty.shows(b"ready:")
+                pty.type(every)
+                await pty.shows(every)
+                assert await process.wait() == 0
+            assert pty.modes == before
+
+    @pytest.mark.parametrize("name", ["../../x", "a" * 65, "x\x1b[2J"])
+    async def test_a_wrong_name_of_the_terminal_is_said_and_nothing_runs(
+        self, name: str, pty: Pty, core: Service, env: dict[str, str]
+    ) -> None:
+        run_id = new_run_id()
+        async with pty.running(*FARHAND, "shell", "--id", run_id, core.host, env=env | {"TERM": name}) as process:
+            assert await process.wait() == 2
+            await pty.shows(b"farhand: TERM is ")
+            assert b"which is no terminal's name" in pty.shown
+            assert b"\x1b[2J" not in pty.shown
+        async with connect(core.host) as client:
+            assert run_id not in [run.id for run in await client.runs(ended=True)]
+
+
+COLOURS = "".join(f"\\033[38;5;{number}m\\033[4{number % 8}mü漢{number}\\033[K\\033[m\\r\\n" for number in range(256))
+
+
+class TestCuts:
+    async def test_output_is_the_same_wherever_the_line_is_cut(
+        self, pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
+    ) -> None:
+        whole = COLOURS.encode().replace(b"\\033", b"\x1b").replace(b"\\r\\n", b"\r\n")
+        lengths = iter([(None, LOGGED_IN + 97 * number) for number in range(20)])
+        async with cutting(tmp_path / "cut", core.socket, lengths) as cuts:
+            script = f"stty -opost; printf 'begin:'; printf '{COLOURS}'; printf ':end'"
+            async with pty.running(*on_terminal(f"unix:{tmp_path}/cut", script), env=env) as process:
+                await pty.shows(b"begin:")
+                said = await pty.shows(b":end")
+                assert await process.wait() == 0
+        assert said == whole
+        assert len(cuts) >= 10
+
+    async def test_what_is_typed_is_typed_once_and_answered_once_wherever_the_line_is_cut(
+        self, pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
+    ) -> None:
+        text = b"".join(b"%06d\r" % number for number in range(10_000))
+        lengths = iter([(None, LOGGED_IN + 397 * number) for number in range(1, 20)])
+        async with cutting(tmp_path / "cut", core.socket, lengths) as cuts:
+            script = f'stty raw -echo; printf ready:; head -c {len(text)} | tee "$1"; printf over'
+            command = on_terminal(f"unix:{tmp_path}/cut", script, str(tmp_path / "typed"))
+            async with pty.running(*command, env=env) as process:
+                await pty.shows(b"ready:")
+                await pty.paste(text)
+                assert await pty.shows(b"over") == text
+                assert await process.wait() == 0
+        assert (tmp_path / "typed").read_bytes() == text
+        assert len(cuts) >= 10
+
+
+SPLIT = [
+    (r"\033[1;3", "1mred"),
+    (r"\033[", "5Cfurther"),
+    (r"\346\274", r"\242 character"),
+    (r"\033]2;a ti", r"tle\007 behind a title"),
+]
+"""What is said before and after a cut, for printf(1)."""
+
+
+class TestNotes:
+    async def test_what_is_said_in_the_middle_of_a_sequence_leaves_no_trace(
+        self, core: Service, env: dict[str, str], tmp_path: Path
+    ) -> None:
+        async with cord(tmp_path, core.socket) as line, contextlib.AsyncExitStack() as stack:
+            ptys = [await stack.enter_async_context(terminal()) for _ in SPLIT]
+            for pty, (before, after) in zip(ptys, SPLIT, strict=True):
+                script = f"stty -echo; printf 'begin {before}'; read -r x; printf '{after} end'; exec sleep 1000"
+                await stack.enter_async_context(pty.running(*on_terminal(line.host, script), env=env))
+            for pty in ptys:
+                await pty.until_raw()
+                await pty.sees(b"begin ")
+            await line.cut()
+            for pty in ptys:
+                await pty.sees(b"is down; trying again")
+                pty.type(b"\r")
+            await line.mend()
+            for pty, (before, after) in zip(ptys, SPLIT, strict=True):
+                await pty.sees(b" end")
+                said = subprocess.run(["printf", f"begin {before}{after} end"], capture_output=True, check=True).stdout
+                seen, expected = Reference(80, 24, pty.shown).state, Reference(80, 24, said).state
+                assert seen["rows"] == expected["rows"]
+                assert seen["cursor"] == expected["cursor"]
+
+    @pytest.mark.parametrize(("key", "code"), [(b"~.", 255), (b"~d", 0)])
+    async def test_on_a_line_that_has_fallen_silent_keys_of_ours_work(
+        self, key: bytes, code: int, pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
+    ) -> None:
+        before = pty.modes
+        async with cord(tmp_path, core.socket) as line, shell(pty, line.host, env) as there:
+            line.silence()
+            began = time.monotonic()
+            pty.type(b"never heard\r" + key)
+            await pty.until_raw(False)
+            assert time.monotonic() - began < 1
+            assert await there.process.wait() == code
+            assert time.monotonic() - began < 3  # Python itself takes a while to end
+            assert b"goes on for as long as the service keeps" in await pty.shows(b"to come back: farhand attach")
+        assert pty.modes == before
+
+
+LOGGED_IN = 600
+"""Bytes after which a client is logged in and has its run."""
