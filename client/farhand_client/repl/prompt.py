@@ -50,6 +50,7 @@ class Prompt:
             key_bindings=_bindings(accepted),
             enable_suspend=True,
         )
+        self._session.app.terminal_size_polling_interval = None  # SIGWINCH tells
         self._session.default_buffer.on_text_changed += lambda _: self.completer.cancel()
 
     def of(self, hosts: Hosts) -> None:
