@@ -59,6 +59,7 @@ def test_what_is_wrong_with_one_is_said_once(tmp_path: Path) -> None:
 
 def test_the_prompt_waits_for_nothing_that_connecting_takes() -> None:
     """The protocol's models take longer to load than all the rest."""
-    script = "import sys, farhand_client.repl.attended; print(*(sorted({'pydantic', 'farhand_client.client'} & sys.modules.keys())))"
+    heavy = {"pydantic", "farhand_client.client"}
+    script = f"import sys, farhand_client.repl.attended; print(*sorted({heavy} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
