@@ -30,6 +30,11 @@ PAUSE: Final = 0.001
 fast (head(1): 4 KiB) wakes everybody up to the client for each. `PIPE_SIZE` holds what comes meanwhile up to 1 GB/s."""
 
 
+ECHO: Final = 256
+"""Bytes behind which a terminal is not asked for more in the same turn: they are the echo of a key, and nothing of a
+flood, which comes in pieces of 4 KiB."""
+
+
 class PipeReader:
     """Moves what comes out of a pipe into a spool until end of file."""
 
@@ -164,6 +169,8 @@ class TerminalReader(PipeReader):
                 break
             pieces.append(piece)
             size += len(piece)
+            if len(piece) <= ECHO:
+                break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _let_go(self) -> None:

@@ -159,6 +159,25 @@ async def test_what_a_terminal_has_comes_as_one_however_it_was_written() -> None
     terminal.terminal.close()
 
 
+async def test_the_echo_of_a_key_is_not_looked_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = OnTerminal()
+    reads: list[int] = []
+    real = os.read
+
+    def read(fd: int, size: int) -> bytes:
+        if fd == terminal.terminal.master:
+            reads.append(size)
+        return real(fd, size)
+
+    monkeypatch.setattr(os, "read", read)
+    for key in range(3):
+        os.write(terminal.slave, b"k")
+        await terminal.has(key + 1)
+    assert len(reads) == 3
+    terminal.reader.close()
+    terminal.terminal.close()
+
+
 async def test_of_a_flood_on_a_terminal_no_more_is_taken_at_once_than_of_a_pipe() -> None:
     terminal = OnTerminal()
     writing = asyncio.create_task(asyncio.to_thread(os.write, terminal.slave, bytes(2 * READ_SIZE)))
