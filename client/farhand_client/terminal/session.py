@@ -86,7 +86,7 @@ class Interaction:
         self._showing = True  # not before the terminal is raw
         self._set_in_terminal = False
         self._remembering: asyncio.TimerHandle | None = None
-        self._silence = None if ask is None else Silence(ask, self.last)
+        self._silence = None if ask is None else Silence(ask, self._unanswered)
         self._differing: asyncio.TimerHandle | None = None
         self._said_size: Size | None = None
 
@@ -117,6 +117,10 @@ class Interaction:
             self._behind = max(0, self._behind - gap.bytes)
         else:
             self.say(f"{gap.bytes} bytes of output are no longer kept; what is shown may be wrong until it is redrawn")
+
+    def _unanswered(self, text: str | None) -> None:
+        if text is None or self._run.connected:  # of one that is lost more is said
+            self.last(text)
 
     # Typist
 

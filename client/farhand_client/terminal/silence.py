@@ -58,7 +58,8 @@ class Silence:
                 await asyncio.wait([asked])
                 self._show(None)
         finally:
-            asked.cancel()
+            if not asked.cancel():
+                asked.exception()  # a line that is lost for good is told otherwise
 
     def _listened(self, asking: asyncio.Task[None]) -> None:
         self._asking = None

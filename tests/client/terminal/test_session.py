@@ -15,7 +15,7 @@ import pytest
 
 from farhand_client import Client, Size, Terminal
 from farhand_client.run import Run
-from farhand_client.terminal import local
+from farhand_client.terminal import local, silence
 from farhand_client.terminal.local import LocalTerminal
 from farhand_client.terminal.session import Interaction, Parting
 from farhand_protocol import messages as m
@@ -168,6 +168,33 @@ async def test_what_is_typed_on_a_dead_line_arrives_once_it_is_back(tmp_path: Pa
         await pty.shows(b"<typed meanwhile>")
         pty.type(b"q")
         assert await over is Parting.ENDED
+
+
+async def test_a_lost_line_is_not_said_to_be_a_service_that_does_not_answer(
+    tmp_path: Path, pty: Pty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "SOON", 0.01)
+    monkeypatch.setattr(silence, "PATIENCE", 0.01)
+    async with shown(tmp_path, pty, reconnect=30.0) as (client, service, run, _, local):
+        asking = asyncio.Event()
+
+        async def ask() -> None:
+            asking.set()
+            await client.ping()
+
+        interaction = Interaction(run, local, ask=ask)
+        over = asyncio.ensure_future(interaction.over())
+        await pty.shows(b"ready ")
+        (tmp_path / "fake.sock").unlink()
+        service.connections[0].cut()
+        interaction.last("the line is down")
+        pty.type(b"x")
+        await asking.wait()
+        await asyncio.sleep(0.1)  # ten times what it takes
+        pty.type(b"\r~.")
+        assert await over is Parting.LEFT
+    assert b"the line is down" in pty.shown
+    assert b"does not answer" not in pty.shown
 
 
 async def test_a_line_that_is_lost_for_good_ends_it(tmp_path: Path, pty: Pty) -> None:
