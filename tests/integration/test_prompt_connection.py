@@ -23,6 +23,24 @@ async def test_nobody_there_is_said_and_no_prompt_is_left(screen: Screen, own: d
     assert screen.text.startswith("farhand: there is no socket")
 
 
+async def test_a_terminal_that_can_only_print_has_a_prompt_too(
+    screen: Screen, own: dict[str, str], core: Service
+) -> None:
+    screen.start(core.host, own, term="dumb")
+    await screen.matches("… *$")
+    screen.type("echo $TERM; pwd", "Enter")
+    await screen.shows(f"\ndumb\n{Path.home()}\n{at()}")
+    screen.type("exit 3", "Enter")
+    await screen.shows("left with 3")
+
+
+async def test_a_terminal_that_can_only_print_is_left_where_nobody_is_there(
+    screen: Screen, own: dict[str, str], tmp_path: Path
+) -> None:
+    screen.start(f"unix:{tmp_path}/none", own, term="dumb")
+    await screen.shows("left with 255")
+
+
 async def test_an_unknown_key_is_asked_about(screen: Screen, own: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "tls").mkdir()
     async with running_service(tmp_path / "tls", listen=True) as service:
@@ -79,7 +97,7 @@ async def test_a_run_of_a_service_that_died_is_said_to_be_lost(
         service.process.kill()
         await service.process.wait()
         async with running_service(tmp_path / "one"):
-            await screen.matches(rf"unknown end: .*\n{re.escape(WHO)}:/tmp \[255")
+            await screen.matches(rf"unknown end: .*\n{re.escape(WHO)}:/tmp \[lost")
             screen.type("", "C-l")
             await screen.answers("pwd", "/tmp\n", at("/tmp"))
 

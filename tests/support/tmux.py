@@ -44,9 +44,12 @@ class Screen:
         self.start(host, env)
         await self.shows(at() if prompt is None else prompt)
 
-    def start(self, host: str, env: Mapping[str, str], *options: str) -> None:
-        """Start a REPL in a new terminal."""
-        self.tmux("new-session", "-d", "-x", "100", "-y", "30", self._repl(host, env, *options))
+    def start(self, host: str, env: Mapping[str, str], *options: str, term: str | None = None) -> None:
+        """Start a REPL in a new terminal, which is said to be a `term`."""
+        repl = self._repl(host, env, *options)
+        if term is not None:
+            repl = f"export TERM={term}; {repl}"
+        self.tmux("new-session", "-d", "-x", "100", "-y", "30", repl)
 
     async def open_again(self, host: str, env: Mapping[str, str]) -> None:
         """Start another in the same terminal, which is empty again."""

@@ -77,9 +77,10 @@ class Interpreter:
             return False
         except (FarhandError, ValueError) as error:
             self._output.say(str(error))
-            if isinstance(error, ConnectionLost):
+            lost = isinstance(error, ConnectionLost)
+            if lost:
                 await self._host.link.drop()
-            self._ended(error_code(error) if isinstance(error, FarhandError) else OURS)
+            self._ended(error_code(error) if isinstance(error, FarhandError) else OURS, "lost" if lost else "")
             return isinstance(error, SpawnError)
         except BrokenPipeError:
             raise Leave(BROKEN_PIPE) from None

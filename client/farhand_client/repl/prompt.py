@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import in_terminal
+from prompt_toolkit.application.current import get_app_or_none
 from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import has_focus
 from prompt_toolkit.history import History
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.utils import is_dumb_terminal
 
 from .commands import is_own
 from .completer import RemoteCompleter
@@ -72,7 +74,10 @@ class Prompt:
             self._session.app.after_render -= after_render
             shown()
 
-        self._session.app.after_render += after_render
+        if is_dumb_terminal():
+            shown()  # nothing is ever rendered there: the prompt is written, and then each key
+        else:
+            self._session.app.after_render += after_render
         return await self._session.prompt_async(self._message, handle_sigint=False)
 
     async def aside(self, question: Callable[[], Awaitable[T]]) -> T:
@@ -82,8 +87,8 @@ class Prompt:
 
     def leave(self) -> None:
         """Have `read` raise EOFError, and the prompt vanish."""
-        app = self._session.app
-        if app.is_running:
+        app = get_app_or_none()  # on a dumb terminal not the session's
+        if app is not None and app.is_running:
             app.erase_when_done = True
             app.exit(exception=EOFError)
 
