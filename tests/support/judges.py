@@ -104,24 +104,25 @@ class Tmux:
         say = f"stty raw -echo; cat {self._data}; {asked}; tmux -S {self._socket} wait-for -S said; exec sleep 1000"
         self.tmux("respawn-pane", "-k", say)
         self.tmux("wait-for", "said")
-        return _cells(self.tmux("capture-pane", "-e", "-p", "-N")), self.tmux("display-message", "-p", FLAGS)
+        return cells(self.tmux("capture-pane", "-e", "-p", "-N")), self.tmux("display-message", "-p", FLAGS)
 
     def close(self) -> None:
         """End it."""
         self.tmux("kill-server")
 
 
-def _cells(text: str) -> list[list[tuple[str, Any]]]:
+def cells(text: str) -> list[list[tuple[str, Any]]]:
+    """The characters that tmux has captured, with their attributes."""
     attributes = PLAIN
     rows = []
     for line in text.split("\n"):
-        cells = []
+        row: list[tuple[str, Any]] = []
         for match in re.finditer(r"\x1b\[([0-9;]*)m|(.)", line):
             if match[2] is None:
                 attributes = changed(attributes, match[1])
             else:
-                cells.append((match[2], attributes))
-        while cells and cells[-1][0] == " ":
-            cells.pop()  # tmux does not tell blanks from nothing in the same way every time
-        rows.append(cells)
+                row.append((match[2], attributes))
+        while row and row[-1][0] == " ":
+            row.pop()  # tmux does not tell blanks from nothing in the same way every time
+        rows.append(row)
     return rows

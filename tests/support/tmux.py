@@ -1,4 +1,4 @@
-"""A REPL in a terminal of tmux: what a user sees of it, and types."""
+"""Terminals of tmux, with a REPL in them or something else: what a user sees there, and types."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import shlex
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.command import FARHAND
+from tests.support.judges import FLAGS, cells
 
 PATIENCE = 20.0
 """Seconds after which something expected on the screen counts as never coming."""
@@ -30,7 +32,7 @@ def at(directory: object = "~", more: str = "") -> str:
 
 
 class Screen:
-    """A terminal of tmux with a REPL in it."""
+    """A terminal of tmux."""
 
     def __init__(self, socket: Path) -> None:
         self._tmux = ["tmux", "-S", str(socket), "-f", "/dev/null"]
@@ -60,6 +62,12 @@ class Screen:
         own = [f"{name}={value}" for name, value in env.items() if name.startswith("XDG_")]
         return f"{shlex.join(['env', *own, *FARHAND, 'repl', *options, host])}; echo left with $?; exec cat"
 
+    def run(self, *command: str, env: Mapping[str, str]) -> None:
+        """Run something else in a new terminal."""
+        own = [f"{name}={value}" for name, value in env.items() if name.startswith("XDG_")]
+        self.tmux("new-session", "-d", "-x", "100", "-y", "30", shlex.join(["env", "-u", "TMUX", *own, *command]))
+        self.tmux("set", "-g", "status", "off")
+
     def type(self, text: str, *keys: str) -> None:
         """Type text as it is, then keys by tmux's names."""
         if text:
@@ -78,6 +86,21 @@ class Screen:
         """What is on the screen, without empty lines."""
         lines = self.tmux("capture-pane", "-p", "-J").split("\n")
         return "\n".join(line.rstrip() for line in lines if line.strip())
+
+    @property
+    def rows(self) -> list[list[tuple[str, Any]]]:
+        """What is on the screen, row by row, with its colours."""
+        return cells(self.tmux("capture-pane", "-e", "-p"))[:-1]
+
+    @property
+    def flags(self) -> str:
+        """Where the cursor is, and what a program has set in the terminal."""
+        return self.tmux("display-message", "-p", FLAGS)
+
+    @property
+    def picture(self) -> tuple[list[list[tuple[str, Any]]], str]:
+        """All of this."""
+        return self.rows, self.flags
 
     async def shows(self, text: str) -> None:
         """Wait until the screen ends with `text`."""
