@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from farhand_client import connect
 from tests.support.client import RawClient
 from tests.support.service import Service, running_service
 from tests.support.tmux import Screen
@@ -28,6 +29,17 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             yield service
         finally:
             runner.run(stack.aclose())
+
+
+@pytest.fixture(autouse=True)
+async def nothing_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """What a test has started on the shared service is over before the next begins: shells stay by themselves."""
+    yield
+    if "core" in request.fixturenames:
+        core: Service = request.getfixturevalue("core")
+        async with connect(core.host) as connected:
+            for run in await connected.runs():
+                await connected.stop(run.id, kill_after=0)
 
 
 @pytest.fixture

@@ -137,6 +137,8 @@ async def test_who_comes_back_over_a_mended_line_and_finds_another_typing_is_tol
 ) -> None:
     async with cord(tmp_path, core.socket) as line, shell(pty, line.host, env) as there, connect(core.host) as client:
         await line.cut()
+        while (await client.info(there.id)).attachments:
+            pass  # the service has not noticed yet
         async with client.attach(there.id, stdin=True, size=Size(columns=80, rows=24)) as other:
             assert other.stdin is not None
             assert not other.stdin.over
