@@ -7,22 +7,27 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .options import add_connection_options, add_escape
+from .options import add_connection_options, add_escape, parser
 
 if TYPE_CHECKING:
     from farhand_client.repl.link import Opening
     from farhand_client.repl.main import Aside, OpeningOf
 
+EPILOG = """\
+Each line is a run of its own, on a terminal; its directory and environment last. What cd, export and unset do lasts
+where they begin the line. An & at the end leaves the line running there, also when you leave. Commands that begin
+with a colon are for the REPL: :help lists them. Where stdin or stdout is no terminal, stdin is a script for the
+remote shell. exit and the end of stdin leave. Exit code: the last line's; 255 where the connection failed.
+"""
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="farhand repl", description="Type commands that another machine's shell runs.", allow_abbrev=False
-    )
-    add_escape(parser, "-e", "--escape")
-    add_connection_options(parser)
-    parser.add_argument("host", metavar="HOST")
-    options = parser.parse_args(arguments)
+    given = parser("repl", "HOST", "Type commands that another machine's shell runs.", EPILOG)
+    add_escape(given, "-e", "--escape")
+    add_connection_options(given)
+    given.add_argument("host", metavar="HOST")
+    options = given.parse_args(arguments)
     from farhand_client import repl
 
     return asyncio.run(repl.main(options.host, opening_of(options), options.escape))

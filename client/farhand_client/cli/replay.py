@@ -19,7 +19,7 @@ from farhand_protocol.messages.terminal import Size
 from .carry import say_gap
 from .interrupts import Interrupts
 from .main import INTERRUPTED, say
-from .options import add_connection_options, add_reconnect, grace, parser, seconds
+from .options import add_connection_options, add_reconnect, grace, parser
 from .show import LocalError
 from .working import asked, run_id
 from .writer import writer
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     given = parser("replay", "HOST ID", "Show what a run has written, with the pauses it made.", EPILOG)
     add = given.add_argument
-    add("--speed", metavar="N", type=seconds, default=1.0, help="N times as fast (2, 0.5; default 1)")
+    add("--speed", metavar="N", type=_speed, default=1.0, help="N times as fast (2, 0.5; default 1)")
     add("--idle-limit", metavar="S", type=grace, default=math.inf, help="make no pause longer than S seconds")
     add_reconnect(given)
     add_connection_options(given)
@@ -44,6 +44,16 @@ def main(arguments: Sequence[str]) -> int:
     add("id", metavar="ID", type=run_id)
     options = given.parse_args(arguments)
     return asked(options, lambda client: _replayed(client, options))
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no speed: 2 is twice as fast, 0.5 half as fast")
+    return speed
 
 
 async def _replayed(client: Client, options: argparse.Namespace) -> int:

@@ -26,7 +26,13 @@ it going, ~^Z suspends farhand, ~~ types a ~, and ~? shows this. Exit code: the 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     given = _parser()
-    options = given.parse_args(arguments)
+    options, more = given.parse_known_args(arguments)
+    if more:
+        if not more[0].startswith("-"):
+            given.error(
+                f"a shell takes no command, and {more[0]!r} stands behind HOST; farhand run -t HOST -- ARG… runs one"
+            )
+        given.error(f"unrecognized arguments: {' '.join(more)}")
     if not (os.isatty(0) and os.isatty(1)):
         which = "stdin" if not os.isatty(0) else "stdout"
         ways = "farhand run --shell runs a script, farhand run -t a command that has to find a terminal"

@@ -104,7 +104,9 @@ class Interaction:
                 self._end()
 
     def last(self, text: str | None) -> None:
-        """Show a note of ours until told otherwise; None takes it away."""
+        """Show a note of ours, and the way out, until told otherwise; None takes it away."""
+        if text is not None and self._escape is not None:
+            text = f"{text}; Enter {caret(self._escape)}d leaves it going"
         self._notes.last(text)
 
     def say(self, text: str) -> None:

@@ -102,10 +102,18 @@ async def test_a_signal_ends_it(service: FakeService, number: int, code: int) ->
         assert process.returncode == code
 
 
-@pytest.mark.parametrize("options", [["--speed", "0"], ["--speed", "fast"], ["--idle-limit", "-1"]])
-async def test_a_wrong_number_is_said(service: FakeService, options: list[str]) -> None:
-    done = await farhand("replay", *options, service.host, ID)
-    assert (done.code, options[0].encode() in done.stderr) == (2, True)
+@pytest.mark.parametrize(
+    ("option", "number", "said"),
+    [
+        ("--speed", "0", b"'0' is no speed"),
+        ("--speed", "fast", b"'fast' is no speed"),
+        ("--idle-limit", "-1", b"'-1' is not a number of seconds"),
+    ],
+)
+async def test_a_wrong_number_is_said(service: FakeService, option: str, number: str, said: bytes) -> None:
+    done = await farhand("replay", option, number, service.host, ID)
+    assert done.code == 2
+    assert option.encode() + b": " + said in done.stderr
 
 
 class TestOnATerminal:

@@ -98,6 +98,13 @@ class TestRequest:
             assert await process.wait() == 2
             await pty.shows(b"HOST is missing, and config.toml names no default_host")
 
+    async def test_a_command_behind_the_host_is_refused_with_what_runs_one(
+        self, service: FakeService, env: dict[str, str]
+    ) -> None:
+        done = await farhand("shell", service.host, "ls", "-l", env=env)
+        assert (done.code, done.stdout) == (2, b"")
+        assert b"'ls' stands behind HOST; farhand run -t HOST -- ARG" in done.stderr
+
     async def test_without_a_terminal_it_says_what_to_do(self, service: FakeService, env: dict[str, str]) -> None:
         done = await farhand("shell", service.host, env=env)
         assert (done.code, done.stdout) == (2, b"")
@@ -246,7 +253,7 @@ class TestWaysOut:
             await pty.shows(b"ready ")
             (tmp_path / "fake.sock").unlink()
             service.connections[0].cut()
-            await pty.shows(b"is down; trying again for 24 h")
+            await pty.shows(b"is down; trying again for 24 h; Enter ~d leaves it going")
             pty.type(b"\r~.")
             await pty.shows(b"left, and the service cannot be told; run ")
             assert await process.wait() == 255
