@@ -79,6 +79,10 @@ class Notes:
         self._next = None
         self._pass(None)
         self._lasting = None
+        return self.leave()
+
+    def leave(self) -> bytes:
+        """Return what takes the note away while somebody else has the terminal; then `bring` shows it again."""
         if self._quiet is not None:
             self._quiet.cancel()
             self._quiet = None

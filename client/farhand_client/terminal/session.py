@@ -95,6 +95,7 @@ class Interaction:
         with self._terminal.raw(), self._changes:
             try:
                 self._run.on_resize(self._agreed)
+                self._run.on_going_away(self._stopping)
                 self._run.stdout.on_ready(self._show)
                 self._keys.start()
                 self._showing = False
@@ -119,6 +120,10 @@ class Interaction:
             self._behind = max(0, self._behind - gap.bytes)
         else:
             self.say(f"{gap.bytes} bytes of output are no longer kept; what is shown may be wrong until it is redrawn")
+
+    def _stopping(self, grace: float) -> None:
+        # With no way out: what is left is stopped as well.
+        self._notes.last(f"the service is stopping; what runs here is ended in {grace:g} seconds")
 
     def _unanswered(self, text: str | None) -> None:
         if text is None or self._run.connected:  # of one that is lost more is said
@@ -179,7 +184,7 @@ class Interaction:
 
     def suspend(self) -> None:
         """Shown."""
-        self._give_back()
+        self._give_back(self._notes.leave())
         self._terminal.stop()
         self._take_back()
 
@@ -280,15 +285,16 @@ class Interaction:
             self._silence.close()
         self._run.stdout.on_ready(None)
         self._run.on_resize(None)
+        self._run.on_going_away(None)
         for timer in (self._differing, self._remembering):
             if timer is not None:
                 timer.cancel()
         self._showing = True
-        self._give_back()
+        self._give_back(self._notes.close())
 
-    def _give_back(self) -> None:
+    def _give_back(self, way: bytes) -> None:
         cut = CANCEL if self._output.drop() else b""
-        self._terminal.undo(cut + self._notes.close() + self._screen.undo())
+        self._terminal.undo(cut + way + self._screen.undo())
 
     def _take_back(self) -> None:
         self._repaint = True

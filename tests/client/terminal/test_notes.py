@@ -117,6 +117,15 @@ async def test_without_a_note_output_is_left_alone() -> None:
     assert terminal.notes.close() == b""
 
 
+async def test_who_leaves_for_a_while_finds_the_lasting_note_again() -> None:
+    terminal = Terminal()
+    terminal.notes.last("the line is down")
+    assert terminal.notes.leave()
+    assert not terminal.notice.shown
+    terminal.bring()
+    assert b"the line is down" in terminal.last
+
+
 async def test_closing_takes_everything_away() -> None:
     terminal = Terminal()
     terminal.notes.last("lasting")
