@@ -64,6 +64,8 @@ class Line:
         """Seconds for which a connection that ends from now on is made again."""
         self._again = again
         self._watch = watch
+        self.on_going_away: Callable[[float], None] | None = None
+        """Told when the service says that it stops, with the seconds that it leaves its runs."""
         self._why: FarhandError | None = None
         self._backoff: Backoff | None = None
         self._reconnecting: asyncio.Task[None] | None = None
@@ -123,7 +125,12 @@ class Line:
 
     def _adopt(self, session: Session) -> None:
         self.session = session
+        session.on_going_away = self._going_away
         session.when_over(lambda why: self._over(session, why))
+
+    def _going_away(self, grace: float) -> None:
+        if self.on_going_away is not None:
+            self.on_going_away(grace)
 
     def _over(self, session: Session, why: FarhandError) -> None:
         self.session = None

@@ -189,6 +189,11 @@ class Run:
         """Have `told` called whenever `size` changes."""
         self._attachment.on_resize = told
 
+    def on_going_away(self, told: Callable[[float], None] | None) -> None:
+        """Have `told` called when the service says that it stops, with the seconds that it leaves its runs: one for all
+        runs of a client."""
+        self._attachment.line.on_going_away = told
+
     def resize(self, columns: int, rows: int) -> None:
         """Say that this client shows the run's terminal in so many characters, each 0 (unknown) to 65535.
 

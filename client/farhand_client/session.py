@@ -48,6 +48,8 @@ class Session:
         self.name: Final = name
         self.connection: Final = Connection(Side.CLIENT)
         self.going_away = False
+        self.on_going_away: Callable[[float], None] | None = None
+        """Told the seconds that the service leaves its runs."""
         self.proved = False
         """Whether the service has said anything since the login was over."""
         self.why: FarhandError | None = None
@@ -270,6 +272,8 @@ class Session:
                     answered.set_result(asyncio.get_running_loop().time())
             case m.GoingAway():
                 self.going_away = True
+                if self.on_going_away is not None:
+                    self.on_going_away(message.grace)
             case m.Error():
                 self._over(RequestRefused(message.code, f"{self.name} ended the connection: {message.message}"))
                 if self._link is not None:

@@ -338,6 +338,16 @@ class TestLine:
             assert re.search(rb"\r\nfarhand: the connection to .* was ended", said)
         assert pty.modes == before
 
+    async def test_a_service_that_stops_says_how_long_there_is(
+        self, pty: Pty, service: FakeService, env: dict[str, str]
+    ) -> None:
+        async with shell(pty, service, env) as process:
+            await pty.shows(b"ready ")
+            service.connections[0].say(m.GoingAway(grace=10))
+            await pty.shows(b"the service is stopping; what runs here is ended in 10 seconds")
+            pty.type(b"q")
+            assert await process.wait() == 3
+
     async def test_a_service_that_does_not_answer_is_said_before_the_line_counts_as_lost(
         self, pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
