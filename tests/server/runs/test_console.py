@@ -104,7 +104,7 @@ SHELL = ("bash", "--norc", "--noprofile", "-i")
 
 async def shell(make: Any, **fields: Any) -> OnTerminal:
     """An interactive shell that waits for a command."""
-    run: OnTerminal = make(*SHELL, env={**os.environb, b"PS1": b"> ", b"HISTFILE": b""}, **fields)
+    run: OnTerminal = make(*SHELL, env={**os.environb, b"TERM": b"xterm", b"PS1": b"> ", b"HISTFILE": b""}, **fields)
     await run.says(b"> ")
     return run
 
