@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -74,20 +74,53 @@ class TestKeys:
             await pty.shows(f"left run {there.id}, which goes on".encode())
 
 
+class Fifo:
+    """Into which programs write lines; it has no end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        os.mkfifo(path)
+        self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        self._said = b""
+
+    async def line(self) -> str:
+        """The next of them."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(20):
+            while b"\n" not in self._said:
+                more = asyncio.Event()
+                loop.add_reader(self._fd, more.set)
+                try:
+                    await more.wait()
+                finally:
+                    loop.remove_reader(self._fd)
+                self._said += os.read(self._fd, 4096)
+        line, _, self._said = self._said.partition(b"\n")
+        return line.decode()
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Fifo]:
+    made = Fifo(tmp_path / "told")
+    yield made
+    made.close()
+
+
 class TestTime:
     async def test_once_it_is_up_who_is_in_the_foreground_is_hung_up_on_and_the_shell_as_well(
-        self, pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
+        self, pty: Pty, core: Service, env: dict[str, str], told: Fifo
     ) -> None:
-        told = tmp_path / "told"
-        os.mkfifo(told)
         trapping = "trap 'echo %s >%s; exit' HUP; %s"
         async with shell(pty, core.host, env, "--keep", "1") as there:
-            await there.does(trapping % ("shell", told, ""))
-            await there.begins(f'(sh -c "{trapping % ("foreground", told, "echo up; sleep 1000 & wait")}")')
+            await there.does(trapping % ("shell", told.path, ""))
+            await there.begins(f'(sh -c "{trapping % ("foreground", told.path, "echo up; sleep 1000 & wait")}")')
             await pty.shows(b"up")
             there.process.kill()
             gone = time.monotonic()
-            heard = await asyncio.wait_for(asyncio.to_thread(_lines, told, 2), 20)
+            heard = [await told.line(), await told.line()]
         assert sorted(heard) == ["foreground", "shell"]
         assert 1 <= time.monotonic() - gone < 3
 
@@ -107,14 +140,6 @@ class TestTime:
                     assert "it is 43" in await again.does("echo it is $remembered")
                     other.type(b"exit 7\r")
                     assert await again.process.wait() == 7
-
-
-def _lines(fifo: Path, count: int) -> list[str]:
-    """Read so many lines, each from a writer of its own or several from one."""
-    lines: list[str] = []
-    while len(lines) < count:
-        lines += fifo.read_text().splitlines()
-    return lines
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
