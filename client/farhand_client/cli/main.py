@@ -53,9 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        from .show import forget_stdout
+        from .show import forget
 
-        forget_stdout()
+        forget(1)
         return BROKEN_PIPE
     except Exception as error:
         from farhand_client.errors import AddressError, FarhandError
@@ -75,7 +75,9 @@ def say(text: str) -> None:
         sys.stderr.write(f"farhand: {lines}\n")
         sys.stderr.flush()
     except (OSError, ValueError):
-        return
+        from .show import forget
+
+        forget(2)
 
 
 def _command(arguments: list[str]) -> int:

@@ -23,12 +23,13 @@ def show(text: str, what: str = "") -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        forget_stdout()
+        forget(1)
         raise LocalError(f"cannot write {f'{what} ' if what else ''}to stdout: {error.strerror}") from None
 
 
-def forget_stdout() -> None:
-    """Let what is still in Python's buffer go nowhere: it would be tried again at the end, and complained about."""
+def forget(fd: int) -> None:
+    """Let what is still in Python's buffer for stdout or stderr go nowhere: it would be tried again at the end, and
+    make the exit code 120."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
+    os.dup2(null, fd)
     os.close(null)

@@ -74,6 +74,12 @@ async def test_a_full_disk_under_stdout_is_said(service: FakeService, line: list
     assert done.stderr.count(b"\n") == 1
 
 
+async def test_a_stderr_that_takes_nothing_does_not_change_the_exit_code(service: FakeService) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = await farhand("attach", service.host, ID, stderr=full)
+    assert done.code == 255
+
+
 CLOSED = "import os, sys; os.close(int(sys.argv[1])); os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
 
 
