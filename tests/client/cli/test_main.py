@@ -74,9 +74,9 @@ async def test_a_full_disk_under_stdout_is_said(service: FakeService, line: list
     assert done.stderr.count(b"\n") == 1
 
 
-async def test_a_stderr_that_takes_nothing_does_not_change_the_exit_code(service: FakeService) -> None:
+async def test_a_stderr_that_takes_nothing_does_not_change_the_exit_code(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as full:
-        done = await farhand("attach", service.host, ID, stderr=full)
+        done = await farhand("attach", f"unix:{tmp_path}/nobody", ID, stderr=full)
     assert done.code == 255
 
 
