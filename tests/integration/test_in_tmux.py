@@ -212,6 +212,25 @@ async def test_what_was_edited_when_the_window_was_closed_is_edited_on_elsewhere
     assert file.read_text().startswith("not written größe\ndef")
 
 
+PAINTING = (
+    r"\033[?1049h\033[2J\033[3;5H\033[1;7;31mbold\033[m \033[44m漢字 ü\033[K\033[m\033[10;20H┌──┐"
+    r"\033[4;12r\033[12;3H\033[?1000h\033=\033[?1h\033[38;5;208morange"
+)
+"""What a program leaves on the screen that does not draw anew, for printf(1)."""
+
+
+async def test_what_was_drawn_once_is_shown_elsewhere(screen: Screen, another: Screen, core: Service) -> None:
+    run_id = new_run_id()
+    command = [*FARHAND, "run", "-t", "--id", run_id, core.host, "sh", "-c", f"printf '{PAINTING}'; read -r x"]
+    screen.run("sh", "-c", f"{shlex.join(command)}; exec cat", env=core.environment)
+    await screen.matches("orange$")
+    before = screen.picture
+    screen.tmux("kill-server")
+    another.run("sh", "-c", f"{shlex.join([*FARHAND, 'attach', core.host, run_id])}; exec cat", env=core.environment)
+    await another.matches("orange$")
+    await until(lambda: another.picture == before, lambda: f"{another.text}\n{another.flags}\n{before[1]}")
+
+
 MESS = (
     r"\033[?1049h\033[?25l\033[?1003h\033[?1006h\033[?2004h\033[4h\033[5;9r\033[?6h\033[?7l\033[1;7;31m\033(0\016\033=\033[?1h"
     r"\377\376\033]2;a title without an e"

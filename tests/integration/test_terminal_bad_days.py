@@ -66,7 +66,7 @@ class TestSizes:
             await pty.until_raw()
             told = 0
             for gust in range(10):
-                for number in range(10):
+                for number in range(5 + gust):
                     pty.resize(40 + number, 20 + gust)
                     await asyncio.sleep(0.01)  # such is the storm
                 last = f"{40 + gust} 120\r\n".encode()
