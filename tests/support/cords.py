@@ -65,6 +65,7 @@ class Cord:
         task = asyncio.ensure_future(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())  # also where it never began
 
 
 @contextlib.asynccontextmanager

@@ -47,6 +47,7 @@ async def cutting(
         task = asyncio.ensure_future(serve(reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())  # also where it never began
 
     server = await asyncio.start_unix_server(accepted, socket)
     try:
