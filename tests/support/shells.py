@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 from collections.abc import AsyncIterator, Mapping
 
 from .command import FARHAND
@@ -40,12 +39,6 @@ class Shell:
         self.pty.type(line.encode() + b"\r")
         await self.pty.shows(line.encode() + b"\r\n")
 
-    async def left(self, key: bytes) -> tuple[int, str]:
-        """Leave by a key; return the exit code and what was said last."""
-        self.pty.type(b"\r" + key)
-        code = await asyncio.wait_for(self.process.wait(), 20)
-        return code, self.pty.shown.decode(errors="replace")
-
     def say(self, line: str) -> None:
         """Type a line, whatever is there to take it."""
         self.pty.type(line.encode() + b"\r")
@@ -73,8 +66,3 @@ async def attached(
         await pty.shows(shows)
         await pty.until_raw()
         yield Shell(pty, process, run_id)
-
-
-def plain(said: str) -> str:
-    """What a person reads of what was said to a terminal row by row."""
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07]*\x07|\x1b[=>78]", "", said)
