@@ -16,6 +16,7 @@ class Cord:
         self._target = target
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._whole = False
         self._open = asyncio.Event()
         self._open.set()
 
@@ -24,10 +25,12 @@ class Cord:
         return f"unix:{self.socket}"
 
     async def mend(self) -> None:
+        self._whole = True
         self._server = await asyncio.start_unix_server(self._accepted, self.socket)
 
     async def cut(self) -> None:
         """End every connection, and have nobody listen."""
+        self._whole = False
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -62,6 +65,9 @@ class Cord:
                 end.transport.abort()
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._whole:
+            writer.transport.abort()  # it had just come when the line was cut
+            return
         task = asyncio.ensure_future(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -44,15 +44,20 @@ async def cutting(
                 end.transport.abort()
 
     def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if over.is_set():
+            writer.transport.abort()  # it had just come at the end
+            return
         task = asyncio.ensure_future(serve(reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
         task.add_done_callback(lambda _: writer.transport.abort())  # also where it never began
 
+    over = asyncio.Event()
     server = await asyncio.start_unix_server(accepted, socket)
     try:
         yield cuts
     finally:
+        over.set()
         server.close()
         for task in tasks:
             task.cancel()
