@@ -172,6 +172,7 @@ class Attachments:
         else:
             self._watch_alone()  # it may have taken a holder's place
         self._hold()
+        self._added(attachment, new=old is None)
         return attachment
 
     def took(self, attachment: Attachment, stream: Output, count: int) -> None:
@@ -218,6 +219,9 @@ class Attachments:
         self._watch_alone()
         if not self and self.on_deserted is not None:
             self.on_deserted()
+
+    def _added(self, attachment: Attachment, *, new: bool) -> None:
+        """Somebody has come; `new` is false where it has taken its own older place."""
 
     def _may_feed(self, share: bool, *, fed: bool) -> bool:
         """Whether somebody may feed the program beside all who are there; `fed` is whether it did before."""

@@ -9,18 +9,14 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
-from farhand_protocol.limits import MiB
-
 from .attachments import MAX_ATTACHMENTS, Attachment, Attachments
+from .stdin import AHEAD
 from .terminal import PseudoTerminal
 from .terminal_attachments import MAX_TYPING
 
-AHEAD: Final = 4 * MiB
-"""Bytes that the program has not taken, behind which nobody else may begin to type, nor whoever typed them go on: as
-many as one may send without credit. Whoever attaches again and again fills no memory."""
-
 MAX_QUEUED: Final = MAX_TYPING * AHEAD
-"""The same behind which nobody comes back either: as many as those who may type at once can send."""
+"""Bytes that the program has not taken, behind which nobody comes back to type: as many as those who may type at once
+can send. Behind `AHEAD` nobody else begins."""
 
 _PIECE: Final = 4096
 """Bytes that one piece in the queue has at the least, where more wait behind it: each costs some 300 of memory, and

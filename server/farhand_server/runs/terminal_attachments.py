@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
-from .attachments import Attachment, Attachments, Output, Watcher
+from .attachments import Attachment, Attachments, Output
 from .filespool import FileSpool
 from .screen import Screen
 from .spool import EVERYTHING
@@ -29,27 +29,6 @@ class TerminalAttachments(Attachments):
         self.screen: Final = Screen(first, self._shown)
         self._spool = spool
 
-    def add(
-        self,
-        watcher: Watcher,
-        *,
-        key: bytes | None,
-        hold: bool,
-        taken: Mapping[Output, int],
-        feeds: int | None,
-        share: bool = False,
-        size: Size | None = None,
-        window: int = EVERYTHING,
-    ) -> Attachment:
-        """Attachments. For somebody new who shows the terminal what is on it is drawn."""
-        new = key not in self._all
-        attachment = super().add(
-            watcher, key=key, hold=hold, taken=taken, feeds=feeds, share=share, size=size, window=window
-        )
-        # Who only watches does nothing to the program, not even that.
-        self.screen.changed(repaint=new and size is not None and feeds is not None)
-        return attachment
-
     def resize(self, attachment: Attachment, size: Size) -> None:
         """The client shows the terminal in another size now."""
         attachment.size = size
@@ -69,6 +48,12 @@ class TerminalAttachments(Attachments):
         """Attachments."""
         super().close()
         self.screen.disconnect()
+
+    def _added(self, attachment: Attachment, *, new: bool) -> None:
+        # For somebody new what is on the terminal is drawn; but who only watches does nothing to the program, not even
+        # that.
+        takes_part = attachment.hold or attachment.feeds
+        self.screen.changed(repaint=new and takes_part and attachment.size is not None)
 
     def _typing(self) -> list[Attachment]:
         return [each for each in self._all.values() if each.feeds and each.watcher is not None]

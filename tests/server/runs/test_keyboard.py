@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from farhand_server.runs.attachments import MAX_ATTACHMENTS, Attachment
 from farhand_server.runs.filespool import FileSpool
-from farhand_server.runs.keyboard import AHEAD, Keyboard
+from farhand_server.runs.keyboard import Keyboard
+from farhand_server.runs.stdin import AHEAD
 from farhand_server.runs.terminal import PseudoTerminal, Size
 from farhand_server.runs.terminal_attachments import MAX_TYPING, TerminalAttachments
 

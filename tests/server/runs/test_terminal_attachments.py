@@ -9,7 +9,7 @@ import pytest
 
 from farhand_server.runs.attachments import MAX_ATTACHMENTS, Attachment, TooManyAttachments
 from farhand_server.runs.filespool import FileSpool
-from farhand_server.runs.terminal import Size
+from farhand_server.runs.terminal import PseudoTerminal, Size
 from farhand_server.runs.terminal_attachments import MAX_TYPING, TerminalAttachments
 
 from .test_attachments import Client
@@ -62,6 +62,27 @@ class Run:
 @pytest.fixture
 async def run(tmp_path: Path) -> Run:
     return Run(tmp_path)
+
+
+class Painted(PseudoTerminal):
+    """A terminal that counts how often it is drawn anew."""
+
+    times = 0
+
+    def repaint(self) -> None:
+        self.times += 1
+
+
+@pytest.mark.parametrize(("hold", "times"), [(True, 1), (False, 0)])
+async def test_it_is_drawn_for_a_newcomer_who_takes_part_and_for_no_other(run: Run, hold: bool, times: int) -> None:
+    terminal = Painted(-1, -1)
+    run.all.screen.connect(terminal)
+    run.attach(KEY, types=False, hold=hold, size=FIRST)
+    assert await run.size() == FIRST
+    assert terminal.times == times
+    run.attach(KEY, types=False, hold=hold, size=FIRST)
+    assert await run.size() == FIRST
+    assert terminal.times == times
 
 
 # Who types
