@@ -237,12 +237,12 @@ class Interaction:
             self._screen.feed(data)  # what comes after is seen in what is painted as well
             self._behind = max(0, self._behind - len(data))
             return True
-        way = self._notes.give_way()
+        shown = self._notes.give_way() + data
         if b"\x1b[?" in data:
             self._keep(data)  # who is killed from here on leaves modes that are known
-            self._output.write(way + data if way else data)
+            self._output.write(shown)
         else:
-            self._output.write(way + data if way else data)
+            self._output.write(shown)
             self._keep(data)
         return True
 
