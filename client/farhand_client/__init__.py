@@ -8,7 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from farhand_protocol.messages import Applied, Bounds, Mark, Matched, RunInfo, Size, Terminal, Usage
+    from farhand_protocol.messages import (
+        AppliedBounds,
+        Bounds,
+        Matched,
+        OutputMark,
+        RunInfo,
+        TerminalRequest,
+        UsageReport,
+        WindowSize,
+    )
     from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
 
     from .client import Client
@@ -43,7 +52,7 @@ __all__ = [
     "PIPE",
     "AddressError",
     "AmbiguousId",
-    "Applied",
+    "AppliedBounds",
     "AuthenticationError",
     "Bounds",
     "Chunk",
@@ -63,22 +72,22 @@ __all__ = [
     "Killed",
     "LineDown",
     "Lost",
-    "Mark",
     "Matched",
     "Outcome",
     "OutputIncomplete",
+    "OutputMark",
     "RequestRefused",
     "Result",
     "Run",
     "RunGoesOn",
     "RunInfo",
     "Signaled",
-    "Size",
     "SpawnError",
     "SpawnFailed",
-    "Terminal",
+    "TerminalRequest",
     "TimedOut",
-    "Usage",
+    "UsageReport",
+    "WindowSize",
     "__version__",
     "connect",
 ]
@@ -92,7 +101,16 @@ _HOMES = {
     "farhand_client.request": ("DEVNULL", "PIPE"),
     "farhand_client.run": ("Run",),
     "farhand_client.version": ("__version__",),
-    "farhand_protocol.messages": ("Applied", "Bounds", "Mark", "Matched", "RunInfo", "Size", "Terminal", "Usage"),
+    "farhand_protocol.messages": (
+        "AppliedBounds",
+        "Bounds",
+        "OutputMark",
+        "Matched",
+        "RunInfo",
+        "WindowSize",
+        "TerminalRequest",
+        "UsageReport",
+    ),
     "farhand_protocol.outcome": ("Exited", "Killed", "Lost", "Outcome", "Signaled", "SpawnFailed", "TimedOut"),
 }
 

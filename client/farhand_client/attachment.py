@@ -35,7 +35,7 @@ class Attachment:
     be the error that came instead. With `tolerant` gaps in the output are not an error.
     """
 
-    def __init__(self, line: Line, opening: m.Run | m.Attach, *, tolerant: bool = False) -> None:
+    def __init__(self, line: Line, opening: m.RunRequest | m.Attach, *, tolerant: bool = False) -> None:
         loop = asyncio.get_running_loop()
         self.opening: Final = opening
         self.id: Final = opening.id
@@ -43,12 +43,12 @@ class Attachment:
         self.ended: Final[asyncio.Future[Result]] = loop.create_future()
         self.exited: Outcome | None = None
         """How the program ended, known before the run is over where other processes still hold its output."""
-        feeds = (0 if opening.stdin else None) if isinstance(opening, m.Run) else opening.stdin
+        feeds = (0 if opening.stdin else None) if isinstance(opening, m.RunRequest) else opening.stdin
         self.stdin: Final = None if feeds is None else InputStream(self, feeds)
         self.number = 0
-        self.size: m.Size | None = None
+        self.size: m.WindowSize | None = None
         """The terminal's, as the service said."""
-        self.on_resize: Callable[[m.Size], None] | None = None
+        self.on_resize: Callable[[m.WindowSize], None] | None = None
         self.line: Final = line
         self._session: Session | None = None
         self._streams = Streams(tolerant=tolerant)
@@ -67,7 +67,7 @@ class Attachment:
     @property
     def owner(self) -> bool:
         """Whether the run is to be stopped when this attachment leaves it."""
-        return isinstance(self.opening, m.Run) and self.opening.on_disconnect == "kill"
+        return isinstance(self.opening, m.RunRequest) and self.opening.on_disconnect == "kill"
 
     # What is said to the service
 
@@ -101,7 +101,7 @@ class Attachment:
             raise ValueError("this run was not asked for with a terminal, which alone has a size")
         if not (0 <= columns <= MAX_CELLS and 0 <= rows <= MAX_CELLS):
             raise ValueError(f"a terminal of {columns} columns and {rows} rows: 0 to {MAX_CELLS} are possible")
-        self._shown = m.Size(columns=columns, rows=rows)
+        self._shown = m.WindowSize(columns=columns, rows=rows)
         watches = isinstance(self.opening, m.Attach) and self.opening.read_only
         if self._session is not None and not watches and not self.ended.done():
             self._session.tell(self, m.Resize(columns=columns, rows=rows))
@@ -135,7 +135,7 @@ class Attachment:
         self._streams.discard()
         if not self.ended.done():
             self.order_stop(kill_after)
-            own = self.opening.kill_after if isinstance(self.opening, m.Run) else None
+            own = self.opening.kill_after if isinstance(self.opening, m.RunRequest) else None
             grace = own if kill_after is None else kill_after
             try:
                 await asyncio.wait([self.ended], timeout=None if grace is None else grace + GIVE_UP)
@@ -247,12 +247,12 @@ class Attachment:
                     self.stdin.pump()
             case m.End():
                 self._streams.end(message.stream)
-            case m.Gap():
+            case m.GapNotice():
                 self._streams.gap(message)
             case m.Started():
                 self._begun(message)
             case m.Resize():
-                self.size = m.Size(columns=message.columns, rows=message.rows)
+                self.size = m.WindowSize(columns=message.columns, rows=message.rows)
                 if self.on_resize is not None:
                     self.on_resize(self.size)
             case m.Exit():
@@ -275,12 +275,12 @@ class Attachment:
         if self.stdin is not None:
             self.stdin.pump()
 
-    def _opening(self) -> m.Run | m.Attach:
+    def _opening(self) -> m.RunRequest | m.Attach:
         # A start that is not wanted any more is not sent again: it might never have arrived.
         if not self._known and self._stop is None:
             return self.opening
         attach = self.opening
-        if isinstance(attach, m.Run):
+        if isinstance(attach, m.RunRequest):
             attach = m.Attach(id=self.id, attachment=attach.attachment, hold=True, window=attach.window)
         if self._left:
             return m.Attach(id=self.id, attachment=attach.attachment)
@@ -353,7 +353,7 @@ class Attachment:
             session.close_channel(self)
 
 
-def _shown(opening: m.Run | m.Attach) -> m.Size | None:
+def _shown(opening: m.RunRequest | m.Attach) -> m.WindowSize | None:
     if isinstance(opening, m.Attach):
         return opening.size
     return None if opening.terminal is None else opening.terminal.size

@@ -108,10 +108,10 @@ async def run_info(line: Line, text: str) -> m.RunInfo:
     return found[0]
 
 
-async def recording(line: Line, run_id: str) -> list[m.Mark]:
+async def recording(line: Line, run_id: str) -> list[m.OutputMark]:
     """Return all marks of a run."""
-    answers = await _ask(line, partial(m.Recording, id=checked_id(run_id)), run_id)
-    return [mark for answer in answers if isinstance(answer, m.Marks) for mark in answer.marks]
+    answers = await _ask(line, partial(m.RecordingRequest, id=checked_id(run_id)), run_id)
+    return [mark for answer in answers if isinstance(answer, m.OutputMarks) for mark in answer.marks]
 
 
 async def deliver(line: Line, run_id: str, number: int) -> None:

@@ -180,7 +180,7 @@ class Client:
         idle_timeout: float | None = None,
         limits: Limits | None = None,
         spool: int | None = None,
-        terminal: m.Terminal | None = None,
+        terminal: m.TerminalRequest | None = None,
         record_input: bool = False,
         on_gap: OnGap | None = None,
     ) -> Pending[Run]:
@@ -218,7 +218,7 @@ class Client:
 
     def shell(
         self,
-        terminal: m.Terminal | None,
+        terminal: m.TerminalRequest | None,
         *,
         cwd: Argument | None = None,
         env: Environment | None = None,
@@ -259,7 +259,7 @@ class Client:
         hold: bool | None = None,
         follow: bool = True,
         read_only: bool = False,
-        size: m.Size | None = None,
+        size: m.WindowSize | None = None,
         share: bool = False,
         on_gap: OnGap | None = None,
     ) -> Pending[Run]:
@@ -307,7 +307,7 @@ class Client:
 
         return await run_info(self._line, run_id)
 
-    async def recording(self, run_id: str) -> list[m.Mark]:
+    async def recording(self, run_id: str) -> list[m.OutputMark]:
         """Return when the output of a run came, which `attach` gives, the sizes of its terminal, and what was typed
         where that is recorded; less exactly for a long run. Raises as `wait`."""
         from .calls import recording

@@ -29,8 +29,8 @@ class Result:
     stdout: int
     stderr: int
     lingered: bool
-    usage: m.Usage | None = None
-    applied: m.Applied | None = None
+    usage: m.UsageReport | None = None
+    applied: m.AppliedBounds | None = None
 
     @property
     def returncode(self) -> int:

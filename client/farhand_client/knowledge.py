@@ -12,7 +12,7 @@ GRACE: Final = 60.0
 """Seconds that the service goes on with a run nobody holds, unless the request says otherwise."""
 
 
-def unknown_end(why: ConnectionLost, opening: m.Run | m.Attach, name: str, *, started: bool) -> ConnectionLost:
+def unknown_end(why: ConnectionLost, opening: m.RunRequest | m.Attach, name: str, *, started: bool) -> ConnectionLost:
     """Return `why` with what is known of the run of `opening`; without `started` not even whether it began."""
     text = f"{why}; run {opening.id} was under way and its end is not known: "
     text += "the command may have run, to whatever point"

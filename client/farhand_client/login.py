@@ -37,7 +37,7 @@ async def log_in(dialled: Dialled, address: Address, identities: Identities | No
     """
     session = dialled.session
     hello = m.Hello(
-        versions=(m.VERSION,),
+        versions=(m.PROTOCOL_VERSION,),
         software=SOFTWARE,
         limits=session.connection.announced,
         user=address.user if address.socket is not None else address.user or local_user(),

@@ -38,9 +38,9 @@ def build(
     idle_timeout: float | None = None,
     limits: Limits | None = None,
     spool: int | None = None,
-    terminal: m.Terminal | None = None,
+    terminal: m.TerminalRequest | None = None,
     record_input: bool = False,
-) -> m.Run:
+) -> m.RunRequest:
     """Return the request, with an id of its own unless one is given. Without `args` it is for a login shell.
 
     Raises TypeError and ValueError for what no service would take.
@@ -50,7 +50,7 @@ def build(
     if spool is not None and not MIN_SPOOL <= spool < 1 << 63:
         raise ValueError(f"spool is {spool!r}; it has {MIN_SPOOL} bytes or more, or is None")
     on_terminal = terminal is not None
-    return m.Run(
+    return m.RunRequest(
         id=uuid7() if run_id is None else checked_id(str(run_id)),
         attachment=new_key(),
         argv=None if shell or args is None else _argv(args),

@@ -52,10 +52,10 @@ class Run:
         """None with `merge_stderr`."""
 
     @classmethod
-    async def begin(cls, line: Line, opening: m.Run | m.Attach, on_gap: OnGap | None) -> Run:
+    async def begin(cls, line: Line, opening: m.RunRequest | m.Attach, on_gap: OnGap | None) -> Run:
         """Ask for a run and wait until it has started. Raises what `Client.start` and `Client.attach` do."""
         attachment = Attachment(line, opening, tolerant=on_gap is not None)
-        if isinstance(opening, m.Run):
+        if isinstance(opening, m.RunRequest):
             run = cls(attachment, stdout=0, stderr=None if opening.merge_stderr else 0, on_gap=on_gap)
         else:
             run = cls(attachment, stdout=opening.stdout, stderr=opening.stderr, on_gap=on_gap)
@@ -180,12 +180,12 @@ class Run:
         self.send_signal(signal.SIGKILL)
 
     @property
-    def size(self) -> m.Size | None:
+    def size(self) -> m.WindowSize | None:
         """How many characters the run's terminal has, as the service last said: the smallest of those that who types
         there shows it in. None before that, and where it was not asked for."""
         return self._attachment.size
 
-    def on_resize(self, told: Callable[[m.Size], None] | None) -> None:
+    def on_resize(self, told: Callable[[m.WindowSize], None] | None) -> None:
         """Have `told` called whenever `size` changes."""
         self._attachment.on_resize = told
 
@@ -248,7 +248,7 @@ def attaching(
     hold: bool = False,
     follow: bool = True,
     read_only: bool = False,
-    size: m.Size | None = None,
+    size: m.WindowSize | None = None,
     share: bool = False,
 ) -> m.Attach:
     """Return the request for an attachment with a key of its own."""

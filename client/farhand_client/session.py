@@ -11,7 +11,7 @@ from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode, LocalProtocolError
 from farhand_protocol.events import ChannelFailed, ConnectionFailed, DataReceived, Event, MessageReceived
 from farhand_protocol.states import Phase, Side
-from farhand_protocol.transport import Link
+from farhand_protocol.transport import ConnectionTransport
 
 from .errors import ConnectionLost, FarhandError, RequestRefused
 
@@ -42,7 +42,7 @@ class Endpoint(Protocol):
 
 
 class Session:
-    """The `Handler` of a client's `Link`. `name` says whom it talks to in errors."""
+    """The `Handler` of a client's `ConnectionTransport`. `name` says whom it talks to in errors."""
 
     def __init__(self, name: str, keepalive: float | None) -> None:
         self.name: Final = name
@@ -58,7 +58,7 @@ class Session:
         """Whether it was ended because the service broke the protocol."""
         self._over_callback: Callable[[FarhandError], None] | None = None
         self._keepalive = keepalive
-        self._link: Link | None = None
+        self._link: ConnectionTransport | None = None
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._login: asyncio.Queue[m.AnyMessage | FarhandError] = asyncio.Queue()
         self._channels: dict[int, Endpoint] = {}
@@ -69,9 +69,9 @@ class Session:
         self._silences = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def link(self) -> Link:
+    def link(self) -> ConnectionTransport:
         """Return the asyncio protocol for this session's one transport."""
-        self._link = Link(self.connection, self)
+        self._link = ConnectionTransport(self.connection, self)
         return self._link
 
     # Login
@@ -210,7 +210,7 @@ class Session:
 
     # Handler
 
-    def connected(self, link: Link) -> None:
+    def connected(self, link: ConnectionTransport) -> None:
         """Handler."""
 
     def received(self, event: Event) -> None:

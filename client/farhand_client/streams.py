@@ -71,7 +71,7 @@ class Streams:
         state.waiting += len(data)
         state.receiver.feed(data)
 
-    def gap(self, gap: m.Gap) -> None:
+    def gap(self, gap: m.GapNotice) -> None:
         """Bytes will not come."""
         state = self._streams[gap.stream]
         state.expected = gap.offset + gap.bytes

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .frames import HEADER
+from .frames import FRAME_HEADER
 from .limits import HEADER_SIZE
 
 
-class Assembler:
+class FrameDecoder:
     """Keeps at most one unfinished frame; `check(kind, length)` refuses a header before its payload is kept."""
 
     def __init__(self, check: Callable[[int, int], None]) -> None:
@@ -29,13 +29,13 @@ class Assembler:
                 wanted = self._missing()
             if wanted:
                 return
-            word, channel = HEADER.unpack_from(self._partial)
+            word, channel = FRAME_HEADER.unpack_from(self._partial)
             payload = bytes(memoryview(self._partial)[HEADER_SIZE:])
             self._partial = bytearray()
             yield word & 0xFF, channel, payload
         position, end = 0, len(view)
         while end - position >= HEADER_SIZE:
-            word, channel = HEADER.unpack_from(view, position)
+            word, channel = FRAME_HEADER.unpack_from(view, position)
             kind, length = word & 0xFF, word >> 8
             self._check(kind, length)
             start = position + HEADER_SIZE
@@ -49,7 +49,7 @@ class Assembler:
         have = len(self._partial)
         if have < HEADER_SIZE:
             return HEADER_SIZE - have
-        word, _ = HEADER.unpack_from(self._partial)
+        word, _ = FRAME_HEADER.unpack_from(self._partial)
         if have == HEADER_SIZE:
             self._check(word & 0xFF, word >> 8)
         length: int = word >> 8

@@ -14,7 +14,7 @@ from pydantic import PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
 
-def to_json(value: bytes) -> str | dict[str, str]:
+def bytes_to_json(value: bytes) -> str | dict[str, str]:
     """Return the one JSON spelling of `value`."""
     try:
         return value.decode()
@@ -22,7 +22,7 @@ def to_json(value: bytes) -> str | dict[str, str]:
         return {"base64": b64encode(value).decode()}
 
 
-def from_json(value: Any) -> bytes:
+def bytes_from_json(value: Any) -> bytes:
     """Return the bytes that a JSON value spells; `bytes` pass as they are, for callers that build messages."""
     if isinstance(value, bytes):
         return value
@@ -30,7 +30,7 @@ def from_json(value: Any) -> bytes:
         return value.encode()
     if isinstance(value, dict) and value.keys() == {"base64"} and isinstance(value["base64"], str):
         decoded = _base64(value["base64"])
-        if isinstance(to_json(decoded), str):
+        if isinstance(bytes_to_json(decoded), str):
             raise PydanticCustomError("invalid_field", "base64 is for bytes that are not UTF-8; send a string")
         return decoded
     raise PydanticCustomError("invalid_field", 'a string, or {"base64": …} for bytes that are not UTF-8, is needed')
@@ -52,7 +52,7 @@ def _base64(text: Any) -> bytes:
 
 
 def _without_nul(value: Any) -> bytes:
-    decoded = from_json(value)
+    decoded = bytes_from_json(value)
     if b"\0" in decoded:
         raise PydanticCustomError("nul_byte", "a NUL byte cannot be passed to a program")
     return decoded
@@ -67,10 +67,10 @@ def _environment_name(value: Any) -> bytes:
     return decoded
 
 
-Argument = Annotated[bytes, PlainValidator(_without_nul), PlainSerializer(to_json, when_used="json")]
+Argument = Annotated[bytes, PlainValidator(_without_nul), PlainSerializer(bytes_to_json, when_used="json")]
 """An argument, path or environment value: any bytes but NUL."""
 
-EnvironmentName = Annotated[bytes, PlainValidator(_environment_name), PlainSerializer(to_json, when_used="json")]
+EnvironmentName = Annotated[bytes, PlainValidator(_environment_name), PlainSerializer(bytes_to_json, when_used="json")]
 """An environment name: any bytes but NUL and `=`, at least one."""
 
 Base64 = Annotated[

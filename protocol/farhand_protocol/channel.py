@@ -6,20 +6,31 @@ from typing import Final
 
 from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from .frames import Kind
-from .messages import Attach, Credit, End, Gap, Message, Run, Started, Stream
-from .states import BEFORE_STARTED, CHANNEL, LAST, OF_TERMINALS, ONCE, READ_ONLY, UNREADABLE, WHEN_LEFT, Said, Side
+from .messages import Attach, Credit, End, GapNotice, Message, RunRequest, Started, Stream
+from .states import (
+    AT_MOST_ONCE,
+    CHANNEL_MESSAGES,
+    FINAL_MESSAGES,
+    LEGAL_AFTER_CLOSE,
+    LEGAL_BEFORE_STARTED,
+    READ_ONLY_MESSAGES,
+    TERMINAL_ONLY,
+    UNREADABLE_OPENING,
+    LegalMessages,
+    Side,
+)
 from .window import ReceiveWindow, SendWindow
 
-KIND_OF: Final[dict[Stream, Kind]] = {"stdin": Kind.STDIN, "stdout": Kind.STDOUT, "stderr": Kind.STDERR}
-STREAM_OF: Final[dict[int, Stream]] = {kind: stream for stream, kind in KIND_OF.items()}
+KIND_BY_STREAM: Final[dict[Stream, Kind]] = {"stdin": Kind.STDIN, "stdout": Kind.STDOUT, "stderr": Kind.STDERR}
+STREAM_BY_KIND: Final[dict[int, Stream]] = {kind: stream for stream, kind in KIND_BY_STREAM.items()}
 
 
-def streams(opening: Message | None) -> dict[Side, dict[Stream, int]]:
+def open_streams(opening: Message | None) -> dict[Side, dict[Stream, int]]:
     """Return the streams each side sends on a channel opened by `opening`, each with the offset of its first byte."""
     stdin: dict[Stream, int | None] = {}
     output: dict[Stream, int | None] = {}
     match opening:
-        case Run():
+        case RunRequest():
             stdin = {"stdin": 0 if opening.stdin else None}
             output = {"stdout": 0, "stderr": None if opening.merge_stderr else 0}
         case Attach():
@@ -32,17 +43,17 @@ def _wanted(offsets: dict[Stream, int | None]) -> dict[Stream, int]:
     return {stream: offset for stream, offset in offsets.items() if offset is not None}
 
 
-def legal(opening: Message | None) -> Said:
+def legal_messages(opening: Message | None) -> LegalMessages:
     """Return what each side may say on a channel opened by `opening`; None is one that could not be understood."""
     if opening is None:
-        return UNREADABLE
-    said = CHANNEL[type(opening)] if _has_terminal(opening) else _WITHOUT_TERMINAL[type(opening)]
-    return said | {Side.CLIENT: READ_ONLY} if isinstance(opening, Attach) and opening.read_only else said
+        return UNREADABLE_OPENING
+    said = CHANNEL_MESSAGES[type(opening)] if _has_terminal(opening) else _WITHOUT_TERMINAL[type(opening)]
+    return said | {Side.CLIENT: READ_ONLY_MESSAGES} if isinstance(opening, Attach) and opening.read_only else said
 
 
 def _has_terminal(opening: Message) -> bool:
     match opening:
-        case Run():
+        case RunRequest():
             return opening.terminal is not None
         case Attach():
             return opening.size is not None
@@ -50,15 +61,16 @@ def _has_terminal(opening: Message) -> bool:
             return False
 
 
-_WITHOUT_TERMINAL: Final[dict[type[Message], Said]] = {
-    opening: {speaker: words - OF_TERMINALS for speaker, words in said.items()} for opening, said in CHANNEL.items()
+_WITHOUT_TERMINAL: Final[dict[type[Message], LegalMessages]] = {
+    opening: {speaker: words - TERMINAL_ONLY for speaker, words in said.items()}
+    for opening, said in CHANNEL_MESSAGES.items()
 }
 
 
 def output_window(opening: Message | None, announced: int) -> int:
     """Return the window of each output stream: what the client has `announced`, or what its opening asks for if that is
     less. Both sides compute it from what they have, so that neither has to tell the other."""
-    asked = opening.window if isinstance(opening, Run | Attach) else None
+    asked = opening.window if isinstance(opening, RunRequest | Attach) else None
     return announced if asked is None else min(asked, announced)
 
 
@@ -70,7 +82,7 @@ class Channel:
     def __init__(
         self, number: int, opening: Message | None, side: Side, *, send_window: int, receive_window: int
     ) -> None:
-        by_side = streams(opening)
+        by_side = open_streams(opening)
         self.number = number
         self.side = side
         if side is Side.SERVER:
@@ -81,7 +93,7 @@ class Channel:
         self.receives = {stream: ReceiveWindow(receive_window, offset) for stream, offset in by_side[side.peer].items()}
         self.finished = False
         self.peer_finished = False
-        self._legal = legal(opening)
+        self._legal = legal_messages(opening)
         self._once: frozenset[type[Message]] = frozenset()
         self._started = Started not in self._legal[Side.SERVER]
 
@@ -91,16 +103,16 @@ class Channel:
             raise LocalProtocolError(f"channel {self.number}: {message.type} after the last message")
         if not self._may_say(self.side, type(message)):
             raise LocalProtocolError(f"channel {self.number}: {message.type} is not the {self.side}'s to say now")
-        if isinstance(message, End | Gap):
+        if isinstance(message, End | GapNotice):
             window = self.sends.get(message.stream)
             if window is None:
                 raise LocalProtocolError(f"channel {self.number}: {message.stream} is not open for the {self.side}")
-            if isinstance(message, Gap):
+            if isinstance(message, GapNotice):
                 window.skip(message.offset, message.bytes)
             else:
                 del self.sends[message.stream]
         self._said(type(message))
-        self.finished = type(message) in LAST[self.side]
+        self.finished = type(message) in FINAL_MESSAGES[self.side]
 
     def receiving(self, message: Message) -> None:
         """Book a message of the peer; `RemoteProtocolError` where it is not the peer's to say now."""
@@ -112,13 +124,13 @@ class Channel:
         if isinstance(message, Credit):
             if message.stream in self.sends:
                 self.sends[message.stream].grant(message.bytes)
-        elif isinstance(message, Gap):
+        elif isinstance(message, GapNotice):
             self.receive_window(message.stream).skip(message.offset, message.bytes)
         elif isinstance(message, End):
             self.receive_window(message.stream)
             del self.receives[message.stream]
         self._said(type(message))
-        if type(message) in LAST[self.side.peer]:
+        if type(message) in FINAL_MESSAGES[self.side.peer]:
             self.peer_finished = True
             self.receives.clear()
 
@@ -146,11 +158,13 @@ class Channel:
     def _may_say(self, speaker: Side, kind: type[Message]) -> bool:
         if speaker is Side.CLIENT:
             return kind in self._legal[speaker]
-        if kind in WHEN_LEFT and (self.finished if self.side is Side.CLIENT else self.peer_finished):
+        if kind in LEGAL_AFTER_CLOSE and (self.finished if self.side is Side.CLIENT else self.peer_finished):
             return True
-        return kind in self._legal[speaker] and (self._started or kind in BEFORE_STARTED) and kind not in self._once
+        return (
+            kind in self._legal[speaker] and (self._started or kind in LEGAL_BEFORE_STARTED) and kind not in self._once
+        )
 
     def _said(self, kind: type[Message]) -> None:
-        if kind in ONCE:
+        if kind in AT_MOST_ONCE:
             self._once |= {kind}
             self._started = True

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from . import messages as m
-from .assembler import Assembler
-from .channel import KIND_OF, STREAM_OF, Channel
+from .assembler import FrameDecoder
+from .channel import KIND_BY_STREAM, STREAM_BY_KIND, Channel
 from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from .events import ChannelFailed, ConnectionFailed, DataReceived, Event, MessageReceived
 from .frames import Kind, encode_frame
 from .limits import MAX_CHANNEL, MIN_MESSAGE, Limits
-from .outbox import Outbox
-from .states import CHANNEL, CONNECTION, LAST, Phase, Side
+from .outbox import SendQueue
+from .states import CHANNEL_MESSAGES, CONNECTION_TRANSITIONS, FINAL_MESSAGES, Phase, Side
 
 DEFAULT_LIMITS: Final = Limits()
 
@@ -37,21 +37,23 @@ class Connection:
         self.side: Final = side
         self.limits: Final = limits
         self.phase = Phase.HELLO
-        self.peer: m.Announced | None = None
+        self.peer: m.AnnouncedLimits | None = None
         self.hello_frame = b""
         """The exact bytes of the client's `hello` frame, which the login signs."""
         self._channels: dict[int, Channel] = {}
         self._highest = 0
-        self._assembler = Assembler(self._check_header)
-        self._outbox = Outbox()
+        self._assembler = FrameDecoder(self._check_header)
+        self._outbox = SendQueue()
 
     # Sending
 
     @property
-    def announced(self) -> m.Announced:
+    def announced(self) -> m.AnnouncedLimits:
         """This side's limits, as `hello` and `welcome` announce them."""
         limits = self.limits
-        return m.Announced(message=limits.message, data=limits.data, window=limits.window, channels=limits.channels)
+        return m.AnnouncedLimits(
+            message=limits.message, data=limits.data, window=limits.window, channels=limits.channels
+        )
 
     @property
     def closed(self) -> bool:
@@ -75,7 +77,7 @@ class Connection:
 
     def open(self, message: m.Message) -> int:
         """Open a channel with `message` and return its number, from 1 up, never used twice. Client only."""
-        if self.side is not Side.CLIENT or type(message) not in CHANNEL:
+        if self.side is not Side.CLIENT or type(message) not in CHANNEL_MESSAGES:
             raise LocalProtocolError(f"a {self.side} cannot open a channel with {message.type}")
         peer = self._ready()
         if len(self._channels) >= peer.channels:
@@ -94,7 +96,7 @@ class Connection:
         """Queue `message`; `LocalProtocolError` where the state tables do not allow it now."""
         payload = self._payload(message)
         if channel == 0:
-            following = CONNECTION[self.phase].get((self.side, type(message)))
+            following = CONNECTION_TRANSITIONS[self.phase].get((self.side, type(message)))
             if following is None:
                 raise LocalProtocolError(f"{message.type} is not legal for a {self.side} in phase {self.phase}")
             if isinstance(message, m.Hello):
@@ -127,7 +129,7 @@ class Connection:
                 f"channel {channel}: {len(data)} bytes of {stream} are more than there is room for"
             )
         self._channels[channel].sends[stream].spend(len(data))
-        self._outbox.put_data(KIND_OF[stream], channel, data)
+        self._outbox.put_data(KIND_BY_STREAM[stream], channel, data)
 
     def take(self, channel: int, stream: m.Stream, count: int) -> None:
         """Say that the consumer has taken `count` bytes of an incoming `stream`, so that their credit goes back."""
@@ -149,7 +151,7 @@ class Connection:
         """Return the queued bytes, control frames first, and forget them."""
         return self._outbox.take()
 
-    def _ready(self) -> m.Announced:
+    def _ready(self) -> m.AnnouncedLimits:
         if self.phase is not Phase.READY or self.peer is None:
             raise LocalProtocolError(f"channels need phase ready; this connection is in phase {self.phase}")
         return self.peer
@@ -203,7 +205,7 @@ class Connection:
     def _check_header(self, kind: int, length: int) -> None:
         if kind == Kind.MESSAGE:
             limit = self.limits.message if self.phase is Phase.READY else self.limits.login_message
-        elif kind not in STREAM_OF:
+        elif kind not in STREAM_BY_KIND:
             raise RemoteProtocolError(ErrorCode.UNKNOWN_KIND, f"frames of kind {kind} are not known")
         elif self.phase is not Phase.READY:
             raise RemoteProtocolError(ErrorCode.NOT_LEGAL, f"no data are legal in phase {self.phase}")
@@ -222,7 +224,7 @@ class Connection:
         state = self._known(channel)
         if state.finished:
             return None
-        stream = STREAM_OF[kind]
+        stream = STREAM_BY_KIND[kind]
         if not payload:
             raise RemoteProtocolError(ErrorCode.NOT_LEGAL, f"channel {channel}: an empty data frame says nothing")
         state.receive_window(stream).receive(len(payload))
@@ -230,7 +232,7 @@ class Connection:
 
     def _connection_message(self, payload: bytes) -> Event | None:
         message = m.decode(payload, self.limits)
-        following = CONNECTION[self.phase].get((self.side.peer, type(message)))
+        following = CONNECTION_TRANSITIONS[self.phase].get((self.side.peer, type(message)))
         if following is None:
             raise RemoteProtocolError(
                 ErrorCode.NOT_LEGAL, f"{message.type} is not legal on channel 0 in phase {self.phase}"
@@ -259,11 +261,11 @@ class Connection:
             if self.side is Side.CLIENT or state.peer_finished:
                 raise
             return self._fail_channel(state, error)
-        if type(message) in CHANNEL and self.side is Side.SERVER:
+        if type(message) in CHANNEL_MESSAGES and self.side is Side.SERVER:
             raise RemoteProtocolError(ErrorCode.CHANNEL_REUSED, f"channel {channel} was opened before")
         state = self._known(channel)
         # Once this side has said its last, which the peer may not know yet, only the peer's last still matters.
-        if state.finished and type(message) not in LAST[self.side.peer]:
+        if state.finished and type(message) not in FINAL_MESSAGES[self.side.peer]:
             return None
         state.receiving(message)
         self._forget_closed(state)
@@ -286,7 +288,7 @@ class Connection:
                 ErrorCode.TOO_MANY_CHANNELS, f"{self.limits.channels} channels are open; close one first"
             )
         message = m.decode(payload, self.limits)
-        if type(message) not in CHANNEL:
+        if type(message) not in CHANNEL_MESSAGES:
             raise RemoteProtocolError(
                 ErrorCode.UNKNOWN_CHANNEL, f"{message.type} on channel {channel}, which was never opened"
             )

@@ -7,7 +7,7 @@ from hashlib import sha256
 from . import messages as m
 
 
-def fingerprint(request: m.Run) -> bytes:
+def request_fingerprint(request: m.RunRequest) -> bytes:
     """Return 32 bytes (SHA-256, FIPS 180-4), equal for two requests if and only if they differ at most in `attachment`
     and `window`, which are the channel's and not the run's.
 

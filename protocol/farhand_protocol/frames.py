@@ -13,7 +13,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import Final
 
-HEADER: Final = Struct(">II")
+FRAME_HEADER: Final = Struct(">II")
 
 
 class Kind(IntEnum):
@@ -27,9 +27,9 @@ class Kind(IntEnum):
 
 def encode_header(kind: int, channel: int, length: int) -> bytes:
     """Return the 8 header bytes. The caller has checked the ranges."""
-    return HEADER.pack(length << 8 | kind, channel)
+    return FRAME_HEADER.pack(length << 8 | kind, channel)
 
 
 def encode_frame(kind: int, channel: int, payload: bytes) -> bytes:
     """Return a whole frame as one bytes object."""
-    return HEADER.pack(len(payload) << 8 | kind, channel) + payload
+    return FRAME_HEADER.pack(len(payload) << 8 | kind, channel) + payload

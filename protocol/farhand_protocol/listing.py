@@ -10,7 +10,7 @@ from . import messages as m
 _AROUND: Final = len(m.encode(m.Runs(runs=()))) - 1  # each run brings a comma, and there is one less
 
 
-def pack(runs: Iterable[m.RunInfo], limit: int) -> Iterator[m.Runs]:
+def pack_runs(runs: Iterable[m.RunInfo], limit: int) -> Iterator[m.Runs]:
     """Yield `runs` in messages of at most `limit` bytes, the peer's `message`; none for no runs.
 
     Each is made when it is asked for, so that a listing takes the memory of what can go out now and not of it all.

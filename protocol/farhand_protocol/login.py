@@ -2,10 +2,10 @@
 
 from farhand_protocol.sshwire import pack_string
 
-NAMESPACE = "auth@farhand-v1"
+LOGIN_NAMESPACE = "auth@farhand-v1"
 """The SSHSIG namespace: keeps a signature made for anything else from being a login, and the reverse."""
 
-CONTEXT = b"farhand-auth-v1"
+LOGIN_CONTEXT = b"farhand-auth-v1"
 NONCE_SIZE = 32
 """Bytes of randomness from each side, as many as a SHA-256 has: 256 bits never repeat."""
 
@@ -37,7 +37,7 @@ def login_transcript(
         if len(value) != NONCE_SIZE:
             raise ValueError(f"{name} has {NONCE_SIZE} bytes, not {len(value)}")
     parts = (
-        CONTEXT,
+        LOGIN_CONTEXT,
         spki_sha256,
         server_nonce,
         client_nonce,

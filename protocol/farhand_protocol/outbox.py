@@ -8,7 +8,7 @@ from .frames import Kind, encode_frame, encode_header
 from .limits import HEADER_SIZE
 
 
-class Outbox:
+class SendQueue:
     """Two queues in bytes. Bounded by its owner: data by credit, answers by not reading from a flooding peer."""
 
     def __init__(self) -> None:

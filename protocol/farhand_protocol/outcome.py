@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .sentence import Remark
+from .sentence import ShortText
 
 ExitCode = Annotated[int, Field(ge=0, le=255)]
 SignalNumber = Annotated[int, Field(ge=1, le=64)]
@@ -55,7 +55,7 @@ class Killed(_Stopped):
 
     status: Literal["killed"] = "killed"
     reason: Literal["requested", "disconnected", "draining", "memory", "cpu", "file_size", "output", "spool"]
-    message: Remark | None = None
+    message: ShortText | None = None
 
 
 class SpawnFailed(_Outcome):
@@ -65,7 +65,7 @@ class SpawnFailed(_Outcome):
     errno: Annotated[int, Field(ge=0, le=4095)]
     error: Annotated[str, Field(max_length=32)]
     what: Literal["program", "directory", "process"]
-    message: Remark
+    message: ShortText
 
 
 class Lost(_Outcome):

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator
 
-MAX_SENTENCE: Final = 2048
+MAX_TEXT: Final = 2048
 """Characters: with 6 bytes for each (a JSON escape) a message with one sentence fits the smallest message limit."""
 
 
-MAX_REMARK: Final = 512
+MAX_SHORT_TEXT: Final = 512
 """Characters: with 6 bytes for each, and a command and a name beside it, it fits that limit as well."""
 
 
@@ -21,9 +21,9 @@ def _fit(value: Any, limit: int) -> Any:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-Sentence = Annotated[str, BeforeValidator(lambda value: _fit(value, MAX_SENTENCE))]
-"""A text of at most `MAX_SENTENCE` characters. A longer one is cut and a lone surrogate (an undecodable file name,
+Text = Annotated[str, BeforeValidator(lambda value: _fit(value, MAX_TEXT))]
+"""A text of at most `MAX_TEXT` characters. A longer one is cut and a lone surrogate (an undecodable file name,
 PEP 383) written as an escape: an error must never fail for what it quotes."""
 
-Remark = Annotated[str, BeforeValidator(lambda value: _fit(value, MAX_REMARK))]
-"""The same for a part of something larger: at most `MAX_REMARK` characters."""
+ShortText = Annotated[str, BeforeValidator(lambda value: _fit(value, MAX_SHORT_TEXT))]
+"""The same for a part of something larger: at most `MAX_SHORT_TEXT` characters."""

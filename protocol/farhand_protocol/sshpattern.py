@@ -1,7 +1,7 @@
 """OpenSSH's pattern matching (PATTERNS in ssh_config(5)), for `from=` and for known hosts."""
 
 
-def matches(text: str, pattern: str) -> bool:
+def matches_pattern(text: str, pattern: str) -> bool:
     """Whether `pattern` matches the whole of `text`: `*` is any run of characters, `?` exactly one.
 
     Takes time proportional to the product of the lengths at worst, whatever the pattern.
@@ -23,7 +23,7 @@ def matches(text: str, pattern: str) -> bool:
     return not pattern[in_pattern:].strip("*")
 
 
-def host_in_list(names: tuple[str, ...], patterns: str) -> bool:
+def matches_host_list(names: tuple[str, ...], patterns: str) -> bool:
     """Whether one of a host's names is in a comma-separated list: a pattern matches it, no `!pattern` does.
 
     Names and patterns are compared in lower case.
@@ -31,7 +31,7 @@ def host_in_list(names: tuple[str, ...], patterns: str) -> bool:
     found = False
     for item in patterns.lower().split(","):
         negated = item.startswith("!")
-        if any(matches(name.lower(), item[negated:]) for name in names):
+        if any(matches_pattern(name.lower(), item[negated:]) for name in names):
             if negated:
                 return False
             found = True

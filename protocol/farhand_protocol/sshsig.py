@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from farhand_protocol.sshwire import Reader, SSHFormatError, pack_string, pack_u32
 
-MAGIC = b"SSHSIG"
-VERSION = 1
-HASH_ALGORITHM = b"sha512"
+SSHSIG_MAGIC = b"SSHSIG"
+SSHSIG_VERSION = 1
+SSHSIG_HASH_ALGORITHM = b"sha512"
 # The largest, by an RSA key of 8192 bits, takes about 2,200 bytes.
 MAX_SSHSIG = 4096
 
@@ -29,32 +29,32 @@ class SSHSignature(NamedTuple):
     """The signature as SSH encodes it: a string with the algorithm and what belongs to it."""
 
 
-def signed_data(message: bytes, namespace: str) -> bytes:
+def sshsig_signed_data(message: bytes, namespace: str) -> bytes:
     """The bytes a key signs for `message`: magic, namespace, reserved (empty), "sha512", SHA-512(message)."""
-    return MAGIC + b"".join(
-        pack_string(part) for part in (namespace.encode(), b"", HASH_ALGORITHM, hashlib.sha512(message).digest())
+    return SSHSIG_MAGIC + b"".join(
+        pack_string(part) for part in (namespace.encode(), b"", SSHSIG_HASH_ALGORITHM, hashlib.sha512(message).digest())
     )
 
 
-def encode(public_key: bytes, namespace: str, signature: bytes) -> bytes:
-    """The SSHSIG blob for a signature, as SSH encodes it, over `signed_data(message, namespace)`."""
-    parts = (public_key, namespace.encode(), b"", HASH_ALGORITHM, signature)
-    return MAGIC + pack_u32(VERSION) + b"".join(pack_string(part) for part in parts)
+def encode_sshsig(public_key: bytes, namespace: str, signature: bytes) -> bytes:
+    """The SSHSIG blob for a signature, as SSH encodes it, over `sshsig_signed_data(message, namespace)`."""
+    parts = (public_key, namespace.encode(), b"", SSHSIG_HASH_ALGORITHM, signature)
+    return SSHSIG_MAGIC + pack_u32(SSHSIG_VERSION) + b"".join(pack_string(part) for part in parts)
 
 
-def decode(blob: bytes) -> SSHSignature:
+def decode_sshsig(blob: bytes) -> SSHSignature:
     """Take an SSHSIG blob apart.
 
     Raises SSHFormatError for one longer than MAX_SSHSIG, of another version, with anything in the reserved
-    field (the signed bytes would not be those of `signed_data`), or malformed.
+    field (the signed bytes would not be those of `sshsig_signed_data`), or malformed.
     """
     if len(blob) > MAX_SSHSIG:
         raise SSHFormatError(f"a signature of {len(blob)} bytes; at most {MAX_SSHSIG} are allowed")
     reader = Reader(blob)
-    if reader.take(len(MAGIC)) != MAGIC:
+    if reader.take(len(SSHSIG_MAGIC)) != SSHSIG_MAGIC:
         raise SSHFormatError("not an SSHSIG signature")
-    if (version := reader.u32()) != VERSION:
-        raise SSHFormatError(f"SSHSIG version {version}; only {VERSION} is supported")
+    if (version := reader.u32()) != SSHSIG_VERSION:
+        raise SSHFormatError(f"SSHSIG version {version}; only {SSHSIG_VERSION} is supported")
     public_key, namespace, reserved, hash_algorithm, signature = (reader.string() for _ in range(5))
     reader.end()
     if reserved:

@@ -112,7 +112,7 @@ class PublicKey(NamedTuple):
     @property
     def fingerprint(self) -> str:
         """`SHA256:` and the unpadded base64 of the blob's SHA-256, as ssh-keygen -l prints it."""
-        return fingerprint(self.blob)
+        return key_fingerprint(self.blob)
 
 
 def parse_public_key(blob: bytes) -> PublicKey:
@@ -157,7 +157,7 @@ def _check_rsa(exponent: int, modulus: int) -> None:
         raise SSHFormatError("the RSA key has an impossible exponent or modulus")
 
 
-def fingerprint(blob: bytes) -> str:
+def key_fingerprint(blob: bytes) -> str:
     """The OpenSSH fingerprint of a public key blob: `SHA256:` and 43 characters of base64."""
     digest = hashlib.sha256(blob).digest()
     return "SHA256:" + base64.b64encode(digest).rstrip(b"=").decode("ascii")

@@ -36,12 +36,12 @@ class Phase(StrEnum):
 
 
 _Word: TypeAlias = tuple[Side, type[m.Message]]
-Said: TypeAlias = dict[Side, frozenset[type[m.Message]]]
+LegalMessages: TypeAlias = dict[Side, frozenset[type[m.Message]]]
 """What each side may say."""
 
 _C, _S = Side.CLIENT, Side.SERVER
 
-CONNECTION: Final[dict[Phase, dict[_Word, Phase]]] = {
+CONNECTION_TRANSITIONS: Final[dict[Phase, dict[_Word, Phase]]] = {
     Phase.HELLO: {(_C, m.Hello): Phase.WELCOME},
     Phase.WELCOME: {(_S, m.Welcome): Phase.LOGIN},
     Phase.LOGIN: {(_C, m.Login): Phase.VERIFY, (_S, m.Accepted): Phase.READY},
@@ -57,47 +57,47 @@ CONNECTION: Final[dict[Phase, dict[_Word, Phase]]] = {
 }
 for _phase in Phase:
     if _phase is not Phase.CLOSED:
-        CONNECTION[_phase] |= {(_C, m.Error): Phase.CLOSED, (_S, m.Error): Phase.CLOSED}
+        CONNECTION_TRANSITIONS[_phase] |= {(_C, m.Error): Phase.CLOSED, (_S, m.Error): Phase.CLOSED}
 
-_ATTACHED: Final[Said] = {
+_ATTACHED: Final[LegalMessages] = {
     Side.CLIENT: frozenset({m.Credit, m.End, m.Signal, m.Stop, m.Resize, m.Close}),
-    Side.SERVER: frozenset({m.Started, m.Credit, m.End, m.Gap, m.Resize, m.Exit, m.Ended, m.Error}),
+    Side.SERVER: frozenset({m.Started, m.Credit, m.End, m.GapNotice, m.Resize, m.Exit, m.Ended, m.Error}),
 }
 
 
-def _asked(*answers: type[m.Message]) -> Said:
+def _asked(*answers: type[m.Message]) -> LegalMessages:
     return {Side.CLIENT: frozenset({m.Close}), Side.SERVER: frozenset({*answers, m.Error})}
 
 
-CHANNEL: Final[dict[type[m.Message], Said]] = {
-    m.Run: _ATTACHED,
+CHANNEL_MESSAGES: Final[dict[type[m.Message], LegalMessages]] = {
+    m.RunRequest: _ATTACHED,
     m.Attach: _ATTACHED | {Side.SERVER: _ATTACHED[Side.SERVER] | {m.Done}},
     m.List: _asked(m.Runs, m.Done),
     m.Deliver: _asked(m.Done),
     m.WaitFor: _asked(m.Matched),
-    m.Recording: _asked(m.Marks, m.Done),
+    m.RecordingRequest: _asked(m.OutputMarks, m.Done),
 }
 """The messages with which a client opens a channel, in phase READY, and what each side may then say on it."""
 
-UNREADABLE: Final[Said] = _asked()
+UNREADABLE_OPENING: Final[LegalMessages] = _asked()
 """The same for a channel whose opening message could not be understood."""
 
-BEFORE_STARTED: Final[frozenset[type[m.Message]]] = frozenset({m.Started, m.Ended, m.Error})
+LEGAL_BEFORE_STARTED: Final[frozenset[type[m.Message]]] = frozenset({m.Started, m.Ended, m.Error})
 """What the service may say first on a channel where it may say `started`; no data come before that either."""
 
-ONCE: Final[frozenset[type[m.Message]]] = frozenset({m.Started, m.Exit})
+AT_MOST_ONCE: Final[frozenset[type[m.Message]]] = frozenset({m.Started, m.Exit})
 """What is said on one channel once at the most, as a side's last is."""
 
-READ_ONLY: Final[frozenset[type[m.Message]]] = frozenset({m.Credit, m.Close})
+READ_ONLY_MESSAGES: Final[frozenset[type[m.Message]]] = frozenset({m.Credit, m.Close})
 """What the client may say on a channel opened by an `attach` that is `read_only`."""
 
-OF_TERMINALS: Final[frozenset[type[m.Message]]] = frozenset({m.Resize})
+TERMINAL_ONLY: Final[frozenset[type[m.Message]]] = frozenset({m.Resize})
 """What nobody may say on a channel opened by a `run` without `terminal`, or an `attach` without `size`."""
 
-WHEN_LEFT: Final[frozenset[type[m.Message]]] = frozenset({m.Done})
+LEGAL_AFTER_CLOSE: Final[frozenset[type[m.Message]]] = frozenset({m.Done})
 """What the service may say on every channel once the client has said its last: all else that it had to say is void."""
 
-LAST: Final[Said] = {
+FINAL_MESSAGES: Final[LegalMessages] = {
     Side.CLIENT: frozenset({m.Close}),
     Side.SERVER: frozenset({m.Ended, m.Done, m.Matched, m.Error}),
 }

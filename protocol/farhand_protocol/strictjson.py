@@ -18,7 +18,7 @@ _ROUND: Final = bytes.maketrans(b"[{]}", b"(())")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[{]}"))
 
 
-def check(payload: bytes, limits: Limits) -> None:
+def check_json(payload: bytes, limits: Limits) -> None:
     """Raise `RemoteProtocolError` unless `payload` is strict JSON within `limits`."""
     try:
         text = payload.decode()

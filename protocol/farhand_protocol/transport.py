@@ -12,7 +12,7 @@ from .connection import Connection
 from .events import Event
 from .limits import KiB, MiB
 
-READ_SIZE: Final = 256 * KiB
+RECEIVE_SIZE: Final = 256 * KiB
 """Bytes read at once: four full data frames. One buffer serves all connections of a loop: an idle one costs nothing."""
 
 WRITE_HIGH: Final = 256 * KiB
@@ -21,17 +21,17 @@ WRITE_HIGH: Final = 256 * KiB
 WRITE_LOW: Final = 64 * KiB
 """Bytes left in the transport when data flow again: one frame, so that the socket does not run dry meanwhile."""
 
-VECTORS: Final = 64
+MAX_VECTORS: Final = 64
 """Buffers given to one writev(2), which takes 1024 (IOV_MAX): more than `WRITE_HIGH` has in full data frames."""
 
-HEAP_KEPT: Final = 4 * MiB
+RETAINED_HEAP: Final = 4 * MiB
 """Bytes of freed memory that stay with the process. By default glibc returns what is above 128 KiB at the top of the
 heap, and a turn's worth of frames is faulted in anew each time: two pages of three, for every page carried."""
 
-QUIET: Final = 0.0001
+QUIET_PERIOD: Final = 0.0001
 """Seconds: more than a turn of the loop in which much is sent, less than a key takes there and back."""
 
-CLOSE_TIMEOUT: Final = 5.0
+TRANSPORT_CLOSE_TIMEOUT: Final = 5.0
 """Seconds in which a peer has to take what is left when a connection closes: it may have stopped reading for ever."""
 
 _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
@@ -40,7 +40,7 @@ _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDict
 class Handler(Protocol):
     """Who acts on a connection. The methods are called by the loop and must not block."""
 
-    def connected(self, link: Link) -> None:
+    def connected(self, link: ConnectionTransport) -> None:
         """The transport is up; nothing was sent or received yet."""
 
     def received(self, event: Event) -> None:
@@ -50,13 +50,13 @@ class Handler(Protocol):
         """
 
     def writable(self) -> None:
-        """`Link.room` is there again after it was not."""
+        """`ConnectionTransport.room` is there again after it was not."""
 
     def lost(self, error: Exception | None) -> None:
         """The transport is gone, by `error` or by an end of file; called once, and nothing after it."""
 
 
-class Link(asyncio.BufferedProtocol):
+class ConnectionTransport(asyncio.BufferedProtocol):
     """The asyncio protocol of one connection, and its one writer."""
 
     def __init__(self, connection: Connection, handler: Handler) -> None:
@@ -66,8 +66,8 @@ class Link(asyncio.BufferedProtocol):
         buffer = _buffers.get(self._loop)
         if buffer is None:
             # glibc raises the threshold to twice the largest block freed so far (mallopt(3), M_MMAP_THRESHOLD).
-            bytearray(HEAP_KEPT)
-            buffer = _buffers[self._loop] = memoryview(bytearray(READ_SIZE))
+            bytearray(RETAINED_HEAP)
+            buffer = _buffers[self._loop] = memoryview(bytearray(RECEIVE_SIZE))
         self._buffer = buffer
         self._transport: asyncio.Transport | None = None
         self._descriptor = -1
@@ -75,7 +75,7 @@ class Link(asyncio.BufferedProtocol):
         self._starved = False
         self._throttled = False
         self._flush_due = False
-        self._flushed = -QUIET
+        self._flushed = -QUIET_PERIOD
         self._closing = False
         self._last_call: asyncio.TimerHandle | None = None
 
@@ -91,8 +91,8 @@ class Link(asyncio.BufferedProtocol):
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing is due to be sent, and nothing was for `QUIET`: what comes now need not wait for more."""
-        return not self._flush_due and time.monotonic() - self._flushed >= QUIET
+        """Whether nothing is queued and nothing was sent for `QUIET_PERIOD`: new data can be sent at once."""
+        return not self._flush_due and time.monotonic() - self._flushed >= QUIET_PERIOD
 
     def flush(self) -> None:
         """Hand everything queued to the transport, unless it is full; then that happens once it is not."""
@@ -113,13 +113,13 @@ class Link(asyncio.BufferedProtocol):
             self._loop.call_soon(self._flush_now)
 
     def close(self) -> None:
-        """Send what is queued as far as the peer takes it within `CLOSE_TIMEOUT`, then close."""
+        """Send what is queued as far as the peer takes it within `TRANSPORT_CLOSE_TIMEOUT`, then close."""
         if self._transport is None or self._closing:
             return
         self._paused = False
         self.flush()
         self._closing = True
-        self._last_call = self._loop.call_later(CLOSE_TIMEOUT, self.abort)
+        self._last_call = self._loop.call_later(TRANSPORT_CLOSE_TIMEOUT, self.abort)
         if self._transport.can_write_eof():
             # A socket closed with bytes unread resets the peer, who may then lose what was sent last: the peer closes.
             self._transport.write_eof()
@@ -144,7 +144,7 @@ class Link(asyncio.BufferedProtocol):
     def _written_at_once(self, buffers: list[bytes]) -> list[bytes] | list[memoryview]:
         """Write what the kernel takes, uncopied, and return what is left; errors are left to the transport to find."""
         try:
-            count = os.writev(self._descriptor, buffers[:VECTORS])
+            count = os.writev(self._descriptor, buffers[:MAX_VECTORS])
         except OSError:
             return buffers
         at = 0

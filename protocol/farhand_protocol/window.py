@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
-from .limits import ACKNOWLEDGE, MAX_WINDOW
+from .limits import MAX_UNACKNOWLEDGED, MAX_WINDOW
 
 
 class SendWindow:
@@ -71,13 +71,13 @@ class ReceiveWindow:
     def take(self, count: int) -> int:
         """Book `count` bytes as consumed and return the credit to give back now, or 0.
 
-        Credit goes back a quarter of the window at a time, and `ACKNOWLEDGE` bytes at the most: often enough that the
-        sender never stalls on it, rarely enough that it costs nothing.
+        Credit is returned a quarter of the window at a time, and `MAX_UNACKNOWLEDGED` bytes at most: often enough that
+        the sender never stalls on it, rarely enough that it costs nothing.
         """
         if self._taken + count + self._open > self._size:
             raise LocalProtocolError("more bytes were taken than had come")
         self._taken += count
-        if self._taken < min(self._size // 4, ACKNOWLEDGE):
+        if self._taken < min(self._size // 4, MAX_UNACKNOWLEDGED):
             return 0
         grant, self._taken = self._taken, 0
         self._open += grant

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
-from farhand_protocol.fingerprint import fingerprint
+from farhand_protocol.fingerprint import request_fingerprint
 from farhand_protocol.states import Phase
 from farhand_server.channels.channel import Channel
 from farhand_server.channels.deliver import DeliverChannel
@@ -36,10 +36,10 @@ def dispatch(session: Session, channel: int, message: m.AnyMessage) -> None:
 
 
 def _hello(session: Session, channel: int, message: m.Hello) -> None:
-    if m.VERSION not in message.versions:
+    if m.PROTOCOL_VERSION not in message.versions:
         session.connection.fail(
             ErrorCode.UNSUPPORTED_VERSION,
-            f"this service speaks version {m.VERSION} of the protocol, and none of the client's",
+            f"this service speaks version {m.PROTOCOL_VERSION} of the protocol, and none of the client's",
         )
         return
     session.welcome(message)
@@ -53,7 +53,7 @@ def _login(session: Session, channel: int, message: m.Login) -> None:
         session.accept(principal)
 
 
-def _run(session: Session, channel: int, message: m.Run) -> None:
+def _run(session: Session, channel: int, message: m.RunRequest) -> None:
     assert session.caller is not None
     config = session.core.config
     limit = config.runs.max_runs_per_connection
@@ -75,13 +75,13 @@ def _run(session: Session, channel: int, message: m.Run) -> None:
     session.log.debug("run started" if new else "run attached to", run=message.id)
 
 
-def _again(session: Session, request: m.Run) -> Run | None:
+def _again(session: Session, request: m.RunRequest) -> Run | None:
     """Return the run that the same request has started before, from whichever connection. Raises `IdConflict`."""
     assert session.caller is not None
     run = session.core.registry.find(request.id)
     if run is None:
         return None
-    same = run.plan.owner == session.caller.principal.user and run.plan.fingerprint == fingerprint(request)
+    same = run.plan.owner == session.caller.principal.user and run.plan.fingerprint == request_fingerprint(request)
     if not same or not session.may("attach", run):
         raise IdConflict(f"a run with the id {request.id} was started before, by another request")
     return run
@@ -133,7 +133,7 @@ def _wait_for(session: Session, channel: int, message: m.WaitFor) -> None:
         _refuse(session, channel, message.id, error)
 
 
-def _recording(session: Session, channel: int, message: m.Recording) -> None:
+def _recording(session: Session, channel: int, message: m.RecordingRequest) -> None:
     try:
         run = _known(session, message.id, "attach")
     except tuple(_REFUSALS) as error:
@@ -236,12 +236,12 @@ _TABLE: Final[dict[Phase, dict[type[m.Message], Callable[[Session, int, Any], No
     Phase.LOGIN: {},
     Phase.VERIFY: {m.Login: _login},
     Phase.READY: {
-        m.Run: _run,
+        m.RunRequest: _run,
         m.Attach: _attach,
         m.List: _list,
         m.Deliver: _deliver,
         m.WaitFor: _wait_for,
-        m.Recording: _recording,
+        m.RecordingRequest: _recording,
         m.Credit: _to_channel,
         m.End: _to_channel,
         m.Signal: _signal,

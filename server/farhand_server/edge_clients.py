@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from farhand_protocol.transport import Link
+from farhand_protocol.transport import ConnectionTransport
 
 from .core import Core
 from .listener import enlarge, peer_uid
@@ -66,7 +66,7 @@ class EdgeClient(asyncio.Protocol):
         verdict = self._feeds.verdict(header.unique_id) if header.unique_id else None
         enlarge(transport)
         session = Session(self._core, log, address=address, peer=peer, verdict=verdict)
-        link = Link(session.connection, session)
+        link = ConnectionTransport(session.connection, session)
         transport.set_protocol(link)
         link.connection_made(transport)
         if rest:

@@ -249,7 +249,7 @@ def _outcome(text: bytes | None) -> Outcome:
 
 def _usage(text: bytes | None) -> Usage | None:
     try:
-        counted = m.Usage.model_validate_json(text) if text else None
+        counted = m.UsageReport.model_validate_json(text) if text else None
     except ValidationError:
         return None
     return None if counted is None else Usage(counted.user, counted.system, counted.peak_memory)

@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import Final, cast
 
-from farhand_protocol.transport import Link
+from farhand_protocol.transport import ConnectionTransport
 
 from .auth.principal import peer_principal, user_name
 from .channels.caller import Caller
@@ -87,7 +87,7 @@ def _remove_stale(path: Path) -> None:
     raise ListenError(f"cannot listen on {path}: a service is listening there already")
 
 
-class LocalClient(Link):
+class LocalClient(ConnectionTransport):
     """A local client's connection, without a key: the kernel says who it is.
 
     The service's own account is let in, and root, as that account. With root's service others are let in as themselves

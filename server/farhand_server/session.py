@@ -17,7 +17,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.events import ChannelFailed, ConnectionFailed, DataReceived, Event, MessageReceived
 from farhand_protocol.login import NONCE_SIZE
 from farhand_protocol.states import Phase, Side
-from farhand_protocol.transport import Link
+from farhand_protocol.transport import ConnectionTransport
 
 from . import __version__
 from .audit import Entry
@@ -49,7 +49,7 @@ Verdict = Callable[[bool], None]
 
 
 class Session:
-    """Handler of one `Link`. A local client comes with its `principal`; one of the edge has to log in."""
+    """Handler of one `ConnectionTransport`. A local client has its `principal`; one of the edge has to log in."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Session:
         self._peer = peer
         self._verdict = verdict
         self._attempts_left = core.config.login.attempts
-        self._link: Link | None = None
+        self._link: ConnectionTransport | None = None
         self._loop = asyncio.get_running_loop()
         self._deadline: asyncio.TimerHandle | None = None
         self._turns = Turns(lambda error: self._failed("output", error))
@@ -95,7 +95,7 @@ class Session:
         self.connection.send(
             0,
             m.Welcome(
-                version=m.VERSION,
+                version=m.PROTOCOL_VERSION,
                 software=SOFTWARE,
                 limits=self.connection.announced,
                 login=local is None,
@@ -309,7 +309,7 @@ class Session:
 
     # Handler
 
-    def connected(self, link: Link) -> None:
+    def connected(self, link: ConnectionTransport) -> None:
         """Handler."""
         self._link = self._turns.link = link
         self.core.sessions.add(self)

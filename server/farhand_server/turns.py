@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from farhand_protocol.transport import Link
+from farhand_protocol.transport import ConnectionTransport
 
 from .channels.channel import Channel
 
@@ -20,7 +20,7 @@ class Turns:
     """The channels that have something to send, in their order. `failed` is told what one of them raises."""
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
-        self.link: Link | None = None
+        self.link: ConnectionTransport | None = None
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._ready: deque[Channel] = deque()

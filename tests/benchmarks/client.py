@@ -96,9 +96,9 @@ async def _asyncssh_stdout(size: int, connection: asyncssh.SSHClientConnection) 
 
 
 async def _farhand_keys(count: str, gap: str, script: str, host: str, key: str) -> tuple[float, float]:
-    from farhand_client import Size, Terminal
+    from farhand_client import TerminalRequest, WindowSize
 
-    terminal = Terminal(name="xterm", size=Size(columns=80, rows=24))
+    terminal = TerminalRequest(name="xterm", size=WindowSize(columns=80, rows=24))
     took: list[int] = []
     async with _farhand(host, key) as client, client.start(script, shell=True, terminal=terminal) as run:
         assert run.stdin is not None

@@ -13,7 +13,7 @@ from farhand_client import AuthenticationError, ConnectError, RequestRefused, co
 from farhand_protocol import messages as m
 from farhand_protocol import sshsig
 from farhand_protocol.errors import ErrorCode
-from farhand_protocol.login import NAMESPACE, login_transcript
+from farhand_protocol.login import LOGIN_NAMESPACE, login_transcript
 from farhand_protocol.spki import spki_from_host_key
 from tests.support import openssh
 from tests.support.fake_service import FakeConnection, FakeService, welcome
@@ -71,8 +71,8 @@ async def test_the_proof_is_bound_to_this_connection(tmp_path: Path) -> None:
         public_key=key.blob,
     )
     assert said["login"].public_key == key.blob
-    assert sshsig.decode(said["login"].signature).public_key == key.blob
-    assert openssh.verifies(tmp_path, key, said["login"].signature, transcript, NAMESPACE)
+    assert sshsig.decode_sshsig(said["login"].signature).public_key == key.blob
+    assert openssh.verifies(tmp_path, key, said["login"].signature, transcript, LOGIN_NAMESPACE)
 
 
 async def test_keys_are_tried_until_one_does(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ async def test_what_no_service_would_take_is_refused_here(
         assert (await client.run(["true"])).returncode == 0
 
 
-def request(**options: Any) -> m.Run:
+def request(**options: Any) -> m.RunRequest:
     plain: dict[str, Any] = {
         "shell": False,
         "stdin": False,

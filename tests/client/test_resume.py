@@ -288,7 +288,7 @@ async def test_the_outcome_is_known_before_the_output_ends(tmp_path: Path) -> No
 async def with_a_gap(run: FakeRun) -> None:
     run.started()
     await run.write("stdout", b"begin")
-    run.say(m.Gap(stream="stdout", offset=5, bytes=1000))
+    run.say(m.GapNotice(stream="stdout", offset=5, bytes=1000))
     await run.write("stdout", b"end" * MiB * 3)
     run.ended(stdout=5 + 1000 + 9 * MiB)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client import RequestRefused, Size, Terminal
+from farhand_client import RequestRefused, TerminalRequest, WindowSize
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import TERMINAL_WINDOW
 from tests.support.fake_service import FakeRun, client_of, refusing
 
-TERMINAL = Terminal(name="xterm-256color", size=Size(columns=80, rows=24), modes=(("VERASE", 127),))
+TERMINAL = TerminalRequest(name="xterm-256color", size=WindowSize(columns=80, rows=24), modes=(("VERASE", 127),))
 
 
 async def until_ended(run: FakeRun) -> None:
@@ -73,10 +73,10 @@ async def test_a_new_size_is_said_and_the_services_is_known(tmp_path: Path) -> N
         await run.until(m.Stop)
         run.ended()
 
-    sizes: list[Size] = []
+    sizes: list[WindowSize] = []
     smaller = asyncio.Event()
 
-    def told(size: Size) -> None:
+    def told(size: WindowSize) -> None:
         sizes.append(size)
         if size.columns == 100:
             smaller.set()
@@ -85,8 +85,8 @@ async def test_a_new_size_is_said_and_the_services_is_known(tmp_path: Path) -> N
         run.on_resize(told)
         run.resize(132, 50)
         await smaller.wait()
-        assert run.size == Size(columns=100, rows=50)
-    assert sizes[-1] == Size(columns=100, rows=50)
+        assert run.size == WindowSize(columns=100, rows=50)
+    assert sizes[-1] == WindowSize(columns=100, rows=50)
 
 
 async def test_a_size_from_while_the_line_was_down_is_the_one_it_comes_back_with(tmp_path: Path) -> None:
@@ -104,26 +104,26 @@ async def test_a_size_from_while_the_line_was_down_is_the_one_it_comes_back_with
             await service.came.wait()
         attach = service.runs[1].attach
         assert attach is not None
-        assert (attach.size, attach.window, attach.hold) == (Size(columns=90, rows=30), TERMINAL_WINDOW, True)
+        assert (attach.size, attach.window, attach.hold) == (WindowSize(columns=90, rows=30), TERMINAL_WINDOW, True)
         assert not any(isinstance(message, m.Resize) for message in service.runs[1].messages)
 
 
 async def test_attaching_with_a_size_asks_for_the_terminal(tmp_path: Path) -> None:
     async with client_of(tmp_path, until_ended) as (client, service):
         first = await client.start(["top"], terminal=TERMINAL)
-        async with client.attach(first.id, size=Size(columns=40, rows=10), stdin=True, share=True) as run:
+        async with client.attach(first.id, size=WindowSize(columns=40, rows=10), stdin=True, share=True) as run:
             run.resize(50, 11)
             assert await service.runs[1].until(m.Resize) == m.Resize(columns=50, rows=11)
         attach = service.runs[1].attach
         assert attach is not None
-        assert (attach.size, attach.share, attach.stdin) == (Size(columns=40, rows=10), True, 0)
+        assert (attach.size, attach.share, attach.stdin) == (WindowSize(columns=40, rows=10), True, 0)
         await first.stop()
 
 
 async def test_who_only_watches_says_no_size_anew(tmp_path: Path) -> None:
     async with client_of(tmp_path, until_ended) as (client, service):
         first = await client.start(["top"], terminal=TERMINAL)
-        async with client.attach(first.id, size=Size(columns=40, rows=10), read_only=True) as run:
+        async with client.attach(first.id, size=WindowSize(columns=40, rows=10), read_only=True) as run:
             run.resize(50, 11)
         await service.runs[1].until(m.Close)
         assert service.runs[1].messages == [m.Close()]
@@ -147,23 +147,28 @@ async def test_a_run_without_a_terminal_has_no_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../../x", "", "a" * 65, "xterm\n", "x term"])
 def test_no_terminal_has_such_a_name(name: str) -> None:
     with pytest.raises(ValueError, match="name"):
-        Terminal(name=name, size=Size(columns=80, rows=24))
+        TerminalRequest(name=name, size=WindowSize(columns=80, rows=24))
 
 
 async def test_a_run_without_a_terminal_refuses_to_be_shown(tmp_path: Path) -> None:
     behave = refusing(ErrorCode.NO_TERMINAL, "the run has no terminal")
     async with client_of(tmp_path, behave) as (client, _):
         with pytest.raises(RequestRefused) as refused:
-            await client.attach("01890000-0000-7000-8000-000000000000", size=Size(columns=1, rows=1))
+            await client.attach("01890000-0000-7000-8000-000000000000", size=WindowSize(columns=1, rows=1))
     assert refused.value.code is ErrorCode.NO_TERMINAL
 
 
 async def test_a_recording_comes_in_any_number_of_messages(tmp_path: Path) -> None:
     def answer(client: object, channel: int, question: m.AnyMessage) -> None:
-        assert isinstance(question, m.Recording)
+        assert isinstance(question, m.RecordingRequest)
         say = service.connections[0].say
-        say(m.Marks(marks=(m.Mark(at=0, size=Size(columns=80, rows=24)), m.Mark(at=5, stdout=10))), channel)
-        say(m.Marks(marks=(m.Mark(at=7, stdout=12),)), channel)
+        say(
+            m.OutputMarks(
+                marks=(m.OutputMark(at=0, size=WindowSize(columns=80, rows=24)), m.OutputMark(at=5, stdout=10))
+            ),
+            channel,
+        )
+        say(m.OutputMarks(marks=(m.OutputMark(at=7, stdout=12),)), channel)
         say(m.Done(), channel)
 
     async with client_of(tmp_path) as (client, service):

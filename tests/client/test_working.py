@@ -139,7 +139,7 @@ async def test_output_is_an_attachment_of_its_own_at_its_own_pace(tmp_path: Path
             await run.until(m.Stop)
             run.ended(STOPPED, stdout=110, stderr=2)
             return
-        run.say(m.Gap(stream="stdout", offset=0, bytes=100))
+        run.say(m.GapNotice(stream="stdout", offset=0, bytes=100))
         run.sent["stdout"] = 100
         await run.write("stdout", b"0123456789")
         await run.rest("stderr", b"ab")

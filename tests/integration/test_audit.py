@@ -98,7 +98,7 @@ async def test_a_local_client_is_told_as_a_peer(guard: Guarded) -> None:
 
 
 async def test_a_login_shell_is_told_with_its_name_its_terminal_and_what_is_recorded(guard: Guarded) -> None:
-    screen = m.Terminal(name="xterm", size=m.Size(columns=80, rows=24))
+    screen = m.TerminalRequest(name="xterm", size=m.WindowSize(columns=80, rows=24))
     async with RawClient.connect(guard.service.socket) as client:
         run = client.start(login=True, terminal=screen, stdin=True, merge_stderr=True, record_input=True)
         await run.started()

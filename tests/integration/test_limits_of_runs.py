@@ -77,7 +77,7 @@ async def test_output_beyond_its_bound_ends_the_run(core: Service) -> None:
     assert isinstance(ended.outcome, Killed)
     assert (ended.outcome.reason, ended.outcome.message) == ("output", "it wrote more than 100000 bytes")
     assert ended.stdout > 100_000
-    assert ended.applied == m.Applied(output="service")
+    assert ended.applied == m.AppliedBounds(output="service")
 
 
 async def test_an_exit_that_was_told_stays_the_outcome_whatever_others_write_after_it(core: Service) -> None:

@@ -108,7 +108,7 @@ async def test_what_a_rule_allows_is_done_and_everything_else_is_denied(guard: G
 
 
 async def test_a_terminal_is_for_whom_rule_and_key_allow_one(guard: Guarded) -> None:
-    screen = m.Terminal(name="xterm", size=m.Size(columns=80, rows=24))
+    screen = m.TerminalRequest(name="xterm", size=m.WindowSize(columns=80, rows=24))
     async with guard.client("boss") as boss:
         run = await boss.start(["test", "-t", "0"], terminal=screen)
         assert (await run.wait()).outcome == Exited(code=0)

@@ -17,7 +17,7 @@ from tests.support.guarded import ME, Guarded, guarded
 from tests.support.service import Service, running_service
 from tests.support.upgrades import upgraded
 
-SCREEN = m.Terminal(name="xterm", size=m.Size(columns=80, rows=24))
+SCREEN = m.TerminalRequest(name="xterm", size=m.WindowSize(columns=80, rows=24))
 PAUSE = 0.05
 """Seconds; what comes within a millisecond is one mark."""
 
@@ -63,12 +63,12 @@ async def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         yield running
 
 
-def output(marks: list[m.Mark]) -> list[tuple[int | None, int | None]]:
+def output(marks: list[m.OutputMark]) -> list[tuple[int | None, int | None]]:
     """The offsets that are told, in their order."""
     return [(mark.stdout, mark.stderr) for mark in marks if mark.stdout is not None or mark.stderr is not None]
 
 
-def typed(marks: list[m.Mark]) -> bytes:
+def typed(marks: list[m.OutputMark]) -> bytes:
     return b"".join(mark.stdin or b"" for mark in marks)
 
 
@@ -150,7 +150,9 @@ async def test_it_is_gone_when_the_output_is(tmp_path: Path) -> None:
         run = await client.start(["true"], terminal=SCREEN)
         await run.wait()
         terminals = [seen.terminal for seen in await client.runs(ended=True)]
-        assert terminals == [m.Size(columns=0, rows=0), None], "that there was one is on record, and not its last size"
+        assert terminals == [m.WindowSize(columns=0, rows=0), None], (
+            "that there was one is on record, and not its last size"
+        )
         with pytest.raises(RequestRefused) as refused:
             await client.recording("01890a5d-ac96-474b-8cce-b302099a8057")
         assert refused.value.code == ErrorCode.UNKNOWN_RUN
@@ -234,15 +236,15 @@ async def test_a_terminal_s_sizes_and_keys_are_in_its_recording(client: Client) 
         await asyncio.wait_for(_until(run, b"ready", b"ready\r"), 20)
         run.resize(100, 30)
         await asyncio.wait_for(_until(run, b"again", b"again\r"), 20)
-        while (await client.runs())[0].terminal != m.Size(columns=100, rows=30):
+        while (await client.runs())[0].terminal != m.WindowSize(columns=100, rows=30):
             await client.ping()
         assert run.stdin is not None
         run.stdin.write(b"\x04")
         await run.wait()
     marks = await client.recording(run.id)
     sizes = [mark.size for mark in marks if mark.size is not None]
-    assert (sizes[0], sizes[-1]) == (SCREEN.size, m.Size(columns=100, rows=30))
-    assert marks[0] == m.Mark(at=0, size=SCREEN.size)
+    assert (sizes[0], sizes[-1]) == (SCREEN.size, m.WindowSize(columns=100, rows=30))
+    assert marks[0] == m.OutputMark(at=0, size=SCREEN.size)
     assert typed(marks) == b"ready\ragain\r\x04"
     echo = next(mark for mark in marks if mark.stdout)
     assert marks.index(echo) > next(number for number, mark in enumerate(marks) if mark.stdin)

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from farhand_client import PIPE, Client, Run, connect
-from farhand_protocol.messages import Size, Terminal
+from farhand_protocol.messages import TerminalRequest, WindowSize
 from tests.support.command import farhand
 from tests.support.service import Service
 from tests.support.tmux import Screen
 
-TERMINAL = Terminal(name="xterm-256color", size=Size(columns=80, rows=20))
+TERMINAL = TerminalRequest(name="xterm-256color", size=WindowSize(columns=80, rows=20))
 PAUSE = 0.02
 """Seconds; what comes within a millisecond is one mark."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from farhand_client import connect
-from farhand_protocol.messages import Size
+from farhand_protocol.messages import WindowSize
 from tests.support.cords import cord
 from tests.support.ptys import Pty, terminal
 from tests.support.service import Service, running_service
@@ -165,7 +165,7 @@ async def test_who_comes_back_over_a_mended_line_and_finds_another_typing_is_tol
         await line.cut()
         while (await client.info(there.id)).attachments:
             pass  # the service has not noticed yet
-        async with client.attach(there.id, stdin=True, size=Size(columns=80, rows=24)) as other:
+        async with client.attach(there.id, stdin=True, size=WindowSize(columns=80, rows=24)) as other:
             assert other.stdin is not None
             assert not other.stdin.over
             await line.mend()

@@ -48,7 +48,7 @@ async def speak(service: Service, *said: bytes) -> bytes:
 HELLO = m.Hello(
     versions=(1,),
     software="test",
-    limits=m.Announced(message=1 << 20, data=1 << 16, window=1 << 20, channels=16),
+    limits=m.AnnouncedLimits(message=1 << 20, data=1 << 16, window=1 << 20, channels=16),
     nonce=bytes(32),
 )
 
@@ -109,7 +109,7 @@ async def test_who_has_logged_in_may_take_all_the_time(impatient: Service) -> No
 
 
 async def test_nothing_but_a_hello_is_served_before_login(core: Service) -> None:
-    run = m.Run(id="0192f0c1-2b3d-7c4e-8f50-617283940a1b", argv=(b"true",))
+    run = m.RunRequest(id="0192f0c1-2b3d-7c4e-8f50-617283940a1b", argv=(b"true",))
     assert b'"code":"not_legal"' in await speak(core, frame(run, 1))
     assert b'"code":"not_legal"' in await speak(core, frame(m.Ping(id=1)))
     assert b'"code":"not_legal"' in await speak(core, encode_frame(Kind.STDIN, 1, b"x"))
@@ -125,7 +125,7 @@ async def test_rubbish_never_ends_the_service(core: Service) -> None:
     rng = random.Random(20)
     before = descriptors(core.process.pid)
     hello = frame(HELLO)
-    run = frame(m.Run(id="0192f0c1-2b3d-7c4e-8f50-617283940a1c", argv=(b"true",), stdin=True), 1)
+    run = frame(m.RunRequest(id="0192f0c1-2b3d-7c4e-8f50-617283940a1c", argv=(b"true",), stdin=True), 1)
     for number in range(200):
         if number % 2:
             rubbish = rng.randbytes(rng.randrange(1, 2000))

@@ -25,7 +25,7 @@ ALL_BYTES = bytes(range(256))
 WATCHING_SIZE = "trap 'stty size' WINCH; echo ready; until [ \"$line\" = end ]; do read -r line; done"
 
 
-async def said(client: RawClient, script: str, shown: m.Terminal | None = None, **fields: Any) -> list[str]:
+async def said(client: RawClient, script: str, shown: m.TerminalRequest | None = None, **fields: Any) -> list[str]:
     """The lines that a shell's text writes on a terminal."""
     run = on_terminal(client, "sh", "-c", script, shown=shown, **fields)
     assert (await run.ended()).outcome == Exited(code=0), run.stdout

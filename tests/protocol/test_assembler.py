@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_protocol.assembler import Assembler
+from farhand_protocol.assembler import FrameDecoder
 from farhand_protocol.errors import ErrorCode, RemoteProtocolError
 from farhand_protocol.frames import encode_frame, encode_header
 from farhand_protocol.limits import MAX_CHANNEL, MAX_PAYLOAD
@@ -31,14 +31,14 @@ def pieces(data: bytes, sizes: list[int]) -> list[bytes]:
 
 @given(some_frames, cuts)
 def test_any_cutting_gives_the_frames(frames: Frames, sizes: list[int]) -> None:
-    assembler = Assembler(no_check)
+    assembler = FrameDecoder(no_check)
     data = b"".join(encode_frame(*frame) for frame in frames)
     assert [frame for piece in pieces(data, sizes) for frame in assembler.frames(piece)] == frames
 
 
 @given(some_frames)
 def test_byte_by_byte_gives_the_frames(frames: Frames) -> None:
-    assembler = Assembler(no_check)
+    assembler = FrameDecoder(no_check)
     data = b"".join(encode_frame(*frame) for frame in frames)
     assert [frame for at in range(len(data)) for frame in assembler.frames(data[at : at + 1])] == frames
 
@@ -46,7 +46,7 @@ def test_byte_by_byte_gives_the_frames(frames: Frames) -> None:
 @given(some_frames, cuts)
 def test_each_header_is_checked_before_its_payload_is_kept(frames: Frames, sizes: list[int]) -> None:
     checked: list[tuple[int, int]] = []
-    assembler = Assembler(lambda kind, length: checked.append((kind, length)))
+    assembler = FrameDecoder(lambda kind, length: checked.append((kind, length)))
     data = b"".join(encode_frame(*frame) for frame in frames)
     for piece in pieces(data, sizes):
         list(assembler.frames(piece))
@@ -60,7 +60,7 @@ def test_a_refused_header_raises_as_soon_as_it_is_whole(cut: int) -> None:
     def refuse(kind: int, length: int) -> None:
         raise RemoteProtocolError(ErrorCode.FRAME_TOO_LARGE, "no")
 
-    assembler = Assembler(refuse)
+    assembler = FrameDecoder(refuse)
     header = encode_header(1, 0, MAX_PAYLOAD)
     if cut < 8:
         assert list(assembler.frames(header[:cut])) == []
@@ -70,7 +70,7 @@ def test_a_refused_header_raises_as_soon_as_it_is_whole(cut: int) -> None:
 
 def test_payloads_outlive_the_buffer_they_came_in() -> None:
     buffer = bytearray(encode_frame(3, 1, b"first") + encode_frame(3, 1, b"second"))
-    found = list(Assembler(no_check).frames(memoryview(buffer)))
+    found = list(FrameDecoder(no_check).frames(memoryview(buffer)))
     buffer[:] = bytes(len(buffer))
     assert [payload for _, _, payload in found] == [b"first", b"second"]
 

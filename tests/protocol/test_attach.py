@@ -84,9 +84,9 @@ class TestGap:
         pair.start(attach(stdout=100))
         pair.server.send_data(1, "stdout", bytes(10))
         room = pair.server.room(1, "stdout")
-        pair.server.send(1, m.Gap(stream="stdout", offset=110, bytes=1 << 40))
+        pair.server.send(1, m.GapNotice(stream="stdout", offset=110, bytes=1 << 40))
         pair.server.send_data(1, "stdout", b"behind")
-        pair.server.send(1, m.Gap(stream="stdout", offset=116 + (1 << 40), bytes=1))
+        pair.server.send(1, m.GapNotice(stream="stdout", offset=116 + (1 << 40), bytes=1))
         assert pair.server.room(1, "stdout") == room - 6
         assert pair.deliver() == [
             f"server 1: stdout {bytes(10)!r}",
@@ -97,7 +97,7 @@ class TestGap:
 
     @pytest.mark.parametrize("offset", [0, 99, 101])
     def test_a_gap_elsewhere_than_where_the_stream_stands(self, offset: int) -> None:
-        gap = m.Gap(stream="stdout", offset=offset, bytes=1)
+        gap = m.GapNotice(stream="stdout", offset=offset, bytes=1)
         assert refused(attach(stdout=100), Side.CLIENT, message(1, gap)) is ErrorCode.NOT_LEGAL
         pair = Pair.ready()
         pair.start(attach(stdout=100))
@@ -106,27 +106,27 @@ class TestGap:
         assert pair.server.queued == 0
 
     def test_the_same_gap_twice(self) -> None:
-        gap = message(1, m.Gap(stream="stdout", offset=0, bytes=5))
+        gap = message(1, m.GapNotice(stream="stdout", offset=0, bytes=5))
         assert refused(attach(stdout=0), Side.CLIENT, gap, gap) is ErrorCode.NOT_LEGAL
 
     def test_a_gap_of_a_stream_that_was_not_wanted_or_has_ended(self) -> None:
-        gap = message(1, m.Gap(stream="stderr", offset=0, bytes=5))
+        gap = message(1, m.GapNotice(stream="stderr", offset=0, bytes=5))
         ended = message(1, m.End(stream="stderr"))
         assert refused(attach(stdout=0), Side.CLIENT, gap) is ErrorCode.DATA_AFTER_END
         assert refused(attach(stderr=0), Side.CLIENT, ended, gap) is ErrorCode.DATA_AFTER_END
         pair = Pair.ready()
         pair.start(attach(stdout=0))
         with pytest.raises(LocalProtocolError):
-            pair.server.send(1, m.Gap(stream="stderr", offset=0, bytes=5))
+            pair.server.send(1, m.GapNotice(stream="stderr", offset=0, bytes=5))
 
     def test_a_gap_is_the_services_to_say(self) -> None:
-        gap = message(1, m.Gap(stream="stdout", offset=0, bytes=5))
+        gap = message(1, m.GapNotice(stream="stdout", offset=0, bytes=5))
         assert refused(attach(stdout=0), Side.SERVER, gap) is ErrorCode.NOT_LEGAL
 
     def test_a_gap_ends_at_an_offset(self) -> None:
-        assert m.Gap(stream="stdout", offset=m.MAX_COUNT - 1, bytes=1).offset == m.MAX_COUNT - 1
+        assert m.GapNotice(stream="stdout", offset=m.MAX_COUNT - 1, bytes=1).offset == m.MAX_COUNT - 1
         with pytest.raises(ValueError, match="beyond every offset"):
-            m.Gap(stream="stdout", offset=m.MAX_COUNT, bytes=1)
+            m.GapNotice(stream="stdout", offset=m.MAX_COUNT, bytes=1)
 
 
 class TestEnds:

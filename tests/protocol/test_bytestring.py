@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from farhand_protocol import messages as m
-from farhand_protocol.bytestring import from_json, to_json
+from farhand_protocol.bytestring import bytes_from_json, bytes_to_json
 from farhand_protocol.limits import Limits
 from tests.support.pairs import RUN_ID, run
 
@@ -22,30 +22,30 @@ names = arguments.filter(lambda value: value != b"" and b"=" not in value)
 
 @given(st.binary())
 def test_any_bytes_go_through_json_and_back(value: bytes) -> None:
-    assert from_json(json.loads(json.dumps(to_json(value)))) == value
+    assert bytes_from_json(json.loads(json.dumps(bytes_to_json(value)))) == value
 
 
 @given(st.text())
 def test_valid_utf8_travels_as_a_string(value: str) -> None:
-    assert to_json(value.encode()) == value
+    assert bytes_to_json(value.encode()) == value
 
 
 @given(st.binary())
 def test_there_is_no_second_spelling(value: bytes) -> None:
-    spelling = to_json(value)
+    spelling = bytes_to_json(value)
     other = {"base64": b64encode(value).decode()}
     if spelling != other:
         with pytest.raises(PydanticCustomError):
-            from_json(other)
+            bytes_from_json(other)
 
 
 @given(st.text(alphabet="AQgw/+=_\n ", max_size=12))
 def test_what_is_accepted_as_base64_is_what_would_be_sent(spelled: str) -> None:
     try:
-        value = from_json({"base64": spelled})
+        value = bytes_from_json({"base64": spelled})
     except PydanticCustomError:
         return
-    assert to_json(value) == {"base64": spelled}
+    assert bytes_to_json(value) == {"base64": spelled}
 
 
 @given(
@@ -54,7 +54,7 @@ def test_what_is_accepted_as_base64_is_what_would_be_sent(spelled: str) -> None:
     cwd=arguments,
 )
 def test_a_run_arrives_to_the_byte(argv: list[bytes], env: dict[bytes, bytes], cwd: bytes) -> None:
-    request = m.Run(id=RUN_ID, argv=tuple(argv), env=tuple(env.items()), cwd=cwd)
+    request = m.RunRequest(id=RUN_ID, argv=tuple(argv), env=tuple(env.items()), cwd=cwd)
     payload = m.encode(request)
     assert m.decode(payload, Limits()) == request
     assert m.encode(m.decode(payload, Limits())) == payload
@@ -63,7 +63,7 @@ def test_a_run_arrives_to_the_byte(argv: list[bytes], env: dict[bytes, bytes], c
 @pytest.mark.parametrize("value", [None, 1, [], {}, {"base64": None}, {"base64": "é"}, {"Base64": "/w=="}])
 def test_other_json_is_refused(value: object) -> None:
     with pytest.raises(PydanticCustomError):
-        from_json(value)
+        bytes_from_json(value)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from farhand_protocol import messages as m
-from farhand_protocol.fingerprint import fingerprint
+from farhand_protocol.fingerprint import request_fingerprint
 from farhand_protocol.limits import MIN_SPOOL, MIN_WINDOW, Limits
 from tests.support.pairs import RUN_ID, SIZE, TERMINAL, run, terminal_run
 
@@ -43,9 +43,9 @@ others = st.fixed_dictionaries(
     },
 )
 terminals = st.builds(
-    m.Terminal,
+    m.TerminalRequest,
     name=st.sampled_from(["xterm", "dumb"]),
-    size=st.builds(m.Size, columns=st.sampled_from([0, 80]), rows=st.just(24)),
+    size=st.builds(m.WindowSize, columns=st.sampled_from([0, 80]), rows=st.just(24)),
     modes=st.sampled_from([(), (("ECHO", 0),), (("ECHO", 1),), (("ECHO", 0), ("VEOF", 4)), (("VEOF", 4), ("ECHO", 0))]),
 )
 no_terminal: dict[str, object] = {}
@@ -53,14 +53,14 @@ on_terminals = st.just(no_terminal) | terminals.map(
     lambda found: {"terminal": found, "stdin": True, "merge_stderr": True}
 )
 requests = st.builds(
-    lambda command, rest, terminal: m.Run.model_validate({"id": RUN_ID} | command | rest | terminal),
+    lambda command, rest, terminal: m.RunRequest.model_validate({"id": RUN_ID} | command | rest | terminal),
     command=commands | st.just({"login": True}),
     rest=others,
     terminal=on_terminals,
 )
 
 
-def _said(request: m.Run) -> dict[str, object]:
+def _said(request: m.RunRequest) -> dict[str, object]:
     return request.model_dump(exclude={"attachment", "window"})
 
 
@@ -73,20 +73,20 @@ def _said(request: m.Run) -> dict[str, object]:
 @example(run(grace=None), run(grace=0.0))
 @example(run(window=MIN_WINDOW), run())
 @example(terminal_run(), run(merge_stderr=True))
-@example(terminal_run(), terminal_run(terminal=m.Terminal(name="dumb", size=SIZE)))
-def test_equal_if_and_only_if_the_requests_are_but_for_the_channel(one: m.Run, other: m.Run) -> None:
-    assert (fingerprint(one) == fingerprint(other)) == (_said(one) == _said(other))
+@example(terminal_run(), terminal_run(terminal=m.TerminalRequest(name="dumb", size=SIZE)))
+def test_equal_if_and_only_if_the_requests_are_but_for_the_channel(one: m.RunRequest, other: m.RunRequest) -> None:
+    assert (request_fingerprint(one) == request_fingerprint(other)) == (_said(one) == _said(other))
 
 
 @given(requests)
-def test_the_wire_changes_nothing(request: m.Run) -> None:
+def test_the_wire_changes_nothing(request: m.RunRequest) -> None:
     received = m.decode(m.encode(request), Limits())
-    assert isinstance(received, m.Run)
-    assert fingerprint(received) == fingerprint(request)
+    assert isinstance(received, m.RunRequest)
+    assert request_fingerprint(received) == request_fingerprint(request)
 
 
 def test_every_field_of_the_run_and_none_of_the_channel_counts() -> None:
-    plain = m.Run(id=RUN_ID, argv=(b"cat",))
+    plain = m.RunRequest(id=RUN_ID, argv=(b"cat",))
     others: dict[str, object] = {
         "id": RUN_ID.replace("0192", "0193"),
         "argv": (b"cat", b""),
@@ -107,17 +107,17 @@ def test_every_field_of_the_run_and_none_of_the_channel_counts() -> None:
         "terminal": TERMINAL,
     }
     of_the_channel: dict[str, object] = {"attachment": bytes(16), "window": MIN_WINDOW}
-    assert set(others) | set(of_the_channel) == set(m.Run.model_fields) - {"type"}
-    prints = {fingerprint(plain)}
+    assert set(others) | set(of_the_channel) == set(m.RunRequest.model_fields) - {"type"}
+    prints = {request_fingerprint(plain)}
     for field, value in others.items():
         fields = {"id": RUN_ID, "argv": None if field in {"shell", "login"} else (b"cat",)} | {field: value}
         needed = {"stdin": True, "merge_stderr": True} if field == "terminal" else {}
-        prints.add(fingerprint(m.Run.model_validate(fields | needed)))
+        prints.add(request_fingerprint(m.RunRequest.model_validate(fields | needed)))
     assert len(prints) == len(others) + 1
-    assert fingerprint(plain.model_copy(update=of_the_channel)) == fingerprint(plain)
+    assert request_fingerprint(plain.model_copy(update=of_the_channel)) == request_fingerprint(plain)
 
 
 def test_it_is_the_same_for_ever() -> None:
     """Histories keep it: a new version that computes another would turn every retry across it into a conflict."""
     request = run(argv=(b"grep", b"caf\xe9"), env=((b"LANG", b"C"),), timeout=60, bounds=m.Bounds(memory=1 << 20))
-    assert fingerprint(request).hex() == "071407fadc6920fe8728b35ce7dab0fb9da763a8f461e53036330fe20f89a25f"
+    assert request_fingerprint(request).hex() == "071407fadc6920fe8728b35ce7dab0fb9da763a8f461e53036330fe20f89a25f"

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farhand_protocol import messages as m
-from farhand_protocol.channel import legal, streams
+from farhand_protocol.channel import legal_messages, open_streams
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.events import ConnectionFailed, DataReceived, Event, MessageReceived
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import MIN_DATA, MIN_MESSAGE, MIN_WINDOW, Limits
 from farhand_protocol.outcome import Exited
-from farhand_protocol.states import CHANNEL, LAST, Phase, Side
+from farhand_protocol.states import CHANNEL_MESSAGES, FINAL_MESSAGES, Phase, Side
 from tests.support.pairs import RUN_ID, SIZE, Pair, in_phase, message, run, sent, terminal_run
 
 SMALL = Limits(message=MIN_MESSAGE, data=MIN_DATA, window=MIN_DATA, channels=3)
@@ -33,13 +33,13 @@ OPENINGS: list[m.AnyMessage] = [
     m.List(),
     m.Deliver(id=RUN_ID, number=2),
     m.WaitFor(id=RUN_ID),
-    m.Recording(id=RUN_ID),
+    m.RecordingRequest(id=RUN_ID),
 ]
 ANSWERS: dict[type[m.Message], m.Message] = {
     m.List: m.Runs(runs=()),
     m.Deliver: m.Done(),
     m.WaitFor: m.Matched(reason="ended", start=0, end=0),
-    m.Recording: m.Marks(marks=(m.Mark(at=0, stdout=1),)),
+    m.RecordingRequest: m.OutputMarks(marks=(m.OutputMark(at=0, stdout=1),)),
 }
 
 sides = st.sampled_from(Side)
@@ -94,7 +94,7 @@ class World:
         if self.pair.client.channels < peer.channels:
             channel = self.pair.client.open(opening)
             self.opened[channel] = opening
-            for side, by_stream in streams(opening).items():
+            for side, by_stream in open_streams(opening).items():
                 for stream, offset in by_stream.items():
                     self.stands[side, channel, stream] = offset
 
@@ -109,19 +109,19 @@ class World:
         self._carry(side, 1 << 20)
 
     def _runs(self, channel: int) -> bool:
-        return isinstance(self.opened.get(channel), m.Run | m.Attach)
+        return isinstance(self.opened.get(channel), m.RunRequest | m.Attach)
 
     def _open_for(self, side: Side, channel: int, stream: m.Stream) -> bool:
         """Whether `side` may send, end or leave a gap in `stream` now."""
         begun = side is Side.CLIENT or channel in self.started
-        there = stream in streams(self.opened.get(channel))[side]
+        there = stream in open_streams(self.opened.get(channel))[side]
         return there and begun and self._usable(side, channel) and (side, channel, stream) not in self.ended
 
     def _gap(self, channel: int, which: int, count: int) -> None:
         stream = self._stream(Side.SERVER, which)
         if stream != "stdin" and self._open_for(Side.SERVER, channel, stream):
             key = (Side.SERVER, channel, stream)
-            self.pair.server.send(channel, m.Gap(stream=stream, offset=self.stands[key], bytes=count))
+            self.pair.server.send(channel, m.GapNotice(stream=stream, offset=self.stands[key], bytes=count))
             self.stands[key] += count
             self.said[key] += b"<gap>"
 
@@ -161,7 +161,7 @@ class World:
                 self.pair.client.send(channel, m.Signal(number=2))
         elif not self._runs(channel):
             answer = ANSWERS[type(opening)]
-            if type(answer) in LAST[side]:
+            if type(answer) in FINAL_MESSAGES[side]:
                 self.left[side].add(channel)
             self.pair.server.send(channel, answer)
         elif channel not in self.started:
@@ -171,7 +171,7 @@ class World:
     def _resize(self, side: Side, channel: int, columns: int) -> None:
         opening = self.opened.get(channel)
         begun = side is Side.CLIENT or channel in self.started
-        if opening is not None and begun and self._usable(side, channel) and m.Resize in legal(opening)[side]:
+        if opening is not None and begun and self._usable(side, channel) and m.Resize in legal_messages(opening)[side]:
             self.pair.end(side).send(channel, m.Resize(columns=columns, rows=24))
 
     def _leave(self, side: Side, channel: int) -> None:
@@ -197,10 +197,10 @@ class World:
                 assert event.channel not in self.left[speaker.peer]
                 self.heard[speaker, event.channel, event.stream] += event.data
                 self.untaken[speaker, event.channel, event.stream] += len(event.data)
-            case MessageReceived(message=opening) if type(opening) in CHANNEL:
+            case MessageReceived(message=opening) if type(opening) in CHANNEL_MESSAGES:
                 assert opening == self.opened[event.channel]
                 self.arrived.add(event.channel)
-            case MessageReceived(message=m.Gap() as gap):
+            case MessageReceived(message=m.GapNotice() as gap):
                 heard = self.heard[speaker, event.channel, gap.stream]
                 heard += b"<gap>"
             case MessageReceived(message=m.End() as end):
@@ -260,7 +260,9 @@ frames = st.lists(
         st.builds(
             message,
             st.integers(1, 4),
-            st.builds(m.Gap, stream=st.sampled_from(["stdout", "stderr"]), offset=st.integers(0, 9), bytes=st.just(1)),
+            st.builds(
+                m.GapNotice, stream=st.sampled_from(["stdout", "stderr"]), offset=st.integers(0, 9), bytes=st.just(1)
+            ),
         ),
         st.builds(
             message, st.integers(1, 4), st.sampled_from([m.End(stream="stdin"), m.Credit(stream="stdout", bytes=9)])

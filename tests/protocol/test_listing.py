@@ -9,7 +9,7 @@ import pytest
 
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MIN_DATA, MIN_MESSAGE, Limits
-from farhand_protocol.listing import pack
+from farhand_protocol.listing import pack_runs
 from farhand_protocol.outcome import Exited, Killed, Outcome, SpawnFailed
 from farhand_protocol.states import Side
 from tests.support.pairs import RUN_ID, Pair, sent
@@ -36,7 +36,7 @@ def info(command: str = "make -j8 all", outcome: Outcome | None = None, owner: s
 
 
 WORST = [
-    info(LONGEST[: m.MAX_COMMAND], outcome, LONGEST[:255])
+    info(LONGEST[: m.MAX_COMMAND_TEXT], outcome, LONGEST[:255])
     for outcome in (
         SpawnFailed(errno=4095, error=LONGEST[:32], what="directory", message=LONGEST),
         Killed(reason="file_size", message=LONGEST, signal=64),
@@ -55,7 +55,7 @@ def test_a_listing_arrives_whole_in_messages_that_fit(runs: list[m.RunInfo], lim
     pair = Pair.ready(limits)
     pair.client.open(m.List())
     pair.deliver()
-    for part in pack(runs, limits.message):
+    for part in pack_runs(runs, limits.message):
         assert 0 < len(part.runs) <= m.MAX_RUNS
         pair.server.send(1, part)
     pair.server.send(1, m.Done())
@@ -67,8 +67,8 @@ def test_a_listing_arrives_whole_in_messages_that_fit(runs: list[m.RunInfo], lim
 def test_a_message_is_filled_to_the_last_byte() -> None:
     one = len(m.encode(m.Runs(runs=(info(),))))
     two = len(m.encode(m.Runs(runs=(info(), info()))))
-    assert [len(part.runs) for part in pack([info()] * 4, two)] == [2, 2]
-    assert [len(part.runs) for part in pack([info()] * 4, two - 1)] == [1, 1, 1, 1]
+    assert [len(part.runs) for part in pack_runs([info()] * 4, two)] == [2, 2]
+    assert [len(part.runs) for part in pack_runs([info()] * 4, two - 1)] == [1, 1, 1, 1]
     assert one < two - 1
 
 
@@ -79,7 +79,7 @@ def test_a_listing_of_long_commands_counts_as_flood_until_it_is_read() -> None:
     pair.client.open(m.List())
     pair.deliver()
     parts = 0
-    for part in pack([info("x" * m.MAX_COMMAND)] * 1000, LARGE.message):
+    for part in pack_runs([info("x" * m.MAX_COMMAND_TEXT)] * 1000, LARGE.message):
         if server.flooded:
             break
         server.send(1, part)
@@ -100,7 +100,7 @@ def test_a_listing_is_made_as_it_is_asked_for() -> None:
             made += 1
             yield info()
 
-    parts = pack(runs(), LARGE.message)
+    parts = pack_runs(runs(), LARGE.message)
     next(parts)
     assert made == m.MAX_RUNS + 1
 
@@ -109,7 +109,7 @@ def test_a_thousand_runs_take_less_than_two_megabytes_to_read() -> None:
     pair = Pair.ready()
     pair.client.open(m.List(limit=m.MAX_LISTED))
     pair.deliver()
-    for part in pack([info()] * m.MAX_LISTED, LARGE.message):
+    for part in pack_runs([info()] * m.MAX_LISTED, LARGE.message):
         pair.server.send(1, part)
     pair.collect(Side.SERVER)
     size = len(pair.wire[Side.SERVER])

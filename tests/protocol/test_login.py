@@ -1,6 +1,6 @@
 import pytest
 
-from farhand_protocol.login import NAMESPACE, login_transcript
+from farhand_protocol.login import LOGIN_NAMESPACE, login_transcript
 
 GIVEN = {
     "spki_sha256": b"\x01" * 32,
@@ -28,7 +28,7 @@ def test_the_transcript_is_the_specified_sequence_of_strings() -> None:
         + (b"\0\0\0\x20" + b"\x04" * 32)
         + b"\0\0\0\x04blob"
     )
-    assert NAMESPACE == "auth@farhand-v1"
+    assert LOGIN_NAMESPACE == "auth@farhand-v1"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MIN_DATA, MIN_MESSAGE, KiB, Limits
-from farhand_protocol.marks import pack
+from farhand_protocol.marks import pack_marks
 from tests.support.pairs import RUN_ID, Pair, sent
 
 SMALL = Limits(message=MIN_MESSAGE, data=MIN_DATA, window=MIN_DATA)
@@ -20,11 +20,11 @@ counts = st.integers(0, m.MAX_COUNT)
 cells = st.integers(0, 0xFFFF)
 marks = st.lists(
     st.builds(
-        m.Mark,
+        m.OutputMark,
         at=counts,
         stdout=st.none() | counts,
         stderr=st.none() | counts,
-        size=st.none() | st.builds(m.Size, columns=cells, rows=cells),
+        size=st.none() | st.builds(m.WindowSize, columns=cells, rows=cells),
         stdin=st.none() | st.binary(max_size=m.MAX_MARK_STDIN),
         cut=st.none() | st.booleans(),
     ),
@@ -32,25 +32,25 @@ marks = st.lists(
 )
 
 
-def worst(stdin: int | None = None) -> m.Mark:
+def worst(stdin: int | None = None) -> m.OutputMark:
     most = m.MAX_COUNT
     typed = None if stdin is None else b"\xff" * stdin
-    return m.Mark(at=most, stdout=most, stderr=most, size=m.Size(columns=65535, rows=65535), stdin=typed)
+    return m.OutputMark(at=most, stdout=most, stderr=most, size=m.WindowSize(columns=65535, rows=65535), stdin=typed)
 
 
 @given(marks, st.sampled_from([MIN_MESSAGE, MIN_MESSAGE + 1, DATA]))
-def test_marks_arrive_whole_and_in_order_in_messages_that_fit(marks: list[m.Mark], limit: int) -> None:
-    parts = [m.encode(part) for part in pack(marks, limit)]
+def test_marks_arrive_whole_and_in_order_in_messages_that_fit(marks: list[m.OutputMark], limit: int) -> None:
+    parts = [m.encode(part) for part in pack_marks(marks, limit)]
     assert all(len(part) <= limit for part in parts)
     arrived = [m.decode(part, Limits()) for part in parts]
-    assert [mark for part in arrived if isinstance(part, m.Marks) for mark in part.marks] == marks
+    assert [mark for part in arrived if isinstance(part, m.OutputMarks) for mark in part.marks] == marks
 
 
 def test_marks_are_sent_and_heard_on_a_recordings_channel() -> None:
     pair = Pair.ready(SMALL)
-    pair.client.open(m.Recording(id=RUN_ID))
+    pair.client.open(m.RecordingRequest(id=RUN_ID))
     pair.deliver()
-    for part in pack([worst(m.MAX_MARK_STDIN)] * 20, MIN_MESSAGE):
+    for part in pack_marks([worst(m.MAX_MARK_STDIN)] * 20, MIN_MESSAGE):
         pair.server.send(1, part)
     pair.server.send(1, m.Done())
     parts = [frame.message for frame in sent(pair.server)]
@@ -58,35 +58,35 @@ def test_marks_are_sent_and_heard_on_a_recordings_channel() -> None:
 
 
 def test_any_mark_fits_what_every_peer_takes() -> None:
-    assert len(m.encode(m.Marks(marks=(worst(m.MAX_MARK_STDIN),)))) <= MIN_MESSAGE
+    assert len(m.encode(m.OutputMarks(marks=(worst(m.MAX_MARK_STDIN),)))) <= MIN_MESSAGE
 
 
 def test_as_many_marks_without_stdin_as_one_message_may_have_fit_a_data_frame() -> None:
-    assert len(m.encode(m.Marks(marks=(worst(),) * m.MAX_MARKS))) <= DATA
+    assert len(m.encode(m.OutputMarks(marks=(worst(),) * m.MAX_MARKS))) <= DATA
 
 
 def test_a_message_is_filled_to_the_last_byte_and_never_beyond_its_number() -> None:
-    two = len(m.encode(m.Marks(marks=(worst(), worst(9)))))
+    two = len(m.encode(m.OutputMarks(marks=(worst(), worst(9)))))
     marks = [worst(), worst(9)] * 2
-    assert [len(part.marks) for part in pack(marks, two)] == [2, 2]
-    assert [len(part.marks) for part in pack(marks, two - 1)] == [1, 1, 1, 1]
-    assert [len(part.marks) for part in pack([m.Mark(at=0)] * (2 * m.MAX_MARKS), DATA)] == [m.MAX_MARKS] * 2
+    assert [len(part.marks) for part in pack_marks(marks, two)] == [2, 2]
+    assert [len(part.marks) for part in pack_marks(marks, two - 1)] == [1, 1, 1, 1]
+    assert [len(part.marks) for part in pack_marks([m.OutputMark(at=0)] * (2 * m.MAX_MARKS), DATA)] == [m.MAX_MARKS] * 2
 
 
 def test_no_marks_make_no_message() -> None:
-    assert list(pack([], MIN_MESSAGE)) == []
+    assert list(pack_marks([], MIN_MESSAGE)) == []
 
 
 def test_a_message_is_made_as_it_is_asked_for() -> None:
     made = 0
 
-    def marks() -> Iterator[m.Mark]:
+    def marks() -> Iterator[m.OutputMark]:
         nonlocal made
         while True:
             made += 1
-            yield m.Mark(at=made)
+            yield m.OutputMark(at=made)
 
-    next(pack(marks(), DATA))
+    next(pack_marks(marks(), DATA))
     assert made == m.MAX_MARKS + 1
 
 
@@ -94,6 +94,6 @@ def test_a_message_is_made_as_it_is_asked_for() -> None:
 def test_one_message_has_so_many_marks_at_the_most(count: int) -> None:
     if count > m.MAX_MARKS:
         with pytest.raises(ValueError, match="at most"):
-            m.Marks(marks=(m.Mark(at=0),) * count)
+            m.OutputMarks(marks=(m.OutputMark(at=0),) * count)
     else:
-        assert len(m.Marks(marks=(m.Mark(at=0),) * count).marks) == count
+        assert len(m.OutputMarks(marks=(m.OutputMark(at=0),) * count).marks) == count

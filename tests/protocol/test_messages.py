@@ -15,7 +15,7 @@ from farhand_protocol import strictjson
 from farhand_protocol.errors import ErrorCode, RemoteProtocolError
 from farhand_protocol.limits import Limits
 from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
-from farhand_protocol.sentence import MAX_SENTENCE
+from farhand_protocol.sentence import MAX_TEXT
 from tests.support.pairs import run
 
 OUTCOMES: list[Outcome] = [
@@ -70,14 +70,14 @@ def test_a_short_message_is_judged_as_a_long_one_and_each_time(short: bytes, cod
         assert refused.value.code is code
 
 
-@pytest.mark.parametrize("text", ["x" * MAX_SENTENCE, "é" * (MAX_SENTENCE - 1), ""])
+@pytest.mark.parametrize("text", ["x" * MAX_TEXT, "é" * (MAX_TEXT - 1), ""])
 def test_a_sentence_that_fits_is_kept(text: str) -> None:
     assert m.Error(code=ErrorCode.INTERNAL, message=text).message == text
 
 
 def test_a_longer_sentence_is_cut_and_a_surrogate_is_spelled_out() -> None:
-    said = m.Error(code=ErrorCode.INTERNAL, message="\udcff" + "x" * MAX_SENTENCE)
-    assert said.message == ("\\udcff" + "x" * MAX_SENTENCE)[: MAX_SENTENCE - 1] + "…"
+    said = m.Error(code=ErrorCode.INTERNAL, message="\udcff" + "x" * MAX_TEXT)
+    assert said.message == ("\\udcff" + "x" * MAX_TEXT)[: MAX_TEXT - 1] + "…"
     assert m.decode(m.encode(said), Limits()) == said
 
 
@@ -105,7 +105,7 @@ anything = st.recursive(
 kinds = st.sampled_from(["run", "hello", "welcome", "login", "ended", "error", "credit", "stop", "ping"])
 
 
-@given(kinds, st.dictionaries(st.sampled_from(sorted(m.Run.model_fields | m.Ended.model_fields)), anything))
+@given(kinds, st.dictionaries(st.sampled_from(sorted(m.RunRequest.model_fields | m.Ended.model_fields)), anything))
 def test_any_json_of_a_known_type_is_a_message_or_refused(kind: str, fields: dict[str, object]) -> None:
     payload = json.dumps(fields | {"type": kind}).encode()
     with suppress(RemoteProtocolError):
@@ -132,10 +132,10 @@ nested = st.recursive(
 def test_depth_counts_arrays_and_objects_and_no_brackets_in_strings(value: object, limit: int) -> None:
     payload = json.dumps(value).encode()
     if _depth(value) <= limit:
-        strictjson.check(payload, Limits(nesting=limit))
+        strictjson.check_json(payload, Limits(nesting=limit))
     else:
         with pytest.raises(RemoteProtocolError) as refused:
-            strictjson.check(payload, Limits(nesting=limit))
+            strictjson.check_json(payload, Limits(nesting=limit))
         assert refused.value.code is ErrorCode.TOO_NESTED
 
 

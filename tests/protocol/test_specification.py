@@ -17,16 +17,24 @@ from pydantic.fields import FieldInfo
 
 from farhand_protocol import limits, outcome
 from farhand_protocol import messages as m
-from farhand_protocol.bytestring import from_json, to_json
-from farhand_protocol.channel import KIND_OF, legal, streams
+from farhand_protocol.bytestring import bytes_from_json, bytes_to_json
+from farhand_protocol.channel import KIND_BY_STREAM, legal_messages, open_streams
 from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
-from farhand_protocol.fingerprint import fingerprint
+from farhand_protocol.fingerprint import request_fingerprint
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import Limits
 from farhand_protocol.login import login_transcript
-from farhand_protocol.sentence import MAX_REMARK, MAX_SENTENCE
-from farhand_protocol.states import BEFORE_STARTED, CHANNEL, CONNECTION, LAST, ONCE, Phase, Side
+from farhand_protocol.sentence import MAX_SHORT_TEXT, MAX_TEXT
+from farhand_protocol.states import (
+    AT_MOST_ONCE,
+    CHANNEL_MESSAGES,
+    CONNECTION_TRANSITIONS,
+    FINAL_MESSAGES,
+    LEGAL_BEFORE_STARTED,
+    Phase,
+    Side,
+)
 from tests.protocol.test_refusals import CHANNEL_CASES, CONNECTION_CASES
 from tests.protocol.test_states import OPENINGS
 from tests.support.pairs import Pair, frames, run
@@ -35,12 +43,12 @@ README = (Path(__file__).parents[2] / "protocol" / "README.md").read_text()
 TYPES: dict[str, type[m.Message]] = {kind.model_fields["type"].default: kind for kind in get_args(m.AnyMessage)}
 OBJECTS: dict[str, type[BaseModel]] = {
     "bounds": m.Bounds,
-    "terminal": m.Terminal,
-    "size": m.Size,
-    "usage": m.Usage,
-    "applied": m.Applied,
+    "terminal": m.TerminalRequest,
+    "size": m.WindowSize,
+    "usage": m.UsageReport,
+    "applied": m.AppliedBounds,
     "run info": m.RunInfo,
-    "mark": m.Mark,
+    "mark": m.OutputMark,
 }
 MODELS: dict[str, type[BaseModel]] = TYPES | OBJECTS
 
@@ -99,8 +107,8 @@ class TestExamples:
     def test_the_spelling_of_bytes(self) -> None:
         for raw, spelling in table(section("Bytes", 3), "bytes"):
             value = bytes.fromhex(raw)
-            assert json.dumps(to_json(value), ensure_ascii=False, separators=(",", ":")) == spelling
-            assert from_json(json.loads(spelling)) == value
+            assert json.dumps(bytes_to_json(value), ensure_ascii=False, separators=(",", ":")) == spelling
+            assert bytes_from_json(json.loads(spelling)) == value
 
     def test_the_login_transcript(self) -> None:
         (example,) = fenced(section("8. Login"), "transcript")
@@ -169,7 +177,7 @@ class TestStates:
         assert len(said) == len(set(said))
         assert set(said) == {
             (phase, side, kind.model_fields["type"].default, following)
-            for phase, row in CONNECTION.items()
+            for phase, row in CONNECTION_TRANSITIONS.items()
             for (side, kind), following in row.items()
         }
         assert {row[0] for row in said} == set(Phase) - {Phase.CLOSED}
@@ -177,7 +185,7 @@ class TestStates:
     def test_what_may_be_said_on_a_channel(self) -> None:
         rows = {row[0].replace("`", ""): row[1:] for row in table(section("Channels", 3), "opened by")}
         assert {opening: [re.findall(r"\w+", cell) for cell in row] for opening, row in rows.items()} == {
-            name: [sorted(kind.model_fields["type"].default for kind in legal(opening)[side]) for side in Side]
+            name: [sorted(kind.model_fields["type"].default for kind in legal_messages(opening)[side]) for side in Side]
             for name, opening in OPENINGS.items()
         }
 
@@ -188,13 +196,13 @@ class TestStates:
             (
                 side,
                 kind.model_fields["type"].default,
-                yes[kind in LAST[side]],
+                yes[kind in FINAL_MESSAGES[side]],
                 yes[kind.ordered],
-                yes[kind in ONCE | LAST[side]],
-                yes[side is Side.CLIENT or kind in BEFORE_STARTED],
+                yes[kind in AT_MOST_ONCE | FINAL_MESSAGES[side]],
+                yes[side is Side.CLIENT or kind in LEGAL_BEFORE_STARTED],
             )
             for side in Side
-            for by_side in CHANNEL.values()
+            for by_side in CHANNEL_MESSAGES.values()
             for kind in by_side[side]
         }
 
@@ -203,7 +211,7 @@ class TestStates:
         assert {(row[0], int(row[1])) for row in rows} == {(kind.name, int(kind)) for kind in Kind}
         sender = {row[0]: row[3] for row in rows}
         for side, word in ((Side.CLIENT, "client"), (Side.SERVER, "service")):
-            assert {KIND_OF[stream].name for stream in streams(run())[side]} == {
+            assert {KIND_BY_STREAM[stream].name for stream in open_streams(run())[side]} == {
                 kind for kind, who in sender.items() if who == word
             }
 
@@ -217,21 +225,21 @@ class TestLimits:
 
     def test_what_is_announced_and_in_which_range(self) -> None:
         said = {row[0]: row[2] for row in table(section("9. Limits"), "limit") if row[2] != "no"}
-        assert said == {name: _range(field.metadata) for name, field in m.Announced.model_fields.items()}
+        assert said == {name: _range(field.metadata) for name, field in m.AnnouncedLimits.model_fields.items()}
 
     def test_the_numbers_in_the_text(self) -> None:
-        assert f"up to {MAX_SENTENCE} characters" in README
-        assert f"has up to {MAX_REMARK} characters" in README
+        assert f"up to {MAX_TEXT} characters" in README
+        assert f"has up to {MAX_SHORT_TEXT} characters" in README
         assert f"up to {m.MAX_RUNS}, as many as fit" in README
         assert f"up to {m.MAX_MARKS}, as many as fit" in README
         assert f"this implementation asks for {limits.TERMINAL_WINDOW} bytes." in README
-        assert f"or {limits.ACKNOWLEDGE} bytes of a larger one." in README.replace("\n", " ")
+        assert f"or {limits.MAX_UNACKNOWLEDGED} bytes of a larger one." in README.replace("\n", " ")
         assert SECONDS in README
         assert f"from {COUNT}" in README.replace("\n", " ")
         assert f"1 to {limits.MAX_CHANNEL}." in README
         assert f"above {limits.MAX_WINDOW}." in README
         assert f"every peer takes {limits.MIN_MESSAGE}" in README
-        assert f"# The Farhand protocol, version {m.VERSION}\n" in README
+        assert f"# The Farhand protocol, version {m.PROTOCOL_VERSION}\n" in README
 
 
 class TestRuns:
@@ -241,8 +249,8 @@ class TestRuns:
         (request,) = fenced(section("`run`", 3), "json")
         assert sha256(encoded.encode()).hexdigest() == digest
         message = m.decode(request.encode(), Limits())
-        assert isinstance(message, m.Run)
-        assert fingerprint(message).hex() == digest
+        assert isinstance(message, m.RunRequest)
+        assert request_fingerprint(message).hex() == digest
 
     def test_the_transcript_of_a_resume(self) -> None:
         """Both sides carry it out to the letter, and the output that arrived is the whole output once."""
@@ -258,7 +266,7 @@ class TestRuns:
                 message = m.decode(said.removesuffix(" ×").encode(), Limits())
                 if isinstance(message, m.Attach):
                     assert message.stdout == began
-                if type(message) in CHANNEL:
+                if type(message) in CHANNEL_MESSAGES:
                     assert pair.client.open(message) == 1
                 else:
                     pair.end(speaker).send(1, message)

@@ -29,7 +29,7 @@ def test_the_signed_bytes_are_those_of_the_specification() -> None:
         "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
         "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"
     )
-    assert sshsig.signed_data(b"abc", "auth@farhand-v1") == (
+    assert sshsig.sshsig_signed_data(b"abc", "auth@farhand-v1") == (
         b"SSHSIG\0\0\0\x0fauth@farhand-v1\0\0\0\0\0\0\0\x06sha512\0\0\0\x40" + digest
     )
 
@@ -42,15 +42,15 @@ def test_the_armor_is_that_of_the_specification() -> None:
 
 @given(st.binary(max_size=99), st.text(st.characters(codec="ascii"), max_size=20), st.binary(max_size=99))
 def test_what_is_encoded_is_decoded(key: bytes, namespace: str, signature: bytes) -> None:
-    blob = sshsig.encode(key, namespace, signature)
-    assert sshsig.decode(blob) == sshsig.SSHSignature(key, namespace.encode(), b"sha512", signature)
+    blob = sshsig.encode_sshsig(key, namespace, signature)
+    assert sshsig.decode_sshsig(blob) == sshsig.SSHSignature(key, namespace.encode(), b"sha512", signature)
     assert sshsig.dearmor(sshsig.armor(blob)) == blob
 
 
 @pytest.mark.needs("ssh-keygen")
 def test_a_signature_by_ssh_keygen_is_taken_apart(tmp_path: Path) -> None:
     key = openssh.make_key(tmp_path / "key")
-    decoded = sshsig.decode(openssh.sign(tmp_path / "key", b"message", "file"))
+    decoded = sshsig.decode_sshsig(openssh.sign(tmp_path / "key", b"message", "file"))
     assert decoded.public_key == key.blob
     assert (decoded.namespace, decoded.hash_algorithm) == (b"file", b"sha512")
 
@@ -69,7 +69,7 @@ def test_a_signature_by_ssh_keygen_is_taken_apart(tmp_path: Path) -> None:
 )
 def test_a_damaged_signature_is_refused_with_a_sentence(blob: bytes, sentence: str) -> None:
     with pytest.raises(SSHFormatError, match=sentence):
-        sshsig.decode(blob)
+        sshsig.decode_sshsig(blob)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_damaged_armor_is_refused_with_a_sentence(text: bytes, sentence: str) ->
 
 @given(st.binary(max_size=120).flatmap(lambda tail: st.sampled_from([tail, parts()[:10] + tail])))
 def test_no_bytes_raise_anything_but_the_format_error(data: bytes) -> None:
-    for parse in (sshsig.decode, lambda data: sshsig.dearmor(EXAMPLE[:30] + data)):
+    for parse in (sshsig.decode_sshsig, lambda data: sshsig.dearmor(EXAMPLE[:30] + data)):
         try:
             parse(data)
         except SSHFormatError:

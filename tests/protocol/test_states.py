@@ -7,21 +7,21 @@ from typing import get_args
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_protocol.channel import legal
+from farhand_protocol.channel import legal_messages
 from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode, LocalProtocolError
 from farhand_protocol.events import ConnectionFailed, MessageReceived
 from farhand_protocol.outcome import Exited
 from farhand_protocol.states import (
-    BEFORE_STARTED,
-    CHANNEL,
-    CONNECTION,
-    LAST,
-    OF_TERMINALS,
-    ONCE,
-    READ_ONLY,
-    UNREADABLE,
-    WHEN_LEFT,
+    AT_MOST_ONCE,
+    CHANNEL_MESSAGES,
+    CONNECTION_TRANSITIONS,
+    FINAL_MESSAGES,
+    LEGAL_AFTER_CLOSE,
+    LEGAL_BEFORE_STARTED,
+    READ_ONLY_MESSAGES,
+    TERMINAL_ONLY,
+    UNREADABLE_OPENING,
     Phase,
     Side,
 )
@@ -58,10 +58,10 @@ EXAMPLES: dict[type[m.Message], m.AnyMessage] = {
         m.List(),
         m.Deliver(id=RUN_ID, number=15),
         m.WaitFor(id=RUN_ID),
-        m.Recording(id=RUN_ID),
+        m.RecordingRequest(id=RUN_ID),
         m.Started(pid=1),
         m.Credit(stream="stdin", bytes=1),
-        m.Gap(stream="stdout", offset=0, bytes=1),
+        m.GapNotice(stream="stdout", offset=0, bytes=1),
         m.End(stream="stdin"),
         m.Resize(columns=80, rows=24),
         m.Signal(number=15),
@@ -69,7 +69,7 @@ EXAMPLES: dict[type[m.Message], m.AnyMessage] = {
         m.Runs(runs=()),
         m.Done(),
         m.Matched(reason="timeout", start=0, end=0),
-        m.Marks(marks=()),
+        m.OutputMarks(marks=()),
         m.Exit(outcome=Exited(code=0)),
         m.Ended(outcome=Exited(code=0), stdout=0, stderr=0, duration=0),
         m.Close(),
@@ -89,7 +89,7 @@ def test_there_is_an_example_of_every_message() -> None:
 class TestChannel0:
     def test_received(self, phase: Phase, speaker: Side, said: m.AnyMessage) -> None:
         receiver = in_phase(speaker.peer, phase)
-        following = CONNECTION[phase].get((speaker, type(said)))
+        following = CONNECTION_TRANSITIONS[phase].get((speaker, type(said)))
         events = list(receiver.receive_data(message(0, said)))
         if following is not None and isinstance(said, m.Ping):
             assert events == []  # answered by the connection itself
@@ -104,7 +104,7 @@ class TestChannel0:
 
     def test_sent(self, phase: Phase, speaker: Side, said: m.AnyMessage) -> None:
         sender = in_phase(speaker, phase)
-        following = CONNECTION[phase].get((speaker, type(said)))
+        following = CONNECTION_TRANSITIONS[phase].get((speaker, type(said)))
         if following is None:
             with pytest.raises(LocalProtocolError):
                 sender.send(0, said)
@@ -152,7 +152,7 @@ ON_TERMINALS: dict[str, m.AnyMessage] = {
     "attach, read only, with size": READING["attach, read only, with size"],
 }
 OPENINGS: dict[str, m.AnyMessage] = {
-    **{EXAMPLES[kind].type: EXAMPLES[kind] for kind in CHANNEL},
+    **{EXAMPLES[kind].type: EXAMPLES[kind] for kind in CHANNEL_MESSAGES},
     **READING,
     **ON_TERMINALS,
 }
@@ -162,15 +162,15 @@ openings = pytest.mark.parametrize("opening", OPENINGS.values(), ids=OPENINGS)
 def words(opening: m.AnyMessage, speaker: Side) -> frozenset[type[m.Message]]:
     """What `speaker` may say on a channel with this opening."""
     if speaker is Side.CLIENT and opening in READING.values():
-        return READ_ONLY
-    said = CHANNEL[type(opening)][speaker]
-    return said if opening in ON_TERMINALS.values() else said - OF_TERMINALS
+        return READ_ONLY_MESSAGES
+    said = CHANNEL_MESSAGES[type(opening)][speaker]
+    return said if opening in ON_TERMINALS.values() else said - TERMINAL_ONLY
 
 
 @openings
 @both
 def test_the_code_knows_what_may_be_said_without_a_channel(opening: m.AnyMessage, speaker: Side) -> None:
-    assert legal(opening)[speaker] == words(opening, speaker)
+    assert legal_messages(opening)[speaker] == words(opening, speaker)
 
 
 def with_channel(side: Side, opening: m.AnyMessage, *, started: bool = True) -> Connection:
@@ -206,7 +206,7 @@ def _fitting(speaker: Side, said: m.AnyMessage) -> m.AnyMessage:
 
 
 def _lasts(speaker: Side, opening: m.AnyMessage) -> list[m.AnyMessage]:
-    return [EXAMPLES[kind] for kind in LAST[speaker] & words(opening, speaker)]
+    return [EXAMPLES[kind] for kind in FINAL_MESSAGES[speaker] & words(opening, speaker)]
 
 
 @openings
@@ -223,7 +223,7 @@ class TestChannel:
         if self.legal(opening, speaker, said):
             assert list(receiver.receive_data(message(1, said))) == [MessageReceived(1, said)]
         else:
-            reused = speaker is Side.CLIENT and type(said) in CHANNEL
+            reused = speaker is Side.CLIENT and type(said) in CHANNEL_MESSAGES
             expected = ErrorCode.CHANNEL_REUSED if reused else ErrorCode.NOT_LEGAL
             assert refused(receiver, message(1, said)) is expected
 
@@ -255,7 +255,7 @@ class TestChannel:
         for last in _lasts(speaker.peer, opening):
             receiver = with_channel(speaker.peer, opening)
             say(receiver, speaker.peer, last)
-            heard = [MessageReceived(1, said)] if type(said) in LAST[speaker] else []
+            heard = [MessageReceived(1, said)] if type(said) in FINAL_MESSAGES[speaker] else []
             assert list(receiver.receive_data(message(1, said))) == heard
             assert receiver.channels == 1 - len(heard)
 
@@ -265,7 +265,7 @@ class TestChannel:
         said = _fitting(speaker, said)
         receiver = with_channel(speaker.peer, opening, started=False)
         sender = with_channel(speaker, opening, started=False)
-        if speaker is Side.CLIENT or type(said) in BEFORE_STARTED:
+        if speaker is Side.CLIENT or type(said) in LEGAL_BEFORE_STARTED:
             assert list(receiver.receive_data(message(1, said))) == [MessageReceived(1, said)]
             sender.send(1, said)
         else:
@@ -275,7 +275,7 @@ class TestChannel:
             assert sender.queued == 0
 
     def test_twice(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
-        if speaker is Side.CLIENT or type(said) not in ONCE & words(opening, speaker):
+        if speaker is Side.CLIENT or type(said) not in AT_MOST_ONCE & words(opening, speaker):
             return
         for side in Side:
             connection = with_channel(side, opening, started=type(said) is not m.Started)
@@ -288,7 +288,7 @@ class TestChannel:
 
     def test_once_the_client_has_left(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
         """Every request that is given up can be answered, also one whose own answers would say too much."""
-        if type(said) not in WHEN_LEFT or speaker is Side.CLIENT:
+        if type(said) not in LEGAL_AFTER_CLOSE or speaker is Side.CLIENT:
             return
         for started in (True, False):
             client, server = (with_channel(side, opening, started=started) for side in Side)
@@ -301,8 +301,8 @@ class TestChannel:
 def test_a_channel_that_could_not_be_understood_is_left_by_both() -> None:
     server = in_phase(Side.SERVER, Phase.READY)
     list(server.receive_data(text(1, "{")))
-    assert {type(frame.message) for frame in sent(server)} == UNREADABLE[Side.SERVER]
-    assert UNREADABLE[Side.CLIENT] == {m.Close}
+    assert {type(frame.message) for frame in sent(server)} == UNREADABLE_OPENING[Side.SERVER]
+    assert UNREADABLE_OPENING[Side.CLIENT] == {m.Close}
     list(server.receive_data(message(1, m.Close())))
     assert server.channels == 0
 
@@ -310,7 +310,7 @@ def test_a_channel_that_could_not_be_understood_is_left_by_both() -> None:
 @everything
 def test_a_client_opens_a_channel_by_an_opening_message_and_by_no_other(said: m.AnyMessage) -> None:
     client, server = in_phase(Side.CLIENT, Phase.READY), in_phase(Side.SERVER, Phase.READY)
-    if type(said) in CHANNEL:
+    if type(said) in CHANNEL_MESSAGES:
         assert client.open(said) == 1
         assert list(server.receive_data(message(1, said))) == [MessageReceived(1, said)]
         assert (client.channels, server.channels) == (1, 1)

@@ -15,7 +15,7 @@ from farhand_protocol.errors import ErrorCode, LocalProtocolError
 from farhand_protocol.events import ConnectionFailed
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import MAX_WINDOW, MIN_DATA, MIN_MESSAGE, MIN_WINDOW, TERMINAL_WINDOW, KiB, Limits
-from farhand_protocol.states import OF_TERMINALS, Phase, Side
+from farhand_protocol.states import TERMINAL_ONLY, Phase, Side
 from tests.support.pairs import RUN_ID, SIZE, TERMINAL, Pair, in_phase, message, run, sent, terminal_run
 
 FRAME = 64 * KiB
@@ -26,13 +26,13 @@ PLAIN = [run(), run(merge_stderr=True), m.Attach(id=RUN_ID, stdout=0, stdin=0), 
 
 names = st.from_regex(r"[A-Za-z0-9.+_-]{1,64}", fullmatch=True)
 cells = st.integers(0, 0xFFFF)
-sizes = st.builds(m.Size, columns=cells, rows=cells)
+sizes = st.builds(m.WindowSize, columns=cells, rows=cells)
 modes = (
     st.lists(st.sampled_from(get_args(m.ModeName)), unique=True)
     .flatmap(lambda found: st.tuples(*(_mode(name) for name in found)))
     .map(tuple)
 )
-terminals = st.builds(m.Terminal, name=names, size=sizes, modes=modes)
+terminals = st.builds(m.TerminalRequest, name=names, size=sizes, modes=modes)
 
 
 def _mode(name: str) -> st.SearchStrategy[tuple[str, int]]:
@@ -54,7 +54,7 @@ def failed(receiver: Side, opening: m.AnyMessage, *bad: bytes) -> ErrorCode:
 
 class TestTerminal:
     @given(terminals)
-    def test_every_terminal_travels(self, terminal: m.Terminal) -> None:
+    def test_every_terminal_travels(self, terminal: m.TerminalRequest) -> None:
         request = terminal_run(terminal=terminal, record_input=True)
         assert m.decode(m.encode(request), Limits()) == request
 
@@ -62,38 +62,40 @@ class TestTerminal:
     def test_a_name_is_letters_digits_and_a_few_signs_or_is_none(self, name: str) -> None:
         allowed = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.+_-")
         if 1 <= len(name) <= 64 and set(name) <= allowed:
-            assert m.Terminal(name=name, size=SIZE).name == name
+            assert m.TerminalRequest(name=name, size=SIZE).name == name
         else:
             with pytest.raises(ValueError, match="name"):
-                m.Terminal(name=name, size=SIZE)
+                m.TerminalRequest(name=name, size=SIZE)
 
     @pytest.mark.parametrize("name", ["xterm-256color", "screen.xterm+256_color", "x" * 64, "-", ".", "9"])
     def test_names_that_do(self, name: str) -> None:
-        assert m.Terminal(name=name, size=SIZE).name == name
+        assert m.TerminalRequest(name=name, size=SIZE).name == name
 
     @pytest.mark.parametrize("name", ["../../x", "xterm\n", "\nxterm", "", "x" * 65, "a/b", "xterm\0", "xterm x", "é"])
     def test_names_that_do_not(self, name: str) -> None:
         with pytest.raises(ValueError, match="name"):
-            m.Terminal(name=name, size=SIZE)
+            m.TerminalRequest(name=name, size=SIZE)
 
     def test_all_modes_at_once_are_fewer_than_may_be_said(self) -> None:
         every: list[m.ModeName] = list(get_args(m.ModeName))
-        assert len(m.Terminal(name="xterm", size=SIZE, modes=tuple((name, 1) for name in every)).modes) == len(every)
+        assert len(m.TerminalRequest(name="xterm", size=SIZE, modes=tuple((name, 1) for name in every)).modes) == len(
+            every
+        )
         assert len(every) <= 64
 
     @pytest.mark.parametrize(("name", "value"), [("VINTR", 255), ("VINTR", 0), ("ECHO", 1), ("ECHO", 0)])
     def test_characters_have_codes_and_flags_are_on_or_off(self, name: m.ModeName, value: int) -> None:
-        assert m.Terminal(name="xterm", size=SIZE, modes=((name, value),)).modes == ((name, value),)
+        assert m.TerminalRequest(name="xterm", size=SIZE, modes=((name, value),)).modes == ((name, value),)
 
     @pytest.mark.parametrize("modes", [(("ECHO", 2),), (("VINTR", 256),), (("VINTR", -1),), (("ECHO", 0), ("ECHO", 0))])
     def test_what_no_mode_has(self, modes: tuple[tuple[m.ModeName, int], ...]) -> None:
         with pytest.raises(ValueError, match="modes"):
-            m.Terminal(name="xterm", size=SIZE, modes=modes)
+            m.TerminalRequest(name="xterm", size=SIZE, modes=modes)
 
     def test_a_run_with_every_mode_and_no_arguments_fits_what_every_peer_takes(self) -> None:
         every: list[m.ModeName] = list(get_args(m.ModeName))
-        terminal = m.Terminal(name="x" * 64, size=SIZE, modes=tuple((name, 1) for name in every))
-        request = m.Run(id=RUN_ID, login=True, stdin=True, merge_stderr=True, terminal=terminal)
+        terminal = m.TerminalRequest(name="x" * 64, size=SIZE, modes=tuple((name, 1) for name in every))
+        request = m.RunRequest(id=RUN_ID, login=True, stdin=True, merge_stderr=True, terminal=terminal)
         assert len(m.encode(request)) < MIN_MESSAGE // 8
 
 
@@ -109,10 +111,10 @@ class TestRun:
     )
     def test_there_is_one_command(self, command: dict[str, object]) -> None:
         with pytest.raises(ValueError, match="exactly one of argv, shell and login"):
-            m.Run.model_validate({"id": RUN_ID} | command)
+            m.RunRequest.model_validate({"id": RUN_ID} | command)
 
     def test_a_login_needs_no_terminal(self) -> None:
-        assert m.Run(id=RUN_ID, login=True).terminal is None
+        assert m.RunRequest(id=RUN_ID, login=True).terminal is None
 
     @pytest.mark.parametrize("changes", [{"share": True}, {"share": True, "stdin": 0}, {"share": True, "size": SIZE}])
     def test_who_shares_types_and_shows(self, changes: dict[str, object]) -> None:
@@ -125,7 +127,7 @@ class TestRun:
 
 class TestResize:
     def test_it_belongs_to_terminals(self) -> None:
-        assert {m.Resize} == OF_TERMINALS
+        assert {m.Resize} == TERMINAL_ONLY
 
     @given(st.lists(st.builds(m.Resize, columns=cells, rows=cells), max_size=5))
     def test_both_sides_say_sizes_on_the_channel_of_a_terminal(self, said: list[m.Resize]) -> None:
@@ -139,7 +141,7 @@ class TestResize:
 
     @pytest.mark.parametrize("side", Side)
     @pytest.mark.parametrize("opening", PLAIN)
-    def test_it_is_nobodys_to_say_without_a_terminal(self, side: Side, opening: m.Run | m.Attach) -> None:
+    def test_it_is_nobodys_to_say_without_a_terminal(self, side: Side, opening: m.RunRequest | m.Attach) -> None:
         assert failed(side.peer, opening, message(1, RESIZE)) is ErrorCode.NOT_LEGAL
         pair = Pair.ready()
         pair.start(opening)
@@ -200,7 +202,7 @@ class TestWindow:
             assert not any("failed" in line for line in pair.deliver())
 
     @pytest.mark.parametrize("opening", [run(window=MIN_WINDOW), m.Attach(id=RUN_ID, stdout=9, window=MIN_WINDOW)])
-    def test_a_byte_beyond_it_is_an_error_on_both_ends(self, opening: m.Run | m.Attach) -> None:
+    def test_a_byte_beyond_it_is_an_error_on_both_ends(self, opening: m.RunRequest | m.Attach) -> None:
         whole, more = encode_frame(Kind.STDOUT, 1, bytes(MIN_WINDOW)), encode_frame(Kind.STDOUT, 1, b"x")
         assert failed(Side.CLIENT, opening, whole, more) is ErrorCode.CREDIT_EXCEEDED
         pair = Pair.ready()
@@ -210,7 +212,7 @@ class TestWindow:
             pair.server.send_data(1, "stdout", b"x")
 
     @pytest.mark.parametrize("opening", [run(), m.Attach(id=RUN_ID, stdin=0, stdout=9, size=SIZE)])
-    def test_the_same_byte_is_none_without_it(self, opening: m.Run | m.Attach) -> None:
+    def test_the_same_byte_is_none_without_it(self, opening: m.RunRequest | m.Attach) -> None:
         pair = Pair.ready()
         pair.start(opening)
         pair.server.send_data(1, "stdout", bytes(MIN_WINDOW))
@@ -260,14 +262,14 @@ class TestMarks:
     )
     def test_what_is_no_mark(self, mark: dict[str, object]) -> None:
         with pytest.raises(ValueError, match="Mark"):
-            m.Mark.model_validate(mark)
+            m.OutputMark.model_validate(mark)
 
     def test_recorded_stdin_may_be_any_bytes(self) -> None:
         every = bytes(range(256))
-        payload = m.encode(m.Marks(marks=(m.Mark(at=0, stdin=every),)))
+        payload = m.encode(m.OutputMarks(marks=(m.OutputMark(at=0, stdin=every),)))
         assert json.loads(payload)["marks"][0].keys() == {"at", "stdin"}
         found = m.decode(payload, Limits())
-        assert isinstance(found, m.Marks)
+        assert isinstance(found, m.OutputMarks)
         assert found.marks[0].stdin == every
 
 

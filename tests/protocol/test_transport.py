@@ -1,4 +1,4 @@
-"""A `Link` on real sockets, on both loops: what is received reaches the handler, and its answers leave together."""
+"""`ConnectionTransport` on real sockets, on both loops: events reach the handler, and its answers leave together."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from farhand_protocol.events import DataReceived, Event
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import MIN_DATA, MIN_MESSAGE, Limits
 from farhand_protocol.states import Phase, Side
-from farhand_protocol.transport import QUIET, Link
+from farhand_protocol.transport import QUIET_PERIOD, ConnectionTransport
 from tests.support.links import PING, Recorder, attach, on_each_loop, read_to_end, serving, sockets
 from tests.support.pairs import Pair, frames, in_phase, message, run
 
 
 @on_each_loop
 async def test_what_a_handler_sends_in_answer_leaves_with_the_answers_of_the_connection() -> None:
-    def answer(link: Link, event: Event) -> None:
+    def answer(link: ConnectionTransport, event: Event) -> None:
         link.connection.send(1, m.Started(pid=1))
 
     ours, peer = sockets()
@@ -71,13 +71,13 @@ async def test_a_stream_through_small_windows_arrives_whole() -> None:
     left = bytearray(whole)
     arrived = bytearray()
 
-    def pump(link: Link) -> None:
+    def pump(link: ConnectionTransport) -> None:
         while left and link.room and (room := pair.server.room(1, "stdout")):
             pair.server.send_data(1, "stdout", bytes(left[:room]))
             del left[:room]
         link.flush()
 
-    def take(link: Link, event: Event) -> None:
+    def take(link: ConnectionTransport, event: Event) -> None:
         assert isinstance(event, DataReceived)
         arrived.extend(event.data)
         pair.client.take(1, "stdout", len(event.data))
@@ -110,7 +110,7 @@ async def test_a_line_is_quiet_while_nothing_is_due_and_for_a_while_nothing_was_
         link.connection.send(0, m.Ping(id=2))
         link.flush()
         seen.append(link.quiet)  # it was sent just now
-        await asyncio.sleep(max(2 * QUIET, 0.002))  # uvloop counts milliseconds
+        await asyncio.sleep(max(2 * QUIET_PERIOD, 0.002))  # uvloop counts milliseconds
         seen.append(link.quiet)
         assert seen == [True, True, False, False, True]
         link.abort()

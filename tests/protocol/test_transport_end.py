@@ -1,4 +1,4 @@
-"""Every end of a `Link`, on both loops: its last words arrive, its handler is told once, and nothing keeps it open."""
+"""Every end of a `ConnectionTransport`, on both loops: queued data arrive, `lost` is called once, nothing is left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from farhand_protocol import transport
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.events import ConnectionFailed, Event, MessageReceived
 from farhand_protocol.states import Phase, Side
-from farhand_protocol.transport import Link
+from farhand_protocol.transport import ConnectionTransport
 from tests.support.links import PING, Recorder, attach, fill, on_each_loop, read_to_end, serving, sockets
 from tests.support.pairs import frames, in_phase, message
 
@@ -36,7 +36,7 @@ async def test_close_sends_what_is_queued_first() -> None:
 
 @on_each_loop
 async def test_the_last_message_arrives_although_bytes_of_the_peer_are_left_unread() -> None:
-    def refuse(link: Link, event: Event) -> None:
+    def refuse(link: ConnectionTransport, event: Event) -> None:
         link.connection.fail(ErrorCode.DENIED, "not here")
         link.close()
 

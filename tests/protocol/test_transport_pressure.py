@@ -90,7 +90,7 @@ async def test_a_flooding_peer_that_reads_no_answers_is_not_read_from_until_it_d
         for _ in range(100):
             await asyncio.sleep(0)
         assert not flood.done()
-        assert server.queued < server.limits.control + transport.READ_SIZE + 100
+        assert server.queued < server.limits.control + transport.RECEIVE_SIZE + 100
         answers = 0
         while answers < len(PING) * pings:
             answers += len(await loop.sock_recv(peer, 1 << 18))

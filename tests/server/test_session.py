@@ -13,7 +13,7 @@ import pytest
 from farhand_protocol import messages as m
 from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited
-from farhand_protocol.transport import QUIET
+from farhand_protocol.transport import QUIET_PERIOD
 from farhand_server.audit import Entry
 from farhand_server.auth.login import Authenticator
 from farhand_server.channels.run import RunChannel
@@ -213,12 +213,12 @@ async def test_what_is_awaited_leaves_in_the_turn_of_the_loop_it_came_in_unless_
         await client.round_trip()
         (session,) = core.sessions
         teller, other = Teller(), Teller()
-        await asyncio.sleep(2 * QUIET)  # the line is quiet, by its definition
+        await asyncio.sleep(2 * QUIET_PERIOD)  # the line is quiet, by its definition
         session.schedule(teller)
         assert teller.turns == 0
         await client.round_trip()
         assert (teller.turns, teller.scheduled) == (1, False)
-        await asyncio.sleep(2 * QUIET)
+        await asyncio.sleep(2 * QUIET_PERIOD)
         session.schedule(teller, awaited=True)
         assert (teller.turns, teller.scheduled) == (2, False)
         session.schedule(other)

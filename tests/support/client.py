@@ -17,7 +17,7 @@ from farhand_protocol.connection import DEFAULT_LIMITS, Connection
 from farhand_protocol.events import DataReceived, Event, MessageReceived
 from farhand_protocol.limits import Limits
 from farhand_protocol.states import Side
-from farhand_protocol.transport import Link
+from farhand_protocol.transport import ConnectionTransport
 
 PATIENCE = 20.0
 """Seconds after which something awaited from the service counts as never coming."""
@@ -31,7 +31,9 @@ def new_id() -> str:
 class RemoteRun:
     """One run as its client sees it. With `credit` false it takes no more than the first window of output."""
 
-    def __init__(self, client: RawClient, channel: int, request: m.Run | m.Attach, *, credit: bool, keep: bool) -> None:
+    def __init__(
+        self, client: RawClient, channel: int, request: m.RunRequest | m.Attach, *, credit: bool, keep: bool
+    ) -> None:
         self.client = client
         self.channel = channel
         self.request = request
@@ -42,7 +44,7 @@ class RemoteRun:
         """Of stdout."""
         self.transcript: list[str] = []
         """What came, in order: message types and stream names, repeated streams once."""
-        self.sizes: list[m.Size] = []
+        self.sizes: list[m.WindowSize] = []
         """Those that the service has said the run's terminal has."""
         self.feeds = False
         """Whether the service has said that this attachment feeds the run."""
@@ -123,7 +125,7 @@ class RemoteRun:
     async def resized(self, columns: int, rows: int) -> None:
         """Wait until the service says that the run's terminal has this size."""
         async with asyncio.timeout(PATIENCE):
-            while m.Size(columns=columns, rows=rows) not in self.sizes[-1:]:
+            while m.WindowSize(columns=columns, rows=rows) not in self.sizes[-1:]:
                 self._grown.clear()
                 await self._grown.wait()
 
@@ -186,7 +188,7 @@ class RemoteRun:
             self.stdin_credit += message.bytes
             self._grown.set()
         elif isinstance(message, m.Resize):
-            self.sizes.append(m.Size(columns=message.columns, rows=message.rows))
+            self.sizes.append(m.WindowSize(columns=message.columns, rows=message.rows))
             self._grown.set()
         elif isinstance(message, m.Ended | m.Error | m.Done):
             self._last.set_result(message)
@@ -219,7 +221,7 @@ class RawClient:
         self.said: list[m.AnyMessage] = []
         """The messages on channel 0."""
         self.gone = asyncio.Event()
-        self._link: Link | None = None
+        self._link: ConnectionTransport | None = None
         self._transport: asyncio.Transport | None = None
         self._news = asyncio.Event()
 
@@ -230,7 +232,7 @@ class RawClient:
     ) -> AsyncIterator[RawClient]:
         """Connect to the socket at `path` and say hello."""
         client = cls(limits)
-        link = Link(client.connection, client)
+        link = ConnectionTransport(client.connection, client)
         transport, _ = await asyncio.get_running_loop().create_unix_connection(lambda: link, os.fspath(path))
         client._transport = transport
         try:
@@ -278,13 +280,13 @@ class RawClient:
             given["argv"] = tuple(os.fsencode(argument) for argument in argv)
         if isinstance(fields.get("shell"), str):
             fields["shell"] = os.fsencode(cast(str, fields["shell"]))
-        return self._open(m.Run.model_validate(given | fields), credit=credit, keep=keep)
+        return self._open(m.RunRequest.model_validate(given | fields), credit=credit, keep=keep)
 
     def attach(self, run_id: str, *, credit: bool = True, keep: bool = True, **fields: object) -> RemoteRun:
         """Attach to a run; other fields of the request by name."""
         return self._open(m.Attach.model_validate({"id": run_id} | fields), credit=credit, keep=keep)
 
-    def _open(self, request: m.Run | m.Attach, *, credit: bool, keep: bool) -> RemoteRun:
+    def _open(self, request: m.RunRequest | m.Attach, *, credit: bool, keep: bool) -> RemoteRun:
         channel = self.connection.open(request)
         run = self.runs[channel] = RemoteRun(self, channel, request, credit=credit, keep=keep)
         self.flush()
@@ -333,7 +335,7 @@ class RawClient:
 
     # Handler
 
-    def connected(self, link: Link) -> None:
+    def connected(self, link: ConnectionTransport) -> None:
         """Handler."""
         self._link = link
 

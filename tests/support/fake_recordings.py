@@ -8,16 +8,16 @@ from tests.support.fake_listing import listing
 from tests.support.fake_service import Answer, Behaviour, FakeConnection, FakeRun
 
 
-def recorded(info: m.RunInfo, *marks: m.Mark) -> Answer:
+def recorded(info: m.RunInfo, *marks: m.OutputMark) -> Answer:
     """Know one run, and when its output came."""
     others = listing(info)
 
     def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
-        if not isinstance(question, m.Recording):
+        if not isinstance(question, m.RecordingRequest):
             others(fake, channel, question)
             return
         assert question.id == info.id
-        fake.say(m.Marks(marks=marks), channel)
+        fake.say(m.OutputMarks(marks=marks), channel)
         fake.say(m.Done(), channel)
 
     return answer
@@ -29,7 +29,7 @@ def having_written(out: bytes, err: bytes = b"", *, gone: int = 0, going: bool =
     async def behave(run: FakeRun) -> None:
         run.started()
         if gone:
-            run.say(m.Gap(stream="stdout", offset=0, bytes=gone))
+            run.say(m.GapNotice(stream="stdout", offset=0, bytes=gone))
             run.sent["stdout"] = gone
         await run.rest("stdout", out)
         await run.rest("stderr", err)

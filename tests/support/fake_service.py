@@ -20,10 +20,10 @@ from farhand_protocol.events import DataReceived, Event, MessageReceived
 from farhand_protocol.limits import Limits
 from farhand_protocol.outcome import Exited, Outcome
 from farhand_protocol.states import Side
-from farhand_protocol.transport import Link
+from farhand_protocol.transport import ConnectionTransport
 
 
-class OpenLink(Link):
+class OpenLink(ConnectionTransport):
     """A link whose transport a test may touch, and whose reads it can wait for."""
 
     def __init__(self, connection: FakeConnection) -> None:
@@ -102,7 +102,7 @@ class FakeConnection:
 
     # Handler
 
-    def connected(self, link: Link) -> None:
+    def connected(self, link: ConnectionTransport) -> None:
         assert isinstance(link, OpenLink)
         self.link = link
         self.service.connections.append(self)
@@ -119,13 +119,13 @@ class FakeConnection:
             case MessageReceived(channel=0):
                 self.messages.append(event.message)
                 self.service.greet(self, event.message)
-            case MessageReceived(message=m.Run() as request):
+            case MessageReceived(message=m.RunRequest() as request):
                 self.service.requests.setdefault(request.id, request)
                 self._begin(FakeRun(self, event.channel, request))
             case MessageReceived(message=m.Attach() as attach):
-                request = self.service.requests.get(attach.id) or m.Run(id=attach.id, argv=(b"unknown",))
+                request = self.service.requests.get(attach.id) or m.RunRequest(id=attach.id, argv=(b"unknown",))
                 self._begin(FakeRun(self, event.channel, request, attach))
-            case MessageReceived(message=m.List() | m.Deliver() | m.WaitFor() | m.Recording() as question):
+            case MessageReceived(message=m.List() | m.Deliver() | m.WaitFor() | m.RecordingRequest() as question):
                 self.questions.add(event.channel)
                 self.service.questions.append(question)
                 self.service.answer(self, event.channel, question)
@@ -164,7 +164,7 @@ class FakeRun:
 
     client: FakeConnection
     channel: int
-    request: m.Run
+    request: m.RunRequest
     attach: m.Attach | None = None
     stdin: bytes = b""
     takes_stdin: bool = True
@@ -263,7 +263,7 @@ class FakeService:
         self.runs: list[FakeRun] = []
         """Every attachment, in the order they came."""
         self.came = asyncio.Event()
-        self.requests: dict[str, m.Run] = {}
+        self.requests: dict[str, m.RunRequest] = {}
         """The first request for each id."""
         self.questions: list[m.AnyMessage] = []
         self.tasks: list[asyncio.Future[None]] = []

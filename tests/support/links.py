@@ -1,4 +1,4 @@
-"""A `Link` on a real socket whose other end the test holds, and a handler that writes down what it is told."""
+"""A `ConnectionTransport` on a real socket whose other end the test holds, and a handler that records its calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from farhand_protocol.connection import Connection
 from farhand_protocol.events import Event
 from farhand_protocol.limits import MAX_WINDOW
 from farhand_protocol.states import Phase, Side
-from farhand_protocol.transport import Link
+from farhand_protocol.transport import ConnectionTransport
 from tests.support.pairs import in_phase, message, run
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -56,20 +56,20 @@ def on_each_loop(scenario: Callable[..., Awaitable[None]]) -> Callable[..., None
 class Recorder:
     """A handler that writes down what it is told, and can answer."""
 
-    def __init__(self, answer: Callable[[Link, Event], None] | None = None) -> None:
+    def __init__(self, answer: Callable[[ConnectionTransport, Event], None] | None = None) -> None:
         self.events: list[Event] = []
         self.lost_by: list[Exception | None] = []
         self.writables = 0
         self._answer = answer
-        self._link: Link | None = None
+        self._link: ConnectionTransport | None = None
         self._changed = asyncio.Event()
 
     @property
-    def link(self) -> Link:
+    def link(self) -> ConnectionTransport:
         assert self._link is not None
         return self._link
 
-    def connected(self, link: Link) -> None:
+    def connected(self, link: ConnectionTransport) -> None:
         self._link = link
 
     def received(self, event: Event) -> None:
@@ -114,8 +114,8 @@ def sockets() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-async def attach(connection: Connection, recorder: Recorder, end: socket.socket) -> Link:
-    await asyncio.get_running_loop().create_connection(lambda: Link(connection, recorder), sock=end)
+async def attach(connection: Connection, recorder: Recorder, end: socket.socket) -> ConnectionTransport:
+    await asyncio.get_running_loop().create_connection(lambda: ConnectionTransport(connection, recorder), sock=end)
     return recorder.link
 
 
@@ -136,7 +136,7 @@ def serving() -> Connection:
     return server
 
 
-async def fill(link: Link) -> int:
+async def fill(link: ConnectionTransport) -> int:
     """Send as long as there is room; return how many frames went."""
     count = 0
     while link.room:

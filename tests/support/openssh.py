@@ -114,7 +114,7 @@ class SoftwareSecurityKey:
             hashlib.sha256(self.application).digest()
             + bytes([flags])
             + pack_u32(counter)
-            + hashlib.sha256(sshsig.signed_data(message, namespace)).digest()
+            + hashlib.sha256(sshsig.sshsig_signed_data(message, namespace)).digest()
         )
         if isinstance(self.private, ed25519.Ed25519PrivateKey):
             value = self.private.sign(data)
@@ -123,4 +123,4 @@ class SoftwareSecurityKey:
             value = pack_mpint(r) + pack_mpint(s)
         key = self.public_key
         signature = pack_string(key.type.encode()) + pack_string(value) + bytes([flags]) + pack_u32(counter)
-        return sshsig.encode(key.blob, namespace, signature)
+        return sshsig.encode_sshsig(key.blob, namespace, signature)

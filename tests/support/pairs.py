@@ -9,23 +9,23 @@ from farhand_protocol import messages as m
 from farhand_protocol.connection import DEFAULT_LIMITS, Connection
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.events import ChannelFailed, ConnectionFailed, DataReceived, Event
-from farhand_protocol.frames import HEADER, Kind, encode_frame
+from farhand_protocol.frames import FRAME_HEADER, Kind, encode_frame
 from farhand_protocol.limits import Limits
 from farhand_protocol.states import Phase, Side
 
 RUN_ID = "0192f0c1-2b3d-7c4e-8f50-617283940a1b"
 
 
-def run(**changes: object) -> m.Run:
+def run(**changes: object) -> m.RunRequest:
     """A `run` with stdin; fields can be changed."""
-    return m.Run.model_validate({"id": RUN_ID, "argv": (b"cat",), "stdin": True} | changes)
+    return m.RunRequest.model_validate({"id": RUN_ID, "argv": (b"cat",), "stdin": True} | changes)
 
 
-SIZE = m.Size(columns=80, rows=24)
-TERMINAL = m.Terminal(name="xterm-256color", size=SIZE)
+SIZE = m.WindowSize(columns=80, rows=24)
+TERMINAL = m.TerminalRequest(name="xterm-256color", size=SIZE)
 
 
-def terminal_run(**changes: object) -> m.Run:
+def terminal_run(**changes: object) -> m.RunRequest:
     """A `run` on a terminal; fields can be changed."""
     return run(**{"merge_stderr": True, "terminal": TERMINAL} | changes)
 
@@ -76,10 +76,10 @@ def frames(data: bytes) -> list[Frame]:
     """Take whole frames apart, without the code under test."""
     found = []
     while data:
-        word, channel = HEADER.unpack_from(data)
-        end = HEADER.size + (word >> 8)
+        word, channel = FRAME_HEADER.unpack_from(data)
+        end = FRAME_HEADER.size + (word >> 8)
         assert len(data) >= end, "a frame is cut off"
-        found.append(Frame(Kind(word & 0xFF), channel, data[HEADER.size : end]))
+        found.append(Frame(Kind(word & 0xFF), channel, data[FRAME_HEADER.size : end]))
         data = data[end:]
     return found
 
@@ -132,7 +132,7 @@ class Pair:
         pair.deliver()
         return pair
 
-    def start(self, opening: m.Run | m.Attach | None = None) -> int:
+    def start(self, opening: m.RunRequest | m.Attach | None = None) -> int:
         """Open a channel on a run that has started; return its number."""
         channel = self.client.open(opening or run())
         self.deliver()

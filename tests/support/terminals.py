@@ -13,17 +13,19 @@ PROMPT = b"[0-9]+> "
 """Of `shell`, as a regular expression: the number of its next command."""
 
 
-def terminal(columns: int = 80, rows: int = 24, *modes: tuple[str, int], name: str = "xterm-256color") -> m.Terminal:
+def terminal(
+    columns: int = 80, rows: int = 24, *modes: tuple[str, int], name: str = "xterm-256color"
+) -> m.TerminalRequest:
     """A terminal of that size, with those modes."""
-    return m.Terminal.model_validate({"name": name, "size": size(columns, rows), "modes": modes})
+    return m.TerminalRequest.model_validate({"name": name, "size": size(columns, rows), "modes": modes})
 
 
-def size(columns: int, rows: int) -> m.Size:
+def size(columns: int, rows: int) -> m.WindowSize:
     """So many characters."""
-    return m.Size(columns=columns, rows=rows)
+    return m.WindowSize(columns=columns, rows=rows)
 
 
-def on_terminal(client: RawClient, *argv: str, shown: m.Terminal | None = None, **fields: Any) -> RemoteRun:
+def on_terminal(client: RawClient, *argv: str, shown: m.TerminalRequest | None = None, **fields: Any) -> RemoteRun:
     """Start a command on a terminal."""
     given: dict[str, Any] = {"terminal": shown or terminal(), "stdin": True, "merge_stderr": True}
     return client.start(*argv, **({"window": TERMINAL_WINDOW} | given | fields))

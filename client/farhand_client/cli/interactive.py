@@ -101,7 +101,7 @@ class View:
         until: str,
         *,
         behind: int = 0,
-        before: m.Size | None = None,
+        before: m.WindowSize | None = None,
         note: str | None = None,
     ) -> Left:
         """Show `run` until it ends or the user leaves, and say what has become of it. Raises what `Run.wait` does.

@@ -14,7 +14,7 @@ from farhand_client.pieces import Gap, Output
 from farhand_client.recording.events import Event, Missing, Resized, Written
 from farhand_client.recording.player import Player
 from farhand_client.recording.reading import Recording
-from farhand_protocol.messages.terminal import Size
+from farhand_protocol.messages.terminal import WindowSize
 
 from .carry import say_gap
 from .interrupts import Interrupts
@@ -77,7 +77,7 @@ async def _played(recording: Recording, events: AsyncGenerator[Event], options: 
             say_gap(event.gap)
         if isinstance(event, Written):
             break
-    sizes = [Size(columns=event.columns, rows=event.rows) for event in begin if isinstance(event, Resized)]
+    sizes = [WindowSize(columns=event.columns, rows=event.rows) for event in begin if isinstance(event, Resized)]
     rest = _joined([event for event in begin if isinstance(event, Written)], events)
     ended = True
     if os.isatty(1):
@@ -89,7 +89,7 @@ async def _played(recording: Recording, events: AsyncGenerator[Event], options: 
     return 0 if ended else INTERRUPTED
 
 
-async def _on_terminal(events: AsyncIterable[Event], size: Size | None, options: argparse.Namespace) -> bool:
+async def _on_terminal(events: AsyncIterable[Event], size: WindowSize | None, options: argparse.Namespace) -> bool:
     """Return whether it was not interrupted."""
     from farhand_client.recording.terminal import OnTerminal
     from farhand_client.terminal.local import LocalTerminal

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from farhand_client.terminal.local import FALLBACK, LocalTerminal
-from farhand_protocol.messages.terminal import Size, Terminal
+from farhand_protocol.messages.terminal import TerminalRequest, WindowSize
 
 UNKNOWN: Final = "dumb"
 """terminfo's name for a terminal that can do nothing, which every program has to bear."""
@@ -16,7 +16,7 @@ UNKNOWN: Final = "dumb"
 _NAME: Final = re.compile(r"[A-Za-z0-9.+_-]{1,64}")
 
 
-def wanted(here: LocalTerminal | None, size: tuple[int, int] | None = None) -> Terminal:
+def wanted(here: LocalTerminal | None, size: tuple[int, int] | None = None) -> TerminalRequest:
     """Return one like that here; where there is none, one of so many columns and rows (80x24) with usual modes.
 
     Raises ValueError for a TERM that is no terminal's name.
@@ -25,8 +25,8 @@ def wanted(here: LocalTerminal | None, size: tuple[int, int] | None = None) -> T
     if not _NAME.fullmatch(name):
         raise ValueError(f"TERM is {name!r}, which is no terminal's name; xterm-256color and dumb are")
     if here is None:
-        return Terminal(name=name, size=Size(columns=size[0], rows=size[1]) if size else FALLBACK)
-    return Terminal(name=name, size=here.size, modes=here.modes)
+        return TerminalRequest(name=name, size=WindowSize(columns=size[0], rows=size[1]) if size else FALLBACK)
+    return TerminalRequest(name=name, size=here.size, modes=here.modes)
 
 
 def locale() -> dict[bytes, bytes]:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from farhand_client.pieces import Gap, Output
 from farhand_protocol.limits import KiB
-from farhand_protocol.messages.terminal import Mark
+from farhand_protocol.messages.terminal import OutputMark
 
 PIECE: Final = 64 * KiB
 """Bytes in one event, at most."""
@@ -64,7 +64,7 @@ class Events:
     the run's first, the recording begins with them, `origin` seconds after the run did.
     """
 
-    def __init__(self, marks: Iterable[Mark], streams: Iterable[Output]) -> None:
+    def __init__(self, marks: Iterable[OutputMark], streams: Iterable[Output]) -> None:
         self.origin = 0.0
         self._marks = marks
         self._tracks = {stream: _Track() for stream in streams}

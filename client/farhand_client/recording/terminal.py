@@ -14,7 +14,7 @@ from farhand_client.terminal.output import TerminalOutput
 from farhand_client.terminal.screen import Screen
 from farhand_client.terminal.sequences import CANCEL
 from farhand_protocol.limits import KiB
-from farhand_protocol.messages.terminal import Size
+from farhand_protocol.messages.terminal import WindowSize
 
 from .events import Event
 from .player import Player
@@ -37,7 +37,7 @@ class OnTerminal:
     Without one, newlines end rows, and stderr goes to `stderr` if that is given.
     """
 
-    def __init__(self, terminal: LocalTerminal, size: Size | None, stderr: Writer | None = None) -> None:
+    def __init__(self, terminal: LocalTerminal, size: WindowSize | None, stderr: Writer | None = None) -> None:
         self.missed: Final[list[Gap]] = []
         """What was missing on the way, and could not be said."""
         self._terminal = terminal
@@ -99,7 +99,7 @@ class OnTerminal:
 
     # Shown
 
-    def resized(self, size: Size) -> None:
+    def resized(self, size: WindowSize) -> None:
         """Shown. What is played was made for another size anyway."""
 
     def suspend(self) -> None:

@@ -128,8 +128,8 @@ class Foreground:
         if self._interaction is not None:
             self._interaction.lost(gap)
 
-    def _wanted(self) -> m.Terminal:
+    def _wanted(self) -> m.TerminalRequest:
         try:
             return wanted(self._terminal)
         except ValueError:  # said at the start
-            return m.Terminal(name=UNKNOWN, size=self._terminal.size, modes=self._terminal.modes)
+            return m.TerminalRequest(name=UNKNOWN, size=self._terminal.size, modes=self._terminal.modes)

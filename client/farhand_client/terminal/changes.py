@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from farhand_protocol.messages.terminal import Size
+from farhand_protocol.messages.terminal import WindowSize
 
 SETTLE: Final = 0.05
 """Seconds in which only the first of many sizes is told, and then the last: while somebody drags the edge of a window
@@ -18,7 +18,7 @@ there are a hundred a second, and for each one a program draws everything anew. 
 class Shown(Protocol):
     """Who shows something on the terminal."""
 
-    def resized(self, size: Size) -> None:
+    def resized(self, size: WindowSize) -> None:
         """The terminal has this size now."""
 
     def suspend(self) -> None:
@@ -31,12 +31,12 @@ class Shown(Protocol):
 class Changes:
     """While entered, tells `shown` of SIGWINCH, SIGTSTP and SIGCONT; `size` says which size there is."""
 
-    def __init__(self, shown: Shown, size: Callable[[], Size]) -> None:
+    def __init__(self, shown: Shown, size: Callable[[], WindowSize]) -> None:
         self._shown = shown
         self._size = size
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._told: Size | None = None
+        self._told: WindowSize | None = None
 
     def __enter__(self) -> Self:
         self._told = self._size()

@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import Final, Self
 
 from farhand_client.errors import FarhandError
-from farhand_protocol.messages.terminal import ModeName, Size
+from farhand_protocol.messages.terminal import ModeName, WindowSize
 
 from .guard import Guard
 from .modes import Attributes, disabled_character, raw, wire_modes
 
-FALLBACK: Final = Size(columns=80, rows=24)
+FALLBACK: Final = WindowSize(columns=80, rows=24)
 """Where a terminal does not know its size, as on a serial line: that of the VT100, which programs assume as well."""
 
 LAST_WORD: Final = 0.2
@@ -59,13 +59,13 @@ class LocalTerminal:
         self._undo = b""
 
     @property
-    def size(self) -> Size:
+    def size(self) -> WindowSize:
         """How many characters it shows now."""
         try:
             columns, rows = os.get_terminal_size(self.fd)
         except OSError:
             return FALLBACK
-        return Size(columns=columns, rows=rows) if columns and rows else FALLBACK
+        return WindowSize(columns=columns, rows=rows) if columns and rows else FALLBACK
 
     @property
     def modes(self) -> tuple[tuple[ModeName, int], ...]:

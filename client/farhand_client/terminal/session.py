@@ -11,7 +11,7 @@ from farhand_client.errors import FarhandError
 from farhand_client.pieces import Gap
 from farhand_client.run import Run
 from farhand_protocol.limits import KiB
-from farhand_protocol.messages.terminal import Size
+from farhand_protocol.messages.terminal import WindowSize
 
 from .changes import Changes
 from .escapes import DEFAULT, Escapes, Key
@@ -65,7 +65,7 @@ class Interaction:
         *,
         escape: int | None = DEFAULT,
         behind: int = 0,
-        before: Size | None = None,
+        before: WindowSize | None = None,
         ask: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._run = run
@@ -88,7 +88,7 @@ class Interaction:
         self._remembering: asyncio.TimerHandle | None = None
         self._silence = None if ask is None else Silence(ask, self._unanswered)
         self._differing: asyncio.TimerHandle | None = None
-        self._said_size: Size | None = None
+        self._said_size: WindowSize | None = None
 
     async def over(self) -> Parting:
         """Show it until one of them ends; the terminal is then as it was. Raises `NoTerminal`."""
@@ -174,13 +174,13 @@ class Interaction:
 
     # Shown
 
-    def resized(self, size: Size) -> None:
+    def resized(self, size: WindowSize) -> None:
         """Shown."""
         self._run.resize(size.columns, size.rows)
         if self._types:
             # It grows only by the service's word: others may show it smaller.
             columns, rows = min(size.columns, self._size.columns), min(size.rows, self._size.rows)
-            self._agreed(Size(columns=columns, rows=rows))
+            self._agreed(WindowSize(columns=columns, rows=rows))
 
     def suspend(self) -> None:
         """Shown."""
@@ -303,7 +303,7 @@ class Interaction:
 
     # Sizes
 
-    def _agreed(self, size: Size) -> None:
+    def _agreed(self, size: WindowSize) -> None:
         self._size = _known(size, self._size)
         if self._differing is None:
             self._differing = self._loop.call_later(AGREEING, self._say_size)
@@ -325,7 +325,7 @@ class Interaction:
         return f"{escape}. leaves  {escape}d detaches  {escape}^Z suspends  {escape}{escape} is {escape} itself"
 
 
-def _known(size: Size | None, otherwise: Size) -> Size:
+def _known(size: WindowSize | None, otherwise: WindowSize) -> WindowSize:
     """Return `size` where it says something: 0 is unknown, as of a run whose service has died."""
     return size if size is not None and size.columns and size.rows else otherwise
 

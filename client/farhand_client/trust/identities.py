@@ -28,7 +28,7 @@ class Identity(Protocol):
         """What and where the key is, for messages."""
 
     async def sign(self, transcript: bytes) -> bytes:
-        """The SSHSIG blob over a login transcript, in login.NAMESPACE. Raises TrustError."""
+        """The SSHSIG blob over a login transcript, in login.LOGIN_NAMESPACE. Raises TrustError."""
 
 
 class AgentIdentity:
@@ -44,8 +44,10 @@ class AgentIdentity:
         return f"{self._comment or 'a key'} in the ssh-agent ({self.public_key.fingerprint})"
 
     async def sign(self, transcript: bytes) -> bytes:
-        signature = await self._agent.sign(self.public_key, sshsig.signed_data(transcript, login.NAMESPACE))
-        return sshsig.encode(self.public_key.blob, login.NAMESPACE, signature)
+        signature = await self._agent.sign(
+            self.public_key, sshsig.sshsig_signed_data(transcript, login.LOGIN_NAMESPACE)
+        )
+        return sshsig.encode_sshsig(self.public_key.blob, login.LOGIN_NAMESPACE, signature)
 
 
 def usual_key_files(home: Path, config: Path) -> tuple[Path, ...]:

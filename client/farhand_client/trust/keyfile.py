@@ -59,8 +59,8 @@ class KeyFile:
             if _public_key(self.path, private) != self.public_key:
                 raise IdentityError(f"{self.path} holds another key than {self.path}.pub says")
             self._private = private
-        data = sshsig.signed_data(transcript, login.NAMESPACE)
-        return sshsig.encode(self.public_key.blob, login.NAMESPACE, _sign(self._private, data))
+        data = sshsig.sshsig_signed_data(transcript, login.LOGIN_NAMESPACE)
+        return sshsig.encode_sshsig(self.public_key.blob, login.LOGIN_NAMESPACE, _sign(self._private, data))
 
 
 async def open_key_file(path: Path, *, ask: AskPassphrase | None = None) -> KeyFile | None:

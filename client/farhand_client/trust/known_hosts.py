@@ -211,7 +211,7 @@ def _key(fields: list[str]) -> PublicKey | None:
 
 def _is_about(hosts: str, names: tuple[str, ...]) -> bool:
     if not hosts.startswith("|"):
-        return sshpattern.host_in_list(names, hosts)
+        return sshpattern.matches_host_list(names, hosts)
     _, version, salt, digest = (*hosts.split("|"), "", "", "")[:4]
     if version != "1":
         return False

@@ -13,7 +13,7 @@ Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
 # Adding 0.0 makes -0.0, which is not below 0 either, the one zero there is: every value has one spelling.
 Grace = Annotated[float, Field(ge=0, le=MAX_SECONDS), AfterValidator(lambda seconds: seconds + 0.0)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
-Positive = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+PositiveCount = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]  # user and host names: HOST_NAME_MAX, LOGIN_NAME_MAX
 RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 Stream: TypeAlias = Literal["stdin", "stdout", "stderr"]

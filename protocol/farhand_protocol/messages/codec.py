@@ -13,9 +13,9 @@ from farhand_protocol.errors import ErrorCode, RemoteProtocolError
 from farhand_protocol.limits import Limits
 
 from .base import Message
-from .run import Attach, Close, Credit, End, Ended, Exit, Gap, Run, Signal, Started, Stop
+from .run import Attach, Close, Credit, End, Ended, Exit, GapNotice, RunRequest, Signal, Started, Stop
 from .session import Accepted, Error, GoingAway, Hello, Login, Ping, Pong, Refused, Welcome
-from .terminal import Marks, Recording, Resize
+from .terminal import OutputMarks, RecordingRequest, Resize
 from .work import Deliver, Done, List, Matched, Runs, WaitFor
 
 AnyMessage = (
@@ -28,14 +28,14 @@ AnyMessage = (
     | Pong
     | GoingAway
     | Error
-    | Run
+    | RunRequest
     | Attach
     | Started
     | Credit
     | End
     | Signal
     | Stop
-    | Gap
+    | GapNotice
     | Exit
     | Ended
     | Close
@@ -46,8 +46,8 @@ AnyMessage = (
     | WaitFor
     | Matched
     | Resize
-    | Recording
-    | Marks
+    | RecordingRequest
+    | OutputMarks
 )
 
 
@@ -78,7 +78,7 @@ def _decode_short(payload: bytes) -> AnyMessage:
 
 
 def _decode(payload: bytes, limits: Limits) -> AnyMessage:
-    strictjson.check(payload, limits)
+    strictjson.check_json(payload, limits)
     try:
         message: AnyMessage = _adapter().validate_json(payload)
     except ValidationError as error:

@@ -11,8 +11,8 @@ from farhand_protocol.bytestring import Argument, Base64, EnvironmentName
 from farhand_protocol.limits import MAX_WINDOW, MIN_SPOOL, MIN_WINDOW
 from farhand_protocol.outcome import Outcome
 
-from .base import MAX_COUNT, Count, Grace, Message, Offset, Output, Positive, RunId, Seconds, SignalNumber, Stream
-from .terminal import Size, Terminal
+from .base import MAX_COUNT, Count, Grace, Message, Offset, Output, PositiveCount, RunId, Seconds, SignalNumber, Stream
+from .terminal import TerminalRequest, WindowSize
 
 AttachmentKey = Annotated[Base64, Field(min_length=16, max_length=16)]
 """Chosen at random by the client for each attachment: an attachment with the key of an older one takes its place."""
@@ -30,15 +30,15 @@ class Bounds(BaseModel):
     """
 
     model_config = Message.model_config
-    memory: Positive | None = None
+    memory: PositiveCount | None = None
     cpu: Seconds | None = None
-    processes: Positive | None = None
-    files: Positive | None = None
+    processes: PositiveCount | None = None
+    files: PositiveCount | None = None
     file_size: Count | None = None
     output: Count | None = None
 
 
-class Run(Message):
+class RunRequest(Message):
     """Opens a channel and starts a run: exactly one of `argv`, executed as it is, `shell`, text for a shell, and
     `login`, the account's shell as a login shell.
 
@@ -72,7 +72,7 @@ class Run(Message):
     bounds: Bounds | None = None
     spool: Annotated[int, Field(ge=MIN_SPOOL, le=MAX_COUNT)] | None = None
     window: Window | None = None
-    terminal: Terminal | None = None
+    terminal: TerminalRequest | None = None
     record_input: bool = False
 
     @model_validator(mode="after")
@@ -110,7 +110,7 @@ class Attach(Message):
     follow: bool = True
     read_only: bool = False
     window: Window | None = None
-    size: Size | None = None
+    size: WindowSize | None = None
     share: bool = False
 
     @model_validator(mode="after")
@@ -150,14 +150,14 @@ class End(Message):
     stream: Stream
 
 
-class Gap(Message):
+class GapNotice(Message):
     """`bytes` bytes of `stream` from `offset` on, where the stream stands, are kept no more; it goes on behind them."""
 
     ordered: ClassVar[bool] = True
     type: Literal["gap"] = "gap"
     stream: Output
     offset: Offset
-    bytes: Positive
+    bytes: PositiveCount
 
     @model_validator(mode="after")
     def _ends_at_an_offset(self) -> Self:
@@ -187,7 +187,7 @@ class Exit(Message):
     outcome: Outcome
 
 
-class Usage(BaseModel):
+class UsageReport(BaseModel):
     """What a run has used: `user` and `system` seconds of processor time, `peak_memory` in bytes where it is known."""
 
     model_config = Message.model_config
@@ -196,7 +196,7 @@ class Usage(BaseModel):
     peak_memory: Count | None = None
 
 
-class Applied(BaseModel):
+class AppliedBounds(BaseModel):
     """How each bound on the run was enforced: for its whole tree by a cgroup, for each process by a resource limit
     (setrlimit(2)), or by the service itself. Those without a bound are left out."""
 
@@ -223,8 +223,8 @@ class Ended(Message):
     stderr: Count
     duration: Annotated[float, Field(ge=0)]
     lingered: bool = False
-    usage: Usage | None = None
-    applied: Applied | None = None
+    usage: UsageReport | None = None
+    applied: AppliedBounds | None = None
 
 
 class Close(Message):

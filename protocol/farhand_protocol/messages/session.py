@@ -9,16 +9,16 @@ from pydantic import BaseModel, Field
 from farhand_protocol.bytestring import Base64
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import MAX_CHANNELS, MAX_PAYLOAD, MAX_WINDOW, MIN_DATA, MIN_MESSAGE
-from farhand_protocol.sentence import Sentence
+from farhand_protocol.sentence import Text
 
 from .base import Count, Grace, Message, Name
 
-VERSION: Final = 1
+PROTOCOL_VERSION: Final = 1
 
 Features = Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")], ...], Field(max_length=64)]
 
 
-class Announced(BaseModel):
+class AnnouncedLimits(BaseModel):
     """The receive limits a side announces; `Limits` gives their meaning and reasons."""
 
     model_config = Message.model_config
@@ -33,9 +33,9 @@ class Hello(Message):
 
     type: Literal["hello"] = "hello"
     versions: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], Field(min_length=1, max_length=16)]
-    software: Sentence
+    software: Text
     features: Features = ()
-    limits: Announced
+    limits: AnnouncedLimits
     user: Name | None = None
     server: Name | None = None
     nonce: Annotated[Base64, Field(min_length=32, max_length=32)]
@@ -46,9 +46,9 @@ class Welcome(Message):
 
     type: Literal["welcome"] = "welcome"
     version: Annotated[int, Field(ge=1, le=65535)]
-    software: Sentence
+    software: Text
     features: Features = ()
-    limits: Announced
+    limits: AnnouncedLimits
     login: bool
     nonce: Annotated[Base64, Field(min_length=32, max_length=32)]
 
@@ -103,4 +103,4 @@ class Error(Message):
     ordered: ClassVar[bool] = True
     type: Literal["error"] = "error"
     code: ErrorCode
-    message: Sentence
+    message: Text

@@ -36,7 +36,7 @@ ModeValue = Annotated[int, Field(ge=0, le=255)]
 """Of a character its code, 255 where it is switched off; of a flag 0 or 1."""
 
 
-class Size(BaseModel):
+class WindowSize(BaseModel):
     """How many characters a terminal shows."""
 
     model_config = Message.model_config
@@ -44,13 +44,13 @@ class Size(BaseModel):
     rows: Cells
 
 
-class Terminal(BaseModel):
+class TerminalRequest(BaseModel):
     """The terminal that a program is to find: its `name` for TERM, its first size, the modes that differ from what the
     system gives. All of it is in place before the program starts."""
 
     model_config = Message.model_config
     name: TermName
-    size: Size
+    size: WindowSize
     modes: Annotated[tuple[tuple[ModeName, ModeValue], ...], Field(max_length=64, fail_fast=True)] = ()
 
     @model_validator(mode="after")
@@ -71,14 +71,14 @@ class Resize(Message):
     rows: Cells
 
 
-class Recording(Message):
+class RecordingRequest(Message):
     """Opens a channel and asks when the output of the run `id` came: `marks` messages, then `done`."""
 
     type: Literal["recording"] = "recording"
     id: RunId
 
 
-class Mark(BaseModel):
+class OutputMark(BaseModel):
     """What had come `at` milliseconds after the run's start: output up to the offsets `stdout` and `stderr`, a new
     `size` of the terminal, or `stdin` that was typed then, where the run records that; with `cut` more was typed, and
     is not recorded."""
@@ -87,14 +87,14 @@ class Mark(BaseModel):
     at: Count
     stdout: Count | None = None
     stderr: Count | None = None
-    size: Size | None = None
+    size: WindowSize | None = None
     stdin: Annotated[Base64, Field(max_length=MAX_MARK_STDIN)] | None = None
     cut: bool | None = None
 
 
-class Marks(Message):
+class OutputMarks(Message):
     """Some of the marks of a run, in the order of time."""
 
     ordered: ClassVar[bool] = True
     type: Literal["marks"] = "marks"
-    marks: Annotated[tuple[Mark, ...], Field(max_length=MAX_MARKS)]
+    marks: Annotated[tuple[OutputMark, ...], Field(max_length=MAX_MARKS)]

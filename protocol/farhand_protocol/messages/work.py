@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 from farhand_protocol.bytestring import Argument
 from farhand_protocol.outcome import Outcome
 
-from .base import Count, Message, Name, Offset, Output, Positive, RunId, Seconds, SignalNumber
-from .terminal import Size
+from .base import Count, Message, Name, Offset, Output, PositiveCount, RunId, Seconds, SignalNumber
+from .terminal import WindowSize
 
 MAX_LISTED: Final = 1000
 """Runs in one listing: more than anybody reads, some 300 KB; who wants more goes on with `before`."""
@@ -18,7 +18,7 @@ MAX_LISTED: Final = 1000
 MAX_RUNS: Final = 100
 """Runs in one message: some 30 KB, less than half a data frame, so that a long listing holds nothing else up."""
 
-MAX_COMMAND: Final = 1000
+MAX_COMMAND_TEXT: Final = 1000
 """Characters of a command in a listing: so that one run fits the smallest message limit, whatever it is made of."""
 
 MAX_PATTERN: Final = 4096
@@ -47,23 +47,23 @@ class RunInfo(BaseModel):
     are attached now. Without an `outcome` it goes on.
 
     `terminal` is the size of its terminal, now or at its end, where it has one; zeros once that is not known any more.
-    `command` is for people: the arguments as a shell would read them, or the shell's text, cut at `MAX_COMMAND`.
+    `command` is for people: the arguments as a shell would read them, or the shell's text, cut at `MAX_COMMAND_TEXT`.
     """
 
     model_config = Message.model_config
     id: RunId
     owner: Name
-    command: Annotated[str, Field(max_length=MAX_COMMAND)]
+    command: Annotated[str, Field(max_length=MAX_COMMAND_TEXT)]
     began: Annotated[float, Field(ge=0)]
     duration: Annotated[float, Field(ge=0)]
     stdout: Count
     stderr: Count
     stdin: Count | None = None
-    pid: Positive | None = None
+    pid: PositiveCount | None = None
     attachments: Count = 0
     on_disconnect: Literal["kill", "keep"] = "kill"
     outcome: Outcome | None = None
-    terminal: Size | None = None
+    terminal: WindowSize | None = None
 
 
 class Runs(Message):

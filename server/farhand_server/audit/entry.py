@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from farhand_protocol.bytestring import to_json
+from farhand_protocol.bytestring import bytes_to_json
 
 Event = Literal[
     "login", "login_refused", "start", "end", "denial", "attach", "signal", "repaired", "missing", "dropped"
@@ -60,11 +60,11 @@ class Entry:
                 told[name] = value[:MAX_TEXT]
         if self.argv is not None:
             if commands == self.commands == "argv" and sum(map(len, self.argv)) <= MAX_ARGV:
-                told["argv"] = [to_json(argument) for argument in self.argv]
+                told["argv"] = [bytes_to_json(argument) for argument in self.argv]
             else:
                 told["argv_sha256"] = argv_sha256(self.argv)
         if self.argv0 is not None:
-            told["argv0"] = to_json(self.argv0)
+            told["argv0"] = bytes_to_json(self.argv0)
         if self.terminal is not None:
             told["terminal"] = self.terminal
         if self.recorded:

@@ -101,7 +101,7 @@ class Authenticator:
                 hello_sha256=proof.hello_sha256,
                 public_key=proof.public_key,
             )
-            verify_signature(proof.signature, transcript, key=key, namespace=login.NAMESPACE)
+            verify_signature(proof.signature, transcript, key=key, namespace=login.LOGIN_NAMESPACE)
         except VerificationError as error:
             return Refusal(Cause.BAD_SIGNATURE, str(error), key.fingerprint)
         account = self._accounts(proof.user)

@@ -20,7 +20,7 @@ class Source:
         """Whether the item, apart from its negation, is about this address."""
         if self.network is not None:
             return address in self.network
-        return sshpattern.matches(str(address), self.pattern)
+        return sshpattern.matches_pattern(str(address), self.pattern)
 
 
 def parse_sources(text: str) -> tuple[Source, ...]:

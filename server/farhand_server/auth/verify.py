@@ -24,14 +24,14 @@ def verify_signature(blob: bytes, message: bytes, *, key: PublicKey, namespace: 
     Raises VerificationError for whatever is wrong with it.
     """
     try:
-        parts = sshsig.decode(blob)
+        parts = sshsig.decode_sshsig(blob)
         if parts.public_key != key.blob:
             raise VerificationError("the signature names another key")
         if parts.namespace != namespace.encode():
             raise VerificationError("the signature was made for another namespace")
-        if parts.hash_algorithm != sshsig.HASH_ALGORITHM:
+        if parts.hash_algorithm != sshsig.SSHSIG_HASH_ALGORITHM:
             raise VerificationError("the signature was made with a hash other than sha512")
-        _verify(key, parts.signature, sshsig.signed_data(message, namespace))
+        _verify(key, parts.signature, sshsig.sshsig_signed_data(message, namespace))
     except SSHFormatError as error:
         raise VerificationError(f"the signature is malformed: {error}") from None
     except InvalidSignature:

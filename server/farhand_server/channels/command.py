@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from farhand_protocol import messages as m
 
 
-def for_people(request: m.Run, *, shell: bytes) -> str:
-    """Return the arguments as a shell would read them, or the shell's text, cut at `m.MAX_COMMAND` characters.
+def for_people(request: m.RunRequest, *, shell: bytes) -> str:
+    """Return the arguments as a shell would read them, or the shell's text, cut at `m.MAX_COMMAND_TEXT` characters.
 
     Of a login shell, with `shell` as the account's, the name that ps(1) knows it by.
     """
     if request.login:
-        return _quoted(login_name(shell))[: m.MAX_COMMAND]
+        return _quoted(login_name(shell))[: m.MAX_COMMAND_TEXT]
     if request.shell is not None:
-        return request.shell.decode(errors="backslashreplace")[: m.MAX_COMMAND]
+        return request.shell.decode(errors="backslashreplace")[: m.MAX_COMMAND_TEXT]
     # Each argument has a character at the least: what comes behind so many is cut away.
-    return _joined((request.argv or ())[: m.MAX_COMMAND])[: m.MAX_COMMAND]
+    return _joined((request.argv or ())[: m.MAX_COMMAND_TEXT])[: m.MAX_COMMAND_TEXT]
 
 
 def login_name(shell: bytes) -> bytes:
@@ -27,7 +27,7 @@ def login_name(shell: bytes) -> bytes:
 
 
 def _joined(argv: Sequence[bytes]) -> str:
-    return " ".join(_quoted(argument[: 4 * m.MAX_COMMAND]) for argument in argv)
+    return " ".join(_quoted(argument[: 4 * m.MAX_COMMAND_TEXT]) for argument in argv)
 
 
 def _quoted(argument: bytes) -> str:

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB
-from farhand_protocol.listing import pack
+from farhand_protocol.listing import pack_runs
 from farhand_server.runs.registry import Unavailable
 from farhand_server.runs.run import Run
 
@@ -107,7 +107,7 @@ class ListChannel(Request):
         """Send as many of the runs as fit one message; return how many."""
         connection = self._outlet.connection
         assert connection.peer is not None
-        for message in pack(map(info, runs), min(connection.peer.message, LARGEST)):
+        for message in pack_runs(map(info, runs), min(connection.peer.message, LARGEST)):
             connection.send(self.number, message)
             return len(message.runs)
         return 0
@@ -120,7 +120,7 @@ def info(run: Run) -> m.RunInfo:
     return m.RunInfo(
         id=plan.id,
         owner=plan.owner,
-        command=plan.command.encode(errors="replace").decode()[: m.MAX_COMMAND],
+        command=plan.command.encode(errors="replace").decode()[: m.MAX_COMMAND_TEXT],
         began=run.began,
         duration=run.duration,
         stdout=run.stdout.end,
@@ -134,8 +134,8 @@ def info(run: Run) -> m.RunInfo:
     )
 
 
-def _size(run: Run) -> m.Size | None:
+def _size(run: Run) -> m.WindowSize | None:
     if run.plan.terminal is None:
         return None
     columns, rows = (run.timeline and run.timeline.size) or (0, 0)
-    return m.Size(columns=columns, rows=rows)
+    return m.WindowSize(columns=columns, rows=rows)

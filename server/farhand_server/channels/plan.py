@@ -8,8 +8,8 @@ import shlex
 from typing import Final, Literal
 
 from farhand_protocol import messages as m
-from farhand_protocol.bytestring import to_json
-from farhand_protocol.fingerprint import fingerprint
+from farhand_protocol.bytestring import bytes_to_json
+from farhand_protocol.fingerprint import request_fingerprint
 from farhand_protocol.limits import MiB
 from farhand_server import policy as rules
 from farhand_server.audit.entry import MAX_ARGV, argv_sha256
@@ -44,7 +44,7 @@ class Denied(Exception):
         self.audit = audit
 
 
-def decide(request: m.Run, caller: Caller, config: Config, policy: Policy, lookup: Lookup | None = None) -> Plan:
+def decide(request: m.RunRequest, caller: Caller, config: Config, policy: Policy, lookup: Lookup | None = None) -> Plan:
     """Return what will run for this request. Raises `Denied`, and OSError where the account cannot be acted for.
 
     What the policy has judged is what is started: where it names programs, `argv[0]` becomes the file that it found,
@@ -110,7 +110,7 @@ def decide(request: m.Run, caller: Caller, config: Config, policy: Policy, looku
         id=request.id,
         owner=caller.principal.user,
         uid=caller.principal.uid,
-        fingerprint=fingerprint(request),
+        fingerprint=request_fingerprint(request),
         command=command,
         argv=argv,
         cwd=decision.directory or wanted.cwd,
@@ -143,7 +143,7 @@ def decide(request: m.Run, caller: Caller, config: Config, policy: Policy, looku
     )
 
 
-def _argv(request: m.Run, caller: Caller) -> tuple[tuple[bytes, ...], bytes | None]:
+def _argv(request: m.RunRequest, caller: Caller) -> tuple[tuple[bytes, ...], bytes | None]:
     """Return what is executed, and what it is told as its name where that is not `argv[0]`."""
     shell, forced = caller.home.shell, caller.principal.options.command
     if forced is not None:
@@ -156,11 +156,11 @@ def _argv(request: m.Run, caller: Caller) -> tuple[tuple[bytes, ...], bytes | No
     return request.argv, None
 
 
-def _terminal(wanted: m.Terminal) -> Terminal:
+def _terminal(wanted: m.TerminalRequest) -> Terminal:
     return Terminal(wanted.name, wanted.size.columns, wanted.size.rows, wanted.modes)
 
 
-def _as_text(request: m.Run) -> bytes:
+def _as_text(request: m.RunRequest) -> bytes:
     if request.shell is not None:
         return request.shell
     return os.fsencode(shlex.join(os.fsdecode(argument) for argument in request.argv or ()))
@@ -173,10 +173,10 @@ _LEFT_OUT: Final[dict[str, bool | dict[str, bool]]] = {
 """What the record has elsewhere, must not have, or has no use for."""
 
 
-def _record(request: m.Run, argv: tuple[bytes, ...], command: str, audit: Shown, *, recorded: bool) -> bytes:
+def _record(request: m.RunRequest, argv: tuple[bytes, ...], command: str, audit: Shown, *, recorded: bool) -> bytes:
     """The request as JSON for the record: of its environment the names alone, of what is hidden or long the hash."""
     ours = {"recorded": True} if recorded else {}
-    names = [to_json(name) for name, _ in request.env]
+    names = [bytes_to_json(name) for name, _ in request.env]
     size = sum(map(len, request.argv or (request.shell or b"",))) + sum(len(name) for name, _ in request.env)
     if audit == "hash" or size > MAX_ARGV:
         digest = argv_sha256(argv)

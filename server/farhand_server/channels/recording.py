@@ -8,7 +8,7 @@ from typing import Final
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB
-from farhand_protocol.marks import pack
+from farhand_protocol.marks import pack_marks
 from farhand_server.runs.run import Run
 from farhand_server.runs.timeline import Moment, Place
 
@@ -53,19 +53,19 @@ class RecordingChannel(Request):
         """Send as many of the moments as fit one message; return how many."""
         connection = self._outlet.connection
         assert connection.peer is not None
-        for message in pack(map(_mark, moments), min(connection.peer.message, LARGEST)):
+        for message in pack_marks(map(_mark, moments), min(connection.peer.message, LARGEST)):
             connection.send(self.number, message)
             return len(message.marks)
         return 0
 
 
-def _mark(moment: Moment) -> m.Mark:
+def _mark(moment: Moment) -> m.OutputMark:
     columns, rows = moment.size or (0, 0)
-    return m.Mark(
+    return m.OutputMark(
         at=moment.at,
         stdout=moment.stdout,
         stderr=moment.stderr,
-        size=m.Size(columns=columns, rows=rows) if moment.size is not None else None,
+        size=m.WindowSize(columns=columns, rows=rows) if moment.size is not None else None,
         stdin=moment.stdin,
         cut=moment.cut or None,
     )

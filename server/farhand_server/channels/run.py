@@ -57,19 +57,19 @@ class _Position:
 class RunChannel:
     """Reads the spools as fast as the client takes them, and no faster."""
 
-    def __init__(self, outlet: Outlet, number: int, run: Run, request: m.Run | m.Attach, *, new: bool) -> None:
+    def __init__(self, outlet: Outlet, number: int, run: Run, request: m.RunRequest | m.Attach, *, new: bool) -> None:
         self.number: Final = number
         self.run: Final = run
         self.scheduled = False
         self._outlet = outlet
         self._new = new
-        self._follow = isinstance(request, m.Run) or request.follow
+        self._follow = isinstance(request, m.RunRequest) or request.follow
         self._result: Result | None = None
         self._over = False
         self._started = False
         self._stdin_credited = 0
         self._pausing: asyncio.TimerHandle | None = None
-        if isinstance(request, m.Run):
+        if isinstance(request, m.RunRequest):
             wanted: dict[Output, int] = {"stdout": 0} if request.merge_stderr else {"stdout": 0, "stderr": 0}
             hold, feeds, share = True, 0 if request.stdin else None, False
             shown = None if request.terminal is None else request.terminal.size
@@ -154,7 +154,7 @@ class RunChannel:
         missing = min(position.spool.start, position.end) - position.offset
         if missing > 0 and not position.ended:
             self._outlet.connection.send(
-                self.number, m.Gap(stream=position.stream, offset=position.offset, bytes=missing)
+                self.number, m.GapNotice(stream=position.stream, offset=position.offset, bytes=missing)
             )
             position.offset += missing
             self.run.attachments.took(self._attachment, position.stream, missing)
@@ -303,6 +303,8 @@ def _ended(result: Result) -> m.Ended:
         stderr=result.stderr,
         duration=result.duration,
         lingered=result.lingered,
-        usage=None if usage is None else m.Usage(user=usage.user, system=usage.system, peak_memory=usage.peak_memory),
-        applied=m.Applied.model_validate(dict(result.applied)) if result.applied else None,
+        usage=None
+        if usage is None
+        else m.UsageReport(user=usage.user, system=usage.system, peak_memory=usage.peak_memory),
+        applied=m.AppliedBounds.model_validate(dict(result.applied)) if result.applied else None,
     )

@@ -37,7 +37,9 @@ def env(tmp_path: Path) -> dict[str, str]:
 def screen(service: FakeService) -> FakeService:
     """A service with an editor that goes on, on a terminal of 100x30."""
     service.answer = listing(
-        info(ID, stdout=len(SCREEN), stderr=0, stdin=5, terminal=m.Size(columns=100, rows=30), on_disconnect="keep")
+        info(
+            ID, stdout=len(SCREEN), stderr=0, stdin=5, terminal=m.WindowSize(columns=100, rows=30), on_disconnect="keep"
+        )
     )
     service.behave = editing
     return service
@@ -67,7 +69,7 @@ async def test_the_screen_is_painted_and_keys_go_there(pty: Pty, screen: FakeSer
     attach = screen.runs[0].attach
     assert attach is not None
     assert (attach.stdout, attach.stderr, attach.stdin) == (len(SCREEN) - (256 << 10), None, 0)
-    assert (attach.size, attach.share, attach.hold) == (m.Size(columns=80, rows=24), False, True)
+    assert (attach.size, attach.share, attach.hold) == (m.WindowSize(columns=80, rows=24), False, True)
     assert pty.modes == before
 
 
@@ -138,7 +140,7 @@ async def test_a_run_that_is_over_is_shown_as_it_ended(pty: Pty, screen: FakeSer
         run.ended(Exited(code=4))
 
     screen.behave = over
-    size = m.Size(columns=100, rows=30)
+    size = m.WindowSize(columns=100, rows=30)
     screen.answer = listing(
         info(ID, stdout=len(SCREEN), stderr=0, terminal=size, outcome={"status": "exited", "code": 4})
     )

@@ -74,8 +74,8 @@ def test_exit_codes_of_errors(error: Any, code: int) -> None:
 
 
 def test_the_status_of_a_result_is_its_outcome_and_more() -> None:
-    usage = m.Usage(user=0.5, system=0.25, peak_memory=4096)
-    result = Result(Exited(code=255), "id", 1.5, 10, 20, False, usage, m.Applied(memory="cgroup"))
+    usage = m.UsageReport(user=0.5, system=0.25, peak_memory=4096)
+    result = Result(Exited(code=255), "id", 1.5, 10, 20, False, usage, m.AppliedBounds(memory="cgroup"))
     assert of_result(result, new=True) == {
         "status": "exited",
         "code": 255,

@@ -20,7 +20,9 @@ from tests.support.fake_runs import ID
 from tests.support.fake_service import FakeConnection, FakeRun, FakeService
 
 ENDED = Exited(code=3)
-TERMINAL = info(command="vim é", outcome=ENDED, terminal=m.Size(columns=120, rows=40), began=1000.5, duration=9.25)
+TERMINAL = info(
+    command="vim é", outcome=ENDED, terminal=m.WindowSize(columns=120, rows=40), began=1000.5, duration=9.25
+)
 
 
 async def exported(service: FakeService, *options: str) -> tuple[dict[str, Any], list[list[Any]], bytes]:
@@ -34,12 +36,12 @@ async def exported(service: FakeService, *options: str) -> tuple[dict[str, Any],
 async def test_a_run_on_a_terminal(service: FakeService) -> None:
     service.behave = having_written("$ größe\r\n$ ".encode())
     marks = [
-        m.Mark(at=0, size=m.Size(columns=80, rows=24)),
-        m.Mark(at=100, stdout=2),
-        m.Mark(at=200, stdin=b"gr"),
-        m.Mark(at=300, stdout=5),
-        m.Mark(at=400, size=m.Size(columns=120, rows=40)),
-        m.Mark(at=2500, stdout=13),
+        m.OutputMark(at=0, size=m.WindowSize(columns=80, rows=24)),
+        m.OutputMark(at=100, stdout=2),
+        m.OutputMark(at=200, stdin=b"gr"),
+        m.OutputMark(at=300, stdout=5),
+        m.OutputMark(at=400, size=m.WindowSize(columns=120, rows=40)),
+        m.OutputMark(at=2500, stdout=13),
     ]
     service.answer = recorded(TERMINAL, *marks)
     header, events, said = await exported(service, "--title", "how to")
@@ -68,7 +70,10 @@ async def test_a_run_on_a_terminal(service: FakeService) -> None:
 async def test_a_run_without_one_has_both_streams_in_the_order_of_time(service: FakeService) -> None:
     service.behave = having_written(b"a\nb\n", b"err\n")
     service.answer = recorded(
-        info(command="make", outcome=ENDED), m.Mark(at=0, stdout=2), m.Mark(at=10, stderr=4), m.Mark(at=20, stdout=4)
+        info(command="make", outcome=ENDED),
+        m.OutputMark(at=0, stdout=2),
+        m.OutputMark(at=10, stderr=4),
+        m.OutputMark(at=20, stdout=4),
     )
     header, events, _ = await exported(service)
     assert (header["width"], header["height"]) == (80, 24)
@@ -78,10 +83,10 @@ async def test_a_run_without_one_has_both_streams_in_the_order_of_time(service: 
 async def test_what_is_no_longer_kept_is_marked_and_takes_no_time(service: FakeService) -> None:
     service.behave = having_written(b"forgotten, kept", gone=11)
     marks = [
-        m.Mark(at=0, size=m.Size(columns=80, rows=24)),
-        m.Mark(at=2000, size=m.Size(columns=100, rows=30)),
-        m.Mark(at=4000, stdout=10),
-        m.Mark(at=6000, stdout=15),
+        m.OutputMark(at=0, size=m.WindowSize(columns=80, rows=24)),
+        m.OutputMark(at=2000, size=m.WindowSize(columns=100, rows=30)),
+        m.OutputMark(at=4000, stdout=10),
+        m.OutputMark(at=6000, stdout=15),
     ]
     service.answer = recorded(TERMINAL, *marks)
     header, events, said = await exported(service)
@@ -94,7 +99,7 @@ async def test_what_is_no_longer_kept_is_marked_and_takes_no_time(service: FakeS
 
 async def test_of_a_run_that_goes_on_there_is_what_has_come(service: FakeService) -> None:
     service.behave = having_written(b"so far", going=True)
-    service.answer = recorded(info(outcome=None), m.Mark(at=5, stdout=6))
+    service.answer = recorded(info(outcome=None), m.OutputMark(at=5, stdout=6))
     header, events, said = await exported(service)
     assert "duration" not in header
     assert events == [[0.005, "o", "so far"]]
@@ -160,7 +165,7 @@ async def test_where_it_cannot_be_written_that_is_said(
 
 async def test_what_the_service_refuses_is_said_and_makes_no_file(service: FakeService, tmp_path: Path) -> None:
     def refuse(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
-        if isinstance(question, m.Recording):
+        if isinstance(question, m.RecordingRequest):
             fake.say(m.Error(code=ErrorCode.EXPIRED, message="it is kept no more"), channel)
         else:
             recorded(TERMINAL)(fake, channel, question)

@@ -48,10 +48,10 @@ async def test_logs_begins_where_it_is_told_to(
 
 async def gappy(run: FakeRun) -> None:
     run.started()
-    run.say(m.Gap(stream="stdout", offset=0, bytes=4))
+    run.say(m.GapNotice(stream="stdout", offset=0, bytes=4))
     run.sent["stdout"] = 4
     await run.write("stdout", b"ab")
-    run.say(m.Gap(stream="stdout", offset=6, bytes=1))
+    run.say(m.GapNotice(stream="stdout", offset=6, bytes=1))
     run.sent["stdout"] = 7
     await run.write("stdout", b"\xff")
     run.ended()

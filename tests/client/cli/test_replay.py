@@ -25,7 +25,7 @@ from tests.support.ptys import Pty, terminal
 from tests.support.tmux import Screen
 
 ENDED = Exited(code=3)
-SIZE = m.Size(columns=80, rows=24)
+SIZE = m.WindowSize(columns=80, rows=24)
 ON_TERMINAL = info(outcome=ENDED, terminal=SIZE)
 UNDONE = b"\x1b[?25h\x1b[?1000l\x1b[?2004l\x1b[?1049l"
 FOREVER = 10_000_000
@@ -39,7 +39,9 @@ async def pty() -> AsyncIterator[Pty]:
 
 async def test_each_stream_goes_where_it_belongs(service: FakeService) -> None:
     service.behave = having_written(b"0123\xff\n", b"err\n")
-    service.answer = recorded(info(outcome=ENDED), m.Mark(at=0, stdout=2), m.Mark(at=50, stdout=6, stderr=4))
+    service.answer = recorded(
+        info(outcome=ENDED), m.OutputMark(at=0, stdout=2), m.OutputMark(at=50, stdout=6, stderr=4)
+    )
     done = await farhand("replay", service.host, ID[:13])
     assert (done.code, done.stdout, done.stderr) == (0, b"0123\xff\n", b"err\n")
     asked = service.runs[-1].attach
@@ -49,7 +51,7 @@ async def test_each_stream_goes_where_it_belongs(service: FakeService) -> None:
 
 async def test_pauses_are_as_long_as_they_are_to_be(service: FakeService) -> None:
     service.behave = having_written(b"abc")
-    marks = [m.Mark(at=at, stdout=number) for number, at in enumerate((0, 2000, FOREVER), 1)]
+    marks = [m.OutputMark(at=at, stdout=number) for number, at in enumerate((0, 2000, FOREVER), 1)]
     service.answer = recorded(info(outcome=ENDED), *marks)
     async with running("replay", "--speed", "10", "--idle-limit", "3", service.host, ID) as process:
         assert process.stdout is not None
@@ -63,7 +65,7 @@ async def test_pauses_are_as_long_as_they_are_to_be(service: FakeService) -> Non
 
 async def test_what_is_missing_is_said_and_takes_no_time(service: FakeService) -> None:
     service.behave = having_written(b"forgotten, kept", gone=11)
-    marks = [m.Mark(at=FOREVER, stdout=10), m.Mark(at=2 * FOREVER, stdout=15)]
+    marks = [m.OutputMark(at=FOREVER, stdout=10), m.OutputMark(at=2 * FOREVER, stdout=15)]
     service.answer = recorded(info(outcome=ENDED), *marks)
     done = await farhand("replay", service.host, ID)
     assert (done.code, done.stdout) == (0, b"kept")
@@ -72,7 +74,7 @@ async def test_what_is_missing_is_said_and_takes_no_time(service: FakeService) -
 
 async def test_of_a_run_that_goes_on_what_has_come_is_played(service: FakeService) -> None:
     service.behave = having_written(b"so far", going=True)
-    service.answer = recorded(info(), m.Mark(at=5, stdout=6))
+    service.answer = recorded(info(), m.OutputMark(at=5, stdout=6))
     done = await farhand("replay", service.host, ID)
     assert (done.code, done.stdout) == (0, b"so far")
     assert done.stderr == f"farhand: run {ID} goes on; the recording ends here\n".encode()
@@ -93,7 +95,7 @@ async def test_a_reader_that_goes_is_no_error(service: FakeService) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 async def test_a_signal_ends_it(service: FakeService, number: int, code: int) -> None:
     service.behave = having_written(b"ab")
-    service.answer = recorded(info(outcome=ENDED), m.Mark(at=0, stdout=1), m.Mark(at=FOREVER, stdout=2))
+    service.answer = recorded(info(outcome=ENDED), m.OutputMark(at=0, stdout=1), m.OutputMark(at=FOREVER, stdout=2))
     async with running("replay", service.host, ID) as process:
         assert process.stdout is not None
         assert await process.stdout.read(1) == b"a"
@@ -120,7 +122,7 @@ class TestOnATerminal:
     async def test_it_is_shown_as_it_was(self, service: FakeService, pty: Pty) -> None:
         before = pty.modes
         service.behave = having_written(FULL_SCREEN + b"bare\nnewline\x1b[?1049l\x1b[?25h\x1b[?2004l\x1b[?1000l")
-        service.answer = recorded(ON_TERMINAL, m.Mark(at=0, size=SIZE))
+        service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, size=SIZE))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             await pty.shows(FULL_SCREEN + b"bare\nnewline")
             assert await process.wait() == 0
@@ -134,7 +136,11 @@ class TestOnATerminal:
     ) -> None:
         before = pty.modes
         service.behave = having_written(FULL_SCREEN + b"editing \x1b]0;ti" + b"tle\x07")
-        marks = [m.Mark(at=0, size=SIZE), m.Mark(at=0, stdout=len(FULL_SCREEN) + 14), m.Mark(at=FOREVER, stdout=99)]
+        marks = [
+            m.OutputMark(at=0, size=SIZE),
+            m.OutputMark(at=0, stdout=len(FULL_SCREEN) + 14),
+            m.OutputMark(at=FOREVER, stdout=99),
+        ]
         service.answer = recorded(ON_TERMINAL, *marks)
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             await pty.shows(b"editing ")
@@ -149,7 +155,9 @@ class TestOnATerminal:
 
     async def test_a_killed_one_leaves_no_trace_either(self, service: FakeService, pty: Pty) -> None:
         service.behave = having_written(FULL_SCREEN + b"editing" + b".")
-        service.answer = recorded(ON_TERMINAL, m.Mark(at=0, stdout=len(FULL_SCREEN) + 7), m.Mark(at=FOREVER, stdout=99))
+        service.answer = recorded(
+            ON_TERMINAL, m.OutputMark(at=0, stdout=len(FULL_SCREEN) + 7), m.OutputMark(at=FOREVER, stdout=99)
+        )
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             await pty.shows(b"editing")
             process.kill()
@@ -158,7 +166,7 @@ class TestOnATerminal:
 
     async def test_space_holds_it_and_lets_it_go_on(self, service: FakeService, pty: Pty) -> None:
         service.behave = having_written(b"ab")
-        service.answer = recorded(ON_TERMINAL, m.Mark(at=0, stdout=1), m.Mark(at=1000, stdout=2))
+        service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, stdout=1), m.OutputMark(at=1000, stdout=2))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             await pty.shows(b"a")
             pty.type(b" ")
@@ -171,7 +179,7 @@ class TestOnATerminal:
 
     async def test_what_the_terminal_answers_is_no_key(self, service: FakeService, pty: Pty) -> None:
         service.behave = having_written(b"\x1bP$q q\x1b\\b")
-        service.answer = recorded(ON_TERMINAL, m.Mark(at=0, stdout=8), m.Mark(at=300, stdout=9))
+        service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, stdout=8), m.OutputMark(at=300, stdout=9))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             await pty.shows(b"\x1bP$q q\x1b\\")
             pty.type(b"\x1bP1$r2 q\x1b\\")
@@ -180,14 +188,14 @@ class TestOnATerminal:
 
     async def test_a_row_that_was_begun_is_ended(self, service: FakeService, pty: Pty) -> None:
         service.behave = having_written(b"$ \x1b[31mred")
-        service.answer = recorded(ON_TERMINAL, m.Mark(at=0, size=SIZE))
+        service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, size=SIZE))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             assert await process.wait() == 0
             await pty.shows(b"$ \x1b[31mred\x1b[m\r\n")
 
     async def test_a_terminal_that_is_too_small_is_said(self, service: FakeService, pty: Pty) -> None:
         service.behave = having_written(b"x\r\n")
-        service.answer = recorded(ON_TERMINAL, m.Mark(at=0, size=m.Size(columns=81, rows=24)))
+        service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, size=m.WindowSize(columns=81, rows=24)))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             await pty.shows(b"made on a terminal of 81x24, and this one has 80x24")
             assert await process.wait() == 0
@@ -196,14 +204,14 @@ class TestOnATerminal:
         self, service: FakeService, pty: Pty
     ) -> None:
         service.behave = having_written(b"one\ntwo\n", b"err\n")
-        service.answer = recorded(info(outcome=ENDED), m.Mark(at=0, stdout=8, stderr=4))
+        service.answer = recorded(info(outcome=ENDED), m.OutputMark(at=0, stdout=8, stderr=4))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             assert await process.wait() == 0
             await pty.shows(b"err\r\n")
 
     async def test_stderr_can_go_elsewhere(self, service: FakeService, pty: Pty, tmp_path: Path) -> None:
         service.behave = having_written(b"one\n", b"err\n")
-        service.answer = recorded(info(outcome=ENDED), m.Mark(at=0, stdout=4, stderr=4))
+        service.answer = recorded(info(outcome=ENDED), m.OutputMark(at=0, stdout=4, stderr=4))
         errors = tmp_path / "errors"
         script = f'exec "$0" "$@" 2>{errors}'
         async with pty.running("sh", "-c", script, *FARHAND, "replay", service.host, ID) as process:
@@ -216,7 +224,9 @@ class TestOnATerminal:
         first = FULL_SCREEN + b"\x1b[2J\x1b[5;10Hediting"
         service.behave = having_written(first + b".")
         service.answer = recorded(
-            ON_TERMINAL, m.Mark(at=0, size=SIZE, stdout=len(first)), m.Mark(at=FOREVER, stdout=len(first) + 1)
+            ON_TERMINAL,
+            m.OutputMark(at=0, size=SIZE, stdout=len(first)),
+            m.OutputMark(at=FOREVER, stdout=len(first) + 1),
         )
         screen.tmux("new-session", "-d", "-x", "80", "-y", "24", "exec env PS1='> ' bash --norc --noprofile")
         await screen.shows(">")

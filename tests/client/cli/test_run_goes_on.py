@@ -107,7 +107,7 @@ async def test_output_that_is_no_longer_kept_is_said_in_its_place_and_no_success
 ) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
-        run.say(m.Gap(stream="stdout", offset=0, bytes=7))
+        run.say(m.GapNotice(stream="stdout", offset=0, bytes=7))
         run.sent["stdout"] = 7
         await run.write("stdout", b"the rest")
         run.ended()

@@ -47,7 +47,7 @@ class TestHere:
         request = service.runs[0].request
         assert request.argv == (b"vim", b"-t")
         assert request.terminal is not None
-        assert (request.terminal.name, request.terminal.size) == ("xterm", m.Size(columns=80, rows=24))
+        assert (request.terminal.name, request.terminal.size) == ("xterm", m.WindowSize(columns=80, rows=24))
         assert (request.cwd, dict(request.env)) == (b"/srv", {b"A": b"1", b"LANG": b"C.UTF-8"})
         assert (json.loads(status.read_text())["status"], request.kill_after) == ("exited", 5.0)
 
@@ -105,7 +105,7 @@ class TestElsewhere:
         assert (done.code, done.stdout, done.stderr) == (0, b"\x1b[1mbold\r\n", b"")
         terminal = service.runs[0].request.terminal
         assert terminal is not None
-        assert (terminal.name, terminal.size, terminal.modes) == ("xterm", m.Size(columns=80, rows=24), ())
+        assert (terminal.name, terminal.size, terminal.modes) == ("xterm", m.WindowSize(columns=80, rows=24), ())
 
     async def test_its_size_and_input_may_be_given(self, service: FakeService, env: dict[str, str]) -> None:
         async def behave(run: FakeRun) -> None:
@@ -120,7 +120,7 @@ class TestElsewhere:
         assert (done.code, done.stdout, done.stderr) == (0, b"typed\n~.\n", b"")
         terminal = service.runs[0].request.terminal
         assert terminal is not None
-        assert (terminal.name, terminal.size) == ("dumb", m.Size(columns=132, rows=50))
+        assert (terminal.name, terminal.size) == ("dumb", m.WindowSize(columns=132, rows=50))
 
     async def test_a_detached_command_may_have_one(self, pty: Pty, service: FakeService, env: dict[str, str]) -> None:
         service.behave = editor
@@ -130,7 +130,7 @@ class TestElsewhere:
             assert await process.wait() == 0
         request = service.runs[0].request
         assert request.terminal is not None
-        assert request.terminal.size == m.Size(columns=100, rows=40)
+        assert request.terminal.size == m.WindowSize(columns=100, rows=40)
         assert (request.on_disconnect, request.spool) == ("keep", 64 << 20)
 
     @pytest.mark.parametrize("options", [["-t", "-T"], ["-T"], []])

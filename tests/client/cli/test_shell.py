@@ -64,7 +64,7 @@ class TestRequest:
         assert request.login
         assert request.terminal is not None
         assert request.terminal.name == "xterm-256color"
-        assert request.terminal.size == m.Size(columns=132, rows=50)
+        assert request.terminal.size == m.WindowSize(columns=132, rows=50)
         assert dict(request.terminal.modes)["ICANON"] == 1
         assert dict(request.env) == {b"LANG": b"de_DE.UTF-8", b"LC_TIME": b"C"}
         assert (request.on_disconnect, request.grace, request.record_input) == ("kill", None, False)
@@ -151,14 +151,14 @@ class TestRequest:
                 await echo(run)
 
         service.behave = behave
-        service.answer = listing(info(RUN_ID, stdout=0, stdin=0, terminal=m.Size(columns=80, rows=24)))
+        service.answer = listing(info(RUN_ID, stdout=0, stdin=0, terminal=m.WindowSize(columns=80, rows=24)))
         async with shell(pty, service, env, "--id", RUN_ID) as process:
             await pty.shows(b"ready ")
             pty.type(b"q")
             assert await process.wait() == 3
         attach = service.runs[1].attach
         assert attach is not None
-        assert (attach.id, attach.size) == (RUN_ID, m.Size(columns=80, rows=24))
+        assert (attach.id, attach.size) == (RUN_ID, m.WindowSize(columns=80, rows=24))
 
 
 class TestWaysOut:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from farhand_client.pieces import Gap, Output
 from farhand_client.recording.events import PIECE, Event, Events, Missing, Resized, Typed, Wanted, Written
-from farhand_protocol.messages import Mark, Size
+from farhand_protocol.messages import OutputMark, WindowSize
 
 
 class Streams:
@@ -41,7 +41,7 @@ def told(events: Events, streams: Streams) -> list[Event]:
 
 
 def test_output_came_when_its_mark_says() -> None:
-    marks = [Mark(at=0, stdout=2), Mark(at=1500, stdout=5, stderr=1), Mark(at=2000, stderr=3)]
+    marks = [OutputMark(at=0, stdout=2), OutputMark(at=1500, stdout=5, stderr=1), OutputMark(at=2000, stderr=3)]
     assert told(Events(marks, ("stdout", "stderr")), Streams(b"abcde", b"xyz")) == [
         Written(0.0, "stdout", b"ab"),
         Written(1.5, "stdout", b"cde"),
@@ -52,7 +52,7 @@ def test_output_came_when_its_mark_says() -> None:
 
 def test_a_mark_for_much_output_gives_it_in_pieces_at_one_time() -> None:
     data = bytes(PIECE) * 2 + b"end"
-    found = told(Events([Mark(at=250, stdout=len(data))], ("stdout",)), Streams(data, most=1 << 20))
+    found = told(Events([OutputMark(at=250, stdout=len(data))], ("stdout",)), Streams(data, most=1 << 20))
     assert [(event.at, len(event.data)) for event in found if isinstance(event, Written)] == [
         (0.25, PIECE),
         (0.25, PIECE),
@@ -61,7 +61,7 @@ def test_a_mark_for_much_output_gives_it_in_pieces_at_one_time() -> None:
 
 
 def test_what_has_no_mark_came_after_all_that_has_one() -> None:
-    marks = [Mark(at=1000, stdout=1)]
+    marks = [OutputMark(at=1000, stdout=1)]
     assert told(Events(marks, ("stdout", "stderr")), Streams(b"abc", b"x")) == [
         Written(1.0, "stdout", b"a"),
         Written(1.0, "stdout", b"bc"),
@@ -73,12 +73,12 @@ def test_what_has_no_mark_came_after_all_that_has_one() -> None:
 
 def test_sizes_and_keys_have_their_place() -> None:
     marks = [
-        Mark(at=0, size=Size(columns=80, rows=24)),
-        Mark(at=10, stdout=1),
-        Mark(at=20, stdin=b"ls\r"),
-        Mark(at=30, size=Size(columns=100, rows=30)),
-        Mark(at=40, stdout=2),
-        Mark(at=50, stdin=b"x", cut=True),
+        OutputMark(at=0, size=WindowSize(columns=80, rows=24)),
+        OutputMark(at=10, stdout=1),
+        OutputMark(at=20, stdin=b"ls\r"),
+        OutputMark(at=30, size=WindowSize(columns=100, rows=30)),
+        OutputMark(at=40, stdout=2),
+        OutputMark(at=50, stdin=b"x", cut=True),
     ]
     assert told(Events(marks, ("stdout",)), Streams(b"$\n")) == [
         Resized(0.0, 80, 24),
@@ -92,12 +92,12 @@ def test_sizes_and_keys_have_their_place() -> None:
 
 def test_what_is_no_longer_kept_takes_no_time() -> None:
     marks = [
-        Mark(at=0, size=Size(columns=80, rows=24)),
-        Mark(at=1000, stdout=2),
-        Mark(at=5000, stdin=b"key"),
-        Mark(at=9000, stdout=4),
-        Mark(at=10_000, stdout=6),
-        Mark(at=11_500, stdout=8),
+        OutputMark(at=0, size=WindowSize(columns=80, rows=24)),
+        OutputMark(at=1000, stdout=2),
+        OutputMark(at=5000, stdin=b"key"),
+        OutputMark(at=9000, stdout=4),
+        OutputMark(at=10_000, stdout=6),
+        OutputMark(at=11_500, stdout=8),
     ]
     events = Events(marks, ("stdout",))
     assert told(events, Streams(b"abcdefgh", gone=5)) == [
@@ -112,7 +112,7 @@ def test_what_is_no_longer_kept_takes_no_time() -> None:
 
 
 def test_output_that_is_lost_on_the_way_leaves_the_times_as_they_are() -> None:
-    events = Events([Mark(at=1000, stdout=2), Mark(at=3000, stdout=8)], ("stdout",))
+    events = Events([OutputMark(at=1000, stdout=2), OutputMark(at=3000, stdout=8)], ("stdout",))
     found: list[Event] = []
     for event in events:
         if not isinstance(event, Wanted):
@@ -133,12 +133,12 @@ def test_output_that_is_lost_on_the_way_leaves_the_times_as_they_are() -> None:
 
 
 def test_where_nothing_is_kept_there_is_only_that() -> None:
-    events = Events([Mark(at=1000, stdout=2), Mark(at=2000, stdout=5)], ("stdout",))
+    events = Events([OutputMark(at=1000, stdout=2), OutputMark(at=2000, stdout=5)], ("stdout",))
     assert told(events, Streams(b"abcde", gone=5)) == [Missing(0.0, Gap("stdout", 0, 5))]
 
 
 def test_marks_for_a_stream_that_nobody_asked_for_are_passed_over() -> None:
-    marks = [Mark(at=5, stdout=1, stderr=4)]
+    marks = [OutputMark(at=5, stdout=1, stderr=4)]
     assert told(Events(marks, ("stdout",)), Streams(b"a")) == [Written(0.005, "stdout", b"a")]
 
 
@@ -154,7 +154,7 @@ def test_every_kept_byte_is_told_once_and_in_order(
     marks, at, out, err = [], 0, 0, 0
     for wait, more, errors in steps:
         at, out, err = at + wait, out + more, err + errors
-        marks.append(Mark(at=at, stdout=out if more else None, stderr=err if errors else None))
+        marks.append(OutputMark(at=at, stdout=out if more else None, stderr=err if errors else None))
     stdout, stderr = bytes(range(255))[: out + unmarked], bytes(range(255))[:err]
     found = told(Events(marks, ("stdout", "stderr")), Streams(stdout, stderr, gone=gone, most=most))
     times = [event.at for event in found]
@@ -166,6 +166,6 @@ def test_every_kept_byte_is_told_once_and_in_order(
         assert missing == min(gone, len(data))
 
 
-@pytest.mark.parametrize("marks", [[Mark(at=1000, stdout=1), Mark(at=500, stdout=2)]])
-def test_time_never_goes_back(marks: list[Mark]) -> None:
+@pytest.mark.parametrize("marks", [[OutputMark(at=1000, stdout=1), OutputMark(at=500, stdout=2)]])
+def test_time_never_goes_back(marks: list[OutputMark]) -> None:
     assert [event.at for event in told(Events(marks, ("stdout",)), Streams(b"ab"))] == [1.0, 1.0]

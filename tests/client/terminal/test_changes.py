@@ -9,19 +9,19 @@ import signal
 import time
 
 from farhand_client.terminal.changes import SETTLE, Changes
-from farhand_protocol.messages.terminal import Size
+from farhand_protocol.messages.terminal import WindowSize
 
 
 class Shown:
     """Keeps what it is told, and when."""
 
     def __init__(self) -> None:
-        self.size = Size(columns=80, rows=24)
-        self.told: list[tuple[float, Size]] = []
+        self.size = WindowSize(columns=80, rows=24)
+        self.told: list[tuple[float, WindowSize]] = []
         self.jobs: list[str] = []
         self.changed = asyncio.Event()
 
-    def resized(self, size: Size) -> None:
+    def resized(self, size: WindowSize) -> None:
         self.told.append((time.monotonic(), size))
         self.changed.set()
 
@@ -34,7 +34,7 @@ class Shown:
         self.changed.set()
 
     def resize(self, columns: int) -> None:
-        self.size = Size(columns=columns, rows=24)
+        self.size = WindowSize(columns=columns, rows=24)
         os.kill(os.getpid(), signal.SIGWINCH)
 
     async def until(self, columns: int) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from farhand_client.terminal.local import FALLBACK, LocalTerminal, NoTerminal
-from farhand_protocol.messages.terminal import Size
+from farhand_protocol.messages.terminal import WindowSize
 from tests.support.ptys import Pty, children, terminal
 
 UNDO = b"\x1b[?1049l\x1b[?25h"
@@ -100,10 +100,10 @@ async def test_modes_are_those_outside_of_raw(pty: Pty) -> None:
 
 async def test_the_size_is_that_of_the_terminal_or_one_that_programs_assume(pty: Pty) -> None:
     with LocalTerminal(pty.slave) as local:
-        assert local.size == Size(columns=80, rows=24)
+        assert local.size == WindowSize(columns=80, rows=24)
         for columns, rows in [(1, 1), (500, 300), (132, 50)]:
             pty.resize(columns, rows)
-            assert local.size == Size(columns=columns, rows=rows)
+            assert local.size == WindowSize(columns=columns, rows=rows)
         for columns, rows in [(0, 0), (0, 24), (80, 0)]:
             pty.resize(columns, rows)
             assert local.size == FALLBACK

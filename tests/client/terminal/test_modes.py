@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 
-from farhand_client import Size, Terminal
+from farhand_client import TerminalRequest, WindowSize
 from farhand_client.terminal.modes import disabled_character, raw, wire_modes
 from farhand_protocol.messages.terminal import ModeName
 
@@ -30,7 +30,7 @@ def modes(terminal: int) -> dict[str, int]:
 def test_all_that_linux_knows_is_said_and_fits_the_wire(terminal: int) -> None:
     said = wire_modes(termios.tcgetattr(terminal), disabled_character(terminal))
     assert {name for name, _ in said} == set(get_args(ModeName))
-    assert Terminal(name="xterm", size=Size(columns=1, rows=1), modes=said).modes == said
+    assert TerminalRequest(name="xterm", size=WindowSize(columns=1, rows=1), modes=said).modes == said
 
 
 def test_characters_and_flags_are_as_they_were_set(terminal: int) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client import Client, Size, Terminal
+from farhand_client import Client, TerminalRequest, WindowSize
 from farhand_client.run import Run
 from farhand_client.terminal import local, silence
 from farhand_client.terminal.local import LocalTerminal
@@ -41,7 +41,7 @@ async def shown(
     assert reconnect is None or isinstance(reconnect, float)
     async with client_of(tmp_path, behave, takes_stdin=takes, reconnect=reconnect) as (client, service):
         with LocalTerminal(pty.slave) as local:
-            wanted = Terminal(name="xterm", size=local.size, modes=local.modes)
+            wanted = TerminalRequest(name="xterm", size=local.size, modes=local.modes)
             async with client.start(["prog"], terminal=wanted, on_disconnect="keep", on_gap=lambda _: None) as run:
                 yield client, service, run, Interaction(run, local), local
 
@@ -315,8 +315,8 @@ class TestAttached:
 
     async def test_the_screen_is_painted_once_it_is_known_and_not_replayed(self, tmp_path: Path, pty: Pty) -> None:
         async with client_of(tmp_path, self.old) as (client, _):
-            size = Size(columns=80, rows=24)
-            first = await client.start(["vim"], terminal=Terminal(name="xterm", size=size), on_disconnect="keep")
+            size = WindowSize(columns=80, rows=24)
+            first = await client.start(["vim"], terminal=TerminalRequest(name="xterm", size=size), on_disconnect="keep")
             with LocalTerminal(pty.slave) as local:
                 async with client.attach(first.id, offset=(0, None), stdin=True, size=size) as run:
                     interaction = Interaction(run, local, behind=34, before=size)
@@ -331,8 +331,8 @@ class TestAttached:
 
     async def test_who_may_not_type_only_watches(self, tmp_path: Path, pty: Pty) -> None:
         async with client_of(tmp_path, self.old) as (client, service):
-            size = Size(columns=80, rows=24)
-            first = await client.start(["vim"], terminal=Terminal(name="xterm", size=size), on_disconnect="keep")
+            size = WindowSize(columns=80, rows=24)
+            first = await client.start(["vim"], terminal=TerminalRequest(name="xterm", size=size), on_disconnect="keep")
             with LocalTerminal(pty.slave) as local:
                 async with client.attach(first.id, offset=(0, None), read_only=True, size=size) as run:
                     interaction = Interaction(run, local, behind=34, before=size)

@@ -55,8 +55,8 @@ async def test_a_real_agent_lists_its_keys_and_signs_with_each(tmp_path: Path) -
         agent = Agent(str(path))
         assert {found.comment: found.public_key for found in await agent.keys()} == keys
         for key in keys.values():
-            signature = await agent.sign(key, sshsig.signed_data(b"message", "a namespace"))
-            blob = sshsig.encode(key.blob, "a namespace", signature)
+            signature = await agent.sign(key, sshsig.sshsig_signed_data(b"message", "a namespace"))
+            blob = sshsig.encode_sshsig(key.blob, "a namespace", signature)
             assert openssh.verifies(tmp_path, key, blob, b"message", "a namespace")
 
 

@@ -9,7 +9,7 @@ from farhand_client.trust.agent import Agent
 from farhand_client.trust.errors import AgentError, IdentityError
 from farhand_client.trust.identities import AgentIdentity, Identities, Identity, usual_key_files
 from farhand_client.trust.keyfile import KeyFile, open_key_file
-from farhand_protocol.login import NAMESPACE
+from farhand_protocol.login import LOGIN_NAMESPACE
 from farhand_protocol.sshwire import PublicKey, format_public_key_line
 from tests.support import openssh
 from tests.support.openssh import SoftwareSecurityKey
@@ -40,7 +40,7 @@ async def opened(path: Path, ask: Typist | None = None) -> KeyFile:
 async def assert_signs(directory: Path, identity: Identity, key: PublicKey) -> None:
     assert identity.public_key == key
     blob = await identity.sign(TRANSCRIPT)
-    assert openssh.verifies(directory, key, blob, TRANSCRIPT, NAMESPACE)
+    assert openssh.verifies(directory, key, blob, TRANSCRIPT, LOGIN_NAMESPACE)
 
 
 class TestKeyFile:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_protocol.login import NAMESPACE, login_transcript
+from farhand_protocol.login import LOGIN_NAMESPACE, login_transcript
 from farhand_protocol.sshwire import format_public_key_line
 from farhand_server.auth import accounts
 from farhand_server.auth.accounts import Account
@@ -29,7 +29,7 @@ def proof(
     *,
     user: str = "alice",
     public_key: bytes = KEY.public_key.blob,
-    sign: Sign = lambda transcript: KEY.sign(transcript, NAMESPACE),
+    sign: Sign = lambda transcript: KEY.sign(transcript, LOGIN_NAMESPACE),
     spki_sha256: bytes = SPKI_SHA256,
 ) -> LoginProof:
     parts = {
@@ -78,14 +78,14 @@ def service(tmp_path: Path) -> Service:
 def test_an_authorized_key_of_ssh_keygen_logs_in(service: Service, tmp_path: Path, kind: str, bits: int | None) -> None:
     key = openssh.make_key(tmp_path / "key", kind, bits=bits)
     service.authorize((tmp_path / "key.pub").read_text().strip())
-    given = proof(public_key=key.blob, sign=lambda data: openssh.sign(tmp_path / "key", data, NAMESPACE))
+    given = proof(public_key=key.blob, sign=lambda data: openssh.sign(tmp_path / "key", data, LOGIN_NAMESPACE))
     assert service.login(given) == Principal("alice", os.getuid(), "key", key.fingerprint)
 
 
 @pytest.mark.parametrize("key", [SoftwareSecurityKey.ed25519(), SoftwareSecurityKey.ecdsa()])
 def test_an_authorized_security_key_logs_in(service: Service, key: SoftwareSecurityKey) -> None:
     service.authorize(format_public_key_line(key.public_key))
-    given = proof(public_key=key.public_key.blob, sign=lambda data: key.sign(data, NAMESPACE))
+    given = proof(public_key=key.public_key.blob, sign=lambda data: key.sign(data, LOGIN_NAMESPACE))
     assert isinstance(service.login(given), Principal)
 
 

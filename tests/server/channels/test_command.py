@@ -14,7 +14,7 @@ from tests.support.client import new_id
 
 
 def shown(*argv: bytes) -> str:
-    return for_people(m.Run(id=new_id(), argv=argv), shell=b"/bin/sh")
+    return for_people(m.RunRequest(id=new_id(), argv=argv), shell=b"/bin/sh")
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_commands_as_people_read_them(argv: tuple[bytes, ...], text: str) -> Non
 
 
 def test_shell_text_stays_as_it_was_written() -> None:
-    request = m.Run(id=new_id(), shell=b"cd /tmp &&\nls \xff")
+    request = m.RunRequest(id=new_id(), shell=b"cd /tmp &&\nls \xff")
     assert for_people(request, shell=b"/bin/sh") == "cd /tmp &&\nls \\xff"
 
 
@@ -41,7 +41,7 @@ def test_shell_text_stays_as_it_was_written() -> None:
     ("shell", "text"), [(b"/bin/bash", "-bash"), (b"/opt/my shells/caf\xe9", r"$'-caf\351'"), (b"sh", "-sh")]
 )
 def test_a_login_shell_has_the_name_that_ps_knows_it_by(shell: bytes, text: str) -> None:
-    assert for_people(m.Run(id=new_id(), login=True), shell=shell) == text
+    assert for_people(m.RunRequest(id=new_id(), login=True), shell=shell) == text
 
 
 @pytest.mark.needs("bash")
@@ -57,5 +57,5 @@ def test_a_shell_reads_the_same_arguments_again(argv: list[bytes]) -> None:
 )
 def test_long_commands_are_cut(argv: tuple[bytes, ...]) -> None:
     text = shown(*argv)
-    assert len(text) == m.MAX_COMMAND
+    assert len(text) == m.MAX_COMMAND_TEXT
     text.encode()

@@ -202,9 +202,9 @@ async def test_of_a_run_with_a_terminal_its_size_is_said(tmp_path: Path) -> None
     screen = Terminal("xterm", 80, 24)
     one = run(tmp_path, terminal=screen, disk_spool=65536)
     assert one.timeline is not None
-    assert info(one).terminal == m.Size(columns=80, rows=24)
+    assert info(one).terminal == m.WindowSize(columns=80, rows=24)
     one.timeline.resized(132, 43)
-    assert info(one).terminal == m.Size(columns=132, rows=43)
-    assert info(past(1, terminal=screen)).terminal == m.Size(columns=0, rows=0), "it is not on record"
+    assert info(one).terminal == m.WindowSize(columns=132, rows=43)
+    assert info(past(1, terminal=screen)).terminal == m.WindowSize(columns=0, rows=0), "it is not on record"
     assert info(past(2)).terminal is None
     one.close()

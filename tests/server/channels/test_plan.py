@@ -49,7 +49,7 @@ def plan(
     subject = Subject("ada", 1000, forced=principal.options.command is not None, local=True, home=b"/home/ada")
     caller = Caller(principal, HOME, subject, "192.0.2.7:50214")
     settings = Config.model_validate(config, context=DIRECTORIES)
-    return decide(m.Run.model_validate(fields), caller, settings, policy, Files())
+    return decide(m.RunRequest.model_validate(fields), caller, settings, policy, Files())
 
 
 def denied(request: dict[str, object], principal: Principal = OWNER, policy: Policy = EVERYTHING) -> Denied:

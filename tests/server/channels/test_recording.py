@@ -20,14 +20,14 @@ from tests.support.outlet import FakeSession
 
 
 def ask(session: FakeSession, watched: Run) -> RecordingChannel:
-    number = session.open(m.Recording(id=watched.plan.id))
+    number = session.open(m.RecordingRequest(id=watched.plan.id))
     channel = RecordingChannel(session, number, watched)
     channel.begin()
     return channel
 
 
-def marks(session: FakeSession, channel: RecordingChannel) -> list[m.Mark]:
-    return [mark for said in session.said[channel.number] if isinstance(said, m.Marks) for mark in said.marks]
+def marks(session: FakeSession, channel: RecordingChannel) -> list[m.OutputMark]:
+    return [mark for said in session.said[channel.number] if isinstance(said, m.OutputMarks) for mark in said.marks]
 
 
 def write(watched: Run, count: int) -> None:
@@ -50,7 +50,7 @@ async def test_all_that_came_until_now_and_then_done(tmp_path: Path) -> None:
     assert session.said[channel.number][-1] == m.Done()
     told = marks(session, channel)
     sizes = [mark.size for mark in told if mark.size is not None]
-    assert sizes == [m.Size(columns=80, rows=24), m.Size(columns=132, rows=43)]
+    assert sizes == [m.WindowSize(columns=80, rows=24), m.WindowSize(columns=132, rows=43)]
     assert [mark.stdin for mark in told if mark.stdin is not None] == [b"ls\r"]
     assert [mark.stdout for mark in told if mark.stdout is not None] == [4]
     assert {mark.cut for mark in told} == {None}
@@ -71,7 +71,9 @@ async def test_long_ones_come_in_messages_of_five_hundred(count: int) -> None:
     session.all_turns()
     assert [mark.stdout for mark in marks(session, channel)] == list(range(1, count + 1))
     *messages, last = session.said[channel.number]
-    assert [len(said.marks) for said in messages if isinstance(said, m.Marks)][:-1] == [500] * (-(-count // 500) - 1)
+    assert [len(said.marks) for said in messages if isinstance(said, m.OutputMarks)][:-1] == [500] * (
+        -(-count // 500) - 1
+    )
     assert last == m.Done()
 
 

@@ -60,11 +60,11 @@ class Outlet:
                     came.append(event.message.type)
         return came
 
-    def open(self, run: Run, request: m.Run | m.Attach) -> RunChannel:
+    def open(self, run: Run, request: m.RunRequest | m.Attach) -> RunChannel:
         """Open a channel as the client's request asks for."""
         number = self.client.open(request)
         self.carry()
-        channel = RunChannel(self, number, run, request, new=isinstance(request, m.Run))
+        channel = RunChannel(self, number, run, request, new=isinstance(request, m.RunRequest))
         channel.begin()
         return channel
 
@@ -84,7 +84,7 @@ class Outlet:
         """Outlet."""
 
 
-def run_of(request: m.Run, directory: Path = Path("/nowhere"), **fields: Any) -> Run:
+def run_of(request: m.RunRequest, directory: Path = Path("/nowhere"), **fields: Any) -> Run:
     """The run of that request, which is not started."""
     given: dict[str, Any] = {
         "id": request.id, "owner": "ada", "uid": 0, "fingerprint": b"", "command": "true", "argv": (b"true",),
@@ -139,7 +139,7 @@ def fail_by_a_new_line(outlet: Outlet, channel: RunChannel) -> None:
 async def test_what_waits_for_its_turn_is_not_said_after_the_channel_has_failed(
     fail: Callable[[Outlet, RunChannel], None], outlet: Outlet
 ) -> None:
-    request = m.Run(id=ID, argv=(b"true",))
+    request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     channel = outlet.open(run, request)
     begin(run)
@@ -156,7 +156,7 @@ async def test_what_waits_for_its_turn_is_not_said_after_the_channel_has_failed(
 
 
 async def test_no_end_is_told_before_it_is_on_record(outlet: Outlet) -> None:
-    request = m.Run(id=ID, argv=(b"true",))
+    request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     first = outlet.open(run, request)
     begin(run)
@@ -172,7 +172,7 @@ async def test_no_end_is_told_before_it_is_on_record(outlet: Outlet) -> None:
 
 
 async def test_what_never_ran_has_no_streams(outlet: Outlet) -> None:
-    request = m.Run(id=ID, argv=(b"true",))
+    request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     channel = outlet.open(run, request)
     run.stdout.finish()
@@ -185,7 +185,7 @@ async def test_what_never_ran_has_no_streams(outlet: Outlet) -> None:
 
 
 async def test_stdin_that_comes_before_the_start_is_acknowledged_after_it(outlet: Outlet) -> None:
-    request = m.Run(id=ID, argv=(b"cat",), stdin=True)
+    request = m.RunRequest(id=ID, argv=(b"cat",), stdin=True)
     run = run_of(request)
     outlet.open(run, request)
     stranger = outlet.open(run, request)
@@ -199,7 +199,7 @@ async def test_stdin_that_comes_before_the_start_is_acknowledged_after_it(outlet
 
 
 async def test_whoever_attaches_again_and_again_fills_no_memory_with_stdin_that_nobody_takes(outlet: Outlet) -> None:
-    request = m.Run(id=ID, attachment=b"k" * 16, argv=(b"sleep", b"60"), stdin=True)
+    request = m.RunRequest(id=ID, attachment=b"k" * 16, argv=(b"sleep", b"60"), stdin=True)
     run = run_of(request)
     outlet.open(run, request)
     window = 4 * MiB
@@ -213,7 +213,7 @@ async def test_whoever_attaches_again_and_again_fills_no_memory_with_stdin_that_
 async def test_a_client_that_did_not_get_the_end_comes_back_for_it_though_its_old_line_seems_to_be_there(
     outlet: Outlet,
 ) -> None:
-    request = m.Run(id=ID, attachment=b"k" * 16, argv=(b"true",))
+    request = m.RunRequest(id=ID, attachment=b"k" * 16, argv=(b"true",))
     run = run_of(request)
     before = outlet.open(run, request)
     begin(run)
@@ -228,7 +228,7 @@ async def test_a_client_that_did_not_get_the_end_comes_back_for_it_though_its_ol
 
 
 async def test_one_that_does_not_follow_ends_where_the_output_stands(outlet: Outlet) -> None:
-    request = m.Run(id=ID, argv=(b"true",))
+    request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     begin(run)
     run.stdout.append(b"so far")
@@ -239,7 +239,7 @@ async def test_one_that_does_not_follow_ends_where_the_output_stands(outlet: Out
 
 
 async def test_one_that_does_not_follow_is_not_held_by_a_program_without_output(outlet: Outlet) -> None:
-    request = m.Run(id=ID, argv=(b"true",))
+    request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     channel = outlet.open(run, m.Attach(id=ID, stdout=0, follow=False))
     begin(run)
@@ -250,7 +250,7 @@ async def test_one_that_does_not_follow_is_not_held_by_a_program_without_output(
 
 @pytest.mark.parametrize(("size", "awaited"), [(1, True), (AWAITED, True), (AWAITED + 1, False)])
 async def test_little_output_may_be_what_somebody_waits_for(outlet: Outlet, size: int, awaited: bool) -> None:
-    request = m.Run(id=ID, argv=(b"true",))
+    request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     channel = outlet.open(run, request)
     begin(run)
@@ -263,7 +263,7 @@ async def test_little_output_may_be_what_somebody_waits_for(outlet: Outlet, size
 
 
 async def test_credit_for_what_a_client_does_not_get_is_no_fault_of_the_service(outlet: Outlet) -> None:
-    request = m.Run(id=ID, argv=(b"true",), stdin=True, merge_stderr=True)
+    request = m.RunRequest(id=ID, argv=(b"true",), stdin=True, merge_stderr=True)
     run = run_of(request)
     channel = outlet.open(run, request)
     for stream in ("stdin", "stderr"):
@@ -276,7 +276,7 @@ async def test_credit_for_what_a_client_does_not_get_is_no_fault_of_the_service(
 
 @pytest.mark.parametrize(("wanted", "said"), [(0, ["started", "gap", "stdout:65536"]), (MiB, ["started"])])
 async def test_what_is_kept_no_more_is_a_gap(outlet: Outlet, wanted: int, said: list[str]) -> None:
-    request = m.Run(id=ID, argv=(b"true",))
+    request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     begin(run)
     for _ in range(64):
@@ -288,7 +288,7 @@ async def test_what_is_kept_no_more_is_a_gap(outlet: Outlet, wanted: int, said: 
 
 
 async def test_one_that_falls_behind_without_holding_gets_a_gap_as_long_as_what_it_missed(outlet: Outlet) -> None:
-    request = m.Run(id=ID, argv=(b"true",))
+    request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     holder = outlet.open(run, request)
     begin(run)
@@ -304,7 +304,7 @@ async def test_one_that_falls_behind_without_holding_gets_a_gap_as_long_as_what_
 
 
 async def test_a_disk_that_fails_the_reader_is_said(outlet: Outlet, tmp_path: Path) -> None:
-    request = m.Run(id=ID, argv=(b"true",), spool=1 << 16)
+    request = m.RunRequest(id=ID, argv=(b"true",), spool=1 << 16)
     run = run_of(request, tmp_path, disk_spool=1 << 16)
     channel = outlet.open(run, request)
     begin(run)
@@ -316,9 +316,9 @@ async def test_a_disk_that_fails_the_reader_is_said(outlet: Outlet, tmp_path: Pa
 
 
 async def test_of_a_run_of_long_ago_the_end_is_told_and_the_client_may_go(outlet: Outlet) -> None:
-    plan = run_of(m.Run(id=ID, argv=(b"true",))).plan
+    plan = run_of(m.RunRequest(id=ID, argv=(b"true",))).plan
     run = Run.past(plan, Result(Exited(code=3), 5, 0, 1.0), began=0.0, pid=7)
-    channel = outlet.open(run, m.Run(id=ID, argv=(b"true",)))
+    channel = outlet.open(run, m.RunRequest(id=ID, argv=(b"true",)))
     turn(channel)
     assert outlet.carry() == ["started", "gap", "end", "end", "ended"]
     channel.closed()
