@@ -17,12 +17,12 @@ from .audit import Audit, AuditError, Entry, Event, Recorded
 from .config import Config
 from .history import Expired as Forgotten
 from .history import GroupCommit, History, HistoryError, Known, Record
-from .runs.orphans import boot_id
 from .runs.plan import Origin, Plan, Result, Terminal
+from .runs.process.orphans import boot_id
+from .runs.process.tree import look
+from .runs.process.usage import Usage
 from .runs.registry import Expired, Unavailable
 from .runs.run import Run
-from .runs.tree import look
-from .runs.usage import Usage
 
 _OUTCOME: Final[TypeAdapter[Outcome]] = TypeAdapter(Outcome)
 

@@ -14,31 +14,30 @@ from farhand_protocol.outcome import Exited
 from . import __version__
 from .audit import Entry
 from .config import Config, ConfigError
-from .doors import Door
+from .connection.session import Session
 from .ledger import Ledger
-from .listener import LocalClient
+from .listen.login_verdicts import VerdictFeeds
+from .listen.unix import Door, LocalClient
 from .logs import Logger
 from .policy import Policy, policy_in_force
-from .runs import passing
-from .runs.cgroup import Cgroups
+from .runs.output.spool import Memory
 from .runs.plan import Result
-from .runs.process import prepare_loop, reset_signals
+from .runs.process.cgroup import Cgroups
+from .runs.process.process import prepare_loop, reset_signals
 from .runs.registry import Registry, Retention
 from .runs.run import Run
-from .runs.spool import Memory
-from .session import Session
 from .state import take_back
 from .systemd import Notifier
 from .threads import executor
+from .upgrade import handover as passing
 from .upgrade.program import UpgradeRefused
 from .upgrade.replace import replace
+from .upgrade.result import Verdict, tell
 from .upgrade.state import Blobs, Received, State
-from .upgrade.verdict import Verdict, tell
-from .verdicts import VerdictFeeds
 
 if TYPE_CHECKING:
     from .auth.login import Authenticator
-    from .edge_child import EdgeChild
+    from .listen.edge_child import EdgeChild
 
 FAREWELL: Final = 2.0
 """Seconds that clients have to take the last messages of a drained service before their connections are cut."""
@@ -141,7 +140,7 @@ class Service:
         )
         # What could fail has no place in a program that others depend on: a host key that is new waits for a restart.
         if self.authenticator is not None and (before is None or before.edges is not None):
-            from .edge_clients import EdgeClient
+            from .listen.edge_clients import EdgeClient
 
             self._doors.append(
                 Door(

@@ -10,7 +10,7 @@ from .config import Config
 from .history import History
 from .ledger import Ledger
 from .logs import Logger
-from .runs.orphans import end_orphans
+from .runs.process.orphans import end_orphans
 
 
 @asynccontextmanager

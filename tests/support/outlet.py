@@ -10,7 +10,7 @@ from farhand_protocol.connection import DEFAULT_LIMITS, Connection
 from farhand_protocol.events import MessageReceived
 from farhand_protocol.limits import Limits
 from farhand_protocol.states import Side
-from farhand_server.channels.channel import Channel
+from farhand_server.connection.channels.handler import Channel
 
 
 class FakeSession:

@@ -11,10 +11,10 @@ from typing import Any
 
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
+from farhand_server.runs.output.spool import Memory
 from farhand_server.runs.plan import Plan, Result
 from farhand_server.runs.registry import Expired, Registry, Retention, Unavailable
 from farhand_server.runs.run import Run
-from farhand_server.runs.spool import Memory
 from tests.support.processes import children
 
 PATIENCE = 10.0

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from farhand_server.runs.cgroup import RunCgroup
-from farhand_server.runs.limits import Limits
-from farhand_server.runs.process import Process, prepare_loop
+from farhand_server.runs.process.cgroup import RunCgroup
+from farhand_server.runs.process.process import Process, prepare_loop
+from farhand_server.runs.process.usage import Limits
 from tests.support.processes import PATIENCE, children, descriptors, end_of, reaped
 
 

@@ -9,10 +9,10 @@ import uvloop
 
 from farhand_server.config import Config
 from farhand_server.edge.service import serve_edge
-from farhand_server.edge_child import bind
 from farhand_server.garbage import spare_what_is_loaded
 from farhand_server.hostkey import PRIVATE, HostKeyError
-from farhand_server.listener import ListenError
+from farhand_server.listen.edge_child import bind
+from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
 from farhand_server.systemd import Notifier, listen_sockets
 

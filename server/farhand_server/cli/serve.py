@@ -12,11 +12,11 @@ from typing import Final
 from farhand_server import __version__
 from farhand_server.audit import AuditError
 from farhand_server.config import Address, Config
-from farhand_server.edge_child import EdgeChild, EdgeFailed, bind
 from farhand_server.garbage import spare_what_is_loaded
 from farhand_server.history import HistoryError
 from farhand_server.hostkey import HostKeyError, ensure
-from farhand_server.listener import ListenError
+from farhand_server.listen.edge_child import EdgeChild, EdgeFailed, bind
+from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import policy_in_force
 from farhand_server.service import Service, make_authenticator

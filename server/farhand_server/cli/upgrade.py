@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from farhand_server.config import Config
-from farhand_server.upgrade.verdict import NoVerdict, receive, waiting
+from farhand_server.upgrade.result import NoVerdict, receive, waiting
 
 from .main import CommandFailed
 

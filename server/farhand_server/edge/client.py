@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from farhand_server.proxy import UNIQUE_ID_SIZE, Endpoint, ProxyHeader, encode
+from farhand_server.listen.proxy import UNIQUE_ID_SIZE, Endpoint, ProxyHeader, encode
 
 from .hangup import HangupWatch
 from .limiter import Failure, Slot

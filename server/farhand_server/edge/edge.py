@@ -13,8 +13,8 @@ from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any, Final
 
+from farhand_server.listen.proxy import Endpoint
 from farhand_server.logs import Logger
-from farhand_server.proxy import Endpoint
 
 from .acceptor import Acceptor
 from .client import Client, Surroundings

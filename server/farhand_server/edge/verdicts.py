@@ -12,8 +12,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Final, cast
 
+from farhand_server.listen.proxy import UNIQUE_ID_SIZE, ProxyHeader, encode
 from farhand_server.logs import Logger
-from farhand_server.proxy import UNIQUE_ID_SIZE, ProxyHeader, encode
 
 RECORD: Final = UNIQUE_ID_SIZE + 1
 FIRST_RETRY: Final = 0.05

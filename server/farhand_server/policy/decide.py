@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Final, Literal, TypeVar
 
-from farhand_server.runs.limits import Limits
+from farhand_server.runs.process.usage import Limits
 
 from .model import Policy, Rule, RuleLimits
 from .patterns import ANYTHING, matches_arguments, matches_name, matches_program, text

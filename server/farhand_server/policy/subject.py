@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from farhand_server.runs.limits import Limits
+from farhand_server.runs.process.usage import Limits
 
 Action = Literal["see", "attach", "signal"]
 """What can be done with a run that is there: `see` lists it, `attach` reads its output and writes its input, `signal`

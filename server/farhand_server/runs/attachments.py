@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
 
-from .spool import EVERYTHING, Spool
-from .terminal import Size
+from .output.spool import EVERYTHING, Spool
+from .streams.terminal import Size
 
 if TYPE_CHECKING:
     from .plan import Result

@@ -7,7 +7,6 @@ import math
 import time
 
 from .attachments import Attachment
-from .filespool import FileSpool
 from .frozen import (
     FrozenAttachment,
     FrozenFile,
@@ -22,14 +21,15 @@ from .frozen import (
     FrozenTypist,
     Put,
 )
-from .keyboard import Keyboard
-from .pipes import PipeWriter
+from .output.filespool import FileSpool
+from .output.spool import MemorySpool, Spool
+from .output.timeline import Series, Timeline
 from .run import Run
-from .spool import MemorySpool, Spool
-from .stdin import Stdin
-from .streams import Console, Pipes
+from .streams.pipes import PipeWriter
+from .streams.stdin import Stdin
+from .streams.streams import Console, Pipes
+from .streams.terminal_input import Keyboard
 from .terminal_attachments import TerminalAttachments
-from .timeline import Series, Timeline
 
 
 def steady(run: Run) -> bool:

@@ -13,9 +13,8 @@ from typing import Annotated, Literal, Protocol, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from .attachments import Output
-from .ending import Why
-from .plan import Plan, Result
-from .process import Handover
+from .plan import Plan, Result, Why
+from .process.process import Handover
 
 Descriptor: TypeAlias = Annotated[int, Field(ge=0)]
 

@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from .cgroup import Cgroups
-from .filespool import FileSpool
+from .output.filespool import FileSpool
+from .output.spool import Memory
 from .plan import Plan, Reason, Result
+from .process.cgroup import Cgroups
 from .run import Run
-from .spool import Memory
 
 
 class IdConflict(Exception):

@@ -14,19 +14,17 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
 from .attachments import Attachment, Attachments, BadOffset, Output, Watcher
-from .cgroup import Cgroups
-from .ending import Why, outcome_of
-from .filespool import FileSpool
-from .keyboard import Keyboard
-from .plan import Enforced, Plan, Result
-from .process import Process, SpawnError
-from .spool import EVERYTHING, GoneSpool, Memory, Spool
-from .spools import make_spools
-from .stdin import Stdin
-from .streams import Console, Pipes, Streams
-from .terminal import Size
+from .output.filespool import FileSpool, make_spools
+from .output.spool import EVERYTHING, GoneSpool, Memory, Spool
+from .output.timeline import Timeline
+from .plan import Enforced, Plan, Result, Why, outcome_of
+from .process.cgroup import Cgroups
+from .process.process import Process, SpawnError
+from .streams.stdin import Stdin
+from .streams.streams import Console, Pipes, Streams
+from .streams.terminal import Size
+from .streams.terminal_input import Keyboard
 from .terminal_attachments import TerminalAttachments
-from .timeline import Timeline
 
 RUN_ID: Final = b"FARHAND_RUN_ID"
 """The variable by which a program, and a process that has left its family, tells which run it is of."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from .terminal import PseudoTerminal, Size
+from .streams.terminal import PseudoTerminal, Size
 
 
 class Screen:

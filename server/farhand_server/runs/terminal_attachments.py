@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Final
 
 from .attachments import Attachment, Attachments, Output
-from .filespool import FileSpool
+from .output.filespool import FileSpool
+from .output.spool import EVERYTHING
 from .screen import Screen
-from .spool import EVERYTHING
-from .terminal import Size
+from .streams.terminal import Size
 
 MAX_TYPING: Final = 16
 """Attachments that type at one terminal at once: more hands than work at one thing. What each has sent without credit

@@ -8,8 +8,6 @@ from collections import deque
 from pathlib import Path
 
 from .attachments import Attachment, Attachments
-from .cgroup import Cgroups
-from .filespool import FileSpool
 from .frozen import (
     FrozenAttachment,
     FrozenFile,
@@ -21,18 +19,19 @@ from .frozen import (
     FrozenTimeline,
     Get,
 )
-from .keyboard import Keyboard
-from .pipes import READ_SIZE
+from .output.filespool import FileSpool, spare
+from .output.spool import Memory, MemorySpool, Spool
+from .output.timeline import Timeline
 from .plan import Plan
-from .process import Process
+from .process.cgroup import Cgroups
+from .process.process import Process
 from .run import Run
-from .spool import Memory, MemorySpool, Spool
-from .spools import spare
-from .stdin import Stdin
-from .streams import Console, Pipes
-from .terminal import PseudoTerminal, Size
+from .streams.pipes import READ_SIZE
+from .streams.stdin import Stdin
+from .streams.streams import Console, Pipes
+from .streams.terminal import PseudoTerminal, Size
+from .streams.terminal_input import Keyboard
 from .terminal_attachments import TerminalAttachments
-from .timeline import Timeline
 
 
 def thaw(frozen: FrozenRun, get: Get, memory: Memory, cgroups: Cgroups | None) -> Run:

@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from farhand_server import hostkey, proxy
+from farhand_server import hostkey
 from farhand_server.edge.edge import Edge
 from farhand_server.edge.settings import EdgeSettings
 from farhand_server.edge.tls import server_context
 from farhand_server.edge.verdicts import Verdict
+from farhand_server.listen import proxy
+from farhand_server.listen.proxy import ProxyHeader
 from farhand_server.logs import Logger, Sink
-from farhand_server.proxy import ProxyHeader
 
 PATIENCE = 10.0
 """Seconds after which something that should have happened is taken not to."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from farhand_server.policy import Decision, Owner, Policy, Request, Subject, concerns, decide, default_policy, may
 from farhand_server.policy.decide import stricter
 from farhand_server.policy.model import Who
-from farhand_server.runs.limits import Limits
+from farhand_server.runs.process.usage import Limits
 from tests.server.policy.support import ADA, EVE, Files, ask, policy, request, rule
 
 EVERYTHING: dict[str, Any] = {"commands": [["*", "..."]], "shell": True, "detach": True, "environment": ["*"]}

@@ -16,8 +16,8 @@ from farhand_server.runs.attachments import (
     Output,
     TooManyAttachments,
 )
+from farhand_server.runs.output.spool import Memory, MemorySpool
 from farhand_server.runs.plan import Result
-from farhand_server.runs.spool import Memory, MemorySpool
 
 GRACE = 0.05
 MiB = 1 << 20

@@ -13,8 +13,8 @@ import pytest
 
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Exited, Killed, Lost
-from farhand_server.runs import process as process_module
-from farhand_server.runs.process import prepare_loop
+from farhand_server.runs.process import process as process_module
+from farhand_server.runs.process.process import prepare_loop
 from farhand_server.runs.registry import (
     Draining,
     Expired,

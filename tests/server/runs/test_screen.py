@@ -8,7 +8,7 @@ import os
 import pytest
 
 from farhand_server.runs.screen import Screen
-from farhand_server.runs.terminal import Size
+from farhand_server.runs.streams.terminal import Size
 
 from .ptys import on_terminal, opened
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from farhand_server.runs.attachments import MAX_ATTACHMENTS, Attachment, TooManyAttachments
-from farhand_server.runs.filespool import FileSpool
-from farhand_server.runs.terminal import PseudoTerminal, Size
+from farhand_server.runs.output.filespool import FileSpool
+from farhand_server.runs.streams.terminal import PseudoTerminal, Size
 from farhand_server.runs.terminal_attachments import MAX_TYPING, TerminalAttachments
 
 from .test_attachments import Client

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from farhand_server.runs.filespool import FileSpool
 from farhand_server.runs.freeze import freeze
+from farhand_server.runs.output.filespool import FileSpool
+from farhand_server.runs.output.spool import Memory
+from farhand_server.runs.output.timeline import Moment, Place
 from farhand_server.runs.plan import Terminal
 from farhand_server.runs.run import Run
-from farhand_server.runs.spool import Memory
 from farhand_server.runs.thaw import thaw
-from farhand_server.runs.timeline import Moment, Place
 from farhand_server.upgrade.state import Blobs, Received, State
-from tests.server.channels.runs import finish, run
+from tests.server.connection.channels.runs import finish, run
 
 
 def moved(run: Run, memory: Memory) -> Run:

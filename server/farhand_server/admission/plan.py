@@ -1,0 +1,186 @@
+"""From a request to a plan: what the policy lets the principal run, in which environment, within which limits."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from typing import Final, Literal
+
+from farhand_protocol import messages as m
+from farhand_protocol.bytestring import bytes_to_json
+from farhand_protocol.fingerprint import request_fingerprint
+from farhand_protocol.limits import MiB
+from farhand_server import policy as rules
+from farhand_server.audit.entry import MAX_ARGV, argv_sha256
+from farhand_server.config import Config
+from farhand_server.policy import FileSystem, Lookup, Policy
+from farhand_server.runs.environment import EnvironmentRefused
+from farhand_server.runs.plan import Origin, Plan, Terminal
+from farhand_server.runs.process.usage import Limits
+
+from .caller import Caller
+from .command import for_people, login_name
+
+FORCED_ENVIRONMENT: Final = ("LANG", "LC_*", "TERM")
+"""What a request may set beside a forced command, whatever the policy says: nothing that changes which program it turns
+out to be."""
+
+TERMINAL_SPOOL: Final = 64 * MiB
+"""Bytes of a terminal's output that are kept where the request does not say: a day's work is a few. Only what is
+written takes room on the disk."""
+
+
+Shown = Literal["argv", "hash"]
+
+
+class Denied(Exception):
+    """The principal may not do this; the text says what. `argv` is what would have run, `audit` what the audit log may
+    show of it."""
+
+    def __init__(self, sentence: str, argv: tuple[bytes, ...] | None = None, audit: Shown = "argv") -> None:
+        super().__init__(sentence)
+        self.argv = argv
+        self.audit = audit
+
+
+def decide(request: m.RunRequest, caller: Caller, config: Config, policy: Policy, lookup: Lookup | None = None) -> Plan:
+    """Return what will run for this request. Raises `Denied`, and OSError where the account cannot be acted for.
+
+    What the policy has judged is what is started: where it names programs, `argv[0]` becomes the file that it found,
+    and where it names directories, `cwd` becomes one without symbolic links.
+    """
+    home, options, runs = caller.home, caller.principal.options, config.runs
+    added = dict(options.environment)
+    if options.command is not None and not request.login:
+        # The names under which sshd(8) and its forced commands know the request (rrsync, gitolite, borg): for a login
+        # shell there is none.
+        added[b"SSH_ORIGINAL_COMMAND"] = _as_text(request)
+    argv, argv0 = _argv(request, caller)
+    terminal = None
+    if request.terminal is not None:
+        if options.no_pty:
+            sentence = "this key may have no terminal (restrict or no-pty in authorized_keys); run it without one"
+            raise Denied(sentence, argv, "hash")
+        terminal = _terminal(request.terminal)
+        added[b"TERM"] = terminal.name.encode()
+    try:
+        # Without a forced command the policy alone says which names are admitted.
+        admitted = FORCED_ENVIRONMENT if options.command is not None else ("*",)
+        env = home.build(requested=request.env, admitted=admitted, added=added)
+    except EnvironmentRefused as error:
+        raise Denied(str(error), argv, "hash") from None
+    bounds = request.bounds or m.Bounds()
+    timeout = min(request.timeout or runs.max_timeout, runs.max_timeout)
+    grace = runs.grace if request.grace is None else request.grace
+    keep = request.on_disconnect == "keep"
+    wished = options.environment if caller.principal.by_own_line else ()
+    wanted = rules.Request(
+        argv=argv,
+        shell=options.command is not None or request.shell is not None or request.login,
+        # A forced command starts where its author expects it: elsewhere its relative names would be the client's.
+        cwd=home.resolve(request.cwd if options.command is None else None),
+        path=env[b"PATH"],
+        environment=tuple(name for name, _ in (*request.env, *wished)),
+        terminal=request.terminal is not None,
+        detach=keep or grace > runs.grace,
+        limits=Limits(
+            memory=bounds.memory,
+            cpu=bounds.cpu,
+            processes=bounds.processes,
+            files=bounds.files,
+            file_size=bounds.file_size,
+        ),
+        output=bounds.output,
+        timeout=timeout if timeout <= m.MAX_SECONDS else None,
+    )
+    decision = rules.decide(policy, caller.subject, wanted, lookup or FileSystem(home.credentials))
+    if not decision.allowed:
+        raise Denied(decision.sentence, argv, decision.audit)
+    if decision.program is not None:
+        argv = (decision.program, *argv[1:])
+    if terminal is not None and request.grace is None and decision.detach:
+        grace = runs.keep_terminal
+    spool = request.spool or (None if terminal is None else TERMINAL_SPOOL)
+    if decision.record:
+        spool = runs.max_spool  # whatever was asked for: a recording has to have room for what will be written
+    audit: Shown = "hash" if "hash" in (decision.audit, config.audit.commands) else "argv"
+    command = for_people(request, shell=home.shell)
+    return Plan(
+        id=request.id,
+        owner=caller.principal.user,
+        uid=caller.principal.uid,
+        fingerprint=request_fingerprint(request),
+        command=command,
+        argv=argv,
+        cwd=decision.directory or wanted.cwd,
+        env=env,
+        stdin=request.stdin,
+        merge_stderr=request.merge_stderr,
+        timeout=decision.timeout,
+        idle_timeout=request.idle_timeout,
+        kill_after=runs.kill_after if request.kill_after is None else request.kill_after,
+        linger=runs.linger,
+        keep=keep,
+        grace=grace,
+        spool=runs.spool,
+        disk_spool=None if spool is None else min(spool, runs.max_spool),
+        output=decision.output,
+        limits=decision.limits,
+        credentials=home.credentials,
+        cgroup=runs.cgroup,
+        origin=Origin(
+            how=caller.principal.how,
+            key=caller.principal.fingerprint,
+            peer=caller.peer,
+            request=_record(request, argv, command, audit, recorded=decision.record),
+            audit=audit,
+        ),
+        argv0=argv0,
+        terminal=terminal,
+        record=decision.record,
+        record_input=request.record_input,
+    )
+
+
+def _argv(request: m.RunRequest, caller: Caller) -> tuple[tuple[bytes, ...], bytes | None]:
+    """Return what is executed, and what it is told as its name where that is not `argv[0]`."""
+    shell, forced = caller.home.shell, caller.principal.options.command
+    if forced is not None:
+        return (shell, b"-c", forced), None
+    if request.shell is not None:
+        return (shell, b"-c", request.shell), None
+    if request.login:
+        return (shell,), login_name(shell)
+    assert request.argv is not None
+    return request.argv, None
+
+
+def _terminal(wanted: m.TerminalRequest) -> Terminal:
+    return Terminal(wanted.name, wanted.size.columns, wanted.size.rows, wanted.modes)
+
+
+def _as_text(request: m.RunRequest) -> bytes:
+    if request.shell is not None:
+        return request.shell
+    return os.fsencode(shlex.join(os.fsdecode(argument) for argument in request.argv or ()))
+
+
+_LEFT_OUT: Final[dict[str, bool | dict[str, bool]]] = {
+    **dict.fromkeys(("type", "id", "attachment", "env", "window"), True),
+    "terminal": {"modes": True},
+}
+"""What the record has elsewhere, must not have, or has no use for."""
+
+
+def _record(request: m.RunRequest, argv: tuple[bytes, ...], command: str, audit: Shown, *, recorded: bool) -> bytes:
+    """The request as JSON for the record: of its environment the names alone, of what is hidden or long the hash."""
+    ours = {"recorded": True} if recorded else {}
+    names = [bytes_to_json(name) for name, _ in request.env]
+    size = sum(map(len, request.argv or (request.shell or b"",))) + sum(len(name) for name, _ in request.env)
+    if audit == "hash" or size > MAX_ARGV:
+        digest = argv_sha256(argv)
+        told = request.model_dump(mode="json", exclude_defaults=True, exclude=_LEFT_OUT | {"argv": True, "shell": True})
+        return json.dumps(told | {"command": f"sha256:{digest}", "argv_sha256": digest} | ours).encode()
+    told = request.model_dump(mode="json", exclude_defaults=True, exclude=_LEFT_OUT)
+    return json.dumps(told | {"command": command} | ({"env": names} if names else {}) | ours).encode()

@@ -1,0 +1,141 @@
+"""The runs that somebody may see, a message at a time: each is made when the one before it has gone out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Final, Protocol
+
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.limits import KiB
+from farhand_protocol.listing import pack_runs
+from farhand_server.runs.registry import Unavailable
+from farhand_server.runs.run import Run
+
+from .handler import Outlet, Request
+
+LARGEST: Final = 64 * KiB
+"""Bytes of one message, where the client would take more: a data frame, so that nothing waits longer behind it."""
+
+
+class Known(Protocol):
+    """Where the runs are looked up: the registry."""
+
+    def __iter__(self) -> Iterator[Run]:
+        """Give the runs under way, the newest first."""
+
+    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[Run]:
+        """Return up to `limit` runs, under way or over, the newest first. Raises `Unavailable`."""
+
+
+class ListChannel(Request):
+    """Answers a `list`. `sees` says which runs the principal may see, `owner` whose those are, where that is known.
+
+    Between two messages it keeps no more than its place, the run `after`: any number of lists that nobody reads cost
+    little. In one turn of the loop it looks at `m.MAX_RUNS` runs, however many it has to pass over.
+    """
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        number: int,
+        request: m.List,
+        registry: Known,
+        *,
+        after: Run | None,
+        owner: str | None,
+        sees: Callable[[Run], bool],
+    ) -> None:
+        super().__init__(outlet, number)
+        self._request = request
+        self._registry = registry
+        self._after = after
+        self._owner = owner
+        self._sees = sees
+        self._left = request.limit
+
+    def begin(self) -> None:
+        """Channel."""
+        self._outlet.schedule(self)
+
+    def send_some(self) -> bool:
+        """Channel."""
+        if self._over:
+            return False
+        try:
+            page = self._page()
+        except Unavailable as error:
+            self.answer(m.Error(code=ErrorCode.UNAVAILABLE, message=str(error)))
+            return False
+        seen = [run for run in page if self._sees(run)][: self._left]
+        told = self._tell(seen)
+        self._left -= told
+        whole = told == len(seen)
+        if self._left == 0 or (whole and len(page) < m.MAX_RUNS):
+            self.answer(m.Done())
+            return False
+        self._after = page[-1] if whole else seen[told - 1]
+        if not told:
+            # Without anything to send it would have turn after turn, and hold up everybody else.
+            asyncio.get_running_loop().call_soon(self._go_on)
+        return bool(told)
+
+    def _go_on(self) -> None:
+        if not self._over and not self.scheduled:
+            self._outlet.schedule(self)
+
+    def _page(self) -> list[Run]:
+        """Return the next runs, `m.MAX_RUNS` of them unless there are no more."""
+        prefix = self._request.prefix
+        if self._request.ended:
+            before = None if self._after is None else self._after.plan.id
+            return self._registry.recent(self._owner, before=before, prefix=prefix, limit=m.MAX_RUNS)
+        found = (run for run in self._under_way() if run.result is None and run.plan.id.startswith(prefix))
+        return list(islice(found, m.MAX_RUNS))
+
+    def _under_way(self) -> list[Run]:
+        runs = list(self._registry)
+        if self._after is None:
+            return runs
+        if self._after in runs:
+            return runs[runs.index(self._after) + 1 :]
+        return [run for run in runs if run.began < self._after.began]  # it has ended meanwhile
+
+    def _tell(self, runs: list[Run]) -> int:
+        """Send as many of the runs as fit one message; return how many."""
+        connection = self._outlet.connection
+        assert connection.peer is not None
+        for message in pack_runs(map(info, runs), min(connection.peer.message, LARGEST)):
+            connection.send(self.number, message)
+            return len(message.runs)
+        return 0
+
+
+def info(run: Run) -> m.RunInfo:
+    """Return what a listing says of a run."""
+    plan, result = run.plan, run.result
+    going = result is None
+    return m.RunInfo(
+        id=plan.id,
+        owner=plan.owner,
+        command=plan.command.encode(errors="replace").decode()[: m.MAX_COMMAND_TEXT],
+        began=run.began,
+        duration=run.duration,
+        stdout=run.stdout.end,
+        stderr=run.stderr.end,
+        stdin=run.stdin.received if going and plan.stdin else None,
+        pid=run.pid if going else None,
+        attachments=len(run.attachments),
+        on_disconnect="keep" if plan.keep else "kill",
+        outcome=None if result is None else result.outcome,
+        terminal=_size(run),
+    )
+
+
+def _size(run: Run) -> m.WindowSize | None:
+    if run.plan.terminal is None:
+        return None
+    columns, rows = (run.timeline and run.timeline.size) or (0, 0)
+    return m.WindowSize(columns=columns, rows=rows)

@@ -1,0 +1,71 @@
+"""When the output of a run came, a message at a time: each is made when the one before it has gone out."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Final
+
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.limits import KiB
+from farhand_protocol.marks import pack_marks
+from farhand_server.runs.output.timeline import Moment, Place
+from farhand_server.runs.run import Run
+
+from .handler import Outlet, Request
+
+LARGEST: Final = 64 * KiB
+"""Bytes of one message, where the client would take more: a data frame, so that nothing waits longer behind it."""
+
+
+class RecordingChannel(Request):
+    """Answers a `recording` with the marks up to now. Between two messages it keeps no more than its place."""
+
+    def __init__(self, outlet: Outlet, number: int, run: Run) -> None:
+        super().__init__(outlet, number)
+        self._run = run
+        self._place = Place()
+        self._until = 0 if run.timeline is None else run.timeline.now
+
+    def begin(self) -> None:
+        """Channel."""
+        self._outlet.schedule(self)
+
+    def send_some(self) -> bool:
+        """Channel."""
+        if self._over:
+            return False
+        timeline = self._run.timeline
+        if timeline is None or timeline.gone:
+            sentence = f"the output of run {self._run.plan.id} is kept no more, nor when it came"
+            self.answer(m.Error(code=ErrorCode.EXPIRED, message=sentence))
+            return False
+        page = list(islice(timeline.moments(self._place, self._until), m.MAX_MARKS))
+        told = self._tell([moment for moment, _ in page])
+        if told:
+            self._place = page[told - 1][1]
+        if told == len(page) < m.MAX_MARKS:
+            self.answer(m.Done())
+            return False
+        return True
+
+    def _tell(self, moments: list[Moment]) -> int:
+        """Send as many of the moments as fit one message; return how many."""
+        connection = self._outlet.connection
+        assert connection.peer is not None
+        for message in pack_marks(map(_mark, moments), min(connection.peer.message, LARGEST)):
+            connection.send(self.number, message)
+            return len(message.marks)
+        return 0
+
+
+def _mark(moment: Moment) -> m.OutputMark:
+    columns, rows = moment.size or (0, 0)
+    return m.OutputMark(
+        at=moment.at,
+        stdout=moment.stdout,
+        stderr=moment.stderr,
+        size=m.WindowSize(columns=columns, rows=rows) if moment.size is not None else None,
+        stdin=moment.stdin,
+        cut=moment.cut or None,
+    )

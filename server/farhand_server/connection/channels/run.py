@@ -1,0 +1,310 @@
+"""A run's channel: one client's attachment to one run. Output and outcome go out, stdin and signals come in."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from farhand_protocol import messages as m
+from farhand_protocol.channel import output_window
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.outcome import Outcome
+from farhand_server.runs.attachments import Attachment, Output
+from farhand_server.runs.output.spool import Spool
+from farhand_server.runs.plan import Result
+from farhand_server.runs.run import Run
+from farhand_server.runs.streams.terminal import Size
+from farhand_server.runs.terminal_attachments import TerminalAttachments
+
+from .handler import Outlet
+
+AWAITED: Final = 2 << 10
+"""Bytes of output that may be the echo of a key, or the line that is drawn anew for it: so little leaves in the turn of
+the loop in which it came. Of a flood that would only make more and smaller writes."""
+
+END_PAUSE: Final = 0.001
+"""Seconds for which the end of a stream, with no output left before it, waits for the outcome. A program that exits
+closes its streams one by one and is reaped last: sent together, that wakes edge and client once and not three times."""
+
+
+class NoTerminal(Exception):
+    """An attachment shows a terminal, and the run has none; the text says so."""
+
+
+class _Position:
+    """Where the attachment stands in one stream; it wants nothing from `limit` on, if there is one."""
+
+    __slots__ = ("ended", "limit", "offset", "spool", "stream")
+
+    def __init__(self, stream: Output, spool: Spool, offset: int, limit: int | None) -> None:
+        self.stream: Final[Output] = stream
+        self.spool: Final = spool
+        self.offset = offset
+        self.limit = limit
+        self.ended = False
+
+    @property
+    def end(self) -> int:
+        """Up to where there is output for it now."""
+        return self.spool.end if self.limit is None else self.limit
+
+    @property
+    def over(self) -> bool:
+        """Whether all that there will ever be was sent."""
+        return self.offset >= self.end and (self.spool.ended or self.limit is not None)
+
+
+class RunChannel:
+    """Reads the spools as fast as the client takes them, and no faster."""
+
+    def __init__(self, outlet: Outlet, number: int, run: Run, request: m.RunRequest | m.Attach, *, new: bool) -> None:
+        self.number: Final = number
+        self.run: Final = run
+        self.scheduled = False
+        self._outlet = outlet
+        self._new = new
+        self._follow = isinstance(request, m.RunRequest) or request.follow
+        self._result: Result | None = None
+        self._over = False
+        self._started = False
+        self._stdin_credited = 0
+        self._pausing: asyncio.TimerHandle | None = None
+        if isinstance(request, m.RunRequest):
+            wanted: dict[Output, int] = {"stdout": 0} if request.merge_stderr else {"stdout": 0, "stderr": 0}
+            hold, feeds, share = True, 0 if request.stdin else None, False
+            shown = None if request.terminal is None else request.terminal.size
+        else:
+            if request.size is not None and run.plan.terminal is None:
+                raise NoTerminal(f"run {run.plan.id} has no terminal; attach to it without a size")
+            offsets: dict[Output, int | None] = {"stdout": request.stdout, "stderr": request.stderr}
+            wanted = {stream: offset for stream, offset in offsets.items() if offset is not None}
+            hold, feeds, share, shown = request.hold, request.stdin, request.share, request.size
+        peer = outlet.connection.peer
+        assert peer is not None
+        self._attachment: Attachment = run.attach(
+            self,
+            key=request.attachment,
+            hold=hold,
+            taken=wanted,
+            feeds=feeds,
+            share=share,
+            size=None if shown is None else Size(shown.columns, shown.rows),
+            window=output_window(request, peer.window),
+        )
+        self._shows_terminal = shown is not None
+        self._size_told: Size | None = None
+        self._screen = run.attachments.screen if isinstance(run.attachments, TerminalAttachments) else None
+        if self._shows_terminal and self._screen is not None:
+            self._screen.listeners.append(self._wake)
+        spools: dict[Output, Spool] = {"stdout": run.stdout, "stderr": run.stderr}
+        self._positions = tuple(
+            _Position(stream, spools[stream], offset, None if self._follow else spools[stream].end)
+            for stream, offset in wanted.items()
+        )
+        for position in self._positions:
+            position.spool.listeners.append(self._changed)
+
+    def begin(self) -> None:
+        """Say what there is to say already; the session knows the channel by now."""
+        if self.run.pid is not None:
+            self.started()
+        if self.run.told:
+            assert self.run.result is not None
+            if self.run.failed:
+                self.failed(ErrorCode.INTERNAL, "the service failed to see to this run; its log says why")
+            else:
+                self.ended(self.run.result)
+        elif self.run.pid is not None:
+            self._wake()
+
+    def send_some(self) -> bool:
+        """Queue at most one frame of each stream, and the ends that are due; True where more could go out now."""
+        more = False
+        self._pause_over()
+        if self._over:
+            return False
+        if self._started:
+            self._tell_size()
+        # What never ran has no streams to end.
+        for position in self._positions if self._started else ():
+            more = self._advance(position) or more
+        self._finish_if_due()
+        return more
+
+    def _advance(self, position: _Position) -> bool:
+        connection, spool = self._outlet.connection, position.spool
+        if self._over:  # the disk has failed under another stream
+            return False
+        self._skip_gap(position)
+        room = connection.room(self.number, position.stream) if position.offset < position.end else 0
+        if room:
+            try:
+                data = spool.read(position.offset, min(room, position.end - position.offset))
+            except OSError as error:
+                self.failed(ErrorCode.UNAVAILABLE, f"the output cannot be read from the disk: {error.strerror}")
+                return False
+            connection.send_data(self.number, position.stream, data)
+            position.offset += len(data)
+        if position.over and not position.ended:
+            position.ended = True
+            connection.send(self.number, m.End(stream=position.stream))
+        return bool(room) and position.offset < position.end
+
+    def _skip_gap(self, position: _Position) -> None:
+        missing = min(position.spool.start, position.end) - position.offset
+        if missing > 0 and not position.ended:
+            self._outlet.connection.send(
+                self.number, m.GapNotice(stream=position.stream, offset=position.offset, bytes=missing)
+            )
+            position.offset += missing
+            self.run.attachments.took(self._attachment, position.stream, missing)
+
+    # What the client says
+
+    def received(self, message: m.AnyMessage) -> None:
+        """Act on a message that the state tables allow on this channel."""
+        match message:
+            case m.Credit():
+                if message.stream != "stdin":
+                    self.run.attachments.took(self._attachment, message.stream, message.bytes)
+                    self._wake()
+            case m.End():
+                self.run.stdin.end(self._attachment)
+            case m.Signal():
+                self.run.signal(message.number)
+            case m.Stop():
+                self.run.stop("requested", message.kill_after)
+            case m.Resize():
+                if isinstance(self.run.attachments, TerminalAttachments):
+                    self.run.attachments.resize(self._attachment, Size(message.columns, message.rows))
+            case m.Close():
+                self._leave()
+
+    def received_data(self, data: bytes) -> None:
+        """Pass stdin on to the program."""
+        self.run.stdin.write(self._attachment, data)
+
+    def closed(self) -> None:
+        """The client has everything: its last message has come behind ours."""
+        self.run.left(self._attachment)
+
+    def lost(self) -> None:
+        """The client's line is gone, or the channel has failed: say no more; it may come back."""
+        self._silence()
+        self.run.attachments.lost(self._attachment)
+
+    def _leave(self) -> None:
+        self._silence()
+        self.run.left(self._attachment)
+        self._say_last(m.Done())
+
+    # What the run says
+
+    def started(self) -> None:
+        """Watcher."""
+        assert self.run.pid is not None
+        self._started = True
+        feeds = self._attachment.feeds
+        self._outlet.connection.send(self.number, m.Started(pid=self.run.pid, new=self._new, stdin=feeds))
+        self._tell_size()
+        self._outlet.flush_soon()
+        self.stdin_taken()
+        if not self._follow:
+            self._wake()  # it may be at its end already, where nothing else would wake it
+
+    def _tell_size(self) -> None:
+        # In its turn: whoever reads nothing gets one of many.
+        size = Size(0, 0) if self._screen is None else self._screen.size
+        if self._shows_terminal and size != self._size_told:
+            self._size_told = size
+            self._outlet.connection.send(self.number, m.Resize(columns=size.columns, rows=size.rows))
+
+    def stdin_taken(self) -> None:
+        """Watcher."""
+        if not self._started:
+            return  # nothing may be said before
+        done = self.run.stdin.credit(self._attachment)
+        self._outlet.connection.take(self.number, "stdin", done - self._stdin_credited)
+        self._stdin_credited = done
+        self._outlet.flush_soon()
+
+    def exited(self, outcome: Outcome) -> None:
+        """Watcher."""
+        self._outlet.connection.send(self.number, m.Exit(outcome=outcome))
+        self._outlet.flush_soon()
+
+    def ended(self, result: Result) -> None:
+        """Watcher."""
+        self._result = result
+        self._wake()
+
+    def failed(self, code: ErrorCode, sentence: str) -> None:
+        """Watcher."""
+        self._silence()
+        self.run.left(self._attachment)
+        self._say_last(m.Error(code=code, message=sentence))
+
+    def replaced(self) -> None:
+        """Watcher."""
+        if self._over:
+            return  # its last message is on its way, and may never arrive: that is what the client has come back for
+        self._silence()
+        sentence = "the same client has attached to this run anew"
+        self._say_last(m.Error(code=ErrorCode.REPLACED, message=sentence))
+
+    def _changed(self) -> None:
+        waiting = sum(max(0, position.end - position.offset) for position in self._positions)
+        if waiting:
+            self._wake(awaited=waiting <= AWAITED)
+        elif self._pausing is None and not self.scheduled:
+            self._pausing = asyncio.get_running_loop().call_later(END_PAUSE, self._wake)
+
+    def _wake(self, *, awaited: bool = False) -> None:
+        if not self.scheduled and not self._over:
+            self._outlet.schedule(self, awaited=awaited)
+
+    def _pause_over(self) -> None:
+        if self._pausing is not None:
+            self._pausing.cancel()
+            self._pausing = None
+
+    def _silence(self) -> None:
+        self._over = True
+        self._pause_over()
+        for position in self._positions:
+            if self._changed in position.spool.listeners:
+                position.spool.listeners.remove(self._changed)
+        if self._screen is not None and self._wake in self._screen.listeners:
+            self._screen.listeners.remove(self._wake)
+
+    def _say_last(self, message: m.Message) -> None:
+        self._outlet.connection.send(self.number, message)
+        self._outlet.flush_soon()
+        self._outlet.forget(self)
+
+    def _finish_if_due(self) -> None:
+        result = self._result
+        if self._over or (self._started and not all(position.ended for position in self._positions)):
+            return
+        if result is not None:
+            self._silence()
+            self._say_last(_ended(result))
+        elif self._started and not self._follow:
+            self._silence()
+            self.run.left(self._attachment)
+            self._say_last(m.Done())
+
+
+def _ended(result: Result) -> m.Ended:
+    usage = result.usage
+    return m.Ended(
+        outcome=result.outcome,
+        stdout=result.stdout,
+        stderr=result.stderr,
+        duration=result.duration,
+        lingered=result.lingered,
+        usage=None
+        if usage is None
+        else m.UsageReport(user=usage.user, system=usage.system, peak_memory=usage.peak_memory),
+        applied=m.AppliedBounds.model_validate(dict(result.applied)) if result.applied else None,
+    )

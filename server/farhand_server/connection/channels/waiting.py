@@ -1,0 +1,151 @@
+"""Waiting for something in a run's output, for silence, or for its end, without being attached to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final, Literal
+
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.outcome import Outcome
+from farhand_server.runs.attachments import BadOffset
+from farhand_server.runs.output.spool import Spool
+from farhand_server.runs.plan import Result
+from farhand_server.runs.run import Run
+
+from .handler import Outlet, Request
+from .pattern import OVERLAP, Pattern
+
+MAX_WAITS: Final = 64
+"""Waits on one connection: as many runs as one script minds, and 64 MiB for their patterns at the most."""
+
+
+class WaitChannel(Request):
+    """Answers a `wait_for`. Raises `BadPattern` and `BadOffset`."""
+
+    def __init__(self, outlet: Outlet, number: int, run: Run, request: m.WaitFor) -> None:
+        super().__init__(outlet, number)
+        self._run = run
+        self._request = request
+        self._spool: Spool = run.stdout if request.stream == "stdout" else run.stderr
+        if request.offset > self._spool.end:
+            raise BadOffset(
+                f"{request.stream} of run {request.id} has {self._spool.end} bytes, and is waited for from "
+                f"{request.offset} on"
+            )
+        self._pattern = None if request.pattern is None else Pattern(request.pattern)
+        self._from = request.offset
+        self._searched = -1
+        self._to_the_end = False
+        self._run_over = run.result is not None
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Channel."""
+        self._spool.listeners.append(self._news.set)
+        self._run.attachments.bystanders.append(self)
+        self._task = asyncio.create_task(self._wait(), name=f"wait for run {self._request.id}")
+
+    def finish(self) -> None:
+        """Channel."""
+        super().finish()
+        if self in self._run.attachments.bystanders:
+            self._run.attachments.bystanders.remove(self)
+            self._spool.listeners.remove(self._news.set)
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
+    async def _wait(self) -> None:
+        try:
+            self.answer(await self._first())
+        except OSError as error:
+            sentence = f"the output cannot be read from the disk: {error.strerror}"
+            self.answer(m.Error(code=ErrorCode.UNAVAILABLE, message=sentence))
+        except Exception:
+            self.answer(m.Error(code=ErrorCode.INTERNAL, message="the service failed to wait; its log says why"))
+            raise
+
+    async def _first(self) -> m.Matched:
+        try:
+            async with asyncio.timeout(self._request.timeout):
+                return await self._match_or_end()
+        except TimeoutError:
+            return self._without_match("timeout")
+
+    async def _match_or_end(self) -> m.Matched:
+        idle = self._request.idle
+        began = time.monotonic()
+        while True:
+            self._news.clear()
+            if self._pattern is not None and self._unsearched:
+                found = await self._search(self._pattern)
+                if found is not None:
+                    return m.Matched(reason="pattern", start=found[0], end=found[1])
+            elif self._run_over:
+                return self._without_match("ended")
+            elif idle is None:
+                await self._news.wait()
+            else:
+                silent = time.monotonic() - max(began, self._spool.touched)
+                if silent >= idle:
+                    return self._without_match("idle")
+                try:
+                    async with asyncio.timeout(idle - silent):
+                        await self._news.wait()
+                except TimeoutError:
+                    continue
+
+    @property
+    def _unsearched(self) -> bool:
+        return self._searched < self._spool.end or (self._spool.ended and not self._to_the_end)
+
+    async def _search(self, pattern: Pattern) -> tuple[int, int] | None:
+        """Search the next piece, with what is before it of a match that goes over its border."""
+        spool = self._spool
+        first = max(self._from, spool.start)
+        end = min(spool.end, max(self._searched, first) + pattern.piece)
+        last = spool.ended and end == spool.end
+        before = b"" if first == 0 else _read(spool, first - 1, first) if first > spool.start else None
+        found = await pattern.search(before, _read(spool, first, end), last=last)
+        if found is not None:
+            return first + found[0], first + found[1]
+        self._searched, self._to_the_end = end, last
+        self._from = max(first, end - OVERLAP)
+        return None
+
+    def _without_match(self, reason: Literal["idle", "ended", "timeout"]) -> m.Matched:
+        return m.Matched(reason=reason, start=self._spool.end, end=self._spool.end)
+
+    # What the run says
+
+    def ended(self, result: Result) -> None:
+        """Watcher."""
+        self._run_over = True
+        self._news.set()
+
+    def failed(self, code: ErrorCode, sentence: str) -> None:
+        """Watcher."""
+        self.answer(m.Error(code=code, message=sentence))
+
+    def started(self) -> None:
+        """Watcher."""
+
+    def exited(self, outcome: Outcome) -> None:
+        """Watcher."""
+
+    def stdin_taken(self) -> None:
+        """Watcher."""
+
+    def replaced(self) -> None:
+        """Watcher."""
+
+
+def _read(spool: Spool, first: int, end: int) -> bytes:
+    """Return all bytes between two offsets; a ring gives fewer at its border."""
+    pieces = []
+    while first < end:
+        pieces.append(spool.read(first, end - first))
+        first += len(pieces[-1])
+    return b"".join(pieces)

@@ -1,0 +1,63 @@
+"""Whose turn it is to send on one connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from farhand_protocol.transport import ConnectionTransport
+
+from .channels.handler import Channel
+
+TURN: Final = 0.005
+"""Seconds for which one client's channels may send before everybody else has a turn: what keeps them is mostly lists,
+which are read from the disk; output fills the connection sooner."""
+
+
+class Turns:
+    """The channels that have something to send, in their order. `failed` is told what one of them raises."""
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self.link: ConnectionTransport | None = None
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._ready: deque[Channel] = deque()
+
+    def add(self, channel: Channel, *, awaited: bool) -> None:
+        """Give the channel its turn; at once where somebody waits for it and nothing else is being sent."""
+        channel.scheduled = True
+        self._ready.append(channel)
+        if len(self._ready) > 1:
+            return
+        if awaited and self.link is not None and self.link.quiet:
+            self.send()
+        else:
+            self._loop.call_soon(self.send)
+
+    def send(self) -> None:
+        """Let the channels send, one after another, while the link takes it and for `TURN` at the most."""
+        link = self.link
+        if link is None:
+            return
+        until = self._loop.time() + TURN
+        while self._ready and link.room:
+            if self._loop.time() > until:
+                self._loop.call_soon(self.send)
+                break
+            channel = self._ready.popleft()
+            channel.scheduled = False
+            try:
+                more = channel.send_some()
+            except Exception as error:  # noqa: BLE001  # as for a message: this client is told
+                self._failed(error)
+                return
+            if more and not channel.scheduled:
+                channel.scheduled = True
+                self._ready.append(channel)
+        link.flush()
+
+    def clear(self) -> None:
+        """Nobody has anything to send any more."""
+        self._ready.clear()

@@ -1,0 +1,269 @@
+"""One started program: its exit, its whole tree of processes, what they used, which limit ended them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno as errnos
+import os
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from farhand_server.credentials import Credentials
+
+from . import subreaper
+from .cgroup import RunCgroup
+from .check import checked
+from .launch import launch
+from .usage import Account, Counted, Enforcer, Hit, LimitName, Limits, Usage, enforcers, limit_hit
+
+_OF_THE_PROGRAM: Final = frozenset(
+    {
+        errnos.EACCES,
+        errnos.EISDIR,
+        errnos.ELOOP,
+        errnos.ENAMETOOLONG,
+        errnos.ENOENT,
+        errnos.ENOEXEC,
+        errnos.ENOTDIR,
+        errnos.EPERM,
+        errnos.ETXTBSY,
+    }
+)
+"""What execve(2) says of the file; the rest is the system's state, or the size of arguments and environment."""
+
+
+MAX_NAME: Final = 256
+"""Characters of a program's name in an error: a longer one would push the reason out of the sentence."""
+
+
+class SpawnError(Exception):
+    """The program did not start; `errno` and `what` (program, directory or process) say why, the text says it whole."""
+
+    def __init__(self, errno: int, what: Literal["program", "directory", "process"], sentence: str) -> None:
+        super().__init__(sentence)
+        self.errno = errno
+        self.what = what
+
+    @property
+    def name(self) -> str:
+        """The errno's name, such as ENOENT."""
+        return errnos.errorcode.get(self.errno, f"E{self.errno}")
+
+
+def prepare_loop(expecting: Iterable[int] = ()) -> None:
+    """Make the service the subreaper of its runs on this loop; in the main thread, before the first start.
+
+    `expecting` are the pids of children from before an execve of the service that `Process.adopt` will be called for:
+    they are not reaped before. Raises OSError where prctl(2) does not know of subreapers (before Linux 3.4).
+    """
+    subreaper.prepare(expecting)
+
+
+def reset_signals() -> None:
+    """Give programs default signal dispositions and an empty mask, whatever the service inherited.
+
+    Ignored signals and the mask survive execve(2) (signal(7)); a service started by `nohup` or in the background of a
+    script would hand them on. The two that Python itself ignores are restored by `subprocess`.
+    """
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+class Handover(NamedTuple):
+    """What `Process.adopt` needs to go on as if there had been no execve; `code` where the leader is reaped."""
+
+    pid: int
+    mark: int
+    code: int | None
+    counted: Counted
+
+
+class Process:
+    """A program that runs, in a session and process group of its own, whose number is its pid.
+
+    It is started by asyncio and waited for by the subreaper: asyncio would tell of its exit some turns of the loop
+    later and keep what wait4(2) says of processor time and memory to itself.
+    """
+
+    def __init__(self, ward: subreaper.Ward, limits: Limits, cgroup: RunCgroup | None) -> None:
+        self.exited: asyncio.Future[int] = ward.exited
+        """The exit code, or minus the signal's number, once the program has ended."""
+        self.pid = ward.tree.leader
+        self.applied: dict[LimitName, Enforcer] = enforcers(limits, cgroup.enforces if cgroup else frozenset())
+        """What enforces each limit that is set. An rlimit bounds each process by itself, and RLIMIT_NPROC counts all
+        processes of the user; a cgroup bounds the whole tree, but not processor time: that is an rlimit in any case."""
+        self._subreaper = subreaper.current()
+        self._ward = ward
+        self._limits = limits
+        self._cgroup = cgroup
+
+    @classmethod
+    async def start(
+        cls,
+        argv: Sequence[bytes],
+        *,
+        cwd: bytes,
+        env: Mapping[bytes, bytes],
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        run_id: str | None = None,
+        limits: Limits = Limits(),  # noqa: B008  # frozen
+        cgroup: RunCgroup | None = None,
+        credentials: Credentials | None = None,
+        terminal: bool = False,
+        argv0: bytes | None = None,
+    ) -> Process:
+        """Start `argv` with exactly these three descriptors, which stay the caller's to close.
+
+        With `terminal` they are one, and it becomes the program's controlling terminal. For `argv0` see `launch`.
+        It runs as the user of `credentials` (None: as the service), under `limits`, in `cgroup`, which is removed by
+        `close`. Neither preexec_fn nor user= is used: both would make a fork of the whole service out of a vfork; see
+        `launch`. Cancelled, it kills the program and waits for its exit. Raises `SpawnError`.
+        """
+        command = launch(
+            argv,
+            env=env,
+            credentials=credentials,
+            limits=limits if cgroup is None else cgroup.others(limits),
+            cgroup=None if cgroup is None else cgroup.path,
+            terminal=terminal,
+            argv0=argv0,
+        )
+        prefix = command.argv[0] if command.argv != tuple(argv) else None
+        try:
+            with contextlib.ExitStack() as opened:
+                place = cwd
+                if prefix is not None:
+                    place = opened.enter_context(checked(argv[0], env=env, cwd=cwd, credentials=credentials))
+                ward = await subreaper.current().start(
+                    command.argv, cwd=place, env=command.env, stdin=stdin, stdout=stdout, stderr=stderr, run_id=run_id
+                )
+        except OSError as error:
+            raise _spawn_error(error, argv[0], cwd, prefix) from None
+        return cls(ward, limits, cgroup)
+
+    @classmethod
+    def adopt(
+        cls,
+        pid: int,
+        *,
+        run_id: str | None = None,
+        limits: Limits = Limits(),  # noqa: B008  # frozen
+        cgroup: RunCgroup | None = None,
+        handover: Handover | None = None,
+    ) -> Process:
+        """Take over a program that this process has started before it executed itself anew, living or a zombie.
+
+        Its pid must have been given to `prepare_loop`, unless the `handover` says that its leader was reaped. Raises
+        ChildProcessError where it is not a child of ours.
+        """
+        reaper = subreaper.current()
+        code = None if handover is None else handover.code
+        if handover is None or code is None:
+            ward = reaper.adopt(pid, run_id)
+        else:
+            ward = reaper.adopt_rest(pid, handover.mark, run_id, code)
+        if handover is not None:
+            ward.account = Account(handover.counted)
+        return cls(ward, limits, cgroup)
+
+    @property
+    def handover(self) -> Handover:
+        """What another program needs that takes this place by execve(2)."""
+        code = self.exited.result() if self.exited.done() else None
+        return Handover(self.pid, self.mark, code, self._ward.account.counted)
+
+    @property
+    def mark(self) -> int:
+        """The number that all processes of this run bear, see `subreaper`; 0 where the system did not let us."""
+        return self._ward.mark
+
+    @property
+    def cgroup_path(self) -> Path | None:
+        """The directory of the run's cgroup, for the record; None without one."""
+        return None if self._cgroup is None else self._cgroup.path
+
+    def signal(self, number: int) -> bool:
+        """Send a signal to the leader's whole process group; False where there is nobody left in it."""
+        return self._ward.tree.signal_group(number)
+
+    def hang_up(self, foreground: int | None) -> None:
+        """Send HUP, then CONT, to the leader and the process group that is in the `foreground` of its terminal."""
+        self._ward.tree.hang_up(foreground)
+
+    def terminate_tree(self, *, hang_up: bool = False) -> None:
+        """Send TERM, then CONT, to every process of the run, in whatever session or group it is by now.
+
+        With `hang_up` also HUP to the leader, which may be a shell on a terminal.
+        """
+        self._ward.tree.terminate(hang_up=hang_up)
+        if self._cgroup is not None:
+            self._cgroup.terminate(self._ward.tree)
+
+    def kill_tree(self) -> frozenset[int]:
+        """Kill every process of the run, and from now on whatever of it comes to light while `tree_ended` waits.
+
+        Where the leader has ended by itself and left nobody, this is one look at the list of the service's children.
+        Returns the pids of those that the kernel does not let us signal: programs that have
+        become another user (setuid, kill(2)) under a service that is not root. They live on, outside of a cgroup,
+        which kills them as well.
+        """
+        if self._cgroup is not None:
+            self._cgroup.kill()
+        self._ward.tree.kill()
+        return frozenset(self._ward.tree.untouchable)
+
+    async def tree_ended(self) -> None:
+        """Wait until the leader and every process of the run have ended.
+
+        After `kill_tree` those that may not be signalled are not waited for. A process in an uninterruptible wait for a
+        device ends only after that, KILL or not: give it a timeout.
+        """
+        await self._ward.reaped.wait()
+        if self._cgroup is not None:
+            await self._cgroup.ended()
+        await self._ward.tree.ended()
+        # The signal that tells of their end may be on its way still.
+        self._subreaper.reap()
+
+    def usage(self) -> Usage:
+        """What the run has used, after `exited`, before `close`; whole after `tree_ended`.
+
+        From the cgroup, else from wait4(2): the leader with what it has waited for, and orphans once they are reaped.
+        A peak of memory is then one process's, and None where it is below the service's own: see `Account`.
+        """
+        counted = self._ward.account.usage()
+        return counted if self._cgroup is None else self._cgroup.usage(counted)
+
+    def limit_hit(self) -> Hit | None:
+        """Which limit has ended the program, after `exited`, before `close`; see `usage.limit_hit`."""
+        oom_killed = self._cgroup is not None and self._cgroup.oom_killed()
+        return limit_hit(self._limits, self.exited.result(), self.usage(), oom_killed=oom_killed)
+
+    def close(self) -> None:
+        """Let go of the run: what still lives of it is killed, and reaped whenever it ends; its cgroup is removed."""
+        self.kill_tree()
+        self._subreaper.leave(self._ward)
+        if self._cgroup is not None and not self._cgroup.remove():
+            self._subreaper.spawn(self._cgroup.remove_at_end())
+
+
+def _spawn_error(error: OSError, program: bytes, cwd: bytes, prefix: bytes | None) -> SpawnError:
+    number = error.errno or errnos.EIO
+    reason = os.strerror(number)
+    name = ascii(os.fsdecode(program)[:MAX_NAME])
+    at_directory = error.filename is not None and os.fsencode(error.filename) == cwd
+    # Where program and directory have the same name, only the directory itself can tell which of them it was.
+    if at_directory and (cwd != program or not os.path.isdir(cwd)):  # noqa: PTH112  # bytes, and it never raises
+        return SpawnError(number, "directory", f"cannot start in the directory {os.fsdecode(cwd)!a}: {reason}")
+    if number in _OF_THE_PROGRAM and prefix is not None and error.filename == prefix:
+        return SpawnError(number, "process", f"cannot start {name} by {os.fsdecode(prefix)}: {reason}")
+    if number in _OF_THE_PROGRAM:
+        return SpawnError(number, "program", f"cannot run the program {name}: {reason}")
+    return SpawnError(number, "process", f"cannot start a process for {name}: {reason}")

@@ -1,0 +1,65 @@
+"""A run's stdin: offset-addressed, so that what a client sends twice after a cut arrives once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from farhand_protocol.limits import MiB
+
+from ..attachments import Attachment, Attachments
+from .pipes import PipeWriter
+
+AHEAD: Final = 4 * MiB
+"""Bytes that the program has not taken, behind which another attachment may go on. As many as one may send without
+credit: whoever goes on where the one before it was let in can, who attaches again and again fills no memory."""
+
+
+class Stdin:
+    """Between the attachment that feeds the run and the pipe. `received` and `taken` are offsets: what the service has,
+    and what the program has taken."""
+
+    def __init__(self, attachments: Attachments, record: Callable[[bytes], None] | None = None) -> None:
+        self.received = 0
+        self.taken = 0
+        self.pipe = PipeWriter(self._taken)
+        self._attachments = attachments
+        self._record = record
+
+    def refusal(self, key: bytes | None, offset: int) -> str | None:
+        """Return why stdin cannot begin at `offset` now, as the end of a sentence; None where it can."""
+        if offset <= min(self.received, self.taken + AHEAD):
+            return None
+        return (
+            f"has {self.received} bytes, of which its program has taken {self.taken}; it cannot go on at {offset} now"
+        )
+
+    def write(self, attachment: Attachment, data: bytes) -> None:
+        """Give the program `data`, which follow what `attachment` gave before, as far as they are new."""
+        position = attachment.stdin_at + attachment.stdin_received
+        attachment.stdin_received += len(data)
+        new = data[max(0, self.received - position) :] if attachment.feeds else b""
+        if new:
+            self.received += len(new)
+            if self._record is not None:
+                self._record(new)
+            self.pipe.write(new)
+        if len(new) < len(data) and attachment.watcher is not None:
+            attachment.watcher.stdin_taken()
+
+    def end(self, attachment: Attachment) -> None:
+        """Close the program's stdin behind what was written."""
+        if attachment.feeds:
+            self.pipe.end()
+
+    def credit(self, attachment: Attachment) -> int:
+        """Return how many of the bytes that came from `attachment` are done with."""
+        if not attachment.feeds:
+            return attachment.stdin_received
+        return min(max(0, self.taken - attachment.stdin_at), attachment.stdin_received)
+
+    def _taken(self, count: int) -> None:
+        self.taken += count
+        feeder = self._attachments.feeder
+        if feeder is not None and feeder.watcher is not None:
+            feeder.watcher.stdin_taken()

@@ -1,0 +1,61 @@
+"""Commands in listings can be read, pasted into a shell, and shown on any terminal."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farhand_protocol import messages as m
+from farhand_server.admission.command import for_people
+from tests.support.client import new_id
+
+
+def shown(*argv: bytes) -> str:
+    return for_people(m.RunRequest(id=new_id(), argv=argv), shell=b"/bin/sh")
+
+
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        ((b"ls", b"-l"), "ls -l"),
+        ((b"echo", b"a b", b"", b"it's"), """echo 'a b' '' 'it'"'"'s'"""),
+        ((b"grep", b"caf\xe9", b"menu.txt"), r"grep $'caf\351' menu.txt"),
+        ((b"grep", "café".encode()), "grep 'café'"),
+        ((b"printf", b"a\n\tb\x1b[2J'\\"), r"printf $'a\n\tb\033[2J\'\\'"),
+        (("\u202e".encode(),), r"$'\342\200\256'"),
+    ],
+)
+def test_commands_as_people_read_them(argv: tuple[bytes, ...], text: str) -> None:
+    assert shown(*argv) == text
+
+
+def test_shell_text_stays_as_it_was_written() -> None:
+    request = m.RunRequest(id=new_id(), shell=b"cd /tmp &&\nls \xff")
+    assert for_people(request, shell=b"/bin/sh") == "cd /tmp &&\nls \\xff"
+
+
+@pytest.mark.parametrize(
+    ("shell", "text"), [(b"/bin/bash", "-bash"), (b"/opt/my shells/caf\xe9", r"$'-caf\351'"), (b"sh", "-sh")]
+)
+def test_a_login_shell_has_the_name_that_ps_knows_it_by(shell: bytes, text: str) -> None:
+    assert for_people(m.RunRequest(id=new_id(), login=True), shell=shell) == text
+
+
+@pytest.mark.needs("bash")
+@given(st.lists(st.binary(min_size=1, max_size=20).filter(lambda word: b"\0" not in word), min_size=1, max_size=8))
+def test_a_shell_reads_the_same_arguments_again(argv: list[bytes]) -> None:
+    script = f"printf '%s\\0' {shown(*argv)}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, env={"LC_ALL": "C.UTF-8"}, check=True)
+    assert done.stdout.split(b"\0")[:-1] == argv
+
+
+@pytest.mark.parametrize(
+    "argv", [(b"x" * 100_000,), (b"\xff" * 100_000,), (b"",) * 5000, ("é" * 2000).encode().split()]
+)
+def test_long_commands_are_cut(argv: tuple[bytes, ...]) -> None:
+    text = shown(*argv)
+    assert len(text) == m.MAX_COMMAND_TEXT
+    text.encode()

@@ -1,0 +1,294 @@
+"""What a request comes to, for whom, under which configuration and policy."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from farhand_protocol import messages as m
+from farhand_server.admission.caller import Caller
+from farhand_server.admission.plan import Denied, decide
+from farhand_server.audit.entry import argv_sha256
+from farhand_server.auth.authorized_keys import KeyOptions
+from farhand_server.auth.principal import Principal
+from farhand_server.config import Config
+from farhand_server.config.paths import Directories
+from farhand_server.policy import Policy, Rule, Subject, default_policy
+from farhand_server.runs.environment import Home
+from farhand_server.runs.plan import Plan, Terminal
+from tests.server.policy.support import Files
+
+PATH = b"/usr/bin:/bin"
+HOME = Home(shell=b"/bin/sh", directory=b"/home/ada", environment={b"HOME": b"/home/ada", b"PATH": PATH})
+BASE = Path("/home/ada")
+DIRECTORIES = Directories(home=BASE, config=BASE / "config", state=BASE / "state", runtime=BASE / "run")
+RUN_ID = "0192f0c1-2b3d-7c4e-8f50-617283940a1b"
+OWNER = Principal("ada", 1000, "peer")
+FORCED = dataclasses.replace(OWNER, options=KeyOptions(command=b"./backup --serve"))
+EVERYTHING = default_policy("ada", 1000, ("*",))
+SCREEN = {"name": "xterm-256color", "size": {"columns": 80, "rows": 24}, "modes": (("VERASE", 127), ("IXON", 0))}
+ON_A_TERMINAL: dict[str, object] = {"terminal": SCREEN, "stdin": True, "merge_stderr": True}
+
+
+def rules(*rules: dict[str, object]) -> Policy:
+    """A policy of these rules, all about ada."""
+    about = {"who": {"users": ["ada"]}}
+    return Policy(
+        rules=tuple(Rule.model_validate({"name": f"r{number}"} | about | rule) for number, rule in enumerate(rules))
+    )
+
+
+def plan(
+    request: dict[str, object], principal: Principal = OWNER, policy: Policy = EVERYTHING, **config: object
+) -> Plan:
+    """Decide on a request, `true` unless it says otherwise."""
+    fields = {"id": RUN_ID} | ({} if {"shell", "login"} & request.keys() else {"argv": (b"true",)}) | request
+    subject = Subject("ada", 1000, forced=principal.options.command is not None, local=True, home=b"/home/ada")
+    caller = Caller(principal, HOME, subject, "192.0.2.7:50214")
+    settings = Config.model_validate(config, context=DIRECTORIES)
+    return decide(m.RunRequest.model_validate(fields), caller, settings, policy, Files())
+
+
+def denied(request: dict[str, object], principal: Principal = OWNER, policy: Policy = EVERYTHING) -> Denied:
+    """The refusal of a request."""
+    with pytest.raises(Denied) as caught:
+        plan(request, principal, policy)
+    return caught.value
+
+
+def test_arguments_are_executed_as_they_are() -> None:
+    assert plan({"argv": (b"printf", b"$HOME", b"")}).argv == (b"printf", b"$HOME", b"")
+
+
+def test_a_text_for_a_shell_goes_to_the_account_s_shell() -> None:
+    assert plan({"shell": b"echo $HOME"}).argv == (b"/bin/sh", b"-c", b"echo $HOME")
+
+
+@pytest.mark.parametrize(
+    ("request_", "original"),
+    [
+        ({"argv": (b"rsync", b"--server", b"a b", b"it's")}, b"rsync --server 'a b' 'it'\"'\"'s'"),
+        ({"argv": (b"caf\xe9",)}, b"'caf\xe9'"),
+        ({"shell": b"ls | wc"}, b"ls | wc"),
+    ],
+)
+def test_a_forced_command_replaces_the_request_and_is_told_of_it(request_: dict[str, object], original: bytes) -> None:
+    decided = plan(request_, FORCED)
+    assert decided.argv == (b"/bin/sh", b"-c", b"./backup --serve")
+    assert decided.env[b"SSH_ORIGINAL_COMMAND"] == original
+
+
+@pytest.mark.parametrize("name", [b"PATH", b"LD_PRELOAD", b"BASH_ENV", b"SSH_ORIGINAL_COMMAND", b"HOME"])
+def test_nothing_that_changes_a_forced_command_may_be_set(name: bytes) -> None:
+    with pytest.raises(Denied, match=name.decode()):
+        plan({"env": ((name, b"x"),)}, FORCED)
+
+
+def test_a_forced_command_starts_in_the_home_whatever_the_request_says() -> None:
+    assert plan({"cwd": b"/tmp/of-the-client"}, FORCED).cwd == b"/home/ada"
+    assert plan({"cwd": b"/tmp"}).cwd == b"/tmp"
+
+
+@pytest.mark.parametrize(
+    ("asked", "longest", "timeout"),
+    [
+        (None, float("inf"), None),
+        (None, 60.0, 60.0),
+        (5.0, 60.0, 5.0),
+        (90.0, 60.0, 60.0),
+        (90.0, float("inf"), 90.0),
+        (None, 1e30, None),
+    ],
+)
+def test_the_configuration_bounds_the_time(asked: float | None, longest: float, timeout: float | None) -> None:
+    request: dict[str, object] = {} if asked is None else {"timeout": asked}
+    assert plan(request, runs={"max_timeout": longest}).timeout == timeout
+
+
+def test_the_grace_is_the_request_s_or_the_configuration_s() -> None:
+    assert plan({}, runs={"kill_after": 3.0}).kill_after == 3.0
+    assert plan({"kill_after": 0.0}, runs={"kill_after": 3.0}).kill_after == 0.0
+
+
+def test_what_the_policy_found_is_what_is_run() -> None:
+    only_git = rules({"commands": [["/usr/bin/git", "fetch"]]})
+    assert plan({"argv": (b"git", b"fetch")}, policy=only_git).argv == (b"/usr/bin/git", b"fetch")
+    assert plan({"argv": (b"git", b"fetch")}).argv == (b"git", b"fetch")
+
+
+def test_a_program_is_looked_for_in_the_path_that_the_run_will_have() -> None:
+    policy = rules({"commands": [["/opt/a/bin/tool"]], "environment": ["PATH"]})
+    assert plan({"argv": (b"tool",), "env": ((b"PATH", b"/opt/a/bin"),)}, policy=policy).argv == (b"/opt/a/bin/tool",)
+    assert "run 'tool'" in str(denied({"argv": (b"tool",)}, policy=policy))
+
+
+def test_a_run_starts_in_the_directory_that_was_judged() -> None:
+    policy = rules({"commands": [["*", "..."]], "directories": ["/srv/app", "~"]})
+    assert plan({"cwd": b"/srv/now"}, policy=policy).cwd == b"/srv/app"
+    assert "in the directory '/home/ada/out'" in str(denied({"cwd": b"out"}, policy=policy))
+
+
+def test_shell_text_is_a_matter_of_its_own() -> None:
+    everything_but = rules({"commands": [["/usr/bin/*", "..."]]})
+    assert "have a shell" in str(denied({"shell": b"ls"}, policy=everything_but))
+
+
+def test_a_forced_command_is_judged_as_what_it_runs() -> None:
+    just_that = rules({"commands": [["/bin/sh", "-c", "./backup --serve"]]})
+    assert plan({"argv": (b"anything",)}, FORCED, just_that).argv == (b"/bin/sh", b"-c", b"./backup --serve")
+    what_was_asked_for = rules({"commands": [["/usr/bin/ls"]]})
+    assert denied({"argv": (b"ls",)}, FORCED, what_was_asked_for).argv == (b"/bin/sh", b"-c", b"./backup --serve")
+
+
+def test_a_policy_that_admits_every_variable_does_not_admit_them_beside_a_forced_command() -> None:
+    policy = rules({"shell": True, "environment": ["*"]})
+    assert "PATH" in str(denied({"env": ((b"PATH", b"/x"),)}, FORCED, policy))
+
+
+def test_names_are_admitted_by_the_policy() -> None:
+    policy = rules({"commands": [["*", "..."]], "environment": ["APP_*"]})
+    assert plan({"env": ((b"APP_MODE", b"x"),)}, policy=policy).env[b"APP_MODE"] == b"x"
+    assert "'LD_PRELOAD'" in str(denied({"env": ((b"LD_PRELOAD", b"x"),)}, policy=policy))
+
+
+def test_what_users_write_beside_their_own_keys_is_their_wish_and_what_administrators_write_is_not() -> None:
+    policy = rules({"commands": [["*", "..."]]})
+    line = KeyOptions(environment=((b"LD_PRELOAD", b"x"),))
+    own = dataclasses.replace(OWNER, options=line, by_own_line=True)
+    assert "'LD_PRELOAD'" in str(denied({}, own, policy))
+    assert plan({}, dataclasses.replace(own, by_own_line=False), policy).env[b"LD_PRELOAD"] == b"x"
+
+
+@pytest.mark.parametrize("request_", [{"on_disconnect": "keep"}, {"grace": 61.0}])
+def test_to_leave_a_run_behind_is_a_right(request_: dict[str, object]) -> None:
+    policy = rules({"commands": [["*", "..."]]})
+    assert "leave this run behind" in str(denied(request_, policy=policy))
+    assert plan({"grace": 60.0}, policy=policy).grace == 60.0
+    plan(request_, policy=rules({"commands": [["*", "..."]], "detach": True}))
+
+
+def test_the_stricter_limits_hold() -> None:
+    limits = {"memory": 1000, "files": 10, "output": 5, "timeout": 30.0}
+    policy = rules({"commands": [["*", "..."]], "limits": limits})
+    decided = plan({"bounds": {"memory": 2000, "files": 5, "cpu": 1.0}, "timeout": 60.0}, policy=policy)
+    assert (decided.limits.memory, decided.limits.files, decided.limits.cpu) == (1000, 5, 1.0)
+    assert (decided.output, decided.timeout) == (5, 30.0)
+    assert plan({}, policy=policy, runs={"max_timeout": 20.0}).timeout == 20.0
+
+
+def test_a_run_knows_who_asked_for_it_and_in_what_words() -> None:
+    by_key = dataclasses.replace(OWNER, how="key", fingerprint="SHA256:abc")
+    origin = plan({"argv": (b"make", b"caf\xe9"), "env": ((b"TOKEN", b"secret"),)}, by_key).origin
+    assert (origin.how, origin.key, origin.peer, origin.audit) == ("key", "SHA256:abc", "192.0.2.7:50214", "argv")
+    assert b"secret" not in origin.request
+    told = json.loads(origin.request)
+    assert (told["argv"], told["env"]) == (["make", {"base64": "Y2Fm6Q=="}], ["TOKEN"])
+
+
+@pytest.mark.parametrize(
+    ("by_policy", "by_configuration"), [("hash", "argv"), ("argv", "hash"), ("hash", "hash"), ("argv", "argv")]
+)
+def test_either_of_policy_and_configuration_hides_the_arguments(by_policy: str, by_configuration: str) -> None:
+    policy = rules({"commands": [["/usr/bin/ls", "..."]], "audit": by_policy})
+    decided = plan({"argv": (b"ls", b"of-nobody-s-business")}, policy=policy, audit={"commands": by_configuration})
+    hidden = "hash" in (by_policy, by_configuration)
+    assert decided.origin.audit == ("hash" if hidden else "argv")
+    assert (b"of-nobody-s-business" not in decided.origin.request) == hidden
+    digest = argv_sha256((b"/usr/bin/ls", b"of-nobody-s-business"))
+    assert json.loads(decided.origin.request).get("argv_sha256") == (digest if hidden else None)
+
+
+def test_arguments_without_end_are_on_record_by_their_hash() -> None:
+    assert len(plan({"argv": (b"echo", b"x" * 100_000)}).origin.request) < 1000
+
+
+def test_a_login_shell_is_the_account_s_and_is_told_so_by_its_name() -> None:
+    decided = plan({"login": True})
+    assert (decided.argv, decided.argv0, decided.command) == ((b"/bin/sh",), b"-sh", "-sh")
+    assert plan({"shell": b"id"}).argv0 is None
+
+
+def test_a_login_shell_is_a_shell_to_the_policy() -> None:
+    assert "have a shell" in str(denied({"login": True}, policy=rules({"commands": [["/usr/bin/*", "..."]]})))
+    assert plan({"login": True}, policy=rules({"shell": True})).argv == (b"/bin/sh",)
+
+
+def test_a_forced_command_takes_the_place_of_a_login_shell_which_leaves_nothing_to_tell_it() -> None:
+    decided = plan({"login": True, **ON_A_TERMINAL}, FORCED)
+    assert (decided.argv, decided.argv0) == ((b"/bin/sh", b"-c", b"./backup --serve"), None)
+    assert b"SSH_ORIGINAL_COMMAND" not in decided.env
+
+
+def test_a_terminal_is_as_it_was_asked_for() -> None:
+    assert plan(ON_A_TERMINAL).terminal == Terminal("xterm-256color", 80, 24, (("VERASE", 127), ("IXON", 0)))
+    assert plan({}).terminal is None
+
+
+def test_the_terminal_s_name_is_in_the_environment_whatever_else_is_asked_for() -> None:
+    line = dataclasses.replace(OWNER, options=KeyOptions(environment=((b"TERM", b"vt52"),)))
+    assert plan(ON_A_TERMINAL | {"env": ((b"TERM", b"dumb"),)}, line).env[b"TERM"] == b"xterm-256color"
+    assert plan(ON_A_TERMINAL, policy=rules({"shell": True, "commands": [["*"]], "environment": []})).env[b"TERM"]
+    assert b"TERM" not in plan({}).env
+
+
+@pytest.mark.parametrize("options", [KeyOptions(no_pty=True), KeyOptions(restricted=True, no_pty=True)])
+def test_a_key_without_a_terminal_gets_none(options: KeyOptions) -> None:
+    by_key = dataclasses.replace(OWNER, options=options)
+    assert "may have no terminal (restrict or no-pty in authorized_keys)" in str(denied(ON_A_TERMINAL, by_key))
+    assert plan({"login": True}, by_key).terminal is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "largest", "size"), [(None, 1 << 30, 64 << 20), (None, 1 << 20, 1 << 20), (1 << 25, 1 << 30, 1 << 25)]
+)
+def test_the_output_of_a_terminal_always_goes_to_a_spool_on_disk(asked: int | None, largest: int, size: int) -> None:
+    request = ON_A_TERMINAL | ({} if asked is None else {"spool": asked})
+    assert plan(request, runs={"max_spool": largest}).disk_spool == size
+    assert plan({}).disk_spool is None
+
+
+def test_a_terminal_is_kept_longer_for_whoever_may_leave_runs_behind() -> None:
+    times = {"grace": 60.0, "keep_terminal": 500.0}
+    may = rules({"shell": True, "commands": [["*"]], "detach": True})
+    may_not = rules({"shell": True, "commands": [["*"]]})
+    assert plan(ON_A_TERMINAL, policy=may, runs=times).grace == 500.0
+    assert plan(ON_A_TERMINAL, policy=may_not, runs=times).grace == 60.0
+    assert plan(ON_A_TERMINAL | {"grace": 5.0}, policy=may, runs=times).grace == 5.0
+    assert plan({}, policy=may, runs=times).grace == 60.0
+
+
+def test_what_is_typed_is_recorded_where_that_was_asked_for() -> None:
+    assert plan(ON_A_TERMINAL | {"record_input": True}).record_input
+    assert not plan(ON_A_TERMINAL).record_input
+
+
+def test_the_record_says_that_there_was_a_terminal_and_not_how_it_was_set() -> None:
+    told = json.loads(plan({"login": True, "window": 65536, **ON_A_TERMINAL}).origin.request)
+    size = {"columns": 80, "rows": 24}
+    assert told["terminal"] == {"name": "xterm-256color", "size": size}
+    assert (told["login"], told["command"]) == (True, "-sh")
+    assert "window" not in told
+
+
+def test_two_terminals_are_two_requests() -> None:
+    other = ON_A_TERMINAL | {"terminal": SCREEN | {"name": "vt100"}}
+    assert plan(ON_A_TERMINAL).fingerprint == plan(ON_A_TERMINAL).fingerprint != plan(other).fingerprint
+
+
+def test_a_terminal_is_a_matter_of_its_own() -> None:
+    confined: dict[str, object] = {"commands": [["/usr/bin/*", "..."]]}
+    asked = ON_A_TERMINAL | {"argv": (b"git",)}
+    assert "have a terminal for this" in str(denied(asked, policy=rules(confined)))
+    assert plan(asked, policy=rules(confined | {"terminal": True})).terminal is not None
+
+
+@pytest.mark.parametrize("asked", [{}, {"spool": 1 << 17}, {"spool": 1 << 40}, ON_A_TERMINAL])
+def test_what_has_to_be_recorded_has_the_largest_spool_whatever_was_asked_for(asked: dict[str, object]) -> None:
+    recorded = plan(asked, policy=rules({"shell": True, "commands": [["*"]], "record": True}))
+    assert (recorded.record, recorded.disk_spool) == (True, 1 << 30)
+    assert json.loads(recorded.origin.request)["recorded"] is True
+    assert not plan(asked).record
+    assert "recorded" not in json.loads(plan(asked).origin.request)

@@ -1,0 +1,47 @@
+"""Runs without processes: their output and their end are what a test says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from farhand_protocol.outcome import Exited, Outcome
+from farhand_server.runs.output.spool import Memory
+from farhand_server.runs.plan import Plan, Result
+from farhand_server.runs.run import Run
+from tests.support.client import new_id
+
+
+def plan(**fields: Any) -> Plan:
+    given: dict[str, Any] = {
+        "id": new_id(),
+        "owner": "ada",
+        "uid": 1000,
+        "fingerprint": bytes(32),
+        "command": "true",
+        "argv": (b"true",),
+        "cwd": b"/",
+        "env": {},
+        "stdin": False,
+        "merge_stderr": False,
+        "timeout": None,
+        "idle_timeout": None,
+        "kill_after": 1.0,
+        "linger": 1.0,
+        "keep": False,
+        "grace": 60.0,
+        "spool": 65536,
+    }
+    return Plan(**(given | fields))
+
+
+def run(directory: Path = Path("/nonexistent"), **fields: Any) -> Run:
+    return Run(plan(**fields), Memory(1 << 20), directory)
+
+
+def finish(run: Run, outcome: Outcome | None = None) -> None:
+    """Let the run be over, and its end be on record."""
+    run.stdout.finish()
+    run.stderr.finish()
+    run.result = Result(outcome or Exited(code=0), run.stdout.end, run.stderr.end, 1.0)
+    run.tell_end()

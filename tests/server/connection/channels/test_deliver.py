@@ -1,0 +1,102 @@
+"""A signal by id is delivered, also to a run that is only about to start, or the reason why not is told."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.outcome import SpawnFailed
+from farhand_server.connection.channels.deliver import DeliverChannel
+from farhand_server.runs.output.spool import Memory
+from farhand_server.runs.run import Run
+from tests.server.connection.channels.runs import finish, plan, run
+from tests.support.outlet import FakeSession
+
+
+def deliver(session: FakeSession, wanted: Run, number: int = signal.SIGTERM) -> DeliverChannel:
+    request = m.Deliver(id=wanted.plan.id, number=number)
+    channel = DeliverChannel(session, session.open(request), wanted, request)
+    channel.begin()
+    return channel
+
+
+class Signalled(Run):
+    """A run that notes the signals it is sent."""
+
+    sent: list[int]
+
+    def signal(self, number: int) -> bool:
+        self.sent.append(number)
+        return self.pid is not None and self.result is None
+
+
+@pytest.fixture
+async def wanted() -> Signalled:
+    wanted = Signalled(plan(), Memory(1 << 20), Path("/nonexistent"))
+    wanted.sent = []
+    return wanted
+
+
+def start(wanted: Run) -> None:
+    wanted.pid = 4242
+    for watcher in wanted.attachments.watchers():
+        watcher.started()
+
+
+async def test_a_run_that_goes_on_gets_it_at_once(wanted: Signalled) -> None:
+    session = FakeSession()
+    start(wanted)
+    channel = deliver(session, wanted)
+    assert (wanted.sent, session.said[channel.number]) == ([signal.SIGTERM], [m.Done()])
+    assert wanted.attachments.bystanders == []
+
+
+async def test_a_run_that_has_not_started_gets_it_then(wanted: Signalled) -> None:
+    session = FakeSession()
+    channel = deliver(session, wanted)
+    assert channel.number not in session.said
+    start(wanted)
+    assert (wanted.sent, session.said[channel.number]) == ([signal.SIGTERM], [m.Done()])
+    assert wanted.attachments.bystanders == []
+
+
+async def test_a_run_that_is_over_has_nothing_to_send_it_to(wanted: Signalled) -> None:
+    session = FakeSession()
+    start(wanted)
+    finish(wanted)
+    (error,) = session.said[deliver(session, wanted).number]
+    assert isinstance(error, m.Error)
+    assert (error.code, wanted.plan.id in error.message) == (ErrorCode.RUN_ENDED, True)
+    assert wanted.result is not None
+    past = Run.past(wanted.plan, wanted.result, began=1.0, pid=4242)
+    (error,) = session.said[deliver(session, past).number]
+    assert isinstance(error, m.Error)
+    assert error.code is ErrorCode.RUN_ENDED
+
+
+async def test_a_run_that_never_starts_is_over(wanted: Signalled) -> None:
+    session = FakeSession()
+    channel = deliver(session, wanted)
+    finish(wanted, SpawnFailed(errno=2, error="ENOENT", what="program", message="no"))
+    (error,) = session.said[channel.number]
+    assert isinstance(error, m.Error)
+    assert error.code is ErrorCode.RUN_ENDED
+    channel = deliver(session, refused := run())
+    refused.refuse("the disk is full")
+    assert session.said[channel.number] == [m.Error(code=ErrorCode.UNAVAILABLE, message="the disk is full")]
+
+
+async def test_who_leaves_before_it_started_sends_nothing(wanted: Signalled) -> None:
+    session = FakeSession()
+    gone, left = deliver(session, wanted), deliver(session, wanted)
+    gone.lost()
+    gone.failed(ErrorCode.INTERNAL, "too late")
+    assert gone.number not in session.said
+    session.close(left.number)
+    left.received(m.Close())
+    start(wanted)
+    assert (wanted.sent, session.said[left.number]) == ([], [m.Done()])

@@ -1,0 +1,210 @@
+"""A listing has every run that may be seen, once, the newest first, however many there are and who ends meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.limits import KiB, Limits
+from farhand_protocol.outcome import Exited, Signaled
+from farhand_server.connection.channels.listing import ListChannel, info
+from farhand_server.runs.plan import Result, Terminal
+from farhand_server.runs.registry import Unavailable
+from farhand_server.runs.run import Run
+from tests.server.connection.channels.runs import plan, run
+from tests.support.outlet import FakeSession
+
+
+class Registry:
+    """Runs under way and over, the oldest first; each began a second after the one before."""
+
+    def __init__(self, *runs: Run) -> None:
+        self.runs = list(runs)
+        self.asked: list[int] = []
+        self.broken = False
+        for at, one in enumerate(self.runs):
+            one.began = 1000.0 + at
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter([one for one in reversed(self.runs) if one.result is None])
+
+    def recent(self, owner: str | None, *, before: str | None, prefix: str = "", limit: int) -> list[Run]:
+        if self.broken:
+            raise Unavailable("the record cannot be read")
+        self.asked.append(limit)
+        newest = self.runs[::-1]
+        if before is not None:
+            newest = newest[[one.plan.id for one in newest].index(before) + 1 :]
+        return [one for one in newest if owner in (None, one.plan.owner) and one.plan.id.startswith(prefix)][:limit]
+
+
+def past(number: int, owner: str = "ada", **fields: object) -> Run:
+    known = plan(id=f"{number:08x}-0000-4000-8000-000000000000", owner=owner, **fields)
+    return Run.past(known, Result(Exited(code=number % 256), 5, 7, 2.5), began=0.0, pid=77)
+
+
+def going(number: int, owner: str = "ada", **fields: Any) -> Run:
+    return run(id=f"{number:08x}-0000-4000-8000-000000000000", owner=owner, **fields)
+
+
+def ask(
+    session: FakeSession, registry: Registry, *, after: Run | None = None, owner: str | None = None, **fields: object
+) -> int:
+    request = m.List.model_validate(fields)
+    number = session.open(request)
+    ListChannel(
+        session,
+        number,
+        request,
+        registry,
+        after=after,
+        owner=owner,
+        sees=lambda one: one.plan.owner != "eve",
+    ).begin()
+    return number
+
+
+def listed(session: FakeSession, number: int) -> list[int]:
+    return [int(one.id[:8], 16) for said in session.said[number] if isinstance(said, m.Runs) for one in said.runs]
+
+
+async def all_listed(registry: Registry, **fields: object) -> list[int]:
+    session = FakeSession()
+    number = ask(session, registry, **fields)  # type: ignore[arg-type]  # the fields of a list
+    for _ in range(1000):
+        session.all_turns()
+        if session.forgotten:
+            break
+        await asyncio.sleep(0)
+    assert session.said[number][-1] == m.Done()
+    return listed(session, number)
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250])
+async def test_all_that_go_on_and_with_ended_all_there_are(count: int) -> None:
+    registry = Registry(*(going(n) if n % 2 else past(n) for n in range(count)))
+    assert await all_listed(registry) == [n for n in range(count)[::-1] if n % 2]
+    assert await all_listed(registry, ended=True) == list(range(count))[::-1]
+    assert await all_listed(registry, ended=True, limit=7) == list(range(count))[::-1][:7]
+    assert await all_listed(registry, limit=7) == [n for n in range(count)[::-1] if n % 2][:7]
+
+
+async def test_only_those_that_are_asked_for() -> None:
+    registry = Registry(*(going(n) if n % 2 else past(n) for n in range(0x40)))
+    assert await all_listed(registry, ended=True, prefix="0000002") == list(range(0x2F, 0x1F, -1))
+    assert await all_listed(registry, prefix="0000002") == list(range(0x2F, 0x1F, -2))
+    assert await all_listed(registry, prefix="ff") == []
+    assert await all_listed(registry, ended=True, after=registry.runs[4]) == [3, 2, 1, 0]
+    assert await all_listed(registry, after=registry.runs[5]) == [3, 1]
+    assert await all_listed(registry, after=registry.runs[4]) == [3, 1], "the last of a page has ended meanwhile"
+
+
+async def test_runs_that_may_not_be_seen_are_passed_over_a_hundred_in_a_turn() -> None:
+    registry = Registry(*(past(n, "ada" if n % 300 == 0 else "eve") for n in range(1000)))
+    session = FakeSession()
+    number = ask(session, registry, ended=True)
+    turns = 0
+    while not session.forgotten:
+        while session.waiting:
+            session.turn()
+            turns += 1
+        await asyncio.sleep(0)
+    assert listed(session, number) == [900, 600, 300, 0]
+    assert turns >= 10
+    assert set(registry.asked) == {100}
+    assert await all_listed(registry, ended=True, owner="ada") == [900, 600, 300, 0]
+
+
+async def test_one_that_ends_while_the_list_goes_out_neither_comes_twice_nor_hides_another() -> None:
+    registry = Registry(*(going(n) for n in range(250)))
+    session = FakeSession()
+    number = ask(session, registry)
+    session.turn()
+    for one in registry.runs[140:160]:
+        one.result = Result(Exited(code=0), 0, 0, 1.0)
+    session.all_turns()
+    assert listed(session, number) == list(range(249, 149, -1)) + list(range(139, -1, -1))
+
+
+async def test_messages_are_as_small_as_the_client_wants_them() -> None:
+    registry = Registry(*(going(n, command="\\" * 1000) for n in range(50)))
+    session = FakeSession(Limits(login_message=16 * KiB, message=16 * KiB))
+    number = ask(session, registry)
+    session.all_turns()
+    assert listed(session, number) == list(range(50))[::-1]
+    assert len(session.said[number]) > 5
+
+
+async def test_lists_that_nobody_reads_cost_next_to_nothing() -> None:
+    registry = Registry(*(going(n) for n in range(1000)))
+    session = FakeSession()
+    for _ in range(100):
+        ask(session, registry)
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            session.waiting.rotate(-1)
+            session.waiting[0].send_some()
+            session.connection.data_to_send()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 100 * 4 * KiB
+
+
+async def test_a_record_that_cannot_be_read_is_an_error() -> None:
+    registry = Registry(past(1))
+    registry.broken = True
+    session = FakeSession()
+    number = ask(session, registry, ended=True)
+    session.all_turns()
+    assert session.said[number] == [m.Error(code=ErrorCode.UNAVAILABLE, message="the record cannot be read")]
+
+
+async def test_who_leaves_hears_no_more() -> None:
+    registry = Registry(*(past(n, "eve") for n in range(1000)))
+    session = FakeSession()
+    number = ask(session, registry, ended=True)
+    session.turn()
+    session.close(number)
+    request = m.List()
+    other = ListChannel(session, session.open(request), request, registry, after=None, owner=None, sees=lambda _: True)
+    other.begin()
+    other.lost()
+    await asyncio.sleep(0)
+    session.turn()
+    assert not session.waiting or session.waiting[0] is not other
+
+
+async def test_what_is_said_of_a_run() -> None:
+    one = going(1, command="cat caf\udce9", stdin=True, keep=True)
+    one.pid, one.began = 4242, 1000.0
+    one.stdout.append(b"12345")
+    one.stdin.received = 9
+    told = info(one)
+    assert told == m.RunInfo(
+        id=one.plan.id, owner="ada", command="cat caf?", began=1000.0, duration=told.duration, stdout=5, stderr=0,
+        stdin=9, pid=4242, attachments=0, on_disconnect="keep",
+    )  # fmt: skip
+    one.result = Result(Signaled(signal=9), 5, 0, 2.5)
+    told = info(one)
+    assert (told.pid, told.stdin, told.duration, told.outcome) == (None, None, 2.5, Signaled(signal=9))
+
+
+async def test_of_a_run_with_a_terminal_its_size_is_said(tmp_path: Path) -> None:
+    screen = Terminal("xterm", 80, 24)
+    one = run(tmp_path, terminal=screen, disk_spool=65536)
+    assert one.timeline is not None
+    assert info(one).terminal == m.WindowSize(columns=80, rows=24)
+    one.timeline.resized(132, 43)
+    assert info(one).terminal == m.WindowSize(columns=132, rows=43)
+    assert info(past(1, terminal=screen)).terminal == m.WindowSize(columns=0, rows=0), "it is not on record"
+    assert info(past(2)).terminal is None
+    one.close()

@@ -1,0 +1,173 @@
+"""A recording is told whole and in order, in messages that its reader takes, and as fast as it takes them."""
+
+from __future__ import annotations
+
+import tracemalloc
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.limits import KiB, Limits
+from farhand_protocol.outcome import Exited
+from farhand_server.connection.channels.recording import RecordingChannel
+from farhand_server.runs.plan import Result, Terminal
+from farhand_server.runs.run import Run
+from tests.server.connection.channels.runs import finish, plan, run
+from tests.support.outlet import FakeSession
+
+
+def ask(session: FakeSession, watched: Run) -> RecordingChannel:
+    number = session.open(m.RecordingRequest(id=watched.plan.id))
+    channel = RecordingChannel(session, number, watched)
+    channel.begin()
+    return channel
+
+
+def marks(session: FakeSession, channel: RecordingChannel) -> list[m.OutputMark]:
+    return [mark for said in session.said[channel.number] if isinstance(said, m.OutputMarks) for mark in said.marks]
+
+
+def write(watched: Run, count: int) -> None:
+    """Let the run write so many bytes, a millisecond apart."""
+    assert watched.timeline is not None
+    for _ in range(count):
+        watched.timeline.start -= 0.001
+        watched.stdout.append(b"x")
+
+
+async def test_all_that_came_until_now_and_then_done(tmp_path: Path) -> None:
+    watched = run(tmp_path, terminal=Terminal("xterm", 80, 24), disk_spool=1 << 16, record_input=True)
+    assert watched.timeline is not None
+    watched.timeline.fed(b"ls\r")
+    watched.stdout.append(b"ls\r\n")
+    watched.timeline.resized(132, 43)
+    session = FakeSession()
+    channel = ask(session, watched)
+    session.all_turns()
+    assert session.said[channel.number][-1] == m.Done()
+    told = marks(session, channel)
+    sizes = [mark.size for mark in told if mark.size is not None]
+    assert sizes == [m.WindowSize(columns=80, rows=24), m.WindowSize(columns=132, rows=43)]
+    assert [mark.stdin for mark in told if mark.stdin is not None] == [b"ls\r"]
+    assert [mark.stdout for mark in told if mark.stdout is not None] == [4]
+    assert {mark.cut for mark in told} == {None}
+
+
+async def test_a_run_that_has_said_nothing_has_no_marks() -> None:
+    session = FakeSession()
+    channel = ask(session, run())
+    session.all_turns()
+    assert session.said[channel.number] == [m.Done()]
+
+
+@pytest.mark.parametrize("count", [1, 499, 500, 501, 1500])
+async def test_long_ones_come_in_messages_of_five_hundred(count: int) -> None:
+    watched, session = run(), FakeSession()
+    write(watched, count)
+    channel = ask(session, watched)
+    session.all_turns()
+    assert [mark.stdout for mark in marks(session, channel)] == list(range(1, count + 1))
+    *messages, last = session.said[channel.number]
+    assert [len(said.marks) for said in messages if isinstance(said, m.OutputMarks)][:-1] == [500] * (
+        -(-count // 500) - 1
+    )
+    assert last == m.Done()
+
+
+async def test_messages_are_as_small_as_the_client_wants_them() -> None:
+    watched = run(record_input=True)
+    assert watched.timeline is not None
+    for _ in range(100):
+        watched.timeline.start -= 0.001
+        watched.timeline.fed(b"k" * 1000)
+    session = FakeSession(Limits(login_message=16 * KiB, message=16 * KiB))
+    channel = ask(session, watched)
+    session.all_turns()
+    told = marks(session, channel)
+    assert sum(len(mark.stdin or b"") for mark in told) == 100_000
+    assert all(one.at <= other.at for one, other in pairwise(told))
+    assert len(session.said[channel.number]) > 5
+
+
+async def test_what_comes_while_it_is_told_is_not_waited_for() -> None:
+    watched, session = run(), FakeSession()
+    write(watched, 800)
+    channel = ask(session, watched)
+    turns = 0
+    while session.waiting:
+        session.turn()
+        write(watched, 600)
+        turns += 1
+        assert turns < 10
+    assert [mark.stdout for mark in marks(session, channel)] == list(range(1, 801))
+
+
+async def test_recordings_that_nobody_reads_cost_next_to_nothing() -> None:
+    watched, session = run(), FakeSession()
+    write(watched, 4000)
+    for _ in range(25):
+        ask(session, watched)
+    tracemalloc.start()
+    try:
+        for _ in range(25):
+            session.waiting.rotate(-1)
+            session.waiting[0].send_some()
+            session.connection.data_to_send()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 25 * 4 * KiB
+
+
+async def test_it_is_there_for_as_long_as_the_output_is() -> None:
+    watched, session = run(), FakeSession()
+    write(watched, 3)
+    finish(watched)
+    channel = ask(session, watched)
+    session.all_turns()
+    assert len(marks(session, channel)) == 3
+    watched.close()
+    gone = ask(session, watched)
+    session.all_turns()
+    sentence = f"the output of run {watched.plan.id} is kept no more, nor when it came"
+    assert session.said[gone.number] == [m.Error(code=ErrorCode.EXPIRED, message=sentence)]
+
+
+async def test_nor_is_it_there_for_runs_that_are_only_on_record() -> None:
+    session = FakeSession()
+    channel = ask(session, Run.past(plan(), Result(Exited(code=0), 5, 0, 1.0), began=0.0, pid=7))
+    session.all_turns()
+    [error] = session.said[channel.number]
+    assert isinstance(error, m.Error)
+    assert error.code == ErrorCode.EXPIRED
+
+
+async def test_output_that_goes_while_it_is_told_ends_it_with_an_error() -> None:
+    watched, session = run(), FakeSession()
+    write(watched, 800)
+    channel = ask(session, watched)
+    session.turn()
+    watched.close()
+    session.all_turns()
+    assert len(marks(session, channel)) == 500
+    last = session.said[channel.number][-1]
+    assert isinstance(last, m.Error)
+    assert session.forgotten == [channel]
+
+
+async def test_who_leaves_hears_no_more() -> None:
+    watched, session = run(), FakeSession()
+    write(watched, 800)
+    channel = ask(session, watched)
+    session.turn()
+    session.close(channel.number)
+    channel.received(m.Close())
+    session.all_turns()
+    assert session.said[channel.number][1:] == [m.Done()]
+    other = ask(session, watched)
+    other.lost()
+    session.all_turns()
+    assert other.number not in session.said

@@ -1,0 +1,327 @@
+"""A run's channel says what is so when it is so: nothing before the start, nothing after its last, and no end that is
+not on record."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farhand_protocol import messages as m
+from farhand_protocol.connection import Connection
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import DataReceived, MessageReceived
+from farhand_protocol.frames import Kind, encode_frame
+from farhand_protocol.outcome import Exited, SpawnFailed
+from farhand_protocol.states import Side
+from farhand_server.connection.channels.handler import Channel
+from farhand_server.connection.channels.run import AWAITED, RunChannel
+from farhand_server.runs.attachments import BadOffset
+from farhand_server.runs.output.spool import Memory
+from farhand_server.runs.plan import Plan, Result
+from farhand_server.runs.run import Run
+from tests.support.client import new_id
+
+LIMITS = Connection(Side.CLIENT).announced
+MiB = 1 << 20
+ID = new_id()
+
+
+class Outlet:
+    """A session whose channels send when the test says so, and the client behind it."""
+
+    def __init__(self) -> None:
+        self.connection = Connection(Side.SERVER)
+        self.client = Connection(Side.CLIENT)
+        self.client.send(0, m.Hello(versions=(1,), software="test", limits=LIMITS, nonce=bytes(32)))
+        self.carry()
+        self.connection.send(
+            0, m.Welcome(version=1, software="test", limits=self.connection.announced, login=False, nonce=bytes(32))
+        )
+        self.connection.send(0, m.Accepted(user="ada", host="here"))
+        self.carry()
+        self.awaited = False
+        """Whether the channel that was scheduled last may not wait for the next turn of the loop."""
+
+    def carry(self) -> list[str]:
+        """Bring everything over; return what came to the client: message types, `STREAM:BYTES`."""
+        for data in self.client.data_to_send():
+            list(self.connection.receive_data(data))
+        came = []
+        for data in self.connection.data_to_send():
+            for event in self.client.receive_data(data):
+                if isinstance(event, DataReceived):
+                    came.append(f"{event.stream}:{len(event.data)}")
+                else:
+                    assert isinstance(event, MessageReceived), event
+                    came.append(event.message.type)
+        return came
+
+    def open(self, run: Run, request: m.RunRequest | m.Attach) -> RunChannel:
+        """Open a channel as the client's request asks for."""
+        number = self.client.open(request)
+        self.carry()
+        channel = RunChannel(self, number, run, request, new=isinstance(request, m.RunRequest))
+        channel.begin()
+        return channel
+
+    def spoil(self) -> None:
+        """Let a message come that cannot be understood."""
+        list(self.connection.receive_data(encode_frame(Kind.MESSAGE, 1, b"{}")))
+
+    def flush_soon(self) -> None:
+        """Outlet."""
+
+    def schedule(self, channel: Channel, *, awaited: bool = False) -> None:
+        """Outlet."""
+        channel.scheduled = True
+        self.awaited = awaited
+
+    def forget(self, channel: Channel) -> None:
+        """Outlet."""
+
+
+def run_of(request: m.RunRequest, directory: Path = Path("/nowhere"), **fields: Any) -> Run:
+    """The run of that request, which is not started."""
+    given: dict[str, Any] = {
+        "id": request.id, "owner": "ada", "uid": 0, "fingerprint": b"", "command": "true", "argv": (b"true",),
+        "cwd": b"/", "env": dict(os.environb), "stdin": request.stdin, "merge_stderr": False, "timeout": None,
+        "idle_timeout": None, "kill_after": 1.0, "linger": 1.0, "keep": False, "grace": 60.0, "spool": 2 * MiB,
+    }  # fmt: skip
+    return Run(Plan(**given | fields), Memory(1 << 30), directory)
+
+
+def begin(run: Run) -> None:
+    """Let the program seem to run."""
+    run.pid = 7
+    for watcher in run.attachments.watchers():
+        watcher.started()
+
+
+def end(run: Run) -> None:
+    """Let the run be over, and that not be on record."""
+    run.stdout.finish()
+    run.stderr.finish()
+    run.result = Result(Exited(code=0), run.stdout.end, run.stderr.end, 1.0)
+
+
+@pytest.fixture
+async def outlet() -> Outlet:
+    return Outlet()
+
+
+def turn(channel: RunChannel) -> None:
+    """Give the channel its turn until it has said everything."""
+    while channel.send_some():
+        pass
+
+
+def fail_by_the_client(outlet: Outlet, channel: RunChannel) -> None:
+    """A message could not be understood."""
+    outlet.spoil()
+    channel.lost()
+
+
+def fail_by_the_service(outlet: Outlet, channel: RunChannel) -> None:
+    """The service was at fault."""
+    channel.failed(ErrorCode.INTERNAL, "a fault")
+
+
+def fail_by_a_new_line(outlet: Outlet, channel: RunChannel) -> None:
+    """The client has attached anew."""
+    channel.replaced()
+
+
+@pytest.mark.parametrize("fail", [fail_by_the_client, fail_by_the_service, fail_by_a_new_line])
+async def test_what_waits_for_its_turn_is_not_said_after_the_channel_has_failed(
+    fail: Callable[[Outlet, RunChannel], None], outlet: Outlet
+) -> None:
+    request = m.RunRequest(id=ID, argv=(b"true",))
+    run = run_of(request)
+    channel = outlet.open(run, request)
+    begin(run)
+    run.stdout.append(b"output")
+    run.stdout.finish()
+    fail(outlet, channel)
+    queued = outlet.connection.queued
+    assert not channel.send_some()
+    assert outlet.connection.queued == queued
+    end(run)
+    run.tell_end()
+    assert not channel.send_some()
+    assert outlet.connection.queued == queued
+
+
+async def test_no_end_is_told_before_it_is_on_record(outlet: Outlet) -> None:
+    request = m.RunRequest(id=ID, argv=(b"true",))
+    run = run_of(request)
+    first = outlet.open(run, request)
+    begin(run)
+    end(run)
+    second = outlet.open(run, m.Attach(id=ID, stdout=0, stderr=0))
+    turn(first)
+    turn(second)
+    assert "ended" not in outlet.carry()
+    run.tell_end()
+    turn(first)
+    turn(second)
+    assert outlet.carry() == ["ended", "ended"]
+
+
+async def test_what_never_ran_has_no_streams(outlet: Outlet) -> None:
+    request = m.RunRequest(id=ID, argv=(b"true",))
+    run = run_of(request)
+    channel = outlet.open(run, request)
+    run.stdout.finish()
+    run.stderr.finish()
+    turn(channel)
+    run.result = Result(SpawnFailed(errno=2, error="ENOENT", what="program", message="no"), 0, 0, 0.0)
+    run.tell_end()
+    turn(channel)
+    assert outlet.carry() == ["ended"]
+
+
+async def test_stdin_that_comes_before_the_start_is_acknowledged_after_it(outlet: Outlet) -> None:
+    request = m.RunRequest(id=ID, argv=(b"cat",), stdin=True)
+    run = run_of(request)
+    outlet.open(run, request)
+    stranger = outlet.open(run, request)
+    for _ in range(16):
+        outlet.client.send_data(2, "stdin", bytes(64 << 10))
+        stranger.received_data(bytes(64 << 10))
+    assert outlet.carry() == []
+    begin(run)
+    assert outlet.carry()[:2] == ["started", "started"]
+    assert outlet.client.room(2, "stdin") > 0
+
+
+async def test_whoever_attaches_again_and_again_fills_no_memory_with_stdin_that_nobody_takes(outlet: Outlet) -> None:
+    request = m.RunRequest(id=ID, attachment=b"k" * 16, argv=(b"sleep", b"60"), stdin=True)
+    run = run_of(request)
+    outlet.open(run, request)
+    window = 4 * MiB
+    for received in (0, window):
+        outlet.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdin=received)).received_data(bytes(window))
+    with pytest.raises(BadOffset, match="of which its program has taken 0; it cannot go on at"):
+        outlet.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdin=2 * window))
+    outlet.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdin=0))  # as who comes back after a cut
+
+
+async def test_a_client_that_did_not_get_the_end_comes_back_for_it_though_its_old_line_seems_to_be_there(
+    outlet: Outlet,
+) -> None:
+    request = m.RunRequest(id=ID, attachment=b"k" * 16, argv=(b"true",))
+    run = run_of(request)
+    before = outlet.open(run, request)
+    begin(run)
+    end(run)
+    run.tell_end()
+    turn(before)
+    assert outlet.carry()[-1] == "ended"
+    new_line = Outlet()
+    turn(new_line.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdout=0, stderr=0, hold=True)))
+    assert new_line.carry() == ["started", "end", "end", "ended"]
+    assert outlet.carry() == []
+
+
+async def test_one_that_does_not_follow_ends_where_the_output_stands(outlet: Outlet) -> None:
+    request = m.RunRequest(id=ID, argv=(b"true",))
+    run = run_of(request)
+    begin(run)
+    run.stdout.append(b"so far")
+    channel = outlet.open(run, m.Attach(id=ID, stdout=0, stderr=0, follow=False))
+    run.stdout.append(b"and on")
+    turn(channel)
+    assert outlet.carry() == ["started", "stdout:6", "end", "end", "done"]
+
+
+async def test_one_that_does_not_follow_is_not_held_by_a_program_without_output(outlet: Outlet) -> None:
+    request = m.RunRequest(id=ID, argv=(b"true",))
+    run = run_of(request)
+    channel = outlet.open(run, m.Attach(id=ID, stdout=0, follow=False))
+    begin(run)
+    assert channel.scheduled
+    turn(channel)
+    assert outlet.carry() == ["started", "end", "done"]
+
+
+@pytest.mark.parametrize(("size", "awaited"), [(1, True), (AWAITED, True), (AWAITED + 1, False)])
+async def test_little_output_may_be_what_somebody_waits_for(outlet: Outlet, size: int, awaited: bool) -> None:
+    request = m.RunRequest(id=ID, argv=(b"true",))
+    run = run_of(request)
+    channel = outlet.open(run, request)
+    begin(run)
+    run.stdout.append(bytes(size))
+    assert (channel.scheduled, outlet.awaited) == (True, awaited)
+    turn(channel)
+    channel.scheduled = outlet.awaited = False
+    run.stderr.append(b"x")
+    assert outlet.awaited, "what was sent before does not count"
+
+
+async def test_credit_for_what_a_client_does_not_get_is_no_fault_of_the_service(outlet: Outlet) -> None:
+    request = m.RunRequest(id=ID, argv=(b"true",), stdin=True, merge_stderr=True)
+    run = run_of(request)
+    channel = outlet.open(run, request)
+    for stream in ("stdin", "stderr"):
+        channel.received(m.Credit.model_validate({"stream": stream, "bytes": 5}))
+    begin(run)
+    run.stdout.append(b"goes on")
+    turn(channel)
+    assert outlet.carry() == ["started", "stdout:7"]
+
+
+@pytest.mark.parametrize(("wanted", "said"), [(0, ["started", "gap", "stdout:65536"]), (MiB, ["started"])])
+async def test_what_is_kept_no_more_is_a_gap(outlet: Outlet, wanted: int, said: list[str]) -> None:
+    request = m.RunRequest(id=ID, argv=(b"true",))
+    run = run_of(request)
+    begin(run)
+    for _ in range(64):
+        run.stdout.append(bytes(16 << 10))
+    run.stdout.hold(MiB)
+    channel = outlet.open(run, m.Attach(id=ID, stdout=wanted))
+    turn(channel)
+    assert outlet.carry() == said
+
+
+async def test_one_that_falls_behind_without_holding_gets_a_gap_as_long_as_what_it_missed(outlet: Outlet) -> None:
+    request = m.RunRequest(id=ID, argv=(b"true",))
+    run = run_of(request)
+    holder = outlet.open(run, request)
+    begin(run)
+    watching = outlet.open(run, m.Attach(id=ID, stdout=0))
+    for _ in range(64):
+        run.stdout.append(bytes(16 << 10))
+    turn(holder)
+    holder.received(m.Credit(stream="stdout", bytes=MiB))
+    assert run.stdout.start == MiB - (64 << 10)
+    outlet.carry()
+    turn(watching)
+    assert outlet.carry() == ["gap", "stdout:65536"]
+
+
+async def test_a_disk_that_fails_the_reader_is_said(outlet: Outlet, tmp_path: Path) -> None:
+    request = m.RunRequest(id=ID, argv=(b"true",), spool=1 << 16)
+    run = run_of(request, tmp_path, disk_spool=1 << 16)
+    channel = outlet.open(run, request)
+    begin(run)
+    run.stdout.append(b"lost")
+    os.truncate(tmp_path / f"{ID}.stdout", 0)
+    turn(channel)
+    assert outlet.carry() == ["started", "error"]
+    run.close()
+
+
+async def test_of_a_run_of_long_ago_the_end_is_told_and_the_client_may_go(outlet: Outlet) -> None:
+    plan = run_of(m.RunRequest(id=ID, argv=(b"true",))).plan
+    run = Run.past(plan, Result(Exited(code=3), 5, 0, 1.0), began=0.0, pid=7)
+    channel = outlet.open(run, m.RunRequest(id=ID, argv=(b"true",)))
+    turn(channel)
+    assert outlet.carry() == ["started", "gap", "end", "end", "ended"]
+    channel.closed()
+    channel = outlet.open(run, m.Attach(id=ID, hold=True, stdout=5))
+    channel.received(m.Stop())
+    channel.lost()

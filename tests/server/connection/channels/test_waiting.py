@@ -1,0 +1,255 @@
+"""A wait ends with the first of match, silence, end and time, wherever pieces of output begin and end."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.limits import KiB, MiB
+from farhand_server.connection.channels.pattern import OVERLAP, BadPattern, Pattern
+from farhand_server.connection.channels.waiting import WaitChannel
+from farhand_server.runs.attachments import BadOffset
+from farhand_server.runs.run import Run
+from tests.server.connection.channels.runs import finish, run
+from tests.support.outlet import FakeSession
+
+
+def wait_for(session: FakeSession, watched: Run, pattern: bytes | None = None, **fields: object) -> int:
+    request = m.WaitFor.model_validate({"id": watched.plan.id, "pattern": pattern, **fields})
+    number = session.open(request)
+    WaitChannel(session, number, watched, request).begin()
+    return number
+
+
+def matched(start: int, end: int) -> m.Matched:
+    return m.Matched(reason="pattern", start=start, end=end)
+
+
+async def caught_up() -> None:
+    """Until a search of what is there has surely been done: one more pattern is searched for behind it."""
+    other, session = run(), FakeSession()
+    for _ in range(3):
+        other.stdout.append(b"x")
+        await session.last(wait_for(session, other, b"x"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "output", "span"),
+    [
+        (b"port \\d+$", b"listening on port 8080\n", (13, 22)),
+        (b"two", b"one\ntwo\n", (4, 7)),
+        (b"^two$", b"one\ntwo\n", (4, 7)),
+        (b"\\Aone", b"one\n", (0, 3)),
+        (b"e\\nt", b"one\ntwo\n", (2, 5)),
+        (b"caf\xe9", b"caf\xc3 caf\xe9", (5, 9)),
+        ("café".encode(), "ein café".encode(), (4, 9)),
+        (b"\\x00\\xff", b"a\0\xff", (1, 3)),
+        (b"a|ab", b"ab", (0, 1)),
+        (b"Password: ", b"Password: ", (0, 10)),
+        (b"", b"", (0, 0)),
+    ],
+)
+async def test_a_match_is_found_however_its_output_comes(pattern: bytes, output: bytes, span: tuple[int, int]) -> None:
+    for pieces in ([output], [output[at : at + 1] for at in range(len(output))]):
+        watched, session = run(), FakeSession()
+        number = wait_for(session, watched, pattern)
+        for piece in pieces:
+            watched.stdout.append(piece)
+            await asyncio.sleep(0)
+        assert await session.last(number) == matched(*span)
+
+
+async def test_a_match_is_told_as_soon_as_there_is_one() -> None:
+    watched, session = run(), FakeSession()
+    number = wait_for(session, watched, b"port \\d+")
+    watched.stdout.append(b"port 80")
+    assert await session.last(number) == matched(0, 7)
+    watched.stdout.append(b"80")
+    assert await session.last(wait_for(session, watched, b"port \\d+")) == matched(0, 9)
+
+
+@pytest.mark.parametrize("pattern", [b"one$", b"one\\b", b"one\\z", b"(?-m)one$"])
+async def test_nothing_ends_where_only_the_output_so_far_does(pattern: bytes) -> None:
+    watched, session = run(), FakeSession()
+    number = wait_for(session, watched, pattern)
+    watched.stdout.append(b"one")
+    await caught_up()
+    assert number not in session.said
+    watched.stdout.append(b"s and one")
+    await caught_up()
+    assert number not in session.said
+    watched.stdout.finish()
+    assert await session.last(number) == matched(9, 12)
+
+
+async def test_an_offset_begins_no_line_and_no_word_that_the_output_does_not() -> None:
+    watched, session = run(), FakeSession()
+    watched.stdout.append(b"someone\none\n")
+    assert await session.last(wait_for(session, watched, b"^one", offset=4)) == matched(8, 11)
+    assert await session.last(wait_for(session, watched, b"\\bone", offset=4)) == matched(8, 11)
+    assert await session.last(wait_for(session, watched, b"one", offset=4)) == matched(4, 7)
+    assert await session.last(wait_for(session, watched, b"^one", offset=8)) == matched(8, 11)
+
+
+@given(st.binary(max_size=60), st.sampled_from([b"ab+", b"^a", b"b$", b"a.b", b"\\bab\\b", b"(ba)+$"]), st.data())
+def test_the_end_of_a_match_is_that_of_the_whole_output_once_it_is_over(
+    output: bytes, pattern: bytes, data: st.DataObject
+) -> None:
+    output = bytes(b"ab\n "[byte % 4] for byte in output)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(output)), max_size=5)))
+    expected = re.search(b"(?m)" + pattern.replace(b"$", b"(?=\\n|\\Z)"), output)
+
+    async def waited() -> m.AnyMessage:
+        watched, session = run(), FakeSession()
+        number = wait_for(session, watched, pattern)
+        for first, end in zip([0, *cuts], [*cuts, len(output)], strict=True):
+            watched.stdout.append(output[first:end])
+            await asyncio.sleep(0)
+        finish(watched)
+        return await session.last(number)
+
+    last = asyncio.run(waited())
+    assert isinstance(last, m.Matched)
+    if expected is None:
+        assert last == m.Matched(reason="ended", start=len(output), end=len(output))
+    else:
+        # What comes later can make a match longer, not let it begin elsewhere.
+        assert (last.reason, last.start) == ("pattern", expected.start())
+        assert last.end <= expected.end()
+
+
+async def test_a_match_goes_over_the_border_of_pieces_up_to_the_overlap() -> None:
+    watched, session = run(spool=2 * MiB), FakeSession()
+    piece = Pattern(b"a+b").piece
+    text = b"." * (piece - OVERLAP + 1) + b"a" * OVERLAP + b"b"
+    watched.stdout.append(text)
+    last = await session.last(wait_for(session, watched, b"a+b"))
+    assert last == matched(piece - OVERLAP + 1, len(text)) or last == matched(piece - OVERLAP, len(text))
+
+
+async def test_only_what_is_kept_can_match_and_a_gap_begins_nothing() -> None:
+    watched, session = run(spool=64 * KiB), FakeSession()
+    watched.stdout.append(b"early ")
+    for _ in range(8):
+        watched.stdout.append(b"x" * 32 * KiB)
+    watched.stdout.hold(watched.stdout.end)
+    assert watched.stdout.start > 6
+    numbers = [wait_for(session, watched, pattern) for pattern in (b"early", b"^x", b"\\bx", b"x")]
+    assert await session.last(numbers[3]) == matched(watched.stdout.start, watched.stdout.start + 1)
+    finish(watched)
+    for number in numbers[:3]:
+        last = await session.last(number)
+        assert isinstance(last, m.Matched)
+        assert last.reason == "ended"
+
+
+async def test_a_ring_on_disk_is_searched_over_its_border(tmp_path: Path) -> None:
+    watched, session = run(tmp_path, disk_spool=64 * KiB), FakeSession()
+    watched.stdout.append(b"." * (64 * KiB - 2) + b"here")
+    assert await session.last(wait_for(session, watched, b"here")) == matched(64 * KiB - 2, 64 * KiB + 2)
+    watched.close()
+
+
+async def test_silence_counts_from_the_last_output_and_not_from_before_the_wait() -> None:
+    watched, session = run(), FakeSession()
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    number = wait_for(session, watched, b"never", idle=0.05)
+    for _ in range(5):
+        await asyncio.sleep(0.02)  # a program that prints more often than that
+        watched.stdout.append(b"x")
+    assert await session.last(number) == m.Matched(reason="idle", start=5, end=5)
+    assert time.monotonic() - began >= 0.15
+    watched.stderr.append(b"elsewhere")
+    assert await session.last(wait_for(session, watched, stream="stderr", idle=0.01)) == m.Matched(
+        reason="idle", start=9, end=9
+    )
+
+
+async def test_a_program_that_was_silent_before_is_given_its_time() -> None:
+    watched, session = run(), FakeSession()
+    watched.stdout.touched = time.monotonic() - 60
+    began = time.monotonic()
+    assert await session.last(wait_for(session, watched, idle=0.05)) == m.Matched(reason="idle", start=0, end=0)
+    assert time.monotonic() - began >= 0.05
+
+
+async def test_the_time_and_the_end_are_told_with_the_offset_so_far() -> None:
+    watched, session = run(), FakeSession()
+    watched.stdout.append(b"four")
+    assert await session.last(wait_for(session, watched, timeout=0.01)) == m.Matched(reason="timeout", start=4, end=4)
+    number = wait_for(session, watched, b"more")
+    watched.stdout.append(b"five5")
+    finish(watched)
+    assert await session.last(number) == m.Matched(reason="ended", start=9, end=9)
+    assert await session.last(wait_for(session, watched)) == m.Matched(reason="ended", start=9, end=9)
+    assert await session.last(wait_for(session, watched, b"rfive")) == matched(3, 8)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        (b"(", "missing \\): \\($"),
+        (b"caf\xe9[", "missing ]"),
+        (b"[\xc3\xa9", "missing ]: \\[é$"),
+        (b"(?=x)", "invalid perl operator: \\(\\?="),
+        (b"(.{1000}|x{1000}){1}" * 3, "too large"),
+    ],
+)
+def test_a_pattern_that_will_not_do_is_refused_in_the_words_of_re2(pattern: bytes, words: str) -> None:
+    with pytest.raises(BadPattern, match=words):
+        Pattern(pattern)
+
+
+async def test_an_offset_beyond_the_output_is_refused() -> None:
+    watched = run()
+    watched.stdout.append(b"four")
+    with pytest.raises(BadOffset, match="has 4 bytes, and is waited for from 5 on"):
+        wait_for(FakeSession(), watched, b"x", offset=5)
+
+
+@pytest.mark.parametrize("leave", ["lost", "close"])
+async def test_who_leaves_leaves_nothing_behind(leave: str) -> None:
+    watched, session = run(), FakeSession()
+    others = list(watched.stdout.listeners)
+    request = m.WaitFor(id=watched.plan.id, pattern=b"x", idle=60, timeout=60)
+    channel = WaitChannel(session, session.open(request), watched, request)
+    channel.begin()
+    await asyncio.sleep(0)
+    assert len(watched.attachments) == 0
+    if leave == "lost":
+        channel.lost()
+    else:
+        session.close(channel.number)
+        channel.received(m.Close())
+        assert session.forgotten == [channel]
+    await asyncio.sleep(0)
+    assert (watched.attachments.bystanders, watched.stdout.listeners) == ([], others)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_run_that_fails_fails_the_wait() -> None:
+    watched, session = run(), FakeSession()
+    number = wait_for(session, watched, b"x")
+    watched.refuse("no")
+    assert await session.last(number) == m.Error(code=ErrorCode.UNAVAILABLE, message="no")
+
+
+async def test_an_expensive_pattern_holds_nobody_up() -> None:
+    watched, session = run(spool=8 * MiB), FakeSession()
+    watched.stdout.append(b"ab" * (512 * KiB))
+    number = wait_for(session, watched, b"[ab]*a" + b"[ab]{1000}" * 3 + b"c")  # a fifth of a second for each piece
+    until, turns = time.monotonic() + 0.5, 0
+    while time.monotonic() < until:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 100
+    assert number not in session.said

@@ -1,0 +1,234 @@
+"""What a client is told when the service itself is at fault: the truth, on the run's channel, and others go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from farhand_protocol import messages as m
+from farhand_protocol.limits import KiB, Limits
+from farhand_protocol.outcome import Exited
+from farhand_protocol.transport import QUIET_PERIOD
+from farhand_server.audit import Entry
+from farhand_server.auth.login import Authenticator
+from farhand_server.config import Config, load
+from farhand_server.connection.channels.run import RunChannel
+from farhand_server.connection.session import Session
+from farhand_server.ledger import Ledger
+from farhand_server.listen.unix import LocalClient
+from farhand_server.logs import Logger, Sink
+from farhand_server.policy import Policy, policy_in_force
+from farhand_server.runs.output.spool import Memory
+from farhand_server.runs.process.process import Process, prepare_loop
+from farhand_server.runs.registry import Registry, Retention
+from farhand_server.state import opened
+from tests.support.client import PATIENCE, RawClient
+from tests.support.processes import children, reaped
+
+
+@dataclass
+class Core:
+    """What a session needs of a service."""
+
+    config: Config
+    policy: Policy
+    registry: Registry
+    ledger: Ledger
+    faults: list[Exception]
+    authenticator: Authenticator | None = None
+    sessions: set[Session] = field(default_factory=set)
+
+    def note(self, entry: Entry) -> None:
+        self.ledger.note(entry)
+
+
+@pytest.fixture
+async def core(tmp_path: Path) -> AsyncIterator[Core]:
+    """Sessions without a service around them, on the socket `s`."""
+    prepare_loop()
+    others = children(os.getpid())
+    config = load(None, overrides={"socket": str(tmp_path / "s"), "state_dir": str(tmp_path)})
+    faults: list[Exception] = []
+    descriptor = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    log = Logger(Sink(descriptor), {})
+    async with opened(config, log) as ledger:
+        registry = Registry(
+            ledger,
+            memory=Memory(config.runs.memory),
+            retention=Retention(runs=0, seconds=0.0, disk=0),
+            spool_directory=tmp_path / "spool",
+            cgroups=None,
+            on_end=lambda run, result: None,
+            on_failure=lambda run, error: faults.append(error),
+        )
+        core = Core(config, policy_in_force(config.policy), registry, ledger, faults)
+        server = await asyncio.get_running_loop().create_unix_server(lambda: LocalClient(core, log), config.socket)
+        try:
+            yield core
+        finally:
+            server.close()
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.gather(*(session.gone.wait() for session in core.sessions))
+                await core.registry.idle()
+            registry.close()
+            await reaped(others)
+    os.close(descriptor)
+
+
+async def test_a_fault_of_the_service_is_an_internal_error_and_others_go_on(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Process.start
+
+    async def faulty(argv: tuple[bytes, ...], **options: object) -> Process:
+        if argv[0] == b"faulty":
+            await asyncio.sleep(0)
+            raise RuntimeError("a fault")
+        return await start(argv, **options)  # type: ignore[arg-type]  # handed on as it came
+
+    monkeypatch.setattr(Process, "start", faulty)
+    async with RawClient.connect(core.config.socket) as client:
+        runs = [(name, client.start(name)) for name in ("true", "faulty", "true", "faulty", "faulty", "true")]
+        for name, run in runs:
+            if name == "faulty":
+                error = await run.error()
+                assert error.code == "internal"
+                assert "a fault" not in error.message
+            else:
+                assert (await run.ended()).outcome == Exited(code=0)
+        assert (await client.run("true"))[0].outcome == Exited(code=0)
+        await client.round_trip()
+        assert client.connection.channels == 0
+    assert [str(error) for error in core.faults] == ["a fault"] * 3
+
+
+async def test_a_fault_in_acting_on_a_message_is_said_before_the_connection_ends(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr("farhand_server.connection.dispatch.decide", faulty)
+    async with RawClient.connect(core.config.socket) as client, RawClient.connect(core.config.socket) as other:
+        client.start("true")
+        error = await client.told(m.Error)
+        assert "internal" in str(error)
+        assert "a fault" not in str(error)
+        await client.closed()
+        await other.round_trip()
+
+
+async def test_a_fault_in_sending_output_is_said_before_the_connection_ends_and_the_service_can_end(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send_some(_: RunChannel) -> bool:
+        raise RuntimeError("a fault")
+
+    async with RawClient.connect(core.config.socket) as client:
+        monkeypatch.setattr(RunChannel, "send_some", send_some)
+        client.start("echo", "hello")
+        error = await client.told(m.Error)
+        assert "internal" in str(error)
+        await client.closed()
+    async with asyncio.timeout(PATIENCE):
+        await core.registry.idle()
+
+
+async def test_a_client_that_cannot_be_told_the_end_does_not_keep_the_service_from_its_own(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(_: RunChannel, result: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(RunChannel, "ended", ended)
+    async with RawClient.connect(core.config.socket) as client:
+        client.start("true")
+        async with asyncio.timeout(PATIENCE):
+            await core.registry.idle()
+            while not core.faults:
+                await client.round_trip()
+    assert [str(fault) for fault in core.faults] == ["a fault"]
+
+
+async def test_a_session_that_is_told_to_finish_says_everything_first(core: Core) -> None:
+    async with RawClient.connect(core.config.socket, limits=Limits(window=64 * KiB)) as client:
+        run = client.start("head", "-c", "200000", "/dev/zero", credit=False)
+        await run.output(64 * KiB)
+        (session,) = core.sessions
+        await core.registry.idle()
+        session.finish()
+        await client.round_trip()
+        run.grant()
+        assert (await run.ended()).stdout == run.totals["stdout"] == 200_000
+        await client.closed()
+
+
+async def test_a_session_is_forgotten_with_its_connection(core: Core) -> None:
+    async with RawClient.connect(core.config.socket) as client:
+        await client.run("true")
+        (session,) = core.sessions
+    async with asyncio.timeout(PATIENCE):
+        await session.gone.wait()
+    assert core.sessions == set()
+    assert session.channels == {}
+
+
+class Teller:
+    """A channel that counts its turns."""
+
+    number = 1000
+
+    def __init__(self) -> None:
+        self.scheduled = False
+        self.turns = 0
+
+    def begin(self) -> None:
+        """Channel."""
+
+    def send_some(self) -> bool:
+        """Channel."""
+        self.turns += 1
+        return False
+
+    def received(self, message: m.AnyMessage) -> None:
+        """Channel."""
+
+    def received_data(self, data: bytes) -> None:
+        """Channel."""
+
+    def closed(self) -> None:
+        """Channel."""
+
+    def lost(self) -> None:
+        """Channel."""
+
+
+async def test_what_is_awaited_leaves_in_the_turn_of_the_loop_it_came_in_unless_other_things_do(core: Core) -> None:
+    async with RawClient.connect(core.config.socket) as client:
+        await client.round_trip()
+        (session,) = core.sessions
+        teller, other = Teller(), Teller()
+        await asyncio.sleep(2 * QUIET_PERIOD)  # the line is quiet, by its definition
+        session.schedule(teller)
+        assert teller.turns == 0
+        await client.round_trip()
+        assert (teller.turns, teller.scheduled) == (1, False)
+        await asyncio.sleep(2 * QUIET_PERIOD)
+        session.schedule(teller, awaited=True)
+        assert (teller.turns, teller.scheduled) == (2, False)
+        session.schedule(other)
+        session.schedule(teller, awaited=True)
+        assert (other.turns, teller.turns) == (0, 2), "in turn with others"
+        await client.round_trip()
+        assert (other.turns, teller.turns) == (1, 3)
+        session.connection.send(0, m.Ping(id=1))
+        session.flush_soon()
+        session.schedule(teller, awaited=True)
+        assert teller.turns == 3, "it leaves together with what is due"
+        await client.round_trip()
+        assert teller.turns == 4

@@ -1,0 +1,224 @@
+"""A spool on disk keeps the last bytes of a stream, exactly as many as it may, and says when the disk fails it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farhand_server.runs.output.filespool import FULL, FileSpool
+
+
+def everything(spool: FileSpool, offset: int, limit: int) -> bytes:
+    read = b""
+    while data := spool.read(offset + len(read), limit):
+        assert len(data) <= limit
+        read += data
+    return read
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@given(
+    chunks=st.lists(st.binary(min_size=1, max_size=40), max_size=30),
+    size=st.integers(min_value=1, max_value=50),
+    limit=st.integers(min_value=1, max_value=60),
+)
+def test_the_last_bytes_are_kept_and_only_those(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], size: int, limit: int
+) -> None:
+    spool = FileSpool(tmp_path_factory.mktemp("spool") / "ring", size)
+    whole = b""
+    for chunk in chunks:
+        spool.append(chunk)
+        whole += chunk
+        assert (spool.start, spool.end) == (max(0, len(whole) - size), len(whole))
+        assert everything(spool, spool.start, limit) == whole[spool.start :]
+    assert spool.path.stat().st_size <= size
+    spool.close()
+
+
+def test_what_is_gone_is_an_error_and_not_other_bytes(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path / "ring", 10)
+    spool.append(b"0123456789ab")
+    with pytest.raises(ValueError, match="2 to 12 are"):
+        spool.read(1, 10)
+    with pytest.raises(ValueError, match="2 to 12 are"):
+        spool.read(13, 10)
+    spool.close()
+
+
+def test_its_writer_never_waits_unless_it_is_to(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path / "ring", 10)
+    rooms: list[int] = []
+    spool.on_room = lambda: rooms.append(spool.end)
+    spool.append(bytes(1000))
+    assert not spool.full
+    spool.wait_at(1000)
+    assert (spool.full, rooms) == (True, [])
+    spool.wait_at(1001)
+    assert (spool.full, rooms) == (False, [1000])
+    spool.append(b"more")
+    assert (spool.full, rooms) == (True, [1000])
+    spool.close()
+
+
+def test_a_disk_that_takes_no_more_is_told_once_and_what_was_kept_can_be_read(tmp_path: Path) -> None:
+    spool, told, news = FileSpool(tmp_path / "ring", 10), list[str](), list[int]()
+    spool.on_failure = told.append
+    spool.listeners.append(lambda: news.append(spool.end))
+    spool.append(b"before")
+    full = os.open("/dev/full", os.O_RDWR)
+    os.dup2(full, fd_of(spool.path))
+    os.close(full)
+    spool.append(b"after")
+    spool.append(b"more")
+    assert told == [f"the output cannot be kept in {spool.path}: No space left on device"]
+    assert spool.end == 6
+    assert news == [6, 6]
+    spool.close()
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=40), max_size=12),
+    st.integers(0, 12),
+    st.integers(1, 60),
+    st.integers(1, 60),
+)
+def test_one_with_spare_memory_goes_on_there_where_the_disk_takes_no_more(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], until: int, size: int, spare: int
+) -> None:
+    spool = FileSpool(tmp_path_factory.mktemp("spool") / "ring", size, spare=spare)
+    told = list[str]()
+    spool.on_failure = told.append
+    whole = b""
+    for number, chunk in enumerate(chunks):
+        if number == until:
+            unwritable = os.open(spool.path, os.O_RDONLY)
+            os.dup2(unwritable, fd_of(spool.path))
+            os.close(unwritable)
+        spool.append(chunk)
+        whole += chunk
+        assert spool.end == len(whole)
+        if number >= until:
+            assert spool.size >= min(len(chunk), spare)
+            assert spool.size <= spare
+        assert everything(spool, spool.start, 7) == whole[spool.start :]
+    assert told == []
+    spool.finish()
+    assert everything(spool, spool.start, 7) == whole[spool.start :]
+    spool.close()
+    assert not spool.path.exists()
+
+
+def test_what_the_file_had_last_goes_on_in_memory(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path / "ring", 100, spare=8)
+    spool.append(b"0123456789")
+    spool._leave_disk()
+    assert (spool.start, spool.read(2, 10)) == (2, b"23456789")
+    spool.close()
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.integers(1, 100))
+def test_a_whole_one_keeps_the_first_bytes_and_says_once_that_there_were_more(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], size: int
+) -> None:
+    spool, told = FileSpool(tmp_path_factory.mktemp("spool") / "whole", size, whole=True), list[str]()
+    spool.on_failure = told.append
+    for chunk in chunks:
+        spool.append(chunk)
+    written = b"".join(chunks)
+    assert everything(spool, 0, 7) == written[:size]
+    assert told == ([FULL] if len(written) > size else [])
+    spool.close()
+
+
+def test_a_whole_one_that_is_opened_again_is_whole(tmp_path: Path) -> None:
+    before = FileSpool(tmp_path / "it", 10, whole=True)
+    before.append(b"0123456")
+    spool, told = FileSpool.reopen(before.path, 10, start=0, end=7, ended=False, whole=True), list[str]()
+    spool.on_failure = told.append
+    spool.append(b"789a")
+    assert (everything(spool, 0, 10), told) == (b"0123456789", [FULL])
+    before.close()
+    spool.close()
+
+
+def fd_of(path: Path) -> int:
+    """The descriptor by which this process has the file open."""
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            if entry.readlink() == path:
+                return int(entry.name)
+        except FileNotFoundError:
+            continue
+    raise AssertionError(f"{path} is not open")
+
+
+def test_a_file_that_was_cut_off_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path / "ring", 10)
+    spool.append(b"12345")
+    os.truncate(spool.path, 0)
+    with pytest.raises(OSError, match="cut off"):
+        spool.read(0, 5)
+    spool.close()
+
+
+def test_a_closed_spool_leaves_no_file_and_no_descriptor(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path / "ring", 10)
+    spool.append(b"12345")
+    fd = fd_of(spool.path)
+    spool.close()
+    spool.close()
+    assert not spool.path.exists()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    assert (spool.start, spool.end) == (5, 5)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_ended_spool_can_be_read_and_has_no_descriptor(tmp_path: Path, again: bool) -> None:
+    before = descriptors()
+    spool = FileSpool(tmp_path / "ring", 100)
+    spool.append(b"kept for a while")
+    spool.finish()
+    if again:
+        spool = FileSpool.reopen(spool.path, 100, start=0, end=spool.end, ended=True)
+    assert descriptors() == before
+    assert everything(spool, 0, 5) == b"kept for a while"
+    assert descriptors() == before
+    spool.close()
+    assert not spool.path.exists()
+
+
+def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "ring").write_text("somebody's")
+    with pytest.raises(FileExistsError):
+        FileSpool(tmp_path / "ring", 10)
+
+
+def test_only_the_service_may_read_it(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path / "ring", 10)
+    assert spool.path.stat().st_mode & 0o777 == 0o600
+    spool.close()
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: os.truncate(path, 0)], ids=["removed", "cut off"])
+def test_a_file_that_somebody_has_spoilt_costs_the_output_and_not_the_run(
+    spoil: Callable[[Path], None], tmp_path: Path
+) -> None:
+    before = FileSpool(tmp_path / "it", 100)
+    before.append(b"x" * 30)
+    spoil(before.path)
+    spool = FileSpool.reopen(before.path, 100, start=before.start, end=before.end, ended=False)
+    assert (spool.start, spool.end, spool.size) == (30, 30, 0)
+    spool.append(b"new")
+    assert spool.read(30, 10) == b"new"
+    spool.close()
+    before.close()

@@ -1,0 +1,157 @@
+"""A spool gives back what was written, at any offset that it still keeps, and makes its writer wait for those who hold
+the run, and for nobody else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farhand_server.runs.output.spool import EVERYTHING, FLOOR, MERGE, TAIL, GoneSpool, Memory, MemorySpool
+
+MiB = 1 << 20
+
+
+def new(limit: int = 4 * MiB, memory: int = 1 << 30) -> MemorySpool:
+    return MemorySpool(limit, Memory(memory))
+
+
+@given(
+    chunks=st.lists(st.integers(min_value=1, max_value=3 * MERGE), min_size=1, max_size=20),
+    limits=st.lists(st.integers(min_value=1, max_value=100_000), min_size=1, max_size=10),
+    hold=st.booleans(),
+)
+def test_what_is_read_in_any_pieces_is_what_was_written(chunks: list[int], limits: list[int], hold: bool) -> None:
+    spool, whole = new(), bytearray()
+    for number, length in enumerate(chunks):
+        chunk = bytes([number]) * length
+        spool.append(chunk)
+        whole += chunk
+    read, turn = b"", 0
+    while data := spool.read(len(read), limits[turn % len(limits)]):
+        assert len(data) <= limits[turn % len(limits)]
+        read += data
+        if hold:
+            spool.hold(len(read))
+        turn += 1
+    assert read == bytes(whole)
+    assert spool.end == len(read)
+
+
+@given(chunks=st.lists(st.integers(min_value=1, max_value=2 * MERGE), min_size=1, max_size=20), data=st.data())
+def test_what_is_not_acknowledged_and_a_tail_of_the_rest_stays(chunks: list[int], data: st.DataObject) -> None:
+    spool, whole = new(), b"".join(bytes([number]) * length for number, length in enumerate(chunks))
+    at = 0
+    for length in chunks:
+        spool.append(whole[at : at + length])
+        at += length
+    acknowledged = data.draw(st.integers(min_value=0, max_value=len(whole)))
+    spool.hold(acknowledged)
+    assert spool.start <= max(0, min(acknowledged, len(whole) - TAIL))
+    assert spool.size <= max(len(whole) - acknowledged, TAIL) + 2 * MERGE
+    offset = data.draw(st.integers(min_value=spool.start, max_value=len(whole)))
+    assert spool.read(offset, len(whole)) == whole[offset:]
+
+
+@pytest.mark.parametrize("offset", [0, MiB - TAIL - 1, MiB + 1])
+def test_an_offset_that_is_not_kept_is_an_error(offset: int) -> None:
+    spool = new()
+    for _ in range(MiB // MERGE):
+        spool.append(bytes(MERGE))
+    spool.hold(MiB)
+    with pytest.raises(ValueError, match=f"{MiB - TAIL} to {MiB} are"):
+        spool.read(offset, 1)
+
+
+def test_it_is_full_at_its_limit_until_those_who_hold_the_run_have_something() -> None:
+    spool, room = new(limit=2 * MiB), list[int]()
+    spool.on_room = lambda: room.append(spool.held)
+    states = []
+    for count in (2 * MiB - 1, 1):
+        spool.append(bytes(count))
+        states.append(spool.full)
+    spool.hold(0)
+    assert (states, room) == ([False, True], [])
+    spool.hold(1)
+    assert (room, spool.full) == ([1], False)
+
+
+def test_where_the_memory_of_all_is_used_up_each_has_its_floor() -> None:
+    memory = Memory(3 * MiB)
+    hog, other = MemorySpool(8 * MiB, memory), MemorySpool(8 * MiB, memory)
+    hog.append(bytes(3 * MiB))
+    assert hog.full
+    states = []
+    for count in (FLOOR - 1, 1):
+        other.append(bytes(count))
+        states.append(other.full)
+    assert states == [False, True]
+
+
+def test_a_writer_that_waited_for_the_memory_of_others_goes_on_with_the_next_acknowledgement() -> None:
+    memory = Memory(3 * MiB)
+    hog, other = MemorySpool(8 * MiB, memory), MemorySpool(8 * MiB, memory)
+    room = list[int]()
+    other.on_room = lambda: room.append(other.held)
+    hog.append(bytes(2 * MiB))
+    other.append(bytes(2 * MiB))
+    assert other.full
+    hog.close()
+    other.hold(1)
+    assert room == [1]
+
+
+def test_a_stream_that_no_holder_wants_never_fills() -> None:
+    spool = new(limit=2 * MiB)
+    spool.hold(EVERYTHING)
+    states = set()
+    for _ in range(100):
+        spool.append(bytes(64 << 10))
+        states.add(spool.full)
+        assert spool.size <= TAIL + (64 << 10)
+    spool.hold(spool.end)
+    assert states == {False}
+    spool.append(bytes(2 * MiB))
+    assert spool.full
+
+
+def test_a_spool_that_nobody_waits_for_counts_and_keeps_a_tail() -> None:
+    spool, room = new(limit=MiB), list[int]()
+    spool.on_room = lambda: room.append(spool.end)
+    spool.append(bytes(MiB))
+    assert spool.full
+    spool.free()
+    assert room == [MiB]
+    spool.hold(0)
+    spool.append(bytes(2 * MiB))
+    assert (spool.end, spool.full) == (3 * MiB, False)
+
+
+def test_listeners_are_told_of_output_and_once_of_the_end_and_may_leave_meanwhile() -> None:
+    spool, told = new(), list[tuple[str, int, bool]]()
+
+    def once() -> None:
+        told.append(("once", spool.end, spool.ended))
+        spool.listeners.remove(once)
+
+    spool.listeners += [once, lambda: told.append(("always", spool.end, spool.ended))]
+    spool.append(b"abc")
+    spool.finish()
+    spool.finish()
+    assert told == [("once", 3, False), ("always", 3, False), ("always", 3, True)]
+
+
+def test_what_is_closed_gives_its_memory_back() -> None:
+    memory = Memory(1 << 30)
+    spool = MemorySpool(4 * MiB, memory)
+    spool.append(bytes(MiB))
+    assert memory.used == MiB
+    spool.close()
+    assert (memory.used, spool.start, spool.end, spool.read(MiB, 1)) == (0, MiB, MiB, b"")
+
+
+def test_of_a_run_of_long_ago_only_the_length_is_known() -> None:
+    spool = GoneSpool(7)
+    assert (spool.start, spool.end, spool.ended, spool.read(7, 10)) == (7, 7, True, b"")
+    with pytest.raises(ValueError, match="nothing is"):
+        spool.read(0, 1)

@@ -1,0 +1,248 @@
+"""A timeline says when output came: never too early, late by no more than a step, in bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from itertools import islice, pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farhand_server.runs.output.spool import Memory, MemorySpool
+from farhand_server.runs.output.timeline import MARKS, MAX_STDIN, PIECE, SIZE_OF_MARK, Moment, Place, Series, Timeline
+from farhand_server.runs.plan import Terminal
+from tests.server.connection.channels.runs import plan
+
+EVER = 1 << 62
+SCREEN = Terminal("xterm", 80, 24)
+
+gaps = st.lists(st.integers(0, 3) | st.integers(0, 200) | st.integers(0, 100_000), max_size=300)
+
+
+def filled(pauses: list[int], limit: int) -> tuple[Series, list[tuple[int, int]]]:
+    """A series that grows by one after each pause, and what was added: (ms, how many)."""
+    series, at, added = Series(limit, Memory(0)), 0, []
+    for number, pause in enumerate(pauses, 1):
+        at += pause
+        series.add(at, number, 2 * number)
+        added.append((at, number))
+    return series, added
+
+
+def make(memory: Memory | None = None, **fields: Any) -> tuple[Timeline, MemorySpool, MemorySpool]:
+    """A timeline that begins now, and its spools."""
+    memory = memory or Memory(1 << 30)
+    stdout, stderr = MemorySpool(1 << 20, memory), MemorySpool(1 << 20, memory)
+    timeline = Timeline(plan(**fields), 0.0, stdout, stderr, memory)
+    return timeline, stdout, stderr
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the monotonic clock says, in seconds."""
+    now = [0.0]
+    monkeypatch.setattr("farhand_server.runs.output.timeline.time.monotonic", lambda: now[0])
+    return now
+
+
+def told(timeline: Timeline, after: Place | None = None, until: int = EVER) -> list[Moment]:
+    return [moment for moment, _ in timeline.moments(after or Place(), until)]
+
+
+class TestSeries:
+    @given(gaps, st.integers(2, 64))
+    def test_it_is_bounded_and_in_order_and_ends_where_the_truth_does(self, pauses: list[int], limit: int) -> None:
+        series, added = filled(pauses, limit)
+        assert len(series) <= limit
+        for column in (series.at, series.first, series.second):
+            assert len(column) == len(series)
+            assert all(one < other for one, other in pairwise(column))
+        if added:
+            assert (series.at[-1], series.first[-1], series.second[-1]) == (*added[-1], 2 * added[-1][1])
+
+    @given(gaps, st.integers(2, 64))
+    def test_nothing_seems_to_have_come_before_it_did(self, pauses: list[int], limit: int) -> None:
+        series, added = filled(pauses, limit)
+        came = {number: at for at, number in added}
+        for at, number in zip(series.at, series.first, strict=True):
+            assert came[number] <= at
+
+    @given(gaps, st.integers(2, 64))
+    def test_nothing_is_late_by_more_than_a_step_nor_a_step_longer_than_it_need_be(
+        self, pauses: list[int], limit: int
+    ) -> None:
+        series, added = filled(pauses, limit)
+        for at, number in added:
+            assert at <= series.at[bisect_left(series.first, number)] < at + series.step
+        span = added[-1][0] if added else 0
+        assert series.step <= max(1, 4 * span / (limit - 1) + 2)
+
+    def test_without_a_pause_the_step_grows_with_the_time_and_no_faster(self) -> None:
+        series = Series(64, Memory(0))
+        for at in range(100_000):
+            series.add(at, at, 0)
+            assert series.step <= 4 * at / 64 + 1
+
+    def test_as_long_as_there_is_room_every_millisecond_stands_by_itself(self) -> None:
+        series, added = filled([1, 0, 0, 5, 1, 1000, 0], 64)
+        assert list(zip(series.at, series.first, strict=True)) == [(1, 3), (6, 4), (7, 5), (1007, 7)]
+        assert len(added) == 7
+
+    @given(gaps, st.integers(2, 64), st.integers(0, 50))
+    def test_it_goes_on_elsewhere_as_if_nothing_had_been(self, pauses: list[int], limit: int, later: int) -> None:
+        here, added = filled(pauses, limit)
+        memory = Memory(0)
+        there = Series(limit, memory)
+        there.add(3, 4, 5)
+        there.resume(here.step, b"".join(here.dump()))
+        at = (added[-1][0] if added else 0) + later
+        for series in (here, there):
+            series.add(at, 1000, 2000)
+        assert here.dump() == there.dump()
+        assert memory.used == SIZE_OF_MARK * len(there)
+
+    @given(gaps, st.integers(2, 64))
+    def test_its_memory_is_counted(self, pauses: list[int], limit: int) -> None:
+        memory = Memory(0)
+        series, at = Series(limit, memory), 0
+        for pause in pauses:
+            at += pause
+            series.add(at, at, at)
+            assert memory.used == SIZE_OF_MARK * len(series)
+        series.clear()
+        assert memory.used == 0
+
+
+class TestTimeline:
+    def test_output_of_both_streams_is_told_where_it_is_new(self, clock: list[float]) -> None:
+        timeline, stdout, stderr = make()
+        for at, spool in ((0.1, stdout), (0.1004, stdout), (0.2, stderr), (0.3, stdout)):
+            clock[0] = at
+            spool.append(b"abc")
+        clock[0] = 0.4
+        stdout.finish()
+        stderr.finish()
+        assert told(timeline) == [
+            Moment(100, stdout=3),
+            Moment(101, stdout=6),  # never a whole millisecond too early
+            Moment(200, stderr=3),
+            Moment(300, stdout=9),
+        ]
+
+    def test_a_terminal_has_its_first_size_from_the_beginning(self, clock: list[float]) -> None:
+        timeline, stdout, _ = make(terminal=SCREEN)
+        assert timeline.size == (80, 24)
+        clock[0] = 1.5
+        timeline.resized(132, 43)
+        stdout.append(b"drawn anew")
+        assert told(timeline) == [Moment(0, size=(80, 24)), Moment(1500, size=(132, 43)), Moment(1500, stdout=10)]
+        assert timeline.size == (132, 43)
+        assert make()[0].size is None
+
+    def test_what_is_typed_comes_before_its_echo_and_in_pieces_that_fit_a_mark(self, clock: list[float]) -> None:
+        timeline, stdout, _ = make(record_input=True)
+        clock[0] = 1.0
+        timeline.fed(b"ls\r")
+        stdout.append(b"ls\r\n")
+        clock[0] = 2.0
+        timeline.fed(b"x" * (PIECE + 1))
+        assert told(timeline) == [
+            Moment(1000, stdin=b"ls\r"),
+            Moment(1000, stdout=4),
+            Moment(2000, stdin=b"x" * PIECE),
+            Moment(2000, stdin=b"x"),
+        ]
+
+    def test_of_what_is_typed_a_mib_is_recorded_and_the_last_of_it_says_that_there_was_more(
+        self, clock: list[float]
+    ) -> None:
+        memory = Memory(1 << 30)
+        timeline, _, _ = make(memory, record_input=True)
+        for at, size in enumerate((MAX_STDIN - 5, 5)):
+            clock[0] = at
+            timeline.fed(b"k" * size)
+        assert sum(len(moment.stdin or b"") for moment in told(timeline)) == MAX_STDIN
+        assert not any(moment.cut for moment in told(timeline))
+        timeline.fed(b"one more")
+        timeline.fed(b"and more")
+        assert [moment.cut for moment in told(timeline)][-2:] == [False, True]
+        assert memory.used < MAX_STDIN + 1024
+
+    def test_only_what_came_until_then_is_told(self, clock: list[float]) -> None:
+        timeline, stdout, _ = make()
+        for at in range(1, 6):
+            clock[0] = at
+            stdout.append(b"x")
+        assert [moment.at for moment in told(timeline, until=3000)] == [1000, 2000, 3000]
+
+    @given(
+        st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["out", "err", "size", "type"])), max_size=60),
+        st.integers(1, 7),
+    )
+    def test_in_pages_there_is_the_same_as_at_once(self, events: list[tuple[int, str]], page: int) -> None:
+        timeline, stdout, stderr = make(terminal=SCREEN, record_input=True)
+        for number, (pause, what) in enumerate(events):
+            timeline.start -= pause / 1000  # time passes
+            if what == "size":
+                timeline.resized(number, number)
+            elif what == "type":
+                timeline.fed(b"%d" % number * PIECE)
+            else:
+                (stdout if what == "out" else stderr).append(b"x")
+        until = timeline.now
+        whole, paged, place = told(timeline, until=until), list[Moment](), Place()
+        while found := list(islice(timeline.moments(place, until), page)):
+            paged += [moment for moment, _ in found]
+            place = found[-1][1]
+        assert paged == whole
+        assert all(one.at <= other.at for one, other in pairwise(whole))
+
+    def test_who_reads_while_it_is_thinned_misses_no_output_and_hears_nothing_twice(self, clock: list[float]) -> None:
+        timeline, stdout, _ = make()
+        place, offsets, moments = Place(), list[int](), list[int]()
+        for number in range(1, 4 * MARKS):
+            clock[0] = number
+            stdout.append(b"x")
+            if number % 1000 == 0:
+                for moment, behind in islice(timeline.moments(place, timeline.now), 300):
+                    assert moment.stdout is not None
+                    offsets.append(moment.stdout)
+                    moments.append(moment.at)
+                    place = behind
+        for moment, _ in timeline.moments(place, timeline.now):
+            assert moment.stdout is not None
+            offsets.append(moment.stdout)
+            moments.append(moment.at)
+        assert offsets[-1] == stdout.end
+        for values in (offsets, moments):
+            assert all(one < other for one, other in pairwise(values))
+
+    @pytest.mark.parametrize("fields", [{}, {"terminal": SCREEN}, {"record": True}])
+    def test_its_memory_is_bounded_counted_and_given_back(self, clock: list[float], fields: dict[str, Any]) -> None:
+        memory = Memory(1 << 30)
+        timeline, stdout, stderr = make(memory, record_input=True, **fields)
+        for number in range(2 * MARKS):
+            clock[0] = number
+            stdout.append(b"x")
+            timeline.fed(b"k")
+        assert (len(timeline.output) > MARKS) == bool(fields), "a terminal's is more precise"
+        assert memory.used > stdout.size + MARKS * SIZE_OF_MARK / 2
+        for spool in (stdout, stderr):
+            spool.close()
+        timeline.close()
+        timeline.fed(b"late")
+        assert (memory.used, told(timeline), timeline.gone) == (0, [], True)
+
+
+async def test_a_spool_without_readers_has_a_timeline_too() -> None:
+    """With the real clock: what was appended between two moments is said to have come between them."""
+    timeline, stdout, _ = make()
+    timeline.start = asyncio.get_running_loop().time()
+    before = timeline.now
+    stdout.append(b"x")
+    after = timeline.now
+    [moment] = told(timeline)
+    assert before <= moment.at <= after

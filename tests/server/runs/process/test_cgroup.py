@@ -1,0 +1,213 @@
+"""A cgroup for each run where the system has delegated them, and a plain None where it has not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from farhand_server.runs.process.cgroup import CONTROLLERS, Cgroups, RunCgroup, delegated, own_cgroup
+from farhand_server.runs.process.usage import Limits, Usage
+from tests.support.processes import PATIENCE, end_of, status
+from tests.support.started import gone, nothing_left, started
+
+V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
+HYBRID = (
+    "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n"
+    "40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n"
+    "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+)
+PLACES = {
+    "a unit": ("0::/system.slice/farhandd.service\n", V2, "/sys/fs/cgroup/system.slice/farhandd.service"),
+    "the root": ("0::/\n", V2, "/sys/fs/cgroup"),
+    "hybrid": ("4:memory:/a\n1:name=systemd:/b\n0::/c\n", HYBRID, "/sys/fs/cgroup/unified/c"),
+    "a colon": ("0::/a:b\n", V2, "/sys/fs/cgroup/a:b"),
+    "part of it is mounted": ("0::/box/it/in\n", V2.replace(" / ", " /box/it "), "/sys/fs/cgroup/in"),
+    "another part is mounted": ("0::/other\n", V2.replace(" / ", " /box "), None),
+    "outside of the namespace": ("0::/../other\n", V2, None),
+    "a blank": ("0::/\n", V2.replace("/sys/fs/cgroup", "/my\\040groups"), "/my groups"),
+    "no v2": ("4:memory:/a\n", HYBRID, None),
+    "not mounted": ("0::/\n", HYBRID.splitlines()[0], None),
+}
+
+
+@pytest.mark.parametrize(("cgroup", "mountinfo", "path"), PLACES.values(), ids=PLACES.keys())
+def test_our_cgroup_is_found(cgroup: str, mountinfo: str, path: str | None) -> None:
+    assert own_cgroup(cgroup, mountinfo) == (None if path is None else Path(path))
+
+
+def test_what_we_may_not_write_is_not_delegated(tmp_path: Path) -> None:
+    assert delegated(tmp_path) is False  # there is no cgroup.procs
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Cgroups:
+    """Cgroups whose files are ordinary ones."""
+    return Cgroups(tmp_path, frozenset(CONTROLLERS))
+
+
+def test_a_run_gets_its_limits(home: Cgroups) -> None:
+    group = home.create("one", Limits(memory=1 << 20, processes=5, cpu=3, files=9))
+    assert group is not None
+    assert group.run_id == "one"
+    assert sorted(group.enforces) == ["memory", "processes"]
+    assert group.others(Limits(memory=1, processes=5, cpu=3, files=9)) == Limits(cpu=3, files=9)
+    assert (group.path / "memory.max").read_text() == str(1 << 20)
+    assert (group.path / "pids.max").read_text() == "5"
+    assert home.open("one", Limits(memory=1 << 20, processes=5)) == group
+    assert home.open("two", Limits()) is None
+
+
+def test_controllers_that_are_not_there_enforce_nothing(tmp_path: Path) -> None:
+    group = Cgroups(tmp_path, frozenset()).create("one", Limits(memory=1 << 20, processes=5))
+    assert group is not None
+    assert group.enforces == frozenset()
+    assert list(group.path.iterdir()) == []
+
+
+def test_a_run_whose_cgroup_cannot_be_made_goes_without(home: Cgroups) -> None:
+    assert home.create("one", Limits()) is not None
+    assert home.create("one", Limits()) is None
+    assert Cgroups(home.home / "nowhere", frozenset()).create("one", Limits()) is None
+
+
+def test_usage_is_what_the_kernel_has_counted(tmp_path: Path) -> None:
+    group = RunCgroup(tmp_path, frozenset())
+    counted = Usage(9, 9, 9)
+    assert group.usage(counted) == counted
+    (tmp_path / "cpu.stat").write_text("usage_usec 3500000\nuser_usec 3000000\nsystem_usec 500000\n")
+    assert group.usage(counted) == Usage(3.0, 0.5, 9)
+    (tmp_path / "memory.peak").write_text("1048576\n")
+    assert group.usage(counted) == Usage(3.0, 0.5, 1 << 20)
+
+
+def test_events_tell_of_limits(tmp_path: Path) -> None:
+    group = RunCgroup(tmp_path, frozenset())
+    assert (group.oom_killed(), group.forks_refused()) == (False, 0)
+    (tmp_path / "memory.events").write_text("low 0\nhigh 0\nmax 12\noom 1\noom_kill 0\noom_group_kill 0\n")
+    assert not group.oom_killed()
+    (tmp_path / "memory.events").write_text("oom 1\noom_kill 1\n")
+    (tmp_path / "pids.events").write_text("max 4\n")
+    assert (group.oom_killed(), group.forks_refused()) == (True, 4)
+
+
+@pytest.fixture
+def cgroups() -> Iterator[Cgroups]:
+    """Real ones, where the tests may make them."""
+    found = Cgroups.find()
+    if found is None:
+        pytest.skip("no cgroup v2 is delegated to the tests (systemd-run --user -p Delegate=yes has one)")
+    yield found
+    found.close()
+    assert not found.home.exists()
+
+
+@pytest.fixture
+async def group(cgroups: Cgroups) -> AsyncIterator[RunCgroup]:
+    """One for a run; nothing is left in it."""
+    made = cgroups.create("one", Limits())
+    assert made is not None
+    async with nothing_left():
+        yield made
+    assert not made.path.exists()
+
+
+def entering(group: RunCgroup, script: str) -> tuple[str, ...]:
+    """A shell that enters the cgroup first, as the launcher does."""
+    return ("sh", "-c", f'echo 0 >"{group.path}/cgroup.procs"; {script}')
+
+
+def test_the_service_has_a_leaf_of_its_own_and_finds_it_again(cgroups: Cgroups) -> None:
+    assert (cgroups.home / "core" / "cgroup.procs").read_text().split() == [str(os.getpid())]
+    again = Cgroups.find()
+    assert again is not None
+    assert (again.home, again.controllers) == (cgroups.home, cgroups.controllers)
+
+
+async def test_a_kill_takes_everyone_in_it(group: RunCgroup) -> None:
+    daemon = "(setsid env -i /bin/sh -c 'echo $$; exec sleep 999' &); exec sleep 999"
+    async with started(*entering(group, daemon), cgroup=group) as run:
+        pid = await run.pid()
+        assert set(group.members()) >= {pid}
+        await run.killed()
+        await gone(pid)
+        assert run.process.usage().user >= 0
+
+
+async def test_it_holds_those_that_nothing_else_tells_of(group: RunCgroup) -> None:
+    daemon = "ulimit -S -x unlimited; (setsid env -i /bin/sh -c 'echo $$; exec sleep 999' &)"
+    async with started("bash", *entering(group, daemon)[1:], cgroup=group, run_id="one") as run:
+        pid = await run.pid()
+        await run.code()
+        await run.killed()
+        await gone(pid)
+
+
+async def test_its_end_is_waited_for(group: RunCgroup, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    async with started(*entering(group, f"(setsid sh -c 'echo up; read line <{fifo}' &)"), cgroup=group) as run:
+        await run.line()
+        await run.code()
+        waiting = asyncio.create_task(group.ended())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        fifo.write_text("go\n")
+        async with asyncio.timeout(PATIENCE):
+            await waiting
+
+
+async def test_term_reaches_everyone_in_it(group: RunCgroup) -> None:
+    async with started(*entering(group, "(setsid sh -c 'echo $$; exec sleep 999' &)"), cgroup=group) as run:
+        pid = await run.pid()
+        run.process.terminate_tree()
+        await gone(pid)
+
+
+async def test_a_program_may_make_cgroups_in_its_own(group: RunCgroup) -> None:
+    async with started(
+        *entering(group, f"mkdir {group.path}/in; echo 0 >{group.path}/in/cgroup.procs; echo $$; exec sleep 999"),
+        cgroup=group,
+    ) as run:
+        pid = await run.pid()
+        assert group.members() == [pid]
+        await run.killed()
+
+
+async def test_what_a_dead_service_has_left_is_found_and_ended(cgroups: Cgroups) -> None:
+    dead = Cgroups(cgroups.home.with_name(f"farhand-{os.getpid()}-1"), frozenset())
+    dead.home.mkdir()
+    (dead.home / "core").mkdir()
+    left = dead.create("lost", Limits())
+    assert left is not None
+    async with nothing_left():
+        async with started(*entering(left, "echo $$; exec sleep 999")) as run:
+            pid = await run.pid()
+            assert left in cgroups.leftovers()
+            left.kill()
+            async with asyncio.timeout(PATIENCE):
+                await left.ended()
+            await end_of(pid)
+        assert left.remove()
+        assert left not in cgroups.leftovers()
+        assert not dead.home.exists()
+
+
+async def test_it_is_removed_when_the_last_one_has_ended(group: RunCgroup) -> None:
+    async with started(*entering(group, "echo $$; exec sleep 999"), cgroup=group) as run:
+        pid = await run.pid()
+        run.process.close()  # at this moment the process may live
+        await gone(pid)
+        async with asyncio.timeout(PATIENCE):
+            while group.path.exists():  # noqa: ASYNC110  # turns of the loop are what is waited for
+                await asyncio.sleep(0)
+
+
+async def test_a_cgroup_with_someone_in_it_is_not_removed(group: RunCgroup) -> None:
+    async with started(*entering(group, "echo $$; exec sleep 999"), cgroup=group) as run:
+        pid = await run.pid()
+        assert group.remove() is False
+        assert status(pid)["State"][0] in "SRD"

@@ -1,0 +1,202 @@
+"""What a dead service left running is found and ended, and nobody else is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from farhand_server.history import Record
+from farhand_server.runs.process.orphans import boot_id, end_orphans
+from farhand_server.runs.process.tree import look
+from tests.support.history import Lines, record, uuid4
+from tests.support.processes import end_of
+
+ID, OTHER = uuid4(1), uuid4(2)
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Iterator[Lines]:
+    lines = Lines(tmp_path)
+    yield lines
+    lines.close()
+
+
+class Left:
+    """Processes that nobody waits for, as after the death of their service: each says its pid and sleeps."""
+
+    def __init__(self) -> None:
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, script: str, *, run: str | None = ID, pids: int = 1) -> list[int]:
+        """Start a shell in a session of its own; return the pids it prints, its own first."""
+        environment = {"PATH": os.environ["PATH"]} | ({"FARHAND_RUN_ID": run} if run else {})
+        process = subprocess.Popen(
+            ["sh", "-c", f"echo $$; {script}"], env=environment, stdout=subprocess.PIPE, start_new_session=True
+        )
+        self.started.append(process)
+        assert process.stdout is not None
+        return [int(process.stdout.readline()) for _ in range(pids)]
+
+    def close(self) -> None:
+        for process in self.started:
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+@pytest.fixture
+def left() -> Iterator[Left]:
+    left = Left()
+    yield left
+    left.close()
+
+
+def lost(pid: int) -> Record:
+    """The record of a lost run whose leader was this process."""
+    member = look(pid)
+    assert member is not None
+    return replace(record(ID), pid=pid, start_ticks=member.started, boot_id=boot_id())
+
+
+def alive(pid: int) -> bool:
+    member = look(pid)
+    return member is not None and member.alive
+
+
+async def test_a_leader_and_its_session_are_ended_and_said(left: Left, lines: Lines) -> None:
+    leader, child = left.start("env -i sleep 999 & echo $!; wait", pids=2)
+    swept = await end_orphans([lost(leader)], lines.logger)
+    assert not alive(leader)
+    assert not alive(child)
+    assert {orphan.pid for orphan in swept.ended} == {leader, child}
+    assert {orphan.run for orphan in swept.ended} == {ID}
+    assert swept.clean == (ID,)
+    assert f'level=warning msg="processes of a lost run ended" run={ID} count=2' in str(lines)
+
+
+async def test_who_stays_in_the_session_needs_neither_parent_nor_environment(left: Left, lines: Lines) -> None:
+    leader, adopted = left.start("(env -i sh -c 'echo $$; exec sleep 999' &) ; sleep 999", pids=2)
+    await end_orphans([lost(leader)], lines.logger)
+    assert not alive(adopted)
+
+
+async def test_what_left_the_session_is_known_by_its_environment(left: Left, lines: Lines) -> None:
+    leader, daemon = left.start("setsid sh -c 'echo $$; exec sleep 999' & wait", pids=2)
+    swept = await end_orphans([lost(leader)], lines.logger)
+    assert not alive(daemon)
+    assert {leader, daemon} == {orphan.pid for orphan in swept.ended}
+
+
+async def test_a_run_whose_leader_is_gone_or_was_never_recorded_is_known_by_its_environment(
+    left: Left, lines: Lines
+) -> None:
+    _, daemon = left.start("setsid sh -c 'echo $$; exec sleep 999' & read line", pids=2)
+    swept = await end_orphans([record(ID)], lines.logger)
+    assert not alive(daemon)
+    assert swept.clean == (ID,)
+
+
+async def test_descendants_that_hide_are_known_by_their_ancestors(left: Left, lines: Lines) -> None:
+    leader, hidden = left.start("setsid env -i sh -c 'echo $$; sleep 999' & wait", pids=2)
+    await end_orphans([lost(leader)], lines.logger)
+    assert not alive(hidden)
+
+
+async def test_a_stranger_with_the_same_pid_is_left_alone(left: Left, lines: Lines) -> None:
+    (stranger,) = left.start("exec sleep 999", run=None)
+    earlier = lost(stranger)
+    assert earlier.start_ticks is not None
+    swept = await end_orphans([replace(earlier, start_ticks=earlier.start_ticks - 1)], lines.logger)
+    assert alive(stranger)
+    assert swept.ended == ()
+    assert swept.clean == (ID,)
+    assert str(lines) == ""
+
+
+async def test_another_boot_has_left_nothing(left: Left, lines: Lines) -> None:
+    (stranger,) = left.start("exec sleep 999")
+    swept = await end_orphans([replace(lost(stranger), boot_id="another")], lines.logger)
+    assert alive(stranger)
+    assert (swept.ended, swept.clean) == ((), (ID,))
+
+
+async def test_other_runs_and_their_processes_are_left_alone(left: Left, lines: Lines) -> None:
+    (mine,) = left.start("exec sleep 999")
+    (others,) = left.start("exec sleep 999", run=OTHER)
+    await end_orphans([lost(mine)], lines.logger)
+    assert not alive(mine)
+    assert alive(others)
+
+
+async def test_a_tree_that_grows_while_it_is_killed_does_not_get_away(left: Left, lines: Lines) -> None:
+    """Its new processes have neither session nor environment in common with it, and a parent only for a moment."""
+    mark = f"{os.getpid()}.25"
+    leader = left.start(f"while :; do env -i setsid sleep 9{mark} & done")[0]
+    swept = await end_orphans([lost(leader)], lines.logger)
+    assert swept.clean == (ID,)
+    sleepers = [pid for pid in (int(e.name) for e in Path("/proc").iterdir() if e.name.isdigit()) if says(pid, mark)]
+    assert sleepers == []
+
+
+def says(pid: int, text: str) -> bool:
+    """Whether a living process has the text in its arguments."""
+    try:
+        return alive(pid) and text.encode() in Path(f"/proc/{pid}/cmdline").read_bytes() and pid != os.getpid()
+    except OSError:
+        return False
+
+
+async def test_a_service_started_inside_a_lost_run_does_not_end_itself(tmp_path: Path) -> None:
+    """The service, and the shell it was started from, carry the id of the run."""
+    code = (
+        "import asyncio, sys\n"
+        "from farhand_server.runs.process.orphans import end_orphans\n"
+        "from farhand_server.logs import Logger, Sink\n"
+        "from tests.support.history import record, uuid4\n"
+        "print(asyncio.run(end_orphans([record(uuid4(1))], Logger(Sink(), {}))).ended)\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", '"$0" -c "$1"; echo shell goes on', sys.executable, code),
+        env=os.environ | {"FARHAND_RUN_ID": ID, "PYTHONPATH": str(Path(__file__).parents[3])},
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    out, _ = await process.communicate()
+    assert out.splitlines() == [b"()", b"shell goes on"]
+
+
+async def test_a_cgroup_of_another_name_is_not_killed(left: Left, lines: Lines, tmp_path: Path) -> None:
+    (tmp_path / "cgroup.kill").touch()
+    swept = await end_orphans([replace(record(ID), cgroup=str(tmp_path))], lines.logger)
+    assert (tmp_path / "cgroup.kill").read_text() == ""
+    assert swept.clean == (ID,)
+
+
+async def test_the_cgroup_of_the_run_is_killed_and_one_that_stays_is_said(lines: Lines, tmp_path: Path) -> None:
+    group = tmp_path / f"run-{ID}"
+    group.mkdir()
+    (group / "cgroup.kill").touch()  # a plain directory keeps its files, and so cannot be removed
+    swept = await end_orphans([replace(record(ID), cgroup=str(group), boot_id=boot_id())], lines.logger)
+    assert (group / "cgroup.kill").read_text() == "1"
+    assert swept.clean == ()
+    assert "cgroup of a lost run could not be emptied" in str(lines)
+
+
+async def test_a_cgroup_that_is_gone_is_clean(lines: Lines, tmp_path: Path) -> None:
+    swept = await end_orphans([replace(record(ID), cgroup=str(tmp_path / f"run-{ID}"))], lines.logger)
+    assert swept.clean == (ID,)
+
+
+async def test_processes_have_ended_once_it_returns(left: Left, lines: Lines) -> None:
+    (leader,) = left.start("trap '' TERM; sleep 999 & wait")
+    await end_orphans([lost(leader)], lines.logger)
+    async with asyncio.timeout(0.1):
+        await end_of(leader)

@@ -1,0 +1,199 @@
+"""A started program: its exit, the errors of a start, its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import resource
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farhand_server.credentials import Credentials
+from farhand_server.runs.process import subreaper
+from farhand_server.runs.process.cgroup import RunCgroup
+from farhand_server.runs.process.process import Process, SpawnError
+from farhand_server.runs.process.usage import Limits
+from tests.support.processes import PATIENCE, children, descriptors
+from tests.support.started import gone, nothing_left, started
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_left() -> AsyncIterator[None]:
+    async with nothing_left():
+        yield
+
+
+async def start(*argv: bytes, cwd: bytes = b"/", env: dict[bytes, bytes] | None = None) -> Process:
+    """Start a program on /dev/null."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return await Process.start(argv, cwd=cwd, env=env or {}, stdin=null, stdout=null, stderr=null)
+    finally:
+        os.close(null)
+
+
+@pytest.mark.parametrize(
+    ("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", -9), ("kill -TERM $$", -signal.SIGTERM)]
+)
+async def test_how_a_program_ends_is_its_code(script: str, code: int) -> None:
+    async with started("sh", "-c", script) as run:
+        assert await run.code() == code
+
+
+async def test_many_end_at_once_each_with_its_own_code() -> None:
+    programs = [await start(b"sh", b"-c", b"exit %d" % code, env={b"PATH": os.environb[b"PATH"]}) for code in range(64)]
+    assert [await program.exited for program in programs] == list(range(64))
+    for program in programs:
+        program.close()
+
+
+async def test_a_program_leads_a_session_and_a_group_of_its_own() -> None:
+    async with started("sleep", "999") as run:
+        pid = run.process.pid
+        assert (os.getsid(pid), os.getpgid(pid)) == (pid, pid)
+
+
+async def test_nobody_is_signalled_after_the_end() -> None:
+    async with started("true") as run:
+        await run.code()
+        assert run.process.signal(signal.SIGKILL) is False
+
+
+async def test_a_signal_reaches_the_group_after_its_leader() -> None:
+    async with started("sh", "-c", "(trap 'echo got; exit' USR1; echo up; while :; do sleep 0.01; done) & exit") as run:
+        assert await run.line() == "up"
+        await run.code()
+        assert run.process.signal(signal.SIGUSR1) is True
+        assert await run.line() == "got"
+
+
+FAILURES: dict[str, tuple[tuple[bytes, ...], bytes, int, str]] = {
+    "no program": ((b"/nowhere/it",), b"/", errno.ENOENT, "program"),
+    "not executable": ((b"/etc/passwd",), b"/", errno.EACCES, "program"),
+    "a directory": ((b"/etc",), b"/", errno.EACCES, "program"),
+    "no directory": ((b"true",), b"/nowhere", errno.ENOENT, "directory"),
+    "too much": ((b"true", b"x" * (256 << 10)), b"/", errno.E2BIG, "process"),
+}
+
+
+@pytest.mark.parametrize(("argv", "cwd", "number", "what"), FAILURES.values(), ids=FAILURES.keys())
+async def test_a_start_that_fails_says_why_and_leaves_nothing(
+    argv: tuple[bytes, ...], cwd: bytes, number: int, what: str
+) -> None:
+    before = descriptors(os.getpid())
+    for _ in range(100):
+        with pytest.raises(SpawnError) as caught:
+            await start(*argv, cwd=cwd)
+        assert (caught.value.errno, caught.value.what) == (number, what)
+    assert descriptors(os.getpid()) <= before
+
+
+@pytest.mark.needs("root")
+async def test_a_program_starts_in_the_directory_that_its_user_could_enter_whatever_took_its_name_since(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path_factory.mktemp("closed")
+    (closed / "below").mkdir()
+    with tempfile.TemporaryDirectory() as open_to_all:
+        Path(open_to_all).chmod(0o755)
+        place = Path(open_to_all, "place")
+        (Path(open_to_all) / "own").mkdir()
+        place.symlink_to("own")
+        begin = subreaper.current().start
+
+        async def swap(*args: Any, **options: Any) -> subreaper.Ward:
+            place.unlink()
+            place.symlink_to(closed / "below")
+            return await begin(*args, **options)
+
+        monkeypatch.setattr(subreaper.current(), "start", swap)
+        program = (b"/bin/sh", b"-c", b'test . -ef "$1"', b"sh", os.fsencode(Path(open_to_all, "own")))
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        nobody = Credentials("nobody", 65534, 65534, (65534,))
+        process = await Process.start(
+            program, cwd=os.fsencode(place), env={}, stdin=null, stdout=null, stderr=null, credentials=nobody
+        )
+        os.close(null)
+        code = await process.exited
+        process.close()
+        assert code == 0
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_start_that_is_cancelled_leaves_nothing(turns: int, ended: bool) -> None:
+    """Whether its program lives, or has ended and is not reaped."""
+    starting = asyncio.create_task(start(*((b"/bin/true",) if ended else (b"/bin/sleep", b"999"))))
+    others = set(children(os.getpid()))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if ended:
+        for pid in set(children(os.getpid())) - others:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # no turn of the loop meanwhile
+    starting.cancel()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            (await starting).close()
+    except asyncio.CancelledError:
+        assert starting.cancelled()
+
+
+async def test_everything_is_cancelled_during_a_start_and_nothing_is_left() -> None:
+    others = asyncio.all_tasks()
+    starting = asyncio.create_task(start(b"/bin/sleep", b"999"))
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - others:
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(PATIENCE):
+            await starting
+
+
+async def test_a_run_can_be_ended_when_no_descriptor_is_left() -> None:
+    """The daemon cannot be looked at then; it goes with the end of the next run."""
+    async with started("sh", "-c", "(setsid sh -c 'echo $$; exec sleep 999' &); exec sleep 999") as run:
+        pid = await run.pid()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            run.process.kill_tree()
+            assert await run.code() == -signal.SIGKILL
+            run.process.close()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert Path(f"/proc/{pid}").exists()
+        async with started("true") as another:
+            await another.code()
+        await gone(pid)
+
+
+LIMITS = {
+    "cpu": ("ulimit -S -t 1; while :; do :; done", Limits(cpu=1), -signal.SIGXCPU, "cpu"),
+    "cpu, for good": ("ulimit -t 1; trap '' XCPU; while :; do :; done", Limits(cpu=1), -signal.SIGKILL, "cpu"),
+    "file size": ("ulimit -f 1; exec dd if=/dev/zero of=$FILE", Limits(file_size=1024), -signal.SIGXFSZ, "file_size"),
+    "a kill by someone": ("kill -9 $$", Limits(cpu=1, file_size=1), -9, None),
+    "nothing": ("exit 3", Limits(cpu=1), 3, None),
+}
+
+
+@pytest.mark.parametrize(("script", "limits", "code", "hit"), LIMITS.values(), ids=LIMITS.keys())
+async def test_a_limit_that_ends_a_program_is_named(
+    script: str, limits: Limits, code: int, hit: str | None, tmp_path: Path
+) -> None:
+    async with started("sh", "-c", script, limits=limits, env={"FILE": str(tmp_path / "file")}) as run:
+        assert await run.code() == code
+        assert run.process.limit_hit() == hit
+
+
+async def test_what_enforces_a_limit_is_told(tmp_path: Path) -> None:
+    limits = Limits(memory=1 << 30, cpu=1.0, processes=10)
+    async with started("true", limits=limits) as run:
+        assert run.process.applied == {"memory": "rlimit", "cpu": "rlimit", "processes": "rlimit"}
+    async with started("true", limits=limits, cgroup=RunCgroup(tmp_path / "run-1", frozenset({"memory"}))) as run:
+        assert run.process.applied == {"memory": "cgroup", "cpu": "rlimit", "processes": "rlimit"}

@@ -1,0 +1,273 @@
+"""The service takes in the orphans of its runs and reaps them, and leaves the children of others alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from farhand_server.runs.process import subreaper, tree
+from farhand_server.runs.process.process import Process, prepare_loop
+from tests.support.processes import PATIENCE, children, descriptors, end_of, reaped
+from tests.support.started import gone, nothing_left, started
+
+
+@pytest.fixture
+async def ready() -> AsyncIterator[None]:
+    """A loop for processes; nothing is left at its end."""
+    async with nothing_left():
+        yield
+
+
+@pytest.mark.usefixtures("ready")
+@pytest.mark.parametrize("shell", ["(sh -c '{0}' &)", "(setsid sh -c '{0}' &)", "(setsid env -i /bin/sh -c '{0}' &)"])
+async def test_an_orphan_that_ends_during_its_run_is_reaped_at_once(shell: str) -> None:
+    async with started("sh", "-c", shell.format("echo $$; exec sleep 999") + "; exec sleep 999") as run:
+        pid = await run.pid()
+        os.kill(pid, signal.SIGKILL)
+        await gone(pid)
+        assert not run.process.exited.done()
+
+
+@pytest.mark.usefixtures("ready")
+async def test_what_lives_when_its_run_is_over_is_killed_and_reaped() -> None:
+    async with started("sh", "-c", "(setsid sh -c 'echo $$; exec sleep 999' &)") as run:
+        pid = await run.pid()
+        await run.code()
+        run.process.close()
+        await gone(pid)
+
+
+@pytest.mark.usefixtures("ready")
+async def test_a_leader_that_nobody_waits_for_any_more_is_reaped() -> None:
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    process = await Process.start([b"sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
+    os.close(null)
+    process.close()
+    await gone(process.pid)
+
+
+@pytest.mark.usefixtures("ready")
+async def test_children_that_others_wait_for_are_left_to_them() -> None:
+    async with started("sh", "-c", "sleep 999") as run:
+        child = await asyncio.create_subprocess_exec(
+            "sh", "-c", "exit 7", start_new_session=True, env={"FARHAND": "1", "PATH": os.environ["PATH"]}
+        )
+        await run.killed()
+        async with started("true") as another:
+            await another.code()
+        assert await child.wait() == 7
+
+
+@pytest.mark.usefixtures("ready")
+async def test_a_zombie_that_others_wait_for_hides_no_orphan() -> None:
+    with subprocess.Popen(["sh", "-c", "exit 7"], start_new_session=True) as child:
+        await end_of(child.pid)
+        async with started("sh", "-c", "(setsid sh -c 'echo $$; exec sleep 999' &); exit 3") as run:
+            pid = await run.pid()
+            assert await run.code() == 3
+            await run.killed()
+            await gone(pid)
+        assert child.wait() == 7
+
+
+@pytest.mark.usefixtures("ready")
+async def test_a_zombie_that_cannot_be_looked_at_for_want_of_descriptors_hides_no_leader() -> None:
+    async with started("sh", "-c", "(setsid sh -c 'echo $$; exec sleep 999' &); exec sleep 999") as run:
+        daemon = await run.pid()
+        while daemon not in children(os.getpid()):  # noqa: ASYNC110  # turns of the loop are what is waited for
+            await asyncio.sleep(0)
+        async with started("sleep", "999") as later:
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+            try:
+                os.kill(daemon, signal.SIGKILL)
+                os.waitid(os.P_PID, daemon, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # no turn of the loop meanwhile
+                later.process.signal(signal.SIGKILL)
+                assert await later.code() == -signal.SIGKILL
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await gone(daemon)
+
+
+@pytest.mark.usefixtures("ready")
+async def test_the_mark_of_runs_is_not_left_on_the_service() -> None:
+    before = resource.getrlimit(10)
+    async with started("sh", "-c", "grep locks /proc/self/limits") as run:
+        line = await run.line()
+    assert resource.getrlimit(10) == before
+    assert line.split()[3].isdigit()
+
+
+@pytest.mark.usefixtures("ready")
+async def test_starts_at_the_same_time_bear_marks_of_their_own() -> None:
+    before = resource.getrlimit(10)
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+    async def start() -> Process:
+        return await Process.start([b"/bin/sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
+
+    starts = [asyncio.create_task(start()) for _ in range(8)]
+    while not all(task.done() for task in starts):
+        await asyncio.sleep(0)
+        assert resource.getrlimit(10) == before
+    processes = [task.result() for task in starts]
+    os.close(null)
+    assert len({process.mark for process in processes}) == 8
+    for process in processes:
+        assert tree.mark_of(process.pid) == process.mark
+        process.close()
+
+
+@pytest.mark.usefixtures("ready")
+async def test_what_a_leader_used_is_counted() -> None:
+    async with started("sh", "-c", "i=0; while [ $i -lt 99999 ]; do i=$((i + 1)); done; times") as run:
+        shell = re.fullmatch(r"0m(\S+)s 0m(\S+)s", await run.line())
+        assert await run.code() == 0
+        usage = run.process.usage()
+    assert shell is not None
+    assert usage.user + usage.system >= float(shell[1]) + float(shell[2]) > 0
+
+
+@pytest.mark.usefixtures("ready")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="a loop's child watcher is its own there")
+async def test_a_start_behind_the_subreapers_back_is_refused_and_leaves_nothing() -> None:
+    another = asyncio.PidfdChildWatcher()
+    another.attach_loop(asyncio.get_running_loop())
+    asyncio.set_child_watcher(another)
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    with pytest.raises(RuntimeError, match="another child watcher"):
+        await Process.start([b"/bin/sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
+    os.close(null)
+
+
+@pytest.mark.usefixtures("ready")
+async def test_a_thousand_runs_leave_no_descriptor_and_no_zombie() -> None:
+    others = children(os.getpid())
+    before = descriptors(os.getpid())
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+    async def runs(count: int) -> None:
+        for _ in range(count):
+            process = await Process.start([b"true"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
+            assert await process.exited == 0
+            process.kill_tree()
+            await process.tree_ended()
+            process.close()
+
+    async with asyncio.timeout(PATIENCE * 2):
+        await asyncio.gather(*(runs(100) for _ in range(10)))
+    os.close(null)
+    await reaped(others)
+    assert descriptors(os.getpid()) <= before
+
+
+async def test_a_loop_has_to_be_prepared() -> None:
+    with pytest.raises(RuntimeError, match="prepare_loop"):
+        subreaper.current()
+
+
+@pytest.mark.parametrize("ended", ["before", "after"])
+async def test_a_child_from_before_is_adopted_with_its_exit_code(ended: str) -> None:
+    child = subprocess.Popen(
+        ["sh", "-c", "read line; exit 7"], stdin=subprocess.PIPE, start_new_session=True, env={"FARHAND_RUN_ID": "one"}
+    )
+    assert child.stdin is not None
+    if ended == "before":
+        child.stdin.close()
+        await end_of(child.pid)
+    prepare_loop([child.pid])
+    async with started("true") as another:  # a SIGCHLD before the adoption takes nothing away
+        await another.code()
+    process = Process.adopt(child.pid, run_id="one")
+    child.stdin.close()
+    async with asyncio.timeout(PATIENCE):
+        assert await process.exited == 7
+    assert process.usage().user >= 0
+    process.close()
+    child.returncode = 7
+
+
+async def test_a_stranger_is_not_adopted() -> None:
+    async with nothing_left():
+        with pytest.raises(ChildProcessError, match="not a child"):
+            Process.adopt(os.getppid())
+
+
+LEAVES_A_RUN = """
+import asyncio, os
+from farhand_server.runs.process.process import Process, prepare_loop
+
+async def main():
+    prepare_loop()
+    null = os.open("/dev/null", os.O_RDWR)
+    process = await Process.start([b"/bin/sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
+    print(process.pid)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_loop_that_ends_before_its_runs_leaves_them_alone_and_warns_of_nothing() -> None:
+    service = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-X", "dev", "-W", "error", "-c", LEAVES_A_RUN),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    async with asyncio.timeout(PATIENCE):
+        out, err = await service.communicate()
+    assert tree.look(int(out)) is not None
+    os.kill(int(out), signal.SIGKILL)
+    assert (err, service.returncode) == (b"", 0)
+
+
+RE_EXEC = """
+import asyncio, os, sys
+from farhand_server.runs.process.process import Process, prepare_loop
+
+async def before():
+    prepare_loop()
+    argv = [b"sh", b"-c", b"(setsid env -i /bin/sh -c 'echo $$; exec sleep 999 >&-' &); read line; exit 5"]
+    reading, writing = os.pipe()
+    null = os.open("/dev/null", os.O_RDWR)
+    env = {b"PATH": os.environb[b"PATH"]}
+    process = await Process.start(argv, cwd=b"/", env=env, stdin=reading, stdout=1, stderr=2)
+    os.set_inheritable(writing, True)
+    os.execv(sys.executable, [sys.executable, __file__, str(process.pid), str(writing)])
+
+async def after(pid, writing):
+    prepare_loop([pid])
+    await asyncio.sleep(0)
+    process = Process.adopt(pid)
+    os.close(writing)
+    print("code", await process.exited, flush=True)
+    process.kill_tree()
+    await process.tree_ended()
+    process.close()
+    print("ended", open(f"/proc/self/task/{os.getpid()}/children").read(), flush=True)
+
+asyncio.run(after(int(sys.argv[1]), int(sys.argv[2])) if sys.argv[1:] else before())
+"""
+
+
+async def test_a_service_that_executes_itself_anew_keeps_its_runs_and_their_orphans(tmp_path: Path) -> None:
+    script = tmp_path / "service.py"
+    script.write_text(RE_EXEC)
+    service = await asyncio.create_subprocess_exec(sys.executable, script, stdout=subprocess.PIPE)
+    assert service.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        daemon = int(await service.stdout.readline())
+        assert await service.stdout.readline() == b"code 5\n"
+        assert await service.stdout.readline() == b"ended \n"
+        assert await service.wait() == 0
+    assert not Path(f"/proc/{daemon}").exists()

@@ -1,0 +1,179 @@
+"""Everything that a run has started is found and ended, however it hides, and nothing of anyone else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from farhand_server.runs.process import tree
+from tests.support.processes import PATIENCE, end_of, status, stopped
+from tests.support.started import gone, nothing_left, started
+
+SLEEP = "'echo $$; exec sleep 999 <&- >&- 2>&-'"
+WAYS_TO_LEAVE = {
+    "the background": f"sh -c {SLEEP} &",
+    "a session of its own": f"setsid sh -c {SLEEP} &",
+    "an orphan": f"(sh -c {SLEEP} &)",
+    "an orphan in a session of its own": f"(setsid sh -c {SLEEP} &)",
+    "a daemon, forked twice": '(setsid sh -c "sh -c ' + SLEEP.replace("$", "\\$") + ' &" &)',
+    "nohup": f"nohup sh -c {SLEEP} &",
+    "a process group of its own": f"set -m; sh -c {SLEEP} &",
+    "a daemon without environment": f"(setsid env -i /bin/sh -c {SLEEP} &)",
+    "a daemon without our mark": f"ulimit -S -x unlimited; (setsid sh -c {SLEEP} &)",
+    "an orphan without mark and environment": f"ulimit -S -x unlimited; (env -i /bin/sh -c {SLEEP} &)",
+}
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_left() -> AsyncIterator[None]:
+    async with nothing_left():
+        yield
+
+
+@pytest.mark.parametrize("way", WAYS_TO_LEAVE.values(), ids=WAYS_TO_LEAVE.keys())
+@pytest.mark.parametrize("leader", ["lives", "has ended"])
+async def test_a_kill_takes_the_whole_tree(way: str, leader: str) -> None:
+    async with started("bash", "-c", way + ("\nwait; sleep 999" if leader == "lives" else ""), run_id="one") as run:
+        pid = await run.pid()
+        if leader == "has ended":
+            assert await run.code() == 0
+        assert await run.killed() == frozenset()
+        await gone(pid)
+
+
+@pytest.mark.parametrize("way", WAYS_TO_LEAVE.values(), ids=WAYS_TO_LEAVE.keys())
+async def test_another_run_of_the_same_user_is_never_hit(way: str) -> None:
+    async with started("bash", "-c", way, run_id="one") as one, started("bash", "-c", way, run_id="two") as two:
+        mine, other = await one.pid(), await two.pid()
+        await one.code()
+        await two.code()
+        await one.killed()
+        await gone(mine)
+        assert status(other)["State"][0] in "SRD"
+        await two.killed()
+        await gone(other)
+
+
+async def test_a_tree_that_grows_all_the_time_is_ended() -> None:
+    grow = "echo up; while :; do (setsid sh -c 'sleep 0.2; sleep 999' >/dev/null &); done"
+    async with started("sh", "-c", grow) as run:
+        await run.line()
+        await run.killed()
+
+
+async def test_what_was_started_between_two_looks_is_killed_while_its_end_is_waited_for() -> None:
+    async with started("sh", "-c", "echo up; read line; sleep 999", run_id="one") as run:
+        await run.line()
+        await run.killed()
+        async with started("sh", "-c", f"(setsid sh -c {SLEEP} &)", env={"FARHAND_RUN_ID": "one"}) as forger:
+            # It bears the mark of its own run, which counts more than what it says of itself.
+            pid = await forger.pid()
+            await run.killed()
+            assert status(pid)["State"][0] in "SRD"
+
+
+async def test_a_process_that_puts_on_the_mark_of_another_run_is_its_own_runs_all_the_same() -> None:
+    async with started("sleep", "999", run_id="one") as victim:
+        script = f"ulimit -S -x {victim.process.mark}; (sh -c {SLEEP} &)"
+        async with started("bash", "-c", script, run_id="two") as forger:
+            pid = await forger.pid()
+            await forger.code()
+            await forger.killed()
+            await gone(pid)
+
+
+def test_the_run_is_found_in_an_environment_however_much_stands_before_it() -> None:
+    much = {f"A{number}": "x" * 100_000 for number in range(5)}
+    with subprocess.Popen(["/bin/sleep", "999"], env=much | {"FARHAND_RUN_ID": "one"}) as program:
+        try:
+            assert tree.run_id_of(program.pid) == "one"
+        finally:
+            program.kill()
+
+
+@pytest.mark.parametrize("place", ['(setsid sh -c "{}" &)', 'setsid sh -c "{}" &'])
+async def test_term_reaches_other_sessions_too_and_they_may_end_by_themselves(place: str, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    worker = f"trap 'echo saved >>{saved}; exit' TERM; echo up; exec >&-; while :; do sleep 0.01; done"
+    async with started("sh", "-c", f"{place.format(worker)}\nsleep 999") as run:
+        await run.line()
+        run.process.terminate_tree()
+        async with asyncio.timeout(PATIENCE):
+            await run.process.tree_ended()
+    assert saved.read_text() == "saved\n"
+
+
+async def test_term_reaches_a_daemon_that_is_stopped() -> None:
+    async with started("sh", "-c", "(setsid sh -c 'echo $$; kill -STOP $$' &)") as run:
+        pid = await run.pid()
+        await stopped(pid)
+        run.process.terminate_tree()
+        await gone(pid)
+
+
+async def test_the_end_of_a_tree_is_that_of_its_last_process(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    async with started("sh", "-c", f"(setsid sh -c 'echo up; read line <{fifo}' &)") as run:
+        await run.line()
+        await run.code()
+        ended = asyncio.create_task(run.process.tree_ended())
+        await asyncio.sleep(0)
+        assert not ended.done()
+        fifo.write_text("go\n")
+        async with asyncio.timeout(PATIENCE):
+            await ended
+
+
+async def test_waiting_for_the_end_can_be_cancelled() -> None:
+    async with started("sh", "-c", f"(setsid sh -c {SLEEP} &)") as run:
+        pid = await run.pid()
+        await run.code()
+        waiting = asyncio.create_task(run.process.tree_ended())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert status(pid)["State"][0] in "SRD"
+
+
+async def test_a_process_that_has_another_ones_number_is_not_signalled() -> None:
+    async with started("sleep", "999") as run:
+        member = tree.look(run.process.pid)
+        assert member is not None
+        tree.send(member._replace(started=member.started - 1), signal.SIGKILL)
+        assert not run.process.exited.done()
+        tree.send(member, signal.SIGUSR1)
+        assert await run.code() == -signal.SIGUSR1
+        tree.send(member, signal.SIGKILL)  # nobody is there any more: nothing happens
+
+
+async def test_a_program_may_have_any_name(tmp_path: Path) -> None:
+    """What /proc/PID/stat has between parentheses is up to the program."""
+    odd = tmp_path / "a) Z 1 1"
+    odd.symlink_to("/bin/sleep")
+    async with started(str(odd), "999") as run:
+        member = tree.look(run.process.pid)
+        assert member is not None
+        assert (member.parent, member.session, member.alive) == (os.getpid(), run.process.pid, True)
+
+
+@pytest.mark.needs("root")
+async def test_programs_that_have_become_another_user_are_named_and_not_waited_for() -> None:
+    async with started("sh", "-c", f"(setsid sh -c {SLEEP} &)") as run:
+        pid = await run.pid()
+        await run.code()
+        os.setresuid(65534, 65534, 0)
+        try:
+            assert await run.killed() == {pid}
+        finally:
+            os.setresuid(0, 0, 0)
+        assert status(pid)["State"][0] in "SRD"
+        os.kill(pid, signal.SIGKILL)
+        await end_of(pid)

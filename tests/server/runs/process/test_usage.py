@@ -1,0 +1,92 @@
+"""What a run has used is told as far as it is known, and no further."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+
+from farhand_server.runs.process.usage import Hit, Limits, Usage, enforcers, limit_hit, own_peak
+from tests.support.started import gone, nothing_left, started
+
+BUSY = "import time\nwhile time.process_time() < 0.2: pass"
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_left() -> AsyncIterator[None]:
+    async with nothing_left():
+        yield
+
+
+async def test_the_processor_time_of_a_program_is_counted() -> None:
+    async with started(sys.executable, "-c", BUSY) as run:
+        await run.code()
+        usage = run.process.usage()
+        assert 0.15 < usage.user + usage.system < 5
+
+
+async def test_what_a_program_has_waited_for_is_counted() -> None:
+    async with started("sh", "-c", f"{sys.executable} -c '{BUSY}'; exit 0") as run:
+        await run.code()
+        usage = run.process.usage()
+        assert usage.user + usage.system > 0.15
+
+
+async def test_orphans_are_counted_once_they_are_reaped() -> None:
+    orphan = f"(setsid {sys.executable} -c '{BUSY}\nimport os; print(os.getpid(), flush=True); time.sleep(999)' &)"
+    async with started("sh", "-c", orphan) as run:
+        pid = await run.pid()
+        await run.code()
+        before = run.process.usage()
+        assert before.user + before.system < 0.15
+        await run.killed()
+        await gone(pid)
+        after = run.process.usage()
+        assert after.user + after.system > 0.15
+
+
+async def test_the_peak_of_memory_is_told_where_it_is_above_the_services_own() -> None:
+    size = own_peak() + (32 << 20)
+    async with started(sys.executable, "-c", f"bytearray({size}).replace(b'x', b'y')") as run:
+        await run.code()
+        peak = run.process.usage().peak_memory
+        assert peak is not None
+        assert peak > size
+
+
+async def test_a_small_programs_peak_is_not_known() -> None:
+    """execve(2) counts the memory of the service, which the program has left behind, as the program's."""
+    async with started("true") as run:
+        await run.code()
+        assert run.process.usage().peak_memory is None
+
+
+CPU = Limits(cpu=2)
+HITS: list[tuple[Limits, int, float, bool, Hit | None]] = [
+    (Limits(memory=1), -signal.SIGKILL, 0, True, "memory"),
+    (Limits(memory=1), 137, 0, True, "memory"),
+    (Limits(memory=1), 0, 0, True, None),
+    (Limits(memory=1), -signal.SIGKILL, 0, False, None),
+    (CPU, -signal.SIGXCPU, 2, False, "cpu"),
+    (CPU, -signal.SIGKILL, 1.85, False, "cpu"),
+    (CPU, -signal.SIGKILL, 1.5, False, None),
+    (CPU, 0, 3, False, None),
+    (Limits(), -signal.SIGXCPU, 2, False, None),
+    (Limits(file_size=1), -signal.SIGXFSZ, 0, False, "file_size"),
+    (Limits(), -signal.SIGXFSZ, 0, False, None),
+    (Limits(processes=1), 1, 0, False, None),
+]
+
+
+@pytest.mark.parametrize(("limits", "code", "seconds", "oom_killed", "hit"), HITS)
+def test_the_limit_that_ended_a_program(
+    limits: Limits, code: int, seconds: float, oom_killed: bool, hit: Hit | None
+) -> None:
+    assert limit_hit(limits, code, Usage(seconds, 0, None), oom_killed=oom_killed) == hit
+
+
+def test_only_limits_that_are_set_are_enforced() -> None:
+    assert enforcers(Limits(), frozenset({"memory"})) == {}
+    assert enforcers(Limits(memory=0, files=3), frozenset({"memory"})) == {"memory": "cgroup", "files": "rlimit"}

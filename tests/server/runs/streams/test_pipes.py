@@ -1,0 +1,301 @@
+"""Real pipes, from and to a program: nothing lost, nothing doubled, nothing without a bound."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+
+import pytest
+
+from farhand_server.runs.output.spool import FLOOR, Memory, MemorySpool
+from farhand_server.runs.streams.pipes import PIPE_SIZE, READ_SIZE, PipeReader, PipeWriter, TerminalReader
+
+from ..ptys import RAW, opened
+
+PATIENCE = 10.0
+
+
+class Reading:
+    """A pipe that is read into a spool."""
+
+    def __init__(self, before: bytes = b"") -> None:
+        fd, self.write_end = os.pipe2(os.O_CLOEXEC)
+        self.spool = MemorySpool(FLOOR, Memory(1 << 30))
+        self.spool.append(before)
+        self.ended = asyncio.Event()
+        self.news = asyncio.Event()
+        self.spool.listeners.append(self.news.set)
+        self.reader = PipeReader(fd, self.spool, self.ended.set)
+
+    async def has(self, count: int) -> None:
+        """Wait for `count` bytes in all."""
+        async with asyncio.timeout(PATIENCE):
+            while self.spool.end < count:
+                self.news.clear()
+                await self.news.wait()
+
+
+def fill(fd: int) -> int:
+    """Write to a pipe until it takes no more; return how much that was."""
+    os.set_blocking(fd, False)
+    written = 0
+    try:
+        while True:
+            written += os.write(fd, b"x" * 4096)
+    except BlockingIOError:
+        return written
+
+
+async def turns() -> None:
+    """Let the loop look at its descriptors a few times."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_output_and_its_end_arrive() -> None:
+    pipe = Reading()
+    os.write(pipe.write_end, b"one")
+    await pipe.has(3)
+    os.write(pipe.write_end, b"two")
+    os.close(pipe.write_end)
+    async with asyncio.timeout(PATIENCE):
+        await pipe.ended.wait()
+    assert pipe.spool.read(0, 100) == b"onetwo"
+    assert pipe.spool.ended
+
+
+ALMOST = bytes(FLOOR - 10)
+"""What leaves room for ten bytes."""
+
+
+async def full() -> Reading:
+    """A pipe whose spool takes no more."""
+    pipe = Reading(ALMOST)
+    os.write(pipe.write_end, b"x" * 10)
+    await pipe.has(FLOOR)
+    return pipe
+
+
+async def test_a_full_spool_stops_the_reading_and_room_resumes_it() -> None:
+    pipe = await full()
+    written = fill(pipe.write_end)
+    await turns()
+    assert pipe.spool.end == FLOOR
+    assert fill(pipe.write_end) == 0
+    before = pipe.spool.touched
+    pipe.spool.hold(FLOOR)
+    assert pipe.spool.touched > before  # the writer has not been idle meanwhile
+    await pipe.has(FLOOR + min(written, 64 << 10))
+    pipe.reader.close()
+    os.close(pipe.write_end)
+
+
+async def test_a_spool_that_is_full_from_the_beginning_is_waited_for() -> None:
+    pipe = Reading(bytes(FLOOR))
+    os.write(pipe.write_end, b"more")
+    await turns()
+    assert pipe.spool.end == FLOOR
+    pipe.spool.hold(FLOOR)
+    await pipe.has(FLOOR + 4)
+    pipe.reader.close()
+    os.close(pipe.write_end)
+
+
+async def test_draining_takes_what_is_there_beyond_the_limit_and_no_more_than_a_pipe_holds() -> None:
+    pipe = await full()
+    written = fill(pipe.write_end)
+    assert not pipe.reader.drain()
+    assert pipe.spool.end == FLOOR + written <= FLOOR + PIPE_SIZE
+    os.close(pipe.write_end)
+    assert pipe.reader.drain()
+    assert pipe.ended.is_set()
+
+
+async def test_draining_a_full_pipe_finds_the_end_behind_it() -> None:
+    pipe = Reading()
+    fcntl.fcntl(pipe.write_end, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    assert fill(pipe.write_end) == PIPE_SIZE
+    os.close(pipe.write_end)
+    assert pipe.reader.drain()
+    assert pipe.spool.end == PIPE_SIZE
+
+
+async def test_a_closed_reader_tells_the_end_once_and_leaves_the_descriptor_to_others() -> None:
+    pipe = Reading()
+    pipe.reader.close()
+    assert pipe.ended.is_set()
+    pipe.ended.clear()
+    pipe.reader.close()
+    assert not pipe.ended.is_set()
+    with pytest.raises(BrokenPipeError):
+        os.write(pipe.write_end, b"x")
+    os.close(pipe.write_end)
+
+
+class OnTerminal(Reading):
+    """A terminal that is read into a spool; what its programs write is written to `slave`."""
+
+    def __init__(self) -> None:
+        self.terminal = opened(*RAW)
+        self.slave = self.terminal.slave
+        self.spool = MemorySpool(FLOOR, Memory(1 << 30))
+        self.ended = asyncio.Event()
+        self.news = asyncio.Event()
+        self.appended: list[int] = []
+        self.spool.listeners += [self.news.set, lambda: self.appended.append(self.spool.end)]
+        self.reader = TerminalReader(self.terminal.master, self.spool, self.ended.set)
+
+
+async def test_what_a_terminal_has_comes_as_one_however_it_was_written() -> None:
+    terminal = OnTerminal()
+    for _ in range(10):
+        os.write(terminal.slave, bytes(900))
+    await terminal.has(9000)
+    assert terminal.appended == [9000]
+    os.write(terminal.slave, b"x")
+    await terminal.has(9001)
+    terminal.reader.close()
+    terminal.terminal.close()
+
+
+async def test_the_echo_of_a_key_is_not_looked_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = OnTerminal()
+    reads: list[int] = []
+    real = os.read
+
+    def read(fd: int, size: int) -> bytes:
+        if fd == terminal.terminal.master:
+            reads.append(size)
+        return real(fd, size)
+
+    monkeypatch.setattr(os, "read", read)
+    for key in range(3):
+        os.write(terminal.slave, b"k")
+        await terminal.has(key + 1)
+    assert len(reads) == 3
+    terminal.reader.close()
+    terminal.terminal.close()
+
+
+async def test_of_a_flood_on_a_terminal_no_more_is_taken_at_once_than_of_a_pipe() -> None:
+    terminal = OnTerminal()
+    writing = asyncio.create_task(asyncio.to_thread(os.write, terminal.slave, bytes(2 * READ_SIZE)))
+    await terminal.has(2 * READ_SIZE)
+    assert await writing == 2 * READ_SIZE
+    assert max(end - begin for begin, end in zip([0, *terminal.appended], terminal.appended, strict=False)) <= (
+        READ_SIZE + 4096
+    )
+    terminal.reader.close()
+    terminal.terminal.close()
+
+
+@pytest.mark.parametrize("how", ["loop", "drain"])
+async def test_the_end_of_a_terminal_comes_behind_its_tail(how: str) -> None:
+    terminal = OnTerminal()
+    os.write(terminal.slave, b"tail" * 2000)
+    terminal.terminal.release()
+    if how == "loop":
+        async with asyncio.timeout(PATIENCE):
+            await terminal.ended.wait()
+    else:
+        assert terminal.reader.drain()
+    assert terminal.spool.end == 8000
+    assert terminal.spool.ended
+    assert os.fstat(terminal.terminal.master)  # its opener's to close
+    terminal.terminal.close()
+
+
+async def test_draining_a_terminal_that_somebody_has_open_still_takes_what_is_there() -> None:
+    terminal = OnTerminal()
+    os.write(terminal.slave, b"said")
+    assert not terminal.reader.drain()
+    assert terminal.spool.end == 4
+    terminal.reader.close()
+    assert terminal.spool.ended
+    terminal.terminal.close()
+
+
+class Writing:
+    """A pipe that is written to."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.writer = PipeWriter(self._took)
+        self.read_end, self._write_end = os.pipe2(os.O_CLOEXEC)
+
+    def connect(self) -> None:
+        """The program has started."""
+        self.writer.connect(self._write_end)
+
+    def _took(self, count: int) -> None:
+        self.taken += count
+
+    async def read(self, count: int) -> bytes:
+        """Read exactly `count` bytes, or to the end."""
+        data = b""
+        while len(data) < count:
+            piece = await asyncio.to_thread(os.read, self.read_end, count - len(data))
+            if not piece:
+                break
+            data += piece
+        return data
+
+
+async def test_what_is_written_before_the_start_comes_first() -> None:
+    pipe = Writing()
+    pipe.writer.write(b"early ")
+    assert pipe.taken == 0
+    pipe.connect()
+    pipe.writer.write(b"late")
+    pipe.writer.end()
+    assert await pipe.read(100) == b"early late"
+    assert pipe.taken == 10
+    os.close(pipe.read_end)
+
+
+async def test_an_end_before_the_start_is_kept() -> None:
+    pipe = Writing()
+    pipe.writer.end()
+    pipe.connect()
+    assert await pipe.read(1) == b""
+    os.close(pipe.read_end)
+
+
+async def test_bytes_are_taken_as_the_program_takes_them() -> None:
+    pipe = Writing()
+    pipe.connect()
+    data = os.urandom(1 << 20)
+    for start in range(0, len(data), 50_000):
+        pipe.writer.write(data[start : start + 50_000])
+    pipe.writer.end()
+    capacity = pipe.taken
+    assert 0 < capacity < len(data)
+    await turns()
+    assert pipe.taken == capacity
+    assert await pipe.read(len(data) + 1) == data
+    assert pipe.taken == len(data)
+    os.close(pipe.read_end)
+
+
+async def test_what_a_program_does_not_read_any_more_is_dropped_and_counts_as_taken() -> None:
+    pipe = Writing()
+    pipe.connect()
+    pipe.writer.write(b"x" * 1_000_000)
+    os.close(pipe.read_end)
+    async with asyncio.timeout(PATIENCE):
+        while pipe.taken < 1_000_000:  # noqa: ASYNC110  # turns of the loop are what is waited for
+            await asyncio.sleep(0)
+    pipe.writer.write(b"more")
+    pipe.writer.end()
+    assert pipe.taken == 1_000_004
+
+
+async def test_closing_drops_the_queue_and_counts_it_as_taken() -> None:
+    pipe = Writing()
+    pipe.connect()
+    pipe.writer.write(b"x" * 1_000_000)
+    pipe.writer.close()
+    pipe.writer.close()
+    assert pipe.taken == 1_000_000
+    os.close(pipe.read_end)

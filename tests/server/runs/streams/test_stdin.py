@@ -1,0 +1,151 @@
+"""What comes twice after a cut reaches the program once, and what it has taken is acknowledged, no more and no less."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farhand_server.runs.attachments import Attachment, Attachments
+from farhand_server.runs.output.spool import Memory, MemorySpool
+from farhand_server.runs.streams.stdin import Stdin
+from tests.server.runs.test_attachments import Client
+
+KEY = b"k" * 16
+OTHER = b"o" * 16
+
+
+class Feeding:
+    """Stdin of a run; its pipe is connected when the test says so."""
+
+    def __init__(self) -> None:
+        memory = Memory(1 << 20)
+        self.all = Attachments({"stdout": MemorySpool(1, memory), "stderr": MemorySpool(1, memory)}, 60.0, lambda: None)
+        self.stdin = Stdin(self.all)
+        self.read_end, self._write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def attach(self, feeds: int | None, key: bytes = KEY) -> Attachment:
+        """Attach a client."""
+        return self.all.add(Client(), key=key, hold=True, taken={}, feeds=feeds)
+
+    def connect(self) -> None:
+        """Start the program."""
+        self.stdin.pipe.connect(self._write_end)
+        self._write_end = -1
+
+    def came(self) -> bytes:
+        """What the program reads now."""
+        try:
+            return os.read(self.read_end, 1 << 20)
+        except BlockingIOError:
+            return b""
+
+    def close(self) -> None:
+        """Clean up."""
+        self.stdin.pipe.close()
+        os.close(self.read_end)
+        if self._write_end >= 0:
+            os.close(self._write_end)
+
+
+@pytest.fixture
+async def feeding() -> AsyncIterator[Feeding]:
+    run = Feeding()
+    yield run
+    run.close()
+
+
+@given(data=st.binary(min_size=1, max_size=200), cuts=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200))))
+def test_whatever_is_sent_again_arrives_once(data: bytes, cuts: list[tuple[int, int]]) -> None:
+    async def scenario() -> None:
+        run = Feeding()
+        run.connect()
+        came = b""
+        for back, further in cuts:
+            at = max(0, run.stdin.received - back)
+            client = run.attach(at)
+            run.stdin.write(client, data[at : at + further])
+            came += run.came()
+            run.all.lost(client)
+        at = run.stdin.received // 2
+        client = run.attach(at)
+        run.stdin.write(client, data[at:])
+        run.stdin.end(client)
+        while piece := run.came():
+            came += piece
+        assert came == data
+        assert run.stdin.credit(client) == len(data) - at
+        run.close()
+
+    asyncio.run(scenario())
+
+
+async def test_nothing_is_acknowledged_before_the_program_takes_it(feeding: Feeding) -> None:
+    client = feeding.attach(0)
+    feeding.stdin.write(client, b"early")
+    assert feeding.stdin.credit(client) == 0
+    feeding.connect()
+    assert feeding.stdin.credit(client) == 5
+    assert feeding.came() == b"early"
+
+
+async def test_a_full_pipe_is_acknowledged_as_it_empties(feeding: Feeding) -> None:
+    feeding.connect()
+    client = feeding.attach(0)
+    feeding.stdin.write(client, bytes(100_000))
+    taken = feeding.stdin.credit(client)
+    assert 0 < taken < 100_000
+    assert len(feeding.came()) == taken
+    async with asyncio.timeout(10):
+        while feeding.stdin.credit(client) < 100_000:  # noqa: ASYNC110  # turns of the loop are what is waited for
+            await asyncio.sleep(0)
+
+
+async def test_what_somebody_else_writes_is_dropped_and_its_credit_given_back(feeding: Feeding) -> None:
+    feeding.connect()
+    feeding.attach(0)
+    stranger = feeding.attach(0, OTHER)
+    feeding.stdin.write(stranger, b"not for you")
+    feeding.stdin.end(stranger)
+    assert feeding.came() == b""
+    assert feeding.stdin.credit(stranger) == len(b"not for you")
+
+
+async def test_the_next_feeder_goes_on_where_the_last_one_was(feeding: Feeding) -> None:
+    feeding.connect()
+    first = feeding.attach(0)
+    feeding.stdin.write(first, b"one ")
+    feeding.all.left(first)
+    second = feeding.attach(4, OTHER)
+    feeding.stdin.write(second, b"two")
+    feeding.stdin.end(second)
+    assert feeding.came() == b"one two"
+    assert feeding.stdin.credit(second) == 3
+
+
+async def test_an_old_line_says_nothing_any_more(feeding: Feeding) -> None:
+    feeding.connect()
+    old = feeding.attach(0)
+    feeding.stdin.write(old, b"one")
+    new = feeding.attach(3)
+    feeding.stdin.write(old, b"late")
+    feeding.stdin.end(old)
+    feeding.stdin.write(new, b"two")
+    assert feeding.came() == b"onetwo"
+
+
+async def test_the_end_may_come_twice(feeding: Feeding) -> None:
+    feeding.connect()
+    first = feeding.attach(0)
+    feeding.stdin.write(first, b"all")
+    feeding.stdin.end(first)
+    second = feeding.attach(0)
+    feeding.stdin.write(second, b"all")
+    feeding.stdin.end(second)
+    assert feeding.came() == b"all"
+    assert feeding.stdin.credit(second) == 3
+    assert os.read(feeding.read_end, 1) == b""

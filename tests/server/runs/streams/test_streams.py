@@ -1,0 +1,333 @@
+"""A run on a terminal, without a service around it: its start, its end in every way, and what is left of either."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFailed
+from farhand_server.credentials import Credentials
+from farhand_server.runs.attachments import Attachment
+from farhand_server.runs.output.filespool import FileSpool
+from farhand_server.runs.output.spool import Memory
+from farhand_server.runs.plan import Plan, Result, Terminal
+from farhand_server.runs.run import Run
+from farhand_server.runs.streams.streams import Console
+from farhand_server.runs.streams.terminal import Size
+from farhand_server.runs.streams.terminal_input import Keyboard
+from farhand_server.runs.terminal_attachments import TerminalAttachments
+from tests.server.runs.test_attachments import Client
+from tests.support.processes import PATIENCE, end_of, session_is_gone, stopped
+from tests.support.registry import plan
+from tests.support.started import nothing_left
+
+TERMINAL = Terminal("vt100", 80, 24)
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_left() -> AsyncIterator[None]:
+    async with nothing_left():
+        yield
+
+
+class OnTerminal:
+    """A run on a terminal with one client."""
+
+    def __init__(self, directory: Path, *argv: str, **fields: Any) -> None:
+        given: dict[str, Any] = {
+            "terminal": TERMINAL, "stdin": True, "merge_stderr": True, "disk_spool": 1 << 20, "kill_after": 1.0,
+        }  # fmt: skip
+        self.plan: Plan = plan(*argv, **given | fields)
+        self.run = Run(self.plan, Memory(1 << 30), directory)
+        self.news = asyncio.Event()
+        self.run.stdout.listeners.append(self.news.set)
+        self.client: Attachment = self.run.attach(
+            Client(), key=b"k" * 16, hold=True, taken={"stdout": 0}, feeds=0, size=Size(80, 24)
+        )
+        self.task = asyncio.create_task(self.run.execute())
+        self.looked = 0
+
+    def type(self, data: bytes) -> None:
+        """Type."""
+        self.run.stdin.write(self.client, data)
+
+    async def says(self, text: bytes) -> None:
+        """Wait for text behind what was waited for before."""
+        async with asyncio.timeout(PATIENCE):
+            while (at := self.output.find(text, self.looked)) < 0:
+                assert not self.task.done(), self.output
+                self.news.clear()
+                await self.news.wait()
+        self.looked = at + len(text)
+
+    @property
+    def output(self) -> bytes:
+        """All of it; a ring on the disk gives it in no more than two pieces."""
+        return self.run.stdout.read(0, 1 << 20)
+
+    async def ended(self) -> Result:
+        """Its result; nothing of it is kept."""
+        async with asyncio.timeout(PATIENCE):
+            return await self.task
+
+    async def outcome(self) -> Outcome:
+        """How it ended."""
+        return (await self.ended()).outcome
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Any]:
+    made: list[OnTerminal] = []
+
+    def start(*argv: str, **fields: Any) -> OnTerminal:
+        made.append(OnTerminal(tmp_path, *argv, **fields))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.run.stop("requested", 0.0)
+        await asyncio.wait((each.task,))
+        each.run.close()
+
+
+SHELL = ("bash", "--norc", "--noprofile", "-i")
+
+
+async def shell(make: Any, **fields: Any) -> OnTerminal:
+    """An interactive shell that waits for a command."""
+    run: OnTerminal = make(*SHELL, env={**os.environb, b"TERM": b"xterm", b"PS1": b"> ", b"HISTFILE": b""}, **fields)
+    await run.says(b"> ")
+    return run
+
+
+# The start
+
+
+async def test_a_program_that_cannot_be_started_is_said_and_leaves_nothing_open(make: Any) -> None:
+    run = make("/nowhere/it")
+    outcome = await run.outcome()
+    assert isinstance(outcome, SpawnFailed)
+    assert (outcome.error, outcome.what) == ("ENOENT", "program")
+    run.type(b"to nobody")
+    assert run.run.stdin.credit(run.client) == 9
+
+
+async def test_a_terminal_that_cannot_be_had_is_said(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left() -> tuple[int, int]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "openpty", none_left)
+    outcome = await make("true").outcome()
+    assert isinstance(outcome, SpawnFailed)
+    assert outcome.message == "cannot open a terminal: No space left on device"
+    assert outcome.what == "process"
+
+
+async def test_a_terminal_has_the_size_that_holds_when_it_is_opened(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path / "spool", 1 << 20)
+    attachments = TerminalAttachments(spool, Size(80, 24), 60.0, lambda: None)
+    console = Console(plan("true", terminal=TERMINAL), Keyboard(attachments), attachments.screen, spool, lambda: None)
+    attachments.add(Client(), key=None, hold=True, taken={}, feeds=0, size=Size(33, 7))
+    with contextlib.ExitStack() as theirs:
+        console.open(theirs)
+    assert console.terminal is not None
+    assert console.terminal.size == Size(33, 7)
+    console.close()
+    spool.close()
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_start_that_is_cancelled_leaves_nothing(make: Any, turns: int) -> None:
+    run = make("sleep", "60")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    run.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run.task
+
+
+# The end
+
+
+@pytest.mark.parametrize("size", [10, 4095, 4096, 100_000])
+async def test_all_that_a_program_writes_is_there_at_its_end(make: Any, size: int) -> None:
+    run = make(sys.executable, "-c", f"import os; os.write(1, b'x' * {size}); os.write(1, b'END')")
+    result = await run.ended()
+    assert (result.outcome, result.lingered) == (Exited(code=0), False)
+    assert run.output == b"x" * size + b"END"
+
+
+async def test_a_program_may_close_all_it_has_of_its_terminal_and_open_it_again(make: Any) -> None:
+    script = "exec <&- >&- 2>&-; sleep 0.05; echo again >/dev/tty; exit 3"
+    run = make("sh", "-c", script)
+    assert await run.outcome() == Exited(code=3)
+    assert run.output == b"again\r\n"
+
+
+async def test_jobs_in_the_background_go_with_their_shell_and_keep_nobody_waiting(make: Any) -> None:
+    run = await shell(make, linger=60.0)
+    run.type(b"sleep 999 & trap '' HUP; sleep 998 & echo $((7*6))\r")
+    await run.says(b"\n42\r\n")
+    run.type(b"exit 4\r")
+    run.type(b"exit 4\r")
+    result = await run.ended()
+    assert result.outcome == Exited(code=4)
+    assert result.duration < 10
+    assert result.lingered
+    assert run.run.pid is not None
+    await session_is_gone(run.run.pid)
+
+
+async def test_what_a_stopped_shell_would_not_hear_ends_it_all_the_same(make: Any) -> None:
+    run = await shell(make)
+    assert run.run.pid is not None
+    os.kill(run.run.pid, signal.SIGSTOP)
+    await stopped(run.run.pid)
+    run.run.stop("requested")
+    outcome = await run.outcome()
+    assert isinstance(outcome, Killed)
+    assert outcome.signal == signal.SIGHUP
+
+
+@pytest.mark.parametrize("why", ["requested", "draining", "disconnected"])
+async def test_an_interactive_shell_ends_at_once_though_it_ignores_term(make: Any, why: Any) -> None:
+    run = await shell(make, kill_after=60.0)
+    run.run.stop(why)
+    outcome = await run.outcome()
+    assert isinstance(outcome, Killed)
+    assert (outcome.reason, outcome.signal) == (why, signal.SIGHUP)
+
+
+async def test_a_line_that_is_gone_for_good_is_hung_up_as_a_telephones_is(make: Any) -> None:
+    run = await shell(make)
+    job = "trap 'echo hung up; exit' HUP; trap 'echo told to end' TERM; echo ready; while :; do sleep 0.01; done"
+    run.type(f'sh -c "{job}"\r'.encode())
+    await run.says(b"ready\r\n")
+    run.run.stop("disconnected")
+    await run.outcome()
+    assert b"hung up" in run.output[run.looked :]
+    assert b"told to end" not in run.output[run.looked :]
+
+
+async def test_what_ignores_being_hung_up_is_killed(make: Any) -> None:
+    run = make("sh", "-c", "trap '' HUP TERM; echo ready; while :; do sleep 0.01; done", kill_after=0.1)
+    await run.says(b"ready")
+    run.run.stop("disconnected")
+    assert await run.outcome() == Killed(reason="disconnected", signal=signal.SIGKILL)
+
+
+async def test_a_run_that_nobody_comes_back_to_is_ended(make: Any) -> None:
+    run = await shell(make, grace=0.05)
+    run.run.attachments.lost(run.client)
+    outcome = await run.outcome()
+    assert isinstance(outcome, Killed)
+    assert outcome.reason == "disconnected"
+
+
+# Another user's
+
+NOBODY = Credentials("nobody", 65534, 65534, (65534,))
+
+
+@pytest.mark.needs("root", "setpriv")
+async def test_a_terminal_is_its_users_own(make: Any) -> None:
+    script = "id -u; stat -c '%u %a' $(tty); stty size </dev/tty; echo again >$(tty); : </dev/tty && echo both ways"
+    run = make("sh", "-c", script, credentials=NOBODY)
+    assert await run.outcome() == Exited(code=0)
+    uid, owner, size, *rest = run.output.decode().splitlines()
+    assert (uid, size, rest) == ("65534", "24 80", ["again", "both ways"])
+    assert owner in ("65534 620", "65534 600")
+
+
+@pytest.mark.needs("root", "setpriv")
+async def test_another_users_shell_controls_its_jobs(make: Any) -> None:
+    run = await shell(make, credentials=NOBODY)
+    run.type(b"echo now; cat\r")
+    await run.says(b"now\r\n")
+    run.type(b"to the cat\r")
+    await run.says(b"to the cat\r\nto the cat\r\n")
+    run.type(b"\x1a")
+    await run.says(b"Stopped")
+    run.type(b"fg\r")
+    await run.says(b"\rcat\r\n")
+    run.type(b"again\r")
+    await run.says(b"again\r\nagain\r\n")
+    run.type(b"\x03")
+    await run.says(b"> ")
+    run.run.stop("disconnected")
+    outcome = await run.outcome()
+    assert isinstance(outcome, Killed)
+    assert outcome.signal == signal.SIGHUP
+
+
+# Job control
+
+
+async def test_jobs_are_stopped_go_on_and_come_back(make: Any) -> None:
+    run = await shell(make)
+    run.type(b"echo now; cat\r")
+    await run.says(b"now\r\n")
+    run.type(b"to the cat\r")
+    await run.says(b"to the cat\r\nto the cat\r\n")
+    run.type(b"\x1a")
+    await run.says(b"Stopped")
+    run.type(b"fg\r")
+    await run.says(b"\rcat\r\n")
+    run.type(b"again\r")
+    await run.says(b"again\r\nagain\r\n")
+    run.type(b"\x03")
+    await run.says(b"> ")
+    run.type(b"exit 5\r")
+    assert await run.outcome() == Exited(code=5)
+
+
+async def test_a_key_ends_what_is_in_the_foreground_and_not_the_shell(make: Any) -> None:
+    run = await shell(make)
+    run.type(b"sh -c 'echo $$; exec sleep 999'\r")
+    await run.says(b"999'\r\n")
+    await run.says(b"\r\n")
+    pid = int(run.output[: run.looked].split()[-1])
+    run.type(b"\x03")
+    await end_of(pid)
+    run.type(b"exit 6\r")
+    assert await run.outcome() == Exited(code=6)
+
+
+async def test_the_end_of_input_ends_a_shell(make: Any) -> None:
+    run = await shell(make)
+    run.run.stdin.end(run.client)
+    assert await run.outcome() == Exited(code=0)
+
+
+async def test_an_ignored_quit_is_not_the_programs(make: Any) -> None:
+    run = make("sh", "-c", "ulimit -c 0; echo ready; exec sleep 60")
+    await run.says(b"ready")
+    run.type(b"\x1c")
+    assert await run.outcome() == Signaled(signal=signal.SIGQUIT)
+
+
+async def test_its_size_is_known_while_and_after(make: Any) -> None:
+    run = make("sh", "-c", "trap 'stty size' WINCH; echo ready; until [ \"$line\" = end ]; do read -r line; done")
+    await run.says(b"ready")
+    attachments = run.run.attachments
+    assert isinstance(attachments, TerminalAttachments)
+    attachments.resize(run.client, Size(1, 1))
+    await run.says(b"1 1\r\n")
+    attachments.resize(run.client, Size(500, 300))
+    await run.says(b"300 500\r\n")
+    run.type(b"end\r")
+    await run.ended()
+    attachments.resize(run.client, Size(80, 24))
+    await asyncio.sleep(0)
+    assert attachments.screen.size == Size(500, 300)
+    assert run.run.timeline is not None
+    assert run.run.timeline.size == (500, 300)

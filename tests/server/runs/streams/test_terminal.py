@@ -1,0 +1,146 @@
+"""A terminal is as large as was asked for, tells of changes, belongs to its user, and says what its keys mean now."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import signal
+import stat
+import termios
+
+import pytest
+
+from farhand_server.credentials import Credentials
+from farhand_server.runs.plan import Terminal
+from farhand_server.runs.streams.terminal import PseudoTerminal, Size
+from tests.support.processes import descriptors
+
+from ..ptys import RAW, on_terminal, opened
+
+NOBODY = Credentials("nobody", 65534, 65534, (65534,))
+TRAPPING = "trap 'echo changed: $(stty size)' WINCH; echo ready; while :; do read -r line && echo read: $line; done"
+PLAIN = Terminal("vt100", 80, 24)
+
+
+@pytest.mark.parametrize("size", [Size(80, 24), Size(1, 1), Size(500, 300), Size(65535, 65535), Size(0, 0)])
+def test_it_has_the_size_that_was_asked_for(size: Size) -> None:
+    terminal = opened(size=size)
+    assert terminal.size == size
+    terminal.close()
+
+
+async def test_a_program_is_told_of_another_size_once_and_of_the_same_never() -> None:
+    with on_terminal("sh", "-c", TRAPPING) as program:
+        await program.says(b"ready")
+        program.terminal.resize(Size(80, 24))
+        program.terminal.resize(Size(100, 30))
+        await program.says(b"changed: 30 100\r\n")
+        os.write(program.terminal.master, b"done\n")
+        heard = await program.says(rb"(?s)(.*)read: done")
+        assert b"changed" not in heard[1]
+
+
+async def test_it_can_be_drawn_anew_in_the_size_that_it_has() -> None:
+    with on_terminal("sh", "-c", TRAPPING) as program:
+        await program.says(b"ready")
+        program.terminal.repaint()
+        await program.says(b"changed: 24 80")
+        assert program.terminal.size == Size(80, 24)
+
+
+async def test_the_foreground_is_the_job_that_has_the_terminal() -> None:
+    with on_terminal("bash", "-c", "echo ready; read -r line; set -m; sh -c 'echo $$; read -r line'") as program:
+        await program.says(b"ready")
+        assert program.terminal.foreground() == program.process.pid
+        os.write(program.terminal.master, b"\n")
+        job = await program.says(rb"([0-9]+)\r\n")
+        assert program.terminal.foreground() == int(job[1])
+
+
+def test_without_a_program_there_is_no_foreground() -> None:
+    terminal = opened()
+    assert terminal.foreground() is None
+    terminal.close()
+
+
+def test_its_keys_are_those_that_hold_now() -> None:
+    terminal = opened()
+    assert (terminal.signal_keys(), terminal.end_key()) == (b"\x03\x1c\x1a", b"\x04")
+    attributes = termios.tcgetattr(terminal.slave)
+    attributes[6][termios.VINTR] = b"x"
+    attributes[6][termios.VQUIT] = b"\0"  # switched off
+    termios.tcsetattr(terminal.slave, termios.TCSANOW, attributes)
+    assert terminal.signal_keys() == b"x\x1a"
+    attributes[3] |= termios.NOFLSH
+    termios.tcsetattr(terminal.slave, termios.TCSANOW, attributes)
+    assert terminal.signal_keys() == b""
+    terminal.close()
+
+
+def test_to_a_program_that_takes_every_character_no_key_means_anything() -> None:
+    terminal = opened(*RAW)
+    assert (terminal.signal_keys(), terminal.end_key()) == (b"", b"")
+    terminal.close()
+
+
+@pytest.mark.parametrize("modes", [(), RAW], ids=["lines", "raw"])
+def test_what_was_typed_and_not_read_can_be_thrown_away(modes: tuple[tuple[str, int], ...]) -> None:
+    terminal = opened(*modes)
+    assert not terminal.unread()
+    with contextlib.suppress(BlockingIOError):
+        while os.write(terminal.master, b"some line\n" * 100):
+            terminal.unread()
+    assert terminal.unread()
+    terminal.drop_typed()
+    assert not terminal.unread()
+    assert os.write(terminal.master, b"next\n") == 5
+    assert terminal.unread()
+    assert os.read(terminal.slave, 100) == b"next\n"
+    terminal.close()
+
+
+def test_what_the_program_wrote_last_is_there_after_its_end() -> None:
+    terminal = opened(*RAW)
+    os.write(terminal.slave, b"the tail")
+    terminal.release()
+    terminal.release()
+    assert os.read(terminal.master, 100) == b"the tail"
+    with pytest.raises(OSError, match="Input/output") as raised:
+        os.read(terminal.master, 100)
+    assert raised.value.errno == errno.EIO
+    terminal.close()
+
+
+async def test_whoever_has_it_is_hung_up_on_when_it_is_closed() -> None:
+    with on_terminal("sh", "-c", "echo ready; exec sleep 60") as program:
+        await program.says(b"ready")
+        program.terminal.close()
+        assert await program.ended() == -signal.SIGHUP
+
+
+@pytest.mark.needs("root")
+def test_it_belongs_to_its_user() -> None:
+    terminal = PseudoTerminal.open(PLAIN, Size(80, 24), NOBODY)
+    found = os.fstat(terminal.slave)
+    assert found.st_uid == NOBODY.uid
+    assert stat.S_IMODE(found.st_mode) in (0o620, 0o600)
+    terminal.close()
+
+
+def test_a_failure_half_way_leaves_nothing_open() -> None:
+    before = descriptors(os.getpid())
+    with pytest.raises(OverflowError):
+        PseudoTerminal.open(PLAIN, Size(80, 24), Credentials("nobody has this number", -2, 1, ()))
+    assert descriptors(os.getpid()) == before
+
+
+def test_where_there_are_no_descriptors_left_that_is_said() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            PseudoTerminal.open(PLAIN, Size(80, 24), None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,0 +1,394 @@
+"""What is typed arrives once and in order, from each who types; keys that make signals are not stuck behind a paste."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farhand_server.runs.attachments import MAX_ATTACHMENTS, Attachment
+from farhand_server.runs.output.filespool import FileSpool
+from farhand_server.runs.streams.stdin import AHEAD
+from farhand_server.runs.streams.terminal import PseudoTerminal, Size
+from farhand_server.runs.streams.terminal_input import Keyboard
+from farhand_server.runs.terminal_attachments import MAX_TYPING, TerminalAttachments
+
+from ..ptys import PATIENCE, RAW, OnTerminal, on_terminal, opened
+from ..test_attachments import Client
+
+KEY, OTHER = b"k" * 16, b"o" * 16
+LINES = b"a line of a long paste\n" * 50_000
+
+
+class Counting(Client):
+    """A client that counts how often it was told that its stdin was taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = 0
+
+    def stdin_taken(self) -> None:
+        """Watcher."""
+        self.told += 1
+
+
+class Typing:
+    """A run's keyboard and who is attached."""
+
+    def __init__(self, spool: FileSpool) -> None:
+        self.all = TerminalAttachments(spool, Size(80, 24), 60.0, lambda: None)
+        self.recorded = b""
+        self.keyboard = Keyboard(self.all, self._record)
+
+    def _record(self, data: bytes) -> None:
+        self.recorded += data
+
+    def attach(self, at: int = 0, key: bytes = KEY, *, share: bool = False) -> Attachment:
+        """Attach a client that types from that offset on."""
+        assert self.keyboard.refusal(key, at) is None
+        return self.all.add(Counting(), key=key, hold=True, taken={}, feeds=at, share=share)
+
+    def type(self, attachment: Attachment, data: bytes) -> None:
+        """Type in pieces as they come over a line."""
+        for begin in range(0, len(data), 1 << 16):
+            self.keyboard.write(attachment, data[begin : begin + (1 << 16)])
+
+
+@pytest.fixture
+async def typing(tmp_path: Path) -> Typing:
+    return Typing(FileSpool(tmp_path / "spool", 1 << 20))
+
+
+def came(terminal: PseudoTerminal) -> bytes:
+    """What a program would read now."""
+    os.set_blocking(terminal.slave, False)
+    data = b""
+    while terminal.unread():
+        data += os.read(terminal.slave, 1 << 16)
+    return data
+
+
+async def turns() -> None:
+    """Let the loop look at its descriptors."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+# Offsets
+
+
+@given(data=st.binary(min_size=1, max_size=200), cuts=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200))))
+def test_what_is_sent_again_after_a_cut_is_typed_once(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, cuts: list[tuple[int, int]]
+) -> None:
+    async def scenario() -> None:
+        typing = Typing(FileSpool(tmp_path_factory.mktemp("run") / "spool", 1 << 20))
+        terminal = opened(*RAW)
+        typing.keyboard.connect(terminal)
+        seen = b""
+        for back, further in cuts:
+            at = max(0, typing.keyboard.received - back)
+            client = typing.attach(at)
+            typing.keyboard.write(client, data[at : at + further])
+            seen += came(terminal)
+            typing.all.lost(client)
+        at = typing.keyboard.received // 2
+        client = typing.attach(at)
+        typing.keyboard.write(client, data[at:])
+        seen += came(terminal)
+        assert seen == typing.recorded == data
+        assert typing.keyboard.credit(client) == len(data) - at
+        terminal.close()
+
+    asyncio.run(scenario())
+
+
+async def test_each_has_offsets_of_its_own(typing: Typing) -> None:
+    terminal = opened(*RAW)
+    typing.keyboard.connect(terminal)
+    one, two = typing.attach(), typing.attach(key=OTHER, share=True)
+    typing.keyboard.write(one, b"one ")
+    typing.keyboard.write(two, b"two ")
+    typing.keyboard.write(one, b"three")
+    assert came(terminal) == b"one two three"
+    assert (typing.keyboard.credit(one), typing.keyboard.credit(two)) == (9, 4)
+    typing.all.left(two)
+    again = typing.attach(2, OTHER, share=True)
+    typing.keyboard.write(again, b"o and more")
+    assert came(terminal) == b"and more"
+    terminal.close()
+
+
+async def test_offsets_are_remembered_for_those_who_have_left_but_not_for_ever(typing: Typing) -> None:
+    terminal = opened(*RAW)
+    typing.keyboard.connect(terminal)
+    for number in range(MAX_ATTACHMENTS + 1):
+        client = typing.attach(key=number.to_bytes(16, "big"))
+        typing.keyboard.write(client, b"x")
+        typing.all.left(client)
+    assert came(terminal) == b"x" * (MAX_ATTACHMENTS + 1)
+    assert typing.keyboard.refusal((1).to_bytes(16, "big"), 1) is None
+    refusal = typing.keyboard.refusal((0).to_bytes(16, "big"), 1)
+    assert refusal == "has had 0 bytes from this attachment; it cannot go on at 1"
+    terminal.close()
+
+
+async def test_nobody_begins_behind_more_than_a_program_will_ever_read(typing: Typing) -> None:
+    client = typing.attach()
+    typing.type(client, bytes(AHEAD + 1))
+    refusal = typing.keyboard.refusal(OTHER, 0)
+    assert refusal is not None
+    assert f"has {AHEAD + 1} bytes that its program has not taken" in refusal
+    assert typing.keyboard.refusal(KEY, AHEAD) is None
+    assert typing.keyboard.refusal(KEY, AHEAD + 1) == (
+        f"has {AHEAD + 1} bytes that its program has not taken; it cannot go on at {AHEAD + 1} now"
+    )
+
+
+async def test_many_who_come_back_fill_no_memory(typing: Typing) -> None:
+    clients = [typing.attach(key=number.to_bytes(16, "big"), share=True) for number in range(MAX_TYPING)]
+    for client in clients:
+        typing.keyboard.write(client, bytes(AHEAD))
+    assert typing.keyboard.refusal(clients[0].key, 0) is None
+    typing.keyboard.write(clients[0], b"x")
+    assert typing.keyboard.refusal(clients[1].key, 0) is not None
+
+
+async def test_who_is_attached_is_never_forgotten(typing: Typing) -> None:
+    terminal = opened(*RAW)
+    typing.keyboard.connect(terminal)
+    stays = typing.attach()
+    typing.keyboard.write(stays, b"before")
+    for number in range(MAX_ATTACHMENTS + 1):
+        client = typing.attach(key=number.to_bytes(16, "big"), share=True)
+        typing.keyboard.write(client, b"x")
+        typing.all.left(client)
+    typing.keyboard.write(stays, b"after")
+    assert typing.keyboard.credit(stays) == len(b"beforeafter")
+    assert typing.keyboard.refusal(KEY, len(b"beforeafter")) is None
+    terminal.close()
+
+
+async def test_keys_that_come_one_by_one_wait_in_a_few_pieces(typing: Typing) -> None:
+    client, other = typing.attach(), typing.attach(key=OTHER, share=True)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for _ in range(20_000):
+        typing.keyboard.write(client, b"k")
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 10 * 20_000
+    typing.keyboard.write(other, b"o")
+    typing.keyboard.write(client, b"c")
+    terminal = opened(*RAW)
+    typing.keyboard.connect(terminal)
+    seen = came(terminal)
+    while len(seen) < 20_002:
+        await turns()
+        seen += came(terminal)
+    assert seen == b"k" * 20_000 + b"oc"
+    terminal.close()
+
+
+async def test_what_comes_from_somebody_who_does_not_type_is_dropped_and_its_credit_given_back(typing: Typing) -> None:
+    terminal = opened(*RAW)
+    typing.keyboard.connect(terminal)
+    typing.attach()
+    stranger = typing.attach(key=OTHER)
+    typing.keyboard.write(stranger, b"not for you")
+    typing.keyboard.end(stranger)
+    assert came(terminal) == b""
+    assert typing.keyboard.credit(stranger) == len(b"not for you")
+    terminal.close()
+
+
+async def test_an_old_line_types_nothing_any_more(typing: Typing) -> None:
+    terminal = opened(*RAW)
+    typing.keyboard.connect(terminal)
+    old = typing.attach()
+    typing.keyboard.write(old, b"one")
+    new = typing.attach(3)
+    typing.keyboard.write(old, b"late")
+    typing.keyboard.write(new, b"two")
+    assert came(terminal) == b"onetwo"
+    assert typing.keyboard.credit(old) == 7
+    terminal.close()
+
+
+# How far the program takes it
+
+
+async def test_what_is_typed_before_the_start_comes_first(typing: Typing) -> None:
+    client = typing.attach()
+    typing.keyboard.write(client, b"early ")
+    assert typing.keyboard.credit(client) == 0
+    terminal = opened(*RAW)
+    typing.keyboard.connect(terminal)
+    typing.keyboard.write(client, b"late")
+    assert came(terminal) == b"early late"
+    assert typing.keyboard.credit(client) == 10
+    terminal.close()
+
+
+async def test_a_paste_arrives_whole_as_fast_as_it_is_read_and_no_credit_comes_before(typing: Typing) -> None:
+    terminal = opened(*RAW)
+    typing.keyboard.connect(terminal)
+    client = typing.attach()
+    typing.type(client, LINES)
+    await turns()
+    assert 0 < typing.keyboard.credit(client) < 1 << 18  # what the kernel holds
+    seen = b""
+    async with asyncio.timeout(PATIENCE):
+        while len(seen) < len(LINES):
+            seen += came(terminal)
+            await asyncio.sleep(0)
+    assert seen == LINES
+    assert typing.keyboard.credit(client) == len(LINES)
+    typing.keyboard.close()
+    terminal.close()
+
+
+async def test_whoever_returns_is_told_of_what_is_taken_of_what_it_typed_before(typing: Typing) -> None:
+    terminal = opened(*RAW)
+    typing.keyboard.connect(terminal)
+    client = typing.attach()
+    typing.type(client, LINES)
+    at = typing.keyboard.credit(client)
+    typing.all.lost(client)
+    back = typing.attach(at)
+    typing.type(back, LINES[at:])
+    assert typing.keyboard.credit(back) == 0
+    assert len(came(terminal)) > 0
+    async with asyncio.timeout(PATIENCE):
+        while not typing.keyboard.credit(back):  # noqa: ASYNC110  # turns of the loop are what is waited for
+            await asyncio.sleep(0)
+    assert isinstance(back.watcher, Counting)
+    assert back.watcher.told > 0
+    typing.keyboard.close()
+    terminal.close()
+
+
+async def test_what_an_ended_program_has_not_taken_counts_as_taken(typing: Typing) -> None:
+    terminal = opened(*RAW)
+    typing.keyboard.connect(terminal)
+    client = typing.attach()
+    typing.type(client, LINES)
+    typing.keyboard.close()
+    typing.keyboard.write(client, b"more")
+    typing.keyboard.end(client)
+    assert typing.keyboard.credit(client) == len(LINES) + 4
+    terminal.close()
+
+
+# The end of input
+
+
+@pytest.mark.parametrize(
+    ("typed", "ends"),
+    [(b"", 1), (b"a line\n", 1), (b"a line\r", 1), (b"no line", 2), (b"a line\nand more", 2)],
+)
+async def test_the_end_of_input_is_the_programs_end_of_file(typing: Typing, typed: bytes, ends: int) -> None:
+    with on_terminal("sh", "-c", "stty -echo; echo ready; cat -A; echo; echo over; cat -A") as program:
+        await program.says(b"ready")
+        typing.keyboard.connect(program.terminal)
+        client = typing.attach()
+        typing.keyboard.write(client, typed)
+        typing.keyboard.end(client)
+        typing.keyboard.end(client)  # it may be said again after a cut
+        shown = typed.replace(b"\r", b"\n").replace(b"\n", rb"\$\r\n")
+        await program.says(shown + b"\r\nover\r\n")
+        typing.keyboard.write(client, b"next\n")
+        await program.says(b"next")
+        typing.keyboard.close()
+
+
+async def test_to_a_line_editor_the_end_is_the_key_alone(typing: Typing) -> None:
+    terminal = opened(("ICANON", 0), ("ECHO", 0))
+    typing.keyboard.connect(terminal)
+    client = typing.attach()
+    typing.keyboard.write(client, b"exit")
+    typing.keyboard.end(client)
+    assert came(terminal) == b"exit\x04"
+    terminal.close()
+
+
+async def test_to_a_program_that_takes_every_character_the_end_is_none(typing: Typing) -> None:
+    terminal = opened(*RAW)
+    typing.keyboard.connect(terminal)
+    client = typing.attach()
+    typing.keyboard.write(client, b"x")
+    typing.keyboard.end(client)
+    assert came(terminal) == b"x"
+    terminal.close()
+
+
+# Keys that make signals
+
+NOT_READING = "echo ready; exec sleep 60"
+UNBUFFERED = "stty -icanon; " + NOT_READING
+
+
+async def pasted(typing: Typing, program: OnTerminal, data: bytes) -> Attachment:
+    """Paste into a program that reads nothing."""
+    await program.says(b"ready")
+    typing.keyboard.connect(program.terminal)
+    client = typing.attach()
+    typing.type(client, data)
+    return client
+
+
+@pytest.mark.parametrize("script", [NOT_READING, UNBUFFERED], ids=["lines", "characters"])
+@pytest.mark.parametrize("size", [0, 100, 5000, 20_000, len(LINES)])
+@pytest.mark.parametrize(("key", "number"), [(b"\x03", signal.SIGINT), (b"\x1c", signal.SIGQUIT)])
+async def test_an_interrupt_overtakes_what_was_pasted(
+    typing: Typing, script: str, size: int, key: bytes, number: int
+) -> None:
+    with on_terminal("sh", "-c", "ulimit -c 0; " + script) as program:
+        client = await pasted(typing, program, LINES[:size])
+        typing.keyboard.write(client, key)
+        assert await program.ended() == -number
+        assert typing.keyboard.credit(client) == size + 1
+        typing.keyboard.close()
+
+
+async def test_an_interrupt_within_a_piece_overtakes_what_is_before_it_and_not_what_is_behind(typing: Typing) -> None:
+    script = "trap 'echo interrupted' INT; echo ready; while ! read -r line; do :; done; echo got: $line"
+    with on_terminal("bash", "-c", "sleep 0; " + script) as program:
+        client = await pasted(typing, program, b"")
+        typing.keyboard.write(client, b"before" * 5000 + b"\x03after\n")
+        await program.says(b"interrupted")
+        await program.says(b"got: after\r\n")
+        typing.keyboard.close()
+
+
+async def test_where_everything_was_read_keys_pass_as_they_are(typing: Typing) -> None:
+    with on_terminal("sh", "-c", "echo ready; exec cat >/dev/null") as program:
+        client = await pasted(typing, program, b"one\n")
+        await program.says(b"one")
+        typing.keyboard.write(client, b"two")
+        await program.says(b"two")
+        typing.keyboard.write(client, b"\x03")
+        await program.says(rb"\^C")
+        assert await program.ended() == -signal.SIGINT
+        typing.keyboard.close()
+
+
+async def test_to_a_program_that_takes_every_character_an_interrupt_is_one(typing: Typing) -> None:
+    terminal = opened(*RAW)
+    typing.keyboard.connect(terminal)
+    client = typing.attach()
+    typing.type(client, LINES + b"\x03")
+    seen = b""
+    async with asyncio.timeout(PATIENCE):
+        while len(seen) <= len(LINES):
+            seen += came(terminal)
+            await asyncio.sleep(0)
+    assert seen == LINES + b"\x03"
+    typing.keyboard.close()
+    terminal.close()
