@@ -2,35 +2,60 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import ModuleType
+from typing import Final
 
 import pytest
 from hypothesis import settings
 
+from tests.support.inherited import reset_inherited_state
 from tests.support.service import Service, running_service
+
+# Here, not in a hook: the workers of xdist and whatever the tests start inherit it.
+reset_inherited_state()
+
+pytest_plugins = ["tests.support.progress"]
 
 # The same examples on every run, and no deadline: the machines that run this are shared.
 settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 settings.load_profile("steady")
 
-# A runner in the background of a script hands on SIGINT ignored; what the tests start has to be interruptible.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+STARTING: Final = frozenset(
+    f"tests.support.{name}"
+    for name in ("command", "guarded", "installed", "service", "shells", "systemd", "tmux", "upgrades")
+)
+"""Modules that start a service, a terminal program or systemd."""
+
+FOLDERS: Final = tuple(Path(__file__).parent / name for name in ("integration", "deploy", "benchmarks"))
+"""Where every test does."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`needs("program")`: skip where the program is missing, fail there under CI, which installs it."""
+    """Mark tests that start a service. Skip `needs("program")` where it is missing; under CI `_needs` fails."""
+    starts = functools.cache(starts_service)
     for item in items:
+        if isinstance(item, pytest.Function) and starts(item.module):
+            item.add_marker("service")
         names = [name for mark in item.iter_markers("needs") for name in mark.args]
         missing = [name for name in names if not available(name)]
         if missing and not os.environ.get("CI"):
             item.add_marker(pytest.mark.skip(reason=f"needs {', '.join(missing)}, which is not installed"))
+
+
+def starts_service(module: ModuleType) -> bool:
+    """Whether tests of `module` start a service, a terminal program or systemd: it is in their folders, or uses a name
+    from the modules that start them, be it as the type of a fixture."""
+    if any(Path(module.__file__ or "/").is_relative_to(folder) for folder in FOLDERS):
+        return True
+    return any(getattr(value, "__module__", None) in STARTING for value in vars(module).values())
 
 
 @pytest.fixture(autouse=True)
