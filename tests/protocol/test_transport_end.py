@@ -54,7 +54,7 @@ async def test_the_last_message_arrives_although_bytes_of_the_peer_are_left_unre
 
 @on_each_loop
 async def test_close_does_not_wait_for_ever_for_a_peer_that_never_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "CLOSE_TIMEOUT", 0.05)
+    monkeypatch.setattr(transport, "TRANSPORT_CLOSE_TIMEOUT", 0.05)
     ours, peer = sockets()
     recorder = Recorder()
     with peer:
