@@ -15,7 +15,7 @@ from .session import Session
 if TYPE_CHECKING:
     import ssl
 
-    from farhand_protocol.sshwire import PublicKey
+    from farhand_protocol.sshformat import PublicKey
 
     from .trust.certificate import ServiceKey
     from .trust.known_hosts import KnownHosts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from farhand_protocol.errors import ErrorCode
     from farhand_protocol.outcome import Outcome, SpawnFailed
-    from farhand_protocol.sshwire import PublicKey
+    from farhand_protocol.sshformat import PublicKey
 
     from .completed import Completed
 

@@ -8,7 +8,7 @@ from .address import Address
 from .errors import ConnectError, HostKeyChanged, HostKeyRevoked, HostKeyUnknown
 
 if TYPE_CHECKING:
-    from farhand_protocol.sshwire import PublicKey
+    from farhand_protocol.sshformat import PublicKey
 
     from .trust.known_hosts import KnownHosts
 

@@ -7,9 +7,15 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import Connection
+from farhand_protocol.connection import (
+    ChannelFailed,
+    Connection,
+    ConnectionFailed,
+    DataReceived,
+    Event,
+    MessageReceived,
+)
 from farhand_protocol.errors import ErrorCode, LocalProtocolError
-from farhand_protocol.events import ChannelFailed, ConnectionFailed, DataReceived, Event, MessageReceived
 from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import ConnectionTransport
 

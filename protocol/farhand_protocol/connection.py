@@ -11,19 +11,47 @@ buffers = connection.data_to_send()
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 from . import messages as m
-from .assembler import FrameDecoder
 from .channel import KIND_BY_STREAM, STREAM_BY_KIND, Channel
 from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
-from .events import ChannelFailed, ConnectionFailed, DataReceived, Event, MessageReceived
-from .frames import Kind, encode_frame
+from .frames import FrameDecoder, Kind, SendQueue, encode_frame
 from .limits import MAX_CHANNEL, MIN_MESSAGE, Limits
-from .outbox import SendQueue
 from .states import CHANNEL_MESSAGES, CONNECTION_TRANSITIONS, FINAL_MESSAGES, Phase, Side
 
 DEFAULT_LIMITS: Final = Limits()
+
+
+class MessageReceived(NamedTuple):
+    """A legal message came. A client's opening message on a new channel has opened that channel."""
+
+    channel: int
+    message: m.AnyMessage
+
+
+class DataReceived(NamedTuple):
+    """Bytes of a stream came; give their credit back with `Connection.take` once they are consumed."""
+
+    channel: int
+    stream: m.Stream
+    data: bytes
+
+
+class ChannelFailed(NamedTuple):
+    """A message on this channel could not be understood; the peer has been told, and others go on."""
+
+    channel: int
+    error: RemoteProtocolError
+
+
+class ConnectionFailed(NamedTuple):
+    """The peer broke the protocol; it has been told: send what there is, then close."""
+
+    error: RemoteProtocolError
+
+
+Event: TypeAlias = MessageReceived | DataReceived | ChannelFailed | ConnectionFailed
 
 
 class Connection:

@@ -1,23 +1,30 @@
-"""The unit on the wire: an 8-byte header and a payload.
+"""Frames, the unit on the wire: encoding, decoding from a byte stream, and the queue of those that wait to be sent.
+
+A frame is an 8-byte header and a payload:
 
     0                   1                   2                   3
     |        payload length (24 bits)               |  kind (8)     |
     |                    channel (32 bits)                          |
 
-Both words are big-endian, so that a length beyond the limit is refused from the header alone.
+Both header words are big-endian. The length comes first, so that a frame beyond the limit is refused from its header
+alone, before any memory is allocated for it.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from struct import Struct
 from typing import Final
+
+from .limits import HEADER_SIZE
 
 FRAME_HEADER: Final = Struct(">II")
 
 
 class Kind(IntEnum):
-    """What a frame's payload is."""
+    """What a frame's payload is: a JSON message, or raw bytes of one stream."""
 
     MESSAGE = 1
     STDIN = 2
@@ -26,10 +33,106 @@ class Kind(IntEnum):
 
 
 def encode_header(kind: int, channel: int, length: int) -> bytes:
-    """Return the 8 header bytes. The caller has checked the ranges."""
+    """Return the 8 header bytes. The caller must have checked the ranges of all three."""
     return FRAME_HEADER.pack(length << 8 | kind, channel)
 
 
 def encode_frame(kind: int, channel: int, payload: bytes) -> bytes:
-    """Return a whole frame as one bytes object."""
+    """Return a whole frame as one bytes object. The caller must have checked the ranges."""
     return FRAME_HEADER.pack(len(payload) << 8 | kind, channel) + payload
+
+
+class FrameDecoder:
+    """Splits a byte stream into frames, whatever the boundaries of the chunks in which it arrives.
+
+    Stores at most one incomplete frame. `check(kind, length)` is called with each header before any of its payload is
+    stored; it refuses a frame by raising, and the decoder must not be used after that.
+    """
+
+    def __init__(self, check: Callable[[int, int], None]) -> None:
+        self._check = check
+        self._partial = bytearray()
+
+    def frames(self, data: bytes | bytearray | memoryview) -> Iterator[tuple[int, int, bytes]]:
+        """Yield `(kind, channel, payload)` of each frame that `data` completes; payloads are copies.
+
+        Exhaust the iterator before the next call: the bytes after the last complete frame are stored only at its end.
+        """
+        view = memoryview(data)
+        if self._partial:
+            wanted = self._missing()
+            while wanted and view:
+                self._partial += view[:wanted]
+                view = view[wanted:]
+                wanted = self._missing()
+            if wanted:
+                return
+            word, channel = FRAME_HEADER.unpack_from(self._partial)
+            payload = bytes(memoryview(self._partial)[HEADER_SIZE:])
+            self._partial = bytearray()
+            yield word & 0xFF, channel, payload
+        position, end = 0, len(view)
+        while end - position >= HEADER_SIZE:
+            word, channel = FRAME_HEADER.unpack_from(view, position)
+            kind, length = word & 0xFF, word >> 8
+            self._check(kind, length)
+            start = position + HEADER_SIZE
+            if end - start < length:
+                break
+            position = start + length
+            yield kind, channel, bytes(view[start:position])
+        self._partial += view[position:]
+
+    def _missing(self) -> int:
+        have = len(self._partial)
+        if have < HEADER_SIZE:
+            return HEADER_SIZE - have
+        word, _ = FRAME_HEADER.unpack_from(self._partial)
+        if have == HEADER_SIZE:
+            self._check(word & 0xFF, word >> 8)
+        length: int = word >> 8
+        return HEADER_SIZE + length - have
+
+
+class SendQueue:
+    """Frames that wait to be sent, in two queues: control frames, and data with the messages that must not overtake it.
+
+    The queue sets no bound of its own. Its owner bounds data by credit, and answers by no longer reading from a peer
+    that does not read them.
+    """
+
+    def __init__(self) -> None:
+        self._control: deque[bytes] = deque()
+        self._data: deque[bytes] = deque()
+        self.bytes = 0
+        """Bytes in both queues."""
+        self.answer_bytes = 0
+        """Bytes of answers in both queues: messages that the peer can provoke without limit."""
+        self.held_back = 0
+        """Number of messages queued behind data."""
+
+    def put_message(self, channel: int, payload: bytes, *, ordered: bool, answer: bool) -> None:
+        """Queue a message; an `ordered` one behind all queued data, any other ahead of it."""
+        frame = encode_frame(Kind.MESSAGE, channel, payload)
+        self.bytes += len(frame)
+        if answer:
+            self.answer_bytes += len(frame)
+        if ordered and self._data:
+            self._data.append(frame)
+            self.held_back += 1
+        else:
+            self._control.append(frame)
+
+    def put_data(self, kind: Kind, channel: int, data: bytes) -> None:
+        """Queue a data frame. Header and payload remain two buffers, so that the payload is not copied."""
+        self._data.append(encode_header(kind, channel, len(data)))
+        self._data.append(data)
+        self.bytes += HEADER_SIZE + len(data)
+
+    def take(self) -> list[bytes]:
+        """Remove and return all buffers in sending order, control frames first. The caller must send them all."""
+        out = [*self._control, *self._data]
+        self._control.clear()
+        self._data.clear()
+        self.bytes = self.answer_bytes = self.held_back = 0
+        return out

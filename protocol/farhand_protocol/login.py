@@ -1,13 +1,28 @@
-"""What a client signs to log in: the proof is good for one connection, one service, one user and one key."""
+"""The proof of a login: what a client signs, and the SSHSIG format of the signature. Pure.
 
-from farhand_protocol.sshwire import pack_string
+The client signs `login_transcript(...)`, which is good for one connection, one service, one user and one key. The
+signature travels as an SSHSIG blob (OpenSSH's PROTOCOL.sshsig, what `ssh-keygen -Y sign` makes), so that any key or
+agent of OpenSSH can make it: a key signs `sshsig_signed_data(...)`, `encode_sshsig` wraps the result, `decode_sshsig`
+unwraps it on the service.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+from .sshformat import Reader, SSHFormatError, pack_string, pack_u32
 
 LOGIN_NAMESPACE = "auth@farhand-v1"
-"""The SSHSIG namespace: keeps a signature made for anything else from being a login, and the reverse."""
+"""The SSHSIG namespace: a signature made for any other purpose is no login, and a login is no other signature."""
 
 LOGIN_CONTEXT = b"farhand-auth-v1"
 NONCE_SIZE = 32
-"""Bytes of randomness from each side, as many as a SHA-256 has: 256 bits never repeat."""
+"""Bytes of randomness from each side, the size of a SHA-256 digest: 256 random bits never repeat."""
+
+SSHSIG_MAGIC = b"SSHSIG"
+SSHSIG_VERSION = 1
+SSHSIG_HASH_ALGORITHM = b"sha512"
+MAX_SSHSIG = 4096
+"""Bytes: the largest signature, by an RSA key of 8192 bits, has about 2,200."""
 
 
 def login_transcript(
@@ -20,12 +35,12 @@ def login_transcript(
     hello_sha256: bytes,
     public_key: bytes,
 ) -> bytes:
-    """The message that a login's SSHSIG signature is made over, each part an SSH `string`.
+    """Return the message over which a login's SSHSIG signature is made, each part an SSH `string`.
 
-    Bound into it are the TLS key of the service (`spki_sha256`, SHA-256 of its SubjectPublicKeyInfo; a relay
-    has another), both nonces (a replay has others), the server name as dialled, the user, the exact hello
-    frame (`hello_sha256`; negotiation cannot be tampered with) and the public key blob.
-    Raises ValueError where a digest or nonce is not 32 bytes or a name is not encodable as UTF-8.
+    It binds the TLS key of the service (`spki_sha256`, SHA-256 of its SubjectPublicKeyInfo; a relay has another), both
+    nonces (a replay has others), the server name as dialled, the user, the exact hello frame (`hello_sha256`, so that
+    negotiation cannot be tampered with) and the public key blob.
+    Raises ValueError if a digest or nonce is not 32 bytes long or a name cannot be encoded as UTF-8.
     """
     digests_and_nonces = {
         "spki_sha256": spki_sha256,
@@ -47,3 +62,46 @@ def login_transcript(
         public_key,
     )
     return b"".join(pack_string(part) for part in parts)
+
+
+class SSHSignature(NamedTuple):
+    """The parts of an SSHSIG blob as received: nothing in them has been verified."""
+
+    public_key: bytes
+    namespace: bytes
+    hash_algorithm: bytes
+    signature: bytes
+    """The signature as SSH encodes it: a `string` with the algorithm and the algorithm's own data."""
+
+
+def sshsig_signed_data(message: bytes, namespace: str) -> bytes:
+    """Return the bytes a key signs for `message`: magic, namespace, reserved (empty), "sha512", SHA-512(message)."""
+    digest = hashlib.sha512(message).digest()
+    parts = (namespace.encode(), b"", SSHSIG_HASH_ALGORITHM, digest)
+    return SSHSIG_MAGIC + b"".join(pack_string(part) for part in parts)
+
+
+def encode_sshsig(public_key: bytes, namespace: str, signature: bytes) -> bytes:
+    """Return the SSHSIG blob of a signature, as SSH encodes it, over `sshsig_signed_data(message, namespace)`."""
+    parts = (public_key, namespace.encode(), b"", SSHSIG_HASH_ALGORITHM, signature)
+    return SSHSIG_MAGIC + pack_u32(SSHSIG_VERSION) + b"".join(pack_string(part) for part in parts)
+
+
+def decode_sshsig(blob: bytes) -> SSHSignature:
+    """Return the parts of an SSHSIG blob; the caller must verify them.
+
+    Raises SSHFormatError for a blob longer than MAX_SSHSIG, of another version, with a non-empty reserved field (the
+    signed bytes would not be those of `sshsig_signed_data`), or malformed.
+    """
+    if len(blob) > MAX_SSHSIG:
+        raise SSHFormatError(f"a signature of {len(blob)} bytes; at most {MAX_SSHSIG} are allowed")
+    reader = Reader(blob)
+    if reader.take(len(SSHSIG_MAGIC)) != SSHSIG_MAGIC:
+        raise SSHFormatError("not an SSHSIG signature")
+    if (version := reader.u32()) != SSHSIG_VERSION:
+        raise SSHFormatError(f"SSHSIG version {version}; only {SSHSIG_VERSION} is supported")
+    public_key, namespace, reserved, hash_algorithm, signature = (reader.string() for _ in range(5))
+    reader.end()
+    if reserved:
+        raise SSHFormatError("the signature's reserved field is not empty")
+    return SSHSignature(public_key, namespace, hash_algorithm, signature)

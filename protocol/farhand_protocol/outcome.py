@@ -6,10 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .sentence import ShortText
-
-ExitCode = Annotated[int, Field(ge=0, le=255)]
-SignalNumber = Annotated[int, Field(ge=1, le=64)]
+from .model import ExitCode, ShortText, SignalNumber
 
 
 class _Outcome(BaseModel):

@@ -8,8 +8,7 @@ import time
 from typing import Final, Protocol, cast
 from weakref import WeakKeyDictionary
 
-from .connection import Connection
-from .events import Event
+from .connection import Connection, Event
 from .limits import KiB, MiB
 
 RECEIVE_SIZE: Final = 256 * KiB

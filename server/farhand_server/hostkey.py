@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from farhand_protocol.spki import spki_from_host_key
-from farhand_protocol.sshwire import (
+from farhand_protocol.sshformat import (
     ED25519,
     PublicKey,
     SSHFormatError,
     pack_string,
     parse_public_key,
     parse_public_key_fields,
+    spki_from_host_key,
 )
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from farhand_client import AuthenticationError, ConnectError, RequestRefused, connect
+from farhand_protocol import login
 from farhand_protocol import messages as m
-from farhand_protocol import sshsig
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.login import LOGIN_NAMESPACE, login_transcript
-from farhand_protocol.spki import spki_from_host_key
+from farhand_protocol.sshformat import spki_from_host_key
 from tests.support import openssh
 from tests.support.fake_service import FakeConnection, FakeService, welcome
 from tests.support.fake_tls import USER, tls_service
@@ -71,7 +71,7 @@ async def test_the_proof_is_bound_to_this_connection(tmp_path: Path) -> None:
         public_key=key.blob,
     )
     assert said["login"].public_key == key.blob
-    assert sshsig.decode_sshsig(said["login"].signature).public_key == key.blob
+    assert login.decode_sshsig(said["login"].signature).public_key == key.blob
     assert openssh.verifies(tmp_path, key, said["login"].signature, transcript, LOGIN_NAMESPACE)
 
 

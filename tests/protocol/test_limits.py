@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from farhand_protocol import limits as numbers
 from farhand_protocol import messages as m
-from farhand_protocol.bytestring import Argument, EnvironmentName
 from farhand_protocol.connection import Connection
 from farhand_protocol.limits import MAX_CHANNELS, MAX_PAYLOAD, MAX_WINDOW, MIN_DATA, MIN_MESSAGE, Limits
+from farhand_protocol.model import Argument, EnvironmentName
 from farhand_protocol.states import Side
 
 

@@ -1,6 +1,16 @@
-import pytest
+"""The proof of a login: the transcript binds everything, and SSHSIG blobs are those of OpenSSH."""
 
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farhand_protocol import login
 from farhand_protocol.login import LOGIN_NAMESPACE, login_transcript
+from farhand_protocol.sshformat import SSHFormatError, pack_string, pack_u32
+from tests.support import openssh
 
 GIVEN = {
     "spki_sha256": b"\x01" * 32,
@@ -57,3 +67,56 @@ def test_a_digest_or_nonce_of_another_length_is_refused(name: str, size: int) ->
 def test_a_name_that_is_no_unicode_text_is_refused() -> None:
     with pytest.raises(ValueError, match="surrogates not allowed"):
         transcript(user="\udc80")
+
+
+def parts(*, version: int = 1, reserved: bytes = b"", rest: bytes = b"") -> bytes:
+    fields = (b"key", b"ns", reserved, b"sha512", b"sig")
+    return b"SSHSIG" + pack_u32(version) + b"".join(map(pack_string, fields)) + rest
+
+
+def test_the_signed_bytes_are_those_of_the_specification() -> None:
+    # SHA-512 of "abc", from FIPS 180-4's examples.
+    digest = bytes.fromhex(
+        "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
+        "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"
+    )
+    assert login.sshsig_signed_data(b"abc", "auth@farhand-v1") == (
+        b"SSHSIG\0\0\0\x0fauth@farhand-v1\0\0\0\0\0\0\0\x06sha512\0\0\0\x40" + digest
+    )
+
+
+@given(st.binary(max_size=99), st.text(st.characters(codec="ascii"), max_size=20), st.binary(max_size=99))
+def test_what_is_encoded_is_decoded(key: bytes, namespace: str, signature: bytes) -> None:
+    blob = login.encode_sshsig(key, namespace, signature)
+    assert login.decode_sshsig(blob) == login.SSHSignature(key, namespace.encode(), b"sha512", signature)
+
+
+@pytest.mark.needs("ssh-keygen")
+def test_a_signature_by_ssh_keygen_is_taken_apart(tmp_path: Path) -> None:
+    key = openssh.make_key(tmp_path / "key")
+    decoded = login.decode_sshsig(openssh.sign(tmp_path / "key", b"message", "file"))
+    assert decoded.public_key == key.blob
+    assert (decoded.namespace, decoded.hash_algorithm) == (b"file", b"sha512")
+
+
+@pytest.mark.parametrize(
+    ("blob", "sentence"),
+    [
+        (b"", "the data ends"),
+        (b"SSHSAG" + parts()[6:], "not an SSHSIG signature"),
+        (parts(version=2), "SSHSIG version 2; only 1 is supported"),
+        (parts(version=0), "SSHSIG version 0; only 1 is supported"),
+        (parts(reserved=b"x"), "reserved field is not empty"),
+        (parts(rest=b"x"), "1 bytes follow the end"),
+        (bytes(4097), "a signature of 4097 bytes; at most 4096 are allowed"),
+    ],
+)
+def test_a_damaged_signature_is_refused_with_a_sentence(blob: bytes, sentence: str) -> None:
+    with pytest.raises(SSHFormatError, match=sentence):
+        login.decode_sshsig(blob)
+
+
+@given(st.binary(max_size=120).flatmap(lambda tail: st.sampled_from([tail, parts()[:10] + tail])))
+def test_no_bytes_raise_anything_but_the_format_error(data: bytes) -> None:
+    with contextlib.suppress(SSHFormatError):
+        login.decode_sshsig(data)

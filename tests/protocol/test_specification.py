@@ -17,15 +17,14 @@ from pydantic.fields import FieldInfo
 
 from farhand_protocol import limits, outcome
 from farhand_protocol import messages as m
-from farhand_protocol.bytestring import bytes_from_json, bytes_to_json
 from farhand_protocol.channel import KIND_BY_STREAM, legal_messages, open_streams
 from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
-from farhand_protocol.fingerprint import request_fingerprint
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import Limits
 from farhand_protocol.login import login_transcript
-from farhand_protocol.sentence import MAX_SHORT_TEXT, MAX_TEXT
+from farhand_protocol.messages.run import request_fingerprint
+from farhand_protocol.model import MAX_SHORT_TEXT, MAX_TEXT, bytes_from_json, bytes_to_json
 from farhand_protocol.states import (
     AT_MOST_ONCE,
     CHANNEL_MESSAGES,

@@ -10,8 +10,8 @@ import pytest
 
 from farhand_protocol import messages as m
 from farhand_protocol import transport
+from farhand_protocol.connection import ConnectionFailed, Event, MessageReceived
 from farhand_protocol.errors import ErrorCode
-from farhand_protocol.events import ConnectionFailed, Event, MessageReceived
 from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import ConnectionTransport
 from tests.support.links import PING, Recorder, attach, fill, on_each_loop, read_to_end, serving, sockets

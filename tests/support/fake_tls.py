@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from farhand_client.trust.known_hosts import KnownHosts
-from farhand_protocol.sshwire import PublicKey
+from farhand_protocol.sshformat import PublicKey
 from tests.support.fake_service import FakeService, let_in
 from tests.support.tls import tls
 

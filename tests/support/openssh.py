@@ -3,6 +3,7 @@
 And the keys OpenSSH needs hardware for: security keys made in software.
 """
 
+import base64
 import contextlib
 import hashlib
 import os
@@ -16,8 +17,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from farhand_protocol import sshsig, sshwire
-from farhand_protocol.sshwire import PublicKey, pack_mpint, pack_string, pack_u32
+from farhand_protocol import login, sshformat
+from farhand_protocol.sshformat import PublicKey, pack_mpint, pack_string, pack_u32
 
 TIMEOUT = 30
 """Seconds an OpenSSH program may take; an RSA key of 4096 bits needs several on a busy machine."""
@@ -37,7 +38,7 @@ def make_key(
     command += ["-b", str(bits)] if bits else []
     command += ["-m", file_format] if file_format else []
     subprocess.run(command, check=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
-    return sshwire.parse_public_key_line(path.with_name(path.name + ".pub").read_text())[0]
+    return sshformat.parse_public_key_line(path.with_name(path.name + ".pub").read_text())[0]
 
 
 def sign(key_file: Path, message: bytes, namespace: str) -> bytes:
@@ -49,14 +50,19 @@ def sign(key_file: Path, message: bytes, namespace: str) -> bytes:
         check=True,
         timeout=TIMEOUT,
     )
-    return sshsig.dearmor(done.stdout)
+    return base64.b64decode(b"".join(done.stdout.splitlines()[1:-1]))
+
+
+def armored(blob: bytes) -> bytes:
+    """Return the text form of an SSHSIG blob: the file that `ssh-keygen -Y verify` reads."""
+    return b"-----BEGIN SSH SIGNATURE-----\n" + base64.encodebytes(blob) + b"-----END SSH SIGNATURE-----\n"
 
 
 def verifies(directory: Path, key: PublicKey, blob: bytes, message: bytes, namespace: str) -> bool:
     """Whether `ssh-keygen -Y verify` accepts an SSHSIG blob."""
     signers, signature = directory / "allowed_signers", directory / "signature"
-    signers.write_text(f"someone {sshwire.format_public_key_line(key)}\n")
-    signature.write_bytes(sshsig.armor(blob))
+    signers.write_text(f"someone {sshformat.format_public_key_line(key)}\n")
+    signature.write_bytes(armored(blob))
     done = subprocess.run(
         ["ssh-keygen", "-Y", "verify", "-n", namespace, "-I", "someone", "-f", signers, "-s", signature],
         input=message,
@@ -106,7 +112,7 @@ class SoftwareSecurityKey:
         else:
             point = self.private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
             fields = [b"sk-ecdsa-sha2-nistp256@openssh.com", b"nistp256", point]
-        return sshwire.parse_public_key(b"".join(pack_string(f) for f in [*fields, self.application]))
+        return sshformat.parse_public_key(b"".join(pack_string(f) for f in [*fields, self.application]))
 
     def sign(self, message: bytes, namespace: str, *, flags: int = 0x01, counter: int = 7) -> bytes:
         """The SSHSIG blob over `message`; flags bit 0 is user presence."""
@@ -114,7 +120,7 @@ class SoftwareSecurityKey:
             hashlib.sha256(self.application).digest()
             + bytes([flags])
             + pack_u32(counter)
-            + hashlib.sha256(sshsig.sshsig_signed_data(message, namespace)).digest()
+            + hashlib.sha256(login.sshsig_signed_data(message, namespace)).digest()
         )
         if isinstance(self.private, ed25519.Ed25519PrivateKey):
             value = self.private.sign(data)
@@ -123,4 +129,4 @@ class SoftwareSecurityKey:
             value = pack_mpint(r) + pack_mpint(s)
         key = self.public_key
         signature = pack_string(key.type.encode()) + pack_string(value) + bytes([flags]) + pack_u32(counter)
-        return sshsig.encode_sshsig(key.blob, namespace, signature)
+        return login.encode_sshsig(key.blob, namespace, signature)

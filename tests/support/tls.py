@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from farhand_protocol.sshwire import PublicKey
+from farhand_protocol.sshformat import PublicKey
 from farhand_server import hostkey
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from farhand_protocol.messages.base import MAX_SECONDS
+from farhand_protocol.model import MAX_SECONDS
 
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 

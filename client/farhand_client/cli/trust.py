@@ -12,7 +12,7 @@ from farhand_client.errors import AddressError, ConnectError, HostKeyChanged, Ho
 from farhand_client.hostkey import check, remember
 from farhand_client.paths import config_directory
 from farhand_client.trust.known_hosts import KnownHosts
-from farhand_protocol.sshwire import PublicKey
+from farhand_protocol.sshformat import PublicKey
 
 from .main import OURS, say
 from .options import seconds

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from farhand_client.trust.errors import AgentError
-from farhand_protocol import sshwire
-from farhand_protocol.sshwire import PublicKey, Reader, SSHFormatError, pack_string, pack_u32
+from farhand_protocol import sshformat
+from farhand_protocol.sshformat import PublicKey, Reader, SSHFormatError, pack_string, pack_u32
 
 # OpenSSH's own bound for an agent message (AGENT_MAX_LEN): some hundred keys.
 MAX_MESSAGE = 256 * 1024
@@ -52,7 +52,7 @@ class Agent:
             for _ in range(reader.u32()):
                 blob, comment = reader.string(), reader.string()
                 try:
-                    key = sshwire.parse_public_key(blob)
+                    key = sshformat.parse_public_key(blob)
                 except SSHFormatError:
                     continue
                 keys.append(AgentKey(key, comment.decode(errors="replace")))
@@ -66,7 +66,7 @@ class Agent:
 
         Raises AgentError: also where the agent signs by another algorithm, which the service would refuse.
         """
-        flags = _RSA_SHA2_512 if key.type == sshwire.RSA else 0
+        flags = _RSA_SHA2_512 if key.type == sshformat.RSA else 0
         request = bytes([_SIGN_REQUEST]) + pack_string(key.blob) + pack_string(data) + pack_u32(flags)
         reader = await self._ask(request, _SIGN_RESPONSE, self._sign_timeout)
         try:
@@ -75,7 +75,7 @@ class Agent:
             algorithm = Reader(signature).text()
         except SSHFormatError as error:
             raise self._nonsense(str(error)) from None
-        wanted = "rsa-sha2-512" if key.type == sshwire.RSA else key.type
+        wanted = "rsa-sha2-512" if key.type == sshformat.RSA else key.type
         if algorithm != wanted:
             raise self._nonsense(f"it signed by {algorithm!r} where {wanted!r} was asked for")
         return signature

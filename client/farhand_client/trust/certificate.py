@@ -7,8 +7,8 @@ import hashlib
 from typing import NamedTuple
 
 from farhand_client.trust.errors import CertificateError
-from farhand_protocol import spki as spki_format
-from farhand_protocol.sshwire import PublicKey, SSHFormatError
+from farhand_protocol import sshformat
+from farhand_protocol.sshformat import PublicKey, SSHFormatError
 
 # A self-signed Ed25519 certificate takes some 300 bytes.
 MAX_CERTIFICATE = 8192
@@ -32,7 +32,7 @@ def service_key(certificate: bytes) -> ServiceKey:
         raise CertificateError(f"the service's certificate has {len(certificate)} bytes; at most {MAX_CERTIFICATE}")
     try:
         spki = _subject_public_key_info(certificate)
-        return ServiceKey(spki_format.host_key_from_spki(spki), hashlib.sha256(spki).digest())
+        return ServiceKey(sshformat.host_key_from_spki(spki), hashlib.sha256(spki).digest())
     except SSHFormatError as error:
         raise CertificateError(f"this is not a Farhand service: {error}") from None
 

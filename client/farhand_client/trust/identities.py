@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from farhand_client.trust.agent import Agent, AgentKey
 from farhand_client.trust.errors import AgentError, IdentityError, TrustError
-from farhand_protocol import login, sshsig
-from farhand_protocol.sshwire import PublicKey
+from farhand_protocol import login
+from farhand_protocol.sshformat import PublicKey
 
 if TYPE_CHECKING:
     from farhand_client.trust.keyfile import AskPassphrase
@@ -44,10 +44,8 @@ class AgentIdentity:
         return f"{self._comment or 'a key'} in the ssh-agent ({self.public_key.fingerprint})"
 
     async def sign(self, transcript: bytes) -> bytes:
-        signature = await self._agent.sign(
-            self.public_key, sshsig.sshsig_signed_data(transcript, login.LOGIN_NAMESPACE)
-        )
-        return sshsig.encode_sshsig(self.public_key.blob, login.LOGIN_NAMESPACE, signature)
+        signature = await self._agent.sign(self.public_key, login.sshsig_signed_data(transcript, login.LOGIN_NAMESPACE))
+        return login.encode_sshsig(self.public_key.blob, login.LOGIN_NAMESPACE, signature)
 
 
 def usual_key_files(home: Path, config: Path) -> tuple[Path, ...]:

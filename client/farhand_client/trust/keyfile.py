@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from farhand_client.trust.errors import IdentityError
 from farhand_client.trust.files import read_small_file
-from farhand_protocol import login, sshsig, sshwire
-from farhand_protocol.sshwire import PublicKey, Reader, SSHFormatError, pack_mpint, pack_string
+from farhand_protocol import login, sshformat
+from farhand_protocol.sshformat import PublicKey, Reader, SSHFormatError, pack_mpint, pack_string
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -59,8 +59,8 @@ class KeyFile:
             if _public_key(self.path, private) != self.public_key:
                 raise IdentityError(f"{self.path} holds another key than {self.path}.pub says")
             self._private = private
-        data = sshsig.sshsig_signed_data(transcript, login.LOGIN_NAMESPACE)
-        return sshsig.encode_sshsig(self.public_key.blob, login.LOGIN_NAMESPACE, _sign(self._private, data))
+        data = login.sshsig_signed_data(transcript, login.LOGIN_NAMESPACE)
+        return login.encode_sshsig(self.public_key.blob, login.LOGIN_NAMESPACE, _sign(self._private, data))
 
 
 async def open_key_file(path: Path, *, ask: AskPassphrase | None = None) -> KeyFile | None:
@@ -102,7 +102,7 @@ def read_public_key_file(path: Path) -> PublicKey | None:
     """The key in a .pub file, or None where there is no file. Raises IdentityError where it is something else."""
     try:
         data = read_small_file(path, MAX_KEY_FILE)
-        return None if data is None else sshwire.parse_public_key_line(data.decode(errors="replace"))[0]
+        return None if data is None else sshformat.parse_public_key_line(data.decode(errors="replace"))[0]
     except SSHFormatError as error:
         raise IdentityError(f"{path} is not a public key file: {error}") from None
     except ValueError as error:
@@ -120,7 +120,7 @@ def _read_header(body: bytes) -> tuple[PublicKey, bool]:
     cipher, _, _, count = reader.text(), reader.text(), reader.string(), reader.u32()
     if count != 1:
         raise SSHFormatError(f"the key file holds {count} keys; only one is supported")
-    return sshwire.parse_public_key(reader.string()), cipher != "none"
+    return sshformat.parse_public_key(reader.string()), cipher != "none"
 
 
 async def _load(path: Path, data: bytes, *, encrypted: bool, ask: AskPassphrase | None) -> "PrivateKeyTypes":
@@ -165,7 +165,7 @@ def _public_key(path: Path, private: "PrivateKeyTypes") -> PublicKey:
 
     try:
         line = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-        return sshwire.parse_public_key_line(line.decode("ascii"))[0]
+        return sshformat.parse_public_key_line(line.decode("ascii"))[0]
     except (ValueError, UnsupportedAlgorithm) as error:
         raise IdentityError(f"{path} holds a key that cannot be used: {error}") from None
 
@@ -175,11 +175,11 @@ def _sign(private: "PrivateKeyTypes", data: bytes) -> bytes:
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
     if isinstance(private, ed25519.Ed25519PrivateKey):
-        return pack_string(sshwire.ED25519.encode()) + pack_string(private.sign(data))
+        return pack_string(sshformat.ED25519.encode()) + pack_string(private.sign(data))
     if isinstance(private, rsa.RSAPrivateKey):
         value = private.sign(data, padding.PKCS1v15(), hashes.SHA512())
         return pack_string(b"rsa-sha2-512") + pack_string(value)
     if not isinstance(private, ec.EllipticCurvePrivateKey):
         raise TypeError(f"a public key that was allowed has a private key that was not: {type(private)}")
     r, s = utils.decode_dss_signature(private.sign(data, ec.ECDSA(hashes.SHA256())))
-    return pack_string(sshwire.ECDSA_P256.encode()) + pack_string(pack_mpint(r) + pack_mpint(s))
+    return pack_string(sshformat.ECDSA_P256.encode()) + pack_string(pack_mpint(r) + pack_mpint(s))

@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 
 from farhand_client.trust.errors import KnownHostsError
 from farhand_client.trust.files import read_small_file
-from farhand_protocol import sshpattern, sshwire
-from farhand_protocol.sshwire import PublicKey, SSHFormatError
+from farhand_protocol import sshformat
+from farhand_protocol.sshformat import PublicKey, SSHFormatError
 
 DEFAULT_PORT = 7022
 # Ten thousand services, at a hundred bytes each.
@@ -84,7 +84,7 @@ class KnownHosts:
                     raise KnownHostsError(f"{where} says that the key {key.fingerprint} of {names[0]} is revoked")
                 if found.state == "changed" and not replace:
                     raise KnownHostsError(f"{where} has another key for {names[0]}; remove that line first")
-                line = f"{names[0]} {sshwire.format_public_key_line(key)}\n".encode()
+                line = f"{names[0]} {sshformat.format_public_key_line(key)}\n".encode()
                 if found.state == "unknown":
                     self._append(data, line)
                 else:
@@ -204,14 +204,14 @@ def _entries(data: bytes) -> Iterator[_Entry]:
 
 def _key(fields: list[str]) -> PublicKey | None:
     try:
-        return sshwire.parse_public_key_fields(*fields) if len(fields) == 2 else None
+        return sshformat.parse_public_key_fields(*fields) if len(fields) == 2 else None
     except SSHFormatError:
         return None
 
 
 def _is_about(hosts: str, names: tuple[str, ...]) -> bool:
     if not hosts.startswith("|"):
-        return sshpattern.matches_host_list(names, hosts)
+        return sshformat.matches_host_list(names, hosts)
     _, version, salt, digest = (*hosts.split("|"), "", "", "")[:4]
     if version != "1":
         return False

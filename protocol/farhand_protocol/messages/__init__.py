@@ -1,6 +1,6 @@
 """The messages: what the JSON of a control frame can say. Frozen, strict, unknown fields refused."""
 
-from .base import (
+from farhand_protocol.model import (
     MAX_COUNT,
     MAX_SECONDS,
     Count,
@@ -15,7 +15,35 @@ from .base import (
     SignalNumber,
     Stream,
 )
-from .codec import AnyMessage, decode, encode
+
+from .codec import AnyMessage, check_json, decode, encode, pack_marks, pack_runs
+from .connection import (
+    PROTOCOL_VERSION,
+    Accepted,
+    AnnouncedLimits,
+    Error,
+    Features,
+    GoingAway,
+    Hello,
+    Login,
+    Ping,
+    Pong,
+    Refused,
+    Welcome,
+)
+from .operations import (
+    MAX_COMMAND_TEXT,
+    MAX_LISTED,
+    MAX_PATTERN,
+    MAX_RUNS,
+    Deliver,
+    Done,
+    List,
+    Matched,
+    RunInfo,
+    Runs,
+    WaitFor,
+)
 from .run import (
     AppliedBounds,
     Attach,
@@ -33,20 +61,7 @@ from .run import (
     Stop,
     UsageReport,
     Window,
-)
-from .session import (
-    PROTOCOL_VERSION,
-    Accepted,
-    AnnouncedLimits,
-    Error,
-    Features,
-    GoingAway,
-    Hello,
-    Login,
-    Ping,
-    Pong,
-    Refused,
-    Welcome,
+    request_fingerprint,
 )
 from .terminal import (
     MAX_MARK_STDIN,
@@ -61,19 +76,6 @@ from .terminal import (
     TerminalRequest,
     TermName,
     WindowSize,
-)
-from .work import (
-    MAX_COMMAND_TEXT,
-    MAX_LISTED,
-    MAX_PATTERN,
-    MAX_RUNS,
-    Deliver,
-    Done,
-    List,
-    Matched,
-    RunInfo,
-    Runs,
-    WaitFor,
 )
 
 __all__ = [
@@ -142,6 +144,10 @@ __all__ = [
     "Welcome",
     "Window",
     "WindowSize",
+    "check_json",
     "decode",
     "encode",
+    "pack_marks",
+    "pack_runs",
+    "request_fingerprint",
 ]

@@ -1,22 +1,28 @@
-"""Between messages and the JSON that spells them; what is wrong with a payload is named by one code."""
+"""Messages to JSON and back, and long lists as several messages of bounded size.
+
+`decode` refuses JSON that two parsers may read differently (RFC 8259, section 4; I-JSON, RFC 7493) before any model is
+built: `json` and pydantic both silently take the last of duplicate keys. Every refusal has exactly one error code.
+"""
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from farhand_protocol import strictjson
 from farhand_protocol.errors import ErrorCode, RemoteProtocolError
 from farhand_protocol.limits import Limits
+from farhand_protocol.model import Message
 
-from .base import Message
+from .connection import Accepted, Error, GoingAway, Hello, Login, Ping, Pong, Refused, Welcome
+from .operations import MAX_RUNS, Deliver, Done, List, Matched, RunInfo, Runs, WaitFor
 from .run import Attach, Close, Credit, End, Ended, Exit, GapNotice, RunRequest, Signal, Started, Stop
-from .session import Accepted, Error, GoingAway, Hello, Login, Ping, Pong, Refused, Welcome
-from .terminal import OutputMarks, RecordingRequest, Resize
-from .work import Deliver, Done, List, Matched, Runs, WaitFor
+from .terminal import MAX_MARKS, OutputMark, OutputMarks, RecordingRequest, Resize
 
 AnyMessage = (
     Hello
@@ -78,7 +84,7 @@ def _decode_short(payload: bytes) -> AnyMessage:
 
 
 def _decode(payload: bytes, limits: Limits) -> AnyMessage:
-    strictjson.check_json(payload, limits)
+    check_json(payload, limits)
     try:
         message: AnyMessage = _adapter().validate_json(payload)
     except ValidationError as error:
@@ -112,3 +118,90 @@ def _refusal(error: ValidationError) -> RemoteProtocolError:
     place = f"the message's field {where[:200]}" if where else "the message"
     said = first["msg"]
     return RemoteProtocolError(code, f"{place}: {said if len(said) <= _SAID else said[: _SAID - 1] + '…'}")
+
+
+# The closing quote is optional, so that every opening one matches and the scan stays linear in hostile text too.
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_ROUND: Final = bytes.maketrans(b"[{]}", b"(())")
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[{]}"))
+
+
+def check_json(payload: bytes, limits: Limits) -> None:
+    """Raise `RemoteProtocolError` unless `payload` is strict JSON within `limits`."""
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError as error:
+        raise RemoteProtocolError(
+            ErrorCode.BAD_UTF8, f"the message is not UTF-8: byte {error.start} cannot stand there"
+        ) from None
+    if _deeper(payload, limits.nesting):
+        raise RemoteProtocolError(
+            ErrorCode.TOO_NESTED, f"the message nests deeper than {limits.nesting} arrays and objects"
+        )
+
+    def members(pairs: list[tuple[str, Any]]) -> None:
+        if len(pairs) > limits.keys:
+            raise RemoteProtocolError(
+                ErrorCode.TOO_MANY_KEYS, f"an object has {len(pairs)} members; the limit is {limits.keys}"
+            )
+        seen = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise RemoteProtocolError(ErrorCode.DUPLICATE_KEY, f"the key {key[:64]!r} stands twice in one object")
+            seen.add(key)
+
+    try:
+        json.loads(text, object_pairs_hook=members, parse_constant=_constant)
+    except json.JSONDecodeError as error:
+        raise RemoteProtocolError(ErrorCode.BAD_JSON, f"the message is not JSON: {error}") from None
+    except ValueError:
+        # What is left is int()'s bound on digits (sys.set_int_max_str_digits).
+        raise RemoteProtocolError(ErrorCode.BAD_NUMBER, "a number of the message has thousands of digits") from None
+
+
+def _constant(name: str) -> NoReturn:
+    raise RemoteProtocolError(ErrorCode.BAD_NUMBER, f"{name} is not a JSON number")
+
+
+def _deeper(payload: bytes, limit: int) -> bool:
+    # Brackets inside strings count for nothing, but most messages have too few of either to need a look.
+    if payload.count(b"{") + payload.count(b"[") <= limit:
+        return False
+    brackets = _STRING.sub(b"", payload).translate(_ROUND, _NOT_BRACKETS)
+    # Each pass takes the innermost level away, at the speed of C. What does not pair is not JSON either.
+    for _ in range(limit):
+        brackets = brackets.replace(b"()", b"")
+    return bool(brackets)
+
+
+_Item = TypeVar("_Item", bound=BaseModel)
+
+
+def pack_runs(runs: Iterable[RunInfo], limit: int) -> Iterator[Runs]:
+    """Yield `runs` in messages of at most `limit` bytes (the peer's `message` limit) and at most `MAX_RUNS` runs.
+
+    No runs give no message. Each message is built when it is requested, so that a listing takes the memory of what can
+    be sent now and not of all of it.
+    """
+    for chunk in _chunks(runs, MAX_RUNS, limit - len(encode(Runs(runs=())))):
+        yield Runs(runs=chunk)
+
+
+def pack_marks(marks: Iterable[OutputMark], limit: int) -> Iterator[OutputMarks]:
+    """Yield `marks` in messages of at most `limit` bytes and at most `MAX_MARKS` marks, as `pack_runs` does."""
+    for chunk in _chunks(marks, MAX_MARKS, limit - len(encode(OutputMarks(marks=())))):
+        yield OutputMarks(marks=chunk)
+
+
+def _chunks(items: Iterable[_Item], max_items: int, room: int) -> Iterator[tuple[_Item, ...]]:
+    chunk: list[_Item] = []
+    size = -1  # each item adds a comma, except the first
+    for item in items:
+        more = len(to_json(item, exclude_none=True)) + 1
+        if chunk and (len(chunk) == max_items or size + more > room):
+            yield tuple(chunk)
+            chunk, size = [], -1
+        chunk.append(item)
+        size += more
+    if chunk:
+        yield tuple(chunk)

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from farhand_protocol.bytestring import Argument, Base64, EnvironmentName
 from farhand_protocol.limits import MAX_WINDOW, MIN_SPOOL, MIN_WINDOW
+from farhand_protocol.model import (
+    MAX_COUNT,
+    Argument,
+    Base64,
+    Count,
+    EnvironmentName,
+    Grace,
+    Message,
+    Offset,
+    Output,
+    PositiveCount,
+    RunId,
+    Seconds,
+    SignalNumber,
+    Stream,
+)
 from farhand_protocol.outcome import Outcome
 
-from .base import MAX_COUNT, Count, Grace, Message, Offset, Output, PositiveCount, RunId, Seconds, SignalNumber, Stream
 from .terminal import TerminalRequest, WindowSize
 
 AttachmentKey = Annotated[Base64, Field(min_length=16, max_length=16)]
@@ -84,6 +99,16 @@ class RunRequest(Message):
         if len({name for name, _ in self.env}) != len(self.env):
             raise PydanticCustomError("invalid_field", "an environment name stands twice in env")
         return self
+
+
+def request_fingerprint(request: RunRequest) -> bytes:
+    """Return 32 bytes (SHA-256, FIPS 180-4), equal for two requests if and only if they are the same request.
+
+    A run request that is sent again is the same run; another request with the same id is a conflict. `attachment` and
+    `window` belong to the channel and not to the run, and do not count. Fields with their default value are left out,
+    so that fingerprints kept in a history still compare equal after `run` has gained a field.
+    """
+    return sha256(request.model_dump_json(exclude_defaults=True, exclude={"attachment", "window"}).encode()).digest()
 
 
 class Attach(Message):

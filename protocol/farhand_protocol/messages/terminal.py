@@ -7,9 +7,7 @@ from typing import Annotated, ClassVar, Final, Literal, Self, TypeAlias
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from farhand_protocol.bytestring import Base64
-
-from .base import Count, Message, RunId
+from farhand_protocol.model import Base64, Count, Message, RunId
 
 MAX_MARKS: Final = 500
 """Marks in one message: at most some 60 KB without stdin, less than a data frame."""

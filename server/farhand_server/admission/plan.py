@@ -8,9 +8,9 @@ import shlex
 from typing import Final, Literal
 
 from farhand_protocol import messages as m
-from farhand_protocol.bytestring import bytes_to_json
-from farhand_protocol.fingerprint import request_fingerprint
 from farhand_protocol.limits import MiB
+from farhand_protocol.messages.run import request_fingerprint
+from farhand_protocol.model import bytes_to_json
 from farhand_server import policy as rules
 from farhand_server.audit.entry import MAX_ARGV, argv_sha256
 from farhand_server.config import Config

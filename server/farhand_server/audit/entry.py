@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from farhand_protocol.bytestring import bytes_to_json
+from farhand_protocol.model import bytes_to_json
 
 Event = Literal[
     "login", "login_refused", "start", "end", "denial", "attach", "signal", "repaired", "missing", "dropped"

@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from farhand_protocol import sshwire
-from farhand_protocol.sshwire import PublicKey, SSHFormatError
+from farhand_protocol import sshformat
+from farhand_protocol.sshformat import PublicKey, SSHFormatError
 from farhand_server.auth.sources import Source, parse_sources
 
 OPTIONS = ("restrict", "no-pty", "command", "environment", "expiry-time", "from")
@@ -113,7 +113,7 @@ def _parse_line(line: bytes) -> tuple[PublicKey, KeyOptions]:
 
 def _parse_key(fields: list[bytes]) -> PublicKey:
     try:
-        return sshwire.parse_public_key_fields(fields[0].decode("ascii"), fields[1].decode("ascii"))
+        return sshformat.parse_public_key_fields(fields[0].decode("ascii"), fields[1].decode("ascii"))
     except UnicodeDecodeError:
         raise SSHFormatError("the key is not ASCII") from None
 

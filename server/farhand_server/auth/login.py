@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from farhand_protocol import login, sshwire
-from farhand_protocol.sshwire import PublicKey, SSHFormatError
+from farhand_protocol import login, sshformat
+from farhand_protocol.sshformat import PublicKey, SSHFormatError
 from farhand_server.auth.accounts import Account, AccountLookup
 from farhand_server.auth.authorized_keys import (
     MAX_SIZE,
@@ -88,7 +88,7 @@ class Authenticator:
         for what a peer can cause; ValueError where a nonce or digest of our own is not 32 bytes.
         """
         try:
-            key = sshwire.parse_public_key(proof.public_key)
+            key = sshformat.parse_public_key(proof.public_key)
         except SSHFormatError as error:
             return Refusal(Cause.BAD_KEY, str(error))
         try:

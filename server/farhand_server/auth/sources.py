@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from farhand_protocol import sshpattern
+from farhand_protocol import sshformat
 
 Address = IPv4Address | IPv6Address
 
@@ -20,7 +20,7 @@ class Source:
         """Whether the item, apart from its negation, is about this address."""
         if self.network is not None:
             return address in self.network
-        return sshpattern.matches_pattern(str(address), self.pattern)
+        return sshformat.matches_pattern(str(address), self.pattern)
 
 
 def parse_sources(text: str) -> tuple[Source, ...]:

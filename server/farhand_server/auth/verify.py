@@ -6,8 +6,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
-from farhand_protocol import sshsig, sshwire
-from farhand_protocol.sshwire import PublicKey, Reader, SSHFormatError, pack_u32
+from farhand_protocol import login, sshformat
+from farhand_protocol.sshformat import PublicKey, Reader, SSHFormatError, pack_u32
 
 # PROTOCOL.u2f in the OpenSSH source: the authenticator saw a touch.
 _USER_PRESENT = 0x01
@@ -24,14 +24,14 @@ def verify_signature(blob: bytes, message: bytes, *, key: PublicKey, namespace: 
     Raises VerificationError for whatever is wrong with it.
     """
     try:
-        parts = sshsig.decode_sshsig(blob)
+        parts = login.decode_sshsig(blob)
         if parts.public_key != key.blob:
             raise VerificationError("the signature names another key")
         if parts.namespace != namespace.encode():
             raise VerificationError("the signature was made for another namespace")
-        if parts.hash_algorithm != sshsig.SSHSIG_HASH_ALGORITHM:
+        if parts.hash_algorithm != login.SSHSIG_HASH_ALGORITHM:
             raise VerificationError("the signature was made with a hash other than sha512")
-        _verify(key, parts.signature, sshsig.sshsig_signed_data(message, namespace))
+        _verify(key, parts.signature, login.sshsig_signed_data(message, namespace))
     except SSHFormatError as error:
         raise VerificationError(f"the signature is malformed: {error}") from None
     except InvalidSignature:
@@ -44,7 +44,7 @@ def verify_signature(blob: bytes, message: bytes, *, key: PublicKey, namespace: 
 def _verify(key: PublicKey, signature: bytes, data: bytes) -> None:
     reader = Reader(signature)
     algorithm = reader.text()
-    expected = "rsa-sha2-512" if key.type == sshwire.RSA else key.type
+    expected = "rsa-sha2-512" if key.type == sshformat.RSA else key.type
     if algorithm != expected:
         raise VerificationError(f"a {key.type} key must sign with {expected}, not {algorithm}")
     value = reader.string()
@@ -59,9 +59,9 @@ def _verify(key: PublicKey, signature: bytes, data: bytes) -> None:
             + hashlib.sha256(data).digest()
         )
     reader.end()
-    if key.type in (sshwire.ED25519, sshwire.SK_ED25519):
+    if key.type in (sshformat.ED25519, sshformat.SK_ED25519):
         ed25519.Ed25519PublicKey.from_public_bytes(key.point).verify(value, data)
-    elif key.type == sshwire.RSA:
+    elif key.type == sshformat.RSA:
         _verify_rsa(key, value, data)
     else:
         _verify_ecdsa(key, value, data)

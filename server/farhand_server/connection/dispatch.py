@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
-from farhand_protocol.fingerprint import request_fingerprint
+from farhand_protocol.messages.run import request_fingerprint
 from farhand_protocol.states import Phase
 from farhand_server.admission.plan import Denied, decide
 from farhand_server.connection.channels.deliver import DeliverChannel

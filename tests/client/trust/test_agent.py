@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from farhand_client.trust.agent import Agent
 from farhand_client.trust.errors import AgentError
-from farhand_protocol import sshsig
-from farhand_protocol.sshwire import PublicKey, pack_mpint, pack_string, pack_u32, parse_public_key
+from farhand_protocol import login
+from farhand_protocol.sshformat import PublicKey, pack_mpint, pack_string, pack_u32, parse_public_key
 from tests.support import openssh
 from tests.support.openssh import SoftwareSecurityKey
 
@@ -55,8 +55,8 @@ async def test_a_real_agent_lists_its_keys_and_signs_with_each(tmp_path: Path) -
         agent = Agent(str(path))
         assert {found.comment: found.public_key for found in await agent.keys()} == keys
         for key in keys.values():
-            signature = await agent.sign(key, sshsig.sshsig_signed_data(b"message", "a namespace"))
-            blob = sshsig.encode_sshsig(key.blob, "a namespace", signature)
+            signature = await agent.sign(key, login.sshsig_signed_data(b"message", "a namespace"))
+            blob = login.encode_sshsig(key.blob, "a namespace", signature)
             assert openssh.verifies(tmp_path, key, blob, b"message", "a namespace")
 
 

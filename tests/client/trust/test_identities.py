@@ -10,7 +10,7 @@ from farhand_client.trust.errors import AgentError, IdentityError
 from farhand_client.trust.identities import AgentIdentity, Identities, Identity, usual_key_files
 from farhand_client.trust.keyfile import KeyFile, open_key_file
 from farhand_protocol.login import LOGIN_NAMESPACE
-from farhand_protocol.sshwire import PublicKey, format_public_key_line
+from farhand_protocol.sshformat import PublicKey, format_public_key_line
 from tests.support import openssh
 from tests.support.openssh import SoftwareSecurityKey
 

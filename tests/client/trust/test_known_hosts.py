@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from farhand_client.trust.errors import KnownHostsError
 from farhand_client.trust.known_hosts import HostKeyCheck, HostKeyState, KnownHosts
-from farhand_protocol import sshwire
-from farhand_protocol.sshwire import PublicKey, format_public_key_line, pack_string
+from farhand_protocol import sshformat
+from farhand_protocol.sshformat import PublicKey, format_public_key_line, pack_string
 
 
 def ed25519_key(number: int) -> PublicKey:
-    return sshwire.parse_public_key(pack_string(b"ssh-ed25519") + pack_string(number.to_bytes(32, "big")))
+    return sshformat.parse_public_key(pack_string(b"ssh-ed25519") + pack_string(number.to_bytes(32, "big")))
 
 
 KEY, OTHER = ed25519_key(1), ed25519_key(2)

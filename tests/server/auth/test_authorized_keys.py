@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_protocol.sshwire import PublicKey, format_public_key_line
+from farhand_protocol.sshformat import PublicKey, format_public_key_line
 from farhand_server.auth import authorized_keys
 from farhand_server.auth.authorized_keys import AuthorizedKeysError, KeyOptions, parse_authorized_keys
 from farhand_server.auth.sources import parse_sources

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from farhand_protocol.login import LOGIN_NAMESPACE, login_transcript
-from farhand_protocol.sshwire import format_public_key_line
+from farhand_protocol.sshformat import format_public_key_line
 from farhand_server.auth import accounts
 from farhand_server.auth.accounts import Account
 from farhand_server.auth.login import Authenticator, Cause, LoginProof, Refusal

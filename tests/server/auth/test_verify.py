@@ -6,8 +6,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_protocol import sshsig, sshwire
-from farhand_protocol.sshwire import PublicKey, Reader, pack_mpint, pack_string
+from farhand_protocol import login, sshformat
+from farhand_protocol.sshformat import PublicKey, Reader, pack_mpint, pack_string
 from farhand_server.auth.verify import VerificationError, verify_signature
 from tests.support import openssh
 from tests.support.openssh import SoftwareSecurityKey
@@ -26,7 +26,7 @@ def verify(blob: bytes, key: PublicKey, message: bytes = MESSAGE, namespace: str
 
 
 def replace(blob: bytes, *, namespace: bytes | None = None, hash_algorithm: bytes | None = None) -> bytes:
-    parts = sshsig.decode_sshsig(blob)
+    parts = login.decode_sshsig(blob)
     fields = (
         parts.public_key,
         parts.namespace if namespace is None else namespace,
@@ -83,8 +83,8 @@ def test_a_security_key_may_be_for_any_application(tmp_path: Path, security_key:
 @pytest.mark.parametrize("security_key", SECURITY_KEYS)
 def test_bytes_after_a_signature_are_refused(security_key: SoftwareSecurityKey) -> None:
     key = security_key.public_key
-    blob = sshsig.encode_sshsig(
-        key.blob, NAMESPACE, sshsig.decode_sshsig(security_key.sign(MESSAGE, NAMESPACE)).signature + b"x"
+    blob = login.encode_sshsig(
+        key.blob, NAMESPACE, login.decode_sshsig(security_key.sign(MESSAGE, NAMESPACE)).signature + b"x"
     )
     with pytest.raises(VerificationError, match="1 bytes follow the end"):
         verify(blob, key)
@@ -93,18 +93,18 @@ def test_bytes_after_a_signature_are_refused(security_key: SoftwareSecurityKey) 
 def test_bytes_after_an_ecdsa_signatures_numbers_are_refused() -> None:
     security_key = SoftwareSecurityKey.ecdsa()
     key = security_key.public_key
-    reader = Reader(sshsig.decode_sshsig(security_key.sign(MESSAGE, NAMESPACE)).signature)
+    reader = Reader(login.decode_sshsig(security_key.sign(MESSAGE, NAMESPACE)).signature)
     kind, value, rest = reader.string(), reader.string(), reader.take(5)
     signature = pack_string(kind) + pack_string(value + b"x") + rest
     with pytest.raises(VerificationError, match="1 bytes follow the end"):
-        verify(sshsig.encode_sshsig(key.blob, NAMESPACE, signature), key)
+        verify(login.encode_sshsig(key.blob, NAMESPACE, signature), key)
 
 
 @pytest.mark.parametrize("security_key", SECURITY_KEYS)
 def test_a_security_key_for_another_application_is_another_key(security_key: SoftwareSecurityKey) -> None:
     other = SoftwareSecurityKey(security_key.private, b"ssh:other")
-    parts = sshsig.decode_sshsig(other.sign(MESSAGE, NAMESPACE))
-    blob = sshsig.encode_sshsig(security_key.public_key.blob, NAMESPACE, parts.signature)
+    parts = login.decode_sshsig(other.sign(MESSAGE, NAMESPACE))
+    blob = login.encode_sshsig(security_key.public_key.blob, NAMESPACE, parts.signature)
     with pytest.raises(VerificationError, match="the signature is wrong"):
         verify(blob, security_key.public_key)
 
@@ -129,7 +129,7 @@ def test_a_signature_by_another_key_is_refused() -> None:
     blob = other.sign(MESSAGE, NAMESPACE)
     with pytest.raises(VerificationError, match="names another key"):
         verify(blob, key.public_key)
-    relabelled = sshsig.encode_sshsig(key.public_key.blob, NAMESPACE, sshsig.decode_sshsig(blob).signature)
+    relabelled = login.encode_sshsig(key.public_key.blob, NAMESPACE, login.decode_sshsig(blob).signature)
     with pytest.raises(VerificationError, match="the signature is wrong"):
         verify(relabelled, key.public_key)
 
@@ -140,12 +140,12 @@ class TestRSA:
     @property
     def key(self) -> PublicKey:
         numbers = self.private.public_key().public_numbers()
-        return sshwire.parse_public_key(pack_string(b"ssh-rsa") + pack_mpint(numbers.e) + pack_mpint(numbers.n))
+        return sshformat.parse_public_key(pack_string(b"ssh-rsa") + pack_mpint(numbers.e) + pack_mpint(numbers.n))
 
     def signed(self, algorithm: bytes, value: bytes | None = None, hash_: hashes.HashAlgorithm | None = None) -> bytes:
-        data = sshsig.sshsig_signed_data(MESSAGE, NAMESPACE)
+        data = login.sshsig_signed_data(MESSAGE, NAMESPACE)
         value = value or self.private.sign(data, padding.PKCS1v15(), hash_ or hashes.SHA512())
-        return sshsig.encode_sshsig(self.key.blob, NAMESPACE, pack_string(algorithm) + pack_string(value))
+        return login.encode_sshsig(self.key.blob, NAMESPACE, pack_string(algorithm) + pack_string(value))
 
     def test_signs_with_rsa_sha2_512(self) -> None:
         verify(self.signed(b"rsa-sha2-512"), self.key)
@@ -163,12 +163,12 @@ class TestRSA:
         # One signature in 256 starts with a zero byte; find a message whose does.
         for counter in range(10_000):
             message = b"%d" % counter
-            data = sshsig.sshsig_signed_data(message, NAMESPACE)
+            data = login.sshsig_signed_data(message, NAMESPACE)
             value = self.private.sign(data, padding.PKCS1v15(), hashes.SHA512())
             if value[0] == 0:
                 break
         signature = pack_string(b"rsa-sha2-512") + pack_string(value.lstrip(b"\0"))
-        verify(sshsig.encode_sshsig(self.key.blob, NAMESPACE, signature), self.key, message=message)
+        verify(login.encode_sshsig(self.key.blob, NAMESPACE, signature), self.key, message=message)
 
     @pytest.mark.parametrize("value", [b"\1", b"\xff" * 256, b"\1" * 257])
     def test_a_signature_of_nonsense_is_wrong(self, value: bytes) -> None:
@@ -178,10 +178,10 @@ class TestRSA:
 
 def test_a_point_off_its_curve_is_refused() -> None:
     blob = pack_string(b"ecdsa-sha2-nistp256") + pack_string(b"nistp256") + pack_string(b"\4" + b"\7" * 64)
-    key = sshwire.parse_public_key(blob)
+    key = sshformat.parse_public_key(blob)
     signature = pack_string(b"ecdsa-sha2-nistp256") + pack_string(pack_mpint(1) + pack_mpint(1))
     with pytest.raises(VerificationError, match="the key is not usable"):
-        verify(sshsig.encode_sshsig(key.blob, NAMESPACE, signature), key)
+        verify(login.encode_sshsig(key.blob, NAMESPACE, signature), key)
 
 
 GOOD_KEYS = [SoftwareSecurityKey.ed25519(), SoftwareSecurityKey.ecdsa()]
@@ -201,6 +201,6 @@ def test_no_bit_of_a_signature_can_be_changed(data: st.DataObject, good: tuple[P
 @given(st.binary(max_size=300), st.sampled_from(GOOD))
 def test_no_bytes_are_a_signature_or_raise_anything_else(tail: bytes, good: tuple[PublicKey, bytes]) -> None:
     key, _ = good
-    for blob in (tail, sshsig.encode_sshsig(key.blob, NAMESPACE, pack_string(key.type.encode()) + tail)):
+    for blob in (tail, login.encode_sshsig(key.blob, NAMESPACE, pack_string(key.type.encode()) + tail)):
         with pytest.raises(VerificationError):
             verify(blob, key)

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB
-from farhand_protocol.listing import pack_runs
+from farhand_protocol.messages.codec import pack_runs
 from farhand_server.runs.registry import Unavailable
 from farhand_server.runs.run import Run
 

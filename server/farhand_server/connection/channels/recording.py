@@ -8,7 +8,7 @@ from typing import Final
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB
-from farhand_protocol.marks import pack_marks
+from farhand_protocol.messages.codec import pack_marks
 from farhand_server.runs.output.timeline import Moment, Place
 from farhand_server.runs.run import Run
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MIN_DATA, MIN_MESSAGE, KiB, Limits
-from farhand_protocol.marks import pack_marks
+from farhand_protocol.messages.codec import pack_marks
 from tests.support.pairs import RUN_ID, Pair, sent
 
 SMALL = Limits(message=MIN_MESSAGE, data=MIN_DATA, window=MIN_DATA)

@@ -6,10 +6,20 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BaseModel, Field
 
-from farhand_protocol.bytestring import Argument
+from farhand_protocol.model import (
+    Argument,
+    Count,
+    Message,
+    Name,
+    Offset,
+    Output,
+    PositiveCount,
+    RunId,
+    Seconds,
+    SignalNumber,
+)
 from farhand_protocol.outcome import Outcome
 
-from .base import Count, Message, Name, Offset, Output, PositiveCount, RunId, Seconds, SignalNumber
 from .terminal import WindowSize
 
 MAX_LISTED: Final = 1000

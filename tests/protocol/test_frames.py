@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_protocol.assembler import FrameDecoder
 from farhand_protocol.errors import ErrorCode, RemoteProtocolError
-from farhand_protocol.frames import encode_frame, encode_header
+from farhand_protocol.frames import FrameDecoder, encode_frame, encode_header
 from farhand_protocol.limits import MAX_CHANNEL, MAX_PAYLOAD
 from tests.support.pairs import frames as taken_apart
 

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from farhand_protocol import messages as m
-from farhand_protocol.bytestring import bytes_from_json, bytes_to_json
 from farhand_protocol.limits import Limits
+from farhand_protocol.model import bytes_from_json, bytes_to_json
 from tests.support.pairs import RUN_ID, run
 
 arguments = st.binary(max_size=30).filter(lambda value: b"\0" not in value)

@@ -6,8 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from farhand_protocol import messages as m
-from farhand_protocol.fingerprint import request_fingerprint
 from farhand_protocol.limits import MIN_SPOOL, MIN_WINDOW, Limits
+from farhand_protocol.messages.run import request_fingerprint
 from tests.support.pairs import RUN_ID, SIZE, TERMINAL, run, terminal_run
 
 # Few values for each field, so that two requests drawn from them are often the same.

@@ -1,16 +1,23 @@
+"""SSH formats: encoding, public keys as TLS and as SSH show them, and patterns of host names."""
+
+import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_protocol import sshwire
-from farhand_protocol.sshwire import PublicKey, Reader, SSHFormatError, pack_mpint, pack_string, pack_u32
+from farhand_protocol import sshformat
+from farhand_protocol.sshformat import PublicKey, Reader, SSHFormatError, pack_mpint, pack_string, pack_u32
 from tests.support import openssh
+from tests.support.openssh import SoftwareSecurityKey
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS somebody at home"
-ED25519_BLOB = sshwire.parse_public_key_line(ED25519)[0].blob
+ED25519_BLOB = sshformat.parse_public_key_line(ED25519)[0].blob
 
 
 def rsa_blob(bits: int, exponent: int = 65537) -> bytes:
@@ -68,8 +75,8 @@ def test_bytes_after_the_end_are_refused() -> None:
 def test_a_key_by_ssh_keygen_has_the_fingerprint_ssh_keygen_prints(tmp_path: Path, kind: str, bits: int | None) -> None:
     key = openssh.make_key(tmp_path / "key", kind, bits=bits, comment="two words")
     line = (tmp_path / "key.pub").read_text().rstrip("\n")
-    assert sshwire.format_public_key_line(key, "two words") == line
-    assert sshwire.parse_public_key_line(line) == (key, "two words")
+    assert sshformat.format_public_key_line(key, "two words") == line
+    assert sshformat.parse_public_key_line(line) == (key, "two words")
     printed = subprocess.check_output(["ssh-keygen", "-l", "-f", tmp_path / "key.pub"], text=True)
     assert key.fingerprint == printed.split()[1]
 
@@ -81,7 +88,7 @@ def test_a_security_key_says_what_it_is_for() -> None:
 
 @pytest.mark.parametrize("bits", [2048, 8192])
 def test_rsa_keys_of_2048_to_8192_bits_are_allowed(bits: int) -> None:
-    key = sshwire.parse_public_key(rsa_blob(bits))
+    key = sshformat.parse_public_key(rsa_blob(bits))
     assert (key.exponent, key.modulus.bit_length()) == (65537, bits)
 
 
@@ -111,7 +118,7 @@ def test_rsa_keys_of_2048_to_8192_bits_are_allowed(bits: int) -> None:
 )
 def test_any_other_key_is_refused_with_a_sentence(blob: bytes, sentence: str) -> None:
     with pytest.raises(SSHFormatError, match=sentence):
-        sshwire.parse_public_key(blob)
+        sshformat.parse_public_key(blob)
 
 
 @pytest.mark.parametrize(
@@ -126,13 +133,13 @@ def test_any_other_key_is_refused_with_a_sentence(blob: bytes, sentence: str) ->
 )
 def test_a_damaged_line_is_refused_with_a_sentence(line: str, sentence: str) -> None:
     with pytest.raises(SSHFormatError, match=sentence):
-        sshwire.parse_public_key_line(line)
+        sshformat.parse_public_key_line(line)
 
 
 def test_a_comment_cannot_start_another_line() -> None:
-    key, _ = sshwire.parse_public_key_line(ED25519)
+    key, _ = sshformat.parse_public_key_line(ED25519)
     with pytest.raises(ValueError, match="on one line"):
-        sshwire.format_public_key_line(key, "x\nssh-ed25519 AAAA")
+        sshformat.format_public_key_line(key, "x\nssh-ed25519 AAAA")
 
 
 def damaged(blob: bytes) -> st.SearchStrategy[bytes]:
@@ -147,7 +154,7 @@ def damaged(blob: bytes) -> st.SearchStrategy[bytes]:
 @given(st.one_of(st.binary(max_size=200), damaged(ED25519_BLOB), damaged(rsa_blob(2048))))
 def test_no_bytes_raise_anything_but_the_format_error(data: bytes) -> None:
     try:
-        key = sshwire.parse_public_key(data)
+        key = sshformat.parse_public_key(data)
     except SSHFormatError:
         return
     assert isinstance(key, PublicKey)
@@ -158,4 +165,70 @@ def test_no_bytes_raise_anything_but_the_format_error(data: bytes) -> None:
 def test_no_line_raises_anything_but_the_format_error(line: str) -> None:
     for text in (line, f"ssh-ed25519 {line}"):
         with pytest.raises(SSHFormatError):
-            sshwire.parse_public_key_line(text)
+            sshformat.parse_public_key_line(text)
+
+
+def test_one_key_in_both_forms() -> None:
+    public = ed25519.Ed25519PrivateKey.generate().public_key()
+    der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    line = public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    key = sshformat.host_key_from_spki(der)
+    assert (key.type, key.point) == ("ssh-ed25519", public.public_bytes_raw())
+    assert f"{key.type} ".encode() == line[:12]
+    assert sshformat.spki_from_host_key(key) == der
+
+
+def test_a_key_of_another_type_is_refused_either_way() -> None:
+    other = ec.generate_private_key(ec.SECP256R1()).public_key()
+    with pytest.raises(SSHFormatError, match="not an Ed25519 key"):
+        sshformat.host_key_from_spki(other.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    with pytest.raises(SSHFormatError, match="must be ssh-ed25519"):
+        sshformat.spki_from_host_key(SoftwareSecurityKey.ed25519().public_key)
+
+
+@given(st.binary(max_size=80))
+def test_no_bytes_as_an_spki_raise_anything_but_the_format_error(data: bytes) -> None:
+    with pytest.raises(SSHFormatError):
+        sshformat.host_key_from_spki(data)
+
+
+TEXT = st.text("ab.", max_size=8)
+PATTERN = st.text("ab.*?", max_size=8)
+
+
+@given(TEXT, PATTERN)
+def test_a_star_is_any_run_and_a_question_mark_one_character(text: str, pattern: str) -> None:
+    expression = "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in pattern)
+    assert sshformat.matches_pattern(text, pattern) == bool(re.fullmatch(expression, text))
+
+
+def test_brackets_are_plain_characters() -> None:
+    assert sshformat.matches_pattern("[::1]:22", "[::1]:*")
+    assert not sshformat.matches_pattern("a", "[a]")
+
+
+def test_a_pattern_of_many_stars_takes_no_time() -> None:
+    started = time.process_time()
+    assert not sshformat.matches_pattern("a" * 2000, "*a" * 500 + "b")
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("patterns", "found"),
+    [
+        ("web1.example.net", True),
+        ("WEB1.Example.NET", True),
+        ("db1,web?.example.net", True),
+        ("*.example.net,!web1.*", False),
+        ("!web2.*,*", True),
+        ("!*", False),
+        ("example.net", False),
+        ("", False),
+    ],
+)
+def test_a_host_is_in_a_list_if_a_pattern_matches_and_no_negated_one_does(patterns: str, found: bool) -> None:
+    assert sshformat.matches_host_list(("web1.example.net",), patterns) is found
+
+
+def test_a_host_with_two_names_is_kept_out_by_either() -> None:
+    assert not sshformat.matches_host_list(("web1", "10.0.0.1"), "web1,!10.*")

@@ -9,7 +9,7 @@ import pytest
 
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MIN_DATA, MIN_MESSAGE, Limits
-from farhand_protocol.listing import pack_runs
+from farhand_protocol.messages.codec import pack_runs
 from farhand_protocol.outcome import Exited, Killed, Outcome, SpawnFailed
 from farhand_protocol.states import Side
 from tests.support.pairs import RUN_ID, Pair, sent

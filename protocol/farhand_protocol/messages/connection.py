@@ -6,12 +6,9 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BaseModel, Field
 
-from farhand_protocol.bytestring import Base64
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import MAX_CHANNELS, MAX_PAYLOAD, MAX_WINDOW, MIN_DATA, MIN_MESSAGE
-from farhand_protocol.sentence import Text
-
-from .base import Count, Grace, Message, Name
+from farhand_protocol.model import Base64, Count, Grace, Message, Name, Text
 
 PROTOCOL_VERSION: Final = 1
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from farhand_protocol import messages as m
-from farhand_protocol import strictjson
 from farhand_protocol.errors import ErrorCode, RemoteProtocolError
 from farhand_protocol.limits import Limits
+from farhand_protocol.messages import codec
+from farhand_protocol.model import MAX_TEXT
 from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
-from farhand_protocol.sentence import MAX_TEXT
 from tests.support.pairs import run
 
 OUTCOMES: list[Outcome] = [
@@ -132,10 +132,10 @@ nested = st.recursive(
 def test_depth_counts_arrays_and_objects_and_no_brackets_in_strings(value: object, limit: int) -> None:
     payload = json.dumps(value).encode()
     if _depth(value) <= limit:
-        strictjson.check_json(payload, Limits(nesting=limit))
+        codec.check_json(payload, Limits(nesting=limit))
     else:
         with pytest.raises(RemoteProtocolError) as refused:
-            strictjson.check_json(payload, Limits(nesting=limit))
+            codec.check_json(payload, Limits(nesting=limit))
         assert refused.value.code is ErrorCode.TOO_NESTED
 
 

@@ -1,0 +1,139 @@
+"""The base of all models, and the field types that messages and outcomes share: numbers, texts, and bytes in JSON.
+
+Models are frozen and strict, and refuse unknown fields. Every value has exactly one JSON form, so two requests are the
+same request if and only if their messages are equal.
+
+Arguments, paths and environment are bytes on Linux (execve(2)); JSON strings are not. Bytes that are valid UTF-8 are
+sent as a JSON string, all others as `{"base64": "…"}` (RFC 4648, section 4, padded).
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode, b64encode
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
+from pydantic_core import PydanticCustomError
+
+
+class Message(BaseModel):
+    """Base of all messages. An `ordered` message waits for its channel's queued data; any other overtakes it."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+    ordered: ClassVar[bool] = False
+    type: str
+
+
+# Numbers and names
+
+MAX_SECONDS: Final = 10 * 366 * 86400  # ten years; anything longer is meant to have no limit
+MAX_COUNT: Final = (1 << 63) - 1  # the largest file offset (off_t), and the largest integer of SQLite
+
+Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
+# Adding 0.0 turns -0.0, which passes ge=0, into 0.0: every value has one JSON form.
+Grace = Annotated[float, Field(ge=0, le=MAX_SECONDS), AfterValidator(lambda seconds: seconds + 0.0)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+PositiveCount = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Offset = Count
+Name = Annotated[str, Field(min_length=1, max_length=255)]  # user and host names: HOST_NAME_MAX, LOGIN_NAME_MAX
+RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
+Stream: TypeAlias = Literal["stdin", "stdout", "stderr"]
+Output: TypeAlias = Literal["stdout", "stderr"]
+ExitCode = Annotated[int, Field(ge=0, le=255)]
+SignalNumber = Annotated[int, Field(ge=1, le=64)]
+
+
+# Texts for people
+
+MAX_TEXT: Final = 2048
+"""Characters. At 6 bytes each (a JSON escape), a message with one such text fits the smallest message limit."""
+
+MAX_SHORT_TEXT: Final = 512
+"""Characters. At 6 bytes each, with a command and a name beside it, it still fits the smallest message limit."""
+
+
+def _fit(value: Any, limit: int) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = value.encode(errors="backslashreplace").decode()
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+Text = Annotated[str, BeforeValidator(lambda value: _fit(value, MAX_TEXT))]
+"""A text of at most `MAX_TEXT` characters. A longer one is truncated, and a lone surrogate (an undecodable file name,
+PEP 383) becomes an escape: an error must never fail because of what it quotes."""
+
+ShortText = Annotated[str, BeforeValidator(lambda value: _fit(value, MAX_SHORT_TEXT))]
+"""The same with at most `MAX_SHORT_TEXT` characters, for a part of something larger."""
+
+
+# Bytes
+
+
+def bytes_to_json(value: bytes) -> str | dict[str, str]:
+    """Return the JSON form of `value`: a string if it is UTF-8, else `{"base64": …}`."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": b64encode(value).decode()}
+
+
+def bytes_from_json(value: Any) -> bytes:
+    """Return the bytes that a JSON value stands for; `bytes` pass unchanged, for callers that build messages.
+
+    Raises PydanticCustomError for anything but the one form that `bytes_to_json` returns.
+    """
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, dict) and value.keys() == {"base64"} and isinstance(value["base64"], str):
+        decoded = _base64(value["base64"])
+        if isinstance(bytes_to_json(decoded), str):
+            raise PydanticCustomError("invalid_field", "base64 is for bytes that are not UTF-8; send a string")
+        return decoded
+    raise PydanticCustomError("invalid_field", 'expected a string, or {"base64": …} for bytes that are not UTF-8')
+
+
+def _base64(text: Any) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str):
+        raise PydanticCustomError("invalid_field", "expected a base64 string")
+    try:
+        decoded = b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        decoded = None
+    # b64decode accepts non-zero padding bits, which would be a second form of the same bytes.
+    if decoded is None or b64encode(decoded).decode() != text:
+        raise PydanticCustomError("invalid_field", "not valid base64 (RFC 4648, section 4)")
+    return decoded
+
+
+def _without_nul(value: Any) -> bytes:
+    decoded = bytes_from_json(value)
+    if b"\0" in decoded:
+        raise PydanticCustomError("nul_byte", "a NUL byte cannot be passed to a program")
+    return decoded
+
+
+def _environment_name(value: Any) -> bytes:
+    decoded = _without_nul(value)
+    if not decoded or b"=" in decoded:
+        raise PydanticCustomError(
+            "bad_environment_name", "an environment name has at least one byte and no equals sign"
+        )
+    return decoded
+
+
+Argument = Annotated[bytes, PlainValidator(_without_nul), PlainSerializer(bytes_to_json, when_used="json")]
+"""An argument, path or environment value: any bytes except NUL."""
+
+EnvironmentName = Annotated[bytes, PlainValidator(_environment_name), PlainSerializer(bytes_to_json, when_used="json")]
+"""An environment name: one or more bytes, without NUL and `=`."""
+
+Base64 = Annotated[
+    bytes, PlainValidator(_base64), PlainSerializer(lambda value: b64encode(value).decode(), when_used="json")
+]
+"""Keys, nonces and signatures: always base64."""
