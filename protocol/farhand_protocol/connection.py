@@ -70,8 +70,8 @@ class Connection:
         """The exact bytes of the client's `hello` frame, which the login signs."""
         self._channels: dict[int, Channel] = {}
         self._highest = 0
-        self._assembler = FrameDecoder(self._check_header)
-        self._outbox = SendQueue()
+        self._decoder = FrameDecoder(self._check_header)
+        self._queue = SendQueue()
 
     # Sending
 
@@ -96,12 +96,12 @@ class Connection:
     @property
     def queued(self) -> int:
         """Bytes that wait for `data_to_send`."""
-        return self._outbox.bytes
+        return self._queue.bytes
 
     @property
     def flooded(self) -> bool:
         """Whether so many answers wait that no more should be read from this peer until they are sent."""
-        return self._outbox.answer_bytes > self.limits.control
+        return self._queue.answer_bytes > self.limits.control
 
     def open(self, message: m.Message) -> int:
         """Open a channel with `message` and return its number, from 1 up, never used twice. Client only."""
@@ -115,7 +115,7 @@ class Connection:
         payload = self._payload(message)
         self._highest += 1
         # A close that waits behind data must not be overtaken by the run that takes the place it makes.
-        at_limit = len(self._channels) + self._outbox.held_back >= peer.channels
+        at_limit = len(self._channels) + self._queue.held_back >= peer.channels
         self._add(self._highest, message)
         self._put(self._highest, message, payload, ordered=at_limit)
         return self._highest
@@ -157,7 +157,7 @@ class Connection:
                 f"channel {channel}: {len(data)} bytes of {stream} are more than there is room for"
             )
         self._channels[channel].sends[stream].spend(len(data))
-        self._outbox.put_data(KIND_BY_STREAM[stream], channel, data)
+        self._queue.put_data(KIND_BY_STREAM[stream], channel, data)
 
     def take(self, channel: int, stream: m.Stream, count: int) -> None:
         """Say that the consumer has taken `count` bytes of an incoming `stream`, so that their credit goes back."""
@@ -177,7 +177,7 @@ class Connection:
 
     def data_to_send(self) -> list[bytes]:
         """Return the queued bytes, control frames first, and forget them."""
-        return self._outbox.take()
+        return self._queue.take()
 
     def _ready(self) -> m.AnnouncedLimits:
         if self.phase is not Phase.READY or self.peer is None:
@@ -194,10 +194,10 @@ class Connection:
     def _put(self, channel: int, message: m.Message, payload: bytes, *, ordered: bool) -> None:
         # A client's requests are its own doing. Were they counted, two sides could each wait for the other to read.
         answer = self.side is Side.SERVER or isinstance(message, m.Pong | m.Credit)
-        self._outbox.put_message(channel, payload, ordered=ordered, answer=answer)
+        self._queue.put_message(channel, payload, ordered=ordered, answer=answer)
 
     def _discard(self) -> None:
-        self._outbox.take()
+        self._queue.take()
         self._channels.clear()
 
     def _add(self, number: int, opening: m.Message | None) -> Channel:
@@ -220,7 +220,7 @@ class Connection:
         if self.phase is Phase.CLOSED:
             return
         try:
-            for kind, channel, payload in self._assembler.frames(data):
+            for kind, channel, payload in self._decoder.frames(data):
                 event = self._frame(kind, channel, payload)
                 if event is not None:
                     yield event

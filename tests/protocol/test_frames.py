@@ -30,25 +30,25 @@ def pieces(data: bytes, sizes: list[int]) -> list[bytes]:
 
 @given(some_frames, cuts)
 def test_any_cutting_gives_the_frames(frames: Frames, sizes: list[int]) -> None:
-    assembler = FrameDecoder(no_check)
+    decoder = FrameDecoder(no_check)
     data = b"".join(encode_frame(*frame) for frame in frames)
-    assert [frame for piece in pieces(data, sizes) for frame in assembler.frames(piece)] == frames
+    assert [frame for piece in pieces(data, sizes) for frame in decoder.frames(piece)] == frames
 
 
 @given(some_frames)
 def test_byte_by_byte_gives_the_frames(frames: Frames) -> None:
-    assembler = FrameDecoder(no_check)
+    decoder = FrameDecoder(no_check)
     data = b"".join(encode_frame(*frame) for frame in frames)
-    assert [frame for at in range(len(data)) for frame in assembler.frames(data[at : at + 1])] == frames
+    assert [frame for at in range(len(data)) for frame in decoder.frames(data[at : at + 1])] == frames
 
 
 @given(some_frames, cuts)
 def test_each_header_is_checked_before_its_payload_is_kept(frames: Frames, sizes: list[int]) -> None:
     checked: list[tuple[int, int]] = []
-    assembler = FrameDecoder(lambda kind, length: checked.append((kind, length)))
+    decoder = FrameDecoder(lambda kind, length: checked.append((kind, length)))
     data = b"".join(encode_frame(*frame) for frame in frames)
     for piece in pieces(data, sizes):
-        list(assembler.frames(piece))
+        list(decoder.frames(piece))
     distinct = [entry for at, entry in enumerate(checked) if at == 0 or entry != checked[at - 1]]
     wanted = [(kind, len(payload)) for kind, _, payload in frames]
     assert distinct == [entry for at, entry in enumerate(wanted) if at == 0 or entry != wanted[at - 1]]
@@ -59,12 +59,12 @@ def test_a_refused_header_raises_as_soon_as_it_is_whole(cut: int) -> None:
     def refuse(kind: int, length: int) -> None:
         raise RemoteProtocolError(ErrorCode.FRAME_TOO_LARGE, "no")
 
-    assembler = FrameDecoder(refuse)
+    decoder = FrameDecoder(refuse)
     header = encode_header(1, 0, MAX_PAYLOAD)
     if cut < 8:
-        assert list(assembler.frames(header[:cut])) == []
+        assert list(decoder.frames(header[:cut])) == []
     with pytest.raises(RemoteProtocolError):
-        list(assembler.frames(header[cut:] if cut < 8 else header))
+        list(decoder.frames(header[cut:] if cut < 8 else header))
 
 
 def test_payloads_outlive_the_buffer_they_came_in() -> None:
