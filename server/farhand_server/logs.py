@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from .threads import leave_signals
+from .threads import block_all_signals
 
 Format = Literal["auto", "keyvalue", "json"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -147,7 +147,7 @@ class Sink:
                 self._dropped += 1
 
     def _write_queue(self) -> None:
-        leave_signals()
+        block_all_signals()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or self._closing)

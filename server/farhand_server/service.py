@@ -14,10 +14,10 @@ from farhand_protocol.outcome import Exited
 from . import __version__
 from .audit import Entry
 from .config import Config, ConfigError
-from .connection.session import Session
+from .connection.session import ServerSession
 from .ledger import Ledger
 from .listen.login_verdicts import VerdictFeeds
-from .listen.unix import Door, LocalClient
+from .listen.unix import LocalConnection, UnixListener
 from .logs import Logger
 from .policy import Policy, policy_in_force
 from .runs.output.spool import Memory
@@ -28,18 +28,18 @@ from .runs.registry import Registry, Retention
 from .runs.run import Run
 from .state import take_back
 from .systemd import Notifier
-from .threads import executor
+from .threads import blocking_executor
 from .upgrade import handover as passing
 from .upgrade.program import UpgradeRefused
 from .upgrade.replace import replace
-from .upgrade.result import Verdict, tell
-from .upgrade.state import Blobs, Received, State
+from .upgrade.result import UpgradeResult, announce_result
+from .upgrade.snapshot import ReceivedSnapshot, Snapshot, SnapshotWriter
 
 if TYPE_CHECKING:
     from .auth.login import Authenticator
     from .listen.edge_child import EdgeChild
 
-FAREWELL: Final = 2.0
+SHUTDOWN_GRACE: Final = 2.0
 """Seconds that clients have to take the last messages of a drained service before their connections are cut."""
 
 
@@ -59,13 +59,13 @@ class Service:
         notifier: Notifier,
         silence: Callable[[bool], None],
         edge: EdgeChild | None = None,
-        resume: Received | None = None,
+        resume: ReceivedSnapshot | None = None,
     ) -> None:
         """`silence` ends the writing of the log, for True, and begins it anew. `resume` is the state of the program
         that this one has replaced in its process."""
         self.config = config
         self.policy = policy
-        self.sessions: set[Session] = set()
+        self.sessions: set[ServerSession] = set()
         self.ledger = ledger
         ledger.configure(config)
         self.registry = Registry(
@@ -85,7 +85,7 @@ class Service:
         self.silence = silence
         self._edge = edge
         self._resume = resume
-        self._doors: list[Door] = []
+        self._doors: list[UnixListener] = []
         self._upgrading: asyncio.Task[None] | None = None
         self._feeds = VerdictFeeds()
         self._stop = asyncio.Event()
@@ -97,7 +97,7 @@ class Service:
         The socket for edges is there where there is a host key. Raises `ListenError` or `EdgeFailed`.
         """
         loop = asyncio.get_running_loop()
-        loop.set_default_executor(executor())
+        loop.set_default_executor(blocking_executor())
         before = None if self._resume is None else self._resume.state
         prepare_loop(() if before is None else passing.awaited(before.runs))
         if self._resume is not None:
@@ -133,19 +133,21 @@ class Service:
                 await self._edge.stop()
         self.log.info("stopped")
 
-    def _make_doors(self, before: State | None) -> None:
+    def _make_doors(self, before: Snapshot | None) -> None:
         # Anyone may connect, the kernel says who it is: only the service's own account gets further.
         self._doors.append(
-            Door(self.config.socket, lambda: LocalClient(self, self.log), None if before is None else before.local)
+            UnixListener(
+                self.config.socket, lambda: LocalConnection(self, self.log), None if before is None else before.local
+            )
         )
         # What could fail has no place in a program that others depend on: a host key that is new waits for a restart.
         if self.authenticator is not None and (before is None or before.edges is not None):
-            from .listen.edge_clients import EdgeClient
+            from .listen.edge_clients import ProxiedConnection
 
             self._doors.append(
-                Door(
+                UnixListener(
                     self.config.edge.socket,
-                    lambda: EdgeClient(self, self.log, self._feeds),
+                    lambda: ProxiedConnection(self, self.log, self._feeds),
                     None if before is None else before.edges,
                 )
             )
@@ -210,12 +212,15 @@ class Service:
         self.log.error("upgrade refused; the old program stays", reason=reason)
         if not self._stop.is_set():
             self.notifier.ready("serving; the last upgrade was refused, see the log")
-        tell(self._doors[0].path, Verdict(result="refused", reason=reason))
+        announce_result(self._doors[0].path, UpgradeResult(result="refused", reason=reason))
 
-    def _tell_upgraded(self, before: State) -> None:
+    def _tell_upgraded(self, before: Snapshot) -> None:
         away = round(time.monotonic() - before.left, 3)
         self.log.info("upgraded", version=__version__, before=before.program, runs=len(self.registry), away=away)
-        tell(self._doors[0].path, Verdict(result="upgraded", version=__version__, runs=len(self.registry), away=away))
+        announce_result(
+            self._doors[0].path,
+            UpgradeResult(result="upgraded", version=__version__, runs=len(self.registry), away=away),
+        )
 
     async def _end_upgrade(self) -> None:
         task = self._upgrading
@@ -227,10 +232,10 @@ class Service:
 
     # For `upgrade.replace`
 
-    def state(self, blobs: Blobs, *, lock: int | None, left: float) -> State:
+    def state(self, blobs: SnapshotWriter, *, lock: int | None, left: float) -> Snapshot:
         """Return what goes along; nothing changes by that."""
         edges = self._doors[1:]
-        return State(
+        return Snapshot(
             program=__version__,
             left=left,
             lock=lock,
@@ -299,7 +304,7 @@ class Service:
         for session in tuple(self.sessions):
             session.finish()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL):
+            async with asyncio.timeout(SHUTDOWN_GRACE):
                 await asyncio.gather(*(session.gone.wait() for session in self.sessions))
         for session in tuple(self.sessions):
             session.abort()

@@ -14,7 +14,7 @@ from .runs.process.orphans import end_orphans
 
 
 @asynccontextmanager
-async def opened(config: Config, log: Logger, *, resume: int | None = None) -> AsyncIterator[Ledger]:
+async def open_state_directory(config: Config, log: Logger, *, resume: int | None = None) -> AsyncIterator[Ledger]:
     """Have the state directory: end the orphans of a service that died, then keep its books until the block ends.
 
     With `resume`, what `Ledger.hand_over` returned in the program before this one, nobody has died. Raises
@@ -36,7 +36,8 @@ async def opened(config: Config, log: Logger, *, resume: int | None = None) -> A
 
 
 def take_back(ledger: Ledger, lock: int, config: Config, log: Logger) -> None:
-    """Go on with books that were handed over to a program that could not be executed. Raises as `opened` does."""
+    """Go on with books that were handed over to a program that could not be executed. Raises as
+    `open_state_directory` does."""
     ledger.take_back(*_open(config, log, lock))
 
 

@@ -6,11 +6,11 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-THREADS: Final = 4
+BLOCKING_THREADS: Final = 4
 """For what waits for a disk now and then; nothing of a client's does."""
 
 
-def leave_signals() -> None:
+def block_all_signals() -> None:
     """Leave all signals to the main thread, to be called in another.
 
     A signal that the main thread holds back (see `upgrade.program`) would be taken by any other, and be forgotten.
@@ -18,6 +18,6 @@ def leave_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
 
-def executor() -> ThreadPoolExecutor:
+def blocking_executor() -> ThreadPoolExecutor:
     """Return where the event loop may have its blocking calls done."""
-    return ThreadPoolExecutor(THREADS, "blocking", initializer=leave_signals)
+    return ThreadPoolExecutor(BLOCKING_THREADS, "blocking", initializer=block_all_signals)

@@ -9,7 +9,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.connection import DEFAULT_LIMITS, Connection, MessageReceived
 from farhand_protocol.limits import Limits
 from farhand_protocol.states import Side
-from farhand_server.connection.channels.handler import Channel
+from farhand_server.connection.channels.handler import ChannelHandler
 
 
 class FakeSession:
@@ -18,9 +18,9 @@ class FakeSession:
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.connection = Connection(Side.SERVER)
         self.client = Connection(Side.CLIENT, limits)
-        self.waiting: deque[Channel] = deque()
+        self.waiting: deque[ChannelHandler] = deque()
         """Those that have something to send."""
-        self.forgotten: list[Channel] = []
+        self.forgotten: list[ChannelHandler] = []
         self.said: dict[int, list[m.AnyMessage]] = {}
         self._news = asyncio.Event()
         client, mine = self.client, self.connection
@@ -71,12 +71,12 @@ class FakeSession:
             self.said.setdefault(event.channel, []).append(event.message)
         self._news.set()
 
-    def schedule(self, channel: Channel, *, awaited: bool = False) -> None:
+    def schedule(self, channel: ChannelHandler, *, awaited: bool = False) -> None:
         """Outlet."""
         channel.scheduled = True
         self.waiting.append(channel)
 
-    def forget(self, channel: Channel) -> None:
+    def forget(self, channel: ChannelHandler) -> None:
         """Outlet."""
         self.forgotten.append(channel)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from farhand_protocol import messages as m
 
 
-def for_people(request: m.RunRequest, *, shell: bytes) -> str:
+def command_text(request: m.RunRequest, *, shell: bytes) -> str:
     """Return the arguments as a shell would read them, or the shell's text, cut at `m.MAX_COMMAND_TEXT` characters.
 
     Of a login shell, with `shell` as the account's, the name that ps(1) knows it by.

@@ -20,13 +20,13 @@ from farhand_server.runs.plan import Origin, Plan, Terminal
 from farhand_server.runs.process.usage import Limits
 
 from .caller import Caller
-from .command import for_people, login_name
+from .command import command_text, login_name
 
 FORCED_ENVIRONMENT: Final = ("LANG", "LC_*", "TERM")
 """What a request may set beside a forced command, whatever the policy says: nothing that changes which program it turns
 out to be."""
 
-TERMINAL_SPOOL: Final = 64 * MiB
+DEFAULT_TERMINAL_SPOOL: Final = 64 * MiB
 """Bytes of a terminal's output that are kept where the request does not say: a day's work is a few. Only what is
 written takes room on the disk."""
 
@@ -44,7 +44,9 @@ class Denied(Exception):
         self.audit = audit
 
 
-def decide(request: m.RunRequest, caller: Caller, config: Config, policy: Policy, lookup: Lookup | None = None) -> Plan:
+def plan_run(
+    request: m.RunRequest, caller: Caller, config: Config, policy: Policy, lookup: Lookup | None = None
+) -> Plan:
     """Return what will run for this request. Raises `Denied`, and OSError where the account cannot be acted for.
 
     What the policy has judged is what is started: where it names programs, `argv[0]` becomes the file that it found,
@@ -101,11 +103,11 @@ def decide(request: m.RunRequest, caller: Caller, config: Config, policy: Policy
         argv = (decision.program, *argv[1:])
     if terminal is not None and request.grace is None and decision.detach:
         grace = runs.keep_terminal
-    spool = request.spool or (None if terminal is None else TERMINAL_SPOOL)
+    spool = request.spool or (None if terminal is None else DEFAULT_TERMINAL_SPOOL)
     if decision.record:
         spool = runs.max_spool  # whatever was asked for: a recording has to have room for what will be written
     audit: Shown = "hash" if "hash" in (decision.audit, config.audit.commands) else "argv"
-    command = for_people(request, shell=home.shell)
+    command = command_text(request, shell=home.shell)
     return Plan(
         id=request.id,
         owner=caller.principal.user,

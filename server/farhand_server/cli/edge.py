@@ -9,9 +9,9 @@ import uvloop
 
 from farhand_server.config import Config
 from farhand_server.edge.service import serve_edge
-from farhand_server.garbage import spare_what_is_loaded
+from farhand_server.garbage import freeze_loaded_objects
 from farhand_server.hostkey import PRIVATE, HostKeyError
-from farhand_server.listen.edge_child import bind
+from farhand_server.listen.edge_child import bind_tcp
 from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
 from farhand_server.systemd import Notifier, listen_sockets
@@ -36,7 +36,7 @@ def edge(options: argparse.Namespace) -> int:
         return fresh
 
     def ready() -> None:
-        spare_what_is_loaded()
+        freeze_loaded_objects()
         print("farhandd edge: ready", flush=True)
 
     sink.start()
@@ -66,4 +66,4 @@ def _sockets(options: argparse.Namespace, config: Config) -> list[socket.socket]
         return [socket.socket(fileno=int(number)) for number in options.descriptors.split(",")]
     if not config.listen:
         raise CommandFailed("edge: no address to listen on: give --listen HOST:PORT or set listen in the configuration")
-    return bind(config.listen)
+    return bind_tcp(config.listen)

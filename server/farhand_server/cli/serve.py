@@ -12,17 +12,17 @@ from typing import Final
 from farhand_server import __version__
 from farhand_server.audit import AuditError
 from farhand_server.config import Address, Config
-from farhand_server.garbage import spare_what_is_loaded
+from farhand_server.garbage import freeze_loaded_objects
 from farhand_server.history import HistoryError
 from farhand_server.hostkey import HostKeyError, ensure
-from farhand_server.listen.edge_child import EdgeChild, EdgeFailed, bind
+from farhand_server.listen.edge_child import EdgeChild, EdgeFailed, bind_tcp
 from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import policy_in_force
 from farhand_server.service import Service, make_authenticator
-from farhand_server.state import opened
+from farhand_server.state import open_state_directory
 from farhand_server.systemd import Notifier
-from farhand_server.upgrade.state import Received, StateError
+from farhand_server.upgrade.snapshot import ReceivedSnapshot, SnapshotError
 
 from .main import CommandFailed, configuration
 
@@ -55,7 +55,7 @@ def serve(options: argparse.Namespace) -> int:
             sink.start()
 
     async def run() -> None:
-        async with opened(config, log, resume=None if before is None else before.state.lock) as ledger:
+        async with open_state_directory(config, log, resume=None if before is None else before.state.lock) as ledger:
             edge, addresses = _edge(config, options, log, before)
             service = Service(
                 config,
@@ -72,7 +72,7 @@ def serve(options: argparse.Namespace) -> int:
             places = ", ".join([str(config.socket), *addresses])
 
             def ready() -> None:
-                spare_what_is_loaded()
+                freeze_loaded_objects()
                 if before is None:  # who waited for this line may have gone
                     print(f"farhandd: ready on {places}", flush=True)
 
@@ -90,12 +90,12 @@ def serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _resume(fd: int) -> Received:
+def _resume(fd: int) -> ReceivedSnapshot:
     """Take over the state of the program before; nothing that is started from now on inherits its descriptors."""
     os.set_inheritable(fd, False)
     try:
-        before = Received.read(fd)
-    except StateError as error:
+        before = ReceivedSnapshot.read(fd)
+    except SnapshotError as error:
         raise CommandFailed(str(error)) from None
     for number in before.state.descriptors():
         os.set_inheritable(number, False)
@@ -108,8 +108,8 @@ def _check_resume(options: argparse.Namespace, fd: int) -> int:
     try:
         policy_in_force(config.policy)
         make_authenticator(config)
-        Received.read(fd)
-    except (StateError, OSError, ValueError) as error:
+        ReceivedSnapshot.read(fd)
+    except (SnapshotError, OSError, ValueError) as error:
         raise CommandFailed(str(error)) from None
     print("resumable", __version__)
     return 0
@@ -134,13 +134,13 @@ def warn_of_few_descriptors(config: Config, log: Logger) -> None:
 
 
 def _edge(
-    config: Config, options: argparse.Namespace, log: Logger, before: Received | None
+    config: Config, options: argparse.Namespace, log: Logger, before: ReceivedSnapshot | None
 ) -> tuple[EdgeChild | None, list[str]]:
     """Return the edge to run beside the core, if any, and the addresses it will be had at."""
     if before is not None:
         sockets = [socket.socket(fileno=number) for number in before.state.listening]
     else:
-        sockets = bind(config.listen)
+        sockets = bind_tcp(config.listen)
     if not sockets:
         return None, []
     ensure(config.state_dir)

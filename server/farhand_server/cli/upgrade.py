@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final, cast
 
 from farhand_server.config import Config
-from farhand_server.upgrade.result import NoVerdict, receive, waiting
+from farhand_server.upgrade.result import NoUpgradeResult, receive_result, result_socket
 
 from .main import CommandFailed
 
-PATIENCE: Final = 90.0
+UPGRADE_TIMEOUT: Final = 90.0
 """Seconds until the service must have said how it went: thirty for the trial, five for runs that are just starting, and
 the start of the new program and its edge, thirty at the most."""
 
@@ -31,10 +31,10 @@ def upgrade(config: Config) -> int:
     try:
         if not _catches(pid, signal.SIGUSR2):
             raise CommandFailed(f"the service (pid {pid}) is not ready to be upgraded: it is starting, or is too old")
-        with waiting(config.socket) as receiver:
+        with result_socket(config.socket) as receiver:
             signal.pidfd_send_signal(pidfd, signal.SIGUSR2)
-            verdict = receive(receiver, pid, pidfd, PATIENCE)
-    except NoVerdict as error:
+            verdict = receive_result(receiver, pid, pidfd, UPGRADE_TIMEOUT)
+    except NoUpgradeResult as error:
         raise CommandFailed(str(error)) from None
     except PermissionError:
         raise CommandFailed(f"the service (pid {pid}) is of another account; do it as that one or as root") from None

@@ -11,7 +11,7 @@ from ..runs.registry import Registry
 
 if TYPE_CHECKING:
     from ..auth.login import Authenticator
-    from .session import Session
+    from .session import ServerSession
 
 
 class Core(Protocol):
@@ -34,7 +34,7 @@ class Core(Protocol):
         """Judges logins by key; None where no host key, and so no edge, is there."""
 
     @property
-    def sessions(self) -> set[Session]:
+    def sessions(self) -> set[ServerSession]:
         """All sessions; each adds and removes itself."""
 
     def note(self, entry: Entry) -> None:

@@ -11,13 +11,13 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.messages.run import request_fingerprint
 from farhand_protocol.states import Phase
-from farhand_server.admission.plan import Denied, decide
+from farhand_server.admission.plan import Denied, plan_run
 from farhand_server.connection.channels.deliver import DeliverChannel
-from farhand_server.connection.channels.handler import Channel
+from farhand_server.connection.channels.handler import ChannelHandler
 from farhand_server.connection.channels.listing import ListChannel
 from farhand_server.connection.channels.pattern import BadPattern
 from farhand_server.connection.channels.recording import RecordingChannel
-from farhand_server.connection.channels.run import NoTerminal, RunChannel
+from farhand_server.connection.channels.run import RunChannel, RunHasNoTerminal
 from farhand_server.connection.channels.waiting import MAX_WAITS, WaitChannel
 from farhand_server.policy import Action, Owner, may
 from farhand_server.runs.attachments import BadOffset, TooManyAttachments
@@ -25,17 +25,17 @@ from farhand_server.runs.registry import Draining, Expired, IdConflict, TooManyR
 from farhand_server.runs.run import Run
 
 if TYPE_CHECKING:
-    from farhand_server.connection.session import Session
+    from farhand_server.connection.session import ServerSession
 
 
-def dispatch(session: Session, channel: int, message: m.AnyMessage) -> None:
+def dispatch(session: ServerSession, channel: int, message: m.AnyMessage) -> None:
     """Serve a message that the connection has found legal, and that has brought it into the phase it is in."""
     handler = _TABLE[session.connection.phase].get(type(message))
     if handler is not None:
         handler(session, channel, message)
 
 
-def _hello(session: Session, channel: int, message: m.Hello) -> None:
+def _hello(session: ServerSession, channel: int, message: m.Hello) -> None:
     if m.PROTOCOL_VERSION not in message.versions:
         session.connection.fail(
             ErrorCode.UNSUPPORTED_VERSION,
@@ -45,7 +45,7 @@ def _hello(session: Session, channel: int, message: m.Hello) -> None:
     session.welcome(message)
 
 
-def _login(session: Session, channel: int, message: m.Login) -> None:
+def _login(session: ServerSession, channel: int, message: m.Login) -> None:
     principal = session.authenticate(message.public_key, message.signature)
     if principal is None:
         session.refuse()
@@ -53,7 +53,7 @@ def _login(session: Session, channel: int, message: m.Login) -> None:
         session.accept(principal)
 
 
-def _run(session: Session, channel: int, message: m.RunRequest) -> None:
+def _run(session: ServerSession, channel: int, message: m.RunRequest) -> None:
     assert session.caller is not None
     config = session.core.config
     limit = config.runs.max_runs_per_connection
@@ -64,7 +64,7 @@ def _run(session: Session, channel: int, message: m.RunRequest) -> None:
             )
         run = _again(session, message)
         if new := run is None:
-            plan = decide(message, session.caller, config, session.core.policy)
+            plan = plan_run(message, session.caller, config, session.core.policy)
             run, _ = session.core.registry.start(plan, max_runs=config.runs.max_runs)
         _add(session, RunChannel(session, channel, run, message, new=new))
     except tuple(_REFUSALS) as error:
@@ -75,7 +75,7 @@ def _run(session: Session, channel: int, message: m.RunRequest) -> None:
     session.log.debug("run started" if new else "run attached to", run=message.id)
 
 
-def _again(session: Session, request: m.RunRequest) -> Run | None:
+def _again(session: ServerSession, request: m.RunRequest) -> Run | None:
     """Return the run that the same request has started before, from whichever connection. Raises `IdConflict`."""
     assert session.caller is not None
     run = session.core.registry.find(request.id)
@@ -87,7 +87,7 @@ def _again(session: Session, request: m.RunRequest) -> Run | None:
     return run
 
 
-def _attach(session: Session, channel: int, message: m.Attach) -> None:
+def _attach(session: ServerSession, channel: int, message: m.Attach) -> None:
     try:
         run = _known(session, message.id, "attach")
         _add(session, RunChannel(session, channel, run, message, new=False))
@@ -98,7 +98,7 @@ def _attach(session: Session, channel: int, message: m.Attach) -> None:
     session.log.debug("run attached to", run=message.id)
 
 
-def _list(session: Session, channel: int, message: m.List) -> None:
+def _list(session: ServerSession, channel: int, message: m.List) -> None:
     assert session.caller is not None
     try:
         after = None if message.before is None else _known(session, message.before, "see")
@@ -112,7 +112,7 @@ def _list(session: Session, channel: int, message: m.List) -> None:
     _add(session, ListChannel(session, channel, message, session.core.registry, after=after, owner=owner, sees=sees))
 
 
-def _deliver(session: Session, channel: int, message: m.Deliver) -> None:
+def _deliver(session: ServerSession, channel: int, message: m.Deliver) -> None:
     try:
         run = _known(session, message.id, "signal")
     except tuple(_REFUSALS) as error:
@@ -123,7 +123,7 @@ def _deliver(session: Session, channel: int, message: m.Deliver) -> None:
     session.log.debug("signal delivered", run=message.id, signal=message.number)
 
 
-def _wait_for(session: Session, channel: int, message: m.WaitFor) -> None:
+def _wait_for(session: ServerSession, channel: int, message: m.WaitFor) -> None:
     try:
         if _are(MAX_WAITS, WaitChannel, session):
             raise TooManyRuns(f"{MAX_WAITS} runs are waited for on this connection, and it takes no more; use another")
@@ -133,7 +133,7 @@ def _wait_for(session: Session, channel: int, message: m.WaitFor) -> None:
         _refuse(session, channel, message.id, error)
 
 
-def _recording(session: Session, channel: int, message: m.RecordingRequest) -> None:
+def _recording(session: ServerSession, channel: int, message: m.RecordingRequest) -> None:
     try:
         run = _known(session, message.id, "attach")
     except tuple(_REFUSALS) as error:
@@ -147,7 +147,7 @@ class UnknownRun(Exception):
     """There is no such run, or it is not this principal's to know of; the text does not say which."""
 
 
-def _known(session: Session, run_id: str, action: Action) -> Run:
+def _known(session: ServerSession, run_id: str, action: Action) -> Run:
     """Return a run with which the client may do `action`. Raises `UnknownRun`, `Denied`, `Expired`, `Unavailable`."""
     run = session.core.registry.find(run_id)
     if run is not None and session.may("see", run):
@@ -159,24 +159,24 @@ def _known(session: Session, run_id: str, action: Action) -> Run:
     raise UnknownRun(f"there is no run {run_id} here")
 
 
-def _may_not(session: Session, action: Action, run: Run) -> str:
+def _may_not(session: ServerSession, action: Action, run: Run) -> str:
     assert session.caller is not None
     what = "attach to" if action == "attach" else action
     return f"the policy does not let {session.caller.principal.user} {what} this run of {run.plan.owner}"
 
 
-def _add(session: Session, channel: Channel) -> None:
+def _add(session: ServerSession, channel: ChannelHandler) -> None:
     session.channels[channel.number] = channel
     channel.begin()
 
 
-def _are(count: int, kind: type[Channel], session: Session) -> bool:
+def _are(count: int, kind: type[ChannelHandler], session: ServerSession) -> bool:
     """Whether there are so many channels of a kind; they are looked at only where there can be."""
     channels = session.channels.values()
     return len(channels) >= count and sum(isinstance(channel, kind) for channel in channels) >= count
 
 
-def _refuse(session: Session, channel: int, run_id: str | None, error: Exception) -> None:
+def _refuse(session: ServerSession, channel: int, run_id: str | None, error: Exception) -> None:
     code = next(code for kind, code in _REFUSALS.items() if isinstance(error, kind))
     session.connection.send(channel, m.Error(code=code, message=str(error)))
     session.log.warning("run refused", run=run_id, reason=str(error))
@@ -191,7 +191,7 @@ _REFUSALS: Final[dict[type[Exception], ErrorCode]] = {
     Draining: ErrorCode.DRAINING,
     Expired: ErrorCode.EXPIRED,
     IdConflict: ErrorCode.CONFLICT,
-    NoTerminal: ErrorCode.NO_TERMINAL,
+    RunHasNoTerminal: ErrorCode.NO_TERMINAL,
     TooManyAttachments: ErrorCode.TOO_MANY_RUNS,
     TooManyRuns: ErrorCode.TOO_MANY_RUNS,
     UnknownRun: ErrorCode.UNKNOWN_RUN,
@@ -200,7 +200,7 @@ _REFUSALS: Final[dict[type[Exception], ErrorCode]] = {
 }
 
 
-def _signal(session: Session, channel: int, message: m.Signal | m.Stop) -> None:
+def _signal(session: ServerSession, channel: int, message: m.Signal | m.Stop) -> None:
     run_channel = session.channels.get(channel)
     if not isinstance(run_channel, RunChannel):
         return
@@ -222,7 +222,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"  # the real-time ones have no names but the first and last
 
 
-def _to_channel(session: Session, channel: int, message: m.AnyMessage) -> None:
+def _to_channel(session: ServerSession, channel: int, message: m.AnyMessage) -> None:
     run_channel = session.channels.get(channel)
     if run_channel is not None:
         run_channel.received(message)
@@ -230,7 +230,7 @@ def _to_channel(session: Session, channel: int, message: m.AnyMessage) -> None:
         session.closed(channel)
 
 
-_TABLE: Final[dict[Phase, dict[type[m.Message], Callable[[Session, int, Any], None]]]] = {
+_TABLE: Final[dict[Phase, dict[type[m.Message], Callable[[ServerSession, int, Any], None]]]] = {
     Phase.HELLO: {},
     Phase.WELCOME: {m.Hello: _hello},
     Phase.LOGIN: {},

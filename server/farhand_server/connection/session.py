@@ -33,10 +33,10 @@ from ..auth.principal import Principal
 from ..logs import Logger
 from ..policy import Action, Owner, may
 from ..runs.run import Run
-from .channels.handler import Channel
+from .channels.handler import ChannelHandler
 from .context import Core
 from .dispatch import dispatch
-from .turns import Turns
+from .turns import SendTurns
 
 SOFTWARE: Final = f"farhandd/{__version__}"
 
@@ -50,11 +50,11 @@ network, and a run whose client is gone without a word must not wait for it for 
 FAREWELL: Final = 0
 """Id of the last ping."""
 
-Verdict = Callable[[bool], None]
+LoginReport = Callable[[bool], None]
 """Tells the edge whether its client has logged in."""
 
 
-class Session:
+class ServerSession:
     """Handler of one `ConnectionTransport`. A local client has its `principal`; one of the edge has to log in."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Session:
         principal: Principal | None = None,
         address: IPv4Address | IPv6Address | None = None,
         peer: str | None = None,
-        verdict: Verdict | None = None,
+        verdict: LoginReport | None = None,
     ) -> None:
         self.core: Final = core
         self.log = log
@@ -75,7 +75,7 @@ class Session:
         self.principal = principal
         self.caller: Caller | None = None
         """Who has been let in."""
-        self.channels: dict[int, Channel] = {}
+        self.channels: dict[int, ChannelHandler] = {}
         self.gone: Final = asyncio.Event()
         self._address = address
         self._peer = peer
@@ -84,10 +84,10 @@ class Session:
         self._link: ConnectionTransport | None = None
         self._loop = asyncio.get_running_loop()
         self._deadline: asyncio.TimerHandle | None = None
-        self._turns = Turns(lambda error: self._failed("output", error))
+        self._turns = SendTurns(lambda error: self._failed("output", error))
         self._finishing = False
         self._farewell_said = False
-        self._unacknowledged: dict[int, Channel] = {}
+        self._unacknowledged: dict[int, ChannelHandler] = {}
         self._heard = True
         self._silences = 0
         self._keepalive: asyncio.TimerHandle | None = None
@@ -276,7 +276,7 @@ class Session:
             self._deadline.cancel()
             self._deadline = None
 
-    # Outlet
+    # ChannelOutlet
 
     def flush_soon(self) -> None:
         """Send what is queued at the end of this turn of the loop."""
@@ -284,7 +284,7 @@ class Session:
         if self._link is not None and self.connection.queued:
             self._link.flush_soon()
 
-    def schedule(self, channel: Channel, *, awaited: bool = False) -> None:
+    def schedule(self, channel: ChannelHandler, *, awaited: bool = False) -> None:
         """Give the channel its turn to send."""
         self._turns.add(channel, awaited=awaited)
 
@@ -294,7 +294,7 @@ class Session:
         if channel is not None:
             channel.closed()
 
-    def forget(self, channel: Channel) -> None:
+    def forget(self, channel: ChannelHandler) -> None:
         """The channel has said its last."""
         if self.channels.pop(channel.number, None) is not None:
             self._unacknowledged[channel.number] = channel

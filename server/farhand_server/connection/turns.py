@@ -9,23 +9,23 @@ from typing import Final
 
 from farhand_protocol.transport import ConnectionTransport
 
-from .channels.handler import Channel
+from .channels.handler import ChannelHandler
 
-TURN: Final = 0.005
+MAX_TURN_TIME: Final = 0.005
 """Seconds for which one client's channels may send before everybody else has a turn: what keeps them is mostly lists,
 which are read from the disk; output fills the connection sooner."""
 
 
-class Turns:
+class SendTurns:
     """The channels that have something to send, in their order. `failed` is told what one of them raises."""
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
         self.link: ConnectionTransport | None = None
         self._failed = failed
         self._loop = asyncio.get_running_loop()
-        self._ready: deque[Channel] = deque()
+        self._ready: deque[ChannelHandler] = deque()
 
-    def add(self, channel: Channel, *, awaited: bool) -> None:
+    def add(self, channel: ChannelHandler, *, awaited: bool) -> None:
         """Give the channel its turn; at once where somebody waits for it and nothing else is being sent."""
         channel.scheduled = True
         self._ready.append(channel)
@@ -37,11 +37,11 @@ class Turns:
             self._loop.call_soon(self.send)
 
     def send(self) -> None:
-        """Let the channels send, one after another, while the link takes it and for `TURN` at the most."""
+        """Let the channels send, one after another, while the link takes it and for `MAX_TURN_TIME` at the most."""
         link = self.link
         if link is None:
             return
-        until = self._loop.time() + TURN
+        until = self._loop.time() + MAX_TURN_TIME
         while self._ready and link.room:
             if self._loop.time() > until:
                 self._loop.call_soon(self.send)

@@ -16,20 +16,20 @@ from ..config import Address
 from ..logs import Logger
 from .unix import ListenError
 
-BACKLOG: Final = 1024
+TCP_BACKLOG: Final = 1024
 """Connections the kernel holds while the edge is busy or starts again; capped by net.core.somaxconn (listen(2))."""
 
-START: Final = 30.0
+EDGE_START_TIMEOUT: Final = 30.0
 """Seconds an edge may take to say that it is ready; it takes one on an idle machine."""
 
-LONGEST_PAUSE: Final = 5.0
+MAX_EDGE_RESTART_DELAY: Final = 5.0
 """Seconds between two starts of an edge that keeps dying; the first pause is a fiftieth of it, each next one twice
 as long."""
 
-STEADY: Final = 60.0
+EDGE_STEADY_TIME: Final = 60.0
 """Seconds after which an edge counts as having worked, and the pauses begin anew."""
 
-STOP: Final = 10.0
+EDGE_STOP_TIMEOUT: Final = 10.0
 """Seconds an edge has to end after SIGTERM: its own drain takes five."""
 
 
@@ -37,7 +37,7 @@ class EdgeFailed(Exception):
     """The edge could not be started; its own log lines say why."""
 
 
-def bind(addresses: Sequence[Address]) -> list[socket.socket]:
+def bind_tcp(addresses: Sequence[Address]) -> list[socket.socket]:
     """Return listening TCP sockets for all addresses that the names stand for. Raises `ListenError`."""
     sockets: list[socket.socket] = []
     try:
@@ -61,7 +61,7 @@ def _bind(address: Address) -> list[socket.socket]:
             if family == socket.AF_INET6:
                 listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listening.bind(where)
-            listening.listen(BACKLOG)
+            listening.listen(TCP_BACKLOG)
             listening.setblocking(False)
     except OSError as error:
         for listening in sockets:
@@ -137,7 +137,7 @@ class EdgeChild:
         if process is not None:
             self._signal(signal.SIGTERM)
             try:
-                async with asyncio.timeout(STOP):
+                async with asyncio.timeout(EDGE_STOP_TIMEOUT):
                     await process.wait()
             except TimeoutError:
                 self._signal(signal.SIGKILL)
@@ -159,7 +159,7 @@ class EdgeChild:
         )
         assert process.stdout is not None
         try:
-            async with asyncio.timeout(START):
+            async with asyncio.timeout(EDGE_START_TIMEOUT):
                 ready = await process.stdout.readline()
         except TimeoutError:
             ready = b""
@@ -170,17 +170,17 @@ class EdgeChild:
             raise EdgeFailed("the edge did not start; the log says why")
 
     async def _keep(self) -> None:
-        pause = LONGEST_PAUSE / 50
+        pause = MAX_EDGE_RESTART_DELAY / 50
         while True:
             began = time.monotonic()
             if self._process is not None:
                 code = await self._process.wait()
                 self._process = None
                 self._log.error("edge ended; starting another", code=code)
-            if time.monotonic() - began > STEADY:
-                pause = LONGEST_PAUSE / 50
+            if time.monotonic() - began > EDGE_STEADY_TIME:
+                pause = MAX_EDGE_RESTART_DELAY / 50
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = min(2 * pause, MAX_EDGE_RESTART_DELAY)
             try:
                 await self._start()
             except (EdgeFailed, OSError) as error:
@@ -202,7 +202,7 @@ async def _bury(pid: int) -> None:
     ended = asyncio.Event()
     loop.add_reader(fd, ended.set)
     try:
-        async with asyncio.timeout(STOP):
+        async with asyncio.timeout(EDGE_STOP_TIMEOUT):
             await ended.wait()
     except TimeoutError:
         signal.pidfd_send_signal(fd, signal.SIGKILL)

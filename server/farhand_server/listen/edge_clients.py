@@ -8,14 +8,14 @@ from typing import cast
 from farhand_protocol.transport import ConnectionTransport
 
 from ..connection.context import Core
-from ..connection.session import Session
+from ..connection.session import ServerSession
 from ..logs import Logger
 from .login_verdicts import VerdictFeeds
 from .proxy import MAX_HEADER, ProxyError, ProxyHeader, parse
 from .unix import enlarge, peer_uid
 
 
-class EdgeClient(asyncio.Protocol):
+class ProxiedConnection(asyncio.Protocol):
     """What an edge sends first on a connection: a PROXY protocol v2 header. Then it is a client's connection, or,
     with the command LOCAL, the feed on which the edge is told of logins."""
 
@@ -65,7 +65,7 @@ class EdgeClient(asyncio.Protocol):
             log = log.bind(peer=peer)
         verdict = self._feeds.verdict(header.unique_id) if header.unique_id else None
         enlarge(transport)
-        session = Session(self._core, log, address=address, peer=peer, verdict=verdict)
+        session = ServerSession(self._core, log, address=address, peer=peer, verdict=verdict)
         link = ConnectionTransport(session.connection, session)
         transport.set_protocol(link)
         link.connection_made(transport)

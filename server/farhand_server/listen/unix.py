@@ -19,20 +19,20 @@ from farhand_protocol.transport import ConnectionTransport
 from ..admission.caller import Caller
 from ..auth.principal import peer_principal, user_name
 from ..connection.context import Core
-from ..connection.session import Session
+from ..connection.session import ServerSession
 from ..logs import Logger
 from ..policy import concerns
 
-Factory = Callable[[], asyncio.BaseProtocol]
+ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
 
-class Door:
+class UnixListener:
     """One listening socket and who is made for each connection."""
 
-    def __init__(self, path: Path, welcome: Factory, taken: int | None = None) -> None:
+    def __init__(self, path: Path, welcome: ProtocolFactory, taken: int | None = None) -> None:
         """Listen at `path`, or go on with a socket that is `taken` over. Raises `ListenError`."""
         self._welcome = welcome
-        self._socket = bind(path, 0o666) if taken is None else socket.socket(fileno=taken)
+        self._socket = bind_unix(path, 0o666) if taken is None else socket.socket(fileno=taken)
         # The configuration may name another by now, which is for the next start.
         self.path = path if taken is None else Path(self._socket.getsockname())
         self._closed = False
@@ -50,7 +50,7 @@ class Door:
         copy = self._socket.dup()
         try:
             self._server = await asyncio.get_running_loop().create_unix_server(
-                self._welcome, sock=copy, backlog=BACKLOG
+                self._welcome, sock=copy, backlog=UNIX_BACKLOG
             )
         except BaseException:
             copy.close()
@@ -72,7 +72,7 @@ class Door:
         self._socket.close()
 
 
-BACKLOG: Final = 256
+UNIX_BACKLOG: Final = 256
 """Connections that wait to be accepted: an edge may bring that many at once, and a Unix socket refuses the next one
 with EAGAIN (unix(7)). The kernel caps it at somaxconn. `create_unix_server` listens anew, and has to be told, too."""
 
@@ -100,7 +100,7 @@ def enlarge(transport: asyncio.BaseTransport) -> None:
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
 
 
-def bind(path: Path, mode: int) -> socket.socket:
+def bind_unix(path: Path, mode: int) -> socket.socket:
     """Return a socket that listens at `path` with that mode; one left behind by a dead service is replaced.
 
     Raises `ListenError`, also where a living service listens there already.
@@ -112,7 +112,7 @@ def bind(path: Path, mode: int) -> socket.socket:
         try:
             listening.bind(os.fspath(path))
             path.chmod(mode)
-            listening.listen(BACKLOG)
+            listening.listen(UNIX_BACKLOG)
         except BaseException:
             listening.close()
             raise
@@ -140,7 +140,7 @@ def _remove_stale(path: Path) -> None:
     raise ListenError(f"cannot listen on {path}: a service is listening there already")
 
 
-class LocalClient(ConnectionTransport):
+class LocalConnection(ConnectionTransport):
     """A local client's connection, without a key: the kernel says who it is.
 
     The service's own account is let in, and root, as that account. With root's service others are let in as themselves
@@ -149,7 +149,7 @@ class LocalClient(ConnectionTransport):
 
     def __init__(self, core: Core, log: Logger) -> None:
         self._core = core
-        self._session = Session(core, log)
+        self._session = ServerSession(core, log)
         super().__init__(self._session.connection, self._session)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

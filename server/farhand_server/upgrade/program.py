@@ -10,16 +10,16 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-PATIENCE: Final = 30.0
+TRIAL_TIMEOUT: Final = 30.0
 """Seconds the new program has to read the state in the trial; it takes one on an idle machine."""
 
-REASON: Final = 64 << 10
+MAX_TRIAL_OUTPUT: Final = 64 << 10
 """Bytes of what the trial may say, of which the last line counts."""
 
-_HELD_BACK: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD})
+_BLOCKED_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD})
 """Signals that wait while no handler is there: by default the first four would end the new program."""
 
-_TURNS: Final = 3
+_SIGNAL_TURNS: Final = 3
 """Turns of asyncio's loop until a signal that has come is acted on: one reads of it, the next calls the handler."""
 
 
@@ -27,7 +27,7 @@ class UpgradeRefused(Exception):
     """The old program stays; the text says why."""
 
 
-def command(hidden: str, fd: int) -> list[str]:
+def resumed_command(hidden: str, fd: int) -> list[str]:
     """Return what this process was started with, as a start of the program that is there now."""
     given = sys.orig_argv[1:]
     if "--resume" in given:
@@ -36,7 +36,7 @@ def command(hidden: str, fd: int) -> list[str]:
     return [sys.executable, *given, hidden, str(fd)]
 
 
-async def attempt(fd: int) -> str:
+async def try_program(fd: int) -> str:
     """Have the new program read configuration and state without acting on them; return its version.
 
     Raises `UpgradeRefused` where it does not.
@@ -44,21 +44,21 @@ async def attempt(fd: int) -> str:
     os.lseek(fd, 0, os.SEEK_SET)
     try:
         process = await asyncio.create_subprocess_exec(
-            *command("--check-resume", fd),
+            *resumed_command("--check-resume", fd),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             pass_fds=(fd,),
             start_new_session=True,
-            limit=REASON,
+            limit=MAX_TRIAL_OUTPUT,
         )
     except OSError as error:
         raise UpgradeRefused(f"the new program cannot be started: {error.strerror}") from None
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TRIAL_TIMEOUT):
             said, complaint = await process.communicate()
     except TimeoutError:
-        raise UpgradeRefused(f"the new program has not tried the state within {PATIENCE:g} s") from None
+        raise UpgradeRefused(f"the new program has not tried the state within {TRIAL_TIMEOUT:g} s") from None
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -71,29 +71,29 @@ async def attempt(fd: int) -> str:
     return version
 
 
-async def hold_back() -> set[signal.Signals]:
+async def block_signals() -> set[signal.Signals]:
     """Let no more signals in, and return once those that came are acted on; returns the mask before.
 
     Mask and pending signals survive execve(2), what has come and was not acted on does not. `reset_signals` lets them
     in once the next program has its handlers.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED_SIGNALS)
     try:
-        for _ in range(_TURNS):
+        for _ in range(_SIGNAL_TURNS):
             await asyncio.sleep(0)
     except BaseException:
-        let_in(before)
+        unblock_signals(before)
         raise
     return {signal.Signals(number) for number in before}
 
 
-def let_in(before: Iterable[int]) -> None:
-    """Undo `hold_back`."""
+def unblock_signals(before: Iterable[int]) -> None:
+    """Undo `block_signals`."""
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def execute(fd: int, descriptors: Iterable[int], environment: Mapping[str, str]) -> None:
-    """Become the new program, which resumes from the state in `fd` with these descriptors open, after `hold_back`.
+    """Become the new program, which resumes from the state in `fd` with these descriptors open, after `block_signals`.
 
     Raises OSError where it cannot be executed; then all is as before.
     """
@@ -101,7 +101,7 @@ def execute(fd: int, descriptors: Iterable[int], environment: Mapping[str, str])
     try:
         for number in kept:
             os.set_inheritable(number, True)
-        os.execve(sys.executable, command("--resume", fd), environment)
+        os.execve(sys.executable, resumed_command("--resume", fd), environment)
     finally:
         for number in kept:
             os.set_inheritable(number, False)

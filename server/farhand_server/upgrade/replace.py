@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from farhand_server.runs.registry import Unavailable
 
-from .program import UpgradeRefused, attempt, execute, hold_back, let_in
-from .state import Blobs
+from .program import UpgradeRefused, block_signals, execute, try_program, unblock_signals
+from .snapshot import SnapshotWriter
 
 if TYPE_CHECKING:
     from farhand_server.service import Service
 
-SETTLE: Final = 5.0
+SETTLE_TIMEOUT: Final = 5.0
 """Seconds that runs which are just being started or put on record may take; they take a few milliseconds, where the
 disk is no slower than that."""
 
@@ -26,13 +26,13 @@ async def replace(service: Service) -> None:
 
     Does not return. Raises `UpgradeRefused` where the old program stays; cancelled, it stays as well.
     """
-    blobs = Blobs(counting=True)
+    blobs = SnapshotWriter(counting=True)
     try:
         trial = blobs.write(service.state(blobs, lock=None, left=time.monotonic()))
     except OSError as error:
         raise UpgradeRefused(f"the state cannot be written: {error.strerror}") from None
     try:
-        version = await attempt(trial)
+        version = await try_program(trial)
     finally:
         os.close(trial)
     service.log.info("upgrading", version=version, runs=len(service.registry))
@@ -40,33 +40,35 @@ async def replace(service: Service) -> None:
     mask: set[signal.Signals] | None = None
     left = time.monotonic()
     try:
-        async with asyncio.timeout(SETTLE):
+        async with asyncio.timeout(SETTLE_TIMEOUT):
             await service.let_go()
-            mask = await hold_back()
+            mask = await block_signals()
             while not service.settled:  # a program has ended meanwhile: that is told by a signal
-                let_in(mask)
+                unblock_signals(mask)
                 mask = None
                 await service.let_go()
-                mask = await hold_back()
+                mask = await block_signals()
         if service.stopping:
             raise UpgradeRefused("the service was told to stop")
         # From here on nothing is awaited: what is taken apart is as the next program finds it.
         lock = service.ledger.hand_over()
         _become(service, lock, left)
     except TimeoutError:
-        raise UpgradeRefused(f"runs that were being started have not got under way within {SETTLE:g} s") from None
+        raise UpgradeRefused(
+            f"runs that were being started have not got under way within {SETTLE_TIMEOUT:g} s"
+        ) from None
     except Unavailable as error:
         raise UpgradeRefused(str(error)) from None
     except OSError as error:
         raise UpgradeRefused(f"the new program cannot be executed: {error.strerror}") from None
     finally:
         if mask is not None:
-            let_in(mask)
+            unblock_signals(mask)
         await service.take_back(lock)
 
 
 def _become(service: Service, lock: int, left: float) -> None:
-    blobs = Blobs()
+    blobs = SnapshotWriter()
     state = service.state(blobs, lock=lock, left=left)
     fd = blobs.write(state)
     try:

@@ -22,11 +22,11 @@ _PREFIX: Final = "upgrade-"
 
 _UCRED: Final = struct.Struct("=iII")
 
-MAX_VERDICT: Final = 16 << 10
+MAX_UPGRADE_RESULT: Final = 16 << 10
 """Bytes of a verdict."""
 
 
-class Verdict(BaseModel):
+class UpgradeResult(BaseModel):
     """`version` is that of the program that serves now; `away` the seconds for which nobody was served."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,11 +38,11 @@ class Verdict(BaseModel):
     away: float = 0.0
 
 
-class NoVerdict(Exception):
+class NoUpgradeResult(Exception):
     """Nothing was heard; the text says why."""
 
 
-def tell(service: Path, verdict: Verdict) -> None:
+def announce_result(service: Path, verdict: UpgradeResult) -> None:
     """Tell everybody who waits; what nobody listens at any more is removed."""
     data = verdict.model_copy(update={"reason": verdict.reason[:1000]}).model_dump_json().encode()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):
@@ -57,7 +57,7 @@ def tell(service: Path, verdict: Verdict) -> None:
 
 
 @contextmanager
-def waiting(service: Path) -> Iterator[socket.socket]:
+def result_socket(service: Path) -> Iterator[socket.socket]:
     """Be told, on the socket that is given. Raises OSError where it cannot be made beside the service's."""
     path = service.with_name(f"{_PREFIX}{os.getpid()}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
@@ -71,19 +71,19 @@ def waiting(service: Path) -> Iterator[socket.socket]:
             path.unlink(missing_ok=True)
 
 
-def receive(receiver: socket.socket, service: int, pidfd: int, seconds: float) -> Verdict:
-    """Wait for the service's verdict for so long, or until the service ends. Raises `NoVerdict`."""
+def receive_result(receiver: socket.socket, service: int, pidfd: int, seconds: float) -> UpgradeResult:
+    """Wait for the service's verdict for so long, or until the service ends. Raises `NoUpgradeResult`."""
     poll = select.poll()
     poll.register(receiver, select.POLLIN)
     poll.register(pidfd, select.POLLIN)
     ready = {number for number, _ in poll.poll(seconds * 1000)}
     if receiver.fileno() in ready:
-        data, ancillary, _, _ = receiver.recvmsg(MAX_VERDICT, socket.CMSG_SPACE(_UCRED.size))
+        data, ancillary, _, _ = receiver.recvmsg(MAX_UPGRADE_RESULT, socket.CMSG_SPACE(_UCRED.size))
         senders = [_UCRED.unpack(value)[0] for _, kind, value in ancillary if kind == socket.SCM_CREDENTIALS]
         if senders == [service]:
             with contextlib.suppress(ValidationError):
-                return Verdict.model_validate_json(data)
-        raise NoVerdict("somebody else has answered; the service's log says how the upgrade went")
+                return UpgradeResult.model_validate_json(data)
+        raise NoUpgradeResult("somebody else has answered; the service's log says how the upgrade went")
     if ready:
-        raise NoVerdict("the service has ended; its log says why")
-    raise NoVerdict(f"no word from the service within {seconds:g} s; its log may say more")
+        raise NoUpgradeResult("the service has ended; its log says why")
+    raise NoUpgradeResult(f"no word from the service within {seconds:g} s; its log may say more")

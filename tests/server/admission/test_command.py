@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farhand_protocol import messages as m
-from farhand_server.admission.command import for_people
+from farhand_server.admission.command import command_text
 from tests.support.client import new_id
 
 
 def shown(*argv: bytes) -> str:
-    return for_people(m.RunRequest(id=new_id(), argv=argv), shell=b"/bin/sh")
+    return command_text(m.RunRequest(id=new_id(), argv=argv), shell=b"/bin/sh")
 
 
 @pytest.mark.parametrize(
@@ -34,14 +34,14 @@ def test_commands_as_people_read_them(argv: tuple[bytes, ...], text: str) -> Non
 
 def test_shell_text_stays_as_it_was_written() -> None:
     request = m.RunRequest(id=new_id(), shell=b"cd /tmp &&\nls \xff")
-    assert for_people(request, shell=b"/bin/sh") == "cd /tmp &&\nls \\xff"
+    assert command_text(request, shell=b"/bin/sh") == "cd /tmp &&\nls \\xff"
 
 
 @pytest.mark.parametrize(
     ("shell", "text"), [(b"/bin/bash", "-bash"), (b"/opt/my shells/caf\xe9", r"$'-caf\351'"), (b"sh", "-sh")]
 )
 def test_a_login_shell_has_the_name_that_ps_knows_it_by(shell: bytes, text: str) -> None:
-    assert for_people(m.RunRequest(id=new_id(), login=True), shell=shell) == text
+    assert command_text(m.RunRequest(id=new_id(), login=True), shell=shell) == text
 
 
 @pytest.mark.needs("bash")

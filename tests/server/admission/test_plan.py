@@ -10,7 +10,7 @@ import pytest
 
 from farhand_protocol import messages as m
 from farhand_server.admission.caller import Caller
-from farhand_server.admission.plan import Denied, decide
+from farhand_server.admission.plan import Denied, plan_run
 from farhand_server.audit.entry import argv_sha256
 from farhand_server.auth.authorized_keys import KeyOptions
 from farhand_server.auth.principal import Principal
@@ -49,7 +49,7 @@ def plan(
     subject = Subject("ada", 1000, forced=principal.options.command is not None, local=True, home=b"/home/ada")
     caller = Caller(principal, HOME, subject, "192.0.2.7:50214")
     settings = Config.model_validate(config, context=DIRECTORIES)
-    return decide(m.RunRequest.model_validate(fields), caller, settings, policy, Files())
+    return plan_run(m.RunRequest.model_validate(fields), caller, settings, policy, Files())
 
 
 def denied(request: dict[str, object], principal: Principal = OWNER, policy: Policy = EVERYTHING) -> Denied:

@@ -18,15 +18,15 @@ from farhand_server.audit import Entry
 from farhand_server.auth.login import Authenticator
 from farhand_server.config import Config, load
 from farhand_server.connection.channels.run import RunChannel
-from farhand_server.connection.session import Session
+from farhand_server.connection.session import ServerSession
 from farhand_server.ledger import Ledger
-from farhand_server.listen.unix import LocalClient
+from farhand_server.listen.unix import LocalConnection
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import Policy, policy_in_force
 from farhand_server.runs.output.spool import Memory
 from farhand_server.runs.process.process import Process, prepare_loop
 from farhand_server.runs.registry import Registry, Retention
-from farhand_server.state import opened
+from farhand_server.state import open_state_directory
 from tests.support.client import PATIENCE, RawClient
 from tests.support.processes import children, reaped
 
@@ -41,7 +41,7 @@ class Core:
     ledger: Ledger
     faults: list[Exception]
     authenticator: Authenticator | None = None
-    sessions: set[Session] = field(default_factory=set)
+    sessions: set[ServerSession] = field(default_factory=set)
 
     def note(self, entry: Entry) -> None:
         self.ledger.note(entry)
@@ -56,7 +56,7 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
     faults: list[Exception] = []
     descriptor = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
     log = Logger(Sink(descriptor), {})
-    async with opened(config, log) as ledger:
+    async with open_state_directory(config, log) as ledger:
         registry = Registry(
             ledger,
             memory=Memory(config.runs.memory),
@@ -67,7 +67,7 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
             on_failure=lambda run, error: faults.append(error),
         )
         core = Core(config, policy_in_force(config.policy), registry, ledger, faults)
-        server = await asyncio.get_running_loop().create_unix_server(lambda: LocalClient(core, log), config.socket)
+        server = await asyncio.get_running_loop().create_unix_server(lambda: LocalConnection(core, log), config.socket)
         try:
             yield core
         finally:
@@ -113,7 +113,7 @@ async def test_a_fault_in_acting_on_a_message_is_said_before_the_connection_ends
     def faulty(*_: object) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr("farhand_server.connection.dispatch.decide", faulty)
+    monkeypatch.setattr("farhand_server.connection.dispatch.plan_run", faulty)
     async with RawClient.connect(core.config.socket) as client, RawClient.connect(core.config.socket) as other:
         client.start("true")
         error = await client.told(m.Error)

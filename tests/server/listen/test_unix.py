@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.listen.unix import ListenError, bind
+from farhand_server.listen.unix import ListenError, bind_unix
 
 
 def test_a_socket_is_made_with_its_directories_and_mode(tmp_path: Path) -> None:
     path = tmp_path / "run/farhand/s"
-    with bind(path, 0o666):
+    with bind_unix(path, 0o666):
         assert stat.S_IMODE(path.stat().st_mode) == 0o666
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         with socket.socket(socket.AF_UNIX) as client:
@@ -22,16 +22,16 @@ def test_a_socket_is_made_with_its_directories_and_mode(tmp_path: Path) -> None:
 
 def test_a_socket_left_behind_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    bind(path, 0o600).close()
-    with bind(path, 0o600), socket.socket(socket.AF_UNIX) as client:
+    bind_unix(path, 0o600).close()
+    with bind_unix(path, 0o600), socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
 
 
 def test_a_socket_that_is_listened_on_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    with bind(path, 0o600):
+    with bind_unix(path, 0o600):
         with pytest.raises(ListenError, match="a service is listening there already"):
-            bind(path, 0o600)
+            bind_unix(path, 0o600)
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
 
@@ -40,7 +40,7 @@ def test_what_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.symlink_to(tmp_path / "precious")
     with pytest.raises(ListenError, match="something that is not a socket"):
-        bind(path, 0o600)
+        bind_unix(path, 0o600)
     assert path.is_symlink()
 
 
@@ -51,4 +51,4 @@ def test_what_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_listened_on_is_said(tmp_path: Path, place: str, reason: str) -> None:
     (tmp_path / "a-file").write_text("")
     with pytest.raises(ListenError, match=rf"cannot listen on .*: .*{reason}"):
-        bind(tmp_path / place, 0o600)
+        bind_unix(tmp_path / place, 0o600)

@@ -11,16 +11,16 @@ from farhand_server.runs.output.timeline import Moment, Place
 from farhand_server.runs.plan import Terminal
 from farhand_server.runs.run import Run
 from farhand_server.runs.thaw import thaw
-from farhand_server.upgrade.state import Blobs, Received, State
+from farhand_server.upgrade.snapshot import ReceivedSnapshot, Snapshot, SnapshotWriter
 from tests.server.connection.channels.runs import finish, run
 
 
 def moved(run: Run, memory: Memory) -> Run:
     """The run as the other program has it; this one has let go of it."""
-    blobs = Blobs()
+    blobs = SnapshotWriter()
     frozen = freeze(run, blobs.put, kept_until=0.0)
-    state = State(program="0", left=0.0, lock=None, local=0, edges=None, listening=(), edge=None, runs=(frozen,))
-    received = Received.read(blobs.write(state))
+    state = Snapshot(program="0", left=0.0, lock=None, local=0, edges=None, listening=(), edge=None, runs=(frozen,))
+    received = ReceivedSnapshot.read(blobs.write(state))
     try:
         return thaw(received.state.runs[0], received.get, memory, None)
     finally:

@@ -8,13 +8,13 @@ from farhand_protocol.outcome import Outcome
 from farhand_server.runs.plan import Result
 from farhand_server.runs.run import Run
 
-from .handler import Outlet, Request
+from .handler import ChannelOutlet, QueryChannel
 
 
-class DeliverChannel(Request):
+class DeliverChannel(QueryChannel):
     """Sends the signal and is over; before the run has started it waits for that."""
 
-    def __init__(self, outlet: Outlet, number: int, run: Run, request: m.Deliver) -> None:
+    def __init__(self, outlet: ChannelOutlet, number: int, run: Run, request: m.Deliver) -> None:
         super().__init__(outlet, number)
         self._run = run
         self._signal = request.number

@@ -8,7 +8,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection
 
 
-class Channel(Protocol):
+class ChannelHandler(Protocol):
     """One channel. The session calls its methods; none of them may block."""
 
     scheduled: bool
@@ -37,7 +37,7 @@ class Channel(Protocol):
         """The client's line is gone, or the channel has failed: say no more."""
 
 
-class Outlet(Protocol):
+class ChannelOutlet(Protocol):
     """What a channel needs of its session."""
 
     @property
@@ -47,18 +47,18 @@ class Outlet(Protocol):
     def flush_soon(self) -> None:
         """Send what is queued at the end of this turn of the loop."""
 
-    def schedule(self, channel: Channel, *, awaited: bool = False) -> None:
+    def schedule(self, channel: ChannelHandler, *, awaited: bool = False) -> None:
         """Call `send_some` when there is room, in turn with the other channels. What is `awaited` by somebody who types
         does not wait for the next turn of the loop, unless other things do."""
 
-    def forget(self, channel: Channel) -> None:
+    def forget(self, channel: ChannelHandler) -> None:
         """The channel has said its last; where the client has not, `lost` or `closed` is called once it has."""
 
 
-class Request:
+class QueryChannel:
     """A channel on which the client asks and the service answers; the client says nothing but `close`."""
 
-    def __init__(self, outlet: Outlet, number: int) -> None:
+    def __init__(self, outlet: ChannelOutlet, number: int) -> None:
         self.scheduled = False
         self._outlet = outlet
         self._number = number
@@ -66,28 +66,28 @@ class Request:
 
     @property
     def number(self) -> int:
-        """Channel."""
+        """ChannelHandler."""
         return self._number
 
     def begin(self) -> None:
-        """Channel."""
+        """ChannelHandler."""
 
     def send_some(self) -> bool:
-        """Channel."""
+        """ChannelHandler."""
         return False
 
     def received(self, message: m.AnyMessage) -> None:
-        """Channel. It can only be the `close`."""
+        """ChannelHandler. It can only be the `close`."""
         self.answer(m.Done())
 
     def received_data(self, data: bytes) -> None:
-        """Channel. Such a channel has no streams."""
+        """ChannelHandler. Such a channel has no streams."""
 
     def closed(self) -> None:
-        """Channel."""
+        """ChannelHandler."""
 
     def lost(self) -> None:
-        """Channel."""
+        """ChannelHandler."""
         self.finish()
 
     def finish(self) -> None:

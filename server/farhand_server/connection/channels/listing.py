@@ -14,13 +14,13 @@ from farhand_protocol.messages.codec import pack_runs
 from farhand_server.runs.registry import Unavailable
 from farhand_server.runs.run import Run
 
-from .handler import Outlet, Request
+from .handler import ChannelOutlet, QueryChannel
 
-LARGEST: Final = 64 * KiB
+MAX_ANSWER: Final = 64 * KiB
 """Bytes of one message, where the client would take more: a data frame, so that nothing waits longer behind it."""
 
 
-class Known(Protocol):
+class RunLookup(Protocol):
     """Where the runs are looked up: the registry."""
 
     def __iter__(self) -> Iterator[Run]:
@@ -30,7 +30,7 @@ class Known(Protocol):
         """Return up to `limit` runs, under way or over, the newest first. Raises `Unavailable`."""
 
 
-class ListChannel(Request):
+class ListChannel(QueryChannel):
     """Answers a `list`. `sees` says which runs the principal may see, `owner` whose those are, where that is known.
 
     Between two messages it keeps no more than its place, the run `after`: any number of lists that nobody reads cost
@@ -39,10 +39,10 @@ class ListChannel(Request):
 
     def __init__(
         self,
-        outlet: Outlet,
+        outlet: ChannelOutlet,
         number: int,
         request: m.List,
-        registry: Known,
+        registry: RunLookup,
         *,
         after: Run | None,
         owner: str | None,
@@ -107,7 +107,7 @@ class ListChannel(Request):
         """Send as many of the runs as fit one message; return how many."""
         connection = self._outlet.connection
         assert connection.peer is not None
-        for message in pack_runs(map(info, runs), min(connection.peer.message, LARGEST)):
+        for message in pack_runs(map(info, runs), min(connection.peer.message, MAX_ANSWER)):
             connection.send(self.number, message)
             return len(message.runs)
         return 0

@@ -10,23 +10,23 @@ from weakref import WeakKeyDictionary
 import re2  # type: ignore[import-untyped]  # it comes without
 
 from farhand_protocol.limits import KiB, MiB
-from farhand_server.threads import leave_signals
+from farhand_server.threads import block_all_signals
 
-MEMORY: Final = 1 * MiB
+MAX_PATTERN_MEMORY: Final = 1 * MiB
 """Bytes that one pattern may take, compiled and with the states that RE2 remembers of it: a hundredth of that does for
 what people write."""
 
-PROGRAM: Final = 4096
+MAX_PATTERN_PROGRAM: Final = 4096
 """Instructions of a compiled pattern: as many as the longest text without operators has."""
 
-PIECE: Final = 256 * KiB
+MAX_SEARCH_CHUNK: Final = 256 * KiB
 """Bytes searched at once: half a millisecond for nearly every pattern."""
 
-WORK: Final = 1 << 24
+MAX_SEARCH_WORK: Final = 1 << 24
 """Bytes searched at once times instructions: where RE2 has to follow every way through the pattern, some 8 ns for each
 of them, so that nobody else's search waits longer than a seventh of a second."""
 
-OVERLAP: Final = 4 * KiB
+SEARCH_OVERLAP: Final = 4 * KiB
 """Bytes before new output that are searched again with it, so that every match up to this length is found however it
 came: a line as long as a terminal takes (termios(3)). They cost some microseconds for each piece of output."""
 
@@ -47,11 +47,14 @@ class Pattern:
         except re2.error:
             # The error shall be about what the client has written.
             raise BadPattern(f"the pattern cannot be used: {_why(source)}") from None
-        if self._compiled.programsize > PROGRAM:
+        if self._compiled.programsize > MAX_PATTERN_PROGRAM:
             raise BadPattern(
-                f"the pattern is too large: {self._compiled.programsize} instructions, of which {PROGRAM} are possible"
+                f"the pattern is too large: it compiles to {self._compiled.programsize} instructions, and at most "
+                f"{MAX_PATTERN_PROGRAM} are allowed"
             )
-        self.piece: Final = max(OVERLAP, min(PIECE, WORK // max(1, self._compiled.programsize)))
+        self.piece: Final = max(
+            SEARCH_OVERLAP, min(MAX_SEARCH_CHUNK, MAX_SEARCH_WORK // max(1, self._compiled.programsize))
+        )
         """Bytes of new output to search at once."""
 
     async def search(self, before: bytes | None, text: bytes, *, last: bool) -> tuple[int, int] | None:
@@ -73,7 +76,7 @@ class Pattern:
         return None if match is None else (match.start() - at, match.end() - at)
 
 
-_thread: Final = ThreadPoolExecutor(1, "patterns", initializer=leave_signals)
+_thread: Final = ThreadPoolExecutor(1, "patterns", initializer=block_all_signals)
 """RE2 lets go of the interpreter while it searches, so the loop goes on meanwhile. One is enough: the processors are
 there for what is run."""
 
@@ -91,7 +94,7 @@ def _turn() -> asyncio.Lock:
 def _compile(source: bytes) -> Any:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
-    options.max_mem = MEMORY
+    options.max_mem = MAX_PATTERN_MEMORY
     options.log_errors = False
     try:
         return re2.compile(source, options)

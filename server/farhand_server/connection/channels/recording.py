@@ -12,16 +12,16 @@ from farhand_protocol.messages.codec import pack_marks
 from farhand_server.runs.output.timeline import Moment, Place
 from farhand_server.runs.run import Run
 
-from .handler import Outlet, Request
+from .handler import ChannelOutlet, QueryChannel
 
-LARGEST: Final = 64 * KiB
+MAX_ANSWER: Final = 64 * KiB
 """Bytes of one message, where the client would take more: a data frame, so that nothing waits longer behind it."""
 
 
-class RecordingChannel(Request):
+class RecordingChannel(QueryChannel):
     """Answers a `recording` with the marks up to now. Between two messages it keeps no more than its place."""
 
-    def __init__(self, outlet: Outlet, number: int, run: Run) -> None:
+    def __init__(self, outlet: ChannelOutlet, number: int, run: Run) -> None:
         super().__init__(outlet, number)
         self._run = run
         self._place = Place()
@@ -53,7 +53,7 @@ class RecordingChannel(Request):
         """Send as many of the moments as fit one message; return how many."""
         connection = self._outlet.connection
         assert connection.peer is not None
-        for message in pack_marks(map(_mark, moments), min(connection.peer.message, LARGEST)):
+        for message in pack_marks(map(_mark, moments), min(connection.peer.message, MAX_ANSWER)):
             connection.send(self.number, message)
             return len(message.marks)
         return 0

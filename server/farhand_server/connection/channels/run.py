@@ -16,22 +16,22 @@ from farhand_server.runs.run import Run
 from farhand_server.runs.streams.terminal import Size
 from farhand_server.runs.terminal_attachments import TerminalAttachments
 
-from .handler import Outlet
+from .handler import ChannelOutlet
 
-AWAITED: Final = 2 << 10
+MAX_ECHO: Final = 2 << 10
 """Bytes of output that may be the echo of a key, or the line that is drawn anew for it: so little leaves in the turn of
 the loop in which it came. Of a flood that would only make more and smaller writes."""
 
-END_PAUSE: Final = 0.001
+OUTCOME_DELAY: Final = 0.001
 """Seconds for which the end of a stream, with no output left before it, waits for the outcome. A program that exits
 closes its streams one by one and is reaped last: sent together, that wakes edge and client once and not three times."""
 
 
-class NoTerminal(Exception):
+class RunHasNoTerminal(Exception):
     """An attachment shows a terminal, and the run has none; the text says so."""
 
 
-class _Position:
+class _StreamPosition:
     """Where the attachment stands in one stream; it wants nothing from `limit` on, if there is one."""
 
     __slots__ = ("ended", "limit", "offset", "spool", "stream")
@@ -57,7 +57,9 @@ class _Position:
 class RunChannel:
     """Reads the spools as fast as the client takes them, and no faster."""
 
-    def __init__(self, outlet: Outlet, number: int, run: Run, request: m.RunRequest | m.Attach, *, new: bool) -> None:
+    def __init__(
+        self, outlet: ChannelOutlet, number: int, run: Run, request: m.RunRequest | m.Attach, *, new: bool
+    ) -> None:
         self.number: Final = number
         self.run: Final = run
         self.scheduled = False
@@ -75,7 +77,7 @@ class RunChannel:
             shown = None if request.terminal is None else request.terminal.size
         else:
             if request.size is not None and run.plan.terminal is None:
-                raise NoTerminal(f"run {run.plan.id} has no terminal; attach to it without a size")
+                raise RunHasNoTerminal(f"run {run.plan.id} has no terminal; attach to it without a size")
             offsets: dict[Output, int | None] = {"stdout": request.stdout, "stderr": request.stderr}
             wanted = {stream: offset for stream, offset in offsets.items() if offset is not None}
             hold, feeds, share, shown = request.hold, request.stdin, request.share, request.size
@@ -98,7 +100,7 @@ class RunChannel:
             self._screen.listeners.append(self._wake)
         spools: dict[Output, Spool] = {"stdout": run.stdout, "stderr": run.stderr}
         self._positions = tuple(
-            _Position(stream, spools[stream], offset, None if self._follow else spools[stream].end)
+            _StreamPosition(stream, spools[stream], offset, None if self._follow else spools[stream].end)
             for stream, offset in wanted.items()
         )
         for position in self._positions:
@@ -131,7 +133,7 @@ class RunChannel:
         self._finish_if_due()
         return more
 
-    def _advance(self, position: _Position) -> bool:
+    def _advance(self, position: _StreamPosition) -> bool:
         connection, spool = self._outlet.connection, position.spool
         if self._over:  # the disk has failed under another stream
             return False
@@ -150,7 +152,7 @@ class RunChannel:
             connection.send(self.number, m.End(stream=position.stream))
         return bool(room) and position.offset < position.end
 
-    def _skip_gap(self, position: _Position) -> None:
+    def _skip_gap(self, position: _StreamPosition) -> None:
         missing = min(position.spool.start, position.end) - position.offset
         if missing > 0 and not position.ended:
             self._outlet.connection.send(
@@ -255,9 +257,9 @@ class RunChannel:
     def _changed(self) -> None:
         waiting = sum(max(0, position.end - position.offset) for position in self._positions)
         if waiting:
-            self._wake(awaited=waiting <= AWAITED)
+            self._wake(awaited=waiting <= MAX_ECHO)
         elif self._pausing is None and not self.scheduled:
-            self._pausing = asyncio.get_running_loop().call_later(END_PAUSE, self._wake)
+            self._pausing = asyncio.get_running_loop().call_later(OUTCOME_DELAY, self._wake)
 
     def _wake(self, *, awaited: bool = False) -> None:
         if not self.scheduled and not self._over:

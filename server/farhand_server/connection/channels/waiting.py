@@ -14,17 +14,17 @@ from farhand_server.runs.output.spool import Spool
 from farhand_server.runs.plan import Result
 from farhand_server.runs.run import Run
 
-from .handler import Outlet, Request
-from .pattern import OVERLAP, Pattern
+from .handler import ChannelOutlet, QueryChannel
+from .pattern import SEARCH_OVERLAP, Pattern
 
 MAX_WAITS: Final = 64
 """Waits on one connection: as many runs as one script minds, and 64 MiB for their patterns at the most."""
 
 
-class WaitChannel(Request):
+class WaitChannel(QueryChannel):
     """Answers a `wait_for`. Raises `BadPattern` and `BadOffset`."""
 
-    def __init__(self, outlet: Outlet, number: int, run: Run, request: m.WaitFor) -> None:
+    def __init__(self, outlet: ChannelOutlet, number: int, run: Run, request: m.WaitFor) -> None:
         super().__init__(outlet, number)
         self._run = run
         self._request = request
@@ -112,7 +112,7 @@ class WaitChannel(Request):
         if found is not None:
             return first + found[0], first + found[1]
         self._searched, self._to_the_end = end, last
-        self._from = max(first, end - OVERLAP)
+        self._from = max(first, end - SEARCH_OVERLAP)
         return None
 
     def _without_match(self, reason: Literal["idle", "ended", "timeout"]) -> m.Matched:

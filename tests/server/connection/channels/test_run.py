@@ -16,8 +16,8 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.outcome import Exited, SpawnFailed
 from farhand_protocol.states import Side
-from farhand_server.connection.channels.handler import Channel
-from farhand_server.connection.channels.run import AWAITED, RunChannel
+from farhand_server.connection.channels.handler import ChannelHandler
+from farhand_server.connection.channels.run import MAX_ECHO, RunChannel
 from farhand_server.runs.attachments import BadOffset
 from farhand_server.runs.output.spool import Memory
 from farhand_server.runs.plan import Plan, Result
@@ -74,12 +74,12 @@ class Outlet:
     def flush_soon(self) -> None:
         """Outlet."""
 
-    def schedule(self, channel: Channel, *, awaited: bool = False) -> None:
+    def schedule(self, channel: ChannelHandler, *, awaited: bool = False) -> None:
         """Outlet."""
         channel.scheduled = True
         self.awaited = awaited
 
-    def forget(self, channel: Channel) -> None:
+    def forget(self, channel: ChannelHandler) -> None:
         """Outlet."""
 
 
@@ -247,7 +247,7 @@ async def test_one_that_does_not_follow_is_not_held_by_a_program_without_output(
     assert outlet.carry() == ["started", "end", "done"]
 
 
-@pytest.mark.parametrize(("size", "awaited"), [(1, True), (AWAITED, True), (AWAITED + 1, False)])
+@pytest.mark.parametrize(("size", "awaited"), [(1, True), (MAX_ECHO, True), (MAX_ECHO + 1, False)])
 async def test_little_output_may_be_what_somebody_waits_for(outlet: Outlet, size: int, awaited: bool) -> None:
     request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)

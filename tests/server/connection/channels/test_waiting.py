@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB, MiB
-from farhand_server.connection.channels.pattern import OVERLAP, BadPattern, Pattern
+from farhand_server.connection.channels.pattern import SEARCH_OVERLAP, BadPattern, Pattern
 from farhand_server.connection.channels.waiting import WaitChannel
 from farhand_server.runs.attachments import BadOffset
 from farhand_server.runs.run import Run
@@ -129,10 +129,10 @@ def test_the_end_of_a_match_is_that_of_the_whole_output_once_it_is_over(
 async def test_a_match_goes_over_the_border_of_pieces_up_to_the_overlap() -> None:
     watched, session = run(spool=2 * MiB), FakeSession()
     piece = Pattern(b"a+b").piece
-    text = b"." * (piece - OVERLAP + 1) + b"a" * OVERLAP + b"b"
+    text = b"." * (piece - SEARCH_OVERLAP + 1) + b"a" * SEARCH_OVERLAP + b"b"
     watched.stdout.append(text)
     last = await session.last(wait_for(session, watched, b"a+b"))
-    assert last == matched(piece - OVERLAP + 1, len(text)) or last == matched(piece - OVERLAP, len(text))
+    assert last == matched(piece - SEARCH_OVERLAP + 1, len(text)) or last == matched(piece - SEARCH_OVERLAP, len(text))
 
 
 async def test_only_what_is_kept_can_match_and_a_gap_begins_nothing() -> None:

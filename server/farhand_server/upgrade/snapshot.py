@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from farhand_server.runs.frozen import Blob, Descriptor, Frozen, FrozenRun
 
-VERSION: Final = 1
+SNAPSHOT_VERSION: Final = 1
 """Counted up with every change that a program of another version would not understand."""
 
 _MAGIC: Final = "farhand-upgrade"
@@ -22,11 +22,11 @@ _AT_ONCE: Final = 1 << 30
 """Bytes of one read(2) or write(2): Linux takes just under 2 GiB."""
 
 
-class StateError(Exception):
+class SnapshotError(Exception):
     """The state is none that this program can go on from; the text says why."""
 
 
-class State(Frozen):
+class Snapshot(Frozen):
     """Everything of a core that outlives its program. `left` is when it let its clients go, on the monotonic clock."""
 
     program: str
@@ -46,7 +46,7 @@ class State(Frozen):
             yield from run.descriptors()
 
 
-class Blobs:
+class SnapshotWriter:
     """Bytes put aside, to be written behind the JSON; with `counting` only their sizes are."""
 
     def __init__(self, *, counting: bool = False) -> None:
@@ -63,12 +63,12 @@ class Blobs:
         self._size += size
         return blob
 
-    def write(self, state: State) -> int:
+    def write(self, state: Snapshot) -> int:
         """Return the descriptor of a new file with all of it, which no program inherits. Raises OSError."""
         text = state.model_dump_json().encode()
         fd = os.memfd_create(_MAGIC, os.MFD_CLOEXEC)
         try:
-            _write(fd, b"%s %d %d\n" % (_MAGIC.encode(), VERSION, len(text)))
+            _write(fd, b"%s %d %d\n" % (_MAGIC.encode(), SNAPSHOT_VERSION, len(text)))
             for piece in (text, *self._pieces):
                 _write(fd, piece)
         except BaseException:
@@ -77,35 +77,35 @@ class Blobs:
         return fd
 
 
-class Received:
+class ReceivedSnapshot:
     """The state that another program has written."""
 
-    def __init__(self, state: State, fd: int, begin: int) -> None:
+    def __init__(self, state: Snapshot, fd: int, begin: int) -> None:
         self.state: Final = state
         self._fd = fd
         self._begin = begin
 
     @classmethod
     def read(cls, fd: int) -> Self:
-        """Read all but the bytes behind the JSON. Raises `StateError`."""
+        """Read all but the bytes behind the JSON. Raises `SnapshotError`."""
         try:
             line = os.pread(fd, _LONGEST_LINE, 0).partition(b"\n")[0]
             fields = line.decode("ascii", "replace").split()
             if len(fields) != 3 or fields[0] != _MAGIC or not (fields[1] + fields[2]).isdigit():
-                raise StateError(f"descriptor {fd} is not the state of a farhandd")
-            if int(fields[1]) != VERSION:
-                raise StateError(
+                raise SnapshotError(f"descriptor {fd} is not the state of a farhandd")
+            if int(fields[1]) != SNAPSHOT_VERSION:
+                raise SnapshotError(
                     f"the running program hands over its state in version {fields[1]}, and this one reads version "
-                    f"{VERSION}; stop the service and start it again instead"
+                    f"{SNAPSHOT_VERSION}; stop the service and start it again instead"
                 )
             text = _read(fd, len(line) + 1, int(fields[2]))
-            return cls(State.model_validate_json(text), fd, len(line) + 1 + len(text))
+            return cls(Snapshot.model_validate_json(text), fd, len(line) + 1 + len(text))
         except OSError as error:
-            raise StateError(f"the state cannot be read from descriptor {fd}: {error.strerror}") from None
+            raise SnapshotError(f"the state cannot be read from descriptor {fd}: {error.strerror}") from None
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))
-            raise StateError(
+            raise SnapshotError(
                 f"the running program hands over what this one does not understand: {where}: {first['msg']}; stop the "
                 "service and start it again instead"
             ) from None

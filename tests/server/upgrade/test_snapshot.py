@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farhand_server.runs.frozen import Blob
-from farhand_server.upgrade.state import Blobs, Received, State, StateError
+from farhand_server.upgrade.snapshot import ReceivedSnapshot, Snapshot, SnapshotError, SnapshotWriter
 
-STATE = State(program="0.1.0", left=12.5, lock=3, local=4, edges=5, listening=(6, 7), edge=4711, runs=())
+STATE = Snapshot(program="0.1.0", left=12.5, lock=3, local=4, edges=5, listening=(6, 7), edge=4711, runs=())
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def file(data: bytes) -> Iterator[int]:
 
 def whole() -> bytes:
     """The state as one program writes it."""
-    fd = Blobs().write(STATE)
+    fd = SnapshotWriter().write(STATE)
     try:
         return os.pread(fd, 1 << 20, 0)
     finally:
@@ -39,9 +39,9 @@ def whole() -> bytes:
 
 @given(st.lists(st.lists(st.binary(max_size=200), max_size=5), max_size=8))
 def test_bytes_put_aside_come_back(pieces: list[list[bytes]]) -> None:
-    blobs = Blobs()
+    blobs = SnapshotWriter()
     places: list[Blob] = [blobs.put(each) for each in pieces]
-    received = Received.read(blobs.write(STATE))
+    received = ReceivedSnapshot.read(blobs.write(STATE))
     try:
         assert received.state == STATE
         assert [received.get(place) for place in places] == [b"".join(each) for each in pieces]
@@ -50,7 +50,7 @@ def test_bytes_put_aside_come_back(pieces: list[list[bytes]]) -> None:
 
 
 def test_for_a_trial_no_bytes_are_copied() -> None:
-    blobs = Blobs(counting=True)
+    blobs = SnapshotWriter(counting=True)
     assert blobs.put([b"x" * 1000, b"y"]) == (0, 1001)
     assert blobs.put([b"z"]) == (1001, 1)
     fd = blobs.write(STATE)
@@ -87,13 +87,13 @@ def framed(text: bytes) -> bytes:
     ],
 )
 def test_what_is_not_understood_is_refused_with_the_reason(data: bytes, reason: str) -> None:
-    with file(data) as fd, pytest.raises(StateError) as refused:
-        Received.read(fd)
+    with file(data) as fd, pytest.raises(SnapshotError) as refused:
+        ReceivedSnapshot.read(fd)
     assert re.search(reason, str(refused.value))
 
 
 def test_a_closed_descriptor_is_refused_with_the_reason() -> None:
     with file(b"") as fd:
         pass
-    with pytest.raises(StateError, match="cannot be read from descriptor"):
-        Received.read(fd)
+    with pytest.raises(SnapshotError, match="cannot be read from descriptor"):
+        ReceivedSnapshot.read(fd)
