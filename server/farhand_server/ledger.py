@@ -17,12 +17,12 @@ from .audit import Audit, AuditError, Entry, Event, Recorded
 from .config import Config
 from .history import Expired as Forgotten
 from .history import GroupCommit, History, HistoryError, Known, Record
-from .runs.plan import Origin, Plan, Result, Terminal
+from .runs.plan import Origin, Plan, RunResult, TerminalPlan
 from .runs.process.orphans import boot_id
 from .runs.process.tree import look
-from .runs.process.usage import Usage
-from .runs.registry import Expired, Unavailable
-from .runs.run import Run
+from .runs.process.usage import ResourceUsage
+from .runs.registry import RecordUnavailable, RunExpired
+from .runs.run import LiveRun
 
 _OUTCOME: Final[TypeAdapter[Outcome]] = TypeAdapter(Outcome)
 
@@ -47,17 +47,19 @@ class Ledger:
     def hand_over(self) -> int:
         """Close both for the program that replaces this one, after `close`; return what `History.open` resumes from.
 
-        Raises `Unavailable` where something would be lost: then nothing is closed. `take_back` undoes it.
+        Raises `RecordUnavailable` where something would be lost: then nothing is closed. `take_back` undoes it.
         """
         self.audit.flush()
         try:
             self._history.flush()
         except HistoryError as error:
-            raise Unavailable(str(error)) from None
+            raise RecordUnavailable(str(error)) from None
         if not self._history.on_disk:
-            raise Unavailable("the history is kept in memory alone and would be lost; restart the service instead")
+            raise RecordUnavailable(
+                "the history is kept in memory alone and would be lost; restart the service instead"
+            )
         if self._history.dirty or not self.audit.complete:
-            raise Unavailable("history or audit log cannot be written now, and what waits would be lost")
+            raise RecordUnavailable("history or audit log cannot be written now, and what waits would be lost")
         self.audit.close()
         lock = self._history.hand_over()
         assert lock is not None
@@ -88,15 +90,15 @@ class Ledger:
 
     # runs.registry.Ledger
 
-    def starting(self, run: Run) -> None:
+    def starting(self, run: LiveRun) -> None:
         """Ledger."""
         plan, origin = run.plan, run.plan.origin
         if self._required and not self._history.on_disk:
-            raise Unavailable("the history could not be opened again after an upgrade; the service has to be restarted")
+            raise RecordUnavailable("the history could not be reopened after an upgrade; restart the service")
         try:
             self.audit.admit(_entry(run, "start"))
         except AuditError as error:
-            raise Unavailable(str(error)) from None
+            raise RecordUnavailable(str(error)) from None
         self._history.starting(
             Record(
                 id=plan.id,
@@ -111,7 +113,7 @@ class Ledger:
             )
         )
 
-    def started(self, run: Run) -> None:
+    def started(self, run: LiveRun) -> None:
         """Ledger."""
         assert run.pid is not None
         process = look(run.pid)
@@ -125,7 +127,7 @@ class Ledger:
         )
         self._group.later()
 
-    def ended(self, run: Run, result: Result) -> None:
+    def ended(self, run: LiveRun, result: RunResult) -> None:
         """Ledger."""
         usage = result.usage
         self._history.ended(
@@ -145,30 +147,30 @@ class Ledger:
         """Ledger."""
         return self._group.soon()
 
-    def find(self, run_id: str) -> Run | None:
+    def find(self, run_id: str) -> LiveRun | None:
         """Ledger."""
         try:
             state = self._history.state_of(run_id)
         except HistoryError as error:
-            raise Unavailable(str(error)) from None
+            raise RecordUnavailable(str(error)) from None
         match state:
             case Known(record):
                 return _past(record)
             case Forgotten(reason):
-                raise Expired(reason)
+                raise RunExpired(reason)
             case _:
                 return None
 
-    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[Run]:
+    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[LiveRun]:
         """Ledger."""
         try:
             records = self._history.recent(owner, before=before, prefix=prefix, limit=limit)
         except HistoryError as error:
-            raise Unavailable(str(error)) from None
+            raise RecordUnavailable(str(error)) from None
         return [_past(record) for record in records]
 
 
-def _entry(run: Run, event: Event, *, outcome: str | None = None) -> Entry:
+def _entry(run: LiveRun, event: Event, *, outcome: str | None = None) -> Entry:
     plan, origin = run.plan, run.plan.origin
     starts = event == "start"
     return Entry(
@@ -193,7 +195,7 @@ def _recorded(plan: Plan) -> tuple[Recorded, ...]:
     return (*output, "stdin") if plan.record_input else output
 
 
-def _past(record: Record) -> Run:
+def _past(record: Record) -> LiveRun:
     request = _request(record.request)
     plan = Plan(
         id=record.id,
@@ -216,7 +218,7 @@ def _past(record: Record) -> Run:
         origin=Origin("key" if record.how == "key" else "peer", record.fingerprint, record.peer, record.request),
         terminal=_terminal(request.get("terminal")),
     )
-    result = Result(
+    result = RunResult(
         _outcome(record.outcome),
         record.stdout or 0,
         record.stderr or 0,
@@ -224,12 +226,12 @@ def _past(record: Record) -> Run:
         record.lingered,
         _usage(record.usage),
     )
-    return Run.past(plan, result, began=record.requested_at, pid=record.pid)
+    return LiveRun.past(plan, result, began=record.requested_at, pid=record.pid)
 
 
-def _terminal(told: object) -> Terminal | None:
+def _terminal(told: object) -> TerminalPlan | None:
     # The size that it had at the end is not on record.
-    return Terminal(str(told.get("name", "")), 0, 0) if isinstance(told, dict) else None
+    return TerminalPlan(str(told.get("name", "")), 0, 0) if isinstance(told, dict) else None
 
 
 def _request(text: bytes) -> dict[str, object]:
@@ -247,9 +249,9 @@ def _outcome(text: bytes | None) -> Outcome:
         return Lost()  # written by another version, or by someone else
 
 
-def _usage(text: bytes | None) -> Usage | None:
+def _usage(text: bytes | None) -> ResourceUsage | None:
     try:
         counted = m.UsageReport.model_validate_json(text) if text else None
     except ValidationError:
         return None
-    return None if counted is None else Usage(counted.user, counted.system, counted.peak_memory)
+    return None if counted is None else ResourceUsage(counted.user, counted.system, counted.peak_memory)

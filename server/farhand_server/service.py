@@ -20,12 +20,12 @@ from .listen.login_verdicts import VerdictFeeds
 from .listen.unix import LocalConnection, UnixListener
 from .logs import Logger
 from .policy import Policy, policy_in_force
-from .runs.output.spool import Memory
-from .runs.plan import Result
+from .runs.output.spool import SpoolMemory
+from .runs.plan import RunResult
 from .runs.process.cgroup import Cgroups
 from .runs.process.process import prepare_loop, reset_signals
 from .runs.registry import Registry, Retention
-from .runs.run import Run
+from .runs.run import LiveRun
 from .state import take_back
 from .systemd import Notifier
 from .threads import blocking_executor
@@ -70,7 +70,7 @@ class Service:
         ledger.configure(config)
         self.registry = Registry(
             ledger,
-            memory=Memory(config.runs.memory),
+            memory=SpoolMemory(config.runs.memory),
             retention=_retention(config),
             spool_directory=config.state_dir / "spool",
             cgroups=Cgroups.find(),
@@ -309,7 +309,7 @@ class Service:
         for session in tuple(self.sessions):
             session.abort()
 
-    def _run_ended(self, run: Run, result: Result) -> None:
+    def _run_ended(self, run: LiveRun, result: RunResult) -> None:
         # What ended by itself is ordinary; a line for each would cost a tenth of a short run.
         log = self.log.debug if isinstance(result.outcome, Exited) else self.log.info
         log(
@@ -321,7 +321,7 @@ class Service:
             duration=round(result.duration, 3),
         )
 
-    def _run_failed(self, run: Run, error: Exception) -> None:
+    def _run_failed(self, run: LiveRun, error: Exception) -> None:
         self.log.error("run failed by a fault of the service", run=run.plan.id, user=run.plan.owner, error=error)
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
-from farhand_server.runs.output.spool import Memory
-from farhand_server.runs.plan import Plan, Result
-from farhand_server.runs.registry import Expired, Registry, Retention, Unavailable
-from farhand_server.runs.run import Run
+from farhand_server.runs.output.spool import SpoolMemory
+from farhand_server.runs.plan import Plan, RunResult
+from farhand_server.runs.registry import RecordUnavailable, Registry, Retention, RunExpired
+from farhand_server.runs.run import LiveRun
 from tests.support.processes import children
 
 PATIENCE = 10.0
@@ -36,9 +36,9 @@ def plan(*argv: str, run_id: str | None = None, **fields: Any) -> Plan:
 class Watching:
     """A client that is told of a run and takes its output when it likes; `on_start` may make trouble."""
 
-    def __init__(self, run: Run, on_start: Callable[[], None] = lambda: None, *, hold: bool = True) -> None:
+    def __init__(self, run: LiveRun, on_start: Callable[[], None] = lambda: None, *, hold: bool = True) -> None:
         self.told: list[str] = []
-        self.result: Result | None = None
+        self.result: RunResult | None = None
         self.over = asyncio.Event()
         self.running = asyncio.Event()
         self._run = run
@@ -57,7 +57,7 @@ class Watching:
     def exited(self, outcome: Outcome) -> None:
         """Watcher."""
 
-    def ended(self, result: Result) -> None:
+    def ended(self, result: RunResult) -> None:
         """Watcher."""
         self.told.append("ended")
         self.result = result
@@ -88,17 +88,17 @@ class FakeLedger:
         self.commit.set()
         self._soon: asyncio.Future[Mapping[str, str]] | None = None
 
-    def starting(self, run: Run) -> None:
+    def starting(self, run: LiveRun) -> None:
         """Ledger."""
         if self.broken:
-            raise Unavailable("the disk is full")
+            raise RecordUnavailable("the disk is full")
         self.words.append(f"starting {run.plan.id}")
 
-    def started(self, run: Run) -> None:
+    def started(self, run: LiveRun) -> None:
         """Ledger."""
         self.words.append(f"started {run.plan.id}")
 
-    def ended(self, run: Run, result: Result) -> None:
+    def ended(self, run: LiveRun, result: RunResult) -> None:
         """Ledger."""
         self.words.append(f"ended {run.plan.id}")
 
@@ -114,14 +114,14 @@ class FakeLedger:
         self._soon = None
         soon.set_result(self.refused)
 
-    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[Run]:
+    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[LiveRun]:
         """Ledger."""
         return []
 
-    def find(self, run_id: str) -> Run | None:
+    def find(self, run_id: str) -> LiveRun | None:
         """Ledger."""
         if run_id in self.forgotten:
-            raise Expired(f"{run_id} is forgotten")
+            raise RunExpired(f"{run_id} is forgotten")
         return None
 
 
@@ -131,9 +131,9 @@ class Service:
     def __init__(self, directory: Path) -> None:
         self.others = children(os.getpid())
         """Children that are not the registry's."""
-        self.ended: list[Run] = []
+        self.ended: list[LiveRun] = []
         self.failed: list[Exception] = []
-        self.memory = Memory(1 << 30)
+        self.memory = SpoolMemory(1 << 30)
         self.ledger = FakeLedger()
         self.registry = Registry(
             self.ledger,
@@ -145,7 +145,7 @@ class Service:
             on_failure=lambda _, error: self.failed.append(error),
         )
 
-    def start(self, wanted: Plan, **options: Any) -> tuple[Run, Watching]:
+    def start(self, wanted: Plan, **options: Any) -> tuple[LiveRun, Watching]:
         """Start a run, or attach to it."""
         run, _ = self.registry.start(wanted, max_runs=options.pop("max_runs", 10))
         return run, Watching(run, **options)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from farhand_server.runs.process.cgroup import RunCgroup
 from farhand_server.runs.process.process import Process, prepare_loop
-from farhand_server.runs.process.usage import Limits
+from farhand_server.runs.process.usage import ResourceLimits
 from tests.support.processes import PATIENCE, children, descriptors, end_of, reaped
 
 
@@ -48,7 +48,7 @@ async def started(
     *argv: str,
     run_id: str | None = None,
     env: Mapping[str, str] | None = None,
-    limits: Limits | None = None,
+    limits: ResourceLimits | None = None,
     cgroup: RunCgroup | None = None,
 ) -> AsyncIterator[Started]:
     """Start a program; at the end its tree is killed."""
@@ -69,7 +69,7 @@ async def started(
                 stdout=writing,
                 stderr=2,
                 run_id=run_id,
-                limits=limits or Limits(),
+                limits=limits or ResourceLimits(),
                 cgroup=cgroup,
             )
         finally:

@@ -16,8 +16,8 @@ from farhand_server.audit.entry import MAX_ARGV, argv_sha256
 from farhand_server.config import Config
 from farhand_server.policy import FileSystem, Lookup, Policy
 from farhand_server.runs.environment import EnvironmentRefused
-from farhand_server.runs.plan import Origin, Plan, Terminal
-from farhand_server.runs.process.usage import Limits
+from farhand_server.runs.plan import Origin, Plan, TerminalPlan
+from farhand_server.runs.process.usage import ResourceLimits
 
 from .caller import Caller
 from .command import command_text, login_name
@@ -86,7 +86,7 @@ def plan_run(
         environment=tuple(name for name, _ in (*request.env, *wished)),
         terminal=request.terminal is not None,
         detach=keep or grace > runs.grace,
-        limits=Limits(
+        limits=ResourceLimits(
             memory=bounds.memory,
             cpu=bounds.cpu,
             processes=bounds.processes,
@@ -158,8 +158,8 @@ def _argv(request: m.RunRequest, caller: Caller) -> tuple[tuple[bytes, ...], byt
     return request.argv, None
 
 
-def _terminal(wanted: m.TerminalRequest) -> Terminal:
-    return Terminal(wanted.name, wanted.size.columns, wanted.size.rows, wanted.modes)
+def _terminal(wanted: m.TerminalRequest) -> TerminalPlan:
+    return TerminalPlan(wanted.name, wanted.size.columns, wanted.size.rows, wanted.modes)
 
 
 def _as_text(request: m.RunRequest) -> bytes:

@@ -21,8 +21,8 @@ from farhand_server.connection.channels.run import RunChannel, RunHasNoTerminal
 from farhand_server.connection.channels.waiting import MAX_WAITS, WaitChannel
 from farhand_server.policy import Action, Owner, may
 from farhand_server.runs.attachments import BadOffset, TooManyAttachments
-from farhand_server.runs.registry import Draining, Expired, IdConflict, TooManyRuns, Unavailable
-from farhand_server.runs.run import Run
+from farhand_server.runs.registry import IdConflict, RecordUnavailable, RunExpired, ServiceDraining, TooManyRuns
+from farhand_server.runs.run import LiveRun
 
 if TYPE_CHECKING:
     from farhand_server.connection.session import ServerSession
@@ -75,7 +75,7 @@ def _run(session: ServerSession, channel: int, message: m.RunRequest) -> None:
     session.log.debug("run started" if new else "run attached to", run=message.id)
 
 
-def _again(session: ServerSession, request: m.RunRequest) -> Run | None:
+def _again(session: ServerSession, request: m.RunRequest) -> LiveRun | None:
     """Return the run that the same request has started before, from whichever connection. Raises `IdConflict`."""
     assert session.caller is not None
     run = session.core.registry.find(request.id)
@@ -147,8 +147,11 @@ class UnknownRun(Exception):
     """There is no such run, or it is not this principal's to know of; the text does not say which."""
 
 
-def _known(session: ServerSession, run_id: str, action: Action) -> Run:
-    """Return a run with which the client may do `action`. Raises `UnknownRun`, `Denied`, `Expired`, `Unavailable`."""
+def _known(session: ServerSession, run_id: str, action: Action) -> LiveRun:
+    """Return a run that the client may do `action` with.
+
+    Raises `UnknownRun`, `Denied`, `RunExpired` and `RecordUnavailable`.
+    """
     run = session.core.registry.find(run_id)
     if run is not None and session.may("see", run):
         if not session.may(action, run):
@@ -159,7 +162,7 @@ def _known(session: ServerSession, run_id: str, action: Action) -> Run:
     raise UnknownRun(f"there is no run {run_id} here")
 
 
-def _may_not(session: ServerSession, action: Action, run: Run) -> str:
+def _may_not(session: ServerSession, action: Action, run: LiveRun) -> str:
     assert session.caller is not None
     what = "attach to" if action == "attach" else action
     return f"the policy does not let {session.caller.principal.user} {what} this run of {run.plan.owner}"
@@ -188,14 +191,14 @@ _REFUSALS: Final[dict[type[Exception], ErrorCode]] = {
     BadOffset: ErrorCode.BAD_OFFSET,
     BadPattern: ErrorCode.BAD_PATTERN,
     Denied: ErrorCode.DENIED,
-    Draining: ErrorCode.DRAINING,
-    Expired: ErrorCode.EXPIRED,
+    ServiceDraining: ErrorCode.DRAINING,
+    RunExpired: ErrorCode.EXPIRED,
     IdConflict: ErrorCode.CONFLICT,
     RunHasNoTerminal: ErrorCode.NO_TERMINAL,
     TooManyAttachments: ErrorCode.TOO_MANY_RUNS,
     TooManyRuns: ErrorCode.TOO_MANY_RUNS,
     UnknownRun: ErrorCode.UNKNOWN_RUN,
-    Unavailable: ErrorCode.UNAVAILABLE,
+    RecordUnavailable: ErrorCode.UNAVAILABLE,
     OSError: ErrorCode.UNAVAILABLE,
 }
 

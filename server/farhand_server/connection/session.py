@@ -32,7 +32,7 @@ from ..audit import Event as AuditEvent
 from ..auth.principal import Principal
 from ..logs import Logger
 from ..policy import Action, Owner, may
-from ..runs.run import Run
+from ..runs.run import LiveRun
 from .channels.handler import ChannelHandler
 from .context import Core
 from .dispatch import dispatch
@@ -177,7 +177,7 @@ class ServerSession:
 
     # What the client may do
 
-    def may(self, action: Action, run: Run) -> bool:
+    def may(self, action: Action, run: LiveRun) -> bool:
         """Whether the policy that is in force now lets the client do this with a run that is there."""
         assert self.caller is not None
         return may(self.core.policy, self.caller.subject, action, Owner(run.plan.owner, run.plan.origin.key))

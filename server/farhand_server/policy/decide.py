@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Final, Literal, TypeVar
 
-from farhand_server.runs.process.usage import Limits
+from farhand_server.runs.process.usage import ResourceLimits
 
 from .model import Policy, Rule, RuleLimits
 from .patterns import ANYTHING, matches_arguments, matches_name, matches_program, text
@@ -41,7 +41,7 @@ class Decision:
     """Whether its output has to be kept whole."""
     environment: tuple[str, ...] = ()
     """Patterns for the names of variables that the request may set. Those of the request have been held to them."""
-    limits: Limits = field(default_factory=Limits)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
     """With `output` (bytes) and `timeout` (seconds): the stricter of request and rule."""
     output: int | None = None
     timeout: float | None = None
@@ -190,10 +190,10 @@ def stricter(one: Number | None, other: Number | None) -> Number | None:
     return min((each for each in (one, other) if each is not None), default=None)
 
 
-def stricter_limits(one: Limits, other: RuleLimits) -> Limits:
+def stricter_limits(one: ResourceLimits, other: RuleLimits) -> ResourceLimits:
     """Return the stricter of each bound."""
-    return Limits(
-        **{each.name: stricter(getattr(one, each.name), getattr(other, each.name)) for each in fields(Limits)}
+    return ResourceLimits(
+        **{each.name: stricter(getattr(one, each.name), getattr(other, each.name)) for each in fields(ResourceLimits)}
     )
 
 

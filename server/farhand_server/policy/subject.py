@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from farhand_server.runs.process.usage import Limits
+from farhand_server.runs.process.usage import ResourceLimits
 
 Action = Literal["see", "attach", "signal"]
 """What can be done with a run that is there: `see` lists it, `attach` reads its output and writes its input, `signal`
@@ -58,7 +58,7 @@ class Request:
     """It is to have a terminal."""
     detach: bool = False
     """It may go on without a client: it is to be kept, or to have a longer grace than the service gives by itself."""
-    limits: Limits = field(default_factory=Limits)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
     output: int | None = None
     """Bytes that both streams may carry."""
     timeout: float | None = None

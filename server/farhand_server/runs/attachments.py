@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
 
-from .output.spool import EVERYTHING, Spool
-from .streams.terminal import Size
+from .output.spool import MAX_OFFSET, Spool
+from .streams.terminal import TerminalSize
 
 if TYPE_CHECKING:
-    from .plan import Result
+    from .plan import RunResult
 
 Output: TypeAlias = Literal["stdout", "stderr"]
 
@@ -43,7 +43,7 @@ class Watcher(Protocol):
     def exited(self, outcome: Outcome) -> None:
         """The program has ended; others still hold its output."""
 
-    def ended(self, result: Result) -> None:
+    def ended(self, result: RunResult) -> None:
         """The run is over; its spools have ended before."""
 
     def failed(self, code: ErrorCode, sentence: str) -> None:
@@ -76,8 +76,8 @@ class Attachment:
         self.share = False
         self.caught_up = False
         """Whether it has been within its window of the end, or has come back: it is not left behind again."""
-        self.size: Size | None = None
-        self.window = EVERYTHING
+        self.size: TerminalSize | None = None
+        self.window = MAX_OFFSET
         self.stdin_at = 0
         self.stdin_received = 0
         self._expiry: asyncio.TimerHandle | None = None
@@ -140,8 +140,8 @@ class Attachments:
         taken: Mapping[Output, int],
         feeds: int | None,
         share: bool = False,
-        size: Size | None = None,
-        window: int = EVERYTHING,
+        size: TerminalSize | None = None,
+        window: int = MAX_OFFSET,
     ) -> Attachment:
         """Attach; in the place of an older attachment with the same `key`, if there is one.
 
@@ -237,7 +237,7 @@ class Attachments:
 
     def _hold_stream(self, stream: Output) -> None:
         # Without a holder the spool stays as it is: its writer waits for the next one.
-        offsets = [a.taken.get(stream, EVERYTHING) for a in self._all.values() if a.hold]
+        offsets = [a.taken.get(stream, MAX_OFFSET) for a in self._all.values() if a.hold]
         if offsets:
             self._spools[stream].hold(min(offsets))
 

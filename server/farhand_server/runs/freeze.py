@@ -8,39 +8,39 @@ import time
 
 from .attachments import Attachment
 from .frozen import (
-    FrozenAttachment,
-    FrozenFile,
-    FrozenMemory,
-    FrozenProcess,
-    FrozenRun,
-    FrozenSeries,
-    FrozenSpool,
-    FrozenStdin,
-    FrozenTerminal,
-    FrozenTimeline,
-    FrozenTypist,
+    AttachmentSnapshot,
+    FileSpoolSnapshot,
+    MemorySpoolSnapshot,
+    ProcessSnapshot,
     Put,
+    RunSnapshot,
+    SeriesSnapshot,
+    SpoolSnapshot,
+    StdinSnapshot,
+    TerminalSnapshot,
+    TimelineSnapshot,
+    TypistSnapshot,
 )
 from .output.filespool import FileSpool
 from .output.spool import MemorySpool, Spool
-from .output.timeline import Series, Timeline
-from .run import Run
+from .output.timeline import MarkSeries, Timeline
+from .run import LiveRun
 from .streams.pipes import PipeWriter
-from .streams.stdin import Stdin
-from .streams.streams import Console, Pipes
-from .streams.terminal_input import Keyboard
+from .streams.stdin import PipeInput
+from .streams.streams import PipeStreams, TerminalStreams
+from .streams.terminal_input import TerminalInput
 from .terminal_attachments import TerminalAttachments
 
 
-def steady(run: Run) -> bool:
+def steady(run: LiveRun) -> bool:
     """Whether the run can be taken apart: its program runs, or has ended and waits for its output or its processes."""
     return run._process is not None and run.result is None
 
 
-def freeze(run: Run, put: Put, *, kept_until: float | None = None) -> FrozenRun:
+def freeze(run: LiveRun, put: Put, *, kept_until: float | None = None) -> RunSnapshot:
     """Return what goes along of a run that is `steady`, or over and kept until then."""
     attachments = run.attachments
-    return FrozenRun(
+    return RunSnapshot(
         plan=run.plan,
         began=run.began,
         start=run._start,
@@ -59,14 +59,14 @@ def freeze(run: Run, put: Put, *, kept_until: float | None = None) -> FrozenRun:
     )
 
 
-def _process(run: Run) -> FrozenProcess | None:
+def _process(run: LiveRun) -> ProcessSnapshot | None:
     process = run._process
     if process is None:
         return None
-    readers = run._streams.readers if isinstance(run._streams, Pipes) else []
+    readers = run._streams.readers if isinstance(run._streams, PipeStreams) else []
     outputs = [(reader.fileno(), reader._spool) for reader in readers if reader.fileno() >= 0]
     timeout = run._timers.get("timeout")
-    return FrozenProcess(
+    return ProcessSnapshot(
         handover=process.handover,
         in_cgroup=process.cgroup_path is not None,
         outputs=tuple((fd, "stdout" if spool is run.stdout else "stderr") for fd, spool in outputs),
@@ -78,10 +78,10 @@ def _process(run: Run) -> FrozenProcess | None:
     )
 
 
-def _spool(spool: Spool, put: Put) -> FrozenSpool:
+def _spool(spool: Spool, put: Put) -> SpoolSnapshot:
     quiet = time.monotonic() - spool.touched
     if isinstance(spool, FileSpool):
-        return FrozenFile(
+        return FileSpoolSnapshot(
             path=spool.path,
             limit=spool.limit,
             start=spool.start,
@@ -92,7 +92,7 @@ def _spool(spool: Spool, put: Put) -> FrozenSpool:
             whole=spool.whole,
         )
     assert isinstance(spool, MemorySpool)
-    return FrozenMemory(
+    return MemorySpoolSnapshot(
         limit=spool._limit,
         start=spool.start,
         held=spool.held,
@@ -103,13 +103,13 @@ def _spool(spool: Spool, put: Put) -> FrozenSpool:
     )
 
 
-def _stdin(stdin: Stdin | Keyboard, put: Put) -> FrozenStdin:
-    if isinstance(stdin, Keyboard):
-        return FrozenStdin(
+def _stdin(stdin: PipeInput | TerminalInput, put: Put) -> StdinSnapshot:
+    if isinstance(stdin, TerminalInput):
+        return StdinSnapshot(
             received=stdin.received, taken=0, pipe=None, queue=put([]), ending=False, closed=stdin._closed
         )
     pipe: PipeWriter = stdin.pipe
-    return FrozenStdin(
+    return StdinSnapshot(
         received=stdin.received,
         taken=stdin.taken,
         pipe=pipe._fd if pipe._fd >= 0 else None,
@@ -119,17 +119,17 @@ def _stdin(stdin: Stdin | Keyboard, put: Put) -> FrozenStdin:
     )
 
 
-def _terminal(run: Run, put: Put) -> FrozenTerminal | None:
+def _terminal(run: LiveRun, put: Put) -> TerminalSnapshot | None:
     keyboard, attachments = run.stdin, run.attachments
-    if not isinstance(keyboard, Keyboard) or not isinstance(attachments, TerminalAttachments):
+    if not isinstance(keyboard, TerminalInput) or not isinstance(attachments, TerminalAttachments):
         return None
-    terminal = run._streams.terminal if isinstance(run._streams, Console) else None
-    return FrozenTerminal(
+    terminal = run._streams.terminal if isinstance(run._streams, TerminalStreams) else None
+    return TerminalSnapshot(
         master=None if terminal is None or terminal.master < 0 else terminal.master,
         slave=None if terminal is None or terminal.slave < 0 else terminal.slave,
         size=attachments.screen.size,
         typists=tuple(
-            FrozenTypist(key=each.key, received=each.received, taken=each.taken, ended=each.ended)
+            TypistSnapshot(key=each.key, received=each.received, taken=each.taken, ended=each.ended)
             for each in keyboard._typists.values()
         ),
         queue=tuple(
@@ -140,12 +140,12 @@ def _terminal(run: Run, put: Put) -> FrozenTerminal | None:
     )
 
 
-def _timeline(timeline: Timeline, put: Put) -> FrozenTimeline:
-    def frozen(series: Series) -> FrozenSeries | None:
-        return FrozenSeries(step=series.step, dump=put(series.dump())) if series else None
+def _timeline(timeline: Timeline, put: Put) -> TimelineSnapshot:
+    def frozen(series: MarkSeries) -> SeriesSnapshot | None:
+        return SeriesSnapshot(step=series.step, dump=put(series.dump())) if series else None
 
-    return FrozenTimeline(
-        output=FrozenSeries(step=timeline.output.step, dump=put(timeline.output.dump())),
+    return TimelineSnapshot(
+        output=SeriesSnapshot(step=timeline.output.step, dump=put(timeline.output.dump())),
         sizes=frozen(timeline.sizes),
         typed_at=frozen(timeline.typed_at),
         typed=put([bytes(timeline.typed)]),
@@ -153,8 +153,8 @@ def _timeline(timeline: Timeline, put: Put) -> FrozenTimeline:
     )
 
 
-def _attachment(attachment: Attachment) -> FrozenAttachment:
-    return FrozenAttachment(
+def _attachment(attachment: Attachment) -> AttachmentSnapshot:
+    return AttachmentSnapshot(
         key=attachment.key,
         hold=attachment.hold,
         taken=attachment.taken,

@@ -13,8 +13,8 @@ from typing import Annotated, Literal, Protocol, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from .attachments import Output
-from .plan import Plan, Result, Why
-from .process.process import Handover
+from .plan import Plan, RunResult, StopReason
+from .process.process import LeaderSnapshot
 
 Descriptor: TypeAlias = Annotated[int, Field(ge=0)]
 
@@ -22,7 +22,7 @@ Blob: TypeAlias = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]
 """Where bytes are that no JSON should have to carry: their offset behind it, and how many they are."""
 
 
-class Frozen(BaseModel):
+class SnapshotRecord(BaseModel):
     """Of everything that goes along: nothing is guessed, and nothing is taken that is not understood."""
 
     model_config = ConfigDict(
@@ -30,7 +30,7 @@ class Frozen(BaseModel):
     )
 
 
-class FrozenMemory(Frozen):
+class MemorySpoolSnapshot(SnapshotRecord):
     """A `MemorySpool`."""
 
     kind: Literal["memory"] = "memory"
@@ -43,7 +43,7 @@ class FrozenMemory(Frozen):
     data: Blob
 
 
-class FrozenFile(Frozen):
+class FileSpoolSnapshot(SnapshotRecord):
     """A `FileSpool`; what it keeps stays in its file."""
 
     kind: Literal["file"] = "file"
@@ -57,10 +57,10 @@ class FrozenFile(Frozen):
     whole: bool = False
 
 
-FrozenSpool: TypeAlias = Annotated[FrozenMemory | FrozenFile, Field(discriminator="kind")]
+SpoolSnapshot: TypeAlias = Annotated[MemorySpoolSnapshot | FileSpoolSnapshot, Field(discriminator="kind")]
 
 
-class FrozenAttachment(Frozen):
+class AttachmentSnapshot(SnapshotRecord):
     """An `Attachment` whose client is waited for, for the seconds that are `left`."""
 
     key: bytes
@@ -73,8 +73,8 @@ class FrozenAttachment(Frozen):
     size: tuple[int, int] | None = None
 
 
-class FrozenStdin(Frozen):
-    """A run's `Stdin` and what waits for its pipe."""
+class StdinSnapshot(SnapshotRecord):
+    """A `PipeInput` and what waits for its pipe."""
 
     received: int
     taken: int
@@ -84,7 +84,7 @@ class FrozenStdin(Frozen):
     closed: bool
 
 
-class FrozenTypist(Frozen):
+class TypistSnapshot(SnapshotRecord):
     """Who types at a terminal or has typed, and how much of it the terminal has."""
 
     key: bytes
@@ -93,66 +93,66 @@ class FrozenTypist(Frozen):
     ended: bool
 
 
-class FrozenTerminal(Frozen):
+class TerminalSnapshot(SnapshotRecord):
     """A `PseudoTerminal` while there is one, its size, and what waits to be typed: whose it is, and which bytes; none
     are the end of input."""
 
     master: Descriptor | None
     slave: Descriptor | None
     size: tuple[int, int]
-    typists: tuple[FrozenTypist, ...]
+    typists: tuple[TypistSnapshot, ...]
     queue: tuple[tuple[bytes | None, Blob | None], ...]
     in_line: bool
 
 
-class FrozenSeries(Frozen):
+class SeriesSnapshot(SnapshotRecord):
     """A `Series` of a timeline."""
 
     step: int
     dump: Blob
 
 
-class FrozenTimeline(Frozen):
+class TimelineSnapshot(SnapshotRecord):
     """A run's `Timeline`."""
 
-    output: FrozenSeries
-    sizes: FrozenSeries | None
-    typed_at: FrozenSeries | None
+    output: SeriesSnapshot
+    sizes: SeriesSnapshot | None
+    typed_at: SeriesSnapshot | None
     typed: Blob
     cut: bool
 
 
-class FrozenProcess(Frozen):
+class ProcessSnapshot(SnapshotRecord):
     """A `Process`, and the pipes that its output comes from."""
 
-    handover: Handover
+    handover: LeaderSnapshot
     in_cgroup: bool
     outputs: tuple[tuple[Descriptor, Output], ...]
-    why: Why | None
+    why: StopReason | None
     message: str | None
     kill_at: float | None
     times_out: float | None
     linger_until: float | None
 
 
-class FrozenRun(Frozen):
-    """A `Run`: with a `process` where it is under way, with a `result` where it is over and kept until `kept_until`."""
+class RunSnapshot(SnapshotRecord):
+    """A `LiveRun`: one under way has a `process`, one that is over a `result` and is kept until `kept_until`."""
 
     plan: Plan
     began: float
     start: float
     pid: int | None
     failed: bool
-    stdout: FrozenSpool
-    stderr: FrozenSpool
-    stdin: FrozenStdin
-    attachments: tuple[FrozenAttachment, ...]
+    stdout: SpoolSnapshot
+    stderr: SpoolSnapshot
+    stdin: StdinSnapshot
+    attachments: tuple[AttachmentSnapshot, ...]
     alone: float | None
-    process: FrozenProcess | None
-    result: Result | None
+    process: ProcessSnapshot | None
+    result: RunResult | None
     kept_until: float | None
-    timeline: FrozenTimeline | None = None
-    terminal: FrozenTerminal | None = None
+    timeline: TimelineSnapshot | None = None
+    terminal: TerminalSnapshot | None = None
 
     def descriptors(self) -> Iterator[int]:
         """Those that have to stay open."""

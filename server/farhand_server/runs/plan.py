@@ -12,12 +12,14 @@ from typing import Literal, TypeAlias
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 from farhand_server.credentials import Credentials
 
-from .process.usage import Limits, Usage
+from .process.usage import ResourceLimits, ResourceUsage
 
-Reason: TypeAlias = Literal["requested", "disconnected", "draining", "memory", "cpu", "file_size", "output", "spool"]
+KillReason: TypeAlias = Literal[
+    "requested", "disconnected", "draining", "memory", "cpu", "file_size", "output", "spool"
+]
 """Why the service stopped a run, or the kernel did for a bound of the service's."""
 
-Enforced: TypeAlias = Literal["cgroup", "rlimit", "service"]
+EnforcedBy: TypeAlias = Literal["cgroup", "rlimit", "service"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Terminal:
+class TerminalPlan:
     """The terminal that a program finds: `name` for TERM, the first size in characters (0 is unknown), and modes of
     termios(3) under SSH's names (RFC 4254, 8), with their values."""
 
@@ -74,12 +76,12 @@ class Plan:
     spool: int
     disk_spool: int | None = None
     output: int | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
     credentials: Credentials | None = None
     cgroup: Literal["auto", "always", "never"] = "auto"
     origin: Origin = field(default_factory=Origin)
     argv0: bytes | None = None
-    terminal: Terminal | None = None
+    terminal: TerminalPlan | None = None
     record: bool = False
     record_input: bool = False
 
@@ -96,7 +98,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RunResult:
     """What is known of a run that is over. `duration` in seconds; `stdout` and `stderr` in bytes written.
 
     `applied` says how each of its bounds was enforced.
@@ -107,14 +109,14 @@ class Result:
     stderr: int
     duration: float
     lingered: bool = False
-    usage: Usage | None = None
-    applied: Mapping[str, Enforced] = field(default_factory=dict)
+    usage: ResourceUsage | None = None
+    applied: Mapping[str, EnforcedBy] = field(default_factory=dict)
 
 
-Why: TypeAlias = Reason | Literal["timed_out", "idle"]
+StopReason: TypeAlias = KillReason | Literal["timed_out", "idle"]
 
 
-def outcome_of(plan: Plan, why: Why | None, message: str | None, code: int) -> Outcome:
+def outcome_of(plan: Plan, why: StopReason | None, message: str | None, code: int) -> Outcome:
     """Return the outcome of a leader that ended with `code`, or by the signal of that number with a minus.
 
     `why` is the first reason for which it was stopped, None where nobody stopped it; `message` a sentence about that.

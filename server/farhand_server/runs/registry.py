@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Protocol
 
 from .output.filespool import FileSpool
-from .output.spool import Memory
-from .plan import Plan, Reason, Result
+from .output.spool import SpoolMemory
+from .plan import KillReason, Plan, RunResult
 from .process.cgroup import Cgroups
-from .run import Run
+from .run import LiveRun
 
 
 class IdConflict(Exception):
     """A run of this id was started before, by another request."""
 
 
-class Expired(Exception):
+class RunExpired(Exception):
     """A run of this id was started once, and is not remembered any more."""
 
 
@@ -30,44 +30,47 @@ class TooManyRuns(Exception):
     """As many runs are under way as the configuration allows; the text gives the number."""
 
 
-class Draining(Exception):
+class ServiceDraining(Exception):
     """The service is going away and starts nothing."""
 
 
-class Unavailable(Exception):
+class RecordUnavailable(Exception):
     """What is on record cannot be read or written, so that a start could not be told from a repetition."""
 
 
-class Ledger(Protocol):
+class RunLedger(Protocol):
     """The record of all runs, which outlives the service."""
 
-    def starting(self, run: Run) -> None:
-        """The run is about to start. Raises `Unavailable`."""
+    def starting(self, run: LiveRun) -> None:
+        """The run is about to start. Raises `RecordUnavailable`."""
 
-    def ended(self, run: Run, result: Result) -> None:
+    def ended(self, run: LiveRun, result: RunResult) -> None:
         """The run is over."""
 
-    def started(self, run: Run) -> None:
+    def started(self, run: LiveRun) -> None:
         """The run's program has been started."""
 
     def soon(self) -> asyncio.Future[Mapping[str, str]]:
         """Make all of it durable at the end of this turn of the loop. The future has the ids of the starts that could
         not be put on record, each with a sentence that says why."""
 
-    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[Run]:
-        """Return what is on record of the runs started last, as of runs that are over. Raises `Unavailable`."""
+    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[LiveRun]:
+        """Return what is on record of the runs started last, as of runs that are over. Raises `RecordUnavailable`."""
 
-    def find(self, run_id: str) -> Run | None:
-        """Return a run that is over. Raises `Expired` where nobody knows whether there was one, and `Unavailable`."""
+    def find(self, run_id: str) -> LiveRun | None:
+        """Return a run that is over.
+
+        Raises `RunExpired` if it is no longer known whether there was one, and `RecordUnavailable`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
     """What stays of runs that are over: at most `runs`, for `seconds`, with `disk` bytes of output in files.
 
-    What is in memory counts against `Memory`: at most half of that. Output that clients are being sent stays until they
-    have it, or all of the memory is used up, or there are `unread_runs` and `unread_disk` bytes beyond those bounds: a
-    client that never reads keeps no more.
+    Output in memory counts against `SpoolMemory`: at most half of that. Output that clients are still being sent is
+    kept until they have it, or until all of the memory is used up, or there are `unread_runs` runs and `unread_disk`
+    bytes beyond those bounds: a client that never reads keeps no more.
     """
 
     runs: int
@@ -80,12 +83,12 @@ class Retention:
 
 
 @dataclass(eq=False, slots=True)
-class _Turn:
+class _Batch:
     """What waits for one transaction."""
 
     recorded: asyncio.Future[Mapping[str, str]]
-    starting: list[Run] = field(default_factory=list)
-    ended: list[Run] = field(default_factory=list)
+    starting: list[LiveRun] = field(default_factory=list)
+    ended: list[LiveRun] = field(default_factory=list)
 
 
 class Registry:
@@ -93,14 +96,14 @@ class Registry:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: RunLedger,
         *,
-        memory: Memory,
+        memory: SpoolMemory,
         retention: Retention,
         spool_directory: Path,
         cgroups: Cgroups | None,
-        on_end: Callable[[Run, Result], None],
-        on_failure: Callable[[Run, Exception], None],
+        on_end: Callable[[LiveRun, RunResult], None],
+        on_failure: Callable[[LiveRun, Exception], None],
     ) -> None:
         self.retention = retention
         self.memory = memory
@@ -111,12 +114,12 @@ class Registry:
         self._on_failure = on_failure
         self.moved = asyncio.Event()
         """Set whenever a run has been started, or is over and on record."""
-        self._runs: dict[str, Run] = {}
-        self._kept: OrderedDict[str, tuple[float, Run]] = OrderedDict()
+        self._runs: dict[str, LiveRun] = {}
+        self._kept: OrderedDict[str, tuple[float, LiveRun]] = OrderedDict()
         self._disk = 0
         self._expiry: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._turn: _Turn | None = None
+        self._turn: _Batch | None = None
         self._absent: str | None = None
         """The id that was last found not to be known, until a run is started: the record need not be asked twice."""
         self._draining = False
@@ -126,14 +129,15 @@ class Registry:
     def __len__(self) -> int:
         return len(self._runs)
 
-    def __iter__(self) -> Iterator[Run]:
+    def __iter__(self) -> Iterator[LiveRun]:
         """Give the runs under way, the newest first."""
         return reversed(self._runs.values())
 
-    def start(self, plan: Plan, *, max_runs: int) -> tuple[Run, bool]:
+    def start(self, plan: Plan, *, max_runs: int) -> tuple[LiveRun, bool]:
         """Return the run of this plan, and whether it is a new one: it is started once this turn of the loop is over.
 
-        Raises `IdConflict`, `Expired`, `Draining`, `TooManyRuns`, and `Unavailable`, also for want of a spool.
+        Raises `IdConflict`, `RunExpired`, `ServiceDraining`, `TooManyRuns`, and `RecordUnavailable`, also if the
+        spool cannot be created.
         """
         known = self._known(plan.id) if plan.id == self._absent else self.find(plan.id)
         if known is not None:
@@ -141,17 +145,17 @@ class Registry:
                 raise IdConflict(f"a run with the id {plan.id} was started before, by another request")
             return known, False
         if self._draining:
-            raise Draining("the service is going away and starts no new runs; try again in a moment")
+            raise ServiceDraining("the service is going away and starts no new runs; try again in a moment")
         if len(self._runs) >= max_runs:
             raise TooManyRuns(f"{max_runs} runs are under way, and this service takes no more at once (runs.max_runs)")
         try:
-            run = Run(plan, self.memory, self._directory, cgroups=self._cgroups)
+            run = LiveRun(plan, self.memory, self._directory, cgroups=self._cgroups)
         except OSError as error:
-            raise Unavailable(f"the output of run {plan.id} cannot be kept on disk: {error.strerror}") from None
+            raise RecordUnavailable(f"the output of run {plan.id} cannot be kept on disk: {error.strerror}") from None
         run.on_started = self._started
         try:
             self._ledger.starting(run)
-        except Unavailable:
+        except RecordUnavailable:
             run.close()
             raise
         self._runs[plan.id] = run
@@ -160,16 +164,16 @@ class Registry:
         self._this_turn().starting.append(run)
         return run, True
 
-    def find(self, run_id: str) -> Run | None:
-        """Return the run, under way or over; None where there never was one. Raises `Expired`."""
+    def find(self, run_id: str) -> LiveRun | None:
+        """Return the run, under way or over; None where there never was one. Raises `RunExpired`."""
         run = self._known(run_id) or self._ledger.find(run_id)
         self._absent = run_id if run is None else None
         return run
 
-    def recent(self, owner: str | None, *, before: str | None, prefix: str = "", limit: int) -> list[Run]:
+    def recent(self, owner: str | None, *, before: str | None, prefix: str = "", limit: int) -> list[LiveRun]:
         """Return runs, under way or over, the newest first: up to `limit` that were started before the run `before`.
 
-        Of one owner, unless that is None; only those whose id begins with `prefix`. Raises `Unavailable`.
+        Of one owner, unless that is None; only those whose id begins with `prefix`. Raises `RecordUnavailable`.
         """
         recorded = self._ledger.recent(owner, before=before, prefix=prefix, limit=limit)
         return [self._known(run.plan.id) or run for run in recorded]
@@ -178,7 +182,7 @@ class Registry:
         """Start no more runs from now on."""
         self._draining = True
 
-    def stop_all(self, reason: Reason, *, kill_after: float) -> None:
+    def stop_all(self, reason: KillReason, *, kill_after: float) -> None:
         """Stop every run that is under way, with its own grace but at most `kill_after` seconds."""
         for run in tuple(self._runs.values()):
             run.stop(reason, min(run.plan.kill_after, kill_after))
@@ -194,21 +198,21 @@ class Registry:
         for run_id in tuple(self._kept):
             self._drop(run_id)
 
-    def _known(self, run_id: str) -> Run | None:
+    def _known(self, run_id: str) -> LiveRun | None:
         run = self._runs.get(run_id)
         if run is None and run_id in self._kept:
             run = self._kept[run_id][1]
         return run
 
-    def _this_turn(self) -> _Turn:
+    def _this_turn(self) -> _Batch:
         # One transaction for all starts and ends of a turn of the loop.
         recorded = self._ledger.soon()
         if self._turn is None or self._turn.recorded is not recorded:
-            self._turn = _Turn(recorded)
+            self._turn = _Batch(recorded)
             recorded.add_done_callback(partial(self._recorded, self._turn))
         return self._turn
 
-    def _recorded(self, turn: _Turn, recorded: asyncio.Future[Mapping[str, str]]) -> None:
+    def _recorded(self, turn: _Batch, recorded: asyncio.Future[Mapping[str, str]]) -> None:
         fault = recorded.exception()
         refused = recorded.result() if fault is None else dict.fromkeys((r.plan.id for r in turn.starting), str(fault))
         for run in turn.ended:
@@ -230,16 +234,16 @@ class Registry:
         self.moved.set()
         self._check_idle()
 
-    def _started(self, run: Run) -> None:
+    def _started(self, run: LiveRun) -> None:
         self._ledger.started(run)
         self.moved.set()
 
-    def _execute(self, run: Run) -> None:
+    def _execute(self, run: LiveRun) -> None:
         task = asyncio.create_task(self._see_to_the_end(run), name=f"run {run.plan.id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _see_to_the_end(self, run: Run) -> None:
+    async def _see_to_the_end(self, run: LiveRun) -> None:
         try:
             result = await run.execute()
         except Exception as error:  # noqa: BLE001  # whatever it is, it is this run's fault alone, and the log has it
@@ -257,7 +261,7 @@ class Registry:
 
     # Runs that are over
 
-    def _keep(self, run: Run) -> None:
+    def _keep(self, run: LiveRun) -> None:
         del self._runs[run.plan.id]
         self._kept[run.plan.id] = (time.monotonic() + self.retention.seconds, run)
         self._disk += _on_disk(run)
@@ -312,5 +316,5 @@ class Registry:
             self._drop(run_id)
 
 
-def _on_disk(run: Run) -> int:
+def _on_disk(run: LiveRun) -> int:
     return run.size if isinstance(run.stdout, FileSpool) else 0

@@ -15,46 +15,46 @@ from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
 from .attachments import Attachment, Attachments, BadOffset, Output, Watcher
 from .output.filespool import FileSpool, make_spools
-from .output.spool import EVERYTHING, GoneSpool, Memory, Spool
+from .output.spool import MAX_OFFSET, GoneSpool, Spool, SpoolMemory
 from .output.timeline import Timeline
-from .plan import Enforced, Plan, Result, Why, outcome_of
+from .plan import EnforcedBy, Plan, RunResult, StopReason, outcome_of
 from .process.cgroup import Cgroups
-from .process.process import Process, SpawnError
-from .streams.stdin import Stdin
-from .streams.streams import Console, Pipes, Streams
-from .streams.terminal import Size
-from .streams.terminal_input import Keyboard
+from .process.process import LaunchError, Process
+from .streams.stdin import PipeInput
+from .streams.streams import PipeStreams, ProgramStreams, TerminalStreams
+from .streams.terminal import TerminalSize
+from .streams.terminal_input import TerminalInput
 from .terminal_attachments import TerminalAttachments
 
 RUN_ID: Final = b"FARHAND_RUN_ID"
 """The variable by which a program, and a process that has left its family, tells which run it is of."""
 
-EXIT_PAUSE: Final = 0.01
+EXIT_NOTICE_DELAY: Final = 0.01
 """Seconds that the end of the output may take after the leader's exit before the exit is told by itself: nearly always
 it comes at once, and one message is told less."""
 
-GONE: Final = 1.0
+REAP_TIMEOUT: Final = 1.0
 """Seconds that killed processes may take to be gone before the end is told without them: they have no say any more,
 and one in an uninterruptible wait for a device may take for ever."""
 
 
-class Run:
+class LiveRun:
     """A run, under way or over. Nobody hears of its `result` before it is `told`: that waits until it is on record."""
 
     def __init__(
         self,
         plan: Plan,
-        memory: Memory,
+        memory: SpoolMemory,
         spool_directory: Path,
         *,
         cgroups: Cgroups | None = None,
         spools: tuple[Spool, Spool] | None = None,
     ) -> None:
         self.plan = plan
-        self.on_started: Callable[[Run], None] | None = None
+        self.on_started: Callable[[LiveRun], None] | None = None
         self.began = time.time()
         self.pid: int | None = None
-        self.result: Result | None = None
+        self.result: RunResult | None = None
         self.told = False
         self.failed = False
         self.stdout: Spool
@@ -64,7 +64,7 @@ class Run:
         self.timeline: Timeline | None = Timeline(plan, self._start, self.stdout, self.stderr, memory)
         self._cgroups = cgroups
         self._process: Process | None = None
-        self._why: Why | None = None
+        self._why: StopReason | None = None
         self._message: str | None = None
         self._kill_at = math.inf
         self._linger_until: float | None = None
@@ -72,12 +72,12 @@ class Run:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._output_ended = asyncio.Event()
         self.attachments: Attachments
-        self.stdin: Stdin | Keyboard
-        self._streams: Streams
+        self.stdin: PipeInput | TerminalInput
+        self._streams: ProgramStreams
         self._make_streams(self.timeline)
 
     @classmethod
-    def past(cls, plan: Plan, result: Result, *, began: float, pid: int | None) -> Run:
+    def past(cls, plan: Plan, result: RunResult, *, began: float, pid: int | None) -> LiveRun:
         """Return a run that is over and of which no output is kept."""
         run = cls.__new__(cls)
         run.plan, run.result, run.began, run.pid = plan, result, began, pid
@@ -85,7 +85,7 @@ class Run:
         run.stdout, run.stderr = GoneSpool(result.stdout), GoneSpool(result.stderr)
         run.attachments = Attachments({"stdout": run.stdout, "stderr": run.stderr}, plan.grace, lambda: None)
         run.attachments.close()
-        run.stdin = Stdin(run.attachments)
+        run.stdin = PipeInput(run.attachments)
         run._process = run.timeline = run._why = None
         return run
 
@@ -99,7 +99,7 @@ class Run:
         """Bytes of output that are kept."""
         return self.stdout.size + self.stderr.size
 
-    async def execute(self) -> Result:
+    async def execute(self) -> RunResult:
         """Run the command to its end. Called once, by the registry, in a task that nobody cancels."""
         try:
             result = await self._execute()
@@ -111,11 +111,11 @@ class Run:
         self.result = result
         return result
 
-    def lost(self) -> Result:
+    def lost(self) -> RunResult:
         """Return the result of a run that the service has failed: nobody knows its end."""
         self.stdout.finish()
         self.stderr.finish()
-        self.result = Result(Lost(), self.stdout.end, self.stderr.end, self.duration)
+        self.result = RunResult(Lost(), self.stdout.end, self.stderr.end, self.duration)
         return self.result
 
     def tell_end(self) -> None:
@@ -144,8 +144,8 @@ class Run:
         taken: Mapping[Output, int],
         feeds: int | None,
         share: bool = False,
-        size: Size | None = None,
-        window: int = EVERYTHING,
+        size: TerminalSize | None = None,
+        window: int = MAX_OFFSET,
     ) -> Attachment:
         """Attach a client that has the output up to `taken`, and whose stdin begins at `feeds`.
 
@@ -176,7 +176,7 @@ class Run:
         """Send a signal to the process group; False where it was not delivered to anyone."""
         return self._process is not None and self._process.signal(number)
 
-    def stop(self, reason: Why, kill_after: float | None = None, message: str | None = None) -> None:
+    def stop(self, reason: StopReason, kill_after: float | None = None, message: str | None = None) -> None:
         """Begin TERM, `kill_after` seconds of grace (the plan's unless given), KILL.
 
         Of several stops the first reason counts, and the earliest KILL: a later one can only shorten the grace.
@@ -213,15 +213,15 @@ class Run:
         plan, record = self.plan, timeline.fed if self.plan.record_input else None
         if plan.terminal is None:
             self.attachments = Attachments({"stdout": self.stdout, "stderr": self.stderr}, plan.grace, self._abandoned)
-            self.stdin = Stdin(self.attachments, record)
-            self._streams = Pipes(plan, self.stdin, self.stdout, self.stderr, self._one_ended)
+            self.stdin = PipeInput(self.attachments, record)
+            self._streams = PipeStreams(plan, self.stdin, self.stdout, self.stderr, self._one_ended)
             return
         assert isinstance(self.stdout, FileSpool)
-        size = Size(plan.terminal.columns, plan.terminal.rows)
+        size = TerminalSize(plan.terminal.columns, plan.terminal.rows)
         self.attachments = attached = TerminalAttachments(self.stdout, size, plan.grace, self._abandoned)
-        self.stdin, screen = Keyboard(attached, record), attached.screen
+        self.stdin, screen = TerminalInput(attached, record), attached.screen
         screen.listeners.append(lambda: timeline.resized(*screen.size))
-        self._streams = Console(plan, self.stdin, screen, self.stdout, self._one_ended)
+        self._streams = TerminalStreams(plan, self.stdin, screen, self.stdout, self._one_ended)
 
     def _abandoned(self) -> None:
         if not self.plan.keep:
@@ -232,16 +232,16 @@ class Run:
             self.stdout.free()
             self.stderr.free()
 
-    async def _execute(self) -> Result:
+    async def _execute(self) -> RunResult:
         process = self._process  # of the program that this one has replaced
         if process is None:
             try:
                 process = await self._spawn()
-            except SpawnError as error:
+            except LaunchError as error:
                 self.stdout.finish()
                 self.stderr.finish()
                 failed = SpawnFailed(errno=error.errno, error=error.name, what=error.what, message=str(error))
-                return Result(failed, self.stdout.end, self.stderr.end, self.duration)
+                return RunResult(failed, self.stdout.end, self.stderr.end, self.duration)
         try:
             if self._process is None:
                 self._begin(process)
@@ -293,7 +293,7 @@ class Run:
         elif self.plan.timeout is not None:
             self._at("timeout", time.monotonic() + self.plan.timeout, self.stop, "timed_out")
 
-    async def _see_out(self, process: Process) -> Result:
+    async def _see_out(self, process: Process) -> RunResult:
         """Wait for the end of a program. It may begin anew after any await, in the program that replaces this one."""
         code = await process.exited
         self._why = self._why or process.limit_hit()
@@ -304,7 +304,7 @@ class Run:
         if self._why == "output" and not self._exit_told:
             outcome = outcome_of(self.plan, self._why, self._message, code)  # what was still in the pipes counts, too
         await self._all_gone(process)
-        return Result(
+        return RunResult(
             outcome, self.stdout.end, self.stderr.end, self.duration, lingered, process.usage(), self._applied(process)
         )
 
@@ -343,11 +343,11 @@ class Run:
         """Kill what is left of the run, and wait until it is gone; not for ever, as a device may hold on to it."""
         process.kill_tree()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GONE):
+            async with asyncio.timeout(REAP_TIMEOUT):
                 await process.tree_ended()
 
-    def _applied(self, process: Process) -> dict[str, Enforced]:
-        applied = dict[str, Enforced](process.applied.items())
+    def _applied(self, process: Process) -> dict[str, EnforcedBy]:
+        applied = dict[str, EnforcedBy](process.applied.items())
         if self.plan.output is not None:
             applied["output"] = "service"
         return applied
@@ -355,7 +355,7 @@ class Run:
     async def _last_output(self, process: Process, outcome: Outcome) -> bool:
         """Wait for the end of the output, at most for the linger time; True if it came."""
         if self._streams.leader_ended() and not self._output_ended.is_set():
-            self._at("exit", time.monotonic() + EXIT_PAUSE, self._tell_exit, outcome)
+            self._at("exit", time.monotonic() + EXIT_NOTICE_DELAY, self._tell_exit, outcome)
             self._linger_until = self._linger_until or time.monotonic() + self.plan.linger
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(self._linger_until):

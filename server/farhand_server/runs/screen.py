@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from .streams.terminal import PseudoTerminal, Size
+from .streams.terminal import PseudoTerminal, TerminalSize
 
 
-class Screen:
+class SharedTerminalSize:
     """The size of a run's terminal, before, while and after there is one.
 
     `shown` gives those sizes. What comes in one turn of the loop is applied as one: of a storm of them the last counts.
     """
 
-    def __init__(self, first: Size, shown: Callable[[], Iterable[Size]]) -> None:
+    def __init__(self, first: TerminalSize, shown: Callable[[], Iterable[TerminalSize]]) -> None:
         self.size = first
         self.listeners: list[Callable[[], None]] = []
         """Told whenever the size is another."""
@@ -48,7 +48,7 @@ class Screen:
             return
         repaint, self._repaint = self._repaint, False
         shown = list(self._shown())
-        size = Size(
+        size = TerminalSize(
             min((size.columns for size in shown if size.columns), default=self.size.columns),
             min((size.rows for size in shown if size.rows), default=self.size.rows),
         )

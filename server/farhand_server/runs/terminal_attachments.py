@@ -7,9 +7,9 @@ from typing import Final
 
 from .attachments import Attachment, Attachments, Output
 from .output.filespool import FileSpool
-from .output.spool import EVERYTHING
-from .screen import Screen
-from .streams.terminal import Size
+from .output.spool import MAX_OFFSET
+from .screen import SharedTerminalSize
+from .streams.terminal import TerminalSize
 
 MAX_TYPING: Final = 16
 """Attachments that type at one terminal at once: more hands than work at one thing. What each has sent without credit
@@ -24,12 +24,12 @@ class TerminalAttachments(Attachments):
     lost; others type as well where they share.
     """
 
-    def __init__(self, spool: FileSpool, first: Size, grace: float, abandoned: Callable[[], None]) -> None:
+    def __init__(self, spool: FileSpool, first: TerminalSize, grace: float, abandoned: Callable[[], None]) -> None:
         super().__init__({"stdout": spool}, grace, abandoned)
-        self.screen: Final = Screen(first, self._shown)
+        self.screen: Final = SharedTerminalSize(first, self._shown)
         self._spool = spool
 
-    def resize(self, attachment: Attachment, size: Size) -> None:
+    def resize(self, attachment: Attachment, size: TerminalSize) -> None:
         """The client shows the terminal in another size now."""
         attachment.size = size
         self.screen.changed()
@@ -58,7 +58,7 @@ class TerminalAttachments(Attachments):
     def _typing(self) -> list[Attachment]:
         return [each for each in self._all.values() if each.feeds and each.watcher is not None]
 
-    def _shown(self) -> list[Size]:
+    def _shown(self) -> list[TerminalSize]:
         return [each.size for each in self._typing() if each.size is not None]
 
     def _may_feed(self, share: bool, *, fed: bool) -> bool:
@@ -85,4 +85,4 @@ class TerminalAttachments(Attachments):
                 each.caught_up = each.caught_up or end >= self._spool.end
                 if each.caught_up:
                     ends.append(end)
-        self._spool.wait_at(min(ends, default=EVERYTHING))
+        self._spool.wait_at(min(ends, default=MAX_OFFSET))

@@ -9,39 +9,39 @@ from pathlib import Path
 
 from .attachments import Attachment, Attachments
 from .frozen import (
-    FrozenAttachment,
-    FrozenFile,
-    FrozenMemory,
-    FrozenProcess,
-    FrozenRun,
-    FrozenSpool,
-    FrozenStdin,
-    FrozenTimeline,
+    AttachmentSnapshot,
+    FileSpoolSnapshot,
     Get,
+    MemorySpoolSnapshot,
+    ProcessSnapshot,
+    RunSnapshot,
+    SpoolSnapshot,
+    StdinSnapshot,
+    TimelineSnapshot,
 )
 from .output.filespool import FileSpool, spare
-from .output.spool import Memory, MemorySpool, Spool
+from .output.spool import MemorySpool, Spool, SpoolMemory
 from .output.timeline import Timeline
 from .plan import Plan
 from .process.cgroup import Cgroups
 from .process.process import Process
-from .run import Run
-from .streams.pipes import READ_SIZE
-from .streams.stdin import Stdin
-from .streams.streams import Console, Pipes
-from .streams.terminal import PseudoTerminal, Size
-from .streams.terminal_input import Keyboard
+from .run import LiveRun
+from .streams.pipes import PIPE_READ_SIZE
+from .streams.stdin import PipeInput
+from .streams.streams import PipeStreams, TerminalStreams
+from .streams.terminal import PseudoTerminal, TerminalSize
+from .streams.terminal_input import TerminalInput
 from .terminal_attachments import TerminalAttachments
 
 
-def thaw(frozen: FrozenRun, get: Get, memory: Memory, cgroups: Cgroups | None) -> Run:
+def thaw(frozen: RunSnapshot, get: Get, memory: SpoolMemory, cgroups: Cgroups | None) -> LiveRun:
     """Return the run as it was. One that is under way goes on as soon as it is executed.
 
     Call it in the turn of the loop of `prepare_loop`. Raises OSError where its output cannot be had, and
     ChildProcessError where its process is no child of ours.
     """
     spools = (_spool(frozen.stdout, frozen.plan, get, memory), _spool(frozen.stderr, frozen.plan, get, memory))
-    run = Run(frozen.plan, memory, Path(), cgroups=cgroups, spools=spools)
+    run = LiveRun(frozen.plan, memory, Path(), cgroups=cgroups, spools=spools)
     run.began, run.pid, run.failed, run.result = frozen.began, frozen.pid, frozen.failed, frozen.result
     run.told = frozen.result is not None
     run._start = frozen.start
@@ -50,7 +50,7 @@ def thaw(frozen: FrozenRun, get: Get, memory: Memory, cgroups: Cgroups | None) -
     if frozen.timeline is not None:
         _timeline(run.timeline, frozen.timeline, get, memory)
     _attachments(run.attachments, frozen)
-    if isinstance(run.stdin, Keyboard):
+    if isinstance(run.stdin, TerminalInput):
         _terminal(run, run.stdin, frozen, get)
     else:
         _stdin(run.stdin, frozen.stdin, get)
@@ -63,7 +63,7 @@ def thaw(frozen: FrozenRun, get: Get, memory: Memory, cgroups: Cgroups | None) -
     return run
 
 
-def _process(run: Run, frozen: FrozenProcess, cgroups: Cgroups | None) -> None:
+def _process(run: LiveRun, frozen: ProcessSnapshot, cgroups: Cgroups | None) -> None:
     plan = run.plan
     process = run._process = Process.adopt(
         frozen.handover.pid,
@@ -75,7 +75,7 @@ def _process(run: Run, frozen: FrozenProcess, cgroups: Cgroups | None) -> None:
     run._why, run._message, run._linger_until = frozen.why, frozen.message, frozen.linger_until
     for fd, stream in frozen.outputs:
         spool = run.stdout if stream == "stdout" else run.stderr
-        assert isinstance(run._streams, Pipes)
+        assert isinstance(run._streams, PipeStreams)
         run._streams.resume(fd, spool)
     run._watch_bounds()
     if frozen.kill_at is not None:
@@ -87,9 +87,9 @@ def _process(run: Run, frozen: FrozenProcess, cgroups: Cgroups | None) -> None:
         run.stop("spool", 0.0, "its recording is lost: somebody has removed the file")
 
 
-def _spool(frozen: FrozenSpool, plan: Plan, get: Get, memory: Memory) -> Spool:
+def _spool(frozen: SpoolSnapshot, plan: Plan, get: Get, memory: SpoolMemory) -> Spool:
     spool: Spool
-    if isinstance(frozen, FrozenFile):
+    if isinstance(frozen, FileSpoolSnapshot):
         spool = FileSpool.reopen(
             frozen.path,
             frozen.limit,
@@ -107,18 +107,18 @@ def _spool(frozen: FrozenSpool, plan: Plan, get: Get, memory: Memory) -> Spool:
     return spool
 
 
-def _in_memory(frozen: FrozenMemory, data: bytes, memory: Memory) -> MemorySpool:
+def _in_memory(frozen: MemorySpoolSnapshot, data: bytes, memory: SpoolMemory) -> MemorySpool:
     spool = MemorySpool(frozen.limit, memory)
     spool.start, spool.held, spool.ended, spool._free = frozen.start, frozen.held, frozen.ended, frozen.free
     spool.end = frozen.start + len(data)
     # In pieces: what nobody needs any more goes in whole ones.
-    spool._chunks = [data[at : at + READ_SIZE] for at in range(0, len(data), READ_SIZE)]
-    spool._starts = list(range(frozen.start, spool.end, READ_SIZE))
+    spool._chunks = [data[at : at + PIPE_READ_SIZE] for at in range(0, len(data), PIPE_READ_SIZE)]
+    spool._starts = list(range(frozen.start, spool.end, PIPE_READ_SIZE))
     memory.used += len(data)
     return spool
 
 
-def _timeline(timeline: Timeline, frozen: FrozenTimeline, get: Get, memory: Memory) -> None:
+def _timeline(timeline: Timeline, frozen: TimelineSnapshot, get: Get, memory: SpoolMemory) -> None:
     pairs = (
         (timeline.output, frozen.output),
         (timeline.sizes, frozen.sizes),
@@ -132,12 +132,12 @@ def _timeline(timeline: Timeline, frozen: FrozenTimeline, get: Get, memory: Memo
     memory.used += len(timeline.typed)
 
 
-def _terminal(run: Run, keyboard: Keyboard, of: FrozenRun, get: Get) -> None:
+def _terminal(run: LiveRun, keyboard: TerminalInput, of: RunSnapshot, get: Get) -> None:
     frozen = of.terminal
     assert frozen is not None
     assert isinstance(run.attachments, TerminalAttachments)
-    assert isinstance(run._streams, Console)
-    run.attachments.screen.size = Size(*frozen.size)
+    assert isinstance(run._streams, TerminalStreams)
+    run.attachments.screen.size = TerminalSize(*frozen.size)
     keyboard.received, keyboard._closed, keyboard._in_line = of.stdin.received, of.stdin.closed, frozen.in_line
     for each in frozen.typists:
         typist = keyboard._typist(each.key)
@@ -150,7 +150,7 @@ def _terminal(run: Run, keyboard: Keyboard, of: FrozenRun, get: Get) -> None:
         run._streams.resume(PseudoTerminal(frozen.master, -1 if frozen.slave is None else frozen.slave))
 
 
-def _stdin(stdin: Stdin, frozen: FrozenStdin, get: Get) -> None:
+def _stdin(stdin: PipeInput, frozen: StdinSnapshot, get: Get) -> None:
     stdin.received, stdin.taken = frozen.received, frozen.taken
     pipe = stdin.pipe
     pipe._closed, pipe._ending = frozen.closed, frozen.ending
@@ -160,7 +160,7 @@ def _stdin(stdin: Stdin, frozen: FrozenStdin, get: Get) -> None:
         pipe.connect(frozen.pipe)
 
 
-def _attachments(attachments: Attachments, frozen: FrozenRun) -> None:
+def _attachments(attachments: Attachments, frozen: RunSnapshot) -> None:
     for each in frozen.attachments:
         attachment = _attachment(each)
         attachments._all[each.key] = attachment
@@ -170,9 +170,9 @@ def _attachments(attachments: Attachments, frozen: FrozenRun) -> None:
         attachments._alone = asyncio.get_running_loop().call_later(frozen.alone, attachments._abandoned)
 
 
-def _attachment(frozen: FrozenAttachment) -> Attachment:
+def _attachment(frozen: AttachmentSnapshot) -> Attachment:
     attachment = Attachment(frozen.key, None, hold=frozen.hold, taken=frozen.taken)
     attachment.stdin_at, attachment.stdin_received = frozen.stdin_at, frozen.stdin_received
     attachment.feeds = frozen.feeds
-    attachment.size = None if frozen.size is None else Size(*frozen.size)
+    attachment.size = None if frozen.size is None else TerminalSize(*frozen.size)
     return attachment

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..runs.freeze import freeze, steady
-from ..runs.frozen import FrozenRun, Get, Put
+from ..runs.frozen import Get, Put, RunSnapshot
 from ..runs.registry import Registry, _on_disk
 from ..runs.thaw import thaw
 
@@ -44,14 +44,14 @@ def settled(registry: Registry) -> bool:
     return all(steady(run) for run in registry._runs.values())
 
 
-def take_apart(registry: Registry, put: Put) -> tuple[FrozenRun, ...]:
+def take_apart(registry: Registry, put: Put) -> tuple[RunSnapshot, ...]:
     """Return what goes along of all runs that can be taken apart now, the oldest first; they can go on here as well."""
     live = [freeze(run, put) for run in registry._runs.values() if steady(run)]
     kept = [freeze(run, put, kept_until=until) for until, run in registry._kept.values()]
     return (*kept, *live)
 
 
-def put_together(registry: Registry, frozen: Iterable[FrozenRun], get: Get) -> None:
+def put_together(registry: Registry, frozen: Iterable[RunSnapshot], get: Get) -> None:
     """Have all runs go on; in the turn of the loop of `prepare_loop`. Raises OSError and ChildProcessError."""
     for each in frozen:
         run = thaw(each, get, registry.memory, registry._cgroups)
@@ -67,7 +67,7 @@ def put_together(registry: Registry, frozen: Iterable[FrozenRun], get: Get) -> N
     registry._expire()
 
 
-def awaited(frozen: Iterable[FrozenRun]) -> list[int]:
+def awaited(frozen: Iterable[RunSnapshot]) -> list[int]:
     """The pids of all leaders that nobody has waited for yet."""
     processes = (run.process for run in frozen if run.process is not None)
     return [process.handover.pid for process in processes if process.handover.code is None]

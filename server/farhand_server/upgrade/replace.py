@@ -8,7 +8,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Final
 
-from farhand_server.runs.registry import Unavailable
+from farhand_server.runs.registry import RecordUnavailable
 
 from .program import UpgradeRefused, block_signals, execute, try_program, unblock_signals
 from .snapshot import SnapshotWriter
@@ -57,7 +57,7 @@ async def replace(service: Service) -> None:
         raise UpgradeRefused(
             f"runs that were being started have not got under way within {SETTLE_TIMEOUT:g} s"
         ) from None
-    except Unavailable as error:
+    except RecordUnavailable as error:
         raise UpgradeRefused(str(error)) from None
     except OSError as error:
         raise UpgradeRefused(f"the new program cannot be executed: {error.strerror}") from None

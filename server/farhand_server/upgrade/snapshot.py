@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from pydantic import ValidationError
 
-from farhand_server.runs.frozen import Blob, Descriptor, Frozen, FrozenRun
+from farhand_server.runs.frozen import Blob, Descriptor, RunSnapshot, SnapshotRecord
 
 SNAPSHOT_VERSION: Final = 1
 """Counted up with every change that a program of another version would not understand."""
@@ -26,7 +26,7 @@ class SnapshotError(Exception):
     """The state is none that this program can go on from; the text says why."""
 
 
-class Snapshot(Frozen):
+class Snapshot(SnapshotRecord):
     """Everything of a core that outlives its program. `left` is when it let its clients go, on the monotonic clock."""
 
     program: str
@@ -36,7 +36,7 @@ class Snapshot(Frozen):
     edges: Descriptor | None
     listening: tuple[Descriptor, ...]
     edge: int | None
-    runs: tuple[FrozenRun, ...]
+    runs: tuple[RunSnapshot, ...]
 
     def descriptors(self) -> Iterator[int]:
         """Those that have to stay open."""

@@ -18,7 +18,7 @@ from farhand_server.config import Config
 from farhand_server.config.paths import Directories
 from farhand_server.policy import Policy, Rule, Subject, default_policy
 from farhand_server.runs.environment import Home
-from farhand_server.runs.plan import Plan, Terminal
+from farhand_server.runs.plan import Plan, TerminalPlan
 from tests.server.policy.support import Files
 
 PATH = b"/usr/bin:/bin"
@@ -223,7 +223,7 @@ def test_a_forced_command_takes_the_place_of_a_login_shell_which_leaves_nothing_
 
 
 def test_a_terminal_is_as_it_was_asked_for() -> None:
-    assert plan(ON_A_TERMINAL).terminal == Terminal("xterm-256color", 80, 24, (("VERASE", 127), ("IXON", 0)))
+    assert plan(ON_A_TERMINAL).terminal == TerminalPlan("xterm-256color", 80, 24, (("VERASE", 127), ("IXON", 0)))
     assert plan({}).terminal is None
 
 

@@ -23,7 +23,7 @@ from farhand_server.ledger import Ledger
 from farhand_server.listen.unix import LocalConnection
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import Policy, policy_in_force
-from farhand_server.runs.output.spool import Memory
+from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.process.process import Process, prepare_loop
 from farhand_server.runs.registry import Registry, Retention
 from farhand_server.state import open_state_directory
@@ -59,7 +59,7 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
     async with open_state_directory(config, log) as ledger:
         registry = Registry(
             ledger,
-            memory=Memory(config.runs.memory),
+            memory=SpoolMemory(config.runs.memory),
             retention=Retention(runs=0, seconds=0.0, disk=0),
             spool_directory=tmp_path / "spool",
             cgroups=None,

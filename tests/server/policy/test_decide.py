@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from farhand_server.policy import Decision, Owner, Policy, Request, Subject, concerns, decide, default_policy, may
 from farhand_server.policy.decide import stricter
 from farhand_server.policy.model import Who
-from farhand_server.runs.process.usage import Limits
+from farhand_server.runs.process.usage import ResourceLimits
 from tests.server.policy.support import ADA, EVE, Files, ask, policy, request, rule
 
 EVERYTHING: dict[str, Any] = {"commands": [["*", "..."]], "shell": True, "detach": True, "environment": ["*"]}
@@ -174,15 +174,15 @@ class TestSentences:
 
 class TestLimits:
     def test_the_stricter_of_request_and_rule_holds(self) -> None:
-        asked = request("ls", limits=Limits(memory=10, cpu=5.0, files=3), timeout=100.0, output=5)
+        asked = request("ls", limits=ResourceLimits(memory=10, cpu=5.0, files=3), timeout=100.0, output=5)
         limited = rule(commands=[["*"]], limits={"memory": 5, "cpu": 9, "processes": 4, "timeout": 10, "file_size": 0})
         decision = ask(asked, limited)
-        assert decision.limits == Limits(memory=5, cpu=5.0, processes=4, files=3, file_size=0)
+        assert decision.limits == ResourceLimits(memory=5, cpu=5.0, processes=4, files=3, file_size=0)
         assert (decision.timeout, decision.output) == (10, 5)
 
     def test_a_rule_can_bound_whatever_a_run_can_be_bounded_by(self) -> None:
-        every = {each.name: 7 for each in dataclasses.fields(Limits)}
-        assert ask(request("ls"), rule(commands=[["*"]], limits=every)).limits == Limits(**every)
+        every = {each.name: 7 for each in dataclasses.fields(ResourceLimits)}
+        assert ask(request("ls"), rule(commands=[["*"]], limits=every)).limits == ResourceLimits(**every)
 
     @given(st.none() | st.integers(0), st.none() | st.integers(0))
     def test_no_bound_is_the_least_strict(self, one: int | None, other: int | None) -> None:

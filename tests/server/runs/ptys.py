@@ -9,18 +9,18 @@ import re
 import subprocess
 from collections.abc import Iterator
 
-from farhand_server.runs.plan import Terminal
+from farhand_server.runs.plan import TerminalPlan
 from farhand_server.runs.process.launch import launch
-from farhand_server.runs.process.usage import Limits
-from farhand_server.runs.streams.terminal import PseudoTerminal, Size
+from farhand_server.runs.process.usage import ResourceLimits
+from farhand_server.runs.streams.terminal import PseudoTerminal, TerminalSize
 
 PATIENCE = 10.0
 RAW = (("ICANON", 0), ("ECHO", 0), ("ISIG", 0), ("ICRNL", 0), ("IXON", 0), ("OPOST", 0), ("IUTF8", 0))
 
 
-def opened(*modes: tuple[str, int], size: Size = Size(80, 24)) -> PseudoTerminal:  # noqa: B008  # a tuple
+def opened(*modes: tuple[str, int], size: TerminalSize = TerminalSize(80, 24)) -> PseudoTerminal:  # noqa: B008  # a tuple
     """A terminal without a program; its slave is `terminal.slave`."""
-    return PseudoTerminal.open(Terminal("vt100", *size, modes), size, None)
+    return PseudoTerminal.open(TerminalPlan("vt100", *size, modes), size, None)
 
 
 class OnTerminal:
@@ -62,7 +62,7 @@ def on_terminal(*argv: str, terminal: PseudoTerminal | None = None) -> Iterator[
         [os.fsencode(argument) for argument in argv],
         env=dict(os.environb),
         credentials=None,
-        limits=Limits(),
+        limits=ResourceLimits(),
         cgroup=None,
         terminal=True,
     )

@@ -16,8 +16,8 @@ from farhand_server.runs.attachments import (
     Output,
     TooManyAttachments,
 )
-from farhand_server.runs.output.spool import Memory, MemorySpool
-from farhand_server.runs.plan import Result
+from farhand_server.runs.output.spool import MemorySpool, SpoolMemory
+from farhand_server.runs.plan import RunResult
 
 GRACE = 0.05
 MiB = 1 << 20
@@ -38,7 +38,7 @@ class Client:
     def exited(self, outcome: Outcome) -> None:
         """Watcher."""
 
-    def ended(self, result: Result) -> None:
+    def ended(self, result: RunResult) -> None:
         """Watcher."""
 
     def failed(self, code: ErrorCode, sentence: str) -> None:
@@ -53,7 +53,7 @@ class Run:
     """The attachments of a run, and its spools."""
 
     def __init__(self, grace: float = GRACE) -> None:
-        self.stdout, self.stderr = (MemorySpool(2 * MiB, Memory(1 << 30)) for _ in range(2))
+        self.stdout, self.stderr = (MemorySpool(2 * MiB, SpoolMemory(1 << 30)) for _ in range(2))
         self.abandoned = asyncio.Event()
         self.all = Attachments({"stdout": self.stdout, "stderr": self.stderr}, grace, self.abandoned.set)
 

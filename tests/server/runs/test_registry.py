@@ -16,14 +16,14 @@ from farhand_protocol.outcome import Exited, Killed, Lost
 from farhand_server.runs.process import process as process_module
 from farhand_server.runs.process.process import prepare_loop
 from farhand_server.runs.registry import (
-    Draining,
-    Expired,
     IdConflict,
+    RecordUnavailable,
     Retention,
+    RunExpired,
+    ServiceDraining,
     TooManyRuns,
-    Unavailable,
 )
-from farhand_server.runs.run import Run
+from farhand_server.runs.run import LiveRun
 from tests.support.processes import descriptors, reaped, session_is_gone
 from tests.support.registry import PATIENCE, MiB, Service, Watching, plan
 
@@ -89,7 +89,7 @@ async def test_an_id_is_taken_for_other_requests_and_for_others(service: Service
 
 async def test_what_is_forgotten_is_not_started_again(service: Service) -> None:
     service.ledger.forgotten.add("one")
-    with pytest.raises(Expired):
+    with pytest.raises(RunExpired):
         service.start(plan("true", run_id="one"))
     assert len(service.registry) == 0
 
@@ -104,7 +104,7 @@ async def test_what_cannot_be_put_on_record_does_not_start(service: Service) -> 
     assert run.pid is None
     service.ledger.refused = {}
     service.ledger.broken = True
-    with pytest.raises(Unavailable):
+    with pytest.raises(RecordUnavailable):
         service.start(plan("true", run_id="one"))
     service.ledger.broken = False
     assert service.start(plan("true", run_id="one"))[0] is not run
@@ -128,7 +128,7 @@ async def test_a_refusal_that_cannot_be_told_keeps_no_other_run_from_its_start(
 
 async def test_what_has_no_place_for_its_output_does_not_start(service: Service, tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("a file where a directory should be")
-    with pytest.raises(Unavailable, match="cannot be kept on disk: "):
+    with pytest.raises(RecordUnavailable, match="cannot be kept on disk: "):
         service.start(plan("true", disk_spool=MiB))
     assert service.ledger.words == []
     assert len(service.registry) == 0
@@ -147,7 +147,7 @@ async def test_none_are_started_once_that_is_said_but_a_known_one_is_found(servi
     known = plan("true")
     service.start(known)
     service.registry.refuse_new()
-    with pytest.raises(Draining):
+    with pytest.raises(ServiceDraining):
         service.start(plan("true"))
     service.start(known)
     await service.idle()
@@ -223,7 +223,7 @@ async def test_signals_after_the_end_reach_nobody(service: Service) -> None:
     assert watching.told == ["started", "ended"]
 
 
-async def over(service: Service, *argv: str, **fields: Any) -> tuple[Run, Watching]:
+async def over(service: Service, *argv: str, **fields: Any) -> tuple[LiveRun, Watching]:
     """A run that is over, and a client that has not left yet."""
     run, watching = service.start(plan(*argv, **fields))
     async with asyncio.timeout(PATIENCE):

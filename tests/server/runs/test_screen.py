@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from farhand_server.runs.screen import Screen
-from farhand_server.runs.streams.terminal import Size
+from farhand_server.runs.screen import SharedTerminalSize
+from farhand_server.runs.streams.terminal import TerminalSize
 
 from .ptys import on_terminal, opened
 
@@ -18,10 +18,10 @@ TRAPPING = "trap 'echo changed: $(stty size)' WINCH; echo ready; while :; do rea
 class Shown:
     """A screen, and those that show it; `told` are the sizes that listeners have heard of."""
 
-    def __init__(self, *sizes: Size) -> None:
+    def __init__(self, *sizes: TerminalSize) -> None:
         self.sizes = list(sizes)
-        self.screen = Screen(Size(80, 24), lambda: self.sizes)
-        self.told: list[Size] = []
+        self.screen = SharedTerminalSize(TerminalSize(80, 24), lambda: self.sizes)
+        self.told: list[TerminalSize] = []
         self.screen.listeners.append(lambda: self.told.append(self.screen.size))
 
 
@@ -33,15 +33,17 @@ async def turn() -> None:
 @pytest.mark.parametrize(
     ("sizes", "smallest"),
     [
-        ([], Size(80, 24)),
-        ([Size(100, 50)], Size(100, 50)),
-        ([Size(100, 20), Size(40, 50)], Size(40, 20)),
-        ([Size(0, 20), Size(40, 0)], Size(40, 20)),
-        ([Size(0, 0)], Size(80, 24)),
-        ([Size(1, 1), Size(500, 300)], Size(1, 1)),
+        ([], TerminalSize(80, 24)),
+        ([TerminalSize(100, 50)], TerminalSize(100, 50)),
+        ([TerminalSize(100, 20), TerminalSize(40, 50)], TerminalSize(40, 20)),
+        ([TerminalSize(0, 20), TerminalSize(40, 0)], TerminalSize(40, 20)),
+        ([TerminalSize(0, 0)], TerminalSize(80, 24)),
+        ([TerminalSize(1, 1), TerminalSize(500, 300)], TerminalSize(1, 1)),
     ],
 )
-async def test_the_smallest_wins_and_what_is_unknown_does_not_count(sizes: list[Size], smallest: Size) -> None:
+async def test_the_smallest_wins_and_what_is_unknown_does_not_count(
+    sizes: list[TerminalSize], smallest: TerminalSize
+) -> None:
     shown = Shown(*sizes)
     shown.screen.apply()
     assert shown.screen.size == smallest
@@ -50,49 +52,49 @@ async def test_the_smallest_wins_and_what_is_unknown_does_not_count(sizes: list[
 async def test_of_many_in_one_turn_the_last_counts() -> None:
     shown = Shown()
     for columns in range(1, 100):
-        shown.sizes = [Size(columns, 24)]
+        shown.sizes = [TerminalSize(columns, 24)]
         shown.screen.changed()
     assert shown.told == []
     await turn()
-    assert shown.told == [Size(99, 24)]
+    assert shown.told == [TerminalSize(99, 24)]
 
 
 async def test_the_same_size_is_told_to_nobody() -> None:
-    shown = Shown(Size(80, 24))
+    shown = Shown(TerminalSize(80, 24))
     shown.screen.changed()
     await turn()
     assert shown.told == []
 
 
 async def test_where_the_last_one_has_gone_the_size_stays() -> None:
-    shown = Shown(Size(40, 10))
+    shown = Shown(TerminalSize(40, 10))
     shown.screen.apply()
     shown.sizes = []
     shown.screen.changed()
     await turn()
-    assert shown.told == [Size(40, 10)]
+    assert shown.told == [TerminalSize(40, 10)]
 
 
 async def test_once_the_program_has_ended_the_size_stays() -> None:
-    shown = Shown(Size(40, 10))
+    shown = Shown(TerminalSize(40, 10))
     shown.screen.changed()
     shown.screen.disconnect()
     await turn()
     shown.screen.changed()
     await turn()
-    assert (shown.screen.size, shown.told) == (Size(80, 24), [])
+    assert (shown.screen.size, shown.told) == (TerminalSize(80, 24), [])
 
 
 async def test_the_program_hears_of_another_size_and_of_a_newcomer_once() -> None:
-    shown = Shown(Size(80, 24))
-    with on_terminal("sh", "-c", TRAPPING, terminal=opened(size=Size(80, 24))) as program:
+    shown = Shown(TerminalSize(80, 24))
+    with on_terminal("sh", "-c", TRAPPING, terminal=opened(size=TerminalSize(80, 24))) as program:
         await program.says(b"ready")
         shown.screen.connect(program.terminal)
         shown.screen.changed(repaint=True)
         await program.says(b"changed: 24 80")
         os.write(program.terminal.master, b"drawn\n")
         await program.says(b"read: drawn")  # it may have taken it for two changes
-        shown.sizes = [Size(60, 20)]
+        shown.sizes = [TerminalSize(60, 20)]
         shown.screen.changed(repaint=True)
         await program.says(b"changed: 20 60")
         shown.screen.changed()
@@ -100,4 +102,4 @@ async def test_the_program_hears_of_another_size_and_of_a_newcomer_once() -> Non
         os.write(program.terminal.master, b"done\n")
         heard = await program.says(rb"(?s)(.*)read: done")
         assert b"changed" not in heard[1]
-        assert program.terminal.size == Size(60, 20)
+        assert program.terminal.size == TerminalSize(60, 20)

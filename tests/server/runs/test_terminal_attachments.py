@@ -9,14 +9,14 @@ import pytest
 
 from farhand_server.runs.attachments import MAX_ATTACHMENTS, Attachment, TooManyAttachments
 from farhand_server.runs.output.filespool import FileSpool
-from farhand_server.runs.streams.terminal import PseudoTerminal, Size
+from farhand_server.runs.streams.terminal import PseudoTerminal, TerminalSize
 from farhand_server.runs.terminal_attachments import MAX_TYPING, TerminalAttachments
 
 from .test_attachments import Client
 
 KEY, OTHER = b"k" * 16, b"o" * 16
 KiB = 1 << 10
-FIRST = Size(80, 24)
+FIRST = TerminalSize(80, 24)
 
 
 class Run:
@@ -33,7 +33,7 @@ class Run:
         types: bool = True,
         share: bool = False,
         hold: bool = True,
-        size: Size | None = None,
+        size: TerminalSize | None = None,
         window: int = 256 * KiB,
         at: int = 0,
     ) -> Attachment:
@@ -53,7 +53,7 @@ class Run:
         """Whether its program has to wait."""
         return self.spool.full
 
-    async def size(self) -> Size:
+    async def size(self) -> TerminalSize:
         """The terminal's, once this turn of the loop is over."""
         await asyncio.sleep(0)
         return self.all.screen.size
@@ -154,38 +154,38 @@ async def test_no_more_share_than_may(run: Run) -> None:
 
 
 async def test_the_sizes_of_those_who_type_count_and_of_nobody_else(run: Run) -> None:
-    run.attach(size=Size(100, 30))
-    run.attach(types=False, size=Size(10, 5))
-    run.attach(size=Size(20, 6))  # another types
-    assert await run.size() == Size(100, 30)
-    sharing = run.attach(share=True, size=Size(90, 40))
-    assert await run.size() == Size(90, 30)
+    run.attach(size=TerminalSize(100, 30))
+    run.attach(types=False, size=TerminalSize(10, 5))
+    run.attach(size=TerminalSize(20, 6))  # another types
+    assert await run.size() == TerminalSize(100, 30)
+    sharing = run.attach(share=True, size=TerminalSize(90, 40))
+    assert await run.size() == TerminalSize(90, 30)
     run.all.left(sharing)
-    assert await run.size() == Size(100, 30)
+    assert await run.size() == TerminalSize(100, 30)
 
 
 async def test_a_lost_line_does_not_keep_the_terminal_small(run: Run) -> None:
-    small = run.attach(KEY, size=Size(40, 10))
-    run.attach(share=True, size=Size(100, 30))
-    assert await run.size() == Size(40, 10)
+    small = run.attach(KEY, size=TerminalSize(40, 10))
+    run.attach(share=True, size=TerminalSize(100, 30))
+    assert await run.size() == TerminalSize(40, 10)
     run.all.lost(small)
-    assert await run.size() == Size(100, 30)
-    run.attach(KEY, share=True, size=Size(40, 10))
-    assert await run.size() == Size(40, 10)
+    assert await run.size() == TerminalSize(100, 30)
+    run.attach(KEY, share=True, size=TerminalSize(40, 10))
+    assert await run.size() == TerminalSize(40, 10)
 
 
 async def test_a_size_may_change(run: Run) -> None:
-    attached = run.attach(size=Size(100, 30))
-    run.all.resize(attached, Size(50, 20))
-    assert await run.size() == Size(50, 20)
+    attached = run.attach(size=TerminalSize(100, 30))
+    run.all.resize(attached, TerminalSize(50, 20))
+    assert await run.size() == TerminalSize(50, 20)
 
 
 async def test_after_the_end_nobody_changes_the_size(run: Run) -> None:
-    run.attach(size=Size(100, 30))
-    assert await run.size() == Size(100, 30)
+    run.attach(size=TerminalSize(100, 30))
+    assert await run.size() == TerminalSize(100, 30)
     run.all.close()
-    run.attach(KEY, share=True, size=Size(10, 5))
-    assert await run.size() == Size(100, 30)
+    run.attach(KEY, share=True, size=TerminalSize(10, 5))
+    assert await run.size() == TerminalSize(100, 30)
 
 
 # For whom its program waits

@@ -6,16 +6,16 @@ from pathlib import Path
 
 from farhand_server.runs.freeze import freeze
 from farhand_server.runs.output.filespool import FileSpool
-from farhand_server.runs.output.spool import Memory
-from farhand_server.runs.output.timeline import Moment, Place
-from farhand_server.runs.plan import Terminal
-from farhand_server.runs.run import Run
+from farhand_server.runs.output.spool import SpoolMemory
+from farhand_server.runs.output.timeline import Moment, TimelinePosition
+from farhand_server.runs.plan import TerminalPlan
+from farhand_server.runs.run import LiveRun
 from farhand_server.runs.thaw import thaw
 from farhand_server.upgrade.snapshot import ReceivedSnapshot, Snapshot, SnapshotWriter
 from tests.server.connection.channels.runs import finish, run
 
 
-def moved(run: Run, memory: Memory) -> Run:
+def moved(run: LiveRun, memory: SpoolMemory) -> LiveRun:
     """The run as the other program has it; this one has let go of it."""
     blobs = SnapshotWriter()
     frozen = freeze(run, blobs.put, kept_until=0.0)
@@ -27,13 +27,13 @@ def moved(run: Run, memory: Memory) -> Run:
         received.close()
 
 
-def told(run: Run) -> list[Moment]:
+def told(run: LiveRun) -> list[Moment]:
     assert run.timeline is not None
-    return [moment for moment, _ in run.timeline.moments(Place(), 1 << 62)]
+    return [moment for moment, _ in run.timeline.moments(TimelinePosition(), 1 << 62)]
 
 
 async def test_output_sizes_and_keys_with_their_times(tmp_path: Path) -> None:
-    here = run(tmp_path, terminal=Terminal("xterm", 80, 24), disk_spool=1 << 16, record_input=True)
+    here = run(tmp_path, terminal=TerminalPlan("xterm", 80, 24), disk_spool=1 << 16, record_input=True)
     assert here.timeline is not None
     for number in range(10):
         here.timeline.start -= 0.25
@@ -41,7 +41,7 @@ async def test_output_sizes_and_keys_with_their_times(tmp_path: Path) -> None:
         here.stdout.append(b"drawn")
         here.timeline.resized(100 + number, 30)
     finish(here)
-    memory = Memory(1 << 20)
+    memory = SpoolMemory(1 << 20)
     there = moved(here, memory)
     assert there.timeline is not None
     assert told(there) == told(here)
@@ -56,7 +56,7 @@ async def test_that_the_output_has_to_be_whole(tmp_path: Path) -> None:
     for record in (True, False):
         here = run(tmp_path, disk_spool=1 << 16, record=record)
         finish(here)
-        there = moved(here, Memory(1 << 20))
+        there = moved(here, SpoolMemory(1 << 20))
         assert isinstance(there.stdout, FileSpool)
         assert there.stdout.whole is record
         here.close()

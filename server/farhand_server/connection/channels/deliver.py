@@ -5,8 +5,8 @@ from __future__ import annotations
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
-from farhand_server.runs.plan import Result
-from farhand_server.runs.run import Run
+from farhand_server.runs.plan import RunResult
+from farhand_server.runs.run import LiveRun
 
 from .handler import ChannelOutlet, QueryChannel
 
@@ -14,7 +14,7 @@ from .handler import ChannelOutlet, QueryChannel
 class DeliverChannel(QueryChannel):
     """Sends the signal and is over; before the run has started it waits for that."""
 
-    def __init__(self, outlet: ChannelOutlet, number: int, run: Run, request: m.Deliver) -> None:
+    def __init__(self, outlet: ChannelOutlet, number: int, run: LiveRun, request: m.Deliver) -> None:
         super().__init__(outlet, number)
         self._run = run
         self._signal = request.number
@@ -45,7 +45,7 @@ class DeliverChannel(QueryChannel):
         """Watcher."""
         self._deliver()
 
-    def ended(self, result: Result) -> None:
+    def ended(self, result: RunResult) -> None:
         """Watcher. It never began."""
         self._deliver()
 

@@ -11,8 +11,8 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB
 from farhand_protocol.messages.codec import pack_runs
-from farhand_server.runs.registry import Unavailable
-from farhand_server.runs.run import Run
+from farhand_server.runs.registry import RecordUnavailable
+from farhand_server.runs.run import LiveRun
 
 from .handler import ChannelOutlet, QueryChannel
 
@@ -23,11 +23,11 @@ MAX_ANSWER: Final = 64 * KiB
 class RunLookup(Protocol):
     """Where the runs are looked up: the registry."""
 
-    def __iter__(self) -> Iterator[Run]:
+    def __iter__(self) -> Iterator[LiveRun]:
         """Give the runs under way, the newest first."""
 
-    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[Run]:
-        """Return up to `limit` runs, under way or over, the newest first. Raises `Unavailable`."""
+    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[LiveRun]:
+        """Return up to `limit` runs, under way or over, the newest first. Raises `RecordUnavailable`."""
 
 
 class ListChannel(QueryChannel):
@@ -44,9 +44,9 @@ class ListChannel(QueryChannel):
         request: m.List,
         registry: RunLookup,
         *,
-        after: Run | None,
+        after: LiveRun | None,
         owner: str | None,
-        sees: Callable[[Run], bool],
+        sees: Callable[[LiveRun], bool],
     ) -> None:
         super().__init__(outlet, number)
         self._request = request
@@ -66,7 +66,7 @@ class ListChannel(QueryChannel):
             return False
         try:
             page = self._page()
-        except Unavailable as error:
+        except RecordUnavailable as error:
             self.answer(m.Error(code=ErrorCode.UNAVAILABLE, message=str(error)))
             return False
         seen = [run for run in page if self._sees(run)][: self._left]
@@ -86,7 +86,7 @@ class ListChannel(QueryChannel):
         if not self._over and not self.scheduled:
             self._outlet.schedule(self)
 
-    def _page(self) -> list[Run]:
+    def _page(self) -> list[LiveRun]:
         """Return the next runs, `m.MAX_RUNS` of them unless there are no more."""
         prefix = self._request.prefix
         if self._request.ended:
@@ -95,7 +95,7 @@ class ListChannel(QueryChannel):
         found = (run for run in self._under_way() if run.result is None and run.plan.id.startswith(prefix))
         return list(islice(found, m.MAX_RUNS))
 
-    def _under_way(self) -> list[Run]:
+    def _under_way(self) -> list[LiveRun]:
         runs = list(self._registry)
         if self._after is None:
             return runs
@@ -103,7 +103,7 @@ class ListChannel(QueryChannel):
             return runs[runs.index(self._after) + 1 :]
         return [run for run in runs if run.began < self._after.began]  # it has ended meanwhile
 
-    def _tell(self, runs: list[Run]) -> int:
+    def _tell(self, runs: list[LiveRun]) -> int:
         """Send as many of the runs as fit one message; return how many."""
         connection = self._outlet.connection
         assert connection.peer is not None
@@ -113,7 +113,7 @@ class ListChannel(QueryChannel):
         return 0
 
 
-def info(run: Run) -> m.RunInfo:
+def info(run: LiveRun) -> m.RunInfo:
     """Return what a listing says of a run."""
     plan, result = run.plan, run.result
     going = result is None
@@ -134,7 +134,7 @@ def info(run: Run) -> m.RunInfo:
     )
 
 
-def _size(run: Run) -> m.WindowSize | None:
+def _size(run: LiveRun) -> m.WindowSize | None:
     if run.plan.terminal is None:
         return None
     columns, rows = (run.timeline and run.timeline.size) or (0, 0)

@@ -9,8 +9,8 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB
 from farhand_protocol.messages.codec import pack_marks
-from farhand_server.runs.output.timeline import Moment, Place
-from farhand_server.runs.run import Run
+from farhand_server.runs.output.timeline import Moment, TimelinePosition
+from farhand_server.runs.run import LiveRun
 
 from .handler import ChannelOutlet, QueryChannel
 
@@ -21,10 +21,10 @@ MAX_ANSWER: Final = 64 * KiB
 class RecordingChannel(QueryChannel):
     """Answers a `recording` with the marks up to now. Between two messages it keeps no more than its place."""
 
-    def __init__(self, outlet: ChannelOutlet, number: int, run: Run) -> None:
+    def __init__(self, outlet: ChannelOutlet, number: int, run: LiveRun) -> None:
         super().__init__(outlet, number)
         self._run = run
-        self._place = Place()
+        self._place = TimelinePosition()
         self._until = 0 if run.timeline is None else run.timeline.now
 
     def begin(self) -> None:

@@ -11,9 +11,9 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
 from farhand_server.runs.attachments import Attachment, Output
 from farhand_server.runs.output.spool import Spool
-from farhand_server.runs.plan import Result
-from farhand_server.runs.run import Run
-from farhand_server.runs.streams.terminal import Size
+from farhand_server.runs.plan import RunResult
+from farhand_server.runs.run import LiveRun
+from farhand_server.runs.streams.terminal import TerminalSize
 from farhand_server.runs.terminal_attachments import TerminalAttachments
 
 from .handler import ChannelOutlet
@@ -58,7 +58,7 @@ class RunChannel:
     """Reads the spools as fast as the client takes them, and no faster."""
 
     def __init__(
-        self, outlet: ChannelOutlet, number: int, run: Run, request: m.RunRequest | m.Attach, *, new: bool
+        self, outlet: ChannelOutlet, number: int, run: LiveRun, request: m.RunRequest | m.Attach, *, new: bool
     ) -> None:
         self.number: Final = number
         self.run: Final = run
@@ -66,7 +66,7 @@ class RunChannel:
         self._outlet = outlet
         self._new = new
         self._follow = isinstance(request, m.RunRequest) or request.follow
-        self._result: Result | None = None
+        self._result: RunResult | None = None
         self._over = False
         self._started = False
         self._stdin_credited = 0
@@ -90,11 +90,11 @@ class RunChannel:
             taken=wanted,
             feeds=feeds,
             share=share,
-            size=None if shown is None else Size(shown.columns, shown.rows),
+            size=None if shown is None else TerminalSize(shown.columns, shown.rows),
             window=output_window(request, peer.window),
         )
         self._shows_terminal = shown is not None
-        self._size_told: Size | None = None
+        self._size_told: TerminalSize | None = None
         self._screen = run.attachments.screen if isinstance(run.attachments, TerminalAttachments) else None
         if self._shows_terminal and self._screen is not None:
             self._screen.listeners.append(self._wake)
@@ -178,7 +178,7 @@ class RunChannel:
                 self.run.stop("requested", message.kill_after)
             case m.Resize():
                 if isinstance(self.run.attachments, TerminalAttachments):
-                    self.run.attachments.resize(self._attachment, Size(message.columns, message.rows))
+                    self.run.attachments.resize(self._attachment, TerminalSize(message.columns, message.rows))
             case m.Close():
                 self._leave()
 
@@ -216,7 +216,7 @@ class RunChannel:
 
     def _tell_size(self) -> None:
         # In its turn: whoever reads nothing gets one of many.
-        size = Size(0, 0) if self._screen is None else self._screen.size
+        size = TerminalSize(0, 0) if self._screen is None else self._screen.size
         if self._shows_terminal and size != self._size_told:
             self._size_told = size
             self._outlet.connection.send(self.number, m.Resize(columns=size.columns, rows=size.rows))
@@ -235,7 +235,7 @@ class RunChannel:
         self._outlet.connection.send(self.number, m.Exit(outcome=outcome))
         self._outlet.flush_soon()
 
-    def ended(self, result: Result) -> None:
+    def ended(self, result: RunResult) -> None:
         """Watcher."""
         self._result = result
         self._wake()
@@ -297,7 +297,7 @@ class RunChannel:
             self._say_last(m.Done())
 
 
-def _ended(result: Result) -> m.Ended:
+def _ended(result: RunResult) -> m.Ended:
     usage = result.usage
     return m.Ended(
         outcome=result.outcome,

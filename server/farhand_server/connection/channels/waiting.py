@@ -11,8 +11,8 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
 from farhand_server.runs.attachments import BadOffset
 from farhand_server.runs.output.spool import Spool
-from farhand_server.runs.plan import Result
-from farhand_server.runs.run import Run
+from farhand_server.runs.plan import RunResult
+from farhand_server.runs.run import LiveRun
 
 from .handler import ChannelOutlet, QueryChannel
 from .pattern import SEARCH_OVERLAP, Pattern
@@ -24,7 +24,7 @@ MAX_WAITS: Final = 64
 class WaitChannel(QueryChannel):
     """Answers a `wait_for`. Raises `BadPattern` and `BadOffset`."""
 
-    def __init__(self, outlet: ChannelOutlet, number: int, run: Run, request: m.WaitFor) -> None:
+    def __init__(self, outlet: ChannelOutlet, number: int, run: LiveRun, request: m.WaitFor) -> None:
         super().__init__(outlet, number)
         self._run = run
         self._request = request
@@ -120,7 +120,7 @@ class WaitChannel(QueryChannel):
 
     # What the run says
 
-    def ended(self, result: Result) -> None:
+    def ended(self, result: RunResult) -> None:
         """Watcher."""
         self._run_over = True
         self._news.set()

@@ -16,9 +16,9 @@ from typing import Final
 from farhand_protocol.limits import KiB
 
 from ..plan import Plan
-from .spool import EVERYTHING, Memory, MemorySpool, Spool
+from .spool import MAX_OFFSET, MemorySpool, Spool, SpoolMemory
 
-FULL: Final = "its recording is full"
+RECORDING_FULL: Final = "its recording is full"
 """Why a run is stopped of which more would have to be kept than may be."""
 
 
@@ -47,7 +47,7 @@ class FileSpool:
         """What is kept, from `start` on, where the disk has failed."""
         self._failed = False
         self._closed = False
-        self._wait_at = EVERYTHING
+        self._wait_at = MAX_OFFSET
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     @classmethod
@@ -75,7 +75,7 @@ class FileSpool:
         spool.__dict__.update(
             start=start, end=end, ended=ended, touched=time.monotonic(), on_room=None, on_failure=None, listeners=[],
             path=path, limit=limit, whole=whole, spare=spare, _memory=None, _failed=failed, _closed=False,
-            _wait_at=EVERYTHING, _fd=fd,
+            _wait_at=MAX_OFFSET, _fd=fd,
         )  # fmt: skip
         if ended:
             spool._release()
@@ -100,7 +100,7 @@ class FileSpool:
         room = self.limit - self.end if self.whole else len(data)
         try:
             self._write(data if len(data) <= room else data[:room])
-            failure = None if len(data) <= room else FULL
+            failure = None if len(data) <= room else RECORDING_FULL
         except OSError as error:
             failure = f"the output cannot be kept in {self.path}: {error.strerror}"
         if failure is not None:
@@ -208,7 +208,7 @@ class FileSpool:
         self.start = self.end - len(memory)
 
 
-SPARE: Final = 512 * KiB
+DISK_FAILURE_SPARE: Final = 512 * KiB
 """Bytes of a terminal's output that are kept in memory where the disk takes no more: twice what may be under way to a
 client (`limits.TERMINAL_WINDOW`), so that whoever is connected loses nothing. Nobody's shell shall end because another
 has filled the disk, least of all the one in which that is put right."""
@@ -216,10 +216,10 @@ has filled the disk, least of all the one in which that is put right."""
 
 def spare(plan: Plan) -> int:
     """Return how many bytes go on in memory where the disk fails; none of what has to be recorded."""
-    return 0 if plan.terminal is None or plan.record else SPARE
+    return 0 if plan.terminal is None or plan.record else DISK_FAILURE_SPARE
 
 
-def make_spools(plan: Plan, memory: Memory, directory: Path) -> tuple[Spool, Spool]:
+def make_spools(plan: Plan, memory: SpoolMemory, directory: Path) -> tuple[Spool, Spool]:
     """Return new spools for stdout and stderr. Raises OSError where those on disk cannot be made."""
     if plan.disk_spool is None:
         return MemorySpool(plan.spool, memory), MemorySpool(plan.spool, memory)

@@ -7,23 +7,23 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import Final, Protocol
 
-TAIL: Final = 64 << 10
+REREAD_SIZE: Final = 64 << 10
 """Bytes that stay to be read again though everybody who holds the run has them: some screens of text for whoever
 attaches later. Times two streams and the runs that are kept."""
 
-FLOOR: Final = 1 << 20
+MIN_SPOOL: Final = 1 << 20
 """Bytes that a spool may keep even where the memory for all is used up. Clients acknowledge output every 512 KiB at the
 latest, so a writer that waits at twice that is always let go on."""
 
-EVERYTHING: Final = 1 << 63
+MAX_OFFSET: Final = 1 << 63
 """Beyond every offset: how far a stream is had by whoever does not want it."""
 
-MERGE: Final = 16 << 10
+MERGE_SIZE: Final = 16 << 10
 """Chunks are joined up to this size: a program that writes byte by byte must not cost an object for each."""
 
 
-class Memory:
-    """How much all spools together may keep beyond `FLOOR` each, in bytes."""
+class SpoolMemory:
+    """How much all spools together may keep beyond `MIN_SPOOL` each, in bytes."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -77,7 +77,7 @@ class Spool(Protocol):
 class MemorySpool:
     """A `Spool` that makes its writer wait: it keeps what is not acknowledged, `limit` bytes and one append."""
 
-    def __init__(self, limit: int, memory: Memory) -> None:
+    def __init__(self, limit: int, memory: SpoolMemory) -> None:
         self.start = 0
         self.end = 0
         self.held = 0
@@ -96,7 +96,7 @@ class MemorySpool:
     def full(self) -> bool:
         """Spool."""
         kept = self.end - self.held
-        return kept >= FLOOR and (kept >= self._limit or self._memory.used >= self._memory.limit)
+        return kept >= MIN_SPOOL and (kept >= self._limit or self._memory.used >= self._memory.limit)
 
     @property
     def size(self) -> int:
@@ -106,7 +106,7 @@ class MemorySpool:
     def append(self, data: bytes) -> None:
         """Spool."""
         self.touched = time.monotonic()
-        if self._chunks and len(self._chunks[-1]) + len(data) <= MERGE:
+        if self._chunks and len(self._chunks[-1]) + len(data) <= MERGE_SIZE:
             self._chunks[-1] += data
         else:
             self._starts.append(self.end)
@@ -151,16 +151,16 @@ class MemorySpool:
     def free(self) -> None:
         """Spool."""
         self._free = True
-        self._hold(EVERYTHING)
+        self._hold(MAX_OFFSET)
 
     def close(self) -> None:
         """Spool."""
         self._drop(len(self._chunks))
-        self.held = EVERYTHING
+        self.held = MAX_OFFSET
 
     def _hold(self, offset: int) -> None:
         self.held = max(offset, self.start)
-        unneeded = min(offset, self.end - TAIL)
+        unneeded = min(offset, self.end - REREAD_SIZE)
         # Whole chunks only.
         count = bisect_right(self._starts, unneeded) - 1
         if count > 0:

@@ -13,29 +13,29 @@ from operator import floordiv, ne, sub
 from typing import Final
 
 from ..plan import Plan
-from .spool import Memory, Spool
+from .spool import Spool, SpoolMemory
 
-MARKS: Final = 4096
+MAX_OUTPUT_MARKS: Final = 4096
 """Moments of output that are known of a plain run: 96 KiB. Played again, an hour of it is late by 4 s at the most."""
 
-MARKS_OF_TERMINALS: Final = 65_536
+MAX_PRECISE_MARKS: Final = 65_536
 """The same of a run with a terminal, or one that has to be recorded: 1.5 MiB, and 2 s for a
 working day in which it never fell silent."""
 
-SIZES: Final = 4096
+MAX_SIZE_MARKS: Final = 4096
 """Sizes of a terminal: a window is seldom resized more than some hundred times, and a storm is told less exactly."""
 
-MAX_STDIN: Final = 1 << 20
+MAX_RECORDED_STDIN: Final = 1 << 20
 """Bytes of stdin that are recorded: more than anybody types in a month. What is piped in is somewhere else already."""
 
-PIECE: Final = 1024
+MAX_STDIN_MARK: Final = 1024
 """Bytes of stdin in one moment, at most: what one mark on the wire may have."""
 
-SIZE_OF_MARK: Final = 24
+MARK_BYTES: Final = 24
 """Bytes of memory for one: three numbers."""
 
 
-class Series:
+class MarkSeries:
     """Moments in milliseconds, in their order, each with two numbers that hold from then on.
 
     There are at most `limit`, 2 or more. Those within one `step` of time count as the last of them, so that nothing
@@ -45,7 +45,7 @@ class Series:
 
     __slots__ = ("_limit", "_memory", "_until", "at", "first", "second", "step")
 
-    def __init__(self, limit: int, memory: Memory) -> None:
+    def __init__(self, limit: int, memory: SpoolMemory) -> None:
         self.step = 1
         self.at = array("Q")
         self.first = array("Q")
@@ -65,7 +65,7 @@ class Series:
         self.at.append(at)
         self.first.append(first)
         self.second.append(second)
-        self._memory.used += SIZE_OF_MARK
+        self._memory.used += MARK_BYTES
         self._until = at - at % self.step + self.step
         if len(self.at) > self._limit:
             self._thin()
@@ -81,12 +81,12 @@ class Series:
         size = len(dump) // 3
         for column, begin in ((self.at, 0), (self.first, size), (self.second, 2 * size)):
             column.frombytes(dump[begin : begin + size])
-        self._memory.used += SIZE_OF_MARK * len(self)
+        self._memory.used += MARK_BYTES * len(self)
         self._until = self.at[-1] - self.at[-1] % step + step if self.at else 0
 
     def clear(self) -> None:
         """Forget everything."""
-        self._memory.used -= SIZE_OF_MARK * len(self)
+        self._memory.used -= MARK_BYTES * len(self)
         for column in (self.at, self.first, self.second):
             del column[:]
         self._until = 0
@@ -102,7 +102,7 @@ class Series:
         self.at, self.first, self.second = (
             array("Q", compress(column, last)) for column in (self.at, self.first, self.second)
         )
-        self._memory.used -= SIZE_OF_MARK * (before - len(self))
+        self._memory.used -= MARK_BYTES * (before - len(self))
         self._until = self.at[-1] - self.at[-1] % step + step
 
     def _last_ones(self, step: int) -> list[bool]:
@@ -125,7 +125,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TimelinePosition:
     """How far somebody has a timeline: milliseconds of the last output and size, and the bytes of stdin."""
 
     output: int = -1
@@ -137,10 +137,10 @@ class Timeline:
     """Listens to the spools of a run that begins at `start` on the monotonic clock. What it keeps counts as memory for
     output."""
 
-    def __init__(self, plan: Plan, start: float, stdout: Spool, stderr: Spool, memory: Memory) -> None:
+    def __init__(self, plan: Plan, start: float, stdout: Spool, stderr: Spool, memory: SpoolMemory) -> None:
         precise = plan.terminal is not None or plan.record
         self.start = start
-        self.output = Series(MARKS_OF_TERMINALS if precise else MARKS, memory)
+        self.output = MarkSeries(MAX_PRECISE_MARKS if precise else MAX_OUTPUT_MARKS, memory)
         self.sizes = self.typed_at = _NONE
         self.typed = bytearray()
         self.cut = False
@@ -150,10 +150,10 @@ class Timeline:
         self._written = stdout.end + stderr.end
         self._memory = memory
         if plan.terminal is not None:
-            self.sizes = Series(SIZES, memory)
+            self.sizes = MarkSeries(MAX_SIZE_MARKS, memory)
             self.sizes.add(0, plan.terminal.columns, plan.terminal.rows)
         if plan.record_input:
-            self.typed_at = Series(MARKS_OF_TERMINALS, memory)
+            self.typed_at = MarkSeries(MAX_PRECISE_MARKS, memory)
         for spool in (stdout, stderr):
             spool.listeners.append(self._grown)
 
@@ -175,14 +175,14 @@ class Timeline:
         """The program of a run that records it is given `data` as stdin."""
         if self.gone:
             return
-        kept = data[: MAX_STDIN - len(self.typed)]
+        kept = data[: MAX_RECORDED_STDIN - len(self.typed)]
         self.cut = self.cut or len(kept) < len(data)
         if kept:
             self.typed += kept
             self._memory.used += len(kept)
             self.typed_at.add(self.now, len(self.typed), 0)
 
-    def moments(self, after: Place, until: int) -> Iterator[tuple[Moment, Place]]:
+    def moments(self, after: TimelinePosition, until: int) -> Iterator[tuple[Moment, TimelinePosition]]:
         """Yield what comes behind a place, up to `until` in milliseconds, each with the place behind it."""
         sizes, typed, output = self.sizes, self.typed_at, self.output
         size, written = bisect_right(sizes.at, after.size), bisect_right(output.at, after.output)
@@ -198,7 +198,7 @@ class Timeline:
                 yield Moment(at, size=(sizes.first[size], sizes.second[size])), place
                 size += 1
             elif at == _at(typed, piece):
-                end = min(typed.first[piece], place.stdin + PIECE)
+                end = min(typed.first[piece], place.stdin + MAX_STDIN_MARK)
                 data = bytes(self.typed[place.stdin : end])
                 place = replace(place, stdin=end)
                 yield Moment(at, stdin=data, cut=self.cut and end == len(self.typed)), place
@@ -235,9 +235,9 @@ class Timeline:
 
 
 _NEVER: Final = 1 << 63
-_NONE: Final = Series(0, Memory(0))
+_NONE: Final = MarkSeries(0, SpoolMemory(0))
 """Of runs that have no terminal, or do not record stdin: nothing is ever added."""
 
 
-def _at(series: Series, number: int) -> int:
+def _at(series: MarkSeries, number: int) -> int:
     return series.at[number] if number < len(series.at) else _NEVER

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from . import tree
-from .usage import Limits, Usage
+from .usage import ResourceLimits, ResourceUsage
 
 CONTROLLERS: Final = ("memory", "pids", "cpu")
 """Those that are of use: bounds and peak of memory, number of processes, fair shares between runs."""
@@ -62,7 +62,7 @@ class Cgroups:
             _enable(directory)
         return cls(home, _enabled(home))
 
-    def create(self, run_id: str, limits: Limits) -> RunCgroup | None:
+    def create(self, run_id: str, limits: ResourceLimits) -> RunCgroup | None:
         """Make the cgroup of a run with its limits; None where the kernel does not let us: the run goes without."""
         path = self.home / f"run-{run_id}"
         enforces = set()
@@ -84,7 +84,7 @@ class Cgroups:
             return None
         return RunCgroup(path, frozenset(enforces))
 
-    def open(self, run_id: str, limits: Limits) -> RunCgroup | None:
+    def open(self, run_id: str, limits: ResourceLimits) -> RunCgroup | None:
         """The cgroup of a run from before an execve of the service; None where it has none."""
         path = self.home / f"run-{run_id}"
         if not path.is_dir():
@@ -121,7 +121,7 @@ class Cgroups:
 
 @dataclass(frozen=True, slots=True)
 class RunCgroup:
-    """The cgroup of one run. `enforces` names the fields of `Limits` that it bounds for the whole tree."""
+    """The cgroup of one run. `enforces` names the fields of `ResourceLimits` that it bounds for the whole tree."""
 
     path: Path
     enforces: frozenset[str]
@@ -131,7 +131,7 @@ class RunCgroup:
         """The id in its name."""
         return self.path.name.removeprefix("run-")
 
-    def others(self, limits: Limits) -> Limits:
+    def others(self, limits: ResourceLimits) -> ResourceLimits:
         """Those of `limits` that are left for rlimits."""
         return replace(limits, **dict.fromkeys(self.enforces))
 
@@ -183,13 +183,13 @@ class RunCgroup:
                 loop.remove_reader(epoll.fileno())
                 os.close(fd)
 
-    def usage(self, counted: Usage) -> Usage:
+    def usage(self, counted: ResourceUsage) -> ResourceUsage:
         """What all processes that were ever in it have used; what it does not know is taken from `counted`."""
         cpu = self._numbers("cpu.stat")
         peak = tree.read(f"{self.path}/memory.peak").strip()  # since Linux 5.19
         if "user_usec" not in cpu:
             return counted
-        return Usage(
+        return ResourceUsage(
             cpu["user_usec"] / 1e6, cpu["system_usec"] / 1e6, int(peak) if peak.isdigit() else counted.peak_memory
         )
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from farhand_server.credentials import Credentials, acting_as
 
-HEADER: Final = 256
+HEADER_SIZE: Final = 256
 """Bytes of a file from which the kernel tells its format (BINPRM_BUF_SIZE, linux/binfmts.h)."""
 
 MAX_INTERPRETERS: Final = 5
@@ -120,14 +120,14 @@ def _header(path: bytes, directory: int, credentials: Credentials | None) -> byt
     finally:
         os.close(descriptor)
     with open(reading, "rb", buffering=0) as file:  # noqa: PTH123  # a descriptor, not a path
-        return file.read(HEADER)
+        return file.read(HEADER_SIZE)
 
 
 def _interpreter(header: bytes) -> bytes | None:
     """The program after `#!`, as load_script() of linux/fs/binfmt_script.c reads it; None for a line it refuses."""
     line, newline, _ = header[2:].partition(b"\n")
     words = line.lstrip(b" \t").replace(b"\0", b" ").replace(b"\t", b" ").split(b" ", 1)
-    if not words[0] or (not newline and len(words) == 1 and len(header) == HEADER):
+    if not words[0] or (not newline and len(words) == 1 and len(header) == HEADER_SIZE):
         return None
     return words[0]
 

@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 
 from farhand_server.credentials import Credentials
 
-from .usage import Limits
+from .usage import ResourceLimits
 
 BASH: Final = b"/bin/bash"
 SHELL: Final = b"/bin/sh"
@@ -62,7 +62,7 @@ _SHELLS_OWN: Final = (b"PWD", b"OLDPWD", b"SHLVL", b"_")
 """Variables that dash or bash hands on whether it was given them or not."""
 
 
-class Command(NamedTuple):
+class LaunchCommand(NamedTuple):
     """What to hand to execve(2)."""
 
     argv: tuple[bytes, ...]
@@ -74,11 +74,11 @@ def launch(
     *,
     env: Mapping[bytes, bytes],
     credentials: Credentials | None,
-    limits: Limits,
+    limits: ResourceLimits,
     cgroup: Path | None,
     terminal: bool = False,
     argv0: bytes | None = None,
-) -> Command:
+) -> LaunchCommand:
     """Return what runs `argv`, with exactly `env`, as the user of `credentials`, with `limits`, in `cgroup`.
 
     Where none of that is asked for, that is `argv` and `env` themselves. The pid stays the same, as do descriptors and
@@ -103,7 +103,7 @@ def launch(
     if argv0 is not None:
         argv = (BASH, *_NAMED, argv0, *argv) if named else (argv[0], b"-l", *argv[1:])
     if credentials is None and not limits and cgroup is None and not terminal and not named:
-        return Command(tuple(argv), env)
+        return LaunchCommand(tuple(argv), env)
     names, exported = _pack(env)
     enter = [] if cgroup is None else ['echo 0 >"$1" || exit 125', "shift"]
     place = () if cgroup is None else (os.fsencode(cgroup / "cgroup.procs"),)
@@ -120,12 +120,12 @@ def launch(
     # env(1) takes a name with "=" for an assignment, and "-" for an option.
     guarded = (NICE, b"-n", b"0", b"--", *argv) if not by_shell and (b"=" in argv[0] or argv[0] == b"-") else argv
     if credentials is None:
-        return Command((*_shell(enter + setting), *place, *guarded), packed)
+        return LaunchCommand((*_shell(enter + setting), *place, *guarded), packed)
     setting.insert(0, f"umask {UMASK}")
     switched = (*_setpriv(credentials), *_shell(setting), *guarded)
     if cgroup is not None:
         switched = (*_shell([*enter, 'exec "$@"']), *place, *switched)
-    return Command(switched, packed)
+    return LaunchCommand(switched, packed)
 
 
 def _finds_the_same(program: bytes, env: Mapping[bytes, bytes]) -> bool:
@@ -181,7 +181,7 @@ def _exec_line(left: list[str]) -> str:
     return f"exec {ENV.decode()} {unset} -- {_values(left)} " + '"$@"'
 
 
-def _limit_lines(limits: Limits) -> list[str]:
+def _limit_lines(limits: ResourceLimits) -> list[str]:
     lines = []
     if limits.files is not None:
         lines.append(f"ulimit -n {_bounded(limits.files, resource.RLIMIT_NOFILE)}")

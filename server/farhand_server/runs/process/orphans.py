@@ -23,7 +23,7 @@ from farhand_server.logs import Logger
 from .cgroup import RunCgroup
 from .tree import SWEEPS, Member, look, open_pidfd, run_id_of, send
 
-PATIENCE: Final = 2.0
+ORPHAN_KILL_TIMEOUT: Final = 2.0
 """Seconds for which the end of killed processes is awaited: only one that the kernel itself holds up takes longer."""
 
 
@@ -63,7 +63,7 @@ async def end_orphans(lost: Iterable[Record], log: Logger) -> Sweep:
             left[0, len(left)] = record.id
             log.error("cgroup of a lost run could not be emptied", run=record.id, cgroup=record.cgroup)
     for _ in range(SWEEPS if here else 0):
-        found = _freeze(here, left)
+        found = _stop_processes(here, left)
         if not found:
             break
         alive = await _kill(found)
@@ -88,7 +88,7 @@ async def _end_cgroup(record: Record, ended: list[Orphan]) -> bool:
     try:
         pids = [pid for pid in group.members() if pid != 0]
         group.kill()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(ORPHAN_KILL_TIMEOUT):
             await group.ended()
     except (OSError, TimeoutError):
         return False
@@ -96,7 +96,7 @@ async def _end_cgroup(record: Record, ended: list[Orphan]) -> bool:
     return group.remove()
 
 
-def _freeze(runs: Mapping[str, Record], left: Container[tuple[int, int]]) -> dict[Member, str]:
+def _stop_processes(runs: Mapping[str, Record], left: Container[tuple[int, int]]) -> dict[Member, str]:
     """Stop all processes of the runs, and return them with their run's id; not those in `left`.
 
     A process that is killed can leave a child that nothing ties to its run any more, begun after the look that found
@@ -192,7 +192,7 @@ async def _kill(members: Iterable[Member]) -> dict[Member, str]:
             waiting[fd] = member
             loop.add_reader(fd, gone, fd)
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(ORPHAN_KILL_TIMEOUT):
             if waiting:
                 await done.wait()
     except TimeoutError:

@@ -17,7 +17,17 @@ from . import subreaper
 from .cgroup import RunCgroup
 from .check import checked
 from .launch import launch
-from .usage import Account, Counted, Enforcer, Hit, LimitName, Limits, Usage, enforcers, limit_hit
+from .usage import (
+    Enforcer,
+    Hit,
+    LimitName,
+    MeterSnapshot,
+    ResourceLimits,
+    ResourceUsage,
+    UsageMeter,
+    enforcers,
+    limit_hit,
+)
 
 _OF_THE_PROGRAM: Final = frozenset(
     {
@@ -39,7 +49,7 @@ MAX_NAME: Final = 256
 """Characters of a program's name in an error: a longer one would push the reason out of the sentence."""
 
 
-class SpawnError(Exception):
+class LaunchError(Exception):
     """The program did not start; `errno` and `what` (program, directory or process) say why, the text says it whole."""
 
     def __init__(self, errno: int, what: Literal["program", "directory", "process"], sentence: str) -> None:
@@ -74,13 +84,13 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-class Handover(NamedTuple):
+class LeaderSnapshot(NamedTuple):
     """What `Process.adopt` needs to go on as if there had been no execve; `code` where the leader is reaped."""
 
     pid: int
     mark: int
     code: int | None
-    counted: Counted
+    counted: MeterSnapshot
 
 
 class Process:
@@ -90,7 +100,7 @@ class Process:
     later and keep what wait4(2) says of processor time and memory to itself.
     """
 
-    def __init__(self, ward: subreaper.Ward, limits: Limits, cgroup: RunCgroup | None) -> None:
+    def __init__(self, ward: subreaper.TrackedRun, limits: ResourceLimits, cgroup: RunCgroup | None) -> None:
         self.exited: asyncio.Future[int] = ward.exited
         """The exit code, or minus the signal's number, once the program has ended."""
         self.pid = ward.tree.leader
@@ -113,7 +123,7 @@ class Process:
         stdout: int,
         stderr: int,
         run_id: str | None = None,
-        limits: Limits = Limits(),  # noqa: B008  # frozen
+        limits: ResourceLimits = ResourceLimits(),  # noqa: B008  # frozen
         cgroup: RunCgroup | None = None,
         credentials: Credentials | None = None,
         terminal: bool = False,
@@ -124,7 +134,7 @@ class Process:
         With `terminal` they are one, and it becomes the program's controlling terminal. For `argv0` see `launch`.
         It runs as the user of `credentials` (None: as the service), under `limits`, in `cgroup`, which is removed by
         `close`. Neither preexec_fn nor user= is used: both would make a fork of the whole service out of a vfork; see
-        `launch`. Cancelled, it kills the program and waits for its exit. Raises `SpawnError`.
+        `launch`. Cancelled, it kills the program and waits for its exit. Raises `LaunchError`.
         """
         command = launch(
             argv,
@@ -154,9 +164,9 @@ class Process:
         pid: int,
         *,
         run_id: str | None = None,
-        limits: Limits = Limits(),  # noqa: B008  # frozen
+        limits: ResourceLimits = ResourceLimits(),  # noqa: B008  # frozen
         cgroup: RunCgroup | None = None,
-        handover: Handover | None = None,
+        handover: LeaderSnapshot | None = None,
     ) -> Process:
         """Take over a program that this process has started before it executed itself anew, living or a zombie.
 
@@ -170,14 +180,14 @@ class Process:
         else:
             ward = reaper.adopt_rest(pid, handover.mark, run_id, code)
         if handover is not None:
-            ward.account = Account(handover.counted)
+            ward.account = UsageMeter(handover.counted)
         return cls(ward, limits, cgroup)
 
     @property
-    def handover(self) -> Handover:
+    def handover(self) -> LeaderSnapshot:
         """What another program needs that takes this place by execve(2)."""
         code = self.exited.result() if self.exited.done() else None
-        return Handover(self.pid, self.mark, code, self._ward.account.counted)
+        return LeaderSnapshot(self.pid, self.mark, code, self._ward.account.counted)
 
     @property
     def mark(self) -> int:
@@ -232,11 +242,11 @@ class Process:
         # The signal that tells of their end may be on its way still.
         self._subreaper.reap()
 
-    def usage(self) -> Usage:
+    def usage(self) -> ResourceUsage:
         """What the run has used, after `exited`, before `close`; whole after `tree_ended`.
 
         From the cgroup, else from wait4(2): the leader with what it has waited for, and orphans once they are reaped.
-        A peak of memory is then one process's, and None where it is below the service's own: see `Account`.
+        A peak of memory is then one process's, and None where it is below the service's own: see `UsageMeter`.
         """
         counted = self._ward.account.usage()
         return counted if self._cgroup is None else self._cgroup.usage(counted)
@@ -254,16 +264,16 @@ class Process:
             self._subreaper.spawn(self._cgroup.remove_at_end())
 
 
-def _spawn_error(error: OSError, program: bytes, cwd: bytes, prefix: bytes | None) -> SpawnError:
+def _spawn_error(error: OSError, program: bytes, cwd: bytes, prefix: bytes | None) -> LaunchError:
     number = error.errno or errnos.EIO
     reason = os.strerror(number)
     name = ascii(os.fsdecode(program)[:MAX_NAME])
     at_directory = error.filename is not None and os.fsencode(error.filename) == cwd
     # Where program and directory have the same name, only the directory itself can tell which of them it was.
     if at_directory and (cwd != program or not os.path.isdir(cwd)):  # noqa: PTH112  # bytes, and it never raises
-        return SpawnError(number, "directory", f"cannot start in the directory {os.fsdecode(cwd)!a}: {reason}")
+        return LaunchError(number, "directory", f"cannot start in the directory {os.fsdecode(cwd)!a}: {reason}")
     if number in _OF_THE_PROGRAM and prefix is not None and error.filename == prefix:
-        return SpawnError(number, "process", f"cannot start {name} by {os.fsdecode(prefix)}: {reason}")
+        return LaunchError(number, "process", f"cannot start {name} by {os.fsdecode(prefix)}: {reason}")
     if number in _OF_THE_PROGRAM:
-        return SpawnError(number, "program", f"cannot run the program {name}: {reason}")
-    return SpawnError(number, "process", f"cannot start a process for {name}: {reason}")
+        return LaunchError(number, "program", f"cannot run the program {name}: {reason}")
+    return LaunchError(number, "process", f"cannot start a process for {name}: {reason}")

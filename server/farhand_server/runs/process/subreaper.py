@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from . import childwatcher, tree
 from .tree import Tree
-from .usage import Account
+from .usage import UsageMeter
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 """linux/prctl.h."""
@@ -36,14 +36,14 @@ _MARK_BITS: Final = 30
 """Bits of a mark that tell runs apart; the 32 above them tell this service from any that runs inside of it."""
 
 
-class Ward:
+class TrackedRun:
     """One run as the subreaper knows it: its tree, its account, its leader's end."""
 
-    def __init__(self, pid: int, mark: int, run_id: str | None, orphans: Callable[[Ward], Iterable[int]]) -> None:
+    def __init__(self, pid: int, mark: int, run_id: str | None, orphans: Callable[[TrackedRun], Iterable[int]]) -> None:
         self.mark = mark
         self.run_id = run_id
         self.tree = Tree(pid, lambda: orphans(self))
-        self.account = Account()
+        self.account = UsageMeter()
         self.closed = False
         self.reaped = asyncio.Event()
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -62,14 +62,14 @@ class Ward:
             self.exited.set_result(code)
 
 
-class _Start:
+class _PendingStart:
     """A leader that asyncio is starting."""
 
     def __init__(self, run_id: str | None, mark: int, unmark: Callable[[], None]) -> None:
         self.run_id = run_id
         self.mark = mark
         self.unmark = unmark
-        self.ward: Ward | None = None
+        self.ward: TrackedRun | None = None
         self.transport: asyncio.SubprocessTransport | None = None
         self.tell_asyncio: Callable[[asyncio.Future[int]], object] | None = None
 
@@ -96,17 +96,17 @@ class Subreaper:
         self.loop = loop
         self._tasks: set[asyncio.Task[None]] = set()
         self._expecting: set[int] = set()
-        self._leaders: dict[int, Ward] = {}
+        self._leaders: dict[int, TrackedRun] = {}
         """Those that are not reaped."""
-        self._sessions: dict[int, Ward] = {}
+        self._sessions: dict[int, TrackedRun] = {}
         """Runs by the number of their session and group, which is their leader's."""
-        self._marks: dict[int, Ward] = {}
-        self._ids: dict[str, Ward] = {}
-        self._start: _Start | None = None
+        self._marks: dict[int, TrackedRun] = {}
+        self._ids: dict[str, TrackedRun] = {}
+        self._start: _PendingStart | None = None
         """What asyncio is starting now; it does not suspend before the child is handed to us."""
-        self._adopted: dict[int, Ward | None] = {}
+        self._adopted: dict[int, TrackedRun | None] = {}
         """Whose the children are that are no leaders; the number of a child stays its own until it is reaped."""
-        self._nobody = Ward(0, 0, None, self._orphans)
+        self._nobody = TrackedRun(0, 0, None, self._orphans)
         """Has the orphans of runs that are over; they are killed."""
         self._nobody.tree.reaped = True
         myself = tree.look(os.getpid())
@@ -159,13 +159,13 @@ class Subreaper:
         stdout: int,
         stderr: int,
         run_id: str | None,
-    ) -> Ward:
+    ) -> TrackedRun:
         """Start a leader, in a session of its own, and take charge of it and of all that comes of it.
 
         Cancelled, it kills the program before it goes on. Raises OSError as `subprocess.Popen` does.
         """
         with contextlib.ExitStack() as marking:
-            start = self._start = _Start(run_id, marking.enter_context(self.marking()), marking.close)
+            start = self._start = _PendingStart(run_id, marking.enter_context(self.marking()), marking.close)
             try:
                 starting = self.loop.subprocess_exec(
                     asyncio.SubprocessProtocol,
@@ -207,16 +207,16 @@ class Subreaper:
         args[0].get_extra_info("subprocess").returncode = 0
         return True
 
-    def enter(self, pid: int, mark: int, run_id: str | None) -> Ward:
+    def enter(self, pid: int, mark: int, run_id: str | None) -> TrackedRun:
         """Take charge of a leader that was just started and of all that comes of it."""
-        ward = self._leaders[pid] = self._sessions[pid] = Ward(pid, mark, run_id, self._orphans)
+        ward = self._leaders[pid] = self._sessions[pid] = TrackedRun(pid, mark, run_id, self._orphans)
         if mark:
             self._marks[mark] = ward
         if run_id:
             self._ids[run_id] = ward
         return ward
 
-    def adopt_rest(self, pid: int, mark: int, run_id: str | None, code: int) -> Ward:
+    def adopt_rest(self, pid: int, mark: int, run_id: str | None, code: int) -> TrackedRun:
         """Take charge of what a leader has left that was reaped before an execve, and ended like this."""
         ward = self.enter(pid, mark, run_id)
         del self._leaders[pid]
@@ -225,7 +225,7 @@ class Subreaper:
         ward.exited.set_result(code)
         return ward
 
-    def adopt(self, pid: int, run_id: str | None) -> Ward:
+    def adopt(self, pid: int, run_id: str | None) -> TrackedRun:
         """Take charge of a child that this process has from before an execve. Raises ChildProcessError."""
         child = tree.look(pid)
         if child is None or child.parent != os.getpid():
@@ -236,13 +236,13 @@ class Subreaper:
         self.loop.call_soon(self.reap)
         return ward
 
-    def leave(self, ward: Ward) -> None:
+    def leave(self, ward: TrackedRun) -> None:
         """The run is over. A leader that lives is waited for all the same, and orphans are killed when seen."""
         ward.closed = True
         if ward.tree.reaped:
             self._forget(ward)
 
-    def _forget(self, ward: Ward) -> None:
+    def _forget(self, ward: TrackedRun) -> None:
         self._marks.pop(ward.mark, None)
         if ward.run_id is not None and self._ids.get(ward.run_id) is ward:
             del self._ids[ward.run_id]
@@ -252,7 +252,7 @@ class Subreaper:
         # Whose they are is looked at anew: of a run that is over.
         self._adopted = {pid: whose for pid, whose in self._adopted.items() if whose is not ward}
 
-    def _orphans(self, ward: Ward) -> list[int]:
+    def _orphans(self, ward: TrackedRun) -> list[int]:
         """The children of this process that are orphans of that run, zombies among them."""
         listed = self._listed()
         known = self._adopted
@@ -278,7 +278,7 @@ class Subreaper:
             at += len(piece)
         return b"".join(pieces)
 
-    def _owner(self, pid: int) -> Ward | None:
+    def _owner(self, pid: int) -> TrackedRun | None:
         """Whose orphan a child is; None if nobody's. Raises LookupError where that cannot be told at present."""
         member = tree.look(pid)
         if member is None:

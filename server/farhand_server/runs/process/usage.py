@@ -23,7 +23,7 @@ nine tenths were the least in a second of a busy loop."""
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class ResourceUsage:
     """Processor time in seconds; the peak of memory in bytes, None where it cannot be told."""
 
     user: float
@@ -31,8 +31,8 @@ class Usage:
     peak_memory: int | None
 
 
-class Counted(NamedTuple):
-    """What an `Account` holds, for the program that goes on with it: seconds, and bytes of memory."""
+class MeterSnapshot(NamedTuple):
+    """What an `UsageMeter` holds, for the program that goes on with it: seconds, and bytes of memory."""
 
     user: float
     system: float
@@ -40,15 +40,15 @@ class Counted(NamedTuple):
     floor: int
 
 
-class Account:
+class UsageMeter:
     """Adds up what wait4(2) tells of a run's processes: the leader with all it has waited for, and reaped orphans.
 
     Not in it: processes that were killed with their parents before anyone waited for them and were then reaped by
     another than the service, and orphans that live on. A cgroup counts everyone.
     """
 
-    def __init__(self, counted: Counted | None = None) -> None:
-        so_far = counted or Counted(0.0, 0.0, 0, own_peak())
+    def __init__(self, counted: MeterSnapshot | None = None) -> None:
+        so_far = counted or MeterSnapshot(0.0, 0.0, 0, own_peak())
         self.floor = so_far.floor
         """Bytes of memory up to which a peak says nothing. The leader starts as a vfork of the service, and execve(2)
         counts the largest resident set of the memory that it leaves behind: the service's own."""
@@ -61,13 +61,13 @@ class Account:
         self._peak = max(self._peak, usage.ru_maxrss << 10)  # KiB: getrusage(2)
 
     @property
-    def counted(self) -> Counted:
+    def counted(self) -> MeterSnapshot:
         """All that there is to go on from."""
-        return Counted(self._user, self._system, self._peak, self.floor)
+        return MeterSnapshot(self._user, self._system, self._peak, self.floor)
 
-    def usage(self) -> Usage:
+    def usage(self) -> ResourceUsage:
         """What has come together. The peak is that of the largest single process, and only known above `floor`."""
-        return Usage(self._user, self._system, self._peak if self._peak > self.floor else None)
+        return ResourceUsage(self._user, self._system, self._peak if self._peak > self.floor else None)
 
 
 def own_peak() -> int:
@@ -85,13 +85,13 @@ def _own_status() -> int:
     return os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def enforcers(limits: Limits, by_cgroup: frozenset[str]) -> dict[LimitName, Enforcer]:
+def enforcers(limits: ResourceLimits, by_cgroup: frozenset[str]) -> dict[LimitName, Enforcer]:
     """Who enforces each limit that is set; `by_cgroup` names those that the run's cgroup does."""
     names: tuple[LimitName, ...] = ("memory", "cpu", "processes", "files", "file_size")
     return {name: "cgroup" if name in by_cgroup else "rlimit" for name in names if getattr(limits, name) is not None}
 
 
-def limit_hit(limits: Limits, code: int, usage: Usage, *, oom_killed: bool) -> Hit | None:
+def limit_hit(limits: ResourceLimits, code: int, usage: ResourceUsage, *, oom_killed: bool) -> Hit | None:
     """Which limit ended a program of this exit `code` (minus the signal's number); None where that cannot be told.
 
     memory: the kernel's out-of-memory killer was at work in the cgroup. With an rlimit (RLIMIT_AS) allocations fail and
@@ -111,7 +111,7 @@ def limit_hit(limits: Limits, code: int, usage: Usage, *, oom_killed: bool) -> H
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ResourceLimits:
     """Bounds on one run, enforced by the kernel: for the whole tree in a cgroup, else for each process (setrlimit(2)).
 
     `memory` and `file_size` in bytes, `cpu` in seconds of processor time, `processes` and `files` are counts.
@@ -124,4 +124,4 @@ class Limits:
     file_size: int | None = None
 
     def __bool__(self) -> bool:
-        return self != Limits()
+        return self != ResourceLimits()

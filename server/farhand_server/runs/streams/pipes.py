@@ -15,7 +15,7 @@ from typing import Final
 
 from ..output.spool import Spool
 
-READ_SIZE: Final = 64 << 10
+PIPE_READ_SIZE: Final = 64 << 10
 """Bytes read at once: measured best; larger reads pay for their allocation."""
 
 READS_PER_TURN: Final = 3
@@ -25,12 +25,12 @@ default size, which would have the pipe taken out of the loop and put back each 
 PIPE_SIZE: Final = 1 << 20
 """Capacity in bytes of a pipe whose writer fills it (F_SETPIPE_SZ, fcntl(2)): fewer switches between the two."""
 
-PAUSE: Final = 0.001
+REFILL_PAUSE: Final = 0.001
 """Seconds in which a writer that has just filled a whole read may fill the next one: else one that writes small pieces
 fast (head(1): 4 KiB) wakes everybody up to the client for each. `PIPE_SIZE` holds what comes meanwhile up to 1 GB/s."""
 
 
-ECHO: Final = 256
+ECHO_SIZE: Final = 256
 """Bytes behind which a terminal is not asked for more in the same turn: they are the echo of a key, and nothing of a
 flood, which comes in pieces of 4 KiB."""
 
@@ -86,9 +86,9 @@ class PipeReader:
         return self._fd < 0
 
     def _read(self) -> bytes:
-        """What there is, about `READ_SIZE` of it; nothing at the end. Raises BlockingIOError."""
+        """What there is, about `PIPE_READ_SIZE` of it; nothing at the end. Raises BlockingIOError."""
         try:
-            return os.read(self._fd, READ_SIZE)
+            return os.read(self._fd, PIPE_READ_SIZE)
         except BlockingIOError:
             raise
         except OSError:
@@ -128,7 +128,7 @@ class PipeReader:
                 self._held_up = True
                 self._suspend()
                 return
-            if len(data) < READ_SIZE:
+            if len(data) < PIPE_READ_SIZE:
                 self._emptied()
                 return
             self._filling = True
@@ -138,7 +138,7 @@ class PipeReader:
         if self._filling:
             self._filling = False
             self._suspend()
-            self._pausing = self._loop.call_later(PAUSE, self._resume)
+            self._pausing = self._loop.call_later(REFILL_PAUSE, self._resume)
 
     def _enlarge(self) -> None:
         if not self._enlarged:
@@ -158,9 +158,9 @@ class TerminalReader(PipeReader):
     def _read(self) -> bytes:
         pieces: list[bytes] = []
         size = 0
-        while size < READ_SIZE:
+        while size < PIPE_READ_SIZE:
             try:
-                piece = os.read(self._fd, READ_SIZE)
+                piece = os.read(self._fd, PIPE_READ_SIZE)
             except BlockingIOError:
                 if not pieces:
                     raise
@@ -169,7 +169,7 @@ class TerminalReader(PipeReader):
                 break
             pieces.append(piece)
             size += len(piece)
-            if len(piece) <= ECHO:
+            if len(piece) <= ECHO_SIZE:
                 break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

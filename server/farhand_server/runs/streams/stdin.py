@@ -10,12 +10,12 @@ from farhand_protocol.limits import MiB
 from ..attachments import Attachment, Attachments
 from .pipes import PipeWriter
 
-AHEAD: Final = 4 * MiB
+MAX_STDIN_AHEAD: Final = 4 * MiB
 """Bytes that the program has not taken, behind which another attachment may go on. As many as one may send without
 credit: whoever goes on where the one before it was let in can, who attaches again and again fills no memory."""
 
 
-class Stdin:
+class PipeInput:
     """Between the attachment that feeds the run and the pipe. `received` and `taken` are offsets: what the service has,
     and what the program has taken."""
 
@@ -28,7 +28,7 @@ class Stdin:
 
     def refusal(self, key: bytes | None, offset: int) -> str | None:
         """Return why stdin cannot begin at `offset` now, as the end of a sentence; None where it can."""
-        if offset <= min(self.received, self.taken + AHEAD):
+        if offset <= min(self.received, self.taken + MAX_STDIN_AHEAD):
             return None
         return (
             f"has {self.received} bytes, of which its program has taken {self.taken}; it cannot go on at {offset} now"

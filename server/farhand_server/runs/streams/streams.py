@@ -11,23 +11,23 @@ from typing import Final, Protocol
 
 from ..output.spool import Spool
 from ..plan import Plan
-from ..process.process import Process, SpawnError
-from ..screen import Screen
+from ..process.process import LaunchError, Process
+from ..screen import SharedTerminalSize
 from .pipes import PipeReader, TerminalReader
-from .stdin import Stdin
+from .stdin import PipeInput
 from .terminal import PseudoTerminal
-from .terminal_input import Keyboard
+from .terminal_input import TerminalInput
 
-AGAIN: Final = 0.5
+HANGUP_RETRY_DELAY: Final = 0.5
 """Seconds until a leader on a terminal is hung up on once more. A shell that has just shown its prompt and does not
 wait for a key yet may miss the first time (bash 5.2); a line that is cut would give it the end of its input as well."""
 
 
-class Streams(Protocol):
+class ProgramStreams(Protocol):
     """What a run's program reads from and writes to. Opened once, before the start; closed however that ends."""
 
     def open(self, theirs: contextlib.ExitStack) -> tuple[int, int, int]:
-        """Return the program's three descriptors, which may be closed with `theirs`. Raises `SpawnError`."""
+        """Return the program's three descriptors, which may be closed with `theirs`. Raises `LaunchError`."""
 
     def begin(self) -> None:
         """The program runs: read what it writes. Not before, since nothing that it did may be told before its start."""
@@ -45,10 +45,10 @@ class Streams(Protocol):
         """Neither read nor write any more."""
 
 
-class Pipes:
-    """`Streams` of a program without a terminal; without stdin it reads an empty file."""
+class PipeStreams:
+    """`ProgramStreams` of a program without a terminal; without stdin it reads an empty file."""
 
-    def __init__(self, plan: Plan, stdin: Stdin, stdout: Spool, stderr: Spool, ended: Callable[[], None]) -> None:
+    def __init__(self, plan: Plan, stdin: PipeInput, stdout: Spool, stderr: Spool, ended: Callable[[], None]) -> None:
         self.readers: Final[list[PipeReader]] = []
         self._stdin = stdin if plan.stdin else None
         self._merged = stderr if plan.merge_stderr else None
@@ -112,11 +112,11 @@ class Pipes:
             reader.close()
 
 
-class Console:
-    """`Streams` of a program on a terminal."""
+class TerminalStreams:
+    """`ProgramStreams` of a program on a terminal."""
 
     def __init__(
-        self, plan: Plan, keyboard: Keyboard, screen: Screen, stdout: Spool, ended: Callable[[], None]
+        self, plan: Plan, keyboard: TerminalInput, screen: SharedTerminalSize, stdout: Spool, ended: Callable[[], None]
     ) -> None:
         self.terminal: PseudoTerminal | None = None
         self._plan = plan
@@ -158,7 +158,7 @@ class Console:
             process.hang_up(self.terminal.foreground())
         else:
             process.terminate_tree(hang_up=True)
-        self._again = asyncio.get_running_loop().call_later(AGAIN, process.hang_up, None)
+        self._again = asyncio.get_running_loop().call_later(HANGUP_RETRY_DELAY, process.hang_up, None)
 
     def leader_ended(self) -> bool:
         """Streams. With the leader of its session the terminal goes from all others."""
@@ -188,6 +188,6 @@ class Console:
             self._again = None
 
 
-def _cannot(do: str, error: OSError) -> SpawnError:
+def _cannot(do: str, error: OSError) -> LaunchError:
     number = error.errno or errno.EIO
-    return SpawnError(number, "process", f"cannot {do}: {os.strerror(number)}")
+    return LaunchError(number, "process", f"cannot {do}: {os.strerror(number)}")

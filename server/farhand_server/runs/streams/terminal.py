@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Self
 
 from farhand_server.credentials import Credentials
 
-from ..plan import Terminal
+from ..plan import TerminalPlan
 
 _MODE: Final = 0o620
 """Of a user's terminal: the group tty may write to it, so that write(1) and wall(1) can (sshd does the same)."""
@@ -29,7 +29,7 @@ _WINSIZE: Final = struct.Struct("HHHH")
 """struct winsize: rows, columns, and two sizes in pixels (ioctl_tty(2))."""
 
 
-class Size(NamedTuple):
+class TerminalSize(NamedTuple):
     """How many characters a terminal shows, 0 to 65535; 0 is unknown."""
 
     columns: int
@@ -45,7 +45,7 @@ class PseudoTerminal:
         self.slave = slave
 
     @classmethod
-    def open(cls, wanted: Terminal, size: Size, credentials: Credentials | None) -> Self:
+    def open(cls, wanted: TerminalPlan, size: TerminalSize, credentials: Credentials | None) -> Self:
         """Open one of this size and with the modes that are wanted; it belongs to the user of `credentials`.
 
         Raises OSError, also where the system has no more of them.
@@ -68,12 +68,12 @@ class PseudoTerminal:
         return terminal
 
     @property
-    def size(self) -> Size:
+    def size(self) -> TerminalSize:
         """As the program finds it."""
         rows, columns, _, _ = self._winsize()
-        return Size(columns, rows)
+        return TerminalSize(columns, rows)
 
-    def resize(self, size: Size) -> None:
+    def resize(self, size: TerminalSize) -> None:
         """Give it another size. Where that is another, the foreground process group gets SIGWINCH from the kernel."""
         self._set_winsize(size.rows, size.columns, 0)
 

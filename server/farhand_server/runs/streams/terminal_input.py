@@ -11,14 +11,14 @@ from typing import Final
 
 from ..attachments import MAX_ATTACHMENTS, Attachment, Attachments
 from ..terminal_attachments import MAX_TYPING
-from .stdin import AHEAD
+from .stdin import MAX_STDIN_AHEAD
 from .terminal import PseudoTerminal
 
-MAX_QUEUED: Final = MAX_TYPING * AHEAD
+MAX_QUEUED_INPUT: Final = MAX_TYPING * MAX_STDIN_AHEAD
 """Bytes that the program has not taken, behind which nobody comes back to type: as many as those who may type at once
-can send. Behind `AHEAD` nobody else begins."""
+can send. Behind `MAX_STDIN_AHEAD` nobody else begins."""
 
-_PIECE: Final = 4096
+_MERGE_SIZE: Final = 4096
 """Bytes that one piece in the queue has at the least, where more wait behind it: each costs some 300 of memory, and
 keys may come in a frame each."""
 
@@ -41,8 +41,8 @@ class _Typist:
         self.ended = False
 
 
-class Keyboard:
-    """A run's stdin where that is a terminal; it takes the place of a `Stdin`.
+class TerminalInput:
+    """A run's stdin where that is a terminal; it takes the place of a `PipeInput`.
 
     Each attachment has offsets of its own, which are remembered for as many keys as there may be attachments: what a
     client sends again after its line was cut is not typed again.
@@ -72,9 +72,9 @@ class Keyboard:
         received = 0 if typist is None else typist.received
         if offset > received:
             return f"has had {received} bytes from this attachment; it cannot go on at {offset}"
-        if typist is None and self._queued > AHEAD:
+        if typist is None and self._queued > MAX_STDIN_AHEAD:
             return f"has {self._queued} bytes that its program has not taken; nobody else can begin to type now"
-        if typist is not None and (offset > typist.taken + AHEAD or self._queued > MAX_QUEUED):
+        if typist is not None and (offset > typist.taken + MAX_STDIN_AHEAD or self._queued > MAX_QUEUED_INPUT):
             return f"has {self._queued} bytes that its program has not taken; it cannot go on at {offset} now"
         return None
 
@@ -166,7 +166,7 @@ class Keyboard:
 
     def _enqueue(self, typist: _Typist, data: bytes) -> None:
         last, waiting = self._queue[-1] if self._queue else (None, None)
-        if last is typist and waiting is not None and len(waiting) + len(data) <= _PIECE:
+        if last is typist and waiting is not None and len(waiting) + len(data) <= _MERGE_SIZE:
             self._queue[-1] = (typist, memoryview(bytes(waiting) + data))
         elif data:
             self._queue.append((typist, memoryview(data)))

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from farhand_protocol.outcome import Exited, Outcome
-from farhand_server.runs.output.spool import Memory
-from farhand_server.runs.plan import Plan, Result
-from farhand_server.runs.run import Run
+from farhand_server.runs.output.spool import SpoolMemory
+from farhand_server.runs.plan import Plan, RunResult
+from farhand_server.runs.run import LiveRun
 from tests.support.client import new_id
 
 
@@ -35,13 +35,13 @@ def plan(**fields: Any) -> Plan:
     return Plan(**(given | fields))
 
 
-def run(directory: Path = Path("/nonexistent"), **fields: Any) -> Run:
-    return Run(plan(**fields), Memory(1 << 20), directory)
+def run(directory: Path = Path("/nonexistent"), **fields: Any) -> LiveRun:
+    return LiveRun(plan(**fields), SpoolMemory(1 << 20), directory)
 
 
-def finish(run: Run, outcome: Outcome | None = None) -> None:
+def finish(run: LiveRun, outcome: Outcome | None = None) -> None:
     """Let the run be over, and its end be on record."""
     run.stdout.finish()
     run.stderr.finish()
-    run.result = Result(outcome or Exited(code=0), run.stdout.end, run.stderr.end, 1.0)
+    run.result = RunResult(outcome or Exited(code=0), run.stdout.end, run.stderr.end, 1.0)
     run.tell_end()

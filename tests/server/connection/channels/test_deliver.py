@@ -11,20 +11,20 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import SpawnFailed
 from farhand_server.connection.channels.deliver import DeliverChannel
-from farhand_server.runs.output.spool import Memory
-from farhand_server.runs.run import Run
+from farhand_server.runs.output.spool import SpoolMemory
+from farhand_server.runs.run import LiveRun
 from tests.server.connection.channels.runs import finish, plan, run
 from tests.support.outlet import FakeSession
 
 
-def deliver(session: FakeSession, wanted: Run, number: int = signal.SIGTERM) -> DeliverChannel:
+def deliver(session: FakeSession, wanted: LiveRun, number: int = signal.SIGTERM) -> DeliverChannel:
     request = m.Deliver(id=wanted.plan.id, number=number)
     channel = DeliverChannel(session, session.open(request), wanted, request)
     channel.begin()
     return channel
 
 
-class Signalled(Run):
+class Signalled(LiveRun):
     """A run that notes the signals it is sent."""
 
     sent: list[int]
@@ -36,12 +36,12 @@ class Signalled(Run):
 
 @pytest.fixture
 async def wanted() -> Signalled:
-    wanted = Signalled(plan(), Memory(1 << 20), Path("/nonexistent"))
+    wanted = Signalled(plan(), SpoolMemory(1 << 20), Path("/nonexistent"))
     wanted.sent = []
     return wanted
 
 
-def start(wanted: Run) -> None:
+def start(wanted: LiveRun) -> None:
     wanted.pid = 4242
     for watcher in wanted.attachments.watchers():
         watcher.started()
@@ -72,7 +72,7 @@ async def test_a_run_that_is_over_has_nothing_to_send_it_to(wanted: Signalled) -
     assert isinstance(error, m.Error)
     assert (error.code, wanted.plan.id in error.message) == (ErrorCode.RUN_ENDED, True)
     assert wanted.result is not None
-    past = Run.past(wanted.plan, wanted.result, began=1.0, pid=4242)
+    past = LiveRun.past(wanted.plan, wanted.result, began=1.0, pid=4242)
     (error,) = session.said[deliver(session, past).number]
     assert isinstance(error, m.Error)
     assert error.code is ErrorCode.RUN_ENDED

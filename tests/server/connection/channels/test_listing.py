@@ -15,9 +15,9 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited, Signaled
 from farhand_server.connection.channels.listing import ListChannel, info
-from farhand_server.runs.plan import Result, Terminal
-from farhand_server.runs.registry import Unavailable
-from farhand_server.runs.run import Run
+from farhand_server.runs.plan import RunResult, TerminalPlan
+from farhand_server.runs.registry import RecordUnavailable
+from farhand_server.runs.run import LiveRun
 from tests.server.connection.channels.runs import plan, run
 from tests.support.outlet import FakeSession
 
@@ -25,19 +25,19 @@ from tests.support.outlet import FakeSession
 class Registry:
     """Runs under way and over, the oldest first; each began a second after the one before."""
 
-    def __init__(self, *runs: Run) -> None:
+    def __init__(self, *runs: LiveRun) -> None:
         self.runs = list(runs)
         self.asked: list[int] = []
         self.broken = False
         for at, one in enumerate(self.runs):
             one.began = 1000.0 + at
 
-    def __iter__(self) -> Iterator[Run]:
+    def __iter__(self) -> Iterator[LiveRun]:
         return iter([one for one in reversed(self.runs) if one.result is None])
 
-    def recent(self, owner: str | None, *, before: str | None, prefix: str = "", limit: int) -> list[Run]:
+    def recent(self, owner: str | None, *, before: str | None, prefix: str = "", limit: int) -> list[LiveRun]:
         if self.broken:
-            raise Unavailable("the record cannot be read")
+            raise RecordUnavailable("the record cannot be read")
         self.asked.append(limit)
         newest = self.runs[::-1]
         if before is not None:
@@ -45,17 +45,22 @@ class Registry:
         return [one for one in newest if owner in (None, one.plan.owner) and one.plan.id.startswith(prefix)][:limit]
 
 
-def past(number: int, owner: str = "ada", **fields: object) -> Run:
+def past(number: int, owner: str = "ada", **fields: object) -> LiveRun:
     known = plan(id=f"{number:08x}-0000-4000-8000-000000000000", owner=owner, **fields)
-    return Run.past(known, Result(Exited(code=number % 256), 5, 7, 2.5), began=0.0, pid=77)
+    return LiveRun.past(known, RunResult(Exited(code=number % 256), 5, 7, 2.5), began=0.0, pid=77)
 
 
-def going(number: int, owner: str = "ada", **fields: Any) -> Run:
+def going(number: int, owner: str = "ada", **fields: Any) -> LiveRun:
     return run(id=f"{number:08x}-0000-4000-8000-000000000000", owner=owner, **fields)
 
 
 def ask(
-    session: FakeSession, registry: Registry, *, after: Run | None = None, owner: str | None = None, **fields: object
+    session: FakeSession,
+    registry: Registry,
+    *,
+    after: LiveRun | None = None,
+    owner: str | None = None,
+    **fields: object,
 ) -> int:
     request = m.List.model_validate(fields)
     number = session.open(request)
@@ -128,7 +133,7 @@ async def test_one_that_ends_while_the_list_goes_out_neither_comes_twice_nor_hid
     number = ask(session, registry)
     session.turn()
     for one in registry.runs[140:160]:
-        one.result = Result(Exited(code=0), 0, 0, 1.0)
+        one.result = RunResult(Exited(code=0), 0, 0, 1.0)
     session.all_turns()
     assert listed(session, number) == list(range(249, 149, -1)) + list(range(139, -1, -1))
 
@@ -193,13 +198,13 @@ async def test_what_is_said_of_a_run() -> None:
         id=one.plan.id, owner="ada", command="cat caf?", began=1000.0, duration=told.duration, stdout=5, stderr=0,
         stdin=9, pid=4242, attachments=0, on_disconnect="keep",
     )  # fmt: skip
-    one.result = Result(Signaled(signal=9), 5, 0, 2.5)
+    one.result = RunResult(Signaled(signal=9), 5, 0, 2.5)
     told = info(one)
     assert (told.pid, told.stdin, told.duration, told.outcome) == (None, None, 2.5, Signaled(signal=9))
 
 
 async def test_of_a_run_with_a_terminal_its_size_is_said(tmp_path: Path) -> None:
-    screen = Terminal("xterm", 80, 24)
+    screen = TerminalPlan("xterm", 80, 24)
     one = run(tmp_path, terminal=screen, disk_spool=65536)
     assert one.timeline is not None
     assert info(one).terminal == m.WindowSize(columns=80, rows=24)

@@ -13,13 +13,13 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited
 from farhand_server.connection.channels.recording import RecordingChannel
-from farhand_server.runs.plan import Result, Terminal
-from farhand_server.runs.run import Run
+from farhand_server.runs.plan import RunResult, TerminalPlan
+from farhand_server.runs.run import LiveRun
 from tests.server.connection.channels.runs import finish, plan, run
 from tests.support.outlet import FakeSession
 
 
-def ask(session: FakeSession, watched: Run) -> RecordingChannel:
+def ask(session: FakeSession, watched: LiveRun) -> RecordingChannel:
     number = session.open(m.RecordingRequest(id=watched.plan.id))
     channel = RecordingChannel(session, number, watched)
     channel.begin()
@@ -30,7 +30,7 @@ def marks(session: FakeSession, channel: RecordingChannel) -> list[m.OutputMark]
     return [mark for said in session.said[channel.number] if isinstance(said, m.OutputMarks) for mark in said.marks]
 
 
-def write(watched: Run, count: int) -> None:
+def write(watched: LiveRun, count: int) -> None:
     """Let the run write so many bytes, a millisecond apart."""
     assert watched.timeline is not None
     for _ in range(count):
@@ -39,7 +39,7 @@ def write(watched: Run, count: int) -> None:
 
 
 async def test_all_that_came_until_now_and_then_done(tmp_path: Path) -> None:
-    watched = run(tmp_path, terminal=Terminal("xterm", 80, 24), disk_spool=1 << 16, record_input=True)
+    watched = run(tmp_path, terminal=TerminalPlan("xterm", 80, 24), disk_spool=1 << 16, record_input=True)
     assert watched.timeline is not None
     watched.timeline.fed(b"ls\r")
     watched.stdout.append(b"ls\r\n")
@@ -138,7 +138,7 @@ async def test_it_is_there_for_as_long_as_the_output_is() -> None:
 
 async def test_nor_is_it_there_for_runs_that_are_only_on_record() -> None:
     session = FakeSession()
-    channel = ask(session, Run.past(plan(), Result(Exited(code=0), 5, 0, 1.0), began=0.0, pid=7))
+    channel = ask(session, LiveRun.past(plan(), RunResult(Exited(code=0), 5, 0, 1.0), began=0.0, pid=7))
     session.all_turns()
     [error] = session.said[channel.number]
     assert isinstance(error, m.Error)

@@ -19,9 +19,9 @@ from farhand_protocol.states import Side
 from farhand_server.connection.channels.handler import ChannelHandler
 from farhand_server.connection.channels.run import MAX_ECHO, RunChannel
 from farhand_server.runs.attachments import BadOffset
-from farhand_server.runs.output.spool import Memory
-from farhand_server.runs.plan import Plan, Result
-from farhand_server.runs.run import Run
+from farhand_server.runs.output.spool import SpoolMemory
+from farhand_server.runs.plan import Plan, RunResult
+from farhand_server.runs.run import LiveRun
 from tests.support.client import new_id
 
 LIMITS = Connection(Side.CLIENT).announced
@@ -59,7 +59,7 @@ class Outlet:
                     came.append(event.message.type)
         return came
 
-    def open(self, run: Run, request: m.RunRequest | m.Attach) -> RunChannel:
+    def open(self, run: LiveRun, request: m.RunRequest | m.Attach) -> RunChannel:
         """Open a channel as the client's request asks for."""
         number = self.client.open(request)
         self.carry()
@@ -83,28 +83,28 @@ class Outlet:
         """Outlet."""
 
 
-def run_of(request: m.RunRequest, directory: Path = Path("/nowhere"), **fields: Any) -> Run:
+def run_of(request: m.RunRequest, directory: Path = Path("/nowhere"), **fields: Any) -> LiveRun:
     """The run of that request, which is not started."""
     given: dict[str, Any] = {
         "id": request.id, "owner": "ada", "uid": 0, "fingerprint": b"", "command": "true", "argv": (b"true",),
         "cwd": b"/", "env": dict(os.environb), "stdin": request.stdin, "merge_stderr": False, "timeout": None,
         "idle_timeout": None, "kill_after": 1.0, "linger": 1.0, "keep": False, "grace": 60.0, "spool": 2 * MiB,
     }  # fmt: skip
-    return Run(Plan(**given | fields), Memory(1 << 30), directory)
+    return LiveRun(Plan(**given | fields), SpoolMemory(1 << 30), directory)
 
 
-def begin(run: Run) -> None:
+def begin(run: LiveRun) -> None:
     """Let the program seem to run."""
     run.pid = 7
     for watcher in run.attachments.watchers():
         watcher.started()
 
 
-def end(run: Run) -> None:
+def end(run: LiveRun) -> None:
     """Let the run be over, and that not be on record."""
     run.stdout.finish()
     run.stderr.finish()
-    run.result = Result(Exited(code=0), run.stdout.end, run.stderr.end, 1.0)
+    run.result = RunResult(Exited(code=0), run.stdout.end, run.stderr.end, 1.0)
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ async def test_what_never_ran_has_no_streams(outlet: Outlet) -> None:
     run.stdout.finish()
     run.stderr.finish()
     turn(channel)
-    run.result = Result(SpawnFailed(errno=2, error="ENOENT", what="program", message="no"), 0, 0, 0.0)
+    run.result = RunResult(SpawnFailed(errno=2, error="ENOENT", what="program", message="no"), 0, 0, 0.0)
     run.tell_end()
     turn(channel)
     assert outlet.carry() == ["ended"]
@@ -316,7 +316,7 @@ async def test_a_disk_that_fails_the_reader_is_said(outlet: Outlet, tmp_path: Pa
 
 async def test_of_a_run_of_long_ago_the_end_is_told_and_the_client_may_go(outlet: Outlet) -> None:
     plan = run_of(m.RunRequest(id=ID, argv=(b"true",))).plan
-    run = Run.past(plan, Result(Exited(code=3), 5, 0, 1.0), began=0.0, pid=7)
+    run = LiveRun.past(plan, RunResult(Exited(code=3), 5, 0, 1.0), began=0.0, pid=7)
     channel = outlet.open(run, m.RunRequest(id=ID, argv=(b"true",)))
     turn(channel)
     assert outlet.carry() == ["started", "gap", "end", "end", "ended"]

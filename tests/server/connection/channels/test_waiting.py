@@ -17,12 +17,12 @@ from farhand_protocol.limits import KiB, MiB
 from farhand_server.connection.channels.pattern import SEARCH_OVERLAP, BadPattern, Pattern
 from farhand_server.connection.channels.waiting import WaitChannel
 from farhand_server.runs.attachments import BadOffset
-from farhand_server.runs.run import Run
+from farhand_server.runs.run import LiveRun
 from tests.server.connection.channels.runs import finish, run
 from tests.support.outlet import FakeSession
 
 
-def wait_for(session: FakeSession, watched: Run, pattern: bytes | None = None, **fields: object) -> int:
+def wait_for(session: FakeSession, watched: LiveRun, pattern: bytes | None = None, **fields: object) -> int:
     request = m.WaitFor.model_validate({"id": watched.plan.id, "pattern": pattern, **fields})
     number = session.open(request)
     WaitChannel(session, number, watched, request).begin()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.runs.output.filespool import FULL, FileSpool
+from farhand_server.runs.output.filespool import RECORDING_FULL, FileSpool
 
 
 def everything(spool: FileSpool, offset: int, limit: int) -> bytes:
@@ -135,7 +135,7 @@ def test_a_whole_one_keeps_the_first_bytes_and_says_once_that_there_were_more(
         spool.append(chunk)
     written = b"".join(chunks)
     assert everything(spool, 0, 7) == written[:size]
-    assert told == ([FULL] if len(written) > size else [])
+    assert told == ([RECORDING_FULL] if len(written) > size else [])
     spool.close()
 
 
@@ -145,7 +145,7 @@ def test_a_whole_one_that_is_opened_again_is_whole(tmp_path: Path) -> None:
     spool, told = FileSpool.reopen(before.path, 10, start=0, end=7, ended=False, whole=True), list[str]()
     spool.on_failure = told.append
     spool.append(b"789a")
-    assert (everything(spool, 0, 10), told) == (b"0123456789", [FULL])
+    assert (everything(spool, 0, 10), told) == (b"0123456789", [RECORDING_FULL])
     before.close()
     spool.close()
 

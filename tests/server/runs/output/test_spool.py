@@ -7,17 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.runs.output.spool import EVERYTHING, FLOOR, MERGE, TAIL, GoneSpool, Memory, MemorySpool
+from farhand_server.runs.output.spool import (
+    MAX_OFFSET,
+    MERGE_SIZE,
+    MIN_SPOOL,
+    REREAD_SIZE,
+    GoneSpool,
+    MemorySpool,
+    SpoolMemory,
+)
 
 MiB = 1 << 20
 
 
 def new(limit: int = 4 * MiB, memory: int = 1 << 30) -> MemorySpool:
-    return MemorySpool(limit, Memory(memory))
+    return MemorySpool(limit, SpoolMemory(memory))
 
 
 @given(
-    chunks=st.lists(st.integers(min_value=1, max_value=3 * MERGE), min_size=1, max_size=20),
+    chunks=st.lists(st.integers(min_value=1, max_value=3 * MERGE_SIZE), min_size=1, max_size=20),
     limits=st.lists(st.integers(min_value=1, max_value=100_000), min_size=1, max_size=10),
     hold=st.booleans(),
 )
@@ -38,7 +46,7 @@ def test_what_is_read_in_any_pieces_is_what_was_written(chunks: list[int], limit
     assert spool.end == len(read)
 
 
-@given(chunks=st.lists(st.integers(min_value=1, max_value=2 * MERGE), min_size=1, max_size=20), data=st.data())
+@given(chunks=st.lists(st.integers(min_value=1, max_value=2 * MERGE_SIZE), min_size=1, max_size=20), data=st.data())
 def test_what_is_not_acknowledged_and_a_tail_of_the_rest_stays(chunks: list[int], data: st.DataObject) -> None:
     spool, whole = new(), b"".join(bytes([number]) * length for number, length in enumerate(chunks))
     at = 0
@@ -47,19 +55,19 @@ def test_what_is_not_acknowledged_and_a_tail_of_the_rest_stays(chunks: list[int]
         at += length
     acknowledged = data.draw(st.integers(min_value=0, max_value=len(whole)))
     spool.hold(acknowledged)
-    assert spool.start <= max(0, min(acknowledged, len(whole) - TAIL))
-    assert spool.size <= max(len(whole) - acknowledged, TAIL) + 2 * MERGE
+    assert spool.start <= max(0, min(acknowledged, len(whole) - REREAD_SIZE))
+    assert spool.size <= max(len(whole) - acknowledged, REREAD_SIZE) + 2 * MERGE_SIZE
     offset = data.draw(st.integers(min_value=spool.start, max_value=len(whole)))
     assert spool.read(offset, len(whole)) == whole[offset:]
 
 
-@pytest.mark.parametrize("offset", [0, MiB - TAIL - 1, MiB + 1])
+@pytest.mark.parametrize("offset", [0, MiB - REREAD_SIZE - 1, MiB + 1])
 def test_an_offset_that_is_not_kept_is_an_error(offset: int) -> None:
     spool = new()
-    for _ in range(MiB // MERGE):
-        spool.append(bytes(MERGE))
+    for _ in range(MiB // MERGE_SIZE):
+        spool.append(bytes(MERGE_SIZE))
     spool.hold(MiB)
-    with pytest.raises(ValueError, match=f"{MiB - TAIL} to {MiB} are"):
+    with pytest.raises(ValueError, match=f"{MiB - REREAD_SIZE} to {MiB} are"):
         spool.read(offset, 1)
 
 
@@ -77,19 +85,19 @@ def test_it_is_full_at_its_limit_until_those_who_hold_the_run_have_something() -
 
 
 def test_where_the_memory_of_all_is_used_up_each_has_its_floor() -> None:
-    memory = Memory(3 * MiB)
+    memory = SpoolMemory(3 * MiB)
     hog, other = MemorySpool(8 * MiB, memory), MemorySpool(8 * MiB, memory)
     hog.append(bytes(3 * MiB))
     assert hog.full
     states = []
-    for count in (FLOOR - 1, 1):
+    for count in (MIN_SPOOL - 1, 1):
         other.append(bytes(count))
         states.append(other.full)
     assert states == [False, True]
 
 
 def test_a_writer_that_waited_for_the_memory_of_others_goes_on_with_the_next_acknowledgement() -> None:
-    memory = Memory(3 * MiB)
+    memory = SpoolMemory(3 * MiB)
     hog, other = MemorySpool(8 * MiB, memory), MemorySpool(8 * MiB, memory)
     room = list[int]()
     other.on_room = lambda: room.append(other.held)
@@ -103,12 +111,12 @@ def test_a_writer_that_waited_for_the_memory_of_others_goes_on_with_the_next_ack
 
 def test_a_stream_that_no_holder_wants_never_fills() -> None:
     spool = new(limit=2 * MiB)
-    spool.hold(EVERYTHING)
+    spool.hold(MAX_OFFSET)
     states = set()
     for _ in range(100):
         spool.append(bytes(64 << 10))
         states.add(spool.full)
-        assert spool.size <= TAIL + (64 << 10)
+        assert spool.size <= REREAD_SIZE + (64 << 10)
     spool.hold(spool.end)
     assert states == {False}
     spool.append(bytes(2 * MiB))
@@ -142,7 +150,7 @@ def test_listeners_are_told_of_output_and_once_of_the_end_and_may_leave_meanwhil
 
 
 def test_what_is_closed_gives_its_memory_back() -> None:
-    memory = Memory(1 << 30)
+    memory = SpoolMemory(1 << 30)
     spool = MemorySpool(4 * MiB, memory)
     spool.append(bytes(MiB))
     assert memory.used == MiB

@@ -11,20 +11,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.runs.output.spool import Memory, MemorySpool
-from farhand_server.runs.output.timeline import MARKS, MAX_STDIN, PIECE, SIZE_OF_MARK, Moment, Place, Series, Timeline
-from farhand_server.runs.plan import Terminal
+from farhand_server.runs.output.spool import MemorySpool, SpoolMemory
+from farhand_server.runs.output.timeline import (
+    MARK_BYTES,
+    MAX_OUTPUT_MARKS,
+    MAX_RECORDED_STDIN,
+    MAX_STDIN_MARK,
+    MarkSeries,
+    Moment,
+    Timeline,
+    TimelinePosition,
+)
+from farhand_server.runs.plan import TerminalPlan
 from tests.server.connection.channels.runs import plan
 
 EVER = 1 << 62
-SCREEN = Terminal("xterm", 80, 24)
+SCREEN = TerminalPlan("xterm", 80, 24)
 
 gaps = st.lists(st.integers(0, 3) | st.integers(0, 200) | st.integers(0, 100_000), max_size=300)
 
 
-def filled(pauses: list[int], limit: int) -> tuple[Series, list[tuple[int, int]]]:
+def filled(pauses: list[int], limit: int) -> tuple[MarkSeries, list[tuple[int, int]]]:
     """A series that grows by one after each pause, and what was added: (ms, how many)."""
-    series, at, added = Series(limit, Memory(0)), 0, []
+    series, at, added = MarkSeries(limit, SpoolMemory(0)), 0, []
     for number, pause in enumerate(pauses, 1):
         at += pause
         series.add(at, number, 2 * number)
@@ -32,9 +41,9 @@ def filled(pauses: list[int], limit: int) -> tuple[Series, list[tuple[int, int]]
     return series, added
 
 
-def make(memory: Memory | None = None, **fields: Any) -> tuple[Timeline, MemorySpool, MemorySpool]:
+def make(memory: SpoolMemory | None = None, **fields: Any) -> tuple[Timeline, MemorySpool, MemorySpool]:
     """A timeline that begins now, and its spools."""
-    memory = memory or Memory(1 << 30)
+    memory = memory or SpoolMemory(1 << 30)
     stdout, stderr = MemorySpool(1 << 20, memory), MemorySpool(1 << 20, memory)
     timeline = Timeline(plan(**fields), 0.0, stdout, stderr, memory)
     return timeline, stdout, stderr
@@ -48,8 +57,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def told(timeline: Timeline, after: Place | None = None, until: int = EVER) -> list[Moment]:
-    return [moment for moment, _ in timeline.moments(after or Place(), until)]
+def told(timeline: Timeline, after: TimelinePosition | None = None, until: int = EVER) -> list[Moment]:
+    return [moment for moment, _ in timeline.moments(after or TimelinePosition(), until)]
 
 
 class TestSeries:
@@ -81,7 +90,7 @@ class TestSeries:
         assert series.step <= max(1, 4 * span / (limit - 1) + 2)
 
     def test_without_a_pause_the_step_grows_with_the_time_and_no_faster(self) -> None:
-        series = Series(64, Memory(0))
+        series = MarkSeries(64, SpoolMemory(0))
         for at in range(100_000):
             series.add(at, at, 0)
             assert series.step <= 4 * at / 64 + 1
@@ -94,24 +103,24 @@ class TestSeries:
     @given(gaps, st.integers(2, 64), st.integers(0, 50))
     def test_it_goes_on_elsewhere_as_if_nothing_had_been(self, pauses: list[int], limit: int, later: int) -> None:
         here, added = filled(pauses, limit)
-        memory = Memory(0)
-        there = Series(limit, memory)
+        memory = SpoolMemory(0)
+        there = MarkSeries(limit, memory)
         there.add(3, 4, 5)
         there.resume(here.step, b"".join(here.dump()))
         at = (added[-1][0] if added else 0) + later
         for series in (here, there):
             series.add(at, 1000, 2000)
         assert here.dump() == there.dump()
-        assert memory.used == SIZE_OF_MARK * len(there)
+        assert memory.used == MARK_BYTES * len(there)
 
     @given(gaps, st.integers(2, 64))
     def test_its_memory_is_counted(self, pauses: list[int], limit: int) -> None:
-        memory = Memory(0)
-        series, at = Series(limit, memory), 0
+        memory = SpoolMemory(0)
+        series, at = MarkSeries(limit, memory), 0
         for pause in pauses:
             at += pause
             series.add(at, at, at)
-            assert memory.used == SIZE_OF_MARK * len(series)
+            assert memory.used == MARK_BYTES * len(series)
         series.clear()
         assert memory.used == 0
 
@@ -148,28 +157,28 @@ class TestTimeline:
         timeline.fed(b"ls\r")
         stdout.append(b"ls\r\n")
         clock[0] = 2.0
-        timeline.fed(b"x" * (PIECE + 1))
+        timeline.fed(b"x" * (MAX_STDIN_MARK + 1))
         assert told(timeline) == [
             Moment(1000, stdin=b"ls\r"),
             Moment(1000, stdout=4),
-            Moment(2000, stdin=b"x" * PIECE),
+            Moment(2000, stdin=b"x" * MAX_STDIN_MARK),
             Moment(2000, stdin=b"x"),
         ]
 
     def test_of_what_is_typed_a_mib_is_recorded_and_the_last_of_it_says_that_there_was_more(
         self, clock: list[float]
     ) -> None:
-        memory = Memory(1 << 30)
+        memory = SpoolMemory(1 << 30)
         timeline, _, _ = make(memory, record_input=True)
-        for at, size in enumerate((MAX_STDIN - 5, 5)):
+        for at, size in enumerate((MAX_RECORDED_STDIN - 5, 5)):
             clock[0] = at
             timeline.fed(b"k" * size)
-        assert sum(len(moment.stdin or b"") for moment in told(timeline)) == MAX_STDIN
+        assert sum(len(moment.stdin or b"") for moment in told(timeline)) == MAX_RECORDED_STDIN
         assert not any(moment.cut for moment in told(timeline))
         timeline.fed(b"one more")
         timeline.fed(b"and more")
         assert [moment.cut for moment in told(timeline)][-2:] == [False, True]
-        assert memory.used < MAX_STDIN + 1024
+        assert memory.used < MAX_RECORDED_STDIN + 1024
 
     def test_only_what_came_until_then_is_told(self, clock: list[float]) -> None:
         timeline, stdout, _ = make()
@@ -189,11 +198,11 @@ class TestTimeline:
             if what == "size":
                 timeline.resized(number, number)
             elif what == "type":
-                timeline.fed(b"%d" % number * PIECE)
+                timeline.fed(b"%d" % number * MAX_STDIN_MARK)
             else:
                 (stdout if what == "out" else stderr).append(b"x")
         until = timeline.now
-        whole, paged, place = told(timeline, until=until), list[Moment](), Place()
+        whole, paged, place = told(timeline, until=until), list[Moment](), TimelinePosition()
         while found := list(islice(timeline.moments(place, until), page)):
             paged += [moment for moment, _ in found]
             place = found[-1][1]
@@ -202,8 +211,8 @@ class TestTimeline:
 
     def test_who_reads_while_it_is_thinned_misses_no_output_and_hears_nothing_twice(self, clock: list[float]) -> None:
         timeline, stdout, _ = make()
-        place, offsets, moments = Place(), list[int](), list[int]()
-        for number in range(1, 4 * MARKS):
+        place, offsets, moments = TimelinePosition(), list[int](), list[int]()
+        for number in range(1, 4 * MAX_OUTPUT_MARKS):
             clock[0] = number
             stdout.append(b"x")
             if number % 1000 == 0:
@@ -222,14 +231,14 @@ class TestTimeline:
 
     @pytest.mark.parametrize("fields", [{}, {"terminal": SCREEN}, {"record": True}])
     def test_its_memory_is_bounded_counted_and_given_back(self, clock: list[float], fields: dict[str, Any]) -> None:
-        memory = Memory(1 << 30)
+        memory = SpoolMemory(1 << 30)
         timeline, stdout, stderr = make(memory, record_input=True, **fields)
-        for number in range(2 * MARKS):
+        for number in range(2 * MAX_OUTPUT_MARKS):
             clock[0] = number
             stdout.append(b"x")
             timeline.fed(b"k")
-        assert (len(timeline.output) > MARKS) == bool(fields), "a terminal's is more precise"
-        assert memory.used > stdout.size + MARKS * SIZE_OF_MARK / 2
+        assert (len(timeline.output) > MAX_OUTPUT_MARKS) == bool(fields), "a terminal's is more precise"
+        assert memory.used > stdout.size + MAX_OUTPUT_MARKS * MARK_BYTES / 2
         for spool in (stdout, stderr):
             spool.close()
         timeline.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from farhand_server.runs.process.cgroup import CONTROLLERS, Cgroups, RunCgroup, delegated, own_cgroup
-from farhand_server.runs.process.usage import Limits, Usage
+from farhand_server.runs.process.usage import ResourceLimits, ResourceUsage
 from tests.support.processes import PATIENCE, end_of, status
 from tests.support.started import gone, nothing_left, started
 
@@ -50,38 +50,38 @@ def home(tmp_path: Path) -> Cgroups:
 
 
 def test_a_run_gets_its_limits(home: Cgroups) -> None:
-    group = home.create("one", Limits(memory=1 << 20, processes=5, cpu=3, files=9))
+    group = home.create("one", ResourceLimits(memory=1 << 20, processes=5, cpu=3, files=9))
     assert group is not None
     assert group.run_id == "one"
     assert sorted(group.enforces) == ["memory", "processes"]
-    assert group.others(Limits(memory=1, processes=5, cpu=3, files=9)) == Limits(cpu=3, files=9)
+    assert group.others(ResourceLimits(memory=1, processes=5, cpu=3, files=9)) == ResourceLimits(cpu=3, files=9)
     assert (group.path / "memory.max").read_text() == str(1 << 20)
     assert (group.path / "pids.max").read_text() == "5"
-    assert home.open("one", Limits(memory=1 << 20, processes=5)) == group
-    assert home.open("two", Limits()) is None
+    assert home.open("one", ResourceLimits(memory=1 << 20, processes=5)) == group
+    assert home.open("two", ResourceLimits()) is None
 
 
 def test_controllers_that_are_not_there_enforce_nothing(tmp_path: Path) -> None:
-    group = Cgroups(tmp_path, frozenset()).create("one", Limits(memory=1 << 20, processes=5))
+    group = Cgroups(tmp_path, frozenset()).create("one", ResourceLimits(memory=1 << 20, processes=5))
     assert group is not None
     assert group.enforces == frozenset()
     assert list(group.path.iterdir()) == []
 
 
 def test_a_run_whose_cgroup_cannot_be_made_goes_without(home: Cgroups) -> None:
-    assert home.create("one", Limits()) is not None
-    assert home.create("one", Limits()) is None
-    assert Cgroups(home.home / "nowhere", frozenset()).create("one", Limits()) is None
+    assert home.create("one", ResourceLimits()) is not None
+    assert home.create("one", ResourceLimits()) is None
+    assert Cgroups(home.home / "nowhere", frozenset()).create("one", ResourceLimits()) is None
 
 
 def test_usage_is_what_the_kernel_has_counted(tmp_path: Path) -> None:
     group = RunCgroup(tmp_path, frozenset())
-    counted = Usage(9, 9, 9)
+    counted = ResourceUsage(9, 9, 9)
     assert group.usage(counted) == counted
     (tmp_path / "cpu.stat").write_text("usage_usec 3500000\nuser_usec 3000000\nsystem_usec 500000\n")
-    assert group.usage(counted) == Usage(3.0, 0.5, 9)
+    assert group.usage(counted) == ResourceUsage(3.0, 0.5, 9)
     (tmp_path / "memory.peak").write_text("1048576\n")
-    assert group.usage(counted) == Usage(3.0, 0.5, 1 << 20)
+    assert group.usage(counted) == ResourceUsage(3.0, 0.5, 1 << 20)
 
 
 def test_events_tell_of_limits(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def cgroups() -> Iterator[Cgroups]:
 @pytest.fixture
 async def group(cgroups: Cgroups) -> AsyncIterator[RunCgroup]:
     """One for a run; nothing is left in it."""
-    made = cgroups.create("one", Limits())
+    made = cgroups.create("one", ResourceLimits())
     assert made is not None
     async with nothing_left():
         yield made
@@ -181,7 +181,7 @@ async def test_what_a_dead_service_has_left_is_found_and_ended(cgroups: Cgroups)
     dead = Cgroups(cgroups.home.with_name(f"farhand-{os.getpid()}-1"), frozenset())
     dead.home.mkdir()
     (dead.home / "core").mkdir()
-    left = dead.create("lost", Limits())
+    left = dead.create("lost", ResourceLimits())
     assert left is not None
     async with nothing_left():
         async with started(*entering(left, "echo $$; exec sleep 999")) as run:

@@ -23,12 +23,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farhand_server.credentials import Credentials
-from farhand_server.runs.process.launch import Command, launch
-from farhand_server.runs.process.usage import Limits
+from farhand_server.runs.process.launch import LaunchCommand, launch
+from farhand_server.runs.process.usage import ResourceLimits
 from tests.support.processes import fields, signal_set
 
 NOBODY = Credentials("nobody", 65534, 65534, (65534, 4711))
-LIMITS = Limits(files=50)
+LIMITS = ResourceLimits(files=50)
 PATH = {b"PATH": b"/usr/bin:/bin"}
 
 AWKWARD = {
@@ -78,15 +78,15 @@ def wrapped(
     *argv: bytes,
     env: Mapping[bytes, bytes] = PATH,
     credentials: Credentials | None = None,
-    limits: Limits = Limits(),  # noqa: B008  # frozen
+    limits: ResourceLimits = ResourceLimits(),  # noqa: B008  # frozen
     cgroup: Path | None = None,
     terminal: bool = False,
     argv0: bytes | None = None,
-) -> Command:
+) -> LaunchCommand:
     return launch(argv, env=env, credentials=credentials, limits=limits, cgroup=cgroup, terminal=terminal, argv0=argv0)
 
 
-def run(command: Command, **options: Any) -> bytes:
+def run(command: LaunchCommand, **options: Any) -> bytes:
     """Run it to its end, which has to be a quiet success, and return its output."""
     done = subprocess.run(command.argv, env=command.env, capture_output=True, **{"cwd": "/", **options})
     assert (done.returncode, done.stderr) == (0, b"")
@@ -99,7 +99,7 @@ def status_of(**options: Any) -> dict[str, str]:
     return fields(run(wrapped(b"cat", b"/proc/self/status", **options)).decode())
 
 
-def limits_of(limits: Limits) -> dict[str, tuple[str, str]]:
+def limits_of(limits: ResourceLimits) -> dict[str, tuple[str, str]]:
     """/proc/self/limits: soft and hard by name."""
     text = run(wrapped(b"cat", b"/proc/self/limits", limits=limits)).decode()
     return {line[:26].strip(): (line[26:47].strip(), line[47:68].strip()) for line in text.splitlines()[1:]}
@@ -265,9 +265,9 @@ def test_the_groups_are_those_of_group_5() -> None:
     assert sorted(map(int, found["Groups"].split())) == sorted(map(int, listed))
 
 
-@pytest.mark.parametrize("limits", [Limits(), LIMITS], ids=["", "limits"])
+@pytest.mark.parametrize("limits", [ResourceLimits(), LIMITS], ids=["", "limits"])
 @pytest.mark.parametrize("cgroup", [None, Path("/c")], ids=["", "cgroup"])
-def test_nothing_of_the_request_is_in_reach_of_what_runs_as_root(limits: Limits, cgroup: Path | None) -> None:
+def test_nothing_of_the_request_is_in_reach_of_what_runs_as_root(limits: ResourceLimits, cgroup: Path | None) -> None:
     """Whoever may set LD_PRELOAD for a program as root is root."""
     command = wrapped(b"prog", env=AWKWARD, credentials=NOBODY, limits=limits, cgroup=cgroup)
     assert all(re.fullmatch(rb"E_*[0-9]+", name) for name in command.env)
@@ -309,7 +309,7 @@ def test_any_environment_and_any_argument_arrive(env: dict[bytes, bytes], argume
 
 
 def test_each_limit_is_set_soft_and_hard(shell: None) -> None:
-    found = limits_of(Limits(memory=200 << 20, cpu=2.5, processes=4000, files=60, file_size=4096))
+    found = limits_of(ResourceLimits(memory=200 << 20, cpu=2.5, processes=4000, files=60, file_size=4096))
     assert found["Max address space"] == (str(200 << 20), str(200 << 20))
     assert found["Max cpu time"] == ("3", "4")
     assert found["Max processes"] == ("4000", "4000")
@@ -318,7 +318,7 @@ def test_each_limit_is_set_soft_and_hard(shell: None) -> None:
 
 
 def test_a_limit_is_rounded_up_to_what_the_shell_counts_in(shell: None) -> None:
-    found = limits_of(Limits(memory=(200 << 20) + 1, cpu=0.01, file_size=1))
+    found = limits_of(ResourceLimits(memory=(200 << 20) + 1, cpu=0.01, file_size=1))
     assert found["Max address space"][0] == str((200 << 20) + 1024)
     assert found["Max cpu time"][0] == "1"
     assert found["Max file size"][0] == "512"
@@ -335,7 +335,7 @@ def test_a_limit_never_lifts_the_service_s_own(shell: None) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
         pytest.skip("needs a hard limit on open files")
-    assert limits_of(Limits(files=1 << 62))["Max open files"] == (str(hard), str(hard))
+    assert limits_of(ResourceLimits(files=1 << 62))["Max open files"] == (str(hard), str(hard))
 
 
 @pytest.mark.needs("root")
@@ -344,7 +344,7 @@ def test_the_user_s_own_processes_do_not_keep_the_prefix_from_starting() -> None
     command = wrapped(b"sleep", b"30", credentials=NOBODY)
     with subprocess.Popen(command.argv, env=command.env) as other:
         try:
-            run(wrapped(b"true", credentials=NOBODY, limits=Limits(processes=1)))
+            run(wrapped(b"true", credentials=NOBODY, limits=ResourceLimits(processes=1)))
         finally:
             other.kill()
 
@@ -382,10 +382,10 @@ async def test_the_start_is_still_a_vfork(tmp_path: Path) -> None:
         "import asyncio, sys\n"
         "from farhand_server.credentials import Credentials\n"
         "from farhand_server.runs.process.launch import launch\n"
-        "from farhand_server.runs.process.usage import Limits\n"
+        "from farhand_server.runs.process.usage import ResourceLimits\n"
         "import os, subprocess\n"
         "who = Credentials('nobody', 65534, 65534, ()) if os.geteuid() == 0 else None\n"
-        "command = launch([b'true'], env={}, credentials=who, limits=Limits(files=40), cgroup=None)\n"
+        "command = launch([b'true'], env={}, credentials=who, limits=ResourceLimits(files=40), cgroup=None)\n"
         "subprocess.Popen(command.argv, env=command.env, cwd='/', start_new_session=True).wait()\n"
     )
     trace = tmp_path / "trace"

@@ -17,8 +17,8 @@ import pytest
 from farhand_server.credentials import Credentials
 from farhand_server.runs.process import subreaper
 from farhand_server.runs.process.cgroup import RunCgroup
-from farhand_server.runs.process.process import Process, SpawnError
-from farhand_server.runs.process.usage import Limits
+from farhand_server.runs.process.process import LaunchError, Process
+from farhand_server.runs.process.usage import ResourceLimits
 from tests.support.processes import PATIENCE, children, descriptors
 from tests.support.started import gone, nothing_left, started
 
@@ -88,7 +88,7 @@ async def test_a_start_that_fails_says_why_and_leaves_nothing(
 ) -> None:
     before = descriptors(os.getpid())
     for _ in range(100):
-        with pytest.raises(SpawnError) as caught:
+        with pytest.raises(LaunchError) as caught:
             await start(*argv, cwd=cwd)
         assert (caught.value.errno, caught.value.what) == (number, what)
     assert descriptors(os.getpid()) <= before
@@ -107,7 +107,7 @@ async def test_a_program_starts_in_the_directory_that_its_user_could_enter_whate
         place.symlink_to("own")
         begin = subreaper.current().start
 
-        async def swap(*args: Any, **options: Any) -> subreaper.Ward:
+        async def swap(*args: Any, **options: Any) -> subreaper.TrackedRun:
             place.unlink()
             place.symlink_to(closed / "below")
             return await begin(*args, **options)
@@ -174,17 +174,27 @@ async def test_a_run_can_be_ended_when_no_descriptor_is_left() -> None:
 
 
 LIMITS = {
-    "cpu": ("ulimit -S -t 1; while :; do :; done", Limits(cpu=1), -signal.SIGXCPU, "cpu"),
-    "cpu, for good": ("ulimit -t 1; trap '' XCPU; while :; do :; done", Limits(cpu=1), -signal.SIGKILL, "cpu"),
-    "file size": ("ulimit -f 1; exec dd if=/dev/zero of=$FILE", Limits(file_size=1024), -signal.SIGXFSZ, "file_size"),
-    "a kill by someone": ("kill -9 $$", Limits(cpu=1, file_size=1), -9, None),
-    "nothing": ("exit 3", Limits(cpu=1), 3, None),
+    "cpu": ("ulimit -S -t 1; while :; do :; done", ResourceLimits(cpu=1), -signal.SIGXCPU, "cpu"),
+    "cpu, hard limit": (
+        "ulimit -t 1; trap '' XCPU; while :; do :; done",
+        ResourceLimits(cpu=1),
+        -signal.SIGKILL,
+        "cpu",
+    ),
+    "file size": (
+        "ulimit -f 1; exec dd if=/dev/zero of=$FILE",
+        ResourceLimits(file_size=1024),
+        -signal.SIGXFSZ,
+        "file_size",
+    ),
+    "a kill by someone": ("kill -9 $$", ResourceLimits(cpu=1, file_size=1), -9, None),
+    "nothing": ("exit 3", ResourceLimits(cpu=1), 3, None),
 }
 
 
 @pytest.mark.parametrize(("script", "limits", "code", "hit"), LIMITS.values(), ids=LIMITS.keys())
 async def test_a_limit_that_ends_a_program_is_named(
-    script: str, limits: Limits, code: int, hit: str | None, tmp_path: Path
+    script: str, limits: ResourceLimits, code: int, hit: str | None, tmp_path: Path
 ) -> None:
     async with started("sh", "-c", script, limits=limits, env={"FILE": str(tmp_path / "file")}) as run:
         assert await run.code() == code
@@ -192,7 +202,7 @@ async def test_a_limit_that_ends_a_program_is_named(
 
 
 async def test_what_enforces_a_limit_is_told(tmp_path: Path) -> None:
-    limits = Limits(memory=1 << 30, cpu=1.0, processes=10)
+    limits = ResourceLimits(memory=1 << 30, cpu=1.0, processes=10)
     async with started("true", limits=limits) as run:
         assert run.process.applied == {"memory": "rlimit", "cpu": "rlimit", "processes": "rlimit"}
     async with started("true", limits=limits, cgroup=RunCgroup(tmp_path / "run-1", frozenset({"memory"}))) as run:

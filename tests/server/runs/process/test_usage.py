@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from farhand_server.runs.process.usage import Hit, Limits, Usage, enforcers, limit_hit, own_peak
+from farhand_server.runs.process.usage import Hit, ResourceLimits, ResourceUsage, enforcers, limit_hit, own_peak
 from tests.support.started import gone, nothing_left, started
 
 BUSY = "import time\nwhile time.process_time() < 0.2: pass"
@@ -63,30 +63,33 @@ async def test_a_small_programs_peak_is_not_known() -> None:
         assert run.process.usage().peak_memory is None
 
 
-CPU = Limits(cpu=2)
-HITS: list[tuple[Limits, int, float, bool, Hit | None]] = [
-    (Limits(memory=1), -signal.SIGKILL, 0, True, "memory"),
-    (Limits(memory=1), 137, 0, True, "memory"),
-    (Limits(memory=1), 0, 0, True, None),
-    (Limits(memory=1), -signal.SIGKILL, 0, False, None),
+CPU = ResourceLimits(cpu=2)
+HITS: list[tuple[ResourceLimits, int, float, bool, Hit | None]] = [
+    (ResourceLimits(memory=1), -signal.SIGKILL, 0, True, "memory"),
+    (ResourceLimits(memory=1), 137, 0, True, "memory"),
+    (ResourceLimits(memory=1), 0, 0, True, None),
+    (ResourceLimits(memory=1), -signal.SIGKILL, 0, False, None),
     (CPU, -signal.SIGXCPU, 2, False, "cpu"),
     (CPU, -signal.SIGKILL, 1.85, False, "cpu"),
     (CPU, -signal.SIGKILL, 1.5, False, None),
     (CPU, 0, 3, False, None),
-    (Limits(), -signal.SIGXCPU, 2, False, None),
-    (Limits(file_size=1), -signal.SIGXFSZ, 0, False, "file_size"),
-    (Limits(), -signal.SIGXFSZ, 0, False, None),
-    (Limits(processes=1), 1, 0, False, None),
+    (ResourceLimits(), -signal.SIGXCPU, 2, False, None),
+    (ResourceLimits(file_size=1), -signal.SIGXFSZ, 0, False, "file_size"),
+    (ResourceLimits(), -signal.SIGXFSZ, 0, False, None),
+    (ResourceLimits(processes=1), 1, 0, False, None),
 ]
 
 
 @pytest.mark.parametrize(("limits", "code", "seconds", "oom_killed", "hit"), HITS)
 def test_the_limit_that_ended_a_program(
-    limits: Limits, code: int, seconds: float, oom_killed: bool, hit: Hit | None
+    limits: ResourceLimits, code: int, seconds: float, oom_killed: bool, hit: Hit | None
 ) -> None:
-    assert limit_hit(limits, code, Usage(seconds, 0, None), oom_killed=oom_killed) == hit
+    assert limit_hit(limits, code, ResourceUsage(seconds, 0, None), oom_killed=oom_killed) == hit
 
 
 def test_only_limits_that_are_set_are_enforced() -> None:
-    assert enforcers(Limits(), frozenset({"memory"})) == {}
-    assert enforcers(Limits(memory=0, files=3), frozenset({"memory"})) == {"memory": "cgroup", "files": "rlimit"}
+    assert enforcers(ResourceLimits(), frozenset({"memory"})) == {}
+    assert enforcers(ResourceLimits(memory=0, files=3), frozenset({"memory"})) == {
+        "memory": "cgroup",
+        "files": "rlimit",
+    }

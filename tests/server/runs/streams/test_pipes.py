@@ -8,8 +8,8 @@ import os
 
 import pytest
 
-from farhand_server.runs.output.spool import FLOOR, Memory, MemorySpool
-from farhand_server.runs.streams.pipes import PIPE_SIZE, READ_SIZE, PipeReader, PipeWriter, TerminalReader
+from farhand_server.runs.output.spool import MIN_SPOOL, MemorySpool, SpoolMemory
+from farhand_server.runs.streams.pipes import PIPE_READ_SIZE, PIPE_SIZE, PipeReader, PipeWriter, TerminalReader
 
 from ..ptys import RAW, opened
 
@@ -21,7 +21,7 @@ class Reading:
 
     def __init__(self, before: bytes = b"") -> None:
         fd, self.write_end = os.pipe2(os.O_CLOEXEC)
-        self.spool = MemorySpool(FLOOR, Memory(1 << 30))
+        self.spool = MemorySpool(MIN_SPOOL, SpoolMemory(1 << 30))
         self.spool.append(before)
         self.ended = asyncio.Event()
         self.news = asyncio.Event()
@@ -65,7 +65,7 @@ async def test_output_and_its_end_arrive() -> None:
     assert pipe.spool.ended
 
 
-ALMOST = bytes(FLOOR - 10)
+ALMOST = bytes(MIN_SPOOL - 10)
 """What leaves room for ten bytes."""
 
 
@@ -73,7 +73,7 @@ async def full() -> Reading:
     """A pipe whose spool takes no more."""
     pipe = Reading(ALMOST)
     os.write(pipe.write_end, b"x" * 10)
-    await pipe.has(FLOOR)
+    await pipe.has(MIN_SPOOL)
     return pipe
 
 
@@ -81,23 +81,23 @@ async def test_a_full_spool_stops_the_reading_and_room_resumes_it() -> None:
     pipe = await full()
     written = fill(pipe.write_end)
     await turns()
-    assert pipe.spool.end == FLOOR
+    assert pipe.spool.end == MIN_SPOOL
     assert fill(pipe.write_end) == 0
     before = pipe.spool.touched
-    pipe.spool.hold(FLOOR)
+    pipe.spool.hold(MIN_SPOOL)
     assert pipe.spool.touched > before  # the writer has not been idle meanwhile
-    await pipe.has(FLOOR + min(written, 64 << 10))
+    await pipe.has(MIN_SPOOL + min(written, 64 << 10))
     pipe.reader.close()
     os.close(pipe.write_end)
 
 
 async def test_a_spool_that_is_full_from_the_beginning_is_waited_for() -> None:
-    pipe = Reading(bytes(FLOOR))
+    pipe = Reading(bytes(MIN_SPOOL))
     os.write(pipe.write_end, b"more")
     await turns()
-    assert pipe.spool.end == FLOOR
-    pipe.spool.hold(FLOOR)
-    await pipe.has(FLOOR + 4)
+    assert pipe.spool.end == MIN_SPOOL
+    pipe.spool.hold(MIN_SPOOL)
+    await pipe.has(MIN_SPOOL + 4)
     pipe.reader.close()
     os.close(pipe.write_end)
 
@@ -106,7 +106,7 @@ async def test_draining_takes_what_is_there_beyond_the_limit_and_no_more_than_a_
     pipe = await full()
     written = fill(pipe.write_end)
     assert not pipe.reader.drain()
-    assert pipe.spool.end == FLOOR + written <= FLOOR + PIPE_SIZE
+    assert pipe.spool.end == MIN_SPOOL + written <= MIN_SPOOL + PIPE_SIZE
     os.close(pipe.write_end)
     assert pipe.reader.drain()
     assert pipe.ended.is_set()
@@ -139,7 +139,7 @@ class OnTerminal(Reading):
     def __init__(self) -> None:
         self.terminal = opened(*RAW)
         self.slave = self.terminal.slave
-        self.spool = MemorySpool(FLOOR, Memory(1 << 30))
+        self.spool = MemorySpool(MIN_SPOOL, SpoolMemory(1 << 30))
         self.ended = asyncio.Event()
         self.news = asyncio.Event()
         self.appended: list[int] = []
@@ -180,11 +180,11 @@ async def test_the_echo_of_a_key_is_not_looked_behind(monkeypatch: pytest.Monkey
 
 async def test_of_a_flood_on_a_terminal_no_more_is_taken_at_once_than_of_a_pipe() -> None:
     terminal = OnTerminal()
-    writing = asyncio.create_task(asyncio.to_thread(os.write, terminal.slave, bytes(2 * READ_SIZE)))
-    await terminal.has(2 * READ_SIZE)
-    assert await writing == 2 * READ_SIZE
+    writing = asyncio.create_task(asyncio.to_thread(os.write, terminal.slave, bytes(2 * PIPE_READ_SIZE)))
+    await terminal.has(2 * PIPE_READ_SIZE)
+    assert await writing == 2 * PIPE_READ_SIZE
     assert max(end - begin for begin, end in zip([0, *terminal.appended], terminal.appended, strict=False)) <= (
-        READ_SIZE + 4096
+        PIPE_READ_SIZE + 4096
     )
     terminal.reader.close()
     terminal.terminal.close()

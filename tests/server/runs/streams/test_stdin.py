@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farhand_server.runs.attachments import Attachment, Attachments
-from farhand_server.runs.output.spool import Memory, MemorySpool
-from farhand_server.runs.streams.stdin import Stdin
+from farhand_server.runs.output.spool import MemorySpool, SpoolMemory
+from farhand_server.runs.streams.stdin import PipeInput
 from tests.server.runs.test_attachments import Client
 
 KEY = b"k" * 16
@@ -23,9 +23,9 @@ class Feeding:
     """Stdin of a run; its pipe is connected when the test says so."""
 
     def __init__(self) -> None:
-        memory = Memory(1 << 20)
+        memory = SpoolMemory(1 << 20)
         self.all = Attachments({"stdout": MemorySpool(1, memory), "stderr": MemorySpool(1, memory)}, 60.0, lambda: None)
-        self.stdin = Stdin(self.all)
+        self.stdin = PipeInput(self.all)
         self.read_end, self._write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def attach(self, feeds: int | None, key: bytes = KEY) -> Attachment:

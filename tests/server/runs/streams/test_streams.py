@@ -18,19 +18,19 @@ from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFai
 from farhand_server.credentials import Credentials
 from farhand_server.runs.attachments import Attachment
 from farhand_server.runs.output.filespool import FileSpool
-from farhand_server.runs.output.spool import Memory
-from farhand_server.runs.plan import Plan, Result, Terminal
-from farhand_server.runs.run import Run
-from farhand_server.runs.streams.streams import Console
-from farhand_server.runs.streams.terminal import Size
-from farhand_server.runs.streams.terminal_input import Keyboard
+from farhand_server.runs.output.spool import SpoolMemory
+from farhand_server.runs.plan import Plan, RunResult, TerminalPlan
+from farhand_server.runs.run import LiveRun
+from farhand_server.runs.streams.streams import TerminalStreams
+from farhand_server.runs.streams.terminal import TerminalSize
+from farhand_server.runs.streams.terminal_input import TerminalInput
 from farhand_server.runs.terminal_attachments import TerminalAttachments
 from tests.server.runs.test_attachments import Client
 from tests.support.processes import PATIENCE, end_of, session_is_gone, stopped
 from tests.support.registry import plan
 from tests.support.started import nothing_left
 
-TERMINAL = Terminal("vt100", 80, 24)
+TERMINAL = TerminalPlan("vt100", 80, 24)
 
 
 @pytest.fixture(autouse=True)
@@ -47,11 +47,11 @@ class OnTerminal:
             "terminal": TERMINAL, "stdin": True, "merge_stderr": True, "disk_spool": 1 << 20, "kill_after": 1.0,
         }  # fmt: skip
         self.plan: Plan = plan(*argv, **given | fields)
-        self.run = Run(self.plan, Memory(1 << 30), directory)
+        self.run = LiveRun(self.plan, SpoolMemory(1 << 30), directory)
         self.news = asyncio.Event()
         self.run.stdout.listeners.append(self.news.set)
         self.client: Attachment = self.run.attach(
-            Client(), key=b"k" * 16, hold=True, taken={"stdout": 0}, feeds=0, size=Size(80, 24)
+            Client(), key=b"k" * 16, hold=True, taken={"stdout": 0}, feeds=0, size=TerminalSize(80, 24)
         )
         self.task = asyncio.create_task(self.run.execute())
         self.looked = 0
@@ -74,7 +74,7 @@ class OnTerminal:
         """All of it; a ring on the disk gives it in no more than two pieces."""
         return self.run.stdout.read(0, 1 << 20)
 
-    async def ended(self) -> Result:
+    async def ended(self) -> RunResult:
         """Its result; nothing of it is kept."""
         async with asyncio.timeout(PATIENCE):
             return await self.task
@@ -134,13 +134,15 @@ async def test_a_terminal_that_cannot_be_had_is_said(make: Any, monkeypatch: pyt
 
 async def test_a_terminal_has_the_size_that_holds_when_it_is_opened(tmp_path: Path) -> None:
     spool = FileSpool(tmp_path / "spool", 1 << 20)
-    attachments = TerminalAttachments(spool, Size(80, 24), 60.0, lambda: None)
-    console = Console(plan("true", terminal=TERMINAL), Keyboard(attachments), attachments.screen, spool, lambda: None)
-    attachments.add(Client(), key=None, hold=True, taken={}, feeds=0, size=Size(33, 7))
+    attachments = TerminalAttachments(spool, TerminalSize(80, 24), 60.0, lambda: None)
+    console = TerminalStreams(
+        plan("true", terminal=TERMINAL), TerminalInput(attachments), attachments.screen, spool, lambda: None
+    )
+    attachments.add(Client(), key=None, hold=True, taken={}, feeds=0, size=TerminalSize(33, 7))
     with contextlib.ExitStack() as theirs:
         console.open(theirs)
     assert console.terminal is not None
-    assert console.terminal.size == Size(33, 7)
+    assert console.terminal.size == TerminalSize(33, 7)
     console.close()
     spool.close()
 
@@ -320,14 +322,14 @@ async def test_its_size_is_known_while_and_after(make: Any) -> None:
     await run.says(b"ready")
     attachments = run.run.attachments
     assert isinstance(attachments, TerminalAttachments)
-    attachments.resize(run.client, Size(1, 1))
+    attachments.resize(run.client, TerminalSize(1, 1))
     await run.says(b"1 1\r\n")
-    attachments.resize(run.client, Size(500, 300))
+    attachments.resize(run.client, TerminalSize(500, 300))
     await run.says(b"300 500\r\n")
     run.type(b"end\r")
     await run.ended()
-    attachments.resize(run.client, Size(80, 24))
+    attachments.resize(run.client, TerminalSize(80, 24))
     await asyncio.sleep(0)
-    assert attachments.screen.size == Size(500, 300)
+    assert attachments.screen.size == TerminalSize(500, 300)
     assert run.run.timeline is not None
     assert run.run.timeline.size == (500, 300)

@@ -13,19 +13,22 @@ import termios
 import pytest
 
 from farhand_server.credentials import Credentials
-from farhand_server.runs.plan import Terminal
-from farhand_server.runs.streams.terminal import PseudoTerminal, Size
+from farhand_server.runs.plan import TerminalPlan
+from farhand_server.runs.streams.terminal import PseudoTerminal, TerminalSize
 from tests.support.processes import descriptors
 
 from ..ptys import RAW, on_terminal, opened
 
 NOBODY = Credentials("nobody", 65534, 65534, (65534,))
 TRAPPING = "trap 'echo changed: $(stty size)' WINCH; echo ready; while :; do read -r line && echo read: $line; done"
-PLAIN = Terminal("vt100", 80, 24)
+PLAIN = TerminalPlan("vt100", 80, 24)
 
 
-@pytest.mark.parametrize("size", [Size(80, 24), Size(1, 1), Size(500, 300), Size(65535, 65535), Size(0, 0)])
-def test_it_has_the_size_that_was_asked_for(size: Size) -> None:
+@pytest.mark.parametrize(
+    "size",
+    [TerminalSize(80, 24), TerminalSize(1, 1), TerminalSize(500, 300), TerminalSize(65535, 65535), TerminalSize(0, 0)],
+)
+def test_it_has_the_size_that_was_asked_for(size: TerminalSize) -> None:
     terminal = opened(size=size)
     assert terminal.size == size
     terminal.close()
@@ -34,8 +37,8 @@ def test_it_has_the_size_that_was_asked_for(size: Size) -> None:
 async def test_a_program_is_told_of_another_size_once_and_of_the_same_never() -> None:
     with on_terminal("sh", "-c", TRAPPING) as program:
         await program.says(b"ready")
-        program.terminal.resize(Size(80, 24))
-        program.terminal.resize(Size(100, 30))
+        program.terminal.resize(TerminalSize(80, 24))
+        program.terminal.resize(TerminalSize(100, 30))
         await program.says(b"changed: 30 100\r\n")
         os.write(program.terminal.master, b"done\n")
         heard = await program.says(rb"(?s)(.*)read: done")
@@ -47,7 +50,7 @@ async def test_it_can_be_drawn_anew_in_the_size_that_it_has() -> None:
         await program.says(b"ready")
         program.terminal.repaint()
         await program.says(b"changed: 24 80")
-        assert program.terminal.size == Size(80, 24)
+        assert program.terminal.size == TerminalSize(80, 24)
 
 
 async def test_the_foreground_is_the_job_that_has_the_terminal() -> None:
@@ -122,7 +125,7 @@ async def test_whoever_has_it_is_hung_up_on_when_it_is_closed() -> None:
 
 @pytest.mark.needs("root")
 def test_it_belongs_to_its_user() -> None:
-    terminal = PseudoTerminal.open(PLAIN, Size(80, 24), NOBODY)
+    terminal = PseudoTerminal.open(PLAIN, TerminalSize(80, 24), NOBODY)
     found = os.fstat(terminal.slave)
     assert found.st_uid == NOBODY.uid
     assert stat.S_IMODE(found.st_mode) in (0o620, 0o600)
@@ -132,7 +135,7 @@ def test_it_belongs_to_its_user() -> None:
 def test_a_failure_half_way_leaves_nothing_open() -> None:
     before = descriptors(os.getpid())
     with pytest.raises(OverflowError):
-        PseudoTerminal.open(PLAIN, Size(80, 24), Credentials("nobody has this number", -2, 1, ()))
+        PseudoTerminal.open(PLAIN, TerminalSize(80, 24), Credentials("nobody has this number", -2, 1, ()))
     assert descriptors(os.getpid()) == before
 
 
@@ -141,6 +144,6 @@ def test_where_there_are_no_descriptors_left_that_is_said() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
         with pytest.raises(OSError, match="Too many open files"):
-            PseudoTerminal.open(PLAIN, Size(80, 24), None)
+            PseudoTerminal.open(PLAIN, TerminalSize(80, 24), None)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from farhand_server.runs.attachments import MAX_ATTACHMENTS, Attachment
 from farhand_server.runs.output.filespool import FileSpool
-from farhand_server.runs.streams.stdin import AHEAD
-from farhand_server.runs.streams.terminal import PseudoTerminal, Size
-from farhand_server.runs.streams.terminal_input import Keyboard
+from farhand_server.runs.streams.stdin import MAX_STDIN_AHEAD
+from farhand_server.runs.streams.terminal import PseudoTerminal, TerminalSize
+from farhand_server.runs.streams.terminal_input import TerminalInput
 from farhand_server.runs.terminal_attachments import MAX_TYPING, TerminalAttachments
 
 from ..ptys import PATIENCE, RAW, OnTerminal, on_terminal, opened
@@ -42,9 +42,9 @@ class Typing:
     """A run's keyboard and who is attached."""
 
     def __init__(self, spool: FileSpool) -> None:
-        self.all = TerminalAttachments(spool, Size(80, 24), 60.0, lambda: None)
+        self.all = TerminalAttachments(spool, TerminalSize(80, 24), 60.0, lambda: None)
         self.recorded = b""
-        self.keyboard = Keyboard(self.all, self._record)
+        self.keyboard = TerminalInput(self.all, self._record)
 
     def _record(self, data: bytes) -> None:
         self.recorded += data
@@ -141,20 +141,20 @@ async def test_offsets_are_remembered_for_those_who_have_left_but_not_for_ever(t
 
 async def test_nobody_begins_behind_more_than_a_program_will_ever_read(typing: Typing) -> None:
     client = typing.attach()
-    typing.type(client, bytes(AHEAD + 1))
+    typing.type(client, bytes(MAX_STDIN_AHEAD + 1))
     refusal = typing.keyboard.refusal(OTHER, 0)
     assert refusal is not None
-    assert f"has {AHEAD + 1} bytes that its program has not taken" in refusal
-    assert typing.keyboard.refusal(KEY, AHEAD) is None
-    assert typing.keyboard.refusal(KEY, AHEAD + 1) == (
-        f"has {AHEAD + 1} bytes that its program has not taken; it cannot go on at {AHEAD + 1} now"
+    assert f"has {MAX_STDIN_AHEAD + 1} bytes that its program has not taken" in refusal
+    assert typing.keyboard.refusal(KEY, MAX_STDIN_AHEAD) is None
+    assert typing.keyboard.refusal(KEY, MAX_STDIN_AHEAD + 1) == (
+        f"has {MAX_STDIN_AHEAD + 1} bytes that its program has not taken; it cannot go on at {MAX_STDIN_AHEAD + 1} now"
     )
 
 
 async def test_many_who_come_back_fill_no_memory(typing: Typing) -> None:
     clients = [typing.attach(key=number.to_bytes(16, "big"), share=True) for number in range(MAX_TYPING)]
     for client in clients:
-        typing.keyboard.write(client, bytes(AHEAD))
+        typing.keyboard.write(client, bytes(MAX_STDIN_AHEAD))
     assert typing.keyboard.refusal(clients[0].key, 0) is None
     typing.keyboard.write(clients[0], b"x")
     assert typing.keyboard.refusal(clients[1].key, 0) is not None
