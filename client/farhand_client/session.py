@@ -16,6 +16,7 @@ from farhand_protocol.connection import (
     MessageReceived,
 )
 from farhand_protocol.errors import ErrorCode, LocalProtocolError
+from farhand_protocol.keepalive import Keepalive, KeepaliveAction
 from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import ConnectionTransport
 
@@ -23,9 +24,6 @@ from .errors import ConnectionLost, FarhandError, RequestRefused
 
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds in which a closing connection may say its last: after them it is only cut."""
-
-SILENCES: Final = 3
-"""Intervals of silence after which the peer counts as gone: one lost ping proves nothing on a poor network."""
 
 
 class Endpoint(Protocol):
@@ -63,7 +61,7 @@ class Session:
         self.broken = False
         """Whether it was ended because the service broke the protocol."""
         self._over_callback: Callable[[FarhandError], None] | None = None
-        self._keepalive = keepalive
+        self._keepalive = Keepalive(keepalive)
         self._link: ConnectionTransport | None = None
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._login: asyncio.Queue[m.AnyMessage | FarhandError] = asyncio.Queue()
@@ -71,9 +69,7 @@ class Session:
         self._wanting_room: dict[int, Endpoint] = {}
         self._pings: dict[int, asyncio.Future[float]] = {}
         self._ping_id = 0
-        self._heard = True
-        self._silences = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._keepalive_timer: asyncio.TimerHandle | None = None
 
     def link(self) -> ConnectionTransport:
         """Return the asyncio protocol for this session's one transport."""
@@ -97,8 +93,9 @@ class Session:
     def ready(self) -> None:
         """The login is over; from here on silence is noticed."""
         self.proved = False
-        if self._keepalive is not None and self.why is None:
-            self._timer = asyncio.get_running_loop().call_later(self._keepalive, self._listen, self._keepalive)
+        if self.why is None:
+            self._keepalive.start(asyncio.get_running_loop().time())
+            self._schedule_keepalive()
 
     def when_over(self, callback: Callable[[FarhandError], None]) -> None:
         """Have `callback` called once, after its channels are told, when nothing will come any more."""
@@ -202,17 +199,19 @@ class Session:
         if self.why is not None:
             raise ConnectionLost(str(self.why))
 
-    def _listen(self, interval: float) -> None:
-        if self._heard:
-            self._heard, self._silences = False, 0
-        else:
-            self._silences += 1
-            if self._silences >= SILENCES:
-                self._over(ConnectionLost(f"{self.name} has not answered for {interval * SILENCES:g} seconds"))
+    def _check_keepalive(self) -> None:
+        match self._keepalive.check(asyncio.get_running_loop().time()):
+            case KeepaliveAction.GIVE_UP:
+                self._over(ConnectionLost(f"{self.name} has not answered for {self._keepalive.silence:g} seconds"))
                 self.abort()
-                return
-            self.probe()
-        self._timer = asyncio.get_running_loop().call_later(interval, self._listen, interval)
+            case KeepaliveAction.PING:
+                self.probe()
+        self._schedule_keepalive()
+
+    def _schedule_keepalive(self) -> None:
+        if self._keepalive.deadline is not None:
+            loop = asyncio.get_running_loop()
+            self._keepalive_timer = loop.call_at(self._keepalive.deadline, self._check_keepalive)
 
     # Handler
 
@@ -221,7 +220,8 @@ class Session:
 
     def received(self, event: Event) -> None:
         """Handler."""
-        self._heard = self.proved = True
+        self.proved = True
+        self._keepalive.received()
         match event:
             case DataReceived():
                 endpoint = self._channels.get(event.channel)
@@ -258,8 +258,8 @@ class Session:
         if self.why is not None:
             return
         self.why = why
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._keepalive_timer is not None:
+            self._keepalive_timer.cancel()
         self._login.put_nowait(why)
         for answered in self._pings.values():
             if not answered.done():

@@ -47,6 +47,11 @@ class Keepalive:
         """Intervals of silence in a row, 0 to `MAX_SILENT_INTERVALS`."""
         self._received = True
 
+    @property
+    def silence(self) -> float:
+        """Seconds for which nothing has arrived, in whole intervals."""
+        return 0.0 if self.interval is None else self.interval * self.silent_intervals
+
     def start(self, now: float) -> None:
         """Start the first interval, which never counts as silent. Call `check` at `deadline`, if there is one."""
         self.deadline = None if self.interval is None else now + self.interval

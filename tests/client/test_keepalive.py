@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from farhand_client import ConnectionLost, connect
-from farhand_client.session import SILENCES
+from farhand_protocol.keepalive import MAX_SILENT_INTERVALS
 from tests.support.fake_service import FakeRun
 from tests.support.fake_tls import tls_service
 
@@ -24,7 +24,7 @@ async def test_a_service_that_falls_silent_is_noticed(tmp_path: Path) -> None:
 async def test_a_quiet_service_that_answers_is_kept(tmp_path: Path) -> None:
     async def slow(run: FakeRun) -> None:
         run.started()
-        await run.client.reads(2 * SILENCES)  # pings: fewer would come if their answers did not count
+        await run.client.reads(2 * MAX_SILENT_INTERVALS)  # pings: fewer would come if their answers did not count
         run.ended()
 
     async with tls_service(tmp_path) as (service, _):

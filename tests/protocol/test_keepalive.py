@@ -33,6 +33,7 @@ def test_what_follows_each_interval(received: list[bool], actions: list[Keepaliv
         seen.append(keepalive.check(now))
     assert seen == actions
     assert keepalive.deadline == (None if GIVE_UP in actions else now + 5.0)
+    assert keepalive.silence == 5.0 * actions[::-1].index(NONE)
 
 
 def test_a_check_before_the_deadline_changes_nothing() -> None:
@@ -61,7 +62,7 @@ def test_nothing_is_due_before_the_start_or_after_giving_up() -> None:
 def test_without_an_interval_nothing_is_ever_due() -> None:
     keepalive = Keepalive(None)
     keepalive.start(0.0)
-    assert (keepalive.deadline, keepalive.check(1e9)) == (None, NONE)
+    assert (keepalive.deadline, keepalive.check(1e9), keepalive.silence) == (None, NONE, 0.0)
 
 
 @given(

@@ -21,6 +21,7 @@ from farhand_protocol.connection import (
     MessageReceived,
 )
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.keepalive import Keepalive, KeepaliveAction
 from farhand_protocol.login import NONCE_SIZE
 from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import ConnectionTransport
@@ -40,12 +41,9 @@ from .turns import SendTurns
 
 SOFTWARE: Final = f"farhandd/{__version__}"
 
-KEEPALIVE: Final = 15.0
-"""Seconds of silence after which a client is asked whether it is there."""
-
-SILENCES: Final = 3
-"""Such intervals without a sign of life after which its line counts as lost: one lost ping proves nothing on a poor
-network, and a run whose client is gone without a word must not wait for it for ever."""
+KEEPALIVE_INTERVAL: Final = 15.0
+"""Seconds of silence after which a client is pinged. After three of them its connection counts as lost: a run whose
+client is gone without notice must not wait for it indefinitely."""
 
 FAREWELL: Final = 0
 """Id of the last ping."""
@@ -88,9 +86,8 @@ class ServerSession:
         self._finishing = False
         self._farewell_said = False
         self._unacknowledged: dict[int, ChannelHandler] = {}
-        self._heard = True
-        self._silences = 0
-        self._keepalive: asyncio.TimerHandle | None = None
+        self._keepalive = Keepalive(KEEPALIVE_INTERVAL)
+        self._keepalive_timer: asyncio.TimerHandle | None = None
 
     # Login
 
@@ -157,7 +154,8 @@ class ServerSession:
         self.principal = principal
         self.caller = Caller.of(principal, self._peer)
         self._cancel_deadline()
-        self._keepalive = self._loop.call_later(KEEPALIVE, self._listen)
+        self._keepalive.start(self._loop.time())
+        self._schedule_keepalive()
         if self._verdict is not None:
             self._verdict(True)
             self.log.info("login", user=principal.user, how=principal.how, key=principal.fingerprint)
@@ -257,19 +255,19 @@ class ServerSession:
         self.log.warning("login deadline passed")
         self._end(ErrorCode.LOGIN_TIMEOUT, "no login came in time; connect again")
 
-    def _listen(self) -> None:
-        if self._heard:
-            self._heard, self._silences = False, 0
-        else:
-            self._silences += 1
-            if self._silences >= SILENCES:
-                self.log.warning("client has fallen silent", seconds=KEEPALIVE * SILENCES)
+    def _check_keepalive(self) -> None:
+        match self._keepalive.check(self._loop.time()):
+            case KeepaliveAction.GIVE_UP:
+                self.log.warning("client has fallen silent", seconds=self._keepalive.silence)
                 self.abort()
-                return
-            if self.connection.phase is Phase.READY:
-                self.connection.send(0, m.Ping(id=self._silences))
+            case KeepaliveAction.PING if self.connection.phase is Phase.READY:
+                self.connection.send(0, m.Ping(id=self._keepalive.silent_intervals))
                 self.flush_soon()
-        self._keepalive = self._loop.call_later(KEEPALIVE, self._listen)
+        self._schedule_keepalive()
+
+    def _schedule_keepalive(self) -> None:
+        if self._keepalive.deadline is not None:
+            self._keepalive_timer = self._loop.call_at(self._keepalive.deadline, self._check_keepalive)
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:
@@ -323,7 +321,7 @@ class ServerSession:
 
     def received(self, event: Event) -> None:
         """Handler."""
-        self._heard = True
+        self._keepalive.received()
         if isinstance(event, DataReceived):
             channel = self.channels.get(event.channel)
             if channel is not None:
@@ -363,8 +361,8 @@ class ServerSession:
         """Handler."""
         self._link = self._turns.link = None
         self._cancel_deadline()
-        if self._keepalive is not None:
-            self._keepalive.cancel()
+        if self._keepalive_timer is not None:
+            self._keepalive_timer.cancel()
         self.core.sessions.discard(self)
         self.gone.set()
         if self.principal is None and self._verdict is not None:
