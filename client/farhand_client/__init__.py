@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
 
     from .client import Client
-    from .completed import Completed, Result
+    from .connection.reconnecting import LineDown
     from .connector import connect
     from .errors import (
         AddressError,
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
         RunGoesOn,
         SpawnError,
     )
-    from .line import LineDown
-    from .pieces import Chunk, Gap
-    from .request import DEVNULL, PIPE
+    from .options import DEVNULL, PIPE
+    from .output import Chunk, Gap
+    from .results import Completed, Result
     from .run import Run
     from .version import __version__
 
@@ -94,11 +94,11 @@ __all__ = [
 
 _HOMES = {
     "farhand_client.client": ("Client",),
-    "farhand_client.completed": ("Completed", "Result"),
+    "farhand_client.results": ("Completed", "Result"),
     "farhand_client.connector": ("connect",),
-    "farhand_client.line": ("LineDown",),
-    "farhand_client.pieces": ("Chunk", "Gap"),
-    "farhand_client.request": ("DEVNULL", "PIPE"),
+    "farhand_client.connection.reconnecting": ("LineDown",),
+    "farhand_client.output": ("Chunk", "Gap"),
+    "farhand_client.options": ("DEVNULL", "PIPE"),
     "farhand_client.run": ("Run",),
     "farhand_client.version": ("__version__",),
     "farhand_protocol.messages": (

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
-from .completed import Result, describe
 from .errors import ConnectionLost, FarhandError, OutputIncomplete, RequestRefused, RunGoesOn, SpawnError
+from .results import Result, describe
 from .stdin import InputStream
 from .streams import Streams
 
 if TYPE_CHECKING:
-    from .line import Line
+    from .connection.reconnecting import Line
+    from .connection.session import Session
     from .output import Receiver
-    from .session import Session
 
 GIVE_UP: Final = 10.0
 """Seconds beyond a stop's own grace that are waited for its outcome: the service kills and reaps in far less, so
@@ -218,7 +218,7 @@ class Attachment:
     def fail(self, error: Exception) -> None:
         """Resumable. The run's end will not be known."""
         if isinstance(error, ConnectionLost) and error.run_id is None and not self.ended.done():
-            from .knowledge import unknown_end
+            from .results import unknown_end
 
             error = unknown_end(error, self.opening, self.line.name, started=self._known)
         self._session = None

@@ -14,8 +14,8 @@ from .errors import AmbiguousId, ConnectionLost, FarhandError, RequestRefused
 from .ids import checked_id, checked_prefix, is_run_id
 
 if TYPE_CHECKING:
-    from .line import Line
-    from .session import Session
+    from .connection.reconnecting import Line
+    from .connection.session import Session
 
 CANDIDATES: Final = 10
 """Ids that are named where a short one fits several: as many as fit on a screen beside what was typed."""

@@ -13,17 +13,16 @@ from farhand_protocol.outcome import TimedOut
 
 from .attachment import Attachment
 from .communicate import communicate, decoded, end_of, fed_by
-from .completed import Completed, Result
+from .connection.login import LoggedIn
+from .connection.reconnecting import Line
 from .errors import CommandTimeout
-from .feed import Source
-from .line import Line
-from .login import LoggedIn
-from .output import Collector
+from .options import DEVNULL, PIPE, Args, Argument, Limits, OnDisconnect, build
+from .output import Collector, OnGap
 from .pending import Pending
-from .pieces import OnGap
-from .request import DEVNULL, PIPE, Args, Argument, Limits, OnDisconnect, build
+from .results import Completed, Result
 from .run import Offsets, Run, attaching, offsets
 from .signals import linux_number
+from .stdin import Source
 
 if TYPE_CHECKING:
     Environment = Mapping[str, str] | Mapping[bytes, bytes]

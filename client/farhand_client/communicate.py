@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .attachment import Attachment
-from .completed import Result
-from .feed import Source, fed
-from .request import DEVNULL, PIPE
+from .options import DEVNULL, PIPE
+from .results import Result
+from .stdin import Source, fed
 
 
 async def communicate(attachment: Attachment, input: bytes | None, source: Source | None) -> Result:

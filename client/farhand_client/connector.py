@@ -9,14 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from .address import Address, resolve
 from .client import Client
-from .dial import Dialled, dial_socket, dial_tls
+from .config import config_directory
+from .connection.address import Address, resolve
+from .connection.dial import Dialled, dial_socket, dial_tls, remember
+from .connection.login import LoggedIn, log_in
+from .connection.reconnecting import RECONNECT, Line, Watch
 from .errors import ConnectError, HostKeyUnknown
-from .hostkey import remember
-from .line import RECONNECT, Line, Watch
-from .login import LoggedIn, log_in
-from .paths import config_directory
 from .pending import Pending
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from farhand_protocol.outcome import Outcome, SpawnFailed
     from farhand_protocol.sshformat import PublicKey
 
-    from .completed import Completed
+    from .results import Completed
 
 
 class FarhandError(Exception):
@@ -133,7 +133,7 @@ class CommandError(FarhandError, subprocess.CalledProcessError):
         self.run_id: Final = completed.run_id
 
     def __str__(self) -> str:
-        from .completed import describe
+        from .results import describe
 
         return f"the command {self.cmd!r} {describe(self.outcome)}"
 

@@ -1,16 +1,44 @@
-"""What becomes of a run's output as it comes: it waits for a reader, or is collected."""
+"""What an attachment's output is made of: bytes with their place, and gaps where bytes are no longer kept.
+
+What becomes of a run's output as it comes: it waits for a reader, or is collected.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import Final, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from farhand_protocol.limits import MiB
 
 from .errors import OutputIncomplete
-from .pieces import Gap, OnGap
+
+Output: TypeAlias = Literal["stdout", "stderr"]
+
+
+class Chunk(NamedTuple):
+    """`data` of `stream`, the first byte of which has the offset `offset` in that stream."""
+
+    stream: Output
+    offset: int
+    data: bytes
+
+
+class Gap(NamedTuple):
+    """`bytes` bytes of `stream` from `offset` on are no longer kept by the service."""
+
+    stream: Output
+    offset: int
+    bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.bytes} bytes of {self.stream} from offset {self.offset} on are no longer kept"
+
+
+OnGap: TypeAlias = Callable[[Gap], None]
+"""Called where a reader comes to a gap, between the bytes before it and those behind."""
+
 
 LINE_LIMIT: Final = 1 * MiB
 """Bytes of a line that `lines` gives at once: a file of one endless line must not fill the memory."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from farhand_protocol import messages as m
 
-from .pieces import Gap
+from .output import Gap
 
 if TYPE_CHECKING:
     from .output import Receiver

@@ -124,7 +124,7 @@ def test_threads_share_a_client(tmp_path: Path) -> None:
 
 
 def test_called_from_its_own_loop_it_says_what_to_use_instead(tmp_path: Path) -> None:
-    from farhand_client.portal import portal
+    from farhand_client.sync import portal
 
     async def call() -> Any:
         return portal().call(asyncio.sleep(0))

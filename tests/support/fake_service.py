@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from farhand_client import Client, connect
-from farhand_client.line import Watch
+from farhand_client.connection.reconnecting import Watch
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection, DataReceived, Event, MessageReceived
 from farhand_protocol.errors import ErrorCode

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from farhand_client.client import Client
-from farhand_client.completed import describe
 from farhand_client.errors import FarhandError
+from farhand_client.results import describe
 from farhand_protocol.outcome import Killed, TimedOut
 
 from .carry import JsonLines, carried, say_gap, tell

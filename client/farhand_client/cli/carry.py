@@ -9,12 +9,11 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 from typing import Any
 
-from farhand_client.completed import Result
 from farhand_client.errors import FarhandError
-from farhand_client.feed import chunks, fed
-from farhand_client.output import OutputStream
-from farhand_client.pieces import Gap
+from farhand_client.output import Gap, OutputStream
+from farhand_client.results import Result
 from farhand_client.run import Run
+from farhand_client.stdin import chunks, fed
 
 from .main import say
 from .show import LocalError, show

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from farhand_client.client import Client
+from farhand_client.connection.reconnecting import Watch
 from farhand_client.connector import KEEPALIVE, connect
-from farhand_client.line import Watch
 from farhand_client.pending import Pending
 
 from .terminal import confirm, passphrase

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from farhand_client.client import Client
-from farhand_client.completed import Result, describe
 from farhand_client.errors import ConnectionLost, FarhandError, OutputIncomplete, RequestRefused
+from farhand_client.options import PIPE, Args
+from farhand_client.output import Gap, OnGap
 from farhand_client.pending import Pending
-from farhand_client.pieces import Gap, OnGap
-from farhand_client.request import PIPE, Args
+from farhand_client.results import Result, describe
 from farhand_client.run import Run
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Killed, TimedOut

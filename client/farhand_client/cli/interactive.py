@@ -7,9 +7,9 @@ import contextlib
 from typing import Final, NamedTuple
 
 from farhand_client.client import Client
-from farhand_client.completed import Result, describe
 from farhand_client.errors import FarhandError
-from farhand_client.pieces import Gap
+from farhand_client.output import Gap
+from farhand_client.results import Result, describe
 from farhand_client.run import Run
 from farhand_client.terminal.local import LocalTerminal
 from farhand_client.terminal.session import Interaction, Parting

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 
 from farhand_client.client import Client
-from farhand_client.completed import describe
 from farhand_client.errors import FarhandError, SpawnError
+from farhand_client.results import describe
 
 from .carry import tell
 from .options import grace, parser

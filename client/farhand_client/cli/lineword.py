@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
-from farhand_client.line import LineDown
+from farhand_client.connection.reconnecting import LineDown
 
 from .main import say
 from .spans import span

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from farhand_client.address import MAX_SOCKET_PATH
 from farhand_client.client import Client
+from farhand_client.connection.address import MAX_SOCKET_PATH
 from farhand_client.connector import connect
 from farhand_client.errors import FarhandError
 from farhand_client.pending import Pending

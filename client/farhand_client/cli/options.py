@@ -13,7 +13,7 @@ CONNECTION_OPTIONS = frozenset({"-I", "--identity", "--connect-timeout"})
 
 
 RECONNECT = 120.0
-"""Seconds; that of `farhand_client.line`, which the parser need not import."""
+"""Seconds; that of `farhand_client.connection.reconnecting`, which the parser need not import."""
 
 
 def parser(name: str, usage: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:

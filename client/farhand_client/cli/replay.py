@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing
 
 from farhand_client.client import Client
-from farhand_client.pieces import Gap, Output
+from farhand_client.output import Gap, Output
 from farhand_client.recording.events import Event, Missing, Resized, Written
 from farhand_client.recording.player import Player
 from farhand_client.recording.reading import Recording

@@ -79,10 +79,9 @@ def _shell(host: str, options: argparse.Namespace, here: LocalTerminal) -> int:
 
 
 def _default_host() -> str | None:
-    from farhand_client.config import default_host
-    from farhand_client.paths import config_directory
+    from farhand_client.config import config_directory, load_default_host
 
-    return default_host(config_directory() / "config.toml")
+    return load_default_host(config_directory() / "config.toml")
 
 
 def _parser() -> argparse.ArgumentParser:

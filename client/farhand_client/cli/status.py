@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from farhand_client.completed import Result
 from farhand_client.errors import FarhandError, OutputIncomplete, RequestRefused, SpawnError
+from farhand_client.results import Result
 from farhand_client.run import Run
 from farhand_protocol.outcome import Outcome
 

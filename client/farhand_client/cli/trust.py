@@ -6,11 +6,10 @@ import argparse
 import asyncio
 from collections.abc import Sequence
 
-from farhand_client.address import Address, resolve
-from farhand_client.dial import fetch_key
+from farhand_client.config import config_directory
+from farhand_client.connection.address import Address, resolve
+from farhand_client.connection.dial import check, fetch_key, remember
 from farhand_client.errors import AddressError, ConnectError, HostKeyChanged, HostKeyUnknown
-from farhand_client.hostkey import check, remember
-from farhand_client.paths import config_directory
 from farhand_client.trust.known_hosts import KnownHosts
 from farhand_protocol.sshformat import PublicKey
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, TypeAlias
 
-from farhand_client.pieces import Gap, Output
+from farhand_client.output import Gap, Output
 from farhand_protocol.limits import KiB
 from farhand_protocol.messages.terminal import OutputMark
 

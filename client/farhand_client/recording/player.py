@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterable
 from typing import Protocol
 
-from farhand_client.pieces import Gap, Output
+from farhand_client.output import Gap, Output
 
 from .events import Event, Missing, Resized, Written
 from .pace import Pace

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from farhand_client.client import Client
 from farhand_client.errors import RunGoesOn
-from farhand_client.pieces import Output
+from farhand_client.output import Output
 from farhand_protocol.messages import RunInfo
 
 from .events import Event, Events, Wanted

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterable, Sequence
 from typing import Any, Final, Protocol
 
-from farhand_client.pieces import Gap, Output
+from farhand_client.output import Gap, Output
 from farhand_client.terminal.changes import Changes
 from farhand_client.terminal.local import LocalTerminal
 from farhand_client.terminal.output import TerminalOutput

@@ -16,9 +16,9 @@ from farhand_client.cli.printable import printable
 from farhand_client.cli.ps import table
 from farhand_client.cli.working import SHORTEST
 from farhand_client.client import Client
-from farhand_client.completed import Result
 from farhand_client.errors import RequestRefused
 from farhand_client.ids import checked_prefix
+from farhand_client.results import Result
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 

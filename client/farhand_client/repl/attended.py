@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 from farhand_client.cli.interrupts import Interrupts
-from farhand_client.paths import state_directory
+from farhand_client.config import state_directory
 
 from .leave import Leave
 from .prompt import Prompt, commands

@@ -146,11 +146,10 @@ class RemoteCompleter(Completer):
 
 def _configured() -> Iterable[str]:
     """Return the names in config.toml."""
-    from farhand_client.config import hosts
-    from farhand_client.paths import config_directory
+    from farhand_client.config import config_directory, load_hosts
 
     path = config_directory() / "config.toml"
-    return hosts(path) if path.exists() else ()
+    return load_hosts(path) if path.exists() else ()
 
 
 async def _all(completions: AsyncIterator[Completion]) -> list[Completion]:

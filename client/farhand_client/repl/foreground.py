@@ -9,10 +9,10 @@ from typing import Any, Final
 from farhand_client.cli.interactive import TAIL
 from farhand_client.cli.wanted import UNKNOWN, locale, wanted
 from farhand_client.client import Client
-from farhand_client.completed import Result
 from farhand_client.errors import RequestRefused
-from farhand_client.pieces import Gap
-from farhand_client.request import Args
+from farhand_client.options import Args
+from farhand_client.output import Gap
+from farhand_client.results import Result
 from farhand_client.run import Run
 from farhand_client.terminal.local import LocalTerminal
 from farhand_client.terminal.session import Interaction, Parting

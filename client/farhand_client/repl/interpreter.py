@@ -9,9 +9,9 @@ from typing import Any, Final, Protocol
 
 from farhand_client.cli.exitcode import error_code, exit_code
 from farhand_client.cli.main import BROKEN_PIPE, INTERRUPTED, OURS
-from farhand_client.completed import Result, describe
 from farhand_client.errors import ConnectionLost, FarhandError, SpawnError
-from farhand_client.request import Args
+from farhand_client.options import Args
+from farhand_client.results import Result, describe
 from farhand_client.signals import linux_name
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from farhand_client.client import Client
 from farhand_client.errors import ConnectionLost, FarhandError, SpawnError
 from farhand_client.ids import is_run_id
-from farhand_client.request import Args
+from farhand_client.options import Args
 from farhand_protocol.limits import MiB
 from farhand_protocol.outcome import Exited, Outcome
 

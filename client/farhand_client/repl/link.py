@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 
 from farhand_client.cli.lineword import LineWord, Show
 from farhand_client.client import Client
+from farhand_client.connection.reconnecting import LineDown, Watch
 from farhand_client.errors import ConnectionLost, RequestRefused
-from farhand_client.line import LineDown, Watch
+from farhand_client.options import Args
 from farhand_client.pending import Pending
-from farhand_client.request import Args
 from farhand_client.run import Run
 from farhand_protocol.errors import ErrorCode
 

@@ -72,7 +72,7 @@ async def directly(question: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _script(first: str, opening_of: OpeningOf, interrupts: Interrupts) -> int:
-    from farhand_client.feed import chunks
+    from farhand_client.stdin import chunks
 
     from . import script
     from .host import Host

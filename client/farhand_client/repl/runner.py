@@ -9,9 +9,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, Protocol, TypeVar
 
 from farhand_client.cli.signals import PARTING
-from farhand_client.completed import Result
+from farhand_client.options import Args
 from farhand_client.output import OutputStream
-from farhand_client.request import Args
+from farhand_client.results import Result
 from farhand_client.run import Run
 from farhand_protocol.limits import MiB
 

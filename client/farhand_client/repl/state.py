@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from farhand_client.request import Args
+from farhand_client.options import Args
 
 # Each shell keeps these for itself: they change from one shell to the next by themselves.
 PRIVATE: Final = frozenset({b"PWD", b"OLDPWD", b"SHLVL", b"_"})

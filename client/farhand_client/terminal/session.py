@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from farhand_client.errors import FarhandError
-from farhand_client.pieces import Gap
+from farhand_client.output import Gap
 from farhand_client.run import Run
 from farhand_protocol.limits import KiB
 from farhand_protocol.messages.terminal import WindowSize

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from farhand_client.config import DEFAULT_PORT
 from farhand_client.trust.errors import KnownHostsError
 from farhand_client.trust.files import read_small_file
 from farhand_protocol import sshformat
 from farhand_protocol.sshformat import PublicKey, SSHFormatError
 
-DEFAULT_PORT = 7022
 # Ten thousand services, at a hundred bytes each.
 MAX_SIZE = 1024 * 1024
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from farhand_client.pieces import Gap
+from farhand_client.output import Gap
 from farhand_client.recording.asciicast import Asciicast, header
 from farhand_client.recording.events import Event, Missing, Resized, Typed, Written
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_client.pieces import Gap, Output
+from farhand_client.output import Gap, Output
 from farhand_client.recording.events import PIECE, Event, Events, Missing, Resized, Typed, Wanted, Written
 from farhand_protocol.messages import OutputMark, WindowSize
 

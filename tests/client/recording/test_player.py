@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator
 
-from farhand_client.pieces import Gap, Output
+from farhand_client.output import Gap, Output
 from farhand_client.recording.events import Event, Missing, Resized, Typed, Written
 from farhand_client.recording.player import Player
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from farhand_client.connection.reconnecting import LineDown
 from farhand_client.errors import FarhandError
-from farhand_client.line import LineDown
 from farhand_client.repl.host import Host
 from farhand_client.repl.link import Link
 from farhand_client.repl.message import connecting, message

@@ -1,4 +1,7 @@
-"""What a client holds on to: one connection after the other to the same service, so that a cut is only a pause."""
+"""What a client holds on to: one connection after the other to the same service, so that a cut is only a pause.
+
+When a line that was lost is tried again: full-jitter back-off with a deadline, without a clock of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
+from farhand_client.errors import AuthenticationError, ConnectionLost, FarhandError, HostKeyError, RequestRefused
 from farhand_protocol.errors import ErrorCode
 
-from .errors import AuthenticationError, ConnectionLost, FarhandError, HostKeyError, RequestRefused
 from .session import Session
 
 if TYPE_CHECKING:
-    from .backoff import Backoff
     from .login import LoggedIn
+
 
 RECONNECT: Final = 120.0
 """Seconds for which a lost connection is tried again: twice the grace that the service gives a run by default, so that
@@ -142,7 +145,6 @@ class Line:
             lost.__cause__ = why.__cause__ if isinstance(why, ConnectionLost) else why
             self._fail(lost)
             return
-        from .backoff import Backoff
 
         now = asyncio.get_running_loop().time()
         # A service that lets one in and dies of what it is asked then is one outage, not many short ones.
@@ -216,3 +218,39 @@ def _fatal(error: FarhandError) -> bool:
             return error.code in _FATAL
         case _:
             return False
+
+
+BASE: Final = 0.1
+"""Seconds within which the first attempt is made: most cuts are over at once, and an edge is restarted in as many."""
+
+CAP: Final = 5.0
+"""Seconds between two attempts at the most: a person who waits sees the line come back soon, and a thousand clients
+that lost one service are 400 attempts a second on average, as many as it can take."""
+
+
+class Backoff:
+    """The attempts of one outage, which begins `now` and is given up after `patience` seconds.
+
+    Before each attempt a time between 0 and min(`CAP`, `BASE` * 2**n) is waited, evenly distributed, so that clients
+    that lost a service together do not come back together ("full jitter": M. Brooker, Exponential Backoff And Jitter,
+    AWS Architecture Blog, 2015).
+    """
+
+    def __init__(self, now: float, patience: float) -> None:
+        self.deadline: Final = now + patience
+        self.attempts = 0
+
+    def left(self, now: float) -> float:
+        """Return the seconds that are left, 0 or more."""
+        return max(0.0, self.deadline - now)
+
+    def delay(self, now: float) -> float | None:
+        """Return the seconds to wait before the next attempt; None where the time for attempts is up."""
+        from random import uniform  # importing it takes 3 ms, which a client that is never cut off need not pay
+
+        if now >= self.deadline:
+            return None
+        # Beyond 2**6 the cap holds anyway; an exponent without a bound would become a number without one.
+        seconds = uniform(0, min(CAP, BASE * 2 ** min(self.attempts, 6)))
+        self.attempts += 1
+        return min(seconds, self.deadline - now)

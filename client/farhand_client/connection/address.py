@@ -8,9 +8,8 @@ from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
 from typing import Final
 
-from .errors import AddressError
-
-DEFAULT_PORT: Final = 7022
+from farhand_client.config import DEFAULT_PORT, load_hosts
+from farhand_client.errors import AddressError
 
 MAX_SOCKET_PATH: Final = 103
 """Bytes of a Unix socket's path: 107 on Linux (unix(7)), 103 on macOS."""
@@ -54,9 +53,7 @@ def resolve(host: str, *, user: str | None = None, port: int | None = None, conf
     written = _parse(host)
     base = None
     if config is not None and not written.bracketed and config.exists():
-        from .config import hosts
-
-        alias = hosts(config).get(written.name)
+        alias = load_hosts(config).get(written.name)
         if alias is not None:
             base = resolve(alias.address)
             base = replace(base, identities=tuple(Path(path).expanduser() for path in alias.identities))

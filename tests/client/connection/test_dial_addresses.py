@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from farhand_client import eyeballs
-from farhand_client.eyeballs import connected
+from farhand_client.connection import dial
+from farhand_client.connection.dial import connected
 
 CLOSED, ALSO_CLOSED, OPEN, SILENT = (f"127.0.0.{number}" for number in (2, 3, 4, 5))
 OPEN_6 = "::1"
@@ -70,7 +70,7 @@ def descriptors() -> int:
 async def test_an_address_that_refuses_is_followed_by_the_next_at_once(
     port: int, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(eyeballs, "DELAY", 60.0)
+    monkeypatch.setattr(dial, "DELAY", 60.0)
     names(CLOSED, ALSO_CLOSED, OPEN, SILENT)
     assert await reached(port) == OPEN
 
@@ -93,7 +93,7 @@ async def test_uvloop_does_so_as_well(port: int, names: Names) -> None:
 
 
 async def test_families_take_turns(port: int, names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eyeballs, "DELAY", 60.0)
+    monkeypatch.setattr(dial, "DELAY", 60.0)
     names(CLOSED, SILENT, OPEN_6)
     try:
         server = socket.create_server((OPEN_6, port), family=socket.AF_INET6)
@@ -114,7 +114,7 @@ async def test_where_none_takes_it_the_first_one_says_why(port: int, names: Name
 async def test_whoever_waits_no_longer_leaves_nothing_behind(
     port: int, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(eyeballs, "DELAY", 0.0)
+    monkeypatch.setattr(dial, "DELAY", 0.0)
     names(SILENT, SILENT, SILENT)
     before = descriptors()
     with pytest.raises(TimeoutError):

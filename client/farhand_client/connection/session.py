@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from farhand_client.errors import ConnectionLost, FarhandError, RequestRefused
 from farhand_protocol import messages as m
 from farhand_protocol.connection import (
     ChannelFailed,
@@ -19,8 +20,6 @@ from farhand_protocol.errors import ErrorCode, LocalProtocolError
 from farhand_protocol.keepalive import Keepalive, KeepaliveAction
 from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import ConnectionTransport
-
-from .errors import ConnectionLost, FarhandError, RequestRefused
 
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds in which a closing connection may say its last: after them it is only cut."""

@@ -18,7 +18,7 @@ from farhand_client import (
     RequestRefused,
     connect,
 )
-from farhand_client.backoff import BASE, CAP, Backoff
+from farhand_client.connection.reconnecting import BASE, CAP, Backoff
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from tests.support import openssh

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from farhand_client import AddressError
-from farhand_client.address import Address, resolve
+from farhand_client.connection.address import Address, resolve
 
 
 @pytest.mark.parametrize(
@@ -103,28 +103,3 @@ def test_a_socket_has_no_port(config: Path) -> None:
 
 def test_no_configuration_is_needed(tmp_path: Path) -> None:
     assert resolve("web", config=tmp_path / "none") == Address(host="web")
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("hosts = 1", "hosts: "),
-        ("[host.a]", "there is no key 'host'; is 'hosts' meant"),
-        ('[hosts.a]\naddress = "b"\nidentity = []', r"no key 'identity' in \[hosts.a\]; is 'identities' meant"),
-        ('[hosts.a]\naddress = "b"\nzzz = 1', "no key 'zzz'.*known are address, identities"),
-        ("[hosts.a]", "hosts.a.address: Field required"),
-        ("[hosts.a]\naddress = 7", "hosts.a.address: "),
-        ("[", "is not TOML"),
-        ('x = "\udcff"', "is not TOML"),
-    ],
-)
-def test_a_bad_configuration_is_said_with_its_place(config: Path, text: str, sentence: str) -> None:
-    config.write_text(text, errors="surrogateescape")
-    with pytest.raises(AddressError, match=sentence) as caught:
-        resolve("web", config=config)
-    assert str(config) in str(caught.value)
-
-
-def test_a_configuration_that_cannot_be_read_is_said(tmp_path: Path) -> None:
-    with pytest.raises(AddressError, match="cannot be read: Is a directory"):
-        resolve("web", config=tmp_path)

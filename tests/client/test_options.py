@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from farhand_client import DEVNULL, PIPE
-from farhand_client.request import build
+from farhand_client.options import build
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MiB
 from tests.support.fake_service import client_of

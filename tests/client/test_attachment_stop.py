@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from farhand_client import Client, ConnectionLost
-from farhand_client.completed import Result
+from farhand_client.results import Result
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Outcome
 from tests.support.fake_runs import ID, STOPPED

@@ -7,18 +7,18 @@ import os
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from farhand_client.errors import AuthenticationError, ConnectError, ConnectionLost, RequestRefused
+from farhand_client.version import SOFTWARE
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 
 from .address import Address
 from .dial import Dialled
-from .errors import AuthenticationError, ConnectError, ConnectionLost, RequestRefused
 from .session import Session
-from .version import SOFTWARE
 
 if TYPE_CHECKING:
-    from .trust.errors import TrustError
-    from .trust.identities import Identities, Identity
+    from farhand_client.trust.errors import TrustError
+    from farhand_client.trust.identities import Identities, Identity
 
 
 class LoggedIn(NamedTuple):
@@ -85,9 +85,8 @@ async def _prove(
 ) -> tuple[m.AnyMessage, Identity]:
     from hashlib import sha256
 
+    from farhand_client.trust.errors import TrustError
     from farhand_protocol.login import login_transcript
-
-    from .trust.errors import TrustError
 
     tried: list[str] = []
     try:
@@ -118,7 +117,7 @@ async def _prove(
 
 
 async def _each(identities: Identities) -> AsyncIterator[Identity]:
-    from .trust.errors import TrustError
+    from farhand_client.trust.errors import TrustError
 
     try:
         async for identity in identities:

@@ -1,0 +1,247 @@
+"""From an address to a transport whose other end is the service it should be.
+
+Whether a service's key is the one on record, and what to tell the user where it is not.
+
+A TCP connection to the first address of a name that takes one (RFC 8305), on whatever event loop: asyncio's own
+does so by itself, uvloop tries one address after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from farhand_client.errors import ConnectError, HostKeyChanged, HostKeyRevoked, HostKeyUnknown
+
+from .address import Address
+from .session import Session
+
+if TYPE_CHECKING:
+    import ssl
+
+    from farhand_client.trust.certificate import ServiceKey
+    from farhand_client.trust.known_hosts import KnownHosts
+    from farhand_protocol.sshformat import PublicKey
+
+
+ALPN: Final = "farhand/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialled:
+    """A session whose transport is up; `spki_sha256` is the service's key as logins are bound to it, None locally."""
+
+    session: Session
+    spki_sha256: bytes | None = None
+
+
+async def dial_socket(address: Address, keepalive: float | None) -> Dialled:
+    """Connect to a Unix socket. Raises `ConnectError`."""
+    session = Session(str(address), keepalive)
+    try:
+        await asyncio.get_running_loop().create_unix_connection(session.link, address.socket)
+    except FileNotFoundError:
+        raise ConnectError(f"there is no socket at {address.socket}; is farhandd running?") from None
+    except ConnectionRefusedError:
+        raise ConnectError(f"nobody listens at the socket {address.socket}; is farhandd running?") from None
+    except OSError as error:
+        raise ConnectError(f"cannot connect to the socket {address.socket}: {error.strerror or error}") from None
+    return Dialled(session)
+
+
+async def dial_tls(address: Address, known_hosts: KnownHosts, keepalive: float | None) -> Dialled:
+    """Connect by TLS 1.3 and check the service's key before any byte of ours is sent.
+
+    Raises `ConnectError`, of which `HostKeyUnknown`, `HostKeyChanged` and `HostKeyRevoked` are kinds.
+    """
+    session = Session(str(address), keepalive)
+    transport = await _tls_transport(session, address)
+    try:
+        key = _service_key(transport, address)
+        check(known_hosts, address, key.public_key)
+    except BaseException:
+        transport.abort()
+        raise
+    return Dialled(session, key.spki_sha256)
+
+
+async def fetch_key(address: Address) -> PublicKey:
+    """Return the key that the service shows, trusted or not. Raises `ConnectError`."""
+    transport = await _tls_transport(Session(str(address), None), address)
+    try:
+        return _service_key(transport, address).public_key
+    finally:
+        transport.abort()
+
+
+async def _tls_transport(session: Session, address: Address) -> asyncio.Transport:
+    import ssl
+
+    try:
+        sock = await connected(address.host, address.port)
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            session.link, sock=sock, ssl=_context(), server_hostname=address.host
+        )
+    except socket.gaierror as error:
+        raise ConnectError(f"the name {address.host} is not known: {error.strerror}") from None
+    except ConnectionRefusedError:
+        raise ConnectError(
+            f"nobody listens at {address.host} port {address.port}; does farhandd run there, with --listen?"
+        ) from None
+    except ssl.SSLError as error:
+        reason = error.reason or error
+        raise ConnectError(f"{address} does not speak TLS 1.3 as a Farhand service does: {reason}") from None
+    except ConnectionResetError:
+        raise ConnectError(f"{address} ended the TLS 1.3 handshake without a word; is it a Farhand service?") from None
+    except OSError as error:
+        raise ConnectError(f"cannot connect to {address.host} port {address.port}: {error.strerror or error}") from None
+    return transport
+
+
+def _context() -> ssl.SSLContext:
+    import ssl
+
+    # Not create_default_context: authorities have no say here, and loading them costs 20 ms.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # TLS still proves that the peer has the certificate's key; that is pinned
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols([ALPN])
+    return context
+
+
+def _service_key(transport: asyncio.Transport, address: Address) -> ServiceKey:
+    from farhand_client.trust.certificate import service_key
+    from farhand_client.trust.errors import CertificateError
+
+    tls = transport.get_extra_info("ssl_object")
+    if tls.selected_alpn_protocol() != ALPN:
+        raise ConnectError(f"{address} speaks TLS, but it is not a Farhand service (no {ALPN})")
+    certificate: bytes | None = tls.getpeercert(binary_form=True)
+    if certificate is None:
+        raise ConnectError(f"{address} is not a Farhand service: it has no certificate")
+    try:
+        return service_key(certificate)
+    except CertificateError as error:
+        raise ConnectError(f"{address}: {error}") from None
+
+
+def check(record: KnownHosts, address: Address, key: PublicKey) -> None:
+    """Return where `record` has `key` for the service.
+
+    Raises `HostKeyUnknown`, `HostKeyChanged`, `HostKeyRevoked`, and `ConnectError` for a record that cannot be read.
+    """
+    from farhand_client.trust.errors import KnownHostsError
+
+    try:
+        found = record.check(address.host, address.port, key)
+    except KnownHostsError as error:
+        raise ConnectError(str(error)) from None
+    shown = key.fingerprint
+    where = f"{found.path}:{found.line}"
+    match found.state:
+        case "known":
+            return
+        case "unknown":
+            raise HostKeyUnknown(
+                f"the key of {address} is not on record, so it may be anyone's: {shown}. Compare it with what "
+                f"`farhandd host-key` prints there, then: farhand trust {address} {shown}",
+                name=found.name,
+                key=key,
+            )
+        case "revoked":
+            raise HostKeyRevoked(
+                f"{address} shows the key {shown}, which {where} says is revoked. Nothing was sent. Do not connect.",
+                name=found.name,
+                key=key,
+            )
+        case "changed":
+            raise HostKeyChanged(
+                f"THE KEY OF {address} HAS CHANGED. Someone may be between you and the service, or it has a new key.\n"
+                f"  it shows   {shown}\n"
+                f"  on record  {found.stored or 'a key that cannot be read'} ({where})\n"
+                "Nothing was sent. Ask whoever runs the service for its fingerprint (`farhandd host-key`). "
+                f"If it is the one shown: farhand trust {address} {shown}",
+                name=found.name,
+                key=key,
+            )
+
+
+def remember(record: KnownHosts, address: Address, key: PublicKey, *, replace: bool = False) -> None:
+    """Put a key on record, with `replace` instead of another one. Raises `ConnectError` where that cannot be done."""
+    from farhand_client.trust.errors import KnownHostsError
+
+    try:
+        record.add(address.host, address.port, key, replace=replace)
+    except KnownHostsError as error:
+        raise ConnectError(str(error)) from None
+
+
+DELAY: Final = 0.25
+"""Seconds before the next address of a name is tried beside the last (RFC 8305, section 8)."""
+
+_Address: TypeAlias = tuple[int, Any]  # a family, and what connect(2) wants in it
+
+
+async def connected(host: str, port: int) -> socket.socket:
+    """Return a connected, non-blocking socket without Nagle's delay (TCP_NODELAY, tcp(7)).
+
+    Raises `socket.gaierror` for a name that is not known, and the OSError of the first address where none takes a
+    connection.
+    """
+    loop = asyncio.get_running_loop()
+    addresses = _alternating(await _addresses(host, port))
+    attempts: list[asyncio.Task[socket.socket]] = []
+    try:
+        while True:
+            if addresses:
+                attempts.append(loop.create_task(_attempt(*addresses.popleft())))
+            running = [attempt for attempt in attempts if not attempt.done()]
+            if not running:
+                return attempts[0].result()  # raises
+            delay = DELAY if addresses else None
+            done, _ = await asyncio.wait(running, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+            for attempt in done:
+                if attempt.exception() is None:
+                    attempts.remove(attempt)
+                    return attempt.result()
+    finally:
+        for attempt in attempts:
+            attempt.cancel()
+        for late in await asyncio.gather(*attempts, return_exceptions=True):
+            if isinstance(late, socket.socket):
+                late.close()
+
+
+async def _addresses(host: str, port: int) -> list[_Address]:
+    try:  # what is an address already needs nobody who may take his time
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found = await asyncio.to_thread(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in found]
+
+
+async def _attempt(family: int, address: Any) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _alternating(addresses: Iterable[_Address]) -> deque[_Address]:
+    """Let the families take turns, the first one first: where one leads nowhere, the next address is another's."""
+    by_family: dict[int, list[_Address]] = {}
+    for each in addresses:
+        by_family.setdefault(each[0], []).append(each)
+    turns = chain.from_iterable(zip_longest(*by_family.values()))
+    return deque(each for each in turns if each is not None)
