@@ -20,7 +20,7 @@ from farhand_server.connection.channels.recording import RecordingChannel
 from farhand_server.connection.channels.run import RunChannel, RunHasNoTerminal
 from farhand_server.connection.channels.waiting import MAX_WAITS, WaitChannel
 from farhand_server.policy import Action, Owner, may
-from farhand_server.runs.attachments import BadOffset, TooManyAttachments
+from farhand_server.runs.attachments.attachments import BadOffset, TooManyAttachments
 from farhand_server.runs.registry import IdConflict, RecordUnavailable, RunExpired, ServiceDraining, TooManyRuns
 from farhand_server.runs.run import LiveRun
 

@@ -6,7 +6,8 @@ import asyncio
 import math
 import time
 
-from .attachments import Attachment
+from .attachments.attachments import Attachment
+from .attachments.terminal import TerminalAttachments
 from .frozen import (
     AttachmentSnapshot,
     FileSpoolSnapshot,
@@ -25,11 +26,9 @@ from .output.filespool import FileSpool
 from .output.spool import MemorySpool, Spool
 from .output.timeline import MarkSeries, Timeline
 from .run import LiveRun
-from .streams.pipes import PipeWriter
-from .streams.stdin import PipeInput
+from .streams.pipe_input import PipeInput, PipeWriter
 from .streams.streams import PipeStreams, TerminalStreams
 from .streams.terminal_input import TerminalInput
-from .terminal_attachments import TerminalAttachments
 
 
 def steady(run: LiveRun) -> bool:

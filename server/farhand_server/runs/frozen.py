@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .attachments import Output
+from .attachments.attachments import Output
 from .plan import Plan, RunResult, StopReason
 from .process.process import LeaderSnapshot
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 from farhand_server.credentials import Credentials
@@ -34,6 +34,13 @@ class Origin:
     peer: str | None = None
     request: bytes = b"{}"
     audit: Literal["argv", "hash"] = "argv"
+
+
+class TerminalSize(NamedTuple):
+    """How many characters a terminal shows, 0 to 65535; 0 is unknown."""
+
+    columns: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)

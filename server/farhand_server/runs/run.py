@@ -13,18 +13,17 @@ from typing import Final
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
-from .attachments import Attachment, Attachments, BadOffset, Output, Watcher
+from .attachments.attachments import Attachment, Attachments, BadOffset, Output, Watcher
+from .attachments.terminal import TerminalAttachments
 from .output.filespool import FileSpool, make_spools
 from .output.spool import MAX_OFFSET, GoneSpool, Spool, SpoolMemory
 from .output.timeline import Timeline
-from .plan import EnforcedBy, Plan, RunResult, StopReason, outcome_of
+from .plan import EnforcedBy, Plan, RunResult, StopReason, TerminalSize, outcome_of
 from .process.cgroup import Cgroups
 from .process.process import LaunchError, Process
-from .streams.stdin import PipeInput
+from .streams.pipe_input import PipeInput
 from .streams.streams import PipeStreams, ProgramStreams, TerminalStreams
-from .streams.terminal import TerminalSize
 from .streams.terminal_input import TerminalInput
-from .terminal_attachments import TerminalAttachments
 
 RUN_ID: Final = b"FARHAND_RUN_ID"
 """The variable by which a program, and a process that has left its family, tells which run it is of."""

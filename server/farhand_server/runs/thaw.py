@@ -7,7 +7,8 @@ import time
 from collections import deque
 from pathlib import Path
 
-from .attachments import Attachment, Attachments
+from .attachments.attachments import Attachment, Attachments
+from .attachments.terminal import TerminalAttachments
 from .frozen import (
     AttachmentSnapshot,
     FileSpoolSnapshot,
@@ -22,16 +23,15 @@ from .frozen import (
 from .output.filespool import FileSpool, spare
 from .output.spool import MemorySpool, Spool, SpoolMemory
 from .output.timeline import Timeline
-from .plan import Plan
+from .plan import Plan, TerminalSize
 from .process.cgroup import Cgroups
 from .process.process import Process
 from .run import LiveRun
-from .streams.pipes import PIPE_READ_SIZE
-from .streams.stdin import PipeInput
+from .streams.pipe_input import PipeInput
+from .streams.pty import PseudoTerminal
+from .streams.readers import PIPE_READ_SIZE
 from .streams.streams import PipeStreams, TerminalStreams
-from .streams.terminal import PseudoTerminal, TerminalSize
 from .streams.terminal_input import TerminalInput
-from .terminal_attachments import TerminalAttachments
 
 
 def thaw(frozen: RunSnapshot, get: Get, memory: SpoolMemory, cgroups: Cgroups | None) -> LiveRun:

@@ -9,10 +9,10 @@ import re
 import subprocess
 from collections.abc import Iterator
 
-from farhand_server.runs.plan import TerminalPlan
+from farhand_server.runs.plan import TerminalPlan, TerminalSize
 from farhand_server.runs.process.launch import launch
 from farhand_server.runs.process.usage import ResourceLimits
-from farhand_server.runs.streams.terminal import PseudoTerminal, TerminalSize
+from farhand_server.runs.streams.pty import PseudoTerminal
 
 PATIENCE = 10.0
 RAW = (("ICANON", 0), ("ECHO", 0), ("ISIG", 0), ("ICRNL", 0), ("IXON", 0), ("OPOST", 0), ("IUTF8", 0))

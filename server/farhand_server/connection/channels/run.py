@@ -9,12 +9,11 @@ from farhand_protocol import messages as m
 from farhand_protocol.channel import output_window
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
-from farhand_server.runs.attachments import Attachment, Output
+from farhand_server.runs.attachments.attachments import Attachment, Output
+from farhand_server.runs.attachments.terminal import TerminalAttachments
 from farhand_server.runs.output.spool import Spool
-from farhand_server.runs.plan import RunResult
+from farhand_server.runs.plan import RunResult, TerminalSize
 from farhand_server.runs.run import LiveRun
-from farhand_server.runs.streams.terminal import TerminalSize
-from farhand_server.runs.terminal_attachments import TerminalAttachments
 
 from .handler import ChannelOutlet
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
-from farhand_server.runs.attachments import BadOffset
+from farhand_server.runs.attachments.attachments import BadOffset
 from farhand_server.runs.output.spool import Spool
 from farhand_server.runs.plan import RunResult
 from farhand_server.runs.run import LiveRun

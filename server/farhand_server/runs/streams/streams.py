@@ -9,13 +9,13 @@ import os
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from ..attachments.terminal import SharedTerminalSize
 from ..output.spool import Spool
 from ..plan import Plan
 from ..process.process import LaunchError, Process
-from ..screen import SharedTerminalSize
-from .pipes import PipeReader, TerminalReader
-from .stdin import PipeInput
-from .terminal import PseudoTerminal
+from .pipe_input import PipeInput
+from .pty import PseudoTerminal
+from .readers import PipeReader, TerminalReader
 from .terminal_input import TerminalInput
 
 HANGUP_RETRY_DELAY: Final = 0.5

@@ -9,10 +9,10 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
-from ..attachments import MAX_ATTACHMENTS, Attachment, Attachments
-from ..terminal_attachments import MAX_TYPING
-from .stdin import MAX_STDIN_AHEAD
-from .terminal import PseudoTerminal
+from ..attachments.attachments import MAX_ATTACHMENTS, Attachment, Attachments
+from ..attachments.terminal import MAX_TYPING
+from .pipe_input import MAX_STDIN_AHEAD
+from .pty import PseudoTerminal
 
 MAX_QUEUED_INPUT: Final = MAX_TYPING * MAX_STDIN_AHEAD
 """Bytes that the program has not taken, behind which nobody comes back to type: as many as those who may type at once

@@ -18,7 +18,7 @@ from farhand_protocol.outcome import Exited, SpawnFailed
 from farhand_protocol.states import Side
 from farhand_server.connection.channels.handler import ChannelHandler
 from farhand_server.connection.channels.run import MAX_ECHO, RunChannel
-from farhand_server.runs.attachments import BadOffset
+from farhand_server.runs.attachments.attachments import BadOffset
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.plan import Plan, RunResult
 from farhand_server.runs.run import LiveRun

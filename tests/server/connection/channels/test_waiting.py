@@ -16,7 +16,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB, MiB
 from farhand_server.connection.channels.pattern import SEARCH_OVERLAP, BadPattern, Pattern
 from farhand_server.connection.channels.waiting import WaitChannel
-from farhand_server.runs.attachments import BadOffset
+from farhand_server.runs.attachments.attachments import BadOffset
 from farhand_server.runs.run import LiveRun
 from tests.server.connection.channels.runs import finish, run
 from tests.support.outlet import FakeSession

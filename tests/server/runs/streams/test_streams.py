@@ -16,16 +16,15 @@ import pytest
 
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFailed
 from farhand_server.credentials import Credentials
-from farhand_server.runs.attachments import Attachment
+from farhand_server.runs.attachments.attachments import Attachment
+from farhand_server.runs.attachments.terminal import TerminalAttachments
 from farhand_server.runs.output.filespool import FileSpool
 from farhand_server.runs.output.spool import SpoolMemory
-from farhand_server.runs.plan import Plan, RunResult, TerminalPlan
+from farhand_server.runs.plan import Plan, RunResult, TerminalPlan, TerminalSize
 from farhand_server.runs.run import LiveRun
 from farhand_server.runs.streams.streams import TerminalStreams
-from farhand_server.runs.streams.terminal import TerminalSize
 from farhand_server.runs.streams.terminal_input import TerminalInput
-from farhand_server.runs.terminal_attachments import TerminalAttachments
-from tests.server.runs.test_attachments import Client
+from tests.server.runs.attachments.test_attachments import Client
 from tests.support.processes import PATIENCE, end_of, session_is_gone, stopped
 from tests.support.registry import plan
 from tests.support.started import nothing_left

@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.runs.attachments import MAX_ATTACHMENTS, Attachment
+from farhand_server.runs.attachments.attachments import MAX_ATTACHMENTS, Attachment
+from farhand_server.runs.attachments.terminal import MAX_TYPING, TerminalAttachments
 from farhand_server.runs.output.filespool import FileSpool
-from farhand_server.runs.streams.stdin import MAX_STDIN_AHEAD
-from farhand_server.runs.streams.terminal import PseudoTerminal, TerminalSize
+from farhand_server.runs.plan import TerminalSize
+from farhand_server.runs.streams.pipe_input import MAX_STDIN_AHEAD
+from farhand_server.runs.streams.pty import PseudoTerminal
 from farhand_server.runs.streams.terminal_input import TerminalInput
-from farhand_server.runs.terminal_attachments import MAX_TYPING, TerminalAttachments
 
+from ..attachments.test_attachments import Client
 from ..ptys import PATIENCE, RAW, OnTerminal, on_terminal, opened
-from ..test_attachments import Client
 
 KEY, OTHER = b"k" * 16, b"o" * 16
 LINES = b"a line of a long paste\n" * 50_000

@@ -14,11 +14,11 @@ import select
 import struct
 import termios
 from collections.abc import Iterable
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 from farhand_server.credentials import Credentials
 
-from ..plan import TerminalPlan
+from ..plan import TerminalPlan, TerminalSize
 
 _MODE: Final = 0o620
 """Of a user's terminal: the group tty may write to it, so that write(1) and wall(1) can (sshd does the same)."""
@@ -27,13 +27,6 @@ _SIGNAL_KEYS: Final = (termios.VINTR, termios.VQUIT, termios.VSUSP)
 
 _WINSIZE: Final = struct.Struct("HHHH")
 """struct winsize: rows, columns, and two sizes in pixels (ioctl_tty(2))."""
-
-
-class TerminalSize(NamedTuple):
-    """How many characters a terminal shows, 0 to 65535; 0 is unknown."""
-
-    columns: int
-    rows: int
 
 
 class PseudoTerminal:

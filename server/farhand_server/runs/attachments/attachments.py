@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
 
-from .output.spool import MAX_OFFSET, Spool
-from .streams.terminal import TerminalSize
+from ..output.spool import MAX_OFFSET, Spool
+from ..plan import TerminalSize
 
 if TYPE_CHECKING:
-    from .plan import RunResult
+    from ..plan import RunResult
 
 Output: TypeAlias = Literal["stdout", "stderr"]
 

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_server.runs.streams.terminal import IUTF8, set_modes
+from farhand_server.runs.streams.pty import IUTF8, set_modes
 
 INPUT, OUTPUT, LOCAL, CHARACTERS = 0, 1, 3, 6
 

@@ -9,7 +9,7 @@ import os
 import pytest
 
 from farhand_server.runs.output.spool import MIN_SPOOL, MemorySpool, SpoolMemory
-from farhand_server.runs.streams.pipes import PIPE_READ_SIZE, PIPE_SIZE, PipeReader, PipeWriter, TerminalReader
+from farhand_server.runs.streams.readers import PIPE_READ_SIZE, PIPE_SIZE, PipeReader, TerminalReader
 
 from ..ptys import RAW, opened
 
@@ -214,88 +214,3 @@ async def test_draining_a_terminal_that_somebody_has_open_still_takes_what_is_th
     terminal.reader.close()
     assert terminal.spool.ended
     terminal.terminal.close()
-
-
-class Writing:
-    """A pipe that is written to."""
-
-    def __init__(self) -> None:
-        self.taken = 0
-        self.writer = PipeWriter(self._took)
-        self.read_end, self._write_end = os.pipe2(os.O_CLOEXEC)
-
-    def connect(self) -> None:
-        """The program has started."""
-        self.writer.connect(self._write_end)
-
-    def _took(self, count: int) -> None:
-        self.taken += count
-
-    async def read(self, count: int) -> bytes:
-        """Read exactly `count` bytes, or to the end."""
-        data = b""
-        while len(data) < count:
-            piece = await asyncio.to_thread(os.read, self.read_end, count - len(data))
-            if not piece:
-                break
-            data += piece
-        return data
-
-
-async def test_what_is_written_before_the_start_comes_first() -> None:
-    pipe = Writing()
-    pipe.writer.write(b"early ")
-    assert pipe.taken == 0
-    pipe.connect()
-    pipe.writer.write(b"late")
-    pipe.writer.end()
-    assert await pipe.read(100) == b"early late"
-    assert pipe.taken == 10
-    os.close(pipe.read_end)
-
-
-async def test_an_end_before_the_start_is_kept() -> None:
-    pipe = Writing()
-    pipe.writer.end()
-    pipe.connect()
-    assert await pipe.read(1) == b""
-    os.close(pipe.read_end)
-
-
-async def test_bytes_are_taken_as_the_program_takes_them() -> None:
-    pipe = Writing()
-    pipe.connect()
-    data = os.urandom(1 << 20)
-    for start in range(0, len(data), 50_000):
-        pipe.writer.write(data[start : start + 50_000])
-    pipe.writer.end()
-    capacity = pipe.taken
-    assert 0 < capacity < len(data)
-    await turns()
-    assert pipe.taken == capacity
-    assert await pipe.read(len(data) + 1) == data
-    assert pipe.taken == len(data)
-    os.close(pipe.read_end)
-
-
-async def test_what_a_program_does_not_read_any_more_is_dropped_and_counts_as_taken() -> None:
-    pipe = Writing()
-    pipe.connect()
-    pipe.writer.write(b"x" * 1_000_000)
-    os.close(pipe.read_end)
-    async with asyncio.timeout(PATIENCE):
-        while pipe.taken < 1_000_000:  # noqa: ASYNC110  # turns of the loop are what is waited for
-            await asyncio.sleep(0)
-    pipe.writer.write(b"more")
-    pipe.writer.end()
-    assert pipe.taken == 1_000_004
-
-
-async def test_closing_drops_the_queue_and_counts_it_as_taken() -> None:
-    pipe = Writing()
-    pipe.connect()
-    pipe.writer.write(b"x" * 1_000_000)
-    pipe.writer.close()
-    pipe.writer.close()
-    assert pipe.taken == 1_000_000
-    os.close(pipe.read_end)

@@ -13,8 +13,8 @@ import termios
 import pytest
 
 from farhand_server.credentials import Credentials
-from farhand_server.runs.plan import TerminalPlan
-from farhand_server.runs.streams.terminal import PseudoTerminal, TerminalSize
+from farhand_server.runs.plan import TerminalPlan, TerminalSize
+from farhand_server.runs.streams.pty import PseudoTerminal
 from tests.support.processes import descriptors
 
 from ..ptys import RAW, on_terminal, opened

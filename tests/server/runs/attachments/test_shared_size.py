@@ -7,10 +7,10 @@ import os
 
 import pytest
 
-from farhand_server.runs.screen import SharedTerminalSize
-from farhand_server.runs.streams.terminal import TerminalSize
+from farhand_server.runs.attachments.terminal import SharedTerminalSize
+from farhand_server.runs.plan import TerminalSize
 
-from .ptys import on_terminal, opened
+from ..ptys import on_terminal, opened
 
 TRAPPING = "trap 'echo changed: $(stty size)' WINCH; echo ready; while :; do read -r line && echo read: $line; done"
 

@@ -9,7 +9,7 @@ import pytest
 
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
-from farhand_server.runs.attachments import (
+from farhand_server.runs.attachments.attachments import (
     MAX_ATTACHMENTS,
     Attachment,
     Attachments,

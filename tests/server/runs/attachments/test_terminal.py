@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.runs.attachments import MAX_ATTACHMENTS, Attachment, TooManyAttachments
+from farhand_server.runs.attachments.attachments import MAX_ATTACHMENTS, Attachment, TooManyAttachments
+from farhand_server.runs.attachments.terminal import MAX_TYPING, TerminalAttachments
 from farhand_server.runs.output.filespool import FileSpool
-from farhand_server.runs.streams.terminal import PseudoTerminal, TerminalSize
-from farhand_server.runs.terminal_attachments import MAX_TYPING, TerminalAttachments
+from farhand_server.runs.plan import TerminalSize
+from farhand_server.runs.streams.pty import PseudoTerminal
 
 from .test_attachments import Client
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import os
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -181,81 +179,3 @@ class TerminalReader(PipeReader):
 
     def _enlarge(self) -> None:
         """A terminal's size is fixed."""
-
-
-class PipeWriter:
-    """Feeds a program's stdin; `taken` is told how many bytes the program's pipe has accepted."""
-
-    def __init__(self, taken: Callable[[int], None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._fd = -1
-        self._taken = taken
-        self._queue: deque[memoryview] = deque()
-        self._closed = False
-        self._ending = False
-        self._waiting = False
-
-    def connect(self, fd: int) -> None:
-        """Begin writing to `fd`, which is closed here; what was queued before goes first."""
-        os.set_blocking(fd, False)
-        self._fd = fd
-        self._writable()
-
-    def write(self, data: bytes) -> None:
-        """Queue `data`; bounded by the credit that `taken` gives back. A program that reads no more drops it."""
-        if self._closed:
-            self._taken(len(data))
-            return
-        self._queue.append(memoryview(data))
-        if self._fd >= 0 and not self._waiting:
-            self._writable()
-
-    def end(self) -> None:
-        """Close the pipe once all is written."""
-        self._ending = True
-        if self._fd >= 0 and not self._queue:
-            self.close()
-
-    def close(self) -> None:
-        """Close the pipe now; what was not written is dropped."""
-        self._closed = True
-        if self._fd >= 0:
-            self._stop_waiting()
-            os.close(self._fd)
-            self._fd = -1
-        dropped = sum(map(len, self._queue))
-        self._queue.clear()
-        if dropped:
-            self._taken(dropped)
-
-    def _writable(self) -> None:
-        while self._queue:
-            head = self._queue[0]
-            try:
-                count = os.write(self._fd, head)
-            except (BlockingIOError, InterruptedError):
-                self._wait()
-                return
-            except OSError as error:
-                if error.errno != errno.EPIPE:
-                    raise
-                self.close()
-                return
-            if count == len(head):
-                self._queue.popleft()
-            else:
-                self._queue[0] = head[count:]
-            self._taken(count)
-        self._stop_waiting()
-        if self._ending:
-            self.close()
-
-    def _wait(self) -> None:
-        if not self._waiting:
-            self._waiting = True
-            self._loop.add_writer(self._fd, self._writable)
-
-    def _stop_waiting(self) -> None:
-        if self._waiting:
-            self._waiting = False
-            self._loop.remove_writer(self._fd)
