@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import json
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-FARHAND = (sys.executable, "-m", "farhand_client")
+from tests.support import warm
+from tests.support.warm import FARHAND
+
+__all__ = ["FARHAND", "Finished", "farhand", "running", "told"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ async def running(
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Start the command; whatever happens, it does not outlive the test."""
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    process = await asyncio.create_subprocess_exec(*FARHAND, *arguments, env=env, **options)
+    process = await warm.start(*FARHAND, *arguments, env=env, **options)
     try:
         yield process
     finally:

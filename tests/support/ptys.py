@@ -12,11 +12,10 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support import warm
+
 PATIENCE = 20.0
 """Seconds after which something expected counts as never coming."""
-
-CONTROLLING = 'exec <>"$0" >&0 2>&0; exec "$@"'
-"""For sh, as the first process of a session: opens the terminal, which thereby becomes that of the session."""
 
 
 class Pty:
@@ -118,12 +117,7 @@ class Pty:
         self, *arguments: str, env: Mapping[str, str] | None = None
     ) -> AsyncIterator[asyncio.subprocess.Process]:
         """Run a program as the first one of a session on this terminal; it does not outlive the test."""
-        process = await asyncio.create_subprocess_exec(
-            *("sh", "-c", CONTROLLING, self.path, *arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            env=env,
-            start_new_session=True,
-        )
+        process = await warm.start(*arguments, stdin=asyncio.subprocess.DEVNULL, env=env, terminal=self.path)
         try:
             yield process
         finally:

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support import warm
+
 START = 30.0
 """Seconds until the ready line; a cold start takes one."""
 
@@ -76,7 +78,7 @@ async def running_service(
     if listen:
         arguments = (*arguments, "--listen", "127.0.0.1:0")
     with (directory / "log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
+        process = await warm.start(
             *prefix,
             sys.executable,
             "-m",

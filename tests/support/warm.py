@@ -1,0 +1,220 @@
+"""`farhand` and `farhandd` as processes of their own, in a tenth of the time that an interpreter takes to import them.
+
+A process that has imported everything forks (`tests.support.zygote`). What comes out is a child of this process, with
+the descriptors, environment, directory, session and terminal it was given, and runs the program's `__main__`; only the
+start of the interpreter and the imports are not repeated. Started for real are programs that a test starts through
+another one (tmux, sh, systemd), those that are to inherit something unusual, and all of them where FARHAND_TESTS_COLD
+is set, as CI does for the long tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import ctypes
+import functools
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from asyncio import base_subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.zygote import LENGTH, PID
+
+FARHAND: Final = (sys.executable, "-m", "farhand_client")
+FARHANDD: Final = (sys.executable, "-m", "farhand_server")
+
+CONTROLLING: Final = 'exec <>"$0" >&0 2>&0; exec "$@"'
+"""For sh, as the first process of a session: opens the terminal, which thereby becomes that of the session."""
+
+_COLD: Final = bool(os.environ.get("FARHAND_TESTS_COLD"))
+
+_AT_START: Final = ("LANG", "LC_", "LD_", "PYTHON")
+"""Variables that an interpreter reads when it starts."""
+
+_SET_CHILD_SUBREAPER: Final = 36
+_GET_CHILD_SUBREAPER: Final = 37  # prctl(2)
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def is_warm(argv: Sequence[Any], env: Mapping[str, str] | None, **options: Any) -> bool:
+    """Whether such a command can be forked: it is one of ours, its locale and Python's options are those here, and
+    nothing is to be done between fork and exec."""
+    if _COLD or tuple(argv[:3]) not in (FARHAND, FARHANDD) or options.keys() & {"preexec_fn", "pass_fds", "user"}:
+        return False
+    return env is None or _options(env) == _options(os.environ)
+
+
+def _options(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name.startswith(_AT_START)}
+
+
+class WarmPopen(subprocess.Popen[bytes]):
+    """A `Popen` of a command that `is_warm`; with `terminal`, a path, the program leads a session on that terminal."""
+
+    def __init__(
+        self, args: Sequence[Any], *, terminal: str | None = None, start_new_session: bool = False, **options: Any
+    ) -> None:
+        self._terminal = terminal
+        self._new_session = start_new_session or terminal is not None
+        super().__init__(args, **options)
+
+    def _execute_child(
+        self,
+        args: Sequence[str | bytes],
+        executable: object,
+        preexec_fn: object,
+        close_fds: object,
+        pass_fds: object,
+        cwd: str | None,
+        env: Mapping[str, str] | None,
+        startupinfo: object,
+        creationflags: object,
+        shell: object,
+        p2cread: int,
+        p2cwrite: int,
+        c2pread: int,
+        c2pwrite: int,
+        errread: int,
+        errwrite: int,
+        *rest: object,
+        **more: object,
+    ) -> None:
+        # Called by Popen.__init__ once it has opened the pipes; must set `pid` and close the child's ends of them.
+        assert not executable
+        assert not preexec_fn
+        assert not pass_fds
+        given = (os.environ if env is None else env).items()
+        standard = [number if fd == -1 else fd for number, fd in enumerate((p2cread, c2pwrite, errwrite))]
+        program = {
+            "module": args[2],
+            "arguments": [os.fsencode(each) for each in args[3:]],
+            "env": {os.fsencode(name): os.fsencode(value) for name, value in given},
+            "cwd": os.fspath(cwd or Path.cwd()),
+            "umask": _umask(),
+            "new_session": self._new_session,
+            "terminal": self._terminal,
+        }
+        self.pid = _zygote().fork(program, standard)
+        self._child_created = True
+        self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
+
+
+class _Transport(base_subprocess.BaseSubprocessTransport):
+    """What asyncio makes of a `WarmPopen`; a pidfd tells of its end."""
+
+    def _start(
+        self, args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, bufsize: int, **options: Any
+    ) -> None:
+        # Called by BaseSubprocessTransport.__init__.
+        process = WarmPopen(args, stdin=stdin, stdout=stdout, stderr=stderr, bufsize=bufsize, **options)
+        pidfd = os.pidfd_open(process.pid)
+
+        def ended() -> None:
+            self._loop.remove_reader(pidfd)
+            os.close(pidfd)
+            code = process.returncode
+            if code is None:  # otherwise `poll` was first
+                code = os.waitstatus_to_exitcode(os.waitpid(process.pid, 0)[1])
+            self._process_exited(code)
+
+        self._proc = process
+        self._loop.add_reader(pidfd, ended)
+
+
+async def start(*argv: Any, env: Mapping[str, str] | None = None, **options: Any) -> asyncio.subprocess.Process:
+    """As `asyncio.create_subprocess_exec`; with `terminal`, a path, as leader of a session on that terminal."""
+    if not is_warm(argv, env, **options):
+        terminal: str | None = options.pop("terminal", None)
+        if terminal is not None:
+            argv, options["start_new_session"] = ("sh", "-c", CONTROLLING, terminal, *argv), True
+        return await asyncio.create_subprocess_exec(*argv, env=env, **options)
+    loop = asyncio.get_running_loop()
+    protocol = asyncio.subprocess.SubprocessStreamProtocol(limit=1 << 16, loop=loop)
+    ready = loop.create_future()
+    pipes = {name: options.pop(name, None) for name in ("stdin", "stdout", "stderr")}
+    transport = _Transport(loop, protocol, argv, shell=False, bufsize=0, waiter=ready, env=env, **pipes, **options)
+    await ready
+    return asyncio.subprocess.Process(transport, protocol, loop)
+
+
+def run(
+    argv: Sequence[Any], *, env: Mapping[str, str] | None = None, timeout: float = 30, **options: Any
+) -> subprocess.CompletedProcess[bytes]:
+    """As `subprocess.run` of bytes."""
+    if not is_warm(argv, env, **options):
+        return subprocess.run(argv, env=env, timeout=timeout, check=False, **options)
+    with WarmPopen(argv, env=env, **options) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
+
+
+class Zygote:
+    """The process that is forked."""
+
+    def __init__(self) -> None:
+        self._asking, theirs = socket.socketpair()
+        script = Path(__file__).with_name("zygote.py")
+        with theirs:
+            # -P: what lies beside the script is no module of anybody's.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", script, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+
+    def fork(self, program: dict[str, Any], standard: list[int]) -> int:
+        """Start a program with these standard files as a child of this process; return its pid."""
+        data = pickle.dumps(program)
+        waiting, gate = os.pipe()
+        try:
+            with _as_subreaper():
+                socket.send_fds(self._asking, [LENGTH.pack(len(data))], [*standard, waiting])
+                self._asking.sendall(data)
+                answer = self._asking.recv(PID.size)
+        finally:
+            os.close(waiting)
+            os.close(gate)
+        (pid,) = PID.unpack(answer)
+        assert isinstance(pid, int)
+        return pid
+
+    def close(self) -> None:
+        """End it."""
+        self._asking.close()
+        self._process.wait()
+
+
+@functools.cache
+def _zygote() -> Zygote:
+    zygote = Zygote()
+    atexit.register(zygote.close)
+    return zygote
+
+
+@contextlib.contextmanager
+def _as_subreaper() -> Iterator[None]:
+    # Only for as long as the orphan needs to come here: others are none of our business.
+    before = ctypes.c_int()
+    _libc.prctl(_GET_CHILD_SUBREAPER, ctypes.byref(before), 0, 0, 0)
+    _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        _libc.prctl(_SET_CHILD_SUBREAPER, before.value, 0, 0, 0)
+
+
+def _umask() -> int:
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask

@@ -1,0 +1,149 @@
+"""The process that `tests.support.warm` forks: an interpreter that has imported Farhand and waits to become it.
+
+Run as a script; its only argument is the descriptor of a stream socket. Each request is a length, a pickled dict and
+three descriptors, and is answered by the pid of a process that is a child not of this one but of whoever asked: the
+process in between has ended, and the orphan went to its nearest subreaper (prctl(2)). It waits until the gate, a fourth
+descriptor, is closed at the other end; then it becomes `python -m MODULE ARGUMENT…` as if just started.
+
+It imports nothing of the tests, has one thread and no open file of its own, so that a fork leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import os
+import pickle
+import pkgutil
+import runpy
+import socket
+import struct
+import sys
+import threading
+from typing import Any, Final
+
+LENGTH: Final = struct.Struct("!I")
+PID: Final = struct.Struct("!i")
+
+PACKAGES: Final = ("farhand_protocol", "farhand_client", "farhand_server")
+
+
+def preload() -> None:
+    """Import every module of Farhand, and with them everything that they import."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # as both programs do
+    for name in PACKAGES:
+        package = importlib.import_module(name)
+        for module in pkgutil.walk_packages(package.__path__, f"{name}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()
+
+
+def receive(asking: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """Return the next request and its descriptors; None once nobody asks any more."""
+    head, fds, _, _ = socket.recv_fds(asking, LENGTH.size, 4)
+    if not head:
+        return None
+    (length,) = LENGTH.unpack(head)
+    data = bytearray()
+    while len(data) < length:
+        data += asking.recv(length - len(data))
+    request: dict[str, Any] = pickle.loads(data)
+    return request, fds
+
+
+def serve(asking: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Fork for each request; return in the new process alone, with what it is to become."""
+    while True:
+        received = receive(asking)
+        if received is None:
+            sys.exit()
+        request, fds = received
+        reading, writing = os.pipe()
+        between = os.fork()
+        if not between:
+            pid = os.fork()
+            if pid:
+                os.write(writing, PID.pack(pid))
+                os._exit(0)
+            os.close(reading)
+            os.close(writing)
+            asking.close()
+            return request, fds
+        os.close(writing)
+        os.waitpid(between, 0)
+        asking.sendall(os.read(reading, PID.size))
+        for fd in (reading, *fds):
+            os.close(fd)
+
+
+def become(request: dict[str, Any], fds: list[int]) -> None:
+    """Take on what a process just started would have from whoever started it."""
+    *standard, gate = fds
+    os.read(gate, 1)
+    os.close(gate)
+    if request["new_session"]:
+        os.setsid()
+    if request["terminal"] is not None:
+        # Opened by the first process of a session without one, it becomes the session's (tty_ioctl(4)).
+        terminal = os.open(request["terminal"], os.O_RDWR)
+        for number in range(3):
+            os.dup2(terminal, number)
+    else:
+        for number, fd in enumerate(standard):
+            os.dup2(fd, number)
+    os.closerange(3, 256)
+    os.umask(request["umask"])
+    os.chdir(request["cwd"])
+    os.environb.clear()
+    os.environb.update(request["env"])
+    sys.argv = [request["module"], *map(os.fsdecode, request["arguments"])]
+    sys.orig_argv = [sys.executable, "-m", *sys.argv]
+    _open_streams()
+
+
+def _open_streams() -> None:
+    # As pylifecycle.c does: buffered, by line where it is a terminal.
+    for number, name, mode, errors in (
+        (0, "stdin", "r", "strict"),
+        (1, "stdout", "w", "strict"),
+        (2, "stderr", "w", "backslashreplace"),
+    ):
+        buffering = 1 if number == 2 or os.isatty(number) else -1
+        stream = open(number, mode, buffering, encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def main() -> None:
+    """Serve; in each child, run the program that was asked for to its end."""
+    asking = socket.socket(fileno=int(sys.argv[1]))
+    preload()
+    request, fds = serve(asking)
+    become(request, fds)
+    try:
+        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+    except SystemExit as error:
+        if isinstance(error.code, int):
+            leave(error.code)
+        raise
+
+
+def leave(code: int) -> None:
+    """End as an interpreter does, but for taking the imported modules apart: that would copy all of the memory that is
+    shared with the process that was forked."""
+    threading._shutdown()  # type: ignore[attr-defined]  # wait for threads, as Py_FinalizeEx does
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                code = 120  # as Py_FinalizeEx says it
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
