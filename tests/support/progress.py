@@ -56,10 +56,10 @@ class Progress:
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Count tests for the summary without a dot for each."""
         if report.failed:
-            return ("failed" if report.when == "call" else "error", "", "")
+            return ("failed", "", "FAILED") if report.when == "call" else ("error", "", "ERROR")
         if report.passed:
             return ("passed" if report.when == "call" else "", "", "")
-        return ("skipped", "", "")
+        return ("skipped", "", "SKIPPED")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
-import resource
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 from farhand_server.cli.serve import OWN_DESCRIPTORS, RUN_DESCRIPTORS
@@ -17,15 +14,9 @@ from tests.support.service import Service, running_service
 TOO_FEW = r"level=warning .*too few descriptors for runs\.max_runs.* max_runs=10 fit=9 "
 
 
-@contextlib.contextmanager
-def descriptors(limit: int) -> Iterator[None]:
-    """The soft limit that programs started meanwhile inherit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+def descriptors(limit: int) -> tuple[str, ...]:
+    """The command that gives the program behind it this soft limit on descriptors."""
+    return ("sh", "-c", f'ulimit -S -n {limit}; exec "$@"', "sh")
 
 
 async def reloaded(service: Service, pattern: str) -> None:
@@ -38,17 +29,17 @@ async def reloaded(service: Service, pattern: str) -> None:
 
 async def test_it_warns_where_the_runs_allowed_need_more_descriptors_than_there_are(tmp_path: Path) -> None:
     needed = 10 * RUN_DESCRIPTORS + OWN_DESCRIPTORS
-    with descriptors(needed - 1):
-        async with running_service(tmp_path, config="[runs]\nmax_runs = 10\n") as service:
-            await service.stop()
-            assert re.search(f"{TOO_FEW}descriptors={needed - 1} needed={needed}", service.log)
+    prefix = descriptors(needed - 1)
+    async with running_service(tmp_path, config="[runs]\nmax_runs = 10\n", prefix=prefix) as service:
+        await service.stop()
+        assert re.search(f"{TOO_FEW}descriptors={needed - 1} needed={needed}", service.log)
 
 
 async def test_it_is_silent_where_they_are_enough(tmp_path: Path) -> None:
-    with descriptors(10 * RUN_DESCRIPTORS + OWN_DESCRIPTORS):
-        async with running_service(tmp_path, config="[runs]\nmax_runs = 10\n") as service:
-            await service.stop()
-            assert "descriptors" not in service.log
+    prefix = descriptors(10 * RUN_DESCRIPTORS + OWN_DESCRIPTORS)
+    async with running_service(tmp_path, config="[runs]\nmax_runs = 10\n", prefix=prefix) as service:
+        await service.stop()
+        assert "descriptors" not in service.log
 
 
 async def test_a_reload_refused_for_the_host_key_leaves_the_log_as_it_was(tmp_path: Path) -> None:
