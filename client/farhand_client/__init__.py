@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
 
     from .client import Client
-    from .connection.reconnecting import LineDown
+    from .connection.reconnecting import LineDown, Outage
     from .connector import connect
     from .errors import (
         AddressError,
@@ -73,6 +73,7 @@ __all__ = [
     "LineDown",
     "Lost",
     "Matched",
+    "Outage",
     "Outcome",
     "OutputIncomplete",
     "OutputMark",
@@ -96,7 +97,7 @@ _HOMES = {
     "farhand_client.client": ("Client",),
     "farhand_client.results": ("Completed", "Result"),
     "farhand_client.connector": ("connect",),
-    "farhand_client.connection.reconnecting": ("LineDown",),
+    "farhand_client.connection.reconnecting": ("LineDown", "Outage"),
     "farhand_client.output": ("Chunk", "Gap"),
     "farhand_client.options": ("DEVNULL", "PIPE"),
     "farhand_client.run": ("Run",),

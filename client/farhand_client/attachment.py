@@ -12,14 +12,14 @@ from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 from .errors import ConnectionLost, FarhandError, OutputIncomplete, RequestRefused, RunGoesOn, SpawnError
 from .results import Result, describe
 from .stdin import InputStream
-from .streams import Streams
+from .streams import AttachmentStreams
 
 if TYPE_CHECKING:
-    from .connection.reconnecting import Line
-    from .connection.session import Session
+    from .connection.reconnecting import ReconnectingConnection
+    from .connection.session import ClientSession
     from .output import Receiver
 
-GIVE_UP: Final = 10.0
+STOP_MARGIN: Final = 10.0
 """Seconds beyond a stop's own grace that are waited for its outcome: the service kills and reaps in far less, so
 after them it is the service that hangs, or the connection that does not come back."""
 
@@ -28,14 +28,16 @@ MAX_CELLS: Final = 0xFFFF
 """Columns or rows of a terminal: what struct winsize holds (ioctl_tty(2))."""
 
 
-class Attachment:
+class ClientAttachment:
     """Opened by a `run`, which is sent again until it is known to have arrived, or by an `attach`.
 
     `started` is the service's first answer (None where the run ended before it began), `ended` the result; either may
     be the error that came instead. With `tolerant` gaps in the output are not an error.
     """
 
-    def __init__(self, line: Line, opening: m.RunRequest | m.Attach, *, tolerant: bool = False) -> None:
+    def __init__(
+        self, line: ReconnectingConnection, opening: m.RunRequest | m.Attach, *, tolerant: bool = False
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.opening: Final = opening
         self.id: Final = opening.id
@@ -50,8 +52,8 @@ class Attachment:
         """The terminal's, as the service said."""
         self.on_resize: Callable[[m.WindowSize], None] | None = None
         self.line: Final = line
-        self._session: Session | None = None
-        self._streams = Streams(tolerant=tolerant)
+        self._session: ClientSession | None = None
+        self._streams = AttachmentStreams(tolerant=tolerant)
         self._known = isinstance(opening, m.Attach)
         self._signals: list[m.Signal] = []
         self._stop: m.Stop | None = None
@@ -72,7 +74,7 @@ class Attachment:
     # What is said to the service
 
     def begin(self) -> None:
-        """Ask for the run, now or once there is a connection. Raises what `Line.add` does."""
+        """Ask for the run, now or once there is a connection. Raises what `ReconnectingConnection.add` does."""
         self.line.add(self)
 
     def take(self, stream: m.Stream, count: int) -> None:
@@ -126,7 +128,7 @@ class Attachment:
     async def stop(self, kill_after: float | None = None) -> None:
         """Stop the run and wait for its outcome; its output is thrown away.
 
-        Waits no longer than `GIVE_UP` beyond the grace. Where that is not known here, because the service's
+        Waits no longer than `STOP_MARGIN` beyond the grace. Where that is not known here, because the service's
         configuration or another client's request has it, only a connection that is lost for good ends the waiting.
 
         A cancellation meanwhile gives up the waiting, not the stopping. Never raises anything else: what came of the
@@ -138,7 +140,7 @@ class Attachment:
             own = self.opening.kill_after if isinstance(self.opening, m.RunRequest) else None
             grace = own if kill_after is None else kill_after
             try:
-                await asyncio.wait([self.ended], timeout=None if grace is None else grace + GIVE_UP)
+                await asyncio.wait([self.ended], timeout=None if grace is None else grace + STOP_MARGIN)
             finally:
                 self._go(self._nobody_waited("the service stops it"))
 
@@ -171,21 +173,21 @@ class Attachment:
     # InputStream's outlet
 
     def room(self) -> int:
-        """Outlet."""
+        """StdinChannel."""
         return self._session.room_for(self, "stdin") if self._session is not None else 0
 
     def send(self, data: bytes) -> None:
-        """Outlet."""
+        """StdinChannel."""
         assert self._session is not None
         self._session.send_data(self, "stdin", data)
 
     def flush(self) -> None:
-        """Outlet."""
+        """StdinChannel."""
         if self._session is not None:
             self._session.flush()
 
     def end(self) -> bool:
-        """Outlet."""
+        """StdinChannel."""
         if self._session is None:
             return False
         self._session.tell(self, m.End(stream="stdin"))
@@ -193,7 +195,7 @@ class Attachment:
 
     # Resumable
 
-    def open(self, session: Session) -> None:
+    def open(self, session: ClientSession) -> None:
         """Resumable."""
         window = session.connection.limits.window
         self._streams.reopened(min(window, self.opening.window or window))
@@ -218,9 +220,9 @@ class Attachment:
     def fail(self, error: Exception) -> None:
         """Resumable. The run's end will not be known."""
         if isinstance(error, ConnectionLost) and error.run_id is None and not self.ended.done():
-            from .results import unknown_end
+            from .results import lost_run_error
 
-            error = unknown_end(error, self.opening, self.line.name, started=self._known)
+            error = lost_run_error(error, self.opening, self.line.name, started=self._known)
         self._session = None
         self._streams.fail(error)
         if self.stdin is not None:
@@ -347,7 +349,7 @@ class Attachment:
         _settle(self.ended, end)
         self._over.set()
 
-    def _close(self, session: Session | None) -> None:
+    def _close(self, session: ClientSession | None) -> None:
         self._session = None
         if session is not None:
             session.close_channel(self)

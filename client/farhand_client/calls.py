@@ -14,17 +14,17 @@ from .errors import AmbiguousId, ConnectionLost, FarhandError, RequestRefused
 from .ids import checked_id, checked_prefix, is_run_id
 
 if TYPE_CHECKING:
-    from .connection.reconnecting import Line
-    from .connection.session import Session
+    from .connection.reconnecting import ReconnectingConnection
+    from .connection.session import ClientSession
 
-CANDIDATES: Final = 10
+MAX_CANDIDATES: Final = 10
 """Ids that are named where a short one fits several: as many as fit on a screen beside what was typed."""
 
 
 class _Call:
     """The endpoint of one request on one connection. `answers` are what came before the last message."""
 
-    def __init__(self, session: Session, opening: m.Message, run_id: str | None) -> None:
+    def __init__(self, session: ClientSession, opening: m.Message, run_id: str | None) -> None:
         self.number = 0
         self.answered: Final[asyncio.Future[list[m.AnyMessage]]] = asyncio.get_running_loop().create_future()
         self._answers: list[m.AnyMessage] = []
@@ -54,7 +54,9 @@ class _Call:
             self.answered.set_exception(ConnectionLost(str(why)))
 
 
-async def _ask(line: Line, request: Callable[[], m.Message], run_id: str | None = None) -> list[m.AnyMessage]:
+async def _ask(
+    line: ReconnectingConnection, request: Callable[[], m.Message], run_id: str | None = None
+) -> list[m.AnyMessage]:
     """Return the answers to what `request` makes, asked again where the connection is lost meanwhile."""
     while True:
         try:
@@ -63,7 +65,7 @@ async def _ask(line: Line, request: Callable[[], m.Message], run_id: str | None 
             await line.up()
 
 
-async def _ask_once(line: Line, request: m.Message, run_id: str | None) -> list[m.AnyMessage]:
+async def _ask_once(line: ReconnectingConnection, request: m.Message, run_id: str | None) -> list[m.AnyMessage]:
     session = await line.up()
     call = _Call(session, request, run_id)
     try:
@@ -72,7 +74,9 @@ async def _ask_once(line: Line, request: m.Message, run_id: str | None) -> list[
         session.close_channel(call)
 
 
-async def list_runs(line: Line, *, ended: bool, prefix: str, most: int | None = None) -> list[m.RunInfo]:
+async def list_runs(
+    line: ReconnectingConnection, *, ended: bool, prefix: str, most: int | None = None
+) -> list[m.RunInfo]:
     """Return the runs whose id begins with `prefix`, the newest first, `most` at the most."""
     if prefix:
         checked_prefix(prefix)
@@ -87,34 +91,34 @@ async def list_runs(line: Line, *, ended: bool, prefix: str, most: int | None = 
             return found
 
 
-async def whole_id(line: Line, text: str) -> str:
+async def full_id(line: ReconnectingConnection, text: str) -> str:
     """Return the id of the one run whose id begins with `text`. Raises what `run_info` does."""
     return text if is_run_id(text) else (await run_info(line, text)).id
 
 
-async def run_info(line: Line, text: str) -> m.RunInfo:
+async def run_info(line: ReconnectingConnection, text: str) -> m.RunInfo:
     """Return what is known of the one run whose id begins with `text`.
 
     Raises `AmbiguousId`, `RequestRefused` with the code `unknown_run`, and ValueError for what no id begins with.
     """
-    found = await list_runs(line, ended=True, prefix=checked_prefix(text), most=CANDIDATES)
+    found = await list_runs(line, ended=True, prefix=checked_prefix(text), most=MAX_CANDIDATES)
     if not found:
         raise RequestRefused(ErrorCode.UNKNOWN_RUN, f"{line.name} knows no run of yours whose id begins with {text}")
     if len(found) > 1:
         named = "\n".join(f"  {run.id}  {run.command}" for run in found)
-        more = "\n  …" if len(found) == CANDIDATES else ""
+        more = "\n  …" if len(found) == MAX_CANDIDATES else ""
         text = f"the ids of several runs begin with {text}; give more of the one that is meant:\n{named}{more}"
         raise AmbiguousId(text, candidates=tuple(run.id for run in found))
     return found[0]
 
 
-async def recording(line: Line, run_id: str) -> list[m.OutputMark]:
+async def recording(line: ReconnectingConnection, run_id: str) -> list[m.OutputMark]:
     """Return all marks of a run."""
     answers = await _ask(line, partial(m.RecordingRequest, id=checked_id(run_id)), run_id)
     return [mark for answer in answers if isinstance(answer, m.OutputMarks) for mark in answer.marks]
 
 
-async def deliver(line: Line, run_id: str, number: int) -> None:
+async def deliver_signal(line: ReconnectingConnection, run_id: str, number: int) -> None:
     """Send a signal to the process group of a run, once."""
     await line.up()
     try:
@@ -125,7 +129,7 @@ async def deliver(line: Line, run_id: str, number: int) -> None:
 
 
 async def wait_for(
-    line: Line,
+    line: ReconnectingConnection,
     run_id: str,
     *,
     pattern: bytes | str | None,

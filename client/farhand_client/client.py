@@ -11,16 +11,16 @@ from farhand_protocol import messages as m
 from farhand_protocol.limits import MiB
 from farhand_protocol.outcome import TimedOut
 
-from .attachment import Attachment
-from .communicate import communicate, decoded, end_of, fed_by
-from .connection.login import LoggedIn
-from .connection.reconnecting import Line
+from .attachment import ClientAttachment
+from .communicate import await_end, communicate, decode_output, stdin_source
+from .connection.login import LoginResult
+from .connection.reconnecting import ReconnectingConnection
 from .errors import CommandTimeout
 from .options import DEVNULL, PIPE, Args, Argument, Limits, OnDisconnect, build
-from .output import Collector, OnGap
+from .output import OnGap, OutputCollector
 from .pending import Pending
 from .results import Completed, Result
-from .run import Offsets, Run, attaching, offsets
+from .run import Offsets, Run, attach_request, stream_offsets
 from .signals import linux_number
 from .stdin import Source
 
@@ -40,7 +40,7 @@ class Client:
     Closing stops the runs that were started here, unless they are kept (`on_disconnect="keep"`).
     """
 
-    def __init__(self, line: Line, login: LoggedIn) -> None:
+    def __init__(self, line: ReconnectingConnection, login: LoginResult) -> None:
         self._line = line
         self.name: Final = line.name
         """The service as it was dialled."""
@@ -114,14 +114,14 @@ class Client:
         `on_gap`, or an error.
 
         Of each output stream the first `max_output` bytes are kept; more is thrown away while the command goes on, and
-        `truncated` says so. With `text` or an `encoding` (default UTF-8) output is decoded, newlines as they came.
+        `truncated` says so. With `text` or an `encoding` (default UTF-8) output is decoded, newlines stay.
 
         Raises `SpawnError` where the program did not start, `CommandTimeout`, with `check` `CommandError`,
         `RequestRefused`, `ConnectionLost`, `OutputIncomplete`; ValueError and TypeError for arguments that no service
         would take; UnicodeDecodeError where text was asked for and came not.
         """
         codec = encoding or ("utf-8" if text else None)
-        data, source = fed_by(input, stdin, codec)
+        data, source = stdin_source(input, stdin, codec)
         request = build(
             args,
             shell=shell,
@@ -138,9 +138,9 @@ class Client:
             limits=limits,
             spool=spool,
         )
-        attachment = Attachment(self._line, request, tolerant=on_gap is not None)
-        stdout = Collector(partial(attachment.take, "stdout"), max_output, on_gap)
-        stderr = Collector(partial(attachment.take, "stderr"), max_output, on_gap)
+        attachment = ClientAttachment(self._line, request, tolerant=on_gap is not None)
+        stdout = OutputCollector(partial(attachment.take, "stdout"), max_output, on_gap)
+        stderr = OutputCollector(partial(attachment.take, "stderr"), max_output, on_gap)
         attachment.receive("stdout", stdout)
         if not merge_stderr:
             attachment.receive("stderr", stderr)
@@ -156,8 +156,8 @@ class Client:
         if isinstance(result.outcome, TimedOut):
             raise CommandTimeout(completed, result.outcome.timeout)
         if codec is not None:
-            completed.stdout = decoded(out, codec, stdout.truncated)
-            completed.stderr = None if err is None else decoded(err, codec, stderr.truncated)
+            completed.stdout = decode_output(out, codec, stdout.truncated)
+            completed.stderr = None if err is None else decode_output(err, codec, stderr.truncated)
         if check:
             completed.check_returncode()
         return completed
@@ -277,13 +277,13 @@ class Client:
         Raises `AmbiguousId`, `RequestRefused` (`code` is `unknown_run`, `expired`, `bad_offset`, `denied`,
         `no_terminal`, …), `ConnectionLost`, and ValueError for what is no id.
         """
-        at = offsets(offset)
+        at = stream_offsets(offset)
         feeds = None if stdin is False else 0 if stdin is True else stdin
         if read_only and (feeds is not None or hold):
             raise ValueError("a read-only attachment neither feeds stdin nor holds the run")
         holds = follow and not read_only if hold is None else hold
         opening = partial(
-            attaching, at=at, stdin=feeds, hold=holds, follow=follow, read_only=read_only, size=size, share=share
+            attach_request, at=at, stdin=feeds, hold=holds, follow=follow, read_only=read_only, size=size, share=share
         )
         return Pending(Run.attach(self._line, run_id, opening, on_gap))
 
@@ -311,7 +311,7 @@ class Client:
         where that is recorded; less exactly for a long run. Raises as `wait`."""
         from .calls import recording
 
-        return await recording(self._line, await self._whole_id(run_id))
+        return await recording(self._line, await self._full_id(run_id))
 
     async def signal(self, run_id: str, number: int) -> None:
         """Send a signal to the process group of a run, and wait until the service has delivered it.
@@ -320,10 +320,10 @@ class Client:
         known whether it arrived. Raises `AmbiguousId`, `RequestRefused` (`code` is `run_ended` where the run is
         over, `unknown_run`, `denied`), and ValueError for what is no id or no signal on Linux.
         """
-        from .calls import deliver
+        from .calls import deliver_signal
 
         linux = linux_number(number)
-        await deliver(self._line, await self._whole_id(run_id), linux)
+        await deliver_signal(self._line, await self._full_id(run_id), linux)
 
     async def stop(self, run_id: str, kill_after: float | None = None) -> Result:
         """End a run and everything it started: TERM, `kill_after` seconds of grace (the run's own), KILL.
@@ -331,17 +331,17 @@ class Client:
         Waits for the end, however long the grace is, and returns how it ended. A cancellation gives up the waiting, not
         the stopping. Raises as `wait`.
         """
-        attachment = Attachment(self._line, attaching(await self._whole_id(run_id), (None, None)))
+        attachment = ClientAttachment(self._line, attach_request(await self._full_id(run_id), (None, None)))
         attachment.order_stop(kill_after)
-        return await end_of(attachment)
+        return await await_end(attachment)
 
     async def wait(self, run_id: str) -> Result:
         """Wait for the end of a run, and return how it ended; its output is left alone.
 
         Raises `AmbiguousId`, `RequestRefused`, `ConnectionLost`, `SpawnError` where it never began, ValueError.
         """
-        opening = attaching(await self._whole_id(run_id), (None, None), read_only=True)
-        return await end_of(Attachment(self._line, opening))
+        opening = attach_request(await self._full_id(run_id), (None, None), read_only=True)
+        return await await_end(ClientAttachment(self._line, opening))
 
     async def wait_for(
         self,
@@ -363,7 +363,7 @@ class Client:
 
         return await wait_for(
             self._line,
-            await self._whole_id(run_id),
+            await self._full_id(run_id),
             pattern=pattern,
             stream=stream,
             offset=offset,
@@ -371,10 +371,10 @@ class Client:
             timeout=timeout,
         )
 
-    async def _whole_id(self, text: str) -> str:
-        from .calls import whole_id
+    async def _full_id(self, text: str) -> str:
+        from .calls import full_id
 
-        return await whole_id(self._line, text)
+        return await full_id(self._line, text)
 
     async def ping(self) -> float:
         """Return the seconds that a message takes to the service and back. Raises `ConnectionLost`."""

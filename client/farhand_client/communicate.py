@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from .attachment import Attachment
+from .attachment import ClientAttachment
 from .options import DEVNULL, PIPE
 from .results import Result
-from .stdin import Source, fed
+from .stdin import Source, feed_until
 
 
-async def communicate(attachment: Attachment, input: bytes | None, source: Source | None) -> Result:
+async def communicate(attachment: ClientAttachment, input: bytes | None, source: Source | None) -> Result:
     """Give the run its stdin and wait for its end."""
     if attachment.stdin is not None:
         if source is not None:
-            return await fed(attachment.stdin, source, attachment.result())
+            return await feed_until(attachment.stdin, source, attachment.result())
         if input:
             attachment.stdin.write(input)
         attachment.stdin.close()
     return await attachment.result()
 
 
-def fed_by(input: bytes | str | None, stdin: Source | None, codec: str | None) -> tuple[bytes | None, Source | None]:
+def stdin_source(
+    input: bytes | str | None, stdin: Source | None, codec: str | None
+) -> tuple[bytes | None, Source | None]:
     """Return what is written to stdin, or where it comes from. Raises ValueError and TypeError."""
     if input is not None and stdin is not None:
         raise ValueError("input and stdin cannot both be given")
@@ -32,7 +34,7 @@ def fed_by(input: bytes | str | None, stdin: Source | None, codec: str | None) -
     return input, None if stdin == DEVNULL else stdin
 
 
-def decoded(data: bytes, codec: str, truncated: bool) -> str:
+def decode_output(data: bytes, codec: str, truncated: bool) -> str:
     """Return output as text. Raises UnicodeDecodeError, but not for a last character that was cut."""
     if not truncated:
         return data.decode(codec)
@@ -42,7 +44,7 @@ def decoded(data: bytes, codec: str, truncated: bool) -> str:
     return codecs.getincrementaldecoder(codec)().decode(data, final=False)
 
 
-async def end_of(attachment: Attachment) -> Result:
+async def await_end(attachment: ClientAttachment) -> Result:
     """Wait for the end of a run of which nothing else is wanted."""
     attachment.begin()
     try:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from .client import Client
 from .config import config_directory
 from .connection.address import Address, resolve
-from .connection.dial import Dialled, dial_socket, dial_tls, remember
-from .connection.login import LoggedIn, log_in
-from .connection.reconnecting import RECONNECT, Line, Watch
+from .connection.dial import DialledSession, dial_socket, dial_tls, record_host_key
+from .connection.login import LoginResult, log_in
+from .connection.reconnecting import RECONNECT_TIMEOUT, OutageCallback, ReconnectingConnection
 from .errors import ConnectError, HostKeyUnknown
 from .pending import Pending
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT: Final = 30.0
 """Seconds for the connection, and again for each answer of the login: TCP gives up only after minutes (tcp(7))."""
 
-KEEPALIVE: Final = 15.0
+KEEPALIVE_INTERVAL: Final = 15.0
 """Seconds of silence after which the service is asked whether it is there; three of them without an answer are
 the end. Shorter than the least time for which firewalls are known to remember a connection (RFC 5382: 2 hours is
 asked of them, some minutes are seen)."""
 
-Again: TypeAlias = Callable[[], Awaitable[LoggedIn]]
+LogInAgain: TypeAlias = Callable[[], Awaitable[LoginResult]]
 Confirm: TypeAlias = Callable[[HostKeyUnknown], Awaitable[bool]]
 """Shows a person a key that is not on record and returns whether it is the right one."""
 
@@ -47,9 +47,9 @@ def connect(
     confirm: Confirm | None = None,
     passphrase: AskPassphrase | None = None,
     timeout: float = CONNECT_TIMEOUT,
-    keepalive: float | None = KEEPALIVE,
-    reconnect: float | None = RECONNECT,
-    watch: Watch | None = None,
+    keepalive: float | None = KEEPALIVE_INTERVAL,
+    reconnect: float | None = RECONNECT_TIMEOUT,
+    watch: OutageCallback | None = None,
 ) -> Pending[Client]:
     """Connect and log in: `async with connect(host) as client:`, or `client = await connect(host)`.
 
@@ -74,7 +74,7 @@ def connect(
         config = config_directory()
         address = resolve(host, user=user, port=port, config=config / "config.toml")
         if address.socket is not None:
-            again: Again = partial(_socket_login, address, timeout)
+            again: LogInAgain = partial(_socket_login, address, timeout)
             login = await again()
         else:
             from .trust.known_hosts import KnownHosts
@@ -84,22 +84,22 @@ def connect(
             dialled = await _dial(address, record, accept_new, confirm, timeout, keepalive)
             login = await _logged_in(dialled, address, asked, timeout)
             again = partial(_tls_login, address, record, asked.after(login.identity), timeout, keepalive)
-        return Client(Line(login, again, reconnect, watch), login)
+        return Client(ReconnectingConnection(login, again, reconnect, watch), login)
 
     return Pending(opened())
 
 
-async def _socket_login(address: Address, timeout: float) -> LoggedIn:
-    async with _within(timeout, address):
+async def _socket_login(address: Address, timeout: float) -> LoginResult:
+    async with _connect_timeout(timeout, address):
         dialled = await dial_socket(address, None)
     return await _logged_in(dialled, address, None, timeout)
 
 
 async def _tls_login(
     address: Address, record: KnownHosts, identities: Identities, timeout: float, keepalive: float | None
-) -> LoggedIn:
+) -> LoginResult:
     """Connect and log in as the first time, but ask nobody anything."""
-    async with _within(timeout, address):
+    async with _connect_timeout(timeout, address):
         dialled = await dial_tls(address, record, keepalive)
     return await _logged_in(dialled, address, identities, timeout)
 
@@ -111,16 +111,16 @@ async def _dial(
     confirm: Confirm | None,
     timeout: float,
     keepalive: float | None,
-) -> Dialled:
+) -> DialledSession:
     try:
-        async with _within(timeout, address):
+        async with _connect_timeout(timeout, address):
             return await dial_tls(address, record, keepalive)
     except HostKeyUnknown as error:
         if not accept_new and (confirm is None or not await confirm(error)):
             raise
-        remember(record, address, error.key)
+        record_host_key(record, address, error.key)
     # A new connection: a person may have thought for longer than the service waits for a login.
-    async with _within(timeout, address):
+    async with _connect_timeout(timeout, address):
         return await dial_tls(address, record, keepalive)
 
 
@@ -132,7 +132,9 @@ def _identities(named: Sequence[Path], config: Path, passphrase: AskPassphrase |
     return Identities(named=named, agent=Agent.from_environment(os.environ), usual=usual, ask=passphrase)
 
 
-async def _logged_in(dialled: Dialled, address: Address, identities: Identities | None, timeout: float) -> LoggedIn:
+async def _logged_in(
+    dialled: DialledSession, address: Address, identities: Identities | None, timeout: float
+) -> LoginResult:
     try:
         return await log_in(dialled, address, identities, timeout)
     except BaseException:
@@ -140,7 +142,7 @@ async def _logged_in(dialled: Dialled, address: Address, identities: Identities 
         raise
 
 
-class _within:
+class _connect_timeout:
     """`asyncio.timeout` that says what took too long."""
 
     def __init__(self, seconds: float, address: Address) -> None:

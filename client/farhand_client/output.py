@@ -40,7 +40,7 @@ OnGap: TypeAlias = Callable[[Gap], None]
 """Called where a reader comes to a gap, between the bytes before it and those behind."""
 
 
-LINE_LIMIT: Final = 1 * MiB
+MAX_LINE_CHUNK: Final = 1 * MiB
 """Bytes of a line that `lines` gives at once: a file of one endless line must not fill the memory."""
 
 
@@ -202,7 +202,7 @@ class OutputStream:
         self._handed = len(chunk)
         return chunk
 
-    async def lines(self, limit: int = LINE_LIMIT) -> AsyncIterator[bytes]:
+    async def lines(self, limit: int = MAX_LINE_CHUNK) -> AsyncIterator[bytes]:
         """Give lines with their newline; the last one may have none.
 
         A line longer than `limit` bytes comes in pieces of that size, so that memory stays bounded.
@@ -264,7 +264,7 @@ def waiting(chunks: Iterable[bytes | Gap]) -> int:
 class LineSplitter:
     """Cuts chunks into lines that keep their newline; one longer than `limit` bytes into pieces of that size."""
 
-    def __init__(self, limit: int = LINE_LIMIT) -> None:
+    def __init__(self, limit: int = MAX_LINE_CHUNK) -> None:
         if limit < 1:
             raise ValueError(f"limit is {limit}; a line has at least 1 byte")
         self._limit = limit
@@ -296,7 +296,7 @@ class LineSplitter:
         self._partial = data[at:]
 
 
-class Collector:
+class OutputCollector:
     """Keeps the first `limit` bytes of a stream and throws the rest away, so that the program can go on."""
 
     def __init__(self, take: Callable[[int], None], limit: int, on_gap: OnGap | None = None) -> None:

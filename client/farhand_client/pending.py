@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 
-class Leavable(Protocol):
+class AsyncContext(Protocol):
     """An object that knows how to end itself."""
 
     async def __aenter__(self) -> Self: ...
@@ -17,7 +17,7 @@ class Leavable(Protocol):
     ) -> None: ...
 
 
-T = TypeVar("T", bound=Leavable)
+T = TypeVar("T", bound=AsyncContext)
 
 
 class Pending(Coroutine[Any, Any, T], Generic[T]):

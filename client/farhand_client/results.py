@@ -14,7 +14,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
 
 from .errors import ConnectionLost
-from .signals import linux_name
+from .signals import signal_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def describe(outcome: Outcome) -> str:
         case Exited():
             return f"exited with code {outcome.code}"
         case Signaled():
-            return f"was ended by {linux_name(outcome.signal)}"
+            return f"was ended by {signal_name(outcome.signal)}"
         case TimedOut(idle=True):
             return f"was stopped after {outcome.timeout:g} seconds without output"
         case TimedOut():
@@ -115,11 +115,13 @@ def describe(outcome: Outcome) -> str:
             return "has an unknown end: the service that ran it is gone"
 
 
-GRACE: Final = 60.0
+ASSUMED_GRACE: Final = 60.0
 """Seconds that the service goes on with a run nobody holds, unless the request says otherwise."""
 
 
-def unknown_end(why: ConnectionLost, opening: m.RunRequest | m.Attach, name: str, *, started: bool) -> ConnectionLost:
+def lost_run_error(
+    why: ConnectionLost, opening: m.RunRequest | m.Attach, name: str, *, started: bool
+) -> ConnectionLost:
     """Return `why` with what is known of the run of `opening`; without `started` not even whether it began."""
     text = f"{why}; run {opening.id} was under way and its end is not known: "
     text += "the command may have run, to whatever point"
@@ -131,7 +133,7 @@ def unknown_end(why: ConnectionLost, opening: m.RunRequest | m.Attach, name: str
     elif opening.on_disconnect == "keep":
         text += f"; the service keeps it; {again}"
     else:
-        grace = GRACE if opening.grace is None else opening.grace
+        grace = ASSUMED_GRACE if opening.grace is None else opening.grace
         text += f"; the service stops it {grace:g} seconds after it lost its client; {again}"
     lost = ConnectionLost(text, run_id=opening.id)
     lost.__cause__ = why.__cause__

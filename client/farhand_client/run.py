@@ -17,7 +17,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.limits import TERMINAL_WINDOW
 from farhand_protocol.outcome import Outcome
 
-from .attachment import Attachment
+from .attachment import ClientAttachment
 from .errors import RunGoesOn
 from .ids import new_key
 from .output import Chunk, Gap, OnGap, Output, OutputStream
@@ -26,7 +26,7 @@ from .signals import linux_number
 from .stdin import InputStream
 
 if TYPE_CHECKING:
-    from .connection.reconnecting import Line
+    from .connection.reconnecting import ReconnectingConnection
 
 
 Offsets: TypeAlias = "int | tuple[int | None, int | None]"
@@ -46,7 +46,9 @@ class Run:
     was written to stdin and not taken is sent again, and nothing comes twice.
     """
 
-    def __init__(self, attachment: Attachment, *, stdout: int | None, stderr: int | None, on_gap: OnGap | None) -> None:
+    def __init__(
+        self, attachment: ClientAttachment, *, stdout: int | None, stderr: int | None, on_gap: OnGap | None
+    ) -> None:
         self._attachment = attachment
         self.id: Final = attachment.id
         """The run's id, a UUID; of version 7 (RFC 9562) unless another was asked for."""
@@ -57,9 +59,9 @@ class Run:
         """None with `merge_stderr`."""
 
     @classmethod
-    async def begin(cls, line: Line, opening: m.RunRequest | m.Attach, on_gap: OnGap | None) -> Run:
+    async def begin(cls, line: ReconnectingConnection, opening: m.RunRequest | m.Attach, on_gap: OnGap | None) -> Run:
         """Ask for a run and wait until it has started. Raises what `Client.start` and `Client.attach` do."""
-        attachment = Attachment(line, opening, tolerant=on_gap is not None)
+        attachment = ClientAttachment(line, opening, tolerant=on_gap is not None)
         if isinstance(opening, m.RunRequest):
             run = cls(attachment, stdout=0, stderr=None if opening.merge_stderr else 0, on_gap=on_gap)
         else:
@@ -73,11 +75,13 @@ class Run:
         return run
 
     @classmethod
-    async def attach(cls, line: Line, text: str, opening: Callable[[str], m.Attach], on_gap: OnGap | None) -> Run:
+    async def attach(
+        cls, line: ReconnectingConnection, text: str, opening: Callable[[str], m.Attach], on_gap: OnGap | None
+    ) -> Run:
         """Attach to the run whose id begins with `text`. Raises what `Client.attach` does."""
-        from .calls import whole_id
+        from .calls import full_id
 
-        return await cls.begin(line, opening(await whole_id(line, text)), on_gap)
+        return await cls.begin(line, opening(await full_id(line, text)), on_gap)
 
     def _stream(self, name: m.Output, offset: int | None, on_gap: OnGap | None) -> OutputStream:
         stream = OutputStream(partial(self._attachment.take, name), self.id, on_gap)
@@ -160,11 +164,11 @@ class Run:
         do.
         """
 
-        stdout, stderr = offsets(offset)
+        stdout, stderr = stream_offsets(offset)
         if self.stderr is None:
             stderr = None
-        opening = attaching(self.id, (stdout, stderr), hold=hold, follow=follow, read_only=not hold)
-        return replay(self._attachment.line, opening)
+        opening = attach_request(self.id, (stdout, stderr), hold=hold, follow=follow, read_only=not hold)
+        return merged_output(self._attachment.line, opening)
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the run's process group. Does nothing once the run is over.
@@ -236,15 +240,15 @@ class Run:
         await self._attachment.part()
 
 
-def offsets(offset: Offsets) -> tuple[int | None, int | None]:
-    """Return the offsets of stdout and stderr. Raises ValueError for negative ones."""
+def stream_offsets(offset: Offsets) -> tuple[int | None, int | None]:
+    """Return the stream_offsets of stdout and stderr. Raises ValueError for negative ones."""
     both = (offset, 0) if isinstance(offset, int) else offset
     if any(one is not None and one < 0 for one in both):
-        raise ValueError(f"offset is {offset!r}; offsets count bytes from 0")
+        raise ValueError(f"offset is {offset!r}; stream_offsets count bytes from 0")
     return both
 
 
-def attaching(
+def attach_request(
     run_id: str,
     at: tuple[int | None, int | None],
     *,
@@ -271,15 +275,15 @@ def attaching(
     )
 
 
-async def replay(line: Line, opening: m.Attach) -> AsyncGenerator[Chunk | Gap, None]:
+async def merged_output(line: ReconnectingConnection, opening: m.Attach) -> AsyncGenerator[Chunk | Gap, None]:
     """Attach, give what comes, and leave. Raises what the attachment fails with."""
-    attachment = Attachment(line, opening, tolerant=True)
+    attachment = ClientAttachment(line, opening, tolerant=True)
     pieces: deque[Chunk | Gap] = deque()
     more = asyncio.Event()
     wanted: dict[Output, int | None] = {"stdout": opening.stdout, "stderr": opening.stderr}
     for stream, offset in wanted.items():
         if offset is not None:
-            attachment.receive(stream, _Half(stream, offset, pieces, more), offset)
+            attachment.receive(stream, _MergedReceiver(stream, offset, pieces, more), offset)
     attachment.ended.add_done_callback(lambda _: more.set())
     attachment.begin()
     try:
@@ -299,7 +303,7 @@ async def replay(line: Line, opening: m.Attach) -> AsyncGenerator[Chunk | Gap, N
         attachment.detach()
 
 
-class _Half:
+class _MergedReceiver:
     """The receiver of one stream."""
 
     def __init__(self, stream: Output, offset: int, pieces: deque[Chunk | Gap], more: asyncio.Event) -> None:

@@ -30,12 +30,12 @@ def linux_number(number: int, platform: str = sys.platform) -> int:
     return int(number)
 
 
-def linux_name(number: int) -> str:
+def signal_name(number: int) -> str:
     """Return `SIGKILL` for 9, `signal 40` where there is no name."""
     return f"SIG{_NAMES[number - 1]}" if 1 <= number <= len(_NAMES) else f"signal {number}"
 
 
-def linux_signal(text: str) -> int:
+def parse_signal(text: str) -> int:
     """Return the number of a signal as people write it: `TERM`, `sigterm`, `15`. Raises ValueError."""
     name = text.upper().removeprefix("SIG")
     if name in _NAMES:

@@ -18,7 +18,7 @@ from .errors import ConnectionLost
 Buffer = bytes | bytearray | memoryview
 
 
-class Outlet(Protocol):
+class StdinChannel(Protocol):
     """What stdin needs of its channel."""
 
     def room(self) -> int:
@@ -41,7 +41,7 @@ class InputStream:
     sent again where the connection was lost: the service drops what it has had.
     """
 
-    def __init__(self, outlet: Outlet, offset: int = 0) -> None:
+    def __init__(self, outlet: StdinChannel, offset: int = 0) -> None:
         self._outlet = outlet
         self._unsent: deque[bytes] = deque()
         self._waiting = 0
@@ -184,13 +184,13 @@ class InputStream:
 
 T = TypeVar("T")
 
-READ_SIZE: Final = 256 * KiB
+STDIN_READ_SIZE: Final = 256 * KiB
 """Bytes read at once: four data frames; a pipe gives 64 KiB at the most."""
 
 Source: TypeAlias = "int | IO[bytes] | AsyncIterable[bytes]"
 
 
-async def fed(stdin: InputStream, source: Source, end: Coroutine[Any, Any, T]) -> T:
+async def feed_until(stdin: InputStream, source: Source, end: Coroutine[Any, Any, T]) -> T:
     """Return what `end` does, while all of `source` is written to `stdin`, which is closed after it.
 
     Raises what `end` raises, or else what reading the source does. A program need not read all of its stdin.
@@ -210,7 +210,7 @@ async def fed(stdin: InputStream, source: Source, end: Coroutine[Any, Any, T]) -
 
 
 async def _feed(stdin: InputStream, source: Source) -> None:
-    async for chunk in source if isinstance(source, AsyncIterable) else chunks(source):
+    async for chunk in source if isinstance(source, AsyncIterable) else read_chunks(source):
         try:
             stdin.write(chunk)
             await stdin.drain()
@@ -219,7 +219,7 @@ async def _feed(stdin: InputStream, source: Source) -> None:
     stdin.close()
 
 
-async def chunks(file: int | IO[bytes]) -> AsyncIterator[bytes]:
+async def read_chunks(file: int | IO[bytes]) -> AsyncIterator[bytes]:
     """Give the bytes of a file descriptor or of an open binary file as they come.
 
     A pipe, socket or terminal is read past Python's buffer, once it has something, and its mode is left alone: a
@@ -228,13 +228,13 @@ async def chunks(file: int | IO[bytes]) -> AsyncIterator[bytes]:
     fd = _descriptor(file)
     if fd is None:
         assert not isinstance(file, int)
-        while chunk := file.read(READ_SIZE):
+        while chunk := file.read(STDIN_READ_SIZE):
             yield chunk
         return
     while True:
         await _readable(fd)
         try:
-            chunk = os.read(fd, READ_SIZE)
+            chunk = os.read(fd, STDIN_READ_SIZE)
         except BlockingIOError:
             continue
         if not chunk:

@@ -30,7 +30,7 @@ class _Stream:
         self.ended = False
 
 
-class Streams:
+class AttachmentStreams:
     """Those that the client wants, each with its receiver. With `tolerant` a gap leaves nothing missing."""
 
     def __init__(self, *, tolerant: bool) -> None:

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, Self, TypeAlias, TypeVar
 
 from . import client as _client
 from . import connector as _connector
@@ -81,7 +81,7 @@ CANCEL_TIMEOUT: Final = 20.0
 """Seconds an interrupted call may take to end what it had begun: a stop's default grace and its margin are 15."""
 
 
-class Portal:
+class LoopThread:
     """Runs coroutines for other threads. The thread is a daemon: a script's end does not wait for it."""
 
     def __init__(self) -> None:
@@ -130,16 +130,16 @@ def _wait(future: Future[Any]) -> None:
         return
 
 
-_portals: Final[dict[int, Portal]] = {}
+_loop_threads: Final[dict[int, LoopThread]] = {}
 _lock: Final = threading.Lock()
 
 
-def portal() -> Portal:
-    """Return this process's portal; a forked child gets one of its own, for threads do not survive a fork."""
+def loop_thread() -> LoopThread:
+    """Return this process's loop thread; a forked child gets one of its own, for threads do not survive a fork."""
     with _lock:
-        found = _portals.get(os.getpid())
+        found = _loop_threads.get(os.getpid())
         if found is None:
-            found = _portals[os.getpid()] = Portal()
+            found = _loop_threads[os.getpid()] = LoopThread()
         return found
 
 
@@ -150,7 +150,7 @@ Inner = TypeVar("Inner")
 
 class _Wraps(Protocol[Inner]):
     _inner: Inner
-    _portal: Portal
+    _loop_thread: LoopThread
 
 
 def _waiting(
@@ -158,7 +158,7 @@ def _waiting(
 ) -> Callable[Concatenate[_Wraps[Inner], P], R]:
     @functools.wraps(method)
     def call(self: _Wraps[Inner], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self._portal.call(method(self._inner, *args, **kwargs))
+        return self._loop_thread.call(method(self._inner, *args, **kwargs))
 
     return call
 
@@ -169,17 +169,17 @@ def _in_loop(method: Callable[Concatenate[Inner, P], R]) -> Callable[Concatenate
         async def inner() -> R:
             return method(self._inner, *args, **kwargs)
 
-        return self._portal.call(inner())
+        return self._loop_thread.call(inner())
 
     return call
 
 
-class InputStream:
+class SyncInputStream:
     """`farhand_client.stdin.InputStream`; `write` waits until the service takes the bytes."""
 
-    def __init__(self, inner: _stdin.InputStream, portal: Portal) -> None:
+    def __init__(self, inner: _stdin.InputStream, thread: LoopThread) -> None:
         self._inner = inner
-        self._portal = portal
+        self._loop_thread = thread
 
     def write(self, data: _stdin.Buffer) -> None:
         """Send `data`. Raises BrokenPipeError where the run ends first, `ConnectionLost`, ValueError after `close`."""
@@ -188,26 +188,26 @@ class InputStream:
             self._inner.write(data)
             await self._inner.drain()
 
-        self._portal.call(write())
+        self._loop_thread.call(write())
 
     close = _in_loop(_stdin.InputStream.close)
 
 
-class OutputStream:
+class SyncOutputStream:
     """`farhand_client.output.OutputStream`, with `for` instead of `async for`."""
 
-    def __init__(self, inner: _output.OutputStream, portal: Portal) -> None:
+    def __init__(self, inner: _output.OutputStream, thread: LoopThread) -> None:
         self._inner = inner
-        self._portal = portal
+        self._loop_thread = thread
 
     read = _waiting(_output.OutputStream.read)
     discard = _in_loop(_output.OutputStream.discard)
 
     def __iter__(self) -> Iterator[bytes]:
-        while chunks := self._portal.call(self._inner.read_ready()):
+        while chunks := self._loop_thread.call(self._inner.read_ready()):
             yield from chunks
 
-    def lines(self, limit: int = _output.LINE_LIMIT) -> Iterator[bytes]:
+    def lines(self, limit: int = _output.MAX_LINE_CHUNK) -> Iterator[bytes]:
         """Give lines with their newline; one longer than `limit` bytes comes in pieces of that size."""
         splitter = _output.LineSplitter(limit)
         for chunk in self:
@@ -216,18 +216,18 @@ class OutputStream:
             yield rest
 
 
-class Run:
+class SyncRun:
     """`farhand_client.run.Run`, whose methods wait. Leaving its context does what it does there."""
 
-    def __init__(self, inner: _run.Run, portal: Portal) -> None:
+    def __init__(self, inner: _run.Run, thread: LoopThread) -> None:
         self._inner = inner
-        self._portal = portal
+        self._loop_thread = thread
         self.id: Final = inner.id
         self.pid: Final = inner.pid
         self.new: Final = inner.new
-        self.stdin: Final = InputStream(inner.stdin, portal) if inner.stdin is not None else None
-        self.stdout: Final = OutputStream(inner.stdout, portal)
-        self.stderr: Final = OutputStream(inner.stderr, portal) if inner.stderr is not None else None
+        self.stdin: Final = SyncInputStream(inner.stdin, thread) if inner.stdin is not None else None
+        self.stdout: Final = SyncOutputStream(inner.stdout, thread)
+        self.stderr: Final = SyncOutputStream(inner.stderr, thread) if inner.stderr is not None else None
 
     @property
     def result(self) -> Result | None:
@@ -264,10 +264,10 @@ class Run:
             return await anext(pieces, None)
 
         try:
-            while (piece := self._portal.call(following())) is not None:
+            while (piece := self._loop_thread.call(following())) is not None:
                 yield piece
         finally:
-            self._portal.call(pieces.aclose())
+            self._loop_thread.call(pieces.aclose())
 
     wait = _waiting(_run.Run.wait)
     wait_for = _waiting(_run.Run.wait_for)
@@ -285,25 +285,25 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._portal.call(self._inner.__aexit__(kind, error, traceback))
+        self._loop_thread.call(self._inner.__aexit__(kind, error, traceback))
 
 
 def _starting(
     method: Callable[Concatenate[_client.Client, P], Coroutine[Any, Any, _run.Run]],
 ) -> Callable[Concatenate[_Wraps[_client.Client], P], Run]:
     @functools.wraps(method)
-    def call(self: _Wraps[_client.Client], /, *args: P.args, **kwargs: P.kwargs) -> Run:
-        return Run(self._portal.call(method(self._inner, *args, **kwargs)), self._portal)
+    def call(self: _Wraps[_client.Client], /, *args: P.args, **kwargs: P.kwargs) -> SyncRun:
+        return SyncRun(self._loop_thread.call(method(self._inner, *args, **kwargs)), self._loop_thread)
 
     return call
 
 
-class Client:
+class SyncClient:
     """`farhand_client.client.Client`, whose methods wait."""
 
-    def __init__(self, inner: _client.Client, portal: Portal) -> None:
+    def __init__(self, inner: _client.Client, thread: LoopThread) -> None:
         self._inner = inner
-        self._portal = portal
+        self._loop_thread = thread
         self.name: Final = inner.name
         self.user: Final = inner.user
         self.host: Final = inner.host
@@ -346,13 +346,17 @@ class Client:
 
 def _connecting(
     connect: Callable[P, Coroutine[Any, Any, _client.Client]],
-) -> Callable[P, Client]:
+) -> Callable[P, SyncClient]:
     @functools.wraps(connect)
-    def call(*args: P.args, **kwargs: P.kwargs) -> Client:
-        found = portal()
-        return Client(found.call(connect(*args, **kwargs)), found)
+    def call(*args: P.args, **kwargs: P.kwargs) -> SyncClient:
+        found = loop_thread()
+        return SyncClient(found.call(connect(*args, **kwargs)), found)
 
     return call
 
 
 connect = _connecting(_connector.connect)
+
+# The names that this module shares with `farhand_client`.
+Client: TypeAlias = SyncClient
+Run: TypeAlias = SyncRun

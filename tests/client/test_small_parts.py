@@ -11,7 +11,7 @@ import pytest
 
 import farhand_client
 from farhand_client.ids import uuid7
-from farhand_client.signals import linux_name, linux_number
+from farhand_client.signals import linux_number, signal_name
 
 
 def test_run_ids_are_uuids_of_version_7_and_sort_by_time() -> None:
@@ -41,7 +41,7 @@ def test_what_is_no_signal_is_refused(number: int) -> None:
 
 @pytest.mark.parametrize(("number", "name"), [(1, "SIGHUP"), (9, "SIGKILL"), (31, "SIGSYS"), (40, "signal 40")])
 def test_signals_have_names(number: int, name: str) -> None:
-    assert linux_name(number) == name
+    assert signal_name(number) == name
 
 
 def test_the_version_is_the_distributions() -> None:

@@ -124,13 +124,13 @@ def test_threads_share_a_client(tmp_path: Path) -> None:
 
 
 def test_called_from_its_own_loop_it_says_what_to_use_instead(tmp_path: Path) -> None:
-    from farhand_client.sync import portal
+    from farhand_client.sync import loop_thread
 
     async def call() -> Any:
-        return portal().call(asyncio.sleep(0))
+        return loop_thread().call(asyncio.sleep(0))
 
     with pytest.raises(RuntimeError, match="use the asyncio API"):
-        portal().call(call())
+        loop_thread().call(call())
 
 
 SCRIPT = """

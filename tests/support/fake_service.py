@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from farhand_client import Client, connect
-from farhand_client.connection.reconnecting import Watch
+from farhand_client.connection.reconnecting import OutageCallback
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection, DataReceived, Event, MessageReceived
 from farhand_protocol.errors import ErrorCode
@@ -341,7 +341,7 @@ async def client_of(
     limits: Limits | None = None,
     takes_stdin: bool = True,
     reconnect: float | None = None,
-    watch: Watch | None = None,
+    watch: OutageCallback | None = None,
 ) -> AsyncIterator[tuple[Client, FakeService]]:
     """A client that is logged in to a fake service on a Unix socket; a lost connection is lost without `reconnect`."""
     async with (

@@ -13,7 +13,7 @@ from farhand_client.errors import FarhandError
 from farhand_client.output import Gap, OutputStream
 from farhand_client.results import Result
 from farhand_client.run import Run
-from farhand_client.stdin import chunks, fed
+from farhand_client.stdin import feed_until, read_chunks
 
 from .main import say
 from .show import LocalError, show
@@ -28,7 +28,7 @@ async def carried(run: Run, lines: JsonLines | None = None) -> Result:
     """
     ending = _delivered(run) if lines is None else lines.of(run)
     if run.stdin is not None and not run.stdin.over and not run.stdin.is_closing():
-        return await fed(run.stdin, _stdin(), ending)
+        return await feed_until(run.stdin, _stdin(), ending)
     return await ending
 
 
@@ -94,7 +94,7 @@ async def _together() -> AsyncIterator[asyncio.TaskGroup]:
 
 async def _stdin() -> AsyncIterator[bytes]:
     try:
-        async for chunk in chunks(0):
+        async for chunk in read_chunks(0):
             yield chunk
     except OSError as error:
         raise LocalError(f"cannot read stdin: {error.strerror}") from None

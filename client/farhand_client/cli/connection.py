@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from farhand_client.client import Client
-from farhand_client.connection.reconnecting import Watch
-from farhand_client.connector import KEEPALIVE, connect
+from farhand_client.connection.reconnecting import OutageCallback
+from farhand_client.connector import KEEPALIVE_INTERVAL, connect
 from farhand_client.pending import Pending
 
 from .terminal import confirm, passphrase
 
-__all__ = ["KEEPALIVE", "opening"]
+__all__ = ["KEEPALIVE_INTERVAL", "opening"]
 
 
 def opening(
@@ -19,8 +19,8 @@ def opening(
     options: argparse.Namespace,
     *,
     reconnect: float | None = None,
-    watch: Watch | None = None,
-    keepalive: float = KEEPALIVE,
+    watch: OutageCallback | None = None,
+    keepalive: float = KEEPALIVE_INTERVAL,
 ) -> Pending[Client]:
     """Return a connection to be awaited, with a person asked where one is there.
 

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
-from farhand_client.connection.reconnecting import LineDown
+from farhand_client.connection.reconnecting import Outage
 
 from .main import say
 from .spans import span
@@ -28,7 +28,7 @@ class LineWord:
         self._said = False
         self._show: Show | None = None
 
-    def __call__(self, down: LineDown | None) -> None:
+    def __call__(self, down: Outage | None) -> None:
         """Note that the line is down, or with None that it is up."""
         self.close()
         if down is not None:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from farhand_client.client import Client
-from farhand_client.signals import linux_name
+from farhand_client.signals import signal_name
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFailed, TimedOut
 
@@ -97,7 +97,7 @@ def state(outcome: Outcome | None) -> str:
         case Exited():
             return f"exited {outcome.code}"
         case Signaled():
-            return linux_name(outcome.signal)
+            return signal_name(outcome.signal)
         case TimedOut():
             return "timed out"
         case Killed(reason="requested"):

@@ -37,7 +37,7 @@ def opening_of(options: argparse.Namespace) -> OpeningOf:
     """Return what connects to a host of any name with these connection options."""
 
     def of(name: str, aside: Aside) -> Opening:
-        from farhand_client.connector import KEEPALIVE, connect
+        from farhand_client.connector import KEEPALIVE_INTERVAL, connect
         from farhand_client.repl.main import attended
 
         from .staying import KEEPALIVE as ATTENDED
@@ -52,7 +52,7 @@ def opening_of(options: argparse.Namespace) -> OpeningOf:
             confirm=lambda unknown: aside(lambda: confirm(unknown)),
             passphrase=lambda prompt: aside(lambda: passphrase(prompt)),
             timeout=options.connect_timeout,
-            keepalive=ATTENDED if attended() else KEEPALIVE,
+            keepalive=ATTENDED if attended() else KEEPALIVE_INTERVAL,
             reconnect=STAYING if attended() else None,
             watch=watch,
         )

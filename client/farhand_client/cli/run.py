@@ -112,13 +112,13 @@ def _execute(
     status: Status | None,
     here: LocalTerminal | None = None,
 ) -> int:
-    from .connection import KEEPALIVE, opening
+    from .connection import KEEPALIVE_INTERVAL, opening
     from .lineword import LineWord
     from .loop import run_attended
 
     word = LineWord(host)
     asked = command(words, options, here)
-    reconnect, keepalive = RECONNECT, KEEPALIVE
+    reconnect, keepalive = RECONNECT, KEEPALIVE_INTERVAL
     if here is not None:
         from . import interactive
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from farhand_client.client import Client
-from farhand_client.signals import linux_signal
+from farhand_client.signals import parse_signal
 
 from .carry import tell
 from .options import parser
@@ -38,6 +38,6 @@ async def _send(client: Client, options: argparse.Namespace) -> int:
 
 def _signal(text: str) -> int:
     try:
-        return linux_signal(text)
+        return parse_signal(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from farhand_client.config import config_directory
 from farhand_client.connection.address import Address, resolve
-from farhand_client.connection.dial import check, fetch_key, remember
+from farhand_client.connection.dial import check_host_key, fetch_key, record_host_key
 from farhand_client.errors import AddressError, ConnectError, HostKeyChanged, HostKeyUnknown
 from farhand_client.trust.known_hosts import KnownHosts
 from farhand_protocol.sshformat import PublicKey
@@ -48,12 +48,12 @@ async def _trust(address: Address, record: KnownHosts, fingerprint: str | None, 
     if fingerprint is not None:
         return _compared(address, record, key, fingerprint)
     try:
-        check(record, address, key)
+        check_host_key(record, address, key)
     except HostKeyUnknown as unknown:
         if not await confirm(unknown):
             say(str(unknown))
             return OURS
-        remember(record, address, key)
+        record_host_key(record, address, key)
     show(f"{address} is known by {key.fingerprint} ({record.path})")
     return 0
 
@@ -64,11 +64,11 @@ def _compared(address: Address, record: KnownHosts, key: PublicKey, fingerprint:
         return OURS
     replaced = False
     try:
-        check(record, address, key)
+        check_host_key(record, address, key)
     except HostKeyUnknown:
-        remember(record, address, key)
+        record_host_key(record, address, key)
     except HostKeyChanged:
-        remember(record, address, key, replace=True)
+        record_host_key(record, address, key, replace=True)
         replaced = True
     instead = ", instead of another key" if replaced else ""
     show(f"{address} is known by {key.fingerprint}{instead} ({record.path})")

@@ -12,7 +12,7 @@ from farhand_client.errors import FarhandError
 from farhand_client.ids import checked_prefix, is_run_id
 
 from .carry import tell
-from .connection import KEEPALIVE, opening
+from .connection import KEEPALIVE_INTERVAL, opening
 from .exitcode import error_code
 from .lineword import LineWord
 from .main import USAGE, say
@@ -48,7 +48,7 @@ def asked(
     act: Callable[[Client], Awaitable[int]],
     *,
     word: LineWord | None = None,
-    keepalive: float = KEEPALIVE,
+    keepalive: float = KEEPALIVE_INTERVAL,
     run: Callable[[Coroutine[Any, Any, int]], int] = asyncio.run,
 ) -> int:
     """Connect, and return the exit code that `act` comes to; `word` tells of a lost connection. `run` has the loop."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from farhand_client.errors import ConnectError, HostKeyChanged, HostKeyRevoked, HostKeyUnknown
 
 from .address import Address
-from .session import Session
+from .session import ClientSession
 
 if TYPE_CHECKING:
     import ssl
@@ -33,16 +33,16 @@ ALPN: Final = "farhand/1"
 
 
 @dataclass(frozen=True, slots=True)
-class Dialled:
+class DialledSession:
     """A session whose transport is up; `spki_sha256` is the service's key as logins are bound to it, None locally."""
 
-    session: Session
+    session: ClientSession
     spki_sha256: bytes | None = None
 
 
-async def dial_socket(address: Address, keepalive: float | None) -> Dialled:
+async def dial_socket(address: Address, keepalive: float | None) -> DialledSession:
     """Connect to a Unix socket. Raises `ConnectError`."""
-    session = Session(str(address), keepalive)
+    session = ClientSession(str(address), keepalive)
     try:
         await asyncio.get_running_loop().create_unix_connection(session.link, address.socket)
     except FileNotFoundError:
@@ -51,39 +51,39 @@ async def dial_socket(address: Address, keepalive: float | None) -> Dialled:
         raise ConnectError(f"nobody listens at the socket {address.socket}; is farhandd running?") from None
     except OSError as error:
         raise ConnectError(f"cannot connect to the socket {address.socket}: {error.strerror or error}") from None
-    return Dialled(session)
+    return DialledSession(session)
 
 
-async def dial_tls(address: Address, known_hosts: KnownHosts, keepalive: float | None) -> Dialled:
+async def dial_tls(address: Address, known_hosts: KnownHosts, keepalive: float | None) -> DialledSession:
     """Connect by TLS 1.3 and check the service's key before any byte of ours is sent.
 
     Raises `ConnectError`, of which `HostKeyUnknown`, `HostKeyChanged` and `HostKeyRevoked` are kinds.
     """
-    session = Session(str(address), keepalive)
+    session = ClientSession(str(address), keepalive)
     transport = await _tls_transport(session, address)
     try:
         key = _service_key(transport, address)
-        check(known_hosts, address, key.public_key)
+        check_host_key(known_hosts, address, key.public_key)
     except BaseException:
         transport.abort()
         raise
-    return Dialled(session, key.spki_sha256)
+    return DialledSession(session, key.spki_sha256)
 
 
 async def fetch_key(address: Address) -> PublicKey:
     """Return the key that the service shows, trusted or not. Raises `ConnectError`."""
-    transport = await _tls_transport(Session(str(address), None), address)
+    transport = await _tls_transport(ClientSession(str(address), None), address)
     try:
         return _service_key(transport, address).public_key
     finally:
         transport.abort()
 
 
-async def _tls_transport(session: Session, address: Address) -> asyncio.Transport:
+async def _tls_transport(session: ClientSession, address: Address) -> asyncio.Transport:
     import ssl
 
     try:
-        sock = await connected(address.host, address.port)
+        sock = await connect_tcp(address.host, address.port)
         transport, _ = await asyncio.get_running_loop().create_connection(
             session.link, sock=sock, ssl=_context(), server_hostname=address.host
         )
@@ -131,7 +131,7 @@ def _service_key(transport: asyncio.Transport, address: Address) -> ServiceKey:
         raise ConnectError(f"{address}: {error}") from None
 
 
-def check(record: KnownHosts, address: Address, key: PublicKey) -> None:
+def check_host_key(record: KnownHosts, address: Address, key: PublicKey) -> None:
     """Return where `record` has `key` for the service.
 
     Raises `HostKeyUnknown`, `HostKeyChanged`, `HostKeyRevoked`, and `ConnectError` for a record that cannot be read.
@@ -172,7 +172,7 @@ def check(record: KnownHosts, address: Address, key: PublicKey) -> None:
             )
 
 
-def remember(record: KnownHosts, address: Address, key: PublicKey, *, replace: bool = False) -> None:
+def record_host_key(record: KnownHosts, address: Address, key: PublicKey, *, replace: bool = False) -> None:
     """Put a key on record, with `replace` instead of another one. Raises `ConnectError` where that cannot be done."""
     from farhand_client.trust.errors import KnownHostsError
 
@@ -182,13 +182,13 @@ def remember(record: KnownHosts, address: Address, key: PublicKey, *, replace: b
         raise ConnectError(str(error)) from None
 
 
-DELAY: Final = 0.25
+NEXT_ADDRESS_DELAY: Final = 0.25
 """Seconds before the next address of a name is tried beside the last (RFC 8305, section 8)."""
 
 _Address: TypeAlias = tuple[int, Any]  # a family, and what connect(2) wants in it
 
 
-async def connected(host: str, port: int) -> socket.socket:
+async def connect_tcp(host: str, port: int) -> socket.socket:
     """Return a connected, non-blocking socket without Nagle's delay (TCP_NODELAY, tcp(7)).
 
     Raises `socket.gaierror` for a name that is not known, and the OSError of the first address where none takes a
@@ -204,7 +204,7 @@ async def connected(host: str, port: int) -> socket.socket:
             running = [attempt for attempt in attempts if not attempt.done()]
             if not running:
                 return attempts[0].result()  # raises
-            delay = DELAY if addresses else None
+            delay = NEXT_ADDRESS_DELAY if addresses else None
             done, _ = await asyncio.wait(running, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
             for attempt in done:
                 if attempt.exception() is None:

@@ -13,24 +13,26 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 
 from .address import Address
-from .dial import Dialled
-from .session import Session
+from .dial import DialledSession
+from .session import ClientSession
 
 if TYPE_CHECKING:
     from farhand_client.trust.errors import TrustError
     from farhand_client.trust.identities import Identities, Identity
 
 
-class LoggedIn(NamedTuple):
+class LoginResult(NamedTuple):
     """A session that takes requests, what the service said, and what proved who the user is, where that was asked."""
 
-    session: Session
+    session: ClientSession
     welcome: m.Welcome
     accepted: m.Accepted
     identity: Identity | None
 
 
-async def log_in(dialled: Dialled, address: Address, identities: Identities | None, timeout: float) -> LoggedIn:
+async def log_in(
+    dialled: DialledSession, address: Address, identities: Identities | None, timeout: float
+) -> LoginResult:
     """Say hello and prove who the user is. `timeout` is in seconds, for each answer of the service.
 
     Raises `ConnectError`, `AuthenticationError`, and `RequestRefused` where the service says why it takes nobody.
@@ -59,7 +61,7 @@ async def log_in(dialled: Dialled, address: Address, identities: Identities | No
         raise ConnectError(f"{error} before the login was done") from None
     assert isinstance(accepted, m.Accepted)
     session.ready()
-    return LoggedIn(session, welcome, accepted, identity)
+    return LoginResult(session, welcome, accepted, identity)
 
 
 def local_user() -> str:
@@ -72,7 +74,7 @@ def local_user() -> str:
         raise ConnectError(f"the user id {os.getuid()} has no name here; say whom to log in as: user@host") from None
 
 
-async def _answer(session: Session, timeout: float) -> m.AnyMessage:
+async def _answer(session: ClientSession, timeout: float) -> m.AnyMessage:
     try:
         async with asyncio.timeout(timeout):
             return await session.login_message()
@@ -81,7 +83,12 @@ async def _answer(session: Session, timeout: float) -> m.AnyMessage:
 
 
 async def _prove(
-    session: Session, hello: m.Hello, welcome: m.Welcome, spki_sha256: bytes, identities: Identities, timeout: float
+    session: ClientSession,
+    hello: m.Hello,
+    welcome: m.Welcome,
+    spki_sha256: bytes,
+    identities: Identities,
+    timeout: float,
 ) -> tuple[m.AnyMessage, Identity]:
     from hashlib import sha256
 

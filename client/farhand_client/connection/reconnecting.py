@@ -12,34 +12,37 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 from farhand_client.errors import AuthenticationError, ConnectionLost, FarhandError, HostKeyError, RequestRefused
 from farhand_protocol.errors import ErrorCode
 
-from .session import Session
+from .session import ClientSession
 
 if TYPE_CHECKING:
-    from .login import LoggedIn
+    from .login import LoginResult
 
 
-RECONNECT: Final = 120.0
+RECONNECT_TIMEOUT: Final = 120.0
 """Seconds for which a lost connection is tried again: twice the grace that the service gives a run by default, so that
 what became of a run is heard also where the line came back too late for it."""
 
 _FATAL: Final = frozenset({ErrorCode.DENIED, ErrorCode.UNSUPPORTED_VERSION, ErrorCode.LOGIN_FAILED})
 
 
-class LineDown(NamedTuple):
+class Outage(NamedTuple):
     """The connection is lost, by `cause`, and is tried again for `left` seconds at the most."""
 
     cause: FarhandError
     left: float
 
 
-Watch: TypeAlias = Callable[[LineDown | None], None]
+LineDown: TypeAlias = Outage
+"""The name under which `farhand_client` has exported it."""
+
+OutageCallback: TypeAlias = Callable[[Outage | None], None]
 """Told when the connection is lost and tried again, and with None when it is back."""
 
 
 class Resumable(Protocol):
     """What goes on over the next connection."""
 
-    def open(self, session: Session) -> None:
+    def open(self, session: ClientSession) -> None:
         """Open a channel on `session` and go on there. Raises `FarhandError` and ValueError where that cannot be."""
 
     def fail(self, error: Exception) -> None:
@@ -49,7 +52,7 @@ class Resumable(Protocol):
         """The client goes."""
 
 
-class Line:
+class ReconnectingConnection:
     """Made of a `login` that is done, and of `again`, which makes another one.
 
     With `patience`, in seconds, a connection that ends is made again within that time, by attempts with a back-off;
@@ -58,10 +61,14 @@ class Line:
     """
 
     def __init__(
-        self, login: LoggedIn, again: Callable[[], Awaitable[LoggedIn]], patience: float | None, watch: Watch | None
+        self,
+        login: LoginResult,
+        again: Callable[[], Awaitable[LoginResult]],
+        patience: float | None,
+        watch: OutageCallback | None,
     ) -> None:
         self.name: Final = login.session.name
-        self.session: Session | None = None
+        self.session: ClientSession | None = None
         """The connection; None while it is lost."""
         self.patience = patience or 0.0
         """Seconds for which a connection that ends from now on is made again."""
@@ -76,7 +83,7 @@ class Line:
         self._settled = asyncio.Event()
         self._adopt(login.session)
 
-    async def up(self) -> Session:
+    async def up(self) -> ClientSession:
         """Return the connection once there is one. Raises `ConnectionLost` where there will be none."""
         while self.session is None:
             self._check()
@@ -126,7 +133,7 @@ class Line:
         if self._why is not None:
             raise ConnectionLost(str(self._why)) from self._why.__cause__
 
-    def _adopt(self, session: Session) -> None:
+    def _adopt(self, session: ClientSession) -> None:
         self.session = session
         session.on_going_away = self._going_away
         session.when_over(lambda why: self._over(session, why))
@@ -135,7 +142,7 @@ class Line:
         if self.on_going_away is not None:
             self.on_going_away(grace)
 
-    def _over(self, session: Session, why: FarhandError) -> None:
+    def _over(self, session: ClientSession, why: FarhandError) -> None:
         self.session = None
         if self._why is not None:
             return
@@ -153,7 +160,7 @@ class Line:
         self._reconnecting = asyncio.ensure_future(self._reconnect(self._backoff, why))
         self._reconnecting.add_done_callback(self._reconnected)
         if self._watch is not None:
-            self._watch(LineDown(why, self._backoff.left(now)))
+            self._watch(Outage(why, self._backoff.left(now)))
 
     async def _reconnect(self, backoff: Backoff, first: FarhandError) -> None:
         loop = asyncio.get_running_loop()
@@ -186,7 +193,7 @@ class Line:
             )
             self._fail(ConnectionLost(f"the connection to {self.name} was lost, and making it again failed: {fault!r}"))
 
-    def _resume(self, session: Session) -> None:
+    def _resume(self, session: ClientSession) -> None:
         self._adopt(session)
         if self.session is None:
             return  # lost again already
@@ -220,10 +227,10 @@ def _fatal(error: FarhandError) -> bool:
             return False
 
 
-BASE: Final = 0.1
+MAX_FIRST_RETRY_DELAY: Final = 0.1
 """Seconds within which the first attempt is made: most cuts are over at once, and an edge is restarted in as many."""
 
-CAP: Final = 5.0
+MAX_RETRY_DELAY: Final = 5.0
 """Seconds between two attempts at the most: a person who waits sees the line come back soon, and a thousand clients
 that lost one service are 400 attempts a second on average, as many as it can take."""
 
@@ -231,9 +238,9 @@ that lost one service are 400 attempts a second on average, as many as it can ta
 class Backoff:
     """The attempts of one outage, which begins `now` and is given up after `patience` seconds.
 
-    Before each attempt a time between 0 and min(`CAP`, `BASE` * 2**n) is waited, evenly distributed, so that clients
-    that lost a service together do not come back together ("full jitter": M. Brooker, Exponential Backoff And Jitter,
-    AWS Architecture Blog, 2015).
+    Before attempt n (from 0) the client waits a random time, evenly distributed between 0 and
+    min(`MAX_RETRY_DELAY`, `MAX_FIRST_RETRY_DELAY` * 2**n) seconds, so that clients that lost a service together do not
+    reconnect together ("full jitter": M. Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015).
     """
 
     def __init__(self, now: float, patience: float) -> None:
@@ -251,6 +258,6 @@ class Backoff:
         if now >= self.deadline:
             return None
         # Beyond 2**6 the cap holds anyway; an exponent without a bound would become a number without one.
-        seconds = uniform(0, min(CAP, BASE * 2 ** min(self.attempts, 6)))
+        seconds = uniform(0, min(MAX_RETRY_DELAY, MAX_FIRST_RETRY_DELAY * 2 ** min(self.attempts, 6)))
         self.attempts += 1
         return min(seconds, self.deadline - now)

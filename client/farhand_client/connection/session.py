@@ -44,7 +44,7 @@ class Endpoint(Protocol):
         """The channel is gone with its connection."""
 
 
-class Session:
+class ClientSession:
     """The `Handler` of a client's `ConnectionTransport`. `name` says whom it talks to in errors."""
 
     def __init__(self, name: str, keepalive: float | None) -> None:

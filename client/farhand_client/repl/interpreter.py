@@ -12,7 +12,7 @@ from farhand_client.cli.main import BROKEN_PIPE, INTERRUPTED, OURS
 from farhand_client.errors import ConnectionLost, FarhandError, SpawnError
 from farhand_client.options import Args
 from farhand_client.results import Result, describe
-from farhand_client.signals import linux_name
+from farhand_client.signals import signal_name
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 
 from .host import Host
@@ -201,7 +201,7 @@ class Interpreter:
 def _word(outcome: Outcome) -> str:
     match outcome:
         case Signaled():
-            return linux_name(outcome.signal)
+            return signal_name(outcome.signal)
         case TimedOut():
             return "timeout"
         case Killed():

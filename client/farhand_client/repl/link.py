@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from farhand_client.cli.lineword import LineWord, Show
 from farhand_client.client import Client
-from farhand_client.connection.reconnecting import LineDown, Watch
+from farhand_client.connection.reconnecting import Outage, OutageCallback
 from farhand_client.errors import ConnectionLost, RequestRefused
 from farhand_client.options import Args
 from farhand_client.pending import Pending
@@ -18,7 +18,7 @@ from farhand_protocol.errors import ErrorCode
 
 from .saying import Say
 
-Opening: TypeAlias = Callable[[Watch], Pending[Client]]
+Opening: TypeAlias = Callable[[OutageCallback], Pending[Client]]
 """Connects; what it is given is told when the line goes down, and with None when it is up again."""
 
 
@@ -38,7 +38,7 @@ class Link:
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
         self._warned = False
-        self._down: tuple[LineDown, float] | None = None
+        self._down: tuple[Outage, float] | None = None
         self._word: LineWord | None = None
 
     @property
@@ -128,7 +128,7 @@ class Link:
         except ConnectionLost:
             await self.drop()
 
-    def _watch(self, down: LineDown | None) -> None:
+    def _watch(self, down: Outage | None) -> None:
         self._down = None if down is None else (down, asyncio.get_running_loop().time() + down.left)
         if self._word is not None:
             self._word(down)

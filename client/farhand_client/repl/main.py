@@ -72,7 +72,7 @@ async def directly(question: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _script(first: str, opening_of: OpeningOf, interrupts: Interrupts) -> int:
-    from farhand_client.stdin import chunks
+    from farhand_client.stdin import read_chunks
 
     from . import script
     from .host import Host
@@ -88,7 +88,7 @@ async def _script(first: str, opening_of: OpeningOf, interrupts: Interrupts) -> 
             await host.link.connect()
             gc.enable()
             interpreter = Interpreter(host, files, Runner(host.link, files, interrupts))
-            await script.run(interpreter, chunks(0))
+            await script.run(interpreter, read_chunks(0))
     finally:
         await host.close()
     return host.state.code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from farhand_client import Exited
-from farhand_client.signals import linux_signal
+from farhand_client.signals import parse_signal
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from tests.support.command import farhand, told
@@ -18,13 +18,13 @@ from tests.support.fake_service import FakeConnection, FakeRun, FakeService
     [("TERM", 15), ("sigterm", 15), ("SIGKILL", 9), ("9", 9), ("64", 64), ("usr1", 10), ("Winch", 28)],
 )
 def test_names_and_numbers_of_signals(text: str, number: int) -> None:
-    assert linux_signal(text) == number
+    assert parse_signal(text) == number
 
 
 @pytest.mark.parametrize("text", ["", "0", "65", "-9", "SIG", "TERMS", "1.5", "9" * 5000, "٩"])
 def test_what_is_no_signal(text: str) -> None:
     with pytest.raises(ValueError, match="is not a signal"):
-        linux_signal(text)
+        parse_signal(text)
 
 
 async def test_a_signal_is_delivered(service: FakeService) -> None:

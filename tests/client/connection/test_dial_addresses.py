@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from farhand_client.connection import dial
-from farhand_client.connection.dial import connected
+from farhand_client.connection.dial import connect_tcp
 
 CLOSED, ALSO_CLOSED, OPEN, SILENT = (f"127.0.0.{number}" for number in (2, 3, 4, 5))
 OPEN_6 = "::1"
@@ -59,7 +59,7 @@ def _found(address: str, port: int) -> tuple[Any, ...]:
 async def reached(port: int) -> str:
     """Where a connection leads; it is closed again."""
     async with asyncio.timeout(PATIENCE):
-        with await connected("service", port) as sock:
+        with await connect_tcp("service", port) as sock:
             return str(sock.getpeername()[0])
 
 
@@ -70,7 +70,7 @@ def descriptors() -> int:
 async def test_an_address_that_refuses_is_followed_by_the_next_at_once(
     port: int, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dial, "DELAY", 60.0)
+    monkeypatch.setattr(dial, "NEXT_ADDRESS_DELAY", 60.0)
     names(CLOSED, ALSO_CLOSED, OPEN, SILENT)
     assert await reached(port) == OPEN
 
@@ -93,7 +93,7 @@ async def test_uvloop_does_so_as_well(port: int, names: Names) -> None:
 
 
 async def test_families_take_turns(port: int, names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dial, "DELAY", 60.0)
+    monkeypatch.setattr(dial, "NEXT_ADDRESS_DELAY", 60.0)
     names(CLOSED, SILENT, OPEN_6)
     try:
         server = socket.create_server((OPEN_6, port), family=socket.AF_INET6)
@@ -114,22 +114,22 @@ async def test_where_none_takes_it_the_first_one_says_why(port: int, names: Name
 async def test_whoever_waits_no_longer_leaves_nothing_behind(
     port: int, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dial, "DELAY", 0.0)
+    monkeypatch.setattr(dial, "NEXT_ADDRESS_DELAY", 0.0)
     names(SILENT, SILENT, SILENT)
     before = descriptors()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
-            await connected("service", port)
+            await connect_tcp("service", port)
     assert descriptors() == before
 
 
 async def test_the_socket_does_not_wait_for_more_to_send(port: int, names: Names) -> None:
     names(OPEN)
-    with await connected("service", port) as sock:
+    with await connect_tcp("service", port) as sock:
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert not sock.getblocking()
 
 
 async def test_a_name_that_is_not_known() -> None:
     with pytest.raises(socket.gaierror):
-        await connected("nowhere.invalid", 1)
+        await connect_tcp("nowhere.invalid", 1)

@@ -14,11 +14,11 @@ from farhand_client import (
     AuthenticationError,
     ConnectionLost,
     HostKeyChanged,
-    LineDown,
+    Outage,
     RequestRefused,
     connect,
 )
-from farhand_client.connection.reconnecting import BASE, CAP, Backoff
+from farhand_client.connection.reconnecting import MAX_FIRST_RETRY_DELAY, MAX_RETRY_DELAY, Backoff
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from tests.support import openssh
@@ -34,7 +34,7 @@ def test_attempts_are_spread_over_a_time_that_doubles_up_to_a_cap(now: float, pa
     backoff.attempts = before
     delay = backoff.delay(now)
     assert delay is not None
-    assert 0 <= delay <= min(CAP, BASE * 2.0**before, patience) + 1e-9
+    assert 0 <= delay <= min(MAX_RETRY_DELAY, MAX_FIRST_RETRY_DELAY * 2.0**before, patience) + 1e-9
     assert backoff.delay(now + patience) is None
     assert backoff.left(now + 2 * patience) == 0
 
@@ -65,7 +65,7 @@ async def test_what_is_known_of_a_run_is_said_where_its_line_stays_lost(tmp_path
 
 
 async def test_whoever_watches_is_told_of_the_loss_and_of_the_return(tmp_path: Path) -> None:
-    told: asyncio.Queue[LineDown | None] = asyncio.Queue()
+    told: asyncio.Queue[Outage | None] = asyncio.Queue()
     async with client_of(tmp_path, reconnect=30, watch=told.put_nowait) as (_, service):
         service.connections[0].cut()
         down, up = await told.get(), await told.get()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from farhand_client.connection.reconnecting import LineDown
+from farhand_client.connection.reconnecting import Outage
 from farhand_client.errors import FarhandError
 from farhand_client.repl.host import Host
 from farhand_client.repl.link import Link
@@ -105,6 +105,6 @@ async def test_a_link_that_was_told_of_a_loss_is_down_until_it_is_back() -> None
     link.changed = lambda: changes.append(link.down)
     with pytest.raises(FarhandError):
         await link.connect()
-    watches[0](LineDown(FarhandError("cut"), 10.0))
+    watches[0](Outage(FarhandError("cut"), 10.0))
     watches[0](None)
     assert changes == [True, False]
