@@ -1,1 +1,19 @@
-"""The user's terminal while a run's terminal is shown on it."""
+"""Shows a run's terminal on the user's terminal.
+
+Output flows from the run to the terminal, keys from the terminal to the run, and `Interaction` (interaction.py) joins
+the two:
+
+    run.stdout -> Interaction -> TerminalOutput -> LocalTerminal            (local.py)
+                      |-> ScreenTracker: what is set, what is visible       (screen.py)
+                      |-> Notices: texts of ours over the program's output  (notices.py)
+    LocalTerminal -> KeyReader -> EscapeParser -> run.stdin                 (input.py, escapes.py)
+                          '-> ClientKey -> Interaction
+
+- local.py opens the terminal and keeps it in raw mode; modes.py converts termios attributes; guard.py restores the
+  terminal if this process is killed. input.py also reports resizes and job control.
+- sequences.py and settings.py follow what a program sets, at the speed of a flood, so that it can be undone on every way
+  out. screen.py keeps the last 256 KiB of output besides.
+- What is visible is needed to repaint after a suspension, to attach to a full-screen program, and to remove a notice
+  without a trace. Only then does emulator.py (a `Display` of `Grid`s, display.py and grid.py) process the kept output,
+  and painting.py turns the result into output again.
+"""

@@ -1,68 +1,67 @@
-"""A cursor on a screen, and what it does there: draw, move, erase, scroll."""
+"""The main and the alternate screen with a cursor: drawing, moving, erasing, scrolling."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from .graphics import PLAIN, Attributes, erased
-from .grid import Cell, Grid, columns_of
-from .settings import AUTOWRAP, ORIGIN, Settings
+from .grid import DEFAULT_ATTRIBUTES, Cell, Grid, TextAttributes, character_width, erased_attributes
+from .settings import AUTOWRAP_MODE, ORIGIN_MODE, TerminalSettings
 
-LARGEST: Final = 1024
-"""Columns and rows that are drawn: twice what a wall of screens shows, and little enough to draw at once."""
+MAX_SCREEN_SIZE: Final = 1024
+"""Columns and rows that are drawn: twice what a wall of screens shows, and few enough to draw at once."""
 
-_LINES: Final = str.maketrans("`abcdefghijklmnopqrstuvwxyz{|}~_", "◆▒␉␌␍␊°±␤␋┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│≤≥π≠£·\xa0")
+_LINE_DRAWING: Final = str.maketrans("`abcdefghijklmnopqrstuvwxyz{|}~_", "◆▒␉␌␍␊°±␤␋┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│≤≥π≠£·\xa0")
 """The special graphics of the VT100 (charset 0)."""
 
 
-class Saved(NamedTuple):
+class SavedCursor(NamedTuple):
     """What DECSC saves."""
 
     x: int
     y: int
     wrapping: bool
-    attributes: Attributes
+    attributes: TextAttributes
     charsets: tuple[str, str]
     shifted: bool
     origin: bool
 
 
 class Display:
-    """Two screens of `columns` and `rows`, of which one is shown, and the cursor, at column `x` of row `y`, from 0."""
+    """Two screens of `columns` and `rows`, one of which is visible, and a cursor at column `x`, row `y`, from 0."""
 
-    def __init__(self, columns: int, rows: int, settings: Settings) -> None:
-        self.columns, self.rows = _bounded(columns), _bounded(rows)
+    def __init__(self, columns: int, rows: int, settings: TerminalSettings) -> None:
+        self.columns, self.rows = _clamped(columns), _clamped(rows)
         self.reset(settings)
 
-    def reset(self, settings: Settings) -> None:
-        """Empty both screens; `settings` are set from now on."""
+    def reset(self, settings: TerminalSettings) -> None:
+        """Clear both screens and apply `settings`."""
         self.settings = settings.copy()
         self.screens = (Grid(self.rows), Grid(self.rows))
-        """The main and the alternate one."""
+        """The main and the alternate screen."""
         self.seen_main = not settings.alternate
-        """Whether the main screen was shown at any time."""
+        """Whether the main screen was visible at any time."""
         self.x = self.y = 0
         self.wrapping = False
-        """Whether the last column was written last, so that the next character begins another row."""
-        self.saved: list[Saved | None] = [None, None]
-        """On each screen, what DECSC has saved."""
-        self.tabs = set(range(8, LARGEST, 8))
+        """Whether the last column was written last, so that the next character starts another row."""
+        self.saved: list[SavedCursor | None] = [None, None]
+        """What DECSC has saved on each screen."""
+        self.tabs = set(range(8, MAX_SCREEN_SIZE, 8))
         self.last: Cell | None = None
-        """The character drawn last, if it is not wide."""
+        """The character drawn last, unless it is wide."""
 
     @property
     def grid(self) -> Grid:
-        """The screen that is shown."""
+        """The visible screen."""
         return self.screens[bool(self.settings.alternate)]
 
     @property
     def blank(self) -> Cell:
-        """What is left where something is erased."""
-        return (" ", erased(self.settings.attributes))
+        """The cell that erasing leaves behind."""
+        return (" ", erased_attributes(self.settings.attributes))
 
     @property
     def region(self) -> tuple[int, int]:
-        """The first and the last row that scroll."""
+        """The first and the last row of the scrolling region."""
         if self.settings.margins is None:
             return 0, self.rows - 1
         top, bottom = self.settings.margins
@@ -72,16 +71,16 @@ class Display:
     # Drawing
 
     def draw(self, text: str) -> None:
-        """Write characters, none of them a control character of ASCII."""
+        """Draw characters, none of which may be an ASCII control character."""
         if self.settings.charsets[self.settings.shifted] == "0":
-            text = text.translate(_LINES)
+            text = text.translate(_LINE_DRAWING)
         attributes = self.settings.attributes
         if text.isascii():
             self.place([(char, attributes) for char in text])
             return
         cells: list[Cell] = []
         for char in text:
-            width = columns_of(char)
+            width = character_width(char)
             if width == 1:
                 cells.append((char, attributes))
                 continue
@@ -94,11 +93,11 @@ class Display:
         self.place(cells)
 
     def place(self, cells: list[Cell]) -> None:
-        """Write cells, each of one column, and advance the cursor."""
+        """Write cells of one column each, and advance the cursor."""
         if not cells:
             return
         self.last = cells[-1]
-        wraps = self.settings.on(AUTOWRAP)
+        wraps = self.settings.is_set(AUTOWRAP_MODE)
         if not wraps and len(cells) > (room := self.columns - self.x):
             cells = [*cells[: room - 1], cells[-1]]
         at = 0
@@ -106,17 +105,17 @@ class Display:
             if self.wrapping and wraps:
                 self._wrap()
             room = self.columns - self.x
-            piece = cells[at : at + room]
+            part = cells[at : at + room]
             at += room
-            self._write(piece)
-            self.wrapping = wraps and len(piece) == room
-            self.x = min(self.x + len(piece), self.columns - 1)
+            self._write(part)
+            self.wrapping = wraps and len(part) == room
+            self.x = min(self.x + len(part), self.columns - 1)
 
-    def _place_wide(self, char: str, attributes: Attributes) -> None:
+    def _place_wide(self, char: str, attributes: TextAttributes) -> None:
         if self.columns < 2:
             return
         self.last = None
-        wraps = self.settings.on(AUTOWRAP)
+        wraps = self.settings.is_set(AUTOWRAP_MODE)
         if self.x == self.columns - 1:
             if wraps:
                 self._wrap()
@@ -133,24 +132,24 @@ class Display:
         row.write(self.x, cells)
 
     def _wrap(self) -> None:
-        self.to_column(0)
+        self.move_to_column(0)
         self.index()
 
     # Moving
 
-    def to(self, row: int, column: int) -> None:
-        """Go there; in origin mode, `row` counts from the scrolling region's first, and that is not left."""
-        top, bottom = self.region if self.settings.on(ORIGIN) else (0, self.rows - 1)
+    def move_to(self, row: int, column: int) -> None:
+        """Move the cursor. In origin mode `row` is relative to the scrolling region, which the cursor cannot leave."""
+        top, bottom = self.region if self.settings.is_set(ORIGIN_MODE) else (0, self.rows - 1)
         self.y = min(top + row, bottom)
-        self.to_column(column)
+        self.move_to_column(column)
 
-    def to_column(self, column: int) -> None:
-        """Go to a column of this row, as far as there is one."""
+    def move_to_column(self, column: int) -> None:
+        """Move the cursor within its row, at most to the row's ends."""
         self.x = min(max(column, 0), self.columns - 1)
         self.wrapping = False
 
-    def vertically(self, rows: int) -> None:
-        """Go down, up where negative; not out of the scrolling region."""
+    def move_vertically(self, rows: int) -> None:
+        """Move the cursor down, or up if negative, without leaving the scrolling region."""
         top, bottom = self.region
         first = top if self.y >= top else 0
         last = bottom if self.y <= bottom else self.rows - 1
@@ -158,7 +157,7 @@ class Display:
         self.wrapping = False
 
     def index(self) -> None:
-        """Go to the next row, by scrolling where this is the last of the region."""
+        """Move to the next row; on the last row of the region, scroll up."""
         top, bottom = self.region
         if self.y == bottom:
             self.grid.scroll(top, bottom, 1, self.blank)
@@ -166,7 +165,7 @@ class Display:
             self.y += 1
 
     def reverse_index(self) -> None:
-        """Go to the row before, by scrolling where this is the first of the region."""
+        """Move to the previous row; on the first row of the region, scroll down."""
         top, bottom = self.region
         if self.y == top:
             self.grid.scroll(top, bottom, -1, self.blank)
@@ -174,21 +173,21 @@ class Display:
             self.y -= 1
 
     def tab(self, stops: int) -> None:
-        """Go so many tab stops on, back where negative."""
+        """Move forward by `stops` tab stops, or back if negative."""
         for _ in range(min(abs(stops), self.columns)):
             ahead = [stop for stop in self.tabs if (stop > self.x if stops > 0 else stop < self.x)]
-            self.to_column(min(ahead, default=self.columns - 1) if stops > 0 else max(ahead, default=0))
+            self.move_to_column(min(ahead, default=self.columns - 1) if stops > 0 else max(ahead, default=0))
 
     # Erasing, inserting, deleting
 
     def erase_line(self, how: int) -> None:
-        """Erase from the cursor on (0), up to it (1), or the row (2)."""
+        """Erase from the cursor to the row's end (0), from the row's start to the cursor (1), or the whole row (2)."""
         start = 0 if how else self.x + self.wrapping
         stop = self.x + 1 if how == 1 else self.columns
         self.grid.rows[self.y].erase(start, stop, self.blank)
 
     def erase_display(self, how: int) -> None:
-        """Erase from the cursor on (0), up to it (1), or everything (2)."""
+        """Erase from the cursor to the screen's end (0), from its start to the cursor (1), or everything (2)."""
         if how < 2:
             self.erase_line(how)
         if how in (0, 1, 2):
@@ -196,60 +195,61 @@ class Display:
             self.grid.clear(start, stop, self.blank)
 
     def erase_characters(self, count: int) -> None:
-        """Erase so many from the cursor on."""
+        """Erase `count` characters from the cursor on."""
         self.grid.rows[self.y].erase(self.x, min(self.x + count, self.columns), self.blank)
 
     def insert_characters(self, count: int) -> None:
-        """Make room for so many at the cursor; with a negative count, take them away there."""
+        """Insert `count` blanks at the cursor; delete characters there if negative."""
         row, room = self.grid.rows[self.y], self.columns - self.x
         (row.insert if count > 0 else row.delete)(self.x, min(abs(count), room), self.columns, self.blank)
         self.wrapping = False
 
     def insert_rows(self, count: int) -> None:
-        """Insert rows at the cursor, within the scrolling region; with a negative count, take them away there."""
+        """Insert rows at the cursor within the scrolling region; delete rows there if negative."""
         top, bottom = self.region
         if top <= self.y <= bottom:
             self.grid.scroll(self.y, bottom, -count, self.blank)
-            self.to_column(0)
+            self.move_to_column(0)
 
     def scroll(self, count: int) -> None:
-        """Scroll the region up, down where negative."""
+        """Scroll the region up, or down if negative."""
         self.grid.scroll(*self.region, count, self.blank)
 
     # The whole screen
 
-    def save(self) -> None:
-        """DECSC."""
+    def save_cursor(self) -> None:
+        """Save the cursor and what goes with it (DECSC)."""
         now = self.settings
-        self.saved[bool(now.alternate)] = Saved(
-            self.x, self.y, self.wrapping, now.attributes, now.charsets, now.shifted, now.on(ORIGIN)
+        self.saved[bool(now.alternate)] = SavedCursor(
+            self.x, self.y, self.wrapping, now.attributes, now.charsets, now.shifted, now.is_set(ORIGIN_MODE)
         )
 
-    def restore(self) -> None:
-        """DECRC."""
+    def restore_cursor(self) -> None:
+        """Restore the saved cursor, or the default one if none was saved (DECRC)."""
         now = self.settings
-        saved = self.saved[bool(now.alternate)] or Saved(0, 0, False, PLAIN, ("B", "B"), False, False)
-        now.modes = {**now.modes, ORIGIN: saved.origin}
+        default = SavedCursor(0, 0, False, DEFAULT_ATTRIBUTES, ("B", "B"), False, False)
+        saved = self.saved[bool(now.alternate)] or default
+        now.modes = {**now.modes, ORIGIN_MODE: saved.origin}
         now.attributes, now.charsets, now.shifted = saved.attributes, saved.charsets, saved.shifted
         self.x, self.y = min(saved.x, self.columns - 1), min(saved.y, self.rows - 1)
         self.wrapping = saved.wrapping and self.x == self.columns - 1
 
     def resize(self, columns: int, rows: int) -> None:
-        """Have another size. Rows keep their characters: a terminal that reflows them does it in a way of its own."""
-        size = _bounded(columns), _bounded(rows)
+        """Change the size. Rows keep their characters: terminals that reflow them each do so in their own way."""
+        size = _clamped(columns), _clamped(rows)
         if size == (self.columns, self.rows):
             return
         self.columns, self.rows = size
-        shown = bool(self.settings.alternate)
+        visible = bool(self.settings.alternate)
         for which, grid in enumerate(self.screens):
             saved = self.saved[which]
-            above = grid.resize(self.rows, self.y if which == shown else saved.y if saved else 0)
-            if which == shown:
+            above = grid.resize(self.rows, self.y if which == visible else saved.y if saved else 0)
+            if which == visible:
                 self.y -= above
         self.settings.margins = None
         self.y = min(self.y, self.rows - 1)
-        self.to_column(self.x)
+        self.move_to_column(self.x)
 
 
-def _bounded(size: int) -> int:
-    return min(max(size, 1), LARGEST)
+def _clamped(size: int) -> int:
+    return min(max(size, 1), MAX_SCREEN_SIZE)

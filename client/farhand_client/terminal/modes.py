@@ -1,21 +1,23 @@
-"""The modes of the local terminal in the words of the wire, for the terminal that the program finds."""
+"""The modes (termios) of the local terminal: on the wire, in raw mode, and as stty(1) reads them."""
 
 from __future__ import annotations
 
 import os
+import sys
 import termios
 from typing import Any, Final, TypeAlias, get_args
 
 from farhand_protocol.messages.terminal import ModeName
 
-Attributes: TypeAlias = list[Any]
+TermiosAttributes: TypeAlias = list[Any]
 """What `termios.tcgetattr` returns."""
 
-OFF: Final = 255
-"""The wire's word for a character that is switched off; termios(3) has `_POSIX_VDISABLE` for it, which differs."""
+_WIRE_DISABLED: Final = 255
+"""The value on the wire for a special character that is disabled; termios(3) has `_POSIX_VDISABLE`, which differs
+between systems."""
 
 _IUTF8: Final = 0x4000
-"""Linux's and macOS's number, which Python has no name for."""
+"""The value on Linux and macOS; Python has no name for it."""
 
 _INPUT: Final = frozenset(
     {
@@ -25,9 +27,15 @@ _INPUT: Final = frozenset(
 )
 _OUTPUT: Final = frozenset({"OPOST", "ONLCR", "OCRNL", "ONOCR", "ONLRET"})
 
+_STTY_NAMES: Final = (
+    *("VDISCARD", "VDSUSP", "VEOF", "VEOL", "VEOL2", "VERASE", "VINTR", "VKILL", "VLNEXT", "VMIN", "VQUIT"),
+    *("VREPRINT", "VSTART", "VSTATUS", "VSTOP", "VSUSP", "VTIME", "VWERASE"),
+)
+"""The special characters that BSD's stty names, in its order."""
 
-def wire_modes(attributes: Attributes, disabled: int) -> tuple[tuple[ModeName, int], ...]:
-    """Return the modes that this system knows of those the wire has; `disabled` is its `_POSIX_VDISABLE`."""
+
+def wire_modes(attributes: TermiosAttributes, disabled: int) -> tuple[tuple[ModeName, int], ...]:
+    """Return the modes of the wire that this system knows; `disabled` is the system's `_POSIX_VDISABLE`."""
     modes: list[tuple[ModeName, int]] = []
     for name in get_args(ModeName):
         number = _IUTF8 if name == "IUTF8" else getattr(termios, name, None)
@@ -35,7 +43,7 @@ def wire_modes(attributes: Attributes, disabled: int) -> tuple[tuple[ModeName, i
             continue
         if name.startswith("V"):
             code = _code(attributes[6][number])
-            modes.append((name, OFF if code == disabled else code))
+            modes.append((name, _WIRE_DISABLED if code == disabled else code))
         else:
             flags = attributes[0 if name in _INPUT else 1 if name in _OUTPUT else 3]
             modes.append((name, int(flags & number != 0)))
@@ -47,11 +55,11 @@ def disabled_character(fd: int) -> int:
     return os.fpathconf(fd, "PC_VDISABLE") & 0xFF
 
 
-def raw(attributes: Attributes) -> Attributes:
-    """Return `attributes` with every byte passing as it is both ways, and each key at once.
+def raw_mode(attributes: TermiosAttributes) -> TermiosAttributes:
+    """Return a copy of `attributes` in raw mode: every byte passes unchanged both ways, and each key at once.
 
-    As cfmakeraw(3): the far terminal edits lines, echoes, makes signals of keys and newlines of line feeds, and what it
-    has made shall not be made anew here.
+    As cfmakeraw(3). The remote terminal edits lines, echoes, turns keys into signals and translates newlines; none of
+    that may happen a second time here.
     """
     iflag, oflag, cflag, lflag, ispeed, ospeed, characters = attributes
     iflag &= ~(
@@ -74,5 +82,17 @@ def raw(attributes: Attributes) -> Attributes:
     return [iflag, oflag, cflag, lflag, ispeed, ospeed, characters]
 
 
+def stty_argument(attributes: TermiosAttributes, platform: str = sys.platform) -> str:
+    """Return `attributes` in the platform's format of `stty -g`, which stty(1) accepts as an argument."""
+    iflag, oflag, cflag, lflag, ispeed, ospeed, characters = attributes
+    codes = [_code(character) for character in characters]
+    if platform != "darwin":
+        return ":".join(f"{number:x}" for number in (iflag, oflag, cflag, lflag, *codes))
+    flags = f"cflag={cflag:x}:iflag={iflag:x}:lflag={lflag:x}:oflag={oflag:x}"
+    named = ((name.lower()[1:], getattr(termios, name, None)) for name in _STTY_NAMES)
+    values = ":".join(f"{name}={codes[number]:x}" for name, number in named if number is not None)
+    return f"gfmt1:{flags}:{values}:ispeed={ispeed}:ospeed={ospeed}"
+
+
 def _code(character: bytes | int) -> int:
-    return character if isinstance(character, int) else character[0]  # without ICANON some are numbers
+    return character if isinstance(character, int) else character[0]  # without ICANON, VMIN and VTIME are numbers

@@ -1,109 +1,235 @@
-"""What a program has told the user's terminal, as far as that counts now."""
+"""Follows a program's output: what is set in the terminal, and what is visible on it.
+
+`ScreenTracker` follows settings all along and keeps the last 256 KiB of output in an `OutputTail`. Only when somebody
+asks what is visible is the tail run through an `Emulator`, and no more of it than matters.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import re
+from collections import deque
+from itertools import takewhile
+from typing import Final
 
 from farhand_protocol.limits import KiB
 
-from .sequences import CANCEL, cut_character, incomplete, remembered
-from .settings import Settings
-from .tail import Tail
-from .tracking import followed
+from .emulator import Emulator
+from .painting import paint_screen
+from .sequences import (
+    CANCEL_SEQUENCE,
+    bounded_partial,
+    follow_settings,
+    incomplete_character_start,
+    incomplete_start,
+)
+from .settings import ORIGIN_MODE, TerminalSettings
 
-if TYPE_CHECKING:
-    from .emulator import Emulator
+MAX_TAIL: Final = 256 * KiB
+"""Bytes of output that are kept: dozens of screens of 80 columns, a full one of 500 × 300 with its colours."""
 
-_PIECE: Final = 64 * KiB
-"""Bytes that are taken in at once: what one read gives."""
+_FEED_SIZE: Final = 64 * KiB
+"""Bytes processed at once: the size of one read."""
 
-_UNKNOWN: Final = (80, 24)
-"""What a terminal has that does not say."""
+_UNKNOWN_SIZE: Final = (80, 24)
+"""Columns and rows of a terminal that does not know its size."""
+
+_SMALL_CHUNK: Final = 8 * KiB
+"""Output is joined into chunks up to this size: each chunk has an overhead of some hundred bytes."""
+
+_MAX_CHUNKS: Final = 256
+"""More than `MAX_TAIL` needs, except in a storm of resizes, each of which starts another chunk."""
+
+_CONTINUATION_BYTES: Final = bytes(range(0x80, 0xC0))
+"""The bytes of UTF-8 that are not the first of their character."""
+
+# Any sequence except those that stay in their row, change attributes, set a title, or change what keys send.
+_LEAVES_ROW: Final = re.compile(
+    rb"\x1b(?!\[[0-9;:]*[mKCDGPX@]|\[\?(?:1|12|25|1004|2004)[hl]|[=>\\]|\([0-~]|\][^\x07\x18\x1a\x1b]*(?:\x07|\x1b\\))"
+)
+
+_STRING_OPENERS: Final = tuple(b"PX^_]")
+"""The bytes after ESC that open a control string; line ends inside a string are not displayed."""
+
+_CURSOR_SAVES: Final = re.compile(rb"\x1b(?:(?P<saved>7|\[s|\[\?1048h)|8|\[u|\[\?1048l)")
 
 
-class Screen:
-    """A terminal of `columns` and `rows` (80 and 24 where they are 0, unknown), which is told all that a program says.
+class ScreenTracker:
+    """A terminal of `columns` and `rows` (80 and 24 where they are 0, unknown), which is fed all of a program's output.
 
-    That costs next to nothing: what is to be seen is only worked out once it is asked for, from the last 256 KiB. What
-    a program sets is followed all along. After bytes that are lost it goes on as a terminal would.
+    Feeding costs next to nothing: the visible screen is computed only on request, from the last 256 KiB. What a program
+    sets is followed all along. After lost bytes it goes on as a terminal would.
     """
 
     def __init__(self, columns: int, rows: int) -> None:
-        self._size = (columns or _UNKNOWN[0], rows or _UNKNOWN[1])
-        self._tail = Tail()
-        self._settings = Settings()
+        self._size = (columns or _UNKNOWN_SIZE[0], rows or _UNKNOWN_SIZE[1])
+        self._tail = OutputTail()
+        self._settings = TerminalSettings()
         self._partial = b""
         self._last = b""
         self._emulator: Emulator | None = None
 
     @property
     def columns(self) -> int:
-        """As given last."""
+        """The current number of columns."""
         return self._size[0]
 
     @property
     def rows(self) -> int:
-        """As given last."""
+        """The current number of rows."""
         return self._size[1]
 
     @property
     def title(self) -> str | None:
-        """What the program calls the window; None where it has not said."""
+        """The window title that the program has set; None if it has not set one."""
         return self._settings.title
 
     @property
     def alternate(self) -> bool:
-        """Whether the alternate screen is shown, as full-screen programs have it."""
+        """Whether the alternate screen is shown, as full-screen programs do."""
         return self._settings.alternate > 0
 
     @property
     def pending(self) -> bytes:
-        """The incomplete sequence or character at the end, at most 4 KiB: said again, what follows completes it.
+        """The incomplete sequence or character at the end, at most 4 KiB: if it is written again, what follows
+        completes it.
 
-        Of a longer one, another beginning that what follows completes without effect.
+        In place of a longer one, another beginning that what follows completes without effect.
         """
-        return self._partial or self._last[cut_character(self._last) :]
+        return self._partial or self._last[incomplete_character_start(self._last) :]
 
     @property
     def emulator(self) -> Emulator:
-        """What the terminal shows, as far as the kept output tells; only to be looked at."""
+        """The visible screen, as far as the kept output determines it. Treat as read-only."""
         if self._emulator is None:
-            self._emulator = self._tail.shown(self._size, self._settings)
+            self._emulator = self._tail.emulate(self._size, self._settings)
         return self._emulator
 
     def feed(self, data: bytes) -> None:
-        """The program says this."""
-        for at in range(0, len(data), _PIECE):
-            self._take(data[at : at + _PIECE])
+        """Process output of the program."""
+        for at in range(0, len(data), _FEED_SIZE):
+            self._feed_part(data[at : at + _FEED_SIZE])
 
     def resize(self, columns: int, rows: int) -> None:
-        """The program's terminal has this size from here on."""
-        self._size = (columns or _UNKNOWN[0], rows or _UNKNOWN[1])
+        """Change the size; output fed from now on was made for it."""
+        self._size = (columns or _UNKNOWN_SIZE[0], rows or _UNKNOWN_SIZE[1])
         self._emulator = None
         if self._settings.margins is not None:
             self._settings = self._settings.copy()
             self._settings.margins = None
 
-    def undo(self) -> bytes:
-        """Return what takes back what the program has set, for what comes next on this terminal; b"" for nothing."""
-        return (CANCEL if self.pending else b"") + self._settings.undo().encode()
+    def undo_sequence(self) -> bytes:
+        """Return the sequence that undoes what the program has set, for whatever uses this terminal next; b"" if
+        nothing is set."""
+        return (CANCEL_SEQUENCE if self.pending else b"") + self._settings.undo_sequence().encode()
 
     def repaint(self, rows: int | None = None) -> bytes:
-        """Return what shows all of it on a terminal where nothing is set (see `undo`): characters, cursor, modes.
+        """Return the output that restores the screen (characters, cursor, modes) on a terminal where nothing is set
+        (see `undo_sequence`).
 
-        What that terminal has shown before scrolls away, one screen at most: `rows`, where it has more than this one.
-        Only what is seen is in there: no bell, title or clipboard, and nothing that a terminal answers.
+        What that terminal showed before scrolls away, one screen at most; `rows` is its height, if larger than ours.
+        The output contains only what is visible: no bell, title or clipboard, and nothing that a terminal answers.
         """
-        from .painting import whole
+        return paint_screen(self.emulator, max(rows or 0, self.rows)).encode() + self.pending
 
-        return whole(self.emulator, max(rows or 0, self.rows)).encode() + self.pending
-
-    def _take(self, data: bytes) -> None:
+    def _feed_part(self, data: bytes) -> None:
         self._tail.add(data, self._size, self._settings, self._partial)
         self._emulator = None
         self._last = (self._last + data[-3:])[-3:]
         if self._partial or b"\x1b" in data:
             data = self._partial + data
-            cut = incomplete(data)
-            data, self._partial = data[:cut], remembered(data[cut:])
-        self._settings = followed(self._settings, data)
+            cut = incomplete_start(data)
+            data, self._partial = data[:cut], bounded_partial(data[cut:])
+        self._settings = follow_settings(self._settings, data)
+
+
+class OutputTail:
+    """The last 256 KiB of output at most, in chunks; the settings at the start of each chunk are known."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[_TailChunk] = deque()
+        self._kept = 0
+
+    def add(self, data: bytes, size: tuple[int, int], settings: TerminalSettings, partial: bytes) -> None:
+        """Append `data`, at most 256 KiB, which came at this size, with these settings, after an incomplete sequence
+        `partial`."""
+        last = self._chunks[-1] if self._chunks else None
+        if last is None or last.size != size or len(last.data) + len(data) > _SMALL_CHUNK:
+            last = _TailChunk(size, settings, partial)
+            self._chunks.append(last)
+        last.data += data
+        self._kept += len(data)
+        while self._kept > MAX_TAIL or len(self._chunks) > _MAX_CHUNKS:
+            self._kept -= len(self._chunks.popleft().data)
+
+    def emulate(self, size: tuple[int, int], settings: TerminalSettings) -> Emulator:
+        """Return an emulator in the terminal's current state, as far as the tail determines it."""
+        return self._emulate_last_rows(size) or self._emulate_all(size, settings)
+
+    def _emulate_last_rows(self, size: tuple[int, int]) -> Emulator | None:
+        """Emulate only from where the program has written row by row on the main screen, twice as many rows as are
+        visible: after half of them everything from before has scrolled away. None if there is no such place."""
+        chunks = list(takewhile(lambda chunk: chunk.size == size, reversed(self._chunks)))[::-1]
+        data = b"".join(chunk.data for chunk in chunks)
+        end = len(data)
+        for elsewhere in (*reversed([match.start() for match in _LEAVES_ROW.finditer(data)]), -1):
+            begin = _start_of_last_rows(data, end, size[1], elsewhere + 1)
+            end = elsewhere
+            if begin < 0 or (elsewhere >= 0 and data[elsewhere + 1] in _STRING_OPENERS):
+                continue
+            settings = _settings_at(chunks, begin)
+            if settings.alternate or settings.margins is not None or settings.is_set(ORIGIN_MODE):
+                continue
+            saved = _CURSOR_SAVES.search(data, begin)
+            if saved is not None and saved["saved"] is None:
+                return None  # it restores a cursor that was saved before `begin`
+            return _emulate(size, settings, data[begin:])
+        return None
+
+    def _emulate_all(self, size: tuple[int, int], settings: TerminalSettings) -> Emulator:
+        if not self._chunks:
+            return _emulate(size, settings, b"")
+        first, *others = self._chunks
+        # The first bytes of the first character may already have been dropped.
+        begin = first.partial + first.data if first.partial else first.data.lstrip(_CONTINUATION_BYTES)
+        emulator = _emulate(first.size, first.settings, begin)
+        for chunk in others:
+            emulator.resize(*chunk.size)
+            emulator.feed(chunk.data)
+        emulator.resize(*size)
+        return emulator
+
+
+class _TailChunk:
+    __slots__ = ("data", "partial", "settings", "size")
+
+    def __init__(self, size: tuple[int, int], settings: TerminalSettings, partial: bytes) -> None:
+        self.size = size
+        self.settings = settings
+        self.partial = partial
+        self.data = b""
+
+
+def _start_of_last_rows(data: bytes, end: int, count: int, start: int) -> int:
+    """Return the offset of the first of the last `count` rows that end before `end`.
+
+    -1 if fewer than `count` rows precede it from `start` on.
+    """
+    at = end if end - start > 4 * count else -1
+    for _ in range(count + 1):
+        at = data.rfind(b"\r\n", start, at) if at >= 0 else -1
+    return at + 2 if at >= 0 and data.count(b"\r\n", start, at) >= count else -1
+
+
+def _settings_at(chunks: list[_TailChunk], offset: int) -> TerminalSettings:
+    """Return the settings after the first `offset` bytes of `chunks`."""
+    for chunk in chunks:
+        if offset <= len(chunk.data):
+            return follow_settings(chunk.settings, chunk.partial + chunk.data[:offset])
+        offset -= len(chunk.data)
+    raise ValueError("the offset is beyond the chunks")
+
+
+def _emulate(size: tuple[int, int], settings: TerminalSettings, data: bytes) -> Emulator:
+    emulator = Emulator(*size, settings)
+    emulator.feed(data)
+    return emulator
