@@ -255,7 +255,7 @@ class TestTogether:
             await does(pty, b"echo first")
             async with other.running(*FARHAND, "attach", "--share", core.host, run_id, env=env) as process:
                 await other.shows(PROMPT.rstrip())
-                await pty.shows(b"the terminal is 60x20 here: another client shows it no larger")
+                await pty.shows(b"another client limits the terminal to 60x20")
                 other.type(b"stty size\r")
                 await pty.shows(b"20 60\r\n")
                 await other.shows(b"20 60\r\n")
@@ -276,7 +276,7 @@ class TestTogether:
                 async with other.running(*FARHAND, "attach", *options, core.host, run_id, env=env) as process:
                     await other.shows(PROMPT.rstrip())
                     other.type(b"echo n''ever\r")
-                    await other.shows(b"what is typed here goes nowhere")
+                    await other.shows(b"this terminal is read-only")
                     assert b"24 80" in await does(pty, b"stty size")
                     await other.shows(b"24 80")
                     other.type(b"\x03")

@@ -172,7 +172,7 @@ async def test_who_comes_back_over_a_mended_line_and_finds_another_typing_is_tol
             other.stdin.write(b"echo seen by bo''th\r")
             await pty.shows(b"seen by both")
             pty.type(b"x")
-            await pty.shows(b"another client types here by now, and this terminal only watches; Ctrl-C leaves")
+            await pty.shows(b"another client has taken over; this terminal is read-only")
             pty.type(b"\x03")
             assert await there.process.wait() == 0
             assert other.outcome is None

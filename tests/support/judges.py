@@ -9,7 +9,7 @@ from typing import Any
 
 import pyte
 
-from farhand_client.terminal.graphics import PLAIN, changed
+from farhand_client.terminal.grid import DEFAULT_ATTRIBUTES, apply_sgr
 
 FLAGS = (
     "#{cursor_x} #{cursor_y} #{cursor_flag} alternate=#{alternate_on} insert=#{insert_flag} origin=#{origin_flag}"
@@ -113,13 +113,13 @@ class Tmux:
 
 def cells(text: str) -> list[list[tuple[str, Any]]]:
     """The characters that tmux has captured, with their attributes."""
-    attributes = PLAIN
+    attributes = DEFAULT_ATTRIBUTES
     rows = []
     for line in text.split("\n"):
         row: list[tuple[str, Any]] = []
         for match in re.finditer(r"\x1b\[([0-9;]*)m|(.)", line):
             if match[2] is None:
-                attributes = changed(attributes, match[1])
+                attributes = apply_sgr(attributes, match[1])
             else:
                 row.append((match[2], attributes))
         while row and row[-1][0] == " ":

@@ -8,9 +8,8 @@ from contextlib import aclosing
 from typing import Final
 
 from farhand_client.client import Client
-from farhand_client.recording.asciicast import Asciicast, header
-from farhand_client.recording.events import Event, Missing, Resized, Written
-from farhand_client.recording.reading import Recording
+from farhand_client.recording.asciicast import AsciicastEncoder, asciicast_header
+from farhand_client.recording.events import GapEvent, OutputEvent, RecordedEvent, RecordingReader, ResizeEvent
 
 from .carry import say_gap
 from .destination import Destination
@@ -44,43 +43,45 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _exported(client: Client, options: argparse.Namespace) -> int:
-    recording = Recording(client, await client.info(options.id))
+    recording = RecordingReader(client, await client.info(options.id))
     with Destination(options.asciicast) as file:
         async with aclosing(recording.events()) as events, aclosing(_lines(recording, events, options.title)) as lines:
             async for text in lines:
                 await file.write(text.encode())
         await file.keep()
-    if recording.goes_on:
+    if recording.still_running:
         say(f"run {recording.info.id} goes on; the recording ends here")
     return 0
 
 
-async def _lines(recording: Recording, events: AsyncGenerator[Event], title: str | None) -> AsyncGenerator[str]:
+async def _lines(
+    recording: RecordingReader, events: AsyncGenerator[RecordedEvent], title: str | None
+) -> AsyncGenerator[str]:
     info = recording.info
-    cast = Asciicast(rows_end=info.terminal is None)
+    cast = AsciicastEncoder(translate_newlines=info.terminal is None)
     # The header says how large the terminal was when it showed something, and when that was.
     size = WITHOUT_TERMINAL if info.terminal is None else (info.terminal.columns, info.terminal.rows)
-    waiting: list[Event] | None = []
+    waiting: list[RecordedEvent] | None = []
     at = 0.0
 
     def begin() -> str:
         began, over = info.began + recording.origin, info.outcome is not None
         duration = round(max(at, info.duration - recording.origin), 3) if over else None
-        return header(*size, timestamp=int(began), duration=duration, command=info.command, title=title)
+        return asciicast_header(*size, timestamp=int(began), duration=duration, command=info.command, title=title)
 
     async for event in events:
         at = event.at
-        if isinstance(event, Missing):
+        if isinstance(event, GapEvent):
             say_gap(event.gap)
         if waiting is None:
-            yield cast.lines(event)
-        elif isinstance(event, Resized):
+            yield cast.encode(event)
+        elif isinstance(event, ResizeEvent):
             size = (event.columns, event.rows)
         else:
             waiting.append(event)
-            if isinstance(event, Written):
-                yield begin() + "".join(map(cast.lines, waiting))
+            if isinstance(event, OutputEvent):
+                yield begin() + "".join(map(cast.encode, waiting))
                 waiting = None
     if waiting is not None:
-        yield begin() + "".join(map(cast.lines, waiting))
-    yield cast.end(at)
+        yield begin() + "".join(map(cast.encode, waiting))
+    yield cast.finish(at)

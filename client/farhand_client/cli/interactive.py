@@ -11,8 +11,8 @@ from farhand_client.errors import FarhandError
 from farhand_client.output import Gap
 from farhand_client.results import Result, describe
 from farhand_client.run import Run
+from farhand_client.terminal.interaction import Interaction, InteractionResult
 from farhand_client.terminal.local import LocalTerminal
-from farhand_client.terminal.session import Interaction, Parting
 from farhand_protocol import messages as m
 from farhand_protocol.limits import KiB
 from farhand_protocol.outcome import Exited
@@ -26,7 +26,7 @@ from .staying import KEEPALIVE as KEEPALIVE
 from .staying import STAYING as STAYING
 
 TAIL: Final = 256 * KiB
-"""Bytes of output from which the screen of a run is drawn that was there before: what `Screen` looks at."""
+"""Bytes of output from which the screen of a run is drawn that was there before: what `ScreenTracker` looks at."""
 
 ANSWER: Final = 0.3
 """Seconds in which the service may say that it has heard that we leave, of those of `PARTING`: what it takes around the
@@ -74,7 +74,7 @@ class View:
     def gap(self, gap: Gap) -> None:
         """For `on_gap`."""
         if self._interaction is not None:
-            self._interaction.lost(gap)
+            self._interaction.output_lost(gap)
 
     async def attach(self, client: Client, info: m.RunInfo, *, read_only: bool = False, share: bool = False) -> Left:
         """Show a run that is there, from what its terminal shows now. Raises what `Run.wait` does."""
@@ -106,27 +106,28 @@ class View:
     ) -> Left:
         """Show `run` until it ends or the user leaves, and say what has become of it. Raises what `Run.wait` does.
 
-        `behind` and `before` are as `Interaction` has them; `until` says how long a run that is left goes on.
+        `behind` and `before` are `backlog` and `backlog_size` of `Interaction`; `until` says how long a run
+        that is left goes on.
         """
         if self._departures is not None:
             self._departures.run = run
         interaction = self._interaction = Interaction(
-            run, self.terminal, escape=self._escape, behind=behind, before=before, ask=client.ping
+            run, self.terminal, escape=self._escape, backlog=behind, backlog_size=before, ping=client.ping
         )
         if note is not None:
-            interaction.say(note)
+            interaction.add_notice(note)
         try:
-            with self._word.through(interaction.last):
-                parting = await interaction.over()
+            with self._word.through(interaction.set_notice):
+                parting = await interaction.run()
         except asyncio.CancelledError:
             if self._departures is not None and self._departures.left:
                 self._say_left(run, until)
             raise
         finally:
             self._interaction = None
-        if parting is Parting.ENDED:
+        if parting is InteractionResult.RUN_ENDED:
             return await self._ended(run)
-        stopped = parting is Parting.LEFT and not run.kept
+        stopped = parting is InteractionResult.LEFT and not run.kept
         if not stopped:
             self._say_left(run, until)
         with contextlib.suppress(TimeoutError):
@@ -134,7 +135,7 @@ class View:
                 if stopped:
                     await self._say_stopped(client, run, until)
                 await client.close()
-        return Left(run, HUNG_UP if parting is Parting.GONE else OURS if stopped else 0)
+        return Left(run, HUNG_UP if parting is InteractionResult.TERMINAL_GONE else OURS if stopped else 0)
 
     async def _ended(self, run: Run) -> Left:
         try:

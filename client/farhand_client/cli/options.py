@@ -66,23 +66,23 @@ def add_reconnect(parser: argparse.ArgumentParser, *, shown: bool = False) -> No
 
 def add_escape(parser: argparse.ArgumentParser, *names: str) -> None:
     """Add the option of the character that makes the next key one for us."""
-    from farhand_client.terminal.escapes import DEFAULT
+    from farhand_client.terminal.escapes import DEFAULT_ESCAPE
 
     parser.add_argument(
         *names,
         metavar="CHAR",
         type=escape,
-        default=DEFAULT,
+        default=DEFAULT_ESCAPE,
         help="behind a newline, makes the next key one for farhand (default ~; none: no such keys); ~? shows them",
     )
 
 
 def escape(text: str) -> int | None:
     """Return an escape character's code; for argparse."""
-    from farhand_client.terminal.escapes import character
+    from farhand_client.terminal.escapes import parse_escape_character
 
     try:
-        return character(text)
+        return parse_escape_character(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -11,9 +11,8 @@ from contextlib import aclosing
 
 from farhand_client.client import Client
 from farhand_client.output import Gap, Output
-from farhand_client.recording.events import Event, Missing, Resized, Written
+from farhand_client.recording.events import GapEvent, OutputEvent, RecordedEvent, RecordingReader, ResizeEvent
 from farhand_client.recording.player import Player
-from farhand_client.recording.reading import Recording
 from farhand_protocol.messages.terminal import WindowSize
 
 from .carry import say_gap
@@ -57,7 +56,7 @@ def _speed(text: str) -> float:
 
 
 async def _replayed(client: Client, options: argparse.Namespace) -> int:
-    recording = Recording(client, await client.info(options.id))
+    recording = RecordingReader(client, await client.info(options.id))
     with Interrupts(lambda: interrupts.end()) as interrupts:
         try:
             async with aclosing(recording.events()) as events:
@@ -68,30 +67,34 @@ async def _replayed(client: Client, options: argparse.Namespace) -> int:
             return 128 + interrupts.ended_by
 
 
-async def _played(recording: Recording, events: AsyncGenerator[Event], options: argparse.Namespace) -> int:
+async def _played(
+    recording: RecordingReader, events: AsyncGenerator[RecordedEvent], options: argparse.Namespace
+) -> int:
     # What is to be said comes before the terminal shows something else: up to the first output.
-    begin: list[Event] = []
+    begin: list[RecordedEvent] = []
     async for event in events:
         begin.append(event)
-        if isinstance(event, Missing):
+        if isinstance(event, GapEvent):
             say_gap(event.gap)
-        if isinstance(event, Written):
+        if isinstance(event, OutputEvent):
             break
-    sizes = [WindowSize(columns=event.columns, rows=event.rows) for event in begin if isinstance(event, Resized)]
-    rest = _joined([event for event in begin if isinstance(event, Written)], events)
+    sizes = [WindowSize(columns=event.columns, rows=event.rows) for event in begin if isinstance(event, ResizeEvent)]
+    rest = _joined([event for event in begin if isinstance(event, OutputEvent)], events)
     ended = True
     if os.isatty(1):
         ended = await _on_terminal(rest, sizes[-1] if sizes else recording.info.terminal, options)
     else:
         await Player(_Files(), options.speed, options.idle_limit).play(rest)
-    if recording.goes_on:
+    if recording.still_running:
         say(f"run {recording.info.id} goes on; the recording ends here")
     return 0 if ended else INTERRUPTED
 
 
-async def _on_terminal(events: AsyncIterable[Event], size: WindowSize | None, options: argparse.Namespace) -> bool:
+async def _on_terminal(
+    events: AsyncIterable[RecordedEvent], size: WindowSize | None, options: argparse.Namespace
+) -> bool:
     """Return whether it was not interrupted."""
-    from farhand_client.recording.terminal import OnTerminal
+    from farhand_client.recording.playback import TerminalPlayback
     from farhand_client.terminal.local import LocalTerminal
 
     with LocalTerminal(1) as here:
@@ -101,14 +104,14 @@ async def _on_terminal(events: AsyncIterable[Event], size: WindowSize | None, op
                 f"this was made on a terminal of {size.columns}x{size.rows}, and this one has {own.columns}x{own.rows}:"
                 " not all of it is shown as it was"
             )
-        stage = OnTerminal(here, size, None if os.isatty(2) else writer(2))
+        stage = TerminalPlayback(here, size, None if os.isatty(2) else writer(2))
         interrupted = await stage.play(events, options.speed, options.idle_limit)
-    for gap in stage.missed:
+    for gap in stage.gaps:
         say_gap(gap)
     return not interrupted
 
 
-async def _joined(first: list[Event], others: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+async def _joined(first: list[RecordedEvent], others: AsyncGenerator[RecordedEvent]) -> AsyncGenerator[RecordedEvent]:
     for event in first:
         yield event
     async for event in others:
@@ -131,9 +134,9 @@ class _Files:
         except OSError as error:
             raise LocalError(f"cannot write to {stream}: {error.strerror}") from None
 
-    def sized(self, columns: int, rows: int) -> None:
+    def set_size(self, columns: int, rows: int) -> None:
         """Stage. A file has no size."""
 
-    def missing(self, gap: Gap) -> None:
+    def report_gap(self, gap: Gap) -> None:
         """Stage."""
         say_gap(gap)

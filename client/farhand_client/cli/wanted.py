@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from farhand_client.terminal.local import FALLBACK, LocalTerminal
+from farhand_client.terminal.local import FALLBACK_SIZE, LocalTerminal
 from farhand_protocol.messages.terminal import TerminalRequest, WindowSize
 
 UNKNOWN: Final = "dumb"
@@ -25,7 +25,7 @@ def wanted(here: LocalTerminal | None, size: tuple[int, int] | None = None) -> T
     if not _NAME.fullmatch(name):
         raise ValueError(f"TERM is {name!r}, which is no terminal's name; xterm-256color and dumb are")
     if here is None:
-        return TerminalRequest(name=name, size=WindowSize(columns=size[0], rows=size[1]) if size else FALLBACK)
+        return TerminalRequest(name=name, size=WindowSize(columns=size[0], rows=size[1]) if size else FALLBACK_SIZE)
     return TerminalRequest(name=name, size=here.size, modes=here.modes)
 
 

@@ -6,47 +6,44 @@ import codecs
 import json
 from typing import Any
 
-from .events import Event, Missing, Resized, Typed, Written
-from .rows import RowsEnd
+from .events import GapEvent, InputEvent, NewlineTranslator, OutputEvent, RecordedEvent, ResizeEvent
 
 
-def header(columns: int, rows: int, **others: Any) -> str:
-    """Return the first line; of `others` (timestamp, duration, command, title, env) those that are not None."""
-    known = {name: value for name, value in others.items() if value is not None}
+def asciicast_header(columns: int, rows: int, **fields: Any) -> str:
+    """Return the first line. `fields` (timestamp, duration, command, title, env) that are None are left out."""
+    known = {name: value for name, value in fields.items() if value is not None}
     return _line({"version": 2, "width": columns, "height": rows, **known})
 
 
-class Asciicast:
-    """Makes lines of events, to be written behind the header.
+class AsciicastEncoder:
+    """Encodes events as lines to be written after the header.
 
-    Text in it has to be Unicode. A character that is split over two events goes into the second one, and bytes that are
-    not UTF-8 become U+FFFD, as in asciinema's own recordings. With `rows_end` newlines become CR LF, as on a terminal.
-    Missing output becomes a marker.
+    Text has to be Unicode: a character that is split over two events becomes part of the second one, and bytes that are
+    not UTF-8 become U+FFFD, as in asciinema's own recordings. With `translate_newlines` LF becomes CR LF, as on a
+    terminal. Missing output becomes a marker.
     """
 
-    def __init__(self, *, rows_end: bool) -> None:
+    def __init__(self, *, translate_newlines: bool) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")
         self._decoders = {name: decoder("replace") for name in ("stdout", "stderr", "stdin")}
-        self._rows_end = RowsEnd() if rows_end else None
+        self._newlines = NewlineTranslator() if translate_newlines else None
 
-    def lines(self, event: Event) -> str:
-        """Return the lines of one event, each with its newline; there may be none."""
+    def encode(self, event: RecordedEvent) -> str:
+        """Return the lines for one event, each with its newline; possibly none."""
         match event:
-            case Written():
-                data = event.data if self._rows_end is None else self._rows_end.of(event.data)
+            case OutputEvent():
+                data = event.data if self._newlines is None else self._newlines.translate(event.data)
                 return _event(event.at, "o", self._decoders[event.stream].decode(data))
-            case Typed():
-                typed = _event(event.at, "i", self._decoders["stdin"].decode(event.data))
-                return typed + (
-                    _event(event.at, "m", "what was typed from here on is not recorded") if event.cut else ""
-                )
-            case Resized():
+            case InputEvent():
+                lines = _event(event.at, "i", self._decoders["stdin"].decode(event.data))
+                return lines + (_event(event.at, "m", "input from here on is not recorded") if event.cut else "")
+            case ResizeEvent():
                 return _event(event.at, "r", f"{event.columns}x{event.rows}")
-            case Missing():
+            case GapEvent():
                 return _event(event.at, "m", str(event.gap))
 
-    def end(self, at: float) -> str:
-        """Return what is left of characters that were never completed."""
+    def finish(self, at: float) -> str:
+        """Return the lines for characters that were never completed."""
         typed = _event(at, "i", self._decoders["stdin"].decode(b"", True))
         written = [self._decoders[name].decode(b"", True) for name in ("stdout", "stderr")]
         return typed + _event(at, "o", "".join(written))

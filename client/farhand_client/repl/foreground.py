@@ -14,8 +14,8 @@ from farhand_client.options import Args
 from farhand_client.output import Gap
 from farhand_client.results import Result
 from farhand_client.run import Run
+from farhand_client.terminal.interaction import Interaction, InteractionResult
 from farhand_client.terminal.local import LocalTerminal
-from farhand_client.terminal.session import Interaction, Parting
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Signaled
@@ -82,7 +82,7 @@ class Foreground:
                 info.id, offset=at, stdin=types, read_only=not types, size=size, on_gap=self._gap
             )
 
-        return await self._laddered(begin, info.command, behind=behind, before=info.terminal)
+        return await self._laddered(begin, info.command, backlog=behind, backlog_size=info.terminal)
 
     async def _laddered(self, begin: Callable[[], Awaitable[Run]], text: str, **before: Any) -> Result | None:
         ladder = Ladder(self._files.say)
@@ -98,10 +98,10 @@ class Foreground:
             ladder.run = run
             interaction = self._interaction = Interaction(run, self._terminal, escape=self._escape, **before)
             if run.stdin is not None and run.stdin.over and run.result is None:
-                interaction.say("another client types here; this terminal only watches")
+                interaction.add_notice("another client types here; this terminal only watches")
             try:
-                with link.spoken_of(interaction.last):
-                    parting = await interaction.over()
+                with link.spoken_of(interaction.set_notice):
+                    parting = await interaction.run()
             except asyncio.CancelledError:
                 # This process ends, and perhaps its terminal: the user comes back to what runs.
                 run.detach()
@@ -114,10 +114,10 @@ class Foreground:
             await self._files.to_line_start()
             return await self._parted(parting, run, text)
 
-    async def _parted(self, parting: Parting, run: Run, text: str) -> Result | None:
-        if parting is Parting.ENDED:
+    async def _parted(self, parting: InteractionResult, run: Run, text: str) -> Result | None:
+        if parting is InteractionResult.RUN_ENDED:
             return await run.wait()
-        if parting is Parting.LEFT:
+        if parting is InteractionResult.LEFT:
             self._files.say(f"left run {run.id}; {'it goes on' if run.kept else 'the service stops it'}")
             raise Interrupted
         job = self._host.jobs.add(run.id, text)
@@ -126,7 +126,7 @@ class Foreground:
 
     def _gap(self, gap: Gap) -> None:
         if self._interaction is not None:
-            self._interaction.lost(gap)
+            self._interaction.output_lost(gap)
 
     def _wanted(self) -> m.TerminalRequest:
         try:

@@ -60,7 +60,7 @@ class Session:
 
     @property
     def _terminal(self) -> LocalTerminal:
-        """The user's; raises `NoTerminal`. It is opened once no prompt is there, which has modes of its own."""
+        """The user's terminal; raises `TerminalUnavailable`. Opened once no prompt, with modes of its own, is shown."""
         if self._opened is None:
             from farhand_client.cli.wanted import UNKNOWN, wanted
             from farhand_client.terminal.local import LocalTerminal

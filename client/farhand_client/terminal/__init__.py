@@ -11,8 +11,8 @@ the two:
 
 - local.py opens the terminal and keeps it in raw mode; modes.py converts termios attributes; guard.py restores the
   terminal if this process is killed. input.py also reports resizes and job control.
-- sequences.py and settings.py follow what a program sets, at the speed of a flood, so that it can be undone on every way
-  out. screen.py keeps the last 256 KiB of output besides.
+- sequences.py and settings.py follow what a program sets, fast enough for a flood, so that it can be undone on every
+  way out. screen.py also keeps the last 256 KiB of output.
 - What is visible is needed to repaint after a suspension, to attach to a full-screen program, and to remove a notice
   without a trace. Only then does emulator.py (a `Display` of `Grid`s, display.py and grid.py) process the kept output,
   and painting.py turns the result into output again.

@@ -23,8 +23,8 @@ KEY_READ_SIZE: Final = 64 * KiB
 """Bytes read at once; Linux returns at most 4 KiB (N_TTY_BUF_SIZE)."""
 
 MAX_UNSENT_KEYS: Final = 1 * MiB
-"""Bytes of keys that may wait for the service before reading stops: a large paste, so that a key for the client after it
-is seen although the connection is dead."""
+"""Bytes of keys that may wait for the service before reading stops: a large paste, so that a key for the client behind
+it is seen although the connection is dead."""
 
 STUCK_INPUT_TIMEOUT: Final = 5.0
 """Seconds without any of those bytes accepted until keys are read again and discarded, so that keys for the client are

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from farhand_client.errors import FarhandError
-from farhand_client.pieces import Gap
+from farhand_client.output import Gap
 from farhand_client.run import Run
 from farhand_protocol.limits import KiB
 from farhand_protocol.messages.terminal import WindowSize
@@ -115,9 +115,7 @@ class Interaction:
         if self._backlog:
             self._backlog = max(0, self._backlog - gap.bytes)
         else:
-            self.add_notice(
-                f"{gap.bytes} bytes of output are no longer available; the screen may be wrong until it is redrawn"
-            )
+            self.add_notice(f"{gap.bytes} bytes of output are lost; the screen may be wrong until it is redrawn")
 
     def _service_stopping(self, grace: float) -> None:
         # Without the key to detach: detached runs are ended, too.
@@ -158,7 +156,7 @@ class Interaction:
             self.client_key(ClientKey.LEAVE if self._run.kept else ClientKey.DETACH)
         elif self._may_type:
             self._may_type = False  # another client attached during an outage
-            self.add_notice("another client has taken over the input; this terminal is read-only (Ctrl-C leaves)")
+            self.add_notice("another client has taken over; this terminal is read-only (Ctrl-C leaves)")
         else:
             self.add_notice("this terminal is read-only; keys are discarded (Ctrl-C leaves)")
 

@@ -1,4 +1,4 @@
-"""The user's terminal: raw while a run's terminal is shown on it, restored on every way out, written at its own pace."""
+"""The user's terminal: raw while a run is shown on it, restored on every way out, and written at its own pace."""
 
 from __future__ import annotations
 

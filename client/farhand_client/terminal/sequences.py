@@ -65,6 +65,9 @@ _ATTRIBUTES_RESET: Final = re.compile(rb".*(?=\x1b\[0*(?:;[0-9:;]*)?m)", re.DOTA
 
 _SGR: Final = re.compile(rb"\x1b\[([0-9:;]*)m")
 
+# A control string up to its terminator; SO and SI have no effect inside.
+_STRING: Final = re.compile(rb"\x1b(?:\][^\x07\x18\x1a\x1b]*|[PX^_][^\x18\x1a\x1b]*)")
+
 _CHARSETS: Final = tuple(re.compile(rb".*\x1b" + which + rb"([0-~])", re.DOTALL) for which in (rb"\(", rb"\)"))
 
 
@@ -130,6 +133,8 @@ def follow_settings(settings: TerminalSettings, data: bytes) -> TerminalSettings
 
 
 def _follow_shift(settings: TerminalSettings, data: bytes, begin: int) -> TerminalSettings:
+    if b"\x1b" in data and (b"\x0e" in data or b"\x0f" in data):
+        data, begin = _STRING.sub(b"", data[begin:]), 0
     out, back = data.rfind(b"\x0e", begin), data.rfind(b"\x0f", begin)
     if out != back and settings.shifted is not (out > back):
         settings = settings.copy()

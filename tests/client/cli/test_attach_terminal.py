@@ -90,7 +90,7 @@ async def test_who_only_watches_types_nothing_and_leaves_with_ctrl_c(
     async with pty.running(*FARHAND, "attach", option, screen.host, ID, env=env) as process:
         await pty.shows(b"the second")
         pty.type(b"q")
-        await pty.shows(b"what is typed here goes nowhere")
+        await pty.shows(b"this terminal is read-only")
         pty.type(b"\x03")
         assert await process.wait() == 0
     attach = screen.runs[0].attach

@@ -253,7 +253,7 @@ class TestWaysOut:
             await pty.shows(b"ready ")
             (tmp_path / "fake.sock").unlink()
             service.connections[0].cut()
-            await pty.shows(b"is down; trying again for 24 h; Enter ~d leaves it going")
+            await pty.shows(b"is down; trying again for 24 h; Enter ~d detaches")
             pty.type(b"\r~.")
             await pty.shows(b"left, and the service cannot be told; run ")
             assert await process.wait() == 255
@@ -344,7 +344,7 @@ class TestLine:
         async with shell(pty, service, env) as process:
             await pty.shows(b"ready ")
             service.connections[0].say(m.GoingAway(grace=10))
-            await pty.shows(b"the service is stopping; what runs here is ended in 10 seconds")
+            await pty.shows(b"the service is stopping; it ends this run in 10 seconds")
             pty.type(b"q")
             assert await process.wait() == 3
 

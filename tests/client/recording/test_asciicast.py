@@ -8,32 +8,32 @@ from typing import Any
 import pytest
 
 from farhand_client.output import Gap
-from farhand_client.recording.asciicast import Asciicast, header
-from farhand_client.recording.events import Event, Missing, Resized, Typed, Written
+from farhand_client.recording.asciicast import AsciicastEncoder, asciicast_header
+from farhand_client.recording.events import GapEvent, InputEvent, OutputEvent, RecordedEvent, ResizeEvent
 
 
-def written(*events: Event, rows_end: bool = False) -> list[list[Any]]:
-    cast = Asciicast(rows_end=rows_end)
-    text = "".join(map(cast.lines, events)) + cast.end(9.0)
+def written(*events: RecordedEvent, rows_end: bool = False) -> list[list[Any]]:
+    cast = AsciicastEncoder(translate_newlines=rows_end)
+    text = "".join(map(cast.encode, events)) + cast.finish(9.0)
     return [json.loads(line) for line in text.splitlines()]
 
 
-def out(*data: bytes) -> list[Event]:
-    return [Written(at / 10, "stdout", piece) for at, piece in enumerate(data)]
+def out(*data: bytes) -> list[RecordedEvent]:
+    return [OutputEvent(at / 10, "stdout", piece) for at, piece in enumerate(data)]
 
 
 def test_the_header_says_what_is_known() -> None:
-    line = header(80, 24, timestamp=1700000000, duration=None, command="ls é", title=None)
+    line = asciicast_header(80, 24, timestamp=1700000000, duration=None, command="ls é", title=None)
     assert line == '{"version": 2, "width": 80, "height": 24, "timestamp": 1700000000, "command": "ls é"}\n'
 
 
 def test_each_kind_of_event_has_its_code() -> None:
-    events: list[Event] = [
-        Written(0.5, "stdout", b"$ "),
-        Typed(0.75, b"l\x03", False),
-        Resized(1.0, 100, 30),
-        Missing(1.0, Gap("stdout", 2, 7)),
-        Typed(1.25, b"s", True),
+    events: list[RecordedEvent] = [
+        OutputEvent(0.5, "stdout", b"$ "),
+        InputEvent(0.75, b"l\x03", False),
+        ResizeEvent(1.0, 100, 30),
+        GapEvent(1.0, Gap("stdout", 2, 7)),
+        InputEvent(1.25, b"s", True),
     ]
     assert written(*events) == [
         [0.5, "o", "$ "],
@@ -41,12 +41,14 @@ def test_each_kind_of_event_has_its_code() -> None:
         [1.0, "r", "100x30"],
         [1.0, "m", "7 bytes of stdout from offset 2 on are no longer kept"],
         [1.25, "i", "s"],
-        [1.25, "m", "what was typed from here on is not recorded"],
+        [1.25, "m", "input from here on is not recorded"],
     ]
 
 
 def test_an_event_is_one_line_whatever_is_in_it() -> None:
-    text = Asciicast(rows_end=False).lines(Written(1 / 3, "stdout", 'a"\\\r\n\x1b[m\x00\u2028é'.encode()))
+    text = AsciicastEncoder(translate_newlines=False).encode(
+        OutputEvent(1 / 3, "stdout", 'a"\\\r\n\x1b[m\x00\u2028é'.encode())
+    )
     assert text == '[0.333, "o", "a\\"\\\\\\r\\n\\u001b[m\\u0000\u2028é"]\n'
 
 
@@ -66,8 +68,12 @@ def test_bytes_become_characters(data: list[bytes], texts: list[str]) -> None:
 
 
 def test_a_character_is_completed_in_its_own_stream() -> None:
-    events: list[Event] = [Written(0, "stdout", b"\xc3"), Written(1, "stderr", b"E"), Typed(2, b"\xc3", False)]
-    events += [Written(3, "stdout", b"\xb6"), Typed(4, b"\xa4", False)]
+    events: list[RecordedEvent] = [
+        OutputEvent(0, "stdout", b"\xc3"),
+        OutputEvent(1, "stderr", b"E"),
+        InputEvent(2, b"\xc3", False),
+    ]
+    events += [OutputEvent(3, "stdout", b"\xb6"), InputEvent(4, b"\xa4", False)]
     assert written(*events) == [[1, "o", "E"], [3, "o", "ö"], [4, "i", "ä"]]
 
 

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farhand_client.output import Gap, Output
-from farhand_client.recording.events import PIECE, Event, Events, Missing, Resized, Typed, Wanted, Written
+from farhand_client.recording.events import (
+    MAX_EVENT_SIZE,
+    GapEvent,
+    InputEvent,
+    OutputEvent,
+    OutputNeeded,
+    RecordedEvent,
+    RecordedEvents,
+    ResizeEvent,
+)
 from farhand_protocol.messages import OutputMark, WindowSize
 
 
@@ -20,20 +29,20 @@ class Streams:
         self._gone = gone
         self._most = most
 
-    def answer(self, wanted: Wanted, events: Events) -> None:
+    def answer(self, wanted: OutputNeeded, events: RecordedEvents) -> None:
         data, at = self._kept[wanted.stream], self._at[wanted.stream]
         if at < (gone := min(self._gone, len(data))):
-            events.gap(Gap(wanted.stream, at, gone - at))
+            events.add_gap(Gap(wanted.stream, at, gone - at))
             at = gone
         piece = data[at : at + min(wanted.size, self._most)]
         self._at[wanted.stream] = at + len(piece)
-        events.fed(wanted.stream, piece)
+        events.feed(wanted.stream, piece)
 
 
-def told(events: Events, streams: Streams) -> list[Event]:
-    found: list[Event] = []
+def told(events: RecordedEvents, streams: Streams) -> list[RecordedEvent]:
+    found: list[RecordedEvent] = []
     for event in events:
-        if isinstance(event, Wanted):
+        if isinstance(event, OutputNeeded):
             streams.answer(event, events)
         else:
             found.append(event)
@@ -42,33 +51,33 @@ def told(events: Events, streams: Streams) -> list[Event]:
 
 def test_output_came_when_its_mark_says() -> None:
     marks = [OutputMark(at=0, stdout=2), OutputMark(at=1500, stdout=5, stderr=1), OutputMark(at=2000, stderr=3)]
-    assert told(Events(marks, ("stdout", "stderr")), Streams(b"abcde", b"xyz")) == [
-        Written(0.0, "stdout", b"ab"),
-        Written(1.5, "stdout", b"cde"),
-        Written(1.5, "stderr", b"x"),
-        Written(2.0, "stderr", b"yz"),
+    assert told(RecordedEvents(marks, ("stdout", "stderr")), Streams(b"abcde", b"xyz")) == [
+        OutputEvent(0.0, "stdout", b"ab"),
+        OutputEvent(1.5, "stdout", b"cde"),
+        OutputEvent(1.5, "stderr", b"x"),
+        OutputEvent(2.0, "stderr", b"yz"),
     ]
 
 
 def test_a_mark_for_much_output_gives_it_in_pieces_at_one_time() -> None:
-    data = bytes(PIECE) * 2 + b"end"
-    found = told(Events([OutputMark(at=250, stdout=len(data))], ("stdout",)), Streams(data, most=1 << 20))
-    assert [(event.at, len(event.data)) for event in found if isinstance(event, Written)] == [
-        (0.25, PIECE),
-        (0.25, PIECE),
+    data = bytes(MAX_EVENT_SIZE) * 2 + b"end"
+    found = told(RecordedEvents([OutputMark(at=250, stdout=len(data))], ("stdout",)), Streams(data, most=1 << 20))
+    assert [(event.at, len(event.data)) for event in found if isinstance(event, OutputEvent)] == [
+        (0.25, MAX_EVENT_SIZE),
+        (0.25, MAX_EVENT_SIZE),
         (0.25, 3),
     ]
 
 
 def test_what_has_no_mark_came_after_all_that_has_one() -> None:
     marks = [OutputMark(at=1000, stdout=1)]
-    assert told(Events(marks, ("stdout", "stderr")), Streams(b"abc", b"x")) == [
-        Written(1.0, "stdout", b"a"),
-        Written(1.0, "stdout", b"bc"),
-        Written(1.0, "stderr", b"x"),
+    assert told(RecordedEvents(marks, ("stdout", "stderr")), Streams(b"abc", b"x")) == [
+        OutputEvent(1.0, "stdout", b"a"),
+        OutputEvent(1.0, "stdout", b"bc"),
+        OutputEvent(1.0, "stderr", b"x"),
     ]
-    assert told(Events([], ("stdout",)), Streams(b"abc")) == [Written(0.0, "stdout", b"abc")]
-    assert told(Events([], ("stdout",)), Streams()) == []
+    assert told(RecordedEvents([], ("stdout",)), Streams(b"abc")) == [OutputEvent(0.0, "stdout", b"abc")]
+    assert told(RecordedEvents([], ("stdout",)), Streams()) == []
 
 
 def test_sizes_and_keys_have_their_place() -> None:
@@ -80,13 +89,13 @@ def test_sizes_and_keys_have_their_place() -> None:
         OutputMark(at=40, stdout=2),
         OutputMark(at=50, stdin=b"x", cut=True),
     ]
-    assert told(Events(marks, ("stdout",)), Streams(b"$\n")) == [
-        Resized(0.0, 80, 24),
-        Written(0.01, "stdout", b"$"),
-        Typed(0.02, b"ls\r", False),
-        Resized(0.03, 100, 30),
-        Written(0.04, "stdout", b"\n"),
-        Typed(0.05, b"x", True),
+    assert told(RecordedEvents(marks, ("stdout",)), Streams(b"$\n")) == [
+        ResizeEvent(0.0, 80, 24),
+        OutputEvent(0.01, "stdout", b"$"),
+        InputEvent(0.02, b"ls\r", False),
+        ResizeEvent(0.03, 100, 30),
+        OutputEvent(0.04, "stdout", b"\n"),
+        InputEvent(0.05, b"x", True),
     ]
 
 
@@ -99,47 +108,47 @@ def test_what_is_no_longer_kept_takes_no_time() -> None:
         OutputMark(at=10_000, stdout=6),
         OutputMark(at=11_500, stdout=8),
     ]
-    events = Events(marks, ("stdout",))
+    events = RecordedEvents(marks, ("stdout",))
     assert told(events, Streams(b"abcdefgh", gone=5)) == [
-        Resized(0.0, 80, 24),
-        Missing(0.0, Gap("stdout", 0, 5)),
-        Typed(0.0, b"key", False),
-        Written(0.0, "stdout", b"f"),
-        Written(1.5, "stdout", b"g"),
-        Written(1.5, "stdout", b"h"),
+        ResizeEvent(0.0, 80, 24),
+        GapEvent(0.0, Gap("stdout", 0, 5)),
+        InputEvent(0.0, b"key", False),
+        OutputEvent(0.0, "stdout", b"f"),
+        OutputEvent(1.5, "stdout", b"g"),
+        OutputEvent(1.5, "stdout", b"h"),
     ]
     assert events.origin == 10.0
 
 
 def test_output_that_is_lost_on_the_way_leaves_the_times_as_they_are() -> None:
-    events = Events([OutputMark(at=1000, stdout=2), OutputMark(at=3000, stdout=8)], ("stdout",))
-    found: list[Event] = []
+    events = RecordedEvents([OutputMark(at=1000, stdout=2), OutputMark(at=3000, stdout=8)], ("stdout",))
+    found: list[RecordedEvent] = []
     for event in events:
-        if not isinstance(event, Wanted):
+        if not isinstance(event, OutputNeeded):
             found.append(event)
         elif not found:
-            events.fed("stdout", b"ab")
+            events.feed("stdout", b"ab")
         elif len(found) == 1:
-            events.gap(Gap("stdout", 2, 3))
-            events.fed("stdout", b"fgh")
+            events.add_gap(Gap("stdout", 2, 3))
+            events.feed("stdout", b"fgh")
         else:
-            events.fed("stdout", b"")
+            events.feed("stdout", b"")
     assert found == [
-        Written(1.0, "stdout", b"ab"),
-        Missing(3.0, Gap("stdout", 2, 3)),
-        Written(3.0, "stdout", b"fgh"),
+        OutputEvent(1.0, "stdout", b"ab"),
+        GapEvent(3.0, Gap("stdout", 2, 3)),
+        OutputEvent(3.0, "stdout", b"fgh"),
     ]
     assert events.origin == 0.0
 
 
 def test_where_nothing_is_kept_there_is_only_that() -> None:
-    events = Events([OutputMark(at=1000, stdout=2), OutputMark(at=2000, stdout=5)], ("stdout",))
-    assert told(events, Streams(b"abcde", gone=5)) == [Missing(0.0, Gap("stdout", 0, 5))]
+    events = RecordedEvents([OutputMark(at=1000, stdout=2), OutputMark(at=2000, stdout=5)], ("stdout",))
+    assert told(events, Streams(b"abcde", gone=5)) == [GapEvent(0.0, Gap("stdout", 0, 5))]
 
 
 def test_marks_for_a_stream_that_nobody_asked_for_are_passed_over() -> None:
     marks = [OutputMark(at=5, stdout=1, stderr=4)]
-    assert told(Events(marks, ("stdout",)), Streams(b"a")) == [Written(0.005, "stdout", b"a")]
+    assert told(RecordedEvents(marks, ("stdout",)), Streams(b"a")) == [OutputEvent(0.005, "stdout", b"a")]
 
 
 @given(
@@ -156,16 +165,16 @@ def test_every_kept_byte_is_told_once_and_in_order(
         at, out, err = at + wait, out + more, err + errors
         marks.append(OutputMark(at=at, stdout=out if more else None, stderr=err if errors else None))
     stdout, stderr = bytes(range(255))[: out + unmarked], bytes(range(255))[:err]
-    found = told(Events(marks, ("stdout", "stderr")), Streams(stdout, stderr, gone=gone, most=most))
+    found = told(RecordedEvents(marks, ("stdout", "stderr")), Streams(stdout, stderr, gone=gone, most=most))
     times = [event.at for event in found]
     assert times == sorted(times)
     for name, data in (("stdout", stdout), ("stderr", stderr)):
-        missing = sum(event.gap.bytes for event in found if isinstance(event, Missing) and event.gap.stream == name)
-        kept = b"".join(event.data for event in found if isinstance(event, Written) and event.stream == name)
+        missing = sum(event.gap.bytes for event in found if isinstance(event, GapEvent) and event.gap.stream == name)
+        kept = b"".join(event.data for event in found if isinstance(event, OutputEvent) and event.stream == name)
         assert data[missing:] == kept
         assert missing == min(gone, len(data))
 
 
 @pytest.mark.parametrize("marks", [[OutputMark(at=1000, stdout=1), OutputMark(at=500, stdout=2)]])
 def test_time_never_goes_back(marks: list[OutputMark]) -> None:
-    assert [event.at for event in told(Events(marks, ("stdout",)), Streams(b"ab"))] == [1.0, 1.0]
+    assert [event.at for event in told(RecordedEvents(marks, ("stdout",)), Streams(b"ab"))] == [1.0, 1.0]

@@ -7,7 +7,7 @@ import math
 from collections.abc import AsyncGenerator
 
 from farhand_client.output import Gap, Output
-from farhand_client.recording.events import Event, Missing, Resized, Typed, Written
+from farhand_client.recording.events import GapEvent, InputEvent, OutputEvent, RecordedEvent, ResizeEvent
 from farhand_client.recording.player import Player
 
 
@@ -25,14 +25,14 @@ class Stage:
             self.player.pause()
             self.paused.set()
 
-    def sized(self, columns: int, rows: int) -> None:
+    def set_size(self, columns: int, rows: int) -> None:
         self.seen.append((columns, rows))
 
-    def missing(self, gap: Gap) -> None:
+    def report_gap(self, gap: Gap) -> None:
         self.seen.append(gap)
 
 
-async def given(*events: Event) -> AsyncGenerator[Event]:
+async def given(*events: RecordedEvent) -> AsyncGenerator[RecordedEvent]:
     for event in events:
         yield event
 
@@ -40,11 +40,11 @@ async def given(*events: Event) -> AsyncGenerator[Event]:
 async def test_everything_is_shown_in_its_order() -> None:
     stage, gap = Stage(), Gap("stdout", 1, 2)
     events = given(
-        Resized(0.0, 80, 24),
-        Written(0.0, "stdout", b"a"),
-        Typed(1.0, b"not shown", False),
-        Missing(1.0, gap),
-        Written(2.0, "stderr", b"b"),
+        ResizeEvent(0.0, 80, 24),
+        OutputEvent(0.0, "stdout", b"a"),
+        InputEvent(1.0, b"not shown", False),
+        GapEvent(1.0, gap),
+        OutputEvent(2.0, "stderr", b"b"),
     )
     await Player(stage, speed=1000, idle_limit=math.inf).play(events)
     assert stage.seen == [(80, 24), ("stdout", b"a"), gap, ("stderr", b"b")]
@@ -52,7 +52,7 @@ async def test_everything_is_shown_in_its_order() -> None:
 
 async def test_the_pauses_are_those_of_the_recording() -> None:
     stage = Stage()
-    events = given(*(Written(at, "stdout", b"x") for at in (0.0, 1.0, 1.0, 100.0)))
+    events = given(*(OutputEvent(at, "stdout", b"x") for at in (0.0, 1.0, 1.0, 100.0)))
     await Player(stage, speed=10, idle_limit=2.0).play(events)
     first, second, third, last = stage.times
     # Later it may be, on a machine with much to do; never earlier.
@@ -64,7 +64,7 @@ async def test_the_pauses_are_those_of_the_recording() -> None:
 async def test_it_stands_still_until_it_is_to_go_on() -> None:
     stage = Stage()
     player = stage.player = Player(stage, speed=1000, idle_limit=math.inf)
-    events = given(Written(0.0, "stdout", b"pause"), Written(1.0, "stdout", b"x"))
+    events = given(OutputEvent(0.0, "stdout", b"pause"), OutputEvent(1.0, "stdout", b"x"))
     playing = asyncio.create_task(player.play(events))
     await stage.paused.wait()
     # As long as the rest would have taken, many times over.
@@ -78,7 +78,7 @@ async def test_it_stands_still_until_it_is_to_go_on() -> None:
 async def test_it_can_be_told_while_it_waits() -> None:
     stage = Stage()
     player = Player(stage, speed=1.0, idle_limit=math.inf)
-    playing = asyncio.create_task(player.play(given(Written(0.05, "stdout", b"x"))))
+    playing = asyncio.create_task(player.play(given(OutputEvent(0.05, "stdout", b"x"))))
     await asyncio.sleep(0)
     player.pause()
     await asyncio.wait([playing], timeout=0.1)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client.terminal.local import FALLBACK, LocalTerminal, NoTerminal
+from farhand_client.terminal.local import FALLBACK_SIZE, LocalTerminal, TerminalUnavailable
 from farhand_protocol.messages.terminal import WindowSize
 from tests.support.ptys import Pty, children, terminal
 
@@ -31,7 +31,7 @@ async def test_raw_in_the_block_and_as_before_behind_it(pty: Pty) -> None:
         assert pty.modes == before
         with local.raw():
             assert pty.raw
-            local.undo(UNDO)
+            local.set_undo_sequence(UNDO)
         assert pty.modes == before
         await pty.shows(UNDO)
         with local.raw():
@@ -45,7 +45,7 @@ async def test_an_error_restores(pty: Pty) -> None:
 
     def fail() -> None:
         with LocalTerminal(pty.slave) as local, local.raw():
-            local.undo(UNDO)
+            local.set_undo_sequence(UNDO)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -106,7 +106,7 @@ async def test_the_size_is_that_of_the_terminal_or_one_that_programs_assume(pty:
             assert local.size == WindowSize(columns=columns, rows=rows)
         for columns, rows in [(0, 0), (0, 24), (80, 0)]:
             pty.resize(columns, rows)
-            assert local.size == FALLBACK
+            assert local.size == FALLBACK_SIZE
 
 
 async def test_nothing_waits_for_a_terminal_that_is_held_and_others_still_can(pty: Pty) -> None:
@@ -118,7 +118,7 @@ async def test_nothing_waits_for_a_terminal_that_is_held_and_others_still_can(pt
             total += count
         assert total > 0
         assert os.get_blocking(pty.slave)
-        local.undo(UNDO)  # cannot be said, and holds nobody up
+        local.set_undo_sequence(UNDO)  # cannot be said, and holds nobody up
     pty.look()
 
 
@@ -151,17 +151,17 @@ async def test_a_terminal_that_hangs_up_is_gone(pty: Pty) -> None:
 
 
 async def test_what_is_no_terminal_is_said() -> None:
-    with Path(os.devnull).open() as null, pytest.raises(NoTerminal, match="is no terminal"):
+    with Path(os.devnull).open() as null, pytest.raises(TerminalUnavailable, match="is not a terminal"):
         LocalTerminal(null.fileno())
 
 
 async def test_a_session_without_a_terminal_has_none() -> None:
     code = """
 import sys
-from farhand_client.terminal.local import LocalTerminal, NoTerminal
+from farhand_client.terminal.local import LocalTerminal, TerminalUnavailable
 try:
     LocalTerminal()
-except NoTerminal as error:
+except TerminalUnavailable as error:
     print(error)
 """
     process = await asyncio.create_subprocess_exec(
@@ -171,7 +171,7 @@ except NoTerminal as error:
         start_new_session=True,
     )
     out, _ = await process.communicate()
-    assert b"there is no terminal: No such device or address" in out
+    assert b"no terminal: No such device or address" in out
 
 
 SLEEPER = f"""
@@ -179,7 +179,7 @@ import signal, sys, time
 from farhand_client.terminal.local import LocalTerminal
 signal.signal(signal.SIGCHLD, lambda *_: None)
 with LocalTerminal() as local, local.raw():
-    local.undo({UNDO!r})
+    local.set_undo_sequence({UNDO!r})
     print("pid", __import__("os").getpid(), flush=True)
     time.sleep(100)
 """
@@ -223,8 +223,8 @@ class TestGuard:
                 (guard,) = set(children(os.getpid())) - set(before)
                 os.kill(guard, signal.SIGSTOP)
                 for _ in range(100_000 // len(UNDO)):
-                    local.undo(b"")
-                    local.undo(UNDO)  # more than the pipe to it holds
+                    local.set_undo_sequence(b"")
+                    local.set_undo_sequence(UNDO)  # more than the pipe to it holds
         assert guard not in children(os.getpid())
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGTSTP, signal.SIGTTOU])
@@ -259,5 +259,5 @@ class TestGuard:
         before = pty.modes
         with LocalTerminal(pty.slave) as local, local.raw():
             assert pty.raw
-            local.undo(UNDO)
+            local.set_undo_sequence(UNDO)
         assert pty.modes == before

@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from farhand_client import TerminalRequest, WindowSize
-from farhand_client.terminal.modes import disabled_character, raw, wire_modes
+from farhand_client.terminal.modes import disabled_character, raw_mode, wire_modes
 from farhand_protocol.messages.terminal import ModeName
 
 
@@ -67,7 +67,7 @@ def test_a_zero_is_a_character_where_the_system_switches_off_by_another(terminal
 
 def test_raw_is_what_cfmakeraw_makes(terminal: int) -> None:
     before = termios.tcgetattr(terminal)
-    termios.tcsetattr(terminal, termios.TCSANOW, raw(before))
+    termios.tcsetattr(terminal, termios.TCSANOW, raw_mode(before))
     after = termios.tcgetattr(terminal)
     gone = [
         (0, "IGNBRK BRKINT PARMRK ISTRIP INLCR IGNCR ICRNL IXON IXOFF IXANY"),
@@ -78,5 +78,5 @@ def test_raw_is_what_cfmakeraw_makes(terminal: int) -> None:
         assert not any(after[place] & getattr(termios, name) for name in names.split())
     assert after[2] & termios.CSIZE == termios.CS8
     assert (after[6][termios.VMIN], after[6][termios.VTIME]) == (1, 0)
-    assert raw(before) == after
+    assert raw_mode(before) == after
     assert before[3] & termios.ICANON  # what was given is left alone

@@ -10,16 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_client.terminal.screen import Screen
-from farhand_client.terminal.tail import TAIL
+from farhand_client.terminal.screen import MAX_TAIL, ScreenTracker
 from farhand_protocol.limits import MiB
 from tests.support.judges import Reference
 
 TERMINAL = b"\x1b[?1049h\x1b[?1h\x1b=\x1b[?25l\x1b[?1000h\x1b[?1006h\x1b[?2004h\x1b[1;23r\x1b[31m"
 
 
-def fed(*said: bytes, columns: int = 20, rows: int = 6) -> Screen:
-    screen = Screen(columns, rows)
+def fed(*said: bytes, columns: int = 20, rows: int = 6) -> ScreenTracker:
+    screen = ScreenTracker(columns, rows)
     for data in said:
         screen.feed(data)
     return screen
@@ -44,6 +43,8 @@ def fed(*said: bytes, columns: int = 20, rows: int = 6) -> Screen:
         (b"\x1b[1mbold\x1b[31mred\x1b[39m", b"\x1b[m"),
         (b"\x1b(0", b"\x1b(B"),
         (b"\x1b)0\x0e", b"\x1b)B\x0f"),
+        (b"\x0e\x1b]0;a\x0fb\x07", b"\x0f"),
+        (b"\x1b]0;a\x0eb\x18\x1bPa\x0e\x1b\\", b""),
         (b"\x1b[2;5r", b"\x1b7\x1b[r\x1b8"),
         (b"\x1b[2;5r\x1b[?6h", b"\x1b[?6l\x1b[r\x1b[9999;1H"),
         (b"\x1b[?1049h\x1b[2;5r\x1b[?6h", b"\x1b[?6l\x1b[r\x1b[?1049l"),
@@ -66,10 +67,10 @@ def fed(*said: bytes, columns: int = 20, rows: int = 6) -> Screen:
 )
 def test_what_is_set_is_undone_and_what_is_not_is_left_alone(said: bytes, undone: bytes) -> None:
     screen = fed(said)
-    assert screen.undo() == undone
+    assert screen.undo_sequence() == undone
     screen.feed(undone)
-    assert screen.undo() == b""
-    assert fed(*(said[at : at + 1] for at in range(len(said)))).undo() == undone
+    assert screen.undo_sequence() == b""
+    assert fed(*(said[at : at + 1] for at in range(len(said)))).undo_sequence() == undone
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_what_is_set_is_undone_and_what_is_not_is_left_alone(said: bytes, undone
     ],
 )
 def test_what_a_program_undoes_by_itself_is_not_undone_again(said: bytes) -> None:
-    assert fed(said).undo() == b""
+    assert fed(said).undo_sequence() == b""
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,11 @@ def test_where_the_output_is_split_makes_no_difference(said: bytes, cuts: list[i
     at = sorted({0, len(said), *(cut for cut in cuts if cut < len(said))})
     parts = [said[start:stop] for start, stop in pairwise(at)]
     whole, split = fed(said), fed(*parts)
-    assert (split.pending, split.undo(), split.repaint()) == (whole.pending, whole.undo(), whole.repaint())
+    assert (split.pending, split.undo_sequence(), split.repaint()) == (
+        whole.pending,
+        whole.undo_sequence(),
+        whole.repaint(),
+    )
 
 
 ALLOWED = re.compile(
@@ -212,8 +217,8 @@ def test_binary_output_does_no_harm(said: bytes, size: tuple[int, int]) -> None:
     screen = fed(b"\x1b[?1049h\x1b]0;x", said, columns=size[0], rows=size[1])
     painted = screen.repaint().removesuffix(screen.pending)
     assert ALLOWED.sub(b"", painted) == b""
-    screen.feed(b"\x18" + screen.undo())
-    assert screen.undo() == b""
+    screen.feed(b"\x18" + screen.undo_sequence())
+    assert screen.undo_sequence() == b""
 
 
 def test_nothing_is_painted_that_is_not_seen() -> None:
@@ -234,7 +239,7 @@ def test_the_alternate_screen_is_painted_over_the_main_one() -> None:
 
 
 def test_where_only_the_alternate_screen_is_known_the_main_one_is_left_as_it_is() -> None:
-    screen = fed(b"\x1b[?1049h", b"\x1b[1;1H" + b"x" * TAIL, b"\x1b[2J\x1b[Hvim")
+    screen = fed(b"\x1b[?1049h", b"\x1b[1;1H" + b"x" * MAX_TAIL, b"\x1b[2J\x1b[Hvim")
     painted = screen.repaint()
     assert b"\n" not in painted
     assert painted.index(b"\x1b[?1049h") < painted.index(b"vim")
@@ -253,7 +258,7 @@ def test_a_sequence_that_the_tail_begins_in_is_whole() -> None:
 
 
 def test_what_was_set_before_the_tail_is_known() -> None:
-    screen = fed(b"\x1b[2;5r\x1b[?7l\x1b[31m\x1b[?2004h", b"\r" + b"x" * TAIL * 2, b"\x1b[1;1H\x1b[2Jend")
+    screen = fed(b"\x1b[2;5r\x1b[?7l\x1b[31m\x1b[?2004h", b"\r" + b"x" * MAX_TAIL * 2, b"\x1b[1;1H\x1b[2Jend")
     reference = Reference(20, 6, b"\x1b[2;5r\x1b[?7l\x1b[31m\x1b[?2004h\x1b[1;1H\x1b[2Jend")
     assert Reference(20, 6, screen.repaint()).state == reference.state
 
@@ -264,7 +269,7 @@ def test_rows_beyond_the_screen_are_not_looked_at() -> None:
 
 
 def test_a_flood_is_not_kept() -> None:
-    screen = Screen(80, 24)
+    screen = ScreenTracker(80, 24)
     plain, coloured = b"y\r\n" * 20_000, b"\x1b[31mred\x1b[m\r\n" * 4000
     tracemalloc.start()
     for _ in range(100):
@@ -279,7 +284,7 @@ def test_a_flood_is_not_kept() -> None:
 
 def test_single_bytes_and_sizes_cost_no_more() -> None:
     tracemalloc.start()
-    screen = Screen(80, 24)
+    screen = ScreenTracker(80, 24)
     for number in range(20_000):
         screen.feed(b"\x1b[%dC" % (number % 7))
         if number % 2:
@@ -306,11 +311,11 @@ def test_the_cursor_stays_where_a_terminal_has_fewer_rows() -> None:
 def test_a_scrolling_region_ends_with_its_size() -> None:
     screen = fed(b"\x1b[2;5r")
     screen.resize(20, 7)
-    assert screen.undo() == b""
+    assert screen.undo_sequence() == b""
 
 
 def test_an_unknown_size_is_that_of_an_old_terminal() -> None:
-    assert (Screen(0, 0).columns, Screen(0, 0).rows) == (80, 24)
+    assert (ScreenTracker(0, 0).columns, ScreenTracker(0, 0).rows) == (80, 24)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import os
 import signal
 import time
 
-from farhand_client.terminal.changes import SETTLE, Changes
+from farhand_client.terminal.input import RESIZE_INTERVAL, TerminalSignals
 from farhand_protocol.messages.terminal import WindowSize
 
 
@@ -46,40 +46,40 @@ class Shown:
 
 async def test_the_first_size_is_told_at_once() -> None:
     shown = Shown()
-    with Changes(shown, lambda: shown.size):
+    with TerminalSignals(shown, lambda: shown.size):
         began = time.monotonic()
         shown.resize(100)
         await shown.until(100)
-    assert shown.told[0][0] - began < SETTLE
+    assert shown.told[0][0] - began < RESIZE_INTERVAL
 
 
 async def test_of_a_storm_the_first_and_the_last_are_told_and_few_between() -> None:
     shown = Shown()
-    with Changes(shown, lambda: shown.size):
+    with TerminalSignals(shown, lambda: shown.size):
         for columns in range(100, 150):
             shown.resize(columns)
             await asyncio.sleep(0.002)
         await shown.until(149)
     times = [at for at, _ in shown.told]
     assert shown.told[0][1].columns == 100
-    assert all(later - earlier >= SETTLE * 0.9 for earlier, later in itertools.pairwise(times))
+    assert all(later - earlier >= RESIZE_INTERVAL * 0.9 for earlier, later in itertools.pairwise(times))
 
 
 async def test_a_size_that_is_the_same_is_not_told() -> None:
     shown = Shown()
-    with Changes(shown, lambda: shown.size):
+    with TerminalSignals(shown, lambda: shown.size):
         shown.resize(80)
         shown.resize(81)
         await shown.until(81)
         shown.resize(82)
         shown.resize(81)
-        await asyncio.sleep(2 * SETTLE)
+        await asyncio.sleep(2 * RESIZE_INTERVAL)
     assert [size.columns for _, size in shown.told] == [81]
 
 
 async def test_stopping_and_continuing_are_told() -> None:
     shown = Shown()
-    with Changes(shown, lambda: shown.size):
+    with TerminalSignals(shown, lambda: shown.size):
         for number, name in ((signal.SIGTSTP, "suspend"), (signal.SIGCONT, "continued")):
             shown.changed.clear()
             os.kill(os.getpid(), number)
@@ -89,12 +89,12 @@ async def test_stopping_and_continuing_are_told() -> None:
 
 async def test_nothing_is_told_afterwards() -> None:
     shown = Shown()
-    with Changes(shown, lambda: shown.size):
+    with TerminalSignals(shown, lambda: shown.size):
         shown.resize(100)
         await shown.until(100)
         shown.resize(101)
         await asyncio.sleep(0)
     shown.resize(102)
-    await asyncio.sleep(2 * SETTLE)
+    await asyncio.sleep(2 * RESIZE_INTERVAL)
     assert [size.columns for _, size in shown.told] == [100]
     assert signal.getsignal(signal.SIGWINCH) is signal.SIG_DFL

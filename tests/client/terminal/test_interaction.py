@@ -15,9 +15,9 @@ import pytest
 
 from farhand_client import Client, TerminalRequest, WindowSize
 from farhand_client.run import Run
-from farhand_client.terminal import local, silence
+from farhand_client.terminal import local, notices
+from farhand_client.terminal.interaction import Interaction, InteractionResult
 from farhand_client.terminal.local import LocalTerminal
-from farhand_client.terminal.session import Interaction, Parting
 from farhand_protocol import messages as m
 from farhand_protocol.limits import KiB, MiB
 from farhand_protocol.outcome import Exited
@@ -49,13 +49,13 @@ async def shown(
 async def test_keys_go_there_and_output_comes_here_until_the_run_ends(tmp_path: Path, pty: Pty) -> None:
     before = pty.modes
     async with shown(tmp_path, pty) as (_, _, run, interaction, _):
-        over = asyncio.ensure_future(interaction.over())
+        over = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
         assert pty.raw
         pty.type(b"\x03\x1a\xff\r")
         await pty.shows(b"<\x03\x1a\xff\r>")
         pty.type(b"q")
-        assert await over is Parting.ENDED
+        assert await over is InteractionResult.RUN_ENDED
         assert pty.modes == before
         assert (await run.wait()).outcome == Exited(code=3)
     await pty.shows(b"<q>")
@@ -71,9 +71,9 @@ async def test_all_output_is_shown_before_the_end(tmp_path: Path, pty: Pty) -> N
         run.ended()
 
     async with shown(tmp_path, pty, behave) as (_, _, _, interaction, _):
-        over = asyncio.ensure_future(interaction.over())
+        over = asyncio.ensure_future(interaction.run())
         assert await pty.shows(b"<end>") == data
-        assert await over is Parting.ENDED
+        assert await over is InteractionResult.RUN_ENDED
 
 
 async def test_a_held_terminal_holds_the_program_and_not_the_keys(tmp_path: Path, pty: Pty) -> None:
@@ -83,7 +83,7 @@ async def test_a_held_terminal_holds_the_program_and_not_the_keys(tmp_path: Path
 
     pty.look(False)
     async with shown(tmp_path, pty, behave) as (client, service, _, interaction, _):
-        over = asyncio.ensure_future(interaction.over())
+        over = asyncio.ensure_future(interaction.run())
         for _ in range(20):
             await client.ping()
         assert service.runs[0].sent["stdout"] < MiB
@@ -93,7 +93,7 @@ async def test_a_held_terminal_holds_the_program_and_not_the_keys(tmp_path: Path
                 await client.ping()
         pty.type(b"~.")
         began = time.monotonic()
-        assert await over is Parting.LEFT
+        assert await over is InteractionResult.LEFT
         assert time.monotonic() - began < 1
     assert not pty.raw
 
@@ -101,7 +101,7 @@ async def test_a_held_terminal_holds_the_program_and_not_the_keys(tmp_path: Path
 async def test_a_sequence_that_the_terminal_has_half_of_takes_nothing_of_what_is_said_last(
     tmp_path: Path, pty: Pty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "LAST_WORD", 10.0)
+    monkeypatch.setattr(local, "FINAL_WRITE_TIMEOUT", 10.0)
 
     async def behave(run: FakeRun) -> None:
         run.started()
@@ -116,22 +116,24 @@ async def test_a_sequence_that_the_terminal_has_half_of_takes_nothing_of_what_is
 
     pty.look(False)
     async with shown(tmp_path, pty, behave) as (client, _, _, interaction, _):
-        over = asyncio.ensure_future(interaction.over())
+        over = asyncio.ensure_future(interaction.run())
         for _ in range(20):
             await client.ping()
         pty.type(b"~.")
         said = await asyncio.to_thread(look)  # the terminal is waited for, a little, and by nobody else here
-        assert await over is Parting.LEFT
+        assert await over is InteractionResult.LEFT
     assert b"ttt\x18" in said
 
 
-@pytest.mark.parametrize(("keys", "parting"), [(b"~.", Parting.LEFT), (b"ls\r~d", Parting.DETACHED)])
+@pytest.mark.parametrize(
+    ("keys", "parting"), [(b"~.", InteractionResult.LEFT), (b"ls\r~d", InteractionResult.DETACHED)]
+)
 async def test_the_user_leaves_by_a_key_and_what_the_program_has_set_is_undone(
-    tmp_path: Path, pty: Pty, keys: bytes, parting: Parting
+    tmp_path: Path, pty: Pty, keys: bytes, parting: InteractionResult
 ) -> None:
     before = pty.modes
     async with shown(tmp_path, pty, editor) as (_, service, _, interaction, _):
-        over = asyncio.ensure_future(interaction.over())
+        over = asyncio.ensure_future(interaction.run())
         await pty.shows(b"editing")
         pty.type(keys)
         assert await over is parting
@@ -143,38 +145,38 @@ async def test_the_user_leaves_by_a_key_and_what_the_program_has_set_is_undone(
 
 async def test_leaving_works_while_the_service_is_stopped(tmp_path: Path, pty: Pty) -> None:
     async with shown(tmp_path, pty) as (_, service, _, interaction, _):
-        over = asyncio.ensure_future(interaction.over())
+        over = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
         service.connections[0].fall_silent()
         await pty.paste(b"x" * MiB)
         began = time.monotonic()
         await pty.paste(b"\r~.")
-        assert await over is Parting.LEFT
+        assert await over is InteractionResult.LEFT
         assert time.monotonic() - began < 1
 
 
 async def test_what_is_typed_on_a_dead_line_arrives_once_it_is_back(tmp_path: Path, pty: Pty) -> None:
     async with shown(tmp_path, pty, reconnect=30.0) as (_, service, _, interaction, _):
-        over = asyncio.ensure_future(interaction.over())
+        over = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
         service.behave = echo
         service.came.clear()
-        interaction.last("the line is down")
+        interaction.set_notice("the line is down")
         await pty.shows(b"the line is down")
         service.connections[0].cut()
         pty.type(b"typed meanwhile")
         await service.came.wait()
-        interaction.last(None)
+        interaction.set_notice(None)
         await pty.shows(b"<typed meanwhile>")
         pty.type(b"q")
-        assert await over is Parting.ENDED
+        assert await over is InteractionResult.RUN_ENDED
 
 
 async def test_a_lost_line_is_not_said_to_be_a_service_that_does_not_answer(
     tmp_path: Path, pty: Pty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(silence, "SOON", 0.01)
-    monkeypatch.setattr(silence, "PATIENCE", 0.01)
+    monkeypatch.setattr(notices, "PROBE_DELAY", 0.01)
+    monkeypatch.setattr(notices, "PROBE_TIMEOUT", 0.01)
     async with shown(tmp_path, pty, reconnect=30.0) as (client, service, run, _, local):
         asking = asyncio.Event()
 
@@ -182,36 +184,36 @@ async def test_a_lost_line_is_not_said_to_be_a_service_that_does_not_answer(
             asking.set()
             await client.ping()
 
-        interaction = Interaction(run, local, ask=ask)
-        over = asyncio.ensure_future(interaction.over())
+        interaction = Interaction(run, local, ping=ask)
+        over = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
         (tmp_path / "fake.sock").unlink()
         service.connections[0].cut()
-        interaction.last("the line is down")
+        interaction.set_notice("the line is down")
         pty.type(b"x")
         await asking.wait()
         await asyncio.sleep(0.1)  # ten times what it takes
         pty.type(b"\r~.")
-        assert await over is Parting.LEFT
+        assert await over is InteractionResult.LEFT
     assert b"the line is down" in pty.shown
     assert b"does not answer" not in pty.shown
 
 
 async def test_a_line_that_is_lost_for_good_ends_it(tmp_path: Path, pty: Pty) -> None:
     async with shown(tmp_path, pty) as (_, service, _, interaction, _):
-        over = asyncio.ensure_future(interaction.over())
+        over = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
         service.connections[0].cut()
-        assert await over is Parting.ENDED
+        assert await over is InteractionResult.RUN_ENDED
     assert not pty.raw
 
 
 async def test_a_closed_window_leaves_the_run(tmp_path: Path, pty: Pty) -> None:
     async with shown(tmp_path, pty) as (_, service, _, interaction, _):
-        over = asyncio.ensure_future(interaction.over())
+        over = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
         pty.hang_up()
-        assert await over is Parting.GONE
+        assert await over is InteractionResult.TERMINAL_GONE
         await service.runs[0].until(m.Close)
         assert service.runs[0].messages[-1] == m.Close()
 
@@ -219,7 +221,7 @@ async def test_a_closed_window_leaves_the_run(tmp_path: Path, pty: Pty) -> None:
 async def test_a_cancellation_gives_the_terminal_back(tmp_path: Path, pty: Pty) -> None:
     before = pty.modes
     async with shown(tmp_path, pty) as (_, _, _, interaction, _):
-        over = asyncio.ensure_future(interaction.over())
+        over = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
         over.cancel()
         await asyncio.wait([over])
@@ -229,12 +231,12 @@ async def test_a_cancellation_gives_the_terminal_back(tmp_path: Path, pty: Pty) 
 
 async def test_help_is_shown_and_goes_at_a_key(tmp_path: Path, pty: Pty) -> None:
     async with shown(tmp_path, pty) as (_, _, _, interaction, _):
-        over = asyncio.ensure_future(interaction.over())
+        over = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
         pty.type(b"~?")
         await pty.shows(b"~d detaches")
         pty.type(b"q")
-        assert await over is Parting.ENDED
+        assert await over is InteractionResult.RUN_ENDED
 
 
 class TestSizes:
@@ -242,7 +244,7 @@ class TestSizes:
         self, tmp_path: Path, pty: Pty
     ) -> None:
         async with shown(tmp_path, pty) as (_, service, _, interaction, _):
-            over = asyncio.ensure_future(interaction.over())
+            over = asyncio.ensure_future(interaction.run())
             await pty.shows(b"ready ")
             for columns in range(100, 200):
                 pty.resize(columns, 30)
@@ -254,40 +256,40 @@ class TestSizes:
                     await service.runs[0].changed.wait()
             assert len(service.runs[0].messages) < 30
             pty.type(b"q")
-            assert await over is Parting.ENDED
+            assert await over is InteractionResult.RUN_ENDED
 
     @pytest.mark.parametrize(("columns", "rows"), [(1, 1), (500, 300)])
     async def test_any_size_works(self, columns: int, rows: int, tmp_path: Path, pty: Pty) -> None:
         pty.resize(columns, rows)
         async with shown(tmp_path, pty) as (_, _, _, interaction, _):
-            over = asyncio.ensure_future(interaction.over())
+            over = asyncio.ensure_future(interaction.run())
             await pty.shows(b"ready ")
-            interaction.last("the line is down")
-            interaction.say("a note")
-            interaction.last(None)
+            interaction.set_notice("the line is down")
+            interaction.add_notice("a note")
+            interaction.set_notice(None)
             pty.type(b"q")
-            assert await over is Parting.ENDED
+            assert await over is InteractionResult.RUN_ENDED
 
     async def test_a_smaller_one_of_another_client_is_said_once(self, tmp_path: Path, pty: Pty) -> None:
         async with shown(tmp_path, pty) as (_, service, _, interaction, _):
-            over = asyncio.ensure_future(interaction.over())
+            over = asyncio.ensure_future(interaction.run())
             await pty.shows(b"ready ")
             service.runs[0].say(m.Resize(columns=40, rows=10))
-            await pty.shows(b"the terminal is 40x10 here: another client shows it no larger")
+            await pty.shows(b"another client limits the terminal to 40x10")
             pty.type(b"q")
-            assert await over is Parting.ENDED
+            assert await over is InteractionResult.RUN_ENDED
 
     async def test_a_size_that_nobody_knows_is_none(self, tmp_path: Path, pty: Pty) -> None:
         async with shown(tmp_path, pty) as (_, service, _, interaction, _):
-            over = asyncio.ensure_future(interaction.over())
+            over = asyncio.ensure_future(interaction.run())
             await pty.shows(b"ready ")
             service.runs[0].say(m.Resize(columns=0, rows=0))
             pty.type(b"q")
-            assert await over is Parting.ENDED
+            assert await over is InteractionResult.RUN_ENDED
 
     async def test_the_services_word_on_the_size_before_is_not_spoken_of(self, tmp_path: Path, pty: Pty) -> None:
         async with shown(tmp_path, pty) as (_, service, _, interaction, _):
-            over = asyncio.ensure_future(interaction.over())
+            over = asyncio.ensure_future(interaction.run())
             await pty.shows(b"ready ")
             pty.resize(100, 30)
             os.kill(os.getpid(), signal.SIGWINCH)
@@ -298,7 +300,7 @@ class TestSizes:
             await asyncio.sleep(0.4)
             assert b"another client" not in pty.shown
             pty.type(b"q")
-            assert await over is Parting.ENDED
+            assert await over is InteractionResult.RUN_ENDED
 
 
 class TestAttached:
@@ -319,13 +321,13 @@ class TestAttached:
             first = await client.start(["vim"], terminal=TerminalRequest(name="xterm", size=size), on_disconnect="keep")
             with LocalTerminal(pty.slave) as local:
                 async with client.attach(first.id, offset=(0, None), stdin=True, size=size) as run:
-                    interaction = Interaction(run, local, behind=34, before=size)
-                    over = asyncio.ensure_future(interaction.over())
+                    interaction = Interaction(run, local, backlog=34, backlog_size=size)
+                    over = asyncio.ensure_future(interaction.run())
                     said = await pty.shows(b"now: xyz")
                     assert b"abc" not in said
                     assert b"\x1b[?1049h" in said
                     pty.type(b"~d")
-                    assert await over is Parting.DETACHED
+                    assert await over is InteractionResult.DETACHED
             await pty.shows(b"\x1b[?1049l")
             first.detach()
 
@@ -335,13 +337,13 @@ class TestAttached:
             first = await client.start(["vim"], terminal=TerminalRequest(name="xterm", size=size), on_disconnect="keep")
             with LocalTerminal(pty.slave) as local:
                 async with client.attach(first.id, offset=(0, None), read_only=True, size=size) as run:
-                    interaction = Interaction(run, local, behind=34, before=size)
-                    over = asyncio.ensure_future(interaction.over())
+                    interaction = Interaction(run, local, backlog=34, backlog_size=size)
+                    over = asyncio.ensure_future(interaction.run())
                     await pty.shows(b"now: xyz")
                     pty.type(b"typed")
-                    await pty.shows(b"what is typed here goes nowhere")
+                    await pty.shows(b"this terminal is read-only; keys are discarded")
                     pty.type(b"\x03")
-                    assert await over is Parting.LEFT
+                    assert await over is InteractionResult.LEFT
             assert service.runs[1].stdin == b""
             first.detach()
 
@@ -354,6 +356,6 @@ class TestAttached:
             run.ended()
 
         async with shown(tmp_path, pty, over_already) as (_, _, run, _, local):
-            interaction = Interaction(run, local, behind=64 * KiB)
-            assert await interaction.over() is Parting.ENDED
+            interaction = Interaction(run, local, backlog=64 * KiB)
+            assert await interaction.run() is InteractionResult.RUN_ENDED
             await pty.shows(b"the last words")

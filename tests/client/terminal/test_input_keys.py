@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from farhand_client.stdin import InputStream
-from farhand_client.terminal import keys as module
-from farhand_client.terminal.escapes import Escapes, Key
-from farhand_client.terminal.keys import READ_SIZE, WAITING, Keys
+from farhand_client.terminal import input as module
+from farhand_client.terminal.escapes import ClientKey, EscapeParser
+from farhand_client.terminal.input import KEY_READ_SIZE, MAX_UNSENT_KEYS, KeyReader
 from farhand_client.terminal.local import LocalTerminal
 from farhand_protocol.limits import KiB, MiB
 from tests.support.ptys import Pty, terminal
@@ -23,11 +23,11 @@ class Program:
     def __init__(self, room: int = 1 << 30) -> None:
         self.left = room
         self.taken = bytearray()
-        self.told: list[Key | str] = []
+        self.told: list[ClientKey | str] = []
         self.changed = asyncio.Event()
         self.stdin = InputStream(self)
 
-    async def until(self, what: Key | str) -> None:
+    async def until(self, what: ClientKey | str) -> None:
         async with asyncio.timeout(10):
             while what not in self.told:
                 self.changed.clear()
@@ -69,23 +69,23 @@ class Program:
 
     # Typist
 
-    def _tell(self, what: Key | str) -> None:
+    def _tell(self, what: ClientKey | str) -> None:
         self.told.append(what)
         self.changed.set()
 
-    def key(self, key: Key) -> None:
+    def client_key(self, key: ClientKey) -> None:
         self._tell(key)
 
-    def typed(self) -> None:
+    def key_pressed(self) -> None:
         self._tell("typed")
 
-    def unheard(self) -> None:
+    def input_discarded(self) -> None:
         self._tell("unheard")
 
-    def watching(self, *, interrupt: bool) -> None:
+    def input_refused(self, *, interrupt: bool) -> None:
         self._tell("interrupt" if interrupt else "watching")
 
-    def gone(self) -> None:
+    def terminal_gone(self) -> None:
         self._tell("gone")
 
 
@@ -96,9 +96,9 @@ async def pty() -> AsyncIterator[Pty]:
 
 
 @contextlib.contextmanager
-def reading(pty: Pty, program: Program, *, watches: bool = False) -> Iterator[Keys]:
+def reading(pty: Pty, program: Program, *, watches: bool = False) -> Iterator[KeyReader]:
     with LocalTerminal(pty.slave) as local, local.raw():
-        keys = Keys(local, None if watches else program.stdin, Escapes(), program)
+        keys = KeyReader(local, None if watches else program.stdin, EscapeParser(), program)
         keys.start()
         try:
             yield keys
@@ -119,9 +119,9 @@ async def test_keys_for_the_client_stand_where_they_were_typed(pty: Pty) -> None
     program = Program()
     with reading(pty, program):
         pty.type(b"one\r~?two\r~d")
-        await program.until(Key.DETACH)
+        await program.until(ClientKey.DETACH)
     assert program.taken == b"one\rtwo\r"
-    assert [told for told in program.told if told != "typed"] == [Key.HELP, Key.DETACH]
+    assert [told for told in program.told if told != "typed"] == [ClientKey.HELP, ClientKey.DETACH]
 
 
 async def test_a_large_paste_arrives_whole_at_the_pace_of_the_program(pty: Pty) -> None:
@@ -130,7 +130,7 @@ async def test_a_large_paste_arrives_whole_at_the_pace_of_the_program(pty: Pty) 
     with reading(pty, program):
         pasting = asyncio.ensure_future(pty.paste(paste))
         while len(program.taken) < len(paste):
-            assert program.stdin.waiting < WAITING + READ_SIZE
+            assert program.stdin.waiting < MAX_UNSENT_KEYS + KEY_READ_SIZE
             program.take(64 * KiB)
             await asyncio.sleep(0)
         await pasting
@@ -143,11 +143,11 @@ async def test_little_waits_for_a_program_that_takes_nothing_and_nothing_is_lost
     with reading(pty, program):
         pasting = asyncio.ensure_future(pty.paste(paste))
         async with asyncio.timeout(10):
-            while program.stdin.waiting < WAITING:  # noqa: ASYNC110  # nobody tells
+            while program.stdin.waiting < MAX_UNSENT_KEYS:  # noqa: ASYNC110  # nobody tells
                 await asyncio.sleep(0.01)
         for _ in range(10):
             await asyncio.sleep(0.01)
-        assert WAITING <= program.stdin.waiting < WAITING + READ_SIZE
+        assert MAX_UNSENT_KEYS <= program.stdin.waiting < MAX_UNSENT_KEYS + KEY_READ_SIZE
         assert not pasting.done()
         program.take(1 << 30)
         await pasting
@@ -156,23 +156,23 @@ async def test_little_waits_for_a_program_that_takes_nothing_and_nothing_is_lost
 
 
 async def test_a_key_behind_a_paste_that_nobody_takes_is_seen(pty: Pty, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STUCK", 0.1)
+    monkeypatch.setattr(module, "STUCK_INPUT_TIMEOUT", 0.1)
     program = Program(room=0)
     with reading(pty, program):
         await pty.paste(bytes(2 * MiB) + b"\r~.")
-        await program.until(Key.LEAVE)
+        await program.until(ClientKey.LEAVE)
     assert "unheard" in program.told
-    assert program.stdin.waiting < WAITING + READ_SIZE
+    assert program.stdin.waiting < MAX_UNSENT_KEYS + KEY_READ_SIZE
 
 
 async def test_what_is_typed_counts_again_once_the_program_takes_it(pty: Pty, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STUCK", 0.1)
+    monkeypatch.setattr(module, "STUCK_INPUT_TIMEOUT", 0.1)
     program = Program(room=0)
     with reading(pty, program):
         await pty.paste(bytes(2 * MiB))
         await program.until("unheard")
         program.take(1 << 30)
-        await program.takes(WAITING)
+        await program.takes(MAX_UNSENT_KEYS)
         pty.type(b"heard")
         await program.takes_at_last(b"heard")
 
@@ -183,7 +183,7 @@ async def test_where_nothing_may_be_typed_only_leaving_is_possible(pty: Pty) -> 
         pty.type(b"rm -rf /\r")
         await program.until("watching")
         pty.type(b"~d")
-        await program.until(Key.DETACH)
+        await program.until(ClientKey.DETACH)
         pty.type(b"\x03")
         await program.until("interrupt")
     assert program.taken == b""
@@ -195,7 +195,7 @@ async def test_a_run_that_takes_nothing_any_more_is_only_watched_and_keys_still_
         program.stdin.finish(None)
         pty.type(b"x\r~.")
         await program.until("watching")
-        await program.until(Key.LEAVE)
+        await program.until(ClientKey.LEAVE)
 
 
 async def test_a_closed_window_is_told(pty: Pty) -> None:
@@ -209,7 +209,7 @@ async def test_nothing_is_read_afterwards(pty: Pty) -> None:
     program = Program()
     with reading(pty, program) as keys:
         pty.type(b"\r~.more")
-        await program.until(Key.LEAVE)
+        await program.until(ClientKey.LEAVE)
         keys.stop()
         pty.type(b"never")
         await asyncio.sleep(0.05)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from farhand_client.terminal.emulator import Emulator
-from farhand_client.terminal.painting import whole
-from farhand_client.terminal.screen import Screen
-from farhand_client.terminal.settings import Settings
+from farhand_client.terminal.painting import paint_screen
+from farhand_client.terminal.screen import ScreenTracker
+from farhand_client.terminal.settings import TerminalSettings
 
 COLUMNS, ROWS = 40, 10
 
@@ -42,9 +42,9 @@ NOT_AFTER_A_FLOOD = {
 }
 
 
-def fed(data: bytes) -> Screen:
+def fed(data: bytes) -> ScreenTracker:
     """A screen that is told in pieces."""
-    screen = Screen(COLUMNS, ROWS)
+    screen = ScreenTracker(COLUMNS, ROWS)
     for at in range(0, len(data), 1000):
         screen.feed(data[at : at + 1000])
     return screen
@@ -67,15 +67,15 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize("name", AFTER_A_FLOOD)
 def test_after_a_flood_only_what_came_since_counts(name: str, emulated: list[int]) -> None:
     data = LISTING + FLOOD + AFTER_A_FLOOD[name]
-    shown = whole(fed(data).emulator, ROWS)
+    shown = paint_screen(fed(data).emulator, ROWS)
     assert sum(emulated) < 3000
-    everything = Emulator(COLUMNS, ROWS, Settings())
+    everything = Emulator(COLUMNS, ROWS, TerminalSettings())
     everything.feed(data)
-    assert shown == whole(everything, ROWS)
+    assert shown == paint_screen(everything, ROWS)
 
 
 @pytest.mark.parametrize("name", NOT_AFTER_A_FLOOD)
 def test_where_more_counts_it_is_taken(name: str) -> None:
-    everything = Emulator(COLUMNS, ROWS, Settings())
+    everything = Emulator(COLUMNS, ROWS, TerminalSettings())
     everything.feed(NOT_AFTER_A_FLOOD[name])
-    assert whole(fed(NOT_AFTER_A_FLOOD[name]).emulator, ROWS) == whole(everything, ROWS)
+    assert paint_screen(fed(NOT_AFTER_A_FLOOD[name]).emulator, ROWS) == paint_screen(everything, ROWS)

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from farhand_client.terminal.local import LocalTerminal
-from farhand_client.terminal.output import TerminalOutput
+from farhand_client.terminal.local import LocalTerminal, TerminalOutput
 from farhand_protocol.limits import KiB
 from tests.support.ptys import Pty, terminal
 
@@ -27,7 +26,7 @@ async def test_what_fits_is_written_at_once(pty: Pty) -> None:
     with LocalTerminal(pty.slave) as local, local.raw():
         output = TerminalOutput(local, never, never)
         output.write(bytes(range(256)))
-        assert output.free
+        assert output.idle
         await pty.shows(bytes(range(256)))
 
 
@@ -39,7 +38,7 @@ async def test_what_does_not_waits_for_the_terminal_and_is_told_of(pty: Pty) -> 
         output = TerminalOutput(local, ready.set, never)
         output.write(data)
         await asyncio.sleep(0.05)
-        assert not output.free
+        assert not output.idle
         assert not ready.is_set()
         pty.look()
         await ready.wait()
@@ -51,10 +50,10 @@ async def test_what_waits_may_be_forgotten(pty: Pty) -> None:
     pty.look(False)
     with LocalTerminal(pty.slave) as local, local.raw():
         output = TerminalOutput(local, never, never)
-        assert not output.drop()
+        assert not output.discard()
         output.write(bytes(256 * KiB))
-        assert output.drop()
-        assert output.free
+        assert output.discard()
+        assert output.idle
         pty.look()
         await asyncio.sleep(0.05)
         assert len(pty.shown) < 256 * KiB

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from farhand_client.terminal import silence as module
-from farhand_client.terminal.silence import Silence
+from farhand_client.terminal import notices as module
+from farhand_client.terminal.notices import ResponseWatch
 
 
 class Service:
@@ -17,7 +17,7 @@ class Service:
         self.there = asyncio.Event()
         self.asked = 0
         self.shown: asyncio.Queue[str | None] = asyncio.Queue()
-        self.silence = Silence(self.ask, self.shown.put_nowait)
+        self.silence = ResponseWatch(self.ask, self.shown.put_nowait)
 
     async def ask(self) -> None:
         self.asked += 1
@@ -26,14 +26,14 @@ class Service:
 
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SOON", 0.02)
-    monkeypatch.setattr(module, "PATIENCE", 0.02)
+    monkeypatch.setattr(module, "PROBE_DELAY", 0.02)
+    monkeypatch.setattr(module, "PROBE_TIMEOUT", 0.02)
 
 
 async def test_a_service_that_does_not_answer_is_shown_until_it_does() -> None:
     service = Service()
-    service.silence.typed()
-    service.silence.typed()
+    service.silence.key_sent()
+    service.silence.key_sent()
     async with asyncio.timeout(10):
         assert await service.shown.get() == "the service does not answer"
         service.there.set()
@@ -43,22 +43,22 @@ async def test_a_service_that_does_not_answer_is_shown_until_it_does() -> None:
 
 async def test_it_is_asked_again_for_what_is_typed_later() -> None:
     service = Service()
-    service.silence.typed()
+    service.silence.key_sent()
     async with asyncio.timeout(10):
         await service.shown.get()
         service.there.set()
         await service.shown.get()
         service.there.clear()
         await asyncio.sleep(0)
-        service.silence.typed()
+        service.silence.key_sent()
         assert await service.shown.get() == "the service does not answer"
     service.silence.close()
 
 
 async def test_a_program_that_answers_needs_no_question() -> None:
     service = Service()
-    service.silence.typed()
-    service.silence.heard()
+    service.silence.key_sent()
+    service.silence.output_received()
     await asyncio.sleep(0.1)
     assert service.asked == 0
 
@@ -66,7 +66,7 @@ async def test_a_program_that_answers_needs_no_question() -> None:
 async def test_a_program_that_does_not_is_not_the_services_fault() -> None:
     service = Service()
     service.there.set()
-    service.silence.typed()
+    service.silence.key_sent()
     await asyncio.sleep(0.1)
     assert service.asked == 1
     assert service.shown.empty()
@@ -74,14 +74,14 @@ async def test_a_program_that_does_not_is_not_the_services_fault() -> None:
 
 async def test_afterwards_nothing_is_shown() -> None:
     service = Service()
-    service.silence.typed()
+    service.silence.key_sent()
     async with asyncio.timeout(10):
         await service.shown.get()
     service.silence.close()
     service.there.set()
     await asyncio.sleep(0.05)
     assert service.shown.empty()
-    service.silence.typed()
+    service.silence.key_sent()
     service.silence.close()
     await asyncio.sleep(0.1)
     assert service.asked == 1

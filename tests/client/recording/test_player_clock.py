@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from farhand_client.recording.pace import Pace
+from farhand_client.recording.player import PlaybackClock
 
 
 @pytest.mark.parametrize(
@@ -21,28 +21,28 @@ from farhand_client.recording.pace import Pace
     ],
 )
 def test_events_are_due_at_their_distance(speed: float, idle_limit: float, due: list[float]) -> None:
-    pace = Pace(100.0, speed, idle_limit)
+    pace = PlaybackClock(100.0, speed, idle_limit)
     found = []
     for at in (0.0, 1.0, 1.0, 11.0):
-        pace.next(at)
-        found.append(pace.left(100.0) + 100.0)
+        pace.set_next(at)
+        found.append(pace.remaining(100.0) + 100.0)
     assert found == pytest.approx(due)
 
 
 def test_one_that_is_late_does_not_make_others_late() -> None:
-    pace = Pace(0.0)
-    pace.next(1.0)
-    assert pace.left(5.0) == -4.0
-    pace.next(7.0)
-    assert pace.left(5.0) == 2.0
+    pace = PlaybackClock(0.0)
+    pace.set_next(1.0)
+    assert pace.remaining(5.0) == -4.0
+    pace.set_next(7.0)
+    assert pace.remaining(5.0) == 2.0
 
 
 def test_while_it_stands_still_nothing_is_due() -> None:
-    pace = Pace(0.0)
-    pace.next(10.0)
+    pace = PlaybackClock(0.0)
+    pace.set_next(10.0)
     pace.pause(4.0)
     pace.pause(5.0)
-    assert (pace.paused, pace.left(100.0)) == (True, math.inf)
+    assert (pace.paused, pace.remaining(100.0)) == (True, math.inf)
     pace.resume(100.0)
     pace.resume(200.0)
-    assert (pace.paused, pace.left(100.0)) == (False, 6.0)
+    assert (pace.paused, pace.remaining(100.0)) == (False, 6.0)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_client.terminal.notice import Notice
-from farhand_client.terminal.painting import content
-from farhand_client.terminal.screen import Screen
+from farhand_client.terminal.notices import NoticeRow
+from farhand_client.terminal.painting import row_content
+from farhand_client.terminal.screen import ScreenTracker
 from tests.client.terminal.test_screen import LINES, PAINTED, SAID
 from tests.support.judges import Reference, Tmux
 
@@ -19,9 +19,9 @@ TEXT = "connection lost; ~. leaves"
 
 def noticed(before: bytes, columns: int = 20, rows: int = 6, text: str = TEXT) -> tuple[bytes, bytes]:
     """Return what shows a notice and what hides it, after a program has said `before`."""
-    screen = Screen(columns, rows)
+    screen = ScreenTracker(columns, rows)
     screen.feed(before)
-    notice = Notice(screen)
+    notice = NoticeRow(screen)
     shown = notice.show(text)
     return shown, notice.hide()
 
@@ -50,10 +50,10 @@ def test_what_the_program_goes_on_with_is_shown_as_without_it(said: list[bytes],
     assert without_title(one) == without_title(other)
 
 
-def seen(screen: Screen) -> object:
+def seen(screen: ScreenTracker) -> object:
     """Return what there is to see, and what the next character depends on."""
     shown = screen.emulator
-    rows = [content(row, screen.columns) for row in shown.grid.rows]
+    rows = [row_content(row, screen.columns) for row in shown.grid.rows]
     return rows, shown.x, shown.y, shown.wrapping, shown.settings.attributes
 
 
@@ -72,23 +72,23 @@ CUT = [
 
 @pytest.mark.parametrize("said", CUT)
 def test_a_sequence_that_was_cut_is_completed_by_what_follows(said: bytes) -> None:
-    whole = Screen(20, 6)
+    whole = ScreenTracker(20, 6)
     whole.feed(said)
     for at in range(len(said)):
-        screen = Screen(20, 6)
+        screen = ScreenTracker(20, 6)
         screen.feed(said[:at])
-        notice = Notice(screen)
+        notice = NoticeRow(screen)
         # Another of these takes the part of the terminal.
-        terminal = Screen(20, 6)
+        terminal = ScreenTracker(20, 6)
         for data in (said[:at], notice.show(TEXT), notice.hide(), said[at:]):
             terminal.feed(data)
-        assert (seen(terminal), terminal.undo()) == (seen(whole), whole.undo())
+        assert (seen(terminal), terminal.undo_sequence()) == (seen(whole), whole.undo_sequence())
 
 
 def test_of_a_sequence_too_long_to_be_said_again_the_rest_is_not_shown() -> None:
     begin = b"seen\x1bPq" + b"#0;" * 5000
     shown, hidden = noticed(begin)
-    terminal = Screen(20, 6)
+    terminal = ScreenTracker(20, 6)
     for data in (begin, shown, hidden, b"#0;" * 100, b"\x1b", b"\\", b" again"):
         terminal.feed(data)
     assert Reference(20, 6, terminal.repaint()).display[0].rstrip() == "seen again"
@@ -102,9 +102,9 @@ def test_the_title_is_put_back(said: bytes, back: bytes) -> None:
 
 
 def test_another_text_takes_the_place_of_the_first() -> None:
-    screen = Screen(20, 6)
+    screen = ScreenTracker(20, 6)
     screen.feed(LINES + b"\x1b[3")
-    notice = Notice(screen)
+    notice = NoticeRow(screen)
     assert notice.hide() == b""
     first, second = notice.show("one"), notice.show("two")
     was_shown, hidden = notice.shown, notice.hide()
@@ -177,7 +177,7 @@ IN_TMUX = [
 @pytest.mark.parametrize("said", IN_TMUX)
 def test_tmux_shows_the_same(tmux: Tmux, said: bytes) -> None:
     expected = tmux.shown(20, 6, said)
-    screen = Screen(20, 6)
+    screen = ScreenTracker(20, 6)
     screen.feed(said)
     assert tmux.shown(20, 6, screen.repaint()) == expected
     shown, hidden = noticed(said)
