@@ -14,10 +14,11 @@ from farhand_protocol.outcome import Exited
 from . import __version__
 from .audit import Entry
 from .config import Config, ConfigError
-from .connection.session import ServerSession
+from .connection.context import OpenSessions
 from .ledger import Ledger
+from .listen.clients import LocalConnection, ProxiedConnection
 from .listen.login_verdicts import VerdictFeeds
-from .listen.unix import LocalConnection, UnixListener
+from .listen.unix import UnixListener
 from .logs import Logger
 from .policy import Policy, policy_in_force
 from .runs.output.spool import SpoolMemory
@@ -65,7 +66,7 @@ class Service:
         that this one has replaced in its process."""
         self.config = config
         self.policy = policy
-        self.sessions: set[ServerSession] = set()
+        self.sessions = OpenSessions()
         self.ledger = ledger
         ledger.configure(config)
         self.registry = Registry(
@@ -142,8 +143,6 @@ class Service:
         )
         # What could fail has no place in a program that others depend on: a host key that is new waits for a restart.
         if self.authenticator is not None and (before is None or before.edges is not None):
-            from .listen.edge_clients import ProxiedConnection
-
             self._doors.append(
                 UnixListener(
                     self.config.edge.socket,
@@ -260,14 +259,10 @@ class Service:
         """Let all clients go and wait until every run is in a state that goes along. `take_back` undoes it."""
         passing.wait_longer(self.registry)
         for door in self._doors:
-            door.shut()
+            door.pause()
         if self._edge is not None:
             await self._edge.let_be()
-        sessions = tuple(self.sessions)
-        for session in sessions:
-            session.abort()
-        for session in sessions:
-            await session.gone.wait()
+        await self.sessions.abort()
         await passing.settle(self.registry)
         await self.ledger.close()
         while not passing.settled(self.registry):
@@ -291,8 +286,7 @@ class Service:
         self.notifier.stopping(f"draining {len(self.registry)} runs")
         self.log.info("draining", runs=len(self.registry), grace=grace)
         self.registry.refuse_new()
-        for session in tuple(self.sessions):
-            session.going_away(grace)
+        self.sessions.announce_shutdown(grace)
         try:
             async with asyncio.timeout(grace) as self._grace:
                 await self.registry.idle()
@@ -301,13 +295,7 @@ class Service:
             self.registry.stop_all("draining", kill_after=self.config.runs.kill_after)
             await self.registry.idle()
         self._grace = None
-        for session in tuple(self.sessions):
-            session.finish()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SHUTDOWN_GRACE):
-                await asyncio.gather(*(session.gone.wait() for session in self.sessions))
-        for session in tuple(self.sessions):
-            session.abort()
+        await self.sessions.finish(SHUTDOWN_GRACE)
 
     def _run_ended(self, run: LiveRun, result: RunResult) -> None:
         # What ended by itself is ordinary; a line for each would cost a tenth of a short run.

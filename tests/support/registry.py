@@ -147,7 +147,8 @@ class Service:
 
     def start(self, wanted: Plan, **options: Any) -> tuple[LiveRun, Watching]:
         """Start a run, or attach to it."""
-        run, _ = self.registry.start(wanted, max_runs=options.pop("max_runs", 10))
+        max_runs = options.pop("max_runs", 10)
+        run = self.registry.find(wanted.id) or self.registry.start(wanted, max_runs=max_runs)
         return run, Watching(run, **options)
 
     async def idle(self) -> None:

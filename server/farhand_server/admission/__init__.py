@@ -1,1 +1,13 @@
-"""TODO: theory of operation."""
+"""Admission: the one place where a request about a run is judged, by identity, fingerprint and policy.
+
+    message -> dispatch -> Admission(caller).start / .authorized_run -> registry
+                                        |
+                                        `-> RunRefusal(code, sentence), which the dispatch sends
+
+`caller`     who has logged in, with everything that was looked up about the account
+`admission`  judges each request once, writes denials to the audit log and returns a run or a refusal
+`plan`       turns a request and the policy's decision into the plan of a new run; raises `Denied`
+`command`    renders a command as text for listings and for the record
+
+The registry below starts what it is given and judges nothing; the dispatch above sends what it is given.
+"""

@@ -1,10 +1,13 @@
-"""Who is at the other end of a connection that has logged in."""
+"""Who a connection belongs to once it has logged in."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
+from farhand_server.audit import Entry
+from farhand_server.audit import Event as AuditEvent
 from farhand_server.auth.principal import Principal
 from farhand_server.policy import Subject, subject_of
 from farhand_server.runs.environment import Home
@@ -12,9 +15,9 @@ from farhand_server.runs.environment import Home
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A principal with all that was looked up of its account, once, at login: what changes there shows at the next.
+    """A principal with everything looked up about its account at login; later changes show at the next login.
 
-    `peer` is the client's address as it stands in the log; None for a local client.
+    `peer` is the client's address as it appears in the log; None for a local client.
     """
 
     principal: Principal
@@ -27,3 +30,27 @@ class Caller:
         """Look up home, shell and groups (passwd(5), group(5))."""
         home = Home.of(principal.uid)
         return cls(principal, home, subject_of(principal, home), peer)
+
+    def audit_entry(
+        self,
+        event: AuditEvent,
+        *,
+        run: str | None = None,
+        argv: tuple[bytes, ...] | None = None,
+        commands: Literal["argv", "hash"] = "argv",
+        detail: str | None = None,
+    ) -> Entry:
+        """Return an audit entry about something this caller did, or was not allowed to do, just now."""
+        who = self.principal
+        return Entry(
+            event,
+            time.time(),
+            user=who.user,
+            how=who.how,
+            key=who.fingerprint,
+            peer=self.peer,
+            run=run,
+            argv=argv,
+            commands=commands,
+            detail=detail,
+        )

@@ -1,41 +1,89 @@
-"""What the sessions of a core share: its configuration, policy, runs and books."""
+"""What the sessions of a core share: configuration, policy, runs, audit log, and the list of sessions."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from ..audit import Entry
-from ..config import Config
-from ..policy import Policy
-from ..runs.registry import Registry
+from ..admission.admission import AdmissionContext
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # at run time it would load the cryptography, which a service for local clients does without
     from ..auth.login import Authenticator
-    from .session import ServerSession
 
 
-class Core(Protocol):
-    """What a session needs of the service."""
-
-    @property
-    def config(self) -> Config:
-        """The configuration in force."""
+class OpenSession(Protocol):
+    """What the core does with a session that it did not start itself."""
 
     @property
-    def policy(self) -> Policy:
-        """The policy in force."""
+    def gone(self) -> asyncio.Event:
+        """Set once the connection is closed."""
 
-    @property
-    def registry(self) -> Registry:
-        """All runs."""
+    def announce_shutdown(self, grace: float) -> None:
+        """Tell the client that the service stops in `grace` seconds."""
+
+    def finish(self) -> None:
+        """Close once the client has everything that its runs have to say."""
+
+    def abort(self) -> None:
+        """Close without sending anything more."""
+
+
+class OpenSessions:
+    """The sessions of a core; each adds itself when its connection is up and discards itself when that is gone."""
+
+    def __init__(self) -> None:
+        self._all: set[OpenSession] = set()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[OpenSession]:
+        return iter(tuple(self._all))
+
+    def add(self, session: OpenSession) -> None:
+        """Add a session whose connection is up."""
+        self._all.add(session)
+
+    def discard(self, session: OpenSession) -> None:
+        """Remove a session whose connection is gone."""
+        self._all.discard(session)
+
+    def announce_shutdown(self, grace: float) -> None:
+        """Tell all clients that the service stops in `grace` seconds."""
+        for session in self:
+            session.announce_shutdown(grace)
+
+    async def finish(self, grace: float) -> None:
+        """Let all clients receive their last messages, and close; abort the connections that take over `grace` seconds.
+
+        The runs must have ended.
+        """
+        for session in self:
+            session.finish()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await asyncio.gather(*(session.gone.wait() for session in self))
+        for session in self:
+            session.abort()
+
+    async def abort(self) -> None:
+        """Close all connections without sending anything more, and wait until they are gone."""
+        sessions = tuple(self)
+        for session in sessions:
+            session.abort()
+        for session in sessions:
+            await session.gone.wait()
+
+
+class SessionContext(AdmissionContext, Protocol):
+    """What a session needs of the core."""
 
     @property
     def authenticator(self) -> Authenticator | None:
-        """Judges logins by key; None where no host key, and so no edge, is there."""
+        """Judges logins by key; None without a host key, and so without an edge."""
 
     @property
-    def sessions(self) -> set[ServerSession]:
-        """All sessions; each adds and removes itself."""
-
-    def note(self, entry: Entry) -> None:
-        """Put an event into the audit log, soon."""
+    def sessions(self) -> OpenSessions:
+        """All sessions."""

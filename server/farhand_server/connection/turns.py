@@ -20,7 +20,7 @@ class SendTurns:
     """The channels that have something to send, in their order. `failed` is told what one of them raises."""
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
-        self.link: ConnectionTransport | None = None
+        self.transport: ConnectionTransport | None = None
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._ready: deque[ChannelHandler] = deque()
@@ -31,18 +31,18 @@ class SendTurns:
         self._ready.append(channel)
         if len(self._ready) > 1:
             return
-        if awaited and self.link is not None and self.link.quiet:
+        if awaited and self.transport is not None and self.transport.quiet:
             self.send()
         else:
             self._loop.call_soon(self.send)
 
     def send(self) -> None:
         """Let the channels send, one after another, while the link takes it and for `MAX_TURN_TIME` at the most."""
-        link = self.link
-        if link is None:
+        transport = self.transport
+        if transport is None:
             return
         until = self._loop.time() + MAX_TURN_TIME
-        while self._ready and link.room:
+        while self._ready and transport.room:
             if self._loop.time() > until:
                 self._loop.call_soon(self.send)
                 break
@@ -56,7 +56,7 @@ class SendTurns:
             if more and not channel.scheduled:
                 channel.scheduled = True
                 self._ready.append(channel)
-        link.flush()
+        transport.flush()
 
     def clear(self) -> None:
         """Nobody has anything to send any more."""

@@ -1,7 +1,4 @@
-"""The core's Unix sockets: shut, they stay, and whoever comes waits in the kernel until they are open again.
-
-The core's Unix sockets, and the local clients on one of them, whom the kernel names.
-"""
+"""The core's Unix sockets. While a listener is paused its socket stays, and clients wait in the kernel's backlog."""
 
 from __future__ import annotations
 
@@ -13,64 +10,6 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, cast
-
-from farhand_protocol.transport import ConnectionTransport
-
-from ..admission.caller import Caller
-from ..auth.principal import peer_principal, user_name
-from ..connection.context import Core
-from ..connection.session import ServerSession
-from ..logs import Logger
-from ..policy import concerns
-
-ProtocolFactory = Callable[[], asyncio.BaseProtocol]
-
-
-class UnixListener:
-    """One listening socket and who is made for each connection."""
-
-    def __init__(self, path: Path, welcome: ProtocolFactory, taken: int | None = None) -> None:
-        """Listen at `path`, or go on with a socket that is `taken` over. Raises `ListenError`."""
-        self._welcome = welcome
-        self._socket = bind_unix(path, 0o666) if taken is None else socket.socket(fileno=taken)
-        # The configuration may name another by now, which is for the next start.
-        self.path = path if taken is None else Path(self._socket.getsockname())
-        self._closed = False
-        self._server: asyncio.Server | None = None
-
-    def fileno(self) -> int:
-        """The listening socket."""
-        return self._socket.fileno()
-
-    async def open(self) -> None:
-        """Take who comes, and who has waited."""
-        if self._server is not None:
-            return
-        # asyncio closes with its server what it listens on; ours stays.
-        copy = self._socket.dup()
-        try:
-            self._server = await asyncio.get_running_loop().create_unix_server(
-                self._welcome, sock=copy, backlog=UNIX_BACKLOG
-            )
-        except BaseException:
-            copy.close()
-            raise
-
-    def shut(self) -> None:
-        """Take nobody; they wait."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
-
-    def close(self) -> None:
-        """Be gone; a second time nothing happens."""
-        # The path first: once nobody listens there, another service may take it, and that one's must stay.
-        if not self._closed:
-            self.path.unlink(missing_ok=True)
-        self._closed = True
-        self.shut()
-        self._socket.close()
-
 
 UNIX_BACKLOG: Final = 256
 """Connections that wait to be accepted: an edge may bring that many at once, and a Unix socket refuses the next one
@@ -87,6 +26,52 @@ class ListenError(Exception):
     """The socket cannot be listened on; the text says which, why and what to do."""
 
 
+class UnixListener:
+    """One listening socket; `make_protocol` is called for each connection that is accepted."""
+
+    def __init__(self, path: Path, make_protocol: Callable[[], asyncio.BaseProtocol], fd: int | None = None) -> None:
+        """Listen at `path`, or continue with the listening socket `fd`. Raises `ListenError`."""
+        self._make_protocol = make_protocol
+        self._socket = bind_unix(path, 0o666) if fd is None else socket.socket(fileno=fd)
+        # The configuration may name another path meanwhile; that one is for the next start.
+        self.path = path if fd is None else Path(self._socket.getsockname())
+        self._closed = False
+        self._server: asyncio.Server | None = None
+
+    def fileno(self) -> int:
+        """Return the descriptor of the listening socket."""
+        return self._socket.fileno()
+
+    async def open(self) -> None:
+        """Accept new clients, and those that wait in the backlog."""
+        if self._server is not None:
+            return
+        # asyncio closes the socket with its server, and this one is kept.
+        copy = self._socket.dup()
+        try:
+            self._server = await asyncio.get_running_loop().create_unix_server(
+                self._make_protocol, sock=copy, backlog=UNIX_BACKLOG
+            )
+        except BaseException:
+            copy.close()
+            raise
+
+    def pause(self) -> None:
+        """Stop accepting; clients wait in the backlog. `open` continues."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+    def close(self) -> None:
+        """Stop listening permanently and remove the socket's file; a second call does nothing."""
+        # The file first: once nobody listens, another service may put a socket of its own there, which must be kept.
+        if not self._closed:
+            self.path.unlink(missing_ok=True)
+        self._closed = True
+        self.pause()
+        self._socket.close()
+
+
 def peer_uid(transport: asyncio.BaseTransport) -> int:
     """Return the uid at the other end of a Unix socket, as it was when it connected (SO_PEERCRED, unix(7))."""
     connected: socket.socket = transport.get_extra_info("socket")
@@ -94,7 +79,7 @@ def peer_uid(transport: asyncio.BaseTransport) -> int:
     return cast(int, _UCRED.unpack(credentials)[1])
 
 
-def enlarge(transport: asyncio.BaseTransport) -> None:
+def enlarge_buffer(transport: asyncio.BaseTransport) -> None:
     """Give a Unix socket as large a buffer for sending as bulk output can use."""
     connected: socket.socket = transport.get_extra_info("socket")
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
@@ -138,28 +123,3 @@ def _remove_stale(path: Path) -> None:
         except OSError:
             pass
     raise ListenError(f"cannot listen on {path}: a service is listening there already")
-
-
-class LocalConnection(ConnectionTransport):
-    """A local client's connection, without a key: the kernel says who it is.
-
-    The service's own account is let in, and root, as that account. With root's service others are let in as themselves
-    where the policy has a rule about them.
-    """
-
-    def __init__(self, core: Core, log: Logger) -> None:
-        self._core = core
-        self._session = ServerSession(core, log)
-        super().__init__(self._session.connection, self._session)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio.BaseProtocol."""
-        own = os.geteuid()
-        principal = peer_principal(peer_uid(transport) or own)
-        enlarge(transport)
-        super().connection_made(transport)
-        if principal.uid == own or (own == 0 and concerns(self._core.policy, Caller.of(principal).subject)):
-            self._session.principal = principal
-        else:
-            sentence = f"this service is for the account {user_name(own)}, and you are {principal.user}"
-            self._session.deny(principal, sentence)

@@ -18,10 +18,6 @@ from .process.cgroup import Cgroups
 from .run import LiveRun
 
 
-class IdConflict(Exception):
-    """A run of this id was started before, by another request."""
-
-
 class RunExpired(Exception):
     """A run of this id was started once, and is not remembered any more."""
 
@@ -120,8 +116,6 @@ class Registry:
         self._expiry: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn: _Batch | None = None
-        self._absent: str | None = None
-        """The id that was last found not to be known, until a run is started: the record need not be asked twice."""
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -133,17 +127,14 @@ class Registry:
         """Give the runs under way, the newest first."""
         return reversed(self._runs.values())
 
-    def start(self, plan: Plan, *, max_runs: int) -> tuple[LiveRun, bool]:
-        """Return the run of this plan, and whether it is a new one: it is started once this turn of the loop is over.
+    def start(self, plan: Plan, *, max_runs: int) -> LiveRun:
+        """Start a new run once this turn of the loop is over, and return it.
 
-        Raises `IdConflict`, `RunExpired`, `ServiceDraining`, `TooManyRuns`, and `RecordUnavailable`, also if the
-        spool cannot be created.
+        Its id must be unknown: ask `find` first, in the same turn. Raises `ServiceDraining`, `TooManyRuns`, and
+        `RecordUnavailable`, also if the spool cannot be created.
         """
-        known = self._known(plan.id) if plan.id == self._absent else self.find(plan.id)
-        if known is not None:
-            if (known.plan.fingerprint, known.plan.owner) != (plan.fingerprint, plan.owner):
-                raise IdConflict(f"a run with the id {plan.id} was started before, by another request")
-            return known, False
+        if self._known(plan.id) is not None:
+            raise ValueError(f"the run {plan.id} exists already")
         if self._draining:
             raise ServiceDraining("the service is going away and starts no new runs; try again in a moment")
         if len(self._runs) >= max_runs:
@@ -159,16 +150,13 @@ class Registry:
             run.close()
             raise
         self._runs[plan.id] = run
-        self._absent = None
         self._idle.clear()
         self._this_turn().starting.append(run)
-        return run, True
+        return run
 
     def find(self, run_id: str) -> LiveRun | None:
         """Return the run, under way or over; None where there never was one. Raises `RunExpired`."""
-        run = self._known(run_id) or self._ledger.find(run_id)
-        self._absent = run_id if run is None else None
-        return run
+        return self._known(run_id) or self._ledger.find(run_id)
 
     def recent(self, owner: str | None, *, before: str | None, prefix: str = "", limit: int) -> list[LiveRun]:
         """Return runs, under way or over, the newest first: up to `limit` that were started before the run `before`.

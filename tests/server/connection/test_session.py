@@ -18,9 +18,10 @@ from farhand_server.audit import Entry
 from farhand_server.auth.login import Authenticator
 from farhand_server.config import Config, load
 from farhand_server.connection.channels.run import RunChannel
+from farhand_server.connection.context import OpenSessions
 from farhand_server.connection.session import ServerSession
 from farhand_server.ledger import Ledger
-from farhand_server.listen.unix import LocalConnection
+from farhand_server.listen.clients import LocalConnection
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import Policy, policy_in_force
 from farhand_server.runs.output.spool import SpoolMemory
@@ -41,7 +42,7 @@ class Core:
     ledger: Ledger
     faults: list[Exception]
     authenticator: Authenticator | None = None
-    sessions: set[ServerSession] = field(default_factory=set)
+    sessions: OpenSessions = field(default_factory=OpenSessions)
 
     def note(self, entry: Entry) -> None:
         self.ledger.note(entry)
@@ -80,6 +81,12 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
     os.close(descriptor)
 
 
+def only_session(core: Core) -> ServerSession:
+    (session,) = core.sessions
+    assert isinstance(session, ServerSession)
+    return session
+
+
 async def test_a_fault_of_the_service_is_an_internal_error_and_others_go_on(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +120,7 @@ async def test_a_fault_in_acting_on_a_message_is_said_before_the_connection_ends
     def faulty(*_: object) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr("farhand_server.connection.dispatch.plan_run", faulty)
+    monkeypatch.setattr("farhand_server.admission.admission.plan_run", faulty)
     async with RawClient.connect(core.config.socket) as client, RawClient.connect(core.config.socket) as other:
         client.start("true")
         error = await client.told(m.Error)
@@ -159,7 +166,7 @@ async def test_a_session_that_is_told_to_finish_says_everything_first(core: Core
     async with RawClient.connect(core.config.socket, limits=Limits(window=64 * KiB)) as client:
         run = client.start("head", "-c", "200000", "/dev/zero", credit=False)
         await run.output(64 * KiB)
-        (session,) = core.sessions
+        session = only_session(core)
         await core.registry.idle()
         session.finish()
         await client.round_trip()
@@ -171,10 +178,10 @@ async def test_a_session_that_is_told_to_finish_says_everything_first(core: Core
 async def test_a_session_is_forgotten_with_its_connection(core: Core) -> None:
     async with RawClient.connect(core.config.socket) as client:
         await client.run("true")
-        (session,) = core.sessions
+        session = only_session(core)
     async with asyncio.timeout(PATIENCE):
         await session.gone.wait()
-    assert core.sessions == set()
+    assert len(core.sessions) == 0
     assert session.channels == {}
 
 
@@ -211,7 +218,7 @@ class Teller:
 async def test_what_is_awaited_leaves_in_the_turn_of_the_loop_it_came_in_unless_other_things_do(core: Core) -> None:
     async with RawClient.connect(core.config.socket) as client:
         await client.round_trip()
-        (session,) = core.sessions
+        session = only_session(core)
         teller, other = Teller(), Teller()
         await asyncio.sleep(2 * QUIET_PERIOD)  # the line is quiet, by its definition
         session.schedule(teller)

@@ -16,7 +16,6 @@ from farhand_protocol.outcome import Exited, Killed, Lost
 from farhand_server.runs.process import process as process_module
 from farhand_server.runs.process.process import prepare_loop
 from farhand_server.runs.registry import (
-    IdConflict,
     RecordUnavailable,
     Retention,
     RunExpired,
@@ -67,31 +66,28 @@ async def test_nothing_starts_and_no_end_is_told_before_that_is_on_record(servic
     assert (watching.told, run.told) == (["started", "ended"], True)
 
 
-async def test_the_same_request_is_the_same_run_at_any_time(service: Service) -> None:
-    wanted = plan("true")
-    first, one = service.start(wanted)
-    second, two = service.start(wanted)
+async def test_a_run_is_found_by_its_id_at_any_time(service: Service) -> None:
+    run, _ = service.start(plan("true", run_id="one"))
+    assert service.registry.find("one") is run
+    assert service.registry.find("two") is None
     await service.idle()
-    third, new = service.registry.start(wanted, max_runs=10)
-    assert (first is second, third is first, new) == (True, True, False)
-    assert one.told == two.told == ["started", "ended"]
+    assert service.registry.find("one") is run
+
+
+async def test_a_second_run_with_the_same_id_is_never_started(service: Service) -> None:
+    wanted = plan("true")
+    service.start(wanted)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="exists already"):
+            service.registry.start(wanted, max_runs=10)
+        await service.idle()
     assert service.ledger.words.count(f"starting {wanted.id}") == 1
 
 
-@pytest.mark.parametrize("other", [{"fingerprint": b"other"}, {"owner": "bob"}])
-async def test_an_id_is_taken_for_other_requests_and_for_others(service: Service, other: dict[str, Any]) -> None:
-    service.start(plan("true", run_id="one"))
-    for _ in range(2):
-        with pytest.raises(IdConflict, match="one"):
-            service.start(plan("true", run_id="one", **other))
-        await service.idle()
-
-
-async def test_what_is_forgotten_is_not_started_again(service: Service) -> None:
+async def test_a_forgotten_run_is_expired_and_not_unknown(service: Service) -> None:
     service.ledger.forgotten.add("one")
     with pytest.raises(RunExpired):
-        service.start(plan("true", run_id="one"))
-    assert len(service.registry) == 0
+        service.registry.find("one")
 
 
 async def test_what_cannot_be_put_on_record_does_not_start(service: Service) -> None:

@@ -1,0 +1,167 @@
+"""Judges requests about runs, each of them once: a run to answer with, or a refusal to send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.messages.run import request_fingerprint
+from farhand_server.audit import Entry
+from farhand_server.audit import Event as AuditEvent
+from farhand_server.config import Config
+from farhand_server.policy import Action, Owner, Policy, may
+from farhand_server.runs.registry import RecordUnavailable, Registry, RunExpired, ServiceDraining, TooManyRuns
+from farhand_server.runs.run import LiveRun
+
+from .caller import Caller
+from .plan import Denied, plan_run
+
+
+class AdmissionContext(Protocol):
+    """What admission needs of the core."""
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+
+    @property
+    def registry(self) -> Registry:
+        """All runs."""
+
+    def note(self, entry: Entry) -> None:
+        """Add an event to the audit log; it is written soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedRun:
+    """The run that a request is answered with. `new` tells whether this request started it."""
+
+    run: LiveRun
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunRefusal:
+    """Why a request is refused: a code for programs and a sentence for people."""
+
+    code: ErrorCode
+    sentence: str
+
+
+class Admission:
+    """Judges what one caller asks for, under the configuration and policy in force at that moment.
+
+    Nothing is remembered between requests: after a reload the new policy applies to callers who are already logged in.
+    Every denial is in the audit log when a method returns; what was admitted is recorded by the caller of the method,
+    with `record`, once it has been done.
+    """
+
+    def __init__(self, caller: Caller, context: AdmissionContext) -> None:
+        self.caller: Final = caller
+        self._context = context
+
+    def start(self, request: m.RunRequest) -> AdmittedRun | RunRefusal:
+        """Start the requested run, or return the run that the same request has started before, over any connection.
+
+        The same id with another request, of another owner, or of a run that the caller may not attach to, is a
+        conflict: it is not revealed which.
+        """
+        context = self._context
+        try:
+            run = context.registry.find(request.id)
+            if run is not None:
+                return self._existing_run(run, request)
+            plan = plan_run(request, self.caller, context.config, context.policy)
+            return AdmittedRun(context.registry.start(plan, max_runs=context.config.runs.max_runs), new=True)
+        except tuple(_CODES) as error:
+            return self._refused(request.id, error)
+
+    def authorized_run(self, run_id: str, action: Action) -> LiveRun | RunRefusal:
+        """Return the run with this id if the caller may do `action` with it.
+
+        A run that the caller may not even see is refused like one that does not exist.
+        """
+        try:
+            run = self._context.registry.find(run_id)
+        except tuple(_CODES) as error:
+            return self._refused(run_id, error)
+        if run is None:
+            return _unknown(run_id)
+        if not self.may("see", run):
+            self.record("denial", run=run_id, detail=self._denial("see", run))
+            return _unknown(run_id)
+        if not self.may(action, run):
+            return self._denied(action, run)
+        return run
+
+    def signal(self, run: LiveRun, what: str) -> RunRefusal | None:
+        """Judge a signal to a run that the caller is attached to; the audit log gets `what`, or the denial.
+
+        Return None where the signal may be sent.
+        """
+        if not self.may("signal", run):
+            return self._denied("signal", run)
+        self.record("signal", run=run.plan.id, detail=what)
+        return None
+
+    def may(self, action: Action, run: LiveRun) -> bool:
+        """Return whether the policy in force lets the caller do `action` with a run that exists."""
+        return self.allows(action, Owner(run.plan.owner, run.plan.origin.key))
+
+    def visible_owner(self) -> str | None:
+        """Return the only account whose runs the caller can see; None where it may see the runs of others."""
+        # No account has an empty name.
+        return None if self.allows("see", Owner("")) else self.caller.subject.user
+
+    def allows(self, action: Action, owner: Owner) -> bool:
+        """Return whether the policy in force lets the caller do `action` with runs of this owner."""
+        return may(self._context.policy, self.caller.subject, action, owner)
+
+    def record(self, event: AuditEvent, *, run: str, detail: str | None = None) -> None:
+        """Add something that the caller did with a run, or was not allowed to do, to the audit log."""
+        self._context.note(self.caller.audit_entry(event, run=run, detail=detail))
+
+    def _existing_run(self, run: LiveRun, request: m.RunRequest) -> AdmittedRun | RunRefusal:
+        same = run.plan.owner == self.caller.principal.user and run.plan.fingerprint == request_fingerprint(request)
+        if same and self.may("attach", run):
+            return AdmittedRun(run, new=False)
+        sentence = f"a run with the id {request.id} was started before, by another request"
+        return RunRefusal(ErrorCode.CONFLICT, sentence)
+
+    def _denied(self, action: Action, run: LiveRun) -> RunRefusal:
+        sentence = self._denial(action, run)
+        self.record("denial", run=run.plan.id, detail=sentence)
+        return RunRefusal(ErrorCode.DENIED, sentence)
+
+    def _denial(self, action: Action, run: LiveRun) -> str:
+        what = "attach to" if action == "attach" else action
+        return f"the policy does not let {self.caller.principal.user} {what} this run of {run.plan.owner}"
+
+    def _refused(self, run_id: str, error: Exception) -> RunRefusal:
+        sentence = str(error)
+        if isinstance(error, Denied):
+            entry = self.caller.audit_entry(
+                "denial", run=run_id, argv=error.argv, commands=error.audit, detail=sentence
+            )
+            self._context.note(entry)
+        return RunRefusal(next(code for kind, code in _CODES.items() if isinstance(error, kind)), sentence)
+
+
+def _unknown(run_id: str) -> RunRefusal:
+    return RunRefusal(ErrorCode.UNKNOWN_RUN, f"there is no run {run_id} here")
+
+
+_CODES: Final[dict[type[Exception], ErrorCode]] = {
+    Denied: ErrorCode.DENIED,
+    ServiceDraining: ErrorCode.DRAINING,
+    RunExpired: ErrorCode.EXPIRED,
+    TooManyRuns: ErrorCode.TOO_MANY_RUNS,
+    RecordUnavailable: ErrorCode.UNAVAILABLE,
+    OSError: ErrorCode.UNAVAILABLE,
+}

@@ -1,0 +1,125 @@
+"""New connections on the core's two sockets: who is at the other end, and the session for that client.
+
+On the local socket the kernel names the peer. On the edges' socket each connection begins with the edge's announcement
+of its client, a PROXY protocol header; from there on the bytes are the client's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import cast
+
+from farhand_protocol.transport import ConnectionTransport
+
+from ..admission.caller import Caller
+from ..auth.principal import Principal, peer_principal, user_name
+from ..connection.context import SessionContext
+from ..connection.session import ServerSession
+from ..logs import Logger
+from ..policy import concerns
+from .login_verdicts import VerdictFeeds
+from .proxy import MAX_HEADER, ProxyError, ProxyHeader, parse
+from .unix import enlarge_buffer, peer_uid
+
+
+class LocalConnection(asyncio.Protocol):
+    """A connection on the local socket. The client needs no key: the kernel says which account it runs as.
+
+    The service's own account is admitted, and root, as that account. A service that runs as root admits other accounts
+    as themselves if a rule of the policy is about them.
+    """
+
+    def __init__(self, context: SessionContext, log: Logger) -> None:
+        self._context = context
+        self._log = log
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the session, and end it at once for an account that is not admitted."""
+        own = os.geteuid()
+        principal = peer_principal(peer_uid(transport) or own)
+        admitted = self._admits(principal, own)
+        session = ServerSession(self._context, self._log, principal=principal if admitted else None)
+        _serve(session, transport)
+        if not admitted:
+            sentence = f"this service is for the account {user_name(own)}, and you are {principal.user}"
+            session.login.reject(principal, sentence)
+
+    def _admits(self, principal: Principal, own: int) -> bool:
+        return principal.uid == own or (own == 0 and concerns(self._context.policy, Caller.of(principal).subject))
+
+
+class ProxiedConnection(asyncio.Protocol):
+    """A connection on the edges' socket, until the edge's PROXY header is complete.
+
+    Then the connection is a client's, which has to log in, or, with the command LOCAL, the feed on which the edge is
+    notified of logins.
+    """
+
+    def __init__(self, context: SessionContext, log: Logger, feeds: VerdictFeeds) -> None:
+        self._context = context
+        self._log = log
+        self._feeds = feeds
+        self._transport: asyncio.Transport | None = None
+        self._received = bytearray()
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close the connection of any account but the edge's and root, and start the time limit for the header."""
+        self._transport = cast(asyncio.Transport, transport)
+        config, uid = self._context.config, peer_uid(transport)
+        if uid not in (config.edge.account, 0):
+            self._log.warning("edge refused: not the edge's account", uid=uid)
+            self._transport.abort()
+            return
+        self._deadline = asyncio.get_running_loop().call_later(config.login.deadline, self._transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Collect the header."""
+        assert self._transport is not None
+        self._received += data
+        try:
+            parsed = parse(self._received)
+        except ProxyError as error:
+            self._log.error("edge refused: bad PROXY header", reason=str(error))
+            self._transport.abort()
+            return
+        if parsed is not None:
+            header, size = parsed
+            self._header_received(self._transport, header, bytes(self._received[size:]))
+        elif len(self._received) > MAX_HEADER:
+            self._transport.abort()
+
+    def _header_received(self, transport: asyncio.Transport, header: ProxyHeader, rest: bytes) -> None:
+        self._cancel_deadline()
+        if header.local:
+            transport.set_protocol(self._feeds.protocol(transport))
+            return
+        address, peer, log = None, None, self._log
+        if header.source is not None:
+            address, port = header.source
+            peer = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+            log = log.bind(peer=peer)
+        report = self._feeds.verdict(header.unique_id) if header.unique_id else None
+        session = ServerSession(self._context, log, address=address, peer=peer, report=report)
+        carrier = _serve(session, transport)
+        if rest:
+            carrier.feed(rest)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Cancel the time limit."""
+        self._cancel_deadline()
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def _serve(session: ServerSession, transport: asyncio.BaseTransport) -> ConnectionTransport:
+    """Give the socket to a session."""
+    enlarge_buffer(transport)
+    carrier = ConnectionTransport(session.connection, session)
+    transport.set_protocol(carrier)
+    carrier.connection_made(transport)
+    return carrier

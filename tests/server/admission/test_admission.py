@@ -1,0 +1,228 @@
+"""Each request is judged once: it gets a run or a refusal, and every denial is in the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_server.admission.admission import Admission, AdmittedRun, RunRefusal
+from farhand_server.admission.caller import Caller
+from farhand_server.audit import Entry
+from farhand_server.auth.principal import Principal
+from farhand_server.config import Config
+from farhand_server.config.paths import Directories
+from farhand_server.policy import Policy, Rule, Subject, default_policy
+from farhand_server.runs.environment import Home
+from farhand_server.runs.process.process import prepare_loop
+from tests.support.client import new_id
+from tests.support.processes import reaped
+from tests.support.registry import Service
+
+BASE = Path("/home/ada")
+DIRECTORIES = Directories(home=BASE, config=BASE / "config", state=BASE / "state", runtime=BASE / "run")
+HOME = Home(shell=b"/bin/sh", directory=b"/", environment={b"HOME": b"/", b"PATH": b"/usr/bin:/bin"})
+
+
+class Context:
+    """What admission needs of the core. Ada, as uid 1000, may do everything until a test says otherwise."""
+
+    def __init__(self, service: Service) -> None:
+        self.config = Config.model_validate({"runs": {"max_runs": 3}}, context=DIRECTORIES)
+        self.policy = default_policy("ada", 1000, ("*",))
+        self.registry = service.registry
+        self.entries: list[Entry] = []
+
+    def note(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+    def audited(self) -> list[tuple[str, str | None, str | None]]:
+        """Event, run and detail of each audit entry since the last call."""
+        entries, self.entries = self.entries, []
+        return [(entry.event, entry.run, entry.detail) for entry in entries]
+
+    def caller(self, user: str = "ada", key: str | None = None) -> Admission:
+        """A caller who has logged in, with a key or over the local socket."""
+        principal = Principal(user, 1000 if user == "ada" else 1001, "key" if key else "peer", key)
+        subject = Subject(user, principal.uid, fingerprint=key, local=key is None, home=b"/")
+        return Admission(Caller(principal, HOME, subject), self)
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    prepare_loop()
+    one = Service(tmp_path)
+    yield one
+    await one.idle()
+    one.registry.close()
+    await reaped(one.others)
+
+
+@pytest.fixture
+async def context(service: Service) -> Context:
+    return Context(service)
+
+
+def request(*argv: bytes, run_id: str | None = None) -> m.RunRequest:
+    return m.RunRequest(id=run_id or new_id(), argv=argv or (b"true",))
+
+
+def started(admitted: AdmittedRun | RunRefusal) -> AdmittedRun:
+    assert isinstance(admitted, AdmittedRun), admitted
+    return admitted
+
+
+def refused(result: object) -> ErrorCode:
+    assert isinstance(result, RunRefusal), result
+    return result.code
+
+
+def policy(**rule: object) -> Policy:
+    """One rule, about ada."""
+    return Policy(rules=(Rule.model_validate({"name": "rule", "who": {"users": ["ada"]}} | rule),))
+
+
+async def test_the_same_request_is_answered_with_the_same_run_at_any_time(context: Context, service: Service) -> None:
+    wanted = request()
+    first = started(context.caller().start(wanted))
+    assert first.new
+    again = AdmittedRun(first.run, new=False)
+    assert context.caller().start(wanted) == again
+    await service.idle()
+    assert context.caller().start(wanted) == again
+    assert service.ledger.words.count(f"starting {wanted.id}") == 1
+
+
+async def test_the_same_id_with_another_request_is_a_conflict(context: Context, service: Service) -> None:
+    wanted = request()
+    started(context.caller().start(wanted))
+    for _ in range(2):
+        assert refused(context.caller().start(request(b"false", run_id=wanted.id))) == ErrorCode.CONFLICT
+        await service.idle()
+
+
+async def test_the_same_request_of_another_owner_is_a_conflict(context: Context) -> None:
+    wanted = request()
+    started(context.caller().start(wanted))
+    context.policy = Policy(rules=(Rule.model_validate({"name": "all", "who": {"users": ["*"]}, "shell": True}),))
+    assert refused(context.caller("bob").start(wanted)) == ErrorCode.CONFLICT
+
+
+async def test_the_same_request_with_another_key_is_a_conflict_unless_the_policy_lets_it_attach(
+    context: Context,
+) -> None:
+    wanted = request()
+    context.policy = policy(commands=[["/usr/bin/true"]])
+    started(context.caller(key="SHA256:one").start(wanted))
+    assert refused(context.caller(key="SHA256:two").start(wanted)) == ErrorCode.CONFLICT
+    context.policy = policy(commands=[["/usr/bin/true"]], others=["attach"])
+    assert not started(context.caller(key="SHA256:two").start(wanted)).new
+
+
+async def test_a_forgotten_run_is_expired_and_not_started_again(context: Context, service: Service) -> None:
+    wanted = request()
+    service.ledger.forgotten.add(wanted.id)
+    assert refused(context.caller().start(wanted)) == ErrorCode.EXPIRED
+    assert refused(context.caller().authorized_run(wanted.id, "attach")) == ErrorCode.EXPIRED
+    assert len(service.registry) == 0
+
+
+async def test_a_run_that_cannot_be_recorded_is_not_started(context: Context, service: Service) -> None:
+    service.ledger.broken = True
+    assert refused(context.caller().start(request())) == ErrorCode.UNAVAILABLE
+    assert len(service.registry) == 0
+
+
+async def test_an_account_that_cannot_be_acted_for_makes_the_run_unavailable(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError("the service cannot act as user 1000")
+
+    monkeypatch.setattr("farhand_server.admission.admission.plan_run", fail)
+    refusal = context.caller().start(request())
+    assert refusal == RunRefusal(ErrorCode.UNAVAILABLE, "the service cannot act as user 1000")
+
+
+async def test_runs_beyond_the_limit_and_runs_of_a_draining_service_are_refused_but_known_ones_are_found(
+    context: Context, service: Service
+) -> None:
+    wanted = [request() for _ in range(4)]
+    runs = [started(context.caller().start(each)).run for each in wanted[:3]]
+    assert refused(context.caller().start(wanted[3])) == ErrorCode.TOO_MANY_RUNS
+    service.registry.refuse_new()
+    assert refused(context.caller().start(wanted[3])) == ErrorCode.DRAINING
+    assert [started(context.caller().start(each)).run for each in wanted[:3]] == runs
+
+
+async def test_a_denied_request_is_in_the_audit_log_with_its_arguments(context: Context) -> None:
+    context.policy = policy(commands=[["/usr/bin/true"]], audit="hash")
+    wanted = request(b"rm", b"-r", b"/")
+    refusal = context.caller().start(wanted)
+    assert refused(refusal) == ErrorCode.DENIED
+    (entry,) = context.entries
+    assert (entry.event, entry.run, entry.user, entry.argv) == ("denial", wanted.id, "ada", (b"rm", b"-r", b"/"))
+    assert isinstance(refusal, RunRefusal)
+    assert entry.detail == refusal.sentence
+
+
+async def test_a_reload_of_the_policy_applies_to_callers_who_are_logged_in(context: Context) -> None:
+    caller = context.caller()
+    wanted = request()
+    started(caller.start(wanted))
+    context.policy = Policy()
+    assert refused(caller.start(request())) == ErrorCode.DENIED
+
+
+async def test_a_run_that_may_not_be_seen_is_answered_like_an_unknown_one(context: Context) -> None:
+    hidden, missing = request(), new_id()
+    started(context.caller().start(hidden))
+    caller = context.caller("bob")
+    assert caller.authorized_run(hidden.id, "signal") == RunRefusal(
+        ErrorCode.UNKNOWN_RUN, f"there is no run {hidden.id} here"
+    )
+    assert caller.authorized_run(missing, "signal") == RunRefusal(
+        ErrorCode.UNKNOWN_RUN, f"there is no run {missing} here"
+    )
+    assert context.audited() == [("denial", hidden.id, "the policy does not let bob see this run of ada")]
+
+
+async def test_a_run_that_may_be_seen_and_nothing_more_is_denied_and_in_the_audit_log(context: Context) -> None:
+    wanted = request()
+    run = started(context.caller().start(wanted)).run
+    context.policy = Policy(
+        rules=(Rule.model_validate({"name": "watch", "who": {"users": ["bob"]}, "others": ["see"]}),)
+    )
+    caller = context.caller("bob")
+    assert caller.authorized_run(wanted.id, "see") is run
+    sentence = "the policy does not let bob attach to this run of ada"
+    assert caller.authorized_run(wanted.id, "attach") == RunRefusal(ErrorCode.DENIED, sentence)
+    assert context.audited() == [("denial", wanted.id, sentence)]
+
+
+async def test_a_signal_is_in_the_audit_log_or_denied_there(context: Context) -> None:
+    wanted = request()
+    run = started(context.caller().start(wanted)).run
+    assert context.caller().signal(run, "SIGTERM") is None
+    assert refused(context.caller("bob").signal(run, "SIGTERM")) == ErrorCode.DENIED
+    assert context.audited() == [
+        ("signal", wanted.id, "SIGTERM"),
+        ("denial", wanted.id, "the policy does not let bob signal this run of ada"),
+    ]
+
+
+async def test_only_callers_who_see_runs_of_others_have_them_looked_through(context: Context) -> None:
+    context.policy = policy(shell=True)
+    assert context.caller().visible_owner() == "ada"
+    context.policy = policy(shell=True, others=["see"])
+    assert context.caller().visible_owner() is None
+
+
+async def test_audit_entries_name_the_caller(context: Context) -> None:
+    caller = context.caller(key="SHA256:one")
+    caller.record("attach", run="x", detail="read-only")
+    (entry,) = context.entries
+    assert (entry.user, entry.how, entry.key, entry.run, entry.detail) == ("ada", "key", "SHA256:one", "x", "read-only")
