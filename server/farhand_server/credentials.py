@@ -28,6 +28,9 @@ _SETGROUPS: Final = {
 }
 """The number of setgroups(2) on machines of 64 bits (asm/unistd.h)."""
 
+DEFAULT_SHELL: Final = "/bin/sh"
+"""What an empty shell field of passwd(5) means."""
+
 _QUERY: Final = 0xFFFFFFFF
 """No valid id: setfsuid(2) and setfsgid(2) then change nothing and return what holds."""
 

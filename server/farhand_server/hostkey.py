@@ -29,13 +29,13 @@ from farhand_protocol.sshformat import (
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-PRIVATE: Final = "host_key"
-PUBLIC: Final = "host_key.pub"
-MAX_FILE: Final = 4096
+PRIVATE_KEY_FILE: Final = "host_key"
+PUBLIC_KEY_FILE: Final = "host_key.pub"
+MAX_HOST_KEY_FILE: Final = 4096
 """Bytes read of a key file; a PKCS #8 Ed25519 key in PEM has 119."""
 
 
-class HostKeyError(ValueError):
+class HostKeyFileError(ValueError):
     """The host key cannot be used; the message says which file, why, and what to do."""
 
 
@@ -92,15 +92,15 @@ def ensure(state_dir: Path) -> HostKey:
     """Load the host key of a state directory; make it, and the directory, where there is none.
 
     Any number of processes may do this at once: all return the same key. The private key has mode 0600, its
-    public half beside it 0644. Raises HostKeyError for a key that cannot be used and OSError from the file system.
+    public half beside it 0644. Raises HostKeyFileError for a key that cannot be used and OSError from the file system.
     """
-    path = state_dir / PRIVATE
+    path = state_dir / PRIVATE_KEY_FILE
     if not path.exists():
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make(path)
     key = load(path)
     line = f"{key.public_line}\n".encode("ascii")
-    public = state_dir / PUBLIC
+    public = state_dir / PUBLIC_KEY_FILE
     if not public.exists() or public.read_bytes() != line:
         _write(public, line, mode=0o644, replace=True)
     return key
@@ -109,7 +109,7 @@ def ensure(state_dir: Path) -> HostKey:
 def load(path: Path) -> HostKey:
     """Load a private key file (PKCS #8 PEM).
 
-    Raises HostKeyError where it is not a regular file, others may read it, or it is not an unencrypted Ed25519
+    Raises HostKeyFileError where it is not a regular file, others may read it, or it is not an unencrypted Ed25519
     key, and OSError where it cannot be opened.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
@@ -122,7 +122,7 @@ def load(path: Path) -> HostKey:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         private = None
     if not isinstance(private, Ed25519PrivateKey):
-        raise HostKeyError(
+        raise HostKeyFileError(
             f"{path}: not an unencrypted Ed25519 key in PEM; `farhandd host-key` makes one where the file is missing"
         )
     point = private.public_key().public_bytes_raw()
@@ -130,16 +130,16 @@ def load(path: Path) -> HostKey:
 
 
 def load_public(path: Path) -> PublicHostKey:
-    """Load the public half from `host_key.pub`. Raises HostKeyError where it is none, OSError where it is not there."""
+    """Load the public half, `host_key.pub`. Raises HostKeyFileError if it is malformed, OSError if it is missing."""
     with path.open("rb") as file:
-        fields = file.read(MAX_FILE).split()
+        fields = file.read(MAX_HOST_KEY_FILE).split()
     try:
         if len(fields) < 2:
             raise SSHFormatError("it holds no key")
         key = parse_public_key_fields(fields[0].decode("ascii"), fields[1].decode("ascii"))
         spki_from_host_key(key)
     except (SSHFormatError, UnicodeDecodeError) as error:
-        raise HostKeyError(f"{path}: not a public host key: {error}; `farhandd host-key` writes it anew") from None
+        raise HostKeyFileError(f"{path}: not a public host key: {error}; `farhandd host-key` writes it anew") from None
     return PublicHostKey(key)
 
 
@@ -147,14 +147,14 @@ def _read_private(path: Path) -> bytes:
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise HostKeyError(f"{path}: not a regular file")
+            raise HostKeyFileError(f"{path}: not a regular file")
         # As ssh does for its own files. Another owner's file may show group bits that are the mask of an access
         # control list: so come the credentials of systemd.exec(5).
         forbidden = 0o077 if status.st_uid == os.geteuid() else 0o007
         if status.st_mode & forbidden:
             mode = stat.S_IMODE(status.st_mode)
-            raise HostKeyError(f"{path}: mode {mode:04o} lets others at the private key; run: chmod 600 {path}")
-        return file.read(MAX_FILE)
+            raise HostKeyFileError(f"{path}: mode {mode:04o} lets others at the private key; run: chmod 600 {path}")
+        return file.read(MAX_HOST_KEY_FILE)
 
 
 def _make(path: Path) -> None:

@@ -13,10 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Lost, Outcome
 
-from .audit import Audit, AuditError, Entry, Event, Recorded
-from .config import Config
-from .history import Expired as Forgotten
-from .history import GroupCommit, History, HistoryError, Known, Record
+from .audit import AuditEntry, AuditError, AuditEvent, AuditLog, Recorded
+from .config import ServiceConfig
+from .history import ForgottenRun, GroupCommit, History, HistoryError, KnownRun, RunRecord
 from .runs.plan import Origin, Plan, RunResult, TerminalPlan
 from .runs.process.orphans import boot_id
 from .runs.process.tree import look
@@ -30,7 +29,7 @@ _OUTCOME: Final[TypeAdapter[Outcome]] = TypeAdapter(Outcome)
 class Ledger:
     """Writes down what runs do. Belongs to one loop; `close` it before history and audit log."""
 
-    def __init__(self, history: History, audit: Audit) -> None:
+    def __init__(self, history: History, audit: AuditLog) -> None:
         self._boot_id = boot_id()
         self._required = False
         self.take_back(history, audit)
@@ -65,7 +64,7 @@ class Ledger:
         assert lock is not None
         return lock
 
-    def take_back(self, history: History, audit: Audit) -> None:
+    def take_back(self, history: History, audit: AuditLog) -> None:
         """Go on with both, opened anew."""
         self.audit = audit
         self._history = history
@@ -75,18 +74,18 @@ class Ledger:
         """Go on after `close`."""
         self._group = GroupCommit(self._history, also=self.audit.flush)
         if self._history.dirty:
-            self._group.soon()
+            self._group.flush_soon()
 
-    def configure(self, config: Config) -> None:
+    def configure(self, config: ServiceConfig) -> None:
         """Go by another configuration from now on."""
         self._required = config.history.required
         self._history.configure(config.history)
         self.audit.configure(config.audit)
 
-    def note(self, entry: Entry) -> None:
+    def note(self, entry: AuditEntry) -> None:
         """Write down what is no start and no end of a run."""
         self.audit.record(entry)
-        self._group.soon()
+        self._group.flush_soon()
 
     # runs.registry.Ledger
 
@@ -96,11 +95,11 @@ class Ledger:
         if self._required and not self._history.on_disk:
             raise RecordUnavailable("the history could not be reopened after an upgrade; restart the service")
         try:
-            self.audit.admit(_entry(run, "start"))
+            self.audit.record_start(_entry(run, "start"))
         except AuditError as error:
             raise RecordUnavailable(str(error)) from None
         self._history.starting(
-            Record(
+            RunRecord(
                 id=plan.id,
                 owner=plan.owner,
                 uid=plan.uid,
@@ -125,7 +124,7 @@ class Ledger:
             self._boot_id,
             None if cgroup is None else str(cgroup),
         )
-        self._group.later()
+        self._group.flush_later()
 
     def ended(self, run: LiveRun, result: RunResult) -> None:
         """Ledger."""
@@ -145,18 +144,18 @@ class Ledger:
 
     def soon(self) -> asyncio.Future[Mapping[str, str]]:
         """Ledger."""
-        return self._group.soon()
+        return self._group.flush_soon()
 
     def find(self, run_id: str) -> LiveRun | None:
         """Ledger."""
         try:
-            state = self._history.state_of(run_id)
+            state = self._history.look_up(run_id)
         except HistoryError as error:
             raise RecordUnavailable(str(error)) from None
         match state:
-            case Known(record):
+            case KnownRun(record):
                 return _past(record)
-            case Forgotten(reason):
+            case ForgottenRun(reason):
                 raise RunExpired(reason)
             case _:
                 return None
@@ -170,10 +169,10 @@ class Ledger:
         return [_past(record) for record in records]
 
 
-def _entry(run: LiveRun, event: Event, *, outcome: str | None = None) -> Entry:
+def _entry(run: LiveRun, event: AuditEvent, *, outcome: str | None = None) -> AuditEntry:
     plan, origin = run.plan, run.plan.origin
     starts = event == "start"
-    return Entry(
+    return AuditEntry(
         event,
         time.time(),
         user=plan.owner,
@@ -195,7 +194,7 @@ def _recorded(plan: Plan) -> tuple[Recorded, ...]:
     return (*output, "stdin") if plan.record_input else output
 
 
-def _past(record: Record) -> LiveRun:
+def _past(record: RunRecord) -> LiveRun:
     request = _request(record.request)
     plan = Plan(
         id=record.id,

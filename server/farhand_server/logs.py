@@ -21,14 +21,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from .threads import block_all_signals
+from .runtime import block_all_signals
 
-Format = Literal["auto", "keyvalue", "json"]
-Level = Literal["debug", "info", "warning", "error"]
-Value = str | int | float | bool | Path | BaseException | None
+LogFormat = Literal["auto", "keyvalue", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogValue = str | int | float | bool | Path | BaseException | None
 """What a field may hold. None leaves the field out; an exception is its type and message."""
 
-MAX_QUEUED = 1024
+MAX_QUEUED_LINES = 1024
 """Lines waiting for stderr: under 1 MiB of ordinary lines, and no more than 16 MiB if all were tracebacks."""
 MAX_VALUE = 1000
 """Characters of one value; longer ones are cut, which keeps a line below PIPE_BUF (4,096 bytes) as a rule,
@@ -38,34 +38,34 @@ MAX_TRACEBACK = 8000
 
 # sd-daemon(3): a line that begins with <N> is taken by journald with that syslog priority.
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3}
-_LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
+_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
 _BARE = re.compile(r"[A-Za-z0-9_./:@%+,~-]+", re.ASCII)
 
 
 class Logger:
     """Writes events to a sink; `bind` makes others with fields of their own."""
 
-    def __init__(self, sink: "Sink", fields: Mapping[str, Value]) -> None:
+    def __init__(self, sink: "Sink", fields: Mapping[str, LogValue]) -> None:
         self._sink = sink
         self._fields = fields
 
-    def bind(self, **fields: Value) -> "Logger":
+    def bind(self, **fields: LogValue) -> "Logger":
         """A logger whose every event carries *fields* too."""
         return Logger(self._sink, {**self._fields, **fields})
 
-    def debug(self, event: str, **fields: Value) -> None:
+    def debug(self, event: str, **fields: LogValue) -> None:
         """For whoever is looking for a fault."""
         self._sink.log("debug", event, {**self._fields, **fields})
 
-    def info(self, event: str, **fields: Value) -> None:
+    def info(self, event: str, **fields: LogValue) -> None:
         """What an administrator wants to find afterwards."""
         self._sink.log("info", event, {**self._fields, **fields})
 
-    def warning(self, event: str, **fields: Value) -> None:
+    def warning(self, event: str, **fields: LogValue) -> None:
         """Something is not as it should be; the service goes on."""
         self._sink.log("warning", event, {**self._fields, **fields})
 
-    def error(self, event: str, **fields: Value) -> None:
+    def error(self, event: str, **fields: LogValue) -> None:
         """Something failed that should not have. The traceback of an exception in *fields* comes along."""
         self._sink.log("error", event, {**self._fields, **fields})
 
@@ -89,7 +89,7 @@ class Sink:
         self._from_logging = _FromLogging(self)
 
     def configure(
-        self, format: Format = "auto", level: Level = "info", environ: Mapping[str, str] = os.environ
+        self, format: LogFormat = "auto", level: LogLevel = "info", environ: Mapping[str, str] = os.environ
     ) -> None:
         """Sets what is logged and how; may be called again at any time."""
         self._json = format == "json"
@@ -113,12 +113,12 @@ class Sink:
                 self._changed.notify()
             thread.join(timeout)
 
-    def log(self, level: Level, event: str, fields: Mapping[str, Value]) -> None:
+    def log(self, level: LogLevel, event: str, fields: Mapping[str, LogValue]) -> None:
         """Logs *event* with *fields* unless *level* is below the configured one. Never blocks once started."""
         if _LEVELS.index(level) >= self._threshold:
             self._put(self._line(level, event, fields))
 
-    def _line(self, level: Level, event: str, fields: Mapping[str, Value]) -> bytes:
+    def _line(self, level: LogLevel, event: str, fields: Mapping[str, LogValue]) -> bytes:
         told: dict[str, object] = {}
         if not self._journal:
             told["time"] = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -140,7 +140,7 @@ class Sink:
             self._write(line)
             return
         with self._changed:
-            if len(self._queue) < MAX_QUEUED:
+            if len(self._queue) < MAX_QUEUED_LINES:
                 self._queue.append(line)
                 self._changed.notify()
             else:
@@ -211,6 +211,6 @@ class _FromLogging(logging.Handler):
         self._sink = sink
 
     def emit(self, record: logging.LogRecord) -> None:
-        level: Level = _LEVELS[min(max(record.levelno // 10, 1), 4) - 1]
+        level: LogLevel = _LEVELS[min(max(record.levelno // 10, 1), 4) - 1]
         error = record.exc_info[1] if record.exc_info else None
         self._sink.log(level, record.getMessage(), {"logger": record.name, "error": error})

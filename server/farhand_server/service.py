@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from farhand_protocol.outcome import Exited
 
 from . import __version__
-from .audit import Entry
-from .config import Config, ConfigError
+from .audit import AuditEntry
+from .config import ConfigError, ServiceConfig
 from .connection.context import OpenSessions
 from .ledger import Ledger
 from .listen.clients import LocalConnection, ProxiedConnection
@@ -27,9 +27,9 @@ from .runs.process.cgroup import Cgroups
 from .runs.process.process import prepare_loop, reset_signals
 from .runs.registry import Registry, Retention
 from .runs.run import LiveRun
+from .runtime import blocking_executor
 from .state import take_back
 from .systemd import Notifier
-from .threads import blocking_executor
 from .upgrade import handover as passing
 from .upgrade.program import UpgradeRefused
 from .upgrade.replace import replace
@@ -50,13 +50,13 @@ class Service:
 
     def __init__(
         self,
-        config: Config,
+        config: ServiceConfig,
         log: Logger,
         ledger: Ledger,
         *,
         policy: Policy,
-        reload: Callable[[], Config],
-        accepted: Callable[[Config], None],
+        reload: Callable[[], ServiceConfig],
+        accepted: Callable[[ServiceConfig], None],
         notifier: Notifier,
         silence: Callable[[bool], None],
         edge: EdgeChild | None = None,
@@ -151,7 +151,7 @@ class Service:
                 )
             )
 
-    def note(self, entry: Entry) -> None:
+    def note(self, entry: AuditEntry) -> None:
         """Core."""
         self.ledger.note(entry)
 
@@ -313,22 +313,22 @@ class Service:
         self.log.error("run failed by a fault of the service", run=run.plan.id, user=run.plan.owner, error=error)
 
 
-def _retention(config: Config) -> Retention:
+def _retention(config: ServiceConfig) -> Retention:
     return Retention(config.runs.kept_runs, config.runs.kept_for, config.runs.kept_disk)
 
 
-def make_authenticator(config: Config) -> Authenticator | None:
+def make_authenticator(config: ServiceConfig) -> Authenticator | None:
     """Return who judges logins by key; None where there is no host key, and so no edge and no such login."""
     file = config.state_dir / "host_key.pub"
     if not file.exists():
         return None
     # A service for local clients alone has no need of cryptography, and starts sooner without.
-    from .auth.accounts import every, only, own_account
+    from .auth.accounts import every_account, only_account, own_account
     from .auth.login import Authenticator
     from .hostkey import load_public
 
     key = load_public(file)
     files = config.login.authorized_keys
     own = own_account(files)
-    accounts = every(files) if own.uid == 0 else only(own)
+    accounts = every_account(files) if own.uid == 0 else only_account(own)
     return Authenticator(spki_sha256=key.spki_sha256, accounts=accounts, decoy=own)

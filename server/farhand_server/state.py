@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from .audit import Audit
-from .config import Config
+from .audit import AuditLog
+from .config import ServiceConfig
 from .history import History
 from .ledger import Ledger
 from .logs import Logger
@@ -14,7 +14,9 @@ from .runs.process.orphans import end_orphans
 
 
 @asynccontextmanager
-async def open_state_directory(config: Config, log: Logger, *, resume: int | None = None) -> AsyncIterator[Ledger]:
+async def open_state_directory(
+    config: ServiceConfig, log: Logger, *, resume: int | None = None
+) -> AsyncIterator[Ledger]:
     """Have the state directory: end the orphans of a service that died, then keep its books until the block ends.
 
     With `resume`, what `Ledger.hand_over` returned in the program before this one, nobody has died. Raises
@@ -35,33 +37,33 @@ async def open_state_directory(config: Config, log: Logger, *, resume: int | Non
         ledger.put_away()
 
 
-def take_back(ledger: Ledger, lock: int, config: Config, log: Logger) -> None:
+def take_back(ledger: Ledger, lock: int, config: ServiceConfig, log: Logger) -> None:
     """Go on with books that were handed over to a program that could not be executed. Raises as
     `open_state_directory` does."""
     ledger.take_back(*_open(config, log, lock))
 
 
-def _open(config: Config, log: Logger, resume: int | None) -> tuple[History, Audit]:
+def _open(config: ServiceConfig, log: Logger, resume: int | None) -> tuple[History, AuditLog]:
     if resume is not None:
         return _open_again(config, log, resume)
     history = History.open(config.state_dir, config.history, log)
     try:
-        return history, Audit.open(config.state_dir, config.audit, log)
+        return history, AuditLog.open(config.state_dir, config.audit, log)
     except BaseException:
         history.close()
         raise
 
 
-def _open_again(config: Config, log: Logger, resume: int) -> tuple[History, Audit]:
+def _open_again(config: ServiceConfig, log: Logger, resume: int) -> tuple[History, AuditLog]:
     # The runs that are under way must not end because a disk has filled up: see `Ledger.starting`.
     history = History.open(config.state_dir, config.history.model_copy(update={"required": False}), log, resume=resume)
     history.configure(config.history)
-    audit = Audit.open(config.state_dir, config.audit.model_copy(update={"required": False}), log)
+    audit = AuditLog.open(config.state_dir, config.audit.model_copy(update={"required": False}), log)
     audit.configure(config.audit)
     return history, audit
 
 
-def _clear_spools(config: Config) -> None:
+def _clear_spools(config: ServiceConfig) -> None:
     # Where a ring on disk began and ended was known to the service that is dead.
     directory = config.state_dir / "spool"
     if directory.is_dir():

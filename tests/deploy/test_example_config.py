@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from farhand_server.config import load
-from farhand_server.config.model import Config, Section, sections
+from farhand_server.config.model import Section, ServiceConfig, sections
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "farhandd.toml"
 
@@ -37,7 +37,7 @@ def documented() -> dict[str, str]:
 
 
 def test_it_has_every_key_and_no_other() -> None:
-    assert sorted(documented()) == sorted(keys(Config))
+    assert sorted(documented()) == sorted(keys(ServiceConfig))
 
 
 def test_as_it_stands_it_changes_nothing() -> None:

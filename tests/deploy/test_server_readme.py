@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.auth.authorized_keys import OPTIONS
-from farhand_server.auth.login import Cause
-from farhand_server.config.model import Config, sections
+from farhand_server.auth.authorized_keys import SUPPORTED_OPTIONS
+from farhand_server.auth.login import RefusalCause
+from farhand_server.config.model import ServiceConfig, sections
 from tests.deploy.conftest import DEPLOY
 from tests.deploy.test_example_config import keys
 
@@ -19,10 +19,10 @@ SOURCES = "\n".join(file.read_text() for file in README.parent.rglob("*.py"))
 
 
 def test_the_keys_it_names_are_keys() -> None:
-    pattern = re.compile(rf"({'|'.join(sections(Config))})\.([a-z_]+)")
+    pattern = re.compile(rf"({'|'.join(sections(ServiceConfig))})\.([a-z_]+)")
     named = {found[0] for code in CODE if (found := pattern.match(code)) and found[2] != "sock"}
     assert len(named) > 20
-    assert named <= set(keys(Config))
+    assert named <= set(keys(ServiceConfig))
 
 
 def test_the_units_it_names_are_installed() -> None:
@@ -33,13 +33,13 @@ def test_the_units_it_names_are_installed() -> None:
 def test_its_options_of_authorized_keys_are_those_understood() -> None:
     table = TEXT[TEXT.index("| option | meaning |") : TEXT.index("**Any other option")]
     rows = re.findall(r"(?m)^\| (`.*?`) \|", table)
-    assert sorted(re.findall(r"`([a-z-]+)", " ".join(rows))) == sorted(OPTIONS)
+    assert sorted(re.findall(r"`([a-z-]+)", " ".join(rows))) == sorted(SUPPORTED_OPTIONS)
 
 
 def test_the_causes_of_a_refusal_that_it_names_are_logged() -> None:
     named = set(re.findall(r"cause=([a-z_]+)", TEXT))
     assert named
-    assert named <= {cause.value for cause in Cause}
+    assert named <= {cause.value for cause in RefusalCause}
 
 
 def test_the_events_it_names_are_logged() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.config import Address, Config, ConfigError, effective, find_file, load
+from farhand_server.config import ConfigError, ListenAddress, ServiceConfig, effective_toml, find_file, load
 
 Write = Callable[[str], Path]
 
@@ -25,7 +25,7 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def user(tmp_path: Path, **environ: str) -> Config:
+def user(tmp_path: Path, **environ: str) -> ServiceConfig:
     """The configuration of an ordinary user who has written none."""
     return load(environ={"HOME": str(tmp_path), **environ}, uid=1000)
 
@@ -95,7 +95,7 @@ class TestDirectories:
     @pytest.mark.parametrize("written", ["~/../keys", "/etc/{user}/../keys"])
     def test_a_file_of_each_account_is_not_reached_by_going_up(self, write: Write, written: str) -> None:
         file = write(f'[login]\nauthorized_keys = ["{written}"]')
-        with pytest.raises(ConfigError, match=r"cannot lead through \.\."):
+        with pytest.raises(ConfigError, match=r"cannot contain \.\."):
             load(file, environ={"HOME": "/home/me"}, uid=0)
 
     @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ class TestFinding:
 class TestReading:
     def test_what_is_written_holds_and_the_rest_is_default(self, write: Write) -> None:
         config = load(write('listen = ["[::1]:7022", "localhost:0"]\n[runs]\nspool = "1 MiB"\nlinger = "250 ms"'))
-        assert config.listen == (Address("::1", 7022), Address("localhost", 0))
+        assert config.listen == (ListenAddress("::1", 7022), ListenAddress("localhost", 0))
         assert (config.runs.spool, config.runs.linger) == (1 << 20, 0.25)
         assert (config.runs.kill_after, config.runs.max_timeout) == (5.0, inf)
 
@@ -157,7 +157,7 @@ class TestReading:
     def test_the_command_line_wins_over_the_file(self, write: Write) -> None:
         file = write('listen = ["0.0.0.0:1"]\nsocket = "/a"')
         config = load(file, overrides={"listen": ["127.0.0.1:2"]})
-        assert (config.listen, config.socket) == ((Address("127.0.0.1", 2),), Path("/a"))
+        assert (config.listen, config.socket) == ((ListenAddress("127.0.0.1", 2),), Path("/a"))
 
     def test_a_path_on_the_command_line_is_relative_to_the_working_directory(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -253,7 +253,7 @@ class TestRefusing:
         assert complaint(file) == ["not UTF-8 at byte 2"]
 
     def test_a_file_without_end(self) -> None:
-        assert complaint(Path("/dev/zero")) == ["larger than 1048576 bytes; this is no farhandd configuration"]
+        assert complaint(Path("/dev/zero")) == ["larger than 1048576 bytes; this is not a farhandd configuration"]
 
     def test_a_value_with_control_characters_is_shown_escaped(self, write: Write) -> None:
         assert "\x1b" not in complaint(write('[log]\nlevel = "\\u001b[2J"'))[0]
@@ -261,13 +261,13 @@ class TestRefusing:
 
 class TestEffective:
     def test_the_defaults_read_back_the_same(self, write: Write) -> None:
-        assert load(write(effective(load()))) == load()
+        assert load(write(effective_toml(load()))) == load()
 
     # What a path or a pattern can hold; files and addresses have fewer characters than these.
     @given(name=st.text(st.characters(exclude_characters="\0=", codec="utf-8"), min_size=1, max_size=40))
     def test_any_text_reads_back_the_same(self, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-        file = tmp_path_factory.getbasetemp() / "effective.toml"
+        file = tmp_path_factory.getbasetemp() / "effective_toml.toml"
         config = load(overrides={"socket": f"/x/{name}"})
         config = config.model_copy(update={"policy": config.policy.model_copy(update={"environment": (name,)})})
-        file.write_text(effective(config), newline="\n")
+        file.write_text(effective_toml(config), newline="\n")
         assert load(file) == config

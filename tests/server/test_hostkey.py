@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from farhand_server import hostkey
-from farhand_server.hostkey import HostKeyError
+from farhand_server.hostkey import HostKeyFileError
 
 
 def _fingerprint(state_dir: Path) -> str:
@@ -89,7 +89,7 @@ def test_certificate_is_self_signed_and_carries_the_key_that_logins_are_bound_to
 def test_a_private_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     hostkey.ensure(tmp_path)
     (tmp_path / "host_key").chmod(mode)
-    with pytest.raises(HostKeyError, match=f"mode {mode:04o} .* chmod 600"):
+    with pytest.raises(HostKeyFileError, match=f"mode {mode:04o} .* chmod 600"):
         hostkey.load(tmp_path / "host_key")
 
 
@@ -110,13 +110,13 @@ def test_a_file_that_is_no_ed25519_key_is_refused(tmp_path: Path, kind: str) -> 
     file = tmp_path / "host_key"
     file.touch(0o600)
     file.write_bytes(content)
-    with pytest.raises(HostKeyError, match="not an unencrypted Ed25519 key"):
+    with pytest.raises(HostKeyFileError, match="not an unencrypted Ed25519 key"):
         hostkey.ensure(tmp_path)
 
 
 def test_a_private_key_that_is_no_regular_file_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "host_key", 0o600)
-    with pytest.raises(HostKeyError, match="not a regular file"):
+    with pytest.raises(HostKeyFileError, match="not a regular file"):
         hostkey.load(tmp_path / "host_key")
 
 
@@ -126,7 +126,7 @@ def test_a_private_key_that_is_no_regular_file_is_refused_without_waiting_for_it
 )
 def test_a_public_file_that_is_no_host_key_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "host_key.pub").write_bytes(content)
-    with pytest.raises(HostKeyError, match="host-key"):
+    with pytest.raises(HostKeyFileError, match="host-key"):
         hostkey.load_public(tmp_path / "host_key.pub")
 
 

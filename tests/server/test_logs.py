@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.logs import MAX_QUEUED, MAX_VALUE, Logger, Sink, quote
+from farhand_server.logs import MAX_QUEUED_LINES, MAX_VALUE, Logger, Sink, quote
 
 
 class Pipe:
@@ -138,7 +138,7 @@ def test_no_value_can_end_its_line_or_its_quotes(text: str) -> None:
 
 def test_a_stuck_reader_stops_nobody_and_what_is_lost_is_counted(pipe: Pipe) -> None:
     pipe.sink.start()
-    logged = MAX_QUEUED * 3
+    logged = MAX_QUEUED_LINES * 3
     for number in range(logged):
         pipe.log.info("event", number=number, filler="x" * 500)
     received, accounted = b"", 0
@@ -160,7 +160,7 @@ def test_closing_writes_what_is_queued(pipe: Pipe) -> None:
 
 def test_closing_does_not_wait_for_a_reader_that_never_reads(pipe: Pipe) -> None:
     pipe.sink.start()
-    for _ in range(MAX_QUEUED):
+    for _ in range(MAX_QUEUED_LINES):
         pipe.log.info("event", filler="x" * 500)
     pipe.sink.close(timeout=0.01)
 

@@ -8,9 +8,8 @@ from typing import Final, Protocol
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.messages.run import request_fingerprint
-from farhand_server.audit import Entry
-from farhand_server.audit import Event as AuditEvent
-from farhand_server.config import Config
+from farhand_server.audit import AuditEntry, AuditEvent
+from farhand_server.config import ServiceConfig
 from farhand_server.policy import Action, Owner, Policy, may
 from farhand_server.runs.registry import RecordUnavailable, Registry, RunExpired, ServiceDraining, TooManyRuns
 from farhand_server.runs.run import LiveRun
@@ -23,7 +22,7 @@ class AdmissionContext(Protocol):
     """What admission needs of the core."""
 
     @property
-    def config(self) -> Config:
+    def config(self) -> ServiceConfig:
         """The configuration in force."""
 
     @property
@@ -34,7 +33,7 @@ class AdmissionContext(Protocol):
     def registry(self) -> Registry:
         """All runs."""
 
-    def note(self, entry: Entry) -> None:
+    def note(self, entry: AuditEntry) -> None:
         """Add an event to the audit log; it is written soon."""
 
 

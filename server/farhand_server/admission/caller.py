@@ -6,9 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from farhand_server.audit import Entry
-from farhand_server.audit import Event as AuditEvent
-from farhand_server.auth.principal import Principal
+from farhand_server.audit import AuditEntry, AuditEvent
+from farhand_server.auth.accounts import Principal
 from farhand_server.policy import Subject, subject_of
 from farhand_server.runs.environment import Home
 
@@ -39,10 +38,10 @@ class Caller:
         argv: tuple[bytes, ...] | None = None,
         commands: Literal["argv", "hash"] = "argv",
         detail: str | None = None,
-    ) -> Entry:
+    ) -> AuditEntry:
         """Return an audit entry about something this caller did, or was not allowed to do, just now."""
         who = self.principal
-        return Entry(
+        return AuditEntry(
             event,
             time.time(),
             user=who.user,

@@ -13,7 +13,7 @@ from farhand_protocol.messages.run import request_fingerprint
 from farhand_protocol.model import bytes_to_json
 from farhand_server import policy as rules
 from farhand_server.audit.entry import MAX_ARGV, argv_sha256
-from farhand_server.config import Config
+from farhand_server.config import ServiceConfig
 from farhand_server.policy import FileSystem, Lookup, Policy
 from farhand_server.runs.environment import EnvironmentRefused
 from farhand_server.runs.plan import Origin, Plan, TerminalPlan
@@ -45,7 +45,7 @@ class Denied(Exception):
 
 
 def plan_run(
-    request: m.RunRequest, caller: Caller, config: Config, policy: Policy, lookup: Lookup | None = None
+    request: m.RunRequest, caller: Caller, config: ServiceConfig, policy: Policy, lookup: Lookup | None = None
 ) -> Plan:
     """Return what will run for this request. Raises `Denied`, and OSError where the account cannot be acted for.
 
@@ -77,7 +77,7 @@ def plan_run(
     grace = runs.grace if request.grace is None else request.grace
     keep = request.on_disconnect == "keep"
     wished = options.environment if caller.principal.by_own_line else ()
-    wanted = rules.Request(
+    wanted = rules.PolicyRequest(
         argv=argv,
         shell=options.command is not None or request.shell is not None or request.login,
         # A forced command starts where its author expects it: elsewhere its relative names would be the client's.

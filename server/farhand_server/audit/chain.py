@@ -1,70 +1,145 @@
-"""One line of the audit log: how it is written, and how it is checked.
+"""The chain of lines: how one is written and checked, and the files that hold them.
 
-A line is one JSON object in ASCII, without spaces, and a newline. Its last two members are `prev`, the hash of the line
-before (64 zeros in the first), and `hash`: the SHA-256 in hexadecimal of the line's own bytes up to the comma before
-`"hash"`, with a closing brace in place of that comma. So a line can be checked as it stands, without a parser.
+A line is one JSON object in ASCII, without spaces, and a newline. Its last two members are `prev`, the hash of the
+line before (64 zeros in the first line), and `hash`: the SHA-256 in hexadecimal of the line's own bytes up to the
+comma before `"hash"`, with a closing brace in place of that comma. So a line can be checked without a JSON parser.
+
+`audit.jsonl` is the file being written, `audit.NUMBER.jsonl` are the older ones, named after their first entry.
+`audit.head` says where the chain begins and ends, so that a missing first or last entry is noticed.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Final, Self
 
 GENESIS: Final = "0" * 64
-"""What the first line of all has for `prev`."""
+"""The `prev` of the very first line."""
 
-MAX_LINE: Final = 256 << 10
-"""Bytes of a line: eight times `entry.MAX_ARGV`, since a control character is written with six."""
+MAX_AUDIT_LINE: Final = 256 << 10
+"""Bytes of a line: eight times `entry.MAX_ARGV`, since a control character is escaped to six bytes."""
+
+CURRENT_FILE: Final = "audit.jsonl"
+HEAD_FILE: Final = "audit.head"
 
 _TAIL: Final = re.compile(rb'^(\{"seq":(\d{1,18}),.*"prev":"([0-9a-f]{64})"),"hash":"([0-9a-f]{64})"\}\n$', re.DOTALL)
+_OLDER: Final = re.compile(r"audit\.(\d{18})\.jsonl")
+_HEAD: Final = re.compile(rb"first=(\d{18}) last=(\d{18}) hash=([0-9a-f]{64})\n")
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """The place in the chain that a line takes."""
+class ChainedLine:
+    """A line's place in the chain: its number, counted from 1, and its hash."""
 
     seq: int
     hash: str
 
 
-START: Final = Link(0, GENESIS)
+CHAIN_START: Final = ChainedLine(0, GENESIS)
+"""The place before the first line."""
 
 
 class BrokenLine(Exception):
-    """A line does not follow the one before, or is not as it was written; the text says what is wrong with it."""
+    """A line does not follow the one before, or was changed; the text says what is wrong with it."""
 
 
-def line(after: Link, members: Mapping[str, object]) -> tuple[bytes, Link]:
-    """Return the line that holds `members`, behind `after`, and its place."""
+def encode_line(after: ChainedLine, members: Mapping[str, object]) -> tuple[bytes, ChainedLine]:
+    """Return the line that holds `members` and follows `after`, and its place."""
     seq = after.seq + 1
-    told = json.dumps({"seq": seq, **members, "prev": after.hash}, separators=(",", ":"))
-    digest = hashlib.sha256(told.encode()).hexdigest()
-    return f'{told[:-1]},"hash":"{digest}"}}\n'.encode(), Link(seq, digest)
+    text = json.dumps({"seq": seq, **members, "prev": after.hash}, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f'{text[:-1]},"hash":"{digest}"}}\n'.encode(), ChainedLine(seq, digest)
 
 
-def parse(raw: bytes) -> tuple[Link, str]:
-    """Return a line's place and the hash of the line before. Raises `BrokenLine` where it is not as it was written."""
+def parse_line(raw: bytes) -> tuple[ChainedLine, str]:
+    """Return a line's place and the hash of the line before. Raises `BrokenLine` if the line was changed."""
     match = _TAIL.match(raw)
     if match is None:
         if not raw.endswith(b"\n"):
             raise BrokenLine("the line is cut short")
-        raise BrokenLine("this is no line of an audit log")
+        raise BrokenLine("this is not a line of an audit log")
     if hashlib.sha256(match[1] + b"}").hexdigest() != match[4].decode():
         raise BrokenLine("the line was changed: its hash is not that of its text")
-    return Link(int(match[2]), match[4].decode()), match[3].decode()
+    return ChainedLine(int(match[2]), match[4].decode()), match[3].decode()
 
 
-def check(raw: bytes, after: Link | None) -> Link:
-    """Return the place of a line that follows `after`; any place will do for None. Raises `BrokenLine`."""
-    link, prev = parse(raw)
+def check_line(raw: bytes, after: ChainedLine | None) -> ChainedLine:
+    """Return the place of a line that must follow `after`; None accepts any place. Raises `BrokenLine`."""
+    place, prev = parse_line(raw)
     if after is None:
-        return link
-    if link.seq != after.seq + 1:
-        raise BrokenLine(f"entry {after.seq + 1} should stand here, and this is entry {link.seq}")
+        return place
+    if place.seq != after.seq + 1:
+        raise BrokenLine(f"entry {after.seq + 1} expected, found entry {place.seq}")
     if prev != after.hash:
         raise BrokenLine("it does not follow the line before, which was changed or replaced")
-    return link
+    return place
+
+
+@dataclass(frozen=True, slots=True)
+class ChainHead:
+    """Where the chain begins (the number of the oldest entry kept) and ends."""
+
+    first: int
+    last: ChainedLine
+
+    def encode(self) -> bytes:
+        """Return one line of a fixed length, so that a single write replaces it."""
+        return f"first={self.first:018} last={self.last.seq:018} hash={self.last.hash}\n".encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self | None:
+        """Return the head that `encode` wrote, or None if `raw` is not such a line."""
+        match = _HEAD.fullmatch(raw)
+        return cls(int(match[1]), ChainedLine(int(match[2]), match[3].decode())) if match else None
+
+    @classmethod
+    def read(cls, state_dir: Path) -> Self | None:
+        """Return the head of a state directory, or None if it is missing or damaged."""
+        try:
+            return cls.decode((state_dir / HEAD_FILE).read_bytes()[:MAX_AUDIT_LINE])
+        except FileNotFoundError:
+            return None
+
+
+def older_files(state_dir: Path) -> list[Path]:
+    """Return the files before the current one, the oldest first."""
+    return sorted(file for file in state_dir.iterdir() if _OLDER.fullmatch(file.name))
+
+
+def older_file_name(first: int) -> str:
+    """Return the name of an older file that begins with entry `first`."""
+    return f"audit.{first:018}.jsonl"
+
+
+def first_entry(file: Path) -> int | None:
+    """Return the number of the first entry in an older file, from its name; None for any other name."""
+    match = _OLDER.fullmatch(file.name)
+    return int(match[1]) if match else None
+
+
+def read_lines(file: Path) -> Iterator[bytes]:
+    """Yield the lines of a file, each with its newline; a line longer than `MAX_AUDIT_LINE` is cut."""
+    with file.open("rb") as stream:
+        while raw := stream.readline(MAX_AUDIT_LINE + 1):
+            yield raw
+
+
+def open_private(file: Path, flags: int) -> int:
+    """Open a file, created with mode 0600 if it is missing; return its descriptor. Raises OSError."""
+    return os.open(file, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Try to lock a file for this process alone (flock(2)), until it is closed; return whether that succeeded."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""What an entry of the audit log tells. Environment values, input and output have no place in it."""
+"""What an entry of the audit log tells. Environment values, input and output are never part of it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Final, Literal
 
 from farhand_protocol.model import bytes_to_json
 
-Event = Literal[
+AuditEvent = Literal[
     "login", "login_refused", "start", "end", "denial", "attach", "signal", "repaired", "missing", "dropped"
 ]
-"""What can be told. The last three are of the log itself: a crash, a loss, a disk that was full."""
+"""What an entry can report. The last three are about the log itself: a crash, a loss, a disk that was full."""
 
 Recorded = Literal["output", "stdin"]
 
 MAX_ARGV: Final = 32 << 10
-"""Bytes of arguments that are shown; of longer ones there is the hash alone. A screenful is 4 KiB."""
+"""Bytes of arguments that are shown; of longer ones only the hash is. A screenful is 4 KiB."""
 
-MAX_TEXT: Final = 1000
-"""Characters of any other value: a name or an address has far fewer, and what is told of a refusal is a sentence."""
+MAX_AUDIT_TEXT: Final = 1000
+"""Characters of any other value: names and addresses are far shorter, and a refusal's detail is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One event. `time` in seconds since 1970; what does not apply is None."""
+class AuditEntry:
+    """One event. `time` is in seconds since 1970; fields that do not apply are None."""
 
-    event: Event
+    event: AuditEvent
     time: float
     user: str | None = None
     how: str | None = None
@@ -38,48 +38,48 @@ class Entry:
     """The client's address."""
     run: str | None = None
     argv: tuple[bytes, ...] | None = None
-    """What was, or would have been, executed."""
+    """What was executed, or would have been."""
     commands: Literal["argv", "hash"] = "argv"
-    """Whether the policy lets `argv` be shown; the log's own settings can only be stricter."""
+    """Whether the policy allows `argv` to be shown; the log's own settings can only be stricter."""
     argv0: bytes | None = None
-    """The name that the program was told, where that is not `argv[0]`: of a login shell."""
+    """The program's own name for itself if it differs from `argv[0]`, as that of a login shell does."""
     terminal: str | None = None
-    """The name of the terminal that it has."""
+    """The name of the run's terminal type."""
     recorded: tuple[Recorded, ...] = ()
-    """What is recorded: its output, as the policy wants it, and its stdin, as its user does."""
+    """What is recorded: output, because the policy wants it, and stdin, because the user does."""
     outcome: str | None = None
     """An outcome's status, or what was decided."""
     detail: str | None = None
     """A sentence, or a signal's name."""
 
     def members(self, commands: Literal["argv", "hash"]) -> dict[str, object]:
-        """Return what stands in the line, in its order."""
-        told: dict[str, object] = {"time": stamp(self.time), "event": self.event}
+        """Return the members of the line, in order; `commands` is the log's own setting."""
+        members: dict[str, object] = {"time": timestamp(self.time), "event": self.event}
         for name in ("user", "how", "key", "peer", "run"):
             if (value := getattr(self, name)) is not None:
-                told[name] = value[:MAX_TEXT]
+                members[name] = value[:MAX_AUDIT_TEXT]
         if self.argv is not None:
             if commands == self.commands == "argv" and sum(map(len, self.argv)) <= MAX_ARGV:
-                told["argv"] = [bytes_to_json(argument) for argument in self.argv]
+                members["argv"] = [bytes_to_json(argument) for argument in self.argv]
             else:
-                told["argv_sha256"] = argv_sha256(self.argv)
+                members["argv_sha256"] = argv_sha256(self.argv)
         if self.argv0 is not None:
-            told["argv0"] = bytes_to_json(self.argv0)
+            members["argv0"] = bytes_to_json(self.argv0)
         if self.terminal is not None:
-            told["terminal"] = self.terminal
+            members["terminal"] = self.terminal
         if self.recorded:
-            told["recorded"] = list(self.recorded)
+            members["recorded"] = list(self.recorded)
         for name in ("outcome", "detail"):
             if (value := getattr(self, name)) is not None:
-                told[name] = value[:MAX_TEXT]
-        return told
+                members[name] = value[:MAX_AUDIT_TEXT]
+        return members
 
 
-def stamp(time: float) -> str:
-    """RFC 3339, in UTC, to the millisecond."""
+def timestamp(time: float) -> str:
+    """Return a time in RFC 3339 format, in UTC, to the millisecond."""
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def argv_sha256(argv: tuple[bytes, ...]) -> str:
-    """SHA-256 in hexadecimal over the arguments, each followed by a NUL byte, as in /proc/PID/cmdline (proc(5))."""
+    """Return the SHA-256 in hexadecimal of the arguments, each followed by a NUL byte as in /proc/PID/cmdline."""
     return hashlib.sha256(b"".join(argument + b"\0" for argument in argv)).hexdigest()

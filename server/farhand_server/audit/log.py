@@ -1,4 +1,4 @@
-"""Writing the audit log: entries wait for the end of a turn, and for better days where the disk takes none."""
+"""Writing the audit log: entries wait for the end of a turn, and longer while the disk cannot take them."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ from typing import Final, Self
 from farhand_server.config import AuditSettings
 from farhand_server.logs import Logger
 
-from . import files
-from .chain import MAX_LINE, START, BrokenLine, Link, line, parse
-from .entry import Entry, Event
-from .files import CURRENT, HEAD, Head
+from . import chain
+from .chain import CHAIN_START, CURRENT_FILE, HEAD_FILE, MAX_AUDIT_LINE, BrokenLine, ChainedLine, ChainHead, parse_line
+from .entry import AuditEntry, AuditEvent
 
-MAX_WAITING: Final = 8 << 20
-"""Bytes of entries kept while they cannot be written: some 16,000 of the usual size. Later ones are counted."""
+MAX_PENDING_BYTES: Final = 8 << 20
+"""Bytes of entries kept while they cannot be written: some 16,000 of the usual size. Later ones are only counted."""
 
-BASE_SIZE: Final = 300
-"""Bytes that an entry is taken to have beside its arguments."""
+ENTRY_BASE_SIZE: Final = 300
+"""Bytes assumed for an entry besides its arguments."""
 
 
 class AuditError(Exception):
-    """The audit log cannot be written; the text says which file, why and what follows."""
+    """The audit log cannot be written; the text says which file, why, and what follows from it."""
 
 
-class Audit:
-    """The audit log of one state directory. Nothing is read back but the last line, at the opening."""
+class AuditLog:
+    """The audit log of one state directory. Nothing is read back except the last line, when it is opened."""
 
     def __init__(self, state_dir: Path, settings: AuditSettings, log: Logger) -> None:
-        """See `open`."""
+        """Prepare a log whose files are opened by `open` or by the first `flush`."""
         self._state_dir = state_dir
         self._settings = settings
         self._log = log
@@ -41,18 +40,18 @@ class Audit:
         self._head = -1
         self._size = 0
         self._first = self._first_here = 1
-        self._last = START
-        self._waiting: deque[tuple[dict[str, object], int]] = deque()
-        self._waiting_bytes = 0
+        self._last = CHAIN_START
+        self._pending: deque[tuple[dict[str, object], int]] = deque()
+        self._pending_bytes = 0
         self._dropped = 0
         self._fault: str | None = None
 
     @classmethod
     def open(cls, state_dir: Path, settings: AuditSettings, log: Logger) -> Self:
-        """Go on with the log where the last service left it, and say in it if that was not in order.
+        """Continue the log where the last service left it; if something is missing or damaged, record that in it.
 
-        Raises `AuditError` where another process writes it, or, with `audit.required`, where it cannot be written;
-        else it is tried again with each flush.
+        Raises `AuditError` if another process writes it, or, with `audit.required`, if it cannot be written. Without
+        `audit.required`, each flush tries again to open it.
         """
         audit = cls(state_dir, settings, log)
         try:
@@ -64,23 +63,23 @@ class Audit:
         return audit
 
     def configure(self, settings: AuditSettings) -> None:
-        """Take other settings, at a reload of the configuration."""
+        """Use other settings from now on, after a reload of the configuration."""
         self._settings = settings
 
-    def record(self, entry: Entry) -> None:
-        """Note an event; it is written at the next `flush`."""
-        size = BASE_SIZE + sum(map(len, entry.argv or ()))
-        if self._waiting_bytes + size > MAX_WAITING:
+    def record(self, entry: AuditEntry) -> None:
+        """Add an event; the next `flush` writes it."""
+        size = ENTRY_BASE_SIZE + sum(map(len, entry.argv or ()))
+        if self._pending_bytes + size > MAX_PENDING_BYTES:
             self._dropped += 1
             return
-        self._waiting.append((entry.members(self._settings.commands), size))
-        self._waiting_bytes += size
+        self._pending.append((entry.members(self._settings.commands), size))
+        self._pending_bytes += size
 
-    def admit(self, entry: Entry) -> None:
-        """Note a start; with `audit.required` write it now, with all that waits.
+    def record_start(self, entry: AuditEntry) -> None:
+        """Add the start of a run; with `audit.required`, write it at once, together with all pending entries.
 
-        Raises `AuditError` where that has to be done and cannot: the run must not be started, and the entry is
-        withdrawn.
+        Raises `AuditError` if it has to be written and cannot be: then the entry is withdrawn, and the caller must not
+        start the run.
         """
         dropped = self._dropped
         self.record(entry)
@@ -90,18 +89,18 @@ class Audit:
         if self._fault is not None:
             if self._dropped > dropped:
                 self._dropped -= 1
-            elif self._waiting:
-                self._waiting_bytes -= self._waiting.pop()[1]
+            elif self._pending:
+                self._pending_bytes -= self._pending.pop()[1]
             raise AuditError(self._sentence())
 
     @property
     def complete(self) -> bool:
-        """Whether all is written that was recorded."""
-        return not self._waiting
+        """Whether everything recorded has been written."""
+        return not self._pending
 
     def flush(self) -> None:
-        """Write all that waits. What cannot be written goes on waiting; that is logged once, and nothing is raised."""
-        if not self._waiting:
+        """Write all pending entries. On failure they stay pending, which is logged once; nothing is raised."""
+        if not self._pending:
             return
         try:
             if self._file < 0:
@@ -117,21 +116,21 @@ class Audit:
         else:
             if self._fault is not None:
                 self._fault = None
-                self._log.info("audit log is written again")
+                self._log.info("audit log can be written again")
 
     def close(self) -> None:
-        """Write what waits and close the files."""
+        """Write the pending entries and close the files."""
         self.flush()
-        if self._waiting:
-            self._log.error("audit log is not complete", count=len(self._waiting) + self._dropped)
+        if self._pending:
+            self._log.error("audit log is incomplete", count=len(self._pending) + self._dropped)
         self._close()
 
     def _write(self) -> None:
-        pieces, link = [], self._last
-        for members, _ in self._waiting:
-            raw, link = line(link, members)
-            pieces.append(raw)
-        data = memoryview(b"".join(pieces))
+        lines, last = [], self._last
+        for members, _ in self._pending:
+            raw, last = chain.encode_line(last, members)
+            lines.append(raw)
+        data = memoryview(b"".join(lines))
         if self._size and self._size + len(data) > self._settings.max_size:
             self._rotate()
         written = 0
@@ -139,111 +138,109 @@ class Audit:
             while written < len(data):
                 written += os.write(self._file, data[written:])
         except OSError:
-            # A part of a line would break the chain for all that follows.
+            # An incomplete line would break the chain for all lines after it.
             os.ftruncate(self._file, self._size)
             raise
         self._size += len(data)
-        self._last = link
-        self._waiting.clear()
-        self._waiting_bytes = 0
+        self._last = last
+        self._pending.clear()
+        self._pending_bytes = 0
         self._save_head()
 
     def _save_head(self) -> None:
-        os.pwrite(self._head, Head(self._first, self._last).encode(), 0)
+        os.pwrite(self._head, ChainHead(self._first, self._last).encode(), 0)
 
     def _rotate(self) -> None:
-        current = self._state_dir / CURRENT
-        current.rename(self._state_dir / files.older_name(self._first_here))
+        current = self._state_dir / CURRENT_FILE
+        current.rename(self._state_dir / chain.older_file_name(self._first_here))
         os.close(self._file)
         self._file = -1
-        self._file = files.open_private(current, os.O_RDWR | os.O_APPEND)
+        self._file = chain.open_private(current, os.O_RDWR | os.O_APPEND)
         self._size, self._first_here = 0, self._last.seq + 1
-        older = files.older(self._state_dir)
-        spare = len(older) - (self._settings.keep - 1)
+        older = chain.older_files(self._state_dir)
+        excess = len(older) - (self._settings.keep - 1)
         self._first = self._first_here
-        for file in reversed(older[max(0, spare) :]):
-            self._first = files.first_of(file) or self._first
-        # The note first: an older file that it does not count on may stay, one that it does must not be missing.
+        for file in reversed(older[max(0, excess) :]):
+            self._first = chain.first_entry(file) or self._first
+        # The head first: a file that it no longer counts may remain, but a file that it counts must not be missing.
         self._save_head()
-        for file in older[: max(0, spare)]:
+        for file in older[: max(0, excess)]:
             file.unlink()
-        self._log.info("audit log goes on in a new file", entry=self._last.seq, hash=self._last.hash)
+        self._log.info("audit log continues in a new file", entry=self._last.seq, hash=self._last.hash)
 
     def _open(self) -> None:
         self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._head = files.open_private(self._state_dir / HEAD, os.O_RDWR)
+        self._head = chain.open_private(self._state_dir / HEAD_FILE, os.O_RDWR)
         try:
-            if not files.lock(self._head):
+            if not chain.try_lock(self._head):
                 raise AuditError(f"another process writes the audit log in {self._state_dir}; stop it")
-            self._file = files.open_private(self._state_dir / CURRENT, os.O_RDWR | os.O_APPEND)
-            self._resume(Head.decode(os.pread(self._head, MAX_LINE, 0)))
+            self._file = chain.open_private(self._state_dir / CURRENT_FILE, os.O_RDWR | os.O_APPEND)
+            self._resume(ChainHead.decode(os.pread(self._head, MAX_AUDIT_LINE, 0)))
             self._save_head()
         except BaseException:
             self._close()
             raise
 
-    def _resume(self, head: Head | None) -> None:
-        """Find the end of the chain; what is not as it was left is noted in the log itself."""
+    def _resume(self, head: ChainHead | None) -> None:
+        """Find the end of the chain; record in the log itself what differs from how it was left."""
         self._size = os.fstat(self._file).st_size
-        older = files.older(self._state_dir)
-        last = self._mend()
+        older = chain.older_files(self._state_dir)
+        last = self._cut_incomplete_line()
         if last is None and older and self._size == 0:
-            last = _last_of(older[-1])
-        noted = head.last if head is not None else START
+            last = _last_line(older[-1])
+        noted = head.last if head is not None else CHAIN_START
         if last is None or noted.seq > last.seq:
             if last is None and self._size:
-                self._lost("the file did not end with a line of this log when it was opened", noted)
+                self._report_missing("the file did not end with a line of this log when it was opened", noted)
             elif noted.seq:
                 end = last.seq if last is not None else 0
-                self._lost(f"entries {end + 1} to {noted.seq} were not there when the file was opened", noted)
+                self._report_missing(f"entries {end + 1} to {noted.seq} were missing when the file was opened", noted)
             last = noted
         if head is None and last.seq:
-            self._lost("audit.head was missing or damaged when the file was opened", last)
+            self._report_missing("audit.head was missing or damaged when the file was opened", last)
         self._last = last
-        self._first_here = self._begins_with() or last.seq + 1
-        begins = files.first_of(older[0]) if older else None
-        self._first = (head.first if head is not None else begins) or self._first_here
+        self._first_here = self._first_line() or last.seq + 1
+        oldest = chain.first_entry(older[0]) if older else None
+        self._first = (head.first if head is not None else oldest) or self._first_here
 
-    def _lost(self, what: str, last: Link) -> None:
-        self._log.error("audit log is not as it was left", reason=what, last=last.seq)
+    def _report_missing(self, what: str, last: ChainedLine) -> None:
+        self._log.error("audit log has changed since it was closed", reason=what, last=last.seq)
         self._note("missing", what)
 
-    def _mend(self) -> Link | None:
-        """Cut off half a line that a crash has left; return the last whole one's place."""
-        tail = os.pread(self._file, 2 * MAX_LINE, max(0, self._size - 2 * MAX_LINE))
-        whole, newline, half = tail.rpartition(b"\n")
-        if half:
-            os.ftruncate(self._file, self._size - len(half))
-            self._size -= len(half)
-            digest = hashlib.sha256(half).hexdigest()
-            self._note("repaired", f"{len(half)} bytes of half a line were cut off; their SHA-256 is {digest}")
-            self._log.warning("audit log was mended: half a line of a service that died was cut off", bytes=len(half))
+    def _cut_incomplete_line(self) -> ChainedLine | None:
+        """Cut off an incomplete line that a crash left at the end; return the place of the last complete one."""
+        tail = os.pread(self._file, 2 * MAX_AUDIT_LINE, max(0, self._size - 2 * MAX_AUDIT_LINE))
+        whole, newline, rest = tail.rpartition(b"\n")
+        if rest:
+            os.ftruncate(self._file, self._size - len(rest))
+            self._size -= len(rest)
+            digest = hashlib.sha256(rest).hexdigest()
+            self._note("repaired", f"{len(rest)} bytes of an incomplete line were cut off; their SHA-256 is {digest}")
+            self._log.warning("audit log was repaired: an incomplete last line was cut off", bytes=len(rest))
         with contextlib.suppress(BrokenLine):
-            return parse(whole[whole.rfind(b"\n") + 1 :] + newline)[0]
+            return parse_line(whole[whole.rfind(b"\n") + 1 :] + newline)[0]
         return None
 
-    def _begins_with(self) -> int | None:
-        raw = os.pread(self._file, MAX_LINE, 0)
+    def _first_line(self) -> int | None:
+        raw = os.pread(self._file, MAX_AUDIT_LINE, 0)
         with contextlib.suppress(BrokenLine):
-            return parse(raw[: raw.find(b"\n") + 1])[0].seq
+            return parse_line(raw[: raw.find(b"\n") + 1])[0].seq
         return None
 
-    def _note(self, event: Event, detail: str) -> None:
-        # Ahead of all that waits, and whatever room there is.
-        self._waiting.appendleft((Entry(event, time.time(), detail=detail).members("hash"), BASE_SIZE))
-        self._waiting_bytes += BASE_SIZE
+    def _note(self, event: AuditEvent, detail: str) -> None:
+        # Before all pending entries, and regardless of the bound on them.
+        self._pending.appendleft((AuditEntry(event, time.time(), detail=detail).members("hash"), ENTRY_BASE_SIZE))
+        self._pending_bytes += ENTRY_BASE_SIZE
 
     def _failed(self, error: OSError | AuditError) -> None:
         reason = str(error) if isinstance(error, AuditError) else str(error.strerror)
         if self._fault is None:
-            self._log.error("audit log cannot be written; entries wait", reason=reason)
+            self._log.error("audit log cannot be written; entries are kept in memory", reason=reason)
         self._fault = reason
 
     def _sentence(self) -> str:
-        return (
-            f"the audit log {self._state_dir / CURRENT} cannot be written: {self._fault}; no run is started without it "
-            "(audit.required)"
-        )
+        file = self._state_dir / CURRENT_FILE
+        return f"the audit log {file} cannot be written: {self._fault}; without it no run is started (audit.required)"
 
     def _close(self) -> None:
         for descriptor in (self._file, self._head):
@@ -252,8 +249,8 @@ class Audit:
         self._file = self._head = -1
 
 
-def _last_of(file: Path) -> Link | None:
-    data = file.read_bytes()[-2 * MAX_LINE :].rstrip(b"\n")
+def _last_line(file: Path) -> ChainedLine | None:
+    data = file.read_bytes()[-2 * MAX_AUDIT_LINE :].rstrip(b"\n")
     with contextlib.suppress(BrokenLine):
-        return parse(data[data.rfind(b"\n") + 1 :] + b"\n")[0]
+        return parse_line(data[data.rfind(b"\n") + 1 :] + b"\n")[0]
     return None

@@ -1,35 +1,65 @@
-"""Which accounts can be logged in to, and where their keys are.
+"""The accounts one can log in to, where their keys are, and the principal that a login results in.
 
-A service of root's knows every account of passwd(5), and closes those that sshd(8) without PAM would refuse; a
-service of an ordinary account knows that account alone.
+Root's service knows every account of passwd(5), and refuses those that sshd(8) without PAM would refuse; the service of
+an ordinary account knows only that account.
 """
 
+import ctypes
+import functools
 import os
 import pwd
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, NamedTuple
 
-from farhand_server.auth.principal import user_name
-from farhand_server.auth.shadow import shadow_entry
-from farhand_server.credentials import Credentials
-
-DEFAULT_SHELL = "/bin/sh"
-"""What an empty field means (passwd(5))."""
+from farhand_server.auth.authorized_keys import KeyOptions
+from farhand_server.credentials import DEFAULT_SHELL, Credentials
 
 NO_LOGIN_SHELLS = frozenset({"nologin", "false"})
-"""Shells that turn everybody away (nologin(8)). sshd(8) starts them and leaves that to them; here a program is
-started without the shell, so the service has to turn away itself."""
+"""Shells that refuse everybody (nologin(8)). sshd(8) starts them and leaves the refusal to them; here a program is
+started without the shell, so the service itself has to refuse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A peer that has logged in, and what the line that authorized its key restricts."""
+
+    user: str
+    uid: int
+    how: Literal["key", "peer"]
+    """By a key's signature, or by the kernel's peer credentials on a Unix socket."""
+    fingerprint: str | None = None
+    """Of the key, as `SHA256:…`; None for a peer."""
+    options: KeyOptions = field(default_factory=KeyOptions)
+    by_own_line: bool = False
+    """The user could have written the file with the line, so what the line adds counts as the user's own request."""
+
+
+def peer_principal(uid: int) -> Principal:
+    """Return the principal for a Unix socket's peer credentials (SO_PEERCRED, unix(7)).
+
+    An account without a name is called by its number. What it may do is decided by the policy.
+    """
+    return Principal(user_name(uid), uid, "peer")
+
+
+def user_name(uid: int) -> str:
+    """Return the name of an account, or its number if it has no name."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account and the authorized_keys files that admit to it, in the order they are looked through.
+    """An account and the authorized_keys files for logging in to it, in the order they are searched.
 
-    Files below `home` are the user's to arrange, and are read with the rights of `reader`; None is the service itself.
-    `closed` says why nobody may log in to it, whatever the files say.
+    Files below `home` are controlled by the user, and are read with the rights of `reader`; None is the service itself.
+    `closed` is the reason why nobody may log in to the account, whatever the files say.
     """
 
     user: str
@@ -40,13 +70,13 @@ class Account:
     closed: str | None = None
 
     def reader_of(self, path: Path) -> Credentials | None:
-        """Whose rights the file at `path` is to be read with."""
+        """Return the credentials to read the file at `path` with; None for the service's own."""
         return self.reader if path.is_relative_to(self.home) else None
 
     def may_have_written(self, path: Path) -> bool:
-        """Whether a key file could be the user's own word: it, or a directory or link that leads to it, is the user's.
+        """Whether the user could have written a key file: it, or a directory or link on the way to it, is the user's.
 
-        That of the service's own account is the service's word. For files that `read_key_file` has accepted.
+        The service's own account counts as the service. Only for files that `read_key_file` has accepted.
         """
         if self.uid == os.geteuid():
             return False
@@ -58,11 +88,11 @@ class Account:
 
 
 AccountLookup = Callable[[str], Account | None]
-"""Finds an account by the name a client gave, which may be any text; None where nobody may log in as that."""
+"""Finds an account by the name a client gave, which may be any text; None if nobody may log in under that name."""
 
 
 def own_account(patterns: tuple[Path, ...]) -> Account:
-    """The account this process runs under; `patterns` as in `key_files`."""
+    """Return the account this process runs as; `patterns` as in `key_files`."""
     uid = os.geteuid()
     try:
         home = Path(pwd.getpwuid(uid).pw_dir)
@@ -72,17 +102,17 @@ def own_account(patterns: tuple[Path, ...]) -> Account:
     return Account(user, uid, home, key_files(patterns, user=user, home=home, own=True))
 
 
-def only(account: Account) -> AccountLookup:
-    """A lookup that knows a single account."""
+def only_account(account: Account) -> AccountLookup:
+    """Return a lookup that knows a single account."""
     return lambda user: account if user == account.user else None
 
 
-def every(patterns: tuple[Path, ...]) -> AccountLookup:
-    """A lookup that knows every account of passwd(5); for a service of root's. `patterns` as in `key_files`."""
+def every_account(patterns: tuple[Path, ...]) -> AccountLookup:
+    """Return a lookup that knows every account of passwd(5), for root's service. `patterns` as in `key_files`."""
 
     def find(user: str) -> Account | None:
-        entry = _entry(user)
-        # All of it is done for a name that nobody has, too: how long an answer takes must not tell.
+        entry = _passwd_entry(user)
+        # A name without an account costs the same work, so that the time an answer takes reveals nothing.
         account = _account(entry or pwd.getpwuid(os.geteuid()), patterns)
         return account if entry is not None else None
 
@@ -90,26 +120,26 @@ def every(patterns: tuple[Path, ...]) -> AccountLookup:
 
 
 def key_files(patterns: tuple[Path, ...], *, user: str, home: Path, own: bool) -> tuple[Path, ...]:
-    """The files that `login.authorized_keys` means for one account.
+    """Return the files that `login.authorized_keys` means for one account.
 
-    `~` at the beginning is its home, `{user}` anywhere its name. A pattern with neither is the file of the service's
-    own account and of no other: a key in it would open every account of the machine.
+    `~` at the beginning stands for its home, `{user}` anywhere for its name. A pattern with neither is a file for the
+    service's own account only: otherwise a key in it could log in to every account of the machine.
     """
-    found = []
+    files = []
     for pattern in patterns:
         text = str(pattern)
         if own or text.startswith("~/") or "{user}" in text:
             text = text.replace("{user}", user)
-            found.append(home / text.removeprefix("~/") if text.startswith("~/") else Path(text))
-    return tuple(found)
+            files.append(home / text.removeprefix("~/") if text.startswith("~/") else Path(text))
+    return tuple(files)
 
 
-def _entry(user: str) -> pwd.struct_passwd | None:
+def _passwd_entry(user: str) -> pwd.struct_passwd | None:
     try:
         entry = pwd.getpwnam(user)
-    except (KeyError, ValueError):  # ValueError: a NUL, or text that no name can be encoded from
+    except (KeyError, ValueError):  # ValueError: a NUL, or text that cannot be encoded as a name
         return None
-    # Some databases also know other spellings of a name; policy, log and files know this one.
+    # Some databases also find a name by other spellings; policy, log and files use only this one.
     if entry.pw_name != user or "/" in user or user in (".", ".."):
         return None
     return entry
@@ -129,14 +159,14 @@ def _account(entry: pwd.struct_passwd, patterns: tuple[Path, ...]) -> Account:
 
 
 def _why_closed(entry: pwd.struct_passwd) -> str | None:
-    """The rules of allowed_user() in OpenSSH's auth.c without PAM, and the shells that turn everybody away."""
+    # The rules of allowed_user() in OpenSSH's auth.c without PAM, and the shells that refuse everybody.
     shadow = shadow_entry(entry.pw_name)
     password = entry.pw_passwd if shadow is None else shadow.password
     shell = entry.pw_shell or DEFAULT_SHELL
     if shadow is not None and shadow.expires is not None and time.time() // 86400 > shadow.expires:
         return "it has expired (chage -l shows when)"
     if password.startswith("!"):
-        return "it is locked: its password in shadow(5) begins with ! (usermod -p '*' leaves it without one, unlocked)"
+        return "it is locked: its password in shadow(5) begins with ! (usermod -p '*' unlocks it without a password)"
     if shell.rpartition("/")[2] in NO_LOGIN_SHELLS:
         return f"its shell is {shell}"
     try:
@@ -146,3 +176,52 @@ def _why_closed(entry: pwd.struct_passwd) -> str | None:
     if not stat.S_ISREG(mode) or not mode & (stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH):
         return f"its shell {shell} is not executable"
     return None
+
+
+class Shadow(NamedTuple):
+    """An account's entry in shadow(5).
+
+    `password` is the encrypted password, or what stands in its place; `expires` is the last day of the account,
+    counted from 1970-01-01, or None.
+    """
+
+    password: str
+    expires: int | None
+
+
+def shadow_entry(user: str) -> Shadow | None:
+    """Return an account's shadow(5) entry; None if it has none, or if the caller may not read it.
+
+    The C library is asked, since it also knows databases other than the file. Python's module `spwd` for it is gone
+    since 3.13.
+    """
+    found = _getspnam()(user.encode(errors="surrogateescape"))
+    if not found:
+        return None
+    entry = found.contents
+    password = (entry.sp_pwdp or b"").decode(errors="replace")
+    return Shadow(password, None if entry.sp_expire == -1 else entry.sp_expire)
+
+
+class _Spwd(ctypes.Structure):
+    """struct spwd of shadow.h, the same in glibc and musl."""
+
+    _fields_ = (
+        ("sp_namp", ctypes.c_char_p),
+        ("sp_pwdp", ctypes.c_char_p),
+        ("sp_lstchg", ctypes.c_long),
+        ("sp_min", ctypes.c_long),
+        ("sp_max", ctypes.c_long),
+        ("sp_warn", ctypes.c_long),
+        ("sp_inact", ctypes.c_long),
+        ("sp_expire", ctypes.c_long),
+        ("sp_flag", ctypes.c_ulong),
+    )
+
+
+@functools.cache
+def _getspnam() -> "ctypes._NamedFuncPointer":
+    function = ctypes.CDLL(None).getspnam
+    function.argtypes = (ctypes.c_char_p,)
+    function.restype = ctypes.POINTER(_Spwd)
+    return function

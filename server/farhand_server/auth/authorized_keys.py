@@ -1,49 +1,68 @@
 """authorized_keys in OpenSSH's syntax (sshd(8), AUTHORIZED_KEYS FILE FORMAT). Pure.
 
-Stricter than sshd in one thing: an option that is not one of OPTIONS refuses its key, even where it would only
-take away what Farhand does not have. A line is never more permissive than it says.
+Stricter than sshd in one respect: an option that is not in SUPPORTED_OPTIONS refuses its key, even if it would only
+forbid what Farhand does not have. A line never allows more than it says.
 """
 
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from farhand_protocol import sshformat
 from farhand_protocol.sshformat import PublicKey, SSHFormatError
-from farhand_server.auth.sources import Source, parse_sources
 
-OPTIONS = ("restrict", "no-pty", "command", "environment", "expiry-time", "from")
+IPAddress = IPv4Address | IPv6Address
 
-# sshd's bound for a line (sshd(8)); it holds an RSA key of 8192 bits and 6 KiB of options.
-MAX_LINE = 8192
-# A team's worth of keys; each line costs every login some 10 µs.
-MAX_LINES = 2000
-# MAX_LINES of ordinary keys with comments and options, with room.
-MAX_SIZE = 512 * 1024
+SUPPORTED_OPTIONS = ("restrict", "no-pty", "command", "environment", "expiry-time", "from")
 
-# Value: anything but a quote, where \" stands for one. A backslash before anything else is itself.
+MAX_KEY_LINE = 8192
+"""Bytes: sshd's bound for a line (sshd(8)). It has room for an RSA key of 8192 bits and 6 KiB of options."""
+
+MAX_KEY_LINES = 2000
+"""More keys than a team has; each line costs every login some 10 µs."""
+
+MAX_KEY_FILE = 512 * 1024
+"""Bytes: MAX_KEY_LINES of ordinary keys with comments and options, and some more."""
+
+# The value: anything but a quote, which is written \". A backslash before any other character is literal.
 _OPTION = re.compile(rb'([A-Za-z0-9-]+)(?:="((?:\\"|\\(?!")|[^"\\])*)")?')
 _ENVIRONMENT_NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 _TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?(Z?)")
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """One item of a `from=` list: a network, or a pattern for the address as text (sshd(8), ssh_config(5) PATTERNS)."""
+
+    negated: bool
+    network: IPv4Network | IPv6Network | None
+    pattern: str
+
+    def matches(self, address: IPAddress) -> bool:
+        """Whether the address matches, regardless of `negated`."""
+        if self.network is not None:
+            return address in self.network
+        return sshformat.matches_pattern(str(address), self.pattern)
+
+
+@dataclass(frozen=True, slots=True)
 class KeyOptions:
-    """What a line allows its key. `restrict` takes away whatever can be taken away, the terminal included."""
+    """What a line allows its key. `restrict` forbids everything that can be forbidden, including terminals."""
 
     restricted: bool = False
     no_pty: bool = False
     command: bytes | None = None
-    """Run by the user's shell in place of every request; empty is a command too."""
+    """Run by the user's shell in place of every request; an empty text is also a command."""
     environment: tuple[tuple[bytes, bytes], ...] = ()
     expires: float | None = None
-    """Seconds since the epoch after which the key is refused."""
+    """The key is refused after this time, in seconds since 1970."""
     sources: tuple[Source, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizedKey:
-    """One good line."""
+    """A valid line: its number, counted from 1, the key and its options."""
 
     line: int
     key: PublicKey
@@ -52,7 +71,7 @@ class AuthorizedKey:
 
 @dataclass(frozen=True, slots=True)
 class RefusedLine:
-    """One line that admits nobody, and why, for the log and for `farhandd check`."""
+    """A line that cannot be used, and the reason, for the log."""
 
     line: int
     reason: str
@@ -60,26 +79,26 @@ class RefusedLine:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizedKeys:
-    """A file's lines in their order."""
+    """The lines of a file, in order."""
 
     keys: tuple[AuthorizedKey, ...]
     refused: tuple[RefusedLine, ...]
 
 
 class AuthorizedKeysError(Exception):
-    """The file as a whole cannot be used; the message says why."""
+    """The whole file cannot be used; the message says why."""
 
 
 def parse_authorized_keys(data: bytes) -> AuthorizedKeys:
-    """Parse a whole file. A bad line is reported in `refused` and does not spoil the others.
+    """Parse a whole file. A bad line is reported in `refused` and does not affect the others.
 
-    Raises AuthorizedKeysError for a file of more than MAX_SIZE bytes or MAX_LINES lines.
+    Raises AuthorizedKeysError for a file of more than MAX_KEY_FILE bytes or MAX_KEY_LINES lines.
     """
-    if len(data) > MAX_SIZE:
-        raise AuthorizedKeysError(f"{len(data)} bytes; at most {MAX_SIZE} are read")
+    if len(data) > MAX_KEY_FILE:
+        raise AuthorizedKeysError(f"the file has {len(data)} bytes; the maximum is {MAX_KEY_FILE}")
     lines = data.split(b"\n")
-    if len(lines) > MAX_LINES + 1:
-        raise AuthorizedKeysError(f"more than {MAX_LINES} lines")
+    if len(lines) > MAX_KEY_LINES + 1:
+        raise AuthorizedKeysError(f"the file has more than {MAX_KEY_LINES} lines")
     keys, refused = [], []
     for number, line in enumerate(lines, 1):
         stripped = line.strip(b" \t\r")
@@ -95,10 +114,10 @@ def parse_authorized_keys(data: bytes) -> AuthorizedKeys:
 
 
 def _parse_line(line: bytes) -> tuple[PublicKey, KeyOptions]:
-    if len(line) > MAX_LINE:
-        raise ValueError(f"the line is longer than {MAX_LINE} bytes")
+    if len(line) > MAX_KEY_LINE:
+        raise ValueError(f"the line is longer than {MAX_KEY_LINE} bytes")
     if b"\0" in line:
-        raise ValueError("the line holds a NUL byte")
+        raise ValueError("the line contains a NUL byte")
     fields = line.split(None, 2)
     # The base64 of every SSH key starts with AAAA, the high bytes of its first length.
     if len(fields) > 1 and fields[1].startswith(b"AAAA") and b"=" not in fields[0]:
@@ -106,7 +125,7 @@ def _parse_line(line: bytes) -> tuple[PublicKey, KeyOptions]:
     end = _end_of_options(line)
     key_fields = line[end:].split(None, 2)
     if len(key_fields) < 2:
-        raise ValueError("no key on the line; it has the form: [options] keytype base64-key [comment]")
+        raise ValueError("the line has no key; its form is: [options] keytype base64-key [comment]")
     options = _parse_options(line[:end])
     return _parse_key(key_fields), options
 
@@ -140,8 +159,8 @@ def _parse_options(text: bytes) -> KeyOptions:
         if found is None:
             raise ValueError('the options are not a comma-separated list of NAME and NAME="VALUE"')
         name, value = found[1].decode("ascii").lower(), found[2]
-        if name not in OPTIONS:
-            raise ValueError(f"option {name!r} is not supported; supported are {', '.join(OPTIONS)}")
+        if name not in SUPPORTED_OPTIONS:
+            raise ValueError(f"option {name!r} is not supported; supported are {', '.join(SUPPORTED_OPTIONS)}")
         if (value is None) != (name in ("restrict", "no-pty")):
             raise ValueError(f'option {name!r} {"needs" if value is None else "takes no"} ="VALUE"')
         if value is None:
@@ -152,11 +171,11 @@ def _parse_options(text: bytes) -> KeyOptions:
         if at == len(text):
             break
         if text[at : at + 1] != b",":
-            raise ValueError(f"option {name!r} is followed by something other than a comma")
+            raise ValueError(f"option {name!r} must be followed by a comma")
         at += 1
     for name in ("command", "from"):
         if len(values.get(name, ())) > 1:
-            raise ValueError(f"option {name!r} stands twice")
+            raise ValueError(f"option {name!r} is given twice")
     restricted = "restrict" in flags
     return KeyOptions(
         restricted=restricted,
@@ -164,7 +183,7 @@ def _parse_options(text: bytes) -> KeyOptions:
         command=next(iter(values.get("command", ())), None),
         environment=_parse_environment(values.get("environment", [])),
         expires=min((_parse_time(value) for value in values.get("expiry-time", ())), default=None),
-        sources=_parse_from(values["from"][0]) if "from" in values else None,
+        sources=_parse_sources_value(values["from"][0]) if "from" in values else None,
     )
 
 
@@ -174,12 +193,12 @@ def _parse_environment(items: list[bytes]) -> tuple[tuple[bytes, bytes], ...]:
         name, equals, value = item.partition(b"=")
         if not equals or not _ENVIRONMENT_NAME.fullmatch(name):
             raise ValueError('an environment option has the form environment="NAME=value"')
-        variables.setdefault(name, value)  # the first of a name stands, as in sshd
+        variables.setdefault(name, value)  # the first one of a name wins, as in sshd
     return tuple(variables.items())
 
 
 def _parse_time(value: bytes) -> float:
-    """YYYYMMDD[Z] or YYYYMMDDHHMM[SS][Z], in the machine's time zone without the Z (sshd(8))."""
+    """Parse YYYYMMDD[Z] or YYYYMMDDHHMM[SS][Z]; without the Z, in the machine's time zone (sshd(8))."""
     text = value.decode("ascii", "replace")
     found = _TIME.fullmatch(text)
     try:
@@ -192,10 +211,51 @@ def _parse_time(value: bytes) -> float:
         raise ValueError(f"expiry-time {text!r} is not a date YYYYMMDD[Z] or time YYYYMMDDHHMM[SS][Z]") from None
 
 
-def _parse_from(value: bytes) -> tuple[Source, ...]:
+def _parse_sources_value(value: bytes) -> tuple[Source, ...]:
     try:
         return parse_sources(value.decode("ascii"))
     except UnicodeDecodeError:
         raise ValueError("from: the list is not ASCII") from None
     except ValueError as error:
         raise ValueError(f"from: {error}") from None
+
+
+def parse_sources(text: str) -> tuple[Source, ...]:
+    """Parse a comma-separated list of addresses, CIDR networks and patterns with `*` and `?`; `!` negates an item.
+
+    Names are never looked up, so a pattern for a host name matches nothing. Raises ValueError for an empty item, and
+    for a network that is malformed or has host bits set.
+    """
+    return tuple(_parse_source(item) for item in text.split(","))
+
+
+def _parse_source(item: str) -> Source:
+    negated = item.startswith("!")
+    pattern = item[negated:].strip().lower()
+    if not pattern:
+        raise ValueError("the list has an empty item")
+    _, slash, length = pattern.partition("/")
+    try:
+        # ip_network() would also accept a netmask or a hostmask after the slash; sshd accepts only a length.
+        if slash and not (length.isascii() and length.isdigit()):
+            raise ValueError
+        network = ip_network(pattern)
+    except ValueError:
+        if slash:
+            raise ValueError(f"{item!r} is not a network: ADDRESS/LENGTH with no bits set after LENGTH") from None
+        network = None
+    return Source(negated, network, pattern)
+
+
+def address_allowed(sources: tuple[Source, ...], address: IPAddress | None) -> bool:
+    """Whether an address matches an item and no negated item. No address (a Unix socket) matches nothing.
+
+    An IPv4 address that arrived in IPv6 form (::ffff:192.0.2.1) counts as IPv4; the scope of a link-local
+    address counts only for patterns.
+    """
+    if address is None:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    matching = [source for source in sources if source.matches(address)]
+    return bool(matching) and not any(source.negated for source in matching)

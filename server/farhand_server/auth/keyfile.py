@@ -1,8 +1,8 @@
-"""Read a file that admits people, only where nobody but its owner and root could have written it.
+"""Read a file that grants access, but only if nobody except its owner and root could have written it.
 
-The rules are those of sshd's StrictModes: file and directories belong to the user or root and are writable by no
-one else, from the file up to the home directory or /. One thing is allowed that sshd refuses: a sticky directory
-such as /tmp, where others can add entries but cannot touch those of the user and root, which alone are accepted.
+The rules are those of sshd's StrictModes: file and directories belong to the user or root and are writable by no one
+else, from the file up to the home directory or /. One thing is allowed that sshd refuses: a sticky directory such as
+/tmp, where others can add entries but cannot touch those of the user and of root, which are the only ones accepted.
 """
 
 import os
@@ -16,19 +16,21 @@ _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 class KeyFileError(Exception):
-    """The file is there and is not to be used; the message says which path, why, and what to do."""
+    """The file exists but must not be used; the message says which path, why, and what to do."""
 
 
 def read_key_file(
     path: Path, *, uid: int, home: Path, max_size: int, reader: Credentials | None = None
 ) -> bytes | None:
-    """The file's contents, or None where there is no file. It is read with the rights of `reader`, by default the
-    service's own: what a link in a user's home leads to is then nothing that the user could not have read.
+    """Return the file's contents, or None if it does not exist.
 
-    Symbolic links are followed first and the rules applied to where they lead; the file itself is then opened
-    once, without following a link and without waiting (a FIFO cannot hang the service), and checked as opened.
-    Raises KeyFileError where it is not a regular file, not owned by `uid` or root, writable by others, below a
-    directory of which the same is true, longer than `max_size` bytes, or unreadable.
+    It is read with the rights of `reader`, by default the service's own, so that a link in a user's home cannot lead to
+    a file that the user could not have read.
+
+    Symbolic links are followed first, and the rules are applied to their target; the file itself is then opened once,
+    without following a link and without blocking (a FIFO cannot hang the service), and checked as opened. Raises
+    KeyFileError if it is not a regular file, not owned by `uid` or root, writable by others, in a directory to which
+    the same applies, longer than `max_size` bytes, or unreadable.
     """
     try:
         with acting_as(reader):

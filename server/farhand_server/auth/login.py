@@ -1,7 +1,7 @@
 """Login by key: one proof in, a principal or a refusal out.
 
-A refusal looks the same to the peer whatever its cause, in time as well: a user nobody has heard of costs the
-same signature and the same reading of a file as one who exists.
+A refusal looks the same to the peer whatever its cause, also in the time it takes: for a user that does not exist, the
+same signature is verified and the same kind of file is read as for one that does.
 """
 
 from dataclasses import dataclass, field
@@ -10,26 +10,23 @@ from pathlib import Path
 
 from farhand_protocol import login, sshformat
 from farhand_protocol.sshformat import PublicKey, SSHFormatError
-from farhand_server.auth.accounts import Account, AccountLookup
+from farhand_server.auth.accounts import Account, AccountLookup, Principal
 from farhand_server.auth.authorized_keys import (
-    MAX_SIZE,
+    MAX_KEY_FILE,
     AuthorizedKey,
     AuthorizedKeysError,
+    IPAddress,
     RefusedLine,
+    address_allowed,
     parse_authorized_keys,
 )
 from farhand_server.auth.keyfile import KeyFileError, read_key_file
-from farhand_server.auth.principal import Principal
-from farhand_server.auth.sources import Address, admits
 from farhand_server.auth.verify import VerificationError, verify_signature
-
-MAX_ATTEMPTS = 6
-"""Logins a connection may try, sshd's MaxAuthTries (sshd_config(5)): a few keys of an agent, and no guessing."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoginProof:
-    """What a login is judged by. The nonces and the hello are this connection's, as the service saw them."""
+    """What a login is decided by. The nonces and the hello's hash are this connection's, as the service saw them."""
 
     user: str
     server_name: str
@@ -40,7 +37,7 @@ class LoginProof:
     hello_sha256: bytes
 
 
-class Cause(StrEnum):
+class RefusalCause(StrEnum):
     """Why a login was refused; for the log, never for the peer."""
 
     BAD_KEY = "bad_key"
@@ -53,27 +50,27 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A login that did not do. `detail` is one sentence without a full stop; `fingerprint` is of the key tried."""
+class LoginRefusal:
+    """A refused login. `detail` is one sentence without a full stop; `fingerprint` is that of the key tried."""
 
-    cause: Cause
+    cause: RefusalCause
     detail: str
     fingerprint: str | None = None
 
 
 @dataclass(slots=True)
-class _Search:
-    """What reading an account's files came to: the lines of one key, and what an administrator should hear."""
+class _KeySearch:
+    """The result of searching an account's files for one key: its lines, and problems to report."""
 
-    found: list[tuple[Path, AuthorizedKey]] = field(default_factory=list)
+    lines: list[tuple[Path, AuthorizedKey]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
 class Authenticator:
     """Decides logins to one service.
 
-    `spki_sha256` is SHA-256 of the edge's SubjectPublicKeyInfo, 32 bytes. `accounts` says who can be logged in
-    to; `decoy` is the account whose files are read for a user it does not know.
+    `spki_sha256` is the SHA-256 of the edge's SubjectPublicKeyInfo, 32 bytes. `accounts` finds the accounts that one
+    can log in to; `decoy` is the account whose files are read for an unknown user.
     """
 
     def __init__(self, *, spki_sha256: bytes, accounts: AccountLookup, decoy: Account) -> None:
@@ -81,16 +78,16 @@ class Authenticator:
         self._accounts = accounts
         self._decoy = decoy
 
-    def authenticate(self, proof: LoginProof, *, address: Address | None, now: float) -> Principal | Refusal:
-        """Judge one proof, from the peer at `address` (None on a Unix socket), at `now` (seconds since the epoch).
+    def authenticate(self, proof: LoginProof, *, address: IPAddress | None, now: float) -> Principal | LoginRefusal:
+        """Decide on one proof, from the peer at `address` (None on a Unix socket), at `now` (seconds since 1970).
 
-        Reads the account's files each time, so that a key taken away is gone at the next login. Raises nothing
-        for what a peer can cause; ValueError where a nonce or digest of our own is not 32 bytes.
+        Reads the account's files each time, so that a key that was removed cannot log in again. Raises nothing that a
+        peer could cause; ValueError if a nonce or digest of our own is not 32 bytes.
         """
         try:
             key = sshformat.parse_public_key(proof.public_key)
         except SSHFormatError as error:
-            return Refusal(Cause.BAD_KEY, str(error))
+            return LoginRefusal(RefusalCause.BAD_KEY, str(error))
         try:
             transcript = login.login_transcript(
                 spki_sha256=self._spki_sha256,
@@ -103,23 +100,23 @@ class Authenticator:
             )
             verify_signature(proof.signature, transcript, key=key, namespace=login.LOGIN_NAMESPACE)
         except VerificationError as error:
-            return Refusal(Cause.BAD_SIGNATURE, str(error), key.fingerprint)
+            return LoginRefusal(RefusalCause.BAD_SIGNATURE, str(error), key.fingerprint)
         account = self._accounts(proof.user)
         search = _search(account or self._decoy, key)
         if account is None:
-            return Refusal(Cause.UNKNOWN_USER, f"no account {proof.user!r} to log in to", key.fingerprint)
+            return LoginRefusal(RefusalCause.UNKNOWN_USER, f"there is no account {proof.user!r}", key.fingerprint)
         if account.closed is not None:
-            detail = f"the account {account.user} cannot be logged in to: {account.closed}"
-            return Refusal(Cause.ACCOUNT_CLOSED, detail, key.fingerprint)
+            detail = f"nobody may log in to the account {account.user}: {account.closed}"
+            return LoginRefusal(RefusalCause.ACCOUNT_CLOSED, detail, key.fingerprint)
         return _decide(account, key, search, address, now)
 
 
-def _search(account: Account, key: PublicKey) -> _Search:
-    search = _Search()
+def _search(account: Account, key: PublicKey) -> _KeySearch:
+    search = _KeySearch()
     for path in account.key_files:
         try:
             reader = account.reader_of(path)
-            data = read_key_file(path, uid=account.uid, home=account.home, max_size=MAX_SIZE, reader=reader)
+            data = read_key_file(path, uid=account.uid, home=account.home, max_size=MAX_KEY_FILE, reader=reader)
             if data is None:
                 search.problems.append(f"{path}: no such file")
                 continue
@@ -129,33 +126,33 @@ def _search(account: Account, key: PublicKey) -> _Search:
         except AuthorizedKeysError as error:
             search.problems.append(f"{path}: {error}")
         else:
-            search.problems += [_about(str(path), line) for line in parsed.refused]
-            search.found += [(path, line) for line in parsed.keys if line.key.blob == key.blob]
+            search.problems += [_problem(path, line) for line in parsed.refused]
+            search.lines += [(path, line) for line in parsed.keys if line.key.blob == key.blob]
     return search
 
 
-def _about(path: str, line: RefusedLine) -> str:
+def _problem(path: Path, line: RefusedLine) -> str:
     return f"{path}:{line.line}: {line.reason}"
 
 
 def _decide(
-    account: Account, key: PublicKey, search: _Search, address: Address | None, now: float
-) -> Principal | Refusal:
-    """The first line that holds the key and allows it now and from here admits it, as in sshd."""
-    refusal: Refusal | None = None
-    for path, line in search.found:
+    account: Account, key: PublicKey, search: _KeySearch, address: IPAddress | None, now: float
+) -> Principal | LoginRefusal:
+    """Return the principal of the first line that allows the key now and from this address, as sshd does."""
+    refusal: LoginRefusal | None = None
+    for path, line in search.lines:
         where, options = f"{path}:{line.line}", line.options
         if options.expires is not None and now > options.expires:
-            refusal = Refusal(Cause.EXPIRED, f"{where}: the key's expiry-time has passed", key.fingerprint)
-        elif options.sources is not None and not admits(options.sources, address):
+            refusal = LoginRefusal(RefusalCause.EXPIRED, f"{where}: the key's expiry-time has passed", key.fingerprint)
+        elif options.sources is not None and not address_allowed(options.sources, address):
             detail = f"{where}: from= does not list {address or 'a Unix socket'}"
-            refusal = Refusal(Cause.SOURCE_NOT_ALLOWED, detail, key.fingerprint)
+            refusal = LoginRefusal(RefusalCause.SOURCE_NOT_ALLOWED, detail, key.fingerprint)
         else:
             own = account.may_have_written(path)
             return Principal(account.user, account.uid, "key", key.fingerprint, options, own)
     if refusal is None:
-        # Ten say enough, and a file of 2,000 bad lines must not fill the log at every attempt.
+        # Ten are enough, and a file of 2,000 bad lines must not fill the log at every attempt.
         problems = "; ".join(search.problems[:10])
         detail = "the key is in none of the account's files" + (f" ({problems})" if problems else "")
-        refusal = Refusal(Cause.KEY_NOT_AUTHORIZED, detail, key.fingerprint)
+        refusal = LoginRefusal(RefusalCause.KEY_NOT_AUTHORIZED, detail, key.fingerprint)
     return refusal

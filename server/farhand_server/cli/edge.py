@@ -7,13 +7,13 @@ import socket
 
 import uvloop
 
-from farhand_server.config import Config
-from farhand_server.edge.service import serve_edge
-from farhand_server.garbage import freeze_loaded_objects
-from farhand_server.hostkey import PRIVATE, HostKeyError
+from farhand_server.config import ServiceConfig
+from farhand_server.edge.process import serve_edge
+from farhand_server.hostkey import PRIVATE_KEY_FILE, HostKeyFileError
 from farhand_server.listen.edge_child import bind_tcp
 from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
+from farhand_server.runtime import freeze_loaded_objects
 from farhand_server.systemd import Notifier, listen_sockets
 
 from .main import CommandFailed, configuration
@@ -30,7 +30,7 @@ def edge(options: argparse.Namespace) -> int:
     sink = Sink()
     sink.configure(config.log.format, config.log.level)
 
-    def reload() -> Config:
+    def reload() -> ServiceConfig:
         fresh = configuration(options)
         sink.configure(fresh.log.format, fresh.log.level)
         return fresh
@@ -44,7 +44,7 @@ def edge(options: argparse.Namespace) -> int:
         serving = serve_edge(
             sockets=handed or _sockets(options, config),
             core_socket=config.edge.socket,
-            host_key=options.key or config.state_dir / PRIVATE,
+            host_key=options.key or config.state_dir / PRIVATE_KEY_FILE,
             settings=config.edge,
             log=Logger(sink, {}).bind(process="edge"),
             ready=ready,
@@ -53,7 +53,7 @@ def edge(options: argparse.Namespace) -> int:
             child=options.descriptors is not None,
         )
         uvloop.run(serving)
-    except (ListenError, HostKeyError, OSError) as error:
+    except (ListenError, HostKeyFileError, OSError) as error:
         raise CommandFailed(f"edge: {error}") from None
     finally:
         sink.close()
@@ -61,7 +61,7 @@ def edge(options: argparse.Namespace) -> int:
     return 0
 
 
-def _sockets(options: argparse.Namespace, config: Config) -> list[socket.socket]:
+def _sockets(options: argparse.Namespace, config: ServiceConfig) -> list[socket.socket]:
     if options.descriptors is not None:
         return [socket.socket(fileno=int(number)) for number in options.descriptors.split(",")]
     if not config.listen:

@@ -10,10 +10,10 @@ import pwd
 import sys
 from typing import Any, Final
 
-from farhand_server.auth.principal import Principal, user_name
-from farhand_server.config import Config, ConfigError
+from farhand_server.auth.accounts import Principal, user_name
+from farhand_server.config import ConfigError, ServiceConfig
 from farhand_server.logs import quote
-from farhand_server.policy import FileSystem, Policy, Request, Subject, decide, policy_in_force, subject_of
+from farhand_server.policy import FileSystem, Policy, PolicyRequest, Subject, decide, policy_in_force, subject_of
 from farhand_server.policy.decide import Decision, consider
 from farhand_server.runs.environment import Home
 
@@ -58,7 +58,7 @@ def _subject(options: argparse.Namespace, home: Home) -> Subject:
     return subject_of(Principal(user_name(uid), uid, "peer" if options.local else "key", options.key), home)
 
 
-def _request(options: argparse.Namespace, home: Home) -> Request:
+def _request(options: argparse.Namespace, home: Home) -> PolicyRequest:
     if options.key is not None and not options.key.startswith("SHA256:"):
         raise ValueError(f"--key wants a fingerprint as ssh-keygen -l shows it, SHA256:…, not {options.key!a}")
     arguments = tuple(os.fsencode(each) for each in options.arguments)
@@ -69,7 +69,7 @@ def _request(options: argparse.Namespace, home: Home) -> Request:
     elif not arguments:
         raise ValueError("no command to explain: give it after --, or --shell")
     variables = dict(os.fsencode(each).partition(b"=")[::2] for each in options.env)
-    return Request(
+    return PolicyRequest(
         argv=arguments,
         shell=options.shell,
         cwd=home.resolve(None if options.cwd is None else os.fsencode(options.cwd)),
@@ -81,7 +81,12 @@ def _request(options: argparse.Namespace, home: Home) -> Request:
 
 
 def _report(
-    config: Config, policy: Policy, subject: Subject, request: Request, decision: Decision, lookup: FileSystem
+    config: ServiceConfig,
+    policy: Policy,
+    subject: Subject,
+    request: PolicyRequest,
+    decision: Decision,
+    lookup: FileSystem,
 ) -> dict[str, Any]:
     program = decision.program or lookup.program(request.argv[0], path=request.path, cwd=request.cwd)
     limits = dataclasses.asdict(decision.limits) | {"output": decision.output, "timeout": decision.timeout}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from farhand_server import __version__
-from farhand_server.config import Config, ConfigError, effective, find_file, load
+from farhand_server.config import ConfigError, ServiceConfig, effective_toml, find_file, load
 
 EPILOG: Final = "Every key of the configuration is described in farhandd.toml, which comes with the program."
 
@@ -36,7 +36,7 @@ class CommandFailed(Exception):
     """The command could not be done; the text says what, why and what to do."""
 
 
-def configuration(options: argparse.Namespace) -> Config:
+def configuration(options: argparse.Namespace) -> ServiceConfig:
     """Return the configuration that holds with these options. Raises `ConfigError`."""
     overrides: dict[str, str | list[str]] = {}
     for key in ("socket", "state_dir", "listen"):
@@ -155,7 +155,7 @@ def _check(options: argparse.Namespace) -> int:
 
     config = configuration(options)
     policy_in_force(config.policy)
-    print(effective(config), end="")
+    print(effective_toml(config), end="")
     return 0
 
 
@@ -166,18 +166,18 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _host_key(options: argparse.Namespace) -> int:
-    from .keys import host_key
+    from .admin import host_key
 
     return host_key(configuration(options))
 
 
 def _authorize(options: argparse.Namespace) -> int:
-    from .keys import authorize
+    from .admin import authorize
 
     return authorize(configuration(options), options.keyfile)
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from .audit import verify
+    from .admin import verify
 
     return verify(configuration(options), options.files)

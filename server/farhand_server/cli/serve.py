@@ -11,14 +11,14 @@ from typing import Final
 
 from farhand_server import __version__
 from farhand_server.audit import AuditError
-from farhand_server.config import Address, Config
-from farhand_server.garbage import freeze_loaded_objects
+from farhand_server.config import ListenAddress, ServiceConfig
 from farhand_server.history import HistoryError
-from farhand_server.hostkey import HostKeyError, ensure
+from farhand_server.hostkey import HostKeyFileError, ensure
 from farhand_server.listen.edge_child import EdgeChild, EdgeFailed, bind_tcp
 from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import policy_in_force
+from farhand_server.runtime import freeze_loaded_objects
 from farhand_server.service import Service, make_authenticator
 from farhand_server.state import open_state_directory
 from farhand_server.systemd import Notifier
@@ -29,7 +29,7 @@ from .main import CommandFailed, configuration
 RUN_DESCRIPTORS: Final = 6
 """Descriptors a run takes: three pipes, two pidfds (asyncio's and ours), and a connection, if it has one to itself."""
 
-OWN_DESCRIPTORS: Final = 64
+CORE_DESCRIPTORS: Final = 64
 """Descriptors that are no run's: sockets, the loop's, the standard three, and those of a start under way."""
 
 
@@ -44,7 +44,7 @@ def serve(options: argparse.Namespace) -> int:
     sink = Sink()
     log = Logger(sink, {})
 
-    def accepted(config: Config) -> None:
+    def accepted(config: ServiceConfig) -> None:
         sink.configure(config.log.format, config.log.level)
         warn_of_few_descriptors(config, log)
 
@@ -82,7 +82,7 @@ def serve(options: argparse.Namespace) -> int:
     sink.start()
     try:
         asyncio.run(run())
-    except (ListenError, EdgeFailed, HostKeyError, HistoryError, AuditError, OSError) as error:
+    except (ListenError, EdgeFailed, HostKeyFileError, HistoryError, AuditError, OSError) as error:
         raise CommandFailed(str(error)) from None
     finally:
         sink.close()
@@ -115,26 +115,26 @@ def _check_resume(options: argparse.Namespace, fd: int) -> int:
     return 0
 
 
-def warn_of_few_descriptors(config: Config, log: Logger) -> None:
+def warn_of_few_descriptors(config: ServiceConfig, log: Logger) -> None:
     """Say where the limit on descriptors is below what `runs.max_runs` needs.
 
     It is not raised here: commands inherit it, and a program that uses select(2) breaks with more than 1,024. Who runs
     the service may raise it for both.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = config.runs.max_runs * RUN_DESCRIPTORS + OWN_DESCRIPTORS
+    needed = config.runs.max_runs * RUN_DESCRIPTORS + CORE_DESCRIPTORS
     if soft != resource.RLIM_INFINITY and soft < needed:
         log.warning(
             "too few descriptors for runs.max_runs; runs beyond will not start",
             max_runs=config.runs.max_runs,
-            fit=max(0, soft - OWN_DESCRIPTORS) // RUN_DESCRIPTORS,
+            fit=max(0, soft - CORE_DESCRIPTORS) // RUN_DESCRIPTORS,
             descriptors=soft,
             needed=needed,
         )
 
 
 def _edge(
-    config: Config, options: argparse.Namespace, log: Logger, before: ReceivedSnapshot | None
+    config: ServiceConfig, options: argparse.Namespace, log: Logger, before: ReceivedSnapshot | None
 ) -> tuple[EdgeChild | None, list[str]]:
     """Return the edge to run beside the core, if any, and the addresses it will be had at."""
     if before is not None:
@@ -155,4 +155,4 @@ def _edge(
 
 def _written(listening: socket.socket) -> str:
     host, port, *_ = listening.getsockname()
-    return str(Address(host, port))
+    return str(ListenAddress(host, port))

@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 from typing import Final, cast
 
-from farhand_server.config import Config
+from farhand_server.config import ServiceConfig
 from farhand_server.upgrade.result import NoUpgradeResult, receive_result, result_socket
 
 from .main import CommandFailed
@@ -21,7 +21,7 @@ the start of the new program and its edge, thirty at the most."""
 _UCRED: Final = struct.Struct("=iII")
 
 
-def upgrade(config: Config) -> int:
+def upgrade(config: ServiceConfig) -> int:
     """Upgrade the service that listens on the configured socket."""
     pid = _listener(config.socket)
     try:

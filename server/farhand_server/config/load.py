@@ -1,5 +1,6 @@
-"""Reading the configuration: finding the file, and saying plainly what is wrong with it."""
+"""Reading the configuration file, and writing the configuration that applies back as TOML."""
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -8,23 +9,23 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from farhand_server.config.model import Config
-from farhand_server.config.paths import SYSTEM_CONFIG_FILE, Directories
-from farhand_server.config.problems import describe
+from farhand_server.config.model import Section, ServiceConfig
+from farhand_server.config.problems import config_problems
+from farhand_server.config.values import SYSTEM_CONFIG_FILE, Directories, ListenAddress
 
-MAX_FILE_SIZE = 1 << 20
-"""Bytes; the documented example is under 10 KiB, so anything near this is not our configuration."""
+MAX_CONFIG_FILE = 1 << 20
+"""Bytes; the documented example is under 10 KiB, so a file of this size is not a farhandd configuration."""
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the text has one sentence a line, each naming file and key."""
+    """The configuration cannot be used; the text has one sentence per line, each naming file and key."""
 
 
 def find_file(environ: Mapping[str, str] = os.environ, uid: int | None = None) -> Path | None:
-    """The configuration file that holds where none is named, or None where there is none.
+    """Return the configuration file to use when none is named, or None when that file does not exist.
 
-    `$XDG_CONFIG_HOME/farhand/farhandd.toml` (`~/.config` if unset), for root `/etc/farhand/farhandd.toml`
-    unless XDG_CONFIG_HOME is set.
+    It is `$XDG_CONFIG_HOME/farhand/farhandd.toml` (`~/.config` if unset), and for root
+    `/etc/farhand/farhandd.toml` unless XDG_CONFIG_HOME is set.
     """
     uid = os.geteuid() if uid is None else uid
     if uid == 0 and not environ.get("XDG_CONFIG_HOME"):
@@ -40,15 +41,14 @@ def load(
     overrides: Mapping[str, str | list[str]] | None = None,
     environ: Mapping[str, str] = os.environ,
     uid: int | None = None,
-) -> Config:
-    """The configuration in *file*, or the defaults where *file* is None.
+) -> ServiceConfig:
+    """Return the configuration in `file`, or the defaults if `file` is None.
 
-    *overrides* are top-level keys given on the command line (`socket`, `listen`, `state_dir`); they take
-    the place of the file's, their paths may be relative to the working directory, and errors in them name
-    the option. *uid* is the account whose directories
-    hold (default: the effective one).
+    `overrides` are top-level keys given on the command line (`socket`, `listen`, `state_dir`). They replace the
+    file's, their paths may be relative to the working directory, and errors in them name the option. `uid` is the
+    account whose directories are used (default: the effective_toml uid).
 
-    Raises ConfigError for a file that cannot be read, is not TOML, or says something that is not so.
+    Raises ConfigError for a file that cannot be read, is not TOML, or has an unknown key or an invalid value.
     """
     uid = os.geteuid() if uid is None else uid
     given = {
@@ -61,15 +61,58 @@ def load(
         try:
             state = directories.expand(chosen)
         except ValueError:
-            pass  # said below, by the field's own validation
+            pass  # reported below, by the field's own validation
         else:
             data["state_dir"] = str(state)
             without_runtime = directories.runtime == directories.state
             directories = replace(directories, state=state, runtime=state if without_runtime else directories.runtime)
     try:
-        return Config.model_validate(data, context=directories)
+        return ServiceConfig.model_validate(data, context=directories)
     except ValidationError as error:
-        raise ConfigError("\n".join(describe(error, Config, file, frozenset(given)))) from None
+        raise ConfigError("\n".join(config_problems(error, ServiceConfig, file, frozenset(given)))) from None
+
+
+def effective_toml(config: ServiceConfig) -> str:
+    """Return every key of `config` with its value, as TOML; sizes in bytes, durations in seconds.
+
+    `load` of the result returns an equal configuration.
+    """
+    return "".join(_section(config, "")).lstrip("\n")
+
+
+def toml_value(value: object) -> str:
+    """Return one value in TOML 1.0. Raises TypeError for a type that the configuration does not have."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float():
+            return repr(value) if math.isfinite(value) else str(value)
+        case str() | Path() | ListenAddress():
+            return _string(str(value))
+        case tuple():
+            return "[" + ", ".join(toml_value(item) for item in value) + "]"
+        case _:
+            raise TypeError(f"{type(value).__name__} is not a type of the configuration")
+
+
+def _section(section: Section, name: str) -> list[str]:
+    lines = [f"\n[{name}]\n"] if name else []
+    inner: list[str] = []
+    for key in type(section).model_fields:
+        value = getattr(section, key)
+        if isinstance(value, Section):
+            inner += _section(value, f"{name}.{key}".lstrip("."))
+        elif value is not None:
+            lines.append(f"{key} = {toml_value(value)}\n")
+    return lines + inner
+
+
+def _string(text: str) -> str:
+    """Return a TOML basic string; what TOML forbids in one, and what would control a terminal, is escaped."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
 
 
 def _directories(environ: Mapping[str, str], uid: int) -> Directories:
@@ -79,11 +122,11 @@ def _directories(environ: Mapping[str, str], uid: int) -> Directories:
 def _read(file: Path) -> dict[str, object]:
     try:
         with file.open("rb") as stream:
-            content = stream.read(MAX_FILE_SIZE + 1)
+            content = stream.read(MAX_CONFIG_FILE + 1)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
-    if len(content) > MAX_FILE_SIZE:
-        raise ConfigError(f"{file}: larger than {MAX_FILE_SIZE} bytes; this is no farhandd configuration")
+    if len(content) > MAX_CONFIG_FILE:
+        raise ConfigError(f"{file}: larger than {MAX_CONFIG_FILE} bytes; this is not a farhandd configuration")
     try:
         return tomllib.loads(content.decode())
     except UnicodeDecodeError as error:

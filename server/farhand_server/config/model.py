@@ -6,24 +6,22 @@ import pwd
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
-from farhand_server.config.paths import Directories
-from farhand_server.config.values import Array, ConfiguredPath, KeyFile, Listen, Seconds, Size, parse_duration
-from farhand_server.edge.settings import EdgeSettings
+from farhand_server.config.values import (
+    ArrayAsTuple,
+    ByteSize,
+    ConfiguredAddress,
+    ConfiguredPath,
+    Directories,
+    KeyFile,
+    Seconds,
+    parse_duration,
+)
 
 
 class Section(BaseModel):
-    """A part of the tree: frozen, strict, and with no key that is not declared."""
+    """A part of the tree: frozen, strict, and without undeclared keys."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", validate_default=True)
 
@@ -37,159 +35,212 @@ def _account(value: object) -> object:
         raise ValueError("must be the name of an account on this machine, or a uid") from None
 
 
-class EdgeSection(Section, EdgeSettings):
-    """The edge's own bounds and times, and how edge and core meet."""
+EdgeTime = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False), BeforeValidator(parse_duration)]
+"""Seconds within which something must happen; more than an hour would not be a bound."""
+
+Penalty = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False), BeforeValidator(parse_duration)]
+"""Seconds of debt; 0 switches the penalty off."""
+
+
+class EdgeSettings(Section):
+    """Bounds and times of one edge. The precedents are MaxStartups, PerSourceMaxStartups and
+    PerSourcePenalties of sshd_config(5)."""
+
+    before_login: int = Field(default=512, ge=1, le=100_000)
+    """Connections that have not logged in, in total. At 20 KiB each they take 10 MiB; sshd's 100 are too few
+    where one client opens 64 at once."""
+
+    before_login_per_source: int = Field(default=128, ge=1, le=100_000)
+    """Of these, connections of one source (an IPv4 address, an IPv6 /64): a quarter, so that one source alone cannot
+    keep others out."""
+
+    connections: int = Field(default=8000, ge=1, le=500_000)
+    """Connections in total, logged in or not. Each takes two descriptors: 8,000 fit the 16,384 of the unit."""
+
+    tls_deadline: EdgeTime = 10.0
+    """Seconds from accept to the end of the TLS handshake: two round trips, with room for lost packets."""
+
+    login_deadline: EdgeTime = 25.0
+    """Seconds from accept to login; more than the core's own `login.deadline`, since the core can tell the client the
+    reason."""
+
+    penalty_refused: Penalty = 5.0
+    """Debt of a source for a refused login; sshd's `authfail`."""
+
+    penalty_no_login: Penalty = 1.0
+    """Debt for a connection that ends, or fails in TLS, before it has logged in; sshd's `noauth`."""
+
+    penalty_deadline: Penalty = 10.0
+    """Debt for reaching a deadline, which keeps a slot from others; sshd's `grace-exceeded`."""
+
+    penalty_threshold: Penalty = 15.0
+    """Debt at which a source's connections are refused; sshd's `min`. Debt falls by one second per second: three
+    refused logins are free, after that one every five seconds."""
+
+    penalty_max: Penalty = 600.0
+    """The maximum debt of a source, and so the longest time it is refused after its last failure; sshd's `max`."""
+
+    penalty_sources: int = Field(default=16_384, ge=16, le=1_000_000)
+    """Sources in debt that are remembered, in about 4 MiB; above that the smallest debts are forgotten."""
+
+    flush: EdgeTime = 10.0
+    """Seconds that a peer which stopped reading has to read the last bytes once the other peer has closed."""
+
+    linger: EdgeTime = 2.0
+    """Seconds for which a closed connection keeps reading until the client closes too, so that the last data sent to
+    it is not lost to a TCP reset (RFC 1122, section 4.2.2.13)."""
+
+    drain: EdgeTime = 5.0
+    """Seconds that logged-in connections have to end after SIGTERM; below the 10 that the unit allows for a stop."""
+
+
+class EdgeSection(EdgeSettings):
+    """The section `edge`: the edge's own bounds and times, and how edge and core meet."""
 
     socket: ConfiguredPath = Path("{runtime}/edge.sock")
-    """Where the core listens for edges, and an edge finds the core."""
+    """Where the core listens for edges, and where an edge finds the core."""
 
     account: Annotated[int, BeforeValidator(_account), Field(ge=0)] = Field(default_factory=os.geteuid)
-    """The account (name or uid) whose processes the core takes for an edge; by default the service's own."""
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _durations(cls, value: object, info: ValidationInfo) -> object:
-        # The edge knows nothing of TOML: its fractional numbers are seconds, all of them.
-        assert info.field_name is not None
-        return parse_duration(value) if cls.model_fields[info.field_name].annotation is float else value
+    """The account (name or uid) whose processes the core accepts as edges; by default the service's own."""
 
 
 class LoginSettings(Section):
-    """Who may log in with a key, and how long a stranger is listened to."""
+    """Who may log in with a key, and how long a connection may take to do so."""
 
-    authorized_keys: Annotated[tuple[KeyFile, ...], Array] = Field(default=(), max_length=16)
-    """Files in authorized_keys syntax, all of them read at each login: `{config}/authorized_keys`, for a service of the
-    machine (root's, unless XDG_CONFIG_HOME is set) those of `SYSTEM_KEY_FILES`. `{user}` is the account's name and, in
-    a service of root's, `~` its home; a file named with neither admits to the service's own account alone.
-    `~/.ssh/authorized_keys` is not among them unless written here: a key given for SSH with restrictions of sshd's own
-    must not log in here unnoticed."""
+    authorized_keys: Annotated[tuple[KeyFile, ...], ArrayAsTuple] = Field(default=(), max_length=16)
+    """Files in authorized_keys syntax, all of them read at each login: `{config}/authorized_keys`, and for root's
+    service (unless XDG_CONFIG_HOME is set) `SYSTEM_KEY_FILES`. `{user}` stands for the account's name and, in root's
+    service, `~` for its home; keys in a file named with neither log in to the service's own account only.
+    `~/.ssh/authorized_keys` is read only if it is listed here: a key that was given to SSH with restrictions only sshd
+    knows must not log in here unnoticed."""
 
     attempts: int = Field(default=6, ge=1, le=100)
     """Keys tried on one connection before it is closed; 6 is sshd's MaxAuthTries, which agents know."""
 
     deadline: Seconds = Field(default=20.0, gt=0, le=600)
-    """Seconds from the connection to a login; room for a passphrase or a touch of a security key, and
-    far below sshd's LoginGraceTime of 120, since nobody types a password here."""
+    """Seconds from connecting to login: enough to type a passphrase or touch a security key, and far below
+    sshd's LoginGraceTime of 120, since nobody types a password here."""
 
     @model_validator(mode="before")
     @classmethod
     def _key_files(cls, data: object, info: ValidationInfo) -> object:
-        # A default that depends on whose service it is.
+        # The default depends on the account that the service runs as.
         if isinstance(data, dict) and isinstance(info.context, Directories):
             return {"authorized_keys": list(info.context.key_files)} | data
         return data
 
 
 class RunSettings(Section):
-    """Bounds on what runs at once, and how a run ends."""
+    """How many runs there may be, how they end, and what is kept of them."""
 
     max_runs: int = Field(default=1024, ge=1, le=1_000_000)
-    """Runs at once in the whole service. 1024 keep about 6,200 descriptors (three pipes, two pidfds and perhaps a
-    connection each) and, with full spools, 512 MiB."""
+    """Concurrent runs in the whole service. 1024 runs take about 6,200 descriptors (three pipes, two pidfds and
+    perhaps a connection each) and, with full spools, 512 MiB."""
 
     max_runs_per_connection: int = Field(default=256, ge=1, le=1_000_000)
-    """Runs at once on one connection: a quarter of the whole, so that one client cannot take it all."""
+    """Concurrent runs of one connection: a quarter of the total, so that one client cannot use all of it."""
 
     kill_after: Seconds = Field(default=5.0, ge=0, le=3600)
-    """Seconds between TERM and KILL where the request names none."""
+    """Seconds between TERM and KILL if the request does not say."""
 
     linger: Seconds = Field(default=1.0, ge=0, le=3600)
-    """Seconds for which output held open by a grandchild is waited for after the leader's exit."""
+    """Seconds for which the service waits, after the leader's exit, for output that a grandchild holds open."""
 
     max_timeout: Seconds = Field(default=math.inf, gt=0)
-    """The longest time, in seconds, that any run may take, whatever its request says; `inf` sets no bound."""
+    """The longest time, in seconds, that any run may take, whatever its request says; `inf` for no limit."""
 
     cgroup: Literal["auto", "always", "never"] = "auto"
-    """Whether a run has a cgroup of its own, where the service has one delegated to it: `auto` for runs of other users
-    and those with a bound on memory or processes. It takes a millisecond. Without one the processes of a run are
-    found by what they bear, which a program that means to hide could wipe off."""
+    """Whether a run has a cgroup of its own, if one is delegated to the service: `auto` for runs of other users and
+    those with a limit on memory or processes. It costs a millisecond. Without one, the processes of a run are found by
+    marks on them, which a program that wants to hide could remove."""
 
     grace: Seconds = Field(default=60.0, ge=0, le=366 * 86400)
-    """Seconds that a run whose client is gone waits for it to come back, where the request names none: a
-    changed network or a restarted router takes less."""
+    """Seconds that a run waits for its client to reconnect if the request does not say: changing networks or
+    restarting a router takes less."""
 
     keep_terminal: Seconds = Field(default=86400.0, ge=0, le=366 * 86400)
-    """The same for a run with a terminal, where the policy lets its user leave runs behind (`detach`): a day, so
-    that the shell of an evening is there in the morning."""
+    """The same for a run with a terminal, if the policy lets its user detach from runs (`detach`): a day, so that
+    last evening's shell is still there in the morning."""
 
-    spool: Size = Field(default=4 << 20, ge=1 << 20, le=1 << 30)
-    """Bytes of output kept in memory for each stream of a run, until its clients have them, before its writer
-    is made to wait. 4 MiB are what a client lets be under way: 40 MB/s at a round trip of 100 ms."""
+    spool: ByteSize = Field(default=4 << 20, ge=1 << 20, le=1 << 30)
+    """Bytes of output held in memory for each stream of a run until its clients have read them; then the program has
+    to wait. 4 MiB is also a client's window: 40 MB/s at a round trip of 100 ms."""
 
-    memory: Size = Field(default=512 << 20, ge=1 << 20)
-    """Bytes of output kept in memory for all runs together; beyond it each stream has 1 MiB. Runs that are over
-    get at most half of it."""
+    memory: ByteSize = Field(default=512 << 20, ge=1 << 20)
+    """Bytes of output held in memory for all runs together; above that each stream has 1 MiB. Ended runs get at most
+    half of it."""
 
-    max_spool: Size = Field(default=1 << 30, ge=64 << 10)
-    """The largest spool on disk, in bytes for each stream, that a request gets; one that asks for more gets this, and
-    so does what the policy wants recorded."""
+    max_spool: ByteSize = Field(default=1 << 30, ge=64 << 10)
+    """The largest spool on disk, in bytes for each stream. A request for more gets this, and so does a run that the
+    policy wants recorded."""
 
     kept_runs: int = Field(default=1000, ge=0, le=1_000_000)
-    """Runs that are over whose output is still kept: a client that was cut off at the end comes back for it."""
+    """Ended runs whose output is kept: a client that lost its connection at the end reconnects to read it."""
 
     kept_for: Seconds = Field(default=3600.0, ge=0, le=366 * 86400)
-    """Seconds for which the output of a run that is over is kept; that it was, and how it ended, for
-    `history.max_age`."""
+    """Seconds for which the output of an ended run is kept; its record and outcome are kept for `history.max_age`."""
 
-    kept_disk: Size = Field(default=4 << 30, ge=0)
-    """Bytes on disk that the output of runs that are over may take; the oldest goes first."""
+    kept_disk: ByteSize = Field(default=4 << 30, ge=0)
+    """Bytes on disk that the output of ended runs may take; the oldest output is deleted first."""
 
 
 class PolicySettings(Section):
     """Who may do what."""
 
     file: ConfiguredPath | None = None
-    """The policy file (`deploy/policy.toml` describes it). None by default: then the service's own account may do
-    everything, with root's service also whoever logs in by key, as themselves, and nobody else anything. No path is
-    looked for by itself: a policy that is lost must be an error, not a change of policy."""
+    """The policy file (`deploy/policy.toml` describes it). Without one, the service's own account may do everything;
+    with root's service, users who log in by key may do everything as themselves; nobody else may do anything. There is
+    no default path: a policy file that was deleted must be an error, not a change of policy."""
 
     environment: Annotated[
         tuple[Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^=\x00]+$")], ...],
-        Array,
+        ArrayAsTuple,
     ] = Field(default=("*",), max_length=1000)
-    """Names of environment variables that a request may set where there is no policy file, as shell patterns (`*`,
-    `?`, `[…]`). All by default: who may run anything can set any of them with `env` in the command itself."""
+    """Names of environment variables that a request may set if there is no policy file, as shell patterns (`*`,
+    `?`, `[…]`). All by default: users who may run any command can set any variable with `env` in the command
+    itself."""
 
 
 class HistorySettings(Section):
-    """What is remembered of runs, and for how long. Whichever bound is reached first, the oldest ended runs go."""
+    """What is remembered of runs, and for how long. When any bound is reached, the oldest ended runs are deleted."""
 
     required: bool = True
-    """Refuse to start what cannot be written down before. Without it, a full disk lets runs start that a crash forgets,
-    and the same id could then start twice."""
+    """Refuse to start a run whose start cannot be recorded first. Otherwise runs that start while the disk is full are
+    forgotten in a crash, and the same id could then start twice."""
 
     max_age: Seconds = Field(default=30 * 86400.0, ge=60, le=10 * 366 * 86400)
-    """Seconds for which an ended run stays known: a month, so that last month's job can be asked about."""
+    """Seconds for which the record of an ended run is kept: a month, so that one can ask about last month's job."""
 
     max_runs: int = Field(default=100_000, ge=1, le=100_000_000)
-    """Ended runs that stay known: a run every 26 s for a month."""
+    """Records of ended runs that are kept: a run every 26 s for a month."""
 
-    max_size: Size = Field(default=256 << 20, ge=1 << 20, le=1 << 40)
-    """Bytes of the records kept: 2.6 KiB for each of `max_runs`. The file is somewhat larger."""
+    max_size: ByteSize = Field(default=256 << 20, ge=1 << 20, le=1 << 40)
+    """Bytes of all records kept: 2.6 KiB for each of `max_runs`. The file is somewhat larger."""
 
 
 class AuditSettings(Section):
     """The audit log: one line for each login, refusal, start, end, denial, attachment and signal."""
 
     commands: Literal["argv", "hash"] = "argv"
-    """Whether a line shows a command's arguments, or their SHA-256 alone."""
+    """Whether a line shows a command's arguments, or only their SHA-256."""
 
     required: bool = False
-    """Refuse to start what cannot be written to the audit log. Off, since a full disk would stop all work."""
+    """Refuse to start a run that cannot be written to the audit log. Off, since a full disk would stop all work."""
 
-    max_size: Size = Field(default=64 << 20, ge=64 << 10, le=1 << 40)
-    """Bytes of one file before the next is begun: some 150,000 lines, read in a second by `farhandd audit verify`."""
+    max_size: ByteSize = Field(default=64 << 20, ge=64 << 10, le=1 << 40)
+    """Bytes of one file before the next one is started: about 150,000 lines, which `farhandd audit verify` reads in a
+    second."""
 
     keep: int = Field(default=8, ge=1, le=10_000)
-    """Files kept, the one being written among them: half a gigabyte, over half a million runs."""
+    """Files kept, including the current one: half a gigabyte, over half a million runs."""
 
 
 class DrainSettings(Section):
     """How the service stops."""
 
     grace: Seconds = Field(default=10.0, ge=0, le=86400)
-    """Seconds that running commands are given to end by themselves once the service is told to stop. After
-    it they are stopped like any other run: a stop takes at most `grace` + `runs.kill_after` and a little."""
+    """Seconds that running commands have to end by themselves once the service is told to stop. Then they are stopped
+    like any other run, so a stop takes little more than `grace` + `runs.kill_after`."""
 
 
 class LogSettings(Section):
@@ -202,18 +253,18 @@ class LogSettings(Section):
     """The least severe level that is logged."""
 
 
-class Config(Section):
+class ServiceConfig(Section):
     """The whole configuration of `farhandd`."""
 
     socket: ConfiguredPath = Path("{runtime}/farhandd.sock")
-    """The Unix socket for clients on this machine, who are known by their peer credentials."""
+    """The Unix socket for clients on this machine, which are identified by their peer credentials."""
 
-    listen: Annotated[tuple[Listen, ...], Array] = Field(default=(), max_length=64)
-    """Network addresses on which `farhandd serve` starts an edge; none by default: a service faces the
-    network only where it was told to."""
+    listen: Annotated[tuple[ConfiguredAddress, ...], ArrayAsTuple] = Field(default=(), max_length=64)
+    """Network addresses on which `farhandd serve` starts an edge; none by default: a service listens on the
+    network only if it is told to."""
 
     state_dir: ConfiguredPath = Path("{state}")
-    """Where the service keeps what must survive a restart, the host key first."""
+    """Where the service keeps what must survive a restart: host key, history, audit log, spools."""
 
     edge: EdgeSection
     login: LoginSettings
@@ -231,6 +282,6 @@ class Config(Section):
 
 
 def sections(model: type[Section]) -> dict[str, type[Section]]:
-    """The sections directly inside *model*, by name."""
+    """Return the sections directly inside `model`, by name."""
     kinds = {name: field.annotation for name, field in model.model_fields.items()}
     return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)}

@@ -1,4 +1,4 @@
-"""pydantic's findings as sentences for people: file, section, key, what was wrong, what to do."""
+"""pydantic's findings as sentences for people: file, section, key, what is wrong, what to do."""
 
 import difflib
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from farhand_server.config.model import Config, Section, sections
+from farhand_server.config.model import Section, ServiceConfig, sections
 
 MAX_PROBLEMS = 20
-"""Findings told at once; more would scroll the first off the screen."""
+"""Findings reported at once; more would scroll the first one off the screen."""
 
 _SENTENCES = {
     "bool_type": "must be true or false",
@@ -37,10 +37,12 @@ _SENTENCES = {
 }
 
 
-def describe(error: ValidationError, model: type[Section], file: Path | None, options: frozenset[str]) -> list[str]:
-    """A sentence for each finding in *error*, MAX_PROBLEMS at most.
+def config_problems(
+    error: ValidationError, model: type[Section], file: Path | None, options: frozenset[str]
+) -> list[str]:
+    """Return a sentence for each finding in `error`, MAX_PROBLEMS at most.
 
-    *options* are the top-level keys that came from the command line rather than from *file*.
+    `options` are the top-level keys that came from the command line rather than from `file`.
     """
     found = error.errors(include_url=False)
     lines = []
@@ -48,28 +50,28 @@ def describe(error: ValidationError, model: type[Section], file: Path | None, op
         loc = finding["loc"]
         if loc and loc[0] in options:
             where = "--" + str(loc[0]).replace("_", "-")
-            lines.append(f"{where}: {sentence(finding)}")
+            lines.append(f"{where}: {finding_sentence(finding)}")
         elif finding["type"] == "extra_forbidden":
             lines.append(f"{file}: {_unknown(model, loc, finding['input'])}")
         else:
-            lines.append(f"{file}: {_place(loc)}: {sentence(finding)}")
+            lines.append(f"{file}: {_place(loc)}: {finding_sentence(finding)}")
     if len(found) > MAX_PROBLEMS:
         lines.append(f"{file}: and {len(found) - MAX_PROBLEMS} more")
     return lines
 
 
-def sentence(finding: Any) -> str:
-    """What one finding of pydantic's says of its value: what it must be, and what was given."""
-    told: str = _SENTENCES.get(finding["type"], finding["msg"]).format(**finding.get("ctx", {}))
+def finding_sentence(finding: Any) -> str:
+    """Say what the value of one of pydantic's findings must be, and what was given."""
+    text: str = _SENTENCES.get(finding["type"], finding["msg"]).format(**finding.get("ctx", {}))
     given = finding["input"]
     if isinstance(given, str | int | float):
         shown = {True: "true", False: "false"}[given] if isinstance(given, bool) else repr(given)
-        told += f", not {shown[:80]}"
-    return told
+        text += f", not {shown[:80]}"
+    return text
 
 
 def _place(loc: tuple[int | str, ...]) -> str:
-    """`[section] key`, with the position of an item counted from 1."""
+    """Return `[section] key`, with the position of an item counted from 1."""
     names = [str(part) for part in loc if isinstance(part, str)]
     place = f"[{'.'.join(names[:-1])}] {names[-1]}" if len(names) > 1 else names[0]
     return place + "".join(f", item {part + 1}" for part in loc if isinstance(part, int))
@@ -85,16 +87,16 @@ def _unknown(model: type[Section], loc: tuple[int | str, ...], given: object) ->
         return f"unknown section [{'.'.join([*above, key])}]" + (
             f"; did you mean [{'.'.join([*above, *near])}]?" if near else ""
         )
-    told = f"unknown key {_place(loc)}"
+    text = f"unknown key {_place(loc)}"
     if near := difflib.get_close_matches(key, inside.model_fields, n=1):
-        return f"{told}; did you mean '{near[0]}'?"
-    if homes := [section for section, keys in _homes(Config, "") if key in keys]:
-        return f"{told}; it belongs {f'in {homes[0]}' if homes[0] else 'above the first section'}"
-    return told
+        return f"{text}; did you mean '{near[0]}'?"
+    if matches := [section for section, keys in _keys_by_section(ServiceConfig, "") if key in keys]:
+        return f"{text}; it belongs {f'in {matches[0]}' if matches[0] else 'above the first section'}"
+    return text
 
 
-def _homes(model: type[Section], name: str) -> Iterator[tuple[str, set[str]]]:
-    within = sections(model)
-    yield (f"[{name}]" if name else ""), model.model_fields.keys() - within.keys()
-    for key, kind in within.items():
-        yield from _homes(kind, f"{name}.{key}".lstrip("."))
+def _keys_by_section(model: type[Section], name: str) -> Iterator[tuple[str, set[str]]]:
+    inner = sections(model)
+    yield (f"[{name}]" if name else ""), model.model_fields.keys() - inner.keys()
+    for key, kind in inner.items():
+        yield from _keys_by_section(kind, f"{name}.{key}".lstrip("."))

@@ -1,13 +1,26 @@
-"""The types of configured values that TOML has no word for: sizes, durations, addresses, paths."""
+"""The types of configured values that TOML lacks: sizes, durations, listen addresses, paths.
+
+Paths may begin with a name for one of the service's directories. Those are the XDG directories of an ordinary user and
+the system's directories for root. An XDG variable that is set to an absolute path is obeyed for root too, so that two
+services can run side by side under one account (XDG Base Directory Specification 0.8, which also says that relative
+paths in these variables are to be ignored).
+"""
 
 import math
+import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, InstanceOf, ValidationInfo
 
-from farhand_server.config.paths import Directories
+SYSTEM_CONFIG_FILE = Path("/etc/farhand/farhandd.toml")
+
+SYSTEM_KEY_FILES = ("/etc/farhand/authorized_keys.d/{user}", "~/.config/farhand/authorized_keys")
+"""Where root's service looks for the keys of each account. The administrator's file comes first: a line there that
+restricts a key applies, whatever the user writes about the same key."""
 
 _SIZES = {
     "B": 1,
@@ -20,17 +33,79 @@ _SIZES = {
 }
 _DURATIONS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)")
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+[^\]\s]*)\]|(?P<host>[^\s:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
 
 
-def _quantity(text: str, units: dict[str, int] | dict[str, float]) -> tuple[float, float] | None:
-    match = _QUANTITY.fullmatch(text)
-    if match is None or match[2] not in units:
-        return None
-    return float(match[1]), units[match[2]]
+@dataclass(frozen=True)
+class Directories:
+    """The directories that `{config}`, `{state}` and `{runtime}` stand for in a configured path.
+
+    They need not exist yet.
+    """
+
+    home: Path
+    config: Path
+    state: Path
+    runtime: Path
+    root: bool = False
+    """Whether these are the directories of root's service, which may serve every account of the machine."""
+    key_files: tuple[str, ...] = ("{config}/authorized_keys",)
+    """The default of `login.authorized_keys`."""
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str], uid: int, home: Path) -> "Directories":
+        """Return the directories of the account `uid` with home directory `home`, by `environ` and the XDG rules.
+
+        Nothing durable can replace a missing XDG_RUNTIME_DIR (cron jobs and `su` do not set it), so an ordinary
+        user's runtime directory is then the state directory.
+        """
+
+        def base(variable: str, default: Path) -> Path:
+            value = environ.get(variable, "")
+            return Path(value if value.startswith("/") else default, "farhand")
+
+        root = uid == 0
+        state = base("XDG_STATE_HOME", Path("/var/lib") if root else home / ".local/state")
+        return cls(
+            home=home,
+            config=base("XDG_CONFIG_HOME", home / ".config"),
+            state=state,
+            runtime=base("XDG_RUNTIME_DIR", Path("/run") if root else state.parent),
+            root=root,
+            key_files=SYSTEM_KEY_FILES if root and not environ.get("XDG_CONFIG_HOME") else cls.key_files,
+        )
+
+    def expand(self, text: str) -> Path:
+        """Return the path that `text` stands for: absolute, or beginning with `~`, `{config}`, `{state}`, `{runtime}`.
+
+        Raises ValueError, with a sentence, for anything else and for a NUL byte.
+        """
+        if "\0" in text:
+            raise ValueError("a path cannot contain a NUL byte")
+        first, slash, rest = text.partition("/")
+        known = {"~": self.home, "{config}": self.config, "{state}": self.state, "{runtime}": self.runtime}
+        if text.startswith("/"):
+            return Path(os.path.normpath(text))
+        if first in known:
+            return Path(os.path.normpath(known[first] / rest)) if slash else known[first]
+        raise ValueError(f"must be an absolute path, or begin with {', '.join(known)}")
+
+
+class ListenAddress(NamedTuple):
+    """A TCP address to listen on; written `HOST:PORT`, an IPv6 host in brackets (RFC 3986, section 3.2.2)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def parse_size(value: object) -> object:
-    """Bytes from `262144` or `"256 KiB"`. Raises ValueError for a string that is no size."""
+    """Return the bytes meant by `262144` or `"256 KiB"`; anything but a string is returned as it is.
+
+    Raises ValueError for a string that is not a size.
+    """
     if not isinstance(value, str):
         return value
     quantity = _quantity(value, _SIZES)
@@ -40,7 +115,10 @@ def parse_size(value: object) -> object:
 
 
 def parse_duration(value: object) -> object:
-    """Seconds from `1.5` or `"1500 ms"`. Raises ValueError for a string that is no duration, and for NaN."""
+    """Return the seconds meant by `1.5` or `"1500 ms"`; anything but a string is returned as it is.
+
+    Raises ValueError for a string that is not a duration, and for NaN.
+    """
     if isinstance(value, float) and math.isnan(value):
         raise ValueError("must be a number of seconds")
     if not isinstance(value, str):
@@ -51,27 +129,24 @@ def parse_duration(value: object) -> object:
     return quantity[0] * quantity[1]
 
 
-class Address(NamedTuple):
-    """A TCP address to listen on; written `HOST:PORT`, an IPv6 host in brackets (RFC 3986, section 3.2.2)."""
+def parse_listen_address(value: object) -> object:
+    """Return the `ListenAddress` meant by `"HOST:PORT"`; with port 0 the system chooses the port.
 
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-_ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+[^\]\s]*)\]|(?P<host>[^\s:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
-
-
-def parse_address(value: object) -> object:
-    """An `Address` from `"HOST:PORT"`; port 0 lets the system choose. Raises ValueError for anything else."""
+    Anything but a string is returned as it is. Raises ValueError for any other string.
+    """
     if not isinstance(value, str):
         return value
     match = _ADDRESS.fullmatch(value)
     if match is None or int(match["port"]) > 65535:
         raise ValueError('must be "HOST:PORT" with an IPv6 address in brackets, such as "0.0.0.0:7022" or "[::]:7022"')
-    return Address(match["v6"] or match["host"], int(match["port"]))
+    return ListenAddress(match["v6"] or match["host"], int(match["port"]))
+
+
+def _quantity(text: str, units: dict[str, int] | dict[str, float]) -> tuple[float, float] | None:
+    match = _QUANTITY.fullmatch(text)
+    if match is None or match[2] not in units:
+        return None
+    return float(match[1]), units[match[2]]
 
 
 def _expand(value: object, info: ValidationInfo) -> object:
@@ -83,13 +158,14 @@ def _expand(value: object, info: ValidationInfo) -> object:
 
 
 def _expand_key_file(value: object, info: ValidationInfo) -> object:
-    """A path as above, where `{user}` stands for each account's name and, in a service of root's, `~` for its home."""
+    # Like `_expand`, but `{user}` (each account's name) and, in root's service, `~` (its home) are left in the path:
+    # `auth.accounts` replaces them at each login.
     if not isinstance(value, str | Path) or not isinstance(info.context, Directories):
         return _expand(value, info)
     text = str(value)
-    of_each = "{user}" in text or (info.context.root and text.startswith("~"))
-    if of_each and ".." in text.split("/"):
-        raise ValueError("cannot lead through .. where it stands for a file of each account")
+    per_account = "{user}" in text or (info.context.root and text.startswith("~"))
+    if per_account and ".." in text.split("/"):
+        raise ValueError("cannot contain .. where the path depends on the account")
     if info.context.root and text.startswith("~/") and "\0" not in text:
         return Path(text)
     return info.context.expand(text)
@@ -99,10 +175,10 @@ def _tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-Size = Annotated[int, BeforeValidator(parse_size)]
+ByteSize = Annotated[int, BeforeValidator(parse_size)]
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
-Listen = Annotated[InstanceOf[Address], BeforeValidator(parse_address)]
+ConfiguredAddress = Annotated[InstanceOf[ListenAddress], BeforeValidator(parse_listen_address)]
 ConfiguredPath = Annotated[Path, BeforeValidator(_expand)]
 KeyFile = Annotated[Path, BeforeValidator(_expand_key_file)]
-Array = BeforeValidator(_tuple)
-"""TOML's arrays are lists; the tree is frozen and holds tuples."""
+ArrayAsTuple = BeforeValidator(_tuple)
+"""Accept TOML's arrays, which are lists, where the frozen tree holds tuples."""

@@ -18,8 +18,8 @@ from farhand_protocol.login import NONCE_SIZE
 
 from .. import __version__
 from ..admission.caller import Caller
-from ..audit import Entry
-from ..auth.principal import Principal
+from ..audit import AuditEntry
+from ..auth.accounts import Principal
 from ..logs import Logger
 from .context import SessionContext
 
@@ -132,7 +132,7 @@ class LoginExchange:
 
     def reject(self, principal: Principal, sentence: str) -> None:
         """Refuse a local client whose account may not use this service, and close its connection."""
-        entry = Entry(
+        entry = AuditEntry(
             "login_refused", time.time(), user=principal.user, how=principal.how, outcome="denied", detail=sentence
         )
         self._session.context.note(entry)
@@ -161,7 +161,7 @@ class LoginExchange:
             "login refused", user=proof.user, key=judged.fingerprint, cause=judged.cause, detail=judged.detail
         )
         session.context.note(
-            Entry(
+            AuditEntry(
                 "login_refused",
                 time.time(),
                 user=proof.user,

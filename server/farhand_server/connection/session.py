@@ -23,7 +23,7 @@ from farhand_protocol.transport import ConnectionTransport
 
 from ..admission.admission import Admission
 from ..admission.caller import Caller
-from ..auth.principal import Principal
+from ..auth.accounts import Principal
 from ..logs import Logger
 from .channels.handler import ChannelHandler
 from .context import SessionContext

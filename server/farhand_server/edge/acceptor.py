@@ -9,11 +9,11 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from .throttle import Throttle
+from .limiter import LogThrottle
 
-BATCH: Final = 16
+ACCEPT_BATCH: Final = 16
 """Connections taken before other descriptors have their turn: at 150 µs each, 2.4 ms."""
-RETRY: Final = 1.0
+ACCEPT_RETRY_DELAY: Final = 1.0
 """Seconds after which accepting is tried again where resources ran out and no connection of ours has ended."""
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -29,7 +29,11 @@ class Acceptor:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sockets: Sequence[socket.socket], accepted: Accepted, throttle: Throttle
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sockets: Sequence[socket.socket],
+        accepted: Accepted,
+        throttle: LogThrottle,
     ) -> None:
         self._loop = loop
         self._sockets = sockets
@@ -60,7 +64,7 @@ class Acceptor:
             listening.close()
 
     def _readable(self, listening: socket.socket) -> None:
-        for _ in range(BATCH):
+        for _ in range(ACCEPT_BATCH):
             try:
                 sock, peer = listening.accept()
             except BlockingIOError:
@@ -77,5 +81,5 @@ class Acceptor:
     def _pause(self, error: OSError) -> None:
         for listening in self._sockets:
             self._loop.remove_reader(listening.fileno())
-        self._retry = self._loop.call_later(RETRY, self.room)
+        self._retry = self._loop.call_later(ACCEPT_RETRY_DELAY, self.room)
         self._throttle.warning("not accepting for a while", reason=os.strerror(error.errno or 0))

@@ -13,21 +13,20 @@ from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any, Final
 
+from farhand_server.config import EdgeSettings
 from farhand_server.listen.proxy import Endpoint
 from farhand_server.logs import Logger
 
 from .acceptor import Acceptor
-from .client import Client, Surroundings
-from .hangup import HangupWatch
-from .limiter import Failure, Limiter, Refusal, Slot
-from .settings import EdgeSettings
-from .throttle import Throttle
-from .verdicts import Verdict, VerdictFeed
+from .connection import EdgeConnection, EdgeContext
+from .limiter import ConnectionRefusal, Failure, Limiter, LogThrottle, Slot
+from .login_verdicts import LoginVerdict, VerdictFeed
+from .relay import HangupWatch
 
-OWN_DESCRIPTORS: Final = 64
+EDGE_DESCRIPTORS: Final = 64
 """Descriptors that are not clients': listening sockets (at most 64 addresses are configured, few ever are), the
 loop's, the feed, and the standard three."""
-LATE_VERDICT: Final = 1.0
+LATE_VERDICT_GRACE: Final = 1.0
 """Seconds for which a client that the core has closed may yet be judged: the verdict was sent before the close, but
 on another socket, which may be read later in the same turn of the loop."""
 
@@ -45,16 +44,16 @@ class Edge:
         log: Logger,
     ) -> None:
         self.log: Final = log
-        self.clients: Final[set[Client]] = set()
-        self.throttle: Final = Throttle(log, loop.time)
+        self.clients: Final[set[EdgeConnection]] = set()
+        self.throttle: Final = LogThrottle(log, loop.time)
         self.feed: Final = VerdictFeed(core_socket, log, judged=self._judged, lost=self._feed_lost)
         settings = within_descriptors(settings, log)
         self._loop = loop
         self._limiter = Limiter(settings)
-        self._by_id: dict[bytes, Client] = {}
+        self._by_id: dict[bytes, EdgeConnection] = {}
         self._empty = asyncio.Event()
         self._hangups = HangupWatch(loop)
-        self._around = Surroundings(
+        self._around = EdgeContext(
             loop, settings, context, self._hangups, self.throttle, core_socket, lambda: self.feed.connected
         )
         self._acceptor = Acceptor(loop, sockets, self._accepted, self.throttle)
@@ -95,11 +94,13 @@ class Edge:
             sock.close()
             return
         slot = self._limiter.admit(source[0], self._loop.time())
-        if isinstance(slot, Refusal):
+        if isinstance(slot, ConnectionRefusal):
             sock.close()
             self.throttle.warning("client refused", reason=slot.value, peer=str(source[0]))
             return
-        client = Client(self._around, slot, source, destination, penalise=self._penalise, gone=self._client_gone)
+        client = EdgeConnection(
+            self._around, slot, source, destination, penalise=self._penalise, gone=self._client_gone
+        )
         self.clients.add(client)
         self._by_id[client.unique_id] = client
         client.start(sock)
@@ -107,12 +108,12 @@ class Edge:
     def _penalise(self, slot: Slot, failure: Failure) -> None:
         self._limiter.penalise(slot.source, failure, self._loop.time())
 
-    def _judged(self, unique_id: bytes, verdict: Verdict) -> None:
+    def _judged(self, unique_id: bytes, verdict: LoginVerdict) -> None:
         client = self._by_id.get(unique_id)
         if client is None or not client.awaits_verdict:
             return
         client.judged(verdict)
-        if verdict is Verdict.LOGGED_IN:
+        if verdict is LoginVerdict.LOGGED_IN:
             self._limiter.logged_in(client.slot)
         else:
             self._penalise(client.slot, Failure.REFUSED)
@@ -124,11 +125,11 @@ class Edge:
                 client.excuse()
                 self._limiter.logged_in(client.slot)
 
-    def _client_gone(self, client: Client) -> None:
+    def _client_gone(self, client: EdgeConnection) -> None:
         self.clients.discard(client)
         self._limiter.release(client.slot)
         if client.awaits_verdict:
-            self._loop.call_later(LATE_VERDICT, functools.partial(self._by_id.pop, client.unique_id, None))
+            self._loop.call_later(LATE_VERDICT_GRACE, functools.partial(self._by_id.pop, client.unique_id, None))
         else:
             self._by_id.pop(client.unique_id, None)
         self._acceptor.room()
@@ -152,7 +153,7 @@ def within_descriptors(settings: EdgeSettings, log: Logger) -> EdgeSettings:
             soft = hard
         except (OSError, ValueError):
             pass  # a sandbox may forbid it; the soft limit holds then
-    room = max(1, (soft - OWN_DESCRIPTORS) // 2)
+    room = max(1, (soft - EDGE_DESCRIPTORS) // 2)
     if soft == resource.RLIM_INFINITY or settings.connections <= room:
         return settings
     log.warning("fewer connections than configured: too few descriptors", connections=room, descriptors=soft)

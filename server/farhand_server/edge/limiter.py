@@ -6,12 +6,14 @@ Pure: time comes in as an argument (seconds of any clock that never goes back), 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Final
 
-from .settings import EdgeSettings
+from farhand_server.config import EdgeSettings
+from farhand_server.logs import Logger
 
 IPV6_PREFIX: Final = 64
 """Bits of an IPv6 address that make a source: one host commands a whole /64 (RFC 4291, section 2.5.4)."""
@@ -19,7 +21,7 @@ IPV6_PREFIX: Final = 64
 Source = IPv4Address | IPv6Network
 
 
-class Refusal(StrEnum):
+class ConnectionRefusal(StrEnum):
     """Why a connection is not admitted."""
 
     PENALTY = "its source has failed too often"
@@ -66,18 +68,18 @@ class Limiter:
         self._by_source: dict[Source, int] = {}
         self._paid_at: dict[Source, float] = {}  # when a source will be out of debt
 
-    def admit(self, address: IPv4Address | IPv6Address, now: float) -> Slot | Refusal:
+    def admit(self, address: IPv4Address | IPv6Address, now: float) -> Slot | ConnectionRefusal:
         """Give a connection its slot, or say why it must be closed. A refusal costs its source nothing."""
         source = source_of(address)
         if self.debt(source, now) >= self.settings.penalty_threshold:
-            return Refusal.PENALTY
+            return ConnectionRefusal.PENALTY
         of_source = self._by_source.get(source, 0)
         if of_source >= self.settings.before_login_per_source:
-            return Refusal.SOURCE
+            return ConnectionRefusal.SOURCE
         if self.before_login >= self.settings.before_login:
-            return Refusal.BEFORE_LOGIN
+            return ConnectionRefusal.BEFORE_LOGIN
         if self.open >= self.settings.connections:
-            return Refusal.TOTAL
+            return ConnectionRefusal.TOTAL
         self.open += 1
         self.before_login += 1
         self._by_source[source] = of_source + 1
@@ -131,3 +133,30 @@ class Limiter:
         room = self.settings.penalty_sources * 7 // 8
         owing = sorted(((at, source) for source, at in self._paid_at.items() if at > now), key=lambda pair: pair[0])
         self._paid_at = {source: at for at, source in owing[max(0, len(owing) - room) :]}
+
+
+LOG_INTERVAL: Final = 10.0
+"""Seconds between two lines of one kind: often enough to see an attack, 8,640 lines a day at worst."""
+
+
+class LogThrottle:
+    """Logs the first event of a kind at once, and then one in each interval with the count of those kept back.
+
+    Kinds must be few and fixed: each is remembered.
+    """
+
+    def __init__(self, log: Logger, clock: Callable[[], float]) -> None:
+        self._log = log
+        self._clock = clock
+        self._next: dict[str, float] = {}
+        self._kept_back: dict[str, int] = {}
+
+    def warning(self, event: str, *, reason: str, peer: str | None = None) -> None:
+        """Log `event` for `reason`, which together are its kind; `peer` is that of this one event."""
+        now = self._clock()
+        kind = f"{event}: {reason}"
+        if now < self._next.get(kind, 0.0):
+            self._kept_back[kind] = self._kept_back.get(kind, 0) + 1
+            return
+        self._next[kind] = now + LOG_INTERVAL
+        self._log.warning(event, reason=reason, peer=peer, kept_back=self._kept_back.pop(kind, None))

@@ -8,21 +8,22 @@ it sent before are delivered first.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import select
 from collections.abc import Callable
 from typing import Final
 
-from .hangup import HangupWatch
 from .streams import Stream
 
-BUFFER: Final = 128 << 10
+RELAY_BUFFER: Final = 128 << 10
 """Bytes read at once, and the most that one way of one connection holds. 64 to 256 KiB measure the same. A
 multiple of a TLS record's 16 KiB, as `TLSStream` asks."""
 
 # The loop's thread is alone: what is read is written, or copied aside, before anyone else reads.
-_shared: Final = memoryview(bytearray(BUFFER))
+_shared: Final = memoryview(bytearray(RELAY_BUFFER))
 
 
-class Way:
+class Direction:
     """Bytes from `source` to `sink`. One of the callables is called once: `ended` for the source, with an error
     unless it came to its end, or `refused` for the sink, with the error."""
 
@@ -147,8 +148,8 @@ class Relay:
         self._report = ended
         self._deadline: asyncio.TimerHandle | None = None
         # A core that takes no more may have said why: its last bytes and its end are still to be read.
-        self._up = Way(loop, client, core, lambda error: self._ended("client", error), lambda error: None)
-        self._down = Way(
+        self._up = Direction(loop, client, core, lambda error: self._ended("client", error), lambda error: None)
+        self._down = Direction(
             loop,
             core,
             client,
@@ -158,7 +159,7 @@ class Relay:
 
     @property
     def waiting(self) -> int:
-        """Bytes held in both directions, at most twice `BUFFER`."""
+        """Bytes held in both directions, at most twice `RELAY_BUFFER`."""
         return self._up.waiting + self._down.waiting
 
     def start(self) -> None:
@@ -178,7 +179,7 @@ class Relay:
             self._deadline.cancel()
             self._deadline = None
 
-    def _hung_up(self, side: str, stream: Stream, way: Way) -> None:
+    def _hung_up(self, side: str, stream: Stream, way: Direction) -> None:
         # With the error gone the loop will not drop the descriptor any more. If it has, that was by the end of this
         # turn, of whose events it may still have one to deliver.
         stream.clear_error()
@@ -192,3 +193,37 @@ class Relay:
     def _ended(self, side: str, error: OSError | None) -> None:
         self.stop()
         self._report(side, error)
+
+
+class HangupWatch:
+    """One for all connections of a loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._epoll = select.epoll()
+        self._watched: dict[int, Callable[[], None]] = {}
+        loop.add_reader(self._epoll.fileno(), self._readable)
+
+    def watch(self, descriptor: int, hung_up: Callable[[], None]) -> None:
+        """Call `hung_up` when the peer has shut down its side or an error is pending; `forget` before the close."""
+        self._watched[descriptor] = hung_up
+        # EPOLLERR and EPOLLHUP always come (epoll_ctl(2)). A level would spin: neither goes away.
+        self._epoll.register(descriptor, select.EPOLLRDHUP | select.EPOLLET)
+
+    def forget(self, descriptor: int) -> None:
+        """Watch no more. Harmless for a descriptor that is not watched."""
+        if self._watched.pop(descriptor, None) is not None:
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(descriptor)
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        self._loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
+        self._watched.clear()
+
+    def _readable(self) -> None:
+        for descriptor, _ in self._epoll.poll(0):
+            hung_up = self._watched.get(descriptor)
+            if hung_up is not None:
+                hung_up()

@@ -8,11 +8,14 @@ side by side, bulk takes half to nine tenths of the CPU time, and an echo no lon
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
-from typing import Protocol
+from typing import Final, Protocol
 
-RECORD = 16384
+from farhand_server.hostkey import HostKey
+
+TLS_RECORD_SIZE = 16384
 """Bytes of the longest TLS record's content (RFC 8446, section 5.1): more than one read never returns."""
 
 
@@ -96,7 +99,7 @@ class TLSStream:
         return self._socket.selected_alpn_protocol()
 
     def read_into(self, buffer: memoryview) -> int | None:
-        """See `Stream`. The buffer must hold a whole number of `RECORD`s.
+        """See `Stream`. The buffer must hold a whole number of `TLS_RECORD_SIZE`s.
 
         A bare FIN is an end like any: the protocol's last message tells whether it came in order. A client that
         asks for new keys while it takes no bytes raises SSLWantWriteError, which ends it.
@@ -108,7 +111,7 @@ class TLSStream:
                 self._ended = size == 0
                 taken += size
                 # A short record is the last one as a rule; another read would only raise, which is slow.
-                if size < RECORD:
+                if size < TLS_RECORD_SIZE:
                     break
         except ssl.SSLWantReadError:
             return taken or None
@@ -151,3 +154,31 @@ class TLSStream:
     def close(self) -> None:
         """Close the socket; the client sees no close_notify."""
         self._socket.close()
+
+
+ALPN: Final = "farhand/1"
+
+
+def server_context(key: HostKey) -> ssl.SSLContext:
+    """Return the context for the edge's connections.
+
+    There is no resumption: neither tickets nor a session cache, so that each connection proves the host key anew
+    and its forward secrecy hangs on no ticket key. That a client has chosen `ALPN` is for the caller to check
+    after the handshake: OpenSSL goes on without one where the two have none in common.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    # Without the option, a ticket made elsewhere with the same key would still be taken.
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols([ALPN])
+    # Python loads keys from files only: this one has no name, and is gone with its descriptor.
+    descriptor = os.memfd_create("chain", os.MFD_CLOEXEC)
+    try:
+        chain = key.chain_pem()
+        if os.write(descriptor, chain) != len(chain):
+            raise OSError("the certificate could not be written to memory")
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+    return context

@@ -1,17 +1,22 @@
-"""What the history holds of a run, and what it can say of an id."""
+"""What the history holds of a run, what it can say of an id, and changes that are not in the database yet."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
 
-_VERSION_7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_UUID_VERSION_7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+RECORD_BASE_SIZE: Final = 400
+"""Bytes that a record takes besides its request, outcome and usage."""
 
 
 class HistoryError(Exception):
-    """The history cannot be used or written; the text says where, why and what to do.
+    """The history cannot be read or written; the text says where, why and what to do.
 
-    `ids` are the runs that must not be started, since their start is not written down.
+    `ids` are the runs that must not be started, since their start is not recorded.
     """
 
     def __init__(self, sentence: str, ids: frozenset[str] = frozenset()) -> None:
@@ -20,8 +25,8 @@ class HistoryError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One run. What is not known (yet) is None; a run without an outcome is under way.
+class RunRecord:
+    """One run. What is not known (yet) is None; a run without an outcome has not ended.
 
     Times are seconds since 1970 by the wall clock, for people; `duration` is in seconds by a monotonic clock.
     """
@@ -34,11 +39,11 @@ class Record:
     fingerprint: str | None
     """Of the key, as `SHA256:…`."""
     peer: str | None
-    """The client's address, as it stands in the log."""
+    """The client's address, as in the log."""
     request: bytes
-    """JSON, as the policy lets it be kept."""
+    """JSON, reduced to what the policy allows to be kept."""
     request_sha256: bytes
-    """32 bytes, over the whole request: two starts with the same id are the same run where it is equal."""
+    """32 bytes, over the whole request: two starts with the same id are the same run if it is equal."""
     requested_at: float
     pid: int | None = None
     start_ticks: int | None = None
@@ -60,27 +65,90 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownRun:
     """There is a record of the run."""
 
-    record: Record
+    record: RunRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Expired:
-    """A run of this id may have been started and forgotten; it must not be started. `reason` is a sentence."""
+class ForgottenRun:
+    """A run of this id may have been started and its record deleted; it must not be started. `reason` is a sentence."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class UnknownRun:
     """No run of this id was started."""
 
 
-State = Known | Expired | Unknown
+RunLookup = KnownRun | ForgottenRun | UnknownRun
+
+COLUMNS: Final = tuple(column.name for column in fields(RunRecord))
+
+_START: Final = (
+    f"INSERT OR IGNORE INTO record (clock, size, {', '.join(COLUMNS)}) VALUES (?, ?, {', '.join('?' for _ in COLUMNS)})"
+)
+_STARTED: Final = "UPDATE record SET pid = ?, start_ticks = ?, boot_id = ?, cgroup = ? WHERE id = ?"
+_ENDED: Final = (
+    "UPDATE record SET clock = ?, size = size + ?, ended_at = ?, outcome = ?, stdout = ?, stderr = ?, duration = ?, "
+    "usage = ?, lingered = ? WHERE id = ?"
+)
 
 
-def made_at(id: str) -> float | None:
-    """Seconds since 1970 at which a UUIDv7 says that it was made (RFC 9562, section 5.7); None for other ids."""
-    return int(id[:8] + id[9:13], 16) / 1000 if _VERSION_7.fullmatch(id) else None
+@dataclass(frozen=True, slots=True)
+class RecordChange:
+    """One SQL statement. `record` is set for a start, `fields` are the columns that any other change sets."""
+
+    id: str
+    sql: str
+    values: tuple[Any, ...]
+    size: int = 0
+    """Bytes by which the records grow."""
+    record: RunRecord | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    ends: bool = False
+    """Whether this is the end of the run."""
+
+
+def start_change(record: RunRecord, clock: float) -> RecordChange:
+    """Return the change for a run that is about to be started; `clock` is the retention's own time in seconds."""
+    size = RECORD_BASE_SIZE + len(record.request)
+    values = (clock, size, *(getattr(record, name) for name in COLUMNS))
+    return RecordChange(record.id, _START, values, size, record)
+
+
+def started_change(id: str, columns: dict[str, Any]) -> RecordChange:
+    """Return the change for a program that was started: pid, start_ticks, boot_id and cgroup, in this order."""
+    return RecordChange(id, _STARTED, (*columns.values(), id), fields=columns)
+
+
+def end_change(id: str, clock: float, size: int, columns: dict[str, Any]) -> RecordChange:
+    """Return the change for a run that has ended.
+
+    `columns` are ended_at, outcome, stdout, stderr, duration, usage and lingered, in this order; `clock` is the
+    retention's own time in seconds, `size` what outcome and usage take in bytes.
+    """
+    return RecordChange(id, _ENDED, (clock, size, *columns.values(), id), size=size, fields=columns, ends=True)
+
+
+def swept_change(id: str) -> RecordChange:
+    """Return the change for a lost run none of whose processes are left."""
+    return RecordChange(id, "UPDATE record SET unswept = NULL WHERE id = ?", (id,))
+
+
+def overlay(rows: Iterable[RunRecord], pending: Iterable[RecordChange]) -> dict[str, RunRecord]:
+    """Return the records by id as they will be once the pending changes are written, including new starts."""
+    records = {record.id: record for record in rows}
+    for change in pending:
+        if change.record is not None:
+            records.setdefault(change.id, change.record)
+        elif change.id in records:
+            records[change.id] = replace(records[change.id], **change.fields)
+    return records
+
+
+def created_at(id: str) -> float | None:
+    """Return the creation time of a UUIDv7 (RFC 9562, section 5.7) in seconds since 1970; None for other ids."""
+    return int(id[:8] + id[9:13], 16) / 1000 if _UUID_VERSION_7.fullmatch(id) else None

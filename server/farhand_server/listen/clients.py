@@ -13,11 +13,11 @@ from typing import cast
 from farhand_protocol.transport import ConnectionTransport
 
 from ..admission.caller import Caller
-from ..auth.principal import Principal, peer_principal, user_name
+from ..auth.accounts import Principal, peer_principal, user_name
 from ..connection.context import SessionContext
 from ..connection.session import ServerSession
 from ..logs import Logger
-from ..policy import concerns
+from ..policy import has_rule_for
 from .login_verdicts import VerdictFeeds
 from .proxy import MAX_HEADER, ProxyError, ProxyHeader, parse
 from .unix import enlarge_buffer, peer_uid
@@ -46,7 +46,7 @@ class LocalConnection(asyncio.Protocol):
             session.login.reject(principal, sentence)
 
     def _admits(self, principal: Principal, own: int) -> bool:
-        return principal.uid == own or (own == 0 and concerns(self._context.policy, Caller.of(principal).subject))
+        return principal.uid == own or (own == 0 and has_rule_for(self._context.policy, Caller.of(principal).subject))
 
 
 class ProxiedConnection(asyncio.Protocol):

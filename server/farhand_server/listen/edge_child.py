@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from ..config import Address
+from ..config import ListenAddress
 from ..logs import Logger
 from .unix import ListenError
 
@@ -37,7 +37,7 @@ class EdgeFailed(Exception):
     """The edge could not be started; its own log lines say why."""
 
 
-def bind_tcp(addresses: Sequence[Address]) -> list[socket.socket]:
+def bind_tcp(addresses: Sequence[ListenAddress]) -> list[socket.socket]:
     """Return listening TCP sockets for all addresses that the names stand for. Raises `ListenError`."""
     sockets: list[socket.socket] = []
     try:
@@ -50,7 +50,7 @@ def bind_tcp(addresses: Sequence[Address]) -> list[socket.socket]:
     return sockets
 
 
-def _bind(address: Address) -> list[socket.socket]:
+def _bind(address: ListenAddress) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     try:
         found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -4,11 +4,11 @@
 `subject` has the words for who asks for what, `lookup` the only look at the file system.
 """
 
-from .decide import Decision, concerns, decide, may
+from .decide import Decision, decide, has_rule_for, may
 from .load import PolicyError, default_policy, load_policy, policy_in_force
 from .lookup import FileSystem, group_names, subject_of
 from .model import Policy, Rule
-from .subject import Action, Lookup, Owner, Request, Subject
+from .subject import Action, Lookup, Owner, PolicyRequest, Subject
 
 __all__ = [
     "Action",
@@ -18,13 +18,13 @@ __all__ = [
     "Owner",
     "Policy",
     "PolicyError",
-    "Request",
+    "PolicyRequest",
     "Rule",
     "Subject",
-    "concerns",
     "decide",
     "default_policy",
     "group_names",
+    "has_rule_for",
     "load_policy",
     "may",
     "policy_in_force",

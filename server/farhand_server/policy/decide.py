@@ -14,7 +14,7 @@ from farhand_server.runs.process.usage import ResourceLimits
 
 from .model import Policy, Rule, RuleLimits
 from .patterns import ANYTHING, matches_arguments, matches_name, matches_program, text
-from .subject import Action, Lookup, Owner, Request, Subject
+from .subject import Action, Lookup, Owner, PolicyRequest, Subject
 
 MAX_SHOWN: Final = 256
 """Characters of the request's own words in a sentence: longer ones would push the point of it out of sight."""
@@ -47,7 +47,7 @@ class Decision:
     timeout: float | None = None
 
 
-class Stage(IntEnum):
+class RuleStage(IntEnum):
     """How far a request got with a rule."""
 
     WHO = 0
@@ -57,38 +57,38 @@ class Stage(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RuleResult:
     """What one rule made of a request, and why, in a sentence; `program` and `directory` as in `Decision`."""
 
     rule: Rule
-    stage: Stage
+    stage: RuleStage
     sentence: str
     program: bytes | None = None
     directory: bytes | None = None
 
 
-def decide(policy: Policy, subject: Subject, request: Request, lookup: Lookup) -> Decision:
+def decide(policy: Policy, subject: Subject, request: PolicyRequest, lookup: Lookup) -> Decision:
     """Judge a request: the first rule that is about the subject and admits the request decides; else it is denied.
 
     Raises nothing but what `lookup` raises. Costs no system call where the rule lets any program run, and else one
     search for the program and one realpath(3) for each command that names a program of that name.
     """
-    furthest: Verdict | None = None
+    furthest: RuleResult | None = None
     audit: Literal["argv", "hash"] = "argv"
     for rule in policy.rules:
         verdict = consider(rule, subject, request, lookup)
-        if verdict.stage is Stage.ADMITTED:
+        if verdict.stage is RuleStage.ADMITTED:
             return _allowed(verdict, request)
-        if verdict.stage is not Stage.WHO and rule.audit == "hash":
+        if verdict.stage is not RuleStage.WHO and rule.audit == "hash":
             audit = "hash"
         if furthest is None or verdict.stage > furthest.stage:
             furthest = verdict
-    if furthest is None or furthest.stage is Stage.WHO:
+    if furthest is None or furthest.stage is RuleStage.WHO:
         return Decision(False, None, f"the policy does not let {subject.user} run anything here", audit)
     return Decision(False, None, furthest.sentence, audit)
 
 
-def concerns(policy: Policy, subject: Subject) -> bool:
+def has_rule_for(policy: Policy, subject: Subject) -> bool:
     """Whether any rule is about the subject: to all others everything is denied, whatever they ask for."""
     return any(rule.who.unmatched(subject) is None for rule in policy.rules)
 
@@ -112,34 +112,34 @@ def may(policy: Policy, subject: Subject, action: Action, owner: Owner) -> bool:
     return action in granted or (action == "see" and bool(granted))
 
 
-def consider(rule: Rule, subject: Subject, request: Request, lookup: Lookup) -> Verdict:
+def consider(rule: Rule, subject: Subject, request: PolicyRequest, lookup: Lookup) -> RuleResult:
     """Return what one rule makes of a request."""
     user = subject.user
     if kind := rule.who.unmatched(subject):
-        return Verdict(rule, Stage.WHO, f"none of its {kind} is this one")
+        return RuleResult(rule, RuleStage.WHO, f"none of its {kind} is this one")
     admitted, program = _command(rule, request, lookup)
     if not admitted:
         what = "have a shell" if request.shell else f"run {_shown(request.argv[0])} with these arguments"
-        return Verdict(rule, Stage.COMMAND, f"the policy does not let {user} {what}")
+        return RuleResult(rule, RuleStage.COMMAND, f"the policy does not let {user} {what}")
     if request.terminal and not rule.allows_terminal:
-        return Verdict(rule, Stage.CIRCUMSTANCES, f"the policy does not let {user} have a terminal for this")
+        return RuleResult(rule, RuleStage.CIRCUMSTANCES, f"the policy does not let {user} have a terminal for this")
     if request.detach and not rule.detach:
         sentence = f"the policy does not let {user} leave this run behind; it has to end with its client"
-        return Verdict(rule, Stage.CIRCUMSTANCES, sentence)
+        return RuleResult(rule, RuleStage.CIRCUMSTANCES, sentence)
     for name in request.environment:
         if not matches_name(rule.environment, name):
             sentence = f"the policy does not let {user} set the environment variable {_shown(name)} for this"
-            return Verdict(rule, Stage.CIRCUMSTANCES, sentence)
+            return RuleResult(rule, RuleStage.CIRCUMSTANCES, sentence)
     directory = None
     if rule.directories is not None:
         directory = lookup.directory(request.cwd)
         if not any(_inside(directory, each, subject, lookup) for each in rule.directories):
             sentence = f"the policy does not let {user} run this in the directory {_shown(request.cwd)}"
-            return Verdict(rule, Stage.CIRCUMSTANCES, sentence)
-    return Verdict(rule, Stage.ADMITTED, f"the rule {rule.name} allows it", program, directory)
+            return RuleResult(rule, RuleStage.CIRCUMSTANCES, sentence)
+    return RuleResult(rule, RuleStage.ADMITTED, f"the rule {rule.name} allows it", program, directory)
 
 
-def _command(rule: Rule, request: Request, lookup: Lookup) -> tuple[bool, bytes | None]:
+def _command(rule: Rule, request: PolicyRequest, lookup: Lookup) -> tuple[bool, bytes | None]:
     if request.shell and rule.shell:
         return True, None
     named = []
@@ -164,7 +164,7 @@ def _inside(directory: bytes, allowed: str, subject: Subject, lookup: Lookup) ->
     return directory == above or directory.startswith(above.rstrip(b"/") + b"/")
 
 
-def _allowed(verdict: Verdict, request: Request) -> Decision:
+def _allowed(verdict: RuleResult, request: PolicyRequest) -> Decision:
     rule = verdict.rule
     return Decision(
         allowed=True,

@@ -7,7 +7,7 @@ import os
 import pwd
 import stat
 
-from farhand_server.auth.principal import Principal
+from farhand_server.auth.accounts import Principal
 from farhand_server.credentials import Credentials, acting_as
 from farhand_server.runs.environment import Home
 

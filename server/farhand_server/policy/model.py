@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from farhand_server.config.model import Section
-from farhand_server.config.values import Array, Seconds, Size
+from farhand_server.config.values import ArrayAsTuple, ByteSize, Seconds
 
 from .patterns import ANYTHING, FURTHER
 from .subject import Action, Subject
@@ -60,24 +60,27 @@ def _fingerprint(text: str) -> str:
 
 
 Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
-Command = Annotated[tuple[Element, ...], Array, Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_command)]
+Command = Annotated[
+    tuple[Element, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_command)
+]
 Directory = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$"), AfterValidator(_directory)]
 
 
 class Who(Section):
     """Whom a rule is about. Of each kind given, one must match."""
 
-    users: Annotated[tuple[Name, ...], Array, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
+    users: Annotated[tuple[Name, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
     """Names of accounts, however they come in; `*` is every account."""
 
-    keys: Annotated[tuple[Fingerprint, ...], Array, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
+    keys: Annotated[tuple[Fingerprint, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
     """Fingerprints of keys; `*` is whoever logged in by key."""
 
-    groups: Annotated[tuple[Name, ...], Array, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
+    groups: Annotated[tuple[Name, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
     """Names of groups of the account."""
 
     uids: (
-        Annotated[tuple[Annotated[int, Field(ge=0)], ...], Array, Field(min_length=1, max_length=MAX_ITEMS)] | None
+        Annotated[tuple[Annotated[int, Field(ge=0)], ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)]
+        | None
     ) = None
     """Numbers of accounts on this machine that come in over the Unix socket."""
 
@@ -105,7 +108,7 @@ class Who(Section):
 class RuleLimits(Section):
     """The most that a run may use; a request can ask for less, and where neither says anything there is no bound."""
 
-    memory: Annotated[Size, Field(ge=1, le=1 << 62)] | None = None
+    memory: Annotated[ByteSize, Field(ge=1, le=1 << 62)] | None = None
     """Bytes."""
 
     cpu: Annotated[Seconds, Field(gt=0, le=MAX_SECONDS)] | None = None
@@ -115,10 +118,10 @@ class RuleLimits(Section):
     files: Annotated[int, Field(ge=1, le=1 << 31)] | None = None
     """Open at once."""
 
-    file_size: Annotated[Size, Field(ge=0, le=1 << 62)] | None = None
+    file_size: Annotated[ByteSize, Field(ge=0, le=1 << 62)] | None = None
     """Bytes that a file written may have."""
 
-    output: Annotated[Size, Field(ge=0, le=1 << 62)] | None = None
+    output: Annotated[ByteSize, Field(ge=0, le=1 << 62)] | None = None
     """Bytes that both streams of a run may carry together."""
 
     timeout: Annotated[Seconds, Field(gt=0, le=MAX_SECONDS)] | None = None
@@ -131,7 +134,7 @@ class Rule(Section):
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     who: Who
 
-    commands: Annotated[tuple[Command, ...], Array, Field(max_length=MAX_ITEMS)] = ()
+    commands: Annotated[tuple[Command, ...], ArrayAsTuple, Field(max_length=MAX_ITEMS)] = ()
     """Commands, each a pattern for every element: the program's path first, then its arguments."""
 
     shell: bool = False
@@ -147,13 +150,13 @@ class Rule(Section):
     record: bool = False
     """Runs only whose output is kept whole: they do not start where it cannot be, and are stopped where it is full."""
 
-    others: Annotated[tuple[Action, ...], Array, Field(max_length=3)] = ()
+    others: Annotated[tuple[Action, ...], ArrayAsTuple, Field(max_length=3)] = ()
     """What may be done with the runs of others. Who may attach or signal may see, too."""
 
-    environment: Annotated[tuple[Variable, ...], Array, Field(max_length=MAX_ITEMS)] = PLAIN_ENVIRONMENT
+    environment: Annotated[tuple[Variable, ...], ArrayAsTuple, Field(max_length=MAX_ITEMS)] = PLAIN_ENVIRONMENT
     """Names of variables that a request may set, as patterns."""
 
-    directories: Annotated[tuple[Directory, ...], Array, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
+    directories: Annotated[tuple[Directory, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
     """A run starts in one of these or below; `~` is the home of the account."""
 
     limits: RuleLimits = RuleLimits()
@@ -176,7 +179,7 @@ class Rule(Section):
 class Policy(Section):
     """Rules, in the order in which they are tried. Without any, everything is denied."""
 
-    rules: Annotated[tuple[Rule, ...], Array, Field(max_length=MAX_ITEMS)] = ()
+    rules: Annotated[tuple[Rule, ...], ArrayAsTuple, Field(max_length=MAX_ITEMS)] = ()
 
     @model_validator(mode="after")
     def _distinct_names(self) -> Self:

@@ -39,7 +39,7 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class PolicyRequest:
     """A run that is asked for, as it would be executed."""
 
     argv: tuple[bytes, ...]

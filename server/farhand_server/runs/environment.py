@@ -10,14 +10,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, Self
 
-from farhand_server.credentials import Credentials, acting_as
+from farhand_server.credentials import DEFAULT_SHELL, Credentials, acting_as
 
 USER_PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
 ROOT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """As login(1) sets them on Debian (ENV_PATH and ENV_SUPATH in login.defs(5))."""
 
 DEFAULT_LANG: Final = "C.UTF-8"
-DEFAULT_SHELL: Final = "/bin/sh"
 
 
 class EnvironmentRefused(Exception):

@@ -11,10 +11,10 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_server.admission.admission import Admission, AdmittedRun, RunRefusal
 from farhand_server.admission.caller import Caller
-from farhand_server.audit import Entry
-from farhand_server.auth.principal import Principal
-from farhand_server.config import Config
-from farhand_server.config.paths import Directories
+from farhand_server.audit import AuditEntry
+from farhand_server.auth.accounts import Principal
+from farhand_server.config import ServiceConfig
+from farhand_server.config.values import Directories
 from farhand_server.policy import Policy, Rule, Subject, default_policy
 from farhand_server.runs.environment import Home
 from farhand_server.runs.process.process import prepare_loop
@@ -31,12 +31,12 @@ class Context:
     """What admission needs of the core. Ada, as uid 1000, may do everything until a test says otherwise."""
 
     def __init__(self, service: Service) -> None:
-        self.config = Config.model_validate({"runs": {"max_runs": 3}}, context=DIRECTORIES)
+        self.config = ServiceConfig.model_validate({"runs": {"max_runs": 3}}, context=DIRECTORIES)
         self.policy = default_policy("ada", 1000, ("*",))
         self.registry = service.registry
-        self.entries: list[Entry] = []
+        self.entries: list[AuditEntry] = []
 
-    def note(self, entry: Entry) -> None:
+    def note(self, entry: AuditEntry) -> None:
         self.entries.append(entry)
 
     def audited(self) -> list[tuple[str, str | None, str | None]]:

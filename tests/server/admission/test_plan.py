@@ -12,10 +12,10 @@ from farhand_protocol import messages as m
 from farhand_server.admission.caller import Caller
 from farhand_server.admission.plan import Denied, plan_run
 from farhand_server.audit.entry import argv_sha256
+from farhand_server.auth.accounts import Principal
 from farhand_server.auth.authorized_keys import KeyOptions
-from farhand_server.auth.principal import Principal
-from farhand_server.config import Config
-from farhand_server.config.paths import Directories
+from farhand_server.config import ServiceConfig
+from farhand_server.config.values import Directories
 from farhand_server.policy import Policy, Rule, Subject, default_policy
 from farhand_server.runs.environment import Home
 from farhand_server.runs.plan import Plan, TerminalPlan
@@ -48,7 +48,7 @@ def plan(
     fields = {"id": RUN_ID} | ({} if {"shell", "login"} & request.keys() else {"argv": (b"true",)}) | request
     subject = Subject("ada", 1000, forced=principal.options.command is not None, local=True, home=b"/home/ada")
     caller = Caller(principal, HOME, subject, "192.0.2.7:50214")
-    settings = Config.model_validate(config, context=DIRECTORIES)
+    settings = ServiceConfig.model_validate(config, context=DIRECTORIES)
     return plan_run(m.RunRequest.model_validate(fields), caller, settings, policy, Files())
 
 

@@ -8,23 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.audit import Audit, Entry, Event
+from farhand_server.audit import AuditEntry, AuditEvent, AuditLog
 from farhand_server.config import AuditSettings
-from tests.support.history import Lines
+from tests.support.history import LogFile
 
 
-class Book:
+class AuditDirectory:
     """An audit log that is opened and closed again and again."""
 
-    def __init__(self, directory: Path, lines: Lines) -> None:
+    def __init__(self, directory: Path, log: LogFile) -> None:
         self.state = directory / "state"
         self.file = self.state / "audit.jsonl"
         self.head = self.state / "audit.head"
-        self.lines = lines
+        self.log = log
 
-    def open(self, **settings: object) -> Audit:
+    def open(self, **settings: object) -> AuditLog:
         """Open it with these settings."""
-        return Audit.open(self.state, AuditSettings.model_validate(settings), self.lines.logger)
+        return AuditLog.open(self.state, AuditSettings.model_validate(settings), self.log.logger)
 
     def write(self, count: int, **settings: object) -> None:
         """Open it, write some entries, each by itself, and close it."""
@@ -43,13 +43,13 @@ class Book:
         return [found["event"] for found in self.entries()]
 
 
-def entry(event: Event = "start", detail: str | None = None) -> Entry:
+def entry(event: AuditEvent = "start", detail: str | None = None) -> AuditEntry:
     """An entry of somebody's."""
-    return Entry(event, 1_800_000_000.125, user="ada", how="peer", run="r1", argv=(b"true",), detail=detail)
+    return AuditEntry(event, 1_800_000_000.125, user="ada", how="peer", run="r1", argv=(b"true",), detail=detail)
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Iterator[Book]:
-    lines = Lines(tmp_path)
-    yield Book(tmp_path, lines)
-    lines.close()
+def directory(tmp_path: Path) -> Iterator[AuditDirectory]:
+    log = LogFile(tmp_path)
+    yield AuditDirectory(tmp_path, log)
+    log.close()

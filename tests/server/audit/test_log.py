@@ -13,10 +13,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from farhand_server.audit import Audit, AuditError, Entry, verify_files, verify_state
+from farhand_server.audit import AuditEntry, AuditError, AuditLog, verify_files, verify_state
 from farhand_server.audit.entry import MAX_ARGV, argv_sha256
-from farhand_server.audit.log import MAX_WAITING
-from tests.server.audit.conftest import Book, entry
+from farhand_server.audit.log import MAX_PENDING_BYTES
+from tests.server.audit.conftest import AuditDirectory, entry
 from tests.support.processes import descriptors
 
 
@@ -33,16 +33,16 @@ def file_size(limit: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_line_has_what_is_documented_and_in_this_order(book: Book) -> None:
-    audit = book.open()
+def test_a_line_has_what_is_documented_and_in_this_order(directory: AuditDirectory) -> None:
+    audit = directory.open()
     audit.record(
-        Entry(
+        AuditEntry(
             "end", 1_800_000_000.125, user="ada", how="key", key="SHA256:x", peer="192.0.2.7:1", run="r1",
             argv=(b"echo", "é".encode(), b"\xff"), outcome="exited", detail="code 0",
         )
     )  # fmt: skip
     audit.flush()
-    raw = book.file.read_bytes()
+    raw = directory.file.read_bytes()
     assert raw.startswith(
         b'{"seq":1,"time":"2027-01-15T08:00:00.125Z","event":"end","user":"ada","how":"key","key":"SHA256:x",'
         b'"peer":"192.0.2.7:1","run":"r1","argv":["echo","\\u00e9",{"base64":"/w=="}],"outcome":"exited",'
@@ -53,13 +53,15 @@ def test_a_line_has_what_is_documented_and_in_this_order(book: Book) -> None:
     audit.close()
 
 
-def test_a_start_says_what_the_program_was_called_which_terminal_it_has_and_what_is_recorded(book: Book) -> None:
-    audit = book.open()
-    login = Entry("start", 0, argv=(b"/bin/bash",), argv0=b"-bash", terminal="xterm", recorded=("output", "stdin"))
+def test_a_start_says_what_the_program_was_called_which_terminal_it_has_and_what_is_recorded(
+    directory: AuditDirectory,
+) -> None:
+    audit = directory.open()
+    login = AuditEntry("start", 0, argv=(b"/bin/bash",), argv0=b"-bash", terminal="xterm", recorded=("output", "stdin"))
     audit.record(login)
-    audit.record(Entry("start", 0, argv=(b"true",)))
+    audit.record(AuditEntry("start", 0, argv=(b"true",)))
     audit.flush()
-    first, second = book.entries()
+    first, second = directory.entries()
     assert list(first.items())[3:7] == [
         ("argv", ["/bin/bash"]),
         ("argv0", "-bash"),
@@ -70,229 +72,231 @@ def test_a_start_says_what_the_program_was_called_which_terminal_it_has_and_what
     audit.close()
 
 
-def test_each_line_names_the_one_before(book: Book) -> None:
-    book.write(3)
-    first, second, third = book.entries()
+def test_each_line_names_the_one_before(directory: AuditDirectory) -> None:
+    directory.write(3)
+    first, second, third = directory.entries()
     assert [first["seq"], second["seq"], third["seq"]] == [1, 2, 3]
     assert (second["prev"], third["prev"]) == (first["hash"], second["hash"])
 
 
-def test_nothing_is_written_before_the_flush_and_all_of_it_then(book: Book) -> None:
-    audit = book.open()
+def test_nothing_is_written_before_the_flush_and_all_of_it_then(directory: AuditDirectory) -> None:
+    audit = directory.open()
     for _ in range(3):
         audit.record(entry())
-    assert book.file.read_bytes() == b""
+    assert directory.file.read_bytes() == b""
     audit.flush()
-    assert book.events() == ["start"] * 3
+    assert directory.events() == ["start"] * 3
     audit.close()
 
 
-def test_it_goes_on_over_a_restart(book: Book) -> None:
-    book.write(2)
-    book.write(2)
-    assert verify_state(book.state).entries == 4
+def test_it_goes_on_over_a_restart(directory: AuditDirectory) -> None:
+    directory.write(2)
+    directory.write(2)
+    assert verify_state(directory.state).entries == 4
 
 
-def test_only_its_account_reads_it(book: Book) -> None:
-    book.write(1)
-    assert [file.stat().st_mode & 0o777 for file in (book.file, book.head)] == [0o600, 0o600]
+def test_only_its_account_reads_it(directory: AuditDirectory) -> None:
+    directory.write(1)
+    assert [file.stat().st_mode & 0o777 for file in (directory.file, directory.head)] == [0o600, 0o600]
 
 
 class TestArguments:
-    def test_policy_keeps_them_out(self, book: Book) -> None:
-        audit = book.open(commands="hash")
+    def test_policy_keeps_them_out(self, directory: AuditDirectory) -> None:
+        audit = directory.open(commands="hash")
         audit.record(entry())
         audit.close()
-        (found,) = book.entries()
+        (found,) = directory.entries()
         assert "argv" not in found
         assert found["argv_sha256"] == hashlib.sha256(b"true\0").hexdigest()
 
-    def test_very_long_ones_are_hashed(self, book: Book) -> None:
+    def test_very_long_ones_are_hashed(self, directory: AuditDirectory) -> None:
         argv = (b"x" * MAX_ARGV, b"y")
-        audit = book.open()
-        audit.record(Entry("start", 0, argv=argv))
-        audit.record(Entry("start", 0, argv=(b"\1" * MAX_ARGV,)))
+        audit = directory.open()
+        audit.record(AuditEntry("start", 0, argv=argv))
+        audit.record(AuditEntry("start", 0, argv=(b"\1" * MAX_ARGV,)))
         audit.close()
-        assert book.entries()[0]["argv_sha256"] == argv_sha256(argv)
-        assert verify_state(book.state).entries == 2
+        assert directory.entries()[0]["argv_sha256"] == argv_sha256(argv)
+        assert verify_state(directory.state).entries == 2
 
     def test_the_same_words_split_otherwise_have_another_hash(self) -> None:
         assert argv_sha256((b"a b",)) != argv_sha256((b"a", b"b"))
 
-    def test_text_of_strangers_can_neither_end_a_line_nor_fill_the_disk(self, book: Book) -> None:
-        audit = book.open()
-        audit.record(Entry("login_refused", 0, user='x"\n{"seq":9}' + "y" * 100_000, detail="\x1b[2J"))
+    def test_text_of_strangers_can_neither_end_a_line_nor_fill_the_disk(self, directory: AuditDirectory) -> None:
+        audit = directory.open()
+        audit.record(AuditEntry("login_refused", 0, user='x"\n{"seq":9}' + "y" * 100_000, detail="\x1b[2J"))
         audit.close()
-        raw = book.file.read_bytes()
+        raw = directory.file.read_bytes()
         assert raw.count(b"\n") == 1
         assert len(raw) < 2000
         assert b"\x1b" not in raw
 
 
 class TestRotation:
-    def test_a_full_file_is_put_by_and_the_chain_goes_on(self, book: Book) -> None:
-        book.write(800, max_size=64 << 10, keep=3)
-        older = sorted(book.state.glob("audit.0*.jsonl"))
+    def test_a_full_file_is_put_by_and_the_chain_goes_on(self, directory: AuditDirectory) -> None:
+        directory.write(800, max_size=64 << 10, keep=3)
+        older = sorted(directory.state.glob("audit.0*.jsonl"))
         assert len(older) == 2
         assert all(file.stat().st_size <= 64 << 10 for file in older)
-        whole = verify_state(book.state)
+        whole = verify_state(directory.state)
         assert whole.last.seq == 800
         assert whole.entries == 801 - whole.first
         assert json.loads(older[0].read_text().splitlines()[0])["seq"] == whole.first
         assert int(older[0].name.split(".")[1]) == whole.first
-        assert "audit log goes on in a new file" in str(book.lines)
-        assert verify_files([*older, book.file]) == whole
+        assert "audit log continues in a new file" in str(directory.log)
+        assert verify_files([*older, directory.file]) == whole
 
-    def test_it_is_whole_over_a_restart_too(self, book: Book) -> None:
+    def test_it_is_whole_over_a_restart_too(self, directory: AuditDirectory) -> None:
         for _ in range(10):
-            book.write(80, max_size=64 << 10, keep=2)
-        assert verify_state(book.state).last.seq == 800
+            directory.write(80, max_size=64 << 10, keep=2)
+        assert verify_state(directory.state).last.seq == 800
 
-    def test_one_file_may_be_all_that_is_kept(self, book: Book) -> None:
-        book.write(500, max_size=64 << 10, keep=1)
-        assert [file.name for file in book.state.glob("audit*.jsonl")] == ["audit.jsonl"]
-        assert verify_state(book.state).last.seq == 500
+    def test_one_file_may_be_all_that_is_kept(self, directory: AuditDirectory) -> None:
+        directory.write(500, max_size=64 << 10, keep=1)
+        assert [file.name for file in directory.state.glob("audit*.jsonl")] == ["audit.jsonl"]
+        assert verify_state(directory.state).last.seq == 500
 
 
 class TestAfterACrash:
-    def test_half_a_line_is_cut_off_and_that_is_noted(self, book: Book) -> None:
-        book.write(2)
+    def test_half_a_line_is_cut_off_and_that_is_noted(self, directory: AuditDirectory) -> None:
+        directory.write(2)
         half = b'{"seq":3,"time":"20'
-        with book.file.open("ab") as file:
+        with directory.file.open("ab") as file:
             file.write(half)
-        book.write(1)
-        assert book.events() == ["start", "start", "repaired", "start"]
-        assert hashlib.sha256(half).hexdigest() in str(book.entries()[2]["detail"])
-        assert verify_state(book.state).entries == 4
-        assert "half a line" in str(book.lines)
+        directory.write(1)
+        assert directory.events() == ["start", "start", "repaired", "start"]
+        assert hashlib.sha256(half).hexdigest() in str(directory.entries()[2]["detail"])
+        assert verify_state(directory.state).entries == 4
+        assert "incomplete last line" in str(directory.log)
 
-    def test_a_line_that_is_whole_and_not_noted_yet_counts(self, book: Book) -> None:
-        book.write(2)
-        noted = book.head.read_bytes()
-        book.write(1)
-        book.head.write_bytes(noted)
-        assert verify_state(book.state).entries == 3
-        book.write(1)
-        assert verify_state(book.state).entries == 4
+    def test_a_line_that_is_whole_and_not_noted_yet_counts(self, directory: AuditDirectory) -> None:
+        directory.write(2)
+        noted = directory.head.read_bytes()
+        directory.write(1)
+        directory.head.write_bytes(noted)
+        assert verify_state(directory.state).entries == 3
+        directory.write(1)
+        assert verify_state(directory.state).entries == 4
 
-    def test_lines_that_are_gone_are_noted_and_stay_a_break(self, book: Book) -> None:
-        book.write(5)
-        kept = book.file.read_bytes().splitlines(keepends=True)[:3]
-        book.file.write_bytes(b"".join(kept))
-        book.write(1)
-        assert book.entries()[3]["seq"] == 6
-        assert book.entries()[3]["event"] == "missing"
-        assert book.entries()[3]["detail"] == "entries 4 to 5 were not there when the file was opened"
-        assert "audit log is not as it was left" in str(book.lines)
+    def test_lines_that_are_gone_are_noted_and_stay_a_break(self, directory: AuditDirectory) -> None:
+        directory.write(5)
+        kept = directory.file.read_bytes().splitlines(keepends=True)[:3]
+        directory.file.write_bytes(b"".join(kept))
+        directory.write(1)
+        assert directory.entries()[3]["seq"] == 6
+        assert directory.entries()[3]["event"] == "missing"
+        assert directory.entries()[3]["detail"] == "entries 4 to 5 were missing when the file was opened"
+        assert "audit log has changed since it was closed" in str(directory.log)
 
-    def test_a_rotation_that_was_cut_short_is_no_break(self, book: Book) -> None:
-        book.write(3)
-        book.file.rename(book.state / "audit.000000000000000001.jsonl")
-        book.write(1)
-        assert verify_state(book.state).entries == 4
+    def test_a_rotation_that_was_cut_short_is_no_break(self, directory: AuditDirectory) -> None:
+        directory.write(3)
+        directory.file.rename(directory.state / "audit.000000000000000001.jsonl")
+        directory.write(1)
+        assert verify_state(directory.state).entries == 4
 
 
 class TestThatCannotBeWritten:
-    def test_entries_wait_and_come_in_order_and_it_is_said_once(self, book: Book) -> None:
-        audit = book.open()
+    def test_entries_wait_and_come_in_order_and_it_is_said_once(self, directory: AuditDirectory) -> None:
+        audit = directory.open()
         audit.record(entry(detail="before"))
         audit.flush()
-        with file_size(book.file.stat().st_size + 100):
+        with file_size(directory.file.stat().st_size + 100):
             for number in range(3):
                 audit.record(entry(detail=f"entry {number}"))
                 audit.flush()
-        assert book.events() == ["start"]
+        assert directory.events() == ["start"]
         audit.flush()
-        assert [found["detail"] for found in book.entries()] == ["before", "entry 0", "entry 1", "entry 2"]
-        assert verify_state(book.state).entries == 4
-        assert str(book.lines).count("audit log cannot be written; entries wait") == 1
-        assert str(book.lines).count("audit log is written again") == 1
+        assert [found["detail"] for found in directory.entries()] == ["before", "entry 0", "entry 1", "entry 2"]
+        assert verify_state(directory.state).entries == 4
+        assert str(directory.log).count("audit log cannot be written; entries are kept in memory") == 1
+        assert str(directory.log).count("audit log can be written again") == 1
         audit.close()
 
-    def test_what_does_not_fit_while_waiting_is_counted_in_the_log_itself(self, book: Book) -> None:
-        audit = book.open()
-        long = Entry("start", 0, argv=(b"x" * MAX_ARGV,))
+    def test_what_does_not_fit_while_waiting_is_counted_in_the_log_itself(self, directory: AuditDirectory) -> None:
+        audit = directory.open()
+        long = AuditEntry("start", 0, argv=(b"x" * MAX_ARGV,))
         with file_size(100):
-            for _ in range(MAX_WAITING // MAX_ARGV + 10):
+            for _ in range(MAX_PENDING_BYTES // MAX_ARGV + 10):
                 audit.record(long)
             audit.flush()
         audit.flush()
         audit.record(entry())
         audit.close()
-        dropped = [found["detail"] for found in book.entries() if found["event"] == "dropped"]
+        dropped = [found["detail"] for found in directory.entries() if found["event"] == "dropped"]
         assert len(dropped) == 1
         assert str(dropped[0]).endswith("entries could not be written here")
-        assert verify_state(book.state).last.seq == len(book.entries())
+        assert verify_state(directory.state).last.seq == len(directory.entries())
 
-    def test_starts_are_refused_where_it_is_required_and_leave_no_line(self, book: Book) -> None:
-        audit = book.open(required=True)
-        audit.admit(entry(detail="first"))
+    def test_starts_are_refused_where_it_is_required_and_leave_no_line(self, directory: AuditDirectory) -> None:
+        audit = directory.open(required=True)
+        audit.record_start(entry(detail="first"))
         with (
-            file_size(book.file.stat().st_size + 100),
-            pytest.raises(AuditError, match=r"audit\.jsonl cannot be written: File too large; no run is started"),
+            file_size(directory.file.stat().st_size + 100),
+            pytest.raises(
+                AuditError, match=r"audit\.jsonl cannot be written: File too large; without it no run is started"
+            ),
         ):
-            audit.admit(entry(detail="refused"))
-        audit.admit(entry(detail="second"))
-        assert [found["detail"] for found in book.entries()] == ["first", "second"]
+            audit.record_start(entry(detail="refused"))
+        audit.record_start(entry(detail="second"))
+        assert [found["detail"] for found in directory.entries()] == ["first", "second"]
         audit.close()
 
-    def test_where_it_is_not_required_they_are_not(self, book: Book) -> None:
-        audit = book.open()
+    def test_where_it_is_not_required_they_are_not(self, directory: AuditDirectory) -> None:
+        audit = directory.open()
         with file_size(100):
-            audit.admit(entry())
+            audit.record_start(entry())
         audit.close()
-        assert book.events() == ["start"]
+        assert directory.events() == ["start"]
 
     @pytest.mark.needs("root", "mount", "umount")
-    def test_a_read_only_directory_is_tried_again(self, book: Book) -> None:
-        book.write(1)
-        subprocess.run(["mount", "--bind", book.state, book.state], check=True)
+    def test_a_read_only_directory_is_tried_again(self, directory: AuditDirectory) -> None:
+        directory.write(1)
+        subprocess.run(["mount", "--bind", directory.state, directory.state], check=True)
         try:
-            subprocess.run(["mount", "-o", "remount,bind,ro", book.state], check=True)
+            subprocess.run(["mount", "-o", "remount,bind,ro", directory.state], check=True)
             with pytest.raises(AuditError, match="Read-only file system"):
-                book.open(required=True)
-            audit = book.open()
+                directory.open(required=True)
+            audit = directory.open()
             audit.record(entry())
             audit.flush()
-            assert book.events() == ["start"]
+            assert directory.events() == ["start"]
         finally:
-            subprocess.run(["umount", "-l", book.state], check=True)
+            subprocess.run(["umount", "-l", directory.state], check=True)
         audit.close()
-        assert verify_state(book.state).entries == 2
+        assert verify_state(directory.state).entries == 2
 
 
 @pytest.mark.needs("root", "mount", "umount")
-def test_a_new_file_that_cannot_be_made_is_tried_again(book: Book) -> None:
-    book.state.mkdir()
+def test_a_new_file_that_cannot_be_made_is_tried_again(directory: AuditDirectory) -> None:
+    directory.state.mkdir()
     # Room for the directory and two files.
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=3", "tmpfs", book.state], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=3", "tmpfs", directory.state], check=True)
     try:
-        audit = book.open(max_size=64 << 10)
+        audit = directory.open(max_size=64 << 10)
         for _ in range(300):
             audit.record(entry())
             audit.flush()
-        assert "No space left on device" in str(book.lines)
-        subprocess.run(["mount", "-o", "remount,nr_inodes=10", book.state], check=True)
+        assert "No space left on device" in str(directory.log)
+        subprocess.run(["mount", "-o", "remount,nr_inodes=10", directory.state], check=True)
         audit.flush()
         audit.close()
-        assert verify_state(book.state).last.seq == 300
+        assert verify_state(directory.state).last.seq == 300
     finally:
-        subprocess.run(["umount", "-l", book.state], check=True)
+        subprocess.run(["umount", "-l", directory.state], check=True)
 
 
-def test_two_services_cannot_write_it_at_once(book: Book) -> None:
-    audit = book.open()
+def test_two_services_cannot_write_it_at_once(directory: AuditDirectory) -> None:
+    audit = directory.open()
     with pytest.raises(AuditError, match="another process writes the audit log"):
-        book.open()
+        directory.open()
     audit.close()
-    book.open().close()
+    directory.open().close()
 
 
-def test_a_failed_opening_leaves_no_descriptor(book: Book) -> None:
-    audit = book.open()
+def test_a_failed_opening_leaves_no_descriptor(directory: AuditDirectory) -> None:
+    audit = directory.open()
     before = descriptors(os.getpid())
     for _ in range(3):
         with pytest.raises(AuditError):
-            Audit.open(book.state, audit._settings, book.lines.logger)
+            AuditLog.open(directory.state, audit._settings, directory.log.logger)
     assert descriptors(os.getpid()) == before
     audit.close()

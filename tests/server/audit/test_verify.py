@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farhand_server.audit import Broken, verify_files, verify_state
-from tests.server.audit.conftest import Book
+from farhand_server.audit import BrokenChain, verify_files, verify_state
+from tests.server.audit.conftest import AuditDirectory
 
 Lines = list[bytes]
 
@@ -36,94 +36,100 @@ TAMPERING: dict[str, tuple[Callable[[Lines], Lines], int, str]] = {
     "the last line changed, with a hash to match": (
         lambda lines: [*lines[:4], forged(lines[4])],
         5,
-        "at entry 5: the line is not the one that the service has written last",
+        "at entry 5: it is not the last line that the service wrote",
     ),
     "a line taken out": (
         lambda lines: [*lines[:2], *lines[3:]],
         3,
-        "at entry 3: entry 3 should stand here, and this is entry 4",
+        "at entry 3: entry 3 expected, found entry 4",
     ),
     "the first line taken out": (
         lambda lines: lines[1:],
         1,
-        "at entry 1: entry 1 should stand here, and this is entry 2",
+        "at entry 1: entry 1 expected, found entry 2",
     ),
     "two lines in another order": (
         lambda lines: [lines[0], lines[2], lines[1], *lines[3:]],
         2,
-        "at entry 2: entry 2 should stand here, and this is entry 3",
+        "at entry 2: entry 2 expected, found entry 3",
     ),
     "a line twice": (
         lambda lines: [*lines[:2], *lines[1:]],
         3,
-        "at entry 3: entry 3 should stand here, and this is entry 2",
+        "at entry 3: entry 3 expected, found entry 2",
     ),
     "a line of another kind": (
         lambda lines: [*lines[:2], b"hello\n", *lines[2:]],
         3,
-        "at entry 3: this is no line of an audit log",
+        "at entry 3: this is not a line of an audit log",
     ),
-    "an empty line": (lambda lines: [*lines[:2], b"\n", *lines[2:]], 3, "at entry 3: this is no line of an audit log"),
+    "an empty line": (
+        lambda lines: [*lines[:2], b"\n", *lines[2:]],
+        3,
+        "at entry 3: this is not a line of an audit log",
+    ),
     "half a line": (lambda lines: [*lines[:4], lines[4][:20]], 5, "at entry 5: the line is cut short"),
 }
 
 
 @pytest.mark.parametrize("name", TAMPERING)
-def test_the_first_break_is_named(book: Book, name: str) -> None:
+def test_the_first_break_is_named(directory: AuditDirectory, name: str) -> None:
     tamper, number, sentence = TAMPERING[name]
-    book.write(5)
-    lines = book.file.read_bytes().splitlines(keepends=True)
-    book.file.write_bytes(b"".join(tamper(lines)))
-    with pytest.raises(Broken) as broken:
-        verify_state(book.state)
-    assert str(broken.value) == f"{book.file}: line {number}: {sentence}"
+    directory.write(5)
+    lines = directory.file.read_bytes().splitlines(keepends=True)
+    directory.file.write_bytes(b"".join(tamper(lines)))
+    with pytest.raises(BrokenChain) as broken:
+        verify_state(directory.state)
+    assert str(broken.value) == f"{directory.file}: line {number}: {sentence}"
 
 
-def test_a_cut_tail_is_seen(book: Book) -> None:
-    book.write(5)
-    book.file.write_bytes(b"".join(book.file.read_bytes().splitlines(keepends=True)[:3]))
-    with pytest.raises(Broken, match=re.escape(f"{book.file}: ends with entry 3; entries 4 to 5 are missing")):
-        verify_state(book.state)
-    assert verify_files([book.file]).entries == 3  # of a file alone nobody knows where it should end
+def test_a_cut_tail_is_seen(directory: AuditDirectory) -> None:
+    directory.write(5)
+    directory.file.write_bytes(b"".join(directory.file.read_bytes().splitlines(keepends=True)[:3]))
+    with pytest.raises(
+        BrokenChain, match=re.escape(f"{directory.file}: ends with entry 3; entries 4 to 5 are missing")
+    ):
+        verify_state(directory.state)
+    assert verify_files([directory.file]).entries == 3  # of a file alone nobody knows where it should end
 
 
-def test_files_taken_away_are_seen(book: Book) -> None:
-    book.write(800, max_size=64 << 10, keep=4)
-    oldest, middle, *_ = sorted(book.state.glob("audit.0*.jsonl"))
+def test_files_taken_away_are_seen(directory: AuditDirectory) -> None:
+    directory.write(800, max_size=64 << 10, keep=4)
+    oldest, middle, *_ = sorted(directory.state.glob("audit.0*.jsonl"))
     data = middle.read_bytes()
     middle.unlink()
-    with pytest.raises(Broken, match=r"line 1: .* should stand here"):
-        verify_state(book.state)
+    with pytest.raises(BrokenChain, match=r"line 1: .* expected, found"):
+        verify_state(directory.state)
     middle.write_bytes(data)
-    verify_state(book.state)
+    verify_state(directory.state)
     oldest.unlink()
-    with pytest.raises(Broken, match=r"line 1: .* should stand here"):
-        verify_state(book.state)
+    with pytest.raises(BrokenChain, match=r"line 1: .* expected, found"):
+        verify_state(directory.state)
 
 
-def test_all_files_taken_away_are_seen(book: Book) -> None:
-    book.write(2)
-    book.file.unlink()
-    with pytest.raises(Broken, match="all files are missing; there should be entries up to 2"):
-        verify_state(book.state)
+def test_all_files_taken_away_are_seen(directory: AuditDirectory) -> None:
+    directory.write(2)
+    directory.file.unlink()
+    with pytest.raises(BrokenChain, match="all files are missing; there should be entries up to 2"):
+        verify_state(directory.state)
 
 
-def test_without_the_note_of_its_end_nothing_is_promised(book: Book) -> None:
-    book.write(2)
-    book.head.unlink()
-    with pytest.raises(Broken, match=r"audit\.head is missing"):
-        verify_state(book.state)
+def test_without_the_note_of_its_end_nothing_is_promised(directory: AuditDirectory) -> None:
+    directory.write(2)
+    directory.head.unlink()
+    with pytest.raises(BrokenChain, match=r"audit\.head is missing"):
+        verify_state(directory.state)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(data=st.data())
-def test_no_byte_can_be_changed_unseen(book: Book, data: st.DataObject) -> None:
-    if not book.file.exists():
-        book.write(3)
-        book.state.joinpath("copy").write_bytes(book.file.read_bytes())
-    raw = bytearray(book.state.joinpath("copy").read_bytes())
+def test_no_byte_can_be_changed_unseen(directory: AuditDirectory, data: st.DataObject) -> None:
+    if not directory.file.exists():
+        directory.write(3)
+        directory.state.joinpath("copy").write_bytes(directory.file.read_bytes())
+    raw = bytearray(directory.state.joinpath("copy").read_bytes())
     at = data.draw(st.integers(0, len(raw) - 1))
     raw[at] ^= data.draw(st.integers(1, 255))
-    book.file.write_bytes(raw)
-    with pytest.raises(Broken):
-        verify_state(book.state)
+    directory.file.write_bytes(raw)
+    with pytest.raises(BrokenChain):
+        verify_state(directory.state)

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farhand_server.auth import accounts
-from farhand_server.auth.accounts import Account
-from farhand_server.auth.shadow import Shadow
+from farhand_server.auth.accounts import Account, Shadow
 from farhand_server.credentials import Credentials
 
 PATTERNS = (Path("/etc/farhand/authorized_keys.d/{user}"), Path("~/.config/farhand/authorized_keys"), Path("/c/keys"))
@@ -48,7 +47,7 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Database:
 
 
 def ada() -> Account:
-    account = accounts.every(PATTERNS)("ada")
+    account = accounts.every_account(PATTERNS)("ada")
     assert account is not None
     return account
 
@@ -88,7 +87,7 @@ def test_what_the_user_could_have_written_is_told_from_what_an_administrator_has
 
 
 def test_a_file_for_nobody_in_particular_is_the_service_s_own(database: Database) -> None:
-    root = accounts.every(PATTERNS)("root")
+    root = accounts.every_account(PATTERNS)("root")
     assert root is not None
     assert Path("/c/keys") in root.key_files
     assert Path("/c/keys") not in ada().key_files
@@ -142,7 +141,7 @@ def test_no_shell_at_all_is_bin_sh(database: Database) -> None:
     "name", ["", "ADA", "ada ", "../ada", "ada/../root", "/", ".", "..", "ad\0a", "0", "é", "\ud800"]
 )
 def test_a_name_that_nobody_has_is_nobody(name: str) -> None:
-    assert accounts.every(PATTERNS)(name) is None
+    assert accounts.every_account(PATTERNS)(name) is None
 
 
 @pytest.mark.parametrize("name", ["../../tmp/keys", "a/b", ".", ".."])
@@ -151,18 +150,18 @@ def test_a_name_that_would_lead_elsewhere_is_nobody_even_if_the_database_has_it(
 ) -> None:
     entry = pwd.struct_passwd((name, "x", 1000, 1000, "", "/", "/bin/sh"))
     monkeypatch.setattr("pwd.getpwnam", lambda wanted: entry)
-    assert accounts.every(PATTERNS)(name) is None
+    assert accounts.every_account(PATTERNS)(name) is None
 
 
 def test_another_spelling_of_a_name_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = pwd.struct_passwd(("ada", "x", 1000, 1000, "", "/", "/bin/sh"))
     monkeypatch.setattr("pwd.getpwnam", lambda wanted: entry)
-    assert accounts.every(PATTERNS)("Ada") is None
+    assert accounts.every_account(PATTERNS)("Ada") is None
 
 
 @given(st.text())
 def test_no_name_raises(name: str) -> None:
-    found = accounts.every(PATTERNS)(name)
+    found = accounts.every_account(PATTERNS)(name)
     assert found is None or found.user == name
 
 
@@ -183,13 +182,13 @@ def test_the_own_account_has_every_file() -> None:
         Path("/c/keys"),
     )
     assert own.closed is None
-    assert accounts.only(own)(name) == own
-    assert accounts.only(own)(name + "x") is None
+    assert accounts.only_account(own)(name) == own
+    assert accounts.only_account(own)(name + "x") is None
 
 
 @pytest.mark.needs("root")
 def test_the_system_s_own_database_is_asked() -> None:
-    nobody = accounts.every(PATTERNS)("nobody")
+    nobody = accounts.every_account(PATTERNS)("nobody")
     assert nobody is not None
     assert nobody.uid == pwd.getpwnam("nobody").pw_uid
     assert nobody.closed == f"its shell is {pwd.getpwnam('nobody').pw_shell}"

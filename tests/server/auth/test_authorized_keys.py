@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from farhand_protocol.sshformat import PublicKey, format_public_key_line
 from farhand_server.auth import authorized_keys
-from farhand_server.auth.authorized_keys import AuthorizedKeysError, KeyOptions, parse_authorized_keys
-from farhand_server.auth.sources import parse_sources
+from farhand_server.auth.authorized_keys import AuthorizedKeysError, KeyOptions, parse_authorized_keys, parse_sources
 from tests.support.openssh import SoftwareSecurityKey
 
 KEY = SoftwareSecurityKey.ed25519().public_key
@@ -122,14 +121,14 @@ def test_the_earliest_of_several_expiry_times_counts() -> None:
         (b"restrict,,no-pty " + LINE, "comma-separated list"),
         (b"restrict, " + LINE, "comma-separated list"),
         (b",restrict " + LINE, "comma-separated list"),
-        (b"restrict=yes " + LINE, "followed by something other than a comma"),
+        (b"restrict=yes " + LINE, "must be followed by a comma"),
         (b'restrict="yes" ' + LINE, "option 'restrict' takes no"),
         (b"command " + LINE, "option 'command' needs"),
         (b"command=uptime " + LINE, "option 'command' needs"),
-        (b'command="a"b ' + LINE, "followed by something other than a comma"),
+        (b'command="a"b ' + LINE, "must be followed by a comma"),
         (b'command="a ' + LINE, "closing quote is missing"),
-        (b'command="a",command="b" ' + LINE, "option 'command' stands twice"),
-        (b'from="*",from="*" ' + LINE, "option 'from' stands twice"),
+        (b'command="a",command="b" ' + LINE, "option 'command' is given twice"),
+        (b'from="*",from="*" ' + LINE, "option 'from' is given twice"),
         (b'from="" ' + LINE, "from: the list has an empty item"),
         (b'from="10.0.0.1/8" ' + LINE, "from: '10.0.0.1/8' is not a network"),
         (b'from="\xff" ' + LINE, "from: the list is not ASCII"),
@@ -142,8 +141,8 @@ def test_the_earliest_of_several_expiry_times_counts() -> None:
         ('expiry-time="２０３００１０１" '.encode() + LINE, "is not a date"),
         (b"ssh-dss AAAAB3NzaC1kc3MAAACBA=", "not valid base64"),
         (b"ssh-dss AAAAB3NzaC1kc3M=", "key type 'ssh-dss' is not supported"),
-        (b"restrict", "no key on the line"),
-        (b"restrict ssh-ed25519", "no key on the line"),
+        (b"restrict", "the line has no key"),
+        (b"restrict ssh-ed25519", "the line has no key"),
         (b"restrict ssh-ed25519 AAAA", "the data ends"),
         (b'command="a\0b" ' + LINE, "NUL byte"),
         (b'command="' + b"a" * 8192 + b'" ' + LINE, "longer than 8192 bytes"),
@@ -160,11 +159,11 @@ def test_a_bad_line_leaves_the_others_standing() -> None:
 
 
 def test_a_file_beyond_its_bounds_is_refused_whole() -> None:
-    assert len(parse_authorized_keys((LINE + b"\n") * authorized_keys.MAX_LINES).keys) == 2000
+    assert len(parse_authorized_keys((LINE + b"\n") * authorized_keys.MAX_KEY_LINES).keys) == 2000
     with pytest.raises(AuthorizedKeysError, match="more than 2000 lines"):
-        parse_authorized_keys((LINE + b"\n") * (authorized_keys.MAX_LINES + 1))
-    with pytest.raises(AuthorizedKeysError, match="at most 524288 are read"):
-        parse_authorized_keys(b"#" * (authorized_keys.MAX_SIZE + 1))
+        parse_authorized_keys((LINE + b"\n") * (authorized_keys.MAX_KEY_LINES + 1))
+    with pytest.raises(AuthorizedKeysError, match="the maximum is 524288"):
+        parse_authorized_keys(b"#" * (authorized_keys.MAX_KEY_FILE + 1))
 
 
 @given(st.one_of(st.binary(), st.binary().map(lambda noise: noise + b" " + LINE)))

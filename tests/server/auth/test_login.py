@@ -10,9 +10,8 @@ import pytest
 from farhand_protocol.login import LOGIN_NAMESPACE, login_transcript
 from farhand_protocol.sshformat import format_public_key_line
 from farhand_server.auth import accounts
-from farhand_server.auth.accounts import Account
-from farhand_server.auth.login import Authenticator, Cause, LoginProof, Refusal
-from farhand_server.auth.principal import Principal, peer_principal
+from farhand_server.auth.accounts import Account, Principal, peer_principal
+from farhand_server.auth.login import Authenticator, LoginProof, LoginRefusal, RefusalCause
 from tests.support import openssh
 from tests.support.openssh import SoftwareSecurityKey
 
@@ -55,12 +54,12 @@ class Service:
         self.file.write_text("".join(f"{line}\n" for line in lines))
         self.file.chmod(0o600)
 
-    def login(self, proof: LoginProof, *, on_unix_socket: bool = False, now: float = NOW) -> Principal | Refusal:
+    def login(self, proof: LoginProof, *, on_unix_socket: bool = False, now: float = NOW) -> Principal | LoginRefusal:
         return self.authenticator.authenticate(proof, address=None if on_unix_socket else ADDRESS, now=now)
 
-    def refused(self, proof: LoginProof, *, on_unix_socket: bool = False, now: float = NOW) -> Refusal:
+    def refused(self, proof: LoginProof, *, on_unix_socket: bool = False, now: float = NOW) -> LoginRefusal:
         result = self.login(proof, on_unix_socket=on_unix_socket, now=now)
-        assert isinstance(result, Refusal)
+        assert isinstance(result, LoginRefusal)
         return result
 
 
@@ -69,7 +68,7 @@ def service(tmp_path: Path) -> Service:
     tmp_path.chmod(0o700)
     file = tmp_path / "authorized_keys"
     alice = Account("alice", os.getuid(), tmp_path, (tmp_path / "nothing_here", file))
-    authenticator = Authenticator(spki_sha256=SPKI_SHA256, accounts=accounts.only(alice), decoy=alice)
+    authenticator = Authenticator(spki_sha256=SPKI_SHA256, accounts=accounts.only_account(alice), decoy=alice)
     return Service(file, authenticator)
 
 
@@ -112,34 +111,34 @@ def test_the_principal_carries_what_the_line_takes_away(service: Service) -> Non
 def test_a_proof_made_for_another_login_is_refused(service: Service, change: dict[str, str]) -> None:
     service.authorize(LINE)
     refusal = service.refused(replace(proof(), **change))  # type: ignore[arg-type]  # a table of keywords
-    assert refusal.cause == Cause.BAD_SIGNATURE
+    assert refusal.cause == RefusalCause.BAD_SIGNATURE
 
 
 def test_a_proof_made_for_another_tls_key_is_refused(service: Service) -> None:
     service.authorize(LINE)
-    assert service.refused(proof(spki_sha256=b"\x0b" * 32)).cause == Cause.BAD_SIGNATURE
+    assert service.refused(proof(spki_sha256=b"\x0b" * 32)).cause == RefusalCause.BAD_SIGNATURE
 
 
 def test_a_proof_in_another_namespace_is_refused(service: Service) -> None:
     service.authorize(LINE)
-    assert service.refused(proof(sign=lambda data: KEY.sign(data, "file"))).cause == Cause.BAD_SIGNATURE
+    assert service.refused(proof(sign=lambda data: KEY.sign(data, "file"))).cause == RefusalCause.BAD_SIGNATURE
 
 
 def test_a_key_that_is_none_is_refused(service: Service) -> None:
     refusal = service.refused(proof(public_key=b"nonsense"))
-    assert (refusal.cause, refusal.fingerprint) == (Cause.BAD_KEY, None)
+    assert (refusal.cause, refusal.fingerprint) == (RefusalCause.BAD_KEY, None)
 
 
 def test_a_key_nobody_authorized_is_refused(service: Service) -> None:
     service.authorize(format_public_key_line(SoftwareSecurityKey.ed25519().public_key))
     refusal = service.refused(proof())
-    assert refusal.cause == Cause.KEY_NOT_AUTHORIZED
+    assert refusal.cause == RefusalCause.KEY_NOT_AUTHORIZED
     assert refusal.fingerprint == KEY.public_key.fingerprint
 
 
 def test_an_unknown_user_is_refused_though_the_key_is_authorized_for_another(service: Service) -> None:
     service.authorize(LINE)
-    assert service.refused(proof(user="mallory")).cause == Cause.UNKNOWN_USER
+    assert service.refused(proof(user="mallory")).cause == RefusalCause.UNKNOWN_USER
 
 
 class WatchedFiles(tuple[Path, ...]):
@@ -155,7 +154,7 @@ class WatchedFiles(tuple[Path, ...]):
 def test_an_unknown_user_costs_the_same_reading_as_a_known_one(service: Service) -> None:
     files = WatchedFiles([service.file])
     account = Account("alice", os.getuid(), service.file.parent, files)
-    authenticator = Authenticator(spki_sha256=SPKI_SHA256, accounts=accounts.only(account), decoy=account)
+    authenticator = Authenticator(spki_sha256=SPKI_SHA256, accounts=accounts.only_account(account), decoy=account)
     for looked_through, user in enumerate(("alice", "mallory"), 1):
         authenticator.authenticate(proof(user=user), address=ADDRESS, now=NOW)
         assert files.looked_through == looked_through
@@ -168,17 +167,17 @@ def test_a_key_is_good_until_its_expiry_time(service: Service, now: float, in_ti
     if in_time:
         assert isinstance(result, Principal)
     else:
-        assert isinstance(result, Refusal)
-        assert result.cause == Cause.EXPIRED
+        assert isinstance(result, LoginRefusal)
+        assert result.cause == RefusalCause.EXPIRED
 
 
 def test_a_key_is_good_only_from_its_sources(service: Service) -> None:
     service.authorize(f'from="192.0.2.0/24" {LINE}')
     assert isinstance(service.login(proof()), Principal)
-    assert service.refused(proof(), on_unix_socket=True).cause == Cause.SOURCE_NOT_ALLOWED
+    assert service.refused(proof(), on_unix_socket=True).cause == RefusalCause.SOURCE_NOT_ALLOWED
     service.authorize(f'from="192.0.2.0/24,!192.0.2.7" {LINE}')
     refusal = service.refused(proof())
-    assert refusal.cause == Cause.SOURCE_NOT_ALLOWED
+    assert refusal.cause == RefusalCause.SOURCE_NOT_ALLOWED
     assert f"{service.file}:1: from= does not list 192.0.2.7" in refusal.detail
 
 
@@ -193,7 +192,7 @@ def test_the_first_line_that_allows_the_key_counts(service: Service) -> None:
 def test_a_line_with_an_unknown_option_admits_nobody_and_the_log_hears_why(service: Service) -> None:
     service.authorize(f"no-such-option {LINE}")
     refusal = service.refused(proof())
-    assert refusal.cause == Cause.KEY_NOT_AUTHORIZED
+    assert refusal.cause == RefusalCause.KEY_NOT_AUTHORIZED
     assert f"{service.file}:1: option 'no-such-option' is not supported" in refusal.detail
 
 
@@ -201,7 +200,7 @@ def test_a_file_others_can_write_admits_nobody_and_the_log_hears_why(service: Se
     service.authorize(LINE)
     service.file.chmod(0o666)
     refusal = service.refused(proof())
-    assert refusal.cause == Cause.KEY_NOT_AUTHORIZED
+    assert refusal.cause == RefusalCause.KEY_NOT_AUTHORIZED
     assert "is writable by others" in refusal.detail
 
 
@@ -209,14 +208,14 @@ def test_a_key_taken_out_of_the_file_is_gone_at_the_next_login(service: Service)
     service.authorize(LINE)
     assert isinstance(service.login(proof()), Principal)
     service.authorize("# nobody")
-    assert service.refused(proof()).cause == Cause.KEY_NOT_AUTHORIZED
+    assert service.refused(proof()).cause == RefusalCause.KEY_NOT_AUTHORIZED
 
 
 def test_the_processs_own_account_is_the_one_that_can_be_logged_in_to() -> None:
     account = accounts.own_account((Path("/keys"),))
     assert account.uid == os.getuid()
-    assert accounts.only(account)(account.user) == account
-    assert accounts.only(account)("another") is None
+    assert accounts.only_account(account)(account.user) == account
+    assert accounts.only_account(account)("another") is None
 
 
 def test_a_peer_is_who_the_kernel_says() -> None:

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.audit import Audit, Entry
+from farhand_server.audit import AuditEntry, AuditLog
 from farhand_server.config import AuditSettings
 from tests.server.test_cli import farhandd
-from tests.support.history import Lines
+from tests.support.history import LogFile
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     """A state directory with three entries."""
-    lines = Lines(tmp_path)
-    audit = Audit.open(tmp_path / "state/farhand", AuditSettings(), lines.logger)
+    lines = LogFile(tmp_path)
+    audit = AuditLog.open(tmp_path / "state/farhand", AuditSettings(), lines.logger)
     for _ in range(3):
-        audit.record(Entry("login", 0.0, user="ada"))
+        audit.record(AuditEntry("login", 0.0, user="ada"))
     audit.close()
     lines.close()
     return tmp_path / "state/farhand"

@@ -7,7 +7,7 @@ import re
 import signal
 from pathlib import Path
 
-from farhand_server.cli.serve import OWN_DESCRIPTORS, RUN_DESCRIPTORS
+from farhand_server.cli.serve import CORE_DESCRIPTORS, RUN_DESCRIPTORS
 from tests.support.client import PATIENCE
 from tests.support.service import Service, running_service
 
@@ -28,7 +28,7 @@ async def reloaded(service: Service, pattern: str) -> None:
 
 
 async def test_it_warns_where_the_runs_allowed_need_more_descriptors_than_there_are(tmp_path: Path) -> None:
-    needed = 10 * RUN_DESCRIPTORS + OWN_DESCRIPTORS
+    needed = 10 * RUN_DESCRIPTORS + CORE_DESCRIPTORS
     prefix = descriptors(needed - 1)
     async with running_service(tmp_path, config="[runs]\nmax_runs = 10\n", prefix=prefix) as service:
         await service.stop()
@@ -36,7 +36,7 @@ async def test_it_warns_where_the_runs_allowed_need_more_descriptors_than_there_
 
 
 async def test_it_is_silent_where_they_are_enough(tmp_path: Path) -> None:
-    prefix = descriptors(10 * RUN_DESCRIPTORS + OWN_DESCRIPTORS)
+    prefix = descriptors(10 * RUN_DESCRIPTORS + CORE_DESCRIPTORS)
     async with running_service(tmp_path, config="[runs]\nmax_runs = 10\n", prefix=prefix) as service:
         await service.stop()
         assert "descriptors" not in service.log

@@ -14,9 +14,9 @@ from farhand_protocol import messages as m
 from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited
 from farhand_protocol.transport import QUIET_PERIOD
-from farhand_server.audit import Entry
+from farhand_server.audit import AuditEntry
 from farhand_server.auth.login import Authenticator
-from farhand_server.config import Config, load
+from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.channels.run import RunChannel
 from farhand_server.connection.context import OpenSessions
 from farhand_server.connection.session import ServerSession
@@ -36,7 +36,7 @@ from tests.support.processes import children, reaped
 class Core:
     """What a session needs of a service."""
 
-    config: Config
+    config: ServiceConfig
     policy: Policy
     registry: Registry
     ledger: Ledger
@@ -44,7 +44,7 @@ class Core:
     authenticator: Authenticator | None = None
     sessions: OpenSessions = field(default_factory=OpenSessions)
 
-    def note(self, entry: Entry) -> None:
+    def note(self, entry: AuditEntry) -> None:
         self.ledger.note(entry)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from farhand_server.edge.settings import EdgeSettings
+from farhand_server.config import EdgeSettings
 from tests.server.edge.harness import Running, running_edge
 
 

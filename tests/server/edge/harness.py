@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from farhand_server import hostkey
+from farhand_server.config import EdgeSettings
 from farhand_server.edge.edge import Edge
-from farhand_server.edge.settings import EdgeSettings
-from farhand_server.edge.tls import server_context
-from farhand_server.edge.verdicts import Verdict
+from farhand_server.edge.login_verdicts import LoginVerdict
+from farhand_server.edge.streams import server_context
 from farhand_server.listen import proxy
 from farhand_server.listen.proxy import ProxyHeader
 from farhand_server.logs import Logger, Sink
@@ -100,7 +100,7 @@ class FakeCore:
         async with asyncio.timeout(PATIENCE):
             return await self.clients.get()
 
-    async def verdict(self, client: Peer, verdict: Verdict) -> None:
+    async def verdict(self, client: Peer, verdict: LoginVerdict) -> None:
         assert client.header.unique_id is not None
         for feed in self.feeds:
             await feed.send(client.header.unique_id + bytes([verdict]))
@@ -160,7 +160,7 @@ class Running:
         self._peers.append(peer)
         return peer
 
-    async def pair(self, verdict: Verdict | None = Verdict.LOGGED_IN) -> tuple[Peer, Peer]:
+    async def pair(self, verdict: LoginVerdict | None = LoginVerdict.LOGGED_IN) -> tuple[Peer, Peer]:
         """A client and the core's end of it, logged in unless told otherwise."""
         client = await self.connect()
         core = await self.core.client()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.edge.settings import EdgeSettings
-from farhand_server.edge.verdicts import Verdict
+from farhand_server.config import EdgeSettings
+from farhand_server.edge.login_verdicts import LoginVerdict
 from tests.server.edge.harness import PATIENCE, Running, running_edge, until
 
 
@@ -72,7 +72,7 @@ async def test_client_without_a_login_is_cut_and_one_with_a_login_is_not(edge: R
 @pytest.mark.parametrize("settings", [{"penalty_no_login": 0.0}], indirect=True)
 async def test_refused_logins_shut_a_source_out(edge: Running) -> None:
     for _ in range(4):
-        client, core = await edge.pair(Verdict.REFUSED)
+        client, core = await edge.pair(LoginVerdict.REFUSED)
         core.close()
         await client.ends()
         client.close()
@@ -89,7 +89,7 @@ async def test_verdict_that_comes_after_the_end_still_counts(edge: Running) -> N
     await client.ends()
     client.close()
     await until(lambda: not edge.edge.clients)
-    await edge.core.verdict(core, Verdict.REFUSED)
+    await edge.core.verdict(core, LoginVerdict.REFUSED)
     async with asyncio.timeout(PATIENCE):
         while not await _is_refused(edge):
             pass

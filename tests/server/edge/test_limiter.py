@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.edge.limiter import Failure, Limiter, Refusal, Slot, source_of
-from farhand_server.edge.settings import EdgeSettings
+from farhand_server.config import EdgeSettings
+from farhand_server.edge.limiter import ConnectionRefusal, Failure, Limiter, Slot, source_of
 
 A, B = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
 
@@ -37,12 +37,12 @@ def test_a_source_is_an_ipv4_address_or_an_ipv6_64(address: str, same: str, othe
 def test_each_limit_refuses_with_its_reason() -> None:
     limiter = Limiter(EdgeSettings(before_login_per_source=1, before_login=2, connections=3))
     first, second = admitted(limiter, A), admitted(limiter, B)
-    assert limiter.admit(A, 0) is Refusal.SOURCE
-    assert limiter.admit(IPv4Address("192.0.2.3"), 0) is Refusal.BEFORE_LOGIN
+    assert limiter.admit(A, 0) is ConnectionRefusal.SOURCE
+    assert limiter.admit(IPv4Address("192.0.2.3"), 0) is ConnectionRefusal.BEFORE_LOGIN
     limiter.logged_in(first)
     admitted(limiter, A)
     limiter.logged_in(second)
-    assert limiter.admit(B, 0) is Refusal.TOTAL
+    assert limiter.admit(B, 0) is ConnectionRefusal.TOTAL
     limiter.release(first)
     admitted(limiter, B)
 
@@ -55,9 +55,9 @@ def test_a_source_is_shut_out_at_the_threshold_until_time_has_paid(failure: Fail
         admitted(limiter, A)
     limiter.penalise(A, failure, 0.0)
     debt = limiter.debt(A, 0.0)
-    assert limiter.admit(A, 0.0) is Refusal.PENALTY
+    assert limiter.admit(A, 0.0) is ConnectionRefusal.PENALTY
     admitted(limiter, B)
-    assert limiter.admit(A, debt - 15.0) is Refusal.PENALTY
+    assert limiter.admit(A, debt - 15.0) is ConnectionRefusal.PENALTY
     admitted(limiter, A, debt - 14.99)
     assert limiter.debt(A, debt) == 0.0
 
@@ -82,7 +82,7 @@ def test_of_too_many_sources_the_smallest_debts_are_forgotten() -> None:
     sources = [IPv4Address(f"198.51.100.{n}") for n in range(100)]
     for source in sources:
         limiter.penalise(source, Failure.NO_LOGIN, 0.0)
-    assert limiter.admit(A, 0.0) is Refusal.PENALTY
+    assert limiter.admit(A, 0.0) is ConnectionRefusal.PENALTY
     assert sum(limiter.debt(source, 0.0) > 0 for source in [A, *sources]) <= 16
 
 

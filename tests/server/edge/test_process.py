@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from farhand_server import hostkey
-from farhand_server.edge.verdicts import Verdict
+from farhand_server.edge.login_verdicts import LoginVerdict
 from tests.server.edge.harness import PATIENCE, FakeCore, Peer, client_context
 
 PROGRAM = """
 import os, pathlib, resource, socket, sys
 import uvloop
-from farhand_server.edge.service import serve_edge
-from farhand_server.edge.settings import EdgeSettings
+from farhand_server.edge.process import serve_edge
+from farhand_server.config import EdgeSettings
 from farhand_server.logs import Logger, Sink
 from farhand_server.systemd import Notifier
 
@@ -68,7 +68,7 @@ class Process:
     async def pair(self) -> tuple[Peer, Peer]:
         client = await self.connect()
         core = await self.core.client()
-        await self.core.verdict(core, Verdict.LOGGED_IN)
+        await self.core.verdict(core, LoginVerdict.LOGGED_IN)
         return client, core
 
 

@@ -13,9 +13,8 @@ import time
 
 import pytest
 
-from farhand_server.edge.hangup import HangupWatch
-from farhand_server.edge.relay import BUFFER, Relay
-from farhand_server.edge.streams import RECORD, PlainStream
+from farhand_server.edge.relay import RELAY_BUFFER, HangupWatch, Relay
+from farhand_server.edge.streams import TLS_RECORD_SIZE, PlainStream
 from tests.server.edge.harness import PATIENCE, Peer, Running, until
 
 BOUND = 64 << 20
@@ -57,7 +56,7 @@ async def test_much_goes_up_and_down_at_once_unchanged(edge: Running) -> None:
         await asyncio.gather(_stream(client, core, 32 << 20), _stream(core, client, 32 << 20))
 
 
-@pytest.mark.parametrize("size", [1, 16383, 16384, 16385, BUFFER - 1, BUFFER, BUFFER + 1])
+@pytest.mark.parametrize("size", [1, 16383, 16384, 16385, RELAY_BUFFER - 1, RELAY_BUFFER, RELAY_BUFFER + 1])
 async def test_sizes_about_a_record_and_a_buffer_arrive_whole(edge: Running, size: int) -> None:
     client, core = await edge.pair()
     data = os.urandom(size)
@@ -74,7 +73,7 @@ async def test_who_does_not_read_stops_who_writes_while_the_edge_holds_a_buffer_
     source, sink = (client, core) if direction == "up" else (core, client)
     sent = await source.fill(BOUND)
     (held,) = edge.edge.clients
-    assert 0 < held.waiting <= BUFFER
+    assert 0 < held.waiting <= RELAY_BUFFER
     # Nor does it burn time over what it cannot pass on.
     before = time.process_time()
     with pytest.raises(TimeoutError):
@@ -154,10 +153,10 @@ async def test_close_notify_right_behind_a_whole_record_is_an_end(edge: Running)
     with await task as tls:
         tls.setblocking(False)
         # The edge's loop is this one: it finds record and close_notify together, and no FIN.
-        tls.send(bytes(RECORD))
+        tls.send(bytes(TLS_RECORD_SIZE))
         with pytest.raises(ssl.SSLWantReadError):
             tls.unwrap()
-        assert await core.ends() == bytes(RECORD)
+        assert await core.ends() == bytes(TLS_RECORD_SIZE)
 
 
 async def test_last_bytes_of_the_client_reach_the_core_before_the_end(edge: Running) -> None:

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from farhand_server import hostkey
-from farhand_server.edge.tls import server_context
+from farhand_server.edge.streams import server_context
 from tests.server.edge.harness import PATIENCE, Running, client_context
 
 

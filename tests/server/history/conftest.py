@@ -7,19 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.history import Lines, Shelf
+from tests.support.history import HistoryDirectory, LogFile
 
 
 @pytest.fixture
-def lines(tmp_path: Path) -> Iterator[Lines]:
-    lines = Lines(tmp_path)
-    yield lines
-    lines.close()
+def log(tmp_path: Path) -> Iterator[LogFile]:
+    log = LogFile(tmp_path)
+    yield log
+    log.close()
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, lines: Lines) -> Iterator[Shelf]:
-    shelf = Shelf(tmp_path, lines)
-    yield shelf
-    for history in list(shelf.open_ones):
-        shelf.close(history)
+def directory(tmp_path: Path, log: LogFile) -> Iterator[HistoryDirectory]:
+    directory = HistoryDirectory(tmp_path, log)
+    yield directory
+    directory.close_all()

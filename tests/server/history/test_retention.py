@@ -1,12 +1,12 @@
-"""Ended runs go by age, number and size; what was forgotten is never taken for new, whatever the clock does."""
+"""Ended runs are deleted by age, number and size; a deleted id is never taken for new, whatever the clock does."""
 
 from __future__ import annotations
 
 import pytest
 
-from farhand_server.history import Expired, History, Known, Unknown, retention
-from farhand_server.history.retention import SLACK
-from tests.support.history import EXITED, Shelf, record, uuid4, uuid7
+from farhand_server.history import ForgottenRun, History, KnownRun, UnknownRun, retention
+from farhand_server.history.retention import HORIZON_SLACK
+from tests.support.history import EXITED, HistoryDirectory, record, uuid4, uuid7
 
 DAY = 86400.0
 
@@ -15,134 +15,136 @@ def known(history: History) -> set[str]:
     return {found.id for found in history.recent(limit=1_000_000)}
 
 
-def test_runs_beyond_the_age_are_forgotten_and_expired(shelf: Shelf) -> None:
-    history = shelf.open(max_age=30 * DAY)
-    old, undated = shelf.run(history, shelf.new_id()), shelf.run(history, uuid4(1))
-    shelf.clock.passes(29 * DAY)
-    shelf.settle(history)
+def test_runs_older_than_max_age_are_forgotten(directory: HistoryDirectory) -> None:
+    history = directory.open(max_age=30 * DAY)
+    old, undated = directory.run(history, directory.new_id()), directory.run(history, uuid4(1))
+    directory.clock.advance(29 * DAY)
+    directory.prune(history)
     assert {old, undated} <= known(history)
-    shelf.clock.passes(2 * DAY)
-    shelf.settle(history)
+    directory.clock.advance(2 * DAY)
+    directory.prune(history)
     assert not {old, undated} & known(history)
-    assert isinstance(history.state_of(old), Expired)
-    assert isinstance(history.state_of(undated), Expired)
-    assert history.state_of(shelf.new_id()) == Unknown()
-    assert history.state_of(uuid4(2)) == Unknown()
+    assert isinstance(history.look_up(old), ForgottenRun)
+    assert isinstance(history.look_up(undated), ForgottenRun)
+    assert history.look_up(directory.new_id()) == UnknownRun()
+    assert history.look_up(uuid4(2)) == UnknownRun()
 
 
-def test_age_is_counted_from_the_end(shelf: Shelf) -> None:
-    history = shelf.open(max_age=30 * DAY)
-    long = shelf.new_id()
+def test_age_is_counted_from_the_end(directory: HistoryDirectory) -> None:
+    history = directory.open(max_age=30 * DAY)
+    long = directory.new_id()
     history.starting(record(long))
-    shelf.clock.passes(60 * DAY)
-    shelf.settle(history)
+    directory.clock.advance(60 * DAY)
+    directory.prune(history)
     history.ended(long, EXITED, stdout=0, stderr=0, duration=60 * DAY)
-    shelf.settle(history)
-    assert isinstance(history.state_of(long), Known)
+    directory.prune(history)
+    assert isinstance(history.look_up(long), KnownRun)
 
 
-def test_no_more_runs_than_configured_and_those_under_way_stay(shelf: Shelf) -> None:
-    history = shelf.open(max_runs=50)
-    under_way = shelf.new_id(1000)
-    history.starting(record(under_way))
-    ids = [shelf.run(history, shelf.new_id(number)) for number in range(200)]
+def test_at_most_max_runs_ended_runs_are_kept_and_all_unfinished_ones(directory: HistoryDirectory) -> None:
+    history = directory.open(max_runs=50)
+    unfinished = directory.new_id(1000)
+    history.starting(record(unfinished))
+    ids = [directory.run(history, directory.new_id(number)) for number in range(200)]
     kept = known(history)
-    assert 50 <= len(kept) <= 50 + retention.SLICE
-    assert kept == {under_way, *ids[201 - len(kept) :]}
-    assert all(isinstance(history.state_of(id), Expired) for id in ids[: 201 - len(kept)])
+    assert 50 <= len(kept) <= 50 + retention.PRUNE_SLICE
+    assert kept == {unfinished, *ids[201 - len(kept) :]}
+    assert all(isinstance(history.look_up(id), ForgottenRun) for id in ids[: 201 - len(kept)])
 
 
-def test_no_more_bytes_than_configured(shelf: Shelf) -> None:
-    history = shelf.open(max_size=1 << 20)
+def test_at_most_max_size_bytes_of_records_are_kept(directory: HistoryDirectory) -> None:
+    history = directory.open(max_size=1 << 20)
     for number in range(200):
-        shelf.run(history, shelf.new_id(number), request=b"x" * 20_000)
-    assert 40 <= len(known(history)) <= 52 + retention.SLICE
+        directory.run(history, directory.new_id(number), request=b"x" * 20_000)
+    assert 40 <= len(known(history)) <= 52 + retention.PRUNE_SLICE
 
 
-def test_one_flush_removes_a_slice_and_no_more(shelf: Shelf) -> None:
-    history = shelf.open()
+def test_one_flush_deletes_at_most_a_slice(directory: HistoryDirectory) -> None:
+    history = directory.open()
     for number in range(300):
-        shelf.run(history, uuid4(number))
-    shelf.close(history)
-    history = shelf.open(max_runs=1)
-    assert len(known(history)) == 300 - retention.SLICE
+        directory.run(history, uuid4(number))
+    directory.close(history)
+    history = directory.open(max_runs=1)
+    assert len(known(history)) == 300 - retention.PRUNE_SLICE
 
 
-def test_the_numbers_survive_a_restart(shelf: Shelf) -> None:
-    history = shelf.open(max_runs=50)
-    ids = [shelf.run(history, shelf.new_id(number)) for number in range(100)]
-    shelf.crash(history)
-    history = shelf.open(max_runs=50)
-    assert isinstance(history.state_of(ids[0]), Expired)
-    assert len(known(history)) <= 50 + retention.SLICE
+def test_the_totals_survive_a_crash(directory: HistoryDirectory) -> None:
+    history = directory.open(max_runs=50)
+    ids = [directory.run(history, directory.new_id(number)) for number in range(100)]
+    directory.crash(history)
+    history = directory.open(max_runs=50)
+    assert isinstance(history.look_up(ids[0]), ForgottenRun)
+    assert len(known(history)) <= 50 + retention.PRUNE_SLICE
 
 
 class TestClocks:
     @pytest.mark.parametrize("step", [400 * DAY, -400 * DAY])
-    def test_a_step_of_the_wall_clock_makes_nothing_old(self, shelf: Shelf, step: float) -> None:
-        history = shelf.open(max_age=30 * DAY)
-        id = shelf.run(history, shelf.new_id())
-        shelf.clock.step(step)
-        shelf.settle(history)
-        assert isinstance(history.state_of(id), Known)
-        shelf.crash(history)
-        history = shelf.open(max_age=30 * DAY)
-        shelf.settle(history)
-        shelf.clock.step(-step)
-        shelf.settle(history)
-        assert isinstance(history.state_of(id), Known)
-        assert history.state_of(shelf.new_id(1)) == Unknown()
+    def test_a_jump_of_the_wall_clock_makes_no_run_old(self, directory: HistoryDirectory, step: float) -> None:
+        history = directory.open(max_age=30 * DAY)
+        id = directory.run(history, directory.new_id())
+        directory.clock.jump(step)
+        directory.prune(history)
+        assert isinstance(history.look_up(id), KnownRun)
+        directory.crash(history)
+        history = directory.open(max_age=30 * DAY)
+        directory.prune(history)
+        directory.clock.jump(-step)
+        directory.prune(history)
+        assert isinstance(history.look_up(id), KnownRun)
+        assert history.look_up(directory.new_id(1)) == UnknownRun()
 
-    def test_a_service_that_was_stopped_for_long_comes_back_and_forgets(self, shelf: Shelf) -> None:
-        history = shelf.open(max_age=30 * DAY)
-        id = shelf.run(history, shelf.new_id())
-        shelf.close(history)
-        shelf.clock.passes(31 * DAY)
-        assert isinstance(shelf.open(max_age=30 * DAY).state_of(id), Expired)
+    def test_time_while_the_service_is_stopped_counts(self, directory: HistoryDirectory) -> None:
+        history = directory.open(max_age=30 * DAY)
+        id = directory.run(history, directory.new_id())
+        directory.close(history)
+        directory.clock.advance(31 * DAY)
+        assert isinstance(directory.open(max_age=30 * DAY).look_up(id), ForgottenRun)
 
-    def test_a_machine_that_was_off_forgets_later_never_sooner(self, shelf: Shelf) -> None:
-        history = shelf.open(max_age=30 * DAY)
-        id = shelf.run(history, shelf.new_id())
-        shelf.close(history)
-        shelf.clock.reboot(off=365 * DAY)
-        history = shelf.open(max_age=30 * DAY)
-        assert isinstance(history.state_of(id), Known)
-        shelf.clock.passes(29.5 * DAY)
-        shelf.settle(history)
-        assert isinstance(history.state_of(id), Expired)
+    def test_a_machine_that_was_off_forgets_later_never_sooner(self, directory: HistoryDirectory) -> None:
+        history = directory.open(max_age=30 * DAY)
+        id = directory.run(history, directory.new_id())
+        directory.close(history)
+        directory.clock.reboot(off=365 * DAY)
+        history = directory.open(max_age=30 * DAY)
+        assert isinstance(history.look_up(id), KnownRun)
+        directory.clock.advance(29.5 * DAY)
+        directory.prune(history)
+        assert isinstance(history.look_up(id), ForgottenRun)
 
-    def test_ids_of_a_clock_ahead_expire_without_taking_those_of_now_with_them(self, shelf: Shelf) -> None:
-        history = shelf.open(max_runs=1)
-        ahead = shelf.run(history, uuid7(shelf.clock.wall() + 400 * DAY))
-        shelf.settle(history)
-        assert isinstance(history.state_of(ahead), Expired)
-        assert history.state_of(shelf.new_id(1)) == Unknown()
+    def test_ids_from_the_future_expire_without_expiring_those_of_today(self, directory: HistoryDirectory) -> None:
+        history = directory.open(max_runs=1)
+        ahead = directory.run(history, uuid7(directory.clock.wall() + 400 * DAY))
+        directory.prune(history)
+        assert isinstance(history.look_up(ahead), ForgottenRun)
+        assert history.look_up(directory.new_id(1)) == UnknownRun()
 
-    def test_a_step_ahead_while_runs_are_forgotten_does_not_move_the_horizon_ahead(self, shelf: Shelf) -> None:
-        history = shelf.open(max_runs=1)
-        shelf.clock.step(400 * DAY)
-        ids = [shelf.run(history, shelf.new_id(number)) for number in range(100)]
-        shelf.clock.passes(2 * SLACK)
-        shelf.settle(history)
-        shelf.clock.step(-400 * DAY)
-        assert history.state_of(shelf.new_id(1)) == Unknown()
-        assert isinstance(history.state_of(ids[0]), Expired)
+    def test_a_jump_ahead_while_runs_are_deleted_does_not_move_the_horizon_ahead(
+        self, directory: HistoryDirectory
+    ) -> None:
+        history = directory.open(max_runs=1)
+        directory.clock.jump(400 * DAY)
+        ids = [directory.run(history, directory.new_id(number)) for number in range(100)]
+        directory.clock.advance(2 * HORIZON_SLACK)
+        directory.prune(history)
+        directory.clock.jump(-400 * DAY)
+        assert history.look_up(directory.new_id(1)) == UnknownRun()
+        assert isinstance(history.look_up(ids[0]), ForgottenRun)
 
-    def test_a_client_whose_clock_is_a_little_slow_is_not_refused(self, shelf: Shelf) -> None:
-        history = shelf.open(max_runs=1)
+    def test_a_client_whose_clock_is_slightly_slow_is_not_refused(self, directory: HistoryDirectory) -> None:
+        history = directory.open(max_runs=1)
         for number in range(100):
-            shelf.clock.passes(60)
-            shelf.run(history, shelf.new_id(number))
-        assert history.state_of(uuid7(shelf.clock.wall() - SLACK + 1, 1)) == Unknown()
+            directory.clock.advance(60)
+            directory.run(history, directory.new_id(number))
+        assert history.look_up(uuid7(directory.clock.wall() - HORIZON_SLACK + 1, 1)) == UnknownRun()
 
 
-def test_forgotten_ids_are_bounded_and_the_horizon_covers_those_that_go(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+def test_forgotten_ids_are_bounded_and_the_horizon_covers_the_dropped_ones(
+    directory: HistoryDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "FORGOTTEN", 100)
-    history = shelf.open(max_runs=1)
-    undated = shelf.run(history, uuid4(1))
-    ids = [shelf.run(history, shelf.new_id(number)) for number in range(400)]
-    assert isinstance(history.state_of(ids[0]), Expired)
-    assert history.state_of(undated) == Unknown()  # the price of the bound; ids with a time do not pay it
-    assert history.state_of(uuid7(shelf.clock.wall() + 1)) == Unknown()
+    monkeypatch.setattr(retention, "MAX_FORGOTTEN_IDS", 100)
+    history = directory.open(max_runs=1)
+    undated = directory.run(history, uuid4(1))
+    ids = [directory.run(history, directory.new_id(number)) for number in range(400)]
+    assert isinstance(history.look_up(ids[0]), ForgottenRun)
+    assert history.look_up(undated) == UnknownRun()  # the price of the bound; ids with a time do not pay it
+    assert history.look_up(uuid7(directory.clock.wall() + 1)) == UnknownRun()

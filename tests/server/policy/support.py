@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from farhand_server.policy import Decision, Policy, Request, Rule, Subject, decide
+from farhand_server.policy import Decision, Policy, PolicyRequest, Rule, Subject, decide
 
 ADA = Subject("ada", 1000, frozenset({"ada", "staff"}), "SHA256:" + "A" * 43, home=b"/home/ada")
 EVE = Subject("eve", 1001, frozenset({"eve"}), "SHA256:" + "E" * 43, home=b"/home/eve")
@@ -54,13 +54,13 @@ def policy(*rules: Rule) -> Policy:
     return Policy(rules=rules)
 
 
-def request(*argv: str | bytes, **keys: object) -> Request:
+def request(*argv: str | bytes, **keys: object) -> PolicyRequest:
     """A request for a command, found in /usr/bin and /bin."""
     encoded = tuple(each.encode() if isinstance(each, str) else each for each in argv)
-    return Request(**{"argv": encoded, "cwd": b"/home/ada", "path": b"/usr/bin:/bin"} | keys)  # type: ignore[arg-type]  # the tests name them
+    return PolicyRequest(**{"argv": encoded, "cwd": b"/home/ada", "path": b"/usr/bin:/bin"} | keys)  # type: ignore[arg-type]  # the tests name them
 
 
-def ask(asked: Request, *rules: Rule, by: Subject = ADA) -> Decision:
+def ask(asked: PolicyRequest, *rules: Rule, by: Subject = ADA) -> Decision:
     return decide(policy(*rules), by, asked, Files())
 
 

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.policy import Decision, Owner, Policy, Request, Subject, concerns, decide, default_policy, may
+from farhand_server.policy import (
+    Decision,
+    Owner,
+    Policy,
+    PolicyRequest,
+    Subject,
+    decide,
+    default_policy,
+    has_rule_for,
+    may,
+)
 from farhand_server.policy.decide import stricter
 from farhand_server.policy.model import Who
 from farhand_server.runs.process.usage import ResourceLimits
@@ -153,7 +163,7 @@ class TestSentences:
             (request(b"\x1b[2J\xff" + b"x" * 999), "run '\\x1b[2J\\udcffxxx"),
         ],
     )
-    def test_a_denial_says_what_was_not_allowed(self, asked: Request, sentence: str) -> None:
+    def test_a_denial_says_what_was_not_allowed(self, asked: PolicyRequest, sentence: str) -> None:
         decision = ask(asked, rule(commands=[["/usr/bin/ls"]], directories=["~"]))
         assert not decision.allowed
         assert sentence in decision.sentence
@@ -194,7 +204,7 @@ class TestLimits:
 
 words = st.binary(max_size=6).map(lambda word: word.replace(b"\0", b""))
 requests = st.builds(
-    Request,
+    PolicyRequest,
     argv=st.lists(words | st.sampled_from([b"ls", b"/usr/bin/ls"]), min_size=1, max_size=4).map(tuple),
     shell=st.booleans(),
     cwd=words.map(lambda word: b"/" + word),
@@ -218,7 +228,7 @@ rules = st.builds(
 class TestTotality:
     @given(rules, requests, st.sampled_from([ADA, EVE, LOCAL]))
     def test_each_request_is_decided_and_only_a_rule_about_the_user_allows(
-        self, allowing: object, asked: Request, subject: Subject
+        self, allowing: object, asked: PolicyRequest, subject: Subject
     ) -> None:
         decision = ask(asked, allowing, by=subject)  # type: ignore[arg-type]  # st.builds knows no types
         assert isinstance(decision, Decision)
@@ -228,7 +238,7 @@ class TestTotality:
             assert not decision.allowed
 
     @given(requests)
-    def test_what_no_rule_allows_is_denied(self, asked: Request) -> None:
+    def test_what_no_rule_allows_is_denied(self, asked: PolicyRequest) -> None:
         assert not decide(Policy(), ADA, asked, Files()).allowed
         assert not ask(asked, rule(others=["see", "attach", "signal"])).allowed
 
@@ -291,6 +301,6 @@ class TestDefault:
 
 
 def test_a_policy_concerns_whom_a_rule_is_about() -> None:
-    assert concerns(policy(rule(commands=[["/bin/ls"]])), ADA)
-    assert not concerns(policy(rule(commands=[["/bin/ls"]])), EVE)
-    assert not concerns(policy(), ADA)
+    assert has_rule_for(policy(rule(commands=[["/bin/ls"]])), ADA)
+    assert not has_rule_for(policy(rule(commands=[["/bin/ls"]])), EVE)
+    assert not has_rule_for(policy(), ADA)

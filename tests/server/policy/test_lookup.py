@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from farhand_server.auth.accounts import Principal
 from farhand_server.auth.authorized_keys import KeyOptions
-from farhand_server.auth.principal import Principal
 from farhand_server.credentials import Credentials
 from farhand_server.policy import FileSystem, group_names, subject_of
 from farhand_server.runs.environment import Home

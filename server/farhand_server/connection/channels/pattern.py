@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import re2  # type: ignore[import-untyped]  # it comes without
 
 from farhand_protocol.limits import KiB, MiB
-from farhand_server.threads import block_all_signals
+from farhand_server.runtime import block_all_signals
 
 MAX_PATTERN_MEMORY: Final = 1 * MiB
 """Bytes that one pattern may take, compiled and with the states that RE2 remembers of it: a hundredth of that does for

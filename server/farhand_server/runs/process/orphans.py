@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from farhand_server.history.records import Record
+from farhand_server.history.records import RunRecord
 from farhand_server.logs import Logger
 
 from .cgroup import RunCgroup
@@ -49,7 +49,7 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-async def end_orphans(lost: Iterable[Record], log: Logger) -> Sweep:
+async def end_orphans(lost: Iterable[RunRecord], log: Logger) -> Sweep:
     """Kill every process that is left of the lost runs, wait for their ends, and log them.
 
     KILL at once: whoever could have asked them to end is gone, and so is everybody they could have told.
@@ -78,7 +78,7 @@ async def end_orphans(lost: Iterable[Record], log: Logger) -> Sweep:
     return Sweep(tuple(ended), tuple(id for id in runs if id not in left.values()))
 
 
-async def _end_cgroup(record: Record, ended: list[Orphan]) -> bool:
+async def _end_cgroup(record: RunRecord, ended: list[Orphan]) -> bool:
     """Kill all that is in a run's cgroup and remove it; False where something is left."""
     assert record.cgroup is not None
     group = RunCgroup(Path(record.cgroup), frozenset())
@@ -96,7 +96,7 @@ async def _end_cgroup(record: Record, ended: list[Orphan]) -> bool:
     return group.remove()
 
 
-def _stop_processes(runs: Mapping[str, Record], left: Container[tuple[int, int]]) -> dict[Member, str]:
+def _stop_processes(runs: Mapping[str, RunRecord], left: Container[tuple[int, int]]) -> dict[Member, str]:
     """Stop all processes of the runs, and return them with their run's id; not those in `left`.
 
     A process that is killed can leave a child that nothing ties to its run any more, begun after the look that found
@@ -120,7 +120,7 @@ def _stop_processes(runs: Mapping[str, Record], left: Container[tuple[int, int]]
     return stopped
 
 
-def _processes_of(runs: Mapping[str, Record]) -> dict[Member, str]:
+def _processes_of(runs: Mapping[str, RunRecord]) -> dict[Member, str]:
     """All living processes that are proved to be a run's, with its id; never this one or those it descends from."""
     everybody = {member.pid: member for member in _all()}
     ours = set(_upwards(os.getpid(), everybody))
@@ -147,7 +147,7 @@ def _all() -> Iterator[Member]:
             yield member
 
 
-def _is_leader(member: Member | None, record: Record) -> bool:
+def _is_leader(member: Member | None, record: RunRecord) -> bool:
     # A zombie is good enough: its number names nobody else.
     return member is not None and record.boot_id is not None and member.started == record.start_ticks
 

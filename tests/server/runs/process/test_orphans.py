@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.history import Record
+from farhand_server.history import RunRecord
 from farhand_server.runs.process.orphans import boot_id, end_orphans
 from farhand_server.runs.process.tree import look
-from tests.support.history import Lines, record, uuid4
+from tests.support.history import LogFile, record, uuid4
 from tests.support.processes import end_of
 
 ID, OTHER = uuid4(1), uuid4(2)
 
 
 @pytest.fixture
-def lines(tmp_path: Path) -> Iterator[Lines]:
-    lines = Lines(tmp_path)
+def lines(tmp_path: Path) -> Iterator[LogFile]:
+    lines = LogFile(tmp_path)
     yield lines
     lines.close()
 
@@ -59,7 +59,7 @@ def left() -> Iterator[Left]:
     left.close()
 
 
-def lost(pid: int) -> Record:
+def lost(pid: int) -> RunRecord:
     """The record of a lost run whose leader was this process."""
     member = look(pid)
     assert member is not None
@@ -71,7 +71,7 @@ def alive(pid: int) -> bool:
     return member is not None and member.alive
 
 
-async def test_a_leader_and_its_session_are_ended_and_said(left: Left, lines: Lines) -> None:
+async def test_a_leader_and_its_session_are_ended_and_said(left: Left, lines: LogFile) -> None:
     leader, child = left.start("env -i sleep 999 & echo $!; wait", pids=2)
     swept = await end_orphans([lost(leader)], lines.logger)
     assert not alive(leader)
@@ -82,13 +82,13 @@ async def test_a_leader_and_its_session_are_ended_and_said(left: Left, lines: Li
     assert f'level=warning msg="processes of a lost run ended" run={ID} count=2' in str(lines)
 
 
-async def test_who_stays_in_the_session_needs_neither_parent_nor_environment(left: Left, lines: Lines) -> None:
+async def test_who_stays_in_the_session_needs_neither_parent_nor_environment(left: Left, lines: LogFile) -> None:
     leader, adopted = left.start("(env -i sh -c 'echo $$; exec sleep 999' &) ; sleep 999", pids=2)
     await end_orphans([lost(leader)], lines.logger)
     assert not alive(adopted)
 
 
-async def test_what_left_the_session_is_known_by_its_environment(left: Left, lines: Lines) -> None:
+async def test_what_left_the_session_is_known_by_its_environment(left: Left, lines: LogFile) -> None:
     leader, daemon = left.start("setsid sh -c 'echo $$; exec sleep 999' & wait", pids=2)
     swept = await end_orphans([lost(leader)], lines.logger)
     assert not alive(daemon)
@@ -96,7 +96,7 @@ async def test_what_left_the_session_is_known_by_its_environment(left: Left, lin
 
 
 async def test_a_run_whose_leader_is_gone_or_was_never_recorded_is_known_by_its_environment(
-    left: Left, lines: Lines
+    left: Left, lines: LogFile
 ) -> None:
     _, daemon = left.start("setsid sh -c 'echo $$; exec sleep 999' & read line", pids=2)
     swept = await end_orphans([record(ID)], lines.logger)
@@ -104,13 +104,13 @@ async def test_a_run_whose_leader_is_gone_or_was_never_recorded_is_known_by_its_
     assert swept.clean == (ID,)
 
 
-async def test_descendants_that_hide_are_known_by_their_ancestors(left: Left, lines: Lines) -> None:
+async def test_descendants_that_hide_are_known_by_their_ancestors(left: Left, lines: LogFile) -> None:
     leader, hidden = left.start("setsid env -i sh -c 'echo $$; sleep 999' & wait", pids=2)
     await end_orphans([lost(leader)], lines.logger)
     assert not alive(hidden)
 
 
-async def test_a_stranger_with_the_same_pid_is_left_alone(left: Left, lines: Lines) -> None:
+async def test_a_stranger_with_the_same_pid_is_left_alone(left: Left, lines: LogFile) -> None:
     (stranger,) = left.start("exec sleep 999", run=None)
     earlier = lost(stranger)
     assert earlier.start_ticks is not None
@@ -121,14 +121,14 @@ async def test_a_stranger_with_the_same_pid_is_left_alone(left: Left, lines: Lin
     assert str(lines) == ""
 
 
-async def test_another_boot_has_left_nothing(left: Left, lines: Lines) -> None:
+async def test_another_boot_has_left_nothing(left: Left, lines: LogFile) -> None:
     (stranger,) = left.start("exec sleep 999")
     swept = await end_orphans([replace(lost(stranger), boot_id="another")], lines.logger)
     assert alive(stranger)
     assert (swept.ended, swept.clean) == ((), (ID,))
 
 
-async def test_other_runs_and_their_processes_are_left_alone(left: Left, lines: Lines) -> None:
+async def test_other_runs_and_their_processes_are_left_alone(left: Left, lines: LogFile) -> None:
     (mine,) = left.start("exec sleep 999")
     (others,) = left.start("exec sleep 999", run=OTHER)
     await end_orphans([lost(mine)], lines.logger)
@@ -136,7 +136,7 @@ async def test_other_runs_and_their_processes_are_left_alone(left: Left, lines: 
     assert alive(others)
 
 
-async def test_a_tree_that_grows_while_it_is_killed_does_not_get_away(left: Left, lines: Lines) -> None:
+async def test_a_tree_that_grows_while_it_is_killed_does_not_get_away(left: Left, lines: LogFile) -> None:
     """Its new processes have neither session nor environment in common with it, and a parent only for a moment."""
     mark = f"{os.getpid()}.25"
     leader = left.start(f"while :; do env -i setsid sleep 9{mark} & done")[0]
@@ -173,14 +173,14 @@ async def test_a_service_started_inside_a_lost_run_does_not_end_itself(tmp_path:
     assert out.splitlines() == [b"()", b"shell goes on"]
 
 
-async def test_a_cgroup_of_another_name_is_not_killed(left: Left, lines: Lines, tmp_path: Path) -> None:
+async def test_a_cgroup_of_another_name_is_not_killed(left: Left, lines: LogFile, tmp_path: Path) -> None:
     (tmp_path / "cgroup.kill").touch()
     swept = await end_orphans([replace(record(ID), cgroup=str(tmp_path))], lines.logger)
     assert (tmp_path / "cgroup.kill").read_text() == ""
     assert swept.clean == (ID,)
 
 
-async def test_the_cgroup_of_the_run_is_killed_and_one_that_stays_is_said(lines: Lines, tmp_path: Path) -> None:
+async def test_the_cgroup_of_the_run_is_killed_and_one_that_stays_is_said(lines: LogFile, tmp_path: Path) -> None:
     group = tmp_path / f"run-{ID}"
     group.mkdir()
     (group / "cgroup.kill").touch()  # a plain directory keeps its files, and so cannot be removed
@@ -190,12 +190,12 @@ async def test_the_cgroup_of_the_run_is_killed_and_one_that_stays_is_said(lines:
     assert "cgroup of a lost run could not be emptied" in str(lines)
 
 
-async def test_a_cgroup_that_is_gone_is_clean(lines: Lines, tmp_path: Path) -> None:
+async def test_a_cgroup_that_is_gone_is_clean(lines: LogFile, tmp_path: Path) -> None:
     swept = await end_orphans([replace(record(ID), cgroup=str(tmp_path / f"run-{ID}"))], lines.logger)
     assert swept.clean == (ID,)
 
 
-async def test_processes_have_ended_once_it_returns(left: Left, lines: Lines) -> None:
+async def test_processes_have_ended_once_it_returns(left: Left, lines: LogFile) -> None:
     (leader,) = left.start("trap '' TERM; sleep 999 & wait")
     await end_orphans([lost(leader)], lines.logger)
     async with asyncio.timeout(0.1):

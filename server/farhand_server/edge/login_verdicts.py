@@ -15,16 +15,16 @@ from typing import Final, cast
 from farhand_server.listen.proxy import UNIQUE_ID_SIZE, ProxyHeader, encode
 from farhand_server.logs import Logger
 
-RECORD: Final = UNIQUE_ID_SIZE + 1
-FIRST_RETRY: Final = 0.05
+VERDICT_SIZE: Final = UNIQUE_ID_SIZE + 1
+FEED_MIN_RETRY_DELAY: Final = 0.05
 """Seconds before the feed is made again: a core that restarts is not away for longer, as a rule."""
-LAST_RETRY: Final = 1.0
+FEED_MAX_RETRY_DELAY: Final = 1.0
 """Seconds between attempts at most. No client gets in without the feed, and one attempt costs nothing."""
-LASTED: Final = 5.0
+FEED_STABLE_AFTER: Final = 5.0
 """Seconds after which a feed is taken to have worked; a core that takes and drops it at once is one that is away."""
 
 
-class Verdict(IntEnum):
+class LoginVerdict(IntEnum):
     """What the core says of a client."""
 
     LOGGED_IN = 1
@@ -35,7 +35,7 @@ class VerdictFeed:
     """Holds the feed. `judged` hears every verdict; `lost` that a feed has ended, and with it verdicts may have."""
 
     def __init__(
-        self, core_socket: Path, log: Logger, *, judged: Callable[[bytes, Verdict], None], lost: Callable[[], None]
+        self, core_socket: Path, log: Logger, *, judged: Callable[[bytes, LoginVerdict], None], lost: Callable[[], None]
     ) -> None:
         self._core_socket = core_socket
         self._log = log
@@ -71,7 +71,7 @@ class VerdictFeed:
     async def hold(self) -> None:
         """Keep a feed, again and again, until cancelled."""
         loop = asyncio.get_running_loop()
-        retry = FIRST_RETRY
+        retry = FEED_MIN_RETRY_DELAY
         told = False
         while True:
             began = loop.time()
@@ -80,17 +80,17 @@ class VerdictFeed:
                 await self.hold_once()
             except OSError as error:
                 reason = error.strerror or type(error).__name__
-            if loop.time() - began > LASTED:
-                retry, told = FIRST_RETRY, False
+            if loop.time() - began > FEED_STABLE_AFTER:
+                retry, told = FEED_MIN_RETRY_DELAY, False
             if not told:
                 self._log.warning("the core is away", socket=str(self._core_socket), reason=reason)
                 told = True
             await asyncio.sleep(retry)
-            retry = min(2 * retry, LAST_RETRY)
+            retry = min(2 * retry, FEED_MAX_RETRY_DELAY)
 
 
 class _Records(asyncio.Protocol):
-    def __init__(self, judged: Callable[[bytes, Verdict], None], log: Logger, gone: asyncio.Future[None]) -> None:
+    def __init__(self, judged: Callable[[bytes, LoginVerdict], None], log: Logger, gone: asyncio.Future[None]) -> None:
         self._judged = judged
         self._log = log
         self._gone = gone
@@ -102,10 +102,10 @@ class _Records(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         data = self._rest + data
-        whole = len(data) - len(data) % RECORD
-        for offset in range(0, whole, RECORD):
+        whole = len(data) - len(data) % VERDICT_SIZE
+        for offset in range(0, whole, VERDICT_SIZE):
             try:
-                verdict = Verdict(data[offset + UNIQUE_ID_SIZE])
+                verdict = LoginVerdict(data[offset + UNIQUE_ID_SIZE])
             except ValueError:
                 self._log.error("verdict feed: not a verdict; core and edge are of different versions")
                 self._transport.abort()

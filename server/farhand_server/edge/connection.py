@@ -11,47 +11,44 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from farhand_server.config import EdgeSettings
 from farhand_server.listen.proxy import UNIQUE_ID_SIZE, Endpoint, ProxyHeader, encode
 
-from .hangup import HangupWatch
-from .limiter import Failure, Slot
-from .relay import Relay
-from .settings import EdgeSettings
-from .streams import PlainStream, TLSStream
-from .throttle import Throttle
-from .tls import ALPN
-from .verdicts import Verdict
+from .limiter import Failure, LogThrottle, Slot
+from .login_verdicts import LoginVerdict
+from .relay import HangupWatch, Relay
+from .streams import ALPN, PlainStream, TLSStream
 
-CORE_BUFFER: Final = 1 << 20
+CORE_SOCKET_BUFFER: Final = 1 << 20
 """Bytes of the socket's buffers towards the core, where net.core.wmem_max and rmem_max allow: the default of
 208 KiB makes core and edge wake each other for every few reads, at up to twice the CPU time for bulk."""
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class EdgeContext:
     """What clients share while they start; a reload makes another one for those that come later."""
 
     loop: asyncio.AbstractEventLoop
     settings: EdgeSettings
     context: ssl.SSLContext
     hangups: HangupWatch
-    throttle: Throttle
+    throttle: LogThrottle
     core_socket: Path
     core_is_there: Callable[[], bool]
 
 
-class Client:
+class EdgeConnection:
     """Lives from `start` to the call of `gone`. `penalise` is told of each failure before login, at most once."""
 
     def __init__(
         self,
-        around: Surroundings,
+        around: EdgeContext,
         slot: Slot,
         peer: Endpoint,
         local: Endpoint,
         *,
         penalise: Callable[[Slot, Failure], None],
-        gone: Callable[[Client], None],
+        gone: Callable[[EdgeConnection], None],
     ) -> None:
         self.slot: Final = slot
         self.unique_id: Final = os.urandom(UNIQUE_ID_SIZE)
@@ -90,16 +87,16 @@ class Client:
         self._deadline = self._loop.call_later(self._around.settings.tls_deadline, self._deadline_passed)
         self._loop.add_reader(self._tls.fileno(), self._handshake, self._tls)
 
-    def judged(self, verdict: Verdict) -> None:
+    def judged(self, verdict: LoginVerdict) -> None:
         """Take the core's word on this client; the caller has told the limiter."""
         self.awaits_verdict = False
-        if verdict is Verdict.LOGGED_IN:
+        if verdict is LoginVerdict.LOGGED_IN:
             self._cancel_deadline()
 
     def excuse(self) -> None:
         """Expect no verdict: the feed was lost. The core has a deadline of its own."""
         if self.awaits_verdict:
-            self.judged(Verdict.LOGGED_IN)
+            self.judged(LoginVerdict.LOGGED_IN)
 
     def abort(self) -> None:
         """End now, whatever has not been delivered."""
@@ -152,8 +149,8 @@ class Client:
     def _connect(self) -> PlainStream:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CORE_BUFFER)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CORE_BUFFER)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CORE_SOCKET_BUFFER)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CORE_SOCKET_BUFFER)
             sock.connect(os.fspath(self._around.core_socket))
             # The first bytes on an empty socket, and fewer than any buffer holds: never taken in part.
             sock.send(encode(ProxyHeader(self._peer, self._local, self.unique_id)))

@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Final
 
 from farhand_server import hostkey
-from farhand_server.config import ConfigError
+from farhand_server.config import ConfigError, EdgeSettings
 from farhand_server.logs import Logger
 from farhand_server.systemd import Notifier
 
 from .edge import Edge
-from .settings import EdgeSettings
-from .tls import server_context
+from .streams import server_context
 
-CORE_WAIT: Final = 1.0
+CORE_START_TIMEOUT: Final = 1.0
 """Seconds for which an edge that starts waits for its core before it opens all the same; on one machine a few
 milliseconds do, unless the core is down."""
 
@@ -50,7 +49,7 @@ async def serve_edge(
     As a `child` it is ready only with the core there, and ends with the first verdict feed; SIGINT, which a terminal
     sends to parent and child, is left to the parent.
 
-    Raises HostKeyError or OSError where the key cannot be used, and OSError where a child finds no core.
+    Raises HostKeyFileError or OSError where the key cannot be used, and OSError where a child finds no core.
     """
     loop = asyncio.get_running_loop()
     edge = Edge(loop, sockets, core_socket, server_context(hostkey.load(host_key)), settings, log)
@@ -77,7 +76,9 @@ async def serve_edge(
     try:
         # Whoever connects meanwhile waits in the kernel's queue, rather than be told that the core is away.
         await asyncio.wait(
-            (connected, feed, stopped), timeout=None if child else CORE_WAIT, return_when=asyncio.FIRST_COMPLETED
+            (connected, feed, stopped),
+            timeout=None if child else CORE_START_TIMEOUT,
+            return_when=asyncio.FIRST_COMPLETED,
         )
         if feed.done():
             await feed

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from farhand_server.audit import BrokenChain, verify_files, verify_state
 from farhand_server.auth.accounts import own_account
-from farhand_server.auth.authorized_keys import MAX_SIZE, AuthorizedKeysError, parse_authorized_keys
-from farhand_server.config import Config
-from farhand_server.hostkey import HostKeyError, ensure
+from farhand_server.auth.authorized_keys import MAX_KEY_FILE, AuthorizedKeysError, parse_authorized_keys
+from farhand_server.config import ServiceConfig
+from farhand_server.hostkey import HostKeyFileError, ensure
 
 from .main import CommandFailed
 
 
-def host_key(config: Config) -> int:
+def host_key(config: ServiceConfig) -> int:
     """Show the public host key and its fingerprint; make the key where there is none."""
     try:
         key = ensure(config.state_dir)
-    except (HostKeyError, OSError) as error:
+    except (HostKeyFileError, OSError) as error:
         raise CommandFailed(f"no host key: {error}") from None
     print(key.public_line)
     print(key.fingerprint)
     return 0
 
 
-def authorize(config: Config, source: str) -> int:
+def authorize(config: ServiceConfig, source: str) -> int:
     """Add the public keys in `source` to the first of the own account's authorized_keys files, each once."""
     own = own_account(config.login.authorized_keys)
     if not own.key_files:
@@ -60,13 +62,13 @@ def _append(target: Path, lines: list[bytes]) -> None:
 def _read(source: str) -> bytes:
     try:
         with sys.stdin.buffer if source == "-" else Path(source).open("rb") as file:
-            return file.read(MAX_SIZE + 1)
+            return file.read(MAX_KEY_FILE + 1)
     except OSError as error:
         raise CommandFailed(f"{source}: cannot be read: {error.strerror}") from None
 
 
 def _keys(data: bytes, source: str) -> list[tuple[bytes, str, bytes]]:
-    if b"PRIVATE KEY-----" in data[:200]:
+    if b"PRIVATE_KEY_FILE KEY-----" in data[:200]:
         raise CommandFailed(f"{source}: this is a private key; the public one is in the file whose name ends in .pub")
     try:
         parsed = parse_authorized_keys(data)
@@ -88,3 +90,18 @@ def _present(target: Path) -> set[bytes]:
         return set()
     except (OSError, AuthorizedKeysError) as error:
         raise CommandFailed(f"{target}: {error}; mend it first") from None
+
+
+def verify(config: ServiceConfig, files: Sequence[Path]) -> int:
+    """Check `files`, or all of the state directory's; say what was found. Exit code 1 where the chain is broken."""
+    try:
+        whole = verify_files(files) if files else verify_state(config.state_dir)
+    except BrokenChain as error:
+        raise CommandFailed(f"the audit log is broken: {error}") from None
+    except OSError as error:
+        told = f"{error.filename}: cannot be read: {error.strerror}" if error.filename else str(error)
+        raise CommandFailed(told) from None
+    print(f"{whole.entries} entries, chain whole")
+    if whole.entries:
+        print(f"from entry {whole.first} to {whole.last.seq}, hash {whole.last.hash}")
+    return 0

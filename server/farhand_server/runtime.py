@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -21,3 +22,15 @@ def block_all_signals() -> None:
 def blocking_executor() -> ThreadPoolExecutor:
     """Return where the event loop may have its blocking calls done."""
     return ThreadPoolExecutor(BLOCKING_THREADS, "blocking", initializer=block_all_signals)
+
+
+GC_THRESHOLD: Final = 10_000
+"""Objects made beyond those freed before the youngest are looked at, about a megabyte; with Python's 700
+the collector takes a tenth of the core's CPU time for short runs."""
+
+
+def freeze_loaded_objects() -> None:
+    """Leave modules and models, which stay for good, out of every collection from now on; once all are loaded."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)

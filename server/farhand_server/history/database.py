@@ -1,0 +1,201 @@
+"""The file history.db: the lock on its directory, its tables, opening it, and replacing it when it is damaged."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from farhand_server.logs import Logger
+
+from .records import HistoryError
+
+LOCK_FILE: Final = "history.lock"
+DATABASE_FILE: Final = "history.db"
+
+BUSY_TIMEOUT: Final = 0.1
+"""Seconds that a write waits while another program writes; the service stands still meanwhile. Readers never make it
+wait (sqlite.org/wal.html)."""
+
+CHECKPOINT_PAGES: Final = 10_000
+"""Pages (40 MiB) in the write-ahead log after which a commit itself moves them into the database, with its fsyncs. The
+service does that sooner, in a thread; this bounds the file when the thread is too late."""
+
+MAX_DAMAGED_FILES: Final = 3
+"""Damaged files kept for inspection; a bad disk must not fill up with them as well."""
+
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE record (
+        n INTEGER PRIMARY KEY,          -- order of the starts, whatever the clock says
+        id TEXT NOT NULL UNIQUE,
+        owner TEXT NOT NULL, uid INTEGER NOT NULL, how TEXT NOT NULL, fingerprint TEXT, peer TEXT,
+        requested_at REAL NOT NULL, clock REAL NOT NULL, size INTEGER NOT NULL,
+        pid INTEGER, start_ticks INTEGER, boot_id TEXT, cgroup TEXT,
+        ended_at REAL, outcome BLOB, stdout INTEGER, stderr INTEGER, duration REAL, usage BLOB,
+        lingered INTEGER NOT NULL DEFAULT 0,
+        unswept INTEGER,                -- 1 while processes of a lost run may be left
+        request_sha256 BLOB NOT NULL, request BLOB NOT NULL
+    );
+    CREATE INDEX record_of_owner ON record (owner, n);
+    CREATE INDEX record_under_way ON record (n) WHERE outcome IS NULL;
+    CREATE INDEX record_unswept ON record (n) WHERE unswept = 1;
+
+    CREATE TABLE forgotten (n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE);
+
+    CREATE TABLE state (
+        only INTEGER PRIMARY KEY CHECK (only = 1),
+        records INTEGER NOT NULL, bytes INTEGER NOT NULL,
+        horizon REAL NOT NULL,          -- an id made at or before it, without a record, has expired
+        clock REAL NOT NULL, wall REAL NOT NULL, boottime REAL NOT NULL, boot_id TEXT NOT NULL,
+        closed INTEGER NOT NULL         -- whether the last service closed it
+    );
+    INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, 0, '', 1);
+
+    CREATE VIEW runs AS SELECT
+        id, owner, uid, how AS login, fingerprint AS key, peer,
+        CASE WHEN outcome IS NULL THEN 'running' ELSE json_extract(CAST(outcome AS TEXT), '$.status') END AS status,
+        json_extract(CAST(outcome AS TEXT), '$.code') AS code,
+        json_extract(CAST(outcome AS TEXT), '$.signal') AS signal,
+        strftime('%Y-%m-%dT%H:%M:%SZ', requested_at, 'unixepoch') AS requested,
+        strftime('%Y-%m-%dT%H:%M:%SZ', ended_at, 'unixepoch') AS ended,
+        duration, stdout AS stdout_bytes, stderr AS stderr_bytes, lingered, pid, cgroup,
+        CAST(request AS TEXT) AS request, CAST(outcome AS TEXT) AS outcome, CAST(usage AS TEXT) AS usage
+    FROM record ORDER BY n;
+    """,
+)
+"""Step N turns the tables of version N, which is kept in user_version, into version N + 1. Only ever append to it."""
+
+SCHEMA_VERSION: Final = len(MIGRATIONS)
+
+
+class StateDirectoryInUse(HistoryError):
+    """Another core uses the state directory."""
+
+
+def acquire_lock(state_dir: Path) -> int:
+    """Lock the state directory and return the lock's descriptor (flock(2)); closing that releases the lock.
+
+    Raises `StateDirectoryInUse` if another process holds it, and OSError from the file system.
+    """
+    descriptor = os.open(state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StateDirectoryInUse(
+            f"another farhandd already uses the state directory {state_dir}; stop it, or choose another directory with "
+            "--state-dir"
+        ) from None
+    return descriptor
+
+
+def adopt_lock(state_dir: Path, descriptor: int) -> int:
+    """Take over the lock from the program that this one replaced in its process, under the same descriptor number.
+
+    Raises `HistoryError` if the descriptor is not that lock.
+    """
+    try:
+        ours, there = os.fstat(descriptor), os.stat(state_dir / LOCK_FILE)  # noqa: PTH116  # beside its fstat
+        same = (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+    except OSError:
+        same = False
+    if not same:
+        raise HistoryError(f"descriptor {descriptor} is not the lock of the state directory {state_dir}")
+    os.set_inheritable(descriptor, False)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def connect(file: Path | None) -> sqlite3.Connection:
+    """Open a history with tables of the current version, in a file (created with mode 0600) or, for None, in memory.
+
+    Raises sqlite3.Error, OSError or `HistoryError`.
+    """
+    if file is not None:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    db = sqlite3.connect(file or ":memory:", timeout=BUSY_TIMEOUT, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        db.execute("PRAGMA trusted_schema = OFF")
+        migrate(db)
+        _check_tables(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables to the current version, each step completely or not at all.
+
+    Raises `HistoryError` for tables of a later version.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        raise HistoryError(
+            f"history.db was written by a later farhandd (its version is {version}, the latest known here is "
+            f"{SCHEMA_VERSION}); start that one again, or move the file away"
+        )
+    for number in range(version, SCHEMA_VERSION):
+        connection.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
+
+
+def _check_tables(db: sqlite3.Connection) -> None:
+    try:
+        db.execute("SELECT * FROM record ORDER BY n DESC LIMIT 1").fetchall()
+        sound = db.execute("SELECT count(*) FROM state").fetchone() == (1,)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise
+        sound = False  # a table or a column is missing
+    if not sound:
+        damage = sqlite3.DatabaseError("its tables are not those of a history")
+        damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise damage
+
+
+def checkpoint(file: Path) -> None:
+    """Move the write-ahead log into the database, as far as no reader needs it. May be called in any thread."""
+    db = sqlite3.connect(file, timeout=0, isolation_level=None)
+    try:
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    finally:
+        db.close()
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether SQLite reports that the file is damaged, rather than that it cannot be read or written now."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+
+
+def replace_damaged(file: Path, error: sqlite3.Error, log: Logger) -> sqlite3.Connection:
+    """Move a damaged history aside, start a new one, and log that. Raises what `connect` raises."""
+    aside = move_aside(file)
+    log.error(
+        "history was damaged and a new one was started; earlier runs count as expired", kept=aside, reason=str(error)
+    )
+    return connect(file)
+
+
+def move_aside(file: Path) -> Path:
+    """Rename a damaged database and its write-ahead log; return the new name. Raises OSError."""
+    prefix = f"{file.name}.corrupt-"
+    suffixes = (found.name[len(prefix) :] for found in file.parent.glob(f"{prefix}*"))
+    numbers = [int(suffix) for suffix in suffixes if suffix.isdecimal()]
+    number = max(numbers, default=0) + 1
+    aside = file.with_name(f"{prefix}{number}")
+    for suffix in ("-wal", "-shm", ""):
+        source = file.with_name(file.name + suffix)
+        if source.exists():
+            source.rename(aside.with_name(aside.name + suffix))
+        for old in numbers:
+            if old <= number - MAX_DAMAGED_FILES:
+                file.with_name(f"{prefix}{old}{suffix}").unlink(missing_ok=True)
+    return aside
