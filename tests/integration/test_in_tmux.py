@@ -178,9 +178,9 @@ async def test_a_cut_line_is_said_on_one_row_and_in_the_title_and_leaves_no_trac
         await screen.matches("größe20")
         before, rows = screen.picture, screen.rows
         await line.cut()
-        await screen.matches("^the line to web is down; trying again for 24 h")
+        await screen.matches(r"^connection to web lost; reconnecting \(for up to 24 h\)")
         assert screen.rows[:-1] == rows[:-1]
-        assert "is down" in screen.tmux("display-message", "-p", "#{pane_title}")
+        assert "lost; reconnecting" in screen.tmux("display-message", "-p", "#{pane_title}")
         await line.mend()
         await until(lambda: screen.picture == before, lambda: f"{screen.text}\n{screen.flags}\n{before[1]}")
         await line.cut()

@@ -196,7 +196,7 @@ class TestStaying:
             await does(pty, b"remembered=42")
             await line.cut()
             pty.type(b"echo it is $remembered\r")
-            await pty.shows(b"is down; trying again for 24 h")
+            await pty.shows(b"lost; reconnecting (for up to 24 h)")
             await line.mend()
             await pty.shows(b"it is 42\r\n")
             pty.type(b"exit 5\r")

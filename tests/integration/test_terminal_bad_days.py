@@ -244,7 +244,7 @@ class TestNotes:
                 await pty.sees(b"begin ")
             await line.cut()
             for pty in ptys:
-                await pty.sees(b"is down; trying again")
+                await pty.sees(b"lost; reconnecting")
                 pty.type(b"\r")
             await line.mend()
             for pty, (before, after) in zip(ptys, SPLIT, strict=True):

@@ -9,10 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from farhand_client.ui.printing import LocalError
+from farhand_client.ui.streams import descriptor_writer
 from farhand_protocol.limits import KiB
-
-from .show import LocalError
-from .writer import writer
 
 STDOUT: Final = "-"
 
@@ -54,7 +53,7 @@ class Destination:
             self._fd = self._open()
         except OSError as error:
             raise self._failed(error) from None
-        self._writer = writer(self._fd)
+        self._writer = descriptor_writer(self._fd)
         return self
 
     def __exit__(

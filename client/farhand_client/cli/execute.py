@@ -14,22 +14,21 @@ from farhand_client.output import Gap, OnGap
 from farhand_client.pending import Pending
 from farhand_client.results import Result, describe
 from farhand_client.run import Run
+from farhand_client.ui.exitcodes import EXIT_BROKEN_PIPE, error_exit_code, outcome_exit_code
+from farhand_client.ui.interrupts import RunSignalHandler
+from farhand_client.ui.printing import print_message, print_output
+from farhand_client.ui.streams import copy_streams
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Killed, TimedOut
 
-from .carry import carried
-from .exitcode import error_code, exit_code
-from .main import BROKEN_PIPE, say
-from .show import show
-from .signals import Signals
-from .status import Status, of_detached, of_error, of_result
+from .status import Status, detached_report, error_report, result_report
 
 if TYPE_CHECKING:
     from .interactive import Left, View
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class RemoteCommand:
     """What to run. `options` are keyword arguments of `Client.start`, or without `args` of `Client.shell`; with `stdin`
     this process's own is passed on.
 
@@ -51,7 +50,7 @@ class Command:
 
 async def execute(
     opening: Callable[[], Pending[Client]],
-    command: Command,
+    command: RemoteCommand,
     status: Status | None,
     over: Callable[[], None] = lambda: None,
 ) -> int:
@@ -59,7 +58,7 @@ async def execute(
 
     `over` is called before that, once nothing more is to be said of the connection.
     """
-    with Signals() if command.view is None else command.view.signals() as signals:
+    with RunSignalHandler() if command.view is None else command.view.signals() as signals:
         try:
             report, code = await _reported(opening, command, signals, over)
         except asyncio.CancelledError:
@@ -75,7 +74,7 @@ async def execute(
 
 
 async def _reported(
-    opening: Callable[[], Pending[Client]], command: Command, signals: Signals, over: Callable[[], None]
+    opening: Callable[[], Pending[Client]], command: RemoteCommand, signals: RunSignalHandler, over: Callable[[], None]
 ) -> tuple[dict[str, Any], int]:
     try:
         async with opening() as client:
@@ -89,33 +88,33 @@ async def _reported(
     except FarhandError as error:
         over()
         if signals.ended_by is None:
-            say(str(error))
-        return of_error(error), error_code(error)
+            print_message(str(error))
+        return error_report(error), error_exit_code(error)
     if isinstance(result.outcome, Killed | TimedOut) and not broken:
-        say(f"the command {describe(result.outcome)}")
-    return of_result(result, new=new), BROKEN_PIPE if broken else exit_code(result.outcome)
+        print_message(f"the command {describe(result.outcome)}")
+    return result_report(result, new=new), EXIT_BROKEN_PIPE if broken else outcome_exit_code(result.outcome)
 
 
-def _ended(signals: Signals) -> dict[str, Any]:
+def _ended(signals: RunSignalHandler) -> dict[str, Any]:
     """Return the status of a run that a signal to this process has ended, before or after its start."""
     assert signals.ended_by is not None
     run = signals.run
     result = run.result if run is not None else None
     if run is not None and result is not None:
-        return of_result(result, new=run.new)
+        return result_report(result, new=run.new)
     what = "abandoned" if signals.abandoned else "ended before the outcome was known"
     run_id = None if run is None else run.id
-    return of_error(ConnectionLost(f"{what}, by signal {signals.ended_by} to the client", run_id=run_id))
+    return error_report(ConnectionLost(f"{what}, by signal {signals.ended_by} to the client", run_id=run_id))
 
 
-async def _detached(client: Client, command: Command) -> dict[str, Any]:
+async def _detached(client: Client, command: RemoteCommand) -> dict[str, Any]:
     async with command.start(client) as run:
         run.detach()
-    show(run.id, what=f"the id {run.id}")
-    return of_detached(run)
+    print_output(run.id, what=f"the id {run.id}")
+    return detached_report(run)
 
 
-async def _shown(client: Client, command: Command, view: View) -> tuple[dict[str, Any], int]:
+async def _shown(client: Client, command: RemoteCommand, view: View) -> tuple[dict[str, Any], int]:
     from .interactive import lasting
 
     try:
@@ -133,25 +132,25 @@ async def _shown(client: Client, command: Command, view: View) -> tuple[dict[str
 
 def _of_left(left: Left) -> tuple[dict[str, Any], int]:
     if left.result is not None:
-        return of_result(left.result, new=left.run.new), left.code
+        return result_report(left.result, new=left.run.new), left.code
     if left.code:
-        return of_error(ConnectionLost("left by the user", run_id=left.run.id)), left.code
-    return of_detached(left.run), 0
+        return error_report(ConnectionLost("left by the user", run_id=left.run.id)), left.code
+    return detached_report(left.run), 0
 
 
-async def _run(client: Client, command: Command, signals: Signals) -> tuple[Result, bool]:
+async def _run(client: Client, command: RemoteCommand, signals: RunSignalHandler) -> tuple[Result, bool]:
     gaps: list[Gap] = []
 
     def on_gap(gap: Gap) -> None:
         gaps.append(gap)
-        say(str(gap))
+        print_message(str(gap))
 
     async with command.start(client, on_gap) as run:
         signals.run = run
         if run.stdin is not None and not command.stdin:
             run.stdin.close()  # a terminal's: nobody types there
         try:
-            result = await carried(run)
+            result = await copy_streams(run)
             if gaps:
                 lost = sum(gap.bytes for gap in gaps)
                 text = (

@@ -10,12 +10,12 @@ from typing import Final
 from farhand_client.client import Client
 from farhand_client.recording.asciicast import AsciicastEncoder, asciicast_header
 from farhand_client.recording.events import GapEvent, OutputEvent, RecordedEvent, RecordingReader, ResizeEvent
+from farhand_client.ui.printing import print_gap, print_message
 
-from .carry import say_gap
+from .connection import run_with_client
 from .destination import Destination
-from .main import say
-from .options import add_connection_options, add_reconnect, parser
-from .working import asked, run_id
+from .options import add_connection_options, add_reconnect, command_parser
+from .values import run_id
 
 EPILOG = """\
 FILE is replaced as a whole, once everything is there; - is stdout. Only you may read a new one: it holds all that was
@@ -30,7 +30,7 @@ WITHOUT_TERMINAL: Final = (80, 24)
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
-    given = parser("export", "HOST ID", "Write to a file what a run has written, and when.", EPILOG)
+    given = command_parser("export", "HOST ID", "Write to a file what a run has written, and when.", EPILOG)
     add = given.add_argument
     add("--asciicast", metavar="FILE", required=True, help="write asciicast v2, which asciinema plays")
     add("--title", metavar="TEXT", help="what players call it")
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     add("host", metavar="HOST")
     add("id", metavar="ID", type=run_id)
     options = given.parse_args(arguments)
-    return asked(options, lambda client: _exported(client, options))
+    return run_with_client(options, lambda client: _exported(client, options))
 
 
 async def _exported(client: Client, options: argparse.Namespace) -> int:
@@ -50,7 +50,7 @@ async def _exported(client: Client, options: argparse.Namespace) -> int:
                 await file.write(text.encode())
         await file.keep()
     if recording.still_running:
-        say(f"run {recording.info.id} goes on; the recording ends here")
+        print_message(f"run {recording.info.id} goes on; the recording ends here")
     return 0
 
 
@@ -72,7 +72,7 @@ async def _lines(
     async for event in events:
         at = event.at
         if isinstance(event, GapEvent):
-            say_gap(event.gap)
+            print_gap(event.gap)
         if waiting is None:
             yield cast.encode(event)
         elif isinstance(event, ResizeEvent):

@@ -13,27 +13,18 @@ from farhand_client.results import Result, describe
 from farhand_client.run import Run
 from farhand_client.terminal.interaction import Interaction, InteractionResult
 from farhand_client.terminal.local import LocalTerminal
+from farhand_client.terminal.screen import MAX_TAIL
+from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_HUNG_UP, outcome_exit_code
+from farhand_client.ui.interrupts import LEAVE_TIMEOUT, TerminalSignalHandler
+from farhand_client.ui.outages import OutageNotice
+from farhand_client.ui.printing import print_message
+from farhand_client.ui.text import format_span
 from farhand_protocol import messages as m
-from farhand_protocol.limits import KiB
 from farhand_protocol.outcome import Exited
-
-from .exitcode import exit_code
-from .lineword import LineWord
-from .main import OURS, say
-from .signals import PARTING, Departures
-from .spans import span
-from .staying import KEEPALIVE as KEEPALIVE
-from .staying import STAYING as STAYING
-
-TAIL: Final = 256 * KiB
-"""Bytes of output from which the screen of a run is drawn that was there before: what `ScreenTracker` looks at."""
 
 ANSWER: Final = 0.3
 """Seconds in which the service may say that it has heard that we leave, of those of `PARTING`: what it takes around the
 world and back."""
-
-HUNG_UP: Final = 129
-"""128 + SIGHUP: the terminal is gone."""
 
 
 class Left(NamedTuple):
@@ -54,7 +45,7 @@ class View:
         self,
         terminal: LocalTerminal,
         host: str,
-        word: LineWord,
+        word: OutageNotice,
         escape: int | None,
         stops: frozenset[int] = frozenset(),
     ) -> None:
@@ -64,11 +55,11 @@ class View:
         self._escape = escape
         self._stops = stops
         self._interaction: Interaction | None = None
-        self._departures: Departures | None = None
+        self._departures: TerminalSignalHandler | None = None
 
-    def signals(self) -> Departures:
+    def signals(self) -> TerminalSignalHandler:
         """Return what signals to this process do meanwhile."""
-        self._departures = Departures(self._stops)
+        self._departures = TerminalSignalHandler(self._stops)
         return self._departures
 
     def gap(self, gap: Gap) -> None:
@@ -78,7 +69,7 @@ class View:
 
     async def attach(self, client: Client, info: m.RunInfo, *, read_only: bool = False, share: bool = False) -> Left:
         """Show a run that is there, from what its terminal shows now. Raises what `Run.wait` does."""
-        behind = min(info.stdout, TAIL)
+        behind = min(info.stdout, MAX_TAIL)
         size = self.terminal.size
         async with client.attach(
             info.id,
@@ -131,11 +122,11 @@ class View:
         if not stopped:
             self._say_left(run, until)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PARTING):
+            async with asyncio.timeout(LEAVE_TIMEOUT):
                 if stopped:
                     await self._say_stopped(client, run, until)
                 await client.close()
-        return Left(run, HUNG_UP if parting is InteractionResult.TERMINAL_GONE else OURS if stopped else 0)
+        return Left(run, EXIT_HUNG_UP if parting is InteractionResult.TERMINAL_GONE else EXIT_FAILURE if stopped else 0)
 
     async def _ended(self, run: Run) -> Left:
         try:
@@ -145,7 +136,7 @@ class View:
             raise
         if not isinstance(result.outcome, Exited):
             self._say(f"the command {describe(result.outcome)}")
-        return Left(run, exit_code(result.outcome), result)
+        return Left(run, outcome_exit_code(result.outcome), result)
 
     async def _say_stopped(self, client: Client, run: Run, until: str) -> None:
         words = "the service cannot be told;"
@@ -168,7 +159,7 @@ class View:
 
     def _say(self, text: str) -> None:
         self._newline()
-        say(text)
+        print_message(text)
 
     def _newline(self) -> None:
         with contextlib.suppress(OSError):  # gone
@@ -181,7 +172,7 @@ def lasting(on_disconnect: str, grace: float | None) -> str:
         return "goes on"
     if grace is None:
         return "goes on for as long as the service keeps a terminal (a day unless it is configured otherwise)"
-    return f"goes on for {span(grace)}"
+    return f"goes on for {format_span(grace)}"
 
 
 def _until(info: m.RunInfo) -> str:

@@ -16,10 +16,10 @@ from farhand_client.connection.address import MAX_SOCKET_PATH
 from farhand_client.connector import connect
 from farhand_client.errors import FarhandError
 from farhand_client.pending import Pending
+from farhand_client.ui.interrupts import RunSignalHandler
 
-from .execute import Command, execute
+from .execute import RemoteCommand, execute
 from .private import PrivateService
-from .signals import Signals
 
 SOCKET: Final = "farhandd.sock"
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 async def _local(directory: Path, words: list[str]) -> int:
     service = PrivateService(directory, directory / SOCKET)
     try:
-        with Signals() as signals:
+        with RunSignalHandler() as signals:
             try:
                 await service.start()
             except asyncio.CancelledError:
@@ -67,7 +67,7 @@ async def _local(directory: Path, words: list[str]) -> int:
 
         if not words:
             return await _repl(opening)
-        return await execute(opening, Command([os.fsencode(word) for word in words], {}), None)
+        return await execute(opening, RemoteCommand([os.fsencode(word) for word in words], {}), None)
     finally:
         await service.stop()
 

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 from farhand_client.client import Client
 from farhand_client.errors import RunGoesOn, SpawnError
+from farhand_client.ui.printing import print_gap, print_json
+from farhand_client.ui.streams import JsonOutput, copy_streams
 
-from .carry import JsonLines, carried, say_gap, tell
-from .options import parser
-from .sizes import size
-from .status import of_end
-from .working import add_common, asked, failed, run_id
+from .connection import report_error, run_with_client
+from .options import add_run_options, command_parser
+from .status import end_report
+from .values import run_id, size
 
 EPILOG = """\
 Both streams are shown, stdout on ours and stderr on ours. What is no longer kept is said on stderr, to the byte. Exit
@@ -23,7 +24,7 @@ code: 0 once all that is kept was shown, however the run ended; 255 where the co
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
-    given = parser("logs", "HOST ID", "Show what a run has written.", EPILOG)
+    given = command_parser("logs", "HOST ID", "Show what a run has written.", EPILOG)
     add = given.add_argument
     add("-f", "--follow", action="store_true", help="go on with what it writes, until it ends")
     begin = given.add_mutually_exclusive_group()
@@ -39,32 +40,32 @@ def main(arguments: Sequence[str]) -> int:
     stream = given.add_mutually_exclusive_group()
     stream.add_argument("--stdout", action="store_true", help="stdout only")
     stream.add_argument("--stderr", action="store_true", help="stderr only")
-    add_common(given)
+    add_run_options(given)
     add("id", metavar="ID", type=run_id)
     options = given.parse_args(arguments)
-    return asked(options, lambda client: _logs(client, options))
+    return run_with_client(options, lambda client: _logs(client, options))
 
 
 async def _logs(client: Client, options: argparse.Namespace) -> int:
     stdout, stderr = await _offsets(client, options)
     offset = (None if options.stderr else stdout, None if options.stdout else stderr)
-    lines = JsonLines(stdout, stderr) if options.json else None
+    lines = JsonOutput(stdout, stderr) if options.json else None
     attaching = client.attach(
         options.id,
         offset=offset,
         hold=False,
         follow=options.follow,
         read_only=True,
-        on_gap=say_gap if lines is None else lines.gap,
+        on_gap=print_gap if lines is None else lines.gap,
     )
     try:
         async with attaching as run:
             with contextlib.suppress(RunGoesOn):
-                result = await carried(run, lines)
+                result = await copy_streams(run, lines)
                 if lines is not None:
-                    tell(of_end(result))
+                    print_json(end_report(result))
     except SpawnError as error:
-        failed(options, error)  # it has written nothing, and that was shown
+        report_error(options, error)  # it has written nothing, and that was shown
     return 0
 
 

@@ -7,16 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-OURS: Final = 255
-"""Exit code for what is wrong with the connection, the login or the host key: as ssh(1)."""
-
-USAGE: Final = 2
-
-INTERRUPTED: Final = 130
-"""128 + SIGINT, as shells say it."""
-
-BROKEN_PIPE: Final = 141
-"""128 + SIGPIPE: what a local command ends with whose reader has gone."""
+from farhand_client.ui.exitcodes import EXIT_BROKEN_PIPE, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE
 
 COMMANDS: Final = {
     "shell": "work in a shell on another machine",
@@ -51,33 +42,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _command(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
-        from .show import forget
+        from farhand_client.ui.printing import discard_buffer
 
-        forget(1)
-        return BROKEN_PIPE
+        discard_buffer(1)
+        return EXIT_BROKEN_PIPE
     except Exception as error:
         from farhand_client.errors import AddressError, FarhandError
+        from farhand_client.ui.printing import print_message
 
         if not isinstance(error, FarhandError):
             raise
-        say(str(error))
-        return USAGE if isinstance(error, AddressError) else OURS
-
-
-def say(text: str) -> None:
-    """Tell the user something, on stderr; where nobody can be told, nothing happens."""
-    from .printable import printable
-
-    lines = "\n".join(map(printable, text.split("\n")))
-    try:
-        sys.stderr.write(f"farhand: {lines}\n")
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        from .show import forget
-
-        forget(2)
+        print_message(str(error))
+        return EXIT_USAGE if isinstance(error, AddressError) else EXIT_FAILURE
 
 
 def _command(arguments: list[str]) -> int:
@@ -85,16 +63,17 @@ def _command(arguments: list[str]) -> int:
 
     name = arguments.pop(0) if arguments else ""
     if name in ("-h", "--help", "--version"):
+        from farhand_client.ui.printing import print_output
         from farhand_client.version import __version__
 
-        from .show import show
-
-        show(f"farhand {__version__}" if name == "--version" else _help())
+        print_output(f"farhand {__version__}" if name == "--version" else _help())
         return 0
     if name not in COMMANDS:
-        say(f"there is no command {name!r}" if name else "a command is needed")
+        from farhand_client.ui.printing import print_message
+
+        print_message(f"there is no command {name!r}" if name else "a command is needed")
         sys.stderr.write(f"{_help()}\n")
-        return USAGE
+        return EXIT_USAGE
     # Looking for plugins of pydantic, which have no business here, costs 10 ms.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     code: int = import_module(f"farhand_client.cli.{name}").main(arguments)

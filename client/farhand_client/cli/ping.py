@@ -6,9 +6,10 @@ import argparse
 import asyncio
 from collections.abc import Sequence
 
-from .connection import opening
+from farhand_client.ui.printing import print_output
+
+from .connection import open_connection
 from .options import add_connection_options
-from .show import show
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,15 +24,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _ping(options: argparse.Namespace) -> int:
-    async with opening(options.host, options) as client:
+    async with open_connection(options.host, options) as client:
         features = ", ".join(client.features) or "none"
-        show(f"{client.name}: {client.user} on {client.host}")
-        show(f"{client.software}, protocol {client.version}, features: {features}")
+        print_output(f"{client.name}: {client.user} on {client.host}")
+        print_output(f"{client.software}, protocol {client.version}, features: {features}")
         times = []
         for _ in range(options.count):
             times.append(1000 * await client.ping())
-            show(f"round trip {times[-1]:.3f} ms")
-        show(f"least {min(times):.3f} ms, mean {sum(times) / len(times):.3f} ms, most {max(times):.3f} ms")
+            print_output(f"round trip {times[-1]:.3f} ms")
+        print_output(f"least {min(times):.3f} ms, mean {sum(times) / len(times):.3f} ms, most {max(times):.3f} ms")
     return 0
 
 

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .options import add_connection_options, add_escape, parser
+from .options import add_connection_options, add_escape, command_parser
 
 if TYPE_CHECKING:
     from farhand_client.repl.link import Opening
@@ -23,7 +23,7 @@ remote shell. exit and the end of stdin leave. Exit code: the last line's; 255 w
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
-    given = parser("repl", "HOST", "Type commands that another machine's shell runs.", EPILOG)
+    given = command_parser("repl", "HOST", "Type commands that another machine's shell runs.", EPILOG)
     add_escape(given, "-e", "--escape")
     add_connection_options(given)
     given.add_argument("host", metavar="HOST")
@@ -39,21 +39,20 @@ def opening_of(options: argparse.Namespace) -> OpeningOf:
     def of(name: str, aside: Aside) -> Opening:
         from farhand_client.connector import KEEPALIVE_INTERVAL, connect
         from farhand_client.repl.main import attended
-
-        from .staying import KEEPALIVE as ATTENDED
-        from .staying import STAYING
-        from .terminal import confirm, passphrase
+        from farhand_client.ui.outages import ATTENDED_KEEPALIVE as ATTENDED
+        from farhand_client.ui.outages import ATTENDED_RECONNECT
+        from farhand_client.ui.prompts import ask_passphrase, confirm_host_key
 
         # A script ends with its line: what follows may rely on what came before.
         return lambda watch: connect(
             name,
             identities=options.identity,
             accept_new=options.accept_new,
-            confirm=lambda unknown: aside(lambda: confirm(unknown)),
-            passphrase=lambda prompt: aside(lambda: passphrase(prompt)),
+            confirm=lambda unknown: aside(lambda: confirm_host_key(unknown)),
+            passphrase=lambda prompt: aside(lambda: ask_passphrase(prompt)),
             timeout=options.connect_timeout,
             keepalive=ATTENDED if attended() else KEEPALIVE_INTERVAL,
-            reconnect=STAYING if attended() else None,
+            reconnect=ATTENDED_RECONNECT if attended() else None,
             watch=watch,
         )
 

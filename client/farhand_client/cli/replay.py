@@ -13,15 +13,15 @@ from farhand_client.client import Client
 from farhand_client.output import Gap, Output
 from farhand_client.recording.events import GapEvent, OutputEvent, RecordedEvent, RecordingReader, ResizeEvent
 from farhand_client.recording.player import Player
+from farhand_client.ui.exitcodes import EXIT_INTERRUPTED
+from farhand_client.ui.interrupts import SignalHandler
+from farhand_client.ui.printing import LocalError, print_gap, print_message
+from farhand_client.ui.streams import descriptor_writer
 from farhand_protocol.messages.terminal import WindowSize
 
-from .carry import say_gap
-from .interrupts import Interrupts
-from .main import INTERRUPTED, say
-from .options import add_connection_options, add_reconnect, grace, parser
-from .show import LocalError
-from .working import asked, run_id
-from .writer import writer
+from .connection import run_with_client
+from .options import add_connection_options, add_reconnect, command_parser
+from .values import nonnegative_seconds, run_id, speed
 
 EPILOG = """\
 A run on a terminal is shown on ours; it should be as large as that was. There, space pauses and goes on, and Ctrl-C and
@@ -33,31 +33,27 @@ at the end of the recording, and after q; 130 after Ctrl-C.
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
-    given = parser("replay", "HOST ID", "Show what a run has written, with the pauses it made.", EPILOG)
+    given = command_parser("replay", "HOST ID", "Show what a run has written, with the pauses it made.", EPILOG)
     add = given.add_argument
-    add("--speed", metavar="N", type=_speed, default=1.0, help="N times as fast (2, 0.5; default 1)")
-    add("--idle-limit", metavar="S", type=grace, default=math.inf, help="make no pause longer than S seconds")
+    add("--speed", metavar="N", type=speed, default=1.0, help="N times as fast (2, 0.5; default 1)")
+    add(
+        "--idle-limit",
+        metavar="S",
+        type=nonnegative_seconds,
+        default=math.inf,
+        help="make no pause longer than S seconds",
+    )
     add_reconnect(given)
     add_connection_options(given)
     add("host", metavar="HOST")
     add("id", metavar="ID", type=run_id)
     options = given.parse_args(arguments)
-    return asked(options, lambda client: _replayed(client, options))
-
-
-def _speed(text: str) -> float:
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = math.nan
-    if not 0 < speed < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no speed: 2 is twice as fast, 0.5 half as fast")
-    return speed
+    return run_with_client(options, lambda client: _replayed(client, options))
 
 
 async def _replayed(client: Client, options: argparse.Namespace) -> int:
     recording = RecordingReader(client, await client.info(options.id))
-    with Interrupts(lambda: interrupts.end()) as interrupts:
+    with SignalHandler(lambda: interrupts.end()) as interrupts:
         try:
             async with aclosing(recording.events()) as events:
                 return await _played(recording, events, options)
@@ -75,7 +71,7 @@ async def _played(
     async for event in events:
         begin.append(event)
         if isinstance(event, GapEvent):
-            say_gap(event.gap)
+            print_gap(event.gap)
         if isinstance(event, OutputEvent):
             break
     sizes = [WindowSize(columns=event.columns, rows=event.rows) for event in begin if isinstance(event, ResizeEvent)]
@@ -86,8 +82,8 @@ async def _played(
     else:
         await Player(_Files(), options.speed, options.idle_limit).play(rest)
     if recording.still_running:
-        say(f"run {recording.info.id} goes on; the recording ends here")
-    return 0 if ended else INTERRUPTED
+        print_message(f"run {recording.info.id} goes on; the recording ends here")
+    return 0 if ended else EXIT_INTERRUPTED
 
 
 async def _on_terminal(
@@ -100,14 +96,14 @@ async def _on_terminal(
     with LocalTerminal(1) as here:
         own = here.size
         if size is not None and (own.columns < size.columns or own.rows < size.rows):
-            say(
+            print_message(
                 f"this was made on a terminal of {size.columns}x{size.rows}, and this one has {own.columns}x{own.rows}:"
                 " not all of it is shown as it was"
             )
-        stage = TerminalPlayback(here, size, None if os.isatty(2) else writer(2))
+        stage = TerminalPlayback(here, size, None if os.isatty(2) else descriptor_writer(2))
         interrupted = await stage.play(events, options.speed, options.idle_limit)
     for gap in stage.gaps:
-        say_gap(gap)
+        print_gap(gap)
     return not interrupted
 
 
@@ -122,7 +118,7 @@ class _Files:
     """A stage: stdout on ours and stderr on ours, neither of them a terminal."""
 
     def __init__(self) -> None:
-        self._writers = {"stdout": writer(1), "stderr": writer(2)}
+        self._writers = {"stdout": descriptor_writer(1), "stderr": descriptor_writer(2)}
 
     async def write(self, stream: Output, data: bytes) -> None:
         """Stage."""
@@ -139,4 +135,4 @@ class _Files:
 
     def report_gap(self, gap: Gap) -> None:
         """Stage."""
-        say_gap(gap)
+        print_gap(gap)

@@ -11,26 +11,22 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from farhand_client.ui.exitcodes import EXIT_USAGE
+from farhand_client.ui.printing import print_message
 from farhand_protocol.limits import MIN_SPOOL, KiB, MiB
 
-from .execute import Command, execute
-from .main import USAGE, say
+from .execute import RemoteCommand, execute
 from .options import (
     CONNECTION_OPTIONS,
-    RECONNECT,
+    DEFAULT_RECONNECT,
     add_connection_options,
     add_escape,
     add_reconnect,
-    grace,
-    new_id,
-    parser,
-    seconds,
-    split,
-    terminal_size,
-    variable,
+    command_parser,
+    split_arguments,
 )
-from .sizes import limits, size
 from .status import Status, status_file
+from .values import limits, new_run_id, nonnegative_seconds, positive_seconds, size, terminal_size, variable
 
 if TYPE_CHECKING:
     from farhand_client.terminal.local import LocalTerminal
@@ -71,7 +67,7 @@ behind a newline, ~. leaves, ~d detaches, ~? says more. SIGHUP then leaves the c
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
-    before, rest = split(arguments, VALUED)
+    before, rest = split_arguments(arguments, VALUED)
     given = _parser()
     options = given.parse_args(before)
     if not rest:
@@ -98,8 +94,8 @@ def main(arguments: Sequence[str]) -> int:
                 return _execute(host, words, options, status, here)
         return _execute(host, words, options, status)
     except ValueError as error:
-        say(str(error))
-        return USAGE
+        print_message(str(error))
+        return EXIT_USAGE
     finally:
         if status is not None:
             status.close()
@@ -112,26 +108,27 @@ def _execute(
     status: Status | None,
     here: LocalTerminal | None = None,
 ) -> int:
-    from .connection import KEEPALIVE_INTERVAL, opening
-    from .lineword import LineWord
-    from .loop import run_attended
+    from farhand_client.connector import KEEPALIVE_INTERVAL
+    from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT, OutageNotice
 
-    word = LineWord(host)
+    from .connection import open_connection, run_attended
+
+    word = OutageNotice(host)
     asked = command(words, options, here)
-    reconnect, keepalive = RECONNECT, KEEPALIVE_INTERVAL
+    reconnect, keepalive = DEFAULT_RECONNECT, KEEPALIVE_INTERVAL
     if here is not None:
         from . import interactive
 
-        reconnect, keepalive = interactive.STAYING, interactive.KEEPALIVE
+        reconnect, keepalive = ATTENDED_RECONNECT, ATTENDED_KEEPALIVE
         asked = replace(asked, view=interactive.View(here, host, word, options.escape, frozenset({signal.SIGTERM})))
     if options.reconnect is not None:
         reconnect = options.reconnect
-    connecting = partial(opening, host, options, reconnect=reconnect, keepalive=keepalive, watch=word)
+    connecting = partial(open_connection, host, options, reconnect=reconnect, keepalive=keepalive, watch=word)
     run = asyncio.run if here is None else run_attended
     return run(execute(connecting, asked, status, word.close))
 
 
-def command(words: Sequence[str], options: argparse.Namespace, here: LocalTerminal | None = None) -> Command:
+def command(words: Sequence[str], options: argparse.Namespace, here: LocalTerminal | None = None) -> RemoteCommand:
     """Return what `words`, as they stand in `sys.argv`, and the options ask for; a terminal as `here`, if there is one.
 
     Raises ValueError.
@@ -140,11 +137,11 @@ def command(words: Sequence[str], options: argparse.Namespace, here: LocalTermin
     env = dict(pair for pair in options.env if pair is not None)
     terminal = None
     if options.terminal:
-        from .wanted import locale, wanted
+        from farhand_client.ui.terminal_request import locale_variables, terminal_request
 
-        terminal = wanted(here, options.size)
-        env = locale() | env
-    return Command(
+        terminal = terminal_request(here, options.size)
+        env = locale_variables() | env
+    return RemoteCommand(
         args=argv[0] if options.shell else argv,
         options={
             "shell": options.shell,
@@ -168,7 +165,7 @@ def command(words: Sequence[str], options: argparse.Namespace, here: LocalTermin
 
 
 def _parser() -> argparse.ArgumentParser:
-    given = parser("run", "HOST [--] ARG…", "Run a command on another machine.", EPILOG)
+    given = command_parser("run", "HOST [--] ARG…", "Run a command on another machine.", EPILOG)
     add = given.add_argument
     add("-i", "--stdin", action="store_true", help="pass stdin on; else the command's is empty")
     add("-t", dest="terminal", action="store_true", help="run the command on a terminal, like this one if there is one")
@@ -192,14 +189,25 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="set a variable, or pass on the local one (may be given again)",
     )
-    add("--timeout", metavar="S", type=seconds, help="stop the command after so many seconds")
-    add("--idle-timeout", metavar="S", type=seconds, help="stop the command after so many seconds without output")
-    add("--kill-after", metavar="S", type=grace, default=5.0, help="seconds between TERM and KILL (default 5)")
+    add("--timeout", metavar="S", type=positive_seconds, help="stop the command after so many seconds")
+    add(
+        "--idle-timeout",
+        metavar="S",
+        type=positive_seconds,
+        help="stop the command after so many seconds without output",
+    )
+    add(
+        "--kill-after",
+        metavar="S",
+        type=nonnegative_seconds,
+        default=5.0,
+        help="seconds between TERM and KILL (default 5)",
+    )
     add("--merge", action="store_true", help="the command's stderr becomes its stdout, in the order it writes")
-    add("--id", metavar="UUID", type=new_id, help="the run's id; given again, the same command is the same run")
+    add("--id", metavar="UUID", type=new_run_id, help="the run's id; given again, the same command is the same run")
     add("--detach", action="store_true", help="print the run's id once it has started, and leave it going")
     add("--on-disconnect", choices=("kill", "keep"), help="what becomes of the run without us (default kill)")
-    add("--grace", metavar="S", type=grace, help="seconds after which it is killed then (default 60)")
+    add("--grace", metavar="S", type=nonnegative_seconds, help="seconds after which it is killed then (default 60)")
     add(
         "--buffer",
         metavar="block|spool=SIZE",
@@ -215,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="memory=512M, cpu=SECONDS, processes=N, files=N, file-size=1G, output=10M (may be given again)",
     )
-    add_reconnect(given, shown=True)
+    add_reconnect(given, attended=True)
     add("--status-json", metavar="FILE", help="write how the command ended, as JSON; - is stderr")
     add_connection_options(given)
     return given

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .main import USAGE, say
-from .options import add_connection_options, add_escape, add_reconnect, new_id, parser, variable
-from .spans import duration
+from farhand_client.ui.exitcodes import EXIT_USAGE
+from farhand_client.ui.printing import print_message
+
+from .options import add_connection_options, add_escape, add_reconnect, command_parser
+from .values import duration, new_run_id, variable
 
 if TYPE_CHECKING:
     from farhand_client.terminal.local import LocalTerminal
@@ -36,8 +38,8 @@ def main(arguments: Sequence[str]) -> int:
     if not (os.isatty(0) and os.isatty(1)):
         which = "stdin" if not os.isatty(0) else "stdout"
         ways = "farhand run --shell runs a script, farhand run -t a command that has to find a terminal"
-        say(f"a shell needs a terminal, and {which} is none; {ways}")
-        return USAGE
+        print_message(f"a shell needs a terminal, and {which} is none; {ways}")
+        return EXIT_USAGE
     try:
         host = options.host if options.host is not None else _default_host()
         if host is None:
@@ -47,25 +49,25 @@ def main(arguments: Sequence[str]) -> int:
         with LocalTerminal() as here:
             return _shell(host, options, here)
     except ValueError as error:
-        say(str(error))
-        return USAGE
+        print_message(str(error))
+        return EXIT_USAGE
 
 
 def _shell(host: str, options: argparse.Namespace, here: LocalTerminal) -> int:
-    from .connection import opening
-    from .execute import Command, execute
-    from .interactive import KEEPALIVE, STAYING, View
-    from .lineword import LineWord
-    from .loop import run_attended
-    from .wanted import locale, wanted
+    from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT, OutageNotice
+    from farhand_client.ui.terminal_request import locale_variables, terminal_request
 
-    word = LineWord(host)
-    asked = Command(
+    from .connection import open_connection, run_attended
+    from .execute import RemoteCommand, execute
+    from .interactive import View
+
+    word = OutageNotice(host)
+    asked = RemoteCommand(
         args=None,
         options={
-            "terminal": wanted(here),
+            "terminal": terminal_request(here),
             "cwd": options.cwd,
-            "env": locale() | dict(pair for pair in options.env if pair is not None),
+            "env": locale_variables() | dict(pair for pair in options.env if pair is not None),
             "run_id": options.id,
             "on_disconnect": "kill",
             "grace": options.keep,
@@ -73,8 +75,8 @@ def _shell(host: str, options: argparse.Namespace, here: LocalTerminal) -> int:
         },
         view=View(here, host, word, options.escape),
     )
-    reconnect = next(time for time in (options.reconnect, options.keep, STAYING) if time is not None)
-    connecting = partial(opening, host, options, reconnect=reconnect, keepalive=KEEPALIVE, watch=word)
+    reconnect = next(time for time in (options.reconnect, options.keep, ATTENDED_RECONNECT) if time is not None)
+    connecting = partial(open_connection, host, options, reconnect=reconnect, keepalive=ATTENDED_KEEPALIVE, watch=word)
     return run_attended(execute(connecting, asked, None, word.close))
 
 
@@ -85,7 +87,7 @@ def _default_host() -> str | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    given = parser("shell", "[HOST]", "Work in a login shell on another machine.", EPILOG)
+    given = command_parser("shell", "[HOST]", "Work in a login shell on another machine.", EPILOG)
     add = given.add_argument
     add(
         "--keep",
@@ -103,9 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="set a variable, or pass on the local one (may be given again); LANG and LC_* are",
     )
-    add("--id", metavar="UUID", type=new_id, help="the shell's id; given again, it is the same shell")
+    add("--id", metavar="UUID", type=new_run_id, help="the shell's id; given again, it is the same shell")
     add("--record-input", action="store_true", help="record what is typed as well, passwords among it")
-    add_reconnect(given, shown=True)
+    add_reconnect(given, attended=True)
     add_connection_options(given)
     add("host", metavar="HOST", nargs="?")
     return given

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from farhand_client.client import Client
 from farhand_client.signals import parse_signal
+from farhand_client.ui.printing import print_json
 
-from .carry import tell
-from .options import parser
-from .working import add_common, asked, run_id, whole_id
+from .connection import run_with_client, whole_id
+from .options import add_run_options, command_parser
+from .values import run_id
 
 EPILOG = """\
 SIG is a name or one of Linux's numbers: TERM, SIGTERM, 15. It goes to the run's process group. Exit code: 0 once it is
@@ -20,19 +21,19 @@ delivered; 255 where it is not, also because the run is over.
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
-    given = parser("signal", "HOST ID SIG", "Send a signal to a run.", EPILOG)
-    add_common(given)
+    given = command_parser("signal", "HOST ID SIG", "Send a signal to a run.", EPILOG)
+    add_run_options(given)
     given.add_argument("id", metavar="ID", type=run_id)
     given.add_argument("signal", metavar="SIG", type=_signal)
     options = given.parse_args(arguments)
-    return asked(options, lambda client: _send(client, options))
+    return run_with_client(options, lambda client: _send(client, options))
 
 
 async def _send(client: Client, options: argparse.Namespace) -> int:
     one = await whole_id(client, options.id)
     await client.signal(one, options.signal)
     if options.json:
-        tell({"run_id": one, "signal": options.signal})
+        print_json({"run_id": one, "signal": options.signal})
     return 0
 
 

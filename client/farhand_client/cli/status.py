@@ -81,23 +81,23 @@ class _Replaced:
         self._new.unlink(missing_ok=True)
 
 
-def of_detached(run: Run) -> dict[str, Any]:
+def detached_report(run: Run) -> dict[str, Any]:
     """Return the status of a run that was left going."""
     return {"status": "detached", "run_id": run.id, "pid": run.pid, "new": run.new}
 
 
-def of_result(result: Result, *, new: bool) -> dict[str, Any]:
+def result_report(result: Result, *, new: bool) -> dict[str, Any]:
     """Return the status of a run whose end is known: the outcome, and what belongs to it.
 
     `new` is false where the run was there before it was asked for.
     """
-    return {**of_end(result), "new": new}
+    return {**end_report(result), "new": new}
 
 
-def of_end(result: Result) -> dict[str, Any]:
+def end_report(result: Result) -> dict[str, Any]:
     """Return how a run ended, that somebody else may have started."""
     return {
-        **of_outcome(result.outcome),
+        **outcome_report(result.outcome),
         "run_id": result.run_id,
         "duration": result.duration,
         "stdout": result.stdout,
@@ -108,20 +108,20 @@ def of_end(result: Result) -> dict[str, Any]:
     }
 
 
-def of_error(error: FarhandError) -> dict[str, Any]:
+def error_report(error: FarhandError) -> dict[str, Any]:
     """Return the status of a run that failed for a reason of ours, or never began."""
     run_id = getattr(error, "run_id", None)
     if isinstance(error, SpawnError):
-        return {**of_outcome(error.outcome), "run_id": run_id}
+        return {**outcome_report(error.outcome), "run_id": run_id}
     said: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
     if isinstance(error, RequestRefused):
         said["code"] = str(error.code)
     if isinstance(error, OutputIncomplete) and error.outcome is not None:
-        said["outcome"] = of_outcome(error.outcome)
+        said["outcome"] = outcome_report(error.outcome)
     return {"status": "failed", "error": said, "run_id": run_id, "may_have_run": run_id is not None}
 
 
-def of_outcome(outcome: Outcome) -> dict[str, Any]:
+def outcome_report(outcome: Outcome) -> dict[str, Any]:
     """Return an outcome as it stands in the protocol."""
     return {"status": outcome.status, **outcome.model_dump(mode="json", exclude_none=True)}
 

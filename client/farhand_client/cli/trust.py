@@ -11,12 +11,12 @@ from farhand_client.connection.address import Address, resolve
 from farhand_client.connection.dial import check_host_key, fetch_key, record_host_key
 from farhand_client.errors import AddressError, ConnectError, HostKeyChanged, HostKeyUnknown
 from farhand_client.trust.known_hosts import KnownHosts
+from farhand_client.ui.exitcodes import EXIT_FAILURE
+from farhand_client.ui.printing import print_message, print_output
+from farhand_client.ui.prompts import confirm_host_key
 from farhand_protocol.sshformat import PublicKey
 
-from .main import OURS, say
-from .options import seconds
-from .show import show
-from .terminal import confirm
+from .values import positive_seconds
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,7 +27,9 @@ def main(arguments: Sequence[str]) -> int:
         "that key is taken, also instead of another; without, you are asked.",
         allow_abbrev=False,
     )
-    parser.add_argument("--connect-timeout", metavar="S", type=seconds, default=30.0, help="seconds (default 30)")
+    parser.add_argument(
+        "--connect-timeout", metavar="S", type=positive_seconds, default=30.0, help="seconds (default 30)"
+    )
     parser.add_argument("host", metavar="HOST")
     parser.add_argument("fingerprint", metavar="FINGERPRINT", nargs="?", help="SHA256:…")
     options = parser.parse_args(arguments)
@@ -50,18 +52,18 @@ async def _trust(address: Address, record: KnownHosts, fingerprint: str | None, 
     try:
         check_host_key(record, address, key)
     except HostKeyUnknown as unknown:
-        if not await confirm(unknown):
-            say(str(unknown))
-            return OURS
+        if not await confirm_host_key(unknown):
+            print_message(str(unknown))
+            return EXIT_FAILURE
         record_host_key(record, address, key)
-    show(f"{address} is known by {key.fingerprint} ({record.path})")
+    print_output(f"{address} is known by {key.fingerprint} ({record.path})")
     return 0
 
 
 def _compared(address: Address, record: KnownHosts, key: PublicKey, fingerprint: str) -> int:
     if fingerprint.rstrip("=") != key.fingerprint:
-        say(f"{address} shows {key.fingerprint}, not {fingerprint}. Nothing was recorded.")
-        return OURS
+        print_message(f"{address} shows {key.fingerprint}, not {fingerprint}. Nothing was recorded.")
+        return EXIT_FAILURE
     replaced = False
     try:
         check_host_key(record, address, key)
@@ -71,5 +73,5 @@ def _compared(address: Address, record: KnownHosts, key: PublicKey, fingerprint:
         record_host_key(record, address, key, replace=True)
         replaced = True
     instead = ", instead of another key" if replaced else ""
-    show(f"{address} is known by {key.fingerprint}{instead} ({record.path})")
+    print_output(f"{address} is known by {key.fingerprint}{instead} ({record.path})")
     return 0

@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from farhand_client.client import Client
 from farhand_client.errors import FarhandError
+from farhand_client.ui.exitcodes import EXIT_TIMED_OUT, outcome_exit_code
+from farhand_client.ui.printing import print_json
 from farhand_protocol import messages as m
 
-from .carry import tell
-from .exitcode import TIMED_OUT, exit_code
-from .options import parser, seconds
-from .sizes import size
-from .status import of_end
-from .working import add_common, asked, failed, of_each, run_id
+from .connection import for_each_run, report_error, run_with_client
+from .options import add_run_options, command_parser
+from .status import end_report
+from .values import positive_seconds, run_id, size
 
 NO_MATCH: Final = 1
 """As grep(1) has it."""
@@ -31,9 +31,9 @@ the ends of lines; only output that is still kept can match.
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
-    given = parser("wait", "HOST ID…", "Wait for the end of runs, or for something in their output.", EPILOG)
+    given = command_parser("wait", "HOST ID…", "Wait for the end of runs, or for something in their output.", EPILOG)
     add = given.add_argument
-    add("--timeout", metavar="S", type=seconds, help="wait no longer than so many seconds; the run goes on")
+    add("--timeout", metavar="S", type=positive_seconds, help="wait no longer than so many seconds; the run goes on")
     add(
         "--pattern",
         metavar="RE",
@@ -42,19 +42,19 @@ def main(arguments: Sequence[str]) -> int:
         default=[],
         help="wait for a match in the output (may be given again: for any of them)",
     )
-    add("--idle", metavar="S", type=seconds, help="wait for so many seconds without output")
+    add("--idle", metavar="S", type=positive_seconds, help="wait for so many seconds without output")
     add("--stderr", action="store_true", help="look at stderr; else at stdout")
     add("--from", metavar="N", dest="begin", type=size, default=0, help="look from byte N on")
-    add_common(given)
+    add_run_options(given)
     add("ids", metavar="ID", type=run_id, nargs="+")
     options = given.parse_args(arguments)
     if not options.pattern and options.idle is None and (options.stderr or options.begin):
         given.error("--stderr and --from are about --pattern and --idle")
-    return asked(options, lambda client: _all(client, options))
+    return run_with_client(options, lambda client: _all(client, options))
 
 
 async def _all(client: Client, options: argparse.Namespace) -> int:
-    return (await of_each(client, options, _one))[-1]
+    return (await for_each_run(client, options, _one))[-1]
 
 
 async def _one(client: Client, one: str, options: argparse.Namespace) -> int:
@@ -64,13 +64,13 @@ async def _one(client: Client, one: str, options: argparse.Namespace) -> int:
                 told, code = await _matched(client, one, options)
             else:
                 result = await client.wait(one)
-                told, code = of_end(result), exit_code(result.outcome)
+                told, code = end_report(result), outcome_exit_code(result.outcome)
     except TimeoutError:
-        told, code = {"run_id": one, "reason": "timeout"}, TIMED_OUT
+        told, code = {"run_id": one, "reason": "timeout"}, EXIT_TIMED_OUT
     except FarhandError as error:
-        return failed(options, error)
+        return report_error(options, error)
     if options.json:
-        tell(told)
+        print_json(told)
     return code
 
 

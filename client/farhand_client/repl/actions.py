@@ -10,15 +10,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from farhand_client.cli.exitcode import exit_code
-from farhand_client.cli.interactive import TAIL
-from farhand_client.cli.printable import printable
-from farhand_client.cli.ps import table
-from farhand_client.cli.working import SHORTEST
 from farhand_client.client import Client
 from farhand_client.errors import RequestRefused
 from farhand_client.ids import checked_prefix
 from farhand_client.results import Result
+from farhand_client.terminal.screen import MAX_TAIL
+from farhand_client.ui.exitcodes import outcome_exit_code
+from farhand_client.ui.runs import MIN_ID_PREFIX, run_table
+from farhand_client.ui.text import printable
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 
@@ -125,7 +124,7 @@ async def _jobs(session: Session, words: tuple[str, ...]) -> int:
             session.output(host).say("no runs go on without you here" + ("" if everything else "; :jobs -a lists more"))
             continue
         columns = os.get_terminal_size(1).columns
-        lines = table(kept, user=client.user, now=time.time(), columns=columns or None)
+        lines = run_table(kept, user=client.user, now=time.time(), columns=columns or None)
         await session.output(host).write(1, [encode("\n".join(lines)) + b"\n"])
     return 0
 
@@ -177,14 +176,14 @@ async def _attach(session: Session, words: tuple[str, ...]) -> int:
         return 0
     host.jobs.forget(run_id)
     session.files.say(f"[{host.jobs.name(run_id)}] {word(result.outcome)}")
-    return exit_code(result.outcome)
+    return outcome_exit_code(result.outcome)
 
 
 async def _watched(session: Session, host: Host, client: Client, info: m.RunInfo) -> Result:
-    at = [max(0, count - TAIL) for count in (info.stdout, info.stderr)]
+    at = [max(0, count - MAX_TAIL) for count in (info.stdout, info.stderr)]
     if any(at):
         session.files.say(
-            f"only the last {TAIL // 1024} KiB of what it has written; farhand logs shows all that is kept"
+            f"only the last {MAX_TAIL // 1024} KiB of what it has written; farhand logs shows all that is kept"
         )
     runner = session.runner(host)
     watching = client.attach(
@@ -198,8 +197,8 @@ async def _watched(session: Session, host: Host, client: Client, info: m.RunInfo
 async def _find(session: Session, text: str) -> tuple[Host, Client, str]:
     """Return the run whose id begins with `text`, of the hosts that are active."""
     checked_prefix(text)
-    if len(text) < SHORTEST:
-        raise ValueError(f"{text!r} is too short for an id; {SHORTEST} characters are needed")
+    if len(text) < MIN_ID_PREFIX:
+        raise ValueError(f"{text!r} is too short for an id; {MIN_ID_PREFIX} characters are needed")
     found = []
     refused: RequestRefused | None = None
     for host in session.hosts.active:

@@ -7,12 +7,12 @@ import gc
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
-from farhand_client.cli.interrupts import Interrupts
 from farhand_client.config import state_directory
+from farhand_client.ui.interrupts import SignalHandler
+from farhand_client.ui.printing import print_message
 
 from .leave import Leave
 from .prompt import Prompt, commands
-from .saying import say
 
 if TYPE_CHECKING:
     from .link import Opening
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Attended:
     """Prompts, runs, and so on. `first` is the host to begin with, `escape` the character before keys that are ours."""
 
-    def __init__(self, first: str, opening_of: OpeningOf, interrupts: Interrupts, escape: int | None) -> None:
+    def __init__(self, first: str, opening_of: OpeningOf, interrupts: SignalHandler, escape: int | None) -> None:
         self._first: Final = first
         self._opening_of = opening_of
         self._interrupts = interrupts
@@ -38,7 +38,7 @@ class Attended:
     async def run(self) -> None:
         """Return never. Raises `Leave`, and what connecting raises."""
         async with AsyncExitStack() as stack:
-            with self._interrupts.to(self._interrupts.end):
+            with self._interrupts.interrupts_to(self._interrupts.end):
                 reaching = asyncio.ensure_future(self._reach(stack))
                 try:
                     text = await self._first_command(reaching)
@@ -46,7 +46,7 @@ class Attended:
                 finally:
                     reaching.cancel()
                     await asyncio.wait([reaching])
-            with self._interrupts.to(self._press):
+            with self._interrupts.interrupts_to(self._press):
                 assert self._preparing is not None
                 await self._preparing
                 while True:
@@ -99,7 +99,7 @@ class Attended:
     async def _read(self) -> str:
         """Return what is typed, nothing where that is given up."""
         for problem in self._prompt.problems():
-            say(problem)
+            print_message(problem)
         try:
             return await self._prompt.read(self._shown)
         except KeyboardInterrupt:
@@ -125,7 +125,7 @@ class Attended:
                 if not await session.execute(command) or session.interrupted:
                     break
         except ValueError as error:
-            say(str(error))
+            print_message(str(error))
         await session.files.to_line_start()
 
 

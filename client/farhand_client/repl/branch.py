@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from farhand_client.cli.printable import cut, printable
+from farhand_client.ui.text import printable, truncate
 
 LONGEST: Final = 40
 """Columns of the prompt that a branch's name takes at the most."""
@@ -37,4 +37,4 @@ def parse(printed: bytes) -> str | None:
     if name == head:
         name = head[:7]
     # Where references are kept otherwise (reftable), HEAD names this one.
-    return cut(printable(name), LONGEST) if name and name != ".invalid" else None
+    return truncate(printable(name), LONGEST) if name and name != ".invalid" else None

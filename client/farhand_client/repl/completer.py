@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from farhand_client.cli.printable import cut, printable
 from farhand_client.errors import CommandTimeout, FarhandError
+from farhand_client.ui.text import printable, truncate
 from farhand_protocol.limits import KiB
 
 from .cache import Cache
@@ -85,7 +85,7 @@ class RemoteCompleter(Completer):
         else:
             for text, meta in await self._own(own, hosts):
                 if text.startswith(own.begin):
-                    yield Completion(text, -len(own.begin), display_meta=cut(printable(meta), META))
+                    yield Completion(text, -len(own.begin), display_meta=truncate(printable(meta), META))
             return
         if wanted is not None:
             for answer in wanted.answers(await self._ask(wanted, host)):

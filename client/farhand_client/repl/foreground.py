@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from farhand_client.cli.interactive import TAIL
-from farhand_client.cli.wanted import UNKNOWN, locale, wanted
 from farhand_client.client import Client
 from farhand_client.errors import RequestRefused
 from farhand_client.options import Args
@@ -16,6 +14,8 @@ from farhand_client.results import Result
 from farhand_client.run import Run
 from farhand_client.terminal.interaction import Interaction, InteractionResult
 from farhand_client.terminal.local import LocalTerminal
+from farhand_client.terminal.screen import MAX_TAIL
+from farhand_client.ui.terminal_request import UNKNOWN_TERMINAL, locale_variables, terminal_request
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Signaled
@@ -51,7 +51,7 @@ class Foreground:
     async def run(self, args: Args, text: str, **options: Any) -> Result | None:
         """Screen. Raises `Interrupted`, and what `Link.start` and `Run.wait` do."""
         if self._host.terminals:
-            env = locale() | options.pop("env")
+            env = locale_variables() | options.pop("env")
             terminal = self._wanted()
 
             async def begin() -> Run:
@@ -72,7 +72,7 @@ class Foreground:
 
     async def attach(self, client: Client, info: m.RunInfo) -> Result | None:
         """Show a run that has a terminal, from what is on it now, and type to it. Returns and raises as `run`."""
-        behind = min(info.stdout, TAIL)
+        behind = min(info.stdout, MAX_TAIL)
         types = info.outcome is None
         size = self._terminal.size
         at = (info.stdout - behind, None)
@@ -130,6 +130,6 @@ class Foreground:
 
     def _wanted(self) -> m.TerminalRequest:
         try:
-            return wanted(self._terminal)
+            return terminal_request(self._terminal)
         except ValueError:  # said at the start
-            return m.TerminalRequest(name=UNKNOWN, size=self._terminal.size, modes=self._terminal.modes)
+            return m.TerminalRequest(name=UNKNOWN_TERMINAL, size=self._terminal.size, modes=self._terminal.modes)

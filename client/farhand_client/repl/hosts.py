@@ -7,11 +7,11 @@ import contextlib
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from farhand_client.cli.signals import PARTING
+from farhand_client.ui.interrupts import LEAVE_TIMEOUT
+from farhand_client.ui.printing import print_message
 
 from .host import Host
 from .link import Link, Opening
-from .saying import say
 
 OpeningOf: TypeAlias = Callable[[str], Opening]
 """Returns what connects to the HOST of a name."""
@@ -66,7 +66,7 @@ class Hosts:
     async def close(self) -> None:
         """Leave all of them; one that does not answer is not waited for."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PARTING):
+            async with asyncio.timeout(LEAVE_TIMEOUT):
                 await asyncio.gather(*(host.close() for host in self.known.values()))
 
     async def _connected(self, name: str) -> Host:
@@ -80,6 +80,6 @@ class Hosts:
         return host
 
     def _host(self, name: str) -> Host:
-        host = self.known[name] = Host(name, Link(name, self._opening_of(name), say))
+        host = self.known[name] = Host(name, Link(name, self._opening_of(name), print_message))
         host.link.changed = lambda: self._changed()
         return host

@@ -7,12 +7,17 @@ import re
 import shlex
 from typing import Any, Final, Protocol
 
-from farhand_client.cli.exitcode import error_code, exit_code
-from farhand_client.cli.main import BROKEN_PIPE, INTERRUPTED, OURS
 from farhand_client.errors import ConnectionLost, FarhandError, SpawnError
 from farhand_client.options import Args
 from farhand_client.results import Result, describe
 from farhand_client.signals import signal_name
+from farhand_client.ui.exitcodes import (
+    EXIT_BROKEN_PIPE,
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    error_exit_code,
+    outcome_exit_code,
+)
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 
 from .host import Host
@@ -73,26 +78,28 @@ class Interpreter:
                     break
                 text = command.then if await self._own(command) else command.otherwise
         except Interrupted:
-            self._ended(INTERRUPTED, "SIGINT")
+            self._ended(EXIT_INTERRUPTED, "SIGINT")
             return False
         except (FarhandError, ValueError) as error:
             self._output.say(str(error))
             lost = isinstance(error, ConnectionLost)
             if lost:
                 await self._host.link.drop()
-            self._ended(error_code(error) if isinstance(error, FarhandError) else OURS, "lost" if lost else "")
+            self._ended(
+                error_exit_code(error) if isinstance(error, FarhandError) else EXIT_FAILURE, "lost" if lost else ""
+            )
             return isinstance(error, SpawnError)
         except BrokenPipeError:
-            raise Leave(BROKEN_PIPE) from None
+            raise Leave(EXIT_BROKEN_PIPE) from None
         except OSError as error:
             self._output.say(f"cannot write the output: {error.strerror}")
-            raise Leave(OURS) from None
+            raise Leave(EXIT_FAILURE) from None
         return True
 
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C came during the last run."""
-        return self._runner.interrupted or (self._screen is not None and self.state.code == INTERRUPTED)
+        return self._runner.interrupted or (self._screen is not None and self.state.code == EXIT_INTERRUPTED)
 
     async def directory(self, path: str) -> bool:
         """Go to the directory `path`, of which nothing but a `~` at the beginning is expanded."""
@@ -191,7 +198,7 @@ class Interpreter:
             self._output.say("the command left processes behind; what they write from now on is not shown")
         if isinstance(result.outcome, Killed):
             self._output.say(f"the command {describe(result.outcome)}")
-        self._ended(exit_code(result.outcome), _word(result.outcome))
+        self._ended(outcome_exit_code(result.outcome), _word(result.outcome))
         self._host.link.check()
 
     def _ended(self, code: int, word: str = "") -> None:

@@ -136,6 +136,6 @@ class Jobs:
 
 def word(outcome: Outcome) -> str:
     """Return how a run ended in a word or two."""
-    from farhand_client.cli.ps import state
+    from farhand_client.ui.runs import run_state
 
-    return "done" if outcome == Exited(code=0) else state(outcome)
+    return "done" if outcome == Exited(code=0) else run_state(outcome)

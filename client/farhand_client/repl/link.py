@@ -7,16 +7,15 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-from farhand_client.cli.lineword import LineWord, Show
 from farhand_client.client import Client
 from farhand_client.connection.reconnecting import Outage, OutageCallback
 from farhand_client.errors import ConnectionLost, RequestRefused
 from farhand_client.options import Args
 from farhand_client.pending import Pending
 from farhand_client.run import Run
+from farhand_client.ui.outages import OutageNotice, ShowNotice
+from farhand_client.ui.printing import PrintMessage
 from farhand_protocol.errors import ErrorCode
-
-from .saying import Say
 
 Opening: TypeAlias = Callable[[OutageCallback], Pending[Client]]
 """Connects; what it is given is told when the line goes down, and with None when it is up again."""
@@ -28,7 +27,7 @@ class Link:
     `say` tells the user something; `changed` is called when the line goes down or comes up.
     """
 
-    def __init__(self, name: str, opening: Opening, say: Say) -> None:
+    def __init__(self, name: str, opening: Opening, say: PrintMessage) -> None:
         self.name = name
         self.user = ""
         self.host = ""
@@ -39,7 +38,7 @@ class Link:
         self._connecting = asyncio.Lock()
         self._warned = False
         self._down: tuple[Outage, float] | None = None
-        self._word: LineWord | None = None
+        self._word: OutageNotice | None = None
 
     @property
     def client(self) -> Client | None:
@@ -89,9 +88,9 @@ class Link:
         return await client.start(args, **options)
 
     @contextlib.contextmanager
-    def spoken_of(self, show: Show | None = None) -> Iterator[None]:
+    def spoken_of(self, show: ShowNotice | None = None) -> Iterator[None]:
         """Say in the block when the line is down for long, and when it is up again: on stderr, or through `show`."""
-        word = self._word = LineWord(self.name)
+        word = self._word = OutageNotice(self.name)
         if self._down is not None:
             down, deadline = self._down
             word(down._replace(left=max(0.0, deadline - asyncio.get_running_loop().time())))

@@ -8,11 +8,11 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from farhand_client.cli.interrupts import Interrupts
-from farhand_client.cli.main import OURS
+from farhand_client.ui.exitcodes import EXIT_FAILURE
+from farhand_client.ui.interrupts import SignalHandler
+from farhand_client.ui.printing import print_message
 
 from .leave import Leave
-from .saying import say
 
 if TYPE_CHECKING:
     from .link import Opening
@@ -43,7 +43,7 @@ async def main(first: str, opening_of: OpeningOf, escape: int | None = None) -> 
     """
     # What is loaded now stays: to look for garbage in it is a tenth of the time until the prompt.
     gc.disable()
-    with Interrupts() as interrupts:
+    with SignalHandler() as interrupts:
         try:
             if attended():
                 from .attended import Attended
@@ -53,8 +53,8 @@ async def main(first: str, opening_of: OpeningOf, escape: int | None = None) -> 
         except Leave as leave:
             return leave.code
         except OSError as error:
-            say(f"cannot read stdin, or the terminal is gone: {error.strerror}")
-            return OURS
+            print_message(f"cannot read stdin, or the terminal is gone: {error.strerror}")
+            return EXIT_FAILURE
         except asyncio.CancelledError:
             if interrupts.ended_by is None:
                 raise
@@ -71,7 +71,7 @@ async def directly(question: Callable[[], Awaitable[T]]) -> T:
     return await question()
 
 
-async def _script(first: str, opening_of: OpeningOf, interrupts: Interrupts) -> int:
+async def _script(first: str, opening_of: OpeningOf, interrupts: SignalHandler) -> int:
     from farhand_client.stdin import read_chunks
 
     from . import script
@@ -82,9 +82,9 @@ async def _script(first: str, opening_of: OpeningOf, interrupts: Interrupts) -> 
     from .runner import Runner
 
     files = Files()
-    host = Host(first, Link(first, opening_of(first, directly), say))
+    host = Host(first, Link(first, opening_of(first, directly), print_message))
     try:
-        with interrupts.to(interrupts.end):
+        with interrupts.interrupts_to(interrupts.end):
             await host.link.connect()
             gc.enable()
             interpreter = Interpreter(host, files, Runner(host.link, files, interrupts))

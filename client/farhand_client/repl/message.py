@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from farhand_client.cli.printable import printable
+from farhand_client.ui.text import printable
 
 if TYPE_CHECKING:
     from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -77,6 +77,6 @@ def _ended(state: State) -> str:
 
 
 def _time(seconds: float) -> str:
-    from farhand_client.cli.ps import time_for_people
+    from farhand_client.ui.text import format_time
 
-    return time_for_people(seconds)
+    return format_time(seconds)

@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from farhand_client.cli.printable import printable
-from farhand_client.cli.writer import Writer, writer
 from farhand_client.output import OutputStream
+from farhand_client.ui.printing import print_message
+from farhand_client.ui.streams import DescriptorWriter, descriptor_writer
+from farhand_client.ui.text import printable
 from farhand_protocol.limits import KiB
 
 from .labels import Labelled
-from .saying import say
 
 STEP: Final = 64 * KiB
 """Bytes written at once: so many a terminal still shows after Ctrl-C, some milliseconds' worth."""
@@ -35,12 +35,12 @@ class Files:
     """stdout and stderr of this process; an `Output`."""
 
     def __init__(self) -> None:
-        self._writers: dict[int, Writer] = {1: writer(1), 2: writer(2)}
+        self._writers: dict[int, DescriptorWriter] = {1: descriptor_writer(1), 2: descriptor_writer(2)}
         self._newline = True
 
     def say(self, text: str) -> None:
         """Output."""
-        say(text)
+        print_message(text)
 
     async def deliver(self, stream: OutputStream, fd: int) -> None:
         """Output."""
@@ -78,7 +78,7 @@ class OfHost:
 
     def say(self, text: str) -> None:
         """Output."""
-        say(f"{self._name}: {text}")
+        print_message(f"{self._name}: {text}")
 
     async def deliver(self, stream: OutputStream, fd: int) -> None:
         """Output."""

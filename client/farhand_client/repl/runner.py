@@ -8,16 +8,16 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, Protocol, TypeVar
 
-from farhand_client.cli.signals import PARTING
 from farhand_client.options import Args
 from farhand_client.output import OutputStream
 from farhand_client.results import Result
 from farhand_client.run import Run
+from farhand_client.ui.interrupts import LEAVE_TIMEOUT
+from farhand_client.ui.printing import PrintMessage
 from farhand_protocol.limits import MiB
 
 from .link import Link
 from .output import Output
-from .saying import Say
 
 CAPTURED: Final = 8 * MiB
 """Bytes of a command's report and output that are kept: two environments, which Linux bounds to 2 MiB (execve(2)),
@@ -37,7 +37,7 @@ class Interrupted(Exception):
 class Interruptible(Protocol):
     """Where Ctrl-C comes from."""
 
-    def to(self, target: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
+    def interrupts_to(self, target: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
         """Give Ctrl-C to `target` in the block."""
 
 
@@ -48,7 +48,7 @@ class Everyone:
         self._targets: list[Callable[[], None]] = []
 
     @contextlib.contextmanager
-    def to(self, target: Callable[[], None]) -> Iterator[None]:
+    def interrupts_to(self, target: Callable[[], None]) -> Iterator[None]:
         """Interruptible."""
         self._targets.append(target)
         try:
@@ -68,7 +68,7 @@ class Ladder:
     Before there is a `run`, the first one cancels the `task` that asks for it.
     """
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: PrintMessage) -> None:
         self.step = 0
         self.task: asyncio.Task[Any] | None = None
         self.run: Run | None = None
@@ -81,7 +81,7 @@ class Ladder:
             if self.task is not None:
                 self.task.cancel()
                 # The service is told to stop what may have begun; where it says nothing to that, nobody waits.
-                asyncio.get_running_loop().call_later(PARTING, self.task.cancel)
+                asyncio.get_running_loop().call_later(LEAVE_TIMEOUT, self.task.cancel)
         elif self.step == INTERRUPT:
             self.run.send_signal(signal.SIGINT)
         elif self.step == KILL:
@@ -96,7 +96,7 @@ class Ladder:
 
 async def laddered(interrupts: Interruptible, ladder: Ladder, job: Coroutine[Any, Any, T]) -> T:
     """Return what `job` does, while Ctrl-C climbs the ladder. Raises `Interrupted`, and what it raises."""
-    with interrupts.to(ladder.climb):
+    with interrupts.interrupts_to(ladder.climb):
         task: asyncio.Task[T] = asyncio.ensure_future(job)
         ladder.task = task
         try:

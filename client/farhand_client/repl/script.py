@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Final
 
-from farhand_client.cli.main import INTERRUPTED, OURS
+from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_INTERRUPTED
+from farhand_client.ui.printing import print_message
 
 from .interpreter import Interpreter
 from .leave import Leave
 from .lines import MAX_COMMAND, Assembler, decode
-from .saying import say
 
 SYNTAX: Final = 2
 """Exit code for a script that cannot be understood: as sh's."""
@@ -32,14 +32,14 @@ async def run(interpreter: Interpreter, source: AsyncIterable[bytes]) -> None:
             if command is None:
                 continue
             if not await interpreter.execute(command):
-                raise Leave(interpreter.state.code or OURS)
+                raise Leave(interpreter.state.code or EXIT_FAILURE)
             if interpreter.interrupted:
-                raise Leave(INTERRUPTED)
+                raise Leave(EXIT_INTERRUPTED)
     except ValueError as error:
-        say(f"line {began}: {error}")
+        print_message(f"line {began}: {error}")
         raise Leave(SYNTAX) from None
     if assembler.unfinished is not None:
-        say(f"line {began}: the script ends inside {assembler.unfinished}")
+        print_message(f"line {began}: the script ends inside {assembler.unfinished}")
         raise Leave(SYNTAX)
 
 

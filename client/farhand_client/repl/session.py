@@ -8,10 +8,10 @@ import os
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from farhand_client.cli.interrupts import Interrupts
-from farhand_client.cli.main import BROKEN_PIPE, INTERRUPTED, OURS
-from farhand_client.cli.printable import cut, printable
 from farhand_client.errors import ConnectionLost, FarhandError
+from farhand_client.ui.exitcodes import EXIT_BROKEN_PIPE, EXIT_FAILURE, EXIT_INTERRUPTED
+from farhand_client.ui.interrupts import SignalHandler
+from farhand_client.ui.text import printable, truncate
 
 from .commands import is_own, parse
 from .host import Host
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 def prepare() -> None:
     """Load what the first command takes, so that it finds it."""
-    from farhand_client.cli import wanted  # noqa: F401
+    from farhand_client.ui import terminal_request  # noqa: F401
 
     from . import actions, foreground, interpreter  # noqa: F401
 
@@ -40,7 +40,7 @@ def prepare() -> None:
 class Session:
     """Runs commands, one after another, on the hosts that are active."""
 
-    def __init__(self, first: str, opening_of: OpeningOf, interrupts: Interrupts, escape: int | None) -> None:
+    def __init__(self, first: str, opening_of: OpeningOf, interrupts: SignalHandler, escape: int | None) -> None:
         self.hosts: Final = Hosts(opening_of, first)
         self.files: Final = Files()
         self.interrupted = False
@@ -62,14 +62,14 @@ class Session:
     def _terminal(self) -> LocalTerminal:
         """The user's terminal; raises `TerminalUnavailable`. Opened once no prompt, with modes of its own, is shown."""
         if self._opened is None:
-            from farhand_client.cli.wanted import UNKNOWN, wanted
             from farhand_client.terminal.local import LocalTerminal
+            from farhand_client.ui.terminal_request import UNKNOWN_TERMINAL, terminal_request
 
             self._opened = LocalTerminal()
             try:
-                wanted(None)
+                terminal_request(None)
             except ValueError as error:
-                self.files.say(f"{error}; programs are told {UNKNOWN}")
+                self.files.say(f"{error}; programs are told {UNKNOWN_TERMINAL}")
         return self._opened
 
     def ask(self) -> None:
@@ -88,7 +88,7 @@ class Session:
         Returns False where it is not known whether all was run, or known that it was not; the user was told why.
         Raises `Leave`.
         """
-        with self._interrupts.to(self._everyone):
+        with self._interrupts.interrupts_to(self._everyone):
             if is_own(text):
                 return await self._own(text)
             for host in self.hosts.active:
@@ -105,7 +105,7 @@ class Session:
     def give_up(self) -> None:
         """Ctrl-C came before a command had begun."""
         for host in self.hosts.active:
-            host.state.code, host.state.ended, host.state.took = INTERRUPTED, "SIGINT", 0.0
+            host.state.code, host.state.ended, host.state.took = EXIT_INTERRUPTED, "SIGINT", 0.0
 
     def news(self) -> None:
         """Say what has happened since the last prompt: jobs that have ended, services that go away."""
@@ -114,7 +114,7 @@ class Session:
             host.link.check()
             whose = f"{host.name}: " if len(self.hosts.known) > 1 else ""
             for line in host.jobs.news():
-                self.files.say(cut(printable(whose + line), columns - len("farhand: ")))
+                self.files.say(truncate(printable(whose + line), columns - len("farhand: ")))
             host.jobs.look_again()
 
     def going(self) -> None:
@@ -167,16 +167,16 @@ class Session:
         try:
             code = await act(self, parse(text))
         except Interrupted:
-            code, self.interrupted = INTERRUPTED, True
+            code, self.interrupted = EXIT_INTERRUPTED, True
         except (FarhandError, ValueError) as error:
             self.files.say(str(error))
             if isinstance(error, ConnectionLost):
                 await self.hosts.drop_dead()
         except BrokenPipeError:
-            raise Leave(BROKEN_PIPE) from None
+            raise Leave(EXIT_BROKEN_PIPE) from None
         except OSError as error:
             self.files.say(f"cannot write the output: {error.strerror}")
-            raise Leave(OURS) from None
+            raise Leave(EXIT_FAILURE) from None
         for host in self.hosts.active:
             if code is not None:
                 host.state.code, host.state.took = code, 0.0

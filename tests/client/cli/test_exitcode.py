@@ -23,8 +23,8 @@ from farhand_client import (
     SpawnFailed,
     TimedOut,
 )
-from farhand_client.cli.exitcode import error_code, exit_code
-from farhand_client.cli.status import StatusError, of_error, of_result, status_file
+from farhand_client.cli.status import StatusError, error_report, result_report, status_file
+from farhand_client.ui.exitcodes import error_exit_code, outcome_exit_code
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 
@@ -56,7 +56,7 @@ def missing(error: str, errno: int, what: Any) -> SpawnFailed:
     ],
 )
 def test_exit_codes(outcome: Any, code: int) -> None:
-    assert exit_code(outcome) == code
+    assert outcome_exit_code(outcome) == code
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_exit_codes(outcome: Any, code: int) -> None:
     ],
 )
 def test_exit_codes_of_errors(error: Any, code: int) -> None:
-    assert error_code(error) == code
+    assert error_exit_code(error) == code
 
 
 def test_the_status_of_a_result_is_its_outcome_and_more() -> None:
     usage = m.UsageReport(user=0.5, system=0.25, peak_memory=4096)
     result = Result(Exited(code=255), "id", 1.5, 10, 20, False, usage, m.AppliedBounds(memory="cgroup"))
-    assert of_result(result, new=True) == {
+    assert result_report(result, new=True) == {
         "status": "exited",
         "code": 255,
         "run_id": "id",
@@ -88,7 +88,7 @@ def test_the_status_of_a_result_is_its_outcome_and_more() -> None:
         "applied": {"memory": "cgroup"},
         "new": True,
     }
-    bare = of_result(Result(Exited(code=0), "id", 1.5, 0, 0, False), new=False)
+    bare = result_report(Result(Exited(code=0), "id", 1.5, 0, 0, False), new=False)
     assert (bare["usage"], bare["applied"], bare["new"]) == (None, {}, False)
 
 
@@ -140,7 +140,7 @@ def test_the_status_of_a_result_is_its_outcome_and_more() -> None:
     ],
 )
 def test_the_status_of_an_error_says_what_is_known(error: Any, status: Any) -> None:
-    assert of_error(error) == status
+    assert error_report(error) == status
 
 
 def test_a_status_file_has_the_old_or_the_new_whole(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ async def test_the_first_ctrl_c_goes_to_the_run_and_the_second_leaves_it_going(s
         assert await process.stdout.readline() == b"caught\n"
         process.send_signal(signal.SIGINT)
         _, stderr = await process.communicate()
-        assert (process.returncode, stderr) == (130, f"farhand: abandoned run {ID}; it goes on\n".encode())
+        assert (process.returncode, stderr) == (130, f"farhand: abandoned run {ID}; it keeps running\n".encode())
     assert [type(message) for message in service.runs[-1].messages][:1] == [m.Signal]
     assert not any(isinstance(message, m.Stop) for message in service.runs[-1].messages)
 

@@ -6,7 +6,7 @@ import asyncio
 
 import uvloop
 
-from farhand_client.cli.loop import run_attended
+from farhand_client.cli.connection import run_attended
 
 
 def test_a_command_at_a_terminal_runs_on_uvloop_and_has_its_exit_code() -> None:

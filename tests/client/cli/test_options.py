@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from farhand_client.cli.options import seconds, split
+from farhand_client.cli.options import split_arguments
 from farhand_client.cli.run import VALUED, main
-from farhand_client.cli.sizes import limits, size
-from farhand_client.cli.spans import duration, span
+from farhand_client.cli.values import duration, limits, positive_seconds, size
+from farhand_client.ui.text import format_span
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ from farhand_client.cli.spans import duration, span
     ],
 )
 def test_everything_after_host_belongs_to_the_command(line: list[str], options: list[str], rest: list[str]) -> None:
-    assert split(line, VALUED) == (options, rest)
+    assert split_arguments(line, VALUED) == (options, rest)
 
 
 @pytest.mark.parametrize(
@@ -50,12 +50,12 @@ def test_everything_after_host_belongs_to_the_command(line: list[str], options: 
         (["web"], "a command is needed after HOST"),
         (["web", "--"], "a command is needed after HOST"),
         (["--shell", "web", "echo", "$HOME"], "--shell takes the script as one argument"),
-        (["--timeout", "soon", "web", "ls"], "--timeout: 'soon' is not a number of seconds above 0"),
-        (["--timeout", "0", "web", "ls"], "not a number of seconds above 0"),
-        (["--timeout", "nan", "web", "ls"], "not a number of seconds above 0"),
-        (["--kill-after", "-1", "web", "ls"], "--kill-after: '-1' is not a number of seconds from 0 on"),
-        (["--reconnect", "x", "web", "ls"], "--reconnect: 'x' is not a number of seconds from 0 on"),
-        (["--grace", "inf", "web", "ls"], "--grace: 'inf' is not a number of seconds from 0 on"),
+        (["--timeout", "soon", "web", "ls"], "--timeout: 'soon' is not a positive number of seconds"),
+        (["--timeout", "0", "web", "ls"], "not a positive number of seconds"),
+        (["--timeout", "nan", "web", "ls"], "not a positive number of seconds"),
+        (["--kill-after", "-1", "web", "ls"], "--kill-after: '-1' is not a number of seconds (0 or more)"),
+        (["--reconnect", "x", "web", "ls"], "--reconnect: 'x' is not a number of seconds (0 or more)"),
+        (["--grace", "inf", "web", "ls"], "--grace: 'inf' is not a number of seconds (0 or more)"),
         (["-e", "=x", "web", "ls"], "has no name before the equals sign"),
         (["--tim", "3", "web", "ls"], "unrecognized arguments"),
         (["--nope", "web", "ls"], "unrecognized arguments: --nope"),
@@ -72,9 +72,9 @@ def test_wrong_usage_is_a_sentence_and_2(line: list[str], sentence: str, capsys:
 
 @pytest.mark.parametrize(("text", "value"), [("1", 1.0), ("0.5", 0.5), ("1e3", 1000.0)])
 def test_seconds(text: str, value: float) -> None:
-    assert seconds(text) == value
+    assert positive_seconds(text) == value
     with pytest.raises(argparse.ArgumentTypeError):
-        seconds("-" + text)
+        positive_seconds("-" + text)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_limits_have_the_names_of_the_api() -> None:
         (["--buffer", "spool", "web", "ls"], "neither block nor spool=SIZE"),
         (["--buffer", "spool=1", "web", "ls"], "neither block nor spool=SIZE, of 64K or more"),
         (["--buffer", "drop", "web", "ls"], "neither block nor spool"),
-        (["--limit", "ram=1", "web", "ls"], "'ram=1' is no limit; there are memory=N"),
+        (["--limit", "ram=1", "web", "ls"], "'ram=1' is not a limit; known limits: memory=N"),
     ],
 )
 def test_wrong_usage_of_runs_that_stay_is_a_sentence_and_2(line: list[str], sentence: str, capsys: Any) -> None:
@@ -132,7 +132,7 @@ def test_times_have_units(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "h", "-1", "1.5h", "8H", "1w", "٣h", "4000d", "8 h"])
 def test_what_is_no_time(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=r"is no time|more than ten years"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"is not a time|more than ten years"):
         duration(text)
 
 
@@ -141,4 +141,4 @@ def test_what_is_no_time(text: str) -> None:
     [(0.4, "0 s"), (120, "120 s"), (600, "10 min"), (7200.0, "120 min"), (86400, "24 h"), (864000, "10 days")],
 )
 def test_times_are_said_in_small_numbers(seconds: float, text: str) -> None:
-    assert span(seconds) == text
+    assert format_span(seconds) == text

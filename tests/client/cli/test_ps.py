@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from farhand_client import Exited, Killed, Lost, Signaled, SpawnFailed, TimedOut
-from farhand_client.cli.printable import cut, printable, width
-from farhand_client.cli.ps import bytes_for_people, state, table, time_for_people, unique
+from farhand_client.ui.runs import run_state, run_table, unique_prefix_length
+from farhand_client.ui.text import display_width, format_size, format_time, printable, truncate
 from farhand_protocol import messages as m
 from tests.support.command import farhand
 from tests.support.fake_service import FakeConnection, FakeService
@@ -32,7 +32,7 @@ def info(number: int = 1, **fields: Any) -> m.RunInfo:
 
 
 def lines(*runs: m.RunInfo, columns: int | None = None) -> list[str]:
-    return table(runs, user="ann", now=NOW, columns=columns)
+    return run_table(runs, user="ann", now=NOW, columns=columns)
 
 
 def test_a_table_of_runs() -> None:
@@ -54,7 +54,7 @@ def test_lines_fit_the_terminal_unless_it_is_too_narrow() -> None:
     runs = [info(1, command="x" * 300), info(2, command="漢" * 300), info(3, command="e\u0301" * 300)]
     for columns in (80, 81, 132):
         for line in lines(*runs, columns=columns)[1:]:
-            assert columns - 1 <= width(line) <= columns
+            assert columns - 1 <= display_width(line) <= columns
             assert line.endswith("…")
     assert all(line.endswith("…") for line in lines(*runs, columns=10)[1:])
     assert len(lines(*runs)[1]) > 300
@@ -69,8 +69,8 @@ def test_nothing_in_it_does_anything_to_the_terminal(hostile: str) -> None:
 
 def test_ids_are_told_apart() -> None:
     ids = ["01890a5d-ac96-774b-bcce-b302099a8057", "01890a5d-ac96-774b-bcce-b302099a8058", "ff" + "0" * 34]
-    assert unique(ids) == 36
-    assert unique([ids[0], ids[2]]) == unique(ids[:1]) == unique([]) == 13
+    assert unique_prefix_length(ids) == 36
+    assert unique_prefix_length([ids[0], ids[2]]) == unique_prefix_length(ids[:1]) == unique_prefix_length([]) == 13
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_ids_are_told_apart() -> None:
     ],
 )
 def test_states(outcome: Any, words: str) -> None:
-    assert state(outcome) == words
+    assert run_state(outcome) == words
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_states(outcome: Any, words: str) -> None:
     ],
 )
 def test_times(seconds: float, words: str) -> None:
-    assert time_for_people(seconds) == words
+    assert format_time(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,12 @@ def test_times(seconds: float, words: str) -> None:
     ],
 )
 def test_sizes(count: int, words: str) -> None:
-    assert bytes_for_people(count) == words
+    assert format_size(count) == words
 
 
 @pytest.mark.parametrize(("columns", "text"), [(5, "abcde"), (4, "abc…"), (1, "…")])
 def test_cutting(columns: int, text: str) -> None:
-    assert cut("abcde", columns) == text
+    assert truncate("abcde", columns) == text
 
 
 # The command

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client.cli.main import INTERRUPTED
+from farhand_client.ui.exitcodes import EXIT_INTERRUPTED
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited
 from tests.support.command import FARHAND, farhand, running
@@ -107,8 +107,8 @@ async def test_a_signal_ends_it(service: FakeService, number: int, code: int) ->
 @pytest.mark.parametrize(
     ("option", "number", "said"),
     [
-        ("--speed", "0", b"'0' is no speed"),
-        ("--speed", "fast", b"'fast' is no speed"),
+        ("--speed", "0", b"'0' is not a speed"),
+        ("--speed", "fast", b"'fast' is not a speed"),
         ("--idle-limit", "-1", b"'-1' is not a number of seconds"),
     ],
 )
@@ -129,7 +129,7 @@ class TestOnATerminal:
         assert pty.modes == before
 
     @pytest.mark.parametrize(
-        ("ends", "code"), [(b"\x03", INTERRUPTED), (b"q", 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+        ("ends", "code"), [(b"\x03", EXIT_INTERRUPTED), (b"q", 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
     )
     async def test_the_terminal_is_given_back_whatever_ends_it(
         self, service: FakeService, pty: Pty, ends: bytes | int, code: int

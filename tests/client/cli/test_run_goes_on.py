@@ -78,12 +78,13 @@ async def test_a_line_that_stays_down_is_said_and_ctrl_c_waits_for_it(service: F
         await process.stdout.readline()
         await gate.shut()
         down = await process.stderr.readline()
-        assert re.fullmatch(rf"farhand: the line to {service.host} is down; trying again for 5[78] s\n", down.decode())
+        expected = rf"farhand: connection to {service.host} lost; reconnecting \(for up to 5[78] s\)\n"
+        assert re.fullmatch(expected, down.decode())
         process.send_signal(signal.SIGINT)
-        queued = b"farhand: the line is down; the command is interrupted once it is up. Again to leave now\n"
+        queued = b"farhand: not connected; the interrupt will be sent after reconnecting. Ctrl-C again to leave\n"
         assert await process.stderr.readline() == queued
         gate.open()
-        assert await process.stderr.readline() == f"farhand: the line to {service.host} is up again\n".encode()
+        assert await process.stderr.readline() == f"farhand: connected to {service.host} again\n".encode()
         assert await process.wait() == 9
 
 

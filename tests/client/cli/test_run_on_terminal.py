@@ -153,4 +153,4 @@ class TestElsewhere:
     async def test_what_is_no_size_is_said(self, size: str, service: FakeService, env: dict[str, str]) -> None:
         done = await farhand("run", "-t", f"--size={size}", service.host, "ls", env=env)
         assert done.code == 2
-        assert b"is no size of a terminal; 80x24 (columns, rows) is" in done.stderr
+        assert b"is not a terminal size; use a form like 80x24 (columns, rows)" in done.stderr

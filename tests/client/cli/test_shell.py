@@ -116,7 +116,7 @@ class TestRequest:
     ) -> None:
         async with shell(pty, service, env | {"TERM": name}) as process:
             assert await process.wait() == 2
-            await pty.shows(b"which is no terminal's name")
+            await pty.shows(b"which is not the name of a terminal")
         assert service.runs == []
 
     async def test_a_terminal_without_a_name_can_do_nothing(
@@ -317,8 +317,8 @@ class TestLine:
             await pty.shows(b"ready ")
             (tmp_path / "fake.sock").rename(tmp_path / "away")
             service.connections[0].cut()
-            said = await pty.shows(b"is down; trying again for 24 h")
-            assert b"\x1b]2;the line to unix:" in said
+            said = await pty.shows(b"lost; reconnecting (for up to 24 h)")
+            assert b"\x1b]2;connection to unix:" in said
             pty.type(b"typed meanwhile")
             (tmp_path / "away").rename(tmp_path / "fake.sock")
             await pty.shows(b"\x1b[2K")  # the row, which is empty in what the program has written

@@ -6,7 +6,7 @@ import pytest
 
 from farhand_client.repl.jobs import SHOWN_OF_SEVERAL, Jobs, word
 from farhand_client.repl.link import Link
-from farhand_client.repl.saying import say
+from farhand_client.ui.printing import print_message
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 
 FIRST = "01a1fc79-3b2c-7abc-8def-000000000001"
@@ -17,7 +17,7 @@ OTHER = "01a1fc80-0000-7000-8000-000000000003"
 @pytest.fixture
 def jobs() -> Jobs:
     """Those of a host that is not connected."""
-    return Jobs(Link("web", lambda watch: pytest.fail("nobody connects"), say))
+    return Jobs(Link("web", lambda watch: pytest.fail("nobody connects"), print_message))
 
 
 def test_a_name_is_as_much_of_the_id_as_tells_it_from_the_others(jobs: Jobs) -> None:

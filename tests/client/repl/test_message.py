@@ -12,8 +12,8 @@ from farhand_client.errors import FarhandError
 from farhand_client.repl.host import Host
 from farhand_client.repl.link import Link
 from farhand_client.repl.message import connecting, message
-from farhand_client.repl.saying import say
 from farhand_client.repl.state import State
+from farhand_client.ui.printing import print_message
 
 
 class Silent(Link):
@@ -27,7 +27,7 @@ class Silent(Link):
 
 
 def host(name: str = "web", user: str = "ada", machine: str = "build", **state: Any) -> Host:
-    link = Silent(name, lambda watch: pytest.fail("nobody connects"), say)
+    link = Silent(name, lambda watch: pytest.fail("nobody connects"), print_message)
     link.user, link.host = user, machine
     made = Host(name, link)
     for field, value in state.items():
@@ -101,7 +101,7 @@ async def test_a_link_that_was_told_of_a_loss_is_down_until_it_is_back() -> None
         watches.append(watch)
         raise FarhandError("no")
 
-    link = Link("web", opening, say)
+    link = Link("web", opening, print_message)
     link.changed = lambda: changes.append(link.down)
     with pytest.raises(FarhandError):
         await link.connect()

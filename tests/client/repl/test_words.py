@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from farhand_client.cli.printable import printable
-from farhand_client.repl.saying import say
+from farhand_client.ui.printing import print_message
+from farhand_client.ui.text import printable
 
 
 @pytest.mark.parametrize(
@@ -24,5 +24,5 @@ def test_nothing_of_ours_makes_the_terminal_do_something(text: str, shown: str) 
 
 
 def test_a_sentence_of_the_service_cannot_pass_for_another(capsys: pytest.CaptureFixture[str]) -> None:
-    say("no\nfarhand: yes\x07")
+    print_message("no\nfarhand: yes\x07")
     assert capsys.readouterr().err == "farhand: no\n  farhand: yes\\x07\n"

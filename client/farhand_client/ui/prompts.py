@@ -1,4 +1,4 @@
-"""Questions to the person at the terminal, while the connection goes on."""
+"""Questions to the person at the terminal. The event loop, and with it the connection, goes on meanwhile."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Final
 
 from farhand_client.errors import HostKeyUnknown
 
-LINE: Final = 4096
-"""Bytes of an answer: what a terminal gives at once (termios(3))."""
+MAX_TYPED: Final = 4096
+"""Bytes of an answer: the most a terminal returns for one line (termios(3))."""
 
 
-def attended() -> bool:
-    """Whether a person sees what is asked and can answer: not so in a script, even one that has a terminal."""
+def can_ask() -> bool:
+    """Return whether a person sees questions and can answer them: never in a script, even one that has a terminal."""
     return os.isatty(0) and os.isatty(2)
 
 
 async def ask(prompt: str, *, echo: bool = True) -> str | None:
-    """Show `prompt` on the terminal and return the line that is typed; None where there is no terminal or no line."""
+    """Show `prompt` on the terminal and return the line that is typed; None without a terminal or at end of input."""
     try:
         tty = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
@@ -36,7 +36,7 @@ async def ask(prompt: str, *, echo: bool = True) -> str | None:
         os.write(tty, prompt.encode(errors="replace"))
         loop.add_reader(tty, typed.set)
         await typed.wait()
-        line = os.read(tty, LINE)
+        line = os.read(tty, MAX_TYPED)
     except OSError:
         return None
     finally:
@@ -48,17 +48,17 @@ async def ask(prompt: str, *, echo: bool = True) -> str | None:
     return line.decode(errors="replace").rstrip("\n") if line else None
 
 
-async def confirm(unknown: HostKeyUnknown) -> bool:
-    """Ask whether a key is the right one; without a person there, it is not."""
-    if not attended():
+async def confirm_host_key(unknown: HostKeyUnknown) -> bool:
+    """Ask whether an unknown host key is the right one; return False if nobody can be asked."""
+    if not can_ask():
         return False
     answer = await ask(
-        f"The key of {unknown.name} is not known. Its fingerprint is\n  {unknown.fingerprint}\n"
-        "`farhandd host-key` prints it on that machine. Is it the same? (yes/no) "
+        f"The host key of {unknown.name} is not known. Its fingerprint is\n  {unknown.fingerprint}\n"
+        "Run `farhandd host-key` on that machine to see its fingerprint. Is it the same? (yes/no) "
     )
     return answer is not None and answer.strip().lower() == "yes"
 
 
-async def passphrase(prompt: str) -> str | None:
-    """Ask for a passphrase, unseen."""
+async def ask_passphrase(prompt: str) -> str | None:
+    """Ask for a passphrase without echoing it; None if stderr is not a terminal."""
     return await ask(prompt, echo=False) if os.isatty(sys.stderr.fileno()) else None

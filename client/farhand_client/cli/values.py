@@ -1,0 +1,155 @@
+"""Option values as people type them: sizes, times, limits, ids, variables. Each function is a `type` for argparse."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+_SIZE_UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+_TIME_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def size(text: str) -> int:
+    """Return a number of bytes: `65536`, `64K`, `512M`, `1G`, `2T`, in powers of 1024."""
+    unit = text[-1:].lower() if text[-1:].isalpha() else ""
+    digits = text[: len(text) - len(unit)]
+    if unit not in _SIZE_UNITS or not digits.isdecimal() or not digits.isascii():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; use a form like 65536, 64K, 512M or 1G")
+    value = int(digits[:20]) * _SIZE_UNITS[unit]
+    if value >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text!r} is too large")
+    return value
+
+
+def duration(text: str) -> float:
+    """Return a number of seconds: `90`, `90s`, `30m`, `8h`, `2d`."""
+    from farhand_protocol.model import MAX_SECONDS
+
+    unit = text[-1:] if text[-1:].isalpha() else ""
+    digits = text[: len(text) - len(unit)]
+    if unit not in _TIME_UNITS or not digits.isascii() or not digits.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; use a form like 90 (seconds), 30m, 8h or 2d")
+    seconds = int(digits[:20]) * _TIME_UNITS[unit]
+    if seconds > MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than ten years")
+    return float(seconds)
+
+
+def positive_seconds(text: str) -> float:
+    """Return a number of seconds greater than 0."""
+    if not 0 < (value := _number(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return value
+
+
+def nonnegative_seconds(text: str) -> float:
+    """Return a number of seconds, 0 or more."""
+    if not 0 <= (value := _number(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds (0 or more)")
+    return value
+
+
+def limits(text: str) -> Mapping[str, Any]:
+    """Return the limits of `memory=512M,cpu=10,…` under the names that the API uses."""
+    found: dict[str, Any] = {}
+    for item in text.split(","):
+        name, equals, value = item.partition("=")
+        parse = _LIMITS.get(name)
+        if parse is None or not equals:
+            known = ", ".join(f"{name}=N" for name in _LIMITS)
+            raise argparse.ArgumentTypeError(f"{item!r} is not a limit; known limits: {known}")
+        found[name.replace("-", "_")] = parse(value)
+    return found
+
+
+def speed(text: str) -> float:
+    """Return a factor greater than 0: 2 is twice as fast, 0.5 half as fast."""
+    if not 0 < (value := _number(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a speed; 2 is twice as fast, 0.5 half as fast")
+    return value
+
+
+def terminal_size(text: str) -> tuple[int, int]:
+    """Return columns and rows, as in `80x24`."""
+    columns, _, rows = text.partition("x")
+    if not all(part.isascii() and part.isdecimal() and 1 <= int(part[:6]) <= 0xFFFF for part in (columns, rows)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a terminal size; use a form like 80x24 (columns, rows)")
+    return int(columns), int(rows)
+
+
+def variable(text: str) -> tuple[bytes, bytes] | None:
+    """Return an environment variable for the command: `K=V`, or `K` with its local value; None if it is not set."""
+    name, equals, value = os.fsencode(text).partition(b"=")
+    if not name:
+        raise argparse.ArgumentTypeError(f"{text!r} has no name before the equals sign")
+    if equals:
+        return name, value
+    local = os.environb.get(name)
+    return None if local is None else (name, local)
+
+
+def new_run_id(text: str) -> str:
+    """Return a whole id for a new run."""
+    from farhand_client.ids import checked_id
+
+    try:
+        return checked_id(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def run_id(text: str) -> str:
+    """Return the id of an existing run, whole or a prefix."""
+    from farhand_client.ids import checked_prefix
+    from farhand_client.ui.runs import MIN_ID_PREFIX
+
+    try:
+        checked_prefix(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if len(text) < MIN_ID_PREFIX:
+        raise argparse.ArgumentTypeError(f"{text!r} is too short for an id; type at least {MIN_ID_PREFIX} characters")
+    return text
+
+
+def escape_character(text: str) -> int | None:
+    """Return the code of an escape character; None for `none`."""
+    from farhand_client.terminal.escapes import parse_escape_character
+
+    try:
+        return parse_escape_character(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not text.isascii() or not 0 < int(text[:20]) < 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number (1 or more)")
+    return int(text)
+
+
+def _positive_size(text: str) -> int:
+    if not (value := size(text)):
+        raise argparse.ArgumentTypeError("a memory limit must be more than 0 bytes")
+    return value
+
+
+_LIMITS: Final[dict[str, Callable[[str], int | float]]] = {
+    "memory": _positive_size,
+    "cpu": positive_seconds,
+    "processes": _count,
+    "files": _count,
+    "file-size": size,
+    "output": size,
+}

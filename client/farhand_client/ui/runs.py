@@ -1,0 +1,74 @@
+"""The table of runs that `farhand ps` and the REPL's `:jobs` print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+from farhand_client.signals import signal_name
+from farhand_protocol import messages as m
+from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFailed, TimedOut
+
+from .text import display_width, format_size, format_time, printable, truncate
+
+MIN_ID_PREFIX: Final = 4
+"""Characters of an id that a user has to type: as in git, fewer are more likely a mistake than meant."""
+
+MIN_ID_SHOWN: Final = 13
+"""Characters of an id that are shown at least. In an id made by farhand they encode the creation time to the
+millisecond, which is nearly always unique; otherwise more are shown."""
+
+MIN_COMMAND_COLUMNS: Final = 16
+"""Columns that the command gets, however narrow the terminal."""
+
+
+def run_table(runs: Sequence[m.RunInfo], *, user: str, now: float, columns: int | None) -> list[str]:
+    """Return the lines of the table, each cut to `columns` columns where possible.
+
+    The owner is shown if any run belongs to another account than `user`. `now` is in seconds since the epoch.
+    """
+    shown = unique_prefix_length(sorted(run.id for run in runs))
+    rows = [["ID", "OWNER", "STATE", "AGE", "TIME", "OUTPUT", "COMMAND"]]
+    for run in runs:
+        age = run.duration if run.outcome is None else max(now - run.began, run.duration)
+        output = format_size(run.stdout + run.stderr)
+        words = [run.id[:shown], run.owner, run_state(run.outcome), format_time(age), format_time(run.duration)]
+        rows.append([printable(word) for word in (*words, output, run.command)])
+    if all(run.owner == user for run in runs):
+        for row in rows:
+            del row[1]
+    widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for *words, command in rows:
+        line = "".join(word + " " * (wide - display_width(word) + 2) for word, wide in zip(words, widths, strict=False))
+        left = None if columns is None else max(MIN_COMMAND_COLUMNS, columns - display_width(line))
+        lines.append(line + (command if left is None else truncate(command, left)))
+    return lines
+
+
+def unique_prefix_length(ids: Sequence[str]) -> int:
+    """Return how many characters tell the sorted `ids` apart; at least `MIN_ID_SHOWN`."""
+    same = (next(at for at, pair in enumerate(zip(*two, strict=True)) if pair[0] != pair[1]) for two in pairwise(ids))
+    return max(MIN_ID_SHOWN, 1 + max(same, default=0))
+
+
+def run_state(outcome: Outcome | None) -> str:
+    """Return the state of a run in a word or two; `outcome` is None while it is running."""
+    match outcome:
+        case None:
+            return "running"
+        case Exited():
+            return f"exited {outcome.code}"
+        case Signaled():
+            return signal_name(outcome.signal)
+        case TimedOut():
+            return "timed out"
+        case Killed(reason="requested"):
+            return "stopped"
+        case Killed():
+            return f"killed: {outcome.reason}"
+        case SpawnFailed():
+            return "never ran"
+        case _:
+            return "lost"
