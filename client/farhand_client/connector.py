@@ -83,7 +83,7 @@ def connect(
             asked = _identities(tuple(Path(path) for path in identities) or address.identities, config, passphrase)
             dialled = await _dial(address, record, accept_new, confirm, timeout, keepalive)
             login = await _logged_in(dialled, address, asked, timeout)
-            again = partial(_tls_login, address, record, asked.after(login.identity), timeout, keepalive)
+            again = partial(_tls_login, address, record, asked.for_reconnect(login.identity), timeout, keepalive)
         return Client(ReconnectingConnection(login, again, reconnect, watch), login)
 
     return Pending(opened())
@@ -126,10 +126,10 @@ async def _dial(
 
 def _identities(named: Sequence[Path], config: Path, passphrase: AskPassphrase | None) -> Identities:
     from .trust.agent import Agent
-    from .trust.identities import Identities, usual_key_files
+    from .trust.identities import Identities, default_key_files
 
-    usual = usual_key_files(Path.home(), config)
-    return Identities(named=named, agent=Agent.from_environment(os.environ), usual=usual, ask=passphrase)
+    default = default_key_files(Path.home(), config)
+    return Identities(named=named, agent=Agent.from_environment(os.environ), default=default, ask=passphrase)
 
 
 async def _logged_in(

@@ -116,8 +116,8 @@ def _context() -> ssl.SSLContext:
 
 
 def _service_key(transport: asyncio.Transport, address: Address) -> ServiceKey:
+    from farhand_client.trust import CertificateError
     from farhand_client.trust.certificate import service_key
-    from farhand_client.trust.errors import CertificateError
 
     tls = transport.get_extra_info("ssl_object")
     if tls.selected_alpn_protocol() != ALPN:
@@ -136,7 +136,7 @@ def check_host_key(record: KnownHosts, address: Address, key: PublicKey) -> None
 
     Raises `HostKeyUnknown`, `HostKeyChanged`, `HostKeyRevoked`, and `ConnectError` for a record that cannot be read.
     """
-    from farhand_client.trust.errors import KnownHostsError
+    from farhand_client.trust import KnownHostsError
 
     try:
         found = record.check(address.host, address.port, key)
@@ -174,7 +174,7 @@ def check_host_key(record: KnownHosts, address: Address, key: PublicKey) -> None
 
 def record_host_key(record: KnownHosts, address: Address, key: PublicKey, *, replace: bool = False) -> None:
     """Put a key on record, with `replace` instead of another one. Raises `ConnectError` where that cannot be done."""
-    from farhand_client.trust.errors import KnownHostsError
+    from farhand_client.trust import KnownHostsError
 
     try:
         record.add(address.host, address.port, key, replace=replace)

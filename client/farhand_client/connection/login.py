@@ -17,7 +17,7 @@ from .dial import DialledSession
 from .session import ClientSession
 
 if TYPE_CHECKING:
-    from farhand_client.trust.errors import TrustError
+    from farhand_client.trust import TrustError
     from farhand_client.trust.identities import Identities, Identity
 
 
@@ -92,7 +92,7 @@ async def _prove(
 ) -> tuple[m.AnyMessage, Identity]:
     from hashlib import sha256
 
-    from farhand_client.trust.errors import TrustError
+    from farhand_client.trust import TrustError
     from farhand_protocol.login import login_transcript
 
     tried: list[str] = []
@@ -124,7 +124,7 @@ async def _prove(
 
 
 async def _each(identities: Identities) -> AsyncIterator[Identity]:
-    from farhand_client.trust.errors import TrustError
+    from farhand_client.trust import TrustError
 
     try:
         async for identity in identities:

@@ -1,4 +1,31 @@
-"""Whom the client trusts and how it proves who it is: known hosts, ssh-agent, key files.
+"""Whom the client trusts, and how it proves who the user is.
 
-Nothing here imports cryptography until a private key file has to sign; with an agent it never happens.
+Towards the service: certificate.py extracts the service's key from the certificate that TLS has shown, and
+known_hosts.py says whether that key is the recorded one.
+
+Towards the user: identities.py yields the keys to log in with, in the order in which they are tried: those of the
+ssh-agent (agent.py), then those in private key files (keyfile.py). files.py reads small files safely for both sides.
+
+Every error here is a `TrustError` with a sentence for the user. cryptography is imported only when a private key file
+has to sign; with an agent that never happens.
 """
+
+
+class TrustError(Exception):
+    """Base of the errors here; the message says what is wrong, where, and what to do."""
+
+
+class KnownHostsError(TrustError):
+    """The known_hosts file cannot be read, written or changed as requested."""
+
+
+class AgentError(TrustError):
+    """The ssh-agent cannot be reached, does not answer, refuses, or sends an invalid answer."""
+
+
+class IdentityError(TrustError):
+    """A key file cannot be used to log in."""
+
+
+class CertificateError(TrustError):
+    """The service's certificate is not one that Farhand makes."""

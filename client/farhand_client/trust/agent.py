@@ -1,18 +1,21 @@
-"""A client of ssh-agent (draft-ietf-sshm-ssh-agent, OpenSSH PROTOCOL.agent): lists keys and has them sign."""
+"""A client of the ssh-agent (draft-ietf-sshm-ssh-agent, OpenSSH PROTOCOL.agent): lists keys and signs with them."""
 
 import asyncio
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from farhand_client.trust.errors import AgentError
+from farhand_client.trust import AgentError
 from farhand_protocol import sshformat
 from farhand_protocol.sshformat import PublicKey, Reader, SSHFormatError, pack_string, pack_u32
 
-# OpenSSH's own bound for an agent message (AGENT_MAX_LEN): some hundred keys.
-MAX_MESSAGE = 256 * 1024
-# Seconds. Listing needs nobody; signing may have to wait for a touch or for somebody to confirm it.
-LIST_TIMEOUT = 5.0
-SIGN_TIMEOUT = 60.0
+MAX_AGENT_MESSAGE: Final = 256 * 1024
+"""Bytes of an answer: OpenSSH's own limit (AGENT_MAX_LEN), enough for several hundred keys."""
+
+LIST_TIMEOUT: Final = 5.0
+"""Seconds until listing keys is given up: it needs nobody's attention."""
+
+SIGN_TIMEOUT: Final = 60.0
+"""Seconds until signing is given up: it may have to wait for a touch or for somebody to confirm it."""
 
 _FAILURE = 5
 _REQUEST_IDENTITIES, _IDENTITIES_ANSWER = 11, 12
@@ -21,14 +24,14 @@ _RSA_SHA2_512 = 0x04
 
 
 class AgentKey(NamedTuple):
-    """A key the agent holds, with the comment it has there (often the file it came from)."""
+    """A key in the agent, with its comment there (often the file it came from)."""
 
     public_key: PublicKey
     comment: str
 
 
 class Agent:
-    """The agent at a Unix socket. Each call is a connection of its own; every failure is an AgentError."""
+    """The agent at a Unix socket. Each call uses its own connection; every failure is an AgentError."""
 
     def __init__(self, path: str, *, list_timeout: float = LIST_TIMEOUT, sign_timeout: float = SIGN_TIMEOUT) -> None:
         self.path = path
@@ -37,12 +40,12 @@ class Agent:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Agent | None":
-        """The agent SSH_AUTH_SOCK names, or None where it is unset or empty."""
+        """Return the agent that SSH_AUTH_SOCK names, or None if it is unset or empty."""
         path = environment.get("SSH_AUTH_SOCK")
         return cls(path) if path else None
 
     async def keys(self) -> list[AgentKey]:
-        """The agent's keys in its order, without certificates and types that Farhand does not use.
+        """Return the agent's keys in its order, without certificates and key types that Farhand does not use.
 
         Raises AgentError.
         """
@@ -58,13 +61,13 @@ class Agent:
                 keys.append(AgentKey(key, comment.decode(errors="replace")))
             reader.end()
         except SSHFormatError as error:
-            raise self._nonsense(str(error)) from None
+            raise self._invalid(str(error)) from None
         return keys
 
     async def sign(self, key: PublicKey, data: bytes) -> bytes:
-        """A signature over `data` as SSH encodes it, by rsa-sha2-512 where the key is RSA.
+        """Return a signature over `data` in SSH's encoding, with rsa-sha2-512 for RSA keys.
 
-        Raises AgentError: also where the agent signs by another algorithm, which the service would refuse.
+        Raises AgentError, also if the agent signs with another algorithm, which the service would refuse.
         """
         flags = _RSA_SHA2_512 if key.type == sshformat.RSA else 0
         request = bytes([_SIGN_REQUEST]) + pack_string(key.blob) + pack_string(data) + pack_u32(flags)
@@ -74,10 +77,10 @@ class Agent:
             reader.end()
             algorithm = Reader(signature).text()
         except SSHFormatError as error:
-            raise self._nonsense(str(error)) from None
+            raise self._invalid(str(error)) from None
         wanted = "rsa-sha2-512" if key.type == sshformat.RSA else key.type
         if algorithm != wanted:
-            raise self._nonsense(f"it signed by {algorithm!r} where {wanted!r} was asked for")
+            raise self._invalid(f"it signed with {algorithm!r} instead of {wanted!r}")
         return signature
 
     async def _ask(self, request: bytes, expected: int, timeout: float) -> Reader:
@@ -86,18 +89,19 @@ class Agent:
                 reply = await self._exchange(request)
         except TimeoutError:
             raise AgentError(
-                f"the ssh-agent at {self.path} did not answer within {timeout:g} seconds; is it waiting for you?"
+                f"the ssh-agent at {self.path} did not answer within {timeout:g} seconds;"
+                " it may be waiting for a touch or a confirmation"
             ) from None
         except asyncio.IncompleteReadError:
-            raise self._nonsense("it closed the connection in the middle of an answer") from None
+            raise self._invalid("it closed the connection in the middle of an answer") from None
         except OSError as error:
             raise AgentError(
-                f"the ssh-agent at {self.path} cannot be reached: {error.strerror or error}; check SSH_AUTH_SOCK"
+                f"cannot reach the ssh-agent at {self.path}: {error.strerror or error}; check SSH_AUTH_SOCK"
             ) from None
         if reply[:1] == bytes([_FAILURE]):
             raise AgentError(f"the ssh-agent at {self.path} refused; it may be locked (ssh-add -X unlocks it)")
         if reply[:1] != bytes([expected]):
-            raise self._nonsense("its answer is of the wrong kind")
+            raise self._invalid("the answer has the wrong type")
         return Reader(reply[1:])
 
     async def _exchange(self, request: bytes) -> bytes:
@@ -106,11 +110,11 @@ class Agent:
             writer.write(pack_string(request))
             await writer.drain()
             size = int.from_bytes(await reader.readexactly(4), "big")
-            if size > MAX_MESSAGE:
-                raise self._nonsense(f"it announced {size} bytes; at most {MAX_MESSAGE} are taken")
+            if size > MAX_AGENT_MESSAGE:
+                raise self._invalid(f"it announced {size} bytes; the maximum is {MAX_AGENT_MESSAGE}")
             return await reader.readexactly(size)
         finally:
             writer.close()
 
-    def _nonsense(self, what: str) -> AgentError:
-        return AgentError(f"the ssh-agent at {self.path} answered nonsense: {what}")
+    def _invalid(self, what: str) -> AgentError:
+        return AgentError(f"the ssh-agent at {self.path} sent an invalid answer: {what}")

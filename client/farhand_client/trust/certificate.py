@@ -1,35 +1,37 @@
-"""Find the service's key in the certificate TLS showed, without an X.509 library.
+"""Extracts the service's key from the certificate that TLS has shown, without an X.509 library.
 
-The certificate itself says nothing to be believed: peers pin the key, and TLS has proved its possession.
+Nothing in the certificate itself is trusted: clients pin the key, and TLS has proved its possession.
 """
 
 import hashlib
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from farhand_client.trust.errors import CertificateError
+from farhand_client.trust import CertificateError
 from farhand_protocol import sshformat
 from farhand_protocol.sshformat import PublicKey, SSHFormatError
 
-# A self-signed Ed25519 certificate takes some 300 bytes.
-MAX_CERTIFICATE = 8192
+MAX_CERTIFICATE: Final = 8192
+"""Bytes; a self-signed Ed25519 certificate takes about 300."""
 
 _INTEGER, _SEQUENCE, _VERSION = 0x02, 0x30, 0xA0
 
 
 class ServiceKey(NamedTuple):
-    """The key a service showed: as SSH writes it, for known hosts, and as logins are bound to it."""
+    """The key that a service has shown, as a public key for known_hosts, and as the hash that logins are bound to."""
 
     public_key: PublicKey
     spki_sha256: bytes
 
 
 def service_key(certificate: bytes) -> ServiceKey:
-    """The key in a DER certificate (RFC 5280 section 4.1).
+    """Return the key in a DER certificate (RFC 5280 section 4.1).
 
-    Raises CertificateError for whatever is not the certificate of an Ed25519 key in strict DER.
+    Raises CertificateError unless it is the certificate of an Ed25519 key in strict DER.
     """
     if len(certificate) > MAX_CERTIFICATE:
-        raise CertificateError(f"the service's certificate has {len(certificate)} bytes; at most {MAX_CERTIFICATE}")
+        raise CertificateError(
+            f"the service's certificate has {len(certificate)} bytes; the maximum is {MAX_CERTIFICATE}"
+        )
     try:
         spki = _subject_public_key_info(certificate)
         return ServiceKey(sshformat.host_key_from_spki(spki), hashlib.sha256(spki).digest())
@@ -53,18 +55,18 @@ def _subject_public_key_info(certificate: bytes) -> bytes:
 
 
 def _element(data: bytes, at: int, limit: int, tag: int) -> tuple[int, int, int]:
-    """The start, start of the contents and end of the DER element at `at`, which must have this tag."""
+    """Return the start, the start of the contents and the end of the DER element at `at`, which must have `tag`."""
     if limit - at < 2 or data[at] != tag:
-        raise SSHFormatError(f"the certificate is not laid out as one (offset {at})")
+        raise SSHFormatError(f"the certificate is malformed (offset {at})")
     length, contents = data[at + 1], at + 2
     if length >= 0x80:
-        # X.690 section 10.1: the shortest form only. Two bytes of length are beyond MAX_CERTIFICATE already.
+        # X.690 section 10.1: the shortest form only. Two bytes of length already exceed MAX_CERTIFICATE.
         size = length - 0x80
         encoded = data[contents : min(contents + size, limit)]
         length = int.from_bytes(encoded, "big")
         if size not in (1, 2) or len(encoded) != size or length < (0x80 if size == 1 else 0x100):
-            raise SSHFormatError(f"the certificate holds an impossible length (offset {at})")
+            raise SSHFormatError(f"the certificate contains an invalid length (offset {at})")
         contents += size
     if contents + length > limit:
-        raise SSHFormatError(f"the certificate ends too early (offset {at})")
+        raise SSHFormatError(f"the certificate is truncated (offset {at})")
     return at, contents, contents + length

@@ -1,38 +1,38 @@
-"""The keys to log in with, in the order they are tried."""
+"""The keys to log in with, in the order in which they are tried."""
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from farhand_client.trust import AgentError, IdentityError, TrustError
 from farhand_client.trust.agent import Agent, AgentKey
-from farhand_client.trust.errors import AgentError, IdentityError, TrustError
 from farhand_protocol import login
 from farhand_protocol.sshformat import PublicKey
 
 if TYPE_CHECKING:
     from farhand_client.trust.keyfile import AskPassphrase
 
-# ssh's order (ssh(1), -i), best first. Security keys are absent: their files need the agent, which has its turn.
-_NAMES = ("id_ed25519", "id_ecdsa", "id_rsa")
+# ssh's order (ssh(1), -i), best first. No security keys: their files need the agent, whose keys come first.
+_DEFAULT_NAMES = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 
 class Identity(Protocol):
-    """Something that can prove who the user is."""
+    """A key that can prove who the user is."""
 
     @property
     def public_key(self) -> PublicKey:
-        """The key the proof is made with. One with an `application` waits for a touch."""
+        """The public key. A key with an `application` is a security key and waits for a touch."""
 
     @property
     def description(self) -> str:
-        """What and where the key is, for messages."""
+        """What the key is and where, for messages."""
 
     async def sign(self, transcript: bytes) -> bytes:
-        """The SSHSIG blob over a login transcript, in login.LOGIN_NAMESPACE. Raises TrustError."""
+        """Return the SSHSIG blob over a login transcript, in login.LOGIN_NAMESPACE. Raises TrustError."""
 
 
 class AgentIdentity:
-    """A key that an ssh-agent holds."""
+    """A key in an ssh-agent."""
 
     def __init__(self, agent: Agent, key: AgentKey) -> None:
         self.public_key = key.public_key
@@ -48,16 +48,17 @@ class AgentIdentity:
         return login.encode_sshsig(self.public_key.blob, login.LOGIN_NAMESPACE, signature)
 
 
-def usual_key_files(home: Path, config: Path) -> tuple[Path, ...]:
-    """Where keys usually are: Farhand's own directory, then ~/.ssh."""
-    return tuple(directory / name for directory in (config, home / ".ssh") for name in _NAMES)
+def default_key_files(home: Path, config: Path) -> tuple[Path, ...]:
+    """Return the default key files: those in Farhand's own directory, then those in ~/.ssh."""
+    return tuple(directory / name for directory in (config, home / ".ssh") for name in _DEFAULT_NAMES)
 
 
 class Identities:
     """The identities to try: `async for identity in Identities(...)`.
 
-    With `named` files, exactly those, by the agent where it holds the key; else every key of the agent, then the
-    `usual` files that exist. No key comes twice. The one that let the user in before is the `first`, if it is given.
+    With `named` files, exactly those, signed by the agent if it holds the key; otherwise all keys of the agent, then
+    the `default` files that exist. No key is tried twice. `first`, if given, is the identity that was accepted before.
+    `ask` asks the user for a passphrase.
     """
 
     def __init__(
@@ -65,20 +66,21 @@ class Identities:
         *,
         named: Sequence[Path] = (),
         agent: Agent | None = None,
-        usual: Sequence[Path] = (),
+        default: Sequence[Path] = (),
         ask: "AskPassphrase | None" = None,
         first: Identity | None = None,
     ) -> None:
         self._named = named
         self._agent = agent
-        self._usual = usual
+        self._default = default
         self._ask = ask
         self._first = first
         self.problems: list[TrustError] = []
-        """What kept keys from being tried, so far; worth saying where no key did."""
+        """Why keys could not be tried so far; to be reported if no key is accepted."""
 
     async def __aiter__(self) -> AsyncIterator[Identity]:
-        """Raises IdentityError for a named file that cannot be used; other failures go to `problems`."""
+        """Yield the identities. Raises IdentityError for a named file that cannot be used; other failures become
+        `problems`."""
         if self._first is None:
             async for identity in self._others():
                 yield identity
@@ -88,9 +90,9 @@ class Identities:
             if identity.public_key.blob != self._first.public_key.blob:
                 yield identity
 
-    def after(self, identity: Identity | None) -> "Identities":
-        """Return the identities for another login, the one that did before first. Nobody is asked for a passphrase."""
-        return Identities(named=self._named, agent=self._agent, usual=self._usual, first=identity)
+    def for_reconnect(self, identity: Identity | None) -> "Identities":
+        """Return the identities for another login, `identity` first. They do not ask for passphrases."""
+        return Identities(named=self._named, agent=self._agent, default=self._default, first=identity)
 
     async def _others(self) -> AsyncIterator[Identity]:
         in_agent = await self._agent_identities()
@@ -100,11 +102,11 @@ class Identities:
             return
         for identity in in_agent.values():
             yield identity
-        # Imported once the agent's keys did not do: most logins never need it.
+        # Imported only if no key of the agent is accepted: most logins never need it.
         from farhand_client.trust.keyfile import open_key_file
 
         tried = set(in_agent)
-        for path in self._usual:
+        for path in self._default:
             try:
                 file = await open_key_file(path, ask=self._ask)
             except IdentityError as error:
@@ -125,7 +127,7 @@ class Identities:
         return {key.public_key.blob: AgentIdentity(self._agent, key) for key in keys}
 
     async def _named_identity(self, path: Path, in_agent: dict[bytes, Identity]) -> Identity:
-        """`path` names a private key file or, for a key in the agent, its .pub file."""
+        """Return the identity of `path`, which is a private key file or, for a key in the agent, its .pub file."""
         from farhand_client.trust.keyfile import open_key_file, read_public_key_file
 
         public = read_public_key_file(path if path.suffix == ".pub" else path.with_name(path.name + ".pub"))

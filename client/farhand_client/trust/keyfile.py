@@ -1,4 +1,4 @@
-"""Private key files, as ssh-keygen writes them. cryptography is imported once one has to be loaded."""
+"""Private key files in the formats of ssh-keygen. cryptography is imported only when one has to be loaded."""
 
 import asyncio
 import base64
@@ -6,9 +6,9 @@ import binascii
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from farhand_client.trust.errors import IdentityError
+from farhand_client.trust import IdentityError
 from farhand_client.trust.files import read_small_file
 from farhand_protocol import login, sshformat
 from farhand_protocol.sshformat import PublicKey, Reader, SSHFormatError, pack_mpint, pack_string
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 AskPassphrase = Callable[[str], Awaitable[str | None]]
-"""Shows a prompt and gives what was typed, or None where nobody is there to ask."""
+"""Shows a prompt and returns what was typed, or None if there is nobody to ask."""
 
-# An RSA key of 8192 bits takes 6.5 KB.
-MAX_KEY_FILE = 64 * 1024
-# ssh's NumberOfPasswordPrompts (ssh_config(5)).
-MAX_PROMPTS = 3
+MAX_KEY_FILE: Final = 64 * 1024
+"""Bytes; an RSA key of 8192 bits takes 6.5 KB."""
+
+MAX_PASSPHRASE_PROMPTS: Final = 3
+"""ssh's NumberOfPasswordPrompts (ssh_config(5))."""
 
 _MAGIC = b"openssh-key-v1\0"
 _OPENSSH = re.compile(rb"-----BEGIN OPENSSH PRIVATE KEY-----\s(.*?)-----END OPENSSH PRIVATE KEY-----", re.DOTALL)
@@ -30,7 +31,7 @@ _PEM = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
 class KeyFile:
-    """An identity in a private key file. Made by `open_key_file`."""
+    """An identity in a private key file; created by `open_key_file`."""
 
     def __init__(
         self,
@@ -50,25 +51,25 @@ class KeyFile:
         return f"{self.path} ({self.public_key.fingerprint})"
 
     async def sign(self, transcript: bytes) -> bytes:
-        """The SSHSIG blob over a login transcript; asks for a passphrase the first time, where there is one.
+        """Return the SSHSIG blob over a login transcript; the first call asks for the passphrase, if there is one.
 
-        Raises IdentityError where the key cannot be decrypted, is damaged, or is not the one it says it is.
+        Raises IdentityError if the key cannot be decrypted, is damaged, or does not match its public key.
         """
         if self._private is None:
             private = await self._load()
             if _public_key(self.path, private) != self.public_key:
-                raise IdentityError(f"{self.path} holds another key than {self.path}.pub says")
+                raise IdentityError(f"{self.path} does not match {self.path}.pub: they are different keys")
             self._private = private
         data = login.sshsig_signed_data(transcript, login.LOGIN_NAMESPACE)
         return login.encode_sshsig(self.public_key.blob, login.LOGIN_NAMESPACE, _sign(self._private, data))
 
 
 async def open_key_file(path: Path, *, ask: AskPassphrase | None = None) -> KeyFile | None:
-    """The identity in a private key file, or None where there is no file.
+    """Return the identity in a private key file, or None if there is no file.
 
-    Its public key is read from the file or from `path`.pub; only an old PEM file without a .pub has to be
-    decrypted for it. Raises IdentityError where the file is open to others, is not a private key, or holds a key
-    that cannot be used: of a type or size that is not allowed, or a security key's, which only an agent can use.
+    Its public key is read from the file or from `path`.pub; only an old PEM file without a .pub file has to be
+    decrypted for it. Raises IdentityError if the file is accessible to others, is not a private key, or contains a key
+    that cannot be used: of a type or size that is not allowed, or of a security key, which only an agent can use.
     """
     try:
         data = read_small_file(path, MAX_KEY_FILE, private=True)
@@ -78,7 +79,7 @@ async def open_key_file(path: Path, *, ask: AskPassphrase | None = None) -> KeyF
         if found := _OPENSSH.search(data):
             key, encrypted = _read_header(found[1])
         elif _PEM.search(data):
-            # PKCS #1 says Proc-Type: 4,ENCRYPTED (RFC 1421), PKCS #8 BEGIN ENCRYPTED PRIVATE KEY (RFC 7468).
+            # PKCS #1 has Proc-Type: 4,ENCRYPTED (RFC 1421), PKCS #8 BEGIN ENCRYPTED PRIVATE KEY (RFC 7468).
             key, encrypted = read_public_key_file(path.with_name(path.name + ".pub")), b"ENCRYPTED" in data
         else:
             raise IdentityError(f"{path} is not a private key file")
@@ -99,7 +100,7 @@ async def open_key_file(path: Path, *, ask: AskPassphrase | None = None) -> KeyF
 
 
 def read_public_key_file(path: Path) -> PublicKey | None:
-    """The key in a .pub file, or None where there is no file. Raises IdentityError where it is something else."""
+    """Return the key in a .pub file, or None if there is no file. Raises IdentityError if it is not a public key."""
     try:
         data = read_small_file(path, MAX_KEY_FILE)
         return None if data is None else sshformat.parse_public_key_line(data.decode(errors="replace"))[0]
@@ -110,7 +111,7 @@ def read_public_key_file(path: Path) -> PublicKey | None:
 
 
 def _read_header(body: bytes) -> tuple[PublicKey, bool]:
-    """The public key of an openssh-key-v1 file and whether it is encrypted (PROTOCOL.key in OpenSSH's source)."""
+    """Return the public key of an openssh-key-v1 file, and whether it is encrypted (OpenSSH PROTOCOL.key)."""
     try:
         reader = Reader(base64.b64decode(body))
     except binascii.Error:
@@ -119,7 +120,7 @@ def _read_header(body: bytes) -> tuple[PublicKey, bool]:
         raise SSHFormatError("the key file is not in the format openssh-key-v1")
     cipher, _, _, count = reader.text(), reader.text(), reader.string(), reader.u32()
     if count != 1:
-        raise SSHFormatError(f"the key file holds {count} keys; only one is supported")
+        raise SSHFormatError(f"the key file contains {count} keys; only one is supported")
     return sshformat.parse_public_key(reader.string()), cipher != "none"
 
 
@@ -127,21 +128,21 @@ async def _load(path: Path, data: bytes, *, encrypted: bool, ask: AskPassphrase 
     if not encrypted:
         return await asyncio.to_thread(_decode, path, data, None)
     if ask is None:
-        raise IdentityError(f"{path} needs a passphrase and nobody can be asked; load it with: ssh-add {path}")
-    for _ in range(MAX_PROMPTS):
+        raise IdentityError(f"{path} needs a passphrase, but there is nobody to ask; load it with: ssh-add {path}")
+    for _ in range(MAX_PASSPHRASE_PROMPTS):
         passphrase = await ask(f"Passphrase for {path}: ")
         if not passphrase:
-            raise IdentityError(f"{path} needs a passphrase and none was given")
+            raise IdentityError(f"{path} needs a passphrase, and none was given")
         try:
-            # bcrypt is meant to take long; the loop goes on meanwhile.
+            # In a thread: bcrypt is slow by design.
             return await asyncio.to_thread(_decode, path, data, passphrase.encode())
         except _WrongPassphraseError:
             continue
-    raise IdentityError(f"{path}: the passphrase was wrong {MAX_PROMPTS} times")
+    raise IdentityError(f"{path}: the passphrase was wrong {MAX_PASSPHRASE_PROMPTS} times")
 
 
 class _WrongPassphraseError(Exception):
-    """Decryption gave nonsense."""
+    """Decryption failed."""
 
 
 def _decode(path: Path, data: bytes, passphrase: bytes | None) -> "PrivateKeyTypes":
@@ -152,7 +153,7 @@ def _decode(path: Path, data: bytes, passphrase: bytes | None) -> "PrivateKeyTyp
     try:
         return load(data, passphrase)
     except UnsupportedAlgorithm as error:
-        raise IdentityError(f"{path} is encrypted in a way that is not supported: {error}") from None
+        raise IdentityError(f"{path} is encrypted in an unsupported way: {error}") from None
     except (ValueError, TypeError, InvalidTag) as error:
         if passphrase is not None:
             raise _WrongPassphraseError from None
@@ -167,7 +168,7 @@ def _public_key(path: Path, private: "PrivateKeyTypes") -> PublicKey:
         line = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
         return sshformat.parse_public_key_line(line.decode("ascii"))[0]
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise IdentityError(f"{path} holds a key that cannot be used: {error}") from None
+        raise IdentityError(f"{path} contains a key that cannot be used: {error}") from None
 
 
 def _sign(private: "PrivateKeyTypes", data: bytes) -> bytes:
@@ -180,6 +181,6 @@ def _sign(private: "PrivateKeyTypes", data: bytes) -> bytes:
         value = private.sign(data, padding.PKCS1v15(), hashes.SHA512())
         return pack_string(b"rsa-sha2-512") + pack_string(value)
     if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise TypeError(f"a public key that was allowed has a private key that was not: {type(private)}")
+        raise TypeError(f"unexpected private key for a supported public key: {type(private)}")
     r, s = utils.decode_dss_signature(private.sign(data, ec.ECDSA(hashes.SHA256())))
     return pack_string(sshformat.ECDSA_P256.encode()) + pack_string(pack_mpint(r) + pack_mpint(s))

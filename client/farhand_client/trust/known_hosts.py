@@ -1,6 +1,6 @@
 """The keys of services, in OpenSSH's known_hosts syntax (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
 
-A name without a port stands for Farhand's port, 7022; any other port is written `[name]:port`.
+A name without a port means Farhand's port, 7022; any other port is written `[name]:port`.
 """
 
 import base64
@@ -11,37 +11,37 @@ import hmac
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from farhand_client.config import DEFAULT_PORT
-from farhand_client.trust.errors import KnownHostsError
+from farhand_client.trust import KnownHostsError
 from farhand_client.trust.files import read_small_file
 from farhand_protocol import sshformat
 from farhand_protocol.sshformat import PublicKey, SSHFormatError
 
-# Ten thousand services, at a hundred bytes each.
-MAX_SIZE = 1024 * 1024
+MAX_KNOWN_HOSTS_SIZE: Final = 1024 * 1024
+"""Bytes: ten thousand services at a hundred bytes each."""
 
-# What would make a name in the file mean something else: separators, wildcards, negation, markers, hashes.
+# Characters with a meaning in the file: separators, wildcards, negation, markers, hashes.
 _NOT_IN_A_NAME = frozenset(",*?!|@#[]\"'\\/")
 
 
 HostKeyState = Literal["known", "unknown", "changed", "revoked"]
-"""What the file says of a key for a service: it has it; it has no line about the service; it has lines about the
-service but none with this key; it has a @revoked line with this key."""
+"""What the file says about a key of a service: the service has it; there is no line for the service; there are lines
+for the service but none with this key; there is a @revoked line with this key."""
 
 
 class HostKeyCheck(NamedTuple):
-    """What came of looking a key up."""
+    """The result of looking up a key."""
 
     state: HostKeyState
     name: str
-    """What the file calls the service: `name`, or `[name]:port`."""
+    """The name of the service in the file: `name`, or `[name]:port`."""
     path: Path
     line: int | None = None
-    """The line that decided, from 1; None for an unknown service."""
+    """The number of the decisive line, from 1; None for an unknown service."""
     stored: str | None = None
-    """For a changed key the fingerprint on that line, or None where the line has no key that can be read."""
+    """For a changed key the fingerprint on that line; None if its key cannot be read."""
 
 
 class _Entry(NamedTuple):
@@ -52,25 +52,26 @@ class _Entry(NamedTuple):
 
 
 class KnownHosts:
-    """One known_hosts file, read anew at every call; it need not exist."""
+    """A known_hosts file, read again at every call; it need not exist."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def check(self, host: str, port: int, key: PublicKey) -> HostKeyCheck:
-        """Look a service's key up. Raises KnownHostsError where the file cannot be read or is over MAX_SIZE.
+        """Look up a service's key.
 
-        Any line for the service that has the key makes it known; a @revoked line with it goes before. A line for
-        the service whose key or marker is damaged counts as one with another key.
+        Any line for the service with the key makes it known, unless a @revoked line has the key, too. A line for the
+        service whose key or marker is invalid counts as one with another key. Raises KnownHostsError if the file cannot
+        be read or is larger than MAX_KNOWN_HOSTS_SIZE.
         """
         return self._check(self._read(), host, port, key)
 
     def add(self, host: str, port: int, key: PublicKey, *, replace: bool = False) -> None:
-        """Make a key known for a service; nothing happens where it is already.
+        """Record a key for a service, unless it is already known.
 
-        With `replace`, the service's other keys are taken out; without, a changed key raises KnownHostsError, as
-        does a revoked one always, a name that could not stand in the file, and a file that cannot be written.
-        Several processes may do this at once. The file is made with mode 0600, its directory with 0700.
+        With `replace`, the service's other keys are removed. Raises KnownHostsError for a changed key without
+        `replace`, for a revoked key, for a name that would mean something else in the file, and if the file cannot be
+        written. Several processes may do this at once. The file is created with mode 0600, its directory with 0700.
         """
         names = service_names(host, port)
         try:
@@ -81,7 +82,7 @@ class KnownHosts:
                     return
                 where = f"{found.path}:{found.line}"
                 if found.state == "revoked":
-                    raise KnownHostsError(f"{where} says that the key {key.fingerprint} of {names[0]} is revoked")
+                    raise KnownHostsError(f"{where}: the key {key.fingerprint} of {names[0]} is revoked")
                 if found.state == "changed" and not replace:
                     raise KnownHostsError(f"{where} has another key for {names[0]}; remove that line first")
                 line = f"{names[0]} {sshformat.format_public_key_line(key)}\n".encode()
@@ -90,11 +91,11 @@ class KnownHosts:
                 else:
                     self._rewrite(self._without(data, names), line)
         except OSError as error:
-            raise KnownHostsError(f"{self.path} cannot be written: {error.strerror}") from None
+            raise KnownHostsError(f"cannot write {self.path}: {error.strerror}") from None
 
     def _read(self) -> bytes:
         try:
-            return read_small_file(self.path, MAX_SIZE) or b""
+            return read_small_file(self.path, MAX_KNOWN_HOSTS_SIZE) or b""
         except ValueError as error:
             raise KnownHostsError(str(error)) from None
 
@@ -122,7 +123,7 @@ class KnownHosts:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        # The directory is locked, not the file: a file may be replaced by another while one waits for its lock.
+        # Lock the directory, not the file: the file may be replaced while we wait for its lock.
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -139,7 +140,7 @@ class KnownHosts:
         try:
             if os.write(descriptor, line) != len(line):
                 os.ftruncate(descriptor, len(data))
-                raise KnownHostsError(f"{self.path} cannot be written: the disk is full")
+                raise KnownHostsError(f"cannot write {self.path}: the disk is full")
         finally:
             os.close(descriptor)
 
@@ -158,7 +159,7 @@ class KnownHosts:
             raise
 
     def _without(self, data: bytes, names: tuple[str, ...]) -> bytes:
-        """The file without these names; a line that names others too keeps those."""
+        """Return the file without these names; other names on the same line are kept."""
         lines = data.splitlines(keepends=True)
         for entry in _entries(data):
             if entry.marker or not _is_about(entry.hosts, names):
@@ -170,7 +171,7 @@ class KnownHosts:
             left = [item for item in items if item.lower() not in names]
             if left and _is_about(",".join(left), names):
                 raise KnownHostsError(
-                    f"{self.path}:{entry.line} has another key for {names[0]} under a pattern; edit that line first"
+                    f"{self.path}:{entry.line} has another key for {names[0]} by a pattern; edit that line first"
                 )
             old, new = entry.hosts.encode(errors="surrogateescape"), ",".join(left).encode(errors="surrogateescape")
             lines[entry.line - 1] = lines[entry.line - 1].replace(old, new, 1) if left else b""
@@ -179,13 +180,13 @@ class KnownHosts:
 
 
 def service_names(host: str, port: int) -> tuple[str, ...]:
-    """The names a service can have in the file; the first is the one that is written.
+    """Return the names that a service can have in the file; the first one is the one written.
 
-    Raises KnownHostsError where the host's name could not stand in the file for itself.
+    Raises KnownHostsError if the host's name would mean something else in the file.
     """
     name = host.lower()
     if not name or not name.isprintable() or not _NOT_IN_A_NAME.isdisjoint(name) or " " in name:
-        raise KnownHostsError(f"{host!r} is not the name of a host")
+        raise KnownHostsError(f"{host!r} is not a host name")
     bracketed = f"[{name}]:{port}"
     return (name, bracketed) if port == DEFAULT_PORT else (bracketed,)
 
@@ -197,7 +198,7 @@ def _entries(data: bytes) -> Iterator[_Entry]:
             continue
         marker = fields.pop(0) if fields[0].startswith("@") else ""
         if fields:
-            # A marker nobody knows may have been meant to take trust away, so its line gives none.
+            # An unknown marker may be meant to revoke trust, so its line grants none.
             key = _key(fields[1:3]) if marker in ("", "@revoked") else None
             yield _Entry(number, marker, fields[0], key)
 

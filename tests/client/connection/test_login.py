@@ -114,7 +114,7 @@ async def test_without_keys_it_says_how_to_get_one(tmp_path: Path) -> None:
 async def test_a_key_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     openssh.make_key(tmp_path / "secret", passphrase="secret")
     async with tls_service(tmp_path, greet=asking(refuse(6))) as (service, _):
-        with pytest.raises(AuthenticationError, match="needs a passphrase and nobody can be asked"):
+        with pytest.raises(AuthenticationError, match="needs a passphrase, but there is nobody to ask"):
             await connect(service.host, identities=[tmp_path / "secret"])
         with pytest.raises(AuthenticationError, match="no such file"):
             await connect(service.host, identities=[tmp_path / "none"])

@@ -1,3 +1,5 @@
+"""The ssh-agent client: real agents, and every way in which one can fail."""
+
 import asyncio
 import contextlib
 import subprocess
@@ -8,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from farhand_client.trust import AgentError
 from farhand_client.trust.agent import Agent
-from farhand_client.trust.errors import AgentError
 from farhand_protocol import login
 from farhand_protocol.sshformat import PublicKey, pack_mpint, pack_string, pack_u32, parse_public_key
 from tests.support import openssh
@@ -25,7 +27,7 @@ Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 async def agent_that(
     answer: Answer, directory: Path, *, list_timeout: float = 20, sign_timeout: float = 20
 ) -> AsyncIterator[Agent]:
-    """An agent that reads one request and then does what it likes."""
+    """An agent that reads one request and then runs `answer`."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
@@ -61,7 +63,7 @@ async def test_a_real_agent_lists_its_keys_and_signs_with_each(tmp_path: Path) -
 
 
 @pytest.mark.needs("ssh-agent", "ssh-add", "ssh-keygen")
-async def test_keys_of_types_that_are_not_used_are_passed_over(tmp_path: Path) -> None:
+async def test_keys_of_unsupported_types_are_skipped(tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f", tmp_path / "p384"], check=True)
     key = openssh.make_key(tmp_path / "key")
     with openssh.running_agent(tmp_path, tmp_path / "p384", tmp_path / "key") as path:
@@ -69,7 +71,7 @@ async def test_keys_of_types_that_are_not_used_are_passed_over(tmp_path: Path) -
 
 
 @pytest.mark.needs("ssh-agent")
-async def test_a_key_the_agent_does_not_hold_is_refused(tmp_path: Path) -> None:
+async def test_signing_with_a_key_that_the_agent_does_not_hold_is_refused(tmp_path: Path) -> None:
     with openssh.running_agent(tmp_path) as path:
         agent = Agent(str(path))
         assert await agent.keys() == []
@@ -88,14 +90,14 @@ def test_ssh_auth_sock_names_the_agent() -> None:
     assert agent.path == "/run/agent"
 
 
-async def test_an_agent_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(AgentError, match="cannot be reached: No such file or directory; check SSH_AUTH_SOCK"):
+async def test_a_missing_agent_is_an_error_that_names_ssh_auth_sock(tmp_path: Path) -> None:
+    with pytest.raises(AgentError, match="nothing: No such file or directory; check SSH_AUTH_SOCK"):
         await Agent(str(tmp_path / "nothing")).keys()
-    with pytest.raises(AgentError, match="cannot be reached: AF_UNIX path too long"):
+    with pytest.raises(AgentError, match=r"cannot reach the ssh-agent at /x+: AF_UNIX path too long"):
         await Agent("/" + "x" * 200).keys()
 
 
-async def test_an_agent_that_hangs_is_given_up_and_its_connection_closed(tmp_path: Path) -> None:
+async def test_an_agent_that_hangs_times_out_and_its_connection_is_closed(tmp_path: Path) -> None:
     closed = asyncio.Event()
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -106,11 +108,11 @@ async def test_an_agent_that_hangs_is_given_up_and_its_connection_closed(tmp_pat
         with pytest.raises(AgentError, match=r"did not answer within 0.05 seconds"):
             await agent.keys()
         await closed.wait()
-        with pytest.raises(AgentError, match=r"did not answer within 0.06 seconds; is it waiting for you\?"):
+        with pytest.raises(AgentError, match=r"did not answer within 0.06 seconds; it may be waiting for a touch"):
             await agent.sign(KEY, b"data")
 
 
-async def test_a_listing_that_is_cancelled_closes_its_connection(tmp_path: Path) -> None:
+async def test_cancelling_a_request_closes_its_connection(tmp_path: Path) -> None:
     asked, closed = asyncio.Event(), asyncio.Event()
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -133,17 +135,17 @@ async def test_a_listing_that_is_cancelled_closes_its_connection(tmp_path: Path)
         (b"", "closed the connection in the middle of an answer"),
         (b"\0\0", "closed the connection in the middle of an answer"),
         (pack_u32(9) + b"\x0c\0", "closed the connection in the middle of an answer"),
-        (pack_u32(256 * 1024 + 1), "announced 262145 bytes; at most 262144 are taken"),
-        (pack_string(b""), "of the wrong kind"),
-        (pack_string(b"\x0e" + pack_string(b"x")), "of the wrong kind"),
+        (pack_u32(256 * 1024 + 1), "announced 262145 bytes; the maximum is 262144"),
+        (pack_string(b""), "the answer has the wrong type"),
+        (pack_string(b"\x0e" + pack_string(b"x")), "the answer has the wrong type"),
         (pack_string(b"\x05"), "refused; it may be locked"),
         (pack_string(b"\x0c\xff\xff\xff\xff"), "the data ends 4 bytes too early"),
         (pack_string(b"\x0c" + pack_u32(2) + LISTED[5:]), "the data ends 4 bytes too early"),
         (pack_string(LISTED + b"x"), "1 bytes follow the end"),
     ],
-    ids=range(10),  # the key is another each time
+    ids=range(10),  # the key is different in each session
 )
-async def test_an_agent_that_lists_nonsense_is_an_ordinary_failure(tmp_path: Path, reply: bytes, sentence: str) -> None:
+async def test_an_invalid_list_of_keys_is_an_agent_error(tmp_path: Path, reply: bytes, sentence: str) -> None:
     async with agent_that(sends(reply), tmp_path) as agent:
         with pytest.raises(AgentError, match=sentence):
             await agent.keys()
@@ -156,15 +158,13 @@ def rsa_key() -> PublicKey:
 @pytest.mark.parametrize(
     ("signature", "sentence"),
     [
-        (pack_string(b"ssh-rsa") + pack_string(b"sig"), "signed by 'ssh-rsa' where 'rsa-sha2-512' was asked"),
-        (pack_string(b"rsa-sha2-256") + pack_string(b"sig"), "signed by 'rsa-sha2-256' where"),
+        (pack_string(b"ssh-rsa") + pack_string(b"sig"), "signed with 'ssh-rsa' instead of 'rsa-sha2-512'"),
+        (pack_string(b"rsa-sha2-256") + pack_string(b"sig"), "signed with 'rsa-sha2-256' instead"),
         (b"", "the data ends"),
         (pack_string(b"\xff"), "not printable"),
     ],
 )
-async def test_an_agent_that_signs_otherwise_than_asked_is_an_ordinary_failure(
-    tmp_path: Path, signature: bytes, sentence: str
-) -> None:
+async def test_an_unexpected_signature_is_an_agent_error(tmp_path: Path, signature: bytes, sentence: str) -> None:
     async with agent_that(sends(pack_string(b"\x0e" + pack_string(signature))), tmp_path) as agent:
         with pytest.raises(AgentError, match=sentence):
             await agent.sign(rsa_key(), b"data")
@@ -172,7 +172,7 @@ async def test_an_agent_that_signs_otherwise_than_asked_is_an_ordinary_failure(
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.one_of(st.binary(), st.binary().map(lambda tail: LISTED[:5] + tail)))
-def test_no_answer_raises_anything_but_the_agent_error(tmp_path: Path, reply: bytes) -> None:
+def test_every_answer_is_either_accepted_or_an_agent_error(tmp_path: Path, reply: bytes) -> None:
     async def ask() -> None:
         async with agent_that(sends(pack_string(reply)), tmp_path) as agent:
             for question in (agent.keys(), agent.sign(KEY, b"data")):
