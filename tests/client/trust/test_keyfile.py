@@ -57,10 +57,11 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 async def test_a_key_in_every_format_of_ssh_keygen_signs(
     tmp_path: Path, originals: dict[str, Path], kind: str, file_format: str | None, passphrase: str
 ) -> None:
-    path = shutil.copy(originals[kind], tmp_path / "key")
-    public = shutil.copy(f"{originals[kind]}.pub", tmp_path / "key.pub")
-    change = ["ssh-keygen", "-q", "-p", "-P", "", "-N", passphrase, "-a", "1", "-f", path]
-    subprocess.run(change + (["-m", file_format] if file_format else []), check=True, stdout=subprocess.DEVNULL)
+    path, public = tmp_path / "key", tmp_path / "key.pub"
+    shutil.copy(originals[kind], path)
+    shutil.copy(f"{originals[kind]}.pub", public)
+    change: list[str | Path] = ["ssh-keygen", "-q", "-p", "-P", "", "-N", passphrase, "-a", "1", "-f", path]
+    subprocess.run([*change, *(["-m", file_format] if file_format else [])], check=True, stdout=subprocess.DEVNULL)
     key = parse_public_key_line(public.read_text())[0]
     user = Prompts(passphrase)
     file = await opened(path, user)
