@@ -1,4 +1,4 @@
-"""Threads beside the one that runs the event loop."""
+"""What the service sets in its own process: signals, threads beside the event loop's, the garbage collector."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ import gc
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
+
+def reset_signals() -> None:
+    """Give this process default dispositions where it inherited ignored signals, and an empty mask.
+
+    Both survive execve(2) (signal(7)): nohup(1) hands on SIGHUP ignored, a script's `&` SIGINT and SIGQUIT, a careless
+    parent a signal mask. The service stops, reloads and upgrades by signals all the same, and the programs it starts
+    find what a login would have given them. SIGPIPE and SIGXFSZ, which Python itself ignores, are left alone:
+    `subprocess` restores them in what it starts.
+    """
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
 
 BLOCKING_THREADS: Final = 4
 """For what waits for a disk now and then; nothing of a client's does."""

@@ -24,10 +24,10 @@ from .policy import Policy, policy_in_force
 from .runs.output.spool import SpoolMemory
 from .runs.plan import RunResult
 from .runs.process.cgroup import Cgroups
-from .runs.process.process import prepare_loop, reset_signals
+from .runs.process.process import prepare_loop
 from .runs.registry import Registry, Retention
 from .runs.run import LiveRun
-from .runtime import blocking_executor
+from .runtime import blocking_executor, reset_signals
 from .state import take_back
 from .systemd import Notifier
 from .upgrade import handover as passing

@@ -39,6 +39,7 @@ HOST is [user@]name[:port], unix:PATH, or a name from ~/.config/farhand/config.t
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
     _open_standard_files()
+    _reset_signals()
     try:
         return _command(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
@@ -92,3 +93,15 @@ def _open_standard_files() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, open(fd, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # for good
+
+
+def _reset_signals() -> None:
+    # Ignored and blocked signals are inherited (signal(7)). As with ssh(1), SIGHUP and SIGINT stay ignored where they
+    # were: nohup(1) and a script's `&` mean that. SIGTERM always ends this process.
+    import signal
+
+    kept = {signal.SIGKILL, signal.SIGSTOP, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ}
+    for number in signal.valid_signals() - kept:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())

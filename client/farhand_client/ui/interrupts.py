@@ -26,12 +26,16 @@ LEAVE_TIMEOUT: Final = 0.5
 class SignalHandler:
     """While entered, SIGINT calls `on_interrupt`; SIGTERM and SIGHUP cancel the task that entered it.
 
+    SIGINT and SIGHUP do nothing where the process was started with them ignored, as by nohup(1) and a script's `&`;
+    ssh(1) does the same.
+
     `ended_by` is the signal that cancelled the task, or None.
     """
 
     def __init__(self, on_interrupt: Callable[[], None] | None = None) -> None:
         self.ended_by: int | None = None
         self._on_interrupt = on_interrupt
+        self._handled: list[signal.Signals] = []
         self._loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None
@@ -47,16 +51,22 @@ class SignalHandler:
             self._on_interrupt = before
 
     def __enter__(self) -> Self:
-        self._loop.add_signal_handler(signal.SIGINT, self._interrupted)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            self._loop.add_signal_handler(number, self.end, number)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            self._handle(signal.SIGINT, self._interrupted)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            self._handle(signal.SIGHUP, self.end, signal.SIGHUP)
+        self._handle(signal.SIGTERM, self.end, signal.SIGTERM)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self._loop.remove_signal_handler(number)
+        while self._handled:
+            self._loop.remove_signal_handler(self._handled.pop())
+
+    def _handle(self, number: signal.Signals, callback: Callable[..., None], *arguments: int) -> None:
+        self._loop.add_signal_handler(number, callback, *arguments)
+        self._handled.append(number)
 
     def _interrupted(self) -> None:
         if self._on_interrupt is not None:

@@ -13,7 +13,7 @@ from farhand_server.hostkey import PRIVATE_KEY_FILE, HostKeyFileError
 from farhand_server.listen.edge_child import bind_tcp
 from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
-from farhand_server.runtime import freeze_loaded_objects
+from farhand_server.runtime import freeze_loaded_objects, reset_signals
 from farhand_server.systemd import Notifier, listen_sockets
 
 from .main import CommandFailed, configuration
@@ -21,6 +21,7 @@ from .main import CommandFailed, configuration
 
 def edge(options: argparse.Namespace) -> int:
     """Serve until told to stop, or, started by `serve`, until the core is gone."""
+    reset_signals()
     notifier = Notifier.from_environment()
     try:
         handed = [each.socket for each in listen_sockets()]

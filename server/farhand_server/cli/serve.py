@@ -18,7 +18,7 @@ from farhand_server.listen.edge_child import EdgeChild, EdgeFailed, bind_tcp
 from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import policy_in_force
-from farhand_server.runtime import freeze_loaded_objects
+from farhand_server.runtime import freeze_loaded_objects, reset_signals
 from farhand_server.service import Service, make_authenticator
 from farhand_server.state import open_state_directory
 from farhand_server.systemd import Notifier
@@ -37,6 +37,8 @@ def serve(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
     if options.check_resume is not None:
         return _check_resume(options, options.check_resume)
+    if options.resume is None:  # else signals are blocked on purpose, until the handlers are there
+        reset_signals()
     notifier = Notifier.from_environment()
     before = None if options.resume is None else _resume(options.resume)
     config = configuration(options)

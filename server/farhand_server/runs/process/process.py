@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno as errnos
 import os
-import signal
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -70,18 +69,6 @@ def prepare_loop(expecting: Iterable[int] = ()) -> None:
     they are not reaped before. Raises OSError where prctl(2) does not know of subreapers (before Linux 3.4).
     """
     subreaper.prepare(expecting)
-
-
-def reset_signals() -> None:
-    """Give programs default signal dispositions and an empty mask, whatever the service inherited.
-
-    Ignored signals and the mask survive execve(2) (signal(7)); a service started by `nohup` or in the background of a
-    script would hand them on. The two that Python itself ignores are restored by `subprocess`.
-    """
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 class LeaderSnapshot(NamedTuple):

@@ -1,0 +1,174 @@
+"""Whoever starts the programs: they work, stop on SIGTERM, and what they start finds clean signals."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.client import PATIENCE, RawClient
+from tests.support.parents import EVERYTHING, PARENTS, give_away, ordinary_user, parent
+from tests.support.processes import end_of, fields, session_is_gone, signal_set, status
+from tests.support.service import Service, environment, running_service
+from tests.support.upgrades import edge_of
+from tests.support.warm import FARHAND
+
+PYTHON_IGNORES = {signal.SIGPIPE, signal.SIGXFSZ}
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a program is started. With `as_user` what it keeps has to belong to the ordinary user."""
+
+    statements: str
+    as_user: bool = False
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        return parent(ordinary_user(self.statements) if self.as_user else self.statements)
+
+    def prepare(self, directory: Path) -> None:
+        (directory / "run").mkdir(mode=0o700, exist_ok=True)
+        if self.as_user:
+            give_away(directory)
+            for above in (directory, *directory.parents):
+                if above.stat().st_mode & 0o711 != 0o711 and above.owner() == "root":
+                    above.chmod(above.stat().st_mode | 0o711)
+
+
+def user_can_run_python() -> bool:
+    """Whether others may read the interpreter: on some machines it is in somebody's home."""
+    return all(
+        path.stat().st_mode & 0o005 == 0o005
+        for path in (Path(sys.executable).resolve(), *Path(sys.executable).resolve().parents)
+    )
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("everything"),
+        pytest.param("ordinary_user", marks=[pytest.mark.needs("root")]),
+        *(pytest.param(name, marks=pytest.mark.long) for name in PARENTS),
+    ]
+)
+def start(request: pytest.FixtureRequest) -> Start:
+    if request.param == "ordinary_user" and not user_can_run_python():
+        pytest.skip(f"an ordinary user cannot execute {Path(sys.executable).resolve()}")
+    return Start(PARENTS.get(request.param, EVERYTHING), as_user=request.param == "ordinary_user")
+
+
+def assert_clean(found: Mapping[str, str], ignored: Set[int] = frozenset()) -> None:
+    """The signals of a process are those of a fresh login; a Python ignores two for itself."""
+    assert signal_set(dict(found), "SigBlk") == set()
+    assert signal_set(dict(found), "SigIgn") == ignored
+
+
+async def test_the_service_works_and_stops_and_its_runs_and_its_edge_are_clean(tmp_path: Path, start: Start) -> None:
+    start.prepare(tmp_path)
+    async with (
+        running_service(tmp_path, listen=True, prefix=start.prefix) as service,
+        RawClient.connect(service.socket) as client,
+    ):
+        _, run = await client.run("cat", "/proc/self/status")
+        assert_clean(fields(run.stdout.decode()))
+        assert_clean(status(service.process.pid), PYTHON_IGNORES)
+        assert_clean(status(edge_of(service)), PYTHON_IGNORES)
+        assert service.socket.stat().st_mode & 0o777 == 0o666
+        running = client.start("sleep", "60")
+        pid = await running.started()
+        service.process.send_signal(signal.SIGTERM)
+        service.process.send_signal(signal.SIGTERM)  # the second ends the grace of the run
+        assert await asyncio.wait_for(service.process.wait(), PATIENCE) == 0
+        await end_of(pid)
+
+
+async def test_a_command_runs_and_stops_and_what_it_runs_is_clean(core: Service, tmp_path: Path, start: Start) -> None:
+    start.prepare(tmp_path)
+    script = "cat /proc/self/status; echo up; exec sleep 60"
+    process = await asyncio.create_subprocess_exec(
+        *start.prefix,
+        *(*FARHAND, "run", core.host, "--", "sh", "-c", script),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        env=environment(tmp_path),
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(PATIENCE):
+            found = fields((await process.stdout.readuntil(b"up\n")).decode())
+            assert_clean(found)
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 128 + signal.SIGTERM
+            await session_is_gone(int(found["Pid"]))
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def test_a_private_service_and_what_it_runs_are_clean_and_stop(tmp_path: Path, start: Start) -> None:
+    start.prepare(tmp_path)
+    script = "cat /proc/self/status; echo up; cat /proc/$PPID/status; echo service; exec sleep 60"
+    process = await asyncio.create_subprocess_exec(
+        *start.prefix,
+        *(*FARHAND, "local", "--", "sh", "-c", script),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        env=environment(tmp_path) | {"TMPDIR": str(tmp_path)},
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(PATIENCE):
+            found = fields((await process.stdout.readuntil(b"up\n")).decode())
+            assert_clean(found)
+            service = fields((await process.stdout.readuntil(b"service\n")).decode())
+            assert_clean(service, PYTHON_IGNORES)
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 128 + signal.SIGTERM
+        await session_is_gone(int(found["Pid"]))
+        await end_of(int(service["Pid"]))
+        assert not list(tmp_path.glob("farhand-*"))
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+NOHUP = ("nohup",)
+BACKGROUND = parent("signal.signal(signal.SIGINT, signal.SIG_IGN)")
+"""As a script's `&`."""
+
+
+@pytest.mark.parametrize(
+    ("prefix", "number", "survives"),
+    [
+        pytest.param(NOHUP, signal.SIGHUP, True, id="hangup under nohup"),
+        pytest.param((), signal.SIGHUP, False, id="hangup"),
+        pytest.param(BACKGROUND, signal.SIGINT, True, id="interrupt in the background"),
+        pytest.param((), signal.SIGINT, False, id="interrupt"),
+    ],
+)
+async def test_signals_that_a_command_was_started_with_ignored_stay_ignored(
+    core: Service, prefix: tuple[str, ...], number: signal.Signals, survives: bool
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(*prefix, *FARHAND, "run", "-i", core.host, "--", "sh", "-c", "echo up; read -r x; echo $x"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env=core.environment,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        assert await process.stdout.readline() == b"up\n"
+        process.send_signal(number)
+        if survives:
+            process.stdin.write(b"went on\n")
+        said, _ = await process.communicate()
+    assert (process.returncode, said) == ((0, b"went on\n") if survives else (128 + number, b""))

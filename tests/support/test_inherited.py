@@ -1,0 +1,32 @@
+"""Whoever starts the tests, they begin with the same signals, umask, standard files and environment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.parents import EVERYTHING, parent
+from tests.support.processes import fields, signal_set
+
+REPORT = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from tests.support.inherited import reset_inherited_state
+reset_inherited_state()
+assert os.path.isdir(os.environ["HOME"])
+assert sorted(os.listdir("/proc/self/fd"))[:3] == ["0", "1", "2"]
+print(os.environ["TERM"], os.environ["LANG"], flush=True)
+os.execvp("cat", ["cat", "/proc/self/status"])
+"""
+
+
+def test_nothing_of_a_careless_parent_is_left() -> None:
+    command = [*parent(EVERYTHING), sys.executable, "-c", REPORT, str(Path(__file__).parents[2])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    status = fields(done.stdout)
+    # execve(2) keeps what Python ignores for itself.
+    assert signal_set(status, "SigIgn") == {13, 25}
+    assert signal_set(status, "SigBlk") == set()
+    assert status["Umask"] == "0022"
+    assert done.stdout.startswith("xterm C.UTF-8\n")
