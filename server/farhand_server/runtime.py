@@ -7,6 +7,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+
 def reset_signals() -> None:
     """Give this process default dispositions where it inherited ignored signals, and an empty mask.
 
