@@ -14,6 +14,7 @@ from farhand_protocol.frames import Kind, encode_frame, encode_header
 from farhand_protocol.limits import MAX_CHANNEL, MAX_PAYLOAD, MAX_WINDOW, MIN_DATA, MIN_MESSAGE, Limits
 from farhand_protocol.outcome import Exited
 from farhand_protocol.states import Phase, Side
+from tests.support.cases import Cases
 from tests.support.pairs import RUN_ID, hello, in_phase, message, run, sent, text
 
 SMALL = Limits(message=MIN_MESSAGE, data=MIN_DATA, window=MIN_DATA, channels=2)
@@ -333,45 +334,50 @@ def prepared(case: Refused) -> Connection:
     return connection
 
 
-@ways
-@pytest.mark.parametrize("case", CONNECTION_CASES, ids=lambda case: case.name)
-def test_ends_the_connection(case: Refused, way: Callable[[Connection, bytes], list[Event]]) -> None:
-    connection = prepared(case)
-    failure = way(connection, case.bad)[-1]
-    assert isinstance(failure, ConnectionFailed)
-    assert failure.error.code is case.code
-    assert connection.closed
-    (frame,) = sent(connection)
-    assert frame.channel == 0
-    assert frame.message == m.Error(code=case.code, message=failure.error.sentence)
-    assert list(connection.receive_data(PING + OPENING)) == []
-    assert connection.queued == 0
-
-
 OPENING = message(1, run())
 
 
 @ways
-@pytest.mark.parametrize("case", CHANNEL_CASES, ids=lambda case: case.name)
-def test_fails_the_channel_and_no_other(case: Refused, way: Callable[[Connection, bytes], list[Event]]) -> None:
-    connection = prepared(case)
-    (failure,) = way(connection, case.bad)
-    assert isinstance(failure, ChannelFailed)
-    assert (failure.channel, failure.error.code) == (case.channel, case.code)
-    list(connection.receive_data(PING))
-    error, *pongs = sorted(sent(connection), key=lambda frame: -frame.channel)
-    assert error.channel == case.channel
-    assert error.message == m.Error(code=case.code, message=failure.error.sentence)
-    assert {pong.message for pong in pongs} == {m.Pong(id=99)}
+def test_ends_the_connection(way: Callable[[Connection, bytes], list[Event]]) -> None:
+    with Cases() as cases:
+        for case in CONNECTION_CASES:
+            with cases.case(case.name):
+                connection = prepared(case)
+                failure = way(connection, case.bad)[-1]
+                assert isinstance(failure, ConnectionFailed)
+                assert failure.error.code is case.code
+                assert connection.closed
+                (frame,) = sent(connection)
+                assert frame.channel == 0
+                assert frame.message == m.Error(code=case.code, message=failure.error.sentence)
+                assert list(connection.receive_data(PING + OPENING)) == []
+                assert connection.queued == 0
 
 
-@pytest.mark.parametrize("case", CONNECTION_CASES + CHANNEL_CASES, ids=lambda case: case.name)
-def test_is_explained_in_a_short_sentence(case: Refused) -> None:
-    connection = prepared(case)
-    failure = whole(connection, case.bad)[-1]
-    assert isinstance(failure, ChannelFailed | ConnectionFailed)
-    assert 10 < len(failure.error.sentence) < 300
-    assert failure.error.sentence.isprintable()
+@ways
+def test_fails_the_channel_and_no_other(way: Callable[[Connection, bytes], list[Event]]) -> None:
+    with Cases() as cases:
+        for case in CHANNEL_CASES:
+            with cases.case(case.name):
+                connection = prepared(case)
+                (failure,) = way(connection, case.bad)
+                assert isinstance(failure, ChannelFailed)
+                assert (failure.channel, failure.error.code) == (case.channel, case.code)
+                list(connection.receive_data(PING))
+                error, *pongs = sorted(sent(connection), key=lambda frame: -frame.channel)
+                assert error.channel == case.channel
+                assert error.message == m.Error(code=case.code, message=failure.error.sentence)
+                assert {pong.message for pong in pongs} == {m.Pong(id=99)}
+
+
+def test_is_explained_in_a_short_sentence() -> None:
+    with Cases() as cases:
+        for case in CONNECTION_CASES + CHANNEL_CASES:
+            with cases.case(case.name):
+                failure = whole(prepared(case), case.bad)[-1]
+                assert isinstance(failure, ChannelFailed | ConnectionFailed)
+                assert 10 < len(failure.error.sentence) < 300
+                assert failure.error.sentence.isprintable()
 
 
 @pytest.mark.parametrize("side", Side)

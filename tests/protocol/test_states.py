@@ -1,7 +1,11 @@
-"""Every message of every side in every phase: legal as the table says, and refused on both ends where it does not."""
+"""Every message from each side in each state: accepted where the tables allow it, refused on both ends otherwise.
+
+Each test covers one state with all its messages, and names every case that fails.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import get_args
 
 import pytest
@@ -24,6 +28,7 @@ from farhand_protocol.states import (
     Phase,
     Side,
 )
+from tests.support.cases import Cases
 from tests.support.pairs import (
     ACCEPTED,
     LOGIN,
@@ -74,19 +79,24 @@ EXAMPLES: dict[type[m.Message], m.AnyMessage] = {
         m.Close(),
     )
 }
-everything = pytest.mark.parametrize("said", EXAMPLES.values(), ids=lambda said: said.type)
-both = pytest.mark.parametrize("speaker", Side)
+MESSAGES = list(EXAMPLES.values())
+OPEN_PHASES = [phase for phase in Phase if phase is not Phase.CLOSED]
 
 
 def test_there_is_an_example_of_every_message() -> None:
     assert set(EXAMPLES) == set(get_args(m.AnyMessage))
 
 
-@everything
-@both
-@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.CLOSED])
+@pytest.mark.parametrize("phase", OPEN_PHASES)
 class TestChannel0:
-    def test_received(self, phase: Phase, speaker: Side, said: m.AnyMessage) -> None:
+    def test_received(self, phase: Phase) -> None:
+        with Cases() as cases:
+            for speaker in Side:
+                for said in MESSAGES:
+                    with cases.case(speaker, said.type):
+                        self.check_received(phase, speaker, said)
+
+    def check_received(self, phase: Phase, speaker: Side, said: m.AnyMessage) -> None:
         receiver = in_phase(speaker.peer, phase)
         following = CONNECTION_TRANSITIONS[phase].get((speaker, type(said)))
         events = list(receiver.receive_data(message(0, said)))
@@ -101,7 +111,14 @@ class TestChannel0:
             assert event == MessageReceived(0, said)
             assert receiver.phase is following
 
-    def test_sent(self, phase: Phase, speaker: Side, said: m.AnyMessage) -> None:
+    def test_sent(self, phase: Phase) -> None:
+        with Cases() as cases:
+            for speaker in Side:
+                for said in MESSAGES:
+                    with cases.case(speaker, said.type):
+                        self.check_sent(phase, speaker, said)
+
+    def check_sent(self, phase: Phase, speaker: Side, said: m.AnyMessage) -> None:
         sender = in_phase(speaker, phase)
         following = CONNECTION_TRANSITIONS[phase].get((speaker, type(said)))
         if following is None:
@@ -114,9 +131,9 @@ class TestChannel0:
             assert [frame.message for frame in sent(sender)] == [said]
 
 
+@pytest.mark.parametrize("speaker", Side)
 @pytest.mark.parametrize("phase", Phase)
-@both
-def test_a_ping_is_answered_when_ready_and_never_else(phase: Phase, speaker: Side) -> None:
+def test_a_ping_is_answered_when_ready_and_in_no_other_phase(phase: Phase, speaker: Side) -> None:
     receiver = in_phase(speaker.peer, phase)
     events = list(receiver.receive_data(message(0, m.Ping(id=5))))
     if phase is Phase.READY:
@@ -130,15 +147,17 @@ def test_a_ping_is_answered_when_ready_and_never_else(phase: Phase, speaker: Sid
         assert failure.error.code is ErrorCode.NOT_LEGAL
 
 
-@everything
-@both
-def test_nothing_is_sent_or_heard_once_closed(speaker: Side, said: m.AnyMessage) -> None:
-    closed = in_phase(speaker, Phase.CLOSED)
-    for channel in (0, 1):
-        with pytest.raises(LocalProtocolError):
-            closed.send(channel, said)
-        assert list(closed.receive_data(message(channel, said))) == []
-    assert closed.queued == 0
+@pytest.mark.parametrize("side", Side)
+def test_a_closed_connection_sends_nothing_and_ignores_what_arrives(side: Side) -> None:
+    closed = in_phase(side, Phase.CLOSED)
+    with Cases() as cases:
+        for said in MESSAGES:
+            for channel in (0, 1):
+                with cases.case(said.type, channel):
+                    with pytest.raises(LocalProtocolError):
+                        closed.send(channel, said)
+                    assert list(closed.receive_data(message(channel, said))) == []
+                    assert closed.queued == 0
 
 
 READING: dict[str, m.AnyMessage] = {
@@ -158,7 +177,7 @@ OPENINGS: dict[str, m.AnyMessage] = {
 openings = pytest.mark.parametrize("opening", OPENINGS.values(), ids=OPENINGS)
 
 
-def words(opening: m.AnyMessage, speaker: Side) -> frozenset[type[m.Message]]:
+def allowed(opening: m.AnyMessage, speaker: Side) -> frozenset[type[m.Message]]:
     """What `speaker` may say on a channel with this opening."""
     if speaker is Side.CLIENT and opening in READING.values():
         return READ_ONLY_MESSAGES
@@ -167,9 +186,9 @@ def words(opening: m.AnyMessage, speaker: Side) -> frozenset[type[m.Message]]:
 
 
 @openings
-@both
-def test_the_code_knows_what_may_be_said_without_a_channel(opening: m.AnyMessage, speaker: Side) -> None:
-    assert legal_messages(opening)[speaker] == words(opening, speaker)
+def test_legal_messages_needs_no_channel(opening: m.AnyMessage) -> None:
+    for speaker in Side:
+        assert legal_messages(opening)[speaker] == allowed(opening, speaker)
 
 
 def with_channel(side: Side, opening: m.AnyMessage, *, started: bool = True) -> Connection:
@@ -179,14 +198,14 @@ def with_channel(side: Side, opening: m.AnyMessage, *, started: bool = True) -> 
         connection.open(opening)
     else:
         list(connection.receive_data(message(1, opening)))
-    if started and m.Started in words(opening, Side.SERVER):
+    if started and m.Started in allowed(opening, Side.SERVER):
         say(connection, Side.SERVER, m.Started(pid=1))
     connection.data_to_send()
     return connection
 
 
 def say(connection: Connection, speaker: Side, said: m.Message) -> None:
-    """Let `connection` say it, or hear it."""
+    """Let `connection` send it, or receive it."""
     if connection.side is speaker:
         connection.send(1, said)
     else:
@@ -204,100 +223,127 @@ def _fitting(speaker: Side, said: m.AnyMessage) -> m.AnyMessage:
     return m.End(stream="stdout") if isinstance(said, m.End) and speaker is Side.SERVER else said
 
 
-def _lasts(speaker: Side, opening: m.AnyMessage) -> list[m.AnyMessage]:
-    return [EXAMPLES[kind] for kind in FINAL_MESSAGES[speaker] & words(opening, speaker)]
+def _final(speaker: Side, opening: m.AnyMessage) -> list[m.AnyMessage]:
+    return [EXAMPLES[kind] for kind in FINAL_MESSAGES[speaker] & allowed(opening, speaker)]
+
+
+def said_by_each_side() -> Iterator[tuple[Side, m.AnyMessage]]:
+    for speaker in Side:
+        for said in MESSAGES:
+            yield speaker, _fitting(speaker, said)
 
 
 @openings
-@everything
-@both
 class TestChannel:
     def legal(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> bool:
         # `started` has been said.
-        return type(said) in words(opening, speaker) - {m.Started}
+        return type(said) in allowed(opening, speaker) - {m.Started}
 
-    def test_received(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
-        said = _fitting(speaker, said)
-        receiver = with_channel(speaker.peer, opening)
-        if self.legal(opening, speaker, said):
-            assert list(receiver.receive_data(message(1, said))) == [MessageReceived(1, said)]
-        else:
-            reused = speaker is Side.CLIENT and type(said) in CHANNEL_MESSAGES
-            expected = ErrorCode.CHANNEL_REUSED if reused else ErrorCode.NOT_LEGAL
-            assert refused(receiver, message(1, said)) is expected
+    def test_received(self, opening: m.AnyMessage) -> None:
+        with Cases() as cases:
+            for speaker, said in said_by_each_side():
+                with cases.case(speaker, said.type):
+                    receiver = with_channel(speaker.peer, opening)
+                    if self.legal(opening, speaker, said):
+                        assert list(receiver.receive_data(message(1, said))) == [MessageReceived(1, said)]
+                    else:
+                        reused = speaker is Side.CLIENT and type(said) in CHANNEL_MESSAGES
+                        expected = ErrorCode.CHANNEL_REUSED if reused else ErrorCode.NOT_LEGAL
+                        assert refused(receiver, message(1, said)) is expected
 
-    def test_sent(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
-        said = _fitting(speaker, said)
-        sender = with_channel(speaker, opening)
-        if self.legal(opening, speaker, said):
-            sender.send(1, said)
-            assert [frame.message for frame in sent(sender)] == [said]
-        else:
-            with pytest.raises(LocalProtocolError):
-                sender.send(1, said)
-            assert sender.queued == 0
+    def test_sent(self, opening: m.AnyMessage) -> None:
+        with Cases() as cases:
+            for speaker, said in said_by_each_side():
+                with cases.case(speaker, said.type):
+                    sender = with_channel(speaker, opening)
+                    if self.legal(opening, speaker, said):
+                        sender.send(1, said)
+                        assert [frame.message for frame in sent(sender)] == [said]
+                    else:
+                        with pytest.raises(LocalProtocolError):
+                            sender.send(1, said)
+                        assert sender.queued == 0
 
-    def test_after_the_speakers_last(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
-        for last in _lasts(speaker, opening):
-            receiver, sender = with_channel(speaker.peer, opening), with_channel(speaker, opening)
-            say(receiver, speaker, last)
-            say(sender, speaker, last)
-            assert refused(receiver, message(1, said)) in {ErrorCode.NOT_LEGAL, ErrorCode.CHANNEL_REUSED}
-            with pytest.raises(LocalProtocolError):
-                sender.send(1, said)
+    def test_after_the_speakers_final_message(self, opening: m.AnyMessage) -> None:
+        with Cases() as cases:
+            for speaker, said in said_by_each_side():
+                for final in _final(speaker, opening):
+                    with cases.case(speaker, final.type, said.type):
+                        receiver, sender = with_channel(speaker.peer, opening), with_channel(speaker, opening)
+                        say(receiver, speaker, final)
+                        say(sender, speaker, final)
+                        assert refused(receiver, message(1, said)) in {ErrorCode.NOT_LEGAL, ErrorCode.CHANNEL_REUSED}
+                        with pytest.raises(LocalProtocolError):
+                            sender.send(1, said)
 
-    def test_after_the_others_last(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
-        """What was under way when the other side left is swallowed; only the speaker's own last is heard."""
-        said = _fitting(speaker, said)
-        if not self.legal(opening, speaker, said):
-            return
-        for last in _lasts(speaker.peer, opening):
-            receiver = with_channel(speaker.peer, opening)
-            say(receiver, speaker.peer, last)
-            heard = [MessageReceived(1, said)] if type(said) in FINAL_MESSAGES[speaker] else []
-            assert list(receiver.receive_data(message(1, said))) == heard
-            assert receiver.channels == 1 - len(heard)
+    def test_after_the_peers_final_message(self, opening: m.AnyMessage) -> None:
+        """What was under way when the peer left is dropped; only the speaker's own final message is received."""
+        with Cases() as cases:
+            for speaker, said in said_by_each_side():
+                if not self.legal(opening, speaker, said):
+                    continue
+                for final in _final(speaker.peer, opening):
+                    with cases.case(speaker, final.type, said.type):
+                        receiver = with_channel(speaker.peer, opening)
+                        say(receiver, speaker.peer, final)
+                        received = [MessageReceived(1, said)] if type(said) in FINAL_MESSAGES[speaker] else []
+                        assert list(receiver.receive_data(message(1, said))) == received
+                        assert receiver.channels == 1 - len(received)
 
-    def test_before_started(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
-        if m.Started not in words(opening, Side.SERVER) or type(said) not in words(opening, speaker):
-            return
-        said = _fitting(speaker, said)
-        receiver = with_channel(speaker.peer, opening, started=False)
-        sender = with_channel(speaker, opening, started=False)
-        if speaker is Side.CLIENT or type(said) in LEGAL_BEFORE_STARTED:
-            assert list(receiver.receive_data(message(1, said))) == [MessageReceived(1, said)]
-            sender.send(1, said)
-        else:
-            assert refused(receiver, message(1, said)) is ErrorCode.NOT_LEGAL
-            with pytest.raises(LocalProtocolError):
-                sender.send(1, said)
-            assert sender.queued == 0
-
-    def test_twice(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
-        if speaker is Side.CLIENT or type(said) not in AT_MOST_ONCE & words(opening, speaker):
-            return
-        for side in Side:
-            connection = with_channel(side, opening, started=type(said) is not m.Started)
-            say(connection, speaker, said)
-            if side is speaker:
-                with pytest.raises(LocalProtocolError):
-                    connection.send(1, said)
-            else:
-                assert refused(connection, message(1, said)) is ErrorCode.NOT_LEGAL
-
-    def test_once_the_client_has_left(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> None:
-        """Every request that is given up can be answered, also one whose own answers would say too much."""
-        if type(said) not in LEGAL_AFTER_CLOSE or speaker is Side.CLIENT:
-            return
-        for started in (True, False):
-            client, server = (with_channel(side, opening, started=started) for side in Side)
-            for connection in (client, server):
-                say(connection, Side.CLIENT, m.Close())
-                say(connection, Side.SERVER, said)
-                assert (connection.channels, connection.closed) == (0, False)
+    def test_once_the_client_has_left(self, opening: m.AnyMessage) -> None:
+        """Every abandoned request can be answered, also one whose own answers would say too much."""
+        with Cases() as cases:
+            for kind in LEGAL_AFTER_CLOSE:
+                for started in (True, False):
+                    with cases.case(EXAMPLES[kind].type, started):
+                        for connection in [with_channel(side, opening, started=started) for side in Side]:
+                            say(connection, Side.CLIENT, m.Close())
+                            say(connection, Side.SERVER, EXAMPLES[kind])
+                            assert (connection.channels, connection.closed) == (0, False)
 
 
-def test_a_channel_that_could_not_be_understood_is_left_by_both() -> None:
+@pytest.mark.parametrize(
+    "opening",
+    [
+        pytest.param(opening, id=name)
+        for name, opening in OPENINGS.items()
+        if m.Started in allowed(opening, Side.SERVER)
+    ],
+)
+class TestChannelOfARun:
+    def test_before_started(self, opening: m.AnyMessage) -> None:
+        with Cases() as cases:
+            for speaker, said in said_by_each_side():
+                if type(said) not in allowed(opening, speaker):
+                    continue
+                with cases.case(speaker, said.type):
+                    receiver = with_channel(speaker.peer, opening, started=False)
+                    sender = with_channel(speaker, opening, started=False)
+                    if speaker is Side.CLIENT or type(said) in LEGAL_BEFORE_STARTED:
+                        assert list(receiver.receive_data(message(1, said))) == [MessageReceived(1, said)]
+                        sender.send(1, said)
+                    else:
+                        assert refused(receiver, message(1, said)) is ErrorCode.NOT_LEGAL
+                        with pytest.raises(LocalProtocolError):
+                            sender.send(1, said)
+                        assert sender.queued == 0
+
+    def test_twice(self, opening: m.AnyMessage) -> None:
+        with Cases() as cases:
+            for kind in AT_MOST_ONCE:
+                said = EXAMPLES[kind]
+                for side in Side:
+                    with cases.case(said.type, side):
+                        connection = with_channel(side, opening, started=kind is not m.Started)
+                        say(connection, Side.SERVER, said)
+                        if side is Side.SERVER:
+                            with pytest.raises(LocalProtocolError):
+                                connection.send(1, said)
+                        else:
+                            assert refused(connection, message(1, said)) is ErrorCode.NOT_LEGAL
+
+
+def test_a_channel_whose_opening_could_not_be_understood_is_closed_by_both() -> None:
     server = in_phase(Side.SERVER, Phase.READY)
     list(server.receive_data(text(1, "{")))
     assert {type(frame.message) for frame in sent(server)} == UNREADABLE_OPENING[Side.SERVER]
@@ -306,22 +352,24 @@ def test_a_channel_that_could_not_be_understood_is_left_by_both() -> None:
     assert server.channels == 0
 
 
-@everything
-def test_a_client_opens_a_channel_by_an_opening_message_and_by_no_other(said: m.AnyMessage) -> None:
-    client, server = in_phase(Side.CLIENT, Phase.READY), in_phase(Side.SERVER, Phase.READY)
-    if type(said) in CHANNEL_MESSAGES:
-        assert client.open(said) == 1
-        assert list(server.receive_data(message(1, said))) == [MessageReceived(1, said)]
-        assert (client.channels, server.channels) == (1, 1)
-    else:
-        with pytest.raises(LocalProtocolError):
-            client.open(said)
-        assert (client.channels, client.queued) == (0, 0)
-        assert refused(server, message(1, said)) is ErrorCode.UNKNOWN_CHANNEL
+def test_a_client_opens_a_channel_with_an_opening_message_and_no_other() -> None:
+    with Cases() as cases:
+        for said in MESSAGES:
+            with cases.case(said.type):
+                client, server = in_phase(Side.CLIENT, Phase.READY), in_phase(Side.SERVER, Phase.READY)
+                if type(said) in CHANNEL_MESSAGES:
+                    assert client.open(said) == 1
+                    assert list(server.receive_data(message(1, said))) == [MessageReceived(1, said)]
+                    assert (client.channels, server.channels) == (1, 1)
+                else:
+                    with pytest.raises(LocalProtocolError):
+                        client.open(said)
+                    assert (client.channels, client.queued) == (0, 0)
+                    assert refused(server, message(1, said)) is ErrorCode.UNKNOWN_CHANNEL
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.READY])
-def test_channels_are_opened_when_ready_only(phase: Phase) -> None:
+def test_channels_are_opened_only_when_ready(phase: Phase) -> None:
     with pytest.raises(LocalProtocolError):
         in_phase(Side.CLIENT, phase).open(run())
 

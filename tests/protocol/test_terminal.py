@@ -19,6 +19,7 @@ from farhand_protocol.states import TERMINAL_ONLY, Phase, Side
 from tests.support.pairs import RUN_ID, SIZE, TERMINAL, Pair, in_phase, message, run, sent, terminal_run
 
 FRAME = 64 * KiB
+ZEROS = bytes(FRAME)
 RESIZE = m.Resize(columns=132, rows=43)
 WATCHING = m.Attach(id=RUN_ID, stdout=0, size=SIZE, read_only=True)
 TYPING = m.Attach(id=RUN_ID, stdout=0, stdin=0, size=SIZE)
@@ -242,7 +243,7 @@ def _fill(pair: Pair, side: Side, stream: m.Stream, channel: int = 1) -> int:
     """Send as much as there is credit for; return how much that was."""
     sent = 0
     while room := pair.end(side).room(channel, stream):
-        pair.end(side).send_data(channel, stream, bytes(room))
+        pair.end(side).send_data(channel, stream, ZEROS[:room])
         sent += room
     return sent
 

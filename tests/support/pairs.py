@@ -171,7 +171,8 @@ def transcript(speaker: Side, events: Iterable[Event]) -> list[str]:
 def _line(speaker: Side, event: Event) -> str:
     match event:
         case DataReceived():
-            return f"{speaker} {event.channel}: {event.stream} {event.data!r}"
+            data = event.data if len(event.data) <= 80 else event.data[:80] + b"..."
+            return f"{speaker} {event.channel}: {event.stream} {data!r}"
         case ChannelFailed():
             return f"{speaker} {event.channel}: failed by {event.error.code}"
         case ConnectionFailed():
