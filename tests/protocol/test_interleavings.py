@@ -302,14 +302,23 @@ LEGAL_FRAMES = [
     *(message(channel, m.End(stream="stdin")) for channel in range(1, 5)),
     *(message(channel, m.Credit(stream="stdout", bytes=9)) for channel in range(1, 5)),
 ]
-frames = st.lists(
-    st.one_of(
-        st.sampled_from(LEGAL_FRAMES),
-        st.builds(encode_frame, st.sampled_from(Kind), st.integers(0, 4), st.binary(max_size=30)),
-        st.binary(max_size=12),
-    ),
-    max_size=15,
-).map(b"".join)
+
+
+def _frames(codes: bytes, noise: bytes) -> bytes:
+    """Up to 15 frames, one for every three bytes of `codes`: most are legal somewhere, others are built from noise."""
+    found = []
+    for kind, where, size in zip(*[iter(codes)] * 3, strict=False):
+        part, noise = noise[: size % 30], noise[size % 30 :]
+        if kind < 192:
+            found.append(LEGAL_FRAMES[(kind << 8 | where) % len(LEGAL_FRAMES)])
+        elif kind < 224:
+            found.append(encode_frame(Kind(1 + where % 4), where >> 2 & 3, part))
+        else:
+            found.append(part)
+    return b"".join(found)
+
+
+frames = st.builds(_frames, st.binary(max_size=45), st.binary(max_size=100))
 phases = st.sampled_from([phase for phase in Phase if phase is not Phase.CLOSED])
 
 

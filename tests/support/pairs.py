@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import NamedTuple
 
 from farhand_protocol import messages as m
@@ -29,6 +30,7 @@ def terminal_run(**changes: object) -> m.RunRequest:
     return run(**{"merge_stderr": True, "terminal": TERMINAL} | changes)
 
 
+@cache
 def hello(limits: Limits = DEFAULT_LIMITS) -> m.Hello:
     """A client's first message."""
     return m.Hello(
@@ -36,6 +38,7 @@ def hello(limits: Limits = DEFAULT_LIMITS) -> m.Hello:
     )
 
 
+@cache
 def welcome(limits: Limits = DEFAULT_LIMITS, *, login: bool = False) -> m.Welcome:
     """A service's first message."""
     announced = Connection(Side.SERVER, limits).announced
