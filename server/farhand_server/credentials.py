@@ -1,7 +1,7 @@
-"""A user's numbers as the kernel counts them, and looking at files with that user's rights.
+"""A user's ids as the kernel knows them, and access to files with that user's rights.
 
-Only the calling thread changes: setfsuid(2), setfsgid(2) and the bare setgroups(2) are attributes of a thread, where
-glibc's own setgroups() would go through all of them (nptl(7)).
+Only the calling thread changes: setfsuid(2), setfsgid(2) and the raw setgroups(2) system call affect one thread,
+whereas glibc's setgroups() changes all of them (nptl(7)).
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _SETGROUPS: Final = {
     "s390x": 206,
     "x86_64": 116,
 }
-"""The number of setgroups(2) on machines of 64 bits (asm/unistd.h)."""
+"""The system call number of setgroups(2) on 64-bit machines (asm/unistd.h)."""
 
 DEFAULT_SHELL: Final = "/bin/sh"
 """What an empty shell field of passwd(5) means."""
 
 _QUERY: Final = 0xFFFFFFFF
-"""No valid id: setfsuid(2) and setfsgid(2) then change nothing and return what holds."""
+"""An invalid id, with which setfsuid(2) and setfsgid(2) change nothing and return the current id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who a program is to the kernel: `groups` are the supplementary ones, `gid` perhaps among them."""
+    """A program's identity to the kernel. `groups` are the supplementary groups, which may include `gid`."""
 
     user: str
     uid: int
@@ -46,16 +46,16 @@ class Credentials:
 
     @classmethod
     def of(cls, uid: int) -> Self:
-        """Look an account up in passwd(5) and group(5). Raises `KeyError` for a uid without an entry there."""
+        """Return the credentials of an account, from passwd(5) and group(5). Raises `KeyError` for an unknown uid."""
         entry = pwd.getpwuid(uid)
         return cls(entry.pw_name, uid, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)))
 
 
 @contextlib.contextmanager
 def acting_as(credentials: Credentials | None) -> Iterator[None]:
-    """Let the kernel judge this thread's access to files as it would the user's; for None change nothing.
+    """Let the kernel check this thread's access to files as if it were the user's; None changes nothing.
 
-    Nothing may be awaited inside. Raises `OSError` where the change is not allowed, or not known on this machine.
+    Do not await anything inside. Raises `OSError` if the change is not permitted, or not supported on this machine.
     """
     if credentials is None:
         yield
@@ -65,12 +65,12 @@ def acting_as(credentials: Credentials | None) -> Iterator[None]:
         _set(credentials.uid, credentials.gid, credentials.groups)
         yield
     finally:
-        # The uid first: with it come back the capabilities that the kernel took away (capabilities(7)).
+        # The uid first: it restores the capabilities that the kernel has removed (capabilities(7)).
         _libc().setfsuid(own_uid)
         with contextlib.suppress(OSError):
             _set(own_uid, own_gid, own_groups)
         if not _is(own_uid, own_gid, own_groups):
-            os.abort()  # whatever this process did from here on, it would do as somebody else
+            os.abort()  # from here on, the process would do everything as another user
 
 
 def _set(uid: int, gid: int, groups: tuple[int, ...]) -> None:
@@ -90,7 +90,7 @@ def _is(uid: int, gid: int, groups: tuple[int, ...]) -> bool:
 def _set_groups(groups: tuple[int, ...]) -> None:
     number = _SETGROUPS.get(os.uname().machine) if sys.maxsize > 2**32 else None
     if number is None:
-        raise OSError(errno.ENOSYS, f"acting as another user is not known on {os.uname().machine}")
+        raise OSError(errno.ENOSYS, f"acting as another user is not supported on {os.uname().machine}")
     array = (ctypes.c_uint32 * len(groups))(*groups)
     if _libc().syscall(ctypes.c_long(number), ctypes.c_size_t(len(groups)), array) != 0:
         code = ctypes.get_errno()

@@ -1,7 +1,8 @@
-"""The service's Ed25519 key, by which clients know it: kept in the state directory, shown in OpenSSH's syntax.
+"""The service's Ed25519 host key, by which clients identify it; kept in the state directory, in OpenSSH's syntax.
 
-Peers pin the key, never a certificate: the one TLS needs is made in memory at each start. `cryptography` is
-imported only where the private key is used, so that a core, which may not read it, does without.
+Clients pin the key, never a certificate: the certificate that TLS needs is made in memory at each start.
+`cryptography` is imported only where the private key is used, so that a core, which must not read it, does not load
+the library.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 PRIVATE_KEY_FILE: Final = "host_key"
 PUBLIC_KEY_FILE: Final = "host_key.pub"
 MAX_HOST_KEY_FILE: Final = 4096
-"""Bytes read of a key file; a PKCS #8 Ed25519 key in PEM has 119."""
+"""Maximum bytes read from a key file; a PKCS #8 Ed25519 key in PEM has 119."""
 
 
 class HostKeyFileError(ValueError):
@@ -41,7 +42,7 @@ class HostKeyFileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PublicHostKey:
-    """What anyone may know of a host key."""
+    """The public half of a host key."""
 
     key: PublicKey
 
@@ -57,7 +58,7 @@ class PublicHostKey:
 
     @property
     def spki_sha256(self) -> bytes:
-        """SHA-256 of the DER SubjectPublicKeyInfo, 32 bytes: what logins are bound to."""
+        """SHA-256 of the DER SubjectPublicKeyInfo, 32 bytes; logins are bound to it."""
         return hashlib.sha256(spki_from_host_key(self.key)).digest()
 
 
@@ -84,21 +85,21 @@ class HostKey:
         return self.public.spki_sha256
 
     def chain_pem(self) -> bytes:
-        """Return the private key and a fresh self-signed certificate for it, in PEM. Never write it to a disk."""
+        """Return the private key and a new self-signed certificate for it, in PEM. Never write this to a disk."""
         return _private_pem(self.private) + _certificate_pem(self.private)
 
 
-def ensure(state_dir: Path) -> HostKey:
-    """Load the host key of a state directory; make it, and the directory, where there is none.
+def ensure_host_key(state_dir: Path) -> HostKey:
+    """Load the host key of a state directory; create the key, and the directory, if it is missing.
 
-    Any number of processes may do this at once: all return the same key. The private key has mode 0600, its
-    public half beside it 0644. Raises HostKeyFileError for a key that cannot be used and OSError from the file system.
+    Several processes may do this at once: all return the same key. The private key has mode 0600, the public half
+    beside it 0644. Raises HostKeyFileError for a key that cannot be used, and OSError from the file system.
     """
     path = state_dir / PRIVATE_KEY_FILE
     if not path.exists():
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _make(path)
-    key = load(path)
+        _create(path)
+    key = load_host_key(path)
     line = f"{key.public_line}\n".encode("ascii")
     public = state_dir / PUBLIC_KEY_FILE
     if not public.exists() or public.read_bytes() != line:
@@ -106,11 +107,11 @@ def ensure(state_dir: Path) -> HostKey:
     return key
 
 
-def load(path: Path) -> HostKey:
+def load_host_key(path: Path) -> HostKey:
     """Load a private key file (PKCS #8 PEM).
 
-    Raises HostKeyFileError where it is not a regular file, others may read it, or it is not an unencrypted Ed25519
-    key, and OSError where it cannot be opened.
+    Raises HostKeyFileError if it is not a regular file, is readable by others, or is not an unencrypted Ed25519 key,
+    and OSError if it cannot be opened.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -123,23 +124,23 @@ def load(path: Path) -> HostKey:
         private = None
     if not isinstance(private, Ed25519PrivateKey):
         raise HostKeyFileError(
-            f"{path}: not an unencrypted Ed25519 key in PEM; `farhandd host-key` makes one where the file is missing"
+            f"{path}: not an unencrypted Ed25519 key in PEM; remove it, and `farhandd host-key` creates one"
         )
     point = private.public_key().public_bytes_raw()
     return HostKey(private, PublicHostKey(parse_public_key(pack_string(ED25519.encode()) + pack_string(point))))
 
 
-def load_public(path: Path) -> PublicHostKey:
+def load_public_host_key(path: Path) -> PublicHostKey:
     """Load the public half, `host_key.pub`. Raises HostKeyFileError if it is malformed, OSError if it is missing."""
     with path.open("rb") as file:
         fields = file.read(MAX_HOST_KEY_FILE).split()
     try:
         if len(fields) < 2:
-            raise SSHFormatError("it holds no key")
+            raise SSHFormatError("it contains no key")
         key = parse_public_key_fields(fields[0].decode("ascii"), fields[1].decode("ascii"))
         spki_from_host_key(key)
     except (SSHFormatError, UnicodeDecodeError) as error:
-        raise HostKeyFileError(f"{path}: not a public host key: {error}; `farhandd host-key` writes it anew") from None
+        raise HostKeyFileError(f"{path}: not a public host key: {error}; `farhandd host-key` writes it again") from None
     return PublicHostKey(key)
 
 
@@ -148,19 +149,19 @@ def _read_private(path: Path) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise HostKeyFileError(f"{path}: not a regular file")
-        # As ssh does for its own files. Another owner's file may show group bits that are the mask of an access
-        # control list: so come the credentials of systemd.exec(5).
+        # The rule of ssh for its own files. For a file of another owner the group bits may be the mask of an access
+        # control list, as for the credentials of systemd.exec(5).
         forbidden = 0o077 if status.st_uid == os.geteuid() else 0o007
         if status.st_mode & forbidden:
             mode = stat.S_IMODE(status.st_mode)
-            raise HostKeyFileError(f"{path}: mode {mode:04o} lets others at the private key; run: chmod 600 {path}")
+            raise HostKeyFileError(f"{path}: mode {mode:04o} lets others read the private key; run: chmod 600 {path}")
         return file.read(MAX_HOST_KEY_FILE)
 
 
-def _make(path: Path) -> None:
+def _create(path: Path) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    # Another process may have been first; its key is then the host's.
+    # If another process was first, its key is the host key.
     with contextlib.suppress(FileExistsError):
         _write(path, _private_pem(Ed25519PrivateKey.generate()), mode=0o600, replace=False)
 
@@ -177,7 +178,7 @@ def _write(path: Path, data: bytes, *, mode: int, replace: bool) -> None:
         if replace:
             temporary.replace(path)
         else:
-            path.hardlink_to(temporary)  # unlike rename, fails where the name is taken
+            path.hardlink_to(temporary)  # unlike rename, this fails if the name exists
     finally:
         temporary.unlink(missing_ok=True)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -207,7 +208,7 @@ def _certificate_pem(private: Ed25519PrivateKey) -> bytes:
         .issuer_name(name)
         .public_key(private.public_key())
         .serial_number(x509.random_serial_number())
-        # No clock decides whether the host is known. The end is RFC 5280's for "none" (section 4.1.2.5).
+        # The clock must not decide whether the host is trusted. RFC 5280 (4.1.2.5) defines this end as "none".
         .not_valid_before(datetime(2020, 1, 1))
         .not_valid_after(datetime(9999, 12, 31, 23, 59, 59))
         .sign(private, None)

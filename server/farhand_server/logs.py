@@ -1,11 +1,11 @@
-"""Structured logs on stderr: one event a line, as `key=value` or as JSON.
+"""Structured logs on stderr: one event per line, as `key=value` or as JSON.
 
-An event is a fixed sentence and typed fields; there is no way to hand it bytes or a mapping, so what a
-run reads on stdin, and an environment, cannot end up in a log. A value can hold anything a stranger
-sends: whatever is not printable is escaped, so it can neither end the line nor steer a terminal.
+An event is a fixed sentence and typed fields. A field cannot be bytes or a mapping, so stdin and environments cannot
+end up in a log. A value may contain anything a stranger sends: unprintable characters are escaped, so that it can
+neither end the line nor control a terminal.
 
-Lines are written by a thread, because stderr may block (a stopped terminal, a journald that is being
-restarted) and the service must go on: what does not fit in the queue is dropped, counted, and said.
+Lines are written by a thread, because stderr may block (a stopped terminal, a journald that is being restarted) and the
+service must go on. Lines that do not fit in the queue are dropped and counted, and the count is logged.
 """
 
 import json
@@ -26,54 +26,54 @@ from .runtime import block_all_signals
 LogFormat = Literal["auto", "keyvalue", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogValue = str | int | float | bool | Path | BaseException | None
-"""What a field may hold. None leaves the field out; an exception is its type and message."""
+"""The type of a field. None omits the field; an exception is logged as its type and message."""
 
 MAX_QUEUED_LINES = 1024
-"""Lines waiting for stderr: under 1 MiB of ordinary lines, and no more than 16 MiB if all were tracebacks."""
+"""Lines waiting for stderr: under 1 MiB of ordinary lines, and at most 16 MiB if all were tracebacks."""
 MAX_VALUE = 1000
-"""Characters of one value; longer ones are cut, which keeps a line below PIPE_BUF (4,096 bytes) as a rule,
-so that lines of two processes on one pipe do not mix."""
+"""Characters of one value; longer ones are cut. This usually keeps a line below PIPE_BUF (4,096 bytes), so that lines
+of two processes on one pipe do not mix."""
 MAX_TRACEBACK = 8000
-"""Characters of a traceback, of which the end says most."""
+"""Characters of a traceback that are kept, from its end, which says most."""
 
-# sd-daemon(3): a line that begins with <N> is taken by journald with that syslog priority.
+# sd-daemon(3): journald gives a line that begins with <N> that syslog priority.
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 _LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
 _BARE = re.compile(r"[A-Za-z0-9_./:@%+,~-]+", re.ASCII)
 
 
 class Logger:
-    """Writes events to a sink; `bind` makes others with fields of their own."""
+    """Writes events to a sink, each with the logger's own fields."""
 
     def __init__(self, sink: "Sink", fields: Mapping[str, LogValue]) -> None:
         self._sink = sink
         self._fields = fields
 
     def bind(self, **fields: LogValue) -> "Logger":
-        """A logger whose every event carries *fields* too."""
+        """Return a logger that adds `fields` to every event."""
         return Logger(self._sink, {**self._fields, **fields})
 
     def debug(self, event: str, **fields: LogValue) -> None:
-        """For whoever is looking for a fault."""
+        """Log an event that helps to find a fault."""
         self._sink.log("debug", event, {**self._fields, **fields})
 
     def info(self, event: str, **fields: LogValue) -> None:
-        """What an administrator wants to find afterwards."""
+        """Log an event that an administrator may look for later."""
         self._sink.log("info", event, {**self._fields, **fields})
 
     def warning(self, event: str, **fields: LogValue) -> None:
-        """Something is not as it should be; the service goes on."""
+        """Log that something is wrong although the service continues."""
         self._sink.log("warning", event, {**self._fields, **fields})
 
     def error(self, event: str, **fields: LogValue) -> None:
-        """Something failed that should not have. The traceback of an exception in *fields* comes along."""
+        """Log an unexpected failure, with the traceback of an exception in `fields`."""
         self._sink.log("error", event, {**self._fields, **fields})
 
 
 class Sink:
-    """A file descriptor that lines go to, by way of a bounded queue and a thread.
+    """A file descriptor that lines are written to, through a bounded queue and a thread.
 
-    Until `start` it writes straight away, in the default format.
+    Until `start` it writes directly, in the default format.
     """
 
     def __init__(self, descriptor: int = 2) -> None:
@@ -86,26 +86,26 @@ class Sink:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = False
-        self._from_logging = _FromLogging(self)
+        self._handler = _LoggingHandler(self)
 
     def configure(
         self, format: LogFormat = "auto", level: LogLevel = "info", environ: Mapping[str, str] = os.environ
     ) -> None:
-        """Sets what is logged and how; may be called again at any time."""
+        """Set what is logged and in which format; may be called again at any time."""
         self._json = format == "json"
         self._threshold = _LEVELS.index(level)
         self._journal = is_journal(self._descriptor, environ)
 
     def start(self) -> None:
-        """Starts the writing thread, until `close`; what `logging` has to say from warnings up comes along."""
+        """Start the writing thread, and log the warnings and errors of `logging` too, until `close`."""
         self._closing = False
-        logging.getLogger().addHandler(self._from_logging)
+        logging.getLogger().addHandler(self._handler)
         self._thread = threading.Thread(target=self._write_queue, name="logs", daemon=True)
         self._thread.start()
 
     def close(self, timeout: float = 2.0) -> None:
-        """Writes what is queued, for at most *timeout* seconds: a stuck stderr does not keep us from ending."""
-        logging.getLogger().removeHandler(self._from_logging)
+        """Write what is queued, for at most `timeout` seconds, so that a stuck stderr does not delay the exit."""
+        logging.getLogger().removeHandler(self._handler)
         thread, self._thread = self._thread, None
         if thread is not None:
             with self._changed:
@@ -114,24 +114,24 @@ class Sink:
             thread.join(timeout)
 
     def log(self, level: LogLevel, event: str, fields: Mapping[str, LogValue]) -> None:
-        """Logs *event* with *fields* unless *level* is below the configured one. Never blocks once started."""
+        """Log an event unless `level` is below the configured one. Never blocks once started."""
         if _LEVELS.index(level) >= self._threshold:
             self._put(self._line(level, event, fields))
 
     def _line(self, level: LogLevel, event: str, fields: Mapping[str, LogValue]) -> bytes:
-        told: dict[str, object] = {}
+        members: dict[str, object] = {}
         if not self._journal:
-            told["time"] = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            told["level"] = level
+            members["time"] = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            members["level"] = level
         elif self._json:
-            told["level"] = level
-        told["msg"] = _plain(event)
+            members["level"] = level
+        members["msg"] = _plain(event)
         for key, value in fields.items():
             if value is not None:
-                told[key] = _plain(value)
+                members[key] = _plain(value)
                 if level == "error" and isinstance(value, BaseException):
-                    told[f"{key}_traceback"] = "".join(traceback.format_exception(value))[-MAX_TRACEBACK:]
-        text = json.dumps(told) if self._json else " ".join(f"{k}={quote(v)}" for k, v in told.items())
+                    members[f"{key}_traceback"] = "".join(traceback.format_exception(value))[-MAX_TRACEBACK:]
+        text = json.dumps(members) if self._json else " ".join(f"{k}={quote(v)}" for k, v in members.items())
         prefix = f"<{_PRIORITY[level]}>" if self._journal else ""
         return f"{prefix}{text}\n".encode()
 
@@ -163,11 +163,11 @@ class Sink:
             while line:
                 line = line[os.write(self._descriptor, line) :]
         except OSError:
-            pass  # nobody reads; there is nowhere left to say so
+            pass  # nobody reads the log, so there is nowhere to report it
 
 
 def is_journal(descriptor: int, environ: Mapping[str, str]) -> bool:
-    """Whether *descriptor* is the journal's socket: JOURNAL_STREAM names its device and inode (systemd.exec(5))."""
+    """Whether `descriptor` is the journal's socket: JOURNAL_STREAM has its device and inode (systemd.exec(5))."""
     try:
         status = os.fstat(descriptor)
     except OSError:
@@ -176,7 +176,7 @@ def is_journal(descriptor: int, environ: Mapping[str, str]) -> bool:
 
 
 def quote(value: object) -> str:
-    """*value* as it stands in `key=value`: bare where it is plain, else in quotes with JSON's escapes."""
+    """Return `value` as written in `key=value`: bare if it is plain, otherwise in quotes with JSON's escapes."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if _BARE.fullmatch(text):
         return text
@@ -198,13 +198,13 @@ def _plain(value: object) -> object:
         text = f"{type(value).__name__}: {value}"
     elif isinstance(value, str | float | Path):
         text = str(value)
-    else:  # a caller without a type checker; the value itself may be what must not be logged
+    else:  # from code that was not type-checked; the value may be something that must not be logged
         text = f"({type(value).__name__} withheld)"
     return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
 
 
-class _FromLogging(logging.Handler):
-    """Events of the standard library's `logging` (asyncio reports lost exceptions there), in our format."""
+class _LoggingHandler(logging.Handler):
+    """Passes on events of the standard library's `logging`, where asyncio reports unretrieved exceptions."""
 
     def __init__(self, sink: Sink) -> None:
         super().__init__(logging.WARNING)

@@ -1,4 +1,4 @@
-"""What the service sets in its own process: signals, threads beside the event loop's, the garbage collector."""
+"""What the service sets up in its own process: signals, threads besides the event loop's, the garbage collector."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import gc
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
+
+GC_THRESHOLD: Final = 10_000
+"""Net new objects, about a megabyte, before the collector examines the youngest generation. With Python's default of
+700 it takes a tenth of the core's CPU time for short runs."""
+
+BLOCKING_THREADS: Final = 4
+"""Threads for the service's own occasional disk access; no client's work is done in them."""
 
 
 def reset_signals() -> None:
@@ -22,30 +29,21 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-BLOCKING_THREADS: Final = 4
-"""For what waits for a disk now and then; nothing of a client's does."""
+def freeze_loaded_objects() -> None:
+    """Exclude everything loaded so far (modules, models) from garbage collection; call it once all is loaded."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
 
 
 def block_all_signals() -> None:
-    """Leave all signals to the main thread, to be called in another.
+    """Block all signals in the calling thread, so that only the main thread receives them.
 
-    A signal that the main thread holds back (see `upgrade.program`) would be taken by any other, and be forgotten.
+    Otherwise a signal that the main thread has blocked (see `upgrade.program`) would go to another thread and be lost.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
 
 def blocking_executor() -> ThreadPoolExecutor:
-    """Return where the event loop may have its blocking calls done."""
+    """Return the executor for the event loop's blocking calls."""
     return ThreadPoolExecutor(BLOCKING_THREADS, "blocking", initializer=block_all_signals)
-
-
-GC_THRESHOLD: Final = 10_000
-"""Objects made beyond those freed before the youngest are looked at, about a megabyte; with Python's 700
-the collector takes a tenth of the core's CPU time for short runs."""
-
-
-def freeze_loaded_objects() -> None:
-    """Leave modules and models, which stay for good, out of every collection from now on; once all are loaded."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD)

@@ -325,9 +325,9 @@ def make_authenticator(config: ServiceConfig) -> Authenticator | None:
     # A service for local clients alone has no need of cryptography, and starts sooner without.
     from .auth.accounts import every_account, only_account, own_account
     from .auth.login import Authenticator
-    from .hostkey import load_public
+    from .hostkey import load_public_host_key
 
-    key = load_public(file)
+    key = load_public_host_key(file)
     files = config.login.authorized_keys
     own = own_account(files)
     accounts = every_account(files) if own.uid == 0 else only_account(own)

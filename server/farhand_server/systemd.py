@@ -1,7 +1,7 @@
-"""What systemd and a service say to each other: readiness, the watchdog, and sockets handed over.
+"""The interface between systemd and a service: readiness, the watchdog, and socket activation.
 
-Each of these is a few lines by their manual pages, sd_notify(3), sd_watchdog_enabled(3) and
-sd_listen_fds(3); libsystemd and its bindings would be a dependency that few machines have installed.
+Each of these takes a few lines, by the manual pages sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3);
+libsystemd and its bindings would be a dependency that few machines have installed.
 """
 
 import asyncio
@@ -16,15 +16,16 @@ FIRST_DESCRIPTOR = 3
 
 
 class Notifier:
-    """Tells the service manager about our state; without one, every method does nothing.
+    """Reports the service's state to the service manager; without one, every method does nothing.
 
-    A message that cannot be delivered is not an error of ours: methods return whether it was sent.
+    A message that cannot be delivered is not an error: methods return whether it was sent.
     """
 
     def __init__(self, address: str | None = None, watchdog: float | None = None) -> None:
-        """*address* is NOTIFY_SOCKET's value: a path, or `@` and an abstract name; *watchdog* is in seconds."""
+        """Send to `address`, the value of NOTIFY_SOCKET: a path, or `@` and an abstract name; `watchdog` is in
+        seconds."""
         self.watchdog_timeout = watchdog
-        """Seconds of silence after which the service manager restarts us; None where it does not watch."""
+        """Seconds of silence after which the service manager restarts the service; None without a watchdog."""
         self._socket: socket.socket | None = None
         if address is not None:
             self._address = "\0" + address[1:] if address.startswith("@") else address
@@ -32,9 +33,10 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str] = os.environ) -> "Notifier":
-        """What the environment asks for. The variables are taken out, so that no child speaks in our name.
+        """Return the notifier that the environment asks for, and remove the variables, so that no child process uses
+        them.
 
-        WATCHDOG_PID, where set, must be ours (sd_watchdog_enabled(3)). A value that is no number is ignored.
+        WATCHDOG_PID, if set, must be our pid (sd_watchdog_enabled(3)). A value that is not a number is ignored.
         """
         address = environ.pop("NOTIFY_SOCKET", None)
         microseconds = environ.pop("WATCHDOG_USEC", "")
@@ -44,50 +46,50 @@ class Notifier:
         return cls(known, watchdog or None)
 
     def ready(self, status: str) -> bool:
-        """Started, or reloaded: requests are served from now on."""
+        """Report that the service has started or reloaded, and serves requests."""
         return self._send("READY=1", _status(status))
 
     def reloading(self) -> bool:
-        """The configuration is being read again; `ready` must follow, also where it is refused.
+        """Report that the configuration is being reloaded; call `ready` afterwards, even if it is refused.
 
-        MONOTONIC_USEC lets systemd 253 and later (Type=notify-reload) tell this reload from an earlier one.
+        By MONOTONIC_USEC, systemd 253 and later (Type=notify-reload) tells this reload from an earlier one.
         """
         return self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self, status: str) -> bool:
-        """No new work is taken."""
+        """Report that no new work is accepted."""
         return self._send("STOPPING=1", _status(status))
 
     def status(self, status: str) -> bool:
-        """One line for `systemctl status`."""
+        """Set the line that `systemctl status` shows."""
         return self._send(_status(status))
 
     @property
     def watchdog_interval(self) -> float | None:
-        """Seconds between two signs of life: half the timeout, as sd_watchdog_enabled(3) advises."""
+        """Seconds between two watchdog messages: half the timeout, as sd_watchdog_enabled(3) advises."""
         return None if self.watchdog_timeout is None else self.watchdog_timeout / 2
 
     async def keep_watchdog(self) -> None:
-        """Says WATCHDOG=1 at every `watchdog_interval`, until cancelled.
+        """Send WATCHDOG=1 every `watchdog_interval` seconds until cancelled.
 
-        Run it in the event loop whose life it vouches for. Returns at once where nobody watches.
+        Run it in the event loop that it reports on. Returns at once without a watchdog.
         """
         while self._socket is not None and self.watchdog_interval is not None:
             self._send("WATCHDOG=1")
             await asyncio.sleep(self.watchdog_interval)
 
     def environment(self) -> dict[str, str]:
-        """What `from_environment` has taken out, for a program that takes our place in this process."""
+        """Return what `from_environment` removed, for a program that replaces this one in its process."""
         if self._socket is None:
             return {}
-        told = {"NOTIFY_SOCKET": self._address.replace("\0", "@", 1)}
+        variables = {"NOTIFY_SOCKET": self._address.replace("\0", "@", 1)}
         if self.watchdog_timeout is not None:
-            told["WATCHDOG_USEC"] = str(round(self.watchdog_timeout * 1e6))
-            told["WATCHDOG_PID"] = str(os.getpid())
-        return told
+            variables["WATCHDOG_USEC"] = str(round(self.watchdog_timeout * 1e6))
+            variables["WATCHDOG_PID"] = str(os.getpid())
+        return variables
 
     def close(self) -> None:
-        """Says nothing more."""
+        """Send nothing more."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -96,7 +98,7 @@ class Notifier:
         if self._socket is None:
             return False
         try:
-            # A full queue means a service manager that has stopped reading; waiting for it would stop us too.
+            # A full queue means that the service manager has stopped reading; waiting for it would stop us too.
             message = "\n".join(assignments).encode(errors="replace")
             self._socket.sendto(message, socket.MSG_DONTWAIT, self._address)
         except OSError:
@@ -105,7 +107,7 @@ class Notifier:
 
 
 def _status(text: str) -> str:
-    # Assignments are separated by newlines: one within the text would begin another.
+    # Assignments are separated by newlines: one inside the text would start another assignment.
     return "STATUS=" + " ".join(text.split())
 
 
@@ -117,12 +119,11 @@ class ListenSocket(NamedTuple):
 
 
 def listen_sockets(environ: MutableMapping[str, str] = os.environ) -> list[ListenSocket]:
-    """The listening sockets that systemd started us with; empty where it did not.
+    """Return the listening sockets that systemd passed to this process; an empty list without socket activation.
 
-    They arrive inheritable and are made CLOEXEC here; the variables are taken out. Call it once, before
-    anything else opens a descriptor or starts a process.
-
-    Raises ValueError where the variables name something that is not a listening stream socket.
+    They arrive inheritable and are made CLOEXEC here; the variables are removed. Call it once, before anything else
+    opens a descriptor or starts a process. Raises ValueError if the variables name anything but listening stream
+    sockets.
     """
     pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
     names = environ.pop("LISTEN_FDNAMES", "").split(":")
@@ -135,12 +136,12 @@ def listen_sockets(environ: MutableMapping[str, str] = os.environ) -> list[Liste
         descriptor = FIRST_DESCRIPTOR + number
         try:
             os.set_inheritable(descriptor, False)
-            handed = socket.socket(fileno=descriptor)
+            passed = socket.socket(fileno=descriptor)
         except OSError as error:
             raise ValueError(f"LISTEN_FDS: descriptor {descriptor}: {error.strerror}") from None
-        if handed.type != socket.SOCK_STREAM or not handed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            handed.detach()
+        if passed.type != socket.SOCK_STREAM or not passed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            passed.detach()
             raise ValueError(f"LISTEN_FDS: descriptor {descriptor} is not a listening stream socket")
-        handed.setblocking(False)
-        found.append(ListenSocket(names[number] if number < len(names) else "unknown", handed))
+        passed.setblocking(False)
+        found.append(ListenSocket(names[number] if number < len(names) else "unknown", passed))
     return found

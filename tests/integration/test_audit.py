@@ -72,7 +72,7 @@ def without(entry: dict[str, Any], *names: str) -> dict[str, Any]:
 async def whole(guard: Guarded, count: int) -> None:
     """The log has as many entries, and `farhandd audit verify` finds nothing wrong with it."""
     exit_code, said = await farhandd(guard, "audit", "verify")
-    assert (exit_code, said.splitlines()[0]) == (0, f"{count} entries, chain whole")
+    assert (exit_code, said.splitlines()[0]) == (0, f"{count} entries, chain unbroken")
 
 
 async def test_a_login_and_a_run_by_key_are_told_with_key_and_address(guard: Guarded) -> None:

@@ -133,8 +133,8 @@ async def test_a_second_service_is_refused(service: Service) -> None:
     assert code == 1
     state = service.directory / "state/farhand"
     assert said == (
-        f"farhandd: another farhandd has the state directory {state} already; stop it, or give this one another with "
-        "--state-dir\n"
+        f"farhandd: another farhandd already uses the state directory {state}; stop it, or choose another directory "
+        "with --state-dir\n"
     )
     async with RawClient.connect(service.socket) as client:
         assert (await client.run("true"))[0].outcome == Exited(code=0)

@@ -257,7 +257,7 @@ async def test_a_program_that_does_not_do_is_not_executed(tmp_path: Path) -> Non
             done = await upgrade(service)
             assert (done.code, done.stdout) == (1, b"")
             assert done.stderr == (
-                b"farhandd: not upgraded, the service goes on as it was: the new program does not do: I do not work\n"
+                b"farhandd: not upgraded, the service continues unchanged: the new program does not do: I do not work\n"
             )
             assert run.connected
             exchanged.exchange("")
@@ -354,4 +354,4 @@ async def test_without_a_service_there_is_nothing_to_upgrade(tmp_path: Path) -> 
         assert await service.stop() == 0
         done = await upgrade(service)
     assert done.code == 1
-    assert done.stderr.startswith(f"farhandd: no service can be reached on {service.socket}".encode())
+    assert done.stderr.startswith(f"farhandd: cannot connect to a service on {service.socket}".encode())

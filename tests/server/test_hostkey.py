@@ -27,20 +27,20 @@ from farhand_server.hostkey import HostKeyFileError
 
 
 def _fingerprint(state_dir: Path) -> str:
-    return hostkey.ensure(state_dir).fingerprint
+    return hostkey.ensure_host_key(state_dir).fingerprint
 
 
 def test_is_made_once_and_loaded_ever_after(tmp_path: Path) -> None:
-    made = hostkey.ensure(tmp_path / "state" / "farhand")
-    assert hostkey.ensure(tmp_path / "state" / "farhand").public == made.public
-    assert hostkey.load(tmp_path / "state" / "farhand" / "host_key").public == made.public
-    assert hostkey.load_public(tmp_path / "state" / "farhand" / "host_key.pub") == made.public
+    made = hostkey.ensure_host_key(tmp_path / "state" / "farhand")
+    assert hostkey.ensure_host_key(tmp_path / "state" / "farhand").public == made.public
+    assert hostkey.load_host_key(tmp_path / "state" / "farhand" / "host_key").public == made.public
+    assert hostkey.load_public_host_key(tmp_path / "state" / "farhand" / "host_key.pub") == made.public
 
 
 def test_modes_keep_the_private_half_private_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        hostkey.ensure(tmp_path / "state")
+        hostkey.ensure_host_key(tmp_path / "state")
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state").iterdir()}
@@ -58,18 +58,18 @@ def test_processes_that_start_at_once_agree_on_one_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, b"ssh-ed25519 of another key"])
 def test_public_half_is_written_anew_where_it_is_missing_or_differs(tmp_path: Path, content: bytes | None) -> None:
-    key = hostkey.ensure(tmp_path)
+    key = hostkey.ensure_host_key(tmp_path)
     if content is None:
         (tmp_path / "host_key.pub").unlink()
     else:
         (tmp_path / "host_key.pub").write_bytes(content)
-    hostkey.ensure(tmp_path)
-    assert hostkey.load_public(tmp_path / "host_key.pub") == key.public
+    hostkey.ensure_host_key(tmp_path)
+    assert hostkey.load_public_host_key(tmp_path / "host_key.pub") == key.public
 
 
 @pytest.mark.needs("ssh-keygen")
 def test_openssh_reads_the_public_half_and_prints_the_same_fingerprint(tmp_path: Path) -> None:
-    key = hostkey.ensure(tmp_path)
+    key = hostkey.ensure_host_key(tmp_path)
     printed = subprocess.run(
         ["ssh-keygen", "-lf", tmp_path / "host_key.pub"], check=True, capture_output=True, text=True
     ).stdout
@@ -78,7 +78,7 @@ def test_openssh_reads_the_public_half_and_prints_the_same_fingerprint(tmp_path:
 
 
 def test_certificate_is_self_signed_and_carries_the_key_that_logins_are_bound_to(tmp_path: Path) -> None:
-    key = hostkey.ensure(tmp_path)
+    key = hostkey.ensure_host_key(tmp_path)
     certificate = x509.load_pem_x509_certificate(key.chain_pem())
     certificate.verify_directly_issued_by(certificate)
     spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -87,10 +87,10 @@ def test_certificate_is_self_signed_and_carries_the_key_that_logins_are_bound_to
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
 def test_a_private_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
-    hostkey.ensure(tmp_path)
+    hostkey.ensure_host_key(tmp_path)
     (tmp_path / "host_key").chmod(mode)
     with pytest.raises(HostKeyFileError, match=f"mode {mode:04o} .* chmod 600"):
-        hostkey.load(tmp_path / "host_key")
+        hostkey.load_host_key(tmp_path / "host_key")
 
 
 def _ec_key() -> bytes:
@@ -98,7 +98,7 @@ def _ec_key() -> bytes:
 
 
 def _encrypted_key(state_dir: Path) -> bytes:
-    return hostkey.ensure(state_dir).private.private_bytes(
+    return hostkey.ensure_host_key(state_dir).private.private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
     )
 
@@ -111,13 +111,13 @@ def test_a_file_that_is_no_ed25519_key_is_refused(tmp_path: Path, kind: str) -> 
     file.touch(0o600)
     file.write_bytes(content)
     with pytest.raises(HostKeyFileError, match="not an unencrypted Ed25519 key"):
-        hostkey.ensure(tmp_path)
+        hostkey.ensure_host_key(tmp_path)
 
 
 def test_a_private_key_that_is_no_regular_file_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "host_key", 0o600)
     with pytest.raises(HostKeyFileError, match="not a regular file"):
-        hostkey.load(tmp_path / "host_key")
+        hostkey.load_host_key(tmp_path / "host_key")
 
 
 @pytest.mark.parametrize(
@@ -127,13 +127,13 @@ def test_a_private_key_that_is_no_regular_file_is_refused_without_waiting_for_it
 def test_a_public_file_that_is_no_host_key_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "host_key.pub").write_bytes(content)
     with pytest.raises(HostKeyFileError, match="host-key"):
-        hostkey.load_public(tmp_path / "host_key.pub")
+        hostkey.load_public_host_key(tmp_path / "host_key.pub")
 
 
 def test_the_core_loads_the_public_half_without_cryptography(tmp_path: Path) -> None:
-    hostkey.ensure(tmp_path)
+    hostkey.ensure_host_key(tmp_path)
     code = (
         "import sys, pathlib; from farhand_server import hostkey;"
-        "hostkey.load_public(pathlib.Path(sys.argv[1])).spki_sha256; assert 'cryptography' not in sys.modules"
+        "hostkey.load_public_host_key(pathlib.Path(sys.argv[1])).spki_sha256; assert 'cryptography' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path / "host_key.pub"], check=True)

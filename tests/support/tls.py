@@ -11,7 +11,7 @@ from farhand_server import hostkey
 
 def tls(directory: Path, *, alpn: str | None = "farhand/1") -> tuple[ssl.SSLContext, PublicKey]:
     """Return a server's TLS context with a new host key kept in `directory`, and that key."""
-    key = hostkey.ensure(directory)
+    key = hostkey.ensure_host_key(directory)
     chain = directory / "chain.pem"
     chain.write_bytes(key.chain_pem())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,4 +1,4 @@
-"""`farhandd edge`: an edge alone, with sockets of its own, from systemd, or from `serve` beside its core."""
+"""`farhandd edge`: an edge alone, with its own sockets, with systemd's, or with those of a `serve` that started it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 import uvloop
 
-from farhand_server.config import ServiceConfig
+from farhand_server.config import EdgeSettings, ServiceConfig
 from farhand_server.edge.process import serve_edge
 from farhand_server.hostkey import PRIVATE_KEY_FILE, HostKeyFileError
 from farhand_server.listen.edge_child import bind_tcp
@@ -16,25 +16,25 @@ from farhand_server.logs import Logger, Sink
 from farhand_server.runtime import freeze_loaded_objects, reset_signals
 from farhand_server.systemd import Notifier, listen_sockets
 
-from .main import CommandFailed, configuration
+from .command import CommandFailed, configuration
 
 
 def edge(options: argparse.Namespace) -> int:
-    """Serve until told to stop, or, started by `serve`, until the core is gone."""
+    """Serve until told to stop or, if started by `serve`, until the core has ended."""
     reset_signals()
     notifier = Notifier.from_environment()
     try:
-        handed = [each.socket for each in listen_sockets()]
+        handed_over = [each.socket for each in listen_sockets()]
     except ValueError as error:
         raise CommandFailed(str(error)) from None
     config = configuration(options)
     sink = Sink()
     sink.configure(config.log.format, config.log.level)
 
-    def reload() -> ServiceConfig:
-        fresh = configuration(options)
-        sink.configure(fresh.log.format, fresh.log.level)
-        return fresh
+    def reload() -> EdgeSettings:
+        new = configuration(options)
+        sink.configure(new.log.format, new.log.level)
+        return new.edge
 
     def ready() -> None:
         freeze_loaded_objects()
@@ -43,14 +43,14 @@ def edge(options: argparse.Namespace) -> int:
     sink.start()
     try:
         serving = serve_edge(
-            sockets=handed or _sockets(options, config),
+            sockets=handed_over or _sockets(options, config),
             core_socket=config.edge.socket,
             host_key=options.key or config.state_dir / PRIVATE_KEY_FILE,
             settings=config.edge,
             log=Logger(sink, {}).bind(process="edge"),
             ready=ready,
             notifier=notifier,
-            reload=lambda: reload().edge,
+            reload=reload,
             child=options.descriptors is not None,
         )
         uvloop.run(serving)

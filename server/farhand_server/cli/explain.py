@@ -1,4 +1,4 @@
-"""`farhandd explain`: what the policy says to a request, by which rule, and why the rules before it did not decide."""
+"""`farhandd explain`: what the policy decides about a request, by which rule, and why earlier rules did not match."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from farhand_server.auth.accounts import Principal, user_name
 from farhand_server.config import ConfigError, ServiceConfig
 from farhand_server.logs import quote
 from farhand_server.policy import FileSystem, Policy, PolicyRequest, Subject, decide, policy_in_force, subject_of
-from farhand_server.policy.decide import Decision, consider
+from farhand_server.policy.decide import Decision, judge_by_rule
 from farhand_server.runs.environment import Home
 
-from .main import configuration
+from .command import configuration
 
 ALLOWED: Final = 0
 DENIED: Final = 1
 UNDECIDED: Final = 2
-"""Called wrongly, or there is no policy or no such account to decide by."""
+"""Wrong usage, or there is no policy or no such account to decide by."""
 
 
 def explain(options: argparse.Namespace) -> int:
-    """Print the decision; return 0 where the request is allowed, 1 where it is denied, 2 where neither can be said."""
+    """Print the decision; return 0 if the request is allowed, 1 if it is denied, 2 if that cannot be decided."""
     try:
         config = configuration(options)
         policy = policy_in_force(config.policy)
@@ -36,11 +36,11 @@ def explain(options: argparse.Namespace) -> int:
         print(f"farhandd: {error}", file=sys.stderr)
         return UNDECIDED
     subject = _subject(options, home)
-    # Only root can look with the eyes of others.
+    # Only root can act with the rights of others.
     lookup = FileSystem(home.credentials if os.geteuid() == 0 else None)
     decision = decide(policy, subject, request, lookup)
     report = _report(config, policy, subject, request, decision, lookup)
-    print(json.dumps(report, indent=2) if options.json else _lines(report))
+    print(json.dumps(report, indent=2) if options.json else _report_text(report))
     return ALLOWED if decision.allowed else DENIED
 
 
@@ -60,11 +60,11 @@ def _subject(options: argparse.Namespace, home: Home) -> Subject:
 
 def _request(options: argparse.Namespace, home: Home) -> PolicyRequest:
     if options.key is not None and not options.key.startswith("SHA256:"):
-        raise ValueError(f"--key wants a fingerprint as ssh-keygen -l shows it, SHA256:…, not {options.key!a}")
+        raise ValueError(f"--key must be a fingerprint as ssh-keygen -l prints it, SHA256:…, not {options.key!a}")
     arguments = tuple(os.fsencode(each) for each in options.arguments)
     if options.shell:
         if len(arguments) > 1:
-            raise ValueError("--shell takes one text, or none for a login shell; quote it")
+            raise ValueError("--shell accepts one text, or none for a login shell; quote it")
         arguments = (home.shell, b"-c", *arguments) if arguments else (home.shell,)
     elif not arguments:
         raise ValueError("no command to explain: give it after --, or --shell")
@@ -106,15 +106,15 @@ def _report(
     }
     report["considered"] = considered = []
     for rule in policy.rules:
-        verdict = consider(rule, subject, request, lookup)
-        considered.append({"rule": rule.name, "stage": verdict.stage.name.lower(), "reason": verdict.sentence})
+        result = judge_by_rule(rule, subject, request, lookup)
+        considered.append({"rule": rule.name, "stage": result.stage.name.lower(), "reason": result.sentence})
         if rule.name == decision.rule:
             break
     return report
 
 
-def _lines(report: dict[str, Any]) -> str:
-    """One `key: value` a line, always the same keys in the same order; `-` where there is nothing to say."""
+def _report_text(report: dict[str, Any]) -> str:
+    """Return one `key: value` per line, always the same keys in the same order; `-` stands for an empty value."""
     lines = []
     for key, value in report.items():
         if key == "considered":

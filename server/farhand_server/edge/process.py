@@ -52,13 +52,13 @@ async def serve_edge(
     Raises HostKeyFileError or OSError where the key cannot be used, and OSError where a child finds no core.
     """
     loop = asyncio.get_running_loop()
-    edge = Edge(loop, sockets, core_socket, server_context(hostkey.load(host_key)), settings, log)
+    edge = Edge(loop, sockets, core_socket, server_context(hostkey.load_host_key(host_key)), settings, log)
     stop = asyncio.Event()
 
     def renew() -> None:
         notifier.reloading()
         try:
-            edge.use(server_context(hostkey.load(host_key)), reload())
+            edge.use(server_context(hostkey.load_host_key(host_key)), reload())
         except (ConfigError, OSError, ValueError) as error:
             log.error("reload refused; the old configuration stays", reason=str(error))
             notifier.ready("serving; the last reload was refused, see the log")

@@ -76,7 +76,7 @@ def decide(policy: Policy, subject: Subject, request: PolicyRequest, lookup: Loo
     furthest: RuleResult | None = None
     audit: Literal["argv", "hash"] = "argv"
     for rule in policy.rules:
-        verdict = consider(rule, subject, request, lookup)
+        verdict = judge_by_rule(rule, subject, request, lookup)
         if verdict.stage is RuleStage.ADMITTED:
             return _allowed(verdict, request)
         if verdict.stage is not RuleStage.WHO and rule.audit == "hash":
@@ -112,7 +112,7 @@ def may(policy: Policy, subject: Subject, action: Action, owner: Owner) -> bool:
     return action in granted or (action == "see" and bool(granted))
 
 
-def consider(rule: Rule, subject: Subject, request: PolicyRequest, lookup: Lookup) -> RuleResult:
+def judge_by_rule(rule: Rule, subject: Subject, request: PolicyRequest, lookup: Lookup) -> RuleResult:
     """Return what one rule makes of a request."""
     user = subject.user
     if kind := rule.who.unmatched(subject):

@@ -34,7 +34,7 @@ def test_a_whole_chain_is_said(tmp_path: Path, state: Path, named: bool) -> None
     done = verify(tmp_path, *([state / "audit.jsonl"] if named else []))
     assert (done.returncode, done.stderr) == (0, "")
     first, second = done.stdout.splitlines()
-    assert first == "3 entries, chain whole"
+    assert first == "3 entries, chain unbroken"
     assert second.startswith("from entry 1 to 3, hash ")
 
 

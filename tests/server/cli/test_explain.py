@@ -139,8 +139,8 @@ def test_text_of_the_request_cannot_steer_the_terminal(config: str, capsys: pyte
     ("arguments", "sentence"),
     [
         (["--user", "no such", "--", "ls"], "there is no account 'no such' on this machine"),
-        (["--key", "ada", "--", "ls"], "--key wants a fingerprint as ssh-keygen -l shows it, SHA256:…, not 'ada'"),
-        (["--shell", "a", "b"], "--shell takes one text, or none for a login shell; quote it"),
+        (["--key", "ada", "--", "ls"], "--key must be a fingerprint as ssh-keygen -l prints it, SHA256:…, not 'ada'"),
+        (["--shell", "a", "b"], "--shell accepts one text, or none for a login shell; quote it"),
         ([], "no command to explain: give it after --, or --shell"),
     ],
 )

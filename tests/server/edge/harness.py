@@ -188,7 +188,7 @@ async def running_edge(tmp_path: Path, settings: EdgeSettings, *, with_core: boo
         await core.start()
     listening = socket.create_server(("127.0.0.1", 0), backlog=256)
     with (tmp_path / "log").open("wb") as log:
-        context = server_context(hostkey.ensure(tmp_path))
+        context = server_context(hostkey.ensure_host_key(tmp_path))
         edge = Edge(loop, [listening], core.path, context, settings, Logger(Sink(log.fileno()), {}))
         running = Running(edge, core, listening.getsockname()[1], tmp_path / "log")
         feed = asyncio.create_task(edge.feed.hold())

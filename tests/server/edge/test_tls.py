@@ -29,7 +29,7 @@ async def test_certificate_carries_the_host_key(edge: Running, tmp_path: Path) -
     spki = x509.load_der_x509_certificate(shown).public_key()
     assert (
         hashlib.sha256(spki.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
-        == hostkey.load_public(tmp_path / "host_key.pub").spki_sha256
+        == hostkey.load_public_host_key(tmp_path / "host_key.pub").spki_sha256
     )
 
 
@@ -105,7 +105,7 @@ def _handshake(server: ssl.SSLContext, client: ssl.SSLContext, session: ssl.SSLS
 
 
 def test_ticket_that_the_key_would_open_is_not_taken(tmp_path: Path) -> None:
-    server = server_context(hostkey.ensure(tmp_path))
+    server = server_context(hostkey.ensure_host_key(tmp_path))
     options, tickets = server.options, server.num_tickets
     server.options &= ~ssl.OP_NO_TICKET
     server.num_tickets = 1
@@ -132,7 +132,7 @@ async def test_early_data_and_compression_are_not_offered(edge: Running) -> None
 
 
 def test_private_key_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = hostkey.ensure(tmp_path)
+    key = hostkey.ensure_host_key(tmp_path)
     before = set(Path("/proc/self/fd").iterdir())
     monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
     monkeypatch.chdir(tmp_path)
