@@ -43,6 +43,13 @@ def install(root: Path, *arguments: str, **environ: str) -> str:
     return result.stderr
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have one worker of xdist run all tests that need an installation or the wheels: making them takes ten seconds."""
+    for item in items:
+        if isinstance(item, pytest.Function) and {"installation", "wheels"} & set(item.fixturenames):
+            item.add_marker(pytest.mark.xdist_group("installation"))
+
+
 @pytest.fixture(scope="session")
 def systemd() -> None:
     """Skips where no systemd can be booted, before anything is installed for it."""

@@ -66,29 +66,36 @@ def test_it_says_what_it_does(installation: Installation) -> None:
         assert str(installation.root / place) in installation.told
 
 
-def test_installing_again_keeps_the_configuration_and_uninstalling_leaves_it(
-    installation: Installation, wheels: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def in_use(installation: Installation, tmp_path: Path) -> Path:
+    """A copy of the installation with a host key and a configuration of the user's."""
     root = tmp_path / "root"
     shutil.copytree(installation.root, root, symlinks=True)
-    config = root / "etc/farhand/farhandd.toml"
-    config.write_text("# mine\n")
+    (root / "etc/farhand/farhandd.toml").write_text("# mine\n")
     key = root / "var/lib/farhand/host_key"
     key.parent.mkdir(parents=True)
     key.touch()
-    [module] = root.glob("usr/local/lib/farhand/lib/python*/site-packages/farhand_server/__init__.py")
-    module.write_text("an older version\n")
+    return root
 
-    told = install(root, **offline(wheels))
+
+def test_uninstalling_leaves_configuration_and_host_key(in_use: Path) -> None:
+    told = install(in_use, "--uninstall")
+    assert "left in place" in told
+    config = in_use / "etc/farhand/farhandd.toml"
+    assert str(config.parent) in told
+    assert {path for path in in_use.rglob("*") if not path.is_dir()} == {config, in_use / "var/lib/farhand/host_key"}
+    install(in_use, "--uninstall")
+
+
+@pytest.mark.long
+def test_installing_again_updates_the_program_and_keeps_the_configuration(in_use: Path, wheels: Path) -> None:
+    [module] = in_use.glob("usr/local/lib/farhand/lib/python*/site-packages/farhand_server/__init__.py")
+    module.write_text("an older version\n")
+    told = install(in_use, **offline(wheels))
+    config = in_use / "etc/farhand/farhandd.toml"
     assert f"keeping {config}" in told
     assert config.read_text() == "# mine\n"
     assert module.read_text() != "an older version\n"
-
-    told = install(root, "--uninstall")
-    assert "left in place" in told
-    assert str(config.parent) in told
-    assert {path for path in root.rglob("*") if not path.is_dir()} == {config, key}
-    install(root, "--uninstall")
 
 
 def test_the_installed_configuration_is_read_without_complaint(installation: Installation, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tests.support.systemd import run_under_systemd
 pytestmark = ON_SYSTEMD
 
 
+@pytest.mark.long
 @pytest.mark.needs("systemd-analyze")
 def test_what_the_script_installs_serves_and_is_gone_after_uninstalling(wheels: Path) -> None:
     environment = " ".join(f"{name}={shlex.quote(value)}" for name, value in offline(wheels).items())

@@ -45,7 +45,6 @@ class Progress:
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         self._running.pop(nodeid, None)
         self._done += 1
-        self._tell()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:

@@ -61,6 +61,8 @@ mkdir dev/pts dev/shm
 mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 mount -t tmpfs tmpfs run
+# At boot systemd-tmpfiles(8) removes whatever is in /tmp, one whiteout of the overlay for each file.
+mount -t tmpfs -o mode=1777 tmpfs tmp
 rm -f etc/machine-id
 echo 0123456789abcdef0123456789abcdef >etc/machine-id
 mkdir -p etc/systemd/system
