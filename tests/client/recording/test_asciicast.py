@@ -1,4 +1,4 @@
-"""What players of asciicast v2 are told."""
+"""Recordings as asciicast v2."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from farhand_client.recording.asciicast import AsciicastEncoder, asciicast_heade
 from farhand_client.recording.events import GapEvent, InputEvent, OutputEvent, RecordedEvent, ResizeEvent
 
 
-def written(*events: RecordedEvent, rows_end: bool = False) -> list[list[Any]]:
-    cast = AsciicastEncoder(translate_newlines=rows_end)
+def written(*events: RecordedEvent, translate_newlines: bool = False) -> list[list[Any]]:
+    cast = AsciicastEncoder(translate_newlines=translate_newlines)
     text = "".join(map(cast.encode, events)) + cast.finish(9.0)
     return [json.loads(line) for line in text.splitlines()]
 
@@ -22,7 +22,7 @@ def out(*data: bytes) -> list[RecordedEvent]:
     return [OutputEvent(at / 10, "stdout", piece) for at, piece in enumerate(data)]
 
 
-def test_the_header_says_what_is_known() -> None:
+def test_the_header_leaves_out_unknown_fields() -> None:
     line = asciicast_header(80, 24, timestamp=1700000000, duration=None, command="ls é", title=None)
     assert line == '{"version": 2, "width": 80, "height": 24, "timestamp": 1700000000, "command": "ls é"}\n'
 
@@ -45,7 +45,7 @@ def test_each_kind_of_event_has_its_code() -> None:
     ]
 
 
-def test_an_event_is_one_line_whatever_is_in_it() -> None:
+def test_an_event_is_one_line_whatever_it_contains() -> None:
     text = AsciicastEncoder(translate_newlines=False).encode(
         OutputEvent(1 / 3, "stdout", 'a"\\\r\n\x1b[m\x00\u2028é'.encode())
     )
@@ -67,7 +67,7 @@ def test_bytes_become_characters(data: list[bytes], texts: list[str]) -> None:
     assert [text for _, _, text in written(*out(*data))] == texts
 
 
-def test_a_character_is_completed_in_its_own_stream() -> None:
+def test_a_character_is_completed_by_its_own_stream() -> None:
     events: list[RecordedEvent] = [
         OutputEvent(0, "stdout", b"\xc3"),
         OutputEvent(1, "stderr", b"E"),
@@ -77,16 +77,7 @@ def test_a_character_is_completed_in_its_own_stream() -> None:
     assert written(*events) == [[1, "o", "E"], [3, "o", "ö"], [4, "i", "ä"]]
 
 
-@pytest.mark.parametrize(
-    ("data", "shown"),
-    [
-        ([b"a\nb\n"], "a\r\nb\r\n"),
-        ([b"a\r\nb"], "a\r\nb"),
-        ([b"a\r", b"\nb\r", b"c\n"], "a\r\nb\rc\r\n"),
-        ([b"\n", b"", b"\n"], "\r\n\r\n"),
-        ([b"a\r\r\n"], "a\r\r\n"),
-    ],
-)
-def test_without_a_terminal_newlines_end_rows(data: list[bytes], shown: str) -> None:
-    assert "".join(text for _, _, text in written(*out(*data), rows_end=True)) == shown
-    assert "".join(text for _, _, text in written(*out(*data))) == b"".join(data).decode()
+def test_newlines_are_translated_on_request() -> None:
+    data = [b"a\r", b"\nb\n"]
+    for translate, shown in ((True, "a\r\nb\r\n"), (False, "a\r\nb\n")):
+        assert "".join(text for _, _, text in written(*out(*data), translate_newlines=translate)) == shown

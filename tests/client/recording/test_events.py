@@ -1,6 +1,9 @@
-"""Marks and bytes become one story, also where bytes are gone or marks are few."""
+"""Marks and bytes become events in order, also where bytes or marks are missing; and they are read from a service."""
 
 from __future__ import annotations
+
+from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,17 +14,23 @@ from farhand_client.recording.events import (
     MAX_EVENT_SIZE,
     GapEvent,
     InputEvent,
+    NewlineTranslator,
     OutputEvent,
     OutputNeeded,
     RecordedEvent,
     RecordedEvents,
+    RecordingReader,
     ResizeEvent,
 )
-from farhand_protocol.messages import OutputMark, WindowSize
+from farhand_protocol.messages import OutputMark, RunInfo, WindowSize
+from farhand_protocol.outcome import Exited
+from tests.support.fake_listing import info
+from tests.support.fake_recordings import having_written, recorded
+from tests.support.fake_service import Behaviour, client_of
 
 
 class Streams:
-    """What a service keeps of a run's output: all but the first `gone` bytes of each stream, `most` at a time."""
+    """The output a service has: all but the first `gone` bytes of each stream, at most `most` bytes at a time."""
 
     def __init__(self, stdout: bytes = b"", stderr: bytes = b"", *, gone: int = 0, most: int = 7) -> None:
         self._kept: dict[Output, bytes] = {"stdout": stdout, "stderr": stderr}
@@ -39,7 +48,7 @@ class Streams:
         events.feed(wanted.stream, piece)
 
 
-def told(events: RecordedEvents, streams: Streams) -> list[RecordedEvent]:
+def collected(events: RecordedEvents, streams: Streams) -> list[RecordedEvent]:
     found: list[RecordedEvent] = []
     for event in events:
         if isinstance(event, OutputNeeded):
@@ -49,9 +58,9 @@ def told(events: RecordedEvents, streams: Streams) -> list[RecordedEvent]:
     return found
 
 
-def test_output_came_when_its_mark_says() -> None:
+def test_output_has_the_time_of_its_mark() -> None:
     marks = [OutputMark(at=0, stdout=2), OutputMark(at=1500, stdout=5, stderr=1), OutputMark(at=2000, stderr=3)]
-    assert told(RecordedEvents(marks, ("stdout", "stderr")), Streams(b"abcde", b"xyz")) == [
+    assert collected(RecordedEvents(marks, ("stdout", "stderr")), Streams(b"abcde", b"xyz")) == [
         OutputEvent(0.0, "stdout", b"ab"),
         OutputEvent(1.5, "stdout", b"cde"),
         OutputEvent(1.5, "stderr", b"x"),
@@ -59,9 +68,9 @@ def test_output_came_when_its_mark_says() -> None:
     ]
 
 
-def test_a_mark_for_much_output_gives_it_in_pieces_at_one_time() -> None:
+def test_much_output_of_one_mark_is_split_into_events_of_the_same_time() -> None:
     data = bytes(MAX_EVENT_SIZE) * 2 + b"end"
-    found = told(RecordedEvents([OutputMark(at=250, stdout=len(data))], ("stdout",)), Streams(data, most=1 << 20))
+    found = collected(RecordedEvents([OutputMark(at=250, stdout=len(data))], ("stdout",)), Streams(data, most=1 << 20))
     assert [(event.at, len(event.data)) for event in found if isinstance(event, OutputEvent)] == [
         (0.25, MAX_EVENT_SIZE),
         (0.25, MAX_EVENT_SIZE),
@@ -69,18 +78,18 @@ def test_a_mark_for_much_output_gives_it_in_pieces_at_one_time() -> None:
     ]
 
 
-def test_what_has_no_mark_came_after_all_that_has_one() -> None:
+def test_output_without_a_mark_comes_after_all_that_has_one() -> None:
     marks = [OutputMark(at=1000, stdout=1)]
-    assert told(RecordedEvents(marks, ("stdout", "stderr")), Streams(b"abc", b"x")) == [
+    assert collected(RecordedEvents(marks, ("stdout", "stderr")), Streams(b"abc", b"x")) == [
         OutputEvent(1.0, "stdout", b"a"),
         OutputEvent(1.0, "stdout", b"bc"),
         OutputEvent(1.0, "stderr", b"x"),
     ]
-    assert told(RecordedEvents([], ("stdout",)), Streams(b"abc")) == [OutputEvent(0.0, "stdout", b"abc")]
-    assert told(RecordedEvents([], ("stdout",)), Streams()) == []
+    assert collected(RecordedEvents([], ("stdout",)), Streams(b"abc")) == [OutputEvent(0.0, "stdout", b"abc")]
+    assert collected(RecordedEvents([], ("stdout",)), Streams()) == []
 
 
-def test_sizes_and_keys_have_their_place() -> None:
+def test_sizes_and_input_are_in_order_with_output() -> None:
     marks = [
         OutputMark(at=0, size=WindowSize(columns=80, rows=24)),
         OutputMark(at=10, stdout=1),
@@ -89,7 +98,7 @@ def test_sizes_and_keys_have_their_place() -> None:
         OutputMark(at=40, stdout=2),
         OutputMark(at=50, stdin=b"x", cut=True),
     ]
-    assert told(RecordedEvents(marks, ("stdout",)), Streams(b"$\n")) == [
+    assert collected(RecordedEvents(marks, ("stdout",)), Streams(b"$\n")) == [
         ResizeEvent(0.0, 80, 24),
         OutputEvent(0.01, "stdout", b"$"),
         InputEvent(0.02, b"ls\r", False),
@@ -99,7 +108,7 @@ def test_sizes_and_keys_have_their_place() -> None:
     ]
 
 
-def test_what_is_no_longer_kept_takes_no_time() -> None:
+def test_lost_output_at_the_start_takes_no_time() -> None:
     marks = [
         OutputMark(at=0, size=WindowSize(columns=80, rows=24)),
         OutputMark(at=1000, stdout=2),
@@ -109,7 +118,7 @@ def test_what_is_no_longer_kept_takes_no_time() -> None:
         OutputMark(at=11_500, stdout=8),
     ]
     events = RecordedEvents(marks, ("stdout",))
-    assert told(events, Streams(b"abcdefgh", gone=5)) == [
+    assert collected(events, Streams(b"abcdefgh", gone=5)) == [
         ResizeEvent(0.0, 80, 24),
         GapEvent(0.0, Gap("stdout", 0, 5)),
         InputEvent(0.0, b"key", False),
@@ -120,7 +129,7 @@ def test_what_is_no_longer_kept_takes_no_time() -> None:
     assert events.origin == 10.0
 
 
-def test_output_that_is_lost_on_the_way_leaves_the_times_as_they_are() -> None:
+def test_lost_output_later_leaves_the_times_unchanged() -> None:
     events = RecordedEvents([OutputMark(at=1000, stdout=2), OutputMark(at=3000, stdout=8)], ("stdout",))
     found: list[RecordedEvent] = []
     for event in events:
@@ -141,14 +150,14 @@ def test_output_that_is_lost_on_the_way_leaves_the_times_as_they_are() -> None:
     assert events.origin == 0.0
 
 
-def test_where_nothing_is_kept_there_is_only_that() -> None:
+def test_if_all_output_is_lost_there_is_only_the_gap() -> None:
     events = RecordedEvents([OutputMark(at=1000, stdout=2), OutputMark(at=2000, stdout=5)], ("stdout",))
-    assert told(events, Streams(b"abcde", gone=5)) == [GapEvent(0.0, Gap("stdout", 0, 5))]
+    assert collected(events, Streams(b"abcde", gone=5)) == [GapEvent(0.0, Gap("stdout", 0, 5))]
 
 
-def test_marks_for_a_stream_that_nobody_asked_for_are_passed_over() -> None:
+def test_marks_of_a_stream_that_is_not_read_are_ignored() -> None:
     marks = [OutputMark(at=5, stdout=1, stderr=4)]
-    assert told(RecordedEvents(marks, ("stdout",)), Streams(b"a")) == [OutputEvent(0.005, "stdout", b"a")]
+    assert collected(RecordedEvents(marks, ("stdout",)), Streams(b"a")) == [OutputEvent(0.005, "stdout", b"a")]
 
 
 @given(
@@ -157,7 +166,7 @@ def test_marks_for_a_stream_that_nobody_asked_for_are_passed_over() -> None:
     st.integers(1, 30),
     st.integers(0, 20),
 )
-def test_every_kept_byte_is_told_once_and_in_order(
+def test_every_available_byte_is_in_one_event_and_in_order(
     steps: list[tuple[int, int, int]], gone: int, most: int, unmarked: int
 ) -> None:
     marks, at, out, err = [], 0, 0, 0
@@ -165,7 +174,7 @@ def test_every_kept_byte_is_told_once_and_in_order(
         at, out, err = at + wait, out + more, err + errors
         marks.append(OutputMark(at=at, stdout=out if more else None, stderr=err if errors else None))
     stdout, stderr = bytes(range(255))[: out + unmarked], bytes(range(255))[:err]
-    found = told(RecordedEvents(marks, ("stdout", "stderr")), Streams(stdout, stderr, gone=gone, most=most))
+    found = collected(RecordedEvents(marks, ("stdout", "stderr")), Streams(stdout, stderr, gone=gone, most=most))
     times = [event.at for event in found]
     assert times == sorted(times)
     for name, data in (("stdout", stdout), ("stderr", stderr)):
@@ -175,6 +184,57 @@ def test_every_kept_byte_is_told_once_and_in_order(
         assert missing == min(gone, len(data))
 
 
-@pytest.mark.parametrize("marks", [[OutputMark(at=1000, stdout=1), OutputMark(at=500, stdout=2)]])
-def test_time_never_goes_back(marks: list[OutputMark]) -> None:
-    assert [event.at for event in told(RecordedEvents(marks, ("stdout",)), Streams(b"ab"))] == [1.0, 1.0]
+def test_time_never_goes_back() -> None:
+    marks = [OutputMark(at=1000, stdout=1), OutputMark(at=500, stdout=2)]
+    assert [event.at for event in collected(RecordedEvents(marks, ("stdout",)), Streams(b"ab"))] == [1.0, 1.0]
+
+
+async def read(
+    tmp_path: Path, behave: Behaviour, run: RunInfo, *marks: OutputMark
+) -> tuple[RecordingReader, list[RecordedEvent]]:
+    async with client_of(tmp_path, behave) as (client, service):
+        service.answer = recorded(run, *marks)
+        reader = RecordingReader(client, run)
+        assert reader.origin == 0.0
+        async with aclosing(reader.events()) as events:
+            return reader, [event async for event in events]
+
+
+async def test_both_streams_of_a_run_are_read_from_the_service(tmp_path: Path) -> None:
+    marks = [OutputMark(at=0, stdout=2), OutputMark(at=50, stdout=3, stderr=1)]
+    reader, events = await read(tmp_path, having_written(b"abc", b"e"), info(outcome=Exited(code=3)), *marks)
+    assert events == [
+        OutputEvent(0.0, "stdout", b"ab"),
+        OutputEvent(0.05, "stdout", b"c"),
+        OutputEvent(0.05, "stderr", b"e"),
+    ]
+    assert (reader.still_running, reader.origin) == (False, 0.0)
+
+
+async def test_gaps_are_read_and_a_run_may_continue_after_its_recording(tmp_path: Path) -> None:
+    marks = [OutputMark(at=1000, stdout=3)]
+    reader, events = await read(tmp_path, having_written(b"abc", gone=2, going=True), info(), *marks)
+    assert events == [GapEvent(0.0, Gap("stdout", 0, 2)), OutputEvent(0.0, "stdout", b"c")]
+    assert (reader.still_running, reader.origin) == (True, 1.0)
+
+
+async def test_of_a_run_on_a_terminal_only_stdout_is_read(tmp_path: Path) -> None:
+    size = WindowSize(columns=80, rows=24)
+    run = info(outcome=Exited(code=3), terminal=size)
+    _, events = await read(tmp_path, having_written(b"abc"), run, OutputMark(at=0, size=size))
+    assert events == [ResizeEvent(0.0, 80, 24), OutputEvent(0.0, "stdout", b"abc")]
+
+
+@pytest.mark.parametrize(
+    ("data", "translated"),
+    [
+        ([b"a\nb\n"], b"a\r\nb\r\n"),
+        ([b"a\r\nb"], b"a\r\nb"),
+        ([b"a\r", b"\nb\r", b"c\n"], b"a\r\nb\rc\r\n"),
+        ([b"\n", b"", b"\n"], b"\r\n\r\n"),
+        ([b"a\r\r\n"], b"a\r\r\n"),
+    ],
+)
+def test_newlines_become_cr_lf_unless_they_already_are(data: list[bytes], translated: bytes) -> None:
+    translator = NewlineTranslator()
+    assert b"".join(map(translator.translate, data)) == translated

@@ -1,4 +1,4 @@
-"""When events are due."""
+"""When events are due: speed, idle limit, late events, pauses."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from farhand_client.recording.player import PlaybackClock
         (1.0, 0.0, [100.0] * 4),
     ],
 )
-def test_events_are_due_at_their_distance(speed: float, idle_limit: float, due: list[float]) -> None:
-    pace = PlaybackClock(100.0, speed, idle_limit)
+def test_events_are_due_at_the_recorded_intervals(speed: float, idle_limit: float, due: list[float]) -> None:
+    clock = PlaybackClock(100.0, speed, idle_limit)
     found = []
     for at in (0.0, 1.0, 1.0, 11.0):
-        pace.set_next(at)
-        found.append(pace.remaining(100.0) + 100.0)
+        clock.set_next(at)
+        found.append(clock.remaining(100.0) + 100.0)
     assert found == pytest.approx(due)
 
 
-def test_one_that_is_late_does_not_make_others_late() -> None:
-    pace = PlaybackClock(0.0)
-    pace.set_next(1.0)
-    assert pace.remaining(5.0) == -4.0
-    pace.set_next(7.0)
-    assert pace.remaining(5.0) == 2.0
+def test_a_late_event_does_not_delay_the_following_ones() -> None:
+    clock = PlaybackClock(0.0)
+    clock.set_next(1.0)
+    assert clock.remaining(5.0) == -4.0
+    clock.set_next(7.0)
+    assert clock.remaining(5.0) == 2.0
 
 
-def test_while_it_stands_still_nothing_is_due() -> None:
-    pace = PlaybackClock(0.0)
-    pace.set_next(10.0)
-    pace.pause(4.0)
-    pace.pause(5.0)
-    assert (pace.paused, pace.remaining(100.0)) == (True, math.inf)
-    pace.resume(100.0)
-    pace.resume(200.0)
-    assert (pace.paused, pace.remaining(100.0)) == (False, 6.0)
+def test_nothing_is_due_while_paused() -> None:
+    clock = PlaybackClock(0.0)
+    clock.set_next(10.0)
+    clock.pause(4.0)
+    clock.pause(5.0)
+    assert (clock.paused, clock.remaining(100.0)) == (True, math.inf)
+    clock.resume(100.0)
+    clock.resume(200.0)
+    assert (clock.paused, clock.remaining(100.0)) == (False, 6.0)

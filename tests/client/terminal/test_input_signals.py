@@ -1,100 +1,94 @@
-"""What happens to the terminal is told: sizes at most twenty times a second, the last one always."""
+"""Resizes and job control are reported; a storm of sizes becomes at most twenty a second, always with the last one."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import signal
-import time
 
 from farhand_client.terminal.input import RESIZE_INTERVAL, TerminalSignals
 from farhand_protocol.messages.terminal import WindowSize
+from tests.support.clock import virtual_time
 
 
-class Shown:
-    """Keeps what it is told, and when."""
+class Window:
+    """A window and an observer that records what is reported, and when."""
 
     def __init__(self) -> None:
         self.size = WindowSize(columns=80, rows=24)
-        self.told: list[tuple[float, WindowSize]] = []
+        self.sizes: list[tuple[float, int]] = []
         self.jobs: list[str] = []
-        self.changed = asyncio.Event()
+        self.signals = TerminalSignals(self, lambda: self.size)
 
     def resized(self, size: WindowSize) -> None:
-        self.told.append((time.monotonic(), size))
-        self.changed.set()
+        self.sizes.append((asyncio.get_running_loop().time(), size.columns))
 
     def suspend(self) -> None:
         self.jobs.append("suspend")
-        self.changed.set()
 
     def continued(self) -> None:
         self.jobs.append("continued")
-        self.changed.set()
 
     def resize(self, columns: int) -> None:
         self.size = WindowSize(columns=columns, rows=24)
-        os.kill(os.getpid(), signal.SIGWINCH)
-
-    async def until(self, columns: int) -> None:
-        async with asyncio.timeout(10):
-            while not self.told or self.told[-1][1].columns != columns:
-                self.changed.clear()
-                await self.changed.wait()
+        signal.raise_signal(signal.SIGWINCH)
 
 
-async def test_the_first_size_is_told_at_once() -> None:
-    shown = Shown()
-    with TerminalSignals(shown, lambda: shown.size):
-        began = time.monotonic()
-        shown.resize(100)
-        await shown.until(100)
-    assert shown.told[0][0] - began < RESIZE_INTERVAL
+@virtual_time
+async def test_the_first_size_is_reported_at_once() -> None:
+    window = Window()
+    with window.signals:
+        began = asyncio.get_running_loop().time()
+        window.resize(100)
+        await asyncio.sleep(RESIZE_INTERVAL)
+    assert window.sizes == [(began, 100)]
 
 
-async def test_of_a_storm_the_first_and_the_last_are_told_and_few_between() -> None:
-    shown = Shown()
-    with TerminalSignals(shown, lambda: shown.size):
+@virtual_time
+async def test_of_a_storm_the_first_and_the_last_size_are_reported_and_few_between() -> None:
+    window = Window()
+    with window.signals:
         for columns in range(100, 150):
-            shown.resize(columns)
+            window.resize(columns)
             await asyncio.sleep(0.002)
-        await shown.until(149)
-    times = [at for at, _ in shown.told]
-    assert shown.told[0][1].columns == 100
-    assert all(later - earlier >= RESIZE_INTERVAL * 0.9 for earlier, later in itertools.pairwise(times))
+        await asyncio.sleep(RESIZE_INTERVAL)
+    times = [at for at, _ in window.sizes]
+    assert (window.sizes[0][1], window.sizes[-1][1]) == (100, 149)
+    assert len(times) == 3
+    assert all(later - earlier > RESIZE_INTERVAL - 1e-6 for earlier, later in itertools.pairwise(times))
 
 
-async def test_a_size_that_is_the_same_is_not_told() -> None:
-    shown = Shown()
-    with TerminalSignals(shown, lambda: shown.size):
-        shown.resize(80)
-        shown.resize(81)
-        await shown.until(81)
-        shown.resize(82)
-        shown.resize(81)
+@virtual_time
+async def test_an_unchanged_size_is_not_reported() -> None:
+    window = Window()
+    with window.signals:
+        for columns in (80, 81, 82, 81):
+            window.resize(columns)
+            await asyncio.sleep(RESIZE_INTERVAL / 10)
         await asyncio.sleep(2 * RESIZE_INTERVAL)
-    assert [size.columns for _, size in shown.told] == [81]
+    assert [columns for _, columns in window.sizes] == [81]
 
 
-async def test_stopping_and_continuing_are_told() -> None:
-    shown = Shown()
-    with TerminalSignals(shown, lambda: shown.size):
-        for number, name in ((signal.SIGTSTP, "suspend"), (signal.SIGCONT, "continued")):
-            shown.changed.clear()
-            os.kill(os.getpid(), number)
-            await shown.changed.wait()
-            assert shown.jobs.pop() == name
+@virtual_time
+async def test_stopping_and_continuing_are_reported() -> None:
+    window = Window()
+    with window.signals:
+        for number in (signal.SIGTSTP, signal.SIGCONT):
+            signal.raise_signal(number)
+            await asyncio.sleep(0.001)
+    assert window.jobs == ["suspend", "continued"]
 
 
-async def test_nothing_is_told_afterwards() -> None:
-    shown = Shown()
-    with TerminalSignals(shown, lambda: shown.size):
-        shown.resize(100)
-        await shown.until(100)
-        shown.resize(101)
-        await asyncio.sleep(0)
-    shown.resize(102)
+@virtual_time
+async def test_nothing_is_reported_after_exit() -> None:
+    before = signal.getsignal(signal.SIGWINCH)
+    window = Window()
+    with window.signals:
+        window.resize(100)
+        await asyncio.sleep(0.001)
+        window.resize(101)
+        await asyncio.sleep(0.001)
+    window.resize(102)
     await asyncio.sleep(2 * RESIZE_INTERVAL)
-    assert [size.columns for _, size in shown.told] == [100]
-    assert signal.getsignal(signal.SIGWINCH) is signal.SIG_DFL
+    assert [columns for _, columns in window.sizes] == [100]
+    assert signal.getsignal(signal.SIGWINCH) is before is signal.SIG_DFL

@@ -1,136 +1,166 @@
-"""What we say on the terminal gives way to output and keys, comes back, and goes without a trace."""
+"""Notices give way to output and keys, come back, and are removed without a trace."""
 
 from __future__ import annotations
 
 import asyncio
 
-import pytest
-
-from farhand_client.terminal import notices as module
-from farhand_client.terminal.notices import NOTICE_REDRAW_DELAY, NoticeRow, Notices
+from farhand_client.terminal.notices import (
+    MIN_NOTICE_DURATION,
+    NOTICE_DURATION,
+    NOTICE_REDRAW_DELAY,
+    NoticeRow,
+    Notices,
+)
 from farhand_client.terminal.screen import ScreenTracker
+from tests.support.clock import virtual_time
 
 
 class Terminal:
-    """Shows what it is given, and knows whether `text` is seen."""
+    """Records what is written to it."""
 
     def __init__(self) -> None:
         self.screen = ScreenTracker(80, 24)
-        self.notice = NoticeRow(self.screen)
-        self.notes = Notices(self.notice, self.bring)
+        self.row = NoticeRow(self.screen)
+        self.notices = Notices(self.row, self.update)
         self.written: list[bytes] = []
-        self.changed = asyncio.Event()
 
-    def bring(self) -> None:
-        if data := self.notes.update():
+    def update(self) -> None:
+        if data := self.notices.update():
             self.written.append(data)
-        self.changed.set()
 
     def output(self, data: bytes) -> None:
-        self.written.append(self.notes.hide_for_output() + data)
+        self.written.append(self.notices.hide_for_output() + data)
         self.screen.feed(data)
-        self.bring()
+        self.update()
 
     @property
     def last(self) -> bytes:
         return self.written[-1] if self.written else b""
 
-    async def until(self, shown: bool) -> None:
-        async with asyncio.timeout(10):
-            while self.notice.shown is not shown:
-                self.changed.clear()
-                await self.changed.wait()
 
-
-async def test_a_lasting_note_stays_whatever_is_typed() -> None:
+@virtual_time
+async def test_a_permanent_notice_stays_whatever_is_typed() -> None:
     terminal = Terminal()
-    terminal.notes.set_permanent("the line is down")
-    assert b"the line is down" in terminal.last
-    terminal.notes.key_pressed()
+    terminal.notices.set_permanent("connection lost")
+    assert b"connection lost" in terminal.last
+    terminal.notices.key_pressed()
+    await asyncio.sleep(10 * NOTICE_DURATION)
     assert len(terminal.written) == 1
-    terminal.notes.set_permanent(None)
+    terminal.notices.set_permanent(None)
     assert len(terminal.written) == 2
-    assert not terminal.notice.shown
+    assert not terminal.row.shown
 
 
-async def test_a_passing_note_goes_at_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+@virtual_time
+async def test_a_key_removes_a_temporary_notice() -> None:
     terminal = Terminal()
-    terminal.notes.add_temporary("hello")
+    terminal.notices.add_temporary("hello")
     assert b"hello" in terminal.last
-    terminal.notes.key_pressed()
-    assert not terminal.notice.shown
+    terminal.notices.key_pressed()
+    assert not terminal.row.shown
 
 
-async def test_a_passing_note_goes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "NOTICE_DURATION", 0.05)
+@virtual_time
+async def test_a_temporary_notice_expires() -> None:
     terminal = Terminal()
-    terminal.notes.add_temporary("hello")
-    await terminal.until(False)
+    terminal.notices.add_temporary("hello")
+    await asyncio.sleep(NOTICE_DURATION - 0.1)
+    assert terminal.row.shown
+    await asyncio.sleep(0.2)
+    assert not terminal.row.shown
 
 
-async def test_a_note_is_not_taken_away_by_another_before_it_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MIN_NOTICE_DURATION", 0.05)
+@virtual_time
+async def test_a_repeated_notice_is_shown_for_the_full_time_again() -> None:
+    terminal = Terminal()
+    terminal.notices.add_temporary("hello")
+    await asyncio.sleep(NOTICE_DURATION - 0.1)
+    terminal.notices.add_temporary("hello")
+    await asyncio.sleep(NOTICE_DURATION - 0.1)
+    assert terminal.row.shown
+    await asyncio.sleep(0.2)
+    assert not terminal.row.shown
+
+
+@virtual_time
+async def test_a_notice_can_be_read_before_the_latest_other_one_replaces_it() -> None:
     terminal = Terminal()
     for text in ("first", "second", "third"):
-        terminal.notes.add_temporary(text)
+        terminal.notices.add_temporary(text)
+    await asyncio.sleep(MIN_NOTICE_DURATION - 0.1)
     assert [b"first" in data for data in terminal.written] == [True]
-    async with asyncio.timeout(10):
-        while b"third" not in terminal.last:
-            terminal.changed.clear()
-            await terminal.changed.wait()
-    assert len(terminal.written) == 2
-    terminal.notes.add_temporary("fourth")
-    terminal.notes.key_pressed()
+    await asyncio.sleep(0.2)
+    assert [b"third" in data for data in terminal.written] == [False, True]
+    terminal.notices.add_temporary("fourth")
+    terminal.notices.key_pressed()
     assert b"fourth" in terminal.last
-    terminal.notes.key_pressed()
-    assert not terminal.notice.shown
+    terminal.notices.key_pressed()
+    assert not terminal.row.shown
 
 
-async def test_behind_a_passing_note_the_lasting_one_is_seen_again() -> None:
+@virtual_time
+async def test_after_a_temporary_notice_the_permanent_one_is_shown_again() -> None:
     terminal = Terminal()
-    terminal.notes.set_permanent("the line is down")
-    terminal.notes.add_temporary("hello")
+    terminal.notices.set_permanent("connection lost")
+    terminal.notices.add_temporary("hello")
     assert b"hello" in terminal.last
-    terminal.notes.key_pressed()
-    assert b"the line is down" in terminal.last
+    terminal.notices.key_pressed()
+    assert b"connection lost" in terminal.last
 
 
-async def test_output_takes_it_away_and_quiet_brings_it_back() -> None:
+@virtual_time
+async def test_output_removes_a_notice_until_there_is_none_for_a_while() -> None:
     terminal = Terminal()
-    terminal.notes.set_permanent("the line is down")
+    terminal.notices.set_permanent("connection lost")
     terminal.output(b"$ ")
-    assert not terminal.notice.shown
+    assert not terminal.row.shown
     assert terminal.last.endswith(b"$ ")
+    await asyncio.sleep(NOTICE_REDRAW_DELAY - 0.1)
     terminal.output(b"more")
     assert terminal.last == b"more"
-    began = asyncio.get_running_loop().time()
-    await terminal.until(True)
-    assert asyncio.get_running_loop().time() - began > NOTICE_REDRAW_DELAY * 0.9
-    assert b"the line is down" in terminal.last
+    await asyncio.sleep(NOTICE_REDRAW_DELAY - 0.1)
+    assert not terminal.row.shown
+    await asyncio.sleep(0.2)
+    assert b"connection lost" in terminal.last
 
 
-async def test_without_a_note_output_is_left_alone() -> None:
+@virtual_time
+async def test_without_a_notice_nothing_is_written() -> None:
     terminal = Terminal()
-    assert terminal.notes.hide_for_output() == b""
-    assert terminal.notes.update() == b""
-    assert terminal.notes.close() == b""
+    assert terminal.notices.hide_for_output() == b""
+    assert terminal.notices.update() == b""
+    assert terminal.notices.close() == b""
 
 
-async def test_who_leaves_for_a_while_finds_the_lasting_note_again() -> None:
+@virtual_time
+async def test_a_notice_hidden_for_others_is_shown_again_afterwards() -> None:
     terminal = Terminal()
-    terminal.notes.set_permanent("the line is down")
-    assert terminal.notes.hide()
-    assert not terminal.notice.shown
-    terminal.bring()
-    assert b"the line is down" in terminal.last
-
-
-async def test_closing_takes_everything_away() -> None:
-    terminal = Terminal()
-    terminal.notes.set_permanent("lasting")
-    terminal.notes.add_temporary("passing")
-    assert terminal.notes.close()
-    assert not terminal.notice.shown
-    terminal.output(b"x")
+    terminal.notices.set_permanent("connection lost")
+    terminal.output(b"$ ")
     await asyncio.sleep(2 * NOTICE_REDRAW_DELAY)
-    assert not terminal.notice.shown
+    assert terminal.notices.hide()
+    assert not terminal.row.shown
+    terminal.update()
+    assert b"connection lost" in terminal.last
+
+
+@virtual_time
+async def test_hiding_for_others_does_not_wait_for_quiet() -> None:
+    terminal = Terminal()
+    terminal.notices.set_permanent("connection lost")
+    terminal.output(b"$ ")
+    assert terminal.notices.hide() == b""
+    terminal.update()
+    assert b"connection lost" in terminal.last
+
+
+@virtual_time
+async def test_closing_removes_all_notices() -> None:
+    terminal = Terminal()
+    terminal.notices.set_permanent("permanent")
+    terminal.notices.add_temporary("temporary")
+    assert terminal.notices.close()
+    assert not terminal.row.shown
+    terminal.output(b"x")
+    await asyncio.sleep(10 * NOTICE_DURATION)
+    assert not terminal.row.shown

@@ -1,87 +1,93 @@
-"""A service that says nothing to what is typed is noticed, and one whose program says nothing is not blamed."""
+"""A service that does not answer to typing is noticed; a program that does not respond is not blamed on it."""
 
 from __future__ import annotations
 
 import asyncio
 
-import pytest
-
-from farhand_client.terminal import notices as module
-from farhand_client.terminal.notices import ResponseWatch
+from farhand_client.terminal.notices import PROBE_DELAY, PROBE_TIMEOUT, ResponseWatch
+from tests.support.clock import virtual_time
 
 
 class Service:
-    """Answers once it is `there`."""
+    """Answers a ping once `answering` is set."""
 
     def __init__(self) -> None:
-        self.there = asyncio.Event()
-        self.asked = 0
-        self.shown: asyncio.Queue[str | None] = asyncio.Queue()
-        self.silence = ResponseWatch(self.ask, self.shown.put_nowait)
+        self.answering = asyncio.Event()
+        self.pings = 0
+        self.shown: list[str | None] = []
+        self.watch = ResponseWatch(self.ping, self.shown.append)
 
-    async def ask(self) -> None:
-        self.asked += 1
-        await self.there.wait()
-
-
-@pytest.fixture(autouse=True)
-def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PROBE_DELAY", 0.02)
-    monkeypatch.setattr(module, "PROBE_TIMEOUT", 0.02)
+    async def ping(self) -> None:
+        self.pings += 1
+        await self.answering.wait()
 
 
+@virtual_time
 async def test_a_service_that_does_not_answer_is_shown_until_it_does() -> None:
     service = Service()
-    service.silence.key_sent()
-    service.silence.key_sent()
-    async with asyncio.timeout(10):
-        assert await service.shown.get() == "the service does not answer"
-        service.there.set()
-        assert await service.shown.get() is None
-    assert service.asked == 1
-
-
-async def test_it_is_asked_again_for_what_is_typed_later() -> None:
-    service = Service()
-    service.silence.key_sent()
-    async with asyncio.timeout(10):
-        await service.shown.get()
-        service.there.set()
-        await service.shown.get()
-        service.there.clear()
-        await asyncio.sleep(0)
-        service.silence.key_sent()
-        assert await service.shown.get() == "the service does not answer"
-    service.silence.close()
-
-
-async def test_a_program_that_answers_needs_no_question() -> None:
-    service = Service()
-    service.silence.key_sent()
-    service.silence.output_received()
+    service.watch.key_sent()
+    service.watch.key_sent()
+    await asyncio.sleep(PROBE_DELAY + PROBE_TIMEOUT - 0.1)
+    assert service.shown == []
+    await asyncio.sleep(0.2)
+    assert service.shown == ["the service does not answer"]
+    service.answering.set()
     await asyncio.sleep(0.1)
-    assert service.asked == 0
+    assert service.shown == ["the service does not answer", None]
+    assert service.pings == 1
 
 
-async def test_a_program_that_does_not_is_not_the_services_fault() -> None:
+@virtual_time
+async def test_a_later_key_probes_the_service_again() -> None:
     service = Service()
-    service.there.set()
-    service.silence.key_sent()
-    await asyncio.sleep(0.1)
-    assert service.asked == 1
-    assert service.shown.empty()
+    for _ in range(2):
+        service.answering.clear()
+        service.watch.key_sent()
+        await asyncio.sleep(2 * (PROBE_DELAY + PROBE_TIMEOUT))
+        service.answering.set()
+        await asyncio.sleep(0.1)
+    assert service.shown == ["the service does not answer", None] * 2
 
 
-async def test_afterwards_nothing_is_shown() -> None:
+@virtual_time
+async def test_output_makes_a_probe_unnecessary() -> None:
     service = Service()
-    service.silence.key_sent()
-    async with asyncio.timeout(10):
-        await service.shown.get()
-    service.silence.close()
-    service.there.set()
-    await asyncio.sleep(0.05)
-    assert service.shown.empty()
-    service.silence.key_sent()
-    service.silence.close()
+    service.watch.key_sent()
+    service.watch.output_received()
+    await asyncio.sleep(2 * PROBE_DELAY)
+    assert service.pings == 0
+
+
+@virtual_time
+async def test_a_service_that_answers_is_not_shown_although_the_program_is_silent() -> None:
+    service = Service()
+    service.answering.set()
+    service.watch.key_sent()
+    await asyncio.sleep(2 * (PROBE_DELAY + PROBE_TIMEOUT))
+    assert (service.pings, service.shown) == (1, [])
+
+
+@virtual_time
+async def test_nothing_is_shown_after_closing() -> None:
+    service = Service()
+    service.watch.key_sent()
+    await asyncio.sleep(2 * (PROBE_DELAY + PROBE_TIMEOUT))
+    service.watch.close()
+    service.answering.set()
     await asyncio.sleep(0.1)
-    assert service.asked == 1
+    service.watch.key_sent()
+    service.watch.close()
+    await asyncio.sleep(2 * (PROBE_DELAY + PROBE_TIMEOUT))
+    assert (service.pings, service.shown) == (1, ["the service does not answer"])
+
+
+@virtual_time
+async def test_a_failed_ping_shows_nothing() -> None:
+    async def fail() -> None:
+        raise ConnectionError
+
+    shown: list[str | None] = []
+    watch = ResponseWatch(fail, shown.append)
+    watch.key_sent()
+    await asyncio.sleep(2 * PROBE_DELAY)
+    assert shown == []
