@@ -1,22 +1,31 @@
-"""The core's life: sockets, sessions and runs come up, are drained and go, in that order."""
+"""One core, from its start to its end.
+
+    serve: restore runs -> listen -> start the edge -> ready -> wait for a signal -> pause listeners -> drain -> close
+
+Signals steer it: SIGTERM and SIGINT stop it, and a second one ends the grace period of the runs; SIGHUP reloads the
+configuration, the policy and the public host key; SIGUSR2 upgrades it (`upgrade.replace`). Sessions and listeners are
+given the service as the context in which they find what is in force at the moment: `config`, `policy`, `authenticator`,
+`registry`, `sessions` and `note`.
+
+Draining: no new runs, clients are told how long runs may take, after `drain.grace` runs are stopped, and clients get
+`SHUTDOWN_GRACE` seconds for their last messages.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from farhand_protocol.outcome import Exited
 
-from . import __version__
 from .audit import AuditEntry
 from .config import ConfigError, ServiceConfig
 from .connection.context import OpenSessions
 from .ledger import Ledger
 from .listen.clients import LocalConnection, ProxiedConnection
+from .listen.edge_child import EdgeChild
 from .listen.login_verdicts import VerdictFeeds
 from .listen.unix import UnixListener
 from .logs import Logger
@@ -30,23 +39,19 @@ from .runs.run import LiveRun
 from .runtime import blocking_executor, reset_signals
 from .state import take_back
 from .systemd import Notifier
-from .upgrade import handover as passing
-from .upgrade.program import UpgradeRefused
-from .upgrade.replace import replace
-from .upgrade.result import UpgradeResult, announce_result
-from .upgrade.snapshot import ReceivedSnapshot, Snapshot, SnapshotWriter
+from .upgrade import handover
+from .upgrade.replace import Upgrader
+from .upgrade.snapshot import ReceivedSnapshot
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loaded by `make_authenticator` where it is needed
     from .auth.login import Authenticator
-    from .listen.edge_child import EdgeChild
 
 SHUTDOWN_GRACE: Final = 2.0
-"""Seconds that clients have to take the last messages of a drained service before their connections are cut."""
+"""Seconds that clients have to receive the last messages of a drained service before their connections are aborted."""
 
 
 class Service:
-    """One core. `reload` returns the configuration read anew, or raises `ConfigError`; `accepted` is told of one that
-    has come into force."""
+    """One core. `serve` runs it; the other methods are what signals do, and what sessions and upgrades need."""
 
     def __init__(
         self,
@@ -58,14 +63,17 @@ class Service:
         reload: Callable[[], ServiceConfig],
         accepted: Callable[[ServiceConfig], None],
         notifier: Notifier,
-        silence: Callable[[bool], None],
+        write_log: Callable[[bool], None],
         edge: EdgeChild | None = None,
         resume: ReceivedSnapshot | None = None,
     ) -> None:
-        """`silence` ends the writing of the log, for True, and begins it anew. `resume` is the state of the program
-        that this one has replaced in its process."""
+        """`reload` reads the configuration again, or raises `ConfigError`; `accepted` is called with each one that
+        comes into force. `write_log` stops and starts the writing of the log. `resume` is the snapshot of the program
+        that this one has replaced in its process.
+        """
         self.config = config
         self.policy = policy
+        self.authenticator = make_authenticator(config)
         self.sessions = OpenSessions()
         self.ledger = ledger
         ledger.configure(config)
@@ -78,208 +86,82 @@ class Service:
             on_end=self._run_ended,
             on_failure=self._run_failed,
         )
-        self.authenticator = make_authenticator(config)
+        self.listeners: list[UnixListener] = []
+        self.edge = edge
         self.log = log
+        self.notifier = notifier
+        self.write_log = write_log
         self._reload = reload
         self._accepted = accepted
-        self.notifier = notifier
-        self.silence = silence
-        self._edge = edge
         self._resume = resume
-        self._doors: list[UnixListener] = []
-        self._upgrading: asyncio.Task[None] | None = None
         self._feeds = VerdictFeeds()
+        self._upgrader = Upgrader(self)
         self._stop = asyncio.Event()
         self._grace: asyncio.Timeout | None = None
 
     async def serve(self, ready: Callable[[], None]) -> None:
-        """Serve until SIGTERM or SIGINT, then drain. `ready` is called once clients are taken.
+        """Serve until SIGTERM or SIGINT, then drain. `ready` is called once clients are accepted.
 
-        The socket for edges is there where there is a host key. Raises `ListenError` or `EdgeFailed`.
+        Raises `ListenError` and `EdgeFailed`.
         """
-        loop = asyncio.get_running_loop()
-        loop.set_default_executor(blocking_executor())
-        before = None if self._resume is None else self._resume.state
-        prepare_loop(() if before is None else passing.awaited(before.runs))
-        if self._resume is not None:
-            passing.put_together(self.registry, self._resume.state.runs, self._resume.get)
-            self._resume.close()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
-        loop.add_signal_handler(signal.SIGUSR2, self.upgrade)
-        reset_signals()
+        self._start_loop()
         watchdog = asyncio.create_task(self.notifier.keep_watchdog(), name="watchdog")
         try:
-            self._make_doors(before)
-            for door in self._doors:
-                await door.open()
-            if self._edge is not None:
-                await (self._edge.start() if before is None else self._edge.start_again())
+            await self._listen()
             ready()
             self.notifier.ready("serving")
-            if before is not None:
-                self._tell_upgraded(before)
+            if self._resume is not None:
+                self._upgrader.announce_upgraded(self._resume.snapshot)
             await self._stop.wait()
-            await self._end_upgrade()
-            for door in self._doors:
-                door.close()
+            await self._upgrader.stop()
+            self._close_listeners()
             await self._drain()
         finally:
             watchdog.cancel()
-            for door in self._doors:
-                door.close()
+            self._close_listeners()
             self._feeds.close()
-            if self._edge is not None:
-                await self._edge.stop()
+            if self.edge is not None:
+                await self.edge.stop()
         self.log.info("stopped")
 
-    def _make_doors(self, before: Snapshot | None) -> None:
-        # Anyone may connect, the kernel says who it is: only the service's own account gets further.
-        self._doors.append(
-            UnixListener(
-                self.config.socket, lambda: LocalConnection(self, self.log), None if before is None else before.local
-            )
+    def _start_loop(self) -> None:
+        """Prepare the loop for processes, restore the runs of the program before, and handle signals."""
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(blocking_executor())
+        before = self._resume
+        prepare_loop(() if before is None else handover.awaited(before.snapshot.runs))
+        if before is not None:
+            handover.put_together(self.registry, before.snapshot.runs, before.get)
+            before.close()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        loop.add_signal_handler(signal.SIGUSR2, self._upgrader.request)
+        reset_signals()
+
+    async def _listen(self) -> None:
+        before = None if self._resume is None else self._resume.snapshot
+        # Anyone may connect to the local socket: the kernel says who it is.
+        local = UnixListener(
+            self.config.socket, lambda: LocalConnection(self, self.log), None if before is None else before.local
         )
-        # What could fail has no place in a program that others depend on: a host key that is new waits for a restart.
+        self.listeners.append(local)
+        # After an upgrade nothing may fail that other programs depend on: a new host key waits for a restart.
         if self.authenticator is not None and (before is None or before.edges is not None):
-            self._doors.append(
-                UnixListener(
-                    self.config.edge.socket,
-                    lambda: ProxiedConnection(self, self.log, self._feeds),
-                    None if before is None else before.edges,
-                )
+            edges = UnixListener(
+                self.config.edge.socket,
+                lambda: ProxiedConnection(self, self.log, self._feeds),
+                None if before is None else before.edges,
             )
+            self.listeners.append(edges)
+        for listener in self.listeners:
+            await listener.open()
+        if self.edge is not None:
+            await (self.edge.start() if before is None else self.edge.start_again())
 
-    def note(self, entry: AuditEntry) -> None:
-        """Core."""
-        self.ledger.note(entry)
-
-    def stop(self) -> None:
-        """Begin to drain; called once more, end the grace of the runs."""
-        self._stop.set()
-        grace, self._grace = self._grace, None
-        if grace is not None:
-            grace.reschedule(asyncio.get_running_loop().time())
-
-    def reload(self) -> None:
-        """Read configuration, policy and keys again; what cannot be used changes nothing, and is said."""
-        self.notifier.reloading()
-        try:
-            config = self._reload()
-            policy = policy_in_force(config.policy)
-            authenticator = make_authenticator(config)
-        except (ConfigError, OSError, ValueError) as error:
-            self.notifier.ready("serving; the last reload was refused, see the log")
-            self.log.error("reload refused; the old configuration stays", reason=str(error))
-            return
-        self.config = config
-        self.policy = policy
-        self.authenticator = authenticator
-        self.ledger.configure(config)
-        self.registry.memory.limit = config.runs.memory
-        self.registry.retention = _retention(config)
-        self._accepted(config)
-        if self._edge is not None:
-            self._edge.reload()
-        self.notifier.ready("serving")
-        self.log.info("reloaded")
-
-    def upgrade(self) -> None:
-        """Have the program that is installed now take this one's place, in this process. Where that fails, all goes on
-        as it was, and it is said."""
-        if self._stop.is_set():
-            self._refused("the service is draining")
-        elif self._upgrading is None:
-            self._upgrading = asyncio.create_task(self._upgrade(), name="upgrade")
-        else:
-            self.log.info("an upgrade is under way already")
-
-    async def _upgrade(self) -> None:
-        self.notifier.reloading()
-        try:
-            await replace(self)
-        except UpgradeRefused as error:
-            self._refused(str(error))
-        except Exception as error:  # noqa: BLE001  # whatever it is, the old program goes on
-            self.log.error("upgrade failed by a fault of the service", error=error)
-            self._refused("a fault of the service; its log has it")
-        finally:
-            self._upgrading = None
-
-    def _refused(self, reason: str) -> None:
-        self.log.error("upgrade refused; the old program stays", reason=reason)
-        if not self._stop.is_set():
-            self.notifier.ready("serving; the last upgrade was refused, see the log")
-        announce_result(self._doors[0].path, UpgradeResult(result="refused", reason=reason))
-
-    def _tell_upgraded(self, before: Snapshot) -> None:
-        away = round(time.monotonic() - before.left, 3)
-        self.log.info("upgraded", version=__version__, before=before.program, runs=len(self.registry), away=away)
-        announce_result(
-            self._doors[0].path,
-            UpgradeResult(result="upgraded", version=__version__, runs=len(self.registry), away=away),
-        )
-
-    async def _end_upgrade(self) -> None:
-        task = self._upgrading
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            self._refused("the service was told to stop")
-
-    # For `upgrade.replace`
-
-    def state(self, blobs: SnapshotWriter, *, lock: int | None, left: float) -> Snapshot:
-        """Return what goes along; nothing changes by that."""
-        edges = self._doors[1:]
-        return Snapshot(
-            program=__version__,
-            left=left,
-            lock=lock,
-            local=self._doors[0].fileno(),
-            edges=edges[0].fileno() if edges else None,
-            listening=() if self._edge is None else self._edge.sockets,
-            edge=None if self._edge is None else self._edge.pid,
-            runs=passing.take_apart(self.registry, blobs.put),
-        )
-
-    @property
-    def settled(self) -> bool:
-        """Whether every run is in a state that goes along."""
-        return passing.settled(self.registry)
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the service is to end."""
-        return self._stop.is_set()
-
-    async def let_go(self) -> None:
-        """Let all clients go and wait until every run is in a state that goes along. `take_back` undoes it."""
-        passing.wait_longer(self.registry)
-        for door in self._doors:
-            door.pause()
-        if self._edge is not None:
-            await self._edge.let_be()
-        await self.sessions.abort()
-        await passing.settle(self.registry)
-        await self.ledger.close()
-        while not passing.settled(self.registry):
-            await passing.settle(self.registry)
-            await self.ledger.close()
-
-    async def take_back(self, lock: int | None) -> None:
-        """Go on; with the `lock` that the ledger has handed over, if it has."""
-        if lock is None:
-            self.ledger.reopen()
-        else:
-            take_back(self.ledger, lock, self.config, self.log)
-        passing.wait_as_usual(self.registry)
-        if self._edge is not None:
-            self._edge.keep()
-        for door in self._doors:
-            await door.open()
+    def _close_listeners(self) -> None:
+        for listener in self.listeners:
+            listener.close()
 
     async def _drain(self) -> None:
         grace = self.config.drain.grace
@@ -297,8 +179,55 @@ class Service:
         self._grace = None
         await self.sessions.finish(SHUTDOWN_GRACE)
 
+    # Signals
+
+    def stop(self) -> None:
+        """Start to drain; called again, end the grace period of the runs."""
+        self._stop.set()
+        grace, self._grace = self._grace, None
+        if grace is not None:
+            grace.reschedule(asyncio.get_running_loop().time())
+
+    def reload(self) -> None:
+        """Read configuration, policy and host key again. If one of them cannot be used, nothing changes."""
+        self.notifier.reloading()
+        try:
+            config = self._reload()
+            policy = policy_in_force(config.policy)
+            authenticator = make_authenticator(config)
+        except (ConfigError, OSError, ValueError) as error:
+            self.notifier.ready("serving; the last reload was refused, see the log")
+            self.log.error("reload refused; the old configuration stays", reason=str(error))
+            return
+        self.config = config
+        self.policy = policy
+        self.authenticator = authenticator
+        self.ledger.configure(config)
+        self.registry.memory.limit = config.runs.memory
+        self.registry.retention = _retention(config)
+        self._accepted(config)
+        if self.edge is not None:
+            self.edge.reload()
+        self.notifier.ready("serving")
+        self.log.info("reloaded")
+
+    # What sessions, upgrades and the registry need
+
+    def note(self, entry: AuditEntry) -> None:
+        """Add an event to the audit log; it is written soon."""
+        self.ledger.note(entry)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the service has been told to stop."""
+        return self._stop.is_set()
+
+    def reopen_ledger(self, lock: int) -> None:
+        """Open history and audit log again, which `Ledger.hand_over` has closed."""
+        take_back(self.ledger, lock, self.config, self.log)
+
     def _run_ended(self, run: LiveRun, result: RunResult) -> None:
-        # What ended by itself is ordinary; a line for each would cost a tenth of a short run.
+        # An exit is ordinary; an info line for each would cost a tenth of a short run's time.
         log = self.log.debug if isinstance(result.outcome, Exited) else self.log.info
         log(
             "run ended",
@@ -318,11 +247,14 @@ def _retention(config: ServiceConfig) -> Retention:
 
 
 def make_authenticator(config: ServiceConfig) -> Authenticator | None:
-    """Return who judges logins by key; None where there is no host key, and so no edge and no such login."""
+    """Return what judges logins by key; None without a host key, when there is no edge and no such login.
+
+    Raises OSError and ValueError for a host key that cannot be used.
+    """
     file = config.state_dir / "host_key.pub"
     if not file.exists():
         return None
-    # A service for local clients alone has no need of cryptography, and starts sooner without.
+    # A service for local clients alone needs no cryptography, and starts sooner without.
     from .auth.accounts import every_account, only_account, own_account
     from .auth.login import Authenticator
     from .hostkey import load_public_host_key

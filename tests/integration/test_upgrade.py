@@ -305,7 +305,7 @@ async def test_a_state_directory_that_fails_in_between_ends_no_run(tmp_path: Pat
         assert run.stdin is not None
         run.stdin.write(b"on\n")
         assert await line(run) == "on"
-        with pytest.raises(RequestRefused, match="the history could not be opened again after an upgrade") as none:
+        with pytest.raises(RequestRefused, match="the history could not be reopened after an upgrade") as none:
             await client.run(["true"])
         assert none.value.code == "unavailable"
         run.stdin.close()

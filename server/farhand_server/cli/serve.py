@@ -51,15 +51,15 @@ def serve(options: argparse.Namespace) -> int:
         sink.configure(config.log.format, config.log.level)
         warn_if_few_descriptors(config, log)
 
-    def silence(silent: bool) -> None:
-        if silent:
-            sink.close()
-        else:
+    def write_log(enabled: bool) -> None:
+        if enabled:
             sink.start()
+        else:
+            sink.close()
 
     async def run() -> None:
         async with open_state_directory(
-            config, log, resume=None if previous is None else previous.state.lock
+            config, log, resume=None if previous is None else previous.snapshot.lock
         ) as ledger:
             edge, addresses = _edge(config, options, log, previous)
             service = Service(
@@ -70,7 +70,7 @@ def serve(options: argparse.Namespace) -> int:
                 reload=lambda: configuration(options),
                 accepted=accepted,
                 notifier=notifier,
-                silence=silence,
+                write_log=write_log,
                 edge=edge,
                 resume=previous,
             )
@@ -102,7 +102,7 @@ def _take_snapshot(fd: int) -> ReceivedSnapshot:
         previous = ReceivedSnapshot.read(fd)
     except SnapshotError as error:
         raise CommandFailed(str(error)) from None
-    for number in previous.state.descriptors():
+    for number in previous.snapshot.descriptors():
         os.set_inheritable(number, False)
     return previous
 
@@ -143,7 +143,7 @@ def _edge(
 ) -> tuple[EdgeChild | None, list[str]]:
     """Return the edge to run beside the core, if any, and the addresses it listens on."""
     if previous is not None:
-        sockets = [socket.socket(fileno=number) for number in previous.state.listening]
+        sockets = [socket.socket(fileno=number) for number in previous.snapshot.listening]
     else:
         sockets = bind_tcp(config.listen)
     if not sockets:
@@ -154,7 +154,7 @@ def _edge(
         command += ["--config", str(options.config)]
     if options.state_dir is not None:
         command += ["--state-dir", options.state_dir]
-    edge = EdgeChild(command, sockets, log, before=None if previous is None else previous.state.edge)
+    edge = EdgeChild(command, sockets, log, before=None if previous is None else previous.snapshot.edge)
     return edge, [_address_text(listening) for listening in sockets]
 
 

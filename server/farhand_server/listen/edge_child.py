@@ -83,7 +83,7 @@ class EdgeChild:
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._before = before
-        self._burial: asyncio.Task[None] | None = None
+        self._reaping: asyncio.Task[None] | None = None
 
     @property
     def sockets(self) -> tuple[int, ...]:
@@ -99,24 +99,24 @@ class EdgeChild:
     async def start(self) -> None:
         """Start the edge and wait until it is ready. Raises `EdgeFailed`."""
         await self._start()
-        self.keep()
+        self.keep_running()
 
     async def start_again(self) -> None:
         """Start another edge in place of the one `before`; return once it is ready, or has to be tried again."""
         if self._before is not None:
-            self._burial = asyncio.create_task(_bury(self._before), name="edge before")
+            self._reaping = asyncio.create_task(_reap_previous_edge(self._before), name="edge before")
         try:
             await self._start()
         except (EdgeFailed, OSError) as error:
             self._log.error("edge not started; trying again", reason=str(error))
-        self.keep()
+        self.keep_running()
 
-    def keep(self) -> None:
+    def keep_running(self) -> None:
         """Start another edge whenever there is none, from now on."""
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep(), name="edge")
 
-    async def let_be(self) -> None:
+    async def stop_restarting(self) -> None:
         """Start no other edge any more: this one ends with its core's program, and the next program sees to it."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
@@ -130,9 +130,9 @@ class EdgeChild:
 
     async def stop(self) -> None:
         """End the edge, and wait until it has."""
-        await self.let_be()
-        if self._burial is not None:
-            await self._burial
+        await self.stop_restarting()
+        if self._reaping is not None:
+            await self._reaping
         process = self._process
         if process is not None:
             self._signal(signal.SIGTERM)
@@ -192,7 +192,7 @@ class EdgeChild:
             self._process.send_signal(number)
 
 
-async def _bury(pid: int) -> None:
+async def _reap_previous_edge(pid: int) -> None:
     """Wait for a child from before an execve, which has lost its core by that and ends; kill one that does not."""
     try:
         fd = os.pidfd_open(pid)

@@ -1,81 +1,227 @@
-"""One attempt to have another program take this one's place."""
+"""Replaces the program of a running core: tries the new one, stops serving, executes it, or carries on as before."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
-from farhand_server.runs.registry import RecordUnavailable
-
+from .. import __version__
+from ..connection.context import OpenSessions
+from ..ledger import Ledger
+from ..listen.edge_child import EdgeChild
+from ..listen.unix import UnixListener
+from ..logs import Logger
+from ..runs.registry import RecordUnavailable, Registry
+from ..systemd import Notifier
+from . import handover
 from .program import UpgradeRefused, block_signals, execute, try_program, unblock_signals
-from .snapshot import SnapshotWriter
-
-if TYPE_CHECKING:
-    from farhand_server.service import Service
+from .result import UpgradeResult, announce_result
+from .snapshot import Snapshot, SnapshotWriter
 
 SETTLE_TIMEOUT: Final = 5.0
-"""Seconds that runs which are just being started or put on record may take; they take a few milliseconds, where the
-disk is no slower than that."""
+"""Seconds that runs which are just being started or recorded may take; they take a few milliseconds, where the disk is
+no slower than that."""
 
 
-async def replace(service: Service) -> None:
-    """Try the program that is installed now on the state of this one, and execute it in this process.
+class UpgradableCore(Protocol):
+    """What an upgrade needs of the core."""
 
-    Does not return. Raises `UpgradeRefused` where the old program stays; cancelled, it stays as well.
-    """
-    blobs = SnapshotWriter(counting=True)
-    try:
-        trial = blobs.write(service.state(blobs, lock=None, left=time.monotonic()))
-    except OSError as error:
-        raise UpgradeRefused(f"the state cannot be written: {error.strerror}") from None
-    try:
-        version = await try_program(trial)
-    finally:
-        os.close(trial)
-    service.log.info("upgrading", version=version, runs=len(service.registry))
-    lock: int | None = None
-    mask: set[signal.Signals] | None = None
-    left = time.monotonic()
-    try:
-        async with asyncio.timeout(SETTLE_TIMEOUT):
-            await service.let_go()
-            mask = await block_signals()
-            while not service.settled:  # a program has ended meanwhile: that is told by a signal
-                unblock_signals(mask)
-                mask = None
-                await service.let_go()
-                mask = await block_signals()
-        if service.stopping:
-            raise UpgradeRefused("the service was told to stop")
-        # From here on nothing is awaited: what is taken apart is as the next program finds it.
-        lock = service.ledger.hand_over()
-        _become(service, lock, left)
-    except TimeoutError:
-        raise UpgradeRefused(
-            f"runs that were being started have not got under way within {SETTLE_TIMEOUT:g} s"
-        ) from None
-    except RecordUnavailable as error:
-        raise UpgradeRefused(str(error)) from None
-    except OSError as error:
-        raise UpgradeRefused(f"the new program cannot be executed: {error.strerror}") from None
-    finally:
-        if mask is not None:
-            unblock_signals(mask)
-        await service.take_back(lock)
+    @property
+    def log(self) -> Logger:
+        """The log."""
+
+    @property
+    def notifier(self) -> Notifier:
+        """The service manager."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """History and audit log."""
+
+    @property
+    def registry(self) -> Registry:
+        """All runs."""
+
+    @property
+    def sessions(self) -> OpenSessions:
+        """All clients."""
+
+    @property
+    def listeners(self) -> Sequence[UnixListener]:
+        """The listener for local clients and, if there is one, that for edges."""
+
+    @property
+    def edge(self) -> EdgeChild | None:
+        """The edge that this core has started."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the service has been told to stop."""
+
+    def reopen_ledger(self, lock: int) -> None:
+        """Open history and audit log again, which `Ledger.hand_over` has closed."""
+
+    def write_log(self, enabled: bool) -> None:
+        """Stop the thread that writes the log, or start it again: only the calling thread survives execve(2)."""
 
 
-def _become(service: Service, lock: int, left: float) -> None:
-    blobs = SnapshotWriter()
-    state = service.state(blobs, lock=lock, left=left)
-    fd = blobs.write(state)
-    try:
-        service.silence(True)
+class Upgrader:
+    """Upgrades a core whenever it is asked to. A refused upgrade changes nothing: the old program carries on."""
+
+    def __init__(self, core: UpgradableCore) -> None:
+        self._core = core
+        self._task: asyncio.Task[None] | None = None
+
+    def request(self) -> None:
+        """Start an upgrade, unless one is in progress. The result is logged and announced to those who wait for it."""
+        if self._core.stopping:
+            self._refuse("the service is draining")
+        elif self._task is None:
+            self._task = asyncio.create_task(self._upgrade(), name="upgrade")
+        else:
+            self._core.log.info("an upgrade is under way already")
+
+    async def stop(self) -> None:
+        """Cancel an upgrade that is in progress."""
+        task = self._task
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            self._refuse("the service was told to stop")
+
+    def announce_upgraded(self, before: Snapshot) -> None:
+        """Report, in the new program, that the upgrade has succeeded."""
+        away = round(time.monotonic() - before.left, 3)
+        runs = len(self._core.registry)
+        self._core.log.info("upgraded", version=__version__, before=before.program, runs=runs, away=away)
+        self._announce(UpgradeResult(result="upgraded", version=__version__, runs=runs, away=away))
+
+    async def _upgrade(self) -> None:
+        self._core.notifier.reloading()
         try:
-            execute(fd, state.descriptors(), {**os.environ, **service.notifier.environment()})
+            version = await self._try_program()
+            self._core.log.info("upgrading", version=version, runs=len(self._core.registry))
+            await self._replace_program()
+        except UpgradeRefused as error:
+            self._refuse(str(error))
+        except Exception as error:  # noqa: BLE001  # a bug in the upgrade must not end the old program
+            self._core.log.error("upgrade failed by a fault of the service", error=error)
+            self._refuse("a fault of the service; its log has it")
         finally:
-            service.silence(False)
-    finally:
-        os.close(fd)
+            self._task = None
+
+    def _refuse(self, reason: str) -> None:
+        self._core.log.error("upgrade refused; the old program stays", reason=reason)
+        if not self._core.stopping:
+            self._core.notifier.ready("serving; the last upgrade was refused, see the log")
+        self._announce(UpgradeResult(result="refused", reason=reason))
+
+    def _announce(self, result: UpgradeResult) -> None:
+        announce_result(self._core.listeners[0].path, result)
+
+    async def _try_program(self) -> str:
+        """Let the installed program read a snapshot of this core; return its version. Raises `UpgradeRefused`."""
+        writer = SnapshotWriter(counting=True)
+        try:
+            trial = writer.write(self._snapshot(writer, lock=None, left=time.monotonic()))
+        except OSError as error:
+            raise UpgradeRefused(f"the snapshot cannot be written: {error.strerror}") from None
+        try:
+            return await try_program(trial)
+        finally:
+            os.close(trial)
+
+    async def _replace_program(self) -> None:
+        """Execute the installed program in this process.
+
+        Does not return. Raises `UpgradeRefused`; then, and if it is cancelled, the core serves again as before.
+        """
+        lock: int | None = None
+        mask: set[signal.Signals] | None = None
+        left = time.monotonic()
+        try:
+            async with asyncio.timeout(SETTLE_TIMEOUT):
+                await self._suspend()
+                mask = await block_signals()
+                while not handover.settled(self._core.registry):  # a signal told of a program that ended meanwhile
+                    unblock_signals(mask)
+                    mask = None
+                    await self._suspend()
+                    mask = await block_signals()
+            if self._core.stopping:
+                raise UpgradeRefused("the service was told to stop")
+            # Nothing is awaited from here on: the snapshot is what the next program finds.
+            lock = self._core.ledger.hand_over()
+            self._execute(lock, left)
+        except TimeoutError:
+            raise UpgradeRefused(f"runs that were being started have not started within {SETTLE_TIMEOUT:g} s") from None
+        except RecordUnavailable as error:
+            raise UpgradeRefused(str(error)) from None
+        except OSError as error:
+            raise UpgradeRefused(f"the new program cannot be executed: {error.strerror}") from None
+        finally:
+            if mask is not None:
+                unblock_signals(mask)
+            await self._resume(lock)
+
+    async def _suspend(self) -> None:
+        """Disconnect all clients, and wait until every run is in a state that a snapshot can hold."""
+        core = self._core
+        handover.wait_longer(core.registry)
+        for listener in core.listeners:
+            listener.pause()
+        if core.edge is not None:
+            await core.edge.stop_restarting()
+        await core.sessions.abort()
+        await handover.settle(core.registry)
+        await core.ledger.close()
+        while not handover.settled(core.registry):
+            await handover.settle(core.registry)
+            await core.ledger.close()
+
+    async def _resume(self, lock: int | None) -> None:
+        """Undo `_suspend`, and `Ledger.hand_over` if it has returned `lock`."""
+        core = self._core
+        if lock is None:
+            core.ledger.reopen()
+        else:
+            core.reopen_ledger(lock)
+        handover.wait_as_usual(core.registry)
+        if core.edge is not None:
+            core.edge.keep_running()
+        for listener in core.listeners:
+            await listener.open()
+
+    def _execute(self, lock: int, left: float) -> None:
+        writer = SnapshotWriter()
+        snapshot = self._snapshot(writer, lock=lock, left=left)
+        fd = writer.write(snapshot)
+        try:
+            self._core.write_log(False)
+            try:
+                execute(fd, snapshot.descriptors(), {**os.environ, **self._core.notifier.environment()})
+            finally:
+                self._core.write_log(True)
+        finally:
+            os.close(fd)
+
+    def _snapshot(self, writer: SnapshotWriter, *, lock: int | None, left: float) -> Snapshot:
+        """Return everything of the core that outlives its program; nothing changes by that."""
+        core = self._core
+        local, *edges = (listener.fileno() for listener in core.listeners)
+        return Snapshot(
+            program=__version__,
+            left=left,
+            lock=lock,
+            local=local,
+            edges=edges[0] if edges else None,
+            listening=() if core.edge is None else core.edge.sockets,
+            edge=None if core.edge is None else core.edge.pid,
+            runs=handover.take_apart(core.registry, writer.put),
+        )

@@ -80,8 +80,8 @@ class SnapshotWriter:
 class ReceivedSnapshot:
     """The state that another program has written."""
 
-    def __init__(self, state: Snapshot, fd: int, begin: int) -> None:
-        self.state: Final = state
+    def __init__(self, snapshot: Snapshot, fd: int, begin: int) -> None:
+        self.snapshot: Final = snapshot
         self._fd = fd
         self._begin = begin
 

@@ -22,7 +22,7 @@ def moved(run: LiveRun, memory: SpoolMemory) -> LiveRun:
     state = Snapshot(program="0", left=0.0, lock=None, local=0, edges=None, listening=(), edge=None, runs=(frozen,))
     received = ReceivedSnapshot.read(blobs.write(state))
     try:
-        return thaw(received.state.runs[0], received.get, memory, None)
+        return thaw(received.snapshot.runs[0], received.get, memory, None)
     finally:
         received.close()
 

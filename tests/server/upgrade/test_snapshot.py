@@ -43,7 +43,7 @@ def test_bytes_put_aside_come_back(pieces: list[list[bytes]]) -> None:
     places: list[Blob] = [blobs.put(each) for each in pieces]
     received = ReceivedSnapshot.read(blobs.write(STATE))
     try:
-        assert received.state == STATE
+        assert received.snapshot == STATE
         assert [received.get(place) for place in places] == [b"".join(each) for each in pieces]
     finally:
         received.close()
