@@ -4,7 +4,7 @@ for event in connection.receive_data(data): # act on each at once, then send wha
 channel = connection.open(Run(...))         # client only
 connection.send(channel, message)
 connection.send_data(channel, "stdin", data[: connection.room(channel, "stdin")])
-connection.take(channel, "stdout", n)       # the consumer has taken n bytes: gives credit back
+connection.acknowledge(channel, "stdout", n)       # the consumer has taken n bytes: gives credit back
 buffers = connection.data_to_send()
 """
 
@@ -65,7 +65,7 @@ class Connection:
         self.side: Final = side
         self.limits: Final = limits
         self.phase = Phase.HELLO
-        self.peer: m.AnnouncedLimits | None = None
+        self.peer_limits: m.AnnouncedLimits | None = None
         self.hello_frame = b""
         """The exact bytes of the client's `hello` frame, which the login signs."""
         self._channels: dict[int, Channel] = {}
@@ -76,7 +76,7 @@ class Connection:
     # Sending
 
     @property
-    def announced(self) -> m.AnnouncedLimits:
+    def announced_limits(self) -> m.AnnouncedLimits:
         """This side's limits, as `hello` and `welcome` announce them."""
         limits = self.limits
         return m.AnnouncedLimits(
@@ -89,7 +89,7 @@ class Connection:
         return self.phase is Phase.CLOSED
 
     @property
-    def channels(self) -> int:
+    def open_channels(self) -> int:
         """How many channels are open."""
         return len(self._channels)
 
@@ -145,10 +145,10 @@ class Connection:
         """Return how many bytes of `stream` one `send_data` may carry now; 0 without credit, once it has ended, and for
         the service before `started`."""
         state = self._channels.get(channel)
-        if state is None or self.peer is None:
+        if state is None or self.peer_limits is None:
             return 0
         window = state.send_window(stream)
-        return 0 if window is None else min(window.credit, self.peer.data)
+        return 0 if window is None else min(window.credit, self.peer_limits.data)
 
     def send_data(self, channel: int, stream: m.Stream, data: bytes) -> None:
         """Queue 1 to `room()` bytes of `stream`."""
@@ -159,34 +159,34 @@ class Connection:
         self._channels[channel].sends[stream].spend(len(data))
         self._queue.put_data(KIND_BY_STREAM[stream], channel, data)
 
-    def take(self, channel: int, stream: m.Stream, count: int) -> None:
+    def acknowledge(self, channel: int, stream: m.Stream, count: int) -> None:
         """Say that the consumer has taken `count` bytes of an incoming `stream`, so that their credit goes back."""
         state = self._channels.get(channel)
         if state is None or state.finished:
             return
         window = state.receives.get(stream)
-        grant = window.take(count) if window is not None else 0
+        grant = window.acknowledge(count) if window is not None else 0
         if grant:
             credit = m.Credit(stream=stream, bytes=grant)
             self._put(channel, credit, self._payload(credit), ordered=False)
 
-    def fail(self, code: ErrorCode, sentence: str) -> None:
+    def fail(self, code: ErrorCode, reason: str) -> None:
         """End the connection with an `error`; what was queued is dropped."""
         if self.phase is not Phase.CLOSED:
-            self.send(0, m.Error(code=code, message=sentence))
+            self.send(0, m.Error(code=code, message=reason))
 
     def data_to_send(self) -> list[bytes]:
         """Return the queued bytes, control frames first, and forget them."""
         return self._queue.take()
 
     def _ready(self) -> m.AnnouncedLimits:
-        if self.phase is not Phase.READY or self.peer is None:
+        if self.phase is not Phase.READY or self.peer_limits is None:
             raise LocalProtocolError(f"channels need phase ready; this connection is in phase {self.phase}")
-        return self.peer
+        return self.peer_limits
 
     def _payload(self, message: m.Message) -> bytes:
         payload = m.encode(message)
-        limit = self.peer.message if self.phase is Phase.READY and self.peer is not None else MIN_MESSAGE
+        limit = self.peer_limits.message if self.phase is Phase.READY and self.peer_limits is not None else MIN_MESSAGE
         if len(payload) > limit:
             raise LocalProtocolError(f"a {message.type} of {len(payload)} bytes; the peer takes {limit} at the most")
         return payload
@@ -201,8 +201,10 @@ class Connection:
         self._channels.clear()
 
     def _add(self, number: int, opening: m.Message | None) -> Channel:
-        assert self.peer is not None
-        state = Channel(number, opening, self.side, send_window=self.peer.window, receive_window=self.limits.window)
+        assert self.peer_limits is not None
+        state = Channel(
+            number, opening, self.side, send_window=self.peer_limits.window, receive_window=self.limits.window
+        )
         self._channels[number] = state
         return state
 
@@ -227,7 +229,7 @@ class Connection:
                 if self.closed:
                     return
         except RemoteProtocolError as error:
-            self.fail(error.code, error.sentence)
+            self.fail(error.code, error.reason)
             yield ConnectionFailed(error)
 
     def _check_header(self, kind: int, length: int) -> None:
@@ -271,7 +273,7 @@ class Connection:
         if isinstance(message, m.Hello):
             self.hello_frame = encode_frame(Kind.MESSAGE, 0, payload)
         if isinstance(message, m.Hello | m.Welcome):
-            self.peer = message.limits
+            self.peer_limits = message.limits
         self.phase = following
         if following is Phase.CLOSED:
             self._discard()
@@ -337,5 +339,5 @@ class Connection:
             )
         if state.finished:
             return None
-        self.send(state.number, m.Error(code=error.code, message=error.sentence))
+        self.send(state.number, m.Error(code=error.code, message=error.reason))
         return ChannelFailed(state.number, error)

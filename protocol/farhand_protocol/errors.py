@@ -65,7 +65,7 @@ class RemoteProtocolError(ProtocolError):
     `code` says which rule; the text says it to a person.
     """
 
-    def __init__(self, code: ErrorCode, sentence: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, code: ErrorCode, reason: str) -> None:
+        super().__init__(reason)
         self.code = code
-        self.sentence = sentence
+        self.reason = reason

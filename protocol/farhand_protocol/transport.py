@@ -39,7 +39,7 @@ _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDict
 class Handler(Protocol):
     """Who acts on a connection. The methods are called by the loop and must not block."""
 
-    def connected(self, link: ConnectionTransport) -> None:
+    def connected(self, transport: ConnectionTransport) -> None:
         """The transport is up; nothing was sent or received yet."""
 
     def received(self, event: Event) -> None:

@@ -68,7 +68,7 @@ class ReceiveWindow:
             )
         self.offset += count
 
-    def take(self, count: int) -> int:
+    def acknowledge(self, count: int) -> int:
         """Book `count` bytes as consumed and return the credit to give back now, or 0.
 
         Credit is returned a quarter of the window at a time, and `MAX_UNACKNOWLEDGED` bytes at most: often enough that

@@ -35,7 +35,7 @@ async def test_long_lists_come_in_pages_and_whole(tmp_path: Path, count: int) ->
         assert [run.id for run in runs] == [run.id for run in many(count)]
         assert len(service.questions) == count // 1000 + 1
         await client.ping()
-        assert service.connections[0].connection.channels == 0
+        assert service.connections[0].connection.open_channels == 0
 
 
 async def test_a_list_that_was_cut_off_is_asked_for_again_from_its_begin(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ async def test_what_is_not_followed_ends_where_it_stands(tmp_path: Path) -> None
         pieces = [piece async for piece in run.output(2, follow=False)]
         assert pieces == [Chunk("stdout", 2, b" far")]
         await client.ping()
-        assert service.connections[0].connection.channels == 0
+        assert service.connections[0].connection.open_channels == 0
 
 
 async def test_output_is_an_attachment_of_its_own_at_its_own_pace(tmp_path: Path) -> None:

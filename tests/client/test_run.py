@@ -83,7 +83,7 @@ async def test_a_run_that_does_not_start_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(SpawnError):
             await client.start(["prog"])
         assert await client.ping() > 0
-        assert service.connections[0].connection.channels == 0
+        assert service.connections[0].connection.open_channels == 0
 
 
 async def test_a_refused_start_leaves_nothing(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ async def test_a_refused_start_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(RequestRefused):
             await client.start(["prog"])
         assert await client.ping() > 0
-        assert service.connections[0].connection.channels == 0
+        assert service.connections[0].connection.open_channels == 0
 
 
 async def test_start_knows_no_other_stdin(tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ async def test_cancelled_while_the_line_is_down_nothing_is_left(tmp_path: Path, 
         await client.ping()
         assert service.questions == []
         assert all(run.attach is not None for run in service.runs), "a start was sent that nobody wanted any more"
-        assert service.connections[-1].connection.channels == 0
+        assert service.connections[-1].connection.open_channels == 0
 
 
 @pytest.mark.parametrize("asking", ASKING)
@@ -261,7 +261,7 @@ async def test_cancelled_while_the_line_comes_back_nothing_is_left(tmp_path: Pat
             await until_cancelled(asking, client, turns, 3)
         for _ in range(3):
             await client.ping()
-        assert service.connections[-1].connection.channels == 0
+        assert service.connections[-1].connection.open_channels == 0
         assert all(m.Stop in map(type, run.messages) for run in service.runs if owned(run))
 
 

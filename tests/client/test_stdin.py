@@ -39,12 +39,12 @@ async def test_drain_waits_for_a_slow_program(tmp_path: Path) -> None:
         while len(service.runs[0].stdin) < 4 * MiB:
             await client.ping()
         assert not draining.done()
-        service.runs[0].client.connection.take(1, "stdin", 4 * MiB)
+        service.runs[0].client.connection.acknowledge(1, "stdin", 4 * MiB)
         service.runs[0].client.flush()
         while len(service.runs[0].stdin) < 8 * MiB:
             await client.ping()
         assert not draining.done()
-        service.runs[0].client.connection.take(1, "stdin", 4 * MiB)
+        service.runs[0].client.connection.acknowledge(1, "stdin", 4 * MiB)
         service.runs[0].client.flush()
         await draining
 
@@ -107,7 +107,7 @@ async def test_what_waits_is_counted_over_a_lost_connection_as_well(tmp_path: Pa
         while len(service.runs[1].stdin) < 4 * MiB:
             await client.ping()
         assert run.stdin.waiting == 1 * MiB
-        service.runs[1].client.connection.take(service.runs[1].channel, "stdin", 4 * MiB)
+        service.runs[1].client.connection.acknowledge(service.runs[1].channel, "stdin", 4 * MiB)
         service.runs[1].client.flush()
         await run.stdin.drain()
         assert run.stdin.waiting == 0

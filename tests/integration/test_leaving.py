@@ -91,7 +91,7 @@ async def test_an_outcome_that_waits_behind_output_is_still_there_after_a_close(
         again = client.start("head", "-c", "100000", "/dev/zero", id=run.request.id)
         ended = await again.ended()
         assert (ended.outcome, ended.stdout) == (Exited(code=0), 100_000)
-        assert client.connection.channels == 0
+        assert client.connection.open_channels == 0
 
 
 @pytest.mark.parametrize("length", [0, 100_000])

@@ -155,7 +155,7 @@ class TestEnds:
         pair.deliver()
         pair.server.send(1, m.Done())
         assert pair.deliver() == ["server 1: done"]
-        assert (pair.client.channels, pair.server.channels) == (0, 0)
+        assert (pair.client.open_channels, pair.server.open_channels) == (0, 0)
 
     def test_a_run_that_never_ran_has_no_started(self) -> None:
         pair = Pair.ready()
@@ -179,6 +179,6 @@ def test_attachments_on_one_connection_go_each_at_their_own_pace() -> None:
     for _ in range(3):
         pair.server.send_data(fast, "stdout", bytes(MIN_DATA))
         pair.deliver()
-        pair.client.take(fast, "stdout", MIN_DATA)
+        pair.client.acknowledge(fast, "stdout", MIN_DATA)
         pair.deliver()
     assert (pair.server.room(slow, "stdout"), pair.server.room(fast, "stdout")) == (0, MIN_DATA)

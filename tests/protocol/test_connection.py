@@ -65,10 +65,10 @@ def test_a_run_from_login_to_close() -> None:
         "server 1: end",
         "server 1: ended",
     ]
-    assert (client.channels, server.channels) == (1, 1)
+    assert (client.open_channels, server.open_channels) == (1, 1)
     client.send(1, m.Close())
     assert pair.deliver() == ["client 1: close"]  # for the service it means: the client has heard the end
-    assert (client.channels, server.channels) == (0, 0)
+    assert (client.open_channels, server.open_channels) == (0, 0)
 
 
 def test_both_sides_have_the_same_hello_frame_to_sign() -> None:
@@ -174,7 +174,7 @@ class TestCredit:
         pair.client.send_data(1, "stdin", bytes(MIN_DATA))
         assert len(pair.deliver()) == 1
         assert pair.client.room(1, "stdin") == 0
-        pair.server.take(1, "stdin", MIN_DATA // 2)
+        pair.server.acknowledge(1, "stdin", MIN_DATA // 2)
         assert pair.deliver() == ["server 1: credit"]
         assert pair.client.room(1, "stdin") == MIN_DATA // 2
 
@@ -201,8 +201,8 @@ class TestCredit:
         pair.client.send_data(1, "stdin", bytes(MIN_DATA))
         pair.client.send(1, m.End(stream="stdin"))
         pair.deliver()
-        pair.server.take(1, "stdin", MIN_DATA)
-        pair.server.take(9, "stdin", 1)
+        pair.server.acknowledge(1, "stdin", MIN_DATA)
+        pair.server.acknowledge(9, "stdin", 1)
         assert pair.server.queued == 0
 
 
@@ -215,7 +215,7 @@ class TestChannels:
         pair.client.send_data(1, "stdin", b"under way")
         pair.client.send(1, m.Close())
         assert pair.deliver() == ["client 1: close", "server 1: ended"]
-        assert (pair.client.channels, pair.server.channels) == (0, 0)
+        assert (pair.client.open_channels, pair.server.open_channels) == (0, 0)
 
     def test_a_client_that_left_hears_the_last_message_and_gives_no_credit(self) -> None:
         pair = Pair.ready(SMALL)
@@ -225,12 +225,12 @@ class TestChannels:
         pair.server.send(1, m.Started(pid=1))
         pair.server.send_data(1, "stdout", bytes(MIN_DATA))
         assert pair.deliver() == []
-        pair.client.take(1, "stdout", MIN_DATA)
+        pair.client.acknowledge(1, "stdout", MIN_DATA)
         assert pair.client.queued == 0
-        assert (pair.client.channels, pair.server.channels) == (1, 1)
+        assert (pair.client.open_channels, pair.server.open_channels) == (1, 1)
         pair.server.send(1, m.Done())
         assert pair.deliver() == ["server 1: done"]
-        assert (pair.client.channels, pair.server.channels) == (0, 0)
+        assert (pair.client.open_channels, pair.server.open_channels) == (0, 0)
 
     def test_as_many_as_the_service_takes(self) -> None:
         pair = Pair.ready(SMALL)
@@ -262,7 +262,7 @@ class TestChannels:
         failure, close = server.receive_data(opening + under_way + message(1, m.Close()))
         assert isinstance(failure, ChannelFailed)
         assert close == MessageReceived(1, m.Close())
-        assert (server.channels, len(sent(server))) == (0, 1)
+        assert (server.open_channels, len(sent(server))) == (0, 1)
 
 
 class TestOwner:
@@ -310,13 +310,13 @@ class TestOwner:
         for channel, said in mistakes:
             with pytest.raises(LocalProtocolError):
                 client.send(channel, said)
-        assert (client.queued, client.channels, client.phase) == (0, 1, Phase.READY)
+        assert (client.queued, client.open_channels, client.phase) == (0, 1, Phase.READY)
 
     def test_a_message_the_peer_would_refuse_for_its_size_is_not_sent(self) -> None:
         pair = Pair.ready(SMALL)
         with pytest.raises(LocalProtocolError, match=f"takes {MIN_MESSAGE} at the most"):
             pair.client.open(run(argv=(b"x" * MIN_MESSAGE,)))
-        assert (pair.client.queued, pair.client.channels) == (0, 0)
+        assert (pair.client.queued, pair.client.open_channels) == (0, 0)
         assert pair.client.open(run()) == 1
 
     def test_a_message_of_exactly_the_limit_goes_through(self) -> None:

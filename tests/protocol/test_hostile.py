@@ -88,7 +88,7 @@ def test_failed_channels_that_are_closed_take_no_place() -> None:
     connection = in_phase(Side.SERVER, Phase.READY, SMALL)
     for number in range(1, 100):
         list(connection.receive_data(text(number, "{") + message(number, m.Close())))
-    assert connection.channels == 0
+    assert connection.open_channels == 0
     assert not connection.closed
 
 

@@ -129,9 +129,9 @@ class World:
         return known and channel not in self.left[side]
 
     def _open(self, opening: m.AnyMessage) -> None:
-        peer = self.pair.client.peer
+        peer = self.pair.client.peer_limits
         assert peer is not None
-        if self.pair.client.channels < peer.channels:
+        if self.pair.client.open_channels < peer.channels:
             channel = self.pair.client.open(opening)
             self.opened[channel] = opening
             for side, by_stream in open_streams(opening).items():
@@ -190,7 +190,7 @@ class World:
         count = min(count, self.untaken[key])
         if count:
             self.untaken[key] -= count
-            self.pair.end(side).take(channel, key[2], count)
+            self.pair.end(side).acknowledge(channel, key[2], count)
 
     def _say(self, side: Side, channel: int) -> None:
         opening = self.opened.get(channel)
@@ -282,7 +282,7 @@ def test_streams_arrive_in_order_and_the_sides_agree(script: list[Step]) -> None
     for key, heard in world.heard.items():
         assert world.said[key].startswith(heard)
     world.settle()
-    assert (world.pair.client.channels, world.pair.server.channels) == (0, 0)
+    assert (world.pair.client.open_channels, world.pair.server.open_channels) == (0, 0)
 
 
 SAMPLES = [
@@ -334,7 +334,7 @@ def test_cutting_the_bytes_elsewhere_changes_nothing(side: Side, phase: Phase, d
         rest = rest[size:]
     pieces += list(cut.receive_data(rest))
     assert list(map(repr, pieces)) == list(map(repr, events))
-    assert (cut.phase, cut.channels, sent(cut)) == (whole.phase, whole.channels, sent(whole))
+    assert (cut.phase, cut.open_channels, sent(cut)) == (whole.phase, whole.open_channels, sent(whole))
 
 
 @given(sides, phases, st.binary(max_size=300) | frames)

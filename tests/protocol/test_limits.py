@@ -45,7 +45,7 @@ def test_refused(limits: dict[str, Any]) -> None:
     ],
 )
 def test_whatever_can_be_made_can_be_announced(limits: Limits) -> None:
-    announced = Connection(Side.CLIENT, limits).announced
+    announced = Connection(Side.CLIENT, limits).announced_limits
     assert announced.model_dump() == {
         "message": limits.message,
         "data": limits.data,

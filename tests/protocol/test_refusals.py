@@ -349,7 +349,7 @@ def test_ends_the_connection(way: Callable[[Connection, bytes], list[Event]]) ->
                 assert connection.closed
                 (frame,) = sent(connection)
                 assert frame.channel == 0
-                assert frame.message == m.Error(code=case.code, message=failure.error.sentence)
+                assert frame.message == m.Error(code=case.code, message=failure.error.reason)
                 assert list(connection.receive_data(PING + OPENING)) == []
                 assert connection.queued == 0
 
@@ -366,7 +366,7 @@ def test_fails_the_channel_and_no_other(way: Callable[[Connection, bytes], list[
                 list(connection.receive_data(PING))
                 error, *pongs = sorted(sent(connection), key=lambda frame: -frame.channel)
                 assert error.channel == case.channel
-                assert error.message == m.Error(code=case.code, message=failure.error.sentence)
+                assert error.message == m.Error(code=case.code, message=failure.error.reason)
                 assert {pong.message for pong in pongs} == {m.Pong(id=99)}
 
 
@@ -376,8 +376,8 @@ def test_is_explained_in_a_short_sentence() -> None:
             with cases.case(case.name):
                 failure = whole(prepared(case), case.bad)[-1]
                 assert isinstance(failure, ChannelFailed | ConnectionFailed)
-                assert 10 < len(failure.error.sentence) < 300
-                assert failure.error.sentence.isprintable()
+                assert 10 < len(failure.error.reason) < 300
+                assert failure.error.reason.isprintable()
 
 
 @pytest.mark.parametrize("side", Side)

@@ -277,7 +277,7 @@ class TestRuns:
                 arrived += int(count) if stream == "stdout" and not said.endswith("×") else 0
             if not said.endswith("×"):
                 assert all("failed" not in heard for heard in pair.deliver())
-        assert (pair.client.channels, pair.server.channels) == (0, 0)
+        assert (pair.client.open_channels, pair.server.open_channels) == (0, 0)
 
 
 def _send(connection: Connection, stream: Any, count: int) -> None:

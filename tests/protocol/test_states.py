@@ -288,7 +288,7 @@ class TestChannel:
                         say(receiver, speaker.peer, final)
                         received = [MessageReceived(1, said)] if type(said) in FINAL_MESSAGES[speaker] else []
                         assert list(receiver.receive_data(message(1, said))) == received
-                        assert receiver.channels == 1 - len(received)
+                        assert receiver.open_channels == 1 - len(received)
 
     def test_once_the_client_has_left(self, opening: m.AnyMessage) -> None:
         """Every abandoned request can be answered, also one whose own answers would say too much."""
@@ -299,7 +299,7 @@ class TestChannel:
                         for connection in [with_channel(side, opening, started=started) for side in Side]:
                             say(connection, Side.CLIENT, m.Close())
                             say(connection, Side.SERVER, EXAMPLES[kind])
-                            assert (connection.channels, connection.closed) == (0, False)
+                            assert (connection.open_channels, connection.closed) == (0, False)
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_a_channel_whose_opening_could_not_be_understood_is_closed_by_both() -> 
     assert {type(frame.message) for frame in sent(server)} == UNREADABLE_OPENING[Side.SERVER]
     assert UNREADABLE_OPENING[Side.CLIENT] == {m.Close}
     list(server.receive_data(message(1, m.Close())))
-    assert server.channels == 0
+    assert server.open_channels == 0
 
 
 def test_a_client_opens_a_channel_with_an_opening_message_and_no_other() -> None:
@@ -360,11 +360,11 @@ def test_a_client_opens_a_channel_with_an_opening_message_and_no_other() -> None
                 if type(said) in CHANNEL_MESSAGES:
                     assert client.open(said) == 1
                     assert list(server.receive_data(message(1, said))) == [MessageReceived(1, said)]
-                    assert (client.channels, server.channels) == (1, 1)
+                    assert (client.open_channels, server.open_channels) == (1, 1)
                 else:
                     with pytest.raises(LocalProtocolError):
                         client.open(said)
-                    assert (client.channels, client.queued) == (0, 0)
+                    assert (client.open_channels, client.queued) == (0, 0)
                     assert refused(server, message(1, said)) is ErrorCode.UNKNOWN_CHANNEL
 
 

@@ -225,10 +225,10 @@ class TestWindow:
         pair.start(terminal_run(window=TERMINAL_WINDOW))
         _fill(pair, Side.SERVER, "stdout")
         pair.deliver()
-        pair.client.take(1, "stdout", TERMINAL_WINDOW // 4 - 1)
+        pair.client.acknowledge(1, "stdout", TERMINAL_WINDOW // 4 - 1)
         assert pair.deliver() == []
         assert pair.server.room(1, "stdout") == 0
-        pair.client.take(1, "stdout", 1)
+        pair.client.acknowledge(1, "stdout", 1)
         assert pair.deliver() == ["client 1: credit"]
         assert _fill(pair, Side.SERVER, "stdout") == TERMINAL_WINDOW // 4
 

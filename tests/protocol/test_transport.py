@@ -10,23 +10,23 @@ from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import MIN_DATA, MIN_MESSAGE, Limits
 from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import QUIET_PERIOD, ConnectionTransport
-from tests.support.links import PING, Recorder, attach, on_each_loop, read_to_end, serving, sockets
 from tests.support.pairs import Pair, frames, in_phase, message, run
+from tests.support.transports import PING, Recorder, attach, on_each_loop, read_to_end, serving, sockets
 
 
 @on_each_loop
 async def test_what_a_handler_sends_in_answer_leaves_with_the_answers_of_the_connection() -> None:
-    def answer(link: ConnectionTransport, event: Event) -> None:
-        link.connection.send(1, m.Started(pid=1))
+    def answer(transport: ConnectionTransport, event: Event) -> None:
+        transport.connection.send(1, m.Started(pid=1))
 
     ours, peer = sockets()
     recorder = Recorder(answer)
     with peer:
-        link = await attach(in_phase(Side.SERVER, Phase.READY), recorder, ours)
+        transport = await attach(in_phase(Side.SERVER, Phase.READY), recorder, ours)
         await asyncio.get_running_loop().sock_sendall(peer, message(1, run()) + PING)
         reader = asyncio.create_task(read_to_end(peer))
         await recorder.heard(1)
-        link.close()
+        transport.close()
         assert [frame.message.type for frame in frames(await reader)] == ["started", "pong"]
 
 
@@ -35,13 +35,13 @@ async def test_bytes_read_before_the_link_was_there_can_be_fed_to_it() -> None:
     ours, peer = sockets()
     recorder = Recorder()
     with peer:
-        link = await attach(in_phase(Side.SERVER, Phase.READY), recorder, ours)
+        transport = await attach(in_phase(Side.SERVER, Phase.READY), recorder, ours)
         opening = message(1, run()) + encode_frame(Kind.STDIN, 1, b"first")
-        link.feed(opening[:20])
+        transport.feed(opening[:20])
         await asyncio.get_running_loop().sock_sendall(peer, opening[20:])
         await recorder.heard(2)
         assert recorder.events[1] == DataReceived(1, "stdin", b"first")
-        link.abort()
+        transport.abort()
         await recorder.end()
 
 
@@ -50,14 +50,14 @@ async def test_links_share_a_read_buffer_and_nothing_in_it() -> None:
     loop = asyncio.get_running_loop()
     ends = [sockets() for _ in range(8)]
     recorders = [Recorder() for _ in ends]
-    links = [await attach(serving(), recorder, ours) for recorder, (ours, _) in zip(recorders, ends, strict=True)]
-    assert len({id(link.get_buffer(-1)) for link in links}) == 1
+    transports = [await attach(serving(), recorder, ours) for recorder, (ours, _) in zip(recorders, ends, strict=True)]
+    assert len({id(transport.get_buffer(-1)) for transport in transports}) == 1
     pieces = [encode_frame(Kind.STDIN, 1, bytes([number]) * 50_000) for number in range(len(ends))]
     await asyncio.gather(*(loop.sock_sendall(peer, piece) for (_, peer), piece in zip(ends, pieces, strict=True)))
     for number, recorder in enumerate(recorders):
         await recorder.heard(1)
         assert recorder.events == [DataReceived(1, "stdin", bytes([number]) * 50_000)]
-        recorder.link.abort()
+        recorder.transport.abort()
         await recorder.end()
         ends[number][1].close()
 
@@ -71,26 +71,26 @@ async def test_a_stream_through_small_windows_arrives_whole() -> None:
     left = bytearray(whole)
     arrived = bytearray()
 
-    def pump(link: ConnectionTransport) -> None:
-        while left and link.room and (room := pair.server.room(1, "stdout")):
+    def pump(transport: ConnectionTransport) -> None:
+        while left and transport.room and (room := pair.server.room(1, "stdout")):
             pair.server.send_data(1, "stdout", bytes(left[:room]))
             del left[:room]
-        link.flush()
+        transport.flush()
 
-    def take(link: ConnectionTransport, event: Event) -> None:
+    def take(transport: ConnectionTransport, event: Event) -> None:
         assert isinstance(event, DataReceived)
         arrived.extend(event.data)
-        pair.client.take(1, "stdout", len(event.data))
+        pair.client.acknowledge(1, "stdout", len(event.data))
 
     ours, theirs = sockets()
-    writer, reader = Recorder(lambda link, _: pump(link)), Recorder(take)
-    link = await attach(pair.server, writer, ours)
+    writer, reader = Recorder(lambda transport, _: pump(transport)), Recorder(take)
+    transport = await attach(pair.server, writer, ours)
     await attach(pair.client, reader, theirs)
-    pump(link)
+    pump(transport)
     await reader.until(lambda: len(arrived) >= len(whole))
     assert arrived == whole
     for recorder in (writer, reader):
-        recorder.link.close()
+        recorder.transport.close()
         await recorder.end()
 
 
@@ -99,19 +99,19 @@ async def test_a_line_is_quiet_while_nothing_is_due_and_for_a_while_nothing_was_
     ours, peer = sockets()
     recorder = Recorder()
     with peer:
-        link = await attach(in_phase(Side.SERVER, Phase.READY), recorder, ours)
-        seen = [link.quiet]
-        link.flush()
-        seen.append(link.quiet)  # nothing was sent
-        link.connection.send(0, m.Ping(id=1))
-        link.flush_soon()
-        seen.append(link.quiet)  # something is due
+        transport = await attach(in_phase(Side.SERVER, Phase.READY), recorder, ours)
+        seen = [transport.quiet]
+        transport.flush()
+        seen.append(transport.quiet)  # nothing was sent
+        transport.connection.send(0, m.Ping(id=1))
+        transport.flush_soon()
+        seen.append(transport.quiet)  # something is due
         await asyncio.sleep(0)
-        link.connection.send(0, m.Ping(id=2))
-        link.flush()
-        seen.append(link.quiet)  # it was sent just now
+        transport.connection.send(0, m.Ping(id=2))
+        transport.flush()
+        seen.append(transport.quiet)  # it was sent just now
         await asyncio.sleep(max(2 * QUIET_PERIOD, 0.002))  # uvloop counts milliseconds
-        seen.append(link.quiet)
+        seen.append(transport.quiet)
         assert seen == [True, True, False, False, True]
-        link.abort()
+        transport.abort()
         await recorder.end()

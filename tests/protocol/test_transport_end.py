@@ -9,13 +9,12 @@ import struct
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_protocol import transport
 from farhand_protocol.connection import ConnectionFailed, Event, MessageReceived
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import ConnectionTransport
-from tests.support.links import PING, Recorder, attach, fill, on_each_loop, read_to_end, serving, sockets
 from tests.support.pairs import frames, in_phase, message
+from tests.support.transports import PING, Recorder, attach, fill, on_each_loop, read_to_end, serving, sockets
 
 
 @on_each_loop
@@ -23,12 +22,12 @@ async def test_close_sends_what_is_queued_first() -> None:
     ours, peer = sockets()
     recorder = Recorder()
     with peer:
-        link = await attach(serving(), recorder, ours)
-        count = await fill(link)
-        link.connection.send_data(1, "stdout", b"the last")
-        link.close()
-        link.close()
-        assert not link.room
+        transport = await attach(serving(), recorder, ours)
+        count = await fill(transport)
+        transport.connection.send_data(1, "stdout", b"the last")
+        transport.close()
+        transport.close()
+        assert not transport.room
         assert frames(await read_to_end(peer))[count].payload == b"the last"
     await recorder.end()
     assert (recorder.lost_by, recorder.writables) == ([None], 0)
@@ -36,16 +35,16 @@ async def test_close_sends_what_is_queued_first() -> None:
 
 @on_each_loop
 async def test_the_last_message_arrives_although_bytes_of_the_peer_are_left_unread() -> None:
-    def refuse(link: ConnectionTransport, event: Event) -> None:
-        link.connection.fail(ErrorCode.DENIED, "not here")
-        link.close()
+    def refuse(transport: ConnectionTransport, event: Event) -> None:
+        transport.connection.fail(ErrorCode.DENIED, "not here")
+        transport.close()
 
     ours, peer = sockets()
     recorder = Recorder(refuse)
     with peer:
         await attach(serving(), recorder, ours)
         loop = asyncio.get_running_loop()
-        # More than the link has read when it closes: closing the socket itself would reset the peer's.
+        # More than the transport has read when it closes: closing the socket itself would reset the peer's.
         await loop.sock_sendall(peer, message(1, m.Stop()) * 20_000)
         (last,) = frames(await read_to_end(peer))
         assert b"not here" in last.payload
@@ -54,13 +53,13 @@ async def test_the_last_message_arrives_although_bytes_of_the_peer_are_left_unre
 
 @on_each_loop
 async def test_close_does_not_wait_for_ever_for_a_peer_that_never_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "TRANSPORT_CLOSE_TIMEOUT", 0.05)
+    monkeypatch.setattr("farhand_protocol.transport.TRANSPORT_CLOSE_TIMEOUT", 0.05)
     ours, peer = sockets()
     recorder = Recorder()
     with peer:
-        link = await attach(serving(), recorder, ours)
-        await fill(link)
-        link.close()
+        transport = await attach(serving(), recorder, ours)
+        await fill(transport)
+        transport.close()
         await recorder.end()
     assert len(recorder.lost_by) == 1
 
@@ -70,14 +69,14 @@ async def test_abort_closes_at_once_whatever_waits() -> None:
     ours, peer = sockets()
     recorder = Recorder()
     with peer:
-        link = await attach(serving(), recorder, ours)
-        await fill(link)
-        link.abort()
+        transport = await attach(serving(), recorder, ours)
+        await fill(transport)
+        transport.abort()
         await recorder.end()
-        link.flush()
-        link.close()
-        link.abort()
-        assert not link.room
+        transport.flush()
+        transport.close()
+        transport.abort()
+        assert not transport.room
     assert len(recorder.lost_by) == 1
 
 
@@ -85,7 +84,7 @@ async def test_abort_closes_at_once_whatever_waits() -> None:
 @on_each_loop
 async def test_a_handler_that_closes_hears_nothing_more(how: str) -> None:
     ours, peer = sockets()
-    recorder = Recorder(lambda link, _: getattr(link, how)())
+    recorder = Recorder(lambda transport, _: getattr(transport, how)())
     with peer:
         await attach(in_phase(Side.SERVER, Phase.READY), recorder, ours)
         await asyncio.get_running_loop().sock_sendall(peer, message(0, m.Pong(id=1)) * 5)
@@ -98,8 +97,8 @@ async def test_a_handler_that_closes_hears_nothing_more(how: str) -> None:
 async def test_a_reset_by_the_peer_is_a_loss_told_once() -> None:
     ours, peer = sockets()
     recorder = Recorder()
-    link = await attach(serving(), recorder, ours)
-    await fill(link)
+    transport = await attach(serving(), recorder, ours)
+    await fill(transport)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
     await recorder.end()
@@ -132,7 +131,7 @@ async def test_a_peer_that_breaks_the_protocol_is_told_and_left() -> None:
 
 
 @on_each_loop
-async def test_an_error_of_the_peer_closes_the_link() -> None:
+async def test_an_error_of_the_peer_closes_the_transport() -> None:
     ours, peer = sockets()
     recorder = Recorder()
     with peer:

@@ -6,12 +6,11 @@ import asyncio
 import socket
 
 from farhand_protocol import messages as m
-from farhand_protocol import transport
 from farhand_protocol.frames import Kind
 from farhand_protocol.states import Phase, Side
-from farhand_protocol.transport import WRITE_HIGH
-from tests.support.links import CHUNK, PING, Recorder, attach, fill, on_each_loop, read_to_end, serving, sockets
+from farhand_protocol.transport import RECEIVE_SIZE, WRITE_HIGH
 from tests.support.pairs import frames, in_phase, message
+from tests.support.transports import CHUNK, PING, Recorder, attach, fill, on_each_loop, read_to_end, serving, sockets
 
 
 @on_each_loop
@@ -19,20 +18,20 @@ async def test_a_peer_that_stops_reading_stops_the_writer_and_no_more_than_the_b
     ours, peer = sockets()
     recorder = Recorder()
     with peer:
-        link = await attach(serving(), recorder, ours)
-        count = await fill(link)
+        transport = await attach(serving(), recorder, ours)
+        count = await fill(transport)
         assert count < 40
-        assert link.connection.queued <= WRITE_HIGH
+        assert transport.connection.queued <= WRITE_HIGH
         assert recorder.writables == 0
         reader = asyncio.create_task(read_to_end(peer))
         await recorder.until(lambda: recorder.writables)
-        assert link.room
-        link.connection.send_data(1, "stdout", CHUNK)
-        link.flush()
+        assert transport.room
+        transport.connection.send_data(1, "stdout", CHUNK)
+        transport.flush()
         for _ in range(10):
             await asyncio.sleep(0)
         count += 1
-        link.close()
+        transport.close()
         assert len(frames(await reader)) == count
     await recorder.end()
     assert (recorder.writables, recorder.lost_by) == (1, [None])
@@ -43,16 +42,16 @@ async def test_what_was_not_flushed_counts_as_waiting_too() -> None:
     ours, peer = sockets()
     recorder = Recorder()
     with peer:
-        link = await attach(serving(), recorder, ours)
+        transport = await attach(serving(), recorder, ours)
         count = 0
-        while link.room:
-            link.connection.send_data(1, "stdout", CHUNK)
-            link.flush_soon()
+        while transport.room:
+            transport.connection.send_data(1, "stdout", CHUNK)
+            transport.flush_soon()
             count += 1
-        assert WRITE_HIGH <= link.connection.queued <= WRITE_HIGH + 2 * len(CHUNK)
+        assert WRITE_HIGH <= transport.connection.queued <= WRITE_HIGH + 2 * len(CHUNK)
         reader = asyncio.create_task(read_to_end(peer))
         await recorder.until(lambda: recorder.writables)
-        link.close()
+        transport.close()
         assert len(frames(await reader)) == count
     assert recorder.writables == 1
 
@@ -62,16 +61,16 @@ async def test_messages_overtake_the_data_held_back_and_not_the_ordered_ones() -
     ours, peer = sockets()
     recorder = Recorder()
     with peer:
-        link = await attach(serving(), recorder, ours)
-        before = await fill(link)
+        transport = await attach(serving(), recorder, ours)
+        before = await fill(transport)
         for _ in range(3):
-            link.connection.send_data(1, "stdout", CHUNK)
-        link.connection.send(1, m.End(stream="stdout"))
-        link.connection.send(0, m.Ping(id=5))
-        link.flush()
+            transport.connection.send_data(1, "stdout", CHUNK)
+        transport.connection.send(1, m.End(stream="stdout"))
+        transport.connection.send(0, m.Ping(id=5))
+        transport.flush()
         reader = asyncio.create_task(read_to_end(peer))
         await recorder.until(lambda: recorder.writables)
-        link.close()
+        transport.close()
         kinds = [frame.kind for frame in frames(await reader)]
     assert kinds == [Kind.STDOUT] * before + [Kind.MESSAGE] + [Kind.STDOUT] * 3 + [Kind.MESSAGE]
 
@@ -92,11 +91,11 @@ async def test_a_flooding_peer_that_reads_no_answers_is_not_read_from_until_it_d
         for _ in range(100):
             await asyncio.sleep(0)
         assert not flood.done()
-        assert server.queued < server.limits.control + transport.RECEIVE_SIZE + 100
+        assert server.queued < server.limits.control + RECEIVE_SIZE + 100
         answers = 0
         while answers < len(PING) * pings:
             answers += len(await loop.sock_recv(peer, 1 << 18))
         await flood
-        recorder.link.abort()
+        recorder.transport.abort()
         await recorder.end()
     assert answers == len(PING) * pings

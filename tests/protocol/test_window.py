@@ -42,14 +42,20 @@ def test_taking_more_than_came_is_the_callers_mistake_and_changes_nothing() -> N
     window = ReceiveWindow(100)
     window.receive(50)
     with pytest.raises(LocalProtocolError):
-        window.take(51)
-    assert window.take(50) == 50
+        window.acknowledge(51)
+    assert window.acknowledge(50) == 50
 
 
 def test_credit_goes_back_a_quarter_at_a_time() -> None:
     window = ReceiveWindow(100)
     window.receive(60)
-    assert [window.take(12), window.take(12), window.take(1), window.take(24), window.take(1)] == [0, 0, 25, 0, 25]
+    assert [
+        window.acknowledge(12),
+        window.acknowledge(12),
+        window.acknowledge(1),
+        window.acknowledge(24),
+        window.acknowledge(1),
+    ] == [0, 0, 25, 0, 25]
 
 
 @given(st.integers(1, 200), st.lists(st.tuples(st.booleans(), st.integers(1, 100))))
@@ -64,7 +70,7 @@ def test_both_ends_agree_and_a_taken_window_is_never_empty(size: int, steps: lis
         else:
             count = min(count, waiting)
             waiting -= count
-            sender.grant(receiver.take(count))
+            sender.grant(receiver.acknowledge(count))
         assert sender.credit + waiting <= size
-    sender.grant(receiver.take(waiting))
+    sender.grant(receiver.acknowledge(waiting))
     assert sender.credit * 4 > size * 3 - 4

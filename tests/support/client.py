@@ -162,7 +162,7 @@ class RemoteRun:
         """Give back all credit that was kept, and go on giving it."""
         self.credit = True
         for stream, count in self._ungranted.items():
-            self.client.connection.take(self.channel, cast(m.Stream, stream), count)
+            self.client.connection.acknowledge(self.channel, cast(m.Stream, stream), count)
             self._ungranted[stream] = 0
         self.client.flush()
 
@@ -205,7 +205,7 @@ class RemoteRun:
         if self._keep:
             self._output[event.stream].extend(event.data)
         if self.credit:
-            self.client.connection.take(self.channel, event.stream, len(event.data))
+            self.client.connection.acknowledge(self.channel, event.stream, len(event.data))
         else:
             self._ungranted[event.stream] += len(event.data)
         self._grown.set()
@@ -240,7 +240,7 @@ class RawClient:
                 m.Hello(
                     versions=(1,),
                     software="test",
-                    limits=client.connection.announced,
+                    limits=client.connection.announced_limits,
                     nonce=os.urandom(32),
                     user=user,
                 ),
@@ -334,9 +334,9 @@ class RawClient:
 
     # Handler
 
-    def connected(self, link: ConnectionTransport) -> None:
+    def connected(self, transport: ConnectionTransport) -> None:
         """Handler."""
-        self._link = link
+        self._link = transport
 
     def received(self, event: Event) -> None:
         """Handler."""

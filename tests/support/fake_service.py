@@ -101,9 +101,9 @@ class FakeConnection:
 
     # Handler
 
-    def connected(self, link: ConnectionTransport) -> None:
-        assert isinstance(link, OpenLink)
-        self.link = link
+    def connected(self, transport: ConnectionTransport) -> None:
+        assert isinstance(transport, OpenLink)
+        self.link = transport
         self.service.connections.append(self)
 
     def received(self, event: Event) -> None:
@@ -112,7 +112,7 @@ class FakeConnection:
                 run = self.runs[event.channel]
                 run.stdin += event.data
                 if run.takes_stdin and run.begun:
-                    self.connection.take(event.channel, "stdin", len(event.data))
+                    self.connection.acknowledge(event.channel, "stdin", len(event.data))
                     self.flush()
                 run.changed.set()
             case MessageReceived(channel=0):
@@ -193,7 +193,7 @@ class FakeRun:
         self.begun = True
         self.say(m.Started(pid=pid, new=self.attach is None if new is None else new, stdin=feeds))
         if self.takes_stdin and self.stdin:
-            self.client.connection.take(self.channel, "stdin", len(self.stdin))
+            self.client.connection.acknowledge(self.channel, "stdin", len(self.stdin))
 
     async def write(self, stream: m.Stream, data: bytes) -> None:
         """Send all of `data`, as fast as the client takes it."""
@@ -320,7 +320,7 @@ def nothing_found(client: FakeConnection, channel: int, question: m.AnyMessage) 
 
 
 def welcome(client: FakeConnection, *, login: bool) -> m.Welcome:
-    limits = client.connection.announced
+    limits = client.connection.announced_limits
     return m.Welcome(version=1, software="fake/1", limits=limits, login=login, nonce=os.urandom(32))
 
 

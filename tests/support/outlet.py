@@ -24,9 +24,9 @@ class FakeSession:
         self.said: dict[int, list[m.AnyMessage]] = {}
         self._news = asyncio.Event()
         client, mine = self.client, self.connection
-        client.send(0, m.Hello(versions=(1,), software="test", limits=client.announced, nonce=bytes(32)))
+        client.send(0, m.Hello(versions=(1,), software="test", limits=client.announced_limits, nonce=bytes(32)))
         self._carry(client, mine)
-        mine.send(0, m.Welcome(version=1, software="test", limits=mine.announced, login=False, nonce=bytes(32)))
+        mine.send(0, m.Welcome(version=1, software="test", limits=mine.announced_limits, login=False, nonce=bytes(32)))
         mine.send(0, m.Accepted(user="ada", host="here"))
         self.flush_soon()
 

@@ -34,14 +34,18 @@ def terminal_run(**changes: object) -> m.RunRequest:
 def hello(limits: Limits = DEFAULT_LIMITS) -> m.Hello:
     """A client's first message."""
     return m.Hello(
-        versions=(1,), software="test", limits=Connection(Side.CLIENT, limits).announced, nonce=bytes(32), user="ada"
+        versions=(1,),
+        software="test",
+        limits=Connection(Side.CLIENT, limits).announced_limits,
+        nonce=bytes(32),
+        user="ada",
     )
 
 
 @cache
 def welcome(limits: Limits = DEFAULT_LIMITS, *, login: bool = False) -> m.Welcome:
     """A service's first message."""
-    announced = Connection(Side.SERVER, limits).announced
+    announced = Connection(Side.SERVER, limits).announced_limits
     return m.Welcome(version=1, software="test", limits=announced, login=login, nonce=bytes(32))
 
 

@@ -41,7 +41,7 @@ async def log_in(
     hello = m.Hello(
         versions=(m.PROTOCOL_VERSION,),
         software=SOFTWARE,
-        limits=session.connection.announced,
+        limits=session.connection.announced_limits,
         user=address.user if address.socket is not None else address.user or local_user(),
         server=address.host or None,
         nonce=os.urandom(32),

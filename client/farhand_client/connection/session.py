@@ -111,7 +111,10 @@ class ClientSession:
         try:
             endpoint.number = self.connection.open(opening)
         except LocalProtocolError as error:
-            full = self.connection.peer is not None and self.connection.channels >= self.connection.peer.channels
+            full = (
+                self.connection.peer_limits is not None
+                and self.connection.open_channels >= self.connection.peer_limits.channels
+            )
             if full:
                 raise RequestRefused(ErrorCode.TOO_MANY_CHANNELS, str(error)) from None
             raise ValueError(f"the command cannot be sent: {error}") from None
@@ -132,7 +135,7 @@ class ClientSession:
 
     def take(self, endpoint: Endpoint, stream: m.Stream, count: int) -> None:
         """Give the credit of `count` bytes of `stream` back."""
-        self.connection.take(endpoint.number, stream, count)
+        self.connection.acknowledge(endpoint.number, stream, count)
         self.flush_soon()
 
     def send_data(self, endpoint: Endpoint, stream: m.Stream, data: bytes) -> None:
@@ -214,7 +217,7 @@ class ClientSession:
 
     # Handler
 
-    def connected(self, link: ConnectionTransport) -> None:
+    def connected(self, transport: ConnectionTransport) -> None:
         """Handler."""
 
     def received(self, event: Event) -> None:
@@ -234,7 +237,7 @@ class ClientSession:
                     endpoint.received(event.message)
             case ConnectionFailed():
                 self.broken = True
-                self._over(ConnectionLost(f"{self.name} broke the protocol: {event.error.sentence}"))
+                self._over(ConnectionLost(f"{self.name} broke the protocol: {event.error.reason}"))
             case ChannelFailed():
                 raise AssertionError("a client fails the whole connection")
 

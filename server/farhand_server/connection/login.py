@@ -104,7 +104,7 @@ class LoginExchange:
             m.Welcome(
                 version=m.PROTOCOL_VERSION,
                 software=SERVER_SOFTWARE,
-                limits=connection.announced,
+                limits=connection.announced_limits,
                 login=local is None,
                 nonce=self._nonce,
             ),

@@ -171,9 +171,9 @@ class ServerSession:
 
     # Handler of the transport
 
-    def connected(self, link: ConnectionTransport) -> None:
+    def connected(self, transport: ConnectionTransport) -> None:
         """Handler."""
-        self._transport = self._turns.transport = link
+        self._transport = self._turns.transport = transport
         self.context.sessions.add(self)
         self.login.start()
 
@@ -185,12 +185,12 @@ class ServerSession:
             if channel is not None:
                 channel.received_data(event.data)
         elif isinstance(event, ChannelFailed):
-            self.log.warning("message refused", code=event.error.code, reason=event.error.sentence)
+            self.log.warning("message refused", code=event.error.code, reason=event.error.reason)
             channel = self.channels.pop(event.channel, None)
             if channel is not None:
                 channel.lost()
         elif isinstance(event, ConnectionFailed):
-            self.log.warning("connection broke the protocol", code=event.error.code, reason=event.error.sentence)
+            self.log.warning("connection broke the protocol", code=event.error.code, reason=event.error.reason)
         elif self._last_ping_sent and isinstance(event.message, m.Pong) and event.message.id == LAST_PING_ID:
             self._close()
         else:

@@ -110,7 +110,7 @@ async def test_a_fault_of_the_service_is_an_internal_error_and_others_go_on(
                 assert (await run.ended()).outcome == Exited(code=0)
         assert (await client.run("true"))[0].outcome == Exited(code=0)
         await client.round_trip()
-        assert client.connection.channels == 0
+        assert client.connection.open_channels == 0
     assert [str(error) for error in core.faults] == ["a fault"] * 3
 
 

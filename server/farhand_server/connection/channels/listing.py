@@ -106,8 +106,8 @@ class ListChannel(QueryChannel):
     def _tell(self, runs: list[LiveRun]) -> int:
         """Send as many of the runs as fit one message; return how many."""
         connection = self._outlet.connection
-        assert connection.peer is not None
-        for message in pack_runs(map(info, runs), min(connection.peer.message, MAX_ANSWER)):
+        assert connection.peer_limits is not None
+        for message in pack_runs(map(info, runs), min(connection.peer_limits.message, MAX_ANSWER)):
             connection.send(self.number, message)
             return len(message.runs)
         return 0

@@ -52,8 +52,8 @@ class RecordingChannel(QueryChannel):
     def _tell(self, moments: list[Moment]) -> int:
         """Send as many of the moments as fit one message; return how many."""
         connection = self._outlet.connection
-        assert connection.peer is not None
-        for message in pack_marks(map(_mark, moments), min(connection.peer.message, MAX_ANSWER)):
+        assert connection.peer_limits is not None
+        for message in pack_marks(map(_mark, moments), min(connection.peer_limits.message, MAX_ANSWER)):
             connection.send(self.number, message)
             return len(message.marks)
         return 0

@@ -80,7 +80,7 @@ class RunChannel:
             offsets: dict[Output, int | None] = {"stdout": request.stdout, "stderr": request.stderr}
             wanted = {stream: offset for stream, offset in offsets.items() if offset is not None}
             hold, feeds, share, shown = request.hold, request.stdin, request.share, request.size
-        peer = outlet.connection.peer
+        peer = outlet.connection.peer_limits
         assert peer is not None
         self._attachment: Attachment = run.attach(
             self,
@@ -225,7 +225,7 @@ class RunChannel:
         if not self._started:
             return  # nothing may be said before
         done = self.run.stdin.credit(self._attachment)
-        self._outlet.connection.take(self.number, "stdin", done - self._stdin_credited)
+        self._outlet.connection.acknowledge(self.number, "stdin", done - self._stdin_credited)
         self._stdin_credited = done
         self._outlet.flush_soon()
 

@@ -24,7 +24,7 @@ from farhand_server.runs.plan import Plan, RunResult
 from farhand_server.runs.run import LiveRun
 from tests.support.client import new_id
 
-LIMITS = Connection(Side.CLIENT).announced
+LIMITS = Connection(Side.CLIENT).announced_limits
 MiB = 1 << 20
 ID = new_id()
 
@@ -38,7 +38,10 @@ class Outlet:
         self.client.send(0, m.Hello(versions=(1,), software="test", limits=LIMITS, nonce=bytes(32)))
         self.carry()
         self.connection.send(
-            0, m.Welcome(version=1, software="test", limits=self.connection.announced, login=False, nonce=bytes(32))
+            0,
+            m.Welcome(
+                version=1, software="test", limits=self.connection.announced_limits, login=False, nonce=bytes(32)
+            ),
         )
         self.connection.send(0, m.Accepted(user="ada", host="here"))
         self.carry()

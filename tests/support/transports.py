@@ -60,23 +60,23 @@ class Recorder:
         self.lost_by: list[Exception | None] = []
         self.writables = 0
         self._answer = answer
-        self._link: ConnectionTransport | None = None
+        self._transport: ConnectionTransport | None = None
         self._changed = asyncio.Event()
 
     @property
-    def link(self) -> ConnectionTransport:
-        assert self._link is not None
-        return self._link
+    def transport(self) -> ConnectionTransport:
+        assert self._transport is not None
+        return self._transport
 
-    def connected(self, link: ConnectionTransport) -> None:
-        self._link = link
+    def connected(self, transport: ConnectionTransport) -> None:
+        self._transport = transport
 
     def received(self, event: Event) -> None:
         assert self.lost_by == []
         self.events.append(event)
         self._changed.set()
         if self._answer is not None:
-            self._answer(self.link, event)
+            self._answer(self.transport, event)
 
     def writable(self) -> None:
         assert self.lost_by == []
@@ -92,7 +92,7 @@ class Recorder:
         await self.until(lambda: len(self.events) >= count)
 
     async def end(self) -> None:
-        """Wait until the link is gone."""
+        """Wait until the transport is gone."""
         await self.until(lambda: self.lost_by)
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -115,7 +115,7 @@ def sockets() -> tuple[socket.socket, socket.socket]:
 
 async def attach(connection: Connection, recorder: Recorder, end: socket.socket) -> ConnectionTransport:
     await asyncio.get_running_loop().create_connection(lambda: ConnectionTransport(connection, recorder), sock=end)
-    return recorder.link
+    return recorder.transport
 
 
 async def read_to_end(peer: socket.socket) -> bytes:
@@ -135,12 +135,12 @@ def serving() -> Connection:
     return server
 
 
-async def fill(link: ConnectionTransport) -> int:
+async def fill(transport: ConnectionTransport) -> int:
     """Send as long as there is room; return how many frames went."""
     count = 0
-    while link.room:
-        link.connection.send_data(1, "stdout", CHUNK)
-        link.flush()
+    while transport.room:
+        transport.connection.send_data(1, "stdout", CHUNK)
+        transport.flush()
         count += 1
         await asyncio.sleep(0)  # uvloop writes at the end of a turn
     return count
