@@ -164,7 +164,7 @@ class TestStaying:
             await does(pty, b"remembered=42; echo a line to be seen")
             pty.type(b"~d")
             assert await process.wait() == 0
-            run_id = left(await pty.shows(b"to come back: "))
+            run_id = left(await pty.shows(b"to return: "))
         async with other.running(*FARHAND, "attach", core.host, run_id, env=env) as process:
             await other.shows(b"a line to be seen")
             other.type(b"echo it is $remembered; stty size\r")
@@ -228,7 +228,7 @@ class TestStaying:
             try:
                 began = time.monotonic()
                 pty.type(b"typed\r~.")
-                await pty.shows(b"farhand: left, and the service has not answered; unless it hears of that, run ")
+                await pty.shows(b"farhand: left, but the service has not confirmed it; unless it was notified, run ")
                 assert await process.wait() == 255
                 assert time.monotonic() - began < 1.5  # one where the machine is ours alone
             finally:

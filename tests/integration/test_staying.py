@@ -72,7 +72,7 @@ class TestKeys:
             await pty.shows(b"^X. leaves  ^Xd detaches")
             pty.type(b"\r\x18d")
             assert await there.process.wait() == 0
-            await pty.shows(f"left run {there.id}, which goes on".encode())
+            await pty.shows(f"left run {there.id}, which keeps running".encode())
 
 
 class Fifo:
@@ -151,7 +151,7 @@ async def test_a_signal_to_the_client_leaves_it_going_and_the_terminal_as_before
     async with shell(pty, core.host, env) as there:
         there.process.send_signal(number)
         assert await there.process.wait() == code
-        await pty.shows(f"left run {there.id}, which goes on".encode())
+        await pty.shows(f"left run {there.id}, which keeps running".encode())
     assert pty.modes == before
     async with connect(core.host) as client:
         assert (await client.info(there.id)).outcome is None

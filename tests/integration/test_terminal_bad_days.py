@@ -267,5 +267,5 @@ class TestNotes:
             assert time.monotonic() - began < 1
             assert await there.process.wait() == code
             assert time.monotonic() - began < 3  # Python itself takes a while to end
-            assert b"goes on for as long as the service keeps" in await pty.shows(b"to come back: farhand attach")
+            assert b"keeps running for as long as the service keeps" in await pty.shows(b"to return: farhand attach")
         assert pty.modes == before

@@ -1,15 +1,19 @@
-"""`farhand attach`: a run's output from what is kept on, our stdin for it, and its end as ours."""
+"""`farhand attach` and `farhand logs`: the output of an existing run, from what is kept of it.
+
+`attach` also sends our stdin to the run, passes signals on, and exits with the run's code. `logs` only reads.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from farhand_client.client import Client
-from farhand_client.errors import FarhandError
+from farhand_client.errors import FarhandError, RunGoesOn, SpawnError
 from farhand_client.results import describe
 from farhand_client.ui.exitcodes import outcome_exit_code
 from farhand_client.ui.interrupts import RunSignalHandler
@@ -18,67 +22,95 @@ from farhand_client.ui.printing import print_gap, print_json, print_message
 from farhand_client.ui.streams import JsonOutput, copy_streams
 from farhand_protocol.outcome import Killed, TimedOut
 
-from .connection import report_error, run_with_client
+from .connection import report_error, run_attended, run_with_client
 from .options import DEFAULT_RECONNECT, add_escape, add_run_options, command_parser
 from .status import end_report
-from .values import run_id
+from .values import run_id, size
 
 if TYPE_CHECKING:
     from farhand_protocol.messages import RunInfo
 
-    from .interactive import View
+    from .terminal_view import TerminalView
 
-EPILOG = """\
-Output comes from the first byte that is kept; what is missing before is said on stderr. Our stdin goes to the run if it
-takes any and nobody else feeds it, and where ours ends, so does its. Ctrl-C interrupts the run; a second one, SIGTERM
-and SIGHUP leave it going, as a reader of our stdout does that goes. With --read-only the first Ctrl-C leaves.
+_ATTACH_EPILOG: Final = """\
+Output starts at the first byte that is still kept; missing bytes are reported on stderr. Stdin is sent to the run if
+the run reads any and no other client sends it; at end of input the run's stdin is closed. Ctrl-C interrupts the run.
+A second Ctrl-C, SIGTERM, SIGHUP and a closed stdout leave it running. With --read-only the first Ctrl-C leaves.
 
-A run on a terminal is shown on ours, if stdin and stdout are one: from what it shows now, and keys go to it as they
-are, unless somebody else types there. Behind a newline, ~. leaves, and ~? says more. Exit code: the run's, as farhand
-run has it; 0 where it was left so.
+A run on a terminal is shown on yours, if stdin and stdout are one: first what its screen shows now, then what follows.
+Keys are sent to it unless another client types there. After a newline, ~. leaves and ~? lists more keys. Exit code:
+the run's, as in farhand run; 0 after leaving by a key.
+"""
+
+_LOGS_EPILOG: Final = """\
+Both streams are shown, stdout on stdout and stderr on stderr. Bytes that are no longer kept are reported on stderr.
+Exit code: 0 after everything that is kept was shown, however the run ended; 255 if the connection failed.
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command."""
-    given = command_parser("attach", "HOST ID", "Take part in a run that is there.", EPILOG)
-    add = given.add_argument
-    add("--read-only", action="store_true", help="only watch: no stdin, no signals, no holding it up")
-    add("--no-stdin", action="store_true", help="leave the run's stdin to others")
-    add("--share", action="store_true", help="type at its terminal also where somebody else does")
-    add_escape(given, "-e", "--escape")
-    add_run_options(given, attended=True)
+def attach_command(arguments: Sequence[str]) -> int:
+    """Run `farhand attach` and return the exit code."""
+    parser = command_parser("attach", "HOST ID", "Attach to a run: show its output and send it input.", _ATTACH_EPILOG)
+    add = parser.add_argument
+    add("--read-only", action="store_true", help="only watch: send no stdin or signals, never slow the run down")
+    add("--no-stdin", action="store_true", help="send no stdin; leave it to other clients")
+    add("--share", action="store_true", help="type at the run's terminal even if another client types there")
+    add_escape(parser, "-e", "--escape")
+    add_run_options(parser, attended=True)
     add("id", metavar="ID", type=run_id)
-    options = given.parse_args(arguments)
+    options = parser.parse_args(arguments)
     if options.share and (options.read_only or options.no_stdin):
-        given.error("--share is for typing; it cannot be had with --read-only or --no-stdin")
-    stays = options.reconnect is None
-    if stays:
+        parser.error("--share is for typing; it cannot be combined with --read-only or --no-stdin")
+    attended_reconnect = options.reconnect is None
+    if attended_reconnect:
         options.reconnect = DEFAULT_RECONNECT
     if options.json or not (os.isatty(0) and os.isatty(1)):
-        return run_with_client(options, lambda client: _attached(client, options))
+        return run_with_client(options, lambda client: _attach_streams(client, options))
     from farhand_client.terminal.local import LocalTerminal
 
-    from . import interactive
-    from .connection import run_attended
+    from .terminal_view import TerminalView
 
     outage = OutageNotice(options.host)
 
-    async def shown(client: Client) -> int:
+    async def attach(client: Client) -> int:
         info = await client.info(options.id)
         if info.terminal is None:
-            return await _attached(client, options)
-        if stays:
+            return await _attach_streams(client, options)
+        if attended_reconnect:
             client.reconnect = ATTENDED_RECONNECT
         with LocalTerminal() as here:
-            view = interactive.View(here, options.host, outage, options.escape)
-            return await _shown(client, info, options, view)
+            view = TerminalView(here, options.host, outage, options.escape)
+            return await _attach_terminal(client, info, options, view)
 
-    return run_with_client(options, shown, outage=outage, keepalive=ATTENDED_KEEPALIVE, run=run_attended)
+    return run_with_client(options, attach, outage=outage, keepalive=ATTENDED_KEEPALIVE, run=run_attended)
 
 
-async def _shown(client: Client, info: RunInfo, options: argparse.Namespace, view: View) -> int:
-    with view.signals() as signals:
+def logs_command(arguments: Sequence[str]) -> int:
+    """Run `farhand logs` and return the exit code."""
+    parser = command_parser("logs", "HOST ID", "Show the output of a run.", _LOGS_EPILOG)
+    add = parser.add_argument
+    add("-f", "--follow", action="store_true", help="keep showing new output until the run ends")
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument(
+        "--from",
+        metavar="N",
+        dest="begin",
+        type=size,
+        default=0,
+        help="start at byte N of stdout, or with --stderr of stderr",
+    )
+    begin.add_argument("--tail", metavar="SIZE", type=size, help="start SIZE bytes (64K, 1M) before the end")
+    stream = parser.add_mutually_exclusive_group()
+    stream.add_argument("--stdout", action="store_true", help="show only stdout")
+    stream.add_argument("--stderr", action="store_true", help="show only stderr")
+    add_run_options(parser)
+    add("id", metavar="ID", type=run_id)
+    options = parser.parse_args(arguments)
+    return run_with_client(options, lambda client: _logs(client, options))
+
+
+async def _attach_terminal(client: Client, info: RunInfo, options: argparse.Namespace, view: TerminalView) -> int:
+    with view.signal_handler() as signals:
         try:
             watches = options.read_only or options.no_stdin
             return (await view.attach(client, info, read_only=watches, share=options.share)).code
@@ -90,10 +122,10 @@ async def _shown(client: Client, info: RunInfo, options: argparse.Namespace, vie
             return 128 + signals.ended_by
 
 
-async def _attached(client: Client, options: argparse.Namespace) -> int:
+async def _attach_streams(client: Client, options: argparse.Namespace) -> int:
     with RunSignalHandler() as signals:
         try:
-            return await _take_part(client, options, signals)
+            return await _copy_until_end(client, options, signals)
         except FarhandError as error:
             return report_error(options, error)
         except asyncio.CancelledError:
@@ -102,21 +134,51 @@ async def _attached(client: Client, options: argparse.Namespace) -> int:
             return 128 + signals.ended_by
 
 
-async def _take_part(client: Client, options: argparse.Namespace, signals: RunSignalHandler) -> int:
+async def _copy_until_end(client: Client, options: argparse.Namespace, signals: RunSignalHandler) -> int:
     info = await client.info(options.id)
-    feeds: bool | int = False
+    stdin: bool | int = False
     if info.stdin is not None and not options.read_only and not options.no_stdin:
-        feeds = info.stdin if info.terminal is None else True  # at a terminal, each counts what it has typed itself
-    lines = JsonOutput(0, 0) if options.json else None
-    on_gap = print_gap if lines is None else lines.gap
-    async with client.attach(info.id, stdin=feeds, read_only=options.read_only, on_gap=on_gap) as run:
+        # Continue where the run's stdin is; at a terminal every client counts only what it has typed itself.
+        stdin = info.stdin if info.terminal is None else True
+    json = JsonOutput(0, 0) if options.json else None
+    on_gap = print_gap if json is None else json.gap
+    async with client.attach(info.id, stdin=stdin, read_only=options.read_only, on_gap=on_gap) as run:
         if not options.read_only:
             signals.run = run
         if run.stdin is not None and run.stdin.over and run.result is None:
-            print_message("another client feeds this run's stdin; ours is left alone")
-        result = await copy_streams(run, lines)
-    if lines is not None:
+            print_message("another client sends this run's stdin; yours is not read")
+        result = await copy_streams(run, json)
+    if json is not None:
         print_json(end_report(result))
     elif isinstance(result.outcome, Killed | TimedOut):
         print_message(f"the command {describe(result.outcome)}")
     return outcome_exit_code(result.outcome)
+
+
+async def _logs(client: Client, options: argparse.Namespace) -> int:
+    stdout, stderr = await _offsets(client, options)
+    json = JsonOutput(stdout, stderr) if options.json else None
+    attaching = client.attach(
+        options.id,
+        offset=(None if options.stderr else stdout, None if options.stdout else stderr),
+        hold=False,
+        follow=options.follow,
+        read_only=True,
+        on_gap=print_gap if json is None else json.gap,
+    )
+    try:
+        async with attaching as run:
+            with contextlib.suppress(RunGoesOn):
+                result = await copy_streams(run, json)
+                if json is not None:
+                    print_json(end_report(result))
+    except SpawnError as error:
+        report_error(options, error)  # it has written nothing, and all of that was shown: still 0
+    return 0
+
+
+async def _offsets(client: Client, options: argparse.Namespace) -> tuple[int, int]:
+    if options.tail is None:
+        return (0, options.begin) if options.stderr else (options.begin, 0)
+    run = await client.info(options.id)
+    return max(0, run.stdout - options.tail), max(0, run.stderr - options.tail)

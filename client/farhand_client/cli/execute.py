@@ -1,4 +1,4 @@
-"""Carries one run between this process's own files and signals and the service."""
+"""Starts one run and connects this process's streams, signals and exit code to it: for `run`, `shell` and `local`."""
 
 from __future__ import annotations
 
@@ -21,28 +21,31 @@ from farhand_client.ui.streams import copy_streams
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Killed, TimedOut
 
-from .status import Status, detached_report, error_report, result_report
+from .status import StatusFile, detached_report, error_report, result_report
 
 if TYPE_CHECKING:
-    from .interactive import Left, View
+    from farhand_client.ui.outages import OutageNotice
+
+    from .terminal_view import TerminalView, ViewResult
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteCommand:
-    """What to run. `options` are keyword arguments of `Client.start`, or without `args` of `Client.shell`; with `stdin`
-    this process's own is passed on.
+    """What to run, and how this process takes part in it.
 
-    With `detach` its id is printed once it has started, and it is left. With a `view` it is shown there.
+    `options` are keyword arguments of `Client.start`, or of `Client.shell` if `args` is None. With `stdin` this
+    process's stdin is passed on. With `detach` the run's id is printed after it has started, and it is left running.
+    With a `view` it is shown on the terminal there.
     """
 
     args: Args | None
     options: Mapping[str, Any]
     stdin: bool = False
     detach: bool = False
-    view: View | None = None
+    view: TerminalView | None = None
 
     def start(self, client: Client, on_gap: OnGap | None = None) -> Pending[Run]:
-        """Start it."""
+        """Start the run; the result is awaited or entered, as with `Client.start`."""
         if self.args is None:
             return client.shell(on_gap=on_gap, **self.options)
         return client.start(self.args, stdin=PIPE if self.stdin else None, on_gap=on_gap, **self.options)
@@ -51,42 +54,48 @@ class RemoteCommand:
 async def execute(
     opening: Callable[[], Pending[Client]],
     command: RemoteCommand,
-    status: Status | None,
-    over: Callable[[], None] = lambda: None,
+    status: StatusFile | None = None,
+    outage: OutageNotice | None = None,
 ) -> int:
-    """Run `command` and return the exit code of this process. What is wrong was said on stderr, and to `status`.
+    """Run `command` on the connection that `opening` opens, and return the exit code of this process.
 
-    `over` is called before that, once nothing more is to be said of the connection.
+    Errors are printed on stderr and written to `status`. `outage` is closed before anything else is said about the
+    connection.
     """
-    with RunSignalHandler() if command.view is None else command.view.signals() as signals:
+    with RunSignalHandler() if command.view is None else command.view.signal_handler() as signals:
         try:
-            report, code = await _reported(opening, command, signals, over)
+            report, code = await _run_and_report(opening, command, signals, outage)
         except asyncio.CancelledError:
             if signals.ended_by is None:
                 raise
         finally:
-            over()
+            if outage is not None:
+                outage.close()
         if signals.ended_by is not None:
-            report, code = _ended(signals), 128 + signals.ended_by
+            report, code = _interrupted_report(signals), 128 + signals.ended_by
     if status is not None:
         status.write(report)
     return code
 
 
-async def _reported(
-    opening: Callable[[], Pending[Client]], command: RemoteCommand, signals: RunSignalHandler, over: Callable[[], None]
+async def _run_and_report(
+    opening: Callable[[], Pending[Client]],
+    command: RemoteCommand,
+    signals: RunSignalHandler,
+    outage: OutageNotice | None,
 ) -> tuple[dict[str, Any], int]:
     try:
         async with opening() as client:
             if command.detach:
-                return await _detached(client, command), 0
+                return await _start_detached(client, command), 0
             if command.view is not None:
-                return await _shown(client, command, command.view)
-            result, broken = await _run(client, command, signals)
+                return await _run_in_view(client, command, command.view)
+            result, broken = await _run_on_streams(client, command, signals)
             assert signals.run is not None
             new = signals.run.new
     except FarhandError as error:
-        over()
+        if outage is not None:
+            outage.close()
         if signals.ended_by is None:
             print_message(str(error))
         return error_report(error), error_exit_code(error)
@@ -95,8 +104,8 @@ async def _reported(
     return result_report(result, new=new), EXIT_BROKEN_PIPE if broken else outcome_exit_code(result.outcome)
 
 
-def _ended(signals: RunSignalHandler) -> dict[str, Any]:
-    """Return the status of a run that a signal to this process has ended, before or after its start."""
+def _interrupted_report(signals: RunSignalHandler) -> dict[str, Any]:
+    """Return the status after a signal to this process has ended it, before or after the run's start."""
     assert signals.ended_by is not None
     run = signals.run
     result = run.result if run is not None else None
@@ -107,38 +116,39 @@ def _ended(signals: RunSignalHandler) -> dict[str, Any]:
     return error_report(ConnectionLost(f"{what}, by signal {signals.ended_by} to the client", run_id=run_id))
 
 
-async def _detached(client: Client, command: RemoteCommand) -> dict[str, Any]:
+async def _start_detached(client: Client, command: RemoteCommand) -> dict[str, Any]:
     async with command.start(client) as run:
         run.detach()
     print_output(run.id, what=f"the id {run.id}")
     return detached_report(run)
 
 
-async def _shown(client: Client, command: RemoteCommand, view: View) -> tuple[dict[str, Any], int]:
-    from .interactive import lasting
+async def _run_in_view(client: Client, command: RemoteCommand, view: TerminalView) -> tuple[dict[str, Any], int]:
+    from .terminal_view import lifetime
 
     try:
-        async with command.start(client, view.gap) as run:
+        async with command.start(client, view.on_gap) as run:
             if run.new:
-                until = lasting(command.options["on_disconnect"], command.options.get("grace"))
-                return _of_left(await view.show(client, run, until))
+                afterwards = lifetime(command.options["on_disconnect"], command.options.get("grace"))
+                return _view_report(await view.show(client, run, afterwards))
             run.detach()
     except RequestRefused as error:
-        # A shell is the same one whatever the terminal it was asked for with.
+        # A shell is the same shell whatever terminal it was requested with.
         if command.args is not None or error.code is not ErrorCode.CONFLICT:
             raise
-    return _of_left(await view.attach(client, await client.info(command.options["run_id"])))
+    return _view_report(await view.attach(client, await client.info(command.options["run_id"])))
 
 
-def _of_left(left: Left) -> tuple[dict[str, Any], int]:
-    if left.result is not None:
-        return result_report(left.result, new=left.run.new), left.code
-    if left.code:
-        return error_report(ConnectionLost("left by the user", run_id=left.run.id)), left.code
-    return detached_report(left.run), 0
+def _view_report(shown: ViewResult) -> tuple[dict[str, Any], int]:
+    if shown.result is not None:
+        return result_report(shown.result, new=shown.run.new), shown.code
+    if shown.code:
+        return error_report(ConnectionLost("left by the user", run_id=shown.run.id)), shown.code
+    return detached_report(shown.run), 0
 
 
-async def _run(client: Client, command: RemoteCommand, signals: RunSignalHandler) -> tuple[Result, bool]:
+async def _run_on_streams(client: Client, command: RemoteCommand, signals: RunSignalHandler) -> tuple[Result, bool]:
+    """Return the result, and whether nobody reads our stdout any more, in which case the run was stopped."""
     gaps: list[Gap] = []
 
     def on_gap(gap: Gap) -> None:
@@ -148,7 +158,7 @@ async def _run(client: Client, command: RemoteCommand, signals: RunSignalHandler
     async with command.start(client, on_gap) as run:
         signals.run = run
         if run.stdin is not None and not command.stdin:
-            run.stdin.close()  # a terminal's: nobody types there
+            run.stdin.close()  # that of a terminal, at which nobody types
         try:
             result = await copy_streams(run)
             if gaps:

@@ -1,54 +1,87 @@
-"""`farhand kill`: TERM, a grace, KILL, for a run and everything it started."""
+"""`farhand kill` and `farhand signal`: stop runs with everything they started, or send them a signal."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import Final
 
 from farhand_client.client import Client
 from farhand_client.errors import FarhandError, SpawnError
 from farhand_client.results import describe
+from farhand_client.signals import parse_signal
 from farhand_client.ui.printing import print_json, print_output
 from farhand_client.ui.text import printable
 
-from .connection import for_each_run, report_error, run_with_client
+from .connection import for_each_run, report_error, run_with_client, whole_id
 from .options import add_run_options, command_parser
 from .status import end_report
 from .values import nonnegative_seconds, run_id
 
-EPILOG = """\
-Waits until the run is over and says how it ended; of one that was over before, how that was. Exit code: 0 once all of
-them are over, whatever they ended with; 255 where that is not known.
+_KILL_EPILOG: Final = """\
+Waits until each run is over and prints how it ended, also if it had ended before. Exit code: 0 after all runs are over,
+whatever their outcome; 255 if that is not known.
+"""
+
+_SIGNAL_EPILOG: Final = """\
+SIG is a name or one of Linux's numbers: TERM, SIGTERM, 15. The signal is sent to the run's process group. Exit code: 0
+if it was delivered; 255 if not, also because the run is over.
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command."""
-    given = command_parser("kill", "HOST ID…", "End runs with everything they started: TERM, a grace, KILL.", EPILOG)
-    given.add_argument(
+def kill_command(arguments: Sequence[str]) -> int:
+    """Run `farhand kill` and return the exit code."""
+    description = "Stop runs and everything they started: TERM, wait, then KILL."
+    parser = command_parser("kill", "HOST ID…", description, _KILL_EPILOG)
+    parser.add_argument(
         "--kill-after",
         metavar="S",
         type=nonnegative_seconds,
-        help="seconds between TERM and KILL (default: the run's own)",
+        help="seconds between TERM and KILL (default: the run's own setting)",
     )
-    add_run_options(given)
-    given.add_argument("ids", metavar="ID", type=run_id, nargs="+")
-    options = given.parse_args(arguments)
-    return run_with_client(options, lambda client: _all(client, options))
+    add_run_options(parser)
+    parser.add_argument("ids", metavar="ID", type=run_id, nargs="+")
+    options = parser.parse_args(arguments)
+
+    async def kill(client: Client) -> int:
+        return max(await for_each_run(client, options, _kill_run))
+
+    return run_with_client(options, kill)
 
 
-async def _all(client: Client, options: argparse.Namespace) -> int:
-    return max(await for_each_run(client, options, _one))
+def signal_command(arguments: Sequence[str]) -> int:
+    """Run `farhand signal` and return the exit code."""
+    parser = command_parser("signal", "HOST ID SIG", "Send a signal to a run.", _SIGNAL_EPILOG)
+    add_run_options(parser)
+    parser.add_argument("id", metavar="ID", type=run_id)
+    parser.add_argument("signal", metavar="SIG", type=_signal)
+    options = parser.parse_args(arguments)
+
+    async def send(client: Client) -> int:
+        whole = await whole_id(client, options.id)
+        await client.signal(whole, options.signal)
+        if options.json:
+            print_json({"run_id": whole, "signal": options.signal})
+        return 0
+
+    return run_with_client(options, send)
 
 
-async def _one(client: Client, one: str, options: argparse.Namespace) -> int:
+async def _kill_run(client: Client, whole: str, options: argparse.Namespace) -> int:
     try:
-        result = await client.stop(one, options.kill_after)
+        result = await client.stop(whole, options.kill_after)
     except FarhandError as error:
         code = report_error(options, error)
         return 0 if isinstance(error, SpawnError) else code
     if options.json:
         print_json(end_report(result))
     else:
-        print_output(printable(f"{one} {describe(result.outcome)}"))
+        print_output(printable(f"{whole} {describe(result.outcome)}"))
     return 0
+
+
+def _signal(text: str) -> int:
+    try:
+        return parse_signal(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -1,11 +1,14 @@
-"""`farhand local`: a service of one's own for one command or one REPL, and nothing left of it."""
+"""`farhand local`: runs one command, or the REPL, on a private service that is gone afterwards."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import os
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,20 +22,27 @@ from farhand_client.pending import Pending
 from farhand_client.ui.interrupts import RunSignalHandler
 
 from .execute import RemoteCommand, execute
-from .private import PrivateService
 
-SOCKET: Final = "farhandd.sock"
+START_TIMEOUT: Final = 30.0
+"""Seconds until the service must be ready. It takes well under one, but machines can be busy."""
 
-HERE: Final = "local"
-"""What the REPL calls it."""
+STOP_TIMEOUT: Final = 15.0
+"""Seconds until the service is killed. Its own grace period for remaining runs is 10."""
+
+_SOCKET: Final = "farhandd.sock"
+
+_HOST: Final = "local"
+"""The REPL's name for the private service."""
+
+_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command."""
+def local_command(arguments: Sequence[str]) -> int:
+    """Run `farhand local` and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="farhand local",
         usage="farhand local [--] [ARG…]",
-        description="Start a private service on a Unix socket, run one command through it (without one: a REPL), "
+        description="Start a private service on a Unix socket, run one command on it (without a command: the REPL), "
         "exit with its code and leave nothing behind.",
         allow_abbrev=False,
     )
@@ -40,18 +50,70 @@ def main(arguments: Sequence[str]) -> int:
         parser.parse_args(["--help"])
     words = list(arguments[1:] if arguments[:1] == ["--"] else arguments)
     if words and arguments[0].startswith("-") and arguments[0] != "--":
-        parser.error(f"there is no option {arguments[0]}; a command that begins with - comes after --")
+        parser.error(f"unknown option {arguments[0]}; put -- before a command that begins with -")
     directory = Path(tempfile.mkdtemp(prefix="farhand-"))
     try:
-        if len(os.fsencode(directory / SOCKET)) > MAX_SOCKET_PATH:
+        if len(os.fsencode(directory / _SOCKET)) > MAX_SOCKET_PATH:
             raise FarhandError(f"the path {directory} is too long for a socket (unix(7)); set TMPDIR to a shorter one")
         return asyncio.run(_local(directory, words))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+class PrivateService:
+    """`farhandd serve` on `socket`, with all its files in `directory` and without the user's configuration."""
+
+    def __init__(self, directory: Path, socket: Path) -> None:
+        self._directory = directory
+        self._socket = socket
+        self._log = directory / "log"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start the service and wait until it is ready. Raises FarhandError with its log if it does not start."""
+        directories = {f"XDG_{name}": str(self._directory) for name in ("CONFIG_HOME", "STATE_HOME", "RUNTIME_DIR")}
+        with self._log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "farhand_server", "serve"),
+                *("--socket", self._socket, "--state-dir", self._directory / "state"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **directories},
+                start_new_session=True,  # Ctrl-C is for the command
+                preexec_fn=_terminate_with_parent if sys.platform == "linux" else None,
+            )
+        assert self._process.stdout is not None
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                ready = await self._process.stdout.readline()
+        except TimeoutError:
+            raise FarhandError(f"the private service was not ready within {START_TIMEOUT:g} seconds") from None
+        if not ready:
+            log_text = self._log.read_text(errors="replace").strip() or "its log is empty"
+            raise FarhandError(f"the private service did not start: {log_text}")
+
+    async def stop(self) -> None:
+        """Stop the service, if it was started."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def _terminate_with_parent() -> None:
+    # If this process is killed, nothing else stops the service.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 async def _local(directory: Path, words: list[str]) -> int:
-    service = PrivateService(directory, directory / SOCKET)
+    service = PrivateService(directory, directory / _SOCKET)
     try:
         with RunSignalHandler() as signals:
             try:
@@ -62,23 +124,23 @@ async def _local(directory: Path, words: list[str]) -> int:
                 return 128 + signals.ended_by
 
         def opening() -> Pending[Client]:
-            # What this service ran is gone with it.
-            return connect(f"unix:{directory / SOCKET}", reconnect=None)
+            # If this service is gone, so are its runs: there is nothing to reconnect to.
+            return connect(f"unix:{directory / _SOCKET}", reconnect=None)
 
         if not words:
             return await _repl(opening)
-        return await execute(opening, RemoteCommand([os.fsencode(word) for word in words], {}), None)
+        return await execute(opening, RemoteCommand([os.fsencode(word) for word in words], {}))
     finally:
         await service.stop()
 
 
 async def _repl(opening: Callable[[], Pending[Client]]) -> int:
-    from farhand_client import repl
-
     from .options import add_connection_options
-    from .repl import opening_of
+    from .repl import host_opener, run_repl
 
     parser = argparse.ArgumentParser()
     add_connection_options(parser)
-    usual = opening_of(parser.parse_args([]))
-    return await repl.main(HERE, lambda name, aside: (lambda watch: opening()) if name == HERE else usual(name, aside))
+    other_hosts = host_opener(parser.parse_args([]))
+    return await run_repl(
+        _HOST, lambda name, aside: (lambda watch: opening()) if name == _HOST else other_hosts(name, aside)
+    )

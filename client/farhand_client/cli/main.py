@@ -1,4 +1,4 @@
-"""Finds the command, and makes of what goes wrong one sentence and an exit code."""
+"""Finds and runs the command that was given, and turns an error into one message and an exit code."""
 
 from __future__ import annotations
 
@@ -10,38 +10,42 @@ from typing import Final
 from farhand_client.ui.exitcodes import EXIT_BROKEN_PIPE, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE
 
 COMMANDS: Final = {
-    "shell": "work in a shell on another machine",
+    "shell": "open a login shell on another machine",
     "run": "run a command on another machine",
-    "ps": "list the runs of a service",
-    "logs": "show what a run has written",
-    "attach": "take part in a run that is there",
-    "replay": "show what a run has written, with the pauses it made",
-    "export": "write to a file what a run has written, and when",
-    "wait": "wait for the end of runs, or for something in their output",
+    "ps": "list runs",
+    "logs": "show the output of a run",
+    "attach": "attach to a run: show its output and send it input",
+    "replay": "play back a run's output at its original pace",
+    "export": "save a run's output with its timing, for asciinema",
+    "wait": "wait until runs end, or for something in their output",
     "signal": "send a signal to a run",
-    "kill": "end runs, with everything they started",
+    "kill": "stop runs: TERM, wait, then KILL",
     "repl": "type commands that another machine's shell runs",
-    "ping": "measure round trips and say who answers",
-    "trust": "put a service's key on record",
-    "local": "start a service for just one command, or for a REPL",
+    "ping": "measure round-trip times and show who answers",
+    "trust": "record a service's host key",
+    "local": "run one command, or the REPL, on a temporary private service",
 }
+"""The commands, with a summary of each."""
 
-HELP: Final = """usage: farhand COMMAND …
+_MODULES: Final = {"logs": "attach", "signal": "kill", "ping": "trust"}
+"""The modules of those commands that are not in a module of their own name."""
 
-Runs commands on another machine and tells the truth about what happened to them.
+_USAGE: Final = """usage: farhand COMMAND …
+
+Run commands on another machine and find out exactly how they ended.
 
 {commands}
 
-`farhand COMMAND --help` says more; `farhand --version` prints the version.
+`farhand COMMAND --help` describes a command; `farhand --version` prints the version.
 HOST is [user@]name[:port], unix:PATH, or a name from ~/.config/farhand/config.toml."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code of the process."""
+    """Run the command that `argv` (default: `sys.argv[1:]`) names and return the exit code of the process."""
     _open_standard_files()
     _reset_signals()
     try:
-        return _command(list(sys.argv[1:] if argv is None else argv))
+        return _run_command(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -51,15 +55,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_BROKEN_PIPE
     except Exception as error:
         from farhand_client.errors import AddressError, FarhandError
-        from farhand_client.ui.printing import print_message
 
         if not isinstance(error, FarhandError):
             raise
+        from farhand_client.ui.printing import print_message
+
         print_message(str(error))
         return EXIT_USAGE if isinstance(error, AddressError) else EXIT_FAILURE
 
 
-def _command(arguments: list[str]) -> int:
+def _run_command(arguments: list[str]) -> int:
     from importlib import import_module
 
     name = arguments.pop(0) if arguments else ""
@@ -67,32 +72,34 @@ def _command(arguments: list[str]) -> int:
         from farhand_client.ui.printing import print_output
         from farhand_client.version import __version__
 
-        print_output(f"farhand {__version__}" if name == "--version" else _help())
+        print_output(f"farhand {__version__}" if name == "--version" else _usage())
         return 0
     if name not in COMMANDS:
         from farhand_client.ui.printing import print_message
 
-        print_message(f"there is no command {name!r}" if name else "a command is needed")
-        sys.stderr.write(f"{_help()}\n")
+        print_message(f"unknown command {name!r}" if name else "no command given")
+        sys.stderr.write(f"{_usage()}\n")
         return EXIT_USAGE
-    # Looking for plugins of pydantic, which have no business here, costs 10 ms.
+    # Searching for pydantic plugins takes 10 ms, and there are none for this.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    code: int = import_module(f"farhand_client.cli.{name}").main(arguments)
+    module = import_module(f"farhand_client.cli.{_MODULES.get(name, name)}")
+    code: int = getattr(module, f"{name}_command")(arguments)
     return code
 
 
-def _help() -> str:
-    return HELP.format(commands="\n".join(f"  {name:6} {text}" for name, text in COMMANDS.items()))
+def _usage() -> str:
+    return _USAGE.format(commands="\n".join(f"  {name:6} {text}" for name, text in COMMANDS.items()))
 
 
 def _open_standard_files() -> None:
-    # Else the next file opened, perhaps the connection, would become stdout; and Python has no stream for a closed one.
+    # Otherwise the next file opened, perhaps the connection, would become stdout; and Python has no stream for a
+    # descriptor that was closed at its start.
     for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-            setattr(sys, name, open(fd, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # for good
+            setattr(sys, name, open(fd, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # never closed
 
 
 def _reset_signals() -> None:

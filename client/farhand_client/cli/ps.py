@@ -18,8 +18,8 @@ from .options import add_run_options, command_parser
 from .status import outcome_report
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command with its `arguments` and return the exit code."""
+def ps_command(arguments: Sequence[str]) -> int:
+    """Run `farhand ps` and return the exit code."""
     parser = command_parser("ps", "HOST", "List running runs, newest first.")
     parser.add_argument("-a", "--all", action="store_true", help="also list ended runs that are still known")
     add_run_options(parser, reconnect=False)

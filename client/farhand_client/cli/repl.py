@@ -1,11 +1,11 @@
-"""`farhand repl`: the connection options, then the REPL itself."""
+"""`farhand repl`: parses the options and starts the REPL, the only place where the command line imports it."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .options import add_connection_options, add_escape, command_parser
 
@@ -13,37 +13,41 @@ if TYPE_CHECKING:
     from farhand_client.repl.link import Opening
     from farhand_client.repl.main import Aside, OpeningOf
 
-EPILOG = """\
-Each line is a run of its own, on a terminal; its directory and environment last. What cd, export and unset do lasts
-where they begin the line. An & at the end leaves the line running there, also when you leave. Commands that begin
-with a colon are for the REPL: :help lists them. Where stdin or stdout is no terminal, stdin is a script for the
-remote shell. exit and the end of stdin leave. Exit code: the last line's; 255 where the connection failed.
+_EPILOG: Final = """\
+Each line is a run of its own, on a terminal. The effect of cd, export and unset at the beginning of a line lasts. A
+line that ends with & keeps running there, also after you leave. Commands that begin with a colon are for the REPL:
+:help lists them. If stdin or stdout is not a terminal, stdin is read as a script for the remote shell. exit or end of
+input leaves. Exit code: the last line's; 255 if the connection failed.
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command."""
-    given = command_parser("repl", "HOST", "Type commands that another machine's shell runs.", EPILOG)
-    add_escape(given, "-e", "--escape")
-    add_connection_options(given)
-    given.add_argument("host", metavar="HOST")
-    options = given.parse_args(arguments)
+def repl_command(arguments: Sequence[str]) -> int:
+    """Run `farhand repl` and return the exit code."""
+    parser = command_parser("repl", "HOST", "Type commands that another machine's shell runs.", _EPILOG)
+    add_escape(parser, "-e", "--escape")
+    add_connection_options(parser)
+    parser.add_argument("host", metavar="HOST")
+    options = parser.parse_args(arguments)
+    return asyncio.run(run_repl(options.host, host_opener(options), options.escape))
+
+
+async def run_repl(host: str, opener: OpeningOf, escape: int | None = None) -> int:
+    """Run the REPL, beginning with `host`, and return the exit code. `opener` connects to hosts."""
     from farhand_client import repl
 
-    return asyncio.run(repl.main(options.host, opening_of(options), options.escape))
+    return await repl.main(host, opener, escape)
 
 
-def opening_of(options: argparse.Namespace) -> OpeningOf:
-    """Return what connects to a host of any name with these connection options."""
+def host_opener(options: argparse.Namespace) -> OpeningOf:
+    """Return a function that connects to a host of any name with the connection options `options`."""
 
-    def of(name: str, aside: Aside) -> Opening:
+    def open_host(name: str, aside: Aside) -> Opening:
         from farhand_client.connector import KEEPALIVE_INTERVAL, connect
         from farhand_client.repl.main import attended
-        from farhand_client.ui.outages import ATTENDED_KEEPALIVE as ATTENDED
-        from farhand_client.ui.outages import ATTENDED_RECONNECT
+        from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT
         from farhand_client.ui.prompts import ask_passphrase, confirm_host_key
 
-        # A script ends with its line: what follows may rely on what came before.
+        # A script ends with its connection: later lines may rely on earlier ones.
         return lambda watch: connect(
             name,
             identities=options.identity,
@@ -51,9 +55,9 @@ def opening_of(options: argparse.Namespace) -> OpeningOf:
             confirm=lambda unknown: aside(lambda: confirm_host_key(unknown)),
             passphrase=lambda prompt: aside(lambda: ask_passphrase(prompt)),
             timeout=options.connect_timeout,
-            keepalive=ATTENDED if attended() else KEEPALIVE_INTERVAL,
+            keepalive=ATTENDED_KEEPALIVE if attended() else KEEPALIVE_INTERVAL,
             reconnect=ATTENDED_RECONNECT if attended() else None,
             watch=watch,
         )
 
-    return of
+    return open_host

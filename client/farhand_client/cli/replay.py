@@ -1,4 +1,4 @@
-"""`farhand replay`: what a run has written, with the pauses it made."""
+"""`farhand replay`: plays back a run's output at its original pace."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing
+from typing import Final
 
 from farhand_client.client import Client
 from farhand_client.output import Gap, Output
@@ -23,50 +24,48 @@ from .connection import run_with_client
 from .options import add_connection_options, add_reconnect, command_parser
 from .values import nonnegative_seconds, run_id, speed
 
-EPILOG = """\
-A run on a terminal is shown on ours; it should be as large as that was. There, space pauses and goes on, and Ctrl-C and
-q end it, with the terminal as it was. A run without one has its stdout on ours and its stderr on ours. What is no
-longer kept is said on stderr, and takes no time. Of a run that goes on, what has come until now is played. Exit code: 0
-at the end of the recording, and after q; 130 after Ctrl-C.
+_EPILOG: Final = """\
+A run on a terminal is shown on yours, which should be as large as that one was. Space pauses and resumes; Ctrl-C and q
+stop, and the terminal is restored. For a run without a terminal, stdout goes to stdout and stderr to stderr. Bytes that
+are no longer kept are reported on stderr and take no time. If the run is still running, the output so far is played.
+Exit code: 0 at the end and after q; 130 after Ctrl-C.
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command."""
-    given = command_parser("replay", "HOST ID", "Show what a run has written, with the pauses it made.", EPILOG)
-    add = given.add_argument
-    add("--speed", metavar="N", type=speed, default=1.0, help="N times as fast (2, 0.5; default 1)")
+def replay_command(arguments: Sequence[str]) -> int:
+    """Run `farhand replay` and return the exit code."""
+    parser = command_parser("replay", "HOST ID", "Play back a run's output at its original pace.", _EPILOG)
+    add = parser.add_argument
+    add("--speed", metavar="N", type=speed, default=1.0, help="play N times as fast (2, 0.5; default 1)")
     add(
         "--idle-limit",
         metavar="S",
         type=nonnegative_seconds,
         default=math.inf,
-        help="make no pause longer than S seconds",
+        help="shorten pauses to S seconds",
     )
-    add_reconnect(given)
-    add_connection_options(given)
+    add_reconnect(parser)
+    add_connection_options(parser)
     add("host", metavar="HOST")
     add("id", metavar="ID", type=run_id)
-    options = given.parse_args(arguments)
-    return run_with_client(options, lambda client: _replayed(client, options))
+    options = parser.parse_args(arguments)
+    return run_with_client(options, lambda client: _replay(client, options))
 
 
-async def _replayed(client: Client, options: argparse.Namespace) -> int:
+async def _replay(client: Client, options: argparse.Namespace) -> int:
     recording = RecordingReader(client, await client.info(options.id))
-    with SignalHandler(lambda: interrupts.end()) as interrupts:
+    with SignalHandler(lambda: signals.end()) as signals:
         try:
             async with aclosing(recording.events()) as events:
-                return await _played(recording, events, options)
+                return await _play(recording, events, options)
         except asyncio.CancelledError:
-            if interrupts.ended_by is None:
+            if signals.ended_by is None:
                 raise
-            return 128 + interrupts.ended_by
+            return 128 + signals.ended_by
 
 
-async def _played(
-    recording: RecordingReader, events: AsyncGenerator[RecordedEvent], options: argparse.Namespace
-) -> int:
-    # What is to be said comes before the terminal shows something else: up to the first output.
+async def _play(recording: RecordingReader, events: AsyncGenerator[RecordedEvent], options: argparse.Namespace) -> int:
+    # Messages must come before the terminal shows the recording: everything up to the first output.
     begin: list[RecordedEvent] = []
     async for event in events:
         begin.append(event)
@@ -75,21 +74,21 @@ async def _played(
         if isinstance(event, OutputEvent):
             break
     sizes = [WindowSize(columns=event.columns, rows=event.rows) for event in begin if isinstance(event, ResizeEvent)]
-    rest = _joined([event for event in begin if isinstance(event, OutputEvent)], events)
+    rest = _chain([event for event in begin if isinstance(event, OutputEvent)], events)
     ended = True
     if os.isatty(1):
         ended = await _on_terminal(rest, sizes[-1] if sizes else recording.info.terminal, options)
     else:
-        await Player(_Files(), options.speed, options.idle_limit).play(rest)
+        await Player(_StreamPlayback(), options.speed, options.idle_limit).play(rest)
     if recording.still_running:
-        print_message(f"run {recording.info.id} goes on; the recording ends here")
+        print_message(f"run {recording.info.id} is still running; the recording ends here")
     return 0 if ended else EXIT_INTERRUPTED
 
 
 async def _on_terminal(
     events: AsyncIterable[RecordedEvent], size: WindowSize | None, options: argparse.Namespace
 ) -> bool:
-    """Return whether it was not interrupted."""
+    """Play `events` on the terminal; return False if the user interrupted them."""
     from farhand_client.recording.playback import TerminalPlayback
     from farhand_client.terminal.local import LocalTerminal
 
@@ -97,8 +96,8 @@ async def _on_terminal(
         own = here.size
         if size is not None and (own.columns < size.columns or own.rows < size.rows):
             print_message(
-                f"this was made on a terminal of {size.columns}x{size.rows}, and this one has {own.columns}x{own.rows}:"
-                " not all of it is shown as it was"
+                f"this was recorded on a terminal of {size.columns}x{size.rows}, but this one has "
+                f"{own.columns}x{own.rows}: some of it will look different"
             )
         stage = TerminalPlayback(here, size, None if os.isatty(2) else descriptor_writer(2))
         interrupted = await stage.play(events, options.speed, options.idle_limit)
@@ -107,21 +106,20 @@ async def _on_terminal(
     return not interrupted
 
 
-async def _joined(first: list[RecordedEvent], others: AsyncGenerator[RecordedEvent]) -> AsyncGenerator[RecordedEvent]:
+async def _chain(first: list[RecordedEvent], others: AsyncGenerator[RecordedEvent]) -> AsyncGenerator[RecordedEvent]:
     for event in first:
         yield event
     async for event in others:
         yield event
 
 
-class _Files:
-    """A stage: stdout on ours and stderr on ours, neither of them a terminal."""
+class _StreamPlayback:
+    """Plays stdout on stdout and stderr on stderr, neither of them a terminal. Implements `PlaybackTarget`."""
 
     def __init__(self) -> None:
         self._writers = {"stdout": descriptor_writer(1), "stderr": descriptor_writer(2)}
 
     async def write(self, stream: Output, data: bytes) -> None:
-        """Stage."""
         try:
             await self._writers[stream].write([data])
         except BrokenPipeError:
@@ -131,8 +129,7 @@ class _Files:
             raise LocalError(f"cannot write to {stream}: {error.strerror}") from None
 
     def set_size(self, columns: int, rows: int) -> None:
-        """Stage. A file has no size."""
+        """Do nothing: a file has no size."""
 
     def report_gap(self, gap: Gap) -> None:
-        """Stage."""
         print_gap(gap)

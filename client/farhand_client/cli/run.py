@@ -1,4 +1,4 @@
-"""`farhand run`: one command on another machine, its streams, its signals and its outcome."""
+"""`farhand run`: one command on another machine, with its streams, signals and outcome."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from .options import (
     command_parser,
     split_arguments,
 )
-from .status import Status, status_file
+from .status import StatusFile, open_status_file
 from .values import limits, new_run_id, nonnegative_seconds, positive_seconds, size, terminal_size, variable
 
 if TYPE_CHECKING:
     from farhand_client.terminal.local import LocalTerminal
 
-VALUED: Final = CONNECTION_OPTIONS | {
+VALUED_OPTIONS: Final = CONNECTION_OPTIONS | {
     "--cwd",
     "-e",
     "--env",
@@ -48,45 +48,47 @@ VALUED: Final = CONNECTION_OPTIONS | {
     "--escape",
     "--size",
 }
+"""The options of `farhand run` that take a value."""
 
 DETACHED_SPOOL: Final = 64 * MiB
-"""Bytes of each stream that are kept of a detached run unless `--buffer` says otherwise: it shall not wait for somebody
-to read it. A day of ten lines a second; less than hurts a disk."""
+"""Bytes of each stream kept for a detached run unless `--buffer` says otherwise, so that it never waits for a reader: a
+day of ten lines a second, and less than hurts a disk."""
 
-EPILOG: Final = """\
-Everything after HOST arrives as it is, down to the byte; no shell looks at it unless --shell is given. Exit code: the
-command's; 128+N where signal N ended it, also for a limit; 124 after --timeout or --idle-timeout; 127 not found, 126
-not executable; 255 where the connection, the login or the host key failed, or output is missing; 2 for wrong usage;
-141 where nobody reads our stdout any more. Ctrl-C interrupts the command; a second one abandons it. A connection that
-is lost is made again, and the run goes on.
+_EPILOG: Final = """\
+Everything after HOST reaches the command unchanged, byte for byte; no shell interprets it unless --shell is given. Exit
+code: the command's; 128+N if signal N ended it, also at a limit; 124 after --timeout or --idle-timeout; 127 if it was
+not found, 126 if it cannot be executed; 255 if the connection, the login or the host key failed, or output is missing;
+2 for wrong usage; 141 if nobody reads stdout any more. Ctrl-C interrupts the command; a second Ctrl-C abandons it. The
+run survives a lost connection: farhand reconnects and continues where it was.
 
-With -t all output is stdout. Where stdin and stdout are terminals here, keys go to the command as they are, Ctrl-C too;
-behind a newline, ~. leaves, ~d detaches, ~? says more. SIGHUP then leaves the command going, for `farhand attach`.
+With -t all output is on stdout. If stdin and stdout are terminals here, keys are sent to the command unchanged, Ctrl-C
+included; after a newline, ~. leaves, ~d detaches, ~? lists more keys. SIGHUP then leaves the command running; return to
+it with farhand attach.
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command."""
-    before, rest = split_arguments(arguments, VALUED)
-    given = _parser()
-    options = given.parse_args(before)
+def run_command(arguments: Sequence[str]) -> int:
+    """Run `farhand run` and return the exit code."""
+    before, rest = split_arguments(arguments, VALUED_OPTIONS)
+    parser = _parser()
+    options = parser.parse_args(before)
     if not rest:
-        given.error("HOST is missing")
+        parser.error("HOST is missing")
     host, *words = rest
     if not words:
-        given.error("a command is needed after HOST; `farhand repl HOST` gives a prompt")
+        parser.error("no command after HOST; for a prompt, use `farhand repl HOST`")
     if options.shell and len(words) != 1:
-        given.error("--shell takes the script as one argument; put it in quotes")
+        parser.error("--shell takes the script as one argument; put it in quotes")
     if options.detach and options.stdin:
-        given.error("--detach gives no stdin; with -i --on-disconnect keep a run has one, and is kept as well")
+        parser.error("--detach gives the command no stdin; use -i --on-disconnect keep for a kept run with stdin")
     if options.detach and options.on_disconnect == "kill":
-        given.error("--detach keeps the run; it cannot be had with --on-disconnect kill")
+        parser.error("--detach keeps the run; it cannot be combined with --on-disconnect kill")
     if not options.terminal and (options.size or options.record_input):
-        given.error("--size and --record-input are for a command on a terminal: with -t")
+        parser.error("--size and --record-input are for a command on a terminal; add -t")
     status = None
     try:
         if options.status_json is not None:
-            status = status_file(options.status_json)
+            status = open_status_file(options.status_json)
         if options.terminal and not options.detach and os.isatty(0) and os.isatty(1):
             from farhand_client.terminal.local import LocalTerminal
 
@@ -105,7 +107,7 @@ def _execute(
     host: str,
     words: Sequence[str],
     options: argparse.Namespace,
-    status: Status | None,
+    status: StatusFile | None,
     here: LocalTerminal | None = None,
 ) -> int:
     from farhand_client.connector import KEEPALIVE_INTERVAL
@@ -113,23 +115,26 @@ def _execute(
 
     from .connection import open_connection, run_attended
 
-    word = OutageNotice(host)
-    asked = command(words, options, here)
+    outage = OutageNotice(host)
+    command = remote_command(words, options, here)
     reconnect, keepalive = DEFAULT_RECONNECT, KEEPALIVE_INTERVAL
     if here is not None:
-        from . import interactive
+        from .terminal_view import TerminalView
 
         reconnect, keepalive = ATTENDED_RECONNECT, ATTENDED_KEEPALIVE
-        asked = replace(asked, view=interactive.View(here, host, word, options.escape, frozenset({signal.SIGTERM})))
+        view = TerminalView(here, host, outage, options.escape, frozenset({signal.SIGTERM}))
+        command = replace(command, view=view)
     if options.reconnect is not None:
         reconnect = options.reconnect
-    connecting = partial(open_connection, host, options, reconnect=reconnect, keepalive=keepalive, watch=word)
+    opening = partial(open_connection, host, options, reconnect=reconnect, keepalive=keepalive, watch=outage)
     run = asyncio.run if here is None else run_attended
-    return run(execute(connecting, asked, status, word.close))
+    return run(execute(opening, command, status, outage))
 
 
-def command(words: Sequence[str], options: argparse.Namespace, here: LocalTerminal | None = None) -> RemoteCommand:
-    """Return what `words`, as they stand in `sys.argv`, and the options ask for; a terminal as `here`, if there is one.
+def remote_command(
+    words: Sequence[str], options: argparse.Namespace, here: LocalTerminal | None = None
+) -> RemoteCommand:
+    """Return the command of `words` (as in `sys.argv`) and the options, on a terminal like `here` if there is one.
 
     Raises ValueError.
     """
@@ -165,21 +170,21 @@ def command(words: Sequence[str], options: argparse.Namespace, here: LocalTermin
 
 
 def _parser() -> argparse.ArgumentParser:
-    given = command_parser("run", "HOST [--] ARG…", "Run a command on another machine.", EPILOG)
-    add = given.add_argument
-    add("-i", "--stdin", action="store_true", help="pass stdin on; else the command's is empty")
-    add("-t", dest="terminal", action="store_true", help="run the command on a terminal, like this one if there is one")
-    add("-T", dest="terminal", action="store_false", help="run it without one (the default)")
+    parser = command_parser("run", "HOST [--] ARG…", "Run a command on another machine.", _EPILOG)
+    add = parser.add_argument
+    add("-i", "--stdin", action="store_true", help="pass stdin on; otherwise the command's stdin is empty")
+    add("-t", dest="terminal", action="store_true", help="run the command on a terminal, like yours if there is one")
+    add("-T", dest="terminal", action="store_false", help="run it without a terminal (the default)")
     add(
         "--size",
         metavar="CxR",
         type=terminal_size,
-        help="its size where there is no terminal here (default 80x24)",
+        help="with -t, the terminal's size if there is no terminal here (default 80x24)",
     )
-    add_escape(given, "--escape")
-    add("--record-input", action="store_true", help="record what is typed as well, passwords among it")
-    add("--shell", action="store_true", help="ARG is a script for the remote account's shell")
-    add("--cwd", metavar="D", help="working directory, relative to the remote home")
+    add_escape(parser, "--escape")
+    add("--record-input", action="store_true", help="with -t, also record what is typed, including passwords")
+    add("--shell", action="store_true", help="run ARG as a script in the remote account's shell")
+    add("--cwd", metavar="D", help="working directory, relative to the remote home directory")
     add(
         "-e",
         "--env",
@@ -187,33 +192,32 @@ def _parser() -> argparse.ArgumentParser:
         type=variable,
         action="append",
         default=[],
-        help="set a variable, or pass on the local one (may be given again)",
+        help="set a variable, or pass on the local one (repeatable)",
     )
-    add("--timeout", metavar="S", type=positive_seconds, help="stop the command after so many seconds")
-    add(
-        "--idle-timeout",
-        metavar="S",
-        type=positive_seconds,
-        help="stop the command after so many seconds without output",
-    )
+    add("--timeout", metavar="S", type=positive_seconds, help="stop the command after S seconds")
+    add("--idle-timeout", metavar="S", type=positive_seconds, help="stop the command after S seconds without output")
     add(
         "--kill-after",
         metavar="S",
         type=nonnegative_seconds,
         default=5.0,
-        help="seconds between TERM and KILL (default 5)",
+        help="seconds between TERM and KILL when it is stopped (default 5)",
     )
-    add("--merge", action="store_true", help="the command's stderr becomes its stdout, in the order it writes")
-    add("--id", metavar="UUID", type=new_run_id, help="the run's id; given again, the same command is the same run")
-    add("--detach", action="store_true", help="print the run's id once it has started, and leave it going")
-    add("--on-disconnect", choices=("kill", "keep"), help="what becomes of the run without us (default kill)")
-    add("--grace", metavar="S", type=nonnegative_seconds, help="seconds after which it is killed then (default 60)")
+    add("--merge", action="store_true", help="write the command's stderr to its stdout, in order")
+    add("--id", metavar="UUID", type=new_run_id, help="the run's id; the same command with the same id is the same run")
+    add("--detach", action="store_true", help="print the run's id after it has started, and leave it running")
+    add(
+        "--on-disconnect",
+        choices=("kill", "keep"),
+        help="what the service does with the run when this client is gone (default kill)",
+    )
+    add("--grace", metavar="S", type=nonnegative_seconds, help="seconds before it is killed then (default 60)")
     add(
         "--buffer",
         metavar="block|spool=SIZE",
         type=_buffer,
-        help="output that nobody takes makes the command wait (block, the default), or goes to a file that forgets the "
-        "oldest (with --detach the default is spool=64M)",
+        help="output that nobody reads: the command waits (block, the default), or the service keeps the last SIZE "
+        "bytes of each stream in a file (with --detach the default is spool=64M)",
     )
     add(
         "--limit",
@@ -221,19 +225,19 @@ def _parser() -> argparse.ArgumentParser:
         type=limits,
         action="append",
         default=[],
-        help="memory=512M, cpu=SECONDS, processes=N, files=N, file-size=1G, output=10M (may be given again)",
+        help="memory=512M, cpu=SECONDS, processes=N, files=N, file-size=1G, output=10M (repeatable)",
     )
-    add_reconnect(given, attended=True)
-    add("--status-json", metavar="FILE", help="write how the command ended, as JSON; - is stderr")
-    add_connection_options(given)
-    return given
+    add_reconnect(parser, attended=True)
+    add("--status-json", metavar="FILE", help="write the outcome to FILE as JSON; - is stderr")
+    add_connection_options(parser)
+    return parser
 
 
 def _buffer(text: str) -> int:
-    """Return the size of the spool; 0 for none."""
+    """Return the size of the spool in bytes; 0 for none."""
     if text == "block":
         return 0
     kind, _, value = text.partition("=")
     if kind != "spool" or not value or size(value) < MIN_SPOOL:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither block nor spool=SIZE, of {MIN_SPOOL // KiB}K or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is neither block nor spool=SIZE (at least {MIN_SPOOL // KiB}K)")
     return size(value)

@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from farhand_client.ui.exitcodes import EXIT_USAGE
 from farhand_client.ui.printing import print_message
@@ -17,33 +17,32 @@ from .values import duration, new_run_id, variable
 if TYPE_CHECKING:
     from farhand_client.terminal.local import LocalTerminal
 
-EPILOG = """\
-HOST is as in farhand run; without it, default_host of config.toml. The shell outlives a lost line, a closed terminal
-and this process: farhand attach takes it up again, from anywhere. Behind a newline, ~. leaves and stops it, ~d leaves
-it going, ~^Z suspends farhand, ~~ types a ~, and ~? shows this. Exit code: the shell's; 128+N where signal N ended it;
-0 after ~d; 255 after ~. and where the connection failed. SIGTERM and SIGHUP leave it going.
+_EPILOG: Final = """\
+HOST is as in farhand run; the default is default_host of config.toml. The shell survives a lost connection, a closed
+terminal and the end of this process: return to it with farhand attach, from anywhere. After a newline, ~. leaves and
+stops the shell, ~d leaves it running, ~^Z suspends farhand, ~~ types a ~, and ~? lists these keys. Exit code: the
+shell's; 128+N if signal N ended it; 0 after ~d; 255 after ~. and if the connection failed. SIGTERM and SIGHUP leave the
+shell running.
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command."""
-    given = _parser()
-    options, more = given.parse_known_args(arguments)
+def shell_command(arguments: Sequence[str]) -> int:
+    """Run `farhand shell` and return the exit code."""
+    parser = _parser()
+    options, more = parser.parse_known_args(arguments)
     if more:
         if not more[0].startswith("-"):
-            given.error(
-                f"a shell takes no command, and {more[0]!r} stands behind HOST; farhand run -t HOST -- ARG… runs one"
-            )
-        given.error(f"unrecognized arguments: {' '.join(more)}")
+            parser.error(f"unexpected {more[0]!r} after HOST; to run a command, use farhand run -t HOST -- ARG…")
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
     if not (os.isatty(0) and os.isatty(1)):
         which = "stdin" if not os.isatty(0) else "stdout"
-        ways = "farhand run --shell runs a script, farhand run -t a command that has to find a terminal"
-        print_message(f"a shell needs a terminal, and {which} is none; {ways}")
+        instead = "to run a script, use farhand run --shell; to run a command on a terminal, use farhand run -t"
+        print_message(f"a shell needs a terminal, but {which} is not one; {instead}")
         return EXIT_USAGE
     try:
         host = options.host if options.host is not None else _default_host()
         if host is None:
-            given.error("HOST is missing, and config.toml names no default_host")
+            parser.error("HOST is missing, and config.toml has no default_host")
         from farhand_client.terminal.local import LocalTerminal
 
         with LocalTerminal() as here:
@@ -59,10 +58,10 @@ def _shell(host: str, options: argparse.Namespace, here: LocalTerminal) -> int:
 
     from .connection import open_connection, run_attended
     from .execute import RemoteCommand, execute
-    from .interactive import View
+    from .terminal_view import TerminalView
 
-    word = OutageNotice(host)
-    asked = RemoteCommand(
+    outage = OutageNotice(host)
+    command = RemoteCommand(
         args=None,
         options={
             "terminal": terminal_request(here),
@@ -73,11 +72,11 @@ def _shell(host: str, options: argparse.Namespace, here: LocalTerminal) -> int:
             "grace": options.keep,
             "record_input": options.record_input,
         },
-        view=View(here, host, word, options.escape),
+        view=TerminalView(here, host, outage, options.escape),
     )
     reconnect = next(time for time in (options.reconnect, options.keep, ATTENDED_RECONNECT) if time is not None)
-    connecting = partial(open_connection, host, options, reconnect=reconnect, keepalive=ATTENDED_KEEPALIVE, watch=word)
-    return run_attended(execute(connecting, asked, None, word.close))
+    opening = partial(open_connection, host, options, reconnect=reconnect, keepalive=ATTENDED_KEEPALIVE, watch=outage)
+    return run_attended(execute(opening, command, outage=outage))
 
 
 def _default_host() -> str | None:
@@ -87,27 +86,27 @@ def _default_host() -> str | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    given = command_parser("shell", "[HOST]", "Work in a login shell on another machine.", EPILOG)
-    add = given.add_argument
+    parser = command_parser("shell", "[HOST]", "Open a login shell on another machine.", _EPILOG)
+    add = parser.add_argument
     add(
         "--keep",
         metavar="TIME",
         type=duration,
-        help="how long it waits for a lost line (8h, 2d; default: the service's)",
+        help="how long the shell waits for you after the connection is lost (8h, 2d; default: the service's setting)",
     )
-    add_escape(given, "-e", "--escape")
-    add("--cwd", metavar="D", help="working directory, relative to the remote home")
+    add_escape(parser, "-e", "--escape")
+    add("--cwd", metavar="D", help="working directory, relative to the remote home directory")
     add(
         "--env",
         metavar="K[=V]",
         type=variable,
         action="append",
         default=[],
-        help="set a variable, or pass on the local one (may be given again); LANG and LC_* are",
+        help="set a variable, or pass on the local one (repeatable); LANG and LC_* are always passed on",
     )
-    add("--id", metavar="UUID", type=new_run_id, help="the shell's id; given again, it is the same shell")
-    add("--record-input", action="store_true", help="record what is typed as well, passwords among it")
-    add_reconnect(given, attended=True)
-    add_connection_options(given)
+    add("--id", metavar="UUID", type=new_run_id, help="id of the shell; the same id gives the same shell")
+    add("--record-input", action="store_true", help="also record what is typed, including passwords")
+    add_reconnect(parser, attended=True)
+    add_connection_options(parser)
     add("host", metavar="HOST", nargs="?")
-    return given
+    return parser

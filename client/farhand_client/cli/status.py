@@ -1,4 +1,7 @@
-"""`--status-json`: the whole truth about a run, for programs: a remote 255 differs from ours there."""
+"""Runs as JSON, for programs: the reports that commands print with `--json`, and the file of `--status-json`.
+
+Unlike the exit code they distinguish a command's own 255 from a failure of the connection.
+"""
 
 from __future__ import annotations
 
@@ -15,87 +18,43 @@ from farhand_client.results import Result
 from farhand_client.run import Run
 from farhand_protocol.outcome import Outcome
 
-STDERR: Final = "-"
-"""As FILE: the last line of stderr. stdout is the remote command's alone."""
+_STDERR: Final = "-"
+"""FILE for stderr, where the status is the last line. stdout belongs to the remote command alone."""
 
 
 class StatusError(FarhandError):
     """The status cannot be written."""
 
 
-class Status(Protocol):
-    """Where the status goes; `write` is called once."""
+class StatusFile(Protocol):
+    """Where the status is written; call `write` at most once, and `close` in any case."""
 
     def write(self, status: dict[str, Any]) -> None:
-        """Raises `StatusError`."""
+        """Write `status` as one line of JSON. Raises `StatusError`."""
 
     def close(self) -> None:
-        """Give up what is reserved where nothing was written."""
+        """Release what was reserved for a status that was not written."""
 
 
-def status_file(path: str) -> Status:
-    """Return the place, made sure of before anything runs. Raises `StatusError`."""
-    if path == STDERR:
-        return _Open(sys.stderr.fileno(), "stderr")
+def open_status_file(path: str) -> StatusFile:
+    """Return the status file `path`, after checking that it can be written. Raises `StatusError`."""
+    if path == _STDERR:
+        return _OpenStatusFile(sys.stderr.fileno(), "stderr")
     try:
         if Path(path).exists() and not stat.S_ISREG(Path(path).stat().st_mode):
-            return _Open(os.open(path, os.O_WRONLY | os.O_CLOEXEC), path)
-        return _Replaced(Path(path))
+            return _OpenStatusFile(os.open(path, os.O_WRONLY | os.O_CLOEXEC), path)
+        return _ReplacedStatusFile(Path(path))
     except OSError as error:
-        raise _error(path, error) from None
-
-
-class _Open:
-    def __init__(self, fd: int, name: str) -> None:
-        self._fd = fd
-        self._name = name
-
-    def write(self, status: dict[str, Any]) -> None:
-        try:
-            os.write(self._fd, _line(status))
-        except OSError as error:
-            raise _error(self._name, error) from None
-
-    def close(self) -> None:
-        """Status."""
-
-
-class _Replaced:
-    """A regular file, which has the whole status or what it had before."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(fd)
-        self._new = Path(name)
-
-    def write(self, status: dict[str, Any]) -> None:
-        try:
-            self._new.write_bytes(_line(status))
-            self._new.chmod(0o644)
-            self._new.replace(self._path)
-        except OSError as error:
-            raise _error(str(self._path), error) from None
-
-    def close(self) -> None:
-        self._new.unlink(missing_ok=True)
-
-
-def detached_report(run: Run) -> dict[str, Any]:
-    """Return the status of a run that was left going."""
-    return {"status": "detached", "run_id": run.id, "pid": run.pid, "new": run.new}
+        raise _status_error(path, error) from None
 
 
 def result_report(result: Result, *, new: bool) -> dict[str, Any]:
-    """Return the status of a run whose end is known: the outcome, and what belongs to it.
-
-    `new` is false where the run was there before it was asked for.
-    """
+    """Return the status of a run whose end is known; `new` is false if the run existed before it was requested."""
     return {**end_report(result), "new": new}
 
 
 def end_report(result: Result) -> dict[str, Any]:
-    """Return how a run ended, that somebody else may have started."""
+    """Return how a run ended: its outcome, duration, bytes, usage and limits."""
     return {
         **outcome_report(result.outcome),
         "run_id": result.run_id,
@@ -108,27 +67,70 @@ def end_report(result: Result) -> dict[str, Any]:
     }
 
 
+def detached_report(run: Run) -> dict[str, Any]:
+    """Return the status of a run that was left running."""
+    return {"status": "detached", "run_id": run.id, "pid": run.pid, "new": run.new}
+
+
 def error_report(error: FarhandError) -> dict[str, Any]:
-    """Return the status of a run that failed for a reason of ours, or never began."""
+    """Return the status of a run that did not start, or that failed on the client's side."""
     run_id = getattr(error, "run_id", None)
     if isinstance(error, SpawnError):
         return {**outcome_report(error.outcome), "run_id": run_id}
-    said: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+    details: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
     if isinstance(error, RequestRefused):
-        said["code"] = str(error.code)
+        details["code"] = str(error.code)
     if isinstance(error, OutputIncomplete) and error.outcome is not None:
-        said["outcome"] = outcome_report(error.outcome)
-    return {"status": "failed", "error": said, "run_id": run_id, "may_have_run": run_id is not None}
+        details["outcome"] = outcome_report(error.outcome)
+    return {"status": "failed", "error": details, "run_id": run_id, "may_have_run": run_id is not None}
 
 
 def outcome_report(outcome: Outcome) -> dict[str, Any]:
-    """Return an outcome as it stands in the protocol."""
+    """Return an outcome with the fields that it has in the protocol."""
     return {"status": outcome.status, **outcome.model_dump(mode="json", exclude_none=True)}
 
 
-def _line(status: dict[str, Any]) -> bytes:
+class _OpenStatusFile:
+    """A descriptor that is written to directly: stderr, a pipe or a device."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        self._fd = fd
+        self._name = name
+
+    def write(self, status: dict[str, Any]) -> None:
+        try:
+            os.write(self._fd, _json_line(status))
+        except OSError as error:
+            raise _status_error(self._name, error) from None
+
+    def close(self) -> None:
+        """Do nothing: nothing was reserved."""
+
+
+class _ReplacedStatusFile:
+    """A regular file that is replaced as a whole, and otherwise left unchanged."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(fd)
+        self._new = Path(name)
+
+    def write(self, status: dict[str, Any]) -> None:
+        try:
+            self._new.write_bytes(_json_line(status))
+            self._new.chmod(0o644)
+            self._new.replace(self._path)
+        except OSError as error:
+            raise _status_error(str(self._path), error) from None
+
+    def close(self) -> None:
+        self._new.unlink(missing_ok=True)
+
+
+def _json_line(status: dict[str, Any]) -> bytes:
     return json.dumps(status).encode() + b"\n"
 
 
-def _error(name: str, error: OSError) -> StatusError:
-    return StatusError(f"the status cannot be written to {name}: {error.strerror}")
+def _status_error(name: str, error: OSError) -> StatusError:
+    return StatusError(f"cannot write the status to {name}: {error.strerror}")

@@ -1,4 +1,4 @@
-"""`farhand trust`: fetch a service's key, compare or show it, and put it on record."""
+"""`farhand trust` and `farhand ping`: who a service is, and how fast it answers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,24 @@ from farhand_client.ui.printing import print_message, print_output
 from farhand_client.ui.prompts import confirm_host_key
 from farhand_protocol.sshformat import PublicKey
 
+from .options import add_connection_options
 from .values import positive_seconds
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command."""
+def trust_command(arguments: Sequence[str]) -> int:
+    """Run `farhand trust` and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="farhand trust",
-        description="Put a service's key on record. With FINGERPRINT, as `farhandd host-key` prints it there, only "
-        "that key is taken, also instead of another; without, you are asked.",
+        description="Record a service's host key. With FINGERPRINT, as `farhandd host-key` prints it on that machine, "
+        "only that key is accepted, and it replaces a recorded one. Without it, you are asked.",
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--connect-timeout", metavar="S", type=positive_seconds, default=30.0, help="seconds (default 30)"
+        "--connect-timeout",
+        metavar="S",
+        type=positive_seconds,
+        default=30.0,
+        help="seconds to wait for the key (default 30)",
     )
     parser.add_argument("host", metavar="HOST")
     parser.add_argument("fingerprint", metavar="FINGERPRINT", nargs="?", help="SHA256:…")
@@ -36,42 +41,78 @@ def main(arguments: Sequence[str]) -> int:
     config = config_directory()
     address = resolve(options.host, config=config / "config.toml")
     if address.socket is not None:
-        raise AddressError(f"{address}: a socket of this machine has no key; the kernel vouches for it")
-    record = KnownHosts(config / "known_hosts")
-    return asyncio.run(_trust(address, record, options.fingerprint, options.connect_timeout))
+        raise AddressError(f"{address} is a socket on this machine; it has no host key, the kernel vouches for it")
+    known_hosts = KnownHosts(config / "known_hosts")
+    return asyncio.run(_trust(address, known_hosts, options.fingerprint, options.connect_timeout))
 
 
-async def _trust(address: Address, record: KnownHosts, fingerprint: str | None, timeout: float) -> int:
+def ping_command(arguments: Sequence[str]) -> int:
+    """Run `farhand ping` and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="farhand ping",
+        description="Measure round-trip times and show who answers: account, host, version, features.",
+        allow_abbrev=False,
+    )
+    add_connection_options(parser)
+    parser.add_argument(
+        "-c", "--count", metavar="N", type=_count, default=3, help="number of round trips (1 to 1000, default 3)"
+    )
+    parser.add_argument("host", metavar="HOST")
+    return asyncio.run(_ping(parser.parse_args(arguments)))
+
+
+async def _trust(address: Address, known_hosts: KnownHosts, fingerprint: str | None, timeout: float) -> int:
     try:
         async with asyncio.timeout(timeout):
             key = await fetch_key(address)
     except TimeoutError:
         raise ConnectError(f"{address} did not answer within {timeout:g} seconds") from None
     if fingerprint is not None:
-        return _compared(address, record, key, fingerprint)
+        return _record_expected(address, known_hosts, key, fingerprint)
     try:
-        check_host_key(record, address, key)
+        check_host_key(known_hosts, address, key)
     except HostKeyUnknown as unknown:
         if not await confirm_host_key(unknown):
             print_message(str(unknown))
             return EXIT_FAILURE
-        record_host_key(record, address, key)
-    print_output(f"{address} is known by {key.fingerprint} ({record.path})")
+        record_host_key(known_hosts, address, key)
+    print_output(f"{address} is known by {key.fingerprint} ({known_hosts.path})")
     return 0
 
 
-def _compared(address: Address, record: KnownHosts, key: PublicKey, fingerprint: str) -> int:
+def _record_expected(address: Address, known_hosts: KnownHosts, key: PublicKey, fingerprint: str) -> int:
     if fingerprint.rstrip("=") != key.fingerprint:
-        print_message(f"{address} shows {key.fingerprint}, not {fingerprint}. Nothing was recorded.")
+        print_message(f"{address} has the key {key.fingerprint}, not {fingerprint}; nothing was recorded")
         return EXIT_FAILURE
     replaced = False
     try:
-        check_host_key(record, address, key)
+        check_host_key(known_hosts, address, key)
     except HostKeyUnknown:
-        record_host_key(record, address, key)
+        record_host_key(known_hosts, address, key)
     except HostKeyChanged:
-        record_host_key(record, address, key, replace=True)
+        record_host_key(known_hosts, address, key, replace=True)
         replaced = True
-    instead = ", instead of another key" if replaced else ""
-    print_output(f"{address} is known by {key.fingerprint}{instead} ({record.path})")
+    suffix = ", which replaces another key" if replaced else ""
+    print_output(f"{address} is known by {key.fingerprint}{suffix} ({known_hosts.path})")
     return 0
+
+
+async def _ping(options: argparse.Namespace) -> int:
+    from .connection import open_connection
+
+    async with open_connection(options.host, options) as client:
+        features = ", ".join(client.features) or "none"
+        print_output(f"{client.name}: {client.user} on {client.host}")
+        print_output(f"{client.software}, protocol {client.version}, features: {features}")
+        times = []
+        for _ in range(options.count):
+            times.append(1000 * await client.ping())
+            print_output(f"round trip {times[-1]:.3f} ms")
+        print_output(f"min {min(times):.3f} ms, mean {sum(times) / len(times):.3f} ms, max {max(times):.3f} ms")
+    return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text[:5]) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000")
+    return int(text)

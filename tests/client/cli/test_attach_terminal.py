@@ -79,7 +79,7 @@ async def test_leaving_leaves_it_going(key: bytes, pty: Pty, screen: FakeService
         await pty.shows(b"the second")
         pty.type(key)
         assert await process.wait() == 0
-        await pty.shows(f"left run {ID}, which goes on; to come back: farhand attach {screen.host} {ID}".encode())
+        await pty.shows(f"left run {ID}, which keeps running; to return: farhand attach {screen.host} {ID}".encode())
     assert screen.runs[0].messages == [m.Close()]
 
 
@@ -109,7 +109,7 @@ async def test_where_somebody_types_already_this_one_watches_and_says_so(
 
     screen.behave = taken
     async with pty.running(*FARHAND, "attach", screen.host, ID, env=env) as process:
-        await pty.shows(b"another client types here; this terminal only watches")
+        await pty.shows(b"another client has the input; this terminal only watches")
         pty.type(b"q\x03")
         assert await process.wait() == 0
     assert screen.runs[0].stdin == b""

@@ -23,7 +23,7 @@ from farhand_client import (
     SpawnFailed,
     TimedOut,
 )
-from farhand_client.cli.status import StatusError, error_report, result_report, status_file
+from farhand_client.cli.status import StatusError, error_report, open_status_file, result_report
 from farhand_client.ui.exitcodes import error_exit_code, outcome_exit_code
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
@@ -146,7 +146,7 @@ def test_the_status_of_an_error_says_what_is_known(error: Any, status: Any) -> N
 def test_a_status_file_has_the_old_or_the_new_whole(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
     path.write_text("old")
-    status = status_file(str(path))
+    status = open_status_file(str(path))
     assert path.read_text() == "old"
     status.write({"status": "exited"})
     assert json.loads(path.read_text()) == {"status": "exited"}
@@ -155,14 +155,14 @@ def test_a_status_file_has_the_old_or_the_new_whole(tmp_path: Path) -> None:
 
 
 def test_a_status_that_is_never_written_leaves_nothing(tmp_path: Path) -> None:
-    status_file(str(tmp_path / "status.json")).close()
+    open_status_file(str(tmp_path / "status.json")).close()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_status_can_go_into_a_pipe(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     try:
-        status_file(f"/dev/fd/{writing}").write({"status": "exited"})
+        open_status_file(f"/dev/fd/{writing}").write({"status": "exited"})
         assert json.loads(os.read(reading, 100)) == {"status": "exited"}
     finally:
         os.close(reading)
@@ -170,5 +170,5 @@ def test_a_status_can_go_into_a_pipe(tmp_path: Path) -> None:
 
 
 def test_where_no_status_can_be_written_is_said_at_once(tmp_path: Path) -> None:
-    with pytest.raises(StatusError, match=r"the status cannot be written to .*/none/x: No such file"):
-        status_file(str(tmp_path / "none/x"))
+    with pytest.raises(StatusError, match=r"cannot write the status to .*/none/x: No such file"):
+        open_status_file(str(tmp_path / "none/x"))

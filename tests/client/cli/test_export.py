@@ -103,7 +103,7 @@ async def test_of_a_run_that_goes_on_there_is_what_has_come(service: FakeService
     header, events, said = await exported(service)
     assert "duration" not in header
     assert events == [[0.005, "o", "so far"]]
-    assert said == f"farhand: run {ID} goes on; the recording ends here\n".encode()
+    assert said == f"farhand: run {ID} is still running; the recording ends here\n".encode()
 
 
 async def test_a_run_that_wrote_nothing_has_a_recording_all_the_same(service: FakeService) -> None:

@@ -149,7 +149,7 @@ async def test_attach_says_that_somebody_else_feeds_the_run(service: FakeService
     service.behave = behave
     service.answer = listing(info(stdin=0))
     done = await farhand("attach", service.host, ID, input=b"mine")
-    assert (done.code, b"another client feeds" in done.stderr) == (0, True)
+    assert (done.code, b"another client sends this run's stdin" in done.stderr) == (0, True)
     assert service.runs[-1].stdin == b""
 
 

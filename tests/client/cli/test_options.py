@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from farhand_client.cli.options import split_arguments
-from farhand_client.cli.run import VALUED, main
+from farhand_client.cli.run import VALUED_OPTIONS, run_command
 from farhand_client.cli.values import duration, limits, positive_seconds, size
 from farhand_client.ui.text import format_span
 
@@ -39,7 +39,7 @@ from farhand_client.ui.text import format_span
     ],
 )
 def test_everything_after_host_belongs_to_the_command(line: list[str], options: list[str], rest: list[str]) -> None:
-    assert split_arguments(line, VALUED) == (options, rest)
+    assert split_arguments(line, VALUED_OPTIONS) == (options, rest)
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_everything_after_host_belongs_to_the_command(line: list[str], options: 
     [
         ([], "HOST is missing"),
         (["-i"], "HOST is missing"),
-        (["web"], "a command is needed after HOST"),
-        (["web", "--"], "a command is needed after HOST"),
+        (["web"], "no command after HOST"),
+        (["web", "--"], "no command after HOST"),
         (["--shell", "web", "echo", "$HOME"], "--shell takes the script as one argument"),
         (["--timeout", "soon", "web", "ls"], "--timeout: 'soon' is not a positive number of seconds"),
         (["--timeout", "0", "web", "ls"], "not a positive number of seconds"),
@@ -63,7 +63,7 @@ def test_everything_after_host_belongs_to_the_command(line: list[str], options: 
 )
 def test_wrong_usage_is_a_sentence_and_2(line: list[str], sentence: str, capsys: Any) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(line)
+        run_command(line)
     assert caught.value.code == 2
     out, err = capsys.readouterr()
     assert sentence in err
@@ -108,17 +108,17 @@ def test_limits_have_the_names_of_the_api() -> None:
     ("line", "sentence"),
     [
         (["--id", "7", "web", "ls"], "'7' is not a run id"),
-        (["--detach", "-i", "web", "cat"], "--detach gives no stdin; with -i --on-disconnect keep"),
+        (["--detach", "-i", "web", "cat"], "--detach gives the command no stdin; use -i --on-disconnect keep"),
         (["--detach", "--on-disconnect", "kill", "web", "ls"], "--detach keeps the run"),
         (["--buffer", "spool", "web", "ls"], "neither block nor spool=SIZE"),
-        (["--buffer", "spool=1", "web", "ls"], "neither block nor spool=SIZE, of 64K or more"),
+        (["--buffer", "spool=1", "web", "ls"], "neither block nor spool=SIZE (at least 64K)"),
         (["--buffer", "drop", "web", "ls"], "neither block nor spool"),
         (["--limit", "ram=1", "web", "ls"], "'ram=1' is not a limit; known limits: memory=N"),
     ],
 )
 def test_wrong_usage_of_runs_that_stay_is_a_sentence_and_2(line: list[str], sentence: str, capsys: Any) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(line)
+        run_command(line)
     assert caught.value.code == 2
     assert sentence in capsys.readouterr().err
 

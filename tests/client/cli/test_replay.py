@@ -77,7 +77,7 @@ async def test_of_a_run_that_goes_on_what_has_come_is_played(service: FakeServic
     service.answer = recorded(info(), m.OutputMark(at=5, stdout=6))
     done = await farhand("replay", service.host, ID)
     assert (done.code, done.stdout) == (0, b"so far")
-    assert done.stderr == f"farhand: run {ID} goes on; the recording ends here\n".encode()
+    assert done.stderr == f"farhand: run {ID} is still running; the recording ends here\n".encode()
 
 
 async def test_a_reader_that_goes_is_no_error(service: FakeService) -> None:
@@ -197,7 +197,7 @@ class TestOnATerminal:
         service.behave = having_written(b"x\r\n")
         service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, size=m.WindowSize(columns=81, rows=24)))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
-            await pty.shows(b"made on a terminal of 81x24, and this one has 80x24")
+            await pty.shows(b"recorded on a terminal of 81x24, but this one has 80x24")
             assert await process.wait() == 0
 
     async def test_without_a_terminal_of_its_own_rows_end_with_its_newlines(

@@ -147,7 +147,7 @@ class TestElsewhere:
     ) -> None:
         done = await farhand("run", *options, service.host, "ls", env=env)
         assert done.code == 2
-        assert b"are for a command on a terminal: with -t" in done.stderr
+        assert b"are for a command on a terminal; add -t" in done.stderr
 
     @pytest.mark.parametrize("size", ["80", "80x", "x24", "0x24", "80x0", "65536x1", "80X24", "1e1x3", "-1x24"])
     async def test_what_is_no_size_is_said(self, size: str, service: FakeService, env: dict[str, str]) -> None:

@@ -96,19 +96,19 @@ class TestRequest:
     ) -> None:
         async with shell(pty, service, env, host="") as process:
             assert await process.wait() == 2
-            await pty.shows(b"HOST is missing, and config.toml names no default_host")
+            await pty.shows(b"HOST is missing, and config.toml has no default_host")
 
     async def test_a_command_behind_the_host_is_refused_with_what_runs_one(
         self, service: FakeService, env: dict[str, str]
     ) -> None:
         done = await farhand("shell", service.host, "ls", "-l", env=env)
         assert (done.code, done.stdout) == (2, b"")
-        assert b"'ls' stands behind HOST; farhand run -t HOST -- ARG" in done.stderr
+        assert b"unexpected 'ls' after HOST; to run a command, use farhand run -t HOST -- ARG" in done.stderr
 
     async def test_without_a_terminal_it_says_what_to_do(self, service: FakeService, env: dict[str, str]) -> None:
         done = await farhand("shell", service.host, env=env)
         assert (done.code, done.stdout) == (2, b"")
-        assert b"a shell needs a terminal, and stdin is none; farhand run --shell runs a script" in done.stderr
+        assert b"a shell needs a terminal, but stdin is not one; to run a script, use farhand run --shell" in done.stderr
 
     @pytest.mark.parametrize("name", ["../../x", "a b", "x" * 65])
     async def test_a_wrong_name_of_a_terminal_goes_nowhere(
@@ -214,7 +214,7 @@ class TestWaysOut:
         [
             (
                 (),
-                b"for as long as the service keeps a terminal (a day unless it is configured otherwise)",
+                b"for as long as the service keeps a terminal (one day unless configured otherwise)",
             ),
             (("--keep", "8h"), b"for 8 h"),
         ],
@@ -228,7 +228,7 @@ class TestWaysOut:
             assert await process.wait() == 0
             run_id = service.runs[0].request.id
             await pty.shows(
-                b"which goes on " + words + f"; to come back: farhand attach {service.host} {run_id}\r\n".encode()
+                b"which keeps running " + words + f"; to return: farhand attach {service.host} {run_id}\r\n".encode()
             )
         assert service.runs[0].messages == [m.Close()]
 
@@ -253,9 +253,9 @@ class TestWaysOut:
             await pty.shows(b"ready ")
             (tmp_path / "fake.sock").unlink()
             service.connections[0].cut()
-            await pty.shows(b"is down; trying again for 24 h; Enter ~d detaches")
+            await pty.shows(b"lost; reconnecting (for up to 24 h); Enter ~d detaches")
             pty.type(b"\r~.")
-            await pty.shows(b"left, and the service cannot be told; run ")
+            await pty.shows(b"left, but the service cannot be notified: run ")
             assert await process.wait() == 255
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

@@ -85,5 +85,5 @@ async def test_a_pattern_that_is_none_is_wrong_usage(service: FakeService) -> No
     done = await farhand("wait", "--pattern", "(", service.host, ID)
     assert (done.code, done.stderr) == (2, b"farhand: the pattern cannot be used: missing ): (\n")
     done = await farhand("wait", "--pattern", "x" * 5000, service.host, ID)
-    assert (done.code, b"4096 are possible" in done.stderr) == (2, True)
+    assert (done.code, b"is too long (maximum 4096)" in done.stderr) == (2, True)
     assert (await farhand("wait", "--stderr", service.host, ID)).code == 2
