@@ -108,7 +108,9 @@ class TestRequest:
     async def test_without_a_terminal_it_says_what_to_do(self, service: FakeService, env: dict[str, str]) -> None:
         done = await farhand("shell", service.host, env=env)
         assert (done.code, done.stdout) == (2, b"")
-        assert b"a shell needs a terminal, but stdin is not one; to run a script, use farhand run --shell" in done.stderr
+        assert (
+            b"a shell needs a terminal, but stdin is not one; to run a script, use farhand run --shell" in done.stderr
+        )
 
     @pytest.mark.parametrize("name", ["../../x", "a b", "x" * 65])
     async def test_a_wrong_name_of_a_terminal_goes_nowhere(
