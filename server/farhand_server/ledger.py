@@ -1,11 +1,20 @@
-"""Between the runs and what outlives them: the history and the audit log."""
+"""Records what runs do in the two files that outlive them: the history and the audit log.
+
+`open_ledger` takes the state directory: it ends what a dead service left running, and gives a `Ledger` to the block
+that it surrounds. The registry calls the ledger before a run starts and when it ends; nobody is told of a start or an
+end before it is durable. All records of one turn of the loop are written in one transaction (`history.GroupCommit`).
+
+In an upgrade the ledger is suspended and handed over: the old program keeps the lock of the state directory open for
+the new one, which opens the files again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,8 +25,9 @@ from farhand_protocol.outcome import Lost, Outcome
 from .audit import AuditEntry, AuditError, AuditEvent, AuditLog, Recorded
 from .config import ServiceConfig
 from .history import ForgottenRun, GroupCommit, History, HistoryError, KnownRun, RunRecord
+from .logs import Logger
 from .runs.plan import Origin, Plan, RunResult, TerminalPlan
-from .runs.process.orphans import boot_id
+from .runs.process.orphans import boot_id, end_orphans
 from .runs.process.tree import look
 from .runs.process.usage import ResourceUsage
 from .runs.registry import RecordUnavailable, RunExpired
@@ -27,26 +37,35 @@ _OUTCOME: Final[TypeAdapter[Outcome]] = TypeAdapter(Outcome)
 
 
 class Ledger:
-    """Writes down what runs do. Belongs to one loop; `close` it before history and audit log."""
+    """Records what runs do. Belongs to one loop. `suspend` it before `hand_over` and `close`."""
 
     def __init__(self, history: History, audit: AuditLog) -> None:
+        self.audit = audit
+        self._history = history
         self._boot_id = boot_id()
         self._required = False
-        self.take_back(history, audit)
+        self.resume()
 
-    async def close(self) -> None:
-        """Write down what waits."""
+    def resume(self) -> None:
+        """Accept records, for the first time or after `suspend`."""
+        self._group = GroupCommit(self._history, also=self.audit.flush)
+        if self._history.dirty:
+            self._group.flush_soon()
+
+    async def suspend(self) -> None:
+        """Write all pending records. `resume` before there is another one."""
         await self._group.close()
 
-    def put_away(self) -> None:
+    def close(self) -> None:
         """Close history and audit log."""
         self.audit.close()
         self._history.close()
 
     def hand_over(self) -> int:
-        """Close both for the program that replaces this one, after `close`; return what `History.open` resumes from.
+        """Close history and audit log for the program that replaces this one.
 
-        Raises `RecordUnavailable` where something would be lost: then nothing is closed. `take_back` undoes it.
+        Return the lock of the state directory, which that program passes to `open_ledger`; where it cannot be
+        executed, call `reopen`. Raises `RecordUnavailable` if records would be lost: then nothing is closed.
         """
         self.audit.flush()
         try:
@@ -64,33 +83,26 @@ class Ledger:
         assert lock is not None
         return lock
 
-    def take_back(self, history: History, audit: AuditLog) -> None:
-        """Go on with both, opened anew."""
-        self.audit = audit
-        self._history = history
-        self.reopen()
-
-    def reopen(self) -> None:
-        """Go on after `close`."""
-        self._group = GroupCommit(self._history, also=self.audit.flush)
-        if self._history.dirty:
-            self._group.flush_soon()
+    def reopen(self, config: ServiceConfig, log: Logger, lock: int) -> None:
+        """Undo `hand_over`, which has returned `lock`, and accept records. Raises as `open_ledger` does."""
+        self._history, self.audit = _reopen_files(config, log, lock)
+        self.resume()
 
     def configure(self, config: ServiceConfig) -> None:
-        """Go by another configuration from now on."""
+        """Use another configuration from now on."""
         self._required = config.history.required
         self._history.configure(config.history)
         self.audit.configure(config.audit)
 
     def note(self, entry: AuditEntry) -> None:
-        """Write down what is no start and no end of a run."""
+        """Record an event that is neither the start nor the end of a run."""
         self.audit.record(entry)
         self._group.flush_soon()
 
-    # runs.registry.Ledger
+    # RunLedger
 
     def starting(self, run: LiveRun) -> None:
-        """Ledger."""
+        """RunLedger."""
         plan, origin = run.plan, run.plan.origin
         if self._required and not self._history.on_disk:
             raise RecordUnavailable("the history could not be reopened after an upgrade; restart the service")
@@ -113,7 +125,7 @@ class Ledger:
         )
 
     def started(self, run: LiveRun) -> None:
-        """Ledger."""
+        """RunLedger."""
         assert run.pid is not None
         process = look(run.pid)
         cgroup = run.cgroup
@@ -127,7 +139,7 @@ class Ledger:
         self._group.flush_later()
 
     def ended(self, run: LiveRun, result: RunResult) -> None:
-        """Ledger."""
+        """RunLedger."""
         usage = result.usage
         self._history.ended(
             run.plan.id,
@@ -143,11 +155,11 @@ class Ledger:
         self.audit.record(_entry(run, "end", outcome=result.outcome.status))
 
     def soon(self) -> asyncio.Future[Mapping[str, str]]:
-        """Ledger."""
+        """RunLedger."""
         return self._group.flush_soon()
 
     def find(self, run_id: str) -> LiveRun | None:
-        """Ledger."""
+        """RunLedger."""
         try:
             state = self._history.look_up(run_id)
         except HistoryError as error:
@@ -161,12 +173,60 @@ class Ledger:
                 return None
 
     def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[LiveRun]:
-        """Ledger."""
+        """RunLedger."""
         try:
             records = self._history.recent(owner, before=before, prefix=prefix, limit=limit)
         except HistoryError as error:
             raise RecordUnavailable(str(error)) from None
         return [_past(record) for record in records]
+
+
+@asynccontextmanager
+async def open_ledger(config: ServiceConfig, log: Logger, *, lock: int | None = None) -> AsyncIterator[Ledger]:
+    """Take the state directory, end the runs that a dead service left behind, and record runs until the block ends.
+
+    `lock` is what `Ledger.hand_over` returned in the program that this one has replaced: then no service has died.
+    Raises `HistoryError` and `AuditError`, also if another service has the directory.
+    """
+    history, audit = _open_files(config, log) if lock is None else _reopen_files(config, log, lock)
+    ledger = Ledger(history, audit)
+    try:
+        if lock is None:
+            sweep = await end_orphans(history.lost, log)
+            history.orphans_ended(sweep.clean)
+            _clear_spools(config)
+        try:
+            yield ledger
+        finally:
+            await ledger.suspend()
+    finally:
+        ledger.close()
+
+
+def _open_files(config: ServiceConfig, log: Logger) -> tuple[History, AuditLog]:
+    history = History.open(config.state_dir, config.history, log)
+    try:
+        return history, AuditLog.open(config.state_dir, config.audit, log)
+    except BaseException:
+        history.close()
+        raise
+
+
+def _reopen_files(config: ServiceConfig, log: Logger, lock: int) -> tuple[History, AuditLog]:
+    # The runs must not end because the disk has filled up meanwhile; see `Ledger.starting`.
+    history = History.open(config.state_dir, config.history.model_copy(update={"required": False}), log, resume=lock)
+    history.configure(config.history)
+    audit = AuditLog.open(config.state_dir, config.audit.model_copy(update={"required": False}), log)
+    audit.configure(config.audit)
+    return history, audit
+
+
+def _clear_spools(config: ServiceConfig) -> None:
+    # Only the dead service knew where its ring files began and ended.
+    directory = config.state_dir / "spool"
+    if directory.is_dir():
+        for file in directory.iterdir():
+            file.unlink(missing_ok=True)
 
 
 def _entry(run: LiveRun, event: AuditEvent, *, outcome: str | None = None) -> AuditEntry:

@@ -37,7 +37,6 @@ from .runs.process.process import prepare_loop
 from .runs.registry import Registry, Retention
 from .runs.run import LiveRun
 from .runtime import blocking_executor, reset_signals
-from .state import take_back
 from .systemd import Notifier
 from .upgrade import handover
 from .upgrade.replace import Upgrader
@@ -221,10 +220,6 @@ class Service:
     def stopping(self) -> bool:
         """Whether the service has been told to stop."""
         return self._stop.is_set()
-
-    def reopen_ledger(self, lock: int) -> None:
-        """Open history and audit log again, which `Ledger.hand_over` has closed."""
-        take_back(self.ledger, lock, self.config, self.log)
 
     def _run_ended(self, run: LiveRun, result: RunResult) -> None:
         # An exit is ordinary; an info line for each would cost a tenth of a short run's time.

@@ -14,13 +14,13 @@ from farhand_server.audit import AuditError
 from farhand_server.config import ListenAddress, ServiceConfig
 from farhand_server.history import HistoryError
 from farhand_server.hostkey import HostKeyFileError, ensure_host_key
+from farhand_server.ledger import open_ledger
 from farhand_server.listen.edge_child import EdgeChild, EdgeFailed, bind_tcp
 from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import policy_in_force
 from farhand_server.runtime import freeze_loaded_objects, reset_signals
 from farhand_server.service import Service, make_authenticator
-from farhand_server.state import open_state_directory
 from farhand_server.systemd import Notifier
 from farhand_server.upgrade.snapshot import ReceivedSnapshot, SnapshotError
 
@@ -58,9 +58,7 @@ def serve(options: argparse.Namespace) -> int:
             sink.close()
 
     async def run() -> None:
-        async with open_state_directory(
-            config, log, resume=None if previous is None else previous.snapshot.lock
-        ) as ledger:
+        async with open_ledger(config, log, lock=None if previous is None else previous.snapshot.lock) as ledger:
             edge, addresses = _edge(config, options, log, previous)
             service = Service(
                 config,

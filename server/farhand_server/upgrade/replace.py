@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from .. import __version__
+from ..config import ServiceConfig
 from ..connection.context import OpenSessions
 from ..ledger import Ledger
 from ..listen.edge_child import EdgeChild
@@ -30,6 +31,10 @@ no slower than that."""
 
 class UpgradableCore(Protocol):
     """What an upgrade needs of the core."""
+
+    @property
+    def config(self) -> ServiceConfig:
+        """The configuration in force."""
 
     @property
     def log(self) -> Logger:
@@ -62,9 +67,6 @@ class UpgradableCore(Protocol):
     @property
     def stopping(self) -> bool:
         """Whether the service has been told to stop."""
-
-    def reopen_ledger(self, lock: int) -> None:
-        """Open history and audit log again, which `Ledger.hand_over` has closed."""
 
     def write_log(self, enabled: bool) -> None:
         """Stop the thread that writes the log, or start it again: only the calling thread survives execve(2)."""
@@ -180,18 +182,18 @@ class Upgrader:
             await core.edge.stop_restarting()
         await core.sessions.abort()
         await handover.settle(core.registry)
-        await core.ledger.close()
+        await core.ledger.suspend()
         while not handover.settled(core.registry):
             await handover.settle(core.registry)
-            await core.ledger.close()
+            await core.ledger.suspend()
 
     async def _resume(self, lock: int | None) -> None:
         """Undo `_suspend`, and `Ledger.hand_over` if it has returned `lock`."""
         core = self._core
         if lock is None:
-            core.ledger.reopen()
+            core.ledger.resume()
         else:
-            core.reopen_ledger(lock)
+            core.ledger.reopen(core.config, core.log, lock)
         handover.wait_as_usual(core.registry)
         if core.edge is not None:
             core.edge.keep_running()

@@ -20,14 +20,13 @@ from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.channels.run import RunChannel
 from farhand_server.connection.context import OpenSessions
 from farhand_server.connection.session import ServerSession
-from farhand_server.ledger import Ledger
+from farhand_server.ledger import Ledger, open_ledger
 from farhand_server.listen.clients import LocalConnection
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import Policy, policy_in_force
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.process.process import Process, prepare_loop
 from farhand_server.runs.registry import Registry, Retention
-from farhand_server.state import open_state_directory
 from tests.support.client import PATIENCE, RawClient
 from tests.support.processes import children, reaped
 
@@ -57,7 +56,7 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
     faults: list[Exception] = []
     descriptor = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
     log = Logger(Sink(descriptor), {})
-    async with open_state_directory(config, log) as ledger:
+    async with open_ledger(config, log) as ledger:
         registry = Registry(
             ledger,
             memory=SpoolMemory(config.runs.memory),
