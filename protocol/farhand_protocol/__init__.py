@@ -1,1 +1,19 @@
-"""The wire contract of Farhand: frames, messages, states. Pure: no clock, no socket, no task."""
+"""The Farhand protocol, as `protocol/README.md` specifies it. Without I/O: no clock, no socket, no task.
+
+The client and the service use the same classes, which tell the sides apart only by a `Side`. Two connections can be
+joined in a test by passing each one's bytes to the other.
+
+    bytes -> FrameDecoder -> messages.decode -> tables of states -> Channel -> event    (Connection.receive_data)
+    message or data -> tables of states -> Channel -> SendQueue -> bytes                (Connection.send, data_to_send)
+
+- `connection`: `Connection`, one side of one connection, and the events it yields. Start reading here.
+- `states`: the tables of what is legal when. `channel`, `window`: one channel's streams and their credit.
+- `frames`: the unit on the wire. `messages`: the JSON inside. `model`, `outcome`: the types that messages are made of.
+- `limits`: every number with its reason. `errors`: error codes, and the exceptions for mistakes of either side.
+- `keepalive`: when to ping a silent peer, and when to give it up.
+- `login`, `sshformat`: what a login signs, and the formats of OpenSSH that it uses.
+- `transport`: runs a `Connection` on an asyncio transport; the only module that knows asyncio.
+
+Time is always an argument, and the next deadline a result. A mistake of the peer is a `RemoteProtocolError` and becomes
+an event; a mistake of the caller is a `LocalProtocolError`, is raised, and changes nothing.
+"""

@@ -1,4 +1,7 @@
-"""One numbered conversation: which streams are open each way, with how much credit, and who has said its last."""
+"""One channel: which streams are open in each direction, with how much credit, and which side has finished.
+
+A `Channel` is changed only by its `Connection`, which asks it about each message before it is queued or passed on.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ STREAM_BY_KIND: Final[dict[int, Stream]] = {kind: stream for stream, kind in KIN
 
 
 def open_streams(opening: Message | None) -> dict[Side, dict[Stream, int]]:
-    """Return the streams each side sends on a channel opened by `opening`, each with the offset of its first byte."""
+    """Return the streams that each side sends on a channel opened by `opening`, with the offset of their first byte."""
     stdin: dict[Stream, int | None] = {}
     output: dict[Stream, int | None] = {}
     match opening:
@@ -44,11 +47,11 @@ def _wanted(offsets: dict[Stream, int | None]) -> dict[Stream, int]:
 
 
 def legal_messages(opening: Message | None) -> LegalMessages:
-    """Return what each side may say on a channel opened by `opening`; None is one that could not be understood."""
+    """Return what each side may send on a channel opened by `opening`; None is one that could not be understood."""
     if opening is None:
         return UNREADABLE_OPENING
-    said = CHANNEL_MESSAGES[type(opening)] if _has_terminal(opening) else _WITHOUT_TERMINAL[type(opening)]
-    return said | {Side.CLIENT: READ_ONLY_MESSAGES} if isinstance(opening, Attach) and opening.read_only else said
+    kinds = CHANNEL_MESSAGES[type(opening)] if _has_terminal(opening) else _WITHOUT_TERMINAL[type(opening)]
+    return kinds | {Side.CLIENT: READ_ONLY_MESSAGES} if isinstance(opening, Attach) and opening.read_only else kinds
 
 
 def _has_terminal(opening: Message) -> bool:
@@ -62,22 +65,22 @@ def _has_terminal(opening: Message) -> bool:
 
 
 _WITHOUT_TERMINAL: Final[dict[type[Message], LegalMessages]] = {
-    opening: {speaker: words - TERMINAL_ONLY for speaker, words in said.items()}
-    for opening, said in CHANNEL_MESSAGES.items()
+    opening: {side: kinds - TERMINAL_ONLY for side, kinds in by_side.items()}
+    for opening, by_side in CHANNEL_MESSAGES.items()
 }
 
 
 def output_window(opening: Message | None, announced: int) -> int:
-    """Return the window of each output stream: what the client has `announced`, or what its opening asks for if that is
-    less. Both sides compute it from what they have, so that neither has to tell the other."""
-    asked = opening.window if isinstance(opening, RunRequest | Attach) else None
-    return announced if asked is None else min(asked, announced)
+    """Return the window of each output stream in bytes: what the client has `announced`, or less if its opening asks
+    for less. Both sides compute it, so neither has to tell the other."""
+    requested = opening.window if isinstance(opening, RunRequest | Attach) else None
+    return announced if requested is None else min(requested, announced)
 
 
 class Channel:
-    """The state of one channel, seen from `side`. Changed only by its `Connection`."""
+    """The state of one channel, seen from `side`."""
 
-    __slots__ = ("_legal", "_once", "_started", "finished", "number", "peer_finished", "receives", "sends", "side")
+    __slots__ = ("_legal", "_sent_once", "_started", "finished", "number", "peer_finished", "receives", "sends", "side")
 
     def __init__(
         self, number: int, opening: Message | None, side: Side, *, send_window: int, receive_window: int
@@ -94,15 +97,18 @@ class Channel:
         self.finished = False
         self.peer_finished = False
         self._legal = legal_messages(opening)
-        self._once: frozenset[type[Message]] = frozenset()
+        self._sent_once: frozenset[type[Message]] = frozenset()
         self._started = Started not in self._legal[Side.SERVER]
 
-    def sending(self, message: Message) -> None:
-        """Book a message of this side; `LocalProtocolError` where it is not this side's to say now."""
+    def message_sent(self, message: Message) -> None:
+        """Record a message of this side, which the caller must then send.
+
+        Raises `LocalProtocolError` if it is not legal now.
+        """
         if self.finished:
-            raise LocalProtocolError(f"channel {self.number}: {message.type} after the last message")
-        if not self._may_say(self.side, type(message)):
-            raise LocalProtocolError(f"channel {self.number}: {message.type} is not the {self.side}'s to say now")
+            raise LocalProtocolError(f"channel {self.number}: {message.type} after the final message")
+        if not self._may_send(self.side, type(message)):
+            raise LocalProtocolError(f"channel {self.number}: the {self.side} may not send {message.type} now")
         if isinstance(message, End | GapNotice):
             window = self.sends.get(message.stream)
             if window is None:
@@ -111,15 +117,18 @@ class Channel:
                 window.skip(message.offset, message.bytes)
             else:
                 del self.sends[message.stream]
-        self._said(type(message))
+        self._record(type(message))
         self.finished = type(message) in FINAL_MESSAGES[self.side]
 
-    def receiving(self, message: Message) -> None:
-        """Book a message of the peer; `RemoteProtocolError` where it is not the peer's to say now."""
-        if self.peer_finished or not self._may_say(self.side.peer, type(message)):
+    def message_received(self, message: Message) -> None:
+        """Record a message of the peer.
+
+        Raises `RemoteProtocolError` if it is not legal now: the connection must end.
+        """
+        if self.peer_finished or not self._may_send(self.side.peer, type(message)):
             raise RemoteProtocolError(
                 ErrorCode.NOT_LEGAL,
-                f"channel {self.number}: the {self.side.peer} may not say {message.type} now",
+                f"channel {self.number}: the {self.side.peer} may not send {message.type} now",
             )
         if isinstance(message, Credit):
             if message.stream in self.sends:
@@ -129,22 +138,25 @@ class Channel:
         elif isinstance(message, End):
             self.receive_window(message.stream)
             del self.receives[message.stream]
-        self._said(type(message))
+        self._record(type(message))
         if type(message) in FINAL_MESSAGES[self.side.peer]:
             self.peer_finished = True
             self.receives.clear()
 
     def send_window(self, stream: Stream) -> SendWindow | None:
-        """Return the window of a stream on which this side may send now, if it may."""
-        silent = self.finished or (not self._started and self.side is Side.SERVER)
-        return None if silent else self.sends.get(stream)
+        """Return the window of a stream on which this side may send now; None if it may not."""
+        forbidden = self.finished or (not self._started and self.side is Side.SERVER)
+        return None if forbidden else self.sends.get(stream)
 
     def receive_window(self, stream: Stream) -> ReceiveWindow:
-        """Return the window of an open incoming stream; `RemoteProtocolError` where nothing may come on it now."""
+        """Return the window of an open incoming stream.
+
+        Raises `RemoteProtocolError` if nothing may arrive on it now.
+        """
         window = self.receives.get(stream)
         if window is None:
             raise RemoteProtocolError(
-                ErrorCode.DATA_AFTER_END, f"channel {self.number}: {stream} has ended or was never asked for"
+                ErrorCode.DATA_AFTER_END, f"channel {self.number}: {stream} has ended or was never requested"
             )
         if not self._started and self.side is Side.CLIENT:
             raise RemoteProtocolError(ErrorCode.NOT_LEGAL, f"channel {self.number}: {stream} before started")
@@ -152,19 +164,21 @@ class Channel:
 
     @property
     def closed(self) -> bool:
-        """Whether both sides have said their last."""
+        """Whether both sides have sent their final message, so that the channel must be forgotten."""
         return self.finished and self.peer_finished
 
-    def _may_say(self, speaker: Side, kind: type[Message]) -> bool:
-        if speaker is Side.CLIENT:
-            return kind in self._legal[speaker]
+    def _may_send(self, sender: Side, kind: type[Message]) -> bool:
+        if sender is Side.CLIENT:
+            return kind in self._legal[sender]
         if kind in LEGAL_AFTER_CLOSE and (self.finished if self.side is Side.CLIENT else self.peer_finished):
             return True
         return (
-            kind in self._legal[speaker] and (self._started or kind in LEGAL_BEFORE_STARTED) and kind not in self._once
+            kind in self._legal[sender]
+            and (self._started or kind in LEGAL_BEFORE_STARTED)
+            and kind not in self._sent_once
         )
 
-    def _said(self, kind: type[Message]) -> None:
+    def _record(self, kind: type[Message]) -> None:
         if kind in AT_MOST_ONCE:
-            self._once |= {kind}
+            self._sent_once |= {kind}
             self._started = True

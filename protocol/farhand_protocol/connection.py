@@ -1,11 +1,15 @@
 """One connection, without I/O: bytes in, events out; messages and data in, bytes out. The same class on both sides.
 
-for event in connection.receive_data(data): # act on each at once, then send what data_to_send() returns
-channel = connection.open(Run(...))         # client only
-connection.send(channel, message)
-connection.send_data(channel, "stdin", data[: connection.room(channel, "stdin")])
-connection.acknowledge(channel, "stdout", n)       # the consumer has taken n bytes: gives credit back
-buffers = connection.data_to_send()
+    for event in connection.receive_data(data):   # act on each event before the next one is taken
+        ...
+    channel = connection.open(RunRequest(...))    # client only
+    connection.send(channel, message)
+    connection.send_data(channel, "stdin", data[: connection.room(channel, "stdin")])
+    connection.acknowledge(channel, "stdout", n)  # the consumer has processed n bytes: returns their credit
+    buffers = connection.data_to_send()           # after any of the above: send them, in this order
+
+Who may send what is decided by the tables of `states` and by the channels (`channel`); this module applies them,
+numbers the channels, and answers pings.
 """
 
 from __future__ import annotations
@@ -24,14 +28,14 @@ DEFAULT_LIMITS: Final = Limits()
 
 
 class MessageReceived(NamedTuple):
-    """A legal message came. A client's opening message on a new channel has opened that channel."""
+    """A legal message arrived. If it is a client's opening message on a new channel, that channel is now open."""
 
     channel: int
     message: m.AnyMessage
 
 
 class DataReceived(NamedTuple):
-    """Bytes of a stream came; give their credit back with `Connection.take` once they are consumed."""
+    """Bytes of a stream arrived. Call `Connection.acknowledge` once they are consumed, to return their credit."""
 
     channel: int
     stream: m.Stream
@@ -39,14 +43,14 @@ class DataReceived(NamedTuple):
 
 
 class ChannelFailed(NamedTuple):
-    """A message on this channel could not be understood; the peer has been told, and others go on."""
+    """A message on this channel could not be understood. An `error` for it is queued; other channels are unaffected."""
 
     channel: int
     error: RemoteProtocolError
 
 
 class ConnectionFailed(NamedTuple):
-    """The peer broke the protocol; it has been told: send what there is, then close."""
+    """The peer broke the protocol. An `error` is queued: send `data_to_send()`, then close the transport."""
 
     error: RemoteProtocolError
 
@@ -57,7 +61,7 @@ Event: TypeAlias = MessageReceived | DataReceived | ChannelFailed | ConnectionFa
 class Connection:
     """The protocol state of one side.
 
-    A mistake of the peer queues an `error` for it and comes out as an event; a mistake of the caller raises
+    A mistake of the peer becomes an event, and an `error` for it is queued. A mistake of the caller raises
     `LocalProtocolError` and changes nothing.
     """
 
@@ -67,7 +71,7 @@ class Connection:
         self.phase = Phase.HELLO
         self.peer_limits: m.AnnouncedLimits | None = None
         self.hello_frame = b""
-        """The exact bytes of the client's `hello` frame, which the login signs."""
+        """The exact bytes of the client's `hello` frame, over which the login signature is made."""
         self._channels: dict[int, Channel] = {}
         self._highest = 0
         self._decoder = FrameDecoder(self._check_header)
@@ -85,43 +89,50 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """Whether an `error` on channel 0 went either way; nothing received counts any more."""
+        """Whether an `error` on channel 0 was sent or received: send what is queued, then close the transport."""
         return self.phase is Phase.CLOSED
 
     @property
     def open_channels(self) -> int:
-        """How many channels are open."""
+        """Number of open channels."""
         return len(self._channels)
 
     @property
     def queued(self) -> int:
-        """Bytes that wait for `data_to_send`."""
+        """Bytes that `data_to_send` would return."""
         return self._queue.bytes
 
     @property
     def flooded(self) -> bool:
-        """Whether so many answers wait that no more should be read from this peer until they are sent."""
+        """Whether too many answers are queued: read nothing more from this peer until they have been sent."""
         return self._queue.answer_bytes > self.limits.control
 
     def open(self, message: m.Message) -> int:
-        """Open a channel with `message` and return its number, from 1 up, never used twice. Client only."""
+        """Queue `message`, which opens a channel, and return its number: from 1 up, never used twice. Client only.
+
+        Raises `LocalProtocolError` before the login, at the service's limit of channels, and for a message that opens
+        no channel or is larger than the service accepts.
+        """
         if self.side is not Side.CLIENT or type(message) not in CHANNEL_MESSAGES:
             raise LocalProtocolError(f"a {self.side} cannot open a channel with {message.type}")
         peer = self._ready()
         if len(self._channels) >= peer.channels:
-            raise LocalProtocolError(f"{peer.channels} channels are open, and the service takes no more")
+            raise LocalProtocolError(f"{peer.channels} channels are open, and the service accepts no more")
         if self._highest == MAX_CHANNEL:
             raise LocalProtocolError("the channel numbers of this connection are used up")
         payload = self._payload(message)
         self._highest += 1
-        # A close that waits behind data must not be overtaken by the run that takes the place it makes.
+        # A queued close must not be overtaken by the run that takes its place.
         at_limit = len(self._channels) + self._queue.held_back >= peer.channels
         self._add(self._highest, message)
         self._put(self._highest, message, payload, ordered=at_limit)
         return self._highest
 
     def send(self, channel: int, message: m.Message) -> None:
-        """Queue `message`; `LocalProtocolError` where the state tables do not allow it now."""
+        """Queue `message` on `channel`; 0 is the connection itself. Send `data_to_send()` soon.
+
+        Raises `LocalProtocolError` if the state tables do not allow it now, or if the peer would refuse its size.
+        """
         payload = self._payload(message)
         if channel == 0:
             following = CONNECTION_TRANSITIONS[self.phase].get((self.side, type(message)))
@@ -137,13 +148,16 @@ class Connection:
         state = self._channels.get(channel)
         if state is None:
             raise LocalProtocolError(f"channel {channel} is not open")
-        state.sending(message)
+        state.message_sent(message)
         self._put(channel, message, payload, ordered=message.ordered)
         self._forget_closed(state)
 
     def room(self, channel: int, stream: m.Stream) -> int:
-        """Return how many bytes of `stream` one `send_data` may carry now; 0 without credit, once it has ended, and for
-        the service before `started`."""
+        """Return how many bytes of `stream` one `send_data` may carry now.
+
+        0 without credit, after the end of the stream, and for the service before `started`. A `credit` message from the
+        peer makes room.
+        """
         state = self._channels.get(channel)
         if state is None or self.peer_limits is None:
             return 0
@@ -151,16 +165,17 @@ class Connection:
         return 0 if window is None else min(window.credit, self.peer_limits.data)
 
     def send_data(self, channel: int, stream: m.Stream, data: bytes) -> None:
-        """Queue 1 to `room()` bytes of `stream`."""
+        """Queue 1 to `room()` bytes of `stream`. Raises `LocalProtocolError` for more, and for none."""
         if not 0 < len(data) <= self.room(channel, stream):
-            raise LocalProtocolError(
-                f"channel {channel}: {len(data)} bytes of {stream} are more than there is room for"
-            )
+            raise LocalProtocolError(f"channel {channel}: no room for {len(data)} bytes of {stream}")
         self._channels[channel].sends[stream].spend(len(data))
         self._queue.put_data(KIND_BY_STREAM[stream], channel, data)
 
     def acknowledge(self, channel: int, stream: m.Stream, count: int) -> None:
-        """Say that the consumer has taken `count` bytes of an incoming `stream`, so that their credit goes back."""
+        """Record that the consumer has processed `count` bytes of an incoming `stream`, and queue credit if it is time.
+
+        Does nothing for a stream that has ended or a channel that is closed.
+        """
         state = self._channels.get(channel)
         if state is None or state.finished:
             return
@@ -171,12 +186,15 @@ class Connection:
             self._put(channel, credit, self._payload(credit), ordered=False)
 
     def fail(self, code: ErrorCode, reason: str) -> None:
-        """End the connection with an `error`; what was queued is dropped."""
+        """Drop what is queued and end the connection with an `error`.
+
+        Send `data_to_send()`, then close the transport.
+        """
         if self.phase is not Phase.CLOSED:
             self.send(0, m.Error(code=code, message=reason))
 
     def data_to_send(self) -> list[bytes]:
-        """Return the queued bytes, control frames first, and forget them."""
+        """Remove and return the queued bytes, control frames first. The caller must send all of them, in this order."""
         return self._queue.take()
 
     def _ready(self) -> m.AnnouncedLimits:
@@ -188,11 +206,11 @@ class Connection:
         payload = m.encode(message)
         limit = self.peer_limits.message if self.phase is Phase.READY and self.peer_limits is not None else MIN_MESSAGE
         if len(payload) > limit:
-            raise LocalProtocolError(f"a {message.type} of {len(payload)} bytes; the peer takes {limit} at the most")
+            raise LocalProtocolError(f"a {message.type} of {len(payload)} bytes; the peer accepts at most {limit}")
         return payload
 
     def _put(self, channel: int, message: m.Message, payload: bytes, *, ordered: bool) -> None:
-        # A client's requests are its own doing. Were they counted, two sides could each wait for the other to read.
+        # A client chooses to send its requests. If they counted, both sides could wait for each other to read.
         answer = self.side is Side.SERVER or isinstance(message, m.Pong | m.Credit)
         self._queue.put_message(channel, payload, ordered=ordered, answer=answer)
 
@@ -215,9 +233,10 @@ class Connection:
     # Receiving
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> Iterator[Event]:
-        """Yield the events in `data`, which may begin and end anywhere in a frame. Each is yielded before the next
-        frame is looked at, so that what the owner does about it counts for that; has to be exhausted. The data are
-        copied.
+        """Yield the events in `data`, which may begin and end anywhere in a frame, and is copied.
+
+        Exhaust the iterator, and act on each event before taking the next: the next frame is judged by the state that
+        the caller's reaction leaves. Then send `data_to_send()`, and close the transport if `closed` is true.
         """
         if self.phase is Phase.CLOSED:
             return
@@ -236,15 +255,13 @@ class Connection:
         if kind == Kind.MESSAGE:
             limit = self.limits.message if self.phase is Phase.READY else self.limits.login_message
         elif kind not in STREAM_BY_KIND:
-            raise RemoteProtocolError(ErrorCode.UNKNOWN_KIND, f"frames of kind {kind} are not known")
+            raise RemoteProtocolError(ErrorCode.UNKNOWN_KIND, f"unknown frame kind {kind}")
         elif self.phase is not Phase.READY:
             raise RemoteProtocolError(ErrorCode.NOT_LEGAL, f"no data are legal in phase {self.phase}")
         else:
             limit = self.limits.data
         if length > limit:
-            raise RemoteProtocolError(
-                ErrorCode.FRAME_TOO_LARGE, f"a frame announces {length} bytes; the limit is {limit}"
-            )
+            raise RemoteProtocolError(ErrorCode.FRAME_TOO_LARGE, f"a frame of {length} bytes; the limit is {limit}")
 
     def _frame(self, kind: int, channel: int, payload: bytes) -> Event | None:
         if kind == Kind.MESSAGE:
@@ -256,7 +273,7 @@ class Connection:
             return None
         stream = STREAM_BY_KIND[kind]
         if not payload:
-            raise RemoteProtocolError(ErrorCode.NOT_LEGAL, f"channel {channel}: an empty data frame says nothing")
+            raise RemoteProtocolError(ErrorCode.NOT_LEGAL, f"channel {channel}: an empty data frame")
         state.receive_window(stream).receive(len(payload))
         return DataReceived(channel, stream, payload)
 
@@ -294,10 +311,10 @@ class Connection:
         if type(message) in CHANNEL_MESSAGES and self.side is Side.SERVER:
             raise RemoteProtocolError(ErrorCode.CHANNEL_REUSED, f"channel {channel} was opened before")
         state = self._known(channel)
-        # Once this side has said its last, which the peer may not know yet, only the peer's last still matters.
+        # After this side's final message, which the peer may not have seen yet, only the peer's own still matters.
         if state.finished and type(message) not in FINAL_MESSAGES[self.side.peer]:
             return None
-        state.receiving(message)
+        state.message_received(message)
         self._forget_closed(state)
         return MessageReceived(channel, message)
 
@@ -334,9 +351,7 @@ class Connection:
 
     def _fail_channel(self, state: Channel, error: RemoteProtocolError) -> Event | None:
         if len(self._channels) > 2 * self.limits.channels:
-            raise RemoteProtocolError(
-                ErrorCode.TOO_MANY_CHANNELS, "too many failed channels were not closed by the client"
-            )
+            raise RemoteProtocolError(ErrorCode.TOO_MANY_CHANNELS, "the client has left too many failed channels open")
         if state.finished:
             return None
         self.send(state.number, m.Error(code=error.code, message=error.reason))

@@ -1,4 +1,4 @@
-"""What can be wrong with what a peer sent, or with how this library was called."""
+"""Error codes, and the exceptions for a peer that breaks the protocol and for a caller that misuses this library."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """Why something was refused. On the wire as its value; `protocol/README.md` lists the meaning of each."""
+    """Why something was refused. Sent on the wire as its value; `protocol/README.md` gives the meaning of each."""
 
     # The bytes
     FRAME_TOO_LARGE = "frame_too_large"
@@ -32,7 +32,7 @@ class ErrorCode(StrEnum):
     INVALID_FIELD = "invalid_field"
     NUL_BYTE = "nul_byte"
     BAD_ENVIRONMENT_NAME = "bad_environment_name"
-    # The service's word
+    # Decisions of the service
     UNSUPPORTED_VERSION = "unsupported_version"
     LOGIN_FAILED = "login_failed"
     LOGIN_TIMEOUT = "login_timeout"
@@ -52,18 +52,15 @@ class ErrorCode(StrEnum):
 
 
 class ProtocolError(Exception):
-    """Base of everything this package raises."""
+    """Base of all exceptions of the protocol."""
 
 
 class LocalProtocolError(ProtocolError):
-    """This side asked for something the protocol does not allow: a bug here, nothing was sent."""
+    """The caller asked for something the protocol does not allow. Nothing was sent and nothing changed: a bug here."""
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer broke the protocol.
-
-    `code` says which rule; the text says it to a person.
-    """
+    """The peer broke the protocol. `code` says which rule; `reason` is one sentence for people."""
 
     def __init__(self, code: ErrorCode, reason: str) -> None:
         super().__init__(reason)

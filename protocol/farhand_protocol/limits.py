@@ -1,4 +1,4 @@
-"""What one side accepts from the other. Every number has its reason beside it."""
+"""What each side accepts from the other. Each number has its reason beside it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ MiB: Final = 1024 * KiB
 HEADER_SIZE: Final = 8
 MAX_PAYLOAD: Final = (1 << 24) - 1  # what the header's 24-bit length can say
 MAX_CHANNEL: Final = (1 << 32) - 1  # what the header's 32-bit channel can say
-MIN_MESSAGE: Final = 16 * KiB  # every message of either side fits, but for a run with much in it
-MIN_DATA: Final = 4 * KiB  # one page: below it the headers would be felt
-MAX_CHANNELS: Final = 1 << 20  # more would be a mistake: each takes about 1 KiB of state
+MIN_MESSAGE: Final = 16 * KiB  # every message of either side fits, except a large run
+MIN_DATA: Final = 4 * KiB  # one page: below it the headers would cost noticeable bandwidth
+MAX_CHANNELS: Final = 1 << 20  # each takes about 1 KiB of state: more would be a mistake
 MIN_SPOOL: Final = 64 * KiB  # one data frame
-MAX_UNACKNOWLEDGED: Final = 512 * KiB  # taken without credit given back: the sender keeps as much for a resume
-MIN_WINDOW: Final = 64 * KiB  # one data frame: a smaller window would make each of them wait for an answer
-TERMINAL_WINDOW: Final = 256 * KiB  # to be shown still after Ctrl-C: 2.5 MB/s at a round trip of 100 ms
-MAX_WINDOW: Final = (1 << 31) - 1  # as HTTP/2 (RFC 9113, 6.9.1): sums of credit stay in 32 bits
+MAX_UNACKNOWLEDGED: Final = 512 * KiB  # consumed without returning credit: the sender stores as much for a resume
+MIN_WINDOW: Final = 64 * KiB  # one data frame: with a smaller window each frame would wait for credit
+TERMINAL_WINDOW: Final = 256 * KiB  # still shown after Ctrl-C; 2.5 MB/s at a round trip of 100 ms
+MAX_WINDOW: Final = (1 << 31) - 1  # as in HTTP/2 (RFC 9113, 6.9.1): sums of credit fit 32 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,33 +26,35 @@ class Limits:
     """The receive limits of one side, in bytes or counts. Announced to the peer in `hello` and `welcome`."""
 
     login_message: int = 16 * KiB
-    """Largest message before login: a key and a signature of RSA 8192 with room; strangers get no more memory."""
+    """Largest message before login, in bytes: room for a key and a signature of RSA 8192; strangers get no more
+    memory."""
 
     message: int = 4 * MiB
-    """Largest message after login: Linux gives argv and environment 2 MiB (execve(2)), base64 adds a third."""
+    """Largest message after login, in bytes: Linux allows 2 MiB of arguments (execve(2)), and base64 adds a third."""
 
     data: int = 64 * KiB
-    """Largest payload of a data frame: a default Linux pipe's capacity (pipe(7)); larger reads measured slower."""
+    """Largest payload of a data frame, in bytes: the default capacity of a pipe (pipe(7)); larger reads measured
+    slower."""
 
     window: int = 4 * MiB
-    """Unacknowledged bytes per stream: 40 MB/s at a round trip of 100 ms; OpenSSH's is 2 MiB."""
+    """Unacknowledged bytes per stream: 40 MB/s at a round trip of 100 ms. OpenSSH has 2 MiB."""
 
     channels: int = 1024
-    """Channels open at once on a connection: every one may hold a run; OpenSSH's MaxSessions is 10."""
+    """Channels open at once on a connection; each may hold a run. OpenSSH's MaxSessions is 10."""
 
     nesting: int = 8
-    """Depth of arrays and objects in a message: the deepest model has 4."""
+    """Depth of arrays and objects in a message; the deepest model has 4."""
 
     keys: int = 64
-    """Members of one JSON object: the widest model has 20, and 50,000 unknown ones would each cost an error."""
+    """Members of one JSON object; the widest model has 20, and 50,000 unknown ones would each cost an error."""
 
     control: int = 256 * KiB
-    """Bytes of queued answers after which a peer that does not read them is no longer read from: as many as a write
+    """Bytes of queued answers above which nothing more is read from a peer that does not read them: as much as a write
     buffer holds (`transport.WRITE_HIGH`)."""
 
     def __post_init__(self) -> None:
         if not MIN_MESSAGE <= self.login_message <= self.message <= MAX_PAYLOAD:
-            raise ValueError(f"message limits must rise and be {MIN_MESSAGE} to {MAX_PAYLOAD} bytes")
+            raise ValueError(f"message limits must not decrease and be {MIN_MESSAGE} to {MAX_PAYLOAD} bytes")
         if not MIN_DATA <= self.data <= MAX_PAYLOAD:
             raise ValueError(f"data frames must have {MIN_DATA} to {MAX_PAYLOAD} bytes")
         if not 1 <= self.channels <= MAX_CHANNELS:

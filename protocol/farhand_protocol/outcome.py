@@ -14,29 +14,29 @@ class _Outcome(BaseModel):
 
 
 class Exited(_Outcome):
-    """The program ended by itself with an exit code, 0 to 255."""
+    """The program exited by itself with an exit code, 0 to 255."""
 
     status: Literal["exited"] = "exited"
     code: ExitCode
 
 
 class Signaled(_Outcome):
-    """A signal ended the program, and it was not the service that stopped the run. Numbers as on Linux (signal(7))."""
+    """A signal ended the program, and the service had not stopped the run. Numbers as on Linux (signal(7))."""
 
     status: Literal["signaled"] = "signaled"
     signal: SignalNumber
 
 
 class _Stopped(_Outcome):
-    """The service stopped the run; exactly one of `code` and `signal` says how the program took it."""
+    """The service stopped the run; exactly one of `code` and `signal` says how the program then ended."""
 
     code: ExitCode | None = None
     signal: SignalNumber | None = None
 
 
 class TimedOut(_Stopped):
-    """The run was stopped because its time was up. `timeout` is in seconds: of the whole run, or with `idle` of those
-    in which it wrote nothing."""
+    """The run was stopped because its time had run out. `timeout` is in seconds: of the whole run, or with `idle` the
+    seconds without output."""
 
     status: Literal["timed_out"] = "timed_out"
     timeout: Annotated[float, Field(gt=0)]
@@ -44,10 +44,10 @@ class TimedOut(_Stopped):
 
 
 class Killed(_Stopped):
-    """The run was stopped by the service, or by the kernel for a bound that the service set.
+    """The run was stopped by the service, or by the kernel because of a limit that the service had set.
 
-    `reason`: `requested` by the client; its client was `disconnected` for longer than the grace; the service is
-    `draining`; it went beyond its bound on `memory`, `cpu`, `file_size` or `output`; its `spool` could not be written.
+    `reason`: `requested` by a client; its client was `disconnected` for longer than the grace period; the service is
+    `draining`; it exceeded its limit on `memory`, `cpu`, `file_size` or `output`; its `spool` could not be written.
     """
 
     status: Literal["killed"] = "killed"
@@ -56,7 +56,7 @@ class Killed(_Stopped):
 
 
 class SpawnFailed(_Outcome):
-    """The program never ran. `errno` as on Linux, `error` its name, `what` was missing or refused."""
+    """The program never ran. `errno` is that of Linux, `error` its name; `what` was missing or refused."""
 
     status: Literal["spawn_failed"] = "spawn_failed"
     errno: Annotated[int, Field(ge=0, le=4095)]
@@ -66,7 +66,7 @@ class SpawnFailed(_Outcome):
 
 
 class Lost(_Outcome):
-    """The service that owned the run is gone, and nobody saw the end."""
+    """The service that owned the run is gone, and its end was not observed."""
 
     status: Literal["lost"] = "lost"
 

@@ -25,7 +25,7 @@ MAX_RSA_EXPONENT_BITS = 64
 
 
 class SSHFormatError(ValueError):
-    """Bytes or text that should be in an SSH format are not; the message says what is wrong."""
+    """Bytes or text are not in the SSH format they should be in; the message says what is wrong."""
 
 
 def pack_u32(value: int) -> bytes:
@@ -44,7 +44,10 @@ def pack_mpint(value: int) -> bytes:
 
 
 class Reader:
-    """Takes values off the front of a buffer; every method raises SSHFormatError where they are not there."""
+    """Reads values from the front of a buffer.
+
+    Every method raises SSHFormatError if the value is missing or malformed.
+    """
 
     __slots__ = ("_data", "_offset")
 
@@ -53,7 +56,7 @@ class Reader:
         self._offset = 0
 
     def take(self, count: int) -> bytes:
-        """The next `count` bytes."""
+        """Return the next `count` bytes."""
         end = self._offset + count
         if end > len(self._data):
             missing = end - len(self._data)
@@ -63,26 +66,26 @@ class Reader:
         return taken
 
     def byte(self) -> int:
-        """One byte, 0 to 255."""
+        """Return one byte, 0 to 255."""
         return self.take(1)[0]
 
     def u32(self) -> int:
-        """One `uint32`."""
+        """Return one `uint32`."""
         return int.from_bytes(self.take(4), "big")
 
     def string(self) -> bytes:
-        """One `string`. A length beyond the buffer is refused before anything is copied."""
+        """Return one `string`. A length beyond the buffer is refused before anything is copied."""
         return self.take(self.u32())
 
     def text(self) -> str:
-        """One `string` of printable ASCII, as names of algorithms are (RFC 4251 section 6)."""
+        """Return one `string` of printable ASCII, as the names of algorithms are (RFC 4251 section 6)."""
         raw = self.string()
         if not raw.isascii() or not (text := raw.decode("ascii")).isprintable():
             raise SSHFormatError("a name holds bytes that are not printable ASCII")
         return text
 
     def mpint(self) -> int:
-        """One `mpint` ≥ 0 in its shortest form; negative or padded ones are refused, as no key needs them."""
+        """Return one `mpint` ≥ 0 in its shortest form; no key needs negative or padded ones, and they are refused."""
         raw = self.string()
         if raw and raw[0] & 0x80:
             raise SSHFormatError("an integer is negative")
@@ -91,13 +94,13 @@ class Reader:
         return int.from_bytes(raw, "big")
 
     def end(self) -> None:
-        """Check that nothing is left."""
+        """Raise SSHFormatError unless everything has been read."""
         if left := len(self._data) - self._offset:
             raise SSHFormatError(f"{left} bytes follow the end of the data")
 
 
 class PublicKey(NamedTuple):
-    """A public key of one of KEY_TYPES. Two are the same key where their blobs are equal."""
+    """A public key of one of KEY_TYPES. Two are the same key if their blobs are equal."""
 
     type: str
     blob: bytes
@@ -107,7 +110,7 @@ class PublicKey(NamedTuple):
     exponent: int = 0
     modulus: int = 0
     application: bytes | None = None
-    """What a security key's key is for, such as `ssh:`; None for every other type."""
+    """What the key of a security key is for, such as `ssh:`; None for every other type."""
 
     @property
     def fingerprint(self) -> str:
@@ -118,8 +121,8 @@ class PublicKey(NamedTuple):
 def parse_public_key(blob: bytes) -> PublicKey:
     """Parse a public key blob.
 
-    Raises SSHFormatError for a type outside KEY_TYPES, an RSA modulus outside RSA_BITS, trailing bytes, and
-    everything else malformed. That a point lies on its curve is left to the verifier.
+    Raises SSHFormatError for a type outside KEY_TYPES, an RSA modulus outside RSA_BITS, trailing bytes, and any other
+    malformation. Whether a point lies on its curve is checked by the verifier.
     Formats: RFC 8709 (Ed25519), RFC 5656 (ECDSA), RFC 4253 (RSA), OpenSSH PROTOCOL.u2f (sk-).
     """
     if len(blob) > MAX_PUBLIC_KEY:
@@ -158,7 +161,7 @@ def _check_rsa(exponent: int, modulus: int) -> None:
 
 
 def key_fingerprint(blob: bytes) -> str:
-    """The OpenSSH fingerprint of a public key blob: `SHA256:` and 43 characters of base64."""
+    """Return the OpenSSH fingerprint of a public key blob: `SHA256:` and 43 characters of base64."""
     digest = hashlib.sha256(blob).digest()
     return "SHA256:" + base64.b64encode(digest).rstrip(b"=").decode("ascii")
 
@@ -166,7 +169,7 @@ def key_fingerprint(blob: bytes) -> str:
 def parse_public_key_fields(kind: str, encoded: str) -> PublicKey:
     """Parse the two fields `keytype base64-key` of authorized_keys, known_hosts and .pub files.
 
-    Raises SSHFormatError where the base64 is damaged, the key is, or the two disagree about the type.
+    Raises SSHFormatError if the base64 or the key is malformed, or if the two types differ.
     """
     try:
         blob = base64.b64decode(encoded.encode("ascii"), validate=True)
@@ -190,9 +193,9 @@ def parse_public_key_line(line: str) -> tuple[PublicKey, str]:
 
 
 def format_public_key_line(key: PublicKey, comment: str = "") -> str:
-    """The one line, without a newline, that parse_public_key_line reads back.
+    """Return the line, without a newline, that parse_public_key_line reads.
 
-    Raises ValueError where the comment would not stay on the line.
+    Raises ValueError if the comment is not printable or not on one line.
     """
     if comment and not comment.isprintable():
         raise ValueError("a key's comment must be printable and on one line")

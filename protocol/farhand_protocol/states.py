@@ -1,7 +1,8 @@
-"""Which message is legal when: two tables for both sides, who sends and what follows.
+"""Which message is legal when: tables for both sides alike, of who may send it and what follows.
 
-A connection walks through phases by the messages on channel 0. A channel is opened by one message and has a set of
-messages for each side; each side has exactly one kind of last message on it. The channel is gone when both were sent.
+Messages on channel 0 move a connection from phase to phase (`CONNECTION_TRANSITIONS`). Every other channel is opened by
+one message of the client (`CHANNEL_MESSAGES`), which decides what each side may send on it. Each side ends its part
+with exactly one final message (`FINAL_MESSAGES`); once both have sent theirs, the channel is closed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from . import messages as m
 
 
 class Side(StrEnum):
-    """Who speaks."""
+    """Who sends."""
 
     CLIENT = "client"
     SERVER = "server"
@@ -25,7 +26,7 @@ class Side(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where a connection stands."""
+    """The phase of a connection."""
 
     HELLO = "hello"
     WELCOME = "welcome"
@@ -35,13 +36,13 @@ class Phase(StrEnum):
     CLOSED = "closed"
 
 
-_Word: TypeAlias = tuple[Side, type[m.Message]]
+_Sent: TypeAlias = tuple[Side, type[m.Message]]
 LegalMessages: TypeAlias = dict[Side, frozenset[type[m.Message]]]
-"""What each side may say."""
+"""What each side may send."""
 
 _C, _S = Side.CLIENT, Side.SERVER
 
-CONNECTION_TRANSITIONS: Final[dict[Phase, dict[_Word, Phase]]] = {
+CONNECTION_TRANSITIONS: Final[dict[Phase, dict[_Sent, Phase]]] = {
     Phase.HELLO: {(_C, m.Hello): Phase.WELCOME},
     Phase.WELCOME: {(_S, m.Welcome): Phase.LOGIN},
     Phase.LOGIN: {(_C, m.Login): Phase.VERIFY, (_S, m.Accepted): Phase.READY},
@@ -65,37 +66,37 @@ _ATTACHED: Final[LegalMessages] = {
 }
 
 
-def _asked(*answers: type[m.Message]) -> LegalMessages:
+def _request(*answers: type[m.Message]) -> LegalMessages:
     return {Side.CLIENT: frozenset({m.Close}), Side.SERVER: frozenset({*answers, m.Error})}
 
 
 CHANNEL_MESSAGES: Final[dict[type[m.Message], LegalMessages]] = {
     m.RunRequest: _ATTACHED,
     m.Attach: _ATTACHED | {Side.SERVER: _ATTACHED[Side.SERVER] | {m.Done}},
-    m.List: _asked(m.Runs, m.Done),
-    m.Deliver: _asked(m.Done),
-    m.WaitFor: _asked(m.Matched),
-    m.RecordingRequest: _asked(m.OutputMarks, m.Done),
+    m.List: _request(m.Runs, m.Done),
+    m.Deliver: _request(m.Done),
+    m.WaitFor: _request(m.Matched),
+    m.RecordingRequest: _request(m.OutputMarks, m.Done),
 }
-"""The messages with which a client opens a channel, in phase READY, and what each side may then say on it."""
+"""The messages with which a client opens a channel in phase READY, and what each side may then send on it."""
 
-UNREADABLE_OPENING: Final[LegalMessages] = _asked()
+UNREADABLE_OPENING: Final[LegalMessages] = _request()
 """The same for a channel whose opening message could not be understood."""
 
 LEGAL_BEFORE_STARTED: Final[frozenset[type[m.Message]]] = frozenset({m.Started, m.Ended, m.Error})
-"""What the service may say first on a channel where it may say `started`; no data come before that either."""
+"""What the service may send before `started` on a channel that has it; no data may precede `started` either."""
 
 AT_MOST_ONCE: Final[frozenset[type[m.Message]]] = frozenset({m.Started, m.Exit})
-"""What is said on one channel once at the most, as a side's last is."""
+"""What may be sent at most once on a channel, in addition to the final messages."""
 
 READ_ONLY_MESSAGES: Final[frozenset[type[m.Message]]] = frozenset({m.Credit, m.Close})
-"""What the client may say on a channel opened by an `attach` that is `read_only`."""
+"""What the client may send on a channel opened by an `attach` that is `read_only`."""
 
 TERMINAL_ONLY: Final[frozenset[type[m.Message]]] = frozenset({m.Resize})
-"""What nobody may say on a channel opened by a `run` without `terminal`, or an `attach` without `size`."""
+"""What neither side may send on a channel opened by a `run` without `terminal` or an `attach` without `size`."""
 
 LEGAL_AFTER_CLOSE: Final[frozenset[type[m.Message]]] = frozenset({m.Done})
-"""What the service may say on every channel once the client has said its last: all else that it had to say is void."""
+"""What the service may send on any channel after the client's final message, which makes all other answers void."""
 
 FINAL_MESSAGES: Final[LegalMessages] = {
     Side.CLIENT: frozenset({m.Close}),

@@ -1,4 +1,11 @@
-"""Carries one `Connection` over one asyncio transport: the only module here that knows asyncio."""
+"""Runs one `Connection` over one asyncio transport: the only module of the protocol that knows asyncio.
+
+    asyncio  --buffer_updated-->  ConnectionTransport  --events-->  Handler
+    asyncio  <--write-----------  ConnectionTransport  <--flush---  Handler (after Connection.send, send_data, …)
+
+Reading stops while a peer leaves its answers unread (`Connection.flooded`). Sending stops at `WRITE_HIGH` bytes:
+`room` tells the handler so, and `Handler.writable` that it may go on. Messages overtake data in the connection's queue.
+"""
 
 from __future__ import annotations
 
@@ -12,51 +19,54 @@ from .connection import Connection, Event
 from .limits import KiB, MiB
 
 RECEIVE_SIZE: Final = 256 * KiB
-"""Bytes read at once: four full data frames. One buffer serves all connections of a loop: an idle one costs nothing."""
+"""Bytes read at once: four full data frames. All connections of a loop share one buffer, so an idle one needs none."""
 
 WRITE_HIGH: Final = 256 * KiB
-"""Bytes that wait in the transport before data are held back: a control frame queues behind 2.5 ms at 100 MB/s."""
+"""Bytes in the transport above which data are held back: a control frame then waits 2.5 ms at 100 MB/s."""
 
 WRITE_LOW: Final = 64 * KiB
-"""Bytes left in the transport when data flow again: one frame, so that the socket does not run dry meanwhile."""
+"""Bytes left in the transport when data flow again: one frame, so that the socket does not run dry."""
 
 MAX_VECTORS: Final = 64
-"""Buffers given to one writev(2), which takes 1024 (IOV_MAX): more than `WRITE_HIGH` has in full data frames."""
+"""Buffers passed to one writev(2), which accepts 1024 (IOV_MAX): more full data frames than `WRITE_HIGH` holds."""
 
 RETAINED_HEAP: Final = 4 * MiB
-"""Bytes of freed memory that stay with the process. By default glibc returns what is above 128 KiB at the top of the
-heap, and a turn's worth of frames is faulted in anew each time: two pages of three, for every page carried."""
+"""Bytes of freed memory that the process keeps. By default glibc returns everything above 128 KiB at the top of the
+heap, and the frames of each loop iteration fault their pages in again: two of every three pages transferred."""
 
 QUIET_PERIOD: Final = 0.0001
-"""Seconds: more than a turn of the loop in which much is sent, less than a key takes there and back."""
+"""Seconds: longer than a loop iteration that sends much, shorter than the round trip of a keystroke."""
 
 TRANSPORT_CLOSE_TIMEOUT: Final = 5.0
-"""Seconds in which a peer has to take what is left when a connection closes: it may have stopped reading for ever."""
+"""Seconds a peer has to read the rest when a connection closes: it may have stopped reading permanently."""
 
 _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
 
 
 class Handler(Protocol):
-    """Who acts on a connection. The methods are called by the loop and must not block."""
+    """The owner of a connection. The loop calls its methods; they must not block."""
 
     def connected(self, transport: ConnectionTransport) -> None:
-        """The transport is up; nothing was sent or received yet."""
+        """The transport is connected; nothing has been sent or received yet."""
 
     def received(self, event: Event) -> None:
-        """Something came. What is sent in answer leaves after the last event of a read.
+        """An event arrived. What is queued in response is sent after the last event of this read.
 
-        Where the connection has closed itself, the link closes after this; a closing link delivers no more events.
+        If the connection has closed itself, the transport closes after this call; it then delivers no more events.
         """
 
     def writable(self) -> None:
-        """`ConnectionTransport.room` is there again after it was not."""
+        """`ConnectionTransport.room` is true again after it was false."""
 
     def lost(self, error: Exception | None) -> None:
-        """The transport is gone, by `error` or by an end of file; called once, and nothing after it."""
+        """The transport is gone, because of `error` or an end of file. Called once, and last."""
 
 
 class ConnectionTransport(asyncio.BufferedProtocol):
-    """The asyncio protocol of one connection, and its one writer."""
+    """The asyncio protocol of one connection, and its only writer.
+
+    After queueing anything on `connection`, call `flush` or `flush_soon`.
+    """
 
     def __init__(self, connection: Connection, handler: Handler) -> None:
         self.connection: Final = connection
@@ -80,7 +90,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
 
     @property
     def room(self) -> bool:
-        """Whether data should be queued now; where not, `Handler.writable` is called once they should."""
+        """Whether data should be queued now. If not, `Handler.writable` is called as soon as they should."""
         if self._closing:
             return False
         if self._paused or self._transport is None or self.connection.queued >= WRITE_HIGH:
@@ -94,7 +104,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         return not self._flush_due and time.monotonic() - self._flushed >= QUIET_PERIOD
 
     def flush(self) -> None:
-        """Hand everything queued to the transport, unless it is full; then that happens once it is not."""
+        """Pass everything queued to the transport; if that is full, wait until it is not."""
         if self._paused or self._closing or self._transport is None:
             return
         buffers = self.connection.data_to_send()
@@ -106,13 +116,13 @@ class ConnectionTransport(asyncio.BufferedProtocol):
                 self._loop.call_soon(self._writable)
 
     def flush_soon(self) -> None:
-        """Flush at the end of this turn of the loop, so that what belongs together leaves together."""
+        """Flush at the end of this loop iteration, so that everything queued in it is sent at once."""
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush_now)
 
     def close(self) -> None:
-        """Send what is queued as far as the peer takes it within `TRANSPORT_CLOSE_TIMEOUT`, then close."""
+        """Send what is queued, as far as the peer reads it within `TRANSPORT_CLOSE_TIMEOUT`, then close."""
         if self._transport is None or self._closing:
             return
         self._paused = False
@@ -120,7 +130,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         self._closing = True
         self._last_call = self._loop.call_later(TRANSPORT_CLOSE_TIMEOUT, self.abort)
         if self._transport.can_write_eof():
-            # A socket closed with bytes unread resets the peer, who may then lose what was sent last: the peer closes.
+            # Closing a socket with unread bytes resets the peer, which may lose the last data: the peer has to close.
             self._transport.write_eof()
             if self._throttled:
                 self._transport.resume_reading()
@@ -128,7 +138,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once; what was not sent is lost."""
+        """Close at once; unsent data are lost."""
         if self._transport is not None:
             self._closing = True
             self._transport.abort()
@@ -141,7 +151,10 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             transport.write(rest[0] if len(rest) == 1 else b"".join(rest))
 
     def _written_at_once(self, buffers: list[bytes]) -> list[bytes] | list[memoryview]:
-        """Write what the kernel takes, uncopied, and return what is left; errors are left to the transport to find."""
+        """Write what the kernel accepts, without copying, and return the rest.
+
+        The transport will find any error itself.
+        """
         try:
             count = os.writev(self._descriptor, buffers[:MAX_VECTORS])
         except OSError:
@@ -160,10 +173,10 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         if self._transport is not None and not self._closing:
             self._handler.writable()
 
-    # asyncio's side
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio.BaseProtocol."""
+        """Start the handler."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH, low=WRITE_LOW)
         if isinstance(self._loop, asyncio.SelectorEventLoop) and transport.get_extra_info("sslcontext") is None:
@@ -172,16 +185,17 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         self.flush()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """asyncio.BufferedProtocol: the loop fills it and calls `buffer_updated` before it serves anyone else."""
+        """Return the shared buffer: the loop fills it and calls `buffer_updated` before it serves any other
+        connection."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """asyncio.BufferedProtocol."""
+        """Act on the bytes that the loop has read."""
         if not self._closing:
             self.feed(self._buffer[:nbytes])
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Act on received bytes; for those that were read before this was the transport's protocol."""
+        """Act on received bytes. Call it for bytes that were read before this became the transport's protocol."""
         for event in self.connection.receive_data(data):
             self._handler.received(event)
             if self._closing:
@@ -191,7 +205,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             return
         if not self.connection.flooded:
             if self.connection.queued:
-                self.flush_soon()  # what somebody woken by these events asks for leaves together with the answers
+                self.flush_soon()  # together with what tasks woken by these events queue
             return
         self.flush()
         self._throttle()
@@ -202,11 +216,11 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def pause_writing(self) -> None:
-        """asyncio.BaseProtocol."""
+        """Hold data back: the transport is full."""
         self._paused = True
 
     def resume_writing(self) -> None:
-        """asyncio.BaseProtocol."""
+        """Send what was held back, and read again if reading had stopped."""
         self._paused = False
         if self._closing:
             return
@@ -219,7 +233,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             self._writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio.BaseProtocol."""
+        """Tell the handler that the transport is gone."""
         self._transport = None
         self._descriptor = -1
         if self._last_call is not None:

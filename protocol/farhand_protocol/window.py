@@ -1,4 +1,8 @@
-"""Credit: how many bytes of a stream may be under way. Two counters, one at each end."""
+"""Flow control: how many bytes of a stream may be in flight. One counter at each end.
+
+The receiver grants credit in bytes; the sender spends it. Once the consumer has processed data, the receiver returns
+their credit, so a slow consumer stops the sender with a bounded amount of data in between.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from .limits import MAX_UNACKNOWLEDGED, MAX_WINDOW
 
 
 class SendWindow:
-    """The sender's end: what may still be sent. `credit` is in bytes, 0 to 2³¹-1; `offset` is that of the next byte."""
+    """The sender's end. `credit` is how many bytes may still be sent, 0 to 2³¹-1; `offset` is that of the next byte."""
 
     __slots__ = ("credit", "offset")
 
@@ -16,69 +20,76 @@ class SendWindow:
         self.offset = offset
 
     def spend(self, count: int) -> None:
-        """Take `count` bytes of credit; `LocalProtocolError` where there is less."""
+        """Spend `count` bytes of credit; the caller must then send them.
+
+        Raises `LocalProtocolError` if there is less.
+        """
         if count > self.credit:
-            raise LocalProtocolError(f"{count} bytes to send and credit for {self.credit}")
+            raise LocalProtocolError(f"sending {count} bytes with credit for {self.credit}")
         self.credit -= count
         self.offset += count
 
     def skip(self, offset: int, count: int) -> None:
-        """Leave `count` bytes out, without credit; `LocalProtocolError` where `offset` is not that of the next byte."""
+        """Skip `count` bytes, which costs no credit.
+
+        Raises `LocalProtocolError` if `offset` is not that of the next byte.
+        """
         if offset != self.offset:
-            raise LocalProtocolError(f"a gap at offset {offset} of a stream that stands at {self.offset}")
+            raise LocalProtocolError(f"a gap at offset {offset} of a stream at offset {self.offset}")
         self.offset += count
 
     def grant(self, count: int) -> None:
-        """Add the peer's grant; `RemoteProtocolError` where the sum would pass 2³¹-1."""
+        """Add credit granted by the peer. Raises `RemoteProtocolError` if the sum would exceed 2³¹-1."""
         if self.credit + count > MAX_WINDOW:
             raise RemoteProtocolError(
-                ErrorCode.CREDIT_EXCEEDED, f"credit of {self.credit} and {count} bytes passes {MAX_WINDOW}"
+                ErrorCode.CREDIT_EXCEEDED, f"credit of {self.credit} and {count} bytes exceeds {MAX_WINDOW}"
             )
         self.credit += count
 
 
 class ReceiveWindow:
-    """The receiver's end: what the peer may still send, and what the consumer has taken but not given back.
+    """The receiver's end: what the peer may still send, and what was acknowledged but not yet returned as credit.
 
-    `offset` is that of the next byte to come.
+    `offset` is that of the next byte expected.
     """
 
-    __slots__ = ("_open", "_size", "_taken", "offset")
+    __slots__ = ("_acknowledged", "_open", "_size", "offset")
 
     def __init__(self, size: int, offset: int = 0) -> None:
         self.offset = offset
         self._size = size
         self._open = size
-        self._taken = 0
+        self._acknowledged = 0
 
     def receive(self, count: int) -> None:
-        """Book `count` received bytes; `RemoteProtocolError` where the peer had less credit."""
+        """Record `count` received bytes. Raises `RemoteProtocolError` if the peer had less credit."""
         if count > self._open:
-            raise RemoteProtocolError(
-                ErrorCode.CREDIT_EXCEEDED, f"{count} bytes came where there was credit for {self._open}"
-            )
+            raise RemoteProtocolError(ErrorCode.CREDIT_EXCEEDED, f"received {count} bytes with credit for {self._open}")
         self._open -= count
         self.offset += count
 
     def skip(self, offset: int, count: int) -> None:
-        """Book `count` bytes that will not come; `RemoteProtocolError` where `offset` is not that of the next byte."""
+        """Record `count` bytes that the peer skips.
+
+        Raises `RemoteProtocolError` if `offset` is not that of the next byte.
+        """
         if offset != self.offset:
             raise RemoteProtocolError(
-                ErrorCode.NOT_LEGAL, f"a gap at offset {offset} of a stream that stands at {self.offset}"
+                ErrorCode.NOT_LEGAL, f"a gap at offset {offset} of a stream at offset {self.offset}"
             )
         self.offset += count
 
     def acknowledge(self, count: int) -> int:
-        """Book `count` bytes as consumed and return the credit to give back now, or 0.
+        """Record `count` bytes as consumed and return the credit that the caller must grant the peer now, or 0.
 
         Credit is returned a quarter of the window at a time, and `MAX_UNACKNOWLEDGED` bytes at most: often enough that
         the sender never stalls on it, rarely enough that it costs nothing.
         """
-        if self._taken + count + self._open > self._size:
-            raise LocalProtocolError("more bytes were taken than had come")
-        self._taken += count
-        if self._taken < min(self._size // 4, MAX_UNACKNOWLEDGED):
+        if self._acknowledged + count + self._open > self._size:
+            raise LocalProtocolError("more bytes acknowledged than received")
+        self._acknowledged += count
+        if self._acknowledged < min(self._size // 4, MAX_UNACKNOWLEDGED):
             return 0
-        grant, self._taken = self._taken, 0
+        grant, self._acknowledged = self._acknowledged, 0
         self._open += grant
         return grant

@@ -81,9 +81,9 @@ async def test_output_that_did_not_arrive_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("scribble", "sentence"),
     [
-        (b"\xff\xff\xff\x03\0\0\0\1", "a frame announces 16777215 bytes"),
-        (b"\0\0\x01\x09\0\0\0\1x", "frames of kind 9 are not known"),
-        (b"\0\0\x02\x01\0\0\0\0{}", "no type that is known"),
+        (b"\xff\xff\xff\x03\0\0\0\1", "a frame of 16777215 bytes"),
+        (b"\0\0\x01\x09\0\0\0\1x", "unknown frame kind 9"),
+        (b"\0\0\x02\x01\0\0\0\0{}", "has no known type"),
         (b"\0\0\x01\x03\0\0\0\x07x", "channel 7 was never opened"),
     ],
 )

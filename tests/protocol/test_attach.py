@@ -125,7 +125,7 @@ class TestGap:
 
     def test_a_gap_ends_at_an_offset(self) -> None:
         assert m.GapNotice(stream="stdout", offset=m.MAX_COUNT - 1, bytes=1).offset == m.MAX_COUNT - 1
-        with pytest.raises(ValueError, match="beyond every offset"):
+        with pytest.raises(ValueError, match="beyond the largest offset"):
             m.GapNotice(stream="stdout", offset=m.MAX_COUNT, bytes=1)
 
 

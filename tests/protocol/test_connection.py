@@ -314,7 +314,7 @@ class TestOwner:
 
     def test_a_message_the_peer_would_refuse_for_its_size_is_not_sent(self) -> None:
         pair = Pair.ready(SMALL)
-        with pytest.raises(LocalProtocolError, match=f"takes {MIN_MESSAGE} at the most"):
+        with pytest.raises(LocalProtocolError, match=f"accepts at most {MIN_MESSAGE}"):
             pair.client.open(run(argv=(b"x" * MIN_MESSAGE,)))
         assert (pair.client.queued, pair.client.open_channels) == (0, 0)
         assert pair.client.open(run()) == 1

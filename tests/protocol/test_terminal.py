@@ -119,7 +119,7 @@ class TestRun:
 
     @pytest.mark.parametrize("changes", [{"share": True}, {"share": True, "stdin": 0}, {"share": True, "size": SIZE}])
     def test_who_shares_types_and_shows(self, changes: dict[str, object]) -> None:
-        with pytest.raises(ValueError, match="only who types at a terminal shares that"):
+        with pytest.raises(ValueError, match="share needs stdin and size"):
             m.Attach.model_validate({"id": RUN_ID} | changes)
 
     def test_a_reader_may_show_the_terminal(self) -> None:

@@ -1,4 +1,14 @@
-"""The messages: what the JSON of a control frame can say. Frozen, strict, unknown fields refused."""
+"""The messages: the JSON payloads of control frames, one frozen pydantic model for each.
+
+Models are strict, refuse unknown fields, and form one discriminated union on `type` (`AnyMessage`).
+
+- `connection`: messages on channel 0: hello, login, ping, error.
+- `run`, `terminal`: the channel of a run: start it, attach to it, feed it, its outcome; its terminal and recording.
+- `operations`: requests about existing runs: list, signal, wait for output.
+- `codec`: between messages and JSON.
+
+Use it as `from farhand_protocol import messages as m`.
+"""
 
 from farhand_protocol.model import (
     MAX_COUNT,

@@ -63,19 +63,16 @@ def _adapter() -> TypeAdapter[Any]:
 
 
 def encode(message: Message) -> bytes:
-    """Return the JSON of `message`; fields that are None are left out."""
+    """Return the JSON of `message`, without the fields that are None."""
     return to_json(message, exclude_none=True)
 
 
 def decode(payload: bytes, limits: Limits) -> AnyMessage:
-    """Return the message that `payload` spells.
-
-    Raises `RemoteProtocolError` with the code of the first thing wrong.
-    """
+    """Return the message in `payload`. Raises `RemoteProtocolError` with the code of the first mistake."""
     return _decode_short(payload) if len(payload) <= _SHORT else _decode(payload, limits)
 
 
-_SHORT: Final = 64  # bytes: the ends and pongs that every run repeats to the letter, none of them near a limit
+_SHORT: Final = 64  # bytes: fits the ends and pongs that every run repeats; none is near a limit
 
 
 @lru_cache(maxsize=256)
@@ -104,7 +101,7 @@ _CODES: Final = {
 
 
 _SAID: Final = 150
-"""Characters of what pydantic says: enough but for a list of choices as long as that of a terminal's modes."""
+"""Characters of pydantic's text: enough for all but a list of choices as long as that of terminal modes."""
 
 
 def _refusal(error: ValidationError) -> RemoteProtocolError:
@@ -112,15 +109,15 @@ def _refusal(error: ValidationError) -> RemoteProtocolError:
     code = _CODES.get(first["type"], ErrorCode.INVALID_FIELD)
     where = ".".join(str(part) for part in first["loc"])
     if code is ErrorCode.UNKNOWN_FIELD:
-        return RemoteProtocolError(code, f"the message has a field that is not known: {where[:64]!r}")
+        return RemoteProtocolError(code, f"the message has an unknown field: {where[:64]!r}")
     if code is ErrorCode.UNKNOWN_MESSAGE:
-        return RemoteProtocolError(code, "the message has no type that is known")
+        return RemoteProtocolError(code, "the message has no known type")
     place = f"the message's field {where[:200]}" if where else "the message"
     said = first["msg"]
     return RemoteProtocolError(code, f"{place}: {said if len(said) <= _SAID else said[: _SAID - 1] + '…'}")
 
 
-# The closing quote is optional, so that every opening one matches and the scan stays linear in hostile text too.
+# The closing quote is optional, so that every opening one matches and the scan is linear even in hostile text.
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _ROUND: Final = bytes.maketrans(b"[{]}", b"(())")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[{]}"))
@@ -132,7 +129,7 @@ def check_json(payload: bytes, limits: Limits) -> None:
         text = payload.decode()
     except UnicodeDecodeError as error:
         raise RemoteProtocolError(
-            ErrorCode.BAD_UTF8, f"the message is not UTF-8: byte {error.start} cannot stand there"
+            ErrorCode.BAD_UTF8, f"the message is not UTF-8: byte {error.start} is invalid"
         ) from None
     if _deeper(payload, limits.nesting):
         raise RemoteProtocolError(
@@ -147,7 +144,7 @@ def check_json(payload: bytes, limits: Limits) -> None:
         seen = set()
         for key, _ in pairs:
             if key in seen:
-                raise RemoteProtocolError(ErrorCode.DUPLICATE_KEY, f"the key {key[:64]!r} stands twice in one object")
+                raise RemoteProtocolError(ErrorCode.DUPLICATE_KEY, f"the key {key[:64]!r} occurs twice in one object")
             seen.add(key)
 
     try:
@@ -155,8 +152,8 @@ def check_json(payload: bytes, limits: Limits) -> None:
     except json.JSONDecodeError as error:
         raise RemoteProtocolError(ErrorCode.BAD_JSON, f"the message is not JSON: {error}") from None
     except ValueError:
-        # What is left is int()'s bound on digits (sys.set_int_max_str_digits).
-        raise RemoteProtocolError(ErrorCode.BAD_NUMBER, "a number of the message has thousands of digits") from None
+        # The only other cause is int()'s limit on digits (sys.set_int_max_str_digits).
+        raise RemoteProtocolError(ErrorCode.BAD_NUMBER, "the message has a number of thousands of digits") from None
 
 
 def _constant(name: str) -> NoReturn:
@@ -164,11 +161,11 @@ def _constant(name: str) -> NoReturn:
 
 
 def _deeper(payload: bytes, limit: int) -> bool:
-    # Brackets inside strings count for nothing, but most messages have too few of either to need a look.
+    # Brackets inside strings do not count, but most messages have too few of any to need a closer look.
     if payload.count(b"{") + payload.count(b"[") <= limit:
         return False
     brackets = _STRING.sub(b"", payload).translate(_ROUND, _NOT_BRACKETS)
-    # Each pass takes the innermost level away, at the speed of C. What does not pair is not JSON either.
+    # Each pass removes the innermost level, at the speed of C. Unpaired brackets are not JSON anyway.
     for _ in range(limit):
         brackets = brackets.replace(b"()", b"")
     return bool(brackets)

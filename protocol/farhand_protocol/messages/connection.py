@@ -1,4 +1,4 @@
-"""The connection's own messages, on channel 0."""
+"""Messages on channel 0, about the connection itself: hello, login, pings, shutdown, errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Features = Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]
 
 
 class AnnouncedLimits(BaseModel):
-    """The receive limits a side announces; `Limits` gives their meaning and reasons."""
+    """The receive limits that one side announces; `Limits` gives their meaning and reasons."""
 
     model_config = Message.model_config
     message: Annotated[int, Field(ge=MIN_MESSAGE, le=MAX_PAYLOAD)]
@@ -26,7 +26,7 @@ class AnnouncedLimits(BaseModel):
 
 
 class Hello(Message):
-    """The client's first message. `server` is the name as it was dialled, `user` whom to log in as."""
+    """The client's first message. `server` is the name as dialled, `user` the account to log in to."""
 
     type: Literal["hello"] = "hello"
     versions: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], Field(min_length=1, max_length=16)]
@@ -39,7 +39,7 @@ class Hello(Message):
 
 
 class Welcome(Message):
-    """The service's answer. With `login` the client has to prove a key; without, the kernel has said who it is."""
+    """The service's answer. With `login` the client must prove a key; otherwise the kernel has identified it."""
 
     type: Literal["welcome"] = "welcome"
     version: Annotated[int, Field(ge=1, le=65535)]
@@ -59,14 +59,14 @@ class Login(Message):
 
 
 class Refused(Message):
-    """This login did not do, for a cause that is not told; `attempts_left` more may be made."""
+    """The login failed, for a reason that is not disclosed; `attempts_left` more may be made."""
 
     type: Literal["refused"] = "refused"
     attempts_left: Annotated[int, Field(ge=1, le=100)]
 
 
 class Accepted(Message):
-    """The client is logged in as `user` on the machine that calls itself `host`."""
+    """The client is logged in as `user` on the machine named `host`."""
 
     type: Literal["accepted"] = "accepted"
     user: Name
@@ -74,7 +74,7 @@ class Accepted(Message):
 
 
 class Ping(Message):
-    """Asks for a `pong` with the same `id`."""
+    """Requests a `pong` with the same `id`."""
 
     type: Literal["ping"] = "ping"
     id: Count
@@ -88,14 +88,14 @@ class Pong(Message):
 
 
 class GoingAway(Message):
-    """The service drains: no new runs; the running ones have `grace` seconds before they are stopped."""
+    """The service is draining: it accepts no new runs, and stops the current ones after `grace` seconds."""
 
     type: Literal["going_away"] = "going_away"
     grace: Grace
 
 
 class Error(Message):
-    """A refusal. On channel 0 the connection ends with it; on another only that channel does."""
+    """A refusal. On channel 0 it ends the connection; on any other channel it ends that channel only."""
 
     ordered: ClassVar[bool] = True
     type: Literal["error"] = "error"

@@ -1,4 +1,4 @@
-"""Working with runs that are there: what runs, a signal to one, waiting for something in its output."""
+"""Operations on existing runs, each on a channel of its own: list them, signal one, wait for its output."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from farhand_protocol.outcome import Outcome
 from .terminal import WindowSize
 
 MAX_LISTED: Final = 1000
-"""Runs in one listing: more than anybody reads, some 300 KB; who wants more goes on with `before`."""
+"""Runs in one listing: more than anyone reads, some 300 KB. A client that wants more continues with `before`."""
 
 MAX_RUNS: Final = 100
-"""Runs in one message: some 30 KB, less than half a data frame, so that a long listing holds nothing else up."""
+"""Runs in one message: some 30 KB, less than half a data frame, so that a long listing delays nothing else."""
 
 MAX_COMMAND_TEXT: Final = 1000
-"""Characters of a command in a listing: so that one run fits the smallest message limit, whatever it is made of."""
+"""Characters of a command in a listing: any run then fits the smallest message limit."""
 
 MAX_PATTERN: Final = 4096
-"""Bytes of a regular expression: longer than anybody writes, and compiled in milliseconds."""
+"""Bytes of a regular expression: longer than anyone writes, and compiled in milliseconds."""
 
 Pattern = Annotated[Argument, Field(max_length=MAX_PATTERN)]
 
 
 class List(Message):
-    """Opens a channel and asks for runs, the newest first: `runs` messages, then `done`.
+    """Opens a channel and requests runs, newest first: `runs` messages, then `done`.
 
-    Those under way, with `ended` the others too; only ids that begin with `prefix`; only ones begun before the run
-    `before`, to go on with a long list.
+    Lists current runs, with `ended` also past ones; only ids that begin with `prefix`; only runs begun before the run
+    `before`, to continue a long list.
     """
 
     type: Literal["list"] = "list"
@@ -52,12 +52,12 @@ class List(Message):
 
 
 class RunInfo(BaseModel):
-    """One run in a listing. `began` in seconds since the epoch, `duration` in seconds, `stdout` and `stderr` the bytes
-    written so far, `stdin` those that have come for it, where it goes on and takes any; `attachments` the clients that
-    are attached now. Without an `outcome` it goes on.
+    """One run in a listing. Without an `outcome` it is still running.
 
-    `terminal` is the size of its terminal, now or at its end, where it has one; zeros once that is not known any more.
-    `command` is for people: the arguments as a shell would read them, or the shell's text, cut at `MAX_COMMAND_TEXT`.
+    `began` is in seconds since the epoch, `duration` in seconds. `stdout` and `stderr` are the bytes written so far,
+    `stdin` the bytes received for it if it is still running and reads any; `attachments` counts the attached clients.
+    `terminal` is the size of its terminal, if it has one, now or at its end; zeros if that is no longer known.
+    `command` is for people: the arguments quoted for a shell, or the shell's text, truncated at `MAX_COMMAND_TEXT`.
     """
 
     model_config = Message.model_config
@@ -77,14 +77,14 @@ class RunInfo(BaseModel):
 
 
 class Runs(Message):
-    """Some of the runs that were asked for: as many as fit what the client takes in one message."""
+    """Some of the requested runs: as many as fit the client's message limit."""
 
     type: Literal["runs"] = "runs"
     runs: Annotated[tuple[RunInfo, ...], Field(max_length=MAX_RUNS)]
 
 
 class Deliver(Message):
-    """Opens a channel and sends signal `number` to the process group of the run `id`; `done` once it is delivered."""
+    """Opens a channel and sends signal `number` to the process group of the run `id`; `done` follows once delivered."""
 
     type: Literal["deliver"] = "deliver"
     id: RunId
@@ -92,7 +92,7 @@ class Deliver(Message):
 
 
 class Done(Message):
-    """The service's last message on a channel whose request has been served, or that the client has left before."""
+    """The service's final message on a channel whose request is complete, or that the client has already closed."""
 
     ordered: ClassVar[bool] = True
     type: Literal["done"] = "done"
@@ -100,7 +100,7 @@ class Done(Message):
 
 class WaitFor(Message):
     """Opens a channel and waits for the first of: a match of `pattern` (RE2 syntax, on bytes) in `stream` from `offset`
-    on, `idle` seconds without output of that stream, the end of the run, `timeout` seconds."""
+    on, `idle` seconds without output on that stream, the end of the run, `timeout` seconds."""
 
     type: Literal["wait_for"] = "wait_for"
     id: RunId
@@ -112,8 +112,8 @@ class WaitFor(Message):
 
 
 class Matched(Message):
-    """What the wait ended with. For a `pattern`, `start` and `end` are the offsets of the match; else both are the
-    offset up to which there was output."""
+    """What ended the wait. For a `pattern`, `start` and `end` are the offsets of the match; otherwise both are the
+    offset of the end of the output so far."""
 
     type: Literal["matched"] = "matched"
     reason: Literal["pattern", "idle", "ended", "timeout"]

@@ -1,4 +1,4 @@
-"""A run's messages, on a channel of its own: the channel is one client's attachment to the run."""
+"""The messages of a run, on a channel of its own: the channel is one client's attachment to the run."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from farhand_protocol.outcome import Outcome
 from .terminal import TerminalRequest, WindowSize
 
 AttachmentKey = Annotated[Base64, Field(min_length=16, max_length=16)]
-"""Chosen at random by the client for each attachment: an attachment with the key of an older one takes its place."""
+"""Chosen at random by the client for each attachment. An attachment with the key of an older one replaces it."""
 
 
 Window = Annotated[int, Field(ge=MIN_WINDOW, le=MAX_WINDOW)]
-"""Bytes of each output stream that may be under way on a channel, where that is less than the client's limit: so much
-may still come after Ctrl-C."""
+"""Bytes of each output stream that may be in flight on a channel, if less than the client's limit: this much may still
+arrive after Ctrl-C."""
 
 
 class Bounds(BaseModel):
-    """What a run may use at the most. `memory`, `file_size` and `output` in bytes, `cpu` in seconds; the rest counts.
+    """What a run may use at most: `memory`, `file_size` and `output` in bytes, `cpu` in seconds, the others as counts.
 
-    `output` is the sum of what both streams may carry. The service adds its own bounds; the stricter one holds.
+    `output` is the sum of both streams. The service has bounds of its own; the stricter one applies.
     """
 
     model_config = Message.model_config
@@ -57,15 +57,15 @@ class RunRequest(Message):
     """Opens a channel and starts a run: exactly one of `argv`, executed as it is, `shell`, text for a shell, and
     `login`, the account's shell as a login shell.
 
-    The same `id` with the same request is the same run, however often and from wherever it comes; it is never started
-    twice. The working directory is relative to the user's home. `timeout`, `idle_timeout` (without any output),
+    The same `id` with the same request is the same run, however often it is sent and by which client; it is never
+    started twice. The working directory is relative to the user's home. `timeout`, `idle_timeout` (without any output),
     `kill_after` and `grace` are in seconds. Once no client holds the run, `on_disconnect` says whether it is stopped
-    after `grace` or kept. With `spool`, output that nobody takes goes to a file of so many bytes for each stream, the
-    oldest making room, instead of making the program wait.
+    after `grace` or kept. With `spool`, unread output goes to a file of so many bytes for each stream, where the newest
+    replaces the oldest, instead of blocking the program.
 
-    With `terminal` the program has one as its controlling terminal: all it writes is `stdout`, and what comes as stdin
-    is typed. Its output always goes to a spool in a file, and waits only for clients that are connected. With
-    `record_input` what is typed is recorded as well.
+    With `terminal` the program has a controlling terminal: everything it writes is `stdout`, and stdin is typed. Its
+    output always goes to a spool in a file, and waits only for connected clients. With `record_input` what is typed is
+    recorded, too.
     """
 
     type: Literal["run"] = "run"
@@ -97,7 +97,7 @@ class RunRequest(Message):
         if self.terminal is not None and not (self.stdin and self.merge_stderr):
             raise PydanticCustomError("invalid_field", "a terminal has stdin, and stderr merged into stdout")
         if len({name for name, _ in self.env}) != len(self.env):
-            raise PydanticCustomError("invalid_field", "an environment name stands twice in env")
+            raise PydanticCustomError("invalid_field", "an environment name occurs twice in env")
         return self
 
 
@@ -112,17 +112,16 @@ def request_fingerprint(request: RunRequest) -> bytes:
 
 
 class Attach(Message):
-    """Opens a channel on the run `id`, whether it goes on or is over.
+    """Opens a channel on the run `id`, whether it is still running or has ended.
 
-    `stdout` and `stderr` are the offsets at which its output is wanted; a stream without one is not sent. With `stdin`
-    the client wants to feed the run, and its first byte has that offset; bytes that the run has had are dropped.
-    A `hold` makes a run that was started without a spool wait for this attachment; others that fall behind get a `gap`.
-    Without `follow` each stream ends where it stands now, and where the run goes on the last message is `done`.
-    `read_only` attachments may say nothing but `credit` and `close`.
+    `stdout` and `stderr` are the offsets from which output is sent; a stream without one is not sent. With `stdin` the
+    client feeds the run, and its first byte has that offset; bytes that the run already has are dropped. With `hold`
+    a run that was started without a spool waits for this attachment; any other attachment that falls behind gets a
+    `gap`. Without `follow` each stream ends at its current offset, and if the run continues the final message is
+    `done`. A `read_only` attachment may send nothing but `credit` and `close`.
 
-    With `size` the client shows the terminal of the run in so many characters; one that has none refuses that. Each
-    attachment that types has offsets of its own: `stdin` counts what this one has typed. Only one types, unless those
-    that come later `share`.
+    With `size` the client shows the run's terminal at that size; a run without a terminal refuses that. Each attachment
+    that types has its own offsets: `stdin` counts what this one has typed. Only one types, unless later ones `share`.
     """
 
     type: Literal["attach"] = "attach"
@@ -143,14 +142,14 @@ class Attach(Message):
         if self.read_only and (self.stdin is not None or self.hold):
             raise PydanticCustomError("invalid_field", "a read-only attachment neither feeds stdin nor holds the run")
         if self.share and (self.stdin is None or self.size is None):
-            raise PydanticCustomError("invalid_field", "only who types at a terminal shares that")
+            raise PydanticCustomError("invalid_field", "share needs stdin and size")
         return self
 
 
 class Started(Message):
     """The program runs, or ran, as process `pid` of the remote machine.
 
-    `new` is false where the run was there before this channel. `stdin` says whether this attachment feeds it.
+    `new` is false if the run existed before this channel. `stdin` says whether this attachment feeds it.
     """
 
     type: Literal["started"] = "started"
@@ -160,7 +159,7 @@ class Started(Message):
 
 
 class Credit(Message):
-    """The receiver of `stream` takes `bytes` more. What it has been sent before is not needed again by it."""
+    """The receiver of `stream` accepts `bytes` more, and does not need the data before that again."""
 
     type: Literal["credit"] = "credit"
     stream: Stream
@@ -168,7 +167,7 @@ class Credit(Message):
 
 
 class End(Message):
-    """`stream` ends here: TLS has no half-close, so the end is a message."""
+    """`stream` ends here. TLS has no half-close, so the end is a message."""
 
     ordered: ClassVar[bool] = True
     type: Literal["end"] = "end"
@@ -176,7 +175,7 @@ class End(Message):
 
 
 class GapNotice(Message):
-    """`bytes` bytes of `stream` from `offset` on, where the stream stands, are kept no more; it goes on behind them."""
+    """`bytes` bytes of `stream` from its current `offset` on are no longer stored; the stream continues after them."""
 
     ordered: ClassVar[bool] = True
     type: Literal["gap"] = "gap"
@@ -187,7 +186,7 @@ class GapNotice(Message):
     @model_validator(mode="after")
     def _ends_at_an_offset(self) -> Self:
         if self.offset + self.bytes > MAX_COUNT:
-            raise PydanticCustomError("invalid_field", "the gap ends beyond every offset")
+            raise PydanticCustomError("invalid_field", "the gap ends beyond the largest offset")
         return self
 
 
@@ -199,21 +198,21 @@ class Signal(Message):
 
 
 class Stop(Message):
-    """Stop the run: TERM, `kill_after` seconds of grace (the run's own unless given), KILL."""
+    """Stop the run: TERM, a grace period of `kill_after` seconds (by default that of the run), KILL."""
 
     type: Literal["stop"] = "stop"
     kill_after: Grace | None = None
 
 
 class Exit(Message):
-    """The program itself has ended so, while processes it left still hold its output; `ended` follows."""
+    """The program itself has ended with `outcome`, while processes it left still hold its output; `ended` follows."""
 
     type: Literal["exit"] = "exit"
     outcome: Outcome
 
 
 class UsageReport(BaseModel):
-    """What a run has used: `user` and `system` seconds of processor time, `peak_memory` in bytes where it is known."""
+    """What a run has used: `user` and `system` in seconds of processor time, `peak_memory` in bytes if known."""
 
     model_config = Message.model_config
     user: Annotated[float, Field(ge=0)]
@@ -222,8 +221,8 @@ class UsageReport(BaseModel):
 
 
 class AppliedBounds(BaseModel):
-    """How each bound on the run was enforced: for its whole tree by a cgroup, for each process by a resource limit
-    (setrlimit(2)), or by the service itself. Those without a bound are left out."""
+    """How each bound on the run was enforced: for its process tree by a cgroup, for each process by a resource limit
+    (setrlimit(2)), or by the service itself. Resources without a bound are left out."""
 
     model_config = Message.model_config
     memory: Literal["cgroup", "rlimit"] | None = None
@@ -235,10 +234,10 @@ class AppliedBounds(BaseModel):
 
 
 class Ended(Message):
-    """The service's last message on a run's channel: the outcome, after all data.
+    """The service's final message on a run's channel: the outcome, after all data.
 
     `stdout` and `stderr` are the bytes the program wrote, `duration` the wall time in seconds. With `lingered` the
-    program had left processes behind that still held its output when the linger time was up.
+    program had left processes behind that still held its output at the end of the linger time.
     """
 
     ordered: ClassVar[bool] = True
@@ -253,7 +252,7 @@ class Ended(Message):
 
 
 class Close(Message):
-    """The client's last message on a channel: it leaves the run, as if its line had been lost, but for good."""
+    """The client's final message on a channel: it leaves the run, as if its connection were lost, but permanently."""
 
     ordered: ClassVar[bool] = True
     type: Literal["close"] = "close"

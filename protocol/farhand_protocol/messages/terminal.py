@@ -1,4 +1,4 @@
-"""A run's terminal, and the recording of a run: what came when."""
+"""A run's terminal, and the recording of a run: which output was written when."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MAX_MARKS: Final = 500
 """Marks in one message: at most some 60 KB without stdin, less than a data frame."""
 
 MAX_MARK_STDIN: Final = 1024
-"""Bytes of stdin in one mark: so that one mark fits the smallest message limit."""
+"""Bytes of stdin in one mark: any mark then fits the smallest message limit."""
 
 Cells = Annotated[int, Field(ge=0, le=0xFFFF)]
-"""Columns or rows, what `struct winsize` holds (ioctl_tty(2)); 0 is unknown."""
+"""Columns or rows, with the range of `struct winsize` (ioctl_tty(2)); 0 is unknown."""
 
 TermName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.+_-]{1,64}$")]
-"""A name of terminfo's, for TERM. No slash: programs look for a file of that name."""
+"""A terminfo name, for TERM. It contains no slash, because programs look for a file of that name."""
 
 ModeName: TypeAlias = Literal[
     "VINTR", "VQUIT", "VERASE", "VKILL", "VEOF", "VEOL", "VEOL2", "VSTART", "VSTOP", "VSUSP", "VREPRINT", "VWERASE",
@@ -28,14 +28,14 @@ ModeName: TypeAlias = Literal[
     "ISIG", "ICANON", "ECHO", "ECHOE", "ECHOK", "ECHONL", "NOFLSH", "TOSTOP", "IEXTEN", "ECHOCTL", "ECHOKE",
     "OPOST", "ONLCR", "OCRNL", "ONOCR", "ONLRET",
 ]  # fmt: skip
-"""Modes of termios(3) under the names that SSH has for them (RFC 4254, 8): first the characters, then the flags."""
+"""Modes of termios(3) under their SSH names (RFC 4254, section 8): first the characters, then the flags."""
 
 ModeValue = Annotated[int, Field(ge=0, le=255)]
-"""Of a character its code, 255 where it is switched off; of a flag 0 or 1."""
+"""For a character its code, 255 if it is disabled; for a flag 0 or 1."""
 
 
 class WindowSize(BaseModel):
-    """How many characters a terminal shows."""
+    """The size of a terminal in characters."""
 
     model_config = Message.model_config
     columns: Cells
@@ -43,8 +43,8 @@ class WindowSize(BaseModel):
 
 
 class TerminalRequest(BaseModel):
-    """The terminal that a program is to find: its `name` for TERM, its first size, the modes that differ from what the
-    system gives. All of it is in place before the program starts."""
+    """The terminal that a program gets: its `name` for TERM, its initial size, and the modes that differ from the
+    system's defaults. All of it is set before the program starts."""
 
     model_config = Message.model_config
     name: TermName
@@ -54,15 +54,15 @@ class TerminalRequest(BaseModel):
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         if len({name for name, _ in self.modes}) != len(self.modes):
-            raise PydanticCustomError("invalid_field", "a mode stands twice in modes")
+            raise PydanticCustomError("invalid_field", "a mode occurs twice in modes")
         if any(value > 1 for name, value in self.modes if not name.startswith("V")):
-            raise PydanticCustomError("invalid_field", "a flag in modes is 0 or 1")
+            raise PydanticCustomError("invalid_field", "a flag in modes must be 0 or 1")
         return self
 
 
 class Resize(Message):
-    """From the client: this attachment shows the terminal in so many characters. From the service: the terminal has
-    this size now, the smallest of those that attachments who feed it have; also the first thing after `started`."""
+    """From the client: this attachment now shows the terminal at this size. From the service: the terminal now has this
+    size, the smallest of the attachments that type; also sent directly after `started`."""
 
     type: Literal["resize"] = "resize"
     columns: Cells
@@ -70,16 +70,15 @@ class Resize(Message):
 
 
 class RecordingRequest(Message):
-    """Opens a channel and asks when the output of the run `id` came: `marks` messages, then `done`."""
+    """Opens a channel and requests when the output of the run `id` was written: `marks` messages, then `done`."""
 
     type: Literal["recording"] = "recording"
     id: RunId
 
 
 class OutputMark(BaseModel):
-    """What had come `at` milliseconds after the run's start: output up to the offsets `stdout` and `stderr`, a new
-    `size` of the terminal, or `stdin` that was typed then, where the run records that; with `cut` more was typed, and
-    is not recorded."""
+    """What had happened `at` milliseconds after the run's start: output up to the offsets `stdout` and `stderr`, a new
+    `size` of the terminal, or `stdin` typed then, if the run records that. With `cut` more was typed than recorded."""
 
     model_config = Message.model_config
     at: Count
@@ -91,7 +90,7 @@ class OutputMark(BaseModel):
 
 
 class OutputMarks(Message):
-    """Some of the marks of a run, in the order of time."""
+    """Some of the marks of a run, in chronological order."""
 
     ordered: ClassVar[bool] = True
     type: Literal["marks"] = "marks"
