@@ -74,6 +74,12 @@ def available(name: str) -> bool:
 
 
 @pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As pytest's, but without the test's name: sockets and prompts need short paths (`inherited.MAX_TMPDIR`)."""
+    return tmp_path_factory.mktemp("t")
+
+
+@pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
     """A farhandd of its own on a Unix socket, with directories of its own."""
     async with running_service(tmp_path) as running:

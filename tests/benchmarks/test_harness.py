@@ -56,6 +56,8 @@ def test_the_table_says_which_targets_are_missed() -> None:
     assert "| work | Farhand | core 20000 µs |" in table
 
 
+@pytest.mark.long
+@pytest.mark.timeout(300)
 @pytest.mark.needs("ssh", "sshd", "ssh-keygen", "xargs")
 def test_every_contestant_does_every_workload(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "numbers.json"

@@ -25,20 +25,20 @@ from tests.support.processes import children, descriptors, end_of, resident
 from tests.support.service import Service, running_service
 
 MiB = 1 << 20
-MANY = 2000
 
 
-async def test_two_thousand_runs_at_once(tmp_path: Path) -> None:
-    config = f"[runs]\nmax_runs = {MANY}\nmax_runs_per_connection = 1000\n"
+@pytest.mark.parametrize("count", [300, pytest.param(2000, marks=pytest.mark.long)])
+async def test_thousands_of_runs_at_once(tmp_path: Path, count: int) -> None:
+    config = f"[runs]\nmax_runs = {count}\nmax_runs_per_connection = {count // 2}\n"
     prefix = ("sh", "-c", 'ulimit -n 20000; exec "$@"', "sh")
     async with running_service(tmp_path, config=config, prefix=prefix) as service, contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(RawClient.connect(service.socket)) for _ in range(3)]
         await clients[0].run("true")
         before = descriptors(service.process.pid)
-        runs = [client.start("cat", stdin=True) for client in clients[:2] for _ in range(MANY // 2)]
+        runs = [client.start("cat", stdin=True) for client in clients[:2] for _ in range(count // 2)]
         for run in runs:
             await run.started()
-        assert len(children(service.process.pid)) == MANY
+        assert len(children(service.process.pid)) == count
         assert (await clients[2].start("true").error()).code == ErrorCode.TOO_MANY_RUNS
         for number, run in enumerate(runs):
             run.write(b"%d" % number)
@@ -51,7 +51,10 @@ async def test_two_thousand_runs_at_once(tmp_path: Path) -> None:
                 await clients[2].round_trip()
 
 
-async def test_no_kind_of_failed_start_leaks_anything(core: Service, client: RawClient, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", [40, pytest.param(200, marks=pytest.mark.long)])
+async def test_no_kind_of_failed_start_leaks_anything(
+    core: Service, client: RawClient, tmp_path: Path, rounds: int
+) -> None:
     (tmp_path / "plain").write_text("no program")
     failures: list[tuple[str, dict[str, object]]] = [
         ("ENOENT", {"argv": (b"/no/such/program",)}),
@@ -64,7 +67,7 @@ async def test_no_kind_of_failed_start_leaks_anything(core: Service, client: Raw
     for name, request in failures:  # once for what is loaded at the first time
         assert (await failure(client, request)).error == name
     at_first = descriptors(pid), resident(pid)
-    for number in range(200):
+    for number in range(rounds):
         for name, request in failures:
             if name != "E2BIG" or number % 10 == 0:  # 3 MB of JSON each
                 assert (await failure(client, request)).error == name

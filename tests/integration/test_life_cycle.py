@@ -6,7 +6,6 @@ import asyncio
 import re
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited, Killed
+from tests.support import warm
 from tests.support.client import PATIENCE, RawClient
 from tests.support.processes import end_of, session_is_gone
 from tests.support.service import Service, environment, running_service
@@ -35,9 +35,7 @@ async def exit_code(service: Service) -> int:
 
 async def start_again(service: Service) -> tuple[int, str]:
     """Start a second service with the same directories; return its exit code and what it said."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "farhand_server", "serve", env=service.environment, stderr=asyncio.subprocess.PIPE
-    )
+    process = await warm.start(*warm.FARHANDD, "serve", env=service.environment, stderr=asyncio.subprocess.PIPE)
     _, stderr = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode is not None
     return process.returncode, stderr.decode()
@@ -161,9 +159,7 @@ async def test_what_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
     in_the_way = tmp_path / "run/farhand/farhandd.sock"
     in_the_way.parent.mkdir(parents=True)
     in_the_way.write_text("precious")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "farhand_server", "serve", env=environment(tmp_path), stderr=asyncio.subprocess.PIPE
-    )
+    process = await warm.start(*warm.FARHANDD, "serve", env=environment(tmp_path), stderr=asyncio.subprocess.PIPE)
     _, stderr = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 1
     assert stderr.decode().startswith(f"farhandd: cannot listen on {in_the_way}: something that is not a socket")

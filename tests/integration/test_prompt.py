@@ -13,7 +13,7 @@ import pytest
 from farhand_client.repl.completer import DEADLINE
 from tests.support.processes import end_of
 from tests.support.service import Service
-from tests.support.tmux import WHO, Screen, at
+from tests.support.tmux import COLUMNS, WHO, Screen, at
 
 pytestmark = pytest.mark.needs("tmux")
 
@@ -41,7 +41,7 @@ class TestLine:
         await repl.answers("printf abc", "abc%\n", at())
 
     async def test_programs_find_a_terminal_of_the_same_size(self, repl: Screen) -> None:
-        await repl.answers("stty size; test -t 0 && echo $TERM", "30 100\ntmux-256color\n", at())
+        await repl.answers("stty size; test -t 0 && echo $TERM", f"30 {COLUMNS}\ntmux-256color\n", at())
 
     async def test_what_programs_print_passes_and_what_is_ours_is_harmless(self, repl: Screen, tmp_path: Path) -> None:
         await repl.answers("printf 'a\\033[1D\\033[Kb\\n'", "b\n", at())

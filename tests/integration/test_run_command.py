@@ -9,13 +9,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.support import openssh
+from tests.support import openssh, warm
 from tests.support.command import farhand, running
 from tests.support.service import Service, environment, running_service
 
@@ -77,9 +76,7 @@ async def reachable(directory: Path) -> AsyncIterator[tuple[Service, str, dict[s
 
 
 async def fingerprint(env: dict[str, str]) -> str:
-    shown = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "farhand_server", "host-key", stdout=subprocess.PIPE, env=env
-    )
+    shown = await warm.start(*warm.FARHANDD, "host-key", stdout=subprocess.PIPE, env=env)
     out, _ = await shown.communicate()
     found = re.search(r"SHA256:\S+", out.decode())
     assert found is not None

@@ -98,24 +98,30 @@ async def test_stdin_for_a_program_that_did_not_start_is_dropped(client: RawClie
     assert failure((await run.ended()).outcome)[0] == "ENOENT"
 
 
+ROUNDS = [2, pytest.param(20, marks=pytest.mark.long)]
+"""Of fifty runs at once."""
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
 @pytest.mark.parametrize("argument", ["", "x" * (129 << 10)], ids=["ENOENT", "E2BIG"])
-async def test_a_thousand_failures_leave_no_descriptor_and_no_process(core: Service, argument: str) -> None:
+async def test_many_failures_leave_no_descriptor_and_no_process(core: Service, argument: str, rounds: int) -> None:
     program = "true" if argument else "no-such-program"
     async with RawClient.connect(core.socket) as client:
         await client.run(program, argument)
         before = descriptors(core.process.pid)
-        for _ in range(20):
+        for _ in range(rounds):
             for run in [client.start(program, argument, stdin=True) for _ in range(50)]:
                 assert failure((await run.ended()).outcome)[0] == ("E2BIG" if argument else "ENOENT")
         await no_more_descriptors(core, client, before)
         assert children(core.process.pid) == []
 
 
-async def test_a_thousand_runs_leave_no_descriptor_and_no_zombie(core: Service) -> None:
+@pytest.mark.parametrize("rounds", ROUNDS)
+async def test_many_runs_leave_no_descriptor_and_no_zombie(core: Service, rounds: int) -> None:
     async with RawClient.connect(core.socket) as client:
         await client.run("true")
         before = descriptors(core.process.pid)
-        for _ in range(20):
+        for _ in range(rounds):
             for run in [client.start("true", stdin=True) for _ in range(50)]:
                 assert (await run.ended()).outcome == Exited(code=0)
         await no_more_descriptors(core, client, before)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support import warm
 from tests.support.service import environment
 
 
 def farhandd(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the program to its end with all of its files below `directory`."""
-    command = [sys.executable, "-m", "farhand_server", *arguments]
-    return subprocess.run(command, env=environment(directory), capture_output=True, text=True, timeout=30, check=False)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    done = warm.run([*warm.FARHANDD, *arguments], env=environment(directory), **pipes)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def test_check_prints_the_configuration_that_holds(tmp_path: Path) -> None:

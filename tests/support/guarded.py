@@ -9,7 +9,6 @@ import os
 import pwd
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 
 from farhand_client import Client, connect
-from tests.support import openssh
+from tests.support import openssh, warm
 from tests.support.client import PATIENCE
 from tests.support.service import Service, running_service
 
@@ -112,10 +111,8 @@ async def guarded(
 
 async def farhandd(guard: Guarded, *arguments: str) -> tuple[int, str]:
     """Run `farhandd` with the service's configuration; its exit code and what it said."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "farhand_server",
+    process = await warm.start(
+        *warm.FARHANDD,
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -31,6 +31,11 @@ _REMOVED: Final = (
 programs that the tests start compile the project once, not at every start."""
 
 
+MAX_TMPDIR: Final = 16
+"""Bytes of a temporary directory's name. Below it lie Unix sockets, whose paths have 107 bytes at most (unix(7)), and
+directories that prompts show on one line of a terminal."""
+
+
 def reset_inherited_state() -> None:
     """Give this process default signal dispositions, an empty mask, open standard files, a usual umask and environment.
 
@@ -66,3 +71,6 @@ def _reset_environment() -> None:
     os.environ.update(_SET)
     if not Path(os.environ.get("HOME", "/nonexistent")).is_dir():
         os.environ["HOME"] = tempfile.mkdtemp(prefix="farhand-home-")
+    if len(os.environ.get("TMPDIR", "")) > MAX_TMPDIR and os.access("/tmp", os.W_OK | os.X_OK):
+        del os.environ["TMPDIR"]
+        tempfile.tempdir = None

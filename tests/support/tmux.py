@@ -20,6 +20,9 @@ from tests.support.judges import FLAGS, cells
 PATIENCE = 20.0
 """Seconds after which something expected on the screen counts as never coming."""
 
+COLUMNS = 160
+"""Wide enough for a prompt with the longest names of a user and a host (32 and 64 bytes on Linux) and a directory."""
+
 SIGN = "# " if os.geteuid() == 0 else "$ "
 
 WHO = f"{pwd.getpwuid(os.getuid()).pw_name}@{os.uname().nodename}"
@@ -51,7 +54,7 @@ class Screen:
         repl = self._repl(host, env, *options)
         if term is not None:
             repl = f"export TERM={term}; {repl}"
-        self.tmux("new-session", "-d", "-x", "100", "-y", "30", repl)
+        self.tmux("new-session", "-d", "-x", str(COLUMNS), "-y", "30", repl)
 
     async def open_again(self, host: str, env: Mapping[str, str]) -> None:
         """Start another in the same terminal, which is empty again."""
@@ -65,7 +68,9 @@ class Screen:
     def run(self, *command: str, env: Mapping[str, str]) -> None:
         """Run something else in a new terminal."""
         own = [f"{name}={value}" for name, value in env.items() if name.startswith("XDG_")]
-        self.tmux("new-session", "-d", "-x", "100", "-y", "30", shlex.join(["env", "-u", "TMUX", *own, *command]))
+        self.tmux(
+            "new-session", "-d", "-x", str(COLUMNS), "-y", "30", shlex.join(["env", "-u", "TMUX", *own, *command])
+        )
         self.tmux("set", "-g", "status", "off")
 
     def type(self, text: str, *keys: str) -> None:

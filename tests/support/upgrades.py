@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import warm
 from .command import Finished
 from .processes import children
 from .service import Service, running_service
+from .warm import FARHANDD
 
 PATIENCE = 60.0
 """Seconds after which an upgrade counts as hanging: three starts of Python on a busy machine."""
@@ -43,10 +45,8 @@ sys.exit(main())
 
 async def upgrade(service: Service) -> Finished:
     """Run `farhandd upgrade` to its end."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "farhand_server",
+    process = await warm.start(
+        *FARHANDD,
         "upgrade",
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -66,7 +66,14 @@ async def upgraded(service: Service) -> None:
 
 def edge_of(service: Service) -> int:
     """The pid of the edge beside a core; the youngest, where one is just ending."""
-    return max(pid for pid in children(service.process.pid) if b"\0edge\0" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return max(pid for pid in children(service.process.pid) if b"\0edge\0" in _command_line(pid))
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return b""
 
 
 @dataclass

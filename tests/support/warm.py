@@ -34,8 +34,9 @@ CONTROLLING: Final = 'exec <>"$0" >&0 2>&0; exec "$@"'
 
 _COLD: Final = bool(os.environ.get("FARHAND_TESTS_COLD"))
 
-_AT_START: Final = ("LANG", "LC_", "LD_", "PYTHON")
-"""Variables that an interpreter reads when it starts."""
+_OPTIONS: Final = ("LD_", "PYTHON")
+_LOCALE: Final = ("LANG", "LC_")
+"""Variables that an interpreter reads when it starts. Without a locale it takes one of UTF-8, as it does here."""
 
 _SET_CHILD_SUBREAPER: Final = 36
 _GET_CHILD_SUBREAPER: Final = 37  # prctl(2)
@@ -48,11 +49,16 @@ def is_warm(argv: Sequence[Any], env: Mapping[str, str] | None, **options: Any) 
     nothing is to be done between fork and exec."""
     if _COLD or tuple(argv[:3]) not in (FARHAND, FARHANDD) or options.keys() & {"preexec_fn", "pass_fds", "user"}:
         return False
-    return env is None or _options(env) == _options(os.environ)
+    if env is None:
+        return True
+    locale = _starting_with(_LOCALE, env)
+    return _starting_with(_OPTIONS, env) == _starting_with(_OPTIONS, os.environ) and (
+        not locale or locale == _starting_with(_LOCALE, os.environ)
+    )
 
 
-def _options(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name.startswith(_AT_START)}
+def _starting_with(prefixes: tuple[str, ...], env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name.startswith(prefixes)}
 
 
 class WarmPopen(subprocess.Popen[bytes]):

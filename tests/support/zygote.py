@@ -99,20 +99,20 @@ def become(request: dict[str, Any], fds: list[int]) -> None:
     os.chdir(request["cwd"])
     os.environb.clear()
     os.environb.update(request["env"])
+    if not any(os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG")):
+        os.environ["LC_CTYPE"] = "C.UTF-8"  # as Python does at its start (PEP 538)
     sys.argv = [request["module"], *map(os.fsdecode, request["arguments"])]
     sys.orig_argv = [sys.executable, "-m", *sys.argv]
     _open_streams()
 
 
 def _open_streams() -> None:
-    # As pylifecycle.c does: buffered, by line where it is a terminal.
-    for number, name, mode, errors in (
-        (0, "stdin", "r", "strict"),
-        (1, "stdout", "w", "strict"),
-        (2, "stderr", "w", "backslashreplace"),
-    ):
+    # As Python does at its start: buffered, by lines where it is a terminal; how errors are handled is in the streams.
+    for number, mode in enumerate("rww"):
+        before = (sys.stdin, sys.stdout, sys.stderr)[number]
         buffering = 1 if number == 2 or os.isatty(number) else -1
-        stream = open(number, mode, buffering, encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115
+        stream = open(number, mode, buffering, encoding="utf-8", errors=before.errors, closefd=False)  # noqa: SIM115
+        name = ("stdin", "stdout", "stderr")[number]
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
 

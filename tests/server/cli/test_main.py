@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-FARHANDD = (sys.executable, "-m", "farhand_server")
+from tests.support import warm
+from tests.support.warm import FARHANDD
 
 
 @pytest.fixture
@@ -22,9 +23,7 @@ def test_a_reader_that_is_gone_is_no_traceback(env: dict[str, str], command: str
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as gone:
-        done = subprocess.run(
-            [*FARHANDD, command], env=env, stdout=gone, stderr=subprocess.PIPE, check=False, timeout=30
-        )
+        done = warm.run([*FARHANDD, command], env=env, stdout=gone, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (141, b"")
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,11 @@ import pytest
 from farhand_server.history import RunRecord
 from farhand_server.runs.process.orphans import boot_id, end_orphans
 from farhand_server.runs.process.tree import look
-from tests.support.history import LogFile, record, uuid4
+from tests.support.history import LogFile, record
 from tests.support.processes import end_of
 
-ID, OTHER = uuid4(1), uuid4(2)
+# Of this process alone: the whole machine is searched for processes of these runs, and tests run in parallel.
+ID, OTHER = str(uuid.uuid4()), str(uuid.uuid4())
 
 
 @pytest.fixture
@@ -160,8 +162,8 @@ async def test_a_service_started_inside_a_lost_run_does_not_end_itself(tmp_path:
         "import asyncio, sys\n"
         "from farhand_server.runs.process.orphans import end_orphans\n"
         "from farhand_server.logs import Logger, Sink\n"
-        "from tests.support.history import record, uuid4\n"
-        "print(asyncio.run(end_orphans([record(uuid4(1))], Logger(Sink(), {}))).ended)\n"
+        "from tests.support.history import record\n"
+        f"print(asyncio.run(end_orphans([record({ID!r})], Logger(Sink(), {{}}))).ended)\n"
     )
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", '"$0" -c "$1"; echo shell goes on', sys.executable, code),
