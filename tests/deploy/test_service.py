@@ -58,7 +58,7 @@ farhand run 127.0.0.1 -- echo trusted
 """
     assert under_systemd(installation.root, script, started=UNTRUSTED) == [
         "code 255",
-        "farhand: 127.0.0.1 shows FINGERPRINT, not SHA256:another. Nothing was recorded.",
+        "farhand: 127.0.0.1 has the key FINGERPRINT, not SHA256:another; nothing was recorded",
         "code 255",
         "127.0.0.1 is known by FINGERPRINT (/root/.config/farhand/known_hosts)",
         "trusted",

@@ -92,7 +92,7 @@ async def test_a_script_is_not_let_near_an_unknown_service(tmp_path: Path) -> No
 
         wrong = await farhand("trust", host, "SHA256:" + "A" * 43, env=env)
         assert wrong.code == 255
-        assert b"Nothing was recorded" in wrong.stderr
+        assert b"nothing was recorded" in wrong.stderr
         assert (await farhand("run", host, "true", env=env)).code == 255
 
         assert (await farhand("trust", host, env=env)).code == 255  # nobody there to be asked

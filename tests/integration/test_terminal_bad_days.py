@@ -173,7 +173,7 @@ class TestBytes:
         async with pty.running(*FARHAND, "shell", "--id", run_id, core.host, env=env | {"TERM": name}) as process:
             assert await process.wait() == 2
             await pty.shows(b"farhand: TERM is ")
-            assert b"which is no terminal's name" in pty.shown
+            assert b"which is not the name of a terminal" in pty.shown
             assert b"\x1b[2J" not in pty.shown
         async with connect(core.host) as client:
             assert run_id not in [run.id for run in await client.runs(ended=True)]

@@ -56,7 +56,7 @@ async def editing(run: FakeRun) -> None:
     run.ended(Exited(code=3))
 
 
-async def test_the_screen_is_painted_and_keys_go_there(pty: Pty, screen: FakeService, env: dict[str, str]) -> None:
+async def test_the_screen_is_drawn_and_keys_are_sent(pty: Pty, screen: FakeService, env: dict[str, str]) -> None:
     before = pty.modes
     async with pty.running(*FARHAND, "attach", screen.host, ID[:8], env=env) as process:
         said = await pty.shows(b"the second")
@@ -74,7 +74,9 @@ async def test_the_screen_is_painted_and_keys_go_there(pty: Pty, screen: FakeSer
 
 
 @pytest.mark.parametrize("key", [b"\r~.", b"\r~d"])
-async def test_leaving_leaves_it_going(key: bytes, pty: Pty, screen: FakeService, env: dict[str, str]) -> None:
+async def test_leaving_by_a_key_leaves_the_run_running(
+    key: bytes, pty: Pty, screen: FakeService, env: dict[str, str]
+) -> None:
     async with pty.running(*FARHAND, "attach", screen.host, ID, env=env) as process:
         await pty.shows(b"the second")
         pty.type(key)
@@ -84,7 +86,7 @@ async def test_leaving_leaves_it_going(key: bytes, pty: Pty, screen: FakeService
 
 
 @pytest.mark.parametrize("option", ["--read-only", "--no-stdin"])
-async def test_who_only_watches_types_nothing_and_leaves_with_ctrl_c(
+async def test_a_read_only_terminal_sends_nothing_and_ctrl_c_leaves(
     option: str, pty: Pty, screen: FakeService, env: dict[str, str]
 ) -> None:
     async with pty.running(*FARHAND, "attach", option, screen.host, ID, env=env) as process:
@@ -98,7 +100,7 @@ async def test_who_only_watches_types_nothing_and_leaves_with_ctrl_c(
     assert (attach.stdin, attach.read_only, screen.runs[0].stdin) == (None, True, b"")
 
 
-async def test_where_somebody_types_already_this_one_watches_and_says_so(
+async def test_a_terminal_only_watches_if_another_client_has_the_input(
     pty: Pty, screen: FakeService, env: dict[str, str]
 ) -> None:
     async def taken(run: FakeRun) -> None:
@@ -115,7 +117,7 @@ async def test_where_somebody_types_already_this_one_watches_and_says_so(
     assert screen.runs[0].stdin == b""
 
 
-async def test_sharing_is_asked_for(pty: Pty, screen: FakeService, env: dict[str, str]) -> None:
+async def test_share_requests_shared_input(pty: Pty, screen: FakeService, env: dict[str, str]) -> None:
     async with pty.running(*FARHAND, "attach", "--share", screen.host, ID, env=env) as process:
         await pty.shows(b"the second")
         pty.type(b"q")
@@ -126,13 +128,15 @@ async def test_sharing_is_asked_for(pty: Pty, screen: FakeService, env: dict[str
 
 
 @pytest.mark.parametrize("option", ["--read-only", "--no-stdin"])
-async def test_sharing_is_for_those_who_type(option: str, screen: FakeService, env: dict[str, str]) -> None:
+async def test_share_cannot_be_combined_with_options_that_do_not_type(
+    option: str, screen: FakeService, env: dict[str, str]
+) -> None:
     done = await farhand("attach", "--share", option, screen.host, ID, env=env)
     assert done.code == 2
     assert b"--share is for typing" in done.stderr
 
 
-async def test_a_run_that_is_over_is_shown_as_it_ended(pty: Pty, screen: FakeService, env: dict[str, str]) -> None:
+async def test_an_ended_run_is_shown_with_its_last_screen(pty: Pty, screen: FakeService, env: dict[str, str]) -> None:
     async def over(run: FakeRun) -> None:
         run.started()
         run.say(m.Resize(columns=100, rows=30))
@@ -151,12 +155,12 @@ async def test_a_run_that_is_over_is_shown_as_it_ended(pty: Pty, screen: FakeSer
     assert pty.modes == before
 
 
-async def test_without_a_terminal_here_the_output_comes_as_it_is(screen: FakeService, env: dict[str, str]) -> None:
+async def test_without_a_local_terminal_output_is_copied_unchanged(screen: FakeService, env: dict[str, str]) -> None:
     done = await farhand("attach", screen.host, ID, input=b"q", env=env)
     assert (done.code, done.stdout, done.stderr) == (3, SCREEN, b"")
 
 
-async def test_as_json_as_well(pty: Pty, screen: FakeService, env: dict[str, str]) -> None:
+async def test_json_is_printed_also_at_a_terminal(pty: Pty, screen: FakeService, env: dict[str, str]) -> None:
     async with pty.running(*FARHAND, "attach", "--json", screen.host, ID, env=env) as process:
         await pty.shows(b'"offset": 0')
         pty.type(b"q\n")
@@ -164,7 +168,7 @@ async def test_as_json_as_well(pty: Pty, screen: FakeService, env: dict[str, str
         await pty.shows(b'"status": "exited"')
 
 
-async def test_a_run_without_a_terminal_is_attached_to_as_ever(
+async def test_a_run_without_a_terminal_is_copied_as_streams(
     pty: Pty, service: FakeService, env: dict[str, str]
 ) -> None:
     async def plain(run: FakeRun) -> None:

@@ -33,7 +33,7 @@ async def exported(service: FakeService, *options: str) -> tuple[dict[str, Any],
     return header, events, done.stderr
 
 
-async def test_a_run_on_a_terminal(service: FakeService) -> None:
+async def test_a_run_on_a_terminal_is_exported_with_its_size(service: FakeService) -> None:
     service.behave = having_written("$ größe\r\n$ ".encode())
     marks = [
         m.OutputMark(at=0, size=m.WindowSize(columns=80, rows=24)),
@@ -67,7 +67,7 @@ async def test_a_run_on_a_terminal(service: FakeService) -> None:
     assert (asked.stdout, asked.stderr, asked.follow, asked.hold, asked.read_only) == (0, None, False, False, True)
 
 
-async def test_a_run_without_one_has_both_streams_in_the_order_of_time(service: FakeService) -> None:
+async def test_without_a_terminal_both_streams_are_exported_in_order_of_time(service: FakeService) -> None:
     service.behave = having_written(b"a\nb\n", b"err\n")
     service.answer = recorded(
         info(command="make", outcome=ENDED),
@@ -80,7 +80,7 @@ async def test_a_run_without_one_has_both_streams_in_the_order_of_time(service: 
     assert events == [[0.0, "o", "a\r\n"], [0.01, "o", "err\r\n"], [0.02, "o", "b\r\n"]]
 
 
-async def test_what_is_no_longer_kept_is_marked_and_takes_no_time(service: FakeService) -> None:
+async def test_missing_output_is_marked_and_takes_no_time(service: FakeService) -> None:
     service.behave = having_written(b"forgotten, kept", gone=11)
     marks = [
         m.OutputMark(at=0, size=m.WindowSize(columns=80, rows=24)),
@@ -97,7 +97,7 @@ async def test_what_is_no_longer_kept_is_marked_and_takes_no_time(service: FakeS
     assert said == f"farhand: {gap}\n".encode()
 
 
-async def test_of_a_run_that_goes_on_there_is_what_has_come(service: FakeService) -> None:
+async def test_a_running_run_is_exported_up_to_now(service: FakeService) -> None:
     service.behave = having_written(b"so far", going=True)
     service.answer = recorded(info(outcome=None), m.OutputMark(at=5, stdout=6))
     header, events, said = await exported(service)
@@ -106,7 +106,7 @@ async def test_of_a_run_that_goes_on_there_is_what_has_come(service: FakeService
     assert said == f"farhand: run {ID} is still running; the recording ends here\n".encode()
 
 
-async def test_a_run_that_wrote_nothing_has_a_recording_all_the_same(service: FakeService) -> None:
+async def test_a_run_without_output_has_a_recording(service: FakeService) -> None:
     service.behave = having_written(b"")
     service.answer = recorded(info(outcome=ENDED))
     header, events, _ = await exported(service)
@@ -131,7 +131,7 @@ async def test_a_file_is_replaced_as_a_whole(service: FakeService, tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir() if "cast" in path.name) == ["a cast"]
 
 
-async def test_a_file_is_left_as_it_was_where_it_cannot_be_complete(service: FakeService, tmp_path: Path) -> None:
+async def test_an_incomplete_export_leaves_the_file_unchanged(service: FakeService, tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.rest("stdout", b"half")
@@ -152,9 +152,7 @@ async def test_a_file_is_left_as_it_was_where_it_cannot_be_complete(service: Fak
     ("path", "sentence"),
     [("missing/cast", b"No such file or directory"), (".", b"Is a directory"), ("/dev/full", b"No space left")],
 )
-async def test_where_it_cannot_be_written_that_is_said(
-    service: FakeService, tmp_path: Path, path: str, sentence: bytes
-) -> None:
+async def test_an_unwritable_file_is_reported(service: FakeService, tmp_path: Path, path: str, sentence: bytes) -> None:
     service.behave = having_written(b"x")
     service.answer = recorded(TERMINAL)
     done = await export(service, tmp_path / path)
@@ -163,7 +161,7 @@ async def test_where_it_cannot_be_written_that_is_said(
     assert sentence in done.stderr
 
 
-async def test_what_the_service_refuses_is_said_and_makes_no_file(service: FakeService, tmp_path: Path) -> None:
+async def test_a_refusal_is_reported_and_creates_no_file(service: FakeService, tmp_path: Path) -> None:
     def refuse(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
         if isinstance(question, m.RecordingRequest):
             fake.say(m.Error(code=ErrorCode.EXPIRED, message="it is kept no more"), channel)
@@ -176,7 +174,7 @@ async def test_what_the_service_refuses_is_said_and_makes_no_file(service: FakeS
     assert (done.code, b"it is kept no more" in done.stderr, file.exists()) == (255, True, False)
 
 
-async def test_a_run_that_never_began_has_no_recording(service: FakeService, tmp_path: Path) -> None:
+async def test_a_run_that_did_not_start_has_no_recording(service: FakeService, tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.ended(SpawnFailed(errno=2, error="ENOENT", what="program", message="there is no program x"))
 
@@ -187,7 +185,7 @@ async def test_a_run_that_never_began_has_no_recording(service: FakeService, tmp
     assert b"there is no program x" in done.stderr
 
 
-async def test_a_pipe_gets_it_by_and_by(service: FakeService, tmp_path: Path) -> None:
+async def test_a_pipe_is_written_to_as_data_comes(service: FakeService, tmp_path: Path) -> None:
     service.behave = having_written(b"x" * 300_000)
     service.answer = recorded(TERMINAL)
     pipe = tmp_path / "pipe"
@@ -198,7 +196,7 @@ async def test_a_pipe_gets_it_by_and_by(service: FakeService, tmp_path: Path) ->
     assert "".join(json.loads(line)[2] for line in lines[1:]) == "x" * 300_000
 
 
-async def test_a_reader_of_stdout_that_goes_is_no_error(service: FakeService) -> None:
+async def test_a_closed_stdout_ends_the_export_with_141(service: FakeService) -> None:
     service.behave = having_written(b"x" * 1_000_000)
     service.answer = recorded(TERMINAL)
     reading, writing = os.pipe()
@@ -210,7 +208,7 @@ async def test_a_reader_of_stdout_that_goes_is_no_error(service: FakeService) ->
         assert (process.returncode, stderr) == (141, b"")
 
 
-async def test_it_has_to_be_said_what_to_write(service: FakeService) -> None:
+async def test_the_output_format_is_required(service: FakeService) -> None:
     done = await farhand("export", service.host, ID)
     assert (done.code, b"--asciicast" in done.stderr) == (2, True)
 

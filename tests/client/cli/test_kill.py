@@ -17,12 +17,12 @@ from tests.support.fake_service import FakeConnection, FakeRun, FakeService
     ("text", "number"),
     [("TERM", 15), ("sigterm", 15), ("SIGKILL", 9), ("9", 9), ("64", 64), ("usr1", 10), ("Winch", 28)],
 )
-def test_names_and_numbers_of_signals(text: str, number: int) -> None:
+def test_signals_have_names_and_numbers(text: str, number: int) -> None:
     assert parse_signal(text) == number
 
 
 @pytest.mark.parametrize("text", ["", "0", "65", "-9", "SIG", "TERMS", "1.5", "9" * 5000, "٩"])
-def test_what_is_no_signal(text: str) -> None:
+def test_unknown_signals_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a signal"):
         parse_signal(text)
 
@@ -36,7 +36,7 @@ async def test_a_signal_is_delivered(service: FakeService) -> None:
     assert (await farhand("signal", service.host, ID, "0")).code == 2
 
 
-async def test_a_signal_that_reaches_nobody_is_a_failure(service: FakeService) -> None:
+async def test_an_undelivered_signal_is_a_failure(service: FakeService) -> None:
     def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
         fake.say(m.Error(code=ErrorCode.RUN_ENDED, message="it is over"), channel)
 
@@ -45,7 +45,7 @@ async def test_a_signal_that_reaches_nobody_is_a_failure(service: FakeService) -
     assert (done.code, done.stderr) == (255, b"farhand: it is over\n")
 
 
-async def test_kill_waits_for_the_end_and_says_it(service: FakeService) -> None:
+async def test_kill_waits_for_the_end_and_prints_the_outcome(service: FakeService) -> None:
     service.behave = stoppable
     done = await farhand("kill", "--kill-after", "0.5", service.host, ID)
     assert (done.code, done.stdout, done.stderr) == (0, f"{ID} was stopped on request\n".encode(), b"")
@@ -55,7 +55,7 @@ async def test_kill_waits_for_the_end_and_says_it(service: FakeService) -> None:
     assert all(m.Stop() in run.messages for run in service.runs[-2:])
 
 
-async def test_kill_says_how_runs_ended_that_were_over_and_goes_on_where_one_fails(service: FakeService) -> None:
+async def test_kill_reports_ended_runs_and_continues_after_a_failure(service: FakeService) -> None:
     async def behave(run: FakeRun) -> None:
         if run.request.id == ID:
             run.say(m.Error(code=ErrorCode.UNKNOWN_RUN, message="there is no such run"))

@@ -37,7 +37,7 @@ async def pty() -> AsyncIterator[Pty]:
         yield made
 
 
-async def test_each_stream_goes_where_it_belongs(service: FakeService) -> None:
+async def test_each_stream_is_played_on_its_own_descriptor(service: FakeService) -> None:
     service.behave = having_written(b"0123\xff\n", b"err\n")
     service.answer = recorded(
         info(outcome=ENDED), m.OutputMark(at=0, stdout=2), m.OutputMark(at=50, stdout=6, stderr=4)
@@ -49,7 +49,7 @@ async def test_each_stream_goes_where_it_belongs(service: FakeService) -> None:
     assert (asked.stdout, asked.stderr, asked.follow, asked.hold, asked.read_only) == (0, 0, False, False, True)
 
 
-async def test_pauses_are_as_long_as_they_are_to_be(service: FakeService) -> None:
+async def test_pauses_follow_speed_and_idle_limit(service: FakeService) -> None:
     service.behave = having_written(b"abc")
     marks = [m.OutputMark(at=at, stdout=number) for number, at in enumerate((0, 2000, FOREVER), 1)]
     service.answer = recorded(info(outcome=ENDED), *marks)
@@ -63,7 +63,7 @@ async def test_pauses_are_as_long_as_they_are_to_be(service: FakeService) -> Non
     assert times[2] - times[0] < 20
 
 
-async def test_what_is_missing_is_said_and_takes_no_time(service: FakeService) -> None:
+async def test_gaps_are_reported_and_take_no_time(service: FakeService) -> None:
     service.behave = having_written(b"forgotten, kept", gone=11)
     marks = [m.OutputMark(at=FOREVER, stdout=10), m.OutputMark(at=2 * FOREVER, stdout=15)]
     service.answer = recorded(info(outcome=ENDED), *marks)
@@ -72,7 +72,7 @@ async def test_what_is_missing_is_said_and_takes_no_time(service: FakeService) -
     assert done.stderr == b"farhand: 11 bytes of stdout from offset 0 on are no longer kept\n"
 
 
-async def test_of_a_run_that_goes_on_what_has_come_is_played(service: FakeService) -> None:
+async def test_a_running_run_is_played_up_to_now(service: FakeService) -> None:
     service.behave = having_written(b"so far", going=True)
     service.answer = recorded(info(), m.OutputMark(at=5, stdout=6))
     done = await farhand("replay", service.host, ID)
@@ -80,7 +80,7 @@ async def test_of_a_run_that_goes_on_what_has_come_is_played(service: FakeServic
     assert done.stderr == f"farhand: run {ID} is still running; the recording ends here\n".encode()
 
 
-async def test_a_reader_that_goes_is_no_error(service: FakeService) -> None:
+async def test_a_closed_stdout_ends_the_replay_with_141(service: FakeService) -> None:
     service.behave = having_written(b"x" * 1_000_000)
     service.answer = recorded(info(outcome=ENDED))
     reading, writing = os.pipe()
@@ -93,7 +93,7 @@ async def test_a_reader_that_goes_is_no_error(service: FakeService) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-async def test_a_signal_ends_it(service: FakeService, number: int, code: int) -> None:
+async def test_a_signal_ends_the_replay(service: FakeService, number: int, code: int) -> None:
     service.behave = having_written(b"ab")
     service.answer = recorded(info(outcome=ENDED), m.OutputMark(at=0, stdout=1), m.OutputMark(at=FOREVER, stdout=2))
     async with running("replay", service.host, ID) as process:
@@ -112,14 +112,14 @@ async def test_a_signal_ends_it(service: FakeService, number: int, code: int) ->
         ("--idle-limit", "-1", b"'-1' is not a number of seconds"),
     ],
 )
-async def test_a_wrong_number_is_said(service: FakeService, option: str, number: str, said: bytes) -> None:
+async def test_a_wrong_number_is_refused(service: FakeService, option: str, number: str, said: bytes) -> None:
     done = await farhand("replay", option, number, service.host, ID)
     assert done.code == 2
     assert option.encode() + b": " + said in done.stderr
 
 
 class TestOnATerminal:
-    async def test_it_is_shown_as_it_was(self, service: FakeService, pty: Pty) -> None:
+    async def test_the_recording_is_shown_as_it_was(self, service: FakeService, pty: Pty) -> None:
         before = pty.modes
         service.behave = having_written(FULL_SCREEN + b"bare\nnewline\x1b[?1049l\x1b[?25h\x1b[?2004l\x1b[?1000l")
         service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, size=SIZE))
@@ -131,7 +131,7 @@ class TestOnATerminal:
     @pytest.mark.parametrize(
         ("ends", "code"), [(b"\x03", EXIT_INTERRUPTED), (b"q", 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
     )
-    async def test_the_terminal_is_given_back_whatever_ends_it(
+    async def test_the_terminal_is_restored_whatever_ends_the_replay(
         self, service: FakeService, pty: Pty, ends: bytes | int, code: int
     ) -> None:
         before = pty.modes
@@ -153,7 +153,7 @@ class TestOnATerminal:
         await pty.shows(b"\x18" + UNDONE)
         assert (pty.modes, pty.shown) == (before, b"")
 
-    async def test_a_killed_one_leaves_no_trace_either(self, service: FakeService, pty: Pty) -> None:
+    async def test_the_terminal_is_restored_after_sigkill(self, service: FakeService, pty: Pty) -> None:
         service.behave = having_written(FULL_SCREEN + b"editing" + b".")
         service.answer = recorded(
             ON_TERMINAL, m.OutputMark(at=0, stdout=len(FULL_SCREEN) + 7), m.OutputMark(at=FOREVER, stdout=99)
@@ -164,7 +164,7 @@ class TestOnATerminal:
             await pty.shows(UNDONE)
             await pty.until_raw(False)
 
-    async def test_space_holds_it_and_lets_it_go_on(self, service: FakeService, pty: Pty) -> None:
+    async def test_space_pauses_and_resumes(self, service: FakeService, pty: Pty) -> None:
         service.behave = having_written(b"ab")
         service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, stdout=1), m.OutputMark(at=1000, stdout=2))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
@@ -177,7 +177,7 @@ class TestOnATerminal:
             await pty.shows(b"b")
             assert await process.wait() == 0
 
-    async def test_what_the_terminal_answers_is_no_key(self, service: FakeService, pty: Pty) -> None:
+    async def test_answers_of_the_terminal_are_not_keys(self, service: FakeService, pty: Pty) -> None:
         service.behave = having_written(b"\x1bP$q q\x1b\\b")
         service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, stdout=8), m.OutputMark(at=300, stdout=9))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
@@ -186,30 +186,28 @@ class TestOnATerminal:
             await pty.shows(b"b")
             assert await process.wait() == 0
 
-    async def test_a_row_that_was_begun_is_ended(self, service: FakeService, pty: Pty) -> None:
+    async def test_an_unfinished_row_is_ended(self, service: FakeService, pty: Pty) -> None:
         service.behave = having_written(b"$ \x1b[31mred")
         service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, size=SIZE))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             assert await process.wait() == 0
             await pty.shows(b"$ \x1b[31mred\x1b[m\r\n")
 
-    async def test_a_terminal_that_is_too_small_is_said(self, service: FakeService, pty: Pty) -> None:
+    async def test_a_terminal_that_is_too_small_is_reported(self, service: FakeService, pty: Pty) -> None:
         service.behave = having_written(b"x\r\n")
         service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, size=m.WindowSize(columns=81, rows=24)))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             await pty.shows(b"recorded on a terminal of 81x24, but this one has 80x24")
             assert await process.wait() == 0
 
-    async def test_without_a_terminal_of_its_own_rows_end_with_its_newlines(
-        self, service: FakeService, pty: Pty
-    ) -> None:
+    async def test_newlines_of_a_run_without_a_terminal_start_rows(self, service: FakeService, pty: Pty) -> None:
         service.behave = having_written(b"one\ntwo\n", b"err\n")
         service.answer = recorded(info(outcome=ENDED), m.OutputMark(at=0, stdout=8, stderr=4))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             assert await process.wait() == 0
             await pty.shows(b"err\r\n")
 
-    async def test_stderr_can_go_elsewhere(self, service: FakeService, pty: Pty, tmp_path: Path) -> None:
+    async def test_stderr_can_be_redirected(self, service: FakeService, pty: Pty, tmp_path: Path) -> None:
         service.behave = having_written(b"one\n", b"err\n")
         service.answer = recorded(info(outcome=ENDED), m.OutputMark(at=0, stdout=4, stderr=4))
         errors = tmp_path / "errors"
@@ -220,7 +218,7 @@ class TestOnATerminal:
         assert (pty.shown, errors.read_bytes()) == (b"", b"err\n")
 
     @pytest.mark.needs("tmux", "bash")
-    async def test_it_can_be_left_and_taken_up_as_any_job(self, service: FakeService, screen: Screen) -> None:
+    async def test_the_replay_can_be_suspended_and_resumed(self, service: FakeService, screen: Screen) -> None:
         first = FULL_SCREEN + b"\x1b[2J\x1b[5;10Hediting"
         service.behave = having_written(first + b".")
         service.answer = recorded(

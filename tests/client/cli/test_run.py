@@ -18,7 +18,7 @@ from tests.support.fake_runs import ID
 from tests.support.fake_service import FakeRun, FakeService, refusing, succeed
 
 
-async def test_arguments_arrive_as_they_are(service: FakeService) -> None:
+async def test_arguments_arrive_unchanged(service: FakeService) -> None:
     arguments = [b"printf", b"", b"a b", b"$HOME", b"*", b"it's", b"new\nline", b"-n", b"--", b"\xff\xfe"]
     done = await farhand("run", service.host, "--", *arguments)
     assert (done.code, done.stdout, done.stderr) == (0, b"", b"")
@@ -26,7 +26,7 @@ async def test_arguments_arrive_as_they_are(service: FakeService) -> None:
     assert service.runs[0].request.stdin is False
 
 
-async def test_options_become_the_request(service: FakeService) -> None:
+async def test_options_appear_in_the_request(service: FakeService) -> None:
     line = ["--cwd", "dir", "-e", "A=1=2", "-e", "LOCAL", "-e", "UNSET", "--timeout", "2.5", "--kill-after", "0"]
     env = {**os.environ, "LOCAL": "\udcff"}
     env.pop("UNSET", None)
@@ -38,7 +38,7 @@ async def test_options_become_the_request(service: FakeService) -> None:
     assert (request.timeout, request.kill_after, request.merge_stderr) == (2.5, 0, True)
 
 
-async def test_the_request_says_what_becomes_of_the_run(service: FakeService) -> None:
+async def test_the_request_says_what_happens_on_disconnect(service: FakeService) -> None:
     line = ["--id", ID, "--on-disconnect", "keep", "--grace", "5", "--idle-timeout", "7", "--buffer", "spool=1M"]
     limits = ["--limit", "memory=512M,cpu=1.5,processes=50", "--limit", "files=100,file-size=1G,output=10k"]
     assert (await farhand("run", *line, *limits, service.host, "prog")).code == 0
@@ -68,7 +68,7 @@ async def test_the_request_says_what_becomes_of_the_run(service: FakeService) ->
         ),
     ],
 )
-async def test_every_end_has_its_code_and_its_status(
+async def test_every_outcome_has_its_exit_code_and_status(
     service: FakeService, tmp_path: Path, outcome: Any, code: int, said: bytes
 ) -> None:
     async def behave(run: FakeRun) -> None:
@@ -98,7 +98,7 @@ async def die(run: FakeRun) -> None:
         (refusing(ErrorCode.DENIED, "not for you"), "RequestRefused", True, b""),
     ],
 )
-async def test_what_is_ours_is_255_and_the_status_tells_it_from_the_commands(
+async def test_client_failures_exit_with_255_and_the_status_tells_them_apart(
     service: FakeService, behave: Any, kind: str, may_have_run: bool, stdout: bytes
 ) -> None:
     service.behave = behave
@@ -110,7 +110,7 @@ async def test_what_is_ours_is_255_and_the_status_tells_it_from_the_commands(
     assert (status["status"], status["error"]["type"], status["may_have_run"]) == ("failed", kind, may_have_run)
 
 
-async def test_success_is_quiet(service: FakeService) -> None:
+async def test_success_prints_nothing(service: FakeService) -> None:
     service.behave = succeed
     done = await farhand("run", service.host, "true")
     assert (done.code, done.stdout, done.stderr) == (0, b"", b"")

@@ -15,7 +15,7 @@ from tests.support.fake_runs import ID, Gate, ready_until_stopped
 from tests.support.fake_service import FakeRun, FakeService
 
 
-async def test_detached_it_prints_the_id_and_leaves_the_run(service: FakeService, tmp_path: Path) -> None:
+async def test_detach_prints_the_id_and_leaves_the_run_running(service: FakeService, tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.until(m.Close)
@@ -32,9 +32,7 @@ async def test_detached_it_prints_the_id_and_leaves_the_run(service: FakeService
     assert service.runs[1].request.spool is None
 
 
-async def test_an_id_that_is_there_already_gives_its_output_from_the_beginning(
-    service: FakeService, tmp_path: Path
-) -> None:
+async def test_an_existing_id_delivers_the_output_from_the_beginning(service: FakeService, tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started(new=False)
         await run.write("stdout", b"from the beginning")
@@ -46,7 +44,7 @@ async def test_an_id_that_is_there_already_gives_its_output_from_the_beginning(
     assert json.loads((tmp_path / "s").read_text())["new"] is False
 
 
-async def test_a_cut_is_not_even_said(service: FakeService) -> None:
+async def test_a_short_outage_is_not_reported(service: FakeService) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.rest("stdout", b"one" if run.attach is None else b"one two")
@@ -61,7 +59,7 @@ async def test_a_cut_is_not_even_said(service: FakeService) -> None:
     assert (done.code, done.stdout, done.stderr) == (6, b"one two", b"")
 
 
-async def test_a_line_that_stays_down_is_said_and_ctrl_c_waits_for_it(service: FakeService) -> None:
+async def test_a_longer_outage_is_reported_and_ctrl_c_is_sent_after_it(service: FakeService) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         if run.attach is None:
@@ -88,7 +86,7 @@ async def test_a_line_that_stays_down_is_said_and_ctrl_c_waits_for_it(service: F
         assert await process.wait() == 9
 
 
-async def test_a_second_ctrl_c_leaves_while_the_line_is_down(service: FakeService) -> None:
+async def test_a_second_ctrl_c_leaves_during_an_outage(service: FakeService) -> None:
     service.behave = ready_until_stopped
     gate = Gate(service)
     async with running("run", service.host, "prog") as process:
@@ -103,9 +101,7 @@ async def test_a_second_ctrl_c_leaves_while_the_line_is_down(service: FakeServic
         assert await process.wait() == 130
 
 
-async def test_output_that_is_no_longer_kept_is_said_in_its_place_and_no_success(
-    service: FakeService, tmp_path: Path
-) -> None:
+async def test_missing_output_is_reported_in_place_and_exits_with_255(service: FakeService, tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         run.say(m.GapNotice(stream="stdout", offset=0, bytes=7))

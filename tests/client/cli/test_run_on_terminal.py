@@ -33,7 +33,7 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 
 class TestHere:
-    async def test_the_command_has_our_keys_and_its_exit_code_is_ours(
+    async def test_keys_reach_the_command_and_its_exit_code_is_returned(
         self, pty: Pty, service: FakeService, env: dict[str, str], tmp_path: Path
     ) -> None:
         service.behave = echo
@@ -51,7 +51,7 @@ class TestHere:
         assert (request.cwd, dict(request.env)) == (b"/srv", {b"A": b"1", b"LANG": b"C.UTF-8"})
         assert (json.loads(status.read_text())["status"], request.kill_after) == ("exited", 5.0)
 
-    async def test_sigterm_stops_it_as_without_a_terminal(
+    async def test_sigterm_stops_the_run_as_without_a_terminal(
         self, pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
         async def behave(run: FakeRun) -> None:
@@ -68,7 +68,9 @@ class TestHere:
             assert await process.wait() == 143
         assert pty.modes == before
 
-    async def test_a_closed_window_leaves_it_going(self, pty: Pty, service: FakeService, env: dict[str, str]) -> None:
+    async def test_a_closed_window_leaves_the_run_running(
+        self, pty: Pty, service: FakeService, env: dict[str, str]
+    ) -> None:
         service.behave = editor
         async with pty.running(*FARHAND, "run", "-t", service.host, "vim", env=env) as process:
             await pty.shows(b"editing")
@@ -76,7 +78,7 @@ class TestHere:
             assert await process.wait() == 129
         assert service.runs[0].messages == [m.Close()]
 
-    async def test_leaving_is_told_to_scripts(
+    async def test_leaving_by_a_key_is_in_the_status(
         self, pty: Pty, service: FakeService, env: dict[str, str], tmp_path: Path
     ) -> None:
         service.behave = echo
@@ -91,7 +93,7 @@ class TestHere:
 
 
 class TestElsewhere:
-    async def test_without_a_terminal_here_one_of_usual_size_is_found(
+    async def test_without_a_local_terminal_the_command_gets_80x24(
         self, service: FakeService, env: dict[str, str]
     ) -> None:
         async def behave(run: FakeRun) -> None:
@@ -107,7 +109,7 @@ class TestElsewhere:
         assert terminal is not None
         assert (terminal.name, terminal.size, terminal.modes) == ("xterm", m.WindowSize(columns=80, rows=24), ())
 
-    async def test_its_size_and_input_may_be_given(self, service: FakeService, env: dict[str, str]) -> None:
+    async def test_size_and_input_can_be_given(self, service: FakeService, env: dict[str, str]) -> None:
         async def behave(run: FakeRun) -> None:
             await begin(run)
             await run.until(m.End)
@@ -122,7 +124,9 @@ class TestElsewhere:
         assert terminal is not None
         assert (terminal.name, terminal.size) == ("dumb", m.WindowSize(columns=132, rows=50))
 
-    async def test_a_detached_command_may_have_one(self, pty: Pty, service: FakeService, env: dict[str, str]) -> None:
+    async def test_a_detached_command_can_have_a_terminal(
+        self, pty: Pty, service: FakeService, env: dict[str, str]
+    ) -> None:
         service.behave = editor
         options = ["-t", "--detach", "--size", "100x40", "--id", ID]
         async with pty.running(*FARHAND, "run", *options, service.host, "vim", env=env) as process:
@@ -134,7 +138,7 @@ class TestElsewhere:
         assert (request.on_disconnect, request.spool) == ("keep", 64 << 20)
 
     @pytest.mark.parametrize("options", [["-t", "-T"], ["-T"], []])
-    async def test_a_command_has_none_unless_the_last_word_is_t(
+    async def test_without_t_or_with_a_later_capital_t_there_is_no_terminal(
         self, options: list[str], pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
         async with pty.running(*FARHAND, "run", *options, service.host, "ls", env=env) as process:
@@ -142,7 +146,7 @@ class TestElsewhere:
         assert (service.runs[0].request.terminal, service.runs[0].request.env) == (None, ())
 
     @pytest.mark.parametrize("options", [["--size", "1x1"], ["--record-input"]])
-    async def test_what_is_for_terminals_needs_one(
+    async def test_terminal_options_require_t(
         self, options: list[str], service: FakeService, env: dict[str, str]
     ) -> None:
         done = await farhand("run", *options, service.host, "ls", env=env)
@@ -150,7 +154,7 @@ class TestElsewhere:
         assert b"are for a command on a terminal; add -t" in done.stderr
 
     @pytest.mark.parametrize("size", ["80", "80x", "x24", "0x24", "80x0", "65536x1", "80X24", "1e1x3", "-1x24"])
-    async def test_what_is_no_size_is_said(self, size: str, service: FakeService, env: dict[str, str]) -> None:
+    async def test_a_wrong_terminal_size_is_refused(self, size: str, service: FakeService, env: dict[str, str]) -> None:
         done = await farhand("run", "-t", f"--size={size}", service.host, "ls", env=env)
         assert done.code == 2
         assert b"is not a terminal size; use a form like 80x24 (columns, rows)" in done.stderr

@@ -18,7 +18,7 @@ from tests.support.fake_runs import ready_until_stopped
 from tests.support.fake_service import FakeRun, FakeService
 
 
-async def test_ctrl_c_interrupts_the_command_and_its_end_counts(service: FakeService) -> None:
+async def test_ctrl_c_interrupts_the_command_and_its_outcome_counts(service: FakeService) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.write("stdout", b"ready\n")
@@ -35,7 +35,7 @@ async def test_ctrl_c_interrupts_the_command_and_its_end_counts(service: FakeSer
         assert (process.returncode, stdout, stderr) == (9, b"cleaning up\n", b"")
 
 
-async def test_a_second_ctrl_c_abandons_the_run_and_says_which(service: FakeService, tmp_path: Path) -> None:
+async def test_a_second_ctrl_c_abandons_the_run_and_prints_its_id(service: FakeService, tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.write("stdout", b"ready\n")
@@ -55,7 +55,7 @@ async def test_a_second_ctrl_c_abandons_the_run_and_says_which(service: FakeServ
     assert (status["status"], status["run_id"], status["may_have_run"]) == ("failed", run_id, True)
 
 
-async def test_ctrl_c_works_while_nobody_takes_the_output(service: FakeService) -> None:
+async def test_ctrl_c_works_while_nobody_reads_the_output(service: FakeService) -> None:
     async def flood(run: FakeRun) -> None:
         run.started()
         writing = asyncio.ensure_future(run.write("stdout", bytes(20 * MiB)))
@@ -75,7 +75,7 @@ async def test_ctrl_c_works_while_nobody_takes_the_output(service: FakeService) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-async def test_an_order_to_end_stops_the_run_first(service: FakeService, tmp_path: Path, number: int) -> None:
+async def test_sigterm_and_sighup_stop_the_run_first(service: FakeService, tmp_path: Path, number: int) -> None:
     service.behave = ready_until_stopped
     async with running("run", "--status-json", str(tmp_path / "s"), service.host, "sleep") as process:
         assert process.stdout is not None
@@ -88,7 +88,7 @@ async def test_an_order_to_end_stops_the_run_first(service: FakeService, tmp_pat
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-async def test_before_the_run_a_signal_just_ends(service: FakeService, number: int, code: int) -> None:
+async def test_a_signal_before_the_run_exits_at_once(service: FakeService, number: int, code: int) -> None:
     came = asyncio.Event()
     service.greet = lambda *_: came.set()
     async with running("run", service.host, "prog") as process:

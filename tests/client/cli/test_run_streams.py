@@ -17,7 +17,7 @@ from tests.support.fake_runs import STOPPED, echo, ready_until_stopped
 from tests.support.fake_service import FakeRun, FakeService
 
 
-async def test_output_comes_through_byte_for_byte(service: FakeService) -> None:
+async def test_output_is_copied_byte_for_byte(service: FakeService) -> None:
     data = os.urandom(3 * MiB)
 
     async def behave(run: FakeRun) -> None:
@@ -32,7 +32,7 @@ async def test_output_comes_through_byte_for_byte(service: FakeService) -> None:
     assert done.stderr == data[::-1]
 
 
-async def test_output_into_a_file(service: FakeService, tmp_path: Path) -> None:
+async def test_output_can_be_redirected_to_a_file(service: FakeService, tmp_path: Path) -> None:
     data = os.urandom(3 * MiB)
 
     async def behave(run: FakeRun) -> None:
@@ -46,14 +46,14 @@ async def test_output_into_a_file(service: FakeService, tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == data
 
 
-async def test_stdin_is_passed_on_only_when_asked(service: FakeService) -> None:
+async def test_stdin_is_passed_on_only_with_the_option(service: FakeService) -> None:
     service.behave = echo
     data = os.urandom(2 * MiB)
     assert (await farhand("run", "-i", service.host, "cat", input=data)).stdout == data
     assert (await farhand("run", service.host, "cat", input=b"not mine")).stdout == b""
 
 
-async def test_stdin_from_a_file(service: FakeService, tmp_path: Path) -> None:
+async def test_stdin_can_be_a_file(service: FakeService, tmp_path: Path) -> None:
     service.behave = echo
     (tmp_path / "in").write_bytes(bytes(range(256)) * KiB)
     with (tmp_path / "in").open("rb") as file:
@@ -66,7 +66,7 @@ async def test_a_command_that_ends_does_not_wait_for_stdin(service: FakeService)
         assert await process.wait() == 0
 
 
-async def test_stdin_that_cannot_be_read_stops_the_run(service: FakeService, tmp_path: Path) -> None:
+async def test_an_unreadable_stdin_stops_the_run(service: FakeService, tmp_path: Path) -> None:
     service.behave = ready_until_stopped
     with (tmp_path / "not for reading").open("wb") as file:
         done = await farhand("run", "-i", service.host, "cat", stdin=file)
@@ -75,7 +75,7 @@ async def test_stdin_that_cannot_be_read_stops_the_run(service: FakeService, tmp
     assert m.Stop() in service.runs[0].messages
 
 
-async def test_when_nobody_reads_stdout_the_run_is_stopped(service: FakeService) -> None:
+async def test_a_closed_stdout_stops_the_run(service: FakeService) -> None:
     async def yes(run: FakeRun) -> None:
         run.started()
         await asyncio.wait(
@@ -93,7 +93,7 @@ async def test_when_nobody_reads_stdout_the_run_is_stopped(service: FakeService)
         assert (process.returncode, stderr) == (141, b"")
 
 
-async def test_a_full_disk_is_ours(service: FakeService) -> None:
+async def test_a_full_disk_exits_with_255(service: FakeService) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.write("stdout", b"x" * 100)
@@ -119,7 +119,7 @@ def test_closed_standard_files_do_not_become_the_connection() -> None:
     assert subprocess.run([sys.executable, "-c", CLOSED], timeout=30, check=False).returncode == 7
 
 
-async def test_all_that_came_is_written_before_a_loss_is_said(service: FakeService) -> None:
+async def test_all_received_output_is_written_before_a_loss_is_reported(service: FakeService) -> None:
     data = os.urandom(2 * MiB)
 
     async def behave(run: FakeRun) -> None:
@@ -133,7 +133,7 @@ async def test_all_that_came_is_written_before_a_loss_is_said(service: FakeServi
     assert (done.code, len(done.stdout)) == (255, len(data))
 
 
-async def test_a_terminal_is_written_to(service: FakeService) -> None:
+async def test_output_is_written_to_a_terminal(service: FakeService) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.write("stdout", b"to the terminal")

@@ -51,7 +51,7 @@ RUN_ID = "01890000-0000-7000-8000-000000000000"
 
 
 class TestRequest:
-    async def test_it_asks_for_a_login_shell_on_a_terminal_like_this(
+    async def test_a_login_shell_on_a_terminal_like_the_local_one_is_requested(
         self, pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
         pty.resize(132, 50)
@@ -69,7 +69,9 @@ class TestRequest:
         assert dict(request.env) == {b"LANG": b"de_DE.UTF-8", b"LC_TIME": b"C"}
         assert (request.on_disconnect, request.grace, request.record_input) == ("kill", None, False)
 
-    async def test_options(self, pty: Pty, service: FakeService, env: dict[str, str]) -> None:
+    async def test_options_appear_in_the_request_for_a_shell(
+        self, pty: Pty, service: FakeService, env: dict[str, str]
+    ) -> None:
         options = ["--keep", "8h", "--cwd", "/srv", "--env", "A=1", "--id", RUN_ID, "--record-input", "-e", "%"]
         async with shell(pty, service, env, *options) as process:
             await pty.shows(b"ready ")
@@ -80,7 +82,7 @@ class TestRequest:
         assert (request.grace, request.cwd, request.env) == (28800.0, b"/srv", ((b"A", b"1"),))
         assert (request.id, request.record_input) == (RUN_ID, True)
 
-    async def test_the_default_host_is_that_of_the_configuration(
+    async def test_the_default_host_comes_from_the_configuration(
         self, pty: Pty, service: FakeService, env: dict[str, str], tmp_path: Path
     ) -> None:
         config = tmp_path / "config/farhand/config.toml"
@@ -91,21 +93,21 @@ class TestRequest:
             pty.type(b"q")
             assert await process.wait() == 3
 
-    async def test_without_a_host_and_a_default_it_says_so(
+    async def test_a_missing_host_without_a_default_is_reported(
         self, pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
         async with shell(pty, service, env, host="") as process:
             assert await process.wait() == 2
             await pty.shows(b"HOST is missing, and config.toml has no default_host")
 
-    async def test_a_command_behind_the_host_is_refused_with_what_runs_one(
+    async def test_a_command_after_the_host_is_refused_with_a_hint(
         self, service: FakeService, env: dict[str, str]
     ) -> None:
         done = await farhand("shell", service.host, "ls", "-l", env=env)
         assert (done.code, done.stdout) == (2, b"")
         assert b"unexpected 'ls' after HOST; to run a command, use farhand run -t HOST -- ARG" in done.stderr
 
-    async def test_without_a_terminal_it_says_what_to_do(self, service: FakeService, env: dict[str, str]) -> None:
+    async def test_without_a_terminal_alternatives_are_named(self, service: FakeService, env: dict[str, str]) -> None:
         done = await farhand("shell", service.host, env=env)
         assert (done.code, done.stdout) == (2, b"")
         assert (
@@ -113,7 +115,7 @@ class TestRequest:
         )
 
     @pytest.mark.parametrize("name", ["../../x", "a b", "x" * 65])
-    async def test_a_wrong_name_of_a_terminal_goes_nowhere(
+    async def test_a_wrong_terminal_name_is_refused_locally(
         self, name: str, pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
         async with shell(pty, service, env | {"TERM": name}) as process:
@@ -121,9 +123,7 @@ class TestRequest:
             await pty.shows(b"which is not the name of a terminal")
         assert service.runs == []
 
-    async def test_a_terminal_without_a_name_can_do_nothing(
-        self, pty: Pty, service: FakeService, env: dict[str, str]
-    ) -> None:
+    async def test_a_terminal_without_a_name_is_dumb(self, pty: Pty, service: FakeService, env: dict[str, str]) -> None:
         del env["TERM"]
         async with shell(pty, service, env) as process:
             await pty.shows(b"ready ")
@@ -132,7 +132,7 @@ class TestRequest:
         assert service.runs[0].request.terminal is not None
         assert service.runs[0].request.terminal.name == "dumb"
 
-    async def test_a_refusal_is_said_on_a_terminal_that_was_left_alone(
+    async def test_a_refusal_is_printed_and_the_terminal_is_untouched(
         self, pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
         before = pty.modes
@@ -142,7 +142,7 @@ class TestRequest:
             await pty.shows(b"farhand: the policy lets ann have no terminal\r\n")
         assert pty.modes == before
 
-    async def test_an_id_of_before_is_the_same_shell_shown_from_its_screen(
+    async def test_an_existing_id_shows_the_screen_of_that_shell(
         self, pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
         async def behave(run: FakeRun) -> None:
@@ -164,7 +164,7 @@ class TestRequest:
 
 
 class TestWaysOut:
-    async def test_the_end_of_the_shell_is_ours(self, pty: Pty, service: FakeService, env: dict[str, str]) -> None:
+    async def test_the_shells_exit_code_is_returned(self, pty: Pty, service: FakeService, env: dict[str, str]) -> None:
         before = pty.modes
         async with shell(pty, service, env) as process:
             await pty.shows(b"ready ")
@@ -181,7 +181,7 @@ class TestWaysOut:
             (Killed(reason="requested", signal=15), 143, b"was stopped on request"),
         ],
     )
-    async def test_another_end_is_said(
+    async def test_another_outcome_is_reported(
         self,
         outcome: Signaled | Killed,
         code: int,
@@ -201,7 +201,7 @@ class TestWaysOut:
             await pty.shows(b"\x1b[?1049l")
             await pty.shows(words)
 
-    async def test_leaving_stops_it(self, pty: Pty, service: FakeService, env: dict[str, str]) -> None:
+    async def test_leaving_stops_the_shell(self, pty: Pty, service: FakeService, env: dict[str, str]) -> None:
         before = pty.modes
         async with shell(pty, service, env) as process:
             await pty.shows(b"ready ")
@@ -221,7 +221,7 @@ class TestWaysOut:
             (("--keep", "8h"), b"for 8 h"),
         ],
     )
-    async def test_detaching_says_for_how_long_and_how_to_come_back(
+    async def test_detaching_prints_for_how_long_the_shell_stays_and_how_to_return(
         self, options: tuple[str, ...], words: bytes, pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
         async with shell(pty, service, env, *options) as process:
@@ -235,7 +235,7 @@ class TestWaysOut:
         assert service.runs[0].messages == [m.Close()]
 
     @pytest.mark.parametrize("key", [b"~.", b"~d"])
-    async def test_it_is_left_at_once_while_the_service_is_stopped(
+    async def test_leaving_works_while_the_service_is_suspended(
         self, key: bytes, pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
         async with shell(pty, service, env) as process:
@@ -248,7 +248,7 @@ class TestWaysOut:
             await process.wait()
             assert time.monotonic() - began < 2  # some of which is another process's, and another test's
 
-    async def test_it_is_left_at_once_while_the_line_is_down(
+    async def test_leaving_works_during_an_outage(
         self, pty: Pty, service: FakeService, env: dict[str, str], tmp_path: Path
     ) -> None:
         async with shell(pty, service, env) as process:
@@ -261,7 +261,7 @@ class TestWaysOut:
             assert await process.wait() == 255
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-    async def test_a_signal_leaves_it_going(
+    async def test_a_signal_leaves_the_shell_running(
         self, number: signal.Signals, pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
         before = pty.modes
@@ -275,14 +275,16 @@ class TestWaysOut:
         assert service.runs[0].messages == [m.Close()]
         assert pty.modes == before
 
-    async def test_a_closed_window_leaves_it_going(self, pty: Pty, service: FakeService, env: dict[str, str]) -> None:
+    async def test_a_closed_window_leaves_the_run_running(
+        self, pty: Pty, service: FakeService, env: dict[str, str]
+    ) -> None:
         async with shell(pty, service, env) as process:
             await pty.shows(b"ready ")
             pty.hang_up()
             assert await process.wait() == 129
         assert service.runs[0].messages == [m.Close()]
 
-    async def test_a_killed_client_leaves_a_terminal_that_needs_no_reset(
+    async def test_the_terminal_is_restored_after_the_client_was_killed(
         self, pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
         before = pty.modes
@@ -298,7 +300,7 @@ class TestWaysOut:
         assert b"\x1b[?1000l" in said + pty.shown
         assert pty.modes == before
 
-    async def test_ctrl_c_before_there_is_a_shell_leaves(
+    async def test_ctrl_c_before_the_shell_has_started_leaves(
         self, pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
         async def never(run: FakeRun) -> None:
@@ -312,7 +314,7 @@ class TestWaysOut:
 
 
 class TestLine:
-    async def test_a_lost_line_is_said_on_one_line_that_goes_away(
+    async def test_an_outage_is_shown_on_one_row_until_it_is_over(
         self, pty: Pty, service: FakeService, env: dict[str, str], tmp_path: Path
     ) -> None:
         async with shell(pty, service, env) as process:
@@ -328,7 +330,7 @@ class TestLine:
             pty.type(b"q")
             assert await process.wait() == 3
 
-    async def test_a_line_that_is_lost_for_good_is_said_on_a_terminal_as_before(
+    async def test_a_permanent_loss_is_reported_on_a_restored_terminal(
         self, pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
         before = pty.modes
@@ -340,7 +342,7 @@ class TestLine:
             assert re.search(rb"\r\nfarhand: the connection to .* was ended", said)
         assert pty.modes == before
 
-    async def test_a_service_that_stops_says_how_long_there_is(
+    async def test_a_stopping_service_announces_the_time_left(
         self, pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
         async with shell(pty, service, env) as process:
@@ -350,7 +352,7 @@ class TestLine:
             pty.type(b"q")
             assert await process.wait() == 3
 
-    async def test_a_service_that_does_not_answer_is_said_before_the_line_counts_as_lost(
+    async def test_a_silent_service_is_reported_before_the_connection_counts_as_lost(
         self, pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
         async with shell(pty, service, env) as process:

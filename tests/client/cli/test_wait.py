@@ -15,7 +15,7 @@ from tests.support.fake_runs import ID, OTHER, stoppable
 from tests.support.fake_service import FakeConnection, FakeRun, FakeService
 
 
-async def test_wait_has_the_code_of_the_last_run(service: FakeService) -> None:
+async def test_wait_returns_the_exit_code_of_the_last_run(service: FakeService) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         run.ended(Exited(code=4 if run.request.id == ID else 0))
@@ -29,7 +29,7 @@ async def test_wait_has_the_code_of_the_last_run(service: FakeService) -> None:
     assert {line["run_id"]: line["code"] for line in told(done.stdout)} == {ID: 4, OTHER: 0}
 
 
-async def test_wait_tells_runs_without_an_end_of_their_own(service: FakeService) -> None:
+async def test_wait_reports_runs_that_did_not_start_or_are_lost(service: FakeService) -> None:
     async def behave(run: FakeRun) -> None:
         if run.request.id == ID:
             run.ended(SpawnFailed(errno=2, error="ENOENT", what="program", message="nix: no such program"))
@@ -43,7 +43,7 @@ async def test_wait_tells_runs_without_an_end_of_their_own(service: FakeService)
     assert (done.code, b"has an unknown end" in done.stderr) == (255, True)
 
 
-async def test_wait_no_longer_than_it_should(service: FakeService) -> None:
+async def test_wait_stops_after_its_timeout(service: FakeService) -> None:
     service.behave = stoppable
     done = await farhand("wait", "--timeout", "0.1", "--json", service.host, ID)
     assert (done.code, told(done.stdout)) == (124, [{"run_id": ID, "reason": "timeout"}])
@@ -64,7 +64,9 @@ async def test_wait_for_output(service: FakeService, reason: Any, code: int) -> 
     assert service.questions == [m.WaitFor(id=ID, stream="stderr", offset=5, pattern=b"up$", idle=2.5)]
 
 
-async def test_of_several_patterns_the_first_to_match_is_told_and_the_others_are_given_up(service: FakeService) -> None:
+async def test_the_first_of_several_patterns_to_match_is_reported_and_the_others_are_cancelled(
+    service: FakeService,
+) -> None:
     def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
         assert isinstance(question, m.WaitFor)
         if question.pattern == b"\xff":
@@ -77,7 +79,7 @@ async def test_of_several_patterns_the_first_to_match_is_told_and_the_others_are
     assert len(service.questions) == 2
 
 
-async def test_a_pattern_that_is_none_is_wrong_usage(service: FakeService) -> None:
+async def test_an_invalid_pattern_is_wrong_usage(service: FakeService) -> None:
     def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
         fake.say(m.Error(code=ErrorCode.BAD_PATTERN, message="the pattern cannot be used: missing ): ("), channel)
 

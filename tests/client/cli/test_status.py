@@ -1,4 +1,4 @@
-"""Exit codes, and the status that says what they cannot."""
+"""The JSON report of a run says what its exit code cannot, and the status file is whole."""
 
 from __future__ import annotations
 
@@ -10,21 +10,15 @@ from typing import Any
 import pytest
 
 from farhand_client import (
-    AddressError,
     ConnectionLost,
     Exited,
-    Killed,
-    Lost,
     OutputIncomplete,
     RequestRefused,
     Result,
-    Signaled,
     SpawnError,
     SpawnFailed,
-    TimedOut,
 )
 from farhand_client.cli.status import StatusError, error_report, open_status_file, result_report
-from farhand_client.ui.exitcodes import error_exit_code, outcome_exit_code
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 
@@ -33,47 +27,7 @@ def missing(error: str, errno: int, what: Any) -> SpawnFailed:
     return SpawnFailed(errno=errno, error=error, what=what, message="no")
 
 
-@pytest.mark.parametrize(
-    ("outcome", "code"),
-    [
-        (Exited(code=0), 0),
-        (Exited(code=1), 1),
-        (Exited(code=255), 255),
-        (Signaled(signal=2), 130),
-        (Signaled(signal=9), 137),
-        (Signaled(signal=64), 192),
-        (TimedOut(timeout=1, code=0), 124),
-        (TimedOut(timeout=1, signal=9), 124),
-        (Killed(reason="requested", signal=9), 137),
-        (Killed(reason="draining", code=7), 7),
-        (Killed(reason="disconnected", code=0), 143),
-        (missing("ENOENT", 2, "program"), 127),
-        (missing("EACCES", 13, "program"), 126),
-        (missing("ENOEXEC", 8, "program"), 126),
-        (missing("ENOENT", 2, "directory"), 126),
-        (missing("EAGAIN", 11, "process"), 126),
-        (Lost(), 255),
-    ],
-)
-def test_exit_codes(outcome: Any, code: int) -> None:
-    assert outcome_exit_code(outcome) == code
-
-
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (SpawnError(missing("ENOENT", 2, "program"), run_id="x"), 127),
-        (ConnectionLost("gone", run_id="x"), 255),
-        (RequestRefused(ErrorCode.DENIED, "no"), 255),
-        (RequestRefused(ErrorCode.BAD_PATTERN, "no"), 2),
-        (AddressError("no"), 2),
-    ],
-)
-def test_exit_codes_of_errors(error: Any, code: int) -> None:
-    assert error_exit_code(error) == code
-
-
-def test_the_status_of_a_result_is_its_outcome_and_more() -> None:
+def test_the_status_of_a_result_contains_its_outcome() -> None:
     usage = m.UsageReport(user=0.5, system=0.25, peak_memory=4096)
     result = Result(Exited(code=255), "id", 1.5, 10, 20, False, usage, m.AppliedBounds(memory="cgroup"))
     assert result_report(result, new=True) == {
@@ -139,11 +93,11 @@ def test_the_status_of_a_result_is_its_outcome_and_more() -> None:
         ),
     ],
 )
-def test_the_status_of_an_error_says_what_is_known(error: Any, status: Any) -> None:
+def test_the_status_of_an_error_says_what_is_known_of_the_run(error: Any, status: Any) -> None:
     assert error_report(error) == status
 
 
-def test_a_status_file_has_the_old_or_the_new_whole(tmp_path: Path) -> None:
+def test_a_status_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
     path.write_text("old")
     status = open_status_file(str(path))
@@ -154,12 +108,12 @@ def test_a_status_file_has_the_old_or_the_new_whole(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["status.json"]
 
 
-def test_a_status_that_is_never_written_leaves_nothing(tmp_path: Path) -> None:
+def test_an_unwritten_status_leaves_no_file(tmp_path: Path) -> None:
     open_status_file(str(tmp_path / "status.json")).close()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_status_can_go_into_a_pipe(tmp_path: Path) -> None:
+def test_a_status_can_be_written_to_a_pipe(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     try:
         open_status_file(f"/dev/fd/{writing}").write({"status": "exited"})
@@ -169,6 +123,6 @@ def test_a_status_can_go_into_a_pipe(tmp_path: Path) -> None:
         os.close(writing)
 
 
-def test_where_no_status_can_be_written_is_said_at_once(tmp_path: Path) -> None:
+def test_an_unwritable_status_file_is_reported_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(StatusError, match=r"cannot write the status to .*/none/x: No such file"):
         open_status_file(str(tmp_path / "none/x"))

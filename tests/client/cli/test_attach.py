@@ -16,7 +16,7 @@ from tests.support.fake_runs import ID, so_far, ten_and_three
 from tests.support.fake_service import FakeRun, FakeService
 
 
-async def test_logs_writes_each_stream_where_it_belongs(service: FakeService) -> None:
+async def test_logs_writes_stdout_to_stdout_and_stderr_to_stderr(service: FakeService) -> None:
     service.behave = ten_and_three
     done = await farhand("logs", service.host, ID)
     assert (done.code, done.stdout, done.stderr) == (0, b"0123456\xff89", b"err")
@@ -36,7 +36,7 @@ async def test_logs_writes_each_stream_where_it_belongs(service: FakeService) ->
         (["-f"], 0, 0),
     ],
 )
-async def test_logs_begins_where_it_is_told_to(
+async def test_logs_begins_at_the_requested_offset(
     service: FakeService, options: list[str], stdout: int | None, stderr: int | None
 ) -> None:
     service.behave = ten_and_three
@@ -57,7 +57,7 @@ async def gappy(run: FakeRun) -> None:
     run.ended()
 
 
-async def test_gaps_are_said_to_the_byte_and_are_no_failure(service: FakeService) -> None:
+async def test_gaps_are_reported_exactly_and_are_not_a_failure(service: FakeService) -> None:
     service.behave = gappy
     for command in ("logs", "attach"):
         done = await farhand(command, service.host, ID)
@@ -77,7 +77,7 @@ async def test_gaps_are_said_to_the_byte_and_are_no_failure(service: FakeService
         assert (last["status"], last["code"], last["run_id"], "new" in last) == ("exited", 0, ID, False)
 
 
-async def test_logs_of_a_run_that_goes_on_ends_where_it_stands(service: FakeService) -> None:
+async def test_logs_of_a_running_run_ends_without_follow(service: FakeService) -> None:
     service.behave = so_far
     done = await farhand("logs", service.host, ID)
     assert (done.code, done.stdout, done.stderr) == (0, b"so far", b"")
@@ -87,7 +87,7 @@ async def test_logs_of_a_run_that_goes_on_ends_where_it_stands(service: FakeServ
 
 
 @pytest.mark.parametrize("command", ["logs", "attach"])
-async def test_a_reader_that_goes_leaves_the_run_alone(service: FakeService, command: str) -> None:
+async def test_a_closed_stdout_does_not_stop_the_run(service: FakeService, command: str) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         while not any(isinstance(message, m.Close) for message in run.messages):
@@ -107,7 +107,7 @@ async def test_a_reader_that_goes_leaves_the_run_alone(service: FakeService, com
     assert not any(isinstance(message, m.Stop) for message in service.runs[-1].messages)
 
 
-async def test_attach_feeds_the_run_from_where_its_stdin_is(service: FakeService) -> None:
+async def test_attach_continues_at_the_offset_of_the_runs_stdin(service: FakeService) -> None:
     async def cat(run: FakeRun) -> None:
         run.started()
         await run.until(m.End)
@@ -126,7 +126,7 @@ async def test_attach_feeds_the_run_from_where_its_stdin_is(service: FakeService
 @pytest.mark.parametrize(
     ("options", "stdin", "read_only"), [([], None, False), (["--no-stdin"], 7, False), (["--read-only"], 7, True)]
 )
-async def test_attach_leaves_stdin_alone_where_it_should(
+async def test_attach_sends_no_stdin_when_it_must_not(
     service: FakeService, options: list[str], stdin: int | None, read_only: bool
 ) -> None:
     service.behave = ten_and_three
@@ -138,7 +138,7 @@ async def test_attach_leaves_stdin_alone_where_it_should(
     assert (asked.stdin, asked.read_only, asked.hold) == (None, read_only, not read_only)
 
 
-async def test_attach_says_that_somebody_else_feeds_the_run(service: FakeService) -> None:
+async def test_attach_reports_that_another_client_sends_stdin(service: FakeService) -> None:
     async def behave(run: FakeRun) -> None:
         run.say(m.Started(pid=1, new=False, stdin=False))
         run.begun = True
@@ -162,7 +162,7 @@ async def ready(run: FakeRun) -> None:
     run.say(m.Done())
 
 
-async def test_the_first_ctrl_c_goes_to_the_run_and_the_second_leaves_it_going(service: FakeService) -> None:
+async def test_the_first_ctrl_c_interrupts_the_run_and_the_second_leaves_it_running(service: FakeService) -> None:
     service.behave = ready
     async with running("attach", service.host, ID) as process:
         assert process.stdout is not None
@@ -180,7 +180,7 @@ async def test_the_first_ctrl_c_goes_to_the_run_and_the_second_leaves_it_going(s
     ("number", "options", "code"),
     [(signal.SIGTERM, [], 143), (signal.SIGHUP, [], 129), (signal.SIGINT, ["--read-only"], 130)],
 )
-async def test_what_ends_attach_leaves_the_run_going(
+async def test_a_signal_to_attach_leaves_the_run_running(
     service: FakeService, number: int, options: list[str], code: int
 ) -> None:
     service.behave = ready
@@ -192,7 +192,7 @@ async def test_what_ends_attach_leaves_the_run_going(
     assert not any(isinstance(message, m.Signal | m.Stop) for message in service.runs[-1].messages)
 
 
-async def test_attach_says_what_the_service_did_to_the_run(service: FakeService) -> None:
+async def test_attach_reports_that_the_service_stopped_the_run(service: FakeService) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         run.ended(Killed(reason="memory", signal=9))

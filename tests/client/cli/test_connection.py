@@ -1,9 +1,13 @@
-"""What `farhand logs`, `attach`, `wait` and `kill` have in common: ids, and what the service refuses."""
+"""What all commands about existing runs share: ids, refusals, exit codes, and the event loop."""
 
 from __future__ import annotations
 
-import pytest
+import asyncio
 
+import pytest
+import uvloop
+
+from farhand_client.cli.connection import run_attended
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import SpawnFailed
 from tests.support.command import farhand, told
@@ -12,8 +16,16 @@ from tests.support.fake_runs import ID, OTHER, ten_and_three
 from tests.support.fake_service import FakeRun, FakeService, refusing
 
 
+def test_a_command_at_a_terminal_runs_on_uvloop_and_has_its_exit_code() -> None:
+    async def command() -> int:
+        assert isinstance(asyncio.get_running_loop(), uvloop.Loop)
+        return 7
+
+    assert run_attended(command()) == 7
+
+
 @pytest.mark.parametrize("command", ["logs", "attach", "wait", "kill"])
-async def test_an_id_may_be_shortened_and_one_of_several_is_named(service: FakeService, command: str) -> None:
+async def test_an_id_may_be_shortened_unless_it_fits_several_runs(service: FakeService, command: str) -> None:
     service.behave = ten_and_three
     done = await farhand(command, service.host, ID[:13])
     assert done.code == {"logs": 0, "attach": 3, "wait": 3, "kill": 0}[command]
@@ -27,14 +39,14 @@ async def test_an_id_may_be_shortened_and_one_of_several_is_named(service: FakeS
 
 
 @pytest.mark.parametrize(("wrong", "words"), [("018", "too short"), ("xyzw", "no run id begins with")])
-async def test_what_is_no_id_is_wrong_usage(service: FakeService, wrong: str, words: str) -> None:
+async def test_a_wrong_id_is_wrong_usage(service: FakeService, wrong: str, words: str) -> None:
     for command in ("logs", "attach", "wait", "kill"):
         done = await farhand(command, service.host, "--", wrong)
         assert (done.code, words in done.stderr.decode()) == (2, True)
     assert service.connections == []
 
 
-async def test_what_the_service_refuses_is_ours(service: FakeService) -> None:
+async def test_a_refusal_exits_with_255(service: FakeService) -> None:
     service.behave = refusing(ErrorCode.UNKNOWN_RUN, "there is no such run\x1b[2J")
     for command in ("logs", "attach", "wait", "kill"):
         done = await farhand(command, service.host, ID)
@@ -46,7 +58,7 @@ async def test_what_the_service_refuses_is_ours(service: FakeService) -> None:
 
 
 @pytest.mark.parametrize(("command", "code"), [("logs", 0), ("attach", 127), ("wait", 127), ("kill", 0)])
-async def test_a_run_that_never_began_is_over(service: FakeService, command: str, code: int) -> None:
+async def test_a_run_that_did_not_start_is_over(service: FakeService, command: str, code: int) -> None:
     async def behave(run: FakeRun) -> None:
         run.ended(SpawnFailed(errno=2, error="ENOENT", what="program", message="nix: no such program"))
 

@@ -1,0 +1,67 @@
+"""Sizes, times and remote text on the user's terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from farhand_client.ui.text import format_size, format_span, format_time, printable, truncate
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (120, "120 s"), (600, "10 min"), (7200.0, "120 min"), (86400, "24 h"), (864000, "10 days")],
+)
+def test_spans_are_formatted_with_small_numbers(seconds: float, text: str) -> None:
+    assert format_span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0.00s"),
+        (9.99, "9.99s"),
+        (9.999, "10s"),
+        (59.4, "59s"),
+        (59.6, "1m00s"),
+        (3599.6, "1h00m"),
+        (90061, "1d01h"),
+    ],
+)
+def test_times_are_formatted_in_six_characters(seconds: float, words: str) -> None:
+    assert format_time(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, "0"),
+        (1023, "1023"),
+        (1024, "1.0K"),
+        (10_240, "10K"),
+        (1_023_500, "1.0M"),
+        (1 << 40, "1.0T"),
+        (2**63 - 1, "8.0E"),
+    ],
+)
+def test_sizes_are_formatted_in_five_characters(count: int, words: str) -> None:
+    assert format_size(count) == words
+
+
+@pytest.mark.parametrize(("columns", "text"), [(5, "abcde"), (4, "abc…"), (1, "…")])
+def test_text_is_cut_to_a_width(columns: int, text: str) -> None:
+    assert truncate("abcde", columns) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain Übung 日本", "plain Übung 日本"),
+        ("\x1b[2Jcleared", "\\x1b[2Jcleared"),
+        ("a\r\nb\tc", "a\\r\\nb\\tc"),
+        ("\x9b31m", "\\x9b31m"),
+        ("\u202eevil", "\\u202eevil"),
+        ("\udcff", "\\udcff"),
+    ],
+)
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
