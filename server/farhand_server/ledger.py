@@ -26,7 +26,8 @@ from .audit import AuditEntry, AuditError, AuditEvent, AuditLog, Recorded
 from .config import ServiceConfig
 from .history import ForgottenRun, GroupCommit, History, HistoryError, KnownRun, RunRecord
 from .logs import Logger
-from .runs.plan import Origin, Plan, RunResult, TerminalPlan
+from .runs.past import PastRun
+from .runs.plan import Plan, RunResult
 from .runs.process.orphans import boot_id, end_orphans
 from .runs.process.tree import look
 from .runs.process.usage import ResourceUsage
@@ -158,7 +159,7 @@ class Ledger:
         """RunLedger."""
         return self._group.flush_soon()
 
-    def find(self, run_id: str) -> LiveRun | None:
+    def find(self, run_id: str) -> PastRun | None:
         """RunLedger."""
         try:
             state = self._history.look_up(run_id)
@@ -172,7 +173,7 @@ class Ledger:
             case _:
                 return None
 
-    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[LiveRun]:
+    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[PastRun]:
         """RunLedger."""
         try:
             records = self._history.recent(owner, before=before, prefix=prefix, limit=limit)
@@ -254,43 +255,27 @@ def _recorded(plan: Plan) -> tuple[Recorded, ...]:
     return (*output, "stdin") if plan.record_input else output
 
 
-def _past(record: RunRecord) -> LiveRun:
+def _past(record: RunRecord) -> PastRun:
     request = _request(record.request)
-    plan = Plan(
+    return PastRun(
         id=record.id,
         owner=record.owner,
-        uid=record.uid,
+        key=record.fingerprint,
         fingerprint=record.request_sha256,
         command=str(request.get("command", "")),
-        argv=(),
-        cwd=b"/",
-        env={},
-        stdin=False,
-        merge_stderr=bool(request.get("merge_stderr", False)),
-        timeout=None,
-        idle_timeout=None,
-        kill_after=0.0,
-        linger=0.0,
         keep=request.get("on_disconnect") == "keep",
-        grace=0.0,
-        spool=0,
-        origin=Origin("key" if record.how == "key" else "peer", record.fingerprint, record.peer, record.request),
-        terminal=_terminal(request.get("terminal")),
+        has_terminal=isinstance(request.get("terminal"), dict),
+        began=record.requested_at,
+        pid=record.pid,
+        result=RunResult(
+            _outcome(record.outcome),
+            record.stdout or 0,
+            record.stderr or 0,
+            record.duration or 0.0,
+            record.lingered,
+            _usage(record.usage),
+        ),
     )
-    result = RunResult(
-        _outcome(record.outcome),
-        record.stdout or 0,
-        record.stderr or 0,
-        record.duration or 0.0,
-        record.lingered,
-        _usage(record.usage),
-    )
-    return LiveRun.past(plan, result, began=record.requested_at, pid=record.pid)
-
-
-def _terminal(told: object) -> TerminalPlan | None:
-    # The size that it had at the end is not on record.
-    return TerminalPlan(str(told.get("name", "")), 0, 0) if isinstance(told, dict) else None
 
 
 def _request(text: bytes) -> dict[str, object]:

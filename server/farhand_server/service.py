@@ -30,15 +30,15 @@ from .listen.login_verdicts import VerdictFeeds
 from .listen.unix import UnixListener
 from .logs import Logger
 from .policy import Policy, policy_in_force
+from .runs.kept import Retention
 from .runs.output.spool import SpoolMemory
 from .runs.plan import RunResult
 from .runs.process.cgroup import Cgroups
 from .runs.process.process import prepare_loop
-from .runs.registry import Registry, Retention
+from .runs.registry import Registry
 from .runs.run import LiveRun
 from .runtime import blocking_executor, reset_signals
 from .systemd import Notifier
-from .upgrade import handover
 from .upgrade.replace import Upgrader
 from .upgrade.snapshot import ReceivedSnapshot
 
@@ -128,9 +128,9 @@ class Service:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(blocking_executor())
         before = self._resume
-        prepare_loop(() if before is None else handover.awaited(before.snapshot.runs))
+        prepare_loop(() if before is None else before.snapshot.unreaped_leaders())
         if before is not None:
-            handover.put_together(self.registry, before.snapshot.runs, before.get)
+            self.registry.restore(before.snapshot.runs, before.get)
             before.close()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
@@ -203,7 +203,7 @@ class Service:
         self.authenticator = authenticator
         self.ledger.configure(config)
         self.registry.memory.limit = config.runs.memory
-        self.registry.retention = _retention(config)
+        self.registry.kept.retention = _retention(config)
         self._accepted(config)
         if self.edge is not None:
             self.edge.reload()

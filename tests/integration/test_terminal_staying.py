@@ -225,7 +225,7 @@ async def test_offsets_that_were_never_typed_are_refused(core: Service, client: 
     async with another(core) as friend:
         error = await attach(friend, run, attachment=OTHER, stdin=5).error()
         assert error.code == ErrorCode.BAD_OFFSET
-        assert "has had 0 bytes from this attachment; it cannot go on at 5" in error.message
+        assert "has received 0 bytes from this attachment; it cannot continue at 5" in error.message
     await over(run)
 
 

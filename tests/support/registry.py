@@ -11,9 +11,11 @@ from typing import Any
 
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
+from farhand_server.runs.kept import Retention
 from farhand_server.runs.output.spool import SpoolMemory
+from farhand_server.runs.past import PastRun
 from farhand_server.runs.plan import Plan, RunResult
-from farhand_server.runs.registry import RecordUnavailable, Registry, Retention, RunExpired
+from farhand_server.runs.registry import RecordUnavailable, Registry, RunExpired
 from farhand_server.runs.run import LiveRun
 from tests.support.processes import children
 
@@ -73,7 +75,7 @@ class Watching:
 
     def leave(self) -> None:
         """Go for good."""
-        self._run.left(self.place)
+        self._run.detach(self.place)
 
 
 class FakeLedger:
@@ -114,11 +116,11 @@ class FakeLedger:
         self._soon = None
         soon.set_result(self.refused)
 
-    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[LiveRun]:
+    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[PastRun]:
         """Ledger."""
         return []
 
-    def find(self, run_id: str) -> LiveRun | None:
+    def find(self, run_id: str) -> PastRun | None:
         """Ledger."""
         if run_id in self.forgotten:
             raise RunExpired(f"{run_id} is forgotten")
@@ -149,6 +151,7 @@ class Service:
         """Start a run, or attach to it."""
         max_runs = options.pop("max_runs", 10)
         run = self.registry.find(wanted.id) or self.registry.start(wanted, max_runs=max_runs)
+        assert isinstance(run, LiveRun)
         return run, Watching(run, **options)
 
     async def idle(self) -> None:

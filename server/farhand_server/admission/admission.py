@@ -12,7 +12,7 @@ from farhand_server.audit import AuditEntry, AuditEvent
 from farhand_server.config import ServiceConfig
 from farhand_server.policy import Action, Owner, Policy, may
 from farhand_server.runs.registry import RecordUnavailable, Registry, RunExpired, ServiceDraining, TooManyRuns
-from farhand_server.runs.run import LiveRun
+from farhand_server.runs.run import AnyRun
 
 from .caller import Caller
 from .plan import Denied, plan_run
@@ -41,7 +41,7 @@ class AdmissionContext(Protocol):
 class AdmittedRun:
     """The run that a request is answered with. `new` tells whether this request started it."""
 
-    run: LiveRun
+    run: AnyRun
     new: bool
 
 
@@ -81,7 +81,7 @@ class Admission:
         except tuple(_CODES) as error:
             return self._refused(request.id, error)
 
-    def authorized_run(self, run_id: str, action: Action) -> LiveRun | RunRefusal:
+    def authorized_run(self, run_id: str, action: Action) -> AnyRun | RunRefusal:
         """Return the run with this id if the caller may do `action` with it.
 
         A run that the caller may not even see is refused like one that does not exist.
@@ -99,19 +99,19 @@ class Admission:
             return self._denied(action, run)
         return run
 
-    def signal(self, run: LiveRun, what: str) -> RunRefusal | None:
+    def signal(self, run: AnyRun, what: str) -> RunRefusal | None:
         """Judge a signal to a run that the caller is attached to; the audit log gets `what`, or the denial.
 
         Return None where the signal may be sent.
         """
         if not self.may("signal", run):
             return self._denied("signal", run)
-        self.record("signal", run=run.plan.id, detail=what)
+        self.record("signal", run=run.id, detail=what)
         return None
 
-    def may(self, action: Action, run: LiveRun) -> bool:
+    def may(self, action: Action, run: AnyRun) -> bool:
         """Return whether the policy in force lets the caller do `action` with a run that exists."""
-        return self.allows(action, Owner(run.plan.owner, run.plan.origin.key))
+        return self.allows(action, Owner(run.owner, run.key))
 
     def visible_owner(self) -> str | None:
         """Return the only account whose runs the caller can see; None where it may see the runs of others."""
@@ -126,21 +126,21 @@ class Admission:
         """Add something that the caller did with a run, or was not allowed to do, to the audit log."""
         self._context.note(self.caller.audit_entry(event, run=run, detail=detail))
 
-    def _existing_run(self, run: LiveRun, request: m.RunRequest) -> AdmittedRun | RunRefusal:
-        same = run.plan.owner == self.caller.principal.user and run.plan.fingerprint == request_fingerprint(request)
+    def _existing_run(self, run: AnyRun, request: m.RunRequest) -> AdmittedRun | RunRefusal:
+        same = run.owner == self.caller.principal.user and run.fingerprint == request_fingerprint(request)
         if same and self.may("attach", run):
             return AdmittedRun(run, new=False)
         sentence = f"a run with the id {request.id} was started before, by another request"
         return RunRefusal(ErrorCode.CONFLICT, sentence)
 
-    def _denied(self, action: Action, run: LiveRun) -> RunRefusal:
+    def _denied(self, action: Action, run: AnyRun) -> RunRefusal:
         sentence = self._denial(action, run)
-        self.record("denial", run=run.plan.id, detail=sentence)
+        self.record("denial", run=run.id, detail=sentence)
         return RunRefusal(ErrorCode.DENIED, sentence)
 
-    def _denial(self, action: Action, run: LiveRun) -> str:
+    def _denial(self, action: Action, run: AnyRun) -> str:
         what = "attach to" if action == "attach" else action
-        return f"the policy does not let {self.caller.principal.user} {what} this run of {run.plan.owner}"
+        return f"the policy does not let {self.caller.principal.user} {what} this run of {run.owner}"
 
     def _refused(self, run_id: str, error: Exception) -> RunRefusal:
         sentence = str(error)

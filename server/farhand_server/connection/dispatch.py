@@ -18,6 +18,7 @@ from farhand_server.admission.admission import Admission, RunRefusal
 from farhand_server.connection.channels.deliver import DeliverChannel
 from farhand_server.connection.channels.handler import ChannelHandler, ChannelOutlet
 from farhand_server.connection.channels.listing import ListChannel
+from farhand_server.connection.channels.past import PastRunChannel
 from farhand_server.connection.channels.pattern import BadPattern
 from farhand_server.connection.channels.recording import RecordingChannel
 from farhand_server.connection.channels.run import RunChannel, RunHasNoTerminal
@@ -26,6 +27,8 @@ from farhand_server.connection.context import SessionContext
 from farhand_server.connection.login import LoginExchange
 from farhand_server.logs import Logger
 from farhand_server.runs.attachments.attachments import BadOffset, TooManyAttachments
+from farhand_server.runs.past import PastRun
+from farhand_server.runs.run import AnyRun
 
 
 class DispatchSession(ChannelOutlet, Protocol):
@@ -72,7 +75,7 @@ def _login(session: DispatchSession, channel: int, message: m.Login) -> None:
 
 def _run(session: DispatchSession, channel: int, message: m.RunRequest) -> None:
     limit = session.context.config.runs.max_runs_per_connection
-    if _limit_reached(session, RunChannel, limit):
+    if _limit_reached(session, limit, RunChannel, PastRunChannel):
         sentence = f"{limit} runs are active on this connection, and no more are allowed (runs.max_runs_per_connection)"
         _refuse(session, channel, message.id, RunRefusal(ErrorCode.TOO_MANY_RUNS, sentence))
         return
@@ -81,17 +84,25 @@ def _run(session: DispatchSession, channel: int, message: m.RunRequest) -> None:
         _refuse(session, channel, message.id, admitted)
         return
     run, new = admitted.run, admitted.new
-    if _open(session, message.id, channel, lambda: RunChannel(session, channel, run, message, new=new)):
+    if _open(session, message.id, channel, lambda: _run_channel(session, channel, run, message, new=new)):
         if not new:
             session.admission.record("attach", run=message.id)
         session.log.debug("run started" if new else "run attached to", run=message.id)
+
+
+def _run_channel(
+    session: DispatchSession, channel: int, run: AnyRun, request: m.RunRequest | m.Attach, *, new: bool
+) -> ChannelHandler:
+    if isinstance(run, PastRun):
+        return PastRunChannel(session, channel, run, request)
+    return RunChannel(session, channel, run, request, new=new)
 
 
 def _attach(session: DispatchSession, channel: int, message: m.Attach) -> None:
     run = session.admission.authorized_run(message.id, "attach")
     if isinstance(run, RunRefusal):
         _refuse(session, channel, message.id, run)
-    elif _open(session, message.id, channel, lambda: RunChannel(session, channel, run, message, new=False)):
+    elif _open(session, message.id, channel, lambda: _run_channel(session, channel, run, message, new=False)):
         session.admission.record("attach", run=message.id, detail="read-only" if message.read_only else None)
         session.log.debug("run attached to", run=message.id)
 
@@ -120,7 +131,7 @@ def _deliver(session: DispatchSession, channel: int, message: m.Deliver) -> None
 
 
 def _wait_for(session: DispatchSession, channel: int, message: m.WaitFor) -> None:
-    if _limit_reached(session, WaitChannel, MAX_WAITS):
+    if _limit_reached(session, MAX_WAITS, WaitChannel):
         sentence = f"this connection is waiting for {MAX_WAITS} runs, and no more are allowed; use another connection"
         _refuse(session, channel, message.id, RunRefusal(ErrorCode.TOO_MANY_RUNS, sentence))
         return
@@ -142,7 +153,7 @@ def _recording(session: DispatchSession, channel: int, message: m.RecordingReque
 
 def _signal(session: DispatchSession, channel: int, message: m.Signal | m.Stop) -> None:
     handler = session.channels.get(channel)
-    if not isinstance(handler, RunChannel):
+    if not isinstance(handler, RunChannel | PastRunChannel):
         return
     what = "stop" if isinstance(message, m.Stop) else _signal_name(message.number)
     refusal = session.admission.signal(handler.run, what)
@@ -167,10 +178,10 @@ def _to_channel(session: DispatchSession, channel: int, message: m.AnyMessage) -
         session.acknowledge_close(channel)
 
 
-def _limit_reached(session: DispatchSession, kind: type[ChannelHandler], limit: int) -> bool:
-    """Return whether the connection has `limit` channels of a kind; they are counted only where that is possible."""
+def _limit_reached(session: DispatchSession, limit: int, *kinds: type[ChannelHandler]) -> bool:
+    """Return whether the connection has `limit` channels of these kinds; they are counted only if it can have."""
     channels = session.channels.values()
-    return len(channels) >= limit and sum(isinstance(channel, kind) for channel in channels) >= limit
+    return len(channels) >= limit and sum(isinstance(channel, kinds) for channel in channels) >= limit
 
 
 def _open(session: DispatchSession, run_id: str, channel: int, make: Callable[[], ChannelHandler]) -> bool:

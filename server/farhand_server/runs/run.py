@@ -1,44 +1,72 @@
-"""One run, from its request to its outcome. It belongs to the service: nobody has to watch it for it to end."""
+"""One run, from its plan to its outcome. It belongs to the service and ends without anybody watching it."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Self, TypeAlias
 
 from farhand_protocol.errors import ErrorCode
-from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
+from farhand_protocol.outcome import Lost
 
-from .attachments.attachments import Attachment, Attachments, BadOffset, Output, Watcher
+from .attachments.attachments import Attachment, Attachments, AttachmentSnapshot, BadOffset, Output, Watcher
 from .attachments.terminal import TerminalAttachments
-from .output.filespool import FileSpool, make_spools
-from .output.spool import MAX_OFFSET, GoneSpool, Spool, SpoolMemory
-from .output.timeline import Timeline
-from .plan import EnforcedBy, Plan, RunResult, StopReason, TerminalSize, outcome_of
+from .execution import Execution, ProcessSnapshot
+from .output.filespool import FileSpool, RunSpool, SpoolSnapshot, make_spools, restore_spool
+from .output.spool import MAX_OFFSET, SpoolMemory
+from .output.timeline import Timeline, TimelineSnapshot
+from .past import PastRun
+from .plan import Plan, RunResult, StopReason, TerminalSize
 from .process.cgroup import Cgroups
-from .process.process import LaunchError, Process
-from .streams.pipe_input import PipeInput
+from .snapshots import Get, Put, SnapshotRecord
+from .streams.pipe_input import PipeInput, StdinSnapshot
 from .streams.streams import PipeStreams, ProgramStreams, TerminalStreams
-from .streams.terminal_input import TerminalInput
+from .streams.terminal_input import TerminalInput, TerminalSnapshot
 
-RUN_ID: Final = b"FARHAND_RUN_ID"
-"""The variable by which a program, and a process that has left its family, tells which run it is of."""
 
-EXIT_NOTICE_DELAY: Final = 0.01
-"""Seconds that the end of the output may take after the leader's exit before the exit is told by itself: nearly always
-it comes at once, and one message is told less."""
+class RunSnapshot(SnapshotRecord):
+    """The state of a `LiveRun`: one under way has a `process`, one that is over a `result` and is kept until
+    `kept_until`."""
 
-REAP_TIMEOUT: Final = 1.0
-"""Seconds that killed processes may take to be gone before the end is told without them: they have no say any more,
-and one in an uninterruptible wait for a device may take for ever."""
+    plan: Plan
+    began: float
+    start: float
+    pid: int | None
+    failed: bool
+    stdout: SpoolSnapshot
+    stderr: SpoolSnapshot
+    stdin: StdinSnapshot
+    attachments: tuple[AttachmentSnapshot, ...]
+    alone: float | None
+    process: ProcessSnapshot | None
+    result: RunResult | None
+    kept_until: float | None
+    timeline: TimelineSnapshot | None = None
+    terminal: TerminalSnapshot | None = None
+
+    def descriptors(self) -> Iterator[int]:
+        """Yield the descriptors that must stay open."""
+        if self.stdin.pipe is not None:
+            yield self.stdin.pipe
+        if self.terminal is not None:
+            yield from (fd for fd in (self.terminal.master, self.terminal.slave) if fd is not None)
+        if self.process is not None:
+            yield from (descriptor for descriptor, _ in self.process.outputs)
+
+    @property
+    def unreaped_leader(self) -> int | None:
+        """The pid of the leader, if it has not been waited for."""
+        if self.process is None or self.process.handover.code is not None:
+            return None
+        return self.process.handover.pid
 
 
 class LiveRun:
-    """A run, under way or over. Nobody hears of its `result` before it is `told`: that waits until it is on record."""
+    """A run that is under way, or over with its output still kept.
+
+    Nobody is notified of its `result` before it is `announced`, which happens once the result is on record.
+    """
 
     def __init__(
         self,
@@ -47,61 +75,129 @@ class LiveRun:
         spool_directory: Path,
         *,
         cgroups: Cgroups | None = None,
-        spools: tuple[Spool, Spool] | None = None,
+        spools: tuple[RunSpool, RunSpool] | None = None,
+        start: float | None = None,
     ) -> None:
+        """`start` is on the monotonic clock, now unless given. Raises OSError if a spool cannot be created."""
         self.plan = plan
         self.on_started: Callable[[LiveRun], None] | None = None
         self.began = time.time()
         self.pid: int | None = None
         self.result: RunResult | None = None
-        self.told = False
+        self.announced = False
         self.failed = False
-        self.stdout: Spool
-        self.stderr: Spool
+        """Whether the service has failed the run, so that its outcome is not known."""
         self.stdout, self.stderr = spools or make_spools(plan, memory, spool_directory)
-        self._start = time.monotonic()
-        self.timeline: Timeline | None = Timeline(plan, self._start, self.stdout, self.stderr, memory)
-        self._cgroups = cgroups
-        self._process: Process | None = None
-        self._why: StopReason | None = None
-        self._message: str | None = None
-        self._kill_at = math.inf
-        self._linger_until: float | None = None
-        self._exit_told = False
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._output_ended = asyncio.Event()
+        self._start = time.monotonic() if start is None else start
+        self.timeline = Timeline(plan, self._start, self.stdout, self.stderr, memory)
         self.attachments: Attachments
         self.stdin: PipeInput | TerminalInput
         self._streams: ProgramStreams
-        self._make_streams(self.timeline)
-
-    @classmethod
-    def past(cls, plan: Plan, result: RunResult, *, began: float, pid: int | None) -> LiveRun:
-        """Return a run that is over and of which no output is kept."""
-        run = cls.__new__(cls)
-        run.plan, run.result, run.began, run.pid = plan, result, began, pid
-        run.told, run.failed = True, False
-        run.stdout, run.stderr = GoneSpool(result.stdout), GoneSpool(result.stderr)
-        run.attachments = Attachments({"stdout": run.stdout, "stderr": run.stderr}, plan.grace, lambda: None)
-        run.attachments.close()
-        run.stdin = PipeInput(run.attachments)
-        run._process = run.timeline = run._why = None
-        return run
+        self._make_streams()
+        self._execution = Execution(
+            plan,
+            self._start,
+            self._streams,
+            (self.stdout, self.stderr),
+            self.attachments,
+            cgroups,
+            self._started,
+        )
+        # What a `PastRun` has as well
+        self.id: Final = plan.id
+        self.owner: Final = plan.owner
+        self.key: Final = plan.origin.key
+        self.fingerprint: Final = plan.fingerprint
+        self.command: Final = plan.command
+        self.keep: Final = plan.keep
+        self.has_terminal: Final = plan.terminal is not None
 
     @property
     def duration(self) -> float:
         """Seconds of wall time so far, or in all."""
         return time.monotonic() - self._start if self.result is None else self.result.duration
 
+    def spool(self, stream: Output) -> RunSpool:
+        """Return the spool of a stream."""
+        return self.stdout if stream == "stdout" else self.stderr
+
     @property
     def size(self) -> int:
         """Bytes of output that are kept."""
         return self.stdout.size + self.stderr.size
 
+    @property
+    def on_disk(self) -> int:
+        """Bytes of output that are kept in files."""
+        return self.size if isinstance(self.stdout, FileSpool) else 0
+
+    @property
+    def cgroup(self) -> Path | None:
+        """The directory of its cgroup, while it runs in one."""
+        return self._execution.cgroup
+
+    # Upgrade
+
+    @property
+    def steady(self) -> bool:
+        """Whether a snapshot can be taken: its program runs, or has ended and waits for its output or processes."""
+        return self._execution.process is not None and self.result is None
+
+    def snapshot(self, put: Put, *, kept_until: float | None = None) -> RunSnapshot:
+        """Return the state for `restore`, of a run that is `steady`, or over and kept until then.
+
+        Nothing changes by that: the run can continue here as well.
+        """
+        attachments, alone = self.attachments.snapshot()
+        return RunSnapshot(
+            plan=self.plan,
+            began=self.began,
+            start=self._start,
+            pid=self.pid,
+            failed=self.failed,
+            stdout=self.stdout.snapshot(put),
+            stderr=self.stderr.snapshot(put),
+            stdin=self.stdin.snapshot(put),
+            terminal=self._streams.terminal_snapshot(put),
+            attachments=attachments,
+            alone=alone,
+            process=self._execution.snapshot(),
+            result=self.result,
+            kept_until=kept_until,
+            timeline=self.timeline.snapshot(put),
+        )
+
+    @classmethod
+    def restore(cls, snapshot: RunSnapshot, get: Get, memory: SpoolMemory, cgroups: Cgroups | None) -> Self:
+        """Return the run of a snapshot. One that is under way continues once it is executed.
+
+        Call it in the same turn of the event loop as `prepare_loop`. Raises OSError if its output cannot be read, and
+        ChildProcessError if its process is not a child of this one.
+        """
+        plan = snapshot.plan
+        stdout = restore_spool(snapshot.stdout, plan, get, memory)
+        stderr = restore_spool(snapshot.stderr, plan, get, memory)
+        run = cls(plan, memory, Path(), cgroups=cgroups, spools=(stdout, stderr), start=snapshot.start)
+        run.began, run.pid, run.failed, run.result = snapshot.began, snapshot.pid, snapshot.failed, snapshot.result
+        run.announced = snapshot.result is not None
+        if snapshot.timeline is not None:
+            run.timeline.restore(snapshot.timeline, get)
+        run.attachments.restore(snapshot.attachments, snapshot.alone)
+        outputs = () if snapshot.process is None else snapshot.process.outputs
+        run._streams.restore(outputs, snapshot.stdin, snapshot.terminal, get)
+        run._execution.stream_ended()
+        if snapshot.process is None:
+            run.attachments.close()
+        else:
+            run._execution.restore(snapshot.process)
+        return run
+
+    # What the registry does with it
+
     async def execute(self) -> RunResult:
         """Run the command to its end. Called once, by the registry, in a task that nobody cancels."""
         try:
-            result = await self._execute()
+            result = await self._execution.run()
         except Exception:
             self.failed = True
             raise
@@ -110,17 +206,17 @@ class LiveRun:
         self.result = result
         return result
 
-    def lost(self) -> RunResult:
-        """Return the result of a run that the service has failed: nobody knows its end."""
+    def mark_lost(self) -> RunResult:
+        """Return the result of a run that the service has failed: its outcome is not known."""
         self.stdout.finish()
         self.stderr.finish()
         self.result = RunResult(Lost(), self.stdout.end, self.stderr.end, self.duration)
         return self.result
 
-    def tell_end(self) -> None:
-        """Tell everybody the result. Called by the registry, once it is on record."""
+    def announce_end(self) -> None:
+        """Notify all watchers of the result. Called by the registry, once it is on record."""
         assert self.result is not None
-        self.told = True
+        self.announced = True
         self.plan = self.plan.without_request()
         for watcher in self.attachments.watchers():
             if self.failed:
@@ -129,10 +225,18 @@ class LiveRun:
                 watcher.ended(self.result)
 
     def refuse(self, sentence: str) -> None:
-        """The run does not start, as it cannot be put on record."""
+        """The run does not start, because it cannot be put on record: notify all watchers."""
         self.failed = True
         for watcher in self.attachments.watchers():
             watcher.failed(ErrorCode.UNAVAILABLE, sentence)
+
+    def close(self) -> None:
+        """Delete the output; the run is over."""
+        self.stdout.close()
+        self.stderr.close()
+        self.timeline.close()
+
+    # What clients do with it
 
     def attach(
         self,
@@ -148,16 +252,12 @@ class LiveRun:
     ) -> Attachment:
         """Attach a client that has the output up to `taken`, and whose stdin begins at `feeds`.
 
-        The others as for `Attachment` and `Attachments.add`. Raises `BadOffset` and `TooManyAttachments`.
+        The other parameters are those of `Attachments.add`. Raises `BadOffset` and `TooManyAttachments`.
         """
         if self.result is not None and isinstance(self.result.outcome, Lost):
-            # How much it took and wrote is not known either: who has had more than is on record hears of the loss.
-            ends = {"stdout": self.stdout.end, "stderr": self.stderr.end}
-            taken, feeds = {stream: min(offset, ends[stream]) for stream, offset in taken.items()}, None
-        for stream, offset in taken.items():
-            end = (self.stdout if stream == "stdout" else self.stderr).end
-            if offset > end:
-                raise BadOffset(f"{stream} of run {self.plan.id} has {end} bytes, and is wanted from {offset} on")
+            # The record is not exact: a client that is ahead of it learns of the loss.
+            taken, feeds = {stream: min(offset, self.spool(stream).end) for stream, offset in taken.items()}, None
+        check_offsets(self, taken)
         if feeds is not None and (reason := self.stdin.refusal(key, feeds)) is not None:
             raise BadOffset(f"stdin of run {self.plan.id} {reason}")
         if not self.plan.stdin:
@@ -166,221 +266,56 @@ class LiveRun:
             watcher, key=key, hold=hold, taken=taken, feeds=feeds, share=share, size=size, window=window
         )
 
-    def left(self, attachment: Attachment) -> None:
-        """The client goes for good. A run that is being stopped has its output thrown away if nobody else wants it."""
+    def detach(self, attachment: Attachment) -> None:
+        """The client has detached and will not return. A run that is being stopped then writes without waiting, if it
+        has no other holder."""
         self.attachments.left(attachment)
-        self._free_if_unheld()
+        self._execution.free_if_unheld()
 
     def signal(self, number: int) -> bool:
-        """Send a signal to the process group; False where it was not delivered to anyone."""
-        return self._process is not None and self._process.signal(number)
+        """Send a signal to the process group; return whether it was delivered to anyone."""
+        process = self._execution.process
+        return process is not None and process.signal(number)
 
     def stop(self, reason: StopReason, kill_after: float | None = None, message: str | None = None) -> None:
-        """Begin TERM, `kill_after` seconds of grace (the plan's unless given), KILL.
+        """Stop the run: TERM, `kill_after` seconds of grace (the plan's unless given), KILL. See `StopLadder`."""
+        if self.result is None:
+            self._execution.stop(reason, kill_after, message)
 
-        Of several stops the first reason counts, and the earliest KILL: a later one can only shorten the grace.
-        """
-        if self.result is not None:
-            return
-        kill_at = time.monotonic() + (self.plan.kill_after if kill_after is None else kill_after)
-        sooner = kill_at < self._kill_at
-        self._kill_at = min(kill_at, self._kill_at)
-        first = self._why is None
-        if first:
-            self._why, self._message = reason, message
-        self._free_if_unheld()
-        if self._process is None:
-            return
-        if first:
-            self._begin_stop(self._process)
-        elif sooner:
-            self._kill_in_time(self._process)
-
-    def close(self) -> None:
-        """Forget the output; the run is over."""
-        self.stdout.close()
-        self.stderr.close()
-        if self.timeline is not None:
-            self.timeline.close()
-
-    @property
-    def cgroup(self) -> Path | None:
-        """The directory of its cgroup, while it runs in one."""
-        return None if self._process is None else self._process.cgroup_path
-
-    def _make_streams(self, timeline: Timeline) -> None:
-        plan, record = self.plan, timeline.fed if self.plan.record_input else None
+    def _make_streams(self) -> None:
+        plan, record = self.plan, self.timeline.fed if self.plan.record_input else None
         if plan.terminal is None:
-            self.attachments = Attachments({"stdout": self.stdout, "stderr": self.stderr}, plan.grace, self._abandoned)
+            spools: dict[Output, RunSpool] = {"stdout": self.stdout, "stderr": self.stderr}
+            self.attachments = Attachments(spools, plan.grace, self._abandoned)
             self.stdin = PipeInput(self.attachments, record)
-            self._streams = PipeStreams(plan, self.stdin, self.stdout, self.stderr, self._one_ended)
+            self._streams = PipeStreams(plan, self.stdin, self.stdout, self.stderr, self._stream_ended)
             return
         assert isinstance(self.stdout, FileSpool)
-        size = TerminalSize(plan.terminal.columns, plan.terminal.rows)
-        self.attachments = attached = TerminalAttachments(self.stdout, size, plan.grace, self._abandoned)
-        self.stdin, screen = TerminalInput(attached, record), attached.screen
-        screen.listeners.append(lambda: timeline.resized(*screen.size))
-        self._streams = TerminalStreams(plan, self.stdin, screen, self.stdout, self._one_ended)
+        first = TerminalSize(plan.terminal.columns, plan.terminal.rows)
+        self.attachments = attachments = TerminalAttachments(self.stdout, first, plan.grace, self._abandoned)
+        self.stdin, shared_size = TerminalInput(attachments, record), attachments.shared_size
+        shared_size.listeners.append(lambda: self.timeline.resized(*shared_size.size))
+        self._streams = TerminalStreams(plan, self.stdin, shared_size, self.stdout, self._stream_ended)
 
-    def _abandoned(self) -> None:
-        if not self.plan.keep:
-            self.stop("disconnected")
-
-    def _free_if_unheld(self) -> None:
-        if self._why is not None and not self.attachments.held:
-            self.stdout.free()
-            self.stderr.free()
-
-    async def _execute(self) -> RunResult:
-        process = self._process  # of the program that this one has replaced
-        if process is None:
-            try:
-                process = await self._spawn()
-            except LaunchError as error:
-                self.stdout.finish()
-                self.stderr.finish()
-                failed = SpawnFailed(errno=error.errno, error=error.name, what=error.what, message=str(error))
-                return RunResult(failed, self.stdout.end, self.stderr.end, self.duration)
-        try:
-            if self._process is None:
-                self._begin(process)
-            return await self._see_out(process)
-        finally:
-            for timer in self._timers.values():
-                timer.cancel()
-            process.close()
-            self._process = None
-            self._streams.close()
-
-    async def _spawn(self) -> Process:
-        plan = self.plan
-        cgroup = self._cgroups.create(plan.id, plan.limits) if self._cgroups is not None and plan.in_cgroup else None
-        try:
-            with contextlib.ExitStack() as theirs:
-                stdin, stdout, stderr = self._streams.open(theirs)
-                return await Process.start(
-                    plan.argv,
-                    cwd=plan.cwd,
-                    env={**plan.env, RUN_ID: plan.id.encode()},
-                    stdin=stdin,
-                    stdout=stdout,
-                    stderr=stderr,
-                    run_id=plan.id,
-                    limits=plan.limits,
-                    credentials=plan.credentials,
-                    cgroup=cgroup,
-                    terminal=plan.terminal is not None,
-                    argv0=plan.argv0,
-                )
-        except BaseException:
-            self._streams.close()
-            if cgroup is not None:
-                cgroup.remove()
-            raise
-
-    def _begin(self, process: Process) -> None:
-        self._process = process
-        self.pid = process.pid
+    def _started(self, pid: int) -> None:
+        self.pid = pid
         if self.on_started is not None:
             self.on_started(self)
-        for watcher in self.attachments.watchers():
-            watcher.started()
-        self._streams.begin()
-        self._watch_bounds()
-        if self._why is not None:
-            self._begin_stop(process)
-        elif self.plan.timeout is not None:
-            self._at("timeout", time.monotonic() + self.plan.timeout, self.stop, "timed_out")
 
-    async def _see_out(self, process: Process) -> RunResult:
-        """Wait for the end of a program. It may begin anew after any await, in the program that replaces this one."""
-        code = await process.exited
-        self._why = self._why or process.limit_hit()
-        outcome = outcome_of(self.plan, self._why, self._message, code)
-        if self._why is not None:
-            await self._rest_of_grace(process)
-        lingered = not await self._last_output(process, outcome)
-        if self._why == "output" and not self._exit_told:
-            outcome = outcome_of(self.plan, self._why, self._message, code)  # what was still in the pipes counts, too
-        await self._all_gone(process)
-        return RunResult(
-            outcome, self.stdout.end, self.stderr.end, self.duration, lingered, process.usage(), self._applied(process)
-        )
+    def _stream_ended(self) -> None:
+        self._execution.stream_ended()
 
-    def _watch_bounds(self) -> None:
-        if self.plan.idle_timeout is not None:
-            last = max(self.stdout.touched, self.stderr.touched)
-            self._at("idle", last + self.plan.idle_timeout, self._maybe_idle)
-        for spool in (self.stdout, self.stderr):
-            spool.on_failure = lambda sentence: self.stop("spool", 0.0, sentence)
-            if self.plan.output is not None:
-                spool.listeners.append(self._check_output)
+    def _abandoned(self) -> None:
+        if not self.keep:
+            self.stop("disconnected")
 
-    def _check_output(self) -> None:
-        assert self.plan.output is not None
-        if self.stdout.end + self.stderr.end > self.plan.output:
-            # It may write as fast as it can while it is asked to go: there is no grace.
-            self.stop("output", 0.0, f"it wrote more than {self.plan.output} bytes")
 
-    def _maybe_idle(self) -> None:
-        assert self.plan.idle_timeout is not None
-        last = max(self.stdout.touched, self.stderr.touched)
-        if self.stdout.full or self.stderr.full:
-            last = time.monotonic()  # it is held up, which is not its doing
-        if time.monotonic() - last >= self.plan.idle_timeout:
-            self.stop("idle")
-        else:
-            self._at("idle", last + self.plan.idle_timeout, self._maybe_idle)
+AnyRun: TypeAlias = LiveRun | PastRun
 
-    async def _rest_of_grace(self, process: Process) -> None:
-        """Leave the group the grace of a stop, where its leader has ended sooner."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, self._kill_at - time.monotonic())):
-                await process.tree_ended()
 
-    async def _all_gone(self, process: Process) -> None:
-        """Kill what is left of the run, and wait until it is gone; not for ever, as a device may hold on to it."""
-        process.kill_tree()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(REAP_TIMEOUT):
-                await process.tree_ended()
-
-    def _applied(self, process: Process) -> dict[str, EnforcedBy]:
-        applied = dict[str, EnforcedBy](process.applied.items())
-        if self.plan.output is not None:
-            applied["output"] = "service"
-        return applied
-
-    async def _last_output(self, process: Process, outcome: Outcome) -> bool:
-        """Wait for the end of the output, at most for the linger time; True if it came."""
-        if self._streams.leader_ended() and not self._output_ended.is_set():
-            self._at("exit", time.monotonic() + EXIT_NOTICE_DELAY, self._tell_exit, outcome)
-            self._linger_until = self._linger_until or time.monotonic() + self.plan.linger
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(self._linger_until):
-                    await self._output_ended.wait()
-            self._timers.pop("exit").cancel()
-        return self._streams.drain()
-
-    def _tell_exit(self, outcome: Outcome) -> None:
-        self._exit_told = True
-        for watcher in self.attachments.watchers():
-            watcher.exited(outcome)
-
-    def _begin_stop(self, process: Process) -> None:
-        self._streams.begin_stop(process, disconnected=self._why == "disconnected")
-        self._kill_in_time(process)
-
-    def _kill_in_time(self, process: Process) -> None:
-        self._at("kill", self._kill_at, process.kill_tree)
-
-    def _at(self, name: str, when: float, callback: Callable[..., object], *args: object) -> None:
-        """Call back at `when` on the monotonic clock; a timer of the same name before it is dropped."""
-        if name in self._timers:
-            self._timers[name].cancel()
-        delay = max(0.0, when - time.monotonic())
-        self._timers[name] = asyncio.get_running_loop().call_later(delay, callback, *args)
-
-    def _one_ended(self) -> None:
-        if self.stdout.ended and self.stderr.ended:
-            self._output_ended.set()
+def check_offsets(run: AnyRun, taken: Mapping[Output, int]) -> None:
+    """Raise `BadOffset` if output is wanted from beyond the end of a stream."""
+    for stream, offset in taken.items():
+        end = run.spool(stream).end
+        if offset > end:
+            raise BadOffset(f"{stream} of run {run.id} has {end} bytes, and is wanted from {offset} on")

@@ -19,7 +19,6 @@ from ..listen.unix import UnixListener
 from ..logs import Logger
 from ..runs.registry import RecordUnavailable, Registry
 from ..systemd import Notifier
-from . import handover
 from .program import UpgradeRefused, block_signals, execute, try_program, unblock_signals
 from .result import UpgradeResult, announce_result
 from .snapshot import Snapshot, SnapshotWriter
@@ -151,7 +150,7 @@ class Upgrader:
             async with asyncio.timeout(SETTLE_TIMEOUT):
                 await self._suspend()
                 mask = await block_signals()
-                while not handover.settled(self._core.registry):  # a signal told of a program that ended meanwhile
+                while not self._core.registry.settled:  # a signal told of a program that ended meanwhile
                     unblock_signals(mask)
                     mask = None
                     await self._suspend()
@@ -175,16 +174,16 @@ class Upgrader:
     async def _suspend(self) -> None:
         """Disconnect all clients, and wait until every run is in a state that a snapshot can hold."""
         core = self._core
-        handover.wait_longer(core.registry)
+        core.registry.await_return()
         for listener in core.listeners:
             listener.pause()
         if core.edge is not None:
             await core.edge.stop_restarting()
         await core.sessions.abort()
-        await handover.settle(core.registry)
+        await core.registry.settle()
         await core.ledger.suspend()
-        while not handover.settled(core.registry):
-            await handover.settle(core.registry)
+        while not core.registry.settled:
+            await core.registry.settle()
             await core.ledger.suspend()
 
     async def _resume(self, lock: int | None) -> None:
@@ -194,7 +193,7 @@ class Upgrader:
             core.ledger.resume()
         else:
             core.ledger.reopen(core.config, core.log, lock)
-        handover.wait_as_usual(core.registry)
+        core.registry.stop_awaiting()
         if core.edge is not None:
             core.edge.keep_running()
         for listener in core.listeners:
@@ -225,5 +224,5 @@ class Upgrader:
             edges=edges[0] if edges else None,
             listening=() if core.edge is None else core.edge.sockets,
             edge=None if core.edge is None else core.edge.pid,
-            runs=handover.take_apart(core.registry, writer.put),
+            runs=core.registry.snapshot(writer.put),
         )

@@ -8,7 +8,8 @@ from typing import Final, Self
 
 from pydantic import ValidationError
 
-from farhand_server.runs.frozen import Blob, Descriptor, RunSnapshot, SnapshotRecord
+from farhand_server.runs.run import RunSnapshot
+from farhand_server.runs.snapshots import Blob, Descriptor, SnapshotRecord
 
 SNAPSHOT_VERSION: Final = 1
 """Counted up with every change that a program of another version would not understand."""
@@ -44,6 +45,10 @@ class Snapshot(SnapshotRecord):
         yield from self.listening
         for run in self.runs:
             yield from run.descriptors()
+
+    def unreaped_leaders(self) -> list[int]:
+        """Return the pids of all leaders of runs that have not been waited for."""
+        return [run.unreaped_leader for run in self.runs if run.unreaped_leader is not None]
 
 
 class SnapshotWriter:

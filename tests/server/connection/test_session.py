@@ -24,9 +24,10 @@ from farhand_server.ledger import Ledger, open_ledger
 from farhand_server.listen.clients import LocalConnection
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import Policy, policy_in_force
+from farhand_server.runs.kept import Retention
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.process.process import Process, prepare_loop
-from farhand_server.runs.registry import Registry, Retention
+from farhand_server.runs.registry import Registry
 from tests.support.client import PATIENCE, RawClient
 from tests.support.processes import children, reaped
 

@@ -13,11 +13,11 @@ import pytest
 
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Exited, Killed, Lost
+from farhand_server.runs.kept import Retention
 from farhand_server.runs.process import process as process_module
 from farhand_server.runs.process.process import prepare_loop
 from farhand_server.runs.registry import (
     RecordUnavailable,
-    Retention,
     RunExpired,
     ServiceDraining,
     TooManyRuns,
@@ -60,10 +60,10 @@ async def test_nothing_starts_and_no_end_is_told_before_that_is_on_record(servic
         service.ledger.commit.clear()
         while not service.ended:  # noqa: ASYNC110  # turns of the loop are what is waited for
             await asyncio.sleep(0)
-    assert (watching.told, run.told) == (["started"], False)
+    assert (watching.told, run.announced) == (["started"], False)
     service.ledger.commit.set()
     await service.idle()
-    assert (watching.told, run.told) == (["started", "ended"], True)
+    assert (watching.told, run.announced) == (["started", "ended"], True)
 
 
 async def test_a_run_is_found_by_its_id_at_any_time(service: Service) -> None:
@@ -239,7 +239,7 @@ OUTPUT = ("head", "-c", "100000", "/dev/zero")
 async def test_the_output_of_old_runs_goes_but_not_under_the_hands_of_a_reader(
     service: Service, retention: Retention, tmp_path: Path
 ) -> None:
-    service.registry.retention = retention
+    service.registry.kept.retention = retention
     first, reading = await over(service, *OUTPUT, disk_spool=MiB)
     second, another = await over(service, *OUTPUT, disk_spool=MiB)
     assert (first.size, second.size) == (100_000, 100_000)
@@ -258,7 +258,7 @@ async def test_the_output_of_old_runs_goes_but_not_under_the_hands_of_a_reader(
 async def test_what_clients_never_read_keeps_no_more_runs_and_no_more_disk_than_allowed(
     service: Service, retention: Retention, tmp_path: Path
 ) -> None:
-    service.registry.retention = retention
+    service.registry.kept.retention = retention
     runs = [(await over(service, *OUTPUT, disk_spool=MiB))[0] for _ in range(4)]
     assert [run.size for run in runs] == [0, 0, 100_000, 100_000]
     assert len(list((tmp_path / "spool").iterdir())) == 4
@@ -277,7 +277,7 @@ async def test_old_output_in_memory_takes_half_of_it_and_what_is_read_all_of_it(
 
 
 async def test_output_that_is_over_its_time_goes_by_itself(service: Service) -> None:
-    service.registry.retention = Retention(1000, 0.1, 1 << 30)
+    service.registry.kept.retention = Retention(1000, 0.1, 1 << 30)
     run, reading = await over(service, *OUTPUT)
     reading.leave()
     assert run.size

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.runs.frozen import Blob
+from farhand_server.runs.snapshots import Blob
 from farhand_server.upgrade.snapshot import ReceivedSnapshot, Snapshot, SnapshotError, SnapshotWriter
 
 STATE = Snapshot(program="0.1.0", left=12.5, lock=3, local=4, edges=5, listening=(6, 7), edge=4711, runs=())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final, Protocol
 
@@ -12,7 +12,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB
 from farhand_protocol.messages.codec import pack_runs
 from farhand_server.runs.registry import RecordUnavailable
-from farhand_server.runs.run import LiveRun
+from farhand_server.runs.run import AnyRun, LiveRun
 
 from .handler import ChannelOutlet, QueryChannel
 
@@ -26,7 +26,7 @@ class RunLookup(Protocol):
     def __iter__(self) -> Iterator[LiveRun]:
         """Give the runs under way, the newest first."""
 
-    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[LiveRun]:
+    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[AnyRun]:
         """Return up to `limit` runs, under way or over, the newest first. Raises `RecordUnavailable`."""
 
 
@@ -44,9 +44,9 @@ class ListChannel(QueryChannel):
         request: m.List,
         registry: RunLookup,
         *,
-        after: LiveRun | None,
+        after: AnyRun | None,
         owner: str | None,
-        sees: Callable[[LiveRun], bool],
+        sees: Callable[[AnyRun], bool],
     ) -> None:
         super().__init__(outlet, number)
         self._request = request
@@ -86,13 +86,13 @@ class ListChannel(QueryChannel):
         if not self._over and not self.scheduled:
             self._outlet.schedule(self)
 
-    def _page(self) -> list[LiveRun]:
+    def _page(self) -> Sequence[AnyRun]:
         """Return the next runs, `m.MAX_RUNS` of them unless there are no more."""
         prefix = self._request.prefix
         if self._request.ended:
-            before = None if self._after is None else self._after.plan.id
+            before = None if self._after is None else self._after.id
             return self._registry.recent(self._owner, before=before, prefix=prefix, limit=m.MAX_RUNS)
-        found = (run for run in self._under_way() if run.result is None and run.plan.id.startswith(prefix))
+        found = (run for run in self._under_way() if run.result is None and run.id.startswith(prefix))
         return list(islice(found, m.MAX_RUNS))
 
     def _under_way(self) -> list[LiveRun]:
@@ -103,7 +103,7 @@ class ListChannel(QueryChannel):
             return runs[runs.index(self._after) + 1 :]
         return [run for run in runs if run.began < self._after.began]  # it has ended meanwhile
 
-    def _tell(self, runs: list[LiveRun]) -> int:
+    def _tell(self, runs: Sequence[AnyRun]) -> int:
         """Send as many of the runs as fit one message; return how many."""
         connection = self._outlet.connection
         assert connection.peer_limits is not None
@@ -113,29 +113,29 @@ class ListChannel(QueryChannel):
         return 0
 
 
-def info(run: LiveRun) -> m.RunInfo:
+def info(run: AnyRun) -> m.RunInfo:
     """Return what a listing says of a run."""
-    plan, result = run.plan, run.result
-    going = result is None
+    result = run.result
+    live = run if isinstance(run, LiveRun) else None
+    under_way = live if result is None else None
     return m.RunInfo(
-        id=plan.id,
-        owner=plan.owner,
-        command=plan.command.encode(errors="replace").decode()[: m.MAX_COMMAND_TEXT],
+        id=run.id,
+        owner=run.owner,
+        command=run.command.encode(errors="replace").decode()[: m.MAX_COMMAND_TEXT],
         began=run.began,
         duration=run.duration,
-        stdout=run.stdout.end,
-        stderr=run.stderr.end,
-        stdin=run.stdin.received if going and plan.stdin else None,
-        pid=run.pid if going else None,
-        attachments=len(run.attachments),
-        on_disconnect="keep" if plan.keep else "kill",
+        stdout=run.spool("stdout").end,
+        stderr=run.spool("stderr").end,
+        stdin=under_way.stdin.received if under_way is not None and under_way.plan.stdin else None,
+        pid=None if under_way is None else under_way.pid,
+        attachments=0 if live is None else len(live.attachments),
+        on_disconnect="keep" if run.keep else "kill",
         outcome=None if result is None else result.outcome,
-        terminal=_size(run),
+        terminal=_size(run) if run.has_terminal else None,
     )
 
 
-def _size(run: LiveRun) -> m.WindowSize | None:
-    if run.plan.terminal is None:
-        return None
-    columns, rows = (run.timeline and run.timeline.size) or (0, 0)
+def _size(run: AnyRun) -> m.WindowSize:
+    # The size is not on record: that of a past run is unknown.
+    columns, rows = (run.timeline.size if isinstance(run, LiveRun) else None) or (0, 0)
     return m.WindowSize(columns=columns, rows=rows)

@@ -10,7 +10,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB
 from farhand_protocol.messages.codec import pack_marks
 from farhand_server.runs.output.timeline import Moment, TimelinePosition
-from farhand_server.runs.run import LiveRun
+from farhand_server.runs.run import AnyRun, LiveRun
 
 from .handler import ChannelOutlet, QueryChannel
 
@@ -21,11 +21,12 @@ MAX_ANSWER: Final = 64 * KiB
 class RecordingChannel(QueryChannel):
     """Answers a `recording` with the marks up to now. Between two messages it keeps no more than its place."""
 
-    def __init__(self, outlet: ChannelOutlet, number: int, run: LiveRun) -> None:
+    def __init__(self, outlet: ChannelOutlet, number: int, run: AnyRun) -> None:
         super().__init__(outlet, number)
-        self._run = run
+        self._run_id = run.id
+        self._timeline = run.timeline if isinstance(run, LiveRun) else None
         self._place = TimelinePosition()
-        self._until = 0 if run.timeline is None else run.timeline.now
+        self._until = 0 if self._timeline is None else self._timeline.now
 
     def begin(self) -> None:
         """Channel."""
@@ -35,9 +36,9 @@ class RecordingChannel(QueryChannel):
         """Channel."""
         if self._over:
             return False
-        timeline = self._run.timeline
+        timeline = self._timeline
         if timeline is None or timeline.gone:
-            sentence = f"the output of run {self._run.plan.id} is kept no more, nor when it came"
+            sentence = f"the output of run {self._run_id} is kept no more, nor when it came"
             self.answer(m.Error(code=ErrorCode.EXPIRED, message=sentence))
             return False
         page = list(islice(timeline.moments(self._place, self._until), m.MAX_MARKS))

@@ -70,15 +70,13 @@ class RunChannel:
         self._started = False
         self._stdin_credited = 0
         self._pausing: asyncio.TimerHandle | None = None
+        wanted = wanted_output(request)
         if isinstance(request, m.RunRequest):
-            wanted: dict[Output, int] = {"stdout": 0} if request.merge_stderr else {"stdout": 0, "stderr": 0}
             hold, feeds, share = True, 0 if request.stdin else None, False
             shown = None if request.terminal is None else request.terminal.size
         else:
             if request.size is not None and run.plan.terminal is None:
                 raise RunHasNoTerminal(f"run {run.plan.id} has no terminal; attach to it without a size")
-            offsets: dict[Output, int | None] = {"stdout": request.stdout, "stderr": request.stderr}
-            wanted = {stream: offset for stream, offset in offsets.items() if offset is not None}
             hold, feeds, share, shown = request.hold, request.stdin, request.share, request.size
         peer = outlet.connection.peer_limits
         assert peer is not None
@@ -94,12 +92,11 @@ class RunChannel:
         )
         self._shows_terminal = shown is not None
         self._size_told: TerminalSize | None = None
-        self._screen = run.attachments.screen if isinstance(run.attachments, TerminalAttachments) else None
+        self._screen = run.attachments.shared_size if isinstance(run.attachments, TerminalAttachments) else None
         if self._shows_terminal and self._screen is not None:
             self._screen.listeners.append(self._wake)
-        spools: dict[Output, Spool] = {"stdout": run.stdout, "stderr": run.stderr}
         self._positions = tuple(
-            _StreamPosition(stream, spools[stream], offset, None if self._follow else spools[stream].end)
+            _StreamPosition(stream, run.spool(stream), offset, None if self._follow else run.spool(stream).end)
             for stream, offset in wanted.items()
         )
         for position in self._positions:
@@ -109,7 +106,7 @@ class RunChannel:
         """Say what there is to say already; the session knows the channel by now."""
         if self.run.pid is not None:
             self.started()
-        if self.run.told:
+        if self.run.announced:
             assert self.run.result is not None
             if self.run.failed:
                 self.failed(ErrorCode.INTERNAL, "the service failed to see to this run; its log says why")
@@ -187,7 +184,7 @@ class RunChannel:
 
     def closed(self) -> None:
         """The client has everything: its last message has come behind ours."""
-        self.run.left(self._attachment)
+        self.run.detach(self._attachment)
 
     def lost(self) -> None:
         """The client's line is gone, or the channel has failed: say no more; it may come back."""
@@ -196,7 +193,7 @@ class RunChannel:
 
     def _leave(self) -> None:
         self._silence()
-        self.run.left(self._attachment)
+        self.run.detach(self._attachment)
         self._say_last(m.Done())
 
     # What the run says
@@ -242,7 +239,7 @@ class RunChannel:
     def failed(self, code: ErrorCode, sentence: str) -> None:
         """Watcher."""
         self._silence()
-        self.run.left(self._attachment)
+        self.run.detach(self._attachment)
         self._say_last(m.Error(code=code, message=sentence))
 
     def replaced(self) -> None:
@@ -289,14 +286,23 @@ class RunChannel:
             return
         if result is not None:
             self._silence()
-            self._say_last(_ended(result))
+            self._say_last(ended_message(result))
         elif self._started and not self._follow:
             self._silence()
-            self.run.left(self._attachment)
+            self.run.detach(self._attachment)
             self._say_last(m.Done())
 
 
-def _ended(result: RunResult) -> m.Ended:
+def wanted_output(request: m.RunRequest | m.Attach) -> dict[Output, int]:
+    """Return the offset of each stream from which the client wants output; it does not want the others."""
+    if isinstance(request, m.RunRequest):
+        return {"stdout": 0} if request.merge_stderr else {"stdout": 0, "stderr": 0}
+    offsets: dict[Output, int | None] = {"stdout": request.stdout, "stderr": request.stderr}
+    return {stream: offset for stream, offset in offsets.items() if offset is not None}
+
+
+def ended_message(result: RunResult) -> m.Ended:
+    """Return the last message of a run."""
     usage = result.usage
     return m.Ended(
         outcome=result.outcome,

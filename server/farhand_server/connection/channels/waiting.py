@@ -10,9 +10,9 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
 from farhand_server.runs.attachments.attachments import BadOffset
-from farhand_server.runs.output.spool import Spool
+from farhand_server.runs.output.spool import ReadableSpool
 from farhand_server.runs.plan import RunResult
-from farhand_server.runs.run import LiveRun
+from farhand_server.runs.run import AnyRun, LiveRun
 
 from .handler import ChannelOutlet, QueryChannel
 from .pattern import SEARCH_OVERLAP, Pattern
@@ -24,11 +24,11 @@ MAX_WAITS: Final = 64
 class WaitChannel(QueryChannel):
     """Answers a `wait_for`. Raises `BadPattern` and `BadOffset`."""
 
-    def __init__(self, outlet: ChannelOutlet, number: int, run: LiveRun, request: m.WaitFor) -> None:
+    def __init__(self, outlet: ChannelOutlet, number: int, run: AnyRun, request: m.WaitFor) -> None:
         super().__init__(outlet, number)
         self._run = run
         self._request = request
-        self._spool: Spool = run.stdout if request.stream == "stdout" else run.stderr
+        self._spool: ReadableSpool = run.spool(request.stream)
         if request.offset > self._spool.end:
             raise BadOffset(
                 f"{request.stream} of run {request.id} has {self._spool.end} bytes, and is waited for from "
@@ -45,15 +45,17 @@ class WaitChannel(QueryChannel):
     def begin(self) -> None:
         """Channel."""
         self._spool.listeners.append(self._news.set)
-        self._run.attachments.bystanders.append(self)
+        if isinstance(self._run, LiveRun):
+            self._run.attachments.bystanders.append(self)
         self._task = asyncio.create_task(self._wait(), name=f"wait for run {self._request.id}")
 
     def finish(self) -> None:
         """Channel."""
         super().finish()
-        if self in self._run.attachments.bystanders:
-            self._run.attachments.bystanders.remove(self)
+        if self._news.set in self._spool.listeners:
             self._spool.listeners.remove(self._news.set)
+        if isinstance(self._run, LiveRun) and self in self._run.attachments.bystanders:
+            self._run.attachments.bystanders.remove(self)
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
 
@@ -142,7 +144,7 @@ class WaitChannel(QueryChannel):
         """Watcher."""
 
 
-def _read(spool: Spool, first: int, end: int) -> bytes:
+def _read(spool: ReadableSpool, first: int, end: int) -> bytes:
     """Return all bytes between two offsets; a ring gives fewer at its border."""
     pieces = []
     while first < end:

@@ -1,54 +1,65 @@
-"""How large a run's terminal is: as the smallest of the screens that those who type at it have.
-
-Who is attached to a terminal: who types there, whom its program waits for, and in which sizes it is shown.
-"""
+"""The attachments of a run on a terminal: who types, whom the program waits for, and which size the terminal has."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, Protocol
 
 from ..output.filespool import FileSpool
 from ..output.spool import MAX_OFFSET
 from ..plan import TerminalSize
-from ..streams.pty import PseudoTerminal
 from .attachments import Attachment, Attachments, Output
+
+MAX_TYPING: Final = 16
+"""Attachments that may type at one terminal at once: more people than work on one thing. What each has sent without
+credit waits in memory."""
+
+
+class Resizable(Protocol):
+    """A terminal whose size can be changed."""
+
+    def resize(self, size: TerminalSize) -> None:
+        """Change the size."""
+
+    def repaint(self) -> None:
+        """Make the program draw the screen again."""
 
 
 class SharedTerminalSize:
-    """The size of a run's terminal, before, while and after there is one.
+    """The size of a run's terminal: the smallest that any client shows it in. It exists before and after the terminal.
 
-    `shown` gives those sizes. What comes in one turn of the loop is applied as one: of a storm of them the last counts.
+    `shown` returns the sizes of the clients. All changes in one turn of the event loop are applied together: of a burst
+    only the last counts.
     """
 
     def __init__(self, first: TerminalSize, shown: Callable[[], Iterable[TerminalSize]]) -> None:
         self.size = first
         self.listeners: list[Callable[[], None]] = []
-        """Told whenever the size is another."""
+        """Called after each change of the size."""
         self._shown = shown
-        self._terminal: PseudoTerminal | None = None
+        self._terminal: Resizable | None = None
         self._over = False
         self._repaint = False
         self._due: asyncio.Handle | None = None
 
-    def connect(self, terminal: PseudoTerminal) -> None:
-        """The program has a terminal now, of the size that holds."""
+    def connect(self, terminal: Resizable) -> None:
+        """Apply changes to `terminal` from now on; it must have the current size."""
         self._terminal = terminal
 
     def disconnect(self) -> None:
-        """There is no terminal any more; the size stays as it is."""
+        """The terminal is closed; the size does not change any more."""
         self._terminal = None
         self._over = True
 
     def changed(self, *, repaint: bool = False) -> None:
-        """Somebody has come, gone, or shows the terminal in another size; with `repaint` it is to be drawn anew."""
+        """A client has attached, detached, or resized its window; with `repaint` the program must draw the screen."""
         self._repaint |= repaint
         if self._due is None:
             self._due = asyncio.get_running_loop().call_soon(self.apply)
 
     def apply(self) -> None:
-        """Have the size that follows from who is there."""
+        """Compute the size and apply it at once."""
         if self._due is not None:
             self._due.cancel()
             self._due = None
@@ -70,49 +81,40 @@ class SharedTerminalSize:
             self._terminal.repaint()
 
 
-MAX_TYPING: Final = 16
-"""Attachments that type at one terminal at once: more hands than work at one thing. What each has sent without credit
-waits in memory."""
-
-
 class TerminalAttachments(Attachments):
     """The attachments of a run on a terminal, whose output goes into `spool`.
 
-    Its program waits only for holders who are connected, so that it goes on while nobody looks at it; and it is no
-    further ahead of any of them than that one's window. One of them types, and makes room for another when its line is
-    lost; others type as well where they share.
+    The program waits only for holders that are connected, so that it continues while nobody looks at it, and it is
+    never further ahead of any of them than that client's window. One client types, and makes room for another when its
+    connection is lost; with `share` others type as well.
     """
 
     def __init__(self, spool: FileSpool, first: TerminalSize, grace: float, abandoned: Callable[[], None]) -> None:
         super().__init__({"stdout": spool}, grace, abandoned)
-        self.screen: Final = SharedTerminalSize(first, self._shown)
+        self.shared_size: Final = SharedTerminalSize(first, self._shown)
         self._spool = spool
 
     def resize(self, attachment: Attachment, size: TerminalSize) -> None:
-        """The client shows the terminal in another size now."""
+        """Record that the client now shows the terminal in another size."""
         attachment.size = size
-        self.screen.changed()
+        self.shared_size.changed()
 
     def lost(self, attachment: Attachment) -> None:
-        """Attachments."""
         super().lost(attachment)
-        self.screen.changed()
+        self.shared_size.changed()
 
     def left(self, attachment: Attachment) -> None:
-        """Attachments."""
         super().left(attachment)
-        self.screen.changed()
+        self.shared_size.changed()
 
     def close(self) -> None:
-        """Attachments."""
         super().close()
-        self.screen.disconnect()
+        self.shared_size.disconnect()
 
     def _added(self, attachment: Attachment, *, new: bool) -> None:
-        # For somebody new what is on the terminal is drawn; but who only watches does nothing to the program, not even
-        # that.
+        # The screen is drawn for a new client. A client that only watches must not affect the program, not even so.
         takes_part = attachment.hold or attachment.feeds
-        self.screen.changed(repaint=new and takes_part and attachment.size is not None)
+        self.shared_size.changed(repaint=new and takes_part and attachment.size is not None)
 
     def _typing(self) -> list[Attachment]:
         return [each for each in self._all.values() if each.feeds and each.watcher is not None]
@@ -122,16 +124,16 @@ class TerminalAttachments(Attachments):
 
     def _may_feed(self, share: bool, *, fed: bool) -> bool:
         typing = self._typing()
-        # Whoever comes back has lost its place to one who wanted it alone, but not to those who only share it.
+        # A client that returns has lost its place to one that types alone, but not to those that share.
         may = share or (fed and all(each.share for each in typing))
         return not typing or (may and len(typing) < MAX_TYPING)
 
     def _make_room(self) -> bool:
-        # They are waited for up to a day, and hold no output; what they have typed the keyboard remembers.
-        lost = next((each for each in self._all.values() if each.watcher is None), None)
-        if lost is not None:
-            self._gone(lost)
-        return lost is not None
+        # Absent clients are waited for up to a day, and hold no output. `TerminalInput` remembers what they have typed.
+        absent = next((each for each in self._all.values() if each.watcher is None), None)
+        if absent is not None:
+            self._remove(absent)
+        return absent is not None
 
     def _hold_stream(self, stream: Output) -> None:
         if stream not in self._spools:
@@ -140,7 +142,7 @@ class TerminalAttachments(Attachments):
         for each in self._all.values():
             if each.hold and each.watcher is not None and stream in each.taken:
                 end = each.taken[stream] + each.window
-                # Whoever looks for the first time, at what is long past, must not make those wait who work here.
+                # A client that reads old output for the first time must not make those wait that work here.
                 each.caught_up = each.caught_up or end >= self._spool.end
                 if each.caught_up:
                     ends.append(end)

@@ -1,7 +1,4 @@
-"""A run's output on disk: a file used as a ring, so that its writer need not wait and its size is bounded.
-
-Which spools a run gets.
-"""
+"""A run's output on disk, in a file of bounded size that is used as a ring; and which spools a run gets."""
 
 from __future__ import annotations
 
@@ -11,27 +8,57 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Literal, Self, TypeAlias
+
+from pydantic import Field
 
 from farhand_protocol.limits import KiB
 
 from ..plan import Plan
-from .spool import MAX_OFFSET, MemorySpool, Spool, SpoolMemory
+from ..snapshots import Get, Put, SnapshotRecord
+from .spool import MAX_OFFSET, MemorySpool, MemorySpoolSnapshot, SpoolMemory
 
 RECORDING_FULL: Final = "its recording is full"
-"""Why a run is stopped of which more would have to be kept than may be."""
+"""Why a run is stopped that has written more than its recording may hold."""
+
+DISK_FAILURE_SPARE: Final = 512 * KiB
+"""Bytes of a terminal's output that are kept in memory once the disk has failed: twice what may be in transit to a
+client (`limits.TERMINAL_WINDOW`), so that a connected client loses nothing. A full disk must not end anybody's shell,
+least of all the one in which somebody makes room."""
+
+
+class FileSpoolSnapshot(SnapshotRecord):
+    """The state of a `FileSpool`, whose bytes stay in its file; `quiet` is the number of seconds since the last output.
+
+    With `whole` the file keeps the first bytes instead of the last ones.
+    """
+
+    kind: Literal["file"] = "file"
+    path: Path
+    limit: int
+    start: int
+    end: int
+    ended: bool
+    quiet: float
+    failed: bool
+    whole: bool = False
+
+
+SpoolSnapshot: TypeAlias = Annotated[MemorySpoolSnapshot | FileSpoolSnapshot, Field(discriminator="kind")]
 
 
 class FileSpool:
-    """A `Spool` of the last `limit` bytes in the file `path`, which it makes and removes; `whole` ones keep the first
-    `limit` bytes, and fail where there is more. Its writer waits nowhere but `wait_at`. Where the disk takes no more,
-    the last `spare` bytes are kept in memory from then on, and nothing of its file; without any it fails. From its end
-    on it has no descriptor: its file is opened for each read.
+    """A `Spool` of the last `limit` bytes, in the file `path`, which it creates and deletes.
 
-    Raises OSError where the file cannot be made.
+    Its writer waits only at the offset given to `wait_at`. With `whole` it keeps the first `limit` bytes instead, and
+    fails if more come. If the disk fails, the last `spare` bytes are kept in memory from then on, and the file is
+    deleted; with `spare` 0 the spool fails. Once the stream has ended, the file is opened for each read and costs no
+    descriptor.
+
+    Raises OSError if the file cannot be created.
     """
 
-    def __init__(self, path: Path, limit: int, *, whole: bool = False, spare: int = 0) -> None:
+    def __init__(self, path: Path, limit: int, *, whole: bool = False, spare: int = 0, exist_ok: bool = False) -> None:
         self.start = 0
         self.end = 0
         self.ended = False
@@ -44,56 +71,56 @@ class FileSpool:
         self.whole: Final = whole
         self.spare: Final = spare
         self._memory: bytearray | None = None
-        """What is kept, from `start` on, where the disk has failed."""
+        """What is kept, from `start` on, after the disk has failed."""
         self._failed = False
         self._closed = False
         self._wait_at = MAX_OFFSET
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        exclusive = 0 if exist_ok else os.O_EXCL
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | exclusive | os.O_CLOEXEC, 0o600)
+
+    def snapshot(self, _put: Put) -> FileSpoolSnapshot:
+        """Return the state for `restore`."""
+        return FileSpoolSnapshot(
+            path=self.path,
+            limit=self.limit,
+            start=self.start,
+            end=self.end,
+            ended=self.ended,
+            quiet=time.monotonic() - self.touched,
+            failed=self._failed,
+            whole=self.whole,
+        )
 
     @classmethod
-    def reopen(
-        cls,
-        path: Path,
-        limit: int,
-        *,
-        start: int,
-        end: int,
-        ended: bool,
-        failed: bool = False,
-        whole: bool = False,
-        spare: int = 0,
-    ) -> FileSpool:
-        """Return a spool that another program has begun, as it stands. Raises OSError.
+    def restore(cls, snapshot: FileSpoolSnapshot, *, spare: int = 0) -> Self:
+        """Return the spool of a snapshot. Raises OSError if the file can neither be opened nor created.
 
-        Where somebody has removed the file or cut it off, what was kept is gone, and the run goes on in a new one.
+        If somebody has deleted or truncated the file, what was kept is lost, and the spool continues in a new file.
         """
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if os.fstat(fd).st_size < min(end, limit):
-            start = end
-        spool = cls.__new__(cls)
-        spool.__dict__.update(
-            start=start, end=end, ended=ended, touched=time.monotonic(), on_room=None, on_failure=None, listeners=[],
-            path=path, limit=limit, whole=whole, spare=spare, _memory=None, _failed=failed, _closed=False,
-            _wait_at=MAX_OFFSET, _fd=fd,
-        )  # fmt: skip
-        if ended:
+        snapshot.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        spool = cls(snapshot.path, snapshot.limit, whole=snapshot.whole, spare=spare, exist_ok=True)
+        intact = os.fstat(spool._fd).st_size >= min(snapshot.end, snapshot.limit)
+        spool.start = snapshot.start if intact else snapshot.end
+        spool.end, spool.ended, spool._failed = snapshot.end, snapshot.ended, snapshot.failed
+        spool.touched = time.monotonic() - snapshot.quiet
+        if spool.ended:
             spool._release()
         return spool
 
     @property
     def full(self) -> bool:
-        """Spool."""
         return self.end >= self._wait_at
 
     @property
     def size(self) -> int:
-        """Spool."""
         return self.end - self.start
 
     def append(self, data: bytes) -> None:
-        """Spool. That the disk takes no more, or a whole one is full, is told to `on_failure`, once; what it did not
-        take is dropped."""
+        """Add output.
+
+        If the disk fails without `spare`, or a `whole` spool is full, `on_failure` is called once, and what was not
+        written is dropped.
+        """
         if self._failed:
             return
         self.touched = time.monotonic()
@@ -111,15 +138,17 @@ class FileSpool:
             listener()
 
     def finish(self) -> None:
-        """Spool."""
         if not self.ended:
             self.ended = True
-            self._release()  # of a thousand runs that are over and kept none may cost a descriptor
+            self._release()  # a thousand runs that are over and kept must not cost a descriptor each
             for listener in tuple(self.listeners):
                 listener()
 
     def read(self, offset: int, limit: int) -> bytes:
-        """Spool. Raises OSError where the disk fails."""
+        """Return up to `limit` bytes from `offset` on, fewer where the ring wraps.
+
+        Raises `ValueError` if they are no longer kept, and OSError if the disk fails.
+        """
         if not self.start <= offset <= self.end:
             raise ValueError(f"offset {offset} is not kept; {self.start} to {self.end} are")
         if self._memory is not None:
@@ -128,23 +157,22 @@ class FileSpool:
         count = min(limit, self.end - offset, self.limit - at)
         data = self._read(count, at) if count else b""
         if count and not data:
-            raise OSError(errno.EIO, "the file was cut off by somebody else")
+            raise OSError(errno.EIO, "somebody has truncated the file")
         return data
 
     def wait_at(self, offset: int) -> None:
-        """Have the writer wait once it is at `offset`, until that is further on."""
+        """Make the writer wait at `offset`, until a later call moves it further on."""
         self._wait_at = offset
         if self.on_room is not None and not self.full:
             self.on_room()
 
     def hold(self, offset: int) -> None:
-        """Spool: nobody can hold this one."""
+        """Do nothing: what is kept does not depend on readers."""
 
     def free(self) -> None:
-        """Spool."""
+        """Do nothing: what is kept does not depend on readers."""
 
     def close(self) -> None:
-        """Spool."""
         self._release()
         if not self._closed:
             self._closed = True
@@ -173,11 +201,11 @@ class FileSpool:
                 self._keep(self._memory, left)
                 return
             at = self.end % self.limit
-            piece = left[: self.limit - at]
-            # Readers must not be given the old bytes while the new ones take their place.
-            self.start = max(self.start, self.end + len(piece) - self.limit)
+            chunk = left[: self.limit - at]
+            # No reader may get the old bytes while the new ones replace them.
+            self.start = max(self.start, self.end + len(chunk) - self.limit)
             try:
-                count = os.pwrite(self._fd, piece, at)
+                count = os.pwrite(self._fd, chunk, at)
             except OSError:
                 if not self.spare:
                     raise
@@ -187,7 +215,7 @@ class FileSpool:
             left = left[count:]
 
     def _leave_disk(self) -> None:
-        """Go on in memory; the file's room is worth more than what it has."""
+        """Continue in memory, and delete the file: the room on the disk is worth more than what it holds."""
         kept, offset = bytearray(), max(self.start, self.end - self.spare)
         with contextlib.suppress(OSError):
             while offset < self.end:
@@ -208,23 +236,15 @@ class FileSpool:
         self.start = self.end - len(memory)
 
 
-DISK_FAILURE_SPARE: Final = 512 * KiB
-"""Bytes of a terminal's output that are kept in memory where the disk takes no more: twice what may be under way to a
-client (`limits.TERMINAL_WINDOW`), so that whoever is connected loses nothing. Nobody's shell shall end because another
-has filled the disk, least of all the one in which that is put right."""
+RunSpool: TypeAlias = MemorySpool | FileSpool
 
 
-def spare(plan: Plan) -> int:
-    """Return how many bytes go on in memory where the disk fails; none of what has to be recorded."""
-    return 0 if plan.terminal is None or plan.record else DISK_FAILURE_SPARE
-
-
-def make_spools(plan: Plan, memory: SpoolMemory, directory: Path) -> tuple[Spool, Spool]:
-    """Return new spools for stdout and stderr. Raises OSError where those on disk cannot be made."""
+def make_spools(plan: Plan, memory: SpoolMemory, directory: Path) -> tuple[RunSpool, RunSpool]:
+    """Return new spools for stdout and stderr. Raises OSError if a file cannot be created."""
     if plan.disk_spool is None:
         return MemorySpool(plan.spool, memory), MemorySpool(plan.spool, memory)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    stdout = FileSpool(directory / f"{plan.id}.stdout", plan.disk_spool, whole=plan.record, spare=spare(plan))
+    stdout = FileSpool(directory / f"{plan.id}.stdout", plan.disk_spool, whole=plan.record, spare=_spare(plan))
     if plan.terminal is not None:
         stderr = MemorySpool(plan.spool, memory)
         stderr.finish()  # a terminal has one stream
@@ -234,3 +254,15 @@ def make_spools(plan: Plan, memory: SpoolMemory, directory: Path) -> tuple[Spool
     except OSError:
         stdout.close()
         raise
+
+
+def restore_spool(snapshot: SpoolSnapshot, plan: Plan, get: Get, memory: SpoolMemory) -> RunSpool:
+    """Return the spool of a snapshot. Raises OSError if its output cannot be read."""
+    if isinstance(snapshot, FileSpoolSnapshot):
+        return FileSpool.restore(snapshot, spare=_spare(plan))
+    return MemorySpool.restore(snapshot, get, memory)
+
+
+def _spare(plan: Plan) -> int:
+    """Return how many bytes are kept in memory once the disk fails: none of what has to be recorded."""
+    return 0 if plan.terminal is None or plan.record else DISK_FAILURE_SPARE

@@ -1,51 +1,80 @@
-"""A run's output, offset-addressed, between the pipe that fills it and the attachments that read it; in memory."""
+"""A run's output, addressed by offset, between the pipe that fills it and the attachments that read it; in memory."""
 
 from __future__ import annotations
 
 import time
 from bisect import bisect_right
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol, Self
+
+from ..snapshots import Blob, Get, Put, SnapshotRecord
 
 REREAD_SIZE: Final = 64 << 10
-"""Bytes that stay to be read again though everybody who holds the run has them: some screens of text for whoever
-attaches later. Times two streams and the runs that are kept."""
+"""Bytes that are kept although every holder of the run has them: some screens of text for clients that attach later.
+It counts twice for each run that is kept, once for each stream."""
 
 MIN_SPOOL: Final = 1 << 20
-"""Bytes that a spool may keep even where the memory for all is used up. Clients acknowledge output every 512 KiB at the
-latest, so a writer that waits at twice that is always let go on."""
+"""Bytes that a spool may keep even if the memory for all spools is used up. Clients acknowledge output every 512 KiB at
+the latest, so that a writer that waits at twice that always continues."""
 
 MAX_OFFSET: Final = 1 << 63
-"""Beyond every offset: how far a stream is had by whoever does not want it."""
+"""An offset beyond the end of every stream: the position of a reader that does not want a stream."""
 
 MERGE_SIZE: Final = 16 << 10
-"""Chunks are joined up to this size: a program that writes byte by byte must not cost an object for each."""
+"""Bytes up to which chunks are joined: a program that writes byte by byte must not cost an object for each byte."""
+
+RESTORED_CHUNK: Final = 64 << 10
+"""Bytes of each chunk of a restored spool. Memory is released in whole chunks."""
 
 
 class SpoolMemory:
-    """How much all spools together may keep beyond `MIN_SPOOL` each, in bytes."""
+    """The memory of all spools together, in bytes: each may keep `MIN_SPOOL` even if `used` has reached `limit`."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
 
 
-class Spool(Protocol):
-    """The bytes of one stream, from `start` (the first still kept) to `end` (all that was ever written).
+class ReadableSpool(Protocol):
+    """The bytes of one stream, from `start` (the first that is still kept) to `end` (all that were ever written)."""
 
-    Whoever fills it stops while it is `full`, and is told by `on_room` whenever something has gone and it is not.
-    Listeners are told of new bytes, and once of the end.
+    @property
+    def start(self) -> int:
+        """The offset of the first byte that is kept."""
+
+    @property
+    def end(self) -> int:
+        """The number of bytes that were ever written."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream has ended."""
+
+    @property
+    def touched(self) -> float:
+        """When the last bytes came, or the writer last stopped waiting for readers, on the monotonic clock."""
+
+    @property
+    def listeners(self) -> list[Callable[[], None]]:
+        """Called after each append, and once at the end of the stream."""
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """Return up to `limit` bytes from `offset` on, none at the end.
+
+        Raises `ValueError` if they are no longer kept.
+        """
+
+
+class Spool(ReadableSpool, Protocol):
+    """A `ReadableSpool` that is still being written, or was by this run.
+
+    The writer must stop while the spool is `full`; `on_room` is called when it may continue.
     """
 
-    start: int
-    end: int
-    ended: bool
     touched: float
-    """When the last bytes came, or their writer had waited for readers for the last time, on the monotonic clock."""
     on_room: Callable[[], None] | None
     on_failure: Callable[[str], None] | None
-    """Told, with a sentence, that output cannot be kept any more. What comes after that is dropped."""
-    listeners: list[Callable[[], None]]
+    """Called once, with a sentence, when output can no longer be kept. Output after that is dropped."""
 
     @property
     def full(self) -> bool:
@@ -56,26 +85,36 @@ class Spool(Protocol):
         """Bytes that are kept."""
 
     def append(self, data: bytes) -> None:
-        """Add output. The caller stops once the spool is `full`."""
+        """Add output. The caller must stop once the spool is `full`."""
 
     def finish(self) -> None:
-        """Say that no more output will come."""
-
-    def read(self, offset: int, limit: int) -> bytes:
-        """Return up to `limit` bytes from `offset` on; none at the end. `ValueError` where they are no longer kept."""
+        """End the stream."""
 
     def hold(self, offset: int) -> None:
-        """Everybody who holds the run has what is before `offset`: it may go, also what is only written later."""
+        """Release what is before `offset`, now or when it is written: every holder of the run has it."""
 
     def free(self) -> None:
-        """Nobody holds the run any more: the writer need not wait for anyone, what is old goes."""
+        """Release what is old, and stop waiting for readers: nobody holds the run any more."""
 
     def close(self) -> None:
-        """Forget everything."""
+        """Delete all that is kept."""
+
+
+class MemorySpoolSnapshot(SnapshotRecord):
+    """The state of a `MemorySpool`; `quiet` is the number of seconds since the last output."""
+
+    kind: Literal["memory"] = "memory"
+    limit: int
+    start: int
+    held: int
+    ended: bool
+    quiet: float
+    free: bool
+    data: Blob
 
 
 class MemorySpool:
-    """A `Spool` that makes its writer wait: it keeps what is not acknowledged, `limit` bytes and one append."""
+    """A `Spool` that makes its writer wait: it keeps up to `limit` unacknowledged bytes, plus one append."""
 
     def __init__(self, limit: int, memory: SpoolMemory) -> None:
         self.start = 0
@@ -92,19 +131,42 @@ class MemorySpool:
         self._chunks: list[bytes] = []
         self._free = False
 
+    def snapshot(self, put: Put) -> MemorySpoolSnapshot:
+        """Return the state for `restore`."""
+        return MemorySpoolSnapshot(
+            limit=self._limit,
+            start=self.start,
+            held=self.held,
+            ended=self.ended,
+            quiet=time.monotonic() - self.touched,
+            free=self._free,
+            data=put(self._chunks),
+        )
+
+    @classmethod
+    def restore(cls, snapshot: MemorySpoolSnapshot, get: Get, memory: SpoolMemory) -> Self:
+        """Return the spool of a snapshot. Raises OSError if its bytes cannot be read."""
+        spool = cls(snapshot.limit, memory)
+        data = get(snapshot.data)
+        spool.start, spool.held, spool.ended = snapshot.start, snapshot.held, snapshot.ended
+        spool.end = snapshot.start + len(data)
+        spool.touched = time.monotonic() - snapshot.quiet
+        spool._free = snapshot.free
+        spool._chunks = [data[at : at + RESTORED_CHUNK] for at in range(0, len(data), RESTORED_CHUNK)]
+        spool._starts = list(range(snapshot.start, spool.end, RESTORED_CHUNK))
+        memory.used += len(data)
+        return spool
+
     @property
     def full(self) -> bool:
-        """Spool."""
         kept = self.end - self.held
         return kept >= MIN_SPOOL and (kept >= self._limit or self._memory.used >= self._memory.limit)
 
     @property
     def size(self) -> int:
-        """Spool."""
         return self.end - self.start
 
     def append(self, data: bytes) -> None:
-        """Spool."""
         self.touched = time.monotonic()
         if self._chunks and len(self._chunks[-1]) + len(data) <= MERGE_SIZE:
             self._chunks[-1] += data
@@ -119,14 +181,12 @@ class MemorySpool:
             listener()
 
     def finish(self) -> None:
-        """Spool."""
         if not self.ended:
             self.ended = True
             for listener in tuple(self.listeners):
                 listener()
 
     def read(self, offset: int, limit: int) -> bytes:
-        """Spool."""
         if not self.start <= offset <= self.end:
             raise ValueError(f"offset {offset} is not kept; {self.start} to {self.end} are")
         at = bisect_right(self._starts, offset) - 1
@@ -134,38 +194,35 @@ class MemorySpool:
             return b""
         first = offset - self._starts[at]
         chunk = self._chunks[at]
-        piece = chunk[first : first + limit] if first or len(chunk) > limit else chunk
-        if len(piece) == limit or at + 1 == len(self._chunks):
-            return piece
-        pieces, left = [piece], limit - len(piece)
+        found = chunk[first : first + limit] if first or len(chunk) > limit else chunk
+        if len(found) == limit or at + 1 == len(self._chunks):
+            return found
+        chunks, left = [found], limit - len(found)
         while left and (at := at + 1) < len(self._chunks):
-            pieces.append(self._chunks[at][:left])
-            left -= len(pieces[-1])
-        return b"".join(pieces)
+            chunks.append(self._chunks[at][:left])
+            left -= len(chunks[-1])
+        return b"".join(chunks)
 
     def hold(self, offset: int) -> None:
-        """Spool."""
         if not self._free:
             self._hold(offset)
 
     def free(self) -> None:
-        """Spool."""
         self._free = True
         self._hold(MAX_OFFSET)
 
     def close(self) -> None:
-        """Spool."""
         self._drop(len(self._chunks))
         self.held = MAX_OFFSET
 
     def _hold(self, offset: int) -> None:
         self.held = max(offset, self.start)
         unneeded = min(offset, self.end - REREAD_SIZE)
-        # Whole chunks only.
+        # Only whole chunks are released.
         count = bisect_right(self._starts, unneeded) - 1
         if count > 0:
             self._drop(count)
-        # Whether it was full before is not to be told from here: the memory of all may have been used up then.
+        # It cannot be known here whether it was full before: the memory of all may have been used up then.
         if self.on_room is not None and not self.full:
             self.on_room()
 
@@ -177,36 +234,16 @@ class MemorySpool:
 
 
 class GoneSpool:
-    """A `Spool` of a run that is over and whose output is not kept any more: `end` bytes, all of them gone."""
+    """A `ReadableSpool` of a run that is over and whose output is no longer kept: `end` bytes, none of them left."""
+
+    touched = 0.0
+    ended = True
 
     def __init__(self, end: int) -> None:
         self.start = self.end = end
-        self.ended = True
-        self.touched = 0.0
-        self.on_room: Callable[[], None] | None = None
-        self.on_failure: Callable[[str], None] | None = None
         self.listeners: list[Callable[[], None]] = []
-        self.full = False
-        self.size = 0
-
-    def append(self, data: bytes) -> None:
-        """Spool."""
-        raise AssertionError("a run that is over writes nothing")
-
-    def finish(self) -> None:
-        """Spool."""
 
     def read(self, offset: int, limit: int) -> bytes:
-        """Spool."""
         if offset != self.end:
             raise ValueError(f"offset {offset} is not kept; nothing is")
         return b""
-
-    def hold(self, offset: int) -> None:
-        """Spool."""
-
-    def free(self) -> None:
-        """Spool."""
-
-    def close(self) -> None:
-        """Spool."""

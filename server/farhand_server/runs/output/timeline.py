@@ -1,4 +1,4 @@
-"""When a run's output came, what size its terminal had and what was typed: enough to play it again, within bounds."""
+"""When a run's output came, which sizes its terminal had, and what was typed: enough for a replay, within bounds."""
 
 from __future__ import annotations
 
@@ -13,34 +13,43 @@ from operator import floordiv, ne, sub
 from typing import Final
 
 from ..plan import Plan
+from ..snapshots import Blob, Get, Put, SnapshotRecord
 from .spool import Spool, SpoolMemory
 
 MAX_OUTPUT_MARKS: Final = 4096
-"""Moments of output that are known of a plain run: 96 KiB. Played again, an hour of it is late by 4 s at the most."""
+"""Moments of output that are recorded of a plain run: 96 KiB. In a replay, an hour of it is late by 4 s at most."""
 
 MAX_PRECISE_MARKS: Final = 65_536
-"""The same of a run with a terminal, or one that has to be recorded: 1.5 MiB, and 2 s for a
-working day in which it never fell silent."""
+"""The same for a run that has a terminal or must be recorded: 1.5 MiB, and late by 2 s at most after a working day of
+continuous output."""
 
 MAX_SIZE_MARKS: Final = 4096
-"""Sizes of a terminal: a window is seldom resized more than some hundred times, and a storm is told less exactly."""
+"""Sizes of a terminal that are recorded: a window is rarely resized more than some hundred times, and a burst of
+resizes is recorded less exactly."""
 
 MAX_RECORDED_STDIN: Final = 1 << 20
-"""Bytes of stdin that are recorded: more than anybody types in a month. What is piped in is somewhere else already."""
+"""Bytes of stdin that are recorded: more than anybody types in a month. What is piped in exists elsewhere already."""
 
 MAX_STDIN_MARK: Final = 1024
-"""Bytes of stdin in one moment, at most: what one mark on the wire may have."""
+"""Bytes of stdin in one moment: the most that one mark on the wire may have."""
 
 MARK_BYTES: Final = 24
-"""Bytes of memory for one: three numbers."""
+"""Bytes of memory for one moment: three numbers."""
+
+
+class SeriesSnapshot(SnapshotRecord):
+    """The state of a `MarkSeries`; `dump` has its three columns one after the other."""
+
+    step: int
+    dump: Blob
 
 
 class MarkSeries:
-    """Moments in milliseconds, in their order, each with two numbers that hold from then on.
+    """Moments in milliseconds, in order, each with two numbers that hold from then on.
 
-    There are at most `limit`, 2 or more. Those within one `step` of time count as the last of them, so that nothing
-    ever seems to have been before it was. The step grows where there are too many: to 4 / `limit` of all the time at
-    the most.
+    There are at most `limit` moments, 2 or more. Of those within one `step` of time only the last is kept, so that
+    nothing ever seems to have happened before it did. The step grows when there are too many moments: to 4 / `limit` of
+    the whole time at most.
     """
 
     __slots__ = ("_limit", "_memory", "_until", "at", "first", "second", "step")
@@ -58,7 +67,7 @@ class MarkSeries:
         return len(self.at)
 
     def add(self, at: int, first: int, second: int) -> None:
-        """From `at` on, which is not before the last moment, the numbers are these."""
+        """Record that the numbers are these from `at` on, which must not be before the last moment."""
         if at < self._until:
             self.at[-1], self.first[-1], self.second[-1] = at, first, second
             return
@@ -70,14 +79,16 @@ class MarkSeries:
         if len(self.at) > self._limit:
             self._thin()
 
-    def dump(self) -> list[bytes]:
-        """Return all there is, for `resume`."""
-        return [self.at.tobytes(), self.first.tobytes(), self.second.tobytes()]
+    def snapshot(self, put: Put) -> SeriesSnapshot:
+        """Return the state for `restore`."""
+        dump = put([self.at.tobytes(), self.first.tobytes(), self.second.tobytes()])
+        return SeriesSnapshot(step=self.step, dump=dump)
 
-    def resume(self, step: int, dump: bytes) -> None:
-        """Go on with what another has kept, in place of what there is."""
+    def restore(self, snapshot: SeriesSnapshot, get: Get) -> None:
+        """Replace what is recorded by a snapshot. Raises OSError."""
         self.clear()
-        self.step = step
+        self.step = step = snapshot.step
+        dump = get(snapshot.dump)
         size = len(dump) // 3
         for column, begin in ((self.at, 0), (self.first, size), (self.second, 2 * size)):
             column.frombytes(dump[begin : begin + size])
@@ -85,18 +96,18 @@ class MarkSeries:
         self._until = self.at[-1] - self.at[-1] % step + step if self.at else 0
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all moments."""
         self._memory.used -= MARK_BYTES * len(self)
         for column in (self.at, self.first, self.second):
             del column[:]
         self._until = 0
 
     def _thin(self) -> None:
-        """Lengthen the step until half of the moments are enough: that is done once in a while, and less and less."""
+        """Lengthen the step until it leaves half of the moments or fewer; this happens less and less often."""
         before = len(self)
         gaps = sorted(map(sub, self.at[1:], self.at))
         step = max(2 * self.step, gaps[len(gaps) // 2] + 1)  # a shorter one leaves more than half
-        while sum(last := self._last_ones(step)) > self._limit // 2:
+        while sum(last := self._last_of_steps(step)) > self._limit // 2:
             step *= 2
         self.step = step
         self.at, self.first, self.second = (
@@ -105,16 +116,16 @@ class MarkSeries:
         self._memory.used -= MARK_BYTES * (before - len(self))
         self._until = self.at[-1] - self.at[-1] % step + step
 
-    def _last_ones(self, step: int) -> list[bool]:
-        """Return of each moment whether it is the last of its step."""
-        steps = list(map(floordiv, self.at, repeat(step)))  # all of it without a line of Python for each: 10 ms
+    def _last_of_steps(self, step: int) -> list[bool]:
+        """Return for each moment whether it is the last of its step."""
+        steps = list(map(floordiv, self.at, repeat(step)))  # no line of Python for each moment: 10 ms in all
         return [*map(ne, steps, steps[1:]), True]
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What there was `at` milliseconds after the start of the run, where that is new: output up to offsets, a size in
-    columns and rows, stdin; with `cut` that is the last that is recorded of it, though more came."""
+    """What changed `at` milliseconds after the start of the run: the ends of the streams, the terminal's size in
+    columns and rows, or stdin. With `cut`, this is the last stdin that is recorded, although more came."""
 
     at: int
     stdout: int | None = None
@@ -126,25 +137,35 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class TimelinePosition:
-    """How far somebody has a timeline: milliseconds of the last output and size, and the bytes of stdin."""
+    """How far somebody has read a timeline: milliseconds of the last output and size, and the bytes of stdin."""
 
     output: int = -1
     size: int = -1
     stdin: int = 0
 
 
+class TimelineSnapshot(SnapshotRecord):
+    """The state of a `Timeline`."""
+
+    output: SeriesSnapshot
+    sizes: SeriesSnapshot | None
+    typed_at: SeriesSnapshot | None
+    typed: Blob
+    cut: bool
+
+
 class Timeline:
-    """Listens to the spools of a run that begins at `start` on the monotonic clock. What it keeps counts as memory for
-    output."""
+    """Records a run that begins at `start` on the monotonic clock, by listening to its spools. It uses their memory."""
 
     def __init__(self, plan: Plan, start: float, stdout: Spool, stderr: Spool, memory: SpoolMemory) -> None:
         precise = plan.terminal is not None or plan.record
         self.start = start
         self.output = MarkSeries(MAX_PRECISE_MARKS if precise else MAX_OUTPUT_MARKS, memory)
-        self.sizes = self.typed_at = _NONE
+        self.sizes = self.typed_at = _EMPTY
         self.typed = bytearray()
         self.cut = False
         self.gone = False
+        """Whether the run is over and nothing is recorded of it any more."""
         self._stdout = stdout
         self._stderr = stderr
         self._written = stdout.end + stderr.end
@@ -157,22 +178,43 @@ class Timeline:
         for spool in (stdout, stderr):
             spool.listeners.append(self._grown)
 
+    def snapshot(self, put: Put) -> TimelineSnapshot:
+        """Return the state for `restore`."""
+        return TimelineSnapshot(
+            output=self.output.snapshot(put),
+            sizes=self.sizes.snapshot(put) if self.sizes else None,
+            typed_at=self.typed_at.snapshot(put) if self.typed_at else None,
+            typed=put([bytes(self.typed)]),
+            cut=self.cut,
+        )
+
+    def restore(self, snapshot: TimelineSnapshot, get: Get) -> None:
+        """Replace what is recorded by a snapshot, of a run of the same plan. Raises OSError."""
+        self.output.restore(snapshot.output, get)
+        if snapshot.sizes is not None:
+            self.sizes.restore(snapshot.sizes, get)
+        if snapshot.typed_at is not None:
+            self.typed_at.restore(snapshot.typed_at, get)
+        self.typed += get(snapshot.typed)
+        self.cut = snapshot.cut
+        self._memory.used += len(self.typed)
+
     @property
     def now(self) -> int:
-        """Whole milliseconds since the start, and what is begun of one."""
+        """Milliseconds since the start, rounded up."""
         return ceil((time.monotonic() - self.start) * 1000)
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Columns and rows of the terminal; None where there is none."""
+        """Columns and rows of the terminal; None if there is none."""
         return (self.sizes.first[-1], self.sizes.second[-1]) if self.sizes else None
 
     def resized(self, columns: int, rows: int) -> None:
-        """The terminal of a run that has one has another size from now on."""
+        """Record a new size of the terminal; only for a run that has one."""
         self.sizes.add(self.now, columns, rows)
 
     def fed(self, data: bytes) -> None:
-        """The program of a run that records it is given `data` as stdin."""
+        """Record stdin that the program is given; only for a run whose plan says so."""
         if self.gone:
             return
         kept = data[: MAX_RECORDED_STDIN - len(self.typed)]
@@ -183,33 +225,33 @@ class Timeline:
             self.typed_at.add(self.now, len(self.typed), 0)
 
     def moments(self, after: TimelinePosition, until: int) -> Iterator[tuple[Moment, TimelinePosition]]:
-        """Yield what comes behind a place, up to `until` in milliseconds, each with the place behind it."""
+        """Yield the moments behind a position, up to `until` in milliseconds, each with the position behind it."""
         sizes, typed, output = self.sizes, self.typed_at, self.output
         size, written = bisect_right(sizes.at, after.size), bisect_right(output.at, after.output)
-        piece = bisect_right(typed.first, after.stdin)
-        place = after
+        keys = bisect_right(typed.first, after.stdin)
+        position = after
         while True:
-            # A size is there before what is drawn in it, and a key before its echo.
-            at = min(_at(sizes, size), _at(typed, piece), _at(output, written))
+            # A size comes before what is drawn in it, and a key before its echo.
+            at = min(_at(sizes, size), _at(typed, keys), _at(output, written))
             if at > until:
                 return
             if at == _at(sizes, size):
-                place = replace(place, size=at)
-                yield Moment(at, size=(sizes.first[size], sizes.second[size])), place
+                position = replace(position, size=at)
+                yield Moment(at, size=(sizes.first[size], sizes.second[size])), position
                 size += 1
-            elif at == _at(typed, piece):
-                end = min(typed.first[piece], place.stdin + MAX_STDIN_MARK)
-                data = bytes(self.typed[place.stdin : end])
-                place = replace(place, stdin=end)
-                yield Moment(at, stdin=data, cut=self.cut and end == len(self.typed)), place
-                piece += end == typed.first[piece]
+            elif at == _at(typed, keys):
+                end = min(typed.first[keys], position.stdin + MAX_STDIN_MARK)
+                data = bytes(self.typed[position.stdin : end])
+                position = replace(position, stdin=end)
+                yield Moment(at, stdin=data, cut=self.cut and end == len(self.typed)), position
+                keys += end == typed.first[keys]
             else:
-                place = replace(place, output=at)
-                yield self._written_at(written), place
+                position = replace(position, output=at)
+                yield self._written_at(written), position
                 written += 1
 
     def close(self) -> None:
-        """Forget everything: the run is over, and its output is kept no more."""
+        """Delete everything: the run is over, and its output is no longer kept."""
         self.gone = True
         for series in (self.output, self.sizes, self.typed_at):
             series.clear()
@@ -227,7 +269,7 @@ class Timeline:
         )
 
     def _grown(self) -> None:
-        """A stream has more, or its end."""
+        # Called for new output, and for the end of a stream.
         stdout, stderr = self._stdout.end, self._stderr.end
         if stdout + stderr != self._written:
             self._written = stdout + stderr
@@ -235,8 +277,8 @@ class Timeline:
 
 
 _NEVER: Final = 1 << 63
-_NONE: Final = MarkSeries(0, SpoolMemory(0))
-"""Of runs that have no terminal, or do not record stdin: nothing is ever added."""
+_EMPTY: Final = MarkSeries(0, SpoolMemory(0))
+"""Shared by all runs that have no terminal or do not record stdin: nothing is ever added to it."""
 
 
 def _at(series: MarkSeries, number: int) -> int:

@@ -23,7 +23,6 @@ from .usage import (
     MeterSnapshot,
     ResourceLimits,
     ResourceUsage,
-    UsageMeter,
     enforcers,
     limit_hit,
 )
@@ -65,14 +64,14 @@ class LaunchError(Exception):
 def prepare_loop(expecting: Iterable[int] = ()) -> None:
     """Make the service the subreaper of its runs on this loop; in the main thread, before the first start.
 
-    `expecting` are the pids of children from before an execve of the service that `Process.adopt` will be called for:
+    `expecting` are the pids of children from before an execve of the service that `Process.restore` will be called for:
     they are not reaped before. Raises OSError where prctl(2) does not know of subreapers (before Linux 3.4).
     """
     subreaper.prepare(expecting)
 
 
 class LeaderSnapshot(NamedTuple):
-    """What `Process.adopt` needs to go on as if there had been no execve; `code` where the leader is reaped."""
+    """The state of a program and its leader; `code` is the exit code if the leader is reaped."""
 
     pid: int
     mark: int
@@ -87,15 +86,15 @@ class Process:
     later and keep what wait4(2) says of processor time and memory to itself.
     """
 
-    def __init__(self, ward: subreaper.TrackedRun, limits: ResourceLimits, cgroup: RunCgroup | None) -> None:
-        self.exited: asyncio.Future[int] = ward.exited
+    def __init__(self, tracked: subreaper.TrackedRun, limits: ResourceLimits, cgroup: RunCgroup | None) -> None:
+        self.exited: asyncio.Future[int] = tracked.exited
         """The exit code, or minus the signal's number, once the program has ended."""
-        self.pid = ward.tree.leader
+        self.pid = tracked.tree.leader
         self.applied: dict[LimitName, Enforcer] = enforcers(limits, cgroup.enforces if cgroup else frozenset())
         """What enforces each limit that is set. An rlimit bounds each process by itself, and RLIMIT_NPROC counts all
         processes of the user; a cgroup bounds the whole tree, but not processor time: that is an rlimit in any case."""
         self._subreaper = subreaper.current()
-        self._ward = ward
+        self._tracked = tracked
         self._limits = limits
         self._cgroup = cgroup
 
@@ -138,48 +137,43 @@ class Process:
                 place = cwd
                 if prefix is not None:
                     place = opened.enter_context(checked(argv[0], env=env, cwd=cwd, credentials=credentials))
-                ward = await subreaper.current().start(
+                tracked = await subreaper.current().start(
                     command.argv, cwd=place, env=command.env, stdin=stdin, stdout=stdout, stderr=stderr, run_id=run_id
                 )
         except OSError as error:
             raise _spawn_error(error, argv[0], cwd, prefix) from None
-        return cls(ward, limits, cgroup)
+        return cls(tracked, limits, cgroup)
 
     @classmethod
-    def adopt(
+    def restore(
         cls,
-        pid: int,
+        snapshot: LeaderSnapshot,
         *,
         run_id: str | None = None,
         limits: ResourceLimits = ResourceLimits(),  # noqa: B008  # frozen
         cgroup: RunCgroup | None = None,
-        handover: LeaderSnapshot | None = None,
     ) -> Process:
-        """Take over a program that this process has started before it executed itself anew, living or a zombie.
+        """Return the program of a snapshot, which this process started before it executed a new program of its own.
 
-        Its pid must have been given to `prepare_loop`, unless the `handover` says that its leader was reaped. Raises
-        ChildProcessError where it is not a child of ours.
+        It may live or be a zombie. Its pid must have been given to `prepare_loop`, unless the leader is reaped. Raises
+        ChildProcessError if it is not a child of this process.
         """
         reaper = subreaper.current()
-        code = None if handover is None else handover.code
-        if handover is None or code is None:
-            ward = reaper.adopt(pid, run_id)
+        if snapshot.code is None:
+            tracked = reaper.adopt(snapshot.pid, run_id, snapshot.counted)
         else:
-            ward = reaper.adopt_rest(pid, handover.mark, run_id, code)
-        if handover is not None:
-            ward.account = UsageMeter(handover.counted)
-        return cls(ward, limits, cgroup)
+            tracked = reaper.adopt_rest(snapshot.pid, snapshot.mark, run_id, snapshot.code, snapshot.counted)
+        return cls(tracked, limits, cgroup)
 
-    @property
-    def handover(self) -> LeaderSnapshot:
-        """What another program needs that takes this place by execve(2)."""
+    def snapshot(self) -> LeaderSnapshot:
+        """Return what `restore` needs in the program that replaces this one by execve(2)."""
         code = self.exited.result() if self.exited.done() else None
-        return LeaderSnapshot(self.pid, self.mark, code, self._ward.account.counted)
+        return LeaderSnapshot(self.pid, self.mark, code, self._tracked.meter.snapshot())
 
     @property
     def mark(self) -> int:
         """The number that all processes of this run bear, see `subreaper`; 0 where the system did not let us."""
-        return self._ward.mark
+        return self._tracked.mark
 
     @property
     def cgroup_path(self) -> Path | None:
@@ -188,20 +182,20 @@ class Process:
 
     def signal(self, number: int) -> bool:
         """Send a signal to the leader's whole process group; False where there is nobody left in it."""
-        return self._ward.tree.signal_group(number)
+        return self._tracked.tree.signal_group(number)
 
     def hang_up(self, foreground: int | None) -> None:
         """Send HUP, then CONT, to the leader and the process group that is in the `foreground` of its terminal."""
-        self._ward.tree.hang_up(foreground)
+        self._tracked.tree.hang_up(foreground)
 
     def terminate_tree(self, *, hang_up: bool = False) -> None:
         """Send TERM, then CONT, to every process of the run, in whatever session or group it is by now.
 
         With `hang_up` also HUP to the leader, which may be a shell on a terminal.
         """
-        self._ward.tree.terminate(hang_up=hang_up)
+        self._tracked.tree.terminate(hang_up=hang_up)
         if self._cgroup is not None:
-            self._cgroup.terminate(self._ward.tree)
+            self._cgroup.terminate(self._tracked.tree)
 
     def kill_tree(self) -> frozenset[int]:
         """Kill every process of the run, and from now on whatever of it comes to light while `tree_ended` waits.
@@ -213,8 +207,8 @@ class Process:
         """
         if self._cgroup is not None:
             self._cgroup.kill()
-        self._ward.tree.kill()
-        return frozenset(self._ward.tree.untouchable)
+        self._tracked.tree.kill()
+        return frozenset(self._tracked.tree.untouchable)
 
     async def tree_ended(self) -> None:
         """Wait until the leader and every process of the run have ended.
@@ -222,10 +216,10 @@ class Process:
         After `kill_tree` those that may not be signalled are not waited for. A process in an uninterruptible wait for a
         device ends only after that, KILL or not: give it a timeout.
         """
-        await self._ward.reaped.wait()
+        await self._tracked.reaped.wait()
         if self._cgroup is not None:
             await self._cgroup.ended()
-        await self._ward.tree.ended()
+        await self._tracked.tree.ended()
         # The signal that tells of their end may be on its way still.
         self._subreaper.reap()
 
@@ -235,7 +229,7 @@ class Process:
         From the cgroup, else from wait4(2): the leader with what it has waited for, and orphans once they are reaped.
         A peak of memory is then one process's, and None where it is below the service's own: see `UsageMeter`.
         """
-        counted = self._ward.account.usage()
+        counted = self._tracked.meter.usage()
         return counted if self._cgroup is None else self._cgroup.usage(counted)
 
     def limit_hit(self) -> Hit | None:
@@ -246,7 +240,7 @@ class Process:
     def close(self) -> None:
         """Let go of the run: what still lives of it is killed, and reaped whenever it ends; its cgroup is removed."""
         self.kill_tree()
-        self._subreaper.leave(self._ward)
+        self._subreaper.leave(self._tracked)
         if self._cgroup is not None and not self._cgroup.remove():
             self._subreaper.spawn(self._cgroup.remove_at_end())
 

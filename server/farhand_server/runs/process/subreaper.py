@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from . import childwatcher, tree
 from .tree import Tree
-from .usage import UsageMeter
+from .usage import MeterSnapshot, UsageMeter
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 """linux/prctl.h."""
@@ -39,11 +39,18 @@ _MARK_BITS: Final = 30
 class TrackedRun:
     """One run as the subreaper knows it: its tree, its account, its leader's end."""
 
-    def __init__(self, pid: int, mark: int, run_id: str | None, orphans: Callable[[TrackedRun], Iterable[int]]) -> None:
+    def __init__(
+        self,
+        pid: int,
+        mark: int,
+        run_id: str | None,
+        orphans: Callable[[TrackedRun], Iterable[int]],
+        counted: MeterSnapshot | None = None,
+    ) -> None:
         self.mark = mark
         self.run_id = run_id
         self.tree = Tree(pid, lambda: orphans(self))
-        self.account = UsageMeter()
+        self.meter = UsageMeter(counted)
         self.closed = False
         self.reaped = asyncio.Event()
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -52,7 +59,7 @@ class TrackedRun:
     def leader_ended(self, status: int, usage: resource.struct_rusage) -> None:
         """The leader was reaped with this wait status."""
         self.tree.reaped = True
-        self.account.add(usage)
+        self.meter.add(usage)
         self.settle(os.waitstatus_to_exitcode(status))
 
     def settle(self, code: int) -> None:
@@ -69,20 +76,20 @@ class _PendingStart:
         self.run_id = run_id
         self.mark = mark
         self.unmark = unmark
-        self.ward: TrackedRun | None = None
+        self.run: TrackedRun | None = None
         self.transport: asyncio.SubprocessTransport | None = None
         self.tell_asyncio: Callable[[asyncio.Future[int]], object] | None = None
 
     async def stopped(self) -> None:
         """Kill the program that runs by now, and wait until asyncio knows of its exit; no cancellation ends this."""
-        if self.ward is None or self.transport is None or self.tell_asyncio is None:
+        if self.run is None or self.transport is None or self.tell_asyncio is None:
             return  # it was not handed to us: asyncio kills it
-        self.ward.exited.add_done_callback(self.tell_asyncio)
-        self.ward.tree.kill()
+        self.run.exited.add_done_callback(self.tell_asyncio)
+        self.run.tree.kill()
         # asyncio passes it on to the transport two turns of the loop later.
         while self.transport.get_returncode() is None:
             with contextlib.suppress(asyncio.CancelledError):
-                await self.ward.reaped.wait()
+                await self.run.reaped.wait()
                 await asyncio.sleep(0)
 
 
@@ -179,8 +186,8 @@ class Subreaper:
                 )
                 transport, _ = await childwatcher.unless_cancelled(starting, start.stopped)
             except asyncio.CancelledError:
-                if start.ward is not None:
-                    self.leave(start.ward)
+                if start.run is not None:
+                    self.leave(start.run)
                 raise
             finally:
                 if self._start is start:  # it failed
@@ -188,9 +195,9 @@ class Subreaper:
         # All it could still tell is the exit, four turns of the loop later than the subreaper does. This kills nobody
         # whom the subreaper has: see `_take_over`.
         transport.close()
-        if start.ward is None:
+        if start.run is None:
             raise RuntimeError("another child watcher was set on the service's loop; it cannot wait for its runs")
-        return start.ward
+        return start.run
 
     def _take_over(self, pid: int, callback: Callable[..., object], args: tuple[Any, ...]) -> bool:
         """Take a child from asyncio's hands if it is a leader; the next start may follow at once."""
@@ -199,7 +206,7 @@ class Subreaper:
             return False
         self._start = None
         start.unmark()
-        start.ward = self.enter(pid, start.mark, start.run_id)
+        start.run = self.enter(pid, start.mark, start.run_id)
         start.transport = args[0]
         start.tell_asyncio = lambda exited: callback(pid, exited.result(), *args)
         # The Popen object is neither to wait for the leader, nor to kill it, nor to warn that it lives: its poll(),
@@ -207,67 +214,67 @@ class Subreaper:
         args[0].get_extra_info("subprocess").returncode = 0
         return True
 
-    def enter(self, pid: int, mark: int, run_id: str | None) -> TrackedRun:
+    def enter(self, pid: int, mark: int, run_id: str | None, counted: MeterSnapshot | None = None) -> TrackedRun:
         """Take charge of a leader that was just started and of all that comes of it."""
-        ward = self._leaders[pid] = self._sessions[pid] = TrackedRun(pid, mark, run_id, self._orphans)
+        run = self._leaders[pid] = self._sessions[pid] = TrackedRun(pid, mark, run_id, self._orphans, counted)
         if mark:
-            self._marks[mark] = ward
+            self._marks[mark] = run
         if run_id:
-            self._ids[run_id] = ward
-        return ward
+            self._ids[run_id] = run
+        return run
 
-    def adopt_rest(self, pid: int, mark: int, run_id: str | None, code: int) -> TrackedRun:
+    def adopt_rest(self, pid: int, mark: int, run_id: str | None, code: int, counted: MeterSnapshot) -> TrackedRun:
         """Take charge of what a leader has left that was reaped before an execve, and ended like this."""
-        ward = self.enter(pid, mark, run_id)
+        run = self.enter(pid, mark, run_id, counted)
         del self._leaders[pid]
-        ward.tree.reaped = True
-        ward.reaped.set()
-        ward.exited.set_result(code)
-        return ward
+        run.tree.reaped = True
+        run.reaped.set()
+        run.exited.set_result(code)
+        return run
 
-    def adopt(self, pid: int, run_id: str | None) -> TrackedRun:
+    def adopt(self, pid: int, run_id: str | None, counted: MeterSnapshot) -> TrackedRun:
         """Take charge of a child that this process has from before an execve. Raises ChildProcessError."""
         child = tree.look(pid)
         if child is None or child.parent != os.getpid():
             raise ChildProcessError(f"the process {pid} is not a child of this service")
         self._expecting.discard(pid)
         mark = tree.mark_of(pid)
-        ward = self.enter(pid, mark if self._is_ours(mark) else 0, run_id)
+        run = self.enter(pid, mark if self._is_ours(mark) else 0, run_id, counted)
         self.loop.call_soon(self.reap)
-        return ward
+        return run
 
-    def leave(self, ward: TrackedRun) -> None:
+    def leave(self, run: TrackedRun) -> None:
         """The run is over. A leader that lives is waited for all the same, and orphans are killed when seen."""
-        ward.closed = True
-        if ward.tree.reaped:
-            self._forget(ward)
+        run.closed = True
+        if run.tree.reaped:
+            self._forget(run)
 
-    def _forget(self, ward: TrackedRun) -> None:
-        self._marks.pop(ward.mark, None)
-        if ward.run_id is not None and self._ids.get(ward.run_id) is ward:
-            del self._ids[ward.run_id]
+    def _forget(self, run: TrackedRun) -> None:
+        self._marks.pop(run.mark, None)
+        if run.run_id is not None and self._ids.get(run.run_id) is run:
+            del self._ids[run.run_id]
         # A later leader may have the number: it is free once nobody is left in the session that it named.
-        if self._sessions.get(ward.tree.leader) is ward:
-            del self._sessions[ward.tree.leader]
+        if self._sessions.get(run.tree.leader) is run:
+            del self._sessions[run.tree.leader]
         # Whose they are is looked at anew: of a run that is over.
-        self._adopted = {pid: whose for pid, whose in self._adopted.items() if whose is not ward}
+        self._adopted = {pid: whose for pid, whose in self._adopted.items() if whose is not run}
 
-    def _orphans(self, ward: TrackedRun) -> list[int]:
+    def _orphans(self, run: TrackedRun) -> list[int]:
         """The children of this process that are orphans of that run, zombies among them."""
         listed = self._listed()
         known = self._adopted
         # All leaders are listed. So are those we know of, and nobody else: the usual case, told without a look at each.
         if listed.count(b" ") - 1 == len(self._leaders) + len(known) and all(b" %d " % pid in listed for pid in known):
-            return [pid for pid, whose in known.items() if whose is ward]
+            return [pid for pid, whose in known.items() if whose is run]
         children = map(int, listed.split())
         strangers = [pid for pid in children if pid not in self._leaders and pid not in self._expecting]
         self._adopted = {}
         for pid in strangers:
             with contextlib.suppress(LookupError):
                 self._adopted[pid] = known[pid] if pid in known else self._owner(pid)
-        if ward is not self._nobody and self._nobody in self._adopted.values():
+        if run is not self._nobody and self._nobody in self._adopted.values():
             self.loop.call_soon(self._nobody.tree.kill)
-        return [pid for pid, whose in self._adopted.items() if whose is ward]
+        return [pid for pid, whose in self._adopted.items() if whose is run]
 
     def _listed(self) -> bytes:
         """The children of this process, zombies among them, with a space before and after each."""
@@ -321,12 +328,12 @@ class Subreaper:
 
     def _take(self, pid: int) -> bool:
         """Reap a zombie; False where it is not ours to reap."""
-        ward = self._leaders.pop(pid, None)
-        if ward is not None:
+        run = self._leaders.pop(pid, None)
+        if run is not None:
             _, status, usage = os.wait4(pid, 0)
-            ward.leader_ended(status, usage)
-            if ward.closed:
-                self._forget(ward)
+            run.leader_ended(status, usage)
+            if run.closed:
+                self._forget(run)
             return True
         try:
             whose = self._adopted.pop(pid, None) or self._owner(pid)  # of a zombie it always can be told
@@ -334,7 +341,7 @@ class Subreaper:
             return False  # no descriptor to look with: it is reaped with the next that ends
         if whose is None:
             return False
-        whose.account.add(os.wait4(pid, 0)[2])
+        whose.meter.add(os.wait4(pid, 0)[2])
         if whose is self._nobody:
             self.loop.call_soon(self._nobody.tree.kill)  # its children are ours now
         return True

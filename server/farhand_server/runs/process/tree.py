@@ -14,8 +14,9 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
-RUN_ID: Final = b"FARHAND_RUN_ID="
-"""The variable by which a program finds its run's id, and by which its orphans are known where nothing else tells."""
+RUN_ID_VARIABLE: Final = b"FARHAND_RUN_ID"
+"""The environment variable that tells a program which run it belongs to. Orphans are recognized by it if nothing else
+identifies them."""
 
 SWEEPS: Final = 16
 """Looks at a tree within one kill: each finds what was started during the one before. A tree that outruns them all is
@@ -78,8 +79,9 @@ def run_id_of(pid: int) -> str | None:
     else:
         return ""
     for variable in environment.split(b"\0"):
-        if variable.startswith(RUN_ID):
-            return variable[len(RUN_ID) :].decode(errors="replace")
+        name, _, value = variable.partition(b"=")
+        if name == RUN_ID_VARIABLE:
+            return value.decode(errors="replace")
     return None
 
 

@@ -32,7 +32,7 @@ class ResourceUsage:
 
 
 class MeterSnapshot(NamedTuple):
-    """What an `UsageMeter` holds, for the program that goes on with it: seconds, and bytes of memory."""
+    """The state of a `UsageMeter`: processor time in seconds, memory in bytes."""
 
     user: float
     system: float
@@ -60,9 +60,8 @@ class UsageMeter:
         self._system += usage.ru_stime
         self._peak = max(self._peak, usage.ru_maxrss << 10)  # KiB: getrusage(2)
 
-    @property
-    def counted(self) -> MeterSnapshot:
-        """All that there is to go on from."""
+    def snapshot(self) -> MeterSnapshot:
+        """Return the state, with which another `UsageMeter` can continue."""
         return MeterSnapshot(self._user, self._system, self._peak, self.floor)
 
     def usage(self) -> ResourceUsage:

@@ -1,4 +1,4 @@
-"""A run's stdin: offset-addressed, so that what a client sends twice after a cut arrives once."""
+"""Stdin of a program without a terminal: addressed by offset, and written to its pipe as fast as the program reads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,27 @@ from typing import Final
 from farhand_protocol.limits import MiB
 
 from ..attachments.attachments import Attachment, Attachments
+from ..snapshots import Blob, Descriptor, Get, Put, SnapshotRecord
 
 MAX_STDIN_AHEAD: Final = 4 * MiB
-"""Bytes that the program has not taken, behind which another attachment may go on. As many as one may send without
-credit: whoever goes on where the one before it was let in can, who attaches again and again fills no memory."""
+"""Bytes that the program has not read, beyond which no other attachment may continue. It is as much as one may send
+without credit: a client can continue where the one before it was accepted, and one that attaches again and again does
+not fill the memory."""
+
+
+class StdinSnapshot(SnapshotRecord):
+    """The state of a `PipeInput` and its `PipeWriter`, or of a `TerminalInput`, which uses only some of the fields."""
+
+    received: int
+    taken: int
+    pipe: Descriptor | None
+    queue: Blob
+    ending: bool
+    closed: bool
 
 
 class PipeWriter:
-    """Feeds a program's stdin; `taken` is told how many bytes the program's pipe has accepted."""
+    """Writes to a program's stdin. `taken` is called with the number of bytes that the pipe has accepted or dropped."""
 
     def __init__(self, taken: Callable[[int], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -30,14 +43,33 @@ class PipeWriter:
         self._ending = False
         self._waiting = False
 
+    def snapshot(self, put: Put, *, received: int, taken: int) -> StdinSnapshot:
+        """Return the state for `restore`, with the offsets of its owner."""
+        return StdinSnapshot(
+            received=received,
+            taken=taken,
+            pipe=self._fd if self._fd >= 0 else None,
+            queue=put([bytes(chunk) for chunk in self._queue]),
+            ending=self._ending,
+            closed=self._closed,
+        )
+
+    def restore(self, snapshot: StdinSnapshot, get: Get) -> None:
+        """Continue from a snapshot; only on a new object. Raises OSError."""
+        self._closed, self._ending = snapshot.closed, snapshot.ending
+        queued = get(snapshot.queue)
+        self._queue = deque([memoryview(queued)] if queued else ())
+        if snapshot.pipe is not None:
+            self.connect(snapshot.pipe)
+
     def connect(self, fd: int) -> None:
-        """Begin writing to `fd`, which is closed here; what was queued before goes first."""
+        """Begin to write to `fd`, which this object closes from now on; what was queued before is written first."""
         os.set_blocking(fd, False)
         self._fd = fd
         self._writable()
 
     def write(self, data: bytes) -> None:
-        """Queue `data`; bounded by the credit that `taken` gives back. A program that reads no more drops it."""
+        """Queue `data`; the credit that `taken` gives back bounds the queue. After `close` it is dropped."""
         if self._closed:
             self._taken(len(data))
             return
@@ -46,7 +78,7 @@ class PipeWriter:
             self._writable()
 
     def end(self) -> None:
-        """Close the pipe once all is written."""
+        """Close the pipe once everything is written."""
         self._ending = True
         if self._fd >= 0 and not self._queue:
             self.close()
@@ -97,8 +129,10 @@ class PipeWriter:
 
 
 class PipeInput:
-    """Between the attachment that feeds the run and the pipe. `received` and `taken` are offsets: what the service has,
-    and what the program has taken."""
+    """Passes stdin from the attachment that feeds the run to the pipe.
+
+    `received` and `taken` are offsets: how much the service has received, and how much the program has read.
+    """
 
     def __init__(self, attachments: Attachments, record: Callable[[bytes], None] | None = None) -> None:
         self.received = 0
@@ -107,16 +141,23 @@ class PipeInput:
         self._attachments = attachments
         self._record = record
 
+    def snapshot(self, put: Put) -> StdinSnapshot:
+        """Return the state for `restore`."""
+        return self.pipe.snapshot(put, received=self.received, taken=self.taken)
+
+    def restore(self, snapshot: StdinSnapshot, get: Get) -> None:
+        """Continue from a snapshot; only on a new object. Raises OSError."""
+        self.received, self.taken = snapshot.received, snapshot.taken
+        self.pipe.restore(snapshot, get)
+
     def refusal(self, key: bytes | None, offset: int) -> str | None:
-        """Return why stdin cannot begin at `offset` now, as the end of a sentence; None where it can."""
+        """Return why stdin cannot begin at `offset` now, as the end of a sentence; None if it can."""
         if offset <= min(self.received, self.taken + MAX_STDIN_AHEAD):
             return None
-        return (
-            f"has {self.received} bytes, of which its program has taken {self.taken}; it cannot go on at {offset} now"
-        )
+        return f"has {self.received} bytes, of which its program has read {self.taken}; it cannot continue at {offset}"
 
     def write(self, attachment: Attachment, data: bytes) -> None:
-        """Give the program `data`, which follow what `attachment` gave before, as far as they are new."""
+        """Pass `data`, which follow what `attachment` has sent before, to the program, as far as they are new."""
         position = attachment.stdin_at + attachment.stdin_received
         attachment.stdin_received += len(data)
         new = data[max(0, self.received - position) :] if attachment.feeds else b""
@@ -134,7 +175,7 @@ class PipeInput:
             self.pipe.end()
 
     def credit(self, attachment: Attachment) -> int:
-        """Return how many of the bytes that came from `attachment` are done with."""
+        """Return how many of the bytes that `attachment` has sent the program has read, or were dropped."""
         if not attachment.feeds:
             return attachment.stdin_received
         return min(max(0, self.taken - attachment.stdin_at), attachment.stdin_received)

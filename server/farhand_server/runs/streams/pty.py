@@ -1,6 +1,6 @@
 """A program's terminal: a pseudoterminal (pty(7)), of which the program has one end and the service the other.
 
-Modes of a terminal: from the names that SSH has for them (RFC 4254, 8) to termios(3).
+Its modes have the names that SSH uses (RFC 4254, 8), and are translated to termios(3) here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from farhand_server.credentials import Credentials
 from ..plan import TerminalPlan, TerminalSize
 
 _MODE: Final = 0o620
-"""Of a user's terminal: the group tty may write to it, so that write(1) and wall(1) can (sshd does the same)."""
+"""Mode of a user's terminal: the group tty may write to it, for write(1) and wall(1), as with sshd."""
 
 _SIGNAL_KEYS: Final = (termios.VINTR, termios.VQUIT, termios.VSUSP)
 
@@ -30,23 +30,26 @@ _WINSIZE: Final = struct.Struct("HHHH")
 
 
 class PseudoTerminal:
-    """Both ends of it. The service keeps the program's open as well, until the program has ended: one that closes all
-    it has of its terminal, and opens it again, would seem to have ended its output."""
+    """Both ends of a pseudoterminal; -1 for one that is closed.
+
+    The service keeps the program's end open as well until the program has ended. Otherwise a program that closes its
+    terminal everywhere, and opens it again, would seem to have ended its output.
+    """
 
     def __init__(self, master: int, slave: int) -> None:
         self.master = master
         self.slave = slave
 
     @classmethod
-    def open(cls, wanted: TerminalPlan, size: TerminalSize, credentials: Credentials | None) -> Self:
-        """Open one of this size and with the modes that are wanted; it belongs to the user of `credentials`.
+    def open(cls, plan: TerminalPlan, size: TerminalSize, credentials: Credentials | None) -> Self:
+        """Open a terminal of this size, with the modes of the plan, owned by the user of `credentials`.
 
-        Raises OSError, also where the system has no more of them.
+        Raises OSError, also if the system has no more terminals.
         """
         terminal = cls(*os.openpty())
         try:
             os.set_blocking(terminal.master, False)
-            set_modes(terminal.slave, wanted.modes)
+            set_modes(terminal.slave, plan.modes)
             terminal.resize(size)
             if credentials is not None and credentials.uid != os.geteuid():
                 group = _tty_group()
@@ -62,71 +65,71 @@ class PseudoTerminal:
 
     @property
     def size(self) -> TerminalSize:
-        """As the program finds it."""
+        """The size that the program sees."""
         rows, columns, _, _ = self._winsize()
         return TerminalSize(columns, rows)
 
     def resize(self, size: TerminalSize) -> None:
-        """Give it another size. Where that is another, the foreground process group gets SIGWINCH from the kernel."""
+        """Set the size. If it differs, the kernel sends SIGWINCH to the foreground process group."""
         self._set_winsize(size.rows, size.columns, 0)
 
     def repaint(self) -> None:
-        """Send SIGWINCH to the foreground process group, though the size stays as it is.
+        """Send SIGWINCH to the foreground process group, without a change of the size in characters.
 
-        The kernel sends it, to whomever it is the foreground of, setuid programs among them, whenever anything of the
-        size changes: here the width in pixels, which is unknown before and after.
+        The kernel sends it, even to setuid programs, whenever any part of the size changes: here the width in pixels,
+        which is unknown (0) before and after.
         """
         rows, columns, _, _ = self._winsize()
         self._set_winsize(rows, columns, 1)
         self._set_winsize(rows, columns, 0)
 
     def foreground(self) -> int | None:
-        """The foreground process group; None where there is none."""
+        """Return the foreground process group; None if there is none."""
         try:
             return os.tcgetpgrp(self.master) or None
         except OSError:
             return None
 
     def signal_keys(self) -> bytes:
-        """The characters that are now made into signals, and throw away what was typed before them (termios(3))."""
+        """Return the characters that now make signals and discard what was typed before them (termios(3))."""
         attributes = termios.tcgetattr(self.master)
         if not attributes[3] & termios.ISIG or attributes[3] & termios.NOFLSH:
             return b""
         return b"".join(attributes[6][key] for key in _SIGNAL_KEYS).replace(b"\0", b"")
 
     def end_key(self) -> bytes:
-        """The character that now ends a program's input; none where the program takes every character as it is.
+        """Return the character that now ends a program's input; empty if the program reads every character literally.
 
-        Line editors (readline(3)) look at each character themselves, but leave the keys their meaning.
+        Line editors (readline(3)) interpret each character themselves, but leave the special keys in place.
         """
         attributes = termios.tcgetattr(self.master)
         meant = attributes[3] & (termios.ICANON | termios.ISIG)
         return bytes(attributes[6][termios.VEOF]).strip(b"\0") if meant else b""
 
     def by_lines(self) -> bool:
-        """Whether the program is now given whole lines."""
+        """Return whether the program now reads whole lines (canonical mode)."""
         return bool(termios.tcgetattr(self.master)[3] & termios.ICANON)
 
     def unread(self) -> bool:
-        """Whether the program has not read all that was typed."""
+        """Return whether the program has not yet read everything that was typed."""
         looking = select.poll()
         looking.register(self.slave, select.POLLIN)
         return bool(looking.poll(0))
 
     def drop_typed(self) -> None:
-        """Throw away what the kernel has of what was typed: what the program could read, and what waits behind it."""
+        """Discard the input that the kernel holds: what the program could read, and what waits behind it."""
         with contextlib.suppress(termios.error):  # a program may have hung its terminal up (vhangup(2))
             termios.tcflush(self.master, termios.TCOFLUSH)
             termios.tcflush(self.slave, termios.TCIFLUSH)
 
     def release(self) -> None:
-        """The program has ended: whoever still has its terminal open alone keeps the output from its end."""
+        """Close the program's end after the program has ended: the output ends once nobody else has it open."""
         if self.slave >= 0:
             os.close(self.slave)
             self.slave = -1
 
     def close(self) -> None:
-        """Close both ends; whoever has it as the controlling terminal gets SIGHUP."""
+        """Close both ends; processes that have it as their controlling terminal get SIGHUP."""
         self.release()
         if self.master >= 0:
             os.close(self.master)
@@ -149,7 +152,7 @@ def _tty_group() -> int | None:
 
 
 IUTF8: Final = 0o40000
-"""asm-generic/termbits-common.h, the same everywhere; Python has no name for it before 3.14."""
+"""From asm-generic/termbits-common.h, the same on all architectures; Python names it from 3.14 on."""
 
 _INPUT: Final = ("IGNPAR", "PARMRK", "INPCK", "ISTRIP", "INLCR", "IGNCR", "ICRNL", "IXON", "IXANY", "IXOFF", "IMAXBEL")
 _OUTPUT: Final = ("OPOST", "ONLCR", "OCRNL", "ONOCR", "ONLRET")
@@ -165,16 +168,16 @@ _FLAGS: Final[dict[str, tuple[int, int]]] = {
         for name in names
     },
 }
-"""Of each flag the word of `termios.tcgetattr` that it is in, and its bit."""
+"""For each flag, the index of its word in `termios.tcgetattr`, and its bit."""
 
 _SWITCHED_OFF: Final = 255
-"""A character that is none, on the wire; Linux has NUL for that (_POSIX_VDISABLE)."""
+"""On the wire, a special character that is disabled; on Linux that is NUL (_POSIX_VDISABLE)."""
 
 
 def set_modes(fd: int, modes: Iterable[tuple[str, int]]) -> None:
-    """Give the terminal `fd` these modes, and before them input in UTF-8, so that one character is erased as one.
+    """Set modes of the terminal `fd`, after UTF-8 input (IUTF8), which makes the kernel erase whole characters.
 
-    What is not named stays as the system has it. Raises termios.error.
+    Modes that are not named keep the system's defaults. Raises termios.error.
     """
     attributes = termios.tcgetattr(fd)
     attributes[0] |= IUTF8

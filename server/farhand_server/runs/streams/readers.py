@@ -1,5 +1,4 @@
-"""Our ends of a program's pipes, or of its terminal: non-blocking, read in pieces, written as far as the program takes
-it."""
+"""Moves a program's output from its pipes or its terminal into spools, in large reads."""
 
 from __future__ import annotations
 
@@ -14,32 +13,32 @@ from typing import Final
 from ..output.spool import Spool
 
 PIPE_READ_SIZE: Final = 64 << 10
-"""Bytes read at once: measured best; larger reads pay for their allocation."""
+"""Bytes of one read: measured as best; larger reads pay for their allocation."""
 
 READS_PER_TURN: Final = 3
-"""Reads before other work gets its turn of the loop: 192 KiB, about 100 µs, and just short of filling a spool of the
-default size, which would have the pipe taken out of the loop and put back each time."""
+"""Reads before other work gets its turn of the event loop: 192 KiB, about 100 µs. It is just below what fills a spool
+of the default size, which would remove the pipe from the event loop and add it again each time."""
 
 PIPE_SIZE: Final = 1 << 20
 """Capacity in bytes of a pipe whose writer fills it (F_SETPIPE_SZ, fcntl(2)): fewer switches between the two."""
 
 REFILL_PAUSE: Final = 0.001
-"""Seconds in which a writer that has just filled a whole read may fill the next one: else one that writes small pieces
-fast (head(1): 4 KiB) wakes everybody up to the client for each. `PIPE_SIZE` holds what comes meanwhile up to 1 GB/s."""
-
+"""Seconds in which a writer that has just filled a whole read may fill the next one. Otherwise one that writes small
+chunks fast (head(1): 4 KiB) wakes everyone up to the client for each. `PIPE_SIZE` holds what comes meanwhile, up to
+1 GB/s."""
 
 ECHO_SIZE: Final = 256
-"""Bytes behind which a terminal is not asked for more in the same turn: they are the echo of a key, and nothing of a
-flood, which comes in pieces of 4 KiB."""
+"""Bytes up to which a read from a terminal is not followed by another in the same turn: it is the echo of a key, and no
+part of a flood, which comes in chunks of 4 KiB."""
 
 
 class PipeReader:
-    """Moves what comes out of a pipe into a spool until end of file."""
+    """Moves what comes out of a pipe into a spool, until the end of file. `ended` is called then, or by `close`."""
 
     def __init__(self, fd: int, spool: Spool, ended: Callable[[], None]) -> None:
+        self.spool: Final = spool
         self._loop = asyncio.get_running_loop()
         self._fd = fd
-        self._spool = spool
         self._ended = ended
         self._enlarged = False
         self._filling = False
@@ -51,24 +50,24 @@ class PipeReader:
             self._loop.add_reader(fd, self._readable)
 
     def fileno(self) -> int:
-        """The pipe; -1 once it is closed."""
+        """Return the descriptor; -1 once it is closed."""
         return self._fd
 
     def close(self) -> None:
-        """Stop reading, whether or not the end has come."""
+        """Stop reading and end the spool, whether or not the end of file has come."""
         if self._fd >= 0:
             self._suspend()
-            self._let_go()
+            self._close_fd()
             self._fd = -1
-            self._spool.on_room = None
-            self._spool.finish()
+            self.spool.on_room = None
+            self.spool.finish()
             self._ended()
 
     def drain(self) -> bool:
-        """Read what is in the pipe now, beyond the spool's limit if need be; True where the end has come.
+        """Read what the pipe holds now, beyond the spool's limit if necessary; return whether the end has come.
 
-        For a run whose leader is gone: no more than a pipe's capacity and the end behind it is looked for, whoever may
-        go on writing.
+        For a run whose leader has ended. It reads no more than a pipe's capacity and the end behind it, even if others
+        continue to write.
         """
         left = PIPE_SIZE
         while self._fd >= 0 and left >= 0:
@@ -80,11 +79,11 @@ class PipeReader:
                 self.close()
                 break
             left -= len(data)
-            self._spool.append(data)
+            self.spool.append(data)
         return self._fd < 0
 
     def _read(self) -> bytes:
-        """What there is, about `PIPE_READ_SIZE` of it; nothing at the end. Raises BlockingIOError."""
+        """Return what there is, about `PIPE_READ_SIZE` bytes; none at the end. Raises BlockingIOError."""
         try:
             return os.read(self._fd, PIPE_READ_SIZE)
         except BlockingIOError:
@@ -92,7 +91,7 @@ class PipeReader:
         except OSError:
             return b""
 
-    def _let_go(self) -> None:
+    def _close_fd(self) -> None:
         os.close(self._fd)
 
     def _suspend(self) -> None:
@@ -104,7 +103,7 @@ class PipeReader:
     def _room(self) -> None:
         if self._held_up:
             self._held_up = False
-            self._spool.touched = time.monotonic()
+            self.spool.touched = time.monotonic()
             self._resume()
 
     def _resume(self) -> None:
@@ -121,8 +120,8 @@ class PipeReader:
             if not data:
                 self.close()
                 return
-            self._spool.append(data)
-            if self._spool.full:
+            self.spool.append(data)
+            if self.spool.full:
                 self._held_up = True
                 self._suspend()
                 return
@@ -141,41 +140,41 @@ class PipeReader:
     def _enlarge(self) -> None:
         if not self._enlarged:
             self._enlarged = True
-            # Refused beyond the account's share of pipe memory (pipe(7)); the pipe works as it is, too.
+            # Refused beyond the account's share of pipe memory (pipe(7)); the pipe works without it.
             with contextlib.suppress(OSError):
                 fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
 
 
 class TerminalReader(PipeReader):
-    """The same for a terminal, whose end is EIO (pty(7)), and which stays open.
+    """The same for a terminal, whose end is EIO (pty(7)), and which it does not close.
 
-    However much there is, a terminal gives 4 KiB at a time: as much as comes in one turn is read, and kept as one. What
-    comes first is never waited behind: a key's echo is awaited by somebody who types.
+    A terminal returns 4 KiB at a time, however much there is: what comes within one turn is read and appended as one.
+    But small output is appended at once: it may be the echo of a key, which somebody who types is waiting for.
     """
 
     def _read(self) -> bytes:
-        pieces: list[bytes] = []
+        chunks: list[bytes] = []
         size = 0
         while size < PIPE_READ_SIZE:
             try:
-                piece = os.read(self._fd, PIPE_READ_SIZE)
+                chunk = os.read(self._fd, PIPE_READ_SIZE)
             except BlockingIOError:
-                if not pieces:
+                if not chunks:
                     raise
                 break
-            except OSError:  # where something came before, the next read finds the end again
+            except OSError:  # if something came before, the next read meets the end again
                 break
-            pieces.append(piece)
-            size += len(piece)
-            if len(piece) <= ECHO_SIZE:
+            chunks.append(chunk)
+            size += len(chunk)
+            if len(chunk) <= ECHO_SIZE:
                 break
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _let_go(self) -> None:
-        """It is closed by whoever has opened it."""
+    def _close_fd(self) -> None:
+        """Do nothing: the terminal is closed by whoever has opened it."""
 
     def _emptied(self) -> None:
-        """Its writer is woken by each read, and fills it while we do other things."""
+        """Do nothing: each read wakes the writer, which fills the terminal while other work is done."""
 
     def _enlarge(self) -> None:
-        """A terminal's size is fixed."""
+        """Do nothing: the capacity of a terminal is fixed."""

@@ -1,4 +1,4 @@
-"""Our ends of what a program has as stdin, stdout and stderr: pipes, or one terminal."""
+"""Opens what a program has as stdin, stdout and stderr, and closes the service's ends: pipes, or one terminal."""
 
 from __future__ import annotations
 
@@ -6,69 +6,89 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
+from ..attachments.attachments import Output
 from ..attachments.terminal import SharedTerminalSize
 from ..output.spool import Spool
-from ..plan import Plan
+from ..plan import Plan, TerminalSize
 from ..process.process import LaunchError, Process
-from .pipe_input import PipeInput
+from ..snapshots import Get, Put
+from .pipe_input import PipeInput, StdinSnapshot
 from .pty import PseudoTerminal
 from .readers import PipeReader, TerminalReader
-from .terminal_input import TerminalInput
+from .terminal_input import TerminalInput, TerminalSnapshot
 
 HANGUP_RETRY_DELAY: Final = 0.5
-"""Seconds until a leader on a terminal is hung up on once more. A shell that has just shown its prompt and does not
-wait for a key yet may miss the first time (bash 5.2); a line that is cut would give it the end of its input as well."""
+"""Seconds until a leader on a terminal gets a second HUP. A shell that has just shown its prompt, and does not wait for
+a key yet, may miss the first (bash 5.2); a real hang-up would end its input as well."""
 
 
 class ProgramStreams(Protocol):
     """What a run's program reads from and writes to. Opened once, before the start; closed however that ends."""
 
     def open(self, theirs: contextlib.ExitStack) -> tuple[int, int, int]:
-        """Return the program's three descriptors, which may be closed with `theirs`. Raises `LaunchError`."""
+        """Return the program's three descriptors, which may be closed by `theirs`. Raises `LaunchError`."""
 
     def begin(self) -> None:
-        """The program runs: read what it writes. Not before, since nothing that it did may be told before its start."""
+        """Begin to read. Call it once the program runs: no output may be reported before the start."""
 
     def begin_stop(self, process: Process, *, disconnected: bool) -> None:
-        """Ask all of the run's processes to end; `disconnected` is whether that is because its clients are gone."""
+        """Ask all processes of the run to end; `disconnected` is whether that is because its clients are gone."""
 
     def leader_ended(self) -> bool:
-        """The program has ended. Return whether others may go on writing for a while."""
+        """Act on the end of the program. Return whether others may continue to write for a while."""
 
     def drain(self) -> bool:
-        """Read what there is now, beyond the spool's limit if need be; True where the end has come."""
+        """Read what there is now, beyond the spool's limit if necessary; return whether the end has come."""
 
     def close(self) -> None:
-        """Neither read nor write any more."""
+        """Close all descriptors; what was not read or written is dropped."""
+
+    def outputs(self) -> tuple[tuple[int, Output], ...]:
+        """Return the pipes that are still open, each with its stream, for the snapshot of the run."""
+
+    def stdin_snapshot(self, put: Put) -> StdinSnapshot:
+        """Return the state of the program's stdin."""
+
+    def terminal_snapshot(self, put: Put) -> TerminalSnapshot | None:
+        """Return the state of the program's terminal, if it has one."""
+
+    def restore(
+        self,
+        outputs: Iterable[tuple[int, Output]],
+        stdin: StdinSnapshot,
+        terminal: TerminalSnapshot | None,
+        get: Get,
+    ) -> None:
+        """Continue from a snapshot; only on a new object, instead of `open` and `begin`. Raises OSError."""
 
 
 class PipeStreams:
-    """`ProgramStreams` of a program without a terminal; without stdin it reads an empty file."""
+    """`ProgramStreams` of a program without a terminal. Without stdin in the plan it reads an empty file."""
 
     def __init__(self, plan: Plan, stdin: PipeInput, stdout: Spool, stderr: Spool, ended: Callable[[], None]) -> None:
         self.readers: Final[list[PipeReader]] = []
-        self._stdin = stdin if plan.stdin else None
+        self._input = stdin
+        self._has_stdin = plan.stdin
         self._merged = stderr if plan.merge_stderr else None
-        self._spools = (stdout,) if plan.merge_stderr else (stdout, stderr)
+        self._stdout, self._stderr = stdout, stderr
         self._ended = ended
         self._unread: list[tuple[int, Spool]] = []
 
     def open(self, theirs: contextlib.ExitStack) -> tuple[int, int, int]:
-        """Streams."""
         given = []
         try:
-            if self._stdin is None:
+            if not self._has_stdin:
                 given.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
                 theirs.callback(os.close, given[0])
             else:
                 reading, writing = os.pipe2(os.O_CLOEXEC)
                 given.append(reading)
                 theirs.callback(os.close, reading)
-                self._stdin.pipe.connect(writing)
-            for spool in self._spools:
+                self._input.pipe.connect(writing)
+            for spool in (self._stdout,) if self._merged is not None else (self._stdout, self._stderr):
                 reading, writing = os.pipe2(os.O_CLOEXEC)
                 given.append(writing)
                 theirs.callback(os.close, writing)
@@ -80,112 +100,149 @@ class PipeStreams:
         return given[0], given[1], given[-1]
 
     def begin(self) -> None:
-        """Streams."""
         while self._unread:
-            self.resume(*self._unread.pop(0))
-
-    def resume(self, fd: int, spool: Spool) -> None:
-        """Read from a pipe that another program has opened."""
-        self.readers.append(PipeReader(fd, spool, self._ended))
+            self._read(*self._unread.pop(0))
 
     def begin_stop(self, process: Process, *, disconnected: bool) -> None:
-        """Streams."""
         process.terminate_tree()
 
     def leader_ended(self) -> bool:
-        """Streams."""
         return True
 
     def drain(self) -> bool:
-        """Streams."""
-        # A reader held up by a slow client may only seem not to have come to its end.
+        # A reader that a slow client holds up may have the end right before it.
         drained = [reader.drain() for reader in self.readers]
         return all(drained)
 
     def close(self) -> None:
-        """Streams."""
-        if self._stdin is not None:
-            self._stdin.pipe.close()
+        if self._has_stdin:
+            self._input.pipe.close()
         while self._unread:
             os.close(self._unread.pop()[0])
         for reader in self.readers:
             reader.close()
+
+    def outputs(self) -> tuple[tuple[int, Output], ...]:
+        return tuple(
+            (reader.fileno(), "stdout" if reader.spool is self._stdout else "stderr")
+            for reader in self.readers
+            if reader.fileno() >= 0
+        )
+
+    def stdin_snapshot(self, put: Put) -> StdinSnapshot:
+        return self._input.snapshot(put)
+
+    def terminal_snapshot(self, put: Put) -> None:
+        return None
+
+    def restore(
+        self,
+        outputs: Iterable[tuple[int, Output]],
+        stdin: StdinSnapshot,
+        terminal: TerminalSnapshot | None,
+        get: Get,
+    ) -> None:
+        self._input.restore(stdin, get)
+        for fd, stream in outputs:
+            self._read(fd, self._stdout if stream == "stdout" else self._stderr)
+
+    def _read(self, fd: int, spool: Spool) -> None:
+        self.readers.append(PipeReader(fd, spool, self._ended))
 
 
 class TerminalStreams:
     """`ProgramStreams` of a program on a terminal."""
 
     def __init__(
-        self, plan: Plan, keyboard: TerminalInput, screen: SharedTerminalSize, stdout: Spool, ended: Callable[[], None]
+        self,
+        plan: Plan,
+        terminal_input: TerminalInput,
+        shared_size: SharedTerminalSize,
+        stdout: Spool,
+        ended: Callable[[], None],
     ) -> None:
+        assert plan.terminal is not None
         self.terminal: PseudoTerminal | None = None
-        self._plan = plan
-        self._keyboard = keyboard
-        self._screen = screen
+        self._plan = plan.terminal
+        self._credentials = plan.credentials
+        self._input = terminal_input
+        self._shared_size = shared_size
         self._stdout = stdout
         self._ended = ended
         self._reader: TerminalReader | None = None
-        self._again: asyncio.TimerHandle | None = None
+        self._hangup_retry: asyncio.TimerHandle | None = None
 
     def open(self, theirs: contextlib.ExitStack) -> tuple[int, int, int]:
-        """Streams."""
-        assert self._plan.terminal is not None
-        self._screen.apply()
+        self._shared_size.apply()
         try:
-            terminal = PseudoTerminal.open(self._plan.terminal, self._screen.size, self._plan.credentials)
+            terminal = PseudoTerminal.open(self._plan, self._shared_size.size, self._credentials)
         except OSError as error:
             raise _cannot("open a terminal", error) from None
         self.terminal = terminal
-        self._screen.connect(terminal)
+        self._shared_size.connect(terminal)
         return terminal.slave, terminal.slave, terminal.slave
 
     def begin(self) -> None:
-        """Streams."""
         assert self.terminal is not None
         self._reader = TerminalReader(self.terminal.master, self._stdout, self._ended)
-        self._keyboard.connect(self.terminal)
-
-    def resume(self, terminal: PseudoTerminal) -> None:
-        """Go on with a terminal that another program has opened."""
-        self.terminal = terminal
-        self._screen.connect(terminal)
-        self.begin()
+        self._input.connect(self.terminal)
 
     def begin_stop(self, process: Process, *, disconnected: bool) -> None:
-        """Streams."""
         assert self.terminal is not None
         if disconnected:
             process.hang_up(self.terminal.foreground())
         else:
             process.terminate_tree(hang_up=True)
-        self._again = asyncio.get_running_loop().call_later(HANGUP_RETRY_DELAY, process.hang_up, None)
+        self._hangup_retry = asyncio.get_running_loop().call_later(HANGUP_RETRY_DELAY, process.hang_up, None)
 
     def leader_ended(self) -> bool:
-        """Streams. With the leader of its session the terminal goes from all others."""
+        # The kernel takes the terminal from all other processes when the leader of its session ends.
         assert self.terminal is not None
-        self._cancel_again()
-        self._keyboard.close()
+        self._cancel_hangup()
+        self._input.close()
         self.terminal.release()
         return False
 
     def drain(self) -> bool:
-        """Streams."""
         return self._reader is None or self._reader.drain()
 
     def close(self) -> None:
-        """Streams."""
-        self._cancel_again()
-        self._keyboard.close()
-        self._screen.disconnect()
+        self._cancel_hangup()
+        self._input.close()
+        self._shared_size.disconnect()
         if self._reader is not None:
             self._reader.close()
         if self.terminal is not None:
             self.terminal.close()
 
-    def _cancel_again(self) -> None:
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
+    def outputs(self) -> tuple[()]:
+        return ()
+
+    def stdin_snapshot(self, put: Put) -> StdinSnapshot:
+        return self._input.snapshot(put)
+
+    def terminal_snapshot(self, put: Put) -> TerminalSnapshot:
+        return self._input.terminal_snapshot(put, self.terminal, self._shared_size.size)
+
+    def restore(
+        self,
+        outputs: Iterable[tuple[int, Output]],
+        stdin: StdinSnapshot,
+        terminal: TerminalSnapshot | None,
+        get: Get,
+    ) -> None:
+        assert terminal is not None
+        self._shared_size.size = TerminalSize(*terminal.size)
+        self._input.restore(stdin, terminal, get)
+        if terminal.master is not None:
+            self.terminal = PseudoTerminal(terminal.master, -1 if terminal.slave is None else terminal.slave)
+            self._shared_size.connect(self.terminal)
+            self.begin()
+
+    def _cancel_hangup(self) -> None:
+        if self._hangup_retry is not None:
+            self._hangup_retry.cancel()
+            self._hangup_retry = None
 
 
 def _cannot(do: str, error: OSError) -> LaunchError:

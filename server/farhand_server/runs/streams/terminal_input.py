@@ -1,4 +1,4 @@
-"""What is typed at a run's terminal: in the order in which it comes from all who type, from each of them once."""
+"""What is typed at a run's terminal: in the order in which it arrives from all who type, and from each of them once."""
 
 from __future__ import annotations
 
@@ -7,81 +7,141 @@ import os
 import re
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from ..attachments.attachments import MAX_ATTACHMENTS, Attachment, Attachments
 from ..attachments.terminal import MAX_TYPING
-from .pipe_input import MAX_STDIN_AHEAD
+from ..snapshots import Blob, Descriptor, Get, Put, SnapshotRecord
+from .pipe_input import MAX_STDIN_AHEAD, StdinSnapshot
 from .pty import PseudoTerminal
 
 MAX_QUEUED_INPUT: Final = MAX_TYPING * MAX_STDIN_AHEAD
-"""Bytes that the program has not taken, behind which nobody comes back to type: as many as those who may type at once
-can send. Behind `MAX_STDIN_AHEAD` nobody else begins."""
+"""Bytes that the program has not read, beyond which nobody may return to type: as many as those who may type at once
+can send. Beyond `MAX_STDIN_AHEAD` nobody new may begin."""
 
 _MERGE_SIZE: Final = 4096
-"""Bytes that one piece in the queue has at the least, where more wait behind it: each costs some 300 of memory, and
-keys may come in a frame each."""
+"""Bytes up to which chunks in the queue are joined: each costs some 300 bytes of memory, and keys may come in a frame
+each."""
 
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
-"""Where none of these is typed, none of the keys is looked for that make signals."""
+"""Only input with one of these can contain a key that makes a signal."""
 
 _LINE_ENDS: Final = b"\r\n"
 
 
+class TypistSnapshot(SnapshotRecord):
+    """The state of one typist: how much it has sent, and how much of that the terminal has accepted."""
+
+    key: bytes
+    received: int
+    taken: int
+    ended: bool
+
+
+class TerminalSnapshot(SnapshotRecord):
+    """The state of a `PseudoTerminal`, its size, and the input that waits for it.
+
+    Each item in `queue` is the key of its typist and its bytes; no bytes are the end of input.
+    """
+
+    master: Descriptor | None
+    slave: Descriptor | None
+    size: tuple[int, int]
+    typists: tuple[TypistSnapshot, ...]
+    queue: tuple[tuple[bytes | None, Blob | None], ...]
+    in_line: bool
+
+
+@dataclass(slots=True)
 class _Typist:
-    """Who types or has typed, known by the key of the attachment. `received` counts what has come, and `taken` what is
-    done with of it; `ended` is whether the end was said, which may come twice as well."""
+    """A client that types or has typed, known by the key of its attachment.
 
-    __slots__ = ("ended", "key", "received", "taken")
+    `received` counts the bytes that came, and `taken` those that the terminal has accepted or that were dropped;
+    `ended` is whether it has sent the end of input, which may come twice as well.
+    """
 
-    def __init__(self, key: bytes) -> None:
-        self.key = key
-        self.received = 0
-        self.taken = 0
-        self.ended = False
+    key: bytes
+    received: int = 0
+    taken: int = 0
+    ended: bool = False
 
 
 class TerminalInput:
-    """A run's stdin where that is a terminal; it takes the place of a `PipeInput`.
+    """A run's stdin if that is a terminal; it takes the place of a `PipeInput`.
 
     Each attachment has offsets of its own, which are remembered for as many keys as there may be attachments: what a
-    client sends again after its line was cut is not typed again.
+    client sends again after an outage is not typed again.
     """
 
     def __init__(self, attachments: Attachments, record: Callable[[bytes], None] | None = None) -> None:
         self.received = 0
-        """Bytes that have come, from all."""
+        """Bytes that have come from all clients."""
         self._attachments = attachments
         self._record = record
         self._typists: OrderedDict[bytes, _Typist] = OrderedDict()
         self._terminal: PseudoTerminal | None = None
         self._queue: deque[tuple[_Typist | None, memoryview | None]] = deque()
-        """What the terminal has not taken, and who has typed it. Without bytes it is the end of somebody's input; bytes
-        without a typist are the service's own."""
+        """What the terminal has not accepted, and who has typed it. No bytes are the end of somebody's input; bytes
+        without a typist come from the service itself."""
         self._queued = 0
         self._in_line = False
-        """Whether something was typed behind the last end of a line."""
+        """Whether something was typed since the last end of a line."""
         self._closed = False
         self._waiting = False
+
+    def snapshot(self, put: Put) -> StdinSnapshot:
+        """Return one part of the state for `restore`; the other is that of `terminal_snapshot`."""
+        return StdinSnapshot(
+            received=self.received, taken=0, pipe=None, queue=put([]), ending=False, closed=self._closed
+        )
+
+    def terminal_snapshot(self, put: Put, terminal: PseudoTerminal | None, size: tuple[int, int]) -> TerminalSnapshot:
+        """Return the other part: who has typed, and what waits for `terminal`, which has this `size`."""
+        return TerminalSnapshot(
+            master=None if terminal is None or terminal.master < 0 else terminal.master,
+            slave=None if terminal is None or terminal.slave < 0 else terminal.slave,
+            size=size,
+            typists=tuple(
+                TypistSnapshot(key=each.key, received=each.received, taken=each.taken, ended=each.ended)
+                for each in self._typists.values()
+            ),
+            queue=tuple(
+                (None if typist is None else typist.key, None if data is None else put([bytes(data)]))
+                for typist, data in self._queue
+            ),
+            in_line=self._in_line,
+        )
+
+    def restore(self, stdin: StdinSnapshot, terminal: TerminalSnapshot, get: Get) -> None:
+        """Continue from both parts of a snapshot; only on a new object, before `connect`. Raises OSError."""
+        self.received, self._closed, self._in_line = stdin.received, stdin.closed, terminal.in_line
+        for each in terminal.typists:
+            typist = self._typist(each.key)
+            typist.received, typist.taken, typist.ended = each.received, each.taken, each.ended
+        for key, blob in terminal.queue:
+            data = None if blob is None else memoryview(get(blob))
+            self._queue.append((None if key is None else self._typist(key), data))
+            self._queued += 0 if key is None or data is None else len(data)
 
     # Who types
 
     def refusal(self, key: bytes | None, offset: int) -> str | None:
-        """Return why an attachment cannot begin to type at `offset`, as the end of a sentence; None where it can."""
+        """Return why an attachment cannot begin to type at `offset`, as the end of a sentence; None if it can."""
         typist = self._typists.get(key) if key is not None else None
         received = 0 if typist is None else typist.received
         if offset > received:
-            return f"has had {received} bytes from this attachment; it cannot go on at {offset}"
+            return f"has received {received} bytes from this attachment; it cannot continue at {offset}"
         if typist is None and self._queued > MAX_STDIN_AHEAD:
-            return f"has {self._queued} bytes that its program has not taken; nobody else can begin to type now"
+            return f"has {self._queued} bytes that its program has not read; nobody else can begin to type now"
         if typist is not None and (offset > typist.taken + MAX_STDIN_AHEAD or self._queued > MAX_QUEUED_INPUT):
-            return f"has {self._queued} bytes that its program has not taken; it cannot go on at {offset} now"
+            return f"has {self._queued} bytes that its program has not read; it cannot continue at {offset} now"
         return None
 
     # What they type
 
     def write(self, attachment: Attachment, data: bytes) -> None:
-        """Type `data`, which follow what `attachment` gave before, as far as they are new."""
+        """Type `data`, which follow what `attachment` has sent before, as far as they are new."""
         position = attachment.stdin_at + attachment.stdin_received
         attachment.stdin_received += len(data)
         new = b""
@@ -97,7 +157,7 @@ class TerminalInput:
             attachment.watcher.stdin_taken()
 
     def end(self, attachment: Attachment) -> None:
-        """Say the end of input to the program, as its key does, behind what was typed."""
+        """Type the key that ends the program's input, behind what was typed."""
         if attachment.feeds and not self._closed:
             typist = self._typist(attachment.key)
             if not typist.ended:
@@ -106,7 +166,7 @@ class TerminalInput:
                 self._pump()
 
     def credit(self, attachment: Attachment) -> int:
-        """Return how many of the bytes that came from `attachment` are done with."""
+        """Return how many of the bytes that `attachment` has sent the terminal has accepted, or were dropped."""
         if not attachment.feeds:
             return attachment.stdin_received
         typist = self._typist(attachment.key)
@@ -122,7 +182,7 @@ class TerminalInput:
         return typist
 
     def _took(self, typist: _Typist, count: int) -> None:
-        """The terminal has taken, or the service has thrown away, so many bytes."""
+        """The terminal has accepted, or the service has dropped, `count` bytes."""
         typist.taken += count
         attachment = self._attachments.get(typist.key)
         if attachment is not None and attachment.feeds and attachment.watcher is not None:
@@ -131,13 +191,13 @@ class TerminalInput:
     # The terminal
 
     def connect(self, terminal: PseudoTerminal) -> None:
-        """The program has its terminal; what was typed before goes first."""
+        """Begin to type at `terminal`; what was typed before comes first."""
         if not self._closed:
             self._terminal = terminal
             self._pump()
 
     def close(self) -> None:
-        """The program takes nothing any more: what was not typed is dropped."""
+        """Stop typing: the program reads no more, and what the terminal has not accepted is dropped."""
         self._stop_waiting()
         self._closed = True
         self._terminal = None
@@ -151,14 +211,14 @@ class TerminalInput:
         if at:
             self._enqueue(typist, data[:at])
         if at is not None and self._terminal is not None and (self._queue or self._terminal.unread()):
-            # The kernel throws away what was typed before such a key, too, but only once it comes to it; and behind
-            # more than the program's buffer holds it never does.
+            # The kernel, too, discards what was typed before such a key, but only once it reaches the key; behind more
+            # than the terminal's buffer holds, it never does.
             self._drop()
             self._terminal.drop_typed()
         self._enqueue(typist, data[at or 0 :])
 
     def _signal_in(self, data: bytes) -> int | None:
-        """Where the last key is that makes a signal."""
+        """Return the index of the last key that makes a signal."""
         if self._terminal is None or not _CONTROL.search(data):
             return None
         at = max((data.rfind(key) for key in self._terminal.signal_keys()), default=-1)
@@ -185,7 +245,7 @@ class TerminalInput:
         while self._queue:
             typist, data = self._queue[0]
             if data is None:
-                # Behind an unfinished line the first one only ends that (termios(3), VEOF).
+                # After an unfinished line the first one only ends that line (termios(3), VEOF).
                 twice = self._in_line and self._terminal.by_lines()
                 key = self._terminal.end_key()
                 self._queue[0] = (None, memoryview(key * 2 if twice else key))

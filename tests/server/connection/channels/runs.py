@@ -7,6 +7,7 @@ from typing import Any
 
 from farhand_protocol.outcome import Exited, Outcome
 from farhand_server.runs.output.spool import SpoolMemory
+from farhand_server.runs.past import PastRun
 from farhand_server.runs.plan import Plan, RunResult
 from farhand_server.runs.run import LiveRun
 from tests.support.client import new_id
@@ -39,9 +40,25 @@ def run(directory: Path = Path("/nonexistent"), **fields: Any) -> LiveRun:
     return LiveRun(plan(**fields), SpoolMemory(1 << 20), directory)
 
 
+def past(**fields: Any) -> PastRun:
+    given: dict[str, Any] = {
+        "id": new_id(),
+        "owner": "ada",
+        "key": None,
+        "fingerprint": bytes(32),
+        "command": "true",
+        "keep": False,
+        "has_terminal": False,
+        "began": 0.0,
+        "pid": 77,
+        "result": RunResult(Exited(code=0), 5, 7, 2.5),
+    }
+    return PastRun(**(given | fields))
+
+
 def finish(run: LiveRun, outcome: Outcome | None = None) -> None:
     """Let the run be over, and its end be on record."""
     run.stdout.finish()
     run.stderr.finish()
     run.result = RunResult(outcome or Exited(code=0), run.stdout.end, run.stderr.end, 1.0)
-    run.tell_end()
+    run.announce_end()

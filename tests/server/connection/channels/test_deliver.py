@@ -12,13 +12,13 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import SpawnFailed
 from farhand_server.connection.channels.deliver import DeliverChannel
 from farhand_server.runs.output.spool import SpoolMemory
-from farhand_server.runs.run import LiveRun
-from tests.server.connection.channels.runs import finish, plan, run
+from farhand_server.runs.run import AnyRun, LiveRun
+from tests.server.connection.channels.runs import finish, past, plan, run
 from tests.support.outlet import FakeSession
 
 
-def deliver(session: FakeSession, wanted: LiveRun, number: int = signal.SIGTERM) -> DeliverChannel:
-    request = m.Deliver(id=wanted.plan.id, number=number)
+def deliver(session: FakeSession, wanted: AnyRun, number: int = signal.SIGTERM) -> DeliverChannel:
+    request = m.Deliver(id=wanted.id, number=number)
     channel = DeliverChannel(session, session.open(request), wanted, request)
     channel.begin()
     return channel
@@ -71,9 +71,7 @@ async def test_a_run_that_is_over_has_nothing_to_send_it_to(wanted: Signalled) -
     (error,) = session.said[deliver(session, wanted).number]
     assert isinstance(error, m.Error)
     assert (error.code, wanted.plan.id in error.message) == (ErrorCode.RUN_ENDED, True)
-    assert wanted.result is not None
-    past = LiveRun.past(wanted.plan, wanted.result, began=1.0, pid=4242)
-    (error,) = session.said[deliver(session, past).number]
+    (error,) = session.said[deliver(session, past()).number]
     assert isinstance(error, m.Error)
     assert error.code is ErrorCode.RUN_ENDED
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +16,43 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited, Signaled
 from farhand_server.connection.channels.listing import ListChannel, info
+from farhand_server.runs.past import PastRun
 from farhand_server.runs.plan import RunResult, TerminalPlan
 from farhand_server.runs.registry import RecordUnavailable
-from farhand_server.runs.run import LiveRun
-from tests.server.connection.channels.runs import plan, run
+from farhand_server.runs.run import AnyRun, LiveRun
+from tests.server.connection.channels.runs import past, run
 from tests.support.outlet import FakeSession
 
 
 class Registry:
     """Runs under way and over, the oldest first; each began a second after the one before."""
 
-    def __init__(self, *runs: LiveRun) -> None:
+    def __init__(self, *runs: AnyRun) -> None:
         self.runs = list(runs)
         self.asked: list[int] = []
         self.broken = False
         for at, one in enumerate(self.runs):
-            one.began = 1000.0 + at
+            if isinstance(one, LiveRun):
+                one.began = 1000.0 + at
+            else:
+                self.runs[at] = replace(one, began=1000.0 + at)
 
     def __iter__(self) -> Iterator[LiveRun]:
-        return iter([one for one in reversed(self.runs) if one.result is None])
+        return iter([one for one in reversed(self.runs) if isinstance(one, LiveRun) and one.result is None])
 
-    def recent(self, owner: str | None, *, before: str | None, prefix: str = "", limit: int) -> list[LiveRun]:
+    def recent(self, owner: str | None, *, before: str | None, prefix: str = "", limit: int) -> list[AnyRun]:
         if self.broken:
             raise RecordUnavailable("the record cannot be read")
         self.asked.append(limit)
         newest = self.runs[::-1]
         if before is not None:
-            newest = newest[[one.plan.id for one in newest].index(before) + 1 :]
-        return [one for one in newest if owner in (None, one.plan.owner) and one.plan.id.startswith(prefix)][:limit]
+            newest = newest[[one.id for one in newest].index(before) + 1 :]
+        return [one for one in newest if owner in (None, one.owner) and one.id.startswith(prefix)][:limit]
 
 
-def past(number: int, owner: str = "ada", **fields: object) -> LiveRun:
-    known = plan(id=f"{number:08x}-0000-4000-8000-000000000000", owner=owner, **fields)
-    return LiveRun.past(known, RunResult(Exited(code=number % 256), 5, 7, 2.5), began=0.0, pid=77)
+def gone(number: int, owner: str = "ada", **fields: Any) -> PastRun:
+    result = RunResult(Exited(code=number % 256), 5, 7, 2.5)
+    return past(id=f"{number:08x}-0000-4000-8000-000000000000", owner=owner, result=result, **fields)
 
 
 def going(number: int, owner: str = "ada", **fields: Any) -> LiveRun:
@@ -58,7 +63,7 @@ def ask(
     session: FakeSession,
     registry: Registry,
     *,
-    after: LiveRun | None = None,
+    after: AnyRun | None = None,
     owner: str | None = None,
     **fields: object,
 ) -> int:
@@ -71,7 +76,7 @@ def ask(
         registry,
         after=after,
         owner=owner,
-        sees=lambda one: one.plan.owner != "eve",
+        sees=lambda one: one.owner != "eve",
     ).begin()
     return number
 
@@ -94,7 +99,7 @@ async def all_listed(registry: Registry, **fields: object) -> list[int]:
 
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250])
 async def test_all_that_go_on_and_with_ended_all_there_are(count: int) -> None:
-    registry = Registry(*(going(n) if n % 2 else past(n) for n in range(count)))
+    registry = Registry(*(going(n) if n % 2 else gone(n) for n in range(count)))
     assert await all_listed(registry) == [n for n in range(count)[::-1] if n % 2]
     assert await all_listed(registry, ended=True) == list(range(count))[::-1]
     assert await all_listed(registry, ended=True, limit=7) == list(range(count))[::-1][:7]
@@ -102,7 +107,7 @@ async def test_all_that_go_on_and_with_ended_all_there_are(count: int) -> None:
 
 
 async def test_only_those_that_are_asked_for() -> None:
-    registry = Registry(*(going(n) if n % 2 else past(n) for n in range(0x40)))
+    registry = Registry(*(going(n) if n % 2 else gone(n) for n in range(0x40)))
     assert await all_listed(registry, ended=True, prefix="0000002") == list(range(0x2F, 0x1F, -1))
     assert await all_listed(registry, prefix="0000002") == list(range(0x2F, 0x1F, -2))
     assert await all_listed(registry, prefix="ff") == []
@@ -112,7 +117,7 @@ async def test_only_those_that_are_asked_for() -> None:
 
 
 async def test_runs_that_may_not_be_seen_are_passed_over_a_hundred_in_a_turn() -> None:
-    registry = Registry(*(past(n, "ada" if n % 300 == 0 else "eve") for n in range(1000)))
+    registry = Registry(*(gone(n, "ada" if n % 300 == 0 else "eve") for n in range(1000)))
     session = FakeSession()
     number = ask(session, registry, ended=True)
     turns = 0
@@ -133,6 +138,7 @@ async def test_one_that_ends_while_the_list_goes_out_neither_comes_twice_nor_hid
     number = ask(session, registry)
     session.turn()
     for one in registry.runs[140:160]:
+        assert isinstance(one, LiveRun)
         one.result = RunResult(Exited(code=0), 0, 0, 1.0)
     session.all_turns()
     assert listed(session, number) == list(range(249, 149, -1)) + list(range(139, -1, -1))
@@ -165,7 +171,7 @@ async def test_lists_that_nobody_reads_cost_next_to_nothing() -> None:
 
 
 async def test_a_record_that_cannot_be_read_is_an_error() -> None:
-    registry = Registry(past(1))
+    registry = Registry(gone(1))
     registry.broken = True
     session = FakeSession()
     number = ask(session, registry, ended=True)
@@ -174,7 +180,7 @@ async def test_a_record_that_cannot_be_read_is_an_error() -> None:
 
 
 async def test_who_leaves_hears_no_more() -> None:
-    registry = Registry(*(past(n, "eve") for n in range(1000)))
+    registry = Registry(*(gone(n, "eve") for n in range(1000)))
     session = FakeSession()
     number = ask(session, registry, ended=True)
     session.turn()
@@ -195,7 +201,7 @@ async def test_what_is_said_of_a_run() -> None:
     one.stdin.received = 9
     told = info(one)
     assert told == m.RunInfo(
-        id=one.plan.id, owner="ada", command="cat caf?", began=1000.0, duration=told.duration, stdout=5, stderr=0,
+        id=one.id, owner="ada", command="cat caf?", began=1000.0, duration=told.duration, stdout=5, stderr=0,
         stdin=9, pid=4242, attachments=0, on_disconnect="keep",
     )  # fmt: skip
     one.result = RunResult(Signaled(signal=9), 5, 0, 2.5)
@@ -210,6 +216,6 @@ async def test_of_a_run_with_a_terminal_its_size_is_said(tmp_path: Path) -> None
     assert info(one).terminal == m.WindowSize(columns=80, rows=24)
     one.timeline.resized(132, 43)
     assert info(one).terminal == m.WindowSize(columns=132, rows=43)
-    assert info(past(1, terminal=screen)).terminal == m.WindowSize(columns=0, rows=0), "it is not on record"
-    assert info(past(2)).terminal is None
+    assert info(gone(1, has_terminal=True)).terminal == m.WindowSize(columns=0, rows=0), "it is not on record"
+    assert info(gone(2)).terminal is None
     one.close()

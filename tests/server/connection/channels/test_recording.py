@@ -11,16 +11,15 @@ import pytest
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB, Limits
-from farhand_protocol.outcome import Exited
 from farhand_server.connection.channels.recording import RecordingChannel
-from farhand_server.runs.plan import RunResult, TerminalPlan
-from farhand_server.runs.run import LiveRun
-from tests.server.connection.channels.runs import finish, plan, run
+from farhand_server.runs.plan import TerminalPlan
+from farhand_server.runs.run import AnyRun, LiveRun
+from tests.server.connection.channels.runs import finish, past, run
 from tests.support.outlet import FakeSession
 
 
-def ask(session: FakeSession, watched: LiveRun) -> RecordingChannel:
-    number = session.open(m.RecordingRequest(id=watched.plan.id))
+def ask(session: FakeSession, watched: AnyRun) -> RecordingChannel:
+    number = session.open(m.RecordingRequest(id=watched.id))
     channel = RecordingChannel(session, number, watched)
     channel.begin()
     return channel
@@ -138,7 +137,7 @@ async def test_it_is_there_for_as_long_as_the_output_is() -> None:
 
 async def test_nor_is_it_there_for_runs_that_are_only_on_record() -> None:
     session = FakeSession()
-    channel = ask(session, LiveRun.past(plan(), RunResult(Exited(code=0), 5, 0, 1.0), began=0.0, pid=7))
+    channel = ask(session, past())
     session.all_turns()
     [error] = session.said[channel.number]
     assert isinstance(error, m.Error)

@@ -152,7 +152,7 @@ async def test_what_waits_for_its_turn_is_not_said_after_the_channel_has_failed(
     assert not channel.send_some()
     assert outlet.connection.queued == queued
     end(run)
-    run.tell_end()
+    run.announce_end()
     assert not channel.send_some()
     assert outlet.connection.queued == queued
 
@@ -167,7 +167,7 @@ async def test_no_end_is_told_before_it_is_on_record(outlet: Outlet) -> None:
     turn(first)
     turn(second)
     assert "ended" not in outlet.carry()
-    run.tell_end()
+    run.announce_end()
     turn(first)
     turn(second)
     assert outlet.carry() == ["ended", "ended"]
@@ -181,7 +181,7 @@ async def test_what_never_ran_has_no_streams(outlet: Outlet) -> None:
     run.stderr.finish()
     turn(channel)
     run.result = RunResult(SpawnFailed(errno=2, error="ENOENT", what="program", message="no"), 0, 0, 0.0)
-    run.tell_end()
+    run.announce_end()
     turn(channel)
     assert outlet.carry() == ["ended"]
 
@@ -207,7 +207,7 @@ async def test_whoever_attaches_again_and_again_fills_no_memory_with_stdin_that_
     window = 4 * MiB
     for received in (0, window):
         outlet.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdin=received)).received_data(bytes(window))
-    with pytest.raises(BadOffset, match="of which its program has taken 0; it cannot go on at"):
+    with pytest.raises(BadOffset, match="of which its program has read 0; it cannot continue at"):
         outlet.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdin=2 * window))
     outlet.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdin=0))  # as who comes back after a cut
 
@@ -220,7 +220,7 @@ async def test_a_client_that_did_not_get_the_end_comes_back_for_it_though_its_ol
     before = outlet.open(run, request)
     begin(run)
     end(run)
-    run.tell_end()
+    run.announce_end()
     turn(before)
     assert outlet.carry()[-1] == "ended"
     new_line = Outlet()
@@ -315,15 +315,3 @@ async def test_a_disk_that_fails_the_reader_is_said(outlet: Outlet, tmp_path: Pa
     turn(channel)
     assert outlet.carry() == ["started", "error"]
     run.close()
-
-
-async def test_of_a_run_of_long_ago_the_end_is_told_and_the_client_may_go(outlet: Outlet) -> None:
-    plan = run_of(m.RunRequest(id=ID, argv=(b"true",))).plan
-    run = LiveRun.past(plan, RunResult(Exited(code=3), 5, 0, 1.0), began=0.0, pid=7)
-    channel = outlet.open(run, m.RunRequest(id=ID, argv=(b"true",)))
-    turn(channel)
-    assert outlet.carry() == ["started", "gap", "end", "end", "ended"]
-    channel.closed()
-    channel = outlet.open(run, m.Attach(id=ID, hold=True, stdout=5))
-    channel.received(m.Stop())
-    channel.lost()

@@ -57,7 +57,7 @@ class Run:
     async def size(self) -> TerminalSize:
         """The terminal's, once this turn of the loop is over."""
         await asyncio.sleep(0)
-        return self.all.screen.size
+        return self.all.shared_size.size
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ class Painted(PseudoTerminal):
 @pytest.mark.parametrize(("hold", "times"), [(True, 1), (False, 0)])
 async def test_it_is_drawn_for_a_newcomer_who_takes_part_and_for_no_other(run: Run, hold: bool, times: int) -> None:
     terminal = Painted(-1, -1)
-    run.all.screen.connect(terminal)
+    run.all.shared_size.connect(terminal)
     run.attach(KEY, types=False, hold=hold, size=FIRST)
     assert await run.size() == FIRST
     assert terminal.times == times

@@ -23,6 +23,7 @@ from farhand_server.runs.output.timeline import (
     TimelinePosition,
 )
 from farhand_server.runs.plan import TerminalPlan
+from farhand_server.runs.snapshots import Blob
 from tests.server.connection.channels.runs import plan
 
 EVER = 1 << 62
@@ -106,11 +107,17 @@ class TestSeries:
         memory = SpoolMemory(0)
         there = MarkSeries(limit, memory)
         there.add(3, 4, 5)
-        there.resume(here.step, b"".join(here.dump()))
+        stored: list[bytes] = []
+
+        def put(columns: list[bytes]) -> Blob:
+            stored.extend(columns)
+            return 0, sum(map(len, columns))
+
+        there.restore(here.snapshot(put), lambda _: b"".join(stored))
         at = (added[-1][0] if added else 0) + later
         for series in (here, there):
             series.add(at, 1000, 2000)
-        assert here.dump() == there.dump()
+        assert (here.at, here.first, here.second, here.step) == (there.at, there.first, there.second, there.step)
         assert memory.used == MARK_BYTES * len(there)
 
     @given(gaps, st.integers(2, 64))

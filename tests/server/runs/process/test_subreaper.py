@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from farhand_server.runs.process import subreaper, tree
-from farhand_server.runs.process.process import Process, prepare_loop
+from farhand_server.runs.process.process import LeaderSnapshot, Process, prepare_loop
+from farhand_server.runs.process.usage import MeterSnapshot
 from tests.support.processes import PATIENCE, children, descriptors, end_of, reaped
 from tests.support.started import gone, nothing_left, started
 
@@ -177,6 +178,11 @@ async def test_a_loop_has_to_be_prepared() -> None:
         subreaper.current()
 
 
+def unreaped(pid: int) -> LeaderSnapshot:
+    """A snapshot of a leader that nobody has waited for."""
+    return LeaderSnapshot(pid, 0, None, MeterSnapshot(0.0, 0.0, 0, 0))
+
+
 @pytest.mark.parametrize("ended", ["before", "after"])
 async def test_a_child_from_before_is_adopted_with_its_exit_code(ended: str) -> None:
     child = subprocess.Popen(
@@ -189,7 +195,7 @@ async def test_a_child_from_before_is_adopted_with_its_exit_code(ended: str) -> 
     prepare_loop([child.pid])
     async with started("true") as another:  # a SIGCHLD before the adoption takes nothing away
         await another.code()
-    process = Process.adopt(child.pid, run_id="one")
+    process = Process.restore(unreaped(child.pid), run_id="one")
     child.stdin.close()
     async with asyncio.timeout(PATIENCE):
         assert await process.exited == 7
@@ -201,7 +207,7 @@ async def test_a_child_from_before_is_adopted_with_its_exit_code(ended: str) -> 
 async def test_a_stranger_is_not_adopted() -> None:
     async with nothing_left():
         with pytest.raises(ChildProcessError, match="not a child"):
-            Process.adopt(os.getppid())
+            Process.restore(unreaped(os.getppid()))
 
 
 LEAVES_A_RUN = """
@@ -234,7 +240,8 @@ async def test_a_loop_that_ends_before_its_runs_leaves_them_alone_and_warns_of_n
 
 RE_EXEC = """
 import asyncio, os, sys
-from farhand_server.runs.process.process import Process, prepare_loop
+from farhand_server.runs.process.process import LeaderSnapshot, Process, prepare_loop
+from farhand_server.runs.process.usage import MeterSnapshot
 
 async def before():
     prepare_loop()
@@ -249,7 +256,7 @@ async def before():
 async def after(pid, writing):
     prepare_loop([pid])
     await asyncio.sleep(0)
-    process = Process.adopt(pid)
+    process = Process.restore(LeaderSnapshot(pid, 0, None, MeterSnapshot(0.0, 0.0, 0, 0)))
     os.close(writing)
     print("code", await process.exited, flush=True)
     process.kill_tree()

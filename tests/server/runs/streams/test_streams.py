@@ -135,7 +135,7 @@ async def test_a_terminal_has_the_size_that_holds_when_it_is_opened(tmp_path: Pa
     spool = FileSpool(tmp_path / "spool", 1 << 20)
     attachments = TerminalAttachments(spool, TerminalSize(80, 24), 60.0, lambda: None)
     console = TerminalStreams(
-        plan("true", terminal=TERMINAL), TerminalInput(attachments), attachments.screen, spool, lambda: None
+        plan("true", terminal=TERMINAL), TerminalInput(attachments), attachments.shared_size, spool, lambda: None
     )
     attachments.add(Client(), key=None, hold=True, taken={}, feeds=0, size=TerminalSize(33, 7))
     with contextlib.ExitStack() as theirs:
@@ -329,6 +329,6 @@ async def test_its_size_is_known_while_and_after(make: Any) -> None:
     await run.ended()
     attachments.resize(run.client, TerminalSize(80, 24))
     await asyncio.sleep(0)
-    assert attachments.screen.size == TerminalSize(500, 300)
+    assert attachments.shared_size.size == TerminalSize(500, 300)
     assert run.run.timeline is not None
     assert run.run.timeline.size == (500, 300)

@@ -136,7 +136,7 @@ async def test_offsets_are_remembered_for_those_who_have_left_but_not_for_ever(t
     assert came(terminal) == b"x" * (MAX_ATTACHMENTS + 1)
     assert typing.keyboard.refusal((1).to_bytes(16, "big"), 1) is None
     refusal = typing.keyboard.refusal((0).to_bytes(16, "big"), 1)
-    assert refusal == "has had 0 bytes from this attachment; it cannot go on at 1"
+    assert refusal == "has received 0 bytes from this attachment; it cannot continue at 1"
     terminal.close()
 
 
@@ -145,10 +145,11 @@ async def test_nobody_begins_behind_more_than_a_program_will_ever_read(typing: T
     typing.type(client, bytes(MAX_STDIN_AHEAD + 1))
     refusal = typing.keyboard.refusal(OTHER, 0)
     assert refusal is not None
-    assert f"has {MAX_STDIN_AHEAD + 1} bytes that its program has not taken" in refusal
+    assert f"has {MAX_STDIN_AHEAD + 1} bytes that its program has not read" in refusal
     assert typing.keyboard.refusal(KEY, MAX_STDIN_AHEAD) is None
     assert typing.keyboard.refusal(KEY, MAX_STDIN_AHEAD + 1) == (
-        f"has {MAX_STDIN_AHEAD + 1} bytes that its program has not taken; it cannot go on at {MAX_STDIN_AHEAD + 1} now"
+        f"has {MAX_STDIN_AHEAD + 1} bytes that its program has not read; "
+        f"it cannot continue at {MAX_STDIN_AHEAD + 1} now"
     )
 
 

@@ -1,0 +1,270 @@
+"""The program of a run while it runs: from its launch until its output has ended and all of its processes are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from farhand_protocol.outcome import Outcome, SpawnFailed
+
+from .attachments.attachments import Attachments, Output
+from .output.spool import Spool
+from .plan import EnforcedBy, Plan, RunResult, StopReason, outcome_of
+from .process.cgroup import Cgroups
+from .process.process import LaunchError, LeaderSnapshot, Process
+from .process.tree import RUN_ID_VARIABLE
+from .snapshots import Descriptor, SnapshotRecord
+from .stop import StopLadder, Timeouts
+from .streams.streams import ProgramStreams
+
+EXIT_NOTICE_DELAY: Final = 0.01
+"""Seconds that the end of the output may take after the leader's exit before the exit is reported separately. Nearly
+always it comes at once, which saves a message."""
+
+REAP_TIMEOUT: Final = 1.0
+"""Seconds that killed processes may take to end before the run is over without them. They no longer matter, and one in
+an uninterruptible wait for a device may take forever."""
+
+
+class ProcessSnapshot(SnapshotRecord):
+    """The state of an `Execution`: of its process, of its pipes, and of what is being done to stop it."""
+
+    handover: LeaderSnapshot
+    in_cgroup: bool
+    outputs: tuple[tuple[Descriptor, Output], ...]
+    why: StopReason | None
+    message: str | None
+    kill_at: float | None
+    times_out: float | None
+    linger_until: float | None
+
+
+class Execution:
+    """Launches the program of a plan on `streams`, enforces its bounds, and waits for its end.
+
+    `start` is when the run began, on the monotonic clock. `on_started` is called once the program runs, before the
+    watchers of the attachments are notified.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        start: float,
+        streams: ProgramStreams,
+        spools: tuple[Spool, Spool],
+        attachments: Attachments,
+        cgroups: Cgroups | None,
+        on_started: Callable[[int], None],
+    ) -> None:
+        self.process: Process | None = None
+        self._plan = plan
+        self._start = start
+        self._streams = streams
+        self._spools = spools
+        self._attachments = attachments
+        self._cgroups = cgroups
+        self._on_started = on_started
+        self._ladder = StopLadder()
+        self._timeouts = Timeouts(plan, spools, self.stop)
+        self._linger_until: float | None = None
+        self._exit_announced = False
+        self._output_ended = asyncio.Event()
+
+    @property
+    def cgroup(self) -> Path | None:
+        """The directory of the run's cgroup, while it runs in one."""
+        return None if self.process is None else self.process.cgroup_path
+
+    def snapshot(self) -> ProcessSnapshot | None:
+        """Return the state for `restore`; None if no program runs."""
+        if self.process is None:
+            return None
+        return ProcessSnapshot(
+            handover=self.process.snapshot(),
+            in_cgroup=self.process.cgroup_path is not None,
+            outputs=self._streams.outputs(),
+            why=self._ladder.reason,
+            message=self._ladder.message,
+            kill_at=None if math.isinf(self._ladder.kill_at) else self._ladder.kill_at,
+            times_out=self._timeouts.times_out,
+            linger_until=self._linger_until,
+        )
+
+    def restore(self, snapshot: ProcessSnapshot) -> None:
+        """Adopt the process of a snapshot; only on a new object, whose streams are restored. Then call `run`.
+
+        Call it in the same turn of the event loop as `prepare_loop`. Raises ChildProcessError if the process is not a
+        child of this one.
+        """
+        plan, cgroups = self._plan, self._cgroups
+        process = self.process = Process.restore(
+            snapshot.handover,
+            run_id=plan.id,
+            limits=plan.limits,
+            cgroup=cgroups.open(plan.id, plan.limits) if snapshot.in_cgroup and cgroups is not None else None,
+        )
+        self._linger_until = snapshot.linger_until
+        self._watch_output()
+        self._ladder.restore(
+            snapshot.why, snapshot.message, snapshot.kill_at, ask=lambda: self._ask(process), kill=process.kill_tree
+        )
+        if snapshot.times_out is not None:
+            self._timeouts.start_total(snapshot.times_out)
+        if plan.record and any(spool.start for spool in self._spools):
+            self.stop("spool", 0.0, "its recording is lost: somebody has deleted or truncated the file")
+
+    def stop(self, reason: StopReason, kill_after: float | None = None, message: str | None = None) -> None:
+        """Begin to stop the run, with `kill_after` seconds of grace (the plan's unless given): see `StopLadder`."""
+        self._ladder.request(reason, self._plan.kill_after if kill_after is None else kill_after, message)
+        self.free_if_unheld()
+
+    def free_if_unheld(self) -> None:
+        """Let a run that is being stopped write without waiting for readers, if nobody holds it."""
+        if self._ladder.reason is not None and not self._attachments.held:
+            for spool in self._spools:
+                spool.free()
+
+    def stream_ended(self) -> None:
+        """A spool has ended: continue if it was the last."""
+        if all(spool.ended for spool in self._spools):
+            self._output_ended.set()
+
+    async def run(self) -> RunResult:
+        """Launch the program, or continue with the one that was restored, and return its result.
+
+        Call it once, in a task that nobody cancels.
+        """
+        try:
+            return await self._run()
+        finally:
+            self._plan = self._plan.without_request()
+
+    async def _run(self) -> RunResult:
+        process = self.process
+        if process is None:
+            try:
+                process = await self._launch()
+            except LaunchError as error:
+                for spool in self._spools:
+                    spool.finish()
+                failed = SpawnFailed(errno=error.errno, error=error.name, what=error.what, message=str(error))
+                return self._result(failed)
+        try:
+            if self.process is None:
+                self._begin(process)
+            return await self._until_over(process)
+        finally:
+            self._ladder.close()
+            self._timeouts.close()
+            process.close()
+            self.process = None
+            self._streams.close()
+
+    async def _launch(self) -> Process:
+        plan = self._plan
+        cgroup = self._cgroups.create(plan.id, plan.limits) if self._cgroups is not None and plan.in_cgroup else None
+        try:
+            with contextlib.ExitStack() as theirs:
+                stdin, stdout, stderr = self._streams.open(theirs)
+                return await Process.start(
+                    plan.argv,
+                    cwd=plan.cwd,
+                    env={**plan.env, RUN_ID_VARIABLE: plan.id.encode()},
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    run_id=plan.id,
+                    limits=plan.limits,
+                    credentials=plan.credentials,
+                    cgroup=cgroup,
+                    terminal=plan.terminal is not None,
+                    argv0=plan.argv0,
+                )
+        except BaseException:
+            self._streams.close()
+            if cgroup is not None:
+                cgroup.remove()
+            raise
+
+    def _begin(self, process: Process) -> None:
+        self.process = process
+        self._on_started(process.pid)
+        for watcher in self._attachments.watchers():
+            watcher.started()
+        self._streams.begin()
+        self._watch_output()
+        if self._ladder.reason is None and self._plan.timeout is not None:
+            self._timeouts.start_total(time.monotonic() + self._plan.timeout)
+        self._ladder.connect(ask=lambda: self._ask(process), kill=process.kill_tree)
+
+    async def _until_over(self, process: Process) -> RunResult:
+        """Wait for the end of the run. After any await an upgrade may begin this again, in the new program."""
+        code = await process.exited
+        ladder = self._ladder
+        ladder.reason = ladder.reason or process.limit_hit()
+        outcome = outcome_of(self._plan, ladder.reason, ladder.message, code)
+        if ladder.reason is not None:
+            await ladder.grace_over(process)
+        lingered = not await self._last_output(outcome)
+        if ladder.reason == "output" and not self._exit_announced:
+            # What was still in the pipes counts, too.
+            outcome = outcome_of(self._plan, ladder.reason, ladder.message, code)
+        await self._kill_rest(process)
+        return self._result(outcome, process, lingered=lingered)
+
+    async def _last_output(self, outcome: Outcome) -> bool:
+        """Wait for the end of the output, at most for the linger time; return whether it came."""
+        if self._streams.leader_ended() and not self._output_ended.is_set():
+            notice = asyncio.get_running_loop().call_later(EXIT_NOTICE_DELAY, self._announce_exit, outcome)
+            self._linger_until = self._linger_until or time.monotonic() + self._plan.linger
+            try:
+                async with asyncio.timeout_at(self._linger_until):
+                    await self._output_ended.wait()
+            except TimeoutError:
+                pass
+            finally:
+                notice.cancel()
+        return self._streams.drain()
+
+    async def _kill_rest(self, process: Process) -> None:
+        """Kill what is left of the run, and wait until it has ended, for `REAP_TIMEOUT` at most."""
+        process.kill_tree()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REAP_TIMEOUT):
+                await process.tree_ended()
+
+    def _result(self, outcome: Outcome, process: Process | None = None, *, lingered: bool = False) -> RunResult:
+        stdout, stderr = (spool.end for spool in self._spools)
+        duration = time.monotonic() - self._start
+        if process is None:
+            return RunResult(outcome, stdout, stderr, duration)
+        enforced = dict[str, EnforcedBy](process.applied.items())
+        if self._plan.output is not None:
+            enforced["output"] = "service"
+        return RunResult(outcome, stdout, stderr, duration, lingered, process.usage(), enforced)
+
+    def _watch_output(self) -> None:
+        self._timeouts.start_idle()
+        for spool in self._spools:
+            spool.on_failure = lambda sentence: self.stop("spool", 0.0, sentence)
+            if self._plan.output is not None:
+                spool.listeners.append(self._check_output)
+
+    def _check_output(self) -> None:
+        assert self._plan.output is not None
+        if sum(spool.end for spool in self._spools) > self._plan.output:
+            # Without a grace period, in which it could write as fast as it can.
+            self.stop("output", 0.0, f"it wrote more than {self._plan.output} bytes")
+
+    def _announce_exit(self, outcome: Outcome) -> None:
+        self._exit_announced = True
+        for watcher in self._attachments.watchers():
+            watcher.exited(outcome)
+
+    def _ask(self, process: Process) -> None:
+        self._streams.begin_stop(process, disconnected=self._ladder.reason == "disconnected")
