@@ -134,8 +134,8 @@ def main() -> None:
 def leave(code: int) -> None:
     """End as an interpreter does, but for taking the imported modules apart: that would copy all of the memory that is
     shared with the process that was forked."""
-    threading._shutdown()  # type: ignore[attr-defined]  # wait for threads, as Py_FinalizeEx does
-    atexit._run_exitfuncs()
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # wait for threads, as Py_FinalizeEx does
+    atexit._run_exitfuncs()  # noqa: SLF001  # CPython has no public name for either
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
             try:

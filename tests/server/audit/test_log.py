@@ -297,6 +297,6 @@ def test_a_failed_opening_leaves_no_descriptor(directory: AuditDirectory) -> Non
     before = descriptors(os.getpid())
     for _ in range(3):
         with pytest.raises(AuditError):
-            AuditLog.open(directory.state, audit._settings, directory.log.logger)
+            directory.open()
     assert descriptors(os.getpid()) == before
     audit.close()

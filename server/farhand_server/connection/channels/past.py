@@ -11,8 +11,8 @@ from farhand_server.runs.attachments.attachments import BadOffset
 from farhand_server.runs.past import PastRun
 from farhand_server.runs.run import check_offsets
 
+from .attach import RunHasNoTerminal, ended_message, wanted_output
 from .handler import ChannelOutlet, QueryChannel
-from .run import RunHasNoTerminal, ended_message, wanted_output
 
 
 class PastRunChannel(QueryChannel):

@@ -15,6 +15,7 @@ from farhand_server.runs.output.spool import Spool
 from farhand_server.runs.plan import RunResult, TerminalSize
 from farhand_server.runs.run import LiveRun
 
+from .attach import RunHasNoTerminal, ended_message, wanted_output
 from .handler import ChannelOutlet
 
 MAX_ECHO: Final = 2 << 10
@@ -24,10 +25,6 @@ the loop in which it came. Of a flood that would only make more and smaller writ
 OUTCOME_DELAY: Final = 0.001
 """Seconds for which the end of a stream, with no output left before it, waits for the outcome. A program that exits
 closes its streams one by one and is reaped last: sent together, that wakes edge and client once and not three times."""
-
-
-class RunHasNoTerminal(Exception):
-    """An attachment shows a terminal, and the run has none; the text says so."""
 
 
 class _StreamPosition:
@@ -291,27 +288,3 @@ class RunChannel:
             self._silence()
             self.run.detach(self._attachment)
             self._say_last(m.Done())
-
-
-def wanted_output(request: m.RunRequest | m.Attach) -> dict[Output, int]:
-    """Return the offset of each stream from which the client wants output; it does not want the others."""
-    if isinstance(request, m.RunRequest):
-        return {"stdout": 0} if request.merge_stderr else {"stdout": 0, "stderr": 0}
-    offsets: dict[Output, int | None] = {"stdout": request.stdout, "stderr": request.stderr}
-    return {stream: offset for stream, offset in offsets.items() if offset is not None}
-
-
-def ended_message(result: RunResult) -> m.Ended:
-    """Return the last message of a run."""
-    usage = result.usage
-    return m.Ended(
-        outcome=result.outcome,
-        stdout=result.stdout,
-        stderr=result.stderr,
-        duration=result.duration,
-        lingered=result.lingered,
-        usage=None
-        if usage is None
-        else m.UsageReport(user=usage.user, system=usage.system, peak_memory=usage.peak_memory),
-        applied=m.AppliedBounds.model_validate(dict(result.applied)) if result.applied else None,
-    )

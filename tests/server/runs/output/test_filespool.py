@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -118,11 +119,18 @@ def test_one_with_spare_memory_goes_on_there_where_the_disk_takes_no_more(
     assert not spool.path.exists()
 
 
-def test_what_the_file_had_last_goes_on_in_memory(tmp_path: Path) -> None:
+def test_the_last_bytes_of_the_file_are_kept_in_memory_when_the_disk_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     spool = FileSpool(tmp_path / "ring", 100, spare=8)
     spool.append(b"0123456789")
-    spool._leave_disk()
-    assert (spool.start, spool.read(2, 10)) == (2, b"23456789")
+    monkeypatch.setattr(os, "pwrite", full)
+    spool.append(b"ab")
+    assert (spool.start, spool.read(4, 10)) == (4, b"456789ab")
+    assert not spool.path.exists()
     spool.close()
 
 
