@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from farhand_server.audit import AuditEntry, AuditError, AuditLog, verify_files, verify_state
+from farhand_server.audit import AuditEntry, AuditError, verify_files, verify_state
 from farhand_server.audit.entry import MAX_ARGV, argv_sha256
 from farhand_server.audit.log import MAX_PENDING_BYTES
 from tests.server.audit.conftest import AuditDirectory, entry
