@@ -1,4 +1,4 @@
-"""Takes connections off listening sockets, also where descriptors or memory run out."""
+"""Accepts connections from listening sockets, even when descriptors or memory run out."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import Any, Final
 from .limiter import LogThrottle
 
 ACCEPT_BATCH: Final = 16
-"""Connections taken before other descriptors have their turn: at 150 µs each, 2.4 ms."""
+"""Connections accepted before other descriptors have their turn: at 150 µs each, 2.4 ms."""
+
 ACCEPT_RETRY_DELAY: Final = 1.0
-"""Seconds after which accepting is tried again where resources ran out and no connection of ours has ended."""
+"""Seconds until accepting is tried again after resources ran out, if no connection of ours has ended before."""
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-# The peer's sockaddr: (host, port) or (host, port, flow, scope).
 Accepted = Callable[[socket.socket, tuple[Any, ...]], None]
+"""Receives a socket and its peer's sockaddr: (host, port) or (host, port, flow, scope)."""
 
 
 class Acceptor:
@@ -29,33 +30,29 @@ class Acceptor:
     """
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        sockets: Sequence[socket.socket],
-        accepted: Accepted,
-        throttle: LogThrottle,
+        self, loop: asyncio.AbstractEventLoop, sockets: Sequence[socket.socket], accepted: Accepted, log: LogThrottle
     ) -> None:
         self._loop = loop
         self._sockets = sockets
         self._accepted = accepted
-        self._throttle = throttle
+        self._log = log
         self._retry: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Accept from now on."""
+        """Start to accept."""
         for listening in self._sockets:
             listening.setblocking(False)
             self._loop.add_reader(listening.fileno(), self._readable, listening)
 
-    def room(self) -> None:
-        """Descriptors have become free."""
+    def resume(self) -> None:
+        """Accept again if resources had run out; call it when descriptors have become free."""
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
             self.start()
 
     def close(self) -> None:
-        """Accept no more, and close the listening sockets."""
+        """Stop accepting, and close the listening sockets."""
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -73,7 +70,7 @@ class Acceptor:
                 if error.errno in _EXHAUSTED:
                     self._pause(error)
                     return
-                # The connection died while it waited: accept(2) passes on the network's errors. The next may live.
+                # The connection failed while it waited: accept(2) passes on network errors. The next may be good.
                 continue
             sock.setblocking(False)
             self._accepted(sock, peer)
@@ -81,5 +78,5 @@ class Acceptor:
     def _pause(self, error: OSError) -> None:
         for listening in self._sockets:
             self._loop.remove_reader(listening.fileno())
-        self._retry = self._loop.call_later(ACCEPT_RETRY_DELAY, self.room)
-        self._throttle.warning("not accepting for a while", reason=os.strerror(error.errno or 0))
+        self._retry = self._loop.call_later(ACCEPT_RETRY_DELAY, self.resume)
+        self._log.warning("accepting paused", reason=os.strerror(error.errno or 0))

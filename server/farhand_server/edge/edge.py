@@ -1,4 +1,4 @@
-"""The edge's clients: who is let in, who has logged in, who is still there."""
+"""The edge's connections: which are admitted, which have logged in, which are still open."""
 
 from __future__ import annotations
 
@@ -24,67 +24,74 @@ from .login_verdicts import LoginVerdict, VerdictFeed
 from .relay import HangupWatch
 
 EDGE_DESCRIPTORS: Final = 64
-"""Descriptors that are not clients': listening sockets (at most 64 addresses are configured, few ever are), the
-loop's, the feed, and the standard three."""
+"""Descriptors besides those of connections: listening sockets (at most 64 addresses are configured, usually one or
+two), the event loop's, the verdict feed, and the standard three."""
+
 LATE_VERDICT_GRACE: Final = 1.0
-"""Seconds for which a client that the core has closed may yet be judged: the verdict was sent before the close, but
-on another socket, which may be read later in the same turn of the loop."""
+"""Seconds for which a verdict is still accepted on a connection that the core has closed: it was sent before the close,
+but on another socket, which may be read later in the same turn of the event loop."""
 
 
 class Edge:
-    """All of it but the process: `close_door`, then `gone`, then `abort` end it in order."""
+    """The edge without its process.
+
+    Call `start_accepting`; to end it in order, call `stop_accepting`, await `wait_closed` for as long as connections
+    may take to end, and call `abort`. Keep `verdict_feed.run` running meanwhile.
+    """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         sockets: Sequence[socket.socket],
         core_socket: Path,
-        context: ssl.SSLContext,
+        tls: ssl.SSLContext,
         settings: EdgeSettings,
         log: Logger,
     ) -> None:
-        self.log: Final = log
-        self.clients: Final[set[EdgeConnection]] = set()
-        self.throttle: Final = LogThrottle(log, loop.time)
-        self.feed: Final = VerdictFeed(core_socket, log, judged=self._judged, lost=self._feed_lost)
+        self.connections: Final[set[EdgeConnection]] = set()
+        self.verdict_feed: Final = VerdictFeed(
+            core_socket, log, on_verdict=self._verdict_received, on_lost=self._feed_lost
+        )
+        self._log = log
+        self._throttle = LogThrottle(log, loop.time)
         settings = within_descriptors(settings, log)
         self._loop = loop
         self._limiter = Limiter(settings)
         self._by_id: dict[bytes, EdgeConnection] = {}
         self._empty = asyncio.Event()
         self._hangups = HangupWatch(loop)
-        self._around = EdgeContext(
-            loop, settings, context, self._hangups, self.throttle, core_socket, lambda: self.feed.connected
+        self._context = EdgeContext(
+            loop, settings, tls, self._hangups, self._throttle, core_socket, lambda: self.verdict_feed.connected
         )
-        self._acceptor = Acceptor(loop, sockets, self._accepted, self.throttle)
+        self._acceptor = Acceptor(loop, sockets, self._accepted, self._throttle)
 
-    def open_door(self) -> None:
-        """Accept clients from now on."""
+    def start_accepting(self) -> None:
+        """Start to accept connections."""
         self._acceptor.start()
 
-    def use(self, context: ssl.SSLContext, settings: EdgeSettings) -> None:
-        """Use these for clients that come from now on."""
-        settings = within_descriptors(settings, self.log)
+    def reconfigure(self, tls: ssl.SSLContext, settings: EdgeSettings) -> None:
+        """Use these for connections that are accepted from now on."""
+        settings = within_descriptors(settings, self._log)
         self._limiter.settings = settings
-        self._around = replace(self._around, context=context, settings=settings)
+        self._context = replace(self._context, tls=tls, settings=settings)
 
-    def close_door(self) -> None:
-        """Accept no more, and end those who have not logged in."""
+    def stop_accepting(self) -> None:
+        """Stop accepting, and close the connections that have not logged in."""
         self._acceptor.close()
-        for client in tuple(self.clients):
-            if client.slot.before_login:
-                client.abort()
+        for connection in tuple(self.connections):
+            if connection.slot.before_login:
+                connection.abort()
 
-    async def gone(self) -> None:
-        """Return once the last client has gone."""
-        while self.clients:
+    async def wait_closed(self) -> None:
+        """Return once the last connection has ended."""
+        while self.connections:
             self._empty.clear()
             await self._empty.wait()
 
     def abort(self) -> None:
-        """End whoever is left."""
-        for client in tuple(self.clients):
-            client.abort()
+        """Close all remaining connections at once."""
+        for connection in tuple(self.connections):
+            connection.abort()
         self._hangups.close()
 
     def _accepted(self, sock: socket.socket, peer: tuple[Any, ...]) -> None:
@@ -96,44 +103,45 @@ class Edge:
         slot = self._limiter.admit(source[0], self._loop.time())
         if isinstance(slot, ConnectionRefusal):
             sock.close()
-            self.throttle.warning("client refused", reason=slot.value, peer=str(source[0]))
+            self._throttle.warning("client refused", reason=slot.value, peer=str(source[0]))
             return
-        client = EdgeConnection(
-            self._around, slot, source, destination, penalise=self._penalise, gone=self._client_gone
+        connection = EdgeConnection(
+            self._context, slot, source, destination, on_failure=self._penalise, on_closed=self._connection_closed
         )
-        self.clients.add(client)
-        self._by_id[client.unique_id] = client
-        client.start(sock)
+        self.connections.add(connection)
+        self._by_id[connection.unique_id] = connection
+        connection.start(sock)
 
     def _penalise(self, slot: Slot, failure: Failure) -> None:
         self._limiter.penalise(slot.source, failure, self._loop.time())
 
-    def _judged(self, unique_id: bytes, verdict: LoginVerdict) -> None:
-        client = self._by_id.get(unique_id)
-        if client is None or not client.awaits_verdict:
+    def _verdict_received(self, unique_id: bytes, verdict: LoginVerdict) -> None:
+        connection = self._by_id.get(unique_id)
+        if connection is None or not connection.awaits_verdict:
             return
-        client.judged(verdict)
+        connection.receive_verdict(verdict)
         if verdict is LoginVerdict.LOGGED_IN:
-            self._limiter.logged_in(client.slot)
+            self._limiter.logged_in(connection.slot)
         else:
-            self._penalise(client.slot, Failure.REFUSED)
+            self._penalise(connection.slot, Failure.REFUSED)
 
     def _feed_lost(self) -> None:
-        # Verdicts may have been lost with it: those who might have logged in are not cut, nor counted as strangers.
-        for client in tuple(self._by_id.values()):
-            if client.awaits_verdict:
-                client.excuse()
-                self._limiter.logged_in(client.slot)
+        # Verdicts may have been lost with it, so a connection that may have logged in is not closed or counted.
+        for connection in tuple(self._by_id.values()):
+            if connection.awaits_verdict:
+                connection.assume_login()
+                self._limiter.logged_in(connection.slot)
 
-    def _client_gone(self, client: EdgeConnection) -> None:
-        self.clients.discard(client)
-        self._limiter.release(client.slot)
-        if client.awaits_verdict:
-            self._loop.call_later(LATE_VERDICT_GRACE, functools.partial(self._by_id.pop, client.unique_id, None))
+    def _connection_closed(self, connection: EdgeConnection) -> None:
+        self.connections.discard(connection)
+        self._limiter.release(connection.slot)
+        if connection.awaits_verdict:
+            forget = functools.partial(self._by_id.pop, connection.unique_id, None)
+            self._loop.call_later(LATE_VERDICT_GRACE, forget)
         else:
-            self._by_id.pop(client.unique_id, None)
-        self._acceptor.room()
-        if not self.clients:
+            self._by_id.pop(connection.unique_id, None)
+        self._acceptor.resume()
+        if not self.connections:
             self._empty.set()
 
 
@@ -145,14 +153,14 @@ def endpoint(address: tuple[Any, ...]) -> Endpoint:
 
 
 def within_descriptors(settings: EdgeSettings, log: Logger) -> EdgeSettings:
-    """Raise the limit on descriptors as far as it goes; return settings with no more connections than fit it."""
+    """Raise the limit on descriptors as far as possible; return settings with no more connections than fit it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
         except (OSError, ValueError):
-            pass  # a sandbox may forbid it; the soft limit holds then
+            pass  # a sandbox may forbid it; then the soft limit applies
     room = max(1, (soft - EDGE_DESCRIPTORS) // 2)
     if soft == resource.RLIM_INFINITY or settings.connections <= room:
         return settings

@@ -1,7 +1,7 @@
-"""Who may connect: limits on connections before login, and penalties for sources that fail.
+"""Limits on strangers: on connections before login, on sources that fail, and on the log lines about them.
 
-Pure: time comes in as an argument (seconds of any clock that never goes back), no socket is touched. Every
-`admit` that returns a `Slot` is followed by one `release`; `Slot` tells what the connection counts against.
+Pure: time is an argument (seconds of any monotonic clock), no socket is touched. Call `Limiter.release` once for every
+`admit` that returns a `Slot`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from farhand_server.config import EdgeSettings
 from farhand_server.logs import Logger
 
 IPV6_PREFIX: Final = 64
-"""Bits of an IPv6 address that make a source: one host commands a whole /64 (RFC 4291, section 2.5.4)."""
+"""Bits of an IPv6 address that identify a source: one host controls a whole /64 (RFC 4291, section 2.5.4)."""
+
+LOG_INTERVAL: Final = 10.0
+"""Seconds between two log lines of one kind: often enough to see an attack, 8,640 lines a day at worst."""
 
 Source = IPv4Address | IPv6Network
 
@@ -31,7 +34,7 @@ class ConnectionRefusal(StrEnum):
 
 
 class Failure(StrEnum):
-    """What a source is in debt for."""
+    """What a source is charged for."""
 
     REFUSED = "login refused"
     NO_LOGIN = "ended before login"
@@ -40,7 +43,7 @@ class Failure(StrEnum):
 
 @dataclass(slots=True)
 class Slot:
-    """An admitted connection's place. Only the limiter changes it."""
+    """An admitted connection's place in the counts. Only the limiter changes it."""
 
     source: Source
     before_login: bool = True
@@ -48,7 +51,7 @@ class Slot:
 
 
 def source_of(address: IPv4Address | IPv6Address) -> Source:
-    """Return what an address is counted as. An IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) is the IPv4 address."""
+    """Return the source that an address belongs to. An IPv4-mapped address (RFC 4291, 2.5.5.2) is the IPv4 one."""
     if isinstance(address, IPv4Address):
         return address
     if address.ipv4_mapped is not None:
@@ -57,19 +60,19 @@ def source_of(address: IPv4Address | IPv6Address) -> Source:
 
 
 class Limiter:
-    """Counts connections and debts. `settings` may be replaced at any time; what is admitted stays."""
+    """Counts connections and debts. `settings` may be replaced at any time; admitted connections keep their slots."""
 
     def __init__(self, settings: EdgeSettings) -> None:
         self.settings = settings
         self.open = 0
         """Connections, logged in or not."""
         self.before_login = 0
-        """Those that have not logged in."""
+        """Connections that have not logged in."""
         self._by_source: dict[Source, int] = {}
-        self._paid_at: dict[Source, float] = {}  # when a source will be out of debt
+        self._debt_free_at: dict[Source, float] = {}
 
     def admit(self, address: IPv4Address | IPv6Address, now: float) -> Slot | ConnectionRefusal:
-        """Give a connection its slot, or say why it must be closed. A refusal costs its source nothing."""
+        """Return a slot for a connection, or the reason why it must be closed. A refusal adds no debt."""
         source = source_of(address)
         if self.debt(source, now) >= self.settings.penalty_threshold:
             return ConnectionRefusal.PENALTY
@@ -86,7 +89,7 @@ class Limiter:
         return Slot(source)
 
     def logged_in(self, slot: Slot) -> None:
-        """Count a connection no longer among those before login. Harmless when repeated."""
+        """Stop counting a connection as before login. May be called again."""
         if not slot.before_login:
             return
         slot.before_login = False
@@ -98,26 +101,26 @@ class Limiter:
             del self._by_source[slot.source]
 
     def release(self, slot: Slot) -> None:
-        """Take back a slot of a connection that has ended. Harmless when repeated."""
+        """Free the slot of a connection that has ended. May be called again."""
         if slot.held:
             self.logged_in(slot)
             slot.held = False
             self.open -= 1
 
     def penalise(self, source: Source, failure: Failure, now: float) -> None:
-        """Add to a source's debt."""
+        """Add the penalty for a failure to a source's debt."""
         penalty = self._penalty(failure)
         if not penalty:
             return
-        if source not in self._paid_at and len(self._paid_at) >= self.settings.penalty_sources:
-            self._forget(now)
+        if source not in self._debt_free_at and len(self._debt_free_at) >= self.settings.penalty_sources:
+            self._forget_smallest(now)
         debt = min(self.debt(source, now) + penalty, self.settings.penalty_max)
-        self._paid_at[source] = now + debt
+        self._debt_free_at[source] = now + debt
 
     def debt(self, source: Source, now: float) -> float:
-        """Return a source's debt in seconds: it is free of it that much later."""
-        paid_at = self._paid_at.get(source)
-        return max(0.0, paid_at - now) if paid_at is not None else 0.0
+        """Return a source's debt in seconds, which is the time until it is free of debt."""
+        free_at = self._debt_free_at.get(source)
+        return max(0.0, free_at - now) if free_at is not None else 0.0
 
     def _penalty(self, failure: Failure) -> float:
         match failure:
@@ -128,35 +131,34 @@ class Limiter:
             case Failure.DEADLINE:
                 return self.settings.penalty_deadline
 
-    def _forget(self, now: float) -> None:
-        # An eighth at a time: a flood of new sources then pays for one sort in every few thousand.
+    def _forget_smallest(self, now: float) -> None:
+        # An eighth at a time: a flood of new sources then costs one sort per few thousand sources.
         room = self.settings.penalty_sources * 7 // 8
-        owing = sorted(((at, source) for source, at in self._paid_at.items() if at > now), key=lambda pair: pair[0])
-        self._paid_at = {source: at for at, source in owing[max(0, len(owing) - room) :]}
-
-
-LOG_INTERVAL: Final = 10.0
-"""Seconds between two lines of one kind: often enough to see an attack, 8,640 lines a day at worst."""
+        owing = sorted(
+            ((at, source) for source, at in self._debt_free_at.items() if at > now), key=lambda pair: pair[0]
+        )
+        self._debt_free_at = {source: at for at, source in owing[max(0, len(owing) - room) :]}
 
 
 class LogThrottle:
-    """Logs the first event of a kind at once, and then one in each interval with the count of those kept back.
+    """Limits log lines about strangers, who could otherwise fill the log by connecting.
 
-    Kinds must be few and fixed: each is remembered.
+    The first event of a kind is logged at once, later ones once per interval with the number of suppressed ones. Kinds
+    must be few and fixed, since each is remembered.
     """
 
     def __init__(self, log: Logger, clock: Callable[[], float]) -> None:
         self._log = log
         self._clock = clock
         self._next: dict[str, float] = {}
-        self._kept_back: dict[str, int] = {}
+        self._suppressed: dict[str, int] = {}
 
     def warning(self, event: str, *, reason: str, peer: str | None = None) -> None:
-        """Log `event` for `reason`, which together are its kind; `peer` is that of this one event."""
+        """Log `event` with `reason`, which together are its kind; `peer` is the peer of this one event."""
         now = self._clock()
         kind = f"{event}: {reason}"
         if now < self._next.get(kind, 0.0):
-            self._kept_back[kind] = self._kept_back.get(kind, 0) + 1
+            self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
             return
         self._next[kind] = now + LOG_INTERVAL
-        self._log.warning(event, reason=reason, peer=peer, kept_back=self._kept_back.pop(kind, None))
+        self._log.warning(event, reason=reason, peer=peer, kept_back=self._suppressed.pop(kind, None))

@@ -1,7 +1,7 @@
-"""The edge's end of the verdict feed: the core's word on which clients have logged in.
+"""The edge's end of the verdict feed, on which the core reports which clients have logged in.
 
-A connection of its own to the core's socket for edges, which begins with a PROXY header with the command LOCAL.
-Then the core writes records of 17 bytes: a unique id and a verdict.
+It is a separate connection to the core's socket for edges, which begins with a PROXY header with the command LOCAL.
+Then the core writes records of 17 bytes: the unique id of a connection, and a verdict.
 """
 
 from __future__ import annotations
@@ -16,84 +16,96 @@ from farhand_server.listen.proxy import UNIQUE_ID_SIZE, ProxyHeader, encode
 from farhand_server.logs import Logger
 
 VERDICT_SIZE: Final = UNIQUE_ID_SIZE + 1
+"""Bytes of a record."""
+
 FEED_MIN_RETRY_DELAY: Final = 0.05
-"""Seconds before the feed is made again: a core that restarts is not away for longer, as a rule."""
+"""Seconds before the feed is opened again: a core that restarts is usually back by then."""
+
 FEED_MAX_RETRY_DELAY: Final = 1.0
-"""Seconds between attempts at most. No client gets in without the feed, and one attempt costs nothing."""
+"""Maximum seconds between attempts. No client is served without the feed, and an attempt costs nothing."""
+
 FEED_STABLE_AFTER: Final = 5.0
-"""Seconds after which a feed is taken to have worked; a core that takes and drops it at once is one that is away."""
+"""Seconds after which a feed counts as having worked; a core that closes it sooner counts as not available."""
 
 
 class LoginVerdict(IntEnum):
-    """What the core says of a client."""
+    """What the core reports about a client."""
 
     LOGGED_IN = 1
     REFUSED = 2
 
 
 class VerdictFeed:
-    """Holds the feed. `judged` hears every verdict; `lost` that a feed has ended, and with it verdicts may have."""
+    """Keeps the feed open. Calls `on_verdict` for each verdict, and `on_lost` when a feed has ended, which may have
+    lost verdicts."""
 
     def __init__(
-        self, core_socket: Path, log: Logger, *, judged: Callable[[bytes, LoginVerdict], None], lost: Callable[[], None]
+        self,
+        core_socket: Path,
+        log: Logger,
+        *,
+        on_verdict: Callable[[bytes, LoginVerdict], None],
+        on_lost: Callable[[], None],
     ) -> None:
         self._core_socket = core_socket
         self._log = log
-        self._judged = judged
-        self._lost = lost
+        self._on_verdict = on_verdict
+        self._on_lost = on_lost
         self._connected = asyncio.Event()
 
     @property
     def connected(self) -> bool:
-        """Whether the core is there."""
+        """Whether the edge is connected to the core."""
         return self._connected.is_set()
 
     async def wait_connected(self) -> None:
-        """Return once the core is there."""
+        """Return once the edge is connected to the core."""
         await self._connected.wait()
 
-    async def hold_once(self) -> None:
-        """Connect, and return when the feed has ended. Raises OSError where the core is not there."""
+    async def run_once(self) -> None:
+        """Connect, and return when the feed has ended. Raises OSError if the core cannot be reached."""
         loop = asyncio.get_running_loop()
-        gone: asyncio.Future[None] = loop.create_future()
+        ended: asyncio.Future[None] = loop.create_future()
         transport, _ = await loop.create_unix_connection(
-            lambda: _Records(self._judged, self._log, gone), str(self._core_socket)
+            lambda: _FeedProtocol(self._on_verdict, self._log, ended), str(self._core_socket)
         )
         self._connected.set()
-        self._log.info("the core is there", socket=str(self._core_socket))
+        self._log.info("connected to the core", socket=str(self._core_socket))
         try:
-            await gone
+            await ended
         finally:
             self._connected.clear()
             transport.abort()
-            self._lost()
+            self._on_lost()
 
-    async def hold(self) -> None:
-        """Keep a feed, again and again, until cancelled."""
+    async def run(self) -> None:
+        """Keep the feed open, reconnecting as often as needed, until cancelled."""
         loop = asyncio.get_running_loop()
-        retry = FEED_MIN_RETRY_DELAY
-        told = False
+        delay = FEED_MIN_RETRY_DELAY
+        logged = False
         while True:
             began = loop.time()
             reason = "it has closed the verdict feed"
             try:
-                await self.hold_once()
+                await self.run_once()
             except OSError as error:
                 reason = error.strerror or type(error).__name__
             if loop.time() - began > FEED_STABLE_AFTER:
-                retry, told = FEED_MIN_RETRY_DELAY, False
-            if not told:
-                self._log.warning("the core is away", socket=str(self._core_socket), reason=reason)
-                told = True
-            await asyncio.sleep(retry)
-            retry = min(2 * retry, FEED_MAX_RETRY_DELAY)
+                delay, logged = FEED_MIN_RETRY_DELAY, False
+            if not logged:
+                self._log.warning("not connected to the core", socket=str(self._core_socket), reason=reason)
+                logged = True
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, FEED_MAX_RETRY_DELAY)
 
 
-class _Records(asyncio.Protocol):
-    def __init__(self, judged: Callable[[bytes, LoginVerdict], None], log: Logger, gone: asyncio.Future[None]) -> None:
-        self._judged = judged
+class _FeedProtocol(asyncio.Protocol):
+    def __init__(
+        self, on_verdict: Callable[[bytes, LoginVerdict], None], log: Logger, ended: asyncio.Future[None]
+    ) -> None:
+        self._on_verdict = on_verdict
         self._log = log
-        self._gone = gone
+        self._ended = ended
         self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -107,12 +119,12 @@ class _Records(asyncio.Protocol):
             try:
                 verdict = LoginVerdict(data[offset + UNIQUE_ID_SIZE])
             except ValueError:
-                self._log.error("verdict feed: not a verdict; core and edge are of different versions")
+                self._log.error("verdict feed: unknown verdict; core and edge are of different versions")
                 self._transport.abort()
                 return
-            self._judged(data[offset : offset + UNIQUE_ID_SIZE], verdict)
+            self._on_verdict(data[offset : offset + UNIQUE_ID_SIZE], verdict)
         self._rest = data[whole:]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._gone.done():
-            self._gone.set_result(None)
+        if not self._ended.done():
+            self._ended.set_result(None)

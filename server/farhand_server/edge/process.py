@@ -1,8 +1,8 @@
-"""The edge's life as a process: it opens its doors, reloads, and goes when it is told or its core is gone for good.
+"""The life of the edge's process: start, reload, drain.
 
-As a child of `serve` it lives as long as the verdict feed: its end says that the parent has drained or died. That
-needs no signal, which PR_SET_PDEATHSIG would send for the end of a mere thread, and not at all if the parent was
-gone before it was asked for.
+As a child of `serve` it lives as long as its verdict feed: the end of the feed means that the parent has drained or
+died. That needs no signal. PR_SET_PDEATHSIG would send one when a mere thread ends, and none if the parent had already
+died before the call.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from .edge import Edge
 from .streams import server_context
 
 CORE_START_TIMEOUT: Final = 1.0
-"""Seconds for which an edge that starts waits for its core before it opens all the same; on one machine a few
-milliseconds do, unless the core is down."""
+"""Seconds for which a starting edge waits for its core before it accepts connections anyway; on one machine a few
+milliseconds are enough unless the core is down."""
 
 
 async def serve_edge(
@@ -40,25 +40,24 @@ async def serve_edge(
     reload: Callable[[], EdgeSettings],
     child: bool = False,
 ) -> None:
-    """Serve clients on listening TCP sockets, which it closes in the end, until SIGTERM or SIGINT.
+    """Serve clients on listening TCP sockets until SIGTERM or SIGINT; close the sockets at the end.
 
-    `host_key` is the private key's file. `ready` is called once clients are taken. At SIGHUP the key is read again
-    and `reload` called; where either raises ConfigError, ValueError
-    or OSError, everything stays as it was.
+    `host_key` is the private key's file. `ready` is called once connections are accepted. On SIGHUP the key is read
+    again and `reload` is called; if either raises ConfigError, ValueError or OSError, nothing changes.
 
-    As a `child` it is ready only with the core there, and ends with the first verdict feed; SIGINT, which a terminal
-    sends to parent and child, is left to the parent.
+    As a `child` it is ready only when connected to the core, and ends with its first verdict feed. SIGINT, which a
+    terminal sends to parent and child, is left to the parent.
 
-    Raises HostKeyFileError or OSError where the key cannot be used, and OSError where a child finds no core.
+    Raises HostKeyFileError or OSError if the key cannot be used, and OSError if a child cannot reach the core.
     """
     loop = asyncio.get_running_loop()
     edge = Edge(loop, sockets, core_socket, server_context(hostkey.load_host_key(host_key)), settings, log)
     stop = asyncio.Event()
 
-    def renew() -> None:
+    def reload_settings() -> None:
         notifier.reloading()
         try:
-            edge.use(server_context(hostkey.load_host_key(host_key)), reload())
+            edge.reconfigure(server_context(hostkey.load_host_key(host_key)), reload())
         except (ConfigError, OSError, ValueError) as error:
             log.error("reload refused; the old configuration stays", reason=str(error))
             notifier.ready("serving; the last reload was refused, see the log")
@@ -68,32 +67,29 @@ async def serve_edge(
 
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, (lambda: None) if child else stop.set)
-    loop.add_signal_handler(signal.SIGHUP, renew)
-    feed = asyncio.create_task(edge.feed.hold_once() if child else edge.feed.hold(), name="verdict feed")
+    loop.add_signal_handler(signal.SIGHUP, reload_settings)
+    feed = asyncio.create_task(edge.verdict_feed.run_once() if child else edge.verdict_feed.run(), name="verdict feed")
     watchdog = asyncio.create_task(notifier.keep_watchdog(), name="watchdog")
-    connected = asyncio.create_task(edge.feed.wait_connected(), name="core there")
+    connected = asyncio.create_task(edge.verdict_feed.wait_connected(), name="connected to the core")
     stopped = asyncio.create_task(stop.wait(), name="stop")
     try:
-        # Whoever connects meanwhile waits in the kernel's queue, rather than be told that the core is away.
-        await asyncio.wait(
-            (connected, feed, stopped),
-            timeout=None if child else CORE_START_TIMEOUT,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        # New clients wait in the kernel's queue meanwhile, instead of being closed because there is no core.
+        timeout = None if child else CORE_START_TIMEOUT
+        await asyncio.wait((connected, feed, stopped), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if feed.done():
             await feed
-        edge.open_door()
+        edge.start_accepting()
         ready()
         notifier.ready("serving")
         await asyncio.wait((stopped, feed), return_when=asyncio.FIRST_COMPLETED)
         notifier.stopping("waiting for connections to end")
-        edge.close_door()
+        edge.stop_accepting()
         if child:
-            # The core is told to stop as well, by its own signal; its clients need us until it has.
+            # The core is stopped by a signal of its own; its clients need the edge until it has ended.
             await asyncio.wait((feed,))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(settings.drain):
-                await edge.gone()
+                await edge.wait_closed()
     finally:
         for task in (feed, watchdog, connected, stopped):
             task.cancel()

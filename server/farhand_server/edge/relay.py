@@ -1,8 +1,8 @@
 """Copies bytes both ways between a client and the core, under back-pressure, until one of them ends.
 
-Each way holds at most one buffer's worth of bytes, and reads no more until they are gone: a peer that does not
-read stops the one that writes to it. TLS knows no half-close, so the end of one side is the end of both; the bytes
-it sent before are delivered first.
+Each direction holds at most one buffer of bytes, and reads nothing more until they are written: a peer that does not
+read stops the one that writes to it. TLS has no half-close, so when one side ends, the whole connection ends; the bytes
+that the side sent before are delivered first.
 """
 
 from __future__ import annotations
@@ -16,16 +16,58 @@ from typing import Final
 from .streams import Stream
 
 RELAY_BUFFER: Final = 128 << 10
-"""Bytes read at once, and the most that one way of one connection holds. 64 to 256 KiB measure the same. A
-multiple of a TLS record's 16 KiB, as `TLSStream` asks."""
+"""Bytes read at once, and the maximum that one direction of one connection holds. 64 to 256 KiB measure the same. A
+multiple of a TLS record's 16 KiB, as `TLSStream` requires."""
 
-# The loop's thread is alone: what is read is written, or copied aside, before anyone else reads.
+# Shared by all connections, which run in one thread: bytes read into it are written, or copied, before the next read.
 _shared: Final = memoryview(bytearray(RELAY_BUFFER))
 
 
+class HangupWatch:
+    """Notices that the peer of a descriptor has hung up although nobody reads from it; one for all of a loop.
+
+    uvloop reports a hang-up only to readers and writers, does not offer UV_DISCONNECT, and stops watching a descriptor
+    at its first EPOLLERR (`UVPoll._fatal_error`), even with bytes left to read. So an epoll descriptor of our own
+    watches them, and the loop watches that.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._epoll = select.epoll()
+        self._watched: dict[int, Callable[[], None]] = {}
+        loop.add_reader(self._epoll.fileno(), self._readable)
+
+    def watch(self, descriptor: int, hung_up: Callable[[], None]) -> None:
+        """Call `hung_up` when the peer has shut down its side or an error is pending; `forget` before closing it."""
+        self._watched[descriptor] = hung_up
+        # EPOLLERR and EPOLLHUP always come (epoll_ctl(2)). Neither goes away, so level-triggering would spin.
+        self._epoll.register(descriptor, select.EPOLLRDHUP | select.EPOLLET)
+
+    def forget(self, descriptor: int) -> None:
+        """Stop watching a descriptor; one that is not watched is ignored."""
+        if self._watched.pop(descriptor, None) is not None:
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(descriptor)
+
+    def close(self) -> None:
+        """Stop watching all descriptors."""
+        self._loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
+        self._watched.clear()
+
+    def _readable(self) -> None:
+        for descriptor, _ in self._epoll.poll(0):
+            hung_up = self._watched.get(descriptor)
+            if hung_up is not None:
+                hung_up()
+
+
 class Direction:
-    """Bytes from `source` to `sink`. One of the callables is called once: `ended` for the source, with an error
-    unless it came to its end, or `refused` for the sink, with the error."""
+    """Bytes from `source` to `sink`.
+
+    One of the callables is called, once: `ended` when the source has ended, with an error unless it ended in order, or
+    `refused` with the error of the sink.
+    """
 
     def __init__(
         self,
@@ -40,36 +82,36 @@ class Direction:
         self._sink = sink
         self._ended = ended
         self._refused = refused
-        self._waiting: memoryview | None = None
+        self._pending: memoryview | None = None
         self._open = True
 
     @property
-    def waiting(self) -> int:
-        """Bytes read that the sink has not taken; nothing is read while there are any."""
-        return len(self._waiting) if self._waiting is not None else 0
+    def buffered(self) -> int:
+        """Bytes read that the sink has not accepted; nothing is read while there are any."""
+        return len(self._pending) if self._pending is not None else 0
 
     def start(self) -> None:
-        """Begin to copy."""
+        """Start to copy."""
         self._loop.add_reader(self._source.fileno(), self._readable)
         if self._source.has_more():
             self._loop.call_soon(self._readable)
 
     def stop(self) -> None:
-        """Copy no more; what waits is dropped. Nothing is called after this."""
+        """Stop copying, and drop what is buffered. Neither callable is called after this."""
         if self._open:
             self._open = False
-            # A descriptor that is watched belongs to this way alone in this direction.
-            if self._waiting is None:
+            # In this direction, only this object watches the descriptor.
+            if self._pending is None:
                 self._loop.remove_reader(self._source.fileno())
             else:
                 self._loop.remove_writer(self._sink.fileno())
-                self._waiting = None
+                self._pending = None
 
     def watch_again(self) -> None:
-        """Make the loop watch anew what this way waits for, where the loop may have dropped it."""
+        """Register the awaited descriptor again, since the loop may have stopped watching it."""
         if not self._open:
             return
-        if self._waiting is None:
+        if self._pending is None:
             self._loop.remove_reader(self._source.fileno())
             self._loop.add_reader(self._source.fileno(), self._readable)
         else:
@@ -77,7 +119,7 @@ class Direction:
             self._loop.add_writer(self._sink.fileno(), self._writable)
 
     def _readable(self) -> None:
-        if not self._open or self._waiting is not None:
+        if not self._open or self._pending is not None:
             return
         try:
             size = self._source.read_into(_shared)
@@ -91,27 +133,27 @@ class Direction:
             self.stop()
             self._ended(None)
             return
-        taken = self._write(_shared[:size])
-        if taken is None:
+        written = self._write(_shared[:size])
+        if written is None:
             return
-        if taken < size:
-            self._waiting = memoryview(bytes(_shared[taken:size]))
+        if written < size:
+            self._pending = memoryview(bytes(_shared[written:size]))
             self._loop.remove_reader(self._source.fileno())
             self._loop.add_writer(self._sink.fileno(), self._writable)
         elif self._source.has_more():
             self._loop.call_soon(self._readable)
 
     def _writable(self) -> None:
-        if self._waiting is None:
+        if self._pending is None:
             return
-        taken = self._write(self._waiting)
-        if taken is None:
+        written = self._write(self._pending)
+        if written is None:
             return
-        if taken < len(self._waiting):
-            self._waiting = self._waiting[taken:]
+        if written < len(self._pending):
+            self._pending = self._pending[written:]
             return
         self._loop.remove_writer(self._sink.fileno())
-        self._waiting = None
+        self._pending = None
         self.start()
 
     def _write(self, data: memoryview) -> int | None:
@@ -124,10 +166,11 @@ class Direction:
 
 
 class Relay:
-    """Both ways of one connection. `ended` is called once: with the side that ended, `client` or `core`, and the
-    error it ended with, if any. The caller closes both streams then; nothing watches them any more.
+    """Both directions of one connection.
 
-    `flush` is the time in seconds that a side has to take what waits for it once the other has hung up.
+    `on_end` is called once, with the side that ended, `client` or `core`, and its error, if any. Nothing watches the
+    streams any more then; the caller closes both. `flush` is the time in seconds that a side has to read what is
+    buffered for it once the other side has hung up.
     """
 
     def __init__(
@@ -138,16 +181,16 @@ class Relay:
         core: Stream,
         *,
         flush: float,
-        ended: Callable[[str, OSError | None], None],
+        on_end: Callable[[str, OSError | None], None],
     ) -> None:
         self._loop = loop
         self._hangups = hangups
         self._client = client
         self._core = core
         self._flush = flush
-        self._report = ended
+        self._on_end = on_end
         self._deadline: asyncio.TimerHandle | None = None
-        # A core that takes no more may have said why: its last bytes and its end are still to be read.
+        # A core that accepts no more data may have said why: its last bytes and its end are still to be read.
         self._up = Direction(loop, client, core, lambda error: self._ended("client", error), lambda error: None)
         self._down = Direction(
             loop,
@@ -158,19 +201,19 @@ class Relay:
         )
 
     @property
-    def waiting(self) -> int:
+    def buffered(self) -> int:
         """Bytes held in both directions, at most twice `RELAY_BUFFER`."""
-        return self._up.waiting + self._down.waiting
+        return self._up.buffered + self._down.buffered
 
     def start(self) -> None:
-        """Begin to copy."""
+        """Start to copy."""
         self._up.start()
         self._down.start()
         self._hangups.watch(self._client.fileno(), lambda: self._hung_up("client", self._client, self._up))
         self._hangups.watch(self._core.fileno(), lambda: self._hung_up("core", self._core, self._down))
 
     def stop(self) -> None:
-        """Copy no more. `ended` is not called after this."""
+        """Stop copying. `on_end` is not called after this."""
         self._up.stop()
         self._down.stop()
         self._hangups.forget(self._client.fileno())
@@ -179,51 +222,17 @@ class Relay:
             self._deadline.cancel()
             self._deadline = None
 
-    def _hung_up(self, side: str, stream: Stream, way: Direction) -> None:
-        # With the error gone the loop will not drop the descriptor any more. If it has, that was by the end of this
-        # turn, of whose events it may still have one to deliver.
+    def _hung_up(self, side: str, stream: Stream, direction: Direction) -> None:
+        # Without the pending error the loop keeps watching the descriptor. If it has already dropped it, it did so in
+        # this turn, and may still have one of this turn's events to deliver.
         stream.clear_error()
         self._loop.call_soon(self._up.watch_again)
         self._loop.call_soon(self._down.watch_again)
-        # A way whose sink is stuck does not read, and would not see its source go.
-        if way.waiting and self._deadline is None:
-            error = TimeoutError("its last bytes were not taken")
+        # A direction whose sink is stuck does not read, so it would not notice that its source has ended.
+        if direction.buffered and self._deadline is None:
+            error = TimeoutError("the peer did not read the last bytes")
             self._deadline = self._loop.call_later(self._flush, self._ended, side, error)
 
     def _ended(self, side: str, error: OSError | None) -> None:
         self.stop()
-        self._report(side, error)
-
-
-class HangupWatch:
-    """One for all connections of a loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._epoll = select.epoll()
-        self._watched: dict[int, Callable[[], None]] = {}
-        loop.add_reader(self._epoll.fileno(), self._readable)
-
-    def watch(self, descriptor: int, hung_up: Callable[[], None]) -> None:
-        """Call `hung_up` when the peer has shut down its side or an error is pending; `forget` before the close."""
-        self._watched[descriptor] = hung_up
-        # EPOLLERR and EPOLLHUP always come (epoll_ctl(2)). A level would spin: neither goes away.
-        self._epoll.register(descriptor, select.EPOLLRDHUP | select.EPOLLET)
-
-    def forget(self, descriptor: int) -> None:
-        """Watch no more. Harmless for a descriptor that is not watched."""
-        if self._watched.pop(descriptor, None) is not None:
-            with contextlib.suppress(OSError):
-                self._epoll.unregister(descriptor)
-
-    def close(self) -> None:
-        """Watch nothing any more."""
-        self._loop.remove_reader(self._epoll.fileno())
-        self._epoll.close()
-        self._watched.clear()
-
-    def _readable(self) -> None:
-        for descriptor, _ in self._epoll.poll(0):
-            hung_up = self._watched.get(descriptor)
-            if hung_up is not None:
-                hung_up()
+        self._on_end(side, error)

@@ -1,4 +1,4 @@
-"""The edge's tests run on the loop that the edge runs on."""
+"""The edge's tests run on uvloop, as the edge does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from farhand_server.config import EdgeSettings
-from tests.server.edge.harness import Running, running_edge
+from tests.server.edge.harness import RunningEdge, running_edge
 
 
 def pytest_asyncio_loop_factories(
@@ -21,11 +21,11 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture
 def settings(request: pytest.FixtureRequest) -> EdgeSettings:
-    """The defaults, with what `@pytest.mark.parametrize("settings", [{…}], indirect=True)` changes."""
+    """The default settings with the changes of `@pytest.mark.parametrize("settings", [{…}], indirect=True)`."""
     return EdgeSettings(**getattr(request, "param", {}))
 
 
 @pytest.fixture
-async def edge(tmp_path: Path, settings: EdgeSettings) -> AsyncIterator[Running]:
+async def edge(tmp_path: Path, settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
     async with running_edge(tmp_path, settings) as running:
         yield running

@@ -1,4 +1,5 @@
-"""An edge with real sockets on both sides: a core that checks PROXY headers and gives verdicts, TLS clients."""
+"""An edge with real sockets on both sides: a fake core that parses PROXY headers and sends verdicts, and TLS
+clients."""
 
 from __future__ import annotations
 
@@ -19,12 +20,12 @@ from farhand_server.listen import proxy
 from farhand_server.listen.proxy import ProxyHeader
 from farhand_server.logs import Logger, Sink
 
-PATIENCE = 10.0
-"""Seconds after which something that should have happened is taken not to."""
+TEST_TIMEOUT = 10.0
+"""Seconds after which a test gives up waiting."""
 
 
 def client_context(*alpn: str) -> ssl.SSLContext:
-    """A client that takes any certificate: whom it talks to is not what these tests are about."""
+    """Return the context of a client that accepts any certificate: these tests are not about trust."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -34,7 +35,7 @@ def client_context(*alpn: str) -> ssl.SSLContext:
 
 @dataclass
 class Peer:
-    """One end of a connection, with what its first bytes announced where it is the core's."""
+    """One end of a connection; at the core's end, with the PROXY header that it began with."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -45,13 +46,13 @@ class Peer:
         await self.writer.drain()
 
     async def receive(self, size: int) -> bytes:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT):
             return await self.reader.readexactly(size)
 
-    async def ends(self) -> bytes:
-        """What comes until the other side ends, in order or by a reset."""
+    async def read_to_end(self) -> bytes:
+        """Return what is received until the peer ends, in order or by a reset."""
         received = b""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT):
             try:
                 while data := await self.reader.read(1 << 16):
                     received += data
@@ -60,7 +61,7 @@ class Peer:
         return received
 
     async def fill(self, bound: int) -> int:
-        """Write until nothing is taken for half a second; return how much was. Fails beyond `bound` bytes."""
+        """Write until nothing is accepted for half a second; return the bytes accepted. Fails above `bound` bytes."""
         sent = 0
         while sent < bound:
             self.writer.write(bytes(1 << 16))
@@ -70,25 +71,25 @@ class Peer:
                     await self.writer.drain()
             except TimeoutError:
                 return sent
-        raise AssertionError(f"{sent} bytes were taken for a peer that does not read")
+        raise AssertionError(f"{sent} bytes were accepted for a peer that does not read")
 
     def close(self) -> None:
         self.writer.close()
 
     def reset(self) -> None:
-        """End without a word: RST on TCP."""
+        """Reset the connection: RST on TCP."""
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.writer.transport.abort()
 
 
 class FakeCore:
-    """Takes an edge's connections; `client` returns the next one, `verdict` is written to every feed."""
+    """Accepts an edge's connections; `client` returns the next one, `verdict` writes to every feed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.feeds: list[Peer] = []
-        self.feed_came = asyncio.Event()
+        self.feed_connected = asyncio.Event()
         self.clients: asyncio.Queue[Peer] = asyncio.Queue()
         self._peers: list[Peer] = []
         self._server: asyncio.Server | None = None
@@ -97,7 +98,7 @@ class FakeCore:
         self._server = await asyncio.start_unix_server(self._connected, self.path, limit=1 << 16)
 
     async def client(self) -> Peer:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT):
             return await self.clients.get()
 
     async def verdict(self, client: Peer, verdict: LoginVerdict) -> None:
@@ -113,7 +114,7 @@ class FakeCore:
             peer.writer.transport.abort()
         self._peers.clear()
         self.feeds.clear()
-        self.feed_came.clear()
+        self.feed_connected.clear()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readexactly(16)
@@ -124,14 +125,14 @@ class FakeCore:
         self._peers.append(peer)
         if peer.header.local:
             self.feeds.append(peer)
-            self.feed_came.set()
+            self.feed_connected.set()
         else:
             self.clients.put_nowait(peer)
 
 
 @dataclass
-class Running:
-    """An edge at work."""
+class RunningEdge:
+    """A running edge, its fake core and its clients."""
 
     edge: Edge
     core: FakeCore
@@ -143,45 +144,45 @@ class Running:
         return await self._connect(context or client_context())
 
     async def connect_bare(self) -> Peer:
-        """TCP, and no TLS yet."""
+        """Connect over TCP, without TLS."""
         return await self._connect(None)
 
     def connect_blocking(self) -> ssl.SSLSocket:
-        """For a thread. uvloop's TLS client drops what it has not delivered when the other side ends."""
-        return client_context().wrap_socket(socket.create_connection(("127.0.0.1", self.port), PATIENCE))
+        """Connect, for use in a thread: uvloop's TLS client drops undelivered data when the peer ends."""
+        return client_context().wrap_socket(socket.create_connection(("127.0.0.1", self.port), TEST_TIMEOUT))
 
-    def abort_clients(self) -> None:
+    def abort_peers(self) -> None:
         for peer in self._peers:
             peer.writer.transport.abort()
 
     async def _connect(self, context: ssl.SSLContext | None) -> Peer:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT):
             peer = Peer(*await asyncio.open_connection("127.0.0.1", self.port, ssl=context))
         self._peers.append(peer)
         return peer
 
     async def pair(self, verdict: LoginVerdict | None = LoginVerdict.LOGGED_IN) -> tuple[Peer, Peer]:
-        """A client and the core's end of it, logged in unless told otherwise."""
+        """Return a client and the core's end of its connection, logged in by default."""
         client = await self.connect()
         core = await self.core.client()
         if verdict is not None:
             await self.core.verdict(core, verdict)
         return client, core
 
-    async def core_is_there(self, there: bool = True) -> None:
-        await until(lambda: self.edge.feed.connected is there)
+    async def core_connected(self, there: bool = True) -> None:
+        await until(lambda: self.edge.verdict_feed.connected is there)
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that has no event of its own to become true."""
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110  what a test waits for is inside the edge
+    """Wait until a condition without an event is true."""
+    async with asyncio.timeout(TEST_TIMEOUT):
+        while not condition():  # noqa: ASYNC110  # the edge has no events for tests
             await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
-async def running_edge(tmp_path: Path, settings: EdgeSettings, *, with_core: bool = True) -> AsyncIterator[Running]:
-    """An edge of its own on a port of its own."""
+async def running_edge(tmp_path: Path, settings: EdgeSettings, *, with_core: bool = True) -> AsyncIterator[RunningEdge]:
+    """Run an edge on a free port."""
     loop = asyncio.get_running_loop()
     core = FakeCore(tmp_path / "edge.sock")
     if with_core:
@@ -190,20 +191,20 @@ async def running_edge(tmp_path: Path, settings: EdgeSettings, *, with_core: boo
     with (tmp_path / "log").open("wb") as log:
         context = server_context(hostkey.ensure_host_key(tmp_path))
         edge = Edge(loop, [listening], core.path, context, settings, Logger(Sink(log.fileno()), {}))
-        running = Running(edge, core, listening.getsockname()[1], tmp_path / "log")
-        feed = asyncio.create_task(edge.feed.hold())
+        running = RunningEdge(edge, core, listening.getsockname()[1], tmp_path / "log")
+        feed = asyncio.create_task(edge.verdict_feed.run())
         if with_core:
-            await running.core_is_there()
-            await core.feed_came.wait()
-        edge.open_door()
+            await running.core_connected()
+            await core.feed_connected.wait()
+        edge.start_accepting()
         try:
             yield running
         finally:
-            running.abort_clients()
-            edge.close_door()
+            running.abort_peers()
+            edge.stop_accepting()
             feed.cancel()
             await asyncio.gather(feed, return_exceptions=True)
             edge.abort()
             if with_core:
                 core.stop()
-            await asyncio.sleep(0)  # for transports to close what was aborted
+            await asyncio.sleep(0)  # lets aborted transports close

@@ -1,15 +1,17 @@
-"""The limiter counts what it admitted, and debts that time pays off."""
+"""The limiter counts admitted connections, and debts that decrease with time."""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from farhand_server.config import EdgeSettings
-from farhand_server.edge.limiter import ConnectionRefusal, Failure, Limiter, Slot, source_of
+from farhand_server.edge.limiter import LOG_INTERVAL, ConnectionRefusal, Failure, Limiter, LogThrottle, Slot, source_of
+from tests.support.history import LogFile
 
 A, B = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
 
@@ -48,7 +50,7 @@ def test_each_limit_refuses_with_its_reason() -> None:
 
 
 @pytest.mark.parametrize(("failure", "free"), [(Failure.REFUSED, 2), (Failure.NO_LOGIN, 14), (Failure.DEADLINE, 1)])
-def test_a_source_is_shut_out_at_the_threshold_until_time_has_paid(failure: Failure, free: int) -> None:
+def test_a_source_is_refused_at_the_threshold_until_its_debt_has_decreased(failure: Failure, free: int) -> None:
     limiter = Limiter(EdgeSettings())
     for _ in range(free):
         limiter.penalise(A, failure, 0.0)
@@ -69,13 +71,13 @@ def test_debt_has_an_upper_bound() -> None:
     assert limiter.debt(A, 0.0) == 600.0
 
 
-def test_a_penalty_of_0_is_none() -> None:
+def test_a_penalty_of_0_adds_no_debt() -> None:
     limiter = Limiter(EdgeSettings(penalty_refused=0.0))
     limiter.penalise(A, Failure.REFUSED, 0.0)
     assert limiter.debt(A, 0.0) == 0.0
 
 
-def test_of_too_many_sources_the_smallest_debts_are_forgotten() -> None:
+def test_when_too_many_sources_are_in_debt_the_smallest_debts_are_forgotten() -> None:
     limiter = Limiter(EdgeSettings(penalty_sources=16))
     for _ in range(3):
         limiter.penalise(A, Failure.DEADLINE, 0.0)
@@ -91,7 +93,7 @@ def test_of_too_many_sources_the_smallest_debts_are_forgotten() -> None:
         st.tuples(st.sampled_from(("admit", "login", "release")), st.integers(0, 3), st.integers(0, 20)), max_size=60
     )
 )
-def test_counts_are_those_of_the_slots_held_whatever_the_order(steps: list[tuple[str, int, int]]) -> None:
+def test_the_counts_match_the_slots_held_in_any_order_of_events(steps: list[tuple[str, int, int]]) -> None:
     limiter = Limiter(EdgeSettings(before_login_per_source=3, before_login=5, connections=8))
     held: list[Slot] = []
     for step, host, which in steps:
@@ -112,3 +114,21 @@ def test_counts_are_those_of_the_slots_held_whatever_the_order(steps: list[tuple
         limiter.release(slot)
         limiter.release(slot)
     assert (limiter.open, limiter.before_login) == (0, 0)
+
+
+def test_log_lines_of_one_kind_are_limited_and_the_suppressed_ones_counted(tmp_path: Path) -> None:
+    now = 100.0
+    file = LogFile(tmp_path)
+    throttle = LogThrottle(file.logger, lambda: now)
+    for _ in range(3):
+        throttle.warning("client refused", reason="too many connections", peer="192.0.2.1")
+    throttle.warning("client refused", reason="its source has failed too often")
+    now += LOG_INTERVAL
+    throttle.warning("client refused", reason="too many connections", peer="192.0.2.2")
+    lines = [line.partition('msg="client refused" ')[2] for line in str(file).splitlines()]
+    assert lines == [
+        'reason="too many connections" peer=192.0.2.1',
+        'reason="its source has failed too often"',
+        'reason="too many connections" peer=192.0.2.2 kept_back=2',
+    ]
+    file.close()

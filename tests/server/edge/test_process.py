@@ -1,4 +1,4 @@
-"""The edge as a process: it comes up, runs short of descriptors and recovers, reloads, and goes."""
+"""The edge as a process: start, shortage of descriptors, reload, end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from farhand_server import hostkey
 from farhand_server.edge.login_verdicts import LoginVerdict
-from tests.server.edge.harness import PATIENCE, FakeCore, Peer, client_context
+from tests.server.edge.harness import TEST_TIMEOUT, FakeCore, Peer, client_context
 
 PROGRAM = """
 import os, pathlib, resource, socket, sys
@@ -50,18 +50,18 @@ class Process:
     peers: list[Peer] = field(default_factory=list)
 
     async def logs(self, text: str) -> None:
-        """Return once a line with the text is logged."""
+        """Return once a line with the text has been logged."""
         assert self.process.stderr is not None
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT):
             while text not in (line := (await self.process.stderr.readline()).decode()):
                 assert line, f"the edge ended without {text!r}"
 
-    async def ends(self) -> int:
-        async with asyncio.timeout(PATIENCE):
+    async def wait(self) -> int:
+        async with asyncio.timeout(TEST_TIMEOUT):
             return await self.process.wait()
 
     async def connect(self) -> Peer:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT):
             self.peers.append(Peer(*await asyncio.open_connection("127.0.0.1", self.port, ssl=client_context())))
         return self.peers[-1]
 
@@ -88,12 +88,12 @@ async def process(tmp_path: Path, *, child: bool = False, limit: int = 0, drain:
         )  # fmt: skip
     running = Process(started, port, core, settings)
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT):
             assert started.stdout is not None
             if await started.stdout.readline() != b"ready\n":
                 assert started.stderr is not None
                 raise AssertionError((await started.stderr.read()).decode())
-            await core.feed_came.wait()
+            await core.feed_connected.wait()
         yield running
     finally:
         for peer in running.peers:
@@ -105,67 +105,67 @@ async def process(tmp_path: Path, *, child: bool = False, limit: int = 0, drain:
         await asyncio.sleep(0)
 
 
-async def test_sigterm_closes_the_door_and_lets_those_who_are_in_finish(tmp_path: Path) -> None:
+async def test_sigterm_stops_accepting_and_lets_logged_in_clients_finish(tmp_path: Path) -> None:
     async with process(tmp_path) as edge:
         client, core = await edge.pair()
         await core.send(b"x")
         await client.receive(1)
         stranger = await edge.connect()
         edge.process.send_signal(signal.SIGTERM)
-        await stranger.ends()
+        await stranger.read_to_end()
         with pytest.raises(OSError, match=r"refused|reset|Connect"):
             await edge.connect()
         await core.send(b"last")
         core.close()
-        assert await client.ends() == b"last"
+        assert await client.read_to_end() == b"last"
         client.close()
         stranger.close()
-        assert await edge.ends() == 0
+        assert await edge.wait() == 0
 
 
-async def test_sigterm_waits_for_nobody_beyond_the_drain_time(tmp_path: Path) -> None:
+async def test_sigterm_waits_no_longer_than_the_drain_time(tmp_path: Path) -> None:
     async with process(tmp_path) as edge:
         client, core = await edge.pair()
         edge.process.send_signal(signal.SIGTERM)
-        assert await edge.ends() == 0
-        assert await core.ends() == b""
+        assert await edge.wait() == 0
+        assert await core.read_to_end() == b""
         client.close()
 
 
-async def test_child_serves_those_who_are_in_until_its_parent_has_drained(tmp_path: Path) -> None:
+async def test_a_child_serves_logged_in_clients_until_its_parent_has_drained(tmp_path: Path) -> None:
     async with process(tmp_path, child=True, drain=0.1) as edge:
         client, core = await edge.pair()
         await core.send(b"x")
         await client.receive(1)
         stranger = await edge.connect()
         edge.process.send_signal(signal.SIGTERM)
-        await stranger.ends()
+        await stranger.read_to_end()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
                 await edge.process.wait()
         await client.send(b"still here")
         assert await core.receive(10) == b"still here"
         edge.core.feeds[0].close()
-        assert await edge.ends() == 0
+        assert await edge.wait() == 0
 
 
-async def test_child_leaves_the_interrupt_of_a_terminal_to_its_parent(tmp_path: Path) -> None:
+async def test_a_child_leaves_the_interrupt_of_a_terminal_to_its_parent(tmp_path: Path) -> None:
     async with process(tmp_path, child=True) as edge:
         edge.process.send_signal(signal.SIGINT)
         for _ in range(3):
             await edge.pair()
 
 
-async def test_child_ends_when_its_parent_dies(tmp_path: Path) -> None:
+async def test_a_child_ends_when_its_parent_dies(tmp_path: Path) -> None:
     async with process(tmp_path, child=True) as edge:
         client, _ = await edge.pair()
         edge.core.stop()
-        assert await edge.ends() == 0
-        await client.ends()
+        assert await edge.wait() == 0
+        await client.read_to_end()
         client.close()
 
 
-async def test_sighup_reads_settings_anew_and_keeps_the_old_ones_where_they_are_bad(tmp_path: Path) -> None:
+async def test_sighup_reloads_the_settings_and_keeps_the_old_ones_if_they_are_invalid(tmp_path: Path) -> None:
     async with process(tmp_path) as edge:
         edge.settings.write_text('{"connections": 1}')
         edge.process.send_signal(signal.SIGHUP)
@@ -179,19 +179,19 @@ async def test_sighup_reads_settings_anew_and_keeps_the_old_ones_where_they_are_
         client.close()
 
 
-async def test_fewer_descriptors_than_settings_ask_for_are_said(tmp_path: Path) -> None:
+async def test_too_few_descriptors_for_the_settings_are_logged(tmp_path: Path) -> None:
     async with process(tmp_path, limit=80) as edge:
         await edge.logs("fewer connections than configured")
 
 
-async def test_out_of_descriptors_it_neither_burns_time_nor_floods_the_log_and_recovers(tmp_path: Path) -> None:
+async def test_without_descriptors_it_neither_spins_nor_floods_the_log_and_recovers(tmp_path: Path) -> None:
     async with process(tmp_path) as edge:
         used = {int(entry.name) for entry in Path(f"/proc/{edge.process.pid}/fd").iterdir()}
-        # The limit is on numbers, of which the lowest free one is taken. The other connections wait in the kernel.
+        # The limit is on descriptor numbers, and the lowest free one is used. Other connections wait in the kernel.
         limit = sorted(set(range(256)) - used)[3]
         resource.prlimit(edge.process.pid, resource.RLIMIT_NOFILE, (limit, limit))
         bare = [socket.create_connection(("127.0.0.1", edge.port)) for _ in range(6)]
-        await edge.logs("not accepting for a while")
+        await edge.logs("accepting paused")
         before = _cpu_seconds(edge.process.pid)
         stderr = edge.process.stderr
         assert stderr is not None
