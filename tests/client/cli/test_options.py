@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from farhand_client.cli.options import split_arguments
+from farhand_client.cli.options import DEFAULT_RECONNECT, split_arguments
 from farhand_client.cli.run import VALUED_OPTIONS, run_command
+from farhand_client.connection.reconnecting import RECONNECT_TIMEOUT
 
 
 @pytest.mark.parametrize(
@@ -86,3 +87,7 @@ def test_wrong_usage_of_options_for_kept_runs_is_one_message_and_exit_code_2(
         run_command(line)
     assert caught.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_the_default_time_to_reconnect_is_that_of_the_api() -> None:
+    assert DEFAULT_RECONNECT == RECONNECT_TIMEOUT

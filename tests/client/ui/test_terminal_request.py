@@ -1,0 +1,36 @@
+"""The terminal and locale requested for a remote program are those of the user."""
+
+from __future__ import annotations
+
+import pytest
+
+from farhand_client.ui.terminal_request import locale_variables, terminal_request
+
+
+@pytest.mark.parametrize(("term", "name"), [("xterm-256color", "xterm-256color"), ("", "dumb"), (None, "dumb")])
+def test_without_a_terminal_here_one_of_the_usual_size_is_requested(
+    monkeypatch: pytest.MonkeyPatch, term: str | None, name: str
+) -> None:
+    if term is None:
+        monkeypatch.delenv("TERM", raising=False)
+    else:
+        monkeypatch.setenv("TERM", term)
+    request = terminal_request(None)
+    assert (request.name, request.size.columns, request.size.rows) == (name, 80, 24)
+    assert terminal_request(None, (132, 50)).size.columns == 132
+
+
+@pytest.mark.parametrize("term", ["../../x", "a b", "x" * 65])
+def test_a_wrong_terminal_name_is_refused(monkeypatch: pytest.MonkeyPatch, term: str) -> None:
+    monkeypatch.setenv("TERM", term)
+    with pytest.raises(ValueError, match="is not the name of a terminal"):
+        terminal_request(None)
+
+
+def test_only_lang_and_lc_variables_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    monkeypatch.setenv("LC_TIME", "C")
+    monkeypatch.setenv("LANGUAGE", "de")
+    variables = locale_variables()
+    assert (variables[b"LANG"], variables[b"LC_TIME"]) == (b"de_DE.UTF-8", b"C")
+    assert b"LANGUAGE" not in variables
