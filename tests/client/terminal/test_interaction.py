@@ -1,4 +1,4 @@
-"""A run's terminal on the one here: keys there, output here, sizes both ways, and every way to leave."""
+"""A run on the local terminal: keys there, output here, sizes both ways, notices, and every way to leave."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import contextlib
 import os
 import select
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from farhand_client import Client, TerminalRequest, WindowSize
+from farhand_client.output import Gap
 from farhand_client.run import Run
+from farhand_client.terminal import interaction as module
 from farhand_client.terminal import local, notices
 from farhand_client.terminal.interaction import Interaction, InteractionResult
 from farhand_client.terminal.local import LocalTerminal
@@ -23,7 +27,7 @@ from farhand_protocol.limits import KiB, MiB
 from farhand_protocol.outcome import Exited
 from tests.support.fake_service import Behaviour, FakeRun, FakeService, client_of
 from tests.support.fake_terminals import echo, editor
-from tests.support.ptys import Pty, terminal
+from tests.support.ptys import PATIENCE, Pty, terminal
 
 
 @pytest.fixture
@@ -33,7 +37,7 @@ async def pty() -> AsyncIterator[Pty]:
 
 
 @contextlib.asynccontextmanager
-async def shown(
+async def interacting(
     tmp_path: Path, pty: Pty, behave: Behaviour = echo, **options: object
 ) -> AsyncIterator[tuple[Client, FakeService, Run, Interaction, LocalTerminal]]:
     takes = bool(options.pop("takes_stdin", True))
@@ -46,23 +50,23 @@ async def shown(
                 yield client, service, run, Interaction(run, local), local
 
 
-async def test_keys_go_there_and_output_comes_here_until_the_run_ends(tmp_path: Path, pty: Pty) -> None:
+async def test_keys_and_output_are_passed_on_until_the_run_ends(tmp_path: Path, pty: Pty) -> None:
     before = pty.modes
-    async with shown(tmp_path, pty) as (_, _, run, interaction, _):
-        over = asyncio.ensure_future(interaction.run())
+    async with interacting(tmp_path, pty) as (_, _, run, interaction, _):
+        shown = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
         assert pty.raw
         pty.type(b"\x03\x1a\xff\r")
         await pty.shows(b"<\x03\x1a\xff\r>")
         pty.type(b"q")
-        assert await over is InteractionResult.RUN_ENDED
+        assert await shown is InteractionResult.RUN_ENDED
         assert pty.modes == before
         assert (await run.wait()).outcome == Exited(code=3)
     await pty.shows(b"<q>")
     assert pty.shown == b""
 
 
-async def test_all_output_is_shown_before_the_end(tmp_path: Path, pty: Pty) -> None:
+async def test_all_output_is_shown_before_it_returns(tmp_path: Path, pty: Pty) -> None:
     data = os.urandom(1 * MiB).replace(b"\x1b", b"e").replace(b"\x0e", b"o")
 
     async def behave(run: FakeRun) -> None:
@@ -70,20 +74,20 @@ async def test_all_output_is_shown_before_the_end(tmp_path: Path, pty: Pty) -> N
         await run.write("stdout", data + b"<end>")
         run.ended()
 
-    async with shown(tmp_path, pty, behave) as (_, _, _, interaction, _):
-        over = asyncio.ensure_future(interaction.run())
+    async with interacting(tmp_path, pty, behave) as (_, _, _, interaction, _):
+        shown = asyncio.ensure_future(interaction.run())
         assert await pty.shows(b"<end>") == data
-        assert await over is InteractionResult.RUN_ENDED
+        assert await shown is InteractionResult.RUN_ENDED
 
 
-async def test_a_held_terminal_holds_the_program_and_not_the_keys(tmp_path: Path, pty: Pty) -> None:
+async def test_a_held_terminal_blocks_the_program_but_not_the_keys(tmp_path: Path, pty: Pty) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.write("stdout", bytes(4 * MiB))
 
     pty.look(False)
-    async with shown(tmp_path, pty, behave) as (client, service, _, interaction, _):
-        over = asyncio.ensure_future(interaction.run())
+    async with interacting(tmp_path, pty, behave) as (client, service, _, interaction, _):
+        shown = asyncio.ensure_future(interaction.run())
         for _ in range(20):
             await client.ping()
         assert service.runs[0].sent["stdout"] < MiB
@@ -93,12 +97,12 @@ async def test_a_held_terminal_holds_the_program_and_not_the_keys(tmp_path: Path
                 await client.ping()
         pty.type(b"~.")
         began = time.monotonic()
-        assert await over is InteractionResult.LEFT
+        assert await shown is InteractionResult.LEFT
         assert time.monotonic() - began < 1
     assert not pty.raw
 
 
-async def test_a_sequence_that_the_terminal_has_half_of_takes_nothing_of_what_is_said_last(
+async def test_a_half_written_sequence_is_cancelled_before_the_settings_are_undone(
     tmp_path: Path, pty: Pty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "FINAL_WRITE_TIMEOUT", 10.0)
@@ -107,36 +111,43 @@ async def test_a_sequence_that_the_terminal_has_half_of_takes_nothing_of_what_is
         run.started()
         await run.write("stdout", b"\x1b[?25l" + b"\x1b]0;" + b"t" * 60 * KiB + b"\x07")
 
+    left = threading.Event()
+    wait = select.select
+
+    def waiting(*arguments: Any) -> Any:
+        left.set()
+        return wait(*arguments)
+
+    monkeypatch.setattr(select, "select", waiting)
+
     def look() -> bytes:
-        time.sleep(0.3)  # until it is left
+        assert left.wait(PATIENCE)
         said = b""
-        while b"\x1b[?25h" not in said and select.select([pty.master], [], [], 10)[0]:
+        while b"\x1b[?25h" not in said and wait([pty.master], [], [], PATIENCE)[0]:
             said += os.read(pty.master, 1 << 16)
         return said
 
     pty.look(False)
-    async with shown(tmp_path, pty, behave) as (client, _, _, interaction, _):
-        over = asyncio.ensure_future(interaction.run())
+    async with interacting(tmp_path, pty, behave) as (client, _, _, interaction, _):
+        shown = asyncio.ensure_future(interaction.run())
         for _ in range(20):
             await client.ping()
         pty.type(b"~.")
-        said = await asyncio.to_thread(look)  # the terminal is waited for, a little, and by nobody else here
-        assert await over is InteractionResult.LEFT
+        said = await asyncio.to_thread(look)  # the interaction waits for the terminal and blocks the loop
+        assert await shown is InteractionResult.LEFT
     assert b"ttt\x18" in said
 
 
-@pytest.mark.parametrize(
-    ("keys", "parting"), [(b"~.", InteractionResult.LEFT), (b"ls\r~d", InteractionResult.DETACHED)]
-)
-async def test_the_user_leaves_by_a_key_and_what_the_program_has_set_is_undone(
-    tmp_path: Path, pty: Pty, keys: bytes, parting: InteractionResult
+@pytest.mark.parametrize(("keys", "result"), [(b"~.", InteractionResult.LEFT), (b"ls\r~d", InteractionResult.DETACHED)])
+async def test_leaving_by_a_key_undoes_what_the_program_has_set(
+    tmp_path: Path, pty: Pty, keys: bytes, result: InteractionResult
 ) -> None:
     before = pty.modes
-    async with shown(tmp_path, pty, editor) as (_, service, _, interaction, _):
-        over = asyncio.ensure_future(interaction.run())
+    async with interacting(tmp_path, pty, editor) as (_, service, _, interaction, _):
+        shown = asyncio.ensure_future(interaction.run())
         await pty.shows(b"editing")
         pty.type(keys)
-        assert await over is parting
+        assert await shown is result
         await service.runs[0].until(m.Close)
         assert pty.modes == before
         said = await pty.shows(b"\x1b[?1049l")
@@ -144,40 +155,41 @@ async def test_the_user_leaves_by_a_key_and_what_the_program_has_set_is_undone(
 
 
 async def test_leaving_works_while_the_service_is_stopped(tmp_path: Path, pty: Pty) -> None:
-    async with shown(tmp_path, pty) as (_, service, _, interaction, _):
-        over = asyncio.ensure_future(interaction.run())
+    async with interacting(tmp_path, pty) as (_, service, _, interaction, _):
+        shown = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
         service.connections[0].fall_silent()
-        await pty.paste(b"x" * MiB)
+        await pty.paste(b"x" * 300 * KiB)  # more than the service lets us send
         began = time.monotonic()
         await pty.paste(b"\r~.")
-        assert await over is InteractionResult.LEFT
+        assert await shown is InteractionResult.LEFT
         assert time.monotonic() - began < 1
+        service.connections[0].cut()  # closing waits for the service
 
 
-async def test_what_is_typed_on_a_dead_line_arrives_once_it_is_back(tmp_path: Path, pty: Pty) -> None:
-    async with shown(tmp_path, pty, reconnect=30.0) as (_, service, _, interaction, _):
-        over = asyncio.ensure_future(interaction.run())
+async def test_keys_typed_during_an_outage_arrive_after_it(tmp_path: Path, pty: Pty) -> None:
+    async with interacting(tmp_path, pty, reconnect=30.0) as (_, service, _, interaction, _):
+        shown = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
         service.behave = echo
         service.came.clear()
-        interaction.set_notice("the line is down")
-        await pty.shows(b"the line is down")
+        interaction.set_notice("connection lost")
+        await pty.shows(b"connection lost")
         service.connections[0].cut()
         pty.type(b"typed meanwhile")
         await service.came.wait()
         interaction.set_notice(None)
         await pty.shows(b"<typed meanwhile>")
         pty.type(b"q")
-        assert await over is InteractionResult.RUN_ENDED
+        assert await shown is InteractionResult.RUN_ENDED
 
 
-async def test_a_lost_line_is_not_said_to_be_a_service_that_does_not_answer(
+async def test_during_an_outage_the_service_is_not_reported_as_unresponsive(
     tmp_path: Path, pty: Pty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notices, "PROBE_DELAY", 0.01)
     monkeypatch.setattr(notices, "PROBE_TIMEOUT", 0.01)
-    async with shown(tmp_path, pty, reconnect=30.0) as (client, service, run, _, local):
+    async with interacting(tmp_path, pty, reconnect=30.0) as (client, service, run, _, local):
         asking = asyncio.Event()
 
         async def ask() -> None:
@@ -185,122 +197,183 @@ async def test_a_lost_line_is_not_said_to_be_a_service_that_does_not_answer(
             await client.ping()
 
         interaction = Interaction(run, local, ping=ask)
-        over = asyncio.ensure_future(interaction.run())
+        shown = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
         (tmp_path / "fake.sock").unlink()
         service.connections[0].cut()
-        interaction.set_notice("the line is down")
+        interaction.set_notice("connection lost")
         pty.type(b"x")
         await asking.wait()
-        await asyncio.sleep(0.1)  # ten times what it takes
+        await asyncio.sleep(0.02)  # the timer of the probe is due before this one
         pty.type(b"\r~.")
-        assert await over is InteractionResult.LEFT
-    assert b"the line is down" in pty.shown
+        assert await shown is InteractionResult.LEFT
+    assert b"connection lost" in pty.shown
     assert b"does not answer" not in pty.shown
 
 
-async def test_a_line_that_is_lost_for_good_ends_it(tmp_path: Path, pty: Pty) -> None:
-    async with shown(tmp_path, pty) as (_, service, _, interaction, _):
-        over = asyncio.ensure_future(interaction.run())
+async def test_a_permanently_lost_connection_ends_it(tmp_path: Path, pty: Pty) -> None:
+    async with interacting(tmp_path, pty) as (_, service, _, interaction, _):
+        shown = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
         service.connections[0].cut()
-        assert await over is InteractionResult.RUN_ENDED
+        assert await shown is InteractionResult.RUN_ENDED
     assert not pty.raw
 
 
-async def test_a_closed_window_leaves_the_run(tmp_path: Path, pty: Pty) -> None:
-    async with shown(tmp_path, pty) as (_, service, _, interaction, _):
-        over = asyncio.ensure_future(interaction.run())
+async def test_a_terminal_that_hangs_up_leaves_the_run(tmp_path: Path, pty: Pty) -> None:
+    async with interacting(tmp_path, pty) as (_, service, _, interaction, _):
+        shown = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
         pty.hang_up()
-        assert await over is InteractionResult.TERMINAL_GONE
+        assert await shown is InteractionResult.TERMINAL_GONE
         await service.runs[0].until(m.Close)
         assert service.runs[0].messages[-1] == m.Close()
 
 
-async def test_a_cancellation_gives_the_terminal_back(tmp_path: Path, pty: Pty) -> None:
+async def test_a_cancellation_restores_the_terminal(tmp_path: Path, pty: Pty) -> None:
     before = pty.modes
-    async with shown(tmp_path, pty) as (_, _, _, interaction, _):
-        over = asyncio.ensure_future(interaction.run())
+    async with interacting(tmp_path, pty) as (_, _, _, interaction, _):
+        shown = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
-        over.cancel()
-        await asyncio.wait([over])
-        assert over.cancelled()
+        shown.cancel()
+        await asyncio.wait([shown])
+        assert shown.cancelled()
         assert pty.modes == before
 
 
-async def test_help_is_shown_and_goes_at_a_key(tmp_path: Path, pty: Pty) -> None:
-    async with shown(tmp_path, pty) as (_, _, _, interaction, _):
-        over = asyncio.ensure_future(interaction.run())
+async def test_help_is_shown_until_a_key_is_pressed(tmp_path: Path, pty: Pty) -> None:
+    async with interacting(tmp_path, pty) as (_, _, _, interaction, _):
+        shown = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
         pty.type(b"~?")
         await pty.shows(b"~d detaches")
         pty.type(b"q")
-        assert await over is InteractionResult.RUN_ENDED
+        assert await shown is InteractionResult.RUN_ENDED
+
+
+async def test_each_event_has_its_notice(tmp_path: Path, pty: Pty) -> None:
+    async with interacting(tmp_path, pty) as (_, service, _, interaction, _):
+        shown = asyncio.ensure_future(interaction.run())
+        await pty.shows(b"ready ")
+        interaction.output_lost(Gap("stdout", 0, 7))
+        await pty.shows(b"7 bytes of output are lost; the screen may be wrong until it is redrawn")
+        interaction.key_pressed()
+        interaction.input_discarded()
+        await pty.shows(b"the program reads no input; keys are discarded")
+        interaction.key_pressed()
+        interaction.set_notice("connection lost")
+        await pty.shows(b"connection lost; Enter ~d detaches")
+        service.connections[0].say(m.GoingAway(grace=10))
+        await pty.shows(b"the service is stopping; it ends this run in 10 seconds")
+        pty.type(b"q")
+        assert await shown is InteractionResult.RUN_ENDED
+
+
+async def test_without_an_escape_character_there_are_no_keys_for_the_client(tmp_path: Path, pty: Pty) -> None:
+    async with interacting(tmp_path, pty) as (_, _, run, _, local):
+        interaction = Interaction(run, local, escape=None)
+        shown = asyncio.ensure_future(interaction.run())
+        await pty.shows(b"ready ")
+        interaction.set_notice("connection lost")
+        assert b"detaches" not in await pty.shows(b"\x07")
+        pty.type(b"~.")
+        await pty.shows(b"<~.>")
+        pty.type(b"q")
+        assert await shown is InteractionResult.RUN_ENDED
+
+
+async def test_a_suspended_job_is_repainted_when_it_is_continued(
+    tmp_path: Path, pty: Pty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspended: list[bool] = []
+    monkeypatch.setattr(LocalTerminal, "suspend", lambda terminal: suspended.append(pty.raw))
+    async with interacting(tmp_path, pty) as (_, _, _, interaction, _):
+        shown = asyncio.ensure_future(interaction.run())
+        await pty.shows(b"ready ")
+        pty.type(b"~\x1a")
+        await pty.shows(b"ready")
+        assert suspended == [True]
+        os.kill(os.getpid(), signal.SIGCONT)
+        await pty.shows(b"ready")
+        pty.type(b"q")
+        assert await shown is InteractionResult.RUN_ENDED
 
 
 class TestSizes:
-    async def test_a_storm_reaches_the_program_as_few_sizes_the_last_one_among_them(
+    async def test_a_storm_of_sizes_reaches_the_service_as_few_with_the_last_one(
         self, tmp_path: Path, pty: Pty
     ) -> None:
-        async with shown(tmp_path, pty) as (_, service, _, interaction, _):
-            over = asyncio.ensure_future(interaction.run())
+        async with interacting(tmp_path, pty) as (_, service, _, interaction, _):
+            shown = asyncio.ensure_future(interaction.run())
             await pty.shows(b"ready ")
-            for columns in range(100, 200):
+            for columns in range(150, 200):
                 pty.resize(columns, 30)
                 os.kill(os.getpid(), signal.SIGWINCH)
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.004)
             async with asyncio.timeout(10):
                 while m.Resize(columns=199, rows=30) not in service.runs[0].messages:
                     service.runs[0].changed.clear()
                     await service.runs[0].changed.wait()
-            assert len(service.runs[0].messages) < 30
+            assert len(service.runs[0].messages) < 20
             pty.type(b"q")
-            assert await over is InteractionResult.RUN_ENDED
+            assert await shown is InteractionResult.RUN_ENDED
 
     @pytest.mark.parametrize(("columns", "rows"), [(1, 1), (500, 300)])
     async def test_any_size_works(self, columns: int, rows: int, tmp_path: Path, pty: Pty) -> None:
         pty.resize(columns, rows)
-        async with shown(tmp_path, pty) as (_, _, _, interaction, _):
-            over = asyncio.ensure_future(interaction.run())
+        async with interacting(tmp_path, pty) as (_, _, _, interaction, _):
+            shown = asyncio.ensure_future(interaction.run())
             await pty.shows(b"ready ")
-            interaction.set_notice("the line is down")
+            interaction.set_notice("connection lost")
             interaction.add_notice("a note")
             interaction.set_notice(None)
             pty.type(b"q")
-            assert await over is InteractionResult.RUN_ENDED
+            assert await shown is InteractionResult.RUN_ENDED
 
-    async def test_a_smaller_one_of_another_client_is_said_once(self, tmp_path: Path, pty: Pty) -> None:
-        async with shown(tmp_path, pty) as (_, service, _, interaction, _):
-            over = asyncio.ensure_future(interaction.run())
+    @pytest.mark.parametrize(
+        ("columns", "rows", "notice"),
+        [
+            (40, 10, b"another client limits the terminal to 40x10"),
+            (200, 24, b"the terminal is 200x24, larger than this one: part of it is not visible"),
+        ],
+    )
+    async def test_a_size_that_differs_from_ours_is_reported(
+        self, tmp_path: Path, pty: Pty, monkeypatch: pytest.MonkeyPatch, columns: int, rows: int, notice: bytes
+    ) -> None:
+        monkeypatch.setattr(module, "SIZE_NOTICE_DELAY", 0.01)
+        async with interacting(tmp_path, pty) as (_, service, _, interaction, _):
+            shown = asyncio.ensure_future(interaction.run())
             await pty.shows(b"ready ")
-            service.runs[0].say(m.Resize(columns=40, rows=10))
-            await pty.shows(b"another client limits the terminal to 40x10")
+            service.runs[0].say(m.Resize(columns=columns, rows=rows))
+            await pty.shows(notice)
             pty.type(b"q")
-            assert await over is InteractionResult.RUN_ENDED
+            assert await shown is InteractionResult.RUN_ENDED
 
-    async def test_a_size_that_nobody_knows_is_none(self, tmp_path: Path, pty: Pty) -> None:
-        async with shown(tmp_path, pty) as (_, service, _, interaction, _):
-            over = asyncio.ensure_future(interaction.run())
+    async def test_an_unknown_size_is_ignored(self, tmp_path: Path, pty: Pty) -> None:
+        async with interacting(tmp_path, pty) as (_, service, _, interaction, _):
+            shown = asyncio.ensure_future(interaction.run())
             await pty.shows(b"ready ")
             service.runs[0].say(m.Resize(columns=0, rows=0))
             pty.type(b"q")
-            assert await over is InteractionResult.RUN_ENDED
+            assert await shown is InteractionResult.RUN_ENDED
 
-    async def test_the_services_word_on_the_size_before_is_not_spoken_of(self, tmp_path: Path, pty: Pty) -> None:
-        async with shown(tmp_path, pty) as (_, service, _, interaction, _):
-            over = asyncio.ensure_future(interaction.run())
+    async def test_the_confirmation_of_an_earlier_size_is_not_reported(
+        self, tmp_path: Path, pty: Pty, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "SIZE_NOTICE_DELAY", 0.1)
+        async with interacting(tmp_path, pty) as (client, service, _, interaction, _):
+            shown = asyncio.ensure_future(interaction.run())
             await pty.shows(b"ready ")
             pty.resize(100, 30)
             os.kill(os.getpid(), signal.SIGWINCH)
             told = await service.runs[0].until(m.Resize)
             service.runs[0].say(m.Resize(columns=80, rows=24))
-            await asyncio.sleep(0.1)
             service.runs[0].say(told)
-            await asyncio.sleep(0.4)
+            await client.ping()
+            await asyncio.sleep(0.15)  # the timer of the notice is due before this one
             assert b"another client" not in pty.shown
             pty.type(b"q")
-            assert await over is InteractionResult.RUN_ENDED
+            assert await shown is InteractionResult.RUN_ENDED
 
 
 class TestAttached:
@@ -315,39 +388,39 @@ class TestAttached:
         await run.rest("stdout", b"\x1b[?1049hold line\r\nnow: abc" + b"\rnow: xyz")
         await run.until(m.Close)
 
-    async def test_the_screen_is_painted_once_it_is_known_and_not_replayed(self, tmp_path: Path, pty: Pty) -> None:
+    async def test_the_screen_is_painted_and_its_output_not_replayed(self, tmp_path: Path, pty: Pty) -> None:
         async with client_of(tmp_path, self.old) as (client, _):
             size = WindowSize(columns=80, rows=24)
             first = await client.start(["vim"], terminal=TerminalRequest(name="xterm", size=size), on_disconnect="keep")
             with LocalTerminal(pty.slave) as local:
                 async with client.attach(first.id, offset=(0, None), stdin=True, size=size) as run:
                     interaction = Interaction(run, local, backlog=34, backlog_size=size)
-                    over = asyncio.ensure_future(interaction.run())
+                    shown = asyncio.ensure_future(interaction.run())
                     said = await pty.shows(b"now: xyz")
                     assert b"abc" not in said
                     assert b"\x1b[?1049h" in said
                     pty.type(b"~d")
-                    assert await over is InteractionResult.DETACHED
+                    assert await shown is InteractionResult.DETACHED
             await pty.shows(b"\x1b[?1049l")
             first.detach()
 
-    async def test_who_may_not_type_only_watches(self, tmp_path: Path, pty: Pty) -> None:
+    async def test_a_read_only_client_may_not_type(self, tmp_path: Path, pty: Pty) -> None:
         async with client_of(tmp_path, self.old) as (client, service):
             size = WindowSize(columns=80, rows=24)
             first = await client.start(["vim"], terminal=TerminalRequest(name="xterm", size=size), on_disconnect="keep")
             with LocalTerminal(pty.slave) as local:
                 async with client.attach(first.id, offset=(0, None), read_only=True, size=size) as run:
                     interaction = Interaction(run, local, backlog=34, backlog_size=size)
-                    over = asyncio.ensure_future(interaction.run())
+                    shown = asyncio.ensure_future(interaction.run())
                     await pty.shows(b"now: xyz")
                     pty.type(b"typed")
                     await pty.shows(b"this terminal is read-only; keys are discarded")
                     pty.type(b"\x03")
-                    assert await over is InteractionResult.LEFT
+                    assert await shown is InteractionResult.LEFT
             assert service.runs[1].stdin == b""
             first.detach()
 
-    async def test_a_run_that_ends_before_its_screen_is_known_is_shown_as_far_as_it_is(
+    async def test_a_run_that_ends_within_the_backlog_is_painted_as_far_as_it_came(
         self, tmp_path: Path, pty: Pty
     ) -> None:
         async def over_already(run: FakeRun) -> None:
@@ -355,7 +428,7 @@ class TestAttached:
             await run.write("stdout", b"the last words")
             run.ended()
 
-        async with shown(tmp_path, pty, over_already) as (_, _, run, _, local):
+        async with interacting(tmp_path, pty, over_already) as (_, _, run, _, local):
             interaction = Interaction(run, local, backlog=64 * KiB)
             assert await interaction.run() is InteractionResult.RUN_ENDED
             await pty.shows(b"the last words")

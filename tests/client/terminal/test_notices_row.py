@@ -1,4 +1,4 @@
-"""A notice is on the terminal, and then it is as if it had never been there: judged by other terminal emulators."""
+"""A notice is shown and removed without a trace, as other terminal emulators judge."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from farhand_client.terminal.notices import NoticeRow
 from farhand_client.terminal.painting import row_content
 from farhand_client.terminal.screen import ScreenTracker
-from tests.client.terminal.test_screen import LINES, PAINTED, SAID
 from tests.support.judges import Reference, Tmux
+from tests.support.terminal_output import COMMANDS, OUTPUTS, TEN_LINES
 
 TEXT = "connection lost; ~. leaves"
 
 
 def noticed(before: bytes, columns: int = 20, rows: int = 6, text: str = TEXT) -> tuple[bytes, bytes]:
-    """Return what shows a notice and what hides it, after a program has said `before`."""
+    """Return the outputs that show and hide a notice after the output `before`."""
     screen = ScreenTracker(columns, rows)
     screen.feed(before)
     notice = NoticeRow(screen)
@@ -30,34 +30,37 @@ def without_title(reference: Reference) -> dict[str, object]:
     return {**reference.state, "title": ""}
 
 
-@pytest.mark.parametrize("said", PAINTED)
-def test_a_notice_stands_in_the_last_row_and_goes_away_without_a_trace(said: bytes) -> None:
-    shown, hidden = noticed(said)
-    with_it = Reference(20, 6, said, shown)
-    assert with_it.display[-1] == TEXT[:20]
-    assert all(with_it.buffer[5][column].reverse for column in range(20))
-    assert with_it.display[:-1] == Reference(20, 6, said).display[:-1]
-    assert (with_it.cursor.y, with_it.cursor.hidden) == (Reference(20, 6, said).cursor.y, b"?25l" in said)
-    assert with_it.title == TEXT
-    assert without_title(Reference(20, 6, said, shown, hidden)) == Reference(20, 6, said).state
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_notice_is_in_the_last_row_and_is_removed_without_a_trace(output: bytes) -> None:
+    shown, hidden = noticed(output)
+    noticed_screen = Reference(20, 6, output, shown)
+    assert noticed_screen.display[-1] == TEXT[:20]
+    assert all(noticed_screen.buffer[5][column].reverse for column in range(20))
+    assert noticed_screen.display[:-1] == Reference(20, 6, output).display[:-1]
+    assert (noticed_screen.cursor.y, noticed_screen.cursor.hidden) == (
+        Reference(20, 6, output).cursor.y,
+        b"?25l" in output,
+    )
+    assert noticed_screen.title == TEXT
+    assert without_title(Reference(20, 6, output, shown, hidden)) == Reference(20, 6, output).state
 
 
-@given(SAID, st.integers(0, 40))
-def test_what_the_program_goes_on_with_is_shown_as_without_it(said: list[bytes], at: int) -> None:
-    before, after = b"".join(said[:at]), b"".join(said[at:])
+@given(COMMANDS, st.integers(0, 40))
+def test_later_output_is_shown_as_if_there_had_been_no_notice(output: list[bytes], at: int) -> None:
+    before, after = b"".join(output[:at]), b"".join(output[at:])
     shown, hidden = noticed(before)
     one, other = Reference(20, 6, before, shown, hidden, after), Reference(20, 6, before, after)
     assert without_title(one) == without_title(other)
 
 
-def seen(screen: ScreenTracker) -> object:
-    """Return what there is to see, and what the next character depends on."""
+def state_of(screen: ScreenTracker) -> object:
+    """Return what is visible and what the next character depends on."""
     shown = screen.emulator
     rows = [row_content(row, screen.columns) for row in shown.grid.rows]
     return rows, shown.x, shown.y, shown.wrapping, shown.settings.attributes
 
 
-CUT = [
+SPLIT = [
     "größe 漢字 😀 e\u0301".encode(),
     b"\x1b[31mred \x1b[38;5;123mpalette\x1b[m\x1b[2;5r\x1b[3;4Hthere\x1b[?25l\x1b[?2004h",
     b"\x1b]0;one\x07two\x1b]2;three\x1b\\four",
@@ -70,22 +73,22 @@ CUT = [
 ]
 
 
-@pytest.mark.parametrize("said", CUT)
-def test_a_sequence_that_was_cut_is_completed_by_what_follows(said: bytes) -> None:
+@pytest.mark.parametrize("output", SPLIT)
+def test_a_split_sequence_is_completed_after_the_notice(output: bytes) -> None:
     whole = ScreenTracker(20, 6)
-    whole.feed(said)
-    for at in range(len(said)):
+    whole.feed(output)
+    for at in range(len(output)):
         screen = ScreenTracker(20, 6)
-        screen.feed(said[:at])
+        screen.feed(output[:at])
         notice = NoticeRow(screen)
-        # Another of these takes the part of the terminal.
+        # Another tracker plays the terminal.
         terminal = ScreenTracker(20, 6)
-        for data in (said[:at], notice.show(TEXT), notice.hide(), said[at:]):
+        for data in (output[:at], notice.show(TEXT), notice.hide(), output[at:]):
             terminal.feed(data)
-        assert (seen(terminal), terminal.undo_sequence()) == (seen(whole), whole.undo_sequence())
+        assert (state_of(terminal), terminal.undo_sequence()) == (state_of(whole), whole.undo_sequence())
 
 
-def test_of_a_sequence_too_long_to_be_said_again_the_rest_is_not_shown() -> None:
+def test_the_rest_of_a_sequence_too_long_to_repeat_is_not_shown() -> None:
     begin = b"seen\x1bPq" + b"#0;" * 5000
     shown, hidden = noticed(begin)
     terminal = ScreenTracker(20, 6)
@@ -94,16 +97,16 @@ def test_of_a_sequence_too_long_to_be_said_again_the_rest_is_not_shown() -> None
     assert Reference(20, 6, terminal.repaint()).display[0].rstrip() == "seen again"
 
 
-@pytest.mark.parametrize(("said", "back"), [(b"", b"\x1b[23;2t"), (b"\x1b]2;mine\x07", b"\x1b[23;2t\x1b]2;mine\x07")])
-def test_the_title_is_put_back(said: bytes, back: bytes) -> None:
-    shown, hidden = noticed(said)
+@pytest.mark.parametrize(("output", "back"), [(b"", b"\x1b[23;2t"), (b"\x1b]2;mine\x07", b"\x1b[23;2t\x1b]2;mine\x07")])
+def test_the_title_is_restored(output: bytes, back: bytes) -> None:
+    shown, hidden = noticed(output)
     assert b"\x1b[22;2t\x1b]2;" + TEXT.encode() + b"\x07" in shown
     assert back in hidden
 
 
-def test_another_text_takes_the_place_of_the_first() -> None:
+def test_a_second_text_replaces_the_first() -> None:
     screen = ScreenTracker(20, 6)
-    screen.feed(LINES + b"\x1b[3")
+    screen.feed(TEN_LINES + b"\x1b[3")
     notice = NoticeRow(screen)
     assert notice.hide() == b""
     first, second = notice.show("one"), notice.show("two")
@@ -111,10 +114,10 @@ def test_another_text_takes_the_place_of_the_first() -> None:
     assert (was_shown, notice.shown) == (True, False)
     assert (first.count(b"\x18"), first.count(b"\x1b[22;2t")) == (1, 1)
     assert (second.count(b"\x18"), second.count(b"\x1b[22;2t")) == (0, 0)
-    assert Reference(20, 6, LINES, first, second).display[-1].rstrip() == "two"
+    assert Reference(20, 6, TEN_LINES, first, second).display[-1].rstrip() == "two"
     assert (
-        without_title(Reference(20, 6, LINES, first, second, hidden, b"1m"))
-        == Reference(20, 6, LINES, b"\x1b[31m").state
+        without_title(Reference(20, 6, TEN_LINES, first, second, hidden, b"1m"))
+        == Reference(20, 6, TEN_LINES, b"\x1b[31m").state
     )
     assert notice.hide() == b""
 
@@ -128,25 +131,25 @@ def test_another_text_takes_the_place_of_the_first() -> None:
         ("", " " * 10),
     ],
 )
-def test_a_text_does_no_harm_and_is_cut_to_the_row(text: str, row: str) -> None:
+def test_a_text_is_made_printable_and_cut_to_the_row(text: str, row: str) -> None:
     shown, _ = noticed(b"", 10, 4, text)
     assert Reference(10, 4, shown).display[-1] == row
 
 
 @given(st.binary(max_size=200), st.sampled_from([(1, 1), (2, 1), (1, 3), (500, 300), (65535, 65535)]))
-def test_no_output_and_no_size_breaks_it(said: bytes, size: tuple[int, int]) -> None:
-    shown, hidden = noticed(said, *size)
-    # As wide as what is drawn at most.
+def test_it_works_after_any_output_at_any_size(output: bytes, size: tuple[int, int]) -> None:
+    shown, hidden = noticed(output, *size)
+    # The row is at most as wide as the emulator draws.
     assert len(shown) < 2000
-    assert len(hidden) < 4000 + len(said) * 2
+    assert len(hidden) < 4000 + len(output) * 2
 
 
-def test_on_a_terminal_of_one_character_nothing_breaks() -> None:
-    for said in (b"x", "漢".encode(), b"\x1b[?6h\x1b[4h\x1b[?7lab", b"\r\n\x1b[5;5H\t"):
-        shown, hidden = noticed(said, 1, 1)
-        assert Reference(1, 1, said, shown).display == ["c"]
-        if said == b"x":
-            assert without_title(Reference(1, 1, said, shown, hidden, b"y")) == Reference(1, 1, said, b"y").state
+def test_it_works_on_a_terminal_of_one_character() -> None:
+    for output in (b"x", "漢".encode(), b"\x1b[?6h\x1b[4h\x1b[?7lab", b"\r\n\x1b[5;5H\t"):
+        shown, hidden = noticed(output, 1, 1)
+        assert Reference(1, 1, output, shown).display == ["c"]
+        if output == b"x":
+            assert without_title(Reference(1, 1, output, shown, hidden, b"y")) == Reference(1, 1, output, b"y").state
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +162,7 @@ def tmux(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tmux]:
 IN_TMUX = [
     b"\x1b[?1049h\x1b[?1h\x1b=\x1b[?1000h\x1b[2;5r\x1b[?6h\x1b[3;3Hwide " + "漢字 ─│".encode() + b"\x1b[44m\x1b[K",
     b"$ vim\r\n\x1b[?1049h\x1b[H\x1b[2J~\r\n~\x1b[6;1H\x1b[7mstatus line\x1b[m\x1b[2;3H",
-    LINES + b"\x1b[41m\x1b[2;1H\x1b[2S\x1b[T\x1b[m\x1b[4h" + b"inserted",
+    TEN_LINES + b"\x1b[41m\x1b[2;1H\x1b[2S\x1b[T\x1b[m\x1b[4h" + b"inserted",
     b"a" * 19 + "漢".encode() + b"b" * 19 + "e\u0301".encode(),
     "漢字\x1b[1;1Hx\x1b[2;1H漢字\x1b[2;3Hy".encode(),
     b"\x1b[?1049hold\x1b[?1049lmain\x1b[?1049h\x1b[3;3Hnew",
@@ -174,26 +177,26 @@ IN_TMUX = [
 
 
 @pytest.mark.needs("tmux")
-@pytest.mark.parametrize("said", IN_TMUX)
-def test_tmux_shows_the_same(tmux: Tmux, said: bytes) -> None:
-    expected = tmux.shown(20, 6, said)
+@pytest.mark.parametrize("output", IN_TMUX)
+def test_tmux_shows_and_restores_the_same(tmux: Tmux, output: bytes) -> None:
+    expected = tmux.shown(20, 6, output)
     screen = ScreenTracker(20, 6)
-    screen.feed(said)
+    screen.feed(output)
     assert tmux.shown(20, 6, screen.repaint()) == expected
-    shown, hidden = noticed(said)
-    rows, flags = tmux.shown(20, 6, said + shown)
+    shown, hidden = noticed(output)
+    rows, flags = tmux.shown(20, 6, output + shown)
     assert "".join(char for char, _ in rows[5]) == TEXT[:20].rstrip()
     assert flags == expected[1].replace("title=before", f"title={TEXT}")
-    assert tmux.shown(20, 6, said + shown + hidden) == expected
+    assert tmux.shown(20, 6, output + shown + hidden) == expected
 
 
 @pytest.mark.needs("tmux")
 @pytest.mark.parametrize(
-    "said",
+    "output",
     [b"\x1b[31mr\xc3\xb6t\x1b[m", b"\x1b]2;before\x07x", b"\x1bP$qm\x1b\\y", b"a\x1b[12;40Hb\x1b(B", b"\x1b[>4;2mz"],
 )
-def test_tmux_completes_what_was_cut(tmux: Tmux, said: bytes) -> None:
-    expected = tmux.shown(20, 6, said)
-    for at in range(1, len(said)):
-        shown, hidden = noticed(said[:at])
-        assert tmux.shown(20, 6, said[:at] + shown + hidden + said[at:]) == expected, at
+def test_tmux_completes_a_split_sequence(tmux: Tmux, output: bytes) -> None:
+    expected = tmux.shown(20, 6, output)
+    for at in range(1, len(output)):
+        shown, hidden = noticed(output[:at])
+        assert tmux.shown(20, 6, output[:at] + shown + hidden + output[at:]) == expected, at
