@@ -1,6 +1,21 @@
 """Run commands on another machine: `async with connect("host") as client: await client.run(["uname", "-a"])`.
 
-`farhand_client.sync` has the same names for scripts without asyncio. Names are imported when they are first used.
+`farhand_client.sync` has the same API for scripts without asyncio. The names below are imported on first use, so that
+importing this package costs nothing.
+
+The way of a request and of its output, module by module:
+
+    connector   connect() makes a Client: resolves HOST, dials, logs in (all in `connection/`, keys in `trust/`)
+    client      what can be asked of a service; run() collects output, start() and attach() give a Run
+    options     RunOptions, checked once, becomes the message that asks for the run
+    run         a Run: what a script does with one run, as with asyncio.subprocess.Process
+    attachment  the run's channel, opened again after each outage at the offsets that its streams have reached
+    streams     those offsets; output and stdin hold the bytes, which wait for a reader or for the service's credit
+    calls       requests with one answer: lists, signals, recordings, waits
+    results     how a run ended; errors is everything else that can go wrong
+
+Below these, `connection.reconnecting` keeps one session after the other, and `connection.session` routes what arrives
+on each. `cli/` is the command line and `repl/` its prompt; both use this API, and `terminal/` and `recording/`.
 """
 
 from __future__ import annotations
@@ -27,8 +42,6 @@ if TYPE_CHECKING:
         AddressError,
         AmbiguousId,
         AuthenticationError,
-        CommandError,
-        CommandTimeout,
         ConnectError,
         ConnectionLost,
         FarhandError,
@@ -41,9 +54,9 @@ if TYPE_CHECKING:
         RunGoesOn,
         SpawnError,
     )
-    from .options import DEVNULL, PIPE
+    from .options import DEVNULL, PIPE, RunOptions
     from .output import Chunk, Gap
-    from .results import Completed, Result
+    from .results import CommandError, CommandTimeout, Completed, Result
     from .run import Run
     from .version import __version__
 
@@ -82,6 +95,7 @@ __all__ = [
     "Run",
     "RunGoesOn",
     "RunInfo",
+    "RunOptions",
     "Signaled",
     "SpawnError",
     "SpawnFailed",
@@ -95,11 +109,11 @@ __all__ = [
 
 _HOMES = {
     "farhand_client.client": ("Client",),
-    "farhand_client.results": ("Completed", "Result"),
+    "farhand_client.results": ("CommandError", "CommandTimeout", "Completed", "Result"),
     "farhand_client.connector": ("connect",),
     "farhand_client.connection.reconnecting": ("LineDown", "Outage"),
     "farhand_client.output": ("Chunk", "Gap"),
-    "farhand_client.options": ("DEVNULL", "PIPE"),
+    "farhand_client.options": ("DEVNULL", "PIPE", "RunOptions"),
     "farhand_client.run": ("Run",),
     "farhand_client.version": ("__version__",),
     "farhand_protocol.messages": (

@@ -1,4 +1,4 @@
-"""`python -m farhand_client` is `farhand`."""
+"""Makes `python -m farhand_client` the same as `farhand`."""
 
 import sys
 

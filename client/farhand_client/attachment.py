@@ -1,4 +1,9 @@
-"""The client's end of one run, over one connection after the other: what the service says, and what is said to it."""
+"""The client's end of one run: what the service reports of it and what is said to it, across outages.
+
+A `ClientAttachment` is registered with the reconnecting connection. On each session it opens one channel: at first with
+the request to run or to attach, and once the run is known to have started always by attaching to it, at the offsets
+that its streams have reached. So nothing is lost, nothing arrives twice, and a command starts once.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
 from .errors import ConnectionLost, FarhandError, OutputIncomplete, RequestRefused, RunGoesOn, SpawnError
-from .results import Result, describe
+from .results import Result, describe, lost_run_error
 from .stdin import InputStream
 from .streams import AttachmentStreams
 
@@ -20,23 +25,22 @@ if TYPE_CHECKING:
     from .output import Receiver
 
 STOP_MARGIN: Final = 10.0
-"""Seconds beyond a stop's own grace that are waited for its outcome: the service kills and reaps in far less, so
-after them it is the service that hangs, or the connection that does not come back."""
-
+"""Seconds beyond its grace for which a stop waits for the outcome. The service kills and reaps in far less, so after
+them the service hangs, or the connection does not come back."""
 
 MAX_CELLS: Final = 0xFFFF
-"""Columns or rows of a terminal: what struct winsize holds (ioctl_tty(2))."""
+"""Most columns or rows of a terminal: what struct winsize holds (ioctl_tty(2))."""
 
 
 class ClientAttachment:
-    """Opened by a `run`, which is sent again until it is known to have arrived, or by an `attach`.
+    """One run as this client sees it, opened by a `RunRequest` or an `Attach`.
 
-    `started` is the service's first answer (None where the run ended before it began), `ended` the result; either may
-    be the error that came instead. With `tolerant` gaps in the output are not an error.
+    `started` becomes the service's first answer (None if the run ended before it started), `ended` the result; either
+    may become an error instead. With `tolerant`, gaps in the output are not an error.
     """
 
     def __init__(
-        self, line: ReconnectingConnection, opening: m.RunRequest | m.Attach, *, tolerant: bool = False
+        self, connection: ReconnectingConnection, opening: m.RunRequest | m.Attach, *, tolerant: bool = False
     ) -> None:
         loop = asyncio.get_running_loop()
         self.opening: Final = opening
@@ -44,95 +48,95 @@ class ClientAttachment:
         self.started: Final[asyncio.Future[m.Started | None]] = loop.create_future()
         self.ended: Final[asyncio.Future[Result]] = loop.create_future()
         self.exited: Outcome | None = None
-        """How the program ended, known before the run is over where other processes still hold its output."""
-        feeds = (0 if opening.stdin else None) if isinstance(opening, m.RunRequest) else opening.stdin
-        self.stdin: Final = None if feeds is None else InputStream(self, feeds)
+        """How the program ended: known before the run ends if other processes still hold its output."""
+        stdin_offset = (0 if opening.stdin else None) if isinstance(opening, m.RunRequest) else opening.stdin
+        self.stdin: Final = None if stdin_offset is None else InputStream(self, stdin_offset)
         self.number = 0
+        """The number of the current channel."""
         self.size: m.WindowSize | None = None
-        """The terminal's, as the service said."""
+        """The size of the run's terminal, as last reported by the service."""
         self.on_resize: Callable[[m.WindowSize], None] | None = None
-        self.line: Final = line
+        self.connection: Final = connection
         self._session: ClientSession | None = None
         self._streams = AttachmentStreams(tolerant=tolerant)
-        self._known = isinstance(opening, m.Attach)
-        self._signals: list[m.Signal] = []
+        self._start_known = isinstance(opening, m.Attach)
+        self._unsent_signals: list[m.Signal] = []
         self._stop: m.Stop | None = None
-        self._shown = _shown(opening)
-        self._left = False
-        self._over = asyncio.Event()
+        self._shown_size = _shown_size(opening)
+        self._left_with_stop = False
+        """Whether this was left during an outage with a stop still to be sent: the next session is for that alone."""
+        self._end_settled = asyncio.Event()
 
     @property
     def connected(self) -> bool:
-        """Whether what is said now leaves now."""
+        """Whether what is said to the run is sent at once."""
         return self._session is not None
 
     @property
-    def owner(self) -> bool:
+    def stops_with_client(self) -> bool:
         """Whether the run is to be stopped when this attachment leaves it."""
         return isinstance(self.opening, m.RunRequest) and self.opening.on_disconnect == "kill"
 
-    # What is said to the service
+    # What the client says
 
     def begin(self) -> None:
-        """Ask for the run, now or once there is a connection. Raises what `ReconnectingConnection.add` does."""
-        self.line.add(self)
+        """Send the request, now or when there is a connection. Raises as `ReconnectingConnection.register`."""
+        self.connection.register(self)
 
-    def take(self, stream: m.Stream, count: int) -> None:
-        """`count` bytes of `stream` were consumed."""
-        owing = self._streams.take(stream, count)
-        if owing and self._session is not None:
-            self._session.take(self, stream, owing)
-
-    def receive(self, stream: m.Output, receiver: Receiver, offset: int = 0) -> None:
-        """Say where the bytes of `stream` go, from `offset` on. Called before any can come."""
+    def deliver_to(self, stream: m.Output, receiver: Receiver, offset: int = 0) -> None:
+        """Deliver the bytes of `stream` from `offset` on to `receiver`. Call this before `begin`."""
         self._streams.add(stream, receiver, offset)
 
+    def consumed(self, stream: m.Stream, count: int) -> None:
+        """Note that `count` bytes of `stream` were consumed, and return their credit to the service."""
+        credit = self._streams.consumed(stream, count)
+        if credit and self._session is not None:
+            self._session.consumed(self, stream, credit)
+
     def signal(self, number: int) -> None:
-        """Send a signal, at most once; where the connection is known to be lost, over the next one."""
+        """Send a signal at most once; during an outage, when the connection is back."""
         if self.ended.done():
             return
         message = m.Signal(number=number)
         if self._session is not None:
-            self._session.tell(self, message)
+            self._session.send_on(self, message)
         else:
-            self._signals.append(message)
+            self._unsent_signals.append(message)
 
     def resize(self, columns: int, rows: int) -> None:
-        """Say in how many characters the terminal is shown here. Raises ValueError."""
-        if self._shown is None:
-            raise ValueError("this run was not asked for with a terminal, which alone has a size")
+        """Report the size at which the terminal is displayed here. Raises ValueError."""
+        if self._shown_size is None:
+            raise ValueError("this run was not requested with a terminal, so it has no size")
         if not (0 <= columns <= MAX_CELLS and 0 <= rows <= MAX_CELLS):
-            raise ValueError(f"a terminal of {columns} columns and {rows} rows: 0 to {MAX_CELLS} are possible")
-        self._shown = m.WindowSize(columns=columns, rows=rows)
+            raise ValueError(f"a terminal cannot have {columns} columns and {rows} rows; use 0 to {MAX_CELLS}")
+        self._shown_size = m.WindowSize(columns=columns, rows=rows)
         watches = isinstance(self.opening, m.Attach) and self.opening.read_only
         if self._session is not None and not watches and not self.ended.done():
-            self._session.tell(self, m.Resize(columns=columns, rows=rows))
+            self._session.send_on(self, m.Resize(columns=columns, rows=rows))
 
     async def result(self) -> Result:
-        """Wait for `ended`, and leave it alone when cancelled; raises the error that came instead.
+        """Wait for `ended` without cancelling it when this call is cancelled. Raises the error that came instead.
 
-        asyncio.shield does the same one turn of the loop later: too late for the next request to leave together with
-        the close of this channel.
+        asyncio.shield would resume the caller one turn of the event loop later: too late for its next request to be
+        sent together with the close of this channel.
         """
-        await self._over.wait()
+        await self._end_settled.wait()
         return self.ended.result()
 
     def order_stop(self, kill_after: float | None = None) -> None:
-        """Have the run stopped, after `kill_after` seconds of grace (the run's own), and do not wait for it."""
+        """Have the run stopped, with `kill_after` seconds of grace (default: the run's own), without waiting."""
         if self.ended.done():
             return
         self._stop = m.Stop(kill_after=kill_after)
         if self._session is not None:
-            self._session.tell(self, self._stop)
+            self._session.send_on(self, self._stop)
 
     async def stop(self, kill_after: float | None = None) -> None:
-        """Stop the run and wait for its outcome; its output is thrown away.
+        """Stop the run, throw its output away, and wait for its outcome.
 
-        Waits no longer than `STOP_MARGIN` beyond the grace. Where that is not known here, because the service's
-        configuration or another client's request has it, only a connection that is lost for good ends the waiting.
-
-        A cancellation meanwhile gives up the waiting, not the stopping. Never raises anything else: what came of the
-        run is in `ended`.
+        Waits at most `STOP_MARGIN` beyond the grace. If the grace is unknown here, because the service's configuration
+        or another client's request sets it, only the permanent loss of the connection ends the wait. A cancellation
+        gives up the waiting, not the stopping. Raises nothing else: `ended` has what became of the run.
         """
         self._streams.discard()
         if not self.ended.done():
@@ -142,87 +146,77 @@ class ClientAttachment:
             try:
                 await asyncio.wait([self.ended], timeout=None if grace is None else grace + STOP_MARGIN)
             finally:
-                self._go(self._nobody_waited("the service stops it"))
+                self._leave(self._left_early("the service stops it"))
 
-    async def part(self) -> None:
-        """Stop the run and wait for that where it is not to outlive its client; else leave it."""
-        if self.owner:
+    async def stop_or_detach(self) -> None:
+        """Stop the run and wait for its end if it must not outlive its client; otherwise leave it."""
+        if self.stops_with_client:
             await self.stop()
         else:
             self.detach()
 
     def abandon(self) -> None:
-        """Leave at once; the service stops the run where it is not to outlive its client."""
-        if self.owner:
+        """Leave at once; the service stops the run if it must not outlive its client."""
+        if self.stops_with_client:
             self.order_stop()
-        self._go(self._nobody_waited("the service stops it" if self.owner else "it goes on"))
+        self._leave(self._left_early("the service stops it" if self.stops_with_client else "it goes on"))
 
     def detach(self) -> None:
-        """Leave at once, and the run as it is."""
-        self._go(self._nobody_waited("the service stops it after its grace" if self.owner else "it goes on"))
+        """Leave at once, and leave the run as it is."""
+        then = "the service stops it after its grace period" if self.stops_with_client else "it goes on"
+        self._leave(self._left_early(then))
 
-    def leave(self, error: FarhandError) -> None:
-        """Resumable."""
-        if self.ended.done():
-            return
-        if self.owner:
-            self.order_stop()
-        what = "the service stops it" if self.owner else "it goes on"
-        self._go(ConnectionLost(f"{error}; nobody waited for the end of the run {self.id}; {what}", run_id=self.id))
-
-    # InputStream's outlet
+    # Implements StdinChannel.
 
     def room(self) -> int:
-        """StdinChannel."""
-        return self._session.room_for(self, "stdin") if self._session is not None else 0
+        """Return how many bytes of stdin may be sent now."""
+        return 0 if self._session is None else self._session.room_for(self, "stdin")
 
     def send(self, data: bytes) -> None:
-        """StdinChannel."""
+        """Send bytes of stdin."""
         assert self._session is not None
         self._session.send_data(self, "stdin", data)
 
     def flush(self) -> None:
-        """StdinChannel."""
+        """Send what is queued."""
         if self._session is not None:
             self._session.flush()
 
     def end(self) -> bool:
-        """StdinChannel."""
+        """Send the end of stdin; return False during an outage."""
         if self._session is None:
             return False
-        self._session.tell(self, m.End(stream="stdin"))
+        self._session.send_on(self, m.End(stream="stdin"))
         return True
 
-    # Resumable
+    # Implements Resumable.
 
     def open(self, session: ClientSession) -> None:
-        """Resumable."""
+        """Open a channel on `session` and continue where the last one ended."""
         window = session.connection.limits.window
         self._streams.reopened(min(window, self.opening.window or window))
         if self.stdin is not None:
             self.stdin.rewind()
-        opening = self._opening()
-        session.open(self, opening)
-        if self._left:
-            self.line.remove(self)
-            session.tell(self, self._stop or m.Stop())
+        opening = self._next_opening()
+        session.open_channel(self, opening)
+        if self._left_with_stop:
+            self.connection.unregister(self)
+            session.send_on(self, self._stop or m.Stop())
             session.close_channel(self)
             return
         self._session = session
-        if self._shown is not None and self._shown != _shown(opening):
-            session.tell(self, m.Resize(columns=self._shown.columns, rows=self._shown.rows))
-        for message in (*self._signals, self._stop):
+        if self._shown_size is not None and self._shown_size != _shown_size(opening):
+            session.send_on(self, m.Resize(columns=self._shown_size.columns, rows=self._shown_size.rows))
+        for message in (*self._unsent_signals, self._stop):
             if message is not None:
-                session.tell(self, message)
-        self._signals.clear()
+                session.send_on(self, message)
+        self._unsent_signals.clear()
         self.pump()
 
     def fail(self, error: Exception) -> None:
-        """Resumable. The run's end will not be known."""
+        """Give up on the run: its outcome will not be known."""
         if isinstance(error, ConnectionLost) and error.run_id is None and not self.ended.done():
-            from .results import lost_run_error
-
-            error = lost_run_error(error, self.opening, self.line.name, started=self._known)
+            error = lost_run_error(error, self.opening, self.connection.name, started=self._start_known)
         self._session = None
         self._streams.fail(error)
         if self.stdin is not None:
@@ -230,18 +224,27 @@ class ClientAttachment:
         _settle(self.started, error)
         self._settle_end(error)
 
-    # Endpoint
+    def client_closed(self, error: FarhandError) -> None:
+        """Do as `abandon`, and report `error` as the cause."""
+        if self.ended.done():
+            return
+        if self.stops_with_client:
+            self.order_stop()
+        then = "the service stops it" if self.stops_with_client else "it goes on"
+        self._leave(ConnectionLost(f"{error} before run {self.id} ended; {then}", run_id=self.id))
+
+    # Implements ChannelEndpoint.
 
     def lost(self, why: FarhandError) -> None:
-        """Endpoint. The line opens another channel, or says that there will be none."""
+        """Wait for the reconnecting connection to call `open` or `fail`."""
         self._session = None
 
     def received_data(self, stream: m.Stream, data: bytes) -> None:
-        """Endpoint."""
+        """Deliver output."""
         self._streams.feed(stream, data)
 
     def received(self, message: m.AnyMessage) -> None:
-        """Endpoint."""
+        """Handle what the service reports of the run."""
         match message:
             case m.Credit():
                 if self.stdin is not None:
@@ -252,7 +255,7 @@ class ClientAttachment:
             case m.GapNotice():
                 self._streams.gap(message)
             case m.Started():
-                self._begun(message)
+                self._run_started(message)
             case m.Resize():
                 self.size = m.WindowSize(columns=message.columns, rows=message.rows)
                 if self.on_resize is not None:
@@ -260,52 +263,52 @@ class ClientAttachment:
             case m.Exit():
                 self.exited = message.outcome
             case m.Ended():
-                # Whoever waits is woken before the close is sent: what they ask for next leaves together with it.
+                # The caller is woken before the close is sent, so that its next request is sent together with it.
                 session = self._session
-                self._ended(message)
+                self._run_ended(message)
                 self._close(session)
             case m.Done():
                 session = self._session
-                self.fail(RunGoesOn(f"run {self.id} goes on; this attachment did not follow it", run_id=self.id))
+                self.fail(RunGoesOn(f"run {self.id} goes on; this attachment does not follow it", run_id=self.id))
                 self._close(session)
             case m.Error():
                 self._close(self._session)
                 self.fail(RequestRefused(message.code, message.message, run_id=self.id))
 
     def pump(self) -> None:
-        """Endpoint."""
+        """Send waiting stdin."""
         if self.stdin is not None:
             self.stdin.pump()
 
-    def _opening(self) -> m.RunRequest | m.Attach:
-        # A start that is not wanted any more is not sent again: it might never have arrived.
-        if not self._known and self._stop is None:
+    def _next_opening(self) -> m.RunRequest | m.Attach:
+        # If the run is to be stopped, the request to run is not repeated: it may never have arrived.
+        if not self._start_known and self._stop is None:
             return self.opening
         attach = self.opening
         if isinstance(attach, m.RunRequest):
             attach = m.Attach(id=self.id, attachment=attach.attachment, hold=True, window=attach.window)
-        if self._left:
+        if self._left_with_stop:
             return m.Attach(id=self.id, attachment=attach.attachment)
         stdin = None if self.stdin is None or self.stdin.over else self.stdin.acknowledged
         stdout, stderr = self._streams.expected("stdout"), self._streams.expected("stderr")
         share = attach.share and stdin is not None
-        update = {"stdout": stdout, "stderr": stderr, "stdin": stdin, "size": self._shown, "share": share}
+        update = {"stdout": stdout, "stderr": stderr, "stdin": stdin, "size": self._shown_size, "share": share}
         return attach.model_copy(update=update)
 
-    def _begun(self, message: m.Started) -> None:
-        self._known = True
+    def _run_started(self, message: m.Started) -> None:
+        self._start_known = True
         if self.stdin is not None and not message.new and not message.stdin:
             self.stdin.finish(None)
         if not self.started.done():
             self.started.set_result(message)
 
-    def _ended(self, message: m.Ended) -> None:
+    def _run_ended(self, message: m.Ended) -> None:
         outcome = message.outcome
         if isinstance(outcome, SpawnFailed):
             self.fail(SpawnError(outcome, run_id=self.id))
             return
         if isinstance(outcome, Lost):
-            self.fail(ConnectionLost(f"the run {self.id} {describe(outcome)}", run_id=self.id))
+            self.fail(ConnectionLost(f"run {self.id} {describe(outcome)}", run_id=self.id))
             return
         missing = self._streams.missing(message)
         if missing:
@@ -330,24 +333,25 @@ class ClientAttachment:
             )
         )
 
-    def _go(self, error: FarhandError) -> None:
+    def _leave(self, error: FarhandError) -> None:
+        """Close the channel and settle everything with `error`."""
         if self.ended.done():
             return
-        # No credit goes back for what nobody has seen: whoever attaches next may want it.
+        # Unread output keeps its credit: the next client that attaches may want it.
         session, self._session = self._session, None
         self._streams.discard()
-        self._left = session is None and self._stop is not None
+        self._left_with_stop = session is None and self._stop is not None
         self._close(session)
         self.fail(error)
 
-    def _nobody_waited(self, what: str) -> ConnectionLost:
-        return ConnectionLost(f"nobody waited for the end of the run {self.id}; {what}", run_id=self.id)
+    def _left_early(self, then: str) -> ConnectionLost:
+        return ConnectionLost(f"this client left run {self.id} before its end; {then}", run_id=self.id)
 
     def _settle_end(self, end: Result | Exception) -> None:
-        if not self._left:
-            self.line.remove(self)
+        if not self._left_with_stop:
+            self.connection.unregister(self)
         _settle(self.ended, end)
-        self._over.set()
+        self._end_settled.set()
 
     def _close(self, session: ClientSession | None) -> None:
         self._session = None
@@ -355,7 +359,7 @@ class ClientAttachment:
             session.close_channel(self)
 
 
-def _shown(opening: m.RunRequest | m.Attach) -> m.WindowSize | None:
+def _shown_size(opening: m.RunRequest | m.Attach) -> m.WindowSize | None:
     if isinstance(opening, m.Attach):
         return opening.size
     return None if opening.terminal is None else opening.terminal.size
@@ -366,6 +370,6 @@ def _settle(future: asyncio.Future[Any], value: Any) -> None:
         return
     if isinstance(value, BaseException):
         future.set_exception(value)
-        future.exception()  # whoever awaits it gets it; nobody has to
+        future.exception()  # marks it as retrieved: nobody has to await it
     else:
         future.set_result(value)

@@ -1,4 +1,7 @@
-"""Requests that are answered and then over: what runs, a signal by id, a wait for something in a run's output."""
+"""Requests with one answer: lists of runs, a signal by id, a recording, a wait for something in a run's output.
+
+Each opens a channel of its own and is sent again after an outage, except a signal, which must not be delivered twice.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +21,23 @@ if TYPE_CHECKING:
     from .connection.session import ClientSession
 
 MAX_CANDIDATES: Final = 10
-"""Ids that are named where a short one fits several: as many as fit on a screen beside what was typed."""
+"""Ids that an `AmbiguousId` names: as many as fit on a screen beside what was typed."""
 
 
 class _Call:
-    """The endpoint of one request on one connection. `answers` are what came before the last message."""
+    """The endpoint of one request on one session. `answered` becomes all messages of the answer."""
 
     def __init__(self, session: ClientSession, opening: m.Message, run_id: str | None) -> None:
         self.number = 0
         self.answered: Final[asyncio.Future[list[m.AnyMessage]]] = asyncio.get_running_loop().create_future()
         self._answers: list[m.AnyMessage] = []
         self._run_id = run_id
-        session.open(self, opening)
+        session.open_channel(self, opening)
+
+    # Implements ChannelEndpoint.
 
     def received(self, message: m.AnyMessage) -> None:
-        """Endpoint."""
+        """Collect the answer."""
         if self.answered.done():
             return
         if isinstance(message, m.Error):
@@ -43,30 +48,30 @@ class _Call:
             self.answered.set_result(self._answers)
 
     def received_data(self, stream: m.Stream, data: bytes) -> None:
-        """Endpoint. No data belong to such a channel, and the connection lets none through."""
+        """Do nothing: the connection lets no data through on such a channel."""
 
     def pump(self) -> None:
-        """Endpoint. Nothing but the request is sent."""
+        """Do nothing: only the request is sent."""
 
     def lost(self, why: FarhandError) -> None:
-        """Endpoint."""
+        """Fail the request."""
         if not self.answered.done():
             self.answered.set_exception(ConnectionLost(str(why)))
 
 
 async def _ask(
-    line: ReconnectingConnection, request: Callable[[], m.Message], run_id: str | None = None
+    connection: ReconnectingConnection, request: Callable[[], m.Message], run_id: str | None = None
 ) -> list[m.AnyMessage]:
-    """Return the answers to what `request` makes, asked again where the connection is lost meanwhile."""
+    """Return the answer to what `request` makes; after an outage, it is made and sent again."""
     while True:
         try:
-            return await _ask_once(line, request(), run_id)
+            return await _ask_once(connection, request(), run_id)
         except ConnectionLost:
-            await line.up()
+            await connection.connected_session()
 
 
-async def _ask_once(line: ReconnectingConnection, request: m.Message, run_id: str | None) -> list[m.AnyMessage]:
-    session = await line.up()
+async def _ask_once(connection: ReconnectingConnection, request: m.Message, run_id: str | None) -> list[m.AnyMessage]:
+    session = await connection.connected_session()
     call = _Call(session, request, run_id)
     try:
         return await call.answered
@@ -75,61 +80,63 @@ async def _ask_once(line: ReconnectingConnection, request: m.Message, run_id: st
 
 
 async def list_runs(
-    line: ReconnectingConnection, *, ended: bool, prefix: str, most: int | None = None
+    connection: ReconnectingConnection, *, ended: bool, prefix: str, limit: int | None = None
 ) -> list[m.RunInfo]:
-    """Return the runs whose id begins with `prefix`, the newest first, `most` at the most."""
+    """Return the runs whose id begins with `prefix`, newest first, at most `limit` of them. Raises as `Client.runs`."""
     if prefix:
         checked_prefix(prefix)
     found: list[m.RunInfo] = []
     while True:
-        limit = m.MAX_LISTED if most is None else min(most - len(found), m.MAX_LISTED)
+        page_size = m.MAX_LISTED if limit is None else min(limit - len(found), m.MAX_LISTED)
         before = found[-1].id if found else None
-        answers = await _ask(line, partial(m.List, ended=ended, prefix=prefix, before=before, limit=limit))
+        answers = await _ask(connection, partial(m.List, ended=ended, prefix=prefix, before=before, limit=page_size))
         page = [run for answer in answers if isinstance(answer, m.Runs) for run in answer.runs]
         found += page
-        if len(page) < limit or len(found) == most:
+        if len(page) < page_size or len(found) == limit:
             return found
 
 
-async def full_id(line: ReconnectingConnection, text: str) -> str:
-    """Return the id of the one run whose id begins with `text`. Raises what `run_info` does."""
-    return text if is_run_id(text) else (await run_info(line, text)).id
+async def full_id(connection: ReconnectingConnection, text: str) -> str:
+    """Return the id of the only run whose id begins with `text`. Raises as `run_info`."""
+    return text if is_run_id(text) else (await run_info(connection, text)).id
 
 
-async def run_info(line: ReconnectingConnection, text: str) -> m.RunInfo:
-    """Return what is known of the one run whose id begins with `text`.
+async def run_info(connection: ReconnectingConnection, text: str) -> m.RunInfo:
+    """Return what is known of the only run whose id begins with `text`.
 
-    Raises `AmbiguousId`, `RequestRefused` with the code `unknown_run`, and ValueError for what no id begins with.
+    Raises `AmbiguousId`, `RequestRefused` with the code `unknown_run`, and ValueError if no id can begin with `text`.
     """
-    found = await list_runs(line, ended=True, prefix=checked_prefix(text), most=MAX_CANDIDATES)
+    found = await list_runs(connection, ended=True, prefix=checked_prefix(text), limit=MAX_CANDIDATES)
     if not found:
-        raise RequestRefused(ErrorCode.UNKNOWN_RUN, f"{line.name} knows no run of yours whose id begins with {text}")
+        raise RequestRefused(
+            ErrorCode.UNKNOWN_RUN, f"{connection.name} knows no run of yours whose id begins with {text}"
+        )
     if len(found) > 1:
-        named = "\n".join(f"  {run.id}  {run.command}" for run in found)
+        candidates = "\n".join(f"  {run.id}  {run.command}" for run in found)
         more = "\n  …" if len(found) == MAX_CANDIDATES else ""
-        text = f"the ids of several runs begin with {text}; give more of the one that is meant:\n{named}{more}"
+        text = f"several runs have an id that begins with {text}; write more of it:\n{candidates}{more}"
         raise AmbiguousId(text, candidates=tuple(run.id for run in found))
     return found[0]
 
 
-async def recording(line: ReconnectingConnection, run_id: str) -> list[m.OutputMark]:
-    """Return all marks of a run."""
-    answers = await _ask(line, partial(m.RecordingRequest, id=checked_id(run_id)), run_id)
+async def recording(connection: ReconnectingConnection, run_id: str) -> list[m.OutputMark]:
+    """Return all marks of a run's recording. Raises as `Client.recording`."""
+    answers = await _ask(connection, partial(m.RecordingRequest, id=checked_id(run_id)), run_id)
     return [mark for answer in answers if isinstance(answer, m.OutputMarks) for mark in answer.marks]
 
 
-async def deliver_signal(line: ReconnectingConnection, run_id: str, number: int) -> None:
-    """Send a signal to the process group of a run, once."""
-    await line.up()
+async def deliver_signal(connection: ReconnectingConnection, run_id: str, number: int) -> None:
+    """Send a signal to the process group of a run, once. Raises as `Client.signal`."""
+    await connection.connected_session()
     try:
-        await _ask_once(line, m.Deliver(id=checked_id(run_id), number=number), run_id)
+        await _ask_once(connection, m.Deliver(id=checked_id(run_id), number=number), run_id)
     except ConnectionLost as error:
-        text = f"{error}; it is not known whether signal {number} reached run {run_id}, so it was not sent again"
+        text = f"{error}; whether signal {number} reached run {run_id} is unknown, so it was not sent again"
         raise ConnectionLost(text, run_id=run_id) from error.__cause__
 
 
 async def wait_for(
-    line: ReconnectingConnection,
+    connection: ReconnectingConnection,
     run_id: str,
     *,
     pattern: bytes | str | None,
@@ -138,7 +145,7 @@ async def wait_for(
     idle: float | None,
     timeout: float | None,
 ) -> m.Matched:
-    """Have the service wait; a connection that is lost meanwhile counts towards `timeout`."""
+    """Have the service wait; an outage counts towards `timeout`. Raises as `Client.wait_for`."""
     loop = asyncio.get_running_loop()
     deadline = None if timeout is None else loop.time() + timeout
 
@@ -147,7 +154,7 @@ async def wait_for(
         text = pattern.encode() if isinstance(pattern, str) else pattern
         return m.WaitFor(id=checked_id(run_id), stream=stream, offset=offset, pattern=text, idle=idle, timeout=left)
 
-    request()  # what is wrong with it is said before anything is waited for
-    (matched,) = await _ask(line, request, run_id)
+    request()  # raises for wrong arguments before anything is waited for
+    (matched,) = await _ask(connection, request, run_id)
     assert isinstance(matched, m.Matched)
     return matched

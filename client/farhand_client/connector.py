@@ -1,4 +1,4 @@
-"""`connect`: from the name of a service to a client that is logged in."""
+"""`connect`: from the name of a service to a `Client` that is logged in."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ if TYPE_CHECKING:
     from .trust.known_hosts import KnownHosts
 
 CONNECT_TIMEOUT: Final = 30.0
-"""Seconds for the connection, and again for each answer of the login: TCP gives up only after minutes (tcp(7))."""
+"""Seconds for connecting, and again for each answer of the login: TCP itself gives up only after minutes (tcp(7))."""
 
 KEEPALIVE_INTERVAL: Final = 15.0
-"""Seconds of silence after which the service is asked whether it is there; three of them without an answer are
-the end. Shorter than the least time for which firewalls are known to remember a connection (RFC 5382: 2 hours is
-asked of them, some minutes are seen)."""
+"""Seconds of silence after which the service is pinged; after three such intervals without an answer the connection
+counts as lost. Shorter than the shortest time for which firewalls are known to remember an idle connection (RFC 5382
+requires 2 hours; a few minutes are seen)."""
 
 LogInAgain: TypeAlias = Callable[[], Awaitable[LoginResult]]
-Confirm: TypeAlias = Callable[[HostKeyUnknown], Awaitable[bool]]
-"""Shows a person a key that is not on record and returns whether it is the right one."""
+"""Connects and logs in as the first time, but asks the user nothing."""
+
+ConfirmHostKey: TypeAlias = Callable[[HostKeyUnknown], Awaitable[bool]]
+"""Shows a person an unknown host key and returns whether it is the right one."""
 
 
 def connect(
@@ -44,7 +46,7 @@ def connect(
     identities: Sequence[str | os.PathLike[str]] = (),
     known_hosts: str | os.PathLike[str] | None = None,
     accept_new: bool = False,
-    confirm: Confirm | None = None,
+    confirm: ConfirmHostKey | None = None,
     passphrase: AskPassphrase | None = None,
     timeout: float = CONNECT_TIMEOUT,
     keepalive: float | None = KEEPALIVE_INTERVAL,
@@ -55,36 +57,37 @@ def connect(
 
     `host` is `[user@]name[:port]` (port 7022, IPv6 in brackets), `unix:PATH`, or a name from `config.toml`. `user`
     defaults to the local user's name. `identities` are key files, tried in order; without any, the keys of the
-    ssh-agent are, then the usual files. `passphrase` is asked for those that need one.
+    ssh-agent are tried and then the usual files. `passphrase` is called for those that need one.
 
-    The service's key must be in `known_hosts` (default `known_hosts` in the configuration directory). One that is not
-    is recorded with `accept_new`, or where `confirm` says yes; else `HostKeyUnknown` is raised. `timeout` is in
-    seconds, for the connection and again for each answer of the login. After `keepalive` seconds of silence the service
-    is asked whether it is there; after three such times without an answer the connection is lost.
+    The service's host key must be in `known_hosts` (by default `known_hosts` in the configuration directory). An
+    unknown one is recorded with `accept_new`, or if `confirm` returns True; otherwise `HostKeyUnknown` is raised.
+    `timeout` is in seconds and holds for connecting, and again for each answer of the login. After `keepalive` seconds
+    of silence the service is pinged; after three such intervals without an answer the connection counts as lost (None:
+    no pings).
 
-    A connection that is lost is made again within `reconnect` seconds, each time with the same check of the service's
-    key and the same login, but nobody is asked anything; runs and requests under way then go on. With 0 or None it
-    stays lost. `watch` is told of both.
+    After a loss, reconnecting is tried for `reconnect` seconds, each time with the same check of the host key and the
+    same login, but the user is asked nothing; runs and requests under way then continue. With 0 or None the connection
+    stays lost. `watch` is called with an `Outage` at a loss, and with None when the connection is back.
 
-    Raises `AddressError`, `ConnectError` (with its kinds `HostKeyUnknown`, `HostKeyChanged`, `HostKeyRevoked`),
-    `AuthenticationError`, and `RequestRefused` where the service says why it takes nobody.
+    Raises `AddressError`, `ConnectError` (with its subclasses `HostKeyUnknown`, `HostKeyChanged`, `HostKeyRevoked`),
+    `AuthenticationError`, and `RequestRefused` if the service gives a reason for accepting no login.
     """
 
     async def opened() -> Client:
         config = config_directory()
         address = resolve(host, user=user, port=port, config=config / "config.toml")
         if address.socket is not None:
-            again: LogInAgain = partial(_socket_login, address, timeout)
-            login = await again()
+            log_in_again: LogInAgain = partial(_socket_login, address, timeout)
+            login = await log_in_again()
         else:
             from .trust.known_hosts import KnownHosts
 
             record = KnownHosts(Path(known_hosts or config / "known_hosts"))
-            asked = _identities(tuple(Path(path) for path in identities) or address.identities, config, passphrase)
+            keys = _identities(tuple(Path(path) for path in identities) or address.identities, config, passphrase)
             dialled = await _dial(address, record, accept_new, confirm, timeout, keepalive)
-            login = await _logged_in(dialled, address, asked, timeout)
-            again = partial(_tls_login, address, record, asked.for_reconnect(login.identity), timeout, keepalive)
-        return Client(ReconnectingConnection(login, again, reconnect, watch), login)
+            login = await _logged_in(dialled, address, keys, timeout)
+            log_in_again = partial(_tls_login, address, record, keys.for_reconnect(login.identity), timeout, keepalive)
+        return Client(ReconnectingConnection(login, log_in_again, reconnect, watch), login)
 
     return Pending(opened())
 
@@ -98,7 +101,7 @@ async def _socket_login(address: Address, timeout: float) -> LoginResult:
 async def _tls_login(
     address: Address, record: KnownHosts, identities: Identities, timeout: float, keepalive: float | None
 ) -> LoginResult:
-    """Connect and log in as the first time, but ask nobody anything."""
+    """Connect and log in without asking the user anything."""
     async with _connect_timeout(timeout, address):
         dialled = await dial_tls(address, record, keepalive)
     return await _logged_in(dialled, address, identities, timeout)
@@ -108,7 +111,7 @@ async def _dial(
     address: Address,
     record: KnownHosts,
     accept_new: bool,
-    confirm: Confirm | None,
+    confirm: ConfirmHostKey | None,
     timeout: float,
     keepalive: float | None,
 ) -> DialledSession:
@@ -119,7 +122,7 @@ async def _dial(
         if not accept_new and (confirm is None or not await confirm(error)):
             raise
         record_host_key(record, address, error.key)
-    # A new connection: a person may have thought for longer than the service waits for a login.
+    # On a new connection: a person may have thought for longer than the service waits for a login.
     async with _connect_timeout(timeout, address):
         return await dial_tls(address, record, keepalive)
 
@@ -143,7 +146,7 @@ async def _logged_in(
 
 
 class _connect_timeout:
-    """`asyncio.timeout` that says what took too long."""
+    """`asyncio.timeout` whose error says what took too long."""
 
     def __init__(self, seconds: float, address: Address) -> None:
         self._timeout = asyncio.timeout(seconds)
@@ -154,6 +157,6 @@ class _connect_timeout:
 
     async def __aexit__(self, *error: object) -> None:
         try:
-            await self._timeout.__aexit__(*error)  # type: ignore[arg-type]  # passed on as it came
+            await self._timeout.__aexit__(*error)  # type: ignore[arg-type]  # the three values of __aexit__
         except TimeoutError:
             raise ConnectError(self._sentence) from None

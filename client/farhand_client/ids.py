@@ -1,4 +1,4 @@
-"""Run ids, and keys of attachments. Ids are UUIDs of version 7 (RFC 9562, section 5.7), which sort by time."""
+"""Ids of runs and keys of attachments. Ids are UUIDs of version 7 (RFC 9562, section 5.7), which sort by time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 import time
 from typing import Final
 
-_CANONICAL: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_RUN_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PREFIX: Final = re.compile(r"[0-9a-f-]{1,36}")
 
 
 def uuid7() -> str:
-    """Return a new id as 36 characters: 48 bits of Unix time in milliseconds, 74 of randomness."""
+    """Return a new id of 36 characters, with 48 bits of Unix time in milliseconds and 74 random bits."""
     number = int.from_bytes((time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10), "big")
     number = number & ~(0xF000 << 64) | 0x7000 << 64
     number = number & ~(0xC000 << 48) | 0x8000 << 48
@@ -21,24 +21,24 @@ def uuid7() -> str:
 
 
 def new_key() -> bytes:
-    """Return a key for an attachment: 16 random bytes, that nobody else can guess to take its place."""
+    """Return a key for an attachment: 16 random bytes, which nobody can guess to take its place."""
     return os.urandom(16)
 
 
 def is_run_id(text: str) -> bool:
-    """Whether `text` is a whole run id: a UUID of any version as RFC 9562, section 4, writes it, in lower case."""
-    return _CANONICAL.fullmatch(text) is not None
+    """Return whether `text` is a complete run id: a UUID of any version (RFC 9562, section 4), in lower case."""
+    return _RUN_ID.fullmatch(text) is not None
 
 
 def checked_id(text: str) -> str:
-    """Return `text` where it is a whole run id. Raises ValueError."""
+    """Return `text` if it is a complete run id. Raises ValueError."""
     if not is_run_id(text):
-        raise ValueError(f"{text!r} is not a run id: a UUID in lower case is, as 01890a5d-ac96-774b-bcce-b302099a8057")
+        raise ValueError(f"{text!r} is not a run id; write a UUID in lower case: 01890a5d-ac96-774b-bcce-b302099a8057")
     return text
 
 
 def checked_prefix(text: str) -> str:
-    """Return `text` where a run id can begin so. Raises ValueError."""
+    """Return `text` if a run id can begin with it. Raises ValueError."""
     if not _PREFIX.fullmatch(text):
-        raise ValueError(f"no run id begins with {text!r}: ids are of digits, the letters a to f, and dashes")
+        raise ValueError(f"no run id begins with {text!r}; ids consist of digits, the letters a to f, and hyphens")
     return text

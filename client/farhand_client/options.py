@@ -1,11 +1,19 @@
-"""From the arguments of `run` and `start` to the message that asks for a run; wrong ones are refused here."""
+"""What a caller asks for: `RunOptions`, and the messages that ask the service for it.
+
+`RunOptions` is the one record that carries the options of a run from wherever they are given (keyword arguments of the
+API, options of the command line, a line of the REPL) to the wire. `RunOptions.of` checks and converts each value once;
+`RunOptions.request` makes the message. The `TypedDict`s name the keyword arguments that `Client.run`, `Client.start`
+and `Client.shell` accept, so that type checkers and editors know them.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias, TypedDict, Unpack, cast
 
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MIN_SPOOL, TERMINAL_WINDOW
@@ -15,124 +23,299 @@ from .ids import checked_id, new_key, uuid7
 PIPE: Final = subprocess.PIPE
 DEVNULL: Final = subprocess.DEVNULL
 
+DEFAULT_KILL_AFTER: Final = 5.0
+"""Seconds between TERM and KILL when a command is stopped."""
+
 Argument: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 Args: TypeAlias = "Argument | Sequence[Argument]"
+Environment: TypeAlias = "Mapping[str, str] | Mapping[bytes, bytes]"
 OnDisconnect: TypeAlias = Literal["kill", "keep"]
-Limits: TypeAlias = "m.Bounds | Mapping[str, Any]"
+ResourceBounds: TypeAlias = "m.Bounds | Mapping[str, Any]"
 """What a run may use: `memory`, `file_size`, `output` (bytes), `cpu` (seconds), `processes`, `files` (counts)."""
 
+Offsets: TypeAlias = "int | tuple[int | None, int | None]"
+"""Where output is wanted from, in bytes: an offset in stdout, with stderr from its beginning; or (stdout, stderr),
+where None means that the stream is not wanted."""
 
-def build(
-    args: Args | None,
+
+class CommonKeywords(TypedDict, total=False):
+    """Keyword arguments of everything that starts a run; `RunOptions` describes them."""
+
+    cwd: Argument | None
+    env: Environment | None
+    run_id: str | None
+    on_disconnect: OnDisconnect
+    grace: float | None
+    spool: int | None
+
+
+class RunKeywords(CommonKeywords, total=False):
+    """Keyword arguments of `Client.run`; `RunOptions` describes them."""
+
+    shell: bool
+    timeout: float | None
+    idle_timeout: float | None
+    kill_after: float | None
+    merge_stderr: bool
+    limits: ResourceBounds | None
+
+
+class StartKeywords(RunKeywords, total=False):
+    """Keyword arguments of `Client.start`; `RunOptions` describes them."""
+
+    terminal: m.TerminalRequest | None
+    record_input: bool
+
+
+class ShellKeywords(CommonKeywords, total=False):
+    """Keyword arguments of `Client.shell`; `RunOptions` describes them."""
+
+    record_input: bool
+
+
+RUN_KEYWORDS: Final = frozenset(RunKeywords.__annotations__)
+START_KEYWORDS: Final = frozenset(StartKeywords.__annotations__)
+SHELL_KEYWORDS: Final = frozenset(ShellKeywords.__annotations__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a command is to run. Make one with `RunOptions.of`, which checks and converts the values."""
+
+    shell: bool = False
+    """Whether the command is a script for the account's shell, and not a program with its arguments."""
+    cwd: bytes | None = None
+    """The working directory, relative to the account's home; None is the home."""
+    env: Mapping[bytes, bytes] = field(default_factory=lambda: MappingProxyType({}))
+    """Variables that are added to the clean environment which the service provides."""
+    timeout: float | None = None
+    """Seconds after which the service stops the run."""
+    idle_timeout: float | None = None
+    """Seconds without output after which the service stops the run."""
+    kill_after: float | None = DEFAULT_KILL_AFTER
+    """Seconds between TERM and KILL when the run is stopped; None leaves that to the service."""
+    merge_stderr: bool = False
+    """Whether stderr is written to stdout, in the order in which the program writes."""
+    run_id: str | None = None
+    """The run's id, a UUID; None makes a new one for each request."""
+    on_disconnect: OnDisconnect = "kill"
+    """Whether the run is stopped or kept when its client has been gone for `grace` seconds."""
+    grace: float | None = None
+    """The grace period in seconds; None leaves it to the service."""
+    limits: m.Bounds | None = None
+    """What the run may use."""
+    spool: int | None = None
+    """Bytes of each output stream that are kept in a file, instead of making the program wait for a slow reader."""
+    terminal: m.TerminalRequest | None = None
+    """The terminal on which the program runs; None is no terminal."""
+    record_input: bool = False
+    """Whether what is typed at the terminal is recorded too."""
+
+    @classmethod
+    def of(cls, **keywords: Unpack[StartKeywords]) -> RunOptions:
+        """Return the options given as keyword arguments, checked and converted.
+
+        str become bytes as `os.fsencode` converts them, `limits` may be a mapping. Raises TypeError and ValueError for
+        what no service would accept.
+        """
+        return cls().changed(**keywords)
+
+    def changed(self, **keywords: Unpack[StartKeywords]) -> RunOptions:
+        """Return a copy with some options changed. Raises as `of`."""
+        _check_names(keywords, START_KEYWORDS)
+        return replace(self, **{name: _CONVERTERS[name](value) for name, value in keywords.items()})
+
+    def request(self, args: Args | None, *, stdin: bool) -> m.RunRequest:
+        """Return the message that asks for the run of `args`, or without `args` of a login shell.
+
+        With `stdin` the client feeds the run's stdin; a run on a terminal always has one. Raises TypeError and
+        ValueError for arguments that no service would accept.
+        """
+        login = args is None
+        on_terminal = self.terminal is not None
+        return m.RunRequest(
+            id=self.run_id or uuid7(),
+            attachment=new_key(),
+            argv=None if args is None or self.shell else _argv(args),
+            shell=_script(args) if args is not None and self.shell else None,
+            login=login,
+            cwd=self.cwd,
+            env=tuple(self.env.items()),
+            stdin=stdin or on_terminal,
+            merge_stderr=self.merge_stderr or on_terminal,
+            timeout=self.timeout,
+            kill_after=None if login else self.kill_after,
+            on_disconnect=self.on_disconnect,
+            grace=self.grace,
+            idle_timeout=self.idle_timeout,
+            bounds=self.limits,
+            spool=self.spool,
+            window=TERMINAL_WINDOW if on_terminal else None,
+            terminal=self.terminal,
+            record_input=self.record_input,
+        )
+
+
+def combined(options: RunOptions | None, keywords: Mapping[str, object], allowed: frozenset[str]) -> RunOptions:
+    """Return `options` changed by `keywords`, among which only those in `allowed` may be. Raises as `RunOptions.of`."""
+    _check_names(keywords, allowed)
+    base = RunOptions() if options is None else options
+    return base.changed(**cast("StartKeywords", keywords)) if keywords else base
+
+
+def attach_request(
+    run_id: str,
+    at: tuple[int | None, int | None],
     *,
-    shell: bool,
-    stdin: bool,
-    cwd: Argument | None,
-    env: Mapping[str, str] | Mapping[bytes, bytes] | None,
-    timeout: float | None,
-    kill_after: float | None,
-    merge_stderr: bool,
-    run_id: str | None = None,
-    on_disconnect: OnDisconnect = "kill",
-    grace: float | None = None,
-    idle_timeout: float | None = None,
-    limits: Limits | None = None,
-    spool: int | None = None,
-    terminal: m.TerminalRequest | None = None,
-    record_input: bool = False,
-) -> m.RunRequest:
-    """Return the request, with an id of its own unless one is given. Without `args` it is for a login shell.
-
-    Raises TypeError and ValueError for what no service would take.
-    """
-    if on_disconnect not in ("kill", "keep"):
-        raise ValueError(f"on_disconnect is {on_disconnect!r}; it can be 'kill' or 'keep'")
-    if spool is not None and not MIN_SPOOL <= spool < 1 << 63:
-        raise ValueError(f"spool is {spool!r}; it has {MIN_SPOOL} bytes or more, or is None")
-    on_terminal = terminal is not None
-    return m.RunRequest(
-        id=uuid7() if run_id is None else checked_id(str(run_id)),
+    stdin: int | None = None,
+    hold: bool = False,
+    follow: bool = True,
+    read_only: bool = False,
+    size: m.WindowSize | None = None,
+    share: bool = False,
+) -> m.Attach:
+    """Return the message that asks for an attachment, with a new key. `at` are the offsets in stdout and stderr."""
+    return m.Attach(
+        id=run_id,
         attachment=new_key(),
-        argv=None if shell or args is None else _argv(args),
-        shell=_script(args) if shell and args is not None else None,
-        login=args is None,
-        cwd=None if cwd is None else _bytes(cwd, "cwd"),
-        env=_environment(env or {}),
-        stdin=stdin or on_terminal,
-        merge_stderr=merge_stderr or on_terminal,
-        timeout=_seconds(timeout, "timeout", least=1e-6),
-        kill_after=_seconds(kill_after, "kill_after", least=0.0),
-        on_disconnect=on_disconnect,
-        grace=_seconds(grace, "grace", least=0.0),
-        idle_timeout=_seconds(idle_timeout, "idle_timeout", least=1e-6),
-        bounds=None if limits is None else _bounds(limits),
-        spool=spool,
-        window=TERMINAL_WINDOW if on_terminal else None,
-        terminal=terminal,
-        record_input=record_input,
+        stdout=at[0],
+        stderr=at[1],
+        stdin=stdin,
+        hold=hold,
+        follow=follow,
+        read_only=read_only,
+        window=None if size is None else TERMINAL_WINDOW,
+        size=size,
+        share=share,
     )
 
 
-def _bounds(limits: Limits) -> m.Bounds:
-    if isinstance(limits, m.Bounds):
-        return limits
-    unknown = [name for name in limits if name not in m.Bounds.model_fields]
-    if unknown:
-        raise ValueError(f"limits: there is no limit on {unknown[0]!r}; there are {', '.join(m.Bounds.model_fields)}")
-    for name, value in limits.items():
-        if value is None:
-            continue
-        if type(value) is not int and (name != "cpu" or type(value) is not float):
-            raise TypeError(f"limits: {name} is {type(value).__name__}; a number is needed")
-        least = 0 if name in ("file_size", "output") else 1
-        if name == "cpu":
-            _seconds(value, "limits: cpu", least=1e-6)
-        elif not least <= value < 1 << 63:
-            raise ValueError(f"limits: {name} is {value!r}; {least} or more is possible")
-    return m.Bounds(**limits)
+def stream_offsets(offset: Offsets) -> tuple[int | None, int | None]:
+    """Return the offsets in stdout and stderr. Raises ValueError for a negative one."""
+    both = (offset, 0) if isinstance(offset, int) else offset
+    if any(each is not None and each < 0 for each in both):
+        raise ValueError(f"offset is {offset!r}; it must be 0 or more")
+    return both
+
+
+# Checks and conversions
+
+
+def _check_names(keywords: Mapping[str, Any], allowed: frozenset[str]) -> None:
+    for name in keywords:
+        if name not in allowed:
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, allowed, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(sorted(allowed))}"
+            raise TypeError(f"unexpected keyword argument {name!r}; {hint}")
 
 
 def _argv(args: Args) -> tuple[bytes, ...]:
     if isinstance(args, str | bytes | os.PathLike):
-        # As subprocess on POSIX: a lone string is the program's name, never split.
+        # As subprocess on POSIX: a lone string is the program's name and is never split.
         return (_bytes(args, "args"),)
     argv = tuple(_bytes(argument, f"args[{at}]") for at, argument in enumerate(args))
     if not argv:
-        raise ValueError("args is empty: the first one names the program")
+        raise ValueError("args is empty; it must begin with the program")
     return argv
 
 
 def _script(args: Args) -> bytes:
     if not isinstance(args, str | bytes):
-        raise TypeError("with shell=True, args is the script: one str or bytes")
+        raise TypeError("with shell=True, args must be the script as one str or bytes")
     return _bytes(args, "args")
-
-
-def _environment(env: Mapping[Any, Any]) -> tuple[tuple[bytes, bytes], ...]:
-    pairs = []
-    for name, value in env.items():
-        encoded = _bytes(name, "a name in env")
-        if not encoded or b"=" in encoded:
-            raise ValueError(f"env: {name!r} cannot name a variable: it is empty or has an equals sign")
-        pairs.append((encoded, _bytes(value, f"env[{name!r}]")))
-    return tuple(pairs)
 
 
 def _bytes(value: Argument, where: str) -> bytes:
     try:
         encoded = os.fsencode(value)
     except TypeError:
-        raise TypeError(f"{where} is {type(value).__name__}; str, bytes or a path is needed") from None
+        raise TypeError(f"{where} is {type(value).__name__}; it must be str, bytes or a path") from None
     if b"\0" in encoded:
-        raise ValueError(f"{where} has a NUL byte, which cannot be passed to a program")
+        raise ValueError(f"{where} contains a NUL byte, which cannot be passed to a program")
     return encoded
 
 
-def _seconds(value: float | None, where: str, *, least: float) -> float | None:
+def _directory(value: Argument | None) -> bytes | None:
+    return None if value is None else _bytes(value, "cwd")
+
+
+def _environment(env: Mapping[Any, Any] | None) -> Mapping[bytes, bytes]:
+    converted = {}
+    for name, value in (env or {}).items():
+        encoded = _bytes(name, "a name in env")
+        if not encoded or b"=" in encoded:
+            raise ValueError(f"env: {name!r} cannot name a variable; a name is not empty and contains no equals sign")
+        converted[encoded] = _bytes(value, f"env[{name!r}]")
+    return MappingProxyType(converted)
+
+
+def _run_id(value: Any) -> str | None:
+    return None if value is None else checked_id(str(value))
+
+
+def _on_disconnect(value: str) -> str:
+    if value not in ("kill", "keep"):
+        raise ValueError(f"on_disconnect is {value!r}; it must be 'kill' or 'keep'")
+    return value
+
+
+def _spool(value: int | None) -> int | None:
+    if value is not None and not MIN_SPOOL <= value < 1 << 63:
+        raise ValueError(f"spool is {value!r}; it must be {MIN_SPOOL} bytes or more, or None")
+    return value
+
+
+def _duration(value: float | None, where: str, *, positive: bool) -> float | None:
     if value is None:
         return None
     seconds = float(value)
-    if not least <= seconds <= m.MAX_SECONDS:
-        above = "more than " if least else ""
-        raise ValueError(f"{where} is {value!r}; {above}0 to {m.MAX_SECONDS} seconds are possible")
+    if not (1e-6 if positive else 0.0) <= seconds <= m.MAX_SECONDS:
+        above = "more than " if positive else ""
+        raise ValueError(f"{where} is {value!r}; it must be {above}0 to {m.MAX_SECONDS} seconds")
     return seconds
+
+
+def _duration_of(where: str, *, positive: bool) -> Callable[[float | None], float | None]:
+    return lambda value: _duration(value, where, positive=positive)
+
+
+def _bounds(limits: ResourceBounds | None) -> m.Bounds | None:
+    if limits is None or isinstance(limits, m.Bounds):
+        return limits
+    for name, value in limits.items():
+        if name not in m.Bounds.model_fields:
+            raise ValueError(f"limits: unknown limit {name!r}; the limits are {', '.join(m.Bounds.model_fields)}")
+        if value is None:
+            continue
+        if type(value) is not int and (name != "cpu" or type(value) is not float):
+            raise TypeError(f"limits: {name} is {type(value).__name__}; it must be a number")
+        least = 0 if name in ("file_size", "output") else 1
+        if name == "cpu":
+            _duration(value, "limits: cpu", positive=True)
+        elif not least <= value < 1 << 63:
+            raise ValueError(f"limits: {name} is {value!r}; it must be {least} or more")
+    return m.Bounds(**limits)
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+_CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "shell": bool,
+    "cwd": _directory,
+    "env": _environment,
+    "timeout": _duration_of("timeout", positive=True),
+    "idle_timeout": _duration_of("idle_timeout", positive=True),
+    "kill_after": _duration_of("kill_after", positive=False),
+    "merge_stderr": bool,
+    "run_id": _run_id,
+    "on_disconnect": _on_disconnect,
+    "grace": _duration_of("grace", positive=False),
+    "limits": _bounds,
+    "spool": _spool,
+    "terminal": _unchanged,
+    "record_input": bool,
+}

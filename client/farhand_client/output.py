@@ -1,6 +1,8 @@
-"""What an attachment's output is made of: bytes with their place, and gaps where bytes are no longer kept.
+"""A run's output on the client: streams that a reader consumes, and collectors that keep the beginning.
 
-What becomes of a run's output as it comes: it waits for a reader, or is collected.
+The connection calls the methods of a `Receiver` as output arrives. An `OutputStream` keeps it until it is read; an
+`OutputCollector` keeps the first bytes and throws the rest away. Both return credit for what was consumed, which is
+what makes the remote writer wait for a slow reader.
 """
 
 from __future__ import annotations
@@ -14,11 +16,14 @@ from farhand_protocol.limits import MiB
 
 from .errors import OutputIncomplete
 
+MAX_LINE_CHUNK: Final = 1 * MiB
+"""Bytes of a line that `lines` yields at once: a file that is one endless line must not fill the memory."""
+
 Output: TypeAlias = Literal["stdout", "stderr"]
 
 
 class Chunk(NamedTuple):
-    """`data` of `stream`, the first byte of which has the offset `offset` in that stream."""
+    """`data` of `stream`, whose first byte is at `offset` in that stream."""
 
     stream: Output
     offset: int
@@ -26,7 +31,7 @@ class Chunk(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """`bytes` bytes of `stream` from `offset` on are no longer kept by the service."""
+    """`bytes` bytes of `stream`, from `offset` on, which the service no longer keeps."""
 
     stream: Output
     offset: int
@@ -37,125 +42,124 @@ class Gap(NamedTuple):
 
 
 OnGap: TypeAlias = Callable[[Gap], None]
-"""Called where a reader comes to a gap, between the bytes before it and those behind."""
-
-
-MAX_LINE_CHUNK: Final = 1 * MiB
-"""Bytes of a line that `lines` gives at once: a file of one endless line must not fill the memory."""
+"""Called when a reader comes to a gap: after it has received the bytes before the gap, and before those after it."""
 
 
 class Receiver(Protocol):
-    """Where the bytes of one output stream go. The methods are called by the connection and must not block."""
+    """Where the bytes of one output stream are delivered. The connection calls these methods; they must not block."""
 
     def feed(self, chunk: bytes) -> None:
-        """Bytes came. Whoever consumes them gives their credit back."""
+        """Accept bytes. Whoever consumes them returns their credit."""
 
     def gap(self, gap: Gap) -> None:
-        """Bytes that would come here are no longer kept."""
+        """Note that the next bytes are no longer kept."""
 
     def trim(self, limit: int) -> int:
-        """Forget the last bytes that came where more than `limit` wait; return how many. They come again."""
+        """Drop the last unread bytes beyond `limit` and return how many; they will be sent again."""
 
     def end(self) -> None:
-        """No more will come."""
+        """Note the end of the stream."""
 
     def fail(self, error: Exception) -> None:
-        """No more will come, and it is not known what is missing."""
+        """Note that no more will arrive, and that what is missing is unknown."""
 
     def discard(self) -> None:
-        """Nobody wants what waits nor what comes."""
+        """Throw away what is unread and what still arrives."""
 
 
 class OutputStream:
     """One output stream of a run, for one reader at a time.
 
-    Bytes count as consumed, and their credit goes back to the service, once the reader comes for more: a slow reader
-    ends up blocking the remote writer, and no more than the window (4 MiB) waits here, or two of them after a
-    connection was lost and made again. Where it is lost for good, what had come is given first and then
-    `ConnectionLost` is raised: the end of the stream is always its true end.
+    Bytes count as consumed, and their credit is returned to the service, when the reader asks for more. So a slow
+    reader ends up blocking the remote writer, and at most the window (4 MiB) is unread here, or twice that after an
+    outage. If the connection is lost permanently, the reader first receives what had arrived and then
+    `ConnectionLost`: the end of the stream is always its true end.
 
-    Where the service no longer keeps some bytes, `on_gap` is called in their place; without it `OutputIncomplete` is
-    raised there, and the rest is thrown away so that the program can go on.
+    If the service no longer keeps some bytes, `on_gap` is called in their place; without it, `OutputIncomplete` is
+    raised there, and the rest is thrown away so that the program can continue.
     """
 
-    def __init__(self, take: Callable[[int], None], run_id: str, on_gap: OnGap | None = None) -> None:
-        self._take = take
+    def __init__(self, consumed: Callable[[int], None], run_id: str, on_gap: OnGap | None = None) -> None:
+        self._consumed = consumed
         self._run_id = run_id
         self._on_gap = on_gap
         self._chunks: deque[bytes | Gap] = deque()
-        self._handed = 0
+        self._handed_out = 0  # bytes that the reader has and that do not count as consumed yet
         self._ended = False
         self._error: Exception | None = None
         self._discarding = False
         self._waiter: asyncio.Future[None] | None = None
         self._callback: Callable[[], None] | None = None
 
-    # Receiver
+    # Implements Receiver.
 
     def feed(self, chunk: bytes) -> None:
-        """Receiver."""
+        """Keep bytes for the reader."""
         if self._discarding:
-            self._take(len(chunk))
+            self._consumed(len(chunk))
             return
         self._chunks.append(chunk)
         self._wake()
 
     def gap(self, gap: Gap) -> None:
-        """Receiver."""
+        """Keep a gap for the reader."""
         if not self._discarding:
             self._chunks.append(gap)
             self._wake()
 
     def trim(self, limit: int) -> int:
-        """Receiver."""
-        above = waiting(self._chunks) - limit
+        """Drop whole chunks from the end until at most `limit` bytes are unread, or a gap comes; return their bytes."""
+        excess = _size(self._chunks) - limit
         dropped = 0
-        while dropped < above and isinstance(last := self._chunks[-1], bytes):
+        while dropped < excess and isinstance(last := self._chunks[-1], bytes):
             dropped += len(last)
             self._chunks.pop()
         return dropped
 
     def end(self) -> None:
-        """Receiver."""
+        """End the stream after what is unread."""
         self._ended = True
         self._wake()
 
     def fail(self, error: Exception) -> None:
-        """Receiver."""
+        """Raise `error` to the reader after what is unread, unless the stream has ended."""
         if not self._ended:
             self._error = error
             self.end()
 
     def discard(self) -> None:
-        """Receiver. Also a reader's word that it wants no more; the program may go on writing."""
+        """Throw away what is unread and what still arrives, so that the program can go on writing.
+
+        A reader may call this too.
+        """
         self._discarding = True
-        count = waiting(self._chunks) + self._handed
+        count = _size(self._chunks) + self._handed_out
         self._chunks.clear()
-        self._handed = 0
+        self._handed_out = 0
         if count:
-            self._take(count)
+            self._consumed(count)
         self._wake()
 
-    # The reader's side
+    # For the reader
 
     async def read_ready(self, limit: int = MiB) -> list[bytes]:
-        """Wait for output; return what is there, at most about `limit` bytes, uncopied. Empty only at the end.
+        """Wait for output and return what has arrived, about `limit` bytes at most, uncopied. Empty only at the end.
 
-        Raises `ConnectionLost` where the connection ended before the stream, `OutputIncomplete` at a gap.
+        Raises `ConnectionLost` if the connection ended before the stream, `OutputIncomplete` at a gap.
         """
         while (ready := self.read_nowait(limit)) is not None and not ready:
-            await self._more()
+            await self._wait_for_more()
         return ready or []
 
     def read_nowait(self, limit: int = MiB) -> list[bytes] | None:
-        """As `read_ready`, without waiting: empty where nothing is there now, None at the end.
+        """Do as `read_ready` without waiting: return an empty list if nothing is there yet, None at the end.
 
-        For a reader that is to be called by `on_ready`.
+        For a reader that is called by `on_ready`.
         """
-        self._return_handed()
+        self._count_handed_out()
         while self._chunks and isinstance(first := self._chunks[0], Gap):
             self._chunks.popleft()
-            self._pass(first)
+            self._report_gap(first)
         if not self._chunks:
             if self._error is not None:
                 raise self._error
@@ -168,44 +172,44 @@ class OutputStream:
             ready.append(chunk)
             size += len(chunk)
             self._chunks.popleft()
-        self._handed = size
+        self._handed_out = size
         return ready
 
     def on_ready(self, callback: Callable[[], None] | None) -> None:
-        """Have `callback` called where `read_nowait` may say something new, in the same turn of the loop as that came:
-        for those who count microseconds. It must not raise anything."""
+        """Call `callback` whenever `read_nowait` may return something new, in the turn of the event loop in which it
+        arrived: for readers to whom microseconds matter. It must not raise anything."""
         self._callback = callback
 
     async def read(self, size: int = -1) -> bytes:
-        """Return up to `size` bytes as soon as there are any, or everything up to the end; b"" only at the end.
+        """Return up to `size` bytes as soon as there are any; without `size`, everything to the end. b"" at the end.
 
-        Raises `ConnectionLost` where the connection ended before the stream, `OutputIncomplete` at a gap.
+        Raises `ConnectionLost` if the connection ended before the stream, `OutputIncomplete` at a gap.
         """
         if size == 0:
             return b""
         if size < 0:
             return b"".join([chunk async for chunk in self])
-        chunk = await self._next()
+        chunk = await self._next_chunk()
         if len(chunk) > size:
             self._chunks.appendleft(chunk[size:])
             chunk = chunk[:size]
-        self._handed = len(chunk)
+        self._handed_out = len(chunk)
         return chunk
 
     def __aiter__(self) -> OutputStream:
         return self
 
     async def __anext__(self) -> bytes:
-        chunk = await self._next()
+        chunk = await self._next_chunk()
         if not chunk:
             raise StopAsyncIteration
-        self._handed = len(chunk)
+        self._handed_out = len(chunk)
         return chunk
 
     async def lines(self, limit: int = MAX_LINE_CHUNK) -> AsyncIterator[bytes]:
-        """Give lines with their newline; the last one may have none.
+        """Yield lines with their newline; the last one may have none.
 
-        A line longer than `limit` bytes comes in pieces of that size, so that memory stays bounded.
+        A line longer than `limit` bytes is yielded in chunks of that size, which bounds memory.
         """
         splitter = LineSplitter(limit)
         async for chunk in self:
@@ -214,24 +218,24 @@ class OutputStream:
         if rest := splitter.rest():
             yield rest
 
-    async def _next(self) -> bytes:
-        """Return the next chunk, which is then not counted as consumed; b"" at the end."""
-        self._return_handed()
+    async def _next_chunk(self) -> bytes:
+        """Return the next chunk, which the caller must count in `_handed_out`; b"" at the end."""
+        self._count_handed_out()
         while True:
-            await self._more()
+            await self._wait_for_more()
             if not self._chunks:
                 return b""
             first = self._chunks.popleft()
             if isinstance(first, bytes):
                 return first
-            self._pass(first)
+            self._report_gap(first)
 
-    def _return_handed(self) -> None:
-        if self._handed:
-            handed, self._handed = self._handed, 0
-            self._take(handed)
+    def _count_handed_out(self) -> None:
+        if self._handed_out:
+            count, self._handed_out = self._handed_out, 0
+            self._consumed(count)
 
-    def _pass(self, gap: Gap) -> None:
+    def _report_gap(self, gap: Gap) -> None:
         if self._on_gap is not None:
             self._on_gap(gap)
             return
@@ -240,10 +244,10 @@ class OutputStream:
         self.discard()
         raise self._error
 
-    async def _more(self) -> None:
+    async def _wait_for_more(self) -> None:
         while not self._chunks and not self._ended and not self._discarding:
             if self._waiter is not None and not self._waiter.done():
-                raise RuntimeError("this stream already has a reader that waits")
+                raise RuntimeError("another reader is already waiting for this stream")
             waiter = self._waiter = asyncio.get_running_loop().create_future()
             await waiter
         if not self._chunks and self._error is not None:
@@ -256,35 +260,34 @@ class OutputStream:
             self._callback()
 
 
-def waiting(chunks: Iterable[bytes | Gap]) -> int:
-    """Return how many bytes wait in `chunks`."""
+def _size(chunks: Iterable[bytes | Gap]) -> int:
     return sum(len(chunk) for chunk in chunks if isinstance(chunk, bytes))
 
 
 class LineSplitter:
-    """Cuts chunks into lines that keep their newline; one longer than `limit` bytes into pieces of that size."""
+    """Cuts chunks into lines that keep their newline, and a line longer than `limit` bytes into chunks of that size."""
 
     def __init__(self, limit: int = MAX_LINE_CHUNK) -> None:
         if limit < 1:
-            raise ValueError(f"limit is {limit}; a line has at least 1 byte")
+            raise ValueError(f"limit is {limit}; it must be 1 byte or more")
         self._limit = limit
         self._partial = b""
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Give the lines and pieces that `chunk` completes."""
+        """Yield the lines and parts of lines that `chunk` completes."""
         *whole, rest = chunk.split(b"\n")
         for line in whole:
-            yield from self._pieces(line + b"\n")
+            yield from self._cut(line + b"\n")
             if self._partial:
                 yield self.rest()
-        yield from self._pieces(rest)
+        yield from self._cut(rest)
 
     def rest(self) -> bytes:
-        """Return the begin of a line whose newline has not come."""
+        """Return, and forget, the beginning of a line whose newline has not arrived."""
         rest, self._partial = self._partial, b""
         return rest
 
-    def _pieces(self, data: bytes) -> Iterator[bytes]:
+    def _cut(self, data: bytes) -> Iterator[bytes]:
         at = self._limit - len(self._partial)
         if len(data) <= at:
             self._partial += data
@@ -297,43 +300,44 @@ class LineSplitter:
 
 
 class OutputCollector:
-    """Keeps the first `limit` bytes of a stream and throws the rest away, so that the program can go on."""
+    """A `Receiver` that keeps the first `limit` bytes and throws the rest away, so that the program can continue."""
 
-    def __init__(self, take: Callable[[int], None], limit: int, on_gap: OnGap | None = None) -> None:
-        self._take = take
+    def __init__(self, consumed: Callable[[int], None], limit: int, on_gap: OnGap | None = None) -> None:
+        self._consumed = consumed
         self._on_gap = on_gap
         self._chunks: list[bytes] = []
-        self._left = limit
+        self._room = limit
         self.truncated = False
+        """Whether anything was thrown away."""
 
     def feed(self, chunk: bytes) -> None:
-        """Receiver."""
-        self._take(len(chunk))
-        if len(chunk) > self._left:
+        """Keep what fits."""
+        self._consumed(len(chunk))
+        if len(chunk) > self._room:
             self.truncated = True
-            chunk = chunk[: self._left]
+            chunk = chunk[: self._room]
         if chunk:
-            self._left -= len(chunk)
+            self._room -= len(chunk)
             self._chunks.append(chunk)
 
     def gap(self, gap: Gap) -> None:
-        """Receiver."""
+        """Report the gap."""
         if self._on_gap is not None:
             self._on_gap(gap)
 
     def trim(self, limit: int) -> int:
-        """Receiver. Nothing waits here."""
+        """Return 0: nothing is unread here."""
         return 0
 
     def end(self) -> None:
-        """Receiver."""
+        """Do nothing; the attachment reports the end."""
 
     def fail(self, error: Exception) -> None:
-        """Receiver."""
+        """Do nothing; the attachment reports the error."""
 
     def discard(self) -> None:
-        """Receiver."""
-        self._left = 0
+        """Keep nothing more."""
+        self._room = 0
 
     def value(self) -> bytes:
         """Return what was kept."""

@@ -1,4 +1,4 @@
-"""What `connect` and `start` return: to be awaited, or entered as an async context manager, as one likes."""
+"""What `connect`, `start` and `attach` return: to be awaited, or entered as an async context manager."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 
 class AsyncContext(Protocol):
-    """An object that knows how to end itself."""
+    """An async context manager that enters as itself."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -17,20 +17,23 @@ class AsyncContext(Protocol):
     ) -> None: ...
 
 
-T = TypeVar("T", bound=AsyncContext)
+_T = TypeVar("_T", bound=AsyncContext)
 
 
-class Pending(Coroutine[Any, Any, T], Generic[T]):
-    """`x = await pending` and `async with pending as x:` both work; tasks take it as the coroutine it is."""
+class Pending(Coroutine[Any, Any, _T], Generic[_T]):
+    """A coroutine that is also an async context manager: `x = await pending` and `async with pending as x:` both work.
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+    It can be used once. As a real coroutine it is accepted by `asyncio.create_task`.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, _T]) -> None:
         self._coroutine = coroutine
-        self._value: T | None = None
+        self._value: _T | None = None
 
-    def __await__(self) -> Generator[Any, Any, T]:
+    def __await__(self) -> Generator[Any, Any, _T]:
         return self._coroutine.__await__()
 
-    async def __aenter__(self) -> T:
+    async def __aenter__(self) -> _T:
         self._value = await self._coroutine
         return self._value
 
@@ -40,14 +43,13 @@ class Pending(Coroutine[Any, Any, T], Generic[T]):
         assert self._value is not None
         await self._value.__aexit__(kind, error, traceback)
 
+    # Implements Coroutine.
+
     def send(self, value: Any) -> Any:
-        """Coroutine."""
         return self._coroutine.send(value)
 
     def throw(self, *args: Any) -> Any:
-        """Coroutine."""
         return self._coroutine.throw(*args)
 
     def close(self) -> None:
-        """Coroutine."""
         self._coroutine.close()

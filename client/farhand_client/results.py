@@ -1,7 +1,4 @@
-"""A run that is over, in the words of `subprocess`.
-
-What is known of a run whose connection is lost for good, as a sentence.
-"""
+"""How a run ended, in the terms of `subprocess`, and the errors that say so."""
 
 from __future__ import annotations
 
@@ -13,18 +10,21 @@ from typing import Any, Final
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
 
-from .errors import ConnectionLost
+from .errors import ConnectionLost, FarhandError
 from .signals import signal_name
+
+ASSUMED_GRACE: Final = 60.0
+"""The service's default grace period in seconds, for errors that say what becomes of a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """How a run ended, without its output.
 
-    `duration` is wall time on the remote machine in seconds, `stdout` and `stderr` the bytes the program wrote.
-    With `lingered` it had left processes behind that still held its output. `usage` is what it has used (`user` and
-    `system` in seconds of processor time, `peak_memory` in bytes), `applied` how each limit on it was enforced; both
-    where the service says so.
+    `duration` is wall time on the remote machine in seconds; `stdout` and `stderr` count the bytes that the program
+    wrote. `lingered` says that the program left processes behind which still held its output. `usage` is what the run
+    has used (`user` and `system` in seconds of processor time, `peak_memory` in bytes), `applied` how each limit was
+    enforced; both are None if the service does not say.
     """
 
     outcome: Outcome
@@ -38,16 +38,15 @@ class Result:
 
     @property
     def returncode(self) -> int:
-        """As `subprocess.Popen.returncode`."""
+        """The exit code, or minus the signal's number, like `subprocess.Popen.returncode`."""
         return returncode(self.outcome)
 
 
 class Completed(subprocess.CompletedProcess[Any]):
     """A `subprocess.CompletedProcess` that also says how the run ended.
 
-    `stdout` and `stderr` are bytes, or str where text was asked for; `duration` is wall time on the remote machine in
-    seconds; `usage` and `applied` are as in `Result`. With `truncated` some output was thrown away because it was more
-    than `max_output`.
+    `stdout` and `stderr` are bytes, or str if text was asked for; `duration` is wall time on the remote machine in
+    seconds; `usage` and `applied` are as in `Result`. `truncated` says that output beyond `max_output` was thrown away.
     """
 
     def __init__(self, args: Any, result: Result, stdout: Any, stderr: Any, *, truncated: bool) -> None:
@@ -60,18 +59,45 @@ class Completed(subprocess.CompletedProcess[Any]):
         self.truncated: Final = truncated
 
     def check_returncode(self) -> None:
-        """Raise `CommandError` unless the program exited by itself with code 0."""
+        """Raise `CommandError` unless the program exited with code 0 of its own accord."""
         if self.outcome != Exited(code=0):
-            from .errors import CommandError
-
             raise CommandError(self)
+
+
+class CommandError(FarhandError, subprocess.CalledProcessError):
+    """The command did not exit with code 0, and `check` was set. Also a `subprocess.CalledProcessError`."""
+
+    def __init__(self, completed: Completed) -> None:
+        super().__init__(completed.returncode, completed.args, completed.stdout, completed.stderr)
+        self.completed: Final = completed
+        self.outcome: Final = completed.outcome
+        self.run_id: Final = completed.run_id
+
+    def __str__(self) -> str:
+        return f"the command {self.cmd!r} {describe(self.outcome)}"
+
+
+class CommandTimeout(FarhandError, subprocess.TimeoutExpired):
+    """The service stopped the command at its timeout. `stdout` and `stderr` are what it had written until then.
+
+    Also a `subprocess.TimeoutExpired`; `timeout` is in seconds.
+    """
+
+    def __init__(self, completed: Completed, timeout: float) -> None:
+        super().__init__(completed.args, timeout, completed.stdout, completed.stderr)
+        self.completed: Final = completed
+        self.outcome: Final = completed.outcome
+        self.run_id: Final = completed.run_id
+
+    def __str__(self) -> str:
+        return f"the command {self.cmd!r} was stopped after {self.timeout:g} seconds"
 
 
 def returncode(outcome: Outcome) -> int:
     """Return `outcome` as `subprocess` writes it: the exit code, or minus the signal that ended the program.
 
-    0 only for a program that came to its own end: one that was stopped and then exited with 0 counts as ended by TERM.
-    Raises ValueError for a run that has no such number.
+    0 only for a program that exited of its own accord: one that was stopped and then exited with 0 counts as ended by
+    TERM. Raises ValueError for a run that has no such number.
     """
     match outcome:
         case Exited():
@@ -81,28 +107,28 @@ def returncode(outcome: Outcome) -> int:
         case TimedOut() | Killed():
             return -outcome.signal if outcome.signal is not None else outcome.code or -signal.SIGTERM
         case SpawnFailed() | Lost():
-            raise ValueError(f"a run that is {outcome.status} has no return code")
+            raise ValueError(f"a run whose outcome is {outcome.status} has no return code")
 
 
 _KILLED: Final = {
     "requested": "was stopped on request",
-    "disconnected": "was stopped because its client had gone",
-    "draining": "was stopped because the service shuts down",
-    "memory": "was killed because it went beyond its limit on memory",
-    "cpu": "was killed because it went beyond its limit on processor time",
-    "file_size": "was killed because it went beyond its limit on the size of a file",
-    "output": "was stopped because it went beyond its limit on output",
-    "spool": "was stopped because its output could not be kept",
+    "disconnected": "was stopped because its client was gone",
+    "draining": "was stopped because the service shut down",
+    "memory": "was killed because it exceeded its memory limit",
+    "cpu": "was killed because it exceeded its processor time limit",
+    "file_size": "was killed because it exceeded its file size limit",
+    "output": "was stopped because it exceeded its output limit",
+    "spool": "was stopped because its output could not be stored",
 }
 
 
 def describe(outcome: Outcome) -> str:
-    """Say how a run ended, as the rest of a sentence that begins with the command."""
+    """Return how a run ended, as the rest of a sentence that begins with the command."""
     match outcome:
         case Exited():
             return f"exited with code {outcome.code}"
         case Signaled():
-            return f"was ended by {signal_name(outcome.signal)}"
+            return f"was terminated by {signal_name(outcome.signal)}"
         case TimedOut(idle=True):
             return f"was stopped after {outcome.timeout:g} seconds without output"
         case TimedOut():
@@ -112,29 +138,28 @@ def describe(outcome: Outcome) -> str:
         case SpawnFailed():
             return f"never ran: {outcome.message}"
         case Lost():
-            return "has an unknown end: the service that ran it is gone"
-
-
-ASSUMED_GRACE: Final = 60.0
-"""Seconds that the service goes on with a run nobody holds, unless the request says otherwise."""
+            return "has an unknown outcome: the service that ran it is gone"
 
 
 def lost_run_error(
     why: ConnectionLost, opening: m.RunRequest | m.Attach, name: str, *, started: bool
 ) -> ConnectionLost:
-    """Return `why` with what is known of the run of `opening`; without `started` not even whether it began."""
-    text = f"{why}; run {opening.id} was under way and its end is not known: "
-    text += "the command may have run, to whatever point"
-    again = f"to take it up again: farhand attach {name} {opening.id}"
+    """Return `why` with what is known of the run that `opening` asked for, at the service called `name`.
+
+    Without `started`, not even whether the run started is known.
+    """
+    text = f"{why}; run {opening.id} was under way and its outcome is unknown: "
+    text += "the command may have run, up to any point"
+    attach = f"to attach to it again: farhand attach {name} {opening.id}"
     if isinstance(opening, m.Attach):
-        text += f"; the service may still know it; {again}"
+        text += f"; the service may still know it; {attach}"
     elif not started:
-        text += "; asked for again under the same id, it does not run twice"
+        text += "; if it is requested again under the same id, it does not run twice"
     elif opening.on_disconnect == "keep":
-        text += f"; the service keeps it; {again}"
+        text += f"; the service keeps it; {attach}"
     else:
         grace = ASSUMED_GRACE if opening.grace is None else opening.grace
-        text += f"; the service stops it {grace:g} seconds after it lost its client; {again}"
+        text += f"; the service stops it {grace:g} seconds after it lost its client; {attach}"
     lost = ConnectionLost(text, run_id=opening.id)
     lost.__cause__ = why.__cause__
     return lost

@@ -1,7 +1,4 @@
-"""A run under way, in the words of `asyncio.subprocess.Process`.
-
-Both output streams of one attachment as one sequence of chunks and gaps, in the order they came.
-"""
+"""A run under way, in the terms of `asyncio.subprocess.Process`."""
 
 from __future__ import annotations
 
@@ -11,15 +8,14 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, Self
 
 from farhand_protocol import messages as m
-from farhand_protocol.limits import TERMINAL_WINDOW
 from farhand_protocol.outcome import Outcome
 
 from .attachment import ClientAttachment
 from .errors import RunGoesOn
-from .ids import new_key
+from .options import Offsets, attach_request, stream_offsets
 from .output import Chunk, Gap, OnGap, Output, OutputStream
 from .results import Result
 from .signals import linux_number
@@ -29,21 +25,16 @@ if TYPE_CHECKING:
     from .connection.reconnecting import ReconnectingConnection
 
 
-Offsets: TypeAlias = "int | tuple[int | None, int | None]"
-"""Where output is wanted from: that of stdout, while stderr comes from its beginning; or (stdout, stderr), of which
-None is not wanted."""
-
-
 class Run:
     """One command on the remote machine. Made by `Client.start` and `Client.attach`; an async context manager.
 
-    Leaving the context, also by an error or a cancellation, stops a run that was started here and still goes on, with
-    everything it started (TERM, `kill_after` seconds of grace, KILL), and waits for that, at most ten seconds beyond
-    the grace. A second cancellation gives up the waiting, not the stopping. A run that is kept
-    (`on_disconnect="keep"`), or was only attached to, is left and goes on.
+    Leaving the context, also by an error or a cancellation, stops a run that was started here and has not ended, with
+    everything it started (TERM, `kill_after` seconds of grace, KILL). It waits for the end, at most ten seconds beyond
+    the grace. A second cancellation gives up the waiting, not the stopping. A run that is kept (`on_disconnect="keep"`)
+    or was only attached to is left and goes on.
 
-    A connection that is lost is made again, and nothing of this object changes: output goes on where it was, what
-    was written to stdin and not taken is sent again, and nothing comes twice.
+    An outage changes nothing of this object: output continues where it was, what was written to stdin and not read is
+    sent again, and nothing arrives twice.
     """
 
     def __init__(
@@ -51,17 +42,19 @@ class Run:
     ) -> None:
         self._attachment = attachment
         self.id: Final = attachment.id
-        """The run's id, a UUID; of version 7 (RFC 9562) unless another was asked for."""
+        """The run's id, a UUID; of version 7 (RFC 9562) unless the caller chose another."""
         self.stdin: Final[InputStream | None] = attachment.stdin
-        """Where `stdin=PIPE` was asked for, or to feed the run that was attached to."""
+        """The run's stdin, if `stdin=PIPE` was given or an attachment asked to feed the run."""
         self.stdout: Final = self._stream("stdout", stdout, on_gap)
         self.stderr: Final = None if stderr is None else self._stream("stderr", stderr, on_gap)
         """None with `merge_stderr`."""
 
     @classmethod
-    async def begin(cls, line: ReconnectingConnection, opening: m.RunRequest | m.Attach, on_gap: OnGap | None) -> Run:
-        """Ask for a run and wait until it has started. Raises what `Client.start` and `Client.attach` do."""
-        attachment = ClientAttachment(line, opening, tolerant=on_gap is not None)
+    async def begin(
+        cls, connection: ReconnectingConnection, opening: m.RunRequest | m.Attach, on_gap: OnGap | None
+    ) -> Run:
+        """Request a run and wait until it has started. Raises as `Client.start` and `Client.attach`."""
+        attachment = ClientAttachment(connection, opening, tolerant=on_gap is not None)
         if isinstance(opening, m.RunRequest):
             run = cls(attachment, stdout=0, stderr=None if opening.merge_stderr else 0, on_gap=on_gap)
         else:
@@ -70,70 +63,72 @@ class Run:
         try:
             await asyncio.shield(attachment.started)
         except BaseException:
-            await attachment.part()
+            await attachment.stop_or_detach()
             raise
         return run
 
     @classmethod
     async def attach(
-        cls, line: ReconnectingConnection, text: str, opening: Callable[[str], m.Attach], on_gap: OnGap | None
+        cls, connection: ReconnectingConnection, text: str, opening: Callable[[str], m.Attach], on_gap: OnGap | None
     ) -> Run:
-        """Attach to the run whose id begins with `text`. Raises what `Client.attach` does."""
+        """Attach to the run whose id begins with `text`. Raises as `Client.attach`."""
         from .calls import full_id
 
-        return await cls.begin(line, opening(await full_id(line, text)), on_gap)
+        return await cls.begin(connection, opening(await full_id(connection, text)), on_gap)
 
     def _stream(self, name: m.Output, offset: int | None, on_gap: OnGap | None) -> OutputStream:
-        stream = OutputStream(partial(self._attachment.take, name), self.id, on_gap)
+        stream = OutputStream(partial(self._attachment.consumed, name), self.id, on_gap)
         if offset is None:
             stream.end()
         else:
-            self._attachment.receive(name, stream, offset)
+            self._attachment.deliver_to(name, stream, offset)
         return stream
 
     @property
     def pid(self) -> int | None:
-        """The process id on the remote machine; None where the run was stopped before it began."""
+        """The process id on the remote machine; None if the run was stopped before it started."""
         started = self._attachment.started.result()
         return None if started is None else started.pid
 
     @property
     def new(self) -> bool:
-        """Whether this started the run: not where a run of that id was there before."""
+        """Whether this call started the run; False if a run of that id already existed."""
         started = self._attachment.started.result()
         return started is not None and started.new
 
     @property
     def connected(self) -> bool:
-        """Whether what is said to the run leaves now; False while a lost connection is made again, and at the end."""
+        """Whether what is said to the run is sent at once; False during an outage and after the end."""
         return self._attachment.connected
 
     @property
     def kept(self) -> bool:
         """Whether the run goes on without this client."""
-        return not self._attachment.owner
+        return not self._attachment.stops_with_client
 
     @property
     def result(self) -> Result | None:
-        """How the run ended, as `wait` returns it; None while it goes on, or where that is not known."""
+        """How the run ended, as `wait` returns it; None before that, and if it is unknown."""
         ended = self._attachment.ended
         return ended.result() if ended.done() and ended.exception() is None else None
 
     @property
     def outcome(self) -> Outcome | None:
-        """How the program ended: before `result` is there where processes that it left still hold its output."""
+        """How the program ended: set before `result` if processes that it left behind still hold its output."""
         return self.result.outcome if self.result is not None else self._attachment.exited
 
     @property
     def returncode(self) -> int | None:
-        """As `subprocess.Popen.returncode`: the exit code or minus the signal's number; None as for `result`."""
+        """The exit code, or minus the signal's number, like `subprocess.Popen.returncode`; None as for `result`."""
         return self.result.returncode if self.result is not None else None
 
     async def wait(self) -> Result:
-        """Wait for the run's end, which comes after all of its output: read that too, or more than 4 MiB block it.
+        """Wait for the run's end, which comes after all of its output. Output must be read too: more than 4 MiB of it
+        blocks the program.
 
-        Raises `ConnectionLost`, `RequestRefused` or `OutputIncomplete` where the end is not known or output is missing,
-        `SpawnError` where an attached run never began, `RunGoesOn` where it is not followed.
+        Raises `ConnectionLost`, `RequestRefused` or `OutputIncomplete` if the outcome is unknown or output is missing,
+        `SpawnError` if the program of an attached run never started, `RunGoesOn` if the attachment does not follow the
+        run.
         """
         return await self._attachment.result()
 
@@ -146,36 +141,41 @@ class Run:
         idle: float | None = None,
         timeout: float | None = None,
     ) -> m.Matched:
-        """As `Client.wait_for`, for this run."""
+        """Do as `Client.wait_for`, for this run."""
         from .calls import wait_for
 
         return await wait_for(
-            self._attachment.line, self.id, pattern=pattern, stream=stream, offset=offset, idle=idle, timeout=timeout
+            self._attachment.connection,
+            self.id,
+            pattern=pattern,
+            stream=stream,
+            offset=offset,
+            idle=idle,
+            timeout=timeout,
         )
 
     def output(
         self, offset: Offsets = 0, *, follow: bool = True, hold: bool = False
     ) -> AsyncGenerator[Chunk | Gap, None]:
-        """Give the run's output as it comes, from `offset` on, whatever else reads it and at whatever pace.
+        """Yield the run's output as it arrives, from `offset` on, independently of other readers and their pace.
 
-        This is an attachment of its own. Without `hold` the run does not wait for it, and what is no longer kept is
-        a `Gap`; with `hold` the program waits for it too. Without `follow` it ends where the output stands now. Close
-        the generator (`contextlib.aclosing`) where it is left before its end. Raises what `wait` and `Client.attach`
-        do.
+        This is an attachment of its own. Without `hold` the run does not wait for it, and output that is no longer kept
+        is yielded as a `Gap`; with `hold` the program waits for this reader too. Without `follow` it ends where the
+        output stands now. Close the generator (`contextlib.aclosing`) if you leave it before its end. Raises as `wait`
+        and `Client.attach`.
         """
-
         stdout, stderr = stream_offsets(offset)
         if self.stderr is None:
             stderr = None
         opening = attach_request(self.id, (stdout, stderr), hold=hold, follow=follow, read_only=not hold)
-        return merged_output(self._attachment.line, opening)
+        return _merged_output(self._attachment.connection, opening)
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the run's process group. Does nothing once the run is over.
+        """Send a signal to the run's process group. Does nothing after the run's end.
 
-        It is sent at most once. While the connection is known to be lost (`connected` is False) it is kept, and sent
-        once that is back; one that was sent just before a loss was noticed may not have arrived. `Client.signal` waits
-        until the service has delivered it. Raises ValueError for a number that is no signal on Linux.
+        It is sent at most once. During an outage (`connected` is False) it is kept, and sent when the connection is
+        back; one that was sent just before a loss was noticed may not have arrived. `Client.signal` waits until the
+        service has delivered it. Raises ValueError if `number` is not a signal on Linux.
         """
         self._attachment.signal(linux_number(number))
 
@@ -189,33 +189,37 @@ class Run:
 
     @property
     def size(self) -> m.WindowSize | None:
-        """How many characters the run's terminal has, as the service last said: the smallest of those that who types
-        there shows it in. None before that, and where it was not asked for."""
+        """The size of the run's terminal as last reported by the service: the smallest among those who type there.
+
+        None before that, and if no terminal was requested.
+        """
         return self._attachment.size
 
-    def on_resize(self, told: Callable[[m.WindowSize], None] | None) -> None:
-        """Have `told` called whenever `size` changes."""
-        self._attachment.on_resize = told
+    def on_resize(self, callback: Callable[[m.WindowSize], None] | None) -> None:
+        """Call `callback` whenever `size` changes."""
+        self._attachment.on_resize = callback
 
-    def on_going_away(self, told: Callable[[float], None] | None) -> None:
-        """Have `told` called when the service says that it stops, with the seconds that it leaves its runs: one for all
-        runs of a client."""
-        self._attachment.line.on_going_away = told
+    def on_going_away(self, callback: Callable[[float], None] | None) -> None:
+        """Call `callback` when the service announces its shutdown, with the seconds that it leaves its runs.
+
+        There is one callback for all runs of a client.
+        """
+        self._attachment.connection.on_going_away = callback
 
     def resize(self, columns: int, rows: int) -> None:
-        """Say that this client shows the run's terminal in so many characters, each 0 (unknown) to 65535.
+        """Report the size at which this client displays the run's terminal; each number is 0 (unknown) to 65535.
 
-        While the connection is lost the last one is kept, and said once it is back. Raises ValueError for other
-        numbers, and where the run was not started or attached to with a terminal.
+        During an outage the last size is kept, and reported when the connection is back. Raises ValueError for other
+        numbers, and if the run was not started or attached to with a terminal.
         """
         self._attachment.resize(columns, rows)
 
     async def stop(self, kill_after: float | None = None) -> None:
-        """End the run and everything it started: TERM, `kill_after` seconds of grace (the run's own), KILL.
+        """Stop the run and everything it started: TERM, `kill_after` seconds of grace (default: the run's own), KILL.
 
-        Output that was not read yet is thrown away. Waits for the end, at most ten seconds beyond the grace; for a run
-        that was attached to, whose grace is not known here unless `kill_after` gives one, as long as it takes. While
-        the connection is lost the order is kept, and sent once it is back.
+        Unread output is thrown away. Waits for the end, at most ten seconds beyond the grace; for a run that was
+        attached to, whose grace is unknown here unless `kill_after` is given, as long as it takes. During an outage the
+        order is kept, and sent when the connection is back.
         """
         await self._attachment.stop(kill_after)
 
@@ -223,7 +227,7 @@ class Run:
         """Leave the run as it is, without waiting; `wait` and the streams then raise `ConnectionLost`.
 
         A run that is kept goes on. One that was started with `on_disconnect="kill"` is stopped by the service after its
-        grace, unless somebody attaches to it until then.
+        grace period, unless a client attaches to it before.
         """
         self._attachment.detach()
 
@@ -237,62 +241,30 @@ class Run:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._attachment.part()
+        await self._attachment.stop_or_detach()
 
 
-def stream_offsets(offset: Offsets) -> tuple[int | None, int | None]:
-    """Return the stream_offsets of stdout and stderr. Raises ValueError for negative ones."""
-    both = (offset, 0) if isinstance(offset, int) else offset
-    if any(one is not None and one < 0 for one in both):
-        raise ValueError(f"offset is {offset!r}; stream_offsets count bytes from 0")
-    return both
+async def _merged_output(connection: ReconnectingConnection, opening: m.Attach) -> AsyncGenerator[Chunk | Gap, None]:
+    """Attach, yield the chunks and gaps of both streams in the order of their arrival, and leave.
 
-
-def attach_request(
-    run_id: str,
-    at: tuple[int | None, int | None],
-    *,
-    stdin: int | None = None,
-    hold: bool = False,
-    follow: bool = True,
-    read_only: bool = False,
-    size: m.WindowSize | None = None,
-    share: bool = False,
-) -> m.Attach:
-    """Return the request for an attachment with a key of its own."""
-    return m.Attach(
-        id=run_id,
-        attachment=new_key(),
-        stdout=at[0],
-        stderr=at[1],
-        stdin=stdin,
-        hold=hold,
-        follow=follow,
-        read_only=read_only,
-        window=None if size is None else TERMINAL_WINDOW,
-        size=size,
-        share=share,
-    )
-
-
-async def merged_output(line: ReconnectingConnection, opening: m.Attach) -> AsyncGenerator[Chunk | Gap, None]:
-    """Attach, give what comes, and leave. Raises what the attachment fails with."""
-    attachment = ClientAttachment(line, opening, tolerant=True)
-    pieces: deque[Chunk | Gap] = deque()
+    Raises what the attachment fails with.
+    """
+    attachment = ClientAttachment(connection, opening, tolerant=True)
+    arrived: deque[Chunk | Gap] = deque()
     more = asyncio.Event()
     wanted: dict[Output, int | None] = {"stdout": opening.stdout, "stderr": opening.stderr}
     for stream, offset in wanted.items():
         if offset is not None:
-            attachment.receive(stream, _MergedReceiver(stream, offset, pieces, more), offset)
+            attachment.deliver_to(stream, _MergingReceiver(stream, offset, arrived, more), offset)
     attachment.ended.add_done_callback(lambda _: more.set())
     attachment.begin()
     try:
-        while pieces or not attachment.ended.done():
-            while pieces:
-                piece = pieces.popleft()
-                yield piece
-                if isinstance(piece, Chunk):
-                    attachment.take(piece.stream, len(piece.data))
+        while arrived or not attachment.ended.done():
+            while arrived:
+                next_one = arrived.popleft()
+                yield next_one
+                if isinstance(next_one, Chunk):
+                    attachment.consumed(next_one.stream, len(next_one.data))
             if not attachment.ended.done():
                 more.clear()
                 await more.wait()
@@ -303,43 +275,43 @@ async def merged_output(line: ReconnectingConnection, opening: m.Attach) -> Asyn
         attachment.detach()
 
 
-class _MergedReceiver:
-    """The receiver of one stream."""
+class _MergingReceiver:
+    """The receiver of one stream, which appends to the queue of both."""
 
-    def __init__(self, stream: Output, offset: int, pieces: deque[Chunk | Gap], more: asyncio.Event) -> None:
+    def __init__(self, stream: Output, offset: int, arrived: deque[Chunk | Gap], more: asyncio.Event) -> None:
         self._stream = stream
         self._offset = offset
-        self._pieces = pieces
+        self._arrived = arrived
         self._more = more
 
     def feed(self, chunk: bytes) -> None:
-        """Receiver."""
-        self._pieces.append(Chunk(self._stream, self._offset, chunk))
+        """Queue a chunk."""
+        self._arrived.append(Chunk(self._stream, self._offset, chunk))
         self._offset += len(chunk)
         self._more.set()
 
     def gap(self, gap: Gap) -> None:
-        """Receiver."""
-        self._pieces.append(gap)
+        """Queue a gap."""
+        self._arrived.append(gap)
         self._offset = gap.offset + gap.bytes
         self._more.set()
 
     def trim(self, limit: int) -> int:
-        """Receiver."""
-        mine = [piece for piece in self._pieces if piece.stream == self._stream]
-        above = sum(len(piece.data) for piece in mine if isinstance(piece, Chunk)) - limit
+        """Drop this stream's last chunks beyond `limit` unread bytes and return how many bytes that were."""
+        mine = [each for each in self._arrived if each.stream == self._stream]
+        excess = sum(len(each.data) for each in mine if isinstance(each, Chunk)) - limit
         dropped = 0
-        while dropped < above and isinstance(last := mine.pop(), Chunk):
+        while dropped < excess and isinstance(last := mine.pop(), Chunk):
             dropped += len(last.data)
-            self._pieces.remove(last)
+            self._arrived.remove(last)
         self._offset -= dropped
         return dropped
 
     def end(self) -> None:
-        """Receiver. The attachment's end is what counts."""
+        """Do nothing: the end of the attachment counts."""
 
     def fail(self, error: Exception) -> None:
-        """Receiver."""
+        """Do nothing: the end of the attachment counts."""
 
     def discard(self) -> None:
-        """Receiver. Nobody reads what still waits: the generator is closed."""
+        """Do nothing: the generator is closed, and nobody reads the rest."""

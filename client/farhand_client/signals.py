@@ -1,4 +1,4 @@
-"""Signals by Linux's numbers (signal(7)), which the wire uses wherever the client runs."""
+"""Signals by their Linux numbers (signal(7)), which the wire uses whatever system the client runs on."""
 
 from __future__ import annotations
 
@@ -16,30 +16,27 @@ _NAMES: Final = (
 
 
 def linux_number(number: int, platform: str = sys.platform) -> int:
-    """Return Linux's number for a signal of this machine.
-
-    Raises ValueError for what is no signal there.
-    """
+    """Return the Linux number of the local signal `number`. Raises ValueError if Linux does not have the signal."""
     if platform != "linux":
         try:
             number = _NAMES.index(signal.Signals(number).name.removeprefix("SIG")) + 1
         except ValueError:
-            raise ValueError(f"signal {number} of this machine does not exist on Linux") from None
+            raise ValueError(f"the local signal {number} does not exist on Linux") from None
     if not 1 <= number <= 64:
-        raise ValueError(f"{number} is not a signal; Linux has 1 to 64")
+        raise ValueError(f"{number} is not a signal; Linux has signals 1 to 64")
     return int(number)
 
 
 def signal_name(number: int) -> str:
-    """Return `SIGKILL` for 9, `signal 40` where there is no name."""
+    """Return the name of a Linux signal, as `SIGKILL` for 9, or `signal 40` if it has none."""
     return f"SIG{_NAMES[number - 1]}" if 1 <= number <= len(_NAMES) else f"signal {number}"
 
 
 def parse_signal(text: str) -> int:
-    """Return the number of a signal as people write it: `TERM`, `sigterm`, `15`. Raises ValueError."""
+    """Return the Linux number of a signal as people write it: `TERM`, `sigterm`, `15`. Raises ValueError."""
     name = text.upper().removeprefix("SIG")
     if name in _NAMES:
         return _NAMES.index(name) + 1
     if text.isascii() and text.isdecimal() and 1 <= int(text[:3]) <= 64:
         return int(text[:3])
-    raise ValueError(f"{text!r} is not a signal; INT, TERM, KILL and the numbers 1 to 64 are")
+    raise ValueError(f"{text!r} is not a signal; write a name such as INT, TERM or KILL, or a number from 1 to 64")

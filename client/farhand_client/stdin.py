@@ -1,6 +1,7 @@
-"""A run's stdin: what is written waits here until the service has credit for it, and until the program has taken it.
+"""A run's stdin on the client, and what feeds it.
 
-Feeds a run's stdin from a file or from any source of chunks, as fast as the program takes it.
+What is written to an `InputStream` is kept until the program has read it, so that it can be sent again after an outage.
+`feed_until` writes a file, pipe or async iterable to it, as fast as the program reads.
 """
 
 from __future__ import annotations
@@ -17,35 +18,43 @@ from .errors import ConnectionLost
 
 Buffer = bytes | bytearray | memoryview
 
+Source: TypeAlias = "int | IO[bytes] | AsyncIterable[bytes]"
+"""What can feed a stdin: a file descriptor, an open binary file, or an async iterable of bytes."""
+
+STDIN_READ_SIZE: Final = 256 * KiB
+"""Bytes read at once: four data frames. A pipe yields 64 KiB at most."""
+
+_T = TypeVar("_T")
+
 
 class StdinChannel(Protocol):
-    """What stdin needs of its channel."""
+    """What an `InputStream` needs of the channel of its run."""
 
     def room(self) -> int:
-        """Return how many bytes may be sent now; where 0, `InputStream.pump` is called once there are more."""
+        """Return how many bytes may be sent now. After a 0, `InputStream.pump` is called when there is room."""
 
     def send(self, data: bytes) -> None:
         """Send 1 to `room()` bytes."""
 
     def flush(self) -> None:
-        """Let what was sent leave now, and not at the end of this turn of the loop."""
+        """Send what is queued now, not at the end of this turn of the event loop."""
 
     def end(self) -> bool:
-        """Say that no more will come; False where there is no channel to say it on now."""
+        """Send the end of stdin. Return False if there is no channel for it now."""
 
 
 class InputStream:
-    """As `asyncio.StreamWriter`: `write` and `close` do not wait, `drain` does. Not kept to text.
+    """A writer like `asyncio.StreamWriter`: `write` and `close` do not wait, `drain` does. It accepts only bytes.
 
-    What was sent stays here until the service says that the program has taken it, at most the window (4 MiB), and is
-    sent again where the connection was lost: the service drops what it has had.
+    What was sent is kept until the service says that the program has read it, at most the window (4 MiB), and is sent
+    again after an outage; the service drops what it has already received.
     """
 
-    def __init__(self, outlet: StdinChannel, offset: int = 0) -> None:
-        self._outlet = outlet
+    def __init__(self, channel: StdinChannel, offset: int = 0) -> None:
+        self._channel = channel
         self._unsent: deque[bytes] = deque()
-        self._waiting = 0
-        self._offset = 0  # bytes of the first unsent chunk that were sent
+        self._unsent_size = 0
+        self._sent_of_first = 0  # bytes of the first unsent chunk that were sent
         self._unacknowledged: deque[bytes] = deque()
         self._acknowledged = offset
         self._closing = False
@@ -55,25 +64,25 @@ class InputStream:
         self._waiters: list[asyncio.Future[None]] = []
 
     def write(self, data: Buffer) -> None:
-        """Send `data` as soon as the program takes it; call `drain` after, or it all waits in memory.
+        """Queue `data`, to be sent as the program reads. Call `drain` afterwards, or all of it waits in memory.
 
-        Raises ValueError after `close`, BrokenPipeError where the run is over, TypeError for text.
+        Raises ValueError after `close`, BrokenPipeError if the run has ended, TypeError for str.
         """
         if not isinstance(data, Buffer):
-            raise TypeError(f"stdin takes bytes, not {type(data).__name__}")
+            raise TypeError(f"stdin accepts bytes, not {type(data).__name__}")
         if self._closing:
-            raise ValueError("write to a stdin that was closed")
-        self._check()
+            raise ValueError("write to a closed stdin")
+        self._raise_error()
         if data:
             chunk = bytes(data)
             self._unsent.append(chunk)
-            self._waiting += len(chunk)
+            self._unsent_size += len(chunk)
             self.pump()
 
     async def drain(self) -> None:
-        """Wait until everything written is under way, within the credit of the service.
+        """Wait until everything written has been sent, as the service's credit allows.
 
-        Raises BrokenPipeError where the run ended first, `ConnectionLost` where the connection did for good.
+        Raises BrokenPipeError if the run ended first, `ConnectionLost` if the connection was lost permanently.
         """
         while self._unsent and not self._over:
             waiter = asyncio.get_running_loop().create_future()
@@ -83,96 +92,98 @@ class InputStream:
             finally:
                 self._waiters.remove(waiter)
         if self._unsent:
-            self._check()
+            self._raise_error()
 
     def flush(self) -> None:
-        """Let what is under way leave now, and not together with what else is written in this turn of the loop: a key
-        is waited for."""
-        self._outlet.flush()
+        """Send what there is credit for now, not together with what else is written in this turn of the event loop.
+
+        For keys, whose echo somebody waits for.
+        """
+        self._channel.flush()
 
     @property
     def waiting(self) -> int:
-        """Bytes written that are not under way: there is no credit of the service for them, or no connection."""
-        return self._waiting
+        """Bytes written and not sent, for lack of the service's credit or of a connection."""
+        return self._unsent_size
 
     def close(self) -> None:
-        """Send what waits, then the end of the stream. Does nothing the second time."""
+        """Send what is queued, then the end of the stream. Safe to call again."""
         if not self._closing:
             self._closing = True
             self.pump()
 
     def is_closing(self) -> bool:
-        """Whether `close` was called."""
+        """Return whether `close` was called."""
         return self._closing
 
-    # The channel's side
+    # For the channel
 
     @property
     def acknowledged(self) -> int:
-        """The offset of the first byte that the program is not known to have taken."""
+        """The offset of the first byte that the program is not known to have read."""
         return self._acknowledged
 
     @property
     def over(self) -> bool:
-        """Whether nothing more can be sent, ever."""
+        """Whether nothing more can ever be sent."""
         return self._over
 
     def pump(self) -> None:
-        """Send what there is room for."""
+        """Send as much as there is room for."""
         while self._unsent and not self._over:
-            room = self._outlet.room()
+            room = self._channel.room()
             if not room:
                 return
             chunk = self._unsent[0]
-            if self._offset or len(chunk) > room:
-                piece = bytes(memoryview(chunk)[self._offset : self._offset + room])
+            if self._sent_of_first or len(chunk) > room:
+                part = bytes(memoryview(chunk)[self._sent_of_first : self._sent_of_first + room])
             else:
-                piece = chunk
-            self._outlet.send(piece)
-            self._unacknowledged.append(piece)
-            self._offset += len(piece)
-            self._waiting -= len(piece)
-            if self._offset == len(chunk):
+                part = chunk
+            self._channel.send(part)
+            self._unacknowledged.append(part)
+            self._sent_of_first += len(part)
+            self._unsent_size -= len(part)
+            if self._sent_of_first == len(chunk):
                 self._unsent.popleft()
-                self._offset = 0
+                self._sent_of_first = 0
         if not self._unsent and not self._over:
             if self._closing and not self._end_sent:
-                self._end_sent = self._outlet.end()
+                self._end_sent = self._channel.end()
             self._wake()
 
     def acknowledge(self, count: int) -> None:
-        """The program has taken `count` bytes more."""
+        """Note that the program has read `count` bytes more."""
         while count and self._unacknowledged:
             chunk = self._unacknowledged[0]
-            taken = min(count, len(chunk))
-            count -= taken
-            self._acknowledged += taken
-            if taken == len(chunk):
+            read = min(count, len(chunk))
+            count -= read
+            self._acknowledged += read
+            if read == len(chunk):
                 self._unacknowledged.popleft()
             else:
-                self._unacknowledged[0] = chunk[taken:]
+                self._unacknowledged[0] = chunk[read:]
 
     def rewind(self) -> None:
-        """A new channel begins at `acknowledged`: what was sent before and not taken goes there once more."""
-        if self._offset:
-            self._unsent[0] = self._unsent[0][self._offset :]
-            self._offset = 0
+        """Prepare for a new channel, which starts at `acknowledged`: queue again what the program has not read."""
+        if self._sent_of_first:
+            self._unsent[0] = self._unsent[0][self._sent_of_first :]
+            self._sent_of_first = 0
         self._unsent.extendleft(reversed(self._unacknowledged))
-        self._waiting += sum(map(len, self._unacknowledged))
+        self._unsent_size += sum(map(len, self._unacknowledged))
         self._unacknowledged.clear()
         self._end_sent = False
 
     def finish(self, error: Exception | None) -> None:
-        """Nothing more can be sent: the run is over, or by `error` the connection is for good."""
+        """Note that nothing more can be sent: the run has ended, or the connection was lost permanently by `error`."""
         if not self._over:
             self._over = True
             if self._unsent or not self._end_sent:
                 self._error = error or BrokenPipeError(
-                    "the run is over, or another client feeds it; what was still to be sent to its stdin is lost"
+                    "the run has ended, or another client feeds it; the unsent rest of its stdin is lost"
                 )
             self._wake()
 
-    def _check(self) -> None:
+    def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error
 
@@ -182,18 +193,11 @@ class InputStream:
                 waiter.set_result(None)
 
 
-T = TypeVar("T")
+async def feed_until(stdin: InputStream, source: Source, end: Coroutine[Any, Any, _T]) -> _T:
+    """Write all of `source` to `stdin` and close it, until `end` completes; return its result.
 
-STDIN_READ_SIZE: Final = 256 * KiB
-"""Bytes read at once: four data frames; a pipe gives 64 KiB at the most."""
-
-Source: TypeAlias = "int | IO[bytes] | AsyncIterable[bytes]"
-
-
-async def feed_until(stdin: InputStream, source: Source, end: Coroutine[Any, Any, T]) -> T:
-    """Return what `end` does, while all of `source` is written to `stdin`, which is closed after it.
-
-    Raises what `end` raises, or else what reading the source does. A program need not read all of its stdin.
+    `end` may complete first: a program need not read all of its stdin. Raises what `end` raises, or else what reading
+    the source raises.
     """
     ending = asyncio.ensure_future(end)
     feeding = asyncio.ensure_future(_feed(stdin, source))
@@ -215,24 +219,24 @@ async def _feed(stdin: InputStream, source: Source) -> None:
             stdin.write(chunk)
             await stdin.drain()
         except (BrokenPipeError, ConnectionLost):
-            return  # the run is over, and its outcome says more
+            return  # the run is over; its outcome says more
     stdin.close()
 
 
 async def read_chunks(file: int | IO[bytes]) -> AsyncIterator[bytes]:
-    """Give the bytes of a file descriptor or of an open binary file as they come.
+    """Yield the bytes of a file descriptor or an open binary file as they arrive.
 
-    A pipe, socket or terminal is read past Python's buffer, once it has something, and its mode is left alone: a
-    non-blocking stdin would be non-blocking for every process that shares it.
+    A pipe, socket or terminal is read directly, not through Python's buffer, when it is readable. Its mode is left
+    alone: making stdin non-blocking would do so for every process that shares it.
     """
-    fd = _descriptor(file)
+    fd = _waitable_descriptor(file)
     if fd is None:
         assert not isinstance(file, int)
         while chunk := file.read(STDIN_READ_SIZE):
             yield chunk
         return
     while True:
-        await _readable(fd)
+        await _wait_readable(fd)
         try:
             chunk = os.read(fd, STDIN_READ_SIZE)
         except BlockingIOError:
@@ -242,16 +246,17 @@ async def read_chunks(file: int | IO[bytes]) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _descriptor(file: int | IO[bytes]) -> int | None:
+def _waitable_descriptor(file: int | IO[bytes]) -> int | None:
+    """Return the descriptor of a file whose data may have to be waited for; None to read the file object itself."""
     if isinstance(file, int):
         return file
     try:
         return None if file.seekable() else file.fileno()
-    except OSError:  # io.UnsupportedOperation: not a file of the system's
+    except OSError:  # io.UnsupportedOperation: not a file of the operating system
         return None
 
 
-async def _readable(fd: int) -> None:
+async def _wait_readable(fd: int) -> None:
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     try:

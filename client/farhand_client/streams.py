@@ -1,4 +1,4 @@
-"""The output of one attachment: where each stream stands, and what of it never arrived."""
+"""The output of one attachment: how far each stream has come, and what of it never arrived."""
 
 from __future__ import annotations
 
@@ -12,80 +12,80 @@ if TYPE_CHECKING:
     from .output import Receiver
 
 
-class _Stream:
-    """One output stream: where it stands, and how much of it was not consumed here."""
+class _StreamState:
+    """How far one output stream has come, and how much of it was not consumed here."""
 
-    __slots__ = ("ended", "expected", "lost", "owed", "receiver", "waiting")
+    __slots__ = ("ended", "expected", "lost", "receiver", "unconsumed", "without_credit")
 
     def __init__(self, offset: int, receiver: Receiver) -> None:
         self.receiver = receiver
         self.expected = offset
-        """The offset of the next byte to come."""
-        self.waiting = 0
-        """Bytes that came and are not consumed."""
-        self.owed = 0
-        """Those of them that came over a connection that is gone: no credit can be given back for them."""
+        """The offset of the next byte to arrive."""
+        self.unconsumed = 0
+        """Bytes that arrived and are not consumed yet."""
+        self.without_credit = 0
+        """Those of them that arrived over a lost connection: their credit cannot be returned."""
         self.lost = 0
-        """Bytes that a gap said are no longer kept."""
+        """Bytes that gaps reported as no longer kept."""
         self.ended = False
 
 
 class AttachmentStreams:
-    """Those that the client wants, each with its receiver. With `tolerant` a gap leaves nothing missing."""
+    """The wanted streams, each with its receiver. With `tolerant`, bytes lost to a gap do not count as missing."""
 
     def __init__(self, *, tolerant: bool) -> None:
-        self._streams: dict[m.Stream, _Stream] = {}
+        self._streams: dict[m.Stream, _StreamState] = {}
         self._tolerant = tolerant
         self._discarding = False
 
     def add(self, stream: m.Output, receiver: Receiver, offset: int) -> None:
-        """Say where the bytes of `stream` go, from `offset` on."""
-        self._streams[stream] = _Stream(offset, receiver)
+        """Deliver the bytes of `stream` from `offset` on to `receiver`."""
+        self._streams[stream] = _StreamState(offset, receiver)
 
     def expected(self, stream: m.Output) -> int | None:
-        """Return the offset from which `stream` is wanted; None where it is not."""
+        """Return the offset from which `stream` is wanted; None if it is not wanted."""
         state = self._streams.get(stream)
         return None if state is None else state.expected
 
-    def take(self, stream: m.Stream, count: int) -> int:
-        """`count` bytes were consumed; return for how many of them this connection gets credit back."""
+    def consumed(self, stream: m.Stream, count: int) -> int:
+        """Note that `count` bytes were consumed; return for how many of them the current connection gets credit."""
         state = self._streams[stream]
-        state.waiting -= count
-        paid = min(state.owed, count)
-        state.owed -= paid
-        return count - paid
+        state.unconsumed -= count
+        without_credit = min(state.without_credit, count)
+        state.without_credit -= without_credit
+        return count - without_credit
 
     def reopened(self, window: int) -> None:
-        """What comes from now on comes over another connection, where `window` bytes of a stream may be under way."""
+        """Note that a new connection takes over, on which `window` bytes of each stream may be under way."""
         for state in self._streams.values():
-            # What waits here was never acknowledged, so it can come again; with every cut there would be more of it.
+            # Unread data was never acknowledged, so it can be sent again; kept, it would grow with every outage.
             dropped = 0 if state.ended else state.receiver.trim(window)
             state.expected -= dropped
-            state.waiting -= dropped
-            state.owed = state.waiting
+            state.unconsumed -= dropped
+            state.without_credit = state.unconsumed
 
     def feed(self, stream: m.Stream, data: bytes) -> None:
-        """Bytes came."""
+        """Deliver bytes of `stream`."""
         state = self._streams[stream]
         state.expected += len(data)
-        state.waiting += len(data)
+        state.unconsumed += len(data)
         state.receiver.feed(data)
 
     def gap(self, gap: m.GapNotice) -> None:
-        """Bytes will not come."""
+        """Deliver a gap: its bytes will not arrive."""
         state = self._streams[gap.stream]
         state.expected = gap.offset + gap.bytes
         state.lost += gap.bytes
         state.receiver.gap(Gap(gap.stream, gap.offset, gap.bytes))
 
     def end(self, stream: m.Stream) -> None:
-        """`stream` is over."""
+        """Deliver the end of `stream`."""
         state = self._streams[stream]
         state.ended = True
         state.receiver.end()
 
     def missing(self, ended: m.Ended) -> list[str]:
-        """Return what did not arrive of the output of a run that is over, and was wanted, in words."""
+        """Return, in words, what was wanted of an ended run's output and did not arrive."""
         if self._discarding:
             return []
         missing = []
@@ -99,17 +99,17 @@ class AttachmentStreams:
         return missing
 
     def finish(self) -> None:
-        """All is there."""
+        """End every stream: all of it has arrived."""
         for state in self._streams.values():
             state.receiver.end()
 
     def fail(self, error: Exception) -> None:
-        """No more will come, and it is not known what is missing."""
+        """End every stream with `error`: no more will arrive, and what is missing is unknown."""
         for state in self._streams.values():
             state.receiver.fail(error)
 
     def discard(self) -> None:
-        """Nobody wants what waits nor what comes."""
+        """Throw away what is unread and what still arrives."""
         self._discarding = True
         for state in self._streams.values():
             state.receiver.discard()

@@ -1,9 +1,11 @@
-"""The API for scripts without asyncio: the same names, and calls that wait.
+"""The API for scripts without asyncio: the same names, with calls that wait.
 
-with farhand_client.sync.connect("host") as client:
-    client.run(["uname", "-a"])
+    with farhand_client.sync.connect("host") as client:
+        client.run(["uname", "-a"])
 
-Objects may be used by several threads. Ctrl-C stops the run that a call waits for before `KeyboardInterrupt` is raised.
+Each object wraps the object of the asyncio API and runs its methods on an event loop in one thread per process, the
+`LoopThread`. Objects may be used by several threads. Ctrl-C stops the run that a call waits for before
+`KeyboardInterrupt` is raised.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, 
 
 from . import client as _client
 from . import connector as _connector
+from . import options as _options
 from . import output as _output
 from . import run as _run
 from . import stdin as _stdin
@@ -26,8 +29,6 @@ from .errors import (
     AddressError,
     AmbiguousId,
     AuthenticationError,
-    CommandError,
-    CommandTimeout,
     ConnectError,
     ConnectionLost,
     FarhandError,
@@ -42,7 +43,7 @@ from .errors import (
 )
 from .options import DEVNULL, PIPE
 from .output import Chunk, Gap
-from .results import Completed, Result
+from .results import CommandError, CommandTimeout, Completed, Result
 
 if TYPE_CHECKING:
     from farhand_protocol.outcome import Outcome
@@ -75,30 +76,33 @@ __all__ = [
     "connect",
 ]
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 CANCEL_TIMEOUT: Final = 20.0
-"""Seconds an interrupted call may take to end what it had begun: a stop's default grace and its margin are 15."""
+"""Seconds that an interrupted call may take to clean up: a stop takes up to 15, its default grace and its margin."""
 
 
 class LoopThread:
-    """Runs coroutines for other threads. The thread is a daemon: a script's end does not wait for it."""
+    """An event loop in a thread of its own, which runs coroutines for other threads.
+
+    The thread is a daemon: the end of a script does not wait for it.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="farhand", daemon=True)
         self._thread.start()
 
-    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Return what `coroutine` does, or raise it.
+    def call(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Run `coroutine` on the loop and return its result, or raise its error.
 
-        Where the waiting is interrupted, as by Ctrl-C, the coroutine is cancelled and may end what it had begun before
-        the interrupt is raised; a second one is raised at once.
+        If the waiting is interrupted, for example by Ctrl-C, the coroutine is cancelled and may clean up for
+        `CANCEL_TIMEOUT` before the interrupt is raised; a second interrupt is raised at once.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
-            raise RuntimeError("this would wait for itself: use the asyncio API inside of coroutines")
-        future: Future[T] = Future()
+            raise RuntimeError("this call would wait for itself; use the asyncio API inside coroutines")
+        future: Future[_T] = Future()
         tasks: list[asyncio.Task[None]] = []
 
         def begin() -> None:
@@ -114,7 +118,7 @@ class LoopThread:
             raise
 
 
-async def _into(future: Future[T], coroutine: Coroutine[Any, Any, T]) -> None:
+async def _into(future: Future[_T], coroutine: Coroutine[Any, Any, _T]) -> None:
     try:
         future.set_result(await coroutine)
     except BaseException as error:
@@ -135,7 +139,7 @@ _lock: Final = threading.Lock()
 
 
 def loop_thread() -> LoopThread:
-    """Return this process's loop thread; a forked child gets one of its own, for threads do not survive a fork."""
+    """Return this process's loop thread. A forked child gets one of its own, because threads do not survive a fork."""
     with _lock:
         found = _loop_threads.get(os.getpid())
         if found is None:
@@ -143,30 +147,30 @@ def loop_thread() -> LoopThread:
         return found
 
 
-P = ParamSpec("P")
-R = TypeVar("R")
-Inner = TypeVar("Inner")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_Inner = TypeVar("_Inner")
 
 
-class _Wraps(Protocol[Inner]):
-    _inner: Inner
+class _Wraps(Protocol[_Inner]):
+    _inner: _Inner
     _loop_thread: LoopThread
 
 
 def _waiting(
-    method: Callable[Concatenate[Inner, P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate[_Wraps[Inner], P], R]:
+    method: Callable[Concatenate[_Inner, _P], Coroutine[Any, Any, _R]],
+) -> Callable[Concatenate[_Wraps[_Inner], _P], _R]:
     @functools.wraps(method)
-    def call(self: _Wraps[Inner], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self: _Wraps[_Inner], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         return self._loop_thread.call(method(self._inner, *args, **kwargs))
 
     return call
 
 
-def _in_loop(method: Callable[Concatenate[Inner, P], R]) -> Callable[Concatenate[_Wraps[Inner], P], R]:
+def _in_loop(method: Callable[Concatenate[_Inner, _P], _R]) -> Callable[Concatenate[_Wraps[_Inner], _P], _R]:
     @functools.wraps(method)
-    def call(self: _Wraps[Inner], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        async def inner() -> R:
+    def call(self: _Wraps[_Inner], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        async def inner() -> _R:
             return method(self._inner, *args, **kwargs)
 
         return self._loop_thread.call(inner())
@@ -175,14 +179,14 @@ def _in_loop(method: Callable[Concatenate[Inner, P], R]) -> Callable[Concatenate
 
 
 class SyncInputStream:
-    """`farhand_client.stdin.InputStream`; `write` waits until the service takes the bytes."""
+    """A `farhand_client.stdin.InputStream` whose `write` waits until the bytes are sent."""
 
     def __init__(self, inner: _stdin.InputStream, thread: LoopThread) -> None:
         self._inner = inner
         self._loop_thread = thread
 
     def write(self, data: _stdin.Buffer) -> None:
-        """Send `data`. Raises BrokenPipeError where the run ends first, `ConnectionLost`, ValueError after `close`."""
+        """Send `data`. Raises BrokenPipeError if the run ends first, `ConnectionLost`, and ValueError after `close`."""
 
         async def write() -> None:
             self._inner.write(data)
@@ -194,7 +198,7 @@ class SyncInputStream:
 
 
 class SyncOutputStream:
-    """`farhand_client.output.OutputStream`, with `for` instead of `async for`."""
+    """A `farhand_client.output.OutputStream` to loop over with `for`."""
 
     def __init__(self, inner: _output.OutputStream, thread: LoopThread) -> None:
         self._inner = inner
@@ -208,7 +212,7 @@ class SyncOutputStream:
             yield from chunks
 
     def lines(self, limit: int = _output.MAX_LINE_CHUNK) -> Iterator[bytes]:
-        """Give lines with their newline; one longer than `limit` bytes comes in pieces of that size."""
+        """Yield lines with their newline; a line longer than `limit` bytes is yielded in chunks of that size."""
         splitter = _output.LineSplitter(limit)
         for chunk in self:
             yield from splitter.feed(chunk)
@@ -217,7 +221,7 @@ class SyncOutputStream:
 
 
 class SyncRun:
-    """`farhand_client.run.Run`, whose methods wait. Leaving its context does what it does there."""
+    """A `farhand_client.run.Run` whose methods wait. Leaving its context has the same effect as there."""
 
     def __init__(self, inner: _run.Run, thread: LoopThread) -> None:
         self._inner = inner
@@ -231,22 +235,22 @@ class SyncRun:
 
     @property
     def result(self) -> Result | None:
-        """How the run ended; None while it goes on, or where that is not known."""
+        """How the run ended; None before that, and if it is unknown."""
         return self._inner.result
 
     @property
     def outcome(self) -> Outcome | None:
-        """How the program ended; None while it goes on, or where that is not known."""
+        """How the program ended; None before that, and if it is unknown."""
         return self._inner.outcome
 
     @property
     def returncode(self) -> int | None:
-        """As `subprocess.Popen.returncode`."""
+        """The exit code, or minus the signal's number; None as for `result`."""
         return self._inner.returncode
 
     @property
     def connected(self) -> bool:
-        """Whether what is said to the run leaves now."""
+        """Whether what is said to the run is sent at once."""
         return self._inner.connected
 
     @property
@@ -255,19 +259,19 @@ class SyncRun:
         return self._inner.kept
 
     def output(
-        self, offset: _run.Offsets = 0, *, follow: bool = True, hold: bool = False
+        self, offset: _options.Offsets = 0, *, follow: bool = True, hold: bool = False
     ) -> Generator[Chunk | Gap, None, None]:
-        """As `farhand_client.run.Run.output`; leaving the loop early closes the generator, or `close` does."""
-        pieces = self._inner.output(offset, follow=follow, hold=hold)
+        """Do as `farhand_client.run.Run.output`. Leaving the loop early closes the generator, as does its `close`."""
+        items = self._inner.output(offset, follow=follow, hold=hold)
 
         async def following() -> Chunk | Gap | None:
-            return await anext(pieces, None)
+            return await anext(items, None)
 
         try:
-            while (piece := self._loop_thread.call(following())) is not None:
-                yield piece
+            while (item := self._loop_thread.call(following())) is not None:
+                yield item
         finally:
-            self._loop_thread.call(pieces.aclose())
+            self._loop_thread.call(items.aclose())
 
     wait = _waiting(_run.Run.wait)
     wait_for = _waiting(_run.Run.wait_for)
@@ -289,17 +293,17 @@ class SyncRun:
 
 
 def _starting(
-    method: Callable[Concatenate[_client.Client, P], Coroutine[Any, Any, _run.Run]],
-) -> Callable[Concatenate[_Wraps[_client.Client], P], Run]:
+    method: Callable[Concatenate[_client.Client, _P], Coroutine[Any, Any, _run.Run]],
+) -> Callable[Concatenate[_Wraps[_client.Client], _P], Run]:
     @functools.wraps(method)
-    def call(self: _Wraps[_client.Client], /, *args: P.args, **kwargs: P.kwargs) -> SyncRun:
+    def call(self: _Wraps[_client.Client], /, *args: _P.args, **kwargs: _P.kwargs) -> SyncRun:
         return SyncRun(self._loop_thread.call(method(self._inner, *args, **kwargs)), self._loop_thread)
 
     return call
 
 
 class SyncClient:
-    """`farhand_client.client.Client`, whose methods wait."""
+    """A `farhand_client.client.Client` whose methods wait."""
 
     def __init__(self, inner: _client.Client, thread: LoopThread) -> None:
         self._inner = inner
@@ -327,12 +331,12 @@ class SyncClient:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection now; False while a lost one is made again, and at the end."""
+        """Whether there is a connection now; False during an outage and after the end."""
         return self._inner.connected
 
     @property
     def going_away(self) -> bool:
-        """Whether the service has said that it shuts down: it takes no new runs."""
+        """Whether the service has announced its shutdown; it accepts no new runs then."""
         return self._inner.going_away
 
     def __enter__(self) -> Self:
@@ -345,12 +349,12 @@ class SyncClient:
 
 
 def _connecting(
-    connect: Callable[P, Coroutine[Any, Any, _client.Client]],
-) -> Callable[P, SyncClient]:
+    connect: Callable[_P, Coroutine[Any, Any, _client.Client]],
+) -> Callable[_P, SyncClient]:
     @functools.wraps(connect)
-    def call(*args: P.args, **kwargs: P.kwargs) -> SyncClient:
-        found = loop_thread()
-        return SyncClient(found.call(connect(*args, **kwargs)), found)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> SyncClient:
+        thread = loop_thread()
+        return SyncClient(thread.call(connect(*args, **kwargs)), thread)
 
     return call
 

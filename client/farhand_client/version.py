@@ -1,4 +1,4 @@
-"""The version, as a constant: asking the installed metadata costs a command more time than a ping."""
+"""The version as a constant: reading it from the installed metadata takes longer than a ping."""
 
 from typing import Final
 

@@ -57,7 +57,7 @@ async def test_an_end_of_all_streams_without_an_outcome_is_a_loss(tmp_path: Path
         assert run.client.link is not None
         run.client.link.close()
 
-    with pytest.raises(ConnectionLost, match="its end is not known"):
+    with pytest.raises(ConnectionLost, match="its outcome is unknown"):
         await run(tmp_path, behave)
 
 
@@ -92,7 +92,7 @@ async def test_a_service_that_breaks_the_protocol_is_left(tmp_path: Path, scribb
         run.started()
         run.client.scribble(scribble)
 
-    with pytest.raises(ConnectionLost, match=f"broke the protocol: .*{sentence}"):
+    with pytest.raises(ConnectionLost, match=f"violated the protocol: .*{sentence}"):
         await run(tmp_path, behave)
 
 
@@ -102,5 +102,5 @@ async def test_the_last_word_of_the_service_is_passed_on(tmp_path: Path) -> None
         assert run.client.link is not None
         run.client.link.close()
 
-    with pytest.raises(ConnectionLost, match="ended the connection: out of everything"):
+    with pytest.raises(ConnectionLost, match="closed the connection: out of everything"):
         await run(tmp_path, behave)

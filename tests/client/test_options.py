@@ -1,17 +1,28 @@
-"""A request says what was asked for, and what no service would take is refused before it is sent."""
+"""A request says what was asked for, and what no service would accept is refused before it is sent."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from farhand_client import DEVNULL, PIPE
-from farhand_client.options import build
+from farhand_client import DEVNULL, PIPE, RunOptions, TerminalRequest, WindowSize
+from farhand_client.options import (
+    RUN_KEYWORDS,
+    SHELL_KEYWORDS,
+    START_KEYWORDS,
+    StartKeywords,
+    attach_request,
+    stream_offsets,
+)
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MiB
 from tests.support.fake_service import client_of
+
+TERMINAL = TerminalRequest(name="xterm", size=WindowSize(columns=80, rows=24))
 
 
 async def test_the_request_says_what_was_asked_for(tmp_path: Path) -> None:
@@ -44,24 +55,25 @@ async def test_the_request_says_what_was_asked_for(tmp_path: Path) -> None:
     ("args", "options", "error", "sentence"),
     [
         ([], {}, ValueError, "args is empty"),
-        (["a", "b\0"], {}, ValueError, r"args\[1\] has a NUL byte"),
-        (["a", 1], {}, TypeError, r"args\[1\] is int; str, bytes or a path is needed"),
-        (["a"], {"shell": True}, TypeError, "args is the script: one str or bytes"),
-        (["a"], {"cwd": "x\0"}, ValueError, "cwd has a NUL byte"),
+        (["a", "b\0"], {}, ValueError, r"args\[1\] contains a NUL byte"),
+        (["a", 1], {}, TypeError, r"args\[1\] is int; it must be str, bytes or a path"),
+        (["a"], {"shell": True}, TypeError, "args must be the script as one str or bytes"),
+        (["a"], {"cwd": "x\0"}, ValueError, "cwd contains a NUL byte"),
         (["a"], {"env": {"A=B": "c"}}, ValueError, "env: 'A=B' cannot name a variable"),
         (["a"], {"env": {"": "c"}}, ValueError, "cannot name a variable"),
-        (["a"], {"env": {"A": "\0"}}, ValueError, r"env\['A'\] has a NUL byte"),
-        (["a"], {"timeout": 0}, ValueError, "timeout is 0; more than 0 to"),
+        (["a"], {"env": {"A": "\0"}}, ValueError, r"env\['A'\] contains a NUL byte"),
+        (["a"], {"timeout": 0}, ValueError, "timeout is 0; it must be more than 0 to"),
         (["a"], {"timeout": float("inf")}, ValueError, "timeout is inf"),
         (["a"], {"timeout": float("nan")}, ValueError, "timeout is nan"),
-        (["a"], {"kill_after": -1}, ValueError, "kill_after is -1"),
-        (["a"], {"input": b"", "stdin": DEVNULL}, ValueError, "input and stdin cannot both be given"),
-        (["a"], {"input": "text"}, TypeError, "input is str: give bytes, or ask for text"),
+        (["a"], {"kill_after": -1}, ValueError, "kill_after is -1; it must be 0 to"),
+        (["a"], {"input": b"", "stdin": DEVNULL}, ValueError, "input and stdin cannot be combined"),
+        (["a"], {"input": "text"}, TypeError, "input is str; pass bytes, or set text or encoding"),
         (["a"], {"stdin": PIPE}, ValueError, "use start, or input"),
-        (["x" * 5 * MiB], {}, ValueError, "the command cannot be sent: a run of 5[0-9]* bytes; the peer takes"),
+        (["a"], {"options": RunOptions.of(terminal=TERMINAL)}, ValueError, "run cannot use a terminal; use start"),
+        (["x" * 5 * MiB], {}, ValueError, "the command cannot be sent: a run of 5[0-9]* bytes; the peer accepts"),
     ],
 )
-async def test_what_no_service_would_take_is_refused_here(
+async def test_what_no_service_would_accept_is_refused_by_the_client(
     tmp_path: Path, args: Any, options: Any, error: type[Exception], sentence: str
 ) -> None:
     async with client_of(tmp_path) as (client, service):
@@ -71,17 +83,62 @@ async def test_what_no_service_would_take_is_refused_here(
         assert (await client.run(["true"])).returncode == 0
 
 
+async def test_an_unknown_keyword_argument_is_refused_with_a_hint(tmp_path: Path) -> None:
+    wrong: Any = {"timeuot": 1}
+    for_start: Any = {"terminal": TERMINAL}
+    async with client_of(tmp_path) as (client, _):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'timeuot'; did you mean 'timeout'"):
+            await client.run(["true"], **wrong)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'timeuot'"):
+            client.start(["true"], **wrong)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'terminal'; the options are cwd, env, grace"):
+            await client.run(["true"], **for_start)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'timeout'"):
+            client.shell(None, timeout=1)  # type: ignore[call-arg]  # what a script may do all the same
+
+
+async def test_keyword_arguments_override_options(tmp_path: Path) -> None:
+    options = RunOptions.of(cwd="a", timeout=3)
+    async with client_of(tmp_path) as (client, service):
+        await client.run(["true"], options)
+        await client.run(["true"], options, cwd="b")
+    assert [(run.request.cwd, run.request.timeout) for run in service.runs] == [(b"a", 3), (b"b", 3)]
+
+
+def test_every_option_is_a_keyword_of_start_and_the_other_way() -> None:
+    assert {field.name for field in fields(RunOptions)} == START_KEYWORDS
+    assert RUN_KEYWORDS < START_KEYWORDS
+    assert SHELL_KEYWORDS < START_KEYWORDS
+
+
+def test_options_do_not_change() -> None:
+    variables = {"A": "1"}
+    options = RunOptions.of(env=variables)
+    variables["A"] = "2"
+    assert options.env == {b"A": b"1"}
+    with pytest.raises(FrozenInstanceError):
+        options.shell = True  # type: ignore[misc]  # it is frozen
+    with pytest.raises(TypeError):
+        options.env[b"A"] = b"3"  # type: ignore[index]  # it is read-only
+
+
+def test_checked_options_may_be_given_again() -> None:
+    options = RunOptions.of(
+        shell=True, cwd="a", env={"A": "1"}, timeout=1, limits={"cpu": 1}, run_id="01890a5d-ac96-774b-bcce-b302099a8057"
+    )
+    given: Mapping[str, Any] = {field.name: getattr(options, field.name) for field in fields(options)}
+    keywords: StartKeywords = given  # type: ignore[assignment]  # a TypedDict has no other constructor from fields
+    assert RunOptions.of(**keywords) == options
+    assert options.changed(cwd="b").changed(cwd=b"a") == options
+
+
+def test_a_login_shell_leaves_its_kill_grace_to_the_service() -> None:
+    request = RunOptions().request(None, stdin=True)
+    assert (request.login, request.argv, request.shell, request.kill_after) == (True, None, None, None)
+
+
 def request(**options: Any) -> m.RunRequest:
-    plain: dict[str, Any] = {
-        "shell": False,
-        "stdin": False,
-        "cwd": None,
-        "env": None,
-        "timeout": None,
-        "kill_after": None,
-        "merge_stderr": False,
-    }
-    return build(["x"], **(plain | options))
+    return RunOptions.of(**options).request(["x"], stdin=False)
 
 
 def test_an_id_may_be_given_and_every_request_has_a_key_of_its_own() -> None:
@@ -103,17 +160,31 @@ def test_limits_are_a_mapping_or_bounds() -> None:
     [
         ({"run_id": "7"}, ValueError, "'7' is not a run id"),
         ({"run_id": "01890A5D-AC96-774B-BCCE-B302099A8057"}, ValueError, "a UUID in lower case"),
-        ({"on_disconnect": "stay"}, ValueError, "it can be 'kill' or 'keep'"),
+        ({"on_disconnect": "stay"}, ValueError, "it must be 'kill' or 'keep'"),
         ({"grace": -1}, ValueError, "grace is -1"),
-        ({"idle_timeout": 0}, ValueError, "idle_timeout is 0; more than 0"),
-        ({"spool": 1}, ValueError, "spool is 1; it has 65536 bytes or more"),
-        ({"limits": {"ram": 1}}, ValueError, "no limit on 'ram'; there are memory, cpu, processes"),
-        ({"limits": {"memory": 0}}, ValueError, "memory is 0; 1 or more"),
+        ({"idle_timeout": 0}, ValueError, "idle_timeout is 0; it must be more than 0"),
+        ({"spool": 1}, ValueError, "spool is 1; it must be 65536 bytes or more"),
+        ({"limits": {"ram": 1}}, ValueError, "unknown limit 'ram'; the limits are memory, cpu, processes"),
+        ({"limits": {"memory": 0}}, ValueError, "memory is 0; it must be 1 or more"),
         ({"limits": {"files": 1.5}}, TypeError, "files is float"),
         ({"limits": {"cpu": True}}, TypeError, "cpu is bool"),
-        ({"limits": {"cpu": 0}}, ValueError, "cpu is 0; more than 0"),
+        ({"limits": {"cpu": 0}}, ValueError, "cpu is 0; it must be more than 0"),
     ],
 )
-def test_what_no_service_would_take_is_said_here(options: Any, error: type[Exception], sentence: str) -> None:
+def test_an_option_that_no_service_would_accept_is_refused(options: Any, error: type[Exception], sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         request(**options)
+
+
+def test_offsets_are_those_of_stdout_or_of_both_streams() -> None:
+    assert stream_offsets(7) == (7, 0)
+    assert stream_offsets((None, 3)) == (None, 3)
+    for negative in (-1, (0, -1)):
+        with pytest.raises(ValueError, match="it must be 0 or more"):
+            stream_offsets(negative)
+
+
+def test_every_attachment_has_a_key_of_its_own() -> None:
+    one, two = (attach_request("01890a5d-ac96-774b-bcce-b302099a8057", (1, None), stdin=2) for _ in range(2))
+    assert (one.stdout, one.stderr, one.stdin, one.window) == (1, None, 2, None)
+    assert one.attachment != two.attachment

@@ -103,7 +103,7 @@ async def test_a_stream_has_one_reader(tmp_path: Path) -> None:
     async with client_of(tmp_path, stoppable) as (client, _), client.start(["prog"]) as run:
         first = asyncio.ensure_future(run.stdout.read())
         await asyncio.sleep(0)
-        with pytest.raises(RuntimeError, match="already has a reader"):
+        with pytest.raises(RuntimeError, match="another reader is already waiting"):
             await run.stdout.read()
         first.cancel()
 

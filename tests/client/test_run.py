@@ -96,7 +96,7 @@ async def test_a_refused_start_leaves_nothing(tmp_path: Path) -> None:
 
 async def test_start_knows_no_other_stdin(tmp_path: Path) -> None:
     async with client_of(tmp_path) as (client, _):
-        with pytest.raises(ValueError, match="start takes stdin=PIPE"):
+        with pytest.raises(ValueError, match="start accepts stdin=PIPE"):
             client.start(["cat"], stdin=7)
 
 
@@ -104,7 +104,7 @@ async def test_closing_the_client_ends_its_runs(tmp_path: Path) -> None:
     async with client_of(tmp_path, stoppable) as (client, service):
         run = await client.start(["prog"])
         await client.close()
-        with pytest.raises(ConnectionLost, match="closed here"):
+        with pytest.raises(ConnectionLost, match="closed by this client"):
             await run.wait()
         await service.connections[0].over.wait()
         await client.close()

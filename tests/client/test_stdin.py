@@ -61,7 +61,7 @@ async def test_writing_to_a_run_that_is_over_is_a_broken_pipe(tmp_path: Path) ->
     ):
         assert run.stdin is not None
         run.stdin.write(bytes(9 * MiB))
-        with pytest.raises(BrokenPipeError, match="the run is over"):
+        with pytest.raises(BrokenPipeError, match="the run has ended"):
             await run.stdin.drain()
         with pytest.raises(BrokenPipeError):
             run.stdin.write(b"x")
@@ -87,7 +87,7 @@ async def test_writing_over_a_lost_connection_says_so(tmp_path: Path) -> None:
 async def test_stdin_takes_bytes(tmp_path: Path, data: Any) -> None:
     async with client_of(tmp_path, stoppable) as (client, _), client.start(["cat"], stdin=PIPE) as run:
         assert run.stdin is not None
-        with pytest.raises(TypeError, match="stdin takes bytes"):
+        with pytest.raises(TypeError, match="stdin accepts bytes"):
             run.stdin.write(data)
 
 

@@ -28,7 +28,7 @@ pgrep -f 'sleep 471[12]' || echo "nobody left"
     told = under_systemd(installation.root, script, configured=SHORT)
     status = json.loads(told.pop(2))
     assert told == [
-        "farhand: the command was stopped because the service shuts down",
+        "farhand: the command was stopped because the service shut down",
         "code 137",
         "ControlGroup=",
         "ActiveState=inactive",

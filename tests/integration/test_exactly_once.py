@@ -123,7 +123,7 @@ async def test_after_a_crash_of_the_service_a_run_is_lost_and_never_started_agai
             with pytest.raises(ConnectionLost, match=run.id):
                 await client.run(script, shell=True, run_id=run.id)
             # Nor is it known how much it wrote: who has had some of that is told the same.
-            with pytest.raises(ConnectionLost, match="unknown end"):
+            with pytest.raises(ConnectionLost, match="unknown outcome"):
                 async with client.attach(run.id, offset=4, stdin=4) as attached:
                     await attached.wait()
         assert (await client.run(["true"])).returncode == 0

@@ -97,7 +97,7 @@ async def test_a_run_of_a_service_that_died_is_said_to_be_lost(
         service.process.kill()
         await service.process.wait()
         async with running_service(tmp_path / "one"):
-            await screen.matches(rf"unknown end: .*\n{re.escape(WHO)}:/tmp \[lost")
+            await screen.matches(rf"unknown outcome: .*\n{re.escape(WHO)}:/tmp \[lost")
             screen.type("", "C-l")
             await screen.answers("pwd", "/tmp\n", at("/tmp"))
 

@@ -117,7 +117,7 @@ async def test_nothing_more_is_said_of_a_job_that_is_let_go(repl: Screen, core: 
 async def test_what_is_no_run_is_said(repl: Screen) -> None:
     await repl.answers(
         ":kill xyz",
-        "farhand: no run id begins with 'xyz': ids are of digits, the letters a to f, and dashes\n",
+        "farhand: no run id begins with 'xyz'; ids consist of digits, the letters a to f, and hyphens\n",
         at("~", " [1]"),
     )
     await repl.answers(":attach 01", "farhand: '01' is too short for an id; 4 characters are needed\n", at("~", " [1]"))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from farhand_client.client import Client
 from farhand_client.errors import ConnectionLost, FarhandError, OutputIncomplete, RequestRefused
-from farhand_client.options import PIPE, Args
+from farhand_client.options import PIPE, Args, RunOptions
 from farhand_client.output import Gap, OnGap
 from farhand_client.pending import Pending
 from farhand_client.results import Result, describe
@@ -33,13 +33,12 @@ if TYPE_CHECKING:
 class RemoteCommand:
     """What to run, and how this process takes part in it.
 
-    `options` are keyword arguments of `Client.start`, or of `Client.shell` if `args` is None. With `stdin` this
-    process's stdin is passed on. With `detach` the run's id is printed after it has started, and it is left running.
-    With a `view` it is shown on the terminal there.
+    If `args` is None, it is a login shell. With `stdin` this process's stdin is passed on. With `detach` the run's id
+    is printed after it has started, and it is left running. With a `view` it is shown on the terminal there.
     """
 
     args: Args | None
-    options: Mapping[str, Any]
+    options: RunOptions
     stdin: bool = False
     detach: bool = False
     view: TerminalView | None = None
@@ -47,8 +46,8 @@ class RemoteCommand:
     def start(self, client: Client, on_gap: OnGap | None = None) -> Pending[Run]:
         """Start the run; the result is awaited or entered, as with `Client.start`."""
         if self.args is None:
-            return client.shell(on_gap=on_gap, **self.options)
-        return client.start(self.args, stdin=PIPE if self.stdin else None, on_gap=on_gap, **self.options)
+            return client.shell(self.options.terminal, self.options, on_gap=on_gap)
+        return client.start(self.args, self.options, stdin=PIPE if self.stdin else None, on_gap=on_gap)
 
 
 async def execute(
@@ -129,14 +128,15 @@ async def _run_in_view(client: Client, command: RemoteCommand, view: TerminalVie
     try:
         async with command.start(client, view.on_gap) as run:
             if run.new:
-                afterwards = lifetime(command.options["on_disconnect"], command.options.get("grace"))
+                afterwards = lifetime(command.options.on_disconnect, command.options.grace)
                 return _view_report(await view.show(client, run, afterwards))
             run.detach()
     except RequestRefused as error:
         # A shell is the same shell whatever terminal it was requested with.
         if command.args is not None or error.code is not ErrorCode.CONFLICT:
             raise
-    return _view_report(await view.attach(client, await client.info(command.options["run_id"])))
+    assert command.options.run_id is not None  # only a request with an id of the user's can conflict
+    return _view_report(await view.attach(client, await client.info(command.options.run_id)))
 
 
 def _view_report(shown: ViewResult) -> tuple[dict[str, Any], int]:

@@ -18,6 +18,7 @@ from farhand_client.client import Client
 from farhand_client.connection.address import MAX_SOCKET_PATH
 from farhand_client.connector import connect
 from farhand_client.errors import FarhandError
+from farhand_client.options import RunOptions
 from farhand_client.pending import Pending
 from farhand_client.ui.interrupts import RunSignalHandler
 
@@ -129,7 +130,7 @@ async def _local(directory: Path, words: list[str]) -> int:
 
         if not words:
             return await _repl(opening)
-        return await execute(opening, RemoteCommand([os.fsencode(word) for word in words], {}))
+        return await execute(opening, RemoteCommand([os.fsencode(word) for word in words], RunOptions()))
     finally:
         await service.stop()
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from farhand_client.options import RunOptions
 from farhand_client.ui.exitcodes import EXIT_USAGE
 from farhand_client.ui.printing import print_message
 from farhand_protocol.limits import MIN_SPOOL, KiB, MiB
@@ -148,22 +149,22 @@ def remote_command(
         env = locale_variables() | env
     return RemoteCommand(
         args=argv[0] if options.shell else argv,
-        options={
-            "shell": options.shell,
-            "cwd": options.cwd,
-            "env": env,
-            "timeout": options.timeout,
-            "kill_after": options.kill_after,
-            "merge_stderr": options.merge,
-            "run_id": options.id,
-            "on_disconnect": "keep" if options.detach else options.on_disconnect or "kill",
-            "grace": options.grace,
-            "idle_timeout": options.idle_timeout,
-            "limits": {name: value for limit in options.limit for name, value in limit.items()} or None,
-            "spool": DETACHED_SPOOL if options.detach and options.buffer is None else options.buffer or None,
-            "terminal": terminal,
-            "record_input": options.record_input,
-        },
+        options=RunOptions.of(
+            shell=options.shell,
+            cwd=options.cwd,
+            env=env,
+            timeout=options.timeout,
+            kill_after=options.kill_after,
+            merge_stderr=options.merge,
+            run_id=options.id,
+            on_disconnect="keep" if options.detach else options.on_disconnect or "kill",
+            grace=options.grace,
+            idle_timeout=options.idle_timeout,
+            limits={name: value for limit in options.limit for name, value in limit.items()} or None,
+            spool=DETACHED_SPOOL if options.detach and options.buffer is None else options.buffer or None,
+            terminal=terminal,
+            record_input=options.record_input,
+        ),
         stdin=options.stdin,
         detach=options.detach,
     )

@@ -53,6 +53,7 @@ def shell_command(arguments: Sequence[str]) -> int:
 
 
 def _shell(host: str, options: argparse.Namespace, here: LocalTerminal) -> int:
+    from farhand_client.options import RunOptions
     from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT, OutageNotice
     from farhand_client.ui.terminal_request import locale_variables, terminal_request
 
@@ -63,15 +64,15 @@ def _shell(host: str, options: argparse.Namespace, here: LocalTerminal) -> int:
     outage = OutageNotice(host)
     command = RemoteCommand(
         args=None,
-        options={
-            "terminal": terminal_request(here),
-            "cwd": options.cwd,
-            "env": locale_variables() | dict(pair for pair in options.env if pair is not None),
-            "run_id": options.id,
-            "on_disconnect": "kill",
-            "grace": options.keep,
-            "record_input": options.record_input,
-        },
+        options=RunOptions.of(
+            terminal=terminal_request(here),
+            cwd=options.cwd,
+            env=locale_variables() | dict(pair for pair in options.env if pair is not None),
+            run_id=options.id,
+            on_disconnect="kill",
+            grace=options.keep,
+            record_input=options.record_input,
+        ),
         view=TerminalView(here, host, outage, options.escape),
     )
     reconnect = next(time for time in (options.reconnect, options.keep, ATTENDED_RECONNECT) if time is not None)

@@ -1,4 +1,4 @@
-"""What HOST may be: `[user@]name[:port]`, `unix:PATH`, or a name from the configuration file."""
+"""HOST as a user writes it: `[user@]name[:port]`, `unix:PATH`, or a name from the configuration file."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from farhand_client.config import DEFAULT_PORT, load_hosts
 from farhand_client.errors import AddressError
 
 MAX_SOCKET_PATH: Final = 103
-"""Bytes of a Unix socket's path: 107 on Linux (unix(7)), 103 on macOS."""
+"""Longest path of a Unix socket in bytes: 107 on Linux (unix(7)), 103 on macOS; the smaller holds everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to connect: a Unix socket at `socket`, or TLS to `host` and `port`. `user` is whom to log in as."""
+    """Where to connect: the Unix socket at path `socket`, or else TLS to `host` and `port`.
+
+    `user` is the account to log in as; None is the local user's name.
+    """
 
     host: str = ""
     port: int = DEFAULT_PORT
     user: str | None = None
     socket: str | None = None
     identities: tuple[Path, ...] = ()
-    """Key files that the configuration names for it."""
+    """Key files that the configuration names for this host."""
 
     def __str__(self) -> str:
         if self.socket is not None:
@@ -35,7 +38,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """HOST as it was written, before defaults and configuration."""
+    """The parts of HOST, before defaults and configuration are applied."""
 
     name: str
     port: int | None
@@ -44,9 +47,10 @@ class _Written:
 
 
 def resolve(host: str, *, user: str | None = None, port: int | None = None, config: Path | None = None) -> Address:
-    """Return what `host` stands for; `user` and `port` go before what it says, and that before the configuration.
+    """Return the address that `host` stands for.
 
-    Raises `AddressError`. `config` is the configuration file, read only where it exists.
+    `user` and `port` override what `host` says, which overrides the configuration file `config` (it need not exist).
+    Raises `AddressError`.
     """
     if host.startswith("unix:"):
         return _socket(host.removeprefix("unix:"), user, port)
@@ -68,38 +72,36 @@ def resolve(host: str, *, user: str | None = None, port: int | None = None, conf
 
 def _socket(path: str, user: str | None, port: int | None) -> Address:
     if not path or "\0" in path:
-        raise AddressError("unix: needs the path of a socket, as in unix:/run/farhand/farhandd.sock")
+        raise AddressError("unix: must be followed by the path of a socket, as in unix:/run/farhand/farhandd.sock")
     if port is not None:
-        raise AddressError(f"unix:{path} is a socket of this machine and has no port")
+        raise AddressError(f"unix:{path} is a socket on this machine, which has no port")
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-        raise AddressError(f"the path of the socket unix:{path} is longer than {MAX_SOCKET_PATH} bytes (unix(7))")
+        raise AddressError(f"the socket path in unix:{path} is longer than {MAX_SOCKET_PATH} bytes (unix(7))")
     return Address(socket=path, user=user)
 
 
 def _parse(host: str) -> _Written:
     user, at, rest = host.rpartition("@")
     if at and not user:
-        raise AddressError(f"{host!r}: there is no user before the @")
+        raise AddressError(f"{host!r}: the user before the @ is missing")
     if rest.startswith("["):
         name, closed, after = rest[1:].partition("]")
         if not closed or (after and not after.startswith(":")):
-            raise AddressError(f"{host!r}: an IPv6 address is written [ADDRESS] or [ADDRESS]:PORT")
+            raise AddressError(f"{host!r}: write an IPv6 address as [ADDRESS] or [ADDRESS]:PORT")
         try:
             IPv6Address(name)
         except AddressValueError:
             raise AddressError(f"{host!r}: {name!r} is not an IPv6 address") from None
         return _Written(name, _port(host, after[1:]) if after else None, user or None, bracketed=True)
     if rest.count(":") > 1:
-        raise AddressError(f"{host!r}: an IPv6 address is written in brackets, [ADDRESS] or [ADDRESS]:PORT")
+        raise AddressError(f"{host!r}: write an IPv6 address in brackets, as [ADDRESS] or [ADDRESS]:PORT")
     name, colon, digits = rest.partition(":")
     if not name or name.startswith("-") or len(name) > 255 or not name.isprintable() or {*name} & {*" /\\,?*[]"}:
-        raise AddressError(
-            f"{host!r} is not a host: [user@]name[:port], unix:PATH or a name from config.toml is needed"
-        )
+        raise AddressError(f"{host!r} is not a host; write [user@]name[:port], unix:PATH or a name from config.toml")
     return _Written(name, _port(host, digits) if colon else None, user or None, bracketed=False)
 
 
 def _port(host: str, digits: str) -> int:
     if digits.isascii() and digits.isdecimal() and len(digits) <= 5 and 1 <= int(digits) <= 65535:
         return int(digits)
-    raise AddressError(f"{host!r}: {digits!r} is not a port; ports are 1 to 65535")
+    raise AddressError(f"{host!r}: {digits!r} is not a port number from 1 to 65535")

@@ -1,9 +1,9 @@
-"""From an address to a transport whose other end is the service it should be.
+"""From an address to a transport whose peer is the service it should be.
 
-Whether a service's key is the one on record, and what to tell the user where it is not.
-
-A TCP connection to the first address of a name that takes one (RFC 8305), on whatever event loop: asyncio's own
-does so by itself, uvloop tries one address after the other.
+`dial_socket` connects to a Unix socket. `dial_tls` connects by TCP, makes the TLS 1.3 handshake and compares the key in
+the service's certificate with the recorded one before any byte of ours is sent; authorities have no say in that.
+TCP connections follow RFC 8305 ("happy eyeballs") on every event loop: asyncio would do that itself, but uvloop tries
+one address after the other.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ ALPN: Final = "farhand/1"
 
 @dataclass(frozen=True, slots=True)
 class DialledSession:
-    """A session whose transport is up; `spki_sha256` is the service's key as logins are bound to it, None locally."""
+    """A session whose transport is connected.
+
+    `spki_sha256` is the hash of the service's public key, to which the login is bound; None on a Unix socket.
+    """
 
     session: ClientSession
     spki_sha256: bytes | None = None
@@ -44,11 +47,11 @@ async def dial_socket(address: Address, keepalive: float | None) -> DialledSessi
     """Connect to a Unix socket. Raises `ConnectError`."""
     session = ClientSession(str(address), keepalive)
     try:
-        await asyncio.get_running_loop().create_unix_connection(session.link, address.socket)
+        await asyncio.get_running_loop().create_unix_connection(session.make_transport, address.socket)
     except FileNotFoundError:
         raise ConnectError(f"there is no socket at {address.socket}; is farhandd running?") from None
     except ConnectionRefusedError:
-        raise ConnectError(f"nobody listens at the socket {address.socket}; is farhandd running?") from None
+        raise ConnectError(f"nothing listens on the socket {address.socket}; is farhandd running?") from None
     except OSError as error:
         raise ConnectError(f"cannot connect to the socket {address.socket}: {error.strerror or error}") from None
     return DialledSession(session)
@@ -57,7 +60,7 @@ async def dial_socket(address: Address, keepalive: float | None) -> DialledSessi
 async def dial_tls(address: Address, known_hosts: KnownHosts, keepalive: float | None) -> DialledSession:
     """Connect by TLS 1.3 and check the service's key before any byte of ours is sent.
 
-    Raises `ConnectError`, of which `HostKeyUnknown`, `HostKeyChanged` and `HostKeyRevoked` are kinds.
+    Raises `ConnectError`, including its subclasses `HostKeyUnknown`, `HostKeyChanged` and `HostKeyRevoked`.
     """
     session = ClientSession(str(address), keepalive)
     transport = await _tls_transport(session, address)
@@ -71,7 +74,7 @@ async def dial_tls(address: Address, known_hosts: KnownHosts, keepalive: float |
 
 
 async def fetch_key(address: Address) -> PublicKey:
-    """Return the key that the service shows, trusted or not. Raises `ConnectError`."""
+    """Return the key that the service presents, whether it is trusted or not. Raises `ConnectError`."""
     transport = await _tls_transport(ClientSession(str(address), None), address)
     try:
         return _service_key(transport, address).public_key
@@ -85,19 +88,21 @@ async def _tls_transport(session: ClientSession, address: Address) -> asyncio.Tr
     try:
         sock = await connect_tcp(address.host, address.port)
         transport, _ = await asyncio.get_running_loop().create_connection(
-            session.link, sock=sock, ssl=_context(), server_hostname=address.host
+            session.make_transport, sock=sock, ssl=_context(), server_hostname=address.host
         )
     except socket.gaierror as error:
-        raise ConnectError(f"the name {address.host} is not known: {error.strerror}") from None
+        raise ConnectError(f"cannot resolve the name {address.host}: {error.strerror}") from None
     except ConnectionRefusedError:
         raise ConnectError(
-            f"nobody listens at {address.host} port {address.port}; does farhandd run there, with --listen?"
+            f"nothing listens on {address.host} port {address.port}; does farhandd run there, with --listen?"
         ) from None
     except ssl.SSLError as error:
         reason = error.reason or error
         raise ConnectError(f"{address} does not speak TLS 1.3 as a Farhand service does: {reason}") from None
     except ConnectionResetError:
-        raise ConnectError(f"{address} ended the TLS 1.3 handshake without a word; is it a Farhand service?") from None
+        raise ConnectError(
+            f"{address} closed the connection during the TLS 1.3 handshake; is it a Farhand service?"
+        ) from None
     except OSError as error:
         raise ConnectError(f"cannot connect to {address.host} port {address.port}: {error.strerror or error}") from None
     return transport
@@ -106,10 +111,10 @@ async def _tls_transport(session: ClientSession, address: Address) -> asyncio.Tr
 def _context() -> ssl.SSLContext:
     import ssl
 
-    # Not create_default_context: authorities have no say here, and loading them costs 20 ms.
+    # Not create_default_context: authorities have no say here, and loading their certificates takes 20 ms.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # TLS still proves that the peer has the certificate's key; that is pinned
+    context.verify_mode = ssl.CERT_NONE  # TLS proves that the peer holds the certificate's key, which is pinned
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols([ALPN])
     return context
@@ -121,10 +126,10 @@ def _service_key(transport: asyncio.Transport, address: Address) -> ServiceKey:
 
     tls = transport.get_extra_info("ssl_object")
     if tls.selected_alpn_protocol() != ALPN:
-        raise ConnectError(f"{address} speaks TLS, but it is not a Farhand service (no {ALPN})")
+        raise ConnectError(f"{address} speaks TLS, but is not a Farhand service (it does not negotiate {ALPN})")
     certificate: bytes | None = tls.getpeercert(binary_form=True)
     if certificate is None:
-        raise ConnectError(f"{address} is not a Farhand service: it has no certificate")
+        raise ConnectError(f"{address} is not a Farhand service: it presents no certificate")
     try:
         return service_key(certificate)
     except CertificateError as error:
@@ -132,9 +137,9 @@ def _service_key(transport: asyncio.Transport, address: Address) -> ServiceKey:
 
 
 def check_host_key(record: KnownHosts, address: Address, key: PublicKey) -> None:
-    """Return where `record` has `key` for the service.
+    """Return if `key` is the recorded key of the service at `address`.
 
-    Raises `HostKeyUnknown`, `HostKeyChanged`, `HostKeyRevoked`, and `ConnectError` for a record that cannot be read.
+    Raises `HostKeyUnknown`, `HostKeyChanged`, `HostKeyRevoked`, and `ConnectError` if the record cannot be read.
     """
     from farhand_client.trust import KnownHostsError
 
@@ -149,31 +154,35 @@ def check_host_key(record: KnownHosts, address: Address, key: PublicKey) -> None
             return
         case "unknown":
             raise HostKeyUnknown(
-                f"the key of {address} is not on record, so it may be anyone's: {shown}. Compare it with what "
-                f"`farhandd host-key` prints there, then: farhand trust {address} {shown}",
+                f"the host key of {address} is not recorded, so it may be anyone's: {shown}. Compare it with what "
+                f"`farhandd host-key` prints there, then run: farhand trust {address} {shown}",
                 name=found.name,
                 key=key,
             )
         case "revoked":
             raise HostKeyRevoked(
-                f"{address} shows the key {shown}, which {where} says is revoked. Nothing was sent. Do not connect.",
+                f"{address} presents the key {shown}, which is revoked by {where}. Nothing was sent. Do not connect.",
                 name=found.name,
                 key=key,
             )
         case "changed":
             raise HostKeyChanged(
-                f"THE KEY OF {address} HAS CHANGED. Someone may be between you and the service, or it has a new key.\n"
-                f"  it shows   {shown}\n"
-                f"  on record  {found.stored or 'a key that cannot be read'} ({where})\n"
+                f"THE HOST KEY OF {address} HAS CHANGED. "
+                "Someone may be intercepting the connection, or the service has a new key.\n"
+                f"  presented  {shown}\n"
+                f"  recorded   {found.stored or 'an unreadable key'} ({where})\n"
                 "Nothing was sent. Ask whoever runs the service for its fingerprint (`farhandd host-key`). "
-                f"If it is the one shown: farhand trust {address} {shown}",
+                f"If it is the one presented: farhand trust {address} {shown}",
                 name=found.name,
                 key=key,
             )
 
 
 def record_host_key(record: KnownHosts, address: Address, key: PublicKey, *, replace: bool = False) -> None:
-    """Put a key on record, with `replace` instead of another one. Raises `ConnectError` where that cannot be done."""
+    """Record a key as that of the service at `address`; with `replace`, instead of the keys recorded for it.
+
+    Raises `ConnectError` if the record cannot be written.
+    """
     from farhand_client.trust import KnownHostsError
 
     try:
@@ -183,16 +192,15 @@ def record_host_key(record: KnownHosts, address: Address, key: PublicKey, *, rep
 
 
 NEXT_ADDRESS_DELAY: Final = 0.25
-"""Seconds before the next address of a name is tried beside the last (RFC 8305, section 8)."""
+"""Seconds after which the next address of a name is tried in parallel (RFC 8305, section 8)."""
 
-_Address: TypeAlias = tuple[int, Any]  # a family, and what connect(2) wants in it
+_SocketAddress: TypeAlias = tuple[int, Any]  # an address family, and an address for connect(2) in it
 
 
 async def connect_tcp(host: str, port: int) -> socket.socket:
     """Return a connected, non-blocking socket without Nagle's delay (TCP_NODELAY, tcp(7)).
 
-    Raises `socket.gaierror` for a name that is not known, and the OSError of the first address where none takes a
-    connection.
+    Raises `socket.gaierror` for an unknown name. If no address accepts the connection, raises the OSError of the first.
     """
     loop = asyncio.get_running_loop()
     addresses = _alternating(await _addresses(host, port))
@@ -218,8 +226,8 @@ async def connect_tcp(host: str, port: int) -> socket.socket:
                 late.close()
 
 
-async def _addresses(host: str, port: int) -> list[_Address]:
-    try:  # what is an address already needs nobody who may take his time
+async def _addresses(host: str, port: int) -> list[_SocketAddress]:
+    try:  # a numeric address needs no resolver, which may be slow
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
         found = await asyncio.to_thread(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
@@ -238,9 +246,9 @@ async def _attempt(family: int, address: Any) -> socket.socket:
     return sock
 
 
-def _alternating(addresses: Iterable[_Address]) -> deque[_Address]:
-    """Let the families take turns, the first one first: where one leads nowhere, the next address is another's."""
-    by_family: dict[int, list[_Address]] = {}
+def _alternating(addresses: Iterable[_SocketAddress]) -> deque[_SocketAddress]:
+    """Interleave the address families, beginning with that of the first address: after a failure, try the other."""
+    by_family: dict[int, list[_SocketAddress]] = {}
     for each in addresses:
         by_family.setdefault(each[0], []).append(each)
     turns = chain.from_iterable(zip_longest(*by_family.values()))

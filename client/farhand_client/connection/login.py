@@ -1,4 +1,8 @@
-"""From a transport to a session that takes requests: hello, and a key where the service asks for one."""
+"""The login: the hello message, and proof of a key if the service asks for it.
+
+The proof is a signature over the login transcript (`farhand_protocol.login`), which binds it to this connection's TLS
+key, both nonces and the hello, so that it can be neither replayed nor relayed.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class LoginResult(NamedTuple):
-    """A session that takes requests, what the service said, and what proved who the user is, where that was asked."""
+    """A session that is ready for requests, and what was exchanged on the way.
+
+    `identity` is the key that was accepted; None if the service asked for none, as on a Unix socket.
+    """
 
     session: ClientSession
     welcome: m.Welcome
@@ -33,9 +40,10 @@ class LoginResult(NamedTuple):
 async def log_in(
     dialled: DialledSession, address: Address, identities: Identities | None, timeout: float
 ) -> LoginResult:
-    """Say hello and prove who the user is. `timeout` is in seconds, for each answer of the service.
+    """Send the hello and prove who the user is. `timeout` is in seconds and holds for each answer of the service.
 
-    Raises `ConnectError`, `AuthenticationError`, and `RequestRefused` where the service says why it takes nobody.
+    Raises `ConnectError`, `AuthenticationError`, and `RequestRefused` if the service gives a reason for accepting no
+    login. The caller must abort `dialled.session` after an error.
     """
     session = dialled.session
     hello = m.Hello(
@@ -54,30 +62,37 @@ async def log_in(
         if not welcome.login:
             accepted = await _answer(session, timeout)
         elif dialled.spki_sha256 is None or identities is None:
-            raise ConnectError(f"{address} is a socket for the edge, where nobody can log in; ask for the other one")
+            raise ConnectError(
+                f"{address} is the edge's socket, on which this client cannot log in; use the service's other socket"
+            )
         else:
             accepted, identity = await _prove(session, hello, welcome, dialled.spki_sha256, identities, timeout)
     except ConnectionLost as error:
-        raise ConnectError(f"{error} before the login was done") from None
+        raise ConnectError(f"{error} before the login was complete") from None
     assert isinstance(accepted, m.Accepted)
-    session.ready()
+    session.login_done()
     return LoginResult(session, welcome, accepted, identity)
 
 
 def local_user() -> str:
-    """Return the name of this process's account, as ssh takes it for the remote one."""
+    """Return the name of this process's account, which like ssh we also assume to be the remote one.
+
+    Raises `ConnectError` if the user id has no name.
+    """
     import pwd
 
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
-        raise ConnectError(f"the user id {os.getuid()} has no name here; say whom to log in as: user@host") from None
+        raise ConnectError(
+            f"the local user id {os.getuid()} has no name; write the user to log in as: user@host"
+        ) from None
 
 
 async def _answer(session: ClientSession, timeout: float) -> m.AnyMessage:
     try:
         async with asyncio.timeout(timeout):
-            return await session.login_message()
+            return await session.receive_login_message()
     except TimeoutError:
         raise ConnectError(f"{session.name} did not answer within {timeout:g} seconds") from None
 
@@ -97,7 +112,7 @@ async def _prove(
 
     tried: list[str] = []
     try:
-        async for identity in _each(identities):
+        async for identity in _usable(identities):
             transcript = login_transcript(
                 spki_sha256=spki_sha256,
                 server_nonce=welcome.nonce,
@@ -123,7 +138,7 @@ async def _prove(
     raise AuthenticationError(_sentence(session.name, hello.user or "", tried, identities.problems))
 
 
-async def _each(identities: Identities) -> AsyncIterator[Identity]:
+async def _usable(identities: Identities) -> AsyncIterator[Identity]:
     from farhand_client.trust import TrustError
 
     try:
@@ -134,12 +149,12 @@ async def _each(identities: Identities) -> AsyncIterator[Identity]:
 
 
 def _sentence(name: str, user: str, tried: list[str], problems: list[TrustError]) -> str:
-    lines = [f"{name} does not let {user} in"]
+    lines = [f"{name} does not accept a login as {user}"]
     if tried:
-        lines[0] += " with any of the keys that were tried:"
+        lines[0] += " with any of these keys:"
         lines += [f"  {description}" for description in tried]
     else:
-        lines[0] += ": there was no key to try. Make one with ssh-keygen -t ed25519, or name one with --identity"
+        lines[0] += ": there is no key to try. Create one with ssh-keygen -t ed25519, or name one with --identity"
     lines += [f"  not tried: {problem}" for problem in problems]
-    lines.append(f"On the machine of the service, as {user}, a public key is let in by: farhandd authorize KEYFILE.pub")
+    lines.append(f"To accept a public key, run on the service's machine as {user}: farhandd authorize KEYFILE.pub")
     return "\n".join(lines)

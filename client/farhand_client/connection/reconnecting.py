@@ -1,6 +1,8 @@
-"""What a client holds on to: one connection after the other to the same service, so that a cut is only a pause.
+"""A connection that survives: one session after the other to the same service, so that an outage is only a pause.
 
-When a line that was lost is tried again: full-jitter back-off with a deadline, without a clock of its own.
+`ReconnectingConnection` starts from a completed login. When its session ends it logs in again, after delays that
+`Backoff` chooses, and reopens on the new session whatever is registered with it as `Resumable`. When the time for that
+is up, or when no further attempt could succeed, everything registered fails with `ConnectionLost`.
 """
 
 from __future__ import annotations
@@ -17,110 +19,119 @@ from .session import ClientSession
 if TYPE_CHECKING:
     from .login import LoginResult
 
-
 RECONNECT_TIMEOUT: Final = 120.0
-"""Seconds for which a lost connection is tried again: twice the grace that the service gives a run by default, so that
-what became of a run is heard also where the line came back too late for it."""
+"""Seconds for which the client tries to reconnect: twice the default grace period of a run, so that the client learns
+what became of a run even if it reconnects too late to save it."""
+
+MAX_FIRST_RETRY_DELAY: Final = 0.1
+"""Seconds within which the first attempt is made: most outages are over at once, and restarting an edge takes about as
+long."""
+
+MAX_RETRY_DELAY: Final = 5.0
+"""Seconds between two attempts at most: a person who waits sees the connection return soon, and a thousand clients
+that lost one service make 400 attempts a second on average, which is as many as it can handle."""
 
 _FATAL: Final = frozenset({ErrorCode.DENIED, ErrorCode.UNSUPPORTED_VERSION, ErrorCode.LOGIN_FAILED})
 
 
 class Outage(NamedTuple):
-    """The connection is lost, by `cause`, and is tried again for `left` seconds at the most."""
+    """The connection was lost because of `cause`; the client tries to reconnect for `left` more seconds."""
 
     cause: FarhandError
     left: float
 
 
 LineDown: TypeAlias = Outage
-"""The name under which `farhand_client` has exported it."""
+"""The former public name of `Outage`."""
 
 OutageCallback: TypeAlias = Callable[[Outage | None], None]
-"""Told when the connection is lost and tried again, and with None when it is back."""
+"""Called with an `Outage` when the connection is lost and reconnecting begins, and with None when it is back."""
 
 
 class Resumable(Protocol):
-    """What goes on over the next connection."""
+    """Something that continues on the next session after an outage."""
 
     def open(self, session: ClientSession) -> None:
-        """Open a channel on `session` and go on there. Raises `FarhandError` and ValueError where that cannot be."""
+        """Open a channel on `session` and continue there.
+
+        Raises `FarhandError` or ValueError if that is impossible; `fail` is called then.
+        """
 
     def fail(self, error: Exception) -> None:
-        """There will be no other connection, or this cannot go on over it."""
+        """Give up: there will be no further session, or this cannot continue on it."""
 
-    def leave(self, error: FarhandError) -> None:
-        """The client goes."""
+    def client_closed(self, error: FarhandError) -> None:
+        """Leave in an orderly way: the user has closed the client."""
 
 
 class ReconnectingConnection:
-    """Made of a `login` that is done, and of `again`, which makes another one.
+    """One session after the other to the same service.
 
-    With `patience`, in seconds, a connection that ends is made again within that time, by attempts with a back-off;
-    without, or once the time is up, everything fails. So it does at once where another attempt could not end otherwise:
-    the service's key is not the one on record, nobody is let in any more, or the service does not speak the protocol.
+    Starts with the session of `login`; `log_in_again` makes each further one. After a session has ended, attempts are
+    made for `reconnect_timeout` seconds (None or 0: none at all), and then everything registered fails. It fails at
+    once if no further attempt could succeed: the service's host key is not the recorded one, the login is refused, or
+    the service does not speak the protocol.
     """
 
     def __init__(
         self,
         login: LoginResult,
-        again: Callable[[], Awaitable[LoginResult]],
-        patience: float | None,
+        log_in_again: Callable[[], Awaitable[LoginResult]],
+        reconnect_timeout: float | None,
         watch: OutageCallback | None,
     ) -> None:
         self.name: Final = login.session.name
+        """What errors call the service."""
         self.session: ClientSession | None = None
-        """The connection; None while it is lost."""
-        self.patience = patience or 0.0
-        """Seconds for which a connection that ends from now on is made again."""
-        self._again = again
-        self._watch = watch
+        """The current session; None during an outage and after the end."""
+        self.reconnect_timeout = reconnect_timeout or 0.0
+        """Seconds for which reconnecting is tried after the next loss."""
         self.on_going_away: Callable[[float], None] | None = None
-        """Told when the service says that it stops, with the seconds that it leaves its runs."""
-        self._why: FarhandError | None = None
+        """Called with the seconds that the service leaves its runs when it announces its shutdown."""
+        self._log_in_again = log_in_again
+        self._watch = watch
+        self._failure: FarhandError | None = None
         self._backoff: Backoff | None = None
         self._reconnecting: asyncio.Task[None] | None = None
-        self._live: dict[Resumable, None] = {}
+        self._registered: dict[Resumable, None] = {}
         self._settled = asyncio.Event()
         self._adopt(login.session)
 
-    async def up(self) -> ClientSession:
-        """Return the connection once there is one. Raises `ConnectionLost` where there will be none."""
+    async def connected_session(self) -> ClientSession:
+        """Wait until there is a session and return it. Raises `ConnectionLost` if there will be none."""
         while self.session is None:
-            self._check()
+            self._raise_if_failed()
             await self._settled.wait()
         return self.session
 
-    def add(self, one: Resumable) -> None:
-        """Open `one` on this connection or the next, and on each after that until it is removed.
+    def register(self, resumable: Resumable) -> None:
+        """Open `resumable` on the current session, if there is one, and on every later one until it is unregistered.
 
-        Raises `ConnectionLost`, `RequestRefused`, and ValueError for a request too large, where that is known now.
+        Raises `ConnectionLost`, `RequestRefused`, and ValueError for a request too large, as far as that is known now.
         """
-        self._check()
+        self._raise_if_failed()
         if self.session is not None:
-            one.open(self.session)
-        self._live[one] = None
+            resumable.open(self.session)
+        self._registered[resumable] = None
 
-    def remove(self, one: Resumable) -> None:
-        """Forget `one`."""
-        self._live.pop(one, None)
+    def unregister(self, resumable: Resumable) -> None:
+        """Do not open `resumable` on later sessions. Safe to call again."""
+        self._registered.pop(resumable, None)
 
     async def ping(self) -> float:
-        """Return the seconds that a message takes there and back, asked again where the connection is lost meanwhile.
-
-        Raises `ConnectionLost`.
-        """
+        """Return the round-trip time in seconds; after an outage the ping is sent again. Raises `ConnectionLost`."""
         while True:
-            session = await self.up()
+            session = await self.connected_session()
             try:
                 return await session.ping()
             except ConnectionLost:
-                self._check()
+                self._raise_if_failed()
 
     async def close(self) -> None:
-        """Leave every run as its client wants it left, and close the connection. Safe to call again."""
-        why = ConnectionLost(f"the connection to {self.name} was closed here")
-        for one in list(self._live):
-            one.leave(why)
+        """Let everything registered leave in an orderly way and close the connection. Safe to call again."""
+        why = ConnectionLost(f"the connection to {self.name} was closed by this client")
+        for resumable in list(self._registered):
+            resumable.client_closed(why)
         session = self.session
         self._fail(why)
         if self._reconnecting is not None:
@@ -129,36 +140,35 @@ class ReconnectingConnection:
         if session is not None:
             await session.close()
 
-    def _check(self) -> None:
-        if self._why is not None:
-            raise ConnectionLost(str(self._why)) from self._why.__cause__
+    def _raise_if_failed(self) -> None:
+        if self._failure is not None:
+            raise ConnectionLost(str(self._failure)) from self._failure.__cause__
 
     def _adopt(self, session: ClientSession) -> None:
         self.session = session
         session.on_going_away = self._going_away
-        session.when_over(lambda why: self._over(session, why))
+        session.on_end(lambda why: self._session_ended(session, why))
 
     def _going_away(self, grace: float) -> None:
         if self.on_going_away is not None:
             self.on_going_away(grace)
 
-    def _over(self, session: ClientSession, why: FarhandError) -> None:
+    def _session_ended(self, session: ClientSession, why: FarhandError) -> None:
         self.session = None
-        if self._why is not None:
+        if self._failure is not None:
             return
         self._settled.clear()
-        if not self.patience or session.broken or _fatal(why):
+        if not self.reconnect_timeout or session.protocol_broken or _is_fatal(why):
             lost = ConnectionLost(str(why))
             lost.__cause__ = why.__cause__ if isinstance(why, ConnectionLost) else why
             self._fail(lost)
             return
-
         now = asyncio.get_running_loop().time()
-        # A service that lets one in and dies of what it is asked then is one outage, not many short ones.
-        if self._backoff is None or session.proved:
-            self._backoff = Backoff(now, self.patience)
+        # A service that accepts logins and then crashes on what the client asks is one outage, not many short ones.
+        if self._backoff is None or session.heard_since_login:
+            self._backoff = Backoff(now, self.reconnect_timeout)
         self._reconnecting = asyncio.ensure_future(self._reconnect(self._backoff, why))
-        self._reconnecting.add_done_callback(self._reconnected)
+        self._reconnecting.add_done_callback(self._reconnecting_done)
         if self._watch is not None:
             self._watch(Outage(why, self._backoff.left(now)))
 
@@ -169,12 +179,12 @@ class ReconnectingConnection:
             await asyncio.sleep(delay)
             try:
                 async with asyncio.timeout_at(backoff.deadline):
-                    login = await self._again()
+                    login = await self._log_in_again()
             except TimeoutError:
                 break
             except FarhandError as error:
-                if _fatal(error):
-                    lost = ConnectionLost(f"{first}, and cannot be made again: {error}")
+                if _is_fatal(error):
+                    lost = ConnectionLost(f"{first}; cannot reconnect: {error}")
                     lost.__cause__ = error
                     self._fail(lost)
                     return
@@ -182,42 +192,43 @@ class ReconnectingConnection:
             else:
                 self._resume(login.session)
                 return
-        text = f"{first}, and could not be made again within {self.patience:g} seconds"
+        text = f"{first}; could not reconnect within {self.reconnect_timeout:g} seconds"
         self._fail(ConnectionLost(f"{text}: {last}" if last is not None else text))
 
-    def _reconnected(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            # A fault of this package; nobody shall wait for ever because of it.
+    def _reconnecting_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (bug := task.exception()) is not None:
+            # A bug in this package must not leave callers waiting forever.
             asyncio.get_running_loop().call_exception_handler(
-                {"message": "farhand: connecting again failed", "exception": fault, "task": task}
+                {"message": "farhand: reconnecting failed", "exception": bug, "task": task}
             )
-            self._fail(ConnectionLost(f"the connection to {self.name} was lost, and making it again failed: {fault!r}"))
+            self._fail(ConnectionLost(f"the connection to {self.name} was lost, and reconnecting failed: {bug!r}"))
 
     def _resume(self, session: ClientSession) -> None:
         self._adopt(session)
         if self.session is None:
-            return  # lost again already
-        session.probe()
-        for one in list(self._live):
+            return  # already lost again
+        session.send_ping()  # the answer proves that the service survives what is asked of it
+        for resumable in list(self._registered):
             try:
-                one.open(session)
+                resumable.open(session)
             except (FarhandError, ValueError) as error:
-                self.remove(one)
-                one.fail(error)
+                self.unregister(resumable)
+                resumable.fail(error)
         self._settled.set()
         if self._watch is not None:
             self._watch(None)
 
     def _fail(self, why: FarhandError) -> None:
-        if self._why is None:
-            self._why = why
-        live, self._live = self._live, {}
-        for one in live:
-            one.fail(why)
+        if self._failure is None:
+            self._failure = why
+        registered, self._registered = self._registered, {}
+        for resumable in registered:
+            resumable.fail(why)
         self._settled.set()
 
 
-def _fatal(error: FarhandError) -> bool:
+def _is_fatal(error: FarhandError) -> bool:
+    """Return whether another attempt would certainly end in the same way."""
     match error:
         case HostKeyError() | AuthenticationError():
             return True
@@ -227,37 +238,30 @@ def _fatal(error: FarhandError) -> bool:
             return False
 
 
-MAX_FIRST_RETRY_DELAY: Final = 0.1
-"""Seconds within which the first attempt is made: most cuts are over at once, and an edge is restarted in as many."""
-
-MAX_RETRY_DELAY: Final = 5.0
-"""Seconds between two attempts at the most: a person who waits sees the line come back soon, and a thousand clients
-that lost one service are 400 attempts a second on average, as many as it can take."""
-
-
 class Backoff:
-    """The attempts of one outage, which begins `now` and is given up after `patience` seconds.
+    """When to try again during one outage, which began at `now` and is given up after `reconnect_timeout` seconds.
 
-    Before attempt n (from 0) the client waits a random time, evenly distributed between 0 and
-    min(`MAX_RETRY_DELAY`, `MAX_FIRST_RETRY_DELAY` * 2**n) seconds, so that clients that lost a service together do not
-    reconnect together ("full jitter": M. Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015).
+    Has no clock of its own: the time, in seconds, comes in as an argument. Before attempt n (from 0) the client waits
+    a random time, evenly distributed between 0 and min(`MAX_RETRY_DELAY`, `MAX_FIRST_RETRY_DELAY` * 2**n) seconds, so
+    that clients that lost a service together do not reconnect together ("full jitter": M. Brooker, Exponential Backoff
+    And Jitter, AWS Architecture Blog, 2015).
     """
 
-    def __init__(self, now: float, patience: float) -> None:
-        self.deadline: Final = now + patience
+    def __init__(self, now: float, reconnect_timeout: float) -> None:
+        self.deadline: Final = now + reconnect_timeout
         self.attempts = 0
 
     def left(self, now: float) -> float:
-        """Return the seconds that are left, 0 or more."""
+        """Return the seconds until the deadline, 0 or more."""
         return max(0.0, self.deadline - now)
 
     def delay(self, now: float) -> float | None:
-        """Return the seconds to wait before the next attempt; None where the time for attempts is up."""
-        from random import uniform  # importing it takes 3 ms, which a client that is never cut off need not pay
+        """Return the seconds to wait before the next attempt, and count it; None once the deadline has passed."""
+        from random import uniform  # takes 3 ms to import; most clients are never cut off
 
         if now >= self.deadline:
             return None
-        # Beyond 2**6 the cap holds anyway; an exponent without a bound would become a number without one.
+        # From 2**6 on `MAX_RETRY_DELAY` is the smaller one anyway; without a bound the power would grow forever.
         seconds = uniform(0, min(MAX_RETRY_DELAY, MAX_FIRST_RETRY_DELAY * 2 ** min(self.attempts, 6)))
         self.attempts += 1
         return min(seconds, self.deadline - now)

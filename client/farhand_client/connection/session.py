@@ -1,4 +1,9 @@
-"""One connection as the client sees it: routes what comes to the attachments, calls and pings it belongs to."""
+"""One connection to the service, from its first byte to its end.
+
+`ClientSession` drives the sans-I/O `farhand_protocol.connection.Connection` and routes what arrives: a message or chunk
+of a channel to that channel's `ChannelEndpoint`, a pong to the ping that waits for it, a login message to `login`. When
+the connection ends, for whatever reason, every endpoint is told the cause once, and then whoever called `on_end`.
+"""
 
 from __future__ import annotations
 
@@ -22,142 +27,152 @@ from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import ConnectionTransport
 
 CLOSE_TIMEOUT: Final = 2.0
-"""Seconds in which a closing connection may say its last: after them it is only cut."""
+"""Seconds for which a closing connection may still send what is queued; then it is cut."""
 
 
-class Endpoint(Protocol):
-    """The client's end of a channel. The methods are called by the session and must not block."""
+class ChannelEndpoint(Protocol):
+    """The client's end of a channel. The session calls these methods; they must not block."""
 
     number: int
-    """The channel's; set when it is opened."""
+    """The channel's number, set when the channel is opened."""
 
     def received(self, message: m.AnyMessage) -> None:
-        """A message that the state tables allow on this channel came."""
+        """Handle a message; the state tables of the protocol allow it on this channel."""
 
     def received_data(self, stream: m.Stream, data: bytes) -> None:
-        """Bytes of a stream came."""
+        """Handle bytes of `stream`."""
 
     def pump(self) -> None:
-        """There is room to send data again."""
+        """Send more data: there is room again."""
 
     def lost(self, why: FarhandError) -> None:
-        """The channel is gone with its connection."""
+        """Note that the connection, and the channel with it, ended because of `why`."""
 
 
 class ClientSession:
-    """The `Handler` of a client's `ConnectionTransport`. `name` says whom it talks to in errors."""
+    """The client's side of one connection, and the `Handler` of its `ConnectionTransport`.
+
+    `name` is what errors call the service. `keepalive` is the interval in seconds after which a silent service is
+    pinged; None disables that.
+    """
 
     def __init__(self, name: str, keepalive: float | None) -> None:
         self.name: Final = name
         self.connection: Final = Connection(Side.CLIENT)
         self.going_away = False
+        """Whether the service has announced its shutdown."""
         self.on_going_away: Callable[[float], None] | None = None
-        """Told the seconds that the service leaves its runs."""
-        self.proved = False
-        """Whether the service has said anything since the login was over."""
-        self.why: FarhandError | None = None
-        """What ended the connection."""
-        self.broken = False
-        """Whether it was ended because the service broke the protocol."""
-        self._over_callback: Callable[[FarhandError], None] | None = None
+        """Called with the seconds that the service leaves its runs when it announces its shutdown."""
+        self.heard_since_login = False
+        """Whether anything has arrived since the login was completed."""
+        self.end_cause: FarhandError | None = None
+        """Why the connection ended; None while it is up."""
+        self.protocol_broken = False
+        """Whether the connection ended because the service violated the protocol."""
+        self._on_end: Callable[[FarhandError], None] | None = None
         self._keepalive = Keepalive(keepalive)
-        self._link: ConnectionTransport | None = None
+        self._transport: ConnectionTransport | None = None
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._login: asyncio.Queue[m.AnyMessage | FarhandError] = asyncio.Queue()
-        self._channels: dict[int, Endpoint] = {}
-        self._wanting_room: dict[int, Endpoint] = {}
+        self._login_messages: asyncio.Queue[m.AnyMessage | FarhandError] = asyncio.Queue()
+        self._endpoints: dict[int, ChannelEndpoint] = {}
+        self._waiting_for_room: dict[int, ChannelEndpoint] = {}
         self._pings: dict[int, asyncio.Future[float]] = {}
         self._ping_id = 0
         self._keepalive_timer: asyncio.TimerHandle | None = None
 
-    def link(self) -> ConnectionTransport:
-        """Return the asyncio protocol for this session's one transport."""
-        self._link = ConnectionTransport(self.connection, self)
-        return self._link
+    def make_transport(self) -> ConnectionTransport:
+        """Return the asyncio protocol for this session's one transport: a factory for `create_connection`."""
+        self._transport = ConnectionTransport(self.connection, self)
+        return self._transport
 
     # Login
 
-    async def login_message(self) -> m.AnyMessage:
-        """Wait for the service's next message before it takes requests. Raises `ConnectionLost`."""
-        message = await self._login.get()
+    async def receive_login_message(self) -> m.AnyMessage:
+        """Wait for the next message that the service sends before it accepts requests. Raises `ConnectionLost`."""
+        message = await self._login_messages.get()
         if isinstance(message, FarhandError):
             raise message
         return message
 
     def send(self, message: m.Message) -> None:
-        """Send a message of the connection itself."""
+        """Send a message on channel 0, which belongs to the connection itself."""
         self.connection.send(0, message)
         self.flush_soon()
 
-    def ready(self) -> None:
-        """The login is over; from here on silence is noticed."""
-        self.proved = False
-        if self.why is None:
+    def login_done(self) -> None:
+        """Note that the login is complete; keep-alive starts now."""
+        self.heard_since_login = False
+        if self.end_cause is None:
             self._keepalive.start(asyncio.get_running_loop().time())
             self._schedule_keepalive()
 
-    def when_over(self, callback: Callable[[FarhandError], None]) -> None:
-        """Have `callback` called once, after its channels are told, when nothing will come any more."""
-        if self.why is not None:
-            callback(self.why)
+    def on_end(self, callback: Callable[[FarhandError], None]) -> None:
+        """Call `callback` once with the cause when the connection ends, after its endpoints were told.
+
+        If it has already ended, `callback` is called at once.
+        """
+        if self.end_cause is not None:
+            callback(self.end_cause)
         else:
-            self._over_callback = callback
+            self._on_end = callback
 
     # Channels and pings
 
-    def open(self, endpoint: Endpoint, opening: m.Message) -> None:
-        """Open a channel. Raises `ConnectionLost`, `RequestRefused`, and ValueError for a message too large."""
-        self._check()
+    def open_channel(self, endpoint: ChannelEndpoint, opening: m.Message) -> None:
+        """Open a channel with the message `opening` and set `endpoint.number`.
+
+        Raises `ConnectionLost` after the end of the connection, `RequestRefused` with the code `too_many_channels` when
+        the service allows no more channels, and ValueError for a message too large for it.
+        """
+        self._raise_if_ended()
         try:
             endpoint.number = self.connection.open(opening)
         except LocalProtocolError as error:
-            full = (
-                self.connection.peer_limits is not None
-                and self.connection.open_channels >= self.connection.peer_limits.channels
-            )
+            peer_limits = self.connection.peer_limits
+            full = peer_limits is not None and self.connection.open_channels >= peer_limits.channels
             if full:
                 raise RequestRefused(ErrorCode.TOO_MANY_CHANNELS, str(error)) from None
             raise ValueError(f"the command cannot be sent: {error}") from None
-        self._channels[endpoint.number] = endpoint
+        self._endpoints[endpoint.number] = endpoint
         self.flush_soon()
 
-    def close_channel(self, endpoint: Endpoint) -> None:
-        """Say the client's last on a channel, and forget it."""
-        if self._channels.pop(endpoint.number, None) is not None and not self.connection.closed:
-            self._wanting_room.pop(endpoint.number, None)
+    def close_channel(self, endpoint: ChannelEndpoint) -> None:
+        """Send the client's last message on a channel and forget the endpoint. Safe to call again."""
+        if self._endpoints.pop(endpoint.number, None) is not None and not self.connection.closed:
+            self._waiting_for_room.pop(endpoint.number, None)
             self.connection.send(endpoint.number, m.Close())
             self.flush_soon()
 
-    def tell(self, endpoint: Endpoint, message: m.Message) -> None:
+    def send_on(self, endpoint: ChannelEndpoint, message: m.Message) -> None:
         """Send a message on an open channel."""
         self.connection.send(endpoint.number, message)
         self.flush_soon()
 
-    def take(self, endpoint: Endpoint, stream: m.Stream, count: int) -> None:
-        """Give the credit of `count` bytes of `stream` back."""
+    def consumed(self, endpoint: ChannelEndpoint, stream: m.Stream, count: int) -> None:
+        """Return the credit for `count` bytes of `stream`, which the reader has consumed."""
         self.connection.acknowledge(endpoint.number, stream, count)
         self.flush_soon()
 
-    def send_data(self, endpoint: Endpoint, stream: m.Stream, data: bytes) -> None:
-        """Send 1 to `room_for` bytes."""
+    def send_data(self, endpoint: ChannelEndpoint, stream: m.Stream, data: bytes) -> None:
+        """Send 1 to `room_for` bytes of `stream`."""
         self.connection.send_data(endpoint.number, stream, data)
         self.flush_soon()
 
-    def room_for(self, endpoint: Endpoint, stream: m.Stream) -> int:
-        """Return how many bytes may be sent now; where 0, `endpoint.pump` is called when there are more."""
-        if self._link is None or endpoint.number not in self._channels:
+    def room_for(self, endpoint: ChannelEndpoint, stream: m.Stream) -> int:
+        """Return how many bytes of `stream` may be sent now. After 0, `endpoint.pump` is called when there is room."""
+        if self._transport is None or endpoint.number not in self._endpoints:
             return 0
-        if not self._link.room:
-            self._wanting_room[endpoint.number] = endpoint
+        if not self._transport.room:
+            self._waiting_for_room[endpoint.number] = endpoint
             return 0
         return self.connection.room(endpoint.number, stream)
 
     async def ping(self) -> float:
-        """Return the seconds that a message takes there and back. Raises `ConnectionLost`."""
-        self._check()
+        """Return the round-trip time in seconds. Raises `ConnectionLost`."""
+        self._raise_if_ended()
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[float] = loop.create_future()
-        number = self.probe()
+        number = self.send_ping()
         self._pings[number] = answered
         try:
             sent = loop.time()
@@ -165,28 +180,28 @@ class ClientSession:
         finally:
             del self._pings[number]
 
-    def probe(self) -> int:
-        """Make the service say something; return the number of the ping."""
+    def send_ping(self) -> int:
+        """Send a ping, which the service answers, and return its number."""
         self._ping_id += 1
         self.send(m.Ping(id=self._ping_id))
         return self._ping_id
 
     def flush(self) -> None:
         """Send what is queued."""
-        if self._link is not None:
-            self._link.flush()
+        if self._transport is not None:
+            self._transport.flush()
 
     def flush_soon(self) -> None:
-        """Send what is queued at the end of this turn of the loop."""
-        # Taking a chunk gives back credit only now and then; a turn of the loop for nothing is 3 µs for each.
-        if self._link is not None and self.connection.queued:
-            self._link.flush_soon()
+        """Send what is queued at the end of this turn of the event loop."""
+        # Most consumed chunks return no credit yet; scheduling a flush that sends nothing costs 3 µs each.
+        if self._transport is not None and self.connection.queued:
+            self._transport.flush_soon()
 
     async def close(self) -> None:
-        """Close the connection. Safe to call again."""
-        self._over(ConnectionLost(f"the connection to {self.name} was closed here"))
-        if self._link is not None:
-            self._link.close()
+        """Send what is queued, for at most `CLOSE_TIMEOUT`, and close the connection. Safe to call again."""
+        self._end(ConnectionLost(f"the connection to {self.name} was closed by this client"))
+        if self._transport is not None:
+            self._transport.close()
             try:
                 await asyncio.wait([self._closed], timeout=CLOSE_TIMEOUT)
             finally:
@@ -194,20 +209,20 @@ class ClientSession:
 
     def abort(self) -> None:
         """Cut the connection at once."""
-        if self._link is not None:
-            self._link.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
-    def _check(self) -> None:
-        if self.why is not None:
-            raise ConnectionLost(str(self.why))
+    def _raise_if_ended(self) -> None:
+        if self.end_cause is not None:
+            raise ConnectionLost(str(self.end_cause))
 
     def _check_keepalive(self) -> None:
         match self._keepalive.check(asyncio.get_running_loop().time()):
             case KeepaliveAction.GIVE_UP:
-                self._over(ConnectionLost(f"{self.name} has not answered for {self._keepalive.silence:g} seconds"))
+                self._end(ConnectionLost(f"{self.name} has not answered for {self._keepalive.silence:g} seconds"))
                 self.abort()
             case KeepaliveAction.PING:
-                self.probe()
+                self.send_ping()
         self._schedule_keepalive()
 
     def _schedule_keepalive(self) -> None:
@@ -215,62 +230,62 @@ class ClientSession:
             loop = asyncio.get_running_loop()
             self._keepalive_timer = loop.call_at(self._keepalive.deadline, self._check_keepalive)
 
-    # Handler
+    # Implements Handler.
 
     def connected(self, transport: ConnectionTransport) -> None:
-        """Handler."""
+        """Do nothing: the caller of `make_transport` knows."""
 
     def received(self, event: Event) -> None:
-        """Handler."""
-        self.proved = True
+        """Route an event of the connection to the endpoint, ping or login that it belongs to."""
+        self.heard_since_login = True
         self._keepalive.received()
         match event:
             case DataReceived():
-                endpoint = self._channels.get(event.channel)
+                endpoint = self._endpoints.get(event.channel)
                 if endpoint is not None:
                     endpoint.received_data(event.stream, event.data)
             case MessageReceived(channel=0):
                 self._received(event.message)
             case MessageReceived():
-                endpoint = self._channels.get(event.channel)
+                endpoint = self._endpoints.get(event.channel)
                 if endpoint is not None:
                     endpoint.received(event.message)
             case ConnectionFailed():
-                self.broken = True
-                self._over(ConnectionLost(f"{self.name} broke the protocol: {event.error.reason}"))
+                self.protocol_broken = True
+                self._end(ConnectionLost(f"{self.name} violated the protocol: {event.error.reason}"))
             case ChannelFailed():
                 raise AssertionError("a client fails the whole connection")
 
     def writable(self) -> None:
-        """Handler."""
-        wanting, self._wanting_room = self._wanting_room, {}
-        for endpoint in wanting.values():
+        """Let the endpoints that found no room send more."""
+        waiting, self._waiting_for_room = self._waiting_for_room, {}
+        for endpoint in waiting.values():
             endpoint.pump()
 
     def lost(self, error: Exception | None) -> None:
-        """Handler."""
-        cause = f": {error}" if error is not None else " by the other side"
-        self._over(ConnectionLost(f"the connection to {self.name} was ended{cause}"))
-        self._link = None
+        """Note that the transport has ended, by `error` or because the peer closed it."""
+        how = f"failed: {error}" if error is not None else "was closed by the peer"
+        self._end(ConnectionLost(f"the connection to {self.name} {how}"))
+        self._transport = None
         if not self._closed.done():
             self._closed.set_result(None)
 
-    def _over(self, why: FarhandError) -> None:
-        """Nothing will come any more; the first cause counts."""
-        if self.why is not None:
+    def _end(self, why: FarhandError) -> None:
+        """Tell everyone that nothing more will arrive. Only the first cause counts."""
+        if self.end_cause is not None:
             return
-        self.why = why
+        self.end_cause = why
         if self._keepalive_timer is not None:
             self._keepalive_timer.cancel()
-        self._login.put_nowait(why)
+        self._login_messages.put_nowait(why)
         for answered in self._pings.values():
             if not answered.done():
                 answered.set_exception(ConnectionLost(str(why)))
-        channels, self._channels = self._channels, {}
-        for endpoint in channels.values():
+        endpoints, self._endpoints = self._endpoints, {}
+        for endpoint in endpoints.values():
             endpoint.lost(why)
-        if self._over_callback is not None:
-            self._over_callback(why)
+        if self._on_end is not None:
+            self._on_end(why)
 
     def _received(self, message: m.AnyMessage) -> None:
         match message:
@@ -283,8 +298,8 @@ class ClientSession:
                 if self.on_going_away is not None:
                     self.on_going_away(message.grace)
             case m.Error():
-                self._over(RequestRefused(message.code, f"{self.name} ended the connection: {message.message}"))
-                if self._link is not None:
-                    self._link.close()
+                self._end(RequestRefused(message.code, f"{self.name} closed the connection: {message.message}"))
+                if self._transport is not None:
+                    self._transport.close()
             case _ if self.connection.phase is not Phase.CLOSED:
-                self._login.put_nowait(message)
+                self._login_messages.put_nowait(message)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from farhand_client.errors import CommandTimeout, FarhandError
+from farhand_client.errors import FarhandError
 from farhand_client.ui.text import printable, truncate
 from farhand_protocol.limits import KiB
 
@@ -126,6 +126,8 @@ class RemoteCompleter(Completer):
         client = host.link.client
         if known is not None or client is None:
             return known or b""
+        from farhand_client.results import CommandTimeout
+
         argv = [encode(argument) for argument in arguments(wanted)]
         try:
             done = await client.run(

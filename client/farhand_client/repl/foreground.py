@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from farhand_client.client import Client
 from farhand_client.errors import RequestRefused
-from farhand_client.options import Args
+from farhand_client.options import Args, RunOptions
 from farhand_client.output import Gap
 from farhand_client.results import Result
 from farhand_client.run import Run
@@ -48,14 +48,14 @@ class Foreground:
         self._interrupts = interrupts
         self._interaction: Interaction | None = None
 
-    async def run(self, args: Args, text: str, **options: Any) -> Result | None:
+    async def run(self, args: Args, text: str, options: RunOptions) -> Result | None:
         """Screen. Raises `Interrupted`, and what `Link.start` and `Run.wait` do."""
         if self._host.terminals:
-            env = locale_variables() | options.pop("env")
-            terminal = self._wanted()
+            options = options.changed(env={**locale_variables(), **options.env})
+            on_terminal = options.changed(terminal=self._wanted())
 
             async def begin() -> Run:
-                return await self._host.link.start(args, terminal=terminal, on_gap=self._gap, env=env, **options)
+                return await self._host.link.start(args, on_terminal, self._gap)
 
             try:
                 return await self._laddered(begin, text)
@@ -63,8 +63,7 @@ class Foreground:
                 if error.code not in REFUSED:
                     raise
                 refused = error
-            options["env"] = env
-        result, _ = await self._runner.run(args, **options)
+        result, _ = await self._runner.run(args, options)
         if self._host.terminals:
             self._host.terminals = False
             self._files.say(f"lines run without a terminal here: {refused}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from farhand_client.errors import ConnectionLost, FarhandError, SpawnError
-from farhand_client.options import Args
+from farhand_client.options import Args, RunOptions
 from farhand_client.results import Result, describe
 from farhand_client.signals import signal_name
 from farhand_client.ui.exitcodes import (
@@ -35,7 +35,7 @@ FROM_ANYWHERE: Final = re.compile(r"(--\s+)?(['\"]?/|~)|$")
 class Screen(Protocol):
     """Runs lines on the user's terminal."""
 
-    async def run(self, args: Args, text: str, **options: Any) -> Result | None:
+    async def run(self, args: Args, text: str, options: RunOptions) -> Result | None:
         """Run the line `text` to its end; None where it was left going."""
 
 
@@ -120,19 +120,17 @@ class Interpreter:
         if job is None:
             await self._shell(text)
             return
-        args, shell = self.state.command(encode(job))
-        cwd, env = self.state.directory, self.state.environment
-        started = await self._runner.asked(self._host.jobs.start(args, text, shell=shell, cwd=cwd, env=env))
+        args, options = self._command(encode(job))
+        started = await self._runner.asked(self._host.jobs.start(args, text, options))
         self._output.say(f"[{started.name}] started")
         self._ended(0)
 
     async def _shell(self, text: str) -> None:
-        args, shell = self.state.command(encode(text))
-        cwd, env = self.state.directory, self.state.environment
+        args, options = self._command(encode(text))
         if self._screen is None:
-            result, _ = await self._runner.run(args, shell=shell, cwd=cwd, env=env)
+            result, _ = await self._runner.run(args, options)
         else:
-            shown = await self._screen.run(args, text, shell=shell, cwd=cwd, env=env)
+            shown = await self._screen.run(args, text, options)
             if shown is None:
                 self._ended(0)
                 return
@@ -189,9 +187,13 @@ class Interpreter:
             self.state.back(now)
 
     async def _report(self, script: bytes, directory: bytes | None, **variables: bytes) -> tuple[Result, bytes]:
+        args, options = self._command(script)
+        env = {**options.env, **{name.encode(): value for name, value in variables.items()}}
+        return await self._runner.run(args, options.changed(cwd=directory, env=env), capture=True)
+
+    def _command(self, script: bytes) -> tuple[Args, RunOptions]:
         args, shell = self.state.command(script)
-        env = self.state.environment | {name.encode(): value for name, value in variables.items()}
-        return await self._runner.run(args, capture=True, shell=shell, cwd=directory, env=env)
+        return args, RunOptions.of(shell=shell, cwd=self.state.directory, env=self.state.environment)
 
     def _result(self, result: Result) -> None:
         if result.lingered:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from farhand_client.client import Client
 from farhand_client.errors import ConnectionLost, FarhandError, SpawnError
 from farhand_client.ids import is_run_id
-from farhand_client.options import Args
+from farhand_client.options import Args, RunOptions
 from farhand_protocol.limits import MiB
 from farhand_protocol.outcome import Exited, Outcome
 
@@ -50,9 +50,9 @@ class Jobs:
         self._link = link
         self._jobs: dict[str, Job] = {}
 
-    async def start(self, args: Args, text: str, **options: Any) -> Job:
+    async def start(self, args: Args, text: str, options: RunOptions) -> Job:
         """Start a run that is kept, of the line `text`. Raises what `Link.start` raises."""
-        run = await self._link.start(args, on_disconnect="keep", spool=SPOOL, **options)
+        run = await self._link.start(args, options.changed(on_disconnect="keep", spool=SPOOL))
         run.detach()
         return self.add(run.id, text)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from farhand_client.client import Client
 from farhand_client.connection.reconnecting import Outage, OutageCallback
 from farhand_client.errors import ConnectionLost, RequestRefused
-from farhand_client.options import Args
+from farhand_client.options import Args, RunOptions
+from farhand_client.output import OnGap
 from farhand_client.pending import Pending
 from farhand_client.run import Run
 from farhand_client.ui.outages import OutageNotice, ShowNotice
@@ -66,7 +67,7 @@ class Link:
                 self.changed()
             return self._client
 
-    async def start(self, args: Args, **options: Any) -> Run:
+    async def start(self, args: Args, options: RunOptions, on_gap: OnGap | None = None) -> Run:
         """Start a run as `Client.start` does, on a new connection where the old one was lost before.
 
         Raises what that and connecting raise. After `ConnectionLost` the next call connects again.
@@ -74,7 +75,7 @@ class Link:
         again = self._client is not None
         client = await self.connect()
         try:
-            return await client.start(args, **options)
+            return await client.start(args, options, on_gap=on_gap)
         except ConnectionLost as error:
             await self.drop()
             if error.may_have_run or not again:
@@ -85,7 +86,7 @@ class Link:
                 await self.drop()
             raise
         client = await self.connect()
-        return await client.start(args, **options)
+        return await client.start(args, options, on_gap=on_gap)
 
     @contextlib.contextmanager
     def spoken_of(self, show: ShowNotice | None = None) -> Iterator[None]:

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, Protocol, TypeVar
 
-from farhand_client.options import Args
+from farhand_client.options import Args, RunOptions
 from farhand_client.output import OutputStream
 from farhand_client.results import Result
 from farhand_client.run import Run
@@ -122,7 +122,7 @@ class Runner:
         self.interrupted = False
         """Whether Ctrl-C came during the last run."""
 
-    async def run(self, args: Args, *, capture: bool = False, **options: Any) -> tuple[Result, bytes]:
+    async def run(self, args: Args, options: RunOptions, *, capture: bool = False) -> tuple[Result, bytes]:
         """Run a command to its end. With `capture` its stdout is returned instead of shown.
 
         Ctrl-C does what `Ladder` says. Raises `Interrupted`, what `Link.start` and `Run.wait` raise, and OSError where
@@ -131,7 +131,7 @@ class Runner:
         ladder = Ladder(self._output.say)
         try:
             with self._link.spoken_of():
-                return await laddered(self._interrupts, ladder, self._run(ladder, args, capture, options))
+                return await laddered(self._interrupts, ladder, self._run(ladder, args, options, capture))
         finally:
             self.interrupted = ladder.step > 0
 
@@ -147,8 +147,8 @@ class Runner:
         finally:
             self.interrupted = ladder.step > 0
 
-    async def _run(self, ladder: Ladder, args: Args, capture: bool, options: dict[str, Any]) -> tuple[Result, bytes]:
-        async with await self._link.start(args, **options) as run:
+    async def _run(self, ladder: Ladder, args: Args, options: RunOptions, capture: bool) -> tuple[Result, bytes]:
+        async with await self._link.start(args, options) as run:
             ladder.run = run
             captured = bytearray()
             stdout = _capture(run.stdout, captured) if capture else self._output.deliver(run.stdout, 1)

@@ -199,4 +199,4 @@ async def test_attach_reports_that_the_service_stopped_the_run(service: FakeServ
 
     service.behave = behave
     done = await farhand("attach", service.host, ID)
-    assert (done.code, b"limit on memory" in done.stderr) == (137, True)
+    assert (done.code, b"memory limit" in done.stderr) == (137, True)

@@ -143,7 +143,7 @@ async def test_an_incomplete_export_leaves_the_file_unchanged(service: FakeServi
     file = tmp_path / "cast"
     file.write_text("what was there")
     done = await export(service, file, "--reconnect", "0")
-    assert (done.code, b"ended by the other side" in done.stderr) == (255, True)
+    assert (done.code, b"closed by the peer" in done.stderr) == (255, True)
     assert file.read_text() == "what was there"
     assert [path.name for path in tmp_path.iterdir() if "cast" in path.name] == ["cast"]
 

@@ -59,7 +59,7 @@ async def test_the_request_says_what_happens_on_disconnect(service: FakeService)
         (
             Killed(reason="draining", signal=15),
             143,
-            b"farhand: the command was stopped because the service shuts down\n",
+            b"farhand: the command was stopped because the service shut down\n",
         ),
         (
             SpawnFailed(errno=2, error="ENOENT", what="program", message="there is no prog"),

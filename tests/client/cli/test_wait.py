@@ -40,7 +40,7 @@ async def test_wait_reports_runs_that_did_not_start_or_are_lost(service: FakeSer
     done = await farhand("wait", service.host, ID)
     assert (done.code, done.stderr) == (127, b"farhand: nix: no such program\n")
     done = await farhand("wait", service.host, OTHER)
-    assert (done.code, b"has an unknown end" in done.stderr) == (255, True)
+    assert (done.code, b"has an unknown outcome" in done.stderr) == (255, True)
 
 
 async def test_wait_stops_after_its_timeout(service: FakeService) -> None:

@@ -100,14 +100,14 @@ async def test_the_keys_that_were_tried_are_listed(tmp_path: Path, attempts: int
         with pytest.raises(AuthenticationError) as caught:
             await connect(service.host, identities=[tmp_path / "a", tmp_path / "b"])
     text = str(caught.value)
-    assert f"{service.host} does not let {USER} in with any of the keys that were tried" in text
+    assert f"{service.host} does not accept a login as {USER} with any of these keys" in text
     assert "farhandd authorize" in text
     assert [key.fingerprint in text for key in keys] == [True, attempts > 1]
 
 
 async def test_without_keys_it_says_how_to_get_one(tmp_path: Path) -> None:
     async with tls_service(tmp_path, greet=asking(refuse(6))) as (service, _):
-        with pytest.raises(AuthenticationError, match=r"there was no key to try\. Make one with ssh-keygen"):
+        with pytest.raises(AuthenticationError, match=r"there is no key to try\. Create one with ssh-keygen"):
             await connect(service.host)
 
 
@@ -155,7 +155,7 @@ async def test_a_login_on_a_local_socket_is_not_for_us(tmp_path: Path) -> None:
     service = FakeService()
     service.greet = asking(refuse(6))
     async with service.on_socket(tmp_path):
-        with pytest.raises(ConnectError, match="is a socket for the edge"):
+        with pytest.raises(ConnectError, match="on which this client cannot log in"):
             await connect(service.host)
 
 
@@ -170,5 +170,5 @@ async def test_a_connection_lost_during_the_login_has_run_nothing(tmp_path: Path
             client.say(welcome(client, login=True))
 
     async with tls_service(tmp_path, greet=greet) as (service, _):
-        with pytest.raises(ConnectError, match="before the login was done"):
+        with pytest.raises(ConnectError, match="before the login was complete"):
             await connect(service.host, identities=[tmp_path / "id"])

@@ -57,7 +57,7 @@ async def test_what_is_known_of_a_run_is_said_where_its_line_stays_lost(tmp_path
             assert f"farhand attach {client.name} {run.id}" in str(caught.value)
             assert (caught.value.run_id, caught.value.may_have_run) == (run.id, True)
             if reconnect:
-                assert "could not be made again within 0.3 seconds: " in str(caught.value)
+                assert "could not reconnect within 0.3 seconds: " in str(caught.value)
         with pytest.raises(ConnectionLost) as lost:
             await client.ping()
         assert not lost.value.may_have_run
@@ -70,7 +70,7 @@ async def test_whoever_watches_is_told_of_the_loss_and_of_the_return(tmp_path: P
         service.connections[0].cut()
         down, up = await told.get(), await told.get()
     assert down is not None
-    assert "was ended by the other side" in str(down.cause)
+    assert "was closed by the peer" in str(down.cause)
     assert (0 < down.left <= 30, up) == (True, None)
 
 
@@ -82,7 +82,7 @@ async def test_a_service_that_lets_nobody_in_any_more_is_not_asked_again(tmp_pat
     async with client_of(tmp_path, stoppable, reconnect=30) as (client, service), client.start(["prog"]) as run:
         service.greet = greet
         service.connections[0].cut()
-        with pytest.raises(ConnectionLost, match=r"cannot be made again: .*no more") as caught:
+        with pytest.raises(ConnectionLost, match=r"cannot reconnect: .*no more") as caught:
             await run.wait()
         assert isinstance(caught.value.__cause__, RequestRefused)
         assert len(service.connections) == 2
@@ -214,9 +214,9 @@ async def test_closing_gives_up_a_line_that_is_down(tmp_path: Path) -> None:
         run = await client.start(["prog"])
         await Gate(service).shut()
         await client.close()
-        with pytest.raises(ConnectionLost, match="closed here"):
+        with pytest.raises(ConnectionLost, match="closed by this client"):
             await run.wait()
-        with pytest.raises(ConnectionLost, match="closed here"):
+        with pytest.raises(ConnectionLost, match="closed by this client"):
             await client.run(["prog"])
 
 
