@@ -103,7 +103,6 @@ class Ledger:
     # RunLedger
 
     def starting(self, run: LiveRun) -> None:
-        """RunLedger."""
         plan, origin = run.plan, run.plan.origin
         if self._required and not self._history.on_disk:
             raise RecordUnavailable("the history could not be reopened after an upgrade; restart the service")
@@ -126,7 +125,6 @@ class Ledger:
         )
 
     def started(self, run: LiveRun) -> None:
-        """RunLedger."""
         assert run.pid is not None
         process = look(run.pid)
         cgroup = run.cgroup
@@ -140,7 +138,6 @@ class Ledger:
         self._group.flush_later()
 
     def ended(self, run: LiveRun, result: RunResult) -> None:
-        """RunLedger."""
         usage = result.usage
         self._history.ended(
             run.plan.id,
@@ -156,11 +153,9 @@ class Ledger:
         self.audit.record(_entry(run, "end", outcome=result.outcome.status))
 
     def soon(self) -> asyncio.Future[Mapping[str, str]]:
-        """RunLedger."""
         return self._group.flush_soon()
 
     def find(self, run_id: str) -> PastRun | None:
-        """RunLedger."""
         try:
             state = self._history.look_up(run_id)
         except HistoryError as error:
@@ -174,7 +169,6 @@ class Ledger:
                 return None
 
     def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[PastRun]:
-        """RunLedger."""
         try:
             records = self._history.recent(owner, before=before, prefix=prefix, limit=limit)
         except HistoryError as error:

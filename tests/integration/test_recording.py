@@ -144,7 +144,7 @@ async def test_a_recording_goes_on_through_an_upgrade(service: Service, client: 
 async def test_it_is_gone_when_the_output_is(tmp_path: Path) -> None:
     async with running_service(tmp_path, config="[runs]\nkept_runs = 0\n") as service, connect(service.host) as client:
         done = await client.run(["echo", "x"])
-        with pytest.raises(RequestRefused, match="is kept no more, nor when it came") as refused:
+        with pytest.raises(RequestRefused, match="is no longer kept, and neither are its times") as refused:
             await client.recording(done.run_id)
         assert refused.value.code == ErrorCode.EXPIRED
         run = await client.start(["true"], terminal=SCREEN)

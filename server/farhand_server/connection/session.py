@@ -172,13 +172,11 @@ class ServerSession:
     # Handler of the transport
 
     def connected(self, transport: ConnectionTransport) -> None:
-        """Handler."""
         self._transport = self._turns.transport = transport
         self.context.sessions.add(self)
         self.login.start()
 
     def received(self, event: Event) -> None:
-        """Handler."""
         self._keepalive.received()
         if isinstance(event, DataReceived):
             channel = self.channels.get(event.channel)
@@ -210,13 +208,11 @@ class ServerSession:
         self.end(ErrorCode.INTERNAL, "the service failed to act on a message; its log says why")
 
     def writable(self) -> None:
-        """Handler."""
         self._turns.send()
         if self._finishing:
             self._send_last_ping()
 
     def lost(self, error: Exception | None) -> None:
-        """Handler."""
         self._transport = self._turns.transport = None
         if self._keepalive_timer is not None:
             self._keepalive_timer.cancel()

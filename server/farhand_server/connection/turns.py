@@ -1,4 +1,4 @@
-"""Whose turn it is to send on one connection."""
+"""The order in which the channels of one connection send."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from farhand_protocol.transport import ConnectionTransport
 from .channels.handler import ChannelHandler
 
 MAX_TURN_TIME: Final = 0.005
-"""Seconds for which one client's channels may send before everybody else has a turn: what keeps them is mostly lists,
-which are read from the disk; output fills the connection sooner."""
+"""Seconds for which one client's channels may send before other clients have their turn. It matters for lists, which
+are read from the disk; output fills the connection sooner."""
 
 
 class SendTurns:
-    """The channels that have something to send, in their order. `failed` is told what one of them raises."""
+    """The channels that have something to send, in order. `failed` is called with what one of them raises."""
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
         self.transport: ConnectionTransport | None = None
@@ -26,7 +26,7 @@ class SendTurns:
         self._ready: deque[ChannelHandler] = deque()
 
     def add(self, channel: ChannelHandler, *, awaited: bool) -> None:
-        """Give the channel its turn; at once where somebody waits for it and nothing else is being sent."""
+        """Append the channel. It sends at once if somebody waits for it (`awaited`) and nothing else is being sent."""
         channel.scheduled = True
         self._ready.append(channel)
         if len(self._ready) > 1:
@@ -37,7 +37,7 @@ class SendTurns:
             self._loop.call_soon(self.send)
 
     def send(self) -> None:
-        """Let the channels send, one after another, while the link takes it and for `MAX_TURN_TIME` at the most."""
+        """Let the channels send, one after another, while the transport has room, for `MAX_TURN_TIME` at most."""
         transport = self.transport
         if transport is None:
             return
@@ -50,7 +50,7 @@ class SendTurns:
             channel.scheduled = False
             try:
                 more = channel.send_some()
-            except Exception as error:  # noqa: BLE001  # as for a message: this client is told
+            except Exception as error:  # noqa: BLE001  # a bug ends this connection with an error; the others go on
                 self._failed(error)
                 return
             if more and not channel.scheduled:
@@ -59,5 +59,5 @@ class SendTurns:
         transport.flush()
 
     def clear(self) -> None:
-        """Nobody has anything to send any more."""
+        """Remove all channels."""
         self._ready.clear()

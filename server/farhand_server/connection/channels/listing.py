@@ -1,4 +1,4 @@
-"""The runs that somebody may see, a message at a time: each is made when the one before it has gone out."""
+"""The list of runs that a caller may see. Each message is made once the one before it has been sent."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from farhand_server.runs.run import AnyRun, LiveRun
 from .handler import ChannelOutlet, QueryChannel
 
 MAX_ANSWER: Final = 64 * KiB
-"""Bytes of one message, where the client would take more: a data frame, so that nothing waits longer behind it."""
+"""Bytes of one message, for clients that accept more: those of a data frame, so that nothing waits longer behind it."""
 
 
 class RunLookup(Protocol):
-    """Where the runs are looked up: the registry."""
+    """Where runs are looked up: the registry."""
 
     def __iter__(self) -> Iterator[LiveRun]:
-        """Give the runs under way, the newest first."""
+        """Iterate over the active runs, the newest first."""
 
     def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[AnyRun]:
-        """Return up to `limit` runs, under way or over, the newest first. Raises `RecordUnavailable`."""
+        """Return up to `limit` runs, active or ended, the newest first. Raises `RecordUnavailable`."""
 
 
 class ListChannel(QueryChannel):
-    """Answers a `list`. `sees` says which runs the principal may see, `owner` whose those are, where that is known.
+    """Answers a `list`. `sees` tells which runs the caller may see; all of them are of `owner`, if that is not None.
 
-    Between two messages it keeps no more than its place, the run `after`: any number of lists that nobody reads cost
-    little. In one turn of the loop it looks at `m.MAX_RUNS` runs, however many it has to pass over.
+    Between two messages it keeps only its position, the run `after`, so lists that nobody reads cost little. In one
+    turn of the loop it looks at `m.MAX_RUNS` runs at most, however many the caller may not see.
     """
 
     def __init__(
@@ -57,11 +57,9 @@ class ListChannel(QueryChannel):
         self._left = request.limit
 
     def begin(self) -> None:
-        """Channel."""
         self._outlet.schedule(self)
 
     def send_some(self) -> bool:
-        """Channel."""
         if self._over:
             return False
         try:
@@ -78,7 +76,7 @@ class ListChannel(QueryChannel):
             return False
         self._after = page[-1] if whole else seen[told - 1]
         if not told:
-            # Without anything to send it would have turn after turn, and hold up everybody else.
+            # With nothing sent the session would give it turn after turn, and hold up all other connections.
             asyncio.get_running_loop().call_soon(self._go_on)
         return bool(told)
 
@@ -87,7 +85,7 @@ class ListChannel(QueryChannel):
             self._outlet.schedule(self)
 
     def _page(self) -> Sequence[AnyRun]:
-        """Return the next runs, `m.MAX_RUNS` of them unless there are no more."""
+        """Return the next `m.MAX_RUNS` runs, or fewer at the end of the list."""
         prefix = self._request.prefix
         if self._request.ended:
             before = None if self._after is None else self._after.id
@@ -101,10 +99,10 @@ class ListChannel(QueryChannel):
             return runs
         if self._after in runs:
             return runs[runs.index(self._after) + 1 :]
-        return [run for run in runs if run.began < self._after.began]  # it has ended meanwhile
+        return [run for run in runs if run.began < self._after.began]  # that run has ended meanwhile
 
     def _tell(self, runs: Sequence[AnyRun]) -> int:
-        """Send as many of the runs as fit one message; return how many."""
+        """Send as many of the runs as fit into one message; return how many."""
         connection = self._outlet.connection
         assert connection.peer_limits is not None
         for message in pack_runs(map(info, runs), min(connection.peer_limits.message, MAX_ANSWER)):
@@ -114,7 +112,7 @@ class ListChannel(QueryChannel):
 
 
 def info(run: AnyRun) -> m.RunInfo:
-    """Return what a listing says of a run."""
+    """Return the entry of a run in a listing."""
     result = run.result
     live = run if isinstance(run, LiveRun) else None
     under_way = live if result is None else None

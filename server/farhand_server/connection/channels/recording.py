@@ -1,4 +1,4 @@
-"""When the output of a run came, a message at a time: each is made when the one before it has gone out."""
+"""When each part of a run's output arrived. Each message is made once the one before it has been sent."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from farhand_server.runs.run import AnyRun, LiveRun
 from .handler import ChannelOutlet, QueryChannel
 
 MAX_ANSWER: Final = 64 * KiB
-"""Bytes of one message, where the client would take more: a data frame, so that nothing waits longer behind it."""
+"""Bytes of one message, for clients that accept more: those of a data frame, so that nothing waits longer behind it."""
 
 
 class RecordingChannel(QueryChannel):
-    """Answers a `recording` with the marks up to now. Between two messages it keeps no more than its place."""
+    """Answers a `recording` with the marks made so far. Between two messages it keeps only its position."""
 
     def __init__(self, outlet: ChannelOutlet, number: int, run: AnyRun) -> None:
         super().__init__(outlet, number)
@@ -29,16 +29,14 @@ class RecordingChannel(QueryChannel):
         self._until = 0 if self._timeline is None else self._timeline.now
 
     def begin(self) -> None:
-        """Channel."""
         self._outlet.schedule(self)
 
     def send_some(self) -> bool:
-        """Channel."""
         if self._over:
             return False
         timeline = self._timeline
         if timeline is None or timeline.gone:
-            sentence = f"the output of run {self._run_id} is kept no more, nor when it came"
+            sentence = f"the output of run {self._run_id} is no longer kept, and neither are its times"
             self.answer(m.Error(code=ErrorCode.EXPIRED, message=sentence))
             return False
         page = list(islice(timeline.moments(self._place, self._until), m.MAX_MARKS))
@@ -51,7 +49,7 @@ class RecordingChannel(QueryChannel):
         return True
 
     def _tell(self, moments: list[Moment]) -> int:
-        """Send as many of the moments as fit one message; return how many."""
+        """Send as many of the moments as fit into one message; return how many."""
         connection = self._outlet.connection
         assert connection.peer_limits is not None
         for message in pack_marks(map(_mark, moments), min(connection.peer_limits.message, MAX_ANSWER)):

@@ -1,4 +1,4 @@
-"""A run's channel: one client's attachment to one run. Output and outcome go out, stdin and signals come in."""
+"""A run's channel: one client's attachment to one run. It sends output and outcome, and receives stdin and signals."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from .attach import RunHasNoTerminal, ended_message, wanted_output
 from .handler import ChannelOutlet
 
 MAX_ECHO: Final = 2 << 10
-"""Bytes of output that may be the echo of a key, or the line that is drawn anew for it: so little leaves in the turn of
-the loop in which it came. Of a flood that would only make more and smaller writes."""
+"""Bytes of output that may be the echo of a key, or the line that is redrawn for it. So little is sent in the same turn
+of the loop in which it arrived; for a flood of output that would only make more and smaller writes."""
 
 OUTCOME_DELAY: Final = 0.001
 """Seconds for which the end of a stream, with no output left before it, waits for the outcome. A program that exits
-closes its streams one by one and is reaped last: sent together, that wakes edge and client once and not three times."""
+closes its streams one by one and is reaped last: sent together, that wakes edge and client once instead of three
+times."""
 
 
 class _StreamPosition:
-    """Where the attachment stands in one stream; it wants nothing from `limit` on, if there is one."""
+    """The position of the attachment in one stream. It gets nothing from `limit` on, if there is one."""
 
     __slots__ = ("ended", "limit", "offset", "spool", "stream")
 
@@ -41,17 +42,20 @@ class _StreamPosition:
 
     @property
     def end(self) -> int:
-        """Up to where there is output for it now."""
+        """The offset up to which there is output for it now."""
         return self.spool.end if self.limit is None else self.limit
 
     @property
     def over(self) -> bool:
-        """Whether all that there will ever be was sent."""
+        """Whether everything was sent, and nothing will follow."""
         return self.offset >= self.end and (self.spool.ended or self.limit is not None)
 
 
 class RunChannel:
-    """Reads the spools as fast as the client takes them, and no faster."""
+    """Sends the output of a run as fast as the client accepts it, and applies what the client sends to the run.
+
+    Raises `BadOffset`, `RunHasNoTerminal` and `TooManyAttachments`.
+    """
 
     def __init__(
         self, outlet: ChannelOutlet, number: int, run: LiveRun, request: m.RunRequest | m.Attach, *, new: bool
@@ -88,7 +92,7 @@ class RunChannel:
             window=output_window(request, peer.window),
         )
         self._shows_terminal = shown is not None
-        self._size_told: TerminalSize | None = None
+        self._sent_size: TerminalSize | None = None
         self._screen = run.attachments.shared_size if isinstance(run.attachments, TerminalAttachments) else None
         if self._shows_terminal and self._screen is not None:
             self._screen.listeners.append(self._wake)
@@ -100,27 +104,27 @@ class RunChannel:
             position.spool.listeners.append(self._changed)
 
     def begin(self) -> None:
-        """Say what there is to say already; the session knows the channel by now."""
+        """Send what the client has missed: the start, or the end of a run that has ended."""
         if self.run.pid is not None:
             self.started()
         if self.run.announced:
             assert self.run.result is not None
             if self.run.failed:
-                self.failed(ErrorCode.INTERNAL, "the service failed to see to this run; its log says why")
+                self.failed(ErrorCode.INTERNAL, "the service failed to handle this run; its log says why")
             else:
                 self.ended(self.run.result)
         elif self.run.pid is not None:
             self._wake()
 
     def send_some(self) -> bool:
-        """Queue at most one frame of each stream, and the ends that are due; True where more could go out now."""
+        """Queue at most one frame of each stream, and the ends that are due. Return whether there is more to send."""
         more = False
-        self._pause_over()
+        self._cancel_pause()
         if self._over:
             return False
         if self._started:
-            self._tell_size()
-        # What never ran has no streams to end.
+            self._send_size()
+        # A run that never started has no streams to end.
         for position in self._positions if self._started else ():
             more = self._advance(position) or more
         self._finish_if_due()
@@ -128,7 +132,7 @@ class RunChannel:
 
     def _advance(self, position: _StreamPosition) -> bool:
         connection, spool = self._outlet.connection, position.spool
-        if self._over:  # the disk has failed under another stream
+        if self._over:  # reading another stream from the disk has failed
             return False
         self._skip_gap(position)
         room = connection.room(self.number, position.stream) if position.offset < position.end else 0
@@ -154,10 +158,10 @@ class RunChannel:
             position.offset += missing
             self.run.attachments.took(self._attachment, position.stream, missing)
 
-    # What the client says
+    # What the client sends
 
     def received(self, message: m.AnyMessage) -> None:
-        """Act on a message that the state tables allow on this channel."""
+        """Apply a message of the client to the run."""
         match message:
             case m.Credit():
                 if message.stream != "stdin":
@@ -176,76 +180,70 @@ class RunChannel:
                 self._leave()
 
     def received_data(self, data: bytes) -> None:
-        """Pass stdin on to the program."""
+        """Write stdin to the program."""
         self.run.stdin.write(self._attachment, data)
 
     def closed(self) -> None:
-        """The client has everything: its last message has come behind ours."""
+        """Leave the run: the client has received everything."""
         self.run.detach(self._attachment)
 
     def lost(self) -> None:
-        """The client's line is gone, or the channel has failed: say no more; it may come back."""
-        self._silence()
+        """Send nothing more, but keep the attachment: the client may reconnect."""
+        self._stop_sending()
         self.run.attachments.lost(self._attachment)
 
     def _leave(self) -> None:
-        self._silence()
+        self._stop_sending()
         self.run.detach(self._attachment)
-        self._say_last(m.Done())
+        self._send_last(m.Done())
 
-    # What the run says
+    # Watcher
 
     def started(self) -> None:
-        """Watcher."""
         assert self.run.pid is not None
         self._started = True
         feeds = self._attachment.feeds
         self._outlet.connection.send(self.number, m.Started(pid=self.run.pid, new=self._new, stdin=feeds))
-        self._tell_size()
+        self._send_size()
         self._outlet.flush_soon()
         self.stdin_taken()
         if not self._follow:
-            self._wake()  # it may be at its end already, where nothing else would wake it
+            self._wake()  # nothing else wakes it if it is at its end already
 
-    def _tell_size(self) -> None:
-        # In its turn: whoever reads nothing gets one of many.
+    def _send_size(self) -> None:
+        # In the channel's turn to send, so that a client that does not read gets only the latest size.
         size = TerminalSize(0, 0) if self._screen is None else self._screen.size
-        if self._shows_terminal and size != self._size_told:
-            self._size_told = size
+        if self._shows_terminal and size != self._sent_size:
+            self._sent_size = size
             self._outlet.connection.send(self.number, m.Resize(columns=size.columns, rows=size.rows))
 
     def stdin_taken(self) -> None:
-        """Watcher."""
         if not self._started:
-            return  # nothing may be said before
+            return  # `Started` has to be the first message
         done = self.run.stdin.credit(self._attachment)
         self._outlet.connection.acknowledge(self.number, "stdin", done - self._stdin_credited)
         self._stdin_credited = done
         self._outlet.flush_soon()
 
     def exited(self, outcome: Outcome) -> None:
-        """Watcher."""
         self._outlet.connection.send(self.number, m.Exit(outcome=outcome))
         self._outlet.flush_soon()
 
     def ended(self, result: RunResult) -> None:
-        """Watcher."""
         self._result = result
         self._wake()
 
     def failed(self, code: ErrorCode, sentence: str) -> None:
-        """Watcher."""
-        self._silence()
+        self._stop_sending()
         self.run.detach(self._attachment)
-        self._say_last(m.Error(code=code, message=sentence))
+        self._send_last(m.Error(code=code, message=sentence))
 
     def replaced(self) -> None:
-        """Watcher."""
         if self._over:
-            return  # its last message is on its way, and may never arrive: that is what the client has come back for
-        self._silence()
-        sentence = "the same client has attached to this run anew"
-        self._say_last(m.Error(code=ErrorCode.REPLACED, message=sentence))
+            return  # the last message was sent but may never arrive; the client has reconnected for it
+        self._stop_sending()
+        sentence = "the same client has attached to this run again"
+        self._send_last(m.Error(code=ErrorCode.REPLACED, message=sentence))
 
     def _changed(self) -> None:
         waiting = sum(max(0, position.end - position.offset) for position in self._positions)
@@ -258,21 +256,21 @@ class RunChannel:
         if not self.scheduled and not self._over:
             self._outlet.schedule(self, awaited=awaited)
 
-    def _pause_over(self) -> None:
+    def _cancel_pause(self) -> None:
         if self._pausing is not None:
             self._pausing.cancel()
             self._pausing = None
 
-    def _silence(self) -> None:
+    def _stop_sending(self) -> None:
         self._over = True
-        self._pause_over()
+        self._cancel_pause()
         for position in self._positions:
             if self._changed in position.spool.listeners:
                 position.spool.listeners.remove(self._changed)
         if self._screen is not None and self._wake in self._screen.listeners:
             self._screen.listeners.remove(self._wake)
 
-    def _say_last(self, message: m.Message) -> None:
+    def _send_last(self, message: m.Message) -> None:
         self._outlet.connection.send(self.number, message)
         self._outlet.flush_soon()
         self._outlet.forget(self)
@@ -282,9 +280,9 @@ class RunChannel:
         if self._over or (self._started and not all(position.ended for position in self._positions)):
             return
         if result is not None:
-            self._silence()
-            self._say_last(ended_message(result))
+            self._stop_sending()
+            self._send_last(ended_message(result))
         elif self._started and not self._follow:
-            self._silence()
+            self._stop_sending()
             self.run.detach(self._attachment)
-            self._say_last(m.Done())
+            self._send_last(m.Done())

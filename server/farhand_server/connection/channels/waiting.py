@@ -1,4 +1,4 @@
-"""Waiting for something in a run's output, for silence, or for its end, without being attached to it."""
+"""Waits for a match in a run's output, for silence, or for the run's end, without being attached to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Final, Literal
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
-from farhand_protocol.outcome import Outcome
 from farhand_server.runs.attachments.attachments import BadOffset
 from farhand_server.runs.output.spool import ReadableSpool
 from farhand_server.runs.plan import RunResult
@@ -18,7 +17,7 @@ from .handler import ChannelOutlet, QueryChannel
 from .pattern import SEARCH_OVERLAP, Pattern
 
 MAX_WAITS: Final = 64
-"""Waits on one connection: as many runs as one script minds, and 64 MiB for their patterns at the most."""
+"""Waits on one connection: enough for a script that watches many runs; their patterns take 64 MiB at most."""
 
 
 class WaitChannel(QueryChannel):
@@ -31,8 +30,8 @@ class WaitChannel(QueryChannel):
         self._spool: ReadableSpool = run.spool(request.stream)
         if request.offset > self._spool.end:
             raise BadOffset(
-                f"{request.stream} of run {request.id} has {self._spool.end} bytes, and is waited for from "
-                f"{request.offset} on"
+                f"{request.stream} of run {request.id} has {self._spool.end} bytes, so waiting cannot start at offset "
+                f"{request.offset}"
             )
         self._pattern = None if request.pattern is None else Pattern(request.pattern)
         self._from = request.offset
@@ -43,14 +42,12 @@ class WaitChannel(QueryChannel):
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Channel."""
         self._spool.listeners.append(self._news.set)
         if isinstance(self._run, LiveRun):
             self._run.attachments.bystanders.append(self)
         self._task = asyncio.create_task(self._wait(), name=f"wait for run {self._request.id}")
 
     def finish(self) -> None:
-        """Channel."""
         super().finish()
         if self._news.set in self._spool.listeners:
             self._spool.listeners.remove(self._news.set)
@@ -104,10 +101,10 @@ class WaitChannel(QueryChannel):
         return self._searched < self._spool.end or (self._spool.ended and not self._to_the_end)
 
     async def _search(self, pattern: Pattern) -> tuple[int, int] | None:
-        """Search the next piece, with what is before it of a match that goes over its border."""
+        """Search the next chunk, together with the end of the one before it, where a match may have begun."""
         spool = self._spool
         first = max(self._from, spool.start)
-        end = min(spool.end, max(self._searched, first) + pattern.piece)
+        end = min(spool.end, max(self._searched, first) + pattern.chunk)
         last = spool.ended and end == spool.end
         before = b"" if first == 0 else _read(spool, first - 1, first) if first > spool.start else None
         found = await pattern.search(before, _read(spool, first, end), last=last)
@@ -120,34 +117,17 @@ class WaitChannel(QueryChannel):
     def _without_match(self, reason: Literal["idle", "ended", "timeout"]) -> m.Matched:
         return m.Matched(reason=reason, start=self._spool.end, end=self._spool.end)
 
-    # What the run says
+    # Watcher
 
     def ended(self, result: RunResult) -> None:
-        """Watcher."""
         self._run_over = True
         self._news.set()
 
-    def failed(self, code: ErrorCode, sentence: str) -> None:
-        """Watcher."""
-        self.answer(m.Error(code=code, message=sentence))
-
-    def started(self) -> None:
-        """Watcher."""
-
-    def exited(self, outcome: Outcome) -> None:
-        """Watcher."""
-
-    def stdin_taken(self) -> None:
-        """Watcher."""
-
-    def replaced(self) -> None:
-        """Watcher."""
-
 
 def _read(spool: ReadableSpool, first: int, end: int) -> bytes:
-    """Return all bytes between two offsets; a ring gives fewer at its border."""
-    pieces = []
+    """Return all bytes between two offsets; one read of a ring stops where the ring wraps around."""
+    chunks = []
     while first < end:
-        pieces.append(spool.read(first, end - first))
-        first += len(pieces[-1])
-    return b"".join(pieces)
+        chunks.append(spool.read(first, end - first))
+        first += len(chunks[-1])
+    return b"".join(chunks)

@@ -131,7 +131,7 @@ async def test_it_is_there_for_as_long_as_the_output_is() -> None:
     watched.close()
     gone = ask(session, watched)
     session.all_turns()
-    sentence = f"the output of run {watched.plan.id} is kept no more, nor when it came"
+    sentence = f"the output of run {watched.plan.id} is no longer kept, and neither are its times"
     assert session.said[gone.number] == [m.Error(code=ErrorCode.EXPIRED, message=sentence)]
 
 

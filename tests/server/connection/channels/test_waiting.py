@@ -128,7 +128,7 @@ def test_the_end_of_a_match_is_that_of_the_whole_output_once_it_is_over(
 
 async def test_a_match_goes_over_the_border_of_pieces_up_to_the_overlap() -> None:
     watched, session = run(spool=2 * MiB), FakeSession()
-    piece = Pattern(b"a+b").piece
+    piece = Pattern(b"a+b").chunk
     text = b"." * (piece - SEARCH_OVERLAP + 1) + b"a" * SEARCH_OVERLAP + b"b"
     watched.stdout.append(text)
     last = await session.last(wait_for(session, watched, b"a+b"))
@@ -212,7 +212,7 @@ def test_a_pattern_that_will_not_do_is_refused_in_the_words_of_re2(pattern: byte
 async def test_an_offset_beyond_the_output_is_refused() -> None:
     watched = run()
     watched.stdout.append(b"four")
-    with pytest.raises(BadOffset, match="has 4 bytes, and is waited for from 5 on"):
+    with pytest.raises(BadOffset, match="has 4 bytes, so waiting cannot start at offset 5"):
         wait_for(FakeSession(), watched, b"x", offset=5)
 
 
