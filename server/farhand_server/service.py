@@ -24,9 +24,8 @@ from .audit import AuditEntry
 from .config import ConfigError, ServiceConfig
 from .connection.context import OpenSessions
 from .ledger import Ledger
-from .listen.clients import LocalConnection, ProxiedConnection
+from .listen.clients import LocalConnection, ProxiedConnection, VerdictFeeds
 from .listen.edge_child import EdgeChild
-from .listen.login_verdicts import VerdictFeeds
 from .listen.unix import UnixListener
 from .logs import Logger
 from .policy import Policy, policy_in_force
@@ -234,7 +233,7 @@ class Service:
         )
 
     def _run_failed(self, run: LiveRun, error: Exception) -> None:
-        self.log.error("run failed by a fault of the service", run=run.plan.id, user=run.plan.owner, error=error)
+        self.log.error("run failed because of an internal error", run=run.plan.id, user=run.plan.owner, error=error)
 
 
 def _retention(config: ServiceConfig) -> Retention:

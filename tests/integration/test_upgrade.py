@@ -257,7 +257,7 @@ async def test_what_a_broken_configuration_would_do_is_found_before_anything_is_
     async with client.start(["cat"], stdin=PIPE) as run:
         (service.directory / "config/farhand/farhandd.toml").write_text("[runs]\nmax_runz = 1\n")
         service.process.send_signal(signal.SIGUSR2)
-        await logged(service, "upgrade refused; the old program stays.*max_runz")
+        await logged(service, "upgrade refused; the old program keeps running.*max_runz")
         assert run.connected
         assert run.stdin is not None
         run.stdin.write(b"on\n")

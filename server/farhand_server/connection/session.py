@@ -133,7 +133,7 @@ class ServerSession:
     def _check_keepalive(self) -> None:
         match self._keepalive.check(self._loop.time()):
             case KeepaliveAction.GIVE_UP:
-                self.log.warning("client has fallen silent", seconds=self._keepalive.silence)
+                self.log.warning("client does not respond", seconds=self._keepalive.silence)
                 self.abort()
             case KeepaliveAction.PING if self.connection.phase is Phase.READY:
                 self.connection.send(0, m.Ping(id=self._keepalive.silent_intervals))
@@ -188,7 +188,7 @@ class ServerSession:
             if channel is not None:
                 channel.lost()
         elif isinstance(event, ConnectionFailed):
-            self.log.warning("connection broke the protocol", code=event.error.code, reason=event.error.reason)
+            self.log.warning("client violated the protocol", code=event.error.code, reason=event.error.reason)
         elif self._last_ping_sent and isinstance(event.message, m.Pong) and event.message.id == LAST_PING_ID:
             self._close()
         else:
@@ -204,7 +204,7 @@ class ServerSession:
             self._fail(event.message.type, error)
 
     def _fail(self, what: str, error: Exception) -> None:
-        self.log.error("message failed by a fault of the service", message=what, error=error)
+        self.log.error("message failed because of an internal error", message=what, error=error)
         self.end(ErrorCode.INTERNAL, "the service failed to act on a message; its log says why")
 
     def writable(self) -> None:

@@ -2,13 +2,17 @@
 
 On the local socket the kernel names the peer. On the edges' socket each connection begins with the edge's announcement
 of its client, a PROXY protocol header; from there on the bytes are the client's.
+
+An edge parses no frames, so it cannot see which of its clients log in. The core tells it, on connections of their own:
+17 bytes for each client, its unique id (16 bytes, from the PROXY header) and 1 for logged in or 2 for refused.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from typing import cast
+from collections.abc import Callable
+from typing import Final, cast
 
 from farhand_protocol.transport import ConnectionTransport
 
@@ -18,9 +22,11 @@ from ..connection.context import SessionContext
 from ..connection.session import ServerSession
 from ..logs import Logger
 from ..policy import has_rule_for
-from .login_verdicts import VerdictFeeds
 from .proxy import MAX_HEADER, ProxyError, ProxyHeader, parse
 from .unix import enlarge_buffer, peer_uid
+
+VERDICT_LOGGED_IN: Final = b"\1"
+VERDICT_REFUSED: Final = b"\2"
 
 
 class LocalConnection(asyncio.Protocol):
@@ -114,6 +120,50 @@ class ProxiedConnection(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+class VerdictFeeds:
+    """The connections on which edges are notified which of their clients have logged in, and which were refused."""
+
+    def __init__(self) -> None:
+        self._transports: set[asyncio.Transport] = set()
+
+    def protocol(self, transport: asyncio.Transport) -> asyncio.Protocol:
+        """Notify the edge at the other end of `transport` from now on; return the protocol for it."""
+        self._transports.add(transport)
+        return _Feed(transport, self._transports)
+
+    def verdict(self, unique_id: bytes) -> Callable[[bool], None]:
+        """Return the function that reports whether the client with this id has logged in; later calls do nothing."""
+        reported = False
+
+        def report(logged_in: bool) -> None:
+            nonlocal reported
+            if not reported:
+                reported = True
+                record = unique_id + (VERDICT_LOGGED_IN if logged_in else VERDICT_REFUSED)
+                for transport in self._transports:
+                    transport.write(record)
+
+        return report
+
+    def close(self) -> None:
+        """Close the feeds; an edge that this service has started exits then."""
+        for transport in self._transports:
+            transport.close()
+
+
+class _Feed(asyncio.Protocol):
+    def __init__(self, transport: asyncio.Transport, transports: set[asyncio.Transport]) -> None:
+        self._transport = transport
+        self._transports = transports
+
+    def pause_writing(self) -> None:
+        # An edge that does not read its feed is stuck; it reconnects if it recovers.
+        self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transports.discard(self._transport)
 
 
 def _serve(session: ServerSession, transport: asyncio.BaseTransport) -> ConnectionTransport:

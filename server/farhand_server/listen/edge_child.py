@@ -1,4 +1,8 @@
-"""The edge that `serve` runs beside its core: started with the listening sockets, started again when it dies."""
+"""The edge that `farhandd serve` runs beside its core: a child process that inherits the listening sockets.
+
+It is restarted whenever it exits. During an upgrade it is left alone: it exits by itself when it loses its core, and
+the next program starts another on the same sockets, in which clients wait meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -17,28 +21,28 @@ from ..logs import Logger
 from .unix import ListenError
 
 TCP_BACKLOG: Final = 1024
-"""Connections the kernel holds while the edge is busy or starts again; capped by net.core.somaxconn (listen(2))."""
+"""Connections that the kernel holds while the edge is busy or restarts; capped by net.core.somaxconn (listen(2))."""
 
 EDGE_START_TIMEOUT: Final = 30.0
-"""Seconds an edge may take to say that it is ready; it takes one on an idle machine."""
+"""Seconds an edge may take to report that it is ready; it takes one on an idle machine."""
 
 MAX_EDGE_RESTART_DELAY: Final = 5.0
-"""Seconds between two starts of an edge that keeps dying; the first pause is a fiftieth of it, each next one twice
-as long."""
+"""Seconds between two starts of an edge that keeps exiting; the first delay is a fiftieth of it, and each is twice as
+long as the one before."""
 
 EDGE_STEADY_TIME: Final = 60.0
-"""Seconds after which an edge counts as having worked, and the pauses begin anew."""
+"""Seconds after which an edge counts as working, and the next delay is the shortest again."""
 
 EDGE_STOP_TIMEOUT: Final = 10.0
-"""Seconds an edge has to end after SIGTERM: its own drain takes five."""
+"""Seconds an edge has to exit after SIGTERM: its own drain takes five."""
 
 
 class EdgeFailed(Exception):
-    """The edge could not be started; its own log lines say why."""
+    """The edge could not be started; it has logged why."""
 
 
 def bind_tcp(addresses: Sequence[ListenAddress]) -> list[socket.socket]:
-    """Return listening TCP sockets for all addresses that the names stand for. Raises `ListenError`."""
+    """Return listening TCP sockets for all addresses that the names resolve to. Raises `ListenError`."""
     sockets: list[socket.socket] = []
     try:
         for address in addresses:
@@ -71,12 +75,14 @@ def _bind(address: ListenAddress) -> list[socket.socket]:
 
 
 class EdgeChild:
-    """Keeps one edge running. `command` is what starts it, without the sockets."""
+    """Keeps one edge running."""
 
     def __init__(
         self, command: Sequence[str], sockets: Sequence[socket.socket], log: Logger, *, before: int | None = None
     ) -> None:
-        """`before` is the pid of an edge that the program before this one has started on the same sockets."""
+        """`command` are the arguments of Python that start it, without the sockets. `before` is the pid of an edge that
+        the previous program has started on the same sockets.
+        """
         self._command = tuple(command)
         self._sockets = tuple(sockets)
         self._log = log
@@ -87,37 +93,37 @@ class EdgeChild:
 
     @property
     def sockets(self) -> tuple[int, ...]:
-        """The descriptors it listens on."""
+        """The descriptors of the sockets it listens on."""
         return tuple(listening.fileno() for listening in self._sockets)
 
     @property
     def pid(self) -> int | None:
-        """Its process, while there is one to wait for."""
+        """The pid of its process, while that is running."""
         running = self._process is not None and self._process.returncode is None
         return self._process.pid if self._process is not None and running else None
 
     async def start(self) -> None:
-        """Start the edge and wait until it is ready. Raises `EdgeFailed`."""
+        """Start the edge, wait until it is ready, and keep it running. Raises `EdgeFailed`."""
         await self._start()
         self.keep_running()
 
     async def start_again(self) -> None:
-        """Start another edge in place of the one `before`; return once it is ready, or has to be tried again."""
+        """Start an edge in place of the previous program's; return once it is ready, or has to be tried again later."""
         if self._before is not None:
-            self._reaping = asyncio.create_task(_reap_previous_edge(self._before), name="edge before")
+            self._reaping = asyncio.create_task(_reap_previous_edge(self._before), name="previous edge")
         try:
             await self._start()
         except (EdgeFailed, OSError) as error:
-            self._log.error("edge not started; trying again", reason=str(error))
+            self._log.error("edge not started; retrying", reason=str(error))
         self.keep_running()
 
     def keep_running(self) -> None:
-        """Start another edge whenever there is none, from now on."""
+        """Restart the edge whenever it exits, from now on."""
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep(), name="edge")
 
     async def stop_restarting(self) -> None:
-        """Start no other edge any more: this one ends with its core's program, and the next program sees to it."""
+        """Stop restarting the edge, which exits by itself when its core's feeds close; `keep_running` undoes that."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.cancel()
@@ -125,11 +131,11 @@ class EdgeChild:
                 await keeper
 
     def reload(self) -> None:
-        """Make the edge read its configuration again."""
+        """Let the edge reload its configuration."""
         self._signal(signal.SIGHUP)
 
     async def stop(self) -> None:
-        """End the edge, and wait until it has."""
+        """Stop the edge, wait until it has exited, and close the sockets."""
         await self.stop_restarting()
         if self._reaping is not None:
             await self._reaping
@@ -155,7 +161,7 @@ class EdgeChild:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=descriptors,
-            start_new_session=True,  # Ctrl-C at the terminal of `serve` is for the core, which drains first
+            start_new_session=True,  # Ctrl-C in the terminal of `serve` must reach the core alone, which drains first
         )
         assert process.stdout is not None
         try:
@@ -176,7 +182,7 @@ class EdgeChild:
             if self._process is not None:
                 code = await self._process.wait()
                 self._process = None
-                self._log.error("edge ended; starting another", code=code)
+                self._log.error("edge exited; restarting it", code=code)
             if time.monotonic() - began > EDGE_STEADY_TIME:
                 pause = MAX_EDGE_RESTART_DELAY / 50
             await asyncio.sleep(pause)
@@ -184,8 +190,8 @@ class EdgeChild:
             try:
                 await self._start()
             except (EdgeFailed, OSError) as error:
-                # Out of processes or descriptors for now: an edge that is not tried again would be gone for good.
-                self._log.warning("edge not started; trying again", reason=str(error))
+                # Processes or descriptors may be short for a moment only, so the edge is tried again.
+                self._log.warning("edge not started; retrying", reason=str(error))
 
     def _signal(self, number: int) -> None:
         if self._process is not None and self._process.returncode is None:
@@ -193,7 +199,7 @@ class EdgeChild:
 
 
 async def _reap_previous_edge(pid: int) -> None:
-    """Wait for a child from before an execve, which has lost its core by that and ends; kill one that does not."""
+    """Wait for the edge of the previous program, which exits since it has lost its core; kill it if it does not."""
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -211,4 +217,4 @@ async def _reap_previous_edge(pid: int) -> None:
         loop.remove_reader(fd)
         os.close(fd)
     with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222  # it has ended
+        os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222  # it has exited

@@ -1,6 +1,6 @@
-"""The PROXY protocol, version 2: how an edge tells the core whose bytes follow.
+"""The PROXY protocol, version 2: the header by which an edge announces whose bytes follow.
 
-Pure: bytes in, a header out. Numbers and layout are those of haproxy's proxy-protocol.txt, section 2.2.
+Pure functions without I/O. Numbers and layout are those of haproxy's proxy-protocol.txt, section 2.2.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ Endpoint = tuple[IPv4Address | IPv6Address, int]
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 MAX_HEADER: Final = 512
-"""Bytes of the longest header taken: 52 for the fixed part with IPv6 addresses, 19 for our TLV, and room for
+"""Bytes of the longest header accepted: 52 for the fixed part with IPv6 addresses, 19 for our TLV, and room for
 TLVs of a proxy in front of the edge. The length is refused from the first 16 bytes."""
 UNIQUE_ID_SIZE: Final = 16
-"""Bytes of a unique id. The format allows up to 128; ours are random, and 16 never meet twice."""
+"""Bytes of a unique id. The format allows up to 128; ours are random, and 16 bytes are enough to be unique."""
 
 _FIXED: Final = Struct("!12sBBH")
 _TLV: Final = Struct("!BH")
@@ -29,25 +29,25 @@ _UNIQUE_ID = 0x05  # PP2_TYPE_UNIQUE_ID
 
 
 class ProxyError(ValueError):
-    """The bytes are no PROXY header that we take; the message says why."""
+    """The bytes are not a PROXY header that is accepted; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """What a header says. `source` and `destination` are both there or both None."""
+    """The content of a header. `source` and `destination` are both set or both None."""
 
     source: Endpoint | None = None
-    """The client; None with the command LOCAL, and where the sender did not know it (UNSPEC)."""
+    """The client; None with the command LOCAL, and if the sender did not know it (UNSPEC)."""
     destination: Endpoint | None = None
-    """Where the client connected to."""
+    """The address that the client connected to."""
     unique_id: bytes | None = None
-    """16 bytes that name this connection in verdicts."""
+    """16 bytes that identify this connection in login verdicts."""
     local: bool = False
-    """The command LOCAL: the sender speaks for itself, not for a client."""
+    """The command LOCAL: the connection is the sender's own, and not a client's."""
 
 
 def encode(header: ProxyHeader) -> bytes:
-    """Return the bytes of a header. Raises ValueError where the addresses are not of one family, or one is missing."""
+    """Return the bytes of a header. Raises ValueError if one address is missing, or they are of different families."""
     family, addresses = _UNSPEC, b""
     if header.source is not None and header.destination is not None:
         (source, source_port), (destination, destination_port) = header.source, header.destination
@@ -67,8 +67,8 @@ def encode(header: ProxyHeader) -> bytes:
 def parse(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     """Return the header at the start of `data` and its size in bytes; None while more bytes are needed.
 
-    Raises ProxyError as soon as the bytes cannot become a header that we take. Unknown TLVs are skipped, as the
-    specification demands; so are the addresses of a LOCAL header.
+    Raises ProxyError as soon as the bytes cannot become a header that is accepted. Unknown TLVs are skipped, as the
+    specification requires; so are the addresses of a LOCAL header.
     """
     if not SIGNATURE.startswith(data[: len(SIGNATURE)]):
         raise ProxyError("the connection does not begin with a PROXY protocol version 2 header")
@@ -76,10 +76,10 @@ def parse(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
         return None
     _, command, family, length = _FIXED.unpack_from(data)
     if command not in (_LOCAL, _PROXY):
-        raise ProxyError(f"version and command 0x{command:02x} are unknown; 0x20 (LOCAL) and 0x21 (PROXY) are taken")
+        raise ProxyError(f"version and command 0x{command:02x} are unknown; 0x20 (LOCAL) and 0x21 (PROXY) are accepted")
     size = _FIXED.size + length
     if size > MAX_HEADER:
-        raise ProxyError(f"a header of {size} bytes; at most {MAX_HEADER} are taken")
+        raise ProxyError(f"a header of {size} bytes; at most {MAX_HEADER} are accepted")
     if len(data) < size:
         return None
     body = bytes(data[_FIXED.size : size])
@@ -97,7 +97,7 @@ def _addresses(family: int, body: bytes) -> tuple[Endpoint | None, Endpoint | No
     width = 4 if family == _TCP4 else 16
     end = 2 * width + _PORTS.size
     if len(body) < end:
-        raise ProxyError(f"{len(body)} bytes do not hold two addresses and ports, which take {end}")
+        raise ProxyError(f"{len(body)} bytes do not hold two addresses and ports, which need {end}")
     make = IPv4Address if family == _TCP4 else IPv6Address
     source_port, destination_port = _PORTS.unpack_from(body, 2 * width)
     return (make(body[:width]), source_port), (make(body[width : 2 * width]), destination_port), body[end:]

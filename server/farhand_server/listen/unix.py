@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Final, cast
 
 UNIX_BACKLOG: Final = 256
-"""Connections that wait to be accepted: an edge may bring that many at once, and a Unix socket refuses the next one
-with EAGAIN (unix(7)). The kernel caps it at somaxconn. `create_unix_server` listens anew, and has to be told, too."""
+"""Connections that wait to be accepted: an edge may open that many at once, and a Unix socket refuses the next one with
+EAGAIN (unix(7)). The kernel caps it at somaxconn. `create_unix_server` calls listen(2) again and needs it, too."""
 
 SOCKET_BUFFER: Final = 1 << 20
-"""Bytes of the buffers of an accepted socket, where net.core.wmem_max allows: the default of 208 KiB is less than one
-turn writes, and makes the core and its peer wake each other for the rest. Accepted sockets do not inherit it."""
+"""Bytes of an accepted socket's send buffer, where net.core.wmem_max allows: one turn of the loop writes more than the
+default of 208 KiB, and core and peer would wake each other for the rest. Accepted sockets do not inherit it."""
 
 _UCRED: Final = struct.Struct("=iII")
 
 
 class ListenError(Exception):
-    """The socket cannot be listened on; the text says which, why and what to do."""
+    """A socket cannot be listened on; the text says which, why and what to do."""
 
 
 class UnixListener:
@@ -73,22 +73,22 @@ class UnixListener:
 
 
 def peer_uid(transport: asyncio.BaseTransport) -> int:
-    """Return the uid at the other end of a Unix socket, as it was when it connected (SO_PEERCRED, unix(7))."""
+    """Return the uid of the peer of a Unix socket, as it was when it connected (SO_PEERCRED, unix(7))."""
     connected: socket.socket = transport.get_extra_info("socket")
     credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     return cast(int, _UCRED.unpack(credentials)[1])
 
 
 def enlarge_buffer(transport: asyncio.BaseTransport) -> None:
-    """Give a Unix socket as large a buffer for sending as bulk output can use."""
+    """Give a Unix socket a send buffer that is large enough for bulk output."""
     connected: socket.socket = transport.get_extra_info("socket")
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
 
 
 def bind_unix(path: Path, mode: int) -> socket.socket:
-    """Return a socket that listens at `path` with that mode; one left behind by a dead service is replaced.
+    """Return a socket that listens at `path` with this mode; one that a dead service has left behind is replaced.
 
-    Raises `ListenError`, also where a living service listens there already.
+    Raises `ListenError`, also if a running service listens there already.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

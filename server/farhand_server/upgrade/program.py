@@ -1,4 +1,4 @@
-"""The program that is to replace this one: tried first, then executed in this process."""
+"""The program that is to replace this one: tried in a child process first, then executed in this process."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 TRIAL_TIMEOUT: Final = 30.0
-"""Seconds the new program has to read the state in the trial; it takes one on an idle machine."""
+"""Seconds the new program has to read the snapshot in the trial; it takes one on an idle machine."""
 
 MAX_TRIAL_OUTPUT: Final = 64 << 10
-"""Bytes of what the trial may say, of which the last line counts."""
+"""Bytes of output that the trial may write; its last line is the reason of a refusal."""
 
 _BLOCKED_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD})
-"""Signals that wait while no handler is there: by default the first four would end the new program."""
+"""Signals that stay pending while no handler is installed: by default the first four would end the new program."""
 
 _SIGNAL_TURNS: Final = 3
-"""Turns of asyncio's loop until a signal that has come is acted on: one reads of it, the next calls the handler."""
+"""Turns of asyncio's loop until a signal that has arrived is handled: one reads it, the next calls the handler."""
 
 
 class UpgradeRefused(Exception):
-    """The old program stays; the text says why."""
+    """The upgrade is refused and the old program continues; the text says why."""
 
 
 def resumed_command(hidden: str, fd: int) -> list[str]:
-    """Return what this process was started with, as a start of the program that is there now."""
+    """Return the command line of this process for the program that is installed now, with the option `hidden`."""
     given = sys.orig_argv[1:]
     if "--resume" in given:
         at = given.index("--resume")
@@ -37,9 +37,9 @@ def resumed_command(hidden: str, fd: int) -> list[str]:
 
 
 async def try_program(fd: int) -> str:
-    """Have the new program read configuration and state without acting on them; return its version.
+    """Let the new program read the configuration and the snapshot without acting on them; return its version.
 
-    Raises `UpgradeRefused` where it does not.
+    Raises `UpgradeRefused` if it cannot.
     """
     os.lseek(fd, 0, os.SEEK_SET)
     try:
@@ -58,7 +58,7 @@ async def try_program(fd: int) -> str:
         async with asyncio.timeout(TRIAL_TIMEOUT):
             said, complaint = await process.communicate()
     except TimeoutError:
-        raise UpgradeRefused(f"the new program has not tried the state within {TRIAL_TIMEOUT:g} s") from None
+        raise UpgradeRefused(f"the new program has not read the snapshot within {TRIAL_TIMEOUT:g} s") from None
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -67,15 +67,15 @@ async def try_program(fd: int) -> str:
     word, _, version = said.decode(errors="replace").strip().partition(" ")
     if process.returncode != 0 or word != "resumable":
         last = complaint.decode(errors="replace").strip().rpartition("\n")[2][:1000]
-        raise UpgradeRefused(f"the new program does not do: {last or f'it ended with {process.returncode}'}")
+        raise UpgradeRefused(f"the new program does not do: {last or f'it exited with {process.returncode}'}")
     return version
 
 
 async def block_signals() -> set[signal.Signals]:
-    """Let no more signals in, and return once those that came are acted on; returns the mask before.
+    """Block signals, and return the previous mask once those that arrived before are handled.
 
-    Mask and pending signals survive execve(2), what has come and was not acted on does not. `reset_signals` lets them
-    in once the next program has its handlers.
+    Mask and pending signals survive execve(2); signals that have arrived and were not handled do not. The next program
+    unblocks them with `reset_signals` once it has its handlers.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED_SIGNALS)
     try:
@@ -88,14 +88,14 @@ async def block_signals() -> set[signal.Signals]:
 
 
 def unblock_signals(before: Iterable[int]) -> None:
-    """Undo `block_signals`."""
+    """Undo `block_signals`, which has returned `before`."""
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def execute(fd: int, descriptors: Iterable[int], environment: Mapping[str, str]) -> None:
-    """Become the new program, which resumes from the state in `fd` with these descriptors open, after `block_signals`.
+    """Execute the new program in this process. It resumes from the snapshot in `fd` and inherits these descriptors.
 
-    Raises OSError where it cannot be executed; then all is as before.
+    Call `block_signals` before. Raises OSError if the program cannot be executed; then nothing has changed.
     """
     kept = (*descriptors, fd)
     try:

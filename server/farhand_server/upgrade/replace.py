@@ -85,7 +85,7 @@ class Upgrader:
         elif self._task is None:
             self._task = asyncio.create_task(self._upgrade(), name="upgrade")
         else:
-            self._core.log.info("an upgrade is under way already")
+            self._core.log.info("an upgrade is already in progress")
 
     async def stop(self) -> None:
         """Cancel an upgrade that is in progress."""
@@ -112,13 +112,13 @@ class Upgrader:
         except UpgradeRefused as error:
             self._refuse(str(error))
         except Exception as error:  # noqa: BLE001  # a bug in the upgrade must not end the old program
-            self._core.log.error("upgrade failed by a fault of the service", error=error)
-            self._refuse("a fault of the service; its log has it")
+            self._core.log.error("upgrade failed because of an internal error", error=error)
+            self._refuse("an internal error of the service; its log has the details")
         finally:
             self._task = None
 
     def _refuse(self, reason: str) -> None:
-        self._core.log.error("upgrade refused; the old program stays", reason=reason)
+        self._core.log.error("upgrade refused; the old program keeps running", reason=reason)
         if not self._core.stopping:
             self._core.notifier.ready("serving; the last upgrade was refused, see the log")
         self._announce(UpgradeResult(result="refused", reason=reason))

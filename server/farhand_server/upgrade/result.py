@@ -1,7 +1,8 @@
-"""How an upgrade went, told to whoever asked for it: a datagram to each socket that waits beside the service's own.
+"""The result of an upgrade, announced to those who wait for it: a datagram to each `upgrade-PID` socket.
 
-A signal has no answer. Who asks makes a socket `upgrade-PID` first; a service that is replaced meanwhile tells from its
-new program. The kernel says who has sent it (SO_PASSCRED, unix(7)).
+An upgrade is requested with a signal, and a signal has no answer. So the requester first binds a socket beside the
+service's own. After a successful upgrade it is the new program that sends the result; the receiver checks the sender's
+pid, which the kernel vouches for (SO_PASSCRED, unix(7)).
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ _PREFIX: Final = "upgrade-"
 _UCRED: Final = struct.Struct("=iII")
 
 MAX_UPGRADE_RESULT: Final = 16 << 10
-"""Bytes of a verdict."""
+"""Bytes of a result."""
 
 
 class UpgradeResult(BaseModel):
-    """`version` is that of the program that serves now; `away` the seconds for which nobody was served."""
+    """How an upgrade went. `version` is that of the program that serves now; nobody was served for `away` seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,11 +40,11 @@ class UpgradeResult(BaseModel):
 
 
 class NoUpgradeResult(Exception):
-    """Nothing was heard; the text says why."""
+    """No result was received; the text says why."""
 
 
 def announce_result(service: Path, verdict: UpgradeResult) -> None:
-    """Tell everybody who waits; what nobody listens at any more is removed."""
+    """Send the result to everybody who waits beside the socket `service`; remove sockets that nobody reads any more."""
     data = verdict.model_copy(update={"reason": verdict.reason[:1000]}).model_dump_json().encode()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):
         for path in service.parent.glob(f"{_PREFIX}*"):
@@ -53,26 +54,29 @@ def announce_result(service: Path, verdict: UpgradeResult) -> None:
                 if path.is_socket():
                     path.unlink(missing_ok=True)
             except OSError:
-                pass  # it does not read, or is none of ours
+                pass  # the receiver does not read, or it is not a socket of this kind
 
 
 @contextmanager
 def result_socket(service: Path) -> Iterator[socket.socket]:
-    """Be told, on the socket that is given. Raises OSError where it cannot be made beside the service's."""
+    """Bind the socket on which `receive_result` waits, beside the socket `service`. Raises OSError if that fails."""
     path = service.with_name(f"{_PREFIX}{os.getpid()}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         path.unlink(missing_ok=True)
         receiver.bind(os.fspath(path))
         try:
-            path.chmod(0o666)  # the service may be of another account
+            path.chmod(0o666)  # the service may run as another account
             yield receiver
         finally:
             path.unlink(missing_ok=True)
 
 
 def receive_result(receiver: socket.socket, service: int, pidfd: int, seconds: float) -> UpgradeResult:
-    """Wait for the service's verdict for so long, or until the service ends. Raises `NoUpgradeResult`."""
+    """Return the result from the process `service`, whose pidfd is given, once it arrives.
+
+    Raises `NoUpgradeResult` after `seconds`, if the process ends, and for a datagram from another process.
+    """
     poll = select.poll()
     poll.register(receiver, select.POLLIN)
     poll.register(pidfd, select.POLLIN)
@@ -83,7 +87,7 @@ def receive_result(receiver: socket.socket, service: int, pidfd: int, seconds: f
         if senders == [service]:
             with contextlib.suppress(ValidationError):
                 return UpgradeResult.model_validate_json(data)
-        raise NoUpgradeResult("somebody else has answered; the service's log says how the upgrade went")
+        raise NoUpgradeResult("another process has answered; the service's log says how the upgrade went")
     if ready:
         raise NoUpgradeResult("the service has ended; its log says why")
-    raise NoUpgradeResult(f"no word from the service within {seconds:g} s; its log may say more")
+    raise NoUpgradeResult(f"no answer from the service within {seconds:g} s; its log may say more")

@@ -1,4 +1,8 @@
-"""What a core hands to the program that replaces it: a file without a name, of a line, JSON, and bytes behind it."""
+"""What a core passes to the program that replaces it: a file without a name (memfd_create(2)).
+
+The file is one line with a magic word, the version of the format and the length of the JSON; the JSON, a `Snapshot`;
+and bytes behind it, which the JSON refers to by position and size (`Blob`).
+"""
 
 from __future__ import annotations
 
@@ -12,23 +16,23 @@ from farhand_server.runs.run import RunSnapshot
 from farhand_server.runs.snapshots import Blob, Descriptor, SnapshotRecord
 
 SNAPSHOT_VERSION: Final = 1
-"""Counted up with every change that a program of another version would not understand."""
+"""Incremented with every change that a program with another number would not understand."""
 
 _MAGIC: Final = "farhand-upgrade"
 
 _LONGEST_LINE: Final = 64
-"""Bytes of the first line, at most."""
+"""Maximum bytes of the first line."""
 
 _AT_ONCE: Final = 1 << 30
-"""Bytes of one read(2) or write(2): Linux takes just under 2 GiB."""
+"""Bytes of one read(2) or write(2), for which Linux accepts just under 2 GiB."""
 
 
 class SnapshotError(Exception):
-    """The state is none that this program can go on from; the text says why."""
+    """This program cannot resume from the snapshot; the text says why."""
 
 
 class Snapshot(SnapshotRecord):
-    """Everything of a core that outlives its program. `left` is when it let its clients go, on the monotonic clock."""
+    """What outlives the program of a core. `left` is when the clients were disconnected, on the monotonic clock."""
 
     program: str
     left: float
@@ -40,7 +44,7 @@ class Snapshot(SnapshotRecord):
     runs: tuple[RunSnapshot, ...]
 
     def descriptors(self) -> Iterator[int]:
-        """Those that have to stay open."""
+        """Iterate over all descriptors that the next program needs."""
         yield from (fd for fd in (self.lock, self.local, self.edges) if fd is not None)
         yield from self.listening
         for run in self.runs:
@@ -52,30 +56,30 @@ class Snapshot(SnapshotRecord):
 
 
 class SnapshotWriter:
-    """Bytes put aside, to be written behind the JSON; with `counting` only their sizes are."""
+    """Collects the bytes behind the JSON, and writes the file. With `counting` only the sizes of the bytes are kept."""
 
     def __init__(self, *, counting: bool = False) -> None:
-        self._pieces: list[bytes] = []
+        self._chunks: list[bytes] = []
         self._size = 0
         self._counting = counting
 
-    def put(self, pieces: list[bytes]) -> Blob:
-        """Put bytes aside and say where they will be."""
-        size = sum(map(len, pieces))
+    def put(self, chunks: list[bytes]) -> Blob:
+        """Add bytes; return their position and size in the file."""
+        size = sum(map(len, chunks))
         if not self._counting:
-            self._pieces += pieces
+            self._chunks += chunks
         blob = (self._size, size)
         self._size += size
         return blob
 
     def write(self, state: Snapshot) -> int:
-        """Return the descriptor of a new file with all of it, which no program inherits. Raises OSError."""
+        """Return the descriptor of a new file with everything, which child processes do not inherit. Raises OSError."""
         text = state.model_dump_json().encode()
         fd = os.memfd_create(_MAGIC, os.MFD_CLOEXEC)
         try:
             _write(fd, b"%s %d %d\n" % (_MAGIC.encode(), SNAPSHOT_VERSION, len(text)))
-            for piece in (text, *self._pieces):
-                _write(fd, piece)
+            for chunk in (text, *self._chunks):
+                _write(fd, chunk)
         except BaseException:
             os.close(fd)
             raise
@@ -83,7 +87,7 @@ class SnapshotWriter:
 
 
 class ReceivedSnapshot:
-    """The state that another program has written."""
+    """A snapshot that another program has written."""
 
     def __init__(self, snapshot: Snapshot, fd: int, begin: int) -> None:
         self.snapshot: Final = snapshot
@@ -92,35 +96,35 @@ class ReceivedSnapshot:
 
     @classmethod
     def read(cls, fd: int) -> Self:
-        """Read all but the bytes behind the JSON. Raises `SnapshotError`."""
+        """Read the snapshot, without the bytes behind the JSON. Raises `SnapshotError`."""
         try:
             line = os.pread(fd, _LONGEST_LINE, 0).partition(b"\n")[0]
             fields = line.decode("ascii", "replace").split()
             if len(fields) != 3 or fields[0] != _MAGIC or not (fields[1] + fields[2]).isdigit():
-                raise SnapshotError(f"descriptor {fd} is not the state of a farhandd")
+                raise SnapshotError(f"descriptor {fd} is not the snapshot of a farhandd")
             if int(fields[1]) != SNAPSHOT_VERSION:
                 raise SnapshotError(
-                    f"the running program hands over its state in version {fields[1]}, and this one reads version "
+                    f"the running program writes snapshots of version {fields[1]}, and the new one reads version "
                     f"{SNAPSHOT_VERSION}; stop the service and start it again instead"
                 )
             text = _read(fd, len(line) + 1, int(fields[2]))
             return cls(Snapshot.model_validate_json(text), fd, len(line) + 1 + len(text))
         except OSError as error:
-            raise SnapshotError(f"the state cannot be read from descriptor {fd}: {error.strerror}") from None
+            raise SnapshotError(f"the snapshot cannot be read from descriptor {fd}: {error.strerror}") from None
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))
             raise SnapshotError(
-                f"the running program hands over what this one does not understand: {where}: {first['msg']}; stop the "
-                "service and start it again instead"
+                f"the running program's snapshot has something that the new one does not understand: {where}: "
+                f"{first['msg']}; stop the service and start it again instead"
             ) from None
 
     def get(self, blob: Blob) -> bytes:
-        """Return bytes that were put aside. Raises OSError."""
+        """Return bytes from behind the JSON. Raises OSError."""
         return _read(self._fd, self._begin + blob[0], blob[1])
 
     def close(self) -> None:
-        """Nothing more is wanted of it."""
+        """Close the file."""
         os.close(self._fd)
 
 
@@ -131,12 +135,12 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def _read(fd: int, offset: int, size: int) -> bytes:
-    pieces = []
+    chunks = []
     while size:
-        piece = os.pread(fd, min(size, _AT_ONCE), offset)
-        if not piece:
-            raise OSError(0, "it is cut short")
-        pieces.append(piece)
-        offset += len(piece)
-        size -= len(piece)
-    return b"".join(pieces)
+        chunk = os.pread(fd, min(size, _AT_ONCE), offset)
+        if not chunk:
+            raise OSError(0, "it is truncated")
+        chunks.append(chunk)
+        offset += len(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)

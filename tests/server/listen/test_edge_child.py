@@ -60,7 +60,7 @@ async def test_an_edge_that_cannot_be_started_for_now_is_tried_again(
         with monkeypatch.context() as broken:
             broken.setattr("farhand_server.listen.edge_child.sys.executable", "/nonexistent/python")
             os.kill(first, signal.SIGKILL)
-            await line(lines, "edge ended")
+            await line(lines, "edge exited")
             await line(lines, "edge not started")
         second = await line(lines, "edge ")
         while not second.startswith("edge "):

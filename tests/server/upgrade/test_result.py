@@ -38,7 +38,7 @@ def test_a_verdict_of_a_stranger_counts_for_nothing(tmp_path: Path) -> None:
     pidfd = os.pidfd_open(os.getpid())
     with result_socket(service) as receiver:
         announce_result(service, UPGRADED)
-        with pytest.raises(NoUpgradeResult, match="somebody else has answered"):
+        with pytest.raises(NoUpgradeResult, match="another process has answered"):
             receive_result(receiver, os.getppid(), pidfd, PATIENCE)
     os.close(pidfd)
 
@@ -59,7 +59,7 @@ def test_silence_is_waited_out_no_longer_than_said(tmp_path: Path) -> None:
     pidfd = os.pidfd_open(os.getpid())
     with (
         result_socket(tmp_path / "farhandd.sock") as receiver,
-        pytest.raises(NoUpgradeResult, match=r"no word .* within 0\.05 s"),
+        pytest.raises(NoUpgradeResult, match=r"no answer .* within 0\.05 s"),
     ):
         receive_result(receiver, os.getpid(), pidfd, 0.05)
     os.close(pidfd)

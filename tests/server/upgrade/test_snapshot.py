@@ -75,11 +75,11 @@ def framed(text: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "is not the state of a farhandd"),
-        (b"#!/bin/sh\n", "is not the state of a farhandd"),
-        (b"farhand-upgrade x 3\n{}", "is not the state of a farhandd"),
-        (NEWER, "in version 2, and this one reads version 1; stop the service and start it again instead"),
-        (whole()[:-1], "cannot be read from descriptor \\d+: it is cut short"),
+        (b"", "is not the snapshot of a farhandd"),
+        (b"#!/bin/sh\n", "is not the snapshot of a farhandd"),
+        (b"farhand-upgrade x 3\n{}", "is not the snapshot of a farhandd"),
+        (NEWER, "snapshots of version 2, and the new one reads version 1; stop the service and start it again instead"),
+        (whole()[:-1], "cannot be read from descriptor \\d+: it is truncated"),
         (framed(b"{}"), "does not understand: program: Field required"),
         (framed(TEXT.replace(b'"left"', b'"right"')), "does not understand: "),
         (framed(TEXT.replace(b"4711", b'"4711"')), "does not understand: edge: Input should be a valid integer"),

@@ -7,7 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 
-from farhand_server.listen.login_verdicts import LOGGED_IN, REFUSED, VerdictFeeds
+from farhand_server.listen.clients import VERDICT_LOGGED_IN, VERDICT_REFUSED, VerdictFeeds
 
 PATIENCE = 10.0
 RECORDS = 30_000  # 510 kB: more than a socket's buffer and a transport's together
@@ -35,7 +35,7 @@ async def test_every_edge_is_told_of_a_login_and_of_a_refusal() -> None:
         feeds.verdict(b"a" * 16)(True)
         feeds.verdict(b"b" * 16)(False)
         for reader in (one, two):
-            assert await reader.readexactly(34) == b"a" * 16 + LOGGED_IN + b"b" * 16 + REFUSED
+            assert await reader.readexactly(34) == b"a" * 16 + VERDICT_LOGGED_IN + b"b" * 16 + VERDICT_REFUSED
 
 
 async def test_a_verdict_is_said_once() -> None:
@@ -45,7 +45,7 @@ async def test_a_verdict_is_said_once() -> None:
         say(True)
         say(False)
         feeds.close()
-        assert await reader.read() == b"a" * 16 + LOGGED_IN
+        assert await reader.read() == b"a" * 16 + VERDICT_LOGGED_IN
 
 
 async def test_an_edge_that_has_gone_is_forgotten() -> None:
