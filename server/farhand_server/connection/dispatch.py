@@ -15,11 +15,10 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.states import Phase
 from farhand_server.admission.admission import Admission, RunRefusal
-from farhand_server.connection.channels.attach import RunHasNoTerminal
+from farhand_server.connection.channels.attach import PastRunChannel, RunHasNoTerminal
 from farhand_server.connection.channels.deliver import DeliverChannel
 from farhand_server.connection.channels.handler import ChannelHandler, ChannelOutlet
 from farhand_server.connection.channels.listing import ListChannel
-from farhand_server.connection.channels.past import PastRunChannel
 from farhand_server.connection.channels.pattern import BadPattern
 from farhand_server.connection.channels.recording import RecordingChannel
 from farhand_server.connection.channels.run import RunChannel

@@ -2,6 +2,7 @@
 
 `handler`    the interface between a session and its handlers, and the base of those that answer one question
 `run`        a run's output, input and outcome, for `run` and `attach`
+`attach`     the same for a run of which only the record is left
 `deliver`    one signal to a run, by its id
 `listing`    the runs that a caller may see
 `recording`  when each part of a run's output arrived

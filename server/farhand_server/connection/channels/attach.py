@@ -1,18 +1,29 @@
-"""What an attachment to a run and one to the record of a run have in common."""
+"""What attachments to live and to past runs have in common, and the handler of those to past runs.
+
+Of a past run only the record is left: its output is a gap, and its outcome follows at once.
+"""
 
 from __future__ import annotations
 
+from typing import Final
+
 from farhand_protocol import messages as m
-from farhand_server.runs.attachments.attachments import Output
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.outcome import Lost
+from farhand_server.runs.attachments.attachments import BadOffset, Output
+from farhand_server.runs.past import PastRun
 from farhand_server.runs.plan import RunResult
+from farhand_server.runs.run import check_offsets
+
+from .handler import ChannelOutlet, QueryChannel
 
 
 class RunHasNoTerminal(Exception):
-    """An attachment shows a terminal, and the run has none; the text says so."""
+    """An attachment has a terminal size, and the run has no terminal."""
 
 
 def wanted_output(request: m.RunRequest | m.Attach) -> dict[Output, int]:
-    """Return the offset of each stream from which the client wants output; it does not want the others."""
+    """Return the offset in each stream from which the client wants output; it wants nothing of other streams."""
     if isinstance(request, m.RunRequest):
         return {"stdout": 0} if request.merge_stderr else {"stdout": 0, "stderr": 0}
     offsets: dict[Output, int | None] = {"stdout": request.stdout, "stderr": request.stderr}
@@ -33,3 +44,58 @@ def ended_message(result: RunResult) -> m.Ended:
         else m.UsageReport(user=usage.user, system=usage.system, peak_memory=usage.peak_memory),
         applied=m.AppliedBounds.model_validate(dict(result.applied)) if result.applied else None,
     )
+
+
+class PastRunChannel(QueryChannel):
+    """Answers an attachment to a `PastRun`. Raises `BadOffset` and `RunHasNoTerminal`."""
+
+    def __init__(self, outlet: ChannelOutlet, number: int, run: PastRun, request: m.RunRequest | m.Attach) -> None:
+        super().__init__(outlet, number)
+        self.run: Final = run
+        self._wanted = wanted_output(request)
+        if isinstance(request, m.RunRequest):
+            self._shows_terminal, stdin = request.terminal is not None, 0
+        else:
+            self._shows_terminal, stdin = request.size is not None, request.stdin or 0
+            if self._shows_terminal and not run.has_terminal:
+                raise RunHasNoTerminal(f"run {run.id} has no terminal; attach to it without a size")
+        # The record of a lost run is not exact, so a client may be ahead of it; it has to learn of the loss.
+        if not isinstance(run.result.outcome, Lost):
+            check_offsets(run, self._wanted)
+            if stdin:
+                raise BadOffset(f"stdin of run {run.id} has ended; it cannot continue at {stdin}")
+
+    def begin(self) -> None:
+        if self.run.pid is not None:
+            connection = self._outlet.connection
+            connection.send(self.number, m.Started(pid=self.run.pid, new=False, stdin=False))
+            if self._shows_terminal:
+                connection.send(self.number, m.Resize(columns=0, rows=0))
+            self._outlet.flush_soon()
+        self._outlet.schedule(self)
+
+    def send_some(self) -> bool:
+        if self._over:
+            return False
+        # A run that never started has no streams to end.
+        for stream, offset in self._wanted.items() if self.run.pid is not None else ():
+            missing = self.run.spool(stream).end - offset
+            if missing > 0:
+                self._outlet.connection.send(self.number, m.GapNotice(stream=stream, offset=offset, bytes=missing))
+            self._outlet.connection.send(self.number, m.End(stream=stream))
+        self.answer(ended_message(self.run.result))
+        return False
+
+    def received(self, message: m.AnyMessage) -> None:
+        if isinstance(message, m.Close):
+            self.answer(m.Done())
+
+    def received_data(self, data: bytes) -> None:
+        """Give credit back for stdin that was sent before the client knew that nobody reads it."""
+        if self.run.pid is not None:
+            self._outlet.connection.acknowledge(self.number, "stdin", len(data))
+            self._outlet.flush_soon()
+
+    def failed(self, code: ErrorCode, sentence: str) -> None:
+        """End the channel with an error."""
+        self.answer(m.Error(code=code, message=sentence))

@@ -9,8 +9,7 @@ import pytest
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Exited, Lost, SpawnFailed
-from farhand_server.connection.channels.attach import RunHasNoTerminal
-from farhand_server.connection.channels.past import PastRunChannel
+from farhand_server.connection.channels.attach import PastRunChannel, RunHasNoTerminal
 from farhand_server.runs.attachments.attachments import BadOffset
 from farhand_server.runs.plan import RunResult
 from tests.support.client import new_id
