@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from .options import add_connection_options, add_escape, command_parser
 
 if TYPE_CHECKING:
-    from farhand_client.repl.link import Opening
+    from farhand_client.repl.host_connection import Opening
     from farhand_client.repl.main import Aside, OpeningOf
 
 _EPILOG: Final = """\

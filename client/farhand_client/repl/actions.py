@@ -22,11 +22,11 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 
 from .commands import Call, help_text
-from .host import Host
+from .hosts import Host
 from .jobs import SHOWN_OF_SEVERAL, word
 from .lines import decode, encode
 from .runner import Interrupted
-from .state import PRIVATE
+from .shell_state import PRIVATE
 
 if TYPE_CHECKING:
     from .session import Session

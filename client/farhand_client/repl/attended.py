@@ -11,11 +11,11 @@ from farhand_client.config import state_directory
 from farhand_client.ui.interrupts import SignalHandler
 from farhand_client.ui.printing import print_message
 
-from .leave import Leave
+from .interpreter import Leave
 from .prompt import Prompt, commands
 
 if TYPE_CHECKING:
-    from .link import Opening
+    from .host_connection import Opening
     from .main import OpeningOf
     from .session import Session
 

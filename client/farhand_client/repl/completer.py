@@ -1,11 +1,14 @@
-"""Completion by the remote machine, for prompt_toolkit: never in the way of typing."""
+"""Completion by the remote machine, for prompt_toolkit: never in the way of typing.
+
+Names that were asked for a moment ago: what is typed on narrows them, and nobody is asked again. No I/O.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
@@ -14,14 +17,13 @@ from farhand_client.errors import FarhandError
 from farhand_client.ui.text import printable, truncate
 from farhand_protocol.limits import KiB
 
-from .cache import Cache
 from .commands import TABLE, Asked, asked
 from .completion import MAX_NAMES, Question, arguments, question
 from .lines import decode, encode
 
 if TYPE_CHECKING:
-    from .host import Host
-    from .hosts import Hosts
+    from .hosts import Host, Hosts
+
 
 DEADLINE: Final = 3.0
 """Seconds after which nobody waits for a completion any more, here nor there."""
@@ -156,3 +158,55 @@ def _configured() -> Iterable[str]:
 
 async def _all(completions: AsyncIterator[Completion]) -> list[Completion]:
     return [completion async for completion in completions]
+
+
+LIFETIME: Final = 5.0
+"""Seconds: as long as somebody takes to type a word. What a line changes is seen at once: it empties the cache."""
+
+MOST: Final = 16
+"""Answers that are kept, of 256 KiB at the most each."""
+
+Key: TypeAlias = tuple[str, ...]
+"""Of whom was asked, for what, where."""
+
+
+class _Answer(NamedTuple):
+    begin: bytes
+    entries: tuple[bytes, ...]
+    whole: bool
+    until: float
+
+
+class Cache:
+    """Keeps what was printed: entries that end in NUL, of a kind's character and a name. Times are in seconds."""
+
+    def __init__(self) -> None:
+        self._answers: dict[Key, _Answer] = {}
+
+    def put(self, key: Key, begin: str, printed: bytes, now: float, *, whole: bool) -> None:
+        """Remember the names that begin with `begin`; without `whole` there are more than those."""
+        self._answers.pop(key, None)
+        while len(self._answers) >= MOST:
+            del self._answers[next(iter(self._answers))]
+        entries = tuple(printed.split(b"\0")[:-1])
+        self._answers[key] = _Answer(_encoded(begin), entries, whole, now + LIFETIME)
+
+    def get(self, key: Key, begin: str, now: float) -> bytes | None:
+        """Return what would be printed for names that begin with `begin`; None where somebody has to be asked."""
+        answer = self._answers.get(key)
+        wanted = _encoded(begin)
+        if answer is None or now >= answer.until:
+            return None
+        # Hidden files are no answer unless they are asked for.
+        narrower = answer.whole and wanted.startswith(answer.begin) and (answer.begin or not wanted.startswith(b"."))
+        if not narrower and wanted != answer.begin:
+            return None
+        return b"".join(entry + b"\0" for entry in answer.entries if entry[1:].startswith(wanted))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._answers.clear()
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -1,4 +1,7 @@
-"""Runs commands: those that change the REPL here, with the remote shell's help, all others there."""
+"""Runs commands: those that change the REPL here, with the remote shell's help, all others there.
+
+The way out.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,11 @@ from farhand_client.ui.exitcodes import (
 )
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 
-from .host import Host
-from .leave import Leave
+from .hosts import Host
 from .lines import Own, background, blank, encode, own
 from .output import Output
 from .runner import Interrupted, Runner
-from .state import REPORT, Report, reporting
+from .shell_state import REPORT, Report, reporting
 
 NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 FROM_ANYWHERE: Final = re.compile(r"(--\s+)?(['\"]?/|~)|$")
@@ -217,3 +219,11 @@ def _word(outcome: Outcome) -> str:
             return "stopped"
         case _:
             return ""
+
+
+class Leave(Exception):
+    """The REPL is to end, with this exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code: Final = code

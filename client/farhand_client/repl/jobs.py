@@ -13,7 +13,7 @@ from farhand_client.options import Args, RunOptions
 from farhand_protocol.limits import MiB
 from farhand_protocol.outcome import Exited, Outcome
 
-from .link import Link
+from .host_connection import Link
 
 SPOOL: Final = 64 * MiB
 """Bytes of each stream that are kept of a job: as of a run that `farhand run --detach` starts."""

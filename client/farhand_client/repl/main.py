@@ -12,10 +12,10 @@ from farhand_client.ui.exitcodes import EXIT_FAILURE
 from farhand_client.ui.interrupts import SignalHandler
 from farhand_client.ui.printing import print_message
 
-from .leave import Leave
+from .interpreter import Leave
 
 if TYPE_CHECKING:
-    from .link import Opening
+    from .host_connection import Opening
 
 T = TypeVar("T")
 
@@ -75,9 +75,9 @@ async def _script(first: str, opening_of: OpeningOf, interrupts: SignalHandler) 
     from farhand_client.stdin import read_chunks
 
     from . import script
-    from .host import Host
+    from .host_connection import Link
+    from .hosts import Host
     from .interpreter import Interpreter
-    from .link import Link
     from .output import Files
     from .runner import Runner
 

@@ -1,4 +1,7 @@
-"""What reaches the user's stdout and stderr: the programs' bytes as they are, our own words made harmless."""
+"""What reaches the user's stdout and stderr: the programs' bytes as they are, our own words made harmless.
+
+Whose line is whose, where several hosts write at once. No I/O.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,11 @@ import os
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from farhand_client.output import OutputStream
+from farhand_client.output import LineSplitter, OutputStream
 from farhand_client.ui.printing import print_message
 from farhand_client.ui.streams import DescriptorWriter, descriptor_writer
 from farhand_client.ui.text import printable
 from farhand_protocol.limits import KiB
-
-from .labels import Labelled
 
 STEP: Final = 64 * KiB
 """Bytes written at once: so many a terminal still shows after Ctrl-C, some milliseconds' worth."""
@@ -98,3 +99,27 @@ class OfHost:
         lines = [line for chunk in chunks for line in labelled.feed(chunk)] + labelled.rest()
         if lines:
             await self._files.write(fd, lines)
+
+
+LONGEST: Final = 64 * KiB
+"""Bytes of a line that wait for its end; what is longer is shown as several."""
+
+
+class Labelled:
+    """One stream of one host, cut into lines that begin with whose they are."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label.encode("utf-8", "backslashreplace") + b" | "
+        self._splitter = LineSplitter(LONGEST)
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the lines that `chunk` ends."""
+        return [self._whole(line) for line in self._splitter.feed(chunk)]
+
+    def rest(self) -> list[bytes]:
+        """Return the line that has no end, with one."""
+        rest = self._splitter.rest()
+        return [self._whole(rest)] if rest else []
+
+    def _whole(self, line: bytes) -> bytes:
+        return self._label + line if line.endswith(b"\n") else self._label + line + b"\n"

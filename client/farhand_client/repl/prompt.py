@@ -19,7 +19,7 @@ from .commands import is_own
 from .completer import RemoteCompleter
 from .history import DiskHistory, history_file
 from .lines import Assembler
-from .message import connecting, message
+from .prompt_text import connecting, message
 
 if TYPE_CHECKING:
     from prompt_toolkit.formatted_text import StyleAndTextTuples

@@ -16,7 +16,7 @@ from farhand_client.ui.interrupts import LEAVE_TIMEOUT
 from farhand_client.ui.printing import PrintMessage
 from farhand_protocol.limits import MiB
 
-from .link import Link
+from .host_connection import Link
 from .output import Output
 
 CAPTURED: Final = 8 * MiB

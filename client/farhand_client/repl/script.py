@@ -8,8 +8,7 @@ from typing import Final
 from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_INTERRUPTED
 from farhand_client.ui.printing import print_message
 
-from .interpreter import Interpreter
-from .leave import Leave
+from .interpreter import Interpreter, Leave
 from .lines import MAX_COMMAND, Assembler, decode
 
 SYNTAX: Final = 2

@@ -14,18 +14,17 @@ from farhand_client.ui.interrupts import SignalHandler
 from farhand_client.ui.text import printable, truncate
 
 from .commands import is_own, parse
-from .host import Host
-from .hosts import Hosts, OpeningOf
+from .hosts import Host, Hosts, OpeningOf
+from .interpreter import Leave
 from .jobs import SHOWN, SHOWN_OF_SEVERAL
-from .leave import Leave
 from .output import Files, OfHost, Output
 from .runner import Everyone, Interrupted, Ladder, Runner, laddered
 
 if TYPE_CHECKING:
     from farhand_client.terminal.local import LocalTerminal
 
-    from .foreground import Foreground
     from .interpreter import Interpreter
+    from .terminal_runner import Foreground
 
 T = TypeVar("T")
 
@@ -34,7 +33,7 @@ def prepare() -> None:
     """Load what the first command takes, so that it finds it."""
     from farhand_client.ui import terminal_request  # noqa: F401
 
-    from . import actions, foreground, interpreter  # noqa: F401
+    from . import actions, interpreter  # noqa: F401
 
 
 class Session:
@@ -138,7 +137,7 @@ class Session:
 
     def foreground(self, host: Host) -> Foreground:
         """Return what runs commands of a host on the user's terminal."""
-        from .foreground import Foreground
+        from .terminal_runner import Foreground
 
         return Foreground(host, self._terminal, self._escape, self.files, self.runner(host), self._everyone)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from farhand_client.repl.host_connection import Link
 from farhand_client.repl.jobs import SHOWN_OF_SEVERAL, Jobs, word
-from farhand_client.repl.link import Link
 from farhand_client.ui.printing import print_message
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 

@@ -20,7 +20,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Signaled
 
-from .host import Host
+from .hosts import Host
 from .output import Files
 from .runner import Interrupted, Interruptible, Ladder, Runner, laddered
 

@@ -1,4 +1,7 @@
-"""What lasts from one line to the next: directory, environment, how the last line ended."""
+"""What lasts from one line to the next: directory, environment, how the last line ended.
+
+Which branch a directory is on, where it belongs to a git repository: read from git's files, without git. No I/O.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from farhand_client.options import Args
+from farhand_client.ui.text import printable, truncate
 
 # Each shell keeps these for itself: they change from one shell to the next by themselves.
 PRIVATE: Final = frozenset({b"PWD", b"OLDPWD", b"SHLVL", b"_"})
@@ -128,3 +132,37 @@ class State:
         if self.home not in (None, b"/") and (shown == self.home or shown.startswith(self.home + b"/")):
             shown = b"~" + shown[len(self.home) :]
         return shown.decode("utf-8", "backslashreplace")
+
+
+LONGEST: Final = 40
+"""Columns of the prompt that a branch's name takes at the most."""
+
+BRANCH_SCRIPT: Final = r"""
+at=$(pwd -P)
+until [ -e "$at/.git" ]; do
+    [ -n "$at" ] || exit 0
+    at=${at%/*}
+done
+git=$at/.git
+if [ -f "$git" ]; then
+    read -r word git <"$git"
+    case $git in
+    /*) ;;
+    *) git=$at/$git ;;
+    esac
+fi
+[ -f "$git/HEAD" ] || exit 0
+read -r head <"$git/HEAD"
+printf %s "$head"
+"""
+"""Prints what HEAD says (gitrepository-layout(5)), also of a worktree or a submodule; for any sh."""
+
+
+def parse_branch(printed: bytes) -> str | None:
+    """Return the name to be shown for what `BRANCH_SCRIPT` printed: a branch's, or the beginning of a commit's."""
+    head = printed.decode("utf-8", "replace")
+    name = head.removeprefix("ref: ").removeprefix("refs/heads/")
+    if name == head:
+        name = head[:7]
+    # Where references are kept otherwise (reftable), HEAD names this one.
+    return truncate(printable(name), LONGEST) if name and name != ".invalid" else None

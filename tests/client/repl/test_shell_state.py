@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client.repl.state import Report, State, reporting
+from farhand_client.repl.shell_state import Report, State, reporting
 
 SHELLS = [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("sh", "bash")]
 SHELLS += [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("dash",)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_client.repl.labels import LONGEST, Labelled
+from farhand_client.repl.output import LONGEST, Labelled
 
 
 def test_each_line_says_whose_it_is_once_it_is_whole() -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client.repl.branch import LONGEST, SCRIPT, parse
+from farhand_client.repl.shell_state import BRANCH_SCRIPT, LONGEST, parse_branch
 
 
 def branch(directory: Path) -> str | None:
-    done = subprocess.run(["/bin/sh", "-c", SCRIPT], cwd=directory, env={}, capture_output=True, check=False)
+    done = subprocess.run(["/bin/sh", "-c", BRANCH_SCRIPT], cwd=directory, env={}, capture_output=True, check=False)
     assert done.stderr == b""
-    return parse(done.stdout)
+    return parse_branch(done.stdout)
 
 
 def repository(path: Path, head: str) -> Path:
@@ -67,4 +67,4 @@ def test_what_is_no_repository_after_all_has_none(tmp_path: Path) -> None:
     ],
 )
 def test_whatever_it_is_called_it_is_harmless_and_short(head: bytes, shown: str | None) -> None:
-    assert parse(head) == shown
+    assert parse_branch(head) == shown

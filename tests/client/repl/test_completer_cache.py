@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from farhand_client.repl.cache import LIFETIME, MOST, Cache
+from farhand_client.repl.completer import LIFETIME, MOST, Cache
 
 KEY = ("web", "paths", "src/")
 PRINTED = b" main.py\0/mail\0 Makefile\0"

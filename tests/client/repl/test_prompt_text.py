@@ -9,10 +9,10 @@ import pytest
 
 from farhand_client.connection.reconnecting import Outage
 from farhand_client.errors import FarhandError
-from farhand_client.repl.host import Host
-from farhand_client.repl.link import Link
-from farhand_client.repl.message import connecting, message
-from farhand_client.repl.state import State
+from farhand_client.repl.host_connection import Link
+from farhand_client.repl.hosts import Host
+from farhand_client.repl.prompt_text import connecting, message
+from farhand_client.repl.shell_state import State
 from farhand_client.ui.printing import print_message
 
 

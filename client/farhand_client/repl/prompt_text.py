@@ -10,8 +10,8 @@ from farhand_client.ui.text import printable
 if TYPE_CHECKING:
     from prompt_toolkit.formatted_text import StyleAndTextTuples
 
-    from .host import Host
-    from .state import State
+    from .hosts import Host
+    from .shell_state import State
 
 WORTH_SAYING: Final = 1.0
 """Seconds from which on it is said how long a line took."""
