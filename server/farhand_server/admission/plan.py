@@ -80,7 +80,7 @@ def plan_run(
     wanted = rules.PolicyRequest(
         argv=argv,
         shell=options.command is not None or request.shell is not None or request.login,
-        # A forced command starts where its author expects it, so that the client cannot choose what relative paths mean.
+        # A forced command starts where its author expects it: the client must not choose what relative paths mean.
         cwd=home.resolve(request.cwd if options.command is None else None),
         path=env[b"PATH"],
         environment=tuple(name for name, _ in (*request.env, *wished)),
