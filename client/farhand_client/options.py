@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, TypedDict, Unpack, cast
 
 from farhand_protocol import messages as m
-from farhand_protocol.limits import MIN_SPOOL, TERMINAL_WINDOW
+from farhand_protocol.limits import MIN_SPOOL_SIZE, TERMINAL_WINDOW
 
 from .ids import checked_id, new_key, uuid7
 
@@ -262,8 +262,8 @@ def _on_disconnect(value: str) -> str:
 
 
 def _spool(value: int | None) -> int | None:
-    if value is not None and not MIN_SPOOL <= value < 1 << 63:
-        raise ValueError(f"spool is {value!r}; it must be {MIN_SPOOL} bytes or more, or None")
+    if value is not None and not MIN_SPOOL_SIZE <= value < 1 << 63:
+        raise ValueError(f"spool is {value!r}; it must be {MIN_SPOOL_SIZE} bytes or more, or None")
     return value
 
 

@@ -145,8 +145,7 @@ class Channel:
 
     def send_window(self, stream: Stream) -> SendWindow | None:
         """Return the window of a stream on which this side may send now; None if it may not."""
-        forbidden = self.finished or (not self._started and self.side is Side.SERVER)
-        return None if forbidden else self.sends.get(stream)
+        return None if self.finished or self.before_started else self.sends.get(stream)
 
     def receive_window(self, stream: Stream) -> ReceiveWindow:
         """Return the window of an open incoming stream.
@@ -161,6 +160,11 @@ class Channel:
         if not self._started and self.side is Side.CLIENT:
             raise RemoteProtocolError(ErrorCode.NOT_LEGAL, f"channel {self.number}: {stream} before started")
         return window
+
+    @property
+    def before_started(self) -> bool:
+        """Whether this side is the service and must send `started`, or its final message, before anything else."""
+        return not self._started and self.side is Side.SERVER
 
     @property
     def closed(self) -> bool:

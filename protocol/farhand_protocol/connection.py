@@ -174,11 +174,14 @@ class Connection:
     def acknowledge(self, channel: int, stream: m.Stream, count: int) -> None:
         """Record that the consumer has processed `count` bytes of an incoming `stream`, and queue credit if it is time.
 
-        Does nothing for a stream that has ended or a channel that is closed.
+        Does nothing for a stream that has ended or a channel that is closed. Raises `LocalProtocolError` before
+        `started`, which must precede the credit.
         """
         state = self._channels.get(channel)
         if state is None or state.finished:
             return
+        if state.before_started:
+            raise LocalProtocolError(f"channel {channel}: the {self.side} may not send credit before started")
         window = state.receives.get(stream)
         grant = window.acknowledge(count) if window is not None else 0
         if grant:

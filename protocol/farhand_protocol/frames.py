@@ -18,7 +18,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import Final
 
-from .limits import HEADER_SIZE
+from .limits import FRAME_HEADER_SIZE
 
 FRAME_HEADER: Final = Struct(">II")
 
@@ -68,15 +68,15 @@ class FrameDecoder:
             if wanted:
                 return
             word, channel = FRAME_HEADER.unpack_from(self._partial)
-            payload = bytes(memoryview(self._partial)[HEADER_SIZE:])
+            payload = bytes(memoryview(self._partial)[FRAME_HEADER_SIZE:])
             self._partial = bytearray()
             yield word & 0xFF, channel, payload
         position, end = 0, len(view)
-        while end - position >= HEADER_SIZE:
+        while end - position >= FRAME_HEADER_SIZE:
             word, channel = FRAME_HEADER.unpack_from(view, position)
             kind, length = word & 0xFF, word >> 8
             self._check(kind, length)
-            start = position + HEADER_SIZE
+            start = position + FRAME_HEADER_SIZE
             if end - start < length:
                 break
             position = start + length
@@ -85,13 +85,13 @@ class FrameDecoder:
 
     def _missing(self) -> int:
         have = len(self._partial)
-        if have < HEADER_SIZE:
-            return HEADER_SIZE - have
+        if have < FRAME_HEADER_SIZE:
+            return FRAME_HEADER_SIZE - have
         word, _ = FRAME_HEADER.unpack_from(self._partial)
-        if have == HEADER_SIZE:
+        if have == FRAME_HEADER_SIZE:
             self._check(word & 0xFF, word >> 8)
         length: int = word >> 8
-        return HEADER_SIZE + length - have
+        return FRAME_HEADER_SIZE + length - have
 
 
 class SendQueue:
@@ -127,7 +127,7 @@ class SendQueue:
         """Queue a data frame. Header and payload remain two buffers, so that the payload is not copied."""
         self._data.append(encode_header(kind, channel, len(data)))
         self._data.append(data)
-        self.bytes += HEADER_SIZE + len(data)
+        self.bytes += FRAME_HEADER_SIZE + len(data)
 
     def take(self) -> list[bytes]:
         """Remove and return all buffers in sending order, control frames first. The caller must send them all."""

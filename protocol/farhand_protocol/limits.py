@@ -8,13 +8,13 @@ from typing import Final
 KiB: Final = 1024
 MiB: Final = 1024 * KiB
 
-HEADER_SIZE: Final = 8
+FRAME_HEADER_SIZE: Final = 8
 MAX_PAYLOAD: Final = (1 << 24) - 1  # what the header's 24-bit length can say
 MAX_CHANNEL: Final = (1 << 32) - 1  # what the header's 32-bit channel can say
 MIN_MESSAGE: Final = 16 * KiB  # every message of either side fits, except a large run
 MIN_DATA: Final = 4 * KiB  # one page: below it the headers would cost noticeable bandwidth
 MAX_CHANNELS: Final = 1 << 20  # each takes about 1 KiB of state: more would be a mistake
-MIN_SPOOL: Final = 64 * KiB  # one data frame
+MIN_SPOOL_SIZE: Final = 64 * KiB  # one data frame
 MAX_UNACKNOWLEDGED: Final = 512 * KiB  # consumed without returning credit: the sender stores as much for a resume
 MIN_WINDOW: Final = 64 * KiB  # one data frame: with a smaller window each frame would wait for credit
 TERMINAL_WINDOW: Final = 256 * KiB  # still shown after Ctrl-C; 2.5 MB/s at a round trip of 100 ms

@@ -71,7 +71,7 @@ def test_no_data_come_before_started(stream: m.Stream) -> None:
     assert failure.error.code is ErrorCode.NOT_LEGAL
 
 
-def test_a_client_feeds_the_run_before_it_hears_of_it() -> None:
+def test_a_client_feeds_the_run_before_started_arrives() -> None:
     pair = Pair.ready()
     pair.client.open(attach(stdin=7))
     pair.client.send_data(1, "stdin", b"early")

@@ -45,9 +45,9 @@ def test_a_run_from_login_to_close() -> None:
     server.send(0, REFUSED)
     assert pair.deliver() == ["server 0: refused"]
     client.send(0, LOGIN)
-    server_heard = pair.deliver()
+    server_received = pair.deliver()
     server.send(0, ACCEPTED)
-    assert server_heard + pair.deliver() == ["client 0: login", "server 0: accepted"]
+    assert server_received + pair.deliver() == ["client 0: login", "server 0: accepted"]
 
     assert client.open(run()) == 1
     client.send_data(1, "stdin", b"in")
@@ -67,7 +67,7 @@ def test_a_run_from_login_to_close() -> None:
     ]
     assert (client.open_channels, server.open_channels) == (1, 1)
     client.send(1, m.Close())
-    assert pair.deliver() == ["client 1: close"]  # for the service it means: the client has heard the end
+    assert pair.deliver() == ["client 1: close"]  # for the service it means: the client has received the end
     assert (client.open_channels, server.open_channels) == (0, 0)
 
 
@@ -195,11 +195,25 @@ class TestCredit:
         assert isinstance(event, MessageReceived)
         assert server.room(1, stream) == 0
 
+    def test_nothing_is_acknowledged_before_started(self) -> None:
+        """The service may receive stdin before it sends `started`; the credit for it has to follow that."""
+        pair = Pair.ready(SMALL)
+        pair.client.open(run())
+        pair.client.send_data(1, "stdin", bytes(MIN_DATA))
+        pair.deliver()
+        with pytest.raises(LocalProtocolError):
+            pair.server.acknowledge(1, "stdin", MIN_DATA)
+        pair.server.send(1, m.Started(pid=1))
+        pair.server.acknowledge(1, "stdin", MIN_DATA)
+        assert pair.deliver() == ["server 1: started", "server 1: credit"]
+
     def test_taking_from_what_has_ended_or_closed_is_harmless(self) -> None:
         pair = Pair.ready(SMALL)
         pair.client.open(run())
         pair.client.send_data(1, "stdin", bytes(MIN_DATA))
         pair.client.send(1, m.End(stream="stdin"))
+        pair.deliver()
+        pair.server.send(1, m.Started(pid=1))
         pair.deliver()
         pair.server.acknowledge(1, "stdin", MIN_DATA)
         pair.server.acknowledge(9, "stdin", 1)
@@ -217,7 +231,7 @@ class TestChannels:
         assert pair.deliver() == ["client 1: close", "server 1: ended"]
         assert (pair.client.open_channels, pair.server.open_channels) == (0, 0)
 
-    def test_a_client_that_left_hears_the_last_message_and_gives_no_credit(self) -> None:
+    def test_a_client_that_left_receives_the_final_message_and_gives_no_credit(self) -> None:
         pair = Pair.ready(SMALL)
         pair.client.open(run())
         pair.client.send(1, m.Close())

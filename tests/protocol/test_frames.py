@@ -20,7 +20,7 @@ def no_check(kind: int, length: int) -> None:
     """Everything is allowed."""
 
 
-def pieces(data: bytes, sizes: list[int]) -> list[bytes]:
+def chunks(data: bytes, sizes: list[int]) -> list[bytes]:
     out = []
     for size in sizes:
         out.append(data[:size])
@@ -32,7 +32,7 @@ def pieces(data: bytes, sizes: list[int]) -> list[bytes]:
 def test_any_cutting_gives_the_frames(frames: Frames, sizes: list[int]) -> None:
     decoder = FrameDecoder(no_check)
     data = b"".join(encode_frame(*frame) for frame in frames)
-    assert [frame for piece in pieces(data, sizes) for frame in decoder.frames(piece)] == frames
+    assert [frame for chunk in chunks(data, sizes) for frame in decoder.frames(chunk)] == frames
 
 
 @given(some_frames)
@@ -47,8 +47,8 @@ def test_each_header_is_checked_before_its_payload_is_kept(frames: Frames, sizes
     checked: list[tuple[int, int]] = []
     decoder = FrameDecoder(lambda kind, length: checked.append((kind, length)))
     data = b"".join(encode_frame(*frame) for frame in frames)
-    for piece in pieces(data, sizes):
-        list(decoder.frames(piece))
+    for chunk in chunks(data, sizes):
+        list(decoder.frames(chunk))
     distinct = [entry for at, entry in enumerate(checked) if at == 0 or entry != checked[at - 1]]
     wanted = [(kind, len(payload)) for kind, _, payload in frames]
     assert distinct == [entry for at, entry in enumerate(wanted) if at == 0 or entry != wanted[at - 1]]

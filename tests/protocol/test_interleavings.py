@@ -78,7 +78,7 @@ scripts = st.binary(min_size=30 * STEP_SIZE, max_size=120 * STEP_SIZE).map(
 
 
 class World:
-    """A pair, and what each side has sent, heard and not yet taken, by (speaker, channel, stream)."""
+    """A pair, and what each side has sent, received and not yet taken, by (speaker, channel, stream)."""
 
     def __init__(self) -> None:
         self.pair = Pair.ready(SMALL)
@@ -86,13 +86,13 @@ class World:
         self.arrived: set[int] = set()
         self.left: dict[Side, set[int]] = {side: set() for side in Side}
         self.said: dict[tuple[Side, int, m.Stream], bytearray] = defaultdict(bytearray)
-        self.heard: dict[tuple[Side, int, m.Stream], bytearray] = defaultdict(bytearray)
+        self.received: dict[tuple[Side, int, m.Stream], bytearray] = defaultdict(bytearray)
         self.ended: set[tuple[Side, int, m.Stream]] = set()
         self.untaken: dict[tuple[Side, int, m.Stream], int] = defaultdict(int)
         self.stands: dict[tuple[Side, int, m.Stream], int] = defaultdict(int)
         """Where a stream stands for its sender, from offset 0 or where an `attach` says."""
         self.started: set[int] = set()
-        self.heard_close: set[int] = set()
+        self.close_received: set[int] = set()
 
     def step(self, step: Step) -> None:
         action, side, which, channel, number = step
@@ -188,7 +188,8 @@ class World:
     def _take(self, side: Side, channel: int, which: int, count: int) -> None:
         key = (side.peer, channel, self._stream(side.peer, which))
         count = min(count, self.untaken[key])
-        if count:
+        begun = side is Side.CLIENT or channel in self.started or channel in self.left[side]
+        if count and begun:
             self.untaken[key] -= count
             self.pair.end(side).acknowledge(channel, key[2], count)
 
@@ -218,8 +219,8 @@ class World:
     def _leave(self, side: Side, channel: int) -> None:
         if self._usable(side, channel):
             over = ENDED if self._runs(channel) else m.Error(code=ErrorCode.UNKNOWN_RUN, message="no such run")
-            # A client that is known to have left is told no more than that it was heard.
-            left = channel in self.heard_close
+            # A client that is known to have left is told no more than that it was received.
+            left = channel in self.close_received
             last = m.Close() if side is Side.CLIENT else m.Done() if left else over
             self.pair.end(side).send(channel, last)
             self.left[side].add(channel)
@@ -236,25 +237,25 @@ class World:
         match event:
             case DataReceived():
                 assert event.channel not in self.left[speaker.peer]
-                self.heard[speaker, event.channel, event.stream] += event.data
+                self.received[speaker, event.channel, event.stream] += event.data
                 self.untaken[speaker, event.channel, event.stream] += len(event.data)
             case MessageReceived(message=opening) if type(opening) in CHANNEL_MESSAGES:
                 assert opening == self.opened[event.channel]
                 self.arrived.add(event.channel)
             case MessageReceived(message=m.GapNotice() as gap):
-                heard = self.heard[speaker, event.channel, gap.stream]
-                heard += b"<gap>"
+                received = self.received[speaker, event.channel, gap.stream]
+                received += b"<gap>"
             case MessageReceived(message=m.End() as end):
                 key = (speaker, event.channel, end.stream)
-                assert self.heard[key] == self.said[key]
+                assert self.received[key] == self.said[key]
             case MessageReceived(message=m.Ended() | m.Done() | m.Close() as last):
                 if isinstance(last, m.Close):
-                    self.heard_close.add(event.channel)
+                    self.close_received.add(event.channel)
                 if event.channel in self.left[speaker.peer]:
                     return  # what the others sent before was swallowed
                 for stream in STREAMS[speaker]:
                     key = (speaker, event.channel, stream)
-                    assert self.heard[key] == self.said[key]
+                    assert self.received[key] == self.said[key]
 
     def arrive(self) -> None:
         """Everything that was said arrives."""
@@ -279,8 +280,8 @@ def test_streams_arrive_in_order_and_the_sides_agree(script: list[Step]) -> None
         world.step(step)
         for side in Side:
             assert world.pair.end(side).queued < 500_000
-    for key, heard in world.heard.items():
-        assert world.said[key].startswith(heard)
+    for key, received in world.received.items():
+        assert world.said[key].startswith(received)
     world.settle()
     assert (world.pair.client.open_channels, world.pair.server.open_channels) == (0, 0)
 
@@ -327,13 +328,13 @@ phases = st.sampled_from([phase for phase in Phase if phase is not Phase.CLOSED]
 def test_cutting_the_bytes_elsewhere_changes_nothing(side: Side, phase: Phase, data: bytes, sizes: bytes) -> None:
     whole, cut = in_phase(side, phase), in_phase(side, phase)
     events = list(whole.receive_data(data))
-    pieces = []
+    chunks = []
     rest = data
     for size in (1 + byte % 40 for byte in sizes):
-        pieces += list(cut.receive_data(rest[:size]))
+        chunks += list(cut.receive_data(rest[:size]))
         rest = rest[size:]
-    pieces += list(cut.receive_data(rest))
-    assert list(map(repr, pieces)) == list(map(repr, events))
+    chunks += list(cut.receive_data(rest))
+    assert list(map(repr, chunks)) == list(map(repr, events))
     assert (cut.phase, cut.open_channels, sent(cut)) == (whole.phase, whole.open_channels, sent(whole))
 
 

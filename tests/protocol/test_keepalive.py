@@ -71,12 +71,12 @@ def test_without_an_interval_nothing_is_ever_due() -> None:
 )
 def test_a_peer_is_given_up_only_after_so_many_silent_intervals(interval: float, happened: list[str | float]) -> None:
     """Random arrivals and pauses (in intervals), with a check at every deadline, as a timer makes them."""
-    keepalive, now, heard_at, pings = Keepalive(interval), 0.0, 0.0, 0
+    keepalive, now, received_at, pings = Keepalive(interval), 0.0, 0.0, 0
     keepalive.start(now)
     for what in happened:
         if isinstance(what, str):
             keepalive.received()
-            heard_at, pings = now, 0
+            received_at, pings = now, 0
             continue
         until = now + what * interval
         while keepalive.deadline is not None and keepalive.deadline <= until:
@@ -84,9 +84,9 @@ def test_a_peer_is_given_up_only_after_so_many_silent_intervals(interval: float,
             match keepalive.check(now):
                 case KeepaliveAction.PING:
                     pings += 1
-                    assert now - heard_at >= interval * (1 - 1e-9)
+                    assert now - received_at >= interval * (1 - 1e-9)
                 case KeepaliveAction.GIVE_UP:
-                    silence = now - heard_at
+                    silence = now - received_at
                     assert interval * MAX_SILENT_INTERVALS <= silence * (1 + 1e-9)
                     assert silence <= interval * (MAX_SILENT_INTERVALS + 1) * (1 + 1e-9)
                     assert pings == MAX_SILENT_INTERVALS - 1

@@ -276,7 +276,7 @@ class TestRuns:
                 _send(pair.end(speaker), stream, int(count))
                 arrived += int(count) if stream == "stdout" and not said.endswith("×") else 0
             if not said.endswith("×"):
-                assert all("failed" not in heard for heard in pair.deliver())
+                assert all("failed" not in received for received in pair.deliver())
         assert (pair.client.open_channels, pair.server.open_channels) == (0, 0)
 
 

@@ -150,7 +150,7 @@ class TestResize:
             pair.end(side).send(1, RESIZE)
         assert pair.end(side).queued == 0
 
-    def test_a_reader_hears_sizes_and_says_none(self) -> None:
+    def test_a_reader_receives_sizes_and_sends_none(self) -> None:
         pair = Pair.ready()
         pair.start(WATCHING)
         pair.server.send(1, RESIZE)

@@ -25,13 +25,13 @@ async def test_what_a_handler_sends_in_answer_leaves_with_the_answers_of_the_con
         transport = await attach(in_phase(Side.SERVER, Phase.READY), recorder, ours)
         await asyncio.get_running_loop().sock_sendall(peer, message(1, run()) + PING)
         reader = asyncio.create_task(read_to_end(peer))
-        await recorder.heard(1)
+        await recorder.wait_for_events(1)
         transport.close()
         assert [frame.message.type for frame in frames(await reader)] == ["started", "pong"]
 
 
 @on_each_loop
-async def test_bytes_read_before_the_link_was_there_can_be_fed_to_it() -> None:
+async def test_bytes_read_before_the_transport_existed_can_be_fed_to_it() -> None:
     ours, peer = sockets()
     recorder = Recorder()
     with peer:
@@ -39,23 +39,23 @@ async def test_bytes_read_before_the_link_was_there_can_be_fed_to_it() -> None:
         opening = message(1, run()) + encode_frame(Kind.STDIN, 1, b"first")
         transport.feed(opening[:20])
         await asyncio.get_running_loop().sock_sendall(peer, opening[20:])
-        await recorder.heard(2)
+        await recorder.wait_for_events(2)
         assert recorder.events[1] == DataReceived(1, "stdin", b"first")
         transport.abort()
         await recorder.end()
 
 
 @on_each_loop
-async def test_links_share_a_read_buffer_and_nothing_in_it() -> None:
+async def test_transports_share_a_read_buffer_but_no_data() -> None:
     loop = asyncio.get_running_loop()
     ends = [sockets() for _ in range(8)]
     recorders = [Recorder() for _ in ends]
     transports = [await attach(serving(), recorder, ours) for recorder, (ours, _) in zip(recorders, ends, strict=True)]
     assert len({id(transport.get_buffer(-1)) for transport in transports}) == 1
-    pieces = [encode_frame(Kind.STDIN, 1, bytes([number]) * 50_000) for number in range(len(ends))]
-    await asyncio.gather(*(loop.sock_sendall(peer, piece) for (_, peer), piece in zip(ends, pieces, strict=True)))
+    chunks = [encode_frame(Kind.STDIN, 1, bytes([number]) * 50_000) for number in range(len(ends))]
+    await asyncio.gather(*(loop.sock_sendall(peer, chunk) for (_, peer), chunk in zip(ends, chunks, strict=True)))
     for number, recorder in enumerate(recorders):
-        await recorder.heard(1)
+        await recorder.wait_for_events(1)
         assert recorder.events == [DataReceived(1, "stdin", bytes([number]) * 50_000)]
         recorder.transport.abort()
         await recorder.end()

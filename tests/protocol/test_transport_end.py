@@ -82,7 +82,7 @@ async def test_abort_closes_at_once_whatever_waits() -> None:
 
 @pytest.mark.parametrize("how", ["close", "abort"])
 @on_each_loop
-async def test_a_handler_that_closes_hears_nothing_more(how: str) -> None:
+async def test_a_handler_that_closes_receives_nothing_more(how: str) -> None:
     ours, peer = sockets()
     recorder = Recorder(lambda transport, _: getattr(transport, how)())
     with peer:

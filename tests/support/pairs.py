@@ -156,9 +156,9 @@ class Pair:
 
     def carry(self, side: Side, count: int) -> Iterator[Event]:
         """Bring up to `count` bytes that `side` sent to the other."""
-        piece = bytes(self.wire[side][:count])
+        chunk = bytes(self.wire[side][:count])
         del self.wire[side][:count]
-        yield from self.end(side.peer).receive_data(piece)
+        yield from self.end(side.peer).receive_data(chunk)
 
     def deliver(self) -> list[str]:
         """Carry everything both ways until nothing is left; return the transcript, a line for each event."""

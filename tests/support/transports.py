@@ -87,7 +87,7 @@ class Recorder:
         self.lost_by.append(error)
         self._changed.set()
 
-    async def heard(self, count: int) -> None:
+    async def wait_for_events(self, count: int) -> None:
         """Wait for that many events."""
         await self.until(lambda: len(self.events) >= count)
 

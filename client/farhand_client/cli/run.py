@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from farhand_client.options import RunOptions
 from farhand_client.ui.exitcodes import EXIT_USAGE
 from farhand_client.ui.printing import print_message
-from farhand_protocol.limits import MIN_SPOOL, KiB, MiB
+from farhand_protocol.limits import MIN_SPOOL_SIZE, KiB, MiB
 
 from .execute import RemoteCommand, execute
 from .options import (
@@ -239,6 +239,8 @@ def _buffer(text: str) -> int:
     if text == "block":
         return 0
     kind, _, value = text.partition("=")
-    if kind != "spool" or not value or size(value) < MIN_SPOOL:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither block nor spool=SIZE (at least {MIN_SPOOL // KiB}K)")
+    if kind != "spool" or not value or size(value) < MIN_SPOOL_SIZE:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither block nor spool=SIZE (at least {MIN_SPOOL_SIZE // KiB}K)"
+        )
     return size(value)

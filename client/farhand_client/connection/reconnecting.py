@@ -165,7 +165,7 @@ class ReconnectingConnection:
             return
         now = asyncio.get_running_loop().time()
         # A service that accepts logins and then crashes on what the client asks is one outage, not many short ones.
-        if self._backoff is None or session.heard_since_login:
+        if self._backoff is None or session.received_since_login:
             self._backoff = Backoff(now, self.reconnect_timeout)
         self._reconnecting = asyncio.ensure_future(self._reconnect(self._backoff, why))
         self._reconnecting.add_done_callback(self._reconnecting_done)

@@ -63,7 +63,7 @@ class ClientSession:
         """Whether the service has announced its shutdown."""
         self.on_going_away: Callable[[float], None] | None = None
         """Called with the seconds that the service leaves its runs when it announces its shutdown."""
-        self.heard_since_login = False
+        self.received_since_login = False
         """Whether anything has arrived since the login was completed."""
         self.end_cause: FarhandError | None = None
         """Why the connection ended; None while it is up."""
@@ -101,7 +101,7 @@ class ClientSession:
 
     def login_done(self) -> None:
         """Note that the login is complete; keep-alive starts now."""
-        self.heard_since_login = False
+        self.received_since_login = False
         if self.end_cause is None:
             self._keepalive.start(asyncio.get_running_loop().time())
             self._schedule_keepalive()
@@ -237,7 +237,7 @@ class ClientSession:
 
     def received(self, event: Event) -> None:
         """Route an event of the connection to the endpoint, ping or login that it belongs to."""
-        self.heard_since_login = True
+        self.received_since_login = True
         self._keepalive.received()
         match event:
             case DataReceived():

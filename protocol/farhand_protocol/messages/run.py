@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from farhand_protocol.limits import MAX_WINDOW, MIN_SPOOL, MIN_WINDOW
+from farhand_protocol.limits import MAX_WINDOW, MIN_SPOOL_SIZE, MIN_WINDOW
 from farhand_protocol.model import (
     MAX_COUNT,
     Argument,
@@ -85,7 +85,7 @@ class RunRequest(Message):
     on_disconnect: Literal["kill", "keep"] = "kill"
     grace: Grace | None = None
     bounds: Bounds | None = None
-    spool: Annotated[int, Field(ge=MIN_SPOOL, le=MAX_COUNT)] | None = None
+    spool: Annotated[int, Field(ge=MIN_SPOOL_SIZE, le=MAX_COUNT)] | None = None
     window: Window | None = None
     terminal: TerminalRequest | None = None
     record_input: bool = False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..admission.admission import AdmissionContext
 
-if TYPE_CHECKING:  # importing it loads the cryptography, which a service for local clients does without
+if TYPE_CHECKING:  # at run time it would load the cryptography, which a service for local clients does without
     from ..auth.login import Authenticator
 
 

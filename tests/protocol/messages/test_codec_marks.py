@@ -46,7 +46,7 @@ def test_marks_arrive_whole_and_in_order_in_messages_that_fit(marks: list[m.Outp
     assert [mark for part in arrived if isinstance(part, m.OutputMarks) for mark in part.marks] == marks
 
 
-def test_marks_are_sent_and_heard_on_a_recordings_channel() -> None:
+def test_marks_are_sent_and_received_on_a_recordings_channel() -> None:
     pair = Pair.ready(SMALL)
     pair.client.open(m.RecordingRequest(id=RUN_ID))
     pair.deliver()

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from farhand_protocol import messages as m
-from farhand_protocol.limits import MIN_SPOOL, MIN_WINDOW, Limits
+from farhand_protocol.limits import MIN_SPOOL_SIZE, MIN_WINDOW, Limits
 from farhand_protocol.messages.run import request_fingerprint
 from tests.support.pairs import RUN_ID, SIZE, TERMINAL, run, terminal_run
 
@@ -37,7 +37,7 @@ others = st.fixed_dictionaries(
         "on_disconnect": st.sampled_from(["kill", "keep"]),
         "grace": grace,
         "bounds": st.none() | bounds,
-        "spool": st.none() | st.sampled_from([MIN_SPOOL, MIN_SPOOL + 1]),
+        "spool": st.none() | st.sampled_from([MIN_SPOOL_SIZE, MIN_SPOOL_SIZE + 1]),
         "window": st.none() | st.sampled_from([MIN_WINDOW, MIN_WINDOW + 1]),
         "record_input": st.booleans(),
     },
@@ -101,7 +101,7 @@ def test_every_field_of_the_run_and_none_of_the_channel_counts() -> None:
         "on_disconnect": "keep",
         "grace": 0,
         "bounds": m.Bounds(),
-        "spool": MIN_SPOOL,
+        "spool": MIN_SPOOL_SIZE,
         "login": True,
         "record_input": True,
         "terminal": TERMINAL,

@@ -15,13 +15,13 @@ from tests.support.history import LogFile
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """Return a state directory with three audit entries."""
-    log = LogFile(tmp_path)
-    audit = AuditLog.open(tmp_path / "state/farhand", AuditSettings(), log.logger)
+    """A state directory with three entries."""
+    lines = LogFile(tmp_path)
+    audit = AuditLog.open(tmp_path / "state/farhand", AuditSettings(), lines.logger)
     for _ in range(3):
         audit.record(AuditEntry("login", 0.0, user="ada"))
     audit.close()
-    log.close()
+    lines.close()
     return tmp_path / "state/farhand"
 
 
@@ -30,7 +30,7 @@ def verify(tmp_path: Path, *files: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("named", [False, True])
-def test_an_unbroken_chain_is_reported(tmp_path: Path, state: Path, named: bool) -> None:
+def test_a_whole_chain_is_said(tmp_path: Path, state: Path, named: bool) -> None:
     done = verify(tmp_path, *([state / "audit.jsonl"] if named else []))
     assert (done.returncode, done.stderr) == (0, "")
     first, second = done.stdout.splitlines()
@@ -38,7 +38,7 @@ def test_an_unbroken_chain_is_reported(tmp_path: Path, state: Path, named: bool)
     assert second.startswith("from entry 1 to 3, hash ")
 
 
-def test_the_first_break_is_reported_with_file_line_and_entry(tmp_path: Path, state: Path) -> None:
+def test_the_first_break_is_said_with_file_line_and_entry(tmp_path: Path, state: Path) -> None:
     file = state / "audit.jsonl"
     lines = file.read_text().splitlines(keepends=True)
     file.write_text(lines[0] + lines[1].replace("ada", "eve") + lines[2])
@@ -50,14 +50,14 @@ def test_the_first_break_is_reported_with_file_line_and_entry(tmp_path: Path, st
     )
 
 
-def test_a_missing_audit_log_is_an_error(tmp_path: Path) -> None:
+def test_where_there_is_none_that_is_said(tmp_path: Path) -> None:
     (tmp_path / "state/farhand").mkdir(parents=True)
     done = verify(tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"farhandd: there is no audit log in {tmp_path}/state/farhand\n"
 
 
-def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     done = verify(tmp_path, tmp_path / "gone")
     assert (done.returncode, done.stderr) == (
         1,
