@@ -1,4 +1,4 @@
-"""What keeps a client in a test from the real user's things."""
+"""Keeps the clients of tests away from the real user's files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nothing of the real user's: no keys, no agent, no record."""
+    """An empty home directory: no keys, no agent, no known hosts."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)

@@ -1,4 +1,4 @@
-"""A lost line is a pause: nothing of a run's output and stdin is lost, nothing comes twice, and it starts once."""
+"""An outage is a pause: no output and no stdin is lost, nothing arrives twice, and a command starts once."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from tests.support.fake_runs import ID, STOPPED, Cat, Gate
 from tests.support.fake_service import FakeRun, FakeService, client_of
 
 
-def cuts(seed: int, count: int, most: int) -> Iterator[tuple[int, int]]:
+def cuts(seed: int, count: int, limit: int) -> Iterator[tuple[int, int]]:
+    """Yield after how many bytes each way a connection is cut."""
     chance = random.Random(seed)
     for _ in range(count):
-        # A client that was cut off before it heard anything waits longer each time; let that not be each time.
-        yield chance.randrange(200, 8 * most), chance.randrange(200, most)
+        # A client that is cut off before it receives anything waits longer each time; so most cuts come later.
+        yield chance.randrange(200, 8 * limit), chance.randrange(200, limit)
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_cut_anywhere_a_run_goes_on_byte_for_byte(tmp_path: Path, seed: int) -> None:
+async def test_cut_anywhere_a_run_continues_byte_for_byte(tmp_path: Path, seed: int) -> None:
     cat, data = Cat(), random.Random(seed).randbytes(6 * MiB)
     async with FakeService(cat).on_socket(tmp_path):
-        # Few near the login: attempts after these have the whole back-off.
+        # Few cuts near the login: the attempts after these wait for the whole back-off.
         plan = itertools.chain(cuts(seed, 3, 4 * KiB), cuts(seed, 9, 600 * KiB))
         async with cutting(tmp_path / "cut.sock", tmp_path / "fake.sock", plan) as made:
             async with connect(f"unix:{tmp_path}/cut.sock") as client:
@@ -40,7 +41,7 @@ async def test_cut_anywhere_a_run_goes_on_byte_for_byte(tmp_path: Path, seed: in
     assert bytes(cat.taken) == data
 
 
-async def test_a_slow_reader_and_a_slow_writer_are_cut_too(tmp_path: Path) -> None:
+async def test_a_slow_reader_and_writer_survive_cuts(tmp_path: Path) -> None:
     cat, data = Cat(), random.Random(7).randbytes(3 * MiB)
     async with (
         FakeService(cat, limits=Limits(window=64 * KiB)).on_socket(tmp_path),
@@ -58,14 +59,14 @@ async def test_a_slow_reader_and_a_slow_writer_are_cut_too(tmp_path: Path) -> No
             run.stdin.close()
 
         feeding = asyncio.ensure_future(feed())
-        while piece := await run.stdout.read(70_001):
-            came += piece
+        while chunk := await run.stdout.read(70_001):
+            came += chunk
         await feeding
         assert (bytes(came) == data, (await run.wait()).stdout) == (True, len(data))
 
 
-async def test_what_waits_here_unread_stays_bounded_over_many_cuts(tmp_path: Path) -> None:
-    whole = random.Random(1).randbytes(24 * MiB)
+async def test_unread_output_stays_bounded_over_many_outages(tmp_path: Path) -> None:
+    whole = random.Random(1).randbytes(14 * MiB)
     full = asyncio.Event()
 
     async def behave(run: FakeRun) -> None:
@@ -81,7 +82,7 @@ async def test_what_waits_here_unread_stays_bounded_over_many_cuts(tmp_path: Pat
             run.ended()
 
     async with client_of(tmp_path, behave, reconnect=30) as (client, service), client.start(["flood"]) as run:
-        for _ in range(4):
+        for _ in range(3):  # without the bound, 12 MiB would be unread after three outages
             full.clear()
             await full.wait()
             await client.ping()
@@ -92,7 +93,7 @@ async def test_what_waits_here_unread_stays_bounded_over_many_cuts(tmp_path: Pat
         assert await run.stdout.read() == whole
 
 
-async def test_a_start_that_was_never_answered_is_sent_again_as_it_was(tmp_path: Path) -> None:
+async def test_an_unanswered_start_is_repeated_unchanged(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         if len(service.runs) < 3:
             run.client.cut()
@@ -106,7 +107,7 @@ async def test_a_start_that_was_never_answered_is_sent_again_as_it_was(tmp_path:
         assert len({run.request for run in service.runs}) == 1
 
 
-async def test_a_started_run_is_attached_to_with_its_key_at_its_offsets(tmp_path: Path) -> None:
+async def test_after_an_outage_a_started_run_is_attached_to_at_its_offsets(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.rest("stdout", b"123456" if run.attach is None else b"123456789")
@@ -125,7 +126,7 @@ async def test_a_started_run_is_attached_to_with_its_key_at_its_offsets(tmp_path
         )
 
 
-async def test_stdin_that_was_acknowledged_is_not_sent_again_and_its_end_is(tmp_path: Path) -> None:
+async def test_only_unacknowledged_stdin_and_its_end_are_sent_again(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         if run.attach is not None:
@@ -168,17 +169,17 @@ async def stopped_late(run: FakeRun) -> None:
 
 
 @pytest.fixture
-async def down(tmp_path: Path) -> AsyncIterator[tuple[Client, FakeService, Gate]]:
-    """A client whose line can be kept down."""
+async def outage(tmp_path: Path) -> AsyncIterator[tuple[Client, FakeService, Gate]]:
+    """A client, and a gate that can keep it disconnected."""
     async with client_of(tmp_path, stopped_late, reconnect=30) as (client, service):
         yield client, service, Gate(service)
 
 
-Down = tuple[Client, FakeService, Gate]
+Outages = tuple[Client, FakeService, Gate]
 
 
-async def test_signals_said_while_the_line_is_down_are_delivered_once(down: Down) -> None:
-    client, service, gate = down
+async def test_signals_sent_during_an_outage_are_delivered_once(outage: Outages) -> None:
+    client, service, gate = outage
     async with client.start(["prog"]) as run:
         run.send_signal(1)
         await client.ping()
@@ -196,8 +197,8 @@ async def test_signals_said_while_the_line_is_down_are_delivered_once(down: Down
     assert signals == [[1], [2, 10], []]
 
 
-async def test_a_stop_said_while_the_line_is_down_is_delivered(down: Down) -> None:
-    client, service, gate = down
+async def test_a_stop_ordered_during_an_outage_is_delivered(outage: Outages) -> None:
+    client, service, gate = outage
     async with client.start(["prog"]) as run:
         await gate.shut()
         stopping = asyncio.ensure_future(run.stop(kill_after=3))
@@ -208,7 +209,7 @@ async def test_a_stop_said_while_the_line_is_down_is_delivered(down: Down) -> No
         assert service.runs[1].messages[0] == m.Stop(kill_after=3)
 
 
-async def test_a_stop_that_was_cut_off_is_said_again(tmp_path: Path) -> None:
+async def test_a_stop_that_was_cut_off_is_sent_again(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.until(m.Stop)
@@ -223,8 +224,8 @@ async def test_a_stop_that_was_cut_off_is_said_again(tmp_path: Path) -> None:
         assert run.outcome == STOPPED
 
 
-async def test_a_run_abandoned_while_the_line_is_down_is_stopped_once_it_is_up(down: Down) -> None:
-    client, service, gate = down
+async def test_a_run_abandoned_during_an_outage_is_stopped_after_it(outage: Outages) -> None:
+    client, service, gate = outage
     async with client.start(["prog"]) as run:
         await gate.shut()
         run.abandon()
@@ -235,7 +236,7 @@ async def test_a_run_abandoned_while_the_line_is_down_is_stopped_once_it_is_up(d
     assert [type(one) for one in attached.messages] == [m.Stop, m.Close]
 
 
-async def test_a_start_given_up_while_the_line_is_down_is_not_sent_again(tmp_path: Path) -> None:
+async def test_a_start_cancelled_during_an_outage_is_not_repeated(tmp_path: Path) -> None:
     async with client_of(tmp_path, lambda run: run.lost(), reconnect=30) as (client, service):
         gate = Gate(service)
         starting = asyncio.ensure_future(client.start(["prog"]))
@@ -251,8 +252,8 @@ async def test_a_start_given_up_while_the_line_is_down_is_not_sent_again(tmp_pat
         assert [type(one.attach) for one in service.runs] == [type(None), m.Attach]
 
 
-async def test_requests_wait_for_the_line(down: Down) -> None:
-    client, service, gate = down
+async def test_requests_wait_during_an_outage(outage: Outages) -> None:
+    client, service, gate = outage
 
     async def end(run: FakeRun) -> None:
         run.started()
@@ -293,7 +294,7 @@ async def with_a_gap(run: FakeRun) -> None:
     run.ended(stdout=5 + 1000 + 9 * MiB)
 
 
-async def test_a_gap_is_an_error_where_it_is_met_and_at_the_end(tmp_path: Path) -> None:
+async def test_a_gap_is_an_error_to_the_reader_and_at_the_end(tmp_path: Path) -> None:
     async with client_of(tmp_path, with_a_gap) as (client, _), client.start(["prog"], spool=MiB) as run:
         assert await run.stdout.read(5) == b"begin"
         for _ in range(2):
@@ -306,7 +307,7 @@ async def test_a_gap_is_an_error_where_it_is_met_and_at_the_end(tmp_path: Path) 
             await client.run(["prog"], spool=MiB)
 
 
-async def test_a_gap_can_be_tolerated_and_is_told_in_its_place(tmp_path: Path) -> None:
+async def test_a_tolerated_gap_is_reported_in_its_place(tmp_path: Path) -> None:
     told: list[object] = []
     async with (
         client_of(tmp_path, with_a_gap) as (client, _),
@@ -322,7 +323,7 @@ async def test_a_gap_can_be_tolerated_and_is_told_in_its_place(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("code", [ErrorCode.EXPIRED, ErrorCode.UNKNOWN_RUN, ErrorCode.CONFLICT, ErrorCode.REPLACED])
-async def test_a_run_that_is_not_there_any_more_has_its_code(tmp_path: Path, code: ErrorCode) -> None:
+async def test_a_run_that_is_gone_after_an_outage_is_refused_with_its_code(tmp_path: Path, code: ErrorCode) -> None:
     async def behave(run: FakeRun) -> None:
         if run.attach is None:
             run.started()
@@ -338,7 +339,7 @@ async def test_a_run_that_is_not_there_any_more_has_its_code(tmp_path: Path, cod
         assert (caught.value.code, caught.value.run_id) == (code, run.id)
 
 
-async def test_a_run_that_was_killed_meanwhile_says_so(tmp_path: Path) -> None:
+async def test_a_run_killed_during_an_outage_has_that_outcome(tmp_path: Path) -> None:
     gone = Killed(reason="disconnected", signal=15)
 
     async def behave(run: FakeRun) -> None:

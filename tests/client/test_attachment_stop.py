@@ -1,4 +1,4 @@
-"""A stop is waited for as long as the run's grace may be: where that is not known to this client, to the end."""
+"""A stop waits as long as the run's grace may be; if this client does not know the grace, until the end."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ HOUR = 3600.0
 
 
 async def an_hour_passes(run: FakeRun) -> None:
-    """Make every timer of less than an hour due, and see what the client says then."""
+    """Make every timer of less than an hour due, and let the client act on it."""
     loop = asyncio.get_running_loop()
     now = loop.time
-    loop.time = lambda: now() + HOUR  # type: ignore[method-assign]  # a clock of the test's
+    loop.time = lambda: now() + HOUR  # type: ignore[method-assign]  # the clock of this test
     run.client.say(m.Ping(id=1))
     await run.client.reads(1)
 
@@ -63,21 +63,21 @@ async def started_with_a_grace(client: Client) -> Outcome | None:
 @pytest.mark.parametrize(
     "stop", [by_id, by_id_with_a_grace, attached, started_with_the_services_grace, started_with_a_grace]
 )
-async def test_the_end_is_waited_for_however_long_the_grace_is(
+async def test_a_stop_waits_for_the_end_however_long_the_grace_is(
     tmp_path: Path, stop: Callable[[Client], Awaitable[Outcome | None]]
 ) -> None:
     async with client_of(tmp_path, slow_to_stop) as (client, _):
         assert await stop(client) == STOPPED
 
 
-async def test_a_service_that_hangs_beyond_the_grace_is_left(tmp_path: Path) -> None:
+async def test_a_stop_gives_up_a_service_that_hangs_beyond_the_grace(tmp_path: Path) -> None:
     async with client_of(tmp_path, slow_to_stop) as (client, _), client.start(["prog"], kill_after=60) as run:
         await run.stop()
         with pytest.raises(ConnectionLost, match=r"left run .* before its end"):
             await run.wait()
 
 
-async def test_a_line_that_is_gone_ends_the_waiting(tmp_path: Path) -> None:
+async def test_the_loss_of_the_connection_ends_a_stop(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         await run.until(m.Stop)
         run.client.cut()
@@ -87,7 +87,7 @@ async def test_a_line_that_is_gone_ends_the_waiting(tmp_path: Path) -> None:
             await client.stop(ID)
 
 
-async def test_a_stop_nobody_waits_for_any_more_stays_said(tmp_path: Path) -> None:
+async def test_a_cancelled_stop_is_still_carried_out(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.until(m.Stop)

@@ -1,4 +1,4 @@
-"""A run on a terminal, from the API: what is asked for, its size both ways, and that a cut line loses neither."""
+"""A run on a terminal: what is requested, its size both ways, and that an outage loses neither."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def until_ended(run: FakeRun) -> None:
     run.ended()
 
 
-async def test_a_terminal_has_stdin_and_one_output_and_little_under_way(tmp_path: Path) -> None:
+async def test_a_run_on_a_terminal_has_stdin_one_output_and_a_small_window(tmp_path: Path) -> None:
     async with client_of(tmp_path, until_ended) as (client, service):
         async with client.start(["top"], terminal=TERMINAL) as run:
             assert run.stdin is not None
@@ -39,7 +39,7 @@ async def test_a_plain_run_asks_for_no_terminal_and_no_smaller_window(tmp_path: 
     assert (request.terminal, request.login, request.window, request.record_input) == (None, False, None, False)
 
 
-async def test_a_shell_names_no_command_and_leaves_its_grace_to_the_service(tmp_path: Path) -> None:
+async def test_a_shell_has_no_command_and_leaves_its_grace_to_the_service(tmp_path: Path) -> None:
     async with client_of(tmp_path, until_ended) as (client, service):
         async with client.shell(TERMINAL, cwd="/srv", env={"LANG": "C"}, record_input=True):
             pass
@@ -63,7 +63,7 @@ async def test_output_stops_at_the_terminals_window_until_it_is_read(tmp_path: P
         assert len(await run.stdout.read()) == 1 << 20
 
 
-async def test_a_new_size_is_said_and_the_services_is_known(tmp_path: Path) -> None:
+async def test_sizes_are_reported_both_ways(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         run.say(m.Resize(columns=80, rows=24))
@@ -89,7 +89,7 @@ async def test_a_new_size_is_said_and_the_services_is_known(tmp_path: Path) -> N
     assert sizes[-1] == WindowSize(columns=100, rows=50)
 
 
-async def test_a_size_from_while_the_line_was_down_is_the_one_it_comes_back_with(tmp_path: Path) -> None:
+async def test_the_last_size_of_an_outage_is_reported_after_it(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.until(m.Stop)
@@ -120,7 +120,7 @@ async def test_attaching_with_a_size_asks_for_the_terminal(tmp_path: Path) -> No
         await first.stop()
 
 
-async def test_who_only_watches_says_no_size_anew(tmp_path: Path) -> None:
+async def test_a_read_only_attachment_reports_no_new_size(tmp_path: Path) -> None:
     async with client_of(tmp_path, until_ended) as (client, service):
         first = await client.start(["top"], terminal=TERMINAL)
         async with client.attach(first.id, size=WindowSize(columns=40, rows=10), read_only=True) as run:
@@ -131,7 +131,7 @@ async def test_who_only_watches_says_no_size_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(-1, 24), (80, 65536)])
-async def test_no_terminal_has_such_a_size(tmp_path: Path, columns: int, rows: int) -> None:
+async def test_an_impossible_size_is_refused(tmp_path: Path, columns: int, rows: int) -> None:
     async with client_of(tmp_path, until_ended) as (client, _), client.start(["top"], terminal=TERMINAL) as run:
         with pytest.raises(ValueError, match="use 0 to 65535"):
             run.resize(columns, rows)
@@ -145,12 +145,12 @@ async def test_a_run_without_a_terminal_has_no_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../x", "", "a" * 65, "xterm\n", "x term"])
-def test_no_terminal_has_such_a_name(name: str) -> None:
+def test_an_impossible_terminal_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="name"):
         TerminalRequest(name=name, size=WindowSize(columns=80, rows=24))
 
 
-async def test_a_run_without_a_terminal_refuses_to_be_shown(tmp_path: Path) -> None:
+async def test_attaching_with_a_size_to_a_run_without_a_terminal_is_refused(tmp_path: Path) -> None:
     behave = refusing(ErrorCode.NO_TERMINAL, "the run has no terminal")
     async with client_of(tmp_path, behave) as (client, _):
         with pytest.raises(RequestRefused) as refused:
@@ -158,7 +158,7 @@ async def test_a_run_without_a_terminal_refuses_to_be_shown(tmp_path: Path) -> N
     assert refused.value.code is ErrorCode.NO_TERMINAL
 
 
-async def test_a_recording_comes_in_any_number_of_messages(tmp_path: Path) -> None:
+async def test_a_recording_may_arrive_in_several_messages(tmp_path: Path) -> None:
     def answer(client: object, channel: int, question: m.AnyMessage) -> None:
         assert isinstance(question, m.RecordingRequest)
         say = service.connections[0].say

@@ -1,4 +1,4 @@
-"""Runs that are there can be listed, attached to, signalled, stopped and waited for, by ids as short as is clear."""
+"""Existing runs are listed, attached to, signalled, stopped and awaited, by ids as short as is unambiguous."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def numbered(number: int) -> m.RunInfo:
 
 
 def many(count: int) -> list[m.RunInfo]:
-    """That many runs, the newest first."""
+    """Return that many runs, newest first."""
     return [numbered(number) for number in range(count, 0, -1)]
 
 
 @pytest.mark.parametrize("count", [0, 1, 999, 1000, 2001])
-async def test_long_lists_come_in_pages_and_whole(tmp_path: Path, count: int) -> None:
+async def test_a_long_list_is_fetched_in_pages(tmp_path: Path, count: int) -> None:
     async with client_of(tmp_path) as (client, service):
         service.answer = listing(*many(count))
         runs = await client.runs(ended=True)
@@ -38,7 +38,7 @@ async def test_long_lists_come_in_pages_and_whole(tmp_path: Path, count: int) ->
         assert service.connections[0].connection.open_channels == 0
 
 
-async def test_a_list_that_was_cut_off_is_asked_for_again_from_its_begin(tmp_path: Path) -> None:
+async def test_a_list_that_was_cut_off_is_requested_again(tmp_path: Path) -> None:
     def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
         fake.say(m.Runs(runs=(numbered(1),)), channel)
         if len(service.questions) == 1:
@@ -53,7 +53,7 @@ async def test_a_list_that_was_cut_off_is_asked_for_again_from_its_begin(tmp_pat
         assert service.questions == [m.List(prefix="0189")] * 2
 
 
-async def test_an_id_may_be_shortened_as_long_as_it_is_clear(tmp_path: Path) -> None:
+async def test_an_id_may_be_shortened_as_long_as_it_is_unambiguous(tmp_path: Path) -> None:
     async with client_of(tmp_path, stoppable) as (client, service):
         service.answer = listing(*many(20))
         async with client.attach(numbered(7).id[:-1] + "7") as run:
@@ -73,7 +73,7 @@ async def test_an_id_may_be_shortened_as_long_as_it_is_clear(tmp_path: Path) -> 
         assert (await client.stop("0189")).outcome == STOPPED
 
 
-async def test_attach_asks_for_what_is_wanted(tmp_path: Path) -> None:
+async def test_attach_requests_what_its_arguments_say(tmp_path: Path) -> None:
     async with client_of(tmp_path, stoppable) as (client, service):
         asked: list[dict[str, Any]] = [
             {},
@@ -107,7 +107,7 @@ async def test_attach_asks_for_what_is_wanted(tmp_path: Path) -> None:
             client.attach(ID, offset=-1)
 
 
-async def test_output_comes_from_the_offset_on_and_the_end_is_told(tmp_path: Path) -> None:
+async def test_attached_output_begins_at_the_offset_and_the_outcome_is_known(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.rest("stdout", b"0123456789")
@@ -121,18 +121,18 @@ async def test_output_comes_from_the_offset_on_and_the_end_is_told(tmp_path: Pat
         assert (await client.wait(ID)).outcome == Exited(code=3)
 
 
-async def test_what_is_not_followed_ends_where_it_stands(tmp_path: Path) -> None:
+async def test_without_follow_the_output_ends_where_it_stands(tmp_path: Path) -> None:
     async with client_of(tmp_path, so_far) as (client, service), client.attach(ID, follow=False) as run:
         assert await run.stdout.read() == b"so far"
         with pytest.raises(RunGoesOn, match="goes on"):
             await run.wait()
-        pieces = [piece async for piece in run.output(2, follow=False)]
-        assert pieces == [Chunk("stdout", 2, b" far")]
+        items = [item async for item in run.output(2, follow=False)]
+        assert items == [Chunk("stdout", 2, b" far")]
         await client.ping()
         assert service.connections[0].connection.open_channels == 0
 
 
-async def test_output_is_an_attachment_of_its_own_at_its_own_pace(tmp_path: Path) -> None:
+async def test_output_is_read_independently_of_the_streams(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         if run.attach is None:
@@ -149,18 +149,18 @@ async def test_output_is_an_attachment_of_its_own_at_its_own_pace(tmp_path: Path
             await run.until(m.Close)
 
     async with client_of(tmp_path, behave) as (client, _), client.start(["prog"]) as run:
-        pieces: list[Chunk | Gap] = []
+        items: list[Chunk | Gap] = []
         async with contextlib.aclosing(run.output()) as output:
-            async for piece in output:
-                pieces.append(piece)
-                if len(pieces) == 2:
+            async for item in output:
+                items.append(item)
+                if len(items) == 2:
                     break
-        assert pieces == [Gap("stdout", 0, 100), Chunk("stdout", 100, b"0123456789")]
-        assert [piece async for piece in run.output((0, None))] == pieces
+        assert items == [Gap("stdout", 0, 100), Chunk("stdout", 100, b"0123456789")]
+        assert [item async for item in run.output((0, None))] == items
         run.stdout.discard()
 
 
-async def test_waiting_for_a_run_that_never_began_is_its_error(tmp_path: Path) -> None:
+async def test_waiting_for_a_run_that_never_started_raises_its_error(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.ended(SpawnFailed(errno=2, error="ENOENT", what="program", message="there is no nope"))
 
@@ -193,7 +193,7 @@ async def test_a_signal_that_may_have_arrived_is_not_sent_twice(tmp_path: Path) 
         assert len(service.questions) == 1
 
 
-async def test_the_service_waits_and_says_what_for(tmp_path: Path) -> None:
+async def test_the_service_waits_and_says_what_came(tmp_path: Path) -> None:
     matched = m.Matched(reason="pattern", start=3, end=5)
     async with client_of(tmp_path, stoppable) as (client, service):
         service.answer = lambda fake, channel, _: fake.say(matched, channel)
@@ -206,7 +206,7 @@ async def test_the_service_waits_and_says_what_for(tmp_path: Path) -> None:
             await client.wait_for(ID, idle=-1)
 
 
-async def test_a_wait_that_was_cut_off_goes_on_for_the_rest_of_its_time(tmp_path: Path) -> None:
+async def test_a_wait_that_was_cut_off_continues_for_the_rest_of_its_time(tmp_path: Path) -> None:
     def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
         if len(service.questions) == 1:
             fake.cut()
@@ -224,7 +224,7 @@ async def test_a_wait_that_was_cut_off_goes_on_for_the_rest_of_its_time(tmp_path
         assert 59 < second.timeout < first.timeout <= 60
 
 
-async def test_a_run_left_alone_goes_on(tmp_path: Path) -> None:
+async def test_a_run_that_is_left_goes_on(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.write("stdout", bytes(1 << 20))

@@ -1,4 +1,4 @@
-"""A run that did not start, or whose end is not known, is an error that says what is known, and never success."""
+"""A run that did not start, or whose outcome is unknown, raises an error that says what is known."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def test_a_program_that_did_not_start_is_an_error_with_its_errno(tmp_path:
     assert (caught.value.errno, caught.value.outcome) == (2, outcome)
 
 
-async def test_a_refusal_has_its_code_and_others_go_on(tmp_path: Path) -> None:
+async def test_a_refusal_has_its_code_and_leaves_the_connection_up(tmp_path: Path) -> None:
     async with client_of(tmp_path, refusing(ErrorCode.DENIED, "not for you")) as (client, service):
         with pytest.raises(RequestRefused, match="not for you") as caught:
             await client.run(["rm"])
@@ -33,7 +33,7 @@ async def test_a_refusal_has_its_code_and_others_go_on(tmp_path: Path) -> None:
         assert await client.ping() > 0
 
 
-async def test_a_service_that_dies_in_the_middle_is_never_success(tmp_path: Path) -> None:
+async def test_a_service_that_crashes_during_a_run_is_never_success(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.write("stdout", b"half of it")
@@ -49,7 +49,7 @@ async def test_a_service_that_dies_in_the_middle_is_never_success(tmp_path: Path
         assert not again.value.may_have_run
 
 
-async def test_an_end_of_all_streams_without_an_outcome_is_a_loss(tmp_path: Path) -> None:
+async def test_the_end_of_all_streams_without_an_outcome_is_a_loss(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         run.say(m.End(stream="stdout"))
@@ -61,12 +61,12 @@ async def test_an_end_of_all_streams_without_an_outcome_is_a_loss(tmp_path: Path
         await run(tmp_path, behave)
 
 
-async def test_a_run_whose_end_nobody_saw_is_a_loss(tmp_path: Path) -> None:
+async def test_a_lost_run_raises_connection_lost(tmp_path: Path) -> None:
     with pytest.raises(ConnectionLost, match="the service that ran it is gone"):
         await run(tmp_path, printing(outcome=Lost()))
 
 
-async def test_output_that_did_not_arrive_is_said(tmp_path: Path) -> None:
+async def test_missing_output_raises_output_incomplete(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.write("stdout", b"12345")
@@ -87,7 +87,9 @@ async def test_output_that_did_not_arrive_is_said(tmp_path: Path) -> None:
         (b"\0\0\x01\x03\0\0\0\x07x", "channel 7 was never opened"),
     ],
 )
-async def test_a_service_that_breaks_the_protocol_is_left(tmp_path: Path, scribble: bytes, sentence: str) -> None:
+async def test_a_service_that_violates_the_protocol_is_disconnected(
+    tmp_path: Path, scribble: bytes, sentence: str
+) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         run.client.scribble(scribble)
@@ -96,7 +98,7 @@ async def test_a_service_that_breaks_the_protocol_is_left(tmp_path: Path, scribb
         await run(tmp_path, behave)
 
 
-async def test_the_last_word_of_the_service_is_passed_on(tmp_path: Path) -> None:
+async def test_the_services_last_error_is_reported(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.client.say(m.Error(code=ErrorCode.INTERNAL, message="out of everything"))
         assert run.client.link is not None

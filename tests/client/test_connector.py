@@ -1,4 +1,4 @@
-"""`connect` that is cancelled leaves nothing open."""
+"""A cancelled `connect` closes what it opened."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.fake_tls import nothing_was_said_to, tls_service
 pytestmark = pytest.mark.usefixtures("home")
 
 
-async def test_cancelled_in_the_handshake_nothing_stays_open() -> None:
+async def test_cancelling_in_the_handshake_closes_the_connection() -> None:
     came, gone = asyncio.Event(), asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -38,7 +38,7 @@ async def test_cancelled_in_the_handshake_nothing_stays_open() -> None:
         await gone.wait()
 
 
-async def test_cancelled_while_a_person_is_asked_nothing_stays_open(tmp_path: Path) -> None:
+async def test_cancelling_while_a_person_is_asked_closes_the_connection(tmp_path: Path) -> None:
     async def confirm(unknown: HostKeyUnknown) -> bool:
         assert nothing_was_said_to(service)
         task.cancel()
@@ -52,7 +52,7 @@ async def test_cancelled_while_a_person_is_asked_nothing_stays_open(tmp_path: Pa
 
 
 @pytest.mark.parametrize("at", [m.Hello, m.Login])
-async def test_cancelled_in_the_login_nothing_stays_open(tmp_path: Path, at: type[m.Message]) -> None:
+async def test_cancelling_in_the_login_closes_the_connection(tmp_path: Path, at: type[m.Message]) -> None:
     openssh.make_key(tmp_path / "id")
 
     def greet(client: FakeConnection, message: m.AnyMessage) -> None:

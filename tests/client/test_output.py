@@ -14,7 +14,7 @@ from tests.support.fake_runs import in_pieces, stoppable
 from tests.support.fake_service import FakeRun, client_of
 
 
-async def test_streams_give_chunks_until_their_end(tmp_path: Path) -> None:
+async def test_streams_yield_chunks_until_their_end(tmp_path: Path) -> None:
     async with client_of(tmp_path, in_pieces) as (client, _), client.start(["prog"]) as run:
         assert b"".join([chunk async for chunk in run.stdout]) == b"one\ntwo\n\nlast"
         assert run.stderr is not None
@@ -29,7 +29,7 @@ async def test_lines_keep_their_newline(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 100])
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
-async def test_long_lines_come_in_pieces(tmp_path: Path, limit: int, chunk: int) -> None:
+async def test_long_lines_are_cut_into_chunks(tmp_path: Path, limit: int, chunk: int) -> None:
     text = b"a\nbcdefg\r\n\n" + b"x" * 50 + b"\ny"
 
     async def behave(run: FakeRun) -> None:
@@ -39,21 +39,21 @@ async def test_long_lines_come_in_pieces(tmp_path: Path, limit: int, chunk: int)
         run.ended()
 
     async with client_of(tmp_path, behave) as (client, _), client.start(["prog"]) as run:
-        pieces = [piece async for piece in run.stdout.lines(limit)]
+        chunks = [part async for part in run.stdout.lines(limit)]
     lines = [b"a\n", b"bcdefg\r\n", b"\n", b"x" * 50 + b"\n", b"y"]
     expected = [line[at : at + limit] for line in lines for at in range(0, len(line), limit)]
-    assert pieces == expected
+    assert chunks == expected
 
 
-async def test_reading_some_takes_no_more(tmp_path: Path) -> None:
+async def test_read_returns_at_most_the_size(tmp_path: Path) -> None:
     async with client_of(tmp_path, in_pieces) as (client, _), client.start(["prog"]) as run:
         assert await run.stdout.read(2) == b"on"
         assert await run.stdout.read(0) == b""
         assert await run.stdout.read() == b"e\ntwo\n\nlast"
 
 
-async def test_small_output_is_given_as_it_comes(tmp_path: Path) -> None:
-    """An interactive program's words do not wait for a buffer to fill."""
+async def test_small_output_is_delivered_as_it_arrives(tmp_path: Path) -> None:
+    """A question of an interactive program does not wait for a buffer to fill."""
 
     async def behave(run: FakeRun) -> None:
         run.started()
@@ -68,11 +68,11 @@ async def test_small_output_is_given_as_it_comes(tmp_path: Path) -> None:
         await run.wait()
 
 
-async def test_a_reader_that_stops_holds_up_the_writer_and_nobody_else(tmp_path: Path) -> None:
+async def test_a_reader_that_stops_blocks_its_writer_and_nobody_else(tmp_path: Path) -> None:
     async def flood(run: FakeRun) -> None:
         run.started()
         if run.request.argv == (b"flood",):
-            await run.write("stdout", bytes(20 * MiB))
+            await run.write("stdout", bytes(6 * MiB))
         run.ended()
 
     async with client_of(tmp_path, flood) as (client, service), client.start(["flood"]) as run:
@@ -80,16 +80,16 @@ async def test_a_reader_that_stops_holds_up_the_writer_and_nobody_else(tmp_path:
         assert (await client.run(["true"])).returncode == 0
         while service.runs[0].sent["stdout"] < 4 * MiB:
             await client.ping()
-        await client.ping()  # more would have come before the answer
+        await client.ping()  # more would have arrived before the answer
         assert service.runs[0].sent["stdout"] == 4 * MiB
-        assert len(await run.stdout.read()) == 20 * MiB - 1
+        assert len(await run.stdout.read()) == 6 * MiB - 1
         assert (await run.wait()).returncode == 0
 
 
-async def test_discarded_output_does_not_hold_up_the_program(tmp_path: Path) -> None:
+async def test_discarded_output_does_not_block_the_program(tmp_path: Path) -> None:
     async def flood(run: FakeRun) -> None:
         run.started()
-        await run.write("stdout", bytes(20 * MiB))
+        await run.write("stdout", bytes(6 * MiB))
         run.ended()
 
     async with client_of(tmp_path, flood) as (client, _), client.start(["flood"]) as run:
@@ -125,7 +125,7 @@ async def test_a_reader_that_was_cancelled_loses_nothing(tmp_path: Path) -> None
         assert await run.stdout.read() == b"all of it"
 
 
-async def test_a_lost_connection_gives_what_came_and_then_says_so(tmp_path: Path) -> None:
+async def test_after_a_loss_the_reader_gets_what_arrived_and_then_the_error(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.write("stdout", b"half")
@@ -147,7 +147,7 @@ async def test_a_lost_connection_gives_what_came_and_then_says_so(tmp_path: Path
         assert run.outcome is None
 
 
-async def test_a_reader_that_is_called_gets_all_in_the_turn_it_came_and_sets_the_pace(tmp_path: Path) -> None:
+async def test_a_callback_reader_gets_output_at_once_and_sets_the_pace(tmp_path: Path) -> None:
     total = 6 * MiB
 
     async def behave(run: FakeRun) -> None:
@@ -170,14 +170,14 @@ async def test_a_reader_that_is_called_gets_all_in_the_turn_it_came_and_sets_the
         await client.ping()
         for _ in range(20):
             await client.ping()
-        assert service.runs[0].sent["stdout"] == 4 * MiB  # nobody has read yet
+        assert service.runs[0].sent["stdout"] == 4 * MiB  # nothing has been read yet
         run.stdout.on_ready(read)
         read()
         await over.wait()
         assert size == total
 
 
-async def test_a_reader_that_is_called_hears_of_a_lost_connection_behind_what_came(tmp_path: Path) -> None:
+async def test_a_callback_reader_gets_what_arrived_and_then_the_error(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.write("stdout", b"half")

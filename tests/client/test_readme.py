@@ -1,4 +1,4 @@
-"""The examples and tables of client/README.md hold."""
+"""The examples and tables of client/README.md are true."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_configuration_is_valid(tmp_path: Path) -> None:
     assert tomllib.loads(text)
 
 
-async def test_every_option_is_in_the_help_and_the_other_way() -> None:
+async def test_readme_and_help_name_the_same_options() -> None:
     there: set[str] = set()
     for command in COMMANDS:
         if command not in ("repl", "local"):
@@ -79,7 +79,7 @@ async def test_every_transcript_is_true(service: Service) -> None:
         assert re.fullmatch(pattern, said), f"{command}\n{said}"
 
 
-def test_every_command_and_error_is_named() -> None:
+def test_every_command_and_error_is_documented() -> None:
     assert [name for name in COMMANDS if f"farhand {name} " not in README] == []
     errors = [
         name for name in farhand_client.__all__ if name.endswith(("Error", "Lost", "Timeout", "Unknown", "Refused"))

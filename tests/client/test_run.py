@@ -1,4 +1,4 @@
-"""`Client.start` gives a run that can be signalled, stopped, left or waited for, and leaves nothing where it fails."""
+"""`Client.start` returns a run that can be signalled, stopped, left and awaited; a failed start leaves nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_start_can_be_a_task(tmp_path: Path) -> None:
         assert (await run.wait()).outcome == Exited(code=2)
 
 
-async def test_the_result_has_the_totals(tmp_path: Path) -> None:
+async def test_the_result_counts_the_output(tmp_path: Path) -> None:
     async with client_of(tmp_path, in_pieces) as (client, _), client.start(["prog"]) as run:
         result = await run.wait()
         assert (result.stdout, result.stderr, result.duration, result.lingered) == (13, 3, 0.25, False)
@@ -56,14 +56,14 @@ async def test_signals_go_to_the_run(tmp_path: Path) -> None:
     assert signals == [signal.SIGHUP, signal.SIGTERM, signal.SIGKILL]
 
 
-async def test_stop_has_a_grace_of_its_own(tmp_path: Path) -> None:
+async def test_stop_can_override_the_grace(tmp_path: Path) -> None:
     async with client_of(tmp_path, stoppable) as (client, service), client.start(["prog"]) as run:
         await run.stop(kill_after=0)
         assert run.outcome == STOPPED
         assert service.runs[0].messages[0] == m.Stop(kill_after=0)
 
 
-async def test_abandoning_waits_for_nothing(tmp_path: Path) -> None:
+async def test_abandon_does_not_wait(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.until(m.Close)
@@ -75,7 +75,7 @@ async def test_abandoning_waits_for_nothing(tmp_path: Path) -> None:
         assert await client.ping() > 0
 
 
-async def test_a_run_that_does_not_start_leaves_nothing(tmp_path: Path) -> None:
+async def test_a_run_that_does_not_start_leaves_no_channel_open(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.ended(SpawnFailed(errno=13, error="EACCES", what="program", message="no"))
 
@@ -86,7 +86,7 @@ async def test_a_run_that_does_not_start_leaves_nothing(tmp_path: Path) -> None:
         assert service.connections[0].connection.open_channels == 0
 
 
-async def test_a_refused_start_leaves_nothing(tmp_path: Path) -> None:
+async def test_a_refused_start_leaves_no_channel_open(tmp_path: Path) -> None:
     async with client_of(tmp_path, refusing(ErrorCode.DENIED, "no")) as (client, service):
         with pytest.raises(RequestRefused):
             await client.start(["prog"])
@@ -94,7 +94,7 @@ async def test_a_refused_start_leaves_nothing(tmp_path: Path) -> None:
         assert service.connections[0].connection.open_channels == 0
 
 
-async def test_start_knows_no_other_stdin(tmp_path: Path) -> None:
+async def test_start_accepts_no_other_stdin(tmp_path: Path) -> None:
     async with client_of(tmp_path) as (client, _):
         with pytest.raises(ValueError, match="start accepts stdin=PIPE"):
             client.start(["cat"], stdin=7)

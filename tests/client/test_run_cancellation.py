@@ -1,4 +1,4 @@
-"""Whoever awaits a run can be cancelled anywhere: the run is stopped, and its end waited for."""
+"""Whatever awaits a run can be cancelled anywhere: the run is stopped, and its end awaited."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.fake_service import Behaviour, FakeRun, client_of
 
 
 async def silent(run: FakeRun) -> None:
-    """Not started yet."""
+    """Do not report a start."""
 
 
 async def quiet(run: FakeRun) -> None:
@@ -32,11 +32,11 @@ async def chatting(run: FakeRun) -> None:
 
 async def flooding(run: FakeRun) -> None:
     run.started()
-    await run.write("stdout", bytes(20 * MiB))
+    await run.write("stdout", bytes(5 * MiB))
 
 
 @pytest.mark.parametrize("before", [silent, quiet, chatting, flooding])
-@pytest.mark.parametrize("options", [{}, {"input": bytes(20 * MiB)}, {"stdin": "pipe"}])
+@pytest.mark.parametrize("options", [{}, {"input": bytes(5 * MiB)}, {"stdin": "pipe"}])
 async def test_cancelling_stops_the_run_and_waits_for_its_end(tmp_path: Path, before: Behaviour, options: Any) -> None:
     reading, writing = os.pipe()
     stopped = False
@@ -80,7 +80,7 @@ async def test_a_second_cancellation_gives_up_the_waiting_not_the_stopping(tmp_p
         await closed.wait()
 
 
-async def test_losing_the_connection_while_stopping_is_no_other_error(tmp_path: Path) -> None:
+async def test_losing_the_connection_while_stopping_is_not_another_error(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         task.cancel()
@@ -93,7 +93,7 @@ async def test_losing_the_connection_while_stopping_is_no_other_error(tmp_path: 
             await task
 
 
-async def test_an_asyncio_timeout_works_as_everywhere(tmp_path: Path) -> None:
+async def test_an_asyncio_timeout_works_as_usual(tmp_path: Path) -> None:
     async with client_of(tmp_path, stoppable) as (client, _):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
@@ -120,7 +120,7 @@ async def draining(run: Run) -> None:
 
 
 @pytest.mark.parametrize("await_something", [waiting, reading, lining, draining])
-async def test_cancelled_anywhere_a_run_is_stopped_and_its_end_waited_for(tmp_path: Path, await_something: Any) -> None:
+async def test_cancelled_anywhere_a_run_is_stopped_and_awaited(tmp_path: Path, await_something: Any) -> None:
     async def script(client: Client) -> None:
         async with client.start(["prog"], stdin=PIPE) as run:
             inside.set()
@@ -137,7 +137,7 @@ async def test_cancelled_anywhere_a_run_is_stopped_and_its_end_waited_for(tmp_pa
         assert service.tasks[0].done()
 
 
-async def test_cancelled_before_its_start_a_run_is_stopped(tmp_path: Path) -> None:
+async def test_a_run_cancelled_before_its_start_is_stopped(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         task.cancel()
         await run.until(m.Stop)
@@ -224,7 +224,7 @@ ASKING: list[Asking] = [
 async def until_cancelled(
     asking: Callable[[Client], Coroutine[Any, Any, None]], client: Client, turns: int, cancels: int
 ) -> bool:
-    """Cancel `asking` after some turns of the loop, until it is over; whether that was by the cancellation."""
+    """Cancel `asking` after some turns of the event loop and wait for its end; return whether it was cancelled."""
     task = asyncio.ensure_future(asking(client))
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -236,7 +236,7 @@ async def until_cancelled(
 
 
 @pytest.mark.parametrize("asking", ASKING)
-async def test_cancelled_while_the_line_is_down_nothing_is_left(tmp_path: Path, asking: Asking) -> None:
+async def test_cancelling_during_an_outage_leaves_no_channel_open(tmp_path: Path, asking: Asking) -> None:
     async with client_of(tmp_path, stoppable, reconnect=30) as (client, service):
         gate = Gate(service)
         await gate.shut()
@@ -246,12 +246,12 @@ async def test_cancelled_while_the_line_is_down_nothing_is_left(tmp_path: Path, 
         await client.ping()
         await client.ping()
         assert service.questions == []
-        assert all(run.attach is not None for run in service.runs), "a start was sent that nobody wanted any more"
+        assert all(run.attach is not None for run in service.runs), "a cancelled start was sent"
         assert service.connections[-1].connection.open_channels == 0
 
 
 @pytest.mark.parametrize("asking", ASKING)
-async def test_cancelled_while_the_line_comes_back_nothing_is_left(tmp_path: Path, asking: Asking) -> None:
+async def test_cancelling_at_the_end_of_an_outage_leaves_no_channel_open(tmp_path: Path, asking: Asking) -> None:
     async with client_of(tmp_path, stoppable, reconnect=30) as (client, service):
         service.answer = lambda *_: None
         for turns in range(0, 30, 3):
@@ -266,5 +266,5 @@ async def test_cancelled_while_the_line_comes_back_nothing_is_left(tmp_path: Pat
 
 
 def owned(run: FakeRun) -> bool:
-    """Whether the client had to stop it, and could."""
+    """Return whether the client had to stop the run, and could."""
     return run.attach is None and run.request.on_disconnect == "kill" and not run.client.over.is_set()

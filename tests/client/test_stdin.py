@@ -1,4 +1,4 @@
-"""A run's stdin is written as an asyncio stream: `drain` waits for the program, and a run that is over takes none."""
+"""A run's stdin is written like an asyncio stream: `drain` waits for the program, and an ended run raises."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.support.fake_service import FakeRun, client_of
 async def test_stdin_is_written_drained_and_closed(tmp_path: Path) -> None:
     async with client_of(tmp_path, echo) as (client, _), client.start(["cat"], stdin=PIPE) as run:
         assert run.stdin is not None
-        for piece in (b"one ", bytearray(b"two "), memoryview(b"three"), b""):
-            run.stdin.write(piece)
+        for data in (b"one ", bytearray(b"two "), memoryview(b"three"), b""):
+            run.stdin.write(data)
         await run.stdin.drain()
         run.stdin.close()
         run.stdin.close()
@@ -49,7 +49,7 @@ async def test_drain_waits_for_a_slow_program(tmp_path: Path) -> None:
         await draining
 
 
-async def test_writing_to_a_run_that_is_over_is_a_broken_pipe(tmp_path: Path) -> None:
+async def test_writing_to_an_ended_run_is_a_broken_pipe(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.changed.wait()
@@ -67,7 +67,7 @@ async def test_writing_to_a_run_that_is_over_is_a_broken_pipe(tmp_path: Path) ->
             run.stdin.write(b"x")
 
 
-async def test_writing_over_a_lost_connection_says_so(tmp_path: Path) -> None:
+async def test_writing_after_a_loss_raises_connection_lost(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.changed.wait()
@@ -84,14 +84,14 @@ async def test_writing_over_a_lost_connection_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", ["text", 5, None])
-async def test_stdin_takes_bytes(tmp_path: Path, data: Any) -> None:
+async def test_stdin_accepts_only_bytes(tmp_path: Path, data: Any) -> None:
     async with client_of(tmp_path, stoppable) as (client, _), client.start(["cat"], stdin=PIPE) as run:
         assert run.stdin is not None
         with pytest.raises(TypeError, match="stdin accepts bytes"):
             run.stdin.write(data)
 
 
-async def test_what_waits_is_counted_over_a_lost_connection_as_well(tmp_path: Path) -> None:
+async def test_unsent_stdin_is_counted_across_an_outage(tmp_path: Path) -> None:
     async with (
         client_of(tmp_path, stoppable, takes_stdin=False, reconnect=30) as (client, service),
         client.start(["cat"], stdin=PIPE) as run,

@@ -1,4 +1,4 @@
-"""`Client.run` feeds a program's stdin from bytes, files and sources, as far as the program takes it."""
+"""`Client.run` feeds a program's stdin from bytes, files and async iterables, as fast as the program reads."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_stdin_can_be_a_pipe(tmp_path: Path) -> None:
         os.close(reading)
 
 
-async def test_stdin_can_be_made_as_it_goes(tmp_path: Path) -> None:
+async def test_stdin_can_be_an_async_iterable(tmp_path: Path) -> None:
     async def source() -> AsyncIterator[bytes]:
         yield b"one"
         await asyncio.sleep(0)
@@ -65,13 +65,13 @@ async def test_a_run_need_not_wait_for_the_end_of_its_stdin(tmp_path: Path) -> N
         os.close(writing)
 
 
-async def test_a_run_that_takes_no_input_can_end(tmp_path: Path) -> None:
+async def test_a_run_that_reads_no_input_can_end(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         run.ended(Exited(code=1))
 
     async with client_of(tmp_path, behave, takes_stdin=False) as (client, _):
-        assert (await client.run(["true"], input=bytes(20 * MiB))).returncode == 1
+        assert (await client.run(["true"], input=bytes(5 * MiB))).returncode == 1
 
 
 async def test_a_source_that_fails_stops_the_run(tmp_path: Path) -> None:
@@ -90,13 +90,13 @@ async def test_a_source_that_fails_stops_the_run(tmp_path: Path) -> None:
         assert m.Stop() in service.runs[0].messages
 
 
-async def test_no_more_is_sent_than_there_is_credit_for(tmp_path: Path) -> None:
+async def test_no_more_stdin_is_sent_than_there_is_credit_for(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         while len(run.stdin) < 64 * KiB:
             run.changed.clear()
             await run.changed.wait()
-        await client.ping()  # more would have come before the answer
+        await client.ping()  # more would have arrived before the answer
         assert len(run.stdin) == 64 * KiB
         run.ended()
 

@@ -1,4 +1,4 @@
-"""`farhand_client.sync`: the same API for scripts, from any thread, with Ctrl-C as scripts know it."""
+"""`farhand_client.sync` is the same API for scripts, for any thread, with Ctrl-C as scripts expect it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.fake_service import Behaviour, FakeRun, FakeService
 
 
 async def shell(run: FakeRun) -> None:
-    """cat, or what the first argument says."""
+    """Do what the first argument says: cat, sleep, or print it and two lines more and end with code 3."""
     assert run.request.argv is not None
     run.started()
     match run.request.argv[0]:
@@ -41,7 +41,7 @@ async def shell(run: FakeRun) -> None:
 
 @contextmanager
 def serving(directory: Path, behave: Behaviour = shell) -> Iterator[FakeService]:
-    """A fake service in a thread of its own, for tests that block theirs."""
+    """Run a fake service in a thread of its own, for tests that block theirs."""
     service = FakeService(behave)
     ready, over = threading.Event(), asyncio.Event()
 
@@ -62,7 +62,7 @@ def serving(directory: Path, behave: Behaviour = shell) -> Iterator[FakeService]
         loop.close()
 
 
-def test_run_is_the_same_as_with_asyncio(tmp_path: Path) -> None:
+def test_run_works_as_with_asyncio(tmp_path: Path) -> None:
     with serving(tmp_path) as service, sync.connect(service.host) as client:
         assert (client.user, client.host, client.name) == ("ann", "fake", service.host)
         assert client.run(["cat"], input=b"x").stdout == b"x"
@@ -74,12 +74,12 @@ def test_run_is_the_same_as_with_asyncio(tmp_path: Path) -> None:
         assert client.ping() > 0
 
 
-def test_a_connection_that_fails_is_the_same_error(tmp_path: Path) -> None:
+def test_connect_raises_the_same_errors(tmp_path: Path) -> None:
     with pytest.raises(ConnectError, match="there is no socket"):
         sync.connect(f"unix:{tmp_path}/none")
 
 
-def test_start_gives_streams_to_loop_over(tmp_path: Path) -> None:
+def test_streams_can_be_looped_over(tmp_path: Path) -> None:
     with serving(tmp_path) as service, sync.connect(service.host) as client:
         with client.start(["prog"]) as run:
             assert list(run.stdout.lines()) == [b"prog\n", b"1\n", b"2"]
@@ -123,7 +123,7 @@ def test_threads_share_a_client(tmp_path: Path) -> None:
         assert len(service.connections) == 1
 
 
-def test_called_from_its_own_loop_it_says_what_to_use_instead(tmp_path: Path) -> None:
+def test_a_call_from_the_loop_thread_is_refused(tmp_path: Path) -> None:
     from farhand_client.sync import loop_thread
 
     async def call() -> Any:
@@ -170,13 +170,13 @@ with farhand.connect(sys.argv[1]) as client:
 """
 
 
-def test_a_forked_child_makes_connections_of_its_own(tmp_path: Path) -> None:
+def test_a_forked_child_can_connect(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         done = subprocess.run([sys.executable, "-c", FORKING, service.host], timeout=30, check=False)
         assert done.returncode == 3
 
 
-def test_runs_that_are_there_are_worked_with_as_with_asyncio(tmp_path: Path) -> None:
+def test_existing_runs_are_handled_as_with_asyncio(tmp_path: Path) -> None:
     with serving(tmp_path) as service, sync.connect(service.host) as client:
         with client.start(["sleep"], on_disconnect="keep") as kept:
             assert (kept.new, kept.kept, kept.connected, client.connected) == (True, True, True, True)
@@ -185,8 +185,8 @@ def test_runs_that_are_there_are_worked_with_as_with_asyncio(tmp_path: Path) -> 
         assert client.stop(kept.id).outcome == Killed(reason="requested", signal=15)
         assert client.runs() == []
         with client.start(["print"]) as run:
-            pieces = list(run.output())
-            assert b"".join(piece.data for piece in pieces if isinstance(piece, sync.Chunk)) == b"print\n1\n2"
+            items = list(run.output())
+            assert b"".join(item.data for item in items if isinstance(item, sync.Chunk)) == b"print\n1\n2"
             assert client.wait(run.id).returncode == 3
             run.stdout.discard()
             run.wait()

@@ -1,4 +1,4 @@
-"""What HOST may be, and what `config.toml` makes of it."""
+"""HOST is parsed strictly, and a name from `config.toml` stands for an address."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from farhand_client.connection.address import Address, resolve
         ("unix:relative:odd@name", Address(socket="relative:odd@name"), "unix:relative:odd@name"),
     ],
 )
-def test_hosts_that_are_understood(host: str, address: Address, text: str) -> None:
+def test_a_valid_host_is_parsed(host: str, address: Address, text: str) -> None:
     assert resolve(host) == address
     assert str(address) == text
 
@@ -55,7 +55,7 @@ def test_hosts_that_are_understood(host: str, address: Address, text: str) -> No
         ("unix:" + "x" * 104, "longer than 103 bytes"),
     ],
 )
-def test_hosts_that_are_refused(host: str, sentence: str) -> None:
+def test_an_invalid_host_is_refused(host: str, sentence: str) -> None:
     with pytest.raises(AddressError, match=sentence):
         resolve(host)
 
@@ -92,7 +92,9 @@ KEYS = (Path.home() / "keys/web", Path("/keys/b"))
         ("other", {"port": 7}, Address(host="other", port=7)),
     ],
 )
-def test_names_of_the_configuration(config: Path, host: str, options: Any, address: Address) -> None:
+def test_a_name_from_the_configuration_can_be_overridden(
+    config: Path, host: str, options: Any, address: Address
+) -> None:
     assert resolve(host, config=config, **options) == address
 
 
@@ -101,5 +103,5 @@ def test_a_socket_has_no_port(config: Path) -> None:
         resolve("here:7022", config=config)
 
 
-def test_no_configuration_is_needed(tmp_path: Path) -> None:
+def test_the_configuration_file_is_optional(tmp_path: Path) -> None:
     assert resolve("web", config=tmp_path / "none") == Address(host="web")

@@ -1,4 +1,4 @@
-"""Of the addresses of a name the first that takes a connection is used, and one that leads nowhere holds nobody up."""
+"""The first address of a name that accepts is used, and an address that leads nowhere delays nothing (RFC 8305)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from farhand_client.connection.dial import connect_tcp
 
 CLOSED, ALSO_CLOSED, OPEN, SILENT = (f"127.0.0.{number}" for number in (2, 3, 4, 5))
 OPEN_6 = "::1"
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 Names = Callable[..., None]
 
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """At `OPEN` somebody listens on it; at `SILENT` too, but the queue is full, and the kernel drops what comes."""
+    """A port that accepts at `OPEN`; at `SILENT` its backlog is full, so that the kernel drops new connections."""
     with socket.create_server((OPEN, 0)) as server, contextlib.ExitStack() as stack:
         port: int = server.getsockname()[1]
         stack.enter_context(socket.create_server((SILENT, port), backlog=0))
@@ -38,7 +38,7 @@ def port() -> Iterator[int]:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    """Let the name `service` stand for these addresses."""
+    """Make the name `service` resolve to the given addresses."""
 
     def stand_for(*addresses: str) -> None:
         def resolve(host: str, port: int, *_: Any, **__: Any) -> list[tuple[Any, ...]]:
@@ -57,8 +57,8 @@ def _found(address: str, port: int) -> tuple[Any, ...]:
 
 
 async def reached(port: int) -> str:
-    """Where a connection leads; it is closed again."""
-    async with asyncio.timeout(PATIENCE):
+    """Connect, close the connection, and return the address that it led to."""
+    async with asyncio.timeout(TIMEOUT):
         with await connect_tcp("service", port) as sock:
             return str(sock.getpeername()[0])
 
@@ -67,7 +67,7 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def test_an_address_that_refuses_is_followed_by_the_next_at_once(
+async def test_after_a_refusal_the_next_address_is_tried_at_once(
     port: int, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dial, "NEXT_ADDRESS_DELAY", 60.0)
@@ -75,14 +75,14 @@ async def test_an_address_that_refuses_is_followed_by_the_next_at_once(
     assert await reached(port) == OPEN
 
 
-async def test_an_address_that_is_silent_is_not_waited_for(port: int, names: Names) -> None:
+async def test_a_silent_address_does_not_delay_the_others(port: int, names: Names) -> None:
     names(SILENT, OPEN)
     before = descriptors()
     assert await reached(port) == OPEN
     assert descriptors() == before
 
 
-async def test_uvloop_does_so_as_well(port: int, names: Names) -> None:
+async def test_a_silent_address_does_not_delay_the_others_on_uvloop(port: int, names: Names) -> None:
     names(SILENT, CLOSED, OPEN)
 
     def other_loop() -> str:
@@ -92,7 +92,7 @@ async def test_uvloop_does_so_as_well(port: int, names: Names) -> None:
     assert await asyncio.to_thread(other_loop) == OPEN
 
 
-async def test_families_take_turns(port: int, names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_address_families_alternate(port: int, names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dial, "NEXT_ADDRESS_DELAY", 60.0)
     names(CLOSED, SILENT, OPEN_6)
     try:
@@ -103,7 +103,7 @@ async def test_families_take_turns(port: int, names: Names, monkeypatch: pytest.
         assert await reached(port) == OPEN_6
 
 
-async def test_where_none_takes_it_the_first_one_says_why(port: int, names: Names) -> None:
+async def test_if_every_address_refuses_the_first_error_is_raised(port: int, names: Names) -> None:
     names(CLOSED, ALSO_CLOSED)
     before = descriptors()
     with pytest.raises(ConnectionRefusedError):
@@ -111,9 +111,7 @@ async def test_where_none_takes_it_the_first_one_says_why(port: int, names: Name
     assert descriptors() == before
 
 
-async def test_whoever_waits_no_longer_leaves_nothing_behind(
-    port: int, names: Names, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_cancelling_closes_every_attempt(port: int, names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dial, "NEXT_ADDRESS_DELAY", 0.0)
     names(SILENT, SILENT, SILENT)
     before = descriptors()
@@ -123,13 +121,13 @@ async def test_whoever_waits_no_longer_leaves_nothing_behind(
     assert descriptors() == before
 
 
-async def test_the_socket_does_not_wait_for_more_to_send(port: int, names: Names) -> None:
+async def test_the_socket_is_non_blocking_and_has_no_nagle_delay(port: int, names: Names) -> None:
     names(OPEN)
     with await connect_tcp("service", port) as sock:
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert not sock.getblocking()
 
 
-async def test_a_name_that_is_not_known() -> None:
+async def test_an_unknown_name_is_an_error() -> None:
     with pytest.raises(socket.gaierror):
         await connect_tcp("nowhere.invalid", 1)

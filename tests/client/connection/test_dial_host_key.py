@@ -1,4 +1,4 @@
-"""Nothing is said to a service before its key is the one on record, or is put there by who may do that."""
+"""Nothing is sent to a service whose host key is not the recorded one, unless the user accepts it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.fake_tls import USER, nothing_was_said_to, port, record, tls_
 pytestmark = pytest.mark.usefixtures("home")
 
 
-async def test_a_known_key_lets_the_connection_through(tmp_path: Path) -> None:
+async def test_a_recorded_key_is_accepted(tmp_path: Path) -> None:
     async with tls_service(tmp_path) as (service, _), connect(service.host) as client:
         assert (client.name, client.user, client.host) == (service.host, "ann", "fake")
         assert (client.software, client.version, client.features) == ("fake/1", 1, ())
@@ -24,7 +24,7 @@ async def test_a_known_key_lets_the_connection_through(tmp_path: Path) -> None:
     assert (hello.user, hello.server, hello.versions) == (USER, "127.0.0.1", (1,))
 
 
-async def test_an_unknown_key_is_refused_in_a_script(tmp_path: Path) -> None:
+async def test_an_unknown_key_is_refused_by_default(tmp_path: Path) -> None:
     async with tls_service(tmp_path, known=False) as (service, key):
         with pytest.raises(HostKeyUnknown) as caught:
             await connect(service.host)
@@ -34,7 +34,7 @@ async def test_an_unknown_key_is_refused_in_a_script(tmp_path: Path) -> None:
     assert not record(tmp_path).path.exists()
 
 
-async def test_accept_new_puts_it_on_record(tmp_path: Path) -> None:
+async def test_accept_new_records_an_unknown_key(tmp_path: Path) -> None:
     async with tls_service(tmp_path, known=False) as (service, key):
         async with connect(service.host, accept_new=True):
             pass
@@ -44,7 +44,7 @@ async def test_accept_new_puts_it_on_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", [True, False])
-async def test_a_person_can_say_whether_it_is_the_right_one(tmp_path: Path, answer: bool) -> None:
+async def test_a_person_can_confirm_an_unknown_key(tmp_path: Path, answer: bool) -> None:
     asked: list[HostKeyUnknown] = []
 
     async def confirm(unknown: HostKeyUnknown) -> bool:
@@ -63,7 +63,7 @@ async def test_a_person_can_say_whether_it_is_the_right_one(tmp_path: Path, answ
 
 
 @pytest.mark.parametrize("accept_new", [True, False])
-async def test_a_changed_key_is_a_hard_failure_before_any_byte(tmp_path: Path, accept_new: bool) -> None:
+async def test_a_changed_key_fails_before_any_byte_is_sent(tmp_path: Path, accept_new: bool) -> None:
     async with tls_service(tmp_path, known=False) as (service, key):
         other = openssh.make_key(tmp_path / "other")
         record(tmp_path).add("127.0.0.1", port(service), other)
@@ -82,14 +82,14 @@ async def test_a_revoked_key_is_refused(tmp_path: Path) -> None:
             await connect(service.host, accept_new=True)
 
 
-async def test_a_record_that_cannot_be_read_trusts_nobody(tmp_path: Path) -> None:
+async def test_an_unreadable_known_hosts_file_trusts_no_key(tmp_path: Path) -> None:
     async with tls_service(tmp_path, known=False) as (service, _):
         record(tmp_path).path.mkdir(parents=True)
         with pytest.raises(ConnectError, match="known_hosts is not a regular file"):
             await connect(service.host, accept_new=True)
 
 
-async def test_the_record_can_be_elsewhere(tmp_path: Path) -> None:
+async def test_the_path_of_known_hosts_can_be_given(tmp_path: Path) -> None:
     async with tls_service(tmp_path, known=False) as (service, _):
         async with connect(service.host, accept_new=True, known_hosts=tmp_path / "mine"):
             pass

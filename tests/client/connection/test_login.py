@@ -1,4 +1,4 @@
-"""A login proves a key for this connection alone, tries one key after the other, and says which were tried in vain."""
+"""A login proves a key for this connection only, tries keys in order, and lists those that were tried in vain."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_the_proof_is_bound_to_this_connection(tmp_path: Path) -> None:
     assert openssh.verifies(tmp_path, key, said["login"].signature, transcript, LOGIN_NAMESPACE)
 
 
-async def test_keys_are_tried_until_one_does(tmp_path: Path) -> None:
+async def test_keys_are_tried_in_order_until_one_is_accepted(tmp_path: Path) -> None:
     keys = [openssh.make_key(tmp_path / name) for name in ("a", "b", "c")]
 
     def judge(client: FakeConnection, message: m.Login) -> None:
@@ -94,7 +94,7 @@ async def test_keys_are_tried_until_one_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 6])
-async def test_the_keys_that_were_tried_are_listed(tmp_path: Path, attempts: int) -> None:
+async def test_the_error_lists_the_keys_that_were_tried(tmp_path: Path, attempts: int) -> None:
     keys = [openssh.make_key(tmp_path / name) for name in ("a", "b")]
     async with tls_service(tmp_path, greet=asking(refuse(attempts))) as (service, _):
         with pytest.raises(AuthenticationError) as caught:
@@ -105,13 +105,13 @@ async def test_the_keys_that_were_tried_are_listed(tmp_path: Path, attempts: int
     assert [key.fingerprint in text for key in keys] == [True, attempts > 1]
 
 
-async def test_without_keys_it_says_how_to_get_one(tmp_path: Path) -> None:
+async def test_without_a_key_the_error_says_how_to_create_one(tmp_path: Path) -> None:
     async with tls_service(tmp_path, greet=asking(refuse(6))) as (service, _):
         with pytest.raises(AuthenticationError, match=r"there is no key to try\. Create one with ssh-keygen"):
             await connect(service.host)
 
 
-async def test_a_key_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+async def test_the_error_says_why_a_key_could_not_be_tried(tmp_path: Path) -> None:
     openssh.make_key(tmp_path / "secret", passphrase="secret")
     async with tls_service(tmp_path, greet=asking(refuse(6))) as (service, _):
         with pytest.raises(AuthenticationError, match="needs a passphrase, but there is nobody to ask"):
@@ -121,7 +121,7 @@ async def test_a_key_that_cannot_be_used_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("ssh-agent", "ssh-add")
-async def test_the_agent_is_asked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keys_of_the_agent_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = openssh.make_key(tmp_path / "in-agent")
 
     def judge(client: FakeConnection, message: m.Login) -> None:
@@ -141,7 +141,7 @@ async def test_the_agent_is_asked_first(tmp_path: Path, monkeypatch: pytest.Monk
         m.Error(code=ErrorCode.DENIED, message="too many connections"),
     ],
 )
-async def test_why_the_service_takes_nobody_is_passed_on(tmp_path: Path, answer: m.Error) -> None:
+async def test_a_refusal_before_the_login_is_reported_with_its_code(tmp_path: Path, answer: m.Error) -> None:
     def greet(client: FakeConnection, message: m.AnyMessage) -> None:
         client.say(answer)
 
@@ -151,7 +151,7 @@ async def test_why_the_service_takes_nobody_is_passed_on(tmp_path: Path, answer:
         assert caught.value.code is answer.code
 
 
-async def test_a_login_on_a_local_socket_is_not_for_us(tmp_path: Path) -> None:
+async def test_the_sockets_of_the_edge_are_refused(tmp_path: Path) -> None:
     service = FakeService()
     service.greet = asking(refuse(6))
     async with service.on_socket(tmp_path):
@@ -160,7 +160,7 @@ async def test_a_login_on_a_local_socket_is_not_for_us(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("after", [m.Hello, m.Login])
-async def test_a_connection_lost_during_the_login_has_run_nothing(tmp_path: Path, after: type[m.Message]) -> None:
+async def test_a_connection_lost_during_the_login_is_a_connect_error(tmp_path: Path, after: type[m.Message]) -> None:
     openssh.make_key(tmp_path / "id")
 
     def greet(client: FakeConnection, message: m.AnyMessage) -> None:

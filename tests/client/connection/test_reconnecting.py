@@ -1,4 +1,4 @@
-"""Which losses are tried again, how often and how long, and what is known where they stay losses."""
+"""Which losses lead to reconnecting, how often and for how long, and what is known of a run after a permanent loss."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from tests.support.tls import tls
 
 
 @given(st.floats(0, 1e6), st.floats(0.001, 1000), st.integers(0, 200))
-def test_attempts_are_spread_over_a_time_that_doubles_up_to_a_cap(now: float, patience: float, before: int) -> None:
-    backoff = Backoff(now, patience)
+def test_retry_delays_double_up_to_a_maximum(now: float, timeout: float, before: int) -> None:
+    backoff = Backoff(now, timeout)
     backoff.attempts = before
     delay = backoff.delay(now)
     assert delay is not None
-    assert 0 <= delay <= min(MAX_RETRY_DELAY, MAX_FIRST_RETRY_DELAY * 2.0**before, patience) + 1e-9
-    assert backoff.delay(now + patience) is None
-    assert backoff.left(now + 2 * patience) == 0
+    assert 0 <= delay <= min(MAX_RETRY_DELAY, MAX_FIRST_RETRY_DELAY * 2.0**before, timeout) + 1e-9
+    assert backoff.delay(now + timeout) is None
+    assert backoff.left(now + 2 * timeout) == 0
 
 
 @pytest.mark.parametrize("reconnect", [None, 0, 0.3])
-async def test_what_is_known_of_a_run_is_said_where_its_line_stays_lost(tmp_path: Path, reconnect: Any) -> None:
+async def test_a_permanent_loss_says_what_is_known_of_the_run(tmp_path: Path, reconnect: Any) -> None:
     async with client_of(tmp_path, stoppable, reconnect=reconnect) as (client, service):
         runs = [
             await client.start(["prog"]),
@@ -64,18 +64,18 @@ async def test_what_is_known_of_a_run_is_said_where_its_line_stays_lost(tmp_path
         assert not client.connected
 
 
-async def test_whoever_watches_is_told_of_the_loss_and_of_the_return(tmp_path: Path) -> None:
+async def test_watch_is_notified_of_the_outage_and_of_its_end(tmp_path: Path) -> None:
     told: asyncio.Queue[Outage | None] = asyncio.Queue()
     async with client_of(tmp_path, reconnect=30, watch=told.put_nowait) as (_, service):
         service.connections[0].cut()
-        down, up = await told.get(), await told.get()
-    assert down is not None
-    assert "was closed by the peer" in str(down.cause)
-    assert (0 < down.left <= 30, up) == (True, None)
+        outage, end = await told.get(), await told.get()
+    assert outage is not None
+    assert "was closed by the peer" in str(outage.cause)
+    assert (0 < outage.left <= 30, end) == (True, None)
 
 
 @pytest.mark.parametrize("code", [ErrorCode.DENIED, ErrorCode.UNSUPPORTED_VERSION])
-async def test_a_service_that_lets_nobody_in_any_more_is_not_asked_again(tmp_path: Path, code: ErrorCode) -> None:
+async def test_a_refusal_that_is_final_ends_reconnecting(tmp_path: Path, code: ErrorCode) -> None:
     def greet(fake: FakeConnection, _: m.AnyMessage) -> None:
         fake.say(m.Error(code=code, message="no more"))
 
@@ -89,7 +89,7 @@ async def test_a_service_that_lets_nobody_in_any_more_is_not_asked_again(tmp_pat
 
 
 @pytest.mark.parametrize("code", [ErrorCode.DRAINING, ErrorCode.INTERNAL, ErrorCode.LOGIN_TIMEOUT])
-async def test_any_other_trouble_of_the_service_is_tried_again(tmp_path: Path, code: ErrorCode) -> None:
+async def test_a_refusal_that_is_temporary_is_tried_again(tmp_path: Path, code: ErrorCode) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         if len(service.runs) == 1:
@@ -101,7 +101,7 @@ async def test_any_other_trouble_of_the_service_is_tried_again(tmp_path: Path, c
         assert (await client.run(["prog"])).returncode == 0
 
 
-async def test_a_service_that_dies_of_a_request_is_given_up_in_time(tmp_path: Path) -> None:
+async def test_a_service_that_crashes_on_a_request_is_given_up_in_time(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.client.cut()
 
@@ -112,7 +112,7 @@ async def test_a_service_that_dies_of_a_request_is_given_up_in_time(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("home")
-async def test_another_key_of_the_service_ends_it_at_once_before_anything_is_said(tmp_path: Path) -> None:
+async def test_a_changed_host_key_ends_reconnecting_before_anything_is_sent(tmp_path: Path) -> None:
     async with tls_service(tmp_path) as (service, _):
         service.behave = stoppable
         async with connect(service.host) as client, client.start(["prog"]) as run:
@@ -128,7 +128,7 @@ async def test_another_key_of_the_service_ends_it_at_once_before_anything_is_sai
 
 
 @pytest.mark.usefixtures("home")
-async def test_each_login_is_a_full_one_and_asks_for_no_passphrase_again(tmp_path: Path) -> None:
+async def test_reconnecting_uses_the_accepted_key_without_asking_for_its_passphrase(tmp_path: Path) -> None:
     key = openssh.make_key(tmp_path / "secret", passphrase="open sesame")
     openssh.make_key(tmp_path / "other")
     asked = []
@@ -158,7 +158,7 @@ async def test_each_login_is_a_full_one_and_asks_for_no_passphrase_again(tmp_pat
 
 
 @pytest.mark.usefixtures("home")
-async def test_a_key_that_is_not_let_in_any_more_ends_it_at_once(tmp_path: Path) -> None:
+async def test_a_key_that_is_no_longer_accepted_ends_reconnecting(tmp_path: Path) -> None:
     openssh.make_key(tmp_path / "id")
 
     def greet(fake: FakeConnection, message: m.AnyMessage) -> None:
@@ -183,7 +183,7 @@ async def test_a_key_that_is_not_let_in_any_more_ends_it_at_once(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("home")
-async def test_a_line_that_falls_silent_is_made_again(tmp_path: Path) -> None:
+async def test_a_silent_connection_is_replaced(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         if run.attach is not None:
@@ -197,7 +197,7 @@ async def test_a_line_that_falls_silent_is_made_again(tmp_path: Path) -> None:
             assert len(service.connections) == 2
 
 
-async def test_a_service_that_is_not_there_for_a_while_is_waited_for(tmp_path: Path) -> None:
+async def test_requests_wait_for_a_service_that_restarts(tmp_path: Path) -> None:
     first, second = FakeService(stoppable), FakeService(stoppable)
     async with first.on_socket(tmp_path):
         client = await connect(first.host)
@@ -209,7 +209,7 @@ async def test_a_service_that_is_not_there_for_a_while_is_waited_for(tmp_path: P
         await client.close()
 
 
-async def test_closing_gives_up_a_line_that_is_down(tmp_path: Path) -> None:
+async def test_closing_during_an_outage_ends_reconnecting(tmp_path: Path) -> None:
     async with client_of(tmp_path, stoppable, reconnect=30) as (client, service):
         run = await client.start(["prog"])
         await Gate(service).shut()
@@ -220,7 +220,7 @@ async def test_closing_gives_up_a_line_that_is_down(tmp_path: Path) -> None:
             await client.run(["prog"])
 
 
-async def test_closing_stops_what_is_not_kept(tmp_path: Path) -> None:
+async def test_closing_stops_the_runs_that_are_not_kept(tmp_path: Path) -> None:
     async with client_of(tmp_path, lambda run: started(run)) as (client, service):
         await client.start(["prog"])
         await client.start(["prog"], on_disconnect="keep")

@@ -1,0 +1,49 @@
+"""A `Pending` can be awaited, entered, or made a task."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Self
+
+import pytest
+
+from farhand_client.pending import Pending
+
+
+class Resource:
+    def __init__(self) -> None:
+        self.left_with: object = "not left"
+
+    async def __aenter__(self) -> Self:
+        raise AssertionError("a pending value is entered as it is")
+
+    async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
+        self.left_with = error
+
+
+async def opened() -> Resource:
+    await asyncio.sleep(0)
+    return Resource()
+
+
+async def test_it_can_be_awaited() -> None:
+    assert (await Pending(opened())).left_with == "not left"
+
+
+async def test_it_can_be_a_task() -> None:
+    assert (await asyncio.create_task(Pending(opened()))).left_with == "not left"
+
+
+async def test_leaving_the_context_leaves_the_value() -> None:
+    async with Pending(opened()) as resource:
+        pass
+    assert resource.left_with is None
+    error = ValueError()
+    with pytest.raises(ValueError):  # noqa: PT011  # this very one
+        async with Pending(opened()) as resource:
+            raise error
+    assert resource.left_with is error
+
+
+def test_it_can_be_closed_unawaited() -> None:
+    Pending(opened()).close()

@@ -1,0 +1,44 @@
+"""The names that scripts import from `farhand_client`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+import farhand_client
+from farhand_client import sync
+
+
+def test_every_public_name_can_be_imported() -> None:
+    for name in farhand_client.__all__:
+        assert getattr(farhand_client, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        farhand_client.nothing  # noqa: B018  # the access is the test
+
+
+def test_sync_has_the_same_names() -> None:
+    for name in sync.__all__:
+        assert getattr(sync, name) is not None
+    assert (sync.Client, sync.Run) == (sync.SyncClient, sync.SyncRun)
+    assert set(sync.__all__) <= set(farhand_client.__all__)
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert farhand_client.__version__ == version("farhand")
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    script = "import sys, farhand_client; print([name for name in sys.modules if name.startswith('farhand_client.')])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_program_starts_without_the_api_and_the_validation_library() -> None:
+    """Each of these would make `farhand --help` and a wrong command line slower."""
+    heavy = ["asyncio", "pydantic", "ssl", "farhand_protocol.messages", "farhand_client.client"]
+    script = f"import sys, farhand_client.cli.main; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
