@@ -43,6 +43,7 @@ def install(root: Path, *arguments: str, **environ: str) -> str:
     return result.stderr
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have one worker of xdist run all tests that need an installation or the wheels: making them takes ten seconds."""
     for item in items:

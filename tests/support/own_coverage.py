@@ -1,0 +1,144 @@
+"""Checks that each module is covered by its own tests: `python -m tests.support.own_coverage [pytest's options]`.
+
+Lines that happen to run in tests of something else prove nothing about a module. So all unit tests run once, coverage.py
+notes for each line the test modules in which it ran (a dynamic context), and of each source module the lines count that
+ran in its own: `a/b.py` of a package is tested by `a/test_b.py` and `a/test_b_*.py` in the package's folder of tests.
+The model is `maxi_cov.py` of websockets, which starts a process for each module instead.
+
+Also a plugin of pytest, which the command loads into the workers.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import coverage
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+
+PACKAGES: Final = {
+    "protocol/farhand_protocol": "tests/protocol",
+    "server/farhand_server": "tests/server",
+    "client/farhand_client": "tests/client",
+}
+"""Each package, and where its tests are."""
+
+MINIMUM: Final = 80
+"""Percent of a module's statements that its own tests have to run."""
+
+EXCEPTIONS: Final[dict[str, str]] = {}
+"""Modules without tests of their own, or with fewer, and why."""
+
+_DATA: Final = "FARHAND_OWN_COVERAGE"
+"""The variable that names the directory of the data, and says that this is to be a plugin."""
+
+
+def sources() -> Iterator[tuple[Path, list[Path]]]:
+    """Yield each source module that has statements of its own, with its test modules, relative to the root."""
+    for package, tests in PACKAGES.items():
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = path.relative_to(ROOT / package)
+            stem = name.parent.name if path.stem == "__init__" else path.stem
+            folder = ROOT / tests / (name.parent.parent if path.stem == "__init__" else name.parent)
+            own = [*folder.glob(f"test_{stem}.py"), *folder.glob(f"test_{stem}_*.py")]
+            yield path.relative_to(ROOT), sorted(each.relative_to(ROOT) for each in own)
+
+
+def measure(arguments: list[str]) -> coverage.CoverageData:
+    """Run the tests and return what ran where."""
+    with tempfile.TemporaryDirectory(prefix="own-") as directory:
+        command = [sys.executable, "-m", "pytest", "-p", __spec__.name if __spec__ else __name__]
+        options = ["--numprocesses=logical", "--maxprocesses=8", "--dist=loadgroup", *arguments, *PACKAGES.values()]
+        subprocess.run([*command, *options], cwd=ROOT, env=os.environ | {_DATA: directory}, check=True)
+        data = coverage.CoverageData(no_disk=True)
+        for file in Path(directory).iterdir():
+            part = coverage.CoverageData(str(file))
+            part.read()
+            data.update(part)
+        return data
+
+
+def percentage(data: coverage.CoverageData, source: Path, own: list[Path]) -> tuple[int, list[int]]:
+    """Return the percentage of the statements of `source` that ran in `own` or when imported, and the lines that did
+    not."""
+    file = str(ROOT / source)
+    parser = coverage.python.PythonParser(filename=file, exclude=r"pragma: no cover|if TYPE_CHECKING:|\.\.\.$")
+    parser.parse_source()
+    statements = parser.statements
+    wanted = {"", *map(str, own)}
+    contexts = data.contexts_by_lineno(file)
+    ran = {line for line in statements if wanted & set(contexts.get(line, []))}
+    return (100 * len(ran) // len(statements) if statements else 100), sorted(statements - ran)
+
+
+def main() -> int:
+    """Measure and say what is below the minimum; return 1 if anything is that is no exception, or an exception is none."""
+    data = measure(sys.argv[1:])
+    failed = 0
+    for source, own in sources():
+        percent, missing = percentage(data, source, own)
+        excepted = EXCEPTIONS.get(str(source))
+        if (percent >= MINIMUM) != (excepted is None):
+            failed += 1
+            what = "is an exception and needs to be none" if excepted else f"lines {_ranges(missing)}"
+            print(f"{source}: {percent} % by {', '.join(map(str, own)) or 'nothing'}; {what}")
+    for name in EXCEPTIONS.keys() - {str(source) for source, _ in sources()}:
+        failed += 1
+        print(f"{name}: is an exception, and is not there")
+    print(
+        f"{failed} modules are not covered by their own tests" if failed else "each module is covered by its own tests"
+    )
+    return 1 if failed else 0
+
+
+def _ranges(lines: list[int]) -> str:
+    parts: list[list[int]] = []
+    for line in lines:
+        if parts and line == parts[-1][1] + 1:
+            parts[-1][1] = line
+        else:
+            parts.append([line, line])
+    return ", ".join(f"{first}-{last}" if first != last else f"{first}" for first, last in parts)
+
+
+class Contexts:
+    """The plugin: notes the module of the test that runs."""
+
+    def __init__(self, directory: str) -> None:
+        names = [package.partition("/")[2] for package in PACKAGES]
+        self._coverage = coverage.Coverage(
+            data_file=f"{directory}/data", data_suffix=True, config_file=False, source_pkgs=names
+        )
+        self._coverage.start()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._coverage.switch_context(str(item.path.relative_to(ROOT)))
+        result = yield
+        self._coverage.switch_context("")
+        return result
+
+    def pytest_unconfigure(self) -> None:
+        self._coverage.stop()
+        self._coverage.save()
+
+
+# At once, before conftest.py imports anything of Farhand.
+_plugin = Contexts(os.environ[_DATA]) if _DATA in os.environ else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take part in the session."""
+    if _plugin is not None:
+        config.pluginmanager.register(_plugin)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
