@@ -1,8 +1,9 @@
 """Checks that each module is covered by its own tests: `python -m tests.support.own_coverage [pytest's options]`.
 
-Lines that happen to run in tests of something else prove nothing about a module. So all unit tests run once, coverage.py
-notes for each line the test modules in which it ran (a dynamic context), and of each source module the lines count that
-ran in its own: `a/b.py` of a package is tested by `a/test_b.py` and `a/test_b_*.py` in the package's folder of tests.
+A line that happens to run in tests of something else proves nothing about its module. So all unit tests run once;
+coverage.py notes for each line the test modules in which it ran (a dynamic context); of each source module those lines
+count that ran in its own: `a/b.py` of a package is tested by `a/test_b.py` and `a/test_b_*.py` in the package's folder
+of tests.
 The model is `maxi_cov.py` of websockets, which starts a process for each module instead.
 
 Also a plugin of pytest, which the command loads into the workers.
@@ -54,7 +55,7 @@ def sources() -> Iterator[tuple[Path, list[Path]]]:
 def measure(arguments: list[str]) -> coverage.CoverageData:
     """Run the tests and return what ran where."""
     with tempfile.TemporaryDirectory(prefix="own-") as directory:
-        command = [sys.executable, "-m", "pytest", "-p", __spec__.name if __spec__ else __name__]
+        command = [sys.executable, "-m", "pytest", "-p", "tests.support.own_coverage"]
         options = ["--numprocesses=logical", "--maxprocesses=8", "--dist=loadgroup", *arguments, *PACKAGES.values()]
         subprocess.run([*command, *options], cwd=ROOT, env=os.environ | {_DATA: directory}, check=True)
         data = coverage.CoverageData(no_disk=True)
@@ -69,9 +70,9 @@ def percentage(data: coverage.CoverageData, source: Path, own: list[Path]) -> tu
     """Return the percentage of the statements of `source` that ran in `own` or when imported, and the lines that did
     not."""
     file = str(ROOT / source)
-    parser = coverage.python.PythonParser(filename=file, exclude=r"pragma: no cover|if TYPE_CHECKING:|\.\.\.$")
-    parser.parse_source()
-    statements = parser.statements
+    parser = coverage.Coverage(data_file=None, config_file=False)
+    parser.exclude(r"if TYPE_CHECKING:|\.\.\.$")
+    statements = set(parser.analysis2(file)[1])
     wanted = {"", *map(str, own)}
     contexts = data.contexts_by_lineno(file)
     ran = {line for line in statements if wanted & set(contexts.get(line, []))}
@@ -79,7 +80,7 @@ def percentage(data: coverage.CoverageData, source: Path, own: list[Path]) -> tu
 
 
 def main() -> int:
-    """Measure and say what is below the minimum; return 1 if anything is that is no exception, or an exception is none."""
+    """Measure, and say what is below the minimum. Return 1 if any is that is no exception, or an exception is none."""
     data = measure(sys.argv[1:])
     failed = 0
     for source, own in sources():

@@ -157,7 +157,7 @@ class TerminalReader(PipeReader):
         size = 0
         while size < PIPE_READ_SIZE:
             try:
-                chunk = os.read(self._fd, PIPE_READ_SIZE)
+                chunk = os.read(self._fd, PIPE_READ_SIZE - size)
             except BlockingIOError:
                 if not chunks:
                     raise
