@@ -11,7 +11,7 @@
 `channels`  a handler for each message that opens a channel
 `context`   what sessions need of the core, and the list of all sessions
 
-A layer knows only those below it: session > dispatch > login, turns > channels, context. What a lower layer needs of a
+A layer knows only those below it: session > dispatch > context, turns > login, channels. What a lower layer needs of a
 higher one it names in a protocol of its own (`DispatchSession`, `LoginSession`, `ChannelOutlet`). Nothing here blocks,
 and nothing is awaited between a message and its answer, so a request is judged and acted on in one turn of the loop.
 """

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ..admission.admission import AdmissionContext
-
-if TYPE_CHECKING:  # at run time it would load the cryptography, which a service for local clients does without
-    from ..auth.login import Authenticator
+from .login import LoginContext
 
 
 class OpenSession(Protocol):
@@ -77,12 +75,8 @@ class OpenSessions:
             await session.gone.wait()
 
 
-class SessionContext(AdmissionContext, Protocol):
+class SessionContext(AdmissionContext, LoginContext, Protocol):
     """What a session needs of the core."""
-
-    @property
-    def authenticator(self) -> Authenticator | None:
-        """Judges logins by key; None without a host key, and so without an edge."""
 
     @property
     def sessions(self) -> OpenSessions:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection
@@ -20,13 +20,31 @@ from .. import __version__
 from ..admission.caller import Caller
 from ..audit import AuditEntry
 from ..auth.accounts import Principal
+from ..config import ServiceConfig
 from ..logs import Logger
-from .context import SessionContext
+
+if TYPE_CHECKING:  # importing it loads the cryptography, which a service for local clients does without
+    from ..auth.login import Authenticator
 
 SERVER_SOFTWARE: Final = f"farhandd/{__version__}"
 
 LoginReport = Callable[[bool], None]
 """Tells the edge whether its client has logged in. Only the first call counts."""
+
+
+class LoginContext(Protocol):
+    """What the login needs of the core."""
+
+    @property
+    def config(self) -> ServiceConfig:
+        """The configuration in force."""
+
+    @property
+    def authenticator(self) -> Authenticator | None:
+        """Judges logins by key; None without a host key, and so without an edge."""
+
+    def note(self, entry: AuditEntry) -> None:
+        """Add an event to the audit log; it is written soon."""
 
 
 class LoginSession(Protocol):
@@ -37,7 +55,7 @@ class LoginSession(Protocol):
         """The connection, in one of the phases before login."""
 
     @property
-    def context(self) -> SessionContext:
+    def context(self) -> LoginContext:
         """The core."""
 
     @property
@@ -73,7 +91,7 @@ class LoginExchange:
         self._peer = peer
         self._report = report or (lambda logged_in: None)
         self._remote = report is not None
-        self._nonce: Final = os.urandom(NONCE_SIZE)
+        self.nonce: Final = os.urandom(NONCE_SIZE)
         self._hello: m.Hello | None = None
         self._attempts_left = session.context.config.login.attempts
         self._deadline: asyncio.TimerHandle | None = None
@@ -106,7 +124,7 @@ class LoginExchange:
                 software=SERVER_SOFTWARE,
                 limits=connection.announced_limits,
                 login=local is None,
-                nonce=self._nonce,
+                nonce=self.nonce,
             ),
         )
         if local is None:
@@ -148,7 +166,7 @@ class LoginExchange:
             server_name=hello.server or "",
             public_key=public_key,
             signature=signature,
-            server_nonce=self._nonce,
+            server_nonce=self.nonce,
             client_nonce=hello.nonce,
             hello_sha256=sha256(session.connection.hello_frame).digest(),
         )

@@ -1,0 +1,231 @@
+"""Who logs in, who is refused, and what the client, the edge and the audit log learn of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from farhand_protocol import messages as m
+from farhand_protocol.connection import Connection, ConnectionFailed, Event, MessageReceived
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.states import Phase, Side
+from farhand_server.admission.caller import Caller
+from farhand_server.audit import AuditEntry
+from farhand_server.auth.accounts import Principal, peer_principal
+from farhand_server.auth.authorized_keys import IPAddress
+from farhand_server.auth.login import Authenticator, LoginProof, LoginRefusal, RefusalCause
+from farhand_server.config import ServiceConfig, load
+from farhand_server.connection.login import LoginExchange
+from farhand_server.logs import Logger, Sink
+from tests.support.clock import virtual_time
+from tests.support.pairs import LOGIN, hello
+
+OWN = pwd.getpwuid(os.getuid()).pw_name
+ADDRESS = IPv4Address("192.0.2.7")
+PEER = "192.0.2.7:50214"
+REFUSED = LoginRefusal(RefusalCause.KEY_NOT_AUTHORIZED, "the key is in no file", "SHA256:one")
+BY_KEY = Principal(OWN, os.getuid(), "key", "SHA256:one")
+
+
+class Judge(Authenticator):
+    """Answers every proof with `verdict`."""
+
+    def __init__(self, verdict: Principal | LoginRefusal) -> None:
+        self.verdict = verdict
+        self.proofs: list[tuple[LoginProof, IPAddress | None]] = []
+
+    def authenticate(self, proof: LoginProof, *, address: IPAddress | None, now: float) -> Principal | LoginRefusal:
+        self.proofs.append((proof, address))
+        return self.verdict
+
+
+class Session:
+    """Session and core of a login, and the client at the other end. `verdict` makes it the client of an edge."""
+
+    def __init__(self, verdict: Principal | LoginRefusal | None = None, *, principal: Principal | None = None) -> None:
+        self.config: ServiceConfig = load(None, overrides={})
+        self.judge = None if verdict is None else Judge(verdict)
+        self.entries: list[AuditEntry] = []
+        self.log = Logger(Sink(), {})
+        self.connection = Connection(Side.SERVER)
+        self.client = Connection(Side.CLIENT)
+        self.reports: list[bool] = []
+        self.callers: list[Caller] = []
+        self.ended: ErrorCode | None = None
+        remote = verdict is not None
+        self.login = LoginExchange(
+            self,
+            principal=principal,
+            address=ADDRESS if remote else None,
+            peer=PEER if remote else None,
+            report=self.reports.append if remote else None,
+        )
+        self.login.start()
+
+    @property
+    def context(self) -> Session:
+        return self
+
+    @property
+    def authenticator(self) -> Authenticator | None:
+        return self.judge
+
+    def note(self, entry: AuditEntry) -> None:
+        self.entries.append(entry)
+
+    def logged_in(self, caller: Caller) -> None:
+        self.callers.append(caller)
+
+    def end(self, code: ErrorCode, sentence: str) -> None:
+        self.ended = code
+        self.connection.fail(code, sentence)
+
+    def send(self, message: m.Message) -> list[str]:
+        """Let the client send a message; return the types of the answers, and the codes of errors."""
+        self.client.send(0, message)
+        for data in self.client.data_to_send():
+            for event in self.connection.receive_data(data):
+                assert isinstance(event, MessageReceived), event
+                if isinstance(event.message, m.Hello):
+                    self.login.answer_hello(event.message)
+                else:
+                    assert isinstance(event.message, m.Login)
+                    self.login.answer_login(event.message)
+        return self.answers()
+
+    def answers(self) -> list[str]:
+        data = b"".join(self.connection.data_to_send())
+        return [described(event) for event in self.client.receive_data(data)]
+
+
+def described(event: Event) -> str:
+    if isinstance(event, ConnectionFailed):
+        return event.error.code
+    assert isinstance(event, MessageReceived), event
+    return event.message.code if isinstance(event.message, m.Error) else event.message.type
+
+
+@virtual_time
+async def test_a_local_client_is_logged_in_by_its_hello() -> None:
+    session = Session(principal=peer_principal(os.getuid()))
+    assert session.send(replace_user(None)) == ["welcome", "accepted"]
+    assert [caller.principal.user for caller in session.callers] == [OWN]
+    assert [(entry.event, entry.user, entry.how) for entry in session.entries] == [("login", OWN, "peer")]
+
+
+@virtual_time
+async def test_a_local_client_cannot_be_another_user() -> None:
+    session = Session(principal=peer_principal(os.getuid()))
+    assert session.send(replace_user("somebody-else")) == [ErrorCode.DENIED]
+    assert session.callers == []
+
+
+@virtual_time
+async def test_a_client_without_a_common_version_is_refused() -> None:
+    session = Session(BY_KEY)
+    assert session.send(hello().model_copy(update={"versions": (99,)})) == [ErrorCode.UNSUPPORTED_VERSION]
+    assert session.connection.phase is Phase.CLOSED
+
+
+@virtual_time
+async def test_a_client_of_an_edge_is_logged_in_by_a_proof() -> None:
+    session = Session(BY_KEY)
+    assert session.send(hello()) == ["welcome"]
+    assert session.callers == []
+    assert session.send(LOGIN) == ["accepted"]
+    assert session.reports == [True]
+    assert [(caller.principal, caller.peer) for caller in session.callers] == [(BY_KEY, PEER)]
+    assert [(entry.event, entry.key, entry.peer) for entry in session.entries] == [("login", "SHA256:one", PEER)]
+
+
+@virtual_time
+async def test_a_proof_is_judged_with_what_the_service_has_seen_itself() -> None:
+    session = Session(BY_KEY)
+    session.send(hello())
+    session.send(LOGIN)
+    assert session.judge is not None
+    ((proof, address),) = session.judge.proofs
+    assert (proof.user, proof.public_key, proof.signature) == ("ada", LOGIN.public_key, LOGIN.signature)
+    assert proof.client_nonce == hello().nonce
+    assert proof.server_nonce != Session(BY_KEY).login.nonce
+    assert (len(proof.server_nonce), len(proof.hello_sha256), address) == (32, 32, ADDRESS)
+
+
+@virtual_time
+async def test_a_refused_client_learns_no_cause_and_the_audit_log_does() -> None:
+    session = Session(REFUSED)
+    session.send(hello())
+    assert session.send(LOGIN) == ["refused"]
+    (entry,) = session.entries
+    assert (entry.event, entry.user, entry.key, entry.outcome, entry.peer) == (
+        "login_refused", "ada", "SHA256:one", "key_not_authorized", PEER,
+    )  # fmt: skip
+    assert (session.reports, session.ended) == ([], None)
+
+
+@virtual_time
+async def test_the_last_refusal_ends_the_connection_and_is_reported_to_the_edge() -> None:
+    session = Session(REFUSED)
+    session.send(hello())
+    attempts = session.config.login.attempts
+    for _ in range(attempts - 1):
+        assert session.send(LOGIN) == ["refused"]
+    assert session.send(LOGIN) == [ErrorCode.LOGIN_FAILED]
+    assert (session.reports, len(session.entries)) == ([False], attempts)
+
+
+@virtual_time
+async def test_a_login_after_refusals_is_accepted() -> None:
+    session = Session(REFUSED)
+    session.send(hello())
+    session.send(LOGIN)
+    assert session.judge is not None
+    session.judge.verdict = replace(BY_KEY, fingerprint="SHA256:two")
+    assert session.send(LOGIN) == ["accepted"]
+    assert session.reports == [True]
+
+
+@virtual_time
+async def test_a_client_that_does_not_log_in_in_time_is_disconnected() -> None:
+    session = Session(REFUSED)
+    session.send(hello())
+    await asyncio.sleep(session.config.login.deadline - 0.1)
+    assert session.answers() == []
+    await asyncio.sleep(0.2)
+    assert session.answers() == [ErrorCode.LOGIN_TIMEOUT]
+    assert session.reports == [False]
+
+
+@virtual_time
+async def test_a_client_that_has_logged_in_has_no_deadline() -> None:
+    session = Session(BY_KEY)
+    session.send(hello())
+    session.send(LOGIN)
+    await asyncio.sleep(2 * session.config.login.deadline)
+    assert (session.ended, session.reports) == (None, [True])
+
+
+@virtual_time
+async def test_a_client_that_leaves_before_its_login_is_reported_as_failed() -> None:
+    session = Session(REFUSED)
+    session.send(hello())
+    session.login.stop()
+    await asyncio.sleep(2 * session.config.login.deadline)
+    assert (session.ended, session.reports) == (None, [False])
+
+
+@virtual_time
+async def test_an_account_without_business_here_is_refused_at_once_and_in_the_audit_log() -> None:
+    session = Session()
+    session.login.reject(Principal("eve", 1002, "peer"), "this service is for the account ada, and you are eve")
+    assert session.ended == ErrorCode.DENIED
+    (entry,) = session.entries
+    assert (entry.event, entry.user, entry.outcome) == ("login_refused", "eve", "denied")
+    assert entry.detail == "this service is for the account ada, and you are eve"
+
+
+def replace_user(user: str | None) -> m.Hello:
+    return hello().model_copy(update={"user": user})
