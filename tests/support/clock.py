@@ -43,6 +43,10 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._clock.now
 
+    def advance(self, seconds: float) -> None:
+        """Let time pass while a callback runs, as if it were slow."""
+        self._clock.now += seconds
+
 
 def virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
     """Run a test on a `VirtualClockLoop`. Its fixtures must not be asynchronous: they would run on another loop."""
