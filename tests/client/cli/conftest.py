@@ -13,7 +13,7 @@ from tests.support.fake_service import FakeService
 
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[FakeService]:
-    """One that does anything, and knows of one run unless a test says otherwise."""
+    """A fake service that accepts anything, and knows one run unless a test says otherwise."""
     async with FakeService().on_socket(tmp_path) as fake:
         fake.answer = listing(info())
         yield fake

@@ -1,4 +1,4 @@
-"""`farhand logs` shows what is kept, `farhand attach` takes part; both leave the run going."""
+"""`farhand logs` shows the output that is kept, `farhand attach` also sends input; both leave the run running."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`farhand attach` to a run on a terminal: its screen is shown here, and who may types there."""
+"""`farhand attach` to a run on a terminal: its screen is shown here, and keys are sent if this client has the input."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ async def pty() -> AsyncIterator[Pty]:
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    """Of a person with an ordinary terminal."""
+    """The environment of a person with an ordinary terminal."""
     return environment(tmp_path) | {"TERM": "xterm"}
 
 
 @pytest.fixture
 def screen(service: FakeService) -> FakeService:
-    """A service with an editor that goes on, on a terminal of 100x30."""
+    """A service with a running editor, on a terminal of 100x30."""
     service.answer = listing(
         info(
             ID, stdout=len(SCREEN), stderr=0, stdin=5, terminal=m.WindowSize(columns=100, rows=30), on_disconnect="keep"

@@ -1,4 +1,4 @@
-"""`farhand export` writes what a run has written and when, for asciinema's players."""
+"""`farhand export` saves a run's output, with its timing, for asciinema's players."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TERMINAL = info(
 
 
 async def exported(service: FakeService, *options: str) -> tuple[dict[str, Any], list[list[Any]], bytes]:
-    """Return the header, the events, and what was said."""
+    """Return the header, the events, and the messages on stderr."""
     done = await farhand("export", "--asciicast", "-", *options, service.host, ID[:13])
     assert done.code == 0, done.stderr
     header, *events = [json.loads(line) for line in done.stdout.decode().splitlines()]

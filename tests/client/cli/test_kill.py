@@ -1,4 +1,4 @@
-"""`farhand signal` delivers once, `farhand kill` waits for the end."""
+"""`farhand signal` delivers a signal once, `farhand kill` waits until runs are over."""
 
 from __future__ import annotations
 

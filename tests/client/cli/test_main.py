@@ -1,4 +1,4 @@
-"""`farhand` gives help, and every mistake a sentence and a code."""
+"""`farhand` prints help, and for each mistake one message and an exit code."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SPOKEN = [
     ["run", "--detach", "HOST", "ls"],
     ["ping", "HOST"],
 ]
-"""Commands that have something of their own to say on stdout."""
+"""Commands that print something of their own on stdout."""
 
 
 async def over(run: FakeRun) -> None:
@@ -84,7 +84,7 @@ CLOSED = "import os, sys; os.close(int(sys.argv[1])); os.execv(sys.executable, [
 
 
 async def closed(fd: int, *line: str) -> int | None:
-    """The exit code of `farhand` where it is started without the descriptor `fd`."""
+    """Return the exit code of `farhand` started without the descriptor `fd`."""
     arguments = ("-c", CLOSED, str(fd), "-m", "farhand_client", *line)
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=DEVNULL, stderr=DEVNULL)
     return await asyncio.wait_for(process.wait(), 30)

@@ -1,4 +1,4 @@
-"""Where the options of `farhand run` end: at HOST, and not one word later."""
+"""The options of `farhand run` end at HOST: everything after it belongs to the command."""
 
 from __future__ import annotations
 

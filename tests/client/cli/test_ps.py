@@ -1,4 +1,4 @@
-"""`farhand ps` shows each run on a line that fits, and nothing of it does anything to the terminal."""
+"""`farhand ps` lists runs as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -25,9 +25,6 @@ def info(number: int = 1, **fields: Any) -> m.RunInfo:
         "stderr": 0,
     }
     return m.RunInfo.model_validate(given | fields)
-
-
-# The command
 
 
 def answering(*runs: m.RunInfo) -> Any:

@@ -1,4 +1,4 @@
-"""`farhand replay` plays what a run has written, and gives the terminal back as it was."""
+"""`farhand replay` plays back a run's output, and restores the terminal."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_pauses_follow_speed_and_idle_limit(service: FakeService) -> None:
         times = []
         while await process.stdout.read(1):
             times.append(time.monotonic())
-    # Bytes may be late, by as much as this machine has to do.
+    # Bytes may arrive late if this machine is busy.
     assert times[2] - times[0] >= 0.45
     assert times[2] - times[0] < 20
 
@@ -245,13 +245,13 @@ class TestOnATerminal:
 
 
 def flags(screen: Screen) -> str:
-    """Return whether the alternate screen is shown, and whether the cursor is."""
+    """Return whether the alternate screen and the cursor are shown."""
     return screen.tmux("display-message", "-p", "#{alternate_on} #{cursor_flag}").strip()
 
 
 @pytest.fixture
 def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
-    """A terminal that people use."""
+    """A terminal emulator: tmux."""
     made = Screen(tmp_path_factory.mktemp("tmux") / "socket")
     yield made
     made.tmux("kill-server")

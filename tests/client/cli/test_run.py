@@ -1,4 +1,4 @@
-"""`farhand run` against a service that does anything: what it asks for, and how a run ends as its exit code."""
+"""`farhand run`: the request it sends, and the exit code for each outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`farhand run` of runs that outlive their connection: detached, asked for again, cut off and gone on with."""
+"""`farhand run` of runs that survive their connection: detached, requested again, cut off and resumed."""
 
 from __future__ import annotations
 

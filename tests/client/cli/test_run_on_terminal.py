@@ -1,4 +1,4 @@
-"""`farhand run -t`: a command that finds a terminal, whether there is one here or not."""
+"""`farhand run -t`: the command gets a terminal, whether there is one here or not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def pty() -> AsyncIterator[Pty]:
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    """Of a person with an ordinary terminal."""
+    """The environment of a person with an ordinary terminal."""
     kept = {name: value for name, value in environment(tmp_path).items() if not name.startswith("LC_")}
     return kept | {"TERM": "xterm", "LANG": "C.UTF-8"}
 

@@ -1,4 +1,4 @@
-"""`farhand run` passes stdin, stdout and stderr through to the byte, and says where it cannot."""
+"""`farhand run` copies stdin, stdout and stderr byte for byte, and reports if it cannot."""
 
 from __future__ import annotations
 

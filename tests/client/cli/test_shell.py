@@ -1,4 +1,4 @@
-"""`farhand shell`: what it asks for, what it says, and what becomes of the shell on every way out."""
+"""`farhand shell`: its request, its messages, and what becomes of the shell however the user leaves."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def pty() -> AsyncIterator[Pty]:
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    """Of a person with an ordinary terminal."""
+    """The environment of a person with an ordinary terminal."""
     kept = {name: value for name, value in environment(tmp_path).items() if not name.startswith(("LC_", "LANG"))}
     return kept | {"TERM": "xterm-256color"}
 
@@ -163,7 +163,7 @@ class TestRequest:
         assert (attach.id, attach.size) == (RUN_ID, m.WindowSize(columns=80, rows=24))
 
 
-class TestWaysOut:
+class TestLeaving:
     async def test_the_shells_exit_code_is_returned(self, pty: Pty, service: FakeService, env: dict[str, str]) -> None:
         before = pty.modes
         async with shell(pty, service, env) as process:
@@ -313,7 +313,7 @@ class TestWaysOut:
             assert await process.wait() == 130
 
 
-class TestLine:
+class TestOutages:
     async def test_an_outage_is_shown_on_one_row_until_it_is_over(
         self, pty: Pty, service: FakeService, env: dict[str, str], tmp_path: Path
     ) -> None:

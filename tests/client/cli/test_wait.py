@@ -1,4 +1,4 @@
-"""`farhand wait` has the run's exit code, or says what came in its output."""
+"""`farhand wait` returns the run's exit code, or reports what its output matched."""
 
 from __future__ import annotations
 

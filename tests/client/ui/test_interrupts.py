@@ -14,7 +14,7 @@ from farhand_client.ui.interrupts import RunSignalHandler, SignalHandler, Termin
 
 
 class Run:
-    """As much of a run as signals act on."""
+    """The part of a run that signals act on."""
 
     id = "01890a5d-ac96-774b-bcce-b302099a8057"
     result = None
