@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import os
 from asyncio.subprocess import DEVNULL
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from farhand_client import Exited
-from tests.support.command import farhand
+from tests.support.command import FARHAND, farhand
 from tests.support.fake_runs import ID
 from tests.support.fake_service import FakeRun, FakeService
 
@@ -80,13 +81,11 @@ async def test_an_unwritable_stderr_does_not_change_the_exit_code(tmp_path: Path
     assert done.code == 255
 
 
-CLOSED = "import os, sys; os.close(int(sys.argv[1])); os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
-
-
 async def closed(fd: int, *line: str) -> int | None:
     """Return the exit code of `farhand` started without the descriptor `fd`."""
-    arguments = ("-c", CLOSED, str(fd), "-m", "farhand_client", *line)
-    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=DEVNULL, stderr=DEVNULL)
+    process = await asyncio.create_subprocess_exec(
+        *FARHAND, *line, stdout=DEVNULL, stderr=DEVNULL, preexec_fn=partial(os.close, fd)
+    )
     return await asyncio.wait_for(process.wait(), 30)
 
 

@@ -1,9 +1,73 @@
-"""`farhand ping` and `farhand trust`."""
+"""`farhand trust` records a host key only if it is the right one; `farhand ping` prints who answers."""
 
 from __future__ import annotations
 
-from tests.support.command import farhand
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Finished, farhand
 from tests.support.fake_service import FakeService
+from tests.support.fake_tls import port, record, tls_service
+
+WRONG = "SHA256:" + "A" * 43
+
+
+async def trust(directory: Path, service: FakeService, *fingerprint: str) -> Finished:
+    env = os.environ | {"XDG_CONFIG_HOME": str(directory / "config")}
+    return await farhand("trust", f"127.0.0.1:{port(service)}", *fingerprint, env=env)
+
+
+async def test_the_expected_key_is_recorded(tmp_path: Path) -> None:
+    async with tls_service(tmp_path, known=False) as (service, key):
+        name = f"127.0.0.1:{port(service)}"
+        for fingerprint in (key.fingerprint, key.fingerprint + "="):
+            done = await trust(tmp_path, service, fingerprint)
+            printed = f"{name} is known by {key.fingerprint} ({record(tmp_path).path})\n"
+            assert (done.code, done.stdout.decode(), done.stderr) == (0, printed, b"")
+        assert record(tmp_path).path.read_text().count("ssh-ed25519") == 1
+
+
+async def test_another_key_is_not_recorded(tmp_path: Path) -> None:
+    async with tls_service(tmp_path, known=False) as (service, key):
+        done = await trust(tmp_path, service, WRONG)
+        expected = f"has the key {key.fingerprint}, not {WRONG}; nothing was recorded"
+        assert (done.code, done.stdout, expected in done.stderr.decode()) == (255, b"", True)
+        assert not record(tmp_path).path.exists()
+
+
+async def test_in_a_script_an_unknown_key_is_not_recorded_without_a_fingerprint(tmp_path: Path) -> None:
+    async with tls_service(tmp_path, known=False) as (service, key):
+        done = await trust(tmp_path, service)
+        assert (done.code, done.stdout, key.fingerprint in done.stderr.decode()) == (255, b"", True)
+        assert not record(tmp_path).path.exists()
+
+
+async def test_a_recorded_key_is_confirmed_without_a_question(tmp_path: Path) -> None:
+    async with tls_service(tmp_path) as (service, key):
+        done = await trust(tmp_path, service)
+        assert (done.code, f"is known by {key.fingerprint}" in done.stdout.decode()) == (0, True)
+
+
+async def test_the_expected_key_replaces_a_recorded_one(tmp_path: Path) -> None:
+    async with tls_service(tmp_path / "other", known=False) as (_, other):
+        pass
+    async with tls_service(tmp_path, known=False) as (service, key):
+        record(tmp_path).add("127.0.0.1", port(service), other)
+        assert (await trust(tmp_path, service)).code == 255
+        done = await trust(tmp_path, service, key.fingerprint)
+        assert (done.code, b", which replaces another key (" in done.stdout) == (0, True)
+        assert (await trust(tmp_path, service)).code == 0
+
+
+async def test_a_service_that_does_not_answer_is_reported(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        env = os.environ | {"XDG_CONFIG_HOME": str(tmp_path)}
+        done = await farhand("trust", "--connect-timeout", "0.1", host, env=env)
+        assert (done.code, b"did not answer within 0.1 seconds" in done.stderr) == (255, True)
 
 
 async def test_ping_prints_who_answers_and_the_times(service: FakeService) -> None:
@@ -14,3 +78,9 @@ async def test_ping_prints_who_answers_and_the_times(service: FakeService) -> No
     assert second == "fake/1, protocol 1, features: none"
     assert [line.split()[:2] for line in times] == [["round", "trip"]] * 2
     assert summary.startswith("min ")
+
+
+@pytest.mark.parametrize("count", ["0", "1001", "x"])
+async def test_ping_accepts_a_count_from_1_to_1000(service: FakeService, count: str) -> None:
+    done = await farhand("ping", "-c", count, service.host)
+    assert (done.code, f"{count!r} is not a number from 1 to 1000".encode() in done.stderr) == (2, True)
