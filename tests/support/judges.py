@@ -1,4 +1,4 @@
-"""Terminals that judge what ours is told: pyte, which is fast and in this process, and tmux, which people use."""
+"""Terminal emulators to compare with: pyte, which is fast and in this process, and tmux, which people use."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ FLAGS = (
 
 
 class Reference(pyte.Screen):
-    """A screen of pyte's, told what to show in bytes. It knows neither alternate screens nor strings but titles."""
+    """A screen of pyte, fed with bytes. It knows neither alternate screens nor control strings other than titles."""
 
-    def __init__(self, columns: int, rows: int, *said: bytes) -> None:
+    def __init__(self, columns: int, rows: int, *output: bytes) -> None:
         super().__init__(columns, rows)
         self._stream = pyte.ByteStream(self)
-        for data in said:
+        for data in output:
             self._stream.feed(data)
 
-    # Where pyte differs from terminals: what was never written is neither erased nor deleted, the cursor stays where
-    # the scrolling region is lifted, and outside of one it jumps into it.
+    # Corrections where pyte differs from terminals: it neither erases nor deletes cells that were never written, leaves
+    # the cursor in place when the scrolling region is reset, and moves a cursor outside of the region into it.
 
     def ensure_vbounds(self, use_margins: bool | None = None) -> None:
         super().ensure_vbounds()
@@ -65,10 +65,10 @@ class Reference(pyte.Screen):
 
     @property
     def state(self) -> dict[str, Any]:
-        """All that is seen, and all that what comes next depends on."""
+        """Everything that is visible, and everything that later output depends on."""
         column = self.cursor.x if pyte.modes.DECAWM in self.mode else min(self.cursor.x, self.columns - 1)
         return {
-            "rows": [[_seen(self.buffer[y][x]) for x in range(self.columns)] for y in range(self.lines)],
+            "rows": [[_visible(self.buffer[y][x]) for x in range(self.columns)] for y in range(self.lines)],
             "cursor": (column, self.cursor.y, self.cursor.hidden, self.cursor.attrs),
             "modes": self.mode,
             "margins": self.margins,
@@ -76,43 +76,45 @@ class Reference(pyte.Screen):
         }
 
 
-def _seen(char: pyte.screens.Char) -> pyte.screens.Char:
-    """Return it without the colour of a blank, which nobody sees, and which is left where a row is erased."""
+def _visible(char: pyte.screens.Char) -> pyte.screens.Char:
+    """Return `char` without the foreground colour of a blank, which is invisible but kept when a row is erased."""
     return char if char.data != " " or char.reverse else char._replace(fg="default")
 
 
 class Tmux:
-    """A pane of tmux, in which a program says what it is to show."""
+    """A pane of tmux, in which a program writes what is to be shown."""
 
     def __init__(self, directory: Path) -> None:
-        self._data = directory / "said"
+        self._data = directory / "output"
         self._socket = directory / "tmux"
         self.tmux("-f", "/dev/null", "new-session", "-d", "exec sleep 1000")
         self.tmux("set", "-g", "status", "off")
 
     def tmux(self, *arguments: str) -> str:
-        """Run a command of tmux."""
+        """Run a tmux command; return its output."""
         command = ["tmux", "-S", str(self._socket), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
-    def shown(self, columns: int, rows: int, said: bytes) -> tuple[list[list[tuple[str, Any]]], str]:
-        """Return the characters with their attributes, and what is set."""
-        self._data.write_bytes(b"\x1bc\x1b]2;before\x07" + said)
+    def shown(self, columns: int, rows: int, output: bytes) -> tuple[list[list[tuple[str, Any]]], str]:
+        """Return the characters with their attributes, and the modes, after `output` on a terminal of this size."""
+        self._data.write_bytes(b"\x1bc\x1b]2;before\x07" + output)
         self.tmux("resize-window", "-x", str(columns), "-y", str(rows))
-        # Once it has answered, it has seen everything.
-        asked = "printf '\\033[5n'; head -c 4 >/dev/null"
-        say = f"stty raw -echo; cat {self._data}; {asked}; tmux -S {self._socket} wait-for -S said; exec sleep 1000"
-        self.tmux("respawn-pane", "-k", say)
-        self.tmux("wait-for", "said")
+        # Once it has answered a query, it has processed everything before.
+        query = "printf '\\033[5n'; head -c 4 >/dev/null"
+        program = (
+            f"stty raw -echo; cat {self._data}; {query}; tmux -S {self._socket} wait-for -S shown; exec sleep 1000"
+        )
+        self.tmux("respawn-pane", "-k", program)
+        self.tmux("wait-for", "shown")
         return cells(self.tmux("capture-pane", "-e", "-p", "-N")), self.tmux("display-message", "-p", FLAGS)
 
     def close(self) -> None:
-        """End it."""
+        """Stop the server."""
         self.tmux("kill-server")
 
 
 def cells(text: str) -> list[list[tuple[str, Any]]]:
-    """The characters that tmux has captured, with their attributes."""
+    """Return the characters of a capture of tmux, with their attributes, row by row."""
     attributes = DEFAULT_ATTRIBUTES
     rows = []
     for line in text.split("\n"):
@@ -123,6 +125,6 @@ def cells(text: str) -> list[list[tuple[str, Any]]]:
             else:
                 row.append((match[2], attributes))
         while row and row[-1][0] == " ":
-            row.pop()  # tmux does not tell blanks from nothing in the same way every time
+            row.pop()  # tmux does not consistently distinguish blanks from cells that were never written
         rows.append(row)
     return rows

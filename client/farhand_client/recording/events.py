@@ -71,7 +71,7 @@ class RecordedEvents:
     def __init__(self, marks: Iterable[OutputMark], streams: Iterable[Output]) -> None:
         self.origin = 0.0
         self._marks = marks
-        self._streams = {stream: _Stream() for stream in streams}
+        self._streams = {stream: _StreamProgress() for stream in streams}
         self._start_lost = False
         self._started = False
 
@@ -123,8 +123,8 @@ class RecordedEvents:
         return at - self.origin
 
 
-class _Stream:
-    """The progress of one stream."""
+class _StreamProgress:
+    """How far one stream has been read, and what was fed of it."""
 
     def __init__(self) -> None:
         self.offset = 0

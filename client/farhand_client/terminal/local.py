@@ -25,7 +25,7 @@ FINAL_WRITE_TIMEOUT: Final = 0.2
 """Seconds for the last output to a terminal that accepts nothing: it may be held forever, and we want to leave."""
 
 _CONTROLLING_TERMINAL: Final = "/dev/tty"
-"""Opens the controlling terminal, whoever owns it (tty(4))."""
+"""Opens the controlling terminal, whichever account owns it (tty(4))."""
 
 _FLAGS: Final = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
 

@@ -117,7 +117,7 @@ class Notices:
         self._next = text
 
     def key_pressed(self) -> None:
-        """Remove the temporary notice: whoever presses a key has seen it."""
+        """Remove the temporary notice: a user who presses a key has seen it."""
         if self._temporary is not None:
             self._expire()
 

@@ -79,7 +79,7 @@ class TerminalSettings:
         self.soft_reset()
 
     def soft_reset(self) -> None:
-        """Apply DECSTR."""
+        """Set to their defaults what a soft reset covers (DECSTR)."""
         self.modes = {mode: on for mode, on in self.modes.items() if mode not in _SOFT_RESET_MODES}
         self.insert = self.newline = self.keypad = self.shifted = False
         self.charsets = ("B", "B")

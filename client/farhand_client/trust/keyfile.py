@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 AskPassphrase = Callable[[str], Awaitable[str | None]]
 """Shows a prompt and returns what was typed, or None if there is nobody to ask."""
 
-MAX_KEY_FILE: Final = 64 * 1024
+MAX_IDENTITY_FILE_SIZE: Final = 64 * 1024
 """Bytes; an RSA key of 8192 bits takes 6.5 KB."""
 
 MAX_PASSPHRASE_PROMPTS: Final = 3
@@ -72,7 +72,7 @@ async def open_key_file(path: Path, *, ask: AskPassphrase | None = None) -> KeyF
     that cannot be used: of a type or size that is not allowed, or of a security key, which only an agent can use.
     """
     try:
-        data = read_small_file(path, MAX_KEY_FILE, private=True)
+        data = read_small_file(path, MAX_IDENTITY_FILE_SIZE, private=True)
         if data is None:
             return None
         key: PublicKey | None
@@ -102,7 +102,7 @@ async def open_key_file(path: Path, *, ask: AskPassphrase | None = None) -> KeyF
 def read_public_key_file(path: Path) -> PublicKey | None:
     """Return the key in a .pub file, or None if there is no file. Raises IdentityError if it is not a public key."""
     try:
-        data = read_small_file(path, MAX_KEY_FILE)
+        data = read_small_file(path, MAX_IDENTITY_FILE_SIZE)
         return None if data is None else sshformat.parse_public_key_line(data.decode(errors="replace"))[0]
     except SSHFormatError as error:
         raise IdentityError(f"{path} is not a public key file: {error}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from unicodedata import normalize
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farhand_client.terminal.emulator import Emulator
@@ -38,6 +38,7 @@ def test_text_and_cursor_are_those_of_another_emulator(output: bytes) -> None:
     assert (emulator.x, emulator.y) == (min(reference.cursor.x, 19), reference.cursor.y)
 
 
+@settings(max_examples=40)  # painting is tested with more
 @given(COMMANDS)
 def test_after_any_commands_text_is_that_of_another_emulator(commands: list[bytes]) -> None:
     assert text_of(emulated(b"".join(commands))) == Reference(20, 6, *commands).display

@@ -122,10 +122,10 @@ async def test_a_half_written_sequence_is_cancelled_before_the_settings_are_undo
 
     def look() -> bytes:
         assert left.wait(PATIENCE)
-        said = b""
-        while b"\x1b[?25h" not in said and wait([pty.master], [], [], PATIENCE)[0]:
-            said += os.read(pty.master, 1 << 16)
-        return said
+        output = b""
+        while b"\x1b[?25h" not in output and wait([pty.master], [], [], PATIENCE)[0]:
+            output += os.read(pty.master, 1 << 16)
+        return output
 
     pty.look(False)
     async with interacting(tmp_path, pty, behave) as (client, _, _, interaction, _):
@@ -133,9 +133,9 @@ async def test_a_half_written_sequence_is_cancelled_before_the_settings_are_undo
         for _ in range(20):
             await client.ping()
         pty.type(b"~.")
-        said = await asyncio.to_thread(look)  # the interaction waits for the terminal and blocks the loop
+        output = await asyncio.to_thread(look)  # the interaction waits for the terminal and blocks the loop
         assert await shown is InteractionResult.LEFT
-    assert b"ttt\x18" in said
+    assert b"ttt\x18" in output
 
 
 @pytest.mark.parametrize(("keys", "result"), [(b"~.", InteractionResult.LEFT), (b"ls\r~d", InteractionResult.DETACHED)])
@@ -150,8 +150,8 @@ async def test_leaving_by_a_key_undoes_what_the_program_has_set(
         assert await shown is result
         await service.runs[0].until(m.Close)
         assert pty.modes == before
-        said = await pty.shows(b"\x1b[?1049l")
-        assert all(undone in said + pty.shown for undone in (b"\x1b[?25h", b"\x1b[?2004l", b"\x1b[?1000l"))
+        output = await pty.shows(b"\x1b[?1049l")
+        assert all(undone in output + pty.shown for undone in (b"\x1b[?25h", b"\x1b[?2004l", b"\x1b[?1000l"))
 
 
 async def test_leaving_works_while_the_service_is_stopped(tmp_path: Path, pty: Pty) -> None:
@@ -396,9 +396,9 @@ class TestAttached:
                 async with client.attach(first.id, offset=(0, None), stdin=True, size=size) as run:
                     interaction = Interaction(run, local, backlog=34, backlog_size=size)
                     shown = asyncio.ensure_future(interaction.run())
-                    said = await pty.shows(b"now: xyz")
-                    assert b"abc" not in said
-                    assert b"\x1b[?1049h" in said
+                    output = await pty.shows(b"now: xyz")
+                    assert b"abc" not in output
+                    assert b"\x1b[?1049h" in output
                     pty.type(b"~d")
                     assert await shown is InteractionResult.DETACHED
             await pty.shows(b"\x1b[?1049l")
