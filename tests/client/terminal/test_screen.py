@@ -156,6 +156,13 @@ def test_rows_that_scrolled_away_do_not_matter() -> None:
     assert Reference(20, 6, fed(lines).repaint()).state == Reference(20, 6, lines[-400:].partition(b"\r\n")[2]).state
 
 
+def test_single_bytes_do_not_shorten_the_tail() -> None:
+    screen = fed(b"\x1b[3;1Hhere")
+    for byte in b"\x1b[1;1H." * 500:
+        screen.feed(bytes([byte]))
+    assert Reference(20, 6, screen.repaint()).display[2].rstrip() == "here"
+
+
 # Memory
 
 
