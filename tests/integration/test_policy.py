@@ -164,7 +164,7 @@ async def test_a_faulty_policy_is_an_error_at_the_start_and_at_a_reload_the_old_
         assert (exit_code, "did you mean 'shell'?" in said) == (1, True)
     guard.policy.unlink()
     exit_code, said = await farhandd(guard, "check")
-    assert (exit_code, "there is no such file" in said) == (1, True)
+    assert (exit_code, "the file does not exist" in said) == (1, True)
 
 
 async def test_runs_of_others_are_not_there_for_whom_no_rule_lets_see_them(guard: Guarded) -> None:
