@@ -130,8 +130,10 @@ class Notices:
         return self._row.hide() if wanted is None else self._row.show(wanted)
 
     def hide_for_output(self) -> bytes:
-        """Return the output that removes the notice, to be written before program output; it returns after
-        `NOTICE_REDRAW_DELAY` without output."""
+        """Return the output that removes the notice, to be written before output of the program.
+
+        After `NOTICE_REDRAW_DELAY` without output, `update` shows the notice again.
+        """
         if self._permanent is None and self._temporary is None and self._shown is None:
             return b""
         if self._redraw is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import select
 import signal
@@ -15,18 +14,16 @@ from typing import Any
 
 import pytest
 
-from farhand_client import Client, TerminalRequest, WindowSize
 from farhand_client.output import Gap
-from farhand_client.run import Run
-from farhand_client.terminal import interaction as module
 from farhand_client.terminal import local, notices
 from farhand_client.terminal.interaction import Interaction, InteractionResult
 from farhand_client.terminal.local import LocalTerminal
 from farhand_protocol import messages as m
 from farhand_protocol.limits import KiB, MiB
 from farhand_protocol.outcome import Exited
-from tests.support.fake_service import Behaviour, FakeRun, FakeService, client_of
+from tests.support.fake_service import FakeRun
 from tests.support.fake_terminals import echo, editor
+from tests.support.interactions import interacting
 from tests.support.ptys import PATIENCE, Pty, terminal
 
 
@@ -34,20 +31,6 @@ from tests.support.ptys import PATIENCE, Pty, terminal
 async def pty() -> AsyncIterator[Pty]:
     async with terminal() as made:
         yield made
-
-
-@contextlib.asynccontextmanager
-async def interacting(
-    tmp_path: Path, pty: Pty, behave: Behaviour = echo, **options: object
-) -> AsyncIterator[tuple[Client, FakeService, Run, Interaction, LocalTerminal]]:
-    takes = bool(options.pop("takes_stdin", True))
-    reconnect = options.pop("reconnect", None)
-    assert reconnect is None or isinstance(reconnect, float)
-    async with client_of(tmp_path, behave, takes_stdin=takes, reconnect=reconnect) as (client, service):
-        with LocalTerminal(pty.slave) as local:
-            wanted = TerminalRequest(name="xterm", size=local.size, modes=local.modes)
-            async with client.start(["prog"], terminal=wanted, on_disconnect="keep", on_gap=lambda _: None) as run:
-                yield client, service, run, Interaction(run, local), local
 
 
 async def test_keys_and_output_are_passed_on_until_the_run_ends(tmp_path: Path, pty: Pty) -> None:
@@ -297,138 +280,3 @@ async def test_a_suspended_job_is_repainted_when_it_is_continued(
         await pty.shows(b"ready")
         pty.type(b"q")
         assert await shown is InteractionResult.RUN_ENDED
-
-
-class TestSizes:
-    async def test_a_storm_of_sizes_reaches_the_service_as_few_with_the_last_one(
-        self, tmp_path: Path, pty: Pty
-    ) -> None:
-        async with interacting(tmp_path, pty) as (_, service, _, interaction, _):
-            shown = asyncio.ensure_future(interaction.run())
-            await pty.shows(b"ready ")
-            for columns in range(150, 200):
-                pty.resize(columns, 30)
-                os.kill(os.getpid(), signal.SIGWINCH)
-                await asyncio.sleep(0.004)
-            async with asyncio.timeout(10):
-                while m.Resize(columns=199, rows=30) not in service.runs[0].messages:
-                    service.runs[0].changed.clear()
-                    await service.runs[0].changed.wait()
-            assert len(service.runs[0].messages) < 20
-            pty.type(b"q")
-            assert await shown is InteractionResult.RUN_ENDED
-
-    @pytest.mark.parametrize(("columns", "rows"), [(1, 1), (500, 300)])
-    async def test_any_size_works(self, columns: int, rows: int, tmp_path: Path, pty: Pty) -> None:
-        pty.resize(columns, rows)
-        async with interacting(tmp_path, pty) as (_, _, _, interaction, _):
-            shown = asyncio.ensure_future(interaction.run())
-            await pty.shows(b"ready ")
-            interaction.set_notice("connection lost")
-            interaction.add_notice("a note")
-            interaction.set_notice(None)
-            pty.type(b"q")
-            assert await shown is InteractionResult.RUN_ENDED
-
-    @pytest.mark.parametrize(
-        ("columns", "rows", "notice"),
-        [
-            (40, 10, b"another client limits the terminal to 40x10"),
-            (200, 24, b"the terminal is 200x24, larger than this one: part of it is not visible"),
-        ],
-    )
-    async def test_a_size_that_differs_from_ours_is_reported(
-        self, tmp_path: Path, pty: Pty, monkeypatch: pytest.MonkeyPatch, columns: int, rows: int, notice: bytes
-    ) -> None:
-        monkeypatch.setattr(module, "SIZE_NOTICE_DELAY", 0.01)
-        async with interacting(tmp_path, pty) as (_, service, _, interaction, _):
-            shown = asyncio.ensure_future(interaction.run())
-            await pty.shows(b"ready ")
-            service.runs[0].say(m.Resize(columns=columns, rows=rows))
-            await pty.shows(notice)
-            pty.type(b"q")
-            assert await shown is InteractionResult.RUN_ENDED
-
-    async def test_an_unknown_size_is_ignored(self, tmp_path: Path, pty: Pty) -> None:
-        async with interacting(tmp_path, pty) as (_, service, _, interaction, _):
-            shown = asyncio.ensure_future(interaction.run())
-            await pty.shows(b"ready ")
-            service.runs[0].say(m.Resize(columns=0, rows=0))
-            pty.type(b"q")
-            assert await shown is InteractionResult.RUN_ENDED
-
-    async def test_the_confirmation_of_an_earlier_size_is_not_reported(
-        self, tmp_path: Path, pty: Pty, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(module, "SIZE_NOTICE_DELAY", 0.1)
-        async with interacting(tmp_path, pty) as (client, service, _, interaction, _):
-            shown = asyncio.ensure_future(interaction.run())
-            await pty.shows(b"ready ")
-            pty.resize(100, 30)
-            os.kill(os.getpid(), signal.SIGWINCH)
-            told = await service.runs[0].until(m.Resize)
-            service.runs[0].say(m.Resize(columns=80, rows=24))
-            service.runs[0].say(told)
-            await client.ping()
-            await asyncio.sleep(0.15)  # the timer of the notice is due before this one
-            assert b"another client" not in pty.shown
-            pty.type(b"q")
-            assert await shown is InteractionResult.RUN_ENDED
-
-
-class TestAttached:
-    @staticmethod
-    async def old(run: FakeRun) -> None:
-        """A run that has filled a screen before anybody attaches."""
-        run.started()
-        run.say(m.Resize(columns=80, rows=24))
-        if run.attach is None:
-            await run.until(m.Close)
-            return
-        await run.rest("stdout", b"\x1b[?1049hold line\r\nnow: abc" + b"\rnow: xyz")
-        await run.until(m.Close)
-
-    async def test_the_screen_is_painted_and_its_output_not_replayed(self, tmp_path: Path, pty: Pty) -> None:
-        async with client_of(tmp_path, self.old) as (client, _):
-            size = WindowSize(columns=80, rows=24)
-            first = await client.start(["vim"], terminal=TerminalRequest(name="xterm", size=size), on_disconnect="keep")
-            with LocalTerminal(pty.slave) as local:
-                async with client.attach(first.id, offset=(0, None), stdin=True, size=size) as run:
-                    interaction = Interaction(run, local, backlog=34, backlog_size=size)
-                    shown = asyncio.ensure_future(interaction.run())
-                    output = await pty.shows(b"now: xyz")
-                    assert b"abc" not in output
-                    assert b"\x1b[?1049h" in output
-                    pty.type(b"~d")
-                    assert await shown is InteractionResult.DETACHED
-            await pty.shows(b"\x1b[?1049l")
-            first.detach()
-
-    async def test_a_read_only_client_may_not_type(self, tmp_path: Path, pty: Pty) -> None:
-        async with client_of(tmp_path, self.old) as (client, service):
-            size = WindowSize(columns=80, rows=24)
-            first = await client.start(["vim"], terminal=TerminalRequest(name="xterm", size=size), on_disconnect="keep")
-            with LocalTerminal(pty.slave) as local:
-                async with client.attach(first.id, offset=(0, None), read_only=True, size=size) as run:
-                    interaction = Interaction(run, local, backlog=34, backlog_size=size)
-                    shown = asyncio.ensure_future(interaction.run())
-                    await pty.shows(b"now: xyz")
-                    pty.type(b"typed")
-                    await pty.shows(b"this terminal is read-only; keys are discarded")
-                    pty.type(b"\x03")
-                    assert await shown is InteractionResult.LEFT
-            assert service.runs[1].stdin == b""
-            first.detach()
-
-    async def test_a_run_that_ends_within_the_backlog_is_painted_as_far_as_it_came(
-        self, tmp_path: Path, pty: Pty
-    ) -> None:
-        async def over_already(run: FakeRun) -> None:
-            run.started()
-            await run.write("stdout", b"the last words")
-            run.ended()
-
-        async with interacting(tmp_path, pty, over_already) as (_, _, run, _, local):
-            interaction = Interaction(run, local, backlog=64 * KiB)
-            assert await interaction.run() is InteractionResult.RUN_ENDED
-            await pty.shows(b"the last words")
