@@ -122,7 +122,7 @@ async def test_a_terminal_is_for_whom_rule_and_key_allow_one(guard: Guarded) -> 
         feed(run, b"\x04")
         assert (await run.wait()).outcome == Exited(code=0)
     async with guard.client("restricted") as client:
-        sentence = "this key may have no terminal (restrict or no-pty in authorized_keys); run it without one"
+        sentence = "this key does not allow a terminal (restrict or no-pty in authorized_keys); run it without one"
         assert sentence in await refusal(client.shell(screen))
         run = await client.shell(None)
         feed(run, b"exit 7\n")

@@ -1,4 +1,4 @@
-"""A command as a person may read it: on one line of any terminal, and, pasted into a shell, the same again."""
+"""Renders a command as text for people: one line, safe on any terminal; pasted into a shell it means the same."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from farhand_protocol import messages as m
 
 
 def command_text(request: m.RunRequest, *, shell: bytes) -> str:
-    """Return the arguments as a shell would read them, or the shell's text, cut at `m.MAX_COMMAND_TEXT` characters.
+    """Return the arguments quoted for a shell, or the shell's text, cut at `m.MAX_COMMAND_TEXT` characters.
 
-    Of a login shell, with `shell` as the account's, the name that ps(1) knows it by.
+    For a login shell, where `shell` is the account's, return the name that ps(1) shows for it.
     """
     if request.login:
         return _quoted(login_name(shell))[: m.MAX_COMMAND_TEXT]
     if request.shell is not None:
         return request.shell.decode(errors="backslashreplace")[: m.MAX_COMMAND_TEXT]
-    # Each argument has a character at the least: what comes behind so many is cut away.
+    # Each argument has at least one character, so arguments beyond this number would be cut anyway.
     return _joined((request.argv or ())[: m.MAX_COMMAND_TEXT])[: m.MAX_COMMAND_TEXT]
 
 
@@ -38,7 +38,7 @@ def _quoted(argument: bytes) -> str:
 
 
 def _escaped(char: str) -> str:
-    """Return a character as `$'…'` has it (bash(1), QUOTING)."""
+    """Return a character as it is written inside `$'…'` (bash(1), QUOTING)."""
     if char in "\\'":
         return "\\" + char
     if char.isprintable():

@@ -1,4 +1,4 @@
-"""From a request to a plan: what the policy lets the principal run, in which environment, within which limits."""
+"""Turns a request into a plan: what the policy lets the caller run, in which environment and within which limits."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ from .caller import Caller
 from .command import command_text, login_name
 
 FORCED_ENVIRONMENT: Final = ("LANG", "LC_*", "TERM")
-"""What a request may set beside a forced command, whatever the policy says: nothing that changes which program it turns
-out to be."""
+"""Variables that a request may set beside a forced command, whatever the policy says: none that changes which program
+is executed."""
 
 DEFAULT_TERMINAL_SPOOL: Final = 64 * MiB
-"""Bytes of a terminal's output that are kept where the request does not say: a day's work is a few. Only what is
-written takes room on the disk."""
+"""Bytes of a terminal's output that are kept if the request does not say: a day's work is a few MiB. Only
+what is written takes space on the disk."""
 
 
 Shown = Literal["argv", "hash"]
 
 
 class Denied(Exception):
-    """The principal may not do this; the text says what. `argv` is what would have run, `audit` what the audit log may
-    show of it."""
+    """The caller may not do this; the text says what. `argv` is what would have been executed, and `audit` how the
+    audit log may show it.
+    """
 
     def __init__(self, sentence: str, argv: tuple[bytes, ...] | None = None, audit: Shown = "argv") -> None:
         super().__init__(sentence)
@@ -47,27 +48,26 @@ class Denied(Exception):
 def plan_run(
     request: m.RunRequest, caller: Caller, config: ServiceConfig, policy: Policy, lookup: Lookup | None = None
 ) -> Plan:
-    """Return what will run for this request. Raises `Denied`, and OSError where the account cannot be acted for.
+    """Return the plan of a new run for this request. Raises `Denied`, and OSError if the account cannot be acted for.
 
-    What the policy has judged is what is started: where it names programs, `argv[0]` becomes the file that it found,
-    and where it names directories, `cwd` becomes one without symbolic links.
+    What the policy has judged is what is executed: if it names programs, `argv[0]` becomes the file that it found, and
+    if it names directories, `cwd` becomes a path without symbolic links.
     """
     home, options, runs = caller.home, caller.principal.options, config.runs
     added = dict(options.environment)
     if options.command is not None and not request.login:
-        # The names under which sshd(8) and its forced commands know the request (rrsync, gitolite, borg): for a login
-        # shell there is none.
+        # Where forced commands (rrsync, gitolite, borg) expect the request, as with sshd(8); a login shell has none.
         added[b"SSH_ORIGINAL_COMMAND"] = _as_text(request)
     argv, argv0 = _argv(request, caller)
     terminal = None
     if request.terminal is not None:
         if options.no_pty:
-            sentence = "this key may have no terminal (restrict or no-pty in authorized_keys); run it without one"
+            sentence = "this key does not allow a terminal (restrict or no-pty in authorized_keys); run it without one"
             raise Denied(sentence, argv, "hash")
         terminal = _terminal(request.terminal)
         added[b"TERM"] = terminal.name.encode()
     try:
-        # Without a forced command the policy alone says which names are admitted.
+        # Without a forced command only the policy limits the names.
         admitted = FORCED_ENVIRONMENT if options.command is not None else ("*",)
         env = home.build(requested=request.env, admitted=admitted, added=added)
     except EnvironmentRefused as error:
@@ -80,7 +80,7 @@ def plan_run(
     wanted = rules.PolicyRequest(
         argv=argv,
         shell=options.command is not None or request.shell is not None or request.login,
-        # A forced command starts where its author expects it: elsewhere its relative names would be the client's.
+        # A forced command starts where its author expects it: the client must not choose what relative paths mean.
         cwd=home.resolve(request.cwd if options.command is None else None),
         path=env[b"PATH"],
         environment=tuple(name for name, _ in (*request.env, *wished)),
@@ -105,7 +105,7 @@ def plan_run(
         grace = runs.keep_terminal
     spool = request.spool or (None if terminal is None else DEFAULT_TERMINAL_SPOOL)
     if decision.record:
-        spool = runs.max_spool  # whatever was asked for: a recording has to have room for what will be written
+        spool = runs.max_spool  # whatever was requested: a recording needs space for all that will be written
     audit: Shown = "hash" if "hash" in (decision.audit, config.audit.commands) else "argv"
     command = command_text(request, shell=home.shell)
     return Plan(
@@ -146,7 +146,7 @@ def plan_run(
 
 
 def _argv(request: m.RunRequest, caller: Caller) -> tuple[tuple[bytes, ...], bytes | None]:
-    """Return what is executed, and what it is told as its name where that is not `argv[0]`."""
+    """Return what is executed, and the name it is given if that is not `argv[0]`."""
     shell, forced = caller.home.shell, caller.principal.options.command
     if forced is not None:
         return (shell, b"-c", forced), None
@@ -172,11 +172,14 @@ _LEFT_OUT: Final[dict[str, bool | dict[str, bool]]] = {
     **dict.fromkeys(("type", "id", "attachment", "env", "window"), True),
     "terminal": {"modes": True},
 }
-"""What the record has elsewhere, must not have, or has no use for."""
+"""Fields that the record has elsewhere, must not have, or does not need."""
 
 
 def _record(request: m.RunRequest, argv: tuple[bytes, ...], command: str, audit: Shown, *, recorded: bool) -> bytes:
-    """The request as JSON for the record: of its environment the names alone, of what is hidden or long the hash."""
+    """Return the request as JSON for the record, with only the names of its environment.
+
+    Of a command that is hidden or too long there is only the hash.
+    """
     ours = {"recorded": True} if recorded else {}
     names = [bytes_to_json(name) for name, _ in request.env]
     size = sum(map(len, request.argv or (request.shell or b"",))) + sum(len(name) for name, _ in request.env)

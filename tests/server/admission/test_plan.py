@@ -237,7 +237,7 @@ def test_the_terminal_s_name_is_in_the_environment_whatever_else_is_asked_for() 
 @pytest.mark.parametrize("options", [KeyOptions(no_pty=True), KeyOptions(restricted=True, no_pty=True)])
 def test_a_key_without_a_terminal_gets_none(options: KeyOptions) -> None:
     by_key = dataclasses.replace(OWNER, options=options)
-    assert "may have no terminal (restrict or no-pty in authorized_keys)" in str(denied(ON_A_TERMINAL, by_key))
+    assert "does not allow a terminal (restrict or no-pty in authorized_keys)" in str(denied(ON_A_TERMINAL, by_key))
     assert plan({"login": True}, by_key).terminal is None
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.limits import KiB
 from farhand_protocol.outcome import Outcome
 from farhand_server.runs.plan import RunResult
+
+MAX_ANSWER_SIZE: Final = 64 * KiB
+"""Bytes of one message of a long answer, for clients that accept more: those of a data frame, so that nothing waits
+longer behind it."""
 
 
 class ChannelHandler(Protocol):

@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Final, Protocol
+from typing import Protocol
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
-from farhand_protocol.limits import KiB
 from farhand_protocol.messages.codec import pack_runs
 from farhand_server.runs.registry import RecordUnavailable
 from farhand_server.runs.run import AnyRun, LiveRun
 
-from .handler import ChannelOutlet, QueryChannel
-
-MAX_ANSWER: Final = 64 * KiB
-"""Bytes of one message, for clients that accept more: those of a data frame, so that nothing waits longer behind it."""
+from .handler import MAX_ANSWER_SIZE, ChannelOutlet, QueryChannel
 
 
 class RunLookup(Protocol):
@@ -105,7 +101,7 @@ class ListChannel(QueryChannel):
         """Send as many of the runs as fit into one message; return how many."""
         connection = self._outlet.connection
         assert connection.peer_limits is not None
-        for message in pack_runs(map(info, runs), min(connection.peer_limits.message, MAX_ANSWER)):
+        for message in pack_runs(map(info, runs), min(connection.peer_limits.message, MAX_ANSWER_SIZE)):
             connection.send(self.number, message)
             return len(message.runs)
         return 0

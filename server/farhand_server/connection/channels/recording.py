@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Final
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
-from farhand_protocol.limits import KiB
 from farhand_protocol.messages.codec import pack_marks
 from farhand_server.runs.output.timeline import Moment, TimelinePosition
 from farhand_server.runs.run import AnyRun, LiveRun
 
-from .handler import ChannelOutlet, QueryChannel
-
-MAX_ANSWER: Final = 64 * KiB
-"""Bytes of one message, for clients that accept more: those of a data frame, so that nothing waits longer behind it."""
+from .handler import MAX_ANSWER_SIZE, ChannelOutlet, QueryChannel
 
 
 class RecordingChannel(QueryChannel):
@@ -52,7 +47,7 @@ class RecordingChannel(QueryChannel):
         """Send as many of the moments as fit into one message; return how many."""
         connection = self._outlet.connection
         assert connection.peer_limits is not None
-        for message in pack_marks(map(_mark, moments), min(connection.peer_limits.message, MAX_ANSWER)):
+        for message in pack_marks(map(_mark, moments), min(connection.peer_limits.message, MAX_ANSWER_SIZE)):
             connection.send(self.number, message)
             return len(message.marks)
         return 0
