@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client import PIPE, Client, Exited, Killed, OutputIncomplete, RequestRefused, connect
+from farhand_client import PIPE, Client, Exited, Killed, RequestRefused, connect
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB, Limits, MiB
@@ -284,42 +284,6 @@ async def test_the_outcome_is_known_before_the_output_ends(tmp_path: Path) -> No
         assert (run.outcome, run.result) == (Exited(code=4), None)
         known.set()
         assert (await run.wait()).lingered
-
-
-async def with_a_gap(run: FakeRun) -> None:
-    run.started()
-    await run.write("stdout", b"begin")
-    run.say(m.GapNotice(stream="stdout", offset=5, bytes=1000))
-    await run.write("stdout", b"end" * MiB * 3)
-    run.ended(stdout=5 + 1000 + 9 * MiB)
-
-
-async def test_a_gap_is_an_error_to_the_reader_and_at_the_end(tmp_path: Path) -> None:
-    async with client_of(tmp_path, with_a_gap) as (client, _), client.start(["prog"], spool=MiB) as run:
-        assert await run.stdout.read(5) == b"begin"
-        for _ in range(2):
-            with pytest.raises(OutputIncomplete, match="1000 bytes of stdout from offset 5 on are no longer kept"):
-                await run.stdout.read()
-        with pytest.raises(OutputIncomplete, match=r"exited with code 0, but 1000 of .* no longer kept") as caught:
-            await run.wait()
-        assert caught.value.outcome == Exited(code=0)
-        with pytest.raises(OutputIncomplete):
-            await client.run(["prog"], spool=MiB)
-
-
-async def test_a_tolerated_gap_is_reported_in_its_place(tmp_path: Path) -> None:
-    told: list[object] = []
-    async with (
-        client_of(tmp_path, with_a_gap) as (client, _),
-        client.start(["prog"], spool=MiB, on_gap=told.append) as run,
-    ):
-        told.append(await run.stdout.read(5))
-        told.append(await run.stdout.read(3))
-        assert told == [b"begin", ("stdout", 5, 1000), b"end"]
-        assert len(await run.stdout.read()) == 9 * MiB - 3
-        assert (await run.wait()).returncode == 0
-        assert (await client.run(["prog"], spool=MiB, on_gap=told.append)).stdout[:8] == b"beginend"
-        assert len(told) == 4
 
 
 @pytest.mark.parametrize("code", [ErrorCode.EXPIRED, ErrorCode.UNKNOWN_RUN, ErrorCode.CONFLICT, ErrorCode.REPLACED])

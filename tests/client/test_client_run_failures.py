@@ -76,33 +76,3 @@ async def test_missing_output_raises_output_incomplete(tmp_path: Path) -> None:
     with pytest.raises(OutputIncomplete, match="exited with code 0, but only 5 of 9 bytes of stdout arrived") as caught:
         await run(tmp_path, behave)
     assert caught.value.outcome == Exited(code=0)
-
-
-@pytest.mark.parametrize(
-    ("scribble", "sentence"),
-    [
-        (b"\xff\xff\xff\x03\0\0\0\1", "a frame of 16777215 bytes"),
-        (b"\0\0\x01\x09\0\0\0\1x", "unknown frame kind 9"),
-        (b"\0\0\x02\x01\0\0\0\0{}", "has no known type"),
-        (b"\0\0\x01\x03\0\0\0\x07x", "channel 7 was never opened"),
-    ],
-)
-async def test_a_service_that_violates_the_protocol_is_disconnected(
-    tmp_path: Path, scribble: bytes, sentence: str
-) -> None:
-    async def behave(run: FakeRun) -> None:
-        run.started()
-        run.client.scribble(scribble)
-
-    with pytest.raises(ConnectionLost, match=f"violated the protocol: .*{sentence}"):
-        await run(tmp_path, behave)
-
-
-async def test_the_services_last_error_is_reported(tmp_path: Path) -> None:
-    async def behave(run: FakeRun) -> None:
-        run.client.say(m.Error(code=ErrorCode.INTERNAL, message="out of everything"))
-        assert run.client.link is not None
-        run.client.link.close()
-
-    with pytest.raises(ConnectionLost, match="closed the connection: out of everything"):
-        await run(tmp_path, behave)

@@ -1,4 +1,4 @@
-"""A cancelled `connect` closes what it opened."""
+"""`connect` records an unknown host key only if told to, and when cancelled closes what it opened."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from farhand_client import HostKeyUnknown, connect
 from farhand_protocol import messages as m
 from tests.support import openssh
 from tests.support.fake_service import FakeConnection, welcome
-from tests.support.fake_tls import nothing_was_said_to, tls_service
+from tests.support.fake_tls import nothing_was_said_to, port, record, tls_service
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -66,3 +66,38 @@ async def test_cancelling_in_the_login_closes_the_connection(tmp_path: Path, at:
         with pytest.raises(asyncio.CancelledError):
             await task
         await service.connections[0].over.wait()
+
+
+async def test_accept_new_records_an_unknown_key(tmp_path: Path) -> None:
+    async with tls_service(tmp_path, known=False) as (service, key):
+        async with connect(service.host, accept_new=True):
+            pass
+        assert record(tmp_path).check("127.0.0.1", port(service), key).state == "known"
+        async with connect(service.host):
+            pass
+
+
+@pytest.mark.parametrize("answer", [True, False])
+async def test_a_person_can_confirm_an_unknown_key(tmp_path: Path, answer: bool) -> None:
+    asked: list[HostKeyUnknown] = []
+
+    async def confirm(unknown: HostKeyUnknown) -> bool:
+        asked.append(unknown)
+        return answer
+
+    async with tls_service(tmp_path, known=False) as (service, key):
+        if answer:
+            async with connect(service.host, confirm=confirm):
+                pass
+        else:
+            with pytest.raises(HostKeyUnknown):
+                await connect(service.host, confirm=confirm)
+        assert [one.fingerprint for one in asked] == [key.fingerprint]
+        assert record(tmp_path).path.exists() is answer
+
+
+async def test_the_path_of_known_hosts_can_be_given(tmp_path: Path) -> None:
+    async with tls_service(tmp_path, known=False) as (service, _):
+        async with connect(service.host, accept_new=True, known_hosts=tmp_path / "mine"):
+            pass
+        assert (tmp_path / "mine").exists()

@@ -34,34 +34,6 @@ async def test_an_unknown_key_is_refused_by_default(tmp_path: Path) -> None:
     assert not record(tmp_path).path.exists()
 
 
-async def test_accept_new_records_an_unknown_key(tmp_path: Path) -> None:
-    async with tls_service(tmp_path, known=False) as (service, key):
-        async with connect(service.host, accept_new=True):
-            pass
-        assert record(tmp_path).check("127.0.0.1", port(service), key).state == "known"
-        async with connect(service.host):
-            pass
-
-
-@pytest.mark.parametrize("answer", [True, False])
-async def test_a_person_can_confirm_an_unknown_key(tmp_path: Path, answer: bool) -> None:
-    asked: list[HostKeyUnknown] = []
-
-    async def confirm(unknown: HostKeyUnknown) -> bool:
-        asked.append(unknown)
-        return answer
-
-    async with tls_service(tmp_path, known=False) as (service, key):
-        if answer:
-            async with connect(service.host, confirm=confirm):
-                pass
-        else:
-            with pytest.raises(HostKeyUnknown):
-                await connect(service.host, confirm=confirm)
-        assert [one.fingerprint for one in asked] == [key.fingerprint]
-        assert record(tmp_path).path.exists() is answer
-
-
 @pytest.mark.parametrize("accept_new", [True, False])
 async def test_a_changed_key_fails_before_any_byte_is_sent(tmp_path: Path, accept_new: bool) -> None:
     async with tls_service(tmp_path, known=False) as (service, key):
@@ -87,10 +59,3 @@ async def test_an_unreadable_known_hosts_file_trusts_no_key(tmp_path: Path) -> N
         record(tmp_path).path.mkdir(parents=True)
         with pytest.raises(ConnectError, match="known_hosts is not a regular file"):
             await connect(service.host, accept_new=True)
-
-
-async def test_the_path_of_known_hosts_can_be_given(tmp_path: Path) -> None:
-    async with tls_service(tmp_path, known=False) as (service, _):
-        async with connect(service.host, accept_new=True, known_hosts=tmp_path / "mine"):
-            pass
-        assert (tmp_path / "mine").exists()

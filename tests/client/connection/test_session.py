@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client import ConnectionLost, Killed, RequestRefused, connect
+from farhand_client import (
+    ConnectionLost,
+    Killed,
+    RequestRefused,
+    connect,
+)
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.keepalive import MAX_SILENT_INTERVALS
 from farhand_protocol.limits import Limits
+from tests.support.fake_runs import run, stoppable
 from tests.support.fake_service import FakeRun, client_of
 from tests.support.fake_tls import tls_service
 
@@ -62,3 +68,54 @@ async def test_a_run_beyond_the_services_limit_is_refused(tmp_path: Path) -> Non
             await client.run(["true"])
         assert caught.value.code is ErrorCode.TOO_MANY_CHANNELS
         task.cancel()
+
+
+@pytest.mark.parametrize(
+    ("scribble", "sentence"),
+    [
+        (b"\xff\xff\xff\x03\0\0\0\1", "a frame of 16777215 bytes"),
+        (b"\0\0\x01\x09\0\0\0\1x", "unknown frame kind 9"),
+        (b"\0\0\x02\x01\0\0\0\0{}", "has no known type"),
+        (b"\0\0\x01\x03\0\0\0\x07x", "channel 7 was never opened"),
+    ],
+)
+async def test_a_service_that_violates_the_protocol_is_disconnected(
+    tmp_path: Path, scribble: bytes, sentence: str
+) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        run.client.scribble(scribble)
+
+    with pytest.raises(ConnectionLost, match=f"violated the protocol: .*{sentence}"):
+        await run(tmp_path, behave)
+
+
+async def test_the_services_last_error_is_reported(tmp_path: Path) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.client.say(m.Error(code=ErrorCode.INTERNAL, message="out of everything"))
+        assert run.client.link is not None
+        run.client.link.close()
+
+    with pytest.raises(ConnectionLost, match="closed the connection: out of everything"):
+        await run(tmp_path, behave)
+
+
+async def test_an_announced_shutdown_is_reported_with_its_grace(tmp_path: Path) -> None:
+    async with client_of(tmp_path, stoppable) as (client, service), client.start(["prog"]) as run:
+        told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        run.on_going_away(told.set_result)
+        assert not client.going_away
+        service.connections[0].say(m.GoingAway(grace=7.0))
+        assert await told == 7.0
+        assert client.going_away
+
+
+async def test_pings_overlap_and_fail_with_the_connection(tmp_path: Path) -> None:
+    async with client_of(tmp_path) as (client, service):
+        assert all(seconds > 0 for seconds in await asyncio.gather(client.ping(), client.ping(), client.ping()))
+        service.connections[0].fall_silent()
+        pinging = asyncio.ensure_future(client.ping())
+        await asyncio.sleep(0)
+        service.connections[0].cut()
+        with pytest.raises(ConnectionLost, match=r"was closed by the peer|failed"):
+            await pinging
