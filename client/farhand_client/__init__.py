@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
 
     from .client import Client
-    from .connection.reconnecting import LineDown, Outage
+    from .connection.reconnecting import Outage
     from .connector import connect
     from .errors import (
         AddressError,
@@ -83,7 +83,6 @@ __all__ = [
     "HostKeyRevoked",
     "HostKeyUnknown",
     "Killed",
-    "LineDown",
     "Lost",
     "Matched",
     "Outage",
@@ -111,7 +110,7 @@ _HOMES = {
     "farhand_client.client": ("Client",),
     "farhand_client.results": ("CommandError", "CommandTimeout", "Completed", "Result"),
     "farhand_client.connector": ("connect",),
-    "farhand_client.connection.reconnecting": ("LineDown", "Outage"),
+    "farhand_client.connection.reconnecting": ("Outage",),
     "farhand_client.output": ("Chunk", "Gap"),
     "farhand_client.options": ("DEVNULL", "PIPE", "RunOptions"),
     "farhand_client.run": ("Run",),
@@ -130,7 +129,11 @@ _HOMES = {
 }
 
 
+_FORMER_NAMES = {"LineDown": "Outage"}
+
+
 def __getattr__(name: str) -> Any:
+    name = _FORMER_NAMES.get(name, name)
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -19,6 +19,10 @@ def test_every_public_name_can_be_imported() -> None:
         farhand_client.nothing  # noqa: B018  # the access is the test
 
 
+def test_a_former_name_still_works() -> None:
+    assert farhand_client.LineDown is farhand_client.Outage
+
+
 def test_sync_has_the_same_names() -> None:
     for name in sync.__all__:
         assert getattr(sync, name) is not None

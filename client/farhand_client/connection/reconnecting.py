@@ -41,9 +41,6 @@ class Outage(NamedTuple):
     left: float
 
 
-LineDown: TypeAlias = Outage
-"""The former public name of `Outage`."""
-
 OutageCallback: TypeAlias = Callable[[Outage | None], None]
 """Called with an `Outage` when the connection is lost and reconnecting begins, and with None when it is back."""
 
