@@ -23,9 +23,9 @@ from farhand_client.ui.streams import JsonOutput, copy_streams
 from farhand_protocol.outcome import Killed, TimedOut
 
 from .connection import report_error, run_attended, run_with_client
-from .options import DEFAULT_RECONNECT, add_escape, add_run_options, command_parser
+from .options import DEFAULT_RECONNECT, add_escape, add_run_id, add_run_options, command_parser
 from .status import end_report
-from .values import run_id, size
+from .values import size
 
 if TYPE_CHECKING:
     from farhand_protocol.messages import RunInfo
@@ -37,13 +37,15 @@ Output starts at the first byte that is still kept; missing bytes are reported o
 the run reads any and no other client sends it; at end of input the run's stdin is closed. Ctrl-C interrupts the run.
 A second Ctrl-C, SIGTERM, SIGHUP and a closed stdout leave it running. With --read-only the first Ctrl-C leaves.
 
-A run on a terminal is shown on yours, if stdin and stdout are one: first what its screen shows now, then what follows.
-Keys are sent to it unless another client types there. After a newline, ~. leaves and ~? lists more keys. Exit code:
-the run's, as in farhand run; 0 after leaving by a key.
+A run on a terminal is shown on yours, if stdin and stdout are one: first what its screen shows now, then what
+follows. Keys are sent to it unless another client types there. After a newline, ~. leaves and ~? lists more keys.
+
+Exit code: the run's, as in farhand run; 0 after leaving by a key.
 """
 
 _LOGS_EPILOG: Final = """\
 Both streams are shown, stdout on stdout and stderr on stderr. Bytes that are no longer kept are reported on stderr.
+
 Exit code: 0 after everything that is kept was shown, however the run ended; 255 if the connection failed.
 """
 
@@ -57,7 +59,7 @@ def attach_command(arguments: Sequence[str]) -> int:
     add("--share", action="store_true", help="type at the run's terminal even if another client types there")
     add_escape(parser, "-e", "--escape")
     add_run_options(parser, attended=True)
-    add("id", metavar="ID", type=run_id)
+    add_run_id(parser)
     options = parser.parse_args(arguments)
     if options.share and (options.read_only or options.no_stdin):
         parser.error("--share is for typing; it cannot be combined with --read-only or --no-stdin")
@@ -104,7 +106,7 @@ def logs_command(arguments: Sequence[str]) -> int:
     stream.add_argument("--stdout", action="store_true", help="show only stdout")
     stream.add_argument("--stderr", action="store_true", help="show only stderr")
     add_run_options(parser)
-    add("id", metavar="ID", type=run_id)
+    add_run_id(parser)
     options = parser.parse_args(arguments)
     return run_with_client(options, lambda client: _logs(client, options))
 

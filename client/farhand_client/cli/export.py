@@ -20,14 +20,15 @@ from farhand_client.ui.streams import descriptor_writer
 from farhand_protocol.limits import KiB
 
 from .connection import run_with_client
-from .options import add_connection_options, add_reconnect, command_parser
-from .values import run_id
+from .options import add_connection_options, add_host, add_reconnect, add_run_id, command_parser
 
 _EPILOG: Final = """\
 FILE is replaced only after everything was received; - is stdout. A new file can be read by you alone, since it holds
-all that was shown. Bytes that are not UTF-8 become U+FFFD; farhand logs prints them unchanged. Typed input is included
-if the run records it. Output that is no longer kept is reported on stderr and marked in the file. If the run is still
-running, FILE gets the output so far. Exit code: 0 if the file was written.
+all that was shown. Bytes that are not UTF-8 become U+FFFD; farhand logs prints them unchanged. Typed input is
+included if the run records it. Output that is no longer kept is reported on stderr and marked in the file. If the run
+is still running, FILE gets the output so far.
+
+Exit code: 0 if the file was written.
 """
 
 _SIZE_WITHOUT_TERMINAL: Final = (80, 24)
@@ -47,8 +48,8 @@ def export_command(arguments: Sequence[str]) -> int:
     add("--title", metavar="TEXT", help="title that players show")
     add_reconnect(parser)
     add_connection_options(parser)
-    add("host", metavar="HOST")
-    add("id", metavar="ID", type=run_id)
+    add_host(parser)
+    add_run_id(parser)
     options = parser.parse_args(arguments)
     return run_with_client(options, lambda client: _export(client, options))
 

@@ -14,18 +14,20 @@ from farhand_client.ui.printing import print_json, print_output
 from farhand_client.ui.text import printable
 
 from .connection import for_each_run, report_error, run_with_client, whole_id
-from .options import add_run_options, command_parser
+from .options import add_run_id, add_run_options, command_parser
 from .status import end_report
-from .values import nonnegative_seconds, run_id
+from .values import nonnegative_seconds
 
 _KILL_EPILOG: Final = """\
-Waits until each run is over and prints how it ended, also if it had ended before. Exit code: 0 after all runs are over,
-whatever their outcome; 255 if that is not known.
+Waits until each run is over and prints how it ended, also if it had ended before.
+
+Exit code: 0 after all runs are over, whatever their outcome; 255 if that is not known.
 """
 
 _SIGNAL_EPILOG: Final = """\
-SIG is a name or one of Linux's numbers: TERM, SIGTERM, 15. The signal is sent to the run's process group. Exit code: 0
-if it was delivered; 255 if not, also because the run is over.
+SIG is a name or one of Linux's numbers: TERM, SIGTERM, 15. The signal is sent to the run's process group.
+
+Exit code: 0 if it was delivered; 255 if not, also because the run is over.
 """
 
 
@@ -40,7 +42,7 @@ def kill_command(arguments: Sequence[str]) -> int:
         help="seconds between TERM and KILL (default: the run's own setting)",
     )
     add_run_options(parser)
-    parser.add_argument("ids", metavar="ID", type=run_id, nargs="+")
+    add_run_id(parser, several=True)
     options = parser.parse_args(arguments)
 
     async def kill(client: Client) -> int:
@@ -53,7 +55,7 @@ def signal_command(arguments: Sequence[str]) -> int:
     """Run `farhand signal` and return the exit code."""
     parser = command_parser("signal", "HOST ID SIG", "Send a signal to a run.", _SIGNAL_EPILOG)
     add_run_options(parser)
-    parser.add_argument("id", metavar="ID", type=run_id)
+    add_run_id(parser)
     parser.add_argument("signal", metavar="SIG", type=_signal)
     options = parser.parse_args(arguments)
 

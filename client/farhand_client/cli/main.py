@@ -34,6 +34,7 @@ _USAGE: Final = """usage: farhand COMMAND …
 
 Run commands on another machine and find out exactly how they ended.
 
+commands:
 {commands}
 
 `farhand COMMAND --help` describes a command; `farhand --version` prints the version.
@@ -88,7 +89,7 @@ def _run_command(arguments: list[str]) -> int:
 
 
 def _usage() -> str:
-    return _USAGE.format(commands="\n".join(f"  {name:6} {text}" for name, text in COMMANDS.items()))
+    return _USAGE.format(commands="\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items()))
 
 
 def _open_standard_files() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from .values import escape_character, nonnegative_seconds, positive_seconds
+from .values import escape_character, nonnegative_seconds, positive_seconds, run_id
 
 CONNECTION_OPTIONS: Final = frozenset({"-I", "--identity", "--connect-timeout"})
 """The options of `add_connection_options` that take a value."""
@@ -24,7 +24,21 @@ def command_parser(name: str, usage: str, description: str, epilog: str | None =
         description=description,
         epilog=epilog,
         allow_abbrev=False,
+        formatter_class=_ParagraphFormatter,
     )
+
+
+class _ParagraphFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the paragraphs of a description or epilog, and wraps each of them to the terminal's width."""
+
+    def add_text(self, text: str | None) -> None:
+        from shutil import get_terminal_size
+        from textwrap import fill
+
+        if text is not None:
+            width = get_terminal_size().columns - 2  # as argparse has it
+            text = "\n\n".join(fill(" ".join(part.split()), width) for part in text.split("\n\n"))
+        super().add_text(text)
 
 
 def add_connection_options(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +71,28 @@ def add_run_options(parser: argparse.ArgumentParser, *, reconnect: bool = True, 
     if reconnect:
         add_reconnect(parser, attended=attended)
     add_connection_options(parser)
-    parser.add_argument("host", metavar="HOST")
+    add_host(parser)
+
+
+def add_host(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """Add HOST."""
+    parser.add_argument(
+        "host",
+        metavar="HOST",
+        nargs="?" if optional else None,
+        help="[user@]name[:port], unix:PATH, or a name from config.toml",
+    )
+
+
+def add_run_id(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add ID as `options.id`, or with `several` one or more as `options.ids`."""
+    parser.add_argument(
+        "ids" if several else "id",
+        metavar="ID",
+        type=run_id,
+        nargs="+" if several else None,
+        help="id of a run, or its first characters",
+    )
 
 
 def add_reconnect(parser: argparse.ArgumentParser, *, attended: bool = False) -> None:

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from .options import add_connection_options, add_escape, command_parser
+from .options import add_connection_options, add_escape, add_host, command_parser
 
 if TYPE_CHECKING:
     from farhand_client.repl.host_connection import Opening
@@ -17,7 +17,9 @@ _EPILOG: Final = """\
 Each line is a run of its own, on a terminal. The effect of cd, export and unset at the beginning of a line lasts. A
 line that ends with & keeps running there, also after you leave. Commands that begin with a colon are for the REPL:
 :help lists them. If stdin or stdout is not a terminal, stdin is read as a script for the remote shell. exit or end of
-input leaves. Exit code: the last line's; 255 if the connection failed.
+input leaves.
+
+Exit code: the last line's; 255 if the connection failed.
 """
 
 
@@ -26,7 +28,7 @@ def repl_command(arguments: Sequence[str]) -> int:
     parser = command_parser("repl", "HOST", "Type commands that another machine's shell runs.", _EPILOG)
     add_escape(parser, "-e", "--escape")
     add_connection_options(parser)
-    parser.add_argument("host", metavar="HOST")
+    add_host(parser)
     options = parser.parse_args(arguments)
     return asyncio.run(run_repl(options.host, host_opener(options), options.escape))
 

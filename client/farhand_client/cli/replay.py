@@ -21,13 +21,15 @@ from farhand_client.ui.streams import descriptor_writer
 from farhand_protocol.messages.terminal import WindowSize
 
 from .connection import run_with_client
-from .options import add_connection_options, add_reconnect, command_parser
-from .values import nonnegative_seconds, run_id, speed
+from .options import add_connection_options, add_host, add_reconnect, add_run_id, command_parser
+from .values import nonnegative_seconds, speed
 
 _EPILOG: Final = """\
-A run on a terminal is shown on yours, which should be as large as that one was. Space pauses and resumes; Ctrl-C and q
-stop, and the terminal is restored. For a run without a terminal, stdout goes to stdout and stderr to stderr. Bytes that
-are no longer kept are reported on stderr and take no time. If the run is still running, the output so far is played.
+A run on a terminal is shown on yours, which should be as large as that one was. Space pauses and resumes; Ctrl-C and
+q stop, and the terminal is restored. For a run without a terminal, stdout goes to stdout and stderr to stderr. Bytes
+that are no longer kept are reported on stderr and take no time. If the run is still running, the output so far is
+played.
+
 Exit code: 0 at the end and after q; 130 after Ctrl-C.
 """
 
@@ -46,8 +48,8 @@ def replay_command(arguments: Sequence[str]) -> int:
     )
     add_reconnect(parser)
     add_connection_options(parser)
-    add("host", metavar="HOST")
-    add("id", metavar="ID", type=run_id)
+    add_host(parser)
+    add_run_id(parser)
     options = parser.parse_args(arguments)
     return run_with_client(options, lambda client: _replay(client, options))
 

@@ -56,15 +56,18 @@ DETACHED_SPOOL: Final = 64 * MiB
 day of ten lines a second, and less than hurts a disk."""
 
 _EPILOG: Final = """\
-Everything after HOST reaches the command unchanged, byte for byte; no shell interprets it unless --shell is given. Exit
-code: the command's; 128+N if signal N ended it, also at a limit; 124 after --timeout or --idle-timeout; 127 if it was
-not found, 126 if it cannot be executed; 255 if the connection, the login or the host key failed, or output is missing;
-2 for wrong usage; 141 if nobody reads stdout any more. Ctrl-C interrupts the command; a second Ctrl-C abandons it. The
-run survives a lost connection: farhand reconnects and continues where it was.
+Everything after HOST reaches the command unchanged, byte for byte; no shell interprets it unless --shell is given.
 
-With -t all output is on stdout. If stdin and stdout are terminals here, keys are sent to the command unchanged, Ctrl-C
-included; after a newline, ~. leaves, ~d detaches, ~? lists more keys. SIGHUP then leaves the command running; return to
-it with farhand attach.
+Ctrl-C interrupts the command; a second Ctrl-C abandons it. The run survives a lost connection: farhand reconnects and
+continues where it was.
+
+With -t all output is on stdout. If stdin and stdout are terminals here, keys are sent to the command unchanged,
+Ctrl-C included; after a newline, ~. leaves, ~d detaches, ~? lists more keys. SIGHUP then leaves the command running;
+return to it with farhand attach.
+
+Exit code: the command's; 128+N if signal N ended it, also at a limit; 124 after --timeout or --idle-timeout; 127 if
+it was not found, 126 if it cannot be executed; 255 if the connection, the login or the host key failed, or output is
+missing; 2 for wrong usage; 141 if nobody reads stdout any more.
 """
 
 

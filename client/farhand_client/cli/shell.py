@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from farhand_client.ui.exitcodes import EXIT_USAGE
 from farhand_client.ui.printing import print_message
 
-from .options import add_connection_options, add_escape, add_reconnect, command_parser
+from .options import add_connection_options, add_escape, add_host, add_reconnect, command_parser
 from .values import duration, new_run_id, variable
 
 if TYPE_CHECKING:
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 _EPILOG: Final = """\
 HOST is as in farhand run; the default is default_host of config.toml. The shell survives a lost connection, a closed
 terminal and the end of this process: return to it with farhand attach, from anywhere. After a newline, ~. leaves and
-stops the shell, ~d leaves it running, ~^Z suspends farhand, ~~ types a ~, and ~? lists these keys. Exit code: the
-shell's; 128+N if signal N ended it; 0 after ~d; 255 after ~. and if the connection failed. SIGTERM and SIGHUP leave the
-shell running.
+stops the shell, ~d leaves it running, ~^Z suspends farhand, ~~ types a ~, and ~? lists these keys.
+
+Exit code: the shell's; 128+N if signal N ended it; 0 after ~d; 255 after ~. and if the connection failed. SIGTERM and
+SIGHUP leave the shell running.
 """
 
 
@@ -109,5 +110,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--record-input", action="store_true", help="also record what is typed, including passwords")
     add_reconnect(parser, attended=True)
     add_connection_options(parser)
-    add("host", metavar="HOST", nargs="?")
+    add_host(parser, optional=True)
     return parser

@@ -16,17 +16,17 @@ from farhand_client.ui.printing import print_message, print_output
 from farhand_client.ui.prompts import confirm_host_key
 from farhand_protocol.sshformat import PublicKey
 
-from .options import add_connection_options
+from .options import add_connection_options, add_host, command_parser
 from .values import positive_seconds
 
 
 def trust_command(arguments: Sequence[str]) -> int:
     """Run `farhand trust` and return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="farhand trust",
-        description="Record a service's host key. With FINGERPRINT, as `farhandd host-key` prints it on that machine, "
-        "only that key is accepted, and it replaces a recorded one. Without it, you are asked.",
-        allow_abbrev=False,
+    parser = command_parser(
+        "trust",
+        "HOST [FINGERPRINT]",
+        "Record a service's host key. With FINGERPRINT, as `farhandd host-key` prints it on that machine, only that "
+        "key is accepted, and it replaces a recorded one. Without it, you are asked.",
     )
     parser.add_argument(
         "--connect-timeout",
@@ -35,8 +35,8 @@ def trust_command(arguments: Sequence[str]) -> int:
         default=30.0,
         help="seconds to wait for the key (default 30)",
     )
-    parser.add_argument("host", metavar="HOST")
-    parser.add_argument("fingerprint", metavar="FINGERPRINT", nargs="?", help="SHA256:…")
+    add_host(parser)
+    parser.add_argument("fingerprint", metavar="FINGERPRINT", nargs="?", help="the expected fingerprint (SHA256:…)")
     options = parser.parse_args(arguments)
     config = config_directory()
     address = resolve(options.host, config=config / "config.toml")
@@ -48,16 +48,13 @@ def trust_command(arguments: Sequence[str]) -> int:
 
 def ping_command(arguments: Sequence[str]) -> int:
     """Run `farhand ping` and return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="farhand ping",
-        description="Measure round-trip times and show who answers: account, host, version, features.",
-        allow_abbrev=False,
-    )
+    description = "Measure round-trip times and show who answers: account, host, version, features."
+    parser = command_parser("ping", "HOST", description)
     add_connection_options(parser)
     parser.add_argument(
         "-c", "--count", metavar="N", type=_count, default=3, help="number of round trips (1 to 1000, default 3)"
     )
-    parser.add_argument("host", metavar="HOST")
+    add_host(parser)
     return asyncio.run(_ping(parser.parse_args(arguments)))
 
 

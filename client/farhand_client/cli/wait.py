@@ -15,14 +15,14 @@ from farhand_client.ui.printing import print_json
 from farhand_protocol import messages as m
 
 from .connection import for_each_run, report_error, run_with_client
-from .options import add_run_options, command_parser
+from .options import add_run_id, add_run_options, command_parser
 from .status import end_report
-from .values import positive_seconds, run_id, size
+from .values import positive_seconds, size
 
 _EPILOG: Final = """\
-Exit code: the run's, as in farhand run; with several runs that of the last one, as with a shell's wait. With --pattern
-or --idle: 0 if it came, 1 if the run ended first. 124 if --timeout expired first. Patterns use RE2 syntax, and ^ and $
-match at line ends; only output that is still kept can match.
+Exit code: the run's, as in farhand run; with several runs that of the last one, as with a shell's wait. With
+--pattern or --idle: 0 if it came, 1 if the run ended first. 124 if --timeout expired first. Patterns use RE2 syntax,
+and ^ and $ match at line ends; only output that is still kept can match.
 """
 
 
@@ -43,7 +43,7 @@ def wait_command(arguments: Sequence[str]) -> int:
     add("--stderr", action="store_true", help="look at stderr instead of stdout")
     add("--from", metavar="N", dest="begin", type=size, default=0, help="look from byte N on")
     add_run_options(parser)
-    add("ids", metavar="ID", type=run_id, nargs="+")
+    add_run_id(parser, several=True)
     options = parser.parse_args(arguments)
     if not options.pattern and options.idle is None and (options.stderr or options.begin):
         parser.error("--stderr and --from can only be used with --pattern or --idle")
