@@ -73,7 +73,6 @@ PENDING: dict[str, frozenset[str]] = {
 
 PENDING_CONSTANTS = frozenset(
     [
-        "ALPN",
         "DEADLINE",
         "LONGEST",
         "LONGEST_NAME",

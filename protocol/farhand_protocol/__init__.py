@@ -17,3 +17,8 @@ joined in a test by passing each one's bytes to the other.
 Time is always an argument, and the next deadline a result. A mistake of the peer is a `RemoteProtocolError` and becomes
 an event; a mistake of the caller is a `LocalProtocolError`, is raised, and changes nothing.
 """
+
+from typing import Final
+
+ALPN: Final = "farhand/1"
+"""The application protocol that client and edge negotiate in the TLS handshake (ALPN, RFC 7301)."""

@@ -17,6 +17,7 @@ from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from farhand_client.errors import ConnectError, HostKeyChanged, HostKeyRevoked, HostKeyUnknown
+from farhand_protocol import ALPN
 
 from .address import Address
 from .session import ClientSession
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from farhand_client.trust.certificate import ServiceKey
     from farhand_client.trust.known_hosts import KnownHosts
     from farhand_protocol.sshformat import PublicKey
-
-
-ALPN: Final = "farhand/1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from farhand_protocol import ALPN
 from farhand_server.config import EdgeSettings
 from farhand_server.listen.proxy import UNIQUE_ID_SIZE, Endpoint, ProxyHeader, encode
 
 from .limiter import Failure, LogThrottle, Slot
 from .login_verdicts import LoginVerdict
 from .relay import HangupWatch, Relay
-from .streams import ALPN, PlainStream, TLSStream
+from .streams import PlainStream, TLSStream
 
 CORE_SOCKET_BUFFER: Final = 1 << 20
 """Bytes of the socket buffers towards the core, if net.core.wmem_max and rmem_max allow: with the default of 208 KiB,

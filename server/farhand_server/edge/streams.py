@@ -11,11 +11,10 @@ import contextlib
 import os
 import socket
 import ssl
-from typing import Final, Protocol
+from typing import Protocol
 
+from farhand_protocol import ALPN
 from farhand_server.hostkey import HostKey
-
-ALPN: Final = "farhand/1"
 
 TLS_RECORD_SIZE = 16384
 """Bytes of the longest TLS record's content (RFC 8446, section 5.1): one read never returns more."""
