@@ -1,4 +1,4 @@
-"""`farhandd` ends well also where nobody reads what it prints."""
+"""`farhandd` as a program: its options, its exit codes, and how it ends if nobody reads what it prints."""
 
 from __future__ import annotations
 
@@ -9,26 +9,63 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import warm
-from tests.support.warm import FARHANDD
+from farhand_server import __version__
+from tests.server.cli.conftest import CommandLine
+from tests.support.service import environment
+
+FARHANDD = (sys.executable, "-m", "farhand_server")
 
 
-@pytest.fixture
-def env(tmp_path: Path) -> dict[str, str]:
-    return {**os.environ, "XDG_STATE_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_a_fault_in_the_configuration_is_a_sentence_without_traceback(
+    farhandd: CommandLine, tmp_path: Path, command: str
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[runs]\nmax_runz = 7\n")
+    result = farhandd(command, "--config", file)
+    assert (result.code, result.out) == (1, "")
+    assert result.err == f"farhandd: {file}: unknown key [runs] max_runz; did you mean 'max_runs'?\n"
 
 
-@pytest.mark.parametrize("command", ["check", "host-key"])
-def test_a_reader_that_is_gone_is_no_traceback(env: dict[str, str], command: str) -> None:
+@pytest.mark.parametrize("arguments", [(), ("sing",), ("serve", "--sing"), ("authorize",)])
+def test_wrong_usage_has_exit_code_2(farhandd: CommandLine, arguments: tuple[str, ...]) -> None:
+    result = farhandd(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("usage: farhandd ")
+
+
+def test_an_invalid_address_is_an_error(farhandd: CommandLine) -> None:
+    result = farhandd("serve", "--listen", "nowhere")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith('farhandd: --listen: must be "HOST:PORT"')
+
+
+def test_its_version_is_that_of_the_package(farhandd: CommandLine) -> None:
+    assert farhandd("--version").out == f"farhandd {__version__}\n"
+
+
+def test_an_interrupt_has_exit_code_130(farhandd: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(options: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("farhand_server.cli.admin.check", interrupt)
+    result = farhandd("check")
+    assert (result.code, result.out, result.err) == (130, "", "")
+
+
+def test_a_reader_that_has_closed_the_pipe_causes_no_traceback(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    with os.fdopen(writing, "wb") as gone:
-        done = warm.run([*FARHANDD, command], env=env, stdout=gone, stderr=subprocess.PIPE)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(
+            [*FARHANDD, "check"],
+            env=environment(tmp_path), stdout=closed, stderr=subprocess.PIPE, check=False, timeout=30,
+        )  # fmt: skip
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-def test_a_closed_stdout_is_no_failure(env: dict[str, str]) -> None:
+def test_a_closed_stdout_is_not_a_failure(tmp_path: Path) -> None:
     line = "import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     command = [sys.executable, "-c", line, *FARHANDD[1:], "check"]
-    done = subprocess.run(command, env=env, stderr=subprocess.PIPE, check=False, timeout=30)
+    done = subprocess.run(command, env=environment(tmp_path), stderr=subprocess.PIPE, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (0, b"")
