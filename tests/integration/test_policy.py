@@ -100,7 +100,7 @@ async def test_what_a_rule_allows_is_done_and_everything_else_is_denied(guard: G
         )
         assert (await client.run(["printenv", "APP_MODE"], cwd="/usr", env={"APP_MODE": "on"})).stdout == b"on\n"
         assert f"{may_not} run this in the directory '/var'" in await refusal(client.run(["pwd"], cwd="/var"))
-        assert f"{may_not} leave this run behind" in await refusal(
+        assert f"{may_not} detach from this run" in await refusal(
             client.run(["sleep", "9"], cwd="/usr", on_disconnect="keep")
         )
     async with guard.client("nobody") as client:

@@ -1,4 +1,4 @@
-"""The service looks at files with a user's rights, for a moment, and is itself again whatever happens."""
+"""The service accesses files with a user's rights temporarily, and always restores its own."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from tests.support.processes import fields
 GAMES = Credentials("games", 5, 60, (60, 4711))
 
 
-def own() -> dict[str, str]:
-    """The ids of the calling thread."""
+def thread_ids() -> dict[str, str]:
+    """Return the ids and capabilities of the calling thread."""
     status = fields(Path("/proc/thread-self/status").read_text())
     return {name: status[name] for name in ("Uid", "Gid", "Groups", "CapEff", "CapPrm")}
 
 
-def test_credentials_are_the_account_s() -> None:
+def test_credentials_are_those_of_the_account() -> None:
     root = Credentials.of(0)
     assert (root.user, root.uid, root.gid) == ("root", 0, 0)
     assert 0 in root.groups
 
 
-def test_a_uid_without_an_account_has_none() -> None:
+def test_a_uid_without_an_account_raises() -> None:
     with pytest.raises(KeyError):
         Credentials.of(3_999_999_999)
 
 
 def test_without_credentials_nothing_changes() -> None:
-    before = own()
+    before = thread_ids()
     with acting_as(None):
-        assert own() == before
+        assert thread_ids() == before
 
 
 @pytest.mark.needs("root")
-def test_only_access_to_files_changes_and_only_inside() -> None:
-    before = own()
+def test_only_the_ids_for_files_change_and_only_inside_the_block() -> None:
+    before = thread_ids()
     with acting_as(GAMES):
-        inside = own()
+        inside = thread_ids()
     assert inside["Uid"].split() == [*before["Uid"].split()[:3], "5"]
     assert inside["Gid"].split() == [*before["Gid"].split()[:3], "60"]
     assert inside["Groups"].split() == ["60", "4711"]
-    assert own() == before
+    assert thread_ids() == before
 
 
 @pytest.mark.needs("root")
-def test_what_the_user_may_not_read_is_not_read(tmp_path: Path) -> None:
+def test_a_file_that_the_user_may_not_read_cannot_be_opened(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("")
     secret.chmod(0o600)
@@ -60,26 +60,26 @@ def test_what_the_user_may_not_read_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("root")
-def test_an_exception_brings_the_service_back() -> None:
-    before = own()
+def test_an_exception_restores_the_services_own_ids() -> None:
+    before = thread_ids()
     with pytest.raises(KeyboardInterrupt), acting_as(GAMES):
         raise KeyboardInterrupt
-    assert own() == before
+    assert thread_ids() == before
 
 
 @pytest.mark.needs("root")
-def test_other_threads_stay_who_they_are() -> None:
+def test_other_threads_keep_their_ids() -> None:
     seen: list[dict[str, str]] = []
     look, looked = threading.Event(), threading.Event()
 
     def other() -> None:
         look.wait()
-        seen.append(own())
+        seen.append(thread_ids())
         looked.set()
 
     thread = threading.Thread(target=other)
     thread.start()
-    before = own()
+    before = thread_ids()
     with acting_as(GAMES):
         look.set()
         looked.wait()
@@ -87,16 +87,16 @@ def test_other_threads_stay_who_they_are() -> None:
     assert seen == [before]
 
 
-def test_on_an_unknown_machine_nothing_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_machine_is_an_error_that_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     unknown = os.uname_result(("Linux", "host", "6", "1", "vax"))
     monkeypatch.setattr("os.uname", lambda: unknown)
-    before = own()
+    before = thread_ids()
     with pytest.raises(OSError, match="acting as another user is not supported on vax"), acting_as(GAMES):
         raise AssertionError("this is not reached")
-    assert own() == before
+    assert thread_ids() == before
 
 
-def test_an_ordinary_account_is_told_that_it_cannot() -> None:
+def test_an_ordinary_account_gets_a_permission_error() -> None:
     program = (
         "import os; from farhand_server.credentials import *\n"
         "os.geteuid() or (os.setgroups([]), os.setresgid(60, 60, 60), os.setresuid(5, 5, 5))\n"

@@ -1,4 +1,4 @@
-"""The host key: one per state directory, whoever asks first; readable by nobody else."""
+"""There is one host key per state directory, whoever asks first, and nobody else can read it."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def _fingerprint(state_dir: Path) -> str:
     return hostkey.ensure_host_key(state_dir).fingerprint
 
 
-def test_is_made_once_and_loaded_ever_after(tmp_path: Path) -> None:
+def test_the_key_is_created_once_and_loaded_afterwards(tmp_path: Path) -> None:
     made = hostkey.ensure_host_key(tmp_path / "state" / "farhand")
     assert hostkey.ensure_host_key(tmp_path / "state" / "farhand").public == made.public
     assert hostkey.load_host_key(tmp_path / "state" / "farhand" / "host_key").public == made.public
     assert hostkey.load_public_host_key(tmp_path / "state" / "farhand" / "host_key.pub") == made.public
 
 
-def test_modes_keep_the_private_half_private_whatever_the_umask(tmp_path: Path) -> None:
+def test_the_private_half_has_mode_0600_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         hostkey.ensure_host_key(tmp_path / "state")
@@ -48,7 +48,7 @@ def test_modes_keep_the_private_half_private_whatever_the_umask(tmp_path: Path) 
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
 
 
-def test_processes_that_start_at_once_agree_on_one_key(tmp_path: Path) -> None:
+def test_processes_that_start_at_the_same_time_agree_on_one_key(tmp_path: Path) -> None:
     fresh = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(4, mp_context=fresh) as pool:
         fingerprints = set(pool.map(_fingerprint, [tmp_path / "state"] * 8))
@@ -57,7 +57,7 @@ def test_processes_that_start_at_once_agree_on_one_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"ssh-ed25519 of another key"])
-def test_public_half_is_written_anew_where_it_is_missing_or_differs(tmp_path: Path, content: bytes | None) -> None:
+def test_the_public_half_is_written_again_if_it_is_missing_or_differs(tmp_path: Path, content: bytes | None) -> None:
     key = hostkey.ensure_host_key(tmp_path)
     if content is None:
         (tmp_path / "host_key.pub").unlink()
@@ -77,7 +77,7 @@ def test_openssh_reads_the_public_half_and_prints_the_same_fingerprint(tmp_path:
     assert (tmp_path / "host_key.pub").read_text() == key.public_line + "\n"
 
 
-def test_certificate_is_self_signed_and_carries_the_key_that_logins_are_bound_to(tmp_path: Path) -> None:
+def test_the_certificate_is_self_signed_and_contains_the_key_that_logins_are_bound_to(tmp_path: Path) -> None:
     key = hostkey.ensure_host_key(tmp_path)
     certificate = x509.load_pem_x509_certificate(key.chain_pem())
     certificate.verify_directly_issued_by(certificate)
@@ -104,7 +104,7 @@ def _encrypted_key(state_dir: Path) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["empty", "ecdsa", "encrypted", "cut"])
-def test_a_file_that_is_no_ed25519_key_is_refused(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_is_not_an_ed25519_key_is_refused(tmp_path: Path, kind: str) -> None:
     encrypted = _encrypted_key(tmp_path / "other")
     content = {"empty": b"", "ecdsa": _ec_key(), "encrypted": encrypted, "cut": encrypted[:50]}[kind]
     file = tmp_path / "host_key"
@@ -114,7 +114,7 @@ def test_a_file_that_is_no_ed25519_key_is_refused(tmp_path: Path, kind: str) -> 
         hostkey.ensure_host_key(tmp_path)
 
 
-def test_a_private_key_that_is_no_regular_file_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+def test_a_private_key_that_is_not_a_regular_file_is_refused_without_blocking(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "host_key", 0o600)
     with pytest.raises(HostKeyFileError, match="not a regular file"):
         hostkey.load_host_key(tmp_path / "host_key")
@@ -124,7 +124,7 @@ def test_a_private_key_that_is_no_regular_file_is_refused_without_waiting_for_it
     "content",
     [b"", b"ssh-ed25519", b"ssh-ed25519 !!!!", b"\xff \xff", b"ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIA", b"x" * 5000],
 )
-def test_a_public_file_that_is_no_host_key_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_malformed_public_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "host_key.pub").write_bytes(content)
     with pytest.raises(HostKeyFileError, match="host-key"):
         hostkey.load_public_host_key(tmp_path / "host_key.pub")

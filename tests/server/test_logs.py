@@ -1,4 +1,4 @@
-"""Logs: one event, one line, whatever a value holds; and never a service that waits for its log."""
+"""Each event is one line, whatever its values contain, and the service never waits for its log."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from farhand_server.logs import MAX_QUEUED_LINES, MAX_VALUE, Logger, Sink, quote
 
 
 class Pipe:
-    """A logger at one end, what it wrote at the other."""
+    """A logger that writes to a pipe, and the pipe's reading end."""
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
@@ -24,7 +24,7 @@ class Pipe:
         self.log = Logger(self.sink, {})
 
     def lines(self) -> list[str]:
-        """Everything logged, once the sink is closed."""
+        """Close the sink, and return everything that was logged."""
         self.sink.close()
         os.close(self.writer)
         with open(self.reader, closefd=False, encoding="utf-8", newline="\n") as stream:
@@ -49,7 +49,7 @@ def test_an_event_is_a_line_of_keys_and_values(pipe: Pipe) -> None:
     )
 
 
-def test_or_of_json(pipe: Pipe) -> None:
+def test_an_event_can_be_one_json_object(pipe: Pipe) -> None:
     pipe.sink.configure("json")
     pipe.log.info("run started", run="0190", pid=7, shell=False, seconds=float("inf"))
     event = json.loads(pipe.lines()[0])
@@ -58,7 +58,7 @@ def test_or_of_json(pipe: Pipe) -> None:
     assert event == told
 
 
-def test_the_journal_gets_the_level_as_its_prefix_and_keeps_the_time_itself() -> None:
+def test_lines_for_the_journal_have_a_priority_prefix_and_no_time() -> None:
     ours, journal = socket.socketpair()
     with ours, journal:
         status = os.fstat(ours.fileno())
@@ -68,13 +68,13 @@ def test_the_journal_gets_the_level_as_its_prefix_and_keeps_the_time_itself() ->
         assert journal.recv(1000) == b'<4>msg="login refused" source=192.0.2.1\n'
 
 
-def test_another_processs_journal_is_not_ours(pipe: Pipe) -> None:
+def test_the_journal_stream_of_another_descriptor_is_ignored(pipe: Pipe) -> None:
     pipe.sink.configure(environ={"JOURNAL_STREAM": "1:2"})
     pipe.log.info("started")
     assert pipe.lines()[0].startswith("time=")
 
 
-def test_less_severe_levels_are_left_out(pipe: Pipe) -> None:
+def test_levels_below_the_configured_one_are_omitted(pipe: Pipe) -> None:
     pipe.sink.configure(level="warning")
     pipe.log.debug("a")
     pipe.log.info("b")
@@ -83,12 +83,12 @@ def test_less_severe_levels_are_left_out(pipe: Pipe) -> None:
     assert [line.rpartition("=")[2] for line in pipe.lines()] == ["c", "d"]
 
 
-def test_a_bound_logger_adds_its_fields_and_an_unknown_value_is_left_out(pipe: Pipe) -> None:
+def test_a_bound_logger_adds_its_fields_and_none_omits_a_field(pipe: Pipe) -> None:
     pipe.log.bind(connection=3).bind(user="bob").info("closed", reason=None)
     assert pipe.lines()[0].endswith("msg=closed connection=3 user=bob")
 
 
-def test_an_error_comes_with_its_traceback_on_the_same_line(pipe: Pipe) -> None:
+def test_an_error_has_its_traceback_on_the_same_line(pipe: Pipe) -> None:
     try:
         raise OSError("two\nlines")
     except OSError as error:
@@ -125,7 +125,7 @@ def test_a_long_value_is_cut(pipe: Pipe) -> None:
         (True, "true"),
     ],
 )
-def test_how_a_value_is_quoted(value: object, written: str) -> None:
+def test_a_value_is_quoted_and_escaped_where_needed(value: object, written: str) -> None:
     assert quote(value) == written
 
 
@@ -136,13 +136,13 @@ def test_no_value_can_end_its_line_or_its_quotes(text: str) -> None:
     assert json.loads(written if written.startswith('"') else f'"{written}"') == text
 
 
-def test_a_stuck_reader_stops_nobody_and_what_is_lost_is_counted(pipe: Pipe) -> None:
+def test_a_stuck_reader_blocks_nobody_and_dropped_lines_are_counted(pipe: Pipe) -> None:
     pipe.sink.start()
     logged = MAX_QUEUED_LINES * 3
     for number in range(logged):
         pipe.log.info("event", number=number, filler="x" * 500)
     received, accounted = b"", 0
-    while accounted < logged:  # only now does anybody read
+    while accounted < logged:  # reading starts only now
         received += os.read(pipe.reader, 1 << 16)
         lines = received[: received.rfind(b"\n")]
         dropped = re.findall(rb'msg="log lines dropped: stderr was stuck" count=(\d+)', lines)
@@ -158,21 +158,21 @@ def test_closing_writes_what_is_queued(pipe: Pipe) -> None:
     assert len(pipe.lines()) == 50
 
 
-def test_closing_does_not_wait_for_a_reader_that_never_reads(pipe: Pipe) -> None:
+def test_closing_does_not_wait_for_a_stuck_reader(pipe: Pipe) -> None:
     pipe.sink.start()
     for _ in range(MAX_QUEUED_LINES):
         pipe.log.info("event", filler="x" * 500)
     pipe.sink.close(timeout=0.01)
 
 
-def test_a_closed_stderr_is_no_error() -> None:
+def test_a_closed_stderr_is_not_an_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     Logger(Sink(writer), {}).info("nobody reads this")
     os.close(writer)
 
 
-def test_what_the_standard_library_reports_comes_along(pipe: Pipe) -> None:
+def test_warnings_of_the_standard_library_are_logged_while_started(pipe: Pipe) -> None:
     pipe.sink.configure("json")
     pipe.sink.start()
     logging.getLogger("asyncio").error("Task exception was never %s", "retrieved")
@@ -182,7 +182,7 @@ def test_what_the_standard_library_reports_comes_along(pipe: Pipe) -> None:
     assert (event["level"], event["msg"], event["logger"]) == ("error", "Task exception was never retrieved", "asyncio")
 
 
-def test_and_no_longer_once_closed(pipe: Pipe) -> None:
+def test_warnings_of_the_standard_library_are_not_logged_after_closing(pipe: Pipe) -> None:
     pipe.sink.start()
     pipe.sink.close()
     logging.getLogger("asyncio").error("too late")

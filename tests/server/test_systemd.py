@@ -1,4 +1,4 @@
-"""What is said to the service manager, and what is taken from it; over real sockets and descriptors."""
+"""Messages to the service manager, and sockets from it, with real sockets and descriptors."""
 
 import asyncio
 import os
@@ -23,46 +23,46 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
         yield receiver
 
 
-def told(manager: socket.socket) -> str:
+def received(manager: socket.socket) -> str:
     return manager.recv(4096).decode()
 
 
 class TestNotifying:
-    def test_the_states_of_a_service(self, manager: socket.socket) -> None:
+    def test_each_state_of_the_service_is_reported(self, manager: socket.socket) -> None:
         notifier = Notifier(manager.getsockname())
         assert notifier.ready("serving")
-        assert told(manager) == "READY=1\nSTATUS=serving"
+        assert received(manager) == "READY=1\nSTATUS=serving"
         assert notifier.reloading()
-        assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", told(manager))
+        assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", received(manager))
         assert notifier.status("3 runs")
-        assert told(manager) == "STATUS=3 runs"
+        assert received(manager) == "STATUS=3 runs"
         assert notifier.stopping("draining")
-        assert told(manager) == "STOPPING=1\nSTATUS=draining"
+        assert received(manager) == "STOPPING=1\nSTATUS=draining"
         notifier.close()
 
-    def test_an_abstract_socket(self) -> None:
+    def test_the_socket_may_be_abstract(self) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind("")  # Linux chooses an abstract name, unix(7)
             notifier = Notifier("@" + manager.getsockname()[1:].decode())
             assert notifier.ready("serving")
-            assert told(manager) == "READY=1\nSTATUS=serving"
+            assert received(manager) == "READY=1\nSTATUS=serving"
             notifier.close()
 
-    def test_a_status_cannot_smuggle_in_another_assignment(self, manager: socket.socket) -> None:
+    def test_a_status_cannot_contain_another_assignment(self, manager: socket.socket) -> None:
         notifier = Notifier(manager.getsockname())
         notifier.status("user x\nMAINPID=1\r\n done")
-        assert told(manager) == "STATUS=user x MAINPID=1 done"
+        assert received(manager) == "STATUS=user x MAINPID=1 done"
         notifier.close()
 
-    def test_without_a_manager_nothing_is_said(self) -> None:
+    def test_without_a_manager_nothing_is_sent(self) -> None:
         assert not Notifier().ready("serving")
 
-    def test_a_manager_that_is_gone_is_no_error(self, tmp_path: Path) -> None:
+    def test_a_missing_manager_is_not_an_error(self, tmp_path: Path) -> None:
         notifier = Notifier(str(tmp_path / "nobody"))
         assert not notifier.ready("serving")
         notifier.close()
 
-    def test_a_manager_that_does_not_read_is_not_waited_for(self, manager: socket.socket) -> None:
+    def test_a_manager_that_does_not_read_blocks_nobody(self, manager: socket.socket) -> None:
         notifier = Notifier(manager.getsockname())
         while notifier.status("again"):
             pass
@@ -70,7 +70,7 @@ class TestNotifying:
 
 
 class TestEnvironment:
-    def test_the_variables_are_used_and_taken_out(self, manager: socket.socket) -> None:
+    def test_the_variables_are_used_and_removed(self, manager: socket.socket) -> None:
         environ = {
             "NOTIFY_SOCKET": manager.getsockname(),
             "WATCHDOG_USEC": "30000000",
@@ -93,19 +93,19 @@ class TestEnvironment:
             {"WATCHDOG_USEC": "0"},
         ],
     )
-    def test_when_nobody_watches_us(self, environ: dict[str, str]) -> None:
+    def test_without_a_valid_watchdog_for_this_process_there_is_no_timeout(self, environ: dict[str, str]) -> None:
         assert Notifier.from_environment(environ).watchdog_timeout is None
 
-    def test_an_address_of_another_kind_is_left_alone(self) -> None:
+    def test_an_address_of_another_kind_is_ignored(self) -> None:
         assert not Notifier.from_environment({"NOTIFY_SOCKET": "vsock:2:1234"}).ready("serving")
 
 
 class TestWatchdog:
-    def test_a_sign_of_life_is_due_at_half_the_timeout(self) -> None:
+    def test_the_interval_is_half_the_timeout(self) -> None:
         assert Notifier(watchdog=30.0).watchdog_interval == 15.0
         assert Notifier().watchdog_interval is None
 
-    async def test_signs_of_life_go_on_until_cancelled(self, manager: socket.socket) -> None:
+    async def test_watchdog_messages_are_sent_until_cancelled(self, manager: socket.socket) -> None:
         manager.setblocking(False)
         loop = asyncio.get_running_loop()
         notifier = Notifier(manager.getsockname(), watchdog=0.2)
@@ -119,7 +119,7 @@ class TestWatchdog:
             await watchdog
         notifier.close()
 
-    async def test_nobody_to_tell(self) -> None:
+    async def test_without_a_manager_the_watchdog_returns_at_once(self) -> None:
         await Notifier().keep_watchdog()
 
 
@@ -157,38 +157,38 @@ def activate(kinds: str, names: str) -> list[str]:
 
 
 class TestActivation:
-    def test_sockets_come_with_their_names_are_closed_on_exec_and_the_variables_gone(self) -> None:
+    def test_sockets_have_names_and_are_not_inheritable_and_the_variables_are_removed(self) -> None:
         assert activate("listening,listening", "edge:other") == [
             "edge 3 AF_INET False 0.0",
             "other 4 AF_INET False 0.0",
             "{'A': 'b'}",
         ]
 
-    def test_a_socket_without_a_name_is_unknown(self) -> None:
+    def test_a_socket_without_a_name_is_called_unknown(self) -> None:
         assert activate("listening,listening", "edge")[1].startswith("unknown 4")
 
     @pytest.mark.parametrize("kind", ["udp", "bound"])
-    def test_what_is_not_listening_is_refused(self, kind: str) -> None:
+    def test_a_socket_that_does_not_listen_is_refused(self, kind: str) -> None:
         assert activate(kind, "edge") == [
             "LISTEN_FDS: descriptor 3 is not a listening stream socket",
             "{'A': 'b'}",
         ]
 
-    def test_a_descriptor_that_is_not_there_is_refused(self) -> None:
+    def test_a_missing_descriptor_is_refused(self) -> None:
         assert activate("missing", "edge")[0] == "LISTEN_FDS: descriptor 3: Bad file descriptor"
 
     @pytest.mark.parametrize("pid", [None, "1", "x"])
-    def test_sockets_for_another_process_are_not_ours(self, pid: str | None) -> None:
+    def test_sockets_for_another_process_are_ignored(self, pid: str | None) -> None:
         environ = {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "edge"} | ({} if pid is None else {"LISTEN_PID": pid})
         assert listen_sockets(environ) == []
         assert environ == {}
 
-    def test_a_count_that_is_no_number_is_refused(self) -> None:
+    def test_a_count_that_is_not_a_number_is_refused(self) -> None:
         with pytest.raises(ValueError, match="LISTEN_FDS is not a number: '-1'"):
             listen_sockets({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "-1"})
 
     @pytest.mark.needs("systemd-socket-activate")
-    def test_systemds_own_tool_agrees(self, tmp_path: Path) -> None:
+    def test_sockets_of_systemd_socket_activate_are_accepted(self, tmp_path: Path) -> None:
         path = tmp_path / "s"
         script = (
             "from farhand_server.systemd import listen_sockets\n"

@@ -10,7 +10,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.messages.run import request_fingerprint
 from farhand_server.audit import AuditEntry, AuditEvent
 from farhand_server.config import ServiceConfig
-from farhand_server.policy import Action, Owner, Policy, may
+from farhand_server.policy import Action, Owner, Policy, may_act_on
 from farhand_server.runs.registry import RecordUnavailable, Registry, RunExpired, ServiceDraining, TooManyRuns
 from farhand_server.runs.run import AnyRun
 
@@ -120,7 +120,7 @@ class Admission:
 
     def allows(self, action: Action, owner: Owner) -> bool:
         """Return whether the policy in force lets the caller do `action` with runs of this owner."""
-        return may(self._context.policy, self.caller.subject, action, owner)
+        return may_act_on(self._context.policy, self.caller.subject, action, owner)
 
     def record(self, event: AuditEvent, *, run: str, detail: str | None = None) -> None:
         """Add something that the caller did with a run, or was not allowed to do, to the audit log."""

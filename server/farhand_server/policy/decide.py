@@ -1,7 +1,7 @@
-"""The judgement: one pure function from a policy, a subject and a request to a decision.
+"""The decision: one pure function of a policy, a subject and a request.
 
-What is judged is what will be executed. Where a rule names programs, the decision says which file that came to, and
-that file is to be started: a second search, in another environment or a moment later, could find another.
+It is about what will be executed. If a rule names programs, the decision says which file was found, and exactly that
+file must be started: a second search, in another environment or a moment later, could find another one.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from .patterns import ANYTHING, matches_arguments, matches_name, matches_program
 from .subject import Action, Lookup, Owner, PolicyRequest, Subject
 
 MAX_SHOWN: Final = 256
-"""Characters of the request's own words in a sentence: longer ones would push the point of it out of sight."""
+"""Characters of the request's own text in a sentence; more would hide the point of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a request comes to. The fields after `audit` are for one that is allowed."""
+    """The decision on a request. The fields after `audit` apply only if it is allowed."""
 
     allowed: bool
     rule: str | None
-    """The rule that decided; None where nothing was allowed."""
+    """The rule that allowed it; None if none did."""
     sentence: str
-    """For the user, without a full stop. It tells nothing of rules that are not about this user."""
+    """For the user, without a full stop. It reveals nothing about rules for other users."""
     audit: Literal["argv", "hash"]
     """What the audit log may show of the command; its own settings can only be stricter."""
     program: bytes | None = None
-    """The file to execute, where the rule names programs; None where any may run, and the ordinary search will do."""
+    """The file to execute if the rule names programs; None if any may run, found by the ordinary search."""
     directory: bytes | None = None
-    """The directory to start in, without symbolic links, where the rule names directories; None where any may be."""
+    """The directory to start in, without symbolic links, if the rule names directories; None if any is allowed."""
     detach: bool = False
-    """Whether it might go on without a client."""
+    """Whether it may continue without a client."""
     record: bool = False
-    """Whether its output has to be kept whole."""
+    """Whether its complete output has to be kept."""
     environment: tuple[str, ...] = ()
-    """Patterns for the names of variables that the request may set. Those of the request have been held to them."""
+    """Patterns for the names of variables that the request may set. The request's own have been checked."""
     limits: ResourceLimits = field(default_factory=ResourceLimits)
-    """With `output` (bytes) and `timeout` (seconds): the stricter of request and rule."""
+    """Like `output` (bytes) and `timeout` (seconds): the stricter limits of request and rule."""
     output: int | None = None
     timeout: float | None = None
 
 
 class RuleStage(IntEnum):
-    """How far a request got with a rule."""
+    """How far a request got with a rule: which part of the rule refused it, or that it was admitted."""
 
     WHO = 0
     COMMAND = 1
@@ -58,7 +58,7 @@ class RuleStage(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """What one rule made of a request, and why, in a sentence; `program` and `directory` as in `Decision`."""
+    """What one rule says about a request, and why, in a sentence; `program` and `directory` as in `Decision`."""
 
     rule: Rule
     stage: RuleStage
@@ -68,38 +68,38 @@ class RuleResult:
 
 
 def decide(policy: Policy, subject: Subject, request: PolicyRequest, lookup: Lookup) -> Decision:
-    """Judge a request: the first rule that is about the subject and admits the request decides; else it is denied.
+    """Return the decision of the first rule that is about the subject and admits the request; otherwise deny it.
 
-    Raises nothing but what `lookup` raises. Costs no system call where the rule lets any program run, and else one
-    search for the program and one realpath(3) for each command that names a program of that name.
+    Raises only what `lookup` raises. Needs no system call if the rule allows any program, and otherwise one search for
+    the program and one realpath(3) for each command that names a program of that name.
     """
     furthest: RuleResult | None = None
     audit: Literal["argv", "hash"] = "argv"
     for rule in policy.rules:
-        verdict = judge_by_rule(rule, subject, request, lookup)
-        if verdict.stage is RuleStage.ADMITTED:
-            return _allowed(verdict, request)
-        if verdict.stage is not RuleStage.WHO and rule.audit == "hash":
+        result = judge_by_rule(rule, subject, request, lookup)
+        if result.stage is RuleStage.ADMITTED:
+            return _allowed(result, request)
+        if result.stage is not RuleStage.WHO and rule.audit == "hash":
             audit = "hash"
-        if furthest is None or verdict.stage > furthest.stage:
-            furthest = verdict
+        if furthest is None or result.stage > furthest.stage:
+            furthest = result
     if furthest is None or furthest.stage is RuleStage.WHO:
         return Decision(False, None, f"the policy does not let {subject.user} run anything here", audit)
     return Decision(False, None, furthest.sentence, audit)
 
 
 def has_rule_for(policy: Policy, subject: Subject) -> bool:
-    """Whether any rule is about the subject: to all others everything is denied, whatever they ask for."""
+    """Whether any rule is about the subject; to all others everything is denied."""
     return any(rule.who.unmatched(subject) is None for rule in policy.rules)
 
 
-def may(policy: Policy, subject: Subject, action: Action, owner: Owner) -> bool:
-    """Whether a subject may do something with a run that is there.
+def may_act_on(policy: Policy, subject: Subject, action: Action, owner: Owner) -> bool:
+    """Whether a subject may do something with an existing run.
 
-    One's own runs are those that were started with the same credentials. Those of the same account are one's own too
-    for whoever has a shell by the policy, since a shell can do all that anyway. Whoever has none must not get one by
-    attaching to it: for a subject confined to some commands, the runs that others started for the account are the runs
-    of others, and a rule has to say it in `others`. A key with a `command=` gets at its own runs and no others at all.
+    A subject's own runs are those that were started with the same credentials. If the policy allows it a shell, all
+    runs of the account are its own, since it could do everything with the shell anyway. A subject without a shell must
+    not get one by attaching to it: if it is limited to some commands, the runs that others started for the account are
+    runs of others, and a rule has to grant them in `others`. A key with a `command=` has access to its own runs only.
     """
     if owner.user == subject.user and owner.fingerprint == subject.fingerprint:
         return True
@@ -113,10 +113,10 @@ def may(policy: Policy, subject: Subject, action: Action, owner: Owner) -> bool:
 
 
 def judge_by_rule(rule: Rule, subject: Subject, request: PolicyRequest, lookup: Lookup) -> RuleResult:
-    """Return what one rule makes of a request."""
+    """Return what one rule says about a request."""
     user = subject.user
     if kind := rule.who.unmatched(subject):
-        return RuleResult(rule, RuleStage.WHO, f"none of its {kind} is this one")
+        return RuleResult(rule, RuleStage.WHO, f"none of its {kind} matches")
     admitted, program = _command(rule, request, lookup)
     if not admitted:
         what = "have a shell" if request.shell else f"run {_shown(request.argv[0])} with these arguments"
@@ -124,7 +124,7 @@ def judge_by_rule(rule: Rule, subject: Subject, request: PolicyRequest, lookup: 
     if request.terminal and not rule.allows_terminal:
         return RuleResult(rule, RuleStage.CIRCUMSTANCES, f"the policy does not let {user} have a terminal for this")
     if request.detach and not rule.detach:
-        sentence = f"the policy does not let {user} leave this run behind; it has to end with its client"
+        sentence = f"the policy does not let {user} detach from this run; it has to end with its client"
         return RuleResult(rule, RuleStage.CIRCUMSTANCES, sentence)
     for name in request.environment:
         if not matches_name(rule.environment, name):
@@ -164,15 +164,15 @@ def _inside(directory: bytes, allowed: str, subject: Subject, lookup: Lookup) ->
     return directory == above or directory.startswith(above.rstrip(b"/") + b"/")
 
 
-def _allowed(verdict: RuleResult, request: PolicyRequest) -> Decision:
-    rule = verdict.rule
+def _allowed(result: RuleResult, request: PolicyRequest) -> Decision:
+    rule = result.rule
     return Decision(
         allowed=True,
         rule=rule.name,
-        sentence=verdict.sentence,
+        sentence=result.sentence,
         audit=rule.audit,
-        program=verdict.program,
-        directory=verdict.directory,
+        program=result.program,
+        directory=result.directory,
         detach=rule.detach,
         record=rule.record,
         environment=rule.environment,
@@ -182,16 +182,16 @@ def _allowed(verdict: RuleResult, request: PolicyRequest) -> Decision:
     )
 
 
-Number = TypeVar("Number", int, float)
+_Number = TypeVar("_Number", int, float)
 
 
-def stricter(one: Number | None, other: Number | None) -> Number | None:
-    """Return the smaller of two bounds, where None is no bound."""
+def stricter(one: _Number | None, other: _Number | None) -> _Number | None:
+    """Return the smaller of two limits; None is no limit."""
     return min((each for each in (one, other) if each is not None), default=None)
 
 
 def stricter_limits(one: ResourceLimits, other: RuleLimits) -> ResourceLimits:
-    """Return the stricter of each bound."""
+    """Return the stricter of each pair of limits."""
     return ResourceLimits(
         **{each.name: stricter(getattr(one, each.name), getattr(other, each.name)) for each in fields(ResourceLimits)}
     )

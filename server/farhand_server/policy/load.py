@@ -1,4 +1,4 @@
-"""Where the policy comes from: a file that only root or the service's account can write, or the default."""
+"""Reading the policy: from a file that only root or the service's account can write, or the default policy."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from farhand_server.config.model import Section, sections
 from farhand_server.config.problems import MAX_PROBLEMS, finding_sentence
 
 from .model import Policy, Rule, Who
-from .patterns import ANYTHING, FURTHER
+from .patterns import ANYTHING, MORE_ARGUMENTS
 
-MAX_FILE_SIZE: Final = 1 << 20
+MAX_POLICY_FILE: Final = 1 << 20
 """Bytes; a thousand rules of a kilobyte each."""
 
 
 class PolicyError(ConfigError):
-    """The policy cannot be used; the text has one sentence a line, each naming the file."""
+    """The policy cannot be used; the text has one sentence per line, each naming the file."""
 
 
 def policy_in_force(settings: PolicySettings) -> Policy:
-    """Return the policy that a configuration asks for. Raises `PolicyError`."""
+    """Return the policy that the configuration names, or the default one. Raises `PolicyError`."""
     if settings.file is not None:
         return load_policy(settings.file)
     uid = os.geteuid()
@@ -39,18 +39,18 @@ def policy_in_force(settings: PolicySettings) -> Policy:
 def load_policy(file: Path) -> Policy:
     """Return the policy in a TOML file.
 
-    The file and each directory above it have to belong to root or to the service's account and be writable by nobody
-    else, as sshd's StrictModes wants of authorized_keys: whoever can write it can do what they like.
-    Raises `PolicyError` for that, for a file that is missing or is not TOML, and for what is no policy.
+    The file and each directory above it must belong to root or to the service's account and be writable by nobody
+    else, as sshd's StrictModes requires of authorized_keys: whoever can write it can do everything. Raises
+    `PolicyError` for that, for a file that is missing or not TOML, and for an invalid policy.
     """
     try:
-        content = read_key_file(file, uid=os.geteuid(), home=Path("/"), max_size=MAX_FILE_SIZE)
+        content = read_key_file(file, uid=os.geteuid(), home=Path("/"), max_size=MAX_POLICY_FILE)
     except KeyFileError as error:
-        # Its sentence names the path that is at fault, which may be a directory above the file.
-        raise PolicyError(f"{file}: the policy is not used: {error}") from None
+        # Its sentence names the path that is wrong, which may be a directory above the file.
+        raise PolicyError(f"{file}: the policy cannot be used: {error}") from None
     if content is None:
         raise PolicyError(
-            f"{file}: there is no such file; write a policy, or take policy.file out of the configuration"
+            f"{file}: the file does not exist; write a policy, or remove policy.file from the configuration"
         )
     try:
         data = tomllib.loads(content.decode())
@@ -63,17 +63,17 @@ def load_policy(file: Path) -> Policy:
     try:
         return Policy.model_validate(data)
     except ValidationError as error:
-        raise PolicyError("\n".join(describe(error, data, file))) from None
+        raise PolicyError("\n".join(policy_problems(error, data, file))) from None
 
 
 def default_policy(user: str, uid: int, environment: tuple[str, ...]) -> Policy:
-    """Return the policy where no file names one, for a service that runs as `user` (`uid`).
+    """Return the policy that applies without a policy file, for a service that runs as `user` (`uid`).
 
-    The service's own account may do everything. Root's service runs each run as the user who logged in, so whoever did
-    so by key may do as themselves what they could do over SSH. Nobody else may do anything.
+    The service's own account may do everything. Root's service executes each run as the user who logged in, so users
+    who logged in by key may do as themselves what they could do over SSH. Nobody else may do anything.
     """
     everything = {
-        "commands": ((ANYTHING, FURTHER),),
+        "commands": ((ANYTHING, MORE_ARGUMENTS),),
         "shell": True,
         "detach": True,
         "environment": environment,
@@ -84,37 +84,37 @@ def default_policy(user: str, uid: int, environment: tuple[str, ...]) -> Policy:
     return Policy(rules=tuple(Rule.model_validate(rule) for rule in rules))
 
 
-RULES: Final = "rules"
+_RULES: Final = "rules"
 
 
-def describe(error: ValidationError, data: Mapping[str, Any], file: Path) -> list[str]:
-    """A sentence for each finding in `error`, MAX_PROBLEMS at most. `data` is the file as it was read."""
+def policy_problems(error: ValidationError, data: Mapping[str, Any], file: Path) -> list[str]:
+    """Return a sentence for each finding in `error`, MAX_PROBLEMS at most. `data` is the file as it was read."""
     found = error.errors(include_url=False)
     lines = []
     for finding in found[:MAX_PROBLEMS]:
         where, model, loc = _rule(finding["loc"], data)
         if finding["type"] == "extra_forbidden":
-            told = f"unknown key {_unknown(model, loc)}"
+            text = f"unknown key {_unknown(model, loc)}"
         else:
-            told = ": ".join(part for part in (_place(loc), finding_sentence(finding)) if part)
-        lines.append(f"{file}: {where}{told}")
+            text = ": ".join(part for part in (_place(loc), finding_sentence(finding)) if part)
+        lines.append(f"{file}: {where}{text}")
     if len(found) > MAX_PROBLEMS:
         lines.append(f"{file}: and {len(found) - MAX_PROBLEMS} more")
     return lines
 
 
 def _rule(loc: tuple[int | str, ...], data: Mapping[str, Any]) -> tuple[str, type[Section], tuple[int | str, ...]]:
-    """What stands before the finding, and what the rest of its place is inside of."""
-    if loc[:1] != (RULES,) or len(loc) < 2:
+    """Return the prefix for a finding, and the model that the rest of its location is in."""
+    if loc[:1] != (_RULES,) or len(loc) < 2:
         return "", Policy, loc
     number = int(loc[1])
-    table = data[RULES][number]
+    table = data[_RULES][number]
     name = table.get("name") if isinstance(table, dict) else None
     return f"rule {number + 1}{f' ({name[:64]!a})' if isinstance(name, str) else ''}: ", Rule, loc[2:]
 
 
 def _place(loc: tuple[int | str, ...]) -> str:
-    """`who.users, item 2`, counted from 1."""
+    """Return `who.users, item 2`, counted from 1."""
     place = ".".join(part for part in loc if isinstance(part, str))
     return place + "".join(f", item {part + 1}" for part in loc if isinstance(part, int))
 
@@ -123,6 +123,6 @@ def _unknown(model: type[Section], loc: tuple[int | str, ...]) -> str:
     *above, key = (str(part) for part in loc)
     for name in above:
         model = sections(model)[name]
-    told = f"{_place(loc)!a}".strip("'")
+    text = f"{_place(loc)!a}".strip("'")
     near = difflib.get_close_matches(key, model.model_fields, n=1)
-    return f"{told}; did you mean '{near[0]}'?" if near else told
+    return f"{text}; did you mean '{near[0]}'?" if near else text

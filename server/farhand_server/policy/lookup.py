@@ -1,4 +1,4 @@
-"""What the policy has to know of the machine: files, as the user finds them, and whom a principal is to it."""
+"""What the policy has to know about the machine: files as the user finds them, and a principal's groups and home."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ _EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
 
 class FileSystem:
-    """The real `Lookup`, with the rights of `user`, by default the service's own: a program that the user cannot get at
-    is none that a search of the user's would find, and a home may be closed even to root (NFS).
+    """The real `Lookup`, with the rights of `user`, by default the service's own.
 
-    A few system calls for each question; raises ValueError for a NUL byte, and what `acting_as` raises.
+    The user's rights matter: a search by the user would not find a program that the user cannot access, and a home
+    directory may be closed even to root (NFS). Each call takes a few system calls; raises ValueError for a NUL byte,
+    and what `acting_as` raises.
     """
 
     def __init__(self, user: Credentials | None = None) -> None:
         self._user = user
 
     def program(self, name: bytes, *, path: bytes, cwd: bytes) -> bytes | None:
-        """Look for a program as execvp(3) does, with relative names and entries of `path` taken from `cwd`."""
+        """Search a program as execvp(3) does; relative names and entries of `path` are relative to `cwd`."""
         directories = [b""] if b"/" in name else path.split(b":")
         with acting_as(self._user):
             for directory in directories:
@@ -38,7 +39,7 @@ class FileSystem:
         return None
 
     def directory(self, path: bytes) -> bytes:
-        """realpath(3)."""
+        """Return a directory without symbolic links, by realpath(3)."""
         with acting_as(self._user):
             return os.path.realpath(path)
 
@@ -48,14 +49,14 @@ def _is_program(path: bytes) -> bool:
         status = os.stat(path)  # noqa: PTH116  # bytes, which a Path does not take
     except (OSError, ValueError):
         return False
-    # Whether this user may execute it is for the kernel to say, when it is executed as this user.
+    # Whether the user may execute it is decided by the kernel when it is executed as that user.
     return stat.S_ISREG(status.st_mode) and bool(status.st_mode & _EXECUTABLE)
 
 
 def group_names(user: str, gid: int) -> frozenset[str]:
     """Return the names of the groups of an account whose primary group is `gid` (getgrouplist(3)).
 
-    Groups without a name have none that a rule could give, and are left out.
+    Groups without a name are omitted, since no rule could name them.
     """
     names = set()
     for each in os.getgrouplist(user, gid):
@@ -67,7 +68,7 @@ def group_names(user: str, gid: int) -> frozenset[str]:
 
 
 def subject_of(principal: Principal, home: Home) -> Subject:
-    """Return a principal as the policy sees it; an account without an entry in passwd(5) is in no group."""
+    """Return the subject for a principal; an account without an entry in passwd(5) is in no group."""
     try:
         groups = group_names(principal.user, pwd.getpwuid(principal.uid).pw_gid)
     except KeyError:
@@ -80,6 +81,6 @@ def subject_of(principal: Principal, home: Home) -> Subject:
         fingerprint=principal.fingerprint,
         local=principal.how == "peer",
         forced=principal.options.command is not None,
-        # Taken for a home, the root of everything would make `~` mean everything.
+        # With the root directory as home, `~` would match every directory.
         home=b"" if directory == b"/" else directory,
     )

@@ -1,6 +1,6 @@
-"""The policy tree: rules in their order, each with whom it is about and what it allows. Frozen and strict.
+"""The policy tree: rules in order, each with whom it is about and what it allows. Frozen and strict.
 
-There are only rules that allow, and what none allows is denied: the order decides whose limits hold, and never whether
+Rules only allow, and what no rule allows is denied: so the order decides which limits apply, and never whether
 something is allowed. `deploy/policy.toml` explains each key for administrators.
 """
 
@@ -15,21 +15,22 @@ from farhand_protocol.model import MAX_SECONDS
 from farhand_server.config.model import Section
 from farhand_server.config.values import ArrayAsTuple, ByteSize, Seconds
 
-from .patterns import ANYTHING, FURTHER
+from .patterns import ANYTHING, MORE_ARGUMENTS
 from .subject import Action, Subject
 
 MAX_ITEMS = 1000
-"""Of rules, of commands, of names: far more than a person can keep in view, and each costs every request some µs."""
+"""Maximum number of rules, of commands, of names: far more than anyone can oversee, and each costs every request some
+µs."""
 
 PLAIN_ENVIRONMENT = ("LANG", "LC_*", "TERM")
-"""What a request may set unless its rule says otherwise: nothing that changes which program a command turns out to be.
-As sshd's AcceptEnv on Debian, and TERM."""
+"""What a request may set unless its rule says otherwise: nothing that changes which program is executed. sshd's
+AcceptEnv on Debian, and TERM."""
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
-Variable = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^=\x00]+$")]
-Element = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
+RuleName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+VariablePattern = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^=\x00]+$")]
+CommandElement = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
 
 
 def _command(command: tuple[str, ...]) -> tuple[str, ...]:
@@ -40,8 +41,8 @@ def _command(command: tuple[str, ...]) -> tuple[str, ...]:
             f"the first element must be {ANYTHING!r} or the absolute path of a program without '.', '..' and '//', "
             f"not {program!r}"
         )
-    if FURTHER in command[:-1]:
-        raise ValueError(f"{FURTHER!r} can only be the last element")
+    if MORE_ARGUMENTS in command[:-1]:
+        raise ValueError(f"{MORE_ARGUMENTS!r} can only be the last element")
     return command
 
 
@@ -58,29 +59,29 @@ def _fingerprint(text: str) -> str:
 
 
 Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
-Command = Annotated[
-    tuple[Element, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_command)
+CommandPattern = Annotated[
+    tuple[CommandElement, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_command)
 ]
-Directory = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$"), AfterValidator(_directory)]
+AllowedDirectory = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$"), AfterValidator(_directory)]
 
 
 class Who(Section):
-    """Whom a rule is about. Of each kind given, one must match."""
+    """Whom a rule is about. Of each kind that is given, one must match."""
 
-    users: Annotated[tuple[Name, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
-    """Names of accounts, however they come in; `*` is every account."""
+    users: Annotated[tuple[RuleName, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
+    """Names of accounts, however they log in; `*` is every account."""
 
     keys: Annotated[tuple[Fingerprint, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
-    """Fingerprints of keys; `*` is whoever logged in by key."""
+    """Fingerprints of keys; `*` is everyone who logged in by key."""
 
-    groups: Annotated[tuple[Name, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
+    groups: Annotated[tuple[RuleName, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
     """Names of groups of the account."""
 
     uids: (
         Annotated[tuple[Annotated[int, Field(ge=0)], ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)]
         | None
     ) = None
-    """Numbers of accounts on this machine that come in over the Unix socket."""
+    """Numbers of accounts on this machine that connect over the Unix socket."""
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:
@@ -89,7 +90,7 @@ class Who(Section):
         return self
 
     def unmatched(self, subject: Subject) -> str | None:
-        """The first kind of which none matches `subject`; None where the rule is about it."""
+        """Return the first kind of which none matches `subject`; None if the rule is about it."""
         if self.users is not None and ANYTHING not in self.users and subject.user not in self.users:
             return "users"
         if self.groups is not None and subject.groups.isdisjoint(self.groups):
@@ -104,7 +105,7 @@ class Who(Section):
 
 
 class RuleLimits(Section):
-    """The most that a run may use; a request can ask for less, and where neither says anything there is no bound."""
+    """The maximum that a run may use; a request can ask for less. Without either there is no limit."""
 
     memory: Annotated[ByteSize, Field(ge=1, le=1 << 62)] | None = None
     """Bytes."""
@@ -117,50 +118,53 @@ class RuleLimits(Section):
     """Open at once."""
 
     file_size: Annotated[ByteSize, Field(ge=0, le=1 << 62)] | None = None
-    """Bytes that a file written may have."""
+    """Maximum bytes of a file that is written."""
 
     output: Annotated[ByteSize, Field(ge=0, le=1 << 62)] | None = None
-    """Bytes that both streams of a run may carry together."""
+    """Maximum bytes of stdout and stderr together."""
 
     timeout: Annotated[Seconds, Field(gt=0, le=MAX_SECONDS)] | None = None
-    """Seconds that a run may take."""
+    """Maximum duration of a run in seconds."""
 
 
 class Rule(Section):
-    """Allows somebody something."""
+    """One rule: whom it is about, and what it allows them."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     who: Who
 
-    commands: Annotated[tuple[Command, ...], ArrayAsTuple, Field(max_length=MAX_ITEMS)] = ()
+    commands: Annotated[tuple[CommandPattern, ...], ArrayAsTuple, Field(max_length=MAX_ITEMS)] = ()
     """Commands, each a pattern for every element: the program's path first, then its arguments."""
 
     shell: bool = False
-    """Text for a shell, and login shells. This is everything: what a shell runs is not looked at."""
+    """Text for a shell, and login shells. This allows everything: what a shell executes is not checked."""
 
     terminal: bool | None = None
-    """Runs with a terminal; by default where there is `shell`. To a person at a terminal many programs give a shell (a
-    pager's `!`, an editor's `:!`), which the rules of those without one have not reckoned with."""
+    """Runs with a terminal; by default only with `shell`. At a terminal many programs offer a shell (a pager's `!`, an
+    editor's `:!`), which rules without `shell` do not account for."""
 
     detach: bool = False
-    """Runs that go on without a client."""
+    """Runs that continue without a client."""
 
     record: bool = False
-    """Runs only whose output is kept whole: they do not start where it cannot be, and are stopped where it is full."""
+    """Only runs whose complete output is kept: they do not start if that is impossible, and are stopped when the space
+    is used up."""
 
     others: Annotated[tuple[Action, ...], ArrayAsTuple, Field(max_length=3)] = ()
-    """What may be done with the runs of others. Who may attach or signal may see, too."""
+    """What may be done with the runs of others. `attach` and `signal` include `see`."""
 
-    environment: Annotated[tuple[Variable, ...], ArrayAsTuple, Field(max_length=MAX_ITEMS)] = PLAIN_ENVIRONMENT
+    environment: Annotated[tuple[VariablePattern, ...], ArrayAsTuple, Field(max_length=MAX_ITEMS)] = PLAIN_ENVIRONMENT
     """Names of variables that a request may set, as patterns."""
 
-    directories: Annotated[tuple[Directory, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
-    """A run starts in one of these or below; `~` is the home of the account."""
+    directories: (
+        Annotated[tuple[AllowedDirectory, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None
+    ) = None
+    """A run must start in one of these directories or below; `~` is the home of the account."""
 
     limits: RuleLimits = RuleLimits()
 
     audit: Literal["argv", "hash"] = "argv"
-    """What the audit log shows of a command: its arguments, or their SHA-256 alone."""
+    """What the audit log shows of a command: its arguments, or only their SHA-256."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -170,12 +174,12 @@ class Rule(Section):
 
     @property
     def allows_terminal(self) -> bool:
-        """Whether what the rule admits may have a terminal."""
+        """Whether the runs that the rule admits may have a terminal."""
         return self.shell if self.terminal is None else self.terminal
 
 
 class Policy(Section):
-    """Rules, in the order in which they are tried. Without any, everything is denied."""
+    """Rules, in the order in which they are tried. Without rules everything is denied."""
 
     rules: Annotated[tuple[Rule, ...], ArrayAsTuple, Field(max_length=MAX_ITEMS)] = ()
 

@@ -1,12 +1,12 @@
-"""Patterns of the policy: each matches one element of a command and never reaches over its borders. Pure.
+"""Patterns of the policy: each matches one element of a command, and never more than that. Pure.
 
-They are those of fnmatch (`*`, `?`, `[…]`, case counts, no escape but `[*]`), with three habits of sudoers(5) turned
-into rules, since each is a known way around it:
+They are those of fnmatch (`*`, `?`, `[…]`, case-sensitive, no escape except `[*]`), with three additional rules, each
+of which closes a known way around patterns of sudoers(5):
 
 - In the path of a program, a wildcard does not match a `/`.
-- A pattern that begins with a wildcard does not match an argument that begins with `-`: whoever may name a file may
-  not, by that, give an option.
-- A pattern with a wildcard and a `/` does not match an argument with a component `..`: `/srv/*` stays below /srv.
+- A pattern that begins with a wildcard does not match an argument that begins with `-`: permission to name a file is
+  not permission to give an option.
+- A pattern with a wildcard and a `/` does not match an argument with a component `..`: `/srv/*` cannot leave /srv.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from itertools import takewhile
 from typing import Final
 
 ANYTHING: Final = "*"
-"""As a program: any, also one that cannot be found. As a user or key: anybody."""
+"""As a program: any, even one that cannot be found. As a user or key: anybody."""
 
-FURTHER: Final = "..."
-"""As the last element of a command: any further arguments, or none."""
+MORE_ARGUMENTS: Final = "..."
+"""As the last element of a command: any number of further arguments."""
 
 _WILDCARDS: Final = ("*", "?", "[")
 _UPWARDS: Final = re.compile(r"(?:^|[/=:,])\.\.(?:/|$)")
 
 
-# A large policy has some hundred patterns; 4096 compiled ones take a few megabytes at the most.
+# A large policy has some hundred patterns; 4096 compiled ones take a few megabytes at most.
 @lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(translate(pattern))
 
 
 def text(value: bytes) -> str:
-    """Return bytes as the text that patterns are matched against; what is not UTF-8 is kept apart (PEP 383)."""
+    """Return bytes as the text that patterns are matched against; bytes that are not UTF-8 stay distinct (PEP 383)."""
     return value.decode(errors="surrogateescape")
 
 
 def has_wildcard(pattern: str) -> bool:
-    """Whether `pattern` can match more than itself."""
+    """Whether `pattern` can match anything but itself."""
     return any(wildcard in pattern for wildcard in _WILDCARDS)
 
 
@@ -50,8 +50,8 @@ def matches_name(patterns: Iterable[str], name: bytes) -> bool:
 
 
 def matches_arguments(patterns: Sequence[str], arguments: Sequence[bytes]) -> bool:
-    """Whether `patterns` match `arguments` one by one; a last `...` matches those that are left."""
-    if patterns and patterns[-1] == FURTHER:
+    """Whether `patterns` match `arguments` one by one; a final `...` matches all remaining arguments."""
+    if patterns and patterns[-1] == MORE_ARGUMENTS:
         patterns = patterns[:-1]
         arguments = arguments[: len(patterns)]
     return len(patterns) == len(arguments) and all(map(_matches_argument, patterns, arguments))
@@ -69,9 +69,9 @@ def _matches_argument(pattern: str, argument: bytes) -> bool:
 def matches_program(pattern: str, found: bytes, real: Callable[[bytes], bytes]) -> bool:
     """Whether an absolute `pattern` matches the program at `found`, whose directory has no symbolic links.
 
-    `real` returns a directory without symbolic links. What precedes the first wildcard goes through it, so that
-    `/bin/ls` means the same program where /bin is a link to /usr/bin. The last name is compared as it is: it is what
-    programs of many names (busybox, update-alternatives(1)) go by.
+    `real` returns a directory without symbolic links. It is applied to what precedes the first wildcard, so that
+    `/bin/ls` is the same program if /bin is a link to /usr/bin. The last name is compared as it is, since programs with
+    several names (busybox, update-alternatives(1)) depend on it.
     """
     *directories, last = pattern.split("/")[1:]
     *above, name = text(found).split("/")[1:]

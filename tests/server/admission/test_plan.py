@@ -165,7 +165,7 @@ def test_what_users_write_beside_their_own_keys_is_their_wish_and_what_administr
 @pytest.mark.parametrize("request_", [{"on_disconnect": "keep"}, {"grace": 61.0}])
 def test_to_leave_a_run_behind_is_a_right(request_: dict[str, object]) -> None:
     policy = rules({"commands": [["*", "..."]]})
-    assert "leave this run behind" in str(denied(request_, policy=policy))
+    assert "detach from this run" in str(denied(request_, policy=policy))
     assert plan({"grace": 60.0}, policy=policy).grace == 60.0
     plan(request_, policy=rules({"commands": [["*", "..."]], "detach": True}))
 

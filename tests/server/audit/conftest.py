@@ -35,16 +35,16 @@ class AuditDirectory:
         audit.close()
 
     def entries(self) -> list[dict[str, object]]:
-        """What stands in the current file."""
+        """Return the entries in the current file."""
         return [json.loads(line) for line in self.file.read_text().splitlines()]
 
     def events(self) -> list[object]:
-        """The events in the current file."""
+        """Return the events in the current file."""
         return [found["event"] for found in self.entries()]
 
 
 def entry(event: AuditEvent = "start", detail: str | None = None) -> AuditEntry:
-    """An entry of somebody's."""
+    """Return an entry of the user ada."""
     return AuditEntry(event, 1_800_000_000.125, user="ada", how="peer", run="r1", argv=(b"true",), detail=detail)
 
 

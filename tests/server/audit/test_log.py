@@ -1,4 +1,4 @@
-"""The audit log: one line for each event, nothing secret in it, and it goes on whatever happened before."""
+"""The audit log has one line per event and nothing secret, and continues after any failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.processes import descriptors
 
 @contextmanager
 def file_size(limit: int) -> Iterator[None]:
-    """No file of this process may grow beyond `limit` bytes: what a full disk does, without a disk (setrlimit(2))."""
+    """Limit the size of files of this process to `limit` bytes, which acts like a full disk (setrlimit(2))."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
@@ -33,7 +33,7 @@ def file_size(limit: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_line_has_what_is_documented_and_in_this_order(directory: AuditDirectory) -> None:
+def test_a_line_has_the_documented_members_in_order(directory: AuditDirectory) -> None:
     audit = directory.open()
     audit.record(
         AuditEntry(
@@ -53,7 +53,7 @@ def test_a_line_has_what_is_documented_and_in_this_order(directory: AuditDirecto
     audit.close()
 
 
-def test_a_start_says_what_the_program_was_called_which_terminal_it_has_and_what_is_recorded(
+def test_a_start_has_the_programs_own_name_its_terminal_and_what_is_recorded(
     directory: AuditDirectory,
 ) -> None:
     audit = directory.open()
@@ -72,14 +72,14 @@ def test_a_start_says_what_the_program_was_called_which_terminal_it_has_and_what
     audit.close()
 
 
-def test_each_line_names_the_one_before(directory: AuditDirectory) -> None:
+def test_each_line_has_the_hash_of_the_line_before(directory: AuditDirectory) -> None:
     directory.write(3)
     first, second, third = directory.entries()
     assert [first["seq"], second["seq"], third["seq"]] == [1, 2, 3]
     assert (second["prev"], third["prev"]) == (first["hash"], second["hash"])
 
 
-def test_nothing_is_written_before_the_flush_and_all_of_it_then(directory: AuditDirectory) -> None:
+def test_a_flush_writes_all_pending_entries_at_once(directory: AuditDirectory) -> None:
     audit = directory.open()
     for _ in range(3):
         audit.record(entry())
@@ -89,19 +89,19 @@ def test_nothing_is_written_before_the_flush_and_all_of_it_then(directory: Audit
     audit.close()
 
 
-def test_it_goes_on_over_a_restart(directory: AuditDirectory) -> None:
+def test_the_chain_continues_after_a_restart(directory: AuditDirectory) -> None:
     directory.write(2)
     directory.write(2)
     assert verify_state(directory.state).entries == 4
 
 
-def test_only_its_account_reads_it(directory: AuditDirectory) -> None:
+def test_only_its_account_can_read_it(directory: AuditDirectory) -> None:
     directory.write(1)
     assert [file.stat().st_mode & 0o777 for file in (directory.file, directory.head)] == [0o600, 0o600]
 
 
 class TestArguments:
-    def test_policy_keeps_them_out(self, directory: AuditDirectory) -> None:
+    def test_the_setting_hash_hides_arguments(self, directory: AuditDirectory) -> None:
         audit = directory.open(commands="hash")
         audit.record(entry())
         audit.close()
@@ -109,7 +109,7 @@ class TestArguments:
         assert "argv" not in found
         assert found["argv_sha256"] == hashlib.sha256(b"true\0").hexdigest()
 
-    def test_very_long_ones_are_hashed(self, directory: AuditDirectory) -> None:
+    def test_very_long_arguments_are_hashed(self, directory: AuditDirectory) -> None:
         argv = (b"x" * MAX_ARGV, b"y")
         audit = directory.open()
         audit.record(AuditEntry("start", 0, argv=argv))
@@ -118,10 +118,10 @@ class TestArguments:
         assert directory.entries()[0]["argv_sha256"] == argv_sha256(argv)
         assert verify_state(directory.state).entries == 2
 
-    def test_the_same_words_split_otherwise_have_another_hash(self) -> None:
+    def test_the_same_text_split_differently_has_another_hash(self) -> None:
         assert argv_sha256((b"a b",)) != argv_sha256((b"a", b"b"))
 
-    def test_text_of_strangers_can_neither_end_a_line_nor_fill_the_disk(self, directory: AuditDirectory) -> None:
+    def test_foreign_text_can_neither_end_a_line_nor_fill_the_disk(self, directory: AuditDirectory) -> None:
         audit = directory.open()
         audit.record(AuditEntry("login_refused", 0, user='x"\n{"seq":9}' + "y" * 100_000, detail="\x1b[2J"))
         audit.close()
@@ -132,7 +132,7 @@ class TestArguments:
 
 
 class TestRotation:
-    def test_a_full_file_is_put_by_and_the_chain_goes_on(self, directory: AuditDirectory) -> None:
+    def test_a_full_file_is_rotated_and_the_chain_continues(self, directory: AuditDirectory) -> None:
         directory.write(800, max_size=64 << 10, keep=3)
         older = sorted(directory.state.glob("audit.0*.jsonl"))
         assert len(older) == 2
@@ -145,19 +145,19 @@ class TestRotation:
         assert "audit log continues in a new file" in str(directory.log)
         assert verify_files([*older, directory.file]) == whole
 
-    def test_it_is_whole_over_a_restart_too(self, directory: AuditDirectory) -> None:
+    def test_rotation_and_restarts_keep_the_chain_unbroken(self, directory: AuditDirectory) -> None:
         for _ in range(10):
             directory.write(80, max_size=64 << 10, keep=2)
         assert verify_state(directory.state).last.seq == 800
 
-    def test_one_file_may_be_all_that_is_kept(self, directory: AuditDirectory) -> None:
+    def test_only_the_current_file_may_be_kept(self, directory: AuditDirectory) -> None:
         directory.write(500, max_size=64 << 10, keep=1)
         assert [file.name for file in directory.state.glob("audit*.jsonl")] == ["audit.jsonl"]
         assert verify_state(directory.state).last.seq == 500
 
 
 class TestAfterACrash:
-    def test_half_a_line_is_cut_off_and_that_is_noted(self, directory: AuditDirectory) -> None:
+    def test_an_incomplete_line_is_cut_off_and_that_is_recorded(self, directory: AuditDirectory) -> None:
         directory.write(2)
         half = b'{"seq":3,"time":"20'
         with directory.file.open("ab") as file:
@@ -168,7 +168,7 @@ class TestAfterACrash:
         assert verify_state(directory.state).entries == 4
         assert "incomplete last line" in str(directory.log)
 
-    def test_a_line_that_is_whole_and_not_noted_yet_counts(self, directory: AuditDirectory) -> None:
+    def test_a_complete_line_that_is_not_in_the_head_yet_counts(self, directory: AuditDirectory) -> None:
         directory.write(2)
         noted = directory.head.read_bytes()
         directory.write(1)
@@ -177,7 +177,7 @@ class TestAfterACrash:
         directory.write(1)
         assert verify_state(directory.state).entries == 4
 
-    def test_lines_that_are_gone_are_noted_and_stay_a_break(self, directory: AuditDirectory) -> None:
+    def test_missing_lines_are_recorded_and_remain_a_break(self, directory: AuditDirectory) -> None:
         directory.write(5)
         kept = directory.file.read_bytes().splitlines(keepends=True)[:3]
         directory.file.write_bytes(b"".join(kept))
@@ -187,15 +187,15 @@ class TestAfterACrash:
         assert directory.entries()[3]["detail"] == "entries 4 to 5 were missing when the file was opened"
         assert "audit log has changed since it was closed" in str(directory.log)
 
-    def test_a_rotation_that_was_cut_short_is_no_break(self, directory: AuditDirectory) -> None:
+    def test_an_interrupted_rotation_is_not_a_break(self, directory: AuditDirectory) -> None:
         directory.write(3)
         directory.file.rename(directory.state / "audit.000000000000000001.jsonl")
         directory.write(1)
         assert verify_state(directory.state).entries == 4
 
 
-class TestThatCannotBeWritten:
-    def test_entries_wait_and_come_in_order_and_it_is_said_once(self, directory: AuditDirectory) -> None:
+class TestWriteFailures:
+    def test_entries_stay_pending_in_order_and_the_failure_is_logged_once(self, directory: AuditDirectory) -> None:
         audit = directory.open()
         audit.record(entry(detail="before"))
         audit.flush()
@@ -211,7 +211,7 @@ class TestThatCannotBeWritten:
         assert str(directory.log).count("audit log can be written again") == 1
         audit.close()
 
-    def test_what_does_not_fit_while_waiting_is_counted_in_the_log_itself(self, directory: AuditDirectory) -> None:
+    def test_dropped_entries_are_counted_in_the_audit_log_itself(self, directory: AuditDirectory) -> None:
         audit = directory.open()
         long = AuditEntry("start", 0, argv=(b"x" * MAX_ARGV,))
         with file_size(100):
@@ -226,7 +226,9 @@ class TestThatCannotBeWritten:
         assert str(dropped[0]).endswith("entries could not be written here")
         assert verify_state(directory.state).last.seq == len(directory.entries())
 
-    def test_starts_are_refused_where_it_is_required_and_leave_no_line(self, directory: AuditDirectory) -> None:
+    def test_if_required_a_start_that_cannot_be_written_is_refused_and_leaves_no_line(
+        self, directory: AuditDirectory
+    ) -> None:
         audit = directory.open(required=True)
         audit.record_start(entry(detail="first"))
         with (
@@ -240,7 +242,7 @@ class TestThatCannotBeWritten:
         assert [found["detail"] for found in directory.entries()] == ["first", "second"]
         audit.close()
 
-    def test_where_it_is_not_required_they_are_not(self, directory: AuditDirectory) -> None:
+    def test_if_not_required_a_start_is_not_refused(self, directory: AuditDirectory) -> None:
         audit = directory.open()
         with file_size(100):
             audit.record_start(entry())
@@ -248,7 +250,7 @@ class TestThatCannotBeWritten:
         assert directory.events() == ["start"]
 
     @pytest.mark.needs("root", "mount", "umount")
-    def test_a_read_only_directory_is_tried_again(self, directory: AuditDirectory) -> None:
+    def test_a_read_only_directory_is_tried_again_later(self, directory: AuditDirectory) -> None:
         directory.write(1)
         subprocess.run(["mount", "--bind", directory.state, directory.state], check=True)
         try:
@@ -266,7 +268,7 @@ class TestThatCannotBeWritten:
 
 
 @pytest.mark.needs("root", "mount", "umount")
-def test_a_new_file_that_cannot_be_made_is_tried_again(directory: AuditDirectory) -> None:
+def test_a_rotation_without_space_for_a_new_file_is_tried_again(directory: AuditDirectory) -> None:
     directory.state.mkdir()
     # Room for the directory and two files.
     subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=3", "tmpfs", directory.state], check=True)
@@ -284,7 +286,7 @@ def test_a_new_file_that_cannot_be_made_is_tried_again(directory: AuditDirectory
         subprocess.run(["umount", "-l", directory.state], check=True)
 
 
-def test_two_services_cannot_write_it_at_once(directory: AuditDirectory) -> None:
+def test_two_services_cannot_write_the_same_audit_log(directory: AuditDirectory) -> None:
     audit = directory.open()
     with pytest.raises(AuditError, match="another process writes the audit log"):
         directory.open()
@@ -292,7 +294,7 @@ def test_two_services_cannot_write_it_at_once(directory: AuditDirectory) -> None
     directory.open().close()
 
 
-def test_a_failed_opening_leaves_no_descriptor(directory: AuditDirectory) -> None:
+def test_a_failed_open_leaves_no_descriptor(directory: AuditDirectory) -> None:
     audit = directory.open()
     before = descriptors(os.getpid())
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Whatever is done to an audit log, the first break is found and named exactly."""
+"""Whatever is changed in an audit log, the first break is found and reported exactly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Lines = list[bytes]
 
 
 def forged(line: bytes) -> bytes:
-    """The line with another user and the hash that goes with it."""
+    """Return the line with another user and a matching hash."""
     body = line.split(b',"hash"')[0].replace(b'"ada"', b'"eve"')
     return body + b',"hash":"' + hashlib.sha256(body + b"}").hexdigest().encode() + b'"}\n'
 
@@ -38,12 +38,12 @@ TAMPERING: dict[str, tuple[Callable[[Lines], Lines], int, str]] = {
         5,
         "at entry 5: it is not the last line that the service wrote",
     ),
-    "a line taken out": (
+    "a line removed": (
         lambda lines: [*lines[:2], *lines[3:]],
         3,
         "at entry 3: entry 3 expected, found entry 4",
     ),
-    "the first line taken out": (
+    "the first line removed": (
         lambda lines: lines[1:],
         1,
         "at entry 1: entry 1 expected, found entry 2",
@@ -73,7 +73,7 @@ TAMPERING: dict[str, tuple[Callable[[Lines], Lines], int, str]] = {
 
 
 @pytest.mark.parametrize("name", TAMPERING)
-def test_the_first_break_is_named(directory: AuditDirectory, name: str) -> None:
+def test_the_first_break_is_reported(directory: AuditDirectory, name: str) -> None:
     tamper, number, sentence = TAMPERING[name]
     directory.write(5)
     lines = directory.file.read_bytes().splitlines(keepends=True)
@@ -83,17 +83,17 @@ def test_the_first_break_is_named(directory: AuditDirectory, name: str) -> None:
     assert str(broken.value) == f"{directory.file}: line {number}: {sentence}"
 
 
-def test_a_cut_tail_is_seen(directory: AuditDirectory) -> None:
+def test_missing_last_lines_are_detected(directory: AuditDirectory) -> None:
     directory.write(5)
     directory.file.write_bytes(b"".join(directory.file.read_bytes().splitlines(keepends=True)[:3]))
     with pytest.raises(
         BrokenChain, match=re.escape(f"{directory.file}: ends with entry 3; entries 4 to 5 are missing")
     ):
         verify_state(directory.state)
-    assert verify_files([directory.file]).entries == 3  # of a file alone nobody knows where it should end
+    assert verify_files([directory.file]).entries == 3  # a single file does not say where it should end
 
 
-def test_files_taken_away_are_seen(directory: AuditDirectory) -> None:
+def test_missing_older_files_are_detected(directory: AuditDirectory) -> None:
     directory.write(800, max_size=64 << 10, keep=4)
     oldest, middle, *_ = sorted(directory.state.glob("audit.0*.jsonl"))
     data = middle.read_bytes()
@@ -107,14 +107,14 @@ def test_files_taken_away_are_seen(directory: AuditDirectory) -> None:
         verify_state(directory.state)
 
 
-def test_all_files_taken_away_are_seen(directory: AuditDirectory) -> None:
+def test_missing_all_files_is_detected(directory: AuditDirectory) -> None:
     directory.write(2)
     directory.file.unlink()
     with pytest.raises(BrokenChain, match="all files are missing; there should be entries up to 2"):
         verify_state(directory.state)
 
 
-def test_without_the_note_of_its_end_nothing_is_promised(directory: AuditDirectory) -> None:
+def test_a_missing_head_is_an_error(directory: AuditDirectory) -> None:
     directory.write(2)
     directory.head.unlink()
     with pytest.raises(BrokenChain, match=r"audit\.head is missing"):
@@ -123,7 +123,7 @@ def test_without_the_note_of_its_end_nothing_is_promised(directory: AuditDirecto
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(data=st.data())
-def test_no_byte_can_be_changed_unseen(directory: AuditDirectory, data: st.DataObject) -> None:
+def test_every_changed_byte_is_detected(directory: AuditDirectory, data: st.DataObject) -> None:
     if not directory.file.exists():
         directory.write(3)
         directory.state.joinpath("copy").write_bytes(directory.file.read_bytes())

@@ -1,4 +1,4 @@
-"""As root any account can be logged in to that sshd would let in; a hostile name leads nowhere."""
+"""Root's service accepts logins to the accounts that sshd would accept; a hostile name finds no account."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Database = Callable[..., None]
 
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Database:
-    """A passwd(5) and shadow(5) with ada and root in it; the fixture's value changes ada's lines."""
+    """Fake passwd(5) and shadow(5) with ada and root; the fixture's value changes ada's entries."""
 
     def change(
         *, shell: str = "/bin/sh", password: str = "*", expires: int | None = None, home: str = "/home/ada"
@@ -68,7 +68,7 @@ def test_files_in_the_home_are_read_as_the_user_and_others_as_the_service(databa
 
 
 @pytest.mark.needs("root")
-def test_what_the_user_could_have_written_is_told_from_what_an_administrator_has(tmp_path: Path) -> None:
+def test_files_that_the_user_could_have_written_are_recognised(tmp_path: Path) -> None:
     for name in ("etc", "home", "home/own"):
         (tmp_path / name).mkdir()
     for path in ("etc/keys", "home/keys", "home/own/keys"):
@@ -86,7 +86,7 @@ def test_what_the_user_could_have_written_is_told_from_what_an_administrator_has
     assert not Account("root", 0, tmp_path, ()).may_have_written(tmp_path / "home/own/keys")
 
 
-def test_a_file_for_nobody_in_particular_is_the_service_s_own(database: Database) -> None:
+def test_a_file_without_user_or_home_in_its_path_is_for_the_services_own_account(database: Database) -> None:
     root = accounts.every_account(PATTERNS)("root")
     assert root is not None
     assert Path("/c/keys") in root.key_files
@@ -94,7 +94,7 @@ def test_a_file_for_nobody_in_particular_is_the_service_s_own(database: Database
 
 
 @pytest.mark.parametrize("home", ["", "home/ada"])
-def test_a_home_that_is_no_path_is_the_root_directory(database: Database, home: str) -> None:
+def test_a_home_that_is_not_an_absolute_path_counts_as_the_root_directory(database: Database, home: str) -> None:
     database(home=home)
     assert ada().home == Path("/")
 
@@ -132,7 +132,7 @@ def test_an_account_without_a_shell_is_closed(database: Database, shell: str, wh
     assert why in (ada().closed or "")
 
 
-def test_no_shell_at_all_is_bin_sh(database: Database) -> None:
+def test_an_empty_shell_field_means_bin_sh(database: Database) -> None:
     database(shell="")
     assert ada().closed is None
 
@@ -140,12 +140,12 @@ def test_no_shell_at_all_is_bin_sh(database: Database) -> None:
 @pytest.mark.parametrize(
     "name", ["", "ADA", "ada ", "../ada", "ada/../root", "/", ".", "..", "ad\0a", "0", "é", "\ud800"]
 )
-def test_a_name_that_nobody_has_is_nobody(name: str) -> None:
+def test_an_unknown_name_finds_no_account(name: str) -> None:
     assert accounts.every_account(PATTERNS)(name) is None
 
 
 @pytest.mark.parametrize("name", ["../../tmp/keys", "a/b", ".", ".."])
-def test_a_name_that_would_lead_elsewhere_is_nobody_even_if_the_database_has_it(
+def test_a_name_that_would_change_a_path_finds_no_account_even_if_the_database_has_it(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     entry = pwd.struct_passwd((name, "x", 1000, 1000, "", "/", "/bin/sh"))
@@ -153,26 +153,26 @@ def test_a_name_that_would_lead_elsewhere_is_nobody_even_if_the_database_has_it(
     assert accounts.every_account(PATTERNS)(name) is None
 
 
-def test_another_spelling_of_a_name_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_spelling_of_a_name_finds_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = pwd.struct_passwd(("ada", "x", 1000, 1000, "", "/", "/bin/sh"))
     monkeypatch.setattr("pwd.getpwnam", lambda wanted: entry)
     assert accounts.every_account(PATTERNS)("Ada") is None
 
 
 @given(st.text())
-def test_no_name_raises(name: str) -> None:
+def test_looking_up_a_name_never_raises(name: str) -> None:
     found = accounts.every_account(PATTERNS)(name)
     assert found is None or found.user == name
 
 
 @given(user=st.text("{}~user/.", min_size=1), home=st.sampled_from(["/h", "/h/{user}", "/~"]))
-def test_what_is_put_into_a_pattern_is_not_a_pattern(user: str, home: str) -> None:
+def test_user_and_home_are_not_expanded_again(user: str, home: str) -> None:
     in_home, by_name = accounts.key_files((Path("~/k"), Path("/d/{user}.pub")), user=user, home=Path(home), own=False)
     assert in_home == Path(home, "k")
     assert str(by_name) == str(Path(f"/d/{user}.pub"))
 
 
-def test_the_own_account_has_every_file() -> None:
+def test_the_services_own_account_uses_every_file() -> None:
     own = accounts.own_account(PATTERNS)
     name, home = own.user, pwd.getpwuid(os.geteuid()).pw_dir
     assert own.uid == os.geteuid()
@@ -187,7 +187,7 @@ def test_the_own_account_has_every_file() -> None:
 
 
 @pytest.mark.needs("root")
-def test_the_system_s_own_database_is_asked() -> None:
+def test_the_systems_shadow_database_is_read() -> None:
     nobody = accounts.every_account(PATTERNS)("nobody")
     assert nobody is not None
     assert nobody.uid == pwd.getpwnam("nobody").pw_uid

@@ -30,7 +30,7 @@ def reason_for(line: bytes) -> str:
     return refused.reason
 
 
-def test_a_file_is_its_lines_in_order_without_comments_and_blank_ones() -> None:
+def test_comments_and_blank_lines_are_skipped_and_the_order_is_kept() -> None:
     other = SoftwareSecurityKey.ecdsa().public_key
     data = b"\n".join(
         [b"# ours", b"", LINE, b" \t ", b"\t # " + LINE, b"  " + format_public_key_line(other).encode() + b"\r"]
@@ -40,7 +40,7 @@ def test_a_file_is_its_lines_in_order_without_comments_and_blank_ones() -> None:
     assert parsed.refused == ()
 
 
-def test_a_line_without_options_takes_nothing_away() -> None:
+def test_a_line_without_options_restricts_nothing() -> None:
     assert options_of(LINE) == KeyOptions()
 
 
@@ -70,7 +70,7 @@ def test_a_line_without_options_takes_nothing_away() -> None:
         ),
     ],
 )
-def test_the_options_are_read_as_sshd_reads_them(options: bytes, expected: KeyOptions | None) -> None:
+def test_options_are_parsed_as_by_sshd(options: bytes, expected: KeyOptions | None) -> None:
     if expected is None:  # a backslash before the closing quote quotes it
         assert "closing quote is missing" in reason_for(options + b" " + LINE)
     else:
@@ -148,17 +148,17 @@ def test_the_earliest_of_several_expiry_times_counts() -> None:
         (b'command="' + b"a" * 8192 + b'" ' + LINE, "longer than 8192 bytes"),
     ],
 )
-def test_a_line_that_is_not_understood_admits_nobody(line: bytes, sentence: str) -> None:
+def test_an_invalid_line_is_refused_with_a_reason(line: bytes, sentence: str) -> None:
     assert sentence in reason_for(line)
 
 
-def test_a_bad_line_leaves_the_others_standing() -> None:
+def test_an_invalid_line_does_not_affect_the_others() -> None:
     parsed = parse_authorized_keys(b"nonsense\n" + LINE + b"\nno-such-option " + LINE + b"\n")
     assert [entry.line for entry in parsed.keys] == [2]
     assert [refused.line for refused in parsed.refused] == [1, 3]
 
 
-def test_a_file_beyond_its_bounds_is_refused_whole() -> None:
+def test_a_file_above_its_bounds_is_refused_as_a_whole() -> None:
     assert len(parse_authorized_keys((LINE + b"\n") * authorized_keys.MAX_KEY_LINES).keys) == 2000
     with pytest.raises(AuthorizedKeysError, match="more than 2000 lines"):
         parse_authorized_keys((LINE + b"\n") * (authorized_keys.MAX_KEY_LINES + 1))
@@ -167,7 +167,7 @@ def test_a_file_beyond_its_bounds_is_refused_whole() -> None:
 
 
 @given(st.one_of(st.binary(), st.binary().map(lambda noise: noise + b" " + LINE)))
-def test_no_bytes_raise_anything(data: bytes) -> None:
+def test_parsing_never_raises_for_a_small_file(data: bytes) -> None:
     parse_authorized_keys(data)
 
 
@@ -177,8 +177,8 @@ def test_any_command_without_quotes_is_read_back(command: bytes) -> None:
 
 
 @given(st.text('\\"a ,=', max_size=12))
-def test_options_never_swallow_or_invent_a_key(text: str) -> None:
-    """Whatever stands inside quotes, the line's key is the one after the options, or there is none."""
+def test_options_never_hide_or_invent_a_key(text: str) -> None:
+    """Whatever is in quotes, the line's key is the one after the options, or it has none."""
     parsed = parse_authorized_keys(f'command="{text}" '.encode() + LINE)
     keys: list[PublicKey] = [entry.key for entry in parsed.keys]
     assert keys in ([KEY], [])

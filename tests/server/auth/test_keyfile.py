@@ -44,7 +44,9 @@ def test_a_missing_file_is_none(home: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o664, 0o646, 0o666])
-def test_a_file_others_can_write_is_refused_with_what_to_do(file: Path, home: Path, mode: int) -> None:
+def test_a_file_that_others_can_write_is_refused_with_a_command_that_fixes_it(
+    file: Path, home: Path, mode: int
+) -> None:
     file.chmod(mode)
     with pytest.raises(KeyFileError, match=rf"writable by others \(mode 0{mode:o}\); run: chmod go-w {file}"):
         read(file, home)
@@ -52,29 +54,31 @@ def test_a_file_others_can_write_is_refused_with_what_to_do(file: Path, home: Pa
 
 @pytest.mark.parametrize("mode", [0o775, 0o757])
 @pytest.mark.parametrize("below", [".", ".config"])
-def test_a_directory_others_can_write_is_refused_up_to_the_home(file: Path, home: Path, below: str, mode: int) -> None:
+def test_a_directory_that_others_can_write_is_refused_up_to_the_home(
+    file: Path, home: Path, below: str, mode: int
+) -> None:
     (home / below).chmod(mode)
     with pytest.raises(KeyFileError, match=f"{home / below}: is writable by others"):
         read(file, home)
 
 
-def test_what_is_above_the_home_does_not_matter(file: Path, home: Path) -> None:
+def test_directories_above_the_home_are_not_checked(file: Path, home: Path) -> None:
     home.parent.chmod(0o777)
     assert read(file, home) == b"content"
 
 
-def test_outside_the_home_every_directory_matters(file: Path, home: Path, tmp_path: Path) -> None:
+def test_outside_the_home_every_directory_is_checked(file: Path, home: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(KeyFileError, match=f"{tmp_path}: is writable by others"):
         read(file, tmp_path / "elsewhere")
 
 
-def test_a_sticky_directory_may_be_everybodys(file: Path, home: Path, tmp_path: Path) -> None:
+def test_a_sticky_directory_may_be_writable_by_everybody(file: Path, home: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
     assert read(file, tmp_path / "elsewhere") == b"content"
 
 
-def test_a_sticky_file_may_not_be(file: Path, home: Path) -> None:
+def test_a_sticky_file_may_not_be_writable_by_others(file: Path, home: Path) -> None:
     file.chmod(0o1666)
     with pytest.raises(KeyFileError, match="writable by others"):
         read(file, home)
@@ -87,7 +91,7 @@ def test_a_file_of_another_user_is_refused(file: Path, home: Path) -> None:
         read(file, home, uid=UID + 1)
 
 
-def test_a_link_is_judged_by_where_it_leads(file: Path, home: Path, tmp_path: Path) -> None:
+def test_a_link_is_checked_by_its_target(file: Path, home: Path, tmp_path: Path) -> None:
     link = home / "link"
     link.symlink_to(file)
     assert read(link, home) == b"content"
@@ -101,7 +105,7 @@ def test_a_link_is_judged_by_where_it_leads(file: Path, home: Path, tmp_path: Pa
         read(link, home)
 
 
-def test_a_fifo_is_refused_without_waiting(home: Path) -> None:
+def test_a_fifo_is_refused_without_blocking(home: Path) -> None:
     os.mkfifo(home / "fifo", 0o600)
     with pytest.raises(KeyFileError, match="is not a regular file"):
         read(home / "fifo", home)
@@ -117,7 +121,7 @@ def test_a_directory_and_a_socket_are_refused(home: Path, monkeypatch: pytest.Mo
             read(home / "socket", home)
 
 
-def test_a_file_beyond_the_bound_is_refused(file: Path, home: Path) -> None:
+def test_a_file_above_the_maximum_size_is_refused(file: Path, home: Path) -> None:
     assert read(file, home, max_size=7) == b"content"
     with pytest.raises(KeyFileError, match="is longer than 6 bytes"):
         read(file, home, max_size=6)
@@ -128,7 +132,7 @@ GAMES = Credentials("games", 5, 60, (60,))
 
 @pytest.fixture
 def foreign_home() -> Iterator[Path]:
-    """A home directory of games', where root's rights are not enough to know what games may read."""
+    """A home directory of the user games, for whom root can read more than the user can."""
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
         os.chown(home, GAMES.uid, GAMES.gid)
@@ -140,7 +144,7 @@ def read_as_games(path: Path, home: Path) -> bytes | None:
 
 
 @pytest.mark.needs("root")
-def test_a_user_s_own_file_is_read_as_the_user(foreign_home: Path) -> None:
+def test_a_users_own_file_is_read_with_the_users_rights(foreign_home: Path) -> None:
     file = foreign_home / "authorized_keys"
     file.write_bytes(b"games'")
     file.chmod(0o600)
@@ -150,8 +154,8 @@ def test_a_user_s_own_file_is_read_as_the_user(foreign_home: Path) -> None:
 
 
 @pytest.mark.needs("root")
-def test_a_link_to_what_the_user_may_not_read_leads_nowhere(foreign_home: Path) -> None:
-    """Root could, and root owns it: without the user's rights it would be taken for the user's keys."""
+def test_a_link_to_a_file_that_the_user_may_not_read_is_refused(foreign_home: Path) -> None:
+    """Root can read it and owns it: without the user's rights it would count as the user's keys."""
     secret = Path(tempfile.mkdtemp()) / "keys"
     try:
         secret.write_bytes(b"root's")
@@ -166,7 +170,7 @@ def test_a_link_to_what_the_user_may_not_read_leads_nowhere(foreign_home: Path) 
 
 @pytest.mark.needs("root")
 @pytest.mark.parametrize("content", [None, b"x" * 101])
-def test_the_service_is_itself_again_after_a_refusal(foreign_home: Path, content: bytes | None) -> None:
+def test_the_services_own_rights_are_restored_after_a_refusal(foreign_home: Path, content: bytes | None) -> None:
     before = fields(Path("/proc/thread-self/status").read_text())
     file = foreign_home / "authorized_keys"
     file.mkdir() if content is None else file.write_bytes(content)

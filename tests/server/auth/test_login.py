@@ -45,7 +45,7 @@ def proof(
 
 @dataclasses.dataclass
 class Service:
-    """One account, alice, with one file of keys, and the authenticator in front of it."""
+    """One account, alice, with one key file, and its authenticator."""
 
     file: Path
     authenticator: Authenticator
@@ -88,7 +88,7 @@ def test_an_authorized_security_key_logs_in(service: Service, key: SoftwareSecur
     assert isinstance(service.login(given), Principal)
 
 
-def test_the_principal_carries_what_the_line_takes_away(service: Service) -> None:
+def test_the_principal_has_the_restrictions_of_its_line(service: Service) -> None:
     service.authorize(f'restrict,command="uptime",environment="A=1" {LINE}')
     principal = service.login(proof())
     assert isinstance(principal, Principal)
@@ -124,25 +124,25 @@ def test_a_proof_in_another_namespace_is_refused(service: Service) -> None:
     assert service.refused(proof(sign=lambda data: KEY.sign(data, "file"))).cause == RefusalCause.BAD_SIGNATURE
 
 
-def test_a_key_that_is_none_is_refused(service: Service) -> None:
+def test_a_malformed_key_is_refused(service: Service) -> None:
     refusal = service.refused(proof(public_key=b"nonsense"))
     assert (refusal.cause, refusal.fingerprint) == (RefusalCause.BAD_KEY, None)
 
 
-def test_a_key_nobody_authorized_is_refused(service: Service) -> None:
+def test_an_unauthorized_key_is_refused(service: Service) -> None:
     service.authorize(format_public_key_line(SoftwareSecurityKey.ed25519().public_key))
     refusal = service.refused(proof())
     assert refusal.cause == RefusalCause.KEY_NOT_AUTHORIZED
     assert refusal.fingerprint == KEY.public_key.fingerprint
 
 
-def test_an_unknown_user_is_refused_though_the_key_is_authorized_for_another(service: Service) -> None:
+def test_an_unknown_user_is_refused_even_if_the_key_is_authorized_for_another(service: Service) -> None:
     service.authorize(LINE)
     assert service.refused(proof(user="mallory")).cause == RefusalCause.UNKNOWN_USER
 
 
 class WatchedFiles(tuple[Path, ...]):
-    """Files that know how often they were gone through."""
+    """Key files that count how often they are iterated over."""
 
     looked_through = 0
 
@@ -151,7 +151,7 @@ class WatchedFiles(tuple[Path, ...]):
         return super().__iter__()
 
 
-def test_an_unknown_user_costs_the_same_reading_as_a_known_one(service: Service) -> None:
+def test_for_an_unknown_user_as_many_files_are_read_as_for_a_known_one(service: Service) -> None:
     files = WatchedFiles([service.file])
     account = Account("alice", os.getuid(), service.file.parent, files)
     authenticator = Authenticator(spki_sha256=SPKI_SHA256, accounts=accounts.only_account(account), decoy=account)
@@ -161,7 +161,7 @@ def test_an_unknown_user_costs_the_same_reading_as_a_known_one(service: Service)
 
 
 @pytest.mark.parametrize(("now", "in_time"), [(NOW, True), (NOW + 1, False), (NOW - 1, True)])
-def test_a_key_is_good_until_its_expiry_time(service: Service, now: float, in_time: bool) -> None:
+def test_a_key_is_valid_until_its_expiry_time(service: Service, now: float, in_time: bool) -> None:
     service.authorize(f'expiry-time="20300317174640Z" {LINE}')
     result = service.login(proof(), now=now)
     if in_time:

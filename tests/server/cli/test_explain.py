@@ -1,4 +1,4 @@
-"""`farhandd explain`: the decision, the rule and the reason, as lines and as JSON, and an exit code for scripts."""
+"""`farhandd explain` prints decision, rule and reason, as lines or as JSON, and has an exit code for scripts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def explain(config: str, *arguments: str) -> int:
     return main(["explain", "--config", config, "--user", ME, *arguments])
 
 
-def test_an_allowed_request_is_told_with_rule_program_and_limits(
+def test_an_allowed_request_is_explained_with_rule_program_and_limits(
     config: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert explain(config, "--key", KEY, "--cwd", "/srv", "--", "sh", "-c", "echo -- x") == 0
@@ -68,7 +68,7 @@ def test_an_allowed_request_is_told_with_rule_program_and_limits(
     ]
 
 
-def test_a_denied_request_is_told_with_what_each_rule_made_of_it(
+def test_a_denied_request_is_explained_with_the_result_of_each_rule(
     config: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert explain(config, "--key", KEY, "--env", "PATH=/x", "--", "/bin/sh", "-c", "true") == 1
@@ -80,7 +80,7 @@ def test_a_denied_request_is_told_with_what_each_rule_made_of_it(
     ]
     assert lines[-2:] == [
         f"considered: by-key: circumstances: the policy does not let {ME} set the environment variable 'PATH' for this",
-        "considered: local: who: none of its uids is this one",
+        "considered: local: who: none of its uids matches",
     ]
 
 
@@ -99,40 +99,40 @@ def test_a_denied_request_is_told_with_what_each_rule_made_of_it(
         (["--key", KEY, "--", "sh", "-c", "true", "more"], 1),
     ],
 )
-def test_the_exit_code_says_it(config: str, arguments: list[str], code: int) -> None:
+def test_the_exit_code_is_the_decision(config: str, arguments: list[str], code: int) -> None:
     assert explain(config, *arguments) == code
 
 
-def test_that_a_run_would_be_recorded_is_told(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_says_whether_the_run_would_be_recorded(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     explain(config, "--local", "--shell")
     assert "record: yes\n" in capsys.readouterr().out
 
 
-def test_json_says_the_same(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_the_same_content(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert explain(config, "--json", "--key", KEY, "--", "sh", "-c", "true") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["decision"], told["rule"], told["program"]) == ("allowed", "by-key", SH)
-    assert told["limits"] == {"memory": 1 << 20, "timeout": 5.0}
-    assert told["considered"] == [
+    output = json.loads(capsys.readouterr().out)
+    assert (output["decision"], output["rule"], output["program"]) == ("allowed", "by-key", SH)
+    assert output["limits"] == {"memory": 1 << 20, "timeout": 5.0}
+    assert output["considered"] == [
         {"rule": "by-key", "stage": "admitted", "reason": "the rule by-key allows it"},
     ]
 
 
-def test_without_a_policy_file_the_default_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_policy_file_the_default_policy_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "farhandd.toml"
     file.touch()
     assert explain(str(file), "--local", "--", "no such program") == 0
-    told = capsys.readouterr().out
-    assert "rule: own-account\n" in told
-    assert "program: -\n" in told
-    assert "policy: default\n" in told
+    output = capsys.readouterr().out
+    assert "rule: own-account\n" in output
+    assert "program: -\n" in output
+    assert "policy: default\n" in output
 
 
-def test_text_of_the_request_cannot_steer_the_terminal(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_of_the_request_cannot_control_the_terminal(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     explain(config, "--cwd", "/\x1b[2J\n", "--", "\x1b[2J\n")
-    told = capsys.readouterr().out
-    assert "\x1b" not in told
-    assert len(told.splitlines()) == 14
+    output = capsys.readouterr().out
+    assert "\x1b" not in output
+    assert len(output.splitlines()) == 14
 
 
 @pytest.mark.parametrize(
@@ -144,14 +144,14 @@ def test_text_of_the_request_cannot_steer_the_terminal(config: str, capsys: pyte
         ([], "no command to explain: give it after --, or --shell"),
     ],
 )
-def test_a_wrong_call_is_neither_yes_nor_no(
+def test_wrong_usage_has_exit_code_2(
     config: str, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
     assert explain(config, *arguments) == 2
     assert capsys.readouterr() == ("", f"farhandd: {sentence}\n")
 
 
-def test_nor_is_a_policy_that_cannot_be_used(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_policy_has_exit_code_2(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     file = Path(config).parent / "policy.toml"
     file.write_text("[[rule]]\n")
     assert explain(config, "--", "ls") == 2

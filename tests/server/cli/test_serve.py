@@ -1,4 +1,4 @@
-"""`farhandd serve`: what it says at its start, and that a refused reload changes nothing."""
+"""`farhandd serve` warns at its start if descriptors are short, and a refused reload changes nothing."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ TOO_FEW = r"level=warning .*too few descriptors for runs\.max_runs.* max_runs=10
 
 
 def descriptors(limit: int) -> tuple[str, ...]:
-    """The command that gives the program behind it this soft limit on descriptors."""
+    """Return a command prefix that sets the soft limit on descriptors."""
     return ("sh", "-c", f'ulimit -S -n {limit}; exec "$@"', "sh")
 
 
 async def reloaded(service: Service, pattern: str) -> None:
-    """Reload and wait for a line of the log. A file tells nobody that it has grown, so this looks again and again."""
+    """Reload and wait for a line of the log; a growing file has no event, so it is polled."""
     service.process.send_signal(signal.SIGHUP)
     async with asyncio.timeout(PATIENCE):
         while not re.search(pattern, service.log):  # noqa: ASYNC110  # as said
             await asyncio.sleep(0.002)
 
 
-async def test_it_warns_where_the_runs_allowed_need_more_descriptors_than_there_are(tmp_path: Path) -> None:
+async def test_it_warns_if_max_runs_needs_more_descriptors_than_the_limit(tmp_path: Path) -> None:
     needed = 10 * RUN_DESCRIPTORS + CORE_DESCRIPTORS
     prefix = descriptors(needed - 1)
     async with running_service(tmp_path, config="[runs]\nmax_runs = 10\n", prefix=prefix) as service:
@@ -35,14 +35,14 @@ async def test_it_warns_where_the_runs_allowed_need_more_descriptors_than_there_
         assert re.search(f"{TOO_FEW}descriptors={needed - 1} needed={needed}", service.log)
 
 
-async def test_it_is_silent_where_they_are_enough(tmp_path: Path) -> None:
+async def test_it_does_not_warn_if_the_descriptors_suffice(tmp_path: Path) -> None:
     prefix = descriptors(10 * RUN_DESCRIPTORS + CORE_DESCRIPTORS)
     async with running_service(tmp_path, config="[runs]\nmax_runs = 10\n", prefix=prefix) as service:
         await service.stop()
         assert "descriptors" not in service.log
 
 
-async def test_a_reload_refused_for_the_host_key_leaves_the_log_as_it_was(tmp_path: Path) -> None:
+async def test_a_reload_refused_for_the_host_key_does_not_change_the_log(tmp_path: Path) -> None:
     async with running_service(tmp_path) as service:
         (tmp_path / "config/farhand/farhandd.toml").write_text('[log]\nlevel = "error"\nformat = "json"\n')
         key = tmp_path / "state/farhand/host_key.pub"
@@ -55,7 +55,7 @@ async def test_a_reload_refused_for_the_host_key_leaves_the_log_as_it_was(tmp_pa
     assert "level=info msg=draining" in service.log
 
 
-async def test_a_reload_takes_the_new_level_of_the_log(tmp_path: Path) -> None:
+async def test_a_reload_applies_the_new_log_settings(tmp_path: Path) -> None:
     async with running_service(tmp_path) as service:
         (tmp_path / "config/farhand/farhandd.toml").write_text('[log]\nformat = "json"\n')
         await reloaded(service, '"msg": "reloaded"')

@@ -1,4 +1,4 @@
-"""A file system in a dictionary, and the short words that the tests of the policy are written in."""
+"""A fake file system, and short helper functions for the policy's tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LINKS = {b"/sbin": b"/usr/bin", b"/srv/now": b"/srv/app", b"/home/ada/out": b"/e
 
 
 class Files:
-    """A `Lookup` over what it is given: programs that are there, and directories that are links."""
+    """A `Lookup` over given programs and directories that are symbolic links."""
 
     def __init__(self, programs: tuple[bytes, ...] = PROGRAMS, links: Mapping[bytes, bytes] = LINKS) -> None:
         self.programs = programs
@@ -46,7 +46,7 @@ class Files:
 
 
 def rule(name: str = "rule", **keys: object) -> Rule:
-    """A rule about ada unless it says otherwise."""
+    """Return a rule, by default about ada."""
     return Rule.model_validate({"name": name, "who": {"users": ["ada"]}} | keys)
 
 
@@ -55,7 +55,7 @@ def policy(*rules: Rule) -> Policy:
 
 
 def request(*argv: str | bytes, **keys: object) -> PolicyRequest:
-    """A request for a command, found in /usr/bin and /bin."""
+    """Return a request for a command, searched in /usr/bin and /bin."""
     encoded = tuple(each.encode() if isinstance(each, str) else each for each in argv)
     return PolicyRequest(**{"argv": encoded, "cwd": b"/home/ada", "path": b"/usr/bin:/bin"} | keys)  # type: ignore[arg-type]  # the tests name them
 

@@ -1,4 +1,4 @@
-"""Who may do what: denied unless a rule allows it, and then within the rule."""
+"""A request is denied unless a rule allows it, and then limited by the rule."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from farhand_server.policy import (
     decide,
     default_policy,
     has_rule_for,
-    may,
+    may_act_on,
 )
 from farhand_server.policy.decide import stricter
 from farhand_server.policy.model import Who
@@ -53,7 +53,7 @@ class TestWho:
             ({"users": ["ada"], "uids": [1000]}, LOCAL, True),
         ],
     )
-    def test_of_each_kind_given_one_must_match(self, who: dict[str, object], subject: Subject, included: bool) -> None:
+    def test_one_of_each_given_kind_must_match(self, who: dict[str, object], subject: Subject, included: bool) -> None:
         assert (Who.model_validate(who).unmatched(subject) is None) is included
         assert ask(SHELL, rule(who=who, shell=True), by=subject).allowed is included
 
@@ -62,7 +62,7 @@ class TestAdmitting:
     def test_without_rules_nothing_is_allowed(self) -> None:
         assert not ask(request("ls")).allowed
 
-    def test_the_first_rule_that_is_about_the_user_and_admits_the_request_decides(self) -> None:
+    def test_the_first_rule_about_the_user_that_admits_the_request_decides(self) -> None:
         rules = (
             rule("not-ada", who={"users": ["eve"]}, commands=[["*", "..."]]),
             rule("not-ls", commands=[["/usr/bin/git", "..."]]),
@@ -73,35 +73,35 @@ class TestAdmitting:
         decision = ask(request("ls", detach=True), *rules)
         assert (decision.allowed, decision.rule, decision.timeout) == (True, "it", 7)
 
-    def test_a_shell_needs_leave_of_its_own(self) -> None:
+    def test_a_shell_must_be_allowed_separately(self) -> None:
         assert ask(SHELL, rule(shell=True)).allowed
         assert not ask(SHELL, rule(commands=[["/usr/bin/ls", "..."]])).allowed
         assert not ask(request("ls"), rule(shell=True)).allowed
 
-    def test_a_forced_command_is_judged_by_what_runs(self) -> None:
+    def test_a_forced_command_is_decided_by_what_is_executed(self) -> None:
         serve = rule(commands=[["/bin/sh", "-c", "./serve --read-only"]])
         assert ask(request("/bin/sh", "-c", "./serve --read-only", shell=True), serve).allowed
         assert not ask(request("/bin/sh", "-c", "./serve --read-only; sh", shell=True), serve).allowed
 
-    def test_the_file_that_was_judged_is_the_file_to_run(self) -> None:
+    def test_the_decision_names_the_file_that_was_found(self) -> None:
         git = rule(commands=[["/usr/bin/git"]])
         assert ask(request("git"), git).program == b"/usr/bin/git"
         assert ask(request("bin/git"), git).program == b"/usr/bin/git"
         assert ask(request("git", path=b"/tmp:bin"), git).program == b"/usr/bin/git"
 
-    def test_a_path_of_the_request_cannot_lead_to_another_program(self) -> None:
+    def test_the_requests_path_cannot_select_another_program(self) -> None:
         files = Files(programs=(b"/usr/bin/git", b"/tmp/git"))
         decision = decide(policy(rule(commands=[["/usr/bin/git"]])), ADA, request("git", path=b"/tmp:/usr/bin"), files)
         assert not decision.allowed
 
-    def test_a_program_of_many_names_is_admitted_by_the_name_it_has(self) -> None:
+    def test_a_program_with_several_names_is_admitted_by_the_name_in_use(self) -> None:
         links = Files(programs=(b"/bin/busybox", b"/bin/ls", b"/home/ada/ls"))
         rules = policy(rule(commands=[["/bin/ls", "..."]]))
         assert decide(rules, ADA, request("/bin/ls"), links).allowed
         assert not decide(rules, ADA, request("./ls"), links).allowed
         assert not decide(rules, ADA, request("/bin/busybox", "ls"), links).allowed
 
-    def test_where_any_program_may_run_none_is_looked_for(self) -> None:
+    def test_no_program_is_searched_if_any_may_run(self) -> None:
         files = Files()
         decision = decide(policy(rule(**EVERYTHING)), ADA, request("anything", environment=(b"PATH",)), files)
         assert (decision.allowed, decision.program, files.searches) == (True, None, 0)
@@ -133,19 +133,21 @@ class TestAdmitting:
             ({"directories": ["/"]}, {"cwd": b"/anywhere"}, True),
         ],
     )
-    def test_circumstances(self, keys: dict[str, Any], asked: dict[str, Any], allowed: bool) -> None:
+    def test_terminal_detach_environment_and_directory_must_be_allowed(
+        self, keys: dict[str, Any], asked: dict[str, Any], allowed: bool
+    ) -> None:
         assert ask(request("ls", **asked), rule(commands=[["/usr/bin/ls"]], **keys)).allowed is allowed
 
-    def test_a_run_starts_in_the_directory_that_was_judged(self) -> None:
+    def test_the_decision_names_the_directory_that_was_checked(self) -> None:
         decision = ask(request("ls", cwd=b"/srv/now/x"), rule(commands=[["*"]], directories=["/srv/app"]))
         assert decision.directory == b"/srv/app/x"
 
     @pytest.mark.parametrize("record", [True, False])
-    def test_a_run_is_recorded_where_the_rule_that_admits_it_says_so(self, record: bool) -> None:
+    def test_a_run_is_recorded_if_the_admitting_rule_says_so(self, record: bool) -> None:
         other = rule("other", who={"users": ["eve"]}, commands=[["*"]], record=not record)
         assert ask(request("ls"), other, rule(commands=[["*"]], record=record)).record is record
 
-    def test_an_account_without_a_home_is_nowhere_below_it(self) -> None:
+    def test_an_account_without_a_home_matches_no_directory_below_it(self) -> None:
         homeless = dataclasses.replace(ADA, home=b"")
         assert not ask(request("ls", cwd=b"/"), rule(commands=[["*"]], directories=["~"]), by=homeless).allowed
 
@@ -158,7 +160,7 @@ class TestSentences:
             (SHELL, "the policy does not let ada have a shell"),
             (request("ls", environment=(b"PATH",)), "set the environment variable 'PATH' for this"),
             (request("ls", terminal=True), "have a terminal for this"),
-            (request("ls", detach=True), "leave this run behind; it has to end with its client"),
+            (request("ls", detach=True), "detach from this run; it has to end with its client"),
             (request("ls", cwd=b"/etc"), "run this in the directory '/etc'"),
             (request(b"\x1b[2J\xff" + b"x" * 999), "run '\\x1b[2J\\udcffxxx"),
         ],
@@ -169,13 +171,13 @@ class TestSentences:
         assert sentence in decision.sentence
         assert len(decision.sentence) < 400
 
-    def test_it_tells_nothing_of_rules_for_others(self) -> None:
+    def test_a_denial_reveals_nothing_about_rules_for_others(self) -> None:
         others = rule("secret", who={"users": ["eve"]}, commands=[["/usr/bin/ls"]], audit="hash")
         with_others, without = ask(request("ls"), others), ask(request("ls"))
         assert with_others == without
         assert with_others.sentence == "the policy does not let ada run anything here"
 
-    def test_arguments_are_hidden_in_the_audit_also_of_what_is_denied(self) -> None:
+    def test_arguments_of_a_denied_request_are_hidden_in_the_audit_log_too(self) -> None:
         hidden = rule(commands=[["/usr/bin/ls"]], audit="hash")
         assert ask(request("ls"), hidden).audit == "hash"
         assert ask(request("git", "secret"), hidden).audit == "hash"
@@ -183,19 +185,19 @@ class TestSentences:
 
 
 class TestLimits:
-    def test_the_stricter_of_request_and_rule_holds(self) -> None:
+    def test_the_stricter_of_request_and_rule_applies(self) -> None:
         asked = request("ls", limits=ResourceLimits(memory=10, cpu=5.0, files=3), timeout=100.0, output=5)
         limited = rule(commands=[["*"]], limits={"memory": 5, "cpu": 9, "processes": 4, "timeout": 10, "file_size": 0})
         decision = ask(asked, limited)
         assert decision.limits == ResourceLimits(memory=5, cpu=5.0, processes=4, files=3, file_size=0)
         assert (decision.timeout, decision.output) == (10, 5)
 
-    def test_a_rule_can_bound_whatever_a_run_can_be_bounded_by(self) -> None:
+    def test_a_rule_can_set_every_limit_that_a_run_has(self) -> None:
         every = {each.name: 7 for each in dataclasses.fields(ResourceLimits)}
         assert ask(request("ls"), rule(commands=[["*"]], limits=every)).limits == ResourceLimits(**every)
 
     @given(st.none() | st.integers(0), st.none() | st.integers(0))
-    def test_no_bound_is_the_least_strict(self, one: int | None, other: int | None) -> None:
+    def test_no_limit_is_the_least_strict(self, one: int | None, other: int | None) -> None:
         result = stricter(one, other)
         assert result in (one, other)
         assert result is None or all(each is None or result <= each for each in (one, other))
@@ -227,7 +229,7 @@ rules = st.builds(
 
 class TestTotality:
     @given(rules, requests, st.sampled_from([ADA, EVE, LOCAL]))
-    def test_each_request_is_decided_and_only_a_rule_about_the_user_allows(
+    def test_every_request_is_decided_and_only_a_rule_about_the_user_allows_it(
         self, allowing: object, asked: PolicyRequest, subject: Subject
     ) -> None:
         decision = ask(asked, allowing, by=subject)  # type: ignore[arg-type]  # st.builds knows no types
@@ -243,44 +245,44 @@ class TestTotality:
         assert not ask(asked, rule(others=["see", "attach", "signal"])).allowed
 
 
-class TestRunsThatAreThere:
+class TestExistingRuns:
     OWN = Owner("ada", ADA.fingerprint)
     SAME_ACCOUNT = Owner("ada", EVE.fingerprint)
     OTHER = Owner("eve", EVE.fingerprint)
 
     @pytest.mark.parametrize("action", ["see", "attach", "signal"])
-    def test_one_s_own_are_those_of_the_same_account_and_key_whatever_the_rules_say(self, action: str) -> None:
-        assert may(Policy(), ADA, action, self.OWN)  # type: ignore[arg-type]  # a Literal, as a parameter
-        assert not may(Policy(), ADA, action, self.SAME_ACCOUNT)  # type: ignore[arg-type]
-        assert not may(Policy(), ADA, action, Owner("eve", ADA.fingerprint))  # type: ignore[arg-type]
+    def test_runs_of_the_same_account_and_key_are_ones_own_whatever_the_rules_say(self, action: str) -> None:
+        assert may_act_on(Policy(), ADA, action, self.OWN)  # type: ignore[arg-type]  # a Literal, as a parameter
+        assert not may_act_on(Policy(), ADA, action, self.SAME_ACCOUNT)  # type: ignore[arg-type]
+        assert not may_act_on(Policy(), ADA, action, Owner("eve", ADA.fingerprint))  # type: ignore[arg-type]
 
-    def test_who_has_a_shell_has_all_runs_of_the_account(self) -> None:
-        assert may(policy(rule(shell=True)), ADA, "attach", self.SAME_ACCOUNT)
-        assert may(policy(rule(shell=True)), ADA, "attach", Owner("ada"))
-        assert not may(policy(rule(shell=True)), ADA, "see", self.OTHER)
+    def test_a_subject_with_a_shell_has_access_to_all_runs_of_the_account(self) -> None:
+        assert may_act_on(policy(rule(shell=True)), ADA, "attach", self.SAME_ACCOUNT)
+        assert may_act_on(policy(rule(shell=True)), ADA, "attach", Owner("ada"))
+        assert not may_act_on(policy(rule(shell=True)), ADA, "see", self.OTHER)
 
-    def test_who_has_none_cannot_get_one_by_attaching(self) -> None:
+    def test_a_subject_without_a_shell_cannot_get_one_by_attaching(self) -> None:
         confined = policy(rule(commands=[["/usr/bin/ls"]]), rule("other", who={"users": ["eve"]}, shell=True))
-        assert not may(confined, ADA, "attach", self.SAME_ACCOUNT)
+        assert not may_act_on(confined, ADA, "attach", self.SAME_ACCOUNT)
 
-    def test_nor_can_a_key_with_a_forced_command(self) -> None:
+    def test_a_key_with_a_forced_command_has_access_to_its_own_runs_only(self) -> None:
         forced = dataclasses.replace(ADA, forced=True)
         everything = policy(rule(shell=True, others=["see", "attach", "signal"]))
-        assert may(everything, forced, "signal", self.OWN)
-        assert not may(everything, forced, "attach", self.SAME_ACCOUNT)
-        assert not may(everything, forced, "see", self.OTHER)
+        assert may_act_on(everything, forced, "signal", self.OWN)
+        assert not may_act_on(everything, forced, "attach", self.SAME_ACCOUNT)
+        assert not may_act_on(everything, forced, "see", self.OTHER)
 
-    def test_those_of_others_are_for_whom_a_rule_names(self) -> None:
+    def test_runs_of_others_need_a_rule_that_grants_them(self) -> None:
         rules = policy(rule("a", others=["attach"]), rule("b", who={"users": ["eve"]}, others=["signal"]))
-        assert may(rules, ADA, "attach", self.OTHER)
-        assert may(rules, ADA, "see", self.OTHER)
-        assert not may(rules, ADA, "signal", self.OTHER)
-        assert not may(policy(rule(others=["see"])), ADA, "attach", self.OTHER)
+        assert may_act_on(rules, ADA, "attach", self.OTHER)
+        assert may_act_on(rules, ADA, "see", self.OTHER)
+        assert not may_act_on(rules, ADA, "signal", self.OTHER)
+        assert not may_act_on(policy(rule(others=["see"])), ADA, "attach", self.OTHER)
 
 
 class TestDefault:
     @pytest.mark.parametrize(("uid", "by_key"), [(0, True), (1000, False)])
-    def test_the_own_account_may_do_everything_and_with_root_s_service_whoever_logs_in(
+    def test_the_own_account_may_do_everything_and_with_roots_service_everyone_who_logs_in_by_key(
         self, uid: int, by_key: bool
     ) -> None:
         default = default_policy("ada", uid, ("*",))
@@ -290,17 +292,17 @@ class TestDefault:
             assert decide(default, LOCAL, asked, Files()).allowed
             assert decide(default, EVE, asked, Files()).allowed is by_key
             assert not decide(default, dataclasses.replace(EVE, fingerprint=None, local=True), asked, Files()).allowed
-        assert may(default, ADA, "signal", Owner("eve"))
-        assert not may(default, EVE, "see", Owner("ada"))
+        assert may_act_on(default, ADA, "signal", Owner("eve"))
+        assert not may_act_on(default, EVE, "see", Owner("ada"))
 
-    def test_the_configuration_says_which_variables_may_be_set(self) -> None:
+    def test_the_configuration_names_the_variables_that_may_be_set(self) -> None:
         default = default_policy("ada", 0, ("LANG",))
         assert decide(default, EVE, request("ls", environment=(b"LANG",)), Files()).allowed
         assert not decide(default, EVE, request("ls", environment=(b"PATH",)), Files()).allowed
         assert decide(default, ADA, request("ls"), Files()).environment == ("LANG",)
 
 
-def test_a_policy_concerns_whom_a_rule_is_about() -> None:
+def test_a_subject_without_any_rule_about_it_is_recognised() -> None:
     assert has_rule_for(policy(rule(commands=[["/bin/ls"]])), ADA)
     assert not has_rule_for(policy(rule(commands=[["/bin/ls"]])), EVE)
     assert not has_rule_for(policy(), ADA)

@@ -1,4 +1,4 @@
-"""The policy file: what it can say, how plainly it is refused, and whom it may belong to."""
+"""The policy file: what it can contain, how it is refused, and who may own it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def complaint(file: Path) -> list[str]:
     return [line.removeprefix(f"{file}: ") for line in str(refusal.value).splitlines()]
 
 
-def test_what_is_written_holds_and_what_is_not_allows_nothing(write: Write) -> None:
+def test_written_keys_apply_and_unwritten_ones_allow_nothing(write: Write) -> None:
     [rule] = load_policy(write(RULE + 'commands = [["/bin/ls", "..."]]\nlimits = { memory = "1 GiB" }')).rules
     assert (rule.name, rule.who.users, rule.commands) == ("a", ("ada",), (("/bin/ls", "..."),))
     assert (rule.shell, rule.detach, rule.others) == (False, False, ())
@@ -43,11 +43,11 @@ def test_what_is_written_holds_and_what_is_not_allows_nothing(write: Write) -> N
     assert (rule.limits.memory, rule.limits.cpu) == (1 << 30, None)
 
 
-def test_an_empty_policy_is_a_policy(write: Write) -> None:
+def test_an_empty_file_is_a_valid_policy(write: Write) -> None:
     assert load_policy(write("")) == Policy()
 
 
-def test_the_example_is_a_policy_with_every_key() -> None:
+def test_the_example_is_a_valid_policy_with_every_key() -> None:
     rules = Policy.model_validate(tomllib.loads(EXAMPLE.read_text())).rules
     assert [rule.name for rule in rules] == ["root", "wheel", "deploy", "backup"]
     keys = {key for rule in rules for key in rule.model_fields_set}
@@ -123,7 +123,7 @@ def test_each_fault_is_one_sentence_with_file_rule_and_key(write: Write, text: s
     assert complaint(write(text)) == [sentence]
 
 
-def test_no_screenful_of_faults(write: Write) -> None:
+def test_at_most_twenty_faults_are_reported(write: Write) -> None:
     told = complaint(write(RULE + "shell = true\n" + "\n".join(f"k{number} = 1" for number in range(100))))
     assert (len(told), told[-1]) == (21, "and 80 more")
 
@@ -132,30 +132,30 @@ def test_a_file_that_others_can_write_is_refused(write: Write) -> None:
     file = write(RULE + "shell = true")
     file.chmod(0o664)
     assert complaint(file) == [
-        f"the policy is not used: {file}: is writable by others (mode 0664); run: chmod go-w {file}"
+        f"the policy cannot be used: {file}: is writable by others (mode 0664); run: chmod go-w {file}"
     ]
 
 
 def test_a_file_in_a_directory_that_others_can_write_is_refused(tmp_path: Path, write: Write) -> None:
     file = write(RULE + "shell = true")
     tmp_path.chmod(0o777)
-    assert complaint(file)[0].startswith(f"the policy is not used: {tmp_path}: is writable by others")
+    assert complaint(file)[0].startswith(f"the policy cannot be used: {tmp_path}: is writable by others")
 
 
 @pytest.mark.needs("root")
-def test_a_file_of_somebody_else_is_refused(write: Write) -> None:
+def test_a_file_of_another_user_is_refused(write: Write) -> None:
     file = write(RULE + "shell = true")
     os.chown(file, 4242, -1)
-    assert complaint(file) == [f"the policy is not used: {file}: belongs to user 4242, not to the user (0) or root"]
+    assert complaint(file) == [f"the policy cannot be used: {file}: belongs to user 4242, not to the user (0) or root"]
 
 
-def test_a_policy_that_is_lost_is_an_error_and_no_other_policy(tmp_path: Path) -> None:
+def test_a_missing_policy_file_is_an_error(tmp_path: Path) -> None:
     config = tmp_path / "farhandd.toml"
     config.write_text(f'[policy]\nfile = "{tmp_path}/gone.toml"\n')
     with pytest.raises(PolicyError) as refusal:
         policy_in_force(load(config).policy)
-    assert str(refusal.value).startswith(f"{tmp_path}/gone.toml: there is no such file")
+    assert str(refusal.value).startswith(f"{tmp_path}/gone.toml: the file does not exist")
 
 
-def test_without_a_file_the_default_holds() -> None:
+def test_without_a_configured_file_the_default_applies() -> None:
     assert policy_in_force(load().policy).rules[0].name == "own-account"

@@ -1,4 +1,4 @@
-"""Where a program is found: as execvp(3) does it, and by a path without links in its directory."""
+"""Programs are found as by execvp(3), and named by a path whose directory has no symbolic links."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from farhand_server.runs.environment import Home
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """`bin/tool` and `other/tool` are programs, `bin/alias` a link to one, `link` one to `bin`, `data` no program."""
+    """Create programs `bin/tool` and `other/tool`, links `bin/alias` to one and `link` to `bin`, and a file `data`."""
     tmp_path = Path(os.path.realpath(tmp_path))
     for directory in ("bin", "other", "empty", "bin/dir"):
         (tmp_path / directory).mkdir()
@@ -54,7 +54,7 @@ def tree(tmp_path: Path) -> Path:
         ("x" * 5000, "{}/bin", None),
     ],
 )
-def test_a_program(tree: Path, name: str, path: str, found: str | None) -> None:
+def test_a_program_is_found_as_by_execvp(tree: Path, name: str, path: str, found: str | None) -> None:
     place = FileSystem().program(
         name.replace("{}", str(tree)).encode(), path=path.replace("{}", str(tree)).encode(), cwd=bytes(tree)
     )
@@ -69,19 +69,19 @@ def test_a_program_in_the_root_directory_has_one_slash() -> None:
     assert FileSystem().program(b"/../bin/sh", path=b"", cwd=b"/") == os.path.realpath(b"/bin") + b"/sh"
 
 
-def test_a_directory_is_where_its_links_lead_also_where_it_is_missing(tree: Path) -> None:
+def test_symbolic_links_of_a_directory_are_resolved_even_if_it_is_missing(tree: Path) -> None:
     files = FileSystem()
     assert files.directory(bytes(tree / "link" / ".." / "bin" / "dir")) == bytes(tree / "bin/dir")
     assert files.directory(bytes(tree / "link" / "gone")) == bytes(tree / "bin/gone")
 
 
-def test_the_groups_of_an_account_have_its_own_among_them() -> None:
+def test_the_groups_of_an_account_include_its_primary_group() -> None:
     me = pwd.getpwuid(os.getuid())
     assert grp.getgrgid(me.pw_gid).gr_name in group_names(me.pw_name, me.pw_gid)
 
 
 @pytest.mark.needs("root")
-def test_a_program_that_the_user_cannot_get_at_is_passed_over(tree: Path) -> None:
+def test_a_program_that_the_user_cannot_access_is_skipped(tree: Path) -> None:
     for directory in (*tree.parents, tree):
         if directory.stat().st_uid == 0 and not directory.stat().st_mode & 0o001:
             directory.chmod(0o711)
@@ -95,7 +95,7 @@ def home(directory: str) -> Home:
     return Home(shell=b"/bin/sh", directory=b"/", environment={b"HOME": directory.encode()})
 
 
-def test_a_principal_is_to_the_policy_what_it_has_proved() -> None:
+def test_a_subject_has_the_proven_facts_of_its_principal() -> None:
     me = pwd.getpwuid(os.getuid())
     by_key = Principal(me.pw_name, me.pw_uid, "key", "SHA256:abc", KeyOptions(command=b""))
     subject = subject_of(by_key, home("/home/ada"))
@@ -105,6 +105,6 @@ def test_a_principal_is_to_the_policy_what_it_has_proved() -> None:
     assert (local.fingerprint, local.local, local.forced) == (None, True, False)
 
 
-def test_an_account_without_an_entry_is_in_no_group_and_the_root_directory_is_no_home() -> None:
+def test_an_account_without_an_entry_has_no_groups_and_the_root_directory_is_not_a_home() -> None:
     subject = subject_of(Principal("4000000", 4_000_000, "peer"), home("/"))
     assert (subject.groups, subject.home) == (frozenset(), b"")

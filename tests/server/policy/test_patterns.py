@@ -1,4 +1,4 @@
-"""What a command's pattern matches, and each known way around it."""
+"""What a command's patterns match, and that each known way around them is closed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ patterns = st.lists(texts.filter(lambda text: text != "..."), max_size=4)
         ("*", "../x", True),
     ],
 )
-def test_an_argument(pattern: str, argument: str, matched: bool) -> None:
+def test_an_argument_is_matched_as_a_whole(pattern: str, argument: str, matched: bool) -> None:
     assert matches_arguments([pattern], [argument.encode()]) is matched
 
 
@@ -75,21 +75,21 @@ def test_arguments_are_matched_one_by_one(wanted: list[str], given_: list[bytes]
 
 
 @given(patterns, st.lists(texts, max_size=4))
-def test_a_match_is_a_match_of_each_element_and_of_no_more(wanted: list[str], arguments: list[str]) -> None:
+def test_commands_match_if_and_only_if_each_element_does(wanted: list[str], arguments: list[str]) -> None:
     matched = matches_arguments(wanted, [argument.encode() for argument in arguments])
     each = [matches_arguments([one], [other.encode()]) for one, other in zip(wanted, arguments, strict=False)]
     assert matched == (len(wanted) == len(arguments) and all(each))
 
 
 @given(patterns, st.lists(texts, max_size=6))
-def test_further_arguments_are_those_after_the_last_pattern(wanted: list[str], arguments: list[str]) -> None:
+def test_three_dots_match_the_arguments_after_the_last_pattern(wanted: list[str], arguments: list[str]) -> None:
     encoded = [argument.encode() for argument in arguments]
     expected = len(encoded) >= len(wanted) and matches_arguments(wanted, encoded[: len(wanted)])
     assert matches_arguments([*wanted, "..."], encoded) == expected
 
 
 @given(texts, texts)
-def test_a_pattern_never_matches_more_than_the_shell_s_would(pattern: str, argument: str) -> None:
+def test_a_pattern_never_matches_more_than_fnmatch_does(pattern: str, argument: str) -> None:
     if matches_arguments([pattern, ""], [argument.encode(), b""]):
         assert fnmatchcase(argument, pattern)
     if not has_wildcard(pattern):
@@ -124,14 +124,14 @@ def test_a_pattern_never_matches_more_than_the_shell_s_would(pattern: str, argum
         ("*", "gone", True),
     ],
 )
-def test_a_program_is_known_by_where_it_is_found(pattern: str, program: str, matched: bool) -> None:
+def test_a_program_is_matched_by_where_it_is_found(pattern: str, program: str, matched: bool) -> None:
     assert allows([[pattern]], program) is matched
 
 
-def test_a_name_that_is_not_utf_8_is_only_matched_by_a_wildcard() -> None:
+def test_a_name_that_is_not_utf_8_is_matched_only_by_a_wildcard() -> None:
     assert allows([["/usr/bin/ls", "caf*"]], "ls", b"caf\xe9")
     assert not allows([["/usr/bin/ls", "café"]], "ls", b"caf\xe9")
 
 
-def test_a_pattern_of_many_stars_is_judged_in_no_time() -> None:
+def test_a_pattern_of_many_stars_is_matched_in_linear_time() -> None:
     assert not allows([["/usr/bin/ls", "*a" * 40 + "b"]], "ls", "a" * 100_000)
