@@ -1,15 +1,39 @@
-"""An edge is told, once for each of its clients, who has logged in."""
+"""A connection is served as the client that the kernel or the edge names, and edges are notified of logins."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from ipaddress import IPv4Address
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
-from farhand_server.listen.clients import VERDICT_LOGGED_IN, VERDICT_REFUSED, VerdictFeeds
+import pytest
 
-PATIENCE = 10.0
+from farhand_protocol import messages as m
+from farhand_protocol.connection import Connection, MessageReceived
+from farhand_protocol.states import Side
+from farhand_server.audit import AuditEntry
+from farhand_server.config import load
+from farhand_server.connection.context import OpenSessions, SessionContext
+from farhand_server.listen import clients
+from farhand_server.listen.clients import (
+    VERDICT_LOGGED_IN,
+    VERDICT_REFUSED,
+    LocalConnection,
+    ProxiedConnection,
+    VerdictFeeds,
+)
+from farhand_server.listen.proxy import MAX_HEADER, SIGNATURE, ProxyHeader, encode
+from farhand_server.logs import Logger, Sink
+from farhand_server.policy import Policy, Rule
+from tests.support.pairs import hello
+
+TIMEOUT = 10.0
 RECORDS = 30_000  # 510 kB: more than a socket's buffer and a transport's together
 
 
@@ -29,18 +53,18 @@ async def fed(feeds: VerdictFeeds) -> AsyncIterator[tuple[asyncio.StreamReader, 
         await asyncio.sleep(0)
 
 
-async def test_every_edge_is_told_of_a_login_and_of_a_refusal() -> None:
+async def test_every_edge_is_notified_of_a_login_and_of_a_refusal() -> None:
     feeds = VerdictFeeds()
-    async with fed(feeds) as (one, _), fed(feeds) as (two, _), asyncio.timeout(PATIENCE):
+    async with fed(feeds) as (one, _), fed(feeds) as (two, _), asyncio.timeout(TIMEOUT):
         feeds.verdict(b"a" * 16)(True)
         feeds.verdict(b"b" * 16)(False)
         for reader in (one, two):
             assert await reader.readexactly(34) == b"a" * 16 + VERDICT_LOGGED_IN + b"b" * 16 + VERDICT_REFUSED
 
 
-async def test_a_verdict_is_said_once() -> None:
+async def test_a_verdict_is_sent_once() -> None:
     feeds = VerdictFeeds()
-    async with fed(feeds) as (reader, _), asyncio.timeout(PATIENCE):
+    async with fed(feeds) as (reader, _), asyncio.timeout(TIMEOUT):
         say = feeds.verdict(b"a" * 16)
         say(True)
         say(False)
@@ -48,18 +72,18 @@ async def test_a_verdict_is_said_once() -> None:
         assert await reader.read() == b"a" * 16 + VERDICT_LOGGED_IN
 
 
-async def test_an_edge_that_has_gone_is_forgotten() -> None:
+async def test_an_edge_that_is_gone_gets_no_verdicts() -> None:
     feeds = VerdictFeeds()
-    async with fed(feeds) as (reader, _), asyncio.timeout(PATIENCE):
+    async with fed(feeds) as (reader, _), asyncio.timeout(TIMEOUT):
         async with fed(feeds) as (_, writer):
             writer.close()
         feeds.verdict(b"a" * 16)(True)
         assert await reader.readexactly(17)
 
 
-async def test_an_edge_that_does_not_read_is_cut_off() -> None:
+async def test_an_edge_that_does_not_read_is_disconnected() -> None:
     feeds = VerdictFeeds()
-    async with fed(feeds) as (reader, writer), asyncio.timeout(PATIENCE):
+    async with fed(feeds) as (reader, writer), asyncio.timeout(TIMEOUT):
         transport = writer.transport
         assert isinstance(transport, asyncio.ReadTransport)
         transport.pause_reading()
@@ -67,3 +91,202 @@ async def test_an_edge_that_does_not_read_is_cut_off() -> None:
             feeds.verdict(number.to_bytes(16, "big"))(True)
         transport.resume_reading()
         assert len(await reader.read()) < RECORDS * 17
+
+
+class Context:
+    """What the connections need of the core."""
+
+    def __init__(self, directory: Path) -> None:
+        self.config = load(None, overrides={"state_dir": str(directory)})
+        self.policy = Policy()
+        self.authenticator = None
+        self.registry = None
+        self.sessions = OpenSessions()
+        self.entries: list[AuditEntry] = []
+
+    def note(self, entry: AuditEntry) -> None:
+        self.entries.append(entry)
+
+
+class Peer:
+    """The other end of a connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.client = Connection(Side.CLIENT)
+
+    async def closed(self) -> None:
+        """The service closes the connection without a message."""
+        async with asyncio.timeout(TIMEOUT):
+            assert await self.reader.read() == b""
+
+    async def greet(self, before: bytes = b"") -> list[str]:
+        """Send a hello behind `before`; return the types of the answers up to the login's start or end."""
+        self.client.send(0, hello().model_copy(update={"user": None}))
+        self.writer.write(before + b"".join(self.client.data_to_send()))
+        return await self.answers()
+
+    async def answers(self) -> list[str]:
+        found: list[m.AnyMessage] = []
+        async with asyncio.timeout(TIMEOUT):
+            while not found or (isinstance(found[-1], m.Welcome) and not found[-1].login):
+                data = await self.reader.read(1 << 16)
+                assert data
+                found += [
+                    event.message for event in self.client.receive_data(data) if isinstance(event, MessageReceived)
+                ]
+        return [message.type for message in found]
+
+
+@contextlib.asynccontextmanager
+async def connected(make: Callable[[], asyncio.Protocol]) -> AsyncIterator[Peer]:
+    """A Unix connection that is served by a protocol."""
+    ours, theirs = socket.socketpair()
+    await asyncio.get_running_loop().create_connection(make, sock=ours)
+    reader, writer = await asyncio.open_connection(sock=theirs)
+    try:
+        yield Peer(reader, writer)
+    finally:
+        writer.close()
+
+
+class Kernel:
+    """What the kernel says: who the peer is, and who the service runs as."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def says(self, *, peer: int, service: int) -> None:
+        self._monkeypatch.setattr(clients, "peer_uid", lambda _: peer)
+        self._monkeypatch.setattr(clients, "os", SimpleNamespace(geteuid=lambda: service))
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return Context(tmp_path)
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    return Kernel(monkeypatch)
+
+
+def local(context: Context) -> LocalConnection:
+    return LocalConnection(cast(SessionContext, context), Logger(Sink(), {}))
+
+
+OTHER = 65534  # nobody: an account of every machine
+
+
+@pytest.mark.parametrize(("peer", "service"), [(OTHER, OTHER), (0, OTHER), (0, 0)])
+async def test_the_service_s_account_and_root_are_logged_in_as_that_account(
+    context: Context, kernel: Kernel, peer: int, service: int
+) -> None:
+    kernel.says(peer=peer, service=service)
+    async with connected(lambda: local(context)) as client:
+        assert await client.greet() == ["welcome", "accepted"]
+        (entry,) = context.entries
+        assert (entry.event, entry.user) == ("login", "nobody" if service == OTHER else "root")
+
+
+@pytest.mark.parametrize("rule", [False, True])
+async def test_with_root_s_service_other_accounts_need_a_rule_about_them(
+    context: Context, kernel: Kernel, rule: bool
+) -> None:
+    if rule:
+        about = {"name": "r", "who": {"users": ["nobody"]}, "shell": True}
+        context.policy = Policy(rules=(Rule.model_validate(about),))
+    kernel.says(peer=OTHER, service=0)
+    async with connected(lambda: local(context)) as client:
+        if rule:
+            assert await client.greet() == ["welcome", "accepted"]
+        else:
+            assert await client.answers() == ["error"]
+        (entry,) = context.entries
+        assert (entry.event, entry.user) == ("login" if rule else "login_refused", "nobody")
+
+
+async def test_a_service_of_an_ordinary_account_admits_no_other_whatever_the_policy(
+    context: Context, kernel: Kernel
+) -> None:
+    context.policy = Policy(rules=(Rule.model_validate({"name": "r", "who": {"users": ["*"]}, "shell": True}),))
+    kernel.says(peer=OTHER, service=1)
+    async with connected(lambda: local(context)) as client:
+        assert await client.answers() == ["error"]
+    assert [entry.event for entry in context.entries] == ["login_refused"]
+
+
+class Edges:
+    """The edges' socket. `feeds` records which logins are reported."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.feeds = VerdictFeeds()
+
+    def connect(self) -> contextlib.AbstractAsyncContextManager[Peer]:
+        context = cast(SessionContext, self.context)
+        return connected(lambda: ProxiedConnection(context, Logger(Sink(), {}), self.feeds))
+
+
+@pytest.fixture
+def edges(context: Context, kernel: Kernel) -> Edges:
+    kernel.says(peer=0, service=os.geteuid())
+    return Edges(context)
+
+
+HEADER = encode(ProxyHeader((IPv4Address("192.0.2.7"), 50214), (IPv4Address("198.51.100.7"), 7022), b"i" * 16))
+
+
+@pytest.mark.parametrize("split", [0, 1, len(HEADER)])
+async def test_behind_its_header_an_edge_s_client_has_to_log_in(edges: Edges, split: int) -> None:
+    async with edges.connect() as client:
+        if split:
+            client.writer.write(HEADER[:split])
+            await client.writer.drain()
+            await asyncio.sleep(0)
+        assert await client.greet(HEADER[split:]) == ["welcome"]
+        assert len(edges.context.sessions) == 1
+        assert edges.context.entries == []
+
+
+async def test_a_client_that_leaves_is_reported_to_the_edge_as_not_logged_in(edges: Edges) -> None:
+    async with fed(edges.feeds) as (feed, _), asyncio.timeout(TIMEOUT):
+        async with edges.connect() as client:
+            await client.greet(HEADER)
+        assert await feed.readexactly(17) == b"i" * 16 + VERDICT_REFUSED
+
+
+async def test_a_connection_of_the_edge_itself_is_a_feed(edges: Edges) -> None:
+    async with edges.connect() as edge, asyncio.timeout(TIMEOUT):
+        edge.writer.write(encode(ProxyHeader(local=True)))
+        async with edges.connect() as client:
+            await client.greet(HEADER)
+        assert await edge.reader.readexactly(17) == b"i" * 16 + VERDICT_REFUSED
+
+
+async def test_only_the_edge_s_account_and_root_may_announce_clients(edges: Edges, kernel: Kernel) -> None:
+    kernel.says(peer=OTHER, service=os.geteuid())
+    async with edges.connect() as client:
+        await client.closed()
+    assert len(edges.context.sessions) == 0
+
+
+@pytest.mark.parametrize(
+    "data", [b"GET / HTTP/1.1", SIGNATURE + b"\x21\x11" + (MAX_HEADER).to_bytes(2, "big"), b"\0" * (MAX_HEADER + 1)]
+)
+async def test_without_a_header_there_is_no_session(edges: Edges, data: bytes) -> None:
+    async with edges.connect() as client:
+        client.writer.write(data)
+        with contextlib.suppress(ConnectionError):
+            await client.closed()
+    assert len(edges.context.sessions) == 0
+
+
+async def test_a_header_that_does_not_arrive_in_time_closes_the_connection(edges: Edges) -> None:
+    config = edges.context.config
+    edges.context.config = config.model_copy(update={"login": config.login.model_copy(update={"deadline": 0.01})})
+    async with edges.connect() as client:
+        client.writer.write(HEADER[:20])
+        with contextlib.suppress(ConnectionError):
+            await client.closed()
+    assert len(edges.context.sessions) == 0
