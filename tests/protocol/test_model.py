@@ -8,12 +8,12 @@ from base64 import b64encode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from farhand_protocol import messages as m
 from farhand_protocol.limits import Limits
-from farhand_protocol.model import bytes_from_json, bytes_to_json
+from farhand_protocol.model import MAX_SHORT_TEXT, MAX_TEXT, ShortText, Text, bytes_from_json, bytes_to_json
 from tests.support.pairs import RUN_ID, run
 
 arguments = st.binary(max_size=30).filter(lambda value: b"\0" not in value)
@@ -72,3 +72,42 @@ def test_other_json_is_refused(value: object) -> None:
 def test_a_caller_is_held_to_the_same_rules(changes: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         run(**changes)
+
+
+class WithTexts(BaseModel):
+    long: Text = ""
+    short: ShortText = ""
+
+
+def test_a_text_is_truncated_and_not_refused() -> None:
+    both = WithTexts(long="x" * (MAX_TEXT + 1), short="é" * (MAX_SHORT_TEXT + 1))
+    assert both.long == "x" * (MAX_TEXT - 1) + "…"
+    assert both.short == "é" * (MAX_SHORT_TEXT - 1) + "…"
+    assert WithTexts(long="x" * MAX_TEXT).long == "x" * MAX_TEXT
+
+
+def test_a_lone_surrogate_in_a_text_becomes_an_escape() -> None:
+    assert WithTexts(long="caf\udce9").long == "caf\\udce9"
+
+
+def test_a_text_is_no_number() -> None:
+    with pytest.raises(ValidationError):
+        WithTexts.model_validate({"long": 1})
+
+
+def test_a_grace_of_minus_zero_is_zero() -> None:
+    assert str(run(grace=-0.0).grace) == "0.0"
+
+
+@pytest.mark.parametrize("value", [{"base64": "YQ=="}, {"base64": "/x=="}])
+def test_base64_that_would_not_be_sent_is_refused(value: object) -> None:
+    with pytest.raises(PydanticCustomError):
+        bytes_from_json(value)
+
+
+def test_keys_and_nonces_are_always_base64() -> None:
+    signed = m.Login(public_key=b"key", signature=b"\xff")
+    assert json.loads(m.encode(signed)) == {"type": "login", "public_key": "a2V5", "signature": "/w=="}
+    for spelled in (1, "a2V5=", "a2V"):
+        with pytest.raises(ValidationError):
+            m.Login.model_validate({"public_key": spelled, "signature": "/w=="})

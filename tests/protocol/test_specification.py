@@ -34,7 +34,7 @@ from farhand_protocol.states import (
     Phase,
     Side,
 )
-from tests.protocol.test_refusals import CHANNEL_CASES, CONNECTION_CASES
+from tests.protocol.test_connection_refusals import CHANNEL_CASES, CONNECTION_CASES
 from tests.protocol.test_states import OPENINGS
 from tests.support.pairs import Pair, frames, run
 

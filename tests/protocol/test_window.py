@@ -74,3 +74,15 @@ def test_both_ends_agree_and_a_taken_window_is_never_empty(size: int, steps: lis
         assert sender.credit + waiting <= size
     sender.grant(receiver.acknowledge(waiting))
     assert sender.credit * 4 > size * 3 - 4
+
+
+def test_a_gap_costs_no_credit_and_has_to_start_at_the_next_byte() -> None:
+    sender, receiver = SendWindow(10, 5), ReceiveWindow(10, 5)
+    sender.skip(5, 100)
+    receiver.skip(5, 100)
+    assert (sender.credit, sender.offset, receiver.offset) == (10, 105, 105)
+    with pytest.raises(LocalProtocolError, match="a gap at offset 5"):
+        sender.skip(5, 1)
+    with pytest.raises(RemoteProtocolError) as refused:
+        receiver.skip(106, 1)
+    assert refused.value.code is ErrorCode.NOT_LEGAL

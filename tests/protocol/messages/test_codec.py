@@ -15,25 +15,7 @@ from farhand_protocol.errors import ErrorCode, RemoteProtocolError
 from farhand_protocol.limits import Limits
 from farhand_protocol.messages import codec
 from farhand_protocol.model import MAX_TEXT
-from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
 from tests.support.pairs import run
-
-OUTCOMES: list[Outcome] = [
-    Exited(code=255),
-    Signaled(signal=9),
-    TimedOut(timeout=0.5, signal=15),
-    TimedOut(timeout=0.5, signal=15, idle=True),
-    Killed(reason="spool", signal=9, message="no space left on device"),
-    Killed(reason="draining", code=0),
-    SpawnFailed(errno=2, error="ENOENT", what="program", message="no such program"),
-    Lost(),
-]
-
-
-@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: outcome.status)
-def test_every_outcome_travels(outcome: Outcome) -> None:
-    ended = m.Ended(outcome=outcome, stdout=(1 << 63) - 1, stderr=0, duration=0.25)
-    assert m.decode(m.encode(ended), Limits()) == ended
 
 
 def test_what_is_none_is_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -121,3 +122,36 @@ def test_it_is_the_same_for_ever() -> None:
     """Histories keep it: a new version that computes another would turn every retry across it into a conflict."""
     request = run(argv=(b"grep", b"caf\xe9"), env=((b"LANG", b"C"),), timeout=60, bounds=m.Bounds(memory=1 << 20))
     assert request_fingerprint(request).hex() == "071407fadc6920fe8728b35ce7dab0fb9da763a8f461e53036330fe20f89a25f"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"argv": None}, "exactly one of argv, shell and login"),
+        ({"shell": b"x"}, "exactly one of argv, shell and login"),
+        ({"terminal": TERMINAL}, "a terminal has stdin, and stderr merged"),
+        ({"env": ((b"A", b"1"), (b"A", b"2"))}, "occurs twice in env"),
+    ],
+)
+def test_a_request_that_contradicts_itself_is_refused(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        run(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"read_only": True, "stdin": 0}, "neither feeds stdin nor holds"),
+        ({"read_only": True, "hold": True}, "neither feeds stdin nor holds"),
+        ({"share": True, "stdin": 0}, "share needs stdin and size"),
+    ],
+)
+def test_an_attach_that_contradicts_itself_is_refused(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        m.Attach.model_validate({"id": RUN_ID} | changes)
+
+
+def test_a_gap_ends_at_an_offset() -> None:
+    assert m.GapNotice(stream="stdout", offset=m.MAX_COUNT - 1, bytes=1).bytes == 1
+    with pytest.raises(ValueError, match="beyond the largest offset"):
+        m.GapNotice(stream="stdout", offset=m.MAX_COUNT, bytes=1)

@@ -13,7 +13,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.frames import Kind, encode_header
 from farhand_protocol.limits import MAX_PAYLOAD, MIN_MESSAGE
 from farhand_protocol.states import Phase, Side
-from tests.protocol.test_refusals import SMALL, json_modes, json_name, json_run
+from tests.protocol.test_connection_refusals import SMALL, json_modes, json_name, json_run
 from tests.support.pairs import in_phase, message, run, sent, text
 
 E = ErrorCode

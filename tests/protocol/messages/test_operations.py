@@ -1,0 +1,45 @@
+"""Requests about existing runs: what they may ask for."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from farhand_protocol import messages as m
+from farhand_protocol.limits import Limits
+from tests.support.pairs import RUN_ID
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        m.List(),
+        m.List(ended=True, prefix=RUN_ID, before=RUN_ID, limit=1),
+        m.Deliver(id=RUN_ID, number=64),
+        m.WaitFor(id=RUN_ID, stream="stderr", offset=m.MAX_COUNT, pattern=b"\xff", idle=0.5, timeout=m.MAX_SECONDS),
+        m.Matched(reason="pattern", start=0, end=m.MAX_COUNT),
+        m.Done(),
+    ],
+    ids=lambda message: message.type,
+)
+def test_a_request_is_received_as_sent(message: m.AnyMessage) -> None:
+    assert m.decode(m.encode(message), Limits()) == message
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (m.List, {"limit": 0}),
+        (m.List, {"limit": m.MAX_LISTED + 1}),
+        (m.List, {"prefix": "x"}),
+        (m.List, {"before": "1"}),
+        (m.Deliver, {"id": RUN_ID, "number": 65}),
+        (m.WaitFor, {"id": RUN_ID, "idle": 0.0}),
+        (m.WaitFor, {"id": RUN_ID, "timeout": m.MAX_SECONDS * 2}),
+        (m.WaitFor, {"id": RUN_ID, "pattern": b"x" * (m.MAX_PATTERN + 1)}),
+        (m.Matched, {"reason": "luck", "start": 0, "end": 0}),
+    ],
+)
+def test_a_value_out_of_range_is_refused(kind: type[m.Message], fields: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        kind.model_validate(fields)
