@@ -29,25 +29,25 @@ from .runner import Interrupted
 from .shell_state import PRIVATE
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .session import ReplSession
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 """What a shell can name (XCU 8.1)."""
 
-Action: TypeAlias = "Callable[[Session, tuple[str, ...]], Awaitable[int | None]]"
+Action: TypeAlias = "Callable[[ReplSession, tuple[str, ...]], Awaitable[int | None]]"
 
 
-async def act(session: Session, call: Call) -> int | None:
+async def act(session: ReplSession, call: Call) -> int | None:
     """Do what `call` asks for. Raises `FarhandError`, ValueError, `Interrupted`, OSError."""
     return await ACTIONS[call.name](session, call.words)
 
 
-async def _help(session: Session, words: tuple[str, ...]) -> int:
+async def _help(session: ReplSession, words: tuple[str, ...]) -> int:
     await _print(session, help_text(*words[:1]))
     return 0
 
 
-async def _host(session: Session, words: tuple[str, ...]) -> int:
+async def _host(session: ReplSession, words: tuple[str, ...]) -> int:
     hosts = session.hosts
     if not words:
         lines = []
@@ -70,7 +70,7 @@ async def _host(session: Session, words: tuple[str, ...]) -> int:
     return 0
 
 
-async def _cd(session: Session, words: tuple[str, ...]) -> int | None:
+async def _cd(session: ReplSession, words: tuple[str, ...]) -> int | None:
     if words:
         await asyncio.gather(*(session.interpreter(host).directory(words[0]) for host in session.hosts.active))
         return None
@@ -82,7 +82,7 @@ async def _cd(session: Session, words: tuple[str, ...]) -> int | None:
     return 0
 
 
-async def _env(session: Session, words: tuple[str, ...]) -> int:
+async def _env(session: ReplSession, words: tuple[str, ...]) -> int:
     changes = [_change(each) for each in words]
     for host in session.hosts.active:
         if any(value is None for _, value in changes):
@@ -112,7 +112,7 @@ def _quoted(text: str) -> str:
     return shlex.quote(text) if text else ""
 
 
-async def _jobs(session: Session, words: tuple[str, ...]) -> int:
+async def _jobs(session: ReplSession, words: tuple[str, ...]) -> int:
     everything = words == ("-a",)
     if words and not everything:
         raise ValueError("usage: :jobs [-a]")
@@ -136,7 +136,7 @@ def _stays(run: m.RunInfo, host: Host) -> bool:
     return run.outcome is None and (run.terminal is not None or not run.attachments)
 
 
-async def _kill(session: Session, words: tuple[str, ...]) -> int:
+async def _kill(session: ReplSession, words: tuple[str, ...]) -> int:
     found = [await _find(session, text) for text in words]
 
     async def killed() -> None:
@@ -149,7 +149,7 @@ async def _kill(session: Session, words: tuple[str, ...]) -> int:
     return 0
 
 
-async def _detach(session: Session, words: tuple[str, ...]) -> int:
+async def _detach(session: ReplSession, words: tuple[str, ...]) -> int:
     if not words:
         session.files.say("nothing runs in front of you; while something does, Enter ~d leaves it going")
         return 0
@@ -159,7 +159,7 @@ async def _detach(session: Session, words: tuple[str, ...]) -> int:
     return 0
 
 
-async def _attach(session: Session, words: tuple[str, ...]) -> int:
+async def _attach(session: ReplSession, words: tuple[str, ...]) -> int:
     host, client, run_id = await _find(session, words[0])
     info = await session.asked(client.info(run_id))
     if info.terminal is not None:
@@ -179,7 +179,7 @@ async def _attach(session: Session, words: tuple[str, ...]) -> int:
     return outcome_exit_code(result.outcome)
 
 
-async def _watched(session: Session, host: Host, client: Client, info: m.RunInfo) -> Result:
+async def _watched(session: ReplSession, host: Host, client: Client, info: m.RunInfo) -> Result:
     at = [max(0, count - MAX_TAIL) for count in (info.stdout, info.stderr)]
     if any(at):
         session.files.say(
@@ -194,7 +194,7 @@ async def _watched(session: Session, host: Host, client: Client, info: m.RunInfo
         return await run.wait()
 
 
-async def _find(session: Session, text: str) -> tuple[Host, Client, str]:
+async def _find(session: ReplSession, text: str) -> tuple[Host, Client, str]:
     """Return the run whose id begins with `text`, of the hosts that are active."""
     checked_prefix(text)
     if len(text) < MIN_ID_PREFIX:
@@ -218,7 +218,7 @@ async def _find(session: Session, text: str) -> tuple[Host, Client, str]:
     return found[0]
 
 
-async def _print(session: Session, text: str) -> None:
+async def _print(session: ReplSession, text: str) -> None:
     await session.files.write(1, [encode(text) + b"\n"])
 
 

@@ -11,13 +11,13 @@ from farhand_client.config import state_directory
 from farhand_client.ui.interrupts import SignalHandler
 from farhand_client.ui.printing import print_message
 
-from .interpreter import Leave
+from .commands import ExitRepl
 from .prompt import Prompt, commands
 
 if TYPE_CHECKING:
     from .host_connection import Opening
     from .main import OpeningOf
-    from .session import Session
+    from .session import ReplSession
 
 
 class Attended:
@@ -30,13 +30,13 @@ class Attended:
         self._escape = escape
         self._prompt = Prompt(first, state_directory(), self._accepted)
         self._prompted = asyncio.Event()
-        self._session: Session | None = None
+        self._session: ReplSession | None = None
         self._preparing: asyncio.Future[None] | None = None
         self._pressed = False
         """Whether Ctrl-C came since a text was accepted, and nothing else took it."""
 
     async def run(self) -> None:
-        """Return never. Raises `Leave`, and what connecting raises."""
+        """Return never. Raises `ExitRepl`, and what connecting raises."""
         async with AsyncExitStack() as stack:
             with self._interrupts.interrupts_to(self._interrupts.end):
                 reaching = asyncio.ensure_future(self._reach(stack))
@@ -53,13 +53,13 @@ class Attended:
                     await self._execute(session, text)
                     text = await self._command(session)
 
-    async def _reach(self, stack: AsyncExitStack) -> Session:
+    async def _reach(self, stack: AsyncExitStack) -> ReplSession:
         await self._prompted.wait()
         # In threads, so that keys that are typed meanwhile are seen.
         await asyncio.to_thread(_load)
-        from .session import Session, prepare
+        from .session import ReplSession, prepare
 
-        session = Session(self._first, self._opening, self._interrupts, self._escape)
+        session = ReplSession(self._first, self._opening, self._interrupts, self._escape)
         stack.push_async_callback(session.close)
         await session.hosts.switch(self._first)
         self._session = session
@@ -72,7 +72,7 @@ class Attended:
     def _opening(self, name: str) -> Opening:
         return self._opening_of(name, self._prompt.aside)
 
-    async def _first_command(self, reaching: asyncio.Task[Session]) -> str:
+    async def _first_command(self, reaching: asyncio.Task[ReplSession]) -> str:
         reaching.add_done_callback(self._reached)
         while True:
             try:
@@ -80,21 +80,21 @@ class Attended:
             except EOFError:
                 if reaching.done():
                     reaching.result()
-                raise Leave(0) from None
+                raise ExitRepl(0) from None
             if text.strip():
                 return text
 
-    def _reached(self, reaching: asyncio.Task[Session]) -> None:
+    def _reached(self, reaching: asyncio.Task[ReplSession]) -> None:
         if reaching.cancelled() or reaching.exception() is not None:
             self._prompt.leave()
 
-    async def _command(self, session: Session) -> str:
+    async def _command(self, session: ReplSession) -> str:
         session.news()
         try:
             return await self._read()
         except EOFError:
             session.going()
-            raise Leave(session.code) from None
+            raise ExitRepl(session.code) from None
 
     async def _read(self) -> str:
         """Return what is typed, nothing where that is given up."""
@@ -116,7 +116,7 @@ class Attended:
     def _press(self) -> None:
         self._pressed = True
 
-    async def _execute(self, session: Session, text: str) -> None:
+    async def _execute(self, session: ReplSession, text: str) -> None:
         try:
             for command in commands(text):
                 if self._pressed:

@@ -17,8 +17,16 @@ BEGUN: Final = re.compile(r"\s*:([\w-]*)(?:[ \t]+(.*))?", re.ASCII)
 LIKE_OWN: Final = re.compile(r"\s*:[A-Za-z]")
 
 
+class ExitRepl(Exception):
+    """Ends the REPL with the exit code `code`."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code: Final = code
+
+
 @dataclass(frozen=True, slots=True)
-class Command:
+class ReplCommand:
     """One command. `usage` is what stands behind its name, `least` and `most` how many words that may be."""
 
     usage: str
@@ -29,14 +37,14 @@ class Command:
 
 
 TABLE: Final = {
-    "attach": Command("ID", "show a run and, at its terminal, type to it", 1, 1, "runs"),
-    "cd": Command("[DIR]", "go to a directory, as it is written; alone: say where one is", 0, 1, "directories"),
-    "detach": Command("[ID]", "be told no more of a run's end; alone: say how to leave what runs", 0, 1, "runs"),
-    "env": Command("[NAME=VALUE | -NAME]…", "set and unset variables; alone: list them", 0, None, "variables"),
-    "help": Command("[COMMAND]", "say what the commands do", 0, 1, "commands"),
-    "host": Command("[[+|-]HOST]", "switch to a host, add (+) or drop (-) one; alone: list them", 0, 1, "hosts"),
-    "jobs": Command("[-a]", "list the runs that go on without this prompt; with -a those that are over too", 0, 1),
-    "kill": Command("ID…", "end runs, with everything they started", 1, None, "runs"),
+    "attach": ReplCommand("ID", "show a run and, at its terminal, type to it", 1, 1, "runs"),
+    "cd": ReplCommand("[DIR]", "go to a directory, as it is written; alone: say where one is", 0, 1, "directories"),
+    "detach": ReplCommand("[ID]", "be told no more of a run's end; alone: say how to leave what runs", 0, 1, "runs"),
+    "env": ReplCommand("[NAME=VALUE | -NAME]…", "set and unset variables; alone: list them", 0, None, "variables"),
+    "help": ReplCommand("[COMMAND]", "say what the commands do", 0, 1, "commands"),
+    "host": ReplCommand("[[+|-]HOST]", "switch to a host, add (+) or drop (-) one; alone: list them", 0, 1, "hosts"),
+    "jobs": ReplCommand("[-a]", "list the runs that go on without this prompt; with -a those that are over too", 0, 1),
+    "kill": ReplCommand("ID…", "end runs, with everything they started", 1, None, "runs"),
 }
 
 

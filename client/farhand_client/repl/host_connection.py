@@ -22,7 +22,7 @@ Opening: TypeAlias = Callable[[OutageCallback], Pending[Client]]
 """Connects; what it is given is told when the line goes down, and with None when it is up again."""
 
 
-class Link:
+class HostConnection:
     """Holds the client. `user` and `host` are those of the last connection, as the service calls them.
 
     `say` tells the user something; `changed` is called when the line goes down or comes up.

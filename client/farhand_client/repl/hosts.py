@@ -15,7 +15,7 @@ from farhand_client.ui.interrupts import LEAVE_TIMEOUT
 from farhand_client.ui.printing import print_message
 from farhand_protocol.limits import KiB
 
-from .host_connection import Link, Opening
+from .host_connection import HostConnection, Opening
 from .jobs import Jobs
 from .shell_state import BRANCH_SCRIPT, State, parse_branch
 
@@ -40,11 +40,14 @@ class Hosts:
         self._changed = changed
 
     async def switch(self, name: str) -> None:
-        """Have lines go to one host alone, which is connected to where it is not. Raises as `Link.connect`."""
+        """Send lines to this host only; connect to it if necessary. Raises what `HostConnection.connect` raises."""
         self.active = [await self._connected(name)]
 
     async def add(self, name: str) -> None:
-        """Have lines go to one more host. Raises as `Link.connect`, and ValueError where there are too many."""
+        """Send lines to one more host.
+
+        Raises what `HostConnection.connect` raises, and ValueError if there are too many hosts.
+        """
         if len(self.active) == MOST:
             raise ValueError(f"lines go to {MOST} hosts already; :host -NAME drops one")
         host = await self._connected(name)
@@ -86,7 +89,7 @@ class Hosts:
         return host
 
     def _host(self, name: str) -> Host:
-        host = self.known[name] = Host(name, Link(name, self._opening_of(name), print_message))
+        host = self.known[name] = Host(name, HostConnection(name, self._opening_of(name), print_message))
         host.link.changed = lambda: self._changed()
         return host
 
@@ -101,7 +104,7 @@ MAX_HEAD: Final = 1 * KiB
 class Host:
     """`name` is what the user calls it."""
 
-    def __init__(self, name: str, link: Link) -> None:
+    def __init__(self, name: str, link: HostConnection) -> None:
         self.name: Final = name
         self.link: Final = link
         self.state: Final = State()

@@ -23,6 +23,7 @@ from farhand_client.ui.exitcodes import (
 )
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 
+from .commands import ExitRepl
 from .hosts import Host
 from .lines import Own, background, blank, encode, own
 from .output import Output
@@ -61,7 +62,7 @@ class Interpreter:
         """Run `text`, which may be several commands; how the last one ended is in `state`.
 
         Returns False where it is not known whether all was run, or known that it was not; the user was told why.
-        Raises `Leave`.
+        Raises `ExitRepl`.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -92,10 +93,10 @@ class Interpreter:
             )
             return isinstance(error, SpawnError)
         except BrokenPipeError:
-            raise Leave(EXIT_BROKEN_PIPE) from None
+            raise ExitRepl(EXIT_BROKEN_PIPE) from None
         except OSError as error:
             self._output.say(f"cannot write the output: {error.strerror}")
-            raise Leave(EXIT_FAILURE) from None
+            raise ExitRepl(EXIT_FAILURE) from None
         return True
 
     @property
@@ -152,10 +153,10 @@ class Interpreter:
 
     async def _exit(self, command: Own) -> None:
         if NUMBER.fullmatch(command.words):
-            raise Leave(int(command.words) % 256)
+            raise ExitRepl(int(command.words) % 256)
         if command.words:
             await self._shell(command.text)
-        raise Leave(self.state.code)
+        raise ExitRepl(self.state.code)
 
     async def _change(self, command: Own) -> None:
         script, marker = reporting(encode(command.text))
@@ -219,11 +220,3 @@ def _word(outcome: Outcome) -> str:
             return "stopped"
         case _:
             return ""
-
-
-class Leave(Exception):
-    """The REPL is to end, with this exit code."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code: Final = code

@@ -13,7 +13,7 @@ from farhand_client.options import Args, RunOptions
 from farhand_protocol.limits import MiB
 from farhand_protocol.outcome import Exited, Outcome
 
-from .host_connection import Link
+from .host_connection import HostConnection
 
 SPOOL: Final = 64 * MiB
 """Bytes of each stream that are kept of a job: as of a run that `farhand run --detach` starts."""
@@ -44,14 +44,14 @@ class Job:
 class Jobs:
     """Those of one host."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: HostConnection) -> None:
         self.shown = SHOWN
         """Characters of the next job's name at the least."""
         self._link = link
         self._jobs: dict[str, Job] = {}
 
     async def start(self, args: Args, text: str, options: RunOptions) -> Job:
-        """Start a run that is kept, of the line `text`. Raises what `Link.start` raises."""
+        """Start a run that is kept, of the line `text`. Raises what `HostConnection.start` raises."""
         run = await self._link.start(args, options.changed(on_disconnect="keep", spool=SPOOL))
         run.detach()
         return self.add(run.id, text)

@@ -12,7 +12,7 @@ from farhand_client.ui.exitcodes import EXIT_FAILURE
 from farhand_client.ui.interrupts import SignalHandler
 from farhand_client.ui.printing import print_message
 
-from .interpreter import Leave
+from .commands import ExitRepl
 
 if TYPE_CHECKING:
     from .host_connection import Opening
@@ -50,7 +50,7 @@ async def main(first: str, opening_of: OpeningOf, escape: int | None = None) -> 
 
                 await Attended(first, opening_of, interrupts, escape).run()
             return await _script(first, opening_of, interrupts)
-        except Leave as leave:
+        except ExitRepl as leave:
             return leave.code
         except OSError as error:
             print_message(f"cannot read stdin, or the terminal is gone: {error.strerror}")
@@ -75,14 +75,14 @@ async def _script(first: str, opening_of: OpeningOf, interrupts: SignalHandler) 
     from farhand_client.stdin import read_chunks
 
     from . import script
-    from .host_connection import Link
+    from .host_connection import HostConnection
     from .hosts import Host
     from .interpreter import Interpreter
     from .output import Files
     from .runner import Runner
 
     files = Files()
-    host = Host(first, Link(first, opening_of(first, directly), print_message))
+    host = Host(first, HostConnection(first, opening_of(first, directly), print_message))
     try:
         with interrupts.interrupts_to(interrupts.end):
             await host.link.connect()

@@ -16,7 +16,7 @@ from farhand_client.ui.interrupts import LEAVE_TIMEOUT
 from farhand_client.ui.printing import PrintMessage
 from farhand_protocol.limits import MiB
 
-from .host_connection import Link
+from .host_connection import HostConnection
 from .output import Output
 
 CAPTURED: Final = 8 * MiB
@@ -115,7 +115,7 @@ async def laddered(interrupts: Interruptible, ladder: Ladder, job: Coroutine[Any
 class Runner:
     """Runs commands one after another."""
 
-    def __init__(self, link: Link, output: Output, interrupts: Interruptible) -> None:
+    def __init__(self, link: HostConnection, output: Output, interrupts: Interruptible) -> None:
         self._link = link
         self._output = output
         self._interrupts = interrupts
@@ -125,8 +125,8 @@ class Runner:
     async def run(self, args: Args, options: RunOptions, *, capture: bool = False) -> tuple[Result, bytes]:
         """Run a command to its end. With `capture` its stdout is returned instead of shown.
 
-        Ctrl-C does what `Ladder` says. Raises `Interrupted`, what `Link.start` and `Run.wait` raise, and OSError where
-        the output cannot be written.
+        Ctrl-C does what `Ladder` says. Raises `Interrupted`, OSError if the output cannot
+        be written, and what `HostConnection.start` and `Run.wait` raise.
         """
         ladder = Ladder(self._output.say)
         try:

@@ -8,7 +8,8 @@ from typing import Final
 from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_INTERRUPTED
 from farhand_client.ui.printing import print_message
 
-from .interpreter import Interpreter, Leave
+from .commands import ExitRepl
+from .interpreter import Interpreter
 from .lines import MAX_COMMAND, Assembler, decode
 
 SYNTAX: Final = 2
@@ -19,7 +20,7 @@ async def run(interpreter: Interpreter, source: AsyncIterable[bytes]) -> None:
     """Run the lines of `source` one after another; return at its end, or after a line that could not be seen through.
 
     A command that fails does not end the script, as in sh; a lost connection does, and so does Ctrl-C: what follows
-    may rely on what came before. A line may end with CR LF. Raises `Leave`.
+    may rely on what came before. A line may end with CR LF. Raises `ExitRepl`.
     """
     assembler = Assembler()
     number = began = 0
@@ -31,15 +32,15 @@ async def run(interpreter: Interpreter, source: AsyncIterable[bytes]) -> None:
             if command is None:
                 continue
             if not await interpreter.execute(command):
-                raise Leave(interpreter.state.code or EXIT_FAILURE)
+                raise ExitRepl(interpreter.state.code or EXIT_FAILURE)
             if interpreter.interrupted:
-                raise Leave(EXIT_INTERRUPTED)
+                raise ExitRepl(EXIT_INTERRUPTED)
     except ValueError as error:
         print_message(f"line {began}: {error}")
-        raise Leave(SYNTAX) from None
+        raise ExitRepl(SYNTAX) from None
     if assembler.unfinished is not None:
         print_message(f"line {began}: the script ends inside {assembler.unfinished}")
-        raise Leave(SYNTAX)
+        raise ExitRepl(SYNTAX)
 
 
 async def lines(source: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

@@ -13,9 +13,8 @@ from farhand_client.ui.exitcodes import EXIT_BROKEN_PIPE, EXIT_FAILURE, EXIT_INT
 from farhand_client.ui.interrupts import SignalHandler
 from farhand_client.ui.text import printable, truncate
 
-from .commands import is_own, parse
+from .commands import ExitRepl, is_own, parse
 from .hosts import Host, Hosts, OpeningOf
-from .interpreter import Leave
 from .jobs import SHOWN, SHOWN_OF_SEVERAL
 from .output import Files, OfHost, Output
 from .runner import Everyone, Interrupted, Ladder, Runner, laddered
@@ -33,10 +32,10 @@ def prepare() -> None:
     """Load what the first command takes, so that it finds it."""
     from farhand_client.ui import terminal_request  # noqa: F401
 
-    from . import actions, interpreter  # noqa: F401
+    from . import actions, interpreter, terminal_runner  # noqa: F401
 
 
-class Session:
+class ReplSession:
     """Runs commands, one after another, on the hosts that are active."""
 
     def __init__(self, first: str, opening_of: OpeningOf, interrupts: SignalHandler, escape: int | None) -> None:
@@ -85,7 +84,7 @@ class Session:
         """Run `text`, which is a command of ours, or a remote shell's; several of those may stand in it.
 
         Returns False where it is not known whether all was run, or known that it was not; the user was told why.
-        Raises `Leave`.
+        Raises `ExitRepl`.
         """
         with self._interrupts.interrupts_to(self._everyone):
             if is_own(text):
@@ -172,10 +171,10 @@ class Session:
             if isinstance(error, ConnectionLost):
                 await self.hosts.drop_dead()
         except BrokenPipeError:
-            raise Leave(EXIT_BROKEN_PIPE) from None
+            raise ExitRepl(EXIT_BROKEN_PIPE) from None
         except OSError as error:
             self.files.say(f"cannot write the output: {error.strerror}")
-            raise Leave(EXIT_FAILURE) from None
+            raise ExitRepl(EXIT_FAILURE) from None
         for host in self.hosts.active:
             if code is not None:
                 host.state.code, host.state.took = code, 0.0
@@ -191,6 +190,6 @@ class Session:
 async def _each(interpreters: list[Interpreter], text: str) -> bool:
     done = await asyncio.gather(*(one.execute(text) for one in interpreters), return_exceptions=True)
     errors = [one for one in done if isinstance(one, BaseException)]
-    for error in sorted(errors, key=lambda error: isinstance(error, Leave)):
+    for error in sorted(errors, key=lambda error: isinstance(error, ExitRepl)):
         raise error
     return all(done)

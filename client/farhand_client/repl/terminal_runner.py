@@ -49,7 +49,7 @@ class Foreground:
         self._interaction: Interaction | None = None
 
     async def run(self, args: Args, text: str, options: RunOptions) -> Result | None:
-        """Screen. Raises `Interrupted`, and what `Link.start` and `Run.wait` do."""
+        """Screen. Raises `Interrupted`, and what `HostConnection.start` and `Run.wait` do."""
         if self._host.terminals:
             options = options.changed(env={**locale_variables(), **options.env})
             on_terminal = options.changed(terminal=self._wanted())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from farhand_client.repl.host_connection import Link
+from farhand_client.repl.host_connection import HostConnection
 from farhand_client.repl.jobs import SHOWN_OF_SEVERAL, Jobs, word
 from farhand_client.ui.printing import print_message
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
@@ -17,7 +17,7 @@ OTHER = "01a1fc80-0000-7000-8000-000000000003"
 @pytest.fixture
 def jobs() -> Jobs:
     """Those of a host that is not connected."""
-    return Jobs(Link("web", lambda watch: pytest.fail("nobody connects"), print_message))
+    return Jobs(HostConnection("web", lambda watch: pytest.fail("nobody connects"), print_message))
 
 
 def test_a_name_is_as_much_of_the_id_as_tells_it_from_the_others(jobs: Jobs) -> None:

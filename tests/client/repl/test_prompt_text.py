@@ -9,14 +9,14 @@ import pytest
 
 from farhand_client.connection.reconnecting import Outage
 from farhand_client.errors import FarhandError
-from farhand_client.repl.host_connection import Link
+from farhand_client.repl.host_connection import HostConnection
 from farhand_client.repl.hosts import Host
 from farhand_client.repl.prompt_text import connecting, message
 from farhand_client.repl.shell_state import State
 from farhand_client.ui.printing import print_message
 
 
-class Silent(Link):
+class Silent(HostConnection):
     """One that is never used, and whose line is as a test says."""
 
     is_down = False
@@ -101,7 +101,7 @@ async def test_a_link_that_was_told_of_a_loss_is_down_until_it_is_back() -> None
         watches.append(watch)
         raise FarhandError("no")
 
-    link = Link("web", opening, print_message)
+    link = HostConnection("web", opening, print_message)
     link.changed = lambda: changes.append(link.down)
     with pytest.raises(FarhandError):
         await link.connect()
