@@ -1,4 +1,4 @@
-"""A session that has no socket: channels talk through a real connection, and a test sees what they say."""
+"""A session without a socket: handlers send through a real connection, and a test sees what the client gets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from farhand_server.connection.channels.handler import ChannelHandler
 
 
 class FakeSession:
-    """Outlet of channels, and the client at the other end. `limits` are the client's."""
+    """A `ChannelOutlet`, and the client at the other end. `limits` are the client's."""
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.connection = Connection(Side.SERVER)
         self.client = Connection(Side.CLIENT, limits)
         self.waiting: deque[ChannelHandler] = deque()
-        """Those that have something to send."""
+        """Handlers that have something to send."""
         self.forgotten: list[ChannelHandler] = []
         self.said: dict[int, list[m.AnyMessage]] = {}
         self._news = asyncio.Event()
@@ -37,12 +37,12 @@ class FakeSession:
         return number
 
     def close(self, number: int) -> None:
-        """Let the client say its last on a channel."""
+        """Let the client close a channel."""
         self.client.send(number, m.Close())
         self._carry(self.client, self.connection)
 
     def turn(self) -> None:
-        """Let the first channel that waits send something."""
+        """Let the first waiting handler send something."""
         channel = self.waiting.popleft()
         channel.scheduled = False
         if channel.send_some():
@@ -50,7 +50,7 @@ class FakeSession:
         self.flush_soon()
 
     def all_turns(self) -> None:
-        """Let everybody send everything."""
+        """Let all handlers send everything."""
         while self.waiting:
             self.turn()
 
@@ -62,22 +62,19 @@ class FakeSession:
                 await self._news.wait()
         return said[-1]
 
-    # Outlet
+    # ChannelOutlet
 
     def flush_soon(self) -> None:
-        """Outlet."""
         for event in self.client.receive_data(b"".join(self.connection.data_to_send())):
             assert isinstance(event, MessageReceived), event
             self.said.setdefault(event.channel, []).append(event.message)
         self._news.set()
 
     def schedule(self, channel: ChannelHandler, *, awaited: bool = False) -> None:
-        """Outlet."""
         channel.scheduled = True
         self.waiting.append(channel)
 
     def forget(self, channel: ChannelHandler) -> None:
-        """Outlet."""
         self.forgotten.append(channel)
 
     @staticmethod

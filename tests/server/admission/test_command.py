@@ -28,11 +28,11 @@ def shown(*argv: bytes) -> str:
         (("\u202e".encode(),), r"$'\342\200\256'"),
     ],
 )
-def test_commands_as_people_read_them(argv: tuple[bytes, ...], text: str) -> None:
+def test_arguments_are_quoted_for_a_shell_on_one_line(argv: tuple[bytes, ...], text: str) -> None:
     assert shown(*argv) == text
 
 
-def test_shell_text_stays_as_it_was_written() -> None:
+def test_shell_text_is_shown_as_it_was_written() -> None:
     request = m.RunRequest(id=new_id(), shell=b"cd /tmp &&\nls \xff")
     assert command_text(request, shell=b"/bin/sh") == "cd /tmp &&\nls \\xff"
 
@@ -40,7 +40,7 @@ def test_shell_text_stays_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     ("shell", "text"), [(b"/bin/bash", "-bash"), (b"/opt/my shells/caf\xe9", r"$'-caf\351'"), (b"sh", "-sh")]
 )
-def test_a_login_shell_has_the_name_that_ps_knows_it_by(shell: bytes, text: str) -> None:
+def test_a_login_shell_has_the_name_that_ps_shows(shell: bytes, text: str) -> None:
     assert command_text(m.RunRequest(id=new_id(), login=True), shell=shell) == text
 
 

@@ -1,4 +1,4 @@
-"""What a request comes to, for whom, under which configuration and policy."""
+"""The plan of a run follows from the request, the caller, the configuration and the policy."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_arguments_are_executed_as_they_are() -> None:
     assert plan({"argv": (b"printf", b"$HOME", b"")}).argv == (b"printf", b"$HOME", b"")
 
 
-def test_a_text_for_a_shell_goes_to_the_account_s_shell() -> None:
+def test_shell_text_is_executed_by_the_account_s_shell() -> None:
     assert plan({"shell": b"echo $HOME"}).argv == (b"/bin/sh", b"-c", b"echo $HOME")
 
 
@@ -75,7 +75,9 @@ def test_a_text_for_a_shell_goes_to_the_account_s_shell() -> None:
         ({"shell": b"ls | wc"}, b"ls | wc"),
     ],
 )
-def test_a_forced_command_replaces_the_request_and_is_told_of_it(request_: dict[str, object], original: bytes) -> None:
+def test_a_forced_command_replaces_the_request_and_finds_it_in_its_environment(
+    request_: dict[str, object], original: bytes
+) -> None:
     decided = plan(request_, FORCED)
     assert decided.argv == (b"/bin/sh", b"-c", b"./backup --serve")
     assert decided.env[b"SSH_ORIGINAL_COMMAND"] == original
@@ -108,12 +110,12 @@ def test_the_configuration_bounds_the_time(asked: float | None, longest: float, 
     assert plan(request, runs={"max_timeout": longest}).timeout == timeout
 
 
-def test_the_grace_is_the_request_s_or_the_configuration_s() -> None:
+def test_the_time_to_kill_is_the_request_s_or_the_configuration_s() -> None:
     assert plan({}, runs={"kill_after": 3.0}).kill_after == 3.0
     assert plan({"kill_after": 0.0}, runs={"kill_after": 3.0}).kill_after == 0.0
 
 
-def test_what_the_policy_found_is_what_is_run() -> None:
+def test_the_program_that_the_policy_found_is_executed() -> None:
     only_git = rules({"commands": [["/usr/bin/git", "fetch"]]})
     assert plan({"argv": (b"git", b"fetch")}, policy=only_git).argv == (b"/usr/bin/git", b"fetch")
     assert plan({"argv": (b"git", b"fetch")}).argv == (b"git", b"fetch")
@@ -131,12 +133,12 @@ def test_a_run_starts_in_the_directory_that_was_judged() -> None:
     assert "in the directory '/home/ada/out'" in str(denied({"cwd": b"out"}, policy=policy))
 
 
-def test_shell_text_is_a_matter_of_its_own() -> None:
+def test_shell_text_needs_a_rule_for_shells() -> None:
     everything_but = rules({"commands": [["/usr/bin/*", "..."]]})
     assert "have a shell" in str(denied({"shell": b"ls"}, policy=everything_but))
 
 
-def test_a_forced_command_is_judged_as_what_it_runs() -> None:
+def test_a_forced_command_is_judged_by_what_it_executes() -> None:
     just_that = rules({"commands": [["/bin/sh", "-c", "./backup --serve"]]})
     assert plan({"argv": (b"anything",)}, FORCED, just_that).argv == (b"/bin/sh", b"-c", b"./backup --serve")
     what_was_asked_for = rules({"commands": [["/usr/bin/ls"]]})
@@ -148,13 +150,13 @@ def test_a_policy_that_admits_every_variable_does_not_admit_them_beside_a_forced
     assert "PATH" in str(denied({"env": ((b"PATH", b"/x"),)}, FORCED, policy))
 
 
-def test_names_are_admitted_by_the_policy() -> None:
+def test_the_policy_decides_which_variables_may_be_set() -> None:
     policy = rules({"commands": [["*", "..."]], "environment": ["APP_*"]})
     assert plan({"env": ((b"APP_MODE", b"x"),)}, policy=policy).env[b"APP_MODE"] == b"x"
     assert "'LD_PRELOAD'" in str(denied({"env": ((b"LD_PRELOAD", b"x"),)}, policy=policy))
 
 
-def test_what_users_write_beside_their_own_keys_is_their_wish_and_what_administrators_write_is_not() -> None:
+def test_variables_beside_a_user_s_own_key_are_judged_and_those_of_administrators_are_not() -> None:
     policy = rules({"commands": [["*", "..."]]})
     line = KeyOptions(environment=((b"LD_PRELOAD", b"x"),))
     own = dataclasses.replace(OWNER, options=line, by_own_line=True)
@@ -163,14 +165,14 @@ def test_what_users_write_beside_their_own_keys_is_their_wish_and_what_administr
 
 
 @pytest.mark.parametrize("request_", [{"on_disconnect": "keep"}, {"grace": 61.0}])
-def test_to_leave_a_run_behind_is_a_right(request_: dict[str, object]) -> None:
+def test_leaving_a_run_behind_needs_a_rule(request_: dict[str, object]) -> None:
     policy = rules({"commands": [["*", "..."]]})
     assert "detach from this run" in str(denied(request_, policy=policy))
     assert plan({"grace": 60.0}, policy=policy).grace == 60.0
     plan(request_, policy=rules({"commands": [["*", "..."]], "detach": True}))
 
 
-def test_the_stricter_limits_hold() -> None:
+def test_the_stricter_limit_applies() -> None:
     limits = {"memory": 1000, "files": 10, "output": 5, "timeout": 30.0}
     policy = rules({"commands": [["*", "..."]], "limits": limits})
     decided = plan({"bounds": {"memory": 2000, "files": 5, "cpu": 1.0}, "timeout": 60.0}, policy=policy)
@@ -179,7 +181,7 @@ def test_the_stricter_limits_hold() -> None:
     assert plan({}, policy=policy, runs={"max_timeout": 20.0}).timeout == 20.0
 
 
-def test_a_run_knows_who_asked_for_it_and_in_what_words() -> None:
+def test_a_plan_has_its_origin_and_the_request() -> None:
     by_key = dataclasses.replace(OWNER, how="key", fingerprint="SHA256:abc")
     origin = plan({"argv": (b"make", b"caf\xe9"), "env": ((b"TOKEN", b"secret"),)}, by_key).origin
     assert (origin.how, origin.key, origin.peer, origin.audit) == ("key", "SHA256:abc", "192.0.2.7:50214", "argv")
@@ -201,33 +203,33 @@ def test_either_of_policy_and_configuration_hides_the_arguments(by_policy: str, 
     assert json.loads(decided.origin.request).get("argv_sha256") == (digest if hidden else None)
 
 
-def test_arguments_without_end_are_on_record_by_their_hash() -> None:
+def test_long_arguments_are_recorded_by_their_hash() -> None:
     assert len(plan({"argv": (b"echo", b"x" * 100_000)}).origin.request) < 1000
 
 
-def test_a_login_shell_is_the_account_s_and_is_told_so_by_its_name() -> None:
+def test_a_login_shell_is_the_account_s_with_a_dash_before_its_name() -> None:
     decided = plan({"login": True})
     assert (decided.argv, decided.argv0, decided.command) == ((b"/bin/sh",), b"-sh", "-sh")
     assert plan({"shell": b"id"}).argv0 is None
 
 
-def test_a_login_shell_is_a_shell_to_the_policy() -> None:
+def test_a_login_shell_needs_a_rule_for_shells() -> None:
     assert "have a shell" in str(denied({"login": True}, policy=rules({"commands": [["/usr/bin/*", "..."]]})))
     assert plan({"login": True}, policy=rules({"shell": True})).argv == (b"/bin/sh",)
 
 
-def test_a_forced_command_takes_the_place_of_a_login_shell_which_leaves_nothing_to_tell_it() -> None:
+def test_a_forced_command_replaces_a_login_shell_and_finds_no_request() -> None:
     decided = plan({"login": True, **ON_A_TERMINAL}, FORCED)
     assert (decided.argv, decided.argv0) == ((b"/bin/sh", b"-c", b"./backup --serve"), None)
     assert b"SSH_ORIGINAL_COMMAND" not in decided.env
 
 
-def test_a_terminal_is_as_it_was_asked_for() -> None:
+def test_a_terminal_is_as_requested() -> None:
     assert plan(ON_A_TERMINAL).terminal == TerminalPlan("xterm-256color", 80, 24, (("VERASE", 127), ("IXON", 0)))
     assert plan({}).terminal is None
 
 
-def test_the_terminal_s_name_is_in_the_environment_whatever_else_is_asked_for() -> None:
+def test_the_terminal_s_name_is_in_the_environment_whatever_else_is_requested() -> None:
     line = dataclasses.replace(OWNER, options=KeyOptions(environment=((b"TERM", b"vt52"),)))
     assert plan(ON_A_TERMINAL | {"env": ((b"TERM", b"dumb"),)}, line).env[b"TERM"] == b"xterm-256color"
     assert plan(ON_A_TERMINAL, policy=rules({"shell": True, "commands": [["*"]], "environment": []})).env[b"TERM"]
@@ -235,7 +237,7 @@ def test_the_terminal_s_name_is_in_the_environment_whatever_else_is_asked_for() 
 
 
 @pytest.mark.parametrize("options", [KeyOptions(no_pty=True), KeyOptions(restricted=True, no_pty=True)])
-def test_a_key_without_a_terminal_gets_none(options: KeyOptions) -> None:
+def test_a_key_that_does_not_allow_a_terminal_is_denied_one(options: KeyOptions) -> None:
     by_key = dataclasses.replace(OWNER, options=options)
     assert "does not allow a terminal (restrict or no-pty in authorized_keys)" in str(denied(ON_A_TERMINAL, by_key))
     assert plan({"login": True}, by_key).terminal is None
@@ -250,7 +252,7 @@ def test_the_output_of_a_terminal_always_goes_to_a_spool_on_disk(asked: int | No
     assert plan({}).disk_spool is None
 
 
-def test_a_terminal_is_kept_longer_for_whoever_may_leave_runs_behind() -> None:
+def test_a_terminal_is_kept_longer_for_users_who_may_leave_runs_behind() -> None:
     times = {"grace": 60.0, "keep_terminal": 500.0}
     may = rules({"shell": True, "commands": [["*"]], "detach": True})
     may_not = rules({"shell": True, "commands": [["*"]]})
@@ -260,12 +262,12 @@ def test_a_terminal_is_kept_longer_for_whoever_may_leave_runs_behind() -> None:
     assert plan({}, policy=may, runs=times).grace == 60.0
 
 
-def test_what_is_typed_is_recorded_where_that_was_asked_for() -> None:
+def test_input_is_recorded_on_request() -> None:
     assert plan(ON_A_TERMINAL | {"record_input": True}).record_input
     assert not plan(ON_A_TERMINAL).record_input
 
 
-def test_the_record_says_that_there_was_a_terminal_and_not_how_it_was_set() -> None:
+def test_the_record_has_the_terminal_without_its_modes() -> None:
     told = json.loads(plan({"login": True, "window": 65536, **ON_A_TERMINAL}).origin.request)
     size = {"columns": 80, "rows": 24}
     assert told["terminal"] == {"name": "xterm-256color", "size": size}
@@ -273,12 +275,12 @@ def test_the_record_says_that_there_was_a_terminal_and_not_how_it_was_set() -> N
     assert "window" not in told
 
 
-def test_two_terminals_are_two_requests() -> None:
+def test_requests_with_different_terminals_differ() -> None:
     other = ON_A_TERMINAL | {"terminal": SCREEN | {"name": "vt100"}}
     assert plan(ON_A_TERMINAL).fingerprint == plan(ON_A_TERMINAL).fingerprint != plan(other).fingerprint
 
 
-def test_a_terminal_is_a_matter_of_its_own() -> None:
+def test_a_terminal_needs_a_rule_that_allows_it() -> None:
     confined: dict[str, object] = {"commands": [["/usr/bin/*", "..."]]}
     asked = ON_A_TERMINAL | {"argv": (b"git",)}
     assert "have a terminal for this" in str(denied(asked, policy=rules(confined)))
@@ -286,7 +288,7 @@ def test_a_terminal_is_a_matter_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("asked", [{}, {"spool": 1 << 17}, {"spool": 1 << 40}, ON_A_TERMINAL])
-def test_what_has_to_be_recorded_has_the_largest_spool_whatever_was_asked_for(asked: dict[str, object]) -> None:
+def test_a_run_that_must_be_recorded_has_the_largest_spool_whatever_was_requested(asked: dict[str, object]) -> None:
     recorded = plan(asked, policy=rules({"shell": True, "commands": [["*"]], "record": True}))
     assert (recorded.record, recorded.disk_spool) == (True, 1 << 30)
     assert json.loads(recorded.origin.request)["recorded"] is True

@@ -1,4 +1,4 @@
-"""What a client is told when the service itself is at fault: the truth, on the run's channel, and others go on."""
+"""A bug of the service is reported on the channel or connection concerned, and others go on; how sessions close."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def only_session(core: Core) -> ServerSession:
     return session
 
 
-async def test_a_fault_of_the_service_is_an_internal_error_and_others_go_on(
+async def test_a_bug_in_one_run_is_an_internal_error_and_others_go_on(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = Process.start
@@ -114,7 +114,7 @@ async def test_a_fault_of_the_service_is_an_internal_error_and_others_go_on(
     assert [str(error) for error in core.faults] == ["a fault"] * 3
 
 
-async def test_a_fault_in_acting_on_a_message_is_said_before_the_connection_ends(
+async def test_a_bug_in_serving_a_message_is_reported_before_the_connection_closes(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def faulty(*_: object) -> None:
@@ -130,7 +130,7 @@ async def test_a_fault_in_acting_on_a_message_is_said_before_the_connection_ends
         await other.round_trip()
 
 
-async def test_a_fault_in_sending_output_is_said_before_the_connection_ends_and_the_service_can_end(
+async def test_a_bug_in_sending_output_is_reported_before_the_connection_closes_and_the_run_ends(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def send_some(_: RunChannel) -> bool:
@@ -146,7 +146,7 @@ async def test_a_fault_in_sending_output_is_said_before_the_connection_ends_and_
         await core.registry.idle()
 
 
-async def test_a_client_that_cannot_be_told_the_end_does_not_keep_the_service_from_its_own(
+async def test_a_bug_in_reporting_an_end_does_not_keep_the_run_from_ending(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ended(_: RunChannel, result: object) -> None:
@@ -162,7 +162,7 @@ async def test_a_client_that_cannot_be_told_the_end_does_not_keep_the_service_fr
     assert [str(fault) for fault in core.faults] == ["a fault"]
 
 
-async def test_a_session_that_is_told_to_finish_says_everything_first(core: Core) -> None:
+async def test_a_session_that_finishes_sends_everything_first(core: Core) -> None:
     async with RawClient.connect(core.config.socket, limits=Limits(window=64 * KiB)) as client:
         run = client.start("head", "-c", "200000", "/dev/zero", credit=False)
         await run.output(64 * KiB)
@@ -175,7 +175,7 @@ async def test_a_session_that_is_told_to_finish_says_everything_first(core: Core
         await client.closed()
 
 
-async def test_a_session_is_forgotten_with_its_connection(core: Core) -> None:
+async def test_a_session_is_removed_with_its_connection(core: Core) -> None:
     async with RawClient.connect(core.config.socket) as client:
         await client.run("true")
         session = only_session(core)
@@ -185,8 +185,8 @@ async def test_a_session_is_forgotten_with_its_connection(core: Core) -> None:
     assert session.channels == {}
 
 
-class Teller:
-    """A channel that counts its turns."""
+class TurnCounter:
+    """A handler that counts its turns to send."""
 
     number = 1000
 
@@ -195,47 +195,46 @@ class Teller:
         self.turns = 0
 
     def begin(self) -> None:
-        """Channel."""
+        """Not called here."""
 
     def send_some(self) -> bool:
-        """Channel."""
         self.turns += 1
         return False
 
     def received(self, message: m.AnyMessage) -> None:
-        """Channel."""
+        """Not called here."""
 
     def received_data(self, data: bytes) -> None:
-        """Channel."""
+        """Not called here."""
 
     def closed(self) -> None:
-        """Channel."""
+        """Not called here."""
 
     def lost(self) -> None:
-        """Channel."""
+        """Not called here."""
 
 
-async def test_what_is_awaited_leaves_in_the_turn_of_the_loop_it_came_in_unless_other_things_do(core: Core) -> None:
+async def test_awaited_output_is_sent_in_the_same_turn_of_the_loop_on_a_quiet_connection(core: Core) -> None:
     async with RawClient.connect(core.config.socket) as client:
         await client.round_trip()
         session = only_session(core)
-        teller, other = Teller(), Teller()
-        await asyncio.sleep(2 * QUIET_PERIOD)  # the line is quiet, by its definition
-        session.schedule(teller)
-        assert teller.turns == 0
+        counter, other = TurnCounter(), TurnCounter()
+        await asyncio.sleep(2 * QUIET_PERIOD)  # the connection is quiet, by the definition of the period
+        session.schedule(counter)
+        assert counter.turns == 0
         await client.round_trip()
-        assert (teller.turns, teller.scheduled) == (1, False)
+        assert (counter.turns, counter.scheduled) == (1, False)
         await asyncio.sleep(2 * QUIET_PERIOD)
-        session.schedule(teller, awaited=True)
-        assert (teller.turns, teller.scheduled) == (2, False)
+        session.schedule(counter, awaited=True)
+        assert (counter.turns, counter.scheduled) == (2, False)
         session.schedule(other)
-        session.schedule(teller, awaited=True)
-        assert (other.turns, teller.turns) == (0, 2), "in turn with others"
+        session.schedule(counter, awaited=True)
+        assert (other.turns, counter.turns) == (0, 2), "it waits for its turn, after the other"
         await client.round_trip()
-        assert (other.turns, teller.turns) == (1, 3)
+        assert (other.turns, counter.turns) == (1, 3)
         session.connection.send(0, m.Ping(id=1))
         session.flush_soon()
-        session.schedule(teller, awaited=True)
-        assert teller.turns == 3, "it leaves together with what is due"
+        session.schedule(counter, awaited=True)
+        assert counter.turns == 3, "it is sent together with what is queued"
         await client.round_trip()
-        assert teller.turns == 4
+        assert counter.turns == 4

@@ -34,13 +34,14 @@ from farhand_server.policy import Policy, Rule
 from tests.support.pairs import hello
 
 TIMEOUT = 10.0
-RECORDS = 30_000  # 510 kB: more than a socket's buffer and a transport's together
+RECORDS = 8_000  # 136 kB: more than a socket's smallest buffer and a transport's together
 
 
 @contextlib.asynccontextmanager
 async def fed(feeds: VerdictFeeds) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """The edge's end of a feed."""
     ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel makes it its smallest
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
     transport.set_protocol(feeds.protocol(transport))

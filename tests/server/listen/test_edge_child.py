@@ -1,4 +1,4 @@
-"""The edge beside a core: it is started again however it goes, and however often that fails."""
+"""The edge beside a core is restarted however it exits, and however often that fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EDGE = "import os, signal; print('ready', flush=True); os.write({log}, b'edge %d
 
 @pytest.fixture
 async def log() -> AsyncIterator[tuple[int, asyncio.StreamReader]]:
-    """A pipe that the child's keeper logs to, and the edge says its pid to."""
+    """A pipe for the log, to which the edge writes its pid as well."""
     reading, writing = os.pipe()
     lines = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
@@ -40,7 +40,7 @@ async def line(lines: asyncio.StreamReader, text: str) -> str:
     return found
 
 
-async def test_an_edge_that_cannot_be_started_for_now_is_tried_again(
+async def test_an_edge_that_cannot_be_started_is_retried(
     log: tuple[int, asyncio.StreamReader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writing, lines = log

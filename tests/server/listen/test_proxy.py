@@ -41,7 +41,7 @@ def test_header_has_the_layout_of_the_specification(header: ProxyHeader, layout:
 
 
 @pytest.mark.parametrize(("header", "layout"), LAYOUT)
-def test_every_prefix_asks_for_more_and_what_follows_is_left_alone(header: ProxyHeader, layout: str) -> None:
+def test_every_prefix_needs_more_and_later_bytes_are_left_alone(header: ProxyHeader, layout: str) -> None:
     data = bytes.fromhex(layout)
     for end in range(len(data)):
         assert parse(data[:end]) is None
@@ -56,14 +56,14 @@ def endpoints(version: Literal[4, 6]) -> st.SearchStrategy[Endpoint]:
     addresses=st.tuples(endpoints(4), endpoints(4)) | st.tuples(endpoints(6), endpoints(6)),
     unique_id=st.none() | st.binary(min_size=16, max_size=16),
 )
-def test_what_is_encoded_is_parsed(addresses: tuple[Endpoint, Endpoint], unique_id: bytes | None) -> None:
+def test_an_encoded_header_is_parsed_back(addresses: tuple[Endpoint, Endpoint], unique_id: bytes | None) -> None:
     header = ProxyHeader(*addresses, unique_id)
     data = encode(header)
     assert parse(data) == (header, len(data))
 
 
 @given(st.binary(max_size=64).map(bytes.fromhex("0d0a0d0a000d0a515549540a").__add__) | st.binary(max_size=64))
-def test_any_bytes_give_a_header_a_wish_for_more_or_the_typed_error(data: bytes) -> None:
+def test_any_bytes_give_a_header_none_or_a_proxy_error(data: bytes) -> None:
     try:
         parsed = parse(data)
     except ProxyError:
@@ -78,7 +78,7 @@ def test_unknown_tlvs_are_skipped() -> None:
     assert parsed[0] == V4
 
 
-def test_what_a_local_header_carries_is_ignored() -> None:
+def test_addresses_in_a_local_header_are_ignored() -> None:
     data = bytes.fromhex(f"{SIGNATURE} 20 11 000c c0000201 c6336407 dc04 1b6e")
     assert parse(data) == (ProxyHeader(local=True), len(data))
 
@@ -99,7 +99,7 @@ def test_what_a_local_header_carries_is_ignored() -> None:
         pytest.param(f"{SIGNATURE} 21 00 0026 {2 * ('05 0010' + '00' * 16)}", "one unique id", id="two unique ids"),
     ],
 )
-def test_refused_with_a_sentence(data: str, sentence: str) -> None:
+def test_a_bad_header_is_refused_with_a_sentence(data: str, sentence: str) -> None:
     with pytest.raises(ProxyError, match=sentence):
         parse(bytes.fromhex(data))
 
@@ -119,6 +119,6 @@ def test_a_length_beyond_the_limit_is_refused_from_the_first_16_bytes() -> None:
         ProxyHeader(unique_id=b"short"),
     ],
 )
-def test_a_header_that_cannot_be_is_not_encoded(header: ProxyHeader) -> None:
+def test_an_invalid_header_is_not_encoded(header: ProxyHeader) -> None:
     with pytest.raises(ValueError, match=r"."):
         encode(header)

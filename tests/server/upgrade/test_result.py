@@ -1,4 +1,4 @@
-"""Whoever asked for an upgrade hears how it went, from the service and from nobody else."""
+"""Whoever has requested an upgrade gets its result, from the service and from no other process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.client import PATIENCE
 UPGRADED = UpgradeResult(result="upgraded", version="0.2.0", runs=3, away=0.25)
 
 
-def test_a_verdict_arrives_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_result_arrives_and_leaves_nothing_behind(tmp_path: Path) -> None:
     service = tmp_path / "farhandd.sock"
     pidfd = os.pidfd_open(os.getpid())
     with result_socket(service) as receiver:
@@ -24,7 +24,7 @@ def test_a_verdict_arrives_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_long_reason_is_cut_and_told(tmp_path: Path) -> None:
+def test_a_long_reason_is_cut(tmp_path: Path) -> None:
     service = tmp_path / "farhandd.sock"
     pidfd = os.pidfd_open(os.getpid())
     with result_socket(service) as receiver:
@@ -33,7 +33,7 @@ def test_a_long_reason_is_cut_and_told(tmp_path: Path) -> None:
     os.close(pidfd)
 
 
-def test_a_verdict_of_a_stranger_counts_for_nothing(tmp_path: Path) -> None:
+def test_a_result_from_another_process_is_ignored(tmp_path: Path) -> None:
     service = tmp_path / "farhandd.sock"
     pidfd = os.pidfd_open(os.getpid())
     with result_socket(service) as receiver:
@@ -43,7 +43,7 @@ def test_a_verdict_of_a_stranger_counts_for_nothing(tmp_path: Path) -> None:
     os.close(pidfd)
 
 
-def test_the_end_of_the_service_ends_the_waiting(tmp_path: Path) -> None:
+def test_the_end_of_the_service_ends_the_wait(tmp_path: Path) -> None:
     child = os.posix_spawn("/bin/true", ["true"], {})
     pidfd = os.pidfd_open(child)
     with (
@@ -55,7 +55,7 @@ def test_the_end_of_the_service_ends_the_waiting(tmp_path: Path) -> None:
     os.close(pidfd)
 
 
-def test_silence_is_waited_out_no_longer_than_said(tmp_path: Path) -> None:
+def test_waiting_ends_after_the_timeout(tmp_path: Path) -> None:
     pidfd = os.pidfd_open(os.getpid())
     with (
         result_socket(tmp_path / "farhandd.sock") as receiver,
@@ -65,7 +65,7 @@ def test_silence_is_waited_out_no_longer_than_said(tmp_path: Path) -> None:
     os.close(pidfd)
 
 
-def test_what_a_dead_caller_has_left_is_removed_and_files_of_others_stay(tmp_path: Path) -> None:
+def test_a_socket_of_a_dead_caller_is_removed_and_other_files_are_kept(tmp_path: Path) -> None:
     service = tmp_path / "farhandd.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as dead:
         dead.bind(str(tmp_path / "upgrade-1"))

@@ -1,4 +1,4 @@
-"""What a core hands over is read back whole; what this program does not understand it refuses, with the reason."""
+"""A snapshot is read back whole, and refused with the reason if this program does not understand it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from farhand_server.runs.snapshots import Blob
 from farhand_server.upgrade.snapshot import ReceivedSnapshot, Snapshot, SnapshotError, SnapshotWriter
 
-STATE = Snapshot(program="0.1.0", left=12.5, lock=3, local=4, edges=5, listening=(6, 7), edge=4711, runs=())
+SNAPSHOT = Snapshot(program="0.1.0", left=12.5, lock=3, local=4, edges=5, listening=(6, 7), edge=4711, runs=())
 
 
 @contextmanager
 def file(data: bytes) -> Iterator[int]:
-    """A file without a name that holds this."""
-    fd = os.memfd_create("state")
+    """A file without a name with these contents."""
+    fd = os.memfd_create("snapshot")
     try:
         os.write(fd, data)
         yield fd
@@ -29,8 +29,8 @@ def file(data: bytes) -> Iterator[int]:
 
 
 def whole() -> bytes:
-    """The state as one program writes it."""
-    fd = SnapshotWriter().write(STATE)
+    """The snapshot as one program writes it."""
+    fd = SnapshotWriter().write(SNAPSHOT)
     try:
         return os.pread(fd, 1 << 20, 0)
     finally:
@@ -38,29 +38,29 @@ def whole() -> bytes:
 
 
 @given(st.lists(st.lists(st.binary(max_size=200), max_size=5), max_size=8))
-def test_bytes_put_aside_come_back(pieces: list[list[bytes]]) -> None:
+def test_bytes_are_read_back_whole(chunks: list[list[bytes]]) -> None:
     blobs = SnapshotWriter()
-    places: list[Blob] = [blobs.put(each) for each in pieces]
-    received = ReceivedSnapshot.read(blobs.write(STATE))
+    places: list[Blob] = [blobs.put(each) for each in chunks]
+    received = ReceivedSnapshot.read(blobs.write(SNAPSHOT))
     try:
-        assert received.snapshot == STATE
-        assert [received.get(place) for place in places] == [b"".join(each) for each in pieces]
+        assert received.snapshot == SNAPSHOT
+        assert [received.get(place) for place in places] == [b"".join(each) for each in chunks]
     finally:
         received.close()
 
 
-def test_for_a_trial_no_bytes_are_copied() -> None:
+def test_a_trial_copies_no_bytes() -> None:
     blobs = SnapshotWriter(counting=True)
     assert blobs.put([b"x" * 1000, b"y"]) == (0, 1001)
     assert blobs.put([b"z"]) == (1001, 1)
-    fd = blobs.write(STATE)
+    fd = blobs.write(SNAPSHOT)
     assert os.fstat(fd).st_size < 1000
     assert not os.get_inheritable(fd)
     os.close(fd)
 
 
-def test_every_descriptor_that_has_to_stay_open_is_named() -> None:
-    assert list(STATE.descriptors()) == [3, 4, 5, 6, 7]
+def test_every_descriptor_that_has_to_stay_open_is_listed() -> None:
+    assert list(SNAPSHOT.descriptors()) == [3, 4, 5, 6, 7]
 
 
 NEWER = whole().replace(b"farhand-upgrade 1", b"farhand-upgrade 2", 1)
@@ -68,7 +68,7 @@ TEXT = whole().partition(b"\n")[2]
 
 
 def framed(text: bytes) -> bytes:
-    """Another JSON text, as it would be written."""
+    """Another JSON text in a file of this format."""
     return b"farhand-upgrade 1 %d\n%s" % (len(text), text)
 
 
@@ -86,7 +86,7 @@ def framed(text: bytes) -> bytes:
         (framed(TEXT.replace(b'"lock":3', b'"lock":-3')), "does not understand: lock: "),
     ],
 )
-def test_what_is_not_understood_is_refused_with_the_reason(data: bytes, reason: str) -> None:
+def test_an_unknown_snapshot_is_refused_with_the_reason(data: bytes, reason: str) -> None:
     with file(data) as fd, pytest.raises(SnapshotError) as refused:
         ReceivedSnapshot.read(fd)
     assert re.search(reason, str(refused.value))

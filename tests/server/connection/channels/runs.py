@@ -1,4 +1,4 @@
-"""Runs without processes: their output and their end are what a test says."""
+"""Runs without processes, whose output and end the test decides."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def past(**fields: Any) -> PastRun:
 
 
 def finish(run: LiveRun, outcome: Outcome | None = None) -> None:
-    """Let the run be over, and its end be on record."""
+    """End the run, and let its end be recorded."""
     run.stdout.finish()
     run.stderr.finish()
     run.result = RunResult(outcome or Exited(code=0), run.stdout.end, run.stderr.end, 1.0)

@@ -1,4 +1,4 @@
-"""An attachment to a run of which only the record is left gets its gaps and its outcome, and can do nothing to it."""
+"""An attachment to a past run gets a gap and the outcome, and cannot change anything."""
 
 from __future__ import annotations
 

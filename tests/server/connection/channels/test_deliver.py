@@ -1,4 +1,4 @@
-"""A signal by id is delivered, also to a run that is only about to start, or the reason why not is told."""
+"""A signal by id is delivered, also to a run that is only about to start, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def deliver(session: FakeSession, wanted: AnyRun, number: int = signal.SIGTERM) 
 
 
 class Signalled(LiveRun):
-    """A run that notes the signals it is sent."""
+    """A run that records the signals it is sent."""
 
     sent: list[int]
 
@@ -47,7 +47,7 @@ def start(wanted: LiveRun) -> None:
         watcher.started()
 
 
-async def test_a_run_that_goes_on_gets_it_at_once(wanted: Signalled) -> None:
+async def test_a_running_program_gets_the_signal_at_once(wanted: Signalled) -> None:
     session = FakeSession()
     start(wanted)
     channel = deliver(session, wanted)
@@ -55,7 +55,7 @@ async def test_a_run_that_goes_on_gets_it_at_once(wanted: Signalled) -> None:
     assert wanted.attachments.bystanders == []
 
 
-async def test_a_run_that_has_not_started_gets_it_then(wanted: Signalled) -> None:
+async def test_a_run_that_has_not_started_gets_the_signal_once_it_has(wanted: Signalled) -> None:
     session = FakeSession()
     channel = deliver(session, wanted)
     assert channel.number not in session.said
@@ -64,7 +64,7 @@ async def test_a_run_that_has_not_started_gets_it_then(wanted: Signalled) -> Non
     assert wanted.attachments.bystanders == []
 
 
-async def test_a_run_that_is_over_has_nothing_to_send_it_to(wanted: Signalled) -> None:
+async def test_a_signal_to_an_ended_run_is_refused(wanted: Signalled) -> None:
     session = FakeSession()
     start(wanted)
     finish(wanted)
@@ -76,7 +76,7 @@ async def test_a_run_that_is_over_has_nothing_to_send_it_to(wanted: Signalled) -
     assert error.code is ErrorCode.RUN_ENDED
 
 
-async def test_a_run_that_never_starts_is_over(wanted: Signalled) -> None:
+async def test_a_signal_to_a_run_that_never_starts_is_refused(wanted: Signalled) -> None:
     session = FakeSession()
     channel = deliver(session, wanted)
     finish(wanted, SpawnFailed(errno=2, error="ENOENT", what="program", message="no"))
@@ -88,7 +88,7 @@ async def test_a_run_that_never_starts_is_over(wanted: Signalled) -> None:
     assert session.said[channel.number] == [m.Error(code=ErrorCode.UNAVAILABLE, message="the disk is full")]
 
 
-async def test_who_leaves_before_it_started_sends_nothing(wanted: Signalled) -> None:
+async def test_a_client_that_leaves_before_the_start_sends_no_signal(wanted: Signalled) -> None:
     session = FakeSession()
     gone, left = deliver(session, wanted), deliver(session, wanted)
     gone.lost()

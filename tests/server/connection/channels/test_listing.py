@@ -1,4 +1,4 @@
-"""A listing has every run that may be seen, once, the newest first, however many there are and who ends meanwhile."""
+"""A listing has every run that may be seen, once, the newest first, however many there are or end meanwhile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.outlet import FakeSession
 
 
 class Registry:
-    """Runs under way and over, the oldest first; each began a second after the one before."""
+    """Active and ended runs, the oldest first; each began a second after the one before."""
 
     def __init__(self, *runs: AnyRun) -> None:
         self.runs = list(runs)
@@ -98,7 +98,7 @@ async def all_listed(registry: Registry, **fields: object) -> list[int]:
 
 
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250])
-async def test_all_that_go_on_and_with_ended_all_there_are(count: int) -> None:
+async def test_active_runs_are_listed_and_ended_ones_on_request(count: int) -> None:
     registry = Registry(*(going(n) if n % 2 else gone(n) for n in range(count)))
     assert await all_listed(registry) == [n for n in range(count)[::-1] if n % 2]
     assert await all_listed(registry, ended=True) == list(range(count))[::-1]
@@ -106,7 +106,7 @@ async def test_all_that_go_on_and_with_ended_all_there_are(count: int) -> None:
     assert await all_listed(registry, limit=7) == [n for n in range(count)[::-1] if n % 2][:7]
 
 
-async def test_only_those_that_are_asked_for() -> None:
+async def test_only_the_requested_number_of_runs_with_the_prefix_is_listed() -> None:
     registry = Registry(*(going(n) if n % 2 else gone(n) for n in range(0x40)))
     assert await all_listed(registry, ended=True, prefix="0000002") == list(range(0x2F, 0x1F, -1))
     assert await all_listed(registry, prefix="0000002") == list(range(0x2F, 0x1F, -2))
@@ -116,7 +116,7 @@ async def test_only_those_that_are_asked_for() -> None:
     assert await all_listed(registry, after=registry.runs[4]) == [3, 1], "the last of a page has ended meanwhile"
 
 
-async def test_runs_that_may_not_be_seen_are_passed_over_a_hundred_in_a_turn() -> None:
+async def test_runs_that_may_not_be_seen_are_skipped_a_hundred_in_a_turn() -> None:
     registry = Registry(*(gone(n, "ada" if n % 300 == 0 else "eve") for n in range(1000)))
     session = FakeSession()
     number = ask(session, registry, ended=True)
@@ -132,7 +132,7 @@ async def test_runs_that_may_not_be_seen_are_passed_over_a_hundred_in_a_turn() -
     assert await all_listed(registry, ended=True, owner="ada") == [900, 600, 300, 0]
 
 
-async def test_one_that_ends_while_the_list_goes_out_neither_comes_twice_nor_hides_another() -> None:
+async def test_a_run_that_ends_during_the_listing_neither_appears_twice_nor_hides_another() -> None:
     registry = Registry(*(going(n) for n in range(250)))
     session = FakeSession()
     number = ask(session, registry)
@@ -144,7 +144,7 @@ async def test_one_that_ends_while_the_list_goes_out_neither_comes_twice_nor_hid
     assert listed(session, number) == list(range(249, 149, -1)) + list(range(139, -1, -1))
 
 
-async def test_messages_are_as_small_as_the_client_wants_them() -> None:
+async def test_messages_are_no_larger_than_the_client_s_limit() -> None:
     registry = Registry(*(going(n, command="\\" * 1000) for n in range(50)))
     session = FakeSession(Limits(login_message=16 * KiB, message=16 * KiB))
     number = ask(session, registry)
@@ -153,7 +153,7 @@ async def test_messages_are_as_small_as_the_client_wants_them() -> None:
     assert len(session.said[number]) > 5
 
 
-async def test_lists_that_nobody_reads_cost_next_to_nothing() -> None:
+async def test_lists_that_nobody_reads_take_little_memory() -> None:
     registry = Registry(*(going(n) for n in range(1000)))
     session = FakeSession()
     for _ in range(100):
@@ -170,7 +170,7 @@ async def test_lists_that_nobody_reads_cost_next_to_nothing() -> None:
     assert held < 100 * 4 * KiB
 
 
-async def test_a_record_that_cannot_be_read_is_an_error() -> None:
+async def test_a_history_that_cannot_be_read_is_an_error() -> None:
     registry = Registry(gone(1))
     registry.broken = True
     session = FakeSession()
@@ -179,7 +179,7 @@ async def test_a_record_that_cannot_be_read_is_an_error() -> None:
     assert session.said[number] == [m.Error(code=ErrorCode.UNAVAILABLE, message="the record cannot be read")]
 
 
-async def test_who_leaves_hears_no_more() -> None:
+async def test_a_client_that_leaves_is_sent_nothing_more() -> None:
     registry = Registry(*(gone(n, "eve") for n in range(1000)))
     session = FakeSession()
     number = ask(session, registry, ended=True)
@@ -194,7 +194,7 @@ async def test_who_leaves_hears_no_more() -> None:
     assert not session.waiting or session.waiting[0] is not other
 
 
-async def test_what_is_said_of_a_run() -> None:
+async def test_a_listed_run_has_all_its_fields() -> None:
     one = going(1, command="cat caf\udce9", stdin=True, keep=True)
     one.pid, one.began = 4242, 1000.0
     one.stdout.append(b"12345")
@@ -209,7 +209,7 @@ async def test_what_is_said_of_a_run() -> None:
     assert (told.pid, told.stdin, told.duration, told.outcome) == (None, None, 2.5, Signaled(signal=9))
 
 
-async def test_of_a_run_with_a_terminal_its_size_is_said(tmp_path: Path) -> None:
+async def test_a_run_with_a_terminal_is_listed_with_its_size(tmp_path: Path) -> None:
     screen = TerminalPlan("xterm", 80, 24)
     one = run(tmp_path, terminal=screen, disk_spool=65536)
     assert one.timeline is not None

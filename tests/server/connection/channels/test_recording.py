@@ -1,4 +1,4 @@
-"""A recording is told whole and in order, in messages that its reader takes, and as fast as it takes them."""
+"""A recording is sent whole and in order, in messages as large and as fast as its reader accepts."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def marks(session: FakeSession, channel: RecordingChannel) -> list[m.OutputMark]
 
 
 def write(watched: LiveRun, count: int) -> None:
-    """Let the run write so many bytes, a millisecond apart."""
+    """Let the run write bytes, a millisecond apart."""
     assert watched.timeline is not None
     for _ in range(count):
         watched.timeline.start -= 0.001
         watched.stdout.append(b"x")
 
 
-async def test_all_that_came_until_now_and_then_done(tmp_path: Path) -> None:
+async def test_all_marks_made_so_far_are_sent_and_then_done(tmp_path: Path) -> None:
     watched = run(tmp_path, terminal=TerminalPlan("xterm", 80, 24), disk_spool=1 << 16, record_input=True)
     assert watched.timeline is not None
     watched.timeline.fed(b"ls\r")
@@ -55,7 +55,7 @@ async def test_all_that_came_until_now_and_then_done(tmp_path: Path) -> None:
     assert {mark.cut for mark in told} == {None}
 
 
-async def test_a_run_that_has_said_nothing_has_no_marks() -> None:
+async def test_a_run_without_output_has_no_marks() -> None:
     session = FakeSession()
     channel = ask(session, run())
     session.all_turns()
@@ -63,7 +63,7 @@ async def test_a_run_that_has_said_nothing_has_no_marks() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 499, 500, 501, 1500])
-async def test_long_ones_come_in_messages_of_five_hundred(count: int) -> None:
+async def test_many_marks_are_sent_in_messages_of_five_hundred(count: int) -> None:
     watched, session = run(), FakeSession()
     write(watched, count)
     channel = ask(session, watched)
@@ -76,7 +76,7 @@ async def test_long_ones_come_in_messages_of_five_hundred(count: int) -> None:
     assert last == m.Done()
 
 
-async def test_messages_are_as_small_as_the_client_wants_them() -> None:
+async def test_messages_are_no_larger_than_the_client_s_limit() -> None:
     watched = run(record_input=True)
     assert watched.timeline is not None
     for _ in range(100):
@@ -91,7 +91,7 @@ async def test_messages_are_as_small_as_the_client_wants_them() -> None:
     assert len(session.said[channel.number]) > 5
 
 
-async def test_what_comes_while_it_is_told_is_not_waited_for() -> None:
+async def test_marks_made_during_the_answer_are_not_sent() -> None:
     watched, session = run(), FakeSession()
     write(watched, 800)
     channel = ask(session, watched)
@@ -104,7 +104,7 @@ async def test_what_comes_while_it_is_told_is_not_waited_for() -> None:
     assert [mark.stdout for mark in marks(session, channel)] == list(range(1, 801))
 
 
-async def test_recordings_that_nobody_reads_cost_next_to_nothing() -> None:
+async def test_recordings_that_nobody_reads_take_little_memory() -> None:
     watched, session = run(), FakeSession()
     write(watched, 4000)
     for _ in range(25):
@@ -121,7 +121,7 @@ async def test_recordings_that_nobody_reads_cost_next_to_nothing() -> None:
     assert held < 25 * 4 * KiB
 
 
-async def test_it_is_there_for_as_long_as_the_output_is() -> None:
+async def test_a_recording_is_kept_as_long_as_the_output() -> None:
     watched, session = run(), FakeSession()
     write(watched, 3)
     finish(watched)
@@ -135,7 +135,7 @@ async def test_it_is_there_for_as_long_as_the_output_is() -> None:
     assert session.said[gone.number] == [m.Error(code=ErrorCode.EXPIRED, message=sentence)]
 
 
-async def test_nor_is_it_there_for_runs_that_are_only_on_record() -> None:
+async def test_past_runs_have_no_recording() -> None:
     session = FakeSession()
     channel = ask(session, past())
     session.all_turns()
@@ -144,7 +144,7 @@ async def test_nor_is_it_there_for_runs_that_are_only_on_record() -> None:
     assert error.code == ErrorCode.EXPIRED
 
 
-async def test_output_that_goes_while_it_is_told_ends_it_with_an_error() -> None:
+async def test_output_that_is_dropped_during_the_answer_is_an_error() -> None:
     watched, session = run(), FakeSession()
     write(watched, 800)
     channel = ask(session, watched)
@@ -157,7 +157,7 @@ async def test_output_that_goes_while_it_is_told_ends_it_with_an_error() -> None
     assert session.forgotten == [channel]
 
 
-async def test_who_leaves_hears_no_more() -> None:
+async def test_a_client_that_leaves_is_sent_nothing_more() -> None:
     watched, session = run(), FakeSession()
     write(watched, 800)
     channel = ask(session, watched)

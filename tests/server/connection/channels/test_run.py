@@ -1,5 +1,4 @@
-"""A run's channel says what is so when it is so: nothing before the start, nothing after its last, and no end that is
-not on record."""
+"""A run's channel sends nothing before the start, nothing after its last message, and no end that is not recorded."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ ID = new_id()
 
 
 class Outlet:
-    """A session whose channels send when the test says so, and the client behind it."""
+    """A session whose channels send when the test lets them, and its client."""
 
     def __init__(self) -> None:
         self.connection = Connection(Side.SERVER)
@@ -46,10 +45,10 @@ class Outlet:
         self.connection.send(0, m.Accepted(user="ada", host="here"))
         self.carry()
         self.awaited = False
-        """Whether the channel that was scheduled last may not wait for the next turn of the loop."""
+        """Whether the channel that was scheduled last must not wait for the next turn of the loop."""
 
     def carry(self) -> list[str]:
-        """Bring everything over; return what came to the client: message types, `STREAM:BYTES`."""
+        """Transfer everything both ways; return what the client got: message types, and `STREAM:BYTES` for data."""
         for data in self.client.data_to_send():
             list(self.connection.receive_data(data))
         came = []
@@ -63,7 +62,7 @@ class Outlet:
         return came
 
     def open(self, run: LiveRun, request: m.RunRequest | m.Attach) -> RunChannel:
-        """Open a channel as the client's request asks for."""
+        """Open a channel with the client's request."""
         number = self.client.open(request)
         self.carry()
         channel = RunChannel(self, number, run, request, new=isinstance(request, m.RunRequest))
@@ -71,19 +70,18 @@ class Outlet:
         return channel
 
     def spoil(self) -> None:
-        """Let a message come that cannot be understood."""
+        """Let a message arrive that cannot be decoded."""
         list(self.connection.receive_data(encode_frame(Kind.MESSAGE, 1, b"{}")))
 
     def flush_soon(self) -> None:
-        """Outlet."""
+        """Do nothing."""
 
     def schedule(self, channel: ChannelHandler, *, awaited: bool = False) -> None:
-        """Outlet."""
         channel.scheduled = True
         self.awaited = awaited
 
     def forget(self, channel: ChannelHandler) -> None:
-        """Outlet."""
+        """Do nothing."""
 
 
 def run_of(request: m.RunRequest, directory: Path = Path("/nowhere"), **fields: Any) -> LiveRun:
@@ -97,14 +95,14 @@ def run_of(request: m.RunRequest, directory: Path = Path("/nowhere"), **fields: 
 
 
 def begin(run: LiveRun) -> None:
-    """Let the program seem to run."""
+    """Pretend that the program runs."""
     run.pid = 7
     for watcher in run.attachments.watchers():
         watcher.started()
 
 
 def end(run: LiveRun) -> None:
-    """Let the run be over, and that not be on record."""
+    """End the run, without recording it."""
     run.stdout.finish()
     run.stderr.finish()
     run.result = RunResult(Exited(code=0), run.stdout.end, run.stderr.end, 1.0)
@@ -116,29 +114,29 @@ async def outlet() -> Outlet:
 
 
 def turn(channel: RunChannel) -> None:
-    """Give the channel its turn until it has said everything."""
+    """Give the channel turns until it has sent everything."""
     while channel.send_some():
         pass
 
 
 def fail_by_the_client(outlet: Outlet, channel: RunChannel) -> None:
-    """A message could not be understood."""
+    """Fail because of a message that cannot be decoded."""
     outlet.spoil()
     channel.lost()
 
 
 def fail_by_the_service(outlet: Outlet, channel: RunChannel) -> None:
-    """The service was at fault."""
+    """Fail because of a bug in the service."""
     channel.failed(ErrorCode.INTERNAL, "a fault")
 
 
-def fail_by_a_new_line(outlet: Outlet, channel: RunChannel) -> None:
-    """The client has attached anew."""
+def fail_by_a_new_connection(outlet: Outlet, channel: RunChannel) -> None:
+    """Fail because the same client attaches again."""
     channel.replaced()
 
 
-@pytest.mark.parametrize("fail", [fail_by_the_client, fail_by_the_service, fail_by_a_new_line])
-async def test_what_waits_for_its_turn_is_not_said_after_the_channel_has_failed(
+@pytest.mark.parametrize("fail", [fail_by_the_client, fail_by_the_service, fail_by_a_new_connection])
+async def test_nothing_that_is_pending_is_sent_after_the_channel_has_failed(
     fail: Callable[[Outlet, RunChannel], None], outlet: Outlet
 ) -> None:
     request = m.RunRequest(id=ID, argv=(b"true",))
@@ -157,7 +155,7 @@ async def test_what_waits_for_its_turn_is_not_said_after_the_channel_has_failed(
     assert outlet.connection.queued == queued
 
 
-async def test_no_end_is_told_before_it_is_on_record(outlet: Outlet) -> None:
+async def test_no_end_is_sent_before_it_is_recorded(outlet: Outlet) -> None:
     request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     first = outlet.open(run, request)
@@ -173,7 +171,7 @@ async def test_no_end_is_told_before_it_is_on_record(outlet: Outlet) -> None:
     assert outlet.carry() == ["ended", "ended"]
 
 
-async def test_what_never_ran_has_no_streams(outlet: Outlet) -> None:
+async def test_a_run_that_never_started_has_no_streams(outlet: Outlet) -> None:
     request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     channel = outlet.open(run, request)
@@ -186,7 +184,7 @@ async def test_what_never_ran_has_no_streams(outlet: Outlet) -> None:
     assert outlet.carry() == ["ended"]
 
 
-async def test_stdin_that_comes_before_the_start_is_acknowledged_after_it(outlet: Outlet) -> None:
+async def test_stdin_that_arrives_before_the_start_is_acknowledged_after_it(outlet: Outlet) -> None:
     request = m.RunRequest(id=ID, argv=(b"cat",), stdin=True)
     run = run_of(request)
     outlet.open(run, request)
@@ -200,7 +198,7 @@ async def test_stdin_that_comes_before_the_start_is_acknowledged_after_it(outlet
     assert outlet.client.room(2, "stdin") > 0
 
 
-async def test_whoever_attaches_again_and_again_fills_no_memory_with_stdin_that_nobody_takes(outlet: Outlet) -> None:
+async def test_clients_that_attach_again_and_again_cannot_fill_memory_with_unread_stdin(outlet: Outlet) -> None:
     request = m.RunRequest(id=ID, attachment=b"k" * 16, argv=(b"sleep", b"60"), stdin=True)
     run = run_of(request)
     outlet.open(run, request)
@@ -212,7 +210,7 @@ async def test_whoever_attaches_again_and_again_fills_no_memory_with_stdin_that_
     outlet.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdin=0))  # as who comes back after a cut
 
 
-async def test_a_client_that_did_not_get_the_end_comes_back_for_it_though_its_old_line_seems_to_be_there(
+async def test_a_client_that_missed_the_end_gets_it_on_a_new_connection_while_the_old_one_seems_alive(
     outlet: Outlet,
 ) -> None:
     request = m.RunRequest(id=ID, attachment=b"k" * 16, argv=(b"true",))
@@ -229,7 +227,7 @@ async def test_a_client_that_did_not_get_the_end_comes_back_for_it_though_its_ol
     assert outlet.carry() == []
 
 
-async def test_one_that_does_not_follow_ends_where_the_output_stands(outlet: Outlet) -> None:
+async def test_an_attachment_that_does_not_follow_ends_at_the_current_output(outlet: Outlet) -> None:
     request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     begin(run)
@@ -240,7 +238,7 @@ async def test_one_that_does_not_follow_ends_where_the_output_stands(outlet: Out
     assert outlet.carry() == ["started", "stdout:6", "end", "end", "done"]
 
 
-async def test_one_that_does_not_follow_is_not_held_by_a_program_without_output(outlet: Outlet) -> None:
+async def test_an_attachment_that_does_not_follow_ends_even_without_output(outlet: Outlet) -> None:
     request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     channel = outlet.open(run, m.Attach(id=ID, stdout=0, follow=False))
@@ -251,7 +249,9 @@ async def test_one_that_does_not_follow_is_not_held_by_a_program_without_output(
 
 
 @pytest.mark.parametrize(("size", "awaited"), [(1, True), (MAX_ECHO, True), (MAX_ECHO + 1, False)])
-async def test_little_output_may_be_what_somebody_waits_for(outlet: Outlet, size: int, awaited: bool) -> None:
+async def test_only_little_output_is_sent_in_the_same_turn_of_the_loop(
+    outlet: Outlet, size: int, awaited: bool
+) -> None:
     request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     channel = outlet.open(run, request)
@@ -264,7 +264,7 @@ async def test_little_output_may_be_what_somebody_waits_for(outlet: Outlet, size
     assert outlet.awaited, "what was sent before does not count"
 
 
-async def test_credit_for_what_a_client_does_not_get_is_no_fault_of_the_service(outlet: Outlet) -> None:
+async def test_credit_for_a_stream_that_the_client_does_not_get_is_ignored(outlet: Outlet) -> None:
     request = m.RunRequest(id=ID, argv=(b"true",), stdin=True, merge_stderr=True)
     run = run_of(request)
     channel = outlet.open(run, request)
@@ -277,7 +277,7 @@ async def test_credit_for_what_a_client_does_not_get_is_no_fault_of_the_service(
 
 
 @pytest.mark.parametrize(("wanted", "said"), [(0, ["started", "gap", "stdout:65536"]), (MiB, ["started"])])
-async def test_what_is_kept_no_more_is_a_gap(outlet: Outlet, wanted: int, said: list[str]) -> None:
+async def test_output_that_is_no_longer_kept_is_a_gap(outlet: Outlet, wanted: int, said: list[str]) -> None:
     request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     begin(run)
@@ -289,7 +289,7 @@ async def test_what_is_kept_no_more_is_a_gap(outlet: Outlet, wanted: int, said: 
     assert outlet.carry() == said
 
 
-async def test_one_that_falls_behind_without_holding_gets_a_gap_as_long_as_what_it_missed(outlet: Outlet) -> None:
+async def test_an_attachment_that_falls_behind_without_holding_gets_an_exact_gap(outlet: Outlet) -> None:
     request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     holder = outlet.open(run, request)
@@ -305,7 +305,7 @@ async def test_one_that_falls_behind_without_holding_gets_a_gap_as_long_as_what_
     assert outlet.carry() == ["gap", "stdout:65536"]
 
 
-async def test_a_disk_that_fails_the_reader_is_said(outlet: Outlet, tmp_path: Path) -> None:
+async def test_a_read_error_of_the_disk_is_sent_to_the_client(outlet: Outlet, tmp_path: Path) -> None:
     request = m.RunRequest(id=ID, argv=(b"true",), spool=1 << 16)
     run = run_of(request, tmp_path, disk_spool=1 << 16)
     channel = outlet.open(run, request)

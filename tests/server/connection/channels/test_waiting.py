@@ -1,4 +1,4 @@
-"""A wait ends with the first of match, silence, end and time, wherever pieces of output begin and end."""
+"""A wait ends with the first of match, silence, end and timeout, however the output is split."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def matched(start: int, end: int) -> m.Matched:
 
 
 async def caught_up() -> None:
-    """Until a search of what is there has surely been done: one more pattern is searched for behind it."""
+    """Wait until the current output was searched: another pattern is searched for behind it."""
     other, session = run(), FakeSession()
     for _ in range(3):
         other.stdout.append(b"x")
@@ -57,17 +57,19 @@ async def caught_up() -> None:
         (b"", b"", (0, 0)),
     ],
 )
-async def test_a_match_is_found_however_its_output_comes(pattern: bytes, output: bytes, span: tuple[int, int]) -> None:
-    for pieces in ([output], [output[at : at + 1] for at in range(len(output))]):
+async def test_a_match_is_found_however_the_output_is_split(
+    pattern: bytes, output: bytes, span: tuple[int, int]
+) -> None:
+    for chunks in ([output], [output[at : at + 1] for at in range(len(output))]):
         watched, session = run(), FakeSession()
         number = wait_for(session, watched, pattern)
-        for piece in pieces:
-            watched.stdout.append(piece)
+        for chunk in chunks:
+            watched.stdout.append(chunk)
             await asyncio.sleep(0)
         assert await session.last(number) == matched(*span)
 
 
-async def test_a_match_is_told_as_soon_as_there_is_one() -> None:
+async def test_a_match_is_sent_as_soon_as_there_is_one() -> None:
     watched, session = run(), FakeSession()
     number = wait_for(session, watched, b"port \\d+")
     watched.stdout.append(b"port 80")
@@ -77,7 +79,7 @@ async def test_a_match_is_told_as_soon_as_there_is_one() -> None:
 
 
 @pytest.mark.parametrize("pattern", [b"one$", b"one\\b", b"one\\z", b"(?-m)one$"])
-async def test_nothing_ends_where_only_the_output_so_far_does(pattern: bytes) -> None:
+async def test_the_end_of_the_output_so_far_is_not_a_boundary(pattern: bytes) -> None:
     watched, session = run(), FakeSession()
     number = wait_for(session, watched, pattern)
     watched.stdout.append(b"one")
@@ -90,7 +92,7 @@ async def test_nothing_ends_where_only_the_output_so_far_does(pattern: bytes) ->
     assert await session.last(number) == matched(9, 12)
 
 
-async def test_an_offset_begins_no_line_and_no_word_that_the_output_does_not() -> None:
+async def test_an_offset_is_not_a_boundary_of_a_line_or_word() -> None:
     watched, session = run(), FakeSession()
     watched.stdout.append(b"someone\none\n")
     assert await session.last(wait_for(session, watched, b"^one", offset=4)) == matched(8, 11)
@@ -100,7 +102,7 @@ async def test_an_offset_begins_no_line_and_no_word_that_the_output_does_not() -
 
 
 @given(st.binary(max_size=60), st.sampled_from([b"ab+", b"^a", b"b$", b"a.b", b"\\bab\\b", b"(ba)+$"]), st.data())
-def test_the_end_of_a_match_is_that_of_the_whole_output_once_it_is_over(
+def test_a_match_in_ended_output_ends_as_in_a_search_of_all_of_it(
     output: bytes, pattern: bytes, data: st.DataObject
 ) -> None:
     output = bytes(b"ab\n "[byte % 4] for byte in output)
@@ -126,16 +128,16 @@ def test_the_end_of_a_match_is_that_of_the_whole_output_once_it_is_over(
         assert last.end <= expected.end()
 
 
-async def test_a_match_goes_over_the_border_of_pieces_up_to_the_overlap() -> None:
+async def test_a_match_may_cross_the_border_of_chunks_up_to_the_overlap() -> None:
     watched, session = run(spool=2 * MiB), FakeSession()
-    piece = Pattern(b"a+b").chunk
-    text = b"." * (piece - SEARCH_OVERLAP + 1) + b"a" * SEARCH_OVERLAP + b"b"
+    chunk = Pattern(b"a+b").chunk
+    text = b"." * (chunk - SEARCH_OVERLAP + 1) + b"a" * SEARCH_OVERLAP + b"b"
     watched.stdout.append(text)
     last = await session.last(wait_for(session, watched, b"a+b"))
-    assert last == matched(piece - SEARCH_OVERLAP + 1, len(text)) or last == matched(piece - SEARCH_OVERLAP, len(text))
+    assert last == matched(chunk - SEARCH_OVERLAP + 1, len(text)) or last == matched(chunk - SEARCH_OVERLAP, len(text))
 
 
-async def test_only_what_is_kept_can_match_and_a_gap_begins_nothing() -> None:
+async def test_only_kept_output_matches_and_the_end_of_a_gap_is_not_a_boundary() -> None:
     watched, session = run(spool=64 * KiB), FakeSession()
     watched.stdout.append(b"early ")
     for _ in range(8):
@@ -151,7 +153,7 @@ async def test_only_what_is_kept_can_match_and_a_gap_begins_nothing() -> None:
         assert last.reason == "ended"
 
 
-async def test_a_ring_on_disk_is_searched_over_its_border(tmp_path: Path) -> None:
+async def test_a_ring_on_disk_is_searched_across_its_wrap(tmp_path: Path) -> None:
     watched, session = run(tmp_path, disk_spool=64 * KiB), FakeSession()
     watched.stdout.append(b"." * (64 * KiB - 2) + b"here")
     assert await session.last(wait_for(session, watched, b"here")) == matched(64 * KiB - 2, 64 * KiB + 2)
@@ -174,7 +176,7 @@ async def test_silence_counts_from_the_last_output_and_not_from_before_the_wait(
     )
 
 
-async def test_a_program_that_was_silent_before_is_given_its_time() -> None:
+async def test_a_program_that_was_silent_before_the_wait_gets_the_full_time() -> None:
     watched, session = run(), FakeSession()
     watched.stdout.touched = time.monotonic() - 60
     began = time.monotonic()
@@ -182,7 +184,7 @@ async def test_a_program_that_was_silent_before_is_given_its_time() -> None:
     assert time.monotonic() - began >= 0.05
 
 
-async def test_the_time_and_the_end_are_told_with_the_offset_so_far() -> None:
+async def test_a_timeout_and_an_end_are_answered_with_the_current_offset() -> None:
     watched, session = run(), FakeSession()
     watched.stdout.append(b"four")
     assert await session.last(wait_for(session, watched, timeout=0.01)) == m.Matched(reason="timeout", start=4, end=4)
@@ -204,7 +206,7 @@ async def test_the_time_and_the_end_are_told_with_the_offset_so_far() -> None:
         (b"(.{1000}|x{1000}){1}" * 3, "too large"),
     ],
 )
-def test_a_pattern_that_will_not_do_is_refused_in_the_words_of_re2(pattern: bytes, words: str) -> None:
+def test_a_bad_pattern_is_refused_in_the_words_of_re2(pattern: bytes, words: str) -> None:
     with pytest.raises(BadPattern, match=words):
         Pattern(pattern)
 
@@ -217,7 +219,7 @@ async def test_an_offset_beyond_the_output_is_refused() -> None:
 
 
 @pytest.mark.parametrize("leave", ["lost", "close"])
-async def test_who_leaves_leaves_nothing_behind(leave: str) -> None:
+async def test_a_client_that_leaves_leaves_nothing_behind(leave: str) -> None:
     watched, session = run(), FakeSession()
     others = list(watched.stdout.listeners)
     request = m.WaitFor(id=watched.plan.id, pattern=b"x", idle=60, timeout=60)
@@ -236,17 +238,17 @@ async def test_who_leaves_leaves_nothing_behind(leave: str) -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_run_that_fails_fails_the_wait() -> None:
+async def test_a_failed_run_ends_the_wait_with_an_error() -> None:
     watched, session = run(), FakeSession()
     number = wait_for(session, watched, b"x")
     watched.refuse("no")
     assert await session.last(number) == m.Error(code=ErrorCode.UNAVAILABLE, message="no")
 
 
-async def test_an_expensive_pattern_holds_nobody_up() -> None:
+async def test_an_expensive_pattern_does_not_delay_others() -> None:
     watched, session = run(spool=8 * MiB), FakeSession()
     watched.stdout.append(b"ab" * (512 * KiB))
-    number = wait_for(session, watched, b"[ab]*a" + b"[ab]{1000}" * 3 + b"c")  # a fifth of a second for each piece
+    number = wait_for(session, watched, b"[ab]*a" + b"[ab]{1000}" * 3 + b"c")  # a fifth of a second for each chunk
     until, turns = time.monotonic() + 0.5, 0
     while time.monotonic() < until:
         await asyncio.sleep(0)
