@@ -10,7 +10,6 @@ It imports nothing of the tests, has one thread and no open file of its own, so 
 
 from __future__ import annotations
 
-import atexit
 import gc
 import importlib
 import os
@@ -133,11 +132,12 @@ def main() -> None:
 
 def leave(code: int) -> None:
     """End as an interpreter does, but for taking the imported modules apart: that would copy all of the memory that is
-    shared with the process that was forked."""
-    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # wait for threads, as Py_FinalizeEx does
-    atexit._run_exitfuncs()  # noqa: SLF001  # CPython has no public name for either
+    shared with the process that was forked. Neither program registers anything with atexit."""
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join()
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None and not stream.closed:
+        if not stream.closed:
             try:
                 stream.flush()
             except (OSError, ValueError):
