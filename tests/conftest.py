@@ -30,7 +30,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 STARTING: Final = frozenset(
     f"tests.support.{name}"
-    for name in ("command", "guarded", "installed", "service", "shells", "systemd", "tmux", "upgrades")
+    for name in ("command", "installed_service", "policy_service", "service", "shells", "systemd", "tmux", "upgrades")
 )
 """Modules that start a service, a terminal program or systemd."""
 

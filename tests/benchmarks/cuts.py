@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 from farhand_client import Exited
-from tests.support.faults import Kind, client_over, faulty_line, network_service, nothing_is_left, random_faults
+from tests.support.faulty_proxy import Kind, client_over, faulty_proxy, network_service, nothing_is_left, random_faults
 
 CODE = 7
 WRITE = f"""\
@@ -46,7 +46,7 @@ async def measure(size: int, cuts: int, seed: int) -> bool:
     digest, count = hashlib.sha256(), 0
     with tempfile.TemporaryDirectory(prefix="farhand-cuts-") as name:
         directory = Path(name)
-        async with network_service(directory) as service, faulty_line(service, iter(faults)) as line:
+        async with network_service(directory) as service, faulty_proxy(service, iter(faults)) as line:
             began = time.monotonic()
             command = [sys.executable, "-c", WRITE, str(seed), str(size)]
             async with client_over(line, directory) as client, client.start(command) as run:

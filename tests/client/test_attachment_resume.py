@@ -14,7 +14,7 @@ from farhand_client import PIPE, Client, Exited, Killed, RequestRefused, connect
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB, Limits, MiB
-from tests.support.cuts import cutting
+from tests.support.cutting_proxy import cutting_proxy
 from tests.support.fake_runs import ID, STOPPED, Cat, Gate
 from tests.support.fake_service import FakeRun, FakeService, client_of
 
@@ -33,7 +33,7 @@ async def test_cut_anywhere_a_run_continues_byte_for_byte(tmp_path: Path, seed: 
     async with FakeService(cat).on_socket(tmp_path):
         # Few cuts near the login: the attempts after these wait for the whole back-off.
         plan = itertools.chain(cuts(seed, 3, 4 * KiB), cuts(seed, 9, 600 * KiB))
-        async with cutting(tmp_path / "cut.sock", tmp_path / "fake.sock", plan) as made:
+        async with cutting_proxy(tmp_path / "cut.sock", tmp_path / "fake.sock", plan) as made:
             async with connect(f"unix:{tmp_path}/cut.sock") as client:
                 completed = await client.run(["cat"], input=data)
             assert len(made) >= 12
@@ -45,7 +45,7 @@ async def test_a_slow_reader_and_writer_survive_cuts(tmp_path: Path) -> None:
     cat, data = Cat(), random.Random(7).randbytes(3 * MiB)
     async with (
         FakeService(cat, limits=Limits(window=64 * KiB)).on_socket(tmp_path),
-        cutting(tmp_path / "cut.sock", tmp_path / "fake.sock", cuts(7, 12, 300 * KiB)),
+        cutting_proxy(tmp_path / "cut.sock", tmp_path / "fake.sock", cuts(7, 12, 300 * KiB)),
         connect(f"unix:{tmp_path}/cut.sock") as client,
         client.start(["cat"], stdin=PIPE) as run,
     ):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.conftest import DEPLOY, offline
-from tests.support.installed import ON_SYSTEMD, SCRIPT, STARTED
+from tests.support.installed_service import ON_SYSTEMD, SCRIPT, STARTED
 from tests.support.systemd import run_under_systemd
 
 pytestmark = ON_SYSTEMD

@@ -3,7 +3,7 @@
 import json
 
 from tests.deploy.conftest import Installation
-from tests.support.installed import ON_SYSTEMD, under_systemd
+from tests.support.installed_service import ON_SYSTEMD, under_systemd
 
 pytestmark = ON_SYSTEMD
 

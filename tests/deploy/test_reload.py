@@ -1,7 +1,7 @@
 """`systemctl reload` takes a good configuration, refuses a bad one, and replaces no process."""
 
 from tests.deploy.conftest import Installation
-from tests.support.installed import ON_SYSTEMD, under_systemd
+from tests.support.installed_service import ON_SYSTEMD, under_systemd
 
 pytestmark = ON_SYSTEMD
 

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from tests.deploy.conftest import DEPLOY, Installation
-from tests.support.installed import ON_SYSTEMD, UNTRUSTED, under_systemd
+from tests.support.installed_service import ON_SYSTEMD, UNTRUSTED, under_systemd
 
 pytestmark = ON_SYSTEMD
 

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from tests.deploy.conftest import Installation
-from tests.support.installed import ON_SYSTEMD, under_systemd
+from tests.support.installed_service import ON_SYSTEMD, under_systemd
 from tests.support.upgrades import WRITER
 
 pytestmark = ON_SYSTEMD

@@ -22,7 +22,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited
 from farhand_server.audit.entry import argv_sha256
 from tests.support.client import PATIENCE, RawClient
-from tests.support.guarded import ME, Guarded, farhandd, guarded
+from tests.support.policy_service import ME, PolicyService, farhandd, policy_service
 
 pytestmark = pytest.mark.needs("ssh-keygen")
 
@@ -58,9 +58,9 @@ while s.recv(4096): pass
 
 
 @pytest.fixture
-async def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Guarded]:
+async def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PolicyService]:
     policy = POLICY.replace("{uid}", str(os.getuid()))
-    async with guarded(tmp_path, monkeypatch, policy, boss="", deploy="") as running:
+    async with policy_service(tmp_path, monkeypatch, policy, boss="", deploy="") as running:
         yield running
 
 
@@ -69,13 +69,13 @@ def without(entry: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in entry.items() if name not in {"seq", "time", "prev", "hash", *names}}
 
 
-async def whole(guard: Guarded, count: int) -> None:
+async def whole(guard: PolicyService, count: int) -> None:
     """The log has as many entries, and `farhandd audit verify` finds nothing wrong with it."""
     exit_code, said = await farhandd(guard, "audit", "verify")
     assert (exit_code, said.splitlines()[0]) == (0, f"{count} entries, chain unbroken")
 
 
-async def test_a_login_and_a_run_by_key_are_told_with_key_and_address(guard: Guarded) -> None:
+async def test_a_login_and_a_run_by_key_are_told_with_key_and_address(guard: PolicyService) -> None:
     async with guard.client("boss") as client:
         done = await client.run(["echo", "x"])
     login, start, end = guard.audited()
@@ -88,7 +88,7 @@ async def test_a_login_and_a_run_by_key_are_told_with_key_and_address(guard: Gua
     await whole(guard, 3)
 
 
-async def test_a_local_client_is_told_as_a_peer(guard: Guarded) -> None:
+async def test_a_local_client_is_told_as_a_peer(guard: PolicyService) -> None:
     async with RawClient.connect(guard.service.socket) as client:
         await client.run("true")
     assert [without(entry, "run") for entry in guard.audited("login", "start")] == [
@@ -97,7 +97,7 @@ async def test_a_local_client_is_told_as_a_peer(guard: Guarded) -> None:
     ]
 
 
-async def test_a_login_shell_is_told_with_its_name_its_terminal_and_what_is_recorded(guard: Guarded) -> None:
+async def test_a_login_shell_is_told_with_its_name_its_terminal_and_what_is_recorded(guard: PolicyService) -> None:
     screen = m.TerminalRequest(name="xterm", size=m.WindowSize(columns=80, rows=24))
     async with RawClient.connect(guard.service.socket) as client:
         run = client.start(login=True, terminal=screen, stdin=True, merge_stderr=True, record_input=True)
@@ -119,7 +119,7 @@ async def test_a_login_shell_is_told_with_its_name_its_terminal_and_what_is_reco
     assert (request["login"], request["terminal"]["name"], request["recorded"]) == (True, "xterm", True)
 
 
-async def test_refused_logins_are_told_with_their_cause(guard: Guarded) -> None:
+async def test_refused_logins_are_told_with_their_cause(guard: PolicyService) -> None:
     (guard.directory / "config/farhand/authorized_keys").write_text("")
     with pytest.raises(AuthenticationError):
         async with guard.client("boss"):
@@ -132,7 +132,7 @@ async def test_refused_logins_are_told_with_their_cause(guard: Guarded) -> None:
 
 
 @pytest.mark.needs("root")
-async def test_a_local_account_that_is_turned_away_is_told(guard: Guarded) -> None:
+async def test_a_local_account_that_is_turned_away_is_told(guard: PolicyService) -> None:
     for directory in guard.service.socket.parents:
         if directory.stat().st_uid == 0 and not directory.stat().st_mode & stat.S_IXOTH:
             directory.chmod(0o711)
@@ -142,7 +142,7 @@ async def test_a_local_account_that_is_turned_away_is_told(guard: Guarded) -> No
     assert (entry["event"], entry["user"], entry["how"]) == ("login_refused", "nobody", "peer")
 
 
-async def test_a_denied_run_is_told_with_what_it_was(guard: Guarded) -> None:
+async def test_a_denied_run_is_told_with_what_it_was(guard: PolicyService) -> None:
     async with guard.client("boss") as client:
         with pytest.raises(RequestRefused):
             await client.run("rm -rf /srv", shell=True)
@@ -153,7 +153,7 @@ async def test_a_denied_run_is_told_with_what_it_was(guard: Guarded) -> None:
     await whole(guard, 2)
 
 
-async def test_the_policy_hides_arguments_in_every_line_and_in_the_history(guard: Guarded) -> None:
+async def test_the_policy_hides_arguments_in_every_line_and_in_the_history(guard: PolicyService) -> None:
     async with guard.client("deploy") as client:
         done = await client.run(["echo", "hush"], env={"TOKEN": "hush too"})
         assert done.outcome == Exited(code=0)
@@ -168,7 +168,7 @@ async def test_the_policy_hides_arguments_in_every_line_and_in_the_history(guard
             assert b"hush" not in file.read_bytes()
 
 
-async def test_values_of_the_environment_are_nowhere(guard: Guarded) -> None:
+async def test_values_of_the_environment_are_nowhere(guard: PolicyService) -> None:
     async with RawClient.connect(guard.service.socket) as client:
         await client.run("true", env=((b"LANG", b"hush"),))
     await guard.service.stop()
@@ -177,7 +177,7 @@ async def test_values_of_the_environment_are_nowhere(guard: Guarded) -> None:
             assert b"hush" not in file.read_bytes()
 
 
-async def test_who_attaches_to_a_run_signals_it_and_stops_it_is_told(guard: Guarded) -> None:
+async def test_who_attaches_to_a_run_signals_it_and_stops_it_is_told(guard: PolicyService) -> None:
     async with guard.client("deploy") as deploy, guard.client("boss") as boss:
         run = await deploy.start(["cat"], stdin=subprocess.PIPE)
         await boss.signal(run.id, 18)
@@ -198,7 +198,7 @@ async def test_who_attaches_to_a_run_signals_it_and_stops_it_is_told(guard: Guar
     ]
 
 
-async def test_a_stop_is_told(guard: Guarded) -> None:
+async def test_a_stop_is_told(guard: PolicyService) -> None:
     async with RawClient.connect(guard.service.socket) as client:
         run = client.start("sleep", "60")
         await run.started()
@@ -208,7 +208,7 @@ async def test_a_stop_is_told(guard: Guarded) -> None:
     assert (entry["run"], entry["detail"]) == (run.request.id, "stop")
 
 
-async def test_attempts_on_the_runs_of_others_are_denials(guard: Guarded) -> None:
+async def test_attempts_on_the_runs_of_others_are_denials(guard: PolicyService) -> None:
     async with guard.client("boss") as boss, guard.client("deploy") as deploy:
         run = await boss.start(["cat"], stdin=subprocess.PIPE)
         with pytest.raises(RequestRefused, match="no run"):
@@ -218,7 +218,7 @@ async def test_attempts_on_the_runs_of_others_are_denials(guard: Guarded) -> Non
     assert denial["detail"] == f"the policy does not let {ME} see this run of {ME}"
 
 
-async def test_the_same_request_again_is_an_attachment(guard: Guarded) -> None:
+async def test_the_same_request_again_is_an_attachment(guard: PolicyService) -> None:
     async with RawClient.connect(guard.service.socket) as client, RawClient.connect(guard.service.socket) as again:
         run = client.start("cat", stdin=True)
         await run.started()
@@ -232,7 +232,7 @@ async def test_the_same_request_again_is_an_attachment(guard: Guarded) -> None:
     ]
 
 
-async def test_a_service_that_is_killed_leaves_a_chain_that_goes_on(guard: Guarded) -> None:
+async def test_a_service_that_is_killed_leaves_a_chain_that_goes_on(guard: PolicyService) -> None:
     async with guard.client("boss") as client:
         await client.run(["true"])
         guard.service.process.kill()

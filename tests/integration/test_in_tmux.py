@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import FARHAND
-from tests.support.cords import cord
 from tests.support.service import Service
 from tests.support.shells import new_run_id
 from tests.support.tmux import PATIENCE, Screen
+from tests.support.unix_proxy import unix_proxy
 
 pytestmark = pytest.mark.needs("tmux")
 
@@ -168,24 +168,24 @@ async def test_a_cut_line_is_said_on_one_row_and_in_the_title_and_leaves_no_trac
     screen: Screen, core: Service, tmp_path: Path, file: Path
 ) -> None:
     (tmp_path / "config/farhand").mkdir(parents=True)
-    (tmp_path / "config/farhand/config.toml").write_text(f'[hosts.web]\naddress = "unix:{tmp_path}/cord"\n')
+    (tmp_path / "config/farhand/config.toml").write_text(f'[hosts.web]\naddress = "unix:{tmp_path}/proxy"\n')
     env = core.environment | {"XDG_CONFIG_HOME": str(tmp_path / "config")}
-    async with cord(tmp_path, core.socket) as line:
+    async with unix_proxy(tmp_path, core.socket) as proxy:
         await shell(screen, env, tmp_path, "web")
         screen.type(f"vim -n -u NONE -N -c 'syntax on' -c 'set ruler mouse=a' {file.name}", "Enter")
         await screen.matches("1,1 +Top")
         screen.type("", "C-f")
         await screen.matches("größe20")
         before, rows = screen.picture, screen.rows
-        await line.cut()
+        await proxy.cut()
         await screen.matches(r"^connection to web lost; reconnecting \(for up to 24 h\)")
         assert screen.rows[:-1] == rows[:-1]
         assert "lost; reconnecting" in screen.tmux("display-message", "-p", "#{pane_title}")
-        await line.mend()
+        await proxy.restore()
         await until(lambda: screen.picture == before, lambda: f"{screen.text}\n{screen.flags}\n{before[1]}")
-        await line.cut()
+        await proxy.cut()
         screen.type("Onever lost größe", "Escape")
-        await line.mend()
+        await proxy.restore()
         await screen.matches("^never lost größe$")
 
 

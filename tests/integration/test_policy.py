@@ -16,7 +16,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Exited, Killed
 from tests.support.client import RawClient
-from tests.support.guarded import ME, Guarded, farhandd, guarded
+from tests.support.policy_service import ME, PolicyService, farhandd, policy_service
 from tests.support.service import running_service
 
 pytestmark = pytest.mark.needs("ssh-keygen")
@@ -51,7 +51,7 @@ others = ["attach"]
 
 
 @pytest.fixture
-async def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Guarded]:
+async def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PolicyService]:
     keys = {
         "boss": "",
         "deploy": "",
@@ -60,7 +60,7 @@ async def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         "restricted": "restrict",
         "forced": 'command="echo forced"',
     }
-    async with guarded(tmp_path, monkeypatch, POLICY, **keys) as running:
+    async with policy_service(tmp_path, monkeypatch, POLICY, **keys) as running:
         yield running
 
 
@@ -87,7 +87,7 @@ async def code(asked: Awaitable[object]) -> ErrorCode:
     return caught.value.code
 
 
-async def test_what_a_rule_allows_is_done_and_everything_else_is_denied(guard: Guarded) -> None:
+async def test_what_a_rule_allows_is_done_and_everything_else_is_denied(guard: PolicyService) -> None:
     async with guard.client("deploy") as client:
         done = await client.run(["echo", "app-1"], cwd="/usr")
         assert (done.stdout, done.outcome) == (b"app-1\n", Exited(code=0))
@@ -107,7 +107,7 @@ async def test_what_a_rule_allows_is_done_and_everything_else_is_denied(guard: G
         assert f"{may_not} run anything here" in await refusal(client.run(["true"]))
 
 
-async def test_a_terminal_is_for_whom_rule_and_key_allow_one(guard: Guarded) -> None:
+async def test_a_terminal_is_for_whom_rule_and_key_allow_one(guard: PolicyService) -> None:
     screen = m.TerminalRequest(name="xterm", size=m.WindowSize(columns=80, rows=24))
     async with guard.client("boss") as boss:
         run = await boss.start(["test", "-t", "0"], terminal=screen)
@@ -129,7 +129,7 @@ async def test_a_terminal_is_for_whom_rule_and_key_allow_one(guard: Guarded) -> 
         assert (await run.wait()).outcome == Exited(code=7)
 
 
-async def test_what_was_judged_is_what_is_run(guard: Guarded, tmp_path: Path) -> None:
+async def test_what_was_judged_is_what_is_run(guard: PolicyService, tmp_path: Path) -> None:
     """A PATH that finds the program elsewhere does not get another one run; nor does a link get another directory."""
     (tmp_path / "echo").write_text("#!/bin/sh\necho wrong\n")
     (tmp_path / "echo").chmod(0o755)
@@ -140,7 +140,7 @@ async def test_what_was_judged_is_what_is_run(guard: Guarded, tmp_path: Path) ->
         assert (await client.run(["pwd"], cwd=str(tmp_path / "link"))).stdout == b"/usr\n"
 
 
-async def test_a_reload_holds_for_the_next_request_on_the_same_connection(guard: Guarded) -> None:
+async def test_a_reload_holds_for_the_next_request_on_the_same_connection(guard: PolicyService) -> None:
     async with guard.client("deploy") as client:
         assert "have a shell" in await refusal(client.run("echo x", shell=True, cwd="/usr"))
         run = await client.start(["cat"], stdin=PIPE, cwd="/usr")
@@ -154,7 +154,7 @@ async def test_a_reload_holds_for_the_next_request_on_the_same_connection(guard:
         assert (await run.wait()).outcome == Exited(code=0)
 
 
-async def test_a_faulty_policy_is_an_error_at_the_start_and_at_a_reload_the_old_one_stays(guard: Guarded) -> None:
+async def test_a_faulty_policy_is_an_error_at_the_start_and_at_a_reload_the_old_one_stays(guard: PolicyService) -> None:
     async with guard.client("deploy") as client:
         told = await guard.reload('[[rules]]\nname = "deploy"\nwho = { users = ["x"] }\nshel = true\n')
         assert "refused" in told
@@ -167,7 +167,7 @@ async def test_a_faulty_policy_is_an_error_at_the_start_and_at_a_reload_the_old_
     assert (exit_code, "the file does not exist" in said) == (1, True)
 
 
-async def test_runs_of_others_are_not_there_for_whom_no_rule_lets_see_them(guard: Guarded) -> None:
+async def test_runs_of_others_are_not_there_for_whom_no_rule_lets_see_them(guard: PolicyService) -> None:
     async with guard.client("boss") as boss, guard.client("deploy") as deploy, guard.client("watch") as watch:
         run = await boss.start(["cat"], stdin=PIPE, cwd="/usr")
         assert await deploy.runs() == await deploy.runs(ended=True) == []
@@ -191,7 +191,7 @@ async def test_runs_of_others_are_not_there_for_whom_no_rule_lets_see_them(guard
 
 
 async def test_a_run_that_was_started_is_attached_to_also_where_it_would_not_be_started_any_more(
-    guard: Guarded,
+    guard: PolicyService,
 ) -> None:
     run_id = "01890a5d-ac96-474b-8cce-b302099a8057"
     async with guard.client("deploy") as client, guard.client("deploy") as again:
@@ -203,7 +203,7 @@ async def test_a_run_that_was_started_is_attached_to_also_where_it_would_not_be_
         assert (await same.wait()).outcome == Exited(code=0)
 
 
-async def test_a_forced_command_is_judged_and_gets_at_nothing_else(guard: Guarded) -> None:
+async def test_a_forced_command_is_judged_and_gets_at_nothing_else(guard: PolicyService) -> None:
     async with guard.client("forced") as client, guard.client("boss") as boss:
         assert "run anything here" in await refusal(client.run(["echo", "app-1"]))
         backup = '[[rules]]\nname = "backup"\nwho = {{ keys = ["{forced}"] }}\nothers = ["attach", "signal"]\n'

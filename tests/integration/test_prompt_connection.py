@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.guarded import guarded
+from tests.support.policy_service import policy_service
 from tests.support.service import Service, running_service
 from tests.support.tmux import SIGN, WHO, Screen, at
 
@@ -121,7 +121,7 @@ async def test_lines_run_without_a_terminal_where_the_service_gives_none(
     directory = tmp_path / "guarded"
     directory.mkdir()
     policy = '[[rules]]\nname = "me"\nwho = {{ users = ["{me}"] }}\ncommands = [["*", "..."]]\nshell = true\n'
-    async with guarded(directory, monkeypatch, policy, key="no-pty") as guard:
+    async with policy_service(directory, monkeypatch, policy, key="no-pty") as guard:
         assert guard.service.address is not None
         host, port = guard.service.address
         screen.start(f"{host}:{port}", own, "-I", str(directory / "key"))

@@ -13,7 +13,7 @@ import pytest
 from farhand_client import PIPE, Client, Exited, Killed, RequestRefused, Run, connect
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
-from tests.support.guarded import ME, Guarded, guarded
+from tests.support.policy_service import ME, PolicyService, policy_service
 from tests.support.service import Service, running_service
 from tests.support.upgrades import upgraded
 
@@ -55,11 +55,11 @@ async def client(service: Service) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Guarded]:
+async def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PolicyService]:
     """A service where whoever has the key `recorded` is recorded: 256 KiB of each stream at the most."""
     keys = {"recorded": "", "free": "", "watch": ""}
     config = '[runs]\nmax_spool = "256 KiB"\n'
-    async with guarded(tmp_path, monkeypatch, POLICY, config=config, **keys) as running:
+    async with policy_service(tmp_path, monkeypatch, POLICY, config=config, **keys) as running:
         yield running
 
 
@@ -158,7 +158,7 @@ async def test_it_is_gone_when_the_output_is(tmp_path: Path) -> None:
         assert refused.value.code == ErrorCode.UNKNOWN_RUN
 
 
-async def test_whose_runs_have_to_be_recorded_has_them_kept_whole(guard: Guarded) -> None:
+async def test_whose_runs_have_to_be_recorded_has_them_kept_whole(guard: PolicyService) -> None:
     async with guard.client("recorded") as client:
         # Nobody reads it, and with a spool of its own wish it would have forgotten the beginning.
         run = await client.start("seq 20000; sleep 60", shell=True, spool=65536)
@@ -173,7 +173,7 @@ async def test_whose_runs_have_to_be_recorded_has_them_kept_whole(guard: Guarded
 
 
 @pytest.mark.parametrize("on_terminal", [False, True])
-async def test_a_recording_that_is_full_stops_the_run(guard: Guarded, on_terminal: bool) -> None:
+async def test_a_recording_that_is_full_stops_the_run(guard: PolicyService, on_terminal: bool) -> None:
     terminal = SCREEN if on_terminal else None
     async with guard.client("recorded") as client:
         async with client.start(["sh", "-c", "trap '' TERM; exec yes"], terminal=terminal) as run:
@@ -190,7 +190,7 @@ async def test_a_recording_that_is_full_stops_the_run(guard: Guarded, on_termina
         assert done.outcome == Exited(code=0)
 
 
-async def test_what_cannot_be_recorded_does_not_start(guard: Guarded) -> None:
+async def test_what_cannot_be_recorded_does_not_start(guard: PolicyService) -> None:
     spools = guard.state / "spool"
     if spools.exists():
         spools.rmdir()
@@ -205,7 +205,7 @@ async def test_what_cannot_be_recorded_does_not_start(guard: Guarded) -> None:
         assert (await free.run(["touch", str(mark)])).outcome == Exited(code=0)
 
 
-async def test_a_recording_that_somebody_removes_stops_the_run_when_that_is_found(guard: Guarded) -> None:
+async def test_a_recording_that_somebody_removes_stops_the_run_when_that_is_found(guard: PolicyService) -> None:
     async with guard.client("recorded") as client:
         run = await client.start(["sh", "-c", "echo x; sleep 60"], grace=60)
         await client.wait_for(run.id, pattern=b"x", timeout=20)
@@ -218,7 +218,7 @@ async def test_a_recording_that_somebody_removes_stops_the_run_when_that_is_foun
     assert (outcome.reason, outcome.message) == ("spool", "its recording is lost: somebody has removed the file")
 
 
-async def test_recordings_are_for_those_who_may_attach(guard: Guarded) -> None:
+async def test_recordings_are_for_those_who_may_attach(guard: PolicyService) -> None:
     async with guard.client("recorded") as client, guard.client("watch") as watch:
         run = await client.start(["cat"], stdin=PIPE)
         with pytest.raises(RequestRefused, match=f"does not let {ME} attach to this run of {ME}") as refused:

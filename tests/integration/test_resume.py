@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from farhand_client import PIPE, Exited
-from tests.support.faults import (
+from tests.support.faulty_proxy import (
     LOGGED_IN,
     Fault,
     Kind,
     client_over,
-    faulty_line,
+    faulty_proxy,
     network_service,
     nothing_is_left,
     random_faults,
@@ -52,7 +52,7 @@ def seed() -> int:
 async def test_output_through_fifty_cuts_is_whole_and_the_exit_code_right(tmp_path: Path, seed: int) -> None:
     faults = random_faults(seed, CUTS, SIZE // CUTS, {"fin": 21, "rst": 21, "vanish": 6, "edge": 2})
     digest, count = hashlib.sha256(), 0
-    async with network_service(tmp_path) as service, faulty_line(service, iter(faults)) as line:
+    async with network_service(tmp_path) as service, faulty_proxy(service, iter(faults)) as line:
         command = [sys.executable, "-c", WRITE, str(seed), str(SIZE)]
         async with client_over(line, tmp_path) as client, client.start(command) as run:
             while piece := await run.stdout.read(1 << 20):
@@ -71,7 +71,7 @@ async def test_stdin_and_output_through_cuts_of_both_directions(tmp_path: Path, 
     block = random.Random(seed).randbytes(MiB)
     sent, came, count = hashlib.sha256(), hashlib.sha256(), 0
     faults = random_faults(seed, 20, SIZE // 2 // 20, {"fin": 9, "rst": 9, "vanish": 2}, of_client=True)
-    async with network_service(tmp_path) as service, faulty_line(service, iter(faults)) as line:
+    async with network_service(tmp_path) as service, faulty_proxy(service, iter(faults)) as line:
         async with client_over(line, tmp_path) as client, client.start(["cat"], stdin=PIPE) as run:
 
             async def feed() -> None:
@@ -102,7 +102,7 @@ async def test_a_start_that_was_cut_off_anywhere_happens_once(tmp_path: Path, ki
     later = [Fault(kind, LOGGED_IN if number == 0 else 5000 + 37 * number) for number in range(8)]
     faults = [fault for pair in zip(later, early, strict=True) for fault in pair]
     mark = tmp_path / "mark"
-    async with network_service(tmp_path) as service, faulty_line(service, iter(faults)) as line:
+    async with network_service(tmp_path) as service, faulty_proxy(service, iter(faults)) as line:
         async with client_over(line, tmp_path) as client:
             while len(line.made) < len(faults):
                 completed = await client.run(f"echo once >> {mark}; cat {mark}; rm {mark}", shell=True)

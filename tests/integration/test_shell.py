@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import FARHAND, farhand
-from tests.support.cords import Cord, cord
 from tests.support.ptys import Pty, terminal
 from tests.support.service import Service
+from tests.support.unix_proxy import UnixProxy, unix_proxy
 
 PROMPT = b"there> "
 
@@ -38,9 +38,9 @@ async def other() -> AsyncIterator[Pty]:
 
 
 @pytest.fixture
-async def line(tmp_path: Path, core: Service) -> AsyncIterator[Cord]:
-    """A line to the service that can be cut."""
-    async with cord(tmp_path, core.socket) as made:
+async def proxy(tmp_path: Path, core: Service) -> AsyncIterator[UnixProxy]:
+    """A proxy before the shared service whose connections can be cut."""
+    async with unix_proxy(tmp_path, core.socket) as made:
         yield made
 
 
@@ -191,29 +191,29 @@ class TestStaying:
             other.type(b"exit\r")
             assert await process.wait() == 0
 
-    async def test_a_cut_line_is_a_pause(self, pty: Pty, core: Service, env: dict[str, str], line: Cord) -> None:
-        async with shell(pty, line.host, env) as process:
+    async def test_a_cut_line_is_a_pause(self, pty: Pty, core: Service, env: dict[str, str], proxy: UnixProxy) -> None:
+        async with shell(pty, proxy.host, env) as process:
             await does(pty, b"remembered=42")
-            await line.cut()
+            await proxy.cut()
             pty.type(b"echo it is $remembered\r")
             await pty.shows(b"lost; reconnecting (for up to 24 h)")
-            await line.mend()
+            await proxy.restore()
             await pty.shows(b"it is 42\r\n")
             pty.type(b"exit 5\r")
             assert await process.wait() == 5
 
     @pytest.mark.needs("vim")
     async def test_a_cut_in_the_middle_of_what_an_editor_says_garbles_nothing(
-        self, pty: Pty, core: Service, env: dict[str, str], line: Cord, tmp_path: Path
+        self, pty: Pty, core: Service, env: dict[str, str], proxy: UnixProxy, tmp_path: Path
     ) -> None:
         (tmp_path / "text").write_text("".join(f"line {number}\n" for number in range(1000)))
-        async with shell(pty, line.host, env) as process:
+        async with shell(pty, proxy.host, env) as process:
             pty.type(b"vim -u NONE -N " + os.fsencode(tmp_path / "text") + b"\r")
             await pty.shows(b"line 20")
             for _ in range(3):
                 pty.type(b"\x06\x06\x02")
-                await line.cut()
-                await line.mend()
+                await proxy.cut()
+                await proxy.restore()
             pty.type(b":999\roedited\x1b:wq\r")
             await pty.shows(b"\x1b[?1049l")
             await pty.shows(PROMPT)

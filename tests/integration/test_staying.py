@@ -13,10 +13,10 @@ import pytest
 
 from farhand_client import connect
 from farhand_protocol.messages import WindowSize
-from tests.support.cords import cord
 from tests.support.ptys import Pty, terminal
 from tests.support.service import Service, running_service
 from tests.support.shells import PROMPT, attached, shell
+from tests.support.unix_proxy import unix_proxy
 from tests.support.upgrades import upgraded
 
 
@@ -161,14 +161,18 @@ async def test_a_signal_to_the_client_leaves_it_going_and_the_terminal_as_before
 async def test_who_comes_back_over_a_mended_line_and_finds_another_typing_is_told_and_can_go(
     pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
 ) -> None:
-    async with cord(tmp_path, core.socket) as line, shell(pty, line.host, env) as there, connect(core.host) as client:
-        await line.cut()
+    async with (
+        unix_proxy(tmp_path, core.socket) as proxy,
+        shell(pty, proxy.host, env) as there,
+        connect(core.host) as client,
+    ):
+        await proxy.cut()
         while (await client.info(there.id)).attachments:
             pass  # the service has not noticed yet
         async with client.attach(there.id, stdin=True, size=WindowSize(columns=80, rows=24)) as other:
             assert other.stdin is not None
             assert not other.stdin.over
-            await line.mend()
+            await proxy.restore()
             other.stdin.write(b"echo seen by bo''th\r")
             await pty.shows(b"seen by both")
             pty.type(b"x")

@@ -14,12 +14,12 @@ import pytest
 
 from farhand_client import connect
 from tests.support.command import FARHAND
-from tests.support.cords import cord
-from tests.support.cuts import cutting
-from tests.support.judges import Reference
+from tests.support.cutting_proxy import cutting_proxy
 from tests.support.ptys import Pty, terminal
+from tests.support.reference_terminals import Reference
 from tests.support.service import Service, running_service
 from tests.support.shells import PROMPT, Shell, new_run_id, shell
+from tests.support.unix_proxy import unix_proxy
 
 KiB, MiB = 1 << 10, 1 << 20
 
@@ -188,7 +188,7 @@ class TestCuts:
     ) -> None:
         whole = COLOURS.encode().replace(b"\\033", b"\x1b").replace(b"\\r\\n", b"\r\n")
         lengths = iter([(None, LOGGED_IN + 97 * number) for number in range(20)])
-        async with cutting(tmp_path / "cut", core.socket, lengths) as cuts:
+        async with cutting_proxy(tmp_path / "cut", core.socket, lengths) as cuts:
             script = f"stty -opost; printf 'begin:'; printf '{COLOURS}'; printf ':end'"
             async with pty.running(*on_terminal(f"unix:{tmp_path}/cut", script), env=env) as process:
                 await pty.shows(b"begin:")
@@ -203,7 +203,7 @@ class TestCuts:
         texts = [b"".join(b"%d:%05d\r" % (part, number) for number in range(2000)) for part in range(5)]
         # In turn while it is typed and while it is answered.
         lengths = iter([(6000, None), (None, 3000)] * len(texts))
-        async with cutting(tmp_path / "cut", core.socket, lengths) as cuts:
+        async with cutting_proxy(tmp_path / "cut", core.socket, lengths) as cuts:
             script = 'stty raw -echo; printf ready:; exec tee "$1"'
             command = on_terminal(f"unix:{tmp_path}/cut", script, str(tmp_path / "typed"))
             async with pty.running(*command, env=env) as process:
@@ -234,19 +234,19 @@ class TestNotes:
     async def test_what_is_said_in_the_middle_of_a_sequence_leaves_no_trace(
         self, core: Service, env: dict[str, str], tmp_path: Path
     ) -> None:
-        async with cord(tmp_path, core.socket) as line, contextlib.AsyncExitStack() as stack:
+        async with unix_proxy(tmp_path, core.socket) as proxy, contextlib.AsyncExitStack() as stack:
             ptys = [await stack.enter_async_context(terminal()) for _ in SPLIT]
             for pty, (before, after) in zip(ptys, SPLIT, strict=True):
                 script = f"stty -echo; printf 'begin {before}'; read -r x; printf '{after} end'; exec sleep 1000"
-                await stack.enter_async_context(pty.running(*on_terminal(line.host, script), env=env))
+                await stack.enter_async_context(pty.running(*on_terminal(proxy.host, script), env=env))
             for pty in ptys:
                 await pty.until_raw()
                 await pty.sees(b"begin ")
-            await line.cut()
+            await proxy.cut()
             for pty in ptys:
                 await pty.sees(b"lost; reconnecting")
                 pty.type(b"\r")
-            await line.mend()
+            await proxy.restore()
             for pty, (before, after) in zip(ptys, SPLIT, strict=True):
                 await pty.sees(b" end")
                 said = subprocess.run(["printf", f"begin {before}{after} end"], capture_output=True, check=True).stdout
@@ -259,8 +259,8 @@ class TestNotes:
         self, key: bytes, code: int, pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
     ) -> None:
         before = pty.modes
-        async with cord(tmp_path, core.socket) as line, shell(pty, line.host, env) as there:
-            line.silence()
+        async with unix_proxy(tmp_path, core.socket) as proxy, shell(pty, proxy.host, env) as there:
+            proxy.pause()
             began = time.monotonic()
             pty.type(b"never heard\r" + key)
             await pty.until_raw(False)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.command import FARHAND
-from tests.support.judges import FLAGS, cells
+from tests.support.reference_terminals import FLAGS, cells
 
 PATIENCE = 20.0
 """Seconds after which something expected on the screen counts as never coming."""

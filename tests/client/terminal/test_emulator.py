@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from farhand_client.terminal.emulator import Emulator
 from farhand_client.terminal.settings import TerminalSettings
-from tests.support.judges import Reference
+from tests.support.reference_terminals import Reference
 from tests.support.terminal_output import COMMANDS, OUTPUTS
 
 

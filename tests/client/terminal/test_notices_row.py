@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from farhand_client.terminal.notices import NoticeRow
 from farhand_client.terminal.painting import row_content
 from farhand_client.terminal.screen import ScreenTracker
-from tests.support.judges import Reference, Tmux
+from tests.support.reference_terminals import Reference, Tmux
 from tests.support.terminal_output import COMMANDS, OUTPUTS, TEN_LINES
 
 TEXT = "connection lost; ~. leaves"

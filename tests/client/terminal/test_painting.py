@@ -8,7 +8,7 @@ from hypothesis import given
 from farhand_client.terminal.emulator import Emulator
 from farhand_client.terminal.painting import paint_last_row, paint_screen, row_content
 from farhand_client.terminal.settings import TerminalSettings
-from tests.support.judges import Reference
+from tests.support.reference_terminals import Reference
 from tests.support.terminal_output import COMMANDS, OUTPUTS, TEN_LINES
 
 

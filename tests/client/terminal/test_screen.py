@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from farhand_client.terminal.screen import MAX_TAIL, ScreenTracker
 from farhand_protocol.limits import MiB
-from tests.support.judges import Reference
+from tests.support.reference_terminals import Reference
 from tests.support.terminal_output import COMMANDS, OUTPUTS, TEN_LINES
 
 

@@ -14,7 +14,7 @@ from farhand_server.connection.channels.deliver import DeliverChannel
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.run import AnyRun, LiveRun
 from tests.server.connection.channels.runs import finish, past, plan, run
-from tests.support.outlet import FakeSession
+from tests.support.fake_session import FakeSession
 
 
 def deliver(session: FakeSession, wanted: AnyRun, number: int = signal.SIGTERM) -> DeliverChannel:

@@ -21,7 +21,7 @@ from farhand_server.runs.plan import RunResult, TerminalPlan
 from farhand_server.runs.registry import RecordUnavailable
 from farhand_server.runs.run import AnyRun, LiveRun
 from tests.server.connection.channels.runs import past, run
-from tests.support.outlet import FakeSession
+from tests.support.fake_session import FakeSession
 
 
 class Registry:

@@ -15,7 +15,7 @@ from farhand_server.connection.channels.recording import RecordingChannel
 from farhand_server.runs.plan import TerminalPlan
 from farhand_server.runs.run import AnyRun, LiveRun
 from tests.server.connection.channels.runs import finish, past, run
-from tests.support.outlet import FakeSession
+from tests.support.fake_session import FakeSession
 
 
 def ask(session: FakeSession, watched: AnyRun) -> RecordingChannel:

@@ -19,7 +19,7 @@ from farhand_server.connection.channels.waiting import WaitChannel
 from farhand_server.runs.attachments.attachments import BadOffset
 from farhand_server.runs.run import LiveRun
 from tests.server.connection.channels.runs import finish, run
-from tests.support.outlet import FakeSession
+from tests.support.fake_session import FakeSession
 
 
 def wait_for(session: FakeSession, watched: LiveRun, pattern: bytes | None = None, **fields: object) -> int:

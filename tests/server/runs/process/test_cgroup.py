@@ -12,7 +12,7 @@ import pytest
 from farhand_server.runs.process.cgroup import CONTROLLERS, Cgroups, RunCgroup, delegated, own_cgroup
 from farhand_server.runs.process.usage import ResourceLimits, ResourceUsage
 from tests.support.processes import PATIENCE, end_of, status
-from tests.support.started import gone, nothing_left, started
+from tests.support.started_programs import gone, nothing_left, started
 
 V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
 HYBRID = (

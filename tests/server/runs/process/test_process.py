@@ -20,7 +20,7 @@ from farhand_server.runs.process.cgroup import RunCgroup
 from farhand_server.runs.process.process import LaunchError, Process
 from farhand_server.runs.process.usage import ResourceLimits
 from tests.support.processes import PATIENCE, children, descriptors
-from tests.support.started import gone, nothing_left, started
+from tests.support.started_programs import gone, nothing_left, started
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from farhand_server.runs.process import subreaper, tree
 from farhand_server.runs.process.process import LeaderSnapshot, Process, prepare_loop
 from farhand_server.runs.process.usage import MeterSnapshot
 from tests.support.processes import PATIENCE, children, descriptors, end_of, reaped
-from tests.support.started import gone, nothing_left, started
+from tests.support.started_programs import gone, nothing_left, started
 
 
 @pytest.fixture

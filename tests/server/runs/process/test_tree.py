@@ -13,7 +13,7 @@ import pytest
 
 from farhand_server.runs.process import tree
 from tests.support.processes import PATIENCE, end_of, status, stopped
-from tests.support.started import gone, nothing_left, started
+from tests.support.started_programs import gone, nothing_left, started
 
 SLEEP = "'echo $$; exec sleep 999 <&- >&- 2>&-'"
 WAYS_TO_LEAVE = {

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from farhand_server.runs.process.usage import Hit, ResourceLimits, ResourceUsage, enforcers, limit_hit, own_peak
-from tests.support.started import gone, nothing_left, started
+from tests.support.started_programs import gone, nothing_left, started
 
 BUSY = "import time\nwhile time.process_time() < 0.2: pass"
 

@@ -27,7 +27,7 @@ from farhand_server.runs.streams.terminal_input import TerminalInput
 from tests.server.runs.attachments.test_attachments import Client
 from tests.support.processes import PATIENCE, end_of, session_is_gone, stopped
 from tests.support.registry import plan
-from tests.support.started import nothing_left
+from tests.support.started_programs import nothing_left
 
 TERMINAL = TerminalPlan("vt100", 80, 24)
 

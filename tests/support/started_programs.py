@@ -14,7 +14,7 @@ from farhand_server.runs.process.usage import ResourceLimits
 from tests.support.processes import PATIENCE, children, descriptors, end_of, reaped
 
 
-class Started:
+class StartedProgram:
     """A started program and its stdout."""
 
     def __init__(self, process: Process, stdout: asyncio.StreamReader) -> None:
@@ -50,7 +50,7 @@ async def started(
     env: Mapping[str, str] | None = None,
     limits: ResourceLimits | None = None,
     cgroup: RunCgroup | None = None,
-) -> AsyncIterator[Started]:
+) -> AsyncIterator[StartedProgram]:
     """Start a program; at the end its tree is killed."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     stdout = asyncio.StreamReader()
@@ -75,7 +75,7 @@ async def started(
         finally:
             os.close(null)
             os.close(writing)
-        program = Started(process, stdout)
+        program = StartedProgram(process, stdout)
         try:
             yield program
         finally:

@@ -43,7 +43,7 @@ class Fault(NamedTuple):
     of: Literal["service", "client"] = "service"
 
 
-class FaultyLine:
+class FaultyProxy:
     """Listens on loopback, forwards to `target`, and makes the next of `faults` happen to each connection.
 
     `kill_edge` is called for an edge that is to die. Once there are no more faults, connections are left alone.
@@ -140,10 +140,10 @@ async def _copy(source: socket.socket, target: socket.socket, left: int | None) 
 
 
 @contextlib.asynccontextmanager
-async def faulty_line(service: Service, faults: Iterator[Fault]) -> AsyncIterator[FaultyLine]:
+async def faulty_proxy(service: Service, faults: Iterator[Fault]) -> AsyncIterator[FaultyProxy]:
     """A line to the network address of `service`."""
     assert service.address is not None
-    line = FaultyLine(service.address, faults, lambda: kill_edge(service))
+    line = FaultyProxy(service.address, faults, lambda: kill_edge(service))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         line.port = listener.getsockname()[1]
@@ -200,7 +200,7 @@ async def nothing_is_left(service: Service) -> None:
 
 
 @contextlib.asynccontextmanager
-async def client_over(line: FaultyLine, directory: Path, *, reconnect: float = 60.0) -> AsyncIterator[Client]:
+async def client_over(line: FaultyProxy, directory: Path, *, reconnect: float = 60.0) -> AsyncIterator[Client]:
     """A client that is logged in over a line; whatever happens to the line, it comes back."""
     known_hosts = directory / "known_hosts"
     if not known_hosts.exists():

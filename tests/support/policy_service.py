@@ -23,7 +23,7 @@ from tests.support.service import Service, running_service
 ME = pwd.getpwuid(os.getuid()).pw_name
 
 
-class Guarded:
+class PolicyService:
     """The service, and the fingerprints of the keys that `authorized_keys` admits, by name."""
 
     def __init__(self, directory: Path, manager: socket.socket) -> None:
@@ -89,9 +89,9 @@ class Guarded:
 
 
 @contextlib.asynccontextmanager
-async def guarded(
+async def policy_service(
     directory: Path, monkeypatch: pytest.MonkeyPatch, policy: str, *, config: str = "", **keys: str
-) -> AsyncIterator[Guarded]:
+) -> AsyncIterator[PolicyService]:
     """Run a service under a policy; `{me}` in it is this account, `{NAME}` the fingerprint of the key of that name.
 
     `keys` are their names and options in authorized_keys.
@@ -100,7 +100,7 @@ async def guarded(
         manager.bind(str(directory / "notify"))
         manager.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", str(directory / "notify"))
-        guard = Guarded(directory, manager)
+        guard = PolicyService(directory, manager)
         for name, options in keys.items():
             guard.key(name, options)
         guard.policy.write_text(policy.format(me=ME, **guard.keys))
@@ -109,7 +109,7 @@ async def guarded(
             yield guard
 
 
-async def farhandd(guard: Guarded, *arguments: str) -> tuple[int, str]:
+async def farhandd(guard: PolicyService, *arguments: str) -> tuple[int, str]:
     """Run `farhandd` with the service's configuration; its exit code and what it said."""
     process = await warm.start(
         *warm.FARHANDD,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextlib.asynccontextmanager
-async def cutting(
+async def cutting_proxy(
     socket: Path, target: Path, after: Iterator[tuple[int | None, int | None]]
 ) -> AsyncIterator[list[int]]:
     """Listen at `socket`; `after` gives, for each connection, the bytes let through to `target` and from it, None

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 
-class Cord:
+class UnixProxy:
     """A Unix socket before that of a service."""
 
     def __init__(self, socket: Path, target: Path) -> None:
@@ -24,7 +24,7 @@ class Cord:
     def host(self) -> str:
         return f"unix:{self.socket}"
 
-    async def mend(self) -> None:
+    async def restore(self) -> None:
         self._whole = True
         self._server = await asyncio.start_unix_server(self._accepted, self.socket)
 
@@ -39,11 +39,11 @@ class Cord:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def silence(self) -> None:
+    def pause(self) -> None:
         """Carry nothing more, and say so to nobody."""
         self._open.clear()
 
-    def speak(self) -> None:
+    def resume(self) -> None:
         self._open.set()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -75,10 +75,10 @@ class Cord:
 
 
 @contextlib.asynccontextmanager
-async def cord(directory: Path, target: Path) -> AsyncIterator[Cord]:
+async def unix_proxy(directory: Path, target: Path) -> AsyncIterator[UnixProxy]:
     """One that is whole, and gone in the end."""
-    made = Cord(directory / "cord", target)
-    await made.mend()
+    made = UnixProxy(directory / "proxy", target)
+    await made.restore()
     try:
         yield made
     finally:
