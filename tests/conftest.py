@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import ModuleType
@@ -36,6 +37,26 @@ STARTING: Final = frozenset(
 
 FOLDERS: Final = tuple(Path(__file__).parent / name for name in ("integration", "deploy", "benchmarks"))
 """Where every test does."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this session a short directory of its own: pytest's makes all sessions of a user close each other's to other
+    accounts, and its names are long. Workers of xdist have theirs below it. It is removed unless a test fails."""
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = tempfile.mkdtemp(prefix="fh-")
+        config.pluginmanager.register(BaseTemp(Path(config.option.basetemp)))
+
+
+class BaseTemp:
+    """Removes the session's directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            shutil.rmtree(self._directory, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

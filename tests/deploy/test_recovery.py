@@ -33,7 +33,7 @@ def test_an_edge_that_was_killed_is_started_again_and_its_clients_go_on(
 ) -> None:
     script = """
 again true
-begun --status-json status 127.0.0.1 -- sh -c 'echo up; read -r word <go; echo "$word"; exit 7'
+begun --status-json status 127.0.0.1 -- sh -c 'echo up; read -r word <go; echo "$word"; exit 7' 2>/dev/null
 core=$(pid farhandd.service) edge=$(pid farhand-edge.service)
 systemctl kill --signal=KILL farhand-edge.service
 until [ "$edge" != "$(pid farhand-edge.service)" ] && [ 0 != "$(pid farhand-edge.service)" ]; do sleep 0.1; done

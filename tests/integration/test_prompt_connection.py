@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import signal
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from tests.support.policy_service import policy_service
 from tests.support.service import Service, running_service
 from tests.support.tmux import SIGN, WHO, Screen, at
+from tests.support.unix_proxy import unix_proxy
 
 pytestmark = pytest.mark.needs("tmux")
 
@@ -54,17 +54,17 @@ async def test_an_unknown_key_is_asked_about(screen: Screen, own: dict[str, str]
 async def test_a_line_that_is_lost_and_mended_is_a_pause(
     screen: Screen, own: dict[str, str], core: Service, tmp_path: Path
 ) -> None:
-    async with Breakable(tmp_path / "line", core.socket) as line:
-        await screen.open(f"unix:{line.path}", own)
+    async with unix_proxy(tmp_path, core.socket) as proxy:
+        await screen.open(proxy.host, own)
         screen.type("echo begun; read -r word; echo $word", "Enter")
         await screen.shows("\nbegun")
-        await line.cut()
+        await proxy.cut()
         screen.type("typed on a dead line", "Enter")
-        await line.mend()
+        await proxy.restore()
         await screen.shows(f"\ntyped on a dead line\n{at()}")
-        await line.cut()
+        await proxy.cut()
         await screen.shows(at("~", " (line down)"))
-        await line.mend()
+        await proxy.restore()
         await screen.shows(at())
 
 
@@ -133,57 +133,3 @@ async def test_lines_run_without_a_terminal_where_the_service_gives_none(
         await screen.matches(r"^farhand: lines run without a terminal here: .*no-pty")
         await screen.answers("exit 3 | cat; sh -c 'exit 4'", "", at("~", " [4]"))
         assert screen.text.count("without a terminal") == 1
-
-
-class Breakable:
-    """A Unix socket before another one that can be cut off and mended."""
-
-    def __init__(self, path: Path, target: Path) -> None:
-        self.path = path
-        self._target = target
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def mend(self) -> None:
-        """Let clients through."""
-        self._server = await asyncio.start_unix_server(self._accepted, self.path)
-
-    async def cut(self) -> None:
-        """End what goes on, and let nobody through."""
-        assert self._server is not None
-        self._server.close()
-        self.path.unlink(missing_ok=True)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def __aenter__(self) -> Breakable:
-        await self.mend()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.cut()
-
-    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        theirs, ours = await asyncio.open_unix_connection(self._target)
-        copies = [asyncio.ensure_future(_copy(reader, ours)), asyncio.ensure_future(_copy(theirs, writer))]
-        try:
-            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for copy in copies:
-                copy.cancel()
-            await asyncio.gather(*copies, return_exceptions=True)
-            for end in (writer, ours):
-                end.transport.abort()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()

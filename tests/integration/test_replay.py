@@ -66,7 +66,8 @@ def at_home(directory: Path) -> dict[str, str]:
 
 
 async def test_a_run_on_a_terminal_is_exported_whole(core: Service, client: Client, tmp_path: Path) -> None:
-    script = "stty -echo; printf '\\33[1;31mgröße\\33[m 漢字\\n'; stty size; read x; stty size; head -c 5000 /dev/zero"
+    script = "stty -echo; printf '\\33[1;31mgröße\\33[m 漢字\\n'; stty size; read x; "
+    script += "while [ \"$(stty size)\" = '20 80' ]; do sleep 0.01; done; stty size; head -c 5000 /dev/zero"
     async with client.start(
         ["sh", "-c", script], stdin=PIPE, merge_stderr=True, terminal=TERMINAL, record_input=True
     ) as run:

@@ -95,7 +95,7 @@ async def test_waits_on_one_connection_are_bounded(service: Service) -> None:
     async with connect(service.host) as client, client.start(["sleep", "60"]) as run:
         waits = [asyncio.ensure_future(run.wait_for("x")) for _ in range(64)]
         await client.ping()
-        with pytest.raises(RequestRefused, match="64 runs are waited for") as caught:
+        with pytest.raises(RequestRefused, match="is waiting for 64 runs") as caught:
             await run.wait_for("x")
         assert caught.value.code is ErrorCode.TOO_MANY_RUNS
         waits.pop().cancel()
@@ -165,7 +165,7 @@ async def test_several_attach_and_one_of_them_feeds_the_run(service: Service) ->
                 assert second.stdout is not None
                 assert second.stderr is not None
                 assert await second.stdout.readline() == b"one\n"
-                assert b"another client feeds" in await second.stderr.readline()
+                assert b"another client sends this run's stdin" in await second.stderr.readline()
                 second.send_signal(signal.SIGTERM)
                 assert await second.wait() == 143
         done_ = await farhand("attach", service.host, run, input=b"two\n")
