@@ -19,8 +19,8 @@ def status(pid: int) -> dict[str, str]:
 
 
 def resident(pid: int) -> int:
-    """Memory of a process in bytes."""
-    return int(status(pid)["VmRSS"].split()[0]) * 1024
+    """Memory that a process has for itself, in bytes: without what it maps of files, such as libraries."""
+    return int(status(pid)["RssAnon"].split()[0]) * 1024
 
 
 def descriptors(pid: int) -> int:

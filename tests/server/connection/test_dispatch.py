@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from tests.support.outlet import FakeSession
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
@@ -25,6 +24,7 @@ from farhand_server.policy import Action
 from farhand_server.runs.run import AnyRun, LiveRun
 from tests.server.connection.channels.runs import run as make_run
 from tests.support.client import new_id
+from tests.support.fake_session import FakeSession
 
 ALL_MESSAGES = [
     kind for kind in vars(m).values() if isinstance(kind, type) and "type" in getattr(kind, "model_fields", {})
