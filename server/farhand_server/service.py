@@ -195,7 +195,7 @@ class Service:
             authenticator = make_authenticator(config)
         except (ConfigError, OSError, ValueError) as error:
             self.notifier.ready("serving; the last reload was refused, see the log")
-            self.log.error("reload refused; the old configuration stays", reason=str(error))
+            self.log.error("reload refused; the old configuration is kept", reason=str(error))
             return
         self.config = config
         self.policy = policy

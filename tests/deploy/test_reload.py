@@ -22,7 +22,7 @@ asked LATER
 echo -- bad
 set_key environment '["LATER"]'
 set_key grace '"soon"'
-reload farhandd.service 'msg="reload refused; the old configuration stays"'
+reload farhandd.service 'msg="reload refused; the old configuration is kept"'
 status
 asked GOOD
 asked LATER
@@ -50,7 +50,7 @@ asked LATER
         "set",
         *refused,
         "-- bad",
-        'msg="reload refused; the old configuration stays"',
+        'msg="reload refused; the old configuration is kept"',
         "StatusText=serving; the last reload was refused, see the log",
         "ActiveState=active",
         "set",

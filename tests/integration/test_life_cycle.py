@@ -196,7 +196,7 @@ async def test_hangup_reloads_the_configuration_for_what_comes(one_run: tuple[Se
 
 async def test_a_bad_file_keeps_the_old_configuration_and_says_so(one_run: tuple[Service, RawClient]) -> None:
     service, client = one_run
-    refused = "reload refused; the old configuration stays.*max_runz.*max_runs"
+    refused = "reload refused; the old configuration is kept.*max_runz.*max_runs"
     await reload(service, "[runs]\nmax_runz = 2\n", refused)
     run = client.start("cat", stdin=True)
     await run.started()

@@ -1,4 +1,4 @@
-"""Verify an SSHSIG signature with an OpenSSH public key."""
+"""Verifying an SSHSIG signature with an OpenSSH public key."""
 
 import hashlib
 
@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa,
 from farhand_protocol import login, sshformat
 from farhand_protocol.sshformat import PublicKey, Reader, SSHFormatError, pack_u32
 
-# PROTOCOL.u2f in the OpenSSH source: the authenticator saw a touch.
 _USER_PRESENT = 0x01
+"""The flag for a touch of the authenticator (PROTOCOL.u2f in the OpenSSH source)."""
 
 
 class VerificationError(Exception):
@@ -20,8 +20,8 @@ class VerificationError(Exception):
 def verify_signature(blob: bytes, message: bytes, *, key: PublicKey, namespace: str) -> None:
     """Check that `blob` is an SSHSIG signature over `message`, made by `key` for `namespace` with sha512.
 
-    An RSA key must have signed with rsa-sha2-512; a security key must have seen a touch (user presence).
-    Raises VerificationError for whatever is wrong with it.
+    An RSA key must sign with rsa-sha2-512; a security key must have been touched (user presence). Raises
+    VerificationError for anything else.
     """
     try:
         parts = login.decode_sshsig(blob)
@@ -36,7 +36,7 @@ def verify_signature(blob: bytes, message: bytes, *, key: PublicKey, namespace: 
         raise VerificationError(f"the signature is malformed: {error}") from None
     except InvalidSignature:
         raise VerificationError("the signature is wrong") from None
-    # cryptography raises ValueError for a point off its curve and for numbers OpenSSL will not take.
+    # cryptography raises ValueError for a point that is not on its curve and for numbers that OpenSSL does not accept.
     except (ValueError, UnsupportedAlgorithm) as error:
         raise VerificationError(f"the key is not usable: {error}") from None
 
@@ -68,7 +68,7 @@ def _verify(key: PublicKey, signature: bytes, data: bytes) -> None:
 
 
 def _verify_ecdsa(key: PublicKey, value: bytes, data: bytes) -> None:
-    """RFC 5656 section 3.1.2: the signature is two mpints."""
+    # RFC 5656 section 3.1.2: the signature is two mpints.
     reader = Reader(value)
     r, s = reader.mpint(), reader.mpint()
     reader.end()
@@ -77,7 +77,7 @@ def _verify_ecdsa(key: PublicKey, value: bytes, data: bytes) -> None:
 
 
 def _verify_rsa(key: PublicKey, value: bytes, data: bytes) -> None:
-    """RFC 8332 section 3. Some agents strip leading zeros; OpenSSH puts them back, and so does this."""
+    # RFC 8332 section 3. Some agents strip leading zeros; like OpenSSH, this restores them.
     public = rsa.RSAPublicNumbers(key.exponent, key.modulus).public_key()
     size = (key.modulus.bit_length() + 7) // 8
     public.verify(value.rjust(size, b"\0"), data, padding.PKCS1v15(), hashes.SHA512())

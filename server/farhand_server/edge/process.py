@@ -59,7 +59,7 @@ async def serve_edge(
         try:
             edge.reconfigure(server_context(hostkey.load_host_key(host_key)), reload())
         except (ConfigError, OSError, ValueError) as error:
-            log.error("reload refused; the old configuration stays", reason=str(error))
+            log.error("reload refused; the old configuration is kept", reason=str(error))
             notifier.ready("serving; the last reload was refused, see the log")
         else:
             log.info("reloaded")

@@ -171,7 +171,7 @@ def test_a_key_is_valid_until_its_expiry_time(service: Service, now: float, in_t
         assert result.cause == RefusalCause.EXPIRED
 
 
-def test_a_key_is_good_only_from_its_sources(service: Service) -> None:
+def test_a_key_is_valid_only_from_its_sources(service: Service) -> None:
     service.authorize(f'from="192.0.2.0/24" {LINE}')
     assert isinstance(service.login(proof()), Principal)
     assert service.refused(proof(), on_unix_socket=True).cause == RefusalCause.SOURCE_NOT_ALLOWED
@@ -189,14 +189,14 @@ def test_the_first_line_that_allows_the_key_counts(service: Service) -> None:
     assert principal.options.command is None
 
 
-def test_a_line_with_an_unknown_option_admits_nobody_and_the_log_hears_why(service: Service) -> None:
+def test_a_line_with_an_unknown_option_is_refused_and_the_detail_says_why(service: Service) -> None:
     service.authorize(f"no-such-option {LINE}")
     refusal = service.refused(proof())
     assert refusal.cause == RefusalCause.KEY_NOT_AUTHORIZED
     assert f"{service.file}:1: option 'no-such-option' is not supported" in refusal.detail
 
 
-def test_a_file_others_can_write_admits_nobody_and_the_log_hears_why(service: Service) -> None:
+def test_a_file_that_others_can_write_is_refused_and_the_detail_says_why(service: Service) -> None:
     service.authorize(LINE)
     service.file.chmod(0o666)
     refusal = service.refused(proof())
@@ -204,21 +204,21 @@ def test_a_file_others_can_write_admits_nobody_and_the_log_hears_why(service: Se
     assert "is writable by others" in refusal.detail
 
 
-def test_a_key_taken_out_of_the_file_is_gone_at_the_next_login(service: Service) -> None:
+def test_a_key_removed_from_the_file_cannot_log_in_again(service: Service) -> None:
     service.authorize(LINE)
     assert isinstance(service.login(proof()), Principal)
     service.authorize("# nobody")
     assert service.refused(proof()).cause == RefusalCause.KEY_NOT_AUTHORIZED
 
 
-def test_the_processs_own_account_is_the_one_that_can_be_logged_in_to() -> None:
+def test_the_processs_own_account_accepts_logins() -> None:
     account = accounts.own_account((Path("/keys"),))
     assert account.uid == os.getuid()
     assert accounts.only_account(account)(account.user) == account
     assert accounts.only_account(account)("another") is None
 
 
-def test_a_peer_is_who_the_kernel_says() -> None:
+def test_the_kernel_identifies_a_peer() -> None:
     account = accounts.own_account(())
     assert peer_principal(os.getuid()) == Principal(account.user, os.getuid(), "peer")
     assert peer_principal(4_000_000_000).user == "4000000000"

@@ -39,7 +39,7 @@ def replace(blob: bytes, *, namespace: bytes | None = None, hash_algorithm: byte
 
 @pytest.mark.needs("ssh-keygen")
 @pytest.mark.parametrize(("kind", "bits"), [("ed25519", None), ("ecdsa", 256), ("rsa", 2048), ("rsa", 3072)])
-def test_a_signature_by_ssh_keygen_is_good_and_ssh_keygen_agrees(tmp_path: Path, kind: str, bits: int | None) -> None:
+def test_a_signature_by_ssh_keygen_is_valid_and_ssh_keygen_agrees(tmp_path: Path, kind: str, bits: int | None) -> None:
     key = openssh.make_key(tmp_path / "key", kind, bits=bits)
     blob = openssh.sign(tmp_path / "key", MESSAGE, NAMESPACE)
     verify(blob, key)
@@ -50,7 +50,7 @@ def test_a_signature_by_ssh_keygen_is_good_and_ssh_keygen_agrees(tmp_path: Path,
 
 @pytest.mark.needs("ssh-keygen")
 @pytest.mark.parametrize("security_key", SECURITY_KEYS)
-def test_a_security_keys_signature_is_good_and_ssh_keygen_agrees(
+def test_a_security_keys_signature_is_valid_and_ssh_keygen_agrees(
     tmp_path: Path, security_key: SoftwareSecurityKey
 ) -> None:
     blob = security_key.sign(MESSAGE, NAMESPACE)
@@ -73,7 +73,7 @@ def test_a_security_key_must_have_been_touched(security_key: SoftwareSecurityKey
 
 @pytest.mark.needs("ssh-keygen")
 @pytest.mark.parametrize("security_key", SECURITY_KEYS)
-def test_a_security_key_may_be_for_any_application(tmp_path: Path, security_key: SoftwareSecurityKey) -> None:
+def test_a_security_key_may_have_any_application(tmp_path: Path, security_key: SoftwareSecurityKey) -> None:
     other = SoftwareSecurityKey(security_key.private, b"ssh:other")
     blob = other.sign(MESSAGE, NAMESPACE)
     verify(blob, other.public_key)
@@ -147,19 +147,19 @@ class TestRSA:
         value = value or self.private.sign(data, padding.PKCS1v15(), hash_ or hashes.SHA512())
         return login.encode_sshsig(self.key.blob, NAMESPACE, pack_string(algorithm) + pack_string(value))
 
-    def test_signs_with_rsa_sha2_512(self) -> None:
+    def test_a_signature_with_rsa_sha2_512_is_valid(self) -> None:
         verify(self.signed(b"rsa-sha2-512"), self.key)
 
     @pytest.mark.parametrize("algorithm", [b"ssh-rsa", b"rsa-sha2-256", b"rsa-sha2-512x"])
-    def test_signs_with_nothing_else(self, algorithm: bytes) -> None:
+    def test_any_other_signature_algorithm_is_refused(self, algorithm: bytes) -> None:
         with pytest.raises(VerificationError, match="must sign with rsa-sha2-512, not"):
             verify(self.signed(algorithm), self.key)
 
-    def test_a_weaker_hash_under_the_right_name_is_wrong(self) -> None:
+    def test_a_weaker_hash_under_the_name_of_sha512_is_refused(self) -> None:
         with pytest.raises(VerificationError, match="the signature is wrong"):
             verify(self.signed(b"rsa-sha2-512", hash_=hashes.SHA256()), self.key)
 
-    def test_leading_zeros_that_an_agent_took_off_are_put_back(self) -> None:
+    def test_leading_zeros_that_an_agent_stripped_are_restored(self) -> None:
         # One signature in 256 starts with a zero byte; find a message whose does.
         for counter in range(10_000):
             message = b"%d" % counter
@@ -171,7 +171,7 @@ class TestRSA:
         verify(login.encode_sshsig(self.key.blob, NAMESPACE, signature), self.key, message=message)
 
     @pytest.mark.parametrize("value", [b"\1", b"\xff" * 256, b"\1" * 257])
-    def test_a_signature_of_nonsense_is_wrong(self, value: bytes) -> None:
+    def test_a_random_signature_is_refused(self, value: bytes) -> None:
         with pytest.raises(VerificationError):
             verify(self.signed(b"rsa-sha2-512", value), self.key)
 
@@ -189,7 +189,7 @@ GOOD = [(key.public_key, key.sign(MESSAGE, NAMESPACE)) for key in GOOD_KEYS]
 
 
 @given(st.data(), st.sampled_from(GOOD))
-def test_no_bit_of_a_signature_can_be_changed(data: st.DataObject, good: tuple[PublicKey, bytes]) -> None:
+def test_a_signature_with_any_bit_changed_is_refused(data: st.DataObject, good: tuple[PublicKey, bytes]) -> None:
     key, blob = good
     bit = data.draw(st.integers(0, len(blob) * 8 - 1))
     changed = bytearray(blob)
@@ -199,7 +199,7 @@ def test_no_bit_of_a_signature_can_be_changed(data: st.DataObject, good: tuple[P
 
 
 @given(st.binary(max_size=300), st.sampled_from(GOOD))
-def test_no_bytes_are_a_signature_or_raise_anything_else(tail: bytes, good: tuple[PublicKey, bytes]) -> None:
+def test_random_bytes_raise_only_verification_errors(tail: bytes, good: tuple[PublicKey, bytes]) -> None:
     key, _ = good
     for blob in (tail, login.encode_sshsig(key.blob, NAMESPACE, pack_string(key.type.encode()) + tail)):
         with pytest.raises(VerificationError):

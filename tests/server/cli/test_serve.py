@@ -49,7 +49,7 @@ async def test_a_reload_refused_for_the_host_key_does_not_change_the_log(tmp_pat
         key.parent.mkdir(parents=True, exist_ok=True)
         key.write_text("no key\n")
         await reloaded(
-            service, r'level=error msg="reload refused; the old configuration stays" reason="[^"]*not a public'
+            service, r'level=error msg="reload refused; the old configuration is kept" reason="[^"]*not a public'
         )
         await service.stop()
     assert "level=info msg=draining" in service.log

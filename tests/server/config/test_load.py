@@ -1,4 +1,4 @@
-"""The configuration: what it defaults to, where it is looked for, and how plainly it refuses."""
+"""The configuration: its defaults, where it is found, how it is refused, and writing it back as TOML."""
 
 import os
 import pwd
@@ -25,12 +25,12 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def user(tmp_path: Path, **environ: str) -> ServiceConfig:
-    """The configuration of an ordinary user who has written none."""
+def default_config(tmp_path: Path, **environ: str) -> ServiceConfig:
+    """Return the configuration of an ordinary user without a configuration file."""
     return load(environ={"HOME": str(tmp_path), **environ}, uid=1000)
 
 
-def complaint(file: Path, **overrides: str | list[str]) -> list[str]:
+def sentences(file: Path, **overrides: str | list[str]) -> list[str]:
     with pytest.raises(ConfigError) as refusal:
         load(file, overrides=overrides)
     return [line.removeprefix(f"{file}: ") for line in str(refusal.value).splitlines()]
@@ -38,13 +38,13 @@ def complaint(file: Path, **overrides: str | list[str]) -> list[str]:
 
 class TestDirectories:
     def test_an_ordinary_user_needs_no_file_and_no_variable(self, tmp_path: Path) -> None:
-        config = user(tmp_path)
+        config = default_config(tmp_path)
         assert config.state_dir == tmp_path / ".local/state/farhand"
         assert config.login.authorized_keys == (tmp_path / ".config/farhand/authorized_keys",)
         assert config.listen == ()
 
     def test_without_a_runtime_directory_sockets_are_in_the_state_directory(self, tmp_path: Path) -> None:
-        config = user(tmp_path)
+        config = default_config(tmp_path)
         assert config.socket == tmp_path / ".local/state/farhand/farhandd.sock"
         assert config.edge.socket == tmp_path / ".local/state/farhand/edge.sock"
 
@@ -62,14 +62,14 @@ class TestDirectories:
         assert config.login.authorized_keys == (Path("/c/farhand/authorized_keys"),)
 
     def test_a_relative_xdg_variable_is_ignored(self, tmp_path: Path) -> None:
-        assert user(tmp_path, XDG_STATE_HOME="state").state_dir == tmp_path / ".local/state/farhand"
+        assert default_config(tmp_path, XDG_STATE_HOME="state").state_dir == tmp_path / ".local/state/farhand"
 
     def test_root_has_the_systems_directories(self) -> None:
         config = load(environ={"HOME": "/root"}, uid=0)
         assert config.socket == Path("/run/farhand/farhandd.sock")
         assert config.state_dir == Path("/var/lib/farhand")
 
-    def test_a_service_of_the_machine_has_keys_for_each_account(self) -> None:
+    def test_roots_service_has_key_files_for_each_account(self) -> None:
         config = load(environ={"HOME": "/root"}, uid=0)
         assert config.login.authorized_keys == (
             Path("/etc/farhand/authorized_keys.d/{user}"),
@@ -87,13 +87,15 @@ class TestDirectories:
             (0, "/etc/../keys", "/keys"),
         ],
     )
-    def test_a_home_is_each_account_s_where_root_serves(self, write: Write, uid: int, written: str, meant: str) -> None:
+    def test_in_roots_service_a_tilde_stands_for_each_accounts_home(
+        self, write: Write, uid: int, written: str, meant: str
+    ) -> None:
         file = write(f'[login]\nauthorized_keys = ["{written}"]')
         config = load(file, environ={"HOME": "/home/me", "XDG_CONFIG_HOME": "/c"}, uid=uid)
         assert config.login.authorized_keys == (Path(meant),)
 
     @pytest.mark.parametrize("written", ["~/../keys", "/etc/{user}/../keys"])
-    def test_a_file_of_each_account_is_not_reached_by_going_up(self, write: Write, written: str) -> None:
+    def test_a_path_that_depends_on_the_account_cannot_contain_two_dots(self, write: Write, written: str) -> None:
         file = write(f'[login]\nauthorized_keys = ["{written}"]')
         with pytest.raises(ConfigError, match=r"cannot contain \.\."):
             load(file, environ={"HOME": "/home/me"}, uid=0)
@@ -102,23 +104,23 @@ class TestDirectories:
         ("written", "meant"),
         [("~/s", "/home/me/s"), ("{config}/s", "/c/farhand/s"), ("{runtime}", "/r/farhand"), ("/a/../b", "/b")],
     )
-    def test_a_path_may_begin_with_a_directory_by_name(self, write: Write, written: str, meant: str) -> None:
+    def test_a_path_may_begin_with_the_name_of_a_directory(self, write: Write, written: str, meant: str) -> None:
         environ = {"HOME": "/home/me", "XDG_CONFIG_HOME": "/c", "XDG_RUNTIME_DIR": "/r"}
         assert load(write(f'socket = "{written}"'), environ=environ, uid=1000).socket == Path(meant)
 
 
 class TestFinding:
-    def test_a_user_without_a_file_has_none(self, tmp_path: Path) -> None:
+    def test_without_a_file_none_is_found(self, tmp_path: Path) -> None:
         assert find_file({"HOME": str(tmp_path)}, uid=1000) is None
 
     @pytest.mark.parametrize("uid", [0, 1000])
-    def test_it_is_looked_for_under_xdg_config_home(self, tmp_path: Path, uid: int) -> None:
+    def test_it_is_found_below_xdg_config_home(self, tmp_path: Path, uid: int) -> None:
         file = tmp_path / "farhand" / "farhandd.toml"
         file.parent.mkdir()
         file.touch()
         assert find_file({"XDG_CONFIG_HOME": str(tmp_path)}, uid) == file
 
-    def test_else_in_the_home_directory(self, tmp_path: Path) -> None:
+    def test_without_xdg_config_home_it_is_found_in_the_home_directory(self, tmp_path: Path) -> None:
         file = tmp_path / ".config" / "farhand" / "farhandd.toml"
         file.parent.mkdir(parents=True)
         file.touch()
@@ -126,7 +128,7 @@ class TestFinding:
 
 
 class TestReading:
-    def test_what_is_written_holds_and_the_rest_is_default(self, write: Write) -> None:
+    def test_written_keys_apply_and_the_others_have_defaults(self, write: Write) -> None:
         config = load(write('listen = ["[::1]:7022", "localhost:0"]\n[runs]\nspool = "1 MiB"\nlinger = "250 ms"'))
         assert config.listen == (ListenAddress("::1", 7022), ListenAddress("localhost", 0))
         assert (config.runs.spool, config.runs.linger) == (1 << 20, 0.25)
@@ -135,10 +137,10 @@ class TestReading:
     @pytest.mark.parametrize(
         ("written", "seconds"), [("3", 3.0), ("0.5", 0.5), ('"2 min"', 120.0), ('"1.5h"', 5400.0), ('"20 s"', 20.0)]
     )
-    def test_durations(self, write: Write, written: str, seconds: float) -> None:
+    def test_a_duration_may_have_a_unit(self, write: Write, written: str, seconds: float) -> None:
         assert load(write(f"[drain]\ngrace = {written}")).drain.grace == seconds
 
-    def test_the_edges_durations_are_written_alike(self, write: Write) -> None:
+    def test_durations_of_the_edge_may_have_a_unit_too(self, write: Write) -> None:
         edge = load(write('[edge]\npenalty_max = "1 h"\ndrain = 3')).edge
         assert (edge.penalty_max, edge.drain) == (3600.0, 3.0)
 
@@ -146,7 +148,7 @@ class TestReading:
         ("written", "size"),
         [("1048576", 1 << 20), ('"1024KiB"', 1 << 20), ('"1.5 MiB"', 3 << 19), ('"2 MB"', 2_000_000)],
     )
-    def test_sizes(self, write: Write, written: str, size: int) -> None:
+    def test_a_size_may_have_a_unit(self, write: Write, written: str, size: int) -> None:
         assert load(write(f"[runs]\nspool = {written}")).runs.spool == size
 
     def test_the_edges_account_is_a_name_or_a_uid_and_by_default_our_own(self, write: Write) -> None:
@@ -154,7 +156,7 @@ class TestReading:
         assert load(write('[edge]\naccount = "nobody"')).edge.account == pwd.getpwnam("nobody").pw_uid
         assert load(write("[edge]\naccount = 4711")).edge.account == 4711
 
-    def test_the_command_line_wins_over_the_file(self, write: Write) -> None:
+    def test_the_command_line_overrides_the_file(self, write: Write) -> None:
         file = write('listen = ["0.0.0.0:1"]\nsocket = "/a"')
         config = load(file, overrides={"listen": ["127.0.0.1:2"]})
         assert (config.listen, config.socket) == ((ListenAddress("127.0.0.1", 2),), Path("/a"))
@@ -165,7 +167,7 @@ class TestReading:
         monkeypatch.chdir(tmp_path)
         assert load(overrides={"socket": "s"}).socket == tmp_path / "s"
 
-    def test_it_cannot_be_changed(self) -> None:
+    def test_the_tree_is_frozen(self) -> None:
         with pytest.raises(ValueError, match="frozen"):
             load().runs.max_runs = 3  # type: ignore[misc]  # what is tested is that this fails
 
@@ -223,19 +225,19 @@ class TestRefusing:
         ],
     )
     def test_each_fault_is_one_sentence_with_file_and_key(self, write: Write, text: str, sentence: str) -> None:
-        assert complaint(write(text)) == [sentence]
+        assert sentences(write(text)) == [sentence]
 
     @pytest.mark.parametrize(
         "address", ["", ":7022", "host", "host:", "host:65536", "host:x", "[]:1", "a b:1", "[::1:1"]
     )
-    def test_what_is_no_address(self, write: Write, address: str) -> None:
-        assert complaint(write(f'listen = ["{address}"]'))[0].startswith('listen, item 1: must be "HOST:PORT"')
+    def test_a_malformed_address_is_refused(self, write: Write, address: str) -> None:
+        assert sentences(write(f'listen = ["{address}"]'))[0].startswith('listen, item 1: must be "HOST:PORT"')
 
-    def test_all_faults_are_told_at_once(self, write: Write) -> None:
-        assert len(complaint(write("[runs]\nlingr = 1\nmax_runs = 'x'\n[log]\nlevel = 'loud'"))) == 3
+    def test_all_faults_are_reported_at_once(self, write: Write) -> None:
+        assert len(sentences(write("[runs]\nlingr = 1\nmax_runs = 'x'\n[log]\nlevel = 'loud'"))) == 3
 
-    def test_but_no_screenful_of_them(self, write: Write) -> None:
-        told = complaint(write("[runs]\n" + "\n".join(f"k{number} = 1" for number in range(1000))))
+    def test_at_most_twenty_faults_are_reported(self, write: Write) -> None:
+        told = sentences(write("[runs]\n" + "\n".join(f"k{number} = 1" for number in range(1000))))
         assert len(told) == 21
         assert told[-1] == "and 980 more"
 
@@ -244,28 +246,28 @@ class TestRefusing:
             load(write(""), overrides={"listen": ["nowhere"]})
         assert str(refusal.value).startswith('--listen: must be "HOST:PORT"')
 
-    def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
-        assert complaint(tmp_path / "farhandd.toml") == ["cannot be read: No such file or directory"]
+    def test_a_missing_file_is_an_error(self, tmp_path: Path) -> None:
+        assert sentences(tmp_path / "farhandd.toml") == ["cannot be read: No such file or directory"]
 
-    def test_a_file_that_is_not_text(self, tmp_path: Path) -> None:
+    def test_a_file_that_is_not_utf_8_is_an_error(self, tmp_path: Path) -> None:
         file = tmp_path / "farhandd.toml"
         file.write_bytes(b"# \xff")
-        assert complaint(file) == ["not UTF-8 at byte 2"]
+        assert sentences(file) == ["not UTF-8 at byte 2"]
 
-    def test_a_file_without_end(self) -> None:
-        assert complaint(Path("/dev/zero")) == ["larger than 1048576 bytes; this is not a farhandd configuration"]
+    def test_an_endless_file_is_an_error(self) -> None:
+        assert sentences(Path("/dev/zero")) == ["larger than 1048576 bytes; this is not a farhandd configuration"]
 
     def test_a_value_with_control_characters_is_shown_escaped(self, write: Write) -> None:
-        assert "\x1b" not in complaint(write('[log]\nlevel = "\\u001b[2J"'))[0]
+        assert "\x1b" not in sentences(write('[log]\nlevel = "\\u001b[2J"'))[0]
 
 
 class TestEffective:
-    def test_the_defaults_read_back_the_same(self, write: Write) -> None:
+    def test_the_defaults_are_read_back_unchanged(self, write: Write) -> None:
         assert load(write(effective_toml(load()))) == load()
 
     # What a path or a pattern can hold; files and addresses have fewer characters than these.
     @given(name=st.text(st.characters(exclude_characters="\0=", codec="utf-8"), min_size=1, max_size=40))
-    def test_any_text_reads_back_the_same(self, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def test_any_text_is_read_back_unchanged(self, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
         file = tmp_path_factory.getbasetemp() / "effective_toml.toml"
         config = load(overrides={"socket": f"/x/{name}"})
         config = config.model_copy(update={"policy": config.policy.model_copy(update={"environment": (name,)})})
