@@ -94,12 +94,6 @@ async def test_a_refused_start_leaves_no_channel_open(tmp_path: Path) -> None:
         assert service.connections[0].connection.open_channels == 0
 
 
-async def test_start_accepts_no_other_stdin(tmp_path: Path) -> None:
-    async with client_of(tmp_path) as (client, _):
-        with pytest.raises(ValueError, match="start accepts stdin=PIPE"):
-            client.start(["cat"], stdin=7)
-
-
 async def test_closing_the_client_ends_its_runs(tmp_path: Path) -> None:
     async with client_of(tmp_path, stoppable) as (client, service):
         run = await client.start(["prog"])
