@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from farhand_server.listen.unix import ListenError, bind_unix
+from farhand_server.listen.unix import (
+    SOCKET_BUFFER,
+    ListenError,
+    UnixListener,
+    bind_unix,
+    enlarge_buffer,
+    peer_uid,
+)
 
 
 def test_a_socket_is_created_with_its_directories_and_mode(tmp_path: Path) -> None:
@@ -52,3 +62,79 @@ def test_a_path_that_cannot_be_listened_on_is_an_error(tmp_path: Path, place: st
     (tmp_path / "a-file").write_text("")
     with pytest.raises(ListenError, match=rf"cannot listen on .*: .*{reason}"):
         bind_unix(tmp_path / place, 0o600)
+
+
+class Accepted(asyncio.Protocol):
+    """Counts the connections of a listener."""
+
+    def __init__(self, connections: list[asyncio.BaseTransport]) -> None:
+        self._connections = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._connections.append(transport)
+        transport.close()
+
+
+def accepting(connections: list[asyncio.BaseTransport]) -> Callable[[], Accepted]:
+    return lambda: Accepted(connections)
+
+
+async def served(client: socket.socket) -> bool:
+    """Wait until the service has accepted and closed a connection."""
+    client.setblocking(False)
+    async with asyncio.timeout(20):
+        return await asyncio.get_running_loop().sock_recv(client, 1) == b""
+
+
+async def test_a_paused_listener_leaves_clients_in_the_backlog_until_it_is_opened(tmp_path: Path) -> None:
+    connections: list[asyncio.BaseTransport] = []
+    listener = UnixListener(tmp_path / "s", accepting(connections))
+    with socket.socket(socket.AF_UNIX) as early, socket.socket(socket.AF_UNIX) as late:
+        early.connect(str(listener.path))
+        await listener.open()
+        await listener.open()
+        assert await served(early)
+        listener.pause()
+        late.connect(str(listener.path))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert len(connections) == 1
+        await listener.open()
+        assert await served(late)
+    listener.close()
+
+
+async def test_a_listener_continues_with_the_socket_of_another(tmp_path: Path) -> None:
+    connections: list[asyncio.BaseTransport] = []
+    first = UnixListener(tmp_path / "s", accepting([]))
+    second = UnixListener(tmp_path / "elsewhere", accepting(connections), os.dup(first.fileno()))
+    assert second.path == tmp_path / "s"
+    await second.open()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "s"))
+        assert await served(client)
+    second.close()
+    first.close()
+    assert len(connections) == 1
+
+
+async def test_a_closed_listener_leaves_the_socket_of_the_next_service_alone(tmp_path: Path) -> None:
+    listener = UnixListener(tmp_path / "s", accepting([]))
+    await listener.open()
+    listener.close()
+    assert not (tmp_path / "s").exists()
+    with bind_unix(tmp_path / "s", 0o600):
+        listener.close()
+        assert (tmp_path / "s").exists()
+
+
+async def test_the_kernel_names_the_peer_and_gives_it_a_larger_buffer(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+    before = ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    enlarge_buffer(transport)
+    largest = min(SOCKET_BUFFER, int(Path("/proc/sys/net/core/wmem_max").read_text()))
+    assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * largest >= before  # doubled, socket(7)
+    assert peer_uid(transport) == os.geteuid()
+    transport.close()
+    theirs.close()

@@ -1,0 +1,31 @@
+"""A caller is a principal with what was looked up about its account at login."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+
+from farhand_server.admission.caller import Caller
+from farhand_server.auth.accounts import Principal
+
+
+def test_a_caller_has_the_account_s_home_and_shell_and_its_address() -> None:
+    account = pwd.getpwuid(os.getuid())
+    caller = Caller.of(Principal(account.pw_name, account.pw_uid, "peer"), "192.0.2.7:50214")
+    assert caller.home.directory == os.fsencode(account.pw_dir)
+    assert caller.subject.user == account.pw_name
+    assert caller.subject.local
+    assert caller.peer == "192.0.2.7:50214"
+
+
+def test_an_audit_entry_names_the_caller_and_the_moment() -> None:
+    account = pwd.getpwuid(os.getuid())
+    caller = Caller.of(Principal(account.pw_name, account.pw_uid, "key", "SHA256:one"), "192.0.2.7:50214")
+    before = time.time()
+    entry = caller.audit_entry("denial", run="one", argv=(b"rm",), commands="hash", detail="no")
+    assert before <= entry.time <= time.time()
+    assert (entry.event, entry.user, entry.how, entry.key, entry.peer) == (
+        "denial", account.pw_name, "key", "SHA256:one", "192.0.2.7:50214",
+    )  # fmt: skip
+    assert (entry.run, entry.argv, entry.commands, entry.detail) == ("one", (b"rm",), "hash", "no")
