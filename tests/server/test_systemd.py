@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from farhand_server import systemd
 from farhand_server.systemd import Notifier, listen_sockets
 
 
@@ -123,59 +124,58 @@ class TestWatchdog:
         await Notifier().keep_watchdog()
 
 
-# Runs as a process of its own, since the descriptors have fixed numbers: binds what it is told, hands it to
-# itself as systemd would (pid and all), and says what it found.
-ACTIVATED = """
-import os, socket, sys
-from farhand_server.systemd import listen_sockets
-kinds = sys.argv[1].split(",")
-made = []
-for kind in kinds:
-    if kind == "missing":
-        continue
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
-    sock.bind(("127.0.0.1", 0))
-    if kind == "listening":
-        sock.listen()
-    made.append(os.dup(sock.fileno()) if sock.fileno() < 3 + len(kinds) else sock.detach())
-for number, descriptor in enumerate(made):
-    if descriptor != 3 + number:
-        os.dup2(descriptor, 3 + number, inheritable=True)
-environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(kinds)), "LISTEN_FDNAMES": sys.argv[2], "A": "b"}
-try:
-    for name, sock in listen_sockets(environ):
-        print(name, sock.fileno(), sock.family.name, sock.get_inheritable(), sock.gettimeout())
-except ValueError as error:
-    print(error)
-print(environ)
-"""
+FIRST = 200
+"""The first descriptor in these tests, instead of 3, which a test cannot give away."""
 
 
-def activate(kinds: str, names: str) -> list[str]:
-    result = subprocess.run([sys.executable, "-c", ACTIVATED, kinds, names], capture_output=True, text=True, check=True)
-    return result.stdout.splitlines()
+def activate(monkeypatch: pytest.MonkeyPatch, kinds: str, names: str) -> tuple[list[str], dict[str, str]]:
+    """Pass sockets to this process as systemd does; return a line for each one found, and the environment left."""
+    monkeypatch.setattr(systemd, "FIRST_DESCRIPTOR", FIRST)
+    environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(kinds.split(","))), "LISTEN_FDNAMES": names}
+    environ["A"] = "b"
+    passed = []
+    for number, kind in enumerate(kinds.split(","), FIRST):
+        if kind != "missing":
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM) as sock:
+                sock.bind(("127.0.0.1", 0))
+                if kind == "listening":
+                    sock.listen()
+                passed.append(os.dup2(sock.fileno(), number, inheritable=True))
+    lines: list[str] = []
+    try:
+        for name, found in listen_sockets(environ):
+            number = found.fileno()
+            lines.append(f"{name} {number} {found.family.name} {found.get_inheritable()} {found.gettimeout()}")
+            found.detach()
+    except ValueError as error:
+        lines = [str(error)]
+    finally:
+        for number in passed:
+            os.close(number)
+    return lines, environ
 
 
 class TestActivation:
-    def test_sockets_have_names_and_are_not_inheritable_and_the_variables_are_removed(self) -> None:
-        assert activate("listening,listening", "edge:other") == [
-            "edge 3 AF_INET False 0.0",
-            "other 4 AF_INET False 0.0",
-            "{'A': 'b'}",
-        ]
+    def test_sockets_have_names_and_are_not_inheritable_and_the_variables_are_removed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert activate(monkeypatch, "listening,listening", "edge:other") == (
+            [f"edge {FIRST} AF_INET False 0.0", f"other {FIRST + 1} AF_INET False 0.0"],
+            {"A": "b"},
+        )
 
-    def test_a_socket_without_a_name_is_called_unknown(self) -> None:
-        assert activate("listening,listening", "edge")[1].startswith("unknown 4")
+    def test_a_socket_without_a_name_is_called_unknown(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert activate(monkeypatch, "listening,listening", "edge")[0][1].startswith(f"unknown {FIRST + 1}")
 
     @pytest.mark.parametrize("kind", ["udp", "bound"])
-    def test_a_socket_that_does_not_listen_is_refused(self, kind: str) -> None:
-        assert activate(kind, "edge") == [
-            "LISTEN_FDS: descriptor 3 is not a listening stream socket",
-            "{'A': 'b'}",
-        ]
+    def test_a_socket_that_does_not_listen_is_refused(self, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+        assert activate(monkeypatch, kind, "edge") == (
+            [f"LISTEN_FDS: descriptor {FIRST} is not a listening stream socket"],
+            {"A": "b"},
+        )
 
-    def test_a_missing_descriptor_is_refused(self) -> None:
-        assert activate("missing", "edge")[0] == "LISTEN_FDS: descriptor 3: Bad file descriptor"
+    def test_a_missing_descriptor_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert activate(monkeypatch, "missing", "edge")[0] == [f"LISTEN_FDS: descriptor {FIRST}: Bad file descriptor"]
 
     @pytest.mark.parametrize("pid", [None, "1", "x"])
     def test_sockets_for_another_process_are_ignored(self, pid: str | None) -> None:

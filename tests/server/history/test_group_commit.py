@@ -131,3 +131,18 @@ async def test_a_defect_raises_for_the_caller_instead_of_leaving_it_waiting(dire
         await group.flush_soon()
     assert len(faults) == 1
     directory.crash(history)
+
+
+async def test_the_write_ahead_log_is_moved_into_the_database_after_many_changes(
+    directory: HistoryDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farhand_server.history.store.CHECKPOINT_EVERY", 1)
+    history = directory.open()
+    group = GroupCommit(history)
+    size = directory.file.stat().st_size
+    for number in range(20):
+        history.starting(record(uuid4(number), request=b"x" * 8000))
+    await group.flush_soon()
+    await group.close()
+    assert not history.checkpoint_due
+    assert directory.file.stat().st_size > size

@@ -1,0 +1,100 @@
+"""The acceptor pauses while resources are short, and passes over connections that have failed."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farhand_server.edge.acceptor import Acceptor
+from farhand_server.edge.limiter import LogThrottle
+from tests.server.edge.harness import TEST_TIMEOUT
+from tests.support.history import LogFile
+
+
+class FailingSocket(socket.socket):
+    """A listening socket whose next calls of `accept` fail with `errors`."""
+
+    errors: list[int]
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if self.errors:
+            raise OSError(self.errors.pop(0), "simulated")
+        return super().accept()
+
+
+@pytest.fixture
+async def listening() -> AsyncIterator[FailingSocket]:
+    sock = FailingSocket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.errors = []
+    sock.bind(("127.0.0.1", 0))
+    sock.listen()
+    yield sock
+    sock.close()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> LogFile:
+    return LogFile(tmp_path)
+
+
+async def accept_one(listening: FailingSocket, log: LogFile, *, paused: bool) -> None:
+    """Connect, and return once the connection is accepted; if `paused`, only after `resume`."""
+    loop = asyncio.get_running_loop()
+    accepted: asyncio.Future[socket.socket] = loop.create_future()
+    acceptor = Acceptor(
+        loop, [listening], lambda sock, _: accepted.set_result(sock), LogThrottle(log.logger, loop.time)
+    )
+    acceptor.start()
+    with socket.create_connection(listening.getsockname()):
+        async with asyncio.timeout(TEST_TIMEOUT):
+            if paused:
+                while listening.errors:  # noqa: ASYNC110  # the acceptor has no event for a failed accept
+                    await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                assert not accepted.done()
+                acceptor.resume()
+            sock = await accepted
+    assert not sock.getblocking()
+    sock.close()
+    acceptor.close()
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+async def test_accepting_pauses_without_resources_until_some_are_free(
+    listening: FailingSocket, log: LogFile, code: int
+) -> None:
+    listening.errors = [code]
+    await accept_one(listening, log, paused=True)
+    assert 'msg="accepting paused"' in str(log)
+
+
+async def test_a_connection_that_failed_while_it_waited_is_passed_over(listening: FailingSocket, log: LogFile) -> None:
+    listening.errors = [errno.ECONNABORTED, errno.EPROTO]
+    await accept_one(listening, log, paused=False)
+    assert str(log) == ""
+
+
+async def test_accepting_is_tried_again_by_itself(
+    listening: FailingSocket, log: LogFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farhand_server.edge.acceptor.ACCEPT_RETRY_DELAY", 0.01)
+    listening.errors = [errno.EMFILE]
+    await accept_one(listening, log, paused=False)
+
+
+async def test_closing_while_paused_closes_the_sockets(listening: FailingSocket, log: LogFile) -> None:
+    loop = asyncio.get_running_loop()
+    listening.errors = [errno.EMFILE]
+    acceptor = Acceptor(loop, [listening], lambda sock, _: sock.close(), LogThrottle(log.logger, loop.time))
+    acceptor.start()
+    with socket.create_connection(listening.getsockname()):
+        while listening.errors:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0)
+    acceptor.close()
+    assert listening.fileno() == -1
