@@ -99,7 +99,7 @@ class Process:
         self._cgroup = cgroup
 
     @classmethod
-    async def start(
+    def start(
         cls,
         argv: Sequence[bytes],
         *,
@@ -137,7 +137,7 @@ class Process:
                 place = cwd
                 if prefix is not None:
                     place = opened.enter_context(checked(argv[0], env=env, cwd=cwd, credentials=credentials))
-                tracked = await subreaper.current().start(
+                tracked = subreaper.current().start(
                     command.argv, cwd=place, env=command.env, stdin=stdin, stdout=stdout, stderr=stderr, run_id=run_id
                 )
         except OSError as error:
