@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from farhand_server.listen.edge_child import EdgeChild
+from farhand_server.config import ListenAddress
+from farhand_server.listen import edge_child
+from farhand_server.listen.edge_child import EdgeChild, EdgeFailed, bind_tcp
+from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
 from farhand_server.runs.process.process import prepare_loop
 from tests.support.client import PATIENCE
@@ -69,3 +73,86 @@ async def test_an_edge_that_cannot_be_started_is_retried(
     finally:
         await child.stop()
         os.close(inherited)
+
+
+READY = "print('ready', flush=True); import signal; signal.pause()"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + READY
+
+
+def child(code: str, *sockets: socket.socket, before: int | None = None) -> EdgeChild:
+    prepare_loop()
+    return EdgeChild(["-c", code], sockets, Logger(Sink(), {}), before=before)
+
+
+async def test_an_edge_that_exits_before_it_is_ready_has_failed() -> None:
+    edge = child("raise SystemExit(3)")
+    with pytest.raises(EdgeFailed):
+        await edge.start()
+    assert edge.pid is None
+    await edge.stop()
+
+
+async def test_an_edge_that_is_never_ready_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge_child, "EDGE_START_TIMEOUT", 0.05)
+    edge = child("import signal; signal.pause()")
+    with pytest.raises(EdgeFailed):
+        await edge.start()
+    assert edge.pid is None
+    await edge.stop()
+
+
+async def test_an_edge_inherits_the_sockets_and_a_stop_ends_it_and_closes_them() -> None:
+    (listening,) = bind_tcp([ListenAddress("127.0.0.1", 0)])
+    edge = child(
+        "import os, sys; assert sys.argv[1] == '--descriptors'; os.fstat(int(sys.argv[2])); " + READY, listening
+    )
+    await edge.start()
+    pid = edge.pid
+    assert pid is not None
+    assert edge.sockets == (listening.fileno(),)
+    await edge.stop()
+    assert edge.pid is None
+    assert listening.fileno() == -1
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_an_edge_that_ignores_a_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge_child, "EDGE_STOP_TIMEOUT", 0.05)
+    edge = child(STUBBORN)
+    await edge.start()
+    await edge.stop()
+    assert edge.pid is None
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+async def test_the_edge_of_the_previous_program_is_waited_for_or_killed(
+    stubborn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge_child, "EDGE_STOP_TIMEOUT", 0.05 if stubborn else PATIENCE)
+    previous = os.posix_spawn("/bin/sleep", ["sleep", "60" if stubborn else "0"], {})
+    edge = child(READY, before=previous)
+    await edge.start_again()
+    assert edge.pid not in (None, previous)
+    await edge.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(previous, 0)
+
+
+async def test_after_an_upgrade_an_edge_that_cannot_be_started_is_retried_later() -> None:
+    edge = child("raise SystemExit(3)", before=1 << 22)  # beyond the largest pid: it has been reaped already
+    await edge.start_again()
+    assert edge.pid is None
+    await edge.stop()
+
+
+def test_tcp_sockets_listen_on_every_address_or_on_none() -> None:
+    first, second = bind_tcp([ListenAddress("127.0.0.1", 0), ListenAddress("localhost", 0)])[:2]
+    port = first.getsockname()[1]
+    with socket.create_connection(("127.0.0.1", port)):
+        pass
+    taken = ListenAddress("127.0.0.1", port)
+    with pytest.raises(ListenError, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already in use"):
+        bind_tcp([ListenAddress("127.0.0.1", 0), taken])
+    first.close()
+    second.close()

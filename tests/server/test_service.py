@@ -1,0 +1,180 @@
+"""A service listens, serves, reloads and drains, in that order, and each step as far as it was told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from farhand_protocol import messages as m
+from farhand_protocol.outcome import Killed
+from farhand_server.config import ConfigError, ServiceConfig, load
+from farhand_server.hostkey import ensure_host_key
+from farhand_server.ledger import open_ledger
+from farhand_server.listen.unix import ListenError, bind_unix
+from farhand_server.logs import Logger, Sink
+from farhand_server.policy import policy_in_force
+from farhand_server.service import Service, make_authenticator
+from farhand_server.systemd import Notifier
+from tests.support.client import PATIENCE, RawClient
+from tests.support.processes import children, reaped
+
+LOG = Logger(Sink(), {})
+
+
+class Running:
+    """A service in this process, and what it is given. `config` is what a reload reads."""
+
+    def __init__(self, config: ServiceConfig, make: Callable[[Running], Service]) -> None:
+        self.config = config
+        self.accepted: list[ServiceConfig] = []
+        self.broken = False
+        self.ready = asyncio.Event()
+        self.service = make(self)
+        self.task = asyncio.create_task(self.service.serve(self.ready.set))
+
+    def reload(self) -> ServiceConfig:
+        if self.broken:
+            raise ConfigError("the file is broken")
+        return self.config
+
+    async def stopped(self) -> None:
+        async with asyncio.timeout(PATIENCE):
+            await self.task
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> ServiceConfig:
+    return load(None, overrides={"socket": str(tmp_path / "s"), "state_dir": str(tmp_path)})
+
+
+@pytest.fixture
+async def running(config: ServiceConfig) -> AsyncIterator[Running]:
+    others = children(os.getpid())
+    async with open_ledger(config, LOG) as ledger:
+
+        def make(running: Running) -> Service:
+            return Service(
+                config,
+                LOG,
+                ledger,
+                policy=policy_in_force(config.policy),
+                reload=running.reload,
+                accepted=running.accepted.append,
+                notifier=Notifier(),
+                write_log=lambda enabled: None,
+            )
+
+        one = Running(config, make)
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.wait((one.task, asyncio.create_task(one.ready.wait())), return_when=asyncio.FIRST_COMPLETED)
+        yield one
+        one.service.stop()
+        one.service.stop()
+        await one.stopped()
+        one.service.registry.close()
+        await reaped(others)
+
+
+async def test_a_service_serves_until_it_is_stopped_and_removes_its_socket(running: Running) -> None:
+    async with RawClient.connect(running.config.socket) as client:
+        assert (await client.run("echo", "hello"))[1].stdout == b"hello\n"
+        assert len(running.service.sessions) == 1
+        running.service.stop()
+        await client.told(m.GoingAway)
+        await client.closed()
+    await running.stopped()
+    assert not running.config.socket.exists()
+    assert running.service.stopping
+
+
+async def test_a_second_stop_ends_the_grace_period_of_the_runs(running: Running) -> None:
+    async with RawClient.connect(running.config.socket) as client:
+        run = client.start("sleep", "60")
+        await run.started()
+        running.service.stop()
+        await client.told(m.GoingAway)
+        running.service.stop()
+        outcome = (await run.ended()).outcome
+    assert isinstance(outcome, Killed)
+    assert outcome.reason == "draining"
+    await running.stopped()
+
+
+async def test_runs_are_stopped_after_the_drain_s_grace(running: Running) -> None:
+    running.service.config = running.config.model_copy(
+        update={"drain": running.config.drain.model_copy(update={"grace": 0.05})}
+    )
+    async with RawClient.connect(running.config.socket) as client:
+        run = client.start("sleep", "60")
+        await run.started()
+        running.service.stop()
+        outcome = (await run.ended()).outcome
+    assert isinstance(outcome, Killed)
+    await running.stopped()
+
+
+async def test_a_reload_brings_another_configuration_into_force(running: Running) -> None:
+    runs = running.config.runs.model_copy(update={"memory": 1 << 20, "kept_runs": 7})
+    running.config = running.config.model_copy(update={"runs": runs})
+    running.service.reload()
+    assert running.accepted == [running.config]
+    assert running.service.config is running.config
+    assert running.service.registry.memory.limit == 1 << 20
+    assert running.service.registry.kept.retention.runs == 7
+
+
+@pytest.mark.parametrize("part", ["configuration", "policy", "host key"])
+async def test_a_reload_that_cannot_be_used_changes_nothing(running: Running, part: str, tmp_path: Path) -> None:
+    service = running.service
+    before = (service.config, service.policy, service.authenticator)
+    match part:
+        case "configuration":
+            running.broken = True
+        case "policy":
+            policy = running.config.policy.model_copy(update={"file": tmp_path / "missing"})
+            running.config = running.config.model_copy(update={"policy": policy})
+        case _:
+            (tmp_path / "host_key.pub").write_text("not a key")
+    service.reload()
+    assert (service.config, service.policy, service.authenticator) == before
+    assert running.accepted == []
+
+
+async def test_a_host_key_is_used_from_the_next_reload_on(running: Running, tmp_path: Path) -> None:
+    service = running.service
+    before = service.authenticator
+    ensure_host_key(tmp_path)
+    service.reload()
+    assert (before is None, service.authenticator is None) == (True, False)
+    assert len(service.listeners) == 1, "the socket for edges waits for a restart"
+
+
+async def test_a_socket_that_is_taken_ends_the_service(config: ServiceConfig) -> None:
+    with bind_unix(config.socket, 0o600):
+        async with open_ledger(config, LOG) as ledger:
+            service = Service(
+                config,
+                LOG,
+                ledger,
+                policy=policy_in_force(config.policy),
+                reload=lambda: config,
+                accepted=lambda _: None,
+                notifier=Notifier(),
+                write_log=lambda enabled: None,
+            )
+            with pytest.raises(ListenError, match="a service is listening there already"):
+                await service.serve(lambda: None)
+    assert config.socket.exists()
+
+
+def test_without_a_host_key_nobody_logs_in_by_key(config: ServiceConfig, tmp_path: Path) -> None:
+    assert make_authenticator(config) is None
+    ensure_host_key(tmp_path)
+    assert make_authenticator(config) is not None
+    (tmp_path / "host_key.pub").write_text("not a key")
+    with pytest.raises(ValueError, match="not a public"):
+        make_authenticator(config)
