@@ -1,4 +1,4 @@
-"""The channel of an `attach`: the streams it wants, from the offsets it gives, with the gaps where they are."""
+"""The channel of an `attach`: the requested streams, from the given offsets, with their gaps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def attach(**changes: object) -> m.Attach:
 
 
 def refused(opening: m.Attach, receiver: Side, *bad: bytes) -> ErrorCode:
-    """What `receiver` makes of `bad` on a channel with this opening, on which the service has said `started`."""
+    """Return the code with which `receiver` refuses `bad` on a channel with this opening, after `started`."""
     connection = in_phase(receiver, Phase.READY, SMALL)
     if receiver is Side.CLIENT:
         connection.open(opening)
@@ -38,7 +38,7 @@ def refused(opening: m.Attach, receiver: Side, *bad: bytes) -> ErrorCode:
 
 
 @given(offsets, offsets, offsets)
-def test_a_stream_is_there_if_and_only_if_it_was_given_an_offset(
+def test_a_stream_is_open_if_and_only_if_it_has_an_offset(
     stdin: int | None, stdout: int | None, stderr: int | None
 ) -> None:
     opening = attach(stdin=stdin, stdout=stdout, stderr=stderr)
@@ -59,7 +59,7 @@ def test_a_stream_is_there_if_and_only_if_it_was_given_an_offset(
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_no_data_come_before_started(stream: m.Stream) -> None:
+def test_no_data_precede_started(stream: m.Stream) -> None:
     pair = Pair.ready()
     pair.client.open(attach(stdout=0, stderr=0))
     pair.deliver()
@@ -96,7 +96,7 @@ class TestGap:
         ]
 
     @pytest.mark.parametrize("offset", [0, 99, 101])
-    def test_a_gap_elsewhere_than_where_the_stream_stands(self, offset: int) -> None:
+    def test_a_gap_at_any_other_offset_is_refused(self, offset: int) -> None:
         gap = m.GapNotice(stream="stdout", offset=offset, bytes=1)
         assert refused(attach(stdout=100), Side.CLIENT, message(1, gap)) is ErrorCode.NOT_LEGAL
         pair = Pair.ready()
@@ -105,11 +105,11 @@ class TestGap:
             pair.server.send(1, gap)
         assert pair.server.queued == 0
 
-    def test_the_same_gap_twice(self) -> None:
+    def test_the_same_gap_twice_is_refused(self) -> None:
         gap = message(1, m.GapNotice(stream="stdout", offset=0, bytes=5))
         assert refused(attach(stdout=0), Side.CLIENT, gap, gap) is ErrorCode.NOT_LEGAL
 
-    def test_a_gap_of_a_stream_that_was_not_wanted_or_has_ended(self) -> None:
+    def test_a_gap_on_a_stream_that_is_not_open_is_refused(self) -> None:
         gap = message(1, m.GapNotice(stream="stderr", offset=0, bytes=5))
         ended = message(1, m.End(stream="stderr"))
         assert refused(attach(stdout=0), Side.CLIENT, gap) is ErrorCode.DATA_AFTER_END
@@ -119,7 +119,7 @@ class TestGap:
         with pytest.raises(LocalProtocolError):
             pair.server.send(1, m.GapNotice(stream="stderr", offset=0, bytes=5))
 
-    def test_a_gap_is_the_services_to_say(self) -> None:
+    def test_only_the_service_sends_gaps(self) -> None:
         gap = message(1, m.GapNotice(stream="stdout", offset=0, bytes=5))
         assert refused(attach(stdout=0), Side.SERVER, gap) is ErrorCode.NOT_LEGAL
 
@@ -141,7 +141,7 @@ class TestEnds:
         pair.server.send(1, m.Ended(outcome=self.OUTCOME, stdout=2, stderr=0, duration=1))
         assert pair.deliver() == ["server 1: exit", "server 1: stdout b'1'", "server 1: stdout b'2'", "server 1: ended"]
 
-    def test_done_comes_after_the_output_of_a_log_that_is_not_followed(self) -> None:
+    def test_done_follows_the_output_of_a_run_that_is_not_followed(self) -> None:
         pair = Pair.ready()
         pair.start(attach(stdout=0, follow=False))
         pair.server.send_data(1, "stdout", b"log")
@@ -166,12 +166,12 @@ class TestEnds:
 
 
 @pytest.mark.parametrize("changes", [{"stdin": 0}, {"hold": True}])
-def test_an_attachment_that_only_reads_neither_feeds_nor_holds(changes: dict[str, object]) -> None:
+def test_a_read_only_attachment_neither_feeds_nor_holds(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="read-only"):
         attach(read_only=True, **changes)
 
 
-def test_attachments_on_one_connection_go_each_at_their_own_pace() -> None:
+def test_attachments_on_one_connection_progress_independently() -> None:
     pair = Pair.ready(SMALL)
     slow = pair.start(attach(stdout=0))
     fast = pair.start(attach(stdout=50))

@@ -27,7 +27,7 @@ sizes = st.builds(m.WindowSize, columns=cells, rows=cells)
 
 
 def failed(receiver: Side, opening: m.AnyMessage, *bad: bytes) -> ErrorCode:
-    """What `receiver` makes of `bad` on a channel with this opening, on which the service has said `started`."""
+    """Return the code with which `receiver` refuses `bad` on a channel with this opening, after `started`."""
     connection = in_phase(receiver, Phase.READY)
     if receiver is Side.CLIENT:
         connection.open(opening)
@@ -40,11 +40,11 @@ def failed(receiver: Side, opening: m.AnyMessage, *bad: bytes) -> ErrorCode:
 
 
 class TestResize:
-    def test_it_belongs_to_terminals(self) -> None:
+    def test_only_resize_is_limited_to_terminals(self) -> None:
         assert {m.Resize} == TERMINAL_ONLY
 
     @given(st.lists(st.builds(m.Resize, columns=cells, rows=cells), max_size=5))
-    def test_both_sides_say_sizes_on_the_channel_of_a_terminal(self, said: list[m.Resize]) -> None:
+    def test_both_sides_send_sizes_on_the_channel_of_a_terminal(self, said: list[m.Resize]) -> None:
         for opening in (terminal_run(), TYPING):
             pair = Pair.ready()
             pair.start(opening)
@@ -55,7 +55,7 @@ class TestResize:
 
     @pytest.mark.parametrize("side", Side)
     @pytest.mark.parametrize("opening", PLAIN)
-    def test_it_is_nobodys_to_say_without_a_terminal(self, side: Side, opening: m.RunRequest | m.Attach) -> None:
+    def test_neither_side_may_resize_without_a_terminal(self, side: Side, opening: m.RunRequest | m.Attach) -> None:
         assert failed(side.peer, opening, message(1, RESIZE)) is ErrorCode.NOT_LEGAL
         pair = Pair.ready()
         pair.start(opening)
@@ -72,7 +72,7 @@ class TestResize:
         with pytest.raises(LocalProtocolError):
             pair.client.send(1, RESIZE)
 
-    def test_a_client_need_not_wait_for_started_and_the_service_has_to(self) -> None:
+    def test_a_client_may_resize_before_started_and_the_service_may_not(self) -> None:
         pair = Pair.ready()
         pair.client.open(terminal_run())
         pair.client.send(1, RESIZE)
@@ -86,7 +86,7 @@ class TestResize:
         assert failure.error.code is ErrorCode.NOT_LEGAL
 
     @pytest.mark.parametrize("side", Side)
-    def test_it_overtakes_what_waits(self, side: Side) -> None:
+    def test_it_overtakes_queued_data(self, side: Side) -> None:
         pair = Pair.ready()
         pair.start(terminal_run())
         pair.end(side).send_data(1, "stdin" if side is Side.CLIENT else "stdout", b"typed or written before")
@@ -103,7 +103,7 @@ class TestWindow:
     announced = st.sampled_from([MIN_DATA, MIN_WINDOW, TERMINAL_WINDOW, 1 << 22]) | st.integers(FRAME, 1 << 22)
 
     @given(windows, announced)
-    def test_it_is_the_smaller_of_what_was_asked_and_announced(self, window: int | None, announced: int) -> None:
+    def test_it_is_the_smaller_of_requested_and_announced(self, window: int | None, announced: int) -> None:
         limits = Limits(data=min(FRAME, announced), window=announced)
         for opening in (run(window=window), m.Attach(id=RUN_ID, stdin=0, stdout=9, stderr=0, window=window)):
             expected = announced if window is None else min(announced, window)
@@ -126,14 +126,14 @@ class TestWindow:
             pair.server.send_data(1, "stdout", b"x")
 
     @pytest.mark.parametrize("opening", [run(), m.Attach(id=RUN_ID, stdin=0, stdout=9, size=SIZE)])
-    def test_the_same_byte_is_none_without_it(self, opening: m.RunRequest | m.Attach) -> None:
+    def test_without_it_the_same_byte_is_accepted(self, opening: m.RunRequest | m.Attach) -> None:
         pair = Pair.ready()
         pair.start(opening)
         pair.server.send_data(1, "stdout", bytes(MIN_WINDOW))
         pair.server.send_data(1, "stdout", b"x")
         assert not any("failed" in line for line in pair.deliver())
 
-    def test_what_was_taken_of_it_is_acknowledged_a_quarter_at_a_time(self) -> None:
+    def test_it_is_acknowledged_a_quarter_at_a_time(self) -> None:
         pair = Pair.ready()
         pair.start(terminal_run(window=TERMINAL_WINDOW))
         _fill(pair, Side.SERVER, "stdout")
@@ -153,7 +153,7 @@ class TestWindow:
 
 
 def _fill(pair: Pair, side: Side, stream: m.Stream, channel: int = 1) -> int:
-    """Send as much as there is credit for; return how much that was."""
+    """Send as much as there is credit for; return how much."""
     sent = 0
     while room := pair.end(side).room(channel, stream):
         pair.end(side).send_data(channel, stream, ZEROS[:room])

@@ -1,4 +1,4 @@
-"""What two connections promise each other once they are joined."""
+"""Two joined connections, from login to close."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_run_from_login_to_close() -> None:
     ]
     assert (client.open_channels, server.open_channels) == (1, 1)
     client.send(1, m.Close())
-    assert pair.deliver() == ["client 1: close"]  # for the service it means: the client has received the end
+    assert pair.deliver() == ["client 1: close"]  # tells the service that the client has received the outcome
     assert (client.open_channels, server.open_channels) == (0, 0)
 
 
@@ -78,7 +78,7 @@ def test_both_sides_have_the_same_hello_frame_to_sign() -> None:
     assert pair.server.hello_frame == pair.client.hello_frame == message(0, hello())
 
 
-def test_the_hello_frame_is_what_came_and_not_what_it_means() -> None:
+def test_the_hello_frame_is_the_exact_bytes_received() -> None:
     server = in_phase(Side.SERVER, Phase.HELLO)
     spaced = text(0, m.encode(hello()).replace(b",", b" , "))
     list(server.receive_data(spaced))
@@ -86,7 +86,7 @@ def test_the_hello_frame_is_what_came_and_not_what_it_means() -> None:
 
 
 class TestOrder:
-    def test_messages_overtake_data_and_the_ordered_ones_do_not(self) -> None:
+    def test_messages_overtake_data_unless_they_are_ordered(self) -> None:
         pair = Pair.ready()
         pair.client.open(run())
         pair.client.send_data(1, "stdin", b"data")
@@ -103,7 +103,7 @@ class TestOrder:
             "server 0: pong",
         ]
 
-    def test_where_no_data_wait_messages_leave_in_the_order_they_were_made(self) -> None:
+    def test_without_queued_data_messages_are_sent_in_order(self) -> None:
         pair = Pair.ready()
         pair.client.open(run())
         pair.client.send(1, m.End(stream="stdin"))
@@ -154,7 +154,7 @@ class TestCredit:
         assert pair.client.room(1, "stdin") == 0
 
     @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-    def test_there_is_no_room_where_the_stream_is_not_ones_own(self, stream: m.Stream) -> None:
+    def test_there_is_no_room_on_a_stream_of_the_peer(self, stream: m.Stream) -> None:
         pair = Pair.ready()
         pair.client.open(run())
         assert pair.client.room(1, stream) == 0
@@ -162,13 +162,13 @@ class TestCredit:
         with pytest.raises(LocalProtocolError):
             pair.client.send_data(1, stream, b"x")
 
-    def test_nothing_is_not_data(self) -> None:
+    def test_empty_data_cannot_be_sent(self) -> None:
         pair = Pair.ready()
         pair.client.open(run())
         with pytest.raises(LocalProtocolError):
             pair.client.send_data(1, "stdin", b"")
 
-    def test_only_what_was_taken_is_granted_again(self) -> None:
+    def test_only_acknowledged_bytes_are_granted_again(self) -> None:
         pair = Pair.ready(SMALL)
         pair.start()
         pair.client.send_data(1, "stdin", bytes(MIN_DATA))
@@ -178,7 +178,7 @@ class TestCredit:
         assert pair.deliver() == ["server 1: credit"]
         assert pair.client.room(1, "stdin") == MIN_DATA // 2
 
-    def test_one_stream_without_credit_does_not_hold_another(self) -> None:
+    def test_a_stream_without_credit_does_not_block_another(self) -> None:
         pair = Pair.ready(SMALL)
         pair.start()
         pair.server.send_data(1, "stderr", bytes(MIN_DATA))
@@ -186,7 +186,7 @@ class TestCredit:
         assert (pair.server.room(1, "stderr"), pair.server.room(1, "stdout")) == (0, MIN_DATA)
 
     @pytest.mark.parametrize("stream", ["stdin", "stdout"])
-    def test_a_grant_for_a_stream_that_is_not_open_changes_nothing(self, stream: m.Stream) -> None:
+    def test_credit_for_a_stream_that_is_not_open_changes_nothing(self, stream: m.Stream) -> None:
         server = in_phase(Side.SERVER, Phase.READY, SMALL)
         list(server.receive_data(message(1, run())))
         server.send(1, m.Started(pid=1))
@@ -207,7 +207,7 @@ class TestCredit:
         pair.server.acknowledge(1, "stdin", MIN_DATA)
         assert pair.deliver() == ["server 1: started", "server 1: credit"]
 
-    def test_taking_from_what_has_ended_or_closed_is_harmless(self) -> None:
+    def test_acknowledging_an_ended_stream_or_a_closed_channel_is_harmless(self) -> None:
         pair = Pair.ready(SMALL)
         pair.client.open(run())
         pair.client.send_data(1, "stdin", bytes(MIN_DATA))
@@ -221,7 +221,7 @@ class TestCredit:
 
 
 class TestChannels:
-    def test_the_last_messages_may_cross(self) -> None:
+    def test_the_final_messages_may_cross(self) -> None:
         pair = Pair.ready()
         pair.start()
         pair.server.send_data(1, "stdout", b"under way")
@@ -246,14 +246,14 @@ class TestChannels:
         assert pair.deliver() == ["server 1: done"]
         assert (pair.client.open_channels, pair.server.open_channels) == (0, 0)
 
-    def test_as_many_as_the_service_takes(self) -> None:
+    def test_no_more_channels_are_opened_than_the_service_accepts(self) -> None:
         pair = Pair.ready(SMALL)
         for _ in range(SMALL.channels):
             pair.client.open(run())
         with pytest.raises(LocalProtocolError, match="2 channels are open"):
             pair.client.open(run())
 
-    def test_numbers_may_jump_to_the_last_and_end_there(self) -> None:
+    def test_channel_numbers_may_skip_to_the_largest(self) -> None:
         server = in_phase(Side.SERVER, Phase.READY)
         assert transcript(Side.CLIENT, server.receive_data(message(MAX_CHANNEL, run()))) == ["client 4294967295: run"]
         (failure,) = server.receive_data(message(MAX_CHANNEL - 1, run()))
@@ -269,7 +269,7 @@ class TestChannels:
         pair.server.send_data(2, "stdout", b"too")
         assert pair.deliver() == ["client 2: stdin b'goes on'", "server 2: stdout b'too'"]
 
-    def test_a_failed_opening_swallows_what_belonged_to_it(self) -> None:
+    def test_what_follows_a_failed_opening_is_dropped(self) -> None:
         server = in_phase(Side.SERVER, Phase.READY)
         under_way = encode_frame(Kind.STDIN, 1, b"data") + message(1, m.End(stream="stdin")) + text(1, "{")
         opening = text(1, '{"type":"run","colour":1}')
@@ -291,7 +291,7 @@ class TestOwner:
         assert events == [MessageReceived, ChannelFailed]
         assert [frame.message.type for frame in sent(server)] == ["started", "error"]
 
-    def test_an_owner_that_closes_a_channel_gets_no_more_of_it(self) -> None:
+    def test_an_owner_that_closes_a_channel_gets_no_more_events_on_it(self) -> None:
         pair = Pair.ready()
         client = pair.client
         pair.start()
@@ -302,7 +302,7 @@ class TestOwner:
             client.send(1, m.Close())
         assert seen == [DataReceived(1, "stdout", b"x")]
 
-    def test_an_owner_that_ends_the_connection_gets_nothing_more(self) -> None:
+    def test_an_owner_that_ends_the_connection_gets_no_more_events(self) -> None:
         server = in_phase(Side.SERVER, Phase.READY)
         seen = []
         for event in server.receive_data(message(1, run()) * 3):
@@ -333,14 +333,14 @@ class TestOwner:
         assert (pair.client.queued, pair.client.open_channels) == (0, 0)
         assert pair.client.open(run()) == 1
 
-    def test_a_message_of_exactly_the_limit_goes_through(self) -> None:
+    def test_a_message_of_exactly_the_limit_is_accepted(self) -> None:
         pair = Pair.ready(SMALL)
         overhead = len(m.encode(run(argv=(b"",))))
         pair.client.open(run(argv=(b"x" * (MIN_MESSAGE - overhead),)))
         assert pair.deliver() == ["client 1: run"]
 
     @pytest.mark.parametrize("side", Side)
-    def test_before_login_a_message_stays_small(self, side: Side) -> None:
+    def test_before_login_only_small_messages_are_sent(self, side: Side) -> None:
         connection = in_phase(side, Phase.WELCOME if side is Side.SERVER else Phase.HELLO)
         large = (welcome() if side is Side.SERVER else hello()).model_copy(update={"features": ("x" * 64,) * 300})
         with pytest.raises(LocalProtocolError):
@@ -360,8 +360,8 @@ class TestFlood:
         connection.data_to_send()
         assert not connection.flooded
 
-    def test_a_clients_own_requests_are_no_flood(self) -> None:
-        """Were they, a client that asks much and a service that answers much could each wait for the other to read."""
+    def test_a_clients_own_requests_do_not_count_as_answers(self) -> None:
+        """Otherwise a client with many requests and a service with many answers could wait for each other to read."""
         pair = Pair.ready()
         for _ in range(10):
             pair.client.open(run(argv=(b"x" * 100_000,)))
@@ -369,6 +369,6 @@ class TestFlood:
         assert not pair.client.flooded
 
 
-def test_an_unasked_pong_is_reported_and_harmless() -> None:
+def test_an_unsolicited_pong_is_reported_and_harmless() -> None:
     connection: Connection = in_phase(Side.SERVER, Phase.READY)
     assert transcript(Side.CLIENT, connection.receive_data(message(0, m.Pong(id=3)))) == ["client 0: pong"]

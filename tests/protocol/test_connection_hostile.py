@@ -1,4 +1,4 @@
-"""What a hostile peer sends takes little memory and time, and what it calls forth stays bounded."""
+"""Hostile input costs little memory and time, and the answers it provokes are bounded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.pairs import in_phase, message, run, sent, text
 E = ErrorCode
 
 
-def test_a_bad_message_of_a_stranger_is_refused_at_its_header() -> None:
+def test_a_message_too_large_before_login_is_refused_at_its_header() -> None:
     connection = in_phase(Side.SERVER, Phase.HELLO)
     tracemalloc.start()
     (failure,) = connection.receive_data(encode_header(Kind.MESSAGE, 0, MAX_PAYLOAD))
@@ -30,7 +30,7 @@ def test_a_bad_message_of_a_stranger_is_refused_at_its_header() -> None:
 
 
 @pytest.mark.parametrize("announced", [1 << 12, 1 << 22])
-def test_a_frame_under_way_takes_what_has_come_and_no_more(announced: int) -> None:
+def test_a_partial_frame_takes_only_the_memory_of_the_bytes_received(announced: int) -> None:
     connection = in_phase(Side.SERVER, Phase.READY)
     tracemalloc.start()
     list(connection.receive_data(encode_header(Kind.MESSAGE, 0, announced) + b"x" * 1000))
@@ -73,7 +73,7 @@ def test_hostile_json_is_refused_quickly_and_answered_shortly(payload: str) -> N
     pytest.fail("five attempts took more than 0.5 s of processor time: an error for each element takes that long")
 
 
-def test_a_stranger_cannot_buy_time_with_a_string_without_end() -> None:
+def test_an_unterminated_string_before_login_is_refused_quickly() -> None:
     connection = in_phase(Side.SERVER, Phase.HELLO)
     began = time.process_time()
     list(connection.receive_data(text(0, "[" * 19 + '"' + '\\"' * 8000)))
@@ -89,7 +89,7 @@ def test_failed_channels_have_to_be_closed() -> None:
     assert len(events) <= 2 * SMALL.channels + 2
 
 
-def test_failed_channels_that_are_closed_take_no_place() -> None:
+def test_failed_channels_that_are_closed_do_not_count() -> None:
     connection = in_phase(Side.SERVER, Phase.READY, SMALL)
     for number in range(1, 100):
         list(connection.receive_data(text(number, "{") + message(number, m.Close())))
@@ -97,8 +97,8 @@ def test_failed_channels_that_are_closed_take_no_place() -> None:
     assert not connection.closed
 
 
-def test_answers_that_wait_behind_data_count_as_flood() -> None:
-    """A client that has a stream stuck, and then opens and closes bad channels for ever, is no longer read from."""
+def test_answers_queued_behind_data_count_as_flood() -> None:
+    """A client that leaves a stream unread and opens and closes bad channels without end is no longer read from."""
     connection = in_phase(Side.SERVER, Phase.READY)
     list(connection.receive_data(message(1, run())))
     connection.send(1, m.Started(pid=1))

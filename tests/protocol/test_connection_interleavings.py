@@ -1,4 +1,4 @@
-"""Whatever the order of sending, delivering and reading: streams arrive whole, and both sides agree."""
+"""In any order of sending, delivering and reading, streams arrive whole, and both sides agree."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ scripts = st.binary(min_size=30 * STEP_SIZE, max_size=120 * STEP_SIZE).map(
 
 
 class World:
-    """A pair, and what each side has sent, received and not yet taken, by (speaker, channel, stream)."""
+    """A pair, and what each side has sent, received and not yet acknowledged, by (speaker, channel, stream)."""
 
     def __init__(self) -> None:
         self.pair = Pair.ready(SMALL)
@@ -139,7 +139,7 @@ class World:
                     self.stands[side, channel, stream] = offset
 
     def _begin(self, opening: m.AnyMessage) -> None:
-        """A request and the first answer: what most else builds on, and chance alone rarely does in this order."""
+        """Open a channel and send its first answer: most other steps need that, and chance rarely produces this order."""
         self._open(opening)
         self._bring(Side.CLIENT)
         self._say(Side.SERVER, max(self.opened, default=0))
@@ -219,7 +219,7 @@ class World:
     def _leave(self, side: Side, channel: int) -> None:
         if self._usable(side, channel):
             over = ENDED if self._runs(channel) else m.Error(code=ErrorCode.UNKNOWN_RUN, message="no such run")
-            # A client that is known to have left is told no more than that it was received.
+            # A client that is known to have left only gets `done`.
             left = channel in self.close_received
             last = m.Close() if side is Side.CLIENT else m.Done() if left else over
             self.pair.end(side).send(channel, last)
@@ -252,19 +252,19 @@ class World:
                 if isinstance(last, m.Close):
                     self.close_received.add(event.channel)
                 if event.channel in self.left[speaker.peer]:
-                    return  # what the others sent before was swallowed
+                    return  # everything sent before was dropped
                 for stream in STREAMS[speaker]:
                     key = (speaker, event.channel, stream)
                     assert self.received[key] == self.said[key]
 
     def arrive(self) -> None:
-        """Everything that was said arrives."""
+        """Deliver everything that was sent."""
         while self.pair.client.queued or self.pair.server.queued or any(self.pair.wire.values()):
             for side in Side:
                 self._bring(side)
 
     def settle(self) -> None:
-        """Both sides leave all channels."""
+        """Close all channels from both sides."""
         self.arrive()
         for side in Side:
             for channel in self.opened:
@@ -325,7 +325,7 @@ phases = st.sampled_from([phase for phase in Phase if phase is not Phase.CLOSED]
 
 @given(sides, phases, frames, st.binary(max_size=40))
 @settings(max_examples=400)
-def test_cutting_the_bytes_elsewhere_changes_nothing(side: Side, phase: Phase, data: bytes, sizes: bytes) -> None:
+def test_chunk_boundaries_do_not_matter(side: Side, phase: Phase, data: bytes, sizes: bytes) -> None:
     whole, cut = in_phase(side, phase), in_phase(side, phase)
     events = list(whole.receive_data(data))
     chunks = []
@@ -340,7 +340,7 @@ def test_cutting_the_bytes_elsewhere_changes_nothing(side: Side, phase: Phase, d
 
 @given(sides, phases, st.binary(max_size=300) | frames)
 @settings(max_examples=400)
-def test_no_bytes_raise_anything(side: Side, phase: Phase, data: bytes) -> None:
+def test_no_received_bytes_raise_an_exception(side: Side, phase: Phase, data: bytes) -> None:
     connection = in_phase(side, phase)
     events = list(connection.receive_data(data))
     failures = [event for event in events if isinstance(event, ConnectionFailed)]

@@ -1,4 +1,4 @@
-"""What the protocol refuses: each with its code, wherever the bytes begin and end, and whatever follows them."""
+"""Everything the protocol refuses, each with its code, for any chunk boundaries and any bytes after it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def data(kind: Kind, channel: int, payload: bytes) -> bytes:
 
 
 def nothing(connection: Connection) -> None:
-    """No preparation."""
+    """Prepare nothing."""
 
 
 def open_one(connection: Connection) -> None:
@@ -54,7 +54,7 @@ def finish_one(connection: Connection) -> None:
 
 
 class Refused(NamedTuple):
-    """`bad` is refused with `code` after `before`; where `channel` is 0, the connection ends with it."""
+    """`bad` is refused with `code` after `before`; if `channel` is 0, the connection ends."""
 
     name: str
     bad: bytes
@@ -370,7 +370,7 @@ def test_fails_the_channel_and_no_other(way: Callable[[Connection, bytes], list[
                 assert {pong.message for pong in pongs} == {m.Pong(id=99)}
 
 
-def test_is_explained_in_a_short_sentence() -> None:
+def test_every_refusal_has_a_short_reason() -> None:
     with Cases() as cases:
         for case in CONNECTION_CASES + CHANNEL_CASES:
             with cases.case(case.name):
@@ -382,7 +382,7 @@ def test_is_explained_in_a_short_sentence() -> None:
 
 @pytest.mark.parametrize("side", Side)
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.CLOSED])
-def test_a_message_of_exactly_the_limit_may_begin_and_one_byte_more_may_not(side: Side, phase: Phase) -> None:
+def test_a_header_of_exactly_the_limit_is_accepted_and_one_byte_more_is_refused(side: Side, phase: Phase) -> None:
     limits = Limits(login_message=MIN_MESSAGE + 10, message=MIN_MESSAGE + 20)
     limit = limits.message if phase is Phase.READY else limits.login_message
     assert list(in_phase(side, phase, limits).receive_data(encode_header(Kind.MESSAGE, 0, limit))) == []

@@ -1,4 +1,4 @@
-"""Frames come out the same, however the bytes are cut."""
+"""Frames are decoded the same for any chunk boundaries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ cuts = st.lists(st.integers(0, 60), max_size=60)
 
 
 def no_check(kind: int, length: int) -> None:
-    """Everything is allowed."""
+    """Accept every header."""
 
 
 def chunks(data: bytes, sizes: list[int]) -> list[bytes]:
@@ -29,7 +29,7 @@ def chunks(data: bytes, sizes: list[int]) -> list[bytes]:
 
 
 @given(some_frames, cuts)
-def test_any_cutting_gives_the_frames(frames: Frames, sizes: list[int]) -> None:
+def test_any_chunks_give_the_same_frames(frames: Frames, sizes: list[int]) -> None:
     decoder = FrameDecoder(no_check)
     data = b"".join(encode_frame(*frame) for frame in frames)
     assert [frame for chunk in chunks(data, sizes) for frame in decoder.frames(chunk)] == frames
@@ -43,7 +43,7 @@ def test_byte_by_byte_gives_the_frames(frames: Frames) -> None:
 
 
 @given(some_frames, cuts)
-def test_each_header_is_checked_before_its_payload_is_kept(frames: Frames, sizes: list[int]) -> None:
+def test_each_header_is_checked_before_its_payload_is_stored(frames: Frames, sizes: list[int]) -> None:
     checked: list[tuple[int, int]] = []
     decoder = FrameDecoder(lambda kind, length: checked.append((kind, length)))
     data = b"".join(encode_frame(*frame) for frame in frames)

@@ -1,4 +1,4 @@
-"""Limits that cannot be kept cannot be made, and the messages stay far from them."""
+"""Invalid limits cannot be constructed, and no message comes near the limits."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ MESSAGES: list[type[m.Message]] = list(get_args(m.AnyMessage))
 
 
 def _nesting(kind: Any) -> int:
-    """How deep the JSON of a type nests: its own array or object, and what is in it."""
+    """Return how deep the JSON of a type nests: its own array or object, and its contents."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return 1 + max((_nesting(hint) for hint in get_type_hints(kind, include_extras=True).values()), default=0)
     if kind in (Argument, EnvironmentName):
@@ -68,7 +68,7 @@ def _nesting(kind: Any) -> int:
 
 
 def _members(kind: Any) -> int:
-    """How many members the widest object in the JSON of a type has."""
+    """Return the number of members of the widest object in the JSON of a type."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return max(
             len(kind.model_fields), *(_members(hint) for hint in get_type_hints(kind, include_extras=True).values())

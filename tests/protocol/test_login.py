@@ -64,7 +64,7 @@ def test_a_digest_or_nonce_of_another_length_is_refused(name: str, size: int) ->
         transcript(**{name: bytes(size)})
 
 
-def test_a_name_that_is_no_unicode_text_is_refused() -> None:
+def test_a_name_that_is_not_valid_unicode_is_refused() -> None:
     with pytest.raises(ValueError, match="surrogates not allowed"):
         transcript(user="\udc80")
 
@@ -92,7 +92,7 @@ def test_what_is_encoded_is_decoded(key: bytes, namespace: str, signature: bytes
 
 
 @pytest.mark.needs("ssh-keygen")
-def test_a_signature_by_ssh_keygen_is_taken_apart(tmp_path: Path) -> None:
+def test_a_signature_by_ssh_keygen_is_decoded(tmp_path: Path) -> None:
     key = openssh.make_key(tmp_path / "key")
     decoded = login.decode_sshsig(openssh.sign(tmp_path / "key", b"message", "file"))
     assert decoded.public_key == key.blob
@@ -111,7 +111,7 @@ def test_a_signature_by_ssh_keygen_is_taken_apart(tmp_path: Path) -> None:
         (bytes(4097), "a signature of 4097 bytes; at most 4096 are allowed"),
     ],
 )
-def test_a_damaged_signature_is_refused_with_a_sentence(blob: bytes, sentence: str) -> None:
+def test_a_malformed_signature_is_refused_with_a_reason(blob: bytes, sentence: str) -> None:
     with pytest.raises(SSHFormatError, match=sentence):
         login.decode_sshsig(blob)
 

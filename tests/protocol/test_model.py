@@ -1,4 +1,4 @@
-"""Bytes survive JSON unharmed, in exactly one spelling."""
+"""Field types: bytes survive JSON, in exactly one form; texts are truncated, not refused."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ names = arguments.filter(lambda value: value != b"" and b"=" not in value)
 
 
 @given(st.binary())
-def test_any_bytes_go_through_json_and_back(value: bytes) -> None:
+def test_any_bytes_survive_json(value: bytes) -> None:
     assert bytes_from_json(json.loads(json.dumps(bytes_to_json(value)))) == value
 
 
 @given(st.text())
-def test_valid_utf8_travels_as_a_string(value: str) -> None:
+def test_valid_utf8_is_sent_as_a_string(value: str) -> None:
     assert bytes_to_json(value.encode()) == value
 
 
 @given(st.binary())
-def test_there_is_no_second_spelling(value: bytes) -> None:
+def test_there_is_no_second_form(value: bytes) -> None:
     spelling = bytes_to_json(value)
     other = {"base64": b64encode(value).decode()}
     if spelling != other:
@@ -53,7 +53,7 @@ def test_what_is_accepted_as_base64_is_what_would_be_sent(spelled: str) -> None:
     env=st.dictionaries(names, arguments, max_size=5),
     cwd=arguments,
 )
-def test_a_run_arrives_to_the_byte(argv: list[bytes], env: dict[bytes, bytes], cwd: bytes) -> None:
+def test_a_run_request_arrives_unchanged(argv: list[bytes], env: dict[bytes, bytes], cwd: bytes) -> None:
     request = m.RunRequest(id=RUN_ID, argv=tuple(argv), env=tuple(env.items()), cwd=cwd)
     payload = m.encode(request)
     assert m.decode(payload, Limits()) == request
@@ -69,7 +69,7 @@ def test_other_json_is_refused(value: object) -> None:
 @pytest.mark.parametrize(
     "changes", [{"argv": (b"a\0",)}, {"cwd": b"\0"}, {"env": ((b"A=", b""),)}, {"env": ((b"", b""),)}, {"argv": ()}]
 )
-def test_a_caller_is_held_to_the_same_rules(changes: dict[str, object]) -> None:
+def test_messages_built_by_a_caller_obey_the_same_rules(changes: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         run(**changes)
 

@@ -22,7 +22,7 @@ OUTCOMES: list[Outcome] = [
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: outcome.status)
-def test_every_outcome_travels(outcome: Outcome) -> None:
+def test_every_outcome_is_received_as_sent(outcome: Outcome) -> None:
     ended = m.Ended(outcome=outcome, stdout=(1 << 63) - 1, stderr=0, duration=0.25)
     assert m.decode(m.encode(ended), Limits()) == ended
 

@@ -1,4 +1,4 @@
-"""`protocol/README.md` says what the code does, all of it, and nothing else."""
+"""`protocol/README.md` and the code agree, in both directions."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ MODELS: dict[str, type[BaseModel]] = TYPES | OBJECTS
 
 
 def section(title: str, level: int = 2) -> str:
-    """The text under a heading, up to the next of its level or above."""
+    """Return the text under a heading, up to the next heading of its level or above."""
     found = re.search(rf"^{'#' * level} {re.escape(title)}\n(.*?)(?=^#{{1,{level}}} |\Z)", README, re.M | re.S)
     assert found, title
     return found[1]
 
 
 def table(text: str, header: str) -> list[list[str]]:
-    """The rows of the table whose first column has this header, without code marks."""
+    """Return the rows of the table whose first column has this header, without backquotes."""
     lines = text[text.index(f"| {header} |") :].split("\n\n")[0].splitlines()
     return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
 def fields_table(name: str) -> list[list[str]]:
-    """The table of a message, or of an object in one."""
+    """Return the table of a message, or of an object in one."""
     return table(section(f"`{name}`", 3 if name in TYPES else 4), "field")
 
 
@@ -181,7 +181,7 @@ class TestStates:
         }
         assert {row[0] for row in said} == set(Phase) - {Phase.CLOSED}
 
-    def test_what_may_be_said_on_a_channel(self) -> None:
+    def test_what_may_be_sent_on_a_channel(self) -> None:
         rows = {row[0].replace("`", ""): row[1:] for row in table(section("Channels", 3), "opened by")}
         assert {opening: [re.findall(r"\w+", cell) for cell in row] for opening, row in rows.items()} == {
             name: [sorted(kind.model_fields["type"].default for kind in legal_messages(opening)[side]) for side in Side]
@@ -252,7 +252,7 @@ class TestRuns:
         assert request_fingerprint(message).hex() == digest
 
     def test_the_transcript_of_a_resume(self) -> None:
-        """Both sides carry it out to the letter, and the output that arrived is the whole output once."""
+        """Both sides replay it exactly, and the output arrives completely and once."""
         (example,) = fenced(section("7. Runs"), "session")
         pair, arrived, began = Pair.ready(), 0, 0
         for line in example.splitlines():
@@ -288,7 +288,7 @@ def _send(connection: Connection, stream: Any, count: int) -> None:
 
 
 def _bounds(field: FieldInfo) -> list[Any]:
-    """The numbers that bound a field, those of its alternatives included."""
+    """Return the bounds of a field, including those of its alternatives."""
     found: list[Any] = [field.annotation, *field.metadata]
     bounds: list[Any] = []
     for kind in found:
@@ -302,7 +302,7 @@ def _bounds(field: FieldInfo) -> list[Any]:
             case FieldInfo():
                 found += kind.metadata
             case _:
-                # `X | None`, and Annotated inside of it, keep theirs to themselves.
+                # The bounds of `X | None`, and of Annotated inside it, are in its arguments.
                 found += get_args(kind) if get_origin(kind) in (Annotated, Union, UnionType) else ()
     return bounds
 

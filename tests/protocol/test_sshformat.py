@@ -24,7 +24,7 @@ def rsa_blob(bits: int, exponent: int = 65537) -> bytes:
     return pack_string(b"ssh-rsa") + pack_mpint(exponent) + pack_mpint((1 << (bits - 1)) | 1)
 
 
-# RFC 4251 section 5 gives these.
+# From RFC 4251, section 5.
 @pytest.mark.parametrize(
     ("value", "encoded"),
     [
@@ -81,7 +81,7 @@ def test_a_key_by_ssh_keygen_has_the_fingerprint_ssh_keygen_prints(tmp_path: Pat
     assert key.fingerprint == printed.split()[1]
 
 
-def test_a_security_key_says_what_it_is_for() -> None:
+def test_a_security_key_has_an_application() -> None:
     assert openssh.SoftwareSecurityKey.ed25519().public_key.application == b"ssh:"
     assert openssh.SoftwareSecurityKey.ecdsa().public_key.application == b"ssh:"
 
@@ -131,19 +131,19 @@ def test_any_other_key_is_refused_with_a_sentence(blob: bytes, sentence: str) ->
         (ED25519.replace("ssh-ed25519", "ssh-rsa"), "the line says 'ssh-rsa' and the key says 'ssh-ed25519'"),
     ],
 )
-def test_a_damaged_line_is_refused_with_a_sentence(line: str, sentence: str) -> None:
+def test_a_malformed_line_is_refused_with_a_reason(line: str, sentence: str) -> None:
     with pytest.raises(SSHFormatError, match=sentence):
         sshformat.parse_public_key_line(line)
 
 
-def test_a_comment_cannot_start_another_line() -> None:
+def test_a_comment_with_a_line_break_is_refused() -> None:
     key, _ = sshformat.parse_public_key_line(ED25519)
     with pytest.raises(ValueError, match="on one line"):
         sshformat.format_public_key_line(key, "x\nssh-ed25519 AAAA")
 
 
 def damaged(blob: bytes) -> st.SearchStrategy[bytes]:
-    """A blob with one byte changed: nearer to the parser's branches than random bytes."""
+    """Generate a blob with one byte changed: closer to the parser's branches than random bytes."""
     return st.builds(
         lambda at, new: blob[:at] + bytes([new]) + blob[at + 1 :],
         st.integers(0, len(blob) - 1),
@@ -207,7 +207,7 @@ def test_brackets_are_plain_characters() -> None:
     assert not sshformat.matches_pattern("a", "[a]")
 
 
-def test_a_pattern_of_many_stars_takes_no_time() -> None:
+def test_a_pattern_of_many_stars_is_matched_quickly() -> None:
     started = time.process_time()
     assert not sshformat.matches_pattern("a" * 2000, "*a" * 500 + "b")
     assert time.process_time() - started < 2

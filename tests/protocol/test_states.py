@@ -219,7 +219,7 @@ def refused(receiver: Connection, bad: bytes) -> ErrorCode:
 
 
 def _fitting(speaker: Side, said: m.AnyMessage) -> m.AnyMessage:
-    # Each side ends a stream that it sends.
+    # Each side can end only a stream that it sends.
     return m.End(stream="stdout") if isinstance(said, m.End) and speaker is Side.SERVER else said
 
 
@@ -277,7 +277,7 @@ class TestChannel:
                             sender.send(1, said)
 
     def test_after_the_peers_final_message(self, opening: m.AnyMessage) -> None:
-        """What was under way when the peer left is dropped; only the speaker's own final message is received."""
+        """What was in flight when the peer left is dropped; only the speaker's own final message is received."""
         with Cases() as cases:
             for speaker, said in said_by_each_side():
                 if not self.legal(opening, speaker, said):

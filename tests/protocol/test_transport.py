@@ -15,7 +15,7 @@ from tests.support.transports import PING, Recorder, attach, on_each_loop, read_
 
 
 @on_each_loop
-async def test_what_a_handler_sends_in_answer_leaves_with_the_answers_of_the_connection() -> None:
+async def test_what_a_handler_queues_is_sent_with_the_connections_own_answers() -> None:
     def answer(transport: ConnectionTransport, event: Event) -> None:
         transport.connection.send(1, m.Started(pid=1))
 
@@ -95,17 +95,17 @@ async def test_a_stream_through_small_windows_arrives_whole() -> None:
 
 
 @on_each_loop
-async def test_a_line_is_quiet_while_nothing_is_due_and_for_a_while_nothing_was_sent() -> None:
+async def test_a_transport_is_quiet_if_nothing_is_queued_or_was_sent_recently() -> None:
     ours, peer = sockets()
     recorder = Recorder()
     with peer:
         transport = await attach(in_phase(Side.SERVER, Phase.READY), recorder, ours)
         seen = [transport.quiet]
         transport.flush()
-        seen.append(transport.quiet)  # nothing was sent
+        seen.append(transport.quiet)  # nothing was sent yet
         transport.connection.send(0, m.Ping(id=1))
         transport.flush_soon()
-        seen.append(transport.quiet)  # something is due
+        seen.append(transport.quiet)  # a flush is scheduled
         await asyncio.sleep(0)
         transport.connection.send(0, m.Ping(id=2))
         transport.flush()

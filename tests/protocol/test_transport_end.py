@@ -34,7 +34,7 @@ async def test_close_sends_what_is_queued_first() -> None:
 
 
 @on_each_loop
-async def test_the_last_message_arrives_although_bytes_of_the_peer_are_left_unread() -> None:
+async def test_the_last_message_arrives_although_bytes_from_the_peer_are_unread() -> None:
     def refuse(transport: ConnectionTransport, event: Event) -> None:
         transport.connection.fail(ErrorCode.DENIED, "not here")
         transport.close()
@@ -44,7 +44,7 @@ async def test_the_last_message_arrives_although_bytes_of_the_peer_are_left_unre
     with peer:
         await attach(serving(), recorder, ours)
         loop = asyncio.get_running_loop()
-        # More than the transport has read when it closes: closing the socket itself would reset the peer's.
+        # More than the transport has read when it closes: closing the socket at once would reset the peer.
         await loop.sock_sendall(peer, message(1, m.Stop()) * 20_000)
         (last,) = frames(await read_to_end(peer))
         assert b"not here" in last.payload
@@ -52,7 +52,7 @@ async def test_the_last_message_arrives_although_bytes_of_the_peer_are_left_unre
 
 
 @on_each_loop
-async def test_close_does_not_wait_for_ever_for_a_peer_that_never_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_close_gives_up_on_a_peer_that_never_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("farhand_protocol.transport.TRANSPORT_CLOSE_TIMEOUT", 0.05)
     ours, peer = sockets()
     recorder = Recorder()
@@ -65,7 +65,7 @@ async def test_close_does_not_wait_for_ever_for_a_peer_that_never_reads(monkeypa
 
 
 @on_each_loop
-async def test_abort_closes_at_once_whatever_waits() -> None:
+async def test_abort_closes_at_once_with_data_queued() -> None:
     ours, peer = sockets()
     recorder = Recorder()
     with peer:
@@ -94,7 +94,7 @@ async def test_a_handler_that_closes_receives_nothing_more(how: str) -> None:
 
 
 @on_each_loop
-async def test_a_reset_by_the_peer_is_a_loss_told_once() -> None:
+async def test_a_reset_by_the_peer_is_reported_once() -> None:
     ours, peer = sockets()
     recorder = Recorder()
     transport = await attach(serving(), recorder, ours)
@@ -117,7 +117,7 @@ async def test_an_end_of_file_is_a_loss_without_an_error() -> None:
 
 
 @on_each_loop
-async def test_a_peer_that_breaks_the_protocol_is_told_and_left() -> None:
+async def test_a_peer_that_breaks_the_protocol_gets_an_error_and_is_disconnected() -> None:
     ours, peer = sockets()
     recorder = Recorder()
     with peer:

@@ -1,4 +1,4 @@
-"""A peer that does not read stops whoever writes to it, on both loops, and no more than a bound waits for it."""
+"""A peer that does not read blocks its writer, on both loops, and a bounded amount is queued for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.transports import CHUNK, PING, Recorder, attach, fill, on_eac
 
 
 @on_each_loop
-async def test_a_peer_that_stops_reading_stops_the_writer_and_no_more_than_the_bound_waits() -> None:
+async def test_a_peer_that_does_not_read_stops_the_writer_at_the_bound() -> None:
     ours, peer = sockets()
     recorder = Recorder()
     with peer:
@@ -38,7 +38,7 @@ async def test_a_peer_that_stops_reading_stops_the_writer_and_no_more_than_the_b
 
 
 @on_each_loop
-async def test_what_was_not_flushed_counts_as_waiting_too() -> None:
+async def test_unflushed_data_count_as_queued() -> None:
     ours, peer = sockets()
     recorder = Recorder()
     with peer:
@@ -57,7 +57,7 @@ async def test_what_was_not_flushed_counts_as_waiting_too() -> None:
 
 
 @on_each_loop
-async def test_messages_overtake_the_data_held_back_and_not_the_ordered_ones() -> None:
+async def test_messages_overtake_held_back_data_unless_they_are_ordered() -> None:
     ours, peer = sockets()
     recorder = Recorder()
     with peer:
@@ -85,7 +85,7 @@ async def test_a_flooding_peer_that_reads_no_answers_is_not_read_from_until_it_d
         server = in_phase(Side.SERVER, Phase.READY)
         recorder = Recorder()
         await attach(server, recorder, ours)
-        noted = PING * 100 + message(0, m.Pong(id=1))  # the handler hears of pongs only
+        noted = PING * 100 + message(0, m.Pong(id=1))  # the handler receives only the pongs
         flood = asyncio.create_task(loop.sock_sendall(peer, noted * (pings // 100)))
         await recorder.until(lambda: server.flooded)
         for _ in range(100):

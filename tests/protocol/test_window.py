@@ -1,4 +1,4 @@
-"""Credit: neither end lets more be under way than was granted, and the sender never starves."""
+"""Credit: neither end allows more bytes in flight than granted, and the sender never stalls on it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from farhand_protocol.limits import MAX_WINDOW
 from farhand_protocol.window import ReceiveWindow, SendWindow
 
 
-def test_what_is_sent_is_paid_from_credit() -> None:
+def test_sending_spends_credit() -> None:
     window = SendWindow(10)
     window.spend(10)
     with pytest.raises(LocalProtocolError):
@@ -21,7 +21,7 @@ def test_what_is_sent_is_paid_from_credit() -> None:
     assert window.credit == 0
 
 
-def test_credit_may_reach_the_maximum_and_not_pass_it() -> None:
+def test_credit_may_reach_but_not_exceed_the_maximum() -> None:
     window = SendWindow(1)
     window.grant(MAX_WINDOW - 1)
     with pytest.raises(RemoteProtocolError) as refused:
@@ -30,7 +30,7 @@ def test_credit_may_reach_the_maximum_and_not_pass_it() -> None:
     assert window.credit == MAX_WINDOW
 
 
-def test_exactly_the_window_may_come() -> None:
+def test_exactly_the_window_may_be_received() -> None:
     window = ReceiveWindow(100)
     window.receive(100)
     with pytest.raises(RemoteProtocolError) as refused:
@@ -38,7 +38,7 @@ def test_exactly_the_window_may_come() -> None:
     assert refused.value.code is ErrorCode.CREDIT_EXCEEDED
 
 
-def test_taking_more_than_came_is_the_callers_mistake_and_changes_nothing() -> None:
+def test_acknowledging_more_than_was_received_raises_and_changes_nothing() -> None:
     window = ReceiveWindow(100)
     window.receive(50)
     with pytest.raises(LocalProtocolError):
@@ -59,7 +59,7 @@ def test_credit_goes_back_a_quarter_at_a_time() -> None:
 
 
 @given(st.integers(1, 200), st.lists(st.tuples(st.booleans(), st.integers(1, 100))))
-def test_both_ends_agree_and_a_taken_window_is_never_empty(size: int, steps: list[tuple[bool, int]]) -> None:
+def test_both_ends_agree_and_an_acknowledged_window_is_never_empty(size: int, steps: list[tuple[bool, int]]) -> None:
     sender, receiver, waiting = SendWindow(size), ReceiveWindow(size), 0
     for sends, count in steps:
         if sends:

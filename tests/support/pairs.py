@@ -1,4 +1,4 @@
-"""Two joined `Connection`s, and words for what goes over the wire between them."""
+"""Two joined `Connection`s, and helpers for the bytes between them."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ class Frame(NamedTuple):
 
     @property
     def message(self) -> m.AnyMessage:
-        """What its JSON says."""
+        """Return the decoded message."""
         assert self.kind is Kind.MESSAGE
         return m.decode(self.payload, DEFAULT_LIMITS)
 
 
 def frames(data: bytes) -> list[Frame]:
-    """Take whole frames apart, without the code under test."""
+    """Decode whole frames, without the code under test."""
     found = []
     while data:
         word, channel = FRAME_HEADER.unpack_from(data)
@@ -91,12 +91,12 @@ def frames(data: bytes) -> list[Frame]:
 
 
 def sent(connection: Connection) -> list[Frame]:
-    """What the connection has to send."""
+    """Remove and return the queued frames of the connection."""
     return frames(b"".join(connection.data_to_send()))
 
 
 def in_phase(side: Side, phase: Phase, limits: Limits = DEFAULT_LIMITS) -> Connection:
-    """One side of a connection that has come to `phase`, with nothing left to send."""
+    """Return one side of a connection in `phase`, with nothing queued."""
     way: dict[Phase, list[tuple[Side, m.Message]]] = {
         Phase.HELLO: [],
         Phase.WELCOME: [(Side.CLIENT, hello())],
@@ -120,7 +120,7 @@ def in_phase(side: Side, phase: Phase, limits: Limits = DEFAULT_LIMITS) -> Conne
 
 
 class Pair:
-    """A client and a server, and the bytes under way from each."""
+    """A client and a server, and the bytes in flight from each."""
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.client = Connection(Side.CLIENT, limits)
@@ -147,21 +147,21 @@ class Pair:
         return channel
 
     def end(self, side: Side) -> Connection:
-        """The connection of one side."""
+        """Return the connection of one side."""
         return self.client if side is Side.CLIENT else self.server
 
     def collect(self, side: Side) -> None:
-        """Put what `side` has to send on the wire."""
+        """Put what `side` has queued on the wire."""
         self.wire[side] += b"".join(self.end(side).data_to_send())
 
     def carry(self, side: Side, count: int) -> Iterator[Event]:
-        """Bring up to `count` bytes that `side` sent to the other."""
+        """Deliver up to `count` bytes that `side` sent to its peer."""
         chunk = bytes(self.wire[side][:count])
         del self.wire[side][:count]
         yield from self.end(side.peer).receive_data(chunk)
 
     def deliver(self) -> list[str]:
-        """Carry everything both ways until nothing is left; return the transcript, a line for each event."""
+        """Deliver everything in both directions until nothing is left; return the transcript, a line for each event."""
         lines: list[str] = []
         while self.client.queued or self.server.queued:
             for side in Side:
@@ -171,7 +171,7 @@ class Pair:
 
 
 def transcript(speaker: Side, events: Iterable[Event]) -> list[str]:
-    """One line for each event: who spoke, on which channel, what the other side made of it."""
+    """Return one line for each event: who sent it, on which channel, and the resulting event."""
     return [_line(speaker, event) for event in events]
 
 

@@ -53,7 +53,7 @@ def on_each_loop(scenario: Callable[..., Awaitable[None]]) -> Callable[..., None
 
 
 class Recorder:
-    """A handler that writes down what it is told, and can answer."""
+    """A handler that records its calls, and can answer."""
 
     def __init__(self, answer: Callable[[ConnectionTransport, Event], None] | None = None) -> None:
         self.events: list[Event] = []
@@ -102,7 +102,7 @@ class Recorder:
 
 
 def sockets() -> tuple[socket.socket, socket.socket]:
-    """Two ends of a TCP connection, with small buffers, so that they fill soon."""
+    """Return two ends of a TCP connection, with small buffers, so that they fill soon."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
         ours = socket.create_connection(listener.getsockname())
@@ -126,7 +126,7 @@ async def read_to_end(peer: socket.socket) -> bytes:
 
 
 def serving() -> Connection:
-    """A service with one run under way and more credit than any test needs."""
+    """Return a service with one current run and more credit than any test needs."""
     server = in_phase(Side.SERVER, Phase.READY)
     credit = m.Credit(stream="stdout", bytes=MAX_WINDOW - server.limits.window)
     list(server.receive_data(message(1, run()) + message(1, credit)))
@@ -136,7 +136,7 @@ def serving() -> Connection:
 
 
 async def fill(transport: ConnectionTransport) -> int:
-    """Send as long as there is room; return how many frames went."""
+    """Send as long as there is room; return the number of frames sent."""
     count = 0
     while transport.room:
         transport.connection.send_data(1, "stdout", CHUNK)

@@ -1,4 +1,4 @@
-"""Messages and their JSON: what one side encodes the other decodes, and nothing else gets through."""
+"""Messages and their JSON: each side decodes what the other encodes, and refuses everything else."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from farhand_protocol.model import MAX_TEXT
 from tests.support.pairs import run
 
 
-def test_what_is_none_is_left_out() -> None:
+def test_fields_that_are_none_are_left_out() -> None:
     assert m.encode(m.Stop()) == b'{"type":"stop"}'
 
 
-def test_null_means_the_same_as_nothing() -> None:
+def test_null_means_the_same_as_a_missing_field() -> None:
     assert m.decode(b'{"type":"stop","kill_after":null}', Limits()) == m.Stop()
 
 
@@ -45,7 +45,7 @@ def test_messages_cannot_be_changed() -> None:
         (b'{"type":"ping","id":-1}', ErrorCode.INVALID_FIELD),
     ],
 )
-def test_a_short_message_is_judged_as_a_long_one_and_each_time(short: bytes, code: ErrorCode) -> None:
+def test_a_short_message_is_checked_like_a_long_one_each_time(short: bytes, code: ErrorCode) -> None:
     for payload in (short, short, short + b" " * 100):
         with pytest.raises(RemoteProtocolError) as refused:
             m.decode(payload, Limits())
@@ -53,11 +53,11 @@ def test_a_short_message_is_judged_as_a_long_one_and_each_time(short: bytes, cod
 
 
 @pytest.mark.parametrize("text", ["x" * MAX_TEXT, "é" * (MAX_TEXT - 1), ""])
-def test_a_sentence_that_fits_is_kept(text: str) -> None:
+def test_an_error_message_that_fits_is_unchanged(text: str) -> None:
     assert m.Error(code=ErrorCode.INTERNAL, message=text).message == text
 
 
-def test_a_longer_sentence_is_cut_and_a_surrogate_is_spelled_out() -> None:
+def test_a_longer_error_message_is_truncated_and_a_surrogate_escaped() -> None:
     said = m.Error(code=ErrorCode.INTERNAL, message="\udcff" + "x" * MAX_TEXT)
     assert said.message == ("\\udcff" + "x" * MAX_TEXT)[: MAX_TEXT - 1] + "…"
     assert m.decode(m.encode(said), Limits()) == said

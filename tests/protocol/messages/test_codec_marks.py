@@ -1,4 +1,4 @@
-"""A recording goes out in messages that its reader takes, whatever is in the marks, and no faster than it reads."""
+"""A recording is sent in messages that fit the client's limit, whatever the marks contain, and built as it is consumed."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def test_any_mark_fits_what_every_peer_takes() -> None:
     assert len(m.encode(m.OutputMarks(marks=(worst(m.MAX_MARK_STDIN),)))) <= MIN_MESSAGE
 
 
-def test_as_many_marks_without_stdin_as_one_message_may_have_fit_a_data_frame() -> None:
+def test_a_full_message_of_marks_without_stdin_fits_a_data_frame() -> None:
     assert len(m.encode(m.OutputMarks(marks=(worst(),) * m.MAX_MARKS))) <= DATA
 
 
-def test_a_message_is_filled_to_the_last_byte_and_never_beyond_its_number() -> None:
+def test_a_message_is_filled_up_to_its_limits_of_bytes_and_marks() -> None:
     two = len(m.encode(m.OutputMarks(marks=(worst(), worst(9)))))
     marks = [worst(), worst(9)] * 2
     assert [len(part.marks) for part in pack_marks(marks, two)] == [2, 2]
@@ -73,11 +73,11 @@ def test_a_message_is_filled_to_the_last_byte_and_never_beyond_its_number() -> N
     assert [len(part.marks) for part in pack_marks([m.OutputMark(at=0)] * (2 * m.MAX_MARKS), DATA)] == [m.MAX_MARKS] * 2
 
 
-def test_no_marks_make_no_message() -> None:
+def test_no_marks_give_no_message() -> None:
     assert list(pack_marks([], MIN_MESSAGE)) == []
 
 
-def test_a_message_is_made_as_it_is_asked_for() -> None:
+def test_messages_are_built_as_they_are_consumed() -> None:
     made = 0
 
     def marks() -> Iterator[m.OutputMark]:
@@ -91,7 +91,7 @@ def test_a_message_is_made_as_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("count", [m.MAX_MARKS, m.MAX_MARKS + 1])
-def test_one_message_has_so_many_marks_at_the_most(count: int) -> None:
+def test_one_message_has_at_most_the_maximum_of_marks(count: int) -> None:
     if count > m.MAX_MARKS:
         with pytest.raises(ValueError, match="at most"):
             m.OutputMarks(marks=(m.OutputMark(at=0),) * count)

@@ -1,4 +1,4 @@
-"""A listing goes out in messages that its reader takes, whatever the runs are called, and no faster than it reads."""
+"""A listing is sent in messages that fit the client's limit, whatever the runs contain, and built as it is consumed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_message_is_filled_to_the_last_byte() -> None:
 
 
 def test_a_listing_of_long_commands_counts_as_flood_until_it_is_read() -> None:
-    """A client that asks and does not read is not read from, and what waits for it is a little more than the bound."""
+    """A client that requests without reading is not read from, and little more than the bound is queued for it."""
     pair = Pair.ready()
     server = pair.server
     pair.client.open(m.List())
@@ -91,7 +91,7 @@ def test_a_listing_of_long_commands_counts_as_flood_until_it_is_read() -> None:
     assert not server.flooded
 
 
-def test_a_listing_is_made_as_it_is_asked_for() -> None:
+def test_a_listing_is_built_as_it_is_consumed() -> None:
     made = 0
 
     def runs() -> Iterator[m.RunInfo]:

@@ -1,4 +1,4 @@
-"""Two requests are the same request if and only if they say the same; who attaches and how makes no difference."""
+"""Two requests are the same request if and only if their fields are equal, except those about the attachment."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ def _said(request: m.RunRequest) -> dict[str, object]:
 @example(run(window=MIN_WINDOW), run())
 @example(terminal_run(), run(merge_stderr=True))
 @example(terminal_run(), terminal_run(terminal=m.TerminalRequest(name="dumb", size=SIZE)))
-def test_equal_if_and_only_if_the_requests_are_but_for_the_channel(one: m.RunRequest, other: m.RunRequest) -> None:
+def test_fingerprints_are_equal_if_and_only_if_the_requests_are(one: m.RunRequest, other: m.RunRequest) -> None:
     assert (request_fingerprint(one) == request_fingerprint(other)) == (_said(one) == _said(other))
 
 
 @given(requests)
-def test_the_wire_changes_nothing(request: m.RunRequest) -> None:
+def test_a_request_has_the_same_fingerprint_after_decoding(request: m.RunRequest) -> None:
     received = m.decode(m.encode(request), Limits())
     assert isinstance(received, m.RunRequest)
     assert request_fingerprint(received) == request_fingerprint(request)
@@ -118,8 +118,8 @@ def test_every_field_of_the_run_and_none_of_the_channel_counts() -> None:
     assert request_fingerprint(plain.model_copy(update=of_the_channel)) == request_fingerprint(plain)
 
 
-def test_it_is_the_same_for_ever() -> None:
-    """Histories keep it: a new version that computes another would turn every retry across it into a conflict."""
+def test_the_fingerprint_never_changes() -> None:
+    """Histories store it: if a new version computed another one, every retry across the upgrade would be a conflict."""
     request = run(argv=(b"grep", b"caf\xe9"), env=((b"LANG", b"C"),), timeout=60, bounds=m.Bounds(memory=1 << 20))
     assert request_fingerprint(request).hex() == "071407fadc6920fe8728b35ce7dab0fb9da763a8f461e53036330fe20f89a25f"
 

@@ -30,12 +30,12 @@ def _mode(name: str) -> st.SearchStrategy[tuple[str, int]]:
 
 class TestTerminal:
     @given(terminals)
-    def test_every_terminal_travels(self, terminal: m.TerminalRequest) -> None:
+    def test_every_terminal_is_received_as_sent(self, terminal: m.TerminalRequest) -> None:
         request = terminal_run(terminal=terminal, record_input=True)
         assert m.decode(m.encode(request), Limits()) == request
 
     @given(st.text(max_size=70))
-    def test_a_name_is_letters_digits_and_a_few_signs_or_is_none(self, name: str) -> None:
+    def test_a_terminal_name_has_only_letters_digits_and_four_signs(self, name: str) -> None:
         allowed = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.+_-")
         if 1 <= len(name) <= 64 and set(name) <= allowed:
             assert m.TerminalRequest(name=name, size=SIZE).name == name
@@ -44,15 +44,15 @@ class TestTerminal:
                 m.TerminalRequest(name=name, size=SIZE)
 
     @pytest.mark.parametrize("name", ["xterm-256color", "screen.xterm+256_color", "x" * 64, "-", ".", "9"])
-    def test_names_that_do(self, name: str) -> None:
+    def test_valid_terminal_names(self, name: str) -> None:
         assert m.TerminalRequest(name=name, size=SIZE).name == name
 
     @pytest.mark.parametrize("name", ["../../x", "xterm\n", "\nxterm", "", "x" * 65, "a/b", "xterm\0", "xterm x", "é"])
-    def test_names_that_do_not(self, name: str) -> None:
+    def test_invalid_terminal_names(self, name: str) -> None:
         with pytest.raises(ValueError, match="name"):
             m.TerminalRequest(name=name, size=SIZE)
 
-    def test_all_modes_at_once_are_fewer_than_may_be_said(self) -> None:
+    def test_all_modes_fit_one_request(self) -> None:
         every: list[m.ModeName] = list(get_args(m.ModeName))
         assert len(m.TerminalRequest(name="xterm", size=SIZE, modes=tuple((name, 1) for name in every)).modes) == len(
             every
@@ -64,7 +64,7 @@ class TestTerminal:
         assert m.TerminalRequest(name="xterm", size=SIZE, modes=((name, value),)).modes == ((name, value),)
 
     @pytest.mark.parametrize("modes", [(("ECHO", 2),), (("VINTR", 256),), (("VINTR", -1),), (("ECHO", 0), ("ECHO", 0))])
-    def test_what_no_mode_has(self, modes: tuple[tuple[m.ModeName, int], ...]) -> None:
+    def test_invalid_modes(self, modes: tuple[tuple[m.ModeName, int], ...]) -> None:
         with pytest.raises(ValueError, match="modes"):
             m.TerminalRequest(name="xterm", size=SIZE, modes=modes)
 
@@ -85,7 +85,7 @@ class TestRunOnATerminal:
         "command",
         [{}, {"argv": (b"a",), "login": True}, {"shell": b"a", "login": True}, {"argv": (b"a",), "shell": b"a"}],
     )
-    def test_there_is_one_command(self, command: dict[str, object]) -> None:
+    def test_a_run_has_exactly_one_command(self, command: dict[str, object]) -> None:
         with pytest.raises(ValueError, match="exactly one of argv, shell and login"):
             m.RunRequest.model_validate({"id": RUN_ID} | command)
 
@@ -93,11 +93,11 @@ class TestRunOnATerminal:
         assert m.RunRequest(id=RUN_ID, login=True).terminal is None
 
     @pytest.mark.parametrize("changes", [{"share": True}, {"share": True, "stdin": 0}, {"share": True, "size": SIZE}])
-    def test_who_shares_types_and_shows(self, changes: dict[str, object]) -> None:
+    def test_share_needs_stdin_and_size(self, changes: dict[str, object]) -> None:
         with pytest.raises(ValueError, match="share needs stdin and size"):
             m.Attach.model_validate({"id": RUN_ID} | changes)
 
-    def test_a_reader_may_show_the_terminal(self) -> None:
+    def test_a_read_only_attachment_may_show_the_terminal(self) -> None:
         assert m.Attach(id=RUN_ID, stdout=0, size=SIZE, read_only=True).size == SIZE
 
 
@@ -114,7 +114,7 @@ class TestMarks:
             {},
         ],
     )
-    def test_what_is_no_mark(self, mark: dict[str, object]) -> None:
+    def test_invalid_marks(self, mark: dict[str, object]) -> None:
         with pytest.raises(ValueError, match="Mark"):
             m.OutputMark.model_validate(mark)
 
