@@ -139,7 +139,7 @@ class World:
                     self.stands[side, channel, stream] = offset
 
     def _begin(self, opening: m.AnyMessage) -> None:
-        """Open a channel and send its first answer: most other steps need that, and chance rarely produces this order."""
+        """Open a channel and send its first answer: most other steps need that, and chance rarely does it."""
         self._open(opening)
         self._bring(Side.CLIENT)
         self._say(Side.SERVER, max(self.opened, default=0))

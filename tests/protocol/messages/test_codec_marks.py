@@ -1,4 +1,4 @@
-"""A recording is sent in messages that fit the client's limit, whatever the marks contain, and built as it is consumed."""
+"""A recording is sent in messages that fit the client's limit, whatever the marks contain, built as it is consumed."""
 
 from __future__ import annotations
 
