@@ -22,6 +22,8 @@ from typing import Final
 import coverage
 import pytest
 
+from tests.support.zygote import preload
+
 ROOT: Final = Path(__file__).parents[2]
 
 PACKAGES: Final = {
@@ -119,6 +121,7 @@ class Contexts:
             data_file=f"{directory}/data", data_suffix=True, config_file=False, source_pkgs=names
         )
         self._coverage.start()
+        preload()  # what runs when a module is imported counts for all tests
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:

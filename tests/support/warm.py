@@ -61,6 +61,12 @@ def _starting_with(prefixes: tuple[str, ...], env: Mapping[str, str]) -> dict[st
     return {name: value for name, value in env.items() if name.startswith(prefixes)}
 
 
+def _coverage() -> tuple[str, str] | None:
+    """Return the directory and the context for coverage data, if `tests.support.own_coverage` runs these tests."""
+    directory = os.environ.get("FARHAND_OWN_COVERAGE")
+    return None if directory is None else (directory, os.environ["PYTEST_CURRENT_TEST"].partition("::")[0])
+
+
 class WarmPopen(subprocess.Popen[bytes]):
     """A `Popen` of a command that `is_warm`; with `terminal`, a path, the program leads a session on that terminal."""
 
@@ -106,6 +112,7 @@ class WarmPopen(subprocess.Popen[bytes]):
             "umask": _umask(),
             "new_session": self._new_session,
             "terminal": self._terminal,
+            "coverage": _coverage(),
         }
         self.pid = _zygote().fork(program, standard)
         self._child_created = True

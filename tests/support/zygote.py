@@ -20,6 +20,7 @@ import socket
 import struct
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 
 LENGTH: Final = struct.Struct("!I")
@@ -122,12 +123,35 @@ def main() -> None:
     preload()
     request, fds = serve(asking)
     become(request, fds)
+    save_coverage = measure(*request["coverage"]) if request["coverage"] is not None else None
     try:
         runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
     except SystemExit as error:
+        if save_coverage is not None:
+            save_coverage()
         if isinstance(error.code, int):
             leave(error.code)
         raise
+
+
+def measure(directory: str, test_module: str) -> Callable[[], None]:
+    """Note from now on which lines run, in the name of `test_module`, for `tests.support.own_coverage`.
+
+    Return a function that saves the data.
+    """
+    import coverage
+
+    measured = coverage.Coverage(
+        data_file=f"{directory}/data", data_suffix=True, config_file=False, source_pkgs=PACKAGES, context=test_module
+    )
+    measured.set_option("run:disable_warnings", ["module-not-measured", "no-data-collected"])
+    measured.start()
+
+    def save() -> None:
+        measured.stop()
+        measured.save()
+
+    return save
 
 
 def leave(code: int) -> None:
