@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import hashlib
 import multiprocessing
 import os
 import stat
 import subprocess
 import sys
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,9 @@ from farhand_server import hostkey
 from farhand_server.hostkey import HostKeyFileError
 
 
-def _fingerprint(state_dir: Path) -> str:
-    return hostkey.ensure_host_key(state_dir).fingerprint
+def _put_fingerprint(state_dir: Path, start: Barrier, fingerprints: SimpleQueue[str]) -> None:
+    start.wait()
+    fingerprints.put(hostkey.ensure_host_key(state_dir).fingerprint)
 
 
 def test_the_key_is_created_once_and_loaded_afterwards(tmp_path: Path) -> None:
@@ -49,10 +51,16 @@ def test_the_private_half_has_mode_0600_whatever_the_umask(tmp_path: Path) -> No
 
 
 def test_processes_that_start_at_the_same_time_agree_on_one_key(tmp_path: Path) -> None:
-    fresh = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(4, mp_context=fresh) as pool:
-        fingerprints = set(pool.map(_fingerprint, [tmp_path / "state"] * 8))
-    assert len(fingerprints) == 1
+    context = multiprocessing.get_context("fork")
+    start, fingerprints = context.Barrier(4), context.SimpleQueue()
+    processes = [
+        context.Process(target=_put_fingerprint, args=(tmp_path / "state", start, fingerprints)) for _ in range(4)
+    ]
+    for process in processes:
+        process.start()
+    assert len({fingerprints.get() for _ in processes}) == 1
+    for process in processes:
+        process.join()
     assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["host_key", "host_key.pub"]
 
 

@@ -65,32 +65,28 @@ class Stream(Protocol):
 
 
 class PlainStream:
-    """A connected, non-blocking stream socket."""
+    """A `Stream` on a connected, non-blocking stream socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self.fileno = sock.fileno
 
     def read_into(self, buffer: memoryview) -> int | None:
-        """See `Stream`."""
         try:
             return self._socket.recv_into(buffer)
         except BlockingIOError:
             return None
 
     def write(self, data: memoryview) -> int:
-        """See `Stream`."""
         try:
             return self._socket.send(data)
         except BlockingIOError:
             return 0
 
     def has_more(self) -> bool:
-        """See `Stream`."""
         return False
 
     def clear_error(self) -> None:
-        """See `Stream`."""
         self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
     def close(self) -> None:
@@ -99,7 +95,7 @@ class PlainStream:
 
 
 class TLSStream:
-    """The server's side of TLS on an accepted, non-blocking TCP socket, which it takes over.
+    """A `Stream`: the server's side of TLS on an accepted, non-blocking TCP socket, which it takes over.
 
     Call `handshake` first, which raises its failures. Raises OSError if the client has already closed the connection.
     """
@@ -125,7 +121,7 @@ class TLSStream:
         return self._socket.selected_alpn_protocol()
 
     def read_into(self, buffer: memoryview) -> int | None:
-        """See `Stream`. The size of the buffer must be a multiple of `TLS_RECORD_SIZE`.
+        """Implement `Stream.read_into`. The size of the buffer must be a multiple of `TLS_RECORD_SIZE`.
 
         A bare FIN counts as an end: the protocol's last message tells whether it was in order. If a client asks for new
         keys while it does not read, SSLWantWriteError is raised, which ends the connection.
@@ -144,7 +140,6 @@ class TLSStream:
         return size
 
     def write(self, data: memoryview) -> int:
-        """See `Stream`."""
         size = 0
         try:
             while size < len(data):
@@ -154,13 +149,11 @@ class TLSStream:
         return size
 
     def has_more(self) -> bool:
-        """See `Stream`."""
         # A close_notify that was read together with data does not make the descriptor readable again. No data is left
         # behind: a buffer of whole records never ends inside one.
         return self._ended
 
     def clear_error(self) -> None:
-        """See `Stream`."""
         self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
     def end(self) -> socket.socket:

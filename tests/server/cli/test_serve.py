@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+import resource
 import signal
 from pathlib import Path
 
-from farhand_server.cli.serve import CORE_DESCRIPTORS, RUN_DESCRIPTORS
+import pytest
+
+from farhand_server.cli.serve import CORE_DESCRIPTORS, RUN_DESCRIPTORS, warn_if_few_descriptors
+from farhand_server.config import load
 from tests.support.client import PATIENCE
+from tests.support.history import LogFile
 from tests.support.service import Service, running_service
 
 TOO_FEW = r"level=warning .*too few descriptors for runs\.max_runs.* max_runs=10 fit=9 "
@@ -35,11 +40,17 @@ async def test_it_warns_if_max_runs_needs_more_descriptors_than_the_limit(tmp_pa
         assert re.search(f"{TOO_FEW}descriptors={needed - 1} needed={needed}", service.log)
 
 
-async def test_it_does_not_warn_if_the_descriptors_suffice(tmp_path: Path) -> None:
-    prefix = descriptors(10 * RUN_DESCRIPTORS + CORE_DESCRIPTORS)
-    async with running_service(tmp_path, config="[runs]\nmax_runs = 10\n", prefix=prefix) as service:
-        await service.stop()
-        assert "descriptors" not in service.log
+@pytest.mark.parametrize("limit", [10 * RUN_DESCRIPTORS + CORE_DESCRIPTORS, resource.RLIM_INFINITY])
+def test_it_does_not_warn_if_the_descriptors_suffice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit, limit))
+    log = LogFile(tmp_path)
+    config = load(environ={"HOME": str(tmp_path)}, uid=1000)
+    config = config.model_copy(update={"runs": config.runs.model_copy(update={"max_runs": 10})})
+    warn_if_few_descriptors(config, log.logger)
+    assert str(log) == ""
+    log.close()
 
 
 async def test_a_reload_refused_for_the_host_key_does_not_change_the_log(tmp_path: Path) -> None:

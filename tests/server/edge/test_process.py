@@ -21,11 +21,13 @@ from tests.server.edge.harness import TEST_TIMEOUT, FakeCore, Peer, client_conte
 PROGRAM = """
 import os, pathlib, resource, socket, sys
 import uvloop
+from farhand_server.edge import acceptor
 from farhand_server.edge.process import serve_edge
 from farhand_server.config import EdgeSettings
 from farhand_server.logs import Logger, Sink
 from farhand_server.systemd import Notifier
 
+acceptor.ACCEPT_RETRY_DELAY = 0.2
 descriptor, core, key, child, limit, settings = sys.argv[1:]
 if int(limit):
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))
@@ -124,7 +126,7 @@ async def test_sigterm_stops_accepting_and_lets_logged_in_clients_finish(tmp_pat
 
 
 async def test_sigterm_waits_no_longer_than_the_drain_time(tmp_path: Path) -> None:
-    async with process(tmp_path) as edge:
+    async with process(tmp_path, drain=0.1) as edge:
         client, core = await edge.pair()
         edge.process.send_signal(signal.SIGTERM)
         assert await edge.wait() == 0
@@ -196,9 +198,9 @@ async def test_without_descriptors_it_neither_spins_nor_floods_the_log_and_recov
         stderr = edge.process.stderr
         assert stderr is not None
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(2.5):  # two further attempts
+            async with asyncio.timeout(0.6):  # two further attempts
                 await stderr.readline()
-        assert _cpu_seconds(edge.process.pid) - before < 0.5
+        assert _cpu_seconds(edge.process.pid) - before < 0.2
         for sock in bare:
             sock.close()
         client, core = await edge.pair()
