@@ -22,9 +22,10 @@ reset_inherited_state()
 
 pytest_plugins = ["tests.support.progress"]
 
-# The same examples on every run, and no deadline: the machines that run this are shared.
-settings.register_profile("steady", derandomize=True, deadline=None, database=None)
-settings.load_profile("steady")
+# The same examples on every run unless a seed is given, and no deadline: the machines that run this are shared.
+settings.register_profile("same", derandomize=True, deadline=None, database=None)
+settings.register_profile("seeded", derandomize=False, deadline=None, database=None, print_blob=True)
+settings.load_profile("same")
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -42,9 +43,17 @@ FOLDERS: Final = tuple(Path(__file__).parent / name for name in ("integration", 
 def pytest_configure(config: pytest.Config) -> None:
     """Give this session a short directory of its own: pytest's makes all sessions of a user close each other's to other
     accounts, and its names are long. Workers of xdist have theirs below it. It is removed unless a test fails."""
+    if config.getoption("--hypothesis-seed") is not None:
+        settings.load_profile("seeded")
     if config.option.basetemp is None and not hasattr(config, "workerinput"):
         config.option.basetemp = tempfile.mkdtemp(prefix="fh-")
         config.pluginmanager.register(BaseTemp(Path(config.option.basetemp)))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which examples hypothesis tries. Tests that use `random` have their seeds in their code."""
+    seed = config.getoption("--hypothesis-seed")
+    return f"examples: by --hypothesis-seed={seed}" if seed is not None else "examples: the same on every run"
 
 
 class BaseTemp:
