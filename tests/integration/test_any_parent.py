@@ -68,7 +68,9 @@ def assert_clean(found: Mapping[str, str], ignored: Set[int] = frozenset()) -> N
     assert signal_set(dict(found), "SigIgn") == ignored
 
 
-async def test_the_service_works_and_stops_and_its_runs_and_its_edge_are_clean(tmp_path: Path, start: Start) -> None:
+async def test_the_service_works_and_stops_and_its_runs_and_edge_have_clean_signals(
+    tmp_path: Path, start: Start
+) -> None:
     start.prepare(tmp_path)
     async with (
         running_service(tmp_path, listen=True, prefix=start.prefix) as service,
@@ -87,7 +89,9 @@ async def test_the_service_works_and_stops_and_its_runs_and_its_edge_are_clean(t
         await end_of(pid)
 
 
-async def test_a_command_runs_and_stops_and_what_it_runs_is_clean(core: Service, tmp_path: Path, start: Start) -> None:
+async def test_a_command_works_and_stops_and_its_run_has_clean_signals(
+    core: Service, tmp_path: Path, start: Start
+) -> None:
     start.prepare(tmp_path)
     script = "cat /proc/self/status; echo up; exec sleep 60"
     process = await asyncio.create_subprocess_exec(
@@ -111,7 +115,7 @@ async def test_a_command_runs_and_stops_and_what_it_runs_is_clean(core: Service,
         await process.communicate()
 
 
-async def test_a_private_service_and_what_it_runs_are_clean_and_stop(tmp_path: Path, start: Start) -> None:
+async def test_a_private_service_and_its_runs_stop_and_have_clean_signals(tmp_path: Path, start: Start) -> None:
     start.prepare(tmp_path)
     script = "cat /proc/self/status; echo up; cat /proc/$PPID/status; echo service; exec sleep 60"
     process = await asyncio.create_subprocess_exec(

@@ -65,7 +65,7 @@ async def test_policy_says_which_variables_a_request_may_set(tmp_path: Path) -> 
         assert "evil" not in refused.message + service.log
 
 
-async def test_a_program_starts_in_the_home_unless_told_otherwise(client: RawClient, tmp_path: Path) -> None:
+async def test_a_program_starts_in_the_home_directory_by_default(client: RawClient, tmp_path: Path) -> None:
     home = pwd.getpwuid(os.geteuid()).pw_dir
     relative = os.path.relpath(tmp_path, home)
     for cwd, expected in [

@@ -93,7 +93,7 @@ async def machine(tmp_path: Path, public: Path) -> AsyncIterator[Machine]:
         yield Machine(public, keys, service, "{}:{}".format(*service.address), env)
 
 
-async def test_a_run_is_the_user_s_in_every_respect(machine: Machine) -> None:
+async def test_a_run_has_the_users_ids_groups_and_limits(machine: Machine) -> None:
     status = fields(await machine.output(ADA, "cat", "/proc/self/status"))
     assert status["Uid"].split() == status["Gid"].split() == ["61001"] * 4
     assert status["Groups"].split() == ["61001", "61100"]
@@ -101,7 +101,7 @@ async def test_a_run_is_the_user_s_in_every_respect(machine: Machine) -> None:
     assert (status["NoNewPrivs"], status["Seccomp"], status["Umask"]) == ("0", "0", "0022")
 
 
-async def test_it_finds_the_user_s_home_and_environment(machine: Machine) -> None:
+async def test_a_run_has_the_users_home_and_environment(machine: Machine) -> None:
     home = machine.homes / "ada"
     found = dict(line.split("=", 1) for line in (await machine.output(ADA, "env")).splitlines())
     assert (found["HOME"], found["USER"], found["LOGNAME"], found["SHELL"]) == (str(home), "ada", "ada", "/bin/sh")
@@ -111,12 +111,12 @@ async def test_it_finds_the_user_s_home_and_environment(machine: Machine) -> Non
     assert (home / "here").stat().st_uid == ADA.uid
 
 
-async def test_what_it_cannot_do_it_cannot_do(machine: Machine) -> None:
+async def test_a_run_has_no_privileges_beyond_the_users(machine: Machine) -> None:
     assert (await machine.run(ADA, "cat", "/etc/shadow")).code == 1
     assert (await machine.run(ADA, "ls", str(machine.homes / "locked"))).code != 0
 
 
-async def test_its_environment_is_in_nobody_s_hands_who_is_root(machine: Machine) -> None:
+async def test_the_requested_environment_cannot_steer_programs_that_run_as_root(machine: Machine) -> None:
     """The dynamic linker writes a file for whatever program finds these variables, as the user who runs it."""
     home = machine.homes / "ada"
     variables = ("--env=LD_DEBUG=files", f"--env=LD_DEBUG_OUTPUT={home}/trace")
@@ -127,7 +127,7 @@ async def test_its_environment_is_in_nobody_s_hands_who_is_root(machine: Machine
     assert not any("setpriv" in trace.read_text() for trace in traces)
 
 
-async def test_a_start_that_fails_says_why_as_ever(machine: Machine) -> None:
+async def test_a_failed_start_as_another_user_reports_the_reason(machine: Machine) -> None:
     secret = machine.homes / "ada/program"
     secret.write_text("#!/bin/sh\n")
     secret.chmod(0o700)
@@ -140,7 +140,7 @@ async def test_a_start_that_fails_says_why_as_ever(machine: Machine) -> None:
     assert f"cannot start in the directory '{closed}': Permission denied".encode() in done.stderr
 
 
-async def test_the_user_s_own_file_admits_and_is_read_as_the_user(machine: Machine) -> None:
+async def test_the_users_authorized_keys_is_read_as_the_user(machine: Machine) -> None:
     line = (machine.keys / "ada").read_text()
     (machine.keys / "ada").unlink()
     assert (await machine.run(ADA, "true")).code == 255
@@ -165,7 +165,9 @@ async def test_the_user_s_own_file_admits_and_is_read_as_the_user(machine: Machi
         ("../ada", "unknown_user"),
     ],
 )
-async def test_who_cannot_log_in_learns_nothing_and_the_log_says_why(machine: Machine, user: str, cause: str) -> None:
+async def test_a_refused_login_tells_the_client_nothing_and_logs_the_cause(
+    machine: Machine, user: str, cause: str
+) -> None:
     done = await machine.run(user, "true")
     assert (done.code, done.stdout) == (255, b"")
     assert f"cause={cause}" in machine.service.log

@@ -75,7 +75,7 @@ async def whole(guard: PolicyService, count: int) -> None:
     assert (exit_code, said.splitlines()[0]) == (0, f"{count} entries, chain unbroken")
 
 
-async def test_a_login_and_a_run_by_key_are_told_with_key_and_address(guard: PolicyService) -> None:
+async def test_a_login_and_a_run_by_key_are_logged_with_key_and_address(guard: PolicyService) -> None:
     async with guard.client("boss") as client:
         done = await client.run(["echo", "x"])
     login, start, end = guard.audited()
@@ -88,7 +88,7 @@ async def test_a_login_and_a_run_by_key_are_told_with_key_and_address(guard: Pol
     await whole(guard, 3)
 
 
-async def test_a_local_client_is_told_as_a_peer(guard: PolicyService) -> None:
+async def test_a_local_client_is_logged_as_a_peer(guard: PolicyService) -> None:
     async with RawClient.connect(guard.service.socket) as client:
         await client.run("true")
     assert [without(entry, "run") for entry in guard.audited("login", "start")] == [
@@ -97,7 +97,7 @@ async def test_a_local_client_is_told_as_a_peer(guard: PolicyService) -> None:
     ]
 
 
-async def test_a_login_shell_is_told_with_its_name_its_terminal_and_what_is_recorded(guard: PolicyService) -> None:
+async def test_a_login_shell_is_logged_with_name_terminal_and_recording(guard: PolicyService) -> None:
     screen = m.TerminalRequest(name="xterm", size=m.WindowSize(columns=80, rows=24))
     async with RawClient.connect(guard.service.socket) as client:
         run = client.start(login=True, terminal=screen, stdin=True, merge_stderr=True, record_input=True)
@@ -119,7 +119,7 @@ async def test_a_login_shell_is_told_with_its_name_its_terminal_and_what_is_reco
     assert (request["login"], request["terminal"]["name"], request["recorded"]) == (True, "xterm", True)
 
 
-async def test_refused_logins_are_told_with_their_cause(guard: PolicyService) -> None:
+async def test_refused_logins_are_logged_with_their_cause(guard: PolicyService) -> None:
     (guard.directory / "config/farhand/authorized_keys").write_text("")
     with pytest.raises(AuthenticationError):
         async with guard.client("boss"):
@@ -132,7 +132,7 @@ async def test_refused_logins_are_told_with_their_cause(guard: PolicyService) ->
 
 
 @pytest.mark.needs("root")
-async def test_a_local_account_that_is_turned_away_is_told(guard: PolicyService) -> None:
+async def test_a_refused_local_account_is_logged(guard: PolicyService) -> None:
     for directory in guard.service.socket.parents:
         if directory.stat().st_uid == 0 and not directory.stat().st_mode & stat.S_IXOTH:
             directory.chmod(0o711)
@@ -142,7 +142,7 @@ async def test_a_local_account_that_is_turned_away_is_told(guard: PolicyService)
     assert (entry["event"], entry["user"], entry["how"]) == ("login_refused", "nobody", "peer")
 
 
-async def test_a_denied_run_is_told_with_what_it_was(guard: PolicyService) -> None:
+async def test_a_denied_run_is_logged_with_its_request(guard: PolicyService) -> None:
     async with guard.client("boss") as client:
         with pytest.raises(RequestRefused):
             await client.run("rm -rf /srv", shell=True)
@@ -153,7 +153,7 @@ async def test_a_denied_run_is_told_with_what_it_was(guard: PolicyService) -> No
     await whole(guard, 2)
 
 
-async def test_the_policy_hides_arguments_in_every_line_and_in_the_history(guard: PolicyService) -> None:
+async def test_the_policy_hides_arguments_in_audit_log_and_history(guard: PolicyService) -> None:
     async with guard.client("deploy") as client:
         done = await client.run(["echo", "hush"], env={"TOKEN": "hush too"})
         assert done.outcome == Exited(code=0)
@@ -168,7 +168,7 @@ async def test_the_policy_hides_arguments_in_every_line_and_in_the_history(guard
             assert b"hush" not in file.read_bytes()
 
 
-async def test_values_of_the_environment_are_nowhere(guard: PolicyService) -> None:
+async def test_values_of_environment_variables_are_not_logged(guard: PolicyService) -> None:
     async with RawClient.connect(guard.service.socket) as client:
         await client.run("true", env=((b"LANG", b"hush"),))
     await guard.service.stop()
@@ -177,7 +177,7 @@ async def test_values_of_the_environment_are_nowhere(guard: PolicyService) -> No
             assert b"hush" not in file.read_bytes()
 
 
-async def test_who_attaches_to_a_run_signals_it_and_stops_it_is_told(guard: PolicyService) -> None:
+async def test_attachments_signals_and_stops_are_logged_with_the_user(guard: PolicyService) -> None:
     async with guard.client("deploy") as deploy, guard.client("boss") as boss:
         run = await deploy.start(["cat"], stdin=subprocess.PIPE)
         await boss.signal(run.id, 18)
@@ -198,7 +198,7 @@ async def test_who_attaches_to_a_run_signals_it_and_stops_it_is_told(guard: Poli
     ]
 
 
-async def test_a_stop_is_told(guard: PolicyService) -> None:
+async def test_a_stop_is_logged(guard: PolicyService) -> None:
     async with RawClient.connect(guard.service.socket) as client:
         run = client.start("sleep", "60")
         await run.started()
@@ -208,7 +208,7 @@ async def test_a_stop_is_told(guard: PolicyService) -> None:
     assert (entry["run"], entry["detail"]) == (run.request.id, "stop")
 
 
-async def test_attempts_on_the_runs_of_others_are_denials(guard: PolicyService) -> None:
+async def test_attempts_on_runs_of_others_are_logged_as_denials(guard: PolicyService) -> None:
     async with guard.client("boss") as boss, guard.client("deploy") as deploy:
         run = await boss.start(["cat"], stdin=subprocess.PIPE)
         with pytest.raises(RequestRefused, match="no run"):
@@ -218,7 +218,7 @@ async def test_attempts_on_the_runs_of_others_are_denials(guard: PolicyService) 
     assert denial["detail"] == f"the policy does not let {ME} see this run of {ME}"
 
 
-async def test_the_same_request_again_is_an_attachment(guard: PolicyService) -> None:
+async def test_the_same_request_again_is_logged_as_an_attachment(guard: PolicyService) -> None:
     async with RawClient.connect(guard.service.socket) as client, RawClient.connect(guard.service.socket) as again:
         run = client.start("cat", stdin=True)
         await run.started()
@@ -232,7 +232,7 @@ async def test_the_same_request_again_is_an_attachment(guard: PolicyService) -> 
     ]
 
 
-async def test_a_service_that_is_killed_leaves_a_chain_that_goes_on(guard: PolicyService) -> None:
+async def test_the_audit_chain_continues_after_the_service_was_killed(guard: PolicyService) -> None:
     async with guard.client("boss") as client:
         await client.run(["true"])
         guard.service.process.kill()

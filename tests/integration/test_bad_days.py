@@ -165,7 +165,7 @@ async def test_after_a_crash_every_run_is_lost_and_none_of_its_processes_lives(t
 
 
 @pytest.mark.needs("root", "mount")
-async def test_a_disk_that_is_full_is_said_and_passes(tmp_path: Path) -> None:
+async def test_a_full_disk_is_reported_and_recovered_from(tmp_path: Path) -> None:
     state = tmp_path / "state" / "farhand"
     with small_disk(state):
         async with running_service(tmp_path) as service, farhand_client.connect(service.host) as client:
@@ -191,7 +191,7 @@ async def refusal(client: Client) -> RequestRefused:
     raise AssertionError("everything was put on record")
 
 
-async def test_a_disk_that_takes_nothing_is_said_and_runs_under_way_go_on(tmp_path: Path) -> None:
+async def test_a_read_only_disk_is_reported_and_running_runs_continue(tmp_path: Path) -> None:
     """As read-only: every write fails, with EFBIG instead of EROFS."""
     async with (
         running_service(tmp_path) as service,
@@ -233,7 +233,7 @@ def small_disk(state: Path) -> Iterator[None]:
         subprocess.run(["umount", state], check=True)
 
 
-async def test_a_record_that_is_damaged_is_said_without_a_traceback(tmp_path: Path) -> None:
+async def test_a_damaged_history_is_reported_without_a_traceback(tmp_path: Path) -> None:
     async with running_service(tmp_path) as service, farhand_client.connect(service.host) as client:
         await client.run(["true"])
     database = next((tmp_path / "state").rglob("history.db"))

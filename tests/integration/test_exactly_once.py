@@ -29,7 +29,7 @@ def starts(directory: Path) -> int:
     return len((directory / "marks").read_text().splitlines())
 
 
-async def test_ten_connections_that_start_the_same_at_once_have_one_run(core: Service, tmp_path: Path) -> None:
+async def test_ten_connections_that_start_the_same_run_at_once_share_it(core: Service, tmp_path: Path) -> None:
     run_id = new_id()
 
     async def one() -> tuple[bytes, int | None, str]:
@@ -44,7 +44,7 @@ async def test_ten_connections_that_start_the_same_at_once_have_one_run(core: Se
     assert starts(tmp_path) == 1
 
 
-async def test_ten_shells_with_the_same_id_have_one_run(core: Service, tmp_path: Path) -> None:
+async def test_ten_shells_with_the_same_id_share_one_run(core: Service, tmp_path: Path) -> None:
     run_id = new_id()
     command = ("run", "--id", run_id, "--shell", core.host, mark(tmp_path))
     finished = await asyncio.gather(*(farhand(*command, env=core.environment) for _ in range(10)))
@@ -52,7 +52,7 @@ async def test_ten_shells_with_the_same_id_have_one_run(core: Service, tmp_path:
     assert starts(tmp_path) == 1
 
 
-async def test_one_that_was_cut_off_before_the_answer_may_ask_again(core: Service, tmp_path: Path) -> None:
+async def test_a_request_cut_off_before_the_answer_can_be_repeated(core: Service, tmp_path: Path) -> None:
     run_id, key = new_id(), os.urandom(16)
     for _ in range(5):
         async with RawClient.connect(core.socket) as client:
@@ -64,7 +64,7 @@ async def test_one_that_was_cut_off_before_the_answer_may_ask_again(core: Servic
     assert starts(tmp_path) == 1
 
 
-async def test_an_old_line_of_the_same_client_is_told_that_it_was_replaced(core: Service) -> None:
+async def test_an_older_connection_of_the_same_client_is_told_that_it_was_replaced(core: Service) -> None:
     run_id, key = new_id(), os.urandom(16)
     async with RawClient.connect(core.socket) as old, RawClient.connect(core.socket) as new:
         before = old.start("sleep", "60", id=run_id, attachment=key)
@@ -88,7 +88,7 @@ async def test_another_request_with_that_id_is_a_conflict(core: Service, over: b
             assert refused.value.code == ErrorCode.CONFLICT
 
 
-async def test_a_run_that_is_over_is_not_started_again_but_told_again(core: Service, tmp_path: Path) -> None:
+async def test_an_ended_run_is_reported_again_and_not_started_again(core: Service, tmp_path: Path) -> None:
     run_id = new_id()
     async with farhand_client.connect(core.host) as client:
         results = [await client.run(mark(tmp_path), shell=True, run_id=run_id) for _ in range(3)]
@@ -96,7 +96,7 @@ async def test_a_run_that_is_over_is_not_started_again_but_told_again(core: Serv
     assert starts(tmp_path) == 1
 
 
-async def test_an_id_that_is_forgotten_is_expired_and_never_a_new_run(tmp_path: Path) -> None:
+async def test_a_forgotten_id_is_expired_and_never_starts_a_new_run(tmp_path: Path) -> None:
     config = "[runs]\nkept_runs = 0\n[history]\nmax_runs = 1\n"
     async with running_service(tmp_path, config=config) as service, farhand_client.connect(service.host) as client:
         first = await client.run(mark(tmp_path), shell=True)

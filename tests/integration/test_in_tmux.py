@@ -164,7 +164,7 @@ class TestTheSame:
 
 
 @pytest.mark.needs("vim")
-async def test_a_cut_line_is_said_on_one_row_and_in_the_title_and_leaves_no_trace(
+async def test_an_outage_is_shown_on_one_row_and_in_the_title_and_leaves_no_trace(
     screen: Screen, core: Service, tmp_path: Path, file: Path
 ) -> None:
     (tmp_path / "config/farhand").mkdir(parents=True)
@@ -190,7 +190,7 @@ async def test_a_cut_line_is_said_on_one_row_and_in_the_title_and_leaves_no_trac
 
 
 @pytest.mark.needs("vim")
-async def test_what_was_edited_when_the_window_was_closed_is_edited_on_elsewhere(
+async def test_an_editor_continues_in_another_window_after_its_window_was_closed(
     screen: Screen, another: Screen, core: Service, tmp_path: Path, file: Path
 ) -> None:
     run_id = await shell(screen, core.environment, tmp_path, core.host)
@@ -219,7 +219,9 @@ PAINTING = (
 """What a program leaves on the screen that does not draw anew, for printf(1)."""
 
 
-async def test_what_was_drawn_once_is_shown_elsewhere(screen: Screen, another: Screen, core: Service) -> None:
+async def test_a_screen_drawn_once_is_redrawn_for_another_client(
+    screen: Screen, another: Screen, core: Service
+) -> None:
     run_id = new_run_id()
     command = [*FARHAND, "run", "-t", "--id", run_id, core.host, "sh", "-c", f"printf '{PAINTING}'; read -r x"]
     screen.run("sh", "-c", f"{shlex.join(command)}; exec cat", env=core.environment)
@@ -265,7 +267,9 @@ async def works_as_before(screen: Screen, before: str) -> None:
 
 class TestTheTerminalHere:
     @pytest.mark.parametrize("how", ["exit", "~.", "killed"])
-    async def test_whatever_a_program_does_to_it_it_is_as_before(self, how: str, screen: Screen, core: Service) -> None:
+    async def test_the_terminal_is_restored_whatever_the_program_has_set(
+        self, how: str, screen: Screen, core: Service
+    ) -> None:
         before = await local_shell(screen, core.environment)
         command = shlex.join([*FARHAND, "run", "-t", core.host, "sh", "-c", f"printf '{MESS}'; read -r x"])
         screen.type(command, "Enter")

@@ -50,7 +50,7 @@ async def test_output_of_a_run_without_a_client_takes_no_memory(core: Service) -
     assert resident(core.process.pid) - before < 16 * MiB
 
 
-async def test_a_stop_ends_the_run_and_its_outcome_is_told(client: RawClient) -> None:
+async def test_a_stop_ends_the_run_and_the_outcome_is_reported(client: RawClient) -> None:
     run = client.start("sleep", "60")
     pid = await run.started()
     run.say(m.Stop())

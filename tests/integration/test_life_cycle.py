@@ -42,7 +42,7 @@ async def start_again(service: Service) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_an_idle_service_goes_at_once_and_takes_its_socket_with_it(service: Service, number: int) -> None:
+async def test_an_idle_service_stops_at_once_and_removes_its_socket(service: Service, number: int) -> None:
     async with RawClient.connect(service.socket) as client:
         service.process.send_signal(number)
         await client.closed()
@@ -108,7 +108,7 @@ async def test_a_drain_delivers_all_output_before_the_outcome(tmp_path: Path) ->
         assert await exit_code(service) == 0
 
 
-async def test_a_client_that_does_not_read_does_not_keep_the_service(tmp_path: Path) -> None:
+async def test_a_client_that_does_not_read_does_not_delay_the_stop(tmp_path: Path) -> None:
     config = "[drain]\ngrace = 0\n"
     async with running_service(tmp_path, config=config) as service, RawClient.connect(service.socket) as client:
         run = client.start("yes", keep=False)
@@ -117,7 +117,7 @@ async def test_a_client_that_does_not_read_does_not_keep_the_service(tmp_path: P
         assert await service.stop() == 0
 
 
-async def test_nothing_is_left_of_a_service_that_was_killed_but_its_socket_which_is_replaced(tmp_path: Path) -> None:
+async def test_a_killed_service_leaves_only_its_socket_which_the_next_one_replaces(tmp_path: Path) -> None:
     async with running_service(tmp_path) as service:
         service.process.kill()
         await service.process.wait()
@@ -138,7 +138,7 @@ async def test_a_second_service_is_refused(service: Service) -> None:
         assert (await client.run("true"))[0].outcome == Exited(code=0)
 
 
-async def test_the_socket_of_a_drained_service_may_be_another_s_meanwhile(tmp_path: Path) -> None:
+async def test_a_draining_service_does_not_remove_the_socket_of_its_successor(tmp_path: Path) -> None:
     async with (
         running_service(tmp_path, "--state-dir", str(tmp_path / "other"), config="[drain]\ngrace = 60\n") as old,
         RawClient.connect(old.socket) as client,
@@ -155,7 +155,7 @@ async def test_the_socket_of_a_drained_service_may_be_another_s_meanwhile(tmp_pa
                 assert (await another.run("true"))[0].outcome == Exited(code=0)
 
 
-async def test_what_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_socket_is_not_replaced(tmp_path: Path) -> None:
     in_the_way = tmp_path / "run/farhand/farhandd.sock"
     in_the_way.parent.mkdir(parents=True)
     in_the_way.write_text("precious")
@@ -183,7 +183,7 @@ async def reload(service: Service, config: str, pattern: str) -> None:
     await logged(service, pattern)
 
 
-async def test_hangup_reloads_the_configuration_for_what_comes(one_run: tuple[Service, RawClient]) -> None:
+async def test_sighup_reloads_the_configuration_for_new_requests(one_run: tuple[Service, RawClient]) -> None:
     service, client = one_run
     run = client.start("cat", stdin=True)
     await run.started()
@@ -194,7 +194,7 @@ async def test_hangup_reloads_the_configuration_for_what_comes(one_run: tuple[Se
     assert (await run.ended()).outcome == Exited(code=0)
 
 
-async def test_a_bad_file_keeps_the_old_configuration_and_says_so(one_run: tuple[Service, RawClient]) -> None:
+async def test_a_faulty_configuration_is_logged_and_the_old_one_kept(one_run: tuple[Service, RawClient]) -> None:
     service, client = one_run
     refused = "reload refused; the old configuration is kept.*max_runz.*max_runs"
     await reload(service, "[runs]\nmax_runz = 2\n", refused)
@@ -207,7 +207,7 @@ async def test_a_bad_file_keeps_the_old_configuration_and_says_so(one_run: tuple
     run.say(m.End(stream="stdin"))
 
 
-async def test_the_service_manager_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_service_manager_is_notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.setblocking(False)

@@ -36,13 +36,13 @@ async def test_a_run_is_stopped_once_its_client_is_gone_for_the_grace(core: Serv
     assert result.outcome == Killed(reason="disconnected", signal=15)
 
 
-async def test_who_waits_or_looks_on_does_not_hold_it(core: Service) -> None:
+async def test_waiting_and_read_only_clients_do_not_keep_a_run(core: Service) -> None:
     run_id = await run_left_behind(core, ["sleep", "60"], grace=GRACE)
     async with farhand_client.connect(core.host) as client, client.attach(run_id, read_only=True) as looking:
         assert (await looking.wait()).outcome == Killed(reason="disconnected", signal=15)
 
 
-async def test_a_run_that_is_to_be_kept_is_kept(core: Service) -> None:
+async def test_a_run_with_on_disconnect_keep_is_kept(core: Service) -> None:
     run_id = await run_left_behind(core, ["cat", "/dev/zero"], grace=0.0, on_disconnect="keep")
     async with farhand_client.connect(core.host) as client:
         assert [run.outcome for run in await client.runs(prefix=run_id)] == [None]
@@ -61,7 +61,7 @@ async def test_a_client_that_is_back_within_the_grace_finds_the_run_and_its_outp
         assert (await client.wait(run_id)).outcome == Killed(reason="disconnected", signal=15)
 
 
-async def test_two_holders_read_at_their_own_pace_and_both_get_everything(core: Service) -> None:
+async def test_two_holding_clients_read_at_their_own_pace_and_get_everything(core: Service) -> None:
     size = 24 * MiB
     async with farhand_client.connect(core.host) as one, farhand_client.connect(core.host) as two:  # noqa: SIM117
         async with (
@@ -88,7 +88,7 @@ async def test_two_holders_read_at_their_own_pace_and_both_get_everything(core: 
             assert (await slow.wait()).outcome == (await fast.wait()).outcome == Exited(code=0)
 
 
-async def test_one_who_looks_on_slowly_gets_exact_gaps_and_holds_nobody_up(core: Service) -> None:
+async def test_a_slow_read_only_client_gets_exact_gaps_and_delays_nobody(core: Service) -> None:
     # Numbered lines of 16 bytes: what comes after a gap must be what stands at its end.
     script = "read go; seq -f %015.0f 0 1999999"
     size = 16 * 2_000_000
@@ -117,7 +117,7 @@ async def test_one_who_looks_on_slowly_gets_exact_gaps_and_holds_nobody_up(core:
             assert gaps
 
 
-async def test_a_stream_that_nobody_wants_does_not_hold_up_the_program(core: Service) -> None:
+async def test_a_stream_without_readers_does_not_block_the_program(core: Service) -> None:
     command = ["sh", "-c", f"read go; head -c {32 * MiB} /dev/zero >&2; echo done"]
     run_id = await run_left_behind(core, command, stdin=True, grace=0.0, on_disconnect="keep")
     async with (
@@ -129,7 +129,7 @@ async def test_a_stream_that_nobody_wants_does_not_hold_up_the_program(core: Ser
         assert await run.stdout.read(5) == b"done\n"
 
 
-async def test_the_next_one_may_feed_it_once_the_feeder_is_gone(core: Service) -> None:
+async def test_another_client_may_send_stdin_after_the_first_has_left(core: Service) -> None:
     async with farhand_client.connect(core.host) as one, farhand_client.connect(core.host) as two:
         run = await one.start(["cat"], stdin=PIPE, on_disconnect="keep", grace=0)
         assert run.stdin is not None
@@ -148,7 +148,7 @@ async def test_the_next_one_may_feed_it_once_the_feeder_is_gone(core: Service) -
             assert (await next_one.wait()).outcome == Exited(code=0)
 
 
-async def test_who_may_only_read_can_do_nothing_else(core: Service) -> None:
+async def test_a_read_only_client_can_only_read(core: Service) -> None:
     run_id = await run_left_behind(core, ["sleep", "60"], grace=60, on_disconnect="keep")
     for message in (m.Stop(), m.Signal(number=9), m.End(stream="stdin")):
         async with RawClient.connect(core.socket) as client:
@@ -173,7 +173,7 @@ async def test_nobody_can_attach_beyond_the_end(core: Service, offset: tuple[int
         assert refused.value.code == ErrorCode.BAD_OFFSET
 
 
-async def test_output_of_before_what_is_kept_is_a_gap(core: Service) -> None:
+async def test_output_no_longer_kept_is_reported_as_a_gap(core: Service) -> None:
     gaps = list[Gap]()
     async with farhand_client.connect(core.host) as client:
         completed = await client.run(["head", "-c", str(8 * MiB), "/dev/zero"])
@@ -183,14 +183,14 @@ async def test_output_of_before_what_is_kept_is_a_gap(core: Service) -> None:
     assert [(gap.offset, gap.bytes + len(rest)) for gap in gaps] == [(0, 8 * MiB)]
 
 
-async def test_a_run_that_there_is_not_is_unknown(core: Service) -> None:
+async def test_a_run_that_does_not_exist_is_unknown(core: Service) -> None:
     async with farhand_client.connect(core.host) as client:
         with pytest.raises(RequestRefused) as refused:
             await client.attach(new_id())
         assert refused.value.code == ErrorCode.UNKNOWN_RUN
 
 
-async def test_a_signal_for_a_run_that_is_over_says_so(core: Service) -> None:
+async def test_a_signal_for_an_ended_run_is_refused(core: Service) -> None:
     async with farhand_client.connect(core.host) as client:
         completed = await client.run(["true"])
         with pytest.raises(RequestRefused) as refused:

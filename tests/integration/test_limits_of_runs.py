@@ -44,7 +44,7 @@ async def test_a_run_is_stopped_at_its_timeout(core: Service) -> None:
     assert 0.1 <= ended.duration < 5
 
 
-async def test_one_that_ignores_the_stop_is_killed_after_the_grace(core: Service) -> None:
+async def test_a_program_that_ignores_the_stop_is_killed_after_the_grace(core: Service) -> None:
     ended = await outcome(core, "sh", "-c", "trap '' TERM; sleep 60", timeout=0.1, kill_after=0.2)
     assert ended.outcome == TimedOut(timeout=0.1, signal=signal.SIGKILL)
     assert ended.duration >= 0.3
@@ -56,12 +56,12 @@ async def test_a_run_without_output_is_stopped_after_the_idle_time(core: Service
     assert ended.stdout == 4
 
 
-async def test_output_of_either_stream_keeps_it_going(core: Service) -> None:
+async def test_output_on_either_stream_resets_the_idle_time(core: Service) -> None:
     script = "for i in 1 2 3 4 5 6; do sleep 0.15; echo $i >&2; done"
     assert (await outcome(core, "sh", "-c", script, idle_timeout=0.6)).outcome == Exited(code=0)
 
 
-async def test_the_time_for_which_a_reader_holds_it_up_is_not_idle(core: Service) -> None:
+async def test_time_blocked_by_a_reader_does_not_count_as_idle(core: Service) -> None:
     async with RawClient.connect(core.socket) as client:
         run = client.start("head", "-c", str(12 * MiB), "/dev/zero", credit=False, keep=False, idle_timeout=0.2)
         await run.output(4 * MiB)
@@ -80,7 +80,7 @@ async def test_output_beyond_its_bound_ends_the_run(core: Service) -> None:
     assert ended.applied == m.AppliedBounds(output="service")
 
 
-async def test_an_exit_that_was_told_stays_the_outcome_whatever_others_write_after_it(core: Service) -> None:
+async def test_a_reported_exit_stays_the_outcome_despite_later_output(core: Service) -> None:
     script = "{ sleep 0.1; head -c 2000 /dev/zero; sleep 60; } & exit 3"
     async with RawClient.connect(core.socket) as client:
         run = client.start("sh", "-c", script, bounds={"output": 1000})
@@ -125,7 +125,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("code", "bounds", "message"), REFUSED.values(), ids=REFUSED.keys())
-async def test_a_limit_may_be_for_the_program_to_deal_with(
+async def test_a_program_may_handle_a_limit_itself(
     core: Service, code: str, bounds: dict[str, Any], message: str
 ) -> None:
     async with RawClient.connect(core.socket) as client:
@@ -138,7 +138,7 @@ async def test_a_limit_may_be_for_the_program_to_deal_with(
     assert applied.model_dump(exclude_none=True) == dict.fromkeys(bounds, "rlimit")
 
 
-async def test_what_was_applied_and_used_is_in_the_status(service: Service, tmp_path: Path) -> None:
+async def test_applied_limits_and_usage_are_in_the_status(service: Service, tmp_path: Path) -> None:
     status = tmp_path / "status.json"
     code = "import time\nx = bytearray(300 << 20)\nwhile time.process_time() < 0.3: pass"
     limits = ("--limit", "memory=1G", "--limit", "cpu=10", "--limit", "files=100", "--limit", "output=1M")
@@ -157,7 +157,7 @@ async def test_what_was_applied_and_used_is_in_the_status(service: Service, tmp_
 # Output on disk
 
 
-async def test_what_a_spool_on_disk_no_longer_keeps_is_told_exactly_and_the_rest_is_right(far: Client) -> None:
+async def test_a_spool_on_disk_reports_its_gap_exactly(far: Client) -> None:
     size, gaps = 1 << 20, list[Gap]()
     script = "seq -f %015.0f 0 199999"  # 16 bytes a line, three times the spool
     async with far.start(["sh", "-c", script], spool=size, on_gap=gaps.append) as run:
@@ -183,7 +183,7 @@ async def test_a_program_with_a_spool_does_not_wait_for_its_reader(core: Service
 
 
 @pytest.mark.needs("root", "mount")
-async def test_a_full_disk_ends_the_run_that_fills_it_and_says_so(tmp_path: Path) -> None:
+async def test_a_full_disk_ends_the_run_that_fills_it_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "state" / "farhand").mkdir(parents=True)
     spool = tmp_path / "state" / "farhand" / "spool"
     spool.mkdir()
@@ -207,7 +207,7 @@ async def shell(command: str) -> None:
     assert await process.wait() == 0, command
 
 
-async def test_a_reader_that_stops_costs_the_service_no_memory_and_others_nothing(core: Service) -> None:
+async def test_a_stalled_reader_costs_no_memory_and_delays_nobody(core: Service) -> None:
     async with RawClient.connect(core.socket) as stopped, farhand_client.connect(core.host) as other:
         run = stopped.start("yes", keep=False)
         await run.output(8 * MiB)

@@ -120,7 +120,7 @@ class TestUnderAShell:
         await pty.shows(b"% ")
         assert await shell.modes() == before
 
-    async def test_stopped_without_a_word(self, shell: Shell, core: Service, pty: Pty) -> None:
+    async def test_a_client_that_is_stopped_by_sigstop(self, shell: Shell, core: Service, pty: Pty) -> None:
         """SIGSTOP cannot be prepared for; what counts is that it works again, whatever the shell has made of it."""
         pty.type(run(core, FULL_SCREEN).encode() + b"\r")
         await pty.shows(b"full screen")

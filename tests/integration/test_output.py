@@ -17,7 +17,7 @@ from tests.support.service import Service
 SMALL = Limits(window=64 * KiB)
 
 
-async def test_the_streams_stay_apart(client: RawClient) -> None:
+async def test_stdout_and_stderr_stay_apart(client: RawClient) -> None:
     ended, run = await client.run("sh", "-c", "echo out; echo err >&2; exit 7")
     assert (run.stdout, run.stderr, ended.outcome) == (b"out\n", b"err\n", Exited(code=7))
     assert (ended.stdout, ended.stderr, ended.lingered) == (4, 4, False)
@@ -32,7 +32,7 @@ async def test_merged_output_keeps_the_order_in_which_it_was_written(client: Raw
     assert run.transcript == ["started", "stdout", "end", "ended"]
 
 
-async def test_a_program_is_said_to_have_started_before_anything_it_did(client: RawClient) -> None:
+async def test_the_start_is_reported_before_any_output(client: RawClient) -> None:
     runs = [client.start("sh", "-c", "echo; echo >&2") for _ in range(50)]
     for run in runs:
         await run.ended()
@@ -67,7 +67,7 @@ async def test_output_is_not_held_back(client: RawClient) -> None:
     assert run.stdout == b"promptyes\n"
 
 
-async def test_a_client_that_takes_nothing_blocks_the_writer_and_nobody_else(core: Service) -> None:
+async def test_a_client_without_credit_blocks_only_its_own_writer(core: Service) -> None:
     async with RawClient.connect(core.socket, limits=SMALL) as client, RawClient.connect(core.socket) as other:
         before = resident(core.process.pid)
         stuck = client.start("sh", "-c", "yes 2>&- | head -c 104857600; echo end", credit=False, keep=False)
@@ -97,7 +97,7 @@ async def test_a_full_stdout_does_not_hold_up_stderr(core: Service) -> None:
         await run.ended()
 
 
-async def test_a_client_that_stops_reading_its_socket_blocks_the_writer_and_nobody_else(core: Service) -> None:
+async def test_a_client_that_does_not_read_its_socket_blocks_only_its_own_writer(core: Service) -> None:
     async with RawClient.connect(core.socket) as client, RawClient.connect(core.socket) as other:
         await other.run("head", "-c", "8000000", "/dev/zero")
         before = resident(core.process.pid)
@@ -116,7 +116,7 @@ async def test_a_client_that_stops_reading_its_socket_blocks_the_writer_and_nobo
 
 # What the window, the spool and a pipe hold at the least: 64, 256 and 64 KiB.
 @pytest.mark.parametrize("size", [300 * KiB, 370 * KiB])
-async def test_output_that_was_written_before_the_exit_reaches_a_slow_client_whole(core: Service, size: int) -> None:
+async def test_output_written_before_the_exit_reaches_a_slow_client_completely(core: Service, size: int) -> None:
     async with RawClient.connect(core.socket, limits=SMALL) as client:
         run = client.start("head", "-c", str(size), "/dev/zero", credit=False)
         pid = await run.started()

@@ -107,7 +107,7 @@ async def test_what_a_rule_allows_is_done_and_everything_else_is_denied(guard: P
         assert f"{may_not} run anything here" in await refusal(client.run(["true"]))
 
 
-async def test_a_terminal_is_for_whom_rule_and_key_allow_one(guard: PolicyService) -> None:
+async def test_a_terminal_needs_permission_of_rule_and_key(guard: PolicyService) -> None:
     screen = m.TerminalRequest(name="xterm", size=m.WindowSize(columns=80, rows=24))
     async with guard.client("boss") as boss:
         run = await boss.start(["test", "-t", "0"], terminal=screen)
@@ -129,7 +129,7 @@ async def test_a_terminal_is_for_whom_rule_and_key_allow_one(guard: PolicyServic
         assert (await run.wait()).outcome == Exited(code=7)
 
 
-async def test_what_was_judged_is_what_is_run(guard: PolicyService, tmp_path: Path) -> None:
+async def test_the_program_that_was_judged_is_the_one_executed(guard: PolicyService, tmp_path: Path) -> None:
     """A PATH that finds the program elsewhere does not get another one run; nor does a link get another directory."""
     (tmp_path / "echo").write_text("#!/bin/sh\necho wrong\n")
     (tmp_path / "echo").chmod(0o755)
@@ -154,7 +154,7 @@ async def test_a_reload_holds_for_the_next_request_on_the_same_connection(guard:
         assert (await run.wait()).outcome == Exited(code=0)
 
 
-async def test_a_faulty_policy_is_an_error_at_the_start_and_at_a_reload_the_old_one_stays(guard: PolicyService) -> None:
+async def test_a_faulty_policy_prevents_a_start_and_is_refused_at_a_reload(guard: PolicyService) -> None:
     async with guard.client("deploy") as client:
         told = await guard.reload('[[rules]]\nname = "deploy"\nwho = { users = ["x"] }\nshel = true\n')
         assert "refused" in told
@@ -167,7 +167,7 @@ async def test_a_faulty_policy_is_an_error_at_the_start_and_at_a_reload_the_old_
     assert (exit_code, "the file does not exist" in said) == (1, True)
 
 
-async def test_runs_of_others_are_not_there_for_whom_no_rule_lets_see_them(guard: PolicyService) -> None:
+async def test_runs_of_others_are_invisible_without_a_rule(guard: PolicyService) -> None:
     async with guard.client("boss") as boss, guard.client("deploy") as deploy, guard.client("watch") as watch:
         run = await boss.start(["cat"], stdin=PIPE, cwd="/usr")
         assert await deploy.runs() == await deploy.runs(ended=True) == []
@@ -190,7 +190,7 @@ async def test_runs_of_others_are_not_there_for_whom_no_rule_lets_see_them(guard
         assert (await run.wait()).outcome == Exited(code=0)
 
 
-async def test_a_run_that_was_started_is_attached_to_also_where_it_would_not_be_started_any_more(
+async def test_an_existing_run_can_be_attached_to_after_its_start_was_forbidden(
     guard: PolicyService,
 ) -> None:
     run_id = "01890a5d-ac96-474b-8cce-b302099a8057"
@@ -203,7 +203,7 @@ async def test_a_run_that_was_started_is_attached_to_also_where_it_would_not_be_
         assert (await same.wait()).outcome == Exited(code=0)
 
 
-async def test_a_forced_command_is_judged_and_gets_at_nothing_else(guard: PolicyService) -> None:
+async def test_a_forced_command_is_judged_and_allows_nothing_else(guard: PolicyService) -> None:
     async with guard.client("forced") as client, guard.client("boss") as boss:
         assert "run anything here" in await refusal(client.run(["echo", "app-1"]))
         backup = '[[rules]]\nname = "backup"\nwho = {{ keys = ["{forced}"] }}\nothers = ["attach", "signal"]\n'
@@ -219,7 +219,7 @@ async def test_a_forced_command_is_judged_and_gets_at_nothing_else(guard: Policy
 
 
 @pytest.mark.needs("root")
-async def test_local_accounts_are_themselves_where_a_rule_is_about_them(tmp_path: Path) -> None:
+async def test_rules_for_local_accounts_match_the_connecting_account(tmp_path: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     policy = tmp_path / "policy.toml"
     policy.write_text(

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.needs("tmux")
 
 
 class TestLine:
-    async def test_the_prompt_says_where_one_is_and_what_failed(self, repl: Screen) -> None:
+    async def test_the_prompt_shows_the_directory_and_the_last_failure(self, repl: Screen) -> None:
         await repl.answers("cd /tmp", "", at("/tmp"))
         await repl.answers("sh -c 'exit 3'", "", at("/tmp", " [3]"))
         await repl.answers("kill -SEGV $$", "", at("/tmp", " [SIGSEGV]"))
@@ -27,7 +27,7 @@ class TestLine:
         repl.type("sleep 1", "Enter")
         await repl.matches(re.escape(f"{WHO}:/tmp [") + r"1\.[0-9]+s")
 
-    async def test_the_branch_is_there_without_git_and_harmless(self, repl: Screen, tmp_path: Path) -> None:
+    async def test_the_branch_is_shown_without_git_and_escaped(self, repl: Screen, tmp_path: Path) -> None:
         (tmp_path / "repo/.git").mkdir(parents=True)
         (tmp_path / "repo/src").mkdir()
         head = tmp_path / "repo/.git/HEAD"
@@ -37,13 +37,15 @@ class TestLine:
         await repl.answers("true", "", at(f"{tmp_path}/repo/src", " (0123456)"))
         await repl.answers("cd /tmp", "", at("/tmp"))
 
-    async def test_output_without_a_newline_stays_and_the_prompt_has_its_own_line(self, repl: Screen) -> None:
+    async def test_output_without_a_newline_is_kept_above_the_prompt(self, repl: Screen) -> None:
         await repl.answers("printf abc", "abc%\n", at())
 
     async def test_programs_find_a_terminal_of_the_same_size(self, repl: Screen) -> None:
         await repl.answers("stty size; test -t 0 && echo $TERM", f"30 {COLUMNS}\ntmux-256color\n", at())
 
-    async def test_what_programs_print_passes_and_what_is_ours_is_harmless(self, repl: Screen, tmp_path: Path) -> None:
+    async def test_program_output_passes_unchanged_and_our_own_text_is_escaped(
+        self, repl: Screen, tmp_path: Path
+    ) -> None:
         await repl.answers("printf 'a\\033[1D\\033[Kb\\n'", "b\n", at())
         (tmp_path / "evil\x1b]0;x\x07").mkdir()
         shown = f"{tmp_path}/evil\\x1b]0;x\\x07"
@@ -108,7 +110,7 @@ class TestTyping:
         repl.type("jo", "Tab")
         await repl.shows(f"{at()}:jobs")
 
-    async def test_typing_goes_on_while_a_completion_is_awaited(self, repl: Screen, core: Service) -> None:
+    async def test_typing_continues_while_a_completion_is_pending(self, repl: Screen, core: Service) -> None:
         core.process.send_signal(signal.SIGSTOP)
         try:
             repl.type("ls /us", "Tab")
@@ -140,11 +142,11 @@ class TestTyping:
         await repl.shows(at())
         await repl.answers("echo $?", "0\n", at())
 
-    async def test_a_mistaken_command_is_said_with_the_nearest(self, repl: Screen) -> None:
+    async def test_a_mistyped_command_is_reported_with_the_nearest_one(self, repl: Screen) -> None:
         await repl.answers(":job", "farhand: there is no command :job; did you mean :jobs?\n", at("~", " [1]"))
         await repl.answers(": a comment for the shell", "", at())
 
-    async def test_what_lasts_can_be_set_as_it_is(self, repl: Screen) -> None:
+    async def test_directory_and_variables_can_be_set_literally(self, repl: Screen) -> None:
         await repl.answers(":env A='$HOME x' -LANG", "", at())
         await repl.answers('echo "$A" ${LANG-none}', "$HOME x none\n", at())
         await repl.answers(":env", "A='$HOME x'\n-LANG\n", at())
@@ -166,7 +168,7 @@ class TestLeaving:
         repl.type("echoed", "Enter")
         await repl.shows("echoed\nechoed")
 
-    async def test_so_it_does_while_a_program_has_the_terminal_and_that_goes_on(
+    async def test_a_signal_while_a_program_runs_restores_the_terminal_and_leaves_the_run(
         self, repl: Screen, own: dict[str, str]
     ) -> None:
         repl.type("echo begun; stty raw; cat", "Enter")
@@ -184,7 +186,7 @@ class TestLeaving:
 
 
 class TestHistory:
-    async def test_it_is_there_at_the_next_start_and_for_others_at_the_same_host(
+    async def test_the_history_is_available_at_the_next_start_and_to_other_sessions(
         self, repl: Screen, own: dict[str, str]
     ) -> None:
         await repl.answers("echo remember", "remember\n", at())
@@ -204,7 +206,7 @@ class TestHistory:
         repl.type("", "Enter", "Enter")
         await repl.shows(f"echo remember\nremember\n{at()}")
 
-    async def test_one_that_cannot_be_written_is_said(self, screen: Screen, own: dict[str, str]) -> None:
+    async def test_a_history_that_cannot_be_written_is_reported(self, screen: Screen, own: dict[str, str]) -> None:
         Path(own["XDG_STATE_HOME"]).write_text("in the way")
         await screen.open("web", own)
         assert screen.text.startswith("farhand: the history ")
@@ -213,7 +215,7 @@ class TestHistory:
         await screen.shows(f"{at()}echo on")
         assert screen.text.count("the history") == 1
 
-    async def test_one_that_is_damaged_is_said_and_used_as_far_as_it_goes(
+    async def test_a_damaged_history_is_reported_and_used_as_far_as_possible(
         self, screen: Screen, own: dict[str, str]
     ) -> None:
         file = Path(own["XDG_STATE_HOME"], "farhand/histories/web")

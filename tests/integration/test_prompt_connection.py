@@ -17,15 +17,15 @@ from tests.support.unix_proxy import unix_proxy
 pytestmark = pytest.mark.needs("tmux")
 
 
-async def test_nobody_there_is_said_and_no_prompt_is_left(screen: Screen, own: dict[str, str], tmp_path: Path) -> None:
+async def test_an_unreachable_service_is_reported_without_a_prompt(
+    screen: Screen, own: dict[str, str], tmp_path: Path
+) -> None:
     screen.start(f"unix:{tmp_path}/none", own)
     await screen.shows("left with 255")
     assert screen.text.startswith("farhand: there is no socket")
 
 
-async def test_a_terminal_that_can_only_print_has_a_prompt_too(
-    screen: Screen, own: dict[str, str], core: Service
-) -> None:
+async def test_a_dumb_terminal_has_a_prompt(screen: Screen, own: dict[str, str], core: Service) -> None:
     screen.start(core.host, own, term="dumb")
     await screen.matches("… *$")
     screen.type("echo $TERM; pwd", "Enter")
@@ -34,7 +34,7 @@ async def test_a_terminal_that_can_only_print_has_a_prompt_too(
     await screen.shows("left with 3")
 
 
-async def test_a_terminal_that_can_only_print_is_left_where_nobody_is_there(
+async def test_a_dumb_terminal_without_a_service_ends_the_repl(
     screen: Screen, own: dict[str, str], tmp_path: Path
 ) -> None:
     screen.start(f"unix:{tmp_path}/none", own, term="dumb")
@@ -51,7 +51,7 @@ async def test_an_unknown_key_is_asked_about(screen: Screen, own: dict[str, str]
         await screen.shows("left with 255")
 
 
-async def test_a_line_that_is_lost_and_mended_is_a_pause(
+async def test_a_lost_connection_is_only_a_pause(
     screen: Screen, own: dict[str, str], core: Service, tmp_path: Path
 ) -> None:
     async with unix_proxy(tmp_path, core.socket) as proxy:
@@ -68,9 +68,7 @@ async def test_a_line_that_is_lost_and_mended_is_a_pause(
         await screen.shows(at())
 
 
-async def test_a_service_that_answers_nothing_holds_up_neither_ctrl_c_nor_the_way_out(
-    repl: Screen, core: Service
-) -> None:
+async def test_ctrl_c_and_leaving_work_while_the_service_does_not_answer(repl: Screen, core: Service) -> None:
     core.process.send_signal(signal.SIGSTOP)
     try:
         async with asyncio.timeout(10):  # the client waits longer for a run to be stopped
@@ -85,7 +83,7 @@ async def test_a_service_that_answers_nothing_holds_up_neither_ctrl_c_nor_the_wa
         core.process.send_signal(signal.SIGCONT)
 
 
-async def test_a_run_of_a_service_that_died_is_said_to_be_lost(
+async def test_a_run_of_a_crashed_service_is_reported_as_lost(
     screen: Screen, tmp_path: Path, own: dict[str, str]
 ) -> None:
     (tmp_path / "one").mkdir()
@@ -102,7 +100,7 @@ async def test_a_run_of_a_service_that_died_is_said_to_be_lost(
             await screen.answers("pwd", "/tmp\n", at("/tmp"))
 
 
-async def test_a_service_that_goes_away_is_said(screen: Screen, tmp_path: Path, own: dict[str, str]) -> None:
+async def test_a_service_that_shuts_down_is_reported(screen: Screen, tmp_path: Path, own: dict[str, str]) -> None:
     (tmp_path / "one").mkdir()
     async with running_service(tmp_path / "one") as service:
         await screen.open(service.host, own)

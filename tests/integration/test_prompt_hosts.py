@@ -58,7 +58,7 @@ async def test_a_host_is_switched_to_and_has_its_own_directory_variables_and_his
     assert (histories / "db").read_text() == "echo ${A-none}\n:host web\n"
 
 
-async def test_a_line_goes_to_all_that_are_active_and_each_line_of_output_says_whose_it_is(hosts: Screen) -> None:
+async def test_a_line_goes_to_all_active_hosts_and_output_lines_name_their_host(hosts: Screen) -> None:
     await hosts.answers(":host +db", "", f"web,db:~{SIGN}")
     hosts.type('printf "one\\ntwo"; echo bad >&2', "Enter")
     await lines(hosts, "web | one", "web | two", "web | bad", "db | one", "db | two", "db | bad")
@@ -80,7 +80,7 @@ async def test_each_host_has_its_own_outcome(hosts: Screen, core: Service, db: S
     await hosts.shows(f"web,db:~ [db 1]{SIGN}")
 
 
-async def test_control_c_is_for_all_of_them(hosts: Screen) -> None:
+async def test_control_c_interrupts_all_hosts(hosts: Screen) -> None:
     await hosts.answers(":host +db", "", f"web,db:~{SIGN}")
     hosts.type("echo begun; sleep 1000", "Enter")
     await lines(hosts, "web | begun", "db | begun")
@@ -88,7 +88,7 @@ async def test_control_c_is_for_all_of_them(hosts: Screen) -> None:
     await hosts.matches(rf"^web,db:~ \[web SIGINT, db SIGINT.*\]{SIGN.strip()}$")
 
 
-async def test_a_second_one_kills_what_ignores_the_first(hosts: Screen) -> None:
+async def test_a_second_control_c_kills_runs_that_ignore_the_first(hosts: Screen) -> None:
     await hosts.answers(":host +db", "", f"web,db:~{SIGN}")
     hosts.type("trap 'echo ignored' INT; echo ready; while :; do sleep 0.1; done", "Enter")
     await lines(hosts, "web | ready", "db | ready")
@@ -98,7 +98,7 @@ async def test_a_second_one_kills_what_ignores_the_first(hosts: Screen) -> None:
     await hosts.matches(rf"^web,db:~ \[web SIGKILL, db SIGKILL.*\]{SIGN.strip()}$")
 
 
-async def test_jobs_are_started_and_found_at_each(hosts: Screen) -> None:
+async def test_jobs_are_started_and_listed_on_each_host(hosts: Screen) -> None:
     await hosts.answers(":host +db", "", f"web,db:~{SIGN}")
     hosts.type("sleep 1000 &", "Enter")
     web = (await hosts.matches(r"^farhand: web: \[([0-9a-f-]+)\] started$"))[1]
@@ -110,7 +110,7 @@ async def test_jobs_are_started_and_found_at_each(hosts: Screen) -> None:
     await lines(hosts, f"farhand: [{web}] stopped", f"farhand: [{other}] stopped")
 
 
-async def test_a_host_that_is_not_there_changes_nothing(hosts: Screen, tmp_path: Path) -> None:
+async def test_an_unreachable_host_changes_nothing(hosts: Screen, tmp_path: Path) -> None:
     hosts.type(f":host +unix:{tmp_path}/none", "Enter")
     await hosts.matches(r"^farhand: there is no socket at ")
     await hosts.shows(at("~", " [1]"))

@@ -48,9 +48,7 @@ async def test_a_job_is_kept_when_the_prompt_is_left(repl: Screen, own: dict[str
         await client.stop(run)
 
 
-async def test_jobs_lists_what_others_have_left_and_what_has_control_characters_is_harmless(
-    repl: Screen, core: Service
-) -> None:
+async def test_jobs_lists_runs_of_others_and_escapes_control_characters(repl: Screen, core: Service) -> None:
     async with connect(core.host) as client:
         async with client.start("sleep 1000 # \x1b[2Jevil", shell=True, on_disconnect="keep") as kept:
             pass
@@ -83,7 +81,7 @@ async def test_a_job_is_watched_and_left_by_control_c(repl: Screen, tmp_path: Pa
     await repl.shows(f"farhand: [{run}] stopped\n{at()}")
 
 
-async def test_what_runs_at_the_terminal_is_left_and_come_back_to(repl: Screen) -> None:
+async def test_a_run_on_the_terminal_can_be_detached_and_resumed(repl: Screen) -> None:
     repl.type("echo begun; read -r word; echo got $word; exit 4", "Enter")
     await repl.shows("begun")
     repl.type("", "Enter")
@@ -105,7 +103,7 @@ async def test_what_runs_at_the_terminal_is_left_and_come_back_to(repl: Screen) 
     await repl.shows(f"farhand: [{found[1]}] exited 5\n{at('~', ' [5]')}")
 
 
-async def test_nothing_more_is_said_of_a_job_that_is_let_go(repl: Screen, core: Service) -> None:
+async def test_a_dismissed_job_is_not_reported_again(repl: Screen, core: Service) -> None:
     run = await begun(repl, "sleep 1000 &")
     await repl.answers(f":detach {run}", f"farhand: [{run}] its end is not told any more\n", at())
     async with connect(core.host) as client:
@@ -114,7 +112,7 @@ async def test_nothing_more_is_said_of_a_job_that_is_let_go(repl: Screen, core: 
     assert "stopped" not in repl.text
 
 
-async def test_what_is_no_run_is_said(repl: Screen) -> None:
+async def test_an_unknown_job_is_reported(repl: Screen) -> None:
     await repl.answers(
         ":kill xyz",
         "farhand: no run id begins with 'xyz'; ids consist of digits, the letters a to f, and hyphens\n",

@@ -88,7 +88,7 @@ async def later(client: Client, moment: float) -> None:
         await client.ping()
 
 
-async def test_when_the_output_of_a_run_came_is_told(client: Client) -> None:
+async def test_the_times_of_output_are_reported(client: Client) -> None:
     before = time.monotonic()
     async with client.start(["cat"], stdin=PIPE) as run:
         assert run.stdin is not None
@@ -106,14 +106,14 @@ async def test_when_the_output_of_a_run_came_is_told(client: Client) -> None:
     assert other.at - one.at >= PAUSE * 1000 - 1
 
 
-async def test_both_streams_are_in_it(client: Client) -> None:
+async def test_a_recording_has_both_streams(client: Client) -> None:
     done = await client.run("echo a; echo bb >&2; read x; echo ccc", shell=True, input=b"\n")
     marks = await client.recording(done.run_id)
     assert (max(mark.stdout or 0 for mark in marks), max(mark.stderr or 0 for mark in marks)) == (6, 3)
     assert all(one.at <= other.at for one, other in pairwise(marks))
 
 
-async def test_what_is_typed_is_recorded_only_where_that_was_asked_for(client: Client) -> None:
+async def test_input_is_recorded_only_on_request(client: Client) -> None:
     for record_input in (True, False):
         async with client.start(["cat"], stdin=PIPE, record_input=record_input) as run:
             assert run.stdin is not None
@@ -141,7 +141,7 @@ async def test_a_recording_goes_on_through_an_upgrade(service: Service, client: 
     assert await client.recording(over.run_id) == told, "of a run that is over as well"
 
 
-async def test_it_is_gone_when_the_output_is(tmp_path: Path) -> None:
+async def test_a_recording_is_deleted_with_the_output(tmp_path: Path) -> None:
     async with running_service(tmp_path, config="[runs]\nkept_runs = 0\n") as service, connect(service.host) as client:
         done = await client.run(["echo", "x"])
         with pytest.raises(RequestRefused, match="is no longer kept, and neither are its times") as refused:
@@ -158,7 +158,7 @@ async def test_it_is_gone_when_the_output_is(tmp_path: Path) -> None:
         assert refused.value.code == ErrorCode.UNKNOWN_RUN
 
 
-async def test_whose_runs_have_to_be_recorded_has_them_kept_whole(guard: PolicyService) -> None:
+async def test_runs_that_must_be_recorded_are_kept_completely(guard: PolicyService) -> None:
     async with guard.client("recorded") as client:
         # Nobody reads it, and with a spool of its own wish it would have forgotten the beginning.
         run = await client.start("seq 20000; sleep 60", shell=True, spool=65536)
@@ -190,7 +190,7 @@ async def test_a_recording_that_is_full_stops_the_run(guard: PolicyService, on_t
         assert done.outcome == Exited(code=0)
 
 
-async def test_what_cannot_be_recorded_does_not_start(guard: PolicyService) -> None:
+async def test_a_run_that_cannot_be_recorded_does_not_start(guard: PolicyService) -> None:
     spools = guard.state / "spool"
     if spools.exists():
         spools.rmdir()
@@ -205,7 +205,7 @@ async def test_what_cannot_be_recorded_does_not_start(guard: PolicyService) -> N
         assert (await free.run(["touch", str(mark)])).outcome == Exited(code=0)
 
 
-async def test_a_recording_that_somebody_removes_stops_the_run_when_that_is_found(guard: PolicyService) -> None:
+async def test_a_run_is_stopped_when_its_removed_recording_is_noticed(guard: PolicyService) -> None:
     async with guard.client("recorded") as client:
         run = await client.start(["sh", "-c", "echo x; sleep 60"], grace=60)
         await client.wait_for(run.id, pattern=b"x", timeout=20)

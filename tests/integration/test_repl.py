@@ -28,7 +28,7 @@ class TestScript:
     async def test_lines_run_one_after_another_and_the_last_ones_code_is_ours(self, core: Service) -> None:
         assert await script(core, "echo a; echo b >&2\n# nothing\n\nsh -c 'exit 3'") == (3, "a\n", "b\n")
 
-    async def test_nothing_to_do_is_done_well(self, core: Service) -> None:
+    async def test_an_empty_script_succeeds(self, core: Service) -> None:
         assert await script(core, "") == (0, "", "")
 
     async def test_every_byte_passes(self, core: Service) -> None:
@@ -36,7 +36,7 @@ class TestScript:
         done = await farhand("repl", core.host, input=every.encode(), env=core.environment)
         assert done.stdout == bytes(range(256))
 
-    async def test_directory_and_environment_last(self, core: Service, tmp_path: Path) -> None:
+    async def test_directory_and_environment_persist(self, core: Service, tmp_path: Path) -> None:
         odd = tmp_path / "a b é"
         odd.mkdir()
         text = f"""
@@ -52,7 +52,7 @@ class TestScript:
         home = await script(core, "pwd")
         assert await script(core, text) == (0, f"{odd}\nx  y!\n{tmp_path}\n{odd}\n{home[1]}", "")
 
-    async def test_what_a_line_begins_with_lasts_too(self, core: Service) -> None:
+    async def test_assignments_before_a_command_persist(self, core: Service) -> None:
         text = "cd /tmp && export A=1 B=2; unset B && pwd\npwd; echo $A${B-!}\ncd / | cat; (cd /); cd / &\npwd"
         assert await script(core, text) == (0, "/tmp\n/tmp\n1!\n/tmp\n", "")
 
@@ -84,7 +84,7 @@ class TestScript:
         assert (await script(core, "kill -9 $$\necho $?"))[1] == "137\n"
         assert (await script(core, "no-such-program\necho $?"))[1] == "127\n"
 
-    async def test_what_is_not_finished_is_an_error(self, core: Service) -> None:
+    async def test_an_unfinished_command_is_an_error(self, core: Service) -> None:
         said = "farhand: line 2: the script ends inside a ' quote\n"
         assert await script(core, "echo a\necho 'b\nc") == (2, "a\n", said)
 
@@ -119,7 +119,7 @@ class TestScript:
             await asyncio.to_thread(fifo.write_text, "second\n")
             assert await asyncio.wait_for(process.stdout.readline(), PATIENCE) == b"second\n"
 
-    async def test_nobody_who_reads_is_no_disaster(self, core: Service) -> None:
+    async def test_a_closed_stdout_is_no_failure(self, core: Service) -> None:
         reading, writing = os.pipe()
         os.close(reading)
         try:
@@ -147,7 +147,7 @@ class TestScript:
         assert "may have run" in err
         assert err.count("farhand: ") == 1, "the line after it was tried"
 
-    async def test_nobody_there_is_a_sentence(self, tmp_path: Path) -> None:
+    async def test_an_unreachable_service_is_reported(self, tmp_path: Path) -> None:
         done = await farhand("repl", f"unix:{tmp_path}/none", input=b"", env=environment(tmp_path))
         assert (done.code, done.stdout) == (255, b"")
         assert done.stderr.startswith(b"farhand: there is no socket")
@@ -158,6 +158,6 @@ class TestScript:
         assert b"farhand_client.repl" in done.stderr
         assert b"prompt_toolkit" not in done.stderr
 
-    async def test_a_service_of_ones_own_has_one_as_well(self, tmp_path: Path) -> None:
+    async def test_farhand_local_has_a_repl(self, tmp_path: Path) -> None:
         done = await farhand("local", input=b"echo hi\nsh -c 'exit 3'", env=environment(tmp_path))
         assert (done.code, done.stdout, done.stderr) == (3, b"hi\n", b"")

@@ -109,7 +109,7 @@ async def test_a_plain_run_is_exported_in_the_order_of_time(core: Service, clien
     assert asciinema(tmp_path, "cat", str(file)).stdout == b"out\r\nerr\r\nend\r\n"
 
 
-async def test_a_run_that_goes_on_is_exported_as_far_as_it_is(core: Service, client: Client, tmp_path: Path) -> None:
+async def test_a_running_run_is_exported_up_to_now(core: Service, client: Client, tmp_path: Path) -> None:
     async with client.start("echo so far; read x", shell=True, stdin=PIPE) as run:
         await until(run, b"so far\n")
         file = tmp_path / "cast"
@@ -119,7 +119,7 @@ async def test_a_run_that_goes_on_is_exported_as_far_as_it_is(core: Service, cli
     assert asciinema(tmp_path, "cat", str(file)).stdout == b"so far\r\n"
 
 
-async def test_of_a_long_run_the_kept_end_is_exported(core: Service, client: Client, tmp_path: Path) -> None:
+async def test_the_part_of_a_long_run_that_is_kept_is_exported(core: Service, client: Client, tmp_path: Path) -> None:
     script = "seq 1 30000; read x; echo end"
     async with client.start(script, shell=True, stdin=PIPE, spool=65536, on_gap=lambda _: None) as run:
         assert run.stdin is not None

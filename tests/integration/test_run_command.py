@@ -83,7 +83,7 @@ async def fingerprint(env: dict[str, str]) -> str:
     return found.group()
 
 
-async def test_a_script_is_not_let_near_an_unknown_service(tmp_path: Path) -> None:
+async def test_a_script_does_not_connect_to_an_unknown_service(tmp_path: Path) -> None:
     async with reachable(tmp_path) as (_, host, env):
         right = await fingerprint(env)
         done = await farhand("run", host, "true", env=env)
@@ -116,7 +116,7 @@ async def test_a_changed_key_stops_everything_until_it_is_trusted(tmp_path: Path
         assert (await farhand("run", host, "true", env=env)).code == 0
 
 
-async def test_a_key_that_is_not_let_in_is_named(tmp_path: Path) -> None:
+async def test_a_refused_key_is_named(tmp_path: Path) -> None:
     async with reachable(tmp_path) as (_, host, env):
         key = openssh.make_key(tmp_path / "stranger")
         done = await farhand("run", "--accept-new", "-I", str(tmp_path / "stranger"), host, "true", env=env)
@@ -170,7 +170,7 @@ async def test_local_runs_one_command_and_leaves_nothing(tmp_path: Path, script:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-async def test_local_takes_its_service_with_it(tmp_path: Path, number: int) -> None:
+async def test_local_stops_its_service_when_it_is_signaled(tmp_path: Path, number: int) -> None:
     env = temporary(tmp_path)
     async with running("local", "sh", "-c", "echo ready; exec sleep 60", env=env) as process:
         assert process.stdout is not None

@@ -191,7 +191,9 @@ class TestStaying:
             other.type(b"exit\r")
             assert await process.wait() == 0
 
-    async def test_a_cut_line_is_a_pause(self, pty: Pty, core: Service, env: dict[str, str], proxy: UnixProxy) -> None:
+    async def test_a_lost_connection_is_only_a_pause(
+        self, pty: Pty, core: Service, env: dict[str, str], proxy: UnixProxy
+    ) -> None:
         async with shell(pty, proxy.host, env) as process:
             await does(pty, b"remembered=42")
             await proxy.cut()
@@ -203,7 +205,7 @@ class TestStaying:
             assert await process.wait() == 5
 
     @pytest.mark.needs("vim")
-    async def test_a_cut_in_the_middle_of_what_an_editor_says_garbles_nothing(
+    async def test_a_cut_in_the_middle_of_an_editors_output_garbles_nothing(
         self, pty: Pty, core: Service, env: dict[str, str], proxy: UnixProxy, tmp_path: Path
     ) -> None:
         (tmp_path / "text").write_text("".join(f"line {number}\n" for number in range(1000)))
@@ -235,7 +237,9 @@ class TestStaying:
                 service.process.send_signal(signal.SIGCONT)
         assert pty.modes == before
 
-    async def test_leaving_ends_it_with_all_that_runs_there(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
+    async def test_leaving_ends_the_shell_and_everything_in_it(
+        self, pty: Pty, core: Service, env: dict[str, str]
+    ) -> None:
         async with shell(pty, core.host, env) as process:
             await does(pty, b"sleep 1000 & echo $!")
             pty.type(b"~.")
@@ -247,7 +251,7 @@ class TestStaying:
 
 
 class TestTogether:
-    async def test_two_work_in_one_shell_of_which_the_smaller_terminal_decides(
+    async def test_two_clients_share_a_shell_of_the_smaller_size(
         self, pty: Pty, other: Pty, core: Service, env: dict[str, str]
     ) -> None:
         run_id = f"01890000-0000-7000-8000-{os.urandom(6).hex()}"
@@ -267,7 +271,7 @@ class TestTogether:
                 while b"24 80" not in await sized(pty):
                     pass
 
-    async def test_who_only_watches_sees_and_cannot_type(
+    async def test_a_watching_client_cannot_type(
         self, pty: Pty, other: Pty, core: Service, env: dict[str, str]
     ) -> None:
         run_id = f"01890000-0000-7000-8000-{os.urandom(6).hex()}"

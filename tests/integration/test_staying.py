@@ -40,7 +40,9 @@ def env(core: Service) -> dict[str, str]:
 
 
 class TestKeys:
-    async def test_what_they_do_is_shown_and_goes_away(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
+    async def test_the_message_of_an_escape_is_shown_and_removed(
+        self, pty: Pty, core: Service, env: dict[str, str]
+    ) -> None:
         async with shell(pty, core.host, env) as there:
             pty.type(b"\r")
             await pty.shows(PROMPT)
@@ -48,7 +50,7 @@ class TestKeys:
             await pty.shows(b"~. leaves  ~d detaches  ~^Z suspends  ~~ is ~ itself")
             assert "at home" in await there.does("echo at ho''me")
 
-    async def test_given_twice_it_is_itself_and_elsewhere_nothing(
+    async def test_an_escape_character_typed_twice_or_elsewhere_is_sent(
         self, pty: Pty, core: Service, env: dict[str, str]
     ) -> None:
         async with shell(pty, core.host, env) as there:
@@ -59,13 +61,15 @@ class TestKeys:
             await pty.shows(PROMPT)
             assert await there.does("echo ~.~~d") == "~.~~d\r\n"
 
-    async def test_without_them_all_are_the_programs(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
+    async def test_without_an_escape_character_all_keys_are_the_programs(
+        self, pty: Pty, core: Service, env: dict[str, str]
+    ) -> None:
         async with shell(pty, core.host, env, "-e", "none") as there:
             assert "~.: " in await there.does("~.")
             pty.type(b"exit 3\r")
             assert await there.process.wait() == 3
 
-    async def test_another_may_be_chosen(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
+    async def test_another_escape_character_may_be_chosen(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
         async with shell(pty, core.host, env, "-e", "^X") as there:
             assert "~.: " in await there.does("~.")
             pty.type(b"\x18?")
@@ -111,7 +115,7 @@ def told(tmp_path: Path) -> Iterator[Fifo]:
 
 
 class TestTime:
-    async def test_once_it_is_up_who_is_in_the_foreground_is_hung_up_on_and_the_shell_as_well(
+    async def test_after_the_grace_period_shell_and_foreground_job_receive_sighup(
         self, pty: Pty, core: Service, env: dict[str, str], told: Fifo
     ) -> None:
         trapping = "trap 'echo %s >%s; exit' HUP; %s"
@@ -125,7 +129,7 @@ class TestTime:
         assert sorted(heard) == ["foreground", "shell"]
         assert 1 <= time.monotonic() - gone < 3
 
-    async def test_it_stays_through_an_upgrade_with_and_without_a_client(
+    async def test_a_shell_survives_an_upgrade_with_and_without_a_client(
         self, pty: Pty, other: Pty, tmp_path: Path
     ) -> None:
         async with running_service(tmp_path, config="[drain]\ngrace = 0.2\n") as service:
@@ -144,7 +148,7 @@ class TestTime:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-async def test_a_signal_to_the_client_leaves_it_going_and_the_terminal_as_before(
+async def test_a_signal_to_the_client_leaves_the_shell_running_and_restores_the_terminal(
     number: signal.Signals, code: int, pty: Pty, core: Service, env: dict[str, str]
 ) -> None:
     before = pty.modes
@@ -158,7 +162,7 @@ async def test_a_signal_to_the_client_leaves_it_going_and_the_terminal_as_before
         await client.stop(there.id)
 
 
-async def test_who_comes_back_over_a_mended_line_and_finds_another_typing_is_told_and_can_go(
+async def test_a_reconnected_client_whose_input_was_taken_over_is_told_and_can_leave(
     pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
 ) -> None:
     async with (

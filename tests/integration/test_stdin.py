@@ -35,7 +35,7 @@ async def test_stdin_and_its_end_arrive(client: RawClient) -> None:
     assert (await run.ended()).outcome == Exited(code=0)
 
 
-async def test_stdin_may_be_said_before_the_program_has_started(client: RawClient) -> None:
+async def test_stdin_may_be_sent_before_the_program_has_started(client: RawClient) -> None:
     runs = [client.start("cat", stdin=True) for _ in range(20)]
     for number, run in enumerate(runs):
         run.write(b"early %d" % number)
@@ -61,7 +61,7 @@ async def test_much_stdin_arrives_whole(client: RawClient) -> None:
     assert run.stdout.decode().split()[0] == hashlib.sha256(data).hexdigest()
 
 
-async def test_a_program_that_does_not_read_holds_up_its_client_and_nobody_else(client: RawClient) -> None:
+async def test_a_program_that_does_not_read_blocks_only_its_own_client(client: RawClient) -> None:
     run = client.start("sh", "-c", "read -r go </dev/stdin; wc -c", stdin=True)
     await run.started()
     sent = run.write(b"x" * (2 * WINDOW))
@@ -72,7 +72,7 @@ async def test_a_program_that_does_not_read_holds_up_its_client_and_nobody_else(
     assert (await run.ended()).outcome == Killed(reason="requested", signal=15)
 
 
-async def test_no_credit_comes_for_stdin_that_the_program_has_not_taken(client: RawClient) -> None:
+async def test_no_credit_is_granted_for_stdin_that_the_program_has_not_read(client: RawClient) -> None:
     run = client.start("sleep", "60", stdin=True)
     await run.started()
     assert run.write(b"x" * WINDOW) == WINDOW

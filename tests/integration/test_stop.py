@@ -42,7 +42,7 @@ async def test_a_program_that_ignores_term_is_killed_after_the_grace(client: Raw
     await session_is_gone(pid)
 
 
-async def test_a_stop_says_how_long_its_grace_is(client: RawClient) -> None:
+async def test_a_stop_can_set_its_grace_period(client: RawClient) -> None:
     run = client.start("sh", "-c", STUBBORN, kill_after=3600)
     await run.line()
     run.say(m.Stop(kill_after=0))
@@ -66,7 +66,7 @@ async def test_a_stop_may_come_before_the_start(client: RawClient) -> None:
     assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGTERM)
 
 
-async def test_a_stopped_process_is_ended_all_the_same(client: RawClient) -> None:
+async def test_a_suspended_process_is_ended(client: RawClient) -> None:
     run = client.start("sh", "-c", "kill -STOP $$")
     pid = await run.started()
     await stopped(pid)
@@ -74,7 +74,7 @@ async def test_a_stopped_process_is_ended_all_the_same(client: RawClient) -> Non
     assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGTERM)
 
 
-async def test_a_stopped_process_that_ignores_term_is_ended_all_the_same(client: RawClient) -> None:
+async def test_a_suspended_process_that_ignores_term_is_ended(client: RawClient) -> None:
     run = client.start("sh", "-c", "trap '' TERM; while :; do kill -STOP $$; done")
     pid = await run.started()
     await stopped(pid)

@@ -68,7 +68,7 @@ while data := s.recv(4096): sys.stdout.buffer.write(data)
 
 
 @pytest.mark.needs("root")
-async def test_another_account_is_told_that_it_has_no_business_here(core: Service) -> None:
+async def test_another_account_is_denied_with_the_reason(core: Service) -> None:
     # The socket is open to all, the directories of a test are not.
     for directory in core.socket.parents:
         if directory.stat().st_uid == os.geteuid() and not directory.stat().st_mode & stat.S_IXOTH:
@@ -84,7 +84,7 @@ async def test_another_account_is_told_that_it_has_no_business_here(core: Servic
     assert b"this service is for the account root, and you are nobody" in done.stdout
 
 
-async def test_another_user_cannot_be_had_over_the_local_socket(core: Service) -> None:
+async def test_another_user_cannot_be_requested_over_the_local_socket(core: Service) -> None:
     async with RawClient.connect(core.socket, user="someone-else") as client:
         told = await client.told(m.Error)
         assert isinstance(told, m.Error)
@@ -92,17 +92,17 @@ async def test_another_user_cannot_be_had_over_the_local_socket(core: Service) -
         await client.closed()
 
 
-async def test_who_says_nothing_is_told_and_closed(impatient: Service) -> None:
+async def test_a_client_that_sends_nothing_gets_an_error_and_is_closed(impatient: Service) -> None:
     said = await speak(impatient)
     assert b'"code":"login_timeout"' in said
 
 
-async def test_who_sends_half_a_hello_is_told_and_closed(impatient: Service) -> None:
+async def test_a_client_that_sends_half_a_hello_gets_an_error_and_is_closed(impatient: Service) -> None:
     said = await speak(impatient, frame(HELLO)[:-1])
     assert b'"code":"login_timeout"' in said
 
 
-async def test_who_has_logged_in_may_take_all_the_time(impatient: Service) -> None:
+async def test_the_login_timeout_does_not_apply_after_login(impatient: Service) -> None:
     async with RawClient.connect(impatient.socket) as client:
         assert b'"code":"login_timeout"' in await speak(impatient)  # one who came later has run out of time
         assert (await client.run("true"))[0].outcome == Exited(code=0)
@@ -121,7 +121,7 @@ async def test_a_frame_that_announces_too_much_is_refused_at_its_header(core: Se
     assert b'"code":"frame_too_large"' in said
 
 
-async def test_rubbish_never_ends_the_service(core: Service) -> None:
+async def test_garbage_never_ends_the_service(core: Service) -> None:
     rng = random.Random(20)
     before = descriptors(core.process.pid)
     hello = frame(HELLO)

@@ -35,7 +35,7 @@ async def said(client: RawClient, script: str, shown: m.TerminalRequest | None =
 # What a program finds
 
 
-async def test_a_program_finds_its_terminal_as_it_was_asked_for(client: RawClient) -> None:
+async def test_a_program_finds_the_terminal_that_was_requested(client: RawClient) -> None:
     script = "stty size; tty; echo $TERM; test -t 0 && test -t 1 && test -t 2 && echo three"
     lines = await said(client, script, terminal(132, 43, name="tmux-256color"))
     assert (lines[0], lines[2:]) == ("43 132", ["tmux-256color", "three"])
@@ -43,7 +43,7 @@ async def test_a_program_finds_its_terminal_as_it_was_asked_for(client: RawClien
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(1, 1), (500, 300), (0, 0), (65535, 65535)])
-async def test_its_first_size_is_right_however_odd(client: RawClient, columns: int, rows: int) -> None:
+async def test_the_initial_size_is_exact_however_odd(client: RawClient, columns: int, rows: int) -> None:
     run = on_terminal(client, "stty", "size", shown=terminal(columns, rows))
     await run.ended()
     assert run.stdout == f"{rows} {columns}\r\n".encode()
@@ -51,14 +51,14 @@ async def test_its_first_size_is_right_however_odd(client: RawClient, columns: i
     assert run.transcript[:2] == ["started", "resize"]
 
 
-async def test_its_terminal_is_the_controlling_one(client: RawClient) -> None:
+async def test_the_terminal_is_the_controlling_terminal(client: RawClient) -> None:
     script = "echo through the name >/dev/tty; ps -o pid=,sid=,pgid=,tpgid= $$"
     name, numbers = await said(client, f"exec bash -c '{script}'")
     assert name == "through the name"
     assert len(set(numbers.split())) == 1
 
 
-async def test_the_first_modes_are_those_that_were_asked_for(client: RawClient) -> None:
+async def test_the_initial_modes_are_those_requested(client: RawClient) -> None:
     shown = terminal(80, 24, ("VINTR", 1), ("VSUSP", 255), ("ECHO", 0), ("IXON", 0), ("VEOF", 5))
     modes = " ".join(await said(client, "stty -a", shown))
     for part in ("intr = ^A;", "susp = <undef>;", "eof = ^E;", "quit = ^\\;", " -echo ", " -ixon ", " iutf8"):
@@ -72,7 +72,7 @@ async def test_a_login_shell_is_one_by_its_name(client: RawClient, tmp_path: Pat
     assert (await run.ended()).outcome == Exited(code=3)
 
 
-async def test_a_program_that_cannot_be_started_is_said(client: RawClient) -> None:
+async def test_a_program_that_cannot_be_started_is_reported(client: RawClient) -> None:
     run = on_terminal(client, "/nowhere/it")
     outcome = (await run.ended()).outcome
     assert isinstance(outcome, SpawnFailed)
@@ -80,7 +80,7 @@ async def test_a_program_that_cannot_be_started_is_said(client: RawClient) -> No
     assert run.transcript == ["ended"]
 
 
-async def test_what_has_no_terminal_says_so(client: RawClient) -> None:
+async def test_terminal_messages_for_a_run_without_a_terminal_are_refused(client: RawClient) -> None:
     run = client.start("sleep", "60")
     await run.started()
     error = await client.attach(run.request.id, stdout=0, size=size(80, 24)).error()
@@ -126,7 +126,7 @@ async def test_the_end_of_stdin_ends_a_program_that_reads_lines(client: RawClien
     assert run.stdout == b"17\r\n"
 
 
-async def test_much_that_is_pasted_arrives_whole(client: RawClient) -> None:
+async def test_a_large_paste_arrives_completely(client: RawClient) -> None:
     data = bytes(range(32, 127)) * 11_000
     run = on_terminal(client, "sh", "-c", f"stty raw -echo; echo ready; head -c {len(data)} | sha256sum")
     await run.match(b"ready")
@@ -203,7 +203,7 @@ async def test_what_a_shell_leaves_behind_goes_with_it(client: RawClient) -> Non
 # Sizes
 
 
-async def test_a_program_is_told_of_each_new_size(client: RawClient) -> None:
+async def test_a_program_is_notified_of_each_new_size(client: RawClient) -> None:
     run = on_terminal(client, "sh", "-c", WATCHING_SIZE)
     await run.match(b"ready")
     for columns, rows in ((100, 30), (1, 1), (500, 300)):
@@ -216,7 +216,7 @@ async def test_a_program_is_told_of_each_new_size(client: RawClient) -> None:
     assert listed.terminal == size(500, 300)
 
 
-async def test_of_a_storm_of_sizes_the_last_one_holds_and_the_program_hears_of_few(client: RawClient) -> None:
+async def test_of_many_resizes_the_last_applies_and_the_program_sees_few(client: RawClient) -> None:
     run = on_terminal(client, "sh", "-c", WATCHING_SIZE)
     await run.match(b"ready")
     for columns in range(1, 1001):

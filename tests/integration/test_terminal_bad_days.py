@@ -57,7 +57,7 @@ async def at_once(act: Callable[[], Awaitable[None]], again: Callable[[], Awaita
 
 
 class TestSizes:
-    async def test_of_a_storm_of_sizes_the_last_one_wins_and_few_arrive(
+    async def test_of_many_resizes_the_last_wins_and_few_arrive(
         self, pty: Pty, core: Service, env: dict[str, str]
     ) -> None:
         script = "trap 'stty size' WINCH; echo ready; while :; do sleep 1000 & wait; kill $!; done"
@@ -117,7 +117,7 @@ LINES = b"".join(b"%06d %s~.\r~." % (number, b"\xc3\xbc" * 24) for number in ran
 
 
 class TestPastes:
-    async def test_a_megabyte_arrives_as_it_is_and_has_no_keys_for_us(
+    async def test_a_pasted_megabyte_arrives_unchanged_and_triggers_no_escape(
         self, pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
     ) -> None:
         pasted = b"\x1b[200~" + LINES + b"\x1b[201~"
@@ -166,7 +166,7 @@ class TestBytes:
             assert pty.modes == before
 
     @pytest.mark.parametrize("name", ["../../x", "a" * 65, "x\x1b[2J"])
-    async def test_a_wrong_name_of_the_terminal_is_said_and_nothing_runs(
+    async def test_an_invalid_terminal_name_is_reported_and_nothing_runs(
         self, name: str, pty: Pty, core: Service, env: dict[str, str]
     ) -> None:
         run_id = new_run_id()
@@ -183,7 +183,7 @@ COLOURS = "".join(f"\\033[38;5;{number}m\\033[4{number % 8}mü漢{number}\\033[K
 
 
 class TestCuts:
-    async def test_output_is_the_same_wherever_the_line_is_cut(
+    async def test_output_is_the_same_wherever_the_connection_is_cut(
         self, pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
     ) -> None:
         whole = COLOURS.encode().replace(b"\\033", b"\x1b").replace(b"\\r\\n", b"\r\n")
@@ -197,7 +197,7 @@ class TestCuts:
         assert said == whole
         assert len(cuts) >= 10
 
-    async def test_what_is_typed_is_typed_once_and_answered_once_wherever_the_line_is_cut(
+    async def test_input_is_typed_and_answered_once_wherever_the_connection_is_cut(
         self, pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
     ) -> None:
         texts = [b"".join(b"%d:%05d\r" % (part, number) for number in range(2000)) for part in range(5)]
@@ -231,7 +231,7 @@ SPLIT = [
 
 
 class TestNotes:
-    async def test_what_is_said_in_the_middle_of_a_sequence_leaves_no_trace(
+    async def test_a_notice_in_the_middle_of_an_escape_sequence_leaves_no_trace(
         self, core: Service, env: dict[str, str], tmp_path: Path
     ) -> None:
         async with unix_proxy(tmp_path, core.socket) as proxy, contextlib.AsyncExitStack() as stack:
@@ -255,7 +255,7 @@ class TestNotes:
                 assert seen["cursor"] == expected["cursor"]
 
     @pytest.mark.parametrize(("key", "code"), [(b"~.", 255), (b"~d", 0)])
-    async def test_on_a_line_that_has_fallen_silent_keys_of_ours_work(
+    async def test_escapes_work_on_a_silent_connection(
         self, key: bytes, code: int, pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
     ) -> None:
         before = pty.modes

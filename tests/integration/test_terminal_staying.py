@@ -58,7 +58,7 @@ async def over(run: RemoteRun) -> m.Ended:
 # A line that is lost
 
 
-async def test_a_shell_is_come_back_to_and_nothing_is_typed_or_shown_twice(core: Service) -> None:
+async def test_after_reconnecting_nothing_is_typed_or_shown_twice(core: Service) -> None:
     async with another(core) as first:
         run = await shell(first, attachment=KEY, grace=GRACE)
         await answer(run, "here=42", b"2> ", prompt=False)
@@ -77,7 +77,7 @@ async def test_a_shell_is_come_back_to_and_nothing_is_typed_or_shown_twice(core:
         await over(back)
 
 
-async def test_what_nobody_sees_goes_on_and_is_there_to_be_seen(core: Service) -> None:
+async def test_output_without_a_client_is_kept_for_the_next_one(core: Service) -> None:
     async with another(core) as first:
         script = "echo ready; read -r go; seq 1 200000; echo all; read -r go"
         run = on_terminal(first, "sh", "-c", script, attachment=KEY, grace=GRACE)
@@ -94,7 +94,7 @@ async def test_what_nobody_sees_goes_on_and_is_there_to_be_seen(core: Service) -
     assert [int(number) for number in seen if number.isdigit()] == list(range(1, 200_001))
 
 
-async def test_a_ring_that_has_gone_round_says_what_is_missing(core: Service, tmp_path: Path) -> None:
+async def test_a_ring_that_has_wrapped_reports_the_gap(core: Service, tmp_path: Path) -> None:
     fifo = tmp_path / "done"
     os.mkfifo(fifo)
     script = f"read -r go; yes 0123456789 | head -n 100000; echo all; echo >{fifo}; read -r go"
@@ -113,7 +113,7 @@ async def test_a_ring_that_has_gone_round_says_what_is_missing(core: Service, tm
 
 
 @pytest.mark.parametrize("how", ["lost", "left"])
-async def test_a_shell_is_hung_up_on_when_nobody_comes_back(core: Service, how: str) -> None:
+async def test_a_shell_receives_sighup_if_no_client_returns(core: Service, how: str) -> None:
     async with another(core) as looking, another(core) as first:
         run = await shell(first, grace=0.1)
         watching = attach(looking, run, stdin=None, hold=False)
@@ -129,7 +129,7 @@ async def test_a_shell_is_hung_up_on_when_nobody_comes_back(core: Service, how: 
 # Several at one terminal
 
 
-async def test_of_two_sizes_the_smallest_holds_and_both_are_told(core: Service, client: RawClient) -> None:
+async def test_the_smaller_of_two_sizes_applies_and_both_clients_are_notified(core: Service, client: RawClient) -> None:
     run = on_terminal(client, "sh", "-c", WATCHING_SIZE, shown=terminal(100, 30))
     await run.match(b"ready")
     async with another(core) as friend:
@@ -148,7 +148,7 @@ async def test_of_two_sizes_the_smallest_holds_and_both_are_told(core: Service, 
     await over(run)
 
 
-async def test_two_type_into_one_shell(core: Service, client: RawClient) -> None:
+async def test_two_clients_type_into_one_shell(core: Service, client: RawClient) -> None:
     run = await shell(client)
     async with another(core) as friend:
         sharing = attach(friend, run, share=True)
@@ -158,7 +158,7 @@ async def test_two_type_into_one_shell(core: Service, client: RawClient) -> None
     await over(run)
 
 
-async def test_who_does_not_share_does_not_type_and_is_told(core: Service, client: RawClient) -> None:
+async def test_a_client_that_does_not_share_loses_the_input_and_is_notified(core: Service, client: RawClient) -> None:
     run = await shell(client)
     async with another(core) as friend:
         second = attach(friend, run)
@@ -175,7 +175,7 @@ async def test_who_does_not_share_does_not_type_and_is_told(core: Service, clien
         await over(third)
 
 
-async def test_who_may_only_look_cannot_type_nor_change_the_size(core: Service, client: RawClient) -> None:
+async def test_a_read_only_client_cannot_type_or_resize(core: Service, client: RawClient) -> None:
     run = on_terminal(client, "sh", "-c", WATCHING_SIZE)
     await run.match(b"ready")
     async with another(core) as friend:
@@ -187,7 +187,7 @@ async def test_who_may_only_look_cannot_type_nor_change_the_size(core: Service, 
         await over(run)
 
 
-async def test_a_newcomer_has_the_screen_drawn_for_it_and_a_returning_line_has_not(core: Service) -> None:
+async def test_the_screen_is_redrawn_for_a_new_client_and_not_after_a_reconnect(core: Service) -> None:
     async with another(core) as first:
         run = on_terminal(first, "sh", "-c", WATCHING_SIZE, attachment=KEY, grace=GRACE)
         await run.match(b"ready")
@@ -203,7 +203,7 @@ async def test_a_newcomer_has_the_screen_drawn_for_it_and_a_returning_line_has_n
         await over(back)
 
 
-async def test_a_line_that_hangs_holds_the_program_up_and_one_that_is_lost_does_not(core: Service) -> None:
+async def test_a_stalled_connection_blocks_the_program_and_a_lost_one_does_not(core: Service) -> None:
     async with another(core) as first:
         script = "echo ready; read -r go; yes | head -c 1000000; echo all; read -r go"
         run = on_terminal(first, "sh", "-c", script, attachment=KEY, grace=GRACE, credit=False)
@@ -220,7 +220,7 @@ async def test_a_line_that_hangs_holds_the_program_up_and_one_that_is_lost_does_
             await over(watching)
 
 
-async def test_offsets_that_were_never_typed_are_refused(core: Service, client: RawClient) -> None:
+async def test_offsets_beyond_the_typed_input_are_refused(core: Service, client: RawClient) -> None:
     run = await shell(client, attachment=KEY)
     async with another(core) as friend:
         error = await attach(friend, run, attachment=OTHER, stdin=5).error()
@@ -263,7 +263,7 @@ async def test_a_shell_is_open_through_an_upgrade(own: Service) -> None:
         assert getattr(ended.outcome, "code", None) == 7
 
 
-async def test_what_was_pasted_and_not_taken_goes_through_an_upgrade(own: Service) -> None:
+async def test_pasted_input_that_was_not_read_survives_an_upgrade(own: Service) -> None:
     paste = b"0123456789abcdef" * (MiB // 16)
     script = f"stty raw -echo; echo ready; kill -STOP $$; head -c {len(paste)} | sha256sum"
     async with another(own) as first:

@@ -136,7 +136,7 @@ async def test_stdin_goes_on_in_the_middle(service: Service, client: Client) -> 
         assert (await run.wait()).outcome == Exited(code=0)
 
 
-async def test_a_stop_goes_on_in_its_grace(service: Service, client: Client) -> None:
+async def test_a_stop_keeps_its_grace_period_through_an_upgrade(service: Service, client: Client) -> None:
     deaf = "trap 'echo asked' TERM; echo up; while :; do sleep 60 & wait $!; done"
     began = time.monotonic()
     await upgraded(service)
@@ -154,7 +154,7 @@ async def test_a_stop_goes_on_in_its_grace(service: Service, client: Client) -> 
     assert kill_after <= result.duration < kill_after + 5
 
 
-async def test_time_runs_out_through_an_upgrade(service: Service, client: Client) -> None:
+async def test_a_timeout_applies_through_an_upgrade(service: Service, client: Client) -> None:
     for timeout in (2, 6, 18):
         began = time.monotonic()
         async with client.start(["sh", "-c", "echo up; exec sleep 60"], timeout=timeout) as run:
@@ -169,7 +169,7 @@ async def test_time_runs_out_through_an_upgrade(service: Service, client: Client
     pytest.fail("an upgrade takes longer than any timeout")
 
 
-async def test_a_program_that_ends_while_nobody_looks_leaves_its_exit_code(service: Service, client: Client) -> None:
+async def test_a_program_that_exits_during_the_upgrade_keeps_its_exit_code(service: Service, client: Client) -> None:
     # It ends as soon as its parent is another program, which has only begun to start.
     script = "echo up; until tr '\\0' ' ' </proc/$PPID/cmdline | grep -q -e --resume; do :; done; echo seen; exit 9"
     async with client.start(["sh", "-c", script]) as run:
@@ -179,7 +179,7 @@ async def test_a_program_that_ends_while_nobody_looks_leaves_its_exit_code(servi
         assert (await run.wait()).outcome == Exited(code=9)
 
 
-async def test_output_that_outlives_its_leader_goes_on(service: Service, client: Client) -> None:
+async def test_output_after_the_leaders_exit_continues_through_an_upgrade(service: Service, client: Client) -> None:
     go = service.directory / "go"
     os.mkfifo(go)
     script = f"(read -r x <{go}; echo late) & echo $!; exit 4"
@@ -197,7 +197,7 @@ async def test_output_that_outlives_its_leader_goes_on(service: Service, client:
     assert result.usage is not None
 
 
-async def test_a_run_that_is_over_is_known_with_its_output(service: Service, client: Client) -> None:
+async def test_an_ended_run_keeps_its_output_through_an_upgrade(service: Service, client: Client) -> None:
     done = await client.run(["sh", "-c", "echo out; echo err >&2; exit 6"])
     await upgraded(service)
     async with client.attach(done.run_id) as run:
@@ -206,7 +206,7 @@ async def test_a_run_that_is_over_is_known_with_its_output(service: Service, cli
         assert (await run.wait()).outcome == Exited(code=6)
 
 
-async def test_a_ring_on_disk_goes_on(service: Service, client: Client) -> None:
+async def test_a_spool_on_disk_continues_through_an_upgrade(service: Service, client: Client) -> None:
     go = service.directory / "go"
     os.mkfifo(go)
     script = f"seq 20000; read -r x <{go}; seq 20001 40000"
@@ -218,7 +218,7 @@ async def test_a_ring_on_disk_goes_on(service: Service, client: Client) -> None:
         assert (await run.wait()).outcome == Exited(code=0)
 
 
-async def test_a_lost_client_is_waited_for_no_longer_than_before(service: Service) -> None:
+async def test_the_grace_period_of_a_lost_client_is_not_extended_by_an_upgrade(service: Service) -> None:
     async with connect(service.host, reconnect=0) as client:
         run = await client.start(["sh", "-c", "echo up; exec sleep 600"], grace=3)
         await line(run)
@@ -251,9 +251,7 @@ async def test_children_of_the_next_program_inherit_nothing(service: Service, cl
         assert descriptors(service.process.pid) <= open_before + 3
 
 
-async def test_what_a_broken_configuration_would_do_is_found_before_anything_is_changed(
-    service: Service, client: Client
-) -> None:
+async def test_a_broken_configuration_is_found_before_anything_changes(service: Service, client: Client) -> None:
     async with client.start(["cat"], stdin=PIPE) as run:
         (service.directory / "config/farhand/farhandd.toml").write_text("[runs]\nmax_runz = 1\n")
         service.process.send_signal(signal.SIGUSR2)
@@ -264,7 +262,7 @@ async def test_what_a_broken_configuration_would_do_is_found_before_anything_is_
         assert await line(run) == "on"
 
 
-async def test_a_program_that_does_not_do_is_not_executed(tmp_path: Path) -> None:
+async def test_a_program_that_fails_the_trial_is_not_executed(tmp_path: Path) -> None:
     async with exchangeable(tmp_path) as exchanged, connect(exchanged.service.host) as client:
         service = exchanged.service
         async with client.start(["cat"], stdin=PIPE) as run:
@@ -282,7 +280,7 @@ async def test_a_program_that_does_not_do_is_not_executed(tmp_path: Path) -> Non
             assert await line(run) == "on"
 
 
-async def test_a_program_that_cannot_be_executed_in_the_end_leaves_the_old_one_at_work(tmp_path: Path) -> None:
+async def test_the_old_program_continues_if_the_new_one_cannot_be_executed(tmp_path: Path) -> None:
     async with exchangeable(tmp_path) as exchanged, connect(exchanged.service.host) as client:
         service = exchanged.service
         async with client.start(["cat"], stdin=PIPE) as run:
@@ -305,7 +303,7 @@ async def test_a_program_that_cannot_be_executed_in_the_end_leaves_the_old_one_a
         assert await service.stop() == 0
 
 
-async def test_a_state_directory_that_fails_in_between_ends_no_run(tmp_path: Path) -> None:
+async def test_a_state_directory_that_fails_during_the_upgrade_ends_no_run(tmp_path: Path) -> None:
     history = tmp_path / "state/farhand/history.db"
     async with (
         exchangeable(tmp_path) as exchanged,
@@ -336,7 +334,7 @@ async def test_two_requests_at_once_are_both_answered(service: Service, client: 
         assert await line(run) == "on"
 
 
-async def test_a_signal_on_the_heels_of_another_does_no_harm(service: Service, client: Client) -> None:
+async def test_repeated_upgrade_signals_are_harmless(service: Service, client: Client) -> None:
     async with client.start(["cat"], stdin=PIPE) as run:
         for _ in range(5):
             service.process.send_signal(signal.SIGUSR2)
@@ -347,7 +345,7 @@ async def test_a_signal_on_the_heels_of_another_does_no_harm(service: Service, c
 
 
 @pytest.mark.parametrize("line_of_log", [None, "msg=upgrading"])
-async def test_a_service_that_is_told_to_stop_meanwhile_drains(
+async def test_a_service_stopped_during_an_upgrade_drains(
     service: Service, client: Client, line_of_log: str | None
 ) -> None:
     others = set(children(os.getpid()))

@@ -43,7 +43,7 @@ async def test_runs_are_listed_while_they_go_on_and_after(service: Service) -> N
             await client.info(run.id[:5])
 
 
-async def test_a_thousand_lists_in_one_read_that_nobody_reads_hold_nobody_up(service: Service) -> None:
+async def test_a_thousand_unread_listings_delay_nobody(service: Service) -> None:
     async with connect(service.host) as client:
         long = "x" * 900
         for _ in range(150):
@@ -60,7 +60,7 @@ async def test_a_thousand_lists_in_one_read_that_nobody_reads_hold_nobody_up(ser
             assert peak < 200 * KiB
 
 
-async def test_a_wait_is_over_with_whatever_comes_first(service: Service) -> None:
+async def test_a_wait_ends_with_the_first_of_its_conditions(service: Service) -> None:
     async with connect(service.host) as client:
         script = "printf 'login: '; read name; echo hello $name; read again; exit 4"
         async with client.start(["sh", "-c", script], stdin=-1) as run:
@@ -80,7 +80,7 @@ async def test_a_wait_is_over_with_whatever_comes_first(service: Service) -> Non
         assert (await client.wait_for(run.id, "hello bob")).reason == "ended"
 
 
-async def test_a_wait_sees_all_that_is_kept_however_fast_it_comes(service: Service) -> None:
+async def test_a_wait_sees_all_kept_output_however_fast_it_is_written(service: Service) -> None:
     async with connect(service.host) as client:
         script = "sleep 0.2; head -c 20000000 /dev/zero; echo here; head -c 20000000 /dev/zero"
         async with client.start(["sh", "-c", script], spool=64 * MiB) as run:
@@ -181,7 +181,7 @@ async def _watched(service: Service, run: str) -> bytes:
         return line
 
 
-async def test_what_is_gone_is_said_to_the_byte(service: Service) -> None:
+async def test_lost_output_is_reported_to_the_byte(service: Service) -> None:
     run = await detached(service, "head -c 300000 /dev/zero; echo end", "--buffer", "spool=64K")
     assert (await farhand("wait", service.host, run)).code == 0
     done = await farhand("logs", service.host, run)
@@ -192,7 +192,7 @@ async def test_what_is_gone_is_said_to_the_byte(service: Service) -> None:
     assert (done.code, len(done.stdout)) == (0, 64 * KiB)
 
 
-async def test_kill_takes_what_has_left_the_group_too(service: Service) -> None:
+async def test_kill_also_ends_processes_that_left_the_group(service: Service) -> None:
     run = await detached(service, "setsid sh -c 'trap \"\" TERM; echo $$; exec sleep 987' & wait")
     assert (await farhand("wait", "--pattern", "\\d+\\n", service.host, run)).code == 0
     pid = int((await farhand("logs", service.host, run)).stdout)
@@ -202,7 +202,7 @@ async def test_kill_takes_what_has_left_the_group_too(service: Service) -> None:
         assert b"sleep" not in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-async def test_ps_shows_them_by_ids_that_the_others_take(service: Service) -> None:
+async def test_ps_shows_ids_that_the_other_commands_accept(service: Service) -> None:
     runs = [await detached(service, f"sleep {number}") for number in (91, 92)]
     done = await farhand("ps", service.host)
     heading, second, first = done.stdout.decode().splitlines()

@@ -1,4 +1,4 @@
-"""A client of the protocol and nothing more, for tests of the service: it can be slow, rude, or gone."""
+"""A bare protocol client for tests of the service: it can be slow, break the protocol, or vanish."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from farhand_protocol.states import Side
 from farhand_protocol.transport import ConnectionTransport
 
 PATIENCE = 20.0
-"""Seconds after which something awaited from the service counts as never coming."""
+"""Timeout, in seconds, for anything awaited from the service."""
 
 
 def new_id() -> str:
-    """A run id that was not used before."""
+    """Return a new run id."""
     return str(uuid.uuid4())
 
 
 class RemoteRun:
-    """One run as its client sees it. With `credit` false it takes no more than the first window of output."""
+    """One run as its client sees it. With `credit` false, the client grants no credit beyond the first window."""
 
     def __init__(
         self, client: RawClient, channel: int, request: m.RunRequest | m.Attach, *, credit: bool, keep: bool
@@ -42,13 +42,13 @@ class RemoteRun:
         self.sha256 = hashlib.sha256()
         """Of stdout."""
         self.transcript: list[str] = []
-        """What came, in order: message types and stream names, repeated streams once."""
+        """What was received, in order: message types and stream names; consecutive data of one stream counts once."""
         self.sizes: list[m.WindowSize] = []
-        """Those that the service has said the run's terminal has."""
+        """Sizes of the run's terminal announced by the service, in order."""
         self.feeds = False
-        """Whether the service has said that this attachment feeds the run."""
+        """Whether the service has confirmed that this attachment sends the run's stdin."""
         self.stdin_credit = 0
-        """Bytes of stdin that the service has said it took."""
+        """Bytes of stdin for which the service has granted credit."""
         self._keep = keep
         self._closed = False
         self._ungranted = {"stdout": 0, "stderr": 0}
@@ -59,44 +59,44 @@ class RemoteRun:
 
     @property
     def stdout(self) -> bytes:
-        """What has come of stdout."""
+        """All of stdout received so far."""
         return bytes(self._output["stdout"])
 
     @property
     def stderr(self) -> bytes:
-        """What has come of stderr."""
+        """All of stderr received so far."""
         return bytes(self._output["stderr"])
 
     async def last(self) -> m.Ended | m.Error | m.Done:
-        """The service's last message on this channel."""
+        """Wait for the service's last message on this channel."""
         async with asyncio.timeout(PATIENCE):
             return await asyncio.shield(self._last)
 
     async def ended(self) -> m.Ended:
-        """The run's end; an error instead fails the test."""
+        """Wait for the run's outcome; an error instead fails the test."""
         last = await self.last()
         assert isinstance(last, m.Ended), last
         return last
 
     async def error(self) -> m.Error:
-        """The refusal of the run."""
+        """Wait for the run to be refused; return the error."""
         last = await self.last()
         assert isinstance(last, m.Error), last
         return last
 
     async def started(self) -> int:
-        """The program's pid."""
+        """Wait for the program to start; return its pid."""
         async with asyncio.timeout(PATIENCE):
             return await asyncio.shield(self._started)
 
     async def has_started(self) -> bool:
-        """Whether the program runs, or has run; False where the run ended without."""
+        """Wait until the program has started or the run has ended; return whether it started."""
         async with asyncio.timeout(PATIENCE):
             await asyncio.wait((self._started, self._last), return_when=asyncio.FIRST_COMPLETED)
         return self._started.done()
 
     async def output(self, count: int) -> bytes:
-        """Wait for at least `count` bytes of stdout and return all there is."""
+        """Wait for at least `count` bytes of stdout; return all received."""
         async with asyncio.timeout(PATIENCE):
             while self.totals["stdout"] < count:
                 self._grown.clear()
@@ -104,7 +104,7 @@ class RemoteRun:
         return self.stdout
 
     async def until(self, text: bytes) -> bytes:
-        """Wait for `text` in stdout and return all there is."""
+        """Wait for `text` in stdout; return all of stdout."""
         async with asyncio.timeout(PATIENCE):
             while text not in self.stdout:
                 assert not self._last.done(), f"the run ended without {text!r}: {self.stdout!r}"
@@ -113,7 +113,7 @@ class RemoteRun:
         return self.stdout
 
     async def match(self, pattern: bytes, begin: int = 0) -> re.Match[bytes]:
-        """Wait for a match of a regular expression in stdout from `begin` on."""
+        """Wait until a regular expression matches in stdout at or after offset `begin`."""
         async with asyncio.timeout(PATIENCE):
             while (found := re.compile(pattern).search(self.stdout, begin)) is None:
                 assert not self._last.done(), f"the run ended without {pattern!r}: {self.stdout!r}"
@@ -122,14 +122,14 @@ class RemoteRun:
         return found
 
     async def resized(self, columns: int, rows: int) -> None:
-        """Wait until the service says that the run's terminal has this size."""
+        """Wait until the service announces this size of the run's terminal."""
         async with asyncio.timeout(PATIENCE):
             while m.WindowSize(columns=columns, rows=rows) not in self.sizes[-1:]:
                 self._grown.clear()
                 await self._grown.wait()
 
     async def line(self) -> str:
-        """Wait for a whole first line of stdout and return all there is."""
+        """Wait for the first complete line of stdout; return all of stdout."""
         async with asyncio.timeout(PATIENCE):
             while b"\n" not in self.stdout:
                 self._grown.clear()
@@ -142,12 +142,12 @@ class RemoteRun:
         self.client.flush()
 
     def close(self) -> None:
-        """Leave the run."""
+        """Close the channel."""
         self._closed = True
         self.say(m.Close())
 
     def write(self, data: bytes) -> int:
-        """Send as much of `data` as there is credit for; return how much that was."""
+        """Send as much of `data` as the credit allows; return the number of bytes sent."""
         sent = 0
         while sent < len(data):
             room = self.client.connection.room(self.channel, "stdin")
@@ -159,7 +159,7 @@ class RemoteRun:
         return sent
 
     def grant(self) -> None:
-        """Give back all credit that was kept, and go on giving it."""
+        """Grant all withheld credit, and grant credit from now on."""
         self.credit = True
         for stream, count in self._ungranted.items():
             self.client.connection.acknowledge(self.channel, cast(m.Stream, stream), count)
@@ -167,14 +167,14 @@ class RemoteRun:
         self.client.flush()
 
     def connection_lost(self) -> None:
-        """Nothing more will come: say so to whoever waits."""
+        """Fail everything that still waits for a message."""
         for future in (self._last, self._started):
             if not future.done():
                 future.set_exception(ConnectionResetError("the service has closed the connection"))
-                future.exception()  # nobody may be waiting
+                future.exception()  # mark as retrieved: possibly nothing waits for it
 
     def received(self, event: DataReceived | MessageReceived) -> None:
-        """Book what came on this channel."""
+        """Record an event of this channel."""
         if isinstance(event, DataReceived):
             self._data(event)
             return
@@ -212,7 +212,7 @@ class RemoteRun:
 
 
 class RawClient:
-    """A connection to a service; `welcome` has been answered and the client is in once `connect` returns."""
+    """A connection to a service. Once `connect` returns, the handshake is over and the client is logged in."""
 
     def __init__(self, limits: Limits) -> None:
         self.connection = Connection(Side.CLIENT, limits)
@@ -229,7 +229,7 @@ class RawClient:
     async def connect(
         cls, path: Path, *, limits: Limits = DEFAULT_LIMITS, user: str | None = None
     ) -> AsyncIterator[RawClient]:
-        """Connect to the socket at `path` and say hello."""
+        """Connect to the socket at `path`, send hello and wait until logged in."""
         client = cls(limits)
         link = ConnectionTransport(client.connection, client)
         transport, _ = await asyncio.get_running_loop().create_unix_connection(lambda: link, os.fspath(path))
@@ -254,7 +254,7 @@ class RawClient:
                 await client.gone.wait()
 
     async def told(self, *kinds: type[m.Message]) -> m.AnyMessage:
-        """Wait for a message of one of these kinds on channel 0 and return the first."""
+        """Wait for a message of one of these types on channel 0; return the first."""
         async with asyncio.timeout(PATIENCE):
             while True:
                 for message in self.said:
@@ -270,9 +270,9 @@ class RawClient:
             await self.gone.wait()
 
     def start(self, *argv: bytes | str, credit: bool = True, keep: bool = True, **fields: object) -> RemoteRun:
-        """Ask for a run; other fields of the request by name, `shell=` instead of arguments.
+        """Request a run. Other fields of the request are keyword arguments; `shell=` replaces the arguments.
 
-        Its client is not waited for, unless `grace` says so: the next test must not find it.
+        `grace` is 0 unless given, so that the run ends with the connection and does not disturb the next test.
         """
         given: dict[str, object] = {"id": new_id(), "grace": 0.0}
         if argv:
@@ -282,7 +282,7 @@ class RawClient:
         return self._open(m.RunRequest.model_validate(given | fields), credit=credit, keep=keep)
 
     def attach(self, run_id: str, *, credit: bool = True, keep: bool = True, **fields: object) -> RemoteRun:
-        """Attach to a run; other fields of the request by name."""
+        """Attach to a run. Other fields of the request are keyword arguments."""
         return self._open(m.Attach.model_validate({"id": run_id} | fields), credit=credit, keep=keep)
 
     def _open(self, request: m.RunRequest | m.Attach, *, credit: bool, keep: bool) -> RemoteRun:
@@ -292,12 +292,12 @@ class RawClient:
         return run
 
     async def run(self, *argv: bytes | str, **fields: object) -> tuple[m.Ended, RemoteRun]:
-        """Run a command to its end."""
-        run = self.start(*argv, **fields)  # type: ignore[arg-type]  # credit and keep are not given here
+        """Run a command and wait for its outcome."""
+        run = self.start(*argv, **fields)  # type: ignore[arg-type]  # `credit` and `keep` are not passed here
         return await run.ended(), run
 
     async def round_trip(self) -> None:
-        """Wait until the service has served everything said so far on channel 0 and answered it."""
+        """Wait until the service has processed and answered everything sent on channel 0 so far."""
         number = sum(isinstance(message, m.Pong) for message in self.said)
         self.connection.send(0, m.Ping(id=number))
         self.flush()
@@ -308,38 +308,36 @@ class RawClient:
                 await self._news.wait()
 
     def flush(self) -> None:
-        """Send what is queued."""
+        """Send all queued frames."""
         if self._link is not None:
             self._link.flush()
 
     def raw(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send raw bytes."""
         assert self._transport is not None
         self._transport.write(data)
 
     def stop_reading(self) -> None:
-        """Leave what comes in the kernel's buffer."""
+        """Stop reading from the socket."""
         assert self._transport is not None
         self._transport.pause_reading()
 
     def go_on_reading(self) -> None:
-        """Take what comes again."""
+        """Resume reading from the socket."""
         assert self._transport is not None
         self._transport.resume_reading()
 
     def abort(self) -> None:
-        """Vanish."""
+        """Close the connection without a message."""
         if self._transport is not None:
             self._transport.abort()
 
-    # Handler
+    # Implements the handler of `ConnectionTransport`.
 
     def connected(self, transport: ConnectionTransport) -> None:
-        """Handler."""
         self._link = transport
 
     def received(self, event: Event) -> None:
-        """Handler."""
         if isinstance(event, DataReceived | MessageReceived):
             if event.channel:
                 run = self.runs.get(event.channel)
@@ -352,10 +350,9 @@ class RawClient:
         self._news.set()
 
     def writable(self) -> None:
-        """Handler."""
+        pass
 
     def lost(self, error: Exception | None) -> None:
-        """Handler."""
         self.gone.set()
         self._news.set()
         for run in self.runs.values():

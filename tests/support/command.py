@@ -1,4 +1,4 @@
-"""`farhand` as a process of its own."""
+"""Running `farhand` as a process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["FARHAND", "Finished", "farhand", "running", "told"]
 
 @dataclass(frozen=True)
 class Finished:
-    """How a process ended."""
+    """Exit code and output of a process."""
 
     code: int
     stdout: bytes
@@ -29,7 +29,7 @@ class Finished:
 async def running(
     *arguments: str | bytes, env: Mapping[str, str] | None = None, **options: Any
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Start the command; whatever happens, it does not outlive the test."""
+    """Start `farhand`; kill it at the end if it still runs."""
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     process = await warm.start(*FARHAND, *arguments, env=env, **options)
     try:
@@ -43,7 +43,7 @@ async def running(
 async def farhand(
     *arguments: str | bytes, input: bytes | None = None, env: Mapping[str, str] | None = None, **options: Any
 ) -> Finished:
-    """Run the command to its end."""
+    """Run `farhand` and wait for its exit."""
     if input is not None:
         options["stdin"] = subprocess.PIPE
     async with running(*arguments, env=env, **options) as process:
@@ -53,5 +53,5 @@ async def farhand(
 
 
 def told(data: bytes) -> list[dict[str, Any]]:
-    """What a command told as JSON."""
+    """Parse the JSON lines that a command printed."""
     return [json.loads(line) for line in data.splitlines()]

@@ -1,4 +1,4 @@
-"""A Unix socket before another one that cuts connections after a number of bytes, wherever in a frame that is."""
+"""A proxy in front of a Unix socket that cuts connections after a given number of bytes, anywhere in a frame."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 async def cutting_proxy(
     socket: Path, target: Path, after: Iterator[tuple[int | None, int | None]]
 ) -> AsyncIterator[list[int]]:
-    """Listen at `socket`; `after` gives, for each connection, the bytes let through to `target` and from it, None
-    for all of them.
+    """Listen at `socket`. `after` yields, for each connection, the bytes to forward to `target` and from it; None
+    means no limit.
 
-    Once there are no more of these, connections are left alone. Gives a list that grows by one for each cut.
+    Once it is exhausted, connections are not cut. Yields a list with one element for each cut.
     """
     cuts: list[int] = []
     tasks: set[asyncio.Task[None]] = set()
@@ -45,12 +45,12 @@ async def cutting_proxy(
 
     def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if over.is_set():
-            writer.transport.abort()  # it had just come at the end
+            writer.transport.abort()  # accepted just before the end
             return
         task = asyncio.ensure_future(serve(reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
-        task.add_done_callback(lambda _: writer.transport.abort())  # also where it never began
+        task.add_done_callback(lambda _: writer.transport.abort())  # also if it was cancelled before its first step
 
     over = asyncio.Event()
     server = await asyncio.start_unix_server(accepted, socket)

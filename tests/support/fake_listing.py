@@ -1,4 +1,4 @@
-"""What a fake service says of the runs it knows."""
+"""The list of runs of a fake service."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tests.support.fake_runs import ID
 from tests.support.fake_service import Answer, FakeConnection
 
 PAGE = 100
-"""Runs in one message: the client has to take several."""
+"""Runs in one message: the client has to read several messages."""
 
 
 def info(run_id: str = ID, **fields: Any) -> m.RunInfo:
-    """What is said of one run. Its command would make a terminal do things."""
+    """Return the information about one run. Its command contains terminal escape sequences."""
     given = {
         "id": run_id,
         "owner": "ann",
@@ -27,7 +27,7 @@ def info(run_id: str = ID, **fields: Any) -> m.RunInfo:
 
 
 def listing(*runs: m.RunInfo) -> Answer:
-    """List these, the newest first, as they are asked for; deliver every signal."""
+    """Return a behaviour that lists these runs, newest first, and delivers every signal."""
 
     def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
         if isinstance(question, m.List):

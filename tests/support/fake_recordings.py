@@ -1,4 +1,4 @@
-"""What a fake service has recorded of a run."""
+"""Recordings of a fake service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.fake_service import Answer, Behaviour, FakeConnection, FakeRu
 
 
 def recorded(info: m.RunInfo, *marks: m.OutputMark) -> Answer:
-    """Know one run, and when its output came."""
+    """Answer with one run and the times of its output."""
     others = listing(info)
 
     def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
@@ -24,7 +24,10 @@ def recorded(info: m.RunInfo, *marks: m.OutputMark) -> Answer:
 
 
 def having_written(out: bytes, err: bytes = b"", *, gone: int = 0, going: bool = False) -> Behaviour:
-    """A run that has written this, of whose stdout the first `gone` bytes are no longer kept; with `going`, not all."""
+    """Return the behaviour of a run with this output, still running with `going`.
+
+    The first `gone` bytes of stdout are no longer kept.
+    """
 
     async def behave(run: FakeRun) -> None:
         run.started()

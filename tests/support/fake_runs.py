@@ -30,7 +30,7 @@ def printing(out: bytes = b"", err: bytes = b"", outcome: Outcome | None = None)
 
 
 async def in_pieces(run: FakeRun) -> None:
-    """Print lines that are cut anywhere, one of them empty and the last without a newline; end with code 2."""
+    """Print lines in arbitrary chunks, one of them empty and the last without a newline; end with code 2."""
     run.started()
     await run.write("stdout", b"one\ntw")
     await run.write("stderr", b"err")
@@ -65,7 +65,7 @@ async def so_far(run: FakeRun) -> None:
 
 
 async def ready_until_stopped(run: FakeRun) -> None:
-    """Say a line, then run until the client wants it stopped."""
+    """Print a line, then run until the client stops it."""
     run.started()
     await run.write("stdout", b"ready\n")
     await run.until(m.Stop)
@@ -73,7 +73,7 @@ async def ready_until_stopped(run: FakeRun) -> None:
 
 
 async def stoppable(run: FakeRun) -> None:
-    """Run until the client wants it stopped."""
+    """Run until the client stops it."""
     run.started()
     await run.until(m.Stop)
     run.ended(STOPPED)
@@ -86,7 +86,7 @@ async def run(directory: Path, behave: Behaviour, *args: Any, **options: Any) ->
 
 
 class Cat:
-    """As cat(1), as one run: whatever happens to its attachments, it goes on where it was.
+    """Behave as cat(1) in one run that continues at the same offsets, whatever happens to its attachments.
 
     `starts` counts how often a start was asked for, `taken` is what came of stdin.
     """
@@ -122,7 +122,7 @@ class Cat:
 
 
 class Gate:
-    """Holds back whoever logs in again, until it is opened: the line of a client stays down as long as a test wants."""
+    """Delays clients that log in again until it is opened, so that a test controls the length of an outage."""
 
     def __init__(self, service: FakeService) -> None:
         self._service = service
@@ -130,7 +130,7 @@ class Gate:
         self._came = asyncio.Event()
 
     async def shut(self) -> None:
-        """Cut every connection, and wait until the client is back at the gate."""
+        """Cut every connection; wait until the client has reconnected and waits at the gate."""
         self._service.greet = self._hold
         self._came.clear()
         for connection in self._service.connections:
@@ -139,7 +139,7 @@ class Gate:
         await self._came.wait()
 
     def open(self) -> None:
-        """Let everybody in."""
+        """Admit all waiting clients."""
         self._service.greet = let_in
         held, self._held = self._held, []
         for client, message in held:

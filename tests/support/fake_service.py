@@ -1,4 +1,4 @@
-"""A service whose every word a test decides: the protocol's server side on a real socket, and nothing behind it."""
+"""A service whose every message a test decides: the server side of the protocol on a real socket, nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from farhand_protocol.transport import ConnectionTransport
 
 
 class OpenLink(ConnectionTransport):
-    """A link whose transport a test may touch, and whose reads it can wait for."""
+    """A transport whose socket a test can access, and whose reads it can await."""
 
     def __init__(self, connection: FakeConnection) -> None:
         super().__init__(connection.connection, connection)
@@ -62,20 +62,20 @@ class FakeConnection:
             self.link.flush_soon()
 
     def cut(self) -> None:
-        """End the connection as a crash does."""
+        """Close the connection as a crash would."""
         assert self.link is not None
         self.link.abort()
 
     def scribble(self, data: bytes) -> None:
-        """Send bytes that the protocol may not allow."""
+        """Send raw bytes, which may violate the protocol."""
         self._transport.write(data)
 
     def fall_silent(self) -> None:
-        """Read no more, and so answer nothing, as a machine that was cut off."""
+        """Stop reading, and so answer nothing, like a machine cut off from the network."""
         self._transport.pause_reading()
 
     async def reads(self, count: int) -> None:
-        """Wait until the client has been heard that many times more: the connection answers pings by itself."""
+        """Wait for that many more reads from the client: the connection answers pings by itself."""
         assert self.link is not None
         for _ in range(count):
             self.link.read.clear()
@@ -92,7 +92,7 @@ class FakeConnection:
             await self.service.behave(run)
         except Exception:
             if self.link is not None:
-                self.cut()  # the test shall fail, not hang
+                self.cut()  # make the test fail instead of hang
             raise
 
     async def room(self) -> None:
@@ -156,7 +156,7 @@ class FakeConnection:
 
 @dataclass
 class FakeRun:
-    """One attachment to a run as the service sees it; a test says what happens to it.
+    """One attachment to a run as the service sees it; a test decides what happens to it.
 
     `request` is that of the run; `attach` is there where the channel was opened by that.
     """
@@ -179,7 +179,7 @@ class FakeRun:
 
     @property
     def streams(self) -> list[m.Output]:
-        """Those that the client wants."""
+        """The streams that the client wants."""
         if self.attach is None:
             return ["stdout"] if self.request.merge_stderr else ["stdout", "stderr"]
         wanted: dict[m.Output, int | None] = {"stdout": self.attach.stdout, "stderr": self.attach.stderr}
@@ -196,7 +196,7 @@ class FakeRun:
             self.client.connection.acknowledge(self.channel, "stdin", len(self.stdin))
 
     async def write(self, stream: m.Stream, data: bytes) -> None:
-        """Send all of `data`, as fast as the client takes it."""
+        """Send all of `data`, as fast as the client grants credit."""
         connection = self.client.connection
         while data:
             room = connection.room(self.channel, stream)
@@ -228,7 +228,7 @@ class FakeRun:
         await self.client.over.wait()
 
     async def until(self, kind: type[m.Message]) -> m.Message:
-        """Wait for a message of the client about this run."""
+        """Wait for the client's next message about this run."""
         while True:
             for message in self.messages:
                 if isinstance(message, kind):
@@ -260,7 +260,7 @@ class FakeService:
         self.answer: Answer = nothing_found
         self.connections: list[FakeConnection] = []
         self.runs: list[FakeRun] = []
-        """Every attachment, in the order they came."""
+        """Every attachment, in order of arrival."""
         self.came = asyncio.Event()
         self.requests: dict[str, m.RunRequest] = {}
         """The first request for each id."""
@@ -305,14 +305,14 @@ class FakeService:
 
 
 def let_in(client: FakeConnection, message: m.AnyMessage) -> None:
-    """Accept whoever says hello."""
+    """Accept every client that sends hello."""
     if isinstance(message, m.Hello):
         client.say(welcome(client, login=False))
         client.say(m.Accepted(user="ann", host="fake"))
 
 
 def nothing_found(client: FakeConnection, channel: int, question: m.AnyMessage) -> None:
-    """Know of no run."""
+    """Answer that the run is unknown."""
     if isinstance(question, m.List):
         client.say(m.Done(), channel)
     else:

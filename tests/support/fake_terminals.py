@@ -1,4 +1,4 @@
-"""Programs on a terminal, as a service shows them."""
+"""Programs on a terminal of a fake service."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from farhand_protocol.outcome import Exited
 from .fake_service import FakeRun
 
 FULL_SCREEN = b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[?1000h"
-"""What an editor sets before it begins."""
+"""The modes that an editor sets when it starts."""
 
 
 async def echo(run: FakeRun) -> None:
-    """A program that says it is ready and writes what is typed, in brackets, until there is a `q` in it."""
+    """A program that prints that it is ready and echoes what is typed in brackets, until it reads a `q`."""
     await begin(run)
     await run.write("stdout", b"ready ")
     done = 0
@@ -29,14 +29,14 @@ async def echo(run: FakeRun) -> None:
 
 
 async def editor(run: FakeRun) -> None:
-    """A program that has set a lot in the terminal, until its client goes."""
+    """A program that has changed many terminal modes; it runs until its client detaches."""
     await begin(run)
     await run.write("stdout", FULL_SCREEN + b"editing")
     await run.until(m.Close)
 
 
 async def begin(run: FakeRun) -> None:
-    """Start, and say the size of the terminal."""
+    """Start, and print the size of the terminal."""
     run.started()
     wanted = run.request.terminal
     size = run.attach.size if run.attach is not None else wanted.size if wanted is not None else None

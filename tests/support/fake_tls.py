@@ -1,4 +1,4 @@
-"""The fake service as the network shows it, and the client's record of its key."""
+"""The fake service over TLS, and the client's record of its host key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ USER = pwd.getpwuid(os.getuid()).pw_name
 async def tls_service(
     directory: Path, *, known: bool = True, greet: Any = let_in, alpn: str | None = "farhand/1"
 ) -> AsyncIterator[tuple[FakeService, PublicKey]]:
-    """A service and its key, which is on record in `directory` where it is `known`."""
+    """A service and its key, which is recorded in `directory` if it is `known`."""
     context, key = tls(directory / "state", alpn=alpn)
     service = FakeService()
     service.greet = greet
@@ -39,7 +39,7 @@ def port(service: FakeService) -> int:
 def client_socket(service: FakeService) -> socket.socket:
     """Return a duplicate of the socket by which this process is connected to the service."""
     for number in Path("/proc/self/fd").iterdir():
-        # Not every descriptor is a socket, and the one that lists them is gone already.
+        # Not every descriptor is a socket, and the one used for listing is already closed.
         with contextlib.suppress(OSError), socket.fromfd(int(number.name), socket.AF_INET, socket.SOCK_STREAM) as one:
             if one.getpeername() == ("127.0.0.1", port(service)):
                 return one.dup()
@@ -47,10 +47,10 @@ def client_socket(service: FakeService) -> socket.socket:
 
 
 def nothing_was_said_to(service: FakeService) -> bool:
-    """Whether no client got as far as a message."""
+    """Whether no client has sent a message."""
     return all(connection.messages == [] for connection in service.connections)
 
 
 def record(directory: Path) -> KnownHosts:
-    """What a client with its home in `directory` reads and writes."""
+    """Return the client's files if its home is `directory`."""
     return KnownHosts(directory / "config/farhand/known_hosts")

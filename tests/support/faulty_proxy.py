@@ -1,4 +1,4 @@
-"""A TCP port before a service that does to connections what networks do to them: ends, resets, and silence."""
+"""A TCP proxy in front of a service with the faults of a network: FIN, RST and silence."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER (socket(7)): a close sends RST."""
 
 KEEPALIVE: Final = 0.1
-"""Seconds of silence after which a test's client asks: three of them, and a vanished line counts as lost."""
+"""Keep-alive interval, in seconds, of a test's client: after three a silent connection counts as lost."""
 
 
 HANDSHAKE: Final = 2.0
-"""Seconds after which a test's client gives up a line that has vanished before the login was over."""
+"""Seconds after which a test's client gives up a connection that falls silent during login."""
 
 LOGGED_IN: Final = 20_000
-"""Bytes from the service after which a login is over: nobody tries again where the first one fails."""
+"""Bytes from the service after which the login is over: a client whose first login fails does not retry."""
 
 
 class Fault(NamedTuple):
-    """What happens to one connection once `after` bytes have come over it from the service, or from the client."""
+    """A fault of one connection after `after` bytes from the service, or from the client."""
 
     kind: Kind
     after: int
@@ -44,24 +44,24 @@ class Fault(NamedTuple):
 
 
 class FaultyProxy:
-    """Listens on loopback, forwards to `target`, and makes the next of `faults` happen to each connection.
+    """Listens on loopback, forwards to `target`, and applies the next of `faults` to each connection.
 
-    `kill_edge` is called for an edge that is to die. Once there are no more faults, connections are left alone.
+    `kill_edge` is called for faults that kill the edge. Once the faults are exhausted, connections are only forwarded.
     """
 
     def __init__(self, target: tuple[str, int], faults: Iterator[Fault], kill_edge: Callable[[], None]) -> None:
         self.made: list[Fault] = []
-        """What has happened."""
+        """The faults applied so far."""
         self.port = 0
         self.sound = False
-        """Leave new connections alone, for the time being."""
+        """While set, new connections get no fault."""
         self._target = target
         self._faults = faults
         self._kill_edge = kill_edge
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, client: socket.socket) -> None:
-        """One connection, to its end."""
+        """Forward one connection until it ends."""
         loop = asyncio.get_running_loop()
         with client, socket.socket() as service:
             service.setblocking(False)
@@ -103,7 +103,7 @@ class FaultyProxy:
                 self._kill_edge()
                 await asyncio.wait(copies)
             case "vanish":
-                # Neither end is told anything; the sockets stay until the client has given the line up.
+                # Neither end is notified; the sockets stay open until the client gives the connection up.
                 for copy in copies:
                     copy.cancel()
                 loop = asyncio.get_running_loop()
@@ -112,7 +112,7 @@ class FaultyProxy:
                         pass
 
     async def accept(self, listener: socket.socket) -> None:
-        """Take clients until cancelled."""
+        """Accept clients until cancelled."""
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -127,7 +127,7 @@ class FaultyProxy:
 
 
 async def _copy(source: socket.socket, target: socket.socket, left: int | None) -> bool:
-    """Copy `left` bytes, or to the end; True where that many were copied."""
+    """Copy `left` bytes, or until end of file; return whether that many were copied."""
     loop = asyncio.get_running_loop()
     with contextlib.suppress(OSError):
         while data := await loop.sock_recv(source, 1 << 18 if left is None else min(1 << 18, left)):
@@ -141,7 +141,7 @@ async def _copy(source: socket.socket, target: socket.socket, left: int | None) 
 
 @contextlib.asynccontextmanager
 async def faulty_proxy(service: Service, faults: Iterator[Fault]) -> AsyncIterator[FaultyProxy]:
-    """A line to the network address of `service`."""
+    """Start a proxy to the network address of `service`."""
     assert service.address is not None
     line = FaultyProxy(service.address, faults, lambda: kill_edge(service))
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -156,7 +156,7 @@ async def faulty_proxy(service: Service, faults: Iterator[Fault]) -> AsyncIterat
 
 
 def kill_edge(service: Service) -> None:
-    """KILL the edge of a service, if there is one at this moment."""
+    """Kill the edge of a service, if one runs at the moment."""
     for pid in children(service.process.pid):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             if b"edge" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
@@ -164,12 +164,12 @@ def kill_edge(service: Service) -> None:
 
 
 def random_faults(seed: int, count: int, most: int, kinds: dict[Kind, int], *, of_client: bool = False) -> list[Fault]:
-    """Return `count` faults after up to `most` bytes each, of kinds in these proportions, in an order by `seed`."""
+    """Return `count` faults after up to `most` bytes each; `kinds` gives their proportions, `seed` their order."""
     chance = random.Random(seed)
     pool = [kind for kind, share in kinds.items() for _ in range(share)]
     drawn = [pool[number % len(pool)] for number in range(count)]
     chance.shuffle(drawn)
-    # One of eight comes early: in the handshake, the login, or before anything of the run was said.
+    # One in eight comes early: in the handshake, in the login, or before the first message about the run.
     ends = [chance.randrange(100, 6000 if chance.random() < 1 / 8 else most) for _ in drawn]
     ends[0] = max(ends[0], LOGGED_IN)
     sides: list[Literal["service", "client"]] = [
@@ -180,7 +180,7 @@ def random_faults(seed: int, count: int, most: int, kinds: dict[Kind, int], *, o
 
 @contextlib.asynccontextmanager
 async def network_service(directory: Path, config: str = "") -> AsyncIterator[Service]:
-    """A service on loopback, with a core and an edge, that lets in the key `directory`/key."""
+    """Run a service on loopback, with a core and an edge, that admits the key `directory`/key."""
     make_key(directory / "key")
     allowed = directory / "config" / "farhand" / "authorized_keys"
     allowed.parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +191,7 @@ async def network_service(directory: Path, config: str = "") -> AsyncIterator[Se
 
 
 async def nothing_is_left(service: Service) -> None:
-    """Check that nothing runs and nobody is attached to anything."""
+    """Check that no run is active and no client is attached."""
     async with farhand_client.connect(service.host) as client:
         assert [(run.id, run.attachments) for run in await client.runs(ended=True) if not run.outcome] == []
         async with asyncio.timeout(20):
@@ -201,7 +201,7 @@ async def nothing_is_left(service: Service) -> None:
 
 @contextlib.asynccontextmanager
 async def client_over(line: FaultyProxy, directory: Path, *, reconnect: float = 60.0) -> AsyncIterator[Client]:
-    """A client that is logged in over a line; whatever happens to the line, it comes back."""
+    """Connect and log in through the proxy, with a client that reconnects."""
     known_hosts = directory / "known_hosts"
     if not known_hosts.exists():
         line.sound = True

@@ -1,4 +1,4 @@
-"""Histories for tests: records, ids created at any time, a log that can be read, clocks that can be set."""
+"""Histories for tests: records, ids created at any time, a readable log, clocks that can be set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A machine with a real systemd on which the installed service runs, for the time of one script."""
+"""A machine with a real systemd that runs the installed service for the duration of one script."""
 
 import shlex
 from pathlib import Path
@@ -14,11 +14,11 @@ ON_SYSTEMD = [
     pytest.mark.timeout(300),
     pytest.mark.usefixtures("systemd"),
 ]
-"""The marks of a module that calls `under_systemd`. The first test has the installing in its time."""
+"""The marks of a module that calls `under_systemd`. The time limit includes installing, for the first test."""
 
 # `since` marks a moment, `said UNIT PATTERN` waits for a line of the journal after it, which wakes whoever follows it.
 # `begun` starts a run in the background and waits for its first line. `again` runs a command as soon as the edge has
-# found a core that is new: until then it turns clients away. The home is root's, and empty.
+# found a new core: until then it turns clients away. HOME is an empty directory of root's.
 SCRIPT = """#!/bin/bash
 set -e
 trap '[ $? = 0 ] || journalctl --quiet --no-pager --output=cat' EXIT
@@ -35,7 +35,7 @@ again() { until farhand run 127.0.0.1 -- "$@" 2>/dev/null; do :; done; }
 since
 """
 
-# As a package would do it: the files are there, the machine has to hear of them.
+# As a package's scripts would do: the files are in place, the system has to be notified.
 UNPACKED = """
 cp -a {root}/* /
 systemd-sysusers /usr/local/lib/sysusers.d/farhand.conf 2>/dev/null
@@ -56,9 +56,9 @@ farhand trust 127.0.0.1 "$(farhandd host-key | tail -n 1)" >/dev/null
 
 
 def under_systemd(root: Path, script: str, *, configured: str = "", started: str = STARTED) -> list[str]:
-    """What *script* prints on a machine with the service running that was installed below *root*.
+    """Run *script* on a machine that runs the service installed below *root*; return the lines it prints.
 
-    *configured* is done before the service starts, and *started* starts it with a key that may log in to root.
+    *configured* runs before the service starts; *started* starts it, with a key that may log in as root.
     """
     unpacked = UNPACKED.format(root=shlex.quote(str(root)))
     result = run_under_systemd(SCRIPT + unpacked + configured + started + script, visible=[root])

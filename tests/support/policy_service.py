@@ -1,4 +1,4 @@
-"""A service with a policy file, and clients that log in to it over TLS, each with a key of its own."""
+"""A service with a policy file, and clients that log in over TLS, each with its own key."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PolicyService:
         return self.directory / "state/farhand"
 
     def key(self, name: str, options: str = "") -> str:
-        """Make a key, admit it with these options, and return its fingerprint."""
+        """Create a key, add it to authorized_keys with these options, and return its fingerprint."""
         made = openssh.make_key(self.directory / name)
         authorized = self.directory / "config/farhand/authorized_keys"
         authorized.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ class PolicyService:
 
     @contextlib.asynccontextmanager
     async def client(self, name: str) -> AsyncIterator[Client]:
-        """A client with the key of that name."""
+        """Log in with the key of that name."""
         assert self.service.address is not None
         host, port = self.service.address
         async with connect(
@@ -69,7 +69,7 @@ class PolicyService:
             yield client
 
     async def reload(self, policy: str) -> str:
-        """Write another policy, wait until the service has read it or refused it, and return what it says of that."""
+        """Replace the policy and reload; return the status that the service reports to its manager."""
         self.policy.write_text(policy)
         self.service.process.send_signal(signal.SIGHUP)
         await self._told("RELOADING=1")
@@ -83,7 +83,7 @@ class PolicyService:
         return told
 
     def audited(self, *events: str) -> list[dict[str, Any]]:
-        """The entries of the audit log, of these events alone where some are named."""
+        """Return the entries of the audit log, only of these events if any are given."""
         entries = [json.loads(line) for line in (self.state / "audit.jsonl").read_text().splitlines()]
         return [entry for entry in entries if not events or entry["event"] in events]
 
@@ -92,9 +92,9 @@ class PolicyService:
 async def policy_service(
     directory: Path, monkeypatch: pytest.MonkeyPatch, policy: str, *, config: str = "", **keys: str
 ) -> AsyncIterator[PolicyService]:
-    """Run a service under a policy; `{me}` in it is this account, `{NAME}` the fingerprint of the key of that name.
+    """Run a service with a policy; `{me}` in it is this account, `{NAME}` the fingerprint of the key of that name.
 
-    `keys` are their names and options in authorized_keys.
+    `keys` maps the keys' names to their options in authorized_keys.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(directory / "notify"))
@@ -110,7 +110,7 @@ async def policy_service(
 
 
 async def farhandd(guard: PolicyService, *arguments: str) -> tuple[int, str]:
-    """Run `farhandd` with the service's configuration; its exit code and what it said."""
+    """Run `farhandd` with the service's configuration; return its exit code and output."""
     process = await warm.start(
         *warm.FARHANDD,
         *arguments,

@@ -1,4 +1,4 @@
-"""What /proc says about other processes (proc(5)), and their ends without polling (pidfd_open(2))."""
+"""Information about other processes from /proc (proc(5)), and waiting for their exit with pidfd_open(2)."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import re
 from pathlib import Path
 
 PATIENCE = 20.0
-"""Seconds after which a process that should end counts as one that does not."""
+"""Timeout, in seconds, for the exit of a process."""
 
 
 def status(pid: int) -> dict[str, str]:
-    """The fields of /proc/PID/status."""
+    """Return the fields of /proc/PID/status."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def resident(pid: int) -> int:
-    """Memory that a process has for itself, in bytes: without what it maps of files, such as libraries."""
+    """Return the anonymous memory of a process in bytes: without mapped files such as libraries."""
     return int(status(pid)["RssAnon"].split()[0]) * 1024
 
 
 def descriptors(pid: int) -> int:
-    """How many descriptors a process has open, without those of its history, which SQLite opens as it likes."""
+    """Return the number of open descriptors of a process, except those that SQLite opens for the history."""
     count = 0
     for fd in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
@@ -33,24 +33,24 @@ def descriptors(pid: int) -> int:
 
 
 def children(pid: int) -> list[int]:
-    """The children of a process with one thread that starts them, zombies among them."""
+    """Return the children that the main thread of a process has started, including zombies."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 async def reaped(others: list[int]) -> None:
-    """Wait until the running loop has heard of the exit of all children of this process but `others`.
+    """Wait until the running loop has handled the exit of all children of this process except `others`.
 
-    asyncio hears of it a few turns after its pidfd is readable.
+    asyncio handles it a few iterations after the pidfd becomes readable.
     """
     async with asyncio.timeout(PATIENCE):
-        while set(children(os.getpid())) - set(others):  # noqa: ASYNC110  # turns of the loop are what is waited for
+        while set(children(os.getpid())) - set(others):  # noqa: ASYNC110  # it waits for iterations of the loop
             await asyncio.sleep(0)
         for _ in range(5):
             await asyncio.sleep(0)
 
 
 def session_members(session: int) -> list[int]:
-    """The pids of all living processes of a session (zombies have ended)."""
+    """Return the pids of all processes of a session, without zombies."""
     members = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -66,7 +66,7 @@ def session_members(session: int) -> list[int]:
 
 
 async def end_of(pid: int) -> None:
-    """Wait until a process, which need not be a child, has ended."""
+    """Wait until a process has exited; it need not be a child."""
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -85,12 +85,12 @@ async def end_of(pid: int) -> None:
 async def stopped(pid: int) -> None:
     """Wait until a process is stopped."""
     async with asyncio.timeout(PATIENCE):
-        while not status(pid)["State"].startswith("T"):  # noqa: ASYNC110  # the kernel tells only its parent
+        while not status(pid)["State"].startswith("T"):  # noqa: ASYNC110  # only its parent is notified
             await asyncio.sleep(0.001)
 
 
 async def session_is_gone(session: int) -> None:
-    """Wait until nothing of a session is left: what was killed may take a moment to end."""
+    """Wait until all processes of a session have exited; killed processes may take a moment."""
     async with asyncio.timeout(PATIENCE):
         while members := session_members(session):
             for pid in members:
@@ -98,11 +98,11 @@ async def session_is_gone(session: int) -> None:
 
 
 def signal_set(pid_status: dict[str, str], field: str) -> set[int]:
-    """The signals in a mask such as SigIgn; 32 and 33 are the C library's own (nptl(7)) and nobody's business."""
+    """Return the signals in a mask such as SigIgn, without 32 and 33, which the C library uses itself (nptl(7))."""
     mask = int(pid_status[field], 16)
     return {number for number in {*range(1, 65)} - {32, 33} if mask >> (number - 1) & 1}
 
 
 def fields(text: str) -> dict[str, str]:
-    """The `Name: value` lines in what a program has printed of a status file."""
+    """Parse the `Name: value` lines of a printed status file."""
     return dict(re.findall(r"^(\w+):\s*(.*)$", text, re.M))

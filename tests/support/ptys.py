@@ -1,4 +1,4 @@
-"""A terminal for a test: what a user would see and type, with the real thing below."""
+"""A pseudoterminal for a test, which reads and types on the user's side of it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import Any
 from tests.support import warm
 
 PATIENCE = 20.0
-"""Seconds after which something expected counts as never coming."""
+"""Timeout, in seconds, for expected output."""
 
 
 class Pty:
-    """Both ends of a pseudoterminal; `shown` is all that was written to it and not yet asked for."""
+    """Both ends of a pseudoterminal. `shown` is the output that no wait has consumed yet."""
 
     def __init__(self, columns: int = 80, rows: int = 24) -> None:
         self.master, self.slave = os.openpty()
@@ -42,11 +42,11 @@ class Pty:
         return not self.modes[1] & termios.OPOST
 
     def type(self, data: bytes) -> None:
-        """Type what fits the kernel's buffers."""
+        """Type data that fits into the kernel's buffers."""
         assert os.write(self.master, data) == len(data)
 
     async def paste(self, data: bytes) -> None:
-        """Type any amount, at the pace at which it is taken."""
+        """Type any amount of data, as fast as it is read."""
         loop = asyncio.get_running_loop()
         left = memoryview(data)
         while left:
@@ -59,21 +59,21 @@ class Pty:
                 loop.remove_writer(self.master)
 
     async def shows(self, text: bytes) -> bytes:
-        """Wait for `text`; return what came before it and forget both."""
+        """Wait for `text`; consume it and return the output before it."""
         await self.sees(text)
         before, _, self.shown = self.shown.partition(text)
         return before
 
     async def sees(self, text: bytes) -> None:
-        """Wait for `text`, and forget nothing."""
+        """Wait for `text` without consuming anything."""
         async with self._patience(text):
             while text not in self.shown:
                 await self._more()
 
     async def until_raw(self, raw: bool = True) -> None:
-        """Wait until the terminal is raw, or not: nobody tells of that."""
+        """Wait until the terminal is in raw mode, or has left it."""
         async with self._patience(b"raw" if raw else b"not raw"):
-            while self.raw is not raw:  # noqa: ASYNC110  # as said
+            while self.raw is not raw:  # noqa: ASYNC110  # there is no notification
                 await asyncio.sleep(0.01)
 
     @contextlib.asynccontextmanager
@@ -89,7 +89,7 @@ class Pty:
         await self._changed.wait()
 
     def look(self, on: bool = True) -> None:
-        """Take what is written, as a terminal does, or be held."""
+        """Start reading output as a terminal does, or stop reading."""
         loop = asyncio.get_running_loop()
         if on:
             loop.add_reader(self.master, self._read)
@@ -102,7 +102,7 @@ class Pty:
             self._changed.set()
 
     def hang_up(self) -> None:
-        """Close the window."""
+        """Close the terminal's side, as closing a window does."""
         if self.master >= 0:
             self.look(False)
             os.close(self.master)
@@ -116,7 +116,7 @@ class Pty:
     async def running(
         self, *arguments: str, env: Mapping[str, str] | None = None
     ) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Run a program as the first one of a session on this terminal; it does not outlive the test."""
+        """Run a program as session leader on this terminal; kill it at the end if it still runs."""
         process = await warm.start(*arguments, stdin=asyncio.subprocess.DEVNULL, env=env, terminal=self.path)
         try:
             yield process
@@ -128,7 +128,7 @@ class Pty:
 
 @contextlib.asynccontextmanager
 async def terminal(columns: int = 80, rows: int = 24) -> AsyncIterator[Pty]:
-    """A terminal that is closed in the end."""
+    """Open a terminal; close it at the end."""
     pty = Pty(columns, rows)
     try:
         yield pty
@@ -137,7 +137,7 @@ async def terminal(columns: int = 80, rows: int = 24) -> AsyncIterator[Pty]:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that `pid` has started and that are there."""
+    """Return the running children of `pid`."""
     try:
         return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:

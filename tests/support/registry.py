@@ -1,4 +1,4 @@
-"""A registry with a record of its own and clients that watch its runs, without a service around them."""
+"""A registry with an in-memory ledger and clients that watch its runs, without a service."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _numbers = itertools.count()
 
 
 def plan(*argv: str, run_id: str | None = None, **fields: Any) -> Plan:
-    """A run of `argv` with the test's own environment."""
+    """Return a plan for `argv` with the test's environment."""
     given: dict[str, Any] = {
         "id": run_id or str(next(_numbers)), "owner": "ada", "uid": os.getuid(), "fingerprint": b"f",
         "command": " ".join(argv), "argv": tuple(os.fsencode(argument) for argument in argv), "cwd": b"/",
@@ -36,7 +36,7 @@ def plan(*argv: str, run_id: str | None = None, **fields: Any) -> Plan:
 
 
 class Watching:
-    """A client that is told of a run and takes its output when it likes; `on_start` may make trouble."""
+    """A client that is notified about a run and reads its output on request; `on_start` may raise."""
 
     def __init__(self, run: LiveRun, on_start: Callable[[], None] = lambda: None, *, hold: bool = True) -> None:
         self.told: list[str] = []
@@ -48,38 +48,35 @@ class Watching:
         self.place = run.attach(self, key=None, hold=hold, taken={"stdout": 0, "stderr": 0}, feeds=None)
 
     def started(self) -> None:
-        """Watcher."""
         self.told.append("started")
         self.running.set()
         self._on_start()
 
     def stdin_taken(self) -> None:
-        """Watcher."""
+        pass
 
     def exited(self, outcome: Outcome) -> None:
-        """Watcher."""
+        pass
 
     def ended(self, result: RunResult) -> None:
-        """Watcher."""
         self.told.append("ended")
         self.result = result
         self.over.set()
 
     def failed(self, code: ErrorCode, sentence: str) -> None:
-        """Watcher."""
         self.told.append(f"failed: {code}")
         self.over.set()
 
     def replaced(self) -> None:
-        """Watcher."""
+        pass
 
     def leave(self) -> None:
-        """Go for good."""
+        """Detach permanently."""
         self._run.detach(self.place)
 
 
 class FakeLedger:
-    """A record in memory. `refused` are the starts that it cannot keep, `forgotten` the runs it had once."""
+    """A ledger in memory. It fails to record the starts of `refused`; `forgotten` are runs that have expired."""
 
     def __init__(self) -> None:
         self.words: list[str] = []
@@ -91,21 +88,17 @@ class FakeLedger:
         self._soon: asyncio.Future[Mapping[str, str]] | None = None
 
     def starting(self, run: LiveRun) -> None:
-        """Ledger."""
         if self.broken:
             raise RecordUnavailable("the disk is full")
         self.words.append(f"starting {run.plan.id}")
 
     def started(self, run: LiveRun) -> None:
-        """Ledger."""
         self.words.append(f"started {run.plan.id}")
 
     def ended(self, run: LiveRun, result: RunResult) -> None:
-        """Ledger."""
         self.words.append(f"ended {run.plan.id}")
 
     def soon(self) -> asyncio.Future[Mapping[str, str]]:
-        """Ledger."""
         if self._soon is None:
             self._soon = asyncio.get_running_loop().create_future()
             self._task = asyncio.create_task(self._commit(self._soon))
@@ -117,11 +110,9 @@ class FakeLedger:
         soon.set_result(self.refused)
 
     def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[PastRun]:
-        """Ledger."""
         return []
 
     def find(self, run_id: str) -> PastRun | None:
-        """Ledger."""
         if run_id in self.forgotten:
             raise RunExpired(f"{run_id} is forgotten")
         return None
@@ -132,7 +123,7 @@ class Service:
 
     def __init__(self, directory: Path) -> None:
         self.others = children(os.getpid())
-        """Children that are not the registry's."""
+        """Children of this process that the registry did not start."""
         self.ended: list[LiveRun] = []
         self.failed: list[Exception] = []
         self.memory = SpoolMemory(1 << 30)

@@ -1,4 +1,4 @@
-"""A real farhandd for a test: its own process, its own directories, stopped whatever happens."""
+"""A real farhandd for a test: a process with directories of its own that is always stopped."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 from tests.support import warm
 
 START = 30.0
-"""Seconds until the ready line; a cold start takes one."""
+"""Timeout, in seconds, for starting and stopping; a cold start takes one second."""
 
 
 @dataclass
 class Service:
-    """A running farhandd. `config_home` and the others are its XDG directories; `log` is its stderr."""
+    """A running farhandd; all of its files are below `directory`."""
 
     process: asyncio.subprocess.Process
     directory: Path
@@ -28,21 +28,21 @@ class Service:
 
     @property
     def host(self) -> str:
-        """HOST for the local socket."""
+        """The HOST argument for the local socket."""
         return f"unix:{self.socket}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment in which client and service keep everything below the test's directory."""
+        """The environment in which client and service keep all files below the test's directory."""
         return environment(self.directory)
 
     @property
     def log(self) -> str:
-        """What it has logged."""
+        """What the service has logged (its stderr)."""
         return (self.directory / "log").read_text()
 
     async def stop(self) -> int:
-        """End it by SIGTERM and return its exit code."""
+        """Stop the service with SIGTERM; return its exit code."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(self.process.wait(), START)
@@ -68,7 +68,7 @@ async def running_service(
 ) -> AsyncIterator[Service]:
     """Run `farhandd serve` with its files below `directory`; with `listen` also on a free TLS port of loopback.
 
-    `prefix` is a command that executes the one behind it.
+    `prefix` is a command that executes the command given as its arguments.
     """
     (directory / "run").mkdir(mode=0o700, exist_ok=True)
     farhand = directory / "config" / "farhand"
@@ -104,7 +104,7 @@ async def running_service(
             except TimeoutError:
                 process.kill()
                 await process.wait()
-        # asyncio closes the pipe's transport with the process; its end has to be read for that.
+        # asyncio closes the pipe's transport only after end of file has been read.
         assert process.stdout is not None
         await process.stdout.read()
 

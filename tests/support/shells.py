@@ -1,4 +1,4 @@
-"""`farhand shell` and what else shows a run, on terminals of the test's own: what a person types and waits for."""
+"""`farhand shell` and `farhand attach` on pseudoterminals, driven as a person would."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _PLAIN = b"exec env -u ENV -u PROMPT_COMMAND PS1='th''ere> ' PS2= %s\r"
 
 
 def new_run_id() -> str:
-    """An id that no other test has."""
+    """Return a run id that no other test uses."""
     return f"01890000-0000-7000-8000-{os.urandom(6).hex()}"
 
 
 class Shell:
-    """Somebody's shell there, shown on `pty` by `process`."""
+    """A remote shell shown on `pty` by `process`."""
 
     def __init__(self, pty: Pty, process: asyncio.subprocess.Process, run_id: str) -> None:
         self.pty = pty
@@ -29,18 +29,18 @@ class Shell:
         self.id = run_id
 
     async def does(self, line: str) -> str:
-        """Type a line; return what was shown for it up to the next prompt."""
+        """Type a line; return its output up to the next prompt."""
         self.pty.type(line.encode() + b"\r")
         await self.pty.shows(line.encode() + b"\r\n")
         return (await self.pty.shows(PROMPT)).decode(errors="replace")
 
     async def begins(self, line: str) -> None:
-        """Type a line that does not end by itself."""
+        """Type a line whose command keeps running."""
         self.pty.type(line.encode() + b"\r")
         await self.pty.shows(line.encode() + b"\r\n")
 
     def say(self, line: str) -> None:
-        """Type a line, whatever is there to take it."""
+        """Type a line without waiting for its echo."""
         self.pty.type(line.encode() + b"\r")
 
 
@@ -48,7 +48,7 @@ class Shell:
 async def shell(
     pty: Pty, host: str, env: Mapping[str, str], *options: str, program: str = "sh -i"
 ) -> AsyncIterator[Shell]:
-    """A shell at its prompt, as plain as it can be, whatever the account's is."""
+    """Open a remote shell with a plain prompt, whatever the account's login shell is."""
     run_id = new_run_id()
     async with pty.running(*FARHAND, "shell", "--id", run_id, *options, host, env=env) as process:
         await pty.until_raw()
@@ -61,7 +61,7 @@ async def shell(
 async def attached(
     pty: Pty, host: str, env: Mapping[str, str], run_id: str, *options: str, shows: bytes = PROMPT.rstrip()
 ) -> AsyncIterator[Shell]:
-    """A run that is there, shown from `shows` on."""
+    """Attach to an existing run; wait until `shows` appears."""
     async with pty.running(*FARHAND, "attach", *options, host, run_id, env=env) as process:
         await pty.shows(shows)
         await pty.until_raw()

@@ -1,4 +1,4 @@
-"""Programs started as the service's runs are, in the process of the test."""
+"""Programs started by the test's process in the way the service starts runs."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class StartedProgram:
         self._stdout = stdout
 
     async def line(self) -> str:
-        """The next line of stdout."""
+        """Read the next line of stdout."""
         async with asyncio.timeout(PATIENCE):
             return (await self._stdout.readline()).decode().strip()
 
     async def pid(self) -> int:
-        """The next line, which is a pid."""
+        """Read the next line of stdout, which is a pid."""
         return int(await self.line())
 
     async def code(self) -> int:
-        """How the leader ended."""
+        """Wait for the leader's exit; return its exit code or minus the signal."""
         async with asyncio.timeout(PATIENCE):
             return await asyncio.shield(self.process.exited)
 
     async def killed(self) -> frozenset[int]:
-        """Kill the tree and wait for its end; who could not be killed."""
+        """Kill the tree and wait for its end; return the pids that could not be killed."""
         left = self.process.kill_tree()
         async with asyncio.timeout(PATIENCE):
             await self.process.tree_ended()
@@ -51,7 +51,7 @@ async def started(
     limits: ResourceLimits | None = None,
     cgroup: RunCgroup | None = None,
 ) -> AsyncIterator[StartedProgram]:
-    """Start a program; at the end its tree is killed."""
+    """Start a program; kill its tree at the end."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     stdout = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
@@ -87,7 +87,7 @@ async def started(
 
 @asynccontextmanager
 async def nothing_left() -> AsyncIterator[None]:
-    """A loop for processes, and at the end no child, no zombie and no descriptor more than before."""
+    """Prepare the loop for processes; at the end check that no child, zombie or descriptor is left."""
     prepare_loop()
     others = children(os.getpid())
     open_before = descriptors(os.getpid())
@@ -97,8 +97,8 @@ async def nothing_left() -> AsyncIterator[None]:
 
 
 async def gone(pid: int) -> None:
-    """Wait until a process has ended and its parent, which is this process, has reaped it."""
+    """Wait until a child of this process has exited and been reaped."""
     await end_of(pid)
     async with asyncio.timeout(PATIENCE):
-        while Path(f"/proc/{pid}").exists():  # noqa: ASYNC110  # turns of the loop are what is waited for
+        while Path(f"/proc/{pid}").exists():  # noqa: ASYNC110  # it waits for iterations of the loop
             await asyncio.sleep(0)

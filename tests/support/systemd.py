@@ -23,7 +23,7 @@ Requires=basic.target dbus.socket
 Wants=lab.service
 """
 
-# The script's end is the system's end, however it ends.
+# The system shuts down when the script ends, however it ends.
 _SERVICE = """
 [Unit]
 After=basic.target dbus.socket
@@ -50,7 +50,7 @@ mkdir upper work root
 mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root
 cd root
 mount -t proc proc proc
-# Not every kernel setting and no module belongs to a namespace: they are this machine's.
+# Kernel modules and some kernel settings are not namespaced: they belong to this machine.
 mount --bind proc/sys proc/sys
 mount -o remount,bind,ro proc/sys
 mount -t sysfs -o ro sysfs sys
@@ -72,7 +72,7 @@ for unit in systemd-modules-load systemd-sysctl systemd-remount-fs; do
 done
 mkdir -p lab
 mount --bind "$LAB" lab
-# An overlay shows the file system of /, but not what is mounted on it.
+# An overlay contains the root file system without other file systems mounted below it.
 while IFS= read -r path; do
     mkdir -p ".$path"
     mount --bind "$path" ".$path"
@@ -93,7 +93,7 @@ exec env -i container=lab PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
 
 
 def require_systemd() -> None:
-    """Skips the test where the kernel gives no cgroup v2 to boot a systemd in."""
+    """Skip the test if there is no cgroup v2 hierarchy for a systemd."""
     if _cgroup_root() is None:
         pytest.skip("booting a systemd in namespaces needs cgroup v2")
 
@@ -101,7 +101,7 @@ def require_systemd() -> None:
 def run_under_systemd(
     script: str, *, units: Iterable[Path] = (), visible: Iterable[Path] = (), timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """Boots a systemd with *units* installed, runs *script* in it as root, and shuts it down.
+    """Boot a systemd with *units* installed, runs *script* in it as root, and shuts it down.
 
     *script* is a program text with a `#!` line. The result has its exit status, and its output and errors
     together in `stdout`. The project, the running Python and the folders in *visible* can be read inside
@@ -152,7 +152,7 @@ def _furnish(lab: Path, script: str, units: Iterable[Path]) -> None:
     (lab / "boot").write_text(_BOOT)
     (lab / "script").write_text(script)
     (lab / "script").chmod(0o755)
-    lab.chmod(0o755)  # units with accounts of their own may be given files here
+    lab.chmod(0o755)  # units that run as other accounts may read files here
 
 
 def _read(file: Path) -> str:
@@ -160,7 +160,7 @@ def _read(file: Path) -> str:
 
 
 def _cgroup_root() -> Path | None:
-    """Where cgroup v2 is mounted; beside the old hierarchy, that is not /sys/fs/cgroup itself."""
+    """Return where cgroup v2 is mounted; in the hybrid layout that is not /sys/fs/cgroup itself."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         left, _, right = line.partition(" - ")
         if right.startswith("cgroup2 "):
@@ -169,11 +169,11 @@ def _cgroup_root() -> Path | None:
 
 
 def _remove(cgroup: Path) -> None:
-    """Ends whatever is left in *cgroup* and removes it with all it contains."""
+    """Kill all processes in *cgroup* and remove it with its children."""
     with (cgroup / "cgroup.events").open() as events:
         (cgroup / "cgroup.kill").write_text("1")
         changed = select.poll()
-        changed.register(events, select.POLLPRI)  # the kernel's word for "the file has changed"
+        changed.register(events, select.POLLPRI)  # the kernel's event for a changed file
         while "populated 1" in events.read():
             changed.poll(10_000)
             events.seek(0)

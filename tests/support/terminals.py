@@ -1,4 +1,4 @@
-"""Runs on terminals over the bare protocol, as a client for people would ask for them."""
+"""Runs on terminals over the bare protocol."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from farhand_protocol.limits import TERMINAL_WINDOW
 from .client import RawClient, RemoteRun
 
 PROMPT = b"[0-9]+> "
-"""Of `shell`, as a regular expression: the number of its next command."""
+"""The prompt of `shell` as a regular expression: the number of the next command."""
 
 
 def terminal(
     columns: int = 80, rows: int = 24, *modes: tuple[str, int], name: str = "xterm-256color"
 ) -> m.TerminalRequest:
-    """A terminal of that size, with those modes."""
+    """Return a terminal request with this size and these modes."""
     return m.TerminalRequest.model_validate({"name": name, "size": size(columns, rows), "modes": modes})
 
 
 def size(columns: int, rows: int) -> m.WindowSize:
-    """So many characters."""
+    """Return a window size in characters."""
     return m.WindowSize(columns=columns, rows=rows)
 
 
@@ -32,7 +32,7 @@ def on_terminal(client: RawClient, *argv: str, shown: m.TerminalRequest | None =
 
 
 async def shell(client: RawClient, **fields: Any) -> RemoteRun:
-    """Start an interactive bash without anybody's settings, and wait for its first prompt."""
+    """Start an interactive bash without user configuration; wait for its first prompt."""
     env = ((b"PS1", b"\\#> "), (b"HISTFILE", b""), (b"LC_ALL", b"C.UTF-8"))
     run = on_terminal(client, "bash", "--norc", "--noprofile", "-i", env=env, **fields)
     await run.match(PROMPT)
@@ -40,7 +40,7 @@ async def shell(client: RawClient, **fields: Any) -> RemoteRun:
 
 
 async def answer(run: RemoteRun, command: str, pattern: bytes, *, prompt: bool = True) -> bytes:
-    """Have a shell do a command; return the first match of `pattern` behind the line itself, once it prompts again."""
+    """Run a command in the shell, wait for the next prompt; return the first match of `pattern` after the echo."""
     begin = len(run.stdout)
     run.write(command.encode() + b"\r")
     line = await run.match(rb"\r\n", begin)

@@ -1,4 +1,4 @@
-"""A TLS service of its own key for a test: what the edge shows to the network."""
+"""A TLS server context with a new host key, as the edge presents it."""
 
 from __future__ import annotations
 

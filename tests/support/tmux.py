@@ -1,4 +1,4 @@
-"""Terminals of tmux, with a REPL in them or something else: what a user sees there, and types."""
+"""A terminal in tmux, usually with a REPL in it: typing, and waiting for what the screen shows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.command import FARHAND
 from tests.support.reference_terminals import FLAGS, cells
 
 PATIENCE = 20.0
-"""Seconds after which something expected on the screen counts as never coming."""
+"""Timeout, in seconds, for expected screen content."""
 
 COLUMNS = 160
 """Wide enough for a prompt with the longest names of a user and a host (32 and 64 bytes on Linux) and a directory."""
@@ -26,11 +26,11 @@ COLUMNS = 160
 SIGN = "# " if os.geteuid() == 0 else "$ "
 
 WHO = f"{pwd.getpwuid(os.getuid()).pw_name}@{os.uname().nodename}"
-"""Who one is at a service of the test's own."""
+"""user@host as the prompt shows it for a service on this machine."""
 
 
 def at(directory: object = "~", more: str = "") -> str:
-    """The prompt in a directory; `more` is what stands behind that."""
+    """Return the prompt in a directory; `more` follows the directory."""
     return f"{WHO}:{directory}{more}{SIGN}"
 
 
@@ -50,14 +50,14 @@ class Screen:
         await self.shows(at() if prompt is None else prompt)
 
     def start(self, host: str, env: Mapping[str, str], *options: str, term: str | None = None) -> None:
-        """Start a REPL in a new terminal, which is said to be a `term`."""
+        """Start a REPL in a new terminal; `term` is the value of TERM."""
         repl = self._repl(host, env, *options)
         if term is not None:
             repl = f"export TERM={term}; {repl}"
         self.tmux("new-session", "-d", "-x", str(COLUMNS), "-y", "30", repl)
 
     async def open_again(self, host: str, env: Mapping[str, str]) -> None:
-        """Start another in the same terminal, which is empty again."""
+        """Start another REPL in the same terminal, which is cleared first."""
         self.tmux("respawn-pane", "-k", self._repl(host, env))
         await self.shows(at())
 
@@ -66,7 +66,7 @@ class Screen:
         return f"{shlex.join(['env', *own, *FARHAND, 'repl', *options, host])}; echo left with $?; exec cat"
 
     def run(self, *command: str, env: Mapping[str, str]) -> None:
-        """Run something else in a new terminal."""
+        """Run another command in a new terminal."""
         own = [f"{name}={value}" for name, value in env.items() if name.startswith("XDG_")]
         self.tmux(
             "new-session", "-d", "-x", str(COLUMNS), "-y", "30", shlex.join(["env", "-u", "TMUX", *own, *command])
@@ -74,7 +74,7 @@ class Screen:
         self.tmux("set", "-g", "status", "off")
 
     def type(self, text: str, *keys: str) -> None:
-        """Type text as it is, then keys by tmux's names."""
+        """Type literal text, then keys by their tmux names."""
         if text:
             self.tmux("send-keys", "-l", text)
         if keys:
@@ -88,23 +88,23 @@ class Screen:
 
     @property
     def text(self) -> str:
-        """What is on the screen, without empty lines."""
+        """The screen's text without empty lines."""
         lines = self.tmux("capture-pane", "-p", "-J").split("\n")
         return "\n".join(line.rstrip() for line in lines if line.strip())
 
     @property
     def rows(self) -> list[list[tuple[str, Any]]]:
-        """What is on the screen, row by row, with its colours."""
+        """The screen's rows with colours."""
         return cells(self.tmux("capture-pane", "-e", "-p"))[:-1]
 
     @property
     def flags(self) -> str:
-        """Where the cursor is, and what a program has set in the terminal."""
+        """Cursor position and terminal modes."""
         return self.tmux("display-message", "-p", FLAGS)
 
     @property
     def picture(self) -> tuple[list[list[tuple[str, Any]]], str]:
-        """All of this."""
+        """Rows and flags together."""
         return self.rows, self.flags
 
     async def shows(self, text: str) -> None:
@@ -112,7 +112,7 @@ class Screen:
         await self._until(lambda screen: screen.endswith(text.rstrip()), f"at the end: {text!r}")
 
     async def interrupted(self, pattern: str) -> None:
-        """Press Ctrl-C until something matches: what is typed while the terminal changes its modes is only a key."""
+        """Press Ctrl-C until `pattern` matches: while the terminal changes modes, it may arrive as an ordinary key."""
         try:
             async with asyncio.timeout(PATIENCE):
                 while not re.search(pattern, self.text, re.MULTILINE):
@@ -122,7 +122,7 @@ class Screen:
             pytest.fail(f"expected {pattern} after Ctrl-C; the screen:\n{self.text}")
 
     async def matches(self, pattern: str) -> re.Match[str]:
-        """Wait until something on the screen matches `pattern`, in which `^` and `$` are the ends of lines."""
+        """Wait until the screen matches `pattern`; `^` and `$` match at line boundaries."""
         compiled = re.compile(pattern, re.MULTILINE)
         await self._until(lambda screen: compiled.search(screen) is not None, pattern)
         found = compiled.search(self.text)
@@ -130,14 +130,14 @@ class Screen:
         return found
 
     async def answers(self, line: str, output: str, prompt: str) -> None:
-        """Type a line and wait for what it prints and the next prompt."""
+        """Type a line; wait for its output and the next prompt."""
         self.type(line, "Enter")
         await self.shows(f"{line}\n{output}{prompt}")
 
     async def _until(self, condition: Callable[[str], bool], what: str) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                while not condition(self.text):  # noqa: ASYNC110  # tmux tells nobody
+                while not condition(self.text):  # noqa: ASYNC110  # tmux sends no notification
                     await asyncio.sleep(0.02)
         except TimeoutError:
             pytest.fail(f"expected {what}; the screen:\n{self.text}")

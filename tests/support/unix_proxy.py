@@ -1,4 +1,4 @@
-"""A line to a service on this machine that a test cuts, mends, and lets fall silent."""
+"""A proxy in front of a service's Unix socket whose connections a test can cut, restore and stall."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class UnixProxy:
-    """A Unix socket before that of a service."""
+    """A Unix socket that forwards to a service's."""
 
     def __init__(self, socket: Path, target: Path) -> None:
         self.socket = socket
@@ -29,7 +29,7 @@ class UnixProxy:
         self._server = await asyncio.start_unix_server(self._accepted, self.socket)
 
     async def cut(self) -> None:
-        """End every connection, and have nobody listen."""
+        """Close every connection and stop listening."""
         self._whole = False
         if self._server is not None:
             self._server.close()
@@ -40,7 +40,7 @@ class UnixProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def pause(self) -> None:
-        """Carry nothing more, and say so to nobody."""
+        """Stop forwarding without closing anything."""
         self._open.clear()
 
     def resume(self) -> None:
@@ -66,17 +66,17 @@ class UnixProxy:
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._whole:
-            writer.transport.abort()  # it had just come when the line was cut
+            writer.transport.abort()  # accepted just before the cut
             return
         task = asyncio.ensure_future(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: writer.transport.abort())  # also where it never began
+        task.add_done_callback(lambda _: writer.transport.abort())  # also if it was cancelled before its first step
 
 
 @contextlib.asynccontextmanager
 async def unix_proxy(directory: Path, target: Path) -> AsyncIterator[UnixProxy]:
-    """One that is whole, and gone in the end."""
+    """Start a proxy in `directory`; cut it at the end."""
     made = UnixProxy(directory / "proxy", target)
     await made.restore()
     try:

@@ -1,4 +1,4 @@
-"""Upgrading a running service, and services whose program can be exchanged while they run."""
+"""Upgrading a running service, and services whose program can be replaced while they run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .service import Service, running_service
 from .warm import FARHANDD
 
 PATIENCE = 60.0
-"""Seconds after which an upgrade counts as hanging: three starts of Python on a busy machine."""
+"""Timeout, in seconds, for an upgrade: three starts of Python on a busy machine."""
 
 WRITER = """\
 import hashlib, os, pathlib, sys, time
@@ -32,11 +32,11 @@ while not (directory / "enough").exists():
 (directory / f"written-{number}").write_text(f"{os.getpid()} {sha256.hexdigest()}\\n")
 sys.exit(number)
 """
-"""Writes until DIRECTORY/enough is there, then leaves its pid and the hash of all it has written; exits with NUMBER."""
+"""Writes until DIRECTORY/enough exists, then records its pid and the hash of its output; exits with NUMBER."""
 
 _PROGRAM = """\
 import sys
-del sys.argv[1:4]  # how the test would have started it
+del sys.argv[1:4]  # the arguments of the usual command line
 {change}
 from farhand_server.cli import main
 sys.exit(main())
@@ -44,7 +44,7 @@ sys.exit(main())
 
 
 async def upgrade(service: Service) -> Finished:
-    """Run `farhandd upgrade` to its end."""
+    """Run `farhandd upgrade` and wait for its exit."""
     process = await warm.start(
         *FARHANDD,
         "upgrade",
@@ -65,36 +65,36 @@ async def upgraded(service: Service) -> None:
 
 
 def edge_of(service: Service) -> int:
-    """The pid of the edge beside a core; the youngest, where one is just ending."""
+    """Return the pid of the core's edge; the youngest one while another is exiting."""
     return max(pid for pid in children(service.process.pid) if b"\0edge\0" in _command_line(pid))
 
 
 def _command_line(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+    except (FileNotFoundError, ProcessLookupError):  # it has just exited
         return b""
 
 
 @dataclass
 class Exchangeable:
-    """A service whose program is a file that can be written anew; the service goes by it at the next upgrade."""
+    """A service whose program is a file that a test can replace; the next upgrade executes it."""
 
     service: Service
     program: Path
     python: Path
 
     def exchange(self, change: str) -> None:
-        """Install a program that does this before all else."""
+        """Install a program that first executes these statements."""
         self.program.write_text(_PROGRAM.format(change=change))
 
 
 @contextlib.asynccontextmanager
 async def exchangeable(directory: Path) -> AsyncIterator[Exchangeable]:
-    """Run a service with a program, and a Python, of its own."""
+    """Run a service with its own program file and its own link to Python."""
     program, python = directory / "program.py", directory / "venv/bin/python"
     program.write_text(_PROGRAM.format(change=""))
-    # A virtual environment is where its file is; without one, these links do no harm.
+    # Python finds its virtual environment by these files; outside of one the links are harmless.
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
     (directory / "venv/lib").symlink_to(Path(sys.prefix, "lib"))

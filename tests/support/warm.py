@@ -1,10 +1,10 @@
 """`farhand` and `farhandd` as processes of their own, in a tenth of the time that an interpreter takes to import them.
 
-A process that has imported everything forks (`tests.support.zygote`). What comes out is a child of this process, with
-the descriptors, environment, directory, session and terminal it was given, and runs the program's `__main__`; only the
-start of the interpreter and the imports are not repeated. Started for real are programs that a test starts through
-another one (tmux, sh, systemd), those that are to inherit something unusual, and all of them where FARHAND_TESTS_COLD
-is set, as CI does for the long tests.
+A process that has imported everything forks (`tests.support.zygote`). The result is a child of this process with the
+given descriptors, environment, directory, session and terminal that runs the program's `__main__`: only the start of
+the interpreter and the imports are not repeated. Programs that a test starts through another one (tmux, sh, systemd)
+start for real, as do those that are to inherit something unusual, and all of them if FARHAND_TESTS_COLD is set, as CI
+does for the long tests.
 """
 
 from __future__ import annotations
