@@ -1,4 +1,4 @@
-"""deploy/install: puts everything in its place, twice if asked, and takes it away without what is the user's."""
+"""deploy/install installs and updates everything, and uninstalls it without touching the user's files."""
 
 import os
 import shutil
@@ -126,4 +126,4 @@ def test_a_python_that_the_edge_could_not_reach_is_refused(tmp_path: Path) -> No
     python.write_text("#!/bin/sh\necho /home/somebody/.pyenv/bin/python3\n")
     python.chmod(0o755)
     told = refuse("--python", str(python), DESTDIR=str(tmp_path / "root"))
-    assert "is in a home directory, where the edge's account cannot go" in told
+    assert "is in a home directory, which the edge's account cannot read" in told
