@@ -1,4 +1,4 @@
-"""The client's end of one run: what the service reports of it and what is said to it, across outages.
+"""The client's end of one run: the messages to and from the service about it, across outages.
 
 A `ClientAttachment` is registered with the reconnecting connection. On each session it opens one channel: at first with
 the request to run or to attach, and once the run is known to have started always by attaching to it, at the offsets
@@ -69,7 +69,7 @@ class ClientAttachment:
 
     @property
     def connected(self) -> bool:
-        """Whether what is said to the run is sent at once."""
+        """Whether messages to the run are sent at once."""
         return self._session is not None
 
     @property
@@ -77,7 +77,7 @@ class ClientAttachment:
         """Whether the run is to be stopped when this attachment leaves it."""
         return isinstance(self.opening, m.RunRequest) and self.opening.on_disconnect == "kill"
 
-    # What the client says
+    # For the API
 
     def begin(self) -> None:
         """Send the request, now or when there is a connection. Raises as `ReconnectingConnection.register`."""
@@ -370,6 +370,6 @@ def _settle(future: asyncio.Future[Any], value: Any) -> None:
         return
     if isinstance(value, BaseException):
         future.set_exception(value)
-        future.exception()  # marks it as retrieved: nobody has to await it
+        future.exception()  # marks it as retrieved, so that it need not be awaited
     else:
         future.set_result(value)

@@ -98,7 +98,7 @@ class Run:
 
     @property
     def connected(self) -> bool:
-        """Whether what is said to the run is sent at once; False during an outage and after the end."""
+        """Whether messages to the run are sent at once; False during an outage and after the end."""
         return self._attachment.connected
 
     @property
@@ -314,4 +314,4 @@ class _MergingReceiver:
         """Do nothing: the end of the attachment counts."""
 
     def discard(self) -> None:
-        """Do nothing: the generator is closed, and nobody reads the rest."""
+        """Do nothing: the generator is closed, and the rest is not read."""

@@ -97,7 +97,7 @@ class InputStream:
     def flush(self) -> None:
         """Send what there is credit for now, not together with what else is written in this turn of the event loop.
 
-        For keys, whose echo somebody waits for.
+        Use it for keystrokes, whose echo the user is waiting for.
         """
         self._channel.flush()
 

@@ -250,7 +250,7 @@ class SyncRun:
 
     @property
     def connected(self) -> bool:
-        """Whether what is said to the run is sent at once."""
+        """Whether messages to the run are sent at once."""
         return self._inner.connected
 
     @property

@@ -1,7 +1,7 @@
 """From an address to a transport whose peer is the service it should be.
 
 `dial_socket` connects to a Unix socket. `dial_tls` connects by TCP, makes the TLS 1.3 handshake and compares the key in
-the service's certificate with the recorded one before any byte of ours is sent; authorities have no say in that.
+the service's certificate with the recorded one before the client sends any data; certificate authorities are not used.
 TCP connections follow RFC 8305 ("happy eyeballs") on every event loop: asyncio would do that itself, but uvloop tries
 one address after the other.
 """
@@ -56,7 +56,7 @@ async def dial_socket(address: Address, keepalive: float | None) -> DialledSessi
 
 
 async def dial_tls(address: Address, known_hosts: KnownHosts, keepalive: float | None) -> DialledSession:
-    """Connect by TLS 1.3 and check the service's key before any byte of ours is sent.
+    """Connect by TLS 1.3 and check the service's key before any data is sent.
 
     Raises `ConnectError`, including its subclasses `HostKeyUnknown`, `HostKeyChanged` and `HostKeyRevoked`.
     """
@@ -109,7 +109,7 @@ async def _tls_transport(session: ClientSession, address: Address) -> asyncio.Tr
 def _context() -> ssl.SSLContext:
     import ssl
 
-    # Not create_default_context: authorities have no say here, and loading their certificates takes 20 ms.
+    # Not create_default_context: certificate authorities are not used, and loading them takes 20 ms.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # TLS proves that the peer holds the certificate's key, which is pinned
