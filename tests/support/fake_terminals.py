@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited
 
-from .fake_service import FakeRun
+from .command import FARHAND
+from .fake_service import FakeRun, FakeService
+from .ptys import Pty
 
 FULL_SCREEN = b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[?1000h"
 """The modes that an editor sets when it starts."""
@@ -42,3 +48,14 @@ async def begin(run: FakeRun) -> None:
     size = run.attach.size if run.attach is not None else wanted.size if wanted is not None else None
     if size is not None:
         run.say(m.Resize(columns=size.columns, rows=size.rows))
+
+
+@contextlib.asynccontextmanager
+async def running_shell(
+    pty: Pty, service: FakeService, env: dict[str, str], *options: str, host: str | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run `farhand shell` at the terminal `pty`; unless it behaves otherwise, the service runs `echo`."""
+    service.behave = echo if service.behave.__name__ == "succeed" else service.behave
+    hosts = [service.host if host is None else host] if host != "" else []
+    async with pty.running(*FARHAND, "shell", *options, *hosts, env=env) as process:
+        yield process

@@ -1,4 +1,4 @@
-"""The service that the commands in these tests talk to."""
+"""The service that the commands in these tests talk to, and the terminal at which they run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.fake_listing import info, listing
 from tests.support.fake_service import FakeService
+from tests.support.ptys import Pty, terminal
+from tests.support.service import environment
 
 
 @pytest.fixture
@@ -17,3 +19,16 @@ async def service(tmp_path: Path) -> AsyncIterator[FakeService]:
     async with FakeService().on_socket(tmp_path) as fake:
         fake.answer = listing(info())
         yield fake
+
+
+@pytest.fixture
+async def pty() -> AsyncIterator[Pty]:
+    async with terminal() as made:
+        yield made
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """The environment of a person with an ordinary terminal."""
+    kept = {name: value for name, value in environment(tmp_path).items() if not name.startswith(("LC_", "LANG"))}
+    return kept | {"TERM": "xterm-256color"}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -15,22 +13,9 @@ from tests.support.fake_listing import info, listing
 from tests.support.fake_runs import ID
 from tests.support.fake_service import FakeRun, FakeService
 from tests.support.fake_terminals import FULL_SCREEN, begin
-from tests.support.ptys import Pty, terminal
-from tests.support.service import environment
+from tests.support.ptys import Pty
 
 SCREEN = b"long ago " * 40_000 + FULL_SCREEN + b"\x1b[Hfirst\x1b[2J\x1b[Hthe second"
-
-
-@pytest.fixture
-async def pty() -> AsyncIterator[Pty]:
-    async with terminal() as made:
-        yield made
-
-
-@pytest.fixture
-def env(tmp_path: Path) -> dict[str, str]:
-    """The environment of a person with an ordinary terminal."""
-    return environment(tmp_path) | {"TERM": "xterm"}
 
 
 @pytest.fixture

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from farhand_client.cli.options import DEFAULT_RECONNECT, split_arguments
-from farhand_client.cli.run import VALUED_OPTIONS, run_command
+from farhand_client.cli.options import (
+    DEFAULT_RECONNECT,
+    add_host,
+    add_run_id,
+    add_run_options,
+    command_parser,
+    split_arguments,
+)
+from farhand_client.cli.run import VALUED_OPTIONS
 from farhand_client.connection.reconnecting import RECONNECT_TIMEOUT
 
 
@@ -40,54 +45,34 @@ def test_everything_after_host_belongs_to_the_command(line: list[str], options: 
     assert split_arguments(line, VALUED_OPTIONS) == (options, rest)
 
 
-@pytest.mark.parametrize(
-    ("line", "sentence"),
-    [
-        ([], "HOST is missing"),
-        (["-i"], "HOST is missing"),
-        (["web"], "no command after HOST"),
-        (["web", "--"], "no command after HOST"),
-        (["--shell", "web", "echo", "$HOME"], "--shell takes the script as one argument"),
-        (["--timeout", "soon", "web", "ls"], "--timeout: 'soon' is not a positive number of seconds"),
-        (["--timeout", "0", "web", "ls"], "not a positive number of seconds"),
-        (["--timeout", "nan", "web", "ls"], "not a positive number of seconds"),
-        (["--kill-after", "-1", "web", "ls"], "--kill-after: '-1' is not a number of seconds (0 or more)"),
-        (["--reconnect", "x", "web", "ls"], "--reconnect: 'x' is not a number of seconds (0 or more)"),
-        (["--grace", "inf", "web", "ls"], "--grace: 'inf' is not a number of seconds (0 or more)"),
-        (["-e", "=x", "web", "ls"], "has no name before the equals sign"),
-        (["--tim", "3", "web", "ls"], "unrecognized arguments"),
-        (["--nope", "web", "ls"], "unrecognized arguments: --nope"),
-    ],
-)
-def test_wrong_usage_is_one_message_and_exit_code_2(line: list[str], sentence: str, capsys: Any) -> None:
-    with pytest.raises(SystemExit) as caught:
-        run_command(line)
-    assert caught.value.code == 2
-    out, err = capsys.readouterr()
-    assert sentence in err
-    assert out == ""
-
-
-@pytest.mark.parametrize(
-    ("line", "sentence"),
-    [
-        (["--id", "7", "web", "ls"], "'7' is not a run id"),
-        (["--detach", "-i", "web", "cat"], "--detach gives the command no stdin; use -i --on-disconnect keep"),
-        (["--detach", "--on-disconnect", "kill", "web", "ls"], "--detach keeps the run"),
-        (["--buffer", "spool", "web", "ls"], "neither block nor spool=SIZE"),
-        (["--buffer", "spool=1", "web", "ls"], "neither block nor spool=SIZE (at least 64K)"),
-        (["--buffer", "drop", "web", "ls"], "neither block nor spool"),
-        (["--limit", "ram=1", "web", "ls"], "'ram=1' is not a limit; known limits: memory=N"),
-    ],
-)
-def test_wrong_usage_of_options_for_kept_runs_is_one_message_and_exit_code_2(
-    line: list[str], sentence: str, capsys: Any
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        run_command(line)
-    assert caught.value.code == 2
-    assert sentence in capsys.readouterr().err
-
-
 def test_the_default_time_to_reconnect_is_that_of_the_api() -> None:
     assert DEFAULT_RECONNECT == RECONNECT_TIMEOUT
+
+
+def test_commands_about_runs_share_their_options() -> None:
+    parser = command_parser("test", "HOST ID…", "Tests.")
+    add_run_options(parser, attended=True)
+    add_run_id(parser, several=True)
+    options = parser.parse_args(["--json", "-I", "a", "-I", "b", "--connect-timeout", "3", "web", "0189", "0190"])
+    assert (options.json, options.reconnect, options.host, options.ids) == (True, None, "web", ["0189", "0190"])
+    assert ([str(path) for path in options.identity], options.accept_new, options.connect_timeout) == (
+        ["a", "b"],
+        False,
+        3.0,
+    )
+    plain = command_parser("test", "HOST", "Tests.")
+    add_run_options(plain)
+    assert plain.parse_args(["web"]).reconnect == DEFAULT_RECONNECT
+
+
+def test_help_keeps_paragraphs_and_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    text = command_parser("test", "HOST", "Tests.", "First " * 20 + "\n\nSecond\nparagraph.\n").format_help()
+    assert text.endswith("First\n\nSecond paragraph.\n")
+    assert max(map(len, text.splitlines())) <= 40
+
+
+def test_the_host_can_be_optional() -> None:
+    parser = command_parser("test", "[HOST]", "Tests.")
+    add_host(parser, optional=True)
+    assert parser.parse_args([]).host is None

@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from tests.support.fake_recordings import having_written, recorded
 from tests.support.fake_runs import ID
 from tests.support.fake_service import FakeService
 from tests.support.fake_terminals import FULL_SCREEN
-from tests.support.ptys import Pty, terminal
+from tests.support.ptys import Pty
 from tests.support.tmux import Screen
 
 ENDED = Exited(code=3)
@@ -29,12 +29,6 @@ SIZE = m.WindowSize(columns=80, rows=24)
 ON_TERMINAL = info(outcome=ENDED, terminal=SIZE)
 UNDONE = b"\x1b[?25h\x1b[?1000l\x1b[?2004l\x1b[?1049l"
 FOREVER = 10_000_000
-
-
-@pytest.fixture
-async def pty() -> AsyncIterator[Pty]:
-    async with terminal() as made:
-        yield made
 
 
 async def test_each_stream_is_played_on_its_own_descriptor(service: FakeService) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +14,8 @@ from tests.support.command import FARHAND, farhand
 from tests.support.fake_runs import ID
 from tests.support.fake_service import FakeRun, FakeService
 from tests.support.fake_terminals import begin, echo, editor
-from tests.support.ptys import Pty, terminal
+from tests.support.ptys import Pty
 from tests.support.service import environment
-
-
-@pytest.fixture
-async def pty() -> AsyncIterator[Pty]:
-    async with terminal() as made:
-        yield made
 
 
 @pytest.fixture

@@ -6,7 +6,18 @@ import argparse
 
 import pytest
 
-from farhand_client.cli.values import duration, limits, positive_seconds, size
+from farhand_client.cli.values import (
+    duration,
+    escape_character,
+    limits,
+    new_run_id,
+    positive_seconds,
+    run_id,
+    size,
+    speed,
+    terminal_size,
+    variable,
+)
 
 
 @pytest.mark.parametrize(("text", "value"), [("1", 1.0), ("0.5", 0.5), ("1e3", 1000.0)])
@@ -54,3 +65,47 @@ def test_durations_have_units(text: str, seconds: float) -> None:
 def test_wrong_durations_are_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"is not a time|more than ten years"):
         duration(text)
+
+
+def test_variables_have_a_value_or_pass_the_local_one_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HERE", "local")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    assert [variable(text) for text in ("A=", "A=b=c", "HERE", "NOWHERE")] == [
+        (b"A", b""),
+        (b"A", b"b=c"),
+        (b"HERE", b"local"),
+        None,
+    ]
+    with pytest.raises(argparse.ArgumentTypeError, match="no name before the equals sign"):
+        variable("=x")
+
+
+def test_terminal_sizes_have_columns_and_rows() -> None:
+    assert terminal_size("80x24") == (80, 24)
+    for wrong in ("80", "80x", "x24", "0x24", "65536x1", "80X24", "-1x24"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is not a terminal size"):
+            terminal_size(wrong)
+
+
+def test_speeds_are_positive_factors() -> None:
+    assert [speed(text) for text in ("2", "0.5")] == [2.0, 0.5]
+    for wrong in ("0", "-1", "fast", "inf", "nan"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is not a speed"):
+            speed(wrong)
+
+
+def test_ids_of_runs_are_whole_or_a_prefix_of_four_characters() -> None:
+    whole = "01890a5d-ac96-774b-bcce-b302099a8057"
+    assert (new_run_id(whole), run_id(whole), run_id(whole[:4])) == (whole, whole, whole[:4])
+    with pytest.raises(argparse.ArgumentTypeError, match="not a run id"):
+        new_run_id(whole[:8])
+    with pytest.raises(argparse.ArgumentTypeError, match="too short for an id; type at least 4 characters"):
+        run_id(whole[:3])
+    with pytest.raises(argparse.ArgumentTypeError):
+        run_id("nope")
+
+
+def test_escape_characters_are_single_or_control_characters_or_none() -> None:
+    assert [escape_character(text) for text in ("~", "^]", "none")] == [ord("~"), 0x1D, None]
+    with pytest.raises(argparse.ArgumentTypeError):
+        escape_character("ab")

@@ -1,0 +1,58 @@
+"""Wrong usage of `farhand run` is refused before anything is connected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from farhand_client.cli.run import run_command
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ([], "HOST is missing"),
+        (["-i"], "HOST is missing"),
+        (["web"], "no command after HOST"),
+        (["web", "--"], "no command after HOST"),
+        (["--shell", "web", "echo", "$HOME"], "--shell takes the script as one argument"),
+        (["--timeout", "soon", "web", "ls"], "--timeout: 'soon' is not a positive number of seconds"),
+        (["--timeout", "0", "web", "ls"], "not a positive number of seconds"),
+        (["--timeout", "nan", "web", "ls"], "not a positive number of seconds"),
+        (["--kill-after", "-1", "web", "ls"], "--kill-after: '-1' is not a number of seconds (0 or more)"),
+        (["--reconnect", "x", "web", "ls"], "--reconnect: 'x' is not a number of seconds (0 or more)"),
+        (["--grace", "inf", "web", "ls"], "--grace: 'inf' is not a number of seconds (0 or more)"),
+        (["-e", "=x", "web", "ls"], "has no name before the equals sign"),
+        (["--tim", "3", "web", "ls"], "unrecognized arguments"),
+        (["--nope", "web", "ls"], "unrecognized arguments: --nope"),
+    ],
+)
+def test_wrong_usage_is_one_message_and_exit_code_2(line: list[str], sentence: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_command(line)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert sentence in err
+    assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (["--id", "7", "web", "ls"], "'7' is not a run id"),
+        (["--detach", "-i", "web", "cat"], "--detach gives the command no stdin; use -i --on-disconnect keep"),
+        (["--detach", "--on-disconnect", "kill", "web", "ls"], "--detach keeps the run"),
+        (["--buffer", "spool", "web", "ls"], "neither block nor spool=SIZE"),
+        (["--buffer", "spool=1", "web", "ls"], "neither block nor spool=SIZE (at least 64K)"),
+        (["--buffer", "drop", "web", "ls"], "neither block nor spool"),
+        (["--limit", "ram=1", "web", "ls"], "'ram=1' is not a limit; known limits: memory=N"),
+    ],
+)
+def test_wrong_usage_of_options_for_kept_runs_is_one_message_and_exit_code_2(
+    line: list[str], sentence: str, capsys: Any
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_command(line)
+    assert caught.value.code == 2
+    assert sentence in capsys.readouterr().err
