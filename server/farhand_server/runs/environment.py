@@ -1,4 +1,4 @@
-"""What a program finds around it: the account's environment, what the service adds, what the request may set."""
+"""A program's environment: the account's, what the service adds to it, and what the request may set."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ DEFAULT_LANG: Final = "C.UTF-8"
 
 
 class EnvironmentRefused(Exception):
-    """The request sets a variable that the policy does not admit; the text names it."""
+    """The request sets a variable that the policy does not allow; the text names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where an account's programs start and what they find: looked up once, at login (passwd(5)).
+    """An account's directory, shell and environment, looked up once at login (passwd(5)).
 
-    `directory` is the account's home, or `/` where that is not there or the account may not enter it.
-    `credentials` are those to take on for it, None where it is the service's own account.
+    `directory` is the account's home, or `/` if it does not exist or the account may not enter it. `credentials` are
+    those that its programs get, None for the service's own account.
     """
 
     shell: bytes
@@ -38,7 +38,7 @@ class Home:
 
     @classmethod
     def of(cls, uid: int) -> Self:
-        """Return the home of `uid`; an account without an entry is named by its number and lives in `/`."""
+        """Return the home of `uid`. An account without an entry has its number as name, and `/` as directory."""
         credentials = None if uid == os.geteuid() else _credentials(uid)
         try:
             entry = pwd.getpwuid(uid)
@@ -61,7 +61,7 @@ class Home:
         )
 
     def resolve(self, wanted: bytes | None) -> bytes:
-        """Return the directory a program starts in: `wanted`, relative to the home, or the home itself."""
+        """Return the directory that a program starts in: `wanted`, relative to the home, or the home itself."""
         if wanted is None:
             return self.directory
         if wanted == b"~" or wanted.startswith(b"~/"):
@@ -77,9 +77,9 @@ class Home:
     ) -> dict[bytes, bytes]:
         """Return the whole environment of a program.
 
-        `added` is the service's word (a key's `environment=` options): it passes as it is, and no request overrides it.
-        `requested` names have to match one of the shell patterns in `admitted`. Raises `EnvironmentRefused` for the
-        first that does not.
+        `added` comes from the service (a key's `environment=` options): it is set as it is, and no request overrides
+        it. The names in `requested` must match one of the shell patterns in `admitted`. Raises `EnvironmentRefused` for
+        the first that does not.
         """
         environment = dict(self.environment)
         patterns = tuple(admitted)
@@ -96,10 +96,10 @@ def _credentials(uid: int) -> Credentials:
     try:
         return Credentials.of(uid)
     except KeyError:
-        return Credentials(str(uid), uid, uid, ())  # nothing is known of its groups
+        return Credentials(str(uid), uid, uid, ())  # its groups are unknown
 
 
 def _can_enter(directory: str, credentials: Credentials | None) -> bool:
-    # The rights of another account can be looked through by root alone, and root alone runs anything as it.
+    # Only root can check the rights of another account, and only root runs anything as it.
     with acting_as(credentials if os.geteuid() == 0 else None):
         return os.path.isdir(directory) and os.access(directory, os.X_OK, effective_ids=True)  # noqa: PTH112  # no EACCES

@@ -1,7 +1,4 @@
-"""What will run, and what came of it.
-
-How a run has ended: from the leader's exit and the reason for which it was stopped to one typed outcome.
-"""
+"""What a run will execute, and its result: from the leader's exit and the reason for a stop to one typed outcome."""
 
 from __future__ import annotations
 
@@ -17,16 +14,16 @@ from .process.usage import ResourceLimits, ResourceUsage
 KillReason: TypeAlias = Literal[
     "requested", "disconnected", "draining", "memory", "cpu", "file_size", "output", "spool"
 ]
-"""Why the service stopped a run, or the kernel did for a bound of the service's."""
+"""Why the service has stopped a run, or the kernel for a limit that the service has set."""
 
 EnforcedBy: TypeAlias = Literal["cgroup", "rlimit", "service"]
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who asked for a run, for the record: how they logged in, with which key, from where, and in what words.
+    """Who has requested a run, for the record: how they logged in, with which key, from which address.
 
-    `request` is JSON without the values of the environment. With `audit` hash the record shows no arguments.
+    `request` is JSON without the values of the environment. With `audit` "hash" the record contains no arguments.
     """
 
     how: Literal["key", "peer"] = "peer"
@@ -37,7 +34,7 @@ class Origin:
 
 
 class TerminalSize(NamedTuple):
-    """How many characters a terminal shows, 0 to 65535; 0 is unknown."""
+    """The size of a terminal in characters, 0 to 65535; 0 is unknown."""
 
     columns: int
     rows: int
@@ -45,7 +42,7 @@ class TerminalSize(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TerminalPlan:
-    """The terminal that a program finds: `name` for TERM, the first size in characters (0 is unknown), and modes of
+    """The terminal that a program gets: `name` for TERM, the first size in characters (0 is unknown), and modes of
     termios(3) under SSH's names (RFC 4254, 8), with their values."""
 
     name: str
@@ -56,12 +53,14 @@ class TerminalPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will run, with everything decided. Times in seconds, sizes in bytes, each `spool` for each stream.
+    """What a run will execute, with everything decided. Times are in seconds, sizes in bytes.
 
-    `fingerprint` tells this request from another with the same id. `disk_spool` is the size of the ring on disk where
-    the program is not to wait for readers. `output` bounds both streams together. Without `credentials` the program
-    runs as the service's own account. `argv0` is what the program is told as its name where that is not `argv[0]`.
-    With `record` the run is stopped where its output cannot be kept whole; with `record_input` what is typed is kept.
+    `fingerprint` tells this request from another with the same id. `keep` is whether the run continues without clients,
+    `grace` how long it waits for one to return, `linger` how long it waits for the end of the output after the leader's
+    exit. `spool` is the memory for each stream, `disk_spool` the size of the ring on disk for each, if the program must
+    not wait for readers. `output` bounds both streams together. Without `credentials` the program runs as the service's
+    own account. `argv0` is the name that the program is given, if that is not `argv[0]`. With `record` the run is
+    stopped if its output cannot be kept whole; with `record_input` its stdin is recorded.
     """
 
     id: str
@@ -94,21 +93,22 @@ class Plan:
 
     @property
     def in_cgroup(self) -> bool:
-        """Whether the run is to have a cgroup, where the service has one to give."""
+        """Whether the run gets a cgroup of its own, if cgroups are delegated to the service."""
         if self.cgroup != "auto":
             return self.cgroup == "always"
         return self.credentials is not None or self.limits.memory is not None or self.limits.processes is not None
 
     def without_request(self) -> Plan:
-        """Return what is still of use once the run is over: the rest may be megabytes, and is on record."""
+        """Return a plan without what is not needed once the run is over: it may be megabytes, and is on record."""
         return replace(self, argv=(), env={}, origin=replace(self.origin, request=b"{}"))
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What is known of a run that is over. `duration` in seconds; `stdout` and `stderr` in bytes written.
+    """What is known of a run that is over: `duration` in seconds, `stdout` and `stderr` in bytes written.
 
-    `applied` says how each of its bounds was enforced.
+    `lingered` is whether its output was cut off because other processes had it open for longer than the linger time.
+    `applied` tells what has enforced each of its limits.
     """
 
     outcome: Outcome
@@ -124,9 +124,9 @@ StopReason: TypeAlias = KillReason | Literal["timed_out", "idle"]
 
 
 def outcome_of(plan: Plan, why: StopReason | None, message: str | None, code: int) -> Outcome:
-    """Return the outcome of a leader that ended with `code`, or by the signal of that number with a minus.
+    """Return the outcome of a leader that ended with the exit code `code`, or by the signal `-code`.
 
-    `why` is the first reason for which it was stopped, None where nobody stopped it; `message` a sentence about that.
+    `why` is the first reason for which it was stopped, None if it was not, and `message` a sentence about that.
     """
     exit_code, number = (code, None) if code >= 0 else (None, -code)
     match why:

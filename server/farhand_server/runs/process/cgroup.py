@@ -1,8 +1,8 @@
-"""A cgroup for each run, where the system has delegated cgroups v2 to the service (cgroups(7), "Delegation").
+"""A cgroup for each run, if the system has delegated cgroups v2 to the service (cgroups(7), "Delegation").
 
-systemd delegates with `Delegate=yes` and says so in an extended attribute of the cgroup; without systemd whoever may
-write there owns it. Layout below the service's own cgroup: `farhand-PID-START/core` for the service itself, since one
-with controllers may hold no processes of its own, and `farhand-PID-START/run-ID` for each run.
+systemd delegates with `Delegate=yes` and says so in an extended attribute of the cgroup; without systemd a cgroup
+belongs to whoever may write to it. Layout below the service's own cgroup: `farhand-PID-START/core` for the service
+itself, since a cgroup with controllers may contain no processes, and `farhand-PID-START/run-ID` for each run.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ from . import tree
 from .usage import ResourceLimits, ResourceUsage
 
 CONTROLLERS: Final = ("memory", "pids", "cpu")
-"""Those that are of use: bounds and peak of memory, number of processes, fair shares between runs."""
+"""Controllers that are used: limit and peak of memory, number of processes, fair shares of processor time."""
 
-_HOME: Final = re.compile(r"farhand-(\d+)-(\d+)")
 _DELEGATED: Final = ("user.delegate", "trusted.delegate")
-"""Set to 1 by systemd; the first since 251, the second is readable for root only."""
+"""Attributes that systemd sets to 1: the first since version 251, the second is readable for root only."""
 
 
 class Cgroups:
@@ -34,13 +33,13 @@ class Cgroups:
     def __init__(self, home: Path, controllers: frozenset[str]) -> None:
         self.home = home
         self.controllers = controllers
-        """Which of `CONTROLLERS` are at work on runs."""
+        """Those of `CONTROLLERS` that are enabled for runs."""
 
     @classmethod
     def find(cls) -> Cgroups | None:
-        """Set up our part of the tree and move this process there; None where no cgroup is delegated to us.
+        """Set up our part of the tree and move this process there; return None if no cgroup is delegated to us.
 
-        After an execve of the service it finds the same again.
+        After an execve of the service it finds the same part again.
         """
         own = own_cgroup(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
         myself = tree.look(os.getpid())
@@ -63,14 +62,14 @@ class Cgroups:
         return cls(home, _enabled(home))
 
     def create(self, run_id: str, limits: ResourceLimits) -> RunCgroup | None:
-        """Make the cgroup of a run with its limits; None where the kernel does not let us: the run goes without."""
+        """Create the cgroup of a run with its limits; None if the kernel refuses: the run then has no cgroup."""
         path = self.home / f"run-{run_id}"
         enforces = set()
         try:
             path.mkdir()
             if limits.memory is not None and "memory" in self.controllers:
                 (path / "memory.max").write_text(str(limits.memory))
-                # Without swap accounting there is no such file; a run that is out of memory ends whole.
+                # The first file exists only with swap accounting. A run that is out of memory is killed as a whole.
                 for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
                     if (path / name).exists():
                         (path / name).write_text(value)
@@ -85,7 +84,7 @@ class Cgroups:
         return RunCgroup(path, frozenset(enforces))
 
     def open(self, run_id: str, limits: ResourceLimits) -> RunCgroup | None:
-        """The cgroup of a run from before an execve of the service; None where it has none."""
+        """Return the cgroup of a run from before an execve of the service; None if it has none."""
         path = self.home / f"run-{run_id}"
         if not path.is_dir():
             return None
@@ -93,27 +92,8 @@ class Cgroups:
         enforced = (name for name, (bound, by) in bounds.items() if bound is not None and by in self.controllers)
         return RunCgroup(path, frozenset(enforced))
 
-    def leftovers(self) -> list[RunCgroup]:
-        """Cgroups of runs whose service is dead; kill them, wait for their end, remove them.
-
-        What is left of a dead service without runs is removed here.
-        """
-        found = []
-        for home in self.home.parent.iterdir():
-            match = _HOME.fullmatch(home.name)
-            if match is None or home == self.home:
-                continue
-            core = tree.look(int(match[1]))
-            if core is not None and core.alive and core.started == int(match[2]):
-                continue
-            left = [RunCgroup(path, frozenset()) for path in sorted(home.glob("run-*"))]
-            if not left:
-                _remove_all(home)
-            found += left
-        return found
-
     def close(self) -> None:
-        """Leave our part of the tree and take it away; what still holds a process stays."""
+        """Leave our part of the tree and remove it, except for cgroups that still contain a process."""
         with contextlib.suppress(OSError):
             (self.home.parent / "cgroup.procs").write_text("0")
         _remove_all(self.home)
@@ -121,29 +101,29 @@ class Cgroups:
 
 @dataclass(frozen=True, slots=True)
 class RunCgroup:
-    """The cgroup of one run. `enforces` names the fields of `ResourceLimits` that it bounds for the whole tree."""
+    """The cgroup of one run. `enforces` names the fields of `ResourceLimits` that it enforces for the whole tree."""
 
     path: Path
     enforces: frozenset[str]
 
     @property
     def run_id(self) -> str:
-        """The id in its name."""
+        """The run's id, from its name."""
         return self.path.name.removeprefix("run-")
 
     def others(self, limits: ResourceLimits) -> ResourceLimits:
-        """Those of `limits` that are left for rlimits."""
+        """Return those of `limits` that rlimits have to enforce."""
         return replace(limits, **dict.fromkeys(self.enforces))
 
     def members(self) -> list[int]:
-        """The pids in it and below it: a program may make cgroups of its own there."""
+        """Return the pids in it and below it: a program may create cgroups of its own there."""
         found = []
         for directory, _, _ in os.walk(self.path):
             found += [int(pid) for pid in tree.read(f"{directory}/cgroup.procs").split()]
         return found
 
     def terminate(self, of: tree.Tree) -> None:
-        """TERM, then CONT, to members that are not found in the tree, such as ones that another parent has taken in."""
+        """Send TERM, then CONT, to members that are not in the tree `of` the run, such as another subreaper's."""
         told = {member.pid for member in of.members()}
         for pid in self.members():
             member = tree.look(pid) if pid and pid not in told else None  # 0: of another pid namespace
@@ -153,7 +133,7 @@ class RunCgroup:
                     tree.send(member, signal.SIGCONT)
 
     def kill(self) -> None:
-        """KILL to all members at once, whoever they have become (cgroup.kill, Linux 5.14); before that, one by one."""
+        """Kill all members at once, whoever they have become (cgroup.kill, Linux 5.14); before that, one by one."""
         try:
             (self.path / "cgroup.kill").write_text("1")
         except FileNotFoundError:
@@ -163,19 +143,19 @@ class RunCgroup:
                         tree.send(member, signal.SIGKILL)
 
     async def ended(self) -> None:
-        """Wait until nobody is in it or below it; zombies are gone from it."""
+        """Wait until no process is in it or below it; zombies do not count."""
         try:
             fd = os.open(self.path / "cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
-        # A change is told by POLLPRI, which asyncio does not watch for; an epoll that does is readable then.
+        # A change is reported by POLLPRI, for which asyncio does not poll; an epoll that does becomes readable then.
         with select.epoll() as epoll:
             try:
                 epoll.register(fd, select.EPOLLPRI)
                 loop.add_reader(epoll.fileno(), changed.set)
-                # Reading is what acknowledges a change, so that none between two looks is lost.
+                # Reading acknowledges a change, so that none between two reads is lost.
                 while b"populated 1" in os.pread(fd, 4096, 0):
                     await changed.wait()
                     changed.clear()
@@ -184,7 +164,7 @@ class RunCgroup:
                 os.close(fd)
 
     def usage(self, counted: ResourceUsage) -> ResourceUsage:
-        """What all processes that were ever in it have used; what it does not know is taken from `counted`."""
+        """Return what all processes that were ever in it have used; what it does not know is taken from `counted`."""
         cpu = self._numbers("cpu.stat")
         peak = tree.read(f"{self.path}/memory.peak").strip()  # since Linux 5.19
         if "user_usec" not in cpu:
@@ -194,19 +174,15 @@ class RunCgroup:
         )
 
     def oom_killed(self) -> bool:
-        """Whether the kernel has killed any of its processes for memory."""
+        """Return whether the kernel has killed any of its processes for lack of memory."""
         return self._numbers("memory.events").get("oom_kill", 0) > 0
 
-    def forks_refused(self) -> int:
-        """How often the limit on processes made a fork(2) fail; no process is ended by that."""
-        return self._numbers("pids.events").get("max", 0)
-
     def remove(self) -> bool:
-        """Remove it; False where a process is left in it."""
+        """Remove it; return False if a process is left in it."""
         return _remove_all(self.path)
 
     async def remove_at_end(self) -> None:
-        """Remove it as soon as nobody is left in it."""
+        """Remove it as soon as no process is left in it."""
         await self.ended()
         self.remove()
 
@@ -216,9 +192,9 @@ class RunCgroup:
 
 
 def own_cgroup(cgroup: str, mountinfo: str) -> Path | None:
-    """The directory of our cgroup v2, from /proc/self/cgroup (cgroups(7)) and /proc/self/mountinfo (proc(5)).
+    """Return the directory of our cgroup v2, from /proc/self/cgroup (cgroups(7)) and /proc/self/mountinfo (proc(5)).
 
-    None where there is no v2 hierarchy, or where we are outside of the part that is mounted here.
+    Return None if there is no v2 hierarchy, or if we are outside of the part that is mounted here.
     """
     mine = next((line[3:] for line in cgroup.splitlines() if line.startswith("0::")), None)
     if mine is None or mine.startswith("/.."):
@@ -235,7 +211,7 @@ def own_cgroup(cgroup: str, mountinfo: str) -> Path | None:
 
 
 def delegated(directory: Path) -> bool:
-    """Whether the cgroup is ours to make others in: we may write there, and systemd, where it runs, has said so."""
+    """Return whether we may create cgroups in this one: we may write there, and systemd, if it runs, delegates it."""
     needed = (directory, directory / "cgroup.procs", directory / "cgroup.subtree_control")
     if not all(os.access(path, os.W_OK) for path in needed):
         return False
@@ -252,7 +228,7 @@ def _enable(directory: Path) -> None:
     available = tree.read(f"{directory}/cgroup.controllers").decode().split()
     for name in CONTROLLERS:
         if name in available:
-            # EBUSY where processes of others are in it: we do without.
+            # EBUSY if processes of others are in it: we do without the controller.
             with contextlib.suppress(OSError):
                 (directory / "cgroup.subtree_control").write_text(f"+{name}")
 
@@ -262,7 +238,7 @@ def _enabled(directory: Path) -> frozenset[str]:
 
 
 def _remove_all(directory: Path) -> bool:
-    """Remove a cgroup and all below it; False where one of them holds a process."""
+    """Remove a cgroup and all below it; return False if one of them contains a process."""
     for path, _, _ in os.walk(directory, topdown=False):
         try:
             os.rmdir(path)  # noqa: PTH106  # what os.walk yields

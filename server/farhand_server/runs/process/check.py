@@ -1,8 +1,8 @@
-"""Whether a program can be started by a user, found out before the start.
+"""Checks before a start whether a user can execute a program.
 
-A program that is started through a prefix (`launch`) and cannot be executed shows as an exit code of the prefix, which
-could be the program's own. So the service looks first, as that user, and by the rules of execve(2): for all that can be
-told from outside, the answer is the one that execve(2) itself would give.
+If a program that is started through a prefix (`launch`) cannot be executed, only the exit code of the prefix tells of
+it, which could be the program's own. So the service checks first, as that user and by the rules of execve(2): as far as
+it can be known from outside, the answer is that of execve(2) itself.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Final
 from farhand_server.credentials import Credentials, acting_as
 
 HEADER_SIZE: Final = 256
-"""Bytes of a file from which the kernel tells its format (BINPRM_BUF_SIZE, linux/binfmts.h)."""
+"""Bytes at the start of a file by which the kernel recognizes its format (BINPRM_BUF_SIZE, linux/binfmts.h)."""
 
 MAX_INTERPRETERS: Final = 5
-"""Scripts interpreted by scripts, after which the kernel gives up with ELOOP (execve(2))."""
+"""Interpreters that are scripts themselves, after which the kernel gives up with ELOOP (execve(2))."""
 
 _BINFMT_MISC: Final = Path("/proc/sys/fs/binfmt_misc")
 
@@ -30,14 +30,15 @@ _BINFMT_MISC: Final = Path("/proc/sys/fs/binfmt_misc")
 def checked(
     program: bytes, *, env: Mapping[bytes, bytes], cwd: bytes, credentials: Credentials | None
 ) -> Iterator[bytes]:
-    """Raise the OSError that starting `program` in the directory `cwd` would raise; its `filename` is which of the two.
+    """Raise the OSError that starting `program` in the directory `cwd` would raise; its `filename` is one of the two.
 
-    Gives the directory under the name to start in: the one that was opened as that user. What enters it is root still,
-    and would find by its path whatever the user has put there since, also below directories closed to the user.
+    Yield the name of the directory to start in, which refers to the one that was opened as that user: the process that
+    enters it is still root, and by its path would find whatever the user has put there since, even below directories
+    that are closed to the user.
 
-    A name without a slash is looked for in the PATH of `env`, as `subprocess` does. Not found out here: an ELF file for
-    another machine or without its loader, and what only the moment of the start can tell (E2BIG, EAGAIN, ENOMEM).
-    Files are only opened with O_PATH as that user and nothing waits for a FIFO, but a file system that hangs, hangs us.
+    A name without a slash is searched for in the PATH of `env`, as `subprocess` does. Not detected: an ELF file for
+    another machine or without its loader, and what only the start itself can tell (E2BIG, EAGAIN, ENOMEM). Files are
+    only opened with O_PATH as that user and nothing waits for a FIFO, but a file system that hangs blocks the service.
     """
     directory = -1
     try:
@@ -64,7 +65,7 @@ def checked(
 
 
 def _search(program: bytes, env: Mapping[bytes, bytes], directory: int, credentials: Credentials | None) -> int:
-    """The errno of the start, 0 for none: the first that says more than that nothing was found counts, as in Python."""
+    """Return the errno of the start, 0 for none: the first that is more specific than "not found", as in Python."""
     found = last = 0
     for path in _candidates(program, env):
         last = _execute(path, directory, credentials)
@@ -78,7 +79,7 @@ def _search(program: bytes, env: Mapping[bytes, bytes], directory: int, credenti
 def _candidates(program: bytes, env: Mapping[bytes, bytes]) -> list[bytes]:
     if b"/" in program:
         return [program]
-    # As subprocess builds them, so that what is found is the same; a missing PATH is that of execvp(3).
+    # As subprocess does, so that the same program is found; the default PATH is that of execvp(3).
     places = env.get(b"PATH", os.fsencode(os.defpath)).split(b":")
     return [os.path.join(place, program) for place in places]  # noqa: PTH118  # bytes
 
@@ -101,7 +102,7 @@ def _execute(path: bytes, directory: int, credentials: Credentials | None) -> in
 
 
 def _header(path: bytes, directory: int, credentials: Credentials | None) -> bytes | None:
-    """How the file begins, None where only the kernel may look. Raises the OSError of a file that is not executable."""
+    """Return the start of the file, None if only the kernel may read it. Raises OSError if it is not executable."""
     with acting_as(credentials):
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
         try:
@@ -113,7 +114,7 @@ def _header(path: bytes, directory: int, credentials: Credentials | None) -> byt
         if not executable or not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         try:
-            # As the service: a program need not be readable to be run.
+            # As the service: a program need not be readable for the user who runs it.
             reading = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
@@ -124,7 +125,7 @@ def _header(path: bytes, directory: int, credentials: Credentials | None) -> byt
 
 
 def _interpreter(header: bytes) -> bytes | None:
-    """The program after `#!`, as load_script() of linux/fs/binfmt_script.c reads it; None for a line it refuses."""
+    """Return the program after `#!`, as load_script() of linux/fs/binfmt_script.c does; None if that refuses it."""
     line, newline, _ = header[2:].partition(b"\n")
     words = line.lstrip(b" \t").replace(b"\0", b" ").replace(b"\t", b" ").split(b" ", 1)
     if not words[0] or (not newline and len(words) == 1 and len(header) == HEADER_SIZE):
@@ -133,7 +134,7 @@ def _interpreter(header: bytes) -> bytes | None:
 
 
 def _other_formats() -> bool:
-    """Whether binfmt_misc(5) knows formats that are none of ours to judge."""
+    """Return whether binfmt_misc(5) has further formats, which cannot be checked here."""
     try:
         return any(entry.name not in ("register", "status") for entry in os.scandir(_BINFMT_MISC))
     except OSError:

@@ -1,15 +1,15 @@
 """The command line that starts a program as another user, under limits, in a cgroup.
 
-A prefix of standard programs, because `preexec_fn` and `user=` of `subprocess` would make a fork of the whole service
-out of a vfork:
+A prefix of standard programs, because with `preexec_fn` or `user=` `subprocess` would fork the whole service instead of
+using vfork:
 
     [sh: enters the cgroup] [setpriv: becomes the user] sh: terminal, limits, environment [env: more of it]
         [bash: another name] the program
 
-What runs before setpriv(1) has changed users runs as root, so nothing that a request chose may steer it. The program's
-environment (think of LD_PRELOAD) therefore travels as the *values* of variables with names of our own, which no program
-looks at, and is put in place by a shell that is the user already. Its values never stand on a command line, which
-anybody may read in /proc, but for the few in `_NOT_FOR_SHELLS`.
+What runs before setpriv(1) has changed the user runs as root, so nothing that a request contains may influence it. The
+program's environment (for instance LD_PRELOAD) is therefore passed as the *values* of variables with names of our own,
+which no program looks at, and is set by a shell that already is the user. Its values are never on a command line, which
+anybody may read in /proc, except for the few in `_NOT_FOR_SHELLS`.
 """
 
 from __future__ import annotations
@@ -32,38 +32,38 @@ SHELL: Final = b"/bin/sh"
 ENV: Final = b"/usr/bin/env"
 NICE: Final = b"/usr/bin/nice"
 SETPRIV: Final = b"/usr/bin/setpriv"
-"""util-linux 2.31 or later. None of them is searched for in a PATH."""
+"""From util-linux 2.31 or later. None of these is searched for in a PATH."""
 
 _TERMINAL: Final = "command exec <>/proc/self/fd/0 >&0 2>&0 || exit 125"
-"""A terminal becomes the controlling one of a session's leader that has none and opens it (tty_ioctl(4), termios(3)):
-that needs neither preexec_fn nor a program that is not everywhere."""
+"""A terminal becomes the controlling one of a session leader that has none and opens it (tty_ioctl(4), termios(3)):
+this needs neither preexec_fn nor a program that some systems lack."""
 
 _NAMED: Final = (
     b"-p",
     b"-c",
     b'exec 2>&3 3>&-; export -n SHELLOPTS BASHOPTS; unset PWD OLDPWD SHLVL; exec -a "$0" -- "$@"',
 )
-"""Of all shells bash alone gives a program another name; with -p it acts on nothing that is in the environment."""
+"""Only bash can give a program another name; with -p it ignores variables that would affect it."""
 
 _ASIDE: Final = " 3>&2 2>/dev/null"
-"""Where stderr goes until bash, which complains of a locale that it does not know, has come to its first line."""
+"""Redirects stderr until bash, which reports a locale that it does not know, has reached its first line."""
 
 UMASK: Final = "022"
-"""Of programs that run as another user: the default of login.defs(5). The service's own account keeps the service's."""
+"""The umask of programs that run as another user: the default of login.defs(5). Others have the service's."""
 
 _NOT_FOR_SHELLS: Final = re.compile(
     rb"(?![A-Za-z_][A-Za-z0-9_]*\Z)|(?:_|BASH.*|COMP.*|DIRSTACK|EPOCH.*|E?UID|FUNC.*|GROUPS|HIST.*|IFS|LINENO"
     rb"|(?:OLD)?PWD|OPT...|OPTIND|PIPESTATUS|POSIXLY_CORRECT|PPID|PS[0-9]|S?RANDOM|SECONDS|SHELLOPTS|SHLVL)\Z",
     re.DOTALL,
 )
-"""Names that a shell drops, as they are none of its own syntax, or keeps for a use of its own: env(1) sets them."""
+"""Names that a shell drops, because they are not valid in its syntax, or uses itself: env(1) sets them instead."""
 
 _SHELLS_OWN: Final = (b"PWD", b"OLDPWD", b"SHLVL", b"_")
-"""Variables that dash or bash hands on whether it was given them or not."""
+"""Variables that dash or bash passes on even if it was not given them."""
 
 
 class LaunchCommand(NamedTuple):
-    """What to hand to execve(2)."""
+    """Arguments for execve(2)."""
 
     argv: tuple[bytes, ...]
     env: Mapping[bytes, bytes]
@@ -79,23 +79,23 @@ def launch(
     terminal: bool = False,
     argv0: bytes | None = None,
 ) -> LaunchCommand:
-    """Return what runs `argv`, with exactly `env`, as the user of `credentials`, with `limits`, in `cgroup`.
+    """Return a command that runs `argv` with exactly `env`, as the user of `credentials`, under `limits`, in `cgroup`.
 
-    Where none of that is asked for, that is `argv` and `env` themselves. The pid stays the same, as do descriptors and
-    the working directory. `credentials` are None, or the service's own, for the service's own account.
+    If none of that is requested, it is `argv` and `env` themselves. The program has the pid, the descriptors and the
+    working directory of the command. `credentials` are None, or the service's own, for the service's own account.
 
-    With `terminal` the program's stdin is one, and becomes its controlling terminal, stdout and stderr. `argv0` is the
-    name by which it is called; where there is no bash(1) it is called by its own, with the option `-l`: that a shell is
-    a login shell is all that such a name ever says. bash adds a SHLVL of 0, and what of `env` shells keep for a use of
-    their own does not get past it.
+    With `terminal` the program's stdin is a terminal, and becomes its controlling terminal, stdout and stderr. `argv0`
+    is the name that it is given. Without bash(1) it keeps its own, and gets the option `-l`: that a shell is a login
+    shell is all that such a name ever means. bash adds a SHLVL of 0, and drops variables in `env` that shells use
+    themselves.
 
     `limits` are rlimits, soft and hard (setrlimit(2)); leave out what the cgroup enforces. None is raised above the
     hard limit of the service. Memory is rounded up to KiB, the size of files to 512 bytes, processor time to seconds,
-    with one more before the hard limit: the program gets SIGXCPU, and KILL only where it goes on.
+    with one more before the hard limit: the program gets SIGXCPU, and KILL only if it continues.
 
-    Errors come as those of the program: exit 125, with the reason on stderr, where the cgroup cannot be entered or the
-    terminal not be opened, and 126 or 127 where a program of the prefix is missing or `check` has overlooked what is
-    wrong with `argv[0]`.
+    Errors look like those of the program: exit 125, with the reason on stderr, if the cgroup cannot be entered or the
+    terminal not be opened, and 126 or 127 if a program of the prefix is missing or `check` has missed what is wrong
+    with `argv[0]`.
     """
     if credentials is not None and credentials.uid == os.geteuid():
         credentials = None
@@ -112,12 +112,12 @@ def launch(
     last = 'unset PWD OLDPWD\nexec "$@"' if by_shell else _exec_line(left)
     setting = [*_limit_lines(limits), last + _ASIDE if named else last]
     if exported:
-        # A shell that knows no locale of that name says so on stderr, which is the program's.
+        # A shell reports a locale that it does not know on stderr, which is the program's.
         setting.insert(0, f"export {_values(exported)} 2>/dev/null\nunset {' '.join(exported)}")
     if terminal:
         setting.insert(0, _TERMINAL)
     packed = {name.encode(): value for name, value in names.items()}
-    # env(1) takes a name with "=" for an assignment, and "-" for an option.
+    # env(1) interprets a name with "=" as an assignment, and "-" as an option.
     guarded = (NICE, b"-n", b"0", b"--", *argv) if not by_shell and (b"=" in argv[0] or argv[0] == b"-") else argv
     if credentials is None:
         return LaunchCommand((*_shell(enter + setting), *place, *guarded), packed)
@@ -129,9 +129,9 @@ def launch(
 
 
 def _finds_the_same(program: bytes, env: Mapping[bytes, bytes]) -> bool:
-    """Whether env(1) can be saved, as /bin/sh finds the program as execvp(3) does and adds nothing to its environment.
+    """Return whether env(1) is not needed: /bin/sh finds the program as execvp(3) does, and adds no variables.
 
-    dash does, but that it has a PATH of its own where there is none, and other uses for `%` in it.
+    dash does, except that it has a PATH of its own if there is none, and gives `%` in it a meaning.
     """
     return _is_dash(SHELL) and not program.startswith(b"-") and b"%" not in env.get(b"PATH", b"%")
 
@@ -146,7 +146,7 @@ def _shell(lines: list[str]) -> tuple[bytes, ...]:
 
 
 def _setpriv(credentials: Credentials) -> tuple[bytes, ...]:
-    # The groups by number: --init-groups would look up once more, and perhaps otherwise, what the service has found.
+    # The groups by number: --init-groups would look them up again, perhaps with another result.
     groups = ",".join(map(str, credentials.groups))
     return (
         SETPRIV,
@@ -159,7 +159,7 @@ def _setpriv(credentials: Credentials) -> tuple[bytes, ...]:
 
 
 def _pack(env: Mapping[bytes, bytes]) -> tuple[dict[str, bytes], list[str]]:
-    """Each variable as a value under a name that none of them has, and the names of those that a shell can export."""
+    """Return each variable as a value under a name that none of them has, and the names that a shell can export."""
     prefix = "E"
     while any(name.startswith(prefix.encode()) and name[len(prefix) :].isdigit() for name in env):
         prefix += "_"
@@ -195,7 +195,7 @@ def _limit_lines(limits: ResourceLimits) -> list[str]:
         lines.append(f"ulimit -S -t {_bounded(seconds, resource.RLIMIT_CPU)}")
         lines.append(f"ulimit -H -t {_bounded(seconds + 1, resource.RLIMIT_CPU)}")
     if limits.memory is not None:
-        # Last: the shell has to live with it.
+        # Last, since it applies to the shell as well.
         lines.append(f"ulimit -v {_bounded(limits.memory, resource.RLIMIT_AS, unit=1024)}")
     return lines
 

@@ -1,8 +1,8 @@
-"""What a dead service has left running: found at the start of the next one, and ended.
+"""Ends what a dead service has left running, when the next one starts.
 
-A number alone proves nothing, since it may have passed to a stranger. A process belongs to a lost run where it is in
-that run's cgroup; where its pid and start are the recorded ones, in the same boot; where it is in the session or group
-of such a process; where it has the run's id in its environment; or where it descends from one of these.
+A pid alone proves nothing, since it may have been reused. A process belongs to a lost run if it is in that run's
+cgroup; if its pid and start are the recorded ones, in the same boot; if it is in the session or group of such a
+process; if it has the run's id in its environment; or if it descends from one of these.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from .cgroup import RunCgroup
 from .tree import SWEEPS, Member, look, open_pidfd, run_id_of, send
 
 ORPHAN_KILL_TIMEOUT: Final = 2.0
-"""Seconds for which the end of killed processes is awaited: only one that the kernel itself holds up takes longer."""
+"""Seconds to wait for the end of killed processes: only one that the kernel itself holds up takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A process that was ended, and its run."""
+    """A process that was killed, and the run that it belonged to."""
 
     run: str
     pid: int
@@ -37,7 +37,7 @@ class Orphan:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What was ended, and the ids of the runs of which nothing is left: `History.orphans_ended` takes those."""
+    """The processes that were killed, and the ids of the runs of which nothing is left."""
 
     ended: tuple[Orphan, ...]
     clean: tuple[str, ...]
@@ -45,14 +45,14 @@ class Sweep:
 
 @cache
 def boot_id() -> str:
-    """What tells this boot from all others (proc_sys_kernel(5)): a start time counts within one boot."""
+    """Return what identifies this boot (proc_sys_kernel(5)): a start time in ticks has a meaning only within one."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 async def end_orphans(lost: Iterable[RunRecord], log: Logger) -> Sweep:
     """Kill every process that is left of the lost runs, wait for their ends, and log them.
 
-    KILL at once: whoever could have asked them to end is gone, and so is everybody they could have told.
+    They get KILL at once: the service that could have granted them a grace period is gone, and so are its clients.
     """
     runs = {record.id: record for record in lost}
     here = {id: record for id, record in runs.items() if record.boot_id in (None, boot_id())}
@@ -79,10 +79,10 @@ async def end_orphans(lost: Iterable[RunRecord], log: Logger) -> Sweep:
 
 
 async def _end_cgroup(record: RunRecord, ended: list[Orphan]) -> bool:
-    """Kill all that is in a run's cgroup and remove it; False where something is left."""
+    """Kill all processes in a run's cgroup and remove it; return False if something is left."""
     assert record.cgroup is not None
     group = RunCgroup(Path(record.cgroup), frozenset())
-    # What is recorded has to be a run's own: the kill takes all that is in it.
+    # The recorded cgroup must be that of the run, since everything in it is killed.
     if group.run_id != record.id or not group.path.is_dir():
         return True
     try:
@@ -97,10 +97,11 @@ async def _end_cgroup(record: RunRecord, ended: list[Orphan]) -> bool:
 
 
 def _stop_processes(runs: Mapping[str, RunRecord], left: Container[tuple[int, int]]) -> dict[Member, str]:
-    """Stop all processes of the runs, and return them with their run's id; not those in `left`.
+    """Send STOP to all processes of the runs except those in `left`, and return them with their run's id.
 
-    A process that is killed can leave a child that nothing ties to its run any more, begun after the look that found
-    its parent. One that is stopped starts none (fork(2) gives way to the signal), and stays as proof of those it has.
+    A process that is killed can leave a child that nothing connects with its run any more, if it was started after the
+    pass that found its parent. A stopped one starts none (fork(2) gives way to the signal), and shows to whom its
+    children belong.
     """
     stopped: dict[Member, str] = {}
     seen: set[tuple[int, int]] = set()
@@ -115,13 +116,13 @@ def _stop_processes(runs: Mapping[str, RunRecord], left: Container[tuple[int, in
         for member, id in found.items():
             seen.add((member.pid, member.started))
             stopped[member] = id
-            with contextlib.suppress(OSError):  # it is killed all the same, or the kill says why not
+            with contextlib.suppress(OSError):  # it is killed anyway, or the kill reports why not
                 send(member, signal.SIGSTOP)
     return stopped
 
 
 def _processes_of(runs: Mapping[str, RunRecord]) -> dict[Member, str]:
-    """All living processes that are proved to be a run's, with its id; never this one or those it descends from."""
+    """Return all living processes that belong to a run, with its id, except this one and its ancestors."""
     everybody = {member.pid: member for member in _all()}
     ours = set(_upwards(os.getpid(), everybody))
     leaders = {record.pid: id for id, record in runs.items() if _is_leader(everybody.get(record.pid or 0), record)}
@@ -148,19 +149,19 @@ def _all() -> Iterator[Member]:
 
 
 def _is_leader(member: Member | None, record: RunRecord) -> bool:
-    # A zombie is good enough: its number names nobody else.
+    # A zombie will do: its pid is not reused.
     return member is not None and record.boot_id is not None and member.started == record.start_ticks
 
 
 def _upwards(pid: int, everybody: Mapping[int, Member]) -> Iterator[int]:
-    """The process and all that it descends from."""
+    """Yield the pids of the process and of all that it descends from."""
     while (member := everybody.get(pid)) is not None:
         yield pid
         pid = member.parent
 
 
 async def _kill(members: Iterable[Member]) -> dict[Member, str]:
-    """Kill these very processes and wait for their ends; return who lives on, and why."""
+    """Kill exactly these processes and wait for their ends; return those that live on, and why."""
     alive: dict[Member, str] = {}
     waiting: dict[int, Member] = {}
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""One started program: its exit, its whole tree of processes, what they used, which limit ended them."""
+"""One started program: its exit, all of its processes, what they have used, and which limit has ended them."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ _OF_THE_PROGRAM: Final = frozenset(
         errnos.ETXTBSY,
     }
 )
-"""What execve(2) says of the file; the rest is the system's state, or the size of arguments and environment."""
+"""Errors of execve(2) about the file; others are about the system's state, or the size of arguments and environment."""
 
 
 MAX_NAME: Final = 256
-"""Characters of a program's name in an error: a longer one would push the reason out of the sentence."""
+"""Characters of a program's name in an error: a longer name would hide the reason."""
 
 
 class LaunchError(Exception):
-    """The program did not start; `errno` and `what` (program, directory or process) say why, the text says it whole."""
+    """The program did not start: `errno` and `what` tell why, for programs, and the text for people."""
 
     def __init__(self, errno: int, what: Literal["program", "directory", "process"], sentence: str) -> None:
         super().__init__(sentence)
@@ -62,10 +62,12 @@ class LaunchError(Exception):
 
 
 def prepare_loop(expecting: Iterable[int] = ()) -> None:
-    """Make the service the subreaper of its runs on this loop; in the main thread, before the first start.
+    """Make the service the subreaper of its runs on this event loop.
+
+    Call it in the main thread, before the first start.
 
     `expecting` are the pids of children from before an execve of the service that `Process.restore` will be called for:
-    they are not reaped before. Raises OSError where prctl(2) does not know of subreapers (before Linux 3.4).
+    they are not reaped until then. Raises OSError before Linux 3.4, which has no subreapers (prctl(2)).
     """
     subreaper.prepare(expecting)
 
@@ -80,10 +82,9 @@ class LeaderSnapshot(NamedTuple):
 
 
 class Process:
-    """A program that runs, in a session and process group of its own, whose number is its pid.
+    """A program that runs, in a session and a process group of its own, whose id is its pid.
 
-    It is started by asyncio and waited for by the subreaper: asyncio would tell of its exit some turns of the loop
-    later and keep what wait4(2) says of processor time and memory to itself.
+    It is started and reaped by the `subreaper`, which tells why asyncio does neither.
     """
 
     def __init__(self, tracked: subreaper.TrackedRun, limits: ResourceLimits, cgroup: RunCgroup | None) -> None:
@@ -91,8 +92,8 @@ class Process:
         """The exit code, or minus the signal's number, once the program has ended."""
         self.pid = tracked.tree.leader
         self.applied: dict[LimitName, Enforcer] = enforcers(limits, cgroup.enforces if cgroup else frozenset())
-        """What enforces each limit that is set. An rlimit bounds each process by itself, and RLIMIT_NPROC counts all
-        processes of the user; a cgroup bounds the whole tree, but not processor time: that is an rlimit in any case."""
+        """What enforces each limit that is set. An rlimit applies to each process by itself, and RLIMIT_NPROC counts
+        all processes of the user. A cgroup limits the whole tree, but not processor time, which is always an rlimit."""
         self._subreaper = subreaper.current()
         self._tracked = tracked
         self._limits = limits
@@ -115,12 +116,12 @@ class Process:
         terminal: bool = False,
         argv0: bytes | None = None,
     ) -> Process:
-        """Start `argv` with exactly these three descriptors, which stay the caller's to close.
+        """Start `argv` with exactly these three descriptors, which the caller still has to close.
 
-        With `terminal` they are one, and it becomes the program's controlling terminal. For `argv0` see `launch`.
-        It runs as the user of `credentials` (None: as the service), under `limits`, in `cgroup`, which is removed by
-        `close`. Neither preexec_fn nor user= is used: both would make a fork of the whole service out of a vfork; see
-        `launch`. Cancelled, it kills the program and waits for its exit. Raises `LaunchError`.
+        With `terminal` they are one, which becomes the program's controlling terminal. For `argv0` see `launch`. The
+        program runs as the user of `credentials` (None: as the service), under `limits`, in `cgroup`, which `close`
+        removes. Neither preexec_fn nor user= is used, since both would fork the whole service instead of using vfork;
+        see `launch`. Raises `LaunchError`.
         """
         command = launch(
             argv,
@@ -172,38 +173,38 @@ class Process:
 
     @property
     def mark(self) -> int:
-        """The number that all processes of this run bear, see `subreaper`; 0 where the system did not let us."""
+        """The mark of all processes of this run, see `subreaper`; 0 if the system does not allow it."""
         return self._tracked.mark
 
     @property
     def cgroup_path(self) -> Path | None:
-        """The directory of the run's cgroup, for the record; None without one."""
+        """The directory of the run's cgroup, None without one."""
         return None if self._cgroup is None else self._cgroup.path
 
     def signal(self, number: int) -> bool:
-        """Send a signal to the leader's whole process group; False where there is nobody left in it."""
+        """Send a signal to the leader's process group; return False if nobody is left in it."""
         return self._tracked.tree.signal_group(number)
 
     def hang_up(self, foreground: int | None) -> None:
-        """Send HUP, then CONT, to the leader and the process group that is in the `foreground` of its terminal."""
+        """Send HUP, then CONT, to the leader and to the `foreground` process group of its terminal."""
         self._tracked.tree.hang_up(foreground)
 
     def terminate_tree(self, *, hang_up: bool = False) -> None:
-        """Send TERM, then CONT, to every process of the run, in whatever session or group it is by now.
+        """Send TERM, then CONT, to every process of the run, whatever session or group it is in.
 
-        With `hang_up` also HUP to the leader, which may be a shell on a terminal.
+        With `hang_up` the leader, which may be a shell on a terminal, gets HUP as well.
         """
         self._tracked.tree.terminate(hang_up=hang_up)
         if self._cgroup is not None:
             self._cgroup.terminate(self._tracked.tree)
 
     def kill_tree(self) -> frozenset[int]:
-        """Kill every process of the run, and from now on whatever of it comes to light while `tree_ended` waits.
+        """Kill every process of the run, and those that are found while `tree_ended` waits.
 
-        Where the leader has ended by itself and left nobody, this is one look at the list of the service's children.
-        Returns the pids of those that the kernel does not let us signal: programs that have
-        become another user (setuid, kill(2)) under a service that is not root. They live on, outside of a cgroup,
-        which kills them as well.
+        If the leader has ended by itself and left nobody, this costs one look at the list of the service's children.
+        Return the pids of those that the kernel does not allow the service to signal: programs that have become another
+        user (setuid, kill(2)) under a service that is not root. They live on, except in a cgroup, which is killed as a
+        whole.
         """
         if self._cgroup is not None:
             self._cgroup.kill()
@@ -213,32 +214,32 @@ class Process:
     async def tree_ended(self) -> None:
         """Wait until the leader and every process of the run have ended.
 
-        After `kill_tree` those that may not be signalled are not waited for. A process in an uninterruptible wait for a
-        device ends only after that, KILL or not: give it a timeout.
+        After `kill_tree` those that may not be signalled are not waited for. Use a timeout: a process in an
+        uninterruptible wait for a device ends only after that wait, even by KILL.
         """
         await self._tracked.reaped.wait()
         if self._cgroup is not None:
             await self._cgroup.ended()
         await self._tracked.tree.ended()
-        # The signal that tells of their end may be on its way still.
+        # The SIGCHLD for their end may still be pending.
         self._subreaper.reap()
 
     def usage(self) -> ResourceUsage:
-        """What the run has used, after `exited`, before `close`; whole after `tree_ended`.
+        """Return what the run has used, between `exited` and `close`; it is complete after `tree_ended`.
 
-        From the cgroup, else from wait4(2): the leader with what it has waited for, and orphans once they are reaped.
-        A peak of memory is then one process's, and None where it is below the service's own: see `UsageMeter`.
+        It comes from the cgroup, else from wait4(2): the leader with what it has waited for, and orphans once they are
+        reaped. The peak of memory is then that of one process, and None if below the service's own: see `UsageMeter`.
         """
         counted = self._tracked.meter.usage()
         return counted if self._cgroup is None else self._cgroup.usage(counted)
 
     def limit_hit(self) -> Hit | None:
-        """Which limit has ended the program, after `exited`, before `close`; see `usage.limit_hit`."""
+        """Return which limit has ended the program, between `exited` and `close`; see `usage.limit_hit`."""
         oom_killed = self._cgroup is not None and self._cgroup.oom_killed()
         return limit_hit(self._limits, self.exited.result(), self.usage(), oom_killed=oom_killed)
 
     def close(self) -> None:
-        """Let go of the run: what still lives of it is killed, and reaped whenever it ends; its cgroup is removed."""
+        """Stop tracking the run: what still lives is killed, and reaped whenever it ends; its cgroup is removed."""
         self.kill_tree()
         self._subreaper.leave(self._tracked)
         if self._cgroup is not None and not self._cgroup.remove():
@@ -250,7 +251,7 @@ def _spawn_error(error: OSError, program: bytes, cwd: bytes, prefix: bytes | Non
     reason = os.strerror(number)
     name = ascii(os.fsdecode(program)[:MAX_NAME])
     at_directory = error.filename is not None and os.fsencode(error.filename) == cwd
-    # Where program and directory have the same name, only the directory itself can tell which of them it was.
+    # If program and directory have the same name, only the directory itself can tell which of them failed.
     if at_directory and (cwd != program or not os.path.isdir(cwd)):  # noqa: PTH112  # bytes, and it never raises
         return LaunchError(number, "directory", f"cannot start in the directory {os.fsdecode(cwd)!a}: {reason}")
     if number in _OF_THE_PROGRAM and prefix is not None and error.filename == prefix:

@@ -3,10 +3,12 @@
 Leaders are started by `subprocess.Popen`, and both leaders and orphans are reaped on SIGCHLD with wait4(2), which also
 tells what they have used. asyncio's subprocesses would not do: they report an exit some turns of the event loop later,
 keep to themselves what wait4(2) says, and can be had to leave the waiting to others only by a private hook. They are
-slower as well; measured on Python 3.11 with 2 busy cores, median of 7 rounds of 400 starts of /bin/true until reaped:
+slower as well. CPU for each start of /bin/true until it is reaped, the best of 7 rounds of 400, on 2 busy cores:
 
-    one at a time       asyncio with the hook 433 µs of CPU each     Popen 325 µs
-    16 at a time        asyncio with the hook 369 µs of CPU each     Popen 276 µs
+                    one at a time               16 at a time
+    Python 3.11     433 µs, Popen 325 µs        369 µs, Popen 276 µs
+    Python 3.12     584 µs, Popen 443 µs        525 µs, Popen 512 µs
+    Python 3.13     585 µs, Popen 485 µs        626 µs, Popen 440 µs
 
 A start blocks the event loop in both cases, until execve(2), because asyncio calls `Popen`, too.
 

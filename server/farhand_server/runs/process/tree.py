@@ -19,23 +19,23 @@ RUN_ID_VARIABLE: Final = b"FARHAND_RUN_ID"
 identifies them."""
 
 SWEEPS: Final = 16
-"""Looks at a tree within one kill: each finds what was started during the one before. A tree that outruns them all is
-looked at again whenever one of its processes has ended."""
+"""Passes over a tree within one kill: each finds what was started during the one before. A tree that outruns them all
+is scanned again whenever one of its processes has ended."""
 
 MAX_ENVIRONMENT: Final = 6 << 20
-"""Bytes of an environment that are looked at: as many as there can be (three quarters of 8 MiB, execve(2)), since the
-service's own variable may stand behind all that a request has set."""
+"""Bytes of an environment that are read: as many as there can be (three quarters of 8 MiB, execve(2)), since the
+service's own variable may come after all that a request has set."""
 
 
 EXEC_LOOKS: Final = 30
-"""Looks at the environment of a process that may be amid an execve(2), where it seems to have none: some 10 µs each."""
+"""Reads of the environment of a process that seems to have none, and may be amid an execve(2): some 10 µs each."""
 
 
 _MARK: Final = b"Max file locks"
 
 
 class Member(NamedTuple):
-    """A process as it was when looked at; `started` in clock ticks since boot."""
+    """A process at one moment; `started` is in clock ticks since boot, and tells it from another with the same pid."""
 
     pid: int
     parent: int
@@ -46,19 +46,19 @@ class Member(NamedTuple):
 
 
 def look(pid: int) -> Member | None:
-    """What /proc/PID/stat says of a process; None where there is none."""
+    """Return what /proc/PID/stat says of a process; None if there is none."""
     text = read(f"/proc/{pid}/stat")
     if not text:
         return None
     # "pid (comm) state ppid pgrp session …", where comm may hold anything; num_threads is field 20, starttime 22.
     fields = text[text.rindex(b")") + 2 :].split(maxsplit=20)
-    # A process whose first thread alone has ended looks like a zombie and has other threads.
+    # A process of which only the first thread has ended looks like a zombie, but has other threads.
     alive = fields[0] not in (b"Z", b"X") or int(fields[17]) > 1
     return Member(pid, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]), alive)
 
 
 def children(pid: int) -> list[int]:
-    """The children of all threads of a process, zombies among them."""
+    """Return the pids of the children of all threads of a process, including zombies."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208  # a Path for each would take as long again
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -67,9 +67,10 @@ def children(pid: int) -> list[int]:
 
 
 def run_id_of(pid: int) -> str | None:
-    """The run's id in the environment a program was started with; None where there is another environment without one.
+    """Return the run's id from the environment that a program was started with; None if that contains none.
 
-    "" where no environment is seen: there is none, we may not look, or the process is in the middle of an execve(2).
+    Return "" if no environment can be read: there is none, it is not ours to read, or the process is in the middle of
+    an execve(2).
     """
     for _ in range(EXEC_LOOKS):
         environment = read(f"/proc/{pid}/environ", MAX_ENVIRONMENT)
@@ -86,7 +87,7 @@ def run_id_of(pid: int) -> str | None:
 
 
 def mark_of(pid: int) -> int:
-    """The soft limit on file locks of a process, zombies included; 0 where it has none, or is gone. See `subreaper`."""
+    """Return the soft limit on file locks of a process or zombie; 0 if it has none, or is gone. See `subreaper`."""
     for line in read(f"/proc/{pid}/limits").splitlines():
         if line.startswith(_MARK):
             soft = line[len(_MARK) :].split()[0]
@@ -94,24 +95,24 @@ def mark_of(pid: int) -> int:
     return 0
 
 
-def read(path: str, most: int = 1 << 30) -> bytes:
-    """A file of /proc, at most `most` bytes of it; nothing where the process is gone or is not ours to look at."""
-    pieces = []
+def read(path: str, limit: int = 1 << 30) -> bytes:
+    """Return a file of /proc, at most `limit` bytes; nothing if the process is gone or is not ours to look at."""
+    chunks = []
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            while most > 0 and (piece := os.read(fd, min(most, 64 << 10))):
-                pieces.append(piece)
-                most -= len(piece)
+            while limit > 0 and (chunk := os.read(fd, min(limit, 64 << 10))):
+                chunks.append(chunk)
+                limit -= len(chunk)
         finally:
             os.close(fd)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return b""
-    return b"".join(pieces)
+    return b"".join(chunks)
 
 
 def descend(roots: Iterable[int]) -> Iterator[Member]:
-    """The processes `roots` and all their descendants that live."""
+    """Yield the processes `roots` and all of their descendants, as far as they live."""
     todo = list(roots)
     seen: set[int] = set()
     while todo:
@@ -126,12 +127,12 @@ def descend(roots: Iterable[int]) -> Iterator[Member]:
 
 
 def open_pidfd(member: Member) -> int | None:
-    """A pidfd of this very process; None where it has ended. Raises OSError where there is no descriptor for it."""
+    """Return a pidfd of exactly this process; None if it has ended. Raises OSError if no descriptor is left."""
     try:
         fd = os.pidfd_open(member.pid)
     except ProcessLookupError:
         return None
-    # Looked at after the pidfd is there: the same start under the same number is the same process.
+    # Checked after the pidfd is open: the same pid with the same start is the same process.
     now = look(member.pid)
     if now is None or now.started != member.started:
         os.close(fd)
@@ -140,7 +141,7 @@ def open_pidfd(member: Member) -> int | None:
 
 
 def send(member: Member, number: int) -> None:
-    """Send a signal to this very process; nothing happens where it has ended. Raises PermissionError."""
+    """Send a signal to exactly this process; nothing happens if it has ended. Raises PermissionError."""
     fd = open_pidfd(member)
     if fd is None:
         return
@@ -153,20 +154,20 @@ def send(member: Member, number: int) -> None:
 
 
 class Tree:
-    """All processes of a run. `orphans` returns the pids of those that are the service's own children by now."""
+    """All processes of a run. `orphans` returns the pids of those that have become children of the service."""
 
     def __init__(self, leader: int, orphans: Callable[[], Iterable[int]]) -> None:
         self.leader = leader
         self.reaped = False
-        """Whether the leader is gone and its number free, unless it still names a group or a session."""
+        """Whether the leader is gone and its pid is free, unless it is still the id of a group or session."""
         self.untouchable: set[int] = set()
-        """Pids of those that the kernel did not let us signal."""
+        """Pids of those that the kernel did not allow the service to signal."""
         self._orphans = orphans
         self._killed: set[tuple[int, int]] = set()
         self._killing = False
 
     def members(self) -> list[Member]:
-        """Who lives now."""
+        """Return the processes that live now."""
         found: dict[int, Member] = {}
         seen: set[int] = set()
         roots = set(self._orphans())
@@ -175,15 +176,15 @@ class Tree:
         while roots:
             found.update((member.pid, member) for member in descend(roots))
             seen |= roots
-            # Whoever has lost its parent during this look is an orphan by now.
+            # A process that has lost its parent during this pass is an orphan now.
             roots = set(self._orphans()) - seen - found.keys()
         return list(found.values())
 
     def signal_group(self, number: int) -> bool:
-        """Send a signal to the leader's process group; False where there is nobody left in it.
+        """Send a signal to the leader's process group; return False if nobody is left in it.
 
-        The leader's pid names the group, and stays taken while the leader is not reaped or anyone is left in the group.
-        After that it could be a stranger's: a process of that number is then there, and is left alone.
+        The leader's pid is the id of the group, and is not reused while the leader is not reaped or anybody is left in
+        the group. After that it may belong to a stranger: then a process with that pid exists, and is left alone.
         """
         if self.reaped and os.path.exists(f"/proc/{self.leader}"):  # noqa: PTH110  # a Path is slow
             return False
@@ -194,9 +195,9 @@ class Tree:
         return True
 
     def terminate(self, *, hang_up: bool = False) -> None:
-        """TERM to everyone, then CONT: a stopped process would take the TERM only once it goes on.
+        """Send TERM to all, then CONT: a stopped process acts on TERM only once it continues.
 
-        With `hang_up` the leader gets HUP as well: an interactive shell ignores TERM (bash(1), SIGNALS).
+        With `hang_up` the leader gets HUP as well, since an interactive shell ignores TERM (bash(1), SIGNALS).
         """
         members = self.members()
         others = [member for member in members if member.group != self.leader]
@@ -209,18 +210,18 @@ class Tree:
                     self._send(leader, signal.SIGHUP)
 
     def hang_up(self, foreground: int | None) -> None:
-        """HUP, then CONT, to the leader and the `foreground` group, as the kernel does where a terminal is gone."""
+        """Send HUP, then CONT, to the leader and the `foreground` group, as the kernel does when a terminal is gone."""
         reached = [each for each in self.members() if each.pid == self.leader or each.group == foreground]
         for number in (signal.SIGHUP, signal.SIGCONT):
             for member in reached:
                 self._send(member, number)
 
     def kill(self) -> None:
-        """KILL to everyone, and to those that were started meanwhile; from now on whoever is found is killed."""
+        """Kill all, including those that were started meanwhile; `ended` kills what it finds from now on."""
         self._killing = True
         if not self.reaped:
             self.signal_group(signal.SIGKILL)
-        # Without a descriptor nobody can be looked at; whoever is an orphan of a run that is over is killed later.
+        # Without a free descriptor no process can be looked at. Orphans of a run that is over are killed later.
         with contextlib.suppress(OSError):
             for _ in range(SWEEPS):
                 fresh = [member for member in self.members() if (member.pid, member.started) not in self._killed]
@@ -231,9 +232,9 @@ class Tree:
                     self._killed.add((member.pid, member.started))
 
     async def ended(self) -> None:
-        """Wait until nobody lives; after `kill` those that may not be signalled are not waited for.
+        """Wait until all have ended; after `kill` those that may not be signalled are not waited for.
 
-        Raises OSError where there is no descriptor to look or wait with.
+        Raises OSError if no descriptor is left to look or wait with.
         """
         while True:
             if self._killing:
@@ -254,7 +255,7 @@ class Tree:
 async def _end_of(member: Member) -> None:
     fd = open_pidfd(member)
     if fd is None:
-        await asyncio.sleep(0)  # others have their turn, whatever the next look finds
+        await asyncio.sleep(0)  # give others their turn, whatever the next pass finds
         return
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
