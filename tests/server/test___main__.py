@@ -1,0 +1,18 @@
+"""`python -m farhand_server` is `farhandd`."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+import pytest
+
+from farhand_server import __version__
+
+
+def test_the_package_is_the_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["farhandd", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("farhand_server", run_name="__main__")
+    assert ended.value.code in (0, None)
+    assert __version__ in capsys.readouterr().out
