@@ -215,7 +215,10 @@ async def test_a_run_is_stopped_when_its_removed_recording_is_noticed(guard: Pol
     async with guard.client("recorded") as client:
         outcome = (await client.wait(run.id)).outcome
     assert isinstance(outcome, Killed)
-    assert (outcome.reason, outcome.message) == ("spool", "its recording is lost: somebody has deleted or truncated the file")
+    assert (outcome.reason, outcome.message) == (
+        "spool",
+        "its recording is lost: somebody has deleted or truncated the file",
+    )
 
 
 async def test_recordings_are_for_those_who_may_attach(guard: PolicyService) -> None:
