@@ -8,7 +8,7 @@ import os
 import re
 from pathlib import Path
 
-PATIENCE = 20.0
+PATIENCE = 45.0
 """Timeout, in seconds, for the exit of a process."""
 
 

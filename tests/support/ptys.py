@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.support import warm
 
-PATIENCE = 20.0
+PATIENCE = 45.0
 """Timeout, in seconds, for expected output."""
 
 
