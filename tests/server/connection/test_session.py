@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -11,12 +12,17 @@ from pathlib import Path
 import pytest
 
 from farhand_protocol import messages as m
+from farhand_protocol.connection import Connection, MessageReceived
+from farhand_protocol.frames import Kind, encode_frame
+from farhand_protocol.keepalive import MAX_SILENT_INTERVALS
 from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited
+from farhand_protocol.states import Side
 from farhand_protocol.transport import QUIET_PERIOD
 from farhand_server.audit import AuditEntry
 from farhand_server.auth.login import Authenticator
 from farhand_server.config import ServiceConfig, load
+from farhand_server.connection import session as session_module
 from farhand_server.connection.channels.run import RunChannel
 from farhand_server.connection.context import OpenSessions
 from farhand_server.connection.session import ServerSession
@@ -29,6 +35,7 @@ from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.process.process import Process, prepare_loop
 from farhand_server.runs.registry import Registry
 from tests.support.client import PATIENCE, RawClient
+from tests.support.pairs import hello
 from tests.support.processes import children, reaped
 
 
@@ -182,6 +189,35 @@ async def test_a_session_is_removed_with_its_connection(core: Core) -> None:
         await session.gone.wait()
     assert len(core.sessions) == 0
     assert session.channels == {}
+
+
+async def test_a_client_that_does_not_respond_is_pinged_and_then_disconnected(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "CLIENT_KEEPALIVE_INTERVAL", 0.02)
+    client = Connection(Side.CLIENT)
+    reader, writer = await asyncio.open_unix_connection(core.config.socket)
+    client.send(0, hello().model_copy(update={"user": None}))
+    writer.write(b"".join(client.data_to_send()))
+    received: list[str] = []
+    async with asyncio.timeout(PATIENCE):
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(1 << 16):
+                events = client.receive_data(data)
+                received += [event.message.type for event in events if isinstance(event, MessageReceived)]
+    writer.close()
+    assert received[:2] == ["welcome", "accepted"]
+    assert received[2:] == ["ping"] * (MAX_SILENT_INTERVALS - 1)
+
+
+async def test_a_client_that_violates_the_protocol_is_disconnected_and_others_go_on(core: Core) -> None:
+    async with RawClient.connect(core.config.socket) as other:
+        reader, writer = await asyncio.open_unix_connection(core.config.socket)
+        writer.write(encode_frame(Kind.MESSAGE, 0, b"{}"))
+        async with asyncio.timeout(PATIENCE):
+            assert b'"error"' in await reader.read()
+        writer.close()
+        await other.round_trip()
 
 
 class TurnCounter:
