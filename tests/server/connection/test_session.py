@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import Connection, MessageReceived
+from farhand_protocol.connection import Connection
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.keepalive import MAX_SILENT_INTERVALS
 from farhand_protocol.limits import KiB, Limits
@@ -199,15 +199,14 @@ async def test_a_client_that_does_not_respond_is_pinged_and_then_disconnected(
     reader, writer = await asyncio.open_unix_connection(core.config.socket)
     client.send(0, hello().model_copy(update={"user": None}))
     writer.write(b"".join(client.data_to_send()))
-    received: list[str] = []
+    received = b""
     async with asyncio.timeout(PATIENCE):
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(1 << 16):
-                events = client.receive_data(data)
-                received += [event.message.type for event in events if isinstance(event, MessageReceived)]
+                received += data
     writer.close()
-    assert received[:2] == ["welcome", "accepted"]
-    assert received[2:] == ["ping"] * (MAX_SILENT_INTERVALS - 1)
+    assert b'"accepted"' in received
+    assert received.count(b'"ping"') == MAX_SILENT_INTERVALS - 1
 
 
 async def test_a_client_that_violates_the_protocol_is_disconnected_and_others_go_on(core: Core) -> None:
