@@ -1,4 +1,4 @@
-"""The REPL at a terminal: what its user sees and types, in a real one."""
+"""The REPL at a terminal: what its user types and sees, on a real terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client.repl.completer import DEADLINE
+from farhand_client.repl.completer import COMPLETION_TIMEOUT
 from tests.support.processes import end_of
 from tests.support.service import Service
 from tests.support.tmux import COLUMNS, WHO, Screen, at
@@ -40,7 +40,7 @@ class TestLine:
     async def test_output_without_a_newline_is_kept_above_the_prompt(self, repl: Screen) -> None:
         await repl.answers("printf abc", "abc%\n", at())
 
-    async def test_programs_find_a_terminal_of_the_same_size(self, repl: Screen) -> None:
+    async def test_programs_have_a_terminal_of_the_same_size(self, repl: Screen) -> None:
         await repl.answers("stty size; test -t 0 && echo $TERM", f"30 {COLUMNS}\ntmux-256color\n", at())
 
     async def test_program_output_passes_unchanged_and_our_own_text_is_escaped(
@@ -54,7 +54,7 @@ class TestLine:
         await repl.answers(":cd", f"{shown}\n", at(shown))
 
     @pytest.mark.needs("vim")
-    async def test_a_full_screen_program_has_the_screen_and_gives_it_back(self, repl: Screen, tmp_path: Path) -> None:
+    async def test_a_full_screen_program_works_and_the_screen_is_restored(self, repl: Screen, tmp_path: Path) -> None:
         file = tmp_path / "file"
         repl.type(f"vim -u NONE {file}", "Enter")
         await repl.matches(r"^~$")
@@ -66,7 +66,7 @@ class TestLine:
         assert file.read_text() == "written by hand\n"
         await repl.answers("echo on", "on\n", at())
 
-    async def test_control_c_ends_a_flood_and_not_the_repl(self, repl: Screen) -> None:
+    async def test_ctrl_c_ends_a_flood_of_output_and_not_the_repl(self, repl: Screen) -> None:
         repl.type("yes", "Enter")
         await repl.shows("y\ny\ny")
         repl.type("", "C-c")
@@ -75,7 +75,7 @@ class TestLine:
         repl.type("", "C-l")
         await repl.answers("echo alive", "alive\n", at())
 
-    async def test_a_program_that_ignores_control_c_can_be_left(self, repl: Screen) -> None:
+    async def test_a_program_that_ignores_ctrl_c_can_be_left(self, repl: Screen) -> None:
         repl.type("trap 'echo ignored' INT; echo ready $$; while :; do sleep 1; done", "Enter")
         pid = int((await repl.matches(r"^ready (\d+)$"))[1])
         repl.type("", "C-c")
@@ -104,7 +104,7 @@ class TestTyping:
         repl.type("ls two\\ words/.", "Tab")
         await repl.shows(f"{where}ls two\\ words/.hidden")
 
-    async def test_our_commands_are_completed_with_a_word_on_each(self, repl: Screen) -> None:
+    async def test_commands_of_the_repl_are_completed_with_a_summary_of_each(self, repl: Screen) -> None:
         repl.type(":", "Tab")
         await repl.matches(r"\battach +show a run")
         repl.type("jo", "Tab")
@@ -115,28 +115,28 @@ class TestTyping:
         try:
             repl.type("ls /us", "Tab")
             repl.type("r/lib is slow")
-            async with asyncio.timeout(DEADLINE):  # else it was awaited
+            async with asyncio.timeout(COMPLETION_TIMEOUT):  # otherwise typing had to wait for it
                 await repl.shows("ls /usr/lib is slow")
         finally:
             core.process.send_signal(signal.SIGCONT)
         repl.type("", "C-c")
         await repl.shows(f"slow\n{at()}")
 
-    async def test_unfinished_lines_go_on_on_the_next(self, repl: Screen) -> None:
+    async def test_an_unfinished_line_continues_on_the_next(self, repl: Screen) -> None:
         repl.type("for i in 'a", "Enter")
         repl.type('b\'; do echo "$i"', "Enter")
         await repl.shows('> b\'; do echo "$i"\n>')
         repl.type("done", "Enter")
         await repl.shows(f"> done\na\nb\n{at()}")
 
-    async def test_a_paste_of_several_commands_is_run_by_enter_and_not_before(self, repl: Screen) -> None:
+    async def test_pasted_commands_run_with_enter_and_not_before(self, repl: Screen) -> None:
         repl.tmux("set-buffer", "cd /tmp\npwd\nif true\nthen echo yes\nfi\n")
         repl.tmux("paste-buffer", "-p")
         await repl.shows("> fi\n>")
         repl.type("", "Enter")
         await repl.shows(f"> fi\n>\n/tmp\nyes\n{at('/tmp')}")
 
-    async def test_control_c_clears_the_line(self, repl: Screen) -> None:
+    async def test_ctrl_c_clears_the_line(self, repl: Screen) -> None:
         repl.type("never run 'this", "Enter")
         repl.type("", "C-c")
         await repl.shows(at())
@@ -153,7 +153,7 @@ class TestTyping:
 
 
 class TestLeaving:
-    async def test_control_d_leaves_with_the_last_code(self, repl: Screen) -> None:
+    async def test_ctrl_d_leaves_with_the_last_exit_code(self, repl: Screen) -> None:
         await repl.answers("sh -c 'exit 3'", "", at("~", " [3]"))
         repl.type("", "C-d")
         await repl.shows("left with 3")
@@ -162,7 +162,7 @@ class TestLeaving:
         repl.type("exit 9", "Enter")
         await repl.shows("left with 9")
 
-    async def test_a_signal_to_end_leaves_the_terminal_as_it_was(self, repl: Screen) -> None:
+    async def test_sigterm_restores_the_terminal(self, repl: Screen) -> None:
         os.kill(repl.process, signal.SIGTERM)
         await repl.shows("left with 143")
         repl.type("echoed", "Enter")
@@ -174,7 +174,7 @@ class TestLeaving:
         repl.type("echo begun; stty raw; cat", "Enter")
         await repl.shows("begun")
         os.kill(repl.process, signal.SIGTERM)
-        await repl.matches(r"^farhand: left run [0-9a-f-]+ going$")
+        await repl.matches(r"^farhand: left run [0-9a-f-]+ running$")
         await repl.shows("left with 143")
         repl.type("echoed", "Enter")
         await repl.shows("echoed\nechoed")
@@ -225,4 +225,4 @@ class TestHistory:
         screen.type("", "Up")
         await screen.shows(f"{at()}echo good")
         screen.type("", "Enter")
-        await screen.matches(r"^farhand: 2 lines of the history .* are not text and skipped$")
+        await screen.matches(r"^farhand: 2 lines of the history .* are not text and were skipped$")

@@ -1,4 +1,4 @@
-"""The REPL's prompt and its lines to services: made, refused, cut, mended, gone."""
+"""The REPL's connections: made, refused, lost for a while, and lost permanently."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_a_dumb_terminal_without_a_service_ends_the_repl(
     await screen.shows("left with 255")
 
 
-async def test_an_unknown_key_is_asked_about(screen: Screen, own: dict[str, str], tmp_path: Path) -> None:
+async def test_the_user_is_asked_about_an_unknown_host_key(screen: Screen, own: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "tls").mkdir()
     async with running_service(tmp_path / "tls", listen=True) as service:
         assert service.address is not None
@@ -59,11 +59,11 @@ async def test_a_lost_connection_is_only_a_pause(
         screen.type("echo begun; read -r word; echo $word", "Enter")
         await screen.shows("\nbegun")
         await proxy.cut()
-        screen.type("typed on a dead line", "Enter")
+        screen.type("typed during an outage", "Enter")
         await proxy.restore()
-        await screen.shows(f"\ntyped on a dead line\n{at()}")
+        await screen.shows(f"\ntyped during an outage\n{at()}")
         await proxy.cut()
-        await screen.shows(at("~", " (line down)"))
+        await screen.shows(at("~", " (connection lost)"))
         await proxy.restore()
         await screen.shows(at())
 
@@ -109,11 +109,11 @@ async def test_a_service_that_shuts_down_is_reported(screen: Screen, tmp_path: P
         service.process.terminate()
         screen.type("", "C-c")
         await screen.matches(rf"\[SIGINT\].*{SIGN.strip()}$")
-        assert "is going away" in screen.text or "(line down)" in screen.text, "it may be gone already"
+        assert "is shutting down" in screen.text or "(connection lost)" in screen.text, "it may have stopped already"
 
 
 @pytest.mark.needs("ssh-keygen")
-async def test_lines_run_without_a_terminal_where_the_service_gives_none(
+async def test_lines_run_without_a_terminal_if_the_service_gives_none(
     screen: Screen, own: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = tmp_path / "guarded"

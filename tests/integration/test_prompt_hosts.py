@@ -1,4 +1,4 @@
-"""One prompt, several hosts: lines go to one of them, or to all, and each has what lasts for itself."""
+"""One prompt, several hosts: lines are sent to one of them or to all, and each has a state of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.needs("tmux")
 
 @pytest.fixture(scope="module")
 def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Another service beside the shared one."""
+    """A second service, besides the shared one."""
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         yield runner.run(stack.enter_async_context(running_service(tmp_path_factory.mktemp("db"))))
@@ -27,7 +27,7 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture
 async def hosts(screen: Screen, own: dict[str, str], db: Service) -> Screen:
-    """A REPL at web, which also knows where db is."""
+    """A REPL on web, which can also connect to db."""
     config = Path(own["XDG_CONFIG_HOME"], "farhand/config.toml")
     config.write_text(f'{config.read_text()}[hosts.db]\naddress = "{db.host}"\n')
     await screen.open("web", own)
@@ -35,14 +35,12 @@ async def hosts(screen: Screen, own: dict[str, str], db: Service) -> Screen:
 
 
 async def lines(screen: Screen, *expected: str) -> None:
-    """Wait until all these lines are on the screen, in whatever order."""
+    """Wait until all these lines are on the screen, in any order."""
     for line in expected:
-        await screen.matches(rf"^(\^C)?{re.escape(line)}$")  # the terminal says which key was pressed
+        await screen.matches(rf"^(\^C)?{re.escape(line)}$")  # the terminal echoes the key
 
 
-async def test_a_host_is_switched_to_and_has_its_own_directory_variables_and_history(
-    hosts: Screen, own: dict[str, str]
-) -> None:
+async def test_each_host_has_its_own_directory_variables_and_history(hosts: Screen, own: dict[str, str]) -> None:
     await hosts.answers("cd /tmp; export A=web", "", at("/tmp"))
     hosts.type(":host d", "Tab")
     await hosts.shows(":host db")
@@ -114,8 +112,8 @@ async def test_an_unreachable_host_changes_nothing(hosts: Screen, tmp_path: Path
     hosts.type(f":host +unix:{tmp_path}/none", "Enter")
     await hosts.matches(r"^farhand: there is no socket at ")
     await hosts.shows(at("~", " [1]"))
-    await hosts.answers(":host -db", "farhand: db is none of the hosts here: web\n", at("~", " [1]"))
+    await hosts.answers(":host -db", "farhand: db is not one of the hosts here: web\n", at("~", " [1]"))
     hosts.type(":host -web", "Enter")
-    await hosts.matches("^farhand: web is the only host that lines go to; exit leaves, :host NAME switches$")
+    await hosts.matches("^farhand: web is the only host that lines are sent to; exit leaves, :host NAME switches$")
     hosts.type(":host", "Enter")
     await hosts.matches(rf"^\* web  {re.escape(at()[: -len(SIGN)])}$")

@@ -1,4 +1,4 @@
-"""Runs that go on behind the prompt: started there, found there, come back to, ended."""
+"""Jobs of the prompt: started, listed, attached to, and stopped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def begun(repl: Screen, line: str) -> str:
     return found[1]
 
 
-async def test_a_job_runs_while_the_prompt_is_there_and_its_end_is_said_at_the_next_one(
+async def test_a_job_runs_in_the_background_and_the_next_prompt_reports_its_outcome(
     repl: Screen, tmp_path: Path
 ) -> None:
     fifo = tmp_path / "fifo"
@@ -39,10 +39,10 @@ async def test_a_job_runs_while_the_prompt_is_there_and_its_end_is_said_at_the_n
     assert repl.text.count("exited 3") == 1
 
 
-async def test_a_job_is_kept_when_the_prompt_is_left(repl: Screen, own: dict[str, str], core: Service) -> None:
+async def test_a_job_keeps_running_when_the_user_leaves(repl: Screen, own: dict[str, str], core: Service) -> None:
     run = await begun(repl, "sleep 1000 &")
     repl.type("", "C-d")
-    await repl.shows(f"farhand: going on at web: {run}\nleft with 0")
+    await repl.shows(f"farhand: still running on web: {run}\nleft with 0")
     async with connect(core.host) as client:
         assert (await client.info(run)).outcome is None
         await client.stop(run)
@@ -52,7 +52,7 @@ async def test_jobs_lists_runs_of_others_and_escapes_control_characters(repl: Sc
     async with connect(core.host) as client:
         async with client.start("sleep 1000 # \x1b[2Jevil", shell=True, on_disconnect="keep") as kept:
             pass
-        async with client.start(["sleep", "1000"]):  # somebody's own
+        async with client.start(["sleep", "1000"]):  # has a client
             repl.type(":jobs", "Enter")
             await repl.matches(rf"^{kept.id[:13]}  running .*  sleep 1000 # \\x1b\[2Jevil$")
             assert len(re.findall(" running ", repl.text)) == 1
@@ -61,22 +61,22 @@ async def test_jobs_lists_runs_of_others_and_escapes_control_characters(repl: Sc
         repl.type("", "Enter")
         await repl.shows(f"farhand: [{kept.id[:13]}] stopped\n{at()}")
         repl.type(":jobs", "Enter")
-        await repl.matches("^farhand: no runs go on without you here; :jobs -a lists more$")
+        await repl.matches("^farhand: no runs in the background here; :jobs -a also lists those that have ended$")
         repl.type("", "C-l")
         repl.type(":jobs -a", "Enter")
         await repl.matches(rf"^{kept.id[:13]}  stopped ")
 
 
-async def test_a_job_is_watched_and_left_by_control_c(repl: Screen, tmp_path: Path) -> None:
+async def test_a_job_is_watched_until_ctrl_c(repl: Screen, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     run = await begun(repl, f"echo first; exec 3<>{fifo}; while read -r line <&3; do echo $line; done &")
     repl.type(f":attach {run}", "Enter")
-    await repl.matches("^  Ctrl-C leaves it going\nfirst$")
+    await repl.matches("^  Ctrl-C leaves it running\nfirst$")
     fifo.write_text("second\n")
     await repl.shows("first\nsecond")
     repl.type("", "C-c")
-    await repl.shows(f"farhand: [{run}] goes on\n{at()}")
+    await repl.shows(f"farhand: [{run}] still running\n{at()}")
     repl.type(f":kill {run}", "Enter")
     await repl.shows(f"farhand: [{run}] stopped\n{at()}")
 
@@ -92,7 +92,7 @@ async def test_a_run_on_the_terminal_can_be_detached_and_resumed(repl: Screen) -
     await repl.shows("\ngot")
     repl.type("~d")
     found = await repl.matches(
-        rf"^farhand: \[({ID})\] goes on; :attach {ID} comes back to it\n{re.escape(at().rstrip())}$"
+        rf"^farhand: \[({ID})\] still running; :attach {ID} returns to it\n{re.escape(at().rstrip())}$"
     )
     repl.type("", "C-l")
     repl.type(f":attach {found[1]}", "Enter")
@@ -105,7 +105,7 @@ async def test_a_run_on_the_terminal_can_be_detached_and_resumed(repl: Screen) -
 
 async def test_a_dismissed_job_is_not_reported_again(repl: Screen, core: Service) -> None:
     run = await begun(repl, "sleep 1000 &")
-    await repl.answers(f":detach {run}", f"farhand: [{run}] its end is not told any more\n", at())
+    await repl.answers(f":detach {run}", f"farhand: [{run}] its outcome will not be reported\n", at())
     async with connect(core.host) as client:
         await client.stop(run)
     await repl.answers("true", "", at())
@@ -122,5 +122,5 @@ async def test_an_unknown_job_is_reported(repl: Screen) -> None:
     repl.type(":attach ffffffff", "Enter")
     await repl.matches(r"^farhand: .*ffffffff.*\n" + re.escape(at("~", " [1]").rstrip()))
     await repl.answers(
-        ":detach", "farhand: nothing runs in front of you; while something does, Enter ~d leaves it going\n", at()
+        ":detach", "farhand: no program has the terminal; while one does, Enter ~d leaves it running\n", at()
     )

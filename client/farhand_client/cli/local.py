@@ -143,5 +143,5 @@ async def _repl(opening: Callable[[], Pending[Client]]) -> int:
     add_connection_options(parser)
     other_hosts = host_opener(parser.parse_args([]))
     return await run_repl(
-        _HOST, lambda name, aside: (lambda watch: opening()) if name == _HOST else other_hosts(name, aside)
+        _HOST, lambda name, ask_user: (lambda watch: opening()) if name == _HOST else other_hosts(name, ask_user)
     )

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 from .options import add_connection_options, add_escape, add_host, command_parser
 
 if TYPE_CHECKING:
-    from farhand_client.repl.host_connection import Opening
-    from farhand_client.repl.main import Aside, OpeningOf
+    from farhand_client.repl.host_connection import AskUser, Connect, HostOpener
 
 _EPILOG: Final = """\
 Each line is a run of its own, on a terminal. The effect of cd, export and unset at the beginning of a line lasts. A
@@ -33,19 +32,19 @@ def repl_command(arguments: Sequence[str]) -> int:
     return asyncio.run(run_repl(options.host, host_opener(options), options.escape))
 
 
-async def run_repl(host: str, opener: OpeningOf, escape: int | None = None) -> int:
+async def run_repl(host: str, opener: HostOpener, escape: int | None = None) -> int:
     """Run the REPL, beginning with `host`, and return the exit code. `opener` connects to hosts."""
     from farhand_client import repl
 
     return await repl.main(host, opener, escape)
 
 
-def host_opener(options: argparse.Namespace) -> OpeningOf:
+def host_opener(options: argparse.Namespace) -> HostOpener:
     """Return a function that connects to a host of any name with the connection options `options`."""
 
-    def open_host(name: str, aside: Aside) -> Opening:
+    def open_host(name: str, ask_user: AskUser) -> Connect:
         from farhand_client.connector import KEEPALIVE_INTERVAL, connect
-        from farhand_client.repl.main import attended
+        from farhand_client.repl.main import is_attended
         from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT
         from farhand_client.ui.prompts import ask_passphrase, confirm_host_key
 
@@ -54,11 +53,11 @@ def host_opener(options: argparse.Namespace) -> OpeningOf:
             name,
             identities=options.identity,
             accept_new=options.accept_new,
-            confirm=lambda unknown: aside(lambda: confirm_host_key(unknown)),
-            passphrase=lambda prompt: aside(lambda: ask_passphrase(prompt)),
+            confirm=lambda unknown: ask_user(lambda: confirm_host_key(unknown)),
+            passphrase=lambda prompt: ask_user(lambda: ask_passphrase(prompt)),
             timeout=options.connect_timeout,
-            keepalive=ATTENDED_KEEPALIVE if attended() else KEEPALIVE_INTERVAL,
-            reconnect=ATTENDED_RECONNECT if attended() else None,
+            keepalive=ATTENDED_KEEPALIVE if is_attended() else KEEPALIVE_INTERVAL,
+            reconnect=ATTENDED_RECONNECT if is_attended() else None,
             watch=watch,
         )
 

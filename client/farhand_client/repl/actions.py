@@ -1,4 +1,7 @@
-"""What the REPL's own commands do. Each returns the code that the prompt shows; None where hosts have their own."""
+"""What the REPL's own commands do.
+
+Each action returns the exit code that the prompt shows, or None if it has recorded an outcome for each host itself.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import re
 import shlex
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from farhand_client.client import Client
 from farhand_client.errors import RequestRefused
@@ -21,24 +24,22 @@ from farhand_client.ui.text import printable
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 
-from .commands import Call, help_text
-from .hosts import Host
-from .jobs import SHOWN_OF_SEVERAL, word
+from .commands import CommandCall, help_text
+from .hosts import ReplHost
+from .jobs import SHARED_JOB_NAME_LENGTH, describe_outcome
 from .lines import decode, encode
 from .runner import Interrupted
-from .shell_state import PRIVATE
+from .session import ReplSession
+from .shell_state import SHELL_OWNED
 
-if TYPE_CHECKING:
-    from .session import ReplSession
+VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+"""A name that a shell accepts for a variable (XCU 8.1)."""
 
-NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-"""What a shell can name (XCU 8.1)."""
-
-Action: TypeAlias = "Callable[[ReplSession, tuple[str, ...]], Awaitable[int | None]]"
+Action: TypeAlias = Callable[[ReplSession, tuple[str, ...]], Awaitable[int | None]]
 
 
-async def act(session: ReplSession, call: Call) -> int | None:
-    """Do what `call` asks for. Raises `FarhandError`, ValueError, `Interrupted`, OSError."""
+async def perform(session: ReplSession, call: CommandCall) -> int | None:
+    """Perform `call`. Raises `FarhandError`, ValueError, `Interrupted`, OSError."""
     return await ACTIONS[call.name](session, call.words)
 
 
@@ -48,47 +49,52 @@ async def _help(session: ReplSession, words: tuple[str, ...]) -> int:
 
 
 async def _host(session: ReplSession, words: tuple[str, ...]) -> int:
-    hosts = session.hosts
     if not words:
-        lines = []
-        for host in hosts.known.values():
-            mark = "*" if host in hosts.active else " "
-            who = f"{host.link.user}@{host.link.host}" if host.link.user else "never connected"
-            lines.append(f"{mark} {host.name}  {who}:{host.state.where}{'  line down' if host.link.down else ''}")
-        await _print(session, "\n".join(map(printable, lines)))
+        await _print(session, "\n".join(_host_lines(session)))
         return 0
+    hosts = session.hosts
     name = words[0].lstrip("+-")
     if not name:
         raise ValueError("usage: :host [[+|-]HOST]")
     if words[0].startswith("-"):
-        going = await hosts.drop(name)
-        if going:
-            session.files.say(f"going on at {name}: {', '.join(going)}")
+        running = await hosts.remove(name)
+        if running:
+            session.print_message(f"still running on {name}: {', '.join(running)}")
         return 0
-    connecting = hosts.add(name) if words[0].startswith("+") else hosts.switch(name)
-    await session.asked(connecting)
+    await session.request(hosts.add(name) if words[0].startswith("+") else hosts.switch(name))
     return 0
+
+
+def _host_lines(session: ReplSession) -> list[str]:
+    lines = []
+    for host in session.hosts.known.values():
+        connection = host.connection
+        mark = "*" if host in session.hosts.active else " "
+        account = f"{connection.user}@{connection.host}" if connection.user else "never connected"
+        lost = "  connection lost" if connection.lost else ""
+        lines.append(printable(f"{mark} {host.name}  {account}:{host.state.shown_directory}{lost}"))
+    return lines
 
 
 async def _cd(session: ReplSession, words: tuple[str, ...]) -> int | None:
     if words:
-        await asyncio.gather(*(session.interpreter(host).directory(words[0]) for host in session.hosts.active))
+        await asyncio.gather(*(session.interpreter(host).change_directory(words[0]) for host in session.hosts.active))
         return None
     for host in session.hosts.active:
-        await session.interpreter(host).learn()
+        await session.interpreter(host).learn_account()
         state = host.state
-        shown = state.shown or state.directory or state.home or b"~"
-        await session.output(host).write(1, [encode(printable(decode(shown))) + b"\n"])
+        directory = state.logical_directory or state.directory or state.home or b"~"
+        await session.output(host).write(1, [encode(printable(decode(directory))) + b"\n"])
     return 0
 
 
 async def _env(session: ReplSession, words: tuple[str, ...]) -> int:
-    changes = [_change(each) for each in words]
+    changes = [_parse_change(word) for word in words]
     for host in session.hosts.active:
         if any(value is None for _, value in changes):
-            await session.interpreter(host).learn()  # which shell is to run without them
+            await session.interpreter(host).learn_account()  # `env -u` must start the shell by its name
         for name, value in changes:
-            host.state.set(name, value)
+            host.state.set_variable(name, value)
         if not words:
             state = host.state
             lines = [f"{decode(name)}={_quoted(decode(value))}" for name, value in sorted(state.variables.items())]
@@ -98,13 +104,14 @@ async def _env(session: ReplSession, words: tuple[str, ...]) -> int:
     return 0
 
 
-def _change(text: str) -> tuple[bytes, bytes | None]:
+def _parse_change(text: str) -> tuple[bytes, bytes | None]:
+    """Return the name and the value of `NAME=VALUE`, or the name and None of `-NAME`. Raises ValueError."""
     name, equals, value = text.partition("=")
     name = name if equals else name.removeprefix("-")
-    if not NAME.fullmatch(name) or (not equals and not text.startswith("-")):
-        raise ValueError(f"{text!r} is neither NAME=VALUE nor -NAME; names are of letters, digits and _")
-    if encode(name) in PRIVATE:
-        raise ValueError(f"{name} is the shell's own; :cd changes the directory")
+    if not VARIABLE_NAME.fullmatch(name) or (not equals and not text.startswith("-")):
+        raise ValueError(f"{text!r} is neither NAME=VALUE nor -NAME; names consist of letters, digits and _")
+    if encode(name) in SHELL_OWNED:
+        raise ValueError(f"{name} is set by the shell itself; :cd changes the directory")
     return encode(name), encode(value) if equals else None
 
 
@@ -113,113 +120,116 @@ def _quoted(text: str) -> str:
 
 
 async def _jobs(session: ReplSession, words: tuple[str, ...]) -> int:
-    everything = words == ("-a",)
-    if words and not everything:
+    with_ended = words == ("-a",)
+    if words and not with_ended:
         raise ValueError("usage: :jobs [-a]")
     for host in session.hosts.active:
-        client = await session.asked(host.link.connect())
-        runs = await session.asked(client.runs(ended=everything))
-        kept = [run for run in runs if run.owner == client.user and _stays(run, host)]
-        if not kept:
-            session.output(host).say("no runs go on without you here" + ("" if everything else "; :jobs -a lists more"))
+        client = await session.request(host.connection.connect())
+        runs = await session.request(client.runs(ended=with_ended))
+        shown = [run for run in runs if run.owner == client.user and _outlives_prompt(run, host)]
+        if not shown:
+            hint = "" if with_ended else "; :jobs -a also lists those that have ended"
+            session.output(host).print_message(f"no runs in the background here{hint}")
             continue
         columns = os.get_terminal_size(1).columns
-        lines = run_table(kept, user=client.user, now=time.time(), columns=columns or None)
+        lines = run_table(shown, user=client.user, now=time.time(), columns=columns or None)
         await session.output(host).write(1, [encode("\n".join(lines)) + b"\n"])
     return 0
 
 
-def _stays(run: m.RunInfo, host: Host) -> bool:
-    """Whether a run is one that people come back to: kept, at a terminal, or left by all."""
-    if run.on_disconnect == "keep" or any(run.id == job.id for job in host.jobs.going):
+def _outlives_prompt(run: m.RunInfo, host: ReplHost) -> bool:
+    """Return whether a user may want to return to a run: it is kept, has a terminal, or no client is attached."""
+    if run.on_disconnect == "keep" or any(run.id == job.id for job in host.jobs.running):
         return True
     return run.outcome is None and (run.terminal is not None or not run.attachments)
 
 
 async def _kill(session: ReplSession, words: tuple[str, ...]) -> int:
-    found = [await _find(session, text) for text in words]
+    found = [await _find_run(session, word) for word in words]
 
-    async def killed() -> None:
+    async def stop() -> None:
         results = await asyncio.gather(*(client.stop(run_id) for _, client, run_id in found))
         for (host, _, run_id), result in zip(found, results, strict=True):
             host.jobs.forget(run_id)
-            session.files.say(f"[{host.jobs.name(run_id)}] {word(result.outcome)}")
+            session.print_message(f"[{host.jobs.name(run_id)}] {describe_outcome(result.outcome)}")
 
-    await session.asked(killed())
+    await session.request(stop())
     return 0
 
 
 async def _detach(session: ReplSession, words: tuple[str, ...]) -> int:
     if not words:
-        session.files.say("nothing runs in front of you; while something does, Enter ~d leaves it going")
+        session.print_message("no program has the terminal; while one does, Enter ~d leaves it running")
         return 0
-    host, _, run_id = await _find(session, words[0])
-    said = "its end is not told any more" if host.jobs.forget(run_id) else "its end was not to be told"
-    session.files.say(f"[{host.jobs.name(run_id)}] {said}")
+    host, _, run_id = await _find_run(session, words[0])
+    was_job = host.jobs.forget(run_id)
+    text = "its outcome will not be reported" if was_job else "is not a job here; its outcome would not be reported"
+    session.print_message(f"[{host.jobs.name(run_id)}] {text}")
     return 0
 
 
 async def _attach(session: ReplSession, words: tuple[str, ...]) -> int:
-    host, client, run_id = await _find(session, words[0])
-    info = await session.asked(client.info(run_id))
+    host, client, run_id = await _find_run(session, words[0])
+    info = await session.request(client.info(run_id))
     if info.terminal is not None:
-        result = await session.foreground(host).attach(client, info)
+        result = await session.terminal_runner(host).attach(client, info)
     else:
-        session.files.say(f"{info.command}\nCtrl-C leaves it going")
+        session.print_message(f"{info.command}\nCtrl-C leaves it running")
         try:
-            result = await session.asked(_watched(session, host, client, info))
+            result = await session.request(_watch(session, host, client, info))
         except Interrupted:
             host.jobs.add(run_id, info.command)
-            session.files.say(f"[{host.jobs.name(run_id)}] goes on")
+            session.print_message(f"[{host.jobs.name(run_id)}] still running")
             return 0
     if result is None:
         return 0
     host.jobs.forget(run_id)
-    session.files.say(f"[{host.jobs.name(run_id)}] {word(result.outcome)}")
+    session.print_message(f"[{host.jobs.name(run_id)}] {describe_outcome(result.outcome)}")
     return outcome_exit_code(result.outcome)
 
 
-async def _watched(session: ReplSession, host: Host, client: Client, info: m.RunInfo) -> Result:
-    at = [max(0, count - MAX_TAIL) for count in (info.stdout, info.stderr)]
-    if any(at):
-        session.files.say(
-            f"only the last {MAX_TAIL // 1024} KiB of what it has written; farhand logs shows all that is kept"
+async def _watch(session: ReplSession, host: ReplHost, client: Client, info: m.RunInfo) -> Result:
+    """Show the output of a run that has no terminal, from its last `MAX_TAIL` bytes to its end."""
+    stdout, stderr = (max(0, size - MAX_TAIL) for size in (info.stdout, info.stderr))
+    if stdout or stderr:
+        session.print_message(
+            f"showing only the last {MAX_TAIL // 1024} KiB of its output; farhand logs shows all that is kept"
         )
-    runner = session.runner(host)
-    watching = client.attach(
-        info.id, offset=(at[0], at[1]), read_only=True, on_gap=lambda gap: session.files.say(str(gap))
+    runner = session.pipe_runner(host)
+    attaching = client.attach(
+        info.id, offset=(stdout, stderr), read_only=True, on_gap=lambda gap: session.print_message(str(gap))
     )
-    async with watching as run:
-        await runner.delivered(run, session.output(host).deliver(run.stdout, 1))
+    async with attaching as run:
+        await runner.deliver(run, session.output(host).deliver(run.stdout, 1))
         return await run.wait()
 
 
-async def _find(session: ReplSession, text: str) -> tuple[Host, Client, str]:
-    """Return the run whose id begins with `text`, of the hosts that are active."""
-    checked_prefix(text)
-    if len(text) < MIN_ID_PREFIX:
-        raise ValueError(f"{text!r} is too short for an id; {MIN_ID_PREFIX} characters are needed")
+async def _find_run(session: ReplSession, prefix: str) -> tuple[ReplHost, Client, str]:
+    """Return the run of an active host whose id begins with `prefix`."""
+    checked_prefix(prefix)
+    if len(prefix) < MIN_ID_PREFIX:
+        raise ValueError(f"{prefix!r} is too short for an id; {MIN_ID_PREFIX} characters are needed")
     found = []
-    refused: RequestRefused | None = None
+    unknown: RequestRefused | None = None
     for host in session.hosts.active:
-        client = await session.asked(host.link.connect())
+        client = await session.request(host.connection.connect())
         try:
-            found.append((host, client, await session.asked(host.jobs.find(client, text))))
+            found.append((host, client, await session.request(host.jobs.find(client, prefix))))
         except RequestRefused as error:
             if error.code is not ErrorCode.UNKNOWN_RUN:
                 raise
-            refused = error
+            unknown = error
     if not found:
-        assert refused is not None
-        raise refused
+        assert unknown is not None
+        raise unknown
     if len(found) > 1:
-        which = " and ".join(f"{run_id[:SHOWN_OF_SEVERAL]} at {host.name}" for host, _, run_id in found)
-        raise ValueError(f"{text} is the beginning of {which}")
+        matches = " and ".join(f"{run_id[:SHARED_JOB_NAME_LENGTH]} on {host.name}" for host, _, run_id in found)
+        raise ValueError(f"{prefix} matches {matches}")
     return found[0]
 
 
 async def _print(session: ReplSession, text: str) -> None:
-    await session.files.write(1, [encode(text) + b"\n"])
+    await session.standard_output.write(1, [encode(text) + b"\n"])
 
 
 ACTIONS: Final[dict[str, Action]] = {
@@ -232,3 +242,4 @@ ACTIONS: Final[dict[str, Action]] = {
     "jobs": _jobs,
     "kill": _kill,
 }
+"""The action of each command, by its name without the colon."""

@@ -1,135 +1,154 @@
-"""The REPL at a terminal: its prompt comes first, and what it takes to connect is loaded while that is looked at."""
+"""The REPL at a terminal. Its prompt comes first; what a connection needs is loaded while the user looks at it."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from farhand_client.config import state_directory
 from farhand_client.ui.interrupts import SignalHandler
 from farhand_client.ui.printing import print_message
 
 from .commands import ExitRepl
-from .prompt import Prompt, commands
+from .prompt import Prompt, split_commands
 
 if TYPE_CHECKING:
-    from .host_connection import Opening
-    from .main import OpeningOf
+    from .executor import LineExecutor
+    from .host_connection import Connect, HostOpener
     from .session import ReplSession
 
 
-class Attended:
-    """Prompts, runs, and so on. `first` is the host to begin with, `escape` the character before keys that are ours."""
+class AttendedRepl:
+    """Reads commands with a prompt and executes them, beginning on the host `first`.
 
-    def __init__(self, first: str, opening_of: OpeningOf, interrupts: SignalHandler, escape: int | None) -> None:
+    `escape` is the character that begins keys for the REPL while a program has the terminal, or None.
+    """
+
+    def __init__(self, first: str, opener: HostOpener, signals: SignalHandler, escape: int | None) -> None:
         self._first: Final = first
-        self._opening_of = opening_of
-        self._interrupts = interrupts
+        self._opener = opener
+        self._signals = signals
         self._escape = escape
-        self._prompt = Prompt(first, state_directory(), self._accepted)
-        self._prompted = asyncio.Event()
+        self._prompt = Prompt(first, state_directory(), self._text_accepted)
+        self._prompt_shown = asyncio.Event()
         self._session: ReplSession | None = None
-        self._preparing: asyncio.Future[None] | None = None
-        self._pressed = False
-        """Whether Ctrl-C came since a text was accepted, and nothing else took it."""
+        self._loading: asyncio.Future[None] | None = None
+        self._interrupted = False
+        """Whether Ctrl-C came since a text was accepted, and no command received it."""
 
-    async def run(self) -> None:
-        """Return never. Raises `ExitRepl`, and what connecting raises."""
+    async def run(self) -> NoReturn:
+        """Read and execute commands until `ExitRepl` is raised. Also raises what the first connection raises."""
         async with AsyncExitStack() as stack:
-            with self._interrupts.interrupts_to(self._interrupts.end):
-                reaching = asyncio.ensure_future(self._reach(stack))
+            with self._signals.interrupts_to(self._signals.end):
+                connecting = asyncio.ensure_future(self._connect(stack))
                 try:
-                    text = await self._first_command(reaching)
-                    session = await reaching
+                    text = await self._read_first(connecting)
+                    session = await connecting
                 finally:
-                    reaching.cancel()
-                    await asyncio.wait([reaching])
-            with self._interrupts.interrupts_to(self._press):
-                assert self._preparing is not None
-                await self._preparing
+                    connecting.cancel()
+                    await asyncio.wait([connecting])
+            with self._signals.interrupts_to(self._interrupt):
+                executor = await self._executor(session)
                 while True:
-                    await self._execute(session, text)
-                    text = await self._command(session)
+                    await self._execute(session, executor, text)
+                    text = await self._read_next(session)
 
-    async def _reach(self, stack: AsyncExitStack) -> ReplSession:
-        await self._prompted.wait()
-        # In threads, so that keys that are typed meanwhile are seen.
-        await asyncio.to_thread(_load)
-        from .session import ReplSession, prepare
+    async def _connect(self, stack: AsyncExitStack) -> ReplSession:
+        await self._prompt_shown.wait()
+        # Load in threads, so that keys typed meanwhile are shown.
+        await asyncio.to_thread(_load_connecting)
+        from .session import ReplSession
 
-        session = ReplSession(self._first, self._opening, self._interrupts, self._escape)
+        session = ReplSession(self._first, self._connect_to, self._signals, self._escape)
         stack.push_async_callback(session.close)
         await session.hosts.switch(self._first)
         self._session = session
-        self._prompt.of(session.hosts)
-        session.ask()
-        self._preparing = asyncio.ensure_future(asyncio.to_thread(prepare))
-        self._preparing.add_done_callback(lambda _: gc.enable())
+        self._prompt.show_hosts(session.hosts)
+        session.refresh_branches()
+        self._loading = asyncio.ensure_future(asyncio.to_thread(_load_executing))
+        self._loading.add_done_callback(lambda _: gc.enable())
         return session
 
-    def _opening(self, name: str) -> Opening:
-        return self._opening_of(name, self._prompt.aside)
+    def _connect_to(self, name: str) -> Connect:
+        return self._opener(name, self._prompt.ask_user)
 
-    async def _first_command(self, reaching: asyncio.Task[ReplSession]) -> str:
-        reaching.add_done_callback(self._reached)
+    async def _read_first(self, connecting: asyncio.Task[ReplSession]) -> str:
+        """Return the first text, which the user may type before there is a connection."""
+        connecting.add_done_callback(self._connecting_done)
         while True:
             try:
                 text = await self._read()
             except EOFError:
-                if reaching.done():
-                    reaching.result()
+                if connecting.done():
+                    connecting.result()
                 raise ExitRepl(0) from None
             if text.strip():
                 return text
 
-    def _reached(self, reaching: asyncio.Task[ReplSession]) -> None:
-        if reaching.cancelled() or reaching.exception() is not None:
-            self._prompt.leave()
+    def _connecting_done(self, connecting: asyncio.Task[ReplSession]) -> None:
+        if connecting.cancelled() or connecting.exception() is not None:
+            self._prompt.abort()
 
-    async def _command(self, session: ReplSession) -> str:
-        session.news()
+    async def _executor(self, session: ReplSession) -> LineExecutor:
+        assert self._loading is not None
+        await self._loading
+        from .executor import LineExecutor
+
+        return LineExecutor(session)
+
+    async def _read_next(self, session: ReplSession) -> str:
+        session.report_events()
         try:
             return await self._read()
         except EOFError:
-            session.going()
-            raise ExitRepl(session.code) from None
+            session.report_running_jobs()
+            raise ExitRepl(session.exit_code) from None
 
     async def _read(self) -> str:
-        """Return what is typed, nothing where that is given up."""
-        for problem in self._prompt.problems():
+        """Return the text that is typed; an empty one if Ctrl-C discards it. Raises EOFError for Ctrl-D."""
+        for problem in self._prompt.take_problems():
             print_message(problem)
         try:
-            return await self._prompt.read(self._shown)
+            return await self._prompt.read(self._prompt_rendered)
         except KeyboardInterrupt:
             return ""
 
-    def _shown(self) -> None:
-        self._prompted.set()
+    def _prompt_rendered(self) -> None:
+        self._prompt_shown.set()
         if self._session is not None:
-            self._session.ask()
+            self._session.refresh_branches()
 
-    def _accepted(self) -> None:
-        self._pressed = False
+    def _text_accepted(self) -> None:
+        self._interrupted = False
 
-    def _press(self) -> None:
-        self._pressed = True
+    def _interrupt(self) -> None:
+        self._interrupted = True
 
-    async def _execute(self, session: ReplSession, text: str) -> None:
+    async def _execute(self, session: ReplSession, executor: LineExecutor, text: str) -> None:
+        """Execute the commands of `text` up to one that Ctrl-C interrupts or that does not complete."""
         try:
-            for command in commands(text):
-                if self._pressed:
-                    session.give_up()
+            for command in split_commands(text):
+                if self._interrupted:
+                    session.set_interrupted()
                     break
-                if not await session.execute(command) or session.interrupted:
+                if not await executor.execute(command) or executor.interrupted:
                     break
         except ValueError as error:
             print_message(str(error))
-        await session.files.to_line_start()
+        await session.standard_output.to_line_start()
 
 
-def _load() -> None:
+def _load_connecting() -> None:
+    """Import what connecting needs."""
     from farhand_client import connector  # noqa: F401
 
     from . import session  # noqa: F401
+
+
+def _load_executing() -> None:
+    """Import what the first command needs, so that it starts without delay."""
+    from farhand_client.ui import terminal_request  # noqa: F401
+
+    from . import executor, interpreter, terminal_runner  # noqa: F401

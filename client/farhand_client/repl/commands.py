@@ -1,4 +1,4 @@
-"""The REPL's own commands: what they are called, what they take, and which one a line means. No I/O."""
+"""The REPL's own commands: their names and arguments, and how a line is parsed into one. No I/O."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-Completes: TypeAlias = Literal["", "commands", "directories", "hosts", "runs", "variables"]
-"""What the arguments of a command are."""
+ArgumentKind: TypeAlias = Literal["", "commands", "directories", "hosts", "runs", "variables"]
+"""What the arguments of a command are, for their completion."""
 
-OWN: Final = re.compile(r"\s*:([A-Za-z][\w-]*)(?=\s|$)(.*)", re.DOTALL)
-"""A colon and a letter: nothing a shell could run, whose own `:` stands alone."""
+COMMAND_LINE: Final = re.compile(r"\s*:([A-Za-z][\w-]*)(?=\s|$)(.*)", re.DOTALL)
+"""A colon and a letter. No shell could run that; a shell's own `:` is a word by itself."""
 
-BEGUN: Final = re.compile(r"\s*:([\w-]*)(?:[ \t]+(.*))?", re.ASCII)
+PARTIAL_COMMAND: Final = re.compile(r"\s*:([\w-]*)(?:[ \t]+(.*))?", re.ASCII)
 
-LIKE_OWN: Final = re.compile(r"\s*:[A-Za-z]")
+COMMAND_PREFIX: Final = re.compile(r"\s*:[A-Za-z]")
 
 
 class ExitRepl(Exception):
@@ -27,114 +27,114 @@ class ExitRepl(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReplCommand:
-    """One command. `usage` is what stands behind its name, `least` and `most` how many words that may be."""
+    """One command. `usage` describes its arguments; there may be `min_words` to `max_words` of them."""
 
     usage: str
     summary: str
-    least: int = 0
-    most: int | None = 0
-    completes: Completes = ""
+    min_words: int = 0
+    max_words: int | None = 0
+    completes: ArgumentKind = ""
 
 
-TABLE: Final = {
-    "attach": ReplCommand("ID", "show a run and, at its terminal, type to it", 1, 1, "runs"),
-    "cd": ReplCommand("[DIR]", "go to a directory, as it is written; alone: say where one is", 0, 1, "directories"),
-    "detach": ReplCommand("[ID]", "be told no more of a run's end; alone: say how to leave what runs", 0, 1, "runs"),
+REPL_COMMANDS: Final = {
+    "attach": ReplCommand("ID", "show a run; type to it if it has a terminal", 1, 1, "runs"),
+    "cd": ReplCommand("[DIR]", "change to DIR, taken literally; alone: print the directory", 0, 1, "directories"),
+    "detach": ReplCommand("[ID]", "do not report a job's outcome; alone: how to leave a program", 0, 1, "runs"),
     "env": ReplCommand("[NAME=VALUE | -NAME]…", "set and unset variables; alone: list them", 0, None, "variables"),
-    "help": ReplCommand("[COMMAND]", "say what the commands do", 0, 1, "commands"),
-    "host": ReplCommand("[[+|-]HOST]", "switch to a host, add (+) or drop (-) one; alone: list them", 0, 1, "hosts"),
-    "jobs": ReplCommand("[-a]", "list the runs that go on without this prompt; with -a those that are over too", 0, 1),
-    "kill": ReplCommand("ID…", "end runs, with everything they started", 1, None, "runs"),
+    "help": ReplCommand("[COMMAND]", "explain the commands", 0, 1, "commands"),
+    "host": ReplCommand("[[+|-]HOST]", "switch to a host, add (+) or remove (-) one; alone: list them", 0, 1, "hosts"),
+    "jobs": ReplCommand("[-a]", "list runs in the background; -a: also those that have ended", 0, 1),
+    "kill": ReplCommand("ID…", "stop runs and everything they started", 1, None, "runs"),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A command with its words."""
+class CommandCall:
+    """A command's name, and the words behind it."""
 
     name: str
     words: tuple[str, ...]
 
 
-def is_own(line: str) -> bool:
-    """Whether `line` is for the REPL: one of its commands, or something like one."""
-    return LIKE_OWN.match(line) is not None
+def is_repl_command(line: str) -> bool:
+    """Return whether `line` is for the REPL: one of its commands, or something that looks like one."""
+    return COMMAND_PREFIX.match(line) is not None
 
 
-def parse(line: str) -> Call:
-    """Return what `line`, of which `is_own` is true, asks for; words are quoted as in a shell, and nothing is expanded.
+def parse_command(line: str) -> CommandCall:
+    """Parse a line for which `is_repl_command` is true. Words are quoted as in a shell; nothing is expanded.
 
-    Raises ValueError, for the user, where it is no command or has too few or too many words.
+    Raises ValueError, with a message for the user, for an unknown command and a wrong number of words.
     """
-    match = OWN.match(line)
+    match = COMMAND_LINE.match(line)
     if match is None:
-        raise ValueError(f"{line.strip()!r} is no command; {known('')}")
+        raise ValueError(f"{line.strip()!r} is not a command; {suggest('')}")
     name = match[1]
-    command = TABLE.get(name)
+    command = REPL_COMMANDS.get(name)
     if command is None:
-        raise ValueError(f"there is no command :{name}; {known(name)}")
+        raise ValueError(f"there is no command :{name}; {suggest(name)}")
     from shlex import split
 
     try:
         words = split(match[2])
     except ValueError:
-        raise ValueError(f":{name}: a quote or a backslash has no end") from None
-    if len(words) < command.least or (command.most is not None and len(words) > command.most):
+        raise ValueError(f":{name}: a quote or a backslash is not closed") from None
+    if len(words) < command.min_words or (command.max_words is not None and len(words) > command.max_words):
         raise ValueError(f"usage: {usage(name)}")
-    return Call(name, tuple(words))
+    return CommandCall(name, tuple(words))
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What could stand at the cursor: one of `kind` that begins with `begin`, behind the `rest` of the words."""
+class CompletionTarget:
+    """The word at the cursor: it is of `kind`, begins with `begin`, and `words` is all text behind the command."""
 
-    kind: Completes
+    kind: ArgumentKind
     begin: str
-    rest: str = ""
+    words: str = ""
 
 
-def asked(before: str) -> Asked | None:
-    """Return what could complete the text before the cursor where that is one of our commands; else None."""
-    match = BEGUN.fullmatch(before)
+def completion_target(before: str) -> CompletionTarget | None:
+    """Return what to complete at the end of the text `before` the cursor; None if the text is for the shell."""
+    match = PARTIAL_COMMAND.fullmatch(before)
     if match is None:
         return None
-    name, rest = match[1], match[2]
-    if rest is None:
-        return Asked("commands", name)
+    name, words = match[1], match[2]
+    if words is None:
+        return CompletionTarget("commands", name)
     if not name:
-        return None  # the shell's
-    command = TABLE.get(name)
-    return Asked(command.completes if command is not None else "", re.split(r"\s", rest)[-1], rest)
+        return None  # the shell's own `:`
+    command = REPL_COMMANDS.get(name)
+    return CompletionTarget(command.completes if command is not None else "", re.split(r"\s", words)[-1], words)
 
 
-def known(name: str) -> str:
-    """Say which command may be meant."""
+def suggest(name: str) -> str:
+    """Return a clause that names the command most like `name`, or all commands."""
     from difflib import get_close_matches
 
-    nearest = get_close_matches(name, TABLE, n=1, cutoff=0.5)
+    nearest = get_close_matches(name, REPL_COMMANDS, n=1, cutoff=0.5)
     if nearest:
         return f"did you mean :{nearest[0]}?"
-    return "there are " + ", ".join(f":{each}" for each in TABLE)
+    return "the commands are " + ", ".join(f":{each}" for each in REPL_COMMANDS)
 
 
 def usage(name: str) -> str:
     """Return how the command is written."""
-    return f":{name} {TABLE[name].usage}".rstrip()
+    return f":{name} {REPL_COMMANDS[name].usage}".rstrip()
 
 
 def help_text(name: str | None = None) -> str:
-    """Return a line for each command, or for one. Raises ValueError where there is none of that name."""
+    """Return a line for each command, or for one, with or without its colon. Raises ValueError if it is unknown."""
     if name is not None:
         name = name.removeprefix(":")
-        if name not in TABLE:
-            raise ValueError(f"there is no command :{name}; {known(name)}")
-    names = list(TABLE) if name is None else [name]
+        if name not in REPL_COMMANDS:
+            raise ValueError(f"there is no command :{name}; {suggest(name)}")
+    names = list(REPL_COMMANDS) if name is None else [name]
     width = max(len(usage(each)) for each in names)
-    lines = [f"{usage(each):{width}}  {TABLE[each].summary}" for each in names]
-    return "\n".join(lines if name is not None else [*lines, "", *NOTES])
+    lines = [f"{usage(each):{width}}  {REPL_COMMANDS[each].summary}" for each in names]
+    return "\n".join(lines if name is not None else [*lines, "", *HELP_NOTES])
 
 
-NOTES: Final = (
-    "Everything else is run by the remote shell, on a terminal. A line that ends with & is a run of its own that is",
-    "kept. While a program runs: Enter ~d leaves it going, Enter ~? lists the other keys.",
+HELP_NOTES: Final = (
+    "The remote shell runs everything else, on a terminal. A line that ends with & becomes a job, which keeps running",
+    "after you leave. While a program runs: Enter ~d leaves it running, Enter ~? lists the other keys.",
 )

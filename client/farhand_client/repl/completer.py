@@ -1,6 +1,6 @@
-"""Completion by the remote machine, for prompt_toolkit: never in the way of typing.
+"""Completes names by asking the remote host, for prompt_toolkit, without delaying what the user types.
 
-Names that were asked for a moment ago: what is typed on narrows them, and nobody is asked again. No I/O.
+Answers are cached for some seconds: as more of a name is typed they are narrowed, and the host is not asked again.
 """
 
 from __future__ import annotations
@@ -17,49 +17,55 @@ from farhand_client.errors import FarhandError
 from farhand_client.ui.text import printable, truncate
 from farhand_protocol.limits import KiB
 
-from .commands import TABLE, Asked, asked
-from .completion import MAX_NAMES, Question, arguments, question
+from .commands import REPL_COMMANDS, CompletionTarget, completion_target
+from .completion import MAX_NAMES, CompletionQuery, completion_query, query_argv
 from .lines import decode, encode
 
 if TYPE_CHECKING:
-    from .hosts import Host, Hosts
+    from .hosts import Hosts, ReplHost
 
 
-DEADLINE: Final = 3.0
-"""Seconds after which nobody waits for a completion any more, here nor there."""
+COMPLETION_TIMEOUT: Final = 3.0
+"""Seconds after which a completion is abandoned, here and on the remote host."""
 
-MAX_ANSWER: Final = 256 * KiB
-"""Bytes of names: twice what 500 names can have (NAME_MAX is 255)."""
+MAX_COMPLETION_OUTPUT: Final = 256 * KiB
+"""Bytes of names: twice the maximum of 500 names (NAME_MAX is 255)."""
 
-META: Final = 60
-"""Columns of what is said beside a completion."""
+MAX_META_COLUMNS: Final = 60
+"""Columns of the text beside a completion."""
+
+CACHE_LIFETIME: Final = 5.0
+"""Seconds: about as long as it takes to type a word. A line that is run may change names, so it empties the cache."""
+
+MAX_CACHED_ANSWERS: Final = 16
+"""Answers in the cache, of at most 256 KiB each."""
 
 
 class RemoteCompleter(Completer):
-    """Asks the first of the active hosts, over the connection that is there; without one there are no completions."""
+    """Asks the first active host over its current connection; without a connection there are no completions."""
 
     def __init__(self) -> None:
         self.hosts: Hosts | None = None
-        """Whom to ask, once that is known."""
-        self._cache = Cache()
+        """The hosts to ask; None until there is a connection."""
+        self._cache = CompletionCache()
         self._task: asyncio.Task[list[Completion]] | None = None
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """Completer. There are none without waiting."""
+        """Implements `Completer`. No completion is available without waiting."""
         return ()
 
     async def get_completions_async(
         self, document: Document, complete_event: CompleteEvent
     ) -> AsyncGenerator[Completion, None]:
-        """Completer."""
+        """Implements `Completer`."""
         self.cancel()
         if self.hosts is None:
             return
         task = self._task = asyncio.ensure_future(_all(self._completions(document.text_before_cursor, self.hosts)))
         try:
-            await asyncio.wait([task], timeout=DEADLINE)
+            await asyncio.wait([task], timeout=COMPLETION_TIMEOUT)
         finally:
-            # It is not waited for: stopping it takes a round trip.
+            # Do not wait for the task to end: stopping the remote command takes a round trip.
             task.cancel()
         if task.done() and not task.cancelled():
             with contextlib.suppress(FarhandError, ValueError):
@@ -67,39 +73,40 @@ class RemoteCompleter(Completer):
                     yield completion
 
     def cancel(self) -> None:
-        """Take back what is being asked."""
+        """Cancel the completion in progress."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
 
-    def forget(self) -> None:
-        """A line is run: what is known may be so no more."""
+    def reset(self) -> None:
+        """Cancel the completion in progress and empty the cache, since a line that was run may have changed names."""
         self.cancel()
         self._cache.clear()
 
     async def _completions(self, before: str, hosts: Hosts) -> AsyncIterator[Completion]:
-        own = asked(before)
+        target = completion_target(before)
         host = hosts.active[0]
-        if own is None:
-            wanted = question(before)
-        elif own.kind == "directories":
-            wanted = question(f"cd {own.rest}")
+        if target is None:
+            query = completion_query(before)
+        elif target.kind == "directories":
+            query = completion_query(f"cd {target.words}")
         else:
-            for text, meta in await self._own(own, hosts):
-                if text.startswith(own.begin):
-                    yield Completion(text, -len(own.begin), display_meta=truncate(printable(meta), META))
+            for text, meta in await self._candidates(target, hosts):
+                if text.startswith(target.begin):
+                    shown_meta = truncate(printable(meta), MAX_META_COLUMNS)
+                    yield Completion(text, -len(target.begin), display_meta=shown_meta)
             return
-        if wanted is not None:
-            for answer in wanted.answers(await self._ask(wanted, host)):
-                yield Completion(answer.text, -wanted.typed, display=printable(answer.shown))
+        if query is not None:
+            for answer in query.answers(await self._ask(query, host)):
+                yield Completion(answer.text, -query.typed, display=printable(answer.shown))
 
-    async def _own(self, own: Asked, hosts: Hosts) -> list[tuple[str, str]]:
-        """Return what there is of a kind, and what is said beside each."""
-        match own.kind:
+    async def _candidates(self, target: CompletionTarget, hosts: Hosts) -> list[tuple[str, str]]:
+        """Return all arguments of the kind of `target`, and the text to show beside each."""
+        match target.kind:
             case "commands":
-                return [(name, command.summary) for name, command in TABLE.items()]
+                return [(name, command.summary) for name, command in REPL_COMMANDS.items()]
             case "hosts":
-                sign = own.begin[:1] if own.begin[:1] in ("+", "-") else ""
+                sign = target.begin[:1] if target.begin[:1] in ("+", "-") else ""
                 names = dict.fromkeys(hosts.known) if sign == "-" else dict.fromkeys([*hosts.known, *_configured()])
                 return [(sign + name, "") for name in names]
             case "runs":
@@ -109,47 +116,48 @@ class RemoteCompleter(Completer):
                 return [(f"-{name}", "") for name in sorted(known)] + [(f"{name}=", "") for name in sorted(known)]
         return []
 
-    async def _runs(self, host: Host) -> list[tuple[str, str]]:
-        own = [(job.name, job.text) for job in host.jobs.going]
-        client = host.link.client
+    async def _runs(self, host: ReplHost) -> list[tuple[str, str]]:
+        jobs = [(job.name, job.text) for job in host.jobs.running]
+        client = host.connection.client
         if client is None:
-            return own
-        others = [run for run in await client.runs() if run.owner == client.user and run.on_disconnect == "keep"]
-        return own + [
+            return jobs
+        kept = [run for run in await client.runs() if run.owner == client.user and run.on_disconnect == "keep"]
+        return jobs + [
             (host.jobs.name(run.id), run.command)
-            for run in others
-            if not any(run.id.startswith(name) for name, _ in own)
+            for run in kept
+            if not any(run.id.startswith(name) for name, _ in jobs)
         ]
 
-    async def _ask(self, wanted: Question, host: Host) -> bytes:
+    async def _ask(self, query: CompletionQuery, host: ReplHost) -> bytes:
+        """Return what the script of `query` prints on `host`, from the cache if possible."""
         loop = asyncio.get_running_loop()
-        key = (host.name, wanted.kind, wanted.directory)
-        known = self._cache.get(key, wanted.begin, loop.time())
-        client = host.link.client
-        if known is not None or client is None:
-            return known or b""
+        key = (host.name, query.kind, query.directory)
+        cached = self._cache.get(key, query.begin, loop.time())
+        client = host.connection.client
+        if cached is not None or client is None:
+            return cached or b""
         from farhand_client.results import CommandTimeout
 
-        argv = [encode(argument) for argument in arguments(wanted)]
+        argv = [encode(argument) for argument in query_argv(query)]
         try:
             done = await client.run(
                 argv,
                 cwd=host.state.directory,
                 env=host.state.environment,
-                timeout=DEADLINE,
+                timeout=COMPLETION_TIMEOUT,
                 kill_after=0,
-                max_output=MAX_ANSWER,
+                max_output=MAX_COMPLETION_OUTPUT,
             )
         except CommandTimeout as error:
             return bytes(error.completed.stdout)
         printed = bytes(done.stdout)
-        whole = not done.truncated and printed.count(b"\0") < MAX_NAMES
-        self._cache.put(key, wanted.begin, printed, loop.time(), whole=whole)
+        complete = not done.truncated and printed.count(b"\0") < MAX_NAMES
+        self._cache.put(key, query.begin, printed, loop.time(), complete=complete)
         return printed
 
 
 def _configured() -> Iterable[str]:
-    """Return the names in config.toml."""
+    """Return the names of hosts in config.toml."""
     from farhand_client.config import config_directory, load_hosts
 
     path = config_directory() / "config.toml"
@@ -160,53 +168,43 @@ async def _all(completions: AsyncIterator[Completion]) -> list[Completion]:
     return [completion async for completion in completions]
 
 
-LIFETIME: Final = 5.0
-"""Seconds: as long as somebody takes to type a word. What a line changes is seen at once: it empties the cache."""
-
-MOST: Final = 16
-"""Answers that are kept, of 256 KiB at the most each."""
-
-Key: TypeAlias = tuple[str, ...]
-"""Of whom was asked, for what, where."""
+CacheKey: TypeAlias = tuple[str, ...]
+"""The host, the kind of names, and the directory."""
 
 
 class _Answer(NamedTuple):
     begin: bytes
     entries: tuple[bytes, ...]
-    whole: bool
-    until: float
+    complete: bool
+    expires: float
 
 
-class Cache:
-    """Keeps what was printed: entries that end in NUL, of a kind's character and a name. Times are in seconds."""
+class CompletionCache:
+    """Caches what the script printed: for each name a character for its kind, itself and NUL. Times are in seconds."""
 
     def __init__(self) -> None:
-        self._answers: dict[Key, _Answer] = {}
+        self._answers: dict[CacheKey, _Answer] = {}
 
-    def put(self, key: Key, begin: str, printed: bytes, now: float, *, whole: bool) -> None:
-        """Remember the names that begin with `begin`; without `whole` there are more than those."""
+    def put(self, key: CacheKey, begin: str, printed: bytes, now: float, *, complete: bool) -> None:
+        """Store the names that begin with `begin`; `complete` says whether these are all of them."""
         self._answers.pop(key, None)
-        while len(self._answers) >= MOST:
+        while len(self._answers) >= MAX_CACHED_ANSWERS:
             del self._answers[next(iter(self._answers))]
         entries = tuple(printed.split(b"\0")[:-1])
-        self._answers[key] = _Answer(_encoded(begin), entries, whole, now + LIFETIME)
+        self._answers[key] = _Answer(encode(begin), entries, complete, now + CACHE_LIFETIME)
 
-    def get(self, key: Key, begin: str, now: float) -> bytes | None:
-        """Return what would be printed for names that begin with `begin`; None where somebody has to be asked."""
+    def get(self, key: CacheKey, begin: str, now: float) -> bytes | None:
+        """Return what the script would print for names that begin with `begin`; None if the cache does not know."""
         answer = self._answers.get(key)
-        wanted = _encoded(begin)
-        if answer is None or now >= answer.until:
+        wanted = encode(begin)
+        if answer is None or now >= answer.expires:
             return None
-        # Hidden files are no answer unless they are asked for.
-        narrower = answer.whole and wanted.startswith(answer.begin) and (answer.begin or not wanted.startswith(b"."))
+        # The names for an empty beginning do not include hidden files.
+        narrower = answer.complete and wanted.startswith(answer.begin) and (answer.begin or not wanted.startswith(b"."))
         if not narrower and wanted != answer.begin:
             return None
         return b"".join(entry + b"\0" for entry in answer.entries if entry[1:].startswith(wanted))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all answers."""
         self._answers.clear()
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""Which word is being typed, what could stand there, and how that is written. No I/O."""
+"""Finds the word being typed, asks a remote sh for the names that could complete it, and quotes them. No I/O."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Final, Literal
 from .syntax import Scanner
 
 MAX_NAMES: Final = 500
-"""Names that are offered: nobody reads more, and a menu of them is drawn at once."""
+"""Names that are offered: nobody reads more, and a menu of them is still drawn without delay."""
 
-SPECIAL: Final = re.compile(r"[^\w./,:@%+=-]", re.ASCII)
-"""What a backslash goes before outside of quotes. It does no harm before any printable ASCII character."""
+NEEDS_BACKSLASH: Final = re.compile(r"[^\w./,:@%+=-]", re.ASCII)
+"""Characters to put a backslash before outside of quotes. It is harmless before any printable ASCII character."""
 
-SETTING: Final = re.compile(r"-{0,2}[\w.-]+=", re.ASCII)
-"""What comes before a path in `--file=PATH` and `NAME=PATH`."""
+ASSIGNMENT_PREFIX: Final = re.compile(r"-{0,2}[\w.-]+=", re.ASCII)
+"""What precedes a path in `--file=PATH` and `NAME=PATH`."""
 
-# Arguments: kind, directory, beginning of the name, how many. Prints the kind of each and its name, ending in NUL.
-# `[ -e ]` is false for a link that leads nowhere, and for the pattern itself where nothing matches.
-SCRIPT: Final = r"""
+# Arguments: kind, directory, beginning of the name, maximum. Prints for each name its kind (/ or space), itself, NUL.
+# `[ -e ]` is false for a dangling link, and for the pattern itself if nothing matches.
+NAMES_SCRIPT: Final = r"""
 kind=$1 directory=$2 begin=$3 left=$4
 give() {
     printf '%s%s\0' "$1" "$2"
@@ -61,28 +61,29 @@ programs) programs ;;
 esac
 exit 0
 """
-"""For the sh that POSIX promises, whatever the account's shell is."""
+"""Lists names. Written for POSIX sh, whatever the account's shell is."""
 
 SHELL_WORDS: Final = (
     *("alias", "case", "cd", "command", "echo", "eval", "exec", "exit", "export", "for", "if", "kill", "printf"),
     *("pwd", "read", "set", "source", "test", "time", "type", "ulimit", "umask", "unset", "until", "wait", "while"),
 )
-"""Commands that are no files."""
+"""Commands that are part of the shell and not files."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked of the remote machine: names in `directory` (as typed; `~` is the home) that begin with `begin`."""
+class CompletionQuery:
+    """A query for the names in `directory` (as typed; `~` is the home directory) that begin with `begin`."""
 
     kind: Literal["programs", "executables", "directories", "paths"]
     directory: str
     begin: str
     typed: int
-    """How many characters before the cursor an answer replaces."""
+    """The number of characters before the cursor that an answer replaces."""
     quote: str
+    """The quote in which the name is typed, or an empty string."""
 
-    def answers(self, printed: bytes) -> Iterator[Answer]:
-        """Take what `SCRIPT` printed, whole or cut off."""
+    def answers(self, printed: bytes) -> Iterator[CompletionAnswer]:
+        """Yield the completions for the output of `NAMES_SCRIPT`, which may be cut off anywhere."""
         found: dict[str, str] = {}
         if self.kind == "programs":
             found = {word: " " for word in SHELL_WORDS if word.startswith(self.begin)}
@@ -90,32 +91,32 @@ class Question:
             try:
                 mark, name = entry[:1].decode(), entry[1:].decode()
             except UnicodeDecodeError:
-                continue  # nothing that can be typed says it
+                continue  # it cannot be typed
             if name.isprintable():
                 found.setdefault(name, mark)
         only = len(found) == 1
         for name in sorted(found)[:MAX_NAMES]:
             yield self._answer(name, found[name] == "/", only)
 
-    def _answer(self, name: str, directory: bool, only: bool) -> Answer:
-        text = quoted(name, self.quote)
+    def _answer(self, name: str, directory: bool, only: bool) -> CompletionAnswer:
+        text = quote_name(name, self.quote)
         if name.startswith("-") and not self.directory and not self.quote and self.kind != "programs":
             text = "./" + text
         if directory:
-            return Answer(text + "/", name + "/")
-        return Answer(text + (self.quote[-1:] + " " if only else ""), name)
+            return CompletionAnswer(text + "/", name + "/")
+        return CompletionAnswer(text + (self.quote[-1:] + " " if only else ""), name)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One completion: what is written, and what is shown."""
+class CompletionAnswer:
+    """One completion: `text` is inserted, `shown` is displayed in the menu."""
 
     text: str
     shown: str
 
 
-def question(before: str) -> Question | None:
-    """Return what could complete the text before the cursor; None where nothing can be known."""
+def completion_query(before: str) -> CompletionQuery | None:
+    """Return the query that completes the text before the cursor; None if no name can complete it."""
     scanner = Scanner()
     *lines, last = before.split("\n")
     for line in lines:
@@ -126,39 +127,39 @@ def question(before: str) -> Question | None:
     word = scanner.word
     if word is None:
         if scanner.command or scanner.in_comment:
-            return None  # everything there is, is no help
+            return None  # a list of all programs would not help
         kind: Literal["directories", "paths"] = "directories" if scanner.first in ("cd", "rmdir") else "paths"
-        return Question(kind, "", "", 0, "")
+        return CompletionQuery(kind, "", "", 0, "")
     if not word.known or scanner.quoted == "$'":
         return None
-    setting = SETTING.match(word.value, 0, word.component_at)
-    directory = word.value[setting.end() if setting else 0 : word.component_at]
+    assignment = ASSIGNMENT_PREFIX.match(word.value, 0, word.component_at)
+    directory = word.value[assignment.end() if assignment else 0 : word.component_at]
     begin = word.value[word.component_at :]
     if before[word.start] == "~":
         if not directory.startswith("~/"):
-            return None  # another account's home
-    elif directory.startswith("~") and not setting:
+            return None  # another account's home directory
+    elif directory.startswith("~") and not assignment:
         directory = "./" + directory
     typed = len(before) - word.component
     if word.command and not directory:
-        return Question("programs", "", begin, typed, word.component_quote) if begin else None
+        return CompletionQuery("programs", "", begin, typed, word.component_quote) if begin else None
     kind_of: Literal["executables", "directories", "paths"] = "paths"
     if word.command:
         kind_of = "executables"
     elif word.first in ("cd", "rmdir"):
         kind_of = "directories"
-    return Question(kind_of, directory, begin, typed, word.component_quote)
+    return CompletionQuery(kind_of, directory, begin, typed, word.component_quote)
 
 
-def quoted(name: str, quote: str) -> str:
-    """Write `name` so that every shell reads it, behind the opening `quote` or, where that is empty, without."""
+def quote_name(name: str, quote: str) -> str:
+    """Return `name` written for any shell, to be inserted after the opening `quote`, which may be empty."""
     if quote == "'":
         return name.replace("'", "'\\''")
     if quote == '"':
         return re.sub(r'([\\"$`])', r"\\\1", name)
-    return SPECIAL.sub(lambda match: "\\" + match[0] if match[0].isascii() else match[0], name)
+    return NEEDS_BACKSLASH.sub(lambda match: "\\" + match[0] if match[0].isascii() else match[0], name)
 
 
-def arguments(asked: Question) -> Iterable[str]:
-    """Return the command that answers."""
-    return ["/bin/sh", "-c", SCRIPT, "sh", asked.kind, asked.directory, asked.begin, str(MAX_NAMES)]
+def query_argv(query: CompletionQuery) -> Iterable[str]:
+    """Return the command that answers `query`."""
+    return ["/bin/sh", "-c", NAMES_SCRIPT, "sh", query.kind, query.directory, query.begin, str(MAX_NAMES)]

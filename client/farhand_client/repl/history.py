@@ -1,4 +1,4 @@
-"""The lines that were typed, on disk for the next start, and for whoever else is at the same host now."""
+"""The history of typed lines, one file for each host, which all prompts on that host share."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from farhand_protocol.limits import KiB, MiB
 
 from .lines import encode
 
-LOADED: Final = 512 * KiB
-"""Bytes that are read, from the file's end: ten thousand lines, read in milliseconds."""
+MAX_LOADED: Final = 512 * KiB
+"""Bytes that are read from the end of the file: ten thousand lines, read in milliseconds."""
 
-KEPT: Final = 2 * MiB
-"""Bytes beyond which the file is cut down to what would be read of it."""
+MAX_HISTORY_FILE: Final = 2 * MiB
+"""Bytes of the file; a larger one is cut down to its last `MAX_LOADED` bytes."""
 
-STEP: Final = 500
-"""Entries given to the prompt at once: keys that are typed meanwhile wait for a millisecond."""
+ENTRIES_PER_TURN: Final = 500
+"""Entries passed to the prompt in one turn of the event loop, which delays typed keys by a millisecond."""
 
-LONGEST_NAME: Final = 160
-"""Bytes of a file's name that a host gives it; a longer one ends with a hash instead (NAME_MAX is 255)."""
+MAX_HOST_IN_NAME: Final = 160
+"""Bytes of a host's name in the name of its file; of a longer name a hash replaces the rest (NAME_MAX is 255)."""
 
 _UNSAFE: Final = re.compile(rb"[^A-Za-z0-9@._:+-]|^\.")
 
 
 def history_file(directory: Path, host: str) -> Path:
-    """Return where the lines typed at `host`, which says user and address, are kept below the state `directory`."""
+    """Return the file below the state `directory` for the lines typed on `host`, the user's name for it."""
     name = _UNSAFE.sub(lambda match: b"%%%02X" % ord(match[0]), encode(host)).decode("ascii")
-    if len(name) > LONGEST_NAME:
+    if len(name) > MAX_HOST_IN_NAME:
         from hashlib import sha256
 
-        name = f"{name[:LONGEST_NAME]}-{sha256(encode(host)).hexdigest()[:16]}"
+        name = f"{name[:MAX_HOST_IN_NAME]}-{sha256(encode(host)).hexdigest()[:16]}"
     return directory / "histories" / name
 
 
 class DiskHistory(History):
-    """A line for each entry, in which `\\` and newlines are escaped. Entries that begin with a space are not kept.
+    """A history in the file `path`: a line for each entry, with backslashes and newlines escaped.
 
-    What others write to the file meanwhile is there at the next prompt. The lines of `older`, which is only read, come
-    before all of them. `problem` is what to tell the user, once: a history that cannot be read or written keeps nobody
-    from working.
+    Entries that begin with a space are not stored. Entries that other processes append appear at the next prompt. Those
+    of the file `older`, which is only read, precede all others. A file that cannot be read or written does not stop the
+    prompt: `problem` is then a message for the user, and the entries are kept in memory.
     """
 
     def __init__(self, path: Path, older: Path | None = None) -> None:
@@ -56,77 +56,80 @@ class DiskHistory(History):
         self._older = older
         self._fd = -1
         self._writable = True
-        self._at = 0
-        """Up to where the file was read; 0 where it was not."""
-        self._ragged = False
-        self._own = 0
-        """How many of the latest entries were written here, and stand in the file behind `_at`."""
+        self._read_to = 0
+        """The offset up to which the file was read; 0 before the first read."""
+        self._unterminated = False
+        """Whether the last line of the file has no newline."""
+        self._written = 0
+        """How many of the latest entries were written here, and are in the file after `_read_to`."""
         self._open()
 
     async def load(self) -> AsyncGenerator[str, None]:
-        """History, asked at each prompt. A thread reads the file: it may lie far away, and the prompt is there already.
+        """Implements `History`. The prompt calls it each time.
 
-        Nothing changes here where this is given up meanwhile.
+        A thread reads the file, which may be on a slow file system, while the prompt is shown already. If this is
+        cancelled meanwhile, the state is unchanged.
         """
         if self._fd >= 0 and self._replaced():
             self._reopen()
         if self._fd >= 0:
             try:
-                self._take(await asyncio.to_thread(_read, self._fd, self._path if self._writable else None, self._at))
+                path = self._path if self._writable else None
+                self._merge(await asyncio.to_thread(_read, self._fd, path, self._read_to))
                 if not self._loaded and self._older is not None:
-                    self._take_older(await asyncio.to_thread(_read_older, self._older))
+                    self._append_older(await asyncio.to_thread(_read_older, self._older))
             except OSError as error:
-                self._fail(error, "read")
+                self._give_up(error, "read")
         self._loaded = True
         for count, entry in enumerate(list(self._loaded_strings), 1):
             yield entry
-            if count % STEP == 0:
+            if count % ENTRIES_PER_TURN == 0:
                 await asyncio.sleep(0)
 
     def load_history_strings(self) -> Iterable[str]:
-        """History. Everything is loaded by `load`."""
+        """Implements `History`. `load` loads everything."""
         return []
 
     def append_string(self, string: str) -> None:
-        """History: neither what begins with a space nor what was just said is kept, as with ignoreboth in bash(1)."""
+        """Implements `History`. Skips repetitions and what begins with a space, as ignoreboth in bash(1)."""
         if string.strip() and not string.startswith(" ") and self._loaded_strings[:1] != [string]:
             super().append_string(string)
 
     def store_string(self, string: str) -> None:
-        """History."""
+        """Implements `History`."""
         if self._fd < 0 or not self._writable:
             return
         if self._replaced():
             self._reopen()
         try:
-            os.write(self._fd, b"\n" + _escape(string) if self._ragged else _escape(string))
+            os.write(self._fd, b"\n" + _escape(string) if self._unterminated else _escape(string))
         except OSError as error:
-            self._fail(error, "written")
+            self._give_up(error, "written")
         else:
-            self._own += 1
-            self._ragged = False
+            self._written += 1
+            self._unterminated = False
 
-    def _take(self, read: _Tail) -> None:
-        self._problems(read, self._path)
-        # What was written here comes back, in the order in which the file has it.
-        others = self._loaded_strings[self._own :]
-        self._loaded_strings = read.entries + others if self._loaded else others + read.entries
-        self._own, self._at, self._ragged = 0, read.end, read.ragged
+    def _merge(self, read: _Tail) -> None:
+        self._report_skipped(read, self._path)
+        # The file contains what was written here in its final order, perhaps between the entries of others.
+        earlier = self._loaded_strings[self._written :]
+        self._loaded_strings = read.entries + earlier if self._loaded else earlier + read.entries
+        self._written, self._read_to, self._unterminated = 0, read.end, read.unterminated
         if read.shorter is not None:
             os.dup2(read.shorter, self._fd, inheritable=False)
             os.close(read.shorter)
 
-    def _take_older(self, read: _Tail) -> None:
+    def _append_older(self, read: _Tail) -> None:
         assert self._older is not None
-        self._problems(read, self._older)
+        self._report_skipped(read, self._older)
         self._loaded_strings += read.entries
 
-    def _problems(self, read: _Tail, path: Path) -> None:
+    def _report_skipped(self, read: _Tail, path: Path) -> None:
         if read.skipped:
-            self.problem = f"{read.skipped} lines of the history {path} are not text and skipped"
+            self.problem = f"{read.skipped} lines of the history {path} are not text and were skipped"
 
     def _replaced(self) -> bool:
-        """Whether another program has put another file in the place of this one, or has removed it."""
+        """Return whether another program has replaced or removed the file."""
         try:
             there, ours = self._path.stat(), os.fstat(self._fd)
         except OSError:
@@ -135,7 +138,7 @@ class DiskHistory(History):
 
     def _reopen(self) -> None:
         os.close(self._fd)
-        self._fd, self._at, self._own = -1, 0, 0
+        self._fd, self._read_to, self._written = -1, 0, 0
         self._loaded_strings, self._loaded = [], False
         self._open()
 
@@ -145,13 +148,13 @@ class DiskHistory(History):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | flags, 0o600)
         except OSError as error:
-            self._fail(error, "written")
+            self._give_up(error, "written")
             try:
                 self._fd = os.open(self._path, os.O_RDONLY | flags)
             except OSError:
                 return
 
-    def _fail(self, error: OSError, what: str) -> None:
+    def _give_up(self, error: OSError, what: str) -> None:
         self.problem = f"the history {self._path} cannot be {what}: {error.strerror}; this session's lines are not kept"
         self._writable = False
         if self._fd >= 0:
@@ -161,49 +164,50 @@ class DiskHistory(History):
 
 class _Tail(NamedTuple):
     entries: list[str]
-    """The last one first."""
+    """Latest first."""
     skipped: int
     end: int
-    """Up to where was read."""
-    ragged: bool = False
-    """Whether the last line has no end."""
+    """The offset up to which the file was read."""
+    unterminated: bool = False
+    """Whether the last line has no newline."""
     shorter: int | None = None
-    """A file that has taken the place of one that was too long."""
+    """The descriptor of a file that has replaced one that was too long."""
 
 
 def _read(fd: int, path: Path | None, at: int) -> _Tail:
-    """Read the entries behind `at`, or the last ones; with `path` what is too long is made shorter. Raises OSError."""
+    """Read the entries after offset `at`, or the last ones; with `path` shorten a file too long. Raises OSError."""
     size = os.fstat(fd).st_size
-    begin = max(size - LOADED, at)
+    begin = max(size - MAX_LOADED, at)
     data = os.pread(fd, size - begin, begin) if size > begin else b""
     if begin > at:
         data = data.partition(b"\n")[2]
     rest = data.rpartition(b"\n")[2]
     if at:
-        data = data[: len(data) - len(rest)]  # somebody is writing the rest
+        data = data[: len(data) - len(rest)]  # another process is writing the rest
     entries, skipped = _entries(data)
-    if at == 0 and size > KEPT and path is not None:
-        return _Tail(entries, skipped, len(data), bool(rest), _cut(path, data))
+    if at == 0 and size > MAX_HISTORY_FILE and path is not None:
+        return _Tail(entries, skipped, len(data), bool(rest), _replace(path, data))
     return _Tail(entries, skipped, size - len(rest) if at else size, bool(rest) and not at)
 
 
 def _read_older(path: Path) -> _Tail:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:  # most have none
+    except OSError:  # most users have none
         return _Tail([], 0, 0)
     try:
         size = os.fstat(fd).st_size
-        data = os.pread(fd, LOADED, max(size - LOADED, 0))
+        data = os.pread(fd, MAX_LOADED, max(size - MAX_LOADED, 0))
     except OSError:
         return _Tail([], 0, 0)
     finally:
         os.close(fd)
-    entries, skipped = _entries(data.partition(b"\n")[2] if size > LOADED else data)
+    entries, skipped = _entries(data.partition(b"\n")[2] if size > MAX_LOADED else data)
     return _Tail(entries, skipped, size)
 
 
-def _cut(path: Path, data: bytes) -> int | None:
+def _replace(path: Path, data: bytes) -> int | None:
+    """Replace the file with one that contains `data`; return its descriptor."""
     shorter = path.with_name(f"{path.name}.{os.getpid()}")
     fd = os.open(shorter, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:

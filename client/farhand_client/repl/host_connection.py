@@ -1,11 +1,15 @@
-"""The connection to a host: made when it is needed, mended where it is cut, made anew where that fails."""
+"""The connection of the REPL to one host, which is made when it is needed and replaced when it is lost.
+
+A client reconnects by itself after an outage and keeps its runs. `HostConnection` starts again with a new client where
+that has failed, or where the service is shutting down.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Protocol, TypeAlias, TypeVar
 
 from farhand_client.client import Client
 from farhand_client.connection.reconnecting import Outage, OutageCallback
@@ -18,118 +22,138 @@ from farhand_client.ui.outages import OutageNotice, ShowNotice
 from farhand_client.ui.printing import PrintMessage
 from farhand_protocol.errors import ErrorCode
 
-Opening: TypeAlias = Callable[[OutageCallback], Pending[Client]]
-"""Connects; what it is given is told when the line goes down, and with None when it is up again."""
+T = TypeVar("T")
+
+Connect: TypeAlias = Callable[[OutageCallback], Pending[Client]]
+"""Connects to one host. The callback gets the outage when the connection is lost, and None when it is back."""
+
+
+class AskUser(Protocol):
+    """Asks the user a question, and hides the prompt meanwhile if there is one."""
+
+    async def __call__(self, question: Callable[[], Awaitable[T]], /) -> T:
+        """Return the answer that `question` returns."""
+
+
+class HostOpener(Protocol):
+    """Knows how to connect to every host."""
+
+    def __call__(self, name: str, ask_user: AskUser, /) -> Connect:
+        """Return the function that connects to the host `name`; its questions to the user go through `ask_user`."""
 
 
 class HostConnection:
-    """Holds the client. `user` and `host` are those of the last connection, as the service calls them.
+    """Holds the client for the host `name`. `print_message` shows messages to the user.
 
-    `say` tells the user something; `changed` is called when the line goes down or comes up.
+    `user` and `host` are the account and the host name that the service reported at the last login.
     """
 
-    def __init__(self, name: str, opening: Opening, say: PrintMessage) -> None:
+    def __init__(self, name: str, connect: Connect, print_message: PrintMessage) -> None:
         self.name = name
         self.user = ""
         self.host = ""
-        self.changed: Callable[[], None] = lambda: None
-        self._opening = opening
-        self._say = say
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after a login, and when an outage begins or ends."""
+        self._connect = connect
+        self._print_message = print_message
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
-        self._warned = False
-        self._down: tuple[Outage, float] | None = None
-        self._word: OutageNotice | None = None
+        self._shutdown_reported = False
+        self._outage: tuple[Outage, float] | None = None
+        """The outage, and the loop time until which the client tries to reconnect."""
+        self._notice: OutageNotice | None = None
 
     @property
     def client(self) -> Client | None:
-        """The client, where there was one when last used."""
+        """The current client, or None. It may have lost its connection since it was last used."""
         return self._client
 
     @property
-    def down(self) -> bool:
-        """Whether the line is lost, and tried again."""
-        return self._down is not None
+    def lost(self) -> bool:
+        """Whether the connection is lost and the client is trying to reconnect."""
+        return self._outage is not None
 
     async def connect(self) -> Client:
-        """Return the client, of a new connection where there is none, or one that is going away.
+        """Return the client; connect first if there is none, or if its service is shutting down.
 
         Raises what connecting raises.
         """
         async with self._connecting:
             if self._client is not None and self._client.going_away:
-                self.check()
-                await self.drop()
+                self.report_shutdown()
+                await self.close()
             if self._client is None:
-                self._client = await self._opening(self._watch)
-                self._warned = False
+                self._client = await self._connect(self._watch)
+                self._shutdown_reported = False
                 self.user, self.host = self._client.user, self._client.host
-                self.changed()
+                self.on_change()
             return self._client
 
     async def start(self, args: Args, options: RunOptions, on_gap: OnGap | None = None) -> Run:
-        """Start a run as `Client.start` does, on a new connection where the old one was lost before.
+        """Start a run as `Client.start` does; connect again first if the connection was lost before the request.
 
-        Raises what that and connecting raise. After `ConnectionLost` the next call connects again.
+        Raises what `Client.start` and connecting raise. After `ConnectionLost` the next call connects again.
         """
-        again = self._client is not None
+        had_client = self._client is not None
         client = await self.connect()
         try:
             return await client.start(args, options, on_gap=on_gap)
         except ConnectionLost as error:
-            await self.drop()
-            if error.may_have_run or not again:
+            await self.close()
+            if error.may_have_run or not had_client:
                 raise
-            self._say(f"{error}; connecting again")
+            self._print_message(f"{error}; connecting again")
         except RequestRefused as error:
             if error.code is ErrorCode.DRAINING:
-                await self.drop()
+                await self.close()
             raise
         client = await self.connect()
         return await client.start(args, options, on_gap=on_gap)
 
     @contextlib.contextmanager
-    def spoken_of(self, show: ShowNotice | None = None) -> Iterator[None]:
-        """Say in the block when the line is down for long, and when it is up again: on stderr, or through `show`."""
-        word = self._word = OutageNotice(self.name)
-        if self._down is not None:
-            down, deadline = self._down
-            word(down._replace(left=max(0.0, deadline - asyncio.get_running_loop().time())))
+    def reporting_outages(self, show: ShowNotice | None = None) -> Iterator[None]:
+        """Report an outage that lasts, and its end, inside the block: on stderr, or through `show`."""
+        notice = self._notice = OutageNotice(self.name)
+        if self._outage is not None:
+            outage, deadline = self._outage
+            notice(outage._replace(left=max(0.0, deadline - asyncio.get_running_loop().time())))
         try:
-            with word.through(show) if show is not None else contextlib.nullcontext():
+            with notice.through(show) if show is not None else contextlib.nullcontext():
                 yield
         finally:
-            self._word = None
-            word.close()
+            self._notice = None
+            notice.close()
 
-    def check(self) -> None:
-        """Say, once, that the service is going away."""
-        if self._client is not None and self._client.going_away and not self._warned:
-            self._warned = True
-            self._say(f"{self._client.name} is going away and takes no new commands; the next line connects again")
+    def report_shutdown(self) -> None:
+        """Tell the user if the service is shutting down, once for each connection."""
+        if self._client is not None and self._client.going_away and not self._shutdown_reported:
+            self._shutdown_reported = True
+            self._print_message(
+                f"{self._client.name} is shutting down and accepts no new commands; the next line connects again"
+            )
 
-    async def drop(self) -> None:
-        """Close the connection, if there is one."""
+    async def close(self) -> None:
+        """Close the connection if there is one. The next `connect` makes a new one."""
         client, self._client = self._client, None
-        self._down = None
+        self._outage = None
         if client is not None:
             await client.close()
 
-    async def drop_dead(self) -> None:
-        """Close the connection where it is lost for good."""
+    async def close_if_lost(self) -> None:
+        """Close the connection if it is lost permanently."""
         if self._client is None or self._client.connected:
             return
         try:
-            # Nothing is waited for: a connection that is tried again keeps the question.
+            # A client that is still reconnecting holds the ping back; only one that has given up fails at once.
             async with asyncio.timeout(0):
                 await self._client.ping()
         except TimeoutError:
             return
         except ConnectionLost:
-            await self.drop()
+            await self.close()
 
-    def _watch(self, down: Outage | None) -> None:
-        self._down = None if down is None else (down, asyncio.get_running_loop().time() + down.left)
-        if self._word is not None:
-            self._word(down)
-        self.changed()
+    def _watch(self, outage: Outage | None) -> None:
+        self._outage = None if outage is None else (outage, asyncio.get_running_loop().time() + outage.left)
+        if self._notice is not None:
+            self._notice(outage)
+        self.on_change()

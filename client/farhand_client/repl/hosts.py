@@ -1,6 +1,6 @@
-"""The hosts of a REPL: those that were connected to, and those that lines go to now.
+"""The hosts of a REPL: those it has connected to, and those that lines are sent to now.
 
-One host of the REPL: its connection, what lasts there from line to line, and its jobs.
+A `ReplHost` holds what belongs to one host: its connection, the state that lasts from line to line, and its jobs.
 """
 
 from __future__ import annotations
@@ -8,36 +8,42 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 from farhand_client.errors import FarhandError, RequestRefused
 from farhand_client.ui.interrupts import LEAVE_TIMEOUT
 from farhand_client.ui.printing import print_message
 from farhand_protocol.limits import KiB
 
-from .host_connection import HostConnection, Opening
+from .host_connection import Connect, HostConnection
 from .jobs import Jobs
-from .shell_state import BRANCH_SCRIPT, State, parse_branch
+from .shell_state import BRANCH_SCRIPT, ShellState, parse_branch
 
-OpeningOf: TypeAlias = Callable[[str], Opening]
-"""Returns what connects to the HOST of a name."""
+MAX_ACTIVE_HOSTS: Final = 32
+"""Hosts at once: more labels than anybody can follow; for hundreds of hosts there is the Python API."""
 
-MOST: Final = 32
-"""Hosts at once: more labels than anybody can follow; for hundreds there is the Python API."""
+BRANCH_TIMEOUT: Final = 3.0
+"""Seconds after which an answer about the branch comes too late to be useful."""
+
+MAX_HEAD: Final = 1 * KiB
+"""Bytes of a branch's name that are read: four times the maximum (NAME_MAX is 255)."""
 
 
 class Hosts:
-    """`active` are those that lines go to, one at the least, in the order in which they came."""
+    """All hosts by name in `known`; lines are sent to those in `active`, at least one, in the order they were added.
 
-    def __init__(self, opening_of: OpeningOf, first: str) -> None:
-        self._opening_of = opening_of
-        self._changed: Callable[[], None] = lambda: None
-        self.known: Final[dict[str, Host]] = {}
-        self.active: list[Host] = [self._host(first)]
+    `opener` returns the function that connects to the host of a given name.
+    """
 
-    def when_changed(self, changed: Callable[[], None]) -> None:
-        """Have `changed` called when what is to be said of a host changes by itself."""
-        self._changed = changed
+    def __init__(self, opener: Callable[[str], Connect], first: str) -> None:
+        self._opener = opener
+        self._on_change: Callable[[], None] = lambda: None
+        self.known: Final[dict[str, ReplHost]] = {}
+        self.active: list[ReplHost] = [self._new_host(first)]
+
+    def when_changed(self, on_change: Callable[[], None]) -> None:
+        """Call `on_change` when what the prompt shows of a host changes without a command."""
+        self._on_change = on_change
 
     async def switch(self, name: str) -> None:
         """Send lines to this host only; connect to it if necessary. Raises what `HostConnection.connect` raises."""
@@ -48,112 +54,113 @@ class Hosts:
 
         Raises what `HostConnection.connect` raises, and ValueError if there are too many hosts.
         """
-        if len(self.active) == MOST:
-            raise ValueError(f"lines go to {MOST} hosts already; :host -NAME drops one")
+        if len(self.active) == MAX_ACTIVE_HOSTS:
+            raise ValueError(f"lines are sent to {MAX_ACTIVE_HOSTS} hosts already; :host -NAME removes one")
         host = await self._connected(name)
         if host not in self.active:
             self.active.append(host)
 
-    async def drop(self, name: str) -> list[str]:
-        """Leave a host; return the names of the jobs that go on there. Raises ValueError where it is not to be left."""
+    async def remove(self, name: str) -> list[str]:
+        """Close the connection to a host and forget it; return the names of its jobs, which keep running.
+
+        Raises ValueError if the host is unknown or the only active one.
+        """
         host = self.known.get(name)
         if host is None:
-            raise ValueError(f"{name} is none of the hosts here: {', '.join(self.known)}")
+            raise ValueError(f"{name} is not one of the hosts here: {', '.join(self.known)}")
         if self.active == [host]:
-            raise ValueError(f"{name} is the only host that lines go to; exit leaves, :host NAME switches")
+            raise ValueError(f"{name} is the only host that lines are sent to; exit leaves, :host NAME switches")
         del self.known[name]
-        self.active = [one for one in self.active if one is not host]
-        going = [job.name for job in host.jobs.going]
+        self.active = [other for other in self.active if other is not host]
+        running = [job.name for job in host.jobs.running]
         await host.close()
-        return going
+        return running
 
-    async def drop_dead(self) -> None:
-        """Close the connections that are gone for good: the next line makes them anew."""
+    async def close_lost_connections(self) -> None:
+        """Close the connections that are lost permanently, so that the next line connects again."""
         for host in self.known.values():
-            await host.link.drop_dead()
+            await host.connection.close_if_lost()
 
     async def close(self) -> None:
-        """Leave all of them; one that does not answer is not waited for."""
+        """Close all connections; wait at most `LEAVE_TIMEOUT` for hosts that do not answer."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_TIMEOUT):
                 await asyncio.gather(*(host.close() for host in self.known.values()))
 
-    async def _connected(self, name: str) -> Host:
-        host = self.known.get(name) or self._host(name)
+    async def _connected(self, name: str) -> ReplHost:
+        host = self.known.get(name) or self._new_host(name)
         try:
-            await host.link.connect()
+            await host.connection.connect()
         except BaseException:
-            if host.link.client is None and host not in self.active:
+            if host.connection.client is None and host not in self.active:
                 del self.known[name]
             raise
         return host
 
-    def _host(self, name: str) -> Host:
-        host = self.known[name] = Host(name, HostConnection(name, self._opening_of(name), print_message))
-        host.link.changed = lambda: self._changed()
+    def _new_host(self, name: str) -> ReplHost:
+        host = self.known[name] = ReplHost(name, HostConnection(name, self._opener(name), print_message))
+        host.connection.on_change = lambda: self._on_change()
         return host
 
 
-DEADLINE: Final = 3.0
-"""Seconds after which a branch is not worth knowing any more."""
+class ReplHost:
+    """One host. `name` is the user's name for it."""
 
-MAX_HEAD: Final = 1 * KiB
-"""Bytes of a branch's name: four times what one can have (NAME_MAX is 255)."""
-
-
-class Host:
-    """`name` is what the user calls it."""
-
-    def __init__(self, name: str, link: HostConnection) -> None:
+    def __init__(self, name: str, connection: HostConnection) -> None:
         self.name: Final = name
-        self.link: Final = link
-        self.state: Final = State()
-        self.jobs: Final = Jobs(link)
-        self.terminals = True
-        """Whether its programs may have a terminal, as far as is known."""
+        self.connection: Final = connection
+        self.state: Final = ShellState()
+        self.jobs: Final = Jobs(connection)
+        self.gives_terminals = True
+        """False once the service has refused a terminal."""
         self.branch: str | None = None
-        self._branch_of: bytes | None = None
-        self._asking: asyncio.Task[None] | None = None
-        self._asked = False
-        self._may_ask = True
+        """The git branch of the directory, or None if there is none or it is not known yet."""
+        self._branch_directory: bytes | None = None
+        self._branch_task: asyncio.Task[None] | None = None
+        self._branch_requested = False
+        self._branch_allowed = True
 
-    def ended(self, line: str) -> None:
-        """`line` was run, which may have changed the branch: nothing asks again in vain where there is none."""
-        moved = self._branch_of != self.state.directory
+    def line_ended(self, line: str) -> None:
+        """Note that `line` was run, which may have changed the branch.
+
+        The branch is requested again where there may be one: after a change of directory, in a repository, and after
+        a line that mentions git.
+        """
+        moved = self._branch_directory != self.state.directory
         if moved:
             self.branch = None
         if moved or self.branch is not None or "git" in line:
-            self._asked = False
+            self._branch_requested = False
 
-    def ask_branch(self) -> None:
-        """Ask for the branch, in the background, where it is not known."""
-        client = self.link.client
-        if self._asked or not self._may_ask or client is None or not client.connected:
+    def refresh_branch(self) -> None:
+        """Request the branch in the background if it may have changed."""
+        client = self.connection.client
+        if self._branch_requested or not self._branch_allowed or client is None or not client.connected:
             return
-        self._asked = True
-        if self._asking is not None:
-            self._asking.cancel()
-        self._asking = asyncio.ensure_future(self._ask_branch(self.state.directory))
+        self._branch_requested = True
+        if self._branch_task is not None:
+            self._branch_task.cancel()
+        self._branch_task = asyncio.ensure_future(self._read_branch(self.state.directory))
 
     async def close(self) -> None:
-        """Leave it; what is kept there goes on."""
-        if self._asking is not None:
-            self._asking.cancel()
+        """Close the connection. Jobs on the host keep running."""
+        if self._branch_task is not None:
+            self._branch_task.cancel()
         await self.jobs.close()
-        await self.link.drop()
+        await self.connection.close()
 
-    async def _ask_branch(self, directory: bytes | None) -> None:
-        client = self.link.client
+    async def _read_branch(self, directory: bytes | None) -> None:
+        client = self.connection.client
         if client is None:
             return
-        known, self._branch_of = self.branch, directory
+        before, self._branch_directory = self.branch, directory
         argv = ["/bin/sh", "-c", BRANCH_SCRIPT]
         try:
-            done = await client.run(argv, cwd=directory, timeout=DEADLINE, kill_after=0, max_output=MAX_HEAD)
+            done = await client.run(argv, cwd=directory, timeout=BRANCH_TIMEOUT, kill_after=0, max_output=MAX_HEAD)
             self.branch = parse_branch(done.stdout)
         except RequestRefused:
-            self._may_ask = False
+            self._branch_allowed = False
         except FarhandError:
             self.branch = None
-        if self.branch != known:
-            self.link.changed()
+        if self.branch != before:
+            self.connection.on_change()

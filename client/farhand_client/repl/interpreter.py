@@ -1,6 +1,7 @@
-"""Runs commands: those that change the REPL here, with the remote shell's help, all others there.
+"""Runs the commands of one host: those that change the REPL's state and, through the remote shell, all others.
 
-The way out.
+Each line runs in a shell of its own, so that shell cannot keep what `cd`, `export` and `unset` change. The interpreter
+runs these with a report before and after (`shell_state`), and gives the difference to every later line.
 """
 
 from __future__ import annotations
@@ -24,172 +25,179 @@ from farhand_client.ui.exitcodes import (
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 
 from .commands import ExitRepl
-from .hosts import Host
-from .lines import Own, background, blank, encode, own
+from .hosts import ReplHost
+from .lines import Builtin, background_command, encode, is_blank, parse_builtin
 from .output import Output
-from .runner import Interrupted, Runner
-from .shell_state import REPORT, Report, reporting
+from .runner import Interrupted, PipeRunner
+from .shell_state import REPORT_SCRIPT, ShellReport, reporting_script
 
-NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
-FROM_ANYWHERE: Final = re.compile(r"(--\s+)?(['\"]?/|~)|$")
-"""What stands behind a cd that leads to the same place wherever it is said."""
+EXIT_ARGUMENT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+ABSOLUTE_CD: Final = re.compile(r"(--\s+)?(['\"]?/|~)|$")
+"""Arguments of a cd that leads to the same directory wherever it is run."""
 
 
-class Screen(Protocol):
-    """Runs lines on the user's terminal."""
+class RunsOnTerminal(Protocol):
+    """Runs lines on the user's terminal, as `TerminalRunner` does."""
 
     async def run(self, args: Args, text: str, options: RunOptions) -> Result | None:
-        """Run the line `text` to its end; None where it was left going."""
+        """Run the line `text` to its end; return None if the user left it running."""
 
 
 class Interpreter:
-    """Takes whole commands for one host, one after another.
+    """Runs complete commands for one host, one after another.
 
-    With `screen` programs have a terminal. A line that ends with `&` is a job where `jobs` is true, else the shell's.
+    With `on_terminal` programs have a terminal. With `jobs` a line that ends with `&` becomes a job; otherwise the
+    remote shell handles the `&`.
     """
 
     def __init__(
-        self, host: Host, output: Output, runner: Runner, screen: Screen | None = None, *, jobs: bool = False
+        self,
+        host: ReplHost,
+        output: Output,
+        runner: PipeRunner,
+        on_terminal: RunsOnTerminal | None = None,
+        *,
+        jobs: bool = False,
     ) -> None:
         self.state: Final = host.state
         self._host = host
         self._output = output
         self._runner = runner
-        self._screen = screen
+        self._on_terminal = on_terminal
         self._jobs = jobs
 
     async def execute(self, text: str) -> bool:
-        """Run `text`, which may be several commands; how the last one ended is in `state`.
+        """Run `text`, one or more commands; `state` then has the outcome of the last one.
 
-        Returns False where it is not known whether all was run, or known that it was not; the user was told why.
-        Raises `ExitRepl`.
+        Return False if not all of it ran, or nobody knows whether it did; the user has been told why. Raises
+        `ExitRepl`.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             return await self._execute(text)
         finally:
-            self.state.took = loop.time() - began
-            self._host.ended(text)
+            self.state.duration = loop.time() - began
+            self._host.line_ended(text)
 
     async def _execute(self, text: str) -> bool:
         try:
-            while not blank(text):
-                command = own(text)
-                if command is None:
-                    await self._line(text)
+            while not is_blank(text):
+                builtin = parse_builtin(text)
+                if builtin is None:
+                    await self._run_line(text)
                     break
-                text = command.then if await self._own(command) else command.otherwise
+                text = builtin.on_success if await self._run_builtin(builtin) else builtin.on_failure
         except Interrupted:
-            self._ended(EXIT_INTERRUPTED, "SIGINT")
+            self.state.set_outcome(EXIT_INTERRUPTED, "SIGINT")
             return False
         except (FarhandError, ValueError) as error:
-            self._output.say(str(error))
+            self._output.print_message(str(error))
             lost = isinstance(error, ConnectionLost)
             if lost:
-                await self._host.link.drop()
-            self._ended(
-                error_exit_code(error) if isinstance(error, FarhandError) else EXIT_FAILURE, "lost" if lost else ""
-            )
+                await self._host.connection.close()
+            code = error_exit_code(error) if isinstance(error, FarhandError) else EXIT_FAILURE
+            self.state.set_outcome(code, "lost" if lost else "")
             return isinstance(error, SpawnError)
         except BrokenPipeError:
             raise ExitRepl(EXIT_BROKEN_PIPE) from None
         except OSError as error:
-            self._output.say(f"cannot write the output: {error.strerror}")
+            self._output.print_message(f"cannot write the output: {error.strerror}")
             raise ExitRepl(EXIT_FAILURE) from None
         return True
 
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C came during the last run."""
-        return self._runner.interrupted or (self._screen is not None and self.state.code == EXIT_INTERRUPTED)
+        return self._runner.interrupted or (self._on_terminal is not None and self.state.code == EXIT_INTERRUPTED)
 
-    async def directory(self, path: str) -> bool:
-        """Go to the directory `path`, of which nothing but a `~` at the beginning is expanded."""
+    async def change_directory(self, path: str) -> bool:
+        """Change to the directory `path`, taken literally but for a leading `~`, and `-`. Returns as `execute`."""
         if path == "-":
             return await self.execute("cd -")
         home, slash, rest = path.partition("/")
         word = f"~{slash}{shlex.quote(rest) if rest else ''}" if home == "~" else shlex.quote(path)
         return await self.execute(f"cd -- {word}")
 
-    async def learn(self) -> None:
-        """Ask for what is known only to the remote shell: which one it is, and the home. Raises as a run."""
-        if not self.state.known:
-            _, printed = await self._report(REPORT.encode(), self.state.directory)
-            self.state.learn(Report.parse(printed))
+    async def learn_account(self) -> None:
+        """Ask the remote shell for the account's home and shell, once. Raises as `PipeRunner.run` does."""
+        if not self.state.account_known:
+            _, printed = await self._capture(REPORT_SCRIPT.encode(), self.state.directory)
+            self.state.learn_account(ShellReport.parse(printed))
 
-    async def _line(self, text: str) -> None:
-        job = background(text) if self._jobs else None
-        if job is None:
-            await self._shell(text)
+    async def _run_line(self, text: str) -> None:
+        command = background_command(text) if self._jobs else None
+        if command is None:
+            await self._run_in_shell(text)
             return
-        args, options = self._command(encode(job))
-        started = await self._runner.asked(self._host.jobs.start(args, text, options))
-        self._output.say(f"[{started.name}] started")
-        self._ended(0)
+        args, options = self._command(encode(command))
+        job = await self._runner.request(self._host.jobs.start(args, text, options))
+        self._output.print_message(f"[{job.name}] started")
+        self.state.set_outcome(0)
 
-    async def _shell(self, text: str) -> None:
+    async def _run_in_shell(self, text: str) -> None:
         args, options = self._command(encode(text))
-        if self._screen is None:
+        if self._on_terminal is None:
             result, _ = await self._runner.run(args, options)
         else:
-            shown = await self._screen.run(args, text, options)
-            if shown is None:
-                self._ended(0)
+            ended = await self._on_terminal.run(args, text, options)
+            if ended is None:
+                self.state.set_outcome(0)
                 return
-            result = shown
-        self._result(result)
+            result = ended
+        self._record_result(result)
 
-    async def _own(self, command: Own) -> bool:
-        if command.name == "exit":
-            await self._exit(command)
-        elif command.name != "cd" and not command.words:
-            await self._shell(command.text)  # says what is exported
-        elif command.name == "cd" and command.words == "-":
-            await self._back()
+    async def _run_builtin(self, builtin: Builtin) -> bool:
+        if builtin.name == "exit":
+            await self._exit(builtin)
+        elif builtin.name != "cd" and not builtin.words:
+            await self._run_in_shell(builtin.text)  # prints what is exported
+        elif builtin.name == "cd" and builtin.words == "-":
+            await self._previous_directory()
         else:
-            await self._change(command)
+            await self._change_state(builtin)
         return self.state.code == 0
 
-    async def _exit(self, command: Own) -> None:
-        if NUMBER.fullmatch(command.words):
-            raise ExitRepl(int(command.words) % 256)
-        if command.words:
-            await self._shell(command.text)
+    async def _exit(self, builtin: Builtin) -> None:
+        if EXIT_ARGUMENT.fullmatch(builtin.words):
+            raise ExitRepl(int(builtin.words) % 256)
+        if builtin.words:
+            await self._run_in_shell(builtin.text)
         raise ExitRepl(self.state.code)
 
-    async def _change(self, command: Own) -> None:
-        script, marker = reporting(encode(command.text))
+    async def _change_state(self, builtin: Builtin) -> None:
+        script, marker = reporting_script(encode(builtin.text))
         try:
-            result, printed = await self._report(script, self.state.directory)
+            result, printed = await self._capture(script, self.state.directory)
         except SpawnError as error:
             gone = error.outcome.what == "directory"
-            if not (gone and command.name == "cd" and FROM_ANYWHERE.match(command.words)):
+            if not (gone and builtin.name == "cd" and ABSOLUTE_CD.match(builtin.words)):
                 raise
-            result, printed = await self._report(script, None)
+            result, printed = await self._capture(script, None)
         before, *after = printed.split(marker)
         if after and after[0]:
             await self._output.write(1, [after[0]])
-        self._result(result)
+        self._record_result(result)
         if result.outcome == Exited(code=0):
             if len(after) != 2:
-                raise ValueError("the remote shell did not say what changed; it needs printf, pwd and /usr/bin/env")
-            self.state.change(Report.parse(before), Report.parse(after[1]))
+                raise ValueError("the remote shell did not report what changed; it needs printf, pwd and /usr/bin/env")
+            self.state.apply_changes(ShellReport.parse(before), ShellReport.parse(after[1]))
 
-    async def _back(self) -> None:
-        """Do `cd -`: not every shell takes OLDPWD from its environment."""
-        if self.state.previous is None:
-            self._output.say("cd: there is no directory to go back to")
-            self._ended(1)
+    async def _previous_directory(self) -> None:
+        """Do `cd -` here: not every shell reads OLDPWD from its environment."""
+        previous = self.state.previous
+        if previous is None:
+            self._output.print_message("cd: there is no previous directory")
+            self.state.set_outcome(1)
             return
-        result, printed = await self._report(REPORT.encode(), self.state.previous, PWD=self.state.previous)
-        self._result(result)
+        result, printed = await self._capture(REPORT_SCRIPT.encode(), previous, PWD=previous)
+        self._record_result(result)
         if result.outcome == Exited(code=0):
-            now = Report.parse(printed)
-            await self._output.write(1, [now.directory + b"\n"])
-            self.state.back(now)
+            report = ShellReport.parse(printed)
+            await self._output.write(1, [report.directory + b"\n"])
+            self.state.enter_previous(report)
 
-    async def _report(self, script: bytes, directory: bytes | None, **variables: bytes) -> tuple[Result, bytes]:
+    async def _capture(self, script: bytes, directory: bytes | None, **variables: bytes) -> tuple[Result, bytes]:
         args, options = self._command(script)
         env = {**options.env, **{name.encode(): value for name, value in variables.items()}}
         return await self._runner.run(args, options.changed(cwd=directory, env=env), capture=True)
@@ -198,19 +206,17 @@ class Interpreter:
         args, shell = self.state.command(script)
         return args, RunOptions.of(shell=shell, cwd=self.state.directory, env=self.state.environment)
 
-    def _result(self, result: Result) -> None:
+    def _record_result(self, result: Result) -> None:
         if result.lingered:
-            self._output.say("the command left processes behind; what they write from now on is not shown")
+            self._output.print_message("the command left processes behind; what they write from now on is not shown")
         if isinstance(result.outcome, Killed):
-            self._output.say(f"the command {describe(result.outcome)}")
-        self._ended(outcome_exit_code(result.outcome), _word(result.outcome))
-        self._host.link.check()
-
-    def _ended(self, code: int, word: str = "") -> None:
-        self.state.code, self.state.ended = code, word
+            self._output.print_message(f"the command {describe(result.outcome)}")
+        self.state.set_outcome(outcome_exit_code(result.outcome), _outcome_word(result.outcome))
+        self._host.connection.report_shutdown()
 
 
-def _word(outcome: Outcome) -> str:
+def _outcome_word(outcome: Outcome) -> str:
+    """Return the word that the prompt shows instead of the exit code, or an empty string."""
     match outcome:
         case Signaled():
             return signal_name(outcome.signal)

@@ -1,4 +1,4 @@
-"""Lines become commands: lines that belong together are joined, and what changes the REPL itself is found."""
+"""Joins lines into complete commands, and finds the commands that change the REPL's own state. No I/O."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from .syntax import Mark, Scanner, scan
+from .syntax import Operator, Scanner, scan
 
 MAX_COMMAND: Final = 128 * 1024 - 1
-"""Bytes of one command: Linux takes 128 KiB, with the NUL at the end, as one argument (MAX_ARG_STRLEN, execve(2))."""
+"""Bytes of one command: Linux accepts 128 KiB, with the NUL at the end, as one argument (MAX_ARG_STRLEN, execve(2))."""
 
-OWN: Final = re.compile(r"\s*(cd|export|unset|exit)(?=\s|;|&|#|$)")
-"""The commands that change the REPL, which outlives the shell that runs a line."""
+BUILTIN: Final = re.compile(r"\s*(cd|export|unset|exit)(?=\s|;|&|#|$)")
+"""The commands that change what lasts from line to line; the shell that runs one line could not keep it."""
 
 
-class Assembler:
-    """Joins lines until they are a whole command: open quotes, here-documents, compound commands, backslashes."""
+class LineJoiner:
+    """Joins lines until they are a complete command: open quotes, here-documents, compound commands, backslashes."""
 
     def __init__(self) -> None:
         self._begin()
@@ -28,99 +28,102 @@ class Assembler:
 
     @property
     def unfinished(self) -> str | None:
-        """What waits for more lines; None between commands."""
+        """The construct that needs more lines; None between commands."""
         return self._scanner.unfinished if self._lines else None
 
     @property
-    def rest(self) -> str:
-        """The lines that wait for more."""
+    def pending(self) -> str:
+        """The lines of the incomplete command."""
         return "\n".join(self._lines)
 
     def feed(self, line: str) -> str | None:
-        """Take a line without its newline; return the command that is whole with it.
+        """Add a line without its newline; return the command if it completes one.
 
-        Raises ValueError for a command that no service could run; it is thrown away.
+        Raises ValueError for a command that is too long for any service to run; it is discarded.
         """
         self._lines.append(line)
         self._size += len(encode(line)) + 1
         if self._size - 1 > MAX_COMMAND:
             self._begin()
-            raise ValueError(f"the command is longer than {MAX_COMMAND} bytes, which no program takes as an argument")
+            raise ValueError(f"the command is longer than {MAX_COMMAND} bytes, which no program accepts as an argument")
         self._scanner.feed(line)
         if self._scanner.unfinished is not None:
             return None
-        text = self.rest
+        text = self.pending
         self._begin()
         return text
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
-    """A command for the REPL that begins a text. `text` is all of it, `words` what stands behind its name."""
+class Builtin:
+    """A command at the beginning of a text that changes the REPL's state.
+
+    `text` is the whole command, `words` what follows its name. `on_success` and `on_failure` are the rest of the text
+    to run after it.
+    """
 
     name: str
     text: str
     words: str
-    then: str
-    """What is to be run where it succeeds."""
-    otherwise: str
-    """What is to be run where it fails."""
+    on_success: str
+    on_failure: str
 
 
-def own(text: str) -> Own | None:
-    """Return the command for the REPL that `text` begins with, where the shell would run it in itself.
+def parse_builtin(text: str) -> Builtin | None:
+    """Return the builtin that `text` begins with, if a shell would run it in its own process.
 
-    That is where `;`, `&&`, a newline or the end follow: not in a pipe, in the background, with `||`, or with a
+    That is so before `;`, `&&`, a newline or the end: not in a pipe, in the background, before `||`, or with a
     here-document.
     """
-    match = OWN.match(text)
+    match = BUILTIN.match(text)
     if match is None:
         return None
-    first, *others = scan(text).marks
+    first, *others = scan(text).operators
     head = text[: first.offset]
     if first.text not in (";", "&&", "\n", "#") or "<<" in head:
         return None
-    # In `cd x && make &` all of it is in the background, in a shell of its own; `||` belongs to both sides of `&&`.
-    if first.text == "&&" and any(mark.text in ("&", "||") for mark in others):
+    # `cd x && make &` runs as a whole in the background, in a shell of its own; `||` binds the result of the whole
+    # `&&` list.
+    if first.text == "&&" and any(operator.text in ("&", "||") for operator in others):
         return None
-    then = otherwise = text[first.offset :] if first.text == "#" else _behind(text, first)
+    on_success = on_failure = text[first.offset :] if first.text == "#" else _after(text, first)
     if first.text == "&&":
-        otherwise = next((_behind(text, mark) for mark in others if mark.text in (";", "\n")), "")
-    return Own(match[1], head.strip(), text[match.end() : first.offset].strip(), then, otherwise)
+        on_failure = next((_after(text, operator) for operator in others if operator.text in (";", "\n")), "")
+    return Builtin(match[1], head.strip(), text[match.end() : first.offset].strip(), on_success, on_failure)
 
 
-def _behind(text: str, mark: Mark) -> str:
-    return text[mark.offset + len(mark.text) :].lstrip()
+def _after(text: str, operator: Operator) -> str:
+    return text[operator.offset + len(operator.text) :].lstrip()
 
 
-def background(text: str) -> str | None:
-    """Return what is to run in the background where `text` ends with `&`, outside of all quotes and compound commands.
+def background_command(text: str) -> str | None:
+    """Return what to run as a job if `text` ends with an `&` outside of all quotes and compound commands, else None.
 
-    It is all of `text`, and the shell's own background where there is an `&` in its middle too. None where nothing
-    stands before the `&`: that is the shell's error.
+    The job runs all of `text`; an `&` in its middle is left to the shell. With nothing before the `&` the result is
+    None, and the shell reports the error.
     """
     scanner = scan(text)
-    marks = [mark for mark in scanner.marks if mark.text not in ("\n", "#")]
-    if not marks or marks[-1].text != "&" or scanner.last_word > marks[-1].offset:
+    operators = [operator for operator in scanner.operators if operator.text not in ("\n", "#")]
+    if not operators or operators[-1].text != "&" or scanner.last_word > operators[-1].offset:
         return None
-    at = marks[-1].offset
-    rest = text[:at].rstrip() + text[at + 1 :].rstrip()
-    if blank(text[:at]):
+    at = operators[-1].offset
+    command = text[:at].rstrip() + text[at + 1 :].rstrip()
+    if is_blank(text[:at]):
         return None
-    # Else the run would be over, and what goes on be stopped, once the last of its commands is.
-    return f"{rest}\nwait" if any(mark.text == "&" for mark in marks[:-1]) else rest
+    # Without wait the run would end with its last command, and the service would stop the rest.
+    return f"{command}\nwait" if any(operator.text == "&" for operator in operators[:-1]) else command
 
 
-def blank(text: str) -> bool:
-    """Whether there is nothing in `text` to run, only space and comments."""
+def is_blank(text: str) -> bool:
+    """Return whether `text` contains only space and comments."""
     return all(not line.strip() or line.lstrip().startswith("#") for line in text.split("\n"))
 
 
 def encode(text: str) -> bytes:
-    """Return the bytes that `decode` made `text` of, whatever the locale."""
+    """Return the bytes that `decode` made `text` of, whatever the locale is."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def decode(data: bytes) -> str:
-    """Return bytes as text; what is not UTF-8 becomes lone surrogates (PEP 383)."""
+    """Return bytes as text; bytes that are not UTF-8 become lone surrogates (PEP 383)."""
     return data.decode("utf-8", "surrogateescape")

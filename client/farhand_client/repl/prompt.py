@@ -1,4 +1,4 @@
-"""Reads commands from the person at the terminal. Nothing here needs a connection, nor what makes one."""
+"""Reads commands from the person at the terminal. Nothing here needs a connection, nor imports what makes one."""
 
 from __future__ import annotations
 
@@ -15,93 +15,94 @@ from prompt_toolkit.history import History
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.utils import is_dumb_terminal
 
-from .commands import is_own
+from .commands import is_repl_command
 from .completer import RemoteCompleter
 from .history import DiskHistory, history_file
-from .lines import Assembler
-from .prompt_text import connecting, message
+from .lines import LineJoiner
+from .prompt_text import connected_prompt, connecting_prompt
 
 if TYPE_CHECKING:
     from prompt_toolkit.formatted_text import StyleAndTextTuples
 
     from .hosts import Hosts
 
-CONTINUED: Final = "> "
+CONTINUATION: Final = "> "
+"""The prompt of the second and later lines of a command."""
 
 T = TypeVar("T")
 
 
 class Prompt:
-    """Shows where one is. `first` is the host as the user calls it, `directory` where histories are.
+    """The prompt. `first` is the user's name for the first host; histories are kept below the state `directory`.
 
-    `accepted` is called once a text is to be run, before the terminal is as programs find it.
+    `on_accept` is called when the user has accepted a text, before the modes of the terminal are restored.
     """
 
-    def __init__(self, first: str, directory: Path, accepted: Callable[[], None]) -> None:
+    def __init__(self, first: str, directory: Path, on_accept: Callable[[], None]) -> None:
         self.completer: Final = RemoteCompleter()
         self._first = first
         self._hosts: Hosts | None = None
         self._histories = Histories(directory)
-        self._histories.of([first])
+        self._histories.select([first])
         self._session: PromptSession[str] = PromptSession(
             history=self._histories,
             completer=self.completer,
             complete_while_typing=False,
             multiline=True,
-            prompt_continuation=lambda width, line, wraps: "" if wraps else CONTINUED,
-            key_bindings=_bindings(accepted),
+            prompt_continuation=lambda width, line, wraps: "" if wraps else CONTINUATION,
+            key_bindings=_bindings(on_accept),
             enable_suspend=True,
         )
-        self._session.app.terminal_size_polling_interval = None  # SIGWINCH tells
+        self._session.app.terminal_size_polling_interval = None  # there is SIGWINCH
         self._session.default_buffer.on_text_changed += lambda _: self.completer.cancel()
 
-    def of(self, hosts: Hosts) -> None:
-        """Show from now on where lines go to."""
+    def show_hosts(self, hosts: Hosts) -> None:
+        """Show the active hosts from now on, and complete names on them."""
         self._hosts = self.completer.hosts = hosts
         hosts.when_changed(self._session.app.invalidate)
         self._session.app.invalidate()
 
     async def read(self, shown: Callable[[], None] = lambda: None) -> str:
-        """Return what is typed, `shown` being called once the prompt is there.
+        """Return the text that is typed; call `shown` when the prompt is on the screen.
 
         Raises EOFError for Ctrl-D, KeyboardInterrupt for Ctrl-C.
         """
-        self.completer.forget()
+        self.completer.reset()
         if self._hosts is not None:
-            self._histories.of([host.name for host in self._hosts.active])
+            self._histories.select([host.name for host in self._hosts.active])
 
         def after_render(_: object) -> None:
             self._session.app.after_render -= after_render
             shown()
 
         if is_dumb_terminal():
-            shown()  # nothing is ever rendered there: the prompt is written, and then each key
+            shown()  # nothing is rendered there: the prompt is written once, and then each key
         else:
             self._session.app.after_render += after_render
         return await self._session.prompt_async(self._message, handle_sigint=False)
 
-    async def aside(self, question: Callable[[], Awaitable[T]]) -> T:
-        """Return what `question`, which has the terminal meanwhile, comes to; the prompt is there again afterwards."""
+    async def ask_user(self, question: Callable[[], Awaitable[T]]) -> T:
+        """Return the answer of `question`, which has the terminal until then. Implements `AskUser`."""
         async with in_terminal():
             return await question()
 
-    def leave(self) -> None:
-        """Have `read` raise EOFError, and the prompt vanish."""
-        app = get_app_or_none()  # on a dumb terminal not the session's
+    def abort(self) -> None:
+        """Erase the prompt and make `read` raise EOFError."""
+        app = get_app_or_none()  # on a dumb terminal this is not the session's application
         if app is not None and app.is_running:
             app.erase_when_done = True
             app.exit(exception=EOFError)
 
-    def problems(self) -> list[str]:
-        """Return what is wrong with histories, once."""
-        return self._histories.problems()
+    def take_problems(self) -> list[str]:
+        """Return the problems with histories that were not returned before."""
+        return self._histories.take_problems()
 
     def _message(self) -> StyleAndTextTuples:
-        return connecting(self._first) if self._hosts is None else message(self._hosts.active)
+        return connecting_prompt(self._first) if self._hosts is None else connected_prompt(self._hosts.active)
 
 
 class Histories(History):
-    """Those of the hosts that lines go to: what is typed is kept for each, what is found is the first one's."""
+    """The histories of the active hosts: entries are added to all of them, and read from the first one's."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__()
@@ -109,63 +110,63 @@ class Histories(History):
         self._known: dict[str, DiskHistory] = {}
         self._active: list[DiskHistory] = []
 
-    def of(self, names: Sequence[str]) -> None:
-        """Be those of the hosts of these names."""
+    def select(self, names: Sequence[str]) -> None:
+        """Make the histories of the hosts with these names the active ones."""
         for name in names:
             if name not in self._known:
                 self._known[name] = DiskHistory(history_file(self._directory, name), self._directory / "history")
         self._active = [self._known[name] for name in names]
 
-    def problems(self) -> list[str]:
-        """Return what is wrong with them, once."""
+    def take_problems(self) -> list[str]:
+        """Return the problems that were not returned before."""
         found = [history.problem for history in self._known.values() if history.problem is not None]
         for history in self._known.values():
             history.problem = None
         return found
 
     async def load(self) -> AsyncGenerator[str, None]:
-        """History."""
+        """Implements `History`."""
         async for entry in self._active[0].load():
             yield entry
 
     def get_strings(self) -> list[str]:
-        """History."""
+        """Implements `History`."""
         return self._active[0].get_strings()
 
     def append_string(self, string: str) -> None:
-        """History."""
+        """Implements `History`."""
         for history in self._active:
             history.append_string(string)
 
     def load_history_strings(self) -> Iterable[str]:
-        """History. Everything is loaded by `load`."""
+        """Implements `History`. `load` loads everything."""
         return []
 
     def store_string(self, string: str) -> None:
-        """History. Everything is stored by `append_string`."""
+        """Implements `History`. `append_string` stores everything."""
 
 
-class Typed(Assembler):
-    """Joins lines; one that is for us is whole by itself."""
+class PromptLineJoiner(LineJoiner):
+    """Joins lines; a command of the REPL's own is always one line."""
 
     def feed(self, line: str) -> str | None:
-        """Assembler."""
-        if self.unfinished is None and is_own(line):
+        """Extends `LineJoiner`."""
+        if self.unfinished is None and is_repl_command(line):
             return line
         return super().feed(line)
 
 
-def commands(text: str) -> list[str]:
-    """Return the commands of `text`; what the last one lacks is for the remote shell to say, after Meta-Enter.
+def split_commands(text: str) -> list[str]:
+    """Return the commands of `text`. The last one may be incomplete after Meta-Enter; the remote shell reports that.
 
-    Raises ValueError for one that no service could run.
+    Raises ValueError for a command that is too long for any service to run.
     """
-    typed = Typed()
-    found = [command for line in text.split("\n") if (command := typed.feed(line)) is not None]
-    return [*found, typed.rest] if typed.rest else found
+    joiner = PromptLineJoiner()
+    found = [command for line in text.split("\n") if (command := joiner.feed(line)) is not None]
+    return [*found, joiner.pending] if joiner.pending else found
 
 
-def _bindings(accepted: Callable[[], None]) -> KeyBindings:
+def _bindings(on_accept: Callable[[], None]) -> KeyBindings:
     bindings = KeyBindings()
 
     @bindings.add("enter", filter=has_focus(DEFAULT_BUFFER))
@@ -173,8 +174,8 @@ def _bindings(accepted: Callable[[], None]) -> KeyBindings:
         buffer = event.current_buffer
         if buffer.complete_state is not None and buffer.complete_state.current_completion is not None:
             buffer.complete_state = None
-        elif _whole(buffer.text):
-            accepted()
+        elif _is_complete(buffer.text):
+            on_accept()
             buffer.validate_and_handle()
         else:
             buffer.newline(copy_margin=False)
@@ -182,11 +183,11 @@ def _bindings(accepted: Callable[[], None]) -> KeyBindings:
     return bindings
 
 
-def _whole(text: str) -> bool:
-    typed = Typed()
+def _is_complete(text: str) -> bool:
+    joiner = PromptLineJoiner()
     try:
         for line in text.split("\n"):
-            typed.feed(line)
+            joiner.feed(line)
     except ValueError:
-        return True
-    return typed.unfinished is None
+        return True  # `split_commands` reports it
+    return joiner.unfinished is None

@@ -1,4 +1,4 @@
-"""What the prompt says. No I/O."""
+"""The text of the prompt: where lines are sent, and how the last one ended. No I/O."""
 
 from __future__ import annotations
 
@@ -10,73 +10,75 @@ from farhand_client.ui.text import printable
 if TYPE_CHECKING:
     from prompt_toolkit.formatted_text import StyleAndTextTuples
 
-    from .hosts import Host
-    from .shell_state import State
+    from .hosts import ReplHost
+    from .shell_state import ShellState
 
-WORTH_SAYING: Final = 1.0
-"""Seconds from which on it is said how long a line took."""
+MIN_SHOWN_DURATION: Final = 1.0
+"""Seconds that a line takes at least for its duration to be shown."""
 
-NAME: Final = "bold"
-PLACE: Final = "ansiblue"
-BRANCH: Final = "ansigreen"
-FAILED: Final = "ansired"
-QUIET: Final = "ansibrightblack"
-
-
-def connecting(name: str) -> StyleAndTextTuples:
-    """Return the prompt before it is known who one is at the host `name`."""
-    return [(QUIET, printable(name)), ("", "… ")]
+HOST_STYLE: Final = "bold"
+DIRECTORY_STYLE: Final = "ansiblue"
+BRANCH_STYLE: Final = "ansigreen"
+FAILURE_STYLE: Final = "ansired"
+FAINT_STYLE: Final = "ansibrightblack"
 
 
-def message(hosts: Sequence[Host]) -> StyleAndTextTuples:
-    """Return the prompt: where lines go to, and how the last one ended if not well, or not soon."""
-    parts: StyleAndTextTuples = _one(hosts[0]) if len(hosts) == 1 else _several(hosts)
-    down = [host.name for host in hosts if host.link.down]
-    if down:
-        whose = "" if len(hosts) == 1 else f"{', '.join(map(printable, down))}: "
-        parts.append((FAILED, f" ({whose}line down)"))
-    parts.append(("", "# " if any(host.link.user == "root" for host in hosts) else "$ "))
+def connecting_prompt(name: str) -> StyleAndTextTuples:
+    """Return the prompt for the host `name` before the service has said account and host name."""
+    return [(FAINT_STYLE, printable(name)), ("", "… ")]
+
+
+def connected_prompt(hosts: Sequence[ReplHost]) -> StyleAndTextTuples:
+    """Return the prompt for the active hosts, with how the last line ended if it failed or took long."""
+    parts: StyleAndTextTuples = _for_one(hosts[0]) if len(hosts) == 1 else _for_several(hosts)
+    lost = [host.name for host in hosts if host.connection.lost]
+    if lost:
+        names = "" if len(hosts) == 1 else f"{', '.join(map(printable, lost))}: "
+        parts.append((FAILURE_STYLE, f" ({names}connection lost)"))
+    parts.append(("", "# " if any(host.connection.user == "root" for host in hosts) else "$ "))
     return parts
 
 
-def _one(host: Host) -> StyleAndTextTuples:
+def _for_one(host: ReplHost) -> StyleAndTextTuples:
     parts: StyleAndTextTuples = [
-        (NAME, printable(f"{host.link.user}@{host.link.host}")),
+        (HOST_STYLE, printable(f"{host.connection.user}@{host.connection.host}")),
         ("", ":"),
-        (PLACE, printable(host.state.where)),
+        (DIRECTORY_STYLE, printable(host.state.shown_directory)),
     ]
     if host.branch is not None:
-        parts.append((BRANCH, f" ({host.branch})"))
-    ended = _ended(host.state)
-    if host.state.took >= WORTH_SAYING:
-        ended = f"{ended}, {_time(host.state.took)}" if ended else _time(host.state.took)
-    if ended:
-        parts.append((FAILED if host.state.code else QUIET, f" [{ended}]"))
+        parts.append((BRANCH_STYLE, f" ({host.branch})"))
+    notes = [_failure(host.state)] if host.state.code or host.state.outcome else []
+    notes += _durations([host])
+    if notes:
+        parts.append((FAILURE_STYLE if host.state.code else FAINT_STYLE, f" [{', '.join(notes)}]"))
     return parts
 
 
-def _several(hosts: Sequence[Host]) -> StyleAndTextTuples:
+def _for_several(hosts: Sequence[ReplHost]) -> StyleAndTextTuples:
     parts: StyleAndTextTuples = []
-    places = {host.state.where for host in hosts}
-    if len(places) == 1:
-        parts += [(NAME, printable(",".join(host.name for host in hosts))), ("", ":"), (PLACE, printable(places.pop()))]
+    directories = {host.state.shown_directory for host in hosts}
+    if len(directories) == 1:
+        names = ",".join(host.name for host in hosts)
+        parts += [(HOST_STYLE, printable(names)), ("", ":"), (DIRECTORY_STYLE, printable(directories.pop()))]
     else:
         for host in hosts:
             parts += [("", " ")] if parts else []
-            parts += [(NAME, printable(host.name)), ("", ":"), (PLACE, printable(host.state.where))]
-    failed = [f"{printable(host.name)} {_ended(host.state)}" for host in hosts if host.state.code]
-    took = max(host.state.took for host in hosts)
-    words = [*failed, _time(took)] if took >= WORTH_SAYING else failed
-    if words:
-        parts.append((FAILED if failed else QUIET, f" [{', '.join(words)}]"))
+            parts += [(HOST_STYLE, printable(host.name)), ("", ":")]
+            parts += [(DIRECTORY_STYLE, printable(host.state.shown_directory))]
+    failures = [f"{printable(host.name)} {_failure(host.state)}" for host in hosts if host.state.code]
+    notes = [*failures, *_durations(hosts)]
+    if notes:
+        parts.append((FAILURE_STYLE if failures else FAINT_STYLE, f" [{', '.join(notes)}]"))
     return parts
 
 
-def _ended(state: State) -> str:
-    return printable(state.ended) or (str(state.code) if state.code else "")
+def _failure(state: ShellState) -> str:
+    return printable(state.outcome) or str(state.code)
 
 
-def _time(seconds: float) -> str:
+def _durations(hosts: Sequence[ReplHost]) -> list[str]:
+    """Return the longest duration of the last line if it is worth showing."""
     from farhand_client.ui.text import format_time
 
-    return format_time(seconds)
+    duration = max(host.state.duration for host in hosts)
+    return [format_time(duration)] if duration >= MIN_SHOWN_DURATION else []

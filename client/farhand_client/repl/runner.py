@@ -1,4 +1,4 @@
-"""One run for one line, without a terminal: its output as it comes, and what Ctrl-C does to it."""
+"""Runs one command without a terminal, writes its output as it arrives, and decides what Ctrl-C does to it."""
 
 from __future__ import annotations
 
@@ -19,37 +19,33 @@ from farhand_protocol.limits import MiB
 from .host_connection import HostConnection
 from .output import Output
 
-CAPTURED: Final = 8 * MiB
-"""Bytes of a command's report and output that are kept: two environments, which Linux bounds to 2 MiB (execve(2)),
-and as much again."""
-
-
-INTERRUPT: Final = 1
-KILL: Final = 2
+MAX_CAPTURED: Final = 8 * MiB
+"""Bytes kept of a captured stdout: the report of a command contains two environments, which Linux limits to 2 MiB each
+(execve(2)); as much again is left for the command's own output."""
 
 T = TypeVar("T")
 
 
 class Interrupted(Exception):
-    """Ctrl-C came before the command began, or so often that its end was not waited for."""
+    """Ctrl-C came before the command began, or so often that its end was not awaited."""
 
 
-class Interruptible(Protocol):
-    """Where Ctrl-C comes from."""
+class InterruptSource(Protocol):
+    """Delivers Ctrl-C."""
 
     def interrupts_to(self, target: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
-        """Give Ctrl-C to `target` in the block."""
+        """Call `target` on Ctrl-C inside the block."""
 
 
-class Everyone:
-    """Ctrl-C for all that goes on at once; itself the target of one."""
+class InterruptGroup:
+    """Delivers Ctrl-C to everything that runs at once. Implements `InterruptSource`; call it to deliver a Ctrl-C."""
 
     def __init__(self) -> None:
         self._targets: list[Callable[[], None]] = []
 
     @contextlib.contextmanager
     def interrupts_to(self, target: Callable[[], None]) -> Iterator[None]:
-        """Interruptible."""
+        """Implements `InterruptSource`."""
         self._targets.append(target)
         try:
             yield
@@ -57,46 +53,51 @@ class Everyone:
             self._targets.remove(target)
 
     def __call__(self) -> None:
-        """Ctrl-C was pressed."""
+        """Deliver a Ctrl-C to all targets."""
         for target in [*self._targets]:
             target()
 
 
-class Ladder:
+class InterruptLadder:
     """What each Ctrl-C does to a run: the first interrupts it, the second kills it, the third leaves it to the service.
 
-    Before there is a `run`, the first one cancels the `task` that asks for it.
+    Until `run` is set, the first one cancels `task`, which requests it.
     """
 
-    def __init__(self, say: PrintMessage) -> None:
-        self.step = 0
+    def __init__(self, print_message: PrintMessage) -> None:
+        self.presses = 0
         self.task: asyncio.Task[Any] | None = None
         self.run: Run | None = None
-        self._say = say
+        self._print_message = print_message
 
-    def climb(self) -> None:
-        """Ctrl-C was pressed."""
-        self.step += 1
+    @property
+    def abandoned(self) -> bool:
+        """Whether Ctrl-C came so often that the run was left to the service."""
+        return self.presses > 2
+
+    def interrupt(self) -> None:
+        """Handle one Ctrl-C."""
+        self.presses += 1
         if self.run is None:
             if self.task is not None:
                 self.task.cancel()
-                # The service is told to stop what may have begun; where it says nothing to that, nobody waits.
+                # The cancelled task asks the service to stop what may have begun. Do not wait long for the answer.
                 asyncio.get_running_loop().call_later(LEAVE_TIMEOUT, self.task.cancel)
-        elif self.step == INTERRUPT:
+        elif self.presses == 1:
             self.run.send_signal(signal.SIGINT)
-        elif self.step == KILL:
+        elif self.presses == 2:
             self.run.kill()
             self.run.stdout.discard()
             if self.run.stderr is not None:
                 self.run.stderr.discard()
         else:
-            self._say(f"abandoned run {self.run.id}; the service stops it")
+            self._print_message(f"abandoned run {self.run.id}; the service stops it")
             self.run.abandon()
 
 
-async def laddered(interrupts: Interruptible, ladder: Ladder, job: Coroutine[Any, Any, T]) -> T:
-    """Return what `job` does, while Ctrl-C climbs the ladder. Raises `Interrupted`, and what it raises."""
-    with interrupts.interrupts_to(ladder.climb):
+async def run_interruptibly(interrupts: InterruptSource, ladder: InterruptLadder, job: Coroutine[Any, Any, T]) -> T:
+    """Return the result of `job`, while Ctrl-C goes to `ladder`. Raises `Interrupted`, and what `job` raises."""
+    with interrupts.interrupts_to(ladder.interrupt):
         task: asyncio.Task[T] = asyncio.ensure_future(job)
         ladder.task = task
         try:
@@ -107,56 +108,56 @@ async def laddered(interrupts: Interruptible, ladder: Ladder, job: Coroutine[Any
             raise
     if task.cancelled():
         raise Interrupted
-    if ladder.step > KILL and task.exception() is not None:
+    if ladder.abandoned and task.exception() is not None:
         raise Interrupted from task.exception()
     return task.result()
 
 
-class Runner:
-    """Runs commands one after another."""
+class PipeRunner:
+    """Runs commands of one host without a terminal, one after another, and writes what they print to `output`."""
 
-    def __init__(self, link: HostConnection, output: Output, interrupts: Interruptible) -> None:
-        self._link = link
+    def __init__(self, connection: HostConnection, output: Output, interrupts: InterruptSource) -> None:
+        self._connection = connection
         self._output = output
         self._interrupts = interrupts
         self.interrupted = False
-        """Whether Ctrl-C came during the last run."""
+        """Whether Ctrl-C came during the last run or request."""
 
     async def run(self, args: Args, options: RunOptions, *, capture: bool = False) -> tuple[Result, bytes]:
         """Run a command to its end. With `capture` its stdout is returned instead of shown.
 
-        Ctrl-C does what `Ladder` says. Raises `Interrupted`, OSError if the output cannot
-        be written, and what `HostConnection.start` and `Run.wait` raise.
+        `InterruptLadder` says what Ctrl-C does. Raises `Interrupted`, OSError if the output cannot be written, and what
+        `HostConnection.start` and `Run.wait` raise.
         """
-        ladder = Ladder(self._output.say)
-        try:
-            with self._link.spoken_of():
-                return await laddered(self._interrupts, ladder, self._run(ladder, args, options, capture))
-        finally:
-            self.interrupted = ladder.step > 0
+        ladder = InterruptLadder(self._output.print_message)
+        return await self._interruptibly(ladder, self._run(ladder, args, options, capture))
 
-    async def asked(self, job: Coroutine[Any, Any, T]) -> T:
-        """Return what `job`, which asks the service for something, comes to; Ctrl-C gives it up.
+    async def request(self, request: Coroutine[Any, Any, T]) -> T:
+        """Return the result of a request to the service; Ctrl-C cancels it.
 
-        Raises `Interrupted`, and what `job` raises.
+        Raises `Interrupted`, and what `request` raises.
         """
-        ladder = Ladder(self._output.say)
-        try:
-            with self._link.spoken_of():
-                return await laddered(self._interrupts, ladder, job)
-        finally:
-            self.interrupted = ladder.step > 0
+        return await self._interruptibly(InterruptLadder(self._output.print_message), request)
 
-    async def _run(self, ladder: Ladder, args: Args, options: RunOptions, capture: bool) -> tuple[Result, bytes]:
-        async with await self._link.start(args, options) as run:
+    async def _interruptibly(self, ladder: InterruptLadder, job: Coroutine[Any, Any, T]) -> T:
+        try:
+            with self._connection.reporting_outages():
+                return await run_interruptibly(self._interrupts, ladder, job)
+        finally:
+            self.interrupted = ladder.presses > 0
+
+    async def _run(
+        self, ladder: InterruptLadder, args: Args, options: RunOptions, capture: bool
+    ) -> tuple[Result, bytes]:
+        async with await self._connection.start(args, options) as run:
             ladder.run = run
             captured = bytearray()
             stdout = _capture(run.stdout, captured) if capture else self._output.deliver(run.stdout, 1)
-            await self.delivered(run, stdout)
+            await self.deliver(run, stdout)
             return await run.wait(), bytes(captured)
 
-    async def delivered(self, run: Run, stdout: Coroutine[Any, Any, None]) -> None:
-        """Return once all output of `run` is written, of which `stdout` takes one stream."""
+    async def deliver(self, run: Run, stdout: Coroutine[Any, Any, None]) -> None:
+        """Return when all output of `run` is written; `stdout` is the coroutine that reads its stdout."""
         jobs = [stdout] if run.stderr is None else [stdout, self._output.deliver(run.stderr, 2)]
         tasks = [asyncio.ensure_future(job) for job in jobs]
         try:
@@ -170,5 +171,5 @@ class Runner:
 
 async def _capture(stream: OutputStream, into: bytearray) -> None:
     async for chunk in stream:
-        if len(into) + len(chunk) <= CAPTURED:
+        if len(into) + len(chunk) <= MAX_CAPTURED:
             into += chunk

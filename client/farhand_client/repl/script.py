@@ -1,34 +1,66 @@
-"""The REPL without a terminal: its stdin is a script, which is read as it comes."""
+"""The REPL without a terminal: stdin is a script, whose commands run as soon as they are complete."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
-from typing import Final
+import gc
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from typing import Final, TypeVar
 
+from farhand_client.stdin import read_chunks
 from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_INTERRUPTED
+from farhand_client.ui.interrupts import SignalHandler
 from farhand_client.ui.printing import print_message
 
 from .commands import ExitRepl
+from .host_connection import HostConnection, HostOpener
+from .hosts import ReplHost
 from .interpreter import Interpreter
-from .lines import MAX_COMMAND, Assembler, decode
+from .lines import MAX_COMMAND, LineJoiner, decode
+from .output import StandardOutput
+from .runner import PipeRunner
 
-SYNTAX: Final = 2
-"""Exit code for a script that cannot be understood: as sh's."""
+EXIT_SYNTAX_ERROR: Final = 2
+"""Exit code for a script that cannot be parsed, as in sh."""
+
+T = TypeVar("T")
 
 
-async def run(interpreter: Interpreter, source: AsyncIterable[bytes]) -> None:
-    """Run the lines of `source` one after another; return at its end, or after a line that could not be seen through.
+async def run_script(name: str, opener: HostOpener, signals: SignalHandler) -> int:
+    """Run the script on stdin on the host `name`; return the exit code of its last command.
 
-    A command that fails does not end the script, as in sh; a lost connection does, and so does Ctrl-C: what follows
-    may rely on what came before. A line may end with CR LF. Raises `ExitRepl`.
+    Raises `ExitRepl`, and what connecting raises.
     """
-    assembler = Assembler()
-    number = began = 0
+    output = StandardOutput()
+    host = ReplHost(name, HostConnection(name, opener(name, ask_directly), print_message))
     try:
-        async for line in lines(source):
+        with signals.interrupts_to(signals.end):
+            await host.connection.connect()
+            gc.enable()
+            interpreter = Interpreter(host, output, PipeRunner(host.connection, output, signals))
+            await run_lines(interpreter, read_chunks(0))
+    finally:
+        await host.close()
+    return host.state.code
+
+
+async def ask_directly(question: Callable[[], Awaitable[T]]) -> T:
+    """Ask the user where no prompt has to be hidden. Implements `AskUser`."""
+    return await question()
+
+
+async def run_lines(interpreter: Interpreter, source: AsyncIterable[bytes]) -> None:
+    """Run the commands of `source` one after another until it ends.
+
+    As in sh, a command that fails does not end the script. A lost connection and Ctrl-C do, since later lines may rely
+    on earlier ones. A line may end with CR LF. Raises `ExitRepl`.
+    """
+    joiner = LineJoiner()
+    number = first = 0
+    try:
+        async for line in split_lines(source):
             number += 1
-            began = began if assembler.unfinished else number
-            command = assembler.feed(decode(line))
+            first = first if joiner.unfinished else number
+            command = joiner.feed(decode(line))
             if command is None:
                 continue
             if not await interpreter.execute(command):
@@ -36,23 +68,26 @@ async def run(interpreter: Interpreter, source: AsyncIterable[bytes]) -> None:
             if interpreter.interrupted:
                 raise ExitRepl(EXIT_INTERRUPTED)
     except ValueError as error:
-        print_message(f"line {began}: {error}")
-        raise ExitRepl(SYNTAX) from None
-    if assembler.unfinished is not None:
-        print_message(f"line {began}: the script ends inside {assembler.unfinished}")
-        raise ExitRepl(SYNTAX)
+        print_message(f"line {first}: {error}")
+        raise ExitRepl(EXIT_SYNTAX_ERROR) from None
+    if joiner.unfinished is not None:
+        print_message(f"line {first}: the script ends inside {joiner.unfinished}")
+        raise ExitRepl(EXIT_SYNTAX_ERROR)
 
 
-async def lines(source: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """Give lines without their ends, as soon as they are whole. Raises ValueError for one that no command could be."""
+async def split_lines(source: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Yield each line, without its LF or CR LF, as soon as it is complete.
+
+    Raises ValueError for a line that is too long for a command, before all of it is in memory.
+    """
     partial = bytearray()
     async for chunk in source:
-        *whole, rest = chunk.split(b"\n")
-        for line in whole:
+        *complete, rest = chunk.split(b"\n")
+        for line in complete:
             yield bytes(partial + line).removesuffix(b"\r")
             partial.clear()
         partial += rest
         if len(partial) > MAX_COMMAND:
-            raise ValueError(f"longer than {MAX_COMMAND} bytes, which no program takes as an argument")
+            raise ValueError(f"longer than {MAX_COMMAND} bytes, which no program accepts as an argument")
     if partial:
         yield bytes(partial).removesuffix(b"\r")

@@ -1,6 +1,7 @@
-"""What lasts from one line to the next: directory, environment, how the last line ended.
+"""The state of one host that lasts from line to line: directory, environment, and how the last line ended.
 
-Which branch a directory is on, where it belongs to a git repository: read from git's files, without git. No I/O.
+A remote shell reports its directory and environment with `REPORT_SCRIPT`, and the branch of a git repository with
+`BRANCH_SCRIPT`, which reads git's files and does not need git. No I/O.
 """
 
 from __future__ import annotations
@@ -13,68 +14,74 @@ from typing import Final
 from farhand_client.options import Args
 from farhand_client.ui.text import printable, truncate
 
-# Each shell keeps these for itself: they change from one shell to the next by themselves.
-PRIVATE: Final = frozenset({b"PWD", b"OLDPWD", b"SHLVL", b"_"})
+SHELL_OWNED: Final = frozenset({b"PWD", b"OLDPWD", b"SHLVL", b"_"})
+"""Variables that every shell sets itself: they differ from one shell to the next without a command."""
 
-REPORT: Final = r"""printf '%s\0' "$PWD" && pwd -P && printf '\0' && /usr/bin/env -0"""
-"""Prints directory and environment, in words that sh, bash, zsh and fish share; env -0 is coreutils' and busybox's."""
+REPORT_SCRIPT: Final = r"""printf '%s\0' "$PWD" && pwd -P && printf '\0' && /usr/bin/env -0"""
+"""Prints directory and environment, in syntax that sh, bash, zsh and fish share; coreutils and busybox have env -0."""
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What a shell said of itself: `directory` as it came there, `physical` without symbolic links (pwd -P)."""
+class ShellReport:
+    """What a shell reports: its `directory` as it was reached, `physical` without symbolic links (pwd -P)."""
 
     directory: bytes
     physical: bytes
     environment: Mapping[bytes, bytes]
 
     @classmethod
-    def parse(cls, data: bytes) -> Report:
-        """Take what `REPORT` printed. Raises ValueError where it is something else."""
+    def parse(cls, data: bytes) -> ShellReport:
+        """Parse the output of `REPORT_SCRIPT`. Raises ValueError if it is something else."""
         directory, physical, *rest = data.split(b"\0")
         variables = (entry.partition(b"=") for entry in rest if entry)
         return cls(directory, physical.removesuffix(b"\n"), {name: value for name, _, value in variables})
 
 
-def reporting(command: bytes) -> tuple[bytes, bytes]:
-    """Return a script that runs `command` with a report before and, if it succeeds, after it; and what parts them."""
+def reporting_script(command: bytes) -> tuple[bytes, bytes]:
+    """Return a script that reports, runs `command` and, if it succeeds, reports again; and the marker between them."""
     marker = secrets.token_hex(16).encode()
-    report = REPORT.encode()
+    report = REPORT_SCRIPT.encode()
     mark = b"printf " + marker
     return report + b"; " + mark + b"; " + command + b" && " + mark + b" && " + report, marker
 
 
 @dataclass(slots=True)
-class State:
-    """What the next line finds."""
+class ShellState:
+    """The state in which the next line runs."""
 
     directory: bytes | None = None
-    """Where it runs, without symbolic links; None is the home."""
-    shown: bytes | None = None
-    """The same, as the user came there."""
+    """Where it runs, without symbolic links; None is the home directory."""
+    logical_directory: bytes | None = None
+    """The same as the user reached it, perhaps through symbolic links."""
     previous: bytes | None = None
-    """Where `cd -` goes."""
+    """The directory for `cd -`."""
     home: bytes | None = None
     shell: bytes | None = None
-    """Both are known once a report came."""
+    """The account's home directory and shell; both None until a report has arrived."""
     variables: dict[bytes, bytes] = field(default_factory=dict)
-    """What was exported."""
+    """What was exported, on top of the environment that the service provides."""
     removed: set[bytes] = field(default_factory=set)
-    """What was unset."""
+    """What was unset of that environment."""
     code: int = 0
-    """How the last line ended, as an exit code."""
-    ended: str = ""
-    """The same for people, where there is more to say than the code: a signal's name, `timeout`."""
-    took: float = 0.0
+    """The exit code of the last line."""
+    outcome: str = ""
+    """The same for people where a word says more than the code: a signal's name, `timeout`, `stopped`, `lost`."""
+    duration: float = 0.0
     """Seconds that the last line took."""
 
     @property
-    def known(self) -> bool:
-        """Whether a report has come."""
+    def account_known(self) -> bool:
+        """Whether a report has arrived, so that home directory and shell are known."""
         return self.home is not None or self.shell is not None
 
-    def set(self, name: bytes, value: bytes | None) -> None:
-        """Export a variable, or with None unset it, whatever the service gives."""
+    def set_outcome(self, code: int, outcome: str = "", *, duration: float | None = None) -> None:
+        """Record how the last line ended and, unless None, how many seconds it took."""
+        self.code, self.outcome = code, outcome
+        if duration is not None:
+            self.duration = duration
+
+    def set_variable(self, name: bytes, value: bytes | None) -> None:
+        """Export a variable, or with None unset it, even if the service provides it."""
         if value is None:
             self.variables.pop(name, None)
             self.removed.add(name)
@@ -82,41 +89,42 @@ class State:
             self.variables[name] = value
             self.removed.discard(name)
 
-    def learn(self, report: Report) -> None:
-        """Take from a report what does not change."""
-        if not self.known:
+    def learn_account(self, report: ShellReport) -> None:
+        """Take home directory and shell, which do not change, from the first report."""
+        if not self.account_known:
             self.home, self.shell = report.environment.get(b"HOME"), report.environment.get(b"SHELL")
 
-    def change(self, before: Report, after: Report) -> None:
-        """Take over what a command changed."""
-        self.learn(before)
+    def apply_changes(self, before: ShellReport, after: ShellReport) -> None:
+        """Adopt what a command changed between two reports."""
+        self.learn_account(before)
         if before.physical != after.physical or before.directory != after.directory:
             self._move(before.directory, after)
-        for name in (before.environment.keys() | after.environment.keys()) - PRIVATE:
+        for name in (before.environment.keys() | after.environment.keys()) - SHELL_OWNED:
             value = after.environment.get(name)
             if value is None or value != before.environment.get(name):
-                self.set(name, value)
+                self.set_variable(name, value)
 
-    def back(self, now: Report) -> None:
-        """Be in the previous directory, of which `now` is."""
-        self._move(self.shown or self.home or b"/", now)
+    def enter_previous(self, report: ShellReport) -> None:
+        """Move to the previous directory, from which `report` is."""
+        self._move(self.logical_directory or self.home or b"/", report)
 
-    def _move(self, previous: bytes, now: Report) -> None:
+    def _move(self, previous: bytes, report: ShellReport) -> None:
         self.previous = previous
-        self.directory, self.shown = now.physical, now.directory
+        self.directory, self.logical_directory = report.physical, report.directory
 
     @property
     def environment(self) -> dict[bytes, bytes]:
-        """What a run is given beside what the service gives."""
-        if self.directory is None or self.shown in (None, self.directory):
+        """The variables to set for a run, on top of those that the service provides."""
+        logical = self.logical_directory
+        if self.directory is None or logical is None or logical == self.directory:
             return self.variables
-        # A shell believes PWD where it names its directory (XCU 2.5.3), and so keeps the way it was reached.
-        return self.variables | {b"PWD": self.shown}
+        # A shell accepts PWD if it names its directory (XCU 2.5.3), and so keeps the path by which it was reached.
+        return self.variables | {b"PWD": logical}
 
     def command(self, script: bytes) -> tuple[Args, bool]:
-        """Return what to run for `script`, and whether that is a script for the account's shell."""
+        """Return what to run for `script`, and whether that is a script for the account's shell (else an argv)."""
         if self.code and (b"$?" in script or b"$status" in script):
-            # Every shell knows this way to set its $?, fish's $status.
+            # This sets $? in every shell, and $status in fish.
             script = b"sh -c 'exit %d'; %b" % (self.code, script)
         if not self.removed or self.shell is None:
             return script, True
@@ -124,9 +132,9 @@ class State:
         return [b"/usr/bin/env", *unset, self.shell, b"-c", script], False
 
     @property
-    def where(self) -> str:
-        """The directory for people, the home as `~`."""
-        shown = self.shown
+    def shown_directory(self) -> str:
+        """The directory for people, with `~` for the home directory."""
+        shown = self.logical_directory
         if shown is None:
             return "~"
         if self.home not in (None, b"/") and (shown == self.home or shown.startswith(self.home + b"/")):
@@ -134,8 +142,8 @@ class State:
         return shown.decode("utf-8", "backslashreplace")
 
 
-LONGEST: Final = 40
-"""Columns of the prompt that a branch's name takes at the most."""
+MAX_BRANCH_COLUMNS: Final = 40
+"""Columns of the prompt for the name of a branch; a longer one is truncated."""
 
 BRANCH_SCRIPT: Final = r"""
 at=$(pwd -P)
@@ -155,14 +163,14 @@ fi
 read -r head <"$git/HEAD"
 printf %s "$head"
 """
-"""Prints what HEAD says (gitrepository-layout(5)), also of a worktree or a submodule; for any sh."""
+"""Prints the contents of HEAD (gitrepository-layout(5)), also in a worktree or a submodule; for any sh."""
 
 
 def parse_branch(printed: bytes) -> str | None:
-    """Return the name to be shown for what `BRANCH_SCRIPT` printed: a branch's, or the beginning of a commit's."""
+    """Parse the output of `BRANCH_SCRIPT`: return the branch or an abbreviated commit for the prompt, or None."""
     head = printed.decode("utf-8", "replace")
     name = head.removeprefix("ref: ").removeprefix("refs/heads/")
     if name == head:
         name = head[:7]
-    # Where references are kept otherwise (reftable), HEAD names this one.
-    return truncate(printable(name), LONGEST) if name and name != ".invalid" else None
+    # With another format of references (reftable), HEAD contains refs/heads/.invalid.
+    return truncate(printable(name), MAX_BRANCH_COLUMNS) if name and name != ".invalid" else None

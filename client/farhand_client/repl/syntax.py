@@ -1,7 +1,7 @@
-"""Reads shell text as far as a prompt has to understand it: is it finished, and where does its first command end.
+"""Scans shell text as far as a prompt needs it: is it complete, where does its first command end, what is being typed.
 
-The grammar is that of POSIX 2018 XCU 2, with the quotes and operators that bash and zsh add. Nothing is judged: what is
-wrong counts as finished, and the remote shell says what is wrong with it.
+The grammar is that of POSIX 2018 XCU 2, with the quotes and operators that bash and zsh add. Nothing is rejected: text
+with a syntax error counts as complete, and the remote shell reports the error. No I/O.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ UNFINISHED: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """An operator outside of all quotes and compound commands: `;`, `&&`, a newline, a comment's `#` and so on."""
+class Operator:
+    """An operator outside of all quotes and compound commands: `;`, `&&`, a newline, a comment's `#`, and so on."""
 
     offset: int
     text: str
@@ -49,37 +49,37 @@ class Mark:
 
 @dataclass(slots=True)
 class Word:
-    """The word being read. Its last component begins behind the last `/`, or behind an assignment's `=`."""
+    """A word. Its last component begins after the last `/`, or after the `=` of an assignment."""
 
     start: int
     command: bool
     first: str = ""
-    """The first word of the command that this one is an argument of."""
+    """The name of the command that this word is an argument of."""
     value: str = ""
-    """What the shell makes of it, without expansions."""
+    """The word without its quotes; expansions are not performed."""
     plain: bool = True
-    """Whether nothing in it is quoted."""
+    """Whether no part of it is quoted."""
     known: bool = True
-    """Whether `value` is all of it: no expansion in it."""
+    """Whether it contains no expansion, so that `value` is the whole word."""
     component: int = 0
     component_at: int = 0
     component_quote: str = ""
-    """Where the last component begins: in the text, in `value`, and in which quote."""
+    """Where the last component begins in the text and in `value`, and the quote that is open there."""
 
 
 @dataclass(slots=True)
 class Scanner:
-    """Takes text line by line. Everything is remembered that decides how the next line continues it."""
+    """Scans text line by line, and keeps what decides how the next line continues it."""
 
     word: Word | None = None
     in_comment: bool = False
-    marks: list[Mark] = field(default_factory=list)
+    operators: list[Operator] = field(default_factory=list)
     last_word: int = -1
-    """Where in the text the word begins that began last; -1 where there is none."""
+    """The offset of the last word; -1 if there is none."""
     _stack: list[str] = field(default_factory=list)
     _outer: list[Word] = field(default_factory=list)
     _due: deque[tuple[str, bool]] = field(default_factory=deque)
-    """Here-documents whose text is still to come: the delimiter, and whether tabs before it are ignored."""
+    """Here-documents whose text follows: the delimiter, and whether tabs before it are ignored."""
     _offset: int = 0
     _command: bool = True
     _first: str = ""
@@ -90,7 +90,7 @@ class Scanner:
 
     @property
     def unfinished(self) -> str | None:
-        """What is not finished, for a sentence; None where the text is whole."""
+        """The construct that is not complete, as a noun phrase; None if the text is complete."""
         if self._stack:
             return UNFINISHED[self._stack[-1]]
         if self._due:
@@ -101,17 +101,17 @@ class Scanner:
 
     @property
     def command(self) -> bool:
-        """Whether a word that begins here would be a command's name."""
+        """Whether a word that begins here would be the name of a command."""
         return self._command and self._redirected is None
 
     @property
     def first(self) -> str:
-        """The name of the command that a word which begins here would be an argument of."""
+        """The name of the command that a word beginning here would be an argument of."""
         return self._first
 
     @property
     def quoted(self) -> str:
-        """The quote that is open here, or nothing."""
+        """The quote that is open here, or an empty string."""
         top = self._stack[-1] if self._stack else ""
         return top if top in ("'", '"', "$'") else ""
 
@@ -121,7 +121,7 @@ class Scanner:
         return bool(self._due) and not self._stack and self.word is None
 
     def feed(self, line: str) -> None:
-        """Read one line, given without its newline."""
+        """Scan one line, without its newline."""
         if self._due and not self._joined and not self.quoted:
             delimiter, tabs = self._due[0]
             if (line.lstrip("\t") if tabs else line) == delimiter:
@@ -134,7 +134,7 @@ class Scanner:
             self._end_line()
 
     def part(self, line: str) -> None:
-        """Read the beginning of a line, up to the cursor."""
+        """Scan the beginning of a line, up to the cursor."""
         self._joined = self.in_comment = False
         at = 0
         while at < len(line):
@@ -147,7 +147,7 @@ class Scanner:
                 at = self._in_command(line, at, top)
         self._offset += len(line)
 
-    # In each, `at` is where to read; the result is where to read on.
+    # Each of these methods scans from `at` and returns the index at which to continue.
 
     def _in_quote(self, line: str, at: int, top: str) -> int:
         char = line[at]
@@ -199,7 +199,7 @@ class Scanner:
             self._close()
             return at + 1
         if char == "#" and self.word is None:
-            self._mark(at, "#")
+            self._add_operator(at, "#")
             self.in_comment = True
             return len(line)
         if char in ";&|":
@@ -270,7 +270,7 @@ class Scanner:
             return at + 1  # part of a redirection
         self._end_word()
         operator = next(text for text in (";;&", ";;", ";&", "&&", "||", "|&", line[at]) if line.startswith(text, at))
-        self._mark(at, operator)
+        self._add_operator(at, operator)
         self._command = True
         self._pattern = top == "esac" and operator in (";;&", ";;", ";&")
         self._operator = operator if operator in ("&&", "||", "|&", "|") else ""
@@ -295,7 +295,7 @@ class Scanner:
         self._end_word()
         top = self._stack[-1] if self._stack else ""
         if line[at] == "(":
-            self._mark(at, "(")
+            self._add_operator(at, "(")
             if line.startswith("((", at) and self._command and starting:
                 self._open("((", at, 0)
                 self._open("((", at, 0)
@@ -323,8 +323,8 @@ class Scanner:
         word = self._begin(at)
         slash = text.rfind("/")
         if slash >= 0:
-            behind = self._offset + end - (len(text) - slash - 1)
-            word.component, word.component_at = behind, len(word.value) + slash + 1
+            after = self._offset + end - (len(text) - slash - 1)
+            word.component, word.component_at = after, len(word.value) + slash + 1
             word.component_quote = self.quoted
         elif text.endswith("=") or (word.component_at == 0 and "=" in text):
             equals = text.rindex("=")
@@ -365,16 +365,16 @@ class Scanner:
             return
         self._end_word()
         if not self._operator:
-            self._mark(-1, "\n")
+            self._add_operator(-1, "\n")
         self._command = True
 
-    def _mark(self, at: int, text: str) -> None:
+    def _add_operator(self, at: int, text: str) -> None:
         if not self._stack:
-            self.marks.append(Mark(self._offset + at, text))
+            self.operators.append(Operator(self._offset + at, text))
 
 
 def scan(text: str) -> Scanner:
-    """Return the scanner that has read all of `text`."""
+    """Return a scanner that has scanned all of `text`."""
     scanner = Scanner()
     for line in text.split("\n"):
         scanner.feed(line)

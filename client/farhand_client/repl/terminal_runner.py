@@ -1,4 +1,4 @@
-"""Lines that run on the user's terminal, and runs that are shown there."""
+"""Runs lines on the user's terminal, and attaches it to runs that have a terminal."""
 
 from __future__ import annotations
 
@@ -20,115 +20,125 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Signaled
 
-from .hosts import Host
-from .output import Files
-from .runner import Interrupted, Interruptible, Ladder, Runner, laddered
+from .hosts import ReplHost
+from .output import StandardOutput
+from .runner import Interrupted, InterruptLadder, InterruptSource, PipeRunner, run_interruptibly
 
-REFUSED: Final = (ErrorCode.DENIED, ErrorCode.NO_TERMINAL)
-"""What a service says that gives no terminal; where it gives nothing at all, it says so again."""
+TERMINAL_REFUSED: Final = (ErrorCode.DENIED, ErrorCode.NO_TERMINAL)
+"""Errors of a service that gives no terminal. One that denies everything denies the run without a terminal as well."""
 
 
-class Foreground:
-    """Runs the lines of one host on `terminal`, and without one where the service gives none."""
+class TerminalRunner:
+    """Runs the lines of one host on `terminal`, or with `runner` if the service gives no terminals.
+
+    `escape` is the character that begins keys for the REPL, or None.
+    """
 
     def __init__(
         self,
-        host: Host,
+        host: ReplHost,
         terminal: LocalTerminal,
         escape: int | None,
-        files: Files,
-        runner: Runner,
-        interrupts: Interruptible,
+        output: StandardOutput,
+        runner: PipeRunner,
+        interrupts: InterruptSource,
     ) -> None:
         self._host = host
         self._terminal = terminal
         self._escape = escape
-        self._files = files
+        self._output = output
         self._runner = runner
         self._interrupts = interrupts
         self._interaction: Interaction | None = None
 
     async def run(self, args: Args, text: str, options: RunOptions) -> Result | None:
-        """Screen. Raises `Interrupted`, and what `HostConnection.start` and `Run.wait` do."""
-        if self._host.terminals:
-            options = options.changed(env={**locale_variables(), **options.env})
-            on_terminal = options.changed(terminal=self._wanted())
+        """Run the line `text` to its end; return None if the user left it running, which makes it a job.
 
-            async def begin() -> Run:
-                return await self._host.link.start(args, on_terminal, self._gap)
+        Raises `Interrupted`, and what `HostConnection.start` and `Run.wait` raise.
+        """
+        if self._host.gives_terminals:
+            options = options.changed(env={**locale_variables(), **options.env})
+            on_terminal = options.changed(terminal=self._terminal_request())
+
+            async def start() -> Run:
+                return await self._host.connection.start(args, on_terminal, self._report_gap)
 
             try:
-                return await self._laddered(begin, text)
+                return await self._interruptibly(start, text)
             except RequestRefused as error:
-                if error.code not in REFUSED:
+                if error.code not in TERMINAL_REFUSED:
                     raise
                 refused = error
         result, _ = await self._runner.run(args, options)
-        if self._host.terminals:
-            self._host.terminals = False
-            self._files.say(f"lines run without a terminal here: {refused}")
+        if self._host.gives_terminals:
+            self._host.gives_terminals = False
+            self._output.print_message(f"lines run without a terminal here: {refused}")
         return result
 
     async def attach(self, client: Client, info: m.RunInfo) -> Result | None:
-        """Show a run that has a terminal, from what is on it now, and type to it. Returns and raises as `run`."""
-        behind = min(info.stdout, MAX_TAIL)
-        types = info.outcome is None
-        size = self._terminal.size
-        at = (info.stdout - behind, None)
+        """Show a run that has a terminal, beginning with its current screen, and send it what is typed.
 
-        async def begin() -> Run:
+        Returns and raises what `run` does.
+        """
+        backlog = min(info.stdout, MAX_TAIL)
+        running = info.outcome is None
+        size = self._terminal.size
+        offset = (info.stdout - backlog, None)
+
+        async def attach() -> Run:
             return await client.attach(
-                info.id, offset=at, stdin=types, read_only=not types, size=size, on_gap=self._gap
+                info.id, offset=offset, stdin=running, read_only=not running, size=size, on_gap=self._report_gap
             )
 
-        return await self._laddered(begin, info.command, backlog=behind, backlog_size=info.terminal)
+        return await self._interruptibly(attach, info.command, backlog=backlog, backlog_size=info.terminal)
 
-    async def _laddered(self, begin: Callable[[], Awaitable[Run]], text: str, **before: Any) -> Result | None:
-        ladder = Ladder(self._files.say)
-        return await laddered(self._interrupts, ladder, self._show(ladder, begin, text, **before))
+    async def _interruptibly(self, start: Callable[[], Awaitable[Run]], text: str, **backlog: Any) -> Result | None:
+        ladder = InterruptLadder(self._output.print_message)
+        return await run_interruptibly(self._interrupts, ladder, self._show(ladder, start, text, **backlog))
 
     async def _show(
-        self, ladder: Ladder, begin: Callable[[], Awaitable[Run]], text: str, **before: Any
+        self, ladder: InterruptLadder, start: Callable[[], Awaitable[Run]], text: str, **backlog: Any
     ) -> Result | None:
-        link = self._host.link
-        with link.spoken_of():
-            started = await begin()
+        connection = self._host.connection
+        with connection.reporting_outages():
+            started = await start()
         async with started as run:
             ladder.run = run
-            interaction = self._interaction = Interaction(run, self._terminal, escape=self._escape, **before)
+            interaction = self._interaction = Interaction(run, self._terminal, escape=self._escape, **backlog)
             if run.stdin is not None and run.stdin.over and run.result is None:
-                interaction.add_notice("another client types here; this terminal only watches")
+                interaction.add_notice("another client has the input; this terminal only watches")
             try:
-                with link.spoken_of(interaction.set_notice):
+                with connection.reporting_outages(interaction.set_notice):
                     parting = await interaction.run()
             except asyncio.CancelledError:
-                # This process ends, and perhaps its terminal: the user comes back to what runs.
+                # This process is ending, perhaps with its terminal. Leave the run for the user to return to.
                 run.detach()
-                self._files.say(f"left run {run.id} going")
+                self._output.print_message(f"left run {run.id} running")
                 raise
             finally:
                 self._interaction = None
             outcome = run.outcome
-            self._files.passed_by(interrupted=outcome is None or isinstance(outcome, Signaled))
-            await self._files.to_line_start()
+            self._output.terminal_written(interrupted=outcome is None or isinstance(outcome, Signaled))
+            await self._output.to_line_start()
             return await self._parted(parting, run, text)
 
     async def _parted(self, parting: InteractionResult, run: Run, text: str) -> Result | None:
         if parting is InteractionResult.RUN_ENDED:
             return await run.wait()
         if parting is InteractionResult.LEFT:
-            self._files.say(f"left run {run.id}; {'it goes on' if run.kept else 'the service stops it'}")
+            kept = "it keeps running" if run.kept else "the service stops it"
+            self._output.print_message(f"left run {run.id}; {kept}")
             raise Interrupted
         job = self._host.jobs.add(run.id, text)
-        self._files.say(f"[{job.name}] goes on; :attach {job.name} comes back to it")
+        self._output.print_message(f"[{job.name}] still running; :attach {job.name} returns to it")
         return None
 
-    def _gap(self, gap: Gap) -> None:
+    def _report_gap(self, gap: Gap) -> None:
         if self._interaction is not None:
             self._interaction.output_lost(gap)
 
-    def _wanted(self) -> m.TerminalRequest:
+    def _terminal_request(self) -> m.TerminalRequest:
         try:
             return terminal_request(self._terminal)
-        except ValueError:  # said at the start
+        except ValueError:  # was reported when the terminal was opened
             return m.TerminalRequest(name=UNKNOWN_TERMINAL, size=self._terminal.size, modes=self._terminal.modes)

@@ -1,59 +1,59 @@
-"""What was asked for a moment ago is not asked again."""
+"""The cache of completions: an answer serves longer beginnings, for a few seconds."""
 
 from __future__ import annotations
 
 import pytest
 
-from farhand_client.repl.completer import LIFETIME, MOST, Cache
+from farhand_client.repl.completer import CACHE_LIFETIME, MAX_CACHED_ANSWERS, CompletionCache
 
 KEY = ("web", "paths", "src/")
 PRINTED = b" main.py\0/mail\0 Makefile\0"
 
 
 @pytest.fixture
-def cache() -> Cache:
-    made = Cache()
-    made.put(KEY, "", PRINTED, 0.0, whole=True)
+def cache() -> CompletionCache:
+    made = CompletionCache()
+    made.put(KEY, "", PRINTED, 0.0, complete=True)
     return made
 
 
 @pytest.mark.parametrize(
     ("begin", "printed"), [("", PRINTED), ("ma", b" main.py\0/mail\0"), ("mai", b" main.py\0/mail\0"), ("x", b"")]
 )
-def test_what_is_typed_on_narrows_it(cache: Cache, begin: str, printed: bytes) -> None:
+def test_a_longer_beginning_narrows_the_answer(cache: CompletionCache, begin: str, printed: bytes) -> None:
     assert cache.get(KEY, begin, 1.0) == printed
 
 
-def test_a_moment_is_short(cache: Cache) -> None:
-    assert cache.get(KEY, "", LIFETIME - 0.1) is not None
-    assert cache.get(KEY, "", LIFETIME) is None
+def test_an_answer_expires(cache: CompletionCache) -> None:
+    assert cache.get(KEY, "", CACHE_LIFETIME - 0.1) is not None
+    assert cache.get(KEY, "", CACHE_LIFETIME) is None
 
 
-def test_what_a_line_changes_is_seen(cache: Cache) -> None:
+def test_clearing_removes_all_answers(cache: CompletionCache) -> None:
     cache.clear()
     assert cache.get(KEY, "", 1.0) is None
 
 
-def test_another_place_is_another_question(cache: Cache) -> None:
+def test_an_answer_is_for_one_host_and_one_directory(cache: CompletionCache) -> None:
     assert cache.get(("web", "paths", ""), "", 1.0) is None
     assert cache.get(("db", "paths", "src/"), "", 1.0) is None
 
 
-def test_hidden_files_are_asked_for(cache: Cache) -> None:
+def test_hidden_files_are_not_part_of_the_answer_for_an_empty_beginning(cache: CompletionCache) -> None:
     assert cache.get(KEY, ".", 1.0) is None
-    cache.put(KEY, ".", b" .git\0 .env\0", 0.0, whole=True)
+    cache.put(KEY, ".", b" .git\0 .env\0", 0.0, complete=True)
     assert cache.get(KEY, ".e", 1.0) == b" .env\0"
     assert cache.get(KEY, "", 1.0) is None
 
 
-def test_names_that_are_not_all_are_not_narrowed(cache: Cache) -> None:
-    cache.put(KEY, "m", PRINTED, 0.0, whole=False)
+def test_an_incomplete_answer_is_not_narrowed(cache: CompletionCache) -> None:
+    cache.put(KEY, "m", PRINTED, 0.0, complete=False)
     assert cache.get(KEY, "m", 1.0) is not None
     assert cache.get(KEY, "mai", 1.0) is None
 
 
-def test_it_does_not_grow_without_end(cache: Cache) -> None:
-    for number in range(MOST):
-        cache.put(("web", "paths", str(number)), "", b"", 0.0, whole=True)
+def test_the_oldest_answer_is_removed_when_the_cache_is_full(cache: CompletionCache) -> None:
+    for number in range(MAX_CACHED_ANSWERS):
+        cache.put(("web", "paths", str(number)), "", b"", 0.0, complete=True)
     assert cache.get(KEY, "", 1.0) is None
     assert cache.get(("web", "paths", "0"), "", 1.0) == b""

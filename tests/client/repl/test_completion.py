@@ -1,4 +1,4 @@
-"""What is completed, and how it is written. The script runs in a real sh."""
+"""Which names complete a word, and how they are quoted. The script runs in a real sh."""
 
 import subprocess
 from collections.abc import Iterable
@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client.repl.completion import MAX_NAMES, SHELL_WORDS, Question, arguments, question, quoted
+from farhand_client.repl.completion import (
+    MAX_NAMES,
+    SHELL_WORDS,
+    CompletionQuery,
+    completion_query,
+    query_argv,
+    quote_name,
+)
 
 
 @pytest.fixture
@@ -24,19 +31,19 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ask(asked: Question, home: Path, path: str = "/usr/bin:/bin") -> bytes:
+def ask(query: CompletionQuery, home: Path, path: str = "/usr/bin:/bin") -> bytes:
     env = {"HOME": str(home), "PATH": path}
-    done = subprocess.run(list(arguments(asked)), cwd=home, env=env, capture_output=True, check=True)
+    done = subprocess.run(list(query_argv(query)), cwd=home, env=env, capture_output=True, check=True)
     assert done.stderr == b""
     return done.stdout
 
 
 def completed(before: str, home: Path) -> list[str]:
     """The lines that completion offers for a line up to the cursor."""
-    asked = question(before)
-    assert asked is not None
-    kept = before[: len(before) - asked.typed]
-    return [kept + answer.text for answer in asked.answers(ask(asked, home))]
+    query = completion_query(before)
+    assert query is not None
+    kept = before[: len(before) - query.typed]
+    return [kept + answer.text for answer in query.answers(ask(query, home))]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +82,9 @@ def completed(before: str, home: Path) -> list[str]:
         ("echo \\\nno", ["echo \\\nnotes "]),
     ],
 )
-def test_paths_are_completed_and_quoted_as_they_were_begun(before: str, expected: list[str], home: Path) -> None:
+def test_paths_are_completed_in_the_quotes_in_which_they_were_begun(
+    before: str, expected: list[str], home: Path
+) -> None:
     assert completed(before, home) == expected
 
 
@@ -83,10 +92,10 @@ def test_names_that_cannot_be_shown_are_not_offered(home: Path) -> None:
     assert completed("ls src/", home) == ["ls src/run "]
 
 
-def test_commands_are_programs_of_the_path_and_the_shells_own(home: Path) -> None:
-    asked = question("make && r")
-    assert asked is not None
-    answers = {answer.shown for answer in asked.answers(ask(asked, home, path=f"{home}/src:/nowhere"))}
+def test_commands_are_programs_in_path_and_words_of_the_shell(home: Path) -> None:
+    query = completion_query("make && r")
+    assert query is not None
+    answers = {answer.shown for answer in query.answers(ask(query, home, path=f"{home}/src:/nowhere"))}
     assert answers == {"run", "read"}
     assert {"cd", "exit", "export", "unset"} <= set(SHELL_WORDS)
 
@@ -95,26 +104,26 @@ def test_commands_are_programs_of_the_path_and_the_shells_own(home: Path) -> Non
     "before",
     ["", "ls; ", "ls $HO", "ls $HOME/n", "cat <<E\nfoo", "# no", "ls # no", "ls ~ro", "ls ~root/n", "$'a"],
 )
-def test_nothing_is_asked_where_nothing_can_be_known(before: str) -> None:
-    assert question(before) is None
+def test_there_is_no_query_where_no_name_can_complete_the_word(before: str) -> None:
+    assert completion_query(before) is None
 
 
-def test_answers_are_bounded(tmp_path: Path) -> None:
+def test_the_number_of_answers_is_limited(tmp_path: Path) -> None:
     for number in range(MAX_NAMES + 10):
         (tmp_path / f"file{number:04}").touch()
     assert len(completed("ls f", tmp_path)) == MAX_NAMES
 
 
-def test_an_answer_that_was_cut_off_counts_as_far_as_it_came() -> None:
-    asked = question("ls a")
-    assert asked is not None
-    assert [answer.shown for answer in asked.answers(b" ab\0/ac\0 a")] == ["ab", "ac/"]
+def test_the_complete_names_of_truncated_output_are_offered() -> None:
+    query = completion_query("ls a")
+    assert query is not None
+    assert [answer.shown for answer in query.answers(b" ab\0/ac\0 a")] == ["ab", "ac/"]
 
 
 @pytest.mark.parametrize("quote", ["", "'", '"'])
 @pytest.mark.parametrize("name", ["a b", "it's", 'q"q', "$HOME", "`x`", "\\", "*?[", "Ü#;&|<>(){}!~^", "=", "a\tb"])
-def test_what_is_written_is_the_name_for_a_shell(name: str, quote: str) -> None:
-    script = f"printf %s {quote}{quoted(name, quote)}{quote}"
+def test_a_shell_reads_the_quoted_name_as_the_name(name: str, quote: str) -> None:
+    script = f"printf %s {quote}{quote_name(name, quote)}{quote}"
     assert shells(script) == {name}
 
 

@@ -1,4 +1,4 @@
-"""Typed lines last from one start to the next, and nothing that happens to their file stops the REPL."""
+"""The history on disk: it survives restarts, is shared, and no damage to its file stops the REPL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client.repl.history import KEPT, LOADED, DiskHistory, history_file
+from farhand_client.repl.history import MAX_HISTORY_FILE, MAX_LOADED, DiskHistory, history_file
 
 
 async def loaded(history: DiskHistory) -> list[str]:
@@ -18,11 +18,11 @@ async def loaded(history: DiskHistory) -> list[str]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the history is; its directory does not exist yet."""
+    """The history's file, in a directory that does not exist yet."""
     return tmp_path / "farhand/history"
 
 
-async def test_entries_come_back_latest_first(path: Path) -> None:
+async def test_entries_are_loaded_latest_first(path: Path) -> None:
     entries = ["ls", "echo 'a\n  b'", "printf 'x\\n\\\\n'", "Übung\ttab"]
     first = DiskHistory(path)
     for entry in entries:
@@ -30,27 +30,27 @@ async def test_entries_come_back_latest_first(path: Path) -> None:
     assert await loaded(DiskHistory(path)) == entries[::-1]
 
 
-async def test_the_file_is_the_users_alone(path: Path) -> None:
+async def test_only_the_user_can_read_the_file(path: Path) -> None:
     DiskHistory(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-async def test_secrets_repetitions_and_nothing_are_not_kept(path: Path) -> None:
+async def test_repetitions_empty_lines_and_lines_that_begin_with_a_space_are_not_stored(path: Path) -> None:
     history = DiskHistory(path)
     for entry in ["ls", "ls", " export TOKEN=x", "  ", ""]:
         history.append_string(entry)
     assert await loaded(DiskHistory(path)) == ["ls"]
 
 
-async def test_what_two_of_them_write_is_all_kept(path: Path) -> None:
+async def test_the_entries_of_two_prompts_are_all_stored(path: Path) -> None:
     one, other = DiskHistory(path), DiskHistory(path)
     one.append_string("one")
     other.append_string("other")
     assert await loaded(DiskHistory(path)) == ["other", "one"]
 
 
-async def test_a_history_that_cannot_be_opened_is_said_and_survived(tmp_path: Path) -> None:
+async def test_a_history_that_cannot_be_opened_is_reported_and_kept_in_memory(tmp_path: Path) -> None:
     (tmp_path / "farhand").write_text("in the way")
     history = DiskHistory(tmp_path / "farhand/history")
     assert history.problem is not None
@@ -59,7 +59,7 @@ async def test_a_history_that_cannot_be_opened_is_said_and_survived(tmp_path: Pa
     assert await loaded(history) == ["ls"]
 
 
-async def test_a_disk_that_fills_up_is_said_and_survived(tmp_path: Path) -> None:
+async def test_a_full_disk_is_reported_and_the_history_kept_in_memory(tmp_path: Path) -> None:
     full = tmp_path / "history"
     full.symlink_to("/dev/full")
     history = DiskHistory(full)
@@ -70,7 +70,7 @@ async def test_a_disk_that_fills_up_is_said_and_survived(tmp_path: Path) -> None
     assert await loaded(history) == ["pwd", "ls"]
 
 
-async def test_what_is_not_text_is_skipped_and_said(path: Path) -> None:
+async def test_lines_that_are_not_text_are_skipped_and_reported(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"good\n\xff\xfe\nesc\x1b[2J\n\0\0\nfine\n")
     history = DiskHistory(path)
@@ -78,21 +78,21 @@ async def test_what_is_not_text_is_skipped_and_said(path: Path) -> None:
     assert str(history.problem).startswith("3 lines ")
 
 
-async def test_only_the_end_of_a_long_history_is_read_and_one_too_long_is_cut(path: Path) -> None:
+async def test_only_the_end_of_a_long_history_is_read_and_a_longer_one_is_cut_down(path: Path) -> None:
     path.parent.mkdir()
-    count = KEPT // 10 + 1
+    count = MAX_HISTORY_FILE // 10 + 1
     path.write_bytes(b"".join(b"%9d\n" % number for number in range(count)))
     history = DiskHistory(path)
     entries = await loaded(history)
     assert entries[0].strip() == str(count - 1)
-    assert len(entries) <= LOADED // 10
-    assert path.stat().st_size <= LOADED
+    assert len(entries) <= MAX_LOADED // 10
+    assert path.stat().st_size <= MAX_LOADED
     history.append_string("after")
     assert (await loaded(DiskHistory(path)))[:2] == ["after", entries[0]]
     assert [file.name for file in path.parent.iterdir()] == ["history"]
 
 
-async def test_what_others_type_meanwhile_is_there_at_the_next_prompt(path: Path) -> None:
+async def test_entries_of_other_prompts_appear_at_the_next_prompt(path: Path) -> None:
     one, other = DiskHistory(path), DiskHistory(path)
     assert await loaded(one) == await loaded(other) == []
     one.append_string("one")
@@ -103,7 +103,7 @@ async def test_what_others_type_meanwhile_is_there_at_the_next_prompt(path: Path
     assert await loaded(other) == await loaded(one) == ["last", "again", "other", "one"]
 
 
-async def test_what_is_typed_while_the_file_is_read_is_neither_lost_nor_there_twice(path: Path) -> None:
+async def test_an_entry_added_while_the_file_is_read_appears_once(path: Path) -> None:
     history = DiskHistory(path)
     history.append_string("first")
     loading = history.load()
@@ -113,7 +113,7 @@ async def test_what_is_typed_while_the_file_is_read_is_neither_lost_nor_there_tw
     assert await loaded(history) == ["second", "first"]
 
 
-async def test_a_history_that_another_program_has_replaced_is_read_and_written_where_it_is_now(path: Path) -> None:
+async def test_a_file_that_was_replaced_or_removed_is_opened_again(path: Path) -> None:
     history = DiskHistory(path)
     history.append_string("old")
     assert await loaded(history) == ["old"]
@@ -127,7 +127,7 @@ async def test_a_history_that_another_program_has_replaced_is_read_and_written_w
     assert await loaded(history) == ["after"]
 
 
-async def test_an_older_history_comes_before_and_is_left_alone(path: Path, tmp_path: Path) -> None:
+async def test_entries_of_the_older_file_come_first_and_that_file_is_not_written(path: Path, tmp_path: Path) -> None:
     older = tmp_path / "older"
     older.write_text("ancient\nold\n")
     history = DiskHistory(path, older)
@@ -137,7 +137,7 @@ async def test_an_older_history_comes_before_and_is_left_alone(path: Path, tmp_p
     assert (path.read_text(), older.read_text()) == ("new\n", "ancient\nold\n")
 
 
-async def test_one_that_can_only_be_read_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_read_only_history_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.parent.mkdir()
     path.write_text("kept\n")
     opening = os.open
@@ -156,7 +156,7 @@ async def test_one_that_can_only_be_read_is_read(path: Path, monkeypatch: pytest
     assert path.read_text() == "kept\n"
 
 
-async def test_a_file_whose_last_line_has_no_end_gets_one(path: Path) -> None:
+async def test_a_newline_is_added_to_a_last_line_without_one(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("cut off")
     history = DiskHistory(path)
@@ -180,7 +180,7 @@ def test_each_host_has_a_file_of_its_own(host: str, name: str) -> None:
     assert history_file(Path("/s"), host) == Path("/s/histories", name)
 
 
-def test_hosts_with_long_names_are_still_told_apart() -> None:
+def test_hosts_with_long_names_have_different_files() -> None:
     one, other = history_file(Path(), "/" * 100 + "a"), history_file(Path(), "/" * 100 + "b")
     assert one != other
     assert len(one.name) < 255

@@ -1,59 +1,68 @@
-"""From lines to commands, and to those that change the REPL."""
+"""Lines are joined into commands, and commands that change the REPL's state are found."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_client.repl.lines import MAX_COMMAND, Assembler, Own, background, blank, decode, encode, own
+from farhand_client.repl.lines import (
+    MAX_COMMAND,
+    Builtin,
+    LineJoiner,
+    background_command,
+    decode,
+    encode,
+    is_blank,
+    parse_builtin,
+)
 
 
 def commands(text: str) -> list[str]:
-    assembler = Assembler()
-    return [command for line in text.split("\n") if (command := assembler.feed(line)) is not None]
+    joiner = LineJoiner()
+    return [command for line in text.split("\n") if (command := joiner.feed(line)) is not None]
 
 
 def test_lines_that_belong_together_become_one_command() -> None:
     assert commands("a\nif b\nthen c\nfi\necho 'd\ne'\nf") == ["a", "if b\nthen c\nfi", "echo 'd\ne'", "f"]
 
 
-def test_what_waits_for_more_is_known() -> None:
-    assembler = Assembler()
-    assembler.feed("cat <<E")
-    assembler.feed("text")
-    assert (assembler.unfinished, assembler.rest) == ("the here-document E", "cat <<E\ntext")
+def test_the_unfinished_construct_is_known() -> None:
+    joiner = LineJoiner()
+    joiner.feed("cat <<E")
+    joiner.feed("text")
+    assert (joiner.unfinished, joiner.pending) == ("the here-document E", "cat <<E\ntext")
 
 
-def test_a_command_is_bounded_by_what_a_program_can_be_given() -> None:
-    assembler = Assembler()
-    assert assembler.feed("#" * MAX_COMMAND) is not None
+def test_the_size_of_a_command_is_limited_to_that_of_an_argument() -> None:
+    joiner = LineJoiner()
+    assert joiner.feed("#" * MAX_COMMAND) is not None
     with pytest.raises(ValueError, match="131071 bytes"):
-        assembler.feed("#" * (MAX_COMMAND + 1))
-    assembler.feed("cat <<E")
+        joiner.feed("#" * (MAX_COMMAND + 1))
+    joiner.feed("cat <<E")
     for _ in range(MAX_COMMAND // 2001):
-        assembler.feed("é" * 1000)
+        joiner.feed("é" * 1000)
     with pytest.raises(ValueError, match="131071 bytes"):
-        assembler.feed("é" * 1000)
-    assert assembler.feed("next") == "next"
+        joiner.feed("é" * 1000)
+    assert joiner.feed("next") == "next"
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("cd", Own("cd", "cd", "", "", "")),
-        ("  cd  /tmp  ", Own("cd", "cd  /tmp", "/tmp", "", "")),
-        ("cd x && make; y", Own("cd", "cd x", "x", "make; y", "y")),
-        ("cd x && make", Own("cd", "cd x", "x", "make", "")),
-        ("cd x; make || y", Own("cd", "cd x", "x", "make || y", "make || y")),
-        ("cd 'a;b' # c\nls", Own("cd", "cd 'a;b'", "'a;b'", "# c\nls", "# c\nls")),
-        ("cd x\nls", Own("cd", "cd x", "x", "ls", "ls")),
-        ("cd x >/dev/null 2>&1 && y", Own("cd", "cd x >/dev/null 2>&1", "x >/dev/null 2>&1", "y", "")),
-        ("export A=$(b; c) D", Own("export", "export A=$(b; c) D", "A=$(b; c) D", "", "")),
-        ("unset A", Own("unset", "unset A", "A", "", "")),
-        ("exit 3", Own("exit", "exit 3", "3", "", "")),
+        ("cd", Builtin("cd", "cd", "", "", "")),
+        ("  cd  /tmp  ", Builtin("cd", "cd  /tmp", "/tmp", "", "")),
+        ("cd x && make; y", Builtin("cd", "cd x", "x", "make; y", "y")),
+        ("cd x && make", Builtin("cd", "cd x", "x", "make", "")),
+        ("cd x; make || y", Builtin("cd", "cd x", "x", "make || y", "make || y")),
+        ("cd 'a;b' # c\nls", Builtin("cd", "cd 'a;b'", "'a;b'", "# c\nls", "# c\nls")),
+        ("cd x\nls", Builtin("cd", "cd x", "x", "ls", "ls")),
+        ("cd x >/dev/null 2>&1 && y", Builtin("cd", "cd x >/dev/null 2>&1", "x >/dev/null 2>&1", "y", "")),
+        ("export A=$(b; c) D", Builtin("export", "export A=$(b; c) D", "A=$(b; c) D", "", "")),
+        ("unset A", Builtin("unset", "unset A", "A", "", "")),
+        ("exit 3", Builtin("exit", "exit 3", "3", "", "")),
     ],
 )
-def test_a_command_for_the_repl_is_found_at_the_beginning(text: str, expected: Own) -> None:
-    assert own(text) == expected
+def test_a_builtin_is_found_at_the_beginning_of_a_text(text: str, expected: Builtin) -> None:
+    assert parse_builtin(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -73,8 +82,8 @@ def test_a_command_for_the_repl_is_found_at_the_beginning(text: str, expected: O
         "export A=1 | cat",
     ],
 )
-def test_what_the_shell_would_run_elsewhere_is_left_to_it(text: str) -> None:
-    assert own(text) is None
+def test_a_command_that_a_shell_would_run_in_another_process_is_not_a_builtin(text: str) -> None:
+    assert parse_builtin(text) is None
 
 
 @pytest.mark.parametrize(
@@ -97,8 +106,8 @@ def test_what_the_shell_would_run_elsewhere_is_left_to_it(text: str) -> None:
         ("a & b &", "a & b\nwait"),
     ],
 )
-def test_an_ampersand_at_the_end_is_for_the_background(text: str, rest: str) -> None:
-    assert background(text) == rest
+def test_an_ampersand_at_the_end_makes_a_job(text: str, rest: str) -> None:
+    assert background_command(text) == rest
 
 
 @pytest.mark.parametrize(
@@ -128,20 +137,20 @@ def test_an_ampersand_at_the_end_is_for_the_background(text: str, rest: str) -> 
         "case x in a) b ;& esac",
     ],
 )
-def test_an_ampersand_elsewhere_is_the_shells(text: str) -> None:
-    assert background(text) is None
+def test_an_ampersand_elsewhere_is_left_to_the_shell(text: str) -> None:
+    assert background_command(text) is None
 
 
 @given(st.text(alphabet="ab'\"\\`$(){}<>;&|# \n\tE", max_size=40))
-def test_nothing_that_can_be_typed_is_an_error(text: str) -> None:
-    background(text)
+def test_every_text_can_be_examined(text: str) -> None:
+    background_command(text)
 
 
 @pytest.mark.parametrize(("text", "nothing"), [("", True), (" \t", True), ("# a\n  # b", True), ("a # b", False)])
-def test_space_and_comments_are_nothing_to_run(text: str, nothing: bool) -> None:
-    assert blank(text) is nothing
+def test_space_and_comments_are_blank(text: str, nothing: bool) -> None:
+    assert is_blank(text) is nothing
 
 
-def test_bytes_survive_being_text() -> None:
+def test_every_byte_survives_decoding_and_encoding() -> None:
     every = bytes(range(1, 256))
     assert encode(decode(every)) == every

@@ -1,4 +1,4 @@
-"""What is typed at the prompt becomes commands."""
+"""The prompt: text is split into commands, and each host has its history."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from farhand_client.repl.lines import MAX_COMMAND
-from farhand_client.repl.prompt import Histories, commands
+from farhand_client.repl.prompt import Histories, split_commands
 
 
 @pytest.mark.parametrize(
@@ -24,37 +24,37 @@ from farhand_client.repl.prompt import Histories, commands
         ("echo 'a", ["echo 'a"]),
     ],
 )
-def test_a_text_of_several_lines_is_cut_where_commands_end(text: str, expected: list[str]) -> None:
-    assert commands(text) == expected
+def test_a_text_of_several_lines_is_split_into_commands(text: str, expected: list[str]) -> None:
+    assert split_commands(text) == expected
 
 
-def test_nothing_is_run_of_a_text_with_a_command_that_is_too_long() -> None:
+def test_a_text_with_a_command_that_is_too_long_is_refused_as_a_whole() -> None:
     with pytest.raises(ValueError, match="longer than 131071 bytes"):
-        commands("echo a\n" + "x" * (MAX_COMMAND + 1))
+        split_commands("echo a\n" + "x" * (MAX_COMMAND + 1))
 
 
-async def test_what_is_typed_for_several_hosts_is_kept_for_each_and_what_is_found_is_the_first_ones(
+async def test_entries_are_added_for_every_active_host_and_read_from_the_first(
     tmp_path: Path,
 ) -> None:
     histories = Histories(tmp_path)
-    histories.of(["web"])
+    histories.select(["web"])
     histories.append_string("for web")
-    histories.of(["db"])
+    histories.select(["db"])
     histories.append_string("for db")
-    histories.of(["db", "web"])
+    histories.select(["db", "web"])
     histories.append_string("for both")
     assert [entry async for entry in histories.load()] == ["for both", "for db"]
-    histories.of(["web"])
+    histories.select(["web"])
     assert [entry async for entry in histories.load()] == ["for both", "for web"]
     assert histories.get_strings() == ["for web", "for both"]
 
 
-def test_what_is_wrong_with_one_is_said_once(tmp_path: Path) -> None:
+def test_a_problem_with_a_history_is_reported_once(tmp_path: Path) -> None:
     (tmp_path / "histories").write_text("in the way")
     histories = Histories(tmp_path)
-    histories.of(["web"])
-    assert len(histories.problems()) == 1
-    assert histories.problems() == []
+    histories.select(["web"])
+    assert len(histories.take_problems()) == 1
+    assert histories.take_problems() == []
 
 
 def test_the_prompt_waits_for_nothing_that_connecting_takes() -> None:

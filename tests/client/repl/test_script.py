@@ -1,4 +1,4 @@
-"""Lines from a stream of bytes."""
+"""A script on stdin: its lines, and what ends it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farhand_client.repl.lines import MAX_COMMAND
-from farhand_client.repl.script import lines
+from farhand_client.repl.script import split_lines
 
 
 async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
@@ -18,26 +18,26 @@ async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
 
 
 @given(st.lists(st.binary(max_size=5).map(lambda data: data.replace(b"\r", b"")), max_size=10))
-async def test_lines_are_the_same_however_they_are_cut(chunks: list[bytes]) -> None:
+async def test_lines_do_not_depend_on_how_the_bytes_are_split_into_chunks(chunks: list[bytes]) -> None:
     whole = b"".join(chunks)
     expected = whole.removesuffix(b"\n").split(b"\n") if whole else []
-    assert [line async for line in lines(stream(*chunks))] == expected
+    assert [line async for line in split_lines(stream(*chunks))] == expected
 
 
-async def test_a_carriage_return_at_the_end_of_a_line_belongs_to_the_end() -> None:
-    assert [line async for line in lines(stream(b"a\r", b"\nb\rc\r\nd\r"))] == [b"a", b"b\rc", b"d"]
+async def test_a_carriage_return_at_the_end_of_a_line_is_removed() -> None:
+    assert [line async for line in split_lines(stream(b"a\r", b"\nb\rc\r\nd\r"))] == [b"a", b"b\rc", b"d"]
 
 
-async def test_a_line_is_given_before_the_next_one_comes() -> None:
+async def test_a_line_is_yielded_before_the_next_one_arrives() -> None:
     async def slow() -> AsyncIterator[bytes]:
         yield b"first\n"
-        pytest.fail("more was asked for")
+        pytest.fail("the next chunk was read")
 
-    async for line in lines(slow()):
+    async for line in split_lines(slow()):
         assert line == b"first"
         break
 
 
-async def test_a_line_without_end_is_not_kept_in_memory() -> None:
+async def test_a_line_that_is_too_long_is_refused_before_it_ends() -> None:
     with pytest.raises(ValueError, match="131071 bytes"):
-        [line async for line in lines(stream(*[b"x" * 1000] * (MAX_COMMAND // 1000 + 1), b"\n"))]
+        [line async for line in split_lines(stream(*[b"x" * 1000] * (MAX_COMMAND // 1000 + 1), b"\n"))]

@@ -1,4 +1,4 @@
-"""Which branch a directory is on. The script runs in a real sh, without git."""
+"""The branch of a directory. The script runs in a real sh, without git."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client.repl.shell_state import BRANCH_SCRIPT, LONGEST, parse_branch
+from farhand_client.repl.shell_state import BRANCH_SCRIPT, MAX_BRANCH_COLUMNS, parse_branch
 
 
 def branch(directory: Path) -> str | None:
@@ -22,23 +22,23 @@ def repository(path: Path, head: str) -> Path:
     return path
 
 
-def test_it_is_that_of_the_repository_around(tmp_path: Path) -> None:
+def test_the_branch_is_that_of_the_enclosing_repository(tmp_path: Path) -> None:
     below = repository(tmp_path / "a b", "ref: refs/heads/feature/Ü\n") / "src/deep"
     below.mkdir(parents=True)
     assert branch(below) == branch(tmp_path / "a b") == "feature/Ü"
 
 
-def test_elsewhere_there_is_none(tmp_path: Path) -> None:
+def test_a_directory_outside_of_repositories_has_no_branch(tmp_path: Path) -> None:
     assert branch(tmp_path) is None
     assert branch(Path("/")) is None
 
 
-def test_a_commit_that_is_no_branch_is_shortened(tmp_path: Path) -> None:
+def test_a_detached_head_is_shown_as_a_short_commit(tmp_path: Path) -> None:
     assert branch(repository(tmp_path / "r", "0123456789abcdef0123456789abcdef01234567\n")) == "0123456"
 
 
 @pytest.mark.parametrize("relative", [True, False])
-def test_a_worktree_has_its_own(tmp_path: Path, relative: bool) -> None:
+def test_a_worktree_has_its_own_branch(tmp_path: Path, relative: bool) -> None:
     repository(tmp_path / "main", "ref: refs/heads/main\n")
     place = tmp_path / "main/.git/worktrees/w"
     place.mkdir(parents=True)
@@ -48,7 +48,7 @@ def test_a_worktree_has_its_own(tmp_path: Path, relative: bool) -> None:
     assert branch(tmp_path / "w") == "topic"
 
 
-def test_what_is_no_repository_after_all_has_none(tmp_path: Path) -> None:
+def test_an_incomplete_repository_has_no_branch(tmp_path: Path) -> None:
     (tmp_path / "r/.git").mkdir(parents=True)
     assert branch(tmp_path / "r") is None
     (tmp_path / "r/.git/HEAD").mkdir()
@@ -63,8 +63,8 @@ def test_what_is_no_repository_after_all_has_none(tmp_path: Path) -> None:
         (b"ref: refs/remotes/origin/x", "refs/remotes/origin/x"),
         (b"ref: refs/heads/\x1b]0;x\x07", "\\x1b]0;x\\x07"),
         (b"ref: refs/heads/\xff", "\ufffd"),
-        (b"ref: refs/heads/" + b"x" * 100, "x" * (LONGEST - 1) + "…"),
+        (b"ref: refs/heads/" + b"x" * 100, "x" * (MAX_BRANCH_COLUMNS - 1) + "…"),
     ],
 )
-def test_whatever_it_is_called_it_is_harmless_and_short(head: bytes, shown: str | None) -> None:
+def test_control_characters_are_escaped_and_long_names_truncated(head: bytes, shown: str | None) -> None:
     assert parse_branch(head) == shown

@@ -1,4 +1,4 @@
-"""When is what was typed a whole command?"""
+"""Whether a text is a complete command, and which construct is not."""
 
 import pytest
 from hypothesis import given
@@ -73,21 +73,21 @@ OPEN = {
 
 
 @pytest.mark.parametrize("text", WHOLE)
-def test_a_whole_command_is_run(text: str) -> None:
+def test_a_complete_command_is_recognized(text: str) -> None:
     assert scan(text).unfinished is None
 
 
 @pytest.mark.parametrize(("text", "what"), OPEN.items())
-def test_an_unfinished_one_waits_and_it_is_known_for_what(text: str, what: str) -> None:
+def test_the_unfinished_construct_is_named(text: str, what: str) -> None:
     assert scan(text).unfinished == what
 
 
 @given(st.text(alphabet="ab'\"\\`$(){}<>;&|# \n\tEifdone/=", max_size=60))
-def test_nothing_that_can_be_typed_is_an_error(text: str) -> None:
+def test_every_text_can_be_scanned(text: str) -> None:
     scan(text)
 
 
 @given(st.text(alphabet='ab $(){}<>;&|#\n"\\`', max_size=30))
-def test_single_quotes_keep_everything(text: str) -> None:
+def test_nothing_in_single_quotes_is_special(text: str) -> None:
     assert scan(f"echo '{text}'").unfinished is None
-    assert [mark.text for mark in scan(f"echo '{text}'; b").marks] == [";", "\n"]
+    assert [operator.text for operator in scan(f"echo '{text}'; b").operators] == [";", "\n"]

@@ -1,4 +1,4 @@
-"""Whose line is whose."""
+"""Output is written unchanged for one host, and labelled line by line for several."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_client.repl.output import LONGEST, Labelled
+from farhand_client.repl.output import MAX_LABELLED_LINE, LineLabeller
 
 
-def test_each_line_says_whose_it_is_once_it_is_whole() -> None:
-    web = Labelled("web")
+def test_each_complete_line_is_labelled() -> None:
+    web = LineLabeller("web")
     assert web.feed(b"one\ntw") == [b"web | one\n"]
     assert web.feed(b"o") == []
     assert web.feed(b"\n\nlast") == [b"web | two\n", b"web | \n"]
@@ -18,16 +18,16 @@ def test_each_line_says_whose_it_is_once_it_is_whole() -> None:
     assert web.rest() == []
 
 
-def test_a_line_without_end_is_not_kept_in_memory() -> None:
-    web = Labelled("web")
-    pieces = web.feed(b"x" * (LONGEST + 10))
-    assert pieces == [b"web | " + b"x" * LONGEST + b"\n"]
+def test_a_line_that_is_too_long_is_cut() -> None:
+    web = LineLabeller("web")
+    lines = web.feed(b"x" * (MAX_LABELLED_LINE + 10))
+    assert lines == [b"web | " + b"x" * MAX_LABELLED_LINE + b"\n"]
     assert web.rest() == [b"web | " + b"x" * 10 + b"\n"]
 
 
 @given(st.lists(st.binary(max_size=8).map(lambda data: data.replace(b"x", b"\n"))))
-def test_what_the_programs_wrote_is_all_there_as_it_was(chunks: list[bytes]) -> None:
-    label = Labelled("h")
+def test_labels_are_all_that_is_added(chunks: list[bytes]) -> None:
+    label = LineLabeller("h")
     lines = [line for chunk in chunks for line in label.feed(chunk)] + label.rest()
     assert all(line.startswith(b"h | ") and line.endswith(b"\n") for line in lines)
     shown = b"".join(line.removeprefix(b"h | ") for line in lines)
@@ -35,5 +35,5 @@ def test_what_the_programs_wrote_is_all_there_as_it_was(chunks: list[bytes]) -> 
 
 
 @pytest.mark.parametrize("label", ["é", "\udcff"])
-def test_any_name_is_a_label(label: str) -> None:
-    assert Labelled(label).feed(b"a\n")[0].endswith(b" | a\n")
+def test_every_name_can_be_a_label(label: str) -> None:
+    assert LineLabeller(label).feed(b"a\n")[0].endswith(b" | a\n")
