@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import cast
+
 import pytest
 
+from farhand_client.terminal.local import LocalTerminal
 from farhand_client.ui.terminal_request import locale_variables, terminal_request
+from farhand_protocol.messages.terminal import WindowSize
 
 
 @pytest.mark.parametrize(("term", "name"), [("xterm-256color", "xterm-256color"), ("", "dumb"), (None, "dumb")])
@@ -34,3 +39,20 @@ def test_only_lang_and_lc_variables_are_passed_on(monkeypatch: pytest.MonkeyPatc
     variables = locale_variables()
     assert (variables[b"LANG"], variables[b"LC_TIME"]) == (b"de_DE.UTF-8", b"C")
     assert b"LANGUAGE" not in variables
+
+
+def test_a_terminal_like_the_local_one_is_requested(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Here:
+        size = WindowSize(columns=100, rows=40)
+        modes = None
+
+    monkeypatch.setenv("TERM", "xterm")
+    request = terminal_request(cast(LocalTerminal, Here()), (1, 1))
+    assert (request.name, request.size) == ("xterm", Here.size)
+
+
+def test_an_lc_ctype_that_python_has_set_itself_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    # In the C locale Python sets LC_CTYPE (PEP 538): it is in os.environ, but not in the environment at the start.
+    monkeypatch.setenv("LC_CTYPE", "C.UTF-8")
+    given = b"\0LC_CTYPE=" in b"\0" + Path("/proc/self/environ").read_bytes()
+    assert (b"LC_CTYPE" in locale_variables()) is given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from farhand_client.ui.text import format_size, format_span, format_time, printable, truncate
+from farhand_client.ui.text import display_width, format_size, format_span, format_time, printable, truncate
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,8 @@ def test_text_is_cut_to_a_width(columns: int, text: str) -> None:
 )
 def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(("text", "columns"), [("plain", 5), ("日本", 4), ("e\u0301", 1), ("", 0)])
+def test_wide_characters_take_two_columns_and_combining_ones_none(text: str, columns: int) -> None:
+    assert display_width(text) == columns
