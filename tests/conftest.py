@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Final
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.inherited import reset_inherited_state
 from tests.support.service import Service, running_service
@@ -22,9 +22,10 @@ reset_inherited_state()
 
 pytest_plugins = ["tests.support.progress"]
 
-# The same examples on every run unless a seed is given, and no deadline: the machines that run this are shared.
-settings.register_profile("same", derandomize=True, deadline=None, database=None)
-settings.register_profile("seeded", derandomize=False, deadline=None, database=None, print_blob=True)
+# The same examples on every run unless a seed is given, and no limits on time: the machines that run this are shared.
+STEADY: Final = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", STEADY, derandomize=True)
+settings.register_profile("seeded", STEADY, derandomize=False, print_blob=True)
 settings.load_profile("same")
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
