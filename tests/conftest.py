@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.inherited import reset_inherited_state
 from tests.support.service import Service, running_service
+from tests.support.warm import FARHAND, FARHANDD
 
 # Here, not in a hook: the workers of xdist and whatever the tests start inherit it.
 reset_inherited_state()
@@ -33,7 +34,17 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 STARTING: Final = frozenset(
     f"tests.support.{name}"
-    for name in ("command", "installed_service", "policy_service", "service", "shells", "systemd", "tmux", "upgrades")
+    for name in (
+        "command",
+        "installed_service",
+        "policy_service",
+        "service",
+        "shells",
+        "systemd",
+        "tmux",
+        "upgrades",
+        "warm",
+    )
 )
 """Modules that start a service, a terminal program or systemd."""
 
@@ -86,7 +97,13 @@ def starts_service(module: ModuleType) -> bool:
     from the modules that start them, be it as the type of a fixture."""
     if any(Path(module.__file__ or "/").is_relative_to(folder) for folder in FOLDERS):
         return True
-    return any(getattr(value, "__module__", None) in STARTING for value in vars(module).values())
+    values = vars(module).values()
+    return any(
+        getattr(value, "__module__", None) in STARTING
+        or (isinstance(value, ModuleType) and value.__name__ in STARTING)
+        or value in (FARHAND, FARHANDD)
+        for value in values
+    )
 
 
 @pytest.fixture(autouse=True)
