@@ -27,13 +27,13 @@ def test_only_root_has_the_directories_of_system_programs(uid: int, path: str) -
     assert Home.of(uid).environment[b"PATH"] == path.encode()
 
 
-def test_an_account_without_an_entry_lives_at_the_root() -> None:
+def test_an_account_without_an_entry_starts_in_the_root_directory() -> None:
     home = Home.of(3_999_999_999)
     assert (home.directory, home.shell, home.environment[b"USER"]) == (b"/", b"/bin/sh", b"3999999999")
 
 
 @pytest.mark.parametrize("directory", ["gone", "a-file/below"])
-def test_a_home_that_is_not_there_is_not_started_in(
+def test_an_account_without_a_home_starts_in_the_root_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: str
 ) -> None:
     (tmp_path / "a-file").write_text("")
@@ -76,7 +76,7 @@ def test_a_directory_is_relative_to_the_home(wanted: bytes | None, directory: by
         (b"\xff", ("*",), True),
     ],
 )
-def test_policy_admits_names_by_pattern(name: bytes, admitted: tuple[str, ...], let_in: bool) -> None:
+def test_variables_are_allowed_by_pattern(name: bytes, admitted: tuple[str, ...], let_in: bool) -> None:
     if let_in:
         assert HOME.build(requested=[(name, b"v")], admitted=admitted, added={})[name] == b"v"
     else:

@@ -1,4 +1,4 @@
-"""Every run is started once, comes to its end whatever happens on the way, and is known for as long as was said."""
+"""Every run is started once, comes to its end whatever happens on the way, and is found by its id at any time."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Exited, Killed, Lost
-from farhand_server.runs.kept import Retention
 from farhand_server.runs.process import process as process_module
 from farhand_server.runs.process.process import prepare_loop
 from farhand_server.runs.registry import (
@@ -22,9 +21,8 @@ from farhand_server.runs.registry import (
     ServiceDraining,
     TooManyRuns,
 )
-from farhand_server.runs.run import LiveRun
 from tests.support.processes import descriptors, reaped, session_is_gone
-from tests.support.registry import PATIENCE, MiB, Service, Watching, plan
+from tests.support.registry import PATIENCE, MiB, Service, plan
 
 
 @pytest.fixture
@@ -48,7 +46,7 @@ async def test_a_run_goes_from_its_start_to_its_end_and_every_step_is_on_record_
     assert len(service.registry) == 0
 
 
-async def test_nothing_starts_and_no_end_is_told_before_that_is_on_record(service: Service, tmp_path: Path) -> None:
+async def test_no_start_and_no_end_takes_effect_before_it_is_on_record(service: Service, tmp_path: Path) -> None:
     service.ledger.commit.clear()
     run, watching = service.start(plan("touch", str(tmp_path / "mark")))
     for _ in range(20):
@@ -90,7 +88,7 @@ async def test_a_forgotten_run_is_expired_and_not_unknown(service: Service) -> N
         service.registry.find("one")
 
 
-async def test_what_cannot_be_put_on_record_does_not_start(service: Service) -> None:
+async def test_a_run_that_cannot_be_recorded_does_not_start(service: Service) -> None:
     service.ledger.refused = {"one": "the disk is full"}
     run, watching = service.start(plan("true", run_id="one"))
     _, other = service.start(plan("true", run_id="two"))
@@ -107,7 +105,7 @@ async def test_what_cannot_be_put_on_record_does_not_start(service: Service) -> 
     await service.idle()
 
 
-async def test_a_refusal_that_cannot_be_told_keeps_no_other_run_from_its_start(
+async def test_a_refusal_that_cannot_be_announced_does_not_keep_other_runs_from_starting(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fault(code: ErrorCode, sentence: str) -> NoReturn:
@@ -122,7 +120,7 @@ async def test_a_refusal_that_cannot_be_told_keeps_no_other_run_from_its_start(
     assert [str(error) for error in service.failed] == ["a fault"]
 
 
-async def test_what_has_no_place_for_its_output_does_not_start(service: Service, tmp_path: Path) -> None:
+async def test_a_run_whose_output_cannot_be_kept_does_not_start(service: Service, tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("a file where a directory should be")
     with pytest.raises(RecordUnavailable, match="cannot be kept on disk: "):
         service.start(plan("true", disk_spool=MiB))
@@ -130,7 +128,7 @@ async def test_what_has_no_place_for_its_output_does_not_start(service: Service,
     assert len(service.registry) == 0
 
 
-async def test_no_more_runs_at_once_than_allowed(service: Service) -> None:
+async def test_no_more_runs_are_started_than_allowed(service: Service) -> None:
     service.start(plan("true"), max_runs=1)
     with pytest.raises(TooManyRuns, match="1 runs"):
         service.start(plan("true"), max_runs=1)
@@ -139,7 +137,7 @@ async def test_no_more_runs_at_once_than_allowed(service: Service) -> None:
     await service.idle()
 
 
-async def test_none_are_started_once_that_is_said_but_a_known_one_is_found(service: Service) -> None:
+async def test_a_draining_service_starts_nothing_but_finds_known_runs(service: Service) -> None:
     known = plan("true")
     service.start(known)
     service.registry.refuse_new()
@@ -149,7 +147,7 @@ async def test_none_are_started_once_that_is_said_but_a_known_one_is_found(servi
     await service.idle()
 
 
-async def test_all_are_stopped_within_the_grace_of_the_service(service: Service) -> None:
+async def test_all_runs_are_stopped_within_the_grace_period_of_the_service(service: Service) -> None:
     watchers = []
     for _ in range(3):
         _, watching = service.start(plan("sh", "-c", "trap '' TERM; sleep 60", kill_after=3600))
@@ -164,7 +162,7 @@ async def test_all_are_stopped_within_the_grace_of_the_service(service: Service)
         assert watching.result.outcome.reason == "draining"
 
 
-async def test_a_run_that_nobody_waits_for_comes_to_its_end(service: Service) -> None:
+async def test_a_run_ends_without_anybody_waiting_for_it(service: Service) -> None:
     run, watching = service.start(plan("sh", "-c", "trap '' TERM; head -c 10000000 /dev/zero"))
     writing = asyncio.Event()
     run.stdout.listeners.append(writing.set)
@@ -209,7 +207,7 @@ async def test_a_fault_of_the_service_at_the_start_ends_the_program(service: Ser
     assert descriptors(os.getpid()) <= before
 
 
-async def test_signals_after_the_end_reach_nobody(service: Service) -> None:
+async def test_signals_after_the_end_are_not_delivered(service: Service) -> None:
     run, watching = service.start(plan("true"))
     await service.idle()
     assert not run.signal(signal.SIGKILL)
@@ -217,71 +215,3 @@ async def test_signals_after_the_end_reach_nobody(service: Service) -> None:
     run.stdin.write(watching.place, b"late")
     run.stdin.end(watching.place)
     assert watching.told == ["started", "ended"]
-
-
-async def over(service: Service, *argv: str, **fields: Any) -> tuple[LiveRun, Watching]:
-    """A run that is over, and a client that has not left yet."""
-    run, watching = service.start(plan(*argv, **fields))
-    async with asyncio.timeout(PATIENCE):
-        await watching.over.wait()
-        await service.registry.idle()
-    return run, watching
-
-
-OUTPUT = ("head", "-c", "100000", "/dev/zero")
-
-
-@pytest.mark.parametrize(
-    "retention",
-    [Retention(1, 3600.0, 1 << 30), Retention(1000, 0.0, 1 << 30), Retention(1000, 3600.0, 150_000)],
-    ids=["runs", "seconds", "disk"],
-)
-async def test_the_output_of_old_runs_goes_but_not_under_the_hands_of_a_reader(
-    service: Service, retention: Retention, tmp_path: Path
-) -> None:
-    service.registry.kept.retention = retention
-    first, reading = await over(service, *OUTPUT, disk_spool=MiB)
-    second, another = await over(service, *OUTPUT, disk_spool=MiB)
-    assert (first.size, second.size) == (100_000, 100_000)
-    another.leave()
-    reading.leave()
-    kept = [run for run in (first, second) if run.size]
-    assert len(kept) == (retention.seconds > 0)
-    assert len(list((tmp_path / "spool").iterdir())) == 2 * len(kept)
-
-
-@pytest.mark.parametrize(
-    "retention",
-    [Retention(1, 3600.0, 1 << 30, unread_runs=1), Retention(1000, 3600.0, 150_000, unread_disk=50_000)],
-    ids=["runs", "disk"],
-)
-async def test_what_clients_never_read_keeps_no_more_runs_and_no_more_disk_than_allowed(
-    service: Service, retention: Retention, tmp_path: Path
-) -> None:
-    service.registry.kept.retention = retention
-    runs = [(await over(service, *OUTPUT, disk_spool=MiB))[0] for _ in range(4)]
-    assert [run.size for run in runs] == [0, 0, 100_000, 100_000]
-    assert len(list((tmp_path / "spool").iterdir())) == 4
-
-
-async def test_old_output_in_memory_takes_half_of_it_and_what_is_read_all_of_it(service: Service) -> None:
-    service.memory.limit = 250_000
-    runs = []
-    for _ in range(3):
-        run, reading = await over(service, *OUTPUT)
-        runs.append((run, reading))
-    assert [run.size for run, _ in runs] == [0, 100_000, 100_000]
-    for _, reading in runs:
-        reading.leave()
-    assert [run.size for run, _ in runs] == [0, 0, 100_000]
-
-
-async def test_output_that_is_over_its_time_goes_by_itself(service: Service) -> None:
-    service.registry.kept.retention = Retention(1000, 0.1, 1 << 30)
-    run, reading = await over(service, *OUTPUT)
-    reading.leave()
-    assert run.size
-    async with asyncio.timeout(PATIENCE):
-        while run.size:  # noqa: ASYNC110  # turns of the loop are what is waited for
-            await asyncio.sleep(0.01)
-    assert service.registry.find(run.plan.id) is None

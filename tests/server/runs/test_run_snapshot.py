@@ -29,7 +29,7 @@ def told(run: LiveRun) -> list[Moment]:
     return [moment for moment, _ in run.timeline.moments(TimelinePosition(), 1 << 62)]
 
 
-async def test_output_sizes_and_keys_with_their_times(tmp_path: Path) -> None:
+async def test_a_restored_run_has_the_same_output_sizes_and_keys_with_their_times(tmp_path: Path) -> None:
     here = run(tmp_path, terminal=TerminalPlan("xterm", 80, 24), disk_spool=1 << 16, record_input=True)
     for number in range(10):
         here.timeline.start -= 0.25
@@ -47,7 +47,7 @@ async def test_output_sizes_and_keys_with_their_times(tmp_path: Path) -> None:
     here.close()
 
 
-async def test_that_the_output_has_to_be_whole(tmp_path: Path) -> None:
+async def test_a_restored_run_still_has_to_keep_its_output_whole(tmp_path: Path) -> None:
     for record in (True, False):
         here = run(tmp_path, disk_spool=1 << 16, record=record)
         finish(here)

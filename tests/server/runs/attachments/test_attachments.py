@@ -94,7 +94,7 @@ async def test_the_slowest_holder_holds_the_run(run: Run) -> None:
     assert (run.stdout.held, run.stdout.full) == (MiB, False)
 
 
-async def test_who_only_looks_on_holds_nothing(run: Run) -> None:
+async def test_a_client_that_only_watches_holds_nothing(run: Run) -> None:
     holder = run.attach()
     run.attach(hold=False)
     run.stdout.append(bytes(2 * MiB))
@@ -110,7 +110,7 @@ async def test_a_stream_that_a_holder_does_not_want_is_not_held(run: Run) -> Non
     assert not run.stderr.full
 
 
-async def test_credit_for_a_stream_that_was_not_asked_for_is_nothing(run: Run) -> None:
+async def test_credit_for_a_stream_that_was_not_requested_changes_nothing(run: Run) -> None:
     holder = run.attach(taken={"stdout": 0})
     run.all.took(holder, "stderr", 5)
     assert holder.taken == {"stdout": 0}
@@ -146,7 +146,7 @@ async def test_a_lost_holder_that_does_not_return_loses_its_place(run: Run) -> N
     assert not run.abandoned.is_set()
 
 
-async def test_a_run_is_given_up_once_nobody_has_held_it_for_the_grace(run: Run) -> None:
+async def test_a_run_is_abandoned_once_nobody_has_held_it_for_the_grace_period(run: Run) -> None:
     begun = asyncio.get_running_loop().time()
     run.all.lost(run.attach())
     await run.given_up()
@@ -154,13 +154,13 @@ async def test_a_run_is_given_up_once_nobody_has_held_it_for_the_grace(run: Run)
     assert not run.all.held
 
 
-async def test_a_client_that_goes_for_good_leaves_the_run_to_its_grace(run: Run) -> None:
+async def test_a_run_whose_last_client_detaches_is_abandoned_after_the_grace_period(run: Run) -> None:
     run.all.left(run.attach())
     assert not run.all.held
     await run.given_up()
 
 
-async def test_a_client_that_returns_within_the_grace_goes_on(run: Run) -> None:
+async def test_a_client_that_returns_within_the_grace_period_continues(run: Run) -> None:
     lost = run.attach(b"k" * 16)
     run.all.lost(lost)
     back = run.attach(b"k" * 16, taken={"stdout": 7, "stderr": 0})
@@ -170,27 +170,27 @@ async def test_a_client_that_returns_within_the_grace_goes_on(run: Run) -> None:
     assert back.taken["stdout"] == 7
 
 
-async def test_another_holder_is_as_good(run: Run) -> None:
+async def test_another_holder_keeps_the_run_from_being_abandoned(run: Run) -> None:
     run.all.lost(run.attach())
     run.attach()
     await several_graces()
     assert not run.abandoned.is_set()
 
 
-async def test_who_only_looks_on_does_not_keep_a_run_from_being_given_up(run: Run) -> None:
+async def test_a_client_that_only_watches_does_not_keep_a_run_from_being_abandoned(run: Run) -> None:
     run.attach(hold=False)
     run.all.lost(run.attach())
     run.attach(hold=False)
     await run.given_up()
 
 
-async def test_one_that_takes_a_holders_place_without_holding_gives_the_run_to_its_grace(run: Run) -> None:
+async def test_a_holder_that_is_replaced_without_holding_starts_the_grace_period(run: Run) -> None:
     run.attach(b"k" * 16)
     run.attach(b"k" * 16, hold=False)
     await run.given_up()
 
 
-async def test_the_same_client_replaces_itself_though_its_old_line_seems_to_be_there(run: Run) -> None:
+async def test_a_client_replaces_itself_although_its_old_connection_seems_alive(run: Run) -> None:
     old = run.attach(b"k" * 16)
     run.attach(b"k" * 16)
     assert isinstance(old.watcher, Client)
@@ -214,7 +214,7 @@ async def test_one_client_feeds_the_run(run: Run) -> None:
     assert third.stdin_at == 5
 
 
-async def test_a_feeder_whose_line_is_lost_is_waited_for(run: Run) -> None:
+async def test_a_feeder_whose_connection_is_lost_is_waited_for(run: Run) -> None:
     lost = run.attach(b"k" * 16, feeds=0)
     run.all.lost(lost)
     run.attach(feeds=0)
@@ -223,20 +223,20 @@ async def test_a_feeder_whose_line_is_lost_is_waited_for(run: Run) -> None:
     assert run.all.feeder is back
 
 
-async def test_a_feeder_that_returns_without_stdin_feeds_no_more(run: Run) -> None:
+async def test_a_feeder_that_returns_without_stdin_does_not_feed_any_more(run: Run) -> None:
     run.attach(b"k" * 16, feeds=0)
     run.attach(b"k" * 16)
     assert run.all.feeder is None
 
 
-async def test_a_feeder_that_does_not_return_makes_place_for_another(run: Run) -> None:
+async def test_a_feeder_that_does_not_return_makes_room_for_another(run: Run) -> None:
     run.all.lost(run.attach(feeds=0))
     await run.given_up()
     another = run.attach(feeds=0)
     assert run.all.feeder is another
 
 
-async def test_a_run_that_is_over_is_not_given_up_and_keeps_the_places(run: Run) -> None:
+async def test_a_run_that_is_over_is_not_abandoned_and_keeps_its_attachments(run: Run) -> None:
     lost, other = run.attach(), run.attach()
     run.stdout.append(bytes(2 * MiB))
     run.all.close()
@@ -248,7 +248,7 @@ async def test_a_run_that_is_over_is_not_given_up_and_keeps_the_places(run: Run)
     assert run.stdout.start == 0
 
 
-async def test_it_is_told_when_the_last_client_is_gone(run: Run) -> None:
+async def test_the_registry_is_notified_when_the_last_client_is_gone(run: Run) -> None:
     told = list[str]()
     run.all.on_deserted = lambda: told.append("deserted")
     first, second = run.attach(), run.attach(hold=False)
@@ -258,7 +258,7 @@ async def test_it_is_told_when_the_last_client_is_gone(run: Run) -> None:
     assert told == ["one is there", "deserted"]
 
 
-async def test_a_run_waits_for_so_many_clients_and_no_more_but_those_may_come_back(run: Run) -> None:
+async def test_a_run_has_a_maximum_of_attachments_which_may_always_return(run: Run) -> None:
     for number in range(MAX_ATTACHMENTS):
         run.all.lost(run.attach(number.to_bytes(16, "big")))
     with pytest.raises(TooManyAttachments, match="256 clients"):

@@ -49,7 +49,7 @@ async def test_the_smallest_wins_and_what_is_unknown_does_not_count(
     assert shown.screen.size == smallest
 
 
-async def test_of_many_in_one_turn_the_last_counts() -> None:
+async def test_only_the_last_of_many_changes_in_one_turn_counts() -> None:
     shown = Shown()
     for columns in range(1, 100):
         shown.sizes = [TerminalSize(columns, 24)]
@@ -59,14 +59,14 @@ async def test_of_many_in_one_turn_the_last_counts() -> None:
     assert shown.told == [TerminalSize(99, 24)]
 
 
-async def test_the_same_size_is_told_to_nobody() -> None:
+async def test_nobody_is_notified_of_an_unchanged_size() -> None:
     shown = Shown(TerminalSize(80, 24))
     shown.screen.changed()
     await turn()
     assert shown.told == []
 
 
-async def test_where_the_last_one_has_gone_the_size_stays() -> None:
+async def test_the_size_does_not_change_when_the_last_client_detaches() -> None:
     shown = Shown(TerminalSize(40, 10))
     shown.screen.apply()
     shown.sizes = []
@@ -75,7 +75,7 @@ async def test_where_the_last_one_has_gone_the_size_stays() -> None:
     assert shown.told == [TerminalSize(40, 10)]
 
 
-async def test_once_the_program_has_ended_the_size_stays() -> None:
+async def test_the_size_does_not_change_after_the_program_has_ended() -> None:
     shown = Shown(TerminalSize(40, 10))
     shown.screen.changed()
     shown.screen.disconnect()
@@ -85,7 +85,7 @@ async def test_once_the_program_has_ended_the_size_stays() -> None:
     assert (shown.screen.size, shown.told) == (TerminalSize(80, 24), [])
 
 
-async def test_the_program_hears_of_another_size_and_of_a_newcomer_once() -> None:
+async def test_the_program_is_notified_once_of_a_new_size_and_of_a_new_client() -> None:
     shown = Shown(TerminalSize(80, 24))
     with on_terminal("sh", "-c", TRAPPING, terminal=opened(size=TerminalSize(80, 24))) as program:
         await program.says(b"ready")

@@ -75,7 +75,7 @@ class Painted(PseudoTerminal):
 
 
 @pytest.mark.parametrize(("hold", "times"), [(True, 1), (False, 0)])
-async def test_it_is_drawn_for_a_newcomer_who_takes_part_and_for_no_other(run: Run, hold: bool, times: int) -> None:
+async def test_the_screen_is_repainted_only_for_a_new_client_that_takes_part(run: Run, hold: bool, times: int) -> None:
     terminal = Painted(-1, -1)
     run.all.shared_size.connect(terminal)
     run.attach(KEY, types=False, hold=hold, size=FIRST)
@@ -89,7 +89,7 @@ async def test_it_is_drawn_for_a_newcomer_who_takes_part_and_for_no_other(run: R
 # Who types
 
 
-async def test_one_types_and_others_only_where_they_share(run: Run) -> None:
+async def test_one_client_types_and_others_only_if_they_share(run: Run) -> None:
     first, plain, sharing = run.attach(), run.attach(), run.attach(share=True)
     assert (first.feeds, plain.feeds, sharing.feeds) == (True, False, True)
     run.all.left(first)
@@ -98,12 +98,12 @@ async def test_one_types_and_others_only_where_they_share(run: Run) -> None:
     assert run.attach().feeds
 
 
-async def test_who_only_looks_never_types(run: Run) -> None:
+async def test_a_client_that_only_watches_never_types(run: Run) -> None:
     assert not run.attach(types=False).feeds
     assert run.attach().feeds
 
 
-async def test_a_line_that_is_lost_makes_room_and_its_client_may_find_it_taken(run: Run) -> None:
+async def test_a_lost_connection_makes_room_and_its_client_may_find_the_input_taken(run: Run) -> None:
     lost = run.attach(KEY)
     run.all.lost(lost)
     other = run.attach()
@@ -128,7 +128,7 @@ async def test_whoever_returns_types_on_beside_those_who_only_share(run: Run) ->
     assert sharing.feeds
 
 
-async def test_lost_lines_make_room_for_a_client_that_is_there(run: Run) -> None:
+async def test_absent_clients_make_room_for_a_connected_one(run: Run) -> None:
     first = run.attach(KEY)
     for _ in range(MAX_ATTACHMENTS - 1):
         run.all.lost(run.attach())
@@ -140,13 +140,13 @@ async def test_lost_lines_make_room_for_a_client_that_is_there(run: Run) -> None
         run.attach()
 
 
-async def test_the_same_client_takes_its_own_place(run: Run) -> None:
+async def test_a_client_that_returns_gets_its_own_place(run: Run) -> None:
     old = run.attach(KEY)
     new = run.attach(KEY)
     assert (old.feeds, new.feeds) == (False, True)
 
 
-async def test_no_more_share_than_may(run: Run) -> None:
+async def test_no_more_clients_share_the_input_than_allowed(run: Run) -> None:
     assert all(run.attach(share=True).feeds for _ in range(MAX_TYPING))
     assert not run.attach(share=True).feeds
 
@@ -165,7 +165,7 @@ async def test_the_sizes_of_those_who_type_count_and_of_nobody_else(run: Run) ->
     assert await run.size() == TerminalSize(100, 30)
 
 
-async def test_a_lost_line_does_not_keep_the_terminal_small(run: Run) -> None:
+async def test_a_lost_connection_does_not_keep_the_terminal_small(run: Run) -> None:
     small = run.attach(KEY, size=TerminalSize(40, 10))
     run.attach(share=True, size=TerminalSize(100, 30))
     assert await run.size() == TerminalSize(40, 10)
@@ -175,13 +175,13 @@ async def test_a_lost_line_does_not_keep_the_terminal_small(run: Run) -> None:
     assert await run.size() == TerminalSize(40, 10)
 
 
-async def test_a_size_may_change(run: Run) -> None:
+async def test_the_size_may_change(run: Run) -> None:
     attached = run.attach(size=TerminalSize(100, 30))
     run.all.resize(attached, TerminalSize(50, 20))
     assert await run.size() == TerminalSize(50, 20)
 
 
-async def test_after_the_end_nobody_changes_the_size(run: Run) -> None:
+async def test_nobody_changes_the_size_after_the_end(run: Run) -> None:
     run.attach(size=TerminalSize(100, 30))
     assert await run.size() == TerminalSize(100, 30)
     run.all.close()
@@ -192,7 +192,7 @@ async def test_after_the_end_nobody_changes_the_size(run: Run) -> None:
 # For whom its program waits
 
 
-async def test_its_program_is_a_window_ahead_of_the_slowest_holder_at_most(run: Run) -> None:
+async def test_the_program_is_at_most_a_window_ahead_of_the_slowest_holder(run: Run) -> None:
     fast, slow = run.attach(window=256 * KiB), run.attach(window=64 * KiB)
     run.spool.append(bytes(64 * KiB - 1))
     assert not run.waits()
@@ -204,14 +204,14 @@ async def test_its_program_is_a_window_ahead_of_the_slowest_holder_at_most(run: 
     assert not run.waits()
 
 
-async def test_it_waits_for_nobody_who_does_not_hold(run: Run) -> None:
+async def test_the_program_does_not_wait_for_clients_that_do_not_hold(run: Run) -> None:
     run.attach(hold=False, window=64 * KiB)
     run.spool.append(bytes(500 * KiB))
     assert not run.waits()
 
 
 @pytest.mark.parametrize("how", ["lost", "left"])
-async def test_it_goes_on_as_soon_as_nobody_is_connected(run: Run, how: str) -> None:
+async def test_the_program_continues_as_soon_as_nobody_is_connected(run: Run, how: str) -> None:
     attached = run.attach(KEY, window=64 * KiB)
     run.spool.append(bytes(100 * KiB))
     assert run.waits()
@@ -231,14 +231,14 @@ async def test_whoever_comes_back_is_waited_for_again_from_where_it_was(run: Run
     assert not run.waits()
 
 
-async def test_credit_for_a_stream_that_a_terminal_has_not_changes_nothing(run: Run) -> None:
+async def test_credit_for_a_stream_that_a_terminal_lacks_changes_nothing(run: Run) -> None:
     attached = run.all.add(Client(), key=None, hold=True, taken={"stdout": 0, "stderr": 0}, feeds=None, window=64 * KiB)
     run.spool.append(bytes(64 * KiB))
     run.all.took(attached, "stderr", 1 << 20)
     assert run.waits()
 
 
-async def test_whoever_looks_at_what_is_long_past_stalls_nobody_until_it_has_caught_up(run: Run) -> None:
+async def test_a_client_that_reads_old_output_delays_nobody_until_it_has_caught_up(run: Run) -> None:
     worker = run.attach(window=256 * KiB)
     run.spool.append(bytes(300 * KiB))
     run.all.took(worker, "stdout", 300 * KiB)

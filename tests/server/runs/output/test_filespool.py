@@ -46,7 +46,7 @@ def test_the_last_bytes_are_kept_and_only_those(
     spool.close()
 
 
-def test_what_is_gone_is_an_error_and_not_other_bytes(tmp_path: Path) -> None:
+def test_reading_what_is_gone_is_an_error_and_never_other_bytes(tmp_path: Path) -> None:
     spool = FileSpool(tmp_path / "ring", 10)
     spool.append(b"0123456789ab")
     with pytest.raises(ValueError, match="2 to 12 are"):
@@ -56,7 +56,7 @@ def test_what_is_gone_is_an_error_and_not_other_bytes(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_its_writer_never_waits_unless_it_is_to(tmp_path: Path) -> None:
+def test_the_writer_of_a_file_waits_only_when_told(tmp_path: Path) -> None:
     spool = FileSpool(tmp_path / "ring", 10)
     rooms: list[int] = []
     spool.on_room = lambda: rooms.append(spool.end)
@@ -71,7 +71,7 @@ def test_its_writer_never_waits_unless_it_is_to(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_a_disk_that_takes_no_more_is_told_once_and_what_was_kept_can_be_read(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_once_and_what_was_kept_can_be_read(tmp_path: Path) -> None:
     spool, told, news = FileSpool(tmp_path / "ring", 10), list[str](), list[int]()
     spool.on_failure = told.append
     spool.listeners.append(lambda: news.append(spool.end))
@@ -93,7 +93,7 @@ def test_a_disk_that_takes_no_more_is_told_once_and_what_was_kept_can_be_read(tm
     st.integers(1, 60),
     st.integers(1, 60),
 )
-def test_one_with_spare_memory_goes_on_there_where_the_disk_takes_no_more(
+def test_a_spool_with_spare_memory_continues_there_when_the_disk_fails(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], until: int, size: int, spare: int
 ) -> None:
     spool = FileSpool(tmp_path_factory.mktemp("spool") / "ring", size, spare=spare)
@@ -135,7 +135,7 @@ def test_the_last_bytes_of_the_file_are_kept_in_memory_when_the_disk_fails(
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.integers(1, 100))
-def test_a_whole_one_keeps_the_first_bytes_and_says_once_that_there_were_more(
+def test_a_whole_spool_keeps_the_first_bytes_and_reports_once_that_more_came(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], size: int
 ) -> None:
     spool, told = FileSpool(tmp_path_factory.mktemp("spool") / "whole", size, whole=True), list[str]()
@@ -148,7 +148,7 @@ def test_a_whole_one_keeps_the_first_bytes_and_says_once_that_there_were_more(
     spool.close()
 
 
-def test_a_whole_one_that_is_opened_again_is_whole(tmp_path: Path) -> None:
+def test_a_whole_spool_that_is_restored_is_whole(tmp_path: Path) -> None:
     before = FileSpool(tmp_path / "it", 10, whole=True)
     before.append(b"0123456")
     spool, told = FileSpool.restore(before.snapshot(unused)), list[str]()
@@ -175,7 +175,7 @@ def fd_of(path: Path) -> int:
     raise AssertionError(f"{path} is not open")
 
 
-def test_a_file_that_was_cut_off_is_an_error_of_the_disk(tmp_path: Path) -> None:
+def test_reading_a_truncated_file_is_an_error_of_the_disk(tmp_path: Path) -> None:
     spool = FileSpool(tmp_path / "ring", 10)
     spool.append(b"12345")
     os.truncate(spool.path, 0)
@@ -211,7 +211,7 @@ def test_an_ended_spool_can_be_read_and_has_no_descriptor(tmp_path: Path, again:
     assert not spool.path.exists()
 
 
-def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "ring").write_text("somebody's")
     with pytest.raises(FileExistsError):
         FileSpool(tmp_path / "ring", 10)
@@ -224,7 +224,7 @@ def test_only_the_service_may_read_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: os.truncate(path, 0)], ids=["removed", "cut off"])
-def test_a_file_that_somebody_has_spoilt_costs_the_output_and_not_the_run(
+def test_a_file_that_somebody_has_deleted_or_truncated_loses_the_output_but_not_the_run(
     spoil: Callable[[Path], None], tmp_path: Path
 ) -> None:
     before = FileSpool(tmp_path / "it", 100)

@@ -29,7 +29,7 @@ def new(limit: int = 4 * MiB, memory: int = 1 << 30) -> MemorySpool:
     limits=st.lists(st.integers(min_value=1, max_value=100_000), min_size=1, max_size=10),
     hold=st.booleans(),
 )
-def test_what_is_read_in_any_pieces_is_what_was_written(chunks: list[int], limits: list[int], hold: bool) -> None:
+def test_reading_in_any_chunks_returns_what_was_written(chunks: list[int], limits: list[int], hold: bool) -> None:
     spool, whole = new(), bytearray()
     for number, length in enumerate(chunks):
         chunk = bytes([number]) * length
@@ -47,7 +47,7 @@ def test_what_is_read_in_any_pieces_is_what_was_written(chunks: list[int], limit
 
 
 @given(chunks=st.lists(st.integers(min_value=1, max_value=2 * MERGE_SIZE), min_size=1, max_size=20), data=st.data())
-def test_what_is_not_acknowledged_and_a_tail_of_the_rest_stays(chunks: list[int], data: st.DataObject) -> None:
+def test_unacknowledged_output_and_a_tail_of_the_rest_are_kept(chunks: list[int], data: st.DataObject) -> None:
     spool, whole = new(), b"".join(bytes([number]) * length for number, length in enumerate(chunks))
     at = 0
     for length in chunks:
@@ -71,7 +71,7 @@ def test_an_offset_that_is_not_kept_is_an_error(offset: int) -> None:
         spool.read(offset, 1)
 
 
-def test_it_is_full_at_its_limit_until_those_who_hold_the_run_have_something() -> None:
+def test_a_spool_is_full_at_its_limit_until_the_holders_acknowledge() -> None:
     spool, room = new(limit=2 * MiB), list[int]()
     spool.on_room = lambda: room.append(spool.held)
     states = []
@@ -84,7 +84,7 @@ def test_it_is_full_at_its_limit_until_those_who_hold_the_run_have_something() -
     assert (room, spool.full) == ([1], False)
 
 
-def test_where_the_memory_of_all_is_used_up_each_has_its_floor() -> None:
+def test_each_spool_keeps_its_minimum_when_the_memory_of_all_is_used_up() -> None:
     memory = SpoolMemory(3 * MiB)
     hog, other = MemorySpool(8 * MiB, memory), MemorySpool(8 * MiB, memory)
     hog.append(bytes(3 * MiB))
@@ -96,7 +96,7 @@ def test_where_the_memory_of_all_is_used_up_each_has_its_floor() -> None:
     assert states == [False, True]
 
 
-def test_a_writer_that_waited_for_the_memory_of_others_goes_on_with_the_next_acknowledgement() -> None:
+def test_a_writer_that_waited_for_the_memory_of_others_continues_at_the_next_acknowledgement() -> None:
     memory = SpoolMemory(3 * MiB)
     hog, other = MemorySpool(8 * MiB, memory), MemorySpool(8 * MiB, memory)
     room = list[int]()
@@ -123,7 +123,7 @@ def test_a_stream_that_no_holder_wants_never_fills() -> None:
     assert spool.full
 
 
-def test_a_spool_that_nobody_waits_for_counts_and_keeps_a_tail() -> None:
+def test_a_spool_that_is_freed_counts_and_keeps_a_tail() -> None:
     spool, room = new(limit=MiB), list[int]()
     spool.on_room = lambda: room.append(spool.end)
     spool.append(bytes(MiB))
@@ -149,7 +149,7 @@ def test_listeners_are_told_of_output_and_once_of_the_end_and_may_leave_meanwhil
     assert told == [("once", 3, False), ("always", 3, False), ("always", 3, True)]
 
 
-def test_what_is_closed_gives_its_memory_back() -> None:
+def test_a_closed_spool_releases_its_memory() -> None:
     memory = SpoolMemory(1 << 30)
     spool = MemorySpool(4 * MiB, memory)
     spool.append(bytes(MiB))
@@ -158,7 +158,7 @@ def test_what_is_closed_gives_its_memory_back() -> None:
     assert (memory.used, spool.start, spool.end, spool.read(MiB, 1)) == (0, MiB, MiB, b"")
 
 
-def test_of_a_run_of_long_ago_only_the_length_is_known() -> None:
+def test_a_gone_spool_knows_only_the_length() -> None:
     spool = GoneSpool(7)
     assert (spool.start, spool.end, spool.ended, spool.read(7, 10)) == (7, 7, True, b"")
     with pytest.raises(ValueError, match="nothing is"):

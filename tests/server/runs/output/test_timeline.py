@@ -64,7 +64,7 @@ def told(timeline: Timeline, after: TimelinePosition | None = None, until: int =
 
 class TestSeries:
     @given(gaps, st.integers(2, 64))
-    def test_it_is_bounded_and_in_order_and_ends_where_the_truth_does(self, pauses: list[int], limit: int) -> None:
+    def test_a_series_is_bounded_and_ordered_and_ends_with_the_last_moment(self, pauses: list[int], limit: int) -> None:
         series, added = filled(pauses, limit)
         assert len(series) <= limit
         for column in (series.at, series.first, series.second):
@@ -81,7 +81,7 @@ class TestSeries:
             assert came[number] <= at
 
     @given(gaps, st.integers(2, 64))
-    def test_nothing_is_late_by_more_than_a_step_nor_a_step_longer_than_it_need_be(
+    def test_nothing_is_late_by_more_than_a_step_and_steps_are_as_short_as_possible(
         self, pauses: list[int], limit: int
     ) -> None:
         series, added = filled(pauses, limit)
@@ -96,13 +96,13 @@ class TestSeries:
             series.add(at, at, 0)
             assert series.step <= 4 * at / 64 + 1
 
-    def test_as_long_as_there_is_room_every_millisecond_stands_by_itself(self) -> None:
+    def test_every_millisecond_is_recorded_by_itself_while_there_is_room(self) -> None:
         series, added = filled([1, 0, 0, 5, 1, 1000, 0], 64)
         assert list(zip(series.at, series.first, strict=True)) == [(1, 3), (6, 4), (7, 5), (1007, 7)]
         assert len(added) == 7
 
     @given(gaps, st.integers(2, 64), st.integers(0, 50))
-    def test_it_goes_on_elsewhere_as_if_nothing_had_been(self, pauses: list[int], limit: int, later: int) -> None:
+    def test_a_restored_series_continues_like_the_original(self, pauses: list[int], limit: int, later: int) -> None:
         here, added = filled(pauses, limit)
         memory = SpoolMemory(0)
         there = MarkSeries(limit, memory)
@@ -121,7 +121,7 @@ class TestSeries:
         assert memory.used == MARK_BYTES * len(there)
 
     @given(gaps, st.integers(2, 64))
-    def test_its_memory_is_counted(self, pauses: list[int], limit: int) -> None:
+    def test_the_memory_of_a_series_is_counted(self, pauses: list[int], limit: int) -> None:
         memory = SpoolMemory(0)
         series, at = MarkSeries(limit, memory), 0
         for pause in pauses:
@@ -158,7 +158,7 @@ class TestTimeline:
         assert timeline.size == (132, 43)
         assert make()[0].size is None
 
-    def test_what_is_typed_comes_before_its_echo_and_in_pieces_that_fit_a_mark(self, clock: list[float]) -> None:
+    def test_typed_input_comes_before_its_echo_and_in_chunks_that_fit_a_mark(self, clock: list[float]) -> None:
         timeline, stdout, _ = make(record_input=True)
         clock[0] = 1.0
         timeline.fed(b"ls\r")
@@ -172,9 +172,7 @@ class TestTimeline:
             Moment(2000, stdin=b"x"),
         ]
 
-    def test_of_what_is_typed_a_mib_is_recorded_and_the_last_of_it_says_that_there_was_more(
-        self, clock: list[float]
-    ) -> None:
+    def test_a_mib_of_input_is_recorded_and_its_last_mark_tells_that_more_came(self, clock: list[float]) -> None:
         memory = SpoolMemory(1 << 30)
         timeline, _, _ = make(memory, record_input=True)
         for at, size in enumerate((MAX_RECORDED_STDIN - 5, 5)):
@@ -187,7 +185,7 @@ class TestTimeline:
         assert [moment.cut for moment in told(timeline)][-2:] == [False, True]
         assert memory.used < MAX_RECORDED_STDIN + 1024
 
-    def test_only_what_came_until_then_is_told(self, clock: list[float]) -> None:
+    def test_only_moments_up_to_the_given_time_are_returned(self, clock: list[float]) -> None:
         timeline, stdout, _ = make()
         for at in range(1, 6):
             clock[0] = at
@@ -198,7 +196,7 @@ class TestTimeline:
         st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["out", "err", "size", "type"])), max_size=60),
         st.integers(1, 7),
     )
-    def test_in_pages_there_is_the_same_as_at_once(self, events: list[tuple[int, str]], page: int) -> None:
+    def test_reading_in_pages_gives_the_same_as_reading_at_once(self, events: list[tuple[int, str]], page: int) -> None:
         timeline, stdout, stderr = make(terminal=SCREEN, record_input=True)
         for number, (pause, what) in enumerate(events):
             timeline.start -= pause / 1000  # time passes
@@ -216,7 +214,7 @@ class TestTimeline:
         assert paged == whole
         assert all(one.at <= other.at for one, other in pairwise(whole))
 
-    def test_who_reads_while_it_is_thinned_misses_no_output_and_hears_nothing_twice(self, clock: list[float]) -> None:
+    def test_a_reader_misses_nothing_and_gets_nothing_twice_while_a_series_is_thinned(self, clock: list[float]) -> None:
         timeline, stdout, _ = make()
         place, offsets, moments = TimelinePosition(), list[int](), list[int]()
         for number in range(1, 4 * MAX_OUTPUT_MARKS):
@@ -237,7 +235,9 @@ class TestTimeline:
             assert all(one < other for one, other in pairwise(values))
 
     @pytest.mark.parametrize("fields", [{}, {"terminal": SCREEN}, {"record": True}])
-    def test_its_memory_is_bounded_counted_and_given_back(self, clock: list[float], fields: dict[str, Any]) -> None:
+    def test_the_memory_of_a_timeline_is_bounded_counted_and_released(
+        self, clock: list[float], fields: dict[str, Any]
+    ) -> None:
         memory = SpoolMemory(1 << 30)
         timeline, stdout, stderr = make(memory, record_input=True, **fields)
         for number in range(2 * MAX_OUTPUT_MARKS):

@@ -35,11 +35,11 @@ PLACES = {
 
 
 @pytest.mark.parametrize(("cgroup", "mountinfo", "path"), PLACES.values(), ids=PLACES.keys())
-def test_our_cgroup_is_found(cgroup: str, mountinfo: str, path: str | None) -> None:
+def test_the_services_cgroup_is_found(cgroup: str, mountinfo: str, path: str | None) -> None:
     assert own_cgroup(cgroup, mountinfo) == (None if path is None else Path(path))
 
 
-def test_what_we_may_not_write_is_not_delegated(tmp_path: Path) -> None:
+def test_a_cgroup_that_is_not_writable_is_not_delegated(tmp_path: Path) -> None:
     assert delegated(tmp_path) is False  # there is no cgroup.procs
 
 
@@ -119,14 +119,14 @@ def entering(group: RunCgroup, script: str) -> tuple[str, ...]:
     return ("sh", "-c", f'echo 0 >"{group.path}/cgroup.procs"; {script}')
 
 
-def test_the_service_has_a_leaf_of_its_own_and_finds_it_again(cgroups: Cgroups) -> None:
+def test_the_service_has_a_cgroup_of_its_own_and_finds_it_again(cgroups: Cgroups) -> None:
     assert (cgroups.home / "core" / "cgroup.procs").read_text().split() == [str(os.getpid())]
     again = Cgroups.find()
     assert again is not None
     assert (again.home, again.controllers) == (cgroups.home, cgroups.controllers)
 
 
-async def test_a_kill_takes_everyone_in_it(group: RunCgroup) -> None:
+async def test_a_kill_ends_all_processes_in_the_cgroup(group: RunCgroup) -> None:
     daemon = "(setsid env -i /bin/sh -c 'echo $$; exec sleep 999' &); exec sleep 999"
     async with started(*entering(group, daemon), cgroup=group) as run:
         pid = await run.pid()
@@ -136,7 +136,7 @@ async def test_a_kill_takes_everyone_in_it(group: RunCgroup) -> None:
         assert run.process.usage().user >= 0
 
 
-async def test_it_holds_those_that_nothing_else_tells_of(group: RunCgroup) -> None:
+async def test_the_cgroup_contains_processes_that_nothing_else_identifies(group: RunCgroup) -> None:
     daemon = "ulimit -S -x unlimited; (setsid env -i /bin/sh -c 'echo $$; exec sleep 999' &)"
     async with started("bash", *entering(group, daemon)[1:], cgroup=group, run_id="one") as run:
         pid = await run.pid()
@@ -145,7 +145,7 @@ async def test_it_holds_those_that_nothing_else_tells_of(group: RunCgroup) -> No
         await gone(pid)
 
 
-async def test_its_end_is_waited_for(group: RunCgroup, tmp_path: Path) -> None:
+async def test_the_end_of_a_cgroup_can_be_waited_for(group: RunCgroup, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     async with started(*entering(group, f"(setsid sh -c 'echo up; read line <{fifo}' &)"), cgroup=group) as run:
@@ -176,7 +176,7 @@ async def test_a_program_may_make_cgroups_in_its_own(group: RunCgroup) -> None:
         await run.killed()
 
 
-async def test_it_is_removed_when_the_last_one_has_ended(group: RunCgroup) -> None:
+async def test_a_cgroup_is_removed_when_its_last_process_has_ended(group: RunCgroup) -> None:
     async with started(*entering(group, "echo $$; exec sleep 999"), cgroup=group) as run:
         pid = await run.pid()
         run.process.close()  # at this moment the process may live

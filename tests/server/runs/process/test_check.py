@@ -117,7 +117,7 @@ PROGRAMS = [
 
 @pytest.mark.parametrize("credentials", WHO)
 @pytest.mark.parametrize("name", PROGRAMS, ids=lambda name: name[:30])
-def test_a_program_with_a_path(files: Path, name: str, credentials: Credentials | None) -> None:
+def test_a_path_is_judged_as_execve_would(files: Path, name: str, credentials: Credentials | None) -> None:
     cwd = os.fsencode(files)
     for program in (b"./" + name.encode(), cwd + b"/" + name.encode()):
         case = (program, {b"PATH": b"/bin"}, cwd, credentials)
@@ -141,7 +141,9 @@ def test_a_program_with_a_path(files: Path, name: str, credentials: Credentials 
         None,
     ],
 )
-def test_a_program_in_the_path(files: Path, name: str, path: str | None, credentials: Credentials | None) -> None:
+def test_a_name_is_searched_for_in_the_path_as_execvp_does(
+    files: Path, name: str, path: str | None, credentials: Credentials | None
+) -> None:
     env = {} if path is None else {b"PATH": path.replace("{}", str(files)).encode()}
     case = (name.encode(), env, os.fsencode(files), credentials)
     assert found(*case) == truth(*case)
@@ -153,12 +155,14 @@ def test_a_program_in_the_path(files: Path, name: str, path: str | None, credent
     ["directory", "closed", "no-search", "closed/below", "nothing", "good", "good/below", "loop", "link", "x" * 300],
 )
 @pytest.mark.parametrize("program", [b"true", b"nothing", b"../good"])
-def test_a_directory(files: Path, name: str, program: bytes, credentials: Credentials | None) -> None:
+def test_a_working_directory_is_judged_as_a_start_would(
+    files: Path, name: str, program: bytes, credentials: Credentials | None
+) -> None:
     case = (program, {b"PATH": b"/bin"}, os.fsencode(files / name), credentials)
     assert found(*case) == truth(*case)
 
 
-def test_a_directory_named_like_the_program(files: Path) -> None:
+def test_the_error_names_the_directory_if_it_is_named_like_the_program(files: Path) -> None:
     place = os.fsencode(files / "nothing")
     with pytest.raises(FileNotFoundError) as raised, checked(place, env={}, cwd=place, credentials=None):
         pass
@@ -166,7 +170,7 @@ def test_a_directory_named_like_the_program(files: Path) -> None:
 
 
 @pytest.mark.needs("root")
-def test_the_group_s_rights_count(files: Path) -> None:
+def test_the_rights_of_the_group_count(files: Path) -> None:
     in_group = Credentials("nobody", 65534, 65534, (65534, 0))
     cwd = os.fsencode(files)
     for who, answer in ((in_group, 0), (NOBODY, errno.EACCES)):

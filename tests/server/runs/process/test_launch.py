@@ -112,7 +112,7 @@ WAYS = [
 ]
 
 
-def test_where_nothing_is_asked_for_nothing_is_done() -> None:
+def test_nothing_is_added_if_nothing_is_requested() -> None:
     own = Credentials("me", os.geteuid(), os.getegid(), ())
     for credentials in (None, own):
         command = wrapped(b"prog", b"\xff", credentials=credentials)
@@ -121,7 +121,7 @@ def test_where_nothing_is_asked_for_nothing_is_done() -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("env", [AWKWARD, PATH, {}], ids=["awkward", "a path", "empty"])
-def test_the_environment_is_exactly_what_was_asked_for(
+def test_the_environment_is_exactly_the_requested_one(
     shell: None, way: dict[str, Any], env: dict[bytes, bytes]
 ) -> None:
     found = run(wrapped(b"/usr/bin/cat", b"/proc/self/environ", env=env, **way))
@@ -167,7 +167,7 @@ def test_the_three_descriptors_are_its_own_and_there_is_no_other(shell: None, wa
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_pid_stays_and_signals_are_as_they_were(shell: None, way: dict[str, Any]) -> None:
+def test_the_pid_does_not_change_and_signals_are_reset(shell: None, way: dict[str, Any]) -> None:
     command = wrapped(b"cat", b"/proc/self/status", **way)
     with subprocess.Popen(command.argv, env=command.env, stdout=subprocess.PIPE) as process:
         output, _ = process.communicate()
@@ -185,7 +185,7 @@ def test_a_program_may_be_called_by_another_name(shell: None, way: dict[str, Any
 
 
 @pytest.mark.needs("bash")
-def test_another_name_leaves_the_environment_as_it_is_but_for_what_is_the_shells_own(shell: None) -> None:
+def test_another_name_leaves_the_environment_unchanged_except_for_the_shells_variables(shell: None) -> None:
     own = {b"_", b"IFS", b"OLDPWD", b"OPTIND", b"PS4", b"PWD", b"SHELLOPTS", b"SHLVL"}
     env = {name: value for name, value in AWKWARD.items() if name not in own}
     found = set(run(wrapped(b"/usr/bin/env", b"-0", env=env, argv0=b"-env")).split(b"\0")[:-1])
@@ -201,7 +201,7 @@ def test_without_bash_a_login_shell_is_told_so_by_an_option(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("way", [pytest.param({}, id="plain"), *WAYS])
-def test_its_terminal_becomes_the_controlling_one(shell: None, way: dict[str, Any]) -> None:
+def test_the_terminal_becomes_the_controlling_one(shell: None, way: dict[str, Any]) -> None:
     master, slave = os.openpty()
     if os.geteuid() == 0:
         os.fchown(slave, NOBODY.uid, NOBODY.gid)
@@ -223,7 +223,7 @@ def test_its_terminal_becomes_the_controlling_one(shell: None, way: dict[str, An
     assert group.split() == [str(process.pid)] * 2
 
 
-def test_a_terminal_that_cannot_be_opened_is_said(shell: None) -> None:
+def test_a_terminal_that_cannot_be_opened_is_reported(shell: None) -> None:
     command = wrapped(b"true", terminal=True)
     reading, writing = socket.socketpair()
     with reading, writing:
@@ -233,7 +233,7 @@ def test_a_terminal_that_cannot_be_opened_is_said(shell: None) -> None:
 
 
 @pytest.mark.needs("root")
-def test_the_user_is_who_was_asked_for_in_every_respect(shell: None) -> None:
+def test_the_program_runs_as_the_requested_user_in_every_respect(shell: None) -> None:
     found = status_of(credentials=NOBODY)
     assert found["Uid"].split() == ["65534"] * 4
     assert found["Gid"].split() == ["65534"] * 4
@@ -250,7 +250,7 @@ def test_the_umask_is_not_the_service_s() -> None:
 
 
 @pytest.mark.needs("root")
-def test_no_group_at_all(shell: None) -> None:
+def test_a_user_without_supplementary_groups_gets_none(shell: None) -> None:
     assert (
         run(wrapped(b"grep", b"Groups", b"/proc/self/status", credentials=replace(NOBODY, groups=())))
         == b"Groups:\t \n"
@@ -267,7 +267,7 @@ def test_the_groups_are_those_of_group_5() -> None:
 
 @pytest.mark.parametrize("limits", [ResourceLimits(), LIMITS], ids=["", "limits"])
 @pytest.mark.parametrize("cgroup", [None, Path("/c")], ids=["", "cgroup"])
-def test_nothing_of_the_request_is_in_reach_of_what_runs_as_root(limits: ResourceLimits, cgroup: Path | None) -> None:
+def test_what_runs_as_root_gets_nothing_from_the_request(limits: ResourceLimits, cgroup: Path | None) -> None:
     """Whoever may set LD_PRELOAD for a program as root is root."""
     command = wrapped(b"prog", env=AWKWARD, credentials=NOBODY, limits=limits, cgroup=cgroup)
     assert all(re.fullmatch(rb"E_*[0-9]+", name) for name in command.env)
@@ -277,7 +277,7 @@ def test_nothing_of_the_request_is_in_reach_of_what_runs_as_root(limits: Resourc
 
 
 @pytest.mark.needs("root", "strace")
-def test_no_value_of_the_environment_stands_on_a_command_line(tmp_path: Path) -> None:
+def test_no_value_of_the_environment_is_on_a_command_line(tmp_path: Path) -> None:
     command = wrapped(b"true", env={**PATH, b"TOKEN": b"s3cret"}, credentials=NOBODY, limits=LIMITS)
     trace = tmp_path / "trace"
     subprocess.run(["strace", "-s", "10000", "-e", "execve", "-o", trace, *command.argv], env=command.env, check=True)
@@ -324,14 +324,14 @@ def test_a_limit_is_rounded_up_to_what_the_shell_counts_in(shell: None) -> None:
     assert found["Max file size"][0] == "512"
 
 
-def test_what_is_not_limited_stays_the_service_s(shell: None) -> None:
+def test_what_is_not_limited_is_inherited_from_the_service(shell: None) -> None:
     text = Path("/proc/self/limits").read_text()
     own = {line[:26].strip(): (line[26:47].strip(), line[47:68].strip()) for line in text.splitlines()[1:]}
     found = limits_of(LIMITS)
     assert {name for name in own if own[name] != found[name]} == {"Max open files"}
 
 
-def test_a_limit_never_lifts_the_service_s_own(shell: None) -> None:
+def test_a_limit_is_never_raised_above_the_services_own(shell: None) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
         pytest.skip("needs a hard limit on open files")

@@ -73,7 +73,7 @@ def alive(pid: int) -> bool:
     return member is not None and member.alive
 
 
-async def test_a_leader_and_its_session_are_ended_and_said(left: Left, lines: LogFile) -> None:
+async def test_a_leader_and_its_session_are_ended_and_logged(left: Left, lines: LogFile) -> None:
     leader, child = left.start("env -i sleep 999 & echo $!; wait", pids=2)
     swept = await end_orphans([lost(leader)], lines.logger)
     assert not alive(leader)
@@ -90,7 +90,7 @@ async def test_who_stays_in_the_session_needs_neither_parent_nor_environment(lef
     assert not alive(adopted)
 
 
-async def test_what_left_the_session_is_known_by_its_environment(left: Left, lines: LogFile) -> None:
+async def test_a_process_that_has_left_the_session_is_known_by_its_environment(left: Left, lines: LogFile) -> None:
     leader, daemon = left.start("setsid sh -c 'echo $$; exec sleep 999' & wait", pids=2)
     swept = await end_orphans([lost(leader)], lines.logger)
     assert not alive(daemon)
@@ -123,7 +123,7 @@ async def test_a_stranger_with_the_same_pid_is_left_alone(left: Left, lines: Log
     assert str(lines) == ""
 
 
-async def test_another_boot_has_left_nothing(left: Left, lines: LogFile) -> None:
+async def test_nothing_is_left_of_runs_of_another_boot(left: Left, lines: LogFile) -> None:
     (stranger,) = left.start("exec sleep 999")
     swept = await end_orphans([replace(lost(stranger), boot_id="another")], lines.logger)
     assert alive(stranger)
@@ -138,7 +138,7 @@ async def test_other_runs_and_their_processes_are_left_alone(left: Left, lines: 
     assert alive(others)
 
 
-async def test_a_tree_that_grows_while_it_is_killed_does_not_get_away(left: Left, lines: LogFile) -> None:
+async def test_a_tree_that_grows_while_it_is_killed_is_ended(left: Left, lines: LogFile) -> None:
     """Its new processes have neither session nor environment in common with it, and a parent only for a moment."""
     mark = f"{os.getpid()}.25"
     leader = left.start(f"while :; do env -i setsid sleep 9{mark} & done")[0]
@@ -182,7 +182,7 @@ async def test_a_cgroup_of_another_name_is_not_killed(left: Left, lines: LogFile
     assert swept.clean == (ID,)
 
 
-async def test_the_cgroup_of_the_run_is_killed_and_one_that_stays_is_said(lines: LogFile, tmp_path: Path) -> None:
+async def test_the_cgroup_of_the_run_is_killed_and_one_that_remains_is_logged(lines: LogFile, tmp_path: Path) -> None:
     group = tmp_path / f"run-{ID}"
     group.mkdir()
     (group / "cgroup.kill").touch()  # a plain directory keeps its files, and so cannot be removed
@@ -197,7 +197,7 @@ async def test_a_cgroup_that_is_gone_is_clean(lines: LogFile, tmp_path: Path) ->
     assert swept.clean == (ID,)
 
 
-async def test_processes_have_ended_once_it_returns(left: Left, lines: LogFile) -> None:
+async def test_processes_have_ended_when_end_orphans_returns(left: Left, lines: LogFile) -> None:
     (leader,) = left.start("trap '' TERM; sleep 999 & wait")
     await end_orphans([lost(leader)], lines.logger)
     async with asyncio.timeout(0.1):

@@ -40,12 +40,12 @@ def start(*argv: bytes, cwd: bytes = b"/", env: dict[bytes, bytes] | None = None
 @pytest.mark.parametrize(
     ("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", -9), ("kill -TERM $$", -signal.SIGTERM)]
 )
-async def test_how_a_program_ends_is_its_code(script: str, code: int) -> None:
+async def test_the_exit_code_tells_how_a_program_ended(script: str, code: int) -> None:
     async with started("sh", "-c", script) as run:
         assert await run.code() == code
 
 
-async def test_many_end_at_once_each_with_its_own_code() -> None:
+async def test_programs_that_end_at_once_each_have_their_own_code() -> None:
     programs = [start(b"sh", b"-c", b"exit %d" % code, env={b"PATH": os.environb[b"PATH"]}) for code in range(64)]
     assert [await program.exited for program in programs] == list(range(64))
     for program in programs:
@@ -82,7 +82,7 @@ FAILURES: dict[str, tuple[tuple[bytes, ...], bytes, int, str]] = {
 
 
 @pytest.mark.parametrize(("argv", "cwd", "number", "what"), FAILURES.values(), ids=FAILURES.keys())
-async def test_a_start_that_fails_says_why_and_leaves_nothing(
+async def test_a_start_that_fails_tells_why_and_leaves_nothing(
     argv: tuple[bytes, ...], cwd: bytes, number: int, what: str
 ) -> None:
     before = descriptors(os.getpid())
@@ -94,7 +94,7 @@ async def test_a_start_that_fails_says_why_and_leaves_nothing(
 
 
 @pytest.mark.needs("root")
-async def test_a_program_starts_in_the_directory_that_its_user_could_enter_whatever_took_its_name_since(
+async def test_a_program_starts_in_the_directory_that_was_checked_even_if_its_path_has_been_replaced(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = tmp_path_factory.mktemp("closed")
@@ -145,8 +145,9 @@ async def test_a_run_can_be_ended_when_no_descriptor_is_left() -> None:
 LIMITS = {
     "cpu": ("ulimit -S -t 1; while :; do :; done", ResourceLimits(cpu=1), -signal.SIGXCPU, "cpu"),
     "cpu, hard limit": (
+        # The kernel counts ticks: on a loaded machine it kills at 0.8 s of what wait4(2) then reports.
         "ulimit -t 1; trap '' XCPU; while :; do :; done",
-        ResourceLimits(cpu=1),
+        ResourceLimits(cpu=0.8),
         -signal.SIGKILL,
         "cpu",
     ),
@@ -170,7 +171,7 @@ async def test_a_limit_that_ends_a_program_is_named(
         assert run.process.limit_hit() == hit
 
 
-async def test_what_enforces_a_limit_is_told(tmp_path: Path) -> None:
+async def test_the_result_tells_what_enforces_a_limit(tmp_path: Path) -> None:
     limits = ResourceLimits(memory=1 << 30, cpu=1.0, processes=10)
     async with started("true", limits=limits) as run:
         assert run.process.applied == {"memory": "rlimit", "cpu": "rlimit", "processes": "rlimit"}

@@ -40,7 +40,7 @@ async def test_an_orphan_that_ends_during_its_run_is_reaped_at_once(shell: str) 
 
 
 @pytest.mark.usefixtures("ready")
-async def test_what_lives_when_its_run_is_over_is_killed_and_reaped() -> None:
+async def test_a_process_that_outlives_its_run_is_killed_and_reaped() -> None:
     async with started("sh", "-c", "(setsid sh -c 'echo $$; exec sleep 999' &)") as run:
         pid = await run.pid()
         await run.code()
@@ -49,7 +49,7 @@ async def test_what_lives_when_its_run_is_over_is_killed_and_reaped() -> None:
 
 
 @pytest.mark.usefixtures("ready")
-async def test_a_leader_that_nobody_waits_for_any_more_is_reaped() -> None:
+async def test_a_leader_whose_run_is_closed_is_still_reaped() -> None:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     process = Process.start([b"sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
     os.close(null)
@@ -58,7 +58,7 @@ async def test_a_leader_that_nobody_waits_for_any_more_is_reaped() -> None:
 
 
 @pytest.mark.usefixtures("ready")
-async def test_children_that_others_wait_for_are_left_to_them() -> None:
+async def test_children_of_other_parts_of_the_service_are_left_to_them() -> None:
     async with started("sh", "-c", "sleep 999") as run:
         child = await asyncio.create_subprocess_exec(
             "sh", "-c", "exit 7", start_new_session=True, env={"FARHAND": "1", "PATH": os.environ["PATH"]}

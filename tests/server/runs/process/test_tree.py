@@ -38,7 +38,7 @@ async def _nothing_left() -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("way", WAYS_TO_LEAVE.values(), ids=WAYS_TO_LEAVE.keys())
 @pytest.mark.parametrize("leader", ["lives", "has ended"])
-async def test_a_kill_takes_the_whole_tree(way: str, leader: str) -> None:
+async def test_a_kill_ends_the_whole_tree(way: str, leader: str) -> None:
     async with started("bash", "-c", way + ("\nwait; sleep 999" if leader == "lives" else ""), run_id="one") as run:
         pid = await run.pid()
         if leader == "has ended":
@@ -48,7 +48,7 @@ async def test_a_kill_takes_the_whole_tree(way: str, leader: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS_TO_LEAVE.values(), ids=WAYS_TO_LEAVE.keys())
-async def test_another_run_of_the_same_user_is_never_hit(way: str) -> None:
+async def test_another_run_of_the_same_user_is_never_killed(way: str) -> None:
     async with started("bash", "-c", way, run_id="one") as one, started("bash", "-c", way, run_id="two") as two:
         mine, other = await one.pid(), await two.pid()
         await one.code()
@@ -67,7 +67,7 @@ async def test_a_tree_that_grows_all_the_time_is_ended() -> None:
         await run.killed()
 
 
-async def test_what_was_started_between_two_looks_is_killed_while_its_end_is_waited_for() -> None:
+async def test_a_process_started_between_two_passes_is_killed_while_waiting_for_the_end() -> None:
     async with started("sh", "-c", "echo up; read line; sleep 999", run_id="one") as run:
         await run.line()
         await run.killed()
@@ -78,7 +78,7 @@ async def test_what_was_started_between_two_looks_is_killed_while_its_end_is_wai
             assert status(pid)["State"][0] in "SRD"
 
 
-async def test_a_process_that_puts_on_the_mark_of_another_run_is_its_own_runs_all_the_same() -> None:
+async def test_a_process_that_sets_the_mark_of_another_run_still_belongs_to_its_own() -> None:
     async with started("sleep", "999", run_id="one") as victim:
         script = f"ulimit -S -x {victim.process.mark}; (sh -c {SLEEP} &)"
         async with started("bash", "-c", script, run_id="two") as forger:
@@ -88,7 +88,7 @@ async def test_a_process_that_puts_on_the_mark_of_another_run_is_its_own_runs_al
             await gone(pid)
 
 
-def test_the_run_is_found_in_an_environment_however_much_stands_before_it() -> None:
+def test_the_run_is_found_in_an_environment_however_large() -> None:
     much = {f"A{number}": "x" * 100_000 for number in range(5)}
     with subprocess.Popen(["/bin/sleep", "999"], env=much | {"FARHAND_RUN_ID": "one"}) as program:
         try:
@@ -143,7 +143,7 @@ async def test_waiting_for_the_end_can_be_cancelled() -> None:
         assert status(pid)["State"][0] in "SRD"
 
 
-async def test_a_process_that_has_another_ones_number_is_not_signalled() -> None:
+async def test_a_process_with_a_reused_pid_is_not_signalled() -> None:
     async with started("sleep", "999") as run:
         member = tree.look(run.process.pid)
         assert member is not None
@@ -165,7 +165,7 @@ async def test_a_program_may_have_any_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("root")
-async def test_programs_that_have_become_another_user_are_named_and_not_waited_for() -> None:
+async def test_programs_that_have_become_another_user_are_returned_and_not_waited_for() -> None:
     async with started("sh", "-c", f"(setsid sh -c {SLEEP} &)") as run:
         pid = await run.pid()
         await run.code()

@@ -47,7 +47,7 @@ async def test_orphans_are_counted_once_they_are_reaped() -> None:
         assert after.user + after.system > 0.15
 
 
-async def test_the_peak_of_memory_is_told_where_it_is_above_the_services_own() -> None:
+async def test_the_peak_of_memory_is_known_if_it_is_above_the_services_own() -> None:
     size = own_peak() + (32 << 20)
     async with started(sys.executable, "-c", f"bytearray({size}).replace(b'x', b'y')") as run:
         await run.code()
@@ -56,7 +56,7 @@ async def test_the_peak_of_memory_is_told_where_it_is_above_the_services_own() -
         assert peak > size
 
 
-async def test_a_small_programs_peak_is_not_known() -> None:
+async def test_the_peak_of_a_small_program_is_unknown() -> None:
     """execve(2) counts the memory of the service, which the program has left behind, as the program's."""
     async with started("true") as run:
         await run.code()

@@ -61,7 +61,7 @@ async def feeding() -> AsyncIterator[Feeding]:
 
 
 @given(data=st.binary(min_size=1, max_size=200), cuts=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200))))
-def test_whatever_is_sent_again_arrives_once(data: bytes, cuts: list[tuple[int, int]]) -> None:
+def test_input_that_is_sent_again_arrives_once(data: bytes, cuts: list[tuple[int, int]]) -> None:
     async def scenario() -> None:
         run = Feeding()
         run.connect()
@@ -106,7 +106,7 @@ async def test_a_full_pipe_is_acknowledged_as_it_empties(feeding: Feeding) -> No
             await asyncio.sleep(0)
 
 
-async def test_what_somebody_else_writes_is_dropped_and_its_credit_given_back(feeding: Feeding) -> None:
+async def test_input_from_another_client_is_dropped_and_credited(feeding: Feeding) -> None:
     feeding.connect()
     feeding.attach(0)
     stranger = feeding.attach(0, OTHER)
@@ -116,7 +116,7 @@ async def test_what_somebody_else_writes_is_dropped_and_its_credit_given_back(fe
     assert feeding.stdin.credit(stranger) == len(b"not for you")
 
 
-async def test_the_next_feeder_goes_on_where_the_last_one_was(feeding: Feeding) -> None:
+async def test_the_next_feeder_continues_where_the_last_one_was(feeding: Feeding) -> None:
     feeding.connect()
     first = feeding.attach(0)
     feeding.stdin.write(first, b"one ")
@@ -128,7 +128,7 @@ async def test_the_next_feeder_goes_on_where_the_last_one_was(feeding: Feeding) 
     assert feeding.stdin.credit(second) == 3
 
 
-async def test_an_old_line_says_nothing_any_more(feeding: Feeding) -> None:
+async def test_a_replaced_connection_is_not_notified_any_more(feeding: Feeding) -> None:
     feeding.connect()
     old = feeding.attach(0)
     feeding.stdin.write(old, b"one")
@@ -139,7 +139,7 @@ async def test_an_old_line_says_nothing_any_more(feeding: Feeding) -> None:
     assert feeding.came() == b"onetwo"
 
 
-async def test_the_end_may_come_twice(feeding: Feeding) -> None:
+async def test_the_end_of_input_may_come_twice(feeding: Feeding) -> None:
     feeding.connect()
     first = feeding.attach(0)
     feeding.stdin.write(first, b"all")
@@ -178,7 +178,7 @@ class Writing:
         return data
 
 
-async def test_what_is_written_before_the_start_comes_first() -> None:
+async def test_input_written_before_the_start_comes_first() -> None:
     pipe = Writing()
     pipe.writer.write(b"early ")
     assert pipe.taken == 0
@@ -190,7 +190,7 @@ async def test_what_is_written_before_the_start_comes_first() -> None:
     os.close(pipe.read_end)
 
 
-async def test_an_end_before_the_start_is_kept() -> None:
+async def test_an_end_of_input_before_the_start_is_kept() -> None:
     pipe = Writing()
     pipe.writer.end()
     pipe.connect()
@@ -204,7 +204,7 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def test_bytes_are_taken_as_the_program_takes_them() -> None:
+async def test_bytes_count_as_taken_when_the_pipe_accepts_them() -> None:
     pipe = Writing()
     pipe.connect()
     data = os.urandom(1 << 20)
@@ -220,7 +220,7 @@ async def test_bytes_are_taken_as_the_program_takes_them() -> None:
     os.close(pipe.read_end)
 
 
-async def test_what_a_program_does_not_read_any_more_is_dropped_and_counts_as_taken() -> None:
+async def test_input_that_a_program_no_longer_reads_is_dropped_and_counts_as_taken() -> None:
     pipe = Writing()
     pipe.connect()
     pipe.writer.write(b"x" * 1_000_000)

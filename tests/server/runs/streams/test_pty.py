@@ -28,13 +28,13 @@ PLAIN = TerminalPlan("vt100", 80, 24)
     "size",
     [TerminalSize(80, 24), TerminalSize(1, 1), TerminalSize(500, 300), TerminalSize(65535, 65535), TerminalSize(0, 0)],
 )
-def test_it_has_the_size_that_was_asked_for(size: TerminalSize) -> None:
+def test_the_terminal_has_the_requested_size(size: TerminalSize) -> None:
     terminal = opened(size=size)
     assert terminal.size == size
     terminal.close()
 
 
-async def test_a_program_is_told_of_another_size_once_and_of_the_same_never() -> None:
+async def test_a_program_is_notified_once_of_a_new_size_and_never_of_the_same() -> None:
     with on_terminal("sh", "-c", TRAPPING) as program:
         await program.says(b"ready")
         program.terminal.resize(TerminalSize(80, 24))
@@ -45,7 +45,7 @@ async def test_a_program_is_told_of_another_size_once_and_of_the_same_never() ->
         assert b"changed" not in heard[1]
 
 
-async def test_it_can_be_drawn_anew_in_the_size_that_it_has() -> None:
+async def test_the_screen_can_be_repainted_without_a_change_of_size() -> None:
     with on_terminal("sh", "-c", TRAPPING) as program:
         await program.says(b"ready")
         program.terminal.repaint()
@@ -68,7 +68,7 @@ def test_without_a_program_there_is_no_foreground() -> None:
     terminal.close()
 
 
-def test_its_keys_are_those_that_hold_now() -> None:
+def test_the_keys_are_those_that_are_set_now() -> None:
     terminal = opened()
     assert (terminal.signal_keys(), terminal.end_key()) == (b"\x03\x1c\x1a", b"\x04")
     attributes = termios.tcgetattr(terminal.slave)
@@ -82,14 +82,14 @@ def test_its_keys_are_those_that_hold_now() -> None:
     terminal.close()
 
 
-def test_to_a_program_that_takes_every_character_no_key_means_anything() -> None:
+def test_no_key_has_a_meaning_in_raw_mode() -> None:
     terminal = opened(*RAW)
     assert (terminal.signal_keys(), terminal.end_key()) == (b"", b"")
     terminal.close()
 
 
 @pytest.mark.parametrize("modes", [(), RAW], ids=["lines", "raw"])
-def test_what_was_typed_and_not_read_can_be_thrown_away(modes: tuple[tuple[str, int], ...]) -> None:
+def test_typed_input_that_was_not_read_can_be_discarded(modes: tuple[tuple[str, int], ...]) -> None:
     terminal = opened(*modes)
     assert not terminal.unread()
     with contextlib.suppress(BlockingIOError):
@@ -104,7 +104,7 @@ def test_what_was_typed_and_not_read_can_be_thrown_away(modes: tuple[tuple[str, 
     terminal.close()
 
 
-def test_what_the_program_wrote_last_is_there_after_its_end() -> None:
+def test_the_last_output_is_there_after_the_program_has_ended() -> None:
     terminal = opened(*RAW)
     os.write(terminal.slave, b"the tail")
     terminal.release()
@@ -124,7 +124,7 @@ async def test_whoever_has_it_is_hung_up_on_when_it_is_closed() -> None:
 
 
 @pytest.mark.needs("root")
-def test_it_belongs_to_its_user() -> None:
+def test_the_terminal_belongs_to_its_user() -> None:
     terminal = PseudoTerminal.open(PLAIN, TerminalSize(80, 24), NOBODY)
     found = os.fstat(terminal.slave)
     assert found.st_uid == NOBODY.uid
@@ -139,7 +139,7 @@ def test_a_failure_half_way_leaves_nothing_open() -> None:
     assert descriptors(os.getpid()) == before
 
 
-def test_where_there_are_no_descriptors_left_that_is_said() -> None:
+def test_a_lack_of_descriptors_is_reported() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:

@@ -102,7 +102,7 @@ async def test_a_spool_that_is_full_from_the_beginning_is_waited_for() -> None:
     os.close(pipe.write_end)
 
 
-async def test_draining_takes_what_is_there_beyond_the_limit_and_no_more_than_a_pipe_holds() -> None:
+async def test_draining_reads_beyond_the_limit_but_no_more_than_a_pipe_holds() -> None:
     pipe = await full()
     written = fill(pipe.write_end)
     assert not pipe.reader.drain()
@@ -147,7 +147,7 @@ class OnTerminal(Reading):
         self.reader = TerminalReader(self.terminal.master, self.spool, self.ended.set)
 
 
-async def test_what_a_terminal_has_comes_as_one_however_it_was_written() -> None:
+async def test_a_terminal_is_read_as_one_chunk_however_it_was_written() -> None:
     terminal = OnTerminal()
     for _ in range(10):
         os.write(terminal.slave, bytes(900))
@@ -159,7 +159,7 @@ async def test_what_a_terminal_has_comes_as_one_however_it_was_written() -> None
     terminal.terminal.close()
 
 
-async def test_the_echo_of_a_key_is_not_looked_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_second_read_follows_the_echo_of_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = OnTerminal()
     reads: list[int] = []
     real = os.read
@@ -178,7 +178,7 @@ async def test_the_echo_of_a_key_is_not_looked_behind(monkeypatch: pytest.Monkey
     terminal.terminal.close()
 
 
-async def test_of_a_flood_on_a_terminal_no_more_is_taken_at_once_than_of_a_pipe() -> None:
+async def test_no_more_is_read_at_once_from_a_flooded_terminal_than_from_a_pipe() -> None:
     terminal = OnTerminal()
     writing = asyncio.create_task(asyncio.to_thread(os.write, terminal.slave, bytes(2 * PIPE_READ_SIZE)))
     await terminal.has(2 * PIPE_READ_SIZE)
@@ -206,7 +206,7 @@ async def test_the_end_of_a_terminal_comes_behind_its_tail(how: str) -> None:
     terminal.terminal.close()
 
 
-async def test_draining_a_terminal_that_somebody_has_open_still_takes_what_is_there() -> None:
+async def test_draining_a_terminal_that_somebody_has_open_reads_what_is_there() -> None:
     terminal = OnTerminal()
     os.write(terminal.slave, b"said")
     assert not terminal.reader.drain()

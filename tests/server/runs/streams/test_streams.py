@@ -111,7 +111,7 @@ async def shell(make: Any, **fields: Any) -> OnTerminal:
 # The start
 
 
-async def test_a_program_that_cannot_be_started_is_said_and_leaves_nothing_open(make: Any) -> None:
+async def test_a_program_that_cannot_be_started_is_reported_and_leaves_nothing_open(make: Any) -> None:
     run = make("/nowhere/it")
     outcome = await run.outcome()
     assert isinstance(outcome, SpawnFailed)
@@ -120,7 +120,7 @@ async def test_a_program_that_cannot_be_started_is_said_and_leaves_nothing_open(
     assert run.run.stdin.credit(run.client) == 9
 
 
-async def test_a_terminal_that_cannot_be_had_is_said(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_terminal_that_cannot_be_opened_is_an_error(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left() -> tuple[int, int]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -174,7 +174,7 @@ async def test_a_program_may_close_all_it_has_of_its_terminal_and_open_it_again(
     assert run.output == b"again\r\n"
 
 
-async def test_jobs_in_the_background_go_with_their_shell_and_keep_nobody_waiting(make: Any) -> None:
+async def test_background_jobs_end_with_their_shell_and_delay_nothing(make: Any) -> None:
     run = await shell(make, linger=60.0)
     run.type(b"sleep 999 & trap '' HUP; sleep 998 & echo $((7*6))\r")
     await run.says(b"\n42\r\n")
@@ -188,7 +188,7 @@ async def test_jobs_in_the_background_go_with_their_shell_and_keep_nobody_waitin
     await session_is_gone(run.run.pid)
 
 
-async def test_what_a_stopped_shell_would_not_hear_ends_it_all_the_same(make: Any) -> None:
+async def test_a_stopped_shell_is_ended_as_well(make: Any) -> None:
     run = await shell(make)
     assert run.run.pid is not None
     os.kill(run.run.pid, signal.SIGSTOP)
@@ -208,7 +208,7 @@ async def test_an_interactive_shell_ends_at_once_though_it_ignores_term(make: An
     assert (outcome.reason, outcome.signal) == (why, signal.SIGHUP)
 
 
-async def test_a_line_that_is_gone_for_good_is_hung_up_as_a_telephones_is(make: Any) -> None:
+async def test_a_run_whose_client_does_not_return_gets_a_hangup(make: Any) -> None:
     run = await shell(make)
     job = "trap 'echo hung up; exit' HUP; trap 'echo told to end' TERM; echo ready; while :; do sleep 0.01; done"
     run.type(f'sh -c "{job}"\r'.encode())
@@ -219,14 +219,14 @@ async def test_a_line_that_is_gone_for_good_is_hung_up_as_a_telephones_is(make: 
     assert b"told to end" not in run.output[run.looked :]
 
 
-async def test_what_ignores_being_hung_up_is_killed(make: Any) -> None:
+async def test_a_program_that_ignores_the_hangup_is_killed(make: Any) -> None:
     run = make("sh", "-c", "trap '' HUP TERM; echo ready; while :; do sleep 0.01; done", kill_after=0.1)
     await run.says(b"ready")
     run.run.stop("disconnected")
     assert await run.outcome() == Killed(reason="disconnected", signal=signal.SIGKILL)
 
 
-async def test_a_run_that_nobody_comes_back_to_is_ended(make: Any) -> None:
+async def test_a_run_to_which_nobody_returns_is_ended(make: Any) -> None:
     run = await shell(make, grace=0.05)
     run.run.attachments.lost(run.client)
     outcome = await run.outcome()
@@ -273,7 +273,7 @@ async def test_another_users_shell_controls_its_jobs(make: Any) -> None:
 # Job control
 
 
-async def test_jobs_are_stopped_go_on_and_come_back(make: Any) -> None:
+async def test_a_shell_can_stop_continue_and_resume_its_jobs(make: Any) -> None:
     run = await shell(make)
     run.type(b"echo now; cat\r")
     await run.says(b"now\r\n")
@@ -316,7 +316,7 @@ async def test_an_ignored_quit_is_not_the_programs(make: Any) -> None:
     assert await run.outcome() == Signaled(signal=signal.SIGQUIT)
 
 
-async def test_its_size_is_known_while_and_after(make: Any) -> None:
+async def test_the_size_is_known_during_and_after_the_run(make: Any) -> None:
     run = make("sh", "-c", "trap 'stty size' WINCH; echo ready; until [ \"$line\" = end ]; do read -r line; done")
     await run.says(b"ready")
     attachments = run.run.attachments

@@ -85,7 +85,7 @@ async def turns() -> None:
 
 
 @given(data=st.binary(min_size=1, max_size=200), cuts=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200))))
-def test_what_is_sent_again_after_a_cut_is_typed_once(
+def test_input_that_is_sent_again_after_an_outage_is_typed_once(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, cuts: list[tuple[int, int]]
 ) -> None:
     async def scenario() -> None:
@@ -110,7 +110,7 @@ def test_what_is_sent_again_after_a_cut_is_typed_once(
     asyncio.run(scenario())
 
 
-async def test_each_has_offsets_of_its_own(typing: Typing) -> None:
+async def test_each_client_has_offsets_of_its_own(typing: Typing) -> None:
     terminal = opened(*RAW)
     typing.keyboard.connect(terminal)
     one, two = typing.attach(), typing.attach(key=OTHER, share=True)
@@ -126,7 +126,7 @@ async def test_each_has_offsets_of_its_own(typing: Typing) -> None:
     terminal.close()
 
 
-async def test_offsets_are_remembered_for_those_who_have_left_but_not_for_ever(typing: Typing) -> None:
+async def test_offsets_of_detached_clients_are_remembered_up_to_a_limit(typing: Typing) -> None:
     terminal = opened(*RAW)
     typing.keyboard.connect(terminal)
     for number in range(MAX_ATTACHMENTS + 1):
@@ -140,7 +140,7 @@ async def test_offsets_are_remembered_for_those_who_have_left_but_not_for_ever(t
     terminal.close()
 
 
-async def test_nobody_begins_behind_more_than_a_program_will_ever_read(typing: Typing) -> None:
+async def test_nobody_begins_to_type_behind_too_much_unread_input(typing: Typing) -> None:
     client = typing.attach()
     typing.type(client, bytes(MAX_STDIN_AHEAD + 1))
     refusal = typing.keyboard.refusal(OTHER, 0)
@@ -153,7 +153,7 @@ async def test_nobody_begins_behind_more_than_a_program_will_ever_read(typing: T
     )
 
 
-async def test_many_who_come_back_fill_no_memory(typing: Typing) -> None:
+async def test_many_returning_clients_fill_no_memory(typing: Typing) -> None:
     clients = [typing.attach(key=number.to_bytes(16, "big"), share=True) for number in range(MAX_TYPING)]
     for client in clients:
         typing.keyboard.write(client, bytes(MAX_STDIN_AHEAD))
@@ -162,7 +162,7 @@ async def test_many_who_come_back_fill_no_memory(typing: Typing) -> None:
     assert typing.keyboard.refusal(clients[1].key, 0) is not None
 
 
-async def test_who_is_attached_is_never_forgotten(typing: Typing) -> None:
+async def test_the_offsets_of_attached_clients_are_never_forgotten(typing: Typing) -> None:
     terminal = opened(*RAW)
     typing.keyboard.connect(terminal)
     stays = typing.attach()
@@ -177,7 +177,7 @@ async def test_who_is_attached_is_never_forgotten(typing: Typing) -> None:
     terminal.close()
 
 
-async def test_keys_that_come_one_by_one_wait_in_a_few_pieces(typing: Typing) -> None:
+async def test_single_keys_are_joined_while_they_wait(typing: Typing) -> None:
     client, other = typing.attach(), typing.attach(key=OTHER, share=True)
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
@@ -198,7 +198,7 @@ async def test_keys_that_come_one_by_one_wait_in_a_few_pieces(typing: Typing) ->
     terminal.close()
 
 
-async def test_what_comes_from_somebody_who_does_not_type_is_dropped_and_its_credit_given_back(typing: Typing) -> None:
+async def test_input_from_a_client_that_does_not_type_is_dropped_and_credited(typing: Typing) -> None:
     terminal = opened(*RAW)
     typing.keyboard.connect(terminal)
     typing.attach()
@@ -210,7 +210,7 @@ async def test_what_comes_from_somebody_who_does_not_type_is_dropped_and_its_cre
     terminal.close()
 
 
-async def test_an_old_line_types_nothing_any_more(typing: Typing) -> None:
+async def test_a_replaced_connection_types_nothing_any_more(typing: Typing) -> None:
     terminal = opened(*RAW)
     typing.keyboard.connect(terminal)
     old = typing.attach()
@@ -226,7 +226,7 @@ async def test_an_old_line_types_nothing_any_more(typing: Typing) -> None:
 # How far the program takes it
 
 
-async def test_what_is_typed_before_the_start_comes_first(typing: Typing) -> None:
+async def test_input_typed_before_the_start_comes_first(typing: Typing) -> None:
     client = typing.attach()
     typing.keyboard.write(client, b"early ")
     assert typing.keyboard.credit(client) == 0
@@ -276,7 +276,7 @@ async def test_whoever_returns_is_told_of_what_is_taken_of_what_it_typed_before(
     terminal.close()
 
 
-async def test_what_an_ended_program_has_not_taken_counts_as_taken(typing: Typing) -> None:
+async def test_input_that_an_ended_program_has_not_read_counts_as_taken(typing: Typing) -> None:
     terminal = opened(*RAW)
     typing.keyboard.connect(terminal)
     client = typing.attach()
@@ -310,7 +310,7 @@ async def test_the_end_of_input_is_the_programs_end_of_file(typing: Typing, type
         typing.keyboard.close()
 
 
-async def test_to_a_line_editor_the_end_is_the_key_alone(typing: Typing) -> None:
+async def test_a_line_editor_gets_the_end_of_input_as_a_single_key(typing: Typing) -> None:
     terminal = opened(("ICANON", 0), ("ECHO", 0))
     typing.keyboard.connect(terminal)
     client = typing.attach()
@@ -320,7 +320,7 @@ async def test_to_a_line_editor_the_end_is_the_key_alone(typing: Typing) -> None
     terminal.close()
 
 
-async def test_to_a_program_that_takes_every_character_the_end_is_none(typing: Typing) -> None:
+async def test_the_end_of_input_is_nothing_in_raw_mode(typing: Typing) -> None:
     terminal = opened(*RAW)
     typing.keyboard.connect(terminal)
     client = typing.attach()
@@ -369,7 +369,7 @@ async def test_an_interrupt_within_a_piece_overtakes_what_is_before_it_and_not_w
         typing.keyboard.close()
 
 
-async def test_where_everything_was_read_keys_pass_as_they_are(typing: Typing) -> None:
+async def test_keys_pass_unchanged_if_everything_was_read(typing: Typing) -> None:
     with on_terminal("sh", "-c", "echo ready; exec cat >/dev/null") as program:
         client = await pasted(typing, program, b"one\n")
         await program.says(b"one")
@@ -381,7 +381,7 @@ async def test_where_everything_was_read_keys_pass_as_they_are(typing: Typing) -
         typing.keyboard.close()
 
 
-async def test_to_a_program_that_takes_every_character_an_interrupt_is_one(typing: Typing) -> None:
+async def test_an_interrupt_is_an_ordinary_character_in_raw_mode(typing: Typing) -> None:
     terminal = opened(*RAW)
     typing.keyboard.connect(terminal)
     client = typing.attach()

@@ -1,0 +1,94 @@
+"""The output of runs that are over is kept within the bounds of the retention, and while it is being read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farhand_server.runs.kept import Retention
+from farhand_server.runs.process.process import prepare_loop
+from farhand_server.runs.run import LiveRun
+from tests.support.processes import reaped
+from tests.support.registry import PATIENCE, MiB, Service, Watching, plan
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    """A registry on a loop that is made for processes."""
+    prepare_loop()
+    one = Service(tmp_path)
+    yield one
+    one.registry.close()
+    await reaped(one.others)
+
+
+async def over(service: Service, *argv: str, **fields: Any) -> tuple[LiveRun, Watching]:
+    """A run that is over, and a client that has not left yet."""
+    run, watching = service.start(plan(*argv, **fields))
+    async with asyncio.timeout(PATIENCE):
+        await watching.over.wait()
+        await service.registry.idle()
+    return run, watching
+
+
+OUTPUT = ("head", "-c", "100000", "/dev/zero")
+
+
+@pytest.mark.parametrize(
+    "retention",
+    [Retention(1, 3600.0, 1 << 30), Retention(1000, 0.0, 1 << 30), Retention(1000, 3600.0, 150_000)],
+    ids=["runs", "seconds", "disk"],
+)
+async def test_the_output_of_old_runs_is_deleted_unless_it_is_being_read(
+    service: Service, retention: Retention, tmp_path: Path
+) -> None:
+    service.registry.kept.retention = retention
+    first, reading = await over(service, *OUTPUT, disk_spool=MiB)
+    second, another = await over(service, *OUTPUT, disk_spool=MiB)
+    assert (first.size, second.size) == (100_000, 100_000)
+    another.leave()
+    reading.leave()
+    kept = [run for run in (first, second) if run.size]
+    assert len(kept) == (retention.seconds > 0)
+    assert len(list((tmp_path / "spool").iterdir())) == 2 * len(kept)
+
+
+@pytest.mark.parametrize(
+    "retention",
+    [Retention(1, 3600.0, 1 << 30, unread_runs=1), Retention(1000, 3600.0, 150_000, unread_disk=50_000)],
+    ids=["runs", "disk"],
+)
+async def test_clients_that_never_read_keep_no_more_runs_and_disk_than_allowed(
+    service: Service, retention: Retention, tmp_path: Path
+) -> None:
+    service.registry.kept.retention = retention
+    runs = [(await over(service, *OUTPUT, disk_spool=MiB))[0] for _ in range(4)]
+    assert [run.size for run in runs] == [0, 0, 100_000, 100_000]
+    assert len(list((tmp_path / "spool").iterdir())) == 4
+
+
+async def test_old_output_uses_half_of_the_memory_and_output_being_read_all_of_it(service: Service) -> None:
+    service.memory.limit = 250_000
+    runs = []
+    for _ in range(3):
+        run, reading = await over(service, *OUTPUT)
+        runs.append((run, reading))
+    assert [run.size for run, _ in runs] == [0, 100_000, 100_000]
+    for _, reading in runs:
+        reading.leave()
+    assert [run.size for run, _ in runs] == [0, 0, 100_000]
+
+
+async def test_output_is_deleted_when_its_time_is_over(service: Service) -> None:
+    service.registry.kept.retention = Retention(1000, 0.1, 1 << 30)
+    run, reading = await over(service, *OUTPUT)
+    reading.leave()
+    assert run.size
+    async with asyncio.timeout(PATIENCE):
+        while run.size:  # noqa: ASYNC110  # turns of the loop are what is waited for
+            await asyncio.sleep(0.01)
+    assert service.registry.find(run.plan.id) is None
