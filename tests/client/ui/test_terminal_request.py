@@ -44,11 +44,11 @@ def test_only_lang_and_lc_variables_are_passed_on(monkeypatch: pytest.MonkeyPatc
 def test_a_terminal_like_the_local_one_is_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     class Here:
         size = WindowSize(columns=100, rows=40)
-        modes = None
+        modes = (("ECHO", 0),)
 
     monkeypatch.setenv("TERM", "xterm")
     request = terminal_request(cast(LocalTerminal, Here()), (1, 1))
-    assert (request.name, request.size) == ("xterm", Here.size)
+    assert (request.name, request.size, request.modes) == ("xterm", Here.size, Here.modes)
 
 
 def test_an_lc_ctype_that_python_has_set_itself_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
