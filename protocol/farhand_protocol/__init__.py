@@ -1,7 +1,7 @@
 """The Farhand protocol, as `protocol/README.md` specifies it. Without I/O: no clock, no socket, no task.
 
-The client and the service use the same classes, which tell the sides apart only by a `Side`. Two connections can be
-joined in a test by passing each one's bytes to the other.
+The client and the service use the same classes; only a `Side` argument tells them apart. Two connections can be joined
+in a test by passing each one's bytes to the other.
 
     bytes -> FrameDecoder -> messages.decode -> tables of states -> Channel -> event    (Connection.receive_data)
     message or data -> tables of states -> Channel -> SendQueue -> bytes                (Connection.send, data_to_send)
@@ -9,13 +9,14 @@ joined in a test by passing each one's bytes to the other.
 - `connection`: `Connection`, one side of one connection, and the events it yields. Start reading here.
 - `states`: the tables of what is legal when. `channel`, `window`: one channel's streams and their credit.
 - `frames`: the unit on the wire. `messages`: the JSON inside. `model`, `outcome`: the types that messages are made of.
-- `limits`: every number with its reason. `errors`: error codes, and the exceptions for mistakes of either side.
-- `keepalive`: when to ping a silent peer, and when to give it up.
-- `login`, `sshformat`: what a login signs, and the formats of OpenSSH that it uses.
+- `limits`: every limit with its reason. `errors`: error codes, and the exceptions for mistakes by either side.
+- `keepalive`: when to ping a silent peer, and when to give up on it.
+- `login`, `sshformat`: what a login signs, and the OpenSSH formats it uses.
 - `transport`: runs a `Connection` on an asyncio transport; the only module that knows asyncio.
 
-Time is always an argument, and the next deadline a result. A mistake of the peer is a `RemoteProtocolError` and becomes
-an event; a mistake of the caller is a `LocalProtocolError`, is raised, and changes nothing.
+Time is always passed in as an argument, and the next deadline is returned. A mistake of the peer
+(`RemoteProtocolError`) is reported as an event. A mistake of the caller raises `LocalProtocolError` and changes
+nothing.
 """
 
 from typing import Final

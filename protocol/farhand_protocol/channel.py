@@ -1,6 +1,7 @@
 """One channel: which streams are open in each direction, with how much credit, and which side has finished.
 
-A `Channel` is changed only by its `Connection`, which asks it about each message before it is queued or passed on.
+A `Channel` is changed only by its `Connection`, which consults it before a message is queued for sending or passed on
+to the caller.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def _wanted(offsets: dict[Stream, int | None]) -> dict[Stream, int]:
 
 
 def legal_messages(opening: Message | None) -> LegalMessages:
-    """Return what each side may send on a channel opened by `opening`; None is one that could not be understood."""
+    """Return what each side may send on a channel opened by `opening`; None stands for an unreadable opening
+    message."""
     if opening is None:
         return UNREADABLE_OPENING
     kinds = CHANNEL_MESSAGES[type(opening)] if _has_terminal(opening) else _WITHOUT_TERMINAL[type(opening)]
@@ -71,8 +73,8 @@ _WITHOUT_TERMINAL: Final[dict[type[Message], LegalMessages]] = {
 
 
 def output_window(opening: Message | None, announced: int) -> int:
-    """Return the window of each output stream in bytes: what the client has `announced`, or less if its opening asks
-    for less. Both sides compute it, so neither has to tell the other."""
+    """Return the window of each output stream in bytes: what the client has `announced`, or less if its opening message
+    asks for less. Both sides compute it, so it is not sent."""
     requested = opening.window if isinstance(opening, RunRequest | Attach) else None
     return announced if requested is None else min(requested, announced)
 
@@ -101,9 +103,9 @@ class Channel:
         self._started = Started not in self._legal[Side.SERVER]
 
     def message_sent(self, message: Message) -> None:
-        """Record a message of this side, which the caller must then send.
+        """Record a message from this side, which the caller must then send.
 
-        Raises `LocalProtocolError` if it is not legal now.
+        Raises `LocalProtocolError` if the message is not legal now.
         """
         if self.finished:
             raise LocalProtocolError(f"channel {self.number}: {message.type} after the final message")
@@ -121,9 +123,9 @@ class Channel:
         self.finished = type(message) in FINAL_MESSAGES[self.side]
 
     def message_received(self, message: Message) -> None:
-        """Record a message of the peer.
+        """Record a message from the peer.
 
-        Raises `RemoteProtocolError` if it is not legal now: the connection must end.
+        Raises `RemoteProtocolError` if the message is not legal now; the connection must then end.
         """
         if self.peer_finished or not self._may_send(self.side.peer, type(message)):
             raise RemoteProtocolError(
@@ -144,13 +146,13 @@ class Channel:
             self.receives.clear()
 
     def send_window(self, stream: Stream) -> SendWindow | None:
-        """Return the window of a stream on which this side may send now; None if it may not."""
+        """Return the window of `stream` if this side may send on it now, else None."""
         return None if self.finished or self.before_started else self.sends.get(stream)
 
     def receive_window(self, stream: Stream) -> ReceiveWindow:
         """Return the window of an open incoming stream.
 
-        Raises `RemoteProtocolError` if nothing may arrive on it now.
+        Raises `RemoteProtocolError` if no data may arrive on the stream now.
         """
         window = self.receives.get(stream)
         if window is None:
@@ -168,7 +170,7 @@ class Channel:
 
     @property
     def closed(self) -> bool:
-        """Whether both sides have sent their final message, so that the channel must be forgotten."""
+        """Whether both sides have sent their final message. The connection must then forget the channel."""
         return self.finished and self.peer_finished
 
     def _may_send(self, sender: Side, kind: type[Message]) -> bool:

@@ -1,15 +1,15 @@
 """One connection, without I/O: bytes in, events out; messages and data in, bytes out. The same class on both sides.
 
-    for event in connection.receive_data(data):   # act on each event before the next one is taken
+    for event in connection.receive_data(data):   # act on each event before taking the next
         ...
     channel = connection.open(RunRequest(...))    # client only
     connection.send(channel, message)
     connection.send_data(channel, "stdin", data[: connection.room(channel, "stdin")])
-    connection.acknowledge(channel, "stdout", n)  # the consumer has processed n bytes: returns their credit
+    connection.acknowledge(channel, "stdout", n)  # the consumer has processed n bytes: return their credit
     buffers = connection.data_to_send()           # after any of the above: send them, in this order
 
-Who may send what is decided by the tables of `states` and by the channels (`channel`); this module applies them,
-numbers the channels, and answers pings.
+The tables in `states` and the channels (`channel`) decide who may send what. This module applies them, numbers the
+channels, and answers pings.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ DEFAULT_LIMITS: Final = Limits()
 
 
 class MessageReceived(NamedTuple):
-    """A legal message arrived. If it is a client's opening message on a new channel, that channel is now open."""
+    """A legal message arrived. If it opens a new channel, that channel is now open."""
 
     channel: int
     message: m.AnyMessage
 
 
 class DataReceived(NamedTuple):
-    """Bytes of a stream arrived. Call `Connection.acknowledge` once they are consumed, to return their credit."""
+    """Bytes of a stream arrived. Call `Connection.acknowledge` once they have been consumed, to return their credit."""
 
     channel: int
     stream: m.Stream
@@ -61,7 +61,7 @@ Event: TypeAlias = MessageReceived | DataReceived | ChannelFailed | ConnectionFa
 class Connection:
     """The protocol state of one side.
 
-    A mistake of the peer becomes an event, and an `error` for it is queued. A mistake of the caller raises
+    A mistake by the peer becomes an event, and an `error` for it is queued. A mistake by the caller raises
     `LocalProtocolError` and changes nothing.
     """
 
@@ -71,7 +71,7 @@ class Connection:
         self.phase = Phase.HELLO
         self.peer_limits: m.AnnouncedLimits | None = None
         self.hello_frame = b""
-        """The exact bytes of the client's `hello` frame, over which the login signature is made."""
+        """The exact bytes of the client's `hello` frame, which the login signature covers."""
         self._channels: dict[int, Channel] = {}
         self._highest = 0
         self._decoder = FrameDecoder(self._check_header)
@@ -108,10 +108,12 @@ class Connection:
         return self._queue.answer_bytes > self.limits.control
 
     def open(self, message: m.Message) -> int:
-        """Queue `message`, which opens a channel, and return its number: from 1 up, never used twice. Client only.
+        """Queue `message`, which opens a channel, and return the channel's number. Client only.
 
-        Raises `LocalProtocolError` before the login, at the service's limit of channels, and for a message that opens
-        no channel or is larger than the service accepts.
+        Numbers start at 1 and are never reused.
+
+        Raises `LocalProtocolError` before login, when the service's limit on channels is reached, and for a message
+        that opens no channel or is larger than the service accepts.
         """
         if self.side is not Side.CLIENT or type(message) not in CHANNEL_MESSAGES:
             raise LocalProtocolError(f"a {self.side} cannot open a channel with {message.type}")
@@ -122,16 +124,17 @@ class Connection:
             raise LocalProtocolError("the channel numbers of this connection are used up")
         payload = self._payload(message)
         self._highest += 1
-        # A queued close must not be overtaken by the run that takes its place.
+        # The message that reuses a closed channel's slot must not overtake the queued close.
         at_limit = len(self._channels) + self._queue.held_back >= peer.channels
         self._add(self._highest, message)
         self._put(self._highest, message, payload, ordered=at_limit)
         return self._highest
 
     def send(self, channel: int, message: m.Message) -> None:
-        """Queue `message` on `channel`; 0 is the connection itself. Send `data_to_send()` soon.
+        """Queue `message` on `channel`; channel 0 is the connection itself. Send `data_to_send()` soon.
 
-        Raises `LocalProtocolError` if the state tables do not allow it now, or if the peer would refuse its size.
+        Raises `LocalProtocolError` if the state tables do not allow the message now, or if it is larger than the peer
+        accepts.
         """
         payload = self._payload(message)
         if channel == 0:
@@ -155,8 +158,8 @@ class Connection:
     def room(self, channel: int, stream: m.Stream) -> int:
         """Return how many bytes of `stream` one `send_data` may carry now.
 
-        0 without credit, after the end of the stream, and for the service before `started`. A `credit` message from the
-        peer makes room.
+        The result is 0 without credit, after the end of the stream, and on the service's side before `started`. A
+        `credit` message from the peer increases it.
         """
         state = self._channels.get(channel)
         if state is None or self.peer_limits is None:
@@ -165,17 +168,19 @@ class Connection:
         return 0 if window is None else min(window.credit, self.peer_limits.data)
 
     def send_data(self, channel: int, stream: m.Stream, data: bytes) -> None:
-        """Queue 1 to `room()` bytes of `stream`. Raises `LocalProtocolError` for more, and for none."""
+        """Queue 1 to `room()` bytes of `stream`. Raises `LocalProtocolError` for more bytes, and for an empty
+        `data`."""
         if not 0 < len(data) <= self.room(channel, stream):
             raise LocalProtocolError(f"channel {channel}: no room for {len(data)} bytes of {stream}")
         self._channels[channel].sends[stream].spend(len(data))
         self._queue.put_data(KIND_BY_STREAM[stream], channel, data)
 
     def acknowledge(self, channel: int, stream: m.Stream, count: int) -> None:
-        """Record that the consumer has processed `count` bytes of an incoming `stream`, and queue credit if it is time.
+        """Record that the consumer has processed `count` bytes of an incoming `stream`, and queue credit once enough
+        has accumulated.
 
-        Does nothing for a stream that has ended or a channel that is closed. Raises `LocalProtocolError` before
-        `started`, which must precede the credit.
+        Does nothing if the stream has ended or the channel is closed. Raises `LocalProtocolError` before `started`,
+        because `started` must precede credit.
         """
         state = self._channels.get(channel)
         if state is None or state.finished:
@@ -189,7 +194,7 @@ class Connection:
             self._put(channel, credit, self._payload(credit), ordered=False)
 
     def fail(self, code: ErrorCode, reason: str) -> None:
-        """Drop what is queued and end the connection with an `error`.
+        """Discard everything queued, and end the connection with an `error`.
 
         Send `data_to_send()`, then close the transport.
         """
@@ -213,7 +218,8 @@ class Connection:
         return payload
 
     def _put(self, channel: int, message: m.Message, payload: bytes, *, ordered: bool) -> None:
-        # A client chooses to send its requests. If they counted, both sides could wait for each other to read.
+        # A client's requests do not count as answers: it chooses to send them. If they counted, both sides could stop
+        # reading and wait for each other.
         answer = self.side is Side.SERVER or isinstance(message, m.Pong | m.Credit)
         self._queue.put_message(channel, payload, ordered=ordered, answer=answer)
 
@@ -236,10 +242,10 @@ class Connection:
     # Receiving
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> Iterator[Event]:
-        """Yield the events in `data`, which may begin and end anywhere in a frame, and is copied.
+        """Yield the events in `data`, which is copied and may begin and end anywhere in a frame.
 
-        Exhaust the iterator, and act on each event before taking the next: the next frame is judged by the state that
-        the caller's reaction leaves. Then send `data_to_send()`, and close the transport if `closed` is true.
+        Exhaust the iterator, and act on each event before taking the next: the next frame is checked against the state
+        after the caller's reaction. Then send `data_to_send()`, and close the transport if `closed` is true.
         """
         if self.phase is Phase.CLOSED:
             return
@@ -314,7 +320,7 @@ class Connection:
         if type(message) in CHANNEL_MESSAGES and self.side is Side.SERVER:
             raise RemoteProtocolError(ErrorCode.CHANNEL_REUSED, f"channel {channel} was opened before")
         state = self._known(channel)
-        # After this side's final message, which the peer may not have seen yet, only the peer's own still matters.
+        # After this side's final message, which the peer may not have seen yet, only the peer's final message matters.
         if state.finished and type(message) not in FINAL_MESSAGES[self.side.peer]:
             return None
         state.message_received(message)

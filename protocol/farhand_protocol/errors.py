@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """Why something was refused. Sent on the wire as its value; `protocol/README.md` gives the meaning of each."""
+    """Why something was refused. The value is sent on the wire; `protocol/README.md` explains each code."""
 
     # The bytes
     FRAME_TOO_LARGE = "frame_too_large"
@@ -52,15 +52,16 @@ class ErrorCode(StrEnum):
 
 
 class ProtocolError(Exception):
-    """Base of all exceptions of the protocol."""
+    """The base of all protocol exceptions."""
 
 
 class LocalProtocolError(ProtocolError):
-    """The caller asked for something the protocol does not allow. Nothing was sent and nothing changed: a bug here."""
+    """The caller asked for something the protocol does not allow. Nothing was sent and nothing changed. It is a bug in
+    the caller."""
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer broke the protocol. `code` says which rule; `reason` is one sentence for people."""
+    """The peer broke the protocol. `code` says which rule; `reason` is one human-readable sentence."""
 
     def __init__(self, code: ErrorCode, reason: str) -> None:
         super().__init__(reason)

@@ -1,4 +1,4 @@
-"""Frames, the unit on the wire: encoding, decoding from a byte stream, and the queue of those that wait to be sent.
+"""Frames, the unit on the wire: encoding, decoding from a byte stream, and the queue of frames waiting to be sent.
 
 A frame is an 8-byte header and a payload:
 
@@ -6,8 +6,8 @@ A frame is an 8-byte header and a payload:
     |        payload length (24 bits)               |  kind (8)     |
     |                    channel (32 bits)                          |
 
-Both header words are big-endian. The length comes first, so that a frame beyond the limit is refused from its header
-alone, before any memory is allocated for it.
+Both header words are big-endian. The length comes first, so that an oversized frame is refused from its header alone,
+before any memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def encode_frame(kind: int, channel: int, payload: bytes) -> bytes:
 
 
 class FrameDecoder:
-    """Splits a byte stream into frames, whatever the boundaries of the chunks in which it arrives.
+    """Splits a byte stream, which may arrive in chunks of any size, into frames.
 
-    Stores at most one incomplete frame. `check(kind, length)` is called with each header before any of its payload is
-    stored; it refuses a frame by raising, and the decoder must not be used after that.
+    Stores at most one incomplete frame. `check(kind, length)` is called with each header before any of the payload is
+    stored. It refuses a frame by raising an exception; the decoder must not be used after that.
     """
 
     def __init__(self, check: Callable[[int, int], None]) -> None:
@@ -54,9 +54,10 @@ class FrameDecoder:
         self._partial = bytearray()
 
     def frames(self, data: bytes | bytearray | memoryview) -> Iterator[tuple[int, int, bytes]]:
-        """Yield `(kind, channel, payload)` of each frame that `data` completes; payloads are copies.
+        """Yield `(kind, channel, payload)` for each frame that `data` completes; payloads are copies.
 
-        Exhaust the iterator before the next call: the bytes after the last complete frame are stored only at its end.
+        Exhaust the iterator before the next call: the bytes after the last complete frame are stored only once it is
+        exhausted.
         """
         view = memoryview(data)
         if self._partial:
@@ -95,10 +96,10 @@ class FrameDecoder:
 
 
 class SendQueue:
-    """Frames that wait to be sent, in two queues: control frames, and data with the messages that must not overtake it.
+    """Frames waiting to be sent, in two queues: control frames, and data with the messages that must not overtake it.
 
-    The queue sets no bound of its own. Its owner bounds data by credit, and answers by no longer reading from a peer
-    that does not read them.
+    This class sets no bound. Its owner bounds data by credit, and bounds answers by not reading from a peer that does
+    not read them.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What each side accepts from the other. Each number has its reason beside it."""
+"""What each side accepts from the other. The reason for each limit stands beside it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ KiB: Final = 1024
 MiB: Final = 1024 * KiB
 
 FRAME_HEADER_SIZE: Final = 8
-MAX_PAYLOAD: Final = (1 << 24) - 1  # what the header's 24-bit length can say
-MAX_CHANNEL: Final = (1 << 32) - 1  # what the header's 32-bit channel can say
-MIN_MESSAGE: Final = 16 * KiB  # every message of either side fits, except a large run
-MIN_DATA: Final = 4 * KiB  # one page: below it the headers would cost noticeable bandwidth
-MAX_CHANNELS: Final = 1 << 20  # each takes about 1 KiB of state: more would be a mistake
+MAX_PAYLOAD: Final = (1 << 24) - 1  # the largest 24-bit length in a header
+MAX_CHANNEL: Final = (1 << 32) - 1  # the largest 32-bit channel number in a header
+MIN_MESSAGE: Final = 16 * KiB  # large enough for every message of either side, except a large run request
+MIN_DATA: Final = 4 * KiB  # one page: with smaller frames the headers would cost noticeable bandwidth
+MAX_CHANNELS: Final = 1 << 20  # each needs about 1 KiB of state: a higher limit would be a mistake
 MIN_SPOOL_SIZE: Final = 64 * KiB  # one data frame
-MAX_UNACKNOWLEDGED: Final = 512 * KiB  # consumed without returning credit: the sender stores as much for a resume
+MAX_UNACKNOWLEDGED: Final = 512 * KiB  # bytes consumed before credit is returned: the sender stores them for a resume
 MIN_WINDOW: Final = 64 * KiB  # one data frame: with a smaller window each frame would wait for credit
-TERMINAL_WINDOW: Final = 256 * KiB  # still shown after Ctrl-C; 2.5 MB/s at a round trip of 100 ms
+TERMINAL_WINDOW: Final = 256 * KiB  # bytes that may still be shown after Ctrl-C; 2.5 MB/s at a round trip of 100 ms
 MAX_WINDOW: Final = (1 << 31) - 1  # as in HTTP/2 (RFC 9113, 6.9.1): sums of credit fit 32 bits
 
 
@@ -26,18 +26,18 @@ class Limits:
     """The receive limits of one side, in bytes or counts. Announced to the peer in `hello` and `welcome`."""
 
     login_message: int = 16 * KiB
-    """Largest message before login, in bytes: room for a key and a signature of RSA 8192; strangers get no more
-    memory."""
+    """Largest message before login, in bytes: enough for an RSA 8192 key and signature; unauthenticated clients get no
+    more memory."""
 
     message: int = 4 * MiB
     """Largest message after login, in bytes: Linux allows 2 MiB of arguments (execve(2)), and base64 adds a third."""
 
     data: int = 64 * KiB
-    """Largest payload of a data frame, in bytes: the default capacity of a pipe (pipe(7)); larger reads measured
-    slower."""
+    """Largest payload of a data frame, in bytes: the default capacity of a pipe (pipe(7)); larger reads were measured
+    to be slower."""
 
     window: int = 4 * MiB
-    """Unacknowledged bytes per stream: 40 MB/s at a round trip of 100 ms. OpenSSH has 2 MiB."""
+    """Unacknowledged bytes per stream: 40 MB/s at a round trip of 100 ms. OpenSSH uses 2 MiB."""
 
     channels: int = 1024
     """Channels open at once on a connection; each may hold a run. OpenSSH's MaxSessions is 10."""
@@ -46,17 +46,17 @@ class Limits:
     """Depth of arrays and objects in a message; the deepest model has 4."""
 
     keys: int = 64
-    """Members of one JSON object; the widest model has 20, and 50,000 unknown ones would each cost an error."""
+    """Members of one JSON object; the widest model has 20, and each of 50,000 unknown members would cost an error."""
 
     control: int = 256 * KiB
-    """Bytes of queued answers above which nothing more is read from a peer that does not read them: as much as a write
-    buffer holds (`transport.WRITE_HIGH`)."""
+    """Bytes of queued answers above which no more is read from a peer that does not read them: the capacity of a write
+    buffer (`transport.WRITE_HIGH`)."""
 
     def __post_init__(self) -> None:
         if not MIN_MESSAGE <= self.login_message <= self.message <= MAX_PAYLOAD:
-            raise ValueError(f"message limits must not decrease and be {MIN_MESSAGE} to {MAX_PAYLOAD} bytes")
+            raise ValueError(f"message limits must not decrease and must be {MIN_MESSAGE} to {MAX_PAYLOAD} bytes")
         if not MIN_DATA <= self.data <= MAX_PAYLOAD:
-            raise ValueError(f"data frames must have {MIN_DATA} to {MAX_PAYLOAD} bytes")
+            raise ValueError(f"data frames must hold {MIN_DATA} to {MAX_PAYLOAD} bytes")
         if not 1 <= self.channels <= MAX_CHANNELS:
             raise ValueError(f"there must be 1 to {MAX_CHANNELS} channels")
         if not self.data <= self.window <= MAX_WINDOW:

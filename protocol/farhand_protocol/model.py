@@ -1,10 +1,10 @@
-"""The base of all models, and the field types that messages and outcomes share: numbers, texts, and bytes in JSON.
+"""The base of all models, and the field types that messages and outcomes share: numbers, text, and bytes in JSON.
 
-Models are frozen and strict, and refuse unknown fields. Every value has exactly one JSON form, so two requests are the
-same request if and only if their messages are equal.
+Models are frozen and strict, and refuse unknown fields. Every value has exactly one JSON form, so two requests are
+identical if and only if their messages are equal.
 
-Arguments, paths and environment are bytes on Linux (execve(2)); JSON strings are not. Bytes that are valid UTF-8 are
-sent as a JSON string, all others as `{"base64": "…"}` (RFC 4648, section 4, padded).
+Arguments, paths and environment variables are bytes on Linux (execve(2)), but JSON strings are not. Bytes that are
+valid UTF-8 are sent as a JSON string, all other bytes as `{"base64": "…"}` (RFC 4648, section 4, padded).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 
 class Message(BaseModel):
-    """Base of all messages. An `ordered` message waits for its channel's queued data; any other overtakes it."""
+    """Base of all messages. An `ordered` message is sent after queued data; any other message overtakes it."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
     ordered: ClassVar[bool] = False
@@ -27,7 +27,7 @@ class Message(BaseModel):
 
 # Numbers and names
 
-MAX_SECONDS: Final = 10 * 366 * 86400  # ten years; anything longer is meant to have no limit
+MAX_SECONDS: Final = 10 * 366 * 86400  # ten years; anyone who wants longer means no limit
 MAX_COUNT: Final = (1 << 63) - 1  # the largest file offset (off_t), and the largest integer of SQLite
 
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
@@ -44,13 +44,13 @@ ExitCode = Annotated[int, Field(ge=0, le=255)]
 SignalNumber = Annotated[int, Field(ge=1, le=64)]
 
 
-# Texts for people
+# Human-readable text
 
 MAX_TEXT: Final = 2048
-"""Characters. At 6 bytes each (a JSON escape), a message with one such text fits the smallest message limit."""
+"""Characters: at 6 bytes each (a JSON escape), a message with one such text fits the smallest message limit."""
 
 MAX_SHORT_TEXT: Final = 512
-"""Characters. At 6 bytes each, with a command and a name beside it, it still fits the smallest message limit."""
+"""Characters: at 6 bytes each, a message that also holds a command and a name still fits the smallest message limit."""
 
 
 def _fit(value: Any, limit: int) -> Any:
@@ -62,10 +62,10 @@ def _fit(value: Any, limit: int) -> Any:
 
 Text = Annotated[str, BeforeValidator(lambda value: _fit(value, MAX_TEXT))]
 """A text of at most `MAX_TEXT` characters. A longer one is truncated, and a lone surrogate (an undecodable file name,
-PEP 383) becomes an escape: an error must never fail because of what it quotes."""
+PEP 383) becomes an escape: sending an error must never fail because of what it quotes."""
 
 ShortText = Annotated[str, BeforeValidator(lambda value: _fit(value, MAX_SHORT_TEXT))]
-"""The same with at most `MAX_SHORT_TEXT` characters, for a part of something larger."""
+"""The same with at most `MAX_SHORT_TEXT` characters, for part of a larger message."""
 
 
 # Bytes
@@ -80,9 +80,10 @@ def bytes_to_json(value: bytes) -> str | dict[str, str]:
 
 
 def bytes_from_json(value: Any) -> bytes:
-    """Return the bytes that a JSON value stands for; `bytes` pass unchanged, for callers that build messages.
+    """Return the bytes that a JSON value stands for. A `bytes` value is returned unchanged, for callers that build
+    messages.
 
-    Raises PydanticCustomError for anything but the one form that `bytes_to_json` returns.
+    Raises PydanticCustomError for anything but the form that `bytes_to_json` returns.
     """
     if isinstance(value, bytes):
         return value
@@ -91,7 +92,7 @@ def bytes_from_json(value: Any) -> bytes:
     if isinstance(value, dict) and value.keys() == {"base64"} and isinstance(value["base64"], str):
         decoded = _base64(value["base64"])
         if isinstance(bytes_to_json(decoded), str):
-            raise PydanticCustomError("invalid_field", "base64 is for bytes that are not UTF-8; send a string")
+            raise PydanticCustomError("invalid_field", "base64 is only for bytes that are not UTF-8; send a string")
         return decoded
     raise PydanticCustomError("invalid_field", 'expected a string, or {"base64": …} for bytes that are not UTF-8')
 
@@ -122,7 +123,7 @@ def _environment_name(value: Any) -> bytes:
     decoded = _without_nul(value)
     if not decoded or b"=" in decoded:
         raise PydanticCustomError(
-            "bad_environment_name", "an environment name has at least one byte and no equals sign"
+            "bad_environment_name", "an environment name must have at least one byte and no equals sign"
         )
     return decoded
 
@@ -131,7 +132,7 @@ Argument = Annotated[bytes, PlainValidator(_without_nul), PlainSerializer(bytes_
 """An argument, path or environment value: any bytes except NUL."""
 
 EnvironmentName = Annotated[bytes, PlainValidator(_environment_name), PlainSerializer(bytes_to_json, when_used="json")]
-"""An environment name: one or more bytes, without NUL and `=`."""
+"""An environment name: one or more bytes without NUL or `=`."""
 
 Base64 = Annotated[
     bytes, PlainValidator(_base64), PlainSerializer(lambda value: b64encode(value).decode(), when_used="json")

@@ -14,29 +14,29 @@ class _Outcome(BaseModel):
 
 
 class Exited(_Outcome):
-    """The program exited by itself with an exit code, 0 to 255."""
+    """The program exited on its own with an exit code, 0 to 255."""
 
     status: Literal["exited"] = "exited"
     code: ExitCode
 
 
 class Signaled(_Outcome):
-    """A signal ended the program, and the service had not stopped the run. Numbers as on Linux (signal(7))."""
+    """A signal ended the program, but not because the service stopped the run. Numbers as on Linux (signal(7))."""
 
     status: Literal["signaled"] = "signaled"
     signal: SignalNumber
 
 
 class _Stopped(_Outcome):
-    """The service stopped the run; exactly one of `code` and `signal` says how the program then ended."""
+    """The service stopped the run. Exactly one of `code` and `signal` is set and tells how the program then ended."""
 
     code: ExitCode | None = None
     signal: SignalNumber | None = None
 
 
 class TimedOut(_Stopped):
-    """The run was stopped because its time had run out. `timeout` is in seconds: of the whole run, or with `idle` the
-    seconds without output."""
+    """The run was stopped because it exceeded a time limit. `timeout` is that limit in seconds: for the whole run, or
+    if `idle` is true, for the time without output."""
 
     status: Literal["timed_out"] = "timed_out"
     timeout: Annotated[float, Field(gt=0)]
@@ -44,10 +44,10 @@ class TimedOut(_Stopped):
 
 
 class Killed(_Stopped):
-    """The run was stopped by the service, or by the kernel because of a limit that the service had set.
+    """The service stopped the run, or the kernel did because of a limit that the service had set.
 
     `reason`: `requested` by a client; its client was `disconnected` for longer than the grace period; the service is
-    `draining`; it exceeded its limit on `memory`, `cpu`, `file_size` or `output`; its `spool` could not be written.
+    `draining`; it exceeded its limit on `memory`, `cpu`, `file_size` or `output`; or its `spool` could not be written.
     """
 
     status: Literal["killed"] = "killed"
@@ -56,7 +56,8 @@ class Killed(_Stopped):
 
 
 class SpawnFailed(_Outcome):
-    """The program never ran. `errno` is that of Linux, `error` its name; `what` was missing or refused."""
+    """The program never ran. `errno` is the Linux error number and `error` its name; `what` tells what was missing or
+    refused."""
 
     status: Literal["spawn_failed"] = "spawn_failed"
     errno: Annotated[int, Field(ge=0, le=4095)]

@@ -1,7 +1,7 @@
-"""Which message is legal when: tables for both sides alike, of who may send it and what follows.
+"""Tables of which message is legal when: who may send it and what follows. Both sides use the same tables.
 
-Messages on channel 0 move a connection from phase to phase (`CONNECTION_TRANSITIONS`). Every other channel is opened by
-one message of the client (`CHANNEL_MESSAGES`), which decides what each side may send on it. Each side ends its part
+Messages on channel 0 move a connection from phase to phase (`CONNECTION_TRANSITIONS`). One message from the client
+opens every other channel (`CHANNEL_MESSAGES`) and determines what each side may send on it. Each side ends its part
 with exactly one final message (`FINAL_MESSAGES`); once both have sent theirs, the channel is closed.
 """
 
@@ -14,7 +14,7 @@ from . import messages as m
 
 
 class Side(StrEnum):
-    """Who sends."""
+    """One of the two sides of a connection."""
 
     CLIENT = "client"
     SERVER = "server"
@@ -38,7 +38,7 @@ class Phase(StrEnum):
 
 _Sent: TypeAlias = tuple[Side, type[m.Message]]
 LegalMessages: TypeAlias = dict[Side, frozenset[type[m.Message]]]
-"""What each side may send."""
+"""The message types that each side may send."""
 
 _C, _S = Side.CLIENT, Side.SERVER
 
@@ -84,10 +84,11 @@ UNREADABLE_OPENING: Final[LegalMessages] = _request()
 """The same for a channel whose opening message could not be understood."""
 
 LEGAL_BEFORE_STARTED: Final[frozenset[type[m.Message]]] = frozenset({m.Started, m.Ended, m.Error})
-"""What the service may send before `started` on a channel that has it; no data may precede `started` either."""
+"""What the service may send before `started`, on a channel that has that message. Data may not precede `started`
+either."""
 
 AT_MOST_ONCE: Final[frozenset[type[m.Message]]] = frozenset({m.Started, m.Exit})
-"""What may be sent at most once on a channel, in addition to the final messages."""
+"""What may be sent at most once on a channel, besides the final messages."""
 
 READ_ONLY_MESSAGES: Final[frozenset[type[m.Message]]] = frozenset({m.Credit, m.Close})
 """What the client may send on a channel opened by an `attach` that is `read_only`."""
@@ -96,10 +97,11 @@ TERMINAL_ONLY: Final[frozenset[type[m.Message]]] = frozenset({m.Resize})
 """What neither side may send on a channel opened by a `run` without `terminal` or an `attach` without `size`."""
 
 LEGAL_AFTER_CLOSE: Final[frozenset[type[m.Message]]] = frozenset({m.Done})
-"""What the service may send on any channel after the client's final message, which makes all other answers void."""
+"""What the service may send on any channel after the client's final message. Other answers are no longer possible
+then."""
 
 FINAL_MESSAGES: Final[LegalMessages] = {
     Side.CLIENT: frozenset({m.Close}),
     Side.SERVER: frozenset({m.Ended, m.Done, m.Matched, m.Error}),
 }
-"""What ends a side's part of a channel."""
+"""The messages with which each side ends its part of a channel."""

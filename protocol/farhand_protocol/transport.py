@@ -3,8 +3,9 @@
     asyncio  --buffer_updated-->  ConnectionTransport  --events-->  Handler
     asyncio  <--write-----------  ConnectionTransport  <--flush---  Handler (after Connection.send, send_data, …)
 
-Reading stops while a peer leaves its answers unread (`Connection.flooded`). Sending stops at `WRITE_HIGH` bytes:
-`room` tells the handler so, and `Handler.writable` that it may go on. Messages overtake data in the connection's queue.
+Reading stops while a peer does not read its answers (`Connection.flooded`). Once `WRITE_HIGH` bytes are waiting, `room`
+is false and the handler must stop queueing data until `Handler.writable` is called. Messages overtake data in the
+connection's queue.
 """
 
 from __future__ import annotations
@@ -19,26 +20,28 @@ from .connection import Connection, Event
 from .limits import KiB, MiB
 
 RECEIVE_SIZE: Final = 256 * KiB
-"""Bytes read at once: four full data frames. All connections of a loop share one buffer, so an idle one needs none."""
+"""Bytes read at once: four full data frames. All connections of an event loop share one buffer, so idle connections
+need none."""
 
 WRITE_HIGH: Final = 256 * KiB
-"""Bytes in the transport above which data are held back: a control frame then waits 2.5 ms at 100 MB/s."""
+"""Bytes in the transport above which data is held back: a control frame then waits 2.5 ms at 100 MB/s."""
 
 WRITE_LOW: Final = 64 * KiB
-"""Bytes left in the transport when data flow again: one frame, so that the socket does not run dry."""
+"""Bytes left in the transport when sending resumes: one frame, so that the socket does not run dry."""
 
 MAX_VECTORS: Final = 64
-"""Buffers passed to one writev(2), which accepts 1024 (IOV_MAX): more full data frames than `WRITE_HIGH` holds."""
+"""Buffers passed to one writev(2) call, which accepts 1024 (IOV_MAX): more full data frames than `WRITE_HIGH` holds."""
 
 RETAINED_HEAP: Final = 4 * MiB
 """Bytes of freed memory that the process keeps. By default glibc returns everything above 128 KiB at the top of the
-heap, and the frames of each loop iteration fault their pages in again: two of every three pages transferred."""
+heap, and the frames of each loop iteration fault their pages in again: two page faults for every three pages
+transferred."""
 
 QUIET_PERIOD: Final = 0.0001
-"""Seconds: longer than a loop iteration that sends much, shorter than the round trip of a keystroke."""
+"""Seconds: longer than a loop iteration that sends a lot, shorter than a keystroke's round trip."""
 
 TRANSPORT_CLOSE_TIMEOUT: Final = 5.0
-"""Seconds a peer has to read the rest when a connection closes: it may have stopped reading permanently."""
+"""Seconds a peer has to read the remaining data when a connection closes: it may have stopped reading permanently."""
 
 _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
 
@@ -50,7 +53,7 @@ class Handler(Protocol):
         """The transport is connected; nothing has been sent or received yet."""
 
     def received(self, event: Event) -> None:
-        """An event arrived. What is queued in response is sent after the last event of this read.
+        """An event arrived. Anything queued in response is sent after the last event of this read.
 
         If the connection has closed itself, the transport closes after this call; it then delivers no more events.
         """
@@ -90,7 +93,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
 
     @property
     def room(self) -> bool:
-        """Whether data should be queued now. If not, `Handler.writable` is called as soon as they should."""
+        """Whether data should be queued now. If not, `Handler.writable` is called as soon as it should."""
         if self._closing:
             return False
         if self._paused or self._transport is None or self.connection.queued >= WRITE_HIGH:
@@ -104,7 +107,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         return not self._flush_due and time.monotonic() - self._flushed >= QUIET_PERIOD
 
     def flush(self) -> None:
-        """Pass everything queued to the transport; if that is full, wait until it is not."""
+        """Pass everything queued to the transport. If the transport is full, do so once it is writable again."""
         if self._paused or self._closing or self._transport is None:
             return
         buffers = self.connection.data_to_send()
@@ -122,7 +125,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             self._loop.call_soon(self._flush_now)
 
     def close(self) -> None:
-        """Send what is queued, as far as the peer reads it within `TRANSPORT_CLOSE_TIMEOUT`, then close."""
+        """Send what is queued, giving the peer `TRANSPORT_CLOSE_TIMEOUT` to read it, then close."""
         if self._transport is None or self._closing:
             return
         self._paused = False
@@ -130,7 +133,8 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         self._closing = True
         self._last_call = self._loop.call_later(TRANSPORT_CLOSE_TIMEOUT, self.abort)
         if self._transport.can_write_eof():
-            # Closing a socket with unread bytes resets the peer, which may lose the last data: the peer has to close.
+            # Closing a socket that has unread bytes sends a reset, and the peer may lose the last data. So the peer
+            # must close.
             self._transport.write_eof()
             if self._throttled:
                 self._transport.resume_reading()
@@ -138,7 +142,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once; unsent data are lost."""
+        """Close at once; unsent data is lost."""
         if self._transport is not None:
             self._closing = True
             self._transport.abort()
@@ -153,7 +157,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
     def _written_at_once(self, buffers: list[bytes]) -> list[bytes] | list[memoryview]:
         """Write what the kernel accepts, without copying, and return the rest.
 
-        The transport will find any error itself.
+        An error is not reported here: the transport's own write will meet it.
         """
         try:
             count = os.writev(self._descriptor, buffers[:MAX_VECTORS])
@@ -185,7 +189,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         self.flush()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return the shared buffer: the loop fills it and calls `buffer_updated` before it serves any other
+        """Return the shared buffer. The loop fills it and calls `buffer_updated` before it serves any other
         connection."""
         return self._buffer
 
@@ -195,7 +199,8 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             self.feed(self._buffer[:nbytes])
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Act on received bytes. Call it for bytes that were read before this became the transport's protocol."""
+        """Act on received bytes. Call this only for bytes that were read before this object became the transport's
+        protocol."""
         for event in self.connection.receive_data(data):
             self._handler.received(event)
             if self._closing:
@@ -205,7 +210,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             return
         if not self.connection.flooded:
             if self.connection.queued:
-                self.flush_soon()  # together with what tasks woken by these events queue
+                self.flush_soon()  # together with whatever the tasks woken by these events queue
             return
         self.flush()
         self._throttle()
@@ -216,11 +221,11 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def pause_writing(self) -> None:
-        """Hold data back: the transport is full."""
+        """Hold data back, because the transport is full."""
         self._paused = True
 
     def resume_writing(self) -> None:
-        """Send what was held back, and read again if reading had stopped."""
+        """Send what was held back, and resume reading if it had stopped."""
         self._paused = False
         if self._closing:
             return

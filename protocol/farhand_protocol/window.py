@@ -1,7 +1,7 @@
-"""Flow control: how many bytes of a stream may be in flight. One counter at each end.
+"""Flow control: how many bytes of a stream may be in flight. Each end keeps one counter.
 
 The receiver grants credit in bytes; the sender spends it. Once the consumer has processed data, the receiver returns
-their credit, so a slow consumer stops the sender with a bounded amount of data in between.
+its credit. A slow consumer thus stops the sender, with a bounded amount of data in between.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from .limits import MAX_UNACKNOWLEDGED, MAX_WINDOW
 
 
 class SendWindow:
-    """The sender's end. `credit` is how many bytes may still be sent, 0 to 2³¹-1; `offset` is that of the next byte."""
+    """The sender's end. `credit` is how many bytes may still be sent, 0 to 2³¹-1; `offset` is the next byte's
+    offset."""
 
     __slots__ = ("credit", "offset")
 
@@ -22,7 +23,7 @@ class SendWindow:
     def spend(self, count: int) -> None:
         """Spend `count` bytes of credit; the caller must then send them.
 
-        Raises `LocalProtocolError` if there is less.
+        Raises `LocalProtocolError` if the credit is smaller.
         """
         if count > self.credit:
             raise LocalProtocolError(f"sending {count} bytes with credit for {self.credit}")
@@ -32,7 +33,7 @@ class SendWindow:
     def skip(self, offset: int, count: int) -> None:
         """Skip `count` bytes, which costs no credit.
 
-        Raises `LocalProtocolError` if `offset` is not that of the next byte.
+        Raises `LocalProtocolError` if `offset` is not the next byte's offset.
         """
         if offset != self.offset:
             raise LocalProtocolError(f"a gap at offset {offset} of a stream at offset {self.offset}")
@@ -48,9 +49,10 @@ class SendWindow:
 
 
 class ReceiveWindow:
-    """The receiver's end: what the peer may still send, and what was acknowledged but not yet returned as credit.
+    """The receiver's end: how much the peer may still send, and how much was acknowledged but not yet returned as
+    credit.
 
-    `offset` is that of the next byte expected.
+    `offset` is the offset of the next expected byte.
     """
 
     __slots__ = ("_acknowledged", "_open", "_size", "offset")
@@ -62,7 +64,7 @@ class ReceiveWindow:
         self._acknowledged = 0
 
     def receive(self, count: int) -> None:
-        """Record `count` received bytes. Raises `RemoteProtocolError` if the peer had less credit."""
+        """Record `count` received bytes. Raises `RemoteProtocolError` if they exceed the peer's credit."""
         if count > self._open:
             raise RemoteProtocolError(ErrorCode.CREDIT_EXCEEDED, f"received {count} bytes with credit for {self._open}")
         self._open -= count
@@ -71,7 +73,7 @@ class ReceiveWindow:
     def skip(self, offset: int, count: int) -> None:
         """Record `count` bytes that the peer skips.
 
-        Raises `RemoteProtocolError` if `offset` is not that of the next byte.
+        Raises `RemoteProtocolError` if `offset` is not the next byte's offset.
         """
         if offset != self.offset:
             raise RemoteProtocolError(
@@ -82,8 +84,8 @@ class ReceiveWindow:
     def acknowledge(self, count: int) -> int:
         """Record `count` bytes as consumed and return the credit that the caller must grant the peer now, or 0.
 
-        Credit is returned a quarter of the window at a time, and `MAX_UNACKNOWLEDGED` bytes at most: often enough that
-        the sender never stalls on it, rarely enough that it costs nothing.
+        Credit is returned a quarter of the window at a time, or `MAX_UNACKNOWLEDGED` bytes if that is less: often
+        enough that the sender never stalls for lack of credit, and rarely enough that it costs nothing.
         """
         if self._acknowledged + count + self._open > self._size:
             raise LocalProtocolError("more bytes acknowledged than received")

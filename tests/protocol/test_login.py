@@ -60,7 +60,7 @@ def test_every_part_changes_what_is_signed(changed: dict[str, object]) -> None:
 @pytest.mark.parametrize("name", ["spki_sha256", "server_nonce", "client_nonce", "hello_sha256"])
 @pytest.mark.parametrize("size", [0, 31, 33])
 def test_a_digest_or_nonce_of_another_length_is_refused(name: str, size: int) -> None:
-    with pytest.raises(ValueError, match=f"{name} has 32 bytes, not {size}"):
+    with pytest.raises(ValueError, match=f"{name} must be 32 bytes long, not {size}"):
         transcript(**{name: bytes(size)})
 
 
@@ -108,7 +108,7 @@ def test_a_signature_by_ssh_keygen_is_decoded(tmp_path: Path) -> None:
         (parts(version=0), "SSHSIG version 0; only 1 is supported"),
         (parts(reserved=b"x"), "reserved field is not empty"),
         (parts(rest=b"x"), "1 bytes follow the end"),
-        (bytes(4097), "a signature of 4097 bytes; at most 4096 are allowed"),
+        (bytes(4097), "the signature has 4097 bytes; at most 4096 are allowed"),
     ],
 )
 def test_a_malformed_signature_is_refused_with_a_reason(blob: bytes, sentence: str) -> None:

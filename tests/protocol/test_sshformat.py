@@ -95,24 +95,24 @@ def test_rsa_keys_of_2048_to_8192_bits_are_allowed(bits: int) -> None:
 @pytest.mark.parametrize(
     ("blob", "sentence"),
     [
-        (rsa_blob(2047), "an RSA key of 2047 bits; 2048 to 8192 are allowed"),
-        (rsa_blob(8193), "an RSA key of 8193 bits; 2048 to 8192 are allowed"),
+        (rsa_blob(2047), "the RSA key has 2047 bits; 2048 to 8192 are allowed"),
+        (rsa_blob(8193), "the RSA key has 8193 bits; 2048 to 8192 are allowed"),
         (rsa_blob(2048, exponent=1), "impossible exponent or modulus"),
         (rsa_blob(2048, exponent=65536), "impossible exponent or modulus"),
         (rsa_blob(2048, exponent=(1 << 64) + 1), "impossible exponent or modulus"),
         (ED25519_BLOB + b"\0", "1 bytes follow the end of the data"),
-        (pack_string(b"ssh-ed25519") + pack_string(bytes(31)), "has 32 bytes, this one 31"),
+        (pack_string(b"ssh-ed25519") + pack_string(bytes(31)), "must have 32 bytes; this one has 31"),
         (pack_string(b"ssh-dss"), "key type 'ssh-dss' is not supported"),
         (pack_string(b"\xffnope"), "not printable ASCII"),
         (
             pack_string(b"ecdsa-sha2-nistp256") + pack_string(b"nistp384") + pack_string(b"\x04" + bytes(64)),
-            "needs the curve nistp256, the key names 'nistp384'",
+            "needs the curve nistp256, but the key names 'nistp384'",
         ),
         (
             pack_string(b"ecdsa-sha2-nistp256") + pack_string(b"nistp256") + pack_string(b"\x02" + bytes(32)),
             "not an uncompressed point of 65 bytes",
         ),
-        (bytes(2049), "a public key of 2049 bytes; at most 2048 are allowed"),
+        (bytes(2049), "the public key has 2049 bytes; at most 2048 are allowed"),
         (b"", "the data ends 4 bytes too early"),
     ],
 )
@@ -128,7 +128,7 @@ def test_any_other_key_is_refused_with_a_sentence(blob: bytes, sentence: str) ->
         ("ssh-ed25519", "a public key line has the form"),
         ("ssh-ed25519 AAA!", "not valid base64"),
         ("ssh-ed25519 ÄÖÜ=", "not valid base64"),
-        (ED25519.replace("ssh-ed25519", "ssh-rsa"), "the line says 'ssh-rsa' and the key says 'ssh-ed25519'"),
+        (ED25519.replace("ssh-ed25519", "ssh-rsa"), "the line says 'ssh-rsa', but the key says 'ssh-ed25519'"),
     ],
 )
 def test_a_malformed_line_is_refused_with_a_reason(line: str, sentence: str) -> None:

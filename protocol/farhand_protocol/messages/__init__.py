@@ -1,11 +1,12 @@
-"""The messages: the JSON payloads of control frames, one frozen pydantic model for each.
+"""The messages: JSON payloads of control frames. Each message type is a frozen pydantic model.
 
 Models are strict, refuse unknown fields, and form one discriminated union on `type` (`AnyMessage`).
 
 - `connection`: messages on channel 0: hello, login, ping, error.
-- `run`, `terminal`: the channel of a run: start it, attach to it, feed it, its outcome; its terminal and recording.
+- `run`, `terminal`: the channel of a run: starting it, attaching to it, its input and outcome; its terminal and
+  recording.
 - `operations`: requests about existing runs: list, signal, wait for output.
-- `codec`: between messages and JSON.
+- `codec`: converts messages to JSON and back.
 
 Use it as `from farhand_protocol import messages as m`.
 """

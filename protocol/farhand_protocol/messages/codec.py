@@ -1,7 +1,7 @@
-"""Messages to JSON and back, and long lists as several messages of bounded size.
+"""Converts messages to JSON and back, and splits long lists into messages of bounded size.
 
-`decode` refuses JSON that two parsers may read differently (RFC 8259, section 4; I-JSON, RFC 7493) before any model is
-built: `json` and pydantic both silently take the last of duplicate keys. Every refusal has exactly one error code.
+Before any model is built, `decode` refuses JSON that two parsers may read differently (RFC 8259, section 4; I-JSON, RFC
+7493): both `json` and pydantic silently use the last of duplicate keys. Every refusal has exactly one error code.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def decode(payload: bytes, limits: Limits) -> AnyMessage:
     return _decode_short(payload) if len(payload) <= _SHORT else _decode(payload, limits)
 
 
-_SHORT: Final = 64  # bytes: fits the ends and pongs that every run repeats; none is near a limit
+_SHORT: Final = 64  # bytes: fits the `end` and `pong` messages of every run; nothing this short can exceed a limit
 
 
 @lru_cache(maxsize=256)
@@ -101,7 +101,8 @@ _CODES: Final = {
 
 
 _SAID: Final = 150
-"""Characters of pydantic's text: enough for all but a list of choices as long as that of terminal modes."""
+"""Characters of pydantic's text that are quoted: enough for all texts but a list of choices as long as the terminal
+modes."""
 
 
 def _refusal(error: ValidationError) -> RemoteProtocolError:
@@ -117,7 +118,7 @@ def _refusal(error: ValidationError) -> RemoteProtocolError:
     return RemoteProtocolError(code, f"{place}: {said if len(said) <= _SAID else said[: _SAID - 1] + '…'}")
 
 
-# The closing quote is optional, so that every opening one matches and the scan is linear even in hostile text.
+# The closing quote is optional, so that every opening quote matches and the scan is linear even in hostile text.
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _ROUND: Final = bytes.maketrans(b"[{]}", b"(())")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[{]}"))
@@ -161,11 +162,11 @@ def _constant(name: str) -> NoReturn:
 
 
 def _deeper(payload: bytes, limit: int) -> bool:
-    # Brackets inside strings do not count, but most messages have too few of any to need a closer look.
+    # Brackets inside strings do not count, but most messages have so few brackets in all that no closer look is needed.
     if payload.count(b"{") + payload.count(b"[") <= limit:
         return False
     brackets = _STRING.sub(b"", payload).translate(_ROUND, _NOT_BRACKETS)
-    # Each pass removes the innermost level, at the speed of C. Unpaired brackets are not JSON anyway.
+    # Each pass removes the innermost level, at C speed. Unpaired brackets are not JSON anyway.
     for _ in range(limit):
         brackets = brackets.replace(b"()", b"")
     return bool(brackets)
@@ -177,8 +178,8 @@ _Item = TypeVar("_Item", bound=BaseModel)
 def pack_runs(runs: Iterable[RunInfo], limit: int) -> Iterator[Runs]:
     """Yield `runs` in messages of at most `limit` bytes (the peer's `message` limit) and at most `MAX_RUNS` runs.
 
-    No runs give no message. Each message is built when it is requested, so that a listing takes the memory of what can
-    be sent now and not of all of it.
+    Without runs there is no message. Each message is built only when the iterator reaches it, so a listing needs memory
+    only for what can be sent now.
     """
     for chunk in _chunks(runs, MAX_RUNS, limit - len(encode(Runs(runs=())))):
         yield Runs(runs=chunk)

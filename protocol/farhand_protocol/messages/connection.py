@@ -16,7 +16,7 @@ Features = Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]
 
 
 class AnnouncedLimits(BaseModel):
-    """The receive limits that one side announces; `Limits` gives their meaning and reasons."""
+    """The receive limits that one side announces; `Limits` explains their meaning and reasons."""
 
     model_config = Message.model_config
     message: Annotated[int, Field(ge=MIN_MESSAGE, le=MAX_PAYLOAD)]
@@ -39,7 +39,8 @@ class Hello(Message):
 
 
 class Welcome(Message):
-    """The service's answer. With `login` the client must prove a key; otherwise the kernel has identified it."""
+    """The service's answer. If `login` is true, the client must prove that it holds a key; otherwise the kernel has
+    identified it."""
 
     type: Literal["welcome"] = "welcome"
     version: Annotated[int, Field(ge=1, le=65535)]
@@ -59,7 +60,7 @@ class Login(Message):
 
 
 class Refused(Message):
-    """The login failed, for a reason that is not disclosed; `attempts_left` more may be made."""
+    """The login attempt failed for an undisclosed reason; the client has `attempts_left` more attempts."""
 
     type: Literal["refused"] = "refused"
     attempts_left: Annotated[int, Field(ge=1, le=100)]
@@ -81,7 +82,7 @@ class Ping(Message):
 
 
 class Pong(Message):
-    """Answers the `ping` of that `id`."""
+    """Answers the `ping` with the same `id`."""
 
     type: Literal["pong"] = "pong"
     id: Count

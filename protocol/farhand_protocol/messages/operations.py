@@ -1,4 +1,4 @@
-"""Operations on existing runs, each on a channel of its own: list them, signal one, wait for its output."""
+"""Operations on existing runs, each on its own channel: list runs, signal a run, wait for a run's output."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from farhand_protocol.outcome import Outcome
 from .terminal import WindowSize
 
 MAX_LISTED: Final = 1000
-"""Runs in one listing: more than anyone reads, some 300 KB. A client that wants more continues with `before`."""
+"""Runs in one listing: more than anyone reads, about 300 KB. A client that wants more continues with `before`."""
 
 MAX_RUNS: Final = 100
-"""Runs in one message: some 30 KB, less than half a data frame, so that a long listing delays nothing else."""
+"""Runs in one message: about 30 KB, less than half a data frame, so that a long listing delays nothing else."""
 
 MAX_COMMAND_TEXT: Final = 1000
-"""Characters of a command in a listing: any run then fits the smallest message limit."""
+"""Characters of a command in a listing, so that any run fits the smallest message limit."""
 
 MAX_PATTERN: Final = 4096
 """Bytes of a regular expression: longer than anyone writes, and compiled in milliseconds."""
@@ -40,8 +40,8 @@ Pattern = Annotated[Argument, Field(max_length=MAX_PATTERN)]
 class List(Message):
     """Opens a channel and requests runs, newest first: `runs` messages, then `done`.
 
-    Lists current runs, with `ended` also past ones; only ids that begin with `prefix`; only runs begun before the run
-    `before`, to continue a long list.
+    Lists current runs, and with `ended` also past runs. `prefix` selects runs whose ids begin with it; `before`, the id
+    of a run, selects runs that began before that run, to continue a long list.
     """
 
     type: Literal["list"] = "list"
@@ -55,9 +55,10 @@ class RunInfo(BaseModel):
     """One run in a listing. Without an `outcome` it is still running.
 
     `began` is in seconds since the epoch, `duration` in seconds. `stdout` and `stderr` are the bytes written so far,
-    `stdin` the bytes received for it if it is still running and reads any; `attachments` counts the attached clients.
-    `terminal` is the size of its terminal, if it has one, now or at its end; zeros if that is no longer known.
-    `command` is for people: the arguments quoted for a shell, or the shell's text, truncated at `MAX_COMMAND_TEXT`.
+    `stdin` the bytes received as its input, if it is still running and has stdin; `attachments` counts the attached
+    clients. `terminal` is the current or last size of its terminal, if it has one; zeros if the size is no longer
+    known. `command` is for people: the arguments quoted for a shell, or the shell's text, truncated at
+    `MAX_COMMAND_TEXT`.
     """
 
     model_config = Message.model_config
@@ -84,7 +85,8 @@ class Runs(Message):
 
 
 class Deliver(Message):
-    """Opens a channel and sends signal `number` to the process group of the run `id`; `done` follows once delivered."""
+    """Opens a channel and sends signal `number` to the process group of run `id`; `done` follows once it is
+    delivered."""
 
     type: Literal["deliver"] = "deliver"
     id: RunId
@@ -92,7 +94,7 @@ class Deliver(Message):
 
 
 class Done(Message):
-    """The service's final message on a channel whose request is complete, or that the client has already closed."""
+    """The service's final message on a channel whose request is complete or which the client has already closed."""
 
     ordered: ClassVar[bool] = True
     type: Literal["done"] = "done"
@@ -113,7 +115,7 @@ class WaitFor(Message):
 
 class Matched(Message):
     """What ended the wait. For a `pattern`, `start` and `end` are the offsets of the match; otherwise both are the
-    offset of the end of the output so far."""
+    offset at which the output currently ends."""
 
     type: Literal["matched"] = "matched"
     reason: Literal["pattern", "idle", "ended", "timeout"]

@@ -1,4 +1,4 @@
-"""The messages of a run, on a channel of its own: the channel is one client's attachment to the run."""
+"""The messages on a run's channel. Each such channel is one client's attachment to the run."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from farhand_protocol.outcome import Outcome
 from .terminal import TerminalRequest, WindowSize
 
 AttachmentKey = Annotated[Base64, Field(min_length=16, max_length=16)]
-"""Chosen at random by the client for each attachment. An attachment with the key of an older one replaces it."""
+"""Chosen at random by the client for each attachment. A new attachment replaces an older one with the same key."""
 
 
 Window = Annotated[int, Field(ge=MIN_WINDOW, le=MAX_WINDOW)]
-"""Bytes of each output stream that may be in flight on a channel, if less than the client's limit: this much may still
-arrive after Ctrl-C."""
+"""Bytes of each output stream that may be in flight on a channel, if less than the client's limit. This many bytes may
+still arrive after Ctrl-C."""
 
 
 class Bounds(BaseModel):
-    """What a run may use at most: `memory`, `file_size` and `output` in bytes, `cpu` in seconds, the others as counts.
+    """The most that a run may use: `memory`, `file_size` and `output` in bytes, `cpu` in seconds, the others as counts.
 
-    `output` is the sum of both streams. The service has bounds of its own; the stricter one applies.
+    `output` is the sum of both streams. The service has its own bounds; the stricter bound applies.
     """
 
     model_config = Message.model_config
@@ -54,24 +54,24 @@ class Bounds(BaseModel):
 
 
 class RunRequest(Message):
-    """Opens a channel and starts a run: exactly one of `argv`, executed as it is, `shell`, text for a shell, and
-    `login`, the account's shell as a login shell.
+    """Opens a channel and starts a run of exactly one of `argv` (executed unchanged), `shell` (text for a shell) and
+    `login` (the account's shell as a login shell).
 
-    The same `id` with the same request is the same run, however often it is sent and by which client; it is never
-    started twice. The working directory is relative to the user's home. `timeout`, `idle_timeout` (without any output),
-    `kill_after` and `grace` are in seconds. Once no client holds the run, `on_disconnect` says whether it is stopped
-    after `grace` or kept. With `spool`, unread output goes to a file of so many bytes for each stream, where the newest
-    replaces the oldest, instead of blocking the program.
+    The same `id` with the same request always means the same run, whichever client sends it and however often; it is
+    never started twice. The working directory is relative to the user's home. `timeout`, `idle_timeout` (without any
+    output), `kill_after` and `grace` are in seconds. Once no client holds the run, `on_disconnect` determines whether
+    it is stopped after `grace` or kept. With `spool`, unread output does not block the program: it goes to a file of
+    that many bytes for each stream, in which new output replaces the oldest.
 
     With `terminal` the program has a controlling terminal: everything it writes is `stdout`, and stdin is typed. Its
-    output always goes to a spool in a file, and waits only for connected clients. With `record_input` what is typed is
+    output always goes to a spool file and blocks only for connected clients. With `record_input`, typed input is
     recorded, too.
     """
 
     type: Literal["run"] = "run"
     id: RunId
     attachment: AttachmentKey | None = None
-    # fail_fast: pydantic would collect an error for each of a million wrong elements, at a kilobyte each.
+    # fail_fast: otherwise pydantic would collect an error of a kilobyte for each of a million wrong elements.
     argv: Annotated[tuple[Argument, ...], Field(min_length=1, fail_fast=True)] | None = None
     shell: Argument | None = None
     login: bool = False
@@ -104,9 +104,9 @@ class RunRequest(Message):
 def request_fingerprint(request: RunRequest) -> bytes:
     """Return 32 bytes (SHA-256, FIPS 180-4), equal for two requests if and only if they are the same request.
 
-    A run request that is sent again is the same run; another request with the same id is a conflict. `attachment` and
-    `window` belong to the channel and not to the run, and do not count. Fields with their default value are left out,
-    so that fingerprints kept in a history still compare equal after `run` has gained a field.
+    Sending a request again refers to the same run; a different request with the same id is a conflict. `attachment` and
+    `window` belong to the channel rather than the run and are ignored. Fields with their default value are left out, so
+    that fingerprints stored in the history still compare equal after `run` has gained a field.
     """
     return sha256(request.model_dump_json(exclude_defaults=True, exclude={"attachment", "window"}).encode()).digest()
 
@@ -114,14 +114,15 @@ def request_fingerprint(request: RunRequest) -> bytes:
 class Attach(Message):
     """Opens a channel on the run `id`, whether it is still running or has ended.
 
-    `stdout` and `stderr` are the offsets from which output is sent; a stream without one is not sent. With `stdin` the
-    client feeds the run, and its first byte has that offset; bytes that the run already has are dropped. With `hold`
-    a run that was started without a spool waits for this attachment; any other attachment that falls behind gets a
-    `gap`. Without `follow` each stream ends at its current offset, and if the run continues the final message is
-    `done`. A `read_only` attachment may send nothing but `credit` and `close`.
+    `stdout` and `stderr` are the offsets from which output is sent; a stream without an offset is not sent. With
+    `stdin` the client feeds the run, and its first byte has that offset; bytes that the run already has are dropped.
+    With `hold`, a run that was started without a spool waits for this attachment to read; without it, an attachment
+    that falls behind receives a `gap`. Without `follow`, each stream ends at its current offset, and if the run
+    continues, the final message is `done`. A `read_only` attachment may send nothing but `credit` and `close`.
 
-    With `size` the client shows the run's terminal at that size; a run without a terminal refuses that. Each attachment
-    that types has its own offsets: `stdin` counts what this one has typed. Only one types, unless later ones `share`.
+    With `size` the client shows the run's terminal at that size; a run without a terminal refuses it. Each attachment
+    that types has its own offsets: `stdin` counts what this attachment has typed. Only one attachment may type, unless
+    later ones set `share`.
     """
 
     type: Literal["attach"] = "attach"
@@ -149,7 +150,7 @@ class Attach(Message):
 class Started(Message):
     """The program runs, or ran, as process `pid` of the remote machine.
 
-    `new` is false if the run existed before this channel. `stdin` says whether this attachment feeds it.
+    `new` is false if the run existed before this channel. `stdin` tells whether this attachment feeds the run.
     """
 
     type: Literal["started"] = "started"
@@ -159,7 +160,7 @@ class Started(Message):
 
 
 class Credit(Message):
-    """The receiver of `stream` accepts `bytes` more, and does not need the data before that again."""
+    """The receiver of `stream` accepts `bytes` more bytes, and will not need the earlier data again."""
 
     type: Literal["credit"] = "credit"
     stream: Stream
@@ -198,14 +199,15 @@ class Signal(Message):
 
 
 class Stop(Message):
-    """Stop the run: TERM, a grace period of `kill_after` seconds (by default that of the run), KILL."""
+    """Stop the run: TERM, a grace period of `kill_after` seconds (default: the run's own), KILL."""
 
     type: Literal["stop"] = "stop"
     kill_after: Grace | None = None
 
 
 class Exit(Message):
-    """The program itself has ended with `outcome`, while processes it left still hold its output; `ended` follows."""
+    """The program itself has ended with `outcome`, but processes that it left behind still hold its output; `ended`
+    follows."""
 
     type: Literal["exit"] = "exit"
     outcome: Outcome
@@ -236,8 +238,8 @@ class AppliedBounds(BaseModel):
 class Ended(Message):
     """The service's final message on a run's channel: the outcome, after all data.
 
-    `stdout` and `stderr` are the bytes the program wrote, `duration` the wall time in seconds. With `lingered` the
-    program had left processes behind that still held its output at the end of the linger time.
+    `stdout` and `stderr` are the bytes the program wrote, `duration` the wall time in seconds. `lingered` is true if
+    processes that the program left behind still held its output at the end of the linger time.
     """
 
     ordered: ClassVar[bool] = True
@@ -252,7 +254,7 @@ class Ended(Message):
 
 
 class Close(Message):
-    """The client's final message on a channel: it leaves the run, as if its connection were lost, but permanently."""
+    """The client's final message on a channel: it leaves the run as if its connection were lost, but permanently."""
 
     ordered: ClassVar[bool] = True
     type: Literal["close"] = "close"

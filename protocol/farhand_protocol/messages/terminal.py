@@ -1,4 +1,4 @@
-"""A run's terminal, and the recording of a run: which output was written when."""
+"""A run's terminal, and the recording of a run, which tells when each part of the output was written."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pydantic_core import PydanticCustomError
 from farhand_protocol.model import Base64, Count, Message, RunId
 
 MAX_MARKS: Final = 500
-"""Marks in one message: at most some 60 KB without stdin, less than a data frame."""
+"""Marks in one message: at most about 60 KB without stdin, less than a data frame."""
 
 MAX_MARK_STDIN: Final = 1024
-"""Bytes of stdin in one mark: any mark then fits the smallest message limit."""
+"""Bytes of stdin in one mark, so that any mark fits the smallest message limit."""
 
 Cells = Annotated[int, Field(ge=0, le=0xFFFF)]
-"""Columns or rows, with the range of `struct winsize` (ioctl_tty(2)); 0 is unknown."""
+"""Columns or rows, with the range of `struct winsize` (ioctl_tty(2)); 0 means unknown."""
 
 TermName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.+_-]{1,64}$")]
-"""A terminfo name, for TERM. It contains no slash, because programs look for a file of that name."""
+"""A terminfo name, for TERM. It must not contain a slash, because programs look for a file of that name."""
 
 ModeName: TypeAlias = Literal[
     "VINTR", "VQUIT", "VERASE", "VKILL", "VEOF", "VEOL", "VEOL2", "VSTART", "VSTOP", "VSUSP", "VREPRINT", "VWERASE",
@@ -31,7 +31,7 @@ ModeName: TypeAlias = Literal[
 """Modes of termios(3) under their SSH names (RFC 4254, section 8): first the characters, then the flags."""
 
 ModeValue = Annotated[int, Field(ge=0, le=255)]
-"""For a character its code, 255 if it is disabled; for a flag 0 or 1."""
+"""A character's code, or 255 if it is disabled; 0 or 1 for a flag."""
 
 
 class WindowSize(BaseModel):
@@ -44,7 +44,7 @@ class WindowSize(BaseModel):
 
 class TerminalRequest(BaseModel):
     """The terminal that a program gets: its `name` for TERM, its initial size, and the modes that differ from the
-    system's defaults. All of it is set before the program starts."""
+    system's defaults. All of these are set before the program starts."""
 
     model_config = Message.model_config
     name: TermName
@@ -70,7 +70,7 @@ class Resize(Message):
 
 
 class RecordingRequest(Message):
-    """Opens a channel and requests when the output of the run `id` was written: `marks` messages, then `done`."""
+    """Opens a channel and asks when the output of run `id` was written. The answer is `marks` messages, then `done`."""
 
     type: Literal["recording"] = "recording"
     id: RunId
@@ -78,7 +78,8 @@ class RecordingRequest(Message):
 
 class OutputMark(BaseModel):
     """What had happened `at` milliseconds after the run's start: output up to the offsets `stdout` and `stderr`, a new
-    `size` of the terminal, or `stdin` typed then, if the run records that. With `cut` more was typed than recorded."""
+    terminal `size`, or `stdin` typed at that time, if the run records input. `cut` is true if more was typed than
+    recorded."""
 
     model_config = Message.model_config
     at: Count
