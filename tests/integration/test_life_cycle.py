@@ -162,7 +162,7 @@ async def test_a_file_that_is_not_a_socket_is_not_replaced(tmp_path: Path) -> No
     process = await warm.start(*warm.FARHANDD, "serve", env=environment(tmp_path), stderr=asyncio.subprocess.PIPE)
     _, stderr = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 1
-    assert stderr.decode().startswith(f"farhandd: cannot listen on {in_the_way}: something that is not a socket")
+    assert stderr.decode().startswith(f"farhandd: cannot listen on {in_the_way}: a file that is not a socket")
     assert in_the_way.read_text() == "precious"
 
 

@@ -166,7 +166,7 @@ async def test_a_socket_that_is_taken_ends_the_service(config: ServiceConfig) ->
                 notifier=Notifier(),
                 write_log=lambda enabled: None,
             )
-            with pytest.raises(ListenError, match="a service is listening there already"):
+            with pytest.raises(ListenError, match="a service is already listening there"):
                 await service.serve(lambda: None)
     assert config.socket.exists()
 

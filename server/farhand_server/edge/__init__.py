@@ -1,11 +1,12 @@
 """The edge: the process that faces the network.
 
-It terminates TLS, limits connections that have not logged in, and copies bytes to the core, to which it announces the
-client's address. It owns nothing, runs nothing, and parses no frames; it may crash or restart without the core.
+The edge terminates TLS, limits connections that have not logged in, announces the client's address to the core, and
+copies bytes both ways. It owns nothing, runs nothing, and parses no frames. It may crash or restart without affecting
+the core.
 
-A connection goes: `acceptor` accepts it → `limiter` admits it or refuses it → `connection` does the TLS handshake
+The path of a connection: `acceptor` accepts it → `limiter` admits or refuses it → `connection` does the TLS handshake
 (`streams`), connects to the core's Unix socket and sends a PROXY header → `relay` copies bytes both ways until one side
-ends. Meanwhile `login_verdicts` receives from the core which connections have logged in and which were refused, and
-the limiter frees the slot or charges the penalty. `edge` holds all connections together; `process` is the life of the
-process: start, reload, drain.
+ends. Meanwhile the core reports over `login_verdicts` which connections have logged in and which were refused; the
+limiter then frees the slot or charges the penalty. `edge` manages all connections; `process` starts, reloads and drains
+the edge's process.
 """

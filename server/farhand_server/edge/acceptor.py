@@ -1,4 +1,4 @@
-"""Accepts connections from listening sockets, even when descriptors or memory run out."""
+"""Accepts connections from listening sockets, and survives a shortage of descriptors or memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any, Final
 from .limiter import LogThrottle
 
 ACCEPT_BATCH: Final = 16
-"""Connections accepted before other descriptors have their turn: at 150 µs each, 2.4 ms."""
+"""Connections accepted before other descriptors get their turn: 2.4 ms at 150 µs each."""
 
 ACCEPT_RETRY_DELAY: Final = 1.0
-"""Seconds until accepting is tried again after resources ran out, if no connection of ours has ended before."""
+"""Seconds after which accepting is retried when resources have run out, unless one of our connections ends earlier."""
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -24,9 +24,9 @@ Accepted = Callable[[socket.socket, tuple[Any, ...]], None]
 
 
 class Acceptor:
-    """Calls `accepted` with each connection, non-blocking and not inheritable.
+    """Calls `accepted` with each connection's socket, which is non-blocking and not inheritable.
 
-    While descriptors or memory are short it does not accept, and new connections wait in the kernel's queue.
+    While descriptors or memory are short, it stops accepting, and new connections wait in the kernel's queue.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class Acceptor:
         self._retry: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Start to accept."""
+        """Start accepting."""
         for listening in self._sockets:
             listening.setblocking(False)
             self._loop.add_reader(listening.fileno(), self._readable, listening)
 
     def resume(self) -> None:
-        """Accept again if resources had run out; call it when descriptors have become free."""
+        """Accept again if resources had run out. Call this when descriptors have become free."""
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -70,7 +70,8 @@ class Acceptor:
                 if error.errno in _EXHAUSTED:
                     self._pause(error)
                     return
-                # The connection failed while it waited: accept(2) passes on network errors. The next may be good.
+                # This connection failed while it was queued: accept(2) reports its network error. The next one may
+                # work.
                 continue
             sock.setblocking(False)
             self._accepted(sock, peer)

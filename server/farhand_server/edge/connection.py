@@ -1,4 +1,4 @@
-"""One connection of the edge: TLS handshake, connecting to the core, copying, closing."""
+"""One connection of the edge: TLS handshake, connecting to the core, copying, and closing."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .relay import HangupWatch, Relay
 from .streams import PlainStream, TLSStream
 
 CORE_SOCKET_BUFFER: Final = 1 << 20
-"""Bytes of the socket buffers towards the core, if net.core.wmem_max and rmem_max allow: with the default of 208 KiB,
-core and edge wake each other every few reads, which costs bulk data up to twice the CPU time."""
+"""Size in bytes of the socket buffers towards the core, if net.core.wmem_max and rmem_max allow it. With the default of
+208 KiB, core and edge wake each other every few reads, and bulk data costs up to twice the CPU time."""
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeContext:
-    """What connections share when they start; a reload makes another one for later connections."""
+    """What all connections share. A reload creates a new context for later connections."""
 
     loop: asyncio.AbstractEventLoop
     settings: EdgeSettings
@@ -39,9 +39,9 @@ class EdgeContext:
 
 
 class EdgeConnection:
-    """A client's connection, from `start` until it calls `on_closed`.
+    """A client's connection, from the call of `start` until it calls `on_closed`.
 
-    `on_failure` is called with each failure before login, at most once.
+    `on_failure` is called at most once, if the connection fails before login.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class EdgeConnection:
         self.slot: Final = slot
         self.unique_id: Final = os.urandom(UNIQUE_ID_SIZE)
         self.awaits_verdict = False
-        """Whether a verdict of the core may still come, possibly after the connection has ended."""
+        """Whether the core may still send a verdict, possibly after the connection has ended."""
         self._context = context
         self._loop = context.loop
         self._peer = peer
@@ -73,15 +73,15 @@ class EdgeConnection:
 
     @property
     def buffered(self) -> int:
-        """Bytes held for a side that does not read."""
+        """Bytes buffered for a side that does not read."""
         return self._relay.buffered if self._relay is not None else 0
 
     def start(self, sock: socket.socket) -> None:
         """Take over an accepted, non-blocking socket, and start the handshake."""
         try:
-            # Keystrokes and their echo are small: Nagle's algorithm would delay them.
+            # Keystrokes and their echo are small, and Nagle's algorithm would delay them.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # A client that vanished while nobody sends is noticed within the kernel's keep-alive time.
+            # A client that vanishes while neither side sends is noticed within the kernel's keep-alive time.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             self._tls = TLSStream(sock, self._context.tls)
         except OSError as error:
@@ -98,12 +98,12 @@ class EdgeConnection:
             self._cancel_deadline()
 
     def assume_login(self) -> None:
-        """Stop waiting for a verdict, since the feed was lost. The core has a deadline of its own."""
+        """Stop waiting for a verdict, because the feed was lost. The core enforces its own login deadline."""
         if self.awaits_verdict:
             self.receive_verdict(LoginVerdict.LOGGED_IN)
 
     def abort(self) -> None:
-        """Close at once, without delivering what is buffered."""
+        """Close at once without delivering buffered bytes."""
         if self._relay is not None:
             self._relay.stop()
         if self._tls is not None and self._lingering is None:
@@ -155,7 +155,8 @@ class EdgeConnection:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CORE_SOCKET_BUFFER)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CORE_SOCKET_BUFFER)
             sock.connect(os.fspath(self._context.core_socket))
-            # The first bytes on an empty socket, and fewer than any buffer holds: never sent only in part.
+            # These are the first bytes on an empty socket and fewer than any buffer holds, so they are never sent only
+            # in part.
             sock.send(encode(ProxyHeader(self._peer, self._local, self.unique_id)))
         except BaseException:
             sock.close()

@@ -1,4 +1,4 @@
-"""The edge's connections: which are admitted, which have logged in, which are still open."""
+"""The edge's connections: admits them, records which have logged in, and knows which are still open."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from .login_verdicts import LoginVerdict, VerdictFeed
 from .relay import HangupWatch
 
 EDGE_DESCRIPTORS: Final = 64
-"""Descriptors besides those of connections: listening sockets (at most 64 addresses are configured, usually one or
-two), the event loop's, the verdict feed, and the standard three."""
+"""Descriptors not used by connections: listening sockets (at most 64 addresses are configured, usually one or two), the
+event loop, the verdict feed, and the standard three."""
 
 LATE_VERDICT_GRACE: Final = 1.0
-"""Seconds for which a verdict is still accepted on a connection that the core has closed: it was sent before the close,
-but on another socket, which may be read later in the same turn of the event loop."""
+"""Seconds for which a verdict is still accepted on a connection that the core has closed. The core sent it before
+closing, but on another socket, which the edge may read later in the same turn of the event loop."""
 
 
 class Edge:
-    """The edge without its process.
+    """The edge, apart from its process.
 
-    Call `start_accepting`; to end it in order, call `stop_accepting`, await `wait_closed` for as long as connections
-    may take to end, and call `abort`. Keep `verdict_feed.run` running meanwhile.
+    Call `start_accepting`. To shut down in order, call `stop_accepting`, await `wait_closed` for as long as connections
+    may take to end, and call `abort`. Keep `verdict_feed.run` running all the while.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class Edge:
         self._acceptor = Acceptor(loop, sockets, self._accepted, self._throttle)
 
     def start_accepting(self) -> None:
-        """Start to accept connections."""
+        """Start accepting connections."""
         self._acceptor.start()
 
     def reconfigure(self, tls: ssl.SSLContext, settings: EdgeSettings) -> None:
-        """Use these for connections that are accepted from now on."""
+        """Apply a new TLS context and new settings to connections accepted from now on."""
         settings = within_descriptors(settings, self._log)
         self._limiter.settings = settings
         self._context = replace(self._context, tls=tls, settings=settings)
@@ -126,7 +126,8 @@ class Edge:
             self._penalise(connection.slot, Failure.REFUSED)
 
     def _feed_lost(self) -> None:
-        # Verdicts may have been lost with it, so a connection that may have logged in is not closed or counted.
+        # Verdicts may have been lost with the feed. A connection that may have logged in must be neither closed nor
+        # counted.
         for connection in tuple(self._by_id.values()):
             if connection.awaits_verdict:
                 connection.assume_login()
@@ -146,14 +147,15 @@ class Edge:
 
 
 def endpoint(address: tuple[Any, ...]) -> Endpoint:
-    """Return a sockaddr's address and port; an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) as IPv4."""
+    """Return a sockaddr's address and port; convert an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) to IPv4."""
     parsed = ip_address(address[0].partition("%")[0])
     mapped = None if isinstance(parsed, IPv4Address) else parsed.ipv4_mapped
     return (mapped or parsed, address[1])
 
 
 def within_descriptors(settings: EdgeSettings, log: Logger) -> EdgeSettings:
-    """Raise the limit on descriptors as far as possible; return settings with no more connections than fit it."""
+    """Raise the limit on descriptors as far as possible, and return the settings with no more connections than it
+    allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:

@@ -1,7 +1,7 @@
-"""Limits on strangers: on connections before login, on sources that fail, and on the log lines about them.
+"""Limits what clients can cost before login: their connections, their failures, and the log lines about them.
 
-Pure: time is an argument (seconds of any monotonic clock), no socket is touched. Call `Limiter.release` once for every
-`admit` that returns a `Slot`.
+Without I/O: time is an argument, in seconds of any monotonic clock. Call `Limiter.release` once for every `admit` that
+returns a `Slot`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from farhand_server.config import EdgeSettings
 from farhand_server.logs import Logger
 
 IPV6_PREFIX: Final = 64
-"""Bits of an IPv6 address that identify a source: one host controls a whole /64 (RFC 4291, section 2.5.4)."""
+"""Bits of an IPv6 address that identify a source. One host usually controls a whole /64 (RFC 4291, section 2.5.4)."""
 
 LOG_INTERVAL: Final = 10.0
-"""Seconds between two log lines of one kind: often enough to see an attack, 8,640 lines a day at worst."""
+"""Seconds between two log lines of one kind: often enough to see an attack, and at most 8,640 lines a day."""
 
 Source = IPv4Address | IPv6Network
 
@@ -27,14 +27,14 @@ Source = IPv4Address | IPv6Network
 class ConnectionRefusal(StrEnum):
     """Why a connection is not admitted."""
 
-    PENALTY = "its source has failed too often"
-    SOURCE = "too many connections of its source before login"
+    PENALTY = "the source has failed too often"
+    SOURCE = "too many connections from this source before login"
     BEFORE_LOGIN = "too many connections before login"
     TOTAL = "too many connections"
 
 
 class Failure(StrEnum):
-    """What a source is charged for."""
+    """A failure for which a source is charged."""
 
     REFUSED = "login refused"
     NO_LOGIN = "ended before login"
@@ -43,7 +43,7 @@ class Failure(StrEnum):
 
 @dataclass(slots=True)
 class Slot:
-    """An admitted connection's place in the counts. Only the limiter changes it."""
+    """An admitted connection, as the limiter counts it. Only the limiter changes it."""
 
     source: Source
     before_login: bool = True
@@ -51,7 +51,8 @@ class Slot:
 
 
 def source_of(address: IPv4Address | IPv6Address) -> Source:
-    """Return the source that an address belongs to. An IPv4-mapped address (RFC 4291, 2.5.5.2) is the IPv4 one."""
+    """Return the source that an address belongs to. An IPv4-mapped address (RFC 4291, 2.5.5.2) belongs to its IPv4
+    address."""
     if isinstance(address, IPv4Address):
         return address
     if address.ipv4_mapped is not None:
@@ -65,9 +66,9 @@ class Limiter:
     def __init__(self, settings: EdgeSettings) -> None:
         self.settings = settings
         self.open = 0
-        """Connections, logged in or not."""
+        """Number of connections, logged in or not."""
         self.before_login = 0
-        """Connections that have not logged in."""
+        """Number of connections that have not logged in."""
         self._by_source: dict[Source, int] = {}
         self._debt_free_at: dict[Source, float] = {}
 
@@ -89,7 +90,7 @@ class Limiter:
         return Slot(source)
 
     def logged_in(self, slot: Slot) -> None:
-        """Stop counting a connection as before login. May be called again."""
+        """Stop counting a connection as not logged in. Repeated calls have no effect."""
         if not slot.before_login:
             return
         slot.before_login = False
@@ -101,7 +102,7 @@ class Limiter:
             del self._by_source[slot.source]
 
     def release(self, slot: Slot) -> None:
-        """Free the slot of a connection that has ended. May be called again."""
+        """Free the slot of a connection that has ended. Repeated calls have no effect."""
         if slot.held:
             self.logged_in(slot)
             slot.held = False
@@ -118,7 +119,7 @@ class Limiter:
         self._debt_free_at[source] = now + debt
 
     def debt(self, source: Source, now: float) -> float:
-        """Return a source's debt in seconds, which is the time until it is free of debt."""
+        """Return a source's debt in seconds: the time until the source is free of debt."""
         free_at = self._debt_free_at.get(source)
         return max(0.0, free_at - now) if free_at is not None else 0.0
 
@@ -132,7 +133,7 @@ class Limiter:
                 return self.settings.penalty_deadline
 
     def _forget_smallest(self, now: float) -> None:
-        # An eighth at a time: a flood of new sources then costs one sort per few thousand sources.
+        # Remove an eighth at a time, so that a flood of new sources costs one sort per few thousand sources.
         room = self.settings.penalty_sources * 7 // 8
         owing = sorted(
             ((at, source) for source, at in self._debt_free_at.items() if at > now), key=lambda pair: pair[0]
@@ -141,10 +142,10 @@ class Limiter:
 
 
 class LogThrottle:
-    """Limits log lines about strangers, who could otherwise fill the log by connecting.
+    """Limits the log lines about clients that have not logged in, which could otherwise fill the log by connecting.
 
-    The first event of a kind is logged at once, later ones once per interval with the number of suppressed ones. Kinds
-    must be few and fixed, since each is remembered.
+    The first event of a kind is logged at once. Later events are logged once per interval, with the number of
+    suppressed events. Kinds must be few and fixed, because each one is remembered.
     """
 
     def __init__(self, log: Logger, clock: Callable[[], float]) -> None:
@@ -154,7 +155,7 @@ class LogThrottle:
         self._suppressed: dict[str, int] = {}
 
     def warning(self, event: str, *, reason: str, peer: str | None = None) -> None:
-        """Log `event` with `reason`, which together are its kind; `peer` is the peer of this one event."""
+        """Log `event` for `reason`; the two together form the kind. `peer` is the client that caused this event."""
         now = self._clock()
         kind = f"{event}: {reason}"
         if now < self._next.get(kind, 0.0):

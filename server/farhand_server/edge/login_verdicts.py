@@ -1,7 +1,7 @@
 """The edge's end of the verdict feed, on which the core reports which clients have logged in.
 
-It is a separate connection to the core's socket for edges, which begins with a PROXY header with the command LOCAL.
-Then the core writes records of 17 bytes: the unique id of a connection, and a verdict.
+The feed is a separate connection to the core's socket for edges. The edge begins it with a PROXY header with the
+command LOCAL. The core then writes records of 17 bytes: a connection's unique id, and a verdict.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from farhand_server.listen.proxy import UNIQUE_ID_SIZE, ProxyHeader, encode
 from farhand_server.logs import Logger
 
 VERDICT_SIZE: Final = UNIQUE_ID_SIZE + 1
-"""Bytes of a record."""
+"""Size of a record in bytes."""
 
 FEED_MIN_RETRY_DELAY: Final = 0.05
-"""Seconds before the feed is opened again: a core that restarts is usually back by then."""
+"""Seconds before the feed is first reopened: a restarting core is usually back by then."""
 
 FEED_MAX_RETRY_DELAY: Final = 1.0
-"""Maximum seconds between attempts. No client is served without the feed, and an attempt costs nothing."""
+"""Maximum seconds between attempts: no client is served without the feed, and an attempt costs next to nothing."""
 
 FEED_STABLE_AFTER: Final = 5.0
-"""Seconds after which a feed counts as having worked; a core that closes it sooner counts as not available."""
+"""Seconds after which a feed counts as having worked. A core that closes it sooner counts as unavailable."""
 
 
 class LoginVerdict(IntEnum):
@@ -36,8 +36,8 @@ class LoginVerdict(IntEnum):
 
 
 class VerdictFeed:
-    """Keeps the feed open. Calls `on_verdict` for each verdict, and `on_lost` when a feed has ended, which may have
-    lost verdicts."""
+    """Keeps the feed open. Calls `on_verdict` for each verdict, and `on_lost` when a feed has ended, because verdicts
+    may then have been lost."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class VerdictFeed:
         logged = False
         while True:
             began = loop.time()
-            reason = "it has closed the verdict feed"
+            reason = "the core has closed the verdict feed"
             try:
                 await self.run_once()
             except OSError as error:
@@ -119,7 +119,7 @@ class _FeedProtocol(asyncio.Protocol):
             try:
                 verdict = LoginVerdict(data[offset + UNIQUE_ID_SIZE])
             except ValueError:
-                self._log.error("verdict feed: unknown verdict; core and edge are of different versions")
+                self._log.error("verdict feed: unknown verdict; core and edge have different versions")
                 self._transport.abort()
                 return
             self._on_verdict(data[offset : offset + UNIQUE_ID_SIZE], verdict)

@@ -1,8 +1,8 @@
-"""The life of the edge's process: start, reload, drain.
+"""Starts, reloads and drains the edge's process.
 
-As a child of `serve` it lives as long as its verdict feed: the end of the feed means that the parent has drained or
-died. That needs no signal. PR_SET_PDEATHSIG would send one when a mere thread ends, and none if the parent had already
-died before the call.
+As a child of `serve`, the edge runs until its verdict feed ends, which means that the parent has drained or died. No
+signal is needed. PR_SET_PDEATHSIG would send one even if only a thread of the parent ends, and would send none if the
+parent had died before the call.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .edge import Edge
 from .streams import server_context
 
 CORE_START_TIMEOUT: Final = 1.0
-"""Seconds for which a starting edge waits for its core before it accepts connections anyway; on one machine a few
+"""Seconds for which a starting edge waits for its core before it accepts connections anyway. On one machine a few
 milliseconds are enough unless the core is down."""
 
 
@@ -40,15 +40,15 @@ async def serve_edge(
     reload: Callable[[], EdgeSettings],
     child: bool = False,
 ) -> None:
-    """Serve clients on listening TCP sockets until SIGTERM or SIGINT; close the sockets at the end.
+    """Serve clients on listening TCP sockets until SIGTERM or SIGINT, then close the sockets.
 
-    `host_key` is the private key's file. `ready` is called once connections are accepted. On SIGHUP the key is read
-    again and `reload` is called; if either raises ConfigError, ValueError or OSError, nothing changes.
+    `host_key` is the path of the private key file. `ready` is called once connections are accepted. On SIGHUP the key
+    is read again and `reload` is called; if either raises ConfigError, ValueError or OSError, nothing changes.
 
-    As a `child` it is ready only when connected to the core, and ends with its first verdict feed. SIGINT, which a
-    terminal sends to parent and child, is left to the parent.
+    With `child`, the edge is ready only once it is connected to the core, and exits when its first verdict feed ends.
+    It ignores SIGINT, which a terminal sends to both parent and child, and leaves it to the parent.
 
-    Raises HostKeyFileError or OSError if the key cannot be used, and OSError if a child cannot reach the core.
+    Raises HostKeyFileError or OSError if the key cannot be used, and OSError if a `child` cannot reach the core.
     """
     loop = asyncio.get_running_loop()
     edge = Edge(loop, sockets, core_socket, server_context(hostkey.load_host_key(host_key)), settings, log)
@@ -73,7 +73,8 @@ async def serve_edge(
     connected = asyncio.create_task(edge.verdict_feed.wait_connected(), name="connected to the core")
     stopped = asyncio.create_task(stop.wait(), name="stop")
     try:
-        # New clients wait in the kernel's queue meanwhile, instead of being closed because there is no core.
+        # Meanwhile new clients wait in the kernel's queue. If they were accepted, they would be closed for lack of a
+        # core.
         timeout = None if child else CORE_START_TIMEOUT
         await asyncio.wait((connected, feed, stopped), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if feed.done():
@@ -85,7 +86,7 @@ async def serve_edge(
         notifier.stopping("waiting for connections to end")
         edge.stop_accepting()
         if child:
-            # The core is stopped by a signal of its own; its clients need the edge until it has ended.
+            # The core is stopped by its own signal. Its clients need the edge until the core has ended.
             await asyncio.wait((feed,))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(settings.drain):

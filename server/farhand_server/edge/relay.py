@@ -1,8 +1,8 @@
-"""Copies bytes both ways between a client and the core, under back-pressure, until one of them ends.
+"""Copies bytes both ways between a client and the core, with back-pressure, until one side ends.
 
-Each direction holds at most one buffer of bytes, and reads nothing more until they are written: a peer that does not
-read stops the one that writes to it. TLS has no half-close, so when one side ends, the whole connection ends; the bytes
-that the side sent before are delivered first.
+Each direction holds at most one buffer of bytes and reads no more until they are written, so a side that does not read
+stops the side that writes to it. TLS has no half-close, so the whole connection ends when one side ends, after the
+bytes that this side sent before have been delivered.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from typing import Final
 from .streams import Stream
 
 RELAY_BUFFER: Final = 128 << 10
-"""Bytes read at once, and the maximum that one direction of one connection holds. 64 to 256 KiB measure the same. A
-multiple of a TLS record's 16 KiB, as `TLSStream` requires."""
+"""Bytes read at once, and the most that one direction of a connection holds. Sizes from 64 to 256 KiB perform the same.
+It is a multiple of a TLS record's 16 KiB, as `TLSStream` requires."""
 
-# Shared by all connections, which run in one thread: bytes read into it are written, or copied, before the next read.
+# Shared by all connections, which run in one thread. Bytes read into it are written or copied before the next read.
 _shared: Final = memoryview(bytearray(RELAY_BUFFER))
 
 
 class HangupWatch:
-    """Notices that the peer of a descriptor has hung up although nobody reads from it; one for all of a loop.
+    """Notices that the peer of a descriptor has hung up even though nobody reads from it. One instance serves a whole
+    loop.
 
     uvloop reports a hang-up only to readers and writers, does not offer UV_DISCONNECT, and stops watching a descriptor
-    at its first EPOLLERR (`UVPoll._fatal_error`), even with bytes left to read. So an epoll descriptor of our own
-    watches them, and the loop watches that.
+    at its first EPOLLERR (`UVPoll._fatal_error`), even if bytes are left to read. So this class watches the descriptors
+    with its own epoll descriptor, and the loop watches that one.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -38,13 +39,15 @@ class HangupWatch:
         loop.add_reader(self._epoll.fileno(), self._readable)
 
     def watch(self, descriptor: int, hung_up: Callable[[], None]) -> None:
-        """Call `hung_up` when the peer has shut down its side or an error is pending; `forget` before closing it."""
+        """Call `hung_up` when the peer has shut down its side or an error is pending.
+
+        Call `forget` before closing the descriptor."""
         self._watched[descriptor] = hung_up
-        # EPOLLERR and EPOLLHUP always come (epoll_ctl(2)). Neither goes away, so level-triggering would spin.
+        # EPOLLERR and EPOLLHUP are always reported (epoll_ctl(2)) and persist, so level-triggering would spin.
         self._epoll.register(descriptor, select.EPOLLRDHUP | select.EPOLLET)
 
     def forget(self, descriptor: int) -> None:
-        """Stop watching a descriptor; one that is not watched is ignored."""
+        """Stop watching a descriptor. Does nothing if it is not watched."""
         if self._watched.pop(descriptor, None) is not None:
             with contextlib.suppress(OSError):
                 self._epoll.unregister(descriptor)
@@ -63,10 +66,10 @@ class HangupWatch:
 
 
 class Direction:
-    """Bytes from `source` to `sink`.
+    """Copies bytes from `source` to `sink`.
 
-    One of the callables is called, once: `ended` when the source has ended, with an error unless it ended in order, or
-    `refused` with the error of the sink.
+    Exactly one of the callables is called, once: `ended` when the source has ended, with an error unless it ended in
+    order, or `refused` with the sink's error.
     """
 
     def __init__(
@@ -87,20 +90,20 @@ class Direction:
 
     @property
     def buffered(self) -> int:
-        """Bytes read that the sink has not accepted; nothing is read while there are any."""
+        """Bytes read but not yet accepted by the sink. While there are any, no more are read."""
         return len(self._pending) if self._pending is not None else 0
 
     def start(self) -> None:
-        """Start to copy."""
+        """Start copying."""
         self._loop.add_reader(self._source.fileno(), self._readable)
         if self._source.has_more():
             self._loop.call_soon(self._readable)
 
     def stop(self) -> None:
-        """Stop copying, and drop what is buffered. Neither callable is called after this."""
+        """Stop copying and discard buffered bytes. Neither callable is called after this."""
         if self._open:
             self._open = False
-            # In this direction, only this object watches the descriptor.
+            # Nobody else watches the descriptor in this direction.
             if self._pending is None:
                 self._loop.remove_reader(self._source.fileno())
             else:
@@ -108,7 +111,7 @@ class Direction:
                 self._pending = None
 
     def watch_again(self) -> None:
-        """Register the awaited descriptor again, since the loop may have stopped watching it."""
+        """Register the awaited descriptor again, because the loop may have stopped watching it."""
         if not self._open:
             return
         if self._pending is None:
@@ -168,9 +171,9 @@ class Direction:
 class Relay:
     """Both directions of one connection.
 
-    `on_end` is called once, with the side that ended, `client` or `core`, and its error, if any. Nothing watches the
-    streams any more then; the caller closes both. `flush` is the time in seconds that a side has to read what is
-    buffered for it once the other side has hung up.
+    `on_end` is called once, with the side that ended (`client` or `core`) and its error, if any. The streams are no
+    longer watched then, and the caller must close both. `flush` is the time in seconds that a side has to read the
+    bytes buffered for it after the other side has hung up.
     """
 
     def __init__(
@@ -190,7 +193,7 @@ class Relay:
         self._flush = flush
         self._on_end = on_end
         self._deadline: asyncio.TimerHandle | None = None
-        # A core that accepts no more data may have said why: its last bytes and its end are still to be read.
+        # A core that accepts no more data may have said why, so its last bytes and its end must still be read.
         self._up = Direction(loop, client, core, lambda error: self._ended("client", error), lambda error: None)
         self._down = Direction(
             loop,
@@ -202,11 +205,11 @@ class Relay:
 
     @property
     def buffered(self) -> int:
-        """Bytes held in both directions, at most twice `RELAY_BUFFER`."""
+        """Bytes buffered in both directions, at most twice `RELAY_BUFFER`."""
         return self._up.buffered + self._down.buffered
 
     def start(self) -> None:
-        """Start to copy."""
+        """Start copying."""
         self._up.start()
         self._down.start()
         self._hangups.watch(self._client.fileno(), lambda: self._hung_up("client", self._client, self._up))
@@ -223,12 +226,12 @@ class Relay:
             self._deadline = None
 
     def _hung_up(self, side: str, stream: Stream, direction: Direction) -> None:
-        # Without the pending error the loop keeps watching the descriptor. If it has already dropped it, it did so in
-        # this turn, and may still have one of this turn's events to deliver.
+        # Once the pending error is cleared, the loop keeps watching the descriptor. If the loop has already stopped
+        # watching it, that happened in this turn, and another event of this turn may still be undelivered.
         stream.clear_error()
         self._loop.call_soon(self._up.watch_again)
         self._loop.call_soon(self._down.watch_again)
-        # A direction whose sink is stuck does not read, so it would not notice that its source has ended.
+        # A direction whose sink is stuck does not read, and so would not notice that its source has ended.
         if direction.buffered and self._deadline is None:
             error = TimeoutError("the peer did not read the last bytes")
             self._deadline = self._loop.call_later(self._flush, self._ended, side, error)

@@ -1,10 +1,11 @@
-"""New connections on the core's two sockets: who is at the other end, and the session for that client.
+"""Identifies the peers of new connections on the core's two sockets, and starts their sessions.
 
-On the local socket the kernel names the peer. On the edges' socket each connection begins with the edge's announcement
-of its client, a PROXY protocol header; from there on the bytes are the client's.
+On the local socket the kernel names the peer. On the edges' socket each connection begins with a PROXY protocol header,
+in which the edge announces its client; all following bytes come from the client.
 
-An edge parses no frames, so it cannot see which of its clients log in. The core tells it, on connections of their own:
-17 bytes for each client, its unique id (16 bytes, from the PROXY header) and 1 for logged in or 2 for refused.
+An edge parses no frames, so it cannot see which of its clients log in. The core reports that on separate connections,
+the verdict feeds, with 17 bytes for each client: its unique id (16 bytes, from the PROXY header), and 1 for logged in
+or 2 for refused.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ VERDICT_REFUSED: Final = b"\2"
 
 
 class LocalConnection(asyncio.Protocol):
-    """A connection on the local socket. The client needs no key: the kernel says which account it runs as.
+    """A connection on the local socket. The client needs no key, because the kernel tells which account it runs as.
 
-    The service's own account is admitted, and root, as that account. A service that runs as root admits other accounts
-    as themselves if a rule of the policy is about them.
+    The service's own account is admitted, and so is root, as the service's account. A service that runs as root admits
+    other accounts as themselves if the policy has a rule about them.
     """
 
     def __init__(self, context: SessionContext, log: Logger) -> None:
@@ -41,7 +42,7 @@ class LocalConnection(asyncio.Protocol):
         self._log = log
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the session, and end it at once for an account that is not admitted."""
+        """Start the session, and end it at once if the account is not admitted."""
         own = os.geteuid()
         principal = peer_principal(peer_uid(transport) or own)
         admitted = self._admits(principal, own)
@@ -58,8 +59,8 @@ class LocalConnection(asyncio.Protocol):
 class ProxiedConnection(asyncio.Protocol):
     """A connection on the edges' socket, until the edge's PROXY header is complete.
 
-    Then the connection is a client's, which has to log in, or, with the command LOCAL, the feed on which the edge is
-    notified of logins.
+    After the header it becomes the connection of a client, which must log in, or, with the command LOCAL, a feed that
+    reports logins to the edge.
     """
 
     def __init__(self, context: SessionContext, log: Logger, feeds: VerdictFeeds) -> None:
@@ -71,7 +72,8 @@ class ProxiedConnection(asyncio.Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Close the connection of any account but the edge's and root, and start the time limit for the header."""
+        """Close the connection unless its peer runs as the edge's account or root, and start the time limit for the
+        header."""
         self._transport = cast(asyncio.Transport, transport)
         config, uid = self._context.config, peer_uid(transport)
         if uid not in (config.edge.account, 0):
@@ -81,7 +83,7 @@ class ProxiedConnection(asyncio.Protocol):
         self._deadline = asyncio.get_running_loop().call_later(config.login.deadline, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Collect the header."""
+        """Collect the bytes of the header."""
         assert self._transport is not None
         self._received += data
         try:
@@ -123,18 +125,20 @@ class ProxiedConnection(asyncio.Protocol):
 
 
 class VerdictFeeds:
-    """The connections on which edges are notified which of their clients have logged in, and which were refused."""
+    """The connections on which the core tells edges which of their clients have logged in and which were refused."""
 
     def __init__(self) -> None:
         self._transports: set[asyncio.Transport] = set()
 
     def protocol(self, transport: asyncio.Transport) -> asyncio.Protocol:
-        """Notify the edge at the other end of `transport` from now on; return the protocol for it."""
+        """Start sending verdicts to the edge at the other end of `transport`, and return the protocol for that
+        transport."""
         self._transports.add(transport)
         return _Feed(transport, self._transports)
 
     def verdict(self, unique_id: bytes) -> Callable[[bool], None]:
-        """Return the function that reports whether the client with this id has logged in; later calls do nothing."""
+        """Return a function that reports whether the client with this id has logged in. Calls after the first do
+        nothing."""
         reported = False
 
         def report(logged_in: bool) -> None:
@@ -148,7 +152,7 @@ class VerdictFeeds:
         return report
 
     def close(self) -> None:
-        """Close the feeds; an edge that this service has started exits then."""
+        """Close the feeds. An edge that this service has started then exits."""
         for transport in self._transports:
             transport.close()
 
@@ -159,7 +163,7 @@ class _Feed(asyncio.Protocol):
         self._transports = transports
 
     def pause_writing(self) -> None:
-        # An edge that does not read its feed is stuck; it reconnects if it recovers.
+        # An edge that does not read its feed is stuck. It reconnects if it recovers.
         self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -167,7 +171,7 @@ class _Feed(asyncio.Protocol):
 
 
 def _serve(session: ServerSession, transport: asyncio.BaseTransport) -> ConnectionTransport:
-    """Give the socket to a session."""
+    """Hand the transport over to a session."""
     enlarge_buffer(transport)
     carrier = ConnectionTransport(session.connection, session)
     transport.set_protocol(carrier)

@@ -1,7 +1,7 @@
 """The edge that `farhandd serve` runs beside its core: a child process that inherits the listening sockets.
 
-It is restarted whenever it exits. During an upgrade it is left alone: it exits by itself when it loses its core, and
-the next program starts another on the same sockets, in which clients wait meanwhile.
+The edge is restarted whenever it exits. In an upgrade it is not stopped: it exits on its own when it loses its core,
+and the new program starts another edge on the same sockets, in whose backlog clients wait meanwhile.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from ..logs import Logger
 from .unix import ListenError
 
 TCP_BACKLOG: Final = 1024
-"""Connections that the kernel holds while the edge is busy or restarts; capped by net.core.somaxconn (listen(2))."""
+"""Connections that the kernel queues while the edge is busy or restarting; capped by net.core.somaxconn (listen(2))."""
 
 EDGE_START_TIMEOUT: Final = 30.0
-"""Seconds an edge may take to report that it is ready; it takes one on an idle machine."""
+"""Seconds an edge may take to report that it is ready. It takes one second on an idle machine."""
 
 MAX_EDGE_RESTART_DELAY: Final = 5.0
-"""Seconds between two starts of an edge that keeps exiting; the first delay is a fiftieth of it, and each is twice as
-long as the one before."""
+"""Maximum seconds between two starts of an edge that keeps exiting. The first delay is a fiftieth of this, and each
+further delay is twice the one before."""
 
 EDGE_STEADY_TIME: Final = 60.0
-"""Seconds after which an edge counts as working, and the next delay is the shortest again."""
+"""Seconds after which an edge counts as working, so that the next delay is the shortest again."""
 
 EDGE_STOP_TIMEOUT: Final = 10.0
-"""Seconds an edge has to exit after SIGTERM: its own drain takes five."""
+"""Seconds an edge has to exit after SIGTERM: its own drain takes up to five."""
 
 
 class EdgeFailed(Exception):
-    """The edge could not be started; it has logged why."""
+    """The edge could not be started. It has logged why."""
 
 
 def bind_tcp(addresses: Sequence[ListenAddress]) -> list[socket.socket]:
@@ -75,13 +75,13 @@ def _bind(address: ListenAddress) -> list[socket.socket]:
 
 
 class EdgeChild:
-    """Keeps one edge running."""
+    """Keeps one edge process running."""
 
     def __init__(
         self, command: Sequence[str], sockets: Sequence[socket.socket], log: Logger, *, before: int | None = None
     ) -> None:
-        """`command` are the arguments of Python that start it, without the sockets. `before` is the pid of an edge that
-        the previous program has started on the same sockets.
+        """`command` are the arguments that make Python start the edge, without the sockets. `before` is the pid of an
+        edge that the previous program started on the same sockets.
         """
         self._command = tuple(command)
         self._sockets = tuple(sockets)
@@ -93,12 +93,12 @@ class EdgeChild:
 
     @property
     def sockets(self) -> tuple[int, ...]:
-        """The descriptors of the sockets it listens on."""
+        """The descriptors of the sockets that the edge listens on."""
         return tuple(listening.fileno() for listening in self._sockets)
 
     @property
     def pid(self) -> int | None:
-        """The pid of its process, while that is running."""
+        """The pid of the edge process; None while it is not running."""
         running = self._process is not None and self._process.returncode is None
         return self._process.pid if self._process is not None and running else None
 
@@ -108,7 +108,8 @@ class EdgeChild:
         self.keep_running()
 
     async def start_again(self) -> None:
-        """Start an edge in place of the previous program's; return once it is ready, or has to be tried again later."""
+        """Start an edge to replace the previous program's. Return once it is ready, or once the start has failed and
+        will be retried."""
         if self._before is not None:
             self._reaping = asyncio.create_task(_reap_previous_edge(self._before), name="previous edge")
         try:
@@ -118,12 +119,12 @@ class EdgeChild:
         self.keep_running()
 
     def keep_running(self) -> None:
-        """Restart the edge whenever it exits, from now on."""
+        """From now on, restart the edge whenever it exits."""
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep(), name="edge")
 
     async def stop_restarting(self) -> None:
-        """Stop restarting the edge, which exits by itself when its core's feeds close; `keep_running` undoes that."""
+        """Stop restarting the edge, which exits on its own when its core's feeds close. `keep_running` undoes this."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.cancel()
@@ -131,7 +132,7 @@ class EdgeChild:
                 await keeper
 
     def reload(self) -> None:
-        """Let the edge reload its configuration."""
+        """Tell the edge to reload its configuration."""
         self._signal(signal.SIGHUP)
 
     async def stop(self) -> None:
@@ -161,7 +162,7 @@ class EdgeChild:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=descriptors,
-            start_new_session=True,  # Ctrl-C in the terminal of `serve` must reach the core alone, which drains first
+            start_new_session=True,  # Ctrl-C in the terminal of `serve` must reach only the core, which drains first
         )
         assert process.stdout is not None
         try:
@@ -190,7 +191,7 @@ class EdgeChild:
             try:
                 await self._start()
             except (EdgeFailed, OSError) as error:
-                # Processes or descriptors may be short for a moment only, so the edge is tried again.
+                # The shortage of processes or descriptors may be brief, so the start is retried.
                 self._log.warning("edge not started; retrying", reason=str(error))
 
     def _signal(self, number: int) -> None:
@@ -199,7 +200,7 @@ class EdgeChild:
 
 
 async def _reap_previous_edge(pid: int) -> None:
-    """Wait for the edge of the previous program, which exits since it has lost its core; kill it if it does not."""
+    """Wait until the previous program's edge, which has lost its core, has exited; kill it if it does not exit."""
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -217,4 +218,4 @@ async def _reap_previous_edge(pid: int) -> None:
         loop.remove_reader(fd)
         os.close(fd)
     with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222  # it has exited
+        os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222  # the process has exited, so this does not block

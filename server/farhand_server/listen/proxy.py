@@ -1,6 +1,6 @@
-"""The PROXY protocol, version 2: the header by which an edge announces whose bytes follow.
+"""The PROXY protocol, version 2: the header in which an edge names the client whose bytes follow.
 
-Pure functions without I/O. Numbers and layout are those of haproxy's proxy-protocol.txt, section 2.2.
+Functions without I/O. Numbers and layout come from haproxy's proxy-protocol.txt, section 2.2.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ Endpoint = tuple[IPv4Address | IPv6Address, int]
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 MAX_HEADER: Final = 512
-"""Bytes of the longest header accepted: 52 for the fixed part with IPv6 addresses, 19 for our TLV, and room for
-TLVs of a proxy in front of the edge. The length is refused from the first 16 bytes."""
+"""Longest accepted header in bytes: 52 for the fixed part with IPv6 addresses, 19 for our TLV, and room for the TLVs of
+a proxy in front of the edge. A longer header is refused from its first 16 bytes."""
 UNIQUE_ID_SIZE: Final = 16
-"""Bytes of a unique id. The format allows up to 128; ours are random, and 16 bytes are enough to be unique."""
+"""Bytes of a unique id. The format allows up to 128; ours are random, so 16 bytes are enough to be unique."""
 
 _FIXED: Final = Struct("!12sBBH")
 _TLV: Final = Struct("!BH")
@@ -29,7 +29,7 @@ _UNIQUE_ID = 0x05  # PP2_TYPE_UNIQUE_ID
 
 
 class ProxyError(ValueError):
-    """The bytes are not a PROXY header that is accepted; the text says why."""
+    """The bytes are not an acceptable PROXY header; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +37,29 @@ class ProxyHeader:
     """The content of a header. `source` and `destination` are both set or both None."""
 
     source: Endpoint | None = None
-    """The client; None with the command LOCAL, and if the sender did not know it (UNSPEC)."""
+    """The client's address; None with the command LOCAL, and if the sender does not know it (UNSPEC)."""
     destination: Endpoint | None = None
     """The address that the client connected to."""
     unique_id: bytes | None = None
     """16 bytes that identify this connection in login verdicts."""
     local: bool = False
-    """The command LOCAL: the connection is the sender's own, and not a client's."""
+    """Whether the command is LOCAL: the connection is the sender's own, not a client's."""
 
 
 def encode(header: ProxyHeader) -> bytes:
-    """Return the bytes of a header. Raises ValueError if one address is missing, or they are of different families."""
+    """Return the bytes of a header. Raises ValueError if only one address is set, or if their families differ."""
     family, addresses = _UNSPEC, b""
     if header.source is not None and header.destination is not None:
         (source, source_port), (destination, destination_port) = header.source, header.destination
         if source.version != destination.version:
-            raise ValueError("source and destination must be of one address family")
+            raise ValueError("source and destination must have the same address family")
         family = _TCP4 if source.version == 4 else _TCP6
         addresses = source.packed + destination.packed + _PORTS.pack(source_port, destination_port)
     elif header.source is not None or header.destination is not None:
-        raise ValueError("source and destination go together")
+        raise ValueError("source and destination must both be set or both be None")
     if header.unique_id is not None:
         if len(header.unique_id) != UNIQUE_ID_SIZE:
-            raise ValueError(f"a unique id has {UNIQUE_ID_SIZE} bytes")
+            raise ValueError(f"a unique id must have {UNIQUE_ID_SIZE} bytes")
         addresses += _TLV.pack(_UNIQUE_ID, UNIQUE_ID_SIZE) + header.unique_id
     return _FIXED.pack(SIGNATURE, _LOCAL if header.local else _PROXY, family, len(addresses)) + addresses
 
@@ -67,8 +67,8 @@ def encode(header: ProxyHeader) -> bytes:
 def parse(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     """Return the header at the start of `data` and its size in bytes; None while more bytes are needed.
 
-    Raises ProxyError as soon as the bytes cannot become a header that is accepted. Unknown TLVs are skipped, as the
-    specification requires; so are the addresses of a LOCAL header.
+    Raises ProxyError as soon as the bytes cannot become an acceptable header. Unknown TLVs are skipped, as the
+    specification requires, and so are the addresses of a LOCAL header.
     """
     if not SIGNATURE.startswith(data[: len(SIGNATURE)]):
         raise ProxyError("the connection does not begin with a PROXY protocol version 2 header")
@@ -79,7 +79,7 @@ def parse(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
         raise ProxyError(f"version and command 0x{command:02x} are unknown; 0x20 (LOCAL) and 0x21 (PROXY) are accepted")
     size = _FIXED.size + length
     if size > MAX_HEADER:
-        raise ProxyError(f"a header of {size} bytes; at most {MAX_HEADER} are accepted")
+        raise ProxyError(f"the header has {size} bytes; at most {MAX_HEADER} are accepted")
     if len(data) < size:
         return None
     body = bytes(data[_FIXED.size : size])

@@ -122,13 +122,13 @@ def test_log_lines_of_one_kind_are_limited_and_the_suppressed_ones_counted(tmp_p
     throttle = LogThrottle(file.logger, lambda: now)
     for _ in range(3):
         throttle.warning("client refused", reason="too many connections", peer="192.0.2.1")
-    throttle.warning("client refused", reason="its source has failed too often")
+    throttle.warning("client refused", reason="the source has failed too often")
     now += LOG_INTERVAL
     throttle.warning("client refused", reason="too many connections", peer="192.0.2.2")
     lines = [line.partition('msg="client refused" ')[2] for line in str(file).splitlines()]
     assert lines == [
         'reason="too many connections" peer=192.0.2.1',
-        'reason="its source has failed too often"',
+        'reason="the source has failed too often"',
         'reason="too many connections" peer=192.0.2.2 kept_back=2',
     ]
     file.close()

@@ -40,7 +40,7 @@ def test_a_socket_left_behind_is_replaced(tmp_path: Path) -> None:
 def test_a_socket_that_is_listened_on_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with bind_unix(path, 0o600):
-        with pytest.raises(ListenError, match="a service is listening there already"):
+        with pytest.raises(ListenError, match="a service is already listening there"):
             bind_unix(path, 0o600)
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
@@ -49,7 +49,7 @@ def test_a_socket_that_is_listened_on_is_left_alone(tmp_path: Path) -> None:
 def test_a_file_that_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.symlink_to(tmp_path / "precious")
-    with pytest.raises(ListenError, match="something that is not a socket"):
+    with pytest.raises(ListenError, match="a file that is not a socket"):
         bind_unix(path, 0o600)
     assert path.is_symlink()
 
