@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -115,12 +116,13 @@ async def test_a_program_that_cannot_be_executed_inherits_nothing(
 async def test_signals_that_have_arrived_are_handled_and_later_ones_wait() -> None:
     handled: list[int] = []
     loop = asyncio.get_running_loop()
+    main = threading.get_ident()  # the tests' process has other threads, which block nothing
     loop.add_signal_handler(signal.SIGUSR2, handled.append, 1)
     try:
-        os.kill(os.getpid(), signal.SIGUSR2)
+        signal.pthread_kill(main, signal.SIGUSR2)
         before = await block_signals()
         assert handled == [1]
-        os.kill(os.getpid(), signal.SIGUSR2)
+        signal.pthread_kill(main, signal.SIGUSR2)
         for _ in range(10):
             await asyncio.sleep(0)
         assert handled == [1]
