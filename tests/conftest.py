@@ -21,7 +21,7 @@ from tests.support.warm import FARHAND, FARHANDD
 # Here, not in a hook: the workers of xdist and whatever the tests start inherit it.
 reset_inherited_state()
 
-pytest_plugins = ["tests.support.progress"]
+pytest_plugins = ["tests.support.progress", "tests.support.scheduling"]
 
 # The same examples on every run unless a seed is given, and no limits on time: the machines that run this are shared.
 STEADY: Final = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])

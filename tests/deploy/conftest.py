@@ -1,4 +1,4 @@
-"""An installation below a folder, made once, the wheels to make others without a network, and a check for systemd."""
+"""An installation made once per worker, wheels for installing without a network, and a check for systemd."""
 
 import os
 import subprocess
@@ -41,14 +41,6 @@ def install(root: Path, *arguments: str, **environ: str) -> str:
     )
     assert result.returncode == 0, result.stderr
     return result.stderr
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have one worker of xdist run all tests that need an installation or the wheels: making them takes ten seconds."""
-    for item in items:
-        if isinstance(item, pytest.Function) and {"installation", "wheels"} & set(item.fixturenames):
-            item.add_marker(pytest.mark.xdist_group("installation"))
 
 
 @pytest.fixture(scope="session")
