@@ -1,11 +1,12 @@
 """Records what runs do in the two files that outlive them: the history and the audit log.
 
-`open_ledger` takes the state directory: it ends what a dead service left running, and gives a `Ledger` to the block
-that it surrounds. The registry calls the ledger before a run starts and when it ends; nobody is told of a start or an
-end before it is durable. All records of one turn of the loop are written in one transaction (`history.GroupCommit`).
+`open_ledger` locks the state directory, ends the runs that a dead service has left behind, and provides a `Ledger` for
+a `with` block. The registry calls the ledger before a run starts and when it ends. Clients learn of a start or an end
+only once its record is durable. All records of one turn of the loop are written in one transaction
+(`history.GroupCommit`).
 
-In an upgrade the ledger is suspended and handed over: the old program keeps the lock of the state directory open for
-the new one, which opens the files again.
+In an upgrade the ledger is suspended and handed over: the old program keeps the lock on the state directory open for
+the new program, which opens the files again.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _OUTCOME: Final[TypeAdapter[Outcome]] = TypeAdapter(Outcome)
 
 
 class Ledger:
-    """Records what runs do. Belongs to one loop. `suspend` it before `hand_over` and `close`."""
+    """Records what runs do. Belongs to one event loop. Call `suspend` before `hand_over` and `close`."""
 
     def __init__(self, history: History, audit: AuditLog) -> None:
         self.audit = audit
@@ -48,13 +49,13 @@ class Ledger:
         self.resume()
 
     def resume(self) -> None:
-        """Accept records, for the first time or after `suspend`."""
+        """Accept records. Call this once at the start, and again after `suspend`."""
         self._group = GroupCommit(self._history, also=self.audit.flush)
         if self._history.dirty:
             self._group.flush_soon()
 
     async def suspend(self) -> None:
-        """Write all pending records. `resume` before there is another one."""
+        """Write all pending records. Call `resume` before adding another record."""
         await self._group.close()
 
     def close(self) -> None:
@@ -63,10 +64,10 @@ class Ledger:
         self._history.close()
 
     def hand_over(self) -> int:
-        """Close history and audit log for the program that replaces this one.
+        """Close history and audit log for the program that will replace this one.
 
-        Return the lock of the state directory, which that program passes to `open_ledger`; where it cannot be
-        executed, call `reopen`. Raises `RecordUnavailable` if records would be lost: then nothing is closed.
+        Return the lock on the state directory, which the new program passes to `open_ledger`. If the new program cannot
+        be executed, call `reopen`. Raises `RecordUnavailable`, and closes nothing, if records would be lost.
         """
         self.audit.flush()
         try:
@@ -74,23 +75,21 @@ class Ledger:
         except HistoryError as error:
             raise RecordUnavailable(str(error)) from None
         if not self._history.on_disk:
-            raise RecordUnavailable(
-                "the history is kept in memory alone and would be lost; restart the service instead"
-            )
+            raise RecordUnavailable("the history is kept only in memory and would be lost; restart the service instead")
         if self._history.dirty or not self.audit.complete:
-            raise RecordUnavailable("history or audit log cannot be written now, and what waits would be lost")
+            raise RecordUnavailable("history or audit log cannot be written now, and pending records would be lost")
         self.audit.close()
         lock = self._history.hand_over()
         assert lock is not None
         return lock
 
     def reopen(self, config: ServiceConfig, log: Logger, lock: int) -> None:
-        """Undo `hand_over`, which has returned `lock`, and accept records. Raises as `open_ledger` does."""
+        """Undo `hand_over`, which has returned `lock`, and accept records. Raises the same errors as `open_ledger`."""
         self._history, self.audit = _reopen_files(config, log, lock)
         self.resume()
 
     def configure(self, config: ServiceConfig) -> None:
-        """Use another configuration from now on."""
+        """Apply a new configuration from now on."""
         self._required = config.history.required
         self._history.configure(config.history)
         self.audit.configure(config.audit)
@@ -178,10 +177,10 @@ class Ledger:
 
 @asynccontextmanager
 async def open_ledger(config: ServiceConfig, log: Logger, *, lock: int | None = None) -> AsyncIterator[Ledger]:
-    """Take the state directory, end the runs that a dead service left behind, and record runs until the block ends.
+    """Lock the state directory, end the runs that a dead service has left behind, and record runs until the block ends.
 
-    `lock` is what `Ledger.hand_over` returned in the program that this one has replaced: then no service has died.
-    Raises `HistoryError` and `AuditError`, also if another service has the directory.
+    `lock` is what `Ledger.hand_over` returned in the program that this one has replaced. With it, no service has died.
+    Raises `HistoryError` and `AuditError`, for instance if another service uses the directory.
     """
     history, audit = _open_files(config, log) if lock is None else _reopen_files(config, log, lock)
     ledger = Ledger(history, audit)
@@ -208,7 +207,7 @@ def _open_files(config: ServiceConfig, log: Logger) -> tuple[History, AuditLog]:
 
 
 def _reopen_files(config: ServiceConfig, log: Logger, lock: int) -> tuple[History, AuditLog]:
-    # The runs must not end because the disk has filled up meanwhile; see `Ledger.starting`.
+    # The runs must not end just because the disk has filled up meanwhile; see `Ledger.starting`.
     history = History.open(config.state_dir, config.history.model_copy(update={"required": False}), log, resume=lock)
     history.configure(config.history)
     audit = AuditLog.open(config.state_dir, config.audit.model_copy(update={"required": False}), log)
@@ -217,7 +216,7 @@ def _reopen_files(config: ServiceConfig, log: Logger, lock: int) -> tuple[Histor
 
 
 def _clear_spools(config: ServiceConfig) -> None:
-    # Only the dead service knew where its ring files began and ended.
+    # Only the dead service knew where the content of its ring files began and ended.
     directory = config.state_dir / "spool"
     if directory.is_dir():
         for file in directory.iterdir():

@@ -4,10 +4,11 @@
                                         |
                                         `-> RunRefusal(code, sentence), which the dispatch sends
 
-`caller`     who has logged in, with everything that was looked up about the account
-`admission`  judges each request once, writes denials to the audit log and returns a run or a refusal
+`caller`     who has logged in, with everything looked up about the account
+`admission`  judges each request once, writes denials to the audit log, and returns a run or a refusal
 `plan`       turns a request and the policy's decision into the plan of a new run; raises `Denied`
 `command`    renders a command as text for listings and for the record
 
-The registry below starts what it is given and judges nothing; the dispatch above sends what it is given.
+The registry, one layer below, starts the runs that admission allows and makes no decision itself. The dispatch, one
+layer above, sends the result.
 """

@@ -1,4 +1,4 @@
-"""Judges requests about runs, each of them once: a run to answer with, or a refusal to send."""
+"""Judges each request about runs once, and returns the run to answer with or the refusal to send."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .plan import Denied, plan_run
 
 
 class AdmissionContext(Protocol):
-    """What admission needs of the core."""
+    """What admission needs from the core."""
 
     @property
     def config(self) -> ServiceConfig:
@@ -31,15 +31,15 @@ class AdmissionContext(Protocol):
 
     @property
     def registry(self) -> Registry:
-        """All runs."""
+        """The registry of all runs."""
 
     def note(self, entry: AuditEntry) -> None:
-        """Add an event to the audit log; it is written soon."""
+        """Add an event to the audit log, to be written soon."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdmittedRun:
-    """The run that a request is answered with. `new` tells whether this request started it."""
+    """The run with which a request is answered. `new` tells whether this request started it."""
 
     run: AnyRun
     new: bool
@@ -54,11 +54,11 @@ class RunRefusal:
 
 
 class Admission:
-    """Judges what one caller asks for, under the configuration and policy in force at that moment.
+    """Judges one caller's requests by the configuration and policy in force at that moment.
 
-    Nothing is remembered between requests: after a reload the new policy applies to callers who are already logged in.
-    Every denial is in the audit log when a method returns; what was admitted is recorded by the caller of the method,
-    with `record`, once it has been done.
+    Nothing is remembered between requests: after a reload, the new policy also applies to callers who are already
+    logged in. Every method writes its denials to the audit log. What it admits, the calling code must record with
+    `record` once it has been done.
     """
 
     def __init__(self, caller: Caller, context: AdmissionContext) -> None:
@@ -66,10 +66,10 @@ class Admission:
         self._context = context
 
     def start(self, request: m.RunRequest) -> AdmittedRun | RunRefusal:
-        """Start the requested run, or return the run that the same request has started before, over any connection.
+        """Start the requested run, or return the run that the same request has started earlier on any connection.
 
-        The same id with another request, of another owner, or of a run that the caller may not attach to, is a
-        conflict: it is not revealed which.
+        It is a conflict if the id belongs to a run with a different request, of another owner, or to which the caller
+        may not attach. The refusal does not reveal which.
         """
         context = self._context
         try:
@@ -82,9 +82,9 @@ class Admission:
             return self._refused(request.id, error)
 
     def authorized_run(self, run_id: str, action: Action) -> AnyRun | RunRefusal:
-        """Return the run with this id if the caller may do `action` with it.
+        """Return the run with this id if the caller may perform `action` on it.
 
-        A run that the caller may not even see is refused like one that does not exist.
+        A run that the caller may not even see is refused as if it did not exist.
         """
         try:
             run = self._context.registry.find(run_id)
@@ -100,9 +100,9 @@ class Admission:
         return run
 
     def signal(self, run: AnyRun, what: str) -> RunRefusal | None:
-        """Judge a signal to a run that the caller is attached to; the audit log gets `what`, or the denial.
+        """Judge a signal to a run that the caller is attached to, and write `what` or the denial to the audit log.
 
-        Return None where the signal may be sent.
+        Return None if the signal may be sent.
         """
         if not self.may("signal", run):
             return self._denied("signal", run)
@@ -110,27 +110,27 @@ class Admission:
         return None
 
     def may(self, action: Action, run: AnyRun) -> bool:
-        """Return whether the policy in force lets the caller do `action` with a run that exists."""
+        """Return whether the policy in force lets the caller perform `action` on an existing run."""
         return self.allows(action, Owner(run.owner, run.key))
 
     def visible_owner(self) -> str | None:
-        """Return the only account whose runs the caller can see; None where it may see the runs of others."""
+        """Return the only account whose runs the caller may see; None if it may see the runs of other accounts."""
         # No account has an empty name.
         return None if self.allows("see", Owner("")) else self.caller.subject.user
 
     def allows(self, action: Action, owner: Owner) -> bool:
-        """Return whether the policy in force lets the caller do `action` with runs of this owner."""
+        """Return whether the policy in force lets the caller perform `action` on this owner's runs."""
         return may_act_on(self._context.policy, self.caller.subject, action, owner)
 
     def record(self, event: AuditEvent, *, run: str, detail: str | None = None) -> None:
-        """Add something that the caller did with a run, or was not allowed to do, to the audit log."""
+        """Write something that the caller did with a run, or was denied, to the audit log."""
         self._context.note(self.caller.audit_entry(event, run=run, detail=detail))
 
     def _existing_run(self, run: AnyRun, request: m.RunRequest) -> AdmittedRun | RunRefusal:
         same = run.owner == self.caller.principal.user and run.fingerprint == request_fingerprint(request)
         if same and self.may("attach", run):
             return AdmittedRun(run, new=False)
-        sentence = f"a run with the id {request.id} was started before, by another request"
+        sentence = f"a different request has already started a run with the id {request.id}"
         return RunRefusal(ErrorCode.CONFLICT, sentence)
 
     def _denied(self, action: Action, run: AnyRun) -> RunRefusal:

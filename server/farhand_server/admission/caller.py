@@ -1,4 +1,4 @@
-"""Who a connection belongs to once it has logged in."""
+"""The account that a connection belongs to after login."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from farhand_server.runs.environment import Home
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A principal with everything looked up about its account at login; later changes show at the next login.
+    """A principal with everything looked up about its account at login. Later changes take effect at the next login.
 
     `peer` is the client's address as it appears in the log; None for a local client.
     """
@@ -26,7 +26,7 @@ class Caller:
 
     @classmethod
     def of(cls, principal: Principal, peer: str | None = None) -> Self:
-        """Look up home, shell and groups (passwd(5), group(5))."""
+        """Look up the account's home, shell and groups (passwd(5), group(5))."""
         home = Home.of(principal.uid)
         return cls(principal, home, subject_of(principal, home), peer)
 
@@ -39,7 +39,7 @@ class Caller:
         commands: Literal["argv", "hash"] = "argv",
         detail: str | None = None,
     ) -> AuditEntry:
-        """Return an audit entry about something this caller did, or was not allowed to do, just now."""
+        """Return an audit entry about something that this caller has just done or was just denied."""
         who = self.principal
         return AuditEntry(
             event,

@@ -1,4 +1,5 @@
-"""Renders a command as text for people: one line, safe on any terminal; pasted into a shell it means the same."""
+"""Renders a command as one line of text for people, which is safe on any terminal and keeps its meaning when pasted
+into a shell."""
 
 from __future__ import annotations
 
@@ -9,20 +10,20 @@ from farhand_protocol import messages as m
 
 
 def command_text(request: m.RunRequest, *, shell: bytes) -> str:
-    """Return the arguments quoted for a shell, or the shell's text, cut at `m.MAX_COMMAND_TEXT` characters.
+    """Return the arguments quoted for a shell, or the shell's text, truncated to `m.MAX_COMMAND_TEXT` characters.
 
-    For a login shell, where `shell` is the account's, return the name that ps(1) shows for it.
+    For a request for a login shell, return the name that ps(1) shows for `shell`, the account's shell.
     """
     if request.login:
         return _quoted(login_name(shell))[: m.MAX_COMMAND_TEXT]
     if request.shell is not None:
         return request.shell.decode(errors="backslashreplace")[: m.MAX_COMMAND_TEXT]
-    # Each argument has at least one character, so arguments beyond this number would be cut anyway.
+    # Each argument needs at least one character, so arguments beyond this number would be truncated anyway.
     return _joined((request.argv or ())[: m.MAX_COMMAND_TEXT])[: m.MAX_COMMAND_TEXT]
 
 
 def login_name(shell: bytes) -> bytes:
-    """Return the name by which a shell knows that it is a login shell (login(1), bash(1) INVOCATION)."""
+    """Return the `argv[0]` that tells a shell to act as a login shell (login(1), bash(1) INVOCATION)."""
     return b"-" + shell.rpartition(b"/")[2]
 
 
@@ -38,7 +39,7 @@ def _quoted(argument: bytes) -> str:
 
 
 def _escaped(char: str) -> str:
-    """Return a character as it is written inside `$'…'` (bash(1), QUOTING)."""
+    """Return a character in the form it has inside `$'…'` (bash(1), QUOTING)."""
     if char in "\\'":
         return "\\" + char
     if char.isprintable():

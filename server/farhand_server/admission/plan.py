@@ -1,4 +1,4 @@
-"""Turns a request into a plan: what the policy lets the caller run, in which environment and within which limits."""
+"""Turns a request into a plan: what the policy lets the caller run, in which environment and with which limits."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from .caller import Caller
 from .command import command_text, login_name
 
 FORCED_ENVIRONMENT: Final = ("LANG", "LC_*", "TERM")
-"""Variables that a request may set beside a forced command, whatever the policy says: none that changes which program
-is executed."""
+"""Variables that a request may set for a forced command, whatever the policy says. None of them can change which
+program is executed."""
 
 DEFAULT_TERMINAL_SPOOL: Final = 64 * MiB
-"""Bytes of a terminal's output that are kept if the request does not say: a day's work is a few MiB. Only
-what is written takes space on the disk."""
+"""Bytes of a terminal's output that are kept if the request does not say how many: a day's work is a few MiB. Only
+bytes actually written need disk space."""
 
 
 Shown = Literal["argv", "hash"]
 
 
 class Denied(Exception):
-    """The caller may not do this; the text says what. `argv` is what would have been executed, and `audit` how the
-    audit log may show it.
+    """The caller may not do this; the text says what. `argv` is what would have been executed, and `audit` tells how
+    much of it the audit log may show.
     """
 
     def __init__(self, sentence: str, argv: tuple[bytes, ...] | None = None, audit: Shown = "argv") -> None:
@@ -48,15 +48,17 @@ class Denied(Exception):
 def plan_run(
     request: m.RunRequest, caller: Caller, config: ServiceConfig, policy: Policy, lookup: Lookup | None = None
 ) -> Plan:
-    """Return the plan of a new run for this request. Raises `Denied`, and OSError if the account cannot be acted for.
+    """Return the plan of a new run for this request. Raises `Denied`, and OSError if the service cannot act for the
+    account.
 
-    What the policy has judged is what is executed: if it names programs, `argv[0]` becomes the file that it found, and
-    if it names directories, `cwd` becomes a path without symbolic links.
+    Exactly what the policy has judged is executed: if the policy names programs, `argv[0]` becomes the file it found,
+    and if it names directories, `cwd` becomes a path without symbolic links.
     """
     home, options, runs = caller.home, caller.principal.options, config.runs
     added = dict(options.environment)
     if options.command is not None and not request.login:
-        # Where forced commands (rrsync, gitolite, borg) expect the request, as with sshd(8); a login shell has none.
+        # Forced commands (rrsync, gitolite, borg) expect the request in this variable, as with sshd(8). A request for a
+        # login shell sets none.
         added[b"SSH_ORIGINAL_COMMAND"] = _as_text(request)
     argv, argv0 = _argv(request, caller)
     terminal = None
@@ -67,7 +69,7 @@ def plan_run(
         terminal = _terminal(request.terminal)
         added[b"TERM"] = terminal.name.encode()
     try:
-        # Without a forced command only the policy limits the names.
+        # Without a forced command, only the policy limits the names.
         admitted = FORCED_ENVIRONMENT if options.command is not None else ("*",)
         env = home.build(requested=request.env, admitted=admitted, added=added)
     except EnvironmentRefused as error:
@@ -80,7 +82,7 @@ def plan_run(
     wanted = rules.PolicyRequest(
         argv=argv,
         shell=options.command is not None or request.shell is not None or request.login,
-        # A forced command starts where its author expects it: the client must not choose what relative paths mean.
+        # A forced command starts where its author expects it to: the client must not choose what relative paths mean.
         cwd=home.resolve(request.cwd if options.command is None else None),
         path=env[b"PATH"],
         environment=tuple(name for name, _ in (*request.env, *wished)),
@@ -105,7 +107,7 @@ def plan_run(
         grace = runs.keep_terminal
     spool = request.spool or (None if terminal is None else DEFAULT_TERMINAL_SPOOL)
     if decision.record:
-        spool = runs.max_spool  # whatever was requested: a recording needs space for all that will be written
+        spool = runs.max_spool  # whatever was requested, because a recording needs space for all output
     audit: Shown = "hash" if "hash" in (decision.audit, config.audit.commands) else "argv"
     command = command_text(request, shell=home.shell)
     return Plan(
@@ -146,7 +148,7 @@ def plan_run(
 
 
 def _argv(request: m.RunRequest, caller: Caller) -> tuple[tuple[bytes, ...], bytes | None]:
-    """Return what is executed, and the name it is given if that is not `argv[0]`."""
+    """Return the arguments to execute, and the program's name if that is not `argv[0]`."""
     shell, forced = caller.home.shell, caller.principal.options.command
     if forced is not None:
         return (shell, b"-c", forced), None
@@ -172,13 +174,13 @@ _LEFT_OUT: Final[dict[str, bool | dict[str, bool]]] = {
     **dict.fromkeys(("type", "id", "attachment", "env", "window"), True),
     "terminal": {"modes": True},
 }
-"""Fields that the record has elsewhere, must not have, or does not need."""
+"""Fields that the record holds elsewhere, must not contain, or does not need."""
 
 
 def _record(request: m.RunRequest, argv: tuple[bytes, ...], command: str, audit: Shown, *, recorded: bool) -> bytes:
-    """Return the request as JSON for the record, with only the names of its environment.
+    """Return the request as JSON for the record, with only the names of its environment variables.
 
-    Of a command that is hidden or too long there is only the hash.
+    If the command is hidden or too long, only its hash is recorded.
     """
     ours = {"recorded": True} if recorded else {}
     names = [bytes_to_json(name) for name, _ in request.env]

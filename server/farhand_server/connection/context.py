@@ -12,24 +12,25 @@ from .login import LoginContext
 
 
 class OpenSession(Protocol):
-    """What the core does with a session that it did not start itself."""
+    """How the core ends a session."""
 
     @property
     def gone(self) -> asyncio.Event:
         """Set once the connection is closed."""
 
     def announce_shutdown(self, grace: float) -> None:
-        """Tell the client that the service stops in `grace` seconds."""
+        """Tell the client that the service will stop in `grace` seconds."""
 
     def finish(self) -> None:
-        """Close once the client has everything that its runs have to say."""
+        """Close once the client has received all output and outcomes of its runs."""
 
     def abort(self) -> None:
-        """Close without sending anything more."""
+        """Close at once, without sending anything more."""
 
 
 class OpenSessions:
-    """The sessions of a core; each adds itself when its connection is up and discards itself when that is gone."""
+    """The sessions of a core. Each adds itself when its connection is up and removes itself when its connection is
+    gone."""
 
     def __init__(self) -> None:
         self._all: set[OpenSession] = set()
@@ -49,14 +50,15 @@ class OpenSessions:
         self._all.discard(session)
 
     def announce_shutdown(self, grace: float) -> None:
-        """Tell all clients that the service stops in `grace` seconds."""
+        """Tell all clients that the service will stop in `grace` seconds."""
         for session in self:
             session.announce_shutdown(grace)
 
     async def finish(self, grace: float) -> None:
-        """Let all clients receive their last messages, and close; abort the connections that take over `grace` seconds.
+        """Let all clients receive their final messages, then close. Abort connections that need more than `grace`
+        seconds.
 
-        The runs must have ended.
+        All runs must have ended before this is called.
         """
         for session in self:
             session.finish()
@@ -76,8 +78,8 @@ class OpenSessions:
 
 
 class SessionContext(AdmissionContext, LoginContext, Protocol):
-    """What a session needs of the core."""
+    """What a session needs from the core."""
 
     @property
     def sessions(self) -> OpenSessions:
-        """All sessions."""
+        """All sessions of the core."""

@@ -1,7 +1,7 @@
-"""Which function serves which message in which phase: one table, and before login nothing but login is in it.
+"""One table of which function serves which message in which phase. Before login it contains only the login messages.
 
-A function here reads one message, asks the session's admission whether it is allowed, and opens a channel handler or
-sends the refusal. It judges nothing itself, except how many channels of a kind one connection may have.
+Each function here serves one message: it asks the session's admission whether the request is allowed, then opens a
+channel handler or sends the refusal. The only rule checked here is how many channels of a kind a connection may have.
 """
 
 from __future__ import annotations
@@ -32,34 +32,35 @@ from farhand_server.runs.run import AnyRun
 
 
 class DispatchSession(ChannelOutlet, Protocol):
-    """What the dispatch needs of a session."""
+    """What the dispatch needs from a session."""
 
     @property
     def context(self) -> SessionContext:
-        """The core."""
+        """What the session shares with the other sessions of the core."""
 
     @property
     def log(self) -> Logger:
-        """The log, with the client's fields."""
+        """A logger that adds the client's fields to each line."""
 
     @property
     def login(self) -> LoginExchange:
-        """The messages before login."""
+        """Answers the messages before login."""
 
     @property
     def admission(self) -> Admission:
-        """Judges the client's requests; there is one only after login."""
+        """Judges the client's requests. Exists only after login."""
 
     @property
     def channels(self) -> dict[int, ChannelHandler]:
         """The handlers of all open channels, by number."""
 
     def acknowledge_close(self, number: int) -> None:
-        """The client has closed a channel."""
+        """Handle that the client has closed a channel."""
 
 
 def dispatch(session: DispatchSession, channel: int, message: m.AnyMessage) -> None:
-    """Serve a message that the connection has found legal, and that has brought it into the phase it is in."""
+    """Serve a message that the connection has found legal. The connection's phase is already the one after the
+    message."""
     serve = _TABLE[session.connection.phase].get(type(message))
     if serve is not None:
         serve(session, channel, message)
@@ -76,7 +77,7 @@ def _login(session: DispatchSession, channel: int, message: m.Login) -> None:
 def _run(session: DispatchSession, channel: int, message: m.RunRequest) -> None:
     limit = session.context.config.runs.max_runs_per_connection
     if _limit_reached(session, limit, RunChannel, PastRunChannel):
-        sentence = f"{limit} runs are active on this connection, and no more are allowed (runs.max_runs_per_connection)"
+        sentence = f"this connection has {limit} active runs, and no more are allowed (runs.max_runs_per_connection)"
         _refuse(session, channel, message.id, RunRefusal(ErrorCode.TOO_MANY_RUNS, sentence))
         return
     admitted = session.admission.start(message)
@@ -87,7 +88,7 @@ def _run(session: DispatchSession, channel: int, message: m.RunRequest) -> None:
     if _open(session, message.id, channel, lambda: _run_channel(session, channel, run, message, new=new)):
         if not new:
             session.admission.record("attach", run=message.id)
-        session.log.debug("run started" if new else "run attached to", run=message.id)
+        session.log.debug("run started" if new else "attached to run", run=message.id)
 
 
 def _run_channel(
@@ -104,7 +105,7 @@ def _attach(session: DispatchSession, channel: int, message: m.Attach) -> None:
         _refuse(session, channel, message.id, run)
     elif _open(session, message.id, channel, lambda: _run_channel(session, channel, run, message, new=False)):
         session.admission.record("attach", run=message.id, detail="read-only" if message.read_only else None)
-        session.log.debug("run attached to", run=message.id)
+        session.log.debug("attached to run", run=message.id)
 
 
 def _list(session: DispatchSession, channel: int, message: m.List) -> None:
@@ -167,7 +168,7 @@ def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
-        return f"signal {number}"  # of the real-time signals only the first and the last have names
+        return f"signal {number}"  # among the real-time signals, only the first and the last have names
 
 
 def _to_channel(session: DispatchSession, channel: int, message: m.AnyMessage) -> None:
@@ -179,13 +180,16 @@ def _to_channel(session: DispatchSession, channel: int, message: m.AnyMessage) -
 
 
 def _limit_reached(session: DispatchSession, limit: int, *kinds: type[ChannelHandler]) -> bool:
-    """Return whether the connection has `limit` channels of these kinds; they are counted only if it can have."""
+    """Return whether the connection already has `limit` channels of these kinds. Counts them only if it has that many
+    in all."""
     channels = session.channels.values()
     return len(channels) >= limit and sum(isinstance(channel, kinds) for channel in channels) >= limit
 
 
 def _open(session: DispatchSession, run_id: str, channel: int, make: Callable[[], ChannelHandler]) -> bool:
-    """Open the channel with the handler that `make` returns, or send its refusal; return whether it is open."""
+    """Open the channel with the handler that `make` returns, or send a refusal if `make` raises one.
+
+    Return whether the channel is open."""
     try:
         handler = make()
     except tuple(_HANDLER_REFUSALS) as error:
@@ -212,7 +216,7 @@ _HANDLER_REFUSALS: Final[dict[type[Exception], ErrorCode]] = {
     RunHasNoTerminal: ErrorCode.NO_TERMINAL,
     TooManyAttachments: ErrorCode.TOO_MANY_RUNS,
 }
-"""What the constructors of the handlers raise where a run cannot be attached to in the way that was asked for."""
+"""What the handlers' constructors raise if a run cannot be attached to in the requested way."""
 
 _TABLE: Final[dict[Phase, dict[type[m.Message], Callable[[DispatchSession, int, Any], None]]]] = {
     Phase.HELLO: {},

@@ -1,4 +1,5 @@
-"""The login phases of one connection: hello, welcome, proofs and their answers, and the deadline for all of that."""
+"""The login phases of one connection: hello, welcome, login proofs and their answers, and the deadline for all of
+these."""
 
 from __future__ import annotations
 
@@ -23,17 +24,17 @@ from ..auth.accounts import Principal
 from ..config import ServiceConfig
 from ..logs import Logger
 
-if TYPE_CHECKING:  # importing it loads the cryptography, which a service for local clients does without
+if TYPE_CHECKING:  # importing it loads the cryptography, which a service for local clients does not need
     from ..auth.login import Authenticator
 
 SERVER_SOFTWARE: Final = f"farhandd/{__version__}"
 
 LoginReport = Callable[[bool], None]
-"""Tells the edge whether its client has logged in. Only the first call counts."""
+"""Reports to the edge whether its client has logged in. Only the first call has an effect."""
 
 
 class LoginContext(Protocol):
-    """What the login needs of the core."""
+    """What the login needs from the core."""
 
     @property
     def config(self) -> ServiceConfig:
@@ -41,39 +42,39 @@ class LoginContext(Protocol):
 
     @property
     def authenticator(self) -> Authenticator | None:
-        """Judges logins by key; None without a host key, and so without an edge."""
+        """Verifies logins by key. None if the service has no host key, and therefore no edge."""
 
     def note(self, entry: AuditEntry) -> None:
-        """Add an event to the audit log; it is written soon."""
+        """Add an event to the audit log, to be written soon."""
 
 
 class LoginSession(Protocol):
-    """What the login needs of its session."""
+    """What the login needs from its session."""
 
     @property
     def connection(self) -> Connection:
-        """The connection, in one of the phases before login."""
+        """The connection, which is in one of the phases before login."""
 
     @property
     def context(self) -> LoginContext:
-        """The core."""
+        """What the session shares with the other sessions of the core."""
 
     @property
     def log(self) -> Logger:
-        """The log, with the client's fields."""
+        """A logger that adds the client's fields to each line."""
 
     def logged_in(self, caller: Caller) -> None:
-        """The client has logged in; its `Accepted` message is sent next."""
+        """Handle that the client has logged in; the `Accepted` message is sent next."""
 
     def end(self, code: ErrorCode, sentence: str) -> None:
         """Send an error and close the connection."""
 
 
 class LoginExchange:
-    """Answers the messages before login. Its client has to log in, or is the local `principal`.
+    """Answers the messages before login. The client is the local `principal`, or must log in.
 
-    Call `start` once the connection is up and `stop` once it is gone. `address` and `peer` are the address of an edge's
-    client, to judge by and to write down; `report` tells the edge how the login went.
+    Call `start` once the connection is up and `stop` once it is gone. For an edge's client, `address` is the address to
+    judge by, `peer` is the address as it is logged, and `report` tells the edge whether the login succeeded.
     """
 
     def __init__(
@@ -102,17 +103,17 @@ class LoginExchange:
         self._deadline = asyncio.get_running_loop().call_later(seconds, self._deadline_passed)
 
     def stop(self) -> None:
-        """The connection is gone; for the edge a client that has not logged in by then has failed to."""
+        """Handle the end of the connection. If the client has not logged in, report a failed login to the edge."""
         self._cancel_deadline()
         self._report(False)
 
     def answer_hello(self, hello: m.Hello) -> None:
-        """Answer the hello. It logs a local client in, unless the client wants to be another user."""
+        """Answer the hello. Log a local client in, unless it asks for another user."""
         connection = self._session.connection
         if m.PROTOCOL_VERSION not in hello.versions:
             connection.fail(
                 ErrorCode.UNSUPPORTED_VERSION,
-                f"this service speaks version {m.PROTOCOL_VERSION} of the protocol, which the client does not offer",
+                f"this service uses version {m.PROTOCOL_VERSION} of the protocol, which the client does not offer",
             )
             return
         self._hello = hello
@@ -132,11 +133,11 @@ class LoginExchange:
         if hello.user in (None, local.user):
             self._accept(local)
         else:
-            sentence = f"this socket logs clients in as {local.user} and as no other user"
+            sentence = f"on this socket you can only log in as {local.user}"
             connection.fail(ErrorCode.DENIED, sentence)
 
     def answer_login(self, message: m.Login) -> None:
-        """Judge one proof. The cause of a refusal is written to the log and nowhere else."""
+        """Verify one login proof. The cause of a refusal is only logged, and not sent to the client."""
         principal = self._authenticate(message.public_key, message.signature)
         if principal is not None:
             self._accept(principal)
@@ -146,7 +147,7 @@ class LoginExchange:
             self._session.connection.send(0, m.Refused(attempts_left=self._attempts_left))
             return
         self._report(False)
-        self._session.end(ErrorCode.LOGIN_FAILED, "none of the keys offered is authorized for this user")
+        self._session.end(ErrorCode.LOGIN_FAILED, "none of the offered keys is authorized for this user")
 
     def reject(self, principal: Principal, sentence: str) -> None:
         """Refuse a local client whose account may not use this service, and close its connection."""
@@ -171,7 +172,7 @@ class LoginExchange:
             hello_sha256=sha256(session.connection.hello_frame).digest(),
         )
         authenticator = session.context.authenticator
-        assert authenticator is not None  # clients of an edge arrive only on its socket
+        assert authenticator is not None  # only clients of an edge get here, and an edge has a host key
         judged = authenticator.authenticate(proof, address=self._address, now=time.time())
         if isinstance(judged, Principal):
             return judged

@@ -32,18 +32,18 @@ from .login import LoginExchange
 from .turns import SendTurns
 
 CLIENT_KEEPALIVE_INTERVAL: Final = 15.0
-"""Seconds of silence after which a client is pinged. After three of them its connection counts as lost: a run whose
-client is gone without notice must not wait for it indefinitely."""
+"""Seconds of silence after which a client is pinged. After three such intervals its connection counts as lost, so that
+no run waits indefinitely for a client that has vanished without notice."""
 
 LAST_PING_ID: Final = 0
-"""Id of the ping that `finish` sends; those of the keep-alive begin at 1."""
+"""Id of the ping that `finish` sends. The ids of keep-alive pings begin at 1."""
 
 
 class ServerSession:
-    """Handler of one `ConnectionTransport`: passes what arrives on to the dispatch and the channels' handlers.
+    """The handler of one `ConnectionTransport`: passes received events on to the dispatch and the channel handlers.
 
-    A local client has its `principal`, a client of an edge has to log in. `address` and `peer` are the address of an
-    edge's client, to judge by and to write down; `report` tells the edge how the login went.
+    A local client has a `principal`; a client of an edge must log in. For an edge's client, `address` is the address to
+    judge by, `peer` is the address as it is logged, and `report` tells the edge whether the login succeeded.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class ServerSession:
         self._finishing = False
         self._last_ping_sent = False
         self._unacknowledged: dict[int, ChannelHandler] = {}
-        """Handlers that have sent their last message, until the client closes the channel."""
+        """Handlers that have sent their final message, until the client closes the channel."""
         self._keepalive = Keepalive(CLIENT_KEEPALIVE_INTERVAL)
         self._keepalive_timer: asyncio.TimerHandle | None = None
 
     @property
     def admission(self) -> Admission:
-        """Judges the client's requests; there is one only after login."""
+        """Judges the client's requests. Exists only after login."""
         assert self._admission is not None
         return self._admission
 
@@ -89,16 +89,16 @@ class ServerSession:
     # Closing
 
     def announce_shutdown(self, grace: float) -> None:
-        """Tell the client that the service stops in `grace` seconds."""
+        """Tell the client that the service will stop in `grace` seconds."""
         if self.connection.phase is Phase.READY:
             self.connection.send(0, m.GoingAway(grace=grace))
             self.flush_soon()
 
     def finish(self) -> None:
-        """Close once every channel has sent its last message, after all its output, and the client has received it.
+        """Close once every channel has sent its output and final message, and the client has received them.
 
-        A client whose credit or close meets a closed socket loses what it has not read yet. Its answer to a last ping
-        shows that it has read everything before.
+        If a client sends credit or `close` to a closed socket, it loses what it has not read yet. Its answer to a last
+        ping shows that it has read everything sent before.
         """
         self._finishing = True
         self._send_last_ping()
@@ -125,7 +125,7 @@ class ServerSession:
             self._close()
             return
         self._transport.flush()
-        if self._transport.room:  # nothing is queued that a ping would overtake; else `writable` is called again
+        if self._transport.room:  # nothing queued could be overtaken by a ping; otherwise `writable` calls this again
             self._last_ping_sent = True
             self.connection.send(0, m.Ping(id=LAST_PING_ID))
             self._transport.flush()
@@ -147,24 +147,24 @@ class ServerSession:
     # ChannelOutlet
 
     def flush_soon(self) -> None:
-        """Send what is queued at the end of this turn of the loop."""
-        # Each key is accepted, but gives back credit only now and then: a turn of the loop for nothing costs 8 µs.
+        """At the end of this turn of the loop, send what is queued."""
+        # This is called for each key, but credit is only queued now and then: a needless turn of the loop costs 8 µs.
         if self._transport is not None and self.connection.queued:
             self._transport.flush_soon()
 
     def schedule(self, channel: ChannelHandler, *, awaited: bool = False) -> None:
-        """Give the channel its turn to send."""
+        """Arrange for the channel to get its turn to send."""
         self._turns.add(channel, awaited=awaited)
 
     def forget(self, channel: ChannelHandler) -> None:
-        """Remove a channel that has sent its last message."""
+        """Remove a channel that has sent its final message."""
         if self.channels.pop(channel.number, None) is not None:
             self._unacknowledged[channel.number] = channel
         if self._finishing:
             self._loop.call_soon(self._send_last_ping)
 
     def acknowledge_close(self, number: int) -> None:
-        """The client has closed a channel: where the handler has sent its last message, it is notified."""
+        """Handle that the client has closed a channel. Notify the handler if it has sent its final message."""
         channel = self._unacknowledged.pop(number, None)
         if channel is not None:
             channel.closed()
@@ -200,7 +200,7 @@ class ServerSession:
     def _dispatch(self, event: MessageReceived) -> None:
         try:
             dispatch(self, event.channel, event.message)
-        except Exception as error:  # noqa: BLE001  # a bug ends this connection with an error; the others go on
+        except Exception as error:  # noqa: BLE001  # a bug ends this connection with an error; other connections continue
             self._fail(event.message.type, error)
 
     def _fail(self, what: str, error: Exception) -> None:

@@ -12,12 +12,13 @@ from farhand_protocol.transport import ConnectionTransport
 from .channels.handler import ChannelHandler
 
 MAX_TURN_TIME: Final = 0.005
-"""Seconds for which one client's channels may send before other clients have their turn. It matters for lists, which
-are read from the disk; output fills the connection sooner."""
+"""Seconds for which one client's channels may send before other clients get their turn. This matters for lists, which
+are read from disk; output fills the connection sooner."""
 
 
 class SendTurns:
-    """The channels that have something to send, in order. `failed` is called with what one of them raises."""
+    """The channels that have something to send, in order. `failed` is called with any exception that one of them
+    raises."""
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
         self.transport: ConnectionTransport | None = None
@@ -26,7 +27,8 @@ class SendTurns:
         self._ready: deque[ChannelHandler] = deque()
 
     def add(self, channel: ChannelHandler, *, awaited: bool) -> None:
-        """Append the channel. It sends at once if somebody waits for it (`awaited`) and nothing else is being sent."""
+        """Append the channel. If somebody is waiting for its data (`awaited`) and nothing else is being sent, let it
+        send at once."""
         channel.scheduled = True
         self._ready.append(channel)
         if len(self._ready) > 1:
@@ -50,7 +52,7 @@ class SendTurns:
             channel.scheduled = False
             try:
                 more = channel.send_some()
-            except Exception as error:  # noqa: BLE001  # a bug ends this connection with an error; the others go on
+            except Exception as error:  # noqa: BLE001  # a bug ends this connection with an error; other connections continue
                 self._failed(error)
                 return
             if more and not channel.scheduled:

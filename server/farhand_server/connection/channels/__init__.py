@@ -1,15 +1,15 @@
-"""The handlers of channels: one class for each message that opens a channel.
+"""The channel handlers: one class for each message that opens a channel.
 
-`handler`    the interface between a session and its handlers, and the base of those that answer one question
+`handler`    the interface between a session and its handlers, and the base of handlers that answer one query
 `run`        a run's output, input and outcome, for `run` and `attach`
-`attach`     the same for a run of which only the record is left
-`deliver`    one signal to a run, by its id
-`listing`    the runs that a caller may see
+`attach`     the same for a past run, of which only the record is left
+`deliver`    sends one signal to a run, named by its id
+`listing`    lists the runs that a caller may see
 `recording`  when each part of a run's output arrived
-`waiting`    the next match, silence or end in a run's output
+`waiting`    waits for a match, for silence or for the end of a run's output
 `pattern`    compiles and searches the patterns of `waiting`
 
-A handler is made by the dispatch once admission has let the request pass. Its session calls `begin`, passes on what the
-client sends, and calls `send_some` whenever the handler's turn to send has come; a handler that has something to send
-asks for a turn with `ChannelOutlet.schedule`. Runs call the handler as a `Watcher`.
+The dispatch creates a handler once admission has allowed the request. The session then calls `begin`, passes on what
+the client sends, and calls `send_some` whenever it is the handler's turn to send. A handler that has something to send
+asks for a turn with `ChannelOutlet.schedule`. Runs notify the handler through the `Watcher` interface.
 """

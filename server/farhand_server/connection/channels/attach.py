@@ -1,6 +1,6 @@
-"""What attachments to live and to past runs have in common, and the handler of those to past runs.
+"""What attachments to live and past runs have in common, and the handler of attachments to past runs.
 
-Of a past run only the record is left: its output is a gap, and its outcome follows at once.
+Only the record of a past run is left, so the client receives a gap instead of its output, then its outcome.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .handler import ChannelOutlet, QueryChannel
 
 
 class RunHasNoTerminal(Exception):
-    """An attachment has a terminal size, and the run has no terminal."""
+    """An attachment has a terminal size, but the run has no terminal."""
 
 
 def wanted_output(request: m.RunRequest | m.Attach) -> dict[Output, int]:
-    """Return the offset in each stream from which the client wants output; it wants nothing of other streams."""
+    """Return, for each stream that the client wants, the offset from which it wants output."""
     if isinstance(request, m.RunRequest):
         return {"stdout": 0} if request.merge_stderr else {"stdout": 0, "stderr": 0}
     offsets: dict[Output, int | None] = {"stdout": request.stdout, "stderr": request.stderr}
@@ -31,7 +31,7 @@ def wanted_output(request: m.RunRequest | m.Attach) -> dict[Output, int]:
 
 
 def ended_message(result: RunResult) -> m.Ended:
-    """Return the last message of a run."""
+    """Return the final message of a run's channel."""
     usage = result.usage
     return m.Ended(
         outcome=result.outcome,
@@ -47,7 +47,7 @@ def ended_message(result: RunResult) -> m.Ended:
 
 
 class PastRunChannel(QueryChannel):
-    """Answers an attachment to a `PastRun`. Raises `BadOffset` and `RunHasNoTerminal`."""
+    """Answers an attachment to a `PastRun`. The constructor raises `BadOffset` and `RunHasNoTerminal`."""
 
     def __init__(self, outlet: ChannelOutlet, number: int, run: PastRun, request: m.RunRequest | m.Attach) -> None:
         super().__init__(outlet, number)
@@ -59,11 +59,11 @@ class PastRunChannel(QueryChannel):
             self._shows_terminal, stdin = request.size is not None, request.stdin or 0
             if self._shows_terminal and not run.has_terminal:
                 raise RunHasNoTerminal(f"run {run.id} has no terminal; attach to it without a size")
-        # The record of a lost run is not exact, so a client may be ahead of it; it has to learn of the loss.
+        # A lost run's record is not exact, so the client may be ahead of it. It must still learn that the run is lost.
         if not isinstance(run.result.outcome, Lost):
             check_offsets(run, self._wanted)
             if stdin:
-                raise BadOffset(f"stdin of run {run.id} has ended; it cannot continue at {stdin}")
+                raise BadOffset(f"stdin of run {run.id} has ended and cannot continue at {stdin}")
 
     def begin(self) -> None:
         if self.run.pid is not None:
@@ -91,7 +91,7 @@ class PastRunChannel(QueryChannel):
             self.answer(m.Done())
 
     def received_data(self, data: bytes) -> None:
-        """Give credit back for stdin that was sent before the client knew that nobody reads it."""
+        """Return credit for stdin that the client sent before it knew that nobody reads it."""
         if self.run.pid is not None:
             self._outlet.connection.acknowledge(self.number, "stdin", len(data))
             self._outlet.flush_soon()

@@ -1,4 +1,5 @@
-"""A signal to a run, by its id. The answer comes once it is sent, also if the run is only about to start."""
+"""Sends a signal to a run, named by its id. The answer follows once the signal is sent, even if the run has yet to
+start."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from .handler import ChannelOutlet, QueryChannel
 
 
 class DeliverChannel(QueryChannel):
-    """Sends the signal and answers; if the run has not started yet, it waits for the start."""
+    """Sends the signal and answers. If the run has not started yet, it first waits for the start."""
 
     def __init__(self, outlet: ChannelOutlet, number: int, run: AnyRun, request: m.Deliver) -> None:
         super().__init__(outlet, number)
@@ -33,7 +34,7 @@ class DeliverChannel(QueryChannel):
         if isinstance(self._run, LiveRun) and self._run.signal(self._signal):
             self.answer(m.Done())
         else:
-            sentence = f"run {self._run.id} has no process left to send signal {self._signal} to"
+            sentence = f"run {self._run.id} has no process left that could receive signal {self._signal}"
             self.answer(m.Error(code=ErrorCode.RUN_ENDED, message=sentence))
 
     # Watcher
@@ -42,5 +43,5 @@ class DeliverChannel(QueryChannel):
         self._deliver()
 
     def ended(self, result: RunResult) -> None:
-        """Refuse: the run has ended without a start."""
+        """Refuse the signal, because the run has ended without having started."""
         self._deliver()

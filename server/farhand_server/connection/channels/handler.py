@@ -1,4 +1,4 @@
-"""The interface between a session and the handlers of its channels, and a base for those that answer one question."""
+"""The interface between a session and its channel handlers, and a base for handlers that answer one query."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from farhand_protocol.outcome import Outcome
 from farhand_server.runs.plan import RunResult
 
 MAX_ANSWER_SIZE: Final = 64 * KiB
-"""Bytes of one message of a long answer, for clients that accept more: those of a data frame, so that nothing waits
-longer behind it."""
+"""Largest message of a long answer in bytes, even if the client accepts more. It is the size of a data frame, so that
+nothing waits behind it longer than behind data."""
 
 
 class ChannelHandler(Protocol):
-    """Serves one channel. Its session calls the methods; none of them may block."""
+    """Serves one channel. The session calls the methods; they must not block."""
 
     scheduled: bool
-    """Whether it is waiting for its turn to send. Maintained by the session."""
+    """Whether the handler is waiting for its turn to send. The session maintains this."""
 
     @property
     def number(self) -> int:
         """The channel's number."""
 
     def begin(self) -> None:
-        """Send what can be sent already. Called once, after the session has added the handler."""
+        """Send whatever can be sent right away. Called once, after the session has added the handler."""
 
     def send_some(self) -> bool:
         """Queue at most a few frames; return True if there is more to send now."""
@@ -39,36 +39,37 @@ class ChannelHandler(Protocol):
         """Act on data that the state tables allow on this channel."""
 
     def closed(self) -> None:
-        """The client has closed the channel, after receiving the last message sent on it."""
+        """Handle that the client has closed the channel, after receiving the final message on it."""
 
     def lost(self) -> None:
-        """The connection is lost or the channel has failed: send nothing more."""
+        """Handle a lost connection or a failed channel: send nothing more."""
 
 
 class ChannelOutlet(Protocol):
-    """What a handler needs of its session."""
+    """What a handler needs from its session."""
 
     @property
     def connection(self) -> Connection:
         """The connection that carries the channel."""
 
     def flush_soon(self) -> None:
-        """Send what is queued at the end of this turn of the loop."""
+        """At the end of this turn of the loop, send what is queued."""
 
     def schedule(self, channel: ChannelHandler, *, awaited: bool = False) -> None:
-        """Call `send_some` when there is room, in turn with the other channels.
+        """Arrange a call of `send_some`, once there is room, in turn with the other channels.
 
-        With `awaited`, for what a person who types is waiting for, that happens at once if nothing else is queued.
+        With `awaited`, for output that somebody typing is waiting for, the call happens at once if nothing else is
+        queued.
         """
 
     def forget(self, channel: ChannelHandler) -> None:
-        """Remove a channel on which the last message was sent; `closed` or `lost` is still called, once."""
+        """Remove a channel on which the final message was sent. Its `closed` or `lost` is still called, once."""
 
 
 class QueryChannel:
-    """Base of the handlers that answer one question. The client sends nothing more on such a channel, except `close`.
+    """Base of the handlers that answer one query. On such a channel the client sends nothing more except `close`.
 
-    It is a `ChannelHandler`, and for those that watch a run a `Watcher`, with nothing to do in most methods.
+    It implements `ChannelHandler`, and `Watcher` for subclasses that watch a run. Most methods do nothing.
     """
 
     def __init__(self, outlet: ChannelOutlet, number: int) -> None:
@@ -78,7 +79,7 @@ class QueryChannel:
         self._over = False
 
     def answer(self, last: m.Message) -> None:
-        """Send the last message, unless one was sent before."""
+        """Send the final message, unless one was already sent."""
         if not self._over:
             self.finish()
             self._outlet.connection.send(self._number, last)
@@ -96,20 +97,20 @@ class QueryChannel:
         return self._number
 
     def begin(self) -> None:
-        """Send nothing yet."""
+        """Do nothing: there is nothing to send yet."""
 
     def send_some(self) -> bool:
         return False
 
     def received(self, message: m.AnyMessage) -> None:
-        """Answer the `close`, the only message that is legal here."""
+        """Answer `close`, the only message that is legal here."""
         self.answer(m.Done())
 
     def received_data(self, data: bytes) -> None:
         """Never called: such a channel has no streams."""
 
     def closed(self) -> None:
-        """Do nothing: the answer was sent before."""
+        """Do nothing: the answer has already been sent."""
 
     def lost(self) -> None:
         self.finish()
@@ -117,7 +118,7 @@ class QueryChannel:
     # Watcher
 
     def started(self) -> None:
-        """Do nothing: the program runs."""
+        """Do nothing: the program has started."""
 
     def stdin_taken(self) -> None:
         """Do nothing: the program has read input."""

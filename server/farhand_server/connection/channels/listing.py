@@ -1,4 +1,4 @@
-"""The list of runs that a caller may see. Each message is made once the one before it has been sent."""
+"""Lists the runs that a caller may see. Each message is built once the previous one has been sent."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from .handler import MAX_ANSWER_SIZE, ChannelOutlet, QueryChannel
 
 
 class RunLookup(Protocol):
-    """Where runs are looked up: the registry."""
+    """The part of the registry that looks runs up."""
 
     def __iter__(self) -> Iterator[LiveRun]:
-        """Iterate over the active runs, the newest first."""
+        """Iterate over the active runs, newest first."""
 
     def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[AnyRun]:
-        """Return up to `limit` runs, active or ended, the newest first. Raises `RecordUnavailable`."""
+        """Return up to `limit` runs, active or ended, newest first. Raises `RecordUnavailable`."""
 
 
 class ListChannel(QueryChannel):
-    """Answers a `list`. `sees` tells which runs the caller may see; all of them are of `owner`, if that is not None.
+    """Answers a `list`. `sees` tells whether the caller may see a run. If `owner` is not None, all visible runs are
+    this owner's.
 
-    Between two messages it keeps only its position, the run `after`, so lists that nobody reads cost little. In one
-    turn of the loop it looks at `m.MAX_RUNS` runs at most, however many the caller may not see.
+    Between two messages it keeps only its position, the run `after`, so an unread list costs little. In one turn of the
+    loop it looks at no more than `m.MAX_RUNS` runs, however many of them the caller may not see.
     """
 
     def __init__(
@@ -72,7 +73,8 @@ class ListChannel(QueryChannel):
             return False
         self._after = page[-1] if whole else seen[told - 1]
         if not told:
-            # With nothing sent the session would give it turn after turn, and hold up all other connections.
+            # Nothing was sent, so the session would give this channel turn after turn and hold up all other
+            # connections.
             asyncio.get_running_loop().call_soon(self._go_on)
         return bool(told)
 
@@ -95,10 +97,10 @@ class ListChannel(QueryChannel):
             return runs
         if self._after in runs:
             return runs[runs.index(self._after) + 1 :]
-        return [run for run in runs if run.began < self._after.began]  # that run has ended meanwhile
+        return [run for run in runs if run.began < self._after.began]  # the run `after` has ended meanwhile
 
     def _tell(self, runs: Sequence[AnyRun]) -> int:
-        """Send as many of the runs as fit into one message; return how many."""
+        """Send as many of the runs as fit into one message, and return their number."""
         connection = self._outlet.connection
         assert connection.peer_limits is not None
         for message in pack_runs(map(info, runs), min(connection.peer_limits.message, MAX_ANSWER_SIZE)):
@@ -108,7 +110,7 @@ class ListChannel(QueryChannel):
 
 
 def info(run: AnyRun) -> m.RunInfo:
-    """Return the entry of a run in a listing."""
+    """Return a run's entry in a listing."""
     result = run.result
     live = run if isinstance(run, LiveRun) else None
     under_way = live if result is None else None
@@ -130,6 +132,6 @@ def info(run: AnyRun) -> m.RunInfo:
 
 
 def _size(run: AnyRun) -> m.WindowSize:
-    # The size is not on record: that of a past run is unknown.
+    # The history does not record the size, so a past run's is unknown.
     columns, rows = (run.timeline.size if isinstance(run, LiveRun) else None) or (0, 0)
     return m.WindowSize(columns=columns, rows=rows)

@@ -1,4 +1,4 @@
-"""Regular expressions of clients: refused if they would be expensive, and searched for in a thread."""
+"""Clients' regular expressions: refuses expensive ones, and searches in a thread."""
 
 from __future__ import annotations
 
@@ -7,32 +7,33 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-import re2  # type: ignore[import-untyped]  # it comes without
+import re2  # type: ignore[import-untyped]  # it ships no type information
 
 from farhand_protocol.limits import KiB, MiB
 from farhand_server.runtime import block_all_signals
 
 MAX_PATTERN_MEMORY: Final = 1 * MiB
-"""Bytes that one pattern may take, compiled and with the states that RE2 caches. What people write takes a
-hundredth of that."""
+"""Bytes that one pattern may use: the compiled pattern and the states that RE2 caches. Typical patterns use a hundredth
+of this."""
 
 MAX_PATTERN_PROGRAM: Final = 4096
-"""Instructions of a compiled pattern: as many as the longest possible text without operators needs."""
+"""Instructions of a compiled pattern: enough for the longest possible text without operators."""
 
 MAX_SEARCH_CHUNK: Final = 256 * KiB
-"""Bytes searched at once: half a millisecond for nearly every pattern."""
+"""Bytes searched at once: nearly every pattern takes half a millisecond for this."""
 
 MAX_SEARCH_WORK: Final = 1 << 24
-"""Bytes searched at once times instructions. Where RE2 has to follow every path through the pattern, that costs some
-8 ns each, so the searches of others wait for a seventh of a second at most."""
+"""Bytes searched at once, times instructions. If RE2 must follow every path through the pattern, each unit costs about
+8 ns, so the searches of other clients wait a seventh of a second at most."""
 
 SEARCH_OVERLAP: Final = 4 * KiB
-"""Bytes before new output that are searched again with it, so that every match up to this length is found however the
-output was split: a line as long as a terminal accepts (termios(3)). It costs some microseconds for each chunk."""
+"""Bytes before new output that are searched again together with it, so that every match up to this length is found
+however the output was split. The longest line that a terminal accepts fits (termios(3)). It costs a few microseconds
+for each chunk."""
 
 
 class BadPattern(Exception):
-    """The pattern is not valid for RE2 or too large; the text says why, in RE2's words."""
+    """The pattern is not valid for RE2 or is too large. The text gives RE2's reason."""
 
 
 class Pattern:
@@ -45,7 +46,7 @@ class Pattern:
         try:
             self._compiled = _compile(b"(?m)" + source)
         except re2.error:
-            # The error must be about what the client has written, without the prefix.
+            # The error must refer to the client's text, without our prefix.
             raise BadPattern(f"the pattern cannot be used: {_why(source)}") from None
         if self._compiled.programsize > MAX_PATTERN_PROGRAM:
             raise BadPattern(
@@ -55,14 +56,14 @@ class Pattern:
         self.chunk: Final = max(
             SEARCH_OVERLAP, min(MAX_SEARCH_CHUNK, MAX_SEARCH_WORK // max(1, self._compiled.programsize))
         )
-        """Bytes of new output to search at once."""
+        """How many bytes of new output to search at once."""
 
     async def search(self, before: bytes | None, text: bytes, *, last: bool) -> tuple[int, int] | None:
-        """Return start and end of the first match in `text`, or None.
+        """Return the start and end of the first match in `text`, or None.
 
-        `before` is the byte in front of `text`: empty at the start of the stream, None if it is not known. Unless
-        `text` is the `last` of its stream, the byte behind it is not known either. Next to an unknown byte no line,
-        word or text begins or ends.
+        `before` is the byte before `text`: empty at the start of the stream, None if unknown. Unless `text` is the
+        `last` part of its stream, the byte after it is unknown, too. Next to an unknown byte, no line, word or text
+        begins or ends.
         """
         if before is None:
             before = _same_class(text[:1])
@@ -78,13 +79,13 @@ class Pattern:
 
 _thread: Final = ThreadPoolExecutor(1, "patterns", initializer=block_all_signals)
 """RE2 releases the interpreter lock while it searches, so the loop continues. One thread is enough: the processors are
-meant for what is run."""
+for the runs."""
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
 def _turn() -> asyncio.Lock:
-    """Return the lock that serializes the searches of this loop, first come, first served."""
+    """Return the lock that serializes the searches of this loop in the order of their requests."""
     loop = asyncio.get_running_loop()
     if loop not in _turns:
         _turns[loop] = asyncio.Lock()
@@ -99,7 +100,7 @@ def _compile(source: bytes) -> Any:
     try:
         return re2.compile(source, options)
     finally:
-        re2.purge()  # RE2 for Python would cache the last 128
+        re2.purge()  # otherwise the Python binding of RE2 caches the last 128 patterns
 
 
 def _why(source: bytes) -> str:
@@ -107,7 +108,7 @@ def _why(source: bytes) -> str:
         _compile(source)
     except re2.error as error:
         (words,) = error.args
-        # It shows a pattern of single bytes as Latin-1, in UTF-8.
+        # RE2 quotes a pattern of single bytes as Latin-1 encoded in UTF-8.
         return str(words, "utf-8", "replace").encode("latin-1", "replace").decode(errors="replace")
     return "pattern too large"
 

@@ -1,4 +1,4 @@
-"""When each part of a run's output arrived. Each message is made once the one before it has been sent."""
+"""Tells when each part of a run's output arrived. Each message is built once the previous one has been sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .handler import MAX_ANSWER_SIZE, ChannelOutlet, QueryChannel
 
 
 class RecordingChannel(QueryChannel):
-    """Answers a `recording` with the marks made so far. Between two messages it keeps only its position."""
+    """Answers a `recording` with the marks recorded so far. Between two messages it keeps only its position."""
 
     def __init__(self, outlet: ChannelOutlet, number: int, run: AnyRun) -> None:
         super().__init__(outlet, number)
@@ -44,7 +44,7 @@ class RecordingChannel(QueryChannel):
         return True
 
     def _tell(self, moments: list[Moment]) -> int:
-        """Send as many of the moments as fit into one message; return how many."""
+        """Send as many of the moments as fit into one message, and return their number."""
         connection = self._outlet.connection
         assert connection.peer_limits is not None
         for message in pack_marks(map(_mark, moments), min(connection.peer_limits.message, MAX_ANSWER_SIZE)):

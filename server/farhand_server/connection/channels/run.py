@@ -1,4 +1,4 @@
-"""A run's channel: one client's attachment to one run. It sends output and outcome, and receives stdin and signals."""
+"""A run's channel: one client's attachment to one run. Sends output and outcome, and receives stdin and signals."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .attach import RunHasNoTerminal, ended_message, wanted_output
 from .handler import ChannelOutlet
 
 MAX_ECHO: Final = 2 << 10
-"""Bytes of output that may be the echo of a key, or the line that is redrawn for it. So little is sent in the same turn
-of the loop in which it arrived; for a flood of output that would only make more and smaller writes."""
+"""The most bytes of output that may be a key's echo or the line redrawn for it. Output this small is sent in the same
+turn of the loop in which it arrived. For bulk output, that would only cause more and smaller writes."""
 
 OUTCOME_DELAY: Final = 0.001
-"""Seconds for which the end of a stream, with no output left before it, waits for the outcome. A program that exits
-closes its streams one by one and is reaped last: sent together, that wakes edge and client once instead of three
-times."""
+"""Seconds for which the end of a stream is held back for the outcome, once all output has been sent. An exiting program
+closes its streams one by one and is reaped last. Sending all of this together wakes edge and client once instead of
+three times."""
 
 
 class _StreamPosition:
-    """The position of the attachment in one stream. It gets nothing from `limit` on, if there is one."""
+    """The attachment's position in one stream. Output from offset `limit` on is not sent, unless `limit` is None."""
 
     __slots__ = ("ended", "limit", "offset", "spool", "stream")
 
@@ -42,19 +42,19 @@ class _StreamPosition:
 
     @property
     def end(self) -> int:
-        """The offset up to which there is output for it now."""
+        """The offset up to which output can be sent now."""
         return self.spool.end if self.limit is None else self.limit
 
     @property
     def over(self) -> bool:
-        """Whether everything was sent, and nothing will follow."""
+        """Whether all output has been sent and none will follow."""
         return self.offset >= self.end and (self.spool.ended or self.limit is not None)
 
 
 class RunChannel:
-    """Sends the output of a run as fast as the client accepts it, and applies what the client sends to the run.
+    """Sends a run's output as fast as the client accepts it, and applies the client's messages to the run.
 
-    Raises `BadOffset`, `RunHasNoTerminal` and `TooManyAttachments`.
+    The constructor raises `BadOffset`, `RunHasNoTerminal` and `TooManyAttachments`.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class RunChannel:
             position.spool.listeners.append(self._changed)
 
     def begin(self) -> None:
-        """Send what the client has missed: the start, or the end of a run that has ended."""
+        """Send what the client has missed: that the run has started, or has ended."""
         if self.run.pid is not None:
             self.started()
         if self.run.announced:
@@ -117,7 +117,8 @@ class RunChannel:
             self._wake()
 
     def send_some(self) -> bool:
-        """Queue at most one frame of each stream, and the ends that are due. Return whether there is more to send."""
+        """Queue at most one frame of each stream, and the `end` messages that are due. Return whether there is more to
+        send."""
         more = False
         self._cancel_pause()
         if self._over:
@@ -132,7 +133,7 @@ class RunChannel:
 
     def _advance(self, position: _StreamPosition) -> bool:
         connection, spool = self._outlet.connection, position.spool
-        if self._over:  # reading another stream from the disk has failed
+        if self._over:  # reading another stream from disk has failed
             return False
         self._skip_gap(position)
         room = connection.room(self.number, position.stream) if position.offset < position.end else 0
@@ -140,7 +141,7 @@ class RunChannel:
             try:
                 data = spool.read(position.offset, min(room, position.end - position.offset))
             except OSError as error:
-                self.failed(ErrorCode.UNAVAILABLE, f"the output cannot be read from the disk: {error.strerror}")
+                self.failed(ErrorCode.UNAVAILABLE, f"the output cannot be read from disk: {error.strerror}")
                 return False
             connection.send_data(self.number, position.stream, data)
             position.offset += len(data)
@@ -161,7 +162,7 @@ class RunChannel:
     # What the client sends
 
     def received(self, message: m.AnyMessage) -> None:
-        """Apply a message of the client to the run."""
+        """Apply a message from the client to the run."""
         match message:
             case m.Credit():
                 if message.stream != "stdin":
@@ -180,15 +181,15 @@ class RunChannel:
                 self._leave()
 
     def received_data(self, data: bytes) -> None:
-        """Write stdin to the program."""
+        """Pass stdin on to the program."""
         self.run.stdin.write(self._attachment, data)
 
     def closed(self) -> None:
-        """Leave the run: the client has received everything."""
+        """Leave the run, since the client has received everything."""
         self.run.detach(self._attachment)
 
     def lost(self) -> None:
-        """Send nothing more, but keep the attachment: the client may reconnect."""
+        """Send nothing more, but keep the attachment, because the client may reconnect."""
         self._stop_sending()
         self.run.attachments.lost(self._attachment)
 
@@ -208,10 +209,11 @@ class RunChannel:
         self._outlet.flush_soon()
         self.stdin_taken()
         if not self._follow:
-            self._wake()  # nothing else wakes it if it is at its end already
+            self._wake()  # nothing else wakes the channel if all streams are already at their end
 
     def _send_size(self) -> None:
-        # In the channel's turn to send, so that a client that does not read gets only the latest size.
+        # Called when it is the channel's turn to send, so that a client that does not read receives only the latest
+        # size.
         size = TerminalSize(0, 0) if self._screen is None else self._screen.size
         if self._shows_terminal and size != self._sent_size:
             self._sent_size = size
@@ -219,7 +221,7 @@ class RunChannel:
 
     def stdin_taken(self) -> None:
         if not self._started:
-            return  # `Started` has to be the first message
+            return  # `Started` must be the first message
         done = self.run.stdin.credit(self._attachment)
         self._outlet.connection.acknowledge(self.number, "stdin", done - self._stdin_credited)
         self._stdin_credited = done
@@ -240,7 +242,7 @@ class RunChannel:
 
     def replaced(self) -> None:
         if self._over:
-            return  # the last message was sent but may never arrive; the client has reconnected for it
+            return  # the final message was sent but may never have arrived, so the client has reconnected for it
         self._stop_sending()
         sentence = "the same client has attached to this run again"
         self._send_last(m.Error(code=ErrorCode.REPLACED, message=sentence))

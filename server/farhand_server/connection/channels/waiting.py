@@ -1,4 +1,4 @@
-"""Waits for a match in a run's output, for silence, or for the run's end, without being attached to it."""
+"""Waits for a match in a run's output, for silence, or for the run's end, without attaching to the run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .handler import ChannelOutlet, QueryChannel
 from .pattern import SEARCH_OVERLAP, Pattern
 
 MAX_WAITS: Final = 64
-"""Waits on one connection: enough for a script that watches many runs; their patterns take 64 MiB at most."""
+"""Waits on one connection: enough for a script that watches many runs. Their patterns use 64 MiB at most."""
 
 
 class WaitChannel(QueryChannel):
-    """Answers a `wait_for`. Raises `BadPattern` and `BadOffset`."""
+    """Answers a `wait_for`. The constructor raises `BadPattern` and `BadOffset`."""
 
     def __init__(self, outlet: ChannelOutlet, number: int, run: AnyRun, request: m.WaitFor) -> None:
         super().__init__(outlet, number)
@@ -60,7 +60,7 @@ class WaitChannel(QueryChannel):
         try:
             self.answer(await self._first())
         except OSError as error:
-            sentence = f"the output cannot be read from the disk: {error.strerror}"
+            sentence = f"the output cannot be read from disk: {error.strerror}"
             self.answer(m.Error(code=ErrorCode.UNAVAILABLE, message=sentence))
         except Exception:
             self.answer(m.Error(code=ErrorCode.INTERNAL, message="the service failed to wait; its log says why"))
@@ -101,7 +101,7 @@ class WaitChannel(QueryChannel):
         return self._searched < self._spool.end or (self._spool.ended and not self._to_the_end)
 
     async def _search(self, pattern: Pattern) -> tuple[int, int] | None:
-        """Search the next chunk, together with the end of the one before it, where a match may have begun."""
+        """Search the next chunk, together with the end of the previous chunk, where a match may have begun."""
         spool = self._spool
         first = max(self._from, spool.start)
         end = min(spool.end, max(self._searched, first) + pattern.chunk)
@@ -125,7 +125,8 @@ class WaitChannel(QueryChannel):
 
 
 def _read(spool: ReadableSpool, first: int, end: int) -> bytes:
-    """Return all bytes between two offsets; one read of a ring stops where the ring wraps around."""
+    """Return all bytes between two offsets. It takes several reads, because one read stops where a ring wraps
+    around."""
     chunks = []
     while first < end:
         chunks.append(spool.read(first, end - first))
