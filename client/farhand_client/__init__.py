@@ -3,19 +3,20 @@
 `farhand_client.sync` has the same API for scripts without asyncio. The names below are imported on first use, so that
 importing this package costs nothing.
 
-The way of a request and of its output, module by module:
+How a request and its output travel, module by module:
 
-    connector   connect() makes a Client: resolves HOST, dials, logs in (all in `connection/`, keys in `trust/`)
-    client      what can be asked of a service; run() collects output, start() and attach() give a Run
-    options     RunOptions, checked once, becomes the message that asks for the run
-    run         a Run: what a script does with one run, as with asyncio.subprocess.Process
-    attachment  the run's channel, opened again after each outage at the offsets that its streams have reached
-    streams     those offsets; output and stdin hold the bytes, which wait for a reader or for the service's credit
+    connector   connect() returns a Client: it resolves HOST, dials and logs in (`connection/`; keys are in `trust/`)
+    client      the requests that a service accepts; run() collects output, start() and attach() return a Run
+    options     RunOptions checks the options of a run once, and converts them to the message that requests it
+    run         Run, which a script uses like an asyncio.subprocess.Process
+    attachment  the run's channel, reopened after each outage at the offsets that its streams have reached
+    streams     tracks those offsets; `output` and `stdin` buffer bytes for a reader, or until the service has credit
     calls       requests with one answer: lists, signals, recordings, waits
-    results     how a run ended; errors is everything else that can go wrong
+    results     how a run ended; `errors` has everything else that can go wrong
 
-Below these, `connection.reconnecting` keeps one session after the other, and `connection.session` routes what arrives
-on each. `cli/` is the command line and `repl/` its prompt; both use this API, and `terminal/` and `recording/`.
+Below these, `connection.reconnecting` replaces a lost session with a new one, and `connection.session` routes what
+arrives on one connection. `cli/` is the command line and `repl/` its prompt; both use this API, `terminal/` and
+`recording/`.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ _HOMES = {
     "farhand_protocol.outcome": ("Exited", "Killed", "Lost", "Outcome", "Signaled", "SpawnFailed", "TimedOut"),
 }
 
-
+# Scripts written for an earlier name keep working. Type checkers and `__all__` know only the new one.
 _FORMER_NAMES = {"LineDown": "Outage"}
 
 

@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from .output import Receiver
 
 STOP_MARGIN: Final = 10.0
-"""Seconds beyond its grace for which a stop waits for the outcome. The service kills and reaps in far less, so after
-them the service hangs, or the connection does not come back."""
+"""Seconds for which a stop waits for the outcome after the grace period. The service needs far less to kill and reap:
+if they are not enough, the service hangs, or the connection is lost permanently."""
 
 MAX_CELLS: Final = 0xFFFF
-"""Most columns or rows of a terminal: what struct winsize holds (ioctl_tty(2))."""
+"""The most columns or rows that a terminal can have: struct winsize has 16 bits for each (ioctl_tty(2))."""
 
 
 class ClientAttachment:
     """One run as this client sees it, opened by a `RunRequest` or an `Attach`.
 
-    `started` becomes the service's first answer (None if the run ended before it started), `ended` the result; either
-    may become an error instead. With `tolerant`, gaps in the output are not an error.
+    `started` resolves to the service's first answer (None if the run ended before it started), and `ended` to the
+    result; either may fail with an error instead. With `tolerant`, gaps in the output are not an error.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ClientAttachment:
         self._stop: m.Stop | None = None
         self._shown_size = _shown_size(opening)
         self._left_with_stop = False
-        """Whether this was left during an outage with a stop still to be sent: the next session is for that alone."""
+        """Whether the run was left during an outage before its stop was sent. The next session only sends the stop."""
         self._end_settled = asyncio.Event()
 
     @property
@@ -80,7 +80,7 @@ class ClientAttachment:
     # For the API
 
     def begin(self) -> None:
-        """Send the request, now or when there is a connection. Raises as `ReconnectingConnection.register`."""
+        """Send the request now, or once there is a connection. Raises as `ReconnectingConnection.register`."""
         self.connection.register(self)
 
     def deliver_to(self, stream: m.Output, receiver: Receiver, offset: int = 0) -> None:
@@ -94,7 +94,7 @@ class ClientAttachment:
             self._session.consumed(self, stream, credit)
 
     def signal(self, number: int) -> None:
-        """Send a signal at most once; during an outage, when the connection is back."""
+        """Send a signal, at most once. During an outage it is kept and sent after reconnecting."""
         if self.ended.done():
             return
         message = m.Signal(number=number)
@@ -115,16 +115,16 @@ class ClientAttachment:
             self._session.send_on(self, m.Resize(columns=columns, rows=rows))
 
     async def result(self) -> Result:
-        """Wait for `ended` without cancelling it when this call is cancelled. Raises the error that came instead.
+        """Wait for `ended` without cancelling it when this call is cancelled. Raises the error with which it failed.
 
-        asyncio.shield would resume the caller one turn of the event loop later: too late for its next request to be
-        sent together with the close of this channel.
+        asyncio.shield would resume the caller one iteration of the event loop later: too late for its next request to
+        be sent together with the close of this channel.
         """
         await self._end_settled.wait()
         return self.ended.result()
 
     def order_stop(self, kill_after: float | None = None) -> None:
-        """Have the run stopped, with `kill_after` seconds of grace (default: the run's own), without waiting."""
+        """Request a stop of the run with `kill_after` seconds of grace (default: the run's own), without waiting."""
         if self.ended.done():
             return
         self._stop = m.Stop(kill_after=kill_after)
@@ -136,7 +136,7 @@ class ClientAttachment:
 
         Waits at most `STOP_MARGIN` beyond the grace. If the grace is unknown here, because the service's configuration
         or another client's request sets it, only the permanent loss of the connection ends the wait. A cancellation
-        gives up the waiting, not the stopping. Raises nothing else: `ended` has what became of the run.
+        gives up the waiting, not the stopping. Raises no other error: `ended` tells how the run ended.
         """
         self._streams.discard()
         if not self.ended.done():
@@ -159,11 +159,11 @@ class ClientAttachment:
         """Leave at once; the service stops the run if it must not outlive its client."""
         if self.stops_with_client:
             self.order_stop()
-        self._leave(self._left_early("the service stops it" if self.stops_with_client else "it goes on"))
+        self._leave(self._left_early("the service stops it" if self.stops_with_client else "it keeps running"))
 
     def detach(self) -> None:
         """Leave at once, and leave the run as it is."""
-        then = "the service stops it after its grace period" if self.stops_with_client else "it goes on"
+        then = "the service stops it after its grace period" if self.stops_with_client else "it keeps running"
         self._leave(self._left_early(then))
 
     # Implements StdinChannel.
@@ -225,18 +225,18 @@ class ClientAttachment:
         self._settle_end(error)
 
     def client_closed(self, error: FarhandError) -> None:
-        """Do as `abandon`, and report `error` as the cause."""
+        """Leave as `abandon` does, with `error` as the cause."""
         if self.ended.done():
             return
         if self.stops_with_client:
             self.order_stop()
-        then = "the service stops it" if self.stops_with_client else "it goes on"
+        then = "the service stops it" if self.stops_with_client else "it keeps running"
         self._leave(ConnectionLost(f"{error} before run {self.id} ended; {then}", run_id=self.id))
 
     # Implements ChannelEndpoint.
 
     def lost(self, why: FarhandError) -> None:
-        """Wait for the reconnecting connection to call `open` or `fail`."""
+        """Note the outage; the reconnecting connection calls `open` or `fail` later."""
         self._session = None
 
     def received_data(self, stream: m.Stream, data: bytes) -> None:
@@ -244,7 +244,7 @@ class ClientAttachment:
         self._streams.feed(stream, data)
 
     def received(self, message: m.AnyMessage) -> None:
-        """Handle what the service reports of the run."""
+        """Handle a message from the service about the run."""
         match message:
             case m.Credit():
                 if self.stdin is not None:
@@ -263,13 +263,13 @@ class ClientAttachment:
             case m.Exit():
                 self.exited = message.outcome
             case m.Ended():
-                # The caller is woken before the close is sent, so that its next request is sent together with it.
+                # Wake the caller before sending the close, so that its next request is sent together with the close.
                 session = self._session
                 self._run_ended(message)
                 self._close(session)
             case m.Done():
                 session = self._session
-                self.fail(RunGoesOn(f"run {self.id} goes on; this attachment does not follow it", run_id=self.id))
+                self.fail(RunGoesOn(f"run {self.id} has not ended; this attachment does not follow it", run_id=self.id))
                 self._close(session)
             case m.Error():
                 self._close(self._session)
@@ -281,7 +281,7 @@ class ClientAttachment:
             self.stdin.pump()
 
     def _next_opening(self) -> m.RunRequest | m.Attach:
-        # If the run is to be stopped, the request to run is not repeated: it may never have arrived.
+        # Do not repeat the request of a run that is to be stopped: if the first one was lost, the run would start.
         if not self._start_known and self._stop is None:
             return self.opening
         attach = self.opening
@@ -337,7 +337,7 @@ class ClientAttachment:
         """Close the channel and settle everything with `error`."""
         if self.ended.done():
             return
-        # Unread output keeps its credit: the next client that attaches may want it.
+        # Return no credit for unread output: the next client that attaches may want it.
         session, self._session = self._session, None
         self._streams.discard()
         self._left_with_stop = session is None and self._stop is not None

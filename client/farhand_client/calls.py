@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from .connection.session import ClientSession
 
 MAX_CANDIDATES: Final = 10
-"""Ids that an `AmbiguousId` names: as many as fit on a screen beside what was typed."""
+"""The most ids that an `AmbiguousId` lists: few enough to fit on a screen below what was typed."""
 
 
 class _Call:
-    """The endpoint of one request on one session. `answered` becomes all messages of the answer."""
+    """The endpoint of one request on one session. `answered` resolves to all messages of the answer."""
 
     def __init__(self, session: ClientSession, opening: m.Message, run_id: str | None) -> None:
         self.number = 0
@@ -48,7 +48,7 @@ class _Call:
             self.answered.set_result(self._answers)
 
     def received_data(self, stream: m.Stream, data: bytes) -> None:
-        """Do nothing: the connection lets no data through on such a channel."""
+        """Do nothing: the protocol allows no data on such a channel."""
 
     def pump(self) -> None:
         """Do nothing: only the request is sent."""
@@ -62,7 +62,7 @@ class _Call:
 async def _ask(
     connection: ReconnectingConnection, request: Callable[[], m.Message], run_id: str | None = None
 ) -> list[m.AnyMessage]:
-    """Return the answer to what `request` makes; after an outage, it is made and sent again."""
+    """Send the message that `request` returns, and return the answer. After an outage, do both again."""
     while True:
         try:
             return await _ask_once(connection, request(), run_id)
@@ -109,12 +109,12 @@ async def run_info(connection: ReconnectingConnection, text: str) -> m.RunInfo:
     found = await list_runs(connection, ended=True, prefix=checked_prefix(text), limit=MAX_CANDIDATES)
     if not found:
         raise RequestRefused(
-            ErrorCode.UNKNOWN_RUN, f"{connection.name} knows no run of yours whose id begins with {text}"
+            ErrorCode.UNKNOWN_RUN, f"{connection.name} has no run of yours whose id begins with {text}"
         )
     if len(found) > 1:
         candidates = "\n".join(f"  {run.id}  {run.command}" for run in found)
         more = "\n  …" if len(found) == MAX_CANDIDATES else ""
-        text = f"several runs have an id that begins with {text}; write more of it:\n{candidates}{more}"
+        text = f"several run ids begin with {text}; write more of it:\n{candidates}{more}"
         raise AmbiguousId(text, candidates=tuple(run.id for run in found))
     return found[0]
 
@@ -154,7 +154,7 @@ async def wait_for(
         text = pattern.encode() if isinstance(pattern, str) else pattern
         return m.WaitFor(id=checked_id(run_id), stream=stream, offset=offset, pattern=text, idle=idle, timeout=left)
 
-    request()  # raises for wrong arguments before anything is waited for
+    request()  # raises an error for wrong arguments before waiting for the connection
     (matched,) = await _ask(connection, request, run_id)
     assert isinstance(matched, m.Matched)
     return matched

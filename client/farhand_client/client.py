@@ -1,4 +1,4 @@
-"""`Client`: a service at which the user is logged in, and what can be done there."""
+"""`Client`: a service at which the user is logged in, and the requests that it accepts."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     from .connection.reconnecting import ReconnectingConnection
 
 MAX_OUTPUT: Final = 64 * MiB
-"""Bytes of each output stream that `Client.run` keeps by default: more than people read, less than hurts a laptop."""
+"""Bytes of each output stream that `Client.run` keeps by default: more than people read, and harmless to a laptop."""
 
 
 class Client:
     """A login as `user` on the machine that calls itself `host`. Made by `connect`; an async context manager.
 
-    Any number of runs may be under way at once, up to the service's limit (1024). A connection that is lost is made
-    again, and everything under way continues; requests made in the meantime wait.
+    Any number of runs may be under way at once, up to the service's limit (1024). After the connection is lost, the
+    client reconnects, and everything under way continues; requests made in the meantime wait.
 
     Closing the client stops the runs that were started here, unless they are kept (`on_disconnect="keep"`).
     """
@@ -70,7 +70,7 @@ class Client:
 
     @property
     def reconnect(self) -> float:
-        """Seconds for which reconnecting is tried. A new value holds from the next loss on."""
+        """Seconds for which the client tries to reconnect. A new value applies from the next outage on."""
         return self._connection.reconnect_timeout
 
     @reconnect.setter
@@ -98,10 +98,10 @@ class Client:
     ) -> Completed:
         """Run a command to its end and return its output, like `subprocess.run(..., capture_output=True)`.
 
-        `args` is executed as it is; with `shell=True` it is a script for the account's shell. str become bytes as
-        `os.fsencode` converts them. `cwd` is relative to the account's home. `env` is added to the clean environment
-        that the service provides. stdin is empty, or `input`, or what `stdin` yields: a file descriptor, a binary file,
-        or an async iterable of bytes.
+        `args` is executed unchanged; with `shell=True` it is a script for the account's shell. str are converted to
+        bytes with `os.fsencode`. `cwd` is relative to the account's home. `env` is added to the clean environment that
+        the service provides. The command's stdin is empty, or `input`, or is read from `stdin`: a file descriptor, a
+        binary file, or an async iterable of bytes.
 
         After `timeout` seconds, or `idle_timeout` seconds without output, the service stops the run: TERM, `kill_after`
         seconds (default 5), KILL, for the whole process tree. Cancelling this call stops it in the same way, and waits
@@ -110,13 +110,13 @@ class Client:
 
         `run_id` is a UUID of the caller's choice. The same request under the same id is the same run, and a different
         request is refused. When its client has been gone for `grace` seconds (default 60), the run is stopped, or with
-        `on_disconnect="keep"` kept. A program whose output is not read has to wait; with `spool` its output goes to a
-        file instead, of which the last so many bytes of each stream are kept. Output that is missing then is reported
-        to `on_gap`; without it, it is an error.
+        `on_disconnect="keep"` kept. A program whose output is not read has to wait; with `spool` the service writes the
+        output to a file instead, which keeps the last `spool` bytes of each stream. Output that is no longer kept is
+        reported to `on_gap`; without `on_gap` it is an error.
 
-        The first `max_output` bytes of each output stream are returned; more is thrown away while the command
+        The first `max_output` bytes of each output stream are returned; the rest is thrown away while the command
         continues, and `truncated` is set. With `text` or an `encoding` (default UTF-8) output is decoded; newlines are
-        kept as they are. `options` are further options as one record, which the keyword arguments override.
+        not translated. `options` holds further options as one record; the keyword arguments override it.
 
         Raises `SpawnError` if the program did not start, `CommandTimeout`, with `check` `CommandError`,
         `RequestRefused`, `ConnectionLost`, `OutputIncomplete`; ValueError and TypeError for arguments that no service
@@ -166,8 +166,8 @@ class Client:
         The arguments are those of `run`. With `stdin=PIPE` the run has a `stdin` to write to, otherwise its stdin is
         empty. If the run of that `run_id` exists already, its output is delivered from the beginning.
 
-        With `terminal` the program has that as its controlling terminal: what is written to `stdin` is typed there, and
-        all output is `stdout`. It is kept in a file on the service, whose size `spool` gives, or else the service.
+        With `terminal` the program gets such a controlling terminal: what is written to `stdin` is typed there, and all
+        output arrives on `stdout`. The service keeps the output in a file of `spool` bytes, or of its default size.
         With `record_input`, what is typed is recorded too, including passwords.
 
         Raises `SpawnError`, `RequestRefused`, `ConnectionLost`, ValueError and TypeError.
@@ -187,8 +187,8 @@ class Client:
     ) -> Pending[Run]:
         """Start the account's shell as a login shell, with a `stdin`. The arguments are those of `start`.
 
-        If the client of a shell on a terminal is gone, the service waits longer for it than for other runs
-        (`runs.keep_terminal`, a day).
+        After the client of a shell on a terminal is gone, the service keeps the shell for longer than other runs
+        (`runs.keep_terminal`, by default one day).
         """
         chosen = combined(options, keywords, SHELL_KEYWORDS).changed(terminal=terminal)
         return Pending(Run.begin(self._connection, chosen.request(None, stdin=True), on_gap))
@@ -208,15 +208,18 @@ class Client:
     ) -> Pending[Run]:
         """Attach to an existing run, whether it has ended or not: `async with client.attach(id) as run:`, or await it.
 
-        `run_id` may be shortened as long as it matches a single run. Output is delivered from `offset` on. With
-        `stdin`, this client feeds the run unless another client does; the first byte that it writes has that offset
-        (True: 0), and what the run has already received is dropped. With `hold`, the default unless `read_only` or
-        without `follow`, the program waits if this reader is slow, as it would for the client that started it; without,
-        output that is no longer kept is reported to `on_gap` or is an error. Without `follow` the output ends where it
-        stands now. Leaving the context leaves the run going.
+        `run_id` may be shortened as long as it matches a single run. Output is delivered from `offset` on; without
+        `follow`, only what there is now. Leaving the context leaves the run running.
 
-        With `size`, the run's terminal is displayed here with so many columns and rows, and `stdin` counts what this
-        client has typed. If another client types there already, this one may do so too only with `share`.
+        With `stdin`, this client feeds the run unless another client does. `stdin` is the offset of the first byte that
+        this client will write (True: 0); the service drops the bytes that the run has already received.
+
+        With `hold`, the program waits for a slow reader here, as it would for the client that started it. Without
+        `hold`, output that is no longer kept is reported to `on_gap` or is an error. The default is to hold, unless
+        `read_only` is set or `follow` is False.
+
+        With `size`, this client displays the run's terminal with that many columns and rows, and the offset `stdin`
+        counts what this client has typed. If another client already types there, `share` is needed to type as well.
 
         Raises `AmbiguousId`, `RequestRefused` (`code` is `unknown_run`, `expired`, `bad_offset`, `denied`,
         `no_terminal`, …), `ConnectionLost`, and ValueError if `run_id` cannot be an id.
@@ -242,7 +245,7 @@ class Client:
         return await list_runs(self._connection, ended=ended, prefix=prefix)
 
     async def info(self, run_id: str) -> m.RunInfo:
-        """Return what `runs` says of one run, under way or ended. The id may be shortened as long as it is unambiguous.
+        """Return the `RunInfo` of one run, under way or ended. The id may be shortened as long as it is unambiguous.
 
         Raises `AmbiguousId`, `RequestRefused` (`code` is `unknown_run`), `ConnectionLost`, ValueError.
         """
@@ -282,7 +285,7 @@ class Client:
         return await _end_of(attachment)
 
     async def wait(self, run_id: str) -> Result:
-        """Wait for the end of a run and return how it ended. Its output is left alone.
+        """Wait for the end of a run and return how it ended. None of its output is read.
 
         Raises `AmbiguousId`, `RequestRefused`, `ConnectionLost`, `SpawnError` if the program never started, ValueError.
         """
@@ -353,7 +356,7 @@ def _stdin_source(
             raise TypeError("input is str; pass bytes, or set text or encoding")
         input = input.encode(codec)
     if stdin == PIPE:
-        raise ValueError("run cannot give you a pipe to write to; use start, or input")
+        raise ValueError("run does not accept stdin=PIPE; use start, or pass input")
     return input, None if stdin == DEVNULL else stdin
 
 
@@ -369,7 +372,7 @@ async def _communicate(attachment: ClientAttachment, input: bytes | None, source
 
 
 async def _end_of(attachment: ClientAttachment) -> Result:
-    """Attach only to wait for the run's end."""
+    """Attach without reading output, and return the result at the run's end."""
     attachment.begin()
     try:
         return await attachment.result()

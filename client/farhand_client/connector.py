@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .trust.known_hosts import KnownHosts
 
 CONNECT_TIMEOUT: Final = 30.0
-"""Seconds for connecting, and again for each answer of the login: TCP itself gives up only after minutes (tcp(7))."""
+"""Seconds allowed to connect, and then for each answer of the login: TCP gives up only after minutes (tcp(7))."""
 
 KEEPALIVE_INTERVAL: Final = 15.0
 """Seconds of silence after which the service is pinged; after three such intervals without an answer the connection
@@ -32,7 +32,7 @@ counts as lost. Shorter than the shortest time for which firewalls are known to 
 requires 2 hours; a few minutes are seen)."""
 
 LogInAgain: TypeAlias = Callable[[], Awaitable[LoginResult]]
-"""Connects and logs in as the first time, but asks the user nothing."""
+"""Connects and logs in again as at first, but without asking the user anything."""
 
 ConfirmHostKey: TypeAlias = Callable[[HostKeyUnknown], Awaitable[bool]]
 """Shows a person an unknown host key and returns whether it is the right one."""
@@ -61,13 +61,13 @@ def connect(
 
     The service's host key must be in `known_hosts` (by default `known_hosts` in the configuration directory). An
     unknown one is recorded with `accept_new`, or if `confirm` returns True; otherwise `HostKeyUnknown` is raised.
-    `timeout` is in seconds and holds for connecting, and again for each answer of the login. After `keepalive` seconds
-    of silence the service is pinged; after three such intervals without an answer the connection counts as lost (None:
-    no pings).
+    `timeout` is the time in seconds allowed to connect, and then for each answer of the login. After `keepalive`
+    seconds of silence the service is pinged; after three such intervals without an answer the connection counts as lost
+    (None: no pings).
 
-    After a loss, reconnecting is tried for `reconnect` seconds, each time with the same check of the host key and the
-    same login, but the user is asked nothing; runs and requests under way then continue. With 0 or None the connection
-    stays lost. `watch` is called with an `Outage` at a loss, and with None when the connection is back.
+    After the connection is lost, the client tries to reconnect for `reconnect` seconds (0 or None: not at all). Each
+    attempt checks the host key and logs in as the first one did, but asks the user nothing. Runs and requests under way
+    then continue. `watch` is called with an `Outage` when the connection is lost, and with None when it is back.
 
     Raises `AddressError`, `ConnectError` (with its subclasses `HostKeyUnknown`, `HostKeyChanged`, `HostKeyRevoked`),
     `AuthenticationError`, and `RequestRefused` if the service gives a reason for accepting no login.
@@ -122,7 +122,7 @@ async def _dial(
         if not accept_new and (confirm is None or not await confirm(error)):
             raise
         record_host_key(record, address, error.key)
-    # On a new connection: a person may have thought for longer than the service waits for a login.
+    # On a new connection: the user may have taken longer to decide than the service waits for a login.
     async with _connect_timeout(timeout, address):
         return await dial_tls(address, record, keepalive)
 

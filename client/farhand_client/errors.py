@@ -22,7 +22,7 @@ class AddressError(FarhandError, ValueError):
 
 
 class ConnectError(FarhandError):
-    """There is no connection: nothing answers, or what answers is not Farhand. Nothing has run."""
+    """No connection was made: nothing answered, or the peer is not a Farhand service. Nothing has run."""
 
 
 class HostKeyError(ConnectError):
@@ -62,8 +62,8 @@ class ConnectionLost(FarhandError):
     """The connection ended before the request did, and reconnecting did not succeed in time.
 
     If a run was under way, `run_id` is its id: its command may have run, up to any point, and the text says whether the
-    service continues it. The same request under the same id never runs it twice. If the loss was caused by an error of
-    its own, such as a changed host key, that is the `__cause__`.
+    service continues it. The same request under the same id never runs it twice. If another error made reconnecting
+    impossible, such as a changed host key, that error is the `__cause__`.
     """
 
     def __init__(self, text: str, *, run_id: str | None = None) -> None:
@@ -86,7 +86,7 @@ class RequestRefused(FarhandError):
 
 
 class RunGoesOn(FarhandError):
-    """The run's end was awaited on an attachment that does not follow the run, which has not ended."""
+    """The caller waited for the end of a run that has not ended, on an attachment that does not follow it."""
 
     def __init__(self, text: str, *, run_id: str) -> None:
         super().__init__(text)

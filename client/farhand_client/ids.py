@@ -21,7 +21,7 @@ def uuid7() -> str:
 
 
 def new_key() -> bytes:
-    """Return a key for an attachment: 16 random bytes, which nobody can guess to take its place."""
+    """Return a key for an attachment: 16 random bytes, so that nobody can guess it and take over the attachment."""
     return os.urandom(16)
 
 

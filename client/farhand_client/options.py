@@ -1,8 +1,8 @@
-"""What a caller asks for: `RunOptions`, and the messages that ask the service for it.
+"""`RunOptions`, the options of a run, and the messages that request a run or an attachment.
 
-`RunOptions` is the one record that carries the options of a run from wherever they are given (keyword arguments of the
-API, options of the command line, a line of the REPL) to the wire. `RunOptions.of` checks and converts each value once;
-`RunOptions.request` makes the message. The `TypedDict`s name the keyword arguments that `Client.run`, `Client.start`
+`RunOptions` is the one record that carries the options of a run from their source (keyword arguments of the API,
+options of the command line, a line of the REPL) to the wire. `RunOptions.of` checks and converts each value once;
+`RunOptions.request` returns the message. The `TypedDict`s name the keyword arguments that `Client.run`, `Client.start`
 and `Client.shell` accept, so that type checkers and editors know them.
 """
 
@@ -34,12 +34,12 @@ ResourceBounds: TypeAlias = "m.Bounds | Mapping[str, Any]"
 """What a run may use: `memory`, `file_size`, `output` (bytes), `cpu` (seconds), `processes`, `files` (counts)."""
 
 Offsets: TypeAlias = "int | tuple[int | None, int | None]"
-"""Where output is wanted from, in bytes: an offset in stdout, with stderr from its beginning; or (stdout, stderr),
-where None means that the stream is not wanted."""
+"""Where the output starts, in bytes: an offset in stdout, with stderr from its beginning; or offsets in (stdout,
+stderr), where None leaves that stream out."""
 
 
 class CommonKeywords(TypedDict, total=False):
-    """Keyword arguments of everything that starts a run; `RunOptions` describes them."""
+    """Keyword arguments of all methods that start a run; `RunOptions` describes them."""
 
     cwd: Argument | None
     env: Environment | None
@@ -126,7 +126,7 @@ class RunOptions:
         return replace(self, **{name: _CONVERTERS[name](value) for name, value in keywords.items()})
 
     def request(self, args: Args | None, *, stdin: bool) -> m.RunRequest:
-        """Return the message that asks for the run of `args`, or without `args` of a login shell.
+        """Return the message that requests a run of `args`, or of a login shell if `args` is None.
 
         With `stdin` the client feeds the run's stdin; a run on a terminal always has one. Raises TypeError and
         ValueError for arguments that no service would accept.
@@ -157,7 +157,7 @@ class RunOptions:
 
 
 def combined(options: RunOptions | None, keywords: Mapping[str, object], allowed: frozenset[str]) -> RunOptions:
-    """Return `options` changed by `keywords`, among which only those in `allowed` may be. Raises as `RunOptions.of`."""
+    """Return `options` changed by `keywords`, whose names must be in `allowed`. Raises as `RunOptions.of`."""
     _check_names(keywords, allowed)
     base = RunOptions() if options is None else options
     return base.changed(**cast("StartKeywords", keywords)) if keywords else base
@@ -174,7 +174,7 @@ def attach_request(
     size: m.WindowSize | None = None,
     share: bool = False,
 ) -> m.Attach:
-    """Return the message that asks for an attachment, with a new key. `at` are the offsets in stdout and stderr."""
+    """Return the message that requests an attachment, with a new key. `at` are the offsets in stdout and stderr."""
     return m.Attach(
         id=run_id,
         attachment=new_key(),

@@ -17,7 +17,7 @@ from farhand_protocol.limits import MiB
 from .errors import OutputIncomplete
 
 MAX_LINE_CHUNK: Final = 1 * MiB
-"""Bytes of a line that `lines` yields at once: a file that is one endless line must not fill the memory."""
+"""The most bytes of a line that `lines` yields at once: a file without newlines must not fill the memory."""
 
 Output: TypeAlias = Literal["stdout", "stderr"]
 
@@ -49,7 +49,7 @@ class Receiver(Protocol):
     """Where the bytes of one output stream are delivered. The connection calls these methods; they must not block."""
 
     def feed(self, chunk: bytes) -> None:
-        """Accept bytes. Whoever consumes them returns their credit."""
+        """Accept bytes. Whoever consumes them must return their credit."""
 
     def gap(self, gap: Gap) -> None:
         """Note that the next bytes are no longer kept."""
@@ -61,7 +61,7 @@ class Receiver(Protocol):
         """Note the end of the stream."""
 
     def fail(self, error: Exception) -> None:
-        """Note that no more will arrive, and that what is missing is unknown."""
+        """Note that nothing more will arrive, and that it is unknown what is missing."""
 
     def discard(self) -> None:
         """Throw away what is unread and what still arrives."""
@@ -128,7 +128,7 @@ class OutputStream:
             self.end()
 
     def discard(self) -> None:
-        """Throw away what is unread and what still arrives, so that the program can go on writing.
+        """Throw away what is unread and what still arrives, so that the program can continue to write.
 
         A reader may call this too.
         """
@@ -152,7 +152,7 @@ class OutputStream:
         return ready or []
 
     def read_nowait(self, limit: int = MiB) -> list[bytes] | None:
-        """Do as `read_ready` without waiting: return an empty list if nothing is there yet, None at the end.
+        """Do as `read_ready` without waiting: return an empty list if nothing has arrived, None at the end.
 
         For a reader that is called by `on_ready`.
         """
@@ -176,8 +176,8 @@ class OutputStream:
         return ready
 
     def on_ready(self, callback: Callable[[], None] | None) -> None:
-        """Call `callback` whenever `read_nowait` may return something new, in the turn of the event loop in which it
-        arrived: for readers to whom microseconds matter. It must not raise anything."""
+        """Call `callback` whenever `read_nowait` may return something new, in the iteration of the event loop in which
+        it arrived: for readers to whom microseconds matter. It must not raise anything."""
         self._callback = callback
 
     async def read(self, size: int = -1) -> bytes:

@@ -1,4 +1,4 @@
-"""How a run ended, in the terms of `subprocess`, and the errors that say so."""
+"""How a run ended, in the terms of `subprocess`, and the errors that report it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Result:
     `duration` is wall time on the remote machine in seconds; `stdout` and `stderr` count the bytes that the program
     wrote. `lingered` says that the program left processes behind which still held its output. `usage` is what the run
     has used (`user` and `system` in seconds of processor time, `peak_memory` in bytes), `applied` how each limit was
-    enforced; both are None if the service does not say.
+    enforced; both are None if the service does not report them.
     """
 
     outcome: Outcome
@@ -45,7 +45,7 @@ class Result:
 class Completed(subprocess.CompletedProcess[Any]):
     """A `subprocess.CompletedProcess` that also says how the run ended.
 
-    `stdout` and `stderr` are bytes, or str if text was asked for; `duration` is wall time on the remote machine in
+    `stdout` and `stderr` are bytes, or str if text was requested; `duration` is wall time on the remote machine in
     seconds; `usage` and `applied` are as in `Result`. `truncated` says that output beyond `max_output` was thrown away.
     """
 
@@ -144,9 +144,9 @@ def describe(outcome: Outcome) -> str:
 def lost_run_error(
     why: ConnectionLost, opening: m.RunRequest | m.Attach, name: str, *, started: bool
 ) -> ConnectionLost:
-    """Return `why` with what is known of the run that `opening` asked for, at the service called `name`.
+    """Return a copy of `why` that adds what is known of the run requested by `opening` at the service called `name`.
 
-    Without `started`, not even whether the run started is known.
+    Without `started`, it is unknown even whether the run started.
     """
     text = f"{why}; run {opening.id} was under way and its outcome is unknown: "
     text += "the command may have run, up to any point"

@@ -1,4 +1,4 @@
-"""A run under way, in the terms of `asyncio.subprocess.Process`."""
+"""`Run`: one command on the remote machine, with the interface of `asyncio.subprocess.Process`."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Run:
     Leaving the context, also by an error or a cancellation, stops a run that was started here and has not ended, with
     everything it started (TERM, `kill_after` seconds of grace, KILL). It waits for the end, at most ten seconds beyond
     the grace. A second cancellation gives up the waiting, not the stopping. A run that is kept (`on_disconnect="keep"`)
-    or was only attached to is left and goes on.
+    or was only attached to is left running.
 
-    An outage changes nothing of this object: output continues where it was, what was written to stdin and not read is
-    sent again, and nothing arrives twice.
+    An outage does not affect this object: output continues where it was, the part of stdin that the program has not
+    read is sent again, and nothing arrives twice.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Run:
 
     @property
     def kept(self) -> bool:
-        """Whether the run goes on without this client."""
+        """Whether the run continues without this client."""
         return not self._attachment.stops_with_client
 
     @property
@@ -160,9 +160,9 @@ class Run:
         """Yield the run's output as it arrives, from `offset` on, independently of other readers and their pace.
 
         This is an attachment of its own. Without `hold` the run does not wait for it, and output that is no longer kept
-        is yielded as a `Gap`; with `hold` the program waits for this reader too. Without `follow` it ends where the
-        output stands now. Close the generator (`contextlib.aclosing`) if you leave it before its end. Raises as `wait`
-        and `Client.attach`.
+        is yielded as a `Gap`; with `hold` the program waits for this reader too. Without `follow` it yields only the
+        output that there is now. Close the generator (`contextlib.aclosing`) if you leave it before its end. Raises as
+        `wait` and `Client.attach`.
         """
         stdout, stderr = stream_offsets(offset)
         if self.stderr is None:
@@ -219,14 +219,14 @@ class Run:
 
         Unread output is thrown away. Waits for the end, at most ten seconds beyond the grace; for a run that was
         attached to, whose grace is unknown here unless `kill_after` is given, as long as it takes. During an outage the
-        order is kept, and sent when the connection is back.
+        stop is kept, and sent when the connection is back.
         """
         await self._attachment.stop(kill_after)
 
     def detach(self) -> None:
         """Leave the run as it is, without waiting; `wait` and the streams then raise `ConnectionLost`.
 
-        A run that is kept goes on. One that was started with `on_disconnect="kill"` is stopped by the service after its
+        A run that is kept continues. The service stops a run that was started with `on_disconnect="kill"` after its
         grace period, unless a client attaches to it before.
         """
         self._attachment.detach()
@@ -247,7 +247,7 @@ class Run:
 async def _merged_output(connection: ReconnectingConnection, opening: m.Attach) -> AsyncGenerator[Chunk | Gap, None]:
     """Attach, yield the chunks and gaps of both streams in the order of their arrival, and leave.
 
-    Raises what the attachment fails with.
+    Raises the error with which the attachment fails.
     """
     attachment = ClientAttachment(connection, opening, tolerant=True)
     arrived: deque[Chunk | Gap] = deque()

@@ -1,4 +1,4 @@
-"""The output of one attachment: how far each stream has come, and what of it never arrived."""
+"""The output streams of one attachment: how far each has come, and which of its bytes never arrived."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class _StreamState:
-    """How far one output stream has come, and how much of it was not consumed here."""
+    """How far one output stream has come, and how much of it has not been consumed here."""
 
     __slots__ = ("ended", "expected", "lost", "receiver", "unconsumed", "without_credit")
 
@@ -31,7 +31,7 @@ class _StreamState:
 
 
 class AttachmentStreams:
-    """The wanted streams, each with its receiver. With `tolerant`, bytes lost to a gap do not count as missing."""
+    """The requested streams, each with its receiver. With `tolerant`, bytes lost to a gap do not count as missing."""
 
     def __init__(self, *, tolerant: bool) -> None:
         self._streams: dict[m.Stream, _StreamState] = {}
@@ -43,12 +43,12 @@ class AttachmentStreams:
         self._streams[stream] = _StreamState(offset, receiver)
 
     def expected(self, stream: m.Output) -> int | None:
-        """Return the offset from which `stream` is wanted; None if it is not wanted."""
+        """Return the offset of the next byte expected of `stream`; None if the stream was not requested."""
         state = self._streams.get(stream)
         return None if state is None else state.expected
 
     def consumed(self, stream: m.Stream, count: int) -> int:
-        """Note that `count` bytes were consumed; return for how many of them the current connection gets credit."""
+        """Note that `count` bytes were consumed; return for how many of them to return credit on this connection."""
         state = self._streams[stream]
         state.unconsumed -= count
         without_credit = min(state.without_credit, count)
@@ -58,7 +58,7 @@ class AttachmentStreams:
     def reopened(self, window: int) -> None:
         """Note that a new connection takes over, on which `window` bytes of each stream may be under way."""
         for state in self._streams.values():
-            # Unread data was never acknowledged, so it can be sent again; kept, it would grow with every outage.
+            # Unread data was never acknowledged, so it can be sent again. If it were kept, every outage would add more.
             dropped = 0 if state.ended else state.receiver.trim(window)
             state.expected -= dropped
             state.unconsumed -= dropped
@@ -85,7 +85,7 @@ class AttachmentStreams:
         state.receiver.end()
 
     def missing(self, ended: m.Ended) -> list[str]:
-        """Return, in words, what was wanted of an ended run's output and did not arrive."""
+        """Return a phrase for each requested stream of an ended run of which bytes did not arrive."""
         if self._discarding:
             return []
         missing = []

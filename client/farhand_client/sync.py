@@ -1,4 +1,4 @@
-"""The API for scripts without asyncio: the same names, with calls that wait.
+"""The API for scripts without asyncio: the same names, with blocking calls.
 
     with farhand_client.sync.connect("host") as client:
         client.run(["uname", "-a"])
@@ -221,7 +221,7 @@ class SyncOutputStream:
 
 
 class SyncRun:
-    """A `farhand_client.run.Run` whose methods wait. Leaving its context has the same effect as there."""
+    """A `farhand_client.run.Run` whose methods block. Leaving its context has the same effect as there."""
 
     def __init__(self, inner: _run.Run, thread: LoopThread) -> None:
         self._inner = inner
@@ -255,7 +255,7 @@ class SyncRun:
 
     @property
     def kept(self) -> bool:
-        """Whether the run goes on without this client."""
+        """Whether the run continues without this client."""
         return self._inner.kept
 
     def output(
@@ -303,7 +303,7 @@ def _starting(
 
 
 class SyncClient:
-    """A `farhand_client.client.Client` whose methods wait."""
+    """A `farhand_client.client.Client` whose methods block."""
 
     def __init__(self, inner: _client.Client, thread: LoopThread) -> None:
         self._inner = inner

@@ -60,7 +60,7 @@ async def test_an_id_may_be_shortened_as_long_as_it_is_unambiguous(tmp_path: Pat
             await client.attach(short[:-1] + "0")
         assert len(caught.value.candidates) == 10
         assert isinstance(caught.value, ValueError)
-        with pytest.raises(RequestRefused, match="knows no run of yours whose id begins with ff") as unknown:
+        with pytest.raises(RequestRefused, match="has no run of yours whose id begins with ff") as unknown:
             await client.attach("ff")
         assert unknown.value.code is ErrorCode.UNKNOWN_RUN
         for wrong in ("", "x", "0189*"):

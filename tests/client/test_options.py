@@ -68,7 +68,7 @@ async def test_the_request_says_what_was_asked_for(tmp_path: Path) -> None:
         (["a"], {"kill_after": -1}, ValueError, "kill_after is -1; it must be 0 to"),
         (["a"], {"input": b"", "stdin": DEVNULL}, ValueError, "input and stdin cannot be combined"),
         (["a"], {"input": "text"}, TypeError, "input is str; pass bytes, or set text or encoding"),
-        (["a"], {"stdin": PIPE}, ValueError, "use start, or input"),
+        (["a"], {"stdin": PIPE}, ValueError, "use start, or pass input"),
         (["a"], {"options": RunOptions.of(terminal=TERMINAL)}, ValueError, "run cannot use a terminal; use start"),
         (["x" * 5 * MiB], {}, ValueError, "the command cannot be sent: a run of 5[0-9]* bytes; the peer accepts"),
     ],

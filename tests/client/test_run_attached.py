@@ -66,7 +66,7 @@ async def test_attached_output_begins_at_the_offset_and_the_outcome_is_known(tmp
 async def test_without_follow_the_output_ends_where_it_stands(tmp_path: Path) -> None:
     async with client_of(tmp_path, so_far) as (client, service), client.attach(ID, follow=False) as run:
         assert await run.stdout.read() == b"so far"
-        with pytest.raises(RunGoesOn, match="goes on"):
+        with pytest.raises(RunGoesOn, match="has not ended"):
             await run.wait()
         items = [item async for item in run.output(2, follow=False)]
         assert items == [Chunk("stdout", 2, b" far")]
@@ -112,7 +112,9 @@ async def test_a_run_that_is_left_goes_on(tmp_path: Path) -> None:
         for options in ({"on_disconnect": "keep"}, {}):
             run = await client.start(["prog"], **options)  # type: ignore[arg-type]  # as a script would
             run.detach()
-            with pytest.raises(ConnectionLost, match="it goes on" if options else "stops it after its grace period"):
+            with pytest.raises(
+                ConnectionLost, match="it keeps running" if options else "stops it after its grace period"
+            ):
                 await run.wait()
         async with client.start(["prog"], on_disconnect="keep") as kept:
             pass

@@ -3,7 +3,7 @@
     address.resolve("ann@web") -> Address           what HOST means, with config.toml
     dial.dial_tls(address) -> DialledSession        TCP, TLS 1.3, and the key checked before anything is sent
     login.log_in(dialled) -> LoginResult            hello, and a key if the service asks for one
-    reconnecting.ReconnectingConnection(result, …)  keeps one session after the other, as connections are lost
+    reconnecting.ReconnectingConnection(result, …)  replaces the session with a new one whenever it is lost
 
 `session` is one connection: it drives the sans-I/O `farhand_protocol.connection.Connection`, routes each message and
 chunk to the `ChannelEndpoint` of its channel, pings a silent service, and reports once why it ended. What must survive

@@ -1,4 +1,4 @@
-"""From an address to a transport whose peer is the service it should be.
+"""Connects to an address, and makes sure that the peer is the expected service.
 
 `dial_socket` connects to a Unix socket. `dial_tls` connects by TCP, makes the TLS 1.3 handshake and compares the key in
 the service's certificate with the recorded one before the client sends any data; certificate authorities are not used.
@@ -170,7 +170,7 @@ def check_host_key(record: KnownHosts, address: Address, key: PublicKey) -> None
                 f"  presented  {shown}\n"
                 f"  recorded   {found.stored or 'an unreadable key'} ({where})\n"
                 "Nothing was sent. Ask whoever runs the service for its fingerprint (`farhandd host-key`). "
-                f"If it is the one presented: farhand trust {address} {shown}",
+                f"If it is the one presented, run: farhand trust {address} {shown}",
                 name=found.name,
                 key=key,
             )

@@ -40,7 +40,7 @@ class LoginResult(NamedTuple):
 async def log_in(
     dialled: DialledSession, address: Address, identities: Identities | None, timeout: float
 ) -> LoginResult:
-    """Send the hello and prove who the user is. `timeout` is in seconds and holds for each answer of the service.
+    """Send the hello and prove who the user is. `timeout` is the time in seconds for each answer of the service.
 
     Raises `ConnectError`, `AuthenticationError`, and `RequestRefused` if the service gives a reason for accepting no
     login. The caller must abort `dialled.session` after an error.
@@ -75,7 +75,7 @@ async def log_in(
 
 
 def local_user() -> str:
-    """Return the name of this process's account, which like ssh we also assume to be the remote one.
+    """Return the name of this process's account, which is also the default for the remote account, as with ssh.
 
     Raises `ConnectError` if the user id has no name.
     """

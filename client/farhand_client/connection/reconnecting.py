@@ -1,4 +1,4 @@
-"""A connection that survives: one session after the other to the same service, so that an outage is only a pause.
+"""A connection that reconnects: one session after the other to the same service, so that an outage is only a pause.
 
 `ReconnectingConnection` starts from a completed login. When its session ends it logs in again, after delays that
 `Backoff` chooses, and reopens on the new session whatever is registered with it as `Resumable`. When the time for that
@@ -64,10 +64,10 @@ class Resumable(Protocol):
 class ReconnectingConnection:
     """One session after the other to the same service.
 
-    Starts with the session of `login`; `log_in_again` makes each further one. After a session has ended, attempts are
-    made for `reconnect_timeout` seconds (None or 0: none at all), and then everything registered fails. It fails at
-    once if no further attempt could succeed: the service's host key is not the recorded one, the login is refused, or
-    the service does not speak the protocol.
+    Starts with the session of `login`; `log_in_again` makes each later one. After a session has ended, it is called for
+    up to `reconnect_timeout` seconds (None or 0: not at all), and then everything registered fails. It fails at once if
+    no further attempt could succeed: the service's host key is not the recorded one, the login is refused, or the
+    service does not use the protocol.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class ReconnectingConnection:
         watch: OutageCallback | None,
     ) -> None:
         self.name: Final = login.session.name
-        """What errors call the service."""
+        """The service's name in errors."""
         self.session: ClientSession | None = None
         """The current session; None during an outage and after the end."""
         self.reconnect_timeout = reconnect_timeout or 0.0
-        """Seconds for which reconnecting is tried after the next loss."""
+        """Seconds for which the client tries to reconnect after the next loss."""
         self.on_going_away: Callable[[float], None] | None = None
         """Called with the seconds that the service leaves its runs when it announces its shutdown."""
         self._log_in_again = log_in_again
@@ -104,7 +104,7 @@ class ReconnectingConnection:
     def register(self, resumable: Resumable) -> None:
         """Open `resumable` on the current session, if there is one, and on every later one until it is unregistered.
 
-        Raises `ConnectionLost`, `RequestRefused`, and ValueError for a request too large, as far as that is known now.
+        Raises `ConnectionLost`, `RequestRefused`, and ValueError for a request too large, if that is known already.
         """
         self._raise_if_failed()
         if self.session is not None:
@@ -161,7 +161,7 @@ class ReconnectingConnection:
             self._fail(lost)
             return
         now = asyncio.get_running_loop().time()
-        # A service that accepts logins and then crashes on what the client asks is one outage, not many short ones.
+        # A service that accepts logins and then crashes on the client's requests has one outage, not many short ones.
         if self._backoff is None or session.received_since_login:
             self._backoff = Backoff(now, self.reconnect_timeout)
         self._reconnecting = asyncio.ensure_future(self._reconnect(self._backoff, why))
@@ -204,7 +204,7 @@ class ReconnectingConnection:
         self._adopt(session)
         if self.session is None:
             return  # already lost again
-        session.send_ping()  # the answer proves that the service survives what is asked of it
+        session.send_ping()  # the answer proves that the service has survived the reopened requests
         for resumable in list(self._registered):
             try:
                 resumable.open(session)
@@ -225,7 +225,7 @@ class ReconnectingConnection:
 
 
 def _is_fatal(error: FarhandError) -> bool:
-    """Return whether another attempt would certainly end in the same way."""
+    """Return whether another attempt would certainly fail in the same way."""
     match error:
         case HostKeyError() | AuthenticationError():
             return True
@@ -254,7 +254,7 @@ class Backoff:
 
     def delay(self, now: float) -> float | None:
         """Return the seconds to wait before the next attempt, and count it; None once the deadline has passed."""
-        from random import uniform  # takes 3 ms to import; most clients are never cut off
+        from random import uniform  # takes 3 ms to import, and most clients never lose their connection
 
         if now >= self.deadline:
             return None

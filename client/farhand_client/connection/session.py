@@ -2,7 +2,7 @@
 
 `ClientSession` drives the sans-I/O `farhand_protocol.connection.Connection` and routes what arrives: a message or chunk
 of a channel to that channel's `ChannelEndpoint`, a pong to the ping that waits for it, a login message to `login`. When
-the connection ends, for whatever reason, every endpoint is told the cause once, and then whoever called `on_end`.
+the connection ends, for whatever reason, every endpoint is notified of the cause once, and then `on_end`'s callback.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ChannelEndpoint(Protocol):
 class ClientSession:
     """The client's side of one connection, and the `Handler` of its `ConnectionTransport`.
 
-    `name` is what errors call the service. `keepalive` is the interval in seconds after which a silent service is
+    `name` is the service's name in errors. `keepalive` is the interval in seconds after which a silent service is
     pinged; None disables that.
     """
 
@@ -107,7 +107,7 @@ class ClientSession:
             self._schedule_keepalive()
 
     def on_end(self, callback: Callable[[FarhandError], None]) -> None:
-        """Call `callback` once with the cause when the connection ends, after its endpoints were told.
+        """Call `callback` once with the cause when the connection ends, after its endpoints were notified.
 
         If it has already ended, `callback` is called at once.
         """
@@ -233,7 +233,7 @@ class ClientSession:
     # Implements Handler.
 
     def connected(self, transport: ConnectionTransport) -> None:
-        """Do nothing: the caller of `make_transport` knows."""
+        """Do nothing: the caller of `make_transport` has the transport."""
 
     def received(self, event: Event) -> None:
         """Route an event of the connection to the endpoint, ping or login that it belongs to."""
@@ -271,7 +271,7 @@ class ClientSession:
             self._closed.set_result(None)
 
     def _end(self, why: FarhandError) -> None:
-        """Tell everyone that nothing more will arrive. Only the first cause counts."""
+        """Notify everyone who waits for the connection that it has ended. Only the first cause counts."""
         if self.end_cause is not None:
             return
         self.end_cause = why

@@ -28,7 +28,7 @@ class OutputEvent(NamedTuple):
 
 
 class InputEvent(NamedTuple):
-    """The program was sent `data`; with `cut` also more, which is not recorded."""
+    """`data` was sent to the program; `cut` says that more was sent, which is not recorded."""
 
     at: float
     data: bytes
@@ -65,7 +65,7 @@ class RecordedEvents:
 
     `marks` are those of the run, requested before its output. Each of `streams` has to be fed from its first byte on.
     Output without a mark came after everything that has one. Output that is no longer available takes no time: if it
-    includes the run's first bytes, the recording starts with the first available ones, `origin` seconds after the run.
+    includes the run's first bytes, the recording starts at the first available ones, `origin` seconds into the run.
     """
 
     def __init__(self, marks: Iterable[OutputMark], streams: Iterable[Output]) -> None:
@@ -151,7 +151,7 @@ class RecordingReader:
 
     @property
     def origin(self) -> float:
-        """Seconds from the run's start to the recording's; known after the first output."""
+        """Seconds from the run's start to the start of the recording; known after the first output."""
         return self._events.origin if self._events is not None else 0.0
 
     async def events(self) -> AsyncGenerator[RecordedEvent, None]:

@@ -23,7 +23,7 @@ _READ_SIZE: Final = 4 * KiB
 
 
 class RecordingWriter(Protocol):
-    """Writes a recording's stderr where that is not the terminal."""
+    """Writes a recording's stderr to wherever this process's stderr is redirected."""
 
     async def write(self, chunks: Sequence[bytes]) -> None:
         """Return once all bytes are written. Raises OSError."""
@@ -74,7 +74,7 @@ class TerminalPlayback:
 
     async def write(self, stream: Output, data: bytes) -> None:
         if stream == "stderr" and self._stderr is not None:
-            with contextlib.suppress(OSError):  # the reader of the redirected stderr has gone
+            with contextlib.suppress(OSError):  # the reader of the redirected stderr is gone
                 await self._stderr.write([data])
             return
         if self._recorded_size is None:

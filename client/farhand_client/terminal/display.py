@@ -8,7 +8,7 @@ from .grid import DEFAULT_ATTRIBUTES, Cell, Grid, TextAttributes, character_widt
 from .settings import AUTOWRAP_MODE, ORIGIN_MODE, TerminalSettings
 
 MAX_SCREEN_SIZE: Final = 1024
-"""Columns and rows that are drawn: twice what a wall of screens shows, and few enough to draw at once."""
+"""The most columns and rows that are drawn: twice those of a wall of screens, and still drawn without a delay."""
 
 _LINE_DRAWING: Final = str.maketrans("`abcdefghijklmnopqrstuvwxyz{|}~_", "◆▒␉␌␍␊°±␤␋┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│≤≥π≠£·\xa0")
 """The special graphics of the VT100 (charset 0)."""

@@ -36,7 +36,7 @@ class EscapeParser:
 
     As in ssh(1), the escape character counts at the start and after CR or LF; typed twice it stands for itself; before
     any other key both go to the program. Text that the terminal marks as pasted (xterm's control sequences, "Bracketed
-    Paste Mode") contains no keys for the client: otherwise a text with `~.` at the start of a line would leave.
+    Paste Mode") contains no keys for the client: otherwise pasting a line that begins with `~.` would end the client.
     """
 
     def __init__(self, character: int | None = DEFAULT_ESCAPE) -> None:

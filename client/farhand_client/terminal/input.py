@@ -23,12 +23,12 @@ KEY_READ_SIZE: Final = 64 * KiB
 """Bytes read at once; Linux returns at most 4 KiB (N_TTY_BUF_SIZE)."""
 
 MAX_UNSENT_KEYS: Final = 1 * MiB
-"""Bytes of keys that may wait for the service before reading stops: a large paste, so that a key for the client behind
-it is seen although the connection is dead."""
+"""Bytes of keys that may wait for the service before reading stops: enough for a large paste, so that a key for the
+client typed after it is seen even if the connection is dead."""
 
 STUCK_INPUT_TIMEOUT: Final = 5.0
-"""Seconds without any of those bytes accepted until keys are read again and discarded, so that keys for the client are
-seen after all: longer than a working program takes to read its input."""
+"""Seconds. If none of those bytes is accepted for as long, keys are read again and discarded, so that keys for the
+client are seen after all. Longer than a working program takes to read its input."""
 
 RESIZE_INTERVAL: Final = 0.05
 """Minimum seconds between two reported sizes. While somebody drags the edge of a window there are a hundred a second,
@@ -50,8 +50,8 @@ class KeyHandler(Protocol):
         """Typed bytes are discarded because the program reads nothing."""
 
     def input_refused(self, *, interrupt: bool) -> None:
-        """Typed bytes are discarded because this client may not type, or no longer; with `interrupt` they contained
-        Ctrl-C."""
+        """Typed bytes are discarded because this client may not type, or may no longer do so. With `interrupt`, they
+        contained Ctrl-C."""
 
     def terminal_gone(self) -> None:
         """The local terminal has hung up."""

@@ -1,4 +1,4 @@
-"""Shows a run's terminal on the local one: keys there, output here, sizes both ways, until one of them ends."""
+"""Shows a run's terminal on the local one: passes keys to the run, output to the terminal, and sizes both ways."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ SIZE_NOTICE_DELAY: Final = 0.3
 previous size, and a program first redraws for the new one."""
 
 GUARD_UPDATE_INTERVAL: Final = 0.1
-"""Minimum seconds between two updates of the terminal's guard about what a program has set: in a flood of colours that
-changes with every chunk."""
+"""Minimum seconds between two updates that tell the terminal's guard what a program has set. In a flood of coloured
+output, the settings change with every chunk."""
 
 
 class InteractionResult(enum.Enum):
@@ -48,9 +48,9 @@ class InteractionResult(enum.Enum):
 class Interaction:
     """Shows `run` on `terminal`. Pass `output_lost` as the run's `on_gap`.
 
-    Keys after `escape` are for the client; with None there are none. A run whose stdin this client does not hold is
-    shown read-only. The first `backlog` bytes of output, made on a terminal of `backlog_size`, are not written as they
-    come; once all have come, the screen that they result in is painted. `ping` returns once the service has answered
+    Keys after `escape` are for the client; None disables them. A run whose stdin this client does not feed is shown
+    read-only. The first `backlog` bytes of output, made on a terminal of `backlog_size`, are not written as they
+    arrive; once all have arrived, the resulting screen is painted. `ping` returns once the service has answered
     (`Client.ping`).
     """
 
@@ -87,7 +87,10 @@ class Interaction:
         self._reported_size: WindowSize | None = None
 
     async def run(self) -> InteractionResult:
-        """Show the run until one of them ends; the terminal is restored. Raises `TerminalUnavailable`."""
+        """Show the run until it ends, the user leaves, or the terminal hangs up; then restore the terminal.
+
+        Raises `TerminalUnavailable`.
+        """
         with self._terminal.raw(), self._signals:
             try:
                 self._run.on_resize(self._size_agreed)
@@ -185,7 +188,7 @@ class Interaction:
     # Output
 
     def _show(self) -> None:
-        """Write what is to be shown, as far as the terminal accepts it."""
+        """Write output and notices as far as the terminal accepts them."""
         if self._showing:
             return
         self._showing = True
@@ -196,7 +199,7 @@ class Interaction:
             self._showing = False
 
     def _step(self) -> bool:
-        """Do what is next; return whether there was anything to do."""
+        """Take one step; return whether there was anything to do."""
         screen = self._screen
         if self._repaint and not self._backlog:
             self._paint()
@@ -214,7 +217,7 @@ class Interaction:
         try:
             chunks = self._run.stdout.read_nowait(_WRITE_SIZE)
         except FarhandError:
-            chunks = None  # `Run.wait` raises it
+            chunks = None  # `Run.wait` raises the error
         if chunks is None:
             return self._output_ended()
         if not chunks:
@@ -244,7 +247,7 @@ class Interaction:
 
     def _output_ended(self) -> bool:
         if self._backlog:
-            self._backlog = 0  # no more will come
+            self._backlog = 0  # no more will arrive
             return True
         self._finish(InteractionResult.RUN_ENDED)
         return False
@@ -257,7 +260,7 @@ class Interaction:
         self._terminal.set_undo_sequence(self._screen.undo_sequence())
 
     def _update_guard(self) -> None:
-        """Have what the program has set undone on every way out, even if this process is killed."""
+        """Tell the guard how to undo what the program has set, for every way out, even if this process is killed."""
         self._guard_timer = None
         if self._settings_changed:
             self._settings_changed = False

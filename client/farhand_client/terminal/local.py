@@ -22,7 +22,7 @@ FALLBACK_SIZE: Final = WindowSize(columns=80, rows=24)
 """For terminals that do not know their size, such as serial lines: the size of the VT100, which programs assume too."""
 
 FINAL_WRITE_TIMEOUT: Final = 0.2
-"""Seconds for the last output to a terminal that accepts nothing: it may be held forever, and we want to leave."""
+"""Seconds allowed for the last output if the terminal accepts nothing: it may be stopped (Ctrl-S) for ever."""
 
 _CONTROLLING_TERMINAL: Final = "/dev/tty"
 """Opens the controlling terminal, whichever account owns it (tty(4))."""
@@ -206,7 +206,7 @@ class LocalTerminal:
 
 
 class TerminalOutput:
-    """Writes to the local terminal at its pace, so that a slow or held terminal blocks nothing else.
+    """Writes to the local terminal at its pace, so that a slow or stopped (Ctrl-S) terminal blocks nothing else.
 
     One `write` at a time: while `idle` is False, wait for `ready`, which is called once everything is written that
     could not be written at once. `gone` is called if the terminal is gone.

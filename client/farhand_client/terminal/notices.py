@@ -1,7 +1,7 @@
 """Notices on the user's terminal while a program's output is on it.
 
 `NoticeRow` draws one notice and removes it without a trace; `Notices` decides which one is shown and when;
-`ResponseWatch` finds out that the service does not answer, long before the connection counts as lost.
+`ResponseWatch` detects that the service does not answer, long before the connection counts as lost.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ NOTICE_REDRAW_DELAY: Final = 0.25
 flood would flicker."""
 
 PROBE_DELAY: Final = 1.5
-"""Seconds without output after a key until the service is probed: most programs respond at once, and for those that do
-not it costs one ping."""
+"""Seconds without output after a key until the service is pinged. Most programs respond earlier; for those that do not,
+it costs one ping."""
 
 PROBE_TIMEOUT: Final = 1.5
 """Seconds that the service may take to answer: longer than on any connection on which one can still type."""
@@ -84,8 +84,8 @@ class NoticeRow:
 
 
 class Notices:
-    """Chooses the notice to show: a temporary one, then the latest temporary one that came meanwhile, else the
-    permanent one.
+    """Chooses the notice to show: a temporary one, then the latest temporary one added meanwhile, else the permanent
+    one.
 
     `due` is called when the caller has to write the result of `update`.
     """
@@ -194,7 +194,7 @@ class ResponseWatch:
             self._timer = self._loop.call_later(PROBE_DELAY, self._probe)
 
     def output_received(self) -> None:
-        """Note that output has come."""
+        """Note that output has arrived."""
         self._responded = True
 
     def close(self) -> None:

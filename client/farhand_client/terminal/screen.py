@@ -1,7 +1,7 @@
 """Follows a program's output: what is set in the terminal, and what is visible on it.
 
-`ScreenTracker` follows settings all along and keeps the last 256 KiB of output in an `OutputTail`. Only when somebody
-asks what is visible is the tail run through an `Emulator`, and no more of it than matters.
+`ScreenTracker` always follows settings, and keeps the last 256 KiB of output in an `OutputTail`. Only when the visible
+screen is requested does an `Emulator` process the tail, and only the part of it that matters.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ _CURSOR_SAVES: Final = re.compile(rb"\x1b(?:(?P<saved>7|\[s|\[\?1048h)|8|\[u|\[\
 
 
 class ScreenTracker:
-    """A terminal of `columns` and `rows` (80 and 24 where they are 0, unknown), which is fed all of a program's output.
+    """A terminal of `columns` and `rows` (0 is unknown, and means 80 and 24), which is fed all of a program's output.
 
-    Feeding costs next to nothing: the visible screen is computed only on request, from the last 256 KiB. What a program
-    sets is followed all along. After lost bytes it goes on as a terminal would.
+    Feeding costs next to nothing: the visible screen is computed only on request, from the last 256 KiB. Only what a
+    program sets is followed all the time. After lost bytes, the tracker continues as a terminal would.
     """
 
     def __init__(self, columns: int, rows: int) -> None:
@@ -93,7 +93,7 @@ class ScreenTracker:
         """The incomplete sequence or character at the end, at most 4 KiB: if it is written again, what follows
         completes it.
 
-        In place of a longer one, another beginning that what follows completes without effect.
+        If it is longer, this is the short beginning of another sequence, which what follows completes without effect.
         """
         return self._partial or self._last[incomplete_character_start(self._last) :]
 

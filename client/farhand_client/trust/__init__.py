@@ -1,10 +1,10 @@
-"""Whom the client trusts, and how it proves who the user is.
+"""Which services the client trusts, and how it proves who the user is.
 
-Towards the service: certificate.py extracts the service's key from the certificate that TLS has shown, and
-known_hosts.py says whether that key is the recorded one.
+To check the service, certificate.py extracts the service's key from the certificate that TLS has presented, and
+known_hosts.py compares it with the recorded one.
 
-Towards the user: identities.py yields the keys to log in with, in the order in which they are tried: those of the
-ssh-agent (agent.py), then those in private key files (keyfile.py). files.py reads small files safely for both sides.
+To log in, identities.py yields the user's keys in the order in which they are tried: those of the ssh-agent (agent.py),
+then those in private key files (keyfile.py). files.py reads small files safely for both.
 
 Every error here is a `TrustError` with a sentence for the user. cryptography is imported only when a private key file
 has to sign; with an agent that never happens.
@@ -28,4 +28,4 @@ class IdentityError(TrustError):
 
 
 class CertificateError(TrustError):
-    """The service's certificate is not one that Farhand makes."""
+    """The service's certificate was not made by Farhand."""

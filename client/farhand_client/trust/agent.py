@@ -12,10 +12,10 @@ MAX_AGENT_MESSAGE: Final = 256 * 1024
 """Bytes of an answer: OpenSSH's own limit (AGENT_MAX_LEN), enough for several hundred keys."""
 
 LIST_TIMEOUT: Final = 5.0
-"""Seconds until listing keys is given up: it needs nobody's attention."""
+"""Seconds after which listing keys is given up: no user has to confirm it."""
 
 SIGN_TIMEOUT: Final = 60.0
-"""Seconds until signing is given up: it may have to wait for a touch or for somebody to confirm it."""
+"""Seconds after which signing is given up: the user may first have to touch the key or to confirm."""
 
 _FAILURE = 5
 _REQUEST_IDENTITIES, _IDENTITIES_ANSWER = 11, 12
@@ -99,7 +99,7 @@ class Agent:
                 f"cannot reach the ssh-agent at {self.path}: {error.strerror or error}; check SSH_AUTH_SOCK"
             ) from None
         if reply[:1] == bytes([_FAILURE]):
-            raise AgentError(f"the ssh-agent at {self.path} refused; it may be locked (ssh-add -X unlocks it)")
+            raise AgentError(f"the ssh-agent at {self.path} refused this; it may be locked (ssh-add -X unlocks it)")
         if reply[:1] != bytes([expected]):
             raise self._invalid("the answer has the wrong type")
         return Reader(reply[1:])

@@ -1,4 +1,4 @@
-"""Extracts the service's key from the certificate that TLS has shown, without an X.509 library.
+"""Extracts the service's key from the certificate that TLS has presented, without an X.509 library.
 
 Nothing in the certificate itself is trusted: clients pin the key, and TLS has proved its possession.
 """
@@ -17,7 +17,7 @@ _INTEGER, _SEQUENCE, _VERSION = 0x02, 0x30, 0xA0
 
 
 class ServiceKey(NamedTuple):
-    """The key that a service has shown, as a public key for known_hosts, and as the hash that logins are bound to."""
+    """The key that a service presented: as a public key for known_hosts, and as the hash to which logins are bound."""
 
     public_key: PublicKey
     spki_sha256: bytes

@@ -1,4 +1,4 @@
-"""Reads small files of the user without ever blocking, whatever they turn out to be."""
+"""Reads small files of the user, without ever blocking even if a file turns out to be a FIFO or a device."""
 
 import os
 import stat

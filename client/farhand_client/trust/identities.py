@@ -127,7 +127,7 @@ class Identities:
         return {key.public_key.blob: AgentIdentity(self._agent, key) for key in keys}
 
     async def _named_identity(self, path: Path, in_agent: dict[bytes, Identity]) -> Identity:
-        """Return the identity of `path`, which is a private key file or, for a key in the agent, its .pub file."""
+        """Return the identity of `path`: a private key file or, for a key in the agent, its .pub file."""
         from farhand_client.trust.keyfile import open_key_file, read_public_key_file
 
         public = read_public_key_file(path if path.suffix == ".pub" else path.with_name(path.name + ".pub"))

@@ -180,7 +180,7 @@ class KnownHosts:
 
 
 def service_names(host: str, port: int) -> tuple[str, ...]:
-    """Return the names that a service can have in the file; the first one is the one written.
+    """Return the names that a service can have in the file. The first one is used for new lines.
 
     Raises KnownHostsError if the host's name would mean something else in the file.
     """

@@ -138,7 +138,7 @@ async def test_cancelling_a_request_closes_its_connection(tmp_path: Path) -> Non
         (pack_u32(256 * 1024 + 1), "announced 262145 bytes; the maximum is 262144"),
         (pack_string(b""), "the answer has the wrong type"),
         (pack_string(b"\x0e" + pack_string(b"x")), "the answer has the wrong type"),
-        (pack_string(b"\x05"), "refused; it may be locked"),
+        (pack_string(b"\x05"), "refused this; it may be locked"),
         (pack_string(b"\x0c\xff\xff\xff\xff"), "the data ends 4 bytes too early"),
         (pack_string(b"\x0c" + pack_u32(2) + LISTED[5:]), "the data ends 4 bytes too early"),
         (pack_string(LISTED + b"x"), "1 bytes follow the end"),
