@@ -60,7 +60,7 @@ farhand run 127.0.0.1 -- echo trusted
         "code 255",
         "farhand: 127.0.0.1 has the key FINGERPRINT, not SHA256:another; nothing was recorded",
         "code 255",
-        "127.0.0.1 is known by FINGERPRINT (/root/.config/farhand/known_hosts)",
+        "the host key of 127.0.0.1 is FINGERPRINT (/root/.config/farhand/known_hosts)",
         "trusted",
     ]
 

@@ -1,6 +1,6 @@
 """`farhand attach` and `farhand logs`: the output of an existing run, from what is kept of it.
 
-`attach` also sends our stdin to the run, passes signals on, and exits with the run's code. `logs` only reads.
+`attach` also sends this process's stdin and signals to the run, and exits with the run's code. `logs` only reads.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ Output starts at the first byte that is still kept; missing bytes are reported o
 the run reads any and no other client sends it; at end of input the run's stdin is closed. Ctrl-C interrupts the run.
 A second Ctrl-C, SIGTERM, SIGHUP and a closed stdout leave it running. With --read-only the first Ctrl-C leaves.
 
-A run on a terminal is shown on yours, if stdin and stdout are one: first what its screen shows now, then what
-follows. Keys are sent to it unless another client types there. After a newline, ~. leaves and ~? lists more keys.
+If the run is on a terminal, and stdin and stdout are terminals here, it is shown on yours: first its current screen,
+then what follows. Keys are sent to it unless another client types there. After a newline, ~. leaves and ~? lists more
+keys.
 
 Exit code: the run's, as in farhand run; 0 after leaving by a key.
 """
@@ -175,7 +176,7 @@ async def _logs(client: Client, options: argparse.Namespace) -> int:
                 if json is not None:
                     print_json(end_report(result))
     except SpawnError as error:
-        report_error(options, error)  # it has written nothing, and all of that was shown: still 0
+        report_error(options, error)  # the program never ran, so there was no output to show: still 0
     return 0
 
 

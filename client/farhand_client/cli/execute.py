@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RemoteCommand:
-    """What to run, and how this process takes part in it.
+    """What to run, and how to connect it to this process.
 
-    If `args` is None, it is a login shell. With `stdin` this process's stdin is passed on. With `detach` the run's id
-    is printed after it has started, and it is left running. With a `view` it is shown on the terminal there.
+    If `args` is None, a login shell is run. With `stdin` this process's stdin is passed on. With `detach` the run's id
+    is printed after it has started, and it is left running. With a `view` it is shown on the view's terminal.
     """
 
     args: Args | None
@@ -58,8 +58,8 @@ async def execute(
 ) -> int:
     """Run `command` on the connection that `opening` opens, and return the exit code of this process.
 
-    Errors are printed on stderr and written to `status`. `outage` is closed before anything else is said about the
-    connection.
+    Errors are printed on stderr and written to `status`. `outage` is closed before any other message about the
+    connection is printed.
     """
     with RunSignalHandler() if command.view is None else command.view.signal_handler() as signals:
         try:
@@ -135,7 +135,7 @@ async def _run_in_view(client: Client, command: RemoteCommand, view: TerminalVie
         # A shell is the same shell whatever terminal it was requested with.
         if command.args is not None or error.code is not ErrorCode.CONFLICT:
             raise
-    assert command.options.run_id is not None  # only a request with an id of the user's can conflict
+    assert command.options.run_id is not None  # only a request with an id chosen by the user can conflict
     return _view_report(await view.attach(client, await client.info(command.options.run_id)))
 
 
@@ -158,7 +158,7 @@ async def _run_on_streams(client: Client, command: RemoteCommand, signals: RunSi
     async with command.start(client, on_gap) as run:
         signals.run = run
         if run.stdin is not None and not command.stdin:
-            run.stdin.close()  # that of a terminal, at which nobody types
+            run.stdin.close()  # the run is on a terminal, but nobody types at it
         try:
             result = await copy_streams(run)
             if gaps:

@@ -23,21 +23,22 @@ from .connection import run_with_client
 from .options import add_connection_options, add_host, add_reconnect, add_run_id, command_parser
 
 _EPILOG: Final = """\
-FILE is replaced only after everything was received; - is stdout. A new file can be read by you alone, since it holds
-all that was shown. Bytes that are not UTF-8 become U+FFFD; farhand logs prints them unchanged. Typed input is
-included if the run records it. Output that is no longer kept is reported on stderr and marked in the file. If the run
-is still running, FILE gets the output so far.
+FILE is replaced only after everything was received; - is stdout. A new file can be read by you alone, since it
+contains everything that was shown. Typed input is included if it was recorded.
+
+Bytes that are not UTF-8 become U+FFFD; farhand logs prints them unchanged. Output that is no longer kept is reported on
+stderr and marked in the file. If the run is still running, FILE contains the output so far.
 
 Exit code: 0 if the file was written.
 """
 
 _SIZE_WITHOUT_TERMINAL: Final = (80, 24)
-"""Columns and rows for the player if the run had no terminal."""
+"""Columns and rows to announce to the player if the run had no terminal."""
 
 _STDOUT: Final = "-"
 
 _WRITE_SIZE: Final = 64 * KiB
-"""Bytes that are collected before they are written."""
+"""Bytes to collect before each write."""
 
 
 def export_command(arguments: Sequence[str]) -> int:
@@ -144,7 +145,7 @@ async def _encode(
     """Yield the lines of the file."""
     info = recording.info
     encoder = AsciicastEncoder(translate_newlines=info.terminal is None)
-    # The header comes first, but has the terminal's size at the first output: events before that are held back.
+    # The header comes first, but contains the terminal's size at the first output: keep earlier events until then.
     size = _SIZE_WITHOUT_TERMINAL if info.terminal is None else (info.terminal.columns, info.terminal.rows)
     held: list[RecordedEvent] | None = []
     at = 0.0

@@ -1,4 +1,4 @@
-"""`farhand local`: runs one command, or the REPL, on a private service that is gone afterwards."""
+"""`farhand local`: runs one command, or the REPL, on a private service, which is stopped and removed afterwards."""
 
 from __future__ import annotations
 

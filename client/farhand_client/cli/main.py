@@ -81,7 +81,7 @@ def _run_command(arguments: list[str]) -> int:
         print_message(f"unknown command {name!r}" if name else "no command given")
         sys.stderr.write(f"{_usage()}\n")
         return EXIT_USAGE
-    # Searching for pydantic plugins takes 10 ms, and there are none for this.
+    # Searching for pydantic plugins takes 10 ms, and Farhand uses none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     module = import_module(f"farhand_client.cli.{_MODULES.get(name, name)}")
     code: int = getattr(module, f"{name}_command")(arguments)
@@ -104,8 +104,8 @@ def _open_standard_files() -> None:
 
 
 def _reset_signals() -> None:
-    # Ignored and blocked signals are inherited (signal(7)). As with ssh(1), SIGHUP and SIGINT stay ignored where they
-    # were: nohup(1) and a script's `&` mean that. SIGTERM always ends this process.
+    # Ignored and blocked signals are inherited (signal(7)). As with ssh(1), SIGHUP and SIGINT stay ignored if they were
+    # ignored before: nohup(1) and a script's `&` rely on that. SIGTERM always ends this process.
     import signal
 
     kept = {signal.SIGKILL, signal.SIGSTOP, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ}

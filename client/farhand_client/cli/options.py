@@ -58,12 +58,12 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         type=positive_seconds,
         default=30.0,
-        help="seconds to wait for the connection, and again for each answer during login (default 30)",
+        help="seconds to wait for the connection, and for each answer during login (default 30)",
     )
 
 
 def add_run_options(parser: argparse.ArgumentParser, *, reconnect: bool = True, attended: bool = False) -> None:
-    """Add what commands about existing runs have: `--json`, `--reconnect`, the connection options and HOST.
+    """Add what commands for existing runs accept: `--json`, `--reconnect`, the connection options and HOST.
 
     `attended` is as in `add_reconnect`.
     """
@@ -96,8 +96,8 @@ def add_run_id(parser: argparse.ArgumentParser, *, several: bool = False) -> Non
 
 
 def add_reconnect(parser: argparse.ArgumentParser, *, attended: bool = False) -> None:
-    """Add `--reconnect`. With `attended` its default is None: the command may run on the user's terminal, where it is
-    `ATTENDED_RECONNECT`."""
+    """Add `--reconnect`. With `attended` its default is None: the command may use the user's terminal, and then
+    replaces None by `ATTENDED_RECONNECT`."""
     usual = f"default {DEFAULT_RECONNECT:g}"
     parser.add_argument(
         "--reconnect",

@@ -1,4 +1,4 @@
-"""`farhand repl`: parses the options and starts the REPL, the only place where the command line imports it."""
+"""`farhand repl`: parses the options and starts the REPL. Nothing else in the command line imports the REPL."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ VALUED_OPTIONS: Final = CONNECTION_OPTIONS | {
 """The options of `farhand run` that take a value."""
 
 DETACHED_SPOOL: Final = 64 * MiB
-"""Bytes of each stream kept for a detached run unless `--buffer` says otherwise, so that it never waits for a reader: a
-day of ten lines a second, and less than hurts a disk."""
+"""Bytes of each stream kept for a detached run unless `--buffer` is given, so that it never waits for a reader: a day
+of ten lines a second, and little for a disk."""
 
 _EPILOG: Final = """\
 Everything after HOST reaches the command unchanged, byte for byte; no shell interprets it unless --shell is given.
@@ -61,9 +61,9 @@ Everything after HOST reaches the command unchanged, byte for byte; no shell int
 Ctrl-C interrupts the command; a second Ctrl-C abandons it. The run survives a lost connection: farhand reconnects and
 continues where it was.
 
-With -t all output is on stdout. If stdin and stdout are terminals here, keys are sent to the command unchanged,
-Ctrl-C included; after a newline, ~. leaves, ~d detaches, ~? lists more keys. SIGHUP then leaves the command running;
-return to it with farhand attach.
+With -t all output arrives on stdout. If stdin and stdout are terminals here, keys are sent to the command unchanged,
+Ctrl-C included; after a newline, ~. leaves, ~d detaches, ~? lists more keys. If the terminal is closed (SIGHUP), the
+command keeps running; return to it with farhand attach.
 
 Exit code: the command's; 128+N if signal N ended it, also at a limit; 124 after --timeout or --idle-timeout; 127 if
 it was not found, 126 if it cannot be executed; 255 if the connection, the login or the host key failed, or output is
@@ -213,9 +213,9 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--on-disconnect",
         choices=("kill", "keep"),
-        help="what the service does with the run when this client is gone (default kill)",
+        help="what the service does with the run when this client is gone (default kill; --detach: keep)",
     )
-    add("--grace", metavar="S", type=nonnegative_seconds, help="seconds before it is killed then (default 60)")
+    add("--grace", metavar="S", type=nonnegative_seconds, help="seconds to wait for the client first (default 60)")
     add(
         "--buffer",
         metavar="block|spool=SIZE",

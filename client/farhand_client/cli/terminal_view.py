@@ -23,7 +23,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited
 
 CONFIRM_TIMEOUT: Final = 0.3
-"""Seconds, out of `LEAVE_TIMEOUT`, for the service to confirm that it knows that the user has left: a round trip around
+"""Seconds, out of `LEAVE_TIMEOUT`, for the service to confirm that the user has left: enough for a round trip around
 the world."""
 
 
@@ -70,7 +70,7 @@ class TerminalView:
     async def attach(
         self, client: Client, info: m.RunInfo, *, read_only: bool = False, share: bool = False
     ) -> ViewResult:
-        """Show an existing run, beginning with what its screen shows now. Raises what `Run.wait` raises."""
+        """Show an existing run, beginning with its current screen. Raises what `Run.wait` raises."""
         backlog = min(info.stdout, MAX_TAIL)
         size = self.terminal.size
         async with client.attach(
@@ -84,7 +84,7 @@ class TerminalView:
         ) as run:
             notice = None
             if run.stdin is not None and run.stdin.over and run.result is None:
-                notice = "another client has the input; this terminal only watches (use --share to type as well)"
+                notice = "another client types here; this terminal is read-only (use --share to type as well)"
             return await self.show(
                 client, run, _lifetime_of(info), backlog=backlog, backlog_size=info.terminal, notice=notice
             )
@@ -99,7 +99,7 @@ class TerminalView:
         backlog_size: m.WindowSize | None = None,
         notice: str | None = None,
     ) -> ViewResult:
-        """Show `run` until it ends or the user leaves, and print what becomes of it. Raises what `Run.wait` raises.
+        """Show `run` until it ends or the user leaves, and print what happens to it. Raises what `Run.wait` raises.
 
         `backlog` and `backlog_size` are as for `Interaction`; `afterwards` says how long the run lives without this
         client (see `lifetime`).

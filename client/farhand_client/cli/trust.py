@@ -41,7 +41,7 @@ def trust_command(arguments: Sequence[str]) -> int:
     config = config_directory()
     address = resolve(options.host, config=config / "config.toml")
     if address.socket is not None:
-        raise AddressError(f"{address} is a socket on this machine; it has no host key, the kernel vouches for it")
+        raise AddressError(f"{address} is a socket on this machine, which needs no host key; connect to it directly")
     known_hosts = KnownHosts(config / "known_hosts")
     return asyncio.run(_trust(address, known_hosts, options.fingerprint, options.connect_timeout))
 
@@ -73,7 +73,7 @@ async def _trust(address: Address, known_hosts: KnownHosts, fingerprint: str | N
             print_message(str(unknown))
             return EXIT_FAILURE
         record_host_key(known_hosts, address, key)
-    print_output(f"{address} is known by {key.fingerprint} ({known_hosts.path})")
+    print_output(f"the host key of {address} is {key.fingerprint} ({known_hosts.path})")
     return 0
 
 
@@ -90,7 +90,7 @@ def _record_expected(address: Address, known_hosts: KnownHosts, key: PublicKey, 
         record_host_key(known_hosts, address, key, replace=True)
         replaced = True
     suffix = ", which replaces another key" if replaced else ""
-    print_output(f"{address} is known by {key.fingerprint}{suffix} ({known_hosts.path})")
+    print_output(f"the host key of {address} is {key.fingerprint}{suffix} ({known_hosts.path})")
     return 0
 
 

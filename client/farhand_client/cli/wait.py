@@ -20,9 +20,10 @@ from .status import end_report
 from .values import positive_seconds, size
 
 _EPILOG: Final = """\
+Patterns use RE2 syntax; ^ and $ match at line ends. Only output that is still kept can match.
+
 Exit code: the run's, as in farhand run; with several runs that of the last one, as with a shell's wait. With
---pattern or --idle: 0 if it came, 1 if the run ended first. 124 if --timeout expired first. Patterns use RE2 syntax,
-and ^ and $ match at line ends; only output that is still kept can match.
+--pattern or --idle: 0 if the output matched or paused, 1 if the run ended first. 124 if --timeout expired first.
 """
 
 

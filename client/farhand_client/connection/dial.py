@@ -89,7 +89,8 @@ async def _tls_transport(session: ClientSession, address: Address) -> asyncio.Tr
             session.make_transport, sock=sock, ssl=_context(), server_hostname=address.host
         )
     except socket.gaierror as error:
-        raise ConnectError(f"cannot resolve the name {address.host}: {error.strerror}") from None
+        hint = "check its spelling, or give it an address in config.toml"
+        raise ConnectError(f"cannot resolve the name {address.host}: {error.strerror}; {hint}") from None
     except ConnectionRefusedError:
         raise ConnectError(
             f"nothing listens on {address.host} port {address.port}; does farhandd run there, with --listen?"

@@ -28,7 +28,7 @@ EXIT_INTERRUPTED: Final = 130
 """128 + SIGINT, as shells report it."""
 
 EXIT_BROKEN_PIPE: Final = 141
-"""128 + SIGPIPE: what a local command ends with when its reader is gone."""
+"""128 + SIGPIPE, as for a local command whose reader is gone."""
 
 EXIT_FAILURE: Final = 255
 """The connection, the login or the host key failed, as in ssh(1), or something else on the client's side."""
@@ -58,7 +58,7 @@ def outcome_exit_code(outcome: Outcome) -> int:
 
 
 def error_exit_code(error: FarhandError) -> int:
-    """Return the exit code for an error that took the place of an outcome, or that says the program did not start."""
+    """Return the exit code for an error: either there is no outcome, or the program did not start."""
     from farhand_client.errors import AddressError, AmbiguousId, RequestRefused, SpawnError
     from farhand_protocol.errors import ErrorCode
 

@@ -1,6 +1,6 @@
 """What SIGINT, SIGTERM and SIGHUP to this process do.
 
-`SignalHandler` gives Ctrl-C to whatever is in front of the user and cancels the task on SIGTERM and SIGHUP.
+`SignalHandler` passes Ctrl-C to what is shown to the user, and cancels the task on SIGTERM and SIGHUP.
 `RunSignalHandler` does so for a run: Ctrl-C interrupts the command, SIGTERM and SIGHUP stop it.
 `TerminalSignalHandler` is for a run shown on the user's terminal, which is left running so that the user can return.
 """
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from farhand_client.run import Run
 
 LEAVE_TIMEOUT: Final = 0.5
-"""Seconds allowed for telling the service that the user leaves: it may be stopped or cut off, and must not delay us."""
+"""Seconds allowed to notify the service that the user leaves: it may be suspended or unreachable, and must not delay
+the exit."""
 
 
 class SignalHandler:
     """While entered, SIGINT calls `on_interrupt`; SIGTERM and SIGHUP cancel the task that entered it.
 
-    SIGINT and SIGHUP do nothing where the process was started with them ignored, as by nohup(1) and a script's `&`;
-    ssh(1) does the same.
+    SIGINT and SIGHUP do nothing if the process was started with them ignored, as by nohup(1) and a script's `&`. ssh(1)
+    does the same.
 
     `ended_by` is the signal that cancelled the task, or None.
     """
@@ -107,7 +108,7 @@ class RunSignalHandler(SignalHandler):
 
 
 class TerminalSignalHandler(RunSignalHandler):
-    """For a run on the user's terminal: a signal that ends this process leaves the run running, for the user to return.
+    """For a run on the user's terminal: a signal that ends this process leaves the run running; the user may return.
 
     The signals in `stops` stop the run instead, as without a terminal. Ctrl-C is a key here and arrives as input;
     SIGINT therefore comes from another process.
@@ -129,5 +130,5 @@ class TerminalSignalHandler(RunSignalHandler):
             self.run.detach()
         super().end(number)
         if self.run is None:
-            # Cancel twice: it is not known whether there is a run, and the first cancellation waits for its end.
+            # Cancel twice: the run may have started just now, and then the first cancellation waits for its end.
             self._loop.call_later(LEAVE_TIMEOUT, self._task.cancel)

@@ -1,4 +1,4 @@
-"""Tells the user that the connection is lost, once an outage has lasted a while, and that it is back."""
+"""Tells the user that the connection is lost, after an outage has lasted a while, and that it is back."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .printing import print_message
 from .text import format_span
 
 OUTAGE_NOTICE_DELAY: Final = 2.0
-"""Seconds before an outage is reported: less than people take for a fault, more than a restart of the edge takes."""
+"""Seconds before an outage is reported: a restart of the edge takes less, and people suspect a fault after more."""
 
 ATTENDED_RECONNECT: Final = 86400.0
 """Seconds to try to reconnect while somebody sits at a terminal here: as long as services keep a terminal by default. A
 user who does not want to wait leaves by a key."""
 
 ATTENDED_KEEPALIVE: Final = 5.0
-"""Seconds of silence before the service is asked for a sign of life then. After three of them without an answer the
-connection counts as lost, before people wonder."""
+"""Seconds of silence after which the service is pinged while somebody sits at a terminal here. After three such
+intervals without an answer the connection counts as lost, before people wonder."""
 
 ShowNotice: TypeAlias = Callable[[str | None], None]
 """Shows a notice until it is called with None."""

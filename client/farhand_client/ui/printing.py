@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from farhand_client.output import Gap
 
 PrintMessage: TypeAlias = "Callable[[str], None]"
-"""Shows a message of the client's to the user, as `print_message` does on stderr."""
+"""Shows a message of the client to the user, as `print_message` does on stderr."""
 
 
 class LocalError(FarhandError):

@@ -1,4 +1,4 @@
-"""Questions to the person at the terminal. The event loop, and with it the connection, goes on meanwhile."""
+"""Questions to the person at the terminal. The event loop keeps running meanwhile, so the connection stays alive."""
 
 from __future__ import annotations
 

@@ -13,14 +13,14 @@ from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFai
 from .text import display_width, format_size, format_time, printable, truncate
 
 MIN_ID_PREFIX: Final = 4
-"""Characters of an id that a user has to type: as in git, fewer are more likely a mistake than meant."""
+"""The fewest characters of an id that a user may type: as in git, fewer are more likely a mistake."""
 
 MIN_ID_SHOWN: Final = 13
 """Characters of an id that are shown at least. In an id made by farhand they encode the creation time to the
 millisecond, which is nearly always unique; otherwise more are shown."""
 
 MIN_COMMAND_COLUMNS: Final = 16
-"""Columns that the command gets, however narrow the terminal."""
+"""Columns for the command, however narrow the terminal is."""
 
 
 def run_table(runs: Sequence[m.RunInfo], *, user: str, now: float, columns: int | None) -> list[str]:

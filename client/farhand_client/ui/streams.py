@@ -1,6 +1,6 @@
 """Copies a run's stdout and stderr to this process's own, and its stdin to the run.
 
-Writing never blocks the event loop: a pipe's reader may stop, and a terminal may be held by Ctrl-S.
+Writing never blocks the event loop: a pipe's reader may stop reading, and a terminal may be stopped by Ctrl-S.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ async def test_a_terminal_only_watches_if_another_client_has_the_input(
 
     screen.behave = taken
     async with pty.running(*FARHAND, "attach", screen.host, ID, env=env) as process:
-        await pty.shows(b"another client has the input; this terminal only watches")
+        await pty.shows(b"another client types here; this terminal is read-only")
         pty.type(b"q\x03")
         assert await process.wait() == 0
     assert screen.runs[0].stdin == b""

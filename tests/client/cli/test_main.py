@@ -27,7 +27,7 @@ from tests.support.fake_service import FakeRun, FakeService
         ([], 2, b"no command given"),
         (["ping", "unix:/nowhere/s"], 255, b"there is no socket"),
         (["ping", "-c", "few", "unix:/nowhere/s"], 2, b"'few' is not a number from 1 to 1000"),
-        (["trust", "unix:/nowhere/s"], 2, b"has no host key, the kernel vouches for it"),
+        (["trust", "unix:/nowhere/s"], 2, b"is a socket on this machine, which needs no host key"),
         (["local", "-x"], 2, b"unknown option -x"),
     ],
 )

@@ -25,7 +25,7 @@ async def test_the_expected_key_is_recorded(tmp_path: Path) -> None:
         name = f"127.0.0.1:{port(service)}"
         for fingerprint in (key.fingerprint, key.fingerprint + "="):
             done = await trust(tmp_path, service, fingerprint)
-            printed = f"{name} is known by {key.fingerprint} ({record(tmp_path).path})\n"
+            printed = f"the host key of {name} is {key.fingerprint} ({record(tmp_path).path})\n"
             assert (done.code, done.stdout.decode(), done.stderr) == (0, printed, b"")
         assert record(tmp_path).path.read_text().count("ssh-ed25519") == 1
 
@@ -48,7 +48,7 @@ async def test_in_a_script_an_unknown_key_is_not_recorded_without_a_fingerprint(
 async def test_a_recorded_key_is_confirmed_without_a_question(tmp_path: Path) -> None:
     async with tls_service(tmp_path) as (service, key):
         done = await trust(tmp_path, service)
-        assert (done.code, f"is known by {key.fingerprint}" in done.stdout.decode()) == (0, True)
+        assert (done.code, f" is {key.fingerprint}" in done.stdout.decode()) == (0, True)
 
 
 async def test_the_expected_key_replaces_a_recorded_one(tmp_path: Path) -> None:
