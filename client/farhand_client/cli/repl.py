@@ -34,9 +34,9 @@ def repl_command(arguments: Sequence[str]) -> int:
 
 async def run_repl(host: str, opener: HostOpener, escape: int | None = None) -> int:
     """Run the REPL, beginning with `host`, and return the exit code. `opener` connects to hosts."""
-    from farhand_client import repl
+    from farhand_client.repl.main import main
 
-    return await repl.main(host, opener, escape)
+    return await main(host, opener, escape)
 
 
 def host_opener(options: argparse.Namespace) -> HostOpener:

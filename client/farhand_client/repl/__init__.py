@@ -19,7 +19,3 @@ pure part of `completer`. `script` needs neither a session nor an executor: ther
 The prompt must appear at once. So `main`, `attended` and what the prompt needs import nothing that makes connections;
 those modules are loaded in a thread while the prompt is shown, and so are those for the first command.
 """
-
-from .main import main
-
-__all__ = ["main"]

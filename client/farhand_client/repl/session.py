@@ -8,13 +8,12 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from farhand_client.ui.exitcodes import EXIT_INTERRUPTED
-from farhand_client.ui.interrupts import SignalHandler
 from farhand_client.ui.text import printable, truncate
 
 from .host_connection import Connect
 from .hosts import Hosts, ReplHost
 from .output import LabelledOutput, Output, StandardOutput
-from .runner import InterruptGroup, InterruptLadder, PipeRunner, run_interruptibly
+from .runner import InterruptGroup, InterruptLadder, InterruptSource, PipeRunner, run_interruptibly
 
 if TYPE_CHECKING:
     from farhand_client.terminal.local import LocalTerminal
@@ -33,7 +32,7 @@ class ReplSession:
     """
 
     def __init__(
-        self, first: str, opener: Callable[[str], Connect], signals: SignalHandler, escape: int | None
+        self, first: str, opener: Callable[[str], Connect], signals: InterruptSource, escape: int | None
     ) -> None:
         self.hosts: Final = Hosts(opener, first)
         self.standard_output: Final = StandardOutput()
