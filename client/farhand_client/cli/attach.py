@@ -44,6 +44,13 @@ keys.
 Exit code: the run's, as in farhand run; 0 after leaving by a key.
 """
 
+_LOGS_DESCRIPTION: Final = """\
+Show the output of a run.
+
+  farhand logs web 01a1fc79-3b2c
+  farhand logs -f --tail 4K web 01a1fc79-3b2c
+"""
+
 _LOGS_EPILOG: Final = """\
 Both streams are shown, stdout on stdout and stderr on stderr. Bytes that are no longer kept are reported on stderr.
 
@@ -90,7 +97,7 @@ def attach_command(arguments: Sequence[str]) -> int:
 
 def logs_command(arguments: Sequence[str]) -> int:
     """Run `farhand logs` and return the exit code."""
-    parser = command_parser("logs", "HOST ID", "Show the output of a run.", _LOGS_EPILOG)
+    parser = command_parser("logs", "HOST ID", _LOGS_DESCRIPTION, _LOGS_EPILOG)
     add = parser.add_argument
     add("-f", "--follow", action="store_true", help="keep showing new output until the run ends")
     begin = parser.add_mutually_exclusive_group()

@@ -25,7 +25,7 @@ Exit code: 0 after all runs are over, whatever their outcome; 255 if that is not
 """
 
 _SIGNAL_EPILOG: Final = """\
-SIG is a name or one of Linux's numbers: TERM, SIGTERM, 15. The signal is sent to the run's process group.
+The signal is sent to the run's process group, once.
 
 Exit code: 0 if it was delivered; 255 if not, also because the run is over.
 """
@@ -56,7 +56,7 @@ def signal_command(arguments: Sequence[str]) -> int:
     parser = command_parser("signal", "HOST ID SIG", "Send a signal to a run.", _SIGNAL_EPILOG)
     add_run_options(parser)
     add_run_id(parser)
-    parser.add_argument("signal", metavar="SIG", type=_signal)
+    parser.add_argument("signal", metavar="SIG", type=_signal, help="name or Linux number: TERM, SIGTERM, 15")
     options = parser.parse_args(arguments)
 
     async def send(client: Client) -> int:

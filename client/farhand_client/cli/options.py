@@ -17,7 +17,10 @@ DEFAULT_RECONNECT: Final = 120.0
 
 
 def command_parser(name: str, usage: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    """Return a parser for the command `name`; `usage` is what comes after the options."""
+    """Return a parser for the command `name`.
+
+    `usage` is what comes after the options. In `description` and `epilog`, an indented paragraph is an example.
+    """
     return argparse.ArgumentParser(
         prog=f"farhand {name}",
         usage=f"farhand {name} [OPTION…] {usage}",
@@ -29,7 +32,7 @@ def command_parser(name: str, usage: str, description: str, epilog: str | None =
 
 
 class _ParagraphFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the paragraphs of a description or epilog, and wraps each of them to the terminal's width."""
+    """Keeps the paragraphs of a description or epilog, and wraps all but examples to the terminal's width."""
 
     def add_text(self, text: str | None) -> None:
         from shutil import get_terminal_size
@@ -37,7 +40,10 @@ class _ParagraphFormatter(argparse.RawDescriptionHelpFormatter):
 
         if text is not None:
             width = get_terminal_size().columns - 2  # as argparse has it
-            text = "\n\n".join(fill(" ".join(part.split()), width) for part in text.split("\n\n"))
+            paragraphs = text.split("\n\n")
+            text = "\n\n".join(
+                part if part.startswith("  ") else fill(" ".join(part.split()), width) for part in paragraphs
+            )
         super().add_text(text)
 
 

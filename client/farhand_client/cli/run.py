@@ -55,6 +55,17 @@ DETACHED_SPOOL: Final = 64 * MiB
 """Bytes of each stream kept for a detached run unless `--buffer` is given, so that it never waits for a reader: a day
 of ten lines a second, and little for a disk."""
 
+_DESCRIPTION: Final = """\
+Run a command on another machine.
+
+  farhand run web -- uname -a
+  farhand run --shell web 'make 2>&1 | tail -n 20'
+  farhand run --timeout 600 --cwd src/app web -- make test
+  farhand run -i web -- sort < names
+  farhand run -t web -- top
+  farhand run --detach web -- ./backup
+"""
+
 _EPILOG: Final = """\
 Everything after HOST reaches the command unchanged, byte for byte; no shell interprets it unless --shell is given.
 
@@ -174,7 +185,7 @@ def remote_command(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_parser("run", "HOST [--] ARG…", "Run a command on another machine.", _EPILOG)
+    parser = command_parser("run", "HOST [--] ARG…", _DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add("-i", "--stdin", action="store_true", help="pass stdin on; otherwise the command's stdin is empty")
     add("-t", dest="terminal", action="store_true", help="run the command on a terminal, like yours if there is one")

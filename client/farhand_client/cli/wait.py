@@ -19,6 +19,13 @@ from .options import add_run_id, add_run_options, command_parser
 from .status import end_report
 from .values import positive_seconds, size
 
+_DESCRIPTION: Final = """\
+Wait until runs end, or for something in their output.
+
+  farhand wait web 01a1fc79-3b2c
+  farhand wait --pattern 'port \\d+$' --timeout 10 web 01a1fc79-3b2c
+"""
+
 _EPILOG: Final = """\
 Patterns use RE2 syntax; ^ and $ match at line ends. Only output that is still kept can match.
 
@@ -29,7 +36,7 @@ Exit code: the run's, as in farhand run; with several runs that of the last one,
 
 def wait_command(arguments: Sequence[str]) -> int:
     """Run `farhand wait` and return the exit code."""
-    parser = command_parser("wait", "HOST ID…", "Wait until runs end, or for something in their output.", _EPILOG)
+    parser = command_parser("wait", "HOST ID…", _DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add("--timeout", metavar="S", type=positive_seconds, help="stop waiting after S seconds; the run keeps running")
     add(

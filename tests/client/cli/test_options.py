@@ -72,6 +72,11 @@ def test_help_keeps_paragraphs_and_fits_the_terminal(monkeypatch: pytest.MonkeyP
     assert max(map(len, text.splitlines())) <= 40
 
 
+def test_help_keeps_the_lines_of_examples() -> None:
+    text = command_parser("test", "HOST", "Tests.\n\n  farhand test a\n  farhand test b\n").format_help()
+    assert "Tests.\n\n  farhand test a\n  farhand test b\n" in text
+
+
 def test_the_host_can_be_optional() -> None:
     parser = command_parser("test", "[HOST]", "Tests.")
     add_host(parser, optional=True)
