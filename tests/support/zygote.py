@@ -156,10 +156,12 @@ def measure(directory: str, test_module: str) -> Callable[[], None]:
 
 def leave(code: int) -> None:
     """End as an interpreter does, but for taking the imported modules apart: that would copy all of the memory that is
-    shared with the process that was forked. Neither program registers anything with atexit."""
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread() and not thread.daemon:
-            thread.join()
+    shared with the process that was forked. Neither program registers anything with atexit.
+
+    Return where threads have still to be ended: the interpreter knows how to.
+    """
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        return
     for stream in (sys.stdout, sys.stderr):
         if not stream.closed:
             try:

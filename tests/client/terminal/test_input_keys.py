@@ -174,7 +174,7 @@ async def test_keys_count_again_once_the_program_reads(pty: Pty, monkeypatch: py
         await program.until("discarded")
         program.take(1 << 30)
         await program.receives(MAX_UNSENT_KEYS)
-        pty.type(b"heard")
+        await pty.paste(b"heard")
         await program.receives_last(b"heard")
 
 
