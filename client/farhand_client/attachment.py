@@ -123,7 +123,7 @@ class ClientAttachment:
         await self._end_settled.wait()
         return self.ended.result()
 
-    def order_stop(self, kill_after: float | None = None) -> None:
+    def request_stop(self, kill_after: float | None = None) -> None:
         """Request a stop of the run with `kill_after` seconds of grace (default: the run's own), without waiting."""
         if self.ended.done():
             return
@@ -140,7 +140,7 @@ class ClientAttachment:
         """
         self._streams.discard()
         if not self.ended.done():
-            self.order_stop(kill_after)
+            self.request_stop(kill_after)
             own = self.opening.kill_after if isinstance(self.opening, m.RunRequest) else None
             grace = own if kill_after is None else kill_after
             try:
@@ -158,7 +158,7 @@ class ClientAttachment:
     def abandon(self) -> None:
         """Leave at once; the service stops the run if it must not outlive its client."""
         if self.stops_with_client:
-            self.order_stop()
+            self.request_stop()
         self._leave(self._left_early("the service stops it" if self.stops_with_client else "it keeps running"))
 
     def detach(self) -> None:
@@ -229,7 +229,7 @@ class ClientAttachment:
         if self.ended.done():
             return
         if self.stops_with_client:
-            self.order_stop()
+            self.request_stop()
         then = "the service stops it" if self.stops_with_client else "it keeps running"
         self._leave(ConnectionLost(f"{error} before run {self.id} ended; {then}", run_id=self.id))
 

@@ -281,8 +281,8 @@ class Client:
         waiting, not the stopping. Raises as `wait`.
         """
         attachment = ClientAttachment(self._connection, attach_request(await self._full_id(run_id), (None, None)))
-        attachment.order_stop(kill_after)
-        return await _end_of(attachment)
+        attachment.request_stop(kill_after)
+        return await _wait_for_end(attachment)
 
     async def wait(self, run_id: str) -> Result:
         """Wait for the end of a run and return how it ended. None of its output is read.
@@ -290,7 +290,7 @@ class Client:
         Raises `AmbiguousId`, `RequestRefused`, `ConnectionLost`, `SpawnError` if the program never started, ValueError.
         """
         opening = attach_request(await self._full_id(run_id), (None, None), read_only=True)
-        return await _end_of(ClientAttachment(self._connection, opening))
+        return await _wait_for_end(ClientAttachment(self._connection, opening))
 
     async def wait_for(
         self,
@@ -371,7 +371,7 @@ async def _communicate(attachment: ClientAttachment, input: bytes | None, source
     return await attachment.result()
 
 
-async def _end_of(attachment: ClientAttachment) -> Result:
+async def _wait_for_end(attachment: ClientAttachment) -> Result:
     """Attach without reading output, and return the result at the run's end."""
     attachment.begin()
     try:

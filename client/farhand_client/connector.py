@@ -85,7 +85,7 @@ def connect(
             record = KnownHosts(Path(known_hosts or config / "known_hosts"))
             keys = _identities(tuple(Path(path) for path in identities) or address.identities, config, passphrase)
             dialled = await _dial(address, record, accept_new, confirm, timeout, keepalive)
-            login = await _logged_in(dialled, address, keys, timeout)
+            login = await _complete_login(dialled, address, keys, timeout)
             log_in_again = partial(_tls_login, address, record, keys.for_reconnect(login.identity), timeout, keepalive)
         return Client(ReconnectingConnection(login, log_in_again, reconnect, watch), login)
 
@@ -95,7 +95,7 @@ def connect(
 async def _socket_login(address: Address, timeout: float) -> LoginResult:
     async with _connect_timeout(timeout, address):
         dialled = await dial_socket(address, None)
-    return await _logged_in(dialled, address, None, timeout)
+    return await _complete_login(dialled, address, None, timeout)
 
 
 async def _tls_login(
@@ -104,7 +104,7 @@ async def _tls_login(
     """Connect and log in without asking the user anything."""
     async with _connect_timeout(timeout, address):
         dialled = await dial_tls(address, record, keepalive)
-    return await _logged_in(dialled, address, identities, timeout)
+    return await _complete_login(dialled, address, identities, timeout)
 
 
 async def _dial(
@@ -135,7 +135,7 @@ def _identities(named: Sequence[Path], config: Path, passphrase: AskPassphrase |
     return Identities(named=named, agent=Agent.from_environment(os.environ), default=default, ask=passphrase)
 
 
-async def _logged_in(
+async def _complete_login(
     dialled: DialledSession, address: Address, identities: Identities | None, timeout: float
 ) -> LoginResult:
     try:
@@ -150,7 +150,7 @@ class _connect_timeout:
 
     def __init__(self, seconds: float, address: Address) -> None:
         self._timeout = asyncio.timeout(seconds)
-        self._sentence = f"{address} did not answer within {seconds:g} seconds"
+        self._message = f"{address} did not answer within {seconds:g} seconds"
 
     async def __aenter__(self) -> None:
         await self._timeout.__aenter__()
@@ -159,4 +159,4 @@ class _connect_timeout:
         try:
             await self._timeout.__aexit__(*error)  # type: ignore[arg-type]  # the three values of __aexit__
         except TimeoutError:
-            raise ConnectError(self._sentence) from None
+            raise ConnectError(self._message) from None

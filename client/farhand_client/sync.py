@@ -106,7 +106,7 @@ class LoopThread:
         tasks: list[asyncio.Task[None]] = []
 
         def begin() -> None:
-            tasks.append(self._loop.create_task(_into(future, coroutine)))
+            tasks.append(self._loop.create_task(_settle(future, coroutine)))
 
         self._loop.call_soon_threadsafe(begin)
         try:
@@ -114,11 +114,11 @@ class LoopThread:
         except BaseException:
             if not future.done():
                 self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())
-                _wait(future)
+                _await_cleanup(future)
             raise
 
 
-async def _into(future: Future[_T], coroutine: Coroutine[Any, Any, _T]) -> None:
+async def _settle(future: Future[_T], coroutine: Coroutine[Any, Any, _T]) -> None:
     try:
         future.set_result(await coroutine)
     except BaseException as error:
@@ -127,7 +127,7 @@ async def _into(future: Future[_T], coroutine: Coroutine[Any, Any, _T]) -> None:
             raise
 
 
-def _wait(future: Future[Any]) -> None:
+def _await_cleanup(future: Future[Any]) -> None:
     try:
         future.exception(timeout=CANCEL_TIMEOUT)
     except TimeoutError:

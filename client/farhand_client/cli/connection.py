@@ -77,8 +77,8 @@ def run_with_client(
     async def connected() -> int:
         reconnect = getattr(options, "reconnect", None)
         try:
-            opening = open_connection(options.host, options, reconnect=reconnect, watch=outage, keepalive=keepalive)
-            async with opening as client:
+            pending = open_connection(options.host, options, reconnect=reconnect, watch=outage, keepalive=keepalive)
+            async with pending as client:
                 return await act(client)
         finally:
             outage.close()
@@ -94,11 +94,11 @@ async def for_each_run(
     client: Client, options: argparse.Namespace, act: Callable[[Client, str, argparse.Namespace], Awaitable[int]]
 ) -> list[int]:
     """Call `act` for all runs of `options.ids` at once and return its results. Does nothing if any id is wrong."""
-    ids = await asyncio.gather(*(whole_id(client, text) for text in options.ids))
+    ids = await asyncio.gather(*(resolve_id(client, text) for text in options.ids))
     return await asyncio.gather(*(act(client, run_id, options) for run_id in ids))
 
 
-async def whole_id(client: Client, text: str) -> str:
+async def resolve_id(client: Client, text: str) -> str:
     """Return the id that begins with `text`. Raises what `Client.info` does."""
     return text if is_run_id(text) else (await client.info(text)).id
 

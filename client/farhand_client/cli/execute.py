@@ -51,19 +51,19 @@ class RemoteCommand:
 
 
 async def execute(
-    opening: Callable[[], Pending[Client]],
+    open_client: Callable[[], Pending[Client]],
     command: RemoteCommand,
     status: StatusFile | None = None,
     outage: OutageNotice | None = None,
 ) -> int:
-    """Run `command` on the connection that `opening` opens, and return the exit code of this process.
+    """Run `command` on the connection that `open_client` opens, and return the exit code of this process.
 
     Errors are printed on stderr and written to `status`. `outage` is closed before any other message about the
     connection is printed.
     """
     with RunSignalHandler() if command.view is None else command.view.signal_handler() as signals:
         try:
-            report, code = await _run_and_report(opening, command, signals, outage)
+            report, code = await _run_and_report(open_client, command, signals, outage)
         except asyncio.CancelledError:
             if signals.ended_by is None:
                 raise
@@ -78,13 +78,13 @@ async def execute(
 
 
 async def _run_and_report(
-    opening: Callable[[], Pending[Client]],
+    open_client: Callable[[], Pending[Client]],
     command: RemoteCommand,
     signals: RunSignalHandler,
     outage: OutageNotice | None,
 ) -> tuple[dict[str, Any], int]:
     try:
-        async with opening() as client:
+        async with open_client() as client:
             if command.detach:
                 return await _start_detached(client, command), 0
             if command.view is not None:

@@ -13,7 +13,7 @@ from farhand_client.signals import parse_signal
 from farhand_client.ui.printing import print_json, print_output
 from farhand_client.ui.text import printable
 
-from .connection import for_each_run, report_error, run_with_client, whole_id
+from .connection import for_each_run, report_error, resolve_id, run_with_client
 from .options import add_run_id, add_run_options, command_parser
 from .status import end_report
 from .values import nonnegative_seconds
@@ -60,25 +60,25 @@ def signal_command(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
 
     async def send(client: Client) -> int:
-        whole = await whole_id(client, options.id)
-        await client.signal(whole, options.signal)
+        full_id = await resolve_id(client, options.id)
+        await client.signal(full_id, options.signal)
         if options.json:
-            print_json({"run_id": whole, "signal": options.signal})
+            print_json({"run_id": full_id, "signal": options.signal})
         return 0
 
     return run_with_client(options, send)
 
 
-async def _kill_run(client: Client, whole: str, options: argparse.Namespace) -> int:
+async def _kill_run(client: Client, full_id: str, options: argparse.Namespace) -> int:
     try:
-        result = await client.stop(whole, options.kill_after)
+        result = await client.stop(full_id, options.kill_after)
     except FarhandError as error:
         code = report_error(options, error)
         return 0 if isinstance(error, SpawnError) else code
     if options.json:
         print_json(end_report(result))
     else:
-        print_output(printable(f"{whole} {describe(result.outcome)}"))
+        print_output(printable(f"{full_id} {describe(result.outcome)}"))
     return 0
 
 

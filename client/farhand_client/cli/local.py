@@ -124,18 +124,18 @@ async def _local(directory: Path, words: list[str]) -> int:
                     raise
                 return 128 + signals.ended_by
 
-        def opening() -> Pending[Client]:
+        def open_client() -> Pending[Client]:
             # If this service is gone, so are its runs: there is nothing to reconnect to.
             return connect(f"unix:{directory / _SOCKET}", reconnect=None)
 
         if not words:
-            return await _repl(opening)
-        return await execute(opening, RemoteCommand([os.fsencode(word) for word in words], RunOptions()))
+            return await _repl(open_client)
+        return await execute(open_client, RemoteCommand([os.fsencode(word) for word in words], RunOptions()))
     finally:
         await service.stop()
 
 
-async def _repl(opening: Callable[[], Pending[Client]]) -> int:
+async def _repl(open_client: Callable[[], Pending[Client]]) -> int:
     from .options import add_connection_options
     from .repl import host_opener, run_repl
 
@@ -143,5 +143,5 @@ async def _repl(opening: Callable[[], Pending[Client]]) -> int:
     add_connection_options(parser)
     other_hosts = host_opener(parser.parse_args([]))
     return await run_repl(
-        _HOST, lambda name, ask_user: (lambda watch: opening()) if name == _HOST else other_hosts(name, ask_user)
+        _HOST, lambda name, ask_user: (lambda watch: open_client()) if name == _HOST else other_hosts(name, ask_user)
     )

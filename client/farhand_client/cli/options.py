@@ -145,7 +145,7 @@ def split_arguments(arguments: Sequence[str], valued: frozenset[str]) -> tuple[l
         if not word.startswith("-") or word == "-":
             options, rest = list(arguments[:at]), list(arguments[at:])
             break
-        at += 2 if _wants_next(word, valued) else 1
+        at += 2 if _value_is_next(word, valued) else 1
     else:
         return list(arguments), []
     if rest[1:2] == ["--"]:
@@ -153,7 +153,7 @@ def split_arguments(arguments: Sequence[str], valued: frozenset[str]) -> tuple[l
     return options, rest
 
 
-def _wants_next(word: str, valued: frozenset[str]) -> bool:
+def _value_is_next(word: str, valued: frozenset[str]) -> bool:
     if word.startswith("--"):
         return word in valued
     # In a cluster such as -ie, the first letter that takes a value takes the rest of the word, or the next word.

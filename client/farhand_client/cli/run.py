@@ -141,9 +141,9 @@ def _execute(
         command = replace(command, view=view)
     if options.reconnect is not None:
         reconnect = options.reconnect
-    opening = partial(open_connection, host, options, reconnect=reconnect, keepalive=keepalive, watch=outage)
+    open_client = partial(open_connection, host, options, reconnect=reconnect, keepalive=keepalive, watch=outage)
     run = asyncio.run if here is None else run_attended
-    return run(execute(opening, command, status, outage))
+    return run(execute(open_client, command, status, outage))
 
 
 def remote_command(

@@ -77,8 +77,10 @@ def _shell(host: str, options: argparse.Namespace, here: LocalTerminal) -> int:
         view=TerminalView(here, host, outage, options.escape),
     )
     reconnect = next(time for time in (options.reconnect, options.keep, ATTENDED_RECONNECT) if time is not None)
-    opening = partial(open_connection, host, options, reconnect=reconnect, keepalive=ATTENDED_KEEPALIVE, watch=outage)
-    return run_attended(execute(opening, command, outage=outage))
+    open_client = partial(
+        open_connection, host, options, reconnect=reconnect, keepalive=ATTENDED_KEEPALIVE, watch=outage
+    )
+    return run_attended(execute(open_client, command, outage=outage))
 
 
 def _default_host() -> str | None:

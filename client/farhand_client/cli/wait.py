@@ -62,16 +62,16 @@ def wait_command(arguments: Sequence[str]) -> int:
     return run_with_client(options, wait)
 
 
-async def _wait_for_run(client: Client, whole: str, options: argparse.Namespace) -> int:
+async def _wait_for_run(client: Client, full_id: str, options: argparse.Namespace) -> int:
     try:
         async with asyncio.timeout(options.timeout):
             if options.pattern or options.idle is not None:
-                report, code = await _wait_for_output(client, whole, options)
+                report, code = await _wait_for_output(client, full_id, options)
             else:
-                result = await client.wait(whole)
+                result = await client.wait(full_id)
                 report, code = end_report(result), outcome_exit_code(result.outcome)
     except TimeoutError:
-        report, code = {"run_id": whole, "reason": "timeout"}, EXIT_TIMED_OUT
+        report, code = {"run_id": full_id, "reason": "timeout"}, EXIT_TIMED_OUT
     except FarhandError as error:
         return report_error(options, error)
     if options.json:
@@ -79,13 +79,13 @@ async def _wait_for_run(client: Client, whole: str, options: argparse.Namespace)
     return code
 
 
-async def _wait_for_output(client: Client, whole: str, options: argparse.Namespace) -> tuple[dict[str, Any], int]:
+async def _wait_for_output(client: Client, full_id: str, options: argparse.Namespace) -> tuple[dict[str, Any], int]:
     """Wait for whichever pattern matches first, or without patterns for silence; return a report and the exit code."""
     stream: m.Output = "stderr" if options.stderr else "stdout"
     patterns: list[bytes | None] = options.pattern or [None]
     waits = {
         asyncio.ensure_future(
-            client.wait_for(whole, pattern, stream=stream, offset=options.begin, idle=options.idle)
+            client.wait_for(full_id, pattern, stream=stream, offset=options.begin, idle=options.idle)
         ): pattern
         for pattern in patterns
     }
@@ -99,7 +99,7 @@ async def _wait_for_output(client: Client, whole: str, options: argparse.Namespa
         wait.result()
     first = min(done, key=lambda wait: (wait.result().reason != "pattern", wait.result().start))
     matched, pattern = first.result(), waits[first]
-    report = {"run_id": whole, "stream": stream, **matched.model_dump(mode="json", exclude={"type"})}
+    report = {"run_id": full_id, "stream": stream, **matched.model_dump(mode="json", exclude={"type"})}
     if matched.reason == "pattern" and pattern is not None:
         report["pattern"] = os.fsdecode(pattern)
     return report, EXIT_NO_MATCH if matched.reason == "ended" else 0

@@ -37,7 +37,7 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
+class _HostParts:
     """The parts of HOST, before defaults and configuration are applied."""
 
     name: str
@@ -80,7 +80,7 @@ def _socket(path: str, user: str | None, port: int | None) -> Address:
     return Address(socket=path, user=user)
 
 
-def _parse(host: str) -> _Written:
+def _parse(host: str) -> _HostParts:
     user, at, rest = host.rpartition("@")
     if at and not user:
         raise AddressError(f"{host!r}: the user before the @ is missing")
@@ -92,13 +92,13 @@ def _parse(host: str) -> _Written:
             IPv6Address(name)
         except AddressValueError:
             raise AddressError(f"{host!r}: {name!r} is not an IPv6 address") from None
-        return _Written(name, _port(host, after[1:]) if after else None, user or None, bracketed=True)
+        return _HostParts(name, _port(host, after[1:]) if after else None, user or None, bracketed=True)
     if rest.count(":") > 1:
         raise AddressError(f"{host!r}: write an IPv6 address in brackets, as [ADDRESS] or [ADDRESS]:PORT")
     name, colon, digits = rest.partition(":")
     if not name or name.startswith("-") or len(name) > 255 or not name.isprintable() or {*name} & {*" /\\,?*[]"}:
         raise AddressError(f"{host!r} is not a host; write [user@]name[:port], unix:PATH or a name from config.toml")
-    return _Written(name, _port(host, digits) if colon else None, user or None, bracketed=False)
+    return _HostParts(name, _port(host, digits) if colon else None, user or None, bracketed=False)
 
 
 def _port(host: str, digits: str) -> int:

@@ -112,7 +112,7 @@ async def _prove(
 
     tried: list[str] = []
     try:
-        async for identity in _usable(identities):
+        async for identity in _checked_identities(identities):
             transcript = login_transcript(
                 spki_sha256=spki_sha256,
                 server_nonce=welcome.nonce,
@@ -135,10 +135,10 @@ async def _prove(
     except RequestRefused as error:
         if error.code is not ErrorCode.LOGIN_FAILED:
             raise
-    raise AuthenticationError(_sentence(session.name, hello.user or "", tried, identities.problems))
+    raise AuthenticationError(_refusal(session.name, hello.user or "", tried, identities.problems))
 
 
-async def _usable(identities: Identities) -> AsyncIterator[Identity]:
+async def _checked_identities(identities: Identities) -> AsyncIterator[Identity]:
     from farhand_client.trust import TrustError
 
     try:
@@ -148,7 +148,7 @@ async def _usable(identities: Identities) -> AsyncIterator[Identity]:
         raise AuthenticationError(str(error)) from None
 
 
-def _sentence(name: str, user: str, tried: list[str], problems: list[TrustError]) -> str:
+def _refusal(name: str, user: str, tried: list[str], problems: list[TrustError]) -> str:
     lines = [f"{name} does not accept a login as {user}"]
     if tried:
         lines[0] += " with any of these keys:"

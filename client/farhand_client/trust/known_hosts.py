@@ -104,7 +104,7 @@ class KnownHosts:
         known: _Entry | None = None
         other: _Entry | None = None
         for entry in _entries(data):
-            if entry.marker == "@cert-authority" or not _is_about(entry.hosts, names):
+            if entry.marker == "@cert-authority" or not _names_service(entry.hosts, names):
                 continue
             same = entry.key is not None and entry.key.blob == key.blob
             if entry.marker == "@revoked":
@@ -162,14 +162,14 @@ class KnownHosts:
         """Return the file without these names; other names on the same line are kept."""
         lines = data.splitlines(keepends=True)
         for entry in _entries(data):
-            if entry.marker or not _is_about(entry.hosts, names):
+            if entry.marker or not _names_service(entry.hosts, names):
                 continue
             if entry.hosts.startswith("|"):
                 lines[entry.line - 1] = b""
                 continue
             items = entry.hosts.split(",")
             left = [item for item in items if item.lower() not in names]
-            if left and _is_about(",".join(left), names):
+            if left and _names_service(",".join(left), names):
                 raise KnownHostsError(
                     f"{self.path}:{entry.line} has another key for {names[0]} by a pattern; edit that line first"
                 )
@@ -210,7 +210,7 @@ def _key(fields: list[str]) -> PublicKey | None:
         return None
 
 
-def _is_about(hosts: str, names: tuple[str, ...]) -> bool:
+def _names_service(hosts: str, names: tuple[str, ...]) -> bool:
     if not hosts.startswith("|"):
         return sshformat.matches_host_list(names, hosts)
     _, version, salt, digest = (*hosts.split("|"), "", "", "")[:4]
