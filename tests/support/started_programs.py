@@ -61,7 +61,7 @@ async def started(
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         variables = {"PATH": os.environ["PATH"], **({"FARHAND_RUN_ID": run_id} if run_id else {}), **(env or {})}
         try:
-            process = Process.start(
+            process = await Process.start(
                 [os.fsencode(argument) for argument in argv],
                 cwd=b"/",
                 env={os.fsencode(name): os.fsencode(value) for name, value in variables.items()},

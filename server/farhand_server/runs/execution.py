@@ -148,7 +148,7 @@ class Execution:
         process = self.process
         if process is None:
             try:
-                process = self._launch()
+                process = await self._launch()
             except LaunchError as error:
                 for spool in self._spools:
                     spool.finish()
@@ -165,13 +165,13 @@ class Execution:
             self.process = None
             self._streams.close()
 
-    def _launch(self) -> Process:
+    async def _launch(self) -> Process:
         plan = self._plan
         cgroup = self._cgroups.create(plan.id, plan.limits) if self._cgroups is not None and plan.in_cgroup else None
         try:
             with contextlib.ExitStack() as theirs:
                 stdin, stdout, stderr = self._streams.open(theirs)
-                return Process.start(
+                return await Process.start(
                     plan.argv,
                     cwd=plan.cwd,
                     env={**plan.env, RUN_ID_VARIABLE: plan.id.encode()},

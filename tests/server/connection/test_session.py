@@ -99,10 +99,11 @@ async def test_a_bug_in_one_run_is_an_internal_error_and_others_go_on(
 ) -> None:
     start = Process.start
 
-    def faulty(argv: tuple[bytes, ...], **options: object) -> Process:
+    async def faulty(argv: tuple[bytes, ...], **options: object) -> Process:
         if argv[0] == b"faulty":
+            await asyncio.sleep(0)
             raise RuntimeError("a fault")
-        return start(argv, **options)  # type: ignore[arg-type]  # handed on as it came
+        return await start(argv, **options)  # type: ignore[arg-type]  # handed on as it came
 
     monkeypatch.setattr(Process, "start", faulty)
     async with RawClient.connect(core.config.socket) as client:

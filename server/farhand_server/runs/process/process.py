@@ -100,7 +100,7 @@ class Process:
         self._cgroup = cgroup
 
     @classmethod
-    def start(
+    async def start(
         cls,
         argv: Sequence[bytes],
         *,
@@ -138,7 +138,7 @@ class Process:
                 place = cwd
                 if prefix is not None:
                     place = opened.enter_context(checked(argv[0], env=env, cwd=cwd, credentials=credentials))
-                tracked = subreaper.current().start(
+                tracked = await subreaper.current().start(
                     command.argv, cwd=place, env=command.env, stdin=stdin, stdout=stdout, stderr=stderr, run_id=run_id
                 )
         except OSError as error:

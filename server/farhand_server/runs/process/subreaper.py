@@ -1,16 +1,8 @@
 """The service as the parent of its runs' orphans: it receives them, knows which run each belongs to, and reaps them.
 
-Leaders are started by `subprocess.Popen`, and both leaders and orphans are reaped on SIGCHLD with wait4(2), which also
-tells what they have used. asyncio's subprocesses would not do: they report an exit some turns of the event loop later,
-keep to themselves what wait4(2) says, and can be had to leave the waiting to others only by a private hook. They are
-slower as well. CPU for each start of /bin/true until it is reaped, the best of 7 rounds of 400, on 2 busy cores:
-
-                    one at a time               16 at a time
-    Python 3.11     433 µs, Popen 325 µs        369 µs, Popen 276 µs
-    Python 3.12     584 µs, Popen 443 µs        525 µs, Popen 512 µs
-    Python 3.13     585 µs, Popen 485 µs        626 µs, Popen 440 µs
-
-A start blocks the event loop in both cases, until execve(2), because asyncio calls `Popen`, too.
+Leaders are started by asyncio (`loop.subprocess_exec`); leaders and orphans are reaped here on SIGCHLD with wait4(2),
+which also tells what they have used. `childwatcher` hooks into asyncio for that, and says why: without the hook asyncio
+would reap the leaders itself, report their exit some turns of the event loop later, and discard what wait4(2) says.
 
 Each run's processes have a mark that fork, exec, setsid and a new environment do not change: the soft limit on file
 locks, which Linux has ignored since 2.4.24 (RLIMIT_LOCKS, getrlimit(2)), is a number of the run's own. Anybody may read
@@ -29,14 +21,12 @@ import os
 import resource
 import secrets
 import signal
-import subprocess
-import sys
 import weakref
 import zlib
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
-from . import tree
+from . import childwatcher, tree
 from .tree import Tree
 from .usage import MeterSnapshot, UsageMeter
 
@@ -80,6 +70,30 @@ class TrackedRun:
             self.exited.set_result(code)
 
 
+class _PendingStart:
+    """A leader that asyncio is starting."""
+
+    def __init__(self, run_id: str | None, mark: int, unmark: Callable[[], None]) -> None:
+        self.run_id = run_id
+        self.mark = mark
+        self.unmark = unmark
+        self.run: TrackedRun | None = None
+        self.transport: asyncio.SubprocessTransport | None = None
+        self.notify_asyncio: Callable[[asyncio.Future[int]], object] | None = None
+
+    async def kill(self) -> None:
+        """Kill the program if it already runs, and wait until asyncio knows of its exit; no cancellation ends this."""
+        if self.run is None or self.transport is None or self.notify_asyncio is None:
+            return  # asyncio has not handed it over: it kills the program itself
+        self.run.exited.add_done_callback(self.notify_asyncio)
+        self.run.tree.kill()
+        # asyncio passes the exit on to the transport two turns of the loop later.
+        while self.transport.get_returncode() is None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.run.reaped.wait()
+                await asyncio.sleep(0)
+
+
 class Subreaper:
     """Waits for the leaders of all runs and for all of their orphans, on SIGCHLD.
 
@@ -100,6 +114,8 @@ class Subreaper:
         """The run of each child that is not a leader, by pid; a pid is not reused before the child is reaped."""
         self._nobody = TrackedRun(0, 0, None, self._orphans)
         """Owns the orphans of runs that are over; they are killed."""
+        self._start: _PendingStart | None = None
+        """The leader that asyncio is starting now; asyncio does not suspend before it hands the child over."""
         self._nobody.tree.reaped = True
         myself = tree.look(os.getpid())
         assert myself is not None
@@ -110,12 +126,7 @@ class Subreaper:
         self._children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._children)
         _become_subreaper()
-        if sys.version_info < (3, 12):
-            # By default a thread would wait for each child that asyncio starts. A signal that is delivered to a thread
-            # while an upgrade blocks signals in the main thread would be lost.
-            watcher = asyncio.PidfdChildWatcher()
-            watcher.attach_loop(loop)
-            asyncio.set_child_watcher(watcher)
+        childwatcher.install(self._take_over)
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
         loop.call_soon(self.reap)  # children that have ended before
 
@@ -146,7 +157,7 @@ class Subreaper:
         finally:
             resource.setrlimit(_RLIMIT_LOCKS, (soft, hard))
 
-    def start(
+    async def start(
         self,
         argv: Sequence[bytes],
         *,
@@ -159,14 +170,50 @@ class Subreaper:
     ) -> TrackedRun:
         """Start a leader in a session of its own, and track it and all processes that it leaves.
 
-        It blocks until the program is executed, about half a millisecond. Raises OSError as `subprocess.Popen` does.
+        When cancelled, it kills the program first. Raises OSError as `asyncio.create_subprocess_exec` does.
         """
-        with self.marking() as mark:
-            leader = subprocess.Popen(
-                argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env, start_new_session=True
-            )
-        leader.returncode = 0  # so that the object neither waits for the leader nor warns that it still runs
-        return self.enter(leader.pid, mark, run_id)
+        with contextlib.ExitStack() as marking:
+            start = self._start = _PendingStart(run_id, marking.enter_context(self.marking()), marking.close)
+            try:
+                starting = self.loop.subprocess_exec(
+                    asyncio.SubprocessProtocol,
+                    *argv,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    cwd=cwd,
+                    env=env,
+                    start_new_session=True,
+                )
+                transport, _ = await childwatcher.unless_cancelled(starting, start.kill)
+            except asyncio.CancelledError:
+                if start.run is not None:
+                    self.leave(start.run)
+                raise
+            finally:
+                if self._start is start:  # it failed
+                    self._start = None
+        # The transport could only report the exit, four turns of the loop later than the subreaper does. Closing it
+        # does not kill the program: see `_take_over`.
+        transport.close()
+        if start.run is None:
+            raise RuntimeError("another child watcher was set on the service's loop; it cannot wait for its runs")
+        return start.run
+
+    def _take_over(self, pid: int, callback: Callable[..., object], args: tuple[Any, ...]) -> bool:
+        """Take a child over from asyncio if it is a leader; the next start may follow at once."""
+        start = self._start
+        if start is None or asyncio.get_running_loop() is not self.loop:
+            return False
+        self._start = None
+        start.unmark()
+        start.run = self.enter(pid, start.mark, start.run_id)
+        start.transport = args[0]
+        start.notify_asyncio = lambda exited: callback(pid, exited.result(), *args)
+        # The Popen object must not wait for the leader, kill it, or warn that it still runs: its poll(), which asyncio
+        # calls before it kills, might reap it first.
+        args[0].get_extra_info("subprocess").returncode = 0
+        return True
 
     def enter(self, pid: int, mark: int, run_id: str | None, counted: MeterSnapshot | None = None) -> TrackedRun:
         """Track a leader that was just started, and all processes that it leaves."""

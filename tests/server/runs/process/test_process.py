@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import resource
@@ -18,7 +19,7 @@ from farhand_server.runs.process import subreaper
 from farhand_server.runs.process.cgroup import RunCgroup
 from farhand_server.runs.process.process import LaunchError, Process
 from farhand_server.runs.process.usage import ResourceLimits
-from tests.support.processes import descriptors
+from tests.support.processes import PATIENCE, children, descriptors
 from tests.support.started_programs import gone, nothing_left, started
 
 
@@ -28,11 +29,11 @@ async def _nothing_left() -> AsyncIterator[None]:
         yield
 
 
-def start(*argv: bytes, cwd: bytes = b"/", env: dict[bytes, bytes] | None = None) -> Process:
+async def start(*argv: bytes, cwd: bytes = b"/", env: dict[bytes, bytes] | None = None) -> Process:
     """Start a program on /dev/null."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        return Process.start(argv, cwd=cwd, env=env or {}, stdin=null, stdout=null, stderr=null)
+        return await Process.start(argv, cwd=cwd, env=env or {}, stdin=null, stdout=null, stderr=null)
     finally:
         os.close(null)
 
@@ -46,7 +47,7 @@ async def test_the_exit_code_tells_how_a_program_ended(script: str, code: int) -
 
 
 async def test_programs_that_end_at_once_each_have_their_own_code() -> None:
-    programs = [start(b"sh", b"-c", b"exit %d" % code, env={b"PATH": os.environb[b"PATH"]}) for code in range(64)]
+    programs = [await start(b"sh", b"-c", b"exit %d" % code, env={b"PATH": os.environb[b"PATH"]}) for code in range(64)]
     assert [await program.exited for program in programs] == list(range(64))
     for program in programs:
         program.close()
@@ -88,7 +89,7 @@ async def test_a_start_that_fails_tells_why_and_leaves_nothing(
     before = descriptors(os.getpid())
     for _ in range(100):
         with pytest.raises(LaunchError) as caught:
-            start(*argv, cwd=cwd)
+            await start(*argv, cwd=cwd)
         assert (caught.value.errno, caught.value.what) == (number, what)
     assert descriptors(os.getpid()) <= before
 
@@ -106,22 +107,52 @@ async def test_a_program_starts_in_the_directory_that_was_checked_even_if_its_pa
         place.symlink_to("own")
         begin = subreaper.current().start
 
-        def swap(*args: Any, **options: Any) -> subreaper.TrackedRun:
+        async def swap(*args: Any, **options: Any) -> subreaper.TrackedRun:
             place.unlink()
             place.symlink_to(closed / "below")
-            return begin(*args, **options)
+            return await begin(*args, **options)
 
         monkeypatch.setattr(subreaper.current(), "start", swap)
         program = (b"/bin/sh", b"-c", b'test . -ef "$1"', b"sh", os.fsencode(Path(open_to_all, "own")))
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         nobody = Credentials("nobody", 65534, 65534, (65534,))
-        process = Process.start(
+        process = await Process.start(
             program, cwd=os.fsencode(place), env={}, stdin=null, stdout=null, stderr=null, credentials=nobody
         )
         os.close(null)
         code = await process.exited
         process.close()
         assert code == 0
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_start_that_is_cancelled_leaves_nothing(turns: int, ended: bool) -> None:
+    """Both while its program runs and when it has ended but is not reaped."""
+    starting = asyncio.create_task(start(*((b"/bin/true",) if ended else (b"/bin/sleep", b"999"))))
+    others = set(children(os.getpid()))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if ended:
+        for pid in set(children(os.getpid())) - others:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # no turn of the loop meanwhile
+    starting.cancel()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            (await starting).close()
+    except asyncio.CancelledError:
+        assert starting.cancelled()
+
+
+async def test_cancelling_every_task_during_a_start_leaves_nothing() -> None:
+    others = asyncio.all_tasks()
+    starting = asyncio.create_task(start(b"/bin/sleep", b"999"))
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - others:
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(PATIENCE):
+            await starting
 
 
 async def test_a_run_can_be_ended_when_no_descriptor_is_left() -> None:

@@ -51,7 +51,7 @@ async def test_a_process_that_outlives_its_run_is_killed_and_reaped() -> None:
 @pytest.mark.usefixtures("ready")
 async def test_a_leader_whose_run_is_closed_is_still_reaped() -> None:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    process = Process.start([b"sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
+    process = await Process.start([b"sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
     os.close(null)
     process.close()
     await gone(process.pid)
@@ -110,13 +110,18 @@ async def test_the_mark_of_runs_is_not_left_on_the_service() -> None:
 
 
 @pytest.mark.usefixtures("ready")
-async def test_each_run_has_a_mark_of_its_own_and_the_service_none() -> None:
+async def test_concurrent_starts_each_have_a_mark_of_their_own() -> None:
     before = resource.getrlimit(10)
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    processes = []
-    for _ in range(8):
-        processes.append(Process.start([b"/bin/sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null))
+
+    async def start() -> Process:
+        return await Process.start([b"/bin/sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
+
+    starts = [asyncio.create_task(start()) for _ in range(8)]
+    while not all(task.done() for task in starts):
+        await asyncio.sleep(0)
         assert resource.getrlimit(10) == before
+    processes = [task.result() for task in starts]
     os.close(null)
     assert len({process.mark for process in processes}) == 8
     for process in processes:
@@ -146,6 +151,19 @@ async def test_a_child_that_asyncio_starts_is_left_to_it_and_needs_no_thread() -
     assert child.returncode == 7
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="a loop's child watcher is its own there")
+async def test_a_start_fails_and_leaves_nothing_if_another_child_watcher_was_set() -> None:
+    prepare_loop()
+    another = asyncio.PidfdChildWatcher()
+    another.attach_loop(asyncio.get_running_loop())
+    asyncio.set_child_watcher(another)
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    with pytest.raises(RuntimeError, match="another child watcher"):
+        await Process.start([b"/bin/sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
+    os.close(null)
+
+
 @pytest.mark.usefixtures("ready")
 @pytest.mark.parametrize("each", [10, pytest.param(100, marks=pytest.mark.long)])
 async def test_many_runs_leave_no_descriptor_and_no_zombie(each: int) -> None:
@@ -155,7 +173,7 @@ async def test_many_runs_leave_no_descriptor_and_no_zombie(each: int) -> None:
 
     async def runs(count: int) -> None:
         for _ in range(count):
-            process = Process.start([b"true"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
+            process = await Process.start([b"true"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
             assert await process.exited == 0
             process.kill_tree()
             await process.tree_ended()
@@ -212,7 +230,7 @@ from farhand_server.runs.process.process import Process, prepare_loop
 async def main():
     prepare_loop()
     null = os.open("/dev/null", os.O_RDWR)
-    process = Process.start([b"/bin/sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
+    process = await Process.start([b"/bin/sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
     print(process.pid)
 
 asyncio.run(main())
@@ -244,7 +262,7 @@ async def before():
     reading, writing = os.pipe()
     null = os.open("/dev/null", os.O_RDWR)
     env = {b"PATH": os.environb[b"PATH"]}
-    process = Process.start(argv, cwd=b"/", env=env, stdin=reading, stdout=1, stderr=2)
+    process = await Process.start(argv, cwd=b"/", env=env, stdin=reading, stdout=1, stderr=2)
     os.set_inheritable(writing, True)
     os.execv(sys.executable, [sys.executable, __file__, str(process.pid), str(writing)])
 
