@@ -117,7 +117,7 @@ class ClientAttachment:
     async def result(self) -> Result:
         """Wait for `ended` without cancelling it when this call is cancelled. Raises the error with which it failed.
 
-        asyncio.shield would resume the caller one iteration of the event loop later: too late for its next request to
+        asyncio.shield would resume the caller one turn of the event loop later: too late for its next request to
         be sent together with the close of this channel.
         """
         await self._end_settled.wait()

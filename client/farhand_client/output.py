@@ -176,7 +176,7 @@ class OutputStream:
         return ready
 
     def on_ready(self, callback: Callable[[], None] | None) -> None:
-        """Call `callback` whenever `read_nowait` may return something new, in the iteration of the event loop in which
+        """Call `callback` whenever `read_nowait` may return something new, in the turn of the event loop in which
         it arrived: for readers to whom microseconds matter. It must not raise anything."""
         self._callback = callback
 

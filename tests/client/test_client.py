@@ -1,4 +1,4 @@
-"""A `Client` offers what can be asked of a service, and closes in an orderly way."""
+"""A `Client` sends every request that a service accepts, and closes in an orderly way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request says what was asked for, and what no service would accept is refused before it is sent."""
+"""A request carries the options that were given; values that no service would accept are refused before it is sent."""
 
 from __future__ import annotations
 

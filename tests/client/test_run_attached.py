@@ -1,4 +1,4 @@
-"""An existing run is attached to, read from any offset at any pace, and left going."""
+"""A client attaches to an existing run, reads its output from any offset at any pace, and leaves it running."""
 
 from __future__ import annotations
 

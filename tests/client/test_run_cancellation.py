@@ -1,4 +1,4 @@
-"""Whatever awaits a run can be cancelled anywhere: the run is stopped, and its end awaited."""
+"""A call that waits for a run can be cancelled at any point: it stops the run and waits for its end."""
 
 from __future__ import annotations
 

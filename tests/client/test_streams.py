@@ -1,4 +1,4 @@
-"""The streams of an attachment know where they stand, and what of the output never arrived."""
+"""The streams of an attachment track their offsets, and report which bytes of the output never arrived."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`farhand_client.sync` is the same API for scripts, for any thread, with Ctrl-C as scripts expect it."""
+"""`farhand_client.sync` is the same API with blocking calls, usable from any thread, and Ctrl-C interrupts them."""
 
 from __future__ import annotations
 

@@ -166,8 +166,8 @@ class OutputTail:
         return self._emulate_last_rows(size) or self._emulate_all(size, settings)
 
     def _emulate_last_rows(self, size: tuple[int, int]) -> Emulator | None:
-        """Emulate only from where the program has written row by row on the main screen, twice as many rows as are
-        visible: after half of them everything from before has scrolled away. None if there is no such place."""
+        """Emulate only the last part in which the program wrote row by row on the main screen, twice as many rows as
+        are visible: after half of these rows, everything older has scrolled away. None if there is no such part."""
         chunks = list(takewhile(lambda chunk: chunk.size == size, reversed(self._chunks)))[::-1]
         data = b"".join(chunk.data for chunk in chunks)
         end = len(data)

@@ -52,7 +52,7 @@ class OutageNotice:
 
     @contextlib.contextmanager
     def through(self, show: ShowNotice) -> Iterator[None]:
-        """Report through `show` inside the block, where something else owns the terminal."""
+        """Report through `show` inside the block, because something else uses the terminal there."""
         self._show = show
         try:
             yield

@@ -1,4 +1,4 @@
-"""`farhand attach` to a run on a terminal: its screen is shown here, and keys are sent if this client has the input."""
+"""`farhand attach` to a run on a terminal: its screen is shown here, and keys are sent unless another client types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`farhand run` passes Ctrl-C on to the command, and stops the command if it is told to end itself."""
+"""`farhand run` passes Ctrl-C on to the command, and stops the command on SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`farhand local` runs a command on a private service, of which nothing is left."""
+"""`farhand local` runs a command on a private service, and leaves nothing of the service behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`farhand repl` starts the REPL with the connection that its options ask for."""
+"""`farhand repl` starts the REPL with a connection as its options say."""
 
 from __future__ import annotations
 

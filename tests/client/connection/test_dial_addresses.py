@@ -1,4 +1,4 @@
-"""The first address of a name that accepts is used, and an address that leads nowhere delays nothing (RFC 8305)."""
+"""The first address that accepts a connection is used, and an unreachable one delays nothing (RFC 8305)."""
 
 from __future__ import annotations
 

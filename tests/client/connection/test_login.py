@@ -1,4 +1,4 @@
-"""A login proves a key for this connection only, tries keys in order, and lists those that were tried in vain."""
+"""A login proves a key for this connection only, tries keys in order, and lists those that were not accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run on the local terminal: keys there, output here, sizes both ways, notices, and every way to leave."""
+"""A run on the local terminal: keys, output, sizes both ways, notices, and every way to leave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service that does not answer to typing is noticed; a program that does not respond is not blamed on it."""
+"""The user is told if the service does not answer while they type, but not if only the program does not respond."""
 
 from __future__ import annotations
 

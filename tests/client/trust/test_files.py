@@ -1,4 +1,4 @@
-"""Reading a small file: what is refused, with a sentence for the user, and never a wait."""
+"""Reading a small file never blocks, and each refusal is a sentence for the user."""
 
 import os
 from pathlib import Path
