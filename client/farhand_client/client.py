@@ -209,7 +209,7 @@ class Client:
         """Attach to an existing run, whether it has ended or not: `async with client.attach(id) as run:`, or await it.
 
         `run_id` may be shortened as long as it matches a single run. Output is delivered from `offset` on; without
-        `follow`, only what there is now. Leaving the context leaves the run running.
+        `follow`, only the output that exists now. Leaving the context leaves the run running.
 
         With `stdin`, this client feeds the run unless another client does. `stdin` is the offset of the first byte that
         this client will write (True: 0); the service drops the bytes that the run has already received.
@@ -219,7 +219,7 @@ class Client:
         `read_only` is set or `follow` is False.
 
         With `size`, this client displays the run's terminal with that many columns and rows, and the offset `stdin`
-        counts what this client has typed. If another client already types there, `share` is needed to type as well.
+        counts what this client has typed. If another client already types at it, `share` is needed to type as well.
 
         Raises `AmbiguousId`, `RequestRefused` (`code` is `unknown_run`, `expired`, `bad_offset`, `denied`,
         `no_terminal`, …), `ConnectionLost`, and ValueError if `run_id` cannot be an id.

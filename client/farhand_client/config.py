@@ -76,7 +76,7 @@ def _directory(variable: str, default: str) -> Path:
     return Path(base if base.startswith("/") else Path.home() / default, "farhand")
 
 
-# Each of these raises ValueError with the place of the mistake and what is wrong there.
+# Each of these raises ValueError, which says where the mistake is and what is wrong.
 
 
 def _client_config(data: dict[str, Any]) -> ClientConfig:

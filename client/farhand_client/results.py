@@ -14,7 +14,7 @@ from .errors import ConnectionLost, FarhandError
 from .signals import signal_name
 
 ASSUMED_GRACE: Final = 60.0
-"""The service's default grace period in seconds, for errors that say what becomes of a run."""
+"""The service's default grace period in seconds, for errors that say what happens to a run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,7 @@ class Run:
 
         This is an attachment of its own. Without `hold` the run does not wait for it, and output that is no longer kept
         is yielded as a `Gap`; with `hold` the program waits for this reader too. Without `follow` it yields only the
-        output that there is now. Close the generator (`contextlib.aclosing`) if you leave it before its end. Raises as
+        output that exists now. Close the generator (`contextlib.aclosing`) if you leave it before its end. Raises as
         `wait` and `Client.attach`.
         """
         stdout, stderr = stream_offsets(offset)

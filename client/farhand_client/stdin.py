@@ -95,7 +95,7 @@ class InputStream:
             self._raise_error()
 
     def flush(self) -> None:
-        """Send what there is credit for now, not together with what else is written in this turn of the event loop.
+        """Send what credit allows at once, without collecting other writes of this turn of the event loop.
 
         Use it for keystrokes, whose echo the user is waiting for.
         """
@@ -129,7 +129,7 @@ class InputStream:
         return self._over
 
     def pump(self) -> None:
-        """Send as much as there is room for."""
+        """Send as much as credit allows."""
         while self._unsent and not self._over:
             room = self._channel.room()
             if not room:

@@ -104,7 +104,7 @@ class AttachmentStreams:
             state.receiver.end()
 
     def fail(self, error: Exception) -> None:
-        """End every stream with `error`: no more will arrive, and what is missing is unknown."""
+        """End every stream with `error`: nothing more will arrive, and it is unknown what is missing."""
         for state in self._streams.values():
             state.receiver.fail(error)
 

@@ -67,7 +67,8 @@ Run a command on another machine.
 """
 
 _EPILOG: Final = """\
-Everything after HOST reaches the command unchanged, byte for byte; no shell interprets it unless --shell is given.
+HOST is [user@]name[:port], unix:PATH, or a name from config.toml. Everything after HOST reaches the command unchanged,
+byte for byte; no shell interprets it unless --shell is given.
 
 Ctrl-C interrupts the command; a second Ctrl-C abandons it. The run survives a lost connection: farhand reconnects and
 continues where it was.

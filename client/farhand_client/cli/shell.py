@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from farhand_client.terminal.local import LocalTerminal
 
 _EPILOG: Final = """\
-HOST is as in farhand run; the default is default_host of config.toml. The shell survives a lost connection, a closed
-terminal and the end of this process: return to it with farhand attach, from anywhere. After a newline, ~. leaves and
-stops the shell, ~d leaves it running, ~^Z suspends farhand, ~~ types a ~, and ~? lists these keys.
+The default HOST is default_host of config.toml. The shell survives a lost connection, a closed terminal and the end of
+this process: return to it with farhand attach, from anywhere.
+
+After a newline, ~. leaves and stops the shell, ~d leaves it running, ~^Z suspends farhand, ~~ types a ~, and ~? lists
+these keys.
 
 Exit code: the shell's; 128+N if signal N ended it; 0 after ~d; 255 after ~. and if the connection failed. SIGTERM and
 SIGHUP leave the shell running.

@@ -23,7 +23,7 @@ _READ_SIZE: Final = 4 * KiB
 
 
 class RecordingWriter(Protocol):
-    """Writes a recording's stderr to wherever this process's stderr is redirected."""
+    """Writes a recording's stderr to this process's stderr if that is redirected away from the terminal."""
 
     async def write(self, chunks: Sequence[bytes]) -> None:
         """Return once all bytes are written. Raises OSError."""

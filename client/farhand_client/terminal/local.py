@@ -232,7 +232,7 @@ class TerminalOutput:
             self._loop.add_writer(self._terminal.fd, self._continue)
 
     def discard(self) -> bool:
-        """Drop what is not yet written; return whether there was anything."""
+        """Drop what is not yet written; return whether anything was dropped."""
         discarded = not self.idle
         if discarded:
             self._loop.remove_writer(self._terminal.fd)

@@ -14,7 +14,7 @@ def paint_screen(emulator: Emulator, rows: int) -> str:
     """Return the output that shows the emulator's screens, cursor and settings on a terminal of `rows` where nothing is
     set.
 
-    What that terminal showed before scrolls away, one screen and no more, unless only the alternate screen is known.
+    The previous contents of that terminal scroll away, by one screen only, unless only the alternate screen is known.
     """
     settings = emulator.settings
     main, alternate = emulator.screens

@@ -126,7 +126,9 @@ class ScreenTracker:
         """Return the output that restores the screen (characters, cursor, modes) on a terminal where nothing is set
         (see `undo_sequence`).
 
-        What that terminal showed before scrolls away, one screen at most; `rows` is its height, if larger than ours.
+        The previous contents of that terminal scroll away, by at most one screen. `rows` is its height, if it is larger
+        than this tracker's.
+
         The output contains only what is visible: no bell, title or clipboard, and nothing that a terminal answers.
         """
         return paint_screen(self.emulator, max(rows or 0, self.rows)).encode() + self.pending

@@ -27,8 +27,13 @@ _NOT_IN_A_NAME = frozenset(",*?!|@#[]\"'\\/")
 
 
 HostKeyState = Literal["known", "unknown", "changed", "revoked"]
-"""What the file says about a key of a service: the service has it; there is no line for the service; there are lines
-for the service but none with this key; there is a @revoked line with this key."""
+"""What the file says about a service's key.
+
+- known: a line for the service has this key;
+- unknown: the file has no line for the service;
+- changed: it has lines for the service, but none with this key;
+- revoked: a @revoked line has this key.
+"""
 
 
 class HostKeyCheck(NamedTuple):

@@ -58,7 +58,7 @@ def outcome_exit_code(outcome: Outcome) -> int:
 
 
 def error_exit_code(error: FarhandError) -> int:
-    """Return the exit code for an error: either there is no outcome, or the program did not start."""
+    """Return the exit code for an error: the outcome is unknown, or the program did not start."""
     from farhand_client.errors import AddressError, AmbiguousId, RequestRefused, SpawnError
     from farhand_protocol.errors import ErrorCode
 
