@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -46,7 +47,8 @@ async def run_locally(run: FakeRun) -> None:
     try:
         stdout, stderr = await process.communicate()
     except asyncio.CancelledError:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         await process.communicate()
         raise
     finally:

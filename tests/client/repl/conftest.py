@@ -53,8 +53,8 @@ def interrupts() -> InterruptGroup:
 
 @pytest.fixture
 async def session(service: FakeService, pty: Pty, interrupts: InterruptGroup) -> AsyncIterator[ReplSession]:
-    """A session whose hosts, web and others, are all connected to `service`; web is active."""
-    made = ReplSession("web", lambda name: connecting_to(service), interrupts, None)
+    """A session with ~ as escape character. All its hosts are connected to `service`; web is active."""
+    made = ReplSession("web", lambda name: connecting_to(service), interrupts, escape=ord("~"))
     await made.hosts.switch("web")
     yield made
     await made.close()

@@ -136,7 +136,7 @@ class TestFinding:
             await command(session, f":kill {word}")
 
     async def test_an_unknown_id_is_refused_by_the_service(self, session: ReplSession) -> None:
-        with pytest.raises(RequestRefused, match="knows no run of yours"):
+        with pytest.raises(RequestRefused, match="ffffffff"):
             await command(session, ":kill ffffffff")
 
     async def test_an_id_on_several_hosts_is_ambiguous(self, session: ReplSession) -> None:

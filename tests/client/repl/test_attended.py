@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -107,20 +109,20 @@ async def test_commands_after_one_that_is_interrupted_do_not_run(
         run.ended()
 
     service.behave = interrupted
-    signals_sent = asyncio.ensure_future(_press_ctrl_c_once_a_command_runs(service, signals))
+    pressing = asyncio.ensure_future(_press_ctrl_c_once_a_command_runs(service))
     keys.send_text("\x1b[200~:host +db\nfirst\nsecond\n\x1b[201~\r")
     keys.send_text(CTRL_D)
     await exit_code(service, signals)
-    await signals_sent
+    await pressing
     assert {run.request.shell for run in service.runs} - {None} == {b"first"}
 
 
-async def _press_ctrl_c_once_a_command_runs(service: FakeService, signals: SignalHandler) -> None:
+async def _press_ctrl_c_once_a_command_runs(service: FakeService) -> None:
     while not any(run.request.shell is not None and run.begun for run in service.runs):
         service.came.clear()
         await service.came.wait()
         await asyncio.sleep(0)
-    signals._interrupted()  # noqa: SLF001  # as the event loop does on SIGINT
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 async def test_a_problem_with_the_history_is_printed_once(

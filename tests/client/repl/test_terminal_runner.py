@@ -23,7 +23,6 @@ from tests.support.fake_terminals import echo
 from tests.support.ptys import Pty
 
 Captured = pytest.CaptureFixture[str]
-ESCAPE = ord("~")
 
 
 @pytest.fixture
@@ -33,8 +32,7 @@ def web(session: ReplSession, service: FakeService) -> ReplHost:
 
 
 @pytest.fixture
-def runner(session: ReplSession, web: ReplHost, monkeypatch: pytest.MonkeyPatch, capfd: Captured) -> TerminalRunner:
-    monkeypatch.setattr(session, "_escape", ESCAPE)
+def runner(session: ReplSession, web: ReplHost, capfd: Captured) -> TerminalRunner:
     return session.terminal_runner(web)
 
 
