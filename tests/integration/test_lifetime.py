@@ -168,7 +168,7 @@ OFFSETS = {"stdout": (5, 0), "stderr": (0, 1)}
 async def test_nobody_can_attach_beyond_the_end(core: Service, offset: tuple[int, int]) -> None:
     async with farhand_client.connect(core.host) as client:
         completed = await client.run(["echo", "out"])
-        with pytest.raises(RequestRefused, match=r"has [04] bytes, and is wanted from [15] on") as refused:
+        with pytest.raises(RequestRefused, match=r"has [04] bytes, so it cannot be sent from offset [15]") as refused:
             await client.attach(completed.run_id, offset=offset)
         assert refused.value.code == ErrorCode.BAD_OFFSET
 

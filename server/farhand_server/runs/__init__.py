@@ -1,21 +1,22 @@
-"""Runs: one execution of one command each, from its plan to its outcome and its place in the history.
+"""Runs: each is one execution of one command, from its plan to its outcome and its record in the history.
 
     Registry.start(plan) -> LiveRun -> Execution -> Process, streams -> spools -> attachments -> clients
                                    '-> announced -> KeptRuns -> PastRun
 
-A run belongs to the service and not to a connection: it starts, writes and ends whether or not anybody is attached.
+A run belongs to the service, not to a connection: it starts, writes and ends whether or not a client is attached.
 
-- `registry` starts runs, finds them by id, and sees each to its end and into the record. `kept` owns those that are
-  over until their output is deleted; what is on record after that is a `past.PastRun`.
-- `run` is what a run is to the rest of the service: identity, output, attachments, result. `execution` is its program
-  while it runs, with `stop` for the ladder TERM, grace, KILL and the timeouts. `plan` has what is decided before the
+- `registry` starts runs, finds them by id, and records how they end. `kept` owns runs that are over until their output
+  is deleted; after that, only a record is left, a `past.PastRun`.
+- `run` is a run as the rest of the service sees it: identity, output, attachments, result. `execution` is its program
+  while that runs; `stop` has the timeouts and the ladder TERM, grace, KILL. `plan` has what is decided before the
   start, and the result.
-- `process/` starts programs and ends them with everything they have started; `streams/` has the service's ends of their
-  pipes and terminals; `output/` keeps what they write; `attachments/` are the clients.
-- `environment` is what a program finds around it.
+- `process/` starts programs, and ends them with everything they have started. `streams/` has the service's ends of
+  their pipes and terminals, `output/` stores what they write, `attachments/` manages the attached clients.
+- `environment` builds a program's environment and finds its working directory.
 
-Upgrade: every part returns a record of itself by `snapshot` and is made again by `restore`, in the program that
-replaces this one; see `snapshots`. No part reads the private attributes of another.
+For an upgrade, every part returns a record of its state from `snapshot`, and the program that replaces this one
+recreates the part with `restore`; see `snapshots`. No part reads another's private attributes.
 
-Nothing here knows connections or messages: a client is a `Watcher`, and of the wire only the outcomes are known.
+Nothing here knows about connections or messages: a client is a `Watcher`, and the outcomes are the only protocol types
+used.
 """

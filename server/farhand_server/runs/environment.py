@@ -1,4 +1,4 @@
-"""A program's environment: the account's, what the service adds to it, and what the request may set."""
+"""A program's environment: the account's variables, those that the service adds, and those that the request may set."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class EnvironmentRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """An account's directory, shell and environment, looked up once at login (passwd(5)).
+    """An account's home directory, shell and environment, looked up once at login (passwd(5)).
 
     `directory` is the account's home, or `/` if it does not exist or the account may not enter it. `credentials` are
-    those that its programs get, None for the service's own account.
+    the ones that its programs run with, None for the service's own account.
     """
 
     shell: bytes
@@ -38,7 +38,7 @@ class Home:
 
     @classmethod
     def of(cls, uid: int) -> Self:
-        """Return the home of `uid`. An account without an entry has its number as name, and `/` as directory."""
+        """Return the home of `uid`. If the account has no entry, its name is its number and its directory is `/`."""
         credentials = None if uid == os.geteuid() else _credentials(uid)
         try:
             entry = pwd.getpwuid(uid)
@@ -61,7 +61,8 @@ class Home:
         )
 
     def resolve(self, wanted: bytes | None) -> bytes:
-        """Return the directory that a program starts in: `wanted`, relative to the home, or the home itself."""
+        """Return the directory in which a program starts: `wanted`, relative to the home directory, or else the home
+        directory."""
         if wanted is None:
             return self.directory
         if wanted == b"~" or wanted.startswith(b"~/"):
@@ -77,16 +78,16 @@ class Home:
     ) -> dict[bytes, bytes]:
         """Return the whole environment of a program.
 
-        `added` comes from the service (a key's `environment=` options): it is set as it is, and no request overrides
-        it. The names in `requested` must match one of the shell patterns in `admitted`. Raises `EnvironmentRefused` for
-        the first that does not.
+        `added` comes from the service (a key's `environment=` options); it is set unchanged, and a request cannot
+        override it. The names in `requested` must match one of the shell patterns in `admitted`. Raises
+        `EnvironmentRefused` for the first name that does not.
         """
         environment = dict(self.environment)
         patterns = tuple(admitted)
         for name, value in requested:
             text = os.fsdecode(name)
             if not any(fnmatchcase(text, pattern) for pattern in patterns):
-                raise EnvironmentRefused(f"the environment variable {text[:255]!a} may not be set by a request here")
+                raise EnvironmentRefused(f"a request may not set the environment variable {text[:255]!a} here")
             environment[name] = value
         environment.update(added)
         return environment
@@ -96,7 +97,7 @@ def _credentials(uid: int) -> Credentials:
     try:
         return Credentials.of(uid)
     except KeyError:
-        return Credentials(str(uid), uid, uid, ())  # its groups are unknown
+        return Credentials(str(uid), uid, uid, ())  # an account without an entry has no known groups
 
 
 def _can_enter(directory: str, credentials: Credentials | None) -> bool:

@@ -1,4 +1,4 @@
-"""The program of a run while it runs: from its launch until its output has ended and all of its processes are gone."""
+"""A run's program while it runs: from the launch until its output has ended and all its processes are gone."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from .stop import StopLadder, Timeouts
 from .streams.streams import ProgramStreams
 
 EXIT_NOTICE_DELAY: Final = 0.01
-"""Seconds that the end of the output may take after the leader's exit before the exit is reported separately. Nearly
-always it comes at once, which saves a message."""
+"""Seconds to wait for the end of the output after the leader's exit before reporting the exit separately. The output
+nearly always ends at once, which saves a message."""
 
 REAP_TIMEOUT: Final = 1.0
-"""Seconds that killed processes may take to end before the run is over without them. They no longer matter, and one in
-an uninterruptible wait for a device may take forever."""
+"""Seconds to wait for killed processes to end before the run is over without them. They no longer matter, and a process
+in an uninterruptible wait for a device may take forever."""
 
 
 class ProcessSnapshot(SnapshotRecord):
-    """The state of an `Execution`: of its process, of its pipes, and of what is being done to stop it."""
+    """The state of an `Execution`: its process, its pipes, and the progress of stopping it."""
 
     handover: LeaderSnapshot
     in_cgroup: bool
@@ -45,10 +45,10 @@ class ProcessSnapshot(SnapshotRecord):
 
 
 class Execution:
-    """Launches the program of a plan on `streams`, enforces its bounds, and waits for its end.
+    """Launches a plan's program on `streams`, enforces its bounds, and waits for its end.
 
-    `start` is when the run began, on the monotonic clock. `on_started` is called once the program runs, before the
-    watchers of the attachments are notified.
+    `start` is the time when the run began, on the monotonic clock. `on_started` is called once the program runs, before
+    the attachments' watchers are notified.
     """
 
     def __init__(
@@ -96,10 +96,10 @@ class Execution:
         )
 
     def restore(self, snapshot: ProcessSnapshot) -> None:
-        """Adopt the process of a snapshot; only on a new object, whose streams are restored. Then call `run`.
+        """Adopt the process of a snapshot. Call this only on a new object whose streams are restored, then call `run`.
 
-        Call it in the same turn of the event loop as `prepare_loop`. Raises ChildProcessError if the process is not a
-        child of this one.
+        This must happen in the same turn of the event loop as `prepare_loop`. Raises ChildProcessError if the process
+        is not a child of the service.
         """
         plan, cgroups = self._plan, self._cgroups
         process = self.process = Process.restore(
@@ -119,25 +119,25 @@ class Execution:
             self.stop("spool", 0.0, "its recording is lost: somebody has deleted or truncated the file")
 
     def stop(self, reason: StopReason, kill_after: float | None = None, message: str | None = None) -> None:
-        """Begin to stop the run, with `kill_after` seconds of grace (the plan's unless given): see `StopLadder`."""
+        """Start stopping the run, with `kill_after` seconds of grace (default: the plan's). See `StopLadder`."""
         self._ladder.request(reason, self._plan.kill_after if kill_after is None else kill_after, message)
         self.free_if_unheld()
 
     def free_if_unheld(self) -> None:
-        """Let a run that is being stopped write without waiting for readers, if nobody holds it."""
+        """If the run is being stopped and nobody holds it, let it write without waiting for readers."""
         if self._ladder.reason is not None and not self._attachments.held:
             for spool in self._spools:
                 spool.free()
 
     def stream_ended(self) -> None:
-        """A spool has ended: continue if it was the last."""
+        """Handle the end of a spool: if it was the last one, continue with the end of the run."""
         if all(spool.ended for spool in self._spools):
             self._output_ended.set()
 
     async def run(self) -> RunResult:
-        """Launch the program, or continue with the one that was restored, and return its result.
+        """Launch the program, or continue with the restored program, and return its result.
 
-        Call it once, in a task that nobody cancels.
+        Call this once, in a task that is never cancelled.
         """
         try:
             return await self._run()
@@ -203,7 +203,8 @@ class Execution:
         self._ladder.connect(ask=lambda: self._ask(process), kill=process.kill_tree)
 
     async def _until_over(self, process: Process) -> RunResult:
-        """Wait for the end of the run. After any await an upgrade may begin this again, in the new program."""
+        """Wait for the end of the run. At any await an upgrade may intervene; the new program then calls this method
+        again."""
         code = await process.exited
         ladder = self._ladder
         ladder.reason = ladder.reason or process.limit_hit()
@@ -212,13 +213,13 @@ class Execution:
             await ladder.grace_over(process)
         lingered = not await self._last_output(outcome)
         if ladder.reason == "output" and not self._exit_announced:
-            # What was still in the pipes counts, too.
+            # Output that was still in the pipes counts, too.
             outcome = outcome_of(self._plan, ladder.reason, ladder.message, code)
         await self._kill_rest(process)
         return self._result(outcome, process, lingered=lingered)
 
     async def _last_output(self, outcome: Outcome) -> bool:
-        """Wait for the end of the output, at most for the linger time; return whether it came."""
+        """Wait for the end of the output, but no longer than the linger time. Return whether the output has ended."""
         if self._streams.leader_ended() and not self._output_ended.is_set():
             notice = asyncio.get_running_loop().call_later(EXIT_NOTICE_DELAY, self._announce_exit, outcome)
             self._linger_until = self._linger_until or time.monotonic() + self._plan.linger
@@ -232,7 +233,7 @@ class Execution:
         return self._streams.drain()
 
     async def _kill_rest(self, process: Process) -> None:
-        """Kill what is left of the run, and wait until it has ended, for `REAP_TIMEOUT` at most."""
+        """Kill the remaining processes of the run, and wait for their end, but no longer than `REAP_TIMEOUT`."""
         process.kill_tree()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REAP_TIMEOUT):
@@ -258,7 +259,7 @@ class Execution:
     def _check_output(self) -> None:
         assert self._plan.output is not None
         if sum(spool.end for spool in self._spools) > self._plan.output:
-            # Without a grace period, in which it could write as fast as it can.
+            # No grace period: the program could go on writing at full speed.
             self.stop("output", 0.0, f"it wrote more than {self._plan.output} bytes")
 
     def _announce_exit(self, outcome: Outcome) -> None:

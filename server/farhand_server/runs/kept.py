@@ -1,4 +1,4 @@
-"""Runs that are over and whose output is kept to be read, until newer ones need the room."""
+"""Runs that are over and whose output is kept for readers until newer runs need the space."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .snapshots import Put
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What is kept of runs that are over: at most `runs`, for `seconds`, with `disk` bytes of output in files.
+    """How much is kept of runs that are over: at most `runs` runs, for `seconds`, with `disk` bytes of output in files.
 
-    Output in memory counts against `SpoolMemory`: at most half of that. Output that clients are still being sent is
-    kept until they have it, or until all of the memory is used up, or there are `unread_runs` runs and `unread_disk`
-    bytes beyond those bounds: a client that never reads keeps no more.
+    Output in memory may use up to half of `SpoolMemory`. Output that is still being sent to clients is kept until they
+    have received it, until all of the memory is used up, or until these bounds are exceeded by `unread_runs` runs or
+    `unread_disk` bytes: clients that never read cannot keep more.
     """
 
     runs: int
     seconds: float
     disk: int
     unread_runs: int = 1024
-    """As many as may be under way at once, so that all may end at the same moment."""
+    """As many as may be active at once, so that all of them may end at the same moment."""
     unread_disk: int = 4 << 30
-    """Both streams of two runs with the largest spools of a configuration that sets none."""
+    """Both streams of two runs with the largest spools that the default configuration allows."""
 
 
 class KeptRuns:
-    """Owns the runs that are over: each is kept within the bounds of `retention`, which may change at any time."""
+    """Owns the runs that are over, and keeps them within the bounds of `retention`, which may change at any time."""
 
     def __init__(self, retention: Retention, memory: SpoolMemory) -> None:
         self.retention = retention
@@ -42,15 +42,15 @@ class KeptRuns:
         self._expiry: asyncio.TimerHandle | None = None
 
     def __iter__(self) -> Iterator[LiveRun]:
-        """Iterate over the runs, the oldest first."""
+        """Iterate over the runs, oldest first."""
         return (run for _, run in self._runs.values())
 
     def get(self, run_id: str) -> LiveRun | None:
-        """Return the run with this id, if it is kept."""
+        """Return the run with this id, or None if it is not kept."""
         return self._runs[run_id][1] if run_id in self._runs else None
 
     def add(self, run: LiveRun) -> None:
-        """Keep a run that is over and announced; older ones may be deleted for it."""
+        """Keep a run that is over and announced. Older runs may be deleted to make room for it."""
         self._add(run, time.monotonic() + self.retention.seconds)
         self._make_room()
         if self._expiry is None:
@@ -64,7 +64,7 @@ class KeptRuns:
             self._drop(run_id)
 
     def pause(self) -> None:
-        """Delete nothing although all clients are about to lose their connections; `resume` undoes it."""
+        """Delete nothing, even though all clients are about to lose their connections. `resume` undoes this."""
         for run in self:
             run.attachments.on_deserted = None
 
@@ -74,15 +74,15 @@ class KeptRuns:
             run.attachments.on_deserted = self._deserted
 
     def snapshot(self, put: Put) -> Iterator[RunSnapshot]:
-        """Yield the states of all runs, the oldest first, for `restore`."""
+        """Yield the states of all runs for `restore`, oldest first."""
         return (run.snapshot(put, kept_until=until) for until, run in self._runs.values())
 
     def restore(self, run: LiveRun, kept_until: float) -> None:
-        """Keep a run that another program has kept. Call `expire` once all are restored."""
+        """Keep a run that the previous program kept. Call `expire` once all runs are restored."""
         self._add(run, kept_until)
 
     def expire(self) -> None:
-        """Delete what has been kept for its time, and do so again whenever more is due."""
+        """Delete runs whose time is up, and schedule the next deletion."""
         self._expire()
 
     def _add(self, run: LiveRun, until: float) -> None:
@@ -130,7 +130,7 @@ class KeptRuns:
             if until > now:
                 self._expiry = asyncio.get_running_loop().call_later(until - now, self._expire)
                 break
-            if not run.attachments:  # otherwise it is deleted when its last client detaches
+            if not run.attachments:  # otherwise the run is deleted when its last client detaches
                 due.append(run_id)
         for run_id in due:
             self._drop(run_id)

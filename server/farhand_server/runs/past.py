@@ -1,4 +1,4 @@
-"""A run that is over and whose output is gone: what is on record of it."""
+"""The record of a run that is over and whose output is gone."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .plan import RunResult
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """What the history knows of a run.
+    """What the history knows about a run.
 
-    `key` is the fingerprint of the key by which its owner was logged in, None for a local client. `fingerprint` tells
-    its request from another with the same id. `keep` is whether it was to continue without clients. `began` is in
-    seconds since the epoch.
+    `key` is the fingerprint of the key with which its owner was logged in, None for a local client. `fingerprint`
+    distinguishes its request from another request with the same id. `keep` tells whether the run was to continue
+    without clients. `began` is in seconds since the epoch.
     """
 
     id: str
@@ -31,9 +31,9 @@ class PastRun:
 
     @property
     def duration(self) -> float:
-        """Seconds of wall time in all."""
+        """Total wall time in seconds."""
         return self.result.duration
 
     def spool(self, stream: Output) -> GoneSpool:
-        """Return a spool that has the length of a stream, and nothing else of it."""
+        """Return a spool that has the length of the stream, but none of its bytes."""
         return GoneSpool(self.result.stdout if stream == "stdout" else self.result.stderr)

@@ -1,4 +1,5 @@
-"""What a run will execute, and its result: from the leader's exit and the reason for a stop to one typed outcome."""
+"""What a run will execute, and its result. Derives the typed outcome from the leader's exit and the reason for a
+stop."""
 
 from __future__ import annotations
 
@@ -14,16 +15,17 @@ from .process.usage import ResourceLimits, ResourceUsage
 KillReason: TypeAlias = Literal[
     "requested", "disconnected", "draining", "memory", "cpu", "file_size", "output", "spool"
 ]
-"""Why the service has stopped a run, or the kernel for a limit that the service has set."""
+"""Why a run was stopped, by the service, or by the kernel because of a limit that the service had set."""
 
 EnforcedBy: TypeAlias = Literal["cgroup", "rlimit", "service"]
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who has requested a run, for the record: how they logged in, with which key, from which address.
+    """Who requested a run, for the record: how they logged in, with which key, and from which address.
 
-    `request` is JSON without the values of the environment. With `audit` "hash" the record contains no arguments.
+    `request` is JSON without the values of the environment variables. With `audit` "hash" the record contains no
+    arguments.
     """
 
     how: Literal["key", "peer"] = "peer"
@@ -34,7 +36,7 @@ class Origin:
 
 
 class TerminalSize(NamedTuple):
-    """The size of a terminal in characters, 0 to 65535; 0 is unknown."""
+    """The size of a terminal in characters, 0 to 65535; 0 means unknown."""
 
     columns: int
     rows: int
@@ -42,8 +44,8 @@ class TerminalSize(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TerminalPlan:
-    """The terminal that a program gets: `name` for TERM, the first size in characters (0 is unknown), and modes of
-    termios(3) under SSH's names (RFC 4254, 8), with their values."""
+    """The terminal that a program gets: `name` for TERM, the initial size in characters (0 means unknown), and
+    termios(3) modes under SSH's names (RFC 4254, 8), with their values."""
 
     name: str
     columns: int
@@ -53,14 +55,15 @@ class TerminalPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run will execute, with everything decided. Times are in seconds, sizes in bytes.
+    """Everything that is decided about a run before it starts. Times are in seconds, sizes in bytes.
 
-    `fingerprint` tells this request from another with the same id. `keep` is whether the run continues without clients,
-    `grace` how long it waits for one to return, `linger` how long it waits for the end of the output after the leader's
-    exit. `spool` is the memory for each stream, `disk_spool` the size of the ring on disk for each, if the program must
-    not wait for readers. `output` bounds both streams together. Without `credentials` the program runs as the service's
-    own account. `argv0` is the name that the program is given, if that is not `argv[0]`. With `record` the run is
-    stopped if its output cannot be kept whole; with `record_input` its stdin is recorded.
+    `fingerprint` distinguishes this request from another request with the same id. `keep` tells whether the run
+    continues without clients, `grace` how long it waits for a client to return, and `linger` how long it waits for the
+    end of the output after the leader's exit. `spool` is the memory for each stream; `disk_spool` is the size of each
+    stream's ring on disk, if the program must not wait for readers. `output` bounds both streams together. Without
+    `credentials` the program runs as the service's own account. `argv0` is the program's name, if that is not
+    `argv[0]`. With `record` the run is stopped if its complete output cannot be kept; with `record_input` its stdin is
+    recorded.
     """
 
     id: str
@@ -93,22 +96,23 @@ class Plan:
 
     @property
     def in_cgroup(self) -> bool:
-        """Whether the run gets a cgroup of its own, if cgroups are delegated to the service."""
+        """Whether the run gets its own cgroup, if cgroups are delegated to the service."""
         if self.cgroup != "auto":
             return self.cgroup == "always"
         return self.credentials is not None or self.limits.memory is not None or self.limits.processes is not None
 
     def without_request(self) -> Plan:
-        """Return a plan without what is not needed once the run is over: it may be megabytes, and is on record."""
+        """Return a copy without the parts that are not needed once the run is over. They may be megabytes, and are on
+        record."""
         return replace(self, argv=(), env={}, origin=replace(self.origin, request=b"{}"))
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What is known of a run that is over: `duration` in seconds, `stdout` and `stderr` in bytes written.
+    """What is known about a run that is over: `duration` is in seconds; `stdout` and `stderr` are the bytes written.
 
-    `lingered` is whether its output was cut off because other processes had it open for longer than the linger time.
-    `applied` tells what has enforced each of its limits.
+    `lingered` tells whether the output was cut off because other processes kept it open for longer than the linger
+    time. `applied` tells what enforced each of the run's limits.
     """
 
     outcome: Outcome
@@ -124,9 +128,9 @@ StopReason: TypeAlias = KillReason | Literal["timed_out", "idle"]
 
 
 def outcome_of(plan: Plan, why: StopReason | None, message: str | None, code: int) -> Outcome:
-    """Return the outcome of a leader that ended with the exit code `code`, or by the signal `-code`.
+    """Return the outcome of a run whose leader ended with exit code `code`, or by signal `-code`.
 
-    `why` is the first reason for which it was stopped, None if it was not, and `message` a sentence about that.
+    `why` is the first reason for stopping it, None if it was not stopped; `message` is a sentence about the reason.
     """
     exit_code, number = (code, None) if code >= 0 else (None, -code)
     match why:

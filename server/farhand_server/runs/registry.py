@@ -1,9 +1,9 @@
-"""All runs of the service: starts them, finds them by id, and sees each to its end and into the record.
+"""All runs of the service: starts them, finds them by id, and records and announces how they end.
 
     start -> LiveRun, recorded as starting -> executed -> recorded as ended -> announced -> KeptRuns -> PastRun
 
-A start or an end takes effect once the record of it is durable: a run is executed only then, and its end is announced
-only then. All of one turn of the event loop share a transaction.
+A run is executed only once the record of its start is durable, and its end is announced only once the record of its end
+is. All starts and ends in one turn of the event loop share a transaction.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from .run import AnyRun, LiveRun, RunSnapshot
 from .snapshots import Get, Put
 
 MIN_RETURN_TIME: Final = 30.0
-"""Seconds that every client has at least to return after an upgrade, whatever its grace period: the service closed the
-connection, not the client. Clients try again every five seconds or more often, and the machine may be busy."""
+"""Seconds that every client has at least to return after an upgrade, whatever its grace period, because it was the
+service that closed the connection. Clients retry at least every five seconds, and the machine may be busy."""
 
 
 class RunExpired(Exception):
-    """A run of this id was started once, and is no longer remembered."""
+    """A run with this id was once started, but is no longer remembered."""
 
 
 class TooManyRuns(Exception):
-    """As many runs are under way as the configuration allows; the text gives the number."""
+    """As many runs are active as the configuration allows. The text gives the number."""
 
 
 class ServiceDraining(Exception):
-    """The service is shutting down and starts nothing."""
+    """The service is shutting down and starts no more runs."""
 
 
 class RecordUnavailable(Exception):
-    """The record cannot be read or written, so that a start could not be told from a repetition."""
+    """The record cannot be read or written, so a new request could not be told from a repeated one."""
 
 
 class RunLedger(Protocol):
@@ -52,30 +52,30 @@ class RunLedger(Protocol):
         """Record that the run is about to start. Raises `RecordUnavailable`."""
 
     def started(self, run: LiveRun) -> None:
-        """Record that the run's program runs."""
+        """Record that the run's program has started."""
 
     def ended(self, run: LiveRun, result: RunResult) -> None:
         """Record that the run is over."""
 
     def soon(self) -> asyncio.Future[Mapping[str, str]]:
-        """Make all of it durable at the end of this turn of the event loop.
+        """Make all records durable at the end of this turn of the event loop.
 
-        The future has the ids of the starts that could not be recorded, each with a sentence that says why.
+        The future returns the ids of the runs whose start could not be recorded, each with a sentence that says why.
         """
 
     def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[PastRun]:
-        """Return the runs that were started last, as far as they are on record. Raises `RecordUnavailable`."""
+        """Return the runs that were started last and are on record. Raises `RecordUnavailable`."""
 
     def find(self, run_id: str) -> PastRun | None:
-        """Return what is on record of a run, None if there never was one.
+        """Return the record of a run; None if there never was a run with this id.
 
-        Raises `RunExpired` if it is no longer known whether there was one, and `RecordUnavailable`.
+        Raises `RunExpired` if the run is no longer remembered, and `RecordUnavailable`.
         """
 
 
 @dataclass(eq=False, slots=True)
 class _Batch:
-    """The starts and ends that wait for one transaction."""
+    """The starts and ends that are waiting for the same transaction."""
 
     recorded: asyncio.Future[Mapping[str, str]]
     starting: list[LiveRun] = field(default_factory=list)
@@ -83,7 +83,7 @@ class _Batch:
 
 
 class Registry:
-    """Owns every run. One that is over is kept for its output to be read: see `KeptRuns`."""
+    """Owns every run. The output of runs that are over is kept for readers: see `KeptRuns`."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Registry:
         self._on_end = on_end
         self._on_failure = on_failure
         self.moved = asyncio.Event()
-        """Set whenever a run has been started, or is over and on record."""
+        """Set whenever a run has been started, or is over and recorded."""
         self._runs: dict[str, LiveRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._batch: _Batch | None = None
@@ -113,25 +113,25 @@ class Registry:
         self._idle.set()
 
     def __len__(self) -> int:
-        """Return the number of runs under way."""
+        """Return the number of active runs."""
         return len(self._runs)
 
     def __iter__(self) -> Iterator[LiveRun]:
-        """Iterate over the runs under way, the newest first."""
+        """Iterate over the active runs, newest first."""
         return reversed(self._runs.values())
 
     def start(self, plan: Plan, *, max_runs: int) -> LiveRun:
-        """Return a new run, which is started once this turn of the event loop is over.
+        """Return a new run, which starts once this turn of the event loop is over.
 
-        Its id must be unknown: ask `find` first, in the same turn. Raises `ServiceDraining`, `TooManyRuns`, and
-        `RecordUnavailable`, also if the spool cannot be created.
+        Its id must be unknown: call `find` first, in the same turn. Raises `ServiceDraining`, `TooManyRuns`, and
+        `RecordUnavailable`, the last also if the spool cannot be created.
         """
         if self._live(plan.id) is not None:
-            raise ValueError(f"the run {plan.id} exists already")
+            raise ValueError(f"run {plan.id} already exists")
         if self._draining:
             raise ServiceDraining("the service is shutting down and starts no new runs; try again in a moment")
         if len(self._runs) >= max_runs:
-            raise TooManyRuns(f"{max_runs} runs are under way, and this service takes no more at once (runs.max_runs)")
+            raise TooManyRuns(f"{max_runs} runs are active, and this service allows no more at once (runs.max_runs)")
         try:
             run = LiveRun(plan, self.memory, self._directory, cgroups=self._cgroups)
         except OSError as error:
@@ -152,9 +152,10 @@ class Registry:
         return self._live(run_id) or self._ledger.find(run_id)
 
     def recent(self, owner: str | None, *, before: str | None, prefix: str = "", limit: int) -> list[AnyRun]:
-        """Return up to `limit` runs that were started before the run `before`, the newest first.
+        """Return up to `limit` runs that were started before the run `before`, newest first.
 
-        Only those of one owner, unless that is None, and whose id begins with `prefix`. Raises `RecordUnavailable`.
+        Selects runs whose id begins with `prefix` and, unless `owner` is None, runs of that owner. Raises
+        `RecordUnavailable`.
         """
         recorded = self._ledger.recent(owner, before=before, prefix=prefix, limit=limit)
         return [self._live(run.id) or run for run in recorded]
@@ -164,22 +165,23 @@ class Registry:
         self._draining = True
 
     def stop_all(self, reason: KillReason, *, kill_after: float) -> None:
-        """Stop every run that is under way, with its own grace period but at most `kill_after` seconds."""
+        """Stop every active run, with its own grace period, but with no more than `kill_after` seconds."""
         for run in tuple(self._runs.values()):
             run.stop(reason, min(run.plan.kill_after, kill_after))
 
     async def idle(self) -> None:
-        """Wait until no run is under way."""
+        """Wait until no run is active."""
         await self._idle.wait()
 
     def close(self) -> None:
         """Delete the output of all runs that are over."""
         self.kept.close()
 
-    # Upgrade: another program continues with all runs
+    # Upgrade: a new program continues with all runs
 
     def await_return(self) -> None:
-        """Wait longer for clients, since the service is about to close all connections. `stop_awaiting` undoes it."""
+        """Wait longer for absent clients, because the service is about to close all connections. `stop_awaiting` undoes
+        this."""
         for run in self._runs.values():
             run.attachments.grace = max(run.plan.grace, MIN_RETURN_TIME)
         self.kept.pause()
@@ -192,24 +194,24 @@ class Registry:
 
     @property
     def settled(self) -> bool:
-        """Whether a snapshot contains every run: none is just being started or put on record."""
+        """Whether a snapshot would contain every run: none is currently being started or recorded."""
         return all(run.steady for run in self._runs.values())
 
     async def settle(self) -> None:
-        """Wait until the registry is `settled`; meanwhile no new run may be started."""
+        """Wait until the registry is `settled`. Meanwhile no new run may be started."""
         while not self.settled:
             self.moved.clear()
             await self.moved.wait()
 
     def snapshot(self, put: Put) -> tuple[RunSnapshot, ...]:
-        """Return the states of all runs that have one now, for `restore`, the oldest first; nothing changes by that."""
+        """Return the states of all runs that can be recorded now, for `restore`, oldest first. Changes nothing."""
         live = [run.snapshot(put) for run in self._runs.values() if run.steady]
         return (*self.kept.snapshot(put), *live)
 
     def restore(self, snapshots: Iterable[RunSnapshot], get: Get) -> None:
-        """Continue with all runs of a snapshot; only on a new object.
+        """Continue with all runs of a snapshot. Call this only on a new object.
 
-        Call it in the same turn of the event loop as `prepare_loop`. Raises OSError and ChildProcessError.
+        This must happen in the same turn of the event loop as `prepare_loop`. Raises OSError and ChildProcessError.
         """
         for snapshot in snapshots:
             run = LiveRun.restore(snapshot, get, self.memory, self._cgroups)
@@ -239,7 +241,7 @@ class Registry:
         for run in batch.ended:
             try:
                 run.announce_end()
-            except Exception as error:  # noqa: BLE001  # one client's fault must not keep the service from its end
+            except Exception as error:  # noqa: BLE001  # one client's failure must not keep the service from ending
                 self._on_failure(run, error)
             del self._runs[run.id]
             self.kept.add(run)
@@ -248,7 +250,7 @@ class Registry:
                 del self._runs[run.id]
                 try:
                     run.refuse(refused[run.id])
-                except Exception as error:  # noqa: BLE001  # nor the other starts from theirs
+                except Exception as error:  # noqa: BLE001  # nor keep the other runs from starting
                     self._on_failure(run, error)
                 run.close()
                 continue
@@ -269,7 +271,7 @@ class Registry:
     async def _until_recorded(self, run: LiveRun) -> None:
         try:
             result = await run.execute()
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is this run's fault alone, and the log has it
+        except Exception as error:  # noqa: BLE001  # any failure concerns only this run, and is logged
             self._on_failure(run, error)
             result = run.mark_lost()
         try:

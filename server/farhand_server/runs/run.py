@@ -1,4 +1,4 @@
-"""One run, from its plan to its outcome. It belongs to the service and ends without anybody watching it."""
+"""One run, from its plan to its outcome. It belongs to the service, and runs to its end even if nobody watches it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .streams.terminal_input import TerminalInput, TerminalSnapshot
 
 
 class RunSnapshot(SnapshotRecord):
-    """The state of a `LiveRun`: one under way has a `process`, one that is over a `result` and is kept until
+    """The state of a `LiveRun`. An active run has a `process`. A run that is over has a `result`, and is kept until
     `kept_until`."""
 
     plan: Plan
@@ -56,16 +56,16 @@ class RunSnapshot(SnapshotRecord):
 
     @property
     def unreaped_leader(self) -> int | None:
-        """The pid of the leader, if it has not been waited for."""
+        """The pid of the leader, if it has not been reaped."""
         if self.process is None or self.process.handover.code is not None:
             return None
         return self.process.handover.pid
 
 
 class LiveRun:
-    """A run that is under way, or over with its output still kept.
+    """A run that is active, or is over with its output still kept.
 
-    Nobody is notified of its `result` before it is `announced`, which happens once the result is on record.
+    Nobody is notified of its `result` before it is `announced`, which happens once the result is recorded.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class LiveRun:
         spools: tuple[RunSpool, RunSpool] | None = None,
         start: float | None = None,
     ) -> None:
-        """`start` is on the monotonic clock, now unless given. Raises OSError if a spool cannot be created."""
+        """`start` is on the monotonic clock and defaults to now. Raises OSError if a spool cannot be created."""
         self.plan = plan
         self.on_started: Callable[[LiveRun], None] | None = None
         self.began = time.time()
@@ -86,7 +86,7 @@ class LiveRun:
         self.result: RunResult | None = None
         self.announced = False
         self.failed = False
-        """Whether the service has failed the run, so that its outcome is not known."""
+        """Whether an error in the service has broken the run, so that its outcome is not known."""
         self.stdout, self.stderr = spools or make_spools(plan, memory, spool_directory)
         self._start = time.monotonic() if start is None else start
         self.timeline = Timeline(plan, self._start, self.stdout, self.stderr, memory)
@@ -103,7 +103,7 @@ class LiveRun:
             cgroups,
             self._started,
         )
-        # What a `PastRun` has as well
+        # Attributes that a `PastRun` has as well
         self.id: Final = plan.id
         self.owner: Final = plan.owner
         self.key: Final = plan.origin.key
@@ -114,39 +114,40 @@ class LiveRun:
 
     @property
     def duration(self) -> float:
-        """Seconds of wall time so far, or in all."""
+        """Wall time in seconds: so far, or in total once the run is over."""
         return time.monotonic() - self._start if self.result is None else self.result.duration
 
     def spool(self, stream: Output) -> RunSpool:
-        """Return the spool of a stream."""
+        """Return the spool of `stream`."""
         return self.stdout if stream == "stdout" else self.stderr
 
     @property
     def size(self) -> int:
-        """Bytes of output that are kept."""
+        """The number of bytes of output that are kept."""
         return self.stdout.size + self.stderr.size
 
     @property
     def on_disk(self) -> int:
-        """Bytes of output that are kept in files."""
+        """The number of bytes of output that are kept in files."""
         return self.size if isinstance(self.stdout, FileSpool) else 0
 
     @property
     def cgroup(self) -> Path | None:
-        """The directory of its cgroup, while it runs in one."""
+        """The directory of the run's cgroup, while it runs in one."""
         return self._execution.cgroup
 
     # Upgrade
 
     @property
     def steady(self) -> bool:
-        """Whether a snapshot can be taken: its program runs, or has ended and waits for its output or processes."""
+        """Whether a snapshot can be taken: the program runs, or has ended and the run waits for its output or
+        processes."""
         return self._execution.process is not None and self.result is None
 
     def snapshot(self, put: Put, *, kept_until: float | None = None) -> RunSnapshot:
-        """Return the state for `restore`, of a run that is `steady`, or over and kept until then.
+        """Return the state for `restore`, of a run that is `steady`, or that is over and kept until `kept_until`.
 
-        Nothing changes by that: the run can continue here as well.
+        This changes nothing: the run can also continue here.
         """
         attachments, alone = self.attachments.snapshot()
         return RunSnapshot(
@@ -169,10 +170,10 @@ class LiveRun:
 
     @classmethod
     def restore(cls, snapshot: RunSnapshot, get: Get, memory: SpoolMemory, cgroups: Cgroups | None) -> Self:
-        """Return the run of a snapshot. One that is under way continues once it is executed.
+        """Return the run recorded in a snapshot. An active run continues once `execute` is called.
 
-        Call it in the same turn of the event loop as `prepare_loop`. Raises OSError if its output cannot be read, and
-        ChildProcessError if its process is not a child of this one.
+        Call this in the same turn of the event loop as `prepare_loop`. Raises OSError if the output cannot be read, and
+        ChildProcessError if the process is not a child of the service.
         """
         plan = snapshot.plan
         stdout = restore_spool(snapshot.stdout, plan, get, memory)
@@ -192,10 +193,10 @@ class LiveRun:
             run._execution.restore(snapshot.process)
         return run
 
-    # What the registry does with it
+    # Called by the registry
 
     async def execute(self) -> RunResult:
-        """Run the command to its end. Called once, by the registry, in a task that nobody cancels."""
+        """Run the command to its end. The registry calls this once, in a task that is never cancelled."""
         try:
             result = await self._execution.run()
         except Exception:
@@ -207,36 +208,36 @@ class LiveRun:
         return result
 
     def mark_lost(self) -> RunResult:
-        """Return the result of a run that the service has failed: its outcome is not known."""
+        """Return the result of a run that an error in the service has broken: its outcome is not known."""
         self.stdout.finish()
         self.stderr.finish()
         self.result = RunResult(Lost(), self.stdout.end, self.stderr.end, self.duration)
         return self.result
 
     def announce_end(self) -> None:
-        """Notify all watchers of the result. Called by the registry, once it is on record."""
+        """Notify all watchers of the result. The registry calls this once the result is recorded."""
         assert self.result is not None
         self.announced = True
         self.plan = self.plan.without_request()
         for watcher in self.attachments.watchers():
             if self.failed:
-                watcher.failed(ErrorCode.INTERNAL, "the service failed to see to this run; its log says why")
+                watcher.failed(ErrorCode.INTERNAL, "the service failed to handle this run; its log says why")
             else:
                 watcher.ended(self.result)
 
     def refuse(self, sentence: str) -> None:
-        """The run does not start, because it cannot be put on record: notify all watchers."""
+        """Notify all watchers that the run does not start, because its start cannot be recorded."""
         self.failed = True
         for watcher in self.attachments.watchers():
             watcher.failed(ErrorCode.UNAVAILABLE, sentence)
 
     def close(self) -> None:
-        """Delete the output; the run is over."""
+        """Delete the output of a run that is over."""
         self.stdout.close()
         self.stderr.close()
         self.timeline.close()
 
-    # What clients do with it
+    # Called for clients
 
     def attach(
         self,
@@ -250,12 +251,12 @@ class LiveRun:
         size: TerminalSize | None = None,
         window: int = MAX_OFFSET,
     ) -> Attachment:
-        """Attach a client that has the output up to `taken`, and whose stdin begins at `feeds`.
+        """Attach a client that already has the output up to `taken`, and whose stdin begins at `feeds`.
 
         The other parameters are those of `Attachments.add`. Raises `BadOffset` and `TooManyAttachments`.
         """
         if self.result is not None and isinstance(self.result.outcome, Lost):
-            # The record is not exact: a client that is ahead of it learns of the loss.
+            # The record is not exact. A client that is ahead of it must still learn that the run is lost.
             taken, feeds = {stream: min(offset, self.spool(stream).end) for stream, offset in taken.items()}, None
         check_offsets(self, taken)
         if feeds is not None and (reason := self.stdin.refusal(key, feeds)) is not None:
@@ -267,18 +268,18 @@ class LiveRun:
         )
 
     def detach(self, attachment: Attachment) -> None:
-        """The client has detached and will not return. A run that is being stopped then writes without waiting, if it
-        has no other holder."""
+        """Remove the attachment of a client that has detached and will not return. If the run is being stopped and has
+        no other holder, it then writes without waiting."""
         self.attachments.left(attachment)
         self._execution.free_if_unheld()
 
     def signal(self, number: int) -> bool:
-        """Send a signal to the process group; return whether it was delivered to anyone."""
+        """Send a signal to the process group. Return whether any process received it."""
         process = self._execution.process
         return process is not None and process.signal(number)
 
     def stop(self, reason: StopReason, kill_after: float | None = None, message: str | None = None) -> None:
-        """Stop the run: TERM, `kill_after` seconds of grace (the plan's unless given), KILL. See `StopLadder`."""
+        """Stop the run: TERM, `kill_after` seconds of grace (default: the plan's), KILL. See `StopLadder`."""
         if self.result is None:
             self._execution.stop(reason, kill_after, message)
 
@@ -314,8 +315,8 @@ AnyRun: TypeAlias = LiveRun | PastRun
 
 
 def check_offsets(run: AnyRun, taken: Mapping[Output, int]) -> None:
-    """Raise `BadOffset` if output is wanted from beyond the end of a stream."""
+    """Raise `BadOffset` if a requested offset is beyond the end of its stream."""
     for stream, offset in taken.items():
         end = run.spool(stream).end
         if offset > end:
-            raise BadOffset(f"{stream} of run {run.id} has {end} bytes, and is wanted from {offset} on")
+            raise BadOffset(f"{stream} of run {run.id} has {end} bytes, so it cannot be sent from offset {offset}")

@@ -1,12 +1,12 @@
-"""What the snapshot records of runs have in common.
+"""What the snapshot records of a run's parts have in common.
 
-An upgrade replaces the program of the service by execve(2) and keeps its processes. Each part of a run returns a record
-of its state from `snapshot` and is made again from that record by `restore`, in the new program; the record is defined
-beside the part that it belongs to. The records are part of the format in `upgrade.snapshot`: a change that an older
-program would not understand needs a new version there.
+An upgrade replaces the service's program by execve(2) and keeps the processes of runs. Each part of a run returns a
+record of its state from `snapshot`; in the new program, `restore` recreates the part from that record, which is defined
+in the same module. The records are part of the format in `upgrade.snapshot`: a change that an older program would not
+understand needs a new version there.
 
-Points in time are on the monotonic clock, which continues across an execve (clock_gettime(2)). Periods that must not
-elapse while no program serves are recorded as the seconds that are left of them.
+Times are on the monotonic clock, which continues across an execve (clock_gettime(2)). Periods that must not elapse
+while no program is serving are recorded as the seconds left.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from pydantic import BaseModel, ConfigDict, Field
 Descriptor: TypeAlias = Annotated[int, Field(ge=0)]
 
 Blob: TypeAlias = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
-"""Bytes stored outside of the JSON: their offset behind it, and their number."""
+"""The location of bytes stored after the JSON: their offset from its end, and their number."""
 
 Put: TypeAlias = Callable[[list[bytes]], Blob]
-"""Stores bytes outside of the JSON, and returns where."""
+"""A function that stores bytes outside of the JSON and returns their location."""
 
 Get: TypeAlias = Callable[[Blob], bytes]
-"""Returns bytes that `Put` has stored. Raises OSError."""
+"""A function that returns bytes stored by `Put`. Raises OSError."""
 
 
 class SnapshotRecord(BaseModel):
-    """Base of all records: strict types, and no unknown fields."""
+    """Base of all snapshot records: strict types, and no unknown fields."""
 
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64"
@@ -39,5 +39,5 @@ class SnapshotRecord(BaseModel):
 
 
 def seconds_left(timer: asyncio.TimerHandle | None) -> float | None:
-    """Return the seconds until a timer is due, 0 or more; None without a timer."""
+    """Return the seconds until a timer is due, 0 or more; None if there is no timer."""
     return None if timer is None else max(0.0, timer.when() - time.monotonic())

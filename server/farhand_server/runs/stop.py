@@ -1,7 +1,7 @@
-"""How a run is made to end: the stop ladder TERM → grace → KILL, and the timeouts that start it.
+"""Stops runs: the stop ladder TERM → grace → KILL, and the timeouts that start it.
 
-Neither knows what a run is. The ladder calls back to ask processes to end and to kill them; the timeouts call back to
-start the ladder. All times are on the monotonic clock.
+Neither class knows about runs. The ladder uses callbacks to ask processes to end and to kill them; the timeouts use a
+callback to start the ladder. All times are on the monotonic clock.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from .process.process import Process
 
 
 class StopLadder:
-    """Ends a run: asks its processes to end, and kills those that are left after a grace period.
+    """Ends a run: asks its processes to end, and kills the remaining ones after a grace period.
 
-    Of several requests the first reason counts, and the earliest kill: a later request can only shorten the grace. A
-    request before the program runs takes effect once it does.
+    Of several requests, the first determines the reason; a later one can only shorten the grace period. A request made
+    before the program runs takes effect once it does.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class StopLadder:
         self._timer: asyncio.TimerHandle | None = None
 
     def request(self, reason: StopReason, grace: float, message: str | None = None) -> None:
-        """Stop the run: ask now, and kill after `grace` seconds."""
+        """Stop the run: ask its processes to end now, and kill them after `grace` seconds."""
         kill_at = time.monotonic() + grace
         sooner = kill_at < self.kill_at
         self.kill_at = min(kill_at, self.kill_at)
@@ -48,7 +48,9 @@ class StopLadder:
             self._arm()
 
     def connect(self, ask: Callable[[], None], kill: Callable[[], object]) -> None:
-        """The program runs: use these to ask its processes to end and to kill them, at once if already requested."""
+        """Start acting on a program that now runs, using these callbacks to ask its processes to end and to kill them.
+
+        If a stop has already been requested, this happens at once."""
         self._ask, self._kill = ask, kill
         if self.reason is not None:
             ask()
@@ -62,14 +64,14 @@ class StopLadder:
         ask: Callable[[], None],
         kill: Callable[[], object],
     ) -> None:
-        """Continue where another program was: what it has asked to end is not asked again."""
+        """Continue the ladder of the previous program. Processes that it has asked to end are not asked again."""
         self.reason, self.message, self._ask, self._kill = reason, message, ask, kill
         if kill_at is not None:
             self.kill_at = kill_at
             self._arm()
 
     async def grace_over(self, process: Process) -> None:
-        """Wait until all of the run's processes have ended, at most until they are killed."""
+        """Wait until all of the run's processes have ended, or are killed."""
         try:
             async with asyncio.timeout(max(0.0, self.kill_at - time.monotonic())):
                 await process.tree_ended()
@@ -77,7 +79,7 @@ class StopLadder:
             pass
 
     def close(self) -> None:
-        """The program has ended: neither ask nor kill any more."""
+        """Stop acting: the program has ended, so nothing is left to ask or kill."""
         self._ask = self._kill = None
         if self._timer is not None:
             self._timer.cancel()
@@ -103,7 +105,7 @@ class Timeouts:
 
     @property
     def times_out(self) -> float | None:
-        """When the total timeout is due; None if it has none, or was stopped before it began."""
+        """When the total timeout is due; None if the plan has none, or if it was stopped before it began."""
         return None if self._total is None else self._total.when()
 
     def start_total(self, when: float) -> None:
@@ -112,12 +114,12 @@ class Timeouts:
         self._total = asyncio.get_running_loop().call_later(delay, self._stop, "timed_out")
 
     def start_idle(self) -> None:
-        """Call `stop` with `idle` once there was no output for the idle timeout of the plan, if it has one."""
+        """Call `stop` with `idle` once there has been no output for the plan's idle timeout, if it has one."""
         if self._idle_timeout is not None:
             self._arm_idle(self._last_output(), self._idle_timeout)
 
     def close(self) -> None:
-        """The program has ended: call `stop` no more."""
+        """Never call `stop` again: the program has ended."""
         for timer in (self._total, self._idle):
             if timer is not None:
                 timer.cancel()
@@ -132,7 +134,7 @@ class Timeouts:
     def _check_idle(self, timeout: float) -> None:
         since = self._last_output()
         if any(spool.full for spool in self._spools):
-            since = time.monotonic()  # a slow reader holds it up: that is not the program's silence
+            since = time.monotonic()  # the program is waiting for a slow reader, so it is not idle
         if time.monotonic() - since >= timeout:
             self._stop("idle")
         else:

@@ -76,7 +76,7 @@ async def test_a_second_run_with_the_same_id_is_never_started(service: Service) 
     wanted = plan("true")
     service.start(wanted)
     for _ in range(2):
-        with pytest.raises(ValueError, match="exists already"):
+        with pytest.raises(ValueError, match="already exists"):
             service.registry.start(wanted, max_runs=10)
         await service.idle()
     assert service.ledger.words.count(f"starting {wanted.id}") == 1

@@ -1,4 +1,4 @@
-"""The attachments of one run, with their offsets, and the grace period of those whose connection is lost."""
+"""The attachments of one run, their offsets, and the grace period for clients whose connection is lost."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from ..snapshots import SnapshotRecord, seconds_left
 Output: TypeAlias = Literal["stdout", "stderr"]
 
 MAX_ATTACHMENTS: Final = 256
-"""Attachments of one run at once, including absent ones: more than watch one program, and as many as one connection may
-have (`runs.max_runs_per_connection`). Each costs a kilobyte, and is looked at for every credit."""
+"""Attachments of one run at once, including absent ones: more clients than ever watch one program, and as many as one
+connection may have (`runs.max_runs_per_connection`). Each costs a kilobyte and is examined for every credit."""
 
 
 class BadOffset(Exception):
-    """An attachment wants to begin at an offset that does not exist; the text says which do."""
+    """An attachment asks for an offset that does not exist. The text says which offsets do."""
 
 
 class TooManyAttachments(Exception):
-    """The run has as many attachments as it may have; the text gives the number."""
+    """The run already has as many attachments as it may have. The text gives the number."""
 
 
 class Watcher(Protocol):
-    """Is notified of what happens to a run."""
+    """Receives notifications of what happens to a run."""
 
     def started(self) -> None:
-        """The program runs."""
+        """The program has started."""
 
     def stdin_taken(self) -> None:
         """The program has read more of its stdin."""
 
     def exited(self, outcome: Outcome) -> None:
-        """The program has ended, and other processes still have its output open."""
+        """The program has ended, but other processes still have its output open."""
 
     def ended(self, result: RunResult) -> None:
-        """The run is over; its spools have ended before."""
+        """The run is over. Its spools have already ended."""
 
     def failed(self, code: ErrorCode, sentence: str) -> None:
-        """The service has failed the run, or cannot start it; it has no processes."""
+        """The run cannot be started, or has failed because of an error in the service. It has no processes."""
 
     def replaced(self) -> None:
-        """The same client has attached again: this watcher is not notified any more."""
+        """The same client has attached again. This watcher receives no more notifications."""
 
 
 class AttachmentSnapshot(SnapshotRecord):
-    """The state of an `Attachment`, whose client is absent after an upgrade, for `left` more seconds."""
+    """The state of an `Attachment`. After an upgrade its client is absent, and may be for `left` more seconds."""
 
     key: bytes
     hold: bool
@@ -65,12 +65,13 @@ class AttachmentSnapshot(SnapshotRecord):
 
 
 class Attachment:
-    """One client's place in a run. Without a `watcher` the client is absent, and its place is kept for its return.
+    """One client's attachment to a run. Without a `watcher` the client is absent, and the attachment is kept until it
+    returns.
 
-    `taken` are the offsets up to which the client has acknowledged each stream that it wants. `stdin_at` is the offset
-    of its first byte of stdin, and `stdin_received` counts the bytes that came; with `feeds` they go to the program.
-    `window` is the number of bytes of output that may be in transit to the client. `size` is how large it shows the
-    run's terminal. With `share` it feeds a terminal together with others.
+    `taken` holds, for each stream that the client wants, the offset up to which it has acknowledged output. `stdin_at`
+    is the offset of the client's first byte of stdin, and `stdin_received` counts the bytes received; with `feeds` they
+    are passed to the program. `window` is the number of bytes of output that may be in transit to the client. `size` is
+    the size in which the client shows the run's terminal. With `share` it feeds a terminal together with other clients.
     """
 
     __slots__ = (
@@ -86,7 +87,8 @@ class Attachment:
         self.feeds = False
         self.share = False
         self.caught_up = False
-        """Whether it has been within its window of the end, or has returned: from then on the program waits for it."""
+        """Whether the client has come within its window of the end, or has returned. From then on the program waits for
+        it."""
         self.size: TerminalSize | None = None
         self.window = MAX_OFFSET
         self.stdin_at = 0
@@ -108,7 +110,7 @@ class Attachment:
 
     @classmethod
     def restore(cls, snapshot: AttachmentSnapshot) -> Self:
-        """Return the attachment of a snapshot, without its client."""
+        """Return the attachment recorded in a snapshot, without its client."""
         attachment = cls(snapshot.key, None, hold=snapshot.hold, taken=snapshot.taken)
         attachment.stdin_at, attachment.stdin_received = snapshot.stdin_at, snapshot.stdin_received
         attachment.feeds = snapshot.feeds
@@ -121,7 +123,7 @@ class Attachment:
         self._expiry = asyncio.get_running_loop().call_later(seconds, expired, self)
 
     def stop_waiting(self) -> None:
-        """Stop waiting: the client has returned, or will not."""
+        """Stop waiting, because the client has returned or will not return."""
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
@@ -132,11 +134,12 @@ class Attachments:
 
     def __init__(self, spools: Mapping[Output, Spool], grace: float, abandoned: Callable[[], None]) -> None:
         self.bystanders: list[Watcher] = []
-        """Watchers that are notified without being attached."""
+        """Watchers that receive notifications without being attached."""
         self.on_deserted: Callable[[], None] | None = None
         """Called when the last client has detached or lost its connection."""
         self.grace = grace
-        """Seconds that an absent client is waited for; a change counts for those that become absent later."""
+        """Seconds for which the run waits for an absent client. A change applies to clients that become absent
+        later."""
         self._spools = spools
         self._abandoned = abandoned
         self._all: dict[bytes, Attachment] = {}
@@ -148,11 +151,12 @@ class Attachments:
         return sum(attachment.watcher is not None for attachment in self._all.values())
 
     def snapshot(self) -> tuple[tuple[AttachmentSnapshot, ...], float | None]:
-        """Return the state for `restore`: all attachments, and the seconds left until the run counts as abandoned."""
+        """Return the state for `restore`: all attachments, and the seconds left until the run counts as abandoned, if
+        any."""
         return tuple(attachment.snapshot() for attachment in self._all.values()), seconds_left(self._alone)
 
     def restore(self, attachments: Iterable[AttachmentSnapshot], alone: float | None) -> None:
-        """Continue from a snapshot; only on a new object."""
+        """Continue from a snapshot. Call this only on a new object."""
         for snapshot in attachments:
             attachment = self._all[snapshot.key] = Attachment.restore(snapshot)
             if snapshot.left is not None:
@@ -161,7 +165,7 @@ class Attachments:
             self._alone = asyncio.get_running_loop().call_later(alone, self._abandoned)
 
     def watchers(self) -> Iterator[Watcher]:
-        """Iterate over a copy of all that are to be notified now."""
+        """Iterate over a copy of all watchers that must now be notified."""
         attached = (attachment.watcher for attachment in self._all.values() if attachment.watcher is not None)
         return iter([*attached, *self.bystanders])
 
@@ -171,7 +175,7 @@ class Attachments:
 
     @property
     def feeder(self) -> Attachment | None:
-        """The attachment whose bytes go to the program's stdin; the first of them, if several may type."""
+        """The attachment whose bytes go to the program's stdin; the first one if several may type."""
         return next((attachment for attachment in self._all.values() if attachment.feeds), None)
 
     @property
@@ -191,10 +195,11 @@ class Attachments:
         size: TerminalSize | None = None,
         window: int = MAX_OFFSET,
     ) -> Attachment:
-        """Attach a client, in the place of an older attachment with the same `key` if there is one.
+        """Attach a client, replacing any older attachment with the same `key`.
 
-        `feeds` is the offset of the first byte of stdin that will come, None if none will. With `share` the client may
-        feed together with another. Raises `TooManyAttachments`, but never for a client that replaces an attachment.
+        `feeds` is the offset of the first byte of stdin that the client will send, None if it will send none. With
+        `share` the client may feed the run together with other clients. Raises `TooManyAttachments`, but never for a
+        client that replaces an attachment.
         """
         if key not in self._all and len(self._all) >= MAX_ATTACHMENTS and not self._make_room():
             raise TooManyAttachments(f"{MAX_ATTACHMENTS} clients are attached to this run, the most that it accepts")
@@ -216,7 +221,7 @@ class Attachments:
         if hold:
             self._cancel_alone()
         else:
-            self._watch_alone()  # it may have replaced a holder
+            self._watch_alone()  # the new attachment may have replaced a holder
         self._hold()
         self._added(attachment, new=old is None)
         return attachment
@@ -229,25 +234,26 @@ class Attachments:
                 self._hold_stream(stream)
 
     def lost(self, attachment: Attachment) -> None:
-        """The client's connection is lost: wait for its return if it holds the run."""
+        """Handle the loss of the client's connection: if the client holds the run, wait for its return."""
         if self._all.get(attachment.key) is attachment:
             if not attachment.hold:
                 self._remove(attachment)
             elif self._closed:
-                attachment.watcher = None  # its place is kept as long as the run is
+                attachment.watcher = None  # the attachment is kept as long as the run
             else:
                 attachment.wait_for_return(self.grace, self._remove)
             self._hold()
             self._check_deserted()
 
     def left(self, attachment: Attachment) -> None:
-        """The client has detached and will not return."""
+        """Remove the attachment of a client that has detached and will not return."""
         if self._all.get(attachment.key) is attachment:
             self._remove(attachment)
             self._check_deserted()
 
     def close(self) -> None:
-        """The run is over: it is never abandoned any more, and absent clients may return as long as it is kept."""
+        """Handle the end of the run: it can no longer be abandoned, and absent clients may return as long as it is
+        kept."""
         self._closed = True
         self._cancel_alone()
         for attachment in self._all.values():
@@ -266,14 +272,15 @@ class Attachments:
             self.on_deserted()
 
     def _added(self, attachment: Attachment, *, new: bool) -> None:
-        """Act on an attachment that was added; `new` is false if it has replaced one with its key."""
+        """Act on an added attachment. `new` is false if it has replaced one with the same key."""
 
     def _may_feed(self, share: bool, *, fed: bool) -> bool:
-        """Return whether a client may feed the program besides the others; `fed` is whether it did before."""
+        """Return whether a client may feed the program in addition to the others. `fed` tells whether it did so
+        before."""
         return self.feeder is None
 
     def _make_room(self) -> bool:
-        """Remove an absent attachment, if that loses nothing; return whether one was removed."""
+        """Remove an absent attachment if nothing is lost by that. Return whether one was removed."""
         return False
 
     def _hold(self) -> None:
@@ -281,7 +288,7 @@ class Attachments:
             self._hold_stream(stream)
 
     def _hold_stream(self, stream: Output) -> None:
-        # Without a holder the spool keeps what it has: its writer waits for the next holder.
+        # Without a holder the spool releases nothing, and its writer waits for the next holder.
         offsets = [a.taken.get(stream, MAX_OFFSET) for a in self._all.values() if a.hold]
         if offsets:
             self._spools[stream].hold(min(offsets))

@@ -1,4 +1,4 @@
-"""The attachments of a run on a terminal: who types, whom the program waits for, and which size the terminal has."""
+"""The attachments of a run on a terminal: who types, for whom the program waits, and which size the terminal has."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from ..plan import TerminalSize
 from .attachments import Attachment, Attachments, Output
 
 MAX_TYPING: Final = 16
-"""Attachments that may type at one terminal at once: more people than work on one thing. What each has sent without
-credit waits in memory."""
+"""Attachments that may type at one terminal at once: more people than work together on one thing. The bytes that each
+may send without credit wait in memory."""
 
 
 class Resizable(Protocol):
     """A terminal whose size can be changed."""
 
     def resize(self, size: TerminalSize) -> None:
-        """Change the size."""
+        """Change the terminal's size."""
 
     def repaint(self) -> None:
-        """Make the program draw the screen again."""
+        """Make the program redraw the screen."""
 
 
 class SharedTerminalSize:
-    """The size of a run's terminal: the smallest that any client shows it in. It exists before and after the terminal.
+    """The size of a run's terminal: the smallest size in which a client shows it. It exists before and after the
+    terminal.
 
-    `shown` returns the sizes of the clients. All changes in one turn of the event loop are applied together: of a burst
-    only the last counts.
+    `shown` returns the clients' sizes. All changes in one turn of the event loop are applied together, so only the last
+    change of a burst takes effect.
     """
 
     def __init__(self, first: TerminalSize, shown: Callable[[], Iterable[TerminalSize]]) -> None:
@@ -44,16 +45,17 @@ class SharedTerminalSize:
         self._due: asyncio.Handle | None = None
 
     def connect(self, terminal: Resizable) -> None:
-        """Apply changes to `terminal` from now on; it must have the current size."""
+        """From now on, apply changes to `terminal`, which must already have the current size."""
         self._terminal = terminal
 
     def disconnect(self) -> None:
-        """The terminal is closed; the size does not change any more."""
+        """Handle the closing of the terminal: its size no longer changes."""
         self._terminal = None
         self._over = True
 
     def changed(self, *, repaint: bool = False) -> None:
-        """A client has attached, detached, or resized its window; with `repaint` the program must draw the screen."""
+        """Handle that a client has attached, detached, or resized its window. With `repaint` the program must redraw
+        the screen."""
         self._repaint |= repaint
         if self._due is None:
             self._due = asyncio.get_running_loop().call_soon(self.apply)
@@ -82,11 +84,11 @@ class SharedTerminalSize:
 
 
 class TerminalAttachments(Attachments):
-    """The attachments of a run on a terminal, whose output goes into `spool`.
+    """The attachments of a run on a terminal whose output goes into `spool`.
 
-    The program waits only for holders that are connected, so that it continues while nobody looks at it, and it is
-    never further ahead of any of them than that client's window. One client types, and makes room for another when its
-    connection is lost; with `share` others type as well.
+    The program waits only for connected holders, so it continues while nobody looks at it. It is never further ahead of
+    a connected holder than that client's window. Only one client types, and another may take its place when its
+    connection is lost; with `share`, others type as well.
     """
 
     def __init__(self, spool: FileSpool, first: TerminalSize, grace: float, abandoned: Callable[[], None]) -> None:
@@ -95,7 +97,7 @@ class TerminalAttachments(Attachments):
         self._spool = spool
 
     def resize(self, attachment: Attachment, size: TerminalSize) -> None:
-        """Record that the client now shows the terminal in another size."""
+        """Record that the client now shows the terminal in a new size."""
         attachment.size = size
         self.shared_size.changed()
 
@@ -112,7 +114,8 @@ class TerminalAttachments(Attachments):
         self.shared_size.disconnect()
 
     def _added(self, attachment: Attachment, *, new: bool) -> None:
-        # The screen is drawn for a new client. A client that only watches must not affect the program, not even so.
+        # The screen is redrawn for a new client, but not for one that only watches: it must not affect the program at
+        # all.
         takes_part = attachment.hold or attachment.feeds
         self.shared_size.changed(repaint=new and takes_part and attachment.size is not None)
 
@@ -124,12 +127,13 @@ class TerminalAttachments(Attachments):
 
     def _may_feed(self, share: bool, *, fed: bool) -> bool:
         typing = self._typing()
-        # A client that returns has lost its place to one that types alone, but not to those that share.
+        # A returning client has lost its right to type if another types alone, but not if the others share.
         may = share or (fed and all(each.share for each in typing))
         return not typing or (may and len(typing) < MAX_TYPING)
 
     def _make_room(self) -> bool:
-        # Absent clients are waited for up to a day, and hold no output. `TerminalInput` remembers what they have typed.
+        # An absent client holds no output and can be removed, though it may be expected for up to a day.
+        # `TerminalInput` remembers what it has typed.
         absent = next((each for each in self._all.values() if each.watcher is None), None)
         if absent is not None:
             self._remove(absent)
@@ -142,7 +146,7 @@ class TerminalAttachments(Attachments):
         for each in self._all.values():
             if each.hold and each.watcher is not None and stream in each.taken:
                 end = each.taken[stream] + each.window
-                # A client that reads old output for the first time must not make those wait that work here.
+                # A client that reads old output for the first time must not delay those that are working here.
                 each.caught_up = each.caught_up or end >= self._spool.end
                 if each.caught_up:
                     ends.append(end)

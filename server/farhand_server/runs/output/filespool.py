@@ -19,12 +19,12 @@ from ..snapshots import Get, Put, SnapshotRecord
 from .spool import MAX_OFFSET, MemorySpool, MemorySpoolSnapshot, SpoolMemory
 
 RECORDING_FULL: Final = "its recording is full"
-"""Why a run is stopped that has written more than its recording may hold."""
+"""The reason for stopping a run that has written more than its recording may hold."""
 
 DISK_FAILURE_SPARE: Final = 512 * KiB
-"""Bytes of a terminal's output that are kept in memory once the disk has failed: twice what may be in transit to a
-client (`limits.TERMINAL_WINDOW`), so that a connected client loses nothing. A full disk must not end anybody's shell,
-least of all the one in which somebody makes room."""
+"""Bytes of a terminal's output that are kept in memory once the disk has failed: twice the number that may be in
+transit to a client (`limits.TERMINAL_WINDOW`), so that a connected client loses nothing. A full disk must not end
+anybody's shell, least of all one in which somebody is freeing disk space."""
 
 
 class FileSpoolSnapshot(SnapshotRecord):
@@ -51,9 +51,9 @@ class FileSpool:
     """A `Spool` of the last `limit` bytes, in the file `path`, which it creates and deletes.
 
     Its writer waits only at the offset given to `wait_at`. With `whole` it keeps the first `limit` bytes instead, and
-    fails if more come. If the disk fails, the last `spare` bytes are kept in memory from then on, and the file is
-    deleted; with `spare` 0 the spool fails. Once the stream has ended, the file is opened for each read and costs no
-    descriptor.
+    fails if more arrive. If the disk fails, the last `spare` bytes are kept in memory from then on, and the file is
+    deleted; if `spare` is 0, the spool fails. After the end of the stream, the file is opened for each read and
+    occupies no descriptor.
 
     Raises OSError if the file cannot be created.
     """
@@ -71,7 +71,7 @@ class FileSpool:
         self.whole: Final = whole
         self.spare: Final = spare
         self._memory: bytearray | None = None
-        """What is kept, from `start` on, after the disk has failed."""
+        """The bytes that are kept, from `start` on, after the disk has failed."""
         self._failed = False
         self._closed = False
         self._wait_at = MAX_OFFSET
@@ -95,7 +95,7 @@ class FileSpool:
     def restore(cls, snapshot: FileSpoolSnapshot, *, spare: int = 0) -> Self:
         """Return the spool of a snapshot. Raises OSError if the file can neither be opened nor created.
 
-        If somebody has deleted or truncated the file, what was kept is lost, and the spool continues in a new file.
+        If somebody has deleted or truncated the file, its content is lost, and the spool continues in a new file.
         """
         snapshot.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         spool = cls(snapshot.path, snapshot.limit, whole=snapshot.whole, spare=spare, exist_ok=True)
@@ -118,8 +118,8 @@ class FileSpool:
     def append(self, data: bytes) -> None:
         """Add output.
 
-        If the disk fails without `spare`, or a `whole` spool is full, `on_failure` is called once, and what was not
-        written is dropped.
+        If the disk fails and `spare` is 0, or if a `whole` spool is full, `on_failure` is called once, and bytes that
+        were not written are dropped.
         """
         if self._failed:
             return
@@ -140,12 +140,12 @@ class FileSpool:
     def finish(self) -> None:
         if not self.ended:
             self.ended = True
-            self._release()  # a thousand runs that are over and kept must not cost a descriptor each
+            self._release()  # a thousand kept runs must not occupy a descriptor each
             for listener in tuple(self.listeners):
                 listener()
 
     def read(self, offset: int, limit: int) -> bytes:
-        """Return up to `limit` bytes from `offset` on, fewer where the ring wraps.
+        """Return up to `limit` bytes from `offset` on, fewer if the ring wraps around before that.
 
         Raises `ValueError` if they are no longer kept, and OSError if the disk fails.
         """
@@ -161,16 +161,16 @@ class FileSpool:
         return data
 
     def wait_at(self, offset: int) -> None:
-        """Make the writer wait at `offset`, until a later call moves it further on."""
+        """Make the writer wait at `offset` until a later call moves that offset forward."""
         self._wait_at = offset
         if self.on_room is not None and not self.full:
             self.on_room()
 
     def hold(self, offset: int) -> None:
-        """Do nothing: what is kept does not depend on readers."""
+        """Do nothing: readers do not affect what is kept."""
 
     def free(self) -> None:
-        """Do nothing: what is kept does not depend on readers."""
+        """Do nothing: readers do not affect what is kept."""
 
     def close(self) -> None:
         self._release()
@@ -202,7 +202,7 @@ class FileSpool:
                 return
             at = self.end % self.limit
             chunk = left[: self.limit - at]
-            # No reader may get the old bytes while the new ones replace them.
+            # Move `start` first: no reader may get the old bytes while new ones replace them.
             self.start = max(self.start, self.end + len(chunk) - self.limit)
             try:
                 count = os.pwrite(self._fd, chunk, at)
@@ -215,7 +215,7 @@ class FileSpool:
             left = left[count:]
 
     def _leave_disk(self) -> None:
-        """Continue in memory, and delete the file: the room on the disk is worth more than what it holds."""
+        """Continue in memory, and delete the file: the disk space is worth more than its content."""
         kept, offset = bytearray(), max(self.start, self.end - self.spare)
         with contextlib.suppress(OSError):
             while offset < self.end:
@@ -264,5 +264,5 @@ def restore_spool(snapshot: SpoolSnapshot, plan: Plan, get: Get, memory: SpoolMe
 
 
 def _spare(plan: Plan) -> int:
-    """Return how many bytes are kept in memory once the disk fails: none of what has to be recorded."""
+    """Return how many bytes are kept in memory once the disk fails: 0 if the run must be recorded."""
     return 0 if plan.terminal is None or plan.record else DISK_FAILURE_SPARE

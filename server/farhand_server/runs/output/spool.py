@@ -1,4 +1,5 @@
-"""A run's output, addressed by offset, between the pipe that fills it and the attachments that read it; in memory."""
+"""Spools hold a run's output, addressed by offset, between the pipe that fills them and the attachments that read
+them."""
 
 from __future__ import annotations
 
@@ -10,25 +11,27 @@ from typing import Final, Literal, Protocol, Self
 from ..snapshots import Blob, Get, Put, SnapshotRecord
 
 REREAD_SIZE: Final = 64 << 10
-"""Bytes that are kept although every holder of the run has them: some screens of text for clients that attach later.
-It counts twice for each run that is kept, once for each stream."""
+"""Bytes that are kept even though every holder of the run has them: a few screens of text for clients that attach
+later. Each kept run needs this twice, once for each stream."""
 
 MIN_SPOOL: Final = 1 << 20
-"""Bytes that a spool may keep even if the memory for all spools is used up. Clients acknowledge output every 512 KiB at
-the latest, so that a writer that waits at twice that always continues."""
+"""Bytes that a spool may keep even if the memory for all spools is used up. Clients acknowledge output at least every
+512 KiB, so a writer that waits at twice that amount always continues."""
 
 MAX_OFFSET: Final = 1 << 63
-"""An offset beyond the end of every stream: the position of a reader that does not want a stream."""
+"""An offset beyond the end of every stream: the position of a reader that does not want the stream."""
 
 MERGE_SIZE: Final = 16 << 10
-"""Bytes up to which chunks are joined: a program that writes byte by byte must not cost an object for each byte."""
+"""Size in bytes up to which chunks are joined: a program that writes byte by byte must not cost an object for each
+byte."""
 
 RESTORED_CHUNK: Final = 64 << 10
 """Bytes of each chunk of a restored spool. Memory is released in whole chunks."""
 
 
 class SpoolMemory:
-    """The memory of all spools together, in bytes: each may keep `MIN_SPOOL` even if `used` has reached `limit`."""
+    """The memory used by all spools together, in bytes. Each spool may keep `MIN_SPOOL` even if `used` has reached
+    `limit`."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -36,11 +39,11 @@ class SpoolMemory:
 
 
 class ReadableSpool(Protocol):
-    """The bytes of one stream, from `start` (the first that is still kept) to `end` (all that were ever written)."""
+    """The bytes of one stream, from `start` (the first byte still kept) to `end` (the number of bytes ever written)."""
 
     @property
     def start(self) -> int:
-        """The offset of the first byte that is kept."""
+        """The offset of the first byte that is still kept."""
 
     @property
     def end(self) -> int:
@@ -52,21 +55,21 @@ class ReadableSpool(Protocol):
 
     @property
     def touched(self) -> float:
-        """When the last bytes came, or the writer last stopped waiting for readers, on the monotonic clock."""
+        """When the last bytes arrived or the writer last stopped waiting for readers, on the monotonic clock."""
 
     @property
     def listeners(self) -> list[Callable[[], None]]:
         """Called after each append, and once at the end of the stream."""
 
     def read(self, offset: int, limit: int) -> bytes:
-        """Return up to `limit` bytes from `offset` on, none at the end.
+        """Return up to `limit` bytes from `offset` on, no bytes at the end.
 
         Raises `ValueError` if they are no longer kept.
         """
 
 
 class Spool(ReadableSpool, Protocol):
-    """A `ReadableSpool` that is still being written, or was by this run.
+    """A `ReadableSpool` that a live run writes or has written.
 
     The writer must stop while the spool is `full`; `on_room` is called when it may continue.
     """
@@ -74,15 +77,15 @@ class Spool(ReadableSpool, Protocol):
     touched: float
     on_room: Callable[[], None] | None
     on_failure: Callable[[str], None] | None
-    """Called once, with a sentence, when output can no longer be kept. Output after that is dropped."""
+    """Called once, with a sentence that says why, when output can no longer be kept. Later output is dropped."""
 
     @property
     def full(self) -> bool:
-        """Whether the writer has to wait."""
+        """Whether the writer must wait."""
 
     @property
     def size(self) -> int:
-        """Bytes that are kept."""
+        """The number of bytes that are kept."""
 
     def append(self, data: bytes) -> None:
         """Add output. The caller must stop once the spool is `full`."""
@@ -91,13 +94,13 @@ class Spool(ReadableSpool, Protocol):
         """End the stream."""
 
     def hold(self, offset: int) -> None:
-        """Release what is before `offset`, now or when it is written: every holder of the run has it."""
+        """Release output before `offset`, now or as soon as it is written, because every holder of the run has it."""
 
     def free(self) -> None:
-        """Release what is old, and stop waiting for readers: nobody holds the run any more."""
+        """Release old output and stop waiting for readers, because nobody holds the run any more."""
 
     def close(self) -> None:
-        """Delete all that is kept."""
+        """Delete everything that is kept."""
 
 
 class MemorySpoolSnapshot(SnapshotRecord):
@@ -114,7 +117,7 @@ class MemorySpoolSnapshot(SnapshotRecord):
 
 
 class MemorySpool:
-    """A `Spool` that makes its writer wait: it keeps up to `limit` unacknowledged bytes, plus one append."""
+    """A `Spool` that makes its writer wait. It keeps up to `limit` unacknowledged bytes, plus one append."""
 
     def __init__(self, limit: int, memory: SpoolMemory) -> None:
         self.start = 0
@@ -222,7 +225,8 @@ class MemorySpool:
         count = bisect_right(self._starts, unneeded) - 1
         if count > 0:
             self._drop(count)
-        # It cannot be known here whether it was full before: the memory of all may have been used up then.
+        # Whether the spool was full before cannot be known here, because the memory of all spools may have been used up
+        # then.
         if self.on_room is not None and not self.full:
             self.on_room()
 
@@ -234,7 +238,7 @@ class MemorySpool:
 
 
 class GoneSpool:
-    """A `ReadableSpool` of a run that is over and whose output is no longer kept: `end` bytes, none of them left."""
+    """A `ReadableSpool` of a run whose output is no longer kept: `end` bytes were written, and none are left."""
 
     touched = 0.0
     ended = True

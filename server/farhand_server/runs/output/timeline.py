@@ -1,4 +1,5 @@
-"""When a run's output came, which sizes its terminal had, and what was typed: enough for a replay, within bounds."""
+"""Records when a run's output arrived, which sizes its terminal had, and what was typed: enough for a replay, within
+bounds."""
 
 from __future__ import annotations
 
@@ -17,28 +18,28 @@ from ..snapshots import Blob, Get, Put, SnapshotRecord
 from .spool import Spool, SpoolMemory
 
 MAX_OUTPUT_MARKS: Final = 4096
-"""Moments of output that are recorded of a plain run: 96 KiB. In a replay, an hour of it is late by 4 s at most."""
+"""Moments of output that are recorded for a plain run: 96 KiB. In a replay of an hour, output is at most 4 s late."""
 
 MAX_PRECISE_MARKS: Final = 65_536
-"""The same for a run that has a terminal or must be recorded: 1.5 MiB, and late by 2 s at most after a working day of
-continuous output."""
+"""The same for a run that has a terminal or must be recorded: 1.5 MiB. After a working day of continuous output, output
+is at most 2 s late."""
 
 MAX_SIZE_MARKS: Final = 4096
-"""Sizes of a terminal that are recorded: a window is rarely resized more than some hundred times, and a burst of
-resizes is recorded less exactly."""
+"""Terminal sizes that are recorded: a window is rarely resized more than a few hundred times, and a burst of resizes is
+recorded less exactly."""
 
 MAX_RECORDED_STDIN: Final = 1 << 20
-"""Bytes of stdin that are recorded: more than anybody types in a month. What is piped in exists elsewhere already."""
+"""Bytes of stdin that are recorded: more than anybody types in a month. Piped input already exists elsewhere."""
 
 MAX_STDIN_MARK: Final = 1024
-"""Bytes of stdin in one moment: the most that one mark on the wire may have."""
+"""Bytes of stdin in one moment: the most that one mark on the wire may hold."""
 
 MARK_BYTES: Final = 24
 """Bytes of memory for one moment: three numbers."""
 
 
 class SeriesSnapshot(SnapshotRecord):
-    """The state of a `MarkSeries`; `dump` has its three columns one after the other."""
+    """The state of a `MarkSeries`. `dump` holds its three columns one after the other."""
 
     step: int
     dump: Blob
@@ -47,9 +48,9 @@ class SeriesSnapshot(SnapshotRecord):
 class MarkSeries:
     """Moments in milliseconds, in order, each with two numbers that hold from then on.
 
-    There are at most `limit` moments, 2 or more. Of those within one `step` of time only the last is kept, so that
-    nothing ever seems to have happened before it did. The step grows when there are too many moments: to 4 / `limit` of
-    the whole time at most.
+    There are at most `limit` moments; `limit` is 2 or more. Only the last moment within each `step` of time is kept, so
+    nothing ever seems to have happened earlier than it did. The step grows when there are too many moments, up to 4 /
+    `limit` of the whole time.
     """
 
     __slots__ = ("_limit", "_memory", "_until", "at", "first", "second", "step")
@@ -67,7 +68,7 @@ class MarkSeries:
         return len(self.at)
 
     def add(self, at: int, first: int, second: int) -> None:
-        """Record that the numbers are these from `at` on, which must not be before the last moment."""
+        """Record that these numbers hold from `at` on. `at` must not be earlier than the last moment."""
         if at < self._until:
             self.at[-1], self.first[-1], self.second[-1] = at, first, second
             return
@@ -85,7 +86,7 @@ class MarkSeries:
         return SeriesSnapshot(step=self.step, dump=dump)
 
     def restore(self, snapshot: SeriesSnapshot, get: Get) -> None:
-        """Replace what is recorded by a snapshot. Raises OSError."""
+        """Replace all moments with those of a snapshot. Raises OSError."""
         self.clear()
         self.step = step = snapshot.step
         dump = get(snapshot.dump)
@@ -103,10 +104,10 @@ class MarkSeries:
         self._until = 0
 
     def _thin(self) -> None:
-        """Lengthen the step until it leaves half of the moments or fewer; this happens less and less often."""
+        """Lengthen the step until no more than half of the moments are left. This is needed less and less often."""
         before = len(self)
         gaps = sorted(map(sub, self.at[1:], self.at))
-        step = max(2 * self.step, gaps[len(gaps) // 2] + 1)  # a shorter one leaves more than half
+        step = max(2 * self.step, gaps[len(gaps) // 2] + 1)  # a shorter step leaves more than half of the moments
         while sum(last := self._last_of_steps(step)) > self._limit // 2:
             step *= 2
         self.step = step
@@ -117,15 +118,15 @@ class MarkSeries:
         self._until = self.at[-1] - self.at[-1] % step + step
 
     def _last_of_steps(self, step: int) -> list[bool]:
-        """Return for each moment whether it is the last of its step."""
-        steps = list(map(floordiv, self.at, repeat(step)))  # no line of Python for each moment: 10 ms in all
+        """Return, for each moment, whether it is the last in its step."""
+        steps = list(map(floordiv, self.at, repeat(step)))  # no Python code runs for each moment: 10 ms in all
         return [*map(ne, steps, steps[1:]), True]
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
     """What changed `at` milliseconds after the start of the run: the ends of the streams, the terminal's size in
-    columns and rows, or stdin. With `cut`, this is the last stdin that is recorded, although more came."""
+    columns and rows, or stdin. With `cut`, this is the last recorded stdin, although more arrived."""
 
     at: int
     stdout: int | None = None
@@ -137,7 +138,8 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class TimelinePosition:
-    """How far somebody has read a timeline: milliseconds of the last output and size, and the bytes of stdin."""
+    """How far a reader has read a timeline: the milliseconds of the last output and size, and the number of bytes of
+    stdin."""
 
     output: int = -1
     size: int = -1
@@ -155,7 +157,8 @@ class TimelineSnapshot(SnapshotRecord):
 
 
 class Timeline:
-    """Records a run that begins at `start` on the monotonic clock, by listening to its spools. It uses their memory."""
+    """Records a run that began at `start` on the monotonic clock, by listening to its spools. It uses the spools'
+    memory."""
 
     def __init__(self, plan: Plan, start: float, stdout: Spool, stderr: Spool, memory: SpoolMemory) -> None:
         precise = plan.terminal is not None or plan.record
@@ -165,7 +168,7 @@ class Timeline:
         self.typed = bytearray()
         self.cut = False
         self.gone = False
-        """Whether the run is over and nothing is recorded of it any more."""
+        """Whether the run is over and its records have been deleted."""
         self._stdout = stdout
         self._stderr = stderr
         self._written = stdout.end + stderr.end
@@ -189,7 +192,7 @@ class Timeline:
         )
 
     def restore(self, snapshot: TimelineSnapshot, get: Get) -> None:
-        """Replace what is recorded by a snapshot, of a run of the same plan. Raises OSError."""
+        """Replace all records with a snapshot of a run with the same plan. Raises OSError."""
         self.output.restore(snapshot.output, get)
         if snapshot.sizes is not None:
             self.sizes.restore(snapshot.sizes, get)
@@ -210,11 +213,11 @@ class Timeline:
         return (self.sizes.first[-1], self.sizes.second[-1]) if self.sizes else None
 
     def resized(self, columns: int, rows: int) -> None:
-        """Record a new size of the terminal; only for a run that has one."""
+        """Record a new terminal size. Only for a run that has a terminal."""
         self.sizes.add(self.now, columns, rows)
 
     def fed(self, data: bytes) -> None:
-        """Record stdin that the program is given; only for a run whose plan says so."""
+        """Record stdin passed to the program. Only for a run whose plan asks for it."""
         if self.gone:
             return
         kept = data[: MAX_RECORDED_STDIN - len(self.typed)]
@@ -225,13 +228,13 @@ class Timeline:
             self.typed_at.add(self.now, len(self.typed), 0)
 
     def moments(self, after: TimelinePosition, until: int) -> Iterator[tuple[Moment, TimelinePosition]]:
-        """Yield the moments behind a position, up to `until` in milliseconds, each with the position behind it."""
+        """Yield the moments after a position, up to `until` in milliseconds, each with the position after it."""
         sizes, typed, output = self.sizes, self.typed_at, self.output
         size, written = bisect_right(sizes.at, after.size), bisect_right(output.at, after.output)
         keys = bisect_right(typed.first, after.stdin)
         position = after
         while True:
-            # A size comes before what is drawn in it, and a key before its echo.
+            # At the same time, a size comes before what is drawn in it, and a key before its echo.
             at = min(_at(sizes, size), _at(typed, keys), _at(output, written))
             if at > until:
                 return
@@ -251,7 +254,7 @@ class Timeline:
                 written += 1
 
     def close(self) -> None:
-        """Delete everything: the run is over, and its output is no longer kept."""
+        """Delete everything, because the run is over and its output is no longer kept."""
         self.gone = True
         for series in (self.output, self.sizes, self.typed_at):
             series.clear()
@@ -269,7 +272,7 @@ class Timeline:
         )
 
     def _grown(self) -> None:
-        # Called for new output, and for the end of a stream.
+        # Called for new output and for the end of a stream.
         stdout, stderr = self._stdout.end, self._stderr.end
         if stdout + stderr != self._written:
             self._written = stdout + stderr
@@ -278,7 +281,7 @@ class Timeline:
 
 _NEVER: Final = 1 << 63
 _EMPTY: Final = MarkSeries(0, SpoolMemory(0))
-"""Shared by all runs that have no terminal or do not record stdin: nothing is ever added to it."""
+"""Shared by all runs that have no terminal or do not record stdin. Nothing is ever added to it."""
 
 
 def _at(series: MarkSeries, number: int) -> int:

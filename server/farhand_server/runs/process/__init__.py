@@ -1,10 +1,11 @@
-"""Programs: how they are started, as whom and under which limits, and how all of their processes are ended.
+"""Programs: starts them as a given user and under limits, and ends all of their processes.
 
-- `process` is one started program, the interface of this folder: its exit, its tree, what it used, what ended it.
-- `launch` writes the command line that starts a program as another user, under limits, in a cgroup; `check` finds out
-  before the start whether it can be executed.
-- `subreaper` starts leaders, is the parent of all orphans, and reaps them; `tree` finds and signals all processes of a
-  run; `cgroup` does so, and limits them, if the system has delegated cgroups to the service.
-- `usage` has the limits, and what a run has used.
-- `orphans` ends what a dead service has left running, when the next one starts.
+- `process` is one started program, and the interface of this folder: its exit, its processes, what it used, what ended
+  it.
+- `launch` builds the command line that starts a program as another user, under limits, in a cgroup; `check` finds out
+  before the start whether the program can be executed.
+- `subreaper` starts leaders, becomes the parent of all orphans, and reaps both; `tree` finds and signals all processes
+  of a run; `cgroup` does so, too, and limits them, if the system has delegated cgroups to the service.
+- `usage` defines the limits, and measures what a run has used.
+- `orphans` ends the processes that a dead service has left running, when the next service starts.
 """

@@ -1,8 +1,8 @@
 """A cgroup for each run, if the system has delegated cgroups v2 to the service (cgroups(7), "Delegation").
 
-systemd delegates with `Delegate=yes` and says so in an extended attribute of the cgroup; without systemd a cgroup
-belongs to whoever may write to it. Layout below the service's own cgroup: `farhand-PID-START/core` for the service
-itself, since a cgroup with controllers may contain no processes, and `farhand-PID-START/run-ID` for each run.
+systemd delegates with `Delegate=yes` and marks the cgroup with an extended attribute. Without systemd, a cgroup belongs
+to whoever may write to it. Below the service's own cgroup, `farhand-PID-START/core` contains the service itself,
+because a cgroup with controllers must not contain processes, and `farhand-PID-START/run-ID` contains one run.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from . import tree
 from .usage import ResourceLimits, ResourceUsage
 
 CONTROLLERS: Final = ("memory", "pids", "cpu")
-"""Controllers that are used: limit and peak of memory, number of processes, fair shares of processor time."""
+"""The controllers used: limit and peak of memory, number of processes, fair shares of processor time."""
 
 _DELEGATED: Final = ("user.delegate", "trusted.delegate")
-"""Attributes that systemd sets to 1: the first since version 251, the second is readable for root only."""
+"""Attributes that systemd sets to 1: the first exists since version 251; only root can read the second."""
 
 
 class Cgroups:
-    """The service's own part of the cgroup tree."""
+    """The service's part of the cgroup tree."""
 
     def __init__(self, home: Path, controllers: frozenset[str]) -> None:
         self.home = home
         self.controllers = controllers
-        """Those of `CONTROLLERS` that are enabled for runs."""
+        """The subset of `CONTROLLERS` that is enabled for runs."""
 
     @classmethod
     def find(cls) -> Cgroups | None:
         """Set up our part of the tree and move this process there; return None if no cgroup is delegated to us.
 
-        After an execve of the service it finds the same part again.
+        After an execve of the service, it finds the same part again.
         """
         own = own_cgroup(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
         myself = tree.look(os.getpid())
@@ -62,14 +62,15 @@ class Cgroups:
         return cls(home, _enabled(home))
 
     def create(self, run_id: str, limits: ResourceLimits) -> RunCgroup | None:
-        """Create the cgroup of a run with its limits; None if the kernel refuses: the run then has no cgroup."""
+        """Create the cgroup of a run with its limits. Return None if the kernel refuses; the run then has no cgroup."""
         path = self.home / f"run-{run_id}"
         enforces = set()
         try:
             path.mkdir()
             if limits.memory is not None and "memory" in self.controllers:
                 (path / "memory.max").write_text(str(limits.memory))
-                # The first file exists only with swap accounting. A run that is out of memory is killed as a whole.
+                # The first file exists only with swap accounting. The second makes the kernel kill a run as a whole
+                # when it runs out of memory.
                 for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
                     if (path / name).exists():
                         (path / name).write_text(value)
@@ -84,7 +85,7 @@ class Cgroups:
         return RunCgroup(path, frozenset(enforces))
 
     def open(self, run_id: str, limits: ResourceLimits) -> RunCgroup | None:
-        """Return the cgroup of a run from before an execve of the service; None if it has none."""
+        """Return the cgroup of a run that was started before an execve of the service; None if it has none."""
         path = self.home / f"run-{run_id}"
         if not path.is_dir():
             return None
@@ -112,28 +113,29 @@ class RunCgroup:
         return self.path.name.removeprefix("run-")
 
     def others(self, limits: ResourceLimits) -> ResourceLimits:
-        """Return those of `limits` that rlimits have to enforce."""
+        """Return the subset of `limits` that rlimits must enforce."""
         return replace(limits, **dict.fromkeys(self.enforces))
 
     def members(self) -> list[int]:
-        """Return the pids in it and below it: a program may create cgroups of its own there."""
+        """Return the pids in this cgroup and below it, where a program may create its own cgroups."""
         found = []
         for directory, _, _ in os.walk(self.path):
             found += [int(pid) for pid in tree.read(f"{directory}/cgroup.procs").split()]
         return found
 
     def terminate(self, of: tree.Tree) -> None:
-        """Send TERM, then CONT, to members that are not in the tree `of` the run, such as another subreaper's."""
+        """Send TERM, then CONT, to members outside of the tree `of` the run, such as another subreaper's children."""
         told = {member.pid for member in of.members()}
         for pid in self.members():
-            member = tree.look(pid) if pid and pid not in told else None  # 0: of another pid namespace
+            member = tree.look(pid) if pid and pid not in told else None  # 0: a process in another pid namespace
             if member is not None:
                 with contextlib.suppress(PermissionError):
                     tree.send(member, signal.SIGTERM)
                     tree.send(member, signal.SIGCONT)
 
     def kill(self) -> None:
-        """Kill all members at once, whoever they have become (cgroup.kill, Linux 5.14); before that, one by one."""
+        """Kill all members at once, whichever user they run as (cgroup.kill, Linux 5.14), or one by one on older
+        kernels."""
         try:
             (self.path / "cgroup.kill").write_text("1")
         except FileNotFoundError:
@@ -143,19 +145,20 @@ class RunCgroup:
                         tree.send(member, signal.SIGKILL)
 
     async def ended(self) -> None:
-        """Wait until no process is in it or below it; zombies do not count."""
+        """Wait until no process is left in or below this cgroup. Zombies do not count."""
         try:
             fd = os.open(self.path / "cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
-        # A change is reported by POLLPRI, for which asyncio does not poll; an epoll that does becomes readable then.
+        # A change is reported by POLLPRI, for which asyncio does not poll. An epoll descriptor that does so becomes
+        # readable.
         with select.epoll() as epoll:
             try:
                 epoll.register(fd, select.EPOLLPRI)
                 loop.add_reader(epoll.fileno(), changed.set)
-                # Reading acknowledges a change, so that none between two reads is lost.
+                # Reading acknowledges a change, so no change between two reads is lost.
                 while b"populated 1" in os.pread(fd, 4096, 0):
                     await changed.wait()
                     changed.clear()
@@ -164,7 +167,8 @@ class RunCgroup:
                 os.close(fd)
 
     def usage(self, counted: ResourceUsage) -> ResourceUsage:
-        """Return what all processes that were ever in it have used; what it does not know is taken from `counted`."""
+        """Return what all processes that were ever in this cgroup have used. Values that it does not know come from
+        `counted`."""
         cpu = self._numbers("cpu.stat")
         peak = tree.read(f"{self.path}/memory.peak").strip()  # since Linux 5.19
         if "user_usec" not in cpu:
@@ -174,15 +178,15 @@ class RunCgroup:
         )
 
     def oom_killed(self) -> bool:
-        """Return whether the kernel has killed any of its processes for lack of memory."""
+        """Return whether the kernel has killed a process of this cgroup for lack of memory."""
         return self._numbers("memory.events").get("oom_kill", 0) > 0
 
     def remove(self) -> bool:
-        """Remove it; return False if a process is left in it."""
+        """Remove this cgroup. Return False if a process is left in it."""
         return _remove_all(self.path)
 
     async def remove_at_end(self) -> None:
-        """Remove it as soon as no process is left in it."""
+        """Remove this cgroup as soon as no process is left in it."""
         await self.ended()
         self.remove()
 
@@ -194,7 +198,7 @@ class RunCgroup:
 def own_cgroup(cgroup: str, mountinfo: str) -> Path | None:
     """Return the directory of our cgroup v2, from /proc/self/cgroup (cgroups(7)) and /proc/self/mountinfo (proc(5)).
 
-    Return None if there is no v2 hierarchy, or if we are outside of the part that is mounted here.
+    Return None if there is no v2 hierarchy, or if our cgroup is outside of the part that is mounted here.
     """
     mine = next((line[3:] for line in cgroup.splitlines() if line.startswith("0::")), None)
     if mine is None or mine.startswith("/.."):
@@ -211,7 +215,8 @@ def own_cgroup(cgroup: str, mountinfo: str) -> Path | None:
 
 
 def delegated(directory: Path) -> bool:
-    """Return whether we may create cgroups in this one: we may write there, and systemd, if it runs, delegates it."""
+    """Return whether we may create cgroups in this one: we can write there and, if systemd runs, systemd has delegated
+    it."""
     needed = (directory, directory / "cgroup.procs", directory / "cgroup.subtree_control")
     if not all(os.access(path, os.W_OK) for path in needed):
         return False
@@ -228,7 +233,7 @@ def _enable(directory: Path) -> None:
     available = tree.read(f"{directory}/cgroup.controllers").decode().split()
     for name in CONTROLLERS:
         if name in available:
-            # EBUSY if processes of others are in it: we do without the controller.
+            # EBUSY if it contains processes of others: we do without the controller.
             with contextlib.suppress(OSError):
                 (directory / "cgroup.subtree_control").write_text(f"+{name}")
 
@@ -238,10 +243,10 @@ def _enabled(directory: Path) -> frozenset[str]:
 
 
 def _remove_all(directory: Path) -> bool:
-    """Remove a cgroup and all below it; return False if one of them contains a process."""
+    """Remove a cgroup and all cgroups below it. Return False if one of them contains a process."""
     for path, _, _ in os.walk(directory, topdown=False):
         try:
-            os.rmdir(path)  # noqa: PTH106  # what os.walk yields
+            os.rmdir(path)  # noqa: PTH106  # os.walk yields strings
         except FileNotFoundError:
             pass
         except OSError:

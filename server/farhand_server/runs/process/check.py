@@ -1,8 +1,8 @@
-"""Checks before a start whether a user can execute a program.
+"""Checks before the start whether a user can execute a program.
 
-If a program that is started through a prefix (`launch`) cannot be executed, only the exit code of the prefix tells of
-it, which could be the program's own. So the service checks first, as that user and by the rules of execve(2): as far as
-it can be known from outside, the answer is that of execve(2) itself.
+If a program that is started through a prefix (`launch`) cannot be executed, only the prefix's exit code shows it, and
+that could also be the program's own. So the service checks first, as that user and by the rules of execve(2). As far as
+it can be known from outside, the result is that of execve(2).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Final
 from farhand_server.credentials import Credentials, acting_as
 
 HEADER_SIZE: Final = 256
-"""Bytes at the start of a file by which the kernel recognizes its format (BINPRM_BUF_SIZE, linux/binfmts.h)."""
+"""Bytes at the start of a file from which the kernel recognizes its format (BINPRM_BUF_SIZE, linux/binfmts.h)."""
 
 MAX_INTERPRETERS: Final = 5
-"""Interpreters that are scripts themselves, after which the kernel gives up with ELOOP (execve(2))."""
+"""Number of nested interpreters that are themselves scripts, after which the kernel gives up with ELOOP (execve(2))."""
 
 _BINFMT_MISC: Final = Path("/proc/sys/fs/binfmt_misc")
 
@@ -30,15 +30,16 @@ _BINFMT_MISC: Final = Path("/proc/sys/fs/binfmt_misc")
 def checked(
     program: bytes, *, env: Mapping[bytes, bytes], cwd: bytes, credentials: Credentials | None
 ) -> Iterator[bytes]:
-    """Raise the OSError that starting `program` in the directory `cwd` would raise; its `filename` is one of the two.
+    """Raise the OSError that starting `program` in the directory `cwd` would raise, with one of the two as its
+    `filename`.
 
-    Yield the name of the directory to start in, which refers to the one that was opened as that user: the process that
-    enters it is still root, and by its path would find whatever the user has put there since, even below directories
-    that are closed to the user.
+    Yield the name of the directory in which to start, a name that refers to the directory opened as that user. The
+    process that enters the directory is still root; by its path, it would find whatever the user has put there since,
+    even below directories that are closed to the user.
 
-    A name without a slash is searched for in the PATH of `env`, as `subprocess` does. Not detected: an ELF file for
-    another machine or without its loader, and what only the start itself can tell (E2BIG, EAGAIN, ENOMEM). Files are
-    only opened with O_PATH as that user and nothing waits for a FIFO, but a file system that hangs blocks the service.
+    A name without a slash is searched for in the PATH of `env`, as `subprocess` does. Not detected are an ELF file for
+    another machine or without its loader, and errors that only the start itself shows (E2BIG, EAGAIN, ENOMEM). As that
+    user, files are only opened with O_PATH, so nothing waits for a FIFO; but a hanging file system blocks the service.
     """
     directory = -1
     try:
@@ -65,7 +66,8 @@ def checked(
 
 
 def _search(program: bytes, env: Mapping[bytes, bytes], directory: int, credentials: Credentials | None) -> int:
-    """Return the errno of the start, 0 for none: the first that is more specific than "not found", as in Python."""
+    """Return the errno of the start, or 0 if it would succeed: the first error more specific than "not found", as in
+    Python."""
     found = last = 0
     for path in _candidates(program, env):
         last = _execute(path, directory, credentials)
@@ -79,7 +81,7 @@ def _search(program: bytes, env: Mapping[bytes, bytes], directory: int, credenti
 def _candidates(program: bytes, env: Mapping[bytes, bytes]) -> list[bytes]:
     if b"/" in program:
         return [program]
-    # As subprocess does, so that the same program is found; the default PATH is that of execvp(3).
+    # Search as subprocess does, so that the same program is found. The default PATH is that of execvp(3).
     places = env.get(b"PATH", os.fsencode(os.defpath)).split(b":")
     return [os.path.join(place, program) for place in places]  # noqa: PTH118  # bytes
 
@@ -102,7 +104,8 @@ def _execute(path: bytes, directory: int, credentials: Credentials | None) -> in
 
 
 def _header(path: bytes, directory: int, credentials: Credentials | None) -> bytes | None:
-    """Return the start of the file, None if only the kernel may read it. Raises OSError if it is not executable."""
+    """Return the first bytes of the file, None if only the kernel may read it. Raises OSError if it is not
+    executable."""
     with acting_as(credentials):
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
         try:
@@ -114,7 +117,7 @@ def _header(path: bytes, directory: int, credentials: Credentials | None) -> byt
         if not executable or not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         try:
-            # As the service: a program need not be readable for the user who runs it.
+            # Read as the service: a program need not be readable for the user who runs it.
             reading = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
@@ -125,7 +128,8 @@ def _header(path: bytes, directory: int, credentials: Credentials | None) -> byt
 
 
 def _interpreter(header: bytes) -> bytes | None:
-    """Return the program after `#!`, as load_script() of linux/fs/binfmt_script.c does; None if that refuses it."""
+    """Return the program named after `#!`, as load_script() in linux/fs/binfmt_script.c finds it; None if that refuses
+    it."""
     line, newline, _ = header[2:].partition(b"\n")
     words = line.lstrip(b" \t").replace(b"\0", b" ").replace(b"\t", b" ").split(b" ", 1)
     if not words[0] or (not newline and len(words) == 1 and len(header) == HEADER_SIZE):

@@ -1,13 +1,13 @@
-"""A hook into asyncio for children that the service reaps itself.
+"""Hooks into asyncio, so that the service can reap its children itself.
 
-`loop.subprocess_exec` hands each child, once it runs and before it first suspends, to a child watcher
-(`_make_subprocess_transport` in asyncio/unix_events.py, in this respect the same from 3.11 to 3.14), which reports the
-exit through a callback. Up to 3.13 the watcher belongs to the event loop policy; from 3.14 on each loop has its own.
+`loop.subprocess_exec` hands each child to a child watcher as soon as the child runs, before yielding to the loop
+(`_make_subprocess_transport` in asyncio/unix_events.py; the same from 3.11 to 3.14). The watcher reports the exit
+through a callback. Up to 3.13 the watcher belongs to the event loop policy; from 3.14 on each loop has its own.
 
-Why the hook is kept: asyncio with plain descriptors for stdin, stdout and stderr still reaps the child itself, by
-waitpid(2), which loses what wait4(2) says of it and races with the reaping of orphans. Without the hook (`Popen` called
-directly, the lower bound, since asyncio calls it as well) a start of /bin/true until it is reaped costs, in CPU, the
-best of 7 rounds of 400 on 2 busy cores:
+The hook is needed because asyncio, even with plain descriptors for stdin, stdout and stderr, reaps the child itself
+with waitpid(2). That loses what wait4(2) reports, and races with the reaping of orphans. CPU time for starting
+/bin/true until it is reaped, compared with calling `Popen` directly, which is the lower bound because asyncio calls it
+as well (the best of 7 rounds of 400, on 2 busy cores):
 
                     one at a time                     16 at a time
     Python 3.11     433 µs, without asyncio 325 µs    369 µs, without asyncio 276 µs
@@ -28,13 +28,14 @@ _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
 Take = Callable[[int, Callable[..., object], tuple[Any, ...]], bool]
-"""Accepts a child: its pid, and the callback to call with the pid, the exit code and the rest. False: asyncio waits."""
+"""A function that may accept a child. Its arguments are the pid, the callback to call at the exit with the pid, the
+exit code and further arguments, and these further arguments. If it returns False, asyncio waits for the child."""
 
 
 if sys.version_info >= (3, 14):
 
     class _Watcher:
-        """Wraps the watcher of the loop; asyncio calls only this method of it."""
+        """Wraps the loop's watcher. asyncio calls only this method."""
 
         def __init__(self, take: Take, others: Any) -> None:
             self._take = take
@@ -53,12 +54,12 @@ if sys.version_info >= (3, 14):
 
 else:
     with warnings.catch_warnings():
-        # Deprecated from 3.12 on without a replacement: there is no other way to wait for asyncio's children by
+        # Deprecated since 3.12 without a replacement: there is no other way to wait for asyncio's children with
         # wait4(2).
         warnings.simplefilter("ignore", DeprecationWarning)
 
         class _Watcher(asyncio.PidfdChildWatcher):
-            """Uses pidfds for all other children: the default on 3.11 is a thread for each."""
+            """Uses pidfds for all other children, because the default on 3.11 is a thread for each child."""
 
             def __init__(self, take: Take) -> None:
                 super().__init__()
@@ -83,8 +84,8 @@ def unless_cancelled(
 ) -> Generator[Any, None, _T]:
     """Await a start. When cancelled, await `stopped` first, and only then cancel the start.
 
-    `loop.subprocess_exec` by itself would wait for the exit of the program then, and on 3.11 forever if the task that
-    prepares its pipes has been cancelled as well.
+    On its own, `loop.subprocess_exec` would wait for the program's exit when cancelled, and on 3.11 even forever, if
+    the task that prepares its pipes has been cancelled, too.
     """
     reason: BaseException | None = None
     while True:
@@ -99,5 +100,5 @@ def unless_cancelled(
         except asyncio.CancelledError as error:
             yield from stopped().__await__()
             reason = error
-        except BaseException as error:  # noqa: BLE001  # it is passed on to the start
+        except BaseException as error:  # noqa: BLE001  # the exception is passed on to the start
             reason = error

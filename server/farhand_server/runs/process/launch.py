@@ -1,15 +1,15 @@
 """The command line that starts a program as another user, under limits, in a cgroup.
 
-A prefix of standard programs, because with `preexec_fn` or `user=` `subprocess` would fork the whole service instead of
-using vfork:
+It is a prefix of standard programs, because with `preexec_fn` or `user=`, `subprocess` would fork the whole service
+instead of using vfork:
 
     [sh: enters the cgroup] [setpriv: becomes the user] sh: terminal, limits, environment [env: more of it]
         [bash: another name] the program
 
-What runs before setpriv(1) has changed the user runs as root, so nothing that a request contains may influence it. The
-program's environment (for instance LD_PRELOAD) is therefore passed as the *values* of variables with names of our own,
-which no program looks at, and is set by a shell that already is the user. Its values are never on a command line, which
-anybody may read in /proc, except for the few in `_NOT_FOR_SHELLS`.
+Everything before setpriv(1) has changed the user runs as root, so nothing in a request may influence it. The program's
+environment (for instance LD_PRELOAD) is therefore passed as the *values* of variables with our own names, which no
+program looks at, and is set by a shell that already runs as the user. The values never appear on a command line, which
+anybody may read in /proc, except for the few variables in `_NOT_FOR_SHELLS`.
 """
 
 from __future__ import annotations
@@ -32,38 +32,39 @@ SHELL: Final = b"/bin/sh"
 ENV: Final = b"/usr/bin/env"
 NICE: Final = b"/usr/bin/nice"
 SETPRIV: Final = b"/usr/bin/setpriv"
-"""From util-linux 2.31 or later. None of these is searched for in a PATH."""
+"""Part of util-linux 2.31 and later. None of these programs is searched for in a PATH."""
 
 _TERMINAL: Final = "command exec <>/proc/self/fd/0 >&0 2>&0 || exit 125"
-"""A terminal becomes the controlling one of a session leader that has none and opens it (tty_ioctl(4), termios(3)):
-this needs neither preexec_fn nor a program that some systems lack."""
+"""When a session leader without a controlling terminal opens a terminal, it becomes the controlling terminal
+(tty_ioctl(4), termios(3)). This needs neither preexec_fn nor a program that some systems lack."""
 
 _NAMED: Final = (
     b"-p",
     b"-c",
     b'exec 2>&3 3>&-; export -n SHELLOPTS BASHOPTS; unset PWD OLDPWD SHLVL; exec -a "$0" -- "$@"',
 )
-"""Only bash can give a program another name; with -p it ignores variables that would affect it."""
+"""Only bash can give a program another name. With -p it ignores variables that would affect it."""
 
 _ASIDE: Final = " 3>&2 2>/dev/null"
-"""Redirects stderr until bash, which reports a locale that it does not know, has reached its first line."""
+"""Redirects stderr until bash has reached its first line, because bash reports an unknown locale."""
 
 UMASK: Final = "022"
-"""The umask of programs that run as another user: the default of login.defs(5). Others have the service's."""
+"""The umask of programs that run as another user: the default of login.defs(5). Other programs inherit the
+service's."""
 
 _NOT_FOR_SHELLS: Final = re.compile(
     rb"(?![A-Za-z_][A-Za-z0-9_]*\Z)|(?:_|BASH.*|COMP.*|DIRSTACK|EPOCH.*|E?UID|FUNC.*|GROUPS|HIST.*|IFS|LINENO"
     rb"|(?:OLD)?PWD|OPT...|OPTIND|PIPESTATUS|POSIXLY_CORRECT|PPID|PS[0-9]|S?RANDOM|SECONDS|SHELLOPTS|SHLVL)\Z",
     re.DOTALL,
 )
-"""Names that a shell drops, because they are not valid in its syntax, or uses itself: env(1) sets them instead."""
+"""Names that a shell drops because they are invalid in its syntax, or that it uses itself. env(1) sets them instead."""
 
 _SHELLS_OWN: Final = (b"PWD", b"OLDPWD", b"SHLVL", b"_")
 """Variables that dash or bash passes on even if it was not given them."""
 
 
 class LaunchCommand(NamedTuple):
-    """Arguments for execve(2)."""
+    """The arguments for execve(2)."""
 
     argv: tuple[bytes, ...]
     env: Mapping[bytes, bytes]
@@ -81,20 +82,22 @@ def launch(
 ) -> LaunchCommand:
     """Return a command that runs `argv` with exactly `env`, as the user of `credentials`, under `limits`, in `cgroup`.
 
-    If none of that is requested, it is `argv` and `env` themselves. The program has the pid, the descriptors and the
-    working directory of the command. `credentials` are None, or the service's own, for the service's own account.
+    If none of that is requested, the command is `argv` and `env` themselves. The program has the pid, the descriptors
+    and the working directory of the command. For the service's own account, `credentials` are None or the service's
+    own.
 
-    With `terminal` the program's stdin is a terminal, and becomes its controlling terminal, stdout and stderr. `argv0`
-    is the name that it is given. Without bash(1) it keeps its own, and gets the option `-l`: that a shell is a login
-    shell is all that such a name ever means. bash adds a SHLVL of 0, and drops variables in `env` that shells use
-    themselves.
+    With `terminal`, the program's stdin is a terminal, which becomes its controlling terminal, stdout and stderr.
+    `argv0` is the program's name. On a system without bash(1), the program keeps its own name and gets the option `-l`,
+    because such a name is only ever used to mark a login shell. bash adds a SHLVL of 0, and drops variables in `env`
+    that shells use themselves.
 
-    `limits` are rlimits, soft and hard (setrlimit(2)); leave out what the cgroup enforces. None is raised above the
-    hard limit of the service. Memory is rounded up to KiB, the size of files to 512 bytes, processor time to seconds,
-    with one more before the hard limit: the program gets SIGXCPU, and KILL only if it continues.
+    `limits` are set as soft and hard rlimits (setrlimit(2)); leave out those that the cgroup enforces. No limit is
+    raised above the service's hard limit. Memory is rounded up to KiB, file size to 512 bytes, and processor time to
+    seconds. The hard limit on processor time is one second higher: the program gets SIGXCPU, and KILL only if it
+    continues.
 
-    Errors look like those of the program: exit 125, with the reason on stderr, if the cgroup cannot be entered or the
-    terminal not be opened, and 126 or 127 if a program of the prefix is missing or `check` has missed what is wrong
+    Errors look like the program's own: exit code 125, with the reason on stderr, if the cgroup cannot be entered or the
+    terminal cannot be opened, and 126 or 127 if a program of the prefix is missing or `check` has overlooked a problem
     with `argv[0]`.
     """
     if credentials is not None and credentials.uid == os.geteuid():
@@ -112,7 +115,7 @@ def launch(
     last = 'unset PWD OLDPWD\nexec "$@"' if by_shell else _exec_line(left)
     setting = [*_limit_lines(limits), last + _ASIDE if named else last]
     if exported:
-        # A shell reports a locale that it does not know on stderr, which is the program's.
+        # A shell reports an unknown locale on stderr, which belongs to the program.
         setting.insert(0, f"export {_values(exported)} 2>/dev/null\nunset {' '.join(exported)}")
     if terminal:
         setting.insert(0, _TERMINAL)
@@ -129,9 +132,9 @@ def launch(
 
 
 def _finds_the_same(program: bytes, env: Mapping[bytes, bytes]) -> bool:
-    """Return whether env(1) is not needed: /bin/sh finds the program as execvp(3) does, and adds no variables.
+    """Return whether env(1) is not needed, because /bin/sh finds the same program as execvp(3) and adds no variables.
 
-    dash does, except that it has a PATH of its own if there is none, and gives `%` in it a meaning.
+    dash finds the same program, except that it has its own default PATH, and gives `%` in a PATH a special meaning.
     """
     return _is_dash(SHELL) and not program.startswith(b"-") and b"%" not in env.get(b"PATH", b"%")
 
@@ -146,7 +149,7 @@ def _shell(lines: list[str]) -> tuple[bytes, ...]:
 
 
 def _setpriv(credentials: Credentials) -> tuple[bytes, ...]:
-    # The groups by number: --init-groups would look them up again, perhaps with another result.
+    # Pass the groups by number: --init-groups would look them up again, perhaps with a different result.
     groups = ",".join(map(str, credentials.groups))
     return (
         SETPRIV,
@@ -159,7 +162,7 @@ def _setpriv(credentials: Credentials) -> tuple[bytes, ...]:
 
 
 def _pack(env: Mapping[bytes, bytes]) -> tuple[dict[str, bytes], list[str]]:
-    """Return each variable as a value under a name that none of them has, and the names that a shell can export."""
+    """Return each variable as a value under a name that no variable has, and the names that a shell can export."""
     prefix = "E"
     while any(name.startswith(prefix.encode()) and name[len(prefix) :].isdigit() for name in env):
         prefix += "_"
@@ -195,7 +198,7 @@ def _limit_lines(limits: ResourceLimits) -> list[str]:
         lines.append(f"ulimit -S -t {_bounded(seconds, resource.RLIMIT_CPU)}")
         lines.append(f"ulimit -H -t {_bounded(seconds + 1, resource.RLIMIT_CPU)}")
     if limits.memory is not None:
-        # Last, since it applies to the shell as well.
+        # This limit comes last, because it applies to the shell as well.
         lines.append(f"ulimit -v {_bounded(limits.memory, resource.RLIMIT_AS, unit=1024)}")
     return lines
 

@@ -1,8 +1,8 @@
-"""Ends what a dead service has left running, when the next one starts.
+"""Ends processes that a dead service has left running, when the next service starts.
 
-A pid alone proves nothing, since it may have been reused. A process belongs to a lost run if it is in that run's
-cgroup; if its pid and start are the recorded ones, in the same boot; if it is in the session or group of such a
-process; if it has the run's id in its environment; or if it descends from one of these.
+A pid alone proves nothing, because it may have been reused. A process belongs to a lost run if it is in that run's
+cgroup; if its pid and start time are the recorded ones, in the same boot; if it is in the session or process group of
+such a process; if it has the run's id in its environment; or if it descends from one of these.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from .cgroup import RunCgroup
 from .tree import SWEEPS, Member, look, open_pidfd, run_id_of, send
 
 ORPHAN_KILL_TIMEOUT: Final = 2.0
-"""Seconds to wait for the end of killed processes: only one that the kernel itself holds up takes longer."""
+"""Seconds to wait for killed processes to end. Only a process that the kernel itself delays takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A process that was killed, and the run that it belonged to."""
+    """A process that was killed, and the run to which it belonged."""
 
     run: str
     pid: int
@@ -37,7 +37,7 @@ class Orphan:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """The processes that were killed, and the ids of the runs of which nothing is left."""
+    """The processes that were killed, and the ids of the runs that have no process left."""
 
     ended: tuple[Orphan, ...]
     clean: tuple[str, ...]
@@ -45,14 +45,15 @@ class Sweep:
 
 @cache
 def boot_id() -> str:
-    """Return what identifies this boot (proc_sys_kernel(5)): a start time in ticks has a meaning only within one."""
+    """Return the id of this boot (proc_sys_kernel(5)). Start times in ticks can only be compared within one boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 async def end_orphans(lost: Iterable[RunRecord], log: Logger) -> Sweep:
-    """Kill every process that is left of the lost runs, wait for their ends, and log them.
+    """Kill every process that is left of the lost runs, wait until they have ended, and log them.
 
-    They get KILL at once: the service that could have granted them a grace period is gone, and so are its clients.
+    They receive KILL at once, because the service that could have granted a grace period is gone, and so are its
+    clients.
     """
     runs = {record.id: record for record in lost}
     here = {id: record for id, record in runs.items() if record.boot_id in (None, boot_id())}
@@ -79,10 +80,10 @@ async def end_orphans(lost: Iterable[RunRecord], log: Logger) -> Sweep:
 
 
 async def _end_cgroup(record: RunRecord, ended: list[Orphan]) -> bool:
-    """Kill all processes in a run's cgroup and remove it; return False if something is left."""
+    """Kill all processes in a run's cgroup and remove it. Return False if a process is left."""
     assert record.cgroup is not None
     group = RunCgroup(Path(record.cgroup), frozenset())
-    # The recorded cgroup must be that of the run, since everything in it is killed.
+    # Make sure that the recorded cgroup is that of the run, because everything in it is killed.
     if group.run_id != record.id or not group.path.is_dir():
         return True
     try:
@@ -97,11 +98,11 @@ async def _end_cgroup(record: RunRecord, ended: list[Orphan]) -> bool:
 
 
 def _stop_processes(runs: Mapping[str, RunRecord], left: Container[tuple[int, int]]) -> dict[Member, str]:
-    """Send STOP to all processes of the runs except those in `left`, and return them with their run's id.
+    """Send STOP to all processes of the runs except those in `left`, and return them with the ids of their runs.
 
-    A process that is killed can leave a child that nothing connects with its run any more, if it was started after the
-    pass that found its parent. A stopped one starts none (fork(2) gives way to the signal), and shows to whom its
-    children belong.
+    A killed process can leave a child that nothing connects with the run any more, if it started the child after the
+    pass that found the parent. A stopped process starts no children (fork(2) is interrupted by the signal), and still
+    shows to whom its children belong.
     """
     stopped: dict[Member, str] = {}
     seen: set[tuple[int, int]] = set()
@@ -116,7 +117,7 @@ def _stop_processes(runs: Mapping[str, RunRecord], left: Container[tuple[int, in
         for member, id in found.items():
             seen.add((member.pid, member.started))
             stopped[member] = id
-            with contextlib.suppress(OSError):  # it is killed anyway, or the kill reports why not
+            with contextlib.suppress(OSError):  # the process is killed anyway, or the kill reports why it cannot be
                 send(member, signal.SIGSTOP)
     return stopped
 
@@ -143,25 +144,25 @@ def _processes_of(runs: Mapping[str, RunRecord]) -> dict[Member, str]:
 
 
 def _all() -> Iterator[Member]:
-    for entry in os.listdir("/proc"):  # noqa: PTH208  # a Path for each would take as long again
+    for entry in os.listdir("/proc"):  # noqa: PTH208  # a Path for each entry would double the time
         if entry.isdigit() and (member := look(int(entry))) is not None:
             yield member
 
 
 def _is_leader(member: Member | None, record: RunRecord) -> bool:
-    # A zombie will do: its pid is not reused.
+    # A zombie counts, too: its pid has not been reused.
     return member is not None and record.boot_id is not None and member.started == record.start_ticks
 
 
 def _upwards(pid: int, everybody: Mapping[int, Member]) -> Iterator[int]:
-    """Yield the pids of the process and of all that it descends from."""
+    """Yield the pids of the process and of all its ancestors."""
     while (member := everybody.get(pid)) is not None:
         yield pid
         pid = member.parent
 
 
 async def _kill(members: Iterable[Member]) -> dict[Member, str]:
-    """Kill exactly these processes and wait for their ends; return those that live on, and why."""
+    """Kill exactly these processes and wait until they have ended. Return those that still live, and why."""
     alive: dict[Member, str] = {}
     waiting: dict[int, Member] = {}
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""One started program: its exit, all of its processes, what they have used, and which limit has ended them."""
+"""One started program: its exit, all its processes, what they have used, and which limit has ended them."""
 
 from __future__ import annotations
 
@@ -40,15 +40,16 @@ _OF_THE_PROGRAM: Final = frozenset(
         errnos.ETXTBSY,
     }
 )
-"""Errors of execve(2) about the file; others are about the system's state, or the size of arguments and environment."""
+"""Errors of execve(2) about the file. Its other errors concern the system's state, or the size of arguments and
+environment."""
 
 
 MAX_NAME: Final = 256
-"""Characters of a program's name in an error: a longer name would hide the reason."""
+"""Maximum length in characters of a program's name in an error: a longer name would hide the reason."""
 
 
 class LaunchError(Exception):
-    """The program did not start: `errno` and `what` tell why, for programs, and the text for people."""
+    """The program did not start. `errno` and `what` tell programs why; the text tells people."""
 
     def __init__(self, errno: int, what: Literal["program", "directory", "process"], sentence: str) -> None:
         super().__init__(sentence)
@@ -57,23 +58,23 @@ class LaunchError(Exception):
 
     @property
     def name(self) -> str:
-        """The errno's name, such as ENOENT."""
+        """The name of the errno, such as ENOENT."""
         return errnos.errorcode.get(self.errno, f"E{self.errno}")
 
 
 def prepare_loop(expecting: Iterable[int] = ()) -> None:
     """Make the service the subreaper of its runs on this event loop.
 
-    Call it in the main thread, before the first start.
+    Call this in the main thread, before the first start.
 
-    `expecting` are the pids of children from before an execve of the service that `Process.restore` will be called for:
-    they are not reaped until then. Raises OSError before Linux 3.4, which has no subreapers (prctl(2)).
+    `expecting` are the pids of children that were started before an execve of the service. They are not reaped until
+    `Process.restore` is called for them. Raises OSError before Linux 3.4, which has no subreapers (prctl(2)).
     """
     subreaper.prepare(expecting)
 
 
 class LeaderSnapshot(NamedTuple):
-    """The state of a program and its leader; `code` is the exit code if the leader is reaped."""
+    """The state of a program and its leader. `code` is the exit code if the leader has been reaped."""
 
     pid: int
     mark: int
@@ -82,9 +83,9 @@ class LeaderSnapshot(NamedTuple):
 
 
 class Process:
-    """A program that runs, in a session and a process group of its own, whose id is its pid.
+    """A running program in its own session and process group, whose ids are the program's pid.
 
-    It is started and reaped by the `subreaper`, which tells why asyncio does neither.
+    The `subreaper` starts and reaps it; that module explains why asyncio does not.
     """
 
     def __init__(self, tracked: subreaper.TrackedRun, limits: ResourceLimits, cgroup: RunCgroup | None) -> None:
@@ -92,8 +93,9 @@ class Process:
         """The exit code, or minus the signal's number, once the program has ended."""
         self.pid = tracked.tree.leader
         self.applied: dict[LimitName, Enforcer] = enforcers(limits, cgroup.enforces if cgroup else frozenset())
-        """What enforces each limit that is set. An rlimit applies to each process by itself, and RLIMIT_NPROC counts
-        all processes of the user. A cgroup limits the whole tree, but not processor time, which is always an rlimit."""
+        """What enforces each limit that is set. An rlimit applies to each process separately, and RLIMIT_NPROC counts
+        all processes of the user. A cgroup limits the whole tree, except for processor time, which is always an
+        rlimit."""
         self._subreaper = subreaper.current()
         self._tracked = tracked
         self._limits = limits
@@ -116,12 +118,12 @@ class Process:
         terminal: bool = False,
         argv0: bytes | None = None,
     ) -> Process:
-        """Start `argv` with exactly these three descriptors, which the caller still has to close.
+        """Start `argv` with exactly these three descriptors, which the caller must still close.
 
-        With `terminal` they are one, which becomes the program's controlling terminal. For `argv0` see `launch`. The
-        program runs as the user of `credentials` (None: as the service), under `limits`, in `cgroup`, which `close`
-        removes. Neither preexec_fn nor user= is used, since both would fork the whole service instead of using vfork;
-        see `launch`. Raises `LaunchError`.
+        With `terminal`, they are the same terminal, which becomes the program's controlling terminal. For `argv0` see
+        `launch`. The program runs as the user of `credentials` (None: as the service), under `limits`, in `cgroup`,
+        which `close` removes. Neither preexec_fn nor user= is used, because both would fork the whole service instead
+        of using vfork; see `launch`. Raises `LaunchError`.
         """
         command = launch(
             argv,
@@ -154,10 +156,10 @@ class Process:
         limits: ResourceLimits = ResourceLimits(),  # noqa: B008  # frozen
         cgroup: RunCgroup | None = None,
     ) -> Process:
-        """Return the program of a snapshot, which this process started before it executed a new program of its own.
+        """Return the program recorded in a snapshot, which this process started before its last execve.
 
-        It may live or be a zombie. Its pid must have been given to `prepare_loop`, unless the leader is reaped. Raises
-        ChildProcessError if it is not a child of this process.
+        The leader may be alive or a zombie; then its pid must have been passed to `prepare_loop`. It may also have been
+        reaped already. Raises ChildProcessError if the leader is not a child of this process.
         """
         reaper = subreaper.current()
         if snapshot.code is None:
@@ -167,13 +169,13 @@ class Process:
         return cls(tracked, limits, cgroup)
 
     def snapshot(self) -> LeaderSnapshot:
-        """Return what `restore` needs in the program that replaces this one by execve(2)."""
+        """Return the state that `restore` needs in the program that replaces this one by execve(2)."""
         code = self.exited.result() if self.exited.done() else None
         return LeaderSnapshot(self.pid, self.mark, code, self._tracked.meter.snapshot())
 
     @property
     def mark(self) -> int:
-        """The mark of all processes of this run, see `subreaper`; 0 if the system does not allow it."""
+        """The mark of all processes of this run (see `subreaper`); 0 if the system does not allow marks."""
         return self._tracked.mark
 
     @property
@@ -182,7 +184,7 @@ class Process:
         return None if self._cgroup is None else self._cgroup.path
 
     def signal(self, number: int) -> bool:
-        """Send a signal to the leader's process group; return False if nobody is left in it."""
+        """Send a signal to the leader's process group. Return False if no process is left in it."""
         return self._tracked.tree.signal_group(number)
 
     def hang_up(self, foreground: int | None) -> None:
@@ -190,21 +192,21 @@ class Process:
         self._tracked.tree.hang_up(foreground)
 
     def terminate_tree(self, *, hang_up: bool = False) -> None:
-        """Send TERM, then CONT, to every process of the run, whatever session or group it is in.
+        """Send TERM, then CONT, to every process of the run, in whatever session or process group it is.
 
-        With `hang_up` the leader, which may be a shell on a terminal, gets HUP as well.
+        With `hang_up`, the leader, which may be a shell on a terminal, receives HUP as well.
         """
         self._tracked.tree.terminate(hang_up=hang_up)
         if self._cgroup is not None:
             self._cgroup.terminate(self._tracked.tree)
 
     def kill_tree(self) -> frozenset[int]:
-        """Kill every process of the run, and those that are found while `tree_ended` waits.
+        """Kill every process of the run, and any further ones found while `tree_ended` waits.
 
-        If the leader has ended by itself and left nobody, this costs one look at the list of the service's children.
-        Return the pids of those that the kernel does not allow the service to signal: programs that have become another
-        user (setuid, kill(2)) under a service that is not root. They live on, except in a cgroup, which is killed as a
-        whole.
+        If the leader has ended on its own and left no process behind, this only costs one look at the service's
+        children. Return the pids of processes that the kernel does not allow the service to signal: programs that have
+        become another user (setuid, kill(2)) under a service that is not root. They survive, except in a cgroup, which
+        is killed as a whole.
         """
         if self._cgroup is not None:
             self._cgroup.kill()
@@ -214,32 +216,35 @@ class Process:
     async def tree_ended(self) -> None:
         """Wait until the leader and every process of the run have ended.
 
-        After `kill_tree` those that may not be signalled are not waited for. Use a timeout: a process in an
-        uninterruptible wait for a device ends only after that wait, even by KILL.
+        After `kill_tree`, this does not wait for processes that may not be signalled. Use a timeout: even after KILL, a
+        process in an uninterruptible wait for a device ends only after that wait.
         """
         await self._tracked.reaped.wait()
         if self._cgroup is not None:
             await self._cgroup.ended()
         await self._tracked.tree.ended()
-        # The SIGCHLD for their end may still be pending.
+        # The SIGCHLD that reports their end may still be pending.
         self._subreaper.reap()
 
     def usage(self) -> ResourceUsage:
-        """Return what the run has used, between `exited` and `close`; it is complete after `tree_ended`.
+        """Return what the run has used. Call this between `exited` and `close`; the result is complete after
+        `tree_ended`.
 
-        It comes from the cgroup, else from wait4(2): the leader with what it has waited for, and orphans once they are
-        reaped. The peak of memory is then that of one process, and None if below the service's own: see `UsageMeter`.
+        The numbers come from the cgroup, or without one from wait4(2), which covers the leader with the children it has
+        waited for, and orphans once they are reaped. The memory peak is then that of one process, and None if it is
+        below the service's own: see `UsageMeter`.
         """
         counted = self._tracked.meter.usage()
         return counted if self._cgroup is None else self._cgroup.usage(counted)
 
     def limit_hit(self) -> Hit | None:
-        """Return which limit has ended the program, between `exited` and `close`; see `usage.limit_hit`."""
+        """Return which limit has ended the program. Call this between `exited` and `close`; see `usage.limit_hit`."""
         oom_killed = self._cgroup is not None and self._cgroup.oom_killed()
         return limit_hit(self._limits, self.exited.result(), self.usage(), oom_killed=oom_killed)
 
     def close(self) -> None:
-        """Stop tracking the run: what still lives is killed, and reaped whenever it ends; its cgroup is removed."""
+        """Stop tracking the run: kill its remaining processes, which are reaped whenever they end, and remove its
+        cgroup."""
         self.kill_tree()
         self._subreaper.leave(self._tracked)
         if self._cgroup is not None and not self._cgroup.remove():
@@ -251,7 +256,7 @@ def _spawn_error(error: OSError, program: bytes, cwd: bytes, prefix: bytes | Non
     reason = os.strerror(number)
     name = ascii(os.fsdecode(program)[:MAX_NAME])
     at_directory = error.filename is not None and os.fsencode(error.filename) == cwd
-    # If program and directory have the same name, only the directory itself can tell which of them failed.
+    # If program and directory have the same name, only a look at the directory can tell which of them failed.
     if at_directory and (cwd != program or not os.path.isdir(cwd)):  # noqa: PTH112  # bytes, and it never raises
         return LaunchError(number, "directory", f"cannot start in the directory {os.fsdecode(cwd)!a}: {reason}")
     if number in _OF_THE_PROGRAM and prefix is not None and error.filename == prefix:

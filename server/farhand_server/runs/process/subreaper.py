@@ -1,15 +1,16 @@
-"""The service as the parent of its runs' orphans: it receives them, knows which run each belongs to, and reaps them.
+"""Makes the service the parent of its runs' orphans, determines to which run each orphan belongs, and reaps it.
 
-Leaders are started by asyncio (`loop.subprocess_exec`); leaders and orphans are reaped here on SIGCHLD with wait4(2),
-which also tells what they have used. `childwatcher` hooks into asyncio for that, and says why: without the hook asyncio
-would reap the leaders itself, report their exit some turns of the event loop later, and discard what wait4(2) says.
+asyncio starts the leaders (`loop.subprocess_exec`), but this module reaps leaders and orphans, on SIGCHLD with
+wait4(2), which also reports what they have used. `childwatcher` hooks into asyncio for that and explains why: without
+the hook, asyncio would reap the leaders itself, report their exit several turns of the event loop later, and discard
+what wait4(2) reports.
 
-Each run's processes have a mark that fork, exec, setsid and a new environment do not change: the soft limit on file
-locks, which Linux has ignored since 2.4.24 (RLIMIT_LOCKS, getrlimit(2)), is a number of the run's own. Anybody may read
-it (/proc/PID/limits), even of setuid programs and zombies. Because anybody may also set it, session, process group and
-cgroup take precedence if they name a run. A program that changes it is still known by FARHAND_RUN_ID in its
-environment. A child that none of these identifies is left alone: another part of the service may have started it and be
-waiting for it.
+Each run's processes carry a mark that fork, exec, setsid and a new environment do not change: their soft limit on file
+locks, which Linux has ignored since 2.4.24 (RLIMIT_LOCKS, getrlimit(2)), is a number unique to the run. Anybody may
+read it (/proc/PID/limits), even for setuid programs and zombies. Because anybody may also set it, session, process
+group and cgroup take precedence if they identify a run. A program that changes its mark can still be recognized by
+FARHAND_RUN_ID in its environment. A child that none of these identifies is left alone: another part of the service may
+have started it and be waiting for it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ _RLIMIT_LOCKS: Final = 10
 """asm-generic/resource.h; Python has no name for it."""
 
 _MARK_BITS: Final = 30
-"""Bits of a mark that identify the run; the 32 above them identify the service, which may run inside another one."""
+"""Bits of a mark that identify the run. The 32 bits above them identify the service, which may run inside another
+service."""
 
 
 class TrackedRun:
@@ -58,7 +60,8 @@ class TrackedRun:
         self.closed = False
         self.reaped = asyncio.Event()
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        """The leader's exit code, or minus the signal's number. Somebody may cancel it; `reaped` is only ever set."""
+        """The leader's exit code, or the negated signal number. Waiting tasks may cancel this future, but `reaped` is
+        only ever set."""
 
     def leader_ended(self, status: int, usage: resource.struct_rusage) -> None:
         """Record that the leader was reaped with this wait status."""
@@ -82,9 +85,9 @@ class _PendingStart:
         self.notify_asyncio: Callable[[asyncio.Future[int]], object] | None = None
 
     async def kill(self) -> None:
-        """Kill the program if it already runs, and wait until asyncio knows of its exit; no cancellation ends this."""
+        """Kill the program if it already runs, and wait until asyncio knows of its exit. Cancellation does not end this."""
         if self.run is None or self.transport is None or self.notify_asyncio is None:
-            return  # asyncio has not handed it over: it kills the program itself
+            return  # asyncio has not handed the child over and kills the program itself
         self.run.exited.add_done_callback(self.notify_asyncio)
         self.run.tree.kill()
         # asyncio passes the exit on to the transport two turns of the loop later.
@@ -97,7 +100,7 @@ class _PendingStart:
 class Subreaper:
     """Waits for the leaders of all runs and for all of their orphans, on SIGCHLD.
 
-    Create it in the main thread, on the event loop that runs there.
+    Create it in the main thread, on the event loop running there.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -105,51 +108,54 @@ class Subreaper:
         self._tasks: set[asyncio.Task[None]] = set()
         self._expecting: set[int] = set()
         self._leaders: dict[int, TrackedRun] = {}
-        """Leaders that are not reaped, by pid."""
+        """Leaders that have not been reaped, by pid."""
         self._sessions: dict[int, TrackedRun] = {}
         """Runs by the number of their session and process group, which is their leader's pid."""
         self._marks: dict[int, TrackedRun] = {}
         self._ids: dict[str, TrackedRun] = {}
         self._adopted: dict[int, TrackedRun | None] = {}
-        """The run of each child that is not a leader, by pid; a pid is not reused before the child is reaped."""
+        """The run of each child that is not a leader, by pid. A pid is not reused before the child is reaped."""
         self._nobody = TrackedRun(0, 0, None, self._orphans)
-        """Owns the orphans of runs that are over; they are killed."""
+        """A stand-in that owns the orphans of runs that are over. They are killed."""
         self._start: _PendingStart | None = None
-        """The leader that asyncio is starting now; asyncio does not suspend before it hands the child over."""
+        """The leader that asyncio is currently starting. asyncio does not yield to the loop before it hands over the
+        child."""
         self._nobody.tree.reaped = True
         myself = tree.look(os.getpid())
         assert myself is not None
-        # It does not change by an execve of the service.
+        # An execve of the service does not change this.
         self._mark = (1 << 32 | zlib.crc32(b"%d %d" % (myself.pid, myself.started))) << _MARK_BITS
-        # Kept open, so that a run can be ended when no descriptors are left. Only the main thread has children: it
+        # Kept open, so that a run can be ended even when no descriptors are left. Only the main thread has children: it
         # starts them, and the kernel gives orphans to the first living thread.
         self._children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._children)
         _become_subreaper()
         childwatcher.install(self._take_over)
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
-        loop.call_soon(self.reap)  # children that have ended before
+        loop.call_soon(self.reap)  # children that have already ended
 
     def expect(self, pids: Iterable[int]) -> None:
-        """Do not reap these children, leaders from before an execve of the service, until they are adopted."""
+        """Do not reap these children until they are adopted. They are leaders that were started before an execve of the
+        service."""
         self._expecting.update(pids)
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
-        """Run a task that is left to do for a run that is over."""
+        """Run the remaining work for a run that is over in a task."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     @contextlib.contextmanager
     def marking(self) -> Iterator[int]:
-        """Give processes that are started inside a new mark, and return it; 0 if the system does not allow it."""
+        """Give processes that are started inside the block a new mark, and yield it; 0 if the system does not allow
+        marks."""
         mark = 0
         while not mark or mark in self._marks:
             mark = self._mark | secrets.randbits(_MARK_BITS)
         soft, hard = resource.getrlimit(_RLIMIT_LOCKS)
         try:
             resource.setrlimit(_RLIMIT_LOCKS, (mark, hard))
-        except (OSError, ValueError):  # a hard limit below it
+        except (OSError, ValueError):  # the hard limit is lower
             yield 0
             return
         try:
@@ -168,9 +174,9 @@ class Subreaper:
         stderr: int,
         run_id: str | None,
     ) -> TrackedRun:
-        """Start a leader in a session of its own, and track it and all processes that it leaves.
+        """Start a leader in its own session, and track it and all processes that it leaves behind.
 
-        When cancelled, it kills the program first. Raises OSError as `asyncio.create_subprocess_exec` does.
+        When cancelled, it first kills the program. Raises OSError as `asyncio.create_subprocess_exec` does.
         """
         with contextlib.ExitStack() as marking:
             start = self._start = _PendingStart(run_id, marking.enter_context(self.marking()), marking.close)
@@ -191,7 +197,7 @@ class Subreaper:
                     self.leave(start.run)
                 raise
             finally:
-                if self._start is start:  # it failed
+                if self._start is start:  # the start has failed
                     self._start = None
         # The transport could only report the exit, four turns of the loop later than the subreaper does. Closing it
         # does not kill the program: see `_take_over`.
@@ -201,7 +207,7 @@ class Subreaper:
         return start.run
 
     def _take_over(self, pid: int, callback: Callable[..., object], args: tuple[Any, ...]) -> bool:
-        """Take a child over from asyncio if it is a leader; the next start may follow at once."""
+        """Take a child over from asyncio if it is a leader. The next start may follow at once."""
         start = self._start
         if start is None or asyncio.get_running_loop() is not self.loop:
             return False
@@ -216,7 +222,7 @@ class Subreaper:
         return True
 
     def enter(self, pid: int, mark: int, run_id: str | None, counted: MeterSnapshot | None = None) -> TrackedRun:
-        """Track a leader that was just started, and all processes that it leaves."""
+        """Track a leader that was just started, and all processes that it leaves behind."""
         run = self._leaders[pid] = self._sessions[pid] = TrackedRun(pid, mark, run_id, self._orphans, counted)
         if mark:
             self._marks[mark] = run
@@ -225,7 +231,7 @@ class Subreaper:
         return run
 
     def adopt_rest(self, pid: int, mark: int, run_id: str | None, code: int, counted: MeterSnapshot) -> TrackedRun:
-        """Track what is left of a run whose leader was reaped with this exit code, before an execve."""
+        """Track the remaining processes of a run whose leader was reaped, with this exit code, before an execve."""
         run = self.enter(pid, mark, run_id, counted)
         del self._leaders[pid]
         run.tree.reaped = True
@@ -234,7 +240,7 @@ class Subreaper:
         return run
 
     def adopt(self, pid: int, run_id: str | None, counted: MeterSnapshot) -> TrackedRun:
-        """Track a leader that this process has from before an execve. Raises ChildProcessError if it is not a child."""
+        """Track a leader that this process started before an execve. Raises ChildProcessError if it is not a child."""
         child = tree.look(pid)
         if child is None or child.parent != os.getpid():
             raise ChildProcessError(f"the process {pid} is not a child of this service")
@@ -245,7 +251,8 @@ class Subreaper:
         return run
 
     def leave(self, run: TrackedRun) -> None:
-        """Stop tracking a run that is over. If its leader lives, it is still reaped; orphans are killed when found."""
+        """Stop tracking a run that is over. If its leader is alive, it is still reaped when it ends. Orphans are killed
+        when found."""
         run.closed = True
         if run.tree.reaped:
             self._forget(run)
@@ -254,17 +261,18 @@ class Subreaper:
         self._marks.pop(run.mark, None)
         if run.run_id is not None and self._ids.get(run.run_id) is run:
             del self._ids[run.run_id]
-        # A later leader may have its pid, which is free once the session is empty.
+        # A later leader may have the same pid, which is free once the session is empty.
         if self._sessions.get(run.tree.leader) is run:
             del self._sessions[run.tree.leader]
-        # They are looked at again, and then belong to a run that is over.
+        # These orphans will be examined again, and then belong to a run that is over.
         self._adopted = {pid: whose for pid, whose in self._adopted.items() if whose is not run}
 
     def _orphans(self, run: TrackedRun) -> list[int]:
-        """Return the children of this process that are orphans of that run, including zombies."""
+        """Return the children of this process that are orphans of `run`, including zombies."""
         listed = self._listed()
         known = self._adopted
-        # The usual case, which needs no look at each child: those listed are the leaders and the known orphans.
+        # In the usual case, the listed children are the leaders and the known orphans, and need not be examined one by
+        # one.
         if listed.count(b" ") - 1 == len(self._leaders) + len(known) and all(b" %d " % pid in listed for pid in known):
             return [pid for pid, whose in known.items() if whose is run]
         children = map(int, listed.split())
@@ -278,7 +286,7 @@ class Subreaper:
         return [pid for pid, whose in self._adopted.items() if whose is run]
 
     def _listed(self) -> bytes:
-        """Return the pids of the children of this process, including zombies, with a space before and after each."""
+        """Return the pids of this process's children, including zombies, with a space before and after each."""
         chunks = [b" "]
         at = 0
         while chunk := os.pread(self._children, 64 << 10, at):
@@ -287,11 +295,12 @@ class Subreaper:
         return b"".join(chunks)
 
     def _owner(self, pid: int) -> TrackedRun | None:
-        """Return the run of a child, None if it has none. Raises LookupError if it cannot be determined at present."""
+        """Return the run to which a child belongs, or None. Raises LookupError if the run cannot be determined at
+        present."""
         member = tree.look(pid)
         if member is None:
             return None
-        # First what only the kernel sets: anybody can read the mark of another run, and set it.
+        # First check what only the kernel sets, because anybody can read another run's mark and set it.
         for number in (member.session, member.group):
             if number in self._sessions:
                 return self._sessions[number]
@@ -301,7 +310,7 @@ class Subreaper:
         mark = tree.mark_of(pid)
         if mark in self._marks:
             return self._marks[mark]
-        # While leaders are expected, the marks of their runs are not known yet.
+        # While some leaders are still expected, the marks of their runs are not known yet.
         if self._is_ours(mark) and not self._expecting:
             return self._nobody
         run_id = tree.run_id_of(pid) if member.alive else None
@@ -314,10 +323,10 @@ class Subreaper:
 
     def reap(self) -> None:
         """Reap all leaders and orphans that have ended."""
-        with contextlib.suppress(ChildProcessError):  # no children at all
+        with contextlib.suppress(ChildProcessError):  # there are no children
             while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
                 if not self._take(found.si_pid):
-                    # It is left to another part of the service, and hides the children behind it.
+                    # This child is left to another part of the service, but it hides the children behind it.
                     self._reap_behind()
                     return
 
@@ -328,7 +337,7 @@ class Subreaper:
                     self._take(pid)
 
     def _take(self, pid: int) -> bool:
-        """Reap a zombie; return False if it is not ours to reap."""
+        """Reap a zombie. Return False if it is not ours to reap."""
         run = self._leaders.pop(pid, None)
         if run is not None:
             _, status, usage = os.wait4(pid, 0)
@@ -337,14 +346,14 @@ class Subreaper:
                 self._forget(run)
             return True
         try:
-            whose = self._adopted.pop(pid, None) or self._owner(pid)  # it can always be determined for a zombie
+            whose = self._adopted.pop(pid, None) or self._owner(pid)  # for a zombie, the owner can always be determined
         except OSError:
-            return False  # no descriptor is left to look with: it is reaped with the next that ends
+            return False  # no descriptor is left to examine it; it is reaped when the next child ends
         if whose is None:
             return False
         whose.meter.add(os.wait4(pid, 0)[2])
         if whose is self._nobody:
-            self.loop.call_soon(self._nobody.tree.kill)  # its children are children of this process now
+            self.loop.call_soon(self._nobody.tree.kill)  # its children have become children of this process
         return True
 
 
@@ -352,9 +361,9 @@ _current: Subreaper | None = None
 
 
 def prepare(expecting: Iterable[int] = ()) -> Subreaper:
-    """Make this process a subreaper, whose children the running event loop reaps; it may be called again.
+    """Make this process a subreaper whose children are reaped on the running event loop. May be called repeatedly.
 
-    Call it in the main thread. For `expecting` see `Subreaper.expect`.
+    Call this in the main thread. For `expecting` see `Subreaper.expect`.
     """
     global _current
     loop = asyncio.get_running_loop()
@@ -367,7 +376,7 @@ def prepare(expecting: Iterable[int] = ()) -> Subreaper:
 def current() -> Subreaper:
     """Return the subreaper of the running event loop. Raises RuntimeError before `prepare`."""
     if _current is None or _current.loop is not asyncio.get_running_loop():
-        raise RuntimeError("prepare_loop() has to be called on this loop before a process is started")
+        raise RuntimeError("prepare_loop() must be called on this loop before a process is started")
     return _current
 
 

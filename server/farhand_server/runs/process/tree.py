@@ -1,8 +1,9 @@
-"""The processes of one run, found among the service's descendants and signalled without ever hitting another's.
+"""Finds the processes of one run among the service's descendants, and signals them without ever hitting another
+process.
 
-Every process of a run is a descendant of the service, which is a subreaper: the leader's children, theirs, and those
-whose parents have ended, which become the service's own children (prctl(2), PR_SET_CHILD_SUBREAPER). Numbers that may
-have passed to another process are told apart by the time of its start (proc_pid_stat(5)) and by pidfds.
+Every process of a run is a descendant of the service, which is a subreaper: either a descendant of the leader, or an
+orphan, which becomes the service's own child (prctl(2), PR_SET_CHILD_SUBREAPER), or a descendant of an orphan. Pids may
+be reused, so processes are told apart by their start time (proc_pid_stat(5)) and by pidfds.
 """
 
 from __future__ import annotations
@@ -19,23 +20,25 @@ RUN_ID_VARIABLE: Final = b"FARHAND_RUN_ID"
 identifies them."""
 
 SWEEPS: Final = 16
-"""Passes over a tree within one kill: each finds what was started during the one before. A tree that outruns them all
-is scanned again whenever one of its processes has ended."""
+"""Passes over a tree within one kill. Each pass finds processes that were started during the previous one. A tree that
+outruns all passes is scanned again whenever one of its processes has ended."""
 
 MAX_ENVIRONMENT: Final = 6 << 20
-"""Bytes of an environment that are read: as many as there can be (three quarters of 8 MiB, execve(2)), since the
-service's own variable may come after all that a request has set."""
+"""Bytes of an environment that are read: as many as there can be (three quarters of 8 MiB, execve(2)), because the
+service's own variable may come after all the variables that a request has set."""
 
 
 EXEC_LOOKS: Final = 30
-"""Reads of the environment of a process that seems to have none, and may be amid an execve(2): some 10 µs each."""
+"""How often to read the environment of a process that seems to have none, because it may be in the middle of an
+execve(2). Each read takes about 10 µs."""
 
 
 _MARK: Final = b"Max file locks"
 
 
 class Member(NamedTuple):
-    """A process at one moment; `started` is in clock ticks since boot, and tells it from another with the same pid."""
+    """A process at one moment. `started` is its start time in clock ticks since boot, and tells it from another process
+    with the same pid."""
 
     pid: int
     parent: int
@@ -46,13 +49,13 @@ class Member(NamedTuple):
 
 
 def look(pid: int) -> Member | None:
-    """Return what /proc/PID/stat says of a process; None if there is none."""
+    """Return what /proc/PID/stat says about a process; None if there is no such process."""
     text = read(f"/proc/{pid}/stat")
     if not text:
         return None
     # "pid (comm) state ppid pgrp session …", where comm may hold anything; num_threads is field 20, starttime 22.
     fields = text[text.rindex(b")") + 2 :].split(maxsplit=20)
-    # A process of which only the first thread has ended looks like a zombie, but has other threads.
+    # A process whose first thread alone has ended looks like a zombie, but has other threads.
     alive = fields[0] not in (b"Z", b"X") or int(fields[17]) > 1
     return Member(pid, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]), alive)
 
@@ -67,10 +70,10 @@ def children(pid: int) -> list[int]:
 
 
 def run_id_of(pid: int) -> str | None:
-    """Return the run's id from the environment that a program was started with; None if that contains none.
+    """Return the run's id from the environment with which a program was started; None if there is none.
 
-    Return "" if no environment can be read: there is none, it is not ours to read, or the process is in the middle of
-    an execve(2).
+    Return "" if no environment can be read: it is empty, we may not read it, or the process is in the middle of an
+    execve(2).
     """
     for _ in range(EXEC_LOOKS):
         environment = read(f"/proc/{pid}/environ", MAX_ENVIRONMENT)
@@ -87,7 +90,7 @@ def run_id_of(pid: int) -> str | None:
 
 
 def mark_of(pid: int) -> int:
-    """Return the soft limit on file locks of a process or zombie; 0 if it has none, or is gone. See `subreaper`."""
+    """Return the soft limit on file locks of a process or zombie; 0 if it has none or is gone. See `subreaper`."""
     for line in read(f"/proc/{pid}/limits").splitlines():
         if line.startswith(_MARK):
             soft = line[len(_MARK) :].split()[0]
@@ -96,7 +99,7 @@ def mark_of(pid: int) -> int:
 
 
 def read(path: str, limit: int = 1 << 30) -> bytes:
-    """Return a file of /proc, at most `limit` bytes; nothing if the process is gone or is not ours to look at."""
+    """Return at most `limit` bytes of a file in /proc; empty if the process is gone or we may not look at it."""
     chunks = []
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -112,7 +115,7 @@ def read(path: str, limit: int = 1 << 30) -> bytes:
 
 
 def descend(roots: Iterable[int]) -> Iterator[Member]:
-    """Yield the processes `roots` and all of their descendants, as far as they live."""
+    """Yield those of the processes `roots` and their descendants that are alive."""
     todo = list(roots)
     seen: set[int] = set()
     while todo:
@@ -127,12 +130,13 @@ def descend(roots: Iterable[int]) -> Iterator[Member]:
 
 
 def open_pidfd(member: Member) -> int | None:
-    """Return a pidfd of exactly this process; None if it has ended. Raises OSError if no descriptor is left."""
+    """Return a pidfd of exactly this process; None if it has ended. Raises OSError if no more descriptors are
+    available."""
     try:
         fd = os.pidfd_open(member.pid)
     except ProcessLookupError:
         return None
-    # Checked after the pidfd is open: the same pid with the same start is the same process.
+    # Check after opening the pidfd: the same pid with the same start time is the same process.
     now = look(member.pid)
     if now is None or now.started != member.started:
         os.close(fd)
@@ -141,7 +145,7 @@ def open_pidfd(member: Member) -> int | None:
 
 
 def send(member: Member, number: int) -> None:
-    """Send a signal to exactly this process; nothing happens if it has ended. Raises PermissionError."""
+    """Send a signal to exactly this process. Does nothing if it has ended. Raises PermissionError."""
     fd = open_pidfd(member)
     if fd is None:
         return
@@ -154,20 +158,21 @@ def send(member: Member, number: int) -> None:
 
 
 class Tree:
-    """All processes of a run. `orphans` returns the pids of those that have become children of the service."""
+    """All processes of a run. `orphans` returns the pids of the processes that have become children of the service."""
 
     def __init__(self, leader: int, orphans: Callable[[], Iterable[int]]) -> None:
         self.leader = leader
         self.reaped = False
-        """Whether the leader is gone and its pid is free, unless it is still the id of a group or session."""
+        """Whether the leader has been reaped. Its pid is then free, unless it is still the id of a process group or
+        session."""
         self.untouchable: set[int] = set()
-        """Pids of those that the kernel did not allow the service to signal."""
+        """Pids of processes that the kernel did not allow the service to signal."""
         self._orphans = orphans
         self._killed: set[tuple[int, int]] = set()
         self._killing = False
 
     def members(self) -> list[Member]:
-        """Return the processes that live now."""
+        """Return the processes that are alive now."""
         found: dict[int, Member] = {}
         seen: set[int] = set()
         roots = set(self._orphans())
@@ -176,17 +181,18 @@ class Tree:
         while roots:
             found.update((member.pid, member) for member in descend(roots))
             seen |= roots
-            # A process that has lost its parent during this pass is an orphan now.
+            # A process that has lost its parent during this pass is now an orphan.
             roots = set(self._orphans()) - seen - found.keys()
         return list(found.values())
 
     def signal_group(self, number: int) -> bool:
-        """Send a signal to the leader's process group; return False if nobody is left in it.
+        """Send a signal to the leader's process group. Return False if no process is left in it.
 
-        The leader's pid is the id of the group, and is not reused while the leader is not reaped or anybody is left in
-        the group. After that it may belong to a stranger: then a process with that pid exists, and is left alone.
+        The leader's pid is the group's id. It is not reused as long as the leader has not been reaped or a process is
+        left in the group. After that it may belong to an unrelated process. In that case a process with this pid
+        exists, and is left alone.
         """
-        if self.reaped and os.path.exists(f"/proc/{self.leader}"):  # noqa: PTH110  # a Path is slow
+        if self.reaped and os.path.exists(f"/proc/{self.leader}"):  # noqa: PTH110  # Path.exists is slow
             return False
         try:
             os.killpg(self.leader, number)
@@ -195,9 +201,9 @@ class Tree:
         return True
 
     def terminate(self, *, hang_up: bool = False) -> None:
-        """Send TERM to all, then CONT: a stopped process acts on TERM only once it continues.
+        """Send TERM, then CONT, to all processes: a stopped process acts on TERM only once it continues.
 
-        With `hang_up` the leader gets HUP as well, since an interactive shell ignores TERM (bash(1), SIGNALS).
+        With `hang_up`, the leader receives HUP as well, because an interactive shell ignores TERM (bash(1), SIGNALS).
         """
         members = self.members()
         others = [member for member in members if member.group != self.leader]
@@ -210,18 +216,20 @@ class Tree:
                     self._send(leader, signal.SIGHUP)
 
     def hang_up(self, foreground: int | None) -> None:
-        """Send HUP, then CONT, to the leader and the `foreground` group, as the kernel does when a terminal is gone."""
+        """Send HUP, then CONT, to the leader and to the `foreground` process group, as the kernel does when a terminal
+        is gone."""
         reached = [each for each in self.members() if each.pid == self.leader or each.group == foreground]
         for number in (signal.SIGHUP, signal.SIGCONT):
             for member in reached:
                 self._send(member, number)
 
     def kill(self) -> None:
-        """Kill all, including those that were started meanwhile; `ended` kills what it finds from now on."""
+        """Kill all processes, including those started meanwhile. From now on, `ended` kills any further ones that it
+        finds."""
         self._killing = True
         if not self.reaped:
             self.signal_group(signal.SIGKILL)
-        # Without a free descriptor no process can be looked at. Orphans of a run that is over are killed later.
+        # Without a free descriptor no process can be examined. Orphans of a run that is over are killed later.
         with contextlib.suppress(OSError):
             for _ in range(SWEEPS):
                 fresh = [member for member in self.members() if (member.pid, member.started) not in self._killed]
@@ -232,9 +240,9 @@ class Tree:
                     self._killed.add((member.pid, member.started))
 
     async def ended(self) -> None:
-        """Wait until all have ended; after `kill` those that may not be signalled are not waited for.
+        """Wait until all processes have ended. After `kill`, do not wait for processes that may not be signalled.
 
-        Raises OSError if no descriptor is left to look or wait with.
+        Raises OSError if no descriptor is left for examining or waiting.
         """
         while True:
             if self._killing:
@@ -255,7 +263,7 @@ class Tree:
 async def _end_of(member: Member) -> None:
     fd = open_pidfd(member)
     if fd is None:
-        await asyncio.sleep(0)  # give others their turn, whatever the next pass finds
+        await asyncio.sleep(0)  # give other tasks their turn, whatever the next pass finds
         return
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What a run may use of the machine, what it has used, and which of its limits has ended it."""
+"""What a run may use, what it has used, and which of its limits has ended it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Enforcer = Literal["cgroup", "rlimit"]
 
 
 SAMPLED: Final = 0.9
-"""Share of a limit on processor time from which it counts as reached: the kernel enforces it by ticks and reports exact
-times, which were nine tenths of the limit at least for a busy loop of a second."""
+"""Fraction of a processor time limit from which the limit counts as reached. The kernel enforces the limit by ticks but
+reports exact times; for a busy loop of one second, these were at least nine tenths of the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceUsage:
-    """Processor time in seconds, and the peak of memory in bytes, None if it is unknown."""
+    """Processor time in seconds, and the memory peak in bytes, None if it is unknown."""
 
     user: float
     system: float
@@ -38,38 +38,40 @@ class MeterSnapshot(NamedTuple):
 
 
 class UsageMeter:
-    """Adds up what wait4(2) reports of a run's processes: the leader with all it has waited for, and reaped orphans.
+    """Adds up what wait4(2) reports about a run's processes: the leader with all children it has waited for, and reaped
+    orphans.
 
-    It does not include processes that were killed with their parents before anybody waited for them and were reaped by
-    another process than the service, nor orphans that live on. A cgroup includes all of them.
+    Not included are processes that were killed together with their parents before anybody waited for them and were then
+    reaped by a process other than the service, and orphans that are still alive. A cgroup includes all of these.
     """
 
     def __init__(self, counted: MeterSnapshot | None = None) -> None:
         so_far = counted or MeterSnapshot(0.0, 0.0, 0, own_peak())
         self.floor = so_far.floor
-        """Bytes of memory up to which a peak is meaningless. The leader starts as a vfork of the service, and execve(2)
-        counts the largest resident set of the memory that it leaves: the service's own."""
+        """Bytes up to which a memory peak is meaningless. The leader starts as a vfork of the service, and its peak
+        includes the largest resident set before execve(2), which is the service's own."""
         self._user, self._system, self._peak = so_far.user, so_far.system, so_far.peak
 
     def add(self, usage: resource.struct_rusage) -> None:
-        """Add a process that was waited for."""
+        """Add the usage of a process that was waited for."""
         self._user += usage.ru_utime
         self._system += usage.ru_stime
         self._peak = max(self._peak, usage.ru_maxrss << 10)  # KiB: getrusage(2)
 
     def snapshot(self) -> MeterSnapshot:
-        """Return the state, with which another `UsageMeter` can continue."""
+        """Return the state with which another `UsageMeter` can continue."""
         return MeterSnapshot(self._user, self._system, self._peak, self.floor)
 
     def usage(self) -> ResourceUsage:
-        """Return the sum. The peak is that of the largest single process, and only known above `floor`."""
+        """Return the sum. The memory peak is that of the largest single process, and is known only if it is above
+        `floor`."""
         return ResourceUsage(self._user, self._system, self._peak if self._peak > self.floor else None)
 
 
 def own_peak() -> int:
     """Return the largest resident set of this program so far, in bytes (VmHWM, proc_pid_status(5)).
 
-    getrusage(2) includes that of the program that started this one, which execve(2) adds to its own.
+    The value of getrusage(2) does not serve: it includes the peak of the program that executed this one by execve(2).
     """
     text = os.pread(_own_status(), 4096, 0)
     at = text.index(b"VmHWM:") + len(b"VmHWM:")
@@ -82,19 +84,19 @@ def _own_status() -> int:
 
 
 def enforcers(limits: ResourceLimits, by_cgroup: frozenset[str]) -> dict[LimitName, Enforcer]:
-    """Return what enforces each limit that is set; `by_cgroup` names those that the run's cgroup enforces."""
+    """Return what enforces each limit that is set. `by_cgroup` names the limits that the run's cgroup enforces."""
     names: tuple[LimitName, ...] = ("memory", "cpu", "processes", "files", "file_size")
     return {name: "cgroup" if name in by_cgroup else "rlimit" for name in names if getattr(limits, name) is not None}
 
 
 def limit_hit(limits: ResourceLimits, code: int, usage: ResourceUsage, *, oom_killed: bool) -> Hit | None:
-    """Return which limit has ended a program with this exit `code` (minus the signal's number); None if unknown.
+    """Return which limit has ended a program with this exit `code` (or negated signal number); None if unknown.
 
-    - memory: the kernel's out-of-memory killer has killed a process in the cgroup. With an rlimit (RLIMIT_AS)
-      allocations fail and the program decides, as it does when fork(2) fails at RLIMIT_NPROC or pids.max: no signal
-      tells of that.
-    - cpu: SIGXCPU at the soft limit, SIGKILL at the hard one. RLIMIT_CPU counts each process by itself (setrlimit(2)),
-      so that only the leader's end shows it.
+    - memory: the kernel's out-of-memory killer has killed a process in the cgroup. With an rlimit (RLIMIT_AS),
+      allocations fail and the program decides what to do, as it does when fork(2) fails at RLIMIT_NPROC or pids.max. No
+      signal reports that.
+    - cpu: SIGXCPU at the soft limit, SIGKILL at the hard limit. RLIMIT_CPU counts each process separately
+      (setrlimit(2)), so only the leader's end shows it.
     - file_size: SIGXFSZ. A program may ignore it and get EFBIG instead.
     """
     if oom_killed and code:
@@ -110,8 +112,8 @@ def limit_hit(limits: ResourceLimits, code: int, usage: ResourceUsage, *, oom_ki
 
 @dataclass(frozen=True, slots=True)
 class ResourceLimits:
-    """Limits on one run, all optional, enforced by the kernel: for the whole tree in a cgroup, else for each process
-    (setrlimit(2)).
+    """Limits on one run, all optional. The kernel enforces them for the whole tree in a cgroup, or else for each
+    process (setrlimit(2)).
 
     `memory` and `file_size` are in bytes, `cpu` in seconds of processor time; `processes` and `files` are counts.
     """

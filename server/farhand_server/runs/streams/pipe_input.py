@@ -1,4 +1,5 @@
-"""Stdin of a program without a terminal: addressed by offset, and written to its pipe as fast as the program reads."""
+"""Stdin of a program without a terminal. It is addressed by offset, and written to a pipe as fast as the program
+reads."""
 
 from __future__ import annotations
 
@@ -15,13 +16,13 @@ from ..attachments.attachments import Attachment, Attachments
 from ..snapshots import Blob, Descriptor, Get, Put, SnapshotRecord
 
 MAX_STDIN_AHEAD: Final = 4 * MiB
-"""Bytes that the program has not read, beyond which no other attachment may continue. It is as much as one may send
-without credit: a client can continue where the one before it was accepted, and one that attaches again and again does
-not fill the memory."""
+"""Number of bytes not read by the program, beyond which no other attachment may continue. It equals what an attachment
+may send without credit, so that a client can continue where its predecessor was accepted, but one that attaches again
+and again cannot fill the memory."""
 
 
 class StdinSnapshot(SnapshotRecord):
-    """The state of a `PipeInput` and its `PipeWriter`, or of a `TerminalInput`, which uses only some of the fields."""
+    """The state of a `PipeInput` and its `PipeWriter`, or of a `TerminalInput`, which uses only some fields."""
 
     received: int
     taken: int
@@ -32,7 +33,8 @@ class StdinSnapshot(SnapshotRecord):
 
 
 class PipeWriter:
-    """Writes to a program's stdin. `taken` is called with the number of bytes that the pipe has accepted or dropped."""
+    """Writes to a program's stdin. `taken` is called with the number of bytes that were written to the pipe or
+    dropped."""
 
     def __init__(self, taken: Callable[[int], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -44,7 +46,7 @@ class PipeWriter:
         self._waiting = False
 
     def snapshot(self, put: Put, *, received: int, taken: int) -> StdinSnapshot:
-        """Return the state for `restore`, with the offsets of its owner."""
+        """Return the state for `restore`, including the owner's offsets."""
         return StdinSnapshot(
             received=received,
             taken=taken,
@@ -55,7 +57,7 @@ class PipeWriter:
         )
 
     def restore(self, snapshot: StdinSnapshot, get: Get) -> None:
-        """Continue from a snapshot; only on a new object. Raises OSError."""
+        """Continue from a snapshot. Call this only on a new object. Raises OSError."""
         self._closed, self._ending = snapshot.closed, snapshot.ending
         queued = get(snapshot.queue)
         self._queue = deque([memoryview(queued)] if queued else ())
@@ -63,13 +65,13 @@ class PipeWriter:
             self.connect(snapshot.pipe)
 
     def connect(self, fd: int) -> None:
-        """Begin to write to `fd`, which this object closes from now on; what was queued before is written first."""
+        """Start writing to `fd`, and take ownership of it. Data queued earlier is written first."""
         os.set_blocking(fd, False)
         self._fd = fd
         self._writable()
 
     def write(self, data: bytes) -> None:
-        """Queue `data`; the credit that `taken` gives back bounds the queue. After `close` it is dropped."""
+        """Queue `data`. The credit that `taken` returns bounds the queue. After `close`, data is dropped."""
         if self._closed:
             self._taken(len(data))
             return
@@ -78,13 +80,13 @@ class PipeWriter:
             self._writable()
 
     def end(self) -> None:
-        """Close the pipe once everything is written."""
+        """Close the pipe once everything has been written."""
         self._ending = True
         if self._fd >= 0 and not self._queue:
             self.close()
 
     def close(self) -> None:
-        """Close the pipe now; what was not written is dropped."""
+        """Close the pipe now, and drop data that has not been written."""
         self._closed = True
         if self._fd >= 0:
             self._stop_waiting()
@@ -146,18 +148,18 @@ class PipeInput:
         return self.pipe.snapshot(put, received=self.received, taken=self.taken)
 
     def restore(self, snapshot: StdinSnapshot, get: Get) -> None:
-        """Continue from a snapshot; only on a new object. Raises OSError."""
+        """Continue from a snapshot. Call this only on a new object. Raises OSError."""
         self.received, self.taken = snapshot.received, snapshot.taken
         self.pipe.restore(snapshot, get)
 
     def refusal(self, key: bytes | None, offset: int) -> str | None:
-        """Return why stdin cannot begin at `offset` now, as the end of a sentence; None if it can."""
+        """Return why stdin cannot begin at `offset` now, as the predicate of a sentence; None if it can."""
         if offset <= min(self.received, self.taken + MAX_STDIN_AHEAD):
             return None
         return f"has {self.received} bytes, of which its program has read {self.taken}; it cannot continue at {offset}"
 
     def write(self, attachment: Attachment, data: bytes) -> None:
-        """Pass `data`, which follow what `attachment` has sent before, to the program, as far as they are new."""
+        """Pass the new part of `data` to the program. `data` follows the bytes that `attachment` has sent before."""
         position = attachment.stdin_at + attachment.stdin_received
         attachment.stdin_received += len(data)
         new = data[max(0, self.received - position) :] if attachment.feeds else b""
@@ -170,12 +172,12 @@ class PipeInput:
             attachment.watcher.stdin_taken()
 
     def end(self, attachment: Attachment) -> None:
-        """Close the program's stdin behind what was written."""
+        """Close the program's stdin once everything has been written."""
         if attachment.feeds:
             self.pipe.end()
 
     def credit(self, attachment: Attachment) -> int:
-        """Return how many of the bytes that `attachment` has sent the program has read, or were dropped."""
+        """Return how many of the bytes sent by `attachment` the program has read or the service has dropped."""
         if not attachment.feeds:
             return attachment.stdin_received
         return min(max(0, self.taken - attachment.stdin_at), attachment.stdin_received)

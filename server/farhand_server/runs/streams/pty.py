@@ -1,6 +1,6 @@
-"""A program's terminal: a pseudoterminal (pty(7)), of which the program has one end and the service the other.
+"""A program's terminal: a pseudoterminal (pty(7)) between the program and the service.
 
-Its modes have the names that SSH uses (RFC 4254, 8), and are translated to termios(3) here.
+Its modes have SSH's names (RFC 4254, 8), which are translated to termios(3) here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from farhand_server.credentials import Credentials
 from ..plan import TerminalPlan, TerminalSize
 
 _MODE: Final = 0o620
-"""Mode of a user's terminal: the group tty may write to it, for write(1) and wall(1), as with sshd."""
+"""File mode of a user's terminal: as with sshd, the group tty may write to it, for write(1) and wall(1)."""
 
 _SIGNAL_KEYS: Final = (termios.VINTR, termios.VQUIT, termios.VSUSP)
 
@@ -30,10 +30,10 @@ _WINSIZE: Final = struct.Struct("HHHH")
 
 
 class PseudoTerminal:
-    """Both ends of a pseudoterminal; -1 for one that is closed.
+    """Both ends of a pseudoterminal; a closed end is -1.
 
-    The service keeps the program's end open as well until the program has ended. Otherwise a program that closes its
-    terminal everywhere, and opens it again, would seem to have ended its output.
+    Until the program has ended, the service keeps the program's end open, too. Otherwise a program that closes all its
+    descriptors of the terminal and reopens it would seem to have ended its output.
     """
 
     def __init__(self, master: int, slave: int) -> None:
@@ -42,9 +42,9 @@ class PseudoTerminal:
 
     @classmethod
     def open(cls, plan: TerminalPlan, size: TerminalSize, credentials: Credentials | None) -> Self:
-        """Open a terminal of this size, with the modes of the plan, owned by the user of `credentials`.
+        """Open a terminal of this size, with the plan's modes, owned by the user of `credentials`.
 
-        Raises OSError, also if the system has no more terminals.
+        Raises OSError, for instance if the system has no more terminals.
         """
         terminal = cls(*os.openpty())
         try:
@@ -74,10 +74,10 @@ class PseudoTerminal:
         self._set_winsize(size.rows, size.columns, 0)
 
     def repaint(self) -> None:
-        """Send SIGWINCH to the foreground process group, without a change of the size in characters.
+        """Send SIGWINCH to the foreground process group without changing the size in characters.
 
-        The kernel sends it, even to setuid programs, whenever any part of the size changes: here the width in pixels,
-        which is unknown (0) before and after.
+        The kernel sends the signal, even to setuid programs, whenever any part of the size changes. Here that is the
+        width in pixels, which is unknown (0) before and after.
         """
         rows, columns, _, _ = self._winsize()
         self._set_winsize(rows, columns, 1)
@@ -91,45 +91,46 @@ class PseudoTerminal:
             return None
 
     def signal_keys(self) -> bytes:
-        """Return the characters that now make signals and discard what was typed before them (termios(3))."""
+        """Return the characters that currently cause signals and discard earlier input (termios(3))."""
         attributes = termios.tcgetattr(self.master)
         if not attributes[3] & termios.ISIG or attributes[3] & termios.NOFLSH:
             return b""
         return b"".join(attributes[6][key] for key in _SIGNAL_KEYS).replace(b"\0", b"")
 
     def end_key(self) -> bytes:
-        """Return the character that now ends a program's input; empty if the program reads every character literally.
+        """Return the character that currently ends the program's input; empty if the program reads all characters
+        literally.
 
-        Line editors (readline(3)) interpret each character themselves, but leave the special keys in place.
+        Line editors (readline(3)) interpret each character themselves, but leave the special characters set.
         """
         attributes = termios.tcgetattr(self.master)
         meant = attributes[3] & (termios.ICANON | termios.ISIG)
         return bytes(attributes[6][termios.VEOF]).strip(b"\0") if meant else b""
 
     def by_lines(self) -> bool:
-        """Return whether the program now reads whole lines (canonical mode)."""
+        """Return whether the program currently reads whole lines (canonical mode)."""
         return bool(termios.tcgetattr(self.master)[3] & termios.ICANON)
 
     def unread(self) -> bool:
-        """Return whether the program has not yet read everything that was typed."""
+        """Return whether some typed input has not been read by the program."""
         looking = select.poll()
         looking.register(self.slave, select.POLLIN)
         return bool(looking.poll(0))
 
     def drop_typed(self) -> None:
-        """Discard the input that the kernel holds: what the program could read, and what waits behind it."""
-        with contextlib.suppress(termios.error):  # a program may have hung its terminal up (vhangup(2))
+        """Discard all input that the kernel holds: what the program could read, and what is queued behind that."""
+        with contextlib.suppress(termios.error):  # a program may have hung up its terminal (vhangup(2))
             termios.tcflush(self.master, termios.TCOFLUSH)
             termios.tcflush(self.slave, termios.TCIFLUSH)
 
     def release(self) -> None:
-        """Close the program's end after the program has ended: the output ends once nobody else has it open."""
+        """Close the program's end after the program has ended. The output ends once no process has that end open."""
         if self.slave >= 0:
             os.close(self.slave)
             self.slave = -1
 
     def close(self) -> None:
-        """Close both ends; processes that have it as their controlling terminal get SIGHUP."""
+        """Close both ends. Processes that have it as their controlling terminal receive SIGHUP."""
         self.release()
         if self.master >= 0:
             os.close(self.master)
@@ -152,7 +153,7 @@ def _tty_group() -> int | None:
 
 
 IUTF8: Final = 0o40000
-"""From asm-generic/termbits-common.h, the same on all architectures; Python names it from 3.14 on."""
+"""From asm-generic/termbits-common.h, the same on all architectures. Python has a name for it since 3.14."""
 
 _INPUT: Final = ("IGNPAR", "PARMRK", "INPCK", "ISTRIP", "INLCR", "IGNCR", "ICRNL", "IXON", "IXANY", "IXOFF", "IMAXBEL")
 _OUTPUT: Final = ("OPOST", "ONLCR", "OCRNL", "ONOCR", "ONLRET")
@@ -171,13 +172,14 @@ _FLAGS: Final[dict[str, tuple[int, int]]] = {
 """For each flag, the index of its word in `termios.tcgetattr`, and its bit."""
 
 _SWITCHED_OFF: Final = 255
-"""On the wire, a special character that is disabled; on Linux that is NUL (_POSIX_VDISABLE)."""
+"""The wire's value for a disabled special character; Linux's is NUL (_POSIX_VDISABLE)."""
 
 
 def set_modes(fd: int, modes: Iterable[tuple[str, int]]) -> None:
-    """Set modes of the terminal `fd`, after UTF-8 input (IUTF8), which makes the kernel erase whole characters.
+    """Set modes of the terminal `fd`. First switch on UTF-8 input (IUTF8), which makes the kernel erase whole
+    characters.
 
-    Modes that are not named keep the system's defaults. Raises termios.error.
+    Modes that are not given keep the system's defaults. Raises termios.error.
     """
     attributes = termios.tcgetattr(fd)
     attributes[0] |= IUTF8

@@ -1,4 +1,4 @@
-"""Moves a program's output from its pipes or its terminal into spools, in large reads."""
+"""Copies a program's output from its pipes or its terminal into spools, in large reads."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from typing import Final
 from ..output.spool import Spool
 
 PIPE_READ_SIZE: Final = 64 << 10
-"""Bytes of one read: measured as best; larger reads pay for their allocation."""
+"""Bytes of one read: the best size measured. Larger reads cost more for their allocation."""
 
 READS_PER_TURN: Final = 3
-"""Reads before other work gets its turn of the event loop: 192 KiB, about 100 µs. It is just below what fills a spool
-of the default size, which would remove the pipe from the event loop and add it again each time."""
+"""Reads before other work gets its turn in the event loop: 192 KiB, about 100 µs. That is just below the size of a
+default spool: filling the spool would remove the pipe from the event loop and add it again each time."""
 
 PIPE_SIZE: Final = 1 << 20
-"""Capacity in bytes of a pipe whose writer fills it (F_SETPIPE_SZ, fcntl(2)): fewer switches between the two."""
+"""Capacity in bytes to which a pipe is enlarged if its writer fills it (F_SETPIPE_SZ, fcntl(2)): fewer switches between
+writer and service."""
 
 REFILL_PAUSE: Final = 0.001
-"""Seconds in which a writer that has just filled a whole read may fill the next one. Otherwise one that writes small
-chunks fast (head(1): 4 KiB) wakes everyone up to the client for each. `PIPE_SIZE` holds what comes meanwhile, up to
-1 GB/s."""
+"""Seconds that a writer that has just filled a whole read gets to fill the next one. Otherwise a program that writes
+small chunks fast (head(1): 4 KiB) would wake the service, the edge and the client for each chunk. `PIPE_SIZE` holds the
+output written meanwhile, up to 1 GB/s."""
 
 ECHO_SIZE: Final = 256
-"""Bytes up to which a read from a terminal is not followed by another in the same turn: it is the echo of a key, and no
-part of a flood, which comes in chunks of 4 KiB."""
+"""Size in bytes up to which a read from a terminal is not followed by another in the same turn: it is the echo of a key
+rather than part of bulk output, which arrives in chunks of 4 KiB."""
 
 
 class PipeReader:
-    """Moves what comes out of a pipe into a spool, until the end of file. `ended` is called then, or by `close`."""
+    """Copies the output of a pipe into a spool until end of file. Then, or on `close`, it calls `ended`."""
 
     def __init__(self, fd: int, spool: Spool, ended: Callable[[], None]) -> None:
         self.spool: Final = spool
@@ -50,11 +51,11 @@ class PipeReader:
             self._loop.add_reader(fd, self._readable)
 
     def fileno(self) -> int:
-        """Return the descriptor; -1 once it is closed."""
+        """Return the descriptor, or -1 once it is closed."""
         return self._fd
 
     def close(self) -> None:
-        """Stop reading and end the spool, whether or not the end of file has come."""
+        """Stop reading and end the spool, whether or not end of file has been reached."""
         if self._fd >= 0:
             self._suspend()
             self._close_fd()
@@ -64,10 +65,10 @@ class PipeReader:
             self._ended()
 
     def drain(self) -> bool:
-        """Read what the pipe holds now, beyond the spool's limit if necessary; return whether the end has come.
+        """Read what the pipe holds now, even beyond the spool's limit. Return whether end of file was reached.
 
-        For a run whose leader has ended. It reads no more than a pipe's capacity and the end behind it, even if others
-        continue to write.
+        Used for a run whose leader has ended. Reads no more than a pipe's capacity and the end of file after it, even
+        if other processes continue to write.
         """
         left = PIPE_SIZE
         while self._fd >= 0 and left >= 0:
@@ -83,7 +84,7 @@ class PipeReader:
         return self._fd < 0
 
     def _read(self) -> bytes:
-        """Return what there is, about `PIPE_READ_SIZE` bytes; none at the end. Raises BlockingIOError."""
+        """Return available bytes, about `PIPE_READ_SIZE`; empty at the end. Raises BlockingIOError."""
         try:
             return os.read(self._fd, PIPE_READ_SIZE)
         except BlockingIOError:
@@ -140,16 +141,18 @@ class PipeReader:
     def _enlarge(self) -> None:
         if not self._enlarged:
             self._enlarged = True
-            # Refused beyond the account's share of pipe memory (pipe(7)); the pipe works without it.
+            # The kernel refuses this beyond the account's share of pipe memory (pipe(7)). The pipe also works without
+            # it.
             with contextlib.suppress(OSError):
                 fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
 
 
 class TerminalReader(PipeReader):
-    """The same for a terminal, whose end is EIO (pty(7)), and which it does not close.
+    """The same for a terminal. Its end is reported as EIO (pty(7)), and this object does not close it.
 
-    A terminal returns 4 KiB at a time, however much there is: what comes within one turn is read and appended as one.
-    But small output is appended at once: it may be the echo of a key, which somebody who types is waiting for.
+    A terminal returns at most 4 KiB at a time, so everything that arrives within one turn is read and appended as one
+    chunk. Small output, however, is appended at once: it may be the echo of a key, for which somebody typing is
+    waiting.
     """
 
     def _read(self) -> bytes:
@@ -162,7 +165,7 @@ class TerminalReader(PipeReader):
                 if not chunks:
                     raise
                 break
-            except OSError:  # if something came before, the next read meets the end again
+            except OSError:  # if bytes were read before this, the next read meets the end again
                 break
             chunks.append(chunk)
             size += len(chunk)
@@ -171,10 +174,10 @@ class TerminalReader(PipeReader):
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _close_fd(self) -> None:
-        """Do nothing: the terminal is closed by whoever has opened it."""
+        """Do nothing: the object that opened the terminal closes it."""
 
     def _emptied(self) -> None:
-        """Do nothing: each read wakes the writer, which fills the terminal while other work is done."""
+        """Do nothing: each read wakes the writer, which fills the terminal while the loop does other work."""
 
     def _enlarge(self) -> None:
         """Do nothing: the capacity of a terminal is fixed."""

@@ -1,4 +1,4 @@
-"""Opens what a program has as stdin, stdout and stderr, and closes the service's ends: pipes, or one terminal."""
+"""Opens a program's stdin, stdout and stderr (pipes, or one terminal), and closes the service's ends."""
 
 from __future__ import annotations
 
@@ -21,30 +21,32 @@ from .readers import PipeReader, TerminalReader
 from .terminal_input import TerminalInput, TerminalSnapshot
 
 HANGUP_RETRY_DELAY: Final = 0.5
-"""Seconds until a leader on a terminal gets a second HUP. A shell that has just shown its prompt, and does not wait for
-a key yet, may miss the first (bash 5.2); a real hang-up would end its input as well."""
+"""Seconds until a leader on a terminal receives a second HUP. A shell that has just shown its prompt and does not yet
+wait for a key may miss the first (bash 5.2); a real hang-up would also end its input."""
 
 
 class ProgramStreams(Protocol):
-    """What a run's program reads from and writes to. Opened once, before the start; closed however that ends."""
+    """What a run's program reads from and writes to. Opened once, before the start; always closed, even if the start
+    fails."""
 
     def open(self, theirs: contextlib.ExitStack) -> tuple[int, int, int]:
-        """Return the program's three descriptors, which may be closed by `theirs`. Raises `LaunchError`."""
+        """Open the streams and return the program's three descriptors, which `theirs` closes. Raises `LaunchError`."""
 
     def begin(self) -> None:
-        """Begin to read. Call it once the program runs: no output may be reported before the start."""
+        """Start reading. Call this once the program runs, because no output may be reported before the start."""
 
     def begin_stop(self, process: Process, *, disconnected: bool) -> None:
-        """Ask all processes of the run to end; `disconnected` is whether that is because its clients are gone."""
+        """Ask all processes of the run to end. `disconnected` tells whether the reason is that its clients are gone."""
 
     def leader_ended(self) -> bool:
-        """Act on the end of the program. Return whether others may continue to write for a while."""
+        """Act on the end of the program. Return whether other processes may continue to write for a while."""
 
     def drain(self) -> bool:
-        """Read what there is now, beyond the spool's limit if necessary; return whether the end has come."""
+        """Read all output available now, even beyond the spool's limit. Return whether the end of the output was
+        reached."""
 
     def close(self) -> None:
-        """Close all descriptors; what was not read or written is dropped."""
+        """Close all descriptors. Data that was not read or written is dropped."""
 
     def outputs(self) -> tuple[tuple[int, Output], ...]:
         """Return the pipes that are still open, each with its stream, for the snapshot of the run."""
@@ -62,11 +64,11 @@ class ProgramStreams(Protocol):
         terminal: TerminalSnapshot | None,
         get: Get,
     ) -> None:
-        """Continue from a snapshot; only on a new object, instead of `open` and `begin`. Raises OSError."""
+        """Continue from a snapshot. Call this only on a new object, instead of `open` and `begin`. Raises OSError."""
 
 
 class PipeStreams:
-    """`ProgramStreams` of a program without a terminal. Without stdin in the plan it reads an empty file."""
+    """`ProgramStreams` for a program without a terminal. If the plan has no stdin, the program reads an empty file."""
 
     def __init__(self, plan: Plan, stdin: PipeInput, stdout: Spool, stderr: Spool, ended: Callable[[], None]) -> None:
         self.readers: Final[list[PipeReader]] = []
@@ -110,7 +112,7 @@ class PipeStreams:
         return True
 
     def drain(self) -> bool:
-        # A reader that a slow client holds up may have the end right before it.
+        # A reader that has paused for a slow client may be just before the end.
         drained = [reader.drain() for reader in self.readers]
         return all(drained)
 
@@ -151,7 +153,7 @@ class PipeStreams:
 
 
 class TerminalStreams:
-    """`ProgramStreams` of a program on a terminal."""
+    """`ProgramStreams` for a program on a terminal."""
 
     def __init__(
         self,
@@ -196,7 +198,7 @@ class TerminalStreams:
         self._hangup_retry = asyncio.get_running_loop().call_later(HANGUP_RETRY_DELAY, process.hang_up, None)
 
     def leader_ended(self) -> bool:
-        # The kernel takes the terminal from all other processes when the leader of its session ends.
+        # When the leader of its session ends, the kernel takes the terminal away from all other processes.
         assert self.terminal is not None
         self._cancel_hangup()
         self._input.close()

@@ -1,4 +1,5 @@
-"""What is typed at a run's terminal: in the order in which it arrives from all who type, and from each of them once."""
+"""Input typed at a run's terminal: in the order in which it arrives from all clients, and each client's bytes only
+once."""
 
 from __future__ import annotations
 
@@ -17,21 +18,21 @@ from .pipe_input import MAX_STDIN_AHEAD, StdinSnapshot
 from .pty import PseudoTerminal
 
 MAX_QUEUED_INPUT: Final = MAX_TYPING * MAX_STDIN_AHEAD
-"""Bytes that the program has not read, beyond which nobody may return to type: as many as those who may type at once
-can send. Beyond `MAX_STDIN_AHEAD` nobody new may begin."""
+"""Number of bytes not read by the program, beyond which no returning client may type: as many as all clients that may
+type at once can send. Beyond `MAX_STDIN_AHEAD`, no new client may begin to type."""
 
 _MERGE_SIZE: Final = 4096
-"""Bytes up to which chunks in the queue are joined: each costs some 300 bytes of memory, and keys may come in a frame
-each."""
+"""Size in bytes up to which chunks in the queue are joined: each chunk costs about 300 bytes of memory, and each key
+may arrive in its own frame."""
 
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
-"""Only input with one of these can contain a key that makes a signal."""
+"""Only input with one of these bytes can contain a key that causes a signal."""
 
 _LINE_ENDS: Final = b"\r\n"
 
 
 class TypistSnapshot(SnapshotRecord):
-    """The state of one typist: how much it has sent, and how much of that the terminal has accepted."""
+    """The state of one typist: how many bytes it has sent, and how many of these the terminal has accepted."""
 
     key: bytes
     received: int
@@ -40,9 +41,9 @@ class TypistSnapshot(SnapshotRecord):
 
 
 class TerminalSnapshot(SnapshotRecord):
-    """The state of a `PseudoTerminal`, its size, and the input that waits for it.
+    """The state of a `PseudoTerminal`, its size, and the input queued for it.
 
-    Each item in `queue` is the key of its typist and its bytes; no bytes are the end of input.
+    Each item in `queue` holds the key of its typist and its bytes; empty bytes stand for the end of input.
     """
 
     master: Descriptor | None
@@ -55,10 +56,10 @@ class TerminalSnapshot(SnapshotRecord):
 
 @dataclass(slots=True)
 class _Typist:
-    """A client that types or has typed, known by the key of its attachment.
+    """A client that types or has typed, identified by the key of its attachment.
 
-    `received` counts the bytes that came, and `taken` those that the terminal has accepted or that were dropped;
-    `ended` is whether it has sent the end of input, which may come twice as well.
+    `received` counts the bytes that have arrived, and `taken` the bytes that the terminal has accepted or that were
+    dropped. `ended` tells whether the client has sent the end of input, which may also arrive twice.
     """
 
     key: bytes
@@ -68,36 +69,36 @@ class _Typist:
 
 
 class TerminalInput:
-    """A run's stdin if that is a terminal; it takes the place of a `PipeInput`.
+    """A run's stdin if that is a terminal, in place of a `PipeInput`.
 
-    Each attachment has offsets of its own, which are remembered for as many keys as there may be attachments: what a
-    client sends again after an outage is not typed again.
+    Each attachment has its own offsets, so that bytes that a client sends again after an outage are not typed again.
+    The offsets are remembered for as many keys as there may be attachments.
     """
 
     def __init__(self, attachments: Attachments, record: Callable[[bytes], None] | None = None) -> None:
         self.received = 0
-        """Bytes that have come from all clients."""
+        """Number of bytes received from all clients."""
         self._attachments = attachments
         self._record = record
         self._typists: OrderedDict[bytes, _Typist] = OrderedDict()
         self._terminal: PseudoTerminal | None = None
         self._queue: deque[tuple[_Typist | None, memoryview | None]] = deque()
-        """What the terminal has not accepted, and who has typed it. No bytes are the end of somebody's input; bytes
-        without a typist come from the service itself."""
+        """Input that the terminal has not accepted, and who has typed it. Empty bytes stand for the end of a client's
+        input; bytes without a typist come from the service itself."""
         self._queued = 0
         self._in_line = False
-        """Whether something was typed since the last end of a line."""
+        """Whether anything was typed since the last end of a line."""
         self._closed = False
         self._waiting = False
 
     def snapshot(self, put: Put) -> StdinSnapshot:
-        """Return one part of the state for `restore`; the other is that of `terminal_snapshot`."""
+        """Return one part of the state for `restore`; `terminal_snapshot` returns the other part."""
         return StdinSnapshot(
             received=self.received, taken=0, pipe=None, queue=put([]), ending=False, closed=self._closed
         )
 
     def terminal_snapshot(self, put: Put, terminal: PseudoTerminal | None, size: tuple[int, int]) -> TerminalSnapshot:
-        """Return the other part: who has typed, and what waits for `terminal`, which has this `size`."""
+        """Return the other part: who has typed, and the input queued for `terminal`, which has this `size`."""
         return TerminalSnapshot(
             master=None if terminal is None or terminal.master < 0 else terminal.master,
             slave=None if terminal is None or terminal.slave < 0 else terminal.slave,
@@ -114,7 +115,7 @@ class TerminalInput:
         )
 
     def restore(self, stdin: StdinSnapshot, terminal: TerminalSnapshot, get: Get) -> None:
-        """Continue from both parts of a snapshot; only on a new object, before `connect`. Raises OSError."""
+        """Continue from both parts of a snapshot. Call this only on a new object, before `connect`. Raises OSError."""
         self.received, self._closed, self._in_line = stdin.received, stdin.closed, terminal.in_line
         for each in terminal.typists:
             typist = self._typist(each.key)
@@ -127,7 +128,7 @@ class TerminalInput:
     # Who types
 
     def refusal(self, key: bytes | None, offset: int) -> str | None:
-        """Return why an attachment cannot begin to type at `offset`, as the end of a sentence; None if it can."""
+        """Return why an attachment cannot begin to type at `offset`, as the predicate of a sentence; None if it can."""
         typist = self._typists.get(key) if key is not None else None
         received = 0 if typist is None else typist.received
         if offset > received:
@@ -141,7 +142,7 @@ class TerminalInput:
     # What they type
 
     def write(self, attachment: Attachment, data: bytes) -> None:
-        """Type `data`, which follow what `attachment` has sent before, as far as they are new."""
+        """Type the new part of `data`, which follows the bytes that `attachment` has sent before."""
         position = attachment.stdin_at + attachment.stdin_received
         attachment.stdin_received += len(data)
         new = b""
@@ -157,7 +158,7 @@ class TerminalInput:
             attachment.watcher.stdin_taken()
 
     def end(self, attachment: Attachment) -> None:
-        """Type the key that ends the program's input, behind what was typed."""
+        """Type the key that ends the program's input, after everything typed so far."""
         if attachment.feeds and not self._closed:
             typist = self._typist(attachment.key)
             if not typist.ended:
@@ -166,7 +167,7 @@ class TerminalInput:
                 self._pump()
 
     def credit(self, attachment: Attachment) -> int:
-        """Return how many of the bytes that `attachment` has sent the terminal has accepted, or were dropped."""
+        """Return how many of the bytes sent by `attachment` the terminal has accepted or the service has dropped."""
         if not attachment.feeds:
             return attachment.stdin_received
         typist = self._typist(attachment.key)
@@ -182,7 +183,7 @@ class TerminalInput:
         return typist
 
     def _took(self, typist: _Typist, count: int) -> None:
-        """The terminal has accepted, or the service has dropped, `count` bytes."""
+        """Record that the terminal has accepted, or the service has dropped, `count` bytes."""
         typist.taken += count
         attachment = self._attachments.get(typist.key)
         if attachment is not None and attachment.feeds and attachment.watcher is not None:
@@ -191,13 +192,13 @@ class TerminalInput:
     # The terminal
 
     def connect(self, terminal: PseudoTerminal) -> None:
-        """Begin to type at `terminal`; what was typed before comes first."""
+        """Start typing at `terminal`, beginning with input that arrived earlier."""
         if not self._closed:
             self._terminal = terminal
             self._pump()
 
     def close(self) -> None:
-        """Stop typing: the program reads no more, and what the terminal has not accepted is dropped."""
+        """Stop typing, because the program reads no more. Input that the terminal has not accepted is dropped."""
         self._stop_waiting()
         self._closed = True
         self._terminal = None
@@ -211,14 +212,14 @@ class TerminalInput:
         if at:
             self._enqueue(typist, data[:at])
         if at is not None and self._terminal is not None and (self._queue or self._terminal.unread()):
-            # The kernel, too, discards what was typed before such a key, but only once it reaches the key; behind more
-            # than the terminal's buffer holds, it never does.
+            # The kernel also discards what was typed before such a key, but only once it reaches the key, which never
+            # happens if more is queued than the terminal's buffer holds.
             self._drop()
             self._terminal.drop_typed()
         self._enqueue(typist, data[at or 0 :])
 
     def _signal_in(self, data: bytes) -> int | None:
-        """Return the index of the last key that makes a signal."""
+        """Return the index of the last key that causes a signal."""
         if self._terminal is None or not _CONTROL.search(data):
             return None
         at = max((data.rfind(key) for key in self._terminal.signal_keys()), default=-1)
@@ -245,7 +246,7 @@ class TerminalInput:
         while self._queue:
             typist, data = self._queue[0]
             if data is None:
-                # After an unfinished line the first one only ends that line (termios(3), VEOF).
+                # After an unfinished line, the first end-of-input key only ends that line (termios(3), VEOF).
                 twice = self._in_line and self._terminal.by_lines()
                 key = self._terminal.end_key()
                 self._queue[0] = (None, memoryview(key * 2 if twice else key))
@@ -256,7 +257,7 @@ class TerminalInput:
                 self._waiting = True
                 asyncio.get_running_loop().add_writer(self._terminal.master, self._writable)
                 return
-            except OSError:  # hung up
+            except OSError:  # the terminal has been hung up
                 self.close()
                 return
             if count:
