@@ -85,7 +85,7 @@ class LeaderSnapshot(NamedTuple):
 class Process:
     """A running program in its own session and process group, whose ids are the program's pid.
 
-    The `subreaper` starts and reaps it; that module explains why asyncio does not.
+    asyncio starts it and the `subreaper` reaps it; see there and in `childwatcher` for the reasons.
     """
 
     def __init__(self, tracked: subreaper.TrackedRun, limits: ResourceLimits, cgroup: RunCgroup | None) -> None:
