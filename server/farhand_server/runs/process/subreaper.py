@@ -85,7 +85,7 @@ class _PendingStart:
         self.notify_asyncio: Callable[[asyncio.Future[int]], object] | None = None
 
     async def kill(self) -> None:
-        """Kill the program if it already runs, and wait until asyncio knows of its exit. Cancellation does not end this."""
+        """Kill the program if it already runs, and wait until asyncio knows of its exit, even when cancelled."""
         if self.run is None or self.transport is None or self.notify_asyncio is None:
             return  # asyncio has not handed the child over and kills the program itself
         self.run.exited.add_done_callback(self.notify_asyncio)
