@@ -56,7 +56,7 @@ async def test_an_id_may_be_shortened_as_long_as_it_is_unambiguous(tmp_path: Pat
         async with client.attach(numbered(7).id[:-1] + "7") as run:
             assert run.id == numbered(7).id
         short = numbered(10).id[:-1]
-        with pytest.raises(AmbiguousId, match=rf"begins with {short}.*\n  {numbered(15).id}  sleep 9") as caught:
+        with pytest.raises(AmbiguousId, match=rf"begin with {short}.*\n  {numbered(15).id}  sleep 9") as caught:
             await client.attach(short[:-1] + "0")
         assert len(caught.value.candidates) == 10
         assert isinstance(caught.value, ValueError)

@@ -61,7 +61,7 @@ async def test_runs_are_bounded_in_the_service_and_on_each_connection(tmp_path: 
         runs = [one.start("cat", stdin=True) for _ in range(3)]
         error = await one.start("true").error()
         assert error.code == "too_many_runs"
-        assert "3 runs" in error.message
+        assert "3 active runs" in error.message
         assert "runs.max_runs_per_connection" in error.message
         fourth = two.start("cat", stdin=True)
         await fourth.started()
