@@ -1,10 +1,11 @@
 """farhandd: the service that runs commands for clients and reports reliably how they ended.
 
-`cli` reads the options and starts one of two processes. The core (`service`) owns the runs: `listen` accepts Unix
-sockets, `connection` speaks the protocol with a client, `admission` decides whether a request is allowed (`auth`,
-`policy`), `runs` executes it, `ledger` records it in `history` and `audit`. The edge (`edge`) faces the network: it
-terminates TLS and copies bytes to the core. `upgrade` replaces the core's program while its runs continue. All of it is
-set up by one frozen `config`; `logs`, `systemd`, `hostkey`, `credentials` and `runtime` are used throughout.
+`cli` reads the options and starts one of two processes. The core (`service`) owns the runs: `listen` accepts clients on
+Unix sockets, `connection` implements the protocol for each client, `admission` decides whether a request is allowed
+(using `auth` and `policy`), `runs` executes it, and `ledger` records it in `history` and `audit`. The edge (`edge`)
+faces the network: it terminates TLS and copies bytes to the core. `upgrade` replaces the core's program while its runs
+continue. One frozen `config` configures everything; `logs`, `systemd`, `hostkey`, `credentials` and `runtime` are used
+throughout.
 """
 
 from importlib.metadata import version

@@ -1,4 +1,4 @@
-"""`python -m farhand_server` is `farhandd`."""
+"""Makes `python -m farhand_server` run `farhandd`."""
 
 import sys
 

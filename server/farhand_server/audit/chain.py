@@ -1,11 +1,11 @@
-"""The chain of lines: how one is written and checked, and the files that hold them.
+"""The chain of lines: how a line is written and checked, and the files that hold the lines.
 
 A line is one JSON object in ASCII, without spaces, and a newline. Its last two members are `prev`, the hash of the
-line before (64 zeros in the first line), and `hash`: the SHA-256 in hexadecimal of the line's own bytes up to the
+previous line (64 zeros in the first line), and `hash`, the SHA-256 in hexadecimal of the line's own bytes up to the
 comma before `"hash"`, with a closing brace in place of that comma. So a line can be checked without a JSON parser.
 
-`audit.jsonl` is the file being written, `audit.NUMBER.jsonl` are the older ones, named after their first entry.
-`audit.head` says where the chain begins and ends, so that a missing first or last entry is noticed.
+`audit.jsonl` is the file being written; `audit.NUMBER.jsonl` are older files, named after their first entry.
+`audit.head` tells where the chain begins and ends, so that a missing first or last entry is noticed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Final, Self
 
 GENESIS: Final = "0" * 64
-"""The `prev` of the very first line."""
+"""The `prev` of the first line of all."""
 
 MAX_AUDIT_LINE: Final = 256 << 10
-"""Bytes of a line: eight times `entry.MAX_ARGV`, since a control character is escaped to six bytes."""
+"""Maximum bytes of a line: eight times `entry.MAX_ARGV`, because a control character is escaped to six bytes."""
 
 CURRENT_FILE: Final = "audit.jsonl"
 HEAD_FILE: Final = "audit.head"
@@ -43,15 +43,15 @@ class ChainedLine:
 
 
 CHAIN_START: Final = ChainedLine(0, GENESIS)
-"""The place before the first line."""
+"""The position before the first line."""
 
 
 class BrokenLine(Exception):
-    """A line does not follow the one before, or was changed; the text says what is wrong with it."""
+    """A line was changed, or does not follow the previous line. The text says what is wrong."""
 
 
 def encode_line(after: ChainedLine, members: Mapping[str, object]) -> tuple[bytes, ChainedLine]:
-    """Return the line that holds `members` and follows `after`, and its place."""
+    """Return the line that holds `members` and follows `after`, and the line's place in the chain."""
     seq = after.seq + 1
     text = json.dumps({"seq": seq, **members, "prev": after.hash}, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -59,7 +59,8 @@ def encode_line(after: ChainedLine, members: Mapping[str, object]) -> tuple[byte
 
 
 def parse_line(raw: bytes) -> tuple[ChainedLine, str]:
-    """Return a line's place and the hash of the line before. Raises `BrokenLine` if the line was changed."""
+    """Return a line's place in the chain and the hash of the previous line. Raises `BrokenLine` if the line was
+    changed."""
     match = _TAIL.match(raw)
     if match is None:
         if not raw.endswith(b"\n"):
@@ -78,7 +79,7 @@ def check_line(raw: bytes, after: ChainedLine | None) -> ChainedLine:
     if place.seq != after.seq + 1:
         raise BrokenLine(f"entry {after.seq + 1} expected, found entry {place.seq}")
     if prev != after.hash:
-        raise BrokenLine("it does not follow the line before, which was changed or replaced")
+        raise BrokenLine("it does not follow the previous line, which was changed or replaced")
     return place
 
 
@@ -109,7 +110,7 @@ class ChainHead:
 
 
 def older_files(state_dir: Path) -> list[Path]:
-    """Return the files before the current one, the oldest first."""
+    """Return the files before the current one, oldest first."""
     return sorted(file for file in state_dir.iterdir() if _OLDER.fullmatch(file.name))
 
 
@@ -125,19 +126,19 @@ def first_entry(file: Path) -> int | None:
 
 
 def read_lines(file: Path) -> Iterator[bytes]:
-    """Yield the lines of a file, each with its newline; a line longer than `MAX_AUDIT_LINE` is cut."""
+    """Yield the lines of a file, each with its newline. A line longer than `MAX_AUDIT_LINE` is truncated."""
     with file.open("rb") as stream:
         while raw := stream.readline(MAX_AUDIT_LINE + 1):
             yield raw
 
 
 def open_private(file: Path, flags: int) -> int:
-    """Open a file, created with mode 0600 if it is missing; return its descriptor. Raises OSError."""
+    """Open a file, creating it with mode 0600 if it is missing, and return its descriptor. Raises OSError."""
     return os.open(file, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def try_lock(descriptor: int) -> bool:
-    """Try to lock a file for this process alone (flock(2)), until it is closed; return whether that succeeded."""
+    """Try to lock a file exclusively until it is closed (flock(2)). Return whether that succeeded."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What an entry of the audit log tells. Environment values, input and output are never part of it."""
+"""The content of an audit log entry. It never includes environment values, input or output."""
 
 from __future__ import annotations
 
@@ -12,48 +12,49 @@ from farhand_protocol.model import bytes_to_json
 AuditEvent = Literal[
     "login", "login_refused", "start", "end", "denial", "attach", "signal", "repaired", "missing", "dropped"
 ]
-"""What an entry can report. The last three are about the log itself: a crash, a loss, a disk that was full."""
+"""The events that an entry can report. The last three concern the log itself: a crash, a loss, a full disk."""
 
 Recorded = Literal["output", "stdin"]
 
 MAX_ARGV: Final = 32 << 10
-"""Bytes of arguments that are shown; of longer ones only the hash is. A screenful is 4 KiB."""
+"""Maximum bytes of arguments that are shown. Of longer arguments, only the hash is shown. A screenful is 4 KiB."""
 
 MAX_AUDIT_TEXT: Final = 1000
-"""Characters of any other value: names and addresses are far shorter, and a refusal's detail is one sentence."""
+"""Maximum characters of any other value: names and addresses are far shorter, and a refusal's detail is one
+sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One event. `time` is in seconds since 1970; fields that do not apply are None."""
+    """One event. `time` is in seconds since 1970. Fields that do not apply are None."""
 
     event: AuditEvent
     time: float
     user: str | None = None
     how: str | None = None
-    """`key` or `peer`."""
+    """How the user logged in: `key` or `peer`."""
     key: str | None = None
-    """Fingerprint, as `SHA256:…`."""
+    """The key's fingerprint, as `SHA256:…`."""
     peer: str | None = None
     """The client's address."""
     run: str | None = None
     argv: tuple[bytes, ...] | None = None
-    """What was executed, or would have been."""
+    """The command that was executed, or would have been."""
     commands: Literal["argv", "hash"] = "argv"
     """Whether the policy allows `argv` to be shown; the log's own settings can only be stricter."""
     argv0: bytes | None = None
-    """The program's own name for itself if it differs from `argv[0]`, as that of a login shell does."""
+    """The name given to the program if it differs from `argv[0]`, as for a login shell."""
     terminal: str | None = None
     """The name of the run's terminal type."""
     recorded: tuple[Recorded, ...] = ()
-    """What is recorded: output, because the policy wants it, and stdin, because the user does."""
+    """What is recorded of the run: output, because the policy requires it, or stdin, because the user requested it."""
     outcome: str | None = None
-    """An outcome's status, or what was decided."""
+    """An outcome's status, or a decision."""
     detail: str | None = None
     """A sentence, or a signal's name."""
 
     def members(self, commands: Literal["argv", "hash"]) -> dict[str, object]:
-        """Return the members of the line, in order; `commands` is the log's own setting."""
+        """Return the members of the line, in order. `commands` is the log's own setting."""
         members: dict[str, object] = {"time": timestamp(self.time), "event": self.event}
         for name in ("user", "how", "key", "peer", "run"):
             if (value := getattr(self, name)) is not None:
@@ -76,7 +77,7 @@ class AuditEntry:
 
 
 def timestamp(time: float) -> str:
-    """Return a time in RFC 3339 format, in UTC, to the millisecond."""
+    """Return a time in RFC 3339 format, in UTC, with milliseconds."""
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

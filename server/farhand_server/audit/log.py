@@ -1,4 +1,5 @@
-"""Writing the audit log: entries wait for the end of a turn, and longer while the disk cannot take them."""
+"""Writes the audit log. Entries wait until the end of a turn of the event loop, or longer if the disk cannot be
+written."""
 
 from __future__ import annotations
 
@@ -18,18 +19,19 @@ from .chain import CHAIN_START, CURRENT_FILE, HEAD_FILE, MAX_AUDIT_LINE, BrokenL
 from .entry import AuditEntry, AuditEvent
 
 MAX_PENDING_BYTES: Final = 8 << 20
-"""Bytes of entries kept while they cannot be written: some 16,000 of the usual size. Later ones are only counted."""
+"""Maximum bytes of entries kept while they cannot be written: about 16,000 of the usual size. Further entries are only
+counted."""
 
 ENTRY_BASE_SIZE: Final = 300
 """Bytes assumed for an entry besides its arguments."""
 
 
 class AuditError(Exception):
-    """The audit log cannot be written; the text says which file, why, and what follows from it."""
+    """The audit log cannot be written. The text says which file, why, and what follows from that."""
 
 
 class AuditLog:
-    """The audit log of one state directory. Nothing is read back except the last line, when it is opened."""
+    """The audit log of one state directory. Only the last line is read back, when the log is opened."""
 
     def __init__(self, state_dir: Path, settings: AuditSettings, log: Logger) -> None:
         """Prepare a log whose files are opened by `open` or by the first `flush`."""
@@ -48,10 +50,10 @@ class AuditLog:
 
     @classmethod
     def open(cls, state_dir: Path, settings: AuditSettings, log: Logger) -> Self:
-        """Continue the log where the last service left it; if something is missing or damaged, record that in it.
+        """Continue the log where the last service left it. If something is missing or damaged, record that in the log.
 
-        Raises `AuditError` if another process writes it, or, with `audit.required`, if it cannot be written. Without
-        `audit.required`, each flush tries again to open it.
+        Raises `AuditError` if another process is writing the log or, with `audit.required`, if it cannot be written.
+        Without `audit.required`, each flush tries again to open it.
         """
         audit = cls(state_dir, settings, log)
         try:
@@ -63,7 +65,7 @@ class AuditLog:
         return audit
 
     def configure(self, settings: AuditSettings) -> None:
-        """Use other settings from now on, after a reload of the configuration."""
+        """Apply new settings from now on, after a reload of the configuration."""
         self._settings = settings
 
     def record(self, entry: AuditEntry) -> None:
@@ -76,9 +78,9 @@ class AuditLog:
         self._pending_bytes += size
 
     def record_start(self, entry: AuditEntry) -> None:
-        """Add the start of a run; with `audit.required`, write it at once, together with all pending entries.
+        """Add the start of a run. With `audit.required`, write it at once, together with all pending entries.
 
-        Raises `AuditError` if it has to be written and cannot be: then the entry is withdrawn, and the caller must not
+        Raises `AuditError` if it must be written but cannot be. The entry is then withdrawn, and the caller must not
         start the run.
         """
         dropped = self._dropped
@@ -99,7 +101,8 @@ class AuditLog:
         return not self._pending
 
     def flush(self) -> None:
-        """Write all pending entries. On failure they stay pending, which is logged once; nothing is raised."""
+        """Write all pending entries. Never raises: on failure the entries remain pending, and the failure is logged
+        once."""
         if not self._pending:
             return
         try:
@@ -162,7 +165,8 @@ class AuditLog:
         self._first = self._first_here
         for file in reversed(older[max(0, excess) :]):
             self._first = chain.first_entry(file) or self._first
-        # The head first: a file that it no longer counts may remain, but a file that it counts must not be missing.
+        # Save the head first: a file that it no longer covers may be left over, but a file that it covers must not be
+        # missing.
         self._save_head()
         for file in older[: max(0, excess)]:
             file.unlink()
@@ -173,7 +177,7 @@ class AuditLog:
         self._head = chain.open_private(self._state_dir / HEAD_FILE, os.O_RDWR)
         try:
             if not chain.try_lock(self._head):
-                raise AuditError(f"another process writes the audit log in {self._state_dir}; stop it")
+                raise AuditError(f"another process is writing the audit log in {self._state_dir}; stop it")
             self._file = chain.open_private(self._state_dir / CURRENT_FILE, os.O_RDWR | os.O_APPEND)
             self._resume(ChainHead.decode(os.pread(self._head, MAX_AUDIT_LINE, 0)))
             self._save_head()
@@ -182,7 +186,7 @@ class AuditLog:
             raise
 
     def _resume(self, head: ChainHead | None) -> None:
-        """Find the end of the chain; record in the log itself what differs from how it was left."""
+        """Find the end of the chain, and record in the log itself any difference from how it was left."""
         self._size = os.fstat(self._file).st_size
         older = chain.older_files(self._state_dir)
         last = self._cut_incomplete_line()
@@ -208,7 +212,7 @@ class AuditLog:
         self._note("missing", what)
 
     def _cut_incomplete_line(self) -> ChainedLine | None:
-        """Cut off an incomplete line that a crash left at the end; return the place of the last complete one."""
+        """Cut off an incomplete line that a crash has left at the end. Return the place of the last complete line."""
         tail = os.pread(self._file, 2 * MAX_AUDIT_LINE, max(0, self._size - 2 * MAX_AUDIT_LINE))
         whole, newline, rest = tail.rpartition(b"\n")
         if rest:
@@ -228,7 +232,7 @@ class AuditLog:
         return None
 
     def _note(self, event: AuditEvent, detail: str) -> None:
-        # Before all pending entries, and regardless of the bound on them.
+        # Put this before all pending entries, regardless of the bound on them.
         self._pending.appendleft((AuditEntry(event, time.time(), detail=detail).members("hash"), ENTRY_BASE_SIZE))
         self._pending_bytes += ENTRY_BASE_SIZE
 

@@ -1,4 +1,4 @@
-"""Checking an audit log: every line against its hash and the line before, both ends against `audit.head`."""
+"""Checks an audit log: every line against its hash and the previous line, and both ends against `audit.head`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .chain import (
 
 
 class BrokenChain(Exception):
-    """The chain is broken; the text says in which file, at which line, and how."""
+    """The chain is broken. The text says in which file, at which line, and how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class VerifiedChain:
 
 
 def verify_state(state_dir: Path) -> VerifiedChain:
-    """Check all files of a state directory, and that neither the oldest nor the newest entries are missing.
+    """Check all files of a state directory, and check that neither the oldest nor the newest entries are missing.
 
     Raises `BrokenChain`, FileNotFoundError if there is no audit log, and other OSErrors from the file system.
     """
     head = ChainHead.read(state_dir)
-    # A service that died while it deleted an older file had already removed it from the head.
+    # If a service died while deleting an older file, it had already removed that file from the head.
     kept = [file for file in older_files(state_dir) if head is None or (first_entry(file) or 0) >= head.first]
     files = [*kept, *(file for file in [state_dir / CURRENT_FILE] if file.exists())]
     if not files:

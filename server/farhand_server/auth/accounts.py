@@ -1,4 +1,4 @@
-"""The accounts one can log in to, where their keys are, and the principal that a login results in.
+"""The accounts that clients can log in to, the files with their keys, and the principal that results from a login.
 
 Root's service knows every account of passwd(5), and refuses those that sshd(8) without PAM would refuse; the service of
 an ordinary account knows only that account.
@@ -19,29 +19,30 @@ from farhand_server.auth.authorized_keys import KeyOptions
 from farhand_server.credentials import DEFAULT_SHELL, Credentials
 
 NO_LOGIN_SHELLS = frozenset({"nologin", "false"})
-"""Shells that refuse everybody (nologin(8)). sshd(8) starts them and leaves the refusal to them; here a program is
-started without the shell, so the service itself has to refuse."""
+"""Shells that refuse everybody (nologin(8)). sshd(8) starts such a shell and leaves the refusal to it. Here, a program
+is started without the shell, so the service itself must refuse."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A peer that has logged in, and what the line that authorized its key restricts."""
+    """A peer that has logged in, with the restrictions from the line that authorized its key."""
 
     user: str
     uid: int
     how: Literal["key", "peer"]
-    """By a key's signature, or by the kernel's peer credentials on a Unix socket."""
+    """How the peer was identified: by a key's signature, or by the kernel's peer credentials on a Unix socket."""
     fingerprint: str | None = None
-    """Of the key, as `SHA256:…`; None for a peer."""
+    """The key's fingerprint, as `SHA256:…`; None for a local peer."""
     options: KeyOptions = field(default_factory=KeyOptions)
     by_own_line: bool = False
-    """The user could have written the file with the line, so what the line adds counts as the user's own request."""
+    """Whether the user could have written the file with the line, so that what the line adds counts as the user's own
+    request."""
 
 
 def peer_principal(uid: int) -> Principal:
     """Return the principal for a Unix socket's peer credentials (SO_PEERCRED, unix(7)).
 
-    An account without a name is called by its number. What it may do is decided by the policy.
+    An account without a name is called by its number. The policy decides what it may do.
     """
     return Principal(user_name(uid), uid, "peer")
 
@@ -56,9 +57,9 @@ def user_name(uid: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account and the authorized_keys files for logging in to it, in the order they are searched.
+    """An account and the authorized_keys files for logging in to it, in the order in which they are searched.
 
-    Files below `home` are controlled by the user, and are read with the rights of `reader`; None is the service itself.
+    Files below `home` are controlled by the user and are read with the rights of `reader`; None stands for the service.
     `closed` is the reason why nobody may log in to the account, whatever the files say.
     """
 
@@ -70,13 +71,14 @@ class Account:
     closed: str | None = None
 
     def reader_of(self, path: Path) -> Credentials | None:
-        """Return the credentials to read the file at `path` with; None for the service's own."""
+        """Return the credentials with which to read the file at `path`; None for the service's own."""
         return self.reader if path.is_relative_to(self.home) else None
 
     def may_have_written(self, path: Path) -> bool:
-        """Whether the user could have written a key file: it, or a directory or link on the way to it, is the user's.
+        """Whether the user could have written a key file, because the file, or a directory or link on its path, is the
+        user's.
 
-        The service's own account counts as the service. Only for files that `read_key_file` has accepted.
+        The service's own account counts as the service. Call this only for files that `read_key_file` has accepted.
         """
         if self.uid == os.geteuid():
             return False
@@ -88,11 +90,11 @@ class Account:
 
 
 AccountLookup = Callable[[str], Account | None]
-"""Finds an account by the name a client gave, which may be any text; None if nobody may log in under that name."""
+"""Finds an account by the name that a client gave, which may be any text; None if nobody may log in under that name."""
 
 
 def own_account(patterns: tuple[Path, ...]) -> Account:
-    """Return the account this process runs as; `patterns` as in `key_files`."""
+    """Return the account that this process runs as. For `patterns` see `key_files`."""
     uid = os.geteuid()
     try:
         home = Path(pwd.getpwuid(uid).pw_dir)
@@ -108,11 +110,11 @@ def only_account(account: Account) -> AccountLookup:
 
 
 def every_account(patterns: tuple[Path, ...]) -> AccountLookup:
-    """Return a lookup that knows every account of passwd(5), for root's service. `patterns` as in `key_files`."""
+    """Return a lookup that knows every account of passwd(5), for root's service. For `patterns` see `key_files`."""
 
     def find(user: str) -> Account | None:
         entry = _passwd_entry(user)
-        # A name without an account costs the same work, so that the time an answer takes reveals nothing.
+        # Do the same work for a name without an account, so that the response time reveals nothing.
         account = _account(entry or pwd.getpwuid(os.geteuid()), patterns)
         return account if entry is not None else None
 
@@ -120,10 +122,10 @@ def every_account(patterns: tuple[Path, ...]) -> AccountLookup:
 
 
 def key_files(patterns: tuple[Path, ...], *, user: str, home: Path, own: bool) -> tuple[Path, ...]:
-    """Return the files that `login.authorized_keys` means for one account.
+    """Return the files that `login.authorized_keys` stands for, for one account.
 
-    `~` at the beginning stands for its home, `{user}` anywhere for its name. A pattern with neither is a file for the
-    service's own account only: otherwise a key in it could log in to every account of the machine.
+    `~` at the beginning stands for the account's home, `{user}` anywhere for its name. A pattern with neither is a file
+    for the service's own account only; otherwise a key in it could log in to every account of the machine.
     """
     files = []
     for pattern in patterns:
@@ -139,7 +141,7 @@ def _passwd_entry(user: str) -> pwd.struct_passwd | None:
         entry = pwd.getpwnam(user)
     except (KeyError, ValueError):  # ValueError: a NUL, or text that cannot be encoded as a name
         return None
-    # Some databases also find a name by other spellings; policy, log and files use only this one.
+    # Some databases also find an account by other spellings of its name. Policy, log and files use only this spelling.
     if entry.pw_name != user or "/" in user or user in (".", ".."):
         return None
     return entry
@@ -181,8 +183,8 @@ def _why_closed(entry: pwd.struct_passwd) -> str | None:
 class Shadow(NamedTuple):
     """An account's entry in shadow(5).
 
-    `password` is the encrypted password, or what stands in its place; `expires` is the last day of the account,
-    counted from 1970-01-01, or None.
+    `password` is the encrypted password, or the text in its place. `expires` is the last day of the account, counted in
+    days from 1970-01-01, or None.
     """
 
     password: str
@@ -190,10 +192,10 @@ class Shadow(NamedTuple):
 
 
 def shadow_entry(user: str) -> Shadow | None:
-    """Return an account's shadow(5) entry; None if it has none, or if the caller may not read it.
+    """Return an account's shadow(5) entry; None if it has none or the caller may not read it.
 
-    The C library is asked, since it also knows databases other than the file. Python's module `spwd` for it is gone
-    since 3.13.
+    This asks the C library, which also knows databases other than the file. Python removed its module for this, `spwd`,
+    in 3.13.
     """
     found = _getspnam()(user.encode(errors="surrogateescape"))
     if not found:
@@ -204,7 +206,7 @@ def shadow_entry(user: str) -> Shadow | None:
 
 
 class _Spwd(ctypes.Structure):
-    """struct spwd of shadow.h, the same in glibc and musl."""
+    """`struct spwd` from shadow.h, which is the same in glibc and musl."""
 
     _fields_ = (
         ("sp_namp", ctypes.c_char_p),

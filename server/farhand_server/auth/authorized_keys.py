@@ -1,7 +1,7 @@
-"""authorized_keys in OpenSSH's syntax (sshd(8), AUTHORIZED_KEYS FILE FORMAT). Pure.
+"""Parses authorized_keys in OpenSSH's syntax (sshd(8), AUTHORIZED_KEYS FILE FORMAT). Without I/O.
 
-Stricter than sshd in one respect: an option that is not in SUPPORTED_OPTIONS refuses its key, even if it would only
-forbid what Farhand does not have. A line never allows more than it says.
+It is stricter than sshd in one respect: an option that is not in SUPPORTED_OPTIONS makes its key unusable, even if the
+option only forbids something that Farhand does not offer. A line never allows more than it says.
 """
 
 import re
@@ -17,13 +17,13 @@ IPAddress = IPv4Address | IPv6Address
 SUPPORTED_OPTIONS = ("restrict", "no-pty", "command", "environment", "expiry-time", "from")
 
 MAX_KEY_LINE = 8192
-"""Bytes: sshd's bound for a line (sshd(8)). It has room for an RSA key of 8192 bits and 6 KiB of options."""
+"""Maximum bytes of a line, the same as sshd's (sshd(8)): enough for an RSA key of 8192 bits and 6 KiB of options."""
 
 MAX_KEY_LINES = 2000
-"""More keys than a team has; each line costs every login some 10 µs."""
+"""Maximum number of lines: more keys than any team has. Each line costs every login about 10 µs."""
 
 MAX_KEY_FILE = 512 * 1024
-"""Bytes: MAX_KEY_LINES of ordinary keys with comments and options, and some more."""
+"""Maximum bytes of a file: MAX_KEY_LINES ordinary keys with comments and options, and some more."""
 
 # The value: anything but a quote, which is written \". A backslash before any other character is literal.
 _OPTION = re.compile(rb'([A-Za-z0-9-]+)(?:="((?:\\"|\\(?!")|[^"\\])*)")?')
@@ -48,12 +48,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class KeyOptions:
-    """What a line allows its key. `restrict` forbids everything that can be forbidden, including terminals."""
+    """What a line allows its key to do. `restrict` forbids everything that can be forbidden, including terminals."""
 
     restricted: bool = False
     no_pty: bool = False
     command: bytes | None = None
-    """Run by the user's shell in place of every request; an empty text is also a command."""
+    """A command that the user's shell runs in place of every request. An empty text is a command, too."""
     environment: tuple[tuple[bytes, bytes], ...] = ()
     expires: float | None = None
     """The key is refused after this time, in seconds since 1970."""
@@ -86,11 +86,11 @@ class AuthorizedKeys:
 
 
 class AuthorizedKeysError(Exception):
-    """The whole file cannot be used; the message says why."""
+    """The file as a whole cannot be used; the message says why."""
 
 
 def parse_authorized_keys(data: bytes) -> AuthorizedKeys:
-    """Parse a whole file. A bad line is reported in `refused` and does not affect the others.
+    """Parse a file. A bad line is reported in `refused` and does not affect the other lines.
 
     Raises AuthorizedKeysError for a file of more than MAX_KEY_FILE bytes or MAX_KEY_LINES lines.
     """
@@ -119,7 +119,7 @@ def _parse_line(line: bytes) -> tuple[PublicKey, KeyOptions]:
     if b"\0" in line:
         raise ValueError("the line contains a NUL byte")
     fields = line.split(None, 2)
-    # The base64 of every SSH key starts with AAAA, the high bytes of its first length.
+    # The base64 of every SSH key starts with AAAA, the high-order bytes of its first length field.
     if len(fields) > 1 and fields[1].startswith(b"AAAA") and b"=" not in fields[0]:
         return _parse_key(fields), KeyOptions()
     end = _end_of_options(line)
@@ -193,12 +193,12 @@ def _parse_environment(items: list[bytes]) -> tuple[tuple[bytes, bytes], ...]:
         name, equals, value = item.partition(b"=")
         if not equals or not _ENVIRONMENT_NAME.fullmatch(name):
             raise ValueError('an environment option has the form environment="NAME=value"')
-        variables.setdefault(name, value)  # the first one of a name wins, as in sshd
+        variables.setdefault(name, value)  # the first value for a name wins, as in sshd
     return tuple(variables.items())
 
 
 def _parse_time(value: bytes) -> float:
-    """Parse YYYYMMDD[Z] or YYYYMMDDHHMM[SS][Z]; without the Z, in the machine's time zone (sshd(8))."""
+    """Parse YYYYMMDD[Z] or YYYYMMDDHHMM[SS][Z]. Without the Z, the time is in the machine's time zone (sshd(8))."""
     text = value.decode("ascii", "replace")
     found = _TIME.fullmatch(text)
     try:
@@ -223,8 +223,8 @@ def _parse_sources_value(value: bytes) -> tuple[Source, ...]:
 def parse_sources(text: str) -> tuple[Source, ...]:
     """Parse a comma-separated list of addresses, CIDR networks and patterns with `*` and `?`; `!` negates an item.
 
-    Names are never looked up, so a pattern for a host name matches nothing. Raises ValueError for an empty item, and
-    for a network that is malformed or has host bits set.
+    Host names are never looked up, so a pattern for one matches nothing. Raises ValueError for an empty item, and for a
+    network that is malformed or has host bits set.
     """
     return tuple(_parse_source(item) for item in text.split(","))
 
@@ -236,7 +236,7 @@ def _parse_source(item: str) -> Source:
         raise ValueError("the list has an empty item")
     _, slash, length = pattern.partition("/")
     try:
-        # ip_network() would also accept a netmask or a hostmask after the slash; sshd accepts only a length.
+        # ip_network() would also accept a netmask or hostmask after the slash; sshd accepts only a length.
         if slash and not (length.isascii() and length.isdigit()):
             raise ValueError
         network = ip_network(pattern)
@@ -248,7 +248,7 @@ def _parse_source(item: str) -> Source:
 
 
 def address_allowed(sources: tuple[Source, ...], address: IPAddress | None) -> bool:
-    """Whether an address matches an item and no negated item. No address (a Unix socket) matches nothing.
+    """Return whether an address matches an item and no negated item. None (a Unix socket) matches nothing.
 
     An IPv4 address that arrived in IPv6 form (::ffff:192.0.2.1) counts as IPv4; the scope of a link-local
     address counts only for patterns.

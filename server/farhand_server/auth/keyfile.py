@@ -1,8 +1,8 @@
-"""Read a file that grants access, but only if nobody except its owner and root could have written it.
+"""Reads a file that grants access, but only if nobody except its owner and root could have written it.
 
-The rules are those of sshd's StrictModes: file and directories belong to the user or root and are writable by no one
-else, from the file up to the home directory or /. One thing is allowed that sshd refuses: a sticky directory such as
-/tmp, where others can add entries but cannot touch those of the user and of root, which are the only ones accepted.
+The rules are those of sshd's StrictModes: the file and all directories up to the home directory or / must belong to the
+user or root, and must not be writable by anyone else. One thing is allowed that sshd refuses: a sticky directory such
+as /tmp, where others can add entries but cannot touch those of the user and root, and only the latter are accepted.
 """
 
 import os
@@ -16,7 +16,7 @@ _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 class KeyFileError(Exception):
-    """The file exists but must not be used; the message says which path, why, and what to do."""
+    """The file exists but must not be used. The message says which path, why, and what to do."""
 
 
 def read_key_file(
@@ -24,13 +24,13 @@ def read_key_file(
 ) -> bytes | None:
     """Return the file's contents, or None if it does not exist.
 
-    It is read with the rights of `reader`, by default the service's own, so that a link in a user's home cannot lead to
-    a file that the user could not have read.
+    It is read with the rights of `reader` (default: the service's own), so that a link in a user's home cannot lead to
+    a file that the user could not read.
 
-    Symbolic links are followed first, and the rules are applied to their target; the file itself is then opened once,
-    without following a link and without blocking (a FIFO cannot hang the service), and checked as opened. Raises
-    KeyFileError if it is not a regular file, not owned by `uid` or root, writable by others, in a directory to which
-    the same applies, longer than `max_size` bytes, or unreadable.
+    Symbolic links are followed first, and the rules apply to their target. The file itself is then opened once, without
+    following links and without blocking (so a FIFO cannot hang the service), and the opened file is checked. Raises
+    KeyFileError if the file is not a regular file, is not owned by `uid` or root, is writable by others, is below a
+    directory with wrong owner or mode, is longer than `max_size` bytes, or is unreadable.
     """
     try:
         with acting_as(reader):

@@ -1,7 +1,7 @@
-"""Login by key: one proof in, a principal or a refusal out.
+"""Login by key: turns a proof into a principal or a refusal.
 
-A refusal looks the same to the peer whatever its cause, also in the time it takes: for a user that does not exist, the
-same signature is verified and the same kind of file is read as for one that does.
+To the peer, a refusal looks the same whatever its cause, including the time it takes: for a user that does not exist,
+the signature is verified and the same kind of file is read as for an existing user.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,8 @@ from farhand_server.auth.verify import VerificationError, verify_signature
 
 @dataclass(frozen=True, slots=True)
 class LoginProof:
-    """What a login is decided by. The nonces and the hello's hash are this connection's, as the service saw them."""
+    """The data that a login decision is based on. The nonces and the hello's hash are this connection's, as seen by the
+    service."""
 
     user: str
     server_name: str
@@ -51,7 +52,8 @@ class RefusalCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoginRefusal:
-    """A refused login. `detail` is one sentence without a full stop; `fingerprint` is that of the key tried."""
+    """A refused login. `detail` is one sentence without a full stop; `fingerprint` belongs to the key that was
+    tried."""
 
     cause: RefusalCause
     detail: str
@@ -60,7 +62,7 @@ class LoginRefusal:
 
 @dataclass(slots=True)
 class _KeySearch:
-    """The result of searching an account's files for one key: its lines, and problems to report."""
+    """The result of searching an account's files for one key: the lines with the key, and problems to report."""
 
     lines: list[tuple[Path, AuthorizedKey]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -69,8 +71,8 @@ class _KeySearch:
 class Authenticator:
     """Decides logins to one service.
 
-    `spki_sha256` is the SHA-256 of the edge's SubjectPublicKeyInfo, 32 bytes. `accounts` finds the accounts that one
-    can log in to; `decoy` is the account whose files are read for an unknown user.
+    `spki_sha256` is the SHA-256 of the edge's SubjectPublicKeyInfo, 32 bytes. `accounts` finds the accounts that
+    clients can log in to. `decoy` is the account whose files are read for an unknown user.
     """
 
     def __init__(self, *, spki_sha256: bytes, accounts: AccountLookup, decoy: Account) -> None:
@@ -81,8 +83,8 @@ class Authenticator:
     def authenticate(self, proof: LoginProof, *, address: IPAddress | None, now: float) -> Principal | LoginRefusal:
         """Decide on one proof, from the peer at `address` (None on a Unix socket), at `now` (seconds since 1970).
 
-        Reads the account's files each time, so that a key that was removed cannot log in again. Raises nothing that a
-        peer could cause; ValueError if a nonce or digest of our own is not 32 bytes.
+        Reads the account's files each time, so that a removed key cannot log in again. A peer cannot cause an
+        exception; ValueError is raised if one of our own nonces or digests is not 32 bytes long.
         """
         try:
             key = sshformat.parse_public_key(proof.public_key)
@@ -151,7 +153,7 @@ def _decide(
             own = account.may_have_written(path)
             return Principal(account.user, account.uid, "key", key.fingerprint, options, own)
     if refusal is None:
-        # Ten are enough, and a file of 2,000 bad lines must not fill the log at every attempt.
+        # Ten problems are enough: a file of 2,000 bad lines must not fill the log at every attempt.
         problems = "; ".join(search.problems[:10])
         detail = "the key is in none of the account's files" + (f" ({problems})" if problems else "")
         refusal = LoginRefusal(RefusalCause.KEY_NOT_AUTHORIZED, detail, key.fingerprint)

@@ -1,4 +1,4 @@
-"""Verifying an SSHSIG signature with an OpenSSH public key."""
+"""Verifies SSHSIG signatures with OpenSSH public keys."""
 
 import hashlib
 
@@ -14,19 +14,19 @@ _USER_PRESENT = 0x01
 
 
 class VerificationError(Exception):
-    """The signature does not prove what it should; the message is for the log and never for the peer."""
+    """The signature does not prove what it should. The message is for the log, never for the peer."""
 
 
 def verify_signature(blob: bytes, message: bytes, *, key: PublicKey, namespace: str) -> None:
     """Check that `blob` is an SSHSIG signature over `message`, made by `key` for `namespace` with sha512.
 
-    An RSA key must sign with rsa-sha2-512; a security key must have been touched (user presence). Raises
+    An RSA key must have signed with rsa-sha2-512. A security key must have been touched (user presence). Raises
     VerificationError for anything else.
     """
     try:
         parts = login.decode_sshsig(blob)
         if parts.public_key != key.blob:
-            raise VerificationError("the signature names another key")
+            raise VerificationError("the signature was made with another key")
         if parts.namespace != namespace.encode():
             raise VerificationError("the signature was made for another namespace")
         if parts.hash_algorithm != login.SSHSIG_HASH_ALGORITHM:
@@ -36,7 +36,7 @@ def verify_signature(blob: bytes, message: bytes, *, key: PublicKey, namespace: 
         raise VerificationError(f"the signature is malformed: {error}") from None
     except InvalidSignature:
         raise VerificationError("the signature is wrong") from None
-    # cryptography raises ValueError for a point that is not on its curve and for numbers that OpenSSL does not accept.
+    # cryptography raises ValueError for a point that is not on its curve and for numbers that OpenSSL refuses.
     except (ValueError, UnsupportedAlgorithm) as error:
         raise VerificationError(f"the key is not usable: {error}") from None
 
@@ -77,7 +77,7 @@ def _verify_ecdsa(key: PublicKey, value: bytes, data: bytes) -> None:
 
 
 def _verify_rsa(key: PublicKey, value: bytes, data: bytes) -> None:
-    # RFC 8332 section 3. Some agents strip leading zeros; like OpenSSH, this restores them.
+    # RFC 8332 section 3. Some agents strip leading zeros; like OpenSSH, this code restores them.
     public = rsa.RSAPublicNumbers(key.exponent, key.modulus).public_key()
     size = (key.modulus.bit_length() + 7) // 8
     public.verify(value.rjust(size, b"\0"), data, padding.PKCS1v15(), hashes.SHA512())

@@ -25,7 +25,7 @@ def check(options: argparse.Namespace) -> int:
 
 
 def host_key(options: argparse.Namespace) -> int:
-    """Print the public host key and its fingerprint; create the key if there is none."""
+    """Print the public host key and its fingerprint. Create the key if there is none."""
     from farhand_server.hostkey import HostKeyFileError, ensure_host_key
 
     config = configuration(options)
@@ -39,7 +39,8 @@ def host_key(options: argparse.Namespace) -> int:
 
 
 def authorize(options: argparse.Namespace) -> int:
-    """Add the public keys in a file to the first authorized_keys file of this account, each once."""
+    """Add the public keys in a file to this account's first authorized_keys file, skipping keys that are already in
+    it."""
     config, source = configuration(options), options.keyfile
     own = own_account(config.login.authorized_keys)
     if not own.key_files:
@@ -82,7 +83,7 @@ def verify_audit(options: argparse.Namespace) -> int:
 def _append(target: Path, lines: list[bytes]) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    # O_APPEND and one write for all lines, since another process may append at the same time.
+    # Use O_APPEND and one write for all lines, because another process may append at the same time.
     with open(descriptor, "ab") as file:  # noqa: PTH123  # a descriptor, not a path
         unfinished = file.tell() and not target.read_bytes().endswith(b"\n")
         file.write((b"\n" if unfinished else b"") + b"".join(line + b"\n" for line in lines))

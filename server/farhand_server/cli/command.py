@@ -1,4 +1,4 @@
-"""What all commands of `farhandd` share: how one fails, and the configuration it uses."""
+"""What all `farhandd` commands share: how they fail, and the configuration they use."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from farhand_server.config import ServiceConfig, find_file, load
 
 
 class CommandFailed(Exception):
-    """The command failed; the text says what, why and what to do. The exit code is then 1."""
+    """The command failed; the text says what failed, why, and what to do. The exit code is 1."""
 
 
 def configuration(options: argparse.Namespace) -> ServiceConfig:
-    """Return the configuration that applies with these options. Raises `ConfigError`."""
+    """Return the configuration that results from these options. Raises `ConfigError`."""
     overrides: dict[str, str | list[str]] = {}
     for key in ("socket", "state_dir", "listen"):
         value = getattr(options, key, None)

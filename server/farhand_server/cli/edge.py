@@ -1,4 +1,4 @@
-"""`farhandd edge`: an edge alone, with its own sockets, with systemd's, or with those of a `serve` that started it."""
+"""`farhandd edge`: runs an edge on its own sockets, on systemd's, or on those of the `serve` that started it."""
 
 from __future__ import annotations
 

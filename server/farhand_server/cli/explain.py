@@ -1,4 +1,5 @@
-"""`farhandd explain`: what the policy decides about a request, by which rule, and why earlier rules did not match."""
+"""`farhandd explain`: shows what the policy decides about a request, by which rule, and why earlier rules did not
+match."""
 
 from __future__ import annotations
 
@@ -22,11 +23,11 @@ from .command import configuration
 ALLOWED: Final = 0
 DENIED: Final = 1
 UNDECIDED: Final = 2
-"""Wrong usage, or there is no policy or no such account to decide by."""
+"""The exit code for wrong usage, an unknown account, or a policy that cannot be used."""
 
 
 def explain(options: argparse.Namespace) -> int:
-    """Print the decision; return 0 if the request is allowed, 1 if it is denied, 2 if that cannot be decided."""
+    """Print the decision. Return 0 if the request is allowed, 1 if it is denied, 2 if no decision is possible."""
     try:
         config = configuration(options)
         policy = policy_in_force(config.policy)
@@ -36,7 +37,7 @@ def explain(options: argparse.Namespace) -> int:
         print(f"farhandd: {error}", file=sys.stderr)
         return UNDECIDED
     subject = _subject(options, home)
-    # Only root can act with the rights of others.
+    # Only root can act with the rights of other users.
     lookup = FileSystem(home.credentials if os.geteuid() == 0 else None)
     decision = decide(policy, subject, request, lookup)
     report = _report(config, policy, subject, request, decision, lookup)
@@ -114,7 +115,7 @@ def _report(
 
 
 def _report_text(report: dict[str, Any]) -> str:
-    """Return one `key: value` per line, always the same keys in the same order; `-` stands for an empty value."""
+    """Return one `key: value` per line, always with the same keys in the same order. `-` stands for an empty value."""
     lines = []
     for key, value in report.items():
         if key == "considered":

@@ -21,11 +21,11 @@ Action = Callable[[argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command named by `arguments` (by default the process's own); return the exit code."""
+    """Run the command given by `arguments` (default: the process's own), and return the exit code."""
     options = _parser().parse_args(arguments)
     try:
         code: int = options.act(options)
-        print(end="", flush=True)  # flush here, where a reader that has closed the pipe causes no traceback
+        print(end="", flush=True)  # flush here, so that a reader that has closed the pipe causes no traceback
     except (ConfigError, CommandFailed) as error:
         print(f"farhandd: {error}", file=sys.stderr)
         return 1
@@ -56,14 +56,14 @@ def _parser() -> argparse.ArgumentParser:
 
     upgrade = commands.add_parser(
         "upgrade",
-        help="replace the running service by the installed program; runs continue",
-        epilog="Exit code: 0 upgraded, 1 not upgraded, with the reason; the service then continues unchanged.",
+        help="replace the running service's program with the installed one; runs continue",
+        epilog="Exit code: 0 upgraded; 1 not upgraded, the reason is printed and the service continues unchanged.",
     )
     _common(upgrade)
     upgrade.add_argument("--socket", metavar="PATH", help="Unix socket of the running service")
     upgrade.set_defaults(act=_lazily("upgrade", "upgrade"))
 
-    edge = commands.add_parser("edge", help="run an edge alone, beside a core started by `serve`")
+    edge = commands.add_parser("edge", help="run only an edge, for a core started by `serve`")
     _common(edge)
     edge.add_argument("--listen", metavar="HOST:PORT", action="append", help="network address to listen on; repeatable")
     edge.add_argument("--key", metavar="FILE", type=Path, help="private host key (default: STATE_DIR/host_key)")
@@ -97,17 +97,23 @@ def _parser() -> argparse.ArgumentParser:
 
     explain = commands.add_parser(
         "explain",
-        help="show what the policy allows a user, by which rule and why",
-        epilog="Exit code: 0 allowed, 1 denied, 2 wrong usage, or no policy or account to decide by.",
+        help="show whether the policy allows a request, by which rule and why",
+        epilog="Exit code: 0 allowed; 1 denied; 2 wrong usage, unknown account, or unusable policy.",
     )
     _common(explain)
-    explain.add_argument("--user", metavar="USER", required=True, help="the account that is logged in to")
+    explain.add_argument("--user", metavar="USER", required=True, help="the account to log in to")
     how = explain.add_mutually_exclusive_group()
-    how.add_argument("--key", metavar="FINGERPRINT", help="the key, as SHA256:…; default: one that no rule names")
-    how.add_argument("--local", action="store_true", help="over the Unix socket, without a key")
-    explain.add_argument("--cwd", metavar="DIR", help="the run's directory (default: the user's home)")
+    how.add_argument(
+        "--key", metavar="FINGERPRINT", help="the key's fingerprint, SHA256:…; default: a key that no rule names"
+    )
+    how.add_argument("--local", action="store_true", help="log in over the Unix socket, without a key")
+    explain.add_argument("--cwd", metavar="DIR", help="the run's working directory (default: the user's home)")
     explain.add_argument(
-        "--env", metavar="NAME[=VALUE]", action="append", default=[], help="a variable the request sets; repeatable"
+        "--env",
+        metavar="NAME[=VALUE]",
+        action="append",
+        default=[],
+        help="an environment variable that the request sets; repeatable",
     )
     explain.add_argument("--shell", action="store_true", help="ARG is text for a shell; without ARG, a login shell")
     explain.add_argument("--terminal", action="store_true", help="the run has a terminal")
@@ -120,11 +126,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", type=Path, help="configuration file (TOML)")
-    parser.add_argument("--state-dir", metavar="DIR", help="directory of host key and state")
+    parser.add_argument("--state-dir", metavar="DIR", help="directory for the host key and state")
 
 
 def _lazily(module: str, function: str) -> Action:
-    """Return an action that imports its module when it is run."""
+    """Return an action that imports its module only when it runs."""
 
     def act(options: argparse.Namespace) -> int:
         action: Action = getattr(importlib.import_module(f"{__package__}.{module}"), function)

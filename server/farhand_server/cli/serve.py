@@ -1,4 +1,4 @@
-"""`farhandd serve`: a core in the foreground, and an edge beside it if there is an address to listen on."""
+"""`farhandd serve`: runs a core in the foreground, and an edge beside it if there is an address to listen on."""
 
 from __future__ import annotations
 
@@ -27,18 +27,17 @@ from farhand_server.upgrade.snapshot import ReceivedSnapshot, SnapshotError
 from .command import CommandFailed, configuration
 
 RUN_DESCRIPTORS: Final = 6
-"""Descriptors of one run: three pipes, two pidfds (asyncio's and ours), and a connection if it has its own."""
+"""Descriptors that one run needs: three pipes, two pidfds (asyncio's and ours), and possibly its own connection."""
 
 CORE_DESCRIPTORS: Final = 64
-"""Descriptors besides those of runs: sockets, the event loop's, the standard three, and those of a run being
-started."""
+"""Descriptors not used by runs: sockets, the event loop's, the standard three, and those of a run being started."""
 
 
 def serve(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
     if options.check_resume is not None:
         return _check_snapshot(options, options.check_resume)
-    if options.resume is None:  # after an upgrade they stay blocked until the handlers are installed
+    if options.resume is None:  # after an upgrade, signals remain blocked until the handlers are installed
         reset_signals()
     notifier = Notifier.from_environment()
     previous = None if options.resume is None else _take_snapshot(options.resume)
@@ -76,7 +75,7 @@ def serve(options: argparse.Namespace) -> int:
 
             def ready() -> None:
                 freeze_loaded_objects()
-                if previous is None:  # after an upgrade nobody may be reading stdout any more
+                if previous is None:  # after an upgrade, perhaps nobody reads stdout any more
                     print(f"farhandd: ready on {addresses_text}", flush=True)
 
             await service.serve(ready)
@@ -94,7 +93,7 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def _take_snapshot(fd: int) -> ReceivedSnapshot:
-    """Read the previous program's snapshot, and keep child processes from inheriting its descriptors."""
+    """Read the previous program's snapshot, and prevent child processes from inheriting its descriptors."""
     os.set_inheritable(fd, False)
     try:
         previous = ReceivedSnapshot.read(fd)
@@ -106,7 +105,7 @@ def _take_snapshot(fd: int) -> ReceivedSnapshot:
 
 
 def _check_snapshot(options: argparse.Namespace, fd: int) -> int:
-    """Print whether this program could resume from a snapshot, with the current configuration."""
+    """Print whether this program could resume from a snapshot with the current configuration."""
     config = configuration(options)
     try:
         policy_in_force(config.policy)
@@ -121,7 +120,7 @@ def _check_snapshot(options: argparse.Namespace, fd: int) -> int:
 def warn_if_few_descriptors(config: ServiceConfig, log: Logger) -> None:
     """Log a warning if the limit on descriptors is below what `runs.max_runs` needs.
 
-    The limit is not raised here: commands inherit it, and a program that uses select(2) breaks above 1,024. An
+    The service does not raise the limit: commands inherit it, and a program that uses select(2) breaks above 1,024. An
     administrator can raise it for both.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,4 +1,5 @@
-"""`farhandd upgrade`: ask the running service to continue as the installed program, and wait for the result."""
+"""`farhandd upgrade`: asks the running service to replace its program with the installed one, and waits for the
+result."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ from farhand_server.upgrade.result import NoUpgradeResult, receive_result, resul
 from .command import CommandFailed, configuration
 
 UPGRADE_TIMEOUT: Final = 90.0
-"""Seconds to wait for the result: thirty for the trial, five for runs that are just starting, and up to thirty for the
-start of the new program and its edge."""
+"""Seconds to wait for the result: 30 for the trial, 5 for runs that are just starting, and up to 30 for the new program
+and its edge to start, plus a margin."""
 
 _UCRED: Final = struct.Struct("=iII")
 
@@ -55,7 +56,7 @@ def upgrade(options: argparse.Namespace) -> int:
 
 
 def _listening_pid(path: Path) -> int:
-    """Return the pid of the process that listens at the path, which the kernel knows (SO_PEERCRED, unix(7))."""
+    """Return the pid of the process that listens at the path, as the kernel reports it (SO_PEERCRED, unix(7))."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(os.fspath(path))
@@ -66,7 +67,8 @@ def _listening_pid(path: Path) -> int:
 
 
 def _handles(pid: int, number: signal.Signals) -> bool:
-    """Whether a process has a handler for the signal; otherwise most signals would end it (proc_pid_status(5))."""
+    """Return whether a process handles the signal (proc_pid_status(5)). Without a handler, most signals would end
+    it."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == "SigCgt":

@@ -288,7 +288,7 @@ def test_a_rotation_without_space_for_a_new_file_is_tried_again(directory: Audit
 
 def test_two_services_cannot_write_the_same_audit_log(directory: AuditDirectory) -> None:
     audit = directory.open()
-    with pytest.raises(AuditError, match="another process writes the audit log"):
+    with pytest.raises(AuditError, match="another process is writing the audit log"):
         directory.open()
     audit.close()
     directory.open().close()

@@ -31,7 +31,7 @@ TAMPERING: dict[str, tuple[Callable[[Lines], Lines], int, str]] = {
     "a changed value with a hash to match": (
         lambda lines: [*lines[:2], forged(lines[2]), *lines[3:]],
         4,
-        "at entry 4: it does not follow the line before, which was changed or replaced",
+        "at entry 4: it does not follow the previous line, which was changed or replaced",
     ),
     "the last line changed, with a hash to match": (
         lambda lines: [*lines[:4], forged(lines[4])],
