@@ -25,7 +25,7 @@ from typing import Final
 WARM_UP: Final = 300
 """Keys that are not counted: until then even a machine that was idle has waked up."""
 
-PATIENCE: Final = 60_000
+TIMEOUT: Final = 60_000
 """Milliseconds without output after which a program counts as stuck."""
 
 LAST_WORDS: Final = 5_000
@@ -53,7 +53,7 @@ class Terminal:
 
     def read(self) -> bytes:
         """Return what comes next on the terminal; nothing at its end."""
-        if not select.select([self._master], [], [], PATIENCE / 1000)[0]:
+        if not select.select([self._master], [], [], TIMEOUT / 1000)[0]:
             raise RuntimeError("the program says nothing")
         try:
             return os.read(self._master, 1 << 16)

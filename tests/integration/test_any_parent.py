@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.client import PATIENCE, RawClient
+from tests.support.client import TIMEOUT, RawClient
 from tests.support.parents import EVERYTHING, PARENTS, give_away, ordinary_user, parent
 from tests.support.processes import end_of, fields, session_is_gone, signal_set, status
 from tests.support.service import Service, environment, running_service
@@ -85,7 +85,7 @@ async def test_the_service_works_and_stops_and_its_runs_and_edge_have_clean_sign
         pid = await running.started()
         service.process.send_signal(signal.SIGTERM)
         service.process.send_signal(signal.SIGTERM)  # the second ends the grace of the run
-        assert await asyncio.wait_for(service.process.wait(), PATIENCE) == 0
+        assert await asyncio.wait_for(service.process.wait(), TIMEOUT) == 0
         await end_of(pid)
 
 
@@ -103,7 +103,7 @@ async def test_a_command_works_and_stops_and_its_run_has_clean_signals(
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             found = fields((await process.stdout.readuntil(b"up\n")).decode())
             assert_clean(found)
             process.send_signal(signal.SIGTERM)
@@ -127,7 +127,7 @@ async def test_a_private_service_and_its_runs_stop_and_have_clean_signals(tmp_pa
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             found = fields((await process.stdout.readuntil(b"up\n")).decode())
             assert_clean(found)
             service = fields((await process.stdout.readuntil(b"service\n")).decode())
@@ -169,7 +169,7 @@ async def test_signals_that_a_command_was_started_with_ignored_stay_ignored(
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         assert await process.stdout.readline() == b"up\n"
         process.send_signal(number)
         if survives:

@@ -21,7 +21,7 @@ from farhand_client import AuthenticationError, RequestRefused
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited
 from farhand_server.audit.entry import argv_sha256
-from tests.support.client import PATIENCE, RawClient
+from tests.support.client import TIMEOUT, RawClient
 from tests.support.policy_service import ME, PolicyService, farhandd, policy_service
 
 pytestmark = pytest.mark.needs("ssh-keygen")
@@ -137,7 +137,7 @@ async def test_a_refused_local_account_is_logged(guard: PolicyService) -> None:
         if directory.stat().st_uid == 0 and not directory.stat().st_mode & stat.S_IXOTH:
             directory.chmod(0o711)
     command = [sys.executable, "-I", "-c", CONNECT_AS_SOMEONE_ELSE, str(guard.service.socket)]
-    await asyncio.to_thread(subprocess.run, command, check=True, timeout=PATIENCE)
+    await asyncio.to_thread(subprocess.run, command, check=True, timeout=TIMEOUT)
     (entry,) = guard.audited()
     assert (entry["event"], entry["user"], entry["how"]) == ("login_refused", "nobody", "peer")
 

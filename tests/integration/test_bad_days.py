@@ -19,7 +19,7 @@ from farhand_client import Client, RequestRefused, SpawnError
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Exited, Lost, SpawnFailed
-from tests.support.client import PATIENCE, RawClient
+from tests.support.client import TIMEOUT, RawClient
 from tests.support.command import farhand
 from tests.support.processes import children, descriptors, end_of, resident
 from tests.support.service import Service, running_service
@@ -46,7 +46,7 @@ async def test_thousands_of_runs_at_once(tmp_path: Path, count: int) -> None:
         for number, run in enumerate(runs):
             assert (await run.ended()).outcome == Exited(code=0)
             assert run.stdout == b"%d" % number
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while children(service.process.pid) or descriptors(service.process.pid) > before:
                 await clients[2].round_trip()
 
@@ -96,7 +96,7 @@ async def test_without_descriptors_runs_fail_and_later_ones_do_not(core: Service
         finally:
             resource.prlimit(core.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
         assert (await client.run(["true"])).returncode == 0
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while descriptors(core.process.pid) > before:
                 await client.ping()
 
@@ -110,7 +110,7 @@ async def no_new_process(pid: int) -> AsyncIterator[None]:
     )
     try:
         assert tracer.stderr is not None
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while b"attached" not in (line := await tracer.stderr.readline()):
                 assert line, "strace has ended"
         yield
@@ -129,7 +129,7 @@ async def test_where_no_process_is_left_runs_fail_and_later_ones_do_not(core: Se
                 with pytest.raises(SpawnError, match="Resource temporarily unavailable"):
                     await client.run(["true"])
         assert (await client.run(["true"])).returncode == 0
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while descriptors(core.process.pid) > before:
                 await client.ping()
 
@@ -271,6 +271,6 @@ async def test_cancelling_a_client_anywhere_leaves_no_run_and_no_process(core: S
             await asyncio.wait([task])
         known = [run for run in await far.runs(ended=True) if run.outcome is None or run.attachments]
         assert known == []
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while children(core.process.pid) or descriptors(core.process.pid) > before:
             await client.round_trip()

@@ -17,7 +17,7 @@ import pytest
 from tests.support.command import FARHAND
 from tests.support.service import Service
 from tests.support.shells import new_run_id
-from tests.support.tmux import COLUMNS, PATIENCE, Screen
+from tests.support.tmux import COLUMNS, TIMEOUT, Screen
 from tests.support.unix_proxy import unix_proxy
 
 pytestmark = pytest.mark.needs("tmux")
@@ -56,7 +56,7 @@ async def shows_only(screen: Screen, text: str) -> None:
 async def until(condition: Callable[[], bool], seen: Callable[[], str]) -> None:
     """Wait for what no terminal tells."""
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not condition():  # noqa: ASYNC110  # tmux tells nobody
                 await asyncio.sleep(0.02)
     except TimeoutError:

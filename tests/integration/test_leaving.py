@@ -11,7 +11,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import KiB, Limits, MiB
 from farhand_protocol.outcome import Exited, Killed
-from tests.support.client import PATIENCE, RawClient
+from tests.support.client import TIMEOUT, RawClient
 from tests.support.processes import children, descriptors, end_of, resident, session_is_gone
 from tests.support.service import Service
 
@@ -34,7 +34,7 @@ async def test_a_client_may_vanish_before_the_program_has_started(core: Service)
             async with RawClient.connect(core.socket) as client:
                 for _ in range(10):
                     client.start("sh", "-c", "sleep 60", stdin=True, grace=0)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while children(core.process.pid) or descriptors(core.process.pid) != before:
                 await watching.round_trip()
 

@@ -14,7 +14,7 @@ import pytest
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited, Killed
 from tests.support import warm
-from tests.support.client import PATIENCE, RawClient
+from tests.support.client import TIMEOUT, RawClient
 from tests.support.processes import end_of, session_is_gone
 from tests.support.service import Service, environment, running_service
 
@@ -23,20 +23,20 @@ STUBBORN = "trap '' TERM; echo up; while :; do sleep 60; done"
 
 async def logged(service: Service, pattern: str) -> None:
     """Wait for a line of the log. A file tells nobody that it has grown, so this looks again and again."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not re.search(pattern, service.log):  # noqa: ASYNC110  # as said
             await asyncio.sleep(0.002)
 
 
 async def exit_code(service: Service) -> int:
     """Wait for a service that was told to stop already."""
-    return await asyncio.wait_for(service.process.wait(), PATIENCE)
+    return await asyncio.wait_for(service.process.wait(), TIMEOUT)
 
 
 async def start_again(service: Service) -> tuple[int, str]:
     """Start a second service with the same directories; return its exit code and what it said."""
     process = await warm.start(*warm.FARHANDD, "serve", env=service.environment, stderr=asyncio.subprocess.PIPE)
-    _, stderr = await asyncio.wait_for(process.communicate(), PATIENCE)
+    _, stderr = await asyncio.wait_for(process.communicate(), TIMEOUT)
     assert process.returncode is not None
     return process.returncode, stderr.decode()
 
@@ -160,7 +160,7 @@ async def test_a_file_that_is_not_a_socket_is_not_replaced(tmp_path: Path) -> No
     in_the_way.parent.mkdir(parents=True)
     in_the_way.write_text("precious")
     process = await warm.start(*warm.FARHANDD, "serve", env=environment(tmp_path), stderr=asyncio.subprocess.PIPE)
-    _, stderr = await asyncio.wait_for(process.communicate(), PATIENCE)
+    _, stderr = await asyncio.wait_for(process.communicate(), TIMEOUT)
     assert process.returncode == 1
     assert stderr.decode().startswith(f"farhandd: cannot listen on {in_the_way}: a file that is not a socket")
     assert in_the_way.read_text() == "precious"
@@ -215,7 +215,7 @@ async def test_the_service_manager_is_notified(tmp_path: Path, monkeypatch: pyte
         loop = asyncio.get_running_loop()
 
         async def told() -> str:
-            return (await asyncio.wait_for(loop.sock_recv(manager, 4096), PATIENCE)).decode()
+            return (await asyncio.wait_for(loop.sock_recv(manager, 4096), TIMEOUT)).decode()
 
         async with running_service(tmp_path) as service:
             assert "READY=1" in await told()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from farhand_protocol.outcome import Exited, SpawnFailed
-from tests.support.client import PATIENCE, RawClient
+from tests.support.client import TIMEOUT, RawClient
 from tests.support.processes import children, descriptors
 from tests.support.service import Service
 
@@ -24,7 +24,7 @@ def failure(outcome: object) -> tuple[str, int, str]:
 
 async def no_more_descriptors(core: Service, client: RawClient, before: int) -> None:
     """Wait until the service has no more descriptors than `before`."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while descriptors(core.process.pid) > before:
             await client.round_trip()
 

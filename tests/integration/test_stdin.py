@@ -10,7 +10,7 @@ import signal
 from farhand_protocol import messages as m
 from farhand_protocol.limits import Limits
 from farhand_protocol.outcome import Exited, Killed
-from tests.support.client import PATIENCE, RawClient, RemoteRun
+from tests.support.client import TIMEOUT, RawClient, RemoteRun
 from tests.support.processes import stopped
 
 WINDOW = Limits().window
@@ -19,7 +19,7 @@ END = m.End(stream="stdin")
 
 async def write_all(run: RemoteRun, data: bytes) -> None:
     """Send `data` as credit comes in."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while data := data[run.write(data) :]:
             before = run.stdin_credit
             while run.stdin_credit == before:

@@ -19,7 +19,7 @@ import pytest
 from farhand_protocol import messages as m
 from farhand_protocol.frames import Kind, encode_frame, encode_header
 from farhand_protocol.outcome import Exited
-from tests.support.client import PATIENCE, RawClient
+from tests.support.client import TIMEOUT, RawClient
 from tests.support.processes import descriptors, resident, status
 from tests.support.service import Service, running_service
 
@@ -38,7 +38,7 @@ async def speak(service: Service, *said: bytes) -> bytes:
         for data in said:
             writer.write(data)
         try:
-            return await asyncio.wait_for(reader.read(), PATIENCE)
+            return await asyncio.wait_for(reader.read(), TIMEOUT)
         except ConnectionResetError:
             return b""
     finally:
@@ -77,7 +77,7 @@ async def test_another_account_is_denied_with_the_reason(core: Service) -> None:
         subprocess.run,
         [sys.executable, "-I", "-c", CONNECT_AS_SOMEONE_ELSE, str(core.socket)],
         capture_output=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     assert done.stderr == b""
     assert b'"code":"denied"' in done.stdout
@@ -138,7 +138,7 @@ async def test_garbage_never_ends_the_service(core: Service) -> None:
         writer.write(rubbish)
         writer.write_eof()
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
-            await asyncio.wait_for(reader.read(), PATIENCE)
+            await asyncio.wait_for(reader.read(), TIMEOUT)
         writer.close()
     async with RawClient.connect(core.socket) as client:
         assert (await client.run("true"))[0].outcome == Exited(code=0)
@@ -159,7 +159,7 @@ async def test_a_burst_of_connections_is_served(core: Service) -> None:
             one.send(frame(HELLO))
         core.process.send_signal(signal.SIGCONT)
         for one in sockets:
-            one.settimeout(PATIENCE)
+            one.settimeout(TIMEOUT)
             assert b'"welcome"' in await asyncio.to_thread(one.recv, 4096)
     async with RawClient.connect(core.socket) as client:
         assert (await client.run("true"))[0].outcome == Exited(code=0)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from farhand_client import PIPE, Client, Exited, Killed, RequestRefused, Run, TimedOut, connect
-from tests.support.client import PATIENCE
+from tests.support.client import TIMEOUT
 from tests.support.openssh import make_key
 from tests.support.processes import children, descriptors, end_of
 from tests.support.service import Service, running_service
@@ -39,14 +39,14 @@ async def client(service: Service) -> AsyncIterator[Client]:
 
 async def logged(service: Service, pattern: str, count: int = 1) -> None:
     """Wait for that many such lines of the log. A file tells nobody that it has grown."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while len(re.findall(pattern, service.log)) < count:  # noqa: ASYNC110  # as said
             await asyncio.sleep(0.002)
 
 
 async def line(run: Run) -> str:
     """The next line of stdout."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         async for found in run.stdout.lines():
             return found.decode().strip()
     raise AssertionError("stdout has ended")
@@ -99,12 +99,12 @@ async def test_runs_stream_on_through_upgrades_and_killed_edges(
         for kills, upgrades in steps:
             for _ in range(kills):
                 os.kill(edge_of(service), signal.SIGKILL)
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     await connected[0].ping()
             for _ in range(upgrades):
                 await upgraded(service)
         (tmp_path / "enough").touch()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             results = [await run.wait() for run in runs]
             received = [await each for each in hashes]
         written = [(tmp_path / f"written-{number}").read_text().split() for number in range(count)]
@@ -355,7 +355,7 @@ async def test_a_service_stopped_during_an_upgrade_drains(
     if line_of_log is not None:
         await logged(service, line_of_log)
     service.process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         assert await service.process.wait() == 0, service.log
     assert run.pid is not None
     await end_of(run.pid)

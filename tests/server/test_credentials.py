@@ -92,7 +92,7 @@ def test_an_unsupported_machine_is_an_error_that_changes_nothing(monkeypatch: py
     monkeypatch.setattr("os.uname", lambda: unknown)
     before = thread_ids()
     with pytest.raises(OSError, match="acting as another user is not supported on vax"), acting_as(GAMES):
-        raise AssertionError("this is not reached")
+        raise AssertionError("unreachable")
     assert thread_ids() == before
 
 

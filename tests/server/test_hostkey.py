@@ -1,4 +1,4 @@
-"""There is one host key per state directory, whoever asks first, and nobody else can read it."""
+"""A state directory has exactly one host key, whichever process creates it, and no other account can read it."""
 
 from __future__ import annotations
 

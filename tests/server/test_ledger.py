@@ -1,4 +1,4 @@
-"""What runs do is recorded in the history and the audit log, and both go from one program to the next."""
+"""Runs are recorded in the history and the audit log, and both are handed over to the next program."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def live(tmp_path: Path) -> AsyncIterator[LiveRun]:
 
 
 def audited(config: ServiceConfig) -> list[dict[str, Any]]:
-    """The entries of the audit log."""
+    """Return the entries of the audit log."""
     lines = (config.state_dir / "audit.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
 
@@ -59,7 +59,7 @@ def events(config: ServiceConfig) -> list[str]:
     return [entry["event"] for entry in audited(config)]
 
 
-async def through_its_life(ledger: Ledger, run: LiveRun, result: RunResult) -> None:
+async def record_whole_run(ledger: Ledger, run: LiveRun, result: RunResult) -> None:
     ledger.starting(run)
     assert await ledger.soon() == {}
     run.pid = os.getpid()
@@ -68,9 +68,9 @@ async def through_its_life(ledger: Ledger, run: LiveRun, result: RunResult) -> N
     assert await ledger.soon() == {}
 
 
-async def test_a_run_that_has_ended_is_found_with_all_that_was_recorded(ledger: Ledger, live: LiveRun) -> None:
+async def test_an_ended_run_is_found_with_everything_that_was_recorded(ledger: Ledger, live: LiveRun) -> None:
     result = RunResult(Exited(code=3), 5, 7, 1.5, True, ResourceUsage(0.25, 0.5, 4096))
-    await through_its_life(ledger, live, result)
+    await record_whole_run(ledger, live, result)
     past = ledger.find(live.id)
     assert past is not None
     assert (past.id, past.owner, past.key, past.fingerprint) == (live.id, "ada", "SHA256:one", bytes(32))
@@ -83,7 +83,7 @@ async def test_a_run_that_has_ended_is_found_with_all_that_was_recorded(ledger: 
 async def test_starts_and_ends_are_in_the_audit_log_with_the_arguments_at_the_start(
     ledger: Ledger, live: LiveRun, config: ServiceConfig
 ) -> None:
-    await through_its_life(ledger, live, RunResult(Exited(code=3), 0, 0, 1.0))
+    await record_whole_run(ledger, live, RunResult(Exited(code=3), 0, 0, 1.0))
     start, end = audited(config)[-2:]
     assert (start["event"], start["run"], start["argv"]) == ("start", live.id, ["make", "all"])
     assert (start["key"], start["peer"]) == ("SHA256:one", "192.0.2.7:50214")
@@ -95,7 +95,7 @@ async def test_terminals_and_recordings_are_in_the_audit_log(
     ledger: Ledger, tmp_path: Path, config: ServiceConfig
 ) -> None:
     run = make_run(tmp_path, terminal=TerminalPlan("xterm", 80, 24), disk_spool=1 << 16, record=True, record_input=True)
-    await through_its_life(ledger, run, RunResult(Exited(code=0), 0, 0, 1.0))
+    await record_whole_run(ledger, run, RunResult(Exited(code=0), 0, 0, 1.0))
     start = audited(config)[-2]
     assert (start["terminal"], start["recorded"]) == ("xterm", ["output", "stdin"])
     run.close()
@@ -105,13 +105,13 @@ async def test_an_unknown_run_is_not_found(ledger: Ledger) -> None:
     assert ledger.find(new_id()) is None
 
 
-async def test_an_event_that_is_no_run_is_in_the_audit_log(ledger: Ledger, config: ServiceConfig) -> None:
+async def test_an_event_without_a_run_is_in_the_audit_log(ledger: Ledger, config: ServiceConfig) -> None:
     ledger.note(AuditEntry("denial", 0.0, user="ada", detail="no"))
     await ledger.soon()
     assert events(config)[-1] == "denial"
 
 
-async def test_a_ledger_that_is_suspended_has_written_everything_and_can_be_resumed(
+async def test_a_suspended_ledger_has_written_everything_and_can_be_resumed(
     ledger: Ledger, config: ServiceConfig
 ) -> None:
     ledger.note(AuditEntry("denial", 0.0))
@@ -123,7 +123,7 @@ async def test_a_ledger_that_is_suspended_has_written_everything_and_can_be_resu
     assert events(config)[-1] == "attach"
 
 
-async def test_another_service_cannot_take_the_directory(ledger: Ledger, config: ServiceConfig) -> None:
+async def test_another_service_cannot_use_the_directory(ledger: Ledger, config: ServiceConfig) -> None:
     with pytest.raises(StateDirectoryInUse):
         async with open_ledger(config, LOG):
             raise AssertionError
@@ -132,7 +132,7 @@ async def test_another_service_cannot_take_the_directory(ledger: Ledger, config:
 async def test_a_ledger_that_was_handed_over_is_reopened_with_its_lock(
     ledger: Ledger, live: LiveRun, config: ServiceConfig
 ) -> None:
-    await through_its_life(ledger, live, RunResult(Exited(code=0), 0, 0, 1.0))
+    await record_whole_run(ledger, live, RunResult(Exited(code=0), 0, 0, 1.0))
     await ledger.suspend()
     lock = ledger.hand_over()
     ledger.reopen(config, LOG, lock)
@@ -172,8 +172,8 @@ async def test_runs_of_a_dead_service_are_lost_and_their_spools_removed(config: 
         assert not (spool / "left-behind").exists()
 
 
-async def test_a_run_that_is_forgotten_is_expired(ledger: Ledger, config: ServiceConfig) -> None:
-    ancient = "00000000-0000-7000-8000-000000000000"  # its time is that of 1970 (RFC 9562, 5.7)
+async def test_a_forgotten_run_is_expired(ledger: Ledger, config: ServiceConfig) -> None:
+    ancient = "00000000-0000-7000-8000-000000000000"  # its id contains a time in 1970 (RFC 9562, 5.7)
     with pytest.raises(RunExpired):
         ledger.find(ancient)
     await asyncio.sleep(0)

@@ -136,7 +136,7 @@ def test_no_value_can_end_its_line_or_its_quotes(text: str) -> None:
     assert json.loads(written if written.startswith('"') else f'"{written}"') == text
 
 
-def test_a_stuck_reader_blocks_nobody_and_dropped_lines_are_counted(pipe: Pipe) -> None:
+def test_a_stuck_reader_does_not_block_the_logger_and_dropped_lines_are_counted(pipe: Pipe) -> None:
     pipe.sink.start()
     logged = MAX_QUEUED_LINES * 3
     for number in range(logged):

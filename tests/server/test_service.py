@@ -1,4 +1,4 @@
-"""A service listens, serves, reloads and drains, in that order, and each step as far as it was told."""
+"""A service listens, serves, reloads and drains as requested."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from farhand_server.logs import Logger, Sink
 from farhand_server.policy import policy_in_force
 from farhand_server.service import Service, make_authenticator
 from farhand_server.systemd import Notifier
-from tests.support.client import PATIENCE, RawClient
+from tests.support.client import TIMEOUT, RawClient
 from tests.support.processes import children, reaped
 
 LOG = Logger(Sink(), {})
 
 
 class Running:
-    """A service in this process, and what it is given. `config` is what a reload reads."""
+    """A service in this process; a reload reads `config`."""
 
     def __init__(self, config: ServiceConfig, make: Callable[[Running], Service]) -> None:
         self.config = config
@@ -42,7 +42,7 @@ class Running:
         return self.config
 
     async def stopped(self) -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await self.task
 
 
@@ -69,7 +69,7 @@ async def running(config: ServiceConfig) -> AsyncIterator[Running]:
             )
 
         one = Running(config, make)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await asyncio.wait((one.task, asyncio.create_task(one.ready.wait())), return_when=asyncio.FIRST_COMPLETED)
         yield one
         one.service.stop()
@@ -104,7 +104,7 @@ async def test_a_second_stop_ends_the_grace_period_of_the_runs(running: Running)
     await running.stopped()
 
 
-async def test_runs_are_stopped_after_the_drain_s_grace(running: Running) -> None:
+async def test_runs_are_stopped_after_the_grace_period_of_a_drain(running: Running) -> None:
     running.service.config = running.config.model_copy(
         update={"drain": running.config.drain.model_copy(update={"grace": 0.05})}
     )
@@ -117,7 +117,7 @@ async def test_runs_are_stopped_after_the_drain_s_grace(running: Running) -> Non
     await running.stopped()
 
 
-async def test_a_reload_brings_another_configuration_into_force(running: Running) -> None:
+async def test_a_reload_applies_another_configuration(running: Running) -> None:
     runs = running.config.runs.model_copy(update={"memory": 1 << 20, "kept_runs": 7})
     running.config = running.config.model_copy(update={"runs": runs})
     running.service.reload()
@@ -128,7 +128,9 @@ async def test_a_reload_brings_another_configuration_into_force(running: Running
 
 
 @pytest.mark.parametrize("part", ["configuration", "policy", "host key"])
-async def test_a_reload_that_cannot_be_used_changes_nothing(running: Running, part: str, tmp_path: Path) -> None:
+async def test_a_reload_of_an_invalid_configuration_changes_nothing(
+    running: Running, part: str, tmp_path: Path
+) -> None:
     service = running.service
     before = (service.config, service.policy, service.authenticator)
     match part:
@@ -144,16 +146,16 @@ async def test_a_reload_that_cannot_be_used_changes_nothing(running: Running, pa
     assert running.accepted == []
 
 
-async def test_a_host_key_is_used_from_the_next_reload_on(running: Running, tmp_path: Path) -> None:
+async def test_a_new_host_key_is_used_from_the_next_reload_on(running: Running, tmp_path: Path) -> None:
     service = running.service
     before = service.authenticator
     ensure_host_key(tmp_path)
     service.reload()
     assert (before is None, service.authenticator is None) == (True, False)
-    assert len(service.listeners) == 1, "the socket for edges waits for a restart"
+    assert len(service.listeners) == 1, "the socket for edges is only opened by a restart"
 
 
-async def test_a_socket_that_is_taken_ends_the_service(config: ServiceConfig) -> None:
+async def test_a_socket_in_use_ends_the_service(config: ServiceConfig) -> None:
     with bind_unix(config.socket, 0o600):
         async with open_ledger(config, LOG) as ledger:
             service = Service(
@@ -171,7 +173,7 @@ async def test_a_socket_that_is_taken_ends_the_service(config: ServiceConfig) ->
     assert config.socket.exists()
 
 
-def test_without_a_host_key_nobody_logs_in_by_key(config: ServiceConfig, tmp_path: Path) -> None:
+def test_without_a_host_key_no_client_can_log_in_by_key(config: ServiceConfig, tmp_path: Path) -> None:
     assert make_authenticator(config) is None
     ensure_host_key(tmp_path)
     assert make_authenticator(config) is not None

@@ -63,7 +63,7 @@ class TestNotifying:
         assert not notifier.ready("serving")
         notifier.close()
 
-    def test_a_manager_that_does_not_read_blocks_nobody(self, manager: socket.socket) -> None:
+    def test_a_manager_that_does_not_read_does_not_block_the_service(self, manager: socket.socket) -> None:
         notifier = Notifier(manager.getsockname())
         while notifier.status("again"):
             pass
@@ -125,7 +125,7 @@ class TestWatchdog:
 
 
 FIRST = 200
-"""The first descriptor in these tests, instead of 3, which a test cannot give away."""
+"""The first descriptor in these tests, instead of 3, which the test's process needs itself."""
 
 
 def activate(monkeypatch: pytest.MonkeyPatch, kinds: str, names: str) -> tuple[list[str], dict[str, str]]:

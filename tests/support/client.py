@@ -69,7 +69,7 @@ class RemoteRun:
 
     async def last(self) -> m.Ended | m.Error | m.Done:
         """Wait for the service's last message on this channel."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await asyncio.shield(self._last)
 
     async def ended(self) -> m.Ended:
@@ -86,18 +86,18 @@ class RemoteRun:
 
     async def started(self) -> int:
         """Wait for the program to start; return its pid."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await asyncio.shield(self._started)
 
     async def has_started(self) -> bool:
         """Wait until the program has started or the run has ended; return whether it started."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await asyncio.wait((self._started, self._last), return_when=asyncio.FIRST_COMPLETED)
         return self._started.done()
 
     async def output(self, count: int) -> bytes:
         """Wait for at least `count` bytes of stdout; return all received."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while self.totals["stdout"] < count:
                 self._grown.clear()
                 await self._grown.wait()
@@ -105,7 +105,7 @@ class RemoteRun:
 
     async def until(self, text: bytes) -> bytes:
         """Wait for `text` in stdout; return all of stdout."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while text not in self.stdout:
                 assert not self._last.done(), f"the run ended without {text!r}: {self.stdout!r}"
                 self._grown.clear()
@@ -114,7 +114,7 @@ class RemoteRun:
 
     async def match(self, pattern: bytes, begin: int = 0) -> re.Match[bytes]:
         """Wait until a regular expression matches in stdout at or after offset `begin`."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while (found := re.compile(pattern).search(self.stdout, begin)) is None:
                 assert not self._last.done(), f"the run ended without {pattern!r}: {self.stdout!r}"
                 self._grown.clear()
@@ -123,14 +123,14 @@ class RemoteRun:
 
     async def resized(self, columns: int, rows: int) -> None:
         """Wait until the service announces this size of the run's terminal."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while m.WindowSize(columns=columns, rows=rows) not in self.sizes[-1:]:
                 self._grown.clear()
                 await self._grown.wait()
 
     async def line(self) -> str:
         """Wait for the first complete line of stdout; return all of stdout."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while b"\n" not in self.stdout:
                 self._grown.clear()
                 await self._grown.wait()
@@ -250,12 +250,12 @@ class RawClient:
             yield client
         finally:
             client.abort()
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await client.gone.wait()
 
     async def told(self, *kinds: type[m.Message]) -> m.AnyMessage:
         """Wait for a message of one of these types on channel 0; return the first."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while True:
                 for message in self.said:
                     if isinstance(message, kinds):
@@ -266,7 +266,7 @@ class RawClient:
 
     async def closed(self) -> None:
         """Wait until the service has closed the connection."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await self.gone.wait()
 
     def start(self, *argv: bytes | str, credit: bool = True, keep: bool = True, **fields: object) -> RemoteRun:
@@ -301,7 +301,7 @@ class RawClient:
         number = sum(isinstance(message, m.Pong) for message in self.said)
         self.connection.send(0, m.Ping(id=number))
         self.flush()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while sum(isinstance(message, m.Pong) for message in self.said) <= number:
                 assert not self.gone.is_set(), "the connection was lost"
                 self._news.clear()

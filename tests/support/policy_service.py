@@ -17,7 +17,7 @@ import pytest
 
 from farhand_client import Client, connect
 from tests.support import openssh, warm
-from tests.support.client import PATIENCE
+from tests.support.client import TIMEOUT
 from tests.support.service import Service, running_service
 
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -77,7 +77,7 @@ class PolicyService:
 
     async def _told(self, word: str) -> str:
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while word not in (told := (await loop.sock_recv(self._manager, 4096)).decode()):
                 pass
         return told
@@ -118,6 +118,6 @@ async def farhandd(guard: PolicyService, *arguments: str) -> tuple[int, str]:
         stderr=asyncio.subprocess.STDOUT,
         env=guard.service.environment,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+    said, _ = await asyncio.wait_for(process.communicate(), TIMEOUT)
     assert process.returncode is not None
     return process.returncode, said.decode()

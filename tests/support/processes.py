@@ -42,7 +42,7 @@ async def reaped(others: list[int]) -> None:
 
     asyncio handles it a few iterations after the pidfd becomes readable.
     """
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while set(children(os.getpid())) - set(others):  # noqa: ASYNC110  # it waits for iterations of the loop
             await asyncio.sleep(0)
         for _ in range(5):
@@ -75,7 +75,7 @@ async def end_of(pid: int) -> None:
     ended = asyncio.Event()
     loop.add_reader(fd, ended.set)
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await ended.wait()
     finally:
         loop.remove_reader(fd)
@@ -84,14 +84,14 @@ async def end_of(pid: int) -> None:
 
 async def stopped(pid: int) -> None:
     """Wait until a process is stopped."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not status(pid)["State"].startswith("T"):  # noqa: ASYNC110  # only its parent is notified
             await asyncio.sleep(0.001)
 
 
 async def session_is_gone(session: int) -> None:
     """Wait until all processes of a session have exited; killed processes may take a moment."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while members := session_members(session):
             for pid in members:
                 await end_of(pid)

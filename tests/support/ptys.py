@@ -55,7 +55,7 @@ class Pty:
             if left:
                 room = asyncio.Event()
                 loop.add_writer(self.master, room.set)
-                await asyncio.wait_for(room.wait(), PATIENCE)
+                await asyncio.wait_for(room.wait(), TIMEOUT)
                 loop.remove_writer(self.master)
 
     async def shows(self, text: bytes) -> bytes:
@@ -79,7 +79,7 @@ class Pty:
     @contextlib.asynccontextmanager
     async def _patience(self, what: bytes) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 yield
         except TimeoutError:
             raise AssertionError(f"expected {what!r}; the terminal shows {self.shown[-4000:]!r}") from None

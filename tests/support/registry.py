@@ -19,7 +19,7 @@ from farhand_server.runs.registry import RecordUnavailable, Registry, RunExpired
 from farhand_server.runs.run import LiveRun
 from tests.support.processes import children
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 MiB = 1 << 20
 _numbers = itertools.count()
 
@@ -147,5 +147,5 @@ class Service:
 
     async def idle(self) -> None:
         """Wait until nothing runs."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await self.registry.idle()

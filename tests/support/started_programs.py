@@ -11,7 +11,7 @@ from pathlib import Path
 from farhand_server.runs.process.cgroup import RunCgroup
 from farhand_server.runs.process.process import Process, prepare_loop
 from farhand_server.runs.process.usage import ResourceLimits
-from tests.support.processes import PATIENCE, children, descriptors, end_of, reaped
+from tests.support.processes import TIMEOUT, children, descriptors, end_of, reaped
 
 
 class StartedProgram:
@@ -23,7 +23,7 @@ class StartedProgram:
 
     async def line(self) -> str:
         """Read the next line of stdout."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return (await self._stdout.readline()).decode().strip()
 
     async def pid(self) -> int:
@@ -32,13 +32,13 @@ class StartedProgram:
 
     async def code(self) -> int:
         """Wait for the leader's exit; return its exit code or minus the signal."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await asyncio.shield(self.process.exited)
 
     async def killed(self) -> frozenset[int]:
         """Kill the tree and wait for its end; return the pids that could not be killed."""
         left = self.process.kill_tree()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await self.process.tree_ended()
         return left
 
@@ -99,6 +99,6 @@ async def nothing_left() -> AsyncIterator[None]:
 async def gone(pid: int) -> None:
     """Wait until a child of this process has exited and been reaped."""
     await end_of(pid)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while Path(f"/proc/{pid}").exists():  # noqa: ASYNC110  # it waits for iterations of the loop
             await asyncio.sleep(0)

@@ -114,7 +114,7 @@ class Screen:
     async def interrupted(self, pattern: str) -> None:
         """Press Ctrl-C until `pattern` matches: while the terminal changes modes, it may arrive as an ordinary key."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 while not re.search(pattern, self.text, re.MULTILINE):
                     self.type("", "C-c")
                     await asyncio.sleep(0.5)
@@ -136,7 +136,7 @@ class Screen:
 
     async def _until(self, condition: Callable[[str], bool], what: str) -> None:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 while not condition(self.text):  # noqa: ASYNC110  # tmux sends no notification
                     await asyncio.sleep(0.02)
         except TimeoutError:

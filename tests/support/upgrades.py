@@ -15,7 +15,7 @@ from .processes import children
 from .service import Service, running_service
 from .warm import FARHANDD
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Timeout, in seconds, for an upgrade: three starts of Python on a busy machine."""
 
 WRITER = """\
@@ -52,7 +52,7 @@ async def upgrade(service: Service) -> Finished:
         stderr=asyncio.subprocess.PIPE,
         env=service.environment,
     )
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         stdout, stderr = await process.communicate()
     assert process.returncode is not None
     return Finished(process.returncode, stdout, stderr)

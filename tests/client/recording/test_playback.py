@@ -20,7 +20,7 @@ from farhand_client.terminal import local
 from farhand_client.terminal.local import LocalTerminal
 from farhand_protocol.messages.terminal import WindowSize
 from tests.support.fake_terminals import FULL_SCREEN
-from tests.support.ptys import PATIENCE, Pty, terminal
+from tests.support.ptys import TIMEOUT, Pty, terminal
 
 FOREVER = 1e6
 SIZE = WindowSize(columns=80, rows=24)
@@ -130,7 +130,7 @@ class Calls(list[str]):
         return call
 
     async def until(self, *calls: str) -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while self != list(calls):
                 self._changed.clear()
                 await self._changed.wait()

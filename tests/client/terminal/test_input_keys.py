@@ -15,7 +15,7 @@ from farhand_client.terminal.escapes import ClientKey, EscapeParser
 from farhand_client.terminal.input import KEY_READ_SIZE, MAX_UNSENT_KEYS, KeyReader
 from farhand_client.terminal.local import LocalTerminal
 from farhand_protocol.limits import KiB, MiB
-from tests.support.ptys import PATIENCE, Pty, terminal
+from tests.support.ptys import TIMEOUT, Pty, terminal
 
 
 class Program:
@@ -213,6 +213,6 @@ async def test_nothing_is_read_after_stopping(pty: Pty) -> None:
         await program.until(ClientKey.LEAVE)
         keys.stop()
         pty.type(b"never")
-        assert select.select([pty.slave], [], [], PATIENCE)[0]
+        assert select.select([pty.slave], [], [], TIMEOUT)[0]
         await asyncio.sleep(0)
     assert b"never" not in program.received

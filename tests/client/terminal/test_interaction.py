@@ -24,7 +24,7 @@ from farhand_protocol.outcome import Exited
 from tests.support.fake_service import FakeRun
 from tests.support.fake_terminals import echo, editor
 from tests.support.interactions import interacting
-from tests.support.ptys import PATIENCE, Pty, terminal
+from tests.support.ptys import TIMEOUT, Pty, terminal
 
 
 @pytest.fixture
@@ -104,9 +104,9 @@ async def test_a_half_written_sequence_is_cancelled_before_the_settings_are_undo
     monkeypatch.setattr(select, "select", waiting)
 
     def look() -> bytes:
-        assert left.wait(PATIENCE)
+        assert left.wait(TIMEOUT)
         output = b""
-        while b"\x1b[?25h" not in output and wait([pty.master], [], [], PATIENCE)[0]:
+        while b"\x1b[?25h" not in output and wait([pty.master], [], [], TIMEOUT)[0]:
             output += os.read(pty.master, 1 << 16)
         return output
 

@@ -28,7 +28,7 @@ HOME = Home(shell=b"/bin/sh", directory=b"/", environment={b"HOME": b"/", b"PATH
 
 
 class Context:
-    """What admission needs of the core. Ada, as uid 1000, may do everything until a test says otherwise."""
+    """What admission needs from the core. Ada, with uid 1000, may do everything unless a test changes the policy."""
 
     def __init__(self, service: Service) -> None:
         self.config = ServiceConfig.model_validate({"runs": {"max_runs": 3}}, context=DIRECTORIES)
@@ -45,7 +45,7 @@ class Context:
         return [(entry.event, entry.run, entry.detail) for entry in entries]
 
     def caller(self, user: str = "ada", key: str | None = None) -> Admission:
-        """A caller who has logged in, with a key or over the local socket."""
+        """Return a caller that has logged in with a key or over the local socket."""
         principal = Principal(user, 1000 if user == "ada" else 1001, "key" if key else "peer", key)
         subject = Subject(user, principal.uid, fingerprint=key, local=key is None, home=b"/")
         return Admission(Caller(principal, HOME, subject), self)
@@ -81,7 +81,7 @@ def refused(result: object) -> ErrorCode:
 
 
 def policy(**rule: object) -> Policy:
-    """One rule, about ada."""
+    """Return a policy with one rule, about ada."""
     return Policy(rules=(Rule.model_validate({"name": "rule", "who": {"users": ["ada"]}} | rule),))
 
 
@@ -122,7 +122,7 @@ async def test_the_same_request_with_another_key_is_a_conflict_unless_the_policy
     assert not started(context.caller(key="SHA256:two").start(wanted)).new
 
 
-async def test_a_forgotten_run_is_expired_and_not_started_again(context: Context, service: Service) -> None:
+async def test_a_forgotten_run_is_reported_as_expired_and_not_started_again(context: Context, service: Service) -> None:
     wanted = request()
     service.ledger.forgotten.add(wanted.id)
     assert refused(context.caller().start(wanted)) == ErrorCode.EXPIRED
@@ -136,7 +136,7 @@ async def test_a_run_that_cannot_be_recorded_is_not_started(context: Context, se
     assert len(service.registry) == 0
 
 
-async def test_an_account_that_cannot_be_acted_for_makes_the_run_unavailable(
+async def test_a_run_is_unavailable_if_the_service_cannot_act_for_the_account(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -190,7 +190,7 @@ async def test_a_run_that_may_not_be_seen_is_answered_like_an_unknown_one(contex
     assert context.audited() == [("denial", hidden.id, "the policy does not let bob see this run of ada")]
 
 
-async def test_a_run_that_may_be_seen_and_nothing_more_is_denied_and_in_the_audit_log(context: Context) -> None:
+async def test_other_actions_on_a_run_that_may_only_be_seen_are_denied_and_in_the_audit_log(context: Context) -> None:
     wanted = request()
     run = started(context.caller().start(wanted)).run
     context.policy = Policy(
@@ -203,7 +203,7 @@ async def test_a_run_that_may_be_seen_and_nothing_more_is_denied_and_in_the_audi
     assert context.audited() == [("denial", wanted.id, sentence)]
 
 
-async def test_a_signal_is_in_the_audit_log_or_denied_there(context: Context) -> None:
+async def test_a_signal_is_in_the_audit_log_whether_allowed_or_denied(context: Context) -> None:
     wanted = request()
     run = started(context.caller().start(wanted)).run
     assert context.caller().signal(run, "SIGTERM") is None
@@ -214,7 +214,7 @@ async def test_a_signal_is_in_the_audit_log_or_denied_there(context: Context) ->
     ]
 
 
-async def test_only_callers_who_see_runs_of_others_have_them_looked_through(context: Context) -> None:
+async def test_runs_of_others_are_searched_only_for_callers_who_may_see_them(context: Context) -> None:
     context.policy = policy(shell=True)
     assert context.caller().visible_owner() == "ada"
     context.policy = policy(shell=True, others=["see"])

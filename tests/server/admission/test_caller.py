@@ -1,4 +1,4 @@
-"""A caller is a principal with what was looked up about its account at login."""
+"""A caller is a principal with the account data that was looked up at login."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from farhand_server.admission.caller import Caller
 from farhand_server.auth.accounts import Principal
 
 
-def test_a_caller_has_the_account_s_home_and_shell_and_its_address() -> None:
+def test_a_caller_has_its_address_and_the_home_and_shell_of_its_account() -> None:
     account = pwd.getpwuid(os.getuid())
     caller = Caller.of(Principal(account.pw_name, account.pw_uid, "peer"), "192.0.2.7:50214")
     assert caller.home.directory == os.fsencode(account.pw_dir)

@@ -34,7 +34,7 @@ ON_A_TERMINAL: dict[str, object] = {"terminal": SCREEN, "stdin": True, "merge_st
 
 
 def rules(*rules: dict[str, object]) -> Policy:
-    """A policy of these rules, all about ada."""
+    """Return a policy of these rules, all about ada."""
     about = {"who": {"users": ["ada"]}}
     return Policy(
         rules=tuple(Rule.model_validate({"name": f"r{number}"} | about | rule) for number, rule in enumerate(rules))
@@ -44,7 +44,7 @@ def rules(*rules: dict[str, object]) -> Policy:
 def plan(
     request: dict[str, object], principal: Principal = OWNER, policy: Policy = EVERYTHING, **config: object
 ) -> Plan:
-    """Decide on a request, `true` unless it says otherwise."""
+    """Return the plan of a request, by default for the command `true`."""
     fields = {"id": RUN_ID} | ({} if {"shell", "login"} & request.keys() else {"argv": (b"true",)}) | request
     subject = Subject("ada", 1000, forced=principal.options.command is not None, local=True, home=b"/home/ada")
     caller = Caller(principal, HOME, subject, "192.0.2.7:50214")
@@ -53,7 +53,7 @@ def plan(
 
 
 def denied(request: dict[str, object], principal: Principal = OWNER, policy: Policy = EVERYTHING) -> Denied:
-    """The refusal of a request."""
+    """Return the refusal of a request."""
     with pytest.raises(Denied) as caught:
         plan(request, principal, policy)
     return caught.value
@@ -63,7 +63,7 @@ def test_arguments_are_executed_as_they_are() -> None:
     assert plan({"argv": (b"printf", b"$HOME", b"")}).argv == (b"printf", b"$HOME", b"")
 
 
-def test_shell_text_is_executed_by_the_account_s_shell() -> None:
+def test_shell_text_is_executed_by_the_accounts_shell() -> None:
     assert plan({"shell": b"echo $HOME"}).argv == (b"/bin/sh", b"-c", b"echo $HOME")
 
 
@@ -75,7 +75,7 @@ def test_shell_text_is_executed_by_the_account_s_shell() -> None:
         ({"shell": b"ls | wc"}, b"ls | wc"),
     ],
 )
-def test_a_forced_command_replaces_the_request_and_finds_it_in_its_environment(
+def test_a_forced_command_replaces_the_request_which_is_in_its_environment(
     request_: dict[str, object], original: bytes
 ) -> None:
     decided = plan(request_, FORCED)
@@ -84,7 +84,7 @@ def test_a_forced_command_replaces_the_request_and_finds_it_in_its_environment(
 
 
 @pytest.mark.parametrize("name", [b"PATH", b"LD_PRELOAD", b"BASH_ENV", b"SSH_ORIGINAL_COMMAND", b"HOME"])
-def test_nothing_that_changes_a_forced_command_may_be_set(name: bytes) -> None:
+def test_variables_that_could_change_a_forced_command_are_refused(name: bytes) -> None:
     with pytest.raises(Denied, match=name.decode()):
         plan({"env": ((name, b"x"),)}, FORCED)
 
@@ -110,7 +110,7 @@ def test_the_configuration_bounds_the_time(asked: float | None, longest: float, 
     assert plan(request, runs={"max_timeout": longest}).timeout == timeout
 
 
-def test_the_time_to_kill_is_the_request_s_or_the_configuration_s() -> None:
+def test_the_kill_delay_is_that_of_the_request_or_of_the_configuration() -> None:
     assert plan({}, runs={"kill_after": 3.0}).kill_after == 3.0
     assert plan({"kill_after": 0.0}, runs={"kill_after": 3.0}).kill_after == 0.0
 
@@ -121,7 +121,7 @@ def test_the_program_that_the_policy_found_is_executed() -> None:
     assert plan({"argv": (b"git", b"fetch")}).argv == (b"git", b"fetch")
 
 
-def test_a_program_is_looked_for_in_the_path_that_the_run_will_have() -> None:
+def test_a_program_is_searched_for_in_the_path_of_the_run() -> None:
     policy = rules({"commands": [["/opt/a/bin/tool"]], "environment": ["PATH"]})
     assert plan({"argv": (b"tool",), "env": ((b"PATH", b"/opt/a/bin"),)}, policy=policy).argv == (b"/opt/a/bin/tool",)
     assert "run 'tool'" in str(denied({"argv": (b"tool",)}, policy=policy))
@@ -145,7 +145,7 @@ def test_a_forced_command_is_judged_by_what_it_executes() -> None:
     assert denied({"argv": (b"ls",)}, FORCED, what_was_asked_for).argv == (b"/bin/sh", b"-c", b"./backup --serve")
 
 
-def test_a_policy_that_admits_every_variable_does_not_admit_them_beside_a_forced_command() -> None:
+def test_a_policy_that_admits_every_variable_does_not_admit_them_with_a_forced_command() -> None:
     policy = rules({"shell": True, "environment": ["*"]})
     assert "PATH" in str(denied({"env": ((b"PATH", b"/x"),)}, FORCED, policy))
 
@@ -156,7 +156,7 @@ def test_the_policy_decides_which_variables_may_be_set() -> None:
     assert "'LD_PRELOAD'" in str(denied({"env": ((b"LD_PRELOAD", b"x"),)}, policy=policy))
 
 
-def test_variables_beside_a_user_s_own_key_are_judged_and_those_of_administrators_are_not() -> None:
+def test_variables_in_a_users_own_key_file_are_judged_and_those_of_administrators_are_not() -> None:
     policy = rules({"commands": [["*", "..."]]})
     line = KeyOptions(environment=((b"LD_PRELOAD", b"x"),))
     own = dataclasses.replace(OWNER, options=line, by_own_line=True)
@@ -165,7 +165,7 @@ def test_variables_beside_a_user_s_own_key_are_judged_and_those_of_administrator
 
 
 @pytest.mark.parametrize("request_", [{"on_disconnect": "keep"}, {"grace": 61.0}])
-def test_leaving_a_run_behind_needs_a_rule(request_: dict[str, object]) -> None:
+def test_keeping_a_run_after_disconnecting_needs_a_rule(request_: dict[str, object]) -> None:
     policy = rules({"commands": [["*", "..."]]})
     assert "detach from this run" in str(denied(request_, policy=policy))
     assert plan({"grace": 60.0}, policy=policy).grace == 60.0
@@ -181,7 +181,7 @@ def test_the_stricter_limit_applies() -> None:
     assert plan({}, policy=policy, runs={"max_timeout": 20.0}).timeout == 20.0
 
 
-def test_a_plan_has_its_origin_and_the_request() -> None:
+def test_a_plan_has_the_request_and_its_origin() -> None:
     by_key = dataclasses.replace(OWNER, how="key", fingerprint="SHA256:abc")
     origin = plan({"argv": (b"make", b"caf\xe9"), "env": ((b"TOKEN", b"secret"),)}, by_key).origin
     assert (origin.how, origin.key, origin.peer, origin.audit) == ("key", "SHA256:abc", "192.0.2.7:50214", "argv")
@@ -207,7 +207,7 @@ def test_long_arguments_are_recorded_by_their_hash() -> None:
     assert len(plan({"argv": (b"echo", b"x" * 100_000)}).origin.request) < 1000
 
 
-def test_a_login_shell_is_the_account_s_with_a_dash_before_its_name() -> None:
+def test_a_login_shell_is_the_accounts_shell_with_a_dash_before_its_name() -> None:
     decided = plan({"login": True})
     assert (decided.argv, decided.argv0, decided.command) == ((b"/bin/sh",), b"-sh", "-sh")
     assert plan({"shell": b"id"}).argv0 is None
@@ -218,7 +218,7 @@ def test_a_login_shell_needs_a_rule_for_shells() -> None:
     assert plan({"login": True}, policy=rules({"shell": True})).argv == (b"/bin/sh",)
 
 
-def test_a_forced_command_replaces_a_login_shell_and_finds_no_request() -> None:
+def test_a_forced_command_replaces_a_login_shell_and_its_environment_has_no_request() -> None:
     decided = plan({"login": True, **ON_A_TERMINAL}, FORCED)
     assert (decided.argv, decided.argv0) == ((b"/bin/sh", b"-c", b"./backup --serve"), None)
     assert b"SSH_ORIGINAL_COMMAND" not in decided.env
@@ -229,7 +229,7 @@ def test_a_terminal_is_as_requested() -> None:
     assert plan({}).terminal is None
 
 
-def test_the_terminal_s_name_is_in_the_environment_whatever_else_is_requested() -> None:
+def test_the_terminals_name_is_in_the_environment_whatever_else_is_requested() -> None:
     line = dataclasses.replace(OWNER, options=KeyOptions(environment=((b"TERM", b"vt52"),)))
     assert plan(ON_A_TERMINAL | {"env": ((b"TERM", b"dumb"),)}, line).env[b"TERM"] == b"xterm-256color"
     assert plan(ON_A_TERMINAL, policy=rules({"shell": True, "commands": [["*"]], "environment": []})).env[b"TERM"]
@@ -252,7 +252,7 @@ def test_the_output_of_a_terminal_always_goes_to_a_spool_on_disk(asked: int | No
     assert plan({}).disk_spool is None
 
 
-def test_a_terminal_is_kept_longer_for_users_who_may_leave_runs_behind() -> None:
+def test_a_terminal_is_kept_longer_for_users_who_may_keep_runs() -> None:
     times = {"grace": 60.0, "keep_terminal": 500.0}
     may = rules({"shell": True, "commands": [["*"]], "detach": True})
     may_not = rules({"shell": True, "commands": [["*"]]})

@@ -14,7 +14,7 @@ from tests.support.history import LogFile
 
 
 class AuditDirectory:
-    """An audit log that is opened and closed again and again."""
+    """A state directory whose audit log a test may open and close repeatedly."""
 
     def __init__(self, directory: Path, log: LogFile) -> None:
         self.state = directory / "state"
@@ -23,11 +23,11 @@ class AuditDirectory:
         self.log = log
 
     def open(self, **settings: object) -> AuditLog:
-        """Open it with these settings."""
+        """Open the audit log with these settings."""
         return AuditLog.open(self.state, AuditSettings.model_validate(settings), self.log.logger)
 
     def write(self, count: int, **settings: object) -> None:
-        """Open it, write some entries, each by itself, and close it."""
+        """Open the audit log, write `count` entries, one per flush, and close it."""
         audit = self.open(**settings)
         for number in range(count):
             audit.record(entry(detail=f"entry {number}"))

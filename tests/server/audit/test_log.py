@@ -95,7 +95,7 @@ def test_the_chain_continues_after_a_restart(directory: AuditDirectory) -> None:
     assert verify_state(directory.state).entries == 4
 
 
-def test_only_its_account_can_read_it(directory: AuditDirectory) -> None:
+def test_only_the_services_account_can_read_it(directory: AuditDirectory) -> None:
     directory.write(1)
     assert [file.stat().st_mode & 0o777 for file in (directory.file, directory.head)] == [0o600, 0o600]
 

@@ -52,7 +52,7 @@ def ada() -> Account:
     return account
 
 
-def test_an_account_comes_with_its_files_and_rights(database: Database) -> None:
+def test_an_account_has_its_key_files_and_credentials(database: Database) -> None:
     assert ada() == Account(
         "ada",
         1000,
@@ -86,7 +86,7 @@ def test_files_that_the_user_could_have_written_are_recognised(tmp_path: Path) -
     assert not Account("root", 0, tmp_path, ()).may_have_written(tmp_path / "home/own/keys")
 
 
-def test_a_file_without_user_or_home_in_its_path_is_for_the_services_own_account(database: Database) -> None:
+def test_a_file_without_user_or_home_in_its_path_applies_to_the_services_own_account_only(database: Database) -> None:
     root = accounts.every_account(PATTERNS)("root")
     assert root is not None
     assert Path("/c/keys") in root.key_files

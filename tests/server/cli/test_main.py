@@ -17,7 +17,7 @@ FARHANDD = (sys.executable, "-m", "farhand_server")
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])
-def test_a_fault_in_the_configuration_is_a_sentence_without_traceback(
+def test_an_error_in_the_configuration_is_a_sentence_without_traceback(
     farhandd: CommandLine, tmp_path: Path, command: str
 ) -> None:
     file = tmp_path / "mine.toml"

@@ -12,7 +12,7 @@ import pytest
 
 from farhand_server.cli.serve import CORE_DESCRIPTORS, RUN_DESCRIPTORS, warn_if_few_descriptors
 from farhand_server.config import load
-from tests.support.client import PATIENCE
+from tests.support.client import TIMEOUT
 from tests.support.history import LogFile
 from tests.support.service import Service, running_service
 
@@ -27,7 +27,7 @@ def descriptors(limit: int) -> tuple[str, ...]:
 async def reloaded(service: Service, pattern: str) -> None:
     """Reload and wait for a line of the log; a growing file has no event, so it is polled."""
     service.process.send_signal(signal.SIGHUP)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not re.search(pattern, service.log):  # noqa: ASYNC110  # as said
             await asyncio.sleep(0.002)
 

@@ -1,4 +1,4 @@
-"""The configuration: its defaults, where it is found, how it is refused, and writing it back as TOML."""
+"""The configuration: its defaults, where its file is found, which errors are reported, and writing it as TOML."""
 
 import os
 import pwd
@@ -151,7 +151,7 @@ class TestReading:
     def test_a_size_may_have_a_unit(self, write: Write, written: str, size: int) -> None:
         assert load(write(f"[runs]\nspool = {written}")).runs.spool == size
 
-    def test_the_edges_account_is_a_name_or_a_uid_and_by_default_our_own(self, write: Write) -> None:
+    def test_the_edges_account_is_a_name_or_a_uid_and_by_default_the_services_own(self, write: Write) -> None:
         assert load().edge.account == os.geteuid()
         assert load(write('[edge]\naccount = "nobody"')).edge.account == pwd.getpwnam("nobody").pw_uid
         assert load(write("[edge]\naccount = 4711")).edge.account == 4711
@@ -224,7 +224,7 @@ class TestRefusing:
             ("socket = ", "not valid TOML: Invalid value (at end of document)"),
         ],
     )
-    def test_each_fault_is_one_sentence_with_file_and_key(self, write: Write, text: str, sentence: str) -> None:
+    def test_each_error_is_one_sentence_with_file_and_key(self, write: Write, text: str, sentence: str) -> None:
         assert sentences(write(text)) == [sentence]
 
     @pytest.mark.parametrize(
@@ -233,15 +233,15 @@ class TestRefusing:
     def test_a_malformed_address_is_refused(self, write: Write, address: str) -> None:
         assert sentences(write(f'listen = ["{address}"]'))[0].startswith('listen, item 1: must be "HOST:PORT"')
 
-    def test_all_faults_are_reported_at_once(self, write: Write) -> None:
+    def test_all_errors_are_reported_at_once(self, write: Write) -> None:
         assert len(sentences(write("[runs]\nlingr = 1\nmax_runs = 'x'\n[log]\nlevel = 'loud'"))) == 3
 
-    def test_at_most_twenty_faults_are_reported(self, write: Write) -> None:
+    def test_at_most_twenty_errors_are_reported(self, write: Write) -> None:
         told = sentences(write("[runs]\n" + "\n".join(f"k{number} = 1" for number in range(1000))))
         assert len(told) == 21
         assert told[-1] == "and 980 more"
 
-    def test_a_fault_on_the_command_line_names_the_option(self, write: Write) -> None:
+    def test_an_error_on_the_command_line_names_the_option(self, write: Write) -> None:
         with pytest.raises(ConfigError) as refusal:
             load(write(""), overrides={"listen": ["nowhere"]})
         assert str(refusal.value).startswith('--listen: must be "HOST:PORT"')
@@ -265,7 +265,7 @@ class TestEffective:
     def test_the_defaults_are_read_back_unchanged(self, write: Write) -> None:
         assert load(write(effective_toml(load()))) == load()
 
-    # What a path or a pattern can hold; files and addresses have fewer characters than these.
+    # The characters of paths and patterns; files and addresses have fewer.
     @given(name=st.text(st.characters(exclude_characters="\0=", codec="utf-8"), min_size=1, max_size=40))
     def test_any_text_is_read_back_unchanged(self, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
         file = tmp_path_factory.getbasetemp() / "effective_toml.toml"

@@ -1,4 +1,4 @@
-"""All sessions of a core are closed together: those that are done at once, the others after a grace period."""
+"""All sessions of a core are closed together: finished ones at once, the others after a grace period."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.clock import virtual_time
 
 
 class Session:
-    """Takes `seconds` to send its last messages; None for ever."""
+    """A session that needs `seconds` to send its last messages; None means forever."""
 
     def __init__(self, sessions: OpenSessions, seconds: float | None = 0.0) -> None:
         self.gone = asyncio.Event()
@@ -44,7 +44,7 @@ async def test_a_shutdown_is_announced_to_every_client() -> None:
 
 
 @virtual_time
-async def test_clients_have_the_grace_period_for_their_last_messages_and_no_longer() -> None:
+async def test_clients_are_given_exactly_the_grace_period_for_their_last_messages() -> None:
     sessions = OpenSessions()
     quick, slow, stuck = Session(sessions), Session(sessions, 1.9), Session(sessions, None)
     began = asyncio.get_running_loop().time()
@@ -54,7 +54,7 @@ async def test_clients_have_the_grace_period_for_their_last_messages_and_no_long
 
 
 @virtual_time
-async def test_nobody_waits_for_the_grace_period_once_all_clients_are_gone() -> None:
+async def test_the_grace_period_ends_early_once_all_clients_have_disconnected() -> None:
     sessions = OpenSessions()
     Session(sessions, 0.5)
     began = asyncio.get_running_loop().time()
@@ -64,7 +64,7 @@ async def test_nobody_waits_for_the_grace_period_once_all_clients_are_gone() -> 
 
 
 @virtual_time
-async def test_aborting_waits_until_all_connections_are_gone() -> None:
+async def test_aborting_waits_until_all_connections_are_closed() -> None:
     sessions = OpenSessions()
     both = [Session(sessions, None), Session(sessions, None)]
     await sessions.abort()

@@ -1,4 +1,4 @@
-"""Each message is served in its phases alone, and what admission says is what the client gets."""
+"""Each message is served only in its phases, and the client receives the decision of admission."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ALL_MESSAGES = [
 
 
 class Recorder:
-    """Writes down which attributes are used and what is called."""
+    """Records which attributes are used and which methods are called."""
 
     def __init__(self, phase: Phase) -> None:
         self.used: list[str] = []
@@ -56,7 +56,7 @@ class Recorder:
         (Phase.CLOSED, {}),
     ],
 )
-def test_before_login_nothing_but_login_is_served(phase: Phase, served: dict[type[m.Message], list[str]]) -> None:
+def test_before_login_only_login_messages_are_served(phase: Phase, served: dict[type[m.Message], list[str]]) -> None:
     assert len(ALL_MESSAGES) > 20
     for kind in ALL_MESSAGES:
         session = Recorder(phase)
@@ -65,7 +65,7 @@ def test_before_login_nothing_but_login_is_served(phase: Phase, served: dict[typ
 
 
 class FakeAdmission(Admission):
-    """Admits one run, or refuses everything, and records what is done."""
+    """Admits one run, or refuses everything, and records the calls."""
 
     def __init__(self, run: AnyRun, refusal: RunRefusal | None = None, *, new: bool = True) -> None:
         self.run, self.refusal, self.new = run, refusal, new
@@ -92,7 +92,7 @@ class FakeAdmission(Admission):
 
 
 class Session(FakeSession):
-    """A session that has logged in, of a client that opens one channel after another."""
+    """A logged-in session whose client opens one channel after another."""
 
     def __init__(self, admission: FakeAdmission, directory: Path) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class Session(FakeSession):
         self.acknowledged.append(number)
 
     def serve(self, message: m.Message, channel: int | None = None) -> int:
-        """Let the client send a message, on a new channel unless it has one; return the channel."""
+        """Let the client send a message, on a new channel unless one is given; return the channel."""
         if channel is None:
             channel = self.open(message)
         dispatch(self, channel, cast(m.AnyMessage, message))
@@ -117,7 +117,7 @@ class Session(FakeSession):
         return channel
 
     def error(self, channel: int) -> ErrorCode:
-        """The error that the channel has got, and nothing else."""
+        """Return the error of the channel, which must have received nothing else."""
         (answer,) = self.said[channel]
         assert isinstance(answer, m.Error)
         return answer.code
@@ -162,7 +162,7 @@ async def test_a_refusal_is_sent_and_opens_no_channel(
     ],
     ids=lambda value: getattr(value, "type", None),
 )
-async def test_what_is_admitted_gets_a_channel_and_is_in_the_audit_log(
+async def test_an_admitted_request_gets_a_channel_and_is_in_the_audit_log(
     request_: m.Message, recorded: list[tuple[str, str | None]], live: LiveRun, tmp_path: Path
 ) -> None:
     session = Session(FakeAdmission(live), tmp_path)
@@ -173,7 +173,7 @@ async def test_what_is_admitted_gets_a_channel_and_is_in_the_audit_log(
 
 
 @pytest.mark.parametrize(("new", "recorded"), [(True, []), (False, [("attach", None)])])
-async def test_only_a_run_that_was_there_counts_as_attached_to(
+async def test_only_a_request_for_an_existing_run_is_audited_as_an_attachment(
     new: bool, recorded: list[tuple[str, str | None]], live: LiveRun, tmp_path: Path
 ) -> None:
     session = Session(FakeAdmission(live, new=new), tmp_path)
@@ -212,7 +212,7 @@ async def test_a_connection_has_no_more_channels_of_a_kind_than_its_limit(
     assert session.serve(request_) in session.channels
 
 
-async def test_signals_on_a_run_s_channel_are_judged_each_time(live: LiveRun, tmp_path: Path) -> None:
+async def test_signals_on_a_runs_channel_are_judged_each_time(live: LiveRun, tmp_path: Path) -> None:
     session = Session(FakeAdmission(live), tmp_path)
     channel = session.serve(REQUESTS[0][0])
     session.serve(m.Signal(number=15), channel)
@@ -232,4 +232,4 @@ async def test_a_close_reaches_the_handler_and_is_acknowledged(live: LiveRun, tm
     assert [message.type for message in session.said[channel]] == ["done"]
     assert session.acknowledged == [channel]
     session.serve(m.Signal(number=15), channel + 2)
-    assert session.admission.asked == ["attach"], "a signal on a channel that is gone is ignored"
+    assert session.admission.asked == ["attach"], "a signal on a closed channel is ignored"

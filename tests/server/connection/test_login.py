@@ -1,4 +1,4 @@
-"""Who logs in, who is refused, and what the client, the edge and the audit log learn of it."""
+"""Which clients are logged in or refused, and what the client, the edge and the audit log are told."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Judge(Authenticator):
 
 
 class Session:
-    """Session and core of a login, and the client at the other end. `verdict` makes it the client of an edge."""
+    """Session and core of a login, and the client at the peer's end; with a `verdict` it is the client of an edge."""
 
     def __init__(self, verdict: Principal | LoginRefusal | None = None, *, principal: Principal | None = None) -> None:
         self.config: ServiceConfig = load(None, overrides={})
@@ -84,7 +84,7 @@ class Session:
         self.connection.fail(code, sentence)
 
     def send(self, message: m.Message) -> list[str]:
-        """Let the client send a message; return the types of the answers, and the codes of errors."""
+        """Let the client send a message; return the types of the answers and the codes of errors."""
         self.client.send(0, message)
         for data in self.client.data_to_send():
             for event in self.connection.receive_data(data):
@@ -142,7 +142,7 @@ async def test_a_client_of_an_edge_is_logged_in_by_a_proof() -> None:
 
 
 @virtual_time
-async def test_a_proof_is_judged_with_what_the_service_has_seen_itself() -> None:
+async def test_a_proof_is_judged_by_values_that_the_service_observed_itself() -> None:
     session = Session(BY_KEY)
     session.send(hello())
     session.send(LOGIN)
@@ -155,7 +155,7 @@ async def test_a_proof_is_judged_with_what_the_service_has_seen_itself() -> None
 
 
 @virtual_time
-async def test_a_refused_client_learns_no_cause_and_the_audit_log_does() -> None:
+async def test_the_cause_of_a_refusal_is_in_the_audit_log_and_not_sent_to_the_client() -> None:
     session = Session(REFUSED)
     session.send(hello())
     assert session.send(LOGIN) == ["refused"]
@@ -218,7 +218,7 @@ async def test_a_client_that_leaves_before_its_login_is_reported_as_failed() -> 
 
 
 @virtual_time
-async def test_an_account_without_business_here_is_refused_at_once_and_in_the_audit_log() -> None:
+async def test_an_account_without_any_rule_is_refused_at_once_and_in_the_audit_log() -> None:
     session = Session()
     session.login.reject(Principal("eve", 1002, "peer"), "this service is for the account ada, and you are eve")
     assert session.ended == ErrorCode.DENIED

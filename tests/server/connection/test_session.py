@@ -1,4 +1,4 @@
-"""A bug of the service is reported on the channel or connection concerned, and others go on; how sessions close."""
+"""A bug of the service is reported on its channel or connection, and others continue; how sessions close."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from tests.support.processes import children, reaped
 
 @dataclass
 class Core:
-    """What a session needs of a service."""
+    """What a session needs from a service."""
 
     config: ServiceConfig
     policy: Policy
@@ -57,7 +57,7 @@ class Core:
 
 @pytest.fixture
 async def core(tmp_path: Path) -> AsyncIterator[Core]:
-    """Sessions without a service around them, on the socket `s`."""
+    """A server of sessions without a service, on the socket `s`."""
     prepare_loop()
     others = children(os.getpid())
     config = load(None, overrides={"socket": str(tmp_path / "s"), "state_dir": str(tmp_path)})
@@ -80,7 +80,7 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
             yield core
         finally:
             server.close()
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await asyncio.gather(*(session.gone.wait() for session in core.sessions))
                 await core.registry.idle()
             registry.close()
@@ -94,7 +94,7 @@ def only_session(core: Core) -> ServerSession:
     return session
 
 
-async def test_a_bug_in_one_run_is_an_internal_error_and_others_go_on(
+async def test_a_bug_in_one_run_is_an_internal_error_and_others_continue(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = Process.start
@@ -112,27 +112,27 @@ async def test_a_bug_in_one_run_is_an_internal_error_and_others_go_on(
             if name == "faulty":
                 error = await run.error()
                 assert error.code == "internal"
-                assert "a fault" not in error.message
+                assert "a bug" not in error.message
             else:
                 assert (await run.ended()).outcome == Exited(code=0)
         assert (await client.run("true"))[0].outcome == Exited(code=0)
         await client.round_trip()
         assert client.connection.open_channels == 0
-    assert [str(error) for error in core.faults] == ["a fault"] * 3
+    assert [str(error) for error in core.faults] == ["a bug"] * 3
 
 
 async def test_a_bug_in_serving_a_message_is_reported_before_the_connection_closes(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def faulty(*_: object) -> None:
-        raise RuntimeError("a fault")
+        raise RuntimeError("a bug")
 
     monkeypatch.setattr("farhand_server.admission.admission.plan_run", faulty)
     async with RawClient.connect(core.config.socket) as client, RawClient.connect(core.config.socket) as other:
         client.start("true")
         error = await client.told(m.Error)
         assert "internal" in str(error)
-        assert "a fault" not in str(error)
+        assert "a bug" not in str(error)
         await client.closed()
         await other.round_trip()
 
@@ -141,7 +141,7 @@ async def test_a_bug_in_sending_output_is_reported_before_the_connection_closes_
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def send_some(_: RunChannel) -> bool:
-        raise RuntimeError("a fault")
+        raise RuntimeError("a bug")
 
     async with RawClient.connect(core.config.socket) as client:
         monkeypatch.setattr(RunChannel, "send_some", send_some)
@@ -149,7 +149,7 @@ async def test_a_bug_in_sending_output_is_reported_before_the_connection_closes_
         error = await client.told(m.Error)
         assert "internal" in str(error)
         await client.closed()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await core.registry.idle()
 
 
@@ -157,16 +157,16 @@ async def test_a_bug_in_reporting_an_end_does_not_keep_the_run_from_ending(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ended(_: RunChannel, result: object) -> None:
-        raise RuntimeError("a fault")
+        raise RuntimeError("a bug")
 
     monkeypatch.setattr(RunChannel, "ended", ended)
     async with RawClient.connect(core.config.socket) as client:
         client.start("true")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await core.registry.idle()
             while not core.faults:
                 await client.round_trip()
-    assert [str(fault) for fault in core.faults] == ["a fault"]
+    assert [str(fault) for fault in core.faults] == ["a bug"]
 
 
 async def test_a_session_that_finishes_sends_everything_first(core: Core) -> None:
@@ -186,7 +186,7 @@ async def test_a_session_is_removed_with_its_connection(core: Core) -> None:
     async with RawClient.connect(core.config.socket) as client:
         await client.run("true")
         session = only_session(core)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await session.gone.wait()
     assert len(core.sessions) == 0
     assert session.channels == {}
@@ -249,12 +249,12 @@ class TurnCounter:
         """Not called here."""
 
 
-async def test_awaited_output_is_sent_in_the_same_turn_of_the_loop_on_a_quiet_connection(core: Core) -> None:
+async def test_awaited_output_is_sent_in_the_same_loop_iteration_on_a_quiet_connection(core: Core) -> None:
     async with RawClient.connect(core.config.socket) as client:
         await client.round_trip()
         session = only_session(core)
         counter, other = TurnCounter(), TurnCounter()
-        await asyncio.sleep(2 * QUIET_PERIOD)  # the connection is quiet, by the definition of the period
+        await asyncio.sleep(2 * QUIET_PERIOD)  # as long as it takes to count as quiet
         session.schedule(counter)
         assert counter.turns == 0
         await client.round_trip()
@@ -264,7 +264,7 @@ async def test_awaited_output_is_sent_in_the_same_turn_of_the_loop_on_a_quiet_co
         assert (counter.turns, counter.scheduled) == (2, False)
         session.schedule(other)
         session.schedule(counter, awaited=True)
-        assert (other.turns, counter.turns) == (0, 2), "it waits for its turn, after the other"
+        assert (other.turns, counter.turns) == (0, 2), "it waits for its turn, after the other handler"
         await client.round_trip()
         assert (other.turns, counter.turns) == (1, 3)
         session.connection.send(0, m.Ping(id=1))

@@ -1,4 +1,4 @@
-"""The channels of a connection send in turn, and those of other connections are not held up."""
+"""The channels of a connection send in turn, and do not delay those of other connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.clock import VirtualClockLoop, virtual_time
 
 
 class Transport:
-    """As much of a transport as turns need: room for `room` more turns."""
+    """The part of a transport that turns need, with room for `room` more turns."""
 
     def __init__(self, room: int = 1000, *, quiet: bool = False) -> None:
         self.left = room
@@ -28,7 +28,7 @@ class Transport:
 
 
 class Sender:
-    """A handler that sends `count` times; each takes `seconds`."""
+    """A handler that sends `count` times, each time for `seconds`."""
 
     def __init__(self, name: str, sent: list[str], transport: Transport, count: int, *, fails: bool = False) -> None:
         self.scheduled = False
@@ -37,7 +37,7 @@ class Sender:
 
     def send_some(self) -> bool:
         if self._fails:
-            raise RuntimeError("a fault")
+            raise RuntimeError("a bug")
         self._sent.append(self._name)
         self._transport.left -= 1
         self._count -= 1
@@ -76,7 +76,7 @@ class Turns:
 
 
 @virtual_time
-async def test_channels_send_one_after_another_in_the_next_turn_of_the_loop() -> None:
+async def test_channels_send_one_after_another_in_the_next_loop_iteration() -> None:
     turns = Turns(Transport())
     senders = [turns.add("a", 3), turns.add("b", 2), turns.add("c")]
     assert turns.sent == []
@@ -99,7 +99,7 @@ async def test_nothing_is_sent_without_room_and_the_order_is_kept() -> None:
 
 
 @virtual_time
-async def test_what_is_awaited_is_sent_at_once_on_a_quiet_connection_with_nothing_else_to_send() -> None:
+async def test_awaited_output_is_sent_at_once_on_a_quiet_connection_with_nothing_else_to_send() -> None:
     turns = Turns(Transport(quiet=True))
     turns.add("a", awaited=True)
     assert turns.sent == ["a"]
@@ -134,17 +134,17 @@ async def test_other_connections_have_their_turn_after_the_longest_turn() -> Non
 
 
 @virtual_time
-async def test_a_fault_in_one_channel_is_reported_and_ends_the_turn() -> None:
+async def test_a_bug_in_one_channel_is_reported_and_ends_the_turn() -> None:
     turns = Turns(Transport())
     turns.add("a", fails=True)
     turns.add("b")
     await asyncio.sleep(0)
-    assert [str(failure) for failure in turns.failures] == ["a fault"]
+    assert [str(failure) for failure in turns.failures] == ["a bug"]
     assert turns.sent == []
 
 
 @virtual_time
-async def test_nothing_is_sent_once_the_connection_is_gone_or_all_channels_are_removed() -> None:
+async def test_nothing_is_sent_once_the_connection_is_closed_or_all_channels_are_removed() -> None:
     turns = Turns(Transport())
     turns.add("a")
     turns.turns.clear()

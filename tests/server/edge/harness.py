@@ -21,7 +21,7 @@ from farhand_server.listen.proxy import ProxyHeader
 from farhand_server.logs import Logger, Sink
 
 TEST_TIMEOUT = 10.0
-"""Seconds after which a test gives up waiting."""
+"""Seconds after which a test stops waiting."""
 
 
 def client_context(*alpn: str) -> ssl.SSLContext:
@@ -169,8 +169,8 @@ class RunningEdge:
             await self.core.verdict(core, verdict)
         return client, core
 
-    async def core_connected(self, there: bool = True) -> None:
-        await until(lambda: self.edge.verdict_feed.connected is there)
+    async def core_connected(self, connected: bool = True) -> None:
+        await until(lambda: self.edge.verdict_feed.connected is connected)
 
 
 async def until(condition: Callable[[], bool]) -> None:

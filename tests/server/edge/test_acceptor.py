@@ -1,4 +1,4 @@
-"""The acceptor pauses while resources are short, and passes over connections that have failed."""
+"""The acceptor pauses while resources are short, and skips connections that have failed."""
 
 from __future__ import annotations
 
@@ -66,21 +66,19 @@ async def accept_one(listening: FailingSocket, log: LogFile, *, paused: bool) ->
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
-async def test_accepting_pauses_without_resources_until_some_are_free(
-    listening: FailingSocket, log: LogFile, code: int
-) -> None:
+async def test_accepting_pauses_until_resources_are_free(listening: FailingSocket, log: LogFile, code: int) -> None:
     listening.errors = [code]
     await accept_one(listening, log, paused=True)
     assert 'msg="accepting paused"' in str(log)
 
 
-async def test_a_connection_that_failed_while_it_waited_is_passed_over(listening: FailingSocket, log: LogFile) -> None:
+async def test_a_connection_that_failed_in_the_backlog_is_skipped(listening: FailingSocket, log: LogFile) -> None:
     listening.errors = [errno.ECONNABORTED, errno.EPROTO]
     await accept_one(listening, log, paused=False)
     assert str(log) == ""
 
 
-async def test_accepting_is_tried_again_by_itself(
+async def test_accepting_is_retried_without_an_event(
     listening: FailingSocket, log: LogFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("farhand_server.edge.acceptor.ACCEPT_RETRY_DELAY", 0.01)

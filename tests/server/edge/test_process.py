@@ -186,7 +186,7 @@ async def test_too_few_descriptors_for_the_settings_are_logged(tmp_path: Path) -
         await edge.logs("fewer connections than configured")
 
 
-async def test_without_descriptors_it_neither_spins_nor_floods_the_log_and_recovers(tmp_path: Path) -> None:
+async def test_without_descriptors_the_edge_neither_spins_nor_floods_the_log_and_recovers(tmp_path: Path) -> None:
     async with process(tmp_path) as edge:
         used = {int(entry.name) for entry in Path(f"/proc/{edge.process.pid}/fd").iterdir()}
         # The limit is on descriptor numbers, and the lowest free one is used. Other connections wait in the kernel.

@@ -240,7 +240,7 @@ def test_a_damaged_database_is_moved_aside_and_earlier_ids_expire(directory: His
     assert isinstance(history.look_up(directory.run(history, uuid7(directory.clock.wall() + 1))), KnownRun)
 
 
-def test_damage_found_while_running_costs_the_history_but_not_the_service(directory: HistoryDirectory) -> None:
+def test_damage_found_while_running_loses_the_history_but_not_the_service(directory: HistoryDirectory) -> None:
     history = directory.open()
     unfinished = uuid4(0xFFFFFFFF)
     history.starting(record(unfinished))

@@ -1,4 +1,4 @@
-"""Everything recorded in one turn of the event loop is one commit, and every caller learns its result."""
+"""Everything recorded in one iteration of the event loop is one commit, and every caller gets its result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def durable_start(group: GroupCommit, id: str) -> None:
         raise HistoryError(refused[id], frozenset({id}))
 
 
-async def test_the_starts_of_one_turn_share_a_commit(directory: HistoryDirectory) -> None:
+async def test_the_starts_of_one_loop_iteration_share_a_commit(directory: HistoryDirectory) -> None:
     history = directory.open()
     group = GroupCommit(history)
     before = commits(directory)
@@ -51,7 +51,7 @@ async def test_only_the_starts_that_cannot_be_written_are_refused(directory: His
     await group.close()
 
 
-async def test_a_change_nobody_waits_for_is_written_with_the_next_commit_or_shortly_by_itself(
+async def test_a_change_that_no_caller_waits_for_is_written_with_the_next_commit_or_soon_by_itself(
     directory: HistoryDirectory,
 ) -> None:
     history = directory.open()
@@ -96,7 +96,7 @@ async def test_the_audit_log_is_flushed_once_with_each_commit(directory: History
     await group.close()
 
 
-async def test_ends_that_could_not_be_written_are_tried_again_by_themselves(
+async def test_failed_writes_of_ends_are_retried_without_a_request(
     directory: HistoryDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("farhand_server.history.group_commit.FLUSH_RETRY_DELAY", 0.01)

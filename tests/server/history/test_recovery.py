@@ -1,4 +1,4 @@
-"""The history is right after a crash, after a restart of the machine, and in a program that replaced another one."""
+"""The history is correct after a crash, a restart of the machine, and an upgrade of the program."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_dead_service_leaves_the_directory_unlocked(directory: HistoryDirector
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_after_a_power_cut_earlier_unknown_ids_expire_since_the_last_records_may_be_missing(
+def test_after_a_power_failure_earlier_unknown_ids_expire_since_the_last_records_may_be_missing(
     directory: HistoryDirectory,
 ) -> None:
     history = directory.open()

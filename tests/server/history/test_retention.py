@@ -1,4 +1,4 @@
-"""Ended runs are deleted by age, number and size; a deleted id is never taken for new, whatever the clock does."""
+"""Ended runs are deleted by age, number and size; a deleted id never counts as new, whatever the clock does."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_the_totals_survive_a_crash(directory: HistoryDirectory) -> None:
 
 class TestClocks:
     @pytest.mark.parametrize("step", [400 * DAY, -400 * DAY])
-    def test_a_jump_of_the_wall_clock_makes_no_run_old(self, directory: HistoryDirectory, step: float) -> None:
+    def test_a_jump_of_the_wall_clock_ages_no_run(self, directory: HistoryDirectory, step: float) -> None:
         history = directory.open(max_age=30 * DAY)
         id = directory.run(history, directory.new_id())
         directory.clock.jump(step)
@@ -100,7 +100,7 @@ class TestClocks:
         directory.clock.advance(31 * DAY)
         assert isinstance(directory.open(max_age=30 * DAY).look_up(id), ForgottenRun)
 
-    def test_a_machine_that_was_off_forgets_later_never_sooner(self, directory: HistoryDirectory) -> None:
+    def test_a_machine_that_was_off_deletes_runs_later_and_never_earlier(self, directory: HistoryDirectory) -> None:
         history = directory.open(max_age=30 * DAY)
         id = directory.run(history, directory.new_id())
         directory.close(history)
@@ -146,5 +146,5 @@ def test_forgotten_ids_are_bounded_and_the_horizon_covers_the_dropped_ones(
     undated = directory.run(history, uuid4(1))
     ids = [directory.run(history, directory.new_id(number)) for number in range(400)]
     assert isinstance(history.look_up(ids[0]), ForgottenRun)
-    assert history.look_up(undated) == UnknownRun()  # the price of the bound; ids with a time do not pay it
+    assert history.look_up(undated) == UnknownRun()  # the cost of the bound; ids that contain a time are not affected
     assert history.look_up(uuid7(directory.clock.wall() + 1)) == UnknownRun()

@@ -31,7 +31,7 @@ def test_a_run_is_known_from_its_start_to_after_its_end(directory: HistoryDirect
     assert running(history) == []
 
 
-def test_after_a_crash_exactly_the_flushed_changes_are_there(directory: HistoryDirectory) -> None:
+def test_after_a_crash_exactly_the_flushed_changes_remain(directory: HistoryDirectory) -> None:
     history = directory.open()
     kept, cut = directory.new_id(1), directory.new_id(2)
     history.starting(record(kept))
@@ -87,7 +87,7 @@ def test_other_programs_can_read_the_view_runs_while_it_is_open(directory: Histo
     assert rows[0][6] == "2027-01-15T08:00:00Z"
 
 
-def test_only_its_account_can_read_it(directory: HistoryDirectory) -> None:
+def test_only_the_services_account_can_read_it(directory: HistoryDirectory) -> None:
     directory.open()
     modes = {file.name: oct(file.stat().st_mode & 0o777) for file in directory.state.iterdir()}
     assert modes == dict.fromkeys(("history.db", "history.db-wal", "history.db-shm", "history.lock"), "0o600")
@@ -117,7 +117,7 @@ def test_the_write_ahead_log_can_be_checkpointed_while_in_use(directory: History
     assert isinstance(history.look_up(uuid4(1)), KnownRun)
 
 
-def test_a_forgotten_run_says_why(directory: HistoryDirectory) -> None:
+def test_the_error_for_a_forgotten_run_has_the_reason(directory: HistoryDirectory) -> None:
     history = directory.open(max_runs=1)
     for number in range(40):
         directory.run(history, uuid4(number))

@@ -34,14 +34,14 @@ from farhand_server.policy import Policy, Rule
 from tests.support.pairs import hello
 
 TIMEOUT = 10.0
-RECORDS = 8_000  # 136 kB: more than a socket's smallest buffer and a transport's together
+RECORDS = 8_000  # 136 kB: more than a socket's smallest buffer and a transport's buffer together
 
 
 @contextlib.asynccontextmanager
 async def fed(feeds: VerdictFeeds) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """The edge's end of a feed."""
+    """Open the edge's end of a feed."""
     ours, theirs = socket.socketpair()
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel makes it its smallest
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel raises it to its minimum
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
     transport.set_protocol(feeds.protocol(transport))
@@ -63,7 +63,7 @@ async def test_every_edge_is_notified_of_a_login_and_of_a_refusal() -> None:
             assert await reader.readexactly(34) == b"a" * 16 + VERDICT_LOGGED_IN + b"b" * 16 + VERDICT_REFUSED
 
 
-async def test_a_verdict_is_sent_once() -> None:
+async def test_a_verdict_is_sent_only_once() -> None:
     feeds = VerdictFeeds()
     async with fed(feeds) as (reader, _), asyncio.timeout(TIMEOUT):
         say = feeds.verdict(b"a" * 16)
@@ -73,7 +73,7 @@ async def test_a_verdict_is_sent_once() -> None:
         assert await reader.read() == b"a" * 16 + VERDICT_LOGGED_IN
 
 
-async def test_an_edge_that_is_gone_gets_no_verdicts() -> None:
+async def test_a_disconnected_edge_gets_no_verdicts() -> None:
     feeds = VerdictFeeds()
     async with fed(feeds) as (reader, _), asyncio.timeout(TIMEOUT):
         async with fed(feeds) as (_, writer):
@@ -95,7 +95,7 @@ async def test_an_edge_that_does_not_read_is_disconnected() -> None:
 
 
 class Context:
-    """What the connections need of the core."""
+    """What the connections need from the core."""
 
     def __init__(self, directory: Path) -> None:
         self.config = load(None, overrides={"state_dir": str(directory)})
@@ -110,19 +110,19 @@ class Context:
 
 
 class Peer:
-    """The other end of a connection."""
+    """The client's end of a connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
         self.client = Connection(Side.CLIENT)
 
     async def closed(self) -> None:
-        """The service closes the connection without a message."""
+        """Check that the service closes the connection without a message."""
         async with asyncio.timeout(TIMEOUT):
             assert await self.reader.read() == b""
 
     async def greet(self, before: bytes = b"") -> list[str]:
-        """Send a hello behind `before`; return the types of the answers up to the login's start or end."""
+        """Send `before` and a hello; return the types of the answers up to the login's start or end."""
         self.client.send(0, hello().model_copy(update={"user": None}))
         self.writer.write(before + b"".join(self.client.data_to_send()))
         return await self.answers()
@@ -152,12 +152,12 @@ async def connected(make: Callable[[], asyncio.Protocol]) -> AsyncIterator[Peer]
 
 
 class Kernel:
-    """What the kernel says: who the peer is, and who the service runs as."""
+    """Replaces what the kernel reports: the account of the peer and that of the service."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
 
-    def says(self, *, peer: int, service: int) -> None:
+    def reports(self, *, peer: int, service: int) -> None:
         self._monkeypatch.setattr(clients, "peer_uid", lambda _: peer)
         self._monkeypatch.setattr(clients, "os", SimpleNamespace(geteuid=lambda: service))
 
@@ -176,14 +176,14 @@ def local(context: Context) -> LocalConnection:
     return LocalConnection(cast(SessionContext, context), Logger(Sink(), {}))
 
 
-OTHER = 65534  # nobody: an account of every machine
+OTHER = 65534  # nobody: an account that every machine has
 
 
 @pytest.mark.parametrize(("peer", "service"), [(OTHER, OTHER), (0, OTHER), (0, 0)])
-async def test_the_service_s_account_and_root_are_logged_in_as_that_account(
+async def test_the_services_account_and_root_are_logged_in_as_that_account(
     context: Context, kernel: Kernel, peer: int, service: int
 ) -> None:
-    kernel.says(peer=peer, service=service)
+    kernel.reports(peer=peer, service=service)
     async with connected(lambda: local(context)) as client:
         assert await client.greet() == ["welcome", "accepted"]
         (entry,) = context.entries
@@ -191,13 +191,13 @@ async def test_the_service_s_account_and_root_are_logged_in_as_that_account(
 
 
 @pytest.mark.parametrize("rule", [False, True])
-async def test_with_root_s_service_other_accounts_need_a_rule_about_them(
+async def test_with_roots_service_other_accounts_need_a_rule_about_them(
     context: Context, kernel: Kernel, rule: bool
 ) -> None:
     if rule:
         about = {"name": "r", "who": {"users": ["nobody"]}, "shell": True}
         context.policy = Policy(rules=(Rule.model_validate(about),))
-    kernel.says(peer=OTHER, service=0)
+    kernel.reports(peer=OTHER, service=0)
     async with connected(lambda: local(context)) as client:
         if rule:
             assert await client.greet() == ["welcome", "accepted"]
@@ -207,18 +207,18 @@ async def test_with_root_s_service_other_accounts_need_a_rule_about_them(
         assert (entry.event, entry.user) == ("login" if rule else "login_refused", "nobody")
 
 
-async def test_a_service_of_an_ordinary_account_admits_no_other_whatever_the_policy(
+async def test_a_service_of_an_ordinary_account_admits_no_other_account_whatever_the_policy(
     context: Context, kernel: Kernel
 ) -> None:
     context.policy = Policy(rules=(Rule.model_validate({"name": "r", "who": {"users": ["*"]}, "shell": True}),))
-    kernel.says(peer=OTHER, service=1)
+    kernel.reports(peer=OTHER, service=1)
     async with connected(lambda: local(context)) as client:
         assert await client.answers() == ["error"]
     assert [entry.event for entry in context.entries] == ["login_refused"]
 
 
 class Edges:
-    """The edges' socket. `feeds` records which logins are reported."""
+    """The socket for edges; `feeds` records which logins are reported."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -231,7 +231,7 @@ class Edges:
 
 @pytest.fixture
 def edges(context: Context, kernel: Kernel) -> Edges:
-    kernel.says(peer=0, service=os.geteuid())
+    kernel.reports(peer=0, service=os.geteuid())
     return Edges(context)
 
 
@@ -239,7 +239,7 @@ HEADER = encode(ProxyHeader((IPv4Address("192.0.2.7"), 50214), (IPv4Address("198
 
 
 @pytest.mark.parametrize("split", [0, 1, len(HEADER)])
-async def test_behind_its_header_an_edge_s_client_has_to_log_in(edges: Edges, split: int) -> None:
+async def test_a_client_of_an_edge_has_to_log_in(edges: Edges, split: int) -> None:
     async with edges.connect() as client:
         if split:
             client.writer.write(HEADER[:split])
@@ -265,8 +265,8 @@ async def test_a_connection_of_the_edge_itself_is_a_feed(edges: Edges) -> None:
         assert await edge.reader.readexactly(17) == b"i" * 16 + VERDICT_REFUSED
 
 
-async def test_only_the_edge_s_account_and_root_may_announce_clients(edges: Edges, kernel: Kernel) -> None:
-    kernel.says(peer=OTHER, service=os.geteuid())
+async def test_only_the_edges_account_and_root_may_announce_clients(edges: Edges, kernel: Kernel) -> None:
+    kernel.reports(peer=OTHER, service=os.geteuid())
     async with edges.connect() as client:
         await client.closed()
     assert len(edges.context.sessions) == 0

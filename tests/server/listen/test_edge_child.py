@@ -17,14 +17,14 @@ from farhand_server.listen.edge_child import EdgeChild, EdgeFailed, bind_tcp
 from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
 from farhand_server.runs.process.process import prepare_loop
-from tests.support.client import PATIENCE
+from tests.support.client import TIMEOUT
 
 EDGE = "import os, signal; print('ready', flush=True); os.write({log}, b'edge %d\\n' % os.getpid()); signal.pause()"
 
 
 @pytest.fixture
 async def log() -> AsyncIterator[tuple[int, asyncio.StreamReader]]:
-    """A pipe for the log, to which the edge writes its pid as well."""
+    """A pipe for the log, to which the edge also writes its pid."""
     reading, writing = os.pipe()
     lines = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
@@ -38,7 +38,7 @@ async def log() -> AsyncIterator[tuple[int, asyncio.StreamReader]]:
 
 async def line(lines: asyncio.StreamReader, text: str) -> str:
     """Return the next line with the text."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while text not in (found := (await lines.readline()).decode()):
             assert found
     return found
@@ -126,10 +126,10 @@ async def test_an_edge_that_ignores_a_stop_is_killed(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
-async def test_the_edge_of_the_previous_program_is_waited_for_or_killed(
+async def test_the_edge_of_the_previous_program_is_given_time_to_exit_and_then_killed(
     stubborn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge_child, "EDGE_STOP_TIMEOUT", 0.05 if stubborn else PATIENCE)
+    monkeypatch.setattr(edge_child, "EDGE_STOP_TIMEOUT", 0.05 if stubborn else TIMEOUT)
     previous = os.posix_spawn("/bin/sleep", ["sleep", "60" if stubborn else "0"], {})
     edge = child(READY, before=previous)
     await edge.start_again()

@@ -1,4 +1,4 @@
-"""A socket is bound where nothing else is, and replaced only if nobody listens on it."""
+"""A socket never replaces another file, and replaces a socket only if no process listens on it."""
 
 from __future__ import annotations
 

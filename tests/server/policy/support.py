@@ -65,5 +65,5 @@ def ask(asked: PolicyRequest, *rules: Rule, by: Subject = ADA) -> Decision:
 
 
 def allows(commands: list[list[str]], *argv: str | bytes, **keys: object) -> bool:
-    """Whether a rule with these commands allows a command."""
+    """Return whether a rule with these commands allows a command."""
     return ask(request(*argv, **keys), rule(commands=commands)).allowed

@@ -53,7 +53,9 @@ class TestWho:
             ({"users": ["ada"], "uids": [1000]}, LOCAL, True),
         ],
     )
-    def test_one_of_each_given_kind_must_match(self, who: dict[str, object], subject: Subject, included: bool) -> None:
+    def test_one_entry_of_each_given_kind_must_match(
+        self, who: dict[str, object], subject: Subject, included: bool
+    ) -> None:
         assert (Who.model_validate(who).unmatched(subject) is None) is included
         assert ask(SHELL, rule(who=who, shell=True), by=subject).allowed is included
 
@@ -240,7 +242,7 @@ class TestTotality:
             assert not decision.allowed
 
     @given(requests)
-    def test_what_no_rule_allows_is_denied(self, asked: PolicyRequest) -> None:
+    def test_a_request_that_no_rule_allows_is_denied(self, asked: PolicyRequest) -> None:
         assert not decide(Policy(), ADA, asked, Files()).allowed
         assert not ask(asked, rule(others=["see", "attach", "signal"])).allowed
 
@@ -282,7 +284,7 @@ class TestExistingRuns:
 
 class TestDefault:
     @pytest.mark.parametrize(("uid", "by_key"), [(0, True), (1000, False)])
-    def test_the_own_account_may_do_everything_and_with_roots_service_everyone_who_logs_in_by_key(
+    def test_the_services_account_may_do_everything_and_with_roots_service_so_may_all_who_log_in_by_key(
         self, uid: int, by_key: bool
     ) -> None:
         default = default_policy("ada", uid, ("*",))

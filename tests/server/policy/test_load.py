@@ -29,7 +29,7 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def complaint(file: Path) -> list[str]:
+def sentence_of(file: Path) -> list[str]:
     with pytest.raises(PolicyError) as refusal:
         load_policy(file)
     return [line.removeprefix(f"{file}: ") for line in str(refusal.value).splitlines()]
@@ -119,19 +119,19 @@ def test_the_example_is_a_valid_policy_with_every_key() -> None:
         ("[[rules]", "not valid TOML: Expected ']]' at the end of an array declaration (at line 1, column 8)"),
     ],
 )
-def test_each_fault_is_one_sentence_with_file_rule_and_key(write: Write, text: str, sentence: str) -> None:
-    assert complaint(write(text)) == [sentence]
+def test_each_error_is_one_sentence_with_file_rule_and_key(write: Write, text: str, sentence: str) -> None:
+    assert sentence_of(write(text)) == [sentence]
 
 
-def test_at_most_twenty_faults_are_reported(write: Write) -> None:
-    told = complaint(write(RULE + "shell = true\n" + "\n".join(f"k{number} = 1" for number in range(100))))
+def test_at_most_twenty_errors_are_reported(write: Write) -> None:
+    told = sentence_of(write(RULE + "shell = true\n" + "\n".join(f"k{number} = 1" for number in range(100))))
     assert (len(told), told[-1]) == (21, "and 80 more")
 
 
 def test_a_file_that_others_can_write_is_refused(write: Write) -> None:
     file = write(RULE + "shell = true")
     file.chmod(0o664)
-    assert complaint(file) == [
+    assert sentence_of(file) == [
         f"the policy cannot be used: {file}: is writable by others (mode 0664); run: chmod go-w {file}"
     ]
 
@@ -139,14 +139,16 @@ def test_a_file_that_others_can_write_is_refused(write: Write) -> None:
 def test_a_file_in_a_directory_that_others_can_write_is_refused(tmp_path: Path, write: Write) -> None:
     file = write(RULE + "shell = true")
     tmp_path.chmod(0o777)
-    assert complaint(file)[0].startswith(f"the policy cannot be used: {tmp_path}: is writable by others")
+    assert sentence_of(file)[0].startswith(f"the policy cannot be used: {tmp_path}: is writable by others")
 
 
 @pytest.mark.needs("root")
 def test_a_file_of_another_user_is_refused(write: Write) -> None:
     file = write(RULE + "shell = true")
     os.chown(file, 4242, -1)
-    assert complaint(file) == [f"the policy cannot be used: {file}: belongs to user 4242, not to the user (0) or root"]
+    assert sentence_of(file) == [
+        f"the policy cannot be used: {file}: belongs to user 4242, not to the user (0) or root"
+    ]
 
 
 def test_a_missing_policy_file_is_an_error(tmp_path: Path) -> None:

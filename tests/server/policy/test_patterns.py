@@ -30,14 +30,14 @@ patterns = st.lists(texts.filter(lambda text: text != "..."), max_size=4)
         ("app-[0-9]", "app-7", True),
         ("[*]", "*", True),
         ("[*]", "a", False),
-        # A name is no option.
+        # A name does not match an option.
         ("*", "name", True),
         ("*", "--upload-pack=sh", False),
         ("?x", "-x", False),
         ("[-]x", "-x", False),
         ("-*", "--force", True),
         ("--to=*", "--to=-x", True),
-        # Below a directory is not above it.
+        # A pattern for files below a directory does not match those above it.
         ("/srv/*", "/srv/a/b", True),
         ("/srv/*", "/srv/..", False),
         ("/srv/*", "/srv/../etc/shadow", False),
@@ -108,7 +108,7 @@ def test_a_pattern_never_matches_more_than_fnmatch_does(pattern: str, argument: 
         ("/usr/bin/gone", "/usr/bin/gone", False),
         ("/usr/bin/g", "git", False),
         ("/bin/git", "git", False),
-        # A link of directories is followed, in the pattern as in the request.
+        # A symbolic link to a directory is resolved, in the pattern as in the request.
         ("/sbin/git", "git", True),
         ("/sbin/g*", "git", True),
         ("/usr/bin/git", "/home/ada/bin/git", True),
@@ -124,7 +124,7 @@ def test_a_pattern_never_matches_more_than_fnmatch_does(pattern: str, argument: 
         ("*", "gone", True),
     ],
 )
-def test_a_program_is_matched_by_where_it_is_found(pattern: str, program: str, matched: bool) -> None:
+def test_a_program_is_matched_by_the_path_where_it_is_found(pattern: str, program: str, matched: bool) -> None:
     assert allows([[pattern]], program) is matched
 
 

@@ -1,4 +1,4 @@
-"""Programs on a terminal that the test holds the other end of."""
+"""Programs on a terminal whose master side the test holds."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ from farhand_server.runs.process.launch import launch
 from farhand_server.runs.process.usage import ResourceLimits
 from farhand_server.runs.streams.pty import PseudoTerminal
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 RAW = (("ICANON", 0), ("ECHO", 0), ("ISIG", 0), ("ICRNL", 0), ("IXON", 0), ("OPOST", 0), ("IUTF8", 0))
 
 
 def opened(*modes: tuple[str, int], size: TerminalSize = TerminalSize(80, 24)) -> PseudoTerminal:  # noqa: B008  # a tuple
-    """A terminal without a program; its slave is `terminal.slave`."""
+    """Open a terminal without a program; the program's side is `terminal.slave`."""
     return PseudoTerminal.open(TerminalPlan("vt100", *size, modes), size, None)
 
 
 class OnTerminal:
-    """A program on a terminal."""
+    """A program on a terminal whose output the test reads."""
 
     def __init__(self, terminal: PseudoTerminal, process: subprocess.Popen[bytes]) -> None:
         self.terminal = terminal
         self.process = process
-        self.said = b""
+        self.output = b""
 
     async def says(self, pattern: bytes) -> re.Match[bytes]:
-        """Read until there is a match of a regular expression; what is behind it is looked through the next time."""
+        """Read until a regular expression matches; output behind the match is kept for the next call."""
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
         loop.add_reader(self.terminal.master, readable.set)
         try:
-            async with asyncio.timeout(PATIENCE):
-                while (found := re.search(pattern, self.said)) is None:
+            async with asyncio.timeout(TIMEOUT):
+                while (found := re.search(pattern, self.output)) is None:
                     await readable.wait()
                     readable.clear()
                     with contextlib.suppress(BlockingIOError):
-                        self.said += os.read(self.terminal.master, 1 << 16)
+                        self.output += os.read(self.terminal.master, 1 << 16)
         finally:
             loop.remove_reader(self.terminal.master)
-        self.said = self.said[found.end() :]
+        self.output = self.output[found.end() :]
         return found
 
     async def ended(self) -> int:
-        """Wait for its end; minus the signal's number where one has ended it."""
-        async with asyncio.timeout(PATIENCE):
+        """Wait for the program's end; return its exit code, or minus the number of the signal that ended it."""
+        async with asyncio.timeout(TIMEOUT):
             return await asyncio.to_thread(self.process.wait)
 
 
 @contextlib.contextmanager
 def on_terminal(*argv: str, terminal: PseudoTerminal | None = None) -> Iterator[OnTerminal]:
-    """Start a program on a terminal as the service does."""
+    """Start a program on a terminal as the service does; kill it at the end."""
     terminal = terminal or opened()
     command = launch(
         [os.fsencode(argument) for argument in argv],

@@ -1,4 +1,4 @@
-"""A program's environment is the account's, what the service adds, and what a request may set."""
+"""A program's environment consists of the account's variables, the service's, and those that a request may set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from farhand_server.runs.environment import ROOT_PATH, USER_PATH, EnvironmentRef
 HOME = Home(shell=b"/bin/zsh", directory=b"/home/ada", environment={b"HOME": b"/home/ada", b"LANG": b"C"})
 
 
-def test_the_account_is_the_password_database_s() -> None:
+def test_the_accounts_variables_come_from_the_password_database() -> None:
     entry = pwd.getpwuid(os.geteuid())
     home = Home.of(entry.pw_uid)
     assert home.environment[b"HOME"] == os.fsencode(entry.pw_dir)
@@ -64,7 +64,7 @@ def test_a_directory_is_relative_to_the_home(wanted: bytes | None, directory: by
 
 
 @pytest.mark.parametrize(
-    ("name", "admitted", "let_in"),
+    ("name", "admitted", "accepted"),
     [
         (b"TZ", ("TZ",), True),
         (b"TZ", ("*",), True),
@@ -84,7 +84,7 @@ def test_variables_are_allowed_by_pattern(name: bytes, admitted: tuple[str, ...]
             HOME.build(requested=[(name, b"v")], admitted=admitted, added={})
 
 
-def test_a_request_goes_before_the_account_and_the_service_before_the_request() -> None:
+def test_a_request_overrides_the_account_and_the_service_overrides_the_request() -> None:
     built = HOME.build(
         requested=[(b"LANG", b"de"), (b"ROLE", b"admin")], admitted=("*",), added={b"ROLE": b"guest", b"K": b"v"}
     )

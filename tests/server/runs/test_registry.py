@@ -27,7 +27,7 @@ from tests.support.registry import PATIENCE, MiB, Service, plan
 
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    """A registry on a loop that is made for processes."""
+    """A registry on a loop prepared for processes."""
     prepare_loop()
     one = Service(tmp_path)
     yield one
@@ -35,7 +35,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
     await reaped(one.others)
 
 
-async def test_a_run_goes_from_its_start_to_its_end_and_every_step_is_on_record_first(service: Service) -> None:
+async def test_every_step_of_a_run_is_recorded_in_order(service: Service) -> None:
     _, watching = service.start(plan("sh", "-c", "exit 3", run_id="one"))
     assert len(service.registry) == 1
     await service.idle()
@@ -53,10 +53,10 @@ async def test_no_start_and_no_end_takes_effect_before_it_is_on_record(service: 
         await asyncio.sleep(0)
     assert (watching.told, run.pid, (tmp_path / "mark").exists()) == ([], None, False)
     service.ledger.commit.set()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await watching.running.wait()
         service.ledger.commit.clear()
-        while not service.ended:  # noqa: ASYNC110  # turns of the loop are what is waited for
+        while not service.ended:  # noqa: ASYNC110  # it waits for iterations of the loop
             await asyncio.sleep(0)
     assert (watching.told, run.announced) == (["started"], False)
     service.ledger.commit.set()
@@ -108,16 +108,16 @@ async def test_a_run_that_cannot_be_recorded_does_not_start(service: Service) ->
 async def test_a_refusal_that_cannot_be_announced_does_not_keep_other_runs_from_starting(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fault(code: ErrorCode, sentence: str) -> NoReturn:
-        raise RuntimeError("a fault")
+    def bug(code: ErrorCode, sentence: str) -> NoReturn:
+        raise RuntimeError("a bug")
 
     service.ledger.refused = {"one": "the disk is full"}
-    _, untold = service.start(plan("true", run_id="one"))
-    monkeypatch.setattr(untold, "failed", fault)
+    _, unreported = service.start(plan("true", run_id="one"))
+    monkeypatch.setattr(unreported, "failed", bug)
     _, other = service.start(plan("true", run_id="two"))
     await service.idle()
     assert other.told == ["started", "ended"]
-    assert [str(error) for error in service.failed] == ["a fault"]
+    assert [str(error) for error in service.failed] == ["a bug"]
 
 
 async def test_a_run_whose_output_cannot_be_kept_does_not_start(service: Service, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ async def test_all_runs_are_stopped_within_the_grace_period_of_the_service(servi
     watchers = []
     for _ in range(3):
         _, watching = service.start(plan("sh", "-c", "trap '' TERM; sleep 60", kill_after=3600))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await watching.running.wait()
         watchers.append(watching)
     service.registry.stop_all("draining", kill_after=0.1)
@@ -166,7 +166,7 @@ async def test_a_run_ends_without_anybody_waiting_for_it(service: Service) -> No
     run, watching = service.start(plan("sh", "-c", "trap '' TERM; head -c 10000000 /dev/zero"))
     writing = asyncio.Event()
     run.stdout.listeners.append(writing.set)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await writing.wait()
     run.stop("requested", 60)
     watching.leave()
@@ -175,32 +175,32 @@ async def test_a_run_ends_without_anybody_waiting_for_it(service: Service) -> No
     assert run.stdout.end == 10_000_000
 
 
-async def test_a_fault_of_the_service_before_the_start_is_told_and_leaves_nothing(
+async def test_a_bug_before_the_start_is_reported_and_leaves_nothing(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fault(*arguments: object, **options: object) -> NoReturn:
-        raise RuntimeError("a fault")
+    def bug(*arguments: object, **options: object) -> NoReturn:
+        raise RuntimeError("a bug")
 
     before = descriptors(os.getpid())
-    monkeypatch.setattr(process_module.Process, "start", fault)
+    monkeypatch.setattr(process_module.Process, "start", bug)
     run, watching = service.start(plan("true"))
     await service.idle()
     assert watching.told == [f"failed: {ErrorCode.INTERNAL}"]
-    assert [str(error) for error in service.failed] == ["a fault"]
+    assert [str(error) for error in service.failed] == ["a bug"]
     assert descriptors(os.getpid()) <= before
     assert run.result is not None
     assert run.result.outcome == Lost()
 
 
-async def test_a_fault_of_the_service_at_the_start_ends_the_program(service: Service) -> None:
-    def fault() -> NoReturn:
-        raise RuntimeError("a fault")
+async def test_a_bug_at_the_start_ends_the_program(service: Service) -> None:
+    def bug() -> NoReturn:
+        raise RuntimeError("a bug")
 
     before = descriptors(os.getpid())
-    run, watching = service.start(plan("sleep", "60"), on_start=fault)
+    run, watching = service.start(plan("sleep", "60"), on_start=bug)
     await service.idle()
     assert watching.told == ["started", f"failed: {ErrorCode.INTERNAL}"]
-    assert [str(error) for error in service.failed] == ["a fault"]
+    assert [str(error) for error in service.failed] == ["a bug"]
     assert run.pid is not None
     await session_is_gone(run.pid)
     await reaped(service.others)

@@ -1,4 +1,4 @@
-"""What is recorded of a run goes along to the program that takes the service over."""
+"""The recording of a run is handed over to the program that replaces the service."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from farhand_server.upgrade.snapshot import ReceivedSnapshot, Snapshot, Snapshot
 from tests.server.connection.channels.runs import finish, run
 
 
-def moved(run: LiveRun, memory: SpoolMemory) -> LiveRun:
-    """The run as the other program has it; this one has let go of it."""
+def handed_over(run: LiveRun, memory: SpoolMemory) -> LiveRun:
+    """Snapshot the run and return it as the new program restores it."""
     blobs = SnapshotWriter()
-    frozen = run.snapshot(blobs.put, kept_until=0.0)
-    state = Snapshot(program="0", left=0.0, lock=None, local=0, edges=None, listening=(), edge=None, runs=(frozen,))
+    snapshot = run.snapshot(blobs.put, kept_until=0.0)
+    state = Snapshot(program="0", left=0.0, lock=None, local=0, edges=None, listening=(), edge=None, runs=(snapshot,))
     received = ReceivedSnapshot.read(blobs.write(state))
     try:
         return LiveRun.restore(received.snapshot.runs[0], received.get, memory, None)
@@ -25,34 +25,34 @@ def moved(run: LiveRun, memory: SpoolMemory) -> LiveRun:
         received.close()
 
 
-def told(run: LiveRun) -> list[Moment]:
+def moments_of(run: LiveRun) -> list[Moment]:
     return [moment for moment, _ in run.timeline.moments(TimelinePosition(), 1 << 62)]
 
 
 async def test_a_restored_run_has_the_same_output_sizes_and_keys_with_their_times(tmp_path: Path) -> None:
     here = run(tmp_path, terminal=TerminalPlan("xterm", 80, 24), disk_spool=1 << 16, record_input=True)
     for number in range(10):
-        here.timeline.start -= 0.25
-        here.timeline.fed(b"%d" % number)
-        here.stdout.append(b"drawn")
-        here.timeline.resized(100 + number, 30)
-    finish(here)
+        original.timeline.start -= 0.25
+        original.timeline.fed(b"%d" % number)
+        original.stdout.append(b"drawn")
+        original.timeline.resized(100 + number, 30)
+    finish(original)
     memory = SpoolMemory(1 << 20)
-    there = moved(here, memory)
-    assert told(there) == told(here)
-    assert (len(told(there)), there.timeline.size) == (31, (109, 30))
+    restored = handed_over(original, memory)
+    assert moments_of(restored) == moments_of(original)
+    assert (len(moments_of(restored)), restored.timeline.size) == (31, (109, 30))
     assert memory.used > 30 * 24
-    there.close()
+    restored.close()
     assert memory.used == 0
-    here.close()
+    original.close()
 
 
 async def test_a_restored_run_still_has_to_keep_its_output_whole(tmp_path: Path) -> None:
     for record in (True, False):
-        here = run(tmp_path, disk_spool=1 << 16, record=record)
-        finish(here)
-        there = moved(here, SpoolMemory(1 << 20))
-        assert isinstance(there.stdout, FileSpool)
-        assert there.stdout.whole is record
-        here.close()
-        there.close()
+        original = run(tmp_path, disk_spool=1 << 16, record=record)
+        finish(original)
+        restored = handed_over(original, SpoolMemory(1 << 20))
+        assert isinstance(restored.stdout, FileSpool)
+        assert restored.stdout.whole is record
+        original.close()
+        restored.close()

@@ -1,4 +1,4 @@
-"""The new program is tried before anything changes, and no signal is lost between two programs."""
+"""The new program is tried before anything changes, and no signal is lost between the two programs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from farhand_server.upgrade.program import (
 
 @pytest.fixture
 def snapshot() -> Iterator[int]:
-    """A file that stands for a snapshot."""
+    """A file in place of a snapshot."""
     fd = os.memfd_create("snapshot")
     os.write(fd, b"state")
     yield fd
@@ -35,7 +35,7 @@ def snapshot() -> Iterator[int]:
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Let a shell script be the program that is installed now; its arguments are `--check-resume FD`."""
+    """Install a shell script as the new program; its arguments are `--check-resume FD`."""
 
     def install(script: str) -> None:
         path = tmp_path / "program"
@@ -78,7 +78,7 @@ async def test_a_program_that_reads_the_snapshot_is_accepted(install: Callable[[
         ("kill -9 $$", "it exited with -9$"),
     ],
 )
-async def test_a_program_that_does_not_is_refused_with_its_own_last_words(
+async def test_a_program_that_does_not_read_the_snapshot_is_refused_with_its_last_line_of_output(
     install: Callable[[str], None], snapshot: int, script: str, reason: str
 ) -> None:
     install(script)

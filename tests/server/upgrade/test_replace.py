@@ -1,4 +1,4 @@
-"""An upgrade replaces the program or changes nothing, and whoever waits for it learns which."""
+"""An upgrade replaces the program or changes nothing, and its result is reported to the callers that wait for it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from farhand_server.upgrade.program import UpgradeRefused
 from farhand_server.upgrade.replace import Upgrader
 from farhand_server.upgrade.result import UpgradeResult, result_socket
 from farhand_server.upgrade.snapshot import ReceivedSnapshot
-from tests.support.client import PATIENCE
+from tests.support.client import TIMEOUT
 
 
 class Core:
-    """A core that serves one socket and runs nothing."""
+    """A core that serves one socket and has no runs."""
 
     def __init__(self, config: ServiceConfig, ledger: Ledger, directory: Path) -> None:
         self.config = config
@@ -69,20 +69,20 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
 
 
 async def outcome(core: Core, upgrader: Upgrader, *, stop: bool = False) -> UpgradeResult:
-    """Ask for an upgrade and return what is announced."""
+    """Request an upgrade and return the announced result."""
     with result_socket(core.config.socket) as receiver:
         upgrader.request()
         if stop:
             await asyncio.sleep(0)
             await upgrader.stop()
         receiver.setblocking(False)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             data = await asyncio.get_running_loop().sock_recv(receiver, 1 << 16)
     return UpgradeResult.model_validate_json(data)
 
 
 async def serves(core: Core) -> None:
-    """The core accepts clients again, and records events."""
+    """Check that the core accepts clients again and records events."""
     reader, writer = await asyncio.open_unix_connection(core.config.socket)
     writer.close()
     await reader.read()
@@ -90,7 +90,7 @@ async def serves(core: Core) -> None:
 
 
 def trial(monkeypatch: pytest.MonkeyPatch, failure: Exception | None = None) -> None:
-    """Let the trial of the new program succeed, or fail."""
+    """Make the trial of the new program succeed, or fail with `failure`."""
 
     async def try_program(fd: int) -> str:
         snapshot = ReceivedSnapshot.read(os.dup(fd))
@@ -158,11 +158,11 @@ async def test_clients_wait_in_the_backlog_while_the_program_is_replaced(
         await outcome(core, Upgrader(core))
         waiting.setblocking(False)
         waiting.shutdown(socket.SHUT_WR)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             assert await asyncio.get_running_loop().sock_recv(waiting, 1) == b""
 
 
-async def test_records_that_would_be_lost_refuse_an_upgrade(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_upgrade_that_would_lose_records_is_refused(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     trial(monkeypatch)
     monkeypatch.setattr(type(core.ledger.audit), "complete", property(lambda _: False))
     result = await outcome(core, Upgrader(core))
@@ -202,7 +202,7 @@ async def test_a_draining_core_is_not_upgraded(core: Core) -> None:
     assert result.reason == "the service is draining"
 
 
-async def test_a_core_that_is_told_to_stop_while_it_is_suspended_is_not_replaced(
+async def test_a_core_that_receives_a_stop_while_suspended_is_not_replaced(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def stopped() -> None:

@@ -1,4 +1,4 @@
-"""Whoever has requested an upgrade gets its result, from the service and from no other process."""
+"""The caller that requested an upgrade receives its result, from the service and from no other process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from farhand_server.upgrade.result import NoUpgradeResult, UpgradeResult, announce_result, receive_result, result_socket
-from tests.support.client import PATIENCE
+from tests.support.client import TIMEOUT
 
 UPGRADED = UpgradeResult(result="upgraded", version="0.2.0", runs=3, away=0.25)
 
@@ -19,7 +19,7 @@ def test_a_result_arrives_and_leaves_nothing_behind(tmp_path: Path) -> None:
     pidfd = os.pidfd_open(os.getpid())
     with result_socket(service) as receiver:
         announce_result(service, UPGRADED)
-        assert receive_result(receiver, os.getpid(), pidfd, PATIENCE) == UPGRADED
+        assert receive_result(receiver, os.getpid(), pidfd, TIMEOUT) == UPGRADED
     os.close(pidfd)
     assert list(tmp_path.iterdir()) == []
 
@@ -29,7 +29,7 @@ def test_a_long_reason_is_cut(tmp_path: Path) -> None:
     pidfd = os.pidfd_open(os.getpid())
     with result_socket(service) as receiver:
         announce_result(service, UpgradeResult(result="refused", reason="because " * 10_000))
-        assert len(receive_result(receiver, os.getpid(), pidfd, PATIENCE).reason) == 1000
+        assert len(receive_result(receiver, os.getpid(), pidfd, TIMEOUT).reason) == 1000
     os.close(pidfd)
 
 
@@ -39,7 +39,7 @@ def test_a_result_from_another_process_is_ignored(tmp_path: Path) -> None:
     with result_socket(service) as receiver:
         announce_result(service, UPGRADED)
         with pytest.raises(NoUpgradeResult, match="another process has answered"):
-            receive_result(receiver, os.getppid(), pidfd, PATIENCE)
+            receive_result(receiver, os.getppid(), pidfd, TIMEOUT)
     os.close(pidfd)
 
 
@@ -50,7 +50,7 @@ def test_the_end_of_the_service_ends_the_wait(tmp_path: Path) -> None:
         result_socket(tmp_path / "farhandd.sock") as receiver,
         pytest.raises(NoUpgradeResult, match="the service has ended"),
     ):
-        receive_result(receiver, child, pidfd, PATIENCE)
+        receive_result(receiver, child, pidfd, TIMEOUT)
     os.waitpid(child, 0)
     os.close(pidfd)
 

@@ -1,4 +1,4 @@
-"""A snapshot is read back whole, and refused with the reason if this program does not understand it."""
+"""A snapshot is read back completely, or refused with the reason if this program does not understand it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SNAPSHOT = Snapshot(program="0.1.0", left=12.5, lock=3, local=4, edges=5, listen
 
 @contextmanager
 def file(data: bytes) -> Iterator[int]:
-    """A file without a name with these contents."""
+    """Return an unnamed file with this content."""
     fd = os.memfd_create("snapshot")
     try:
         os.write(fd, data)
@@ -29,7 +29,7 @@ def file(data: bytes) -> Iterator[int]:
 
 
 def whole() -> bytes:
-    """The snapshot as one program writes it."""
+    """A snapshot as the old program writes it."""
     fd = SnapshotWriter().write(SNAPSHOT)
     try:
         return os.pread(fd, 1 << 20, 0)
@@ -68,7 +68,7 @@ TEXT = whole().partition(b"\n")[2]
 
 
 def framed(text: bytes) -> bytes:
-    """Another JSON text in a file of this format."""
+    """Return the JSON text in a file of the snapshot format."""
     return b"farhand-upgrade 1 %d\n%s" % (len(text), text)
 
 

@@ -1,4 +1,4 @@
-"""Runs without processes, whose output and end the test decides."""
+"""Runs without processes, whose output and end the test determines."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def past(**fields: Any) -> PastRun:
 
 
 def finish(run: LiveRun, outcome: Outcome | None = None) -> None:
-    """End the run, and let its end be recorded."""
+    """End the run and announce its end as recorded."""
     run.stdout.finish()
     run.stderr.finish()
     run.result = RunResult(outcome or Exited(code=0), run.stdout.end, run.stderr.end, 1.0)

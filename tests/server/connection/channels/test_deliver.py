@@ -25,7 +25,7 @@ def deliver(session: FakeSession, wanted: AnyRun, number: int = signal.SIGTERM) 
 
 
 class Signalled(LiveRun):
-    """A run that records the signals it is sent."""
+    """A run that records the signals it receives."""
 
     sent: list[int]
 

@@ -1,4 +1,4 @@
-"""A handler that answers one question answers once, whatever happens."""
+"""A handler that answers a single request answers exactly once, whatever happens."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def opened() -> tuple[FakeSession, QueryChannel]:
     return session, QueryChannel(session, session.open(m.RecordingRequest(id=new_id())))
 
 
-def said(session: FakeSession, channel: QueryChannel) -> list[str]:
-    return [message.type for message in session.said.get(channel.number, [])]
+def answers_of(session: FakeSession, channel: QueryChannel) -> list[str]:
+    return [message.type for message in session.answers_of.get(channel.number, [])]
 
 
 async def test_nothing_is_sent_until_there_is_an_answer() -> None:
@@ -29,7 +29,7 @@ async def test_nothing_is_sent_until_there_is_an_answer() -> None:
     channel.ended(RunResult(Exited(code=0), 0, 0, 1.0))
     channel.replaced()
     assert not channel.send_some()
-    assert said(session, channel) == []
+    assert answers_of(session, channel) == []
 
 
 async def test_only_the_first_answer_is_sent_and_the_channel_is_forgotten() -> None:
@@ -37,7 +37,7 @@ async def test_only_the_first_answer_is_sent_and_the_channel_is_forgotten() -> N
     channel.answer(m.Done())
     channel.answer(m.Done())
     channel.failed(ErrorCode.INTERNAL, "a fault")
-    assert said(session, channel) == ["done"]
+    assert answers_of(session, channel) == ["done"]
     assert session.forgotten == [channel]
     channel.closed()
 
@@ -46,13 +46,13 @@ async def test_a_close_is_answered() -> None:
     session, channel = opened()
     session.close(channel.number)
     channel.received(m.Close())
-    assert said(session, channel) == ["done"]
+    assert answers_of(session, channel) == ["done"]
 
 
 async def test_a_failed_run_is_an_error() -> None:
     session, channel = opened()
     channel.failed(ErrorCode.INTERNAL, "a fault")
-    assert said(session, channel) == ["error"]
+    assert answers_of(session, channel) == ["error"]
 
 
 async def test_nothing_is_sent_on_a_channel_that_is_lost() -> None:
@@ -60,5 +60,5 @@ async def test_nothing_is_sent_on_a_channel_that_is_lost() -> None:
     channel.lost()
     channel.received_data(b"")
     channel.answer(m.Done())
-    assert said(session, channel) == []
+    assert answers_of(session, channel) == []
     assert session.forgotten == []

@@ -1,4 +1,4 @@
-"""A listing has every run that may be seen, once, the newest first, however many there are or end meanwhile."""
+"""A listing contains every visible run exactly once, newest first, even if runs end meanwhile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.fake_session import FakeSession
 
 
 class Registry:
-    """Active and ended runs, the oldest first; each began a second after the one before."""
+    """Active and ended runs, oldest first; each began a second after the previous one."""
 
     def __init__(self, *runs: AnyRun) -> None:
         self.runs = list(runs)
@@ -50,12 +50,12 @@ class Registry:
         return [one for one in newest if owner in (None, one.owner) and one.id.startswith(prefix)][:limit]
 
 
-def gone(number: int, owner: str = "ada", **fields: Any) -> PastRun:
+def ended(number: int, owner: str = "ada", **fields: Any) -> PastRun:
     result = RunResult(Exited(code=number % 256), 5, 7, 2.5)
     return past(id=f"{number:08x}-0000-4000-8000-000000000000", owner=owner, result=result, **fields)
 
 
-def going(number: int, owner: str = "ada", **fields: Any) -> LiveRun:
+def active(number: int, owner: str = "ada", **fields: Any) -> LiveRun:
     return run(id=f"{number:08x}-0000-4000-8000-000000000000", owner=owner, **fields)
 
 
@@ -99,7 +99,7 @@ async def all_listed(registry: Registry, **fields: object) -> list[int]:
 
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250])
 async def test_active_runs_are_listed_and_ended_ones_on_request(count: int) -> None:
-    registry = Registry(*(going(n) if n % 2 else gone(n) for n in range(count)))
+    registry = Registry(*(active(n) if n % 2 else ended(n) for n in range(count)))
     assert await all_listed(registry) == [n for n in range(count)[::-1] if n % 2]
     assert await all_listed(registry, ended=True) == list(range(count))[::-1]
     assert await all_listed(registry, ended=True, limit=7) == list(range(count))[::-1][:7]
@@ -107,17 +107,17 @@ async def test_active_runs_are_listed_and_ended_ones_on_request(count: int) -> N
 
 
 async def test_only_the_requested_number_of_runs_with_the_prefix_is_listed() -> None:
-    registry = Registry(*(going(n) if n % 2 else gone(n) for n in range(0x40)))
+    registry = Registry(*(active(n) if n % 2 else ended(n) for n in range(0x40)))
     assert await all_listed(registry, ended=True, prefix="0000002") == list(range(0x2F, 0x1F, -1))
     assert await all_listed(registry, prefix="0000002") == list(range(0x2F, 0x1F, -2))
     assert await all_listed(registry, prefix="ff") == []
     assert await all_listed(registry, ended=True, after=registry.runs[4]) == [3, 2, 1, 0]
     assert await all_listed(registry, after=registry.runs[5]) == [3, 1]
-    assert await all_listed(registry, after=registry.runs[4]) == [3, 1], "the last of a page has ended meanwhile"
+    assert await all_listed(registry, after=registry.runs[4]) == [3, 1], "the last run of a page has ended meanwhile"
 
 
-async def test_runs_that_may_not_be_seen_are_skipped_a_hundred_in_a_turn() -> None:
-    registry = Registry(*(gone(n, "ada" if n % 300 == 0 else "eve") for n in range(1000)))
+async def test_invisible_runs_are_skipped_a_hundred_per_turn() -> None:
+    registry = Registry(*(ended(n, "ada" if n % 300 == 0 else "eve") for n in range(1000)))
     session = FakeSession()
     number = ask(session, registry, ended=True)
     turns = 0
@@ -133,7 +133,7 @@ async def test_runs_that_may_not_be_seen_are_skipped_a_hundred_in_a_turn() -> No
 
 
 async def test_a_run_that_ends_during_the_listing_neither_appears_twice_nor_hides_another() -> None:
-    registry = Registry(*(going(n) for n in range(250)))
+    registry = Registry(*(active(n) for n in range(250)))
     session = FakeSession()
     number = ask(session, registry)
     session.turn()
@@ -144,8 +144,8 @@ async def test_a_run_that_ends_during_the_listing_neither_appears_twice_nor_hide
     assert listed(session, number) == list(range(249, 149, -1)) + list(range(139, -1, -1))
 
 
-async def test_messages_are_no_larger_than_the_client_s_limit() -> None:
-    registry = Registry(*(going(n, command="\\" * 1000) for n in range(50)))
+async def test_messages_are_no_larger_than_the_clients_limit() -> None:
+    registry = Registry(*(active(n, command="\\" * 1000) for n in range(50)))
     session = FakeSession(Limits(login_message=16 * KiB, message=16 * KiB))
     number = ask(session, registry)
     session.all_turns()
@@ -153,8 +153,8 @@ async def test_messages_are_no_larger_than_the_client_s_limit() -> None:
     assert len(session.said[number]) > 5
 
 
-async def test_lists_that_nobody_reads_take_little_memory() -> None:
-    registry = Registry(*(going(n) for n in range(1000)))
+async def test_unread_lists_use_little_memory() -> None:
+    registry = Registry(*(active(n) for n in range(1000)))
     session = FakeSession()
     for _ in range(100):
         ask(session, registry)
@@ -171,7 +171,7 @@ async def test_lists_that_nobody_reads_take_little_memory() -> None:
 
 
 async def test_a_history_that_cannot_be_read_is_an_error() -> None:
-    registry = Registry(gone(1))
+    registry = Registry(ended(1))
     registry.broken = True
     session = FakeSession()
     number = ask(session, registry, ended=True)
@@ -179,8 +179,8 @@ async def test_a_history_that_cannot_be_read_is_an_error() -> None:
     assert session.said[number] == [m.Error(code=ErrorCode.UNAVAILABLE, message="the record cannot be read")]
 
 
-async def test_a_client_that_leaves_is_sent_nothing_more() -> None:
-    registry = Registry(*(gone(n, "eve") for n in range(1000)))
+async def test_nothing_more_is_sent_to_a_client_that_leaves() -> None:
+    registry = Registry(*(ended(n, "eve") for n in range(1000)))
     session = FakeSession()
     number = ask(session, registry, ended=True)
     session.turn()
@@ -195,7 +195,7 @@ async def test_a_client_that_leaves_is_sent_nothing_more() -> None:
 
 
 async def test_a_listed_run_has_all_its_fields() -> None:
-    one = going(1, command="cat caf\udce9", stdin=True, keep=True)
+    one = active(1, command="cat caf\udce9", stdin=True, keep=True)
     one.pid, one.began = 4242, 1000.0
     one.stdout.append(b"12345")
     one.stdin.received = 9
@@ -216,6 +216,6 @@ async def test_a_run_with_a_terminal_is_listed_with_its_size(tmp_path: Path) -> 
     assert info(one).terminal == m.WindowSize(columns=80, rows=24)
     one.timeline.resized(132, 43)
     assert info(one).terminal == m.WindowSize(columns=132, rows=43)
-    assert info(gone(1, has_terminal=True)).terminal == m.WindowSize(columns=0, rows=0), "it is not on record"
-    assert info(gone(2)).terminal is None
+    assert info(ended(1, has_terminal=True)).terminal == m.WindowSize(columns=0, rows=0), "the size is not recorded"
+    assert info(ended(2)).terminal is None
     one.close()

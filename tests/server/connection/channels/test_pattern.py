@@ -45,13 +45,13 @@ async def test_a_match_is_found_and_an_unknown_byte_is_not_a_boundary(
 
 
 @pytest.mark.parametrize("source", [rb"(", rb"[b-a]", rb"(?<=a)b", rb"a{1001}", rb"\8"])
-def test_an_invalid_pattern_is_refused_without_the_service_s_own_prefix(source: bytes) -> None:
+def test_the_refusal_of_an_invalid_pattern_omits_the_services_own_prefix(source: bytes) -> None:
     with pytest.raises(BadPattern, match="the pattern cannot be used: ") as refused:
         Pattern(source)
     assert "(?m)" not in str(refused.value)
 
 
-def test_a_pattern_that_compiles_to_too_much_is_refused() -> None:
+def test_a_pattern_with_too_large_a_program_is_refused() -> None:
     with pytest.raises(BadPattern, match=rf"it compiles to \d+ instructions, and at most {MAX_PATTERN_PROGRAM} are"):
         Pattern(rb"[a-z]{1000}" * 5)
 

@@ -1,4 +1,4 @@
-"""A recording is sent whole and in order, in messages as large and as fast as its reader accepts."""
+"""A recording is sent completely and in order, in messages no larger and no faster than the client accepts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def marks(session: FakeSession, channel: RecordingChannel) -> list[m.OutputMark]
 
 
 def write(watched: LiveRun, count: int) -> None:
-    """Let the run write bytes, a millisecond apart."""
+    """Let the run write `count` bytes, a millisecond apart."""
     assert watched.timeline is not None
     for _ in range(count):
         watched.timeline.start -= 0.001
@@ -76,7 +76,7 @@ async def test_many_marks_are_sent_in_messages_of_five_hundred(count: int) -> No
     assert last == m.Done()
 
 
-async def test_messages_are_no_larger_than_the_client_s_limit() -> None:
+async def test_messages_are_no_larger_than_the_clients_limit() -> None:
     watched = run(record_input=True)
     assert watched.timeline is not None
     for _ in range(100):
@@ -104,7 +104,7 @@ async def test_marks_made_during_the_answer_are_not_sent() -> None:
     assert [mark.stdout for mark in marks(session, channel)] == list(range(1, 801))
 
 
-async def test_recordings_that_nobody_reads_take_little_memory() -> None:
+async def test_unread_recordings_use_little_memory() -> None:
     watched, session = run(), FakeSession()
     write(watched, 4000)
     for _ in range(25):
@@ -144,7 +144,7 @@ async def test_past_runs_have_no_recording() -> None:
     assert error.code == ErrorCode.EXPIRED
 
 
-async def test_output_that_is_dropped_during_the_answer_is_an_error() -> None:
+async def test_dropping_the_output_during_the_answer_is_an_error() -> None:
     watched, session = run(), FakeSession()
     write(watched, 800)
     channel = ask(session, watched)
@@ -157,7 +157,7 @@ async def test_output_that_is_dropped_during_the_answer_is_an_error() -> None:
     assert session.forgotten == [channel]
 
 
-async def test_a_client_that_leaves_is_sent_nothing_more() -> None:
+async def test_nothing_more_is_sent_to_a_client_that_leaves() -> None:
     watched, session = run(), FakeSession()
     write(watched, 800)
     channel = ask(session, watched)

@@ -1,4 +1,4 @@
-"""A run's channel sends nothing before the start, nothing after its last message, and no end that is not recorded."""
+"""A run's channel sends nothing before the start or after its last message, and no end before it is recorded."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ ID = new_id()
 
 
 class Outlet:
-    """A session whose channels send when the test lets them, and its client."""
+    """A session whose channels send when the test allows it, and its client."""
 
     def __init__(self) -> None:
         self.connection = Connection(Side.SERVER)
         self.client = Connection(Side.CLIENT)
         self.client.send(0, m.Hello(versions=(1,), software="test", limits=LIMITS, nonce=bytes(32)))
-        self.carry()
+        self.exchange()
         self.connection.send(
             0,
             m.Welcome(
@@ -43,11 +43,11 @@ class Outlet:
             ),
         )
         self.connection.send(0, m.Accepted(user="ada", host="here"))
-        self.carry()
+        self.exchange()
         self.awaited = False
-        """Whether the channel that was scheduled last must not wait for the next turn of the loop."""
+        """Whether the channel that was scheduled last may send in this loop iteration."""
 
-    def carry(self) -> list[str]:
+    def exchange(self) -> list[str]:
         """Transfer everything both ways; return what the client got: message types, and `STREAM:BYTES` for data."""
         for data in self.client.data_to_send():
             list(self.connection.receive_data(data))
@@ -64,28 +64,28 @@ class Outlet:
     def open(self, run: LiveRun, request: m.RunRequest | m.Attach) -> RunChannel:
         """Open a channel with the client's request."""
         number = self.client.open(request)
-        self.carry()
+        self.exchange()
         channel = RunChannel(self, number, run, request, new=isinstance(request, m.RunRequest))
         channel.begin()
         return channel
 
-    def spoil(self) -> None:
+    def send_garbage(self) -> None:
         """Let a message arrive that cannot be decoded."""
         list(self.connection.receive_data(encode_frame(Kind.MESSAGE, 1, b"{}")))
 
     def flush_soon(self) -> None:
-        """Do nothing."""
+        """Do nothing: the test flushes."""
 
     def schedule(self, channel: ChannelHandler, *, awaited: bool = False) -> None:
         channel.scheduled = True
         self.awaited = awaited
 
     def forget(self, channel: ChannelHandler) -> None:
-        """Do nothing."""
+        """Do nothing: the test flushes."""
 
 
 def run_of(request: m.RunRequest, directory: Path = Path("/nowhere"), **fields: Any) -> LiveRun:
-    """The run of that request, which is not started."""
+    """Return the run of that request, not yet started."""
     given: dict[str, Any] = {
         "id": request.id, "owner": "ada", "uid": 0, "fingerprint": b"", "command": "true", "argv": (b"true",),
         "cwd": b"/", "env": dict(os.environb), "stdin": request.stdin, "merge_stderr": False, "timeout": None,
@@ -95,14 +95,14 @@ def run_of(request: m.RunRequest, directory: Path = Path("/nowhere"), **fields: 
 
 
 def begin(run: LiveRun) -> None:
-    """Pretend that the program runs."""
+    """Pretend that the program is running."""
     run.pid = 7
     for watcher in run.attachments.watchers():
         watcher.started()
 
 
 def end(run: LiveRun) -> None:
-    """End the run, without recording it."""
+    """End the run without recording its end."""
     run.stdout.finish()
     run.stderr.finish()
     run.result = RunResult(Exited(code=0), run.stdout.end, run.stderr.end, 1.0)
@@ -121,7 +121,7 @@ def turn(channel: RunChannel) -> None:
 
 def fail_by_the_client(outlet: Outlet, channel: RunChannel) -> None:
     """Fail because of a message that cannot be decoded."""
-    outlet.spoil()
+    outlet.send_garbage()
     channel.lost()
 
 
@@ -136,7 +136,7 @@ def fail_by_a_new_connection(outlet: Outlet, channel: RunChannel) -> None:
 
 
 @pytest.mark.parametrize("fail", [fail_by_the_client, fail_by_the_service, fail_by_a_new_connection])
-async def test_nothing_that_is_pending_is_sent_after_the_channel_has_failed(
+async def test_pending_messages_are_not_sent_after_the_channel_has_failed(
     fail: Callable[[Outlet, RunChannel], None], outlet: Outlet
 ) -> None:
     request = m.RunRequest(id=ID, argv=(b"true",))
@@ -164,11 +164,11 @@ async def test_no_end_is_sent_before_it_is_recorded(outlet: Outlet) -> None:
     second = outlet.open(run, m.Attach(id=ID, stdout=0, stderr=0))
     turn(first)
     turn(second)
-    assert "ended" not in outlet.carry()
+    assert "ended" not in outlet.exchange()
     run.announce_end()
     turn(first)
     turn(second)
-    assert outlet.carry() == ["ended", "ended"]
+    assert outlet.exchange() == ["ended", "ended"]
 
 
 async def test_a_run_that_never_started_has_no_streams(outlet: Outlet) -> None:
@@ -181,7 +181,7 @@ async def test_a_run_that_never_started_has_no_streams(outlet: Outlet) -> None:
     run.result = RunResult(SpawnFailed(errno=2, error="ENOENT", what="program", message="no"), 0, 0, 0.0)
     run.announce_end()
     turn(channel)
-    assert outlet.carry() == ["ended"]
+    assert outlet.exchange() == ["ended"]
 
 
 async def test_stdin_that_arrives_before_the_start_is_acknowledged_after_it(outlet: Outlet) -> None:
@@ -192,9 +192,9 @@ async def test_stdin_that_arrives_before_the_start_is_acknowledged_after_it(outl
     for _ in range(16):
         outlet.client.send_data(2, "stdin", bytes(64 << 10))
         stranger.received_data(bytes(64 << 10))
-    assert outlet.carry() == []
+    assert outlet.exchange() == []
     begin(run)
-    assert outlet.carry()[:2] == ["started", "started"]
+    assert outlet.exchange()[:2] == ["started", "started"]
     assert outlet.client.room(2, "stdin") > 0
 
 
@@ -207,7 +207,7 @@ async def test_clients_that_attach_again_and_again_cannot_fill_memory_with_unrea
         outlet.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdin=received)).received_data(bytes(window))
     with pytest.raises(BadOffset, match="of which its program has read 0; it cannot continue at"):
         outlet.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdin=2 * window))
-    outlet.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdin=0))  # as who comes back after a cut
+    outlet.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdin=0))  # as a client does after a reconnect
 
 
 async def test_a_client_that_missed_the_end_gets_it_on_a_new_connection_while_the_old_one_seems_alive(
@@ -220,11 +220,11 @@ async def test_a_client_that_missed_the_end_gets_it_on_a_new_connection_while_th
     end(run)
     run.announce_end()
     turn(before)
-    assert outlet.carry()[-1] == "ended"
+    assert outlet.exchange()[-1] == "ended"
     new_line = Outlet()
     turn(new_line.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdout=0, stderr=0, hold=True)))
-    assert new_line.carry() == ["started", "end", "end", "ended"]
-    assert outlet.carry() == []
+    assert new_line.exchange() == ["started", "end", "end", "ended"]
+    assert outlet.exchange() == []
 
 
 async def test_an_attachment_that_does_not_follow_ends_at_the_current_output(outlet: Outlet) -> None:
@@ -235,7 +235,7 @@ async def test_an_attachment_that_does_not_follow_ends_at_the_current_output(out
     channel = outlet.open(run, m.Attach(id=ID, stdout=0, stderr=0, follow=False))
     run.stdout.append(b"and on")
     turn(channel)
-    assert outlet.carry() == ["started", "stdout:6", "end", "end", "done"]
+    assert outlet.exchange() == ["started", "stdout:6", "end", "end", "done"]
 
 
 async def test_an_attachment_that_does_not_follow_ends_even_without_output(outlet: Outlet) -> None:
@@ -245,13 +245,11 @@ async def test_an_attachment_that_does_not_follow_ends_even_without_output(outle
     begin(run)
     assert channel.scheduled
     turn(channel)
-    assert outlet.carry() == ["started", "end", "done"]
+    assert outlet.exchange() == ["started", "end", "done"]
 
 
 @pytest.mark.parametrize(("size", "awaited"), [(1, True), (MAX_ECHO, True), (MAX_ECHO + 1, False)])
-async def test_only_little_output_is_sent_in_the_same_turn_of_the_loop(
-    outlet: Outlet, size: int, awaited: bool
-) -> None:
+async def test_only_little_output_is_sent_in_the_same_loop_iteration(outlet: Outlet, size: int, awaited: bool) -> None:
     request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     channel = outlet.open(run, request)
@@ -261,10 +259,10 @@ async def test_only_little_output_is_sent_in_the_same_turn_of_the_loop(
     turn(channel)
     channel.scheduled = outlet.awaited = False
     run.stderr.append(b"x")
-    assert outlet.awaited, "what was sent before does not count"
+    assert outlet.awaited, "output sent before does not count"
 
 
-async def test_credit_for_a_stream_that_the_client_does_not_get_is_ignored(outlet: Outlet) -> None:
+async def test_credit_for_a_stream_that_was_not_requested_is_ignored(outlet: Outlet) -> None:
     request = m.RunRequest(id=ID, argv=(b"true",), stdin=True, merge_stderr=True)
     run = run_of(request)
     channel = outlet.open(run, request)
@@ -273,7 +271,7 @@ async def test_credit_for_a_stream_that_the_client_does_not_get_is_ignored(outle
     begin(run)
     run.stdout.append(b"goes on")
     turn(channel)
-    assert outlet.carry() == ["started", "stdout:7"]
+    assert outlet.exchange() == ["started", "stdout:7"]
 
 
 @pytest.mark.parametrize(("wanted", "said"), [(0, ["started", "gap", "stdout:65536"]), (MiB, ["started"])])
@@ -286,7 +284,7 @@ async def test_output_that_is_no_longer_kept_is_a_gap(outlet: Outlet, wanted: in
     run.stdout.hold(MiB)
     channel = outlet.open(run, m.Attach(id=ID, stdout=wanted))
     turn(channel)
-    assert outlet.carry() == said
+    assert outlet.exchange() == said
 
 
 async def test_an_attachment_that_falls_behind_without_holding_gets_an_exact_gap(outlet: Outlet) -> None:
@@ -300,9 +298,9 @@ async def test_an_attachment_that_falls_behind_without_holding_gets_an_exact_gap
     turn(holder)
     holder.received(m.Credit(stream="stdout", bytes=MiB))
     assert run.stdout.start == MiB - (64 << 10)
-    outlet.carry()
+    outlet.exchange()
     turn(watching)
-    assert outlet.carry() == ["gap", "stdout:65536"]
+    assert outlet.exchange() == ["gap", "stdout:65536"]
 
 
 async def test_a_read_error_of_the_disk_is_sent_to_the_client(outlet: Outlet, tmp_path: Path) -> None:
@@ -313,5 +311,5 @@ async def test_a_read_error_of_the_disk_is_sent_to_the_client(outlet: Outlet, tm
     run.stdout.append(b"lost")
     os.truncate(tmp_path / f"{ID}.stdout", 0)
     turn(channel)
-    assert outlet.carry() == ["started", "error"]
+    assert outlet.exchange() == ["started", "error"]
     run.close()

@@ -1,4 +1,4 @@
-"""A wait ends with the first of match, silence, end and timeout, however the output is split."""
+"""A wait ends with a match, silence, the end or a timeout, whichever is first, however the output is split."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def matched(start: int, end: int) -> m.Matched:
 
 
 async def caught_up() -> None:
-    """Wait until the current output was searched: another pattern is searched for behind it."""
+    """Wait until the current output was searched: searches are done in order, and this one is the last."""
     other, session = run(), FakeSession()
     for _ in range(3):
         other.stdout.append(b"x")
@@ -123,12 +123,12 @@ def test_a_match_in_ended_output_ends_as_in_a_search_of_all_of_it(
     if expected is None:
         assert last == m.Matched(reason="ended", start=len(output), end=len(output))
     else:
-        # What comes later can make a match longer, not let it begin elsewhere.
+        # Later output can make a match longer, but not change where it begins.
         assert (last.reason, last.start) == ("pattern", expected.start())
         assert last.end <= expected.end()
 
 
-async def test_a_match_may_cross_the_border_of_chunks_up_to_the_overlap() -> None:
+async def test_a_match_may_cross_a_chunk_boundary_by_up_to_the_overlap() -> None:
     watched, session = run(spool=2 * MiB), FakeSession()
     chunk = Pattern(b"a+b").chunk
     text = b"." * (chunk - SEARCH_OVERLAP + 1) + b"a" * SEARCH_OVERLAP + b"b"
@@ -166,7 +166,7 @@ async def test_silence_counts_from_the_last_output_and_not_from_before_the_wait(
     began = time.monotonic()
     number = wait_for(session, watched, b"never", idle=0.05)
     for _ in range(5):
-        await asyncio.sleep(0.02)  # a program that prints more often than that
+        await asyncio.sleep(0.02)  # the program prints more often than that
         watched.stdout.append(b"x")
     assert await session.last(number) == m.Matched(reason="idle", start=5, end=5)
     assert time.monotonic() - began >= 0.15
@@ -206,7 +206,7 @@ async def test_a_timeout_and_an_end_are_answered_with_the_current_offset() -> No
         (b"(.{1000}|x{1000}){1}" * 3, "too large"),
     ],
 )
-def test_a_bad_pattern_is_refused_in_the_words_of_re2(pattern: bytes, words: str) -> None:
+def test_an_invalid_pattern_is_refused_with_the_message_of_re2(pattern: bytes, words: str) -> None:
     with pytest.raises(BadPattern, match=words):
         Pattern(pattern)
 
@@ -219,7 +219,7 @@ async def test_an_offset_beyond_the_output_is_refused() -> None:
 
 
 @pytest.mark.parametrize("leave", ["lost", "close"])
-async def test_a_client_that_leaves_leaves_nothing_behind(leave: str) -> None:
+async def test_no_task_or_listener_remains_of_a_client_that_leaves(leave: str) -> None:
     watched, session = run(), FakeSession()
     others = list(watched.stdout.listeners)
     request = m.WaitFor(id=watched.plan.id, pattern=b"x", idle=60, timeout=60)
@@ -248,7 +248,7 @@ async def test_a_failed_run_ends_the_wait_with_an_error() -> None:
 async def test_an_expensive_pattern_does_not_delay_others() -> None:
     watched, session = run(spool=8 * MiB), FakeSession()
     watched.stdout.append(b"ab" * (512 * KiB))
-    number = wait_for(session, watched, b"[ab]*a" + b"[ab]{1000}" * 3 + b"c")  # a fifth of a second for each chunk
+    number = wait_for(session, watched, b"[ab]*a" + b"[ab]{1000}" * 3 + b"c")  # a fifth of a second per chunk
     until, turns = time.monotonic() + 0.5, 0
     while time.monotonic() < until:
         await asyncio.sleep(0)

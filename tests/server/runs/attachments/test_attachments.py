@@ -1,4 +1,4 @@
-"""Who holds a run, whose bytes feed it, and how long somebody whose line is lost is waited for."""
+"""Which clients hold a run, which one feeds it, and how long a lost connection's place is kept."""
 
 from __future__ import annotations
 
@@ -24,33 +24,32 @@ MiB = 1 << 20
 
 
 class Client:
-    """A watcher that remembers that it was replaced."""
+    """A watcher that records whether it was replaced."""
 
     def __init__(self) -> None:
         self.was_replaced = False
 
     def started(self) -> None:
-        """Watcher."""
+        pass
 
     def stdin_taken(self) -> None:
-        """Watcher."""
+        pass
 
     def exited(self, outcome: Outcome) -> None:
-        """Watcher."""
+        pass
 
     def ended(self, result: RunResult) -> None:
-        """Watcher."""
+        pass
 
     def failed(self, code: ErrorCode, sentence: str) -> None:
-        """Watcher."""
+        pass
 
     def replaced(self) -> None:
-        """Watcher."""
         self.was_replaced = True
 
 
 class Run:
-    """The attachments of a run, and its spools."""
+    """The attachments of a run and its spools."""
 
     def __init__(self, grace: float = GRACE) -> None:
         self.stdout, self.stderr = (MemorySpool(2 * MiB, SpoolMemory(1 << 30)) for _ in range(2))
@@ -69,8 +68,8 @@ class Run:
         wanted: Mapping[Output, int] = {"stdout": 0, "stderr": 0} if taken is None else taken
         return self.all.add(Client(), key=key, hold=hold, taken=wanted, feeds=feeds)
 
-    async def given_up(self) -> None:
-        """Wait until nobody has held it for the grace."""
+    async def wait_until_abandoned(self) -> None:
+        """Wait until no client has held the run for the grace period."""
         async with asyncio.timeout(10):
             await self.abandoned.wait()
 
@@ -81,11 +80,11 @@ def run() -> Run:
 
 
 async def several_graces() -> None:
-    """Let that much time pass: what must not happen is given time to happen."""
+    """Sleep for several grace periods, so that something that must not happen would have happened."""
     await asyncio.sleep(4 * GRACE)
 
 
-async def test_the_slowest_holder_holds_the_run(run: Run) -> None:
+async def test_the_slowest_holder_determines_what_is_held(run: Run) -> None:
     fast, slow = run.attach(), run.attach()
     run.stdout.append(bytes(2 * MiB))
     run.all.took(fast, "stdout", 2 * MiB)
@@ -116,7 +115,7 @@ async def test_credit_for_a_stream_that_was_not_requested_changes_nothing(run: R
     assert holder.taken == {"stdout": 0}
 
 
-async def test_without_a_holder_the_writer_waits_for_the_next(run: Run) -> None:
+async def test_without_a_holder_a_full_spool_stays_full_until_the_next_one(run: Run) -> None:
     run.all.left(run.attach())
     run.stdout.append(bytes(2 * MiB))
     states = [(run.stdout.full, run.all.held)]
@@ -133,7 +132,7 @@ async def test_a_lost_holder_keeps_its_place(run: Run) -> None:
     assert (run.stdout.full, run.all.held, len(run.all)) == (True, True, 1)
 
 
-async def test_a_lost_holder_that_does_not_return_loses_its_place(run: Run) -> None:
+async def test_a_lost_holder_that_does_not_return_within_the_grace_period_loses_its_place(run: Run) -> None:
     lost, other = run.attach(), run.attach()
     run.all.lost(lost)
     run.stdout.append(bytes(2 * MiB))
@@ -149,15 +148,15 @@ async def test_a_lost_holder_that_does_not_return_loses_its_place(run: Run) -> N
 async def test_a_run_is_abandoned_once_nobody_has_held_it_for_the_grace_period(run: Run) -> None:
     begun = asyncio.get_running_loop().time()
     run.all.lost(run.attach())
-    await run.given_up()
-    assert asyncio.get_running_loop().time() - begun >= GRACE
+    await run.wait_until_abandoned()
+    assert asyncio.get_running_loop().time() - started >= GRACE
     assert not run.all.held
 
 
 async def test_a_run_whose_last_client_detaches_is_abandoned_after_the_grace_period(run: Run) -> None:
     run.all.left(run.attach())
     assert not run.all.held
-    await run.given_up()
+    await run.wait_until_abandoned()
 
 
 async def test_a_client_that_returns_within_the_grace_period_continues(run: Run) -> None:
@@ -181,13 +180,13 @@ async def test_a_client_that_only_watches_does_not_keep_a_run_from_being_abandon
     run.attach(hold=False)
     run.all.lost(run.attach())
     run.attach(hold=False)
-    await run.given_up()
+    await run.wait_until_abandoned()
 
 
 async def test_a_holder_that_is_replaced_without_holding_starts_the_grace_period(run: Run) -> None:
     run.attach(b"k" * 16)
     run.attach(b"k" * 16, hold=False)
-    await run.given_up()
+    await run.wait_until_abandoned()
 
 
 async def test_a_client_replaces_itself_although_its_old_connection_seems_alive(run: Run) -> None:
@@ -202,7 +201,7 @@ async def test_a_client_replaces_itself_although_its_old_connection_seems_alive(
     assert len(run.all) == 1
 
 
-async def test_one_client_feeds_the_run(run: Run) -> None:
+async def test_one_client_at_a_time_feeds_the_run(run: Run) -> None:
     first, second = run.attach(feeds=0), run.attach(feeds=0)
     feeders = [run.all.feeder]
     run.all.left(first)
@@ -231,7 +230,7 @@ async def test_a_feeder_that_returns_without_stdin_does_not_feed_any_more(run: R
 
 async def test_a_feeder_that_does_not_return_makes_room_for_another(run: Run) -> None:
     run.all.lost(run.attach(feeds=0))
-    await run.given_up()
+    await run.wait_until_abandoned()
     another = run.attach(feeds=0)
     assert run.all.feeder is another
 
@@ -253,9 +252,9 @@ async def test_the_registry_is_notified_when_the_last_client_is_gone(run: Run) -
     run.all.on_deserted = lambda: told.append("deserted")
     first, second = run.attach(), run.attach(hold=False)
     run.all.lost(first)
-    told.append("one is there")
+    events.append("one left")
     run.all.left(second)
-    assert told == ["one is there", "deserted"]
+    assert events == ["one left", "deserted"]
 
 
 async def test_a_run_has_a_maximum_of_attachments_which_may_always_return(run: Run) -> None:

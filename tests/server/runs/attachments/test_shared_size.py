@@ -1,4 +1,4 @@
-"""A run's terminal is as small as the smallest that shows it, and its program hears of it as often as it changes."""
+"""A run's terminal is as small as the smallest client terminal showing it; its program is notified of every change."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..ptys import on_terminal, opened
 TRAPPING = "trap 'echo changed: $(stty size)' WINCH; echo ready; while :; do read -r line && echo read: $line; done"
 
 
-class Shown:
-    """A screen, and those that show it; `told` are the sizes that listeners have heard of."""
+class SharedScreen:
+    """A shared size, the sizes of the clients that show it, and `notified`, the sizes that its listeners received."""
 
     def __init__(self, *sizes: TerminalSize) -> None:
         self.sizes = list(sizes)
         self.screen = SharedTerminalSize(TerminalSize(80, 24), lambda: self.sizes)
-        self.told: list[TerminalSize] = []
-        self.screen.listeners.append(lambda: self.told.append(self.screen.size))
+        self.notified: list[TerminalSize] = []
+        self.screen.listeners.append(lambda: self.notified.append(self.screen.size))
 
 
 async def turn() -> None:
-    """Let what is due in this turn of the loop happen."""
+    """Let one iteration of the event loop pass."""
     await asyncio.sleep(0)
 
 
@@ -41,10 +41,10 @@ async def turn() -> None:
         ([TerminalSize(1, 1), TerminalSize(500, 300)], TerminalSize(1, 1)),
     ],
 )
-async def test_the_smallest_wins_and_what_is_unknown_does_not_count(
+async def test_the_smallest_size_wins_and_unknown_sizes_do_not_count(
     sizes: list[TerminalSize], smallest: TerminalSize
 ) -> None:
-    shown = Shown(*sizes)
+    shown = SharedScreen(*sizes)
     shown.screen.apply()
     assert shown.screen.size == smallest
 
@@ -54,16 +54,16 @@ async def test_only_the_last_of_many_changes_in_one_turn_counts() -> None:
     for columns in range(1, 100):
         shown.sizes = [TerminalSize(columns, 24)]
         shown.screen.changed()
-    assert shown.told == []
+    assert shown.notified == []
     await turn()
-    assert shown.told == [TerminalSize(99, 24)]
+    assert shown.notified == [TerminalSize(99, 24)]
 
 
 async def test_nobody_is_notified_of_an_unchanged_size() -> None:
     shown = Shown(TerminalSize(80, 24))
     shown.screen.changed()
     await turn()
-    assert shown.told == []
+    assert shown.notified == []
 
 
 async def test_the_size_does_not_change_when_the_last_client_detaches() -> None:
@@ -72,7 +72,7 @@ async def test_the_size_does_not_change_when_the_last_client_detaches() -> None:
     shown.sizes = []
     shown.screen.changed()
     await turn()
-    assert shown.told == [TerminalSize(40, 10)]
+    assert shown.notified == [TerminalSize(40, 10)]
 
 
 async def test_the_size_does_not_change_after_the_program_has_ended() -> None:
@@ -82,7 +82,7 @@ async def test_the_size_does_not_change_after_the_program_has_ended() -> None:
     await turn()
     shown.screen.changed()
     await turn()
-    assert (shown.screen.size, shown.told) == (TerminalSize(80, 24), [])
+    assert (shown.screen.size, shown.notified) == (TerminalSize(80, 24), [])
 
 
 async def test_the_program_is_notified_once_of_a_new_size_and_of_a_new_client() -> None:
@@ -93,13 +93,13 @@ async def test_the_program_is_notified_once_of_a_new_size_and_of_a_new_client() 
         shown.screen.changed(repaint=True)
         await program.says(b"changed: 24 80")
         os.write(program.terminal.master, b"drawn\n")
-        await program.says(b"read: drawn")  # it may have taken it for two changes
+        await program.says(b"read: drawn")  # the shell may have received two WINCH
         shown.sizes = [TerminalSize(60, 20)]
         shown.screen.changed(repaint=True)
         await program.says(b"changed: 20 60")
         shown.screen.changed()
         await turn()
         os.write(program.terminal.master, b"done\n")
-        heard = await program.says(rb"(?s)(.*)read: done")
-        assert b"changed" not in heard[1]
+        output = await program.says(rb"(?s)(.*)read: done")
+        assert b"changed" not in output[1]
         assert program.terminal.size == TerminalSize(60, 20)

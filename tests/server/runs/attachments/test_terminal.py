@@ -1,4 +1,4 @@
-"""Who may type at a terminal, whose size counts, and for whom its program waits."""
+"""Which clients may type at a terminal, whose sizes count, and which clients its program waits for."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Run:
         )
 
     def waits(self) -> bool:
-        """Whether its program has to wait."""
+        """Return whether the program has to wait."""
         return self.spool.full
 
     async def size(self) -> TerminalSize:
-        """The terminal's, once this turn of the loop is over."""
+        """Return the terminal's size after this loop iteration."""
         await asyncio.sleep(0)
         return self.all.shared_size.size
 
@@ -65,13 +65,13 @@ async def run(tmp_path: Path) -> Run:
     return Run(tmp_path)
 
 
-class Painted(PseudoTerminal):
-    """A terminal that counts how often it is drawn anew."""
+class CountingTerminal(PseudoTerminal):
+    """A terminal that counts its repaints."""
 
-    times = 0
+    repaints = 0
 
     def repaint(self) -> None:
-        self.times += 1
+        self.repaints += 1
 
 
 @pytest.mark.parametrize(("hold", "times"), [(True, 1), (False, 0)])
@@ -80,13 +80,13 @@ async def test_the_screen_is_repainted_only_for_a_new_client_that_takes_part(run
     run.all.shared_size.connect(terminal)
     run.attach(KEY, types=False, hold=hold, size=FIRST)
     assert await run.size() == FIRST
-    assert terminal.times == times
+    assert terminal.repaints == repaints
     run.attach(KEY, types=False, hold=hold, size=FIRST)
     assert await run.size() == FIRST
-    assert terminal.times == times
+    assert terminal.repaints == repaints
 
 
-# Who types
+# Which clients type
 
 
 async def test_one_client_types_and_others_only_if_they_share(run: Run) -> None:
@@ -114,12 +114,12 @@ async def test_a_lost_connection_makes_room_and_its_client_may_find_the_input_ta
     assert run.attach(KEY).feeds
 
 
-async def test_whoever_returns_in_time_types_on(run: Run) -> None:
+async def test_a_typist_that_returns_in_time_types_on(run: Run) -> None:
     run.all.lost(run.attach(KEY))
     assert run.attach(KEY).feeds
 
 
-async def test_whoever_returns_types_on_beside_those_who_only_share(run: Run) -> None:
+async def test_a_returning_typist_types_on_beside_clients_that_share(run: Run) -> None:
     lost = run.attach(KEY)
     sharing = run.attach(share=True)
     run.all.lost(lost)
@@ -151,13 +151,13 @@ async def test_no_more_clients_share_the_input_than_allowed(run: Run) -> None:
     assert not run.attach(share=True).feeds
 
 
-# How large it is
+# The size of the terminal
 
 
-async def test_the_sizes_of_those_who_type_count_and_of_nobody_else(run: Run) -> None:
+async def test_only_the_sizes_of_typing_clients_count(run: Run) -> None:
     run.attach(size=TerminalSize(100, 30))
     run.attach(types=False, size=TerminalSize(10, 5))
-    run.attach(size=TerminalSize(20, 6))  # another types
+    run.attach(size=TerminalSize(20, 6))  # another client types
     assert await run.size() == TerminalSize(100, 30)
     sharing = run.attach(share=True, size=TerminalSize(90, 40))
     assert await run.size() == TerminalSize(90, 30)
@@ -189,7 +189,7 @@ async def test_nobody_changes_the_size_after_the_end(run: Run) -> None:
     assert await run.size() == TerminalSize(100, 30)
 
 
-# For whom its program waits
+# Which clients the program waits for
 
 
 async def test_the_program_is_at_most_a_window_ahead_of_the_slowest_holder(run: Run) -> None:
@@ -222,7 +222,7 @@ async def test_the_program_continues_as_soon_as_nobody_is_connected(run: Run, ho
     assert room.is_set()
 
 
-async def test_whoever_comes_back_is_waited_for_again_from_where_it_was(run: Run) -> None:
+async def test_the_program_waits_again_for_a_client_that_returns(run: Run) -> None:
     run.all.lost(run.attach(KEY, window=64 * KiB))
     run.spool.append(bytes(100 * KiB))
     back = run.attach(KEY, window=64 * KiB, at=30 * KiB)

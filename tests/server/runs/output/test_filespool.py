@@ -1,4 +1,4 @@
-"""A spool on disk keeps the last bytes of a stream, exactly as many as it may, and says when the disk fails it."""
+"""A spool on disk keeps exactly the last bytes of a stream up to its size, and reports when the disk fails."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def descriptors() -> int:
     size=st.integers(min_value=1, max_value=50),
     limit=st.integers(min_value=1, max_value=60),
 )
-def test_the_last_bytes_are_kept_and_only_those(
+def test_exactly_the_last_bytes_are_kept(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], size: int, limit: int
 ) -> None:
     spool = FileSpool(tmp_path_factory.mktemp("spool") / "ring", size)
@@ -58,16 +58,16 @@ def test_reading_what_is_gone_is_an_error_and_never_other_bytes(tmp_path: Path) 
 
 def test_the_writer_of_a_file_waits_only_when_told(tmp_path: Path) -> None:
     spool = FileSpool(tmp_path / "ring", 10)
-    rooms: list[int] = []
-    spool.on_room = lambda: rooms.append(spool.end)
+    room_at: list[int] = []
+    spool.on_room = lambda: room_at.append(spool.end)
     spool.append(bytes(1000))
     assert not spool.full
     spool.wait_at(1000)
-    assert (spool.full, rooms) == (True, [])
+    assert (spool.full, room_at) == (True, [])
     spool.wait_at(1001)
-    assert (spool.full, rooms) == (False, [1000])
+    assert (spool.full, room_at) == (False, [1000])
     spool.append(b"more")
-    assert (spool.full, rooms) == (True, [1000])
+    assert (spool.full, room_at) == (True, [1000])
     spool.close()
 
 
@@ -81,9 +81,9 @@ def test_a_full_disk_is_reported_once_and_what_was_kept_can_be_read(tmp_path: Pa
     os.close(full)
     spool.append(b"after")
     spool.append(b"more")
-    assert told == [f"the output cannot be kept in {spool.path}: No space left on device"]
+    assert failures == [f"the output cannot be kept in {spool.path}: No space left on device"]
     assert spool.end == 6
-    assert news == [6, 6]
+    assert notified == [6, 6]
     spool.close()
 
 
@@ -97,8 +97,8 @@ def test_a_spool_with_spare_memory_continues_there_when_the_disk_fails(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], until: int, size: int, spare: int
 ) -> None:
     spool = FileSpool(tmp_path_factory.mktemp("spool") / "ring", size, spare=spare)
-    told = list[str]()
-    spool.on_failure = told.append
+    failures = list[str]()
+    spool.on_failure = failures.append
     whole = b""
     for number, chunk in enumerate(chunks):
         if number == until:
@@ -112,7 +112,7 @@ def test_a_spool_with_spare_memory_continues_there_when_the_disk_fails(
             assert spool.size >= min(len(chunk), spare)
             assert spool.size <= spare
         assert everything(spool, spool.start, 7) == whole[spool.start :]
-    assert told == []
+    assert failures == []
     spool.finish()
     assert everything(spool, spool.start, 7) == whole[spool.start :]
     spool.close()
@@ -138,34 +138,34 @@ def test_the_last_bytes_of_the_file_are_kept_in_memory_when_the_disk_fails(
 def test_a_whole_spool_keeps_the_first_bytes_and_reports_once_that_more_came(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], size: int
 ) -> None:
-    spool, told = FileSpool(tmp_path_factory.mktemp("spool") / "whole", size, whole=True), list[str]()
-    spool.on_failure = told.append
+    spool, failures = FileSpool(tmp_path_factory.mktemp("spool") / "whole", size, whole=True), list[str]()
+    spool.on_failure = failures.append
     for chunk in chunks:
         spool.append(chunk)
     written = b"".join(chunks)
     assert everything(spool, 0, 7) == written[:size]
-    assert told == ([RECORDING_FULL] if len(written) > size else [])
+    assert failures == ([RECORDING_FULL] if len(written) > size else [])
     spool.close()
 
 
 def test_a_whole_spool_that_is_restored_is_whole(tmp_path: Path) -> None:
     before = FileSpool(tmp_path / "it", 10, whole=True)
     before.append(b"0123456")
-    spool, told = FileSpool.restore(before.snapshot(unused)), list[str]()
-    spool.on_failure = told.append
+    spool, failures = FileSpool.restore(before.snapshot(unused)), list[str]()
+    spool.on_failure = failures.append
     spool.append(b"789a")
-    assert (everything(spool, 0, 10), told) == (b"0123456789", [RECORDING_FULL])
+    assert (everything(spool, 0, 10), failures) == (b"0123456789", [RECORDING_FULL])
     before.close()
     spool.close()
 
 
 def unused(chunks: list[bytes]) -> Blob:
-    """Store nothing: the bytes of such a spool stay in its file."""
+    """Fail: a spool whose bytes are in its file stores nothing in the snapshot."""
     raise AssertionError(chunks)
 
 
 def fd_of(path: Path) -> int:
-    """The descriptor by which this process has the file open."""
+    """Return the descriptor with which this process has the file open."""
     for entry in Path("/proc/self/fd").iterdir():
         try:
             if entry.readlink() == path:
@@ -217,7 +217,7 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
         FileSpool(tmp_path / "ring", 10)
 
 
-def test_only_the_service_may_read_it(tmp_path: Path) -> None:
+def test_the_file_is_readable_by_the_service_only(tmp_path: Path) -> None:
     spool = FileSpool(tmp_path / "ring", 10)
     assert spool.path.stat().st_mode & 0o777 == 0o600
     spool.close()
@@ -229,7 +229,7 @@ def test_a_file_that_somebody_has_deleted_or_truncated_loses_the_output_but_not_
 ) -> None:
     before = FileSpool(tmp_path / "it", 100)
     before.append(b"x" * 30)
-    spoil(before.path)
+    damage(before.path)
     spool = FileSpool.restore(before.snapshot(unused))
     assert (spool.start, spool.end, spool.size) == (30, 30, 0)
     spool.append(b"new")

@@ -1,5 +1,5 @@
-"""A spool gives back what was written, at any offset that it still keeps, and makes its writer wait for those who hold
-the run, and for nobody else."""
+"""A spool returns what was written from any offset that it still keeps, and makes its writer wait for the clients that
+hold the run, and for no others."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def test_reading_in_any_chunks_returns_what_was_written(chunks: list[int], limit
         chunk = bytes([number]) * length
         spool.append(chunk)
         whole += chunk
-    read, turn = b"", 0
-    while data := spool.read(len(read), limits[turn % len(limits)]):
-        assert len(data) <= limits[turn % len(limits)]
+    read, step = b"", 0
+    while data := spool.read(len(read), limits[step % len(limits)]):
+        assert len(data) <= limits[step % len(limits)]
         read += data
         if hold:
             spool.hold(len(read))
-        turn += 1
+        step += 1
     assert read == bytes(whole)
     assert spool.end == len(read)
 
@@ -135,18 +135,18 @@ def test_a_spool_that_is_freed_counts_and_keeps_a_tail() -> None:
     assert (spool.end, spool.full) == (3 * MiB, False)
 
 
-def test_listeners_are_told_of_output_and_once_of_the_end_and_may_leave_meanwhile() -> None:
-    spool, told = new(), list[tuple[str, int, bool]]()
+def test_listeners_are_notified_of_output_and_once_of_the_end_and_may_remove_themselves() -> None:
+    spool, calls = new(), list[tuple[str, int, bool]]()
 
     def once() -> None:
-        told.append(("once", spool.end, spool.ended))
+        calls.append(("once", spool.end, spool.ended))
         spool.listeners.remove(once)
 
-    spool.listeners += [once, lambda: told.append(("always", spool.end, spool.ended))]
+    spool.listeners += [once, lambda: calls.append(("always", spool.end, spool.ended))]
     spool.append(b"abc")
     spool.finish()
     spool.finish()
-    assert told == [("once", 3, False), ("always", 3, False), ("always", 3, True)]
+    assert calls == [("once", 3, False), ("always", 3, False), ("always", 3, True)]
 
 
 def test_a_closed_spool_releases_its_memory() -> None:

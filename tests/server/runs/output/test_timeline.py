@@ -1,4 +1,4 @@
-"""A timeline says when output came: never too early, late by no more than a step, in bounded memory."""
+"""A timeline says when output arrived: never too early, late by at most one step, in bounded memory."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from farhand_server.runs.plan import TerminalPlan
 from farhand_server.runs.snapshots import Blob
 from tests.server.connection.channels.runs import plan
 
-EVER = 1 << 62
+FOREVER = 1 << 62
 SCREEN = TerminalPlan("xterm", 80, 24)
 
 gaps = st.lists(st.integers(0, 3) | st.integers(0, 200) | st.integers(0, 100_000), max_size=300)
 
 
 def filled(pauses: list[int], limit: int) -> tuple[MarkSeries, list[tuple[int, int]]]:
-    """A series that grows by one after each pause, and what was added: (ms, how many)."""
+    """Return a series that grows by one after each pause, and what was added, as (milliseconds, count)."""
     series, at, added = MarkSeries(limit, SpoolMemory(0)), 0, []
     for number, pause in enumerate(pauses, 1):
         at += pause
@@ -43,7 +43,7 @@ def filled(pauses: list[int], limit: int) -> tuple[MarkSeries, list[tuple[int, i
 
 
 def make(memory: SpoolMemory | None = None, **fields: Any) -> tuple[Timeline, MemorySpool, MemorySpool]:
-    """A timeline that begins now, and its spools."""
+    """Return a timeline that begins now, and its spools."""
     memory = memory or SpoolMemory(1 << 30)
     stdout, stderr = MemorySpool(1 << 20, memory), MemorySpool(1 << 20, memory)
     timeline = Timeline(plan(**fields), 0.0, stdout, stderr, memory)
@@ -52,13 +52,13 @@ def make(memory: SpoolMemory | None = None, **fields: Any) -> tuple[Timeline, Me
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What the monotonic clock says, in seconds."""
+    """The time of the monotonic clock in seconds, as a list with one item that a test may set."""
     now = [0.0]
     monkeypatch.setattr("farhand_server.runs.output.timeline.time.monotonic", lambda: now[0])
     return now
 
 
-def told(timeline: Timeline, after: TimelinePosition | None = None, until: int = EVER) -> list[Moment]:
+def moments_of(timeline: Timeline, after: TimelinePosition | None = None, until: int = FOREVER) -> list[Moment]:
     return [moment for moment, _ in timeline.moments(after or TimelinePosition(), until)]
 
 
@@ -74,7 +74,7 @@ class TestSeries:
             assert (series.at[-1], series.first[-1], series.second[-1]) == (*added[-1], 2 * added[-1][1])
 
     @given(gaps, st.integers(2, 64))
-    def test_nothing_seems_to_have_come_before_it_did(self, pauses: list[int], limit: int) -> None:
+    def test_no_output_is_dated_before_it_arrived(self, pauses: list[int], limit: int) -> None:
         series, added = filled(pauses, limit)
         came = {number: at for at, number in added}
         for at, number in zip(series.at, series.first, strict=True):
@@ -90,7 +90,7 @@ class TestSeries:
         span = added[-1][0] if added else 0
         assert series.step <= max(1, 4 * span / (limit - 1) + 2)
 
-    def test_without_a_pause_the_step_grows_with_the_time_and_no_faster(self) -> None:
+    def test_without_pauses_the_step_grows_no_faster_than_the_time(self) -> None:
         series = MarkSeries(64, SpoolMemory(0))
         for at in range(100_000):
             series.add(at, at, 0)
@@ -133,7 +133,7 @@ class TestSeries:
 
 
 class TestTimeline:
-    def test_output_of_both_streams_is_told_where_it_is_new(self, clock: list[float]) -> None:
+    def test_the_moments_contain_new_output_of_both_streams(self, clock: list[float]) -> None:
         timeline, stdout, stderr = make()
         for at, spool in ((0.1, stdout), (0.1004, stdout), (0.2, stderr), (0.3, stdout)):
             clock[0] = at
@@ -141,20 +141,20 @@ class TestTimeline:
         clock[0] = 0.4
         stdout.finish()
         stderr.finish()
-        assert told(timeline) == [
+        assert moments_of(timeline) == [
             Moment(100, stdout=3),
-            Moment(101, stdout=6),  # never a whole millisecond too early
+            Moment(101, stdout=6),  # rounded up: never early
             Moment(200, stderr=3),
             Moment(300, stdout=9),
         ]
 
-    def test_a_terminal_has_its_first_size_from_the_beginning(self, clock: list[float]) -> None:
+    def test_a_terminals_first_size_is_at_time_zero(self, clock: list[float]) -> None:
         timeline, stdout, _ = make(terminal=SCREEN)
         assert timeline.size == (80, 24)
         clock[0] = 1.5
         timeline.resized(132, 43)
-        stdout.append(b"drawn anew")
-        assert told(timeline) == [Moment(0, size=(80, 24)), Moment(1500, size=(132, 43)), Moment(1500, stdout=10)]
+        stdout.append(b"repainted!")
+        assert moments_of(timeline) == [Moment(0, size=(80, 24)), Moment(1500, size=(132, 43)), Moment(1500, stdout=10)]
         assert timeline.size == (132, 43)
         assert make()[0].size is None
 
@@ -165,7 +165,7 @@ class TestTimeline:
         stdout.append(b"ls\r\n")
         clock[0] = 2.0
         timeline.fed(b"x" * (MAX_STDIN_MARK + 1))
-        assert told(timeline) == [
+        assert moments_of(timeline) == [
             Moment(1000, stdin=b"ls\r"),
             Moment(1000, stdout=4),
             Moment(2000, stdin=b"x" * MAX_STDIN_MARK),
@@ -178,11 +178,11 @@ class TestTimeline:
         for at, size in enumerate((MAX_RECORDED_STDIN - 5, 5)):
             clock[0] = at
             timeline.fed(b"k" * size)
-        assert sum(len(moment.stdin or b"") for moment in told(timeline)) == MAX_RECORDED_STDIN
-        assert not any(moment.cut for moment in told(timeline))
+        assert sum(len(moment.stdin or b"") for moment in moments_of(timeline)) == MAX_RECORDED_STDIN
+        assert not any(moment.cut for moment in moments_of(timeline))
         timeline.fed(b"one more")
         timeline.fed(b"and more")
-        assert [moment.cut for moment in told(timeline)][-2:] == [False, True]
+        assert [moment.cut for moment in moments_of(timeline)][-2:] == [False, True]
         assert memory.used < MAX_RECORDED_STDIN + 1024
 
     def test_only_moments_up_to_the_given_time_are_returned(self, clock: list[float]) -> None:
@@ -190,7 +190,7 @@ class TestTimeline:
         for at in range(1, 6):
             clock[0] = at
             stdout.append(b"x")
-        assert [moment.at for moment in told(timeline, until=3000)] == [1000, 2000, 3000]
+        assert [moment.at for moment in moments_of(timeline, until=3000)] == [1000, 2000, 3000]
 
     @given(
         st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["out", "err", "size", "type"])), max_size=60),
@@ -207,26 +207,26 @@ class TestTimeline:
             else:
                 (stdout if what == "out" else stderr).append(b"x")
         until = timeline.now
-        whole, paged, place = told(timeline, until=until), list[Moment](), TimelinePosition()
-        while found := list(islice(timeline.moments(place, until), page)):
+        whole, paged, position = moments_of(timeline, until=until), list[Moment](), TimelinePosition()
+        while found := list(islice(timeline.moments(position, until), page)):
             paged += [moment for moment, _ in found]
-            place = found[-1][1]
+            position = found[-1][1]
         assert paged == whole
         assert all(one.at <= other.at for one, other in pairwise(whole))
 
     def test_a_reader_misses_nothing_and_gets_nothing_twice_while_a_series_is_thinned(self, clock: list[float]) -> None:
         timeline, stdout, _ = make()
-        place, offsets, moments = TimelinePosition(), list[int](), list[int]()
+        position, offsets, moments = TimelinePosition(), list[int](), list[int]()
         for number in range(1, 4 * MAX_OUTPUT_MARKS):
             clock[0] = number
             stdout.append(b"x")
             if number % 1000 == 0:
-                for moment, behind in islice(timeline.moments(place, timeline.now), 300):
+                for moment, behind in islice(timeline.moments(position, timeline.now), 300):
                     assert moment.stdout is not None
                     offsets.append(moment.stdout)
                     moments.append(moment.at)
-                    place = behind
-        for moment, _ in timeline.moments(place, timeline.now):
+                    position = behind
+        for moment, _ in timeline.moments(position, timeline.now):
             assert moment.stdout is not None
             offsets.append(moment.stdout)
             moments.append(moment.at)
@@ -244,21 +244,21 @@ class TestTimeline:
             clock[0] = number
             stdout.append(b"x")
             timeline.fed(b"k")
-        assert (len(timeline.output) > MAX_OUTPUT_MARKS) == bool(fields), "a terminal's is more precise"
+        assert (len(timeline.output) > MAX_OUTPUT_MARKS) == bool(fields), "a terminal's timeline is more precise"
         assert memory.used > stdout.size + MAX_OUTPUT_MARKS * MARK_BYTES / 2
         for spool in (stdout, stderr):
             spool.close()
         timeline.close()
         timeline.fed(b"late")
-        assert (memory.used, told(timeline), timeline.gone) == (0, [], True)
+        assert (memory.used, moments_of(timeline), timeline.gone) == (0, [], True)
 
 
-async def test_a_spool_without_readers_has_a_timeline_too() -> None:
-    """With the real clock: what was appended between two moments is said to have come between them."""
+async def test_output_without_a_reader_is_dated_too() -> None:
+    """With the real clock: the time of a chunk is between the readings before and after its append."""
     timeline, stdout, _ = make()
     timeline.start = asyncio.get_running_loop().time()
     before = timeline.now
     stdout.append(b"x")
     after = timeline.now
-    [moment] = told(timeline)
+    [moment] = moments_of(timeline)
     assert before <= moment.at <= after

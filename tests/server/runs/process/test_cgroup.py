@@ -1,4 +1,4 @@
-"""A cgroup for each run where the system has delegated them, and a plain None where it has not."""
+"""Each run has its own cgroup if the system delegates them, and None otherwise."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_cgroup_that_is_not_writable_is_not_delegated(tmp_path: Path) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Cgroups:
-    """Cgroups whose files are ordinary ones."""
+    """Cgroups whose files are ordinary files."""
     return Cgroups(tmp_path, frozenset(CONTROLLERS))
 
 
@@ -61,14 +61,14 @@ def test_a_run_gets_its_limits(home: Cgroups) -> None:
     assert home.open("two", ResourceLimits()) is None
 
 
-def test_controllers_that_are_not_there_enforce_nothing(tmp_path: Path) -> None:
+def test_missing_controllers_enforce_nothing(tmp_path: Path) -> None:
     group = Cgroups(tmp_path, frozenset()).create("one", ResourceLimits(memory=1 << 20, processes=5))
     assert group is not None
     assert group.enforces == frozenset()
     assert list(group.path.iterdir()) == []
 
 
-def test_a_run_whose_cgroup_cannot_be_made_goes_without(home: Cgroups) -> None:
+def test_a_cgroup_that_cannot_be_created_is_none(home: Cgroups) -> None:
     assert home.create("one", ResourceLimits()) is not None
     assert home.create("one", ResourceLimits()) is None
     assert Cgroups(home.home / "nowhere", frozenset()).create("one", ResourceLimits()) is None
@@ -84,7 +84,7 @@ def test_usage_is_what_the_kernel_has_counted(tmp_path: Path) -> None:
     assert group.usage(counted) == ResourceUsage(3.0, 0.5, 1 << 20)
 
 
-def test_events_tell_of_limits(tmp_path: Path) -> None:
+def test_events_of_limits_are_read(tmp_path: Path) -> None:
     group = RunCgroup(tmp_path, frozenset())
     assert not group.oom_killed()
     (tmp_path / "memory.events").write_text("low 0\nhigh 0\nmax 12\noom 1\noom_kill 0\noom_group_kill 0\n")
@@ -95,7 +95,7 @@ def test_events_tell_of_limits(tmp_path: Path) -> None:
 
 @pytest.fixture
 def cgroups() -> Iterator[Cgroups]:
-    """Real ones, where the tests may make them."""
+    """Real cgroups; skips if the tests may not create them."""
     found = Cgroups.find()
     if found is None:
         pytest.skip("no cgroup v2 is delegated to the tests (systemd-run --user -p Delegate=yes has one)")
@@ -106,7 +106,7 @@ def cgroups() -> Iterator[Cgroups]:
 
 @pytest.fixture
 async def group(cgroups: Cgroups) -> AsyncIterator[RunCgroup]:
-    """One for a run; nothing is left in it."""
+    """A cgroup for a run; checks that no process is left in it."""
     made = cgroups.create("one", ResourceLimits())
     assert made is not None
     async with nothing_left():
@@ -115,7 +115,7 @@ async def group(cgroups: Cgroups) -> AsyncIterator[RunCgroup]:
 
 
 def entering(group: RunCgroup, script: str) -> tuple[str, ...]:
-    """A shell that enters the cgroup first, as the launcher does."""
+    """Return a shell command that enters the cgroup before the script, as the launcher does."""
     return ("sh", "-c", f'echo 0 >"{group.path}/cgroup.procs"; {script}')
 
 
@@ -155,18 +155,18 @@ async def test_the_end_of_a_cgroup_can_be_waited_for(group: RunCgroup, tmp_path:
         await asyncio.sleep(0)
         assert not waiting.done()
         fifo.write_text("go\n")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await waiting
 
 
-async def test_term_reaches_everyone_in_it(group: RunCgroup) -> None:
+async def test_term_reaches_every_process_in_the_cgroup(group: RunCgroup) -> None:
     async with started(*entering(group, "(setsid sh -c 'echo $$; exec sleep 999' &)"), cgroup=group) as run:
         pid = await run.pid()
         run.process.terminate_tree()
         await gone(pid)
 
 
-async def test_a_program_may_make_cgroups_in_its_own(group: RunCgroup) -> None:
+async def test_a_program_may_create_cgroups_below_its_own(group: RunCgroup) -> None:
     async with started(
         *entering(group, f"mkdir {group.path}/in; echo 0 >{group.path}/in/cgroup.procs; echo $$; exec sleep 999"),
         cgroup=group,
@@ -179,14 +179,14 @@ async def test_a_program_may_make_cgroups_in_its_own(group: RunCgroup) -> None:
 async def test_a_cgroup_is_removed_when_its_last_process_has_ended(group: RunCgroup) -> None:
     async with started(*entering(group, "echo $$; exec sleep 999"), cgroup=group) as run:
         pid = await run.pid()
-        run.process.close()  # at this moment the process may live
+        run.process.close()  # the process may still be alive here
         await gone(pid)
-        async with asyncio.timeout(PATIENCE):
-            while group.path.exists():  # noqa: ASYNC110  # turns of the loop are what is waited for
+        async with asyncio.timeout(TIMEOUT):
+            while group.path.exists():  # noqa: ASYNC110  # it waits for iterations of the loop
                 await asyncio.sleep(0)
 
 
-async def test_a_cgroup_with_someone_in_it_is_not_removed(group: RunCgroup) -> None:
+async def test_a_cgroup_with_a_process_is_not_removed(group: RunCgroup) -> None:
     async with started(*entering(group, "echo $$; exec sleep 999"), cgroup=group) as run:
         pid = await run.pid()
         assert group.remove() is False

@@ -1,4 +1,4 @@
-"""What is found out before a start is what the start itself would have said."""
+"""The check before a start reports exactly the error that the start itself would have raised."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHO = [
 
 
 def truth(program: bytes, env: dict[bytes, bytes], cwd: bytes, credentials: Credentials | None) -> tuple[int, bool]:
-    """The errno of a start by a service of that user's own, 0 for none, and whether it is about the directory."""
+    """Start the program as the user; return the errno, 0 for none, and whether it concerns the directory."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -51,7 +51,7 @@ def _start(program: bytes, env: dict[bytes, bytes], cwd: bytes) -> tuple[int, bo
 
 
 def found(program: bytes, env: dict[bytes, bytes], cwd: bytes, credentials: Credentials | None) -> tuple[int, bool]:
-    """The same, before the start."""
+    """Return what the check before the start finds, in the same form as `truth`."""
     try:
         with checked(program, env=env, cwd=cwd, credentials=credentials):
             pass
@@ -62,7 +62,7 @@ def found(program: bytes, env: dict[bytes, bytes], cwd: bytes, credentials: Cred
 
 @pytest.fixture(scope="module")
 def files() -> Iterator[Path]:
-    """Programs that can be run and programs that cannot."""
+    """A directory of programs that can and that cannot be started."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -177,7 +177,7 @@ def test_the_rights_of_the_group_count(files: Path) -> None:
         assert found(b"./elf-for-group", {}, cwd, who) == truth(b"./elf-for-group", {}, cwd, who) == (answer, False)
 
 
-def test_nothing_is_left_open(files: Path) -> None:
+def test_a_check_leaves_no_descriptor_open(files: Path) -> None:
     before = os.listdir("/proc/self/fd")  # noqa: PTH208  # names are enough
     for name in PROGRAMS:
         found(b"./" + name.encode(), {}, os.fsencode(files), None)

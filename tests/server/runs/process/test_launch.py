@@ -1,4 +1,4 @@
-"""A program started through the launcher finds what it was to find, byte for byte, and is who it was to be."""
+"""A program started through the launcher has exactly the requested arguments, environment, user and limits."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ AWKWARD = {
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A directory that every user may enter, as pytest's own are not."""
+    """A directory that every user may enter, unlike pytest's own."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         yield Path(directory)
@@ -66,7 +66,7 @@ def public() -> Iterator[Path]:
 
 @pytest.fixture(params=["dash", "bash"])
 def shell(request: pytest.FixtureRequest, public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of the two as /bin/sh."""
+    """Use dash, then bash, as /bin/sh."""
     found = shutil.which(request.param)
     if found is None:
         pytest.skip(f"needs {request.param}")
@@ -87,7 +87,7 @@ def wrapped(
 
 
 def run(command: LaunchCommand, **options: Any) -> bytes:
-    """Run it to its end, which has to be a quiet success, and return its output."""
+    """Run the command and return its output; it has to succeed without output on stderr."""
     done = subprocess.run(command.argv, env=command.env, capture_output=True, **{"cwd": "/", **options})
     assert (done.returncode, done.stderr) == (0, b"")
     output: bytes = done.stdout
@@ -95,12 +95,12 @@ def run(command: LaunchCommand, **options: Any) -> bytes:
 
 
 def status_of(**options: Any) -> dict[str, str]:
-    """/proc/self/status of a program started so."""
+    """Return /proc/self/status of a program started with these options."""
     return fields(run(wrapped(b"cat", b"/proc/self/status", **options)).decode())
 
 
 def limits_of(limits: ResourceLimits) -> dict[str, tuple[str, str]]:
-    """/proc/self/limits: soft and hard by name."""
+    """Return the soft and hard limits by name, from /proc/self/limits."""
     text = run(wrapped(b"cat", b"/proc/self/limits", limits=limits)).decode()
     return {line[:26].strip(): (line[26:47].strip(), line[47:68].strip()) for line in text.splitlines()[1:]}
 
@@ -148,7 +148,7 @@ def test_a_program_may_have_any_name(shell: None, way: dict[str, Any], name: byt
 def test_the_program_is_searched_for_as_by_execvp(
     shell: None, way: dict[str, Any], path: bytes | None, public: Path
 ) -> None:
-    """dash has a use of its own for such names of directories, and a PATH where there is none."""
+    """dash gives such directory names a meaning of its own, and has a default PATH."""
     for directory in ("%func", "%builtin"):
         (public / directory).mkdir()
         shutil.copy("/usr/bin/printf", public / directory / "show")
@@ -161,8 +161,8 @@ def test_the_program_is_searched_for_as_by_execvp(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_three_descriptors_are_its_own_and_there_is_no_other(shell: None, way: dict[str, Any]) -> None:
-    """The listing itself opens the fourth."""
+def test_a_program_has_its_three_descriptors_and_no_other(shell: None, way: dict[str, Any]) -> None:
+    """The fourth is opened by ls itself."""
     assert run(wrapped(b"sh", b"-c", b"cat; ls /proc/self/fd", **way), input=b"in\n") == b"in\n0\n1\n2\n3\n"
 
 
@@ -179,7 +179,7 @@ def test_the_pid_does_not_change_and_signals_are_reset(shell: None, way: dict[st
 
 @pytest.mark.needs("bash")
 @pytest.mark.parametrize("way", [pytest.param({}, id="plain"), *WAYS])
-def test_a_program_may_be_called_by_another_name(shell: None, way: dict[str, Any]) -> None:
+def test_argv0_can_be_set(shell: None, way: dict[str, Any]) -> None:
     command = wrapped(b"/usr/bin/cat", b"/proc/self/cmdline", b"-", argv0=b"-cat", **way)
     assert run(command) == b"-cat\0/proc/self/cmdline\0-\0"
 
@@ -190,12 +190,12 @@ def test_another_name_leaves_the_environment_unchanged_except_for_the_shells_var
     env = {name: value for name, value in AWKWARD.items() if name not in own}
     found = set(run(wrapped(b"/usr/bin/env", b"-0", env=env, argv0=b"-env")).split(b"\0")[:-1])
     assert found == {b"SHLVL=0", *(name + b"=" + value for name, value in env.items())}
-    # What is in the request can put the shell on the way into no other mode.
+    # No variable of the request can change the mode of the intermediate shell.
     odd = run(wrapped(b"/usr/bin/env", b"-0", env=AWKWARD, argv0=b"-env"))
     assert b"SHELLOPTS" not in odd
 
 
-def test_without_bash_a_login_shell_is_told_so_by_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_bash_a_login_shell_gets_the_option_l(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("farhand_server.runs.process.launch.BASH", b"/nowhere/bash")
     assert wrapped(b"/bin/zsh", b"-i", argv0=b"-zsh").argv == (b"/bin/zsh", b"-l", b"-i")
 
@@ -213,12 +213,12 @@ def test_the_terminal_becomes_the_controlling_one(shell: None, way: dict[str, An
         )
         name = os.ttyname(slave)
         os.close(slave)
-        said = b""
-        with contextlib.suppress(OSError):  # EIO: it has ended
+        output = b""
+        with contextlib.suppress(OSError):  # EIO: the program has ended
             while True:
-                said += ours.read(4096)
+                output += ours.read(4096)
         assert process.wait() == 0
-    tty, through, group, descriptors = said.decode().splitlines()
+    tty, through, group, descriptors = output.decode().splitlines()
     assert (tty, through, descriptors) == (name, "through its name", "4")
     assert group.split() == [str(process.pid)] * 2
 
@@ -239,12 +239,12 @@ def test_the_program_runs_as_the_requested_user_in_every_respect(shell: None) ->
     assert found["Gid"].split() == ["65534"] * 4
     assert found["Groups"].split() == ["4711", "65534"]
     assert {int(found[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
-    assert (found["NoNewPrivs"], found["Seccomp"]) == ("0", "0")  # sudo works, system calls are free
+    assert (found["NoNewPrivs"], found["Seccomp"]) == ("0", "0")  # sudo works, and no system call is filtered
     assert found["Umask"] == "0022"
 
 
 @pytest.mark.needs("root")
-def test_the_umask_is_not_the_service_s() -> None:
+def test_the_umask_is_not_that_of_the_service() -> None:
     command = wrapped(b"cat", b"/proc/self/status", credentials=NOBODY)
     assert fields(run(command, umask=0o077).decode())["Umask"] == "0022"
 
@@ -295,7 +295,7 @@ VALUES = st.binary(max_size=20).filter(lambda value: 0 not in value)
 
 @settings(max_examples=25)
 @given(env=st.dictionaries(NAMES | NAMES_OF_SHELLS, VALUES, max_size=8), argument=VALUES)
-def test_any_environment_and_any_argument_arrive(env: dict[bytes, bytes], argument: bytes) -> None:
+def test_any_environment_and_any_argument_arrive_unchanged(env: dict[bytes, bytes], argument: bytes) -> None:
     show = b"import os, sys; os.write(1, open('/proc/self/environ', 'rb').read() + b'|' + os.fsencode(sys.argv[1]))"
     python = os.fsencode(os.path.realpath(sys.executable))
     found = run(wrapped(python, b"-ISc", show, argument, env=env, limits=LIMITS))
@@ -317,7 +317,7 @@ def test_each_limit_is_set_soft_and_hard(shell: None) -> None:
     assert found["Max file size"] == ("4096", "4096")
 
 
-def test_a_limit_is_rounded_up_to_what_the_shell_counts_in(shell: None) -> None:
+def test_a_limit_is_rounded_up_to_the_unit_of_ulimit(shell: None) -> None:
     found = limits_of(ResourceLimits(memory=(200 << 20) + 1, cpu=0.01, file_size=1))
     assert found["Max address space"][0] == str((200 << 20) + 1024)
     assert found["Max cpu time"][0] == "1"
@@ -339,7 +339,7 @@ def test_a_limit_is_never_raised_above_the_services_own(shell: None) -> None:
 
 
 @pytest.mark.needs("root")
-def test_the_user_s_own_processes_do_not_keep_the_prefix_from_starting() -> None:
+def test_a_users_other_processes_do_not_prevent_the_launch() -> None:
     """RLIMIT_NPROC counts all of a user's processes; execve(2) fails after a change to a user who has too many."""
     command = wrapped(b"sleep", b"30", credentials=NOBODY)
     with subprocess.Popen(command.argv, env=command.env) as other:
@@ -353,14 +353,14 @@ def test_the_user_s_own_processes_do_not_keep_the_prefix_from_starting() -> None
 
 
 def test_the_program_is_in_the_cgroup_when_it_starts(shell: None, tmp_path: Path) -> None:
-    """Any directory does to see who writes what where, and when."""
+    """An ordinary directory suffices to see what is written, and when."""
     run(wrapped(b"test", b"-s", os.fsencode(tmp_path / "cgroup.procs"), cgroup=tmp_path))
     assert (tmp_path / "cgroup.procs").read_text() == "0\n"
 
 
 @pytest.mark.needs("root")
 def test_the_cgroup_is_entered_by_root(shell: None, tmp_path: Path) -> None:
-    """pytest's directories are closed to everyone else."""
+    """Only root can enter pytest's directories."""
     run(wrapped(b"true", cgroup=tmp_path, credentials=NOBODY, limits=LIMITS))
     assert (tmp_path / "cgroup.procs").read_text() == "0\n"
 
@@ -376,8 +376,8 @@ def test_a_cgroup_that_cannot_be_entered_starts_nothing(shell: None, tmp_path: P
 
 
 @pytest.mark.needs("strace")
-async def test_the_start_is_still_a_vfork(tmp_path: Path) -> None:
-    """A fork would copy the page tables of the whole service."""
+async def test_a_start_uses_vfork(tmp_path: Path) -> None:
+    """fork(2) would copy the page tables of the whole service."""
     program = (
         "import asyncio, sys\n"
         "from farhand_server.credentials import Credentials\n"

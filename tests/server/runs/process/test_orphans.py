@@ -1,4 +1,4 @@
-"""What a dead service left running is found and ended, and nobody else is."""
+"""Processes left by a dead service are found and ended, and no others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from farhand_server.runs.process.tree import look
 from tests.support.history import LogFile, record
 from tests.support.processes import end_of
 
-# Of this process alone: the whole machine is searched for processes of these runs, and tests run in parallel.
+# Unique to this process: the search covers the whole machine, and tests run in parallel.
 ID, OTHER = str(uuid.uuid4()), str(uuid.uuid4())
 
 
@@ -30,8 +30,8 @@ def lines(tmp_path: Path) -> Iterator[LogFile]:
     lines.close()
 
 
-class Left:
-    """Processes that nobody waits for, as after the death of their service: each says its pid and sleeps."""
+class OrphanStarter:
+    """Starts processes such as a dead service leaves behind: each prints its pid and sleeps."""
 
     def __init__(self) -> None:
         self.started: list[subprocess.Popen[bytes]] = []
@@ -55,8 +55,8 @@ class Left:
 
 
 @pytest.fixture
-def left() -> Iterator[Left]:
-    left = Left()
+def left() -> Iterator[OrphanStarter]:
+    left = OrphanStarter()
     yield left
     left.close()
 
@@ -84,7 +84,9 @@ async def test_a_leader_and_its_session_are_ended_and_logged(left: Left, lines: 
     assert f'level=warning msg="processes of a lost run ended" run={ID} count=2' in str(lines)
 
 
-async def test_who_stays_in_the_session_needs_neither_parent_nor_environment(left: Left, lines: LogFile) -> None:
+async def test_a_process_in_the_session_is_found_without_parent_or_environment(
+    left: OrphanStarter, lines: LogFile
+) -> None:
     leader, adopted = left.start("(env -i sh -c 'echo $$; exec sleep 999' &) ; sleep 999", pids=2)
     await end_orphans([lost(leader)], lines.logger)
     assert not alive(adopted)
@@ -97,8 +99,8 @@ async def test_a_process_that_has_left_the_session_is_known_by_its_environment(l
     assert {leader, daemon} == {orphan.pid for orphan in swept.ended}
 
 
-async def test_a_run_whose_leader_is_gone_or_was_never_recorded_is_known_by_its_environment(
-    left: Left, lines: LogFile
+async def test_processes_of_a_run_without_a_recorded_leader_are_found_by_their_environment(
+    left: OrphanStarter, lines: LogFile
 ) -> None:
     _, daemon = left.start("setsid sh -c 'echo $$; exec sleep 999' & read line", pids=2)
     swept = await end_orphans([record(ID)], lines.logger)
@@ -106,18 +108,18 @@ async def test_a_run_whose_leader_is_gone_or_was_never_recorded_is_known_by_its_
     assert swept.clean == (ID,)
 
 
-async def test_descendants_that_hide_are_known_by_their_ancestors(left: Left, lines: LogFile) -> None:
+async def test_hidden_descendants_are_found_by_their_ancestors(left: OrphanStarter, lines: LogFile) -> None:
     leader, hidden = left.start("setsid env -i sh -c 'echo $$; sleep 999' & wait", pids=2)
     await end_orphans([lost(leader)], lines.logger)
     assert not alive(hidden)
 
 
-async def test_a_stranger_with_the_same_pid_is_left_alone(left: Left, lines: LogFile) -> None:
-    (stranger,) = left.start("exec sleep 999", run=None)
-    earlier = lost(stranger)
+async def test_an_unrelated_process_with_the_same_pid_is_left_alone(left: OrphanStarter, lines: LogFile) -> None:
+    (unrelated,) = left.start("exec sleep 999", run=None)
+    earlier = lost(unrelated)
     assert earlier.start_ticks is not None
     swept = await end_orphans([replace(earlier, start_ticks=earlier.start_ticks - 1)], lines.logger)
-    assert alive(stranger)
+    assert alive(unrelated)
     assert swept.ended == ()
     assert swept.clean == (ID,)
     assert str(lines) == ""
@@ -130,7 +132,7 @@ async def test_nothing_is_left_of_runs_of_another_boot(left: Left, lines: LogFil
     assert (swept.ended, swept.clean) == ((), (ID,))
 
 
-async def test_other_runs_and_their_processes_are_left_alone(left: Left, lines: LogFile) -> None:
+async def test_other_runs_and_their_processes_are_left_alone(left: OrphanStarter, lines: LogFile) -> None:
     (mine,) = left.start("exec sleep 999")
     (others,) = left.start("exec sleep 999", run=OTHER)
     await end_orphans([lost(mine)], lines.logger)
@@ -144,12 +146,14 @@ async def test_a_tree_that_grows_while_it_is_killed_is_ended(left: Left, lines: 
     leader = left.start(f"while :; do env -i setsid sleep 9{mark} & done")[0]
     swept = await end_orphans([lost(leader)], lines.logger)
     assert swept.clean == (ID,)
-    sleepers = [pid for pid in (int(e.name) for e in Path("/proc").iterdir() if e.name.isdigit()) if says(pid, mark)]
+    sleepers = [
+        pid for pid in (int(e.name) for e in Path("/proc").iterdir() if e.name.isdigit()) if has_argument(pid, mark)
+    ]
     assert sleepers == []
 
 
-def says(pid: int, text: str) -> bool:
-    """Whether a living process has the text in its arguments."""
+def has_argument(pid: int, text: str) -> bool:
+    """Return whether a living process has the text in its arguments."""
     try:
         return alive(pid) and text.encode() in Path(f"/proc/{pid}/cmdline").read_bytes() and pid != os.getpid()
     except OSError:
@@ -166,16 +170,16 @@ async def test_a_service_started_inside_a_lost_run_does_not_end_itself(tmp_path:
         f"print(asyncio.run(end_orphans([record({ID!r})], Logger(Sink(), {{}}))).ended)\n"
     )
     process = await asyncio.create_subprocess_exec(
-        *("sh", "-c", '"$0" -c "$1"; echo shell goes on', sys.executable, code),
+        *("sh", "-c", '"$0" -c "$1"; echo shell continues', sys.executable, code),
         env=os.environ | {"FARHAND_RUN_ID": ID, "PYTHONPATH": str(Path(__file__).parents[3])},
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
     )
     out, _ = await process.communicate()
-    assert out.splitlines() == [b"()", b"shell goes on"]
+    assert out.splitlines() == [b"()", b"shell continues"]
 
 
-async def test_a_cgroup_of_another_name_is_not_killed(left: Left, lines: LogFile, tmp_path: Path) -> None:
+async def test_a_cgroup_of_another_name_is_not_killed(left: OrphanStarter, lines: LogFile, tmp_path: Path) -> None:
     (tmp_path / "cgroup.kill").touch()
     swept = await end_orphans([replace(record(ID), cgroup=str(tmp_path))], lines.logger)
     assert (tmp_path / "cgroup.kill").read_text() == ""
@@ -185,14 +189,14 @@ async def test_a_cgroup_of_another_name_is_not_killed(left: Left, lines: LogFile
 async def test_the_cgroup_of_the_run_is_killed_and_one_that_remains_is_logged(lines: LogFile, tmp_path: Path) -> None:
     group = tmp_path / f"run-{ID}"
     group.mkdir()
-    (group / "cgroup.kill").touch()  # a plain directory keeps its files, and so cannot be removed
+    (group / "cgroup.kill").touch()  # a plain directory keeps its files and cannot be removed
     swept = await end_orphans([replace(record(ID), cgroup=str(group), boot_id=boot_id())], lines.logger)
     assert (group / "cgroup.kill").read_text() == "1"
     assert swept.clean == ()
     assert "cgroup of a lost run could not be emptied" in str(lines)
 
 
-async def test_a_cgroup_that_is_gone_is_clean(lines: LogFile, tmp_path: Path) -> None:
+async def test_a_missing_cgroup_counts_as_clean(lines: LogFile, tmp_path: Path) -> None:
     swept = await end_orphans([replace(record(ID), cgroup=str(tmp_path / f"run-{ID}"))], lines.logger)
     assert swept.clean == (ID,)
 

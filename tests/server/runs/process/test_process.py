@@ -59,13 +59,13 @@ async def test_a_program_leads_a_session_and_a_group_of_its_own() -> None:
         assert (os.getsid(pid), os.getpgid(pid)) == (pid, pid)
 
 
-async def test_nobody_is_signalled_after_the_end() -> None:
+async def test_no_process_is_signalled_after_the_end() -> None:
     async with started("true") as run:
         await run.code()
         assert run.process.signal(signal.SIGKILL) is False
 
 
-async def test_a_signal_reaches_the_group_after_its_leader() -> None:
+async def test_a_signal_reaches_the_group_after_its_leader_has_ended() -> None:
     async with started("sh", "-c", "(trap 'echo got; exit' USR1; echo up; while :; do sleep 0.01; done) & exit") as run:
         assert await run.line() == "up"
         await run.code()

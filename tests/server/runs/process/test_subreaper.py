@@ -1,4 +1,4 @@
-"""The service takes in the orphans of its runs and reaps them, and leaves the children of others alone."""
+"""The service adopts and reaps the orphans of its runs, and leaves children that others started alone."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ import pytest
 from farhand_server.runs.process import subreaper, tree
 from farhand_server.runs.process.process import LeaderSnapshot, Process, prepare_loop
 from farhand_server.runs.process.usage import MeterSnapshot
-from tests.support.processes import PATIENCE, children, descriptors, end_of, reaped
+from tests.support.processes import TIMEOUT, children, descriptors, end_of, reaped
 from tests.support.started_programs import gone, nothing_left, started
 
 
 @pytest.fixture
 async def ready() -> AsyncIterator[None]:
-    """A loop for processes; nothing is left at its end."""
+    """Prepare the loop for processes; check that nothing is left at the end."""
     async with nothing_left():
         yield
 
@@ -70,7 +70,7 @@ async def test_children_of_other_parts_of_the_service_are_left_to_them() -> None
 
 
 @pytest.mark.usefixtures("ready")
-async def test_a_zombie_that_others_wait_for_hides_no_orphan() -> None:
+async def test_a_zombie_that_others_wait_for_does_not_hide_an_orphan() -> None:
     with subprocess.Popen(["sh", "-c", "exit 7"], start_new_session=True) as child:
         await end_of(child.pid)
         async with started("sh", "-c", "(setsid sh -c 'echo $$; exec sleep 999' &); exit 3") as run:
@@ -82,17 +82,17 @@ async def test_a_zombie_that_others_wait_for_hides_no_orphan() -> None:
 
 
 @pytest.mark.usefixtures("ready")
-async def test_a_zombie_that_cannot_be_looked_at_for_want_of_descriptors_hides_no_leader() -> None:
+async def test_a_zombie_that_cannot_be_inspected_without_descriptors_does_not_hide_a_leader() -> None:
     async with started("sh", "-c", "(setsid sh -c 'echo $$; exec sleep 999' &); exec sleep 999") as run:
         daemon = await run.pid()
-        while daemon not in children(os.getpid()):  # noqa: ASYNC110  # turns of the loop are what is waited for
+        while daemon not in children(os.getpid()):  # noqa: ASYNC110  # it waits for iterations of the loop
             await asyncio.sleep(0)
         async with started("sleep", "999") as later:
             soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
             try:
                 os.kill(daemon, signal.SIGKILL)
-                os.waitid(os.P_PID, daemon, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # no turn of the loop meanwhile
+                os.waitid(os.P_PID, daemon, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # the loop must not run meanwhile
                 later.process.signal(signal.SIGKILL)
                 assert await later.code() == -signal.SIGKILL
             finally:
@@ -101,7 +101,7 @@ async def test_a_zombie_that_cannot_be_looked_at_for_want_of_descriptors_hides_n
 
 
 @pytest.mark.usefixtures("ready")
-async def test_the_mark_of_runs_is_not_left_on_the_service() -> None:
+async def test_the_service_itself_keeps_no_mark_of_a_run() -> None:
     before = resource.getrlimit(10)
     async with started("sh", "-c", "grep locks /proc/self/limits") as run:
         line = await run.line()
@@ -130,7 +130,7 @@ async def test_concurrent_starts_each_have_a_mark_of_their_own() -> None:
 
 
 @pytest.mark.usefixtures("ready")
-async def test_what_a_leader_used_is_counted() -> None:
+async def test_the_processor_time_of_a_leader_is_counted() -> None:
     async with started("sh", "-c", "i=0; while [ $i -lt 99999 ]; do i=$((i + 1)); done; times") as run:
         shell = re.fullmatch(r"0m(\S+)s 0m(\S+)s", await run.line())
         assert await run.code() == 0
@@ -140,13 +140,13 @@ async def test_what_a_leader_used_is_counted() -> None:
 
 
 @pytest.mark.usefixtures("ready")
-async def test_a_child_that_asyncio_starts_is_left_to_it_and_needs_no_thread() -> None:
+async def test_a_child_started_by_asyncio_is_left_to_it_and_needs_no_thread() -> None:
     threads = threading.active_count()
     child = await asyncio.create_subprocess_exec("sh", "-c", "read line; exit 7", stdin=subprocess.PIPE)
     assert threading.active_count() == threads
     async with started("true") as run:
         await run.code()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await child.communicate(b"\n")
     assert child.returncode == 7
 
@@ -179,7 +179,7 @@ async def test_many_runs_leave_no_descriptor_and_no_zombie(each: int) -> None:
             await process.tree_ended()
             process.close()
 
-    async with asyncio.timeout(PATIENCE * 2):
+    async with asyncio.timeout(TIMEOUT * 2):
         await asyncio.gather(*(runs(each) for _ in range(10)))
     os.close(null)
     await reaped(others)
@@ -192,12 +192,12 @@ async def test_a_loop_has_to_be_prepared() -> None:
 
 
 def unreaped(pid: int) -> LeaderSnapshot:
-    """A snapshot of a leader that nobody has waited for."""
+    """Return the snapshot of a leader that has not been reaped."""
     return LeaderSnapshot(pid, 0, None, MeterSnapshot(0.0, 0.0, 0, 0))
 
 
 @pytest.mark.parametrize("ended", ["before", "after"])
-async def test_a_child_from_before_is_adopted_with_its_exit_code(ended: str) -> None:
+async def test_a_child_of_the_previous_program_is_adopted_with_its_exit_code(ended: str) -> None:
     child = subprocess.Popen(
         ["sh", "-c", "read line; exit 7"], stdin=subprocess.PIPE, start_new_session=True, env={"FARHAND_RUN_ID": "one"}
     )
@@ -206,18 +206,18 @@ async def test_a_child_from_before_is_adopted_with_its_exit_code(ended: str) -> 
         child.stdin.close()
         await end_of(child.pid)
     prepare_loop([child.pid])
-    async with started("true") as another:  # a SIGCHLD before the adoption takes nothing away
+    async with started("true") as another:  # a SIGCHLD before the adoption does not reap the child
         await another.code()
     process = Process.restore(unreaped(child.pid), run_id="one")
     child.stdin.close()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         assert await process.exited == 7
     assert process.usage().user >= 0
     process.close()
     child.returncode = 7
 
 
-async def test_a_stranger_is_not_adopted() -> None:
+async def test_a_process_that_is_not_a_child_is_not_adopted() -> None:
     async with nothing_left():
         with pytest.raises(ChildProcessError, match="not a child"):
             Process.restore(unreaped(os.getppid()))
@@ -237,14 +237,14 @@ asyncio.run(main())
 """
 
 
-async def test_a_loop_that_ends_before_its_runs_leaves_them_alone_and_warns_of_nothing() -> None:
+async def test_a_loop_that_ends_before_its_runs_leaves_them_alone_without_warnings() -> None:
     service = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-X", "dev", "-W", "error", "-c", LEAVES_A_RUN),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         out, err = await service.communicate()
     assert tree.look(int(out)) is not None
     os.kill(int(out), signal.SIGKILL)
@@ -281,12 +281,12 @@ asyncio.run(after(int(sys.argv[1]), int(sys.argv[2])) if sys.argv[1:] else befor
 """
 
 
-async def test_a_service_that_executes_itself_anew_keeps_its_runs_and_their_orphans(tmp_path: Path) -> None:
+async def test_a_service_that_executes_itself_again_keeps_its_runs_and_their_orphans(tmp_path: Path) -> None:
     script = tmp_path / "service.py"
     script.write_text(RE_EXEC)
     service = await asyncio.create_subprocess_exec(sys.executable, script, stdout=subprocess.PIPE)
     assert service.stdout is not None
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         daemon = int(await service.stdout.readline())
         assert await service.stdout.readline() == b"code 5\n"
         assert await service.stdout.readline() == b"ended \n"

@@ -1,4 +1,4 @@
-"""Everything that a run has started is found and ended, however it hides, and nothing of anyone else."""
+"""All processes of a run are found and ended, however they hide, and no others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from farhand_server.runs.process import tree
-from tests.support.processes import PATIENCE, end_of, status, stopped
+from tests.support.processes import TIMEOUT, end_of, status, stopped
 from tests.support.started_programs import gone, nothing_left, started
 
 SLEEP = "'echo $$; exec sleep 999 <&- >&- 2>&-'"
@@ -60,7 +60,7 @@ async def test_another_run_of_the_same_user_is_never_killed(way: str) -> None:
         await gone(other)
 
 
-async def test_a_tree_that_grows_all_the_time_is_ended() -> None:
+async def test_a_tree_that_keeps_growing_is_ended() -> None:
     grow = "echo up; while :; do (setsid sh -c 'sleep 0.2; sleep 999' >/dev/null &); done"
     async with started("sh", "-c", grow) as run:
         await run.line()
@@ -72,7 +72,7 @@ async def test_a_process_started_between_two_passes_is_killed_while_waiting_for_
         await run.line()
         await run.killed()
         async with started("sh", "-c", f"(setsid sh -c {SLEEP} &)", env={"FARHAND_RUN_ID": "one"}) as forger:
-            # It bears the mark of its own run, which counts more than what it says of itself.
+            # It has the mark of its own run, which counts more than its environment.
             pid = await forger.pid()
             await run.killed()
             assert status(pid)["State"][0] in "SRD"
@@ -98,18 +98,18 @@ def test_the_run_is_found_in_an_environment_however_large() -> None:
 
 
 @pytest.mark.parametrize("place", ['(setsid sh -c "{}" &)', 'setsid sh -c "{}" &'])
-async def test_term_reaches_other_sessions_too_and_they_may_end_by_themselves(place: str, tmp_path: Path) -> None:
+async def test_term_reaches_other_sessions_and_lets_them_end_by_themselves(place: str, tmp_path: Path) -> None:
     saved = tmp_path / "saved"
     worker = f"trap 'echo saved >>{saved}; exit' TERM; echo up; exec >&-; while :; do sleep 0.01; done"
     async with started("sh", "-c", f"{place.format(worker)}\nsleep 999") as run:
         await run.line()
         run.process.terminate_tree()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await run.process.tree_ended()
     assert saved.read_text() == "saved\n"
 
 
-async def test_term_reaches_a_daemon_that_is_stopped() -> None:
+async def test_term_reaches_a_stopped_daemon() -> None:
     async with started("sh", "-c", "(setsid sh -c 'echo $$; kill -STOP $$' &)") as run:
         pid = await run.pid()
         await stopped(pid)
@@ -117,7 +117,7 @@ async def test_term_reaches_a_daemon_that_is_stopped() -> None:
         await gone(pid)
 
 
-async def test_the_end_of_a_tree_is_that_of_its_last_process(tmp_path: Path) -> None:
+async def test_a_tree_has_ended_when_its_last_process_has(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     async with started("sh", "-c", f"(setsid sh -c 'echo up; read line <{fifo}' &)") as run:
@@ -127,7 +127,7 @@ async def test_the_end_of_a_tree_is_that_of_its_last_process(tmp_path: Path) -> 
         await asyncio.sleep(0)
         assert not ended.done()
         fifo.write_text("go\n")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await ended
 
 
@@ -151,11 +151,11 @@ async def test_a_process_with_a_reused_pid_is_not_signalled() -> None:
         assert not run.process.exited.done()
         tree.send(member, signal.SIGUSR1)
         assert await run.code() == -signal.SIGUSR1
-        tree.send(member, signal.SIGKILL)  # nobody is there any more: nothing happens
+        tree.send(member, signal.SIGKILL)  # the process has ended: nothing happens
 
 
 async def test_a_program_may_have_any_name(tmp_path: Path) -> None:
-    """What /proc/PID/stat has between parentheses is up to the program."""
+    """The program determines the text between the parentheses in /proc/PID/stat."""
     odd = tmp_path / "a) Z 1 1"
     odd.symlink_to("/bin/sleep")
     async with started(str(odd), "999") as run:

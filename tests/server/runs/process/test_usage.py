@@ -1,4 +1,4 @@
-"""What a run has used is told as far as it is known, and no further."""
+"""The resources that a run used are reported as far as they are known, and no further."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def test_the_processor_time_of_a_program_is_counted() -> None:
         assert 0.15 < usage.user + usage.system < 5
 
 
-async def test_what_a_program_has_waited_for_is_counted() -> None:
+async def test_the_usage_of_reaped_children_is_counted() -> None:
     async with started("sh", "-c", f"{sys.executable} -c '{BUSY}'; exit 0") as run:
         await run.code()
         usage = run.process.usage()
@@ -81,7 +81,7 @@ HITS: list[tuple[ResourceLimits, int, float, bool, Hit | None]] = [
 
 
 @pytest.mark.parametrize(("limits", "code", "seconds", "oom_killed", "hit"), HITS)
-def test_the_limit_that_ended_a_program(
+def test_the_limit_that_ended_a_program_is_inferred_from_its_end_and_usage(
     limits: ResourceLimits, code: int, seconds: float, oom_killed: bool, hit: Hit | None
 ) -> None:
     assert limit_hit(limits, code, ResourceUsage(seconds, 0, None), oom_killed=oom_killed) == hit

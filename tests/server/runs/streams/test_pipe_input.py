@@ -1,4 +1,4 @@
-"""What comes twice after a cut reaches the program once, and what it has taken is acknowledged, no more and no less."""
+"""Input resent after a reconnect reaches the program once; exactly what the program has read is acknowledged."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.server.runs.attachments.test_attachments import Client
 
 KEY = b"k" * 16
 OTHER = b"o" * 16
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 class Feeding:
-    """Stdin of a run; its pipe is connected when the test says so."""
+    """The stdin of a run, whose pipe the test connects."""
 
     def __init__(self) -> None:
         memory = SpoolMemory(1 << 20)
@@ -34,19 +34,19 @@ class Feeding:
         return self.all.add(Client(), key=key, hold=True, taken={}, feeds=feeds)
 
     def connect(self) -> None:
-        """Start the program."""
+        """Connect the pipe, as the start of the program does."""
         self.stdin.pipe.connect(self._write_end)
         self._write_end = -1
 
-    def came(self) -> bytes:
-        """What the program reads now."""
+    def received(self) -> bytes:
+        """Return what the program can read now."""
         try:
             return os.read(self.read_end, 1 << 20)
         except BlockingIOError:
             return b""
 
     def close(self) -> None:
-        """Clean up."""
+        """Close both ends of the pipe."""
         self.stdin.pipe.close()
         os.close(self.read_end)
         if self._write_end >= 0:
@@ -65,33 +65,33 @@ def test_input_that_is_sent_again_arrives_once(data: bytes, cuts: list[tuple[int
     async def scenario() -> None:
         run = Feeding()
         run.connect()
-        came = b""
+        received = b""
         for back, further in cuts:
             at = max(0, run.stdin.received - back)
             client = run.attach(at)
             run.stdin.write(client, data[at : at + further])
-            came += run.came()
+            received += run.received()
             run.all.lost(client)
         at = run.stdin.received // 2
         client = run.attach(at)
         run.stdin.write(client, data[at:])
         run.stdin.end(client)
-        while piece := run.came():
-            came += piece
-        assert came == data
+        while chunk := run.received():
+            received += chunk
+        assert received == data
         assert run.stdin.credit(client) == len(data) - at
         run.close()
 
     asyncio.run(scenario())
 
 
-async def test_nothing_is_acknowledged_before_the_program_takes_it(feeding: Feeding) -> None:
+async def test_nothing_is_acknowledged_before_the_pipe_accepts_it(feeding: Feeding) -> None:
     client = feeding.attach(0)
     feeding.stdin.write(client, b"early")
     assert feeding.stdin.credit(client) == 0
     feeding.connect()
     assert feeding.stdin.credit(client) == 5
-    assert feeding.came() == b"early"
+    assert feeding.received() == b"early"
 
 
 async def test_a_full_pipe_is_acknowledged_as_it_empties(feeding: Feeding) -> None:
@@ -100,9 +100,9 @@ async def test_a_full_pipe_is_acknowledged_as_it_empties(feeding: Feeding) -> No
     feeding.stdin.write(client, bytes(100_000))
     taken = feeding.stdin.credit(client)
     assert 0 < taken < 100_000
-    assert len(feeding.came()) == taken
+    assert len(feeding.received()) == taken
     async with asyncio.timeout(10):
-        while feeding.stdin.credit(client) < 100_000:  # noqa: ASYNC110  # turns of the loop are what is waited for
+        while feeding.stdin.credit(client) < 100_000:  # noqa: ASYNC110  # it waits for iterations of the loop
             await asyncio.sleep(0)
 
 
@@ -112,7 +112,7 @@ async def test_input_from_another_client_is_dropped_and_credited(feeding: Feedin
     stranger = feeding.attach(0, OTHER)
     feeding.stdin.write(stranger, b"not for you")
     feeding.stdin.end(stranger)
-    assert feeding.came() == b""
+    assert feeding.received() == b""
     assert feeding.stdin.credit(stranger) == len(b"not for you")
 
 
@@ -124,7 +124,7 @@ async def test_the_next_feeder_continues_where_the_last_one_was(feeding: Feeding
     second = feeding.attach(4, OTHER)
     feeding.stdin.write(second, b"two")
     feeding.stdin.end(second)
-    assert feeding.came() == b"one two"
+    assert feeding.received() == b"one two"
     assert feeding.stdin.credit(second) == 3
 
 
@@ -136,7 +136,7 @@ async def test_a_replaced_connection_is_not_notified_any_more(feeding: Feeding) 
     feeding.stdin.write(old, b"late")
     feeding.stdin.end(old)
     feeding.stdin.write(new, b"two")
-    assert feeding.came() == b"onetwo"
+    assert feeding.received() == b"onetwo"
 
 
 async def test_the_end_of_input_may_come_twice(feeding: Feeding) -> None:
@@ -147,13 +147,13 @@ async def test_the_end_of_input_may_come_twice(feeding: Feeding) -> None:
     second = feeding.attach(0)
     feeding.stdin.write(second, b"all")
     feeding.stdin.end(second)
-    assert feeding.came() == b"all"
+    assert feeding.received() == b"all"
     assert feeding.stdin.credit(second) == 3
     assert os.read(feeding.read_end, 1) == b""
 
 
 class Writing:
-    """A pipe that is written to."""
+    """A pipe and the writer that fills it."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -161,20 +161,20 @@ class Writing:
         self.read_end, self._write_end = os.pipe2(os.O_CLOEXEC)
 
     def connect(self) -> None:
-        """The program has started."""
+        """Connect the pipe, as the start of the program does."""
         self.writer.connect(self._write_end)
 
     def _took(self, count: int) -> None:
         self.taken += count
 
     async def read(self, count: int) -> bytes:
-        """Read exactly `count` bytes, or to the end."""
+        """Read exactly `count` bytes, or up to the end."""
         data = b""
         while len(data) < count:
-            piece = await asyncio.to_thread(os.read, self.read_end, count - len(data))
-            if not piece:
+            chunk = await asyncio.to_thread(os.read, self.read_end, count - len(data))
+            if not chunk:
                 break
-            data += piece
+            data += chunk
         return data
 
 
@@ -199,7 +199,7 @@ async def test_an_end_of_input_before_the_start_is_kept() -> None:
 
 
 async def turns() -> None:
-    """Let the loop look at its descriptors a few times."""
+    """Let the event loop poll its descriptors a few times."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -225,8 +225,8 @@ async def test_input_that_a_program_no_longer_reads_is_dropped_and_counts_as_tak
     pipe.connect()
     pipe.writer.write(b"x" * 1_000_000)
     os.close(pipe.read_end)
-    async with asyncio.timeout(PATIENCE):
-        while pipe.taken < 1_000_000:  # noqa: ASYNC110  # turns of the loop are what is waited for
+    async with asyncio.timeout(TIMEOUT):
+        while pipe.taken < 1_000_000:  # noqa: ASYNC110  # it waits for iterations of the loop
             await asyncio.sleep(0)
     pipe.writer.write(b"more")
     pipe.writer.end()

@@ -1,4 +1,4 @@
-"""A terminal is as large as was asked for, tells of changes, belongs to its user, and says what its keys mean now."""
+"""A terminal has the requested size, signals changes, belongs to its user, and reports what its keys mean now."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ async def test_a_program_is_notified_once_of_a_new_size_and_never_of_the_same() 
         program.terminal.resize(TerminalSize(100, 30))
         await program.says(b"changed: 30 100\r\n")
         os.write(program.terminal.master, b"done\n")
-        heard = await program.says(rb"(?s)(.*)read: done")
-        assert b"changed" not in heard[1]
+        output = await program.says(rb"(?s)(.*)read: done")
+        assert b"changed" not in output[1]
 
 
 async def test_the_screen_can_be_repainted_without_a_change_of_size() -> None:
@@ -53,7 +53,7 @@ async def test_the_screen_can_be_repainted_without_a_change_of_size() -> None:
         assert program.terminal.size == TerminalSize(80, 24)
 
 
-async def test_the_foreground_is_the_job_that_has_the_terminal() -> None:
+async def test_the_foreground_is_the_job_that_controls_the_terminal() -> None:
     with on_terminal("bash", "-c", "echo ready; read -r line; set -m; sh -c 'echo $$; read -r line'") as program:
         await program.says(b"ready")
         assert program.terminal.foreground() == program.process.pid
@@ -116,7 +116,7 @@ def test_the_last_output_is_there_after_the_program_has_ended() -> None:
     terminal.close()
 
 
-async def test_whoever_has_it_is_hung_up_on_when_it_is_closed() -> None:
+async def test_closing_a_terminal_hangs_up_its_programs() -> None:
     with on_terminal("sh", "-c", "echo ready; exec sleep 60") as program:
         await program.says(b"ready")
         program.terminal.close()
@@ -132,7 +132,7 @@ def test_the_terminal_belongs_to_its_user() -> None:
     terminal.close()
 
 
-def test_a_failure_half_way_leaves_nothing_open() -> None:
+def test_a_failed_open_leaves_no_descriptor_open() -> None:
     before = descriptors(os.getpid())
     with pytest.raises(OverflowError):
         PseudoTerminal.open(PLAIN, TerminalSize(80, 24), Credentials("nobody has this number", -2, 1, ()))

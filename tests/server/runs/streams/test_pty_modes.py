@@ -1,4 +1,4 @@
-"""Modes go into a terminal under their names and as termios(3) has them; what is not named stays."""
+"""A terminal's modes are set by their names of termios(3); modes that are not named are unchanged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def terminal() -> Iterator[int]:
     os.close(slave)
 
 
-def test_a_terminal_takes_utf_8_and_is_otherwise_as_the_system_makes_it(terminal: int) -> None:
+def test_a_terminal_accepts_utf_8_and_otherwise_has_the_systems_defaults(terminal: int) -> None:
     before = termios.tcgetattr(terminal)
     set_modes(terminal, ())
     before[INPUT] |= IUTF8
@@ -43,13 +43,13 @@ def test_every_flag_can_be_set_and_cleared_alone(terminal: int, name: str) -> No
 
 
 @pytest.mark.parametrize("name", [name for name in get_args(m.ModeName) if name.startswith("V")])
-def test_every_character_can_be_set_and_switched_off(terminal: int, name: str) -> None:
+def test_every_control_character_can_be_set_and_disabled(terminal: int, name: str) -> None:
     set_modes(terminal, [(name, 7)])
     assert termios.tcgetattr(terminal)[CHARACTERS][getattr(termios, name)] == b"\x07"
     set_modes(terminal, [(name, 255)])
     assert termios.tcgetattr(terminal)[CHARACTERS][getattr(termios, name)] == b"\0"
 
 
-def test_utf_8_can_be_refused(terminal: int) -> None:
+def test_utf_8_can_be_switched_off(terminal: int) -> None:
     set_modes(terminal, [("IUTF8", 0)])
     assert not termios.tcgetattr(terminal)[INPUT] & IUTF8

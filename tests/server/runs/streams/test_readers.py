@@ -1,4 +1,4 @@
-"""Real pipes, from and to a program: nothing lost, nothing doubled, nothing without a bound."""
+"""Output read from real pipes and terminals: nothing lost, nothing doubled, nothing unbounded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from farhand_server.runs.streams.readers import PIPE_READ_SIZE, PIPE_SIZE, PipeR
 
 from ..ptys import RAW, opened
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 class Reading:
@@ -24,20 +24,20 @@ class Reading:
         self.spool = MemorySpool(MIN_SPOOL, SpoolMemory(1 << 30))
         self.spool.append(before)
         self.ended = asyncio.Event()
-        self.news = asyncio.Event()
-        self.spool.listeners.append(self.news.set)
+        self.changed = asyncio.Event()
+        self.spool.listeners.append(self.changed.set)
         self.reader = PipeReader(fd, self.spool, self.ended.set)
 
     async def has(self, count: int) -> None:
-        """Wait for `count` bytes in all."""
-        async with asyncio.timeout(PATIENCE):
+        """Wait until the spool has received `count` bytes in all."""
+        async with asyncio.timeout(TIMEOUT):
             while self.spool.end < count:
-                self.news.clear()
-                await self.news.wait()
+                self.changed.clear()
+                await self.changed.wait()
 
 
 def fill(fd: int) -> int:
-    """Write to a pipe until it takes no more; return how much that was."""
+    """Write to a pipe until it is full; return the number of bytes."""
     os.set_blocking(fd, False)
     written = 0
     try:
@@ -48,7 +48,7 @@ def fill(fd: int) -> int:
 
 
 async def turns() -> None:
-    """Let the loop look at its descriptors a few times."""
+    """Let the event loop poll its descriptors a few times."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -59,25 +59,25 @@ async def test_output_and_its_end_arrive() -> None:
     await pipe.has(3)
     os.write(pipe.write_end, b"two")
     os.close(pipe.write_end)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await pipe.ended.wait()
     assert pipe.spool.read(0, 100) == b"onetwo"
     assert pipe.spool.ended
 
 
 ALMOST = bytes(MIN_SPOOL - 10)
-"""What leaves room for ten bytes."""
+"""Leaves room for ten bytes."""
 
 
 async def full() -> Reading:
-    """A pipe whose spool takes no more."""
+    """Return a pipe whose spool is full."""
     pipe = Reading(ALMOST)
     os.write(pipe.write_end, b"x" * 10)
     await pipe.has(MIN_SPOOL)
     return pipe
 
 
-async def test_a_full_spool_stops_the_reading_and_room_resumes_it() -> None:
+async def test_a_full_spool_stops_reading_and_room_resumes_it() -> None:
     pipe = await full()
     written = fill(pipe.write_end)
     await turns()
@@ -85,13 +85,13 @@ async def test_a_full_spool_stops_the_reading_and_room_resumes_it() -> None:
     assert fill(pipe.write_end) == 0
     before = pipe.spool.touched
     pipe.spool.hold(MIN_SPOOL)
-    assert pipe.spool.touched > before  # the writer has not been idle meanwhile
+    assert pipe.spool.touched > before  # waiting for room does not count as idle
     await pipe.has(MIN_SPOOL + min(written, 64 << 10))
     pipe.reader.close()
     os.close(pipe.write_end)
 
 
-async def test_a_spool_that_is_full_from_the_beginning_is_waited_for() -> None:
+async def test_reading_starts_once_an_initially_full_spool_has_room() -> None:
     pipe = Reading(bytes(MIN_SPOOL))
     os.write(pipe.write_end, b"more")
     await turns()
@@ -112,7 +112,7 @@ async def test_draining_reads_beyond_the_limit_but_no_more_than_a_pipe_holds() -
     assert pipe.ended.is_set()
 
 
-async def test_draining_a_full_pipe_finds_the_end_behind_it() -> None:
+async def test_draining_a_full_pipe_finds_the_end_behind_its_bytes() -> None:
     pipe = Reading()
     fcntl.fcntl(pipe.write_end, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
     assert fill(pipe.write_end) == PIPE_SIZE
@@ -121,7 +121,7 @@ async def test_draining_a_full_pipe_finds_the_end_behind_it() -> None:
     assert pipe.spool.end == PIPE_SIZE
 
 
-async def test_a_closed_reader_tells_the_end_once_and_leaves_the_descriptor_to_others() -> None:
+async def test_closing_a_reader_reports_the_end_once_and_closes_the_pipe() -> None:
     pipe = Reading()
     pipe.reader.close()
     assert pipe.ended.is_set()
@@ -134,16 +134,16 @@ async def test_a_closed_reader_tells_the_end_once_and_leaves_the_descriptor_to_o
 
 
 class OnTerminal(Reading):
-    """A terminal that is read into a spool; what its programs write is written to `slave`."""
+    """A terminal that is read into a spool; the test writes to `slave` as a program would."""
 
     def __init__(self) -> None:
         self.terminal = opened(*RAW)
         self.slave = self.terminal.slave
         self.spool = MemorySpool(MIN_SPOOL, SpoolMemory(1 << 30))
         self.ended = asyncio.Event()
-        self.news = asyncio.Event()
+        self.changed = asyncio.Event()
         self.appended: list[int] = []
-        self.spool.listeners += [self.news.set, lambda: self.appended.append(self.spool.end)]
+        self.spool.listeners += [self.changed.set, lambda: self.appended.append(self.spool.end)]
         self.reader = TerminalReader(self.terminal.master, self.spool, self.ended.set)
 
 
@@ -191,18 +191,18 @@ async def test_no_more_is_read_at_once_from_a_flooded_terminal_than_from_a_pipe(
 
 
 @pytest.mark.parametrize("how", ["loop", "drain"])
-async def test_the_end_of_a_terminal_comes_behind_its_tail(how: str) -> None:
+async def test_the_end_of_a_terminal_comes_after_its_last_bytes(how: str) -> None:
     terminal = OnTerminal()
     os.write(terminal.slave, b"tail" * 2000)
     terminal.terminal.release()
     if how == "loop":
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await terminal.ended.wait()
     else:
         assert terminal.reader.drain()
     assert terminal.spool.end == 8000
     assert terminal.spool.ended
-    assert os.fstat(terminal.terminal.master)  # its opener's to close
+    assert os.fstat(terminal.terminal.master)  # still open: its opener closes it
     terminal.terminal.close()
 
 

@@ -1,4 +1,4 @@
-"""A run on a terminal, without a service around it: its start, its end in every way, and what is left of either."""
+"""A run on a terminal without a service: its start, every kind of end, and that nothing is left over."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from farhand_server.runs.run import LiveRun
 from farhand_server.runs.streams.streams import TerminalStreams
 from farhand_server.runs.streams.terminal_input import TerminalInput
 from tests.server.runs.attachments.test_attachments import Client
-from tests.support.processes import PATIENCE, end_of, session_is_gone, stopped
+from tests.support.processes import TIMEOUT, end_of, session_is_gone, stopped
 from tests.support.registry import plan
 from tests.support.started_programs import nothing_left
 
@@ -47,39 +47,39 @@ class OnTerminal:
         }  # fmt: skip
         self.plan: Plan = plan(*argv, **given | fields)
         self.run = LiveRun(self.plan, SpoolMemory(1 << 30), directory)
-        self.news = asyncio.Event()
-        self.run.stdout.listeners.append(self.news.set)
+        self.changed = asyncio.Event()
+        self.run.stdout.listeners.append(self.changed.set)
         self.client: Attachment = self.run.attach(
             Client(), key=b"k" * 16, hold=True, taken={"stdout": 0}, feeds=0, size=TerminalSize(80, 24)
         )
         self.task = asyncio.create_task(self.run.execute())
-        self.looked = 0
+        self.searched = 0
 
     def type(self, data: bytes) -> None:
-        """Type."""
+        """Type `data` as the client."""
         self.run.stdin.write(self.client, data)
 
     async def says(self, text: bytes) -> None:
-        """Wait for text behind what was waited for before."""
-        async with asyncio.timeout(PATIENCE):
-            while (at := self.output.find(text, self.looked)) < 0:
+        """Wait for text after the last match."""
+        async with asyncio.timeout(TIMEOUT):
+            while (at := self.output.find(text, self.searched)) < 0:
                 assert not self.task.done(), self.output
-                self.news.clear()
-                await self.news.wait()
-        self.looked = at + len(text)
+                self.changed.clear()
+                await self.changed.wait()
+        self.searched = at + len(text)
 
     @property
     def output(self) -> bytes:
-        """All of it; a ring on the disk gives it in no more than two pieces."""
+        """The whole output so far."""
         return self.run.stdout.read(0, 1 << 20)
 
     async def ended(self) -> RunResult:
-        """Its result; nothing of it is kept."""
-        async with asyncio.timeout(PATIENCE):
+        """Wait for the end of the run and return its result."""
+        async with asyncio.timeout(TIMEOUT):
             return await self.task
 
     async def outcome(self) -> Outcome:
-        """How it ended."""
+        """Wait for the end of the run and return its outcome."""
         return (await self.ended()).outcome
 
 
@@ -102,7 +102,7 @@ SHELL = ("bash", "--norc", "--noprofile", "-i")
 
 
 async def shell(make: Any, **fields: Any) -> OnTerminal:
-    """An interactive shell that waits for a command."""
+    """Start an interactive shell and wait for its prompt."""
     run: OnTerminal = make(*SHELL, env={**os.environb, b"TERM": b"xterm", b"PS1": b"> ", b"HISTFILE": b""}, **fields)
     await run.says(b"> ")
     return run
@@ -131,23 +131,23 @@ async def test_a_terminal_that_cannot_be_opened_is_an_error(make: Any, monkeypat
     assert outcome.what == "process"
 
 
-async def test_a_terminal_has_the_size_that_holds_when_it_is_opened(tmp_path: Path) -> None:
+async def test_a_terminal_has_the_clients_size_at_the_time_it_is_opened(tmp_path: Path) -> None:
     spool = FileSpool(tmp_path / "spool", 1 << 20)
     attachments = TerminalAttachments(spool, TerminalSize(80, 24), 60.0, lambda: None)
-    console = TerminalStreams(
+    streams = TerminalStreams(
         plan("true", terminal=TERMINAL), TerminalInput(attachments), attachments.shared_size, spool, lambda: None
     )
     attachments.add(Client(), key=None, hold=True, taken={}, feeds=0, size=TerminalSize(33, 7))
-    with contextlib.ExitStack() as theirs:
-        console.open(theirs)
-    assert console.terminal is not None
-    assert console.terminal.size == TerminalSize(33, 7)
-    console.close()
+    with contextlib.ExitStack() as stack:
+        streams.open(stack)
+    assert streams.terminal is not None
+    assert streams.terminal.size == TerminalSize(33, 7)
+    streams.close()
     spool.close()
 
 
 @pytest.mark.parametrize("turns", range(8))
-async def test_a_start_that_is_cancelled_leaves_nothing(make: Any, turns: int) -> None:
+async def test_a_cancelled_start_leaves_nothing(make: Any, turns: int) -> None:
     run = make("sleep", "60")
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -160,14 +160,14 @@ async def test_a_start_that_is_cancelled_leaves_nothing(make: Any, turns: int) -
 
 
 @pytest.mark.parametrize("size", [10, 4095, 4096, 100_000])
-async def test_all_that_a_program_writes_is_there_at_its_end(make: Any, size: int) -> None:
+async def test_all_output_of_a_program_is_kept_at_its_end(make: Any, size: int) -> None:
     run = make(sys.executable, "-c", f"import os; os.write(1, b'x' * {size}); os.write(1, b'END')")
     result = await run.ended()
     assert (result.outcome, result.lingered) == (Exited(code=0), False)
     assert run.output == b"x" * size + b"END"
 
 
-async def test_a_program_may_close_all_it_has_of_its_terminal_and_open_it_again(make: Any) -> None:
+async def test_a_program_may_close_its_terminal_and_open_it_again(make: Any) -> None:
     script = "exec <&- >&- 2>&-; sleep 0.05; echo again >/dev/tty; exit 3"
     run = make("sh", "-c", script)
     assert await run.outcome() == Exited(code=3)
@@ -200,7 +200,7 @@ async def test_a_stopped_shell_is_ended_as_well(make: Any) -> None:
 
 
 @pytest.mark.parametrize("why", ["requested", "draining", "disconnected"])
-async def test_an_interactive_shell_ends_at_once_though_it_ignores_term(make: Any, why: Any) -> None:
+async def test_an_interactive_shell_is_hung_up_at_once_though_it_ignores_term(make: Any, why: Any) -> None:
     run = await shell(make, kill_after=60.0)
     run.run.stop(why)
     outcome = await run.outcome()
@@ -215,8 +215,8 @@ async def test_a_run_whose_client_does_not_return_gets_a_hangup(make: Any) -> No
     await run.says(b"ready\r\n")
     run.run.stop("disconnected")
     await run.outcome()
-    assert b"hung up" in run.output[run.looked :]
-    assert b"told to end" not in run.output[run.looked :]
+    assert b"hung up" in run.output[run.searched :]
+    assert b"told to end" not in run.output[run.searched :]
 
 
 async def test_a_program_that_ignores_the_hangup_is_killed(make: Any) -> None:
@@ -240,7 +240,7 @@ NOBODY = Credentials("nobody", 65534, 65534, (65534,))
 
 
 @pytest.mark.needs("root", "setpriv")
-async def test_a_terminal_is_its_users_own(make: Any) -> None:
+async def test_another_users_program_can_open_its_terminal(make: Any) -> None:
     script = "id -u; stat -c '%u %a' $(tty); stty size </dev/tty; echo again >$(tty); : </dev/tty && echo both ways"
     run = make("sh", "-c", script, credentials=NOBODY)
     assert await run.outcome() == Exited(code=0)
@@ -291,12 +291,12 @@ async def test_a_shell_can_stop_continue_and_resume_its_jobs(make: Any) -> None:
     assert await run.outcome() == Exited(code=5)
 
 
-async def test_a_key_ends_what_is_in_the_foreground_and_not_the_shell(make: Any) -> None:
+async def test_an_interrupt_key_ends_the_foreground_job_and_not_the_shell(make: Any) -> None:
     run = await shell(make)
     run.type(b"sh -c 'echo $$; exec sleep 999'\r")
     await run.says(b"999'\r\n")
     await run.says(b"\r\n")
-    pid = int(run.output[: run.looked].split()[-1])
+    pid = int(run.output[: run.searched].split()[-1])
     run.type(b"\x03")
     await end_of(pid)
     run.type(b"exit 6\r")
@@ -309,7 +309,7 @@ async def test_the_end_of_input_ends_a_shell(make: Any) -> None:
     assert await run.outcome() == Exited(code=0)
 
 
-async def test_an_ignored_quit_is_not_the_programs(make: Any) -> None:
+async def test_a_program_starts_with_sigquit_not_ignored(make: Any) -> None:
     run = make("sh", "-c", "ulimit -c 0; echo ready; exec sleep 60")
     await run.says(b"ready")
     run.type(b"\x1c")

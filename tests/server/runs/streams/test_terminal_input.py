@@ -1,4 +1,4 @@
-"""What is typed arrives once and in order, from each who types; keys that make signals are not stuck behind a paste."""
+"""Typed bytes arrive once and in order from each client that types; signal keys are not stuck behind a paste."""
 
 from __future__ import annotations
 
@@ -21,44 +21,43 @@ from farhand_server.runs.streams.pty import PseudoTerminal
 from farhand_server.runs.streams.terminal_input import TerminalInput
 
 from ..attachments.test_attachments import Client
-from ..ptys import PATIENCE, RAW, OnTerminal, on_terminal, opened
+from ..ptys import RAW, TIMEOUT, OnTerminal, on_terminal, opened
 
 KEY, OTHER = b"k" * 16, b"o" * 16
 LINES = b"a line of a long paste\n" * 50_000
 
 
 class Counting(Client):
-    """A client that counts how often it was told that its stdin was taken."""
+    """A client that counts its notifications that input was taken."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.told = 0
+        self.notifications = 0
 
     def stdin_taken(self) -> None:
-        """Watcher."""
-        self.told += 1
+        self.notifications += 1
 
 
 class Typing:
-    """A run's keyboard and who is attached."""
+    """A run's terminal input and its attachments."""
 
     def __init__(self, spool: FileSpool) -> None:
         self.all = TerminalAttachments(spool, TerminalSize(80, 24), 60.0, lambda: None)
         self.recorded = b""
-        self.keyboard = TerminalInput(self.all, self._record)
+        self.input = TerminalInput(self.all, self._record)
 
     def _record(self, data: bytes) -> None:
         self.recorded += data
 
     def attach(self, at: int = 0, key: bytes = KEY, *, share: bool = False) -> Attachment:
-        """Attach a client that types from that offset on."""
-        assert self.keyboard.refusal(key, at) is None
+        """Attach a client whose input starts at offset `at`."""
+        assert self.input.refusal(key, at) is None
         return self.all.add(Counting(), key=key, hold=True, taken={}, feeds=at, share=share)
 
     def type(self, attachment: Attachment, data: bytes) -> None:
-        """Type in pieces as they come over a line."""
+        """Type `data` in chunks as large as those of a connection."""
         for begin in range(0, len(data), 1 << 16):
-            self.keyboard.write(attachment, data[begin : begin + (1 << 16)])
+            self.input.write(attachment, data[begin : begin + (1 << 16)])
 
 
 @pytest.fixture
@@ -66,8 +65,8 @@ async def typing(tmp_path: Path) -> Typing:
     return Typing(FileSpool(tmp_path / "spool", 1 << 20))
 
 
-def came(terminal: PseudoTerminal) -> bytes:
-    """What a program would read now."""
+def readable(terminal: PseudoTerminal) -> bytes:
+    """Return what a program could read from the terminal now."""
     os.set_blocking(terminal.slave, False)
     data = b""
     while terminal.unread():
@@ -76,7 +75,7 @@ def came(terminal: PseudoTerminal) -> bytes:
 
 
 async def turns() -> None:
-    """Let the loop look at its descriptors."""
+    """Let the event loop poll its descriptors a few times."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -91,20 +90,20 @@ def test_input_that_is_sent_again_after_an_outage_is_typed_once(
     async def scenario() -> None:
         typing = Typing(FileSpool(tmp_path_factory.mktemp("run") / "spool", 1 << 20))
         terminal = opened(*RAW)
-        typing.keyboard.connect(terminal)
+        typing.input.connect(terminal)
         seen = b""
         for back, further in cuts:
-            at = max(0, typing.keyboard.received - back)
+            at = max(0, typing.input.received - back)
             client = typing.attach(at)
-            typing.keyboard.write(client, data[at : at + further])
-            seen += came(terminal)
+            typing.input.write(client, data[at : at + further])
+            seen += readable(terminal)
             typing.all.lost(client)
-        at = typing.keyboard.received // 2
+        at = typing.input.received // 2
         client = typing.attach(at)
-        typing.keyboard.write(client, data[at:])
-        seen += came(terminal)
+        typing.input.write(client, data[at:])
+        seen += readable(terminal)
         assert seen == typing.recorded == data
-        assert typing.keyboard.credit(client) == len(data) - at
+        assert typing.input.credit(client) == len(data) - at
         terminal.close()
 
     asyncio.run(scenario())
@@ -112,30 +111,30 @@ def test_input_that_is_sent_again_after_an_outage_is_typed_once(
 
 async def test_each_client_has_offsets_of_its_own(typing: Typing) -> None:
     terminal = opened(*RAW)
-    typing.keyboard.connect(terminal)
+    typing.input.connect(terminal)
     one, two = typing.attach(), typing.attach(key=OTHER, share=True)
-    typing.keyboard.write(one, b"one ")
-    typing.keyboard.write(two, b"two ")
-    typing.keyboard.write(one, b"three")
-    assert came(terminal) == b"one two three"
-    assert (typing.keyboard.credit(one), typing.keyboard.credit(two)) == (9, 4)
+    typing.input.write(one, b"one ")
+    typing.input.write(two, b"two ")
+    typing.input.write(one, b"three")
+    assert readable(terminal) == b"one two three"
+    assert (typing.input.credit(one), typing.input.credit(two)) == (9, 4)
     typing.all.left(two)
     again = typing.attach(2, OTHER, share=True)
-    typing.keyboard.write(again, b"o and more")
-    assert came(terminal) == b"and more"
+    typing.input.write(again, b"o and more")
+    assert readable(terminal) == b"and more"
     terminal.close()
 
 
 async def test_offsets_of_detached_clients_are_remembered_up_to_a_limit(typing: Typing) -> None:
     terminal = opened(*RAW)
-    typing.keyboard.connect(terminal)
+    typing.input.connect(terminal)
     for number in range(MAX_ATTACHMENTS + 1):
         client = typing.attach(key=number.to_bytes(16, "big"))
-        typing.keyboard.write(client, b"x")
+        typing.input.write(client, b"x")
         typing.all.left(client)
-    assert came(terminal) == b"x" * (MAX_ATTACHMENTS + 1)
-    assert typing.keyboard.refusal((1).to_bytes(16, "big"), 1) is None
-    refusal = typing.keyboard.refusal((0).to_bytes(16, "big"), 1)
+    assert readable(terminal) == b"x" * (MAX_ATTACHMENTS + 1)
+    assert typing.input.refusal((1).to_bytes(16, "big"), 1) is None
+    refusal = typing.input.refusal((0).to_bytes(16, "big"), 1)
     assert refusal == "has received 0 bytes from this attachment; it cannot continue at 1"
     terminal.close()
 
@@ -143,11 +142,11 @@ async def test_offsets_of_detached_clients_are_remembered_up_to_a_limit(typing: 
 async def test_nobody_begins_to_type_behind_too_much_unread_input(typing: Typing) -> None:
     client = typing.attach()
     typing.type(client, bytes(MAX_STDIN_AHEAD + 1))
-    refusal = typing.keyboard.refusal(OTHER, 0)
+    refusal = typing.input.refusal(OTHER, 0)
     assert refusal is not None
     assert f"has {MAX_STDIN_AHEAD + 1} bytes that its program has not read" in refusal
-    assert typing.keyboard.refusal(KEY, MAX_STDIN_AHEAD) is None
-    assert typing.keyboard.refusal(KEY, MAX_STDIN_AHEAD + 1) == (
+    assert typing.input.refusal(KEY, MAX_STDIN_AHEAD) is None
+    assert typing.input.refusal(KEY, MAX_STDIN_AHEAD + 1) == (
         f"has {MAX_STDIN_AHEAD + 1} bytes that its program has not read; "
         f"it cannot continue at {MAX_STDIN_AHEAD + 1} now"
     )
@@ -156,24 +155,24 @@ async def test_nobody_begins_to_type_behind_too_much_unread_input(typing: Typing
 async def test_many_returning_clients_fill_no_memory(typing: Typing) -> None:
     clients = [typing.attach(key=number.to_bytes(16, "big"), share=True) for number in range(MAX_TYPING)]
     for client in clients:
-        typing.keyboard.write(client, bytes(MAX_STDIN_AHEAD))
-    assert typing.keyboard.refusal(clients[0].key, 0) is None
-    typing.keyboard.write(clients[0], b"x")
-    assert typing.keyboard.refusal(clients[1].key, 0) is not None
+        typing.input.write(client, bytes(MAX_STDIN_AHEAD))
+    assert typing.input.refusal(clients[0].key, 0) is None
+    typing.input.write(clients[0], b"x")
+    assert typing.input.refusal(clients[1].key, 0) is not None
 
 
 async def test_the_offsets_of_attached_clients_are_never_forgotten(typing: Typing) -> None:
     terminal = opened(*RAW)
-    typing.keyboard.connect(terminal)
-    stays = typing.attach()
-    typing.keyboard.write(stays, b"before")
+    typing.input.connect(terminal)
+    attached = typing.attach()
+    typing.input.write(attached, b"before")
     for number in range(MAX_ATTACHMENTS + 1):
         client = typing.attach(key=number.to_bytes(16, "big"), share=True)
-        typing.keyboard.write(client, b"x")
+        typing.input.write(client, b"x")
         typing.all.left(client)
-    typing.keyboard.write(stays, b"after")
-    assert typing.keyboard.credit(stays) == len(b"beforeafter")
-    assert typing.keyboard.refusal(KEY, len(b"beforeafter")) is None
+    typing.input.write(attached, b"after")
+    assert typing.input.credit(attached) == len(b"beforeafter")
+    assert typing.input.refusal(KEY, len(b"beforeafter")) is None
     terminal.close()
 
 
@@ -182,109 +181,109 @@ async def test_single_keys_are_joined_while_they_wait(typing: Typing) -> None:
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     for _ in range(20_000):
-        typing.keyboard.write(client, b"k")
+        typing.input.write(client, b"k")
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after - before < 10 * 20_000
-    typing.keyboard.write(other, b"o")
-    typing.keyboard.write(client, b"c")
+    typing.input.write(other, b"o")
+    typing.input.write(client, b"c")
     terminal = opened(*RAW)
-    typing.keyboard.connect(terminal)
-    seen = came(terminal)
+    typing.input.connect(terminal)
+    seen = readable(terminal)
     while len(seen) < 20_002:
         await turns()
-        seen += came(terminal)
+        seen += readable(terminal)
     assert seen == b"k" * 20_000 + b"oc"
     terminal.close()
 
 
 async def test_input_from_a_client_that_does_not_type_is_dropped_and_credited(typing: Typing) -> None:
     terminal = opened(*RAW)
-    typing.keyboard.connect(terminal)
+    typing.input.connect(terminal)
     typing.attach()
     stranger = typing.attach(key=OTHER)
-    typing.keyboard.write(stranger, b"not for you")
-    typing.keyboard.end(stranger)
-    assert came(terminal) == b""
-    assert typing.keyboard.credit(stranger) == len(b"not for you")
+    typing.input.write(stranger, b"not for you")
+    typing.input.end(stranger)
+    assert readable(terminal) == b""
+    assert typing.input.credit(stranger) == len(b"not for you")
     terminal.close()
 
 
 async def test_a_replaced_connection_types_nothing_any_more(typing: Typing) -> None:
     terminal = opened(*RAW)
-    typing.keyboard.connect(terminal)
+    typing.input.connect(terminal)
     old = typing.attach()
-    typing.keyboard.write(old, b"one")
+    typing.input.write(old, b"one")
     new = typing.attach(3)
-    typing.keyboard.write(old, b"late")
-    typing.keyboard.write(new, b"two")
-    assert came(terminal) == b"onetwo"
-    assert typing.keyboard.credit(old) == 7
+    typing.input.write(old, b"late")
+    typing.input.write(new, b"two")
+    assert readable(terminal) == b"onetwo"
+    assert typing.input.credit(old) == 7
     terminal.close()
 
 
-# How far the program takes it
+# How much the program has read
 
 
 async def test_input_typed_before_the_start_comes_first(typing: Typing) -> None:
     client = typing.attach()
-    typing.keyboard.write(client, b"early ")
-    assert typing.keyboard.credit(client) == 0
+    typing.input.write(client, b"early ")
+    assert typing.input.credit(client) == 0
     terminal = opened(*RAW)
-    typing.keyboard.connect(terminal)
-    typing.keyboard.write(client, b"late")
-    assert came(terminal) == b"early late"
-    assert typing.keyboard.credit(client) == 10
+    typing.input.connect(terminal)
+    typing.input.write(client, b"late")
+    assert readable(terminal) == b"early late"
+    assert typing.input.credit(client) == 10
     terminal.close()
 
 
-async def test_a_paste_arrives_whole_as_fast_as_it_is_read_and_no_credit_comes_before(typing: Typing) -> None:
+async def test_a_paste_arrives_whole_and_is_acknowledged_only_as_it_is_read(typing: Typing) -> None:
     terminal = opened(*RAW)
-    typing.keyboard.connect(terminal)
+    typing.input.connect(terminal)
     client = typing.attach()
     typing.type(client, LINES)
     await turns()
-    assert 0 < typing.keyboard.credit(client) < 1 << 18  # what the kernel holds
+    assert 0 < typing.input.credit(client) < 1 << 18  # what the kernel's buffer holds
     seen = b""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while len(seen) < len(LINES):
-            seen += came(terminal)
+            seen += readable(terminal)
             await asyncio.sleep(0)
     assert seen == LINES
-    assert typing.keyboard.credit(client) == len(LINES)
-    typing.keyboard.close()
+    assert typing.input.credit(client) == len(LINES)
+    typing.input.close()
     terminal.close()
 
 
-async def test_whoever_returns_is_told_of_what_is_taken_of_what_it_typed_before(typing: Typing) -> None:
+async def test_a_returning_client_is_notified_when_its_earlier_input_is_read(typing: Typing) -> None:
     terminal = opened(*RAW)
-    typing.keyboard.connect(terminal)
+    typing.input.connect(terminal)
     client = typing.attach()
     typing.type(client, LINES)
-    at = typing.keyboard.credit(client)
+    at = typing.input.credit(client)
     typing.all.lost(client)
     back = typing.attach(at)
     typing.type(back, LINES[at:])
-    assert typing.keyboard.credit(back) == 0
-    assert len(came(terminal)) > 0
-    async with asyncio.timeout(PATIENCE):
-        while not typing.keyboard.credit(back):  # noqa: ASYNC110  # turns of the loop are what is waited for
+    assert typing.input.credit(back) == 0
+    assert len(readable(terminal)) > 0
+    async with asyncio.timeout(TIMEOUT):
+        while not typing.input.credit(back):  # noqa: ASYNC110  # it waits for iterations of the loop
             await asyncio.sleep(0)
     assert isinstance(back.watcher, Counting)
-    assert back.watcher.told > 0
-    typing.keyboard.close()
+    assert back.watcher.notifications > 0
+    typing.input.close()
     terminal.close()
 
 
 async def test_input_that_an_ended_program_has_not_read_counts_as_taken(typing: Typing) -> None:
     terminal = opened(*RAW)
-    typing.keyboard.connect(terminal)
+    typing.input.connect(terminal)
     client = typing.attach()
     typing.type(client, LINES)
-    typing.keyboard.close()
-    typing.keyboard.write(client, b"more")
-    typing.keyboard.end(client)
-    assert typing.keyboard.credit(client) == len(LINES) + 4
+    typing.input.close()
+    typing.input.write(client, b"more")
+    typing.input.end(client)
+    assert typing.input.credit(client) == len(LINES) + 4
     terminal.close()
 
 
@@ -295,51 +294,51 @@ async def test_input_that_an_ended_program_has_not_read_counts_as_taken(typing: 
     ("typed", "ends"),
     [(b"", 1), (b"a line\n", 1), (b"a line\r", 1), (b"no line", 2), (b"a line\nand more", 2)],
 )
-async def test_the_end_of_input_is_the_programs_end_of_file(typing: Typing, typed: bytes, ends: int) -> None:
+async def test_the_end_of_input_is_an_end_of_file_for_the_program(typing: Typing, typed: bytes, ends: int) -> None:
     with on_terminal("sh", "-c", "stty -echo; echo ready; cat -A; echo; echo over; cat -A") as program:
         await program.says(b"ready")
-        typing.keyboard.connect(program.terminal)
+        typing.input.connect(program.terminal)
         client = typing.attach()
-        typing.keyboard.write(client, typed)
-        typing.keyboard.end(client)
-        typing.keyboard.end(client)  # it may be said again after a cut
+        typing.input.write(client, typed)
+        typing.input.end(client)
+        typing.input.end(client)  # it may be sent again after a reconnect
         shown = typed.replace(b"\r", b"\n").replace(b"\n", rb"\$\r\n")
         await program.says(shown + b"\r\nover\r\n")
-        typing.keyboard.write(client, b"next\n")
+        typing.input.write(client, b"next\n")
         await program.says(b"next")
-        typing.keyboard.close()
+        typing.input.close()
 
 
 async def test_a_line_editor_gets_the_end_of_input_as_a_single_key(typing: Typing) -> None:
     terminal = opened(("ICANON", 0), ("ECHO", 0))
-    typing.keyboard.connect(terminal)
+    typing.input.connect(terminal)
     client = typing.attach()
-    typing.keyboard.write(client, b"exit")
-    typing.keyboard.end(client)
-    assert came(terminal) == b"exit\x04"
+    typing.input.write(client, b"exit")
+    typing.input.end(client)
+    assert readable(terminal) == b"exit\x04"
     terminal.close()
 
 
 async def test_the_end_of_input_is_nothing_in_raw_mode(typing: Typing) -> None:
     terminal = opened(*RAW)
-    typing.keyboard.connect(terminal)
+    typing.input.connect(terminal)
     client = typing.attach()
-    typing.keyboard.write(client, b"x")
-    typing.keyboard.end(client)
-    assert came(terminal) == b"x"
+    typing.input.write(client, b"x")
+    typing.input.end(client)
+    assert readable(terminal) == b"x"
     terminal.close()
 
 
-# Keys that make signals
+# Keys that send signals
 
 NOT_READING = "echo ready; exec sleep 60"
 UNBUFFERED = "stty -icanon; " + NOT_READING
 
 
 async def pasted(typing: Typing, program: OnTerminal, data: bytes) -> Attachment:
-    """Paste into a program that reads nothing."""
+    """Paste `data` into a program that reads nothing."""
     await program.says(b"ready")
-    typing.keyboard.connect(program.terminal)
+    typing.input.connect(program.terminal)
     client = typing.attach()
     typing.type(client, data)
     return client
@@ -348,49 +347,47 @@ async def pasted(typing: Typing, program: OnTerminal, data: bytes) -> Attachment
 @pytest.mark.parametrize("script", [NOT_READING, UNBUFFERED], ids=["lines", "characters"])
 @pytest.mark.parametrize("size", [0, 100, 5000, 20_000, len(LINES)])
 @pytest.mark.parametrize(("key", "number"), [(b"\x03", signal.SIGINT), (b"\x1c", signal.SIGQUIT)])
-async def test_an_interrupt_overtakes_what_was_pasted(
-    typing: Typing, script: str, size: int, key: bytes, number: int
-) -> None:
+async def test_an_interrupt_overtakes_a_paste(typing: Typing, script: str, size: int, key: bytes, number: int) -> None:
     with on_terminal("sh", "-c", "ulimit -c 0; " + script) as program:
         client = await pasted(typing, program, LINES[:size])
-        typing.keyboard.write(client, key)
+        typing.input.write(client, key)
         assert await program.ended() == -number
-        assert typing.keyboard.credit(client) == size + 1
-        typing.keyboard.close()
+        assert typing.input.credit(client) == size + 1
+        typing.input.close()
 
 
-async def test_an_interrupt_within_a_piece_overtakes_what_is_before_it_and_not_what_is_behind(typing: Typing) -> None:
+async def test_an_interrupt_within_a_chunk_overtakes_the_bytes_before_it_and_not_those_after_it(typing: Typing) -> None:
     script = "trap 'echo interrupted' INT; echo ready; while ! read -r line; do :; done; echo got: $line"
     with on_terminal("bash", "-c", "sleep 0; " + script) as program:
         client = await pasted(typing, program, b"")
-        typing.keyboard.write(client, b"before" * 5000 + b"\x03after\n")
+        typing.input.write(client, b"before" * 5000 + b"\x03after\n")
         await program.says(b"interrupted")
         await program.says(b"got: after\r\n")
-        typing.keyboard.close()
+        typing.input.close()
 
 
 async def test_keys_pass_unchanged_if_everything_was_read(typing: Typing) -> None:
     with on_terminal("sh", "-c", "echo ready; exec cat >/dev/null") as program:
         client = await pasted(typing, program, b"one\n")
         await program.says(b"one")
-        typing.keyboard.write(client, b"two")
+        typing.input.write(client, b"two")
         await program.says(b"two")
-        typing.keyboard.write(client, b"\x03")
+        typing.input.write(client, b"\x03")
         await program.says(rb"\^C")
         assert await program.ended() == -signal.SIGINT
-        typing.keyboard.close()
+        typing.input.close()
 
 
 async def test_an_interrupt_is_an_ordinary_character_in_raw_mode(typing: Typing) -> None:
     terminal = opened(*RAW)
-    typing.keyboard.connect(terminal)
+    typing.input.connect(terminal)
     client = typing.attach()
     typing.type(client, LINES + b"\x03")
     seen = b""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while len(seen) <= len(LINES):
-            seen += came(terminal)
+            seen += readable(terminal)
             await asyncio.sleep(0)
     assert seen == LINES + b"\x03"
-    typing.keyboard.close()
+    typing.input.close()
     terminal.close()
