@@ -19,7 +19,14 @@ from collections import Counter
 from pathlib import Path
 
 from farhand_client import Exited
-from tests.support.faulty_proxy import Kind, client_over, faulty_proxy, network_service, nothing_is_left, random_faults
+from tests.support.faulty_proxy import (
+    Kind,
+    client_through,
+    faulty_proxy,
+    network_service,
+    nothing_is_left,
+    random_faults,
+)
 
 CODE = 7
 WRITE = f"""\
@@ -49,7 +56,7 @@ async def measure(size: int, cuts: int, seed: int) -> bool:
         async with network_service(directory) as service, faulty_proxy(service, iter(faults)) as line:
             began = time.monotonic()
             command = [sys.executable, "-c", WRITE, str(seed), str(size)]
-            async with client_over(line, directory) as client, client.start(command) as run:
+            async with client_through(line, directory) as client, client.start(command) as run:
                 while piece := await run.stdout.read(1 << 20):
                     digest.update(piece)
                     count += len(piece)

@@ -38,7 +38,7 @@ async def test_cut_anywhere_a_run_continues_byte_for_byte(tmp_path: Path, seed: 
                 completed = await client.run(["cat"], input=data)
             assert len(made) >= 12
     assert (completed.stdout == data, completed.outcome) == (True, Exited(code=0))
-    assert bytes(cat.taken) == data
+    assert bytes(cat.received) == data
 
 
 async def test_a_slow_reader_and_writer_survive_cuts(tmp_path: Path) -> None:
@@ -71,14 +71,14 @@ async def test_unread_output_stays_bounded_over_many_outages(tmp_path: Path) -> 
 
     async def behave(run: FakeRun) -> None:
         run.started()
-        writing = asyncio.ensure_future(run.rest("stdout", whole))
+        writing = asyncio.ensure_future(run.write_rest("stdout", whole))
         while run.client.connection.room(run.channel, "stdout"):
             await asyncio.sleep(0)
             if run.sent["stdout"] == len(whole):
                 break
         full.set()
         await writing
-        if not run.client.over.is_set():
+        if not run.client.closed.is_set():
             run.ended()
 
     async with client_of(tmp_path, behave, reconnect=30) as (client, service), client.start(["flood"]) as run:
@@ -87,7 +87,7 @@ async def test_unread_output_stays_bounded_over_many_outages(tmp_path: Path) -> 
             await full.wait()
             await client.ping()
             service.connections[-1].cut()
-            await service.connections[-1].over.wait()
+            await service.connections[-1].closed.wait()
         offsets = [one.attach.stdout for one in service.runs if one.attach is not None]
         assert max(at for at in offsets if at is not None) <= 8 * MiB
         assert await run.stdout.read() == whole
@@ -110,8 +110,8 @@ async def test_an_unanswered_start_is_repeated_unchanged(tmp_path: Path) -> None
 async def test_after_an_outage_a_started_run_is_attached_to_at_its_offsets(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
-        await run.rest("stdout", b"123456" if run.attach is None else b"123456789")
-        await run.rest("stderr", b"ab")
+        await run.write_rest("stdout", b"123456" if run.attach is None else b"123456789")
+        await run.write_rest("stderr", b"ab")
         if run.attach is not None:
             run.ended()
 
@@ -142,7 +142,7 @@ async def test_only_unacknowledged_stdin_and_its_end_are_sent_again(tmp_path: Pa
         run.stdin.close()
         first = service.runs[0]
         await first.until(m.End)
-        first.say(m.Credit(stream="stdin", bytes=12))
+        first.send(m.Credit(stream="stdin", bytes=12))
         await client.ping()
         service.connections[0].cut()
         await run.wait()
@@ -153,7 +153,7 @@ async def test_only_unacknowledged_stdin_and_its_end_are_sent_again(tmp_path: Pa
 
 async def test_stdin_that_another_client_feeds_is_a_broken_pipe(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
-        run.say(m.Started(pid=1, new=False, stdin=False))
+        run.send(m.Started(pid=1, new=False, stdin=False))
         await run.until(m.Close)
 
     async with client_of(tmp_path, behave) as (client, _), client.attach(ID, stdin=True) as run:
@@ -240,7 +240,7 @@ async def test_a_start_cancelled_during_an_outage_is_not_repeated(tmp_path: Path
     async with client_of(tmp_path, lambda run: run.lost(), reconnect=30) as (client, service):
         gate = Gate(service)
         starting = asyncio.ensure_future(client.start(["prog"]))
-        await service.came.wait()
+        await service.arrived.wait()
         await gate.shut()
         starting.cancel()
         await asyncio.sleep(0)
@@ -274,7 +274,7 @@ async def test_the_outcome_is_known_before_the_output_ends(tmp_path: Path) -> No
 
     async def behave(run: FakeRun) -> None:
         run.started()
-        run.say(m.Exit(outcome=Exited(code=4)))
+        run.send(m.Exit(outcome=Exited(code=4)))
         await known.wait()
         run.ended(Exited(code=4), lingered=True)
 
@@ -294,7 +294,7 @@ async def test_a_run_that_is_gone_after_an_outage_is_refused_with_its_code(tmp_p
             run.client.flush()
             await run.lost()
         else:
-            run.say(m.Error(code=code, message="no"))
+            run.send(m.Error(code=code, message="no"))
 
     async with client_of(tmp_path, behave, reconnect=30) as (client, service), client.start(["prog"]) as run:
         service.connections[0].cut()

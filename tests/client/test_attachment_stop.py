@@ -23,7 +23,7 @@ async def an_hour_passes(run: FakeRun) -> None:
     loop = asyncio.get_running_loop()
     now = loop.time
     loop.time = lambda: now() + HOUR  # type: ignore[method-assign]  # the clock of this test
-    run.client.say(m.Ping(id=1))
+    run.client.send(m.Ping(id=1))
     await run.client.reads(1)
 
 

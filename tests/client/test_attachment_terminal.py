@@ -66,10 +66,10 @@ async def test_output_stops_at_the_terminals_window_until_it_is_read(tmp_path: P
 async def test_sizes_are_reported_both_ways(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
-        run.say(m.Resize(columns=80, rows=24))
+        run.send(m.Resize(columns=80, rows=24))
         told = await run.until(m.Resize)
         assert told == m.Resize(columns=132, rows=50)
-        run.say(m.Resize(columns=100, rows=50))
+        run.send(m.Resize(columns=100, rows=50))
         await run.until(m.Stop)
         run.ended()
 
@@ -97,11 +97,11 @@ async def test_the_last_size_of_an_outage_is_reported_after_it(tmp_path: Path) -
 
     async with client_of(tmp_path, behave, reconnect=30) as (client, service):
         async with client.start(["top"], terminal=TERMINAL) as run:
-            service.came.clear()
+            service.arrived.clear()
             service.connections[0].cut()
             run.resize(10, 10)
             run.resize(90, 30)
-            await service.came.wait()
+            await service.arrived.wait()
         attach = service.runs[1].attach
         assert attach is not None
         assert (attach.size, attach.window, attach.hold) == (WindowSize(columns=90, rows=30), TERMINAL_WINDOW, True)
@@ -161,15 +161,15 @@ async def test_attaching_with_a_size_to_a_run_without_a_terminal_is_refused(tmp_
 async def test_a_recording_may_arrive_in_several_messages(tmp_path: Path) -> None:
     def answer(client: object, channel: int, question: m.AnyMessage) -> None:
         assert isinstance(question, m.RecordingRequest)
-        say = service.connections[0].say
-        say(
+        send = service.connections[0].send
+        send(
             m.OutputMarks(
                 marks=(m.OutputMark(at=0, size=WindowSize(columns=80, rows=24)), m.OutputMark(at=5, stdout=10))
             ),
             channel,
         )
-        say(m.OutputMarks(marks=(m.OutputMark(at=7, stdout=12),)), channel)
-        say(m.Done(), channel)
+        send(m.OutputMarks(marks=(m.OutputMark(at=7, stdout=12),)), channel)
+        send(m.Done(), channel)
 
     async with client_of(tmp_path) as (client, service):
         service.answer = answer

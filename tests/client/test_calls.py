@@ -37,12 +37,12 @@ async def test_a_long_list_is_fetched_in_pages(tmp_path: Path, count: int) -> No
 
 async def test_a_list_that_was_cut_off_is_requested_again(tmp_path: Path) -> None:
     def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
-        fake.say(m.Runs(runs=(numbered(1),)), channel)
+        fake.send(m.Runs(runs=(numbered(1),)), channel)
         if len(service.questions) == 1:
-            assert fake.link is not None
-            fake.link.close()
+            assert fake.transport is not None
+            fake.transport.close()
         else:
-            fake.say(m.Done(), channel)
+            fake.send(m.Done(), channel)
 
     async with client_of(tmp_path, reconnect=30) as (client, service):
         service.answer = answer
@@ -81,10 +81,10 @@ async def test_waiting_for_a_run_that_never_started_raises_its_error(tmp_path: P
 
 async def test_a_signal_is_delivered_before_the_call_returns(tmp_path: Path) -> None:
     async with client_of(tmp_path) as (client, service):
-        service.answer = lambda fake, channel, _: fake.say(m.Done(), channel)
+        service.answer = lambda fake, channel, _: fake.send(m.Done(), channel)
         await client.signal(ID, 15)
         assert service.questions == [m.Deliver(id=ID, number=15)]
-        service.answer = lambda fake, channel, _: fake.say(
+        service.answer = lambda fake, channel, _: fake.send(
             m.Error(code=ErrorCode.RUN_ENDED, message="it is over"), channel
         )
         with pytest.raises(RequestRefused, match="it is over") as caught:
@@ -106,7 +106,7 @@ async def test_a_signal_that_may_have_arrived_is_not_sent_twice(tmp_path: Path) 
 async def test_the_service_waits_and_says_what_came(tmp_path: Path) -> None:
     matched = m.Matched(reason="pattern", start=3, end=5)
     async with client_of(tmp_path, stoppable) as (client, service):
-        service.answer = lambda fake, channel, _: fake.say(matched, channel)
+        service.answer = lambda fake, channel, _: fake.send(matched, channel)
         assert await client.wait_for(ID, r"a\d", stream="stderr", offset=2, idle=3) == matched
         assert service.questions[0] == m.WaitFor(id=ID, stream="stderr", offset=2, pattern=rb"a\d", idle=3)
         async with client.start(["prog"]) as run:
@@ -121,7 +121,7 @@ async def test_a_wait_that_was_cut_off_continues_for_the_rest_of_its_time(tmp_pa
         if len(service.questions) == 1:
             fake.cut()
         else:
-            fake.say(m.Matched(reason="timeout", start=0, end=0), channel)
+            fake.send(m.Matched(reason="timeout", start=0, end=0), channel)
 
     async with client_of(tmp_path, reconnect=30) as (client, service):
         service.answer = answer

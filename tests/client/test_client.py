@@ -115,9 +115,9 @@ async def test_a_read_only_attachment_cannot_feed_or_hold(tmp_path: Path) -> Non
 async def test_requests_with_one_answer_are_sent_to_the_service(tmp_path: Path) -> None:
     matched = m.Matched(reason="idle", start=0, end=0)
     async with client_of(tmp_path) as (client, service):
-        service.answer = lambda fake, channel, _: fake.say(m.Done(), channel)
+        service.answer = lambda fake, channel, _: fake.send(m.Done(), channel)
         await client.signal(ID, 15)
         assert await client.recording(ID) == []
-        service.answer = lambda fake, channel, _: fake.say(matched, channel)
+        service.answer = lambda fake, channel, _: fake.send(matched, channel)
         assert await client.wait_for(ID, idle=3) == matched
     assert service.questions == [m.Deliver(id=ID, number=15), m.RecordingRequest(id=ID), m.WaitFor(id=ID, idle=3)]

@@ -52,10 +52,10 @@ async def test_a_service_that_crashes_during_a_run_is_never_success(tmp_path: Pa
 async def test_the_end_of_all_streams_without_an_outcome_is_a_loss(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
-        run.say(m.End(stream="stdout"))
-        run.say(m.End(stream="stderr"))
-        assert run.client.link is not None
-        run.client.link.close()
+        run.send(m.End(stream="stdout"))
+        run.send(m.End(stream="stderr"))
+        assert run.client.transport is not None
+        run.client.transport.close()
 
     with pytest.raises(ConnectionLost, match="its outcome is unknown"):
         await run(tmp_path, behave)

@@ -12,7 +12,7 @@ from farhand_client import HostKeyUnknown, connect
 from farhand_protocol import messages as m
 from tests.support import openssh
 from tests.support.fake_service import FakeConnection, welcome
-from tests.support.fake_tls import nothing_was_said_to, port, record, tls_service
+from tests.support.fake_tls import port, received_nothing, record, tls_service
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -40,7 +40,7 @@ async def test_cancelling_in_the_handshake_closes_the_connection() -> None:
 
 async def test_cancelling_while_a_person_is_asked_closes_the_connection(tmp_path: Path) -> None:
     async def confirm(unknown: HostKeyUnknown) -> bool:
-        assert nothing_was_said_to(service)
+        assert received_nothing(service)
         task.cancel()
         await asyncio.Event().wait()
         return True
@@ -59,13 +59,13 @@ async def test_cancelling_in_the_login_closes_the_connection(tmp_path: Path, at:
         if isinstance(message, at):
             task.cancel()
         else:
-            client.say(welcome(client, login=True))
+            client.send(welcome(client, login=True))
 
     async with tls_service(tmp_path, greet=greet) as (service, _):
         task = asyncio.ensure_future(connect(service.host, identities=[tmp_path / "id"]))
         with pytest.raises(asyncio.CancelledError):
             await task
-        await service.connections[0].over.wait()
+        await service.connections[0].closed.wait()
 
 
 async def test_accept_new_records_an_unknown_key(tmp_path: Path) -> None:

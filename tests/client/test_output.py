@@ -10,12 +10,12 @@ import pytest
 from farhand_client import PIPE, ConnectionLost, Exited, OutputIncomplete
 from farhand_protocol import messages as m
 from farhand_protocol.limits import KiB, MiB
-from tests.support.fake_runs import in_pieces, stoppable
+from tests.support.fake_runs import print_in_chunks, stoppable
 from tests.support.fake_service import FakeRun, client_of
 
 
 async def test_streams_yield_chunks_until_their_end(tmp_path: Path) -> None:
-    async with client_of(tmp_path, in_pieces) as (client, _), client.start(["prog"]) as run:
+    async with client_of(tmp_path, print_in_chunks) as (client, _), client.start(["prog"]) as run:
         assert b"".join([chunk async for chunk in run.stdout]) == b"one\ntwo\n\nlast"
         assert run.stderr is not None
         assert await run.stderr.read() == b"err"
@@ -23,7 +23,7 @@ async def test_streams_yield_chunks_until_their_end(tmp_path: Path) -> None:
 
 
 async def test_lines_keep_their_newline(tmp_path: Path) -> None:
-    async with client_of(tmp_path, in_pieces) as (client, _), client.start(["prog"]) as run:
+    async with client_of(tmp_path, print_in_chunks) as (client, _), client.start(["prog"]) as run:
         assert [line async for line in run.stdout.lines()] == [b"one\n", b"two\n", b"\n", b"last"]
 
 
@@ -46,7 +46,7 @@ async def test_long_lines_are_cut_into_chunks(tmp_path: Path, limit: int, chunk:
 
 
 async def test_read_returns_at_most_the_size(tmp_path: Path) -> None:
-    async with client_of(tmp_path, in_pieces) as (client, _), client.start(["prog"]) as run:
+    async with client_of(tmp_path, print_in_chunks) as (client, _), client.start(["prog"]) as run:
         assert await run.stdout.read(2) == b"on"
         assert await run.stdout.read(0) == b""
         assert await run.stdout.read() == b"e\ntwo\n\nlast"
@@ -130,8 +130,8 @@ async def test_after_a_loss_the_reader_gets_what_arrived_and_then_the_error(tmp_
         run.started()
         await run.write("stdout", b"half")
         await asyncio.sleep(0)
-        assert run.client.link is not None
-        run.client.link.close()
+        assert run.client.transport is not None
+        run.client.transport.close()
 
     async with client_of(tmp_path, behave) as (client, _), client.start(["prog"]) as run:
         assert await run.stdout.read(100) == b"half"
@@ -206,7 +206,7 @@ async def test_a_callback_reader_gets_what_arrived_and_then_the_error(tmp_path: 
 async def with_a_gap(run: FakeRun) -> None:
     run.started()
     await run.write("stdout", b"begin")
-    run.say(m.GapNotice(stream="stdout", offset=5, bytes=1000))
+    run.send(m.GapNotice(stream="stdout", offset=5, bytes=1000))
     await run.write("stdout", b"end" * MiB * 3)
     run.ended(stdout=5 + 1000 + 9 * MiB)
 

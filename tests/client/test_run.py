@@ -11,7 +11,7 @@ import pytest
 from farhand_client import ConnectionLost, Exited, RequestRefused, SpawnError, SpawnFailed
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
-from tests.support.fake_runs import STOPPED, in_pieces, stoppable
+from tests.support.fake_runs import STOPPED, print_in_chunks, stoppable
 from tests.support.fake_service import FakeRun, client_of, refusing
 
 
@@ -24,20 +24,20 @@ async def test_a_run_has_its_id_and_pid_from_the_start(tmp_path: Path) -> None:
 
 
 async def test_start_can_be_awaited(tmp_path: Path) -> None:
-    async with client_of(tmp_path, in_pieces) as (client, _):
+    async with client_of(tmp_path, print_in_chunks) as (client, _):
         run = await client.start(["prog"])
         assert await run.stdout.read() == b"one\ntwo\n\nlast"
         assert (await run.wait()).returncode == 2
 
 
 async def test_start_can_be_a_task(tmp_path: Path) -> None:
-    async with client_of(tmp_path, in_pieces) as (client, _):
+    async with client_of(tmp_path, print_in_chunks) as (client, _):
         run = await asyncio.create_task(client.start(["prog"]))
         assert (await run.wait()).outcome == Exited(code=2)
 
 
 async def test_the_result_counts_the_output(tmp_path: Path) -> None:
-    async with client_of(tmp_path, in_pieces) as (client, _), client.start(["prog"]) as run:
+    async with client_of(tmp_path, print_in_chunks) as (client, _), client.start(["prog"]) as run:
         result = await run.wait()
         assert (result.stdout, result.stderr, result.duration, result.lingered) == (13, 3, 0.25, False)
         assert result == run.result
@@ -100,7 +100,7 @@ async def test_closing_the_client_ends_its_runs(tmp_path: Path) -> None:
         await client.close()
         with pytest.raises(ConnectionLost, match="closed by this client"):
             await run.wait()
-        await service.connections[0].over.wait()
+        await service.connections[0].closed.wait()
         await client.close()
         with pytest.raises(ConnectionLost):
             await client.ping()

@@ -52,8 +52,8 @@ async def test_attach_requests_what_its_arguments_say(tmp_path: Path) -> None:
 async def test_attached_output_begins_at_the_offset_and_the_outcome_is_known(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
-        await run.rest("stdout", b"0123456789")
-        await run.rest("stderr", b"err")
+        await run.write_rest("stdout", b"0123456789")
+        await run.write_rest("stderr", b"err")
         run.ended(Exited(code=3))
 
     async with client_of(tmp_path, behave) as (client, _):
@@ -81,10 +81,10 @@ async def test_output_is_read_independently_of_the_streams(tmp_path: Path) -> No
             await run.until(m.Stop)
             run.ended(STOPPED, stdout=110, stderr=2)
             return
-        run.say(m.GapNotice(stream="stdout", offset=0, bytes=100))
+        run.send(m.GapNotice(stream="stdout", offset=0, bytes=100))
         run.sent["stdout"] = 100
         await run.write("stdout", b"0123456789")
-        await run.rest("stderr", b"ab")
+        await run.write_rest("stderr", b"ab")
         if run.attach.stderr is None:
             run.ended(stderr=2)
         else:

@@ -257,7 +257,7 @@ async def test_cancelling_at_the_end_of_an_outage_leaves_no_channel_open(tmp_pat
         for turns in range(0, 30, 3):
             await client.ping()
             service.connections[-1].cut()
-            await service.connections[-1].over.wait()
+            await service.connections[-1].closed.wait()
             await until_cancelled(asking, client, turns, 3)
         for _ in range(3):
             await client.ping()
@@ -267,4 +267,4 @@ async def test_cancelling_at_the_end_of_an_outage_leaves_no_channel_open(tmp_pat
 
 def owned(run: FakeRun) -> bool:
     """Return whether the client had to stop the run, and could."""
-    return run.attach is None and run.request.on_disconnect == "kill" and not run.client.over.is_set()
+    return run.attach is None and run.request.on_disconnect == "kill" and not run.client.closed.is_set()

@@ -101,9 +101,9 @@ async def test_unsent_stdin_is_counted_across_an_outage(tmp_path: Path) -> None:
         while len(service.runs[0].stdin) < 4 * MiB:
             await client.ping()
         assert run.stdin.waiting == 1 * MiB
-        service.came.clear()
+        service.arrived.clear()
         service.connections[0].cut()
-        await service.came.wait()
+        await service.arrived.wait()
         while len(service.runs[1].stdin) < 4 * MiB:
             await client.ping()
         assert run.stdin.waiting == 1 * MiB

@@ -35,7 +35,7 @@ async def shell(run: FakeRun) -> None:
             await run.until(m.Stop)
             run.ended(Killed(reason="requested", signal=15))
         case name:
-            await run.rest("stdout", name + b"\n1\n2")
+            await run.write_rest("stdout", name + b"\n1\n2")
             run.ended(Exited(code=3))
 
 

@@ -22,7 +22,7 @@ class Installation:
     """What `DESTDIR=root deploy/install` made; it belongs to the whole session, so tests only look at it."""
 
     root: Path
-    told: str
+    output: str
 
     @property
     def program(self) -> Path:

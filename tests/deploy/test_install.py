@@ -63,7 +63,7 @@ def test_the_configuration_admits_the_edges_account(installation: Installation) 
 
 def test_it_says_what_it_does(installation: Installation) -> None:
     for place in ("usr/local/lib/farhand", "usr/local/lib/systemd/system", "etc/farhand/farhandd.toml"):
-        assert str(installation.root / place) in installation.told
+        assert str(installation.root / place) in installation.output
 
 
 @pytest.fixture

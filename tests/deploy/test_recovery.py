@@ -10,7 +10,7 @@ pytestmark = ON_SYSTEMD
 
 def test_a_run_of_a_local_client_outlives_the_edge(installation: Installation) -> None:
     script = """
-again true
+retry true
 edge=$(pid farhand-edge.service)
 mkfifo input output
 farhand run -i unix:/run/farhand/farhandd.sock -- sh -c 'echo up; read -r line; echo "$line"; exit 5' \\
@@ -22,7 +22,7 @@ systemctl restart farhand-edge.service
 echo "went on" >&4
 cat <&3
 wait "$run" || echo "code $?"
-again echo "served again"
+retry echo "served again"
 [ "$edge" = "$(pid farhand-edge.service)" ] || echo "another edge"
 """
     assert under_systemd(installation.root, script) == ["went on", "code 5", "served again", "another edge"]
@@ -32,7 +32,7 @@ def test_an_edge_that_was_killed_is_started_again_and_its_clients_go_on(
     installation: Installation,
 ) -> None:
     script = """
-again true
+retry true
 begun --status-json status 127.0.0.1 -- sh -c 'echo up; read -r word <go; echo "$word"; exit 7' 2>/dev/null
 core=$(pid farhandd.service) edge=$(pid farhand-edge.service)
 systemctl kill --signal=KILL farhand-edge.service
@@ -41,7 +41,7 @@ echo on >go
 cat <&3
 wait "$run" || echo "code $?"
 cat status
-again echo "served again"
+retry echo "served again"
 [ "$core" = "$(pid farhandd.service)" ] && echo "the same core"
 """
     told = under_systemd(installation.root, script, configured="mkfifo go\n")
@@ -59,23 +59,23 @@ systemctl daemon-reload
 
 def test_a_core_that_hangs_or_restarts_comes_back_and_the_edge_finds_it(installation: Installation) -> None:
     script = """
-again true
+retry true
 begun 127.0.0.1 -- sh -c "trap '' TERM; echo up; exec sleep 4711" 2>/dev/null
 core=$(pid farhandd.service) edge=$(pid farhand-edge.service)
 echo -- hangs
 since
 systemctl kill --kill-whom=main --signal=STOP farhandd.service
-said farhandd.service "Failed with result 'watchdog'"
-said farhandd.service 'farhandd: ready'
+logged farhandd.service "Failed with result 'watchdog'"
+logged farhandd.service 'farhandd: ready'
 wait "$run" || echo "code $?"
 pgrep -f 'sleep 4711' || echo "nobody left"
 [ "$core" = "$(pid farhandd.service)" ] || echo "another core"
-again echo "served again"
+retry echo "served again"
 echo -- restarts
 core=$(pid farhandd.service)
 systemctl restart farhandd.service
 [ "$core" = "$(pid farhandd.service)" ] || echo "another core"
-again echo "served again"
+retry echo "served again"
 [ "$edge" = "$(pid farhand-edge.service)" ] && echo "the same edge"
 """
     assert under_systemd(installation.root, script, configured=WATCHED) == [

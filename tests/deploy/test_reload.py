@@ -9,9 +9,9 @@ pytestmark = ON_SYSTEMD
 def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(installation: Installation) -> None:
     script = """
 status() { systemctl show --property=StatusText,ActiveState farhandd.service; }
-reload() { since; systemctl reload "$1"; said "$1" "$2"; }
+reload() { since; systemctl reload "$1"; logged "$1" "$2"; }
 asked() { farhand run -e "$1=set" 127.0.0.1 -- printenv "$1" 2>&1 || echo "code $?"; }
-again true
+retry true
 core=$(pid farhandd.service)
 echo -- good
 set_key environment '["GOOD"]'

@@ -24,7 +24,7 @@ farhand run 127.0.0.1 -- sh -c 'id -un; pwd; grep ^0: /proc/self/cgroup | sed s/
     echo "code $?"
 echo -- after
 systemctl show --property=ActiveState,StatusText farhand-edge.service
-said farhandd.service 'msg=login peer=127.0.0.1:[0-9]* user=root how=key key=SHA256:' | sed 's/:[0-9]* /:PORT /'
+logged farhandd.service 'msg=login peer=127.0.0.1:[0-9]* user=root how=key key=SHA256:' | sed 's/:[0-9]* /:PORT /'
 """
     assert under_systemd(installation.root, script, started=UNTRUSTED) == [
         "-- before",
@@ -69,7 +69,7 @@ farhand run 127.0.0.1 -- echo trusted
 def test_the_edge_is_shut_in_while_it_serves(installation: Installation) -> None:
     script = """
 mkdir -p /home/somebody
-again true
+retry true
 edge=$(pid farhand-edge.service)
 stat -c %U "/proc/$edge"
 grep -E '^(NoNewPrivs|Seccomp|CapBnd|CapEff):' "/proc/$edge/status" | tr '\\t' ' '

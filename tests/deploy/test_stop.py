@@ -16,7 +16,7 @@ set_key kill_after '"500 ms"'
 
 def test_stopping_gives_runs_their_grace_and_delivers_their_outcome(installation: Installation) -> None:
     script = """
-again true
+retry true
 begun --status-json status 127.0.0.1 -- sh -c "trap '' TERM; sleep 4711 & setsid sleep 4712 >&- 2>&- & echo up; wait"
 systemctl stop farhandd.service
 wait "$run" || echo "code $?"
@@ -58,7 +58,7 @@ asyncio.run(main())
 
 def test_all_is_stopped_in_order_core_first_and_clients_are_told(installation: Installation) -> None:
     script = f"""
-again true
+retry true
 mkfifo output
 /usr/local/lib/farhand/bin/python -c {shlex.quote(LISTENER)} >output 2>&1 &
 exec 3<output

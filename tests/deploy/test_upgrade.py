@@ -50,17 +50,17 @@ def test_runs_outlive_restarts_of_the_edge_and_upgrades_of_the_core(
     by_command = "farhandd upgrade | sed 's/(pid .*); \\([0-9]*\\) runs.*/\\1 runs/'"
     script = f"""
 runs={runs}
-again true
+retry true
 {STREAMS}
-edges() {{ for _ in $(seq "$1"); do systemctl restart farhand-edge.service; again true; done; }}
+edges() {{ for _ in $(seq "$1"); do systemctl restart farhand-edge.service; retry true; done; }}
 edges {one}
 {by_command}
 edges {two}
 since
 systemctl kill --kill-whom=main --signal=USR2 farhandd.service
-said farhandd.service 'msg=upgraded'
+logged farhandd.service 'msg=upgraded'
 edges {three}
-{by_command if three else "again true"}
+{by_command if three else "retry true"}
 edges {four}
 {COUNTED}
 systemctl show --property=ActiveState,SubState,StatusText,NRestarts,Result farhandd.service | sort

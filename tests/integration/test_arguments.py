@@ -113,7 +113,7 @@ async def test_a_program_has_the_three_descriptors_and_no_other(client: RawClien
     pid = await run.started()
     await run.line()
     assert sorted(entry.name for entry in Path(f"/proc/{pid}/fd").iterdir()) == ["0", "1", "2"]
-    run.say(m.Stop())
+    run.send(m.Stop())
     await run.ended()
 
 

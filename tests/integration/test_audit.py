@@ -102,7 +102,7 @@ async def test_a_login_shell_is_logged_with_name_terminal_and_recording(guard: P
     async with RawClient.connect(guard.service.socket) as client:
         run = client.start(login=True, terminal=screen, stdin=True, merge_stderr=True, record_input=True)
         await run.started()
-        run.say(m.Stop(kill_after=0))
+        run.send(m.Stop(kill_after=0))
         await run.ended()
     shell = pwd.getpwuid(os.getuid()).pw_shell or "/bin/sh"
     (start,) = guard.audited("start")
@@ -202,7 +202,7 @@ async def test_a_stop_is_logged(guard: PolicyService) -> None:
     async with RawClient.connect(guard.service.socket) as client:
         run = client.start("sleep", "60")
         await run.started()
-        run.say(m.Stop())
+        run.send(m.Stop())
         await run.ended()
     (entry,) = guard.audited("signal")
     assert (entry["run"], entry["detail"]) == (run.request.id, "stop")
@@ -224,7 +224,7 @@ async def test_the_same_request_again_is_logged_as_an_attachment(guard: PolicySe
         await run.started()
         same = again.start("cat", stdin=True, id=run.request.id)
         await same.started()
-        run.say(m.End(stream="stdin"))
+        run.send(m.End(stream="stdin"))
         await same.ended()
     assert [(entry["event"], entry["run"]) for entry in guard.audited("start", "attach")] == [
         ("start", run.request.id),

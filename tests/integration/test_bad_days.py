@@ -42,7 +42,7 @@ async def test_thousands_of_runs_at_once(tmp_path: Path, count: int) -> None:
         assert (await clients[2].start("true").error()).code == ErrorCode.TOO_MANY_RUNS
         for number, run in enumerate(runs):
             run.write(b"%d" % number)
-            run.say(m.End(stream="stdin"))
+            run.send(m.End(stream="stdin"))
         for number, run in enumerate(runs):
             assert (await run.ended()).outcome == Exited(code=0)
             assert run.stdout == b"%d" % number

@@ -71,7 +71,7 @@ async def test_an_older_connection_of_the_same_client_is_told_that_it_was_replac
         await before.started()
         now = new.start("sleep", "60", id=run_id, attachment=key)
         assert (await before.error()).code == ErrorCode.REPLACED
-        now.say(m.Stop())
+        now.send(m.Stop())
         assert (await now.ended()).outcome.status == "killed"
 
 

@@ -53,7 +53,7 @@ async def test_output_of_a_run_without_a_client_takes_no_memory(core: Service) -
 async def test_a_stop_ends_the_run_and_the_outcome_is_reported(client: RawClient) -> None:
     run = client.start("sleep", "60")
     pid = await run.started()
-    run.say(m.Stop())
+    run.send(m.Stop())
     assert (await run.ended()).outcome == Killed(reason="requested", signal=15)
     await session_is_gone(pid)
 
@@ -71,7 +71,7 @@ async def test_close_frees_a_writer_that_waits_for_its_client(core: Service) -> 
         script = "trap '' TERM; head -c 100000000 /dev/zero; exit 3"
         run = client.start("sh", "-c", script, credit=False, kill_after=60)
         await run.output(SMALL.window)
-        run.say(m.Stop())
+        run.send(m.Stop())
         run.close()
         await run.last()
         again = client.start("sh", "-c", script, id=run.request.id, kill_after=60, keep=False)
@@ -122,7 +122,7 @@ async def test_others_go_on_when_a_channel_fails_whose_end_waits_for_its_turn(co
             client.raw(encode_frame(Kind.MESSAGE, run.channel, b"{}"))
         async with RawClient.connect(core.socket) as other:
             await other.run("true")
-        client.go_on_reading()
+        client.resume_reading()
         assert (await flood.ended()).stdout == flood.totals["stdout"] == 30_000_000
         for run in silent:
             await run.last()

@@ -60,7 +60,7 @@ async def test_a_drain_tells_clients_and_lets_runs_end_by_themselves(tmp_path: P
         await run.line()
         service.process.send_signal(signal.SIGTERM)
         for one in (client, other):
-            told = await one.told(m.GoingAway)
+            told = await one.wait_for_message(m.GoingAway)
             assert isinstance(told, m.GoingAway)
             assert told.grace == 60
         assert not service.socket.exists()
@@ -82,7 +82,7 @@ async def test_a_drain_stops_what_has_not_ended_within_the_grace(tmp_path: Path)
         pids = [await run.started() for run in (polite, stubborn, being_stopped)]
         await stubborn.line()
         await being_stopped.line()
-        being_stopped.say(m.Stop(kill_after=3600))
+        being_stopped.send(m.Stop(kill_after=3600))
         await client.round_trip()
         service.process.send_signal(signal.SIGTERM)
         assert (await polite.ended()).outcome == Killed(reason="draining", signal=signal.SIGTERM)
@@ -146,9 +146,9 @@ async def test_a_draining_service_does_not_remove_the_socket_of_its_successor(tm
         run = client.start("sh", "-c", "echo up; read -r x", stdin=True)
         await run.line()
         old.process.send_signal(signal.SIGTERM)
-        await client.told(m.GoingAway)
+        await client.wait_for_message(m.GoingAway)
         async with running_service(tmp_path) as new:
-            run.say(m.End(stream="stdin"))
+            run.send(m.End(stream="stdin"))
             await run.ended()
             assert await exit_code(old) == 0
             async with RawClient.connect(new.socket) as another:
@@ -190,7 +190,7 @@ async def test_sighup_reloads_the_configuration_for_new_requests(one_run: tuple[
     assert (await client.start("true").error()).code == "too_many_runs"
     await reload(service, "[runs]\nmax_runs = 2\n", "reloaded")
     assert (await client.run("true"))[0].outcome == Exited(code=0)
-    run.say(m.End(stream="stdin"))
+    run.send(m.End(stream="stdin"))
     assert (await run.ended()).outcome == Exited(code=0)
 
 
@@ -204,7 +204,7 @@ async def test_a_faulty_configuration_is_logged_and_the_old_one_kept(one_run: tu
     # A file that is good again is taken the next time.
     await reload(service, "[runs]\nmax_runs = 2\n", "reloaded")
     assert (await client.run("true"))[0].outcome == Exited(code=0)
-    run.say(m.End(stream="stdin"))
+    run.send(m.End(stream="stdin"))
 
 
 async def test_the_service_manager_is_notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +248,7 @@ async def test_a_second_signal_ends_the_grace_of_a_drain(tmp_path: Path) -> None
         run = client.start("sleep", "60")
         pid = await run.started()
         service.process.send_signal(signal.SIGINT)
-        await client.told(m.GoingAway)
+        await client.wait_for_message(m.GoingAway)
         service.process.send_signal(signal.SIGINT)
         assert (await run.ended()).outcome == Killed(reason="draining", signal=signal.SIGTERM)
         await end_of(pid)

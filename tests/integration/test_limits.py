@@ -42,7 +42,7 @@ async def test_300_runs_at_once(core: Service) -> None:
             await run.started()
         for number, run in enumerate(runs):
             run.write(b"%d" % number)
-            run.say(m.End(stream="stdin"))
+            run.send(m.End(stream="stdin"))
         for number, run in enumerate(runs):
             assert (await run.ended()).outcome == Exited(code=0)
             assert run.stdout == b"%d" % number
@@ -69,7 +69,7 @@ async def test_runs_are_bounded_in_the_service_and_on_each_connection(tmp_path: 
         assert error.code == "too_many_runs"
         assert "(runs.max_runs)" in error.message
         # What was refused may be asked for again, and is served once there is room.
-        runs[0].say(m.End(stream="stdin"))
+        runs[0].send(m.End(stream="stdin"))
         await runs[0].ended()
         assert (await two.run("true"))[0].outcome == Exited(code=0)
         assert (await one.run("true"))[0].outcome == Exited(code=0)
@@ -91,7 +91,7 @@ async def test_out_of_descriptors_is_an_outcome_and_passes(tmp_path: Path) -> No
             assert (outcome.error, outcome.what) == ("EMFILE", "process")
         # Those that did start are all in hand.
         for run in started:
-            run.say(m.Stop(kill_after=0))
+            run.send(m.Stop(kill_after=0))
         for run in started:
             ended = await run.ended()
             assert isinstance(ended.outcome, Killed)

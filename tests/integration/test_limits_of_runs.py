@@ -218,5 +218,5 @@ async def test_a_stalled_reader_costs_no_memory_and_delays_nobody(core: Service)
         assert len((await other.run(["head", "-c", str(32 * MiB), "/dev/zero"])).stdout) == 32 * MiB
         assert resident(core.process.pid) - before < 24 * MiB
         assert len(children(core.process.pid)) >= 1
-        stopped.go_on_reading()
+        stopped.resume_reading()
         await run.output(16 * MiB)

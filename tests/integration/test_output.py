@@ -92,7 +92,7 @@ async def test_a_full_stdout_does_not_hold_up_stderr(core: Service) -> None:
         async with asyncio.timeout(10):
             while not run.totals["stderr"]:
                 await client.round_trip()
-        run.say(m.Stop())
+        run.send(m.Stop())
         run.grant()
         await run.ended()
 
@@ -108,7 +108,7 @@ async def test_a_client_that_does_not_read_its_socket_blocks_only_its_own_writer
         assert run.totals["stdout"] == ended.stdout == 8_000_000
         # Four spools of 4 MiB, and what is around them; all that is written would be 80 MB.
         assert resident(core.process.pid) - before < 32 * MiB
-        client.go_on_reading()
+        client.resume_reading()
         for run in runs:
             ended = await run.ended()
             assert ended.stdout == run.totals["stdout"] == 20_000_000

@@ -237,7 +237,7 @@ async def test_rules_for_local_accounts_match_the_connecting_account(tmp_path: P
             client = await stack.enter_async_context(RawClient.connect(service.socket))
         finally:
             os.seteuid(0)
-        accepted = await client.told(m.Accepted)
+        accepted = await client.wait_for_message(m.Accepted)
         assert isinstance(accepted, m.Accepted)
         assert accepted.user == "nobody"
         # What nobody cannot get at is not what nobody's search finds.

@@ -16,7 +16,7 @@ from tests.support.faulty_proxy import (
     LOGGED_IN,
     Fault,
     Kind,
-    client_over,
+    client_through,
     faulty_proxy,
     network_service,
     nothing_is_left,
@@ -54,7 +54,7 @@ async def test_output_through_fifty_cuts_is_whole_and_the_exit_code_right(tmp_pa
     digest, count = hashlib.sha256(), 0
     async with network_service(tmp_path) as service, faulty_proxy(service, iter(faults)) as line:
         command = [sys.executable, "-c", WRITE, str(seed), str(SIZE)]
-        async with client_over(line, tmp_path) as client, client.start(command) as run:
+        async with client_through(line, tmp_path) as client, client.start(command) as run:
             while piece := await run.stdout.read(1 << 20):
                 digest.update(piece)
                 count += len(piece)
@@ -72,7 +72,7 @@ async def test_stdin_and_output_through_cuts_of_both_directions(tmp_path: Path, 
     sent, came, count = hashlib.sha256(), hashlib.sha256(), 0
     faults = random_faults(seed, 20, SIZE // 2 // 20, {"fin": 9, "rst": 9, "vanish": 2}, of_client=True)
     async with network_service(tmp_path) as service, faulty_proxy(service, iter(faults)) as line:
-        async with client_over(line, tmp_path) as client, client.start(["cat"], stdin=PIPE) as run:
+        async with client_through(line, tmp_path) as client, client.start(["cat"], stdin=PIPE) as run:
 
             async def feed() -> None:
                 assert run.stdin is not None
@@ -103,7 +103,7 @@ async def test_a_start_that_was_cut_off_anywhere_happens_once(tmp_path: Path, ki
     faults = [fault for pair in zip(later, early, strict=True) for fault in pair]
     mark = tmp_path / "mark"
     async with network_service(tmp_path) as service, faulty_proxy(service, iter(faults)) as line:
-        async with client_over(line, tmp_path) as client:
+        async with client_through(line, tmp_path) as client:
             while len(line.made) < len(faults):
                 completed = await client.run(f"echo once >> {mark}; cat {mark}; rm {mark}", shell=True)
                 assert (completed.stdout, completed.outcome) == (b"once\n", Exited(code=0))

@@ -31,7 +31,7 @@ async def test_stdin_and_its_end_arrive(client: RawClient) -> None:
     run = client.start("cat", stdin=True)
     run.write(b"one\xff\0two")
     assert await run.output(8) == b"one\xff\0two"
-    run.say(END)
+    run.send(END)
     assert (await run.ended()).outcome == Exited(code=0)
 
 
@@ -39,7 +39,7 @@ async def test_stdin_may_be_sent_before_the_program_has_started(client: RawClien
     runs = [client.start("cat", stdin=True) for _ in range(20)]
     for number, run in enumerate(runs):
         run.write(b"early %d" % number)
-        run.say(END)
+        run.send(END)
     for number, run in enumerate(runs):
         await run.ended()
         assert run.stdout == b"early %d" % number
@@ -47,7 +47,7 @@ async def test_stdin_may_be_sent_before_the_program_has_started(client: RawClien
 
 async def test_stdin_may_end_without_a_byte(client: RawClient) -> None:
     run = client.start("wc", "-c", stdin=True)
-    run.say(END)
+    run.send(END)
     await run.ended()
     assert run.stdout == b"0\n"
 
@@ -56,7 +56,7 @@ async def test_much_stdin_arrives_whole(client: RawClient) -> None:
     data = os.urandom(1 << 20) * 16
     run = client.start("sha256sum", stdin=True)
     await write_all(run, data)
-    run.say(END)
+    run.send(END)
     await run.ended()
     assert run.stdout.decode().split()[0] == hashlib.sha256(data).hexdigest()
 
@@ -68,7 +68,7 @@ async def test_a_program_that_does_not_read_blocks_only_its_own_client(client: R
     assert sent == WINDOW
     ended, other = await client.run("echo", "others go on")
     assert (ended.outcome, other.stdout) == (Exited(code=0), b"others go on\n")
-    run.say(m.Stop())
+    run.send(m.Stop())
     assert (await run.ended()).outcome == Killed(reason="requested", signal=15)
 
 
@@ -78,16 +78,16 @@ async def test_no_credit_is_granted_for_stdin_that_the_program_has_not_read(clie
     assert run.write(b"x" * WINDOW) == WINDOW
     await client.run("true")
     assert run.stdin_credit == 0
-    run.say(m.Stop())
+    run.send(m.Stop())
     await run.ended()
 
 
 async def test_a_program_that_closes_its_stdin_early_drops_the_rest_and_goes_on(client: RawClient) -> None:
     run = client.start("sh", "-c", "head -c 3; exec <&-; echo; kill -STOP $$; echo done", stdin=True)
     await write_all(run, b"abc" + b"x" * (3 * WINDOW))
-    run.say(END)
+    run.send(END)
     await stopped(await run.started())
-    run.say(m.Signal(number=signal.SIGCONT))
+    run.send(m.Signal(number=signal.SIGCONT))
     assert (await run.ended()).outcome == Exited(code=0)
     assert run.stdout == b"abc\ndone\n"
 

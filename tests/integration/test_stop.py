@@ -45,7 +45,7 @@ async def test_a_program_that_ignores_term_is_killed_after_the_grace(client: Raw
 async def test_a_stop_can_set_its_grace_period(client: RawClient) -> None:
     run = client.start("sh", "-c", STUBBORN, kill_after=3600)
     await run.line()
-    run.say(m.Stop(kill_after=0))
+    run.send(m.Stop(kill_after=0))
     assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGKILL)
 
 
@@ -55,14 +55,14 @@ async def test_a_second_stop_can_shorten_the_grace_and_not_lengthen_it(
 ) -> None:
     run = client.start("sh", "-c", STUBBORN)
     await run.line()
-    run.say(m.Stop(kill_after=first))
-    run.say(m.Stop(kill_after=second))
+    run.send(m.Stop(kill_after=first))
+    run.send(m.Stop(kill_after=second))
     assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGKILL)
 
 
 async def test_a_stop_may_come_before_the_start(client: RawClient) -> None:
     run = client.start("sleep", "60")
-    run.say(m.Stop())
+    run.send(m.Stop())
     assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGTERM)
 
 
@@ -70,7 +70,7 @@ async def test_a_suspended_process_is_ended(client: RawClient) -> None:
     run = client.start("sh", "-c", "kill -STOP $$")
     pid = await run.started()
     await stopped(pid)
-    run.say(m.Stop(kill_after=3600))
+    run.send(m.Stop(kill_after=3600))
     assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGTERM)
 
 
@@ -78,7 +78,7 @@ async def test_a_suspended_process_that_ignores_term_is_ended(client: RawClient)
     run = client.start("sh", "-c", "trap '' TERM; while :; do kill -STOP $$; done")
     pid = await run.started()
     await stopped(pid)
-    run.say(m.Stop(kill_after=0.1))
+    run.send(m.Stop(kill_after=0.1))
     assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGKILL)
     await session_is_gone(pid)
 
@@ -87,7 +87,7 @@ async def test_a_suspended_process_that_ignores_term_is_ended(client: RawClient)
 async def test_a_signal_that_ends_the_program_is_its_outcome(client: RawClient, number: int) -> None:
     run = client.start("sleep", "60")
     await run.started()
-    run.say(m.Signal(number=number))
+    run.send(m.Signal(number=number))
     assert (await run.ended()).outcome == Signaled(signal=number)
 
 
@@ -100,7 +100,7 @@ async def test_a_signal_reaches_the_whole_group(client: RawClient) -> None:
     child = "trap 'echo child; exit' USR1; echo up; while :; do sleep 0.01; done"
     run = client.start("sh", "-c", f"trap 'wait; exit 4' USR1; ({child}) & while :; do sleep 0.01; done")
     await run.line()
-    run.say(m.Signal(number=signal.SIGUSR1))
+    run.send(m.Signal(number=signal.SIGUSR1))
     ended = await run.ended()
     assert (ended.outcome, run.stdout) == (Exited(code=4), b"up\nchild\n")
 
@@ -114,9 +114,9 @@ async def test_nothing_of_the_group_is_left(client: RawClient, how: str) -> None
     pid = await run.started()
     await run.line()
     if how == "stop":
-        run.say(m.Stop())
+        run.send(m.Stop())
     elif how == "kill":
-        run.say(m.Signal(number=signal.SIGKILL))
+        run.send(m.Signal(number=signal.SIGKILL))
     await run.ended()
     await session_is_gone(pid)
 
@@ -144,9 +144,9 @@ async def test_no_daemon_is_left(client: RawClient, daemon: str, how: str) -> No
     await run.started()
     pid = int(await run.line())
     if how == "stop":
-        run.say(m.Stop())
+        run.send(m.Stop())
     elif how == "kill":
-        run.say(m.Signal(number=signal.SIGKILL))
+        run.send(m.Signal(number=signal.SIGKILL))
     await run.ended()
     await end_of(pid)
 
@@ -156,11 +156,11 @@ async def test_a_daemon_of_another_run_goes_on(client: RawClient) -> None:
     stopped_one = client.start("sh", "-c", f"{daemon}; sleep 999")
     other = client.start("sh", "-c", f"{daemon}; sleep 999")
     ended, lives = int(await stopped_one.line()), int(await other.line())
-    stopped_one.say(m.Stop(kill_after=0.1))
+    stopped_one.send(m.Stop(kill_after=0.1))
     await stopped_one.ended()
     await end_of(ended)
     assert status(lives)["State"][0] in "SRD"
-    other.say(m.Stop(kill_after=0.1))
+    other.send(m.Stop(kill_after=0.1))
     await other.ended()
     await end_of(lives)
 
@@ -198,7 +198,7 @@ async def test_a_member_of_the_group_has_the_grace_too_when_the_leader_ends_at_o
     run = client.start("sh", "-c", f"({worker}) & exec 2>&-; wait", kill_after=10)
     pid = await run.started()
     await run.line()
-    run.say(m.Stop())
+    run.send(m.Stop())
     ended = await run.ended()
     assert ended.outcome == Killed(reason="requested", signal=signal.SIGTERM)
     assert state.read_text() == "saved\n"
@@ -213,8 +213,8 @@ async def test_a_signal_or_a_stop_for_a_run_that_has_ended_does_nothing(core: Se
         await end_of(await run.started())
         assert (await client.run("true"))[0].outcome == Exited(code=0)  # by now the service has heard of it
         # The program is gone and its outcome waits for a client that takes the output slowly.
-        run.say(m.Signal(number=signal.SIGKILL))
-        run.say(m.Stop(kill_after=0))
+        run.send(m.Signal(number=signal.SIGKILL))
+        run.send(m.Stop(kill_after=0))
         await client.round_trip()
         run.grant()
         assert (await run.ended()).outcome == Exited(code=0)

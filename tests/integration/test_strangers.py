@@ -86,7 +86,7 @@ async def test_another_account_is_denied_with_the_reason(core: Service) -> None:
 
 async def test_another_user_cannot_be_requested_over_the_local_socket(core: Service) -> None:
     async with RawClient.connect(core.socket, user="someone-else") as client:
-        told = await client.told(m.Error)
+        told = await client.wait_for_message(m.Error)
         assert isinstance(told, m.Error)
         assert told.code == "denied"
         await client.closed()

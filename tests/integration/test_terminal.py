@@ -88,7 +88,7 @@ async def test_terminal_messages_for_a_run_without_a_terminal_are_refused(client
         ErrorCode.NO_TERMINAL,
         f"run {run.request.id} has no terminal; attach to it without a size",
     )
-    run.say(m.Stop())
+    run.send(m.Stop())
     await run.ended()
 
 
@@ -121,7 +121,7 @@ async def test_the_tail_of_what_is_written_last_is_not_lost(client: RawClient) -
 async def test_the_end_of_stdin_ends_a_program_that_reads_lines(client: RawClient) -> None:
     run = on_terminal(client, "wc", "-c", shown=terminal(80, 24, ("ECHO", 0)))
     run.write(b"a line\nand a rest")
-    run.say(m.End(stream="stdin"))
+    run.send(m.End(stream="stdin"))
     assert (await run.ended()).outcome == Exited(code=0)
     assert run.stdout == b"17\r\n"
 
@@ -207,7 +207,7 @@ async def test_a_program_is_notified_of_each_new_size(client: RawClient) -> None
     run = on_terminal(client, "sh", "-c", WATCHING_SIZE)
     await run.match(b"ready")
     for columns, rows in ((100, 30), (1, 1), (500, 300)):
-        run.say(m.Resize(columns=columns, rows=rows))
+        run.send(m.Resize(columns=columns, rows=rows))
         await run.match(b"\n%d %d\r\n" % (rows, columns))
         await run.resized(columns, rows)
     run.write(b"end\r")
@@ -252,7 +252,7 @@ async def runs_of(client: RawClient, run_id: str) -> tuple[m.RunInfo, ...]:
 
 async def test_a_shell_is_stopped_at_once(client: RawClient) -> None:
     run = await shell(client)
-    run.say(m.Stop(kill_after=60.0))
+    run.send(m.Stop(kill_after=60.0))
     outcome = (await run.ended()).outcome
     assert outcome == Killed(reason="requested", signal=signal.SIGHUP)
 

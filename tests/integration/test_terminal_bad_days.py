@@ -100,7 +100,7 @@ class TestSizes:
 
 async def does(there: Shell, line: str) -> str:
     """As `Shell.does`, where the echo of the line need not be in one row."""
-    there.say(line + "; echo d''one")
+    there.type_line(line + "; echo d''one")
     said = await there.pty.shows(b"done\r\n")
     await there.pty.shows(PROMPT)
     return said.decode()
@@ -108,7 +108,7 @@ async def does(there: Shell, line: str) -> str:
 
 async def begins(there: Shell, line: str) -> None:
     """As `Shell.begins`, in the same way."""
-    there.say("echo be''gin; " + line)
+    there.type_line("echo be''gin; " + line)
     await there.pty.shows(b"begin\r\n")
 
 

@@ -51,7 +51,7 @@ async def line_lost(run: RemoteRun) -> None:
 
 async def over(run: RemoteRun) -> m.Ended:
     """End a run."""
-    run.say(m.Stop(kill_after=0.0))
+    run.send(m.Stop(kill_after=0.0))
     return await run.ended()
 
 
@@ -139,7 +139,7 @@ async def test_the_smaller_of_two_sizes_applies_and_both_clients_are_notified(co
         await run.match(b"20 100\r\n")
         await run.resized(100, 20)
         await sharing.resized(100, 20)
-        sharing.say(m.Resize(columns=90, rows=50))
+        sharing.send(m.Resize(columns=90, rows=50))
         await run.match(b"30 90\r\n")
         await run.resized(90, 30)
         sharing.close()
@@ -182,7 +182,7 @@ async def test_a_read_only_client_cannot_type_or_resize(core: Service, client: R
         looking = friend.attach(run.request.id, stdout=0, read_only=True, size=size(10, 5))
         await looking.match(b"ready")
         assert looking.sizes == [size(80, 24)]
-        run.say(m.Resize(columns=90, rows=30))
+        run.send(m.Resize(columns=90, rows=30))
         await looking.resized(90, 30)
         await over(run)
 
@@ -242,7 +242,7 @@ async def own(tmp_path: Path) -> AsyncIterator[Service]:
 async def test_a_shell_is_open_through_an_upgrade(own: Service) -> None:
     async with another(own) as first:
         run = await shell(first, attachment=KEY, grace=GRACE, shown=terminal(100, 30))
-        run.say(m.Resize(columns=90, rows=20))
+        run.send(m.Resize(columns=90, rows=20))
         await run.resized(90, 20)
         pid = await run.started()
         open_before = descriptors(own.process.pid)

@@ -44,14 +44,14 @@ class TestResize:
         assert {m.Resize} == TERMINAL_ONLY
 
     @given(st.lists(st.builds(m.Resize, columns=cells, rows=cells), max_size=5))
-    def test_both_sides_send_sizes_on_the_channel_of_a_terminal(self, said: list[m.Resize]) -> None:
+    def test_both_sides_send_sizes_on_the_channel_of_a_terminal(self, resizes: list[m.Resize]) -> None:
         for opening in (terminal_run(), TYPING):
             pair = Pair.ready()
             pair.start(opening)
-            for resize in said:
+            for resize in resizes:
                 pair.client.send(1, resize)
                 pair.server.send(1, resize)
-            assert sorted(pair.deliver()) == ["client 1: resize"] * len(said) + ["server 1: resize"] * len(said)
+            assert sorted(pair.deliver()) == ["client 1: resize"] * len(resizes) + ["server 1: resize"] * len(resizes)
 
     @pytest.mark.parametrize("side", Side)
     @pytest.mark.parametrize("opening", PLAIN)

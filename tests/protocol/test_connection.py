@@ -126,7 +126,7 @@ class TestOrder:
         pair.server.send(1, ended())
         pair.client.send_data(2, "stdin", b"more")
         pair.collect(Side.SERVER)
-        list(pair.carry(Side.SERVER, 1000))
+        list(pair.transfer(Side.SERVER, 1000))
         pair.client.send(1, m.Close())
         assert pair.client.open(run()) == 3
         assert pair.deliver() == ["client 2: stdin b'more'", "client 1: close", "client 3: run"]

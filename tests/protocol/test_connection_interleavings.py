@@ -229,7 +229,7 @@ class World:
         self.pair.collect(side)
 
     def _carry(self, side: Side, count: int) -> None:
-        for event in self.pair.carry(side, count):
+        for event in self.pair.transfer(side, count):
             self._event(side, event)
 
     def _event(self, speaker: Side, event: Event) -> None:

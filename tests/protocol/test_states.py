@@ -92,15 +92,15 @@ class TestChannel0:
     def test_received(self, phase: Phase) -> None:
         with Cases() as cases:
             for speaker in Side:
-                for said in MESSAGES:
-                    with cases.case(speaker, said.type):
-                        self.check_received(phase, speaker, said)
+                for msg in MESSAGES:
+                    with cases.case(speaker, msg.type):
+                        self.check_received(phase, speaker, msg)
 
-    def check_received(self, phase: Phase, speaker: Side, said: m.AnyMessage) -> None:
+    def check_received(self, phase: Phase, speaker: Side, msg: m.AnyMessage) -> None:
         receiver = in_phase(speaker.peer, phase)
-        following = CONNECTION_TRANSITIONS[phase].get((speaker, type(said)))
-        events = list(receiver.receive_data(message(0, said)))
-        if following is not None and isinstance(said, m.Ping):
+        following = CONNECTION_TRANSITIONS[phase].get((speaker, type(msg)))
+        events = list(receiver.receive_data(message(0, msg)))
+        if following is not None and isinstance(msg, m.Ping):
             assert events == []  # answered by the connection itself
             return
         (event,) = events
@@ -108,27 +108,27 @@ class TestChannel0:
             assert isinstance(event, ConnectionFailed)
             assert event.error.code is ErrorCode.NOT_LEGAL
         else:
-            assert event == MessageReceived(0, said)
+            assert event == MessageReceived(0, msg)
             assert receiver.phase is following
 
     def test_sent(self, phase: Phase) -> None:
         with Cases() as cases:
             for speaker in Side:
-                for said in MESSAGES:
-                    with cases.case(speaker, said.type):
-                        self.check_sent(phase, speaker, said)
+                for msg in MESSAGES:
+                    with cases.case(speaker, msg.type):
+                        self.check_sent(phase, speaker, msg)
 
-    def check_sent(self, phase: Phase, speaker: Side, said: m.AnyMessage) -> None:
+    def check_sent(self, phase: Phase, speaker: Side, msg: m.AnyMessage) -> None:
         sender = in_phase(speaker, phase)
-        following = CONNECTION_TRANSITIONS[phase].get((speaker, type(said)))
+        following = CONNECTION_TRANSITIONS[phase].get((speaker, type(msg)))
         if following is None:
             with pytest.raises(LocalProtocolError):
-                sender.send(0, said)
+                sender.send(0, msg)
             assert (sender.phase, sender.queued) == (phase, 0)
         else:
-            sender.send(0, said)
+            sender.send(0, msg)
             assert sender.phase is following
-            assert [frame.message for frame in sent(sender)] == [said]
+            assert [frame.message for frame in sent(sender)] == [msg]
 
 
 @pytest.mark.parametrize("speaker", Side)
@@ -151,12 +151,12 @@ def test_a_ping_is_answered_when_ready_and_in_no_other_phase(phase: Phase, speak
 def test_a_closed_connection_sends_nothing_and_ignores_what_arrives(side: Side) -> None:
     closed = in_phase(side, Phase.CLOSED)
     with Cases() as cases:
-        for said in MESSAGES:
+        for msg in MESSAGES:
             for channel in (0, 1):
-                with cases.case(said.type, channel):
+                with cases.case(msg.type, channel):
                     with pytest.raises(LocalProtocolError):
-                        closed.send(channel, said)
-                    assert list(closed.receive_data(message(channel, said))) == []
+                        closed.send(channel, msg)
+                    assert list(closed.receive_data(message(channel, msg))) == []
                     assert closed.queued == 0
 
 
@@ -181,8 +181,8 @@ def allowed(opening: m.AnyMessage, speaker: Side) -> frozenset[type[m.Message]]:
     """What `speaker` may say on a channel with this opening."""
     if speaker is Side.CLIENT and opening in READING.values():
         return READ_ONLY_MESSAGES
-    said = CHANNEL_MESSAGES[type(opening)][speaker]
-    return said if opening in ON_TERMINALS.values() else said - TERMINAL_ONLY
+    msg = CHANNEL_MESSAGES[type(opening)][speaker]
+    return msg if opening in ON_TERMINALS.values() else msg - TERMINAL_ONLY
 
 
 @openings
@@ -199,17 +199,17 @@ def with_channel(side: Side, opening: m.AnyMessage, *, started: bool = True) -> 
     else:
         list(connection.receive_data(message(1, opening)))
     if started and m.Started in allowed(opening, Side.SERVER):
-        say(connection, Side.SERVER, m.Started(pid=1))
+        pass_on(connection, Side.SERVER, m.Started(pid=1))
     connection.data_to_send()
     return connection
 
 
-def say(connection: Connection, speaker: Side, said: m.Message) -> None:
+def pass_on(connection: Connection, speaker: Side, msg: m.Message) -> None:
     """Let `connection` send it, or receive it."""
     if connection.side is speaker:
-        connection.send(1, said)
+        connection.send(1, msg)
     else:
-        list(connection.receive_data(message(1, said)))
+        list(connection.receive_data(message(1, msg)))
 
 
 def refused(receiver: Connection, bad: bytes) -> ErrorCode:
@@ -218,76 +218,76 @@ def refused(receiver: Connection, bad: bytes) -> ErrorCode:
     return failure.error.code
 
 
-def _fitting(speaker: Side, said: m.AnyMessage) -> m.AnyMessage:
+def _fitting(speaker: Side, msg: m.AnyMessage) -> m.AnyMessage:
     # Each side can end only a stream that it sends.
-    return m.End(stream="stdout") if isinstance(said, m.End) and speaker is Side.SERVER else said
+    return m.End(stream="stdout") if isinstance(msg, m.End) and speaker is Side.SERVER else msg
 
 
 def _final(speaker: Side, opening: m.AnyMessage) -> list[m.AnyMessage]:
     return [EXAMPLES[kind] for kind in FINAL_MESSAGES[speaker] & allowed(opening, speaker)]
 
 
-def said_by_each_side() -> Iterator[tuple[Side, m.AnyMessage]]:
+def messages_of_each_side() -> Iterator[tuple[Side, m.AnyMessage]]:
     for speaker in Side:
-        for said in MESSAGES:
-            yield speaker, _fitting(speaker, said)
+        for msg in MESSAGES:
+            yield speaker, _fitting(speaker, msg)
 
 
 @openings
 class TestChannel:
-    def legal(self, opening: m.AnyMessage, speaker: Side, said: m.AnyMessage) -> bool:
-        # `started` has been said.
-        return type(said) in allowed(opening, speaker) - {m.Started}
+    def legal(self, opening: m.AnyMessage, speaker: Side, msg: m.AnyMessage) -> bool:
+        # `started` was already sent.
+        return type(msg) in allowed(opening, speaker) - {m.Started}
 
     def test_received(self, opening: m.AnyMessage) -> None:
         with Cases() as cases:
-            for speaker, said in said_by_each_side():
-                with cases.case(speaker, said.type):
+            for speaker, msg in messages_of_each_side():
+                with cases.case(speaker, msg.type):
                     receiver = with_channel(speaker.peer, opening)
-                    if self.legal(opening, speaker, said):
-                        assert list(receiver.receive_data(message(1, said))) == [MessageReceived(1, said)]
+                    if self.legal(opening, speaker, msg):
+                        assert list(receiver.receive_data(message(1, msg))) == [MessageReceived(1, msg)]
                     else:
-                        reused = speaker is Side.CLIENT and type(said) in CHANNEL_MESSAGES
+                        reused = speaker is Side.CLIENT and type(msg) in CHANNEL_MESSAGES
                         expected = ErrorCode.CHANNEL_REUSED if reused else ErrorCode.NOT_LEGAL
-                        assert refused(receiver, message(1, said)) is expected
+                        assert refused(receiver, message(1, msg)) is expected
 
     def test_sent(self, opening: m.AnyMessage) -> None:
         with Cases() as cases:
-            for speaker, said in said_by_each_side():
-                with cases.case(speaker, said.type):
+            for speaker, msg in messages_of_each_side():
+                with cases.case(speaker, msg.type):
                     sender = with_channel(speaker, opening)
-                    if self.legal(opening, speaker, said):
-                        sender.send(1, said)
-                        assert [frame.message for frame in sent(sender)] == [said]
+                    if self.legal(opening, speaker, msg):
+                        sender.send(1, msg)
+                        assert [frame.message for frame in sent(sender)] == [msg]
                     else:
                         with pytest.raises(LocalProtocolError):
-                            sender.send(1, said)
+                            sender.send(1, msg)
                         assert sender.queued == 0
 
     def test_after_the_speakers_final_message(self, opening: m.AnyMessage) -> None:
         with Cases() as cases:
-            for speaker, said in said_by_each_side():
+            for speaker, msg in messages_of_each_side():
                 for final in _final(speaker, opening):
-                    with cases.case(speaker, final.type, said.type):
+                    with cases.case(speaker, final.type, msg.type):
                         receiver, sender = with_channel(speaker.peer, opening), with_channel(speaker, opening)
-                        say(receiver, speaker, final)
-                        say(sender, speaker, final)
-                        assert refused(receiver, message(1, said)) in {ErrorCode.NOT_LEGAL, ErrorCode.CHANNEL_REUSED}
+                        pass_on(receiver, speaker, final)
+                        pass_on(sender, speaker, final)
+                        assert refused(receiver, message(1, msg)) in {ErrorCode.NOT_LEGAL, ErrorCode.CHANNEL_REUSED}
                         with pytest.raises(LocalProtocolError):
-                            sender.send(1, said)
+                            sender.send(1, msg)
 
     def test_after_the_peers_final_message(self, opening: m.AnyMessage) -> None:
         """What was in flight when the peer left is dropped; only the speaker's own final message is received."""
         with Cases() as cases:
-            for speaker, said in said_by_each_side():
-                if not self.legal(opening, speaker, said):
+            for speaker, msg in messages_of_each_side():
+                if not self.legal(opening, speaker, msg):
                     continue
                 for final in _final(speaker.peer, opening):
-                    with cases.case(speaker, final.type, said.type):
+                    with cases.case(speaker, final.type, msg.type):
                         receiver = with_channel(speaker.peer, opening)
-                        say(receiver, speaker.peer, final)
-                        received = [MessageReceived(1, said)] if type(said) in FINAL_MESSAGES[speaker] else []
-                        assert list(receiver.receive_data(message(1, said))) == received
+                        pass_on(receiver, speaker.peer, final)
+                        received = [MessageReceived(1, msg)] if type(msg) in FINAL_MESSAGES[speaker] else []
+                        assert list(receiver.receive_data(message(1, msg))) == received
                         assert receiver.open_channels == 1 - len(received)
 
     def test_once_the_client_has_left(self, opening: m.AnyMessage) -> None:
@@ -297,8 +297,8 @@ class TestChannel:
                 for started in (True, False):
                     with cases.case(EXAMPLES[kind].type, started):
                         for connection in [with_channel(side, opening, started=started) for side in Side]:
-                            say(connection, Side.CLIENT, m.Close())
-                            say(connection, Side.SERVER, EXAMPLES[kind])
+                            pass_on(connection, Side.CLIENT, m.Close())
+                            pass_on(connection, Side.SERVER, EXAMPLES[kind])
                             assert (connection.open_channels, connection.closed) == (0, False)
 
 
@@ -313,34 +313,34 @@ class TestChannel:
 class TestChannelOfARun:
     def test_before_started(self, opening: m.AnyMessage) -> None:
         with Cases() as cases:
-            for speaker, said in said_by_each_side():
-                if type(said) not in allowed(opening, speaker):
+            for speaker, msg in messages_of_each_side():
+                if type(msg) not in allowed(opening, speaker):
                     continue
-                with cases.case(speaker, said.type):
+                with cases.case(speaker, msg.type):
                     receiver = with_channel(speaker.peer, opening, started=False)
                     sender = with_channel(speaker, opening, started=False)
-                    if speaker is Side.CLIENT or type(said) in LEGAL_BEFORE_STARTED:
-                        assert list(receiver.receive_data(message(1, said))) == [MessageReceived(1, said)]
-                        sender.send(1, said)
+                    if speaker is Side.CLIENT or type(msg) in LEGAL_BEFORE_STARTED:
+                        assert list(receiver.receive_data(message(1, msg))) == [MessageReceived(1, msg)]
+                        sender.send(1, msg)
                     else:
-                        assert refused(receiver, message(1, said)) is ErrorCode.NOT_LEGAL
+                        assert refused(receiver, message(1, msg)) is ErrorCode.NOT_LEGAL
                         with pytest.raises(LocalProtocolError):
-                            sender.send(1, said)
+                            sender.send(1, msg)
                         assert sender.queued == 0
 
     def test_twice(self, opening: m.AnyMessage) -> None:
         with Cases() as cases:
             for kind in AT_MOST_ONCE:
-                said = EXAMPLES[kind]
+                msg = EXAMPLES[kind]
                 for side in Side:
-                    with cases.case(said.type, side):
+                    with cases.case(msg.type, side):
                         connection = with_channel(side, opening, started=kind is not m.Started)
-                        say(connection, Side.SERVER, said)
+                        pass_on(connection, Side.SERVER, msg)
                         if side is Side.SERVER:
                             with pytest.raises(LocalProtocolError):
-                                connection.send(1, said)
+                                connection.send(1, msg)
                         else:
-                            assert refused(connection, message(1, said)) is ErrorCode.NOT_LEGAL
+                            assert refused(connection, message(1, msg)) is ErrorCode.NOT_LEGAL
 
 
 def test_a_channel_whose_opening_could_not_be_understood_is_closed_by_both() -> None:
@@ -354,18 +354,18 @@ def test_a_channel_whose_opening_could_not_be_understood_is_closed_by_both() -> 
 
 def test_a_client_opens_a_channel_with_an_opening_message_and_no_other() -> None:
     with Cases() as cases:
-        for said in MESSAGES:
-            with cases.case(said.type):
+        for msg in MESSAGES:
+            with cases.case(msg.type):
                 client, server = in_phase(Side.CLIENT, Phase.READY), in_phase(Side.SERVER, Phase.READY)
-                if type(said) in CHANNEL_MESSAGES:
-                    assert client.open(said) == 1
-                    assert list(server.receive_data(message(1, said))) == [MessageReceived(1, said)]
+                if type(msg) in CHANNEL_MESSAGES:
+                    assert client.open(msg) == 1
+                    assert list(server.receive_data(message(1, msg))) == [MessageReceived(1, msg)]
                     assert (client.open_channels, server.open_channels) == (1, 1)
                 else:
                     with pytest.raises(LocalProtocolError):
-                        client.open(said)
+                        client.open(msg)
                     assert (client.open_channels, client.queued) == (0, 0)
-                    assert refused(server, message(1, said)) is ErrorCode.UNKNOWN_CHANNEL
+                    assert refused(server, message(1, msg)) is ErrorCode.UNKNOWN_CHANNEL
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.READY])

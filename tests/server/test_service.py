@@ -84,7 +84,7 @@ async def test_a_service_serves_until_it_is_stopped_and_removes_its_socket(runni
         assert (await client.run("echo", "hello"))[1].stdout == b"hello\n"
         assert len(running.service.sessions) == 1
         running.service.stop()
-        await client.told(m.GoingAway)
+        await client.wait_for_message(m.GoingAway)
         await client.closed()
     await running.stopped()
     assert not running.config.socket.exists()
@@ -96,7 +96,7 @@ async def test_a_second_stop_ends_the_grace_period_of_the_runs(running: Running)
         run = client.start("sleep", "60")
         await run.started()
         running.service.stop()
-        await client.told(m.GoingAway)
+        await client.wait_for_message(m.GoingAway)
         running.service.stop()
         outcome = (await run.ended()).outcome
     assert isinstance(outcome, Killed)

@@ -136,7 +136,7 @@ class RemoteRun:
                 await self._grown.wait()
         return self.stdout.decode().strip()
 
-    def say(self, message: m.Message) -> None:
+    def send(self, message: m.Message) -> None:
         """Send a message on this channel."""
         self.client.connection.send(self.channel, message)
         self.client.flush()
@@ -144,7 +144,7 @@ class RemoteRun:
     def close(self) -> None:
         """Close the channel."""
         self._closed = True
-        self.say(m.Close())
+        self.send(m.Close())
 
     def write(self, data: bytes) -> int:
         """Send as much of `data` as the credit allows; return the number of bytes sent."""
@@ -217,12 +217,12 @@ class RawClient:
     def __init__(self, limits: Limits) -> None:
         self.connection = Connection(Side.CLIENT, limits)
         self.runs: dict[int, RemoteRun] = {}
-        self.said: list[m.AnyMessage] = []
+        self.messages: list[m.AnyMessage] = []
         """The messages on channel 0."""
-        self.gone = asyncio.Event()
-        self._link: ConnectionTransport | None = None
+        self.disconnected = asyncio.Event()
+        self._connection_transport: ConnectionTransport | None = None
         self._transport: asyncio.Transport | None = None
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -231,8 +231,10 @@ class RawClient:
     ) -> AsyncIterator[RawClient]:
         """Connect to the socket at `path`, send hello and wait until logged in."""
         client = cls(limits)
-        link = ConnectionTransport(client.connection, client)
-        transport, _ = await asyncio.get_running_loop().create_unix_connection(lambda: link, os.fspath(path))
+        connection_transport = ConnectionTransport(client.connection, client)
+        transport, _ = await asyncio.get_running_loop().create_unix_connection(
+            lambda: connection_transport, os.fspath(path)
+        )
         client._transport = transport
         try:
             client.connection.send(
@@ -246,28 +248,28 @@ class RawClient:
                 ),
             )
             client.flush()
-            await client.told(m.Accepted, m.Error)
+            await client.wait_for_message(m.Accepted, m.Error)
             yield client
         finally:
             client.abort()
             async with asyncio.timeout(TIMEOUT):
-                await client.gone.wait()
+                await client.disconnected.wait()
 
-    async def told(self, *kinds: type[m.Message]) -> m.AnyMessage:
+    async def wait_for_message(self, *kinds: type[m.Message]) -> m.AnyMessage:
         """Wait for a message of one of these types on channel 0; return the first."""
         async with asyncio.timeout(TIMEOUT):
             while True:
-                for message in self.said:
+                for message in self.messages:
                     if isinstance(message, kinds):
                         return message
-                assert not self.gone.is_set(), f"the connection was lost before any of {kinds}"
-                self._news.clear()
-                await self._news.wait()
+                assert not self.disconnected.is_set(), f"the connection was lost before any of {kinds}"
+                self._changed.clear()
+                await self._changed.wait()
 
     async def closed(self) -> None:
         """Wait until the service has closed the connection."""
         async with asyncio.timeout(TIMEOUT):
-            await self.gone.wait()
+            await self.disconnected.wait()
 
     def start(self, *argv: bytes | str, credit: bool = True, keep: bool = True, **fields: object) -> RemoteRun:
         """Request a run. Other fields of the request are keyword arguments; `shell=` replaces the arguments.
@@ -298,19 +300,19 @@ class RawClient:
 
     async def round_trip(self) -> None:
         """Wait until the service has processed and answered everything sent on channel 0 so far."""
-        number = sum(isinstance(message, m.Pong) for message in self.said)
+        number = sum(isinstance(message, m.Pong) for message in self.messages)
         self.connection.send(0, m.Ping(id=number))
         self.flush()
         async with asyncio.timeout(TIMEOUT):
-            while sum(isinstance(message, m.Pong) for message in self.said) <= number:
-                assert not self.gone.is_set(), "the connection was lost"
-                self._news.clear()
-                await self._news.wait()
+            while sum(isinstance(message, m.Pong) for message in self.messages) <= number:
+                assert not self.disconnected.is_set(), "the connection was lost"
+                self._changed.clear()
+                await self._changed.wait()
 
     def flush(self) -> None:
         """Send all queued frames."""
-        if self._link is not None:
-            self._link.flush()
+        if self._connection_transport is not None:
+            self._connection_transport.flush()
 
     def raw(self, data: bytes) -> None:
         """Send raw bytes."""
@@ -322,7 +324,7 @@ class RawClient:
         assert self._transport is not None
         self._transport.pause_reading()
 
-    def go_on_reading(self) -> None:
+    def resume_reading(self) -> None:
         """Resume reading from the socket."""
         assert self._transport is not None
         self._transport.resume_reading()
@@ -335,7 +337,7 @@ class RawClient:
     # Implements the handler of `ConnectionTransport`.
 
     def connected(self, transport: ConnectionTransport) -> None:
-        self._link = transport
+        self._connection_transport = transport
 
     def received(self, event: Event) -> None:
         if isinstance(event, DataReceived | MessageReceived):
@@ -344,16 +346,16 @@ class RawClient:
                 if run is not None:
                     run.received(event)
             elif isinstance(event, MessageReceived):
-                self.said.append(event.message)
+                self.messages.append(event.message)
         else:
             raise AssertionError(f"the service broke the protocol: {event}")
-        self._news.set()
+        self._changed.set()
 
     def writable(self) -> None:
         pass
 
     def lost(self, error: Exception | None) -> None:
-        self.gone.set()
-        self._news.set()
+        self.disconnected.set()
+        self._changed.set()
         for run in self.runs.values():
             run.connection_lost()

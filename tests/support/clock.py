@@ -17,7 +17,7 @@ P = ParamSpec("P")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Where it would wait until a timer is due, it moves the clock instead."""
+    """A selector that advances the clock instead of waiting for the next timer."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from typing import Any
 from tests.support import warm
 from tests.support.warm import FARHAND
 
-__all__ = ["FARHAND", "Finished", "farhand", "running", "told"]
+__all__ = ["FARHAND", "Finished", "farhand", "json_lines", "running"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,6 @@ async def farhand(
         return Finished(process.returncode, stdout or b"", stderr or b"")
 
 
-def told(data: bytes) -> list[dict[str, Any]]:
+def json_lines(data: bytes) -> list[dict[str, Any]]:
     """Parse the JSON lines that a command printed."""
     return [json.loads(line) for line in data.splitlines()]

@@ -36,9 +36,9 @@ def listing(*runs: m.RunInfo) -> Answer:
                 found = [run for run in found if run.id < (question.before or "")]
             found = found[: question.limit]
             for at in range(0, len(found), PAGE):
-                fake.say(m.Runs(runs=tuple(found[at : at + PAGE])), channel)
+                fake.send(m.Runs(runs=tuple(found[at : at + PAGE])), channel)
         else:
             assert isinstance(question, m.Deliver)
-        fake.say(m.Done(), channel)
+        fake.send(m.Done(), channel)
 
     return answer

@@ -17,29 +17,29 @@ def recorded(info: m.RunInfo, *marks: m.OutputMark) -> Answer:
             others(fake, channel, question)
             return
         assert question.id == info.id
-        fake.say(m.OutputMarks(marks=marks), channel)
-        fake.say(m.Done(), channel)
+        fake.send(m.OutputMarks(marks=marks), channel)
+        fake.send(m.Done(), channel)
 
     return answer
 
 
-def having_written(out: bytes, err: bytes = b"", *, gone: int = 0, going: bool = False) -> Behaviour:
-    """Return the behaviour of a run with this output, still running with `going`.
+def output_of(out: bytes, err: bytes = b"", *, dropped: int = 0, running: bool = False) -> Behaviour:
+    """Return the behaviour of a run with this output, which has ended unless `running`.
 
-    The first `gone` bytes of stdout are no longer kept.
+    The first `dropped` bytes of stdout are no longer kept.
     """
 
     async def behave(run: FakeRun) -> None:
         run.started()
-        if gone:
-            run.say(m.GapNotice(stream="stdout", offset=0, bytes=gone))
-            run.sent["stdout"] = gone
-        await run.rest("stdout", out)
-        await run.rest("stderr", err)
-        if going:
+        if dropped:
+            run.send(m.GapNotice(stream="stdout", offset=0, bytes=dropped))
+            run.sent["stdout"] = dropped
+        await run.write_rest("stdout", out)
+        await run.write_rest("stderr", err)
+        if running:
             for stream in run.streams:
-                run.say(m.End(stream=stream))
-            run.say(m.Done())
+                run.send(m.End(stream=stream))
+            run.send(m.Done())
         else:
             run.ended(Exited(code=3))
 

@@ -10,7 +10,7 @@ from typing import Any
 from farhand_client import Completed, Exited, Killed
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Outcome
-from tests.support.fake_service import Behaviour, FakeConnection, FakeRun, FakeService, client_of, let_in
+from tests.support.fake_service import Behaviour, FakeConnection, FakeRun, FakeService, accept_client, client_of
 
 STOPPED = Killed(reason="requested", signal=signal.SIGTERM)
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -29,7 +29,7 @@ def printing(out: bytes = b"", err: bytes = b"", outcome: Outcome | None = None)
     return behave
 
 
-async def in_pieces(run: FakeRun) -> None:
+async def print_in_chunks(run: FakeRun) -> None:
     """Print lines in arbitrary chunks, one of them empty and the last without a newline; end with code 2."""
     run.started()
     await run.write("stdout", b"one\ntw")
@@ -39,7 +39,7 @@ async def in_pieces(run: FakeRun) -> None:
 
 
 async def echo(run: FakeRun) -> None:
-    """As cat(1)."""
+    """Behave as cat(1)."""
     run.started()
     if run.request.stdin:
         await run.until(m.End)
@@ -48,20 +48,20 @@ async def echo(run: FakeRun) -> None:
 
 
 async def ten_and_three(run: FakeRun) -> None:
-    """Ten bytes of stdout, one of which begins no character, and three of stderr; end with code 3."""
+    """Write ten bytes to stdout, one of which is not UTF-8, and three to stderr; end with code 3."""
     run.started()
-    await run.rest("stdout", b"0123456\xff89")
-    await run.rest("stderr", b"err")
+    await run.write_rest("stdout", b"0123456\xff89")
+    await run.write_rest("stderr", b"err")
     run.ended(Exited(code=3), stdout=10, stderr=3)
 
 
 async def so_far(run: FakeRun) -> None:
-    """Go on beyond an attachment that does not follow."""
+    """Answer an attachment that does not follow; the run continues."""
     run.started()
-    await run.rest("stdout", b"so far")
+    await run.write_rest("stdout", b"so far")
     for stream in run.streams:
-        run.say(m.End(stream=stream))
-    run.say(m.Done())
+        run.send(m.End(stream=stream))
+    run.send(m.Done())
 
 
 async def ready_until_stopped(run: FakeRun) -> None:
@@ -88,11 +88,11 @@ async def run(directory: Path, behave: Behaviour, *args: Any, **options: Any) ->
 class Cat:
     """Behave as cat(1) in one run that continues at the same offsets, whatever happens to its attachments.
 
-    `starts` counts how often a start was asked for, `taken` is what came of stdin.
+    `starts` counts how often a start was asked for, `received` is the stdin received so far.
     """
 
     def __init__(self) -> None:
-        self.taken = bytearray()
+        self.received = bytearray()
         self.ended = False
         self.starts = 0
         self._feeds: tuple[FakeRun, int | None] | None = None
@@ -103,13 +103,13 @@ class Cat:
         run.started(new=run.attach is None and self.starts == 1)
         self._merge()
         position = 0 if run.attach is None else run.attach.stdin
-        assert position is None or position <= len(self.taken), "a hole in stdin"
+        assert position is None or position <= len(self.received), "stdin has a gap"
         self._feeds = run, position
-        while not run.client.over.is_set():
+        while not run.client.closed.is_set():
             run.changed.clear()
             self._merge()
             self.ended = self.ended or any(isinstance(message, m.End) for message in run.messages)
-            await run.rest("stdout", bytes(self.taken))
+            await run.write_rest("stdout", bytes(self.received))
             if self.ended:
                 run.ended()
                 return
@@ -118,7 +118,7 @@ class Cat:
     def _merge(self) -> None:
         run, position = self._feeds or (None, None)
         if run is not None and position is not None:
-            self.taken += run.stdin[len(self.taken) - position :]
+            self.received += run.stdin[len(self.received) - position :]
 
 
 class Gate:
@@ -127,24 +127,24 @@ class Gate:
     def __init__(self, service: FakeService) -> None:
         self._service = service
         self._held: list[tuple[FakeConnection, m.AnyMessage]] = []
-        self._came = asyncio.Event()
+        self._arrived = asyncio.Event()
 
     async def shut(self) -> None:
         """Cut every connection; wait until the client has reconnected and waits at the gate."""
         self._service.greet = self._hold
-        self._came.clear()
+        self._arrived.clear()
         for connection in self._service.connections:
-            if connection.link is not None:
+            if connection.transport is not None:
                 connection.cut()
-        await self._came.wait()
+        await self._arrived.wait()
 
     def open(self) -> None:
         """Admit all waiting clients."""
-        self._service.greet = let_in
+        self._service.greet = accept_client
         held, self._held = self._held, []
         for client, message in held:
-            let_in(client, message)
+            accept_client(client, message)
 
     def _hold(self, client: FakeConnection, message: m.AnyMessage) -> None:
         self._held.append((client, message))
-        self._came.set()
+        self._arrived.set()

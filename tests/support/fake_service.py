@@ -1,4 +1,4 @@
-"""A service whose every message a test decides: the server side of the protocol on a real socket, nothing else."""
+"""A service whose every message is determined by a test: only the server side of the protocol, on a real socket."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from farhand_protocol.states import Side
 from farhand_protocol.transport import ConnectionTransport
 
 
-class OpenLink(ConnectionTransport):
+class ObservedTransport(ConnectionTransport):
     """A transport whose socket a test can access, and whose reads it can await."""
 
     def __init__(self, connection: FakeConnection) -> None:
         super().__init__(connection.connection, connection)
-        self.transport: asyncio.Transport | None = None
+        self.socket_transport: asyncio.Transport | None = None
         self.read = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.socket_transport = transport
         super().connection_made(transport)
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -41,7 +41,7 @@ class OpenLink(ConnectionTransport):
 
 
 class FakeConnection:
-    """Handler of one client's link. What comes is kept for the test, and acted on as `FakeService` says."""
+    """Handler of one client's connection. It keeps what it receives for the test and passes it to its `FakeService`."""
 
     def __init__(self, service: FakeService) -> None:
         self.service = service
@@ -49,50 +49,50 @@ class FakeConnection:
         self.runs: dict[int, FakeRun] = {}
         self.questions: set[int] = set()
         self.messages: list[m.AnyMessage] = []
-        self.over = asyncio.Event()
-        self.link: OpenLink | None = None
+        self.closed = asyncio.Event()
+        self.transport: ObservedTransport | None = None
         self._writable = asyncio.Event()
 
-    def say(self, message: m.Message, channel: int = 0) -> None:
+    def send(self, message: m.Message, channel: int = 0) -> None:
         self.connection.send(channel, message)
         self.flush()
 
     def flush(self) -> None:
-        if self.link is not None:
-            self.link.flush_soon()
+        if self.transport is not None:
+            self.transport.flush_soon()
 
     def cut(self) -> None:
         """Close the connection as a crash would."""
-        assert self.link is not None
-        self.link.abort()
+        assert self.transport is not None
+        self.transport.abort()
 
-    def scribble(self, data: bytes) -> None:
+    def send_raw(self, data: bytes) -> None:
         """Send raw bytes, which may violate the protocol."""
-        self._transport.write(data)
+        self._socket_transport.write(data)
 
     def fall_silent(self) -> None:
-        """Stop reading, and so answer nothing, like a machine cut off from the network."""
-        self._transport.pause_reading()
+        """Stop reading and answering, like a machine cut off from the network."""
+        self._socket_transport.pause_reading()
 
     async def reads(self, count: int) -> None:
-        """Wait for that many more reads from the client: the connection answers pings by itself."""
-        assert self.link is not None
+        """Wait for `count` more reads from the client: pings are answered by the connection, unseen by the handler."""
+        assert self.transport is not None
         for _ in range(count):
-            self.link.read.clear()
-            await self.link.read.wait()
+            self.transport.read.clear()
+            await self.transport.read.wait()
 
     @property
-    def _transport(self) -> asyncio.Transport:
-        assert self.link is not None
-        assert self.link.transport is not None
-        return self.link.transport
+    def _socket_transport(self) -> asyncio.Transport:
+        assert self.transport is not None
+        assert self.transport.socket_transport is not None
+        return self.transport.socket_transport
 
     async def _behave(self, run: FakeRun) -> None:
         try:
             await self.service.behave(run)
         except Exception:
-            if self.link is not None:
-                self.cut()  # make the test fail instead of hang
+            if self.transport is not None:
+                self.cut()  # make the test fail instead of hanging
             raise
 
     async def room(self) -> None:
@@ -102,8 +102,8 @@ class FakeConnection:
     # Handler
 
     def connected(self, transport: ConnectionTransport) -> None:
-        assert isinstance(transport, OpenLink)
-        self.link = transport
+        assert isinstance(transport, ObservedTransport)
+        self.transport = transport
         self.service.connections.append(self)
 
     def received(self, event: Event) -> None:
@@ -111,7 +111,7 @@ class FakeConnection:
             case DataReceived():
                 run = self.runs[event.channel]
                 run.stdin += event.data
-                if run.takes_stdin and run.begun:
+                if run.takes_stdin and run.has_started:
                     self.connection.acknowledge(event.channel, "stdin", len(event.data))
                     self.flush()
                 run.changed.set()
@@ -140,7 +140,7 @@ class FakeConnection:
     def _begin(self, run: FakeRun) -> None:
         self.runs[run.channel] = run
         self.service.runs.append(run)
-        self.service.came.set()
+        self.service.arrived.set()
         run.takes_stdin = self.service.takes_stdin
         self.service.tasks.append(asyncio.ensure_future(self._behave(run)))
 
@@ -148,17 +148,17 @@ class FakeConnection:
         self._writable.set()
 
     def lost(self, error: Exception | None) -> None:
-        self.link = None
-        self.over.set()
+        self.transport = None
+        self.closed.set()
         for run in self.runs.values():
             run.changed.set()
 
 
 @dataclass
 class FakeRun:
-    """One attachment to a run as the service sees it; a test decides what happens to it.
+    """One attachment to a run as the service sees it; a test determines what happens to it.
 
-    `request` is that of the run; `attach` is there where the channel was opened by that.
+    `request` is the run's request; `attach` is the request that opened the channel, unless that started the run.
     """
 
     client: FakeConnection
@@ -167,7 +167,7 @@ class FakeRun:
     attach: m.Attach | None = None
     stdin: bytes = b""
     takes_stdin: bool = True
-    begun: bool = False
+    has_started: bool = False
     messages: list[m.AnyMessage] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     sent: dict[m.Stream, int] = field(default_factory=lambda: {"stdout": 0, "stderr": 0})
@@ -185,13 +185,13 @@ class FakeRun:
         wanted: dict[m.Output, int | None] = {"stdout": self.attach.stdout, "stderr": self.attach.stderr}
         return [stream for stream, offset in wanted.items() if offset is not None]
 
-    def say(self, message: m.Message) -> None:
-        self.client.say(message, self.channel)
+    def send(self, message: m.Message) -> None:
+        self.client.send(message, self.channel)
 
     def started(self, pid: int = 4711, *, new: bool | None = None) -> None:
         feeds = self.request.stdin if self.attach is None else self.attach.stdin is not None
-        self.begun = True
-        self.say(m.Started(pid=pid, new=self.attach is None if new is None else new, stdin=feeds))
+        self.has_started = True
+        self.send(m.Started(pid=pid, new=self.attach is None if new is None else new, stdin=feeds))
         if self.takes_stdin and self.stdin:
             self.client.connection.acknowledge(self.channel, "stdin", len(self.stdin))
 
@@ -200,8 +200,8 @@ class FakeRun:
         connection = self.client.connection
         while data:
             room = connection.room(self.channel, stream)
-            if not room or self.client.link is None or not self.client.link.room:
-                if self.client.over.is_set():
+            if not room or self.client.transport is None or not self.client.transport.room:
+                if self.client.closed.is_set():
                     return
                 self.client.flush()
                 await self.client.room()
@@ -212,20 +212,20 @@ class FakeRun:
             self.client.flush()
 
     def ended(self, outcome: Outcome | None = None, *, duration: float = 0.25, **more: Any) -> None:
-        """End the streams, if the run has started, then the run; with fields of `ended` that are not what was sent."""
-        for stream in self.streams if self.begun else ():
-            self.say(m.End(stream=stream))
+        """End the streams if the run has started, then the run. `more` replaces fields of `ended`."""
+        for stream in self.streams if self.has_started else ():
+            self.send(m.End(stream=stream))
         totals = {"stdout": self.sent["stdout"], "stderr": self.sent["stderr"]}
-        self.say(m.Ended(outcome=outcome or Exited(code=0), duration=duration, **{**totals, **more}))
+        self.send(m.Ended(outcome=outcome or Exited(code=0), duration=duration, **{**totals, **more}))
 
-    async def rest(self, stream: m.Stream, whole: bytes) -> None:
-        """Send what the client does not have of the stream's `whole` output."""
+    async def write_rest(self, stream: m.Stream, whole: bytes) -> None:
+        """Send the part of the stream's `whole` output that the client does not have yet."""
         if stream in self.streams:
             await self.write(stream, whole[self.sent[stream] :])
 
     async def lost(self) -> None:
-        """Wait until the client's connection is gone."""
-        await self.client.over.wait()
+        """Wait until the client's connection is lost."""
+        await self.client.closed.wait()
 
     async def until(self, kind: type[m.Message]) -> m.Message:
         """Wait for the client's next message about this run."""
@@ -233,8 +233,8 @@ class FakeRun:
             for message in self.messages:
                 if isinstance(message, kind):
                     return message
-            if self.client.over.is_set():
-                raise ConnectionError(f"the client went without saying {kind.__name__}")
+            if self.client.closed.is_set():
+                raise ConnectionError(f"the connection ended without {kind.__name__}")
             self.changed.clear()
             await self.changed.wait()
 
@@ -250,38 +250,38 @@ async def succeed(run: FakeRun) -> None:
 
 
 class FakeService:
-    """Greets as a service on a Unix socket does, unless `greet` is replaced; runs behave as `behave` says."""
+    """Greets like a service on a Unix socket, unless `greet` is replaced; `behave` determines the behaviour of runs."""
 
     def __init__(self, behave: Behaviour = succeed, *, limits: Limits | None = None, takes_stdin: bool = True) -> None:
         self.behave = behave
         self.takes_stdin = takes_stdin
         self.limits = limits or Limits()
-        self.greet: Callable[[FakeConnection, m.AnyMessage], None] = let_in
+        self.greet: Callable[[FakeConnection, m.AnyMessage], None] = accept_client
         self.answer: Answer = nothing_found
         self.connections: list[FakeConnection] = []
         self.runs: list[FakeRun] = []
         """Every attachment, in order of arrival."""
-        self.came = asyncio.Event()
+        self.arrived = asyncio.Event()
         self.requests: dict[str, m.RunRequest] = {}
         """The first request for each id."""
         self.questions: list[m.AnyMessage] = []
         self.tasks: list[asyncio.Future[None]] = []
         self.host = ""
 
-    def link(self) -> OpenLink:
-        return OpenLink(FakeConnection(self))
+    def new_transport(self) -> ObservedTransport:
+        return ObservedTransport(FakeConnection(self))
 
     @contextlib.asynccontextmanager
     async def on_socket(self, directory: Path) -> AsyncIterator[FakeService]:
         path = directory / "fake.sock"
         self.host = f"unix:{path}"
-        server = await asyncio.get_running_loop().create_unix_server(self.link, path)
+        server = await asyncio.get_running_loop().create_unix_server(self.new_transport, path)
         async with self._serving(server):
             yield self
 
     @contextlib.asynccontextmanager
     async def on_tls(self, context: ssl.SSLContext) -> AsyncIterator[FakeService]:
-        server = await asyncio.get_running_loop().create_server(self.link, "127.0.0.1", 0, ssl=context)
+        server = await asyncio.get_running_loop().create_server(self.new_transport, "127.0.0.1", 0, ssl=context)
         self.host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with self._serving(server):
             yield self
@@ -293,9 +293,9 @@ class FakeService:
         finally:
             server.close()
             for connection in self.connections:
-                if connection.link is not None:
-                    connection.link.abort()
-                    await connection.over.wait()
+                if connection.transport is not None:
+                    connection.transport.abort()
+                    await connection.closed.wait()
             for task in self.tasks:
                 task.cancel()
             results = await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -304,19 +304,19 @@ class FakeService:
                     raise result
 
 
-def let_in(client: FakeConnection, message: m.AnyMessage) -> None:
+def accept_client(client: FakeConnection, message: m.AnyMessage) -> None:
     """Accept every client that sends hello."""
     if isinstance(message, m.Hello):
-        client.say(welcome(client, login=False))
-        client.say(m.Accepted(user="ann", host="fake"))
+        client.send(welcome(client, login=False))
+        client.send(m.Accepted(user="ann", host="fake"))
 
 
 def nothing_found(client: FakeConnection, channel: int, question: m.AnyMessage) -> None:
     """Answer that the run is unknown."""
     if isinstance(question, m.List):
-        client.say(m.Done(), channel)
+        client.send(m.Done(), channel)
     else:
-        client.say(m.Error(code=ErrorCode.UNKNOWN_RUN, message="there is no such run"), channel)
+        client.send(m.Error(code=ErrorCode.UNKNOWN_RUN, message="there is no such run"), channel)
 
 
 def welcome(client: FakeConnection, *, login: bool) -> m.Welcome:
@@ -328,7 +328,7 @@ def refusing(code: ErrorCode, sentence: str) -> Behaviour:
     """Return the behaviour that answers a request with an error."""
 
     async def behave(run: FakeRun) -> None:
-        run.say(m.Error(code=code, message=sentence))
+        run.send(m.Error(code=code, message=sentence))
 
     return behave
 
@@ -343,7 +343,7 @@ async def client_of(
     reconnect: float | None = None,
     watch: OutageCallback | None = None,
 ) -> AsyncIterator[tuple[Client, FakeService]]:
-    """A client that is logged in to a fake service on a Unix socket; a lost connection is lost without `reconnect`."""
+    """Log a client in to a fake service on a Unix socket; without `reconnect` it does not reconnect."""
     async with (
         FakeService(behave, limits=limits, takes_stdin=takes_stdin).on_socket(directory) as service,
         connect(service.host, reconnect=reconnect, watch=watch) as client,

@@ -1,4 +1,4 @@
-"""A session without a socket: handlers send through a real connection, and a test sees what the client gets."""
+"""A session without a socket: handlers send through a real connection, and `received` is what the client gets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from farhand_server.connection.channels.handler import ChannelHandler
 
 
 class FakeSession:
-    """A `ChannelOutlet`, and the client at the other end. `limits` are the client's."""
+    """A `ChannelOutlet` and the client at the peer's end, which has these limits."""
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.connection = Connection(Side.SERVER)
@@ -21,25 +21,27 @@ class FakeSession:
         self.waiting: deque[ChannelHandler] = deque()
         """Handlers that have something to send."""
         self.forgotten: list[ChannelHandler] = []
-        self.said: dict[int, list[m.AnyMessage]] = {}
-        self._news = asyncio.Event()
-        client, mine = self.client, self.connection
+        self.received: dict[int, list[m.AnyMessage]] = {}
+        self._changed = asyncio.Event()
+        client, server = self.client, self.connection
         client.send(0, m.Hello(versions=(1,), software="test", limits=client.announced_limits, nonce=bytes(32)))
-        self._carry(client, mine)
-        mine.send(0, m.Welcome(version=1, software="test", limits=mine.announced_limits, login=False, nonce=bytes(32)))
-        mine.send(0, m.Accepted(user="ada", host="here"))
+        self._deliver(client, server)
+        server.send(
+            0, m.Welcome(version=1, software="test", limits=server.announced_limits, login=False, nonce=bytes(32))
+        )
+        server.send(0, m.Accepted(user="ada", host="here"))
         self.flush_soon()
 
     def open(self, opening: m.Message) -> int:
         """Let the client open a channel; return its number."""
         number = self.client.open(opening)
-        self._carry(self.client, self.connection)
+        self._deliver(self.client, self.connection)
         return number
 
     def close(self, number: int) -> None:
         """Let the client close a channel."""
         self.client.send(number, m.Close())
-        self._carry(self.client, self.connection)
+        self._deliver(self.client, self.connection)
 
     def turn(self) -> None:
         """Let the first waiting handler send something."""
@@ -57,18 +59,18 @@ class FakeSession:
     async def last(self, number: int) -> m.AnyMessage:
         """Wait for the service's last message on a channel."""
         async with asyncio.timeout(20):
-            while not (said := self.said.get(number, [])) or isinstance(said[-1], m.Runs):
-                self._news.clear()
-                await self._news.wait()
-        return said[-1]
+            while not (messages := self.received.get(number, [])) or isinstance(messages[-1], m.Runs):
+                self._changed.clear()
+                await self._changed.wait()
+        return messages[-1]
 
     # ChannelOutlet
 
     def flush_soon(self) -> None:
         for event in self.client.receive_data(b"".join(self.connection.data_to_send())):
             assert isinstance(event, MessageReceived), event
-            self.said.setdefault(event.channel, []).append(event.message)
-        self._news.set()
+            self.received.setdefault(event.channel, []).append(event.message)
+        self._changed.set()
 
     def schedule(self, channel: ChannelHandler, *, awaited: bool = False) -> None:
         channel.scheduled = True
@@ -78,6 +80,6 @@ class FakeSession:
         self.forgotten.append(channel)
 
     @staticmethod
-    def _carry(sender: Connection, receiver: Connection) -> None:
+    def _deliver(sender: Connection, receiver: Connection) -> None:
         for _ in receiver.receive_data(b"".join(sender.data_to_send())):
             pass

@@ -22,7 +22,7 @@ async def echo(run: FakeRun) -> None:
     await begin(run)
     await run.write("stdout", b"ready ")
     done = 0
-    while not run.client.over.is_set():
+    while not run.client.closed.is_set():
         if typed := bytes(run.stdin[done:]):
             done += len(typed)
             await run.write("stdout", b"<" + typed + b">")

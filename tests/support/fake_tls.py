@@ -12,7 +12,7 @@ from typing import Any
 
 from farhand_client.trust.known_hosts import KnownHosts
 from farhand_protocol.sshformat import PublicKey
-from tests.support.fake_service import FakeService, let_in
+from tests.support.fake_service import FakeService, accept_client
 from tests.support.tls import tls
 
 USER = pwd.getpwuid(os.getuid()).pw_name
@@ -20,7 +20,7 @@ USER = pwd.getpwuid(os.getuid()).pw_name
 
 @contextlib.asynccontextmanager
 async def tls_service(
-    directory: Path, *, known: bool = True, greet: Any = let_in, alpn: str | None = "farhand/1"
+    directory: Path, *, known: bool = True, greet: Any = accept_client, alpn: str | None = "farhand/1"
 ) -> AsyncIterator[tuple[FakeService, PublicKey]]:
     """A service and its key, which is recorded in `directory` if it is `known`."""
     context, key = tls(directory / "state", alpn=alpn)
@@ -43,11 +43,11 @@ def client_socket(service: FakeService) -> socket.socket:
         with contextlib.suppress(OSError), socket.fromfd(int(number.name), socket.AF_INET, socket.SOCK_STREAM) as one:
             if one.getpeername() == ("127.0.0.1", port(service)):
                 return one.dup()
-    raise AssertionError(f"nothing here is connected to {service.host}")
+    raise AssertionError(f"no socket of this process is connected to {service.host}")
 
 
-def nothing_was_said_to(service: FakeService) -> bool:
-    """Whether no client has sent a message."""
+def received_nothing(service: FakeService) -> bool:
+    """Return whether no client has sent a message."""
     return all(connection.messages == [] for connection in service.connections)
 
 

@@ -200,7 +200,7 @@ async def nothing_is_left(service: Service) -> None:
 
 
 @contextlib.asynccontextmanager
-async def client_over(line: FaultyProxy, directory: Path, *, reconnect: float = 60.0) -> AsyncIterator[Client]:
+async def client_through(line: FaultyProxy, directory: Path, *, reconnect: float = 60.0) -> AsyncIterator[Client]:
     """Connect and log in through the proxy, with a client that reconnects."""
     known_hosts = directory / "known_hosts"
     if not known_hosts.exists():

@@ -24,7 +24,7 @@ def uuid7(created: float, number: int = 0) -> str:
 
 
 def uuid4(number: int) -> str:
-    """Return an id that does not tell when it was created."""
+    """Return an id that does not contain its time of creation."""
     return f"{number:08x}-0000-4000-8000-000000000000"
 
 
@@ -82,7 +82,7 @@ class FakeClock(SystemClock):
 
 
 class LogFile:
-    """A logger, and the text that it has written."""
+    """A logger that writes to a file, and the text written so far."""
 
     def __init__(self, directory: Path) -> None:
         self._file = directory / "log"
@@ -98,7 +98,7 @@ class LogFile:
 
 
 class HistoryDirectory:
-    """A state directory whose history is opened and closed again and again."""
+    """A state directory whose history a test may open and close repeatedly."""
 
     def __init__(self, directory: Path, log: LogFile) -> None:
         self.state = directory / "state"
@@ -140,7 +140,7 @@ class HistoryDirectory:
         return history
 
     def close(self, history: History) -> None:
-        """Close it in order."""
+        """Close the history in order."""
         self.opened.remove(history)
         history.close()
 
@@ -149,12 +149,12 @@ class HistoryDirectory:
         self.opened.remove(history)
 
     def close_all(self) -> None:
-        """Close what a test has left open."""
+        """Close all histories that a test has left open."""
         for history in list(self.opened):
             self.close(history)
 
     def crash(self, history: History) -> None:
-        """Leave it as a killed service does: the kernel closes its descriptors, and nothing more is written."""
+        """Abandon the history as a killed service does: its descriptors are closed, and nothing more is written."""
         self.opened.remove(history)
         db, lock = self._handles[history]
         db.close()

@@ -1,7 +1,8 @@
-"""What a process inherits from whoever starts it, set to what the tests expect: any parent gives the same result.
+"""Resets what a process inherits from its parent, so that the tests have the same result under any parent.
 
-A script's `&` hands on SIGINT and SIGQUIT ignored, nohup(1) SIGHUP, a careless parent a signal mask; cron(8) sets no
-TERM, a service manager no HOME, a hardened account umask 077. Programs that the tests start would inherit all of that.
+A script's `&` passes SIGINT and SIGQUIT on as ignored, nohup(1) SIGHUP, a careless parent a signal mask; cron(8) sets
+no TERM, a service manager no HOME, a hardened account umask 077. Programs that the tests start would inherit all of
+that.
 How the product itself copes with such parents is tested in `tests/integration/test_any_parent.py`.
 """
 
@@ -39,7 +40,7 @@ directories that prompts show on one line of a terminal."""
 def reset_inherited_state() -> None:
     """Give this process default signal dispositions, an empty mask, open standard files, a usual umask and environment.
 
-    Call it in the main thread before anything is started. What xdist starts inherits the result.
+    Call it in the main thread before any process or thread is started. xdist's workers inherit the result.
     """
     _open_standard_files()
     _reset_signals()
@@ -56,7 +57,7 @@ def _reset_signals() -> None:
 
 
 def _open_standard_files() -> None:
-    # Otherwise the next file that is opened becomes one of them.
+    # Otherwise the next opened file would become one of them.
     for number in range(3):
         try:
             os.fstat(number)

@@ -16,9 +16,9 @@ ON_SYSTEMD = [
 ]
 """The marks of a module that calls `under_systemd`. The time limit includes installing, for the first test."""
 
-# `since` marks a moment, `said UNIT PATTERN` waits for a line of the journal after it, which wakes whoever follows it.
-# `begun` starts a run in the background and waits for its first line. `again` runs a command as soon as the edge has
-# found a new core: until then it turns clients away. HOME is an empty directory of root's.
+# `since` records the current time, `logged UNIT PATTERN` waits for a later line of the journal, without polling.
+# `begun` starts a run in the background and waits for its first line. `retry` runs a command as soon as the edge has
+# found a new core: until then it refuses clients. HOME is an empty directory of root's.
 SCRIPT = """#!/bin/bash
 set -e
 trap '[ $? = 0 ] || journalctl --quiet --no-pager --output=cat' EXIT
@@ -27,15 +27,15 @@ mount -t tmpfs -o mode=0700 tmpfs /root
 cd /root
 since() { moment=@$(date +%s.%6N); }
 followed() { journalctl --follow --lines=all --output=cat --since="$moment" --unit="$1"; }
-said() { timeout 30 grep -m1 -o -e "$2" < <(followed "$1"); }
+logged() { timeout 30 grep -m1 -o -e "$2" < <(followed "$1"); }
 pid() { systemctl show --property=MainPID --value "$1"; }
 set_key() { sed -i "s/^#\\?$1 = .*/$1 = $2/" /etc/farhand/farhandd.toml; }
 begun() { mkfifo first; farhand run "$@" >first & run=$!; exec 3<first; read -r line <&3; }
-again() { until farhand run 127.0.0.1 -- "$@" 2>/dev/null; do :; done; }
+retry() { until farhand run 127.0.0.1 -- "$@" 2>/dev/null; do :; done; }
 since
 """
 
-# As a package's scripts would do: the files are in place, the system has to be notified.
+# As a package's scripts would do: the files are in place, but the system has to be notified.
 UNPACKED = """
 cp -a {root}/* /
 systemd-sysusers /usr/local/lib/sysusers.d/farhand.conf 2>/dev/null

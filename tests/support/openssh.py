@@ -1,6 +1,6 @@
 """Real OpenSSH programs: keys by ssh-keygen, signatures by ssh-keygen -Y, an ssh-agent with its own socket.
 
-And the keys OpenSSH needs hardware for: security keys made in software.
+Also security keys, for which OpenSSH needs hardware, made in software.
 """
 
 import base64
@@ -33,7 +33,7 @@ def make_key(
     file_format: str | None = None,
     comment: str = "a key made by a test",
 ) -> PublicKey:
-    """Make a key pair at `path` and `path`.pub with ssh-keygen; `kind` and `file_format` as its -t and -m."""
+    """Make a key pair at `path` and `path`.pub with ssh-keygen; `kind` and `file_format` are its -t and -m."""
     # -a 1: deriving a key from the passphrase takes a second by default.
     command: list[str | Path] = ["ssh-keygen", "-q", "-a", "1", "-t", kind, "-N", passphrase, "-C", comment, "-f", path]
     command += ["-b", str(bits)] if bits else []
@@ -43,7 +43,7 @@ def make_key(
 
 
 def sign(key_file: Path, message: bytes, namespace: str) -> bytes:
-    """The SSHSIG blob that `ssh-keygen -Y sign` makes."""
+    """Return the SSHSIG blob that `ssh-keygen -Y sign` makes."""
     done = subprocess.run(
         ["ssh-keygen", "-q", "-Y", "sign", "-n", namespace, "-f", key_file],
         input=message,
@@ -60,7 +60,7 @@ def armored(blob: bytes) -> bytes:
 
 
 def verifies(directory: Path, key: PublicKey, blob: bytes, message: bytes, namespace: str) -> bool:
-    """Whether `ssh-keygen -Y verify` accepts an SSHSIG blob."""
+    """Return whether `ssh-keygen -Y verify` accepts an SSHSIG blob."""
     signers, signature = directory / "allowed_signers", directory / "signature"
     signers.write_text(f"someone {sshformat.format_public_key_line(key)}\n")
     signature.write_bytes(armored(blob))
@@ -76,7 +76,7 @@ def verifies(directory: Path, key: PublicKey, blob: bytes, message: bytes, names
 
 @contextlib.contextmanager
 def running_agent(directory: Path, *keys: Path) -> Iterator[Path]:
-    """An ssh-agent in the foreground with these key files loaded; gives its socket."""
+    """Run an ssh-agent in the foreground with these key files loaded; yield its socket."""
     socket = directory / "agent.sock"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.PIPE)
     try:
@@ -93,7 +93,7 @@ def running_agent(directory: Path, *keys: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class SoftwareSecurityKey:
-    """What a FIDO authenticator does (OpenSSH's PROTOCOL.u2f), without one."""
+    """A FIDO authenticator (OpenSSH's PROTOCOL.u2f) in software."""
 
     private: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
     application: bytes = b"ssh:"
@@ -116,7 +116,7 @@ class SoftwareSecurityKey:
         return sshformat.parse_public_key(b"".join(pack_string(f) for f in [*fields, self.application]))
 
     def sign(self, message: bytes, namespace: str, *, flags: int = 0x01, counter: int = 7) -> bytes:
-        """The SSHSIG blob over `message`; flags bit 0 is user presence."""
+        """Return the SSHSIG blob over `message`; bit 0 of `flags` is user presence."""
         data = (
             hashlib.sha256(self.application).digest()
             + bytes([flags])

@@ -1,12 +1,11 @@
 """Checks that each module is covered by its own tests: `python -m tests.support.own_coverage [pytest's options]`.
 
-A line that happens to run in tests of something else proves nothing about its module. So all unit tests run once;
-coverage.py notes for each line the test modules in which it ran (a dynamic context); of each source module those lines
-count that ran in its own: `a/b.py` of a package is tested by `a/test_b.py` and `a/test_b_*.py` in the package's folder
-of tests.
-The model is `maxi_cov.py` of websockets, which starts a process for each module instead.
+A line that happens to run in the tests of another module proves nothing. So all unit tests run once; coverage.py
+records for each line the test modules in which it ran (a dynamic context); of each source module, only the lines that
+ran in its own tests count: `a/b.py` of a package is tested by `a/test_b.py` and `a/test_b_*.py` in the folder of the
+package's tests. The model is `maxi_cov.py` of websockets, which starts a process for each module instead.
 
-Also a plugin of pytest, which the command loads into the workers.
+This module is also the pytest plugin that the command loads into the workers.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ PACKAGES: Final = {
     "server/farhand_server": "tests/server",
     "client/farhand_client": "tests/client",
 }
-"""Each package, and where its tests are."""
+"""Each package and the folder of its tests."""
 
 MINIMUM: Final = 80
-"""Percent of a module's statements that its own tests have to run."""
+"""Percentage of a module's statements that its own tests have to run."""
 
 EXCEPTIONS: Final[dict[str, str]] = {
     "client/farhand_client/cli/local.py": "tests/integration/test_run_command.py: it starts a real service",
@@ -70,7 +69,7 @@ ALSO_BY: Final[dict[str, tuple[str, ...]]] = {
 """Internal modules of a folder that are tested through its interface: further test modules that count for them."""
 
 _DATA: Final = "FARHAND_OWN_COVERAGE"
-"""The variable that names the directory of the data, and says that this is to be a plugin."""
+"""The variable with the directory of the data; if it is set, this module acts as a plugin."""
 
 
 def sources() -> Iterator[tuple[Path, list[Path]]]:
@@ -86,11 +85,11 @@ def sources() -> Iterator[tuple[Path, list[Path]]]:
 
 
 def measure(arguments: list[str]) -> coverage.CoverageData:
-    """Run the tests and return what ran where."""
+    """Run the tests and return the coverage data."""
     with tempfile.TemporaryDirectory(prefix="own-") as directory:
         command = [sys.executable, "-m", "pytest", "-p", "tests.support.own_coverage"]
         options = ["--numprocesses=logical", "--maxprocesses=8", "--dist=loadgroup", *arguments, *PACKAGES.values()]
-        # Tests that fail are the business of tests/run.
+        # Failing tests are reported by tests/run.
         subprocess.run([*command, *options], cwd=ROOT, env=os.environ | {_DATA: directory}, check=False)
         data = coverage.CoverageData(no_disk=True)
         for file in Path(directory).iterdir():
@@ -114,7 +113,7 @@ def percentage(data: coverage.CoverageData, source: Path, own: list[Path]) -> tu
 
 
 def main() -> int:
-    """Measure, and say what is below the minimum. Return 1 if any is that is no exception, or an exception is none."""
+    """Measure, and print the modules below the minimum. Return 1 if one is no exception, or an exception is obsolete."""
     data = measure(sys.argv[1:])
     failed = 0
     for source, own in sources():
@@ -126,7 +125,7 @@ def main() -> int:
             print(f"{source}: {percent} % by {', '.join(map(str, own)) or 'nothing'}; {what}")
     for name in EXCEPTIONS.keys() - {str(source) for source, _ in sources()}:
         failed += 1
-        print(f"{name}: is an exception, and is not there")
+        print(f"{name}: is listed in EXCEPTIONS, but does not exist")
     print(
         f"{failed} modules are not covered by their own tests" if failed else "each module is covered by its own tests"
     )
@@ -144,7 +143,7 @@ def _ranges(lines: list[int]) -> str:
 
 
 class Contexts:
-    """The plugin: notes the module of the test that runs."""
+    """The plugin: records the module of the running test."""
 
     def __init__(self, directory: str) -> None:
         names = [package.partition("/")[2] for package in PACKAGES]
@@ -152,7 +151,7 @@ class Contexts:
             data_file=f"{directory}/data", data_suffix=True, config_file=False, source_pkgs=names
         )
         self._coverage.start()
-        preload()  # what runs when a module is imported counts for all tests
+        preload()  # lines that run at import count for all tests
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -166,12 +165,12 @@ class Contexts:
         self._coverage.save()
 
 
-# At once, before conftest.py imports anything of Farhand.
+# Now, before conftest.py imports a module of Farhand.
 _plugin = Contexts(os.environ[_DATA]) if _DATA in os.environ else None
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take part in the session."""
+    """Register the plugin."""
     if _plugin is not None:
         config.pluginmanager.register(_plugin)
 

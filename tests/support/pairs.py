@@ -17,7 +17,7 @@ RUN_ID = "0192f0c1-2b3d-7c4e-8f50-617283940a1b"
 
 
 def run(**changes: object) -> m.RunRequest:
-    """A `run` with stdin; fields can be changed."""
+    """Return a `run` request with stdin; `fields` override the defaults."""
     return m.RunRequest.model_validate({"id": RUN_ID, "argv": (b"cat",), "stdin": True} | changes)
 
 
@@ -26,13 +26,13 @@ TERMINAL = m.TerminalRequest(name="xterm-256color", size=SIZE)
 
 
 def terminal_run(**changes: object) -> m.RunRequest:
-    """A `run` on a terminal; fields can be changed."""
+    """Return a `run` request on a terminal; `fields` override the defaults."""
     return run(**{"merge_stderr": True, "terminal": TERMINAL} | changes)
 
 
 @cache
 def hello(limits: Limits = DEFAULT_LIMITS) -> m.Hello:
-    """A client's first message."""
+    """Return a client's first message."""
     return m.Hello(
         versions=(1,),
         software="test",
@@ -44,7 +44,7 @@ def hello(limits: Limits = DEFAULT_LIMITS) -> m.Hello:
 
 @cache
 def welcome(limits: Limits = DEFAULT_LIMITS, *, login: bool = False) -> m.Welcome:
-    """A service's first message."""
+    """Return a service's first message."""
     announced = Connection(Side.SERVER, limits).announced_limits
     return m.Welcome(version=1, software="test", limits=announced, login=login, nonce=bytes(32))
 
@@ -54,13 +54,13 @@ ACCEPTED = m.Accepted(user="ada", host="build")
 REFUSED = m.Refused(attempts_left=1)
 
 
-def message(channel: int, said: m.Message) -> bytes:
-    """The frame of a message."""
-    return encode_frame(Kind.MESSAGE, channel, m.encode(said))
+def message(channel: int, content: m.Message) -> bytes:
+    """Return the frame of a message."""
+    return encode_frame(Kind.MESSAGE, channel, m.encode(content))
 
 
 def text(channel: int, json: str | bytes) -> bytes:
-    """The frame of a message given as JSON."""
+    """Return the frame of a message given as JSON."""
     return encode_frame(Kind.MESSAGE, channel, json.encode() if isinstance(json, str) else json)
 
 
@@ -84,7 +84,7 @@ def frames(data: bytes) -> list[Frame]:
     while data:
         word, channel = FRAME_HEADER.unpack_from(data)
         end = FRAME_HEADER.size + (word >> 8)
-        assert len(data) >= end, "a frame is cut off"
+        assert len(data) >= end, "a frame is incomplete"
         found.append(Frame(Kind(word & 0xFF), channel, data[FRAME_HEADER.size : end]))
         data = data[end:]
     return found
@@ -97,7 +97,7 @@ def sent(connection: Connection) -> list[Frame]:
 
 def in_phase(side: Side, phase: Phase, limits: Limits = DEFAULT_LIMITS) -> Connection:
     """Return one side of a connection in `phase`, with nothing queued."""
-    way: dict[Phase, list[tuple[Side, m.Message]]] = {
+    steps: dict[Phase, list[tuple[Side, m.Message]]] = {
         Phase.HELLO: [],
         Phase.WELCOME: [(Side.CLIENT, hello())],
         Phase.LOGIN: [(Side.SERVER, welcome(login=True))],
@@ -106,8 +106,8 @@ def in_phase(side: Side, phase: Phase, limits: Limits = DEFAULT_LIMITS) -> Conne
         Phase.CLOSED: [(Side.SERVER, m.Error(code=ErrorCode.INTERNAL, message="over"))],
     }
     connection = Connection(side, limits)
-    for step, said in way.items():
-        for speaker, what in said:
+    for step, messages in steps.items():
+        for speaker, what in messages:
             if speaker is side:
                 connection.send(0, what)
             else:
@@ -129,7 +129,7 @@ class Pair:
 
     @classmethod
     def ready(cls, limits: Limits = DEFAULT_LIMITS) -> Pair:
-        """A pair that is logged in."""
+        """Return a pair that is logged in."""
         pair = cls(limits)
         pair.client.send(0, hello(limits))
         pair.deliver()
@@ -154,7 +154,7 @@ class Pair:
         """Put what `side` has queued on the wire."""
         self.wire[side] += b"".join(self.end(side).data_to_send())
 
-    def carry(self, side: Side, count: int) -> Iterator[Event]:
+    def transfer(self, side: Side, count: int) -> Iterator[Event]:
         """Deliver up to `count` bytes that `side` sent to its peer."""
         chunk = bytes(self.wire[side][:count])
         del self.wire[side][:count]
@@ -166,7 +166,7 @@ class Pair:
         while self.client.queued or self.server.queued:
             for side in Side:
                 self.collect(side)
-                lines += transcript(side, self.carry(side, len(self.wire[side])))
+                lines += transcript(side, self.transfer(side, len(self.wire[side])))
         return lines
 
 

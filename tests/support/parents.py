@@ -1,4 +1,4 @@
-"""Parents as programs find them in the field: careless, without a terminal, in another locale or account."""
+"""Parent processes as programs meet them in practice: careless, without a terminal, in another locale or account."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ IGNORED: Final = """
 for name in ("HUP", "INT", "QUIT", "PIPE", "TERM", "TSTP", "TTIN", "TTOU", "CHLD", "ALRM", "USR1", "USR2"):
     signal.signal(getattr(signal, "SIG" + name), signal.SIG_IGN)
 """
-"""nohup(1), a script's `&`, and more."""
+"""As after nohup(1), a script's `&`, and more."""
 
 PARENTS: Final = {
     "signals_ignored": IGNORED,
@@ -25,7 +25,7 @@ PARENTS: Final = {
     "home_unset": "os.environ.pop('HOME', None)",
     "home_missing": "os.environ['HOME'] = '/nonexistent/home'",
 }
-"""What each of them does before it executes the program; Python statements."""
+"""The Python statements that each parent executes before the program."""
 
 EVERYTHING: Final = "\n".join(PARENTS.values())
 
@@ -42,18 +42,18 @@ os.setresuid(account[0], account[0], account[0])
 
 
 def parent(statements: str) -> tuple[str, ...]:
-    """Return the command that does this and then executes the command behind it, in the same process."""
+    """Return a command prefix that executes `statements` and then, in the same process, the command that follows it."""
     return (sys.executable, "-I", "-S", "-c", _EXECUTE.format(statements=statements))
 
 
 def ordinary_user(statements: str) -> str:
-    """Return the statements that become an ordinary user, of which only root is able, and then do `statements`."""
+    """Return statements that become an ordinary user, which needs root, and then execute `statements`."""
     entry = pwd.getpwnam(USER)
     return _AS_USER.format(uid=entry.pw_uid, gid=entry.pw_gid) + statements
 
 
 def give_away(directory: Path) -> None:
-    """Make a directory and all in it the ordinary user's."""
+    """Change the owner of a directory and everything in it to the ordinary user."""
     entry = pwd.getpwnam(USER)
     for path in (directory, *directory.rglob("*")):
         os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)

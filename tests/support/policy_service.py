@@ -54,7 +54,7 @@ class PolicyService:
 
     @contextlib.asynccontextmanager
     async def client(self, name: str) -> AsyncIterator[Client]:
-        """Log in with the key of that name."""
+        """Log in with the key called `name`."""
         assert self.service.address is not None
         host, port = self.service.address
         async with connect(
@@ -72,18 +72,18 @@ class PolicyService:
         """Replace the policy and reload; return the status that the service reports to its manager."""
         self.policy.write_text(policy)
         self.service.process.send_signal(signal.SIGHUP)
-        await self._told("RELOADING=1")
-        return await self._told("READY=1")
+        await self._notified("RELOADING=1")
+        return await self._notified("READY=1")
 
-    async def _told(self, word: str) -> str:
+    async def _notified(self, text: str) -> str:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(TIMEOUT):
-            while word not in (told := (await loop.sock_recv(self._manager, 4096)).decode()):
+            while text not in (state := (await loop.sock_recv(self._manager, 4096)).decode()):
                 pass
-        return told
+        return state
 
     def audited(self, *events: str) -> list[dict[str, Any]]:
-        """Return the entries of the audit log, only of these events if any are given."""
+        """Return the entries of the audit log; if events are given, only theirs."""
         entries = [json.loads(line) for line in (self.state / "audit.jsonl").read_text().splitlines()]
         return [entry for entry in entries if not events or entry["event"] in events]
 
@@ -118,6 +118,6 @@ async def farhandd(guard: PolicyService, *arguments: str) -> tuple[int, str]:
         stderr=asyncio.subprocess.STDOUT,
         env=guard.service.environment,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), TIMEOUT)
+    output, _ = await asyncio.wait_for(process.communicate(), TIMEOUT)
     assert process.returncode is not None
-    return process.returncode, said.decode()
+    return process.returncode, output.decode()

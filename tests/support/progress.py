@@ -1,6 +1,6 @@
-"""What a run of the tests says while it lasts: how far it is, since when, and which tests are running.
+"""Shows the progress of a test run: how many tests are done, the elapsed time, and which tests are running.
 
-On a terminal one line is kept up to date; elsewhere, as in CI, a line is written every ten seconds. A failed test is
+On a terminal one line is updated in place; elsewhere, as in CI, a line is written every ten seconds. A failed test is
 named at once. With xdist it works on the controller, which receives the reports of all workers.
 """
 
@@ -13,14 +13,14 @@ from typing import Final
 import pytest
 
 INTERVAL: Final = 10.0
-"""Seconds between two lines where stdout is not a terminal."""
+"""Seconds between two lines if stdout is not a terminal."""
 
 REDRAW: Final = 0.1
 """Seconds between two updates of the line on a terminal."""
 
 
 class Progress:
-    """A pytest plugin; it takes the place of the dots."""
+    """A pytest plugin that replaces the dots."""
 
     def __init__(self, reporter: pytest.TerminalReporter) -> None:
         self._reporter = reporter
@@ -40,7 +40,7 @@ class Progress:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._running[nodeid] = time.monotonic()
-        self._tell()
+        self._show()
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         self._running.pop(nodeid, None)
@@ -70,7 +70,7 @@ class Progress:
         failed = f", {self._failed} failed" if self._failed else ""
         return f"{percent:3}% ({self._done} of {self._total}{failed}) {elapsed // 60}:{elapsed % 60:02}"
 
-    def _tell(self) -> None:
+    def _show(self) -> None:
         now = time.monotonic()
         if now - self._written < (REDRAW if self._reporter.isatty else INTERVAL):
             return
@@ -92,7 +92,7 @@ class Progress:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Install it where nothing else was asked for by -v or -q, and not in the workers of xdist."""
+    """Install the plugin unless -v or -q is given, and not in the workers of xdist."""
     reporter = config.pluginmanager.getplugin("terminalreporter")
     worker = hasattr(config, "workerinput")
     if reporter is not None and not worker and config.get_verbosity() == 0 and not config.option.collectonly:

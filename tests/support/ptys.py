@@ -1,4 +1,4 @@
-"""A pseudoterminal for a test, which reads and types on the user's side of it."""
+"""A pseudoterminal for a test, which reads and types on the user's side."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Pty:
         self.shown = b""
         self._changed = asyncio.Event()
         self.resize(columns, rows)
-        self.look()
+        self.read_output()
 
     def resize(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -66,18 +66,18 @@ class Pty:
 
     async def sees(self, text: bytes) -> None:
         """Wait for `text` without consuming anything."""
-        async with self._patience(text):
+        async with self._expecting(text):
             while text not in self.shown:
                 await self._more()
 
     async def until_raw(self, raw: bool = True) -> None:
-        """Wait until the terminal is in raw mode, or has left it."""
-        async with self._patience(b"raw" if raw else b"not raw"):
+        """Wait until the terminal is in raw mode, or no longer is."""
+        async with self._expecting(b"raw" if raw else b"not raw"):
             while self.raw is not raw:  # noqa: ASYNC110  # there is no notification
                 await asyncio.sleep(0.01)
 
     @contextlib.asynccontextmanager
-    async def _patience(self, what: bytes) -> AsyncIterator[None]:
+    async def _expecting(self, what: bytes) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(TIMEOUT):
                 yield
@@ -88,7 +88,7 @@ class Pty:
         self._changed.clear()
         await self._changed.wait()
 
-    def look(self, on: bool = True) -> None:
+    def read_output(self, on: bool = True) -> None:
         """Start reading output as a terminal does, or stop reading."""
         loop = asyncio.get_running_loop()
         if on:
@@ -104,7 +104,7 @@ class Pty:
     def hang_up(self) -> None:
         """Close the terminal's side, as closing a window does."""
         if self.master >= 0:
-            self.look(False)
+            self.read_output(False)
             os.close(self.master)
             self.master = -1
 

@@ -1,4 +1,4 @@
-"""Terminal emulators to compare with: pyte, which is fast and in this process, and tmux, which people use."""
+"""Terminal emulators to compare with: pyte, which is fast and runs in this process, and tmux, which people use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLAGS = (
 
 
 class Reference(pyte.Screen):
-    """A screen of pyte, fed with bytes. It knows neither alternate screens nor control strings other than titles."""
+    """A screen of pyte, fed with bytes. It supports neither alternate screens nor control strings other than titles."""
 
     def __init__(self, columns: int, rows: int, *output: bytes) -> None:
         super().__init__(columns, rows)
@@ -82,7 +82,7 @@ def _visible(char: pyte.screens.Char) -> pyte.screens.Char:
 
 
 class Tmux:
-    """A pane of tmux, in which a program writes what is to be shown."""
+    """A pane of tmux, to which a program writes the output to be shown."""
 
     def __init__(self, directory: Path) -> None:
         self._data = directory / "output"
@@ -99,7 +99,7 @@ class Tmux:
         """Return the characters with their attributes, and the modes, after `output` on a terminal of this size."""
         self._data.write_bytes(b"\x1bc\x1b]2;before\x07" + output)
         self.tmux("resize-window", "-x", str(columns), "-y", str(rows))
-        # Once it has answered a query, it has processed everything before.
+        # Once tmux has answered a query, it has processed all earlier output.
         query = "printf '\\033[5n'; head -c 4 >/dev/null"
         program = (
             f"stty raw -echo; cat {self._data}; {query}; tmux -S {self._socket} wait-for -S shown; exec sleep 1000"

@@ -35,20 +35,20 @@ def plan(*argv: str, run_id: str | None = None, **fields: Any) -> Plan:
     return Plan(**given | fields)
 
 
-class Watching:
+class RunWatcher:
     """A client that is notified about a run and reads its output on request; `on_start` may raise."""
 
     def __init__(self, run: LiveRun, on_start: Callable[[], None] = lambda: None, *, hold: bool = True) -> None:
-        self.told: list[str] = []
+        self.calls: list[str] = []
         self.result: RunResult | None = None
-        self.over = asyncio.Event()
+        self.finished = asyncio.Event()
         self.running = asyncio.Event()
         self._run = run
         self._on_start = on_start
         self.place = run.attach(self, key=None, hold=hold, taken={"stdout": 0, "stderr": 0}, feeds=None)
 
     def started(self) -> None:
-        self.told.append("started")
+        self.calls.append("started")
         self.running.set()
         self._on_start()
 
@@ -59,13 +59,13 @@ class Watching:
         pass
 
     def ended(self, result: RunResult) -> None:
-        self.told.append("ended")
+        self.calls.append("ended")
         self.result = result
-        self.over.set()
+        self.finished.set()
 
     def failed(self, code: ErrorCode, sentence: str) -> None:
-        self.told.append(f"failed: {code}")
-        self.over.set()
+        self.calls.append(f"failed: {code}")
+        self.finished.set()
 
     def replaced(self) -> None:
         pass
@@ -79,7 +79,7 @@ class FakeLedger:
     """A ledger in memory. It fails to record the starts of `refused`; `forgotten` are runs that have expired."""
 
     def __init__(self) -> None:
-        self.words: list[str] = []
+        self.records: list[str] = []
         self.refused: dict[str, str] = {}
         self.forgotten: set[str] = set()
         self.broken = False
@@ -90,13 +90,13 @@ class FakeLedger:
     def starting(self, run: LiveRun) -> None:
         if self.broken:
             raise RecordUnavailable("the disk is full")
-        self.words.append(f"starting {run.plan.id}")
+        self.records.append(f"starting {run.plan.id}")
 
     def started(self, run: LiveRun) -> None:
-        self.words.append(f"started {run.plan.id}")
+        self.records.append(f"started {run.plan.id}")
 
     def ended(self, run: LiveRun, result: RunResult) -> None:
-        self.words.append(f"ended {run.plan.id}")
+        self.records.append(f"ended {run.plan.id}")
 
     def soon(self) -> asyncio.Future[Mapping[str, str]]:
         if self._soon is None:
@@ -138,12 +138,12 @@ class Service:
             on_failure=lambda _, error: self.failed.append(error),
         )
 
-    def start(self, wanted: Plan, **options: Any) -> tuple[LiveRun, Watching]:
+    def start(self, wanted: Plan, **options: Any) -> tuple[LiveRun, RunWatcher]:
         """Start a run, or attach to it."""
         max_runs = options.pop("max_runs", 10)
         run = self.registry.find(wanted.id) or self.registry.start(wanted, max_runs=max_runs)
         assert isinstance(run, LiveRun)
-        return run, Watching(run, **options)
+        return run, RunWatcher(run, **options)
 
     async def idle(self) -> None:
         """Wait until nothing runs."""

@@ -1,4 +1,4 @@
-"""A real farhandd for a test: a process with directories of its own that is always stopped."""
+"""A real farhandd for a test: a process with its own directories that is always stopped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Service:
 
     @property
     def log(self) -> str:
-        """What the service has logged (its stderr)."""
+        """Everything that the service has logged (its stderr)."""
         return (self.directory / "log").read_text()
 
     async def stop(self) -> int:

@@ -39,7 +39,7 @@ class Shell:
         self.pty.type(line.encode() + b"\r")
         await self.pty.shows(line.encode() + b"\r\n")
 
-    def say(self, line: str) -> None:
+    def type_line(self, line: str) -> None:
         """Type a line without waiting for its echo."""
         self.pty.type(line.encode() + b"\r")
 

@@ -96,7 +96,7 @@ async def nothing_left() -> AsyncIterator[None]:
     assert descriptors(os.getpid()) <= open_before
 
 
-async def gone(pid: int) -> None:
+async def wait_until_reaped(pid: int) -> None:
     """Wait until a child of this process has exited and been reaped."""
     await end_of(pid)
     async with asyncio.timeout(TIMEOUT):

@@ -1,6 +1,6 @@
 """A real systemd as PID 1, in namespaces of its own, over a throw-away overlay of this machine's root file system.
 
-What it installs, starts and breaks is gone afterwards; it sees no network but its own loopback. Needs root,
+Everything that it installs, starts or breaks is discarded afterwards; its only network is its own loopback. Needs root,
 unshare(1), overlayfs and cgroup v2. cgroup controllers are not available inside, so units can be killed by
 their cgroup but not limited by it.
 """
@@ -35,7 +35,7 @@ ExecStopPost=/bin/systemctl --no-block --force exit
 TimeoutStartSec=infinity
 """
 
-# Entering the cgroup comes before the cgroup namespace is made, so that this cgroup is the root inside.
+# The cgroup is entered before the cgroup namespace is created, so that it is the root inside.
 _ENTER = """
 echo $$ >"$CGROUP/cgroup.procs"
 exec unshare --mount --pid --fork --uts --ipc --net --cgroup --kill-child /bin/sh -e "$LAB/boot"
@@ -101,7 +101,7 @@ def require_systemd() -> None:
 def run_under_systemd(
     script: str, *, units: Iterable[Path] = (), visible: Iterable[Path] = (), timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """Boot a systemd with *units* installed, runs *script* in it as root, and shuts it down.
+    """Boot a systemd with *units* installed, run *script* in it as root, and shut it down.
 
     *script* is a program text with a `#!` line. The result has its exit status, and its output and errors
     together in `stdout`. The project, the running Python and the folders in *visible* can be read inside
@@ -116,7 +116,7 @@ def run_under_systemd(
         _furnish(lab, script, units)
         cgroup.mkdir()
         wanted = (ROOT, Path(sys.prefix), Path(sys.base_prefix), *visible)
-        # /usr is there with the root file system, and can be written to.
+        # /usr is part of the root file system and can be written to.
         shown = {str(path) for path in wanted if not path.is_relative_to("/usr")}
         try:
             with (lab / "console").open("wb") as console:
@@ -139,7 +139,7 @@ def run_under_systemd(
         finally:
             _remove(cgroup)
         status = _read(lab / "status")
-        assert status, f"the script never came to its end; console:\n{_read(lab / 'console')[-4000:]}"
+        assert status, f"the script did not end; console:\n{_read(lab / 'console')[-4000:]}"
         return subprocess.CompletedProcess(script, int(status), _read(lab / "output"))
 
 

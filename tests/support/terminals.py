@@ -1,4 +1,4 @@
-"""Runs on terminals over the bare protocol."""
+"""Runs on terminals, started over the bare protocol."""
 
 from __future__ import annotations
 

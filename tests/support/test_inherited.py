@@ -1,4 +1,4 @@
-"""Whoever starts the tests, they begin with the same signals, umask, standard files and environment."""
+"""The tests start with the same signals, umask, standard files and environment under any parent."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ os.execvp("cat", ["cat", "/proc/self/status"])
 """
 
 
-def test_nothing_of_a_careless_parent_is_left() -> None:
+def test_the_state_inherited_from_a_careless_parent_is_reset() -> None:
     command = [*parent(EVERYTHING), sys.executable, "-c", REPORT, str(Path(__file__).parents[2])]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     status = fields(done.stdout)
-    # execve(2) keeps what Python ignores for itself.
+    # execve(2) keeps the signals that Python ignores.
     assert signal_set(status, "SigIgn") == {13, 25}
     assert signal_set(status, "SigBlk") == set()
     assert status["Umask"] == "0022"

@@ -1,4 +1,4 @@
-"""A terminal in tmux, usually with a REPL in it: typing, and waiting for what the screen shows."""
+"""A terminal in tmux, usually with a REPL in it: types, and waits for screen content."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Screen:
         compiled = re.compile(pattern, re.MULTILINE)
         await self._until(lambda screen: compiled.search(screen) is not None, pattern)
         found = compiled.search(self.text)
-        assert found is not None, "it is gone again"
+        assert found is not None, "the expected text has disappeared again"
         return found
 
     async def answers(self, line: str, output: str, prompt: str) -> None:

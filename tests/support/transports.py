@@ -1,4 +1,4 @@
-"""A `ConnectionTransport` on a real socket whose other end the test holds, and a handler that records its calls."""
+"""A `ConnectionTransport` on a real socket whose peer is the test, and a handler that records its calls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PING = message(0, m.Ping(id=1))
 
 
 def on_each_loop(scenario: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run the scenario on asyncio and on uvloop; what either reports as unhandled is a failure."""
+    """Run the scenario on asyncio and on uvloop; an unhandled error on either is a failure."""
 
     async def guarded(**fixtures: Any) -> None:
         unhandled: list[dict[str, Any]] = []
@@ -92,7 +92,7 @@ class Recorder:
         await self.until(lambda: len(self.events) >= count)
 
     async def end(self) -> None:
-        """Wait until the transport is gone."""
+        """Wait until the transport is closed."""
         await self.until(lambda: self.lost_by)
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -142,5 +142,5 @@ async def fill(transport: ConnectionTransport) -> int:
         transport.connection.send_data(1, "stdout", CHUNK)
         transport.flush()
         count += 1
-        await asyncio.sleep(0)  # uvloop writes at the end of a turn
+        await asyncio.sleep(0)  # uvloop writes at the end of an iteration
     return count

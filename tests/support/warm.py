@@ -1,9 +1,9 @@
 """`farhand` and `farhandd` as processes of their own, in a tenth of the time that an interpreter takes to import them.
 
 A process that has imported everything forks (`tests.support.zygote`). The result is a child of this process with the
-given descriptors, environment, directory, session and terminal that runs the program's `__main__`: only the start of
-the interpreter and the imports are not repeated. Programs that a test starts through another one (tmux, sh, systemd)
-start for real, as do those that are to inherit something unusual, and all of them if FARHAND_TESTS_COLD is set, as CI
+given descriptors, environment, directory, session and terminal that runs the program's `__main__`; only the start of
+the interpreter and the imports are skipped. Programs that a test starts through another one (tmux, sh, systemd)
+start normally, as do those that have to inherit something unusual, and all of them if FARHAND_TESTS_COLD is set, as CI
 does for the long tests.
 """
 
@@ -30,13 +30,13 @@ FARHAND: Final = (sys.executable, "-m", "farhand_client")
 FARHANDD: Final = (sys.executable, "-m", "farhand_server")
 
 CONTROLLING: Final = 'exec <>"$0" >&0 2>&0; exec "$@"'
-"""For sh, as the first process of a session: opens the terminal, which thereby becomes that of the session."""
+"""A script for sh as the first process of a session: the terminal that it opens becomes the controlling terminal."""
 
 _COLD: Final = bool(os.environ.get("FARHAND_TESTS_COLD"))
 
 _OPTIONS: Final = ("LD_", "PYTHON")
 _LOCALE: Final = ("LANG", "LC_")
-"""Variables that an interpreter reads when it starts. Without a locale it takes one of UTF-8, as it does here."""
+"""Variables that an interpreter reads when it starts. Without a locale it uses UTF-8, as this process does."""
 
 _SET_CHILD_SUBREAPER: Final = 36
 _GET_CHILD_SUBREAPER: Final = 37  # prctl(2)
@@ -45,8 +45,8 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def is_warm(argv: Sequence[Any], env: Mapping[str, str] | None, **options: Any) -> bool:
-    """Whether such a command can be forked: it is one of ours, its locale and Python's options are those here, and
-    nothing is to be done between fork and exec."""
+    """Return whether a command can be forked: it is one of ours, its locale and Python's options are those here, and
+    nothing has to be done between fork and exec."""
     if _COLD or tuple(argv[:3]) not in (FARHAND, FARHANDD) or options.keys() & {"preexec_fn", "pass_fds", "user"}:
         return False
     if env is None:
@@ -120,7 +120,7 @@ class WarmPopen(subprocess.Popen[bytes]):
 
 
 class _Transport(base_subprocess.BaseSubprocessTransport):
-    """What asyncio makes of a `WarmPopen`; a pidfd tells of its end."""
+    """The asyncio transport of a `WarmPopen`; a pidfd reports its exit."""
 
     def _start(
         self, args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, bufsize: int, **options: Any
@@ -133,7 +133,7 @@ class _Transport(base_subprocess.BaseSubprocessTransport):
             self._loop.remove_reader(pidfd)
             os.close(pidfd)
             code = process.returncode
-            if code is None:  # otherwise `poll` was first
+            if code is None:  # otherwise `poll` has already reaped it
                 code = os.waitstatus_to_exitcode(os.waitpid(process.pid, 0)[1])
             self._process_exited(code)
 
@@ -142,7 +142,7 @@ class _Transport(base_subprocess.BaseSubprocessTransport):
 
 
 async def start(*argv: Any, env: Mapping[str, str] | None = None, **options: Any) -> asyncio.subprocess.Process:
-    """As `asyncio.create_subprocess_exec`; with `terminal`, a path, as leader of a session on that terminal."""
+    """Like `asyncio.create_subprocess_exec`; with `terminal`, a path, as leader of a session on that terminal."""
     if not is_warm(argv, env, **options):
         terminal: str | None = options.pop("terminal", None)
         if terminal is not None:
@@ -160,7 +160,7 @@ async def start(*argv: Any, env: Mapping[str, str] | None = None, **options: Any
 def run(
     argv: Sequence[Any], *, env: Mapping[str, str] | None = None, timeout: float = 30, **options: Any
 ) -> subprocess.CompletedProcess[bytes]:
-    """As `subprocess.run` of bytes."""
+    """Like `subprocess.run` with bytes."""
     if not is_warm(argv, env, **options):
         return subprocess.run(argv, env=env, timeout=timeout, check=False, **options)
     with WarmPopen(argv, env=env, **options) as process:
@@ -179,7 +179,7 @@ class Zygote:
         self._asking, theirs = socket.socketpair()
         script = Path(__file__).with_name("zygote.py")
         with theirs:
-            # -P: what lies beside the script is no module of anybody's.
+            # -P: files beside the script must not be imported as modules.
             self._process = subprocess.Popen(
                 [sys.executable, "-P", script, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
@@ -203,7 +203,7 @@ class Zygote:
         return pid
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self._asking.close()
         self._process.wait()
 
@@ -217,7 +217,7 @@ def _zygote() -> Zygote:
 
 @contextlib.contextmanager
 def _as_subreaper() -> Iterator[None]:
-    # Only for as long as the orphan needs to come here: others are none of our business.
+    # Only until the orphan has been adopted: other orphans must not be.
     before = ctypes.c_int()
     _libc.prctl(_GET_CHILD_SUBREAPER, ctypes.byref(before), 0, 0, 0)
     _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

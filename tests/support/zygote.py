@@ -1,11 +1,11 @@
 """The process that `tests.support.warm` forks: an interpreter that has imported Farhand and waits to become it.
 
 Run as a script; its only argument is the descriptor of a stream socket. Each request is a length, a pickled dict and
-three descriptors, and is answered by the pid of a process that is a child not of this one but of whoever asked: the
-process in between has ended, and the orphan went to its nearest subreaper (prctl(2)). It waits until the gate, a fourth
-descriptor, is closed at the other end; then it becomes `python -m MODULE ARGUMENT…` as if just started.
+three descriptors, and is answered by the pid of a process that is a child not of this one but of the requester: the
+process in between has ended, and the orphan was adopted by its nearest subreaper (prctl(2)). It waits until the gate, a
+fourth descriptor, is closed by the requester; then it becomes `python -m MODULE ARGUMENT…` as if just started.
 
-It imports nothing of the tests, has one thread and no open file of its own, so that a fork leaves nothing behind.
+It imports no module of the tests, and has one thread and no open file of its own, so that a fork inherits nothing else.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def preload() -> None:
 
 
 def receive(asking: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """Return the next request and its descriptors; None once nobody asks any more."""
+    """Return the next request and its descriptors; None once the requester has closed the socket."""
     head, fds, _, _ = socket.recv_fds(asking, LENGTH.size, 4)
     if not head:
         return None
@@ -55,7 +55,7 @@ def receive(asking: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 
 
 def serve(asking: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Fork for each request; return in the new process alone, with what it is to become."""
+    """Fork for each request; return only in the new process, with the program that it has to become."""
     while True:
         received = receive(asking)
         if received is None:
@@ -80,7 +80,7 @@ def serve(asking: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 
 def become(request: dict[str, Any], fds: list[int]) -> None:
-    """Take on what a process just started would have from whoever started it."""
+    """Take over what a newly started process would inherit from its parent."""
     *standard, gate = fds
     os.read(gate, 1)
     os.close(gate)
@@ -118,7 +118,7 @@ def _open_streams() -> None:
 
 
 def main() -> None:
-    """Serve; in each child, run the program that was asked for to its end."""
+    """Serve; in each child, run the requested program to its end."""
     asking = socket.socket(fileno=int(sys.argv[1]))
     preload()
     request, fds = serve(asking)
@@ -130,12 +130,12 @@ def main() -> None:
         if save_coverage is not None:
             save_coverage()
         if isinstance(error.code, int):
-            leave(error.code)
+            exit_without_cleanup(error.code)
         raise
 
 
 def measure(directory: str, test_module: str) -> Callable[[], None]:
-    """Note from now on which lines run, in the name of `test_module`, for `tests.support.own_coverage`.
+    """Record which lines run from now on, with `test_module` as context, for `tests.support.own_coverage`.
 
     Return a function that saves the data.
     """
@@ -167,7 +167,7 @@ def leave(code: int) -> None:
             try:
                 stream.flush()
             except (OSError, ValueError):
-                code = 120  # as Py_FinalizeEx says it
+                code = 120  # the message of Py_FinalizeEx
     os._exit(code)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from farhand_client import Exited, Killed
 from farhand_protocol import messages as m
-from tests.support.command import farhand, running, told
+from tests.support.command import farhand, json_lines, running
 from tests.support.fake_listing import info, listing
 from tests.support.fake_runs import ID, so_far, ten_and_three
 from tests.support.fake_service import FakeRun, FakeService
@@ -48,10 +48,10 @@ async def test_logs_begins_at_the_requested_offset(
 
 async def gappy(run: FakeRun) -> None:
     run.started()
-    run.say(m.GapNotice(stream="stdout", offset=0, bytes=4))
+    run.send(m.GapNotice(stream="stdout", offset=0, bytes=4))
     run.sent["stdout"] = 4
     await run.write("stdout", b"ab")
-    run.say(m.GapNotice(stream="stdout", offset=6, bytes=1))
+    run.send(m.GapNotice(stream="stdout", offset=6, bytes=1))
     run.sent["stdout"] = 7
     await run.write("stdout", b"\xff")
     run.ended()
@@ -67,7 +67,7 @@ async def test_gaps_are_reported_exactly_and_are_not_a_failure(service: FakeServ
             b"farhand: 1 bytes of stdout from offset 6 on are no longer kept",
         ]
         done = await farhand(command, "--json", service.host, ID)
-        *pieces, last = told(done.stdout)
+        *pieces, last = json_lines(done.stdout)
         assert pieces == [
             {"stream": "stdout", "offset": 0, "gap": 4},
             {"stream": "stdout", "offset": 4, "data": "ab"},
@@ -81,7 +81,7 @@ async def test_logs_of_a_running_run_ends_without_follow(service: FakeService) -
     service.behave = so_far
     done = await farhand("logs", service.host, ID)
     assert (done.code, done.stdout, done.stderr) == (0, b"so far", b"")
-    assert told((await farhand("logs", "--json", service.host, ID)).stdout) == [
+    assert json_lines((await farhand("logs", "--json", service.host, ID)).stdout) == [
         {"stream": "stdout", "offset": 0, "data": "so far"}
     ]
 
@@ -93,7 +93,7 @@ async def test_a_closed_stdout_does_not_stop_the_run(service: FakeService, comma
         while not any(isinstance(message, m.Close) for message in run.messages):
             await run.write("stdout", b"y\n")
             await asyncio.sleep(0)
-        run.say(m.Done())
+        run.send(m.Done())
 
     service.behave = behave
     reading, writing = os.pipe()
@@ -140,9 +140,9 @@ async def test_attach_sends_no_stdin_when_it_must_not(
 
 async def test_attach_reports_that_another_client_sends_stdin(service: FakeService) -> None:
     async def behave(run: FakeRun) -> None:
-        run.say(m.Started(pid=1, new=False, stdin=False))
-        run.begun = True
-        run.client.say(m.Ping(id=1))
+        run.send(m.Started(pid=1, new=False, stdin=False))
+        run.has_started = True
+        run.client.send(m.Ping(id=1))
         await run.client.reads(1)
         run.ended()
 
@@ -159,7 +159,7 @@ async def ready(run: FakeRun) -> None:
     await run.until(m.Signal)
     await run.write("stdout", b"caught\n")
     await run.until(m.Close)
-    run.say(m.Done())
+    run.send(m.Done())
 
 
 async def test_the_first_ctrl_c_interrupts_the_run_and_the_second_leaves_it_running(service: FakeService) -> None:

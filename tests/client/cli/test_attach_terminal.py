@@ -32,9 +32,9 @@ def screen(service: FakeService) -> FakeService:
 
 async def editing(run: FakeRun) -> None:
     await begin(run)
-    await run.rest("stdout", SCREEN)
+    await run.write_rest("stdout", SCREEN)
     while b"q" not in run.stdin:
-        if run.client.over.is_set() or m.Close() in run.messages:
+        if run.client.closed.is_set() or m.Close() in run.messages:
             return
         run.changed.clear()
         await run.changed.wait()
@@ -89,9 +89,9 @@ async def test_a_terminal_only_watches_if_another_client_has_the_input(
     pty: Pty, screen: FakeService, env: dict[str, str]
 ) -> None:
     async def taken(run: FakeRun) -> None:
-        run.say(m.Started(pid=1, new=False, stdin=False))
-        run.say(m.Resize(columns=100, rows=30))
-        await run.rest("stdout", SCREEN)
+        run.send(m.Started(pid=1, new=False, stdin=False))
+        run.send(m.Resize(columns=100, rows=30))
+        await run.write_rest("stdout", SCREEN)
         await run.until(m.Close)
 
     screen.behave = taken
@@ -124,8 +124,8 @@ async def test_share_cannot_be_combined_with_options_that_do_not_type(
 async def test_an_ended_run_is_shown_with_its_last_screen(pty: Pty, screen: FakeService, env: dict[str, str]) -> None:
     async def over(run: FakeRun) -> None:
         run.started()
-        run.say(m.Resize(columns=100, rows=30))
-        await run.rest("stdout", SCREEN)
+        run.send(m.Resize(columns=100, rows=30))
+        await run.write_rest("stdout", SCREEN)
         run.ended(Exited(code=4))
 
     screen.behave = over

@@ -10,7 +10,7 @@ import uvloop
 from farhand_client.cli.connection import run_attended
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import SpawnFailed
-from tests.support.command import farhand, told
+from tests.support.command import farhand, json_lines
 from tests.support.fake_listing import info, listing
 from tests.support.fake_runs import ID, OTHER, ten_and_three
 from tests.support.fake_service import FakeRun, FakeService, refusing
@@ -53,7 +53,7 @@ async def test_a_refusal_exits_with_255(service: FakeService) -> None:
         assert (done.code, done.stderr) == (255, b"farhand: there is no such run\\x1b[2J\n")
     for command in ("attach", "wait", "kill"):
         done = await farhand(command, "--json", service.host, ID)
-        (line,) = told(done.stdout)
+        (line,) = json_lines(done.stdout)
         assert (done.code, line["status"], line["error"]["code"]) == (255, "failed", "unknown_run")
 
 
@@ -66,5 +66,5 @@ async def test_a_run_that_did_not_start_is_over(service: FakeService, command: s
     done = await farhand(command, service.host, ID)
     assert (done.code, done.stdout, done.stderr) == (code, b"", b"farhand: nix: no such program\n")
     done = await farhand(command, "--json", service.host, ID)
-    (line,) = told(done.stdout)
+    (line,) = json_lines(done.stdout)
     assert (done.code, line["status"], line["run_id"]) == (code, "spawn_failed", ID)

@@ -47,10 +47,10 @@ async def test_an_existing_id_delivers_the_output_from_the_beginning(service: Fa
 async def test_a_short_outage_is_not_reported(service: FakeService) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
-        await run.rest("stdout", b"one" if run.attach is None else b"one two")
+        await run.write_rest("stdout", b"one" if run.attach is None else b"one two")
         if run.attach is None:
-            assert run.client.link is not None
-            run.client.link.close()
+            assert run.client.transport is not None
+            run.client.transport.close()
         else:
             run.ended(Exited(code=6))
 
@@ -104,7 +104,7 @@ async def test_a_second_ctrl_c_leaves_during_an_outage(service: FakeService) -> 
 async def test_missing_output_is_reported_in_place_and_exits_with_255(service: FakeService, tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
-        run.say(m.GapNotice(stream="stdout", offset=0, bytes=7))
+        run.send(m.GapNotice(stream="stdout", offset=0, bytes=7))
         run.sent["stdout"] = 7
         await run.write("stdout", b"the rest")
         run.ended()

@@ -125,8 +125,8 @@ async def test_all_received_output_is_written_before_a_loss_is_reported(service:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.write("stdout", data)
-        assert run.client.link is not None
-        run.client.link.close()
+        assert run.client.transport is not None
+        run.client.transport.close()
 
     service.behave = behave
     done = await farhand("run", "--reconnect", "0", service.host, "prog")

@@ -15,7 +15,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Exited, SpawnFailed
 from tests.support.command import Finished, farhand, running
 from tests.support.fake_listing import info
-from tests.support.fake_recordings import having_written, recorded
+from tests.support.fake_recordings import output_of, recorded
 from tests.support.fake_runs import ID
 from tests.support.fake_service import FakeConnection, FakeRun, FakeService
 
@@ -34,7 +34,7 @@ async def exported(service: FakeService, *options: str) -> tuple[dict[str, Any],
 
 
 async def test_a_run_on_a_terminal_is_exported_with_its_size(service: FakeService) -> None:
-    service.behave = having_written("$ größe\r\n$ ".encode())
+    service.behave = output_of("$ größe\r\n$ ".encode())
     marks = [
         m.OutputMark(at=0, size=m.WindowSize(columns=80, rows=24)),
         m.OutputMark(at=100, stdout=2),
@@ -68,7 +68,7 @@ async def test_a_run_on_a_terminal_is_exported_with_its_size(service: FakeServic
 
 
 async def test_without_a_terminal_both_streams_are_exported_in_order_of_time(service: FakeService) -> None:
-    service.behave = having_written(b"a\nb\n", b"err\n")
+    service.behave = output_of(b"a\nb\n", b"err\n")
     service.answer = recorded(
         info(command="make", outcome=ENDED),
         m.OutputMark(at=0, stdout=2),
@@ -81,7 +81,7 @@ async def test_without_a_terminal_both_streams_are_exported_in_order_of_time(ser
 
 
 async def test_missing_output_is_marked_and_takes_no_time(service: FakeService) -> None:
-    service.behave = having_written(b"forgotten, kept", gone=11)
+    service.behave = output_of(b"forgotten, kept", dropped=11)
     marks = [
         m.OutputMark(at=0, size=m.WindowSize(columns=80, rows=24)),
         m.OutputMark(at=2000, size=m.WindowSize(columns=100, rows=30)),
@@ -98,7 +98,7 @@ async def test_missing_output_is_marked_and_takes_no_time(service: FakeService) 
 
 
 async def test_a_running_run_is_exported_up_to_now(service: FakeService) -> None:
-    service.behave = having_written(b"so far", going=True)
+    service.behave = output_of(b"so far", running=True)
     service.answer = recorded(info(outcome=None), m.OutputMark(at=5, stdout=6))
     header, events, said = await exported(service)
     assert "duration" not in header
@@ -107,14 +107,14 @@ async def test_a_running_run_is_exported_up_to_now(service: FakeService) -> None
 
 
 async def test_a_run_without_output_has_a_recording(service: FakeService) -> None:
-    service.behave = having_written(b"")
+    service.behave = output_of(b"")
     service.answer = recorded(info(outcome=ENDED))
     header, events, _ = await exported(service)
     assert (header["version"], events) == (2, [])
 
 
 async def test_a_file_is_replaced_as_a_whole(service: FakeService, tmp_path: Path) -> None:
-    service.behave = having_written(b"x")
+    service.behave = output_of(b"x")
     service.answer = recorded(TERMINAL)
     file = tmp_path / "a cast"
     assert await export(service, file) == Finished(0, b"", b"")
@@ -134,7 +134,7 @@ async def test_a_file_is_replaced_as_a_whole(service: FakeService, tmp_path: Pat
 async def test_an_incomplete_export_leaves_the_file_unchanged(service: FakeService, tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
-        await run.rest("stdout", b"half")
+        await run.write_rest("stdout", b"half")
         run.client.flush()
         run.client.cut()
 
@@ -153,7 +153,7 @@ async def test_an_incomplete_export_leaves_the_file_unchanged(service: FakeServi
     [("missing/cast", b"No such file or directory"), (".", b"Is a directory"), ("/dev/full", b"No space left")],
 )
 async def test_an_unwritable_file_is_reported(service: FakeService, tmp_path: Path, path: str, sentence: bytes) -> None:
-    service.behave = having_written(b"x")
+    service.behave = output_of(b"x")
     service.answer = recorded(TERMINAL)
     done = await export(service, tmp_path / path)
     assert (done.code, done.stderr.count(b"\n")) == (255, 1)
@@ -164,7 +164,7 @@ async def test_an_unwritable_file_is_reported(service: FakeService, tmp_path: Pa
 async def test_a_refusal_is_reported_and_creates_no_file(service: FakeService, tmp_path: Path) -> None:
     def refuse(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
         if isinstance(question, m.RecordingRequest):
-            fake.say(m.Error(code=ErrorCode.EXPIRED, message="it is kept no more"), channel)
+            fake.send(m.Error(code=ErrorCode.EXPIRED, message="it is kept no more"), channel)
         else:
             recorded(TERMINAL)(fake, channel, question)
 
@@ -186,7 +186,7 @@ async def test_a_run_that_did_not_start_has_no_recording(service: FakeService, t
 
 
 async def test_a_pipe_is_written_to_as_data_comes(service: FakeService, tmp_path: Path) -> None:
-    service.behave = having_written(b"x" * 300_000)
+    service.behave = output_of(b"x" * 300_000)
     service.answer = recorded(TERMINAL)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -197,7 +197,7 @@ async def test_a_pipe_is_written_to_as_data_comes(service: FakeService, tmp_path
 
 
 async def test_a_closed_stdout_ends_the_export_with_141(service: FakeService) -> None:
-    service.behave = having_written(b"x" * 1_000_000)
+    service.behave = output_of(b"x" * 1_000_000)
     service.answer = recorded(TERMINAL)
     reading, writing = os.pipe()
     async with running("export", "--asciicast", "-", service.host, ID, stdout=writing) as process:

@@ -8,7 +8,7 @@ from farhand_client import Exited
 from farhand_client.signals import parse_signal
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
-from tests.support.command import farhand, told
+from tests.support.command import farhand, json_lines
 from tests.support.fake_runs import ID, OTHER, STOPPED, stoppable
 from tests.support.fake_service import FakeConnection, FakeRun, FakeService
 
@@ -32,13 +32,13 @@ async def test_a_signal_is_delivered(service: FakeService) -> None:
     assert (done.code, done.stdout, done.stderr) == (0, b"", b"")
     assert service.questions[-1] == m.Deliver(id=ID, number=1)
     done = await farhand("signal", "--json", service.host, ID, "64")
-    assert (done.code, told(done.stdout)) == (0, [{"run_id": ID, "signal": 64}])
+    assert (done.code, json_lines(done.stdout)) == (0, [{"run_id": ID, "signal": 64}])
     assert (await farhand("signal", service.host, ID, "0")).code == 2
 
 
 async def test_an_undelivered_signal_is_a_failure(service: FakeService) -> None:
     def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
-        fake.say(m.Error(code=ErrorCode.RUN_ENDED, message="it is over"), channel)
+        fake.send(m.Error(code=ErrorCode.RUN_ENDED, message="it is over"), channel)
 
     service.answer = answer
     done = await farhand("signal", service.host, ID, "TERM")
@@ -51,14 +51,14 @@ async def test_kill_waits_for_the_end_and_prints_the_outcome(service: FakeServic
     assert (done.code, done.stdout, done.stderr) == (0, f"{ID} was stopped on request\n".encode(), b"")
     assert m.Stop(kill_after=0.5) in service.runs[-1].messages
     done = await farhand("kill", "--json", service.host, ID, OTHER)
-    assert {line["run_id"]: line["reason"] for line in told(done.stdout)} == {ID: "requested", OTHER: "requested"}
+    assert {line["run_id"]: line["reason"] for line in json_lines(done.stdout)} == {ID: "requested", OTHER: "requested"}
     assert all(m.Stop() in run.messages for run in service.runs[-2:])
 
 
 async def test_kill_reports_ended_runs_and_continues_after_a_failure(service: FakeService) -> None:
     async def behave(run: FakeRun) -> None:
         if run.request.id == ID:
-            run.say(m.Error(code=ErrorCode.UNKNOWN_RUN, message="there is no such run"))
+            run.send(m.Error(code=ErrorCode.UNKNOWN_RUN, message="there is no such run"))
         else:
             run.started()
             run.ended(STOPPED if run.request.id == ID else Exited(code=7))

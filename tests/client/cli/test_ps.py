@@ -32,8 +32,8 @@ def answering(*runs: m.RunInfo) -> Any:
         assert isinstance(question, m.List)
         found = [run for run in runs if question.ended or run.outcome is None]
         if found:
-            fake.say(m.Runs(runs=tuple(found)), channel)
-        fake.say(m.Done(), channel)
+            fake.send(m.Runs(runs=tuple(found)), channel)
+        fake.send(m.Done(), channel)
 
     return answer
 

@@ -17,7 +17,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited
 from tests.support.command import FARHAND, farhand, running
 from tests.support.fake_listing import info
-from tests.support.fake_recordings import having_written, recorded
+from tests.support.fake_recordings import output_of, recorded
 from tests.support.fake_runs import ID
 from tests.support.fake_service import FakeService
 from tests.support.fake_terminals import FULL_SCREEN
@@ -32,7 +32,7 @@ FOREVER = 10_000_000
 
 
 async def test_each_stream_is_played_on_its_own_descriptor(service: FakeService) -> None:
-    service.behave = having_written(b"0123\xff\n", b"err\n")
+    service.behave = output_of(b"0123\xff\n", b"err\n")
     service.answer = recorded(
         info(outcome=ENDED), m.OutputMark(at=0, stdout=2), m.OutputMark(at=50, stdout=6, stderr=4)
     )
@@ -44,7 +44,7 @@ async def test_each_stream_is_played_on_its_own_descriptor(service: FakeService)
 
 
 async def test_pauses_follow_speed_and_idle_limit(service: FakeService) -> None:
-    service.behave = having_written(b"abc")
+    service.behave = output_of(b"abc")
     marks = [m.OutputMark(at=at, stdout=number) for number, at in enumerate((0, 2000, FOREVER), 1)]
     service.answer = recorded(info(outcome=ENDED), *marks)
     async with running("replay", "--speed", "10", "--idle-limit", "3", service.host, ID) as process:
@@ -58,7 +58,7 @@ async def test_pauses_follow_speed_and_idle_limit(service: FakeService) -> None:
 
 
 async def test_gaps_are_reported_and_take_no_time(service: FakeService) -> None:
-    service.behave = having_written(b"forgotten, kept", gone=11)
+    service.behave = output_of(b"forgotten, kept", dropped=11)
     marks = [m.OutputMark(at=FOREVER, stdout=10), m.OutputMark(at=2 * FOREVER, stdout=15)]
     service.answer = recorded(info(outcome=ENDED), *marks)
     done = await farhand("replay", service.host, ID)
@@ -67,7 +67,7 @@ async def test_gaps_are_reported_and_take_no_time(service: FakeService) -> None:
 
 
 async def test_a_running_run_is_played_up_to_now(service: FakeService) -> None:
-    service.behave = having_written(b"so far", going=True)
+    service.behave = output_of(b"so far", running=True)
     service.answer = recorded(info(), m.OutputMark(at=5, stdout=6))
     done = await farhand("replay", service.host, ID)
     assert (done.code, done.stdout) == (0, b"so far")
@@ -75,7 +75,7 @@ async def test_a_running_run_is_played_up_to_now(service: FakeService) -> None:
 
 
 async def test_a_closed_stdout_ends_the_replay_with_141(service: FakeService) -> None:
-    service.behave = having_written(b"x" * 1_000_000)
+    service.behave = output_of(b"x" * 1_000_000)
     service.answer = recorded(info(outcome=ENDED))
     reading, writing = os.pipe()
     async with running("replay", service.host, ID, stdout=writing) as process:
@@ -88,7 +88,7 @@ async def test_a_closed_stdout_ends_the_replay_with_141(service: FakeService) ->
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 async def test_a_signal_ends_the_replay(service: FakeService, number: int, code: int) -> None:
-    service.behave = having_written(b"ab")
+    service.behave = output_of(b"ab")
     service.answer = recorded(info(outcome=ENDED), m.OutputMark(at=0, stdout=1), m.OutputMark(at=FOREVER, stdout=2))
     async with running("replay", service.host, ID) as process:
         assert process.stdout is not None
@@ -115,7 +115,7 @@ async def test_a_wrong_number_is_refused(service: FakeService, option: str, numb
 class TestOnATerminal:
     async def test_the_recording_is_shown_as_it_was(self, service: FakeService, pty: Pty) -> None:
         before = pty.modes
-        service.behave = having_written(FULL_SCREEN + b"bare\nnewline\x1b[?1049l\x1b[?25h\x1b[?2004l\x1b[?1000l")
+        service.behave = output_of(FULL_SCREEN + b"bare\nnewline\x1b[?1049l\x1b[?25h\x1b[?2004l\x1b[?1000l")
         service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, size=SIZE))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             await pty.shows(FULL_SCREEN + b"bare\nnewline")
@@ -129,7 +129,7 @@ class TestOnATerminal:
         self, service: FakeService, pty: Pty, ends: bytes | int, code: int
     ) -> None:
         before = pty.modes
-        service.behave = having_written(FULL_SCREEN + b"editing \x1b]0;ti" + b"tle\x07")
+        service.behave = output_of(FULL_SCREEN + b"editing \x1b]0;ti" + b"tle\x07")
         marks = [
             m.OutputMark(at=0, size=SIZE),
             m.OutputMark(at=0, stdout=len(FULL_SCREEN) + 14),
@@ -148,7 +148,7 @@ class TestOnATerminal:
         assert (pty.modes, pty.shown) == (before, b"")
 
     async def test_the_terminal_is_restored_after_sigkill(self, service: FakeService, pty: Pty) -> None:
-        service.behave = having_written(FULL_SCREEN + b"editing" + b".")
+        service.behave = output_of(FULL_SCREEN + b"editing" + b".")
         service.answer = recorded(
             ON_TERMINAL, m.OutputMark(at=0, stdout=len(FULL_SCREEN) + 7), m.OutputMark(at=FOREVER, stdout=99)
         )
@@ -159,7 +159,7 @@ class TestOnATerminal:
             await pty.until_raw(False)
 
     async def test_space_pauses_and_resumes(self, service: FakeService, pty: Pty) -> None:
-        service.behave = having_written(b"ab")
+        service.behave = output_of(b"ab")
         service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, stdout=1), m.OutputMark(at=1000, stdout=2))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             await pty.shows(b"a")
@@ -172,7 +172,7 @@ class TestOnATerminal:
             assert await process.wait() == 0
 
     async def test_answers_of_the_terminal_are_not_keys(self, service: FakeService, pty: Pty) -> None:
-        service.behave = having_written(b"\x1bP$q q\x1b\\b")
+        service.behave = output_of(b"\x1bP$q q\x1b\\b")
         service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, stdout=8), m.OutputMark(at=300, stdout=9))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             await pty.shows(b"\x1bP$q q\x1b\\")
@@ -181,28 +181,28 @@ class TestOnATerminal:
             assert await process.wait() == 0
 
     async def test_an_unfinished_row_is_ended(self, service: FakeService, pty: Pty) -> None:
-        service.behave = having_written(b"$ \x1b[31mred")
+        service.behave = output_of(b"$ \x1b[31mred")
         service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, size=SIZE))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             assert await process.wait() == 0
             await pty.shows(b"$ \x1b[31mred\x1b[m\r\n")
 
     async def test_a_terminal_that_is_too_small_is_reported(self, service: FakeService, pty: Pty) -> None:
-        service.behave = having_written(b"x\r\n")
+        service.behave = output_of(b"x\r\n")
         service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, size=m.WindowSize(columns=81, rows=24)))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             await pty.shows(b"recorded on a terminal of 81x24, but this one has 80x24")
             assert await process.wait() == 0
 
     async def test_newlines_of_a_run_without_a_terminal_start_rows(self, service: FakeService, pty: Pty) -> None:
-        service.behave = having_written(b"one\ntwo\n", b"err\n")
+        service.behave = output_of(b"one\ntwo\n", b"err\n")
         service.answer = recorded(info(outcome=ENDED), m.OutputMark(at=0, stdout=8, stderr=4))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             assert await process.wait() == 0
             await pty.shows(b"err\r\n")
 
     async def test_stderr_can_be_redirected(self, service: FakeService, pty: Pty, tmp_path: Path) -> None:
-        service.behave = having_written(b"one\n", b"err\n")
+        service.behave = output_of(b"one\n", b"err\n")
         service.answer = recorded(info(outcome=ENDED), m.OutputMark(at=0, stdout=4, stderr=4))
         errors = tmp_path / "errors"
         script = f'exec "$0" "$@" 2>{errors}'
@@ -214,7 +214,7 @@ class TestOnATerminal:
     @pytest.mark.needs("tmux", "bash")
     async def test_the_replay_can_be_suspended_and_resumed(self, service: FakeService, screen: Screen) -> None:
         first = FULL_SCREEN + b"\x1b[2J\x1b[5;10Hediting"
-        service.behave = having_written(first + b".")
+        service.behave = output_of(first + b".")
         service.answer = recorded(
             ON_TERMINAL,
             m.OutputMark(at=0, size=SIZE, stdout=len(first)),

@@ -87,8 +87,8 @@ async def test_every_outcome_has_its_exit_code_and_status(
 async def die(run: FakeRun) -> None:
     run.started()
     await run.write("stdout", b"half")
-    assert run.client.link is not None
-    run.client.link.close()
+    assert run.client.transport is not None
+    run.client.transport.close()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from farhand_client import Exited, SpawnFailed
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Lost
-from tests.support.command import farhand, told
+from tests.support.command import farhand, json_lines
 from tests.support.fake_runs import ID, OTHER, stoppable
 from tests.support.fake_service import FakeConnection, FakeRun, FakeService
 
@@ -26,7 +26,7 @@ async def test_wait_returns_the_exit_code_of_the_last_run(service: FakeService) 
     assert (await farhand("wait", service.host, ID, OTHER)).code == 0
     done = await farhand("wait", "--json", service.host, OTHER, ID)
     assert done.code == 4
-    assert {line["run_id"]: line["code"] for line in told(done.stdout)} == {ID: 4, OTHER: 0}
+    assert {line["run_id"]: line["code"] for line in json_lines(done.stdout)} == {ID: 4, OTHER: 0}
 
 
 async def test_wait_reports_runs_that_did_not_start_or_are_lost(service: FakeService) -> None:
@@ -46,19 +46,19 @@ async def test_wait_reports_runs_that_did_not_start_or_are_lost(service: FakeSer
 async def test_wait_stops_after_its_timeout(service: FakeService) -> None:
     service.behave = stoppable
     done = await farhand("wait", "--timeout", "0.1", "--json", service.host, ID)
-    assert (done.code, told(done.stdout)) == (124, [{"run_id": ID, "reason": "timeout"}])
+    assert (done.code, json_lines(done.stdout)) == (124, [{"run_id": ID, "reason": "timeout"}])
     assert not any(isinstance(message, m.Stop) for message in service.runs[-1].messages)
 
 
 @pytest.mark.parametrize(("reason", "code"), [("pattern", 0), ("idle", 0), ("ended", 1)])
 async def test_wait_for_output(service: FakeService, reason: Any, code: int) -> None:
     def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
-        fake.say(m.Matched(reason=reason, start=5, end=9), channel)
+        fake.send(m.Matched(reason=reason, start=5, end=9), channel)
 
     service.answer = answer
     line = ["--pattern", "up$", "--idle", "2.5", "--from", "5", "--stderr", "--json"]
     done = await farhand("wait", *line, service.host, ID)
-    (said,) = told(done.stdout)
+    (said,) = json_lines(done.stdout)
     expected = {"run_id": ID, "stream": "stderr", "reason": reason, "start": 5, "end": 9}
     assert (done.code, said) == (code, expected | ({"pattern": "up$"} if reason == "pattern" else {}))
     assert service.questions == [m.WaitFor(id=ID, stream="stderr", offset=5, pattern=b"up$", idle=2.5)]
@@ -70,18 +70,18 @@ async def test_the_first_of_several_patterns_to_match_is_reported_and_the_others
     def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
         assert isinstance(question, m.WaitFor)
         if question.pattern == b"\xff":
-            fake.say(m.Matched(reason="pattern", start=1, end=2), channel)
+            fake.send(m.Matched(reason="pattern", start=1, end=2), channel)
 
     service.answer = answer
     done = await farhand("wait", "--pattern", "one", "--pattern", b"\xff", "--json", service.host, ID)
-    (said,) = told(done.stdout)
+    (said,) = json_lines(done.stdout)
     assert (done.code, said["pattern"]) == (0, "\udcff")
     assert len(service.questions) == 2
 
 
 async def test_an_invalid_pattern_is_wrong_usage(service: FakeService) -> None:
     def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
-        fake.say(m.Error(code=ErrorCode.BAD_PATTERN, message="the pattern cannot be used: missing ): ("), channel)
+        fake.send(m.Error(code=ErrorCode.BAD_PATTERN, message="the pattern cannot be used: missing ): ("), channel)
 
     service.answer = answer
     done = await farhand("wait", "--pattern", "(", service.host, ID)

@@ -11,7 +11,7 @@ import pytest
 
 from farhand_client import ConnectError, connect
 from tests.support.fake_service import FakeService
-from tests.support.fake_tls import client_socket, nothing_was_said_to, tls_service
+from tests.support.fake_tls import client_socket, received_nothing, tls_service
 from tests.support.tls import tls
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -70,7 +70,7 @@ async def test_a_tls_server_of_another_protocol_is_refused(tmp_path: Path, alpn:
     async with tls_service(tmp_path, alpn=alpn) as (service, _):
         with pytest.raises(ConnectError, match=r"127\.0\.0\.1"):
             await connect(service.host)
-        assert nothing_was_said_to(service)
+        assert received_nothing(service)
 
 
 async def test_tls_older_than_1_3_is_refused(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ async def test_a_silent_server_runs_into_the_timeout(tmp_path: Path, where: str)
         async with tls_service(tmp_path, greet=lambda *_: None) as (service, _):
             with pytest.raises(ConnectError, match=f"{service.host} did not answer within 0.2 seconds"):
                 await connect(service.host, timeout=0.2)
-            await service.connections[0].over.wait()
+            await service.connections[0].closed.wait()
     else:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             host = f"127.0.0.1:{silent.getsockname()[1]}"

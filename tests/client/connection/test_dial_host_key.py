@@ -9,7 +9,7 @@ import pytest
 from farhand_client import ConnectError, HostKeyChanged, HostKeyRevoked, HostKeyUnknown, connect
 from farhand_protocol import messages as m
 from tests.support import openssh
-from tests.support.fake_tls import USER, nothing_was_said_to, port, record, tls_service
+from tests.support.fake_tls import USER, port, received_nothing, record, tls_service
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -30,7 +30,7 @@ async def test_an_unknown_key_is_refused_by_default(tmp_path: Path) -> None:
             await connect(service.host)
         assert caught.value.fingerprint == key.fingerprint
         assert f"farhand trust {service.host} {key.fingerprint}" in str(caught.value)
-        assert nothing_was_said_to(service)
+        assert received_nothing(service)
     assert not record(tmp_path).path.exists()
 
 
@@ -41,7 +41,7 @@ async def test_a_changed_key_fails_before_any_byte_is_sent(tmp_path: Path, accep
         record(tmp_path).add("127.0.0.1", port(service), other)
         with pytest.raises(HostKeyChanged) as caught:
             await connect(service.host, accept_new=accept_new)
-        assert nothing_was_said_to(service)
+        assert received_nothing(service)
     for part in ("HAS CHANGED", key.fingerprint, other.fingerprint, f"{record(tmp_path).path}:1", "Nothing was sent"):
         assert part in str(caught.value)
 

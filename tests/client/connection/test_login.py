@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("home")
 def asking(judge: Callable[[FakeConnection, m.Login], None]) -> Callable[[FakeConnection, m.AnyMessage], None]:
     def greet(client: FakeConnection, message: m.AnyMessage) -> None:
         if isinstance(message, m.Hello):
-            client.say(welcome(client, login=True))
+            client.send(welcome(client, login=True))
         elif isinstance(message, m.Login):
             judge(client, message)
 
@@ -36,9 +36,9 @@ def refuse(attempts: int) -> Callable[[FakeConnection, m.Login], None]:
     def judge(client: FakeConnection, message: m.Login) -> None:
         made = sum(isinstance(one, m.Login) for one in client.messages)
         if made < attempts:
-            client.say(m.Refused(attempts_left=attempts - made))
+            client.send(m.Refused(attempts_left=attempts - made))
         else:
-            client.say(m.Error(code=ErrorCode.LOGIN_FAILED, message="no"))
+            client.send(m.Error(code=ErrorCode.LOGIN_FAILED, message="no"))
 
     return judge
 
@@ -51,10 +51,10 @@ async def test_the_proof_is_bound_to_this_connection(tmp_path: Path) -> None:
         if isinstance(message, m.Hello):
             said["hello"], said["welcome"] = message, welcome(client, login=True)
             said["frame"] = client.connection.hello_frame
-            client.say(said["welcome"])
+            client.send(said["welcome"])
         elif isinstance(message, m.Login):
             said["login"] = message
-            client.say(m.Accepted(user="bob", host="fake"))
+            client.send(m.Accepted(user="bob", host="fake"))
 
     async with (
         tls_service(tmp_path, greet=greet) as (service, host_key),
@@ -80,9 +80,9 @@ async def test_keys_are_tried_in_order_until_one_is_accepted(tmp_path: Path) -> 
 
     def judge(client: FakeConnection, message: m.Login) -> None:
         if message.public_key == keys[1].blob:
-            client.say(m.Accepted(user="ann", host="fake"))
+            client.send(m.Accepted(user="ann", host="fake"))
         else:
-            client.say(m.Refused(attempts_left=5))
+            client.send(m.Refused(attempts_left=5))
 
     async with (
         tls_service(tmp_path, greet=asking(judge)) as (service, _),
@@ -126,7 +126,7 @@ async def test_keys_of_the_agent_are_tried(tmp_path: Path, monkeypatch: pytest.M
 
     def judge(client: FakeConnection, message: m.Login) -> None:
         assert message.public_key == key.blob
-        client.say(m.Accepted(user="ann", host="fake"))
+        client.send(m.Accepted(user="ann", host="fake"))
 
     with openssh.running_agent(tmp_path, tmp_path / "in-agent") as agent:
         monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
@@ -143,7 +143,7 @@ async def test_keys_of_the_agent_are_tried(tmp_path: Path, monkeypatch: pytest.M
 )
 async def test_a_refusal_before_the_login_is_reported_with_its_code(tmp_path: Path, answer: m.Error) -> None:
     def greet(client: FakeConnection, message: m.AnyMessage) -> None:
-        client.say(answer)
+        client.send(answer)
 
     async with tls_service(tmp_path, greet=greet) as (service, _):
         with pytest.raises(RequestRefused, match=answer.message) as caught:
@@ -167,7 +167,7 @@ async def test_a_connection_lost_during_the_login_is_a_connect_error(tmp_path: P
         if isinstance(message, after):
             client.cut()
         else:
-            client.say(welcome(client, login=True))
+            client.send(welcome(client, login=True))
 
     async with tls_service(tmp_path, greet=greet) as (service, _):
         with pytest.raises(ConnectError, match="before the login was complete"):

@@ -77,7 +77,7 @@ async def test_watch_is_notified_of_the_outage_and_of_its_end(tmp_path: Path) ->
 @pytest.mark.parametrize("code", [ErrorCode.DENIED, ErrorCode.UNSUPPORTED_VERSION])
 async def test_a_refusal_that_is_final_ends_reconnecting(tmp_path: Path, code: ErrorCode) -> None:
     def greet(fake: FakeConnection, _: m.AnyMessage) -> None:
-        fake.say(m.Error(code=code, message="no more"))
+        fake.send(m.Error(code=code, message="no more"))
 
     async with client_of(tmp_path, stoppable, reconnect=30) as (client, service), client.start(["prog"]) as run:
         service.greet = greet
@@ -93,7 +93,7 @@ async def test_a_refusal_that_is_temporary_is_tried_again(tmp_path: Path, code: 
     async def behave(run: FakeRun) -> None:
         run.started()
         if len(service.runs) == 1:
-            run.client.say(m.Error(code=code, message="for now"))
+            run.client.send(m.Error(code=code, message="for now"))
         else:
             run.ended()
 
@@ -135,11 +135,11 @@ async def test_reconnecting_uses_the_accepted_key_without_asking_for_its_passphr
 
     def greet(fake: FakeConnection, message: m.AnyMessage) -> None:
         if isinstance(message, m.Hello):
-            fake.say(welcome(fake, login=True))
+            fake.send(welcome(fake, login=True))
         elif isinstance(message, m.Login) and message.public_key == key.blob:
-            fake.say(m.Accepted(user="ann", host="fake"))
+            fake.send(m.Accepted(user="ann", host="fake"))
         else:
-            fake.say(m.Refused(attempts_left=3))
+            fake.send(m.Refused(attempts_left=3))
 
     async def passphrase(*_: Any) -> str:
         asked.append(_)
@@ -151,7 +151,7 @@ async def test_reconnecting_uses_the_accepted_key_without_asking_for_its_passphr
     ):
         for _ in range(2):
             service.connections[-1].cut()
-            await service.connections[-1].over.wait()
+            await service.connections[-1].closed.wait()
             await client.ping()
     logins = [sum(isinstance(one, m.Login) for one in connection.messages) for connection in service.connections]
     assert (logins, len(asked)) == ([2, 1, 1], 1)
@@ -163,11 +163,11 @@ async def test_a_key_that_is_no_longer_accepted_ends_reconnecting(tmp_path: Path
 
     def greet(fake: FakeConnection, message: m.AnyMessage) -> None:
         if isinstance(message, m.Hello):
-            fake.say(welcome(fake, login=True))
+            fake.send(welcome(fake, login=True))
         elif isinstance(message, m.Login) and len(service.connections) == 1:
-            fake.say(m.Accepted(user="ann", host="fake"))
+            fake.send(m.Accepted(user="ann", host="fake"))
         elif isinstance(message, m.Login):
-            fake.say(m.Error(code=ErrorCode.LOGIN_FAILED, message="no"))
+            fake.send(m.Error(code=ErrorCode.LOGIN_FAILED, message="no"))
 
     async with (
         tls_service(tmp_path, greet=greet) as (service, _),
@@ -226,7 +226,7 @@ async def test_closing_stops_the_runs_that_are_not_kept(tmp_path: Path) -> None:
         await client.start(["prog"], on_disconnect="keep")
         await client.attach("01890a5d-ac96-774b-bcce-b302099a8057")
         await client.close()
-        await service.connections[0].over.wait()
+        await service.connections[0].closed.wait()
     assert [[type(one) for one in run.messages] for run in service.runs] == [[m.Stop, m.Close], [m.Close], [m.Close]]
 
 

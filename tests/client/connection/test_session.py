@@ -71,7 +71,7 @@ async def test_a_run_beyond_the_services_limit_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("scribble", "sentence"),
+    ("send_raw", "sentence"),
     [
         (b"\xff\xff\xff\x03\0\0\0\1", "a frame of 16777215 bytes"),
         (b"\0\0\x01\x09\0\0\0\1x", "unknown frame kind 9"),
@@ -80,11 +80,11 @@ async def test_a_run_beyond_the_services_limit_is_refused(tmp_path: Path) -> Non
     ],
 )
 async def test_a_service_that_violates_the_protocol_is_disconnected(
-    tmp_path: Path, scribble: bytes, sentence: str
+    tmp_path: Path, send_raw: bytes, sentence: str
 ) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
-        run.client.scribble(scribble)
+        run.client.send_raw(send_raw)
 
     with pytest.raises(ConnectionLost, match=f"violated the protocol: .*{sentence}"):
         await run(tmp_path, behave)
@@ -92,9 +92,9 @@ async def test_a_service_that_violates_the_protocol_is_disconnected(
 
 async def test_the_services_last_error_is_reported(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
-        run.client.say(m.Error(code=ErrorCode.INTERNAL, message="out of everything"))
-        assert run.client.link is not None
-        run.client.link.close()
+        run.client.send(m.Error(code=ErrorCode.INTERNAL, message="out of everything"))
+        assert run.client.transport is not None
+        run.client.transport.close()
 
     with pytest.raises(ConnectionLost, match="closed the connection: out of everything"):
         await run(tmp_path, behave)
@@ -105,7 +105,7 @@ async def test_an_announced_shutdown_is_reported_with_its_grace(tmp_path: Path) 
         told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         run.on_going_away(told.set_result)
         assert not client.going_away
-        service.connections[0].say(m.GoingAway(grace=7.0))
+        service.connections[0].send(m.GoingAway(grace=7.0))
         assert await told == 7.0
         assert client.going_away
 

@@ -25,24 +25,24 @@ from farhand_client.recording.events import (
 from farhand_protocol.messages import OutputMark, RunInfo, WindowSize
 from farhand_protocol.outcome import Exited
 from tests.support.fake_listing import info
-from tests.support.fake_recordings import having_written, recorded
+from tests.support.fake_recordings import output_of, recorded
 from tests.support.fake_service import Behaviour, client_of
 
 
 class Streams:
-    """The output a service has: all but the first `gone` bytes of each stream, at most `most` bytes at a time."""
+    """The output a service has: all but the first `dropped` bytes of each stream, at most `most` bytes at a time."""
 
-    def __init__(self, stdout: bytes = b"", stderr: bytes = b"", *, gone: int = 0, most: int = 7) -> None:
+    def __init__(self, stdout: bytes = b"", stderr: bytes = b"", *, dropped: int = 0, most: int = 7) -> None:
         self._kept: dict[Output, bytes] = {"stdout": stdout, "stderr": stderr}
         self._at: dict[Output, int] = {"stdout": 0, "stderr": 0}
-        self._gone = gone
+        self._dropped = dropped
         self._most = most
 
     def answer(self, wanted: OutputNeeded, events: RecordedEvents) -> None:
         data, at = self._kept[wanted.stream], self._at[wanted.stream]
-        if at < (gone := min(self._gone, len(data))):
-            events.add_gap(Gap(wanted.stream, at, gone - at))
-            at = gone
+        if at < (dropped := min(self._dropped, len(data))):
+            events.add_gap(Gap(wanted.stream, at, dropped - at))
+            at = dropped
         piece = data[at : at + min(wanted.size, self._most)]
         self._at[wanted.stream] = at + len(piece)
         events.feed(wanted.stream, piece)
@@ -118,7 +118,7 @@ def test_lost_output_at_the_start_takes_no_time() -> None:
         OutputMark(at=11_500, stdout=8),
     ]
     events = RecordedEvents(marks, ("stdout",))
-    assert collected(events, Streams(b"abcdefgh", gone=5)) == [
+    assert collected(events, Streams(b"abcdefgh", dropped=5)) == [
         ResizeEvent(0.0, 80, 24),
         GapEvent(0.0, Gap("stdout", 0, 5)),
         InputEvent(0.0, b"key", False),
@@ -152,7 +152,7 @@ def test_lost_output_later_leaves_the_times_unchanged() -> None:
 
 def test_if_all_output_is_lost_there_is_only_the_gap() -> None:
     events = RecordedEvents([OutputMark(at=1000, stdout=2), OutputMark(at=2000, stdout=5)], ("stdout",))
-    assert collected(events, Streams(b"abcde", gone=5)) == [GapEvent(0.0, Gap("stdout", 0, 5))]
+    assert collected(events, Streams(b"abcde", dropped=5)) == [GapEvent(0.0, Gap("stdout", 0, 5))]
 
 
 def test_marks_of_a_stream_that_is_not_read_are_ignored() -> None:
@@ -167,21 +167,21 @@ def test_marks_of_a_stream_that_is_not_read_are_ignored() -> None:
     st.integers(0, 20),
 )
 def test_every_available_byte_is_in_one_event_and_in_order(
-    steps: list[tuple[int, int, int]], gone: int, most: int, unmarked: int
+    steps: list[tuple[int, int, int]], dropped: int, most: int, unmarked: int
 ) -> None:
     marks, at, out, err = [], 0, 0, 0
     for wait, more, errors in steps:
         at, out, err = at + wait, out + more, err + errors
         marks.append(OutputMark(at=at, stdout=out if more else None, stderr=err if errors else None))
     stdout, stderr = bytes(range(255))[: out + unmarked], bytes(range(255))[:err]
-    found = collected(RecordedEvents(marks, ("stdout", "stderr")), Streams(stdout, stderr, gone=gone, most=most))
+    found = collected(RecordedEvents(marks, ("stdout", "stderr")), Streams(stdout, stderr, dropped=dropped, most=most))
     times = [event.at for event in found]
     assert times == sorted(times)
     for name, data in (("stdout", stdout), ("stderr", stderr)):
         missing = sum(event.gap.bytes for event in found if isinstance(event, GapEvent) and event.gap.stream == name)
         kept = b"".join(event.data for event in found if isinstance(event, OutputEvent) and event.stream == name)
         assert data[missing:] == kept
-        assert missing == min(gone, len(data))
+        assert missing == min(dropped, len(data))
 
 
 def test_time_never_goes_back() -> None:
@@ -202,7 +202,7 @@ async def read(
 
 async def test_both_streams_of_a_run_are_read_from_the_service(tmp_path: Path) -> None:
     marks = [OutputMark(at=0, stdout=2), OutputMark(at=50, stdout=3, stderr=1)]
-    reader, events = await read(tmp_path, having_written(b"abc", b"e"), info(outcome=Exited(code=3)), *marks)
+    reader, events = await read(tmp_path, output_of(b"abc", b"e"), info(outcome=Exited(code=3)), *marks)
     assert events == [
         OutputEvent(0.0, "stdout", b"ab"),
         OutputEvent(0.05, "stdout", b"c"),
@@ -213,7 +213,7 @@ async def test_both_streams_of_a_run_are_read_from_the_service(tmp_path: Path) -
 
 async def test_gaps_are_read_and_a_run_may_continue_after_its_recording(tmp_path: Path) -> None:
     marks = [OutputMark(at=1000, stdout=3)]
-    reader, events = await read(tmp_path, having_written(b"abc", gone=2, going=True), info(), *marks)
+    reader, events = await read(tmp_path, output_of(b"abc", dropped=2, running=True), info(), *marks)
     assert events == [GapEvent(0.0, Gap("stdout", 0, 2)), OutputEvent(0.0, "stdout", b"c")]
     assert (reader.still_running, reader.origin) == (True, 1.0)
 
@@ -221,7 +221,7 @@ async def test_gaps_are_read_and_a_run_may_continue_after_its_recording(tmp_path
 async def test_of_a_run_on_a_terminal_only_stdout_is_read(tmp_path: Path) -> None:
     size = WindowSize(columns=80, rows=24)
     run = info(outcome=Exited(code=3), terminal=size)
-    _, events = await read(tmp_path, having_written(b"abc"), run, OutputMark(at=0, size=size))
+    _, events = await read(tmp_path, output_of(b"abc"), run, OutputMark(at=0, size=size))
     assert events == [ResizeEvent(0.0, 80, 24), OutputEvent(0.0, "stdout", b"abc")]
 
 

@@ -169,11 +169,11 @@ async def test_a_terminal_that_hangs_up_ends_it(pty: Pty) -> None:
 
 async def test_a_held_terminal_holds_playback_and_not_the_keys(pty: Pty, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "FINAL_WRITE_TIMEOUT", 0.01)
-    pty.look(False)
+    pty.read_output(False)
     async with playing(pty, output(bytes(1 << 20), b"never")) as (_, task):
         pty.type(b"q")
         assert await task is False
-    pty.look()
+    pty.read_output()
 
 
 async def test_a_resize_changes_nothing(pty: Pty) -> None:

@@ -68,7 +68,7 @@ async def test_a_held_terminal_blocks_the_program_but_not_the_keys(tmp_path: Pat
         run.started()
         await run.write("stdout", bytes(4 * MiB))
 
-    pty.look(False)
+    pty.read_output(False)
     async with interacting(tmp_path, pty, behave) as (client, service, _, interaction, _):
         shown = asyncio.ensure_future(interaction.run())
         for _ in range(20):
@@ -110,7 +110,7 @@ async def test_a_half_written_sequence_is_cancelled_before_the_settings_are_undo
             output += os.read(pty.master, 1 << 16)
         return output
 
-    pty.look(False)
+    pty.read_output(False)
     async with interacting(tmp_path, pty, behave) as (client, _, _, interaction, _):
         shown = asyncio.ensure_future(interaction.run())
         for _ in range(20):
@@ -155,12 +155,12 @@ async def test_keys_typed_during_an_outage_arrive_after_it(tmp_path: Path, pty: 
         shown = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
         service.behave = echo
-        service.came.clear()
+        service.arrived.clear()
         interaction.set_notice("connection lost")
         await pty.shows(b"connection lost")
         service.connections[0].cut()
         pty.type(b"typed meanwhile")
-        await service.came.wait()
+        await service.arrived.wait()
         interaction.set_notice(None)
         await pty.shows(b"<typed meanwhile>")
         pty.type(b"q")
@@ -246,7 +246,7 @@ async def test_each_event_has_its_notice(tmp_path: Path, pty: Pty) -> None:
         interaction.key_pressed()
         interaction.set_notice("connection lost")
         await pty.shows(b"connection lost; Enter ~d detaches")
-        service.connections[0].say(m.GoingAway(grace=10))
+        service.connections[0].send(m.GoingAway(grace=10))
         await pty.shows(b"the service is stopping; it ends this run in 10 seconds")
         pty.type(b"q")
         assert await shown is InteractionResult.RUN_ENDED

@@ -27,11 +27,11 @@ async def pty() -> AsyncIterator[Pty]:
 async def old(run: FakeRun) -> None:
     """A run that has filled a screen before anybody attaches."""
     run.started()
-    run.say(m.Resize(columns=80, rows=24))
+    run.send(m.Resize(columns=80, rows=24))
     if run.attach is None:
         await run.until(m.Close)
         return
-    await run.rest("stdout", b"\x1b[?1049hold line\r\nnow: abc" + b"\rnow: xyz")
+    await run.write_rest("stdout", b"\x1b[?1049hold line\r\nnow: abc" + b"\rnow: xyz")
     await run.until(m.Close)
 
 

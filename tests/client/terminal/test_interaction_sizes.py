@@ -67,7 +67,7 @@ async def test_a_size_that_differs_from_ours_is_reported(
     async with interacting(tmp_path, pty) as (_, service, _, interaction, _):
         shown = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
-        service.runs[0].say(m.Resize(columns=columns, rows=rows))
+        service.runs[0].send(m.Resize(columns=columns, rows=rows))
         await pty.shows(notice)
         pty.type(b"q")
         assert await shown is InteractionResult.RUN_ENDED
@@ -77,7 +77,7 @@ async def test_an_unknown_size_is_ignored(tmp_path: Path, pty: Pty) -> None:
     async with interacting(tmp_path, pty) as (_, service, _, interaction, _):
         shown = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")
-        service.runs[0].say(m.Resize(columns=0, rows=0))
+        service.runs[0].send(m.Resize(columns=0, rows=0))
         pty.type(b"q")
         assert await shown is InteractionResult.RUN_ENDED
 
@@ -92,8 +92,8 @@ async def test_the_confirmation_of_an_earlier_size_is_not_reported(
         pty.resize(100, 30)
         os.kill(os.getpid(), signal.SIGWINCH)
         told = await service.runs[0].until(m.Resize)
-        service.runs[0].say(m.Resize(columns=80, rows=24))
-        service.runs[0].say(told)
+        service.runs[0].send(m.Resize(columns=80, rows=24))
+        service.runs[0].send(told)
         await client.ping()
         await asyncio.sleep(0.15)  # the timer of the notice is due before this one
         assert b"another client" not in pty.shown

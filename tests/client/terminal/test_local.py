@@ -110,7 +110,7 @@ async def test_an_unknown_size_is_the_one_that_programs_assume(pty: Pty) -> None
 
 
 async def test_a_held_terminal_blocks_nothing_and_its_other_users_still_block(pty: Pty) -> None:
-    pty.look(False)
+    pty.read_output(False)
     with LocalTerminal(pty.slave) as local, local.raw():
         assert local.read(100) is None
         total = 0
@@ -119,7 +119,7 @@ async def test_a_held_terminal_blocks_nothing_and_its_other_users_still_block(pt
         assert total > 0
         assert os.get_blocking(pty.slave)
         local.set_undo_sequence(UNDO)  # cannot be written, and does not block
-    pty.look()
+    pty.read_output()
 
 
 async def test_a_terminal_that_cannot_be_opened_separately_is_shared_and_left_blocking(

@@ -31,7 +31,7 @@ async def test_what_the_terminal_accepts_is_written_at_once(pty: Pty) -> None:
 
 
 async def test_the_rest_is_written_later_and_then_ready_is_called(pty: Pty) -> None:
-    pty.look(False)
+    pty.read_output(False)
     data = bytes(range(256)) * 2 * KiB
     ready = asyncio.Event()
     with LocalTerminal(pty.slave) as local, local.raw():
@@ -39,28 +39,28 @@ async def test_the_rest_is_written_later_and_then_ready_is_called(pty: Pty) -> N
         output.write(data)
         assert not output.idle
         assert not ready.is_set()
-        pty.look()
+        pty.read_output()
         await ready.wait()
         output.write(b"end")
         assert await pty.shows(b"end") == data
 
 
 async def test_unwritten_data_can_be_discarded(pty: Pty) -> None:
-    pty.look(False)
+    pty.read_output(False)
     with LocalTerminal(pty.slave) as local, local.raw():
         output = TerminalOutput(local, never, never)
         assert not output.discard()
         output.write(bytes(256 * KiB))
         assert output.discard()
         assert output.idle
-        pty.look()
+        pty.read_output()
         output.write(b"end")
         assert len(await pty.shows(b"end")) < 256 * KiB
 
 
 async def test_a_terminal_that_is_gone_is_reported(pty: Pty) -> None:
     gone = asyncio.Event()
-    pty.look(False)
+    pty.read_output(False)
     with LocalTerminal(pty.slave) as local, local.raw():
         output = TerminalOutput(local, lambda: None, gone.set)
         output.write(bytes(256 * KiB))

@@ -115,7 +115,7 @@ def test_a_thousand_runs_take_less_than_two_megabytes_to_read() -> None:
     size = len(pair.wire[Side.SERVER])
     assert size < 400 * 1024
     tracemalloc.start()
-    for _ in pair.carry(Side.SERVER, size):
+    for _ in pair.transfer(Side.SERVER, size):
         pass
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

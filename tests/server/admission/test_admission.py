@@ -93,7 +93,7 @@ async def test_the_same_request_is_answered_with_the_same_run_at_any_time(contex
     assert context.caller().start(wanted) == again
     await service.idle()
     assert context.caller().start(wanted) == again
-    assert service.ledger.words.count(f"starting {wanted.id}") == 1
+    assert service.ledger.records.count(f"starting {wanted.id}") == 1
 
 
 async def test_the_same_id_with_another_request_is_a_conflict(context: Context, service: Service) -> None:

@@ -118,7 +118,7 @@ class Session(FakeSession):
 
     def error(self, channel: int) -> ErrorCode:
         """Return the error of the channel, which must have received nothing else."""
-        (answer,) = self.said[channel]
+        (answer,) = self.received[channel]
         assert isinstance(answer, m.Error)
         return answer.code
 
@@ -229,7 +229,7 @@ async def test_a_close_reaches_the_handler_and_is_acknowledged(live: LiveRun, tm
     session.client.send(channel, m.Close())
     list(session.connection.receive_data(b"".join(session.client.data_to_send())))
     session.serve(m.Close(), channel)
-    assert [message.type for message in session.said[channel]] == ["done"]
+    assert [message.type for message in session.received[channel]] == ["done"]
     assert session.acknowledged == [channel]
     session.serve(m.Signal(number=15), channel + 2)
     assert session.admission.asked == ["attach"], "a signal on a closed channel is ignored"

@@ -130,7 +130,7 @@ async def test_a_bug_in_serving_a_message_is_reported_before_the_connection_clos
     monkeypatch.setattr("farhand_server.admission.admission.plan_run", faulty)
     async with RawClient.connect(core.config.socket) as client, RawClient.connect(core.config.socket) as other:
         client.start("true")
-        error = await client.told(m.Error)
+        error = await client.wait_for_message(m.Error)
         assert "internal" in str(error)
         assert "a bug" not in str(error)
         await client.closed()
@@ -146,7 +146,7 @@ async def test_a_bug_in_sending_output_is_reported_before_the_connection_closes_
     async with RawClient.connect(core.config.socket) as client:
         monkeypatch.setattr(RunChannel, "send_some", send_some)
         client.start("echo", "hello")
-        error = await client.told(m.Error)
+        error = await client.wait_for_message(m.Error)
         assert "internal" in str(error)
         await client.closed()
     async with asyncio.timeout(TIMEOUT):

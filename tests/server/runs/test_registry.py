@@ -36,32 +36,32 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 
 
 async def test_every_step_of_a_run_is_recorded_in_order(service: Service) -> None:
-    _, watching = service.start(plan("sh", "-c", "exit 3", run_id="one"))
+    _, watcher = service.start(plan("sh", "-c", "exit 3", run_id="one"))
     assert len(service.registry) == 1
     await service.idle()
-    assert watching.told == ["started", "ended"]
-    assert watching.result is not None
-    assert watching.result.outcome == Exited(code=3)
-    assert service.ledger.words == ["starting one", "started one", "ended one"]
+    assert watcher.calls == ["started", "ended"]
+    assert watcher.result is not None
+    assert watcher.result.outcome == Exited(code=3)
+    assert service.ledger.records == ["starting one", "started one", "ended one"]
     assert len(service.registry) == 0
 
 
 async def test_no_start_and_no_end_takes_effect_before_it_is_on_record(service: Service, tmp_path: Path) -> None:
     service.ledger.commit.clear()
-    run, watching = service.start(plan("touch", str(tmp_path / "mark")))
+    run, watcher = service.start(plan("touch", str(tmp_path / "mark")))
     for _ in range(20):
         await asyncio.sleep(0)
-    assert (watching.told, run.pid, (tmp_path / "mark").exists()) == ([], None, False)
+    assert (watcher.calls, run.pid, (tmp_path / "mark").exists()) == ([], None, False)
     service.ledger.commit.set()
     async with asyncio.timeout(TIMEOUT):
-        await watching.running.wait()
+        await watcher.running.wait()
         service.ledger.commit.clear()
         while not service.ended:  # noqa: ASYNC110  # it waits for iterations of the loop
             await asyncio.sleep(0)
-    assert (watching.told, run.announced) == (["started"], False)
+    assert (watcher.calls, run.announced) == (["started"], False)
     service.ledger.commit.set()
     await service.idle()
-    assert (watching.told, run.announced) == (["started", "ended"], True)
+    assert (watcher.calls, run.announced) == (["started", "ended"], True)
 
 
 async def test_a_run_is_found_by_its_id_at_any_time(service: Service) -> None:
@@ -79,7 +79,7 @@ async def test_a_second_run_with_the_same_id_is_never_started(service: Service) 
         with pytest.raises(ValueError, match="already exists"):
             service.registry.start(wanted, max_runs=10)
         await service.idle()
-    assert service.ledger.words.count(f"starting {wanted.id}") == 1
+    assert service.ledger.records.count(f"starting {wanted.id}") == 1
 
 
 async def test_a_forgotten_run_is_expired_and_not_unknown(service: Service) -> None:
@@ -90,11 +90,11 @@ async def test_a_forgotten_run_is_expired_and_not_unknown(service: Service) -> N
 
 async def test_a_run_that_cannot_be_recorded_does_not_start(service: Service) -> None:
     service.ledger.refused = {"one": "the disk is full"}
-    run, watching = service.start(plan("true", run_id="one"))
+    run, watcher = service.start(plan("true", run_id="one"))
     _, other = service.start(plan("true", run_id="two"))
     await service.idle()
-    assert watching.told == [f"failed: {ErrorCode.UNAVAILABLE}"]
-    assert other.told == ["started", "ended"]
+    assert watcher.calls == [f"failed: {ErrorCode.UNAVAILABLE}"]
+    assert other.calls == ["started", "ended"]
     assert run.pid is None
     service.ledger.refused = {}
     service.ledger.broken = True
@@ -116,7 +116,7 @@ async def test_a_refusal_that_cannot_be_announced_does_not_keep_other_runs_from_
     monkeypatch.setattr(unreported, "failed", bug)
     _, other = service.start(plan("true", run_id="two"))
     await service.idle()
-    assert other.told == ["started", "ended"]
+    assert other.calls == ["started", "ended"]
     assert [str(error) for error in service.failed] == ["a bug"]
 
 
@@ -124,7 +124,7 @@ async def test_a_run_whose_output_cannot_be_kept_does_not_start(service: Service
     (tmp_path / "spool").write_text("a file where a directory should be")
     with pytest.raises(RecordUnavailable, match="cannot be kept on disk: "):
         service.start(plan("true", disk_spool=MiB))
-    assert service.ledger.words == []
+    assert service.ledger.records == []
     assert len(service.registry) == 0
 
 
@@ -150,16 +150,16 @@ async def test_a_draining_service_starts_nothing_but_finds_known_runs(service: S
 async def test_all_runs_are_stopped_within_the_grace_period_of_the_service(service: Service) -> None:
     watchers = []
     for _ in range(3):
-        _, watching = service.start(plan("sh", "-c", "trap '' TERM; sleep 60", kill_after=3600))
+        _, watcher = service.start(plan("sh", "-c", "trap '' TERM; sleep 60", kill_after=3600))
         async with asyncio.timeout(TIMEOUT):
-            await watching.running.wait()
-        watchers.append(watching)
+            await watcher.running.wait()
+        watchers.append(watcher)
     service.registry.stop_all("draining", kill_after=0.1)
     await service.idle()
-    for watching in watchers:
-        assert watching.result is not None
-        assert isinstance(watching.result.outcome, Killed)
-        assert watching.result.outcome.reason == "draining"
+    for watcher in watchers:
+        assert watcher.result is not None
+        assert isinstance(watcher.result.outcome, Killed)
+        assert watcher.result.outcome.reason == "draining"
 
 
 async def test_a_run_ends_without_anybody_waiting_for_it(service: Service) -> None:
@@ -169,7 +169,7 @@ async def test_a_run_ends_without_anybody_waiting_for_it(service: Service) -> No
     async with asyncio.timeout(TIMEOUT):
         await writing.wait()
     run.stop("requested", 60)
-    watching.leave()
+    watcher.leave()
     await service.idle()
     assert service.ended == [run]
     assert run.stdout.end == 10_000_000
@@ -183,9 +183,9 @@ async def test_a_bug_before_the_start_is_reported_and_leaves_nothing(
 
     before = descriptors(os.getpid())
     monkeypatch.setattr(process_module.Process, "start", bug)
-    run, watching = service.start(plan("true"))
+    run, watcher = service.start(plan("true"))
     await service.idle()
-    assert watching.told == [f"failed: {ErrorCode.INTERNAL}"]
+    assert watcher.calls == [f"failed: {ErrorCode.INTERNAL}"]
     assert [str(error) for error in service.failed] == ["a bug"]
     assert descriptors(os.getpid()) <= before
     assert run.result is not None
@@ -197,9 +197,9 @@ async def test_a_bug_at_the_start_ends_the_program(service: Service) -> None:
         raise RuntimeError("a bug")
 
     before = descriptors(os.getpid())
-    run, watching = service.start(plan("sleep", "60"), on_start=bug)
+    run, watcher = service.start(plan("sleep", "60"), on_start=bug)
     await service.idle()
-    assert watching.told == ["started", f"failed: {ErrorCode.INTERNAL}"]
+    assert watcher.calls == ["started", f"failed: {ErrorCode.INTERNAL}"]
     assert [str(error) for error in service.failed] == ["a bug"]
     assert run.pid is not None
     await session_is_gone(run.pid)

@@ -24,7 +24,7 @@ WHOLE = m.RunRequest(id=ID, argv=(b"true",))
 def opened(outlet: Outlet, request: m.RunRequest | m.Attach, **fields: Any) -> PastRunChannel:
     """Open a channel to a run that has written 5 and 7 bytes."""
     number = outlet.client.open(request)
-    outlet.carry()
+    outlet.exchange()
     channel = PastRunChannel(outlet, number, past(id=ID, **fields), request)
     channel.begin()
     return channel
@@ -55,24 +55,24 @@ async def test_the_output_is_a_gap_and_the_outcome_follows(
 ) -> None:
     channel = opened(outlet, request_)
     assert not channel.send_some()
-    assert outlet.carry() == answer
+    assert outlet.exchange() == answer
     assert not channel.send_some()
     channel.closed()
     channel.lost()
-    assert outlet.carry() == []
+    assert outlet.exchange() == []
 
 
 async def test_a_run_that_never_started_has_only_an_outcome(outlet: Outlet) -> None:
     failed = SpawnFailed(errno=2, error="ENOENT", what="program", message="no")
     channel = opened(outlet, WHOLE, pid=None, result=RunResult(failed, 0, 0, 0.1))
     channel.send_some()
-    assert outlet.carry() == ["ended"]
+    assert outlet.exchange() == ["ended"]
 
 
 async def test_a_terminal_has_an_unknown_size(outlet: Outlet) -> None:
     channel = opened(outlet, attach(stdout=5, size=m.WindowSize(columns=80, rows=24)), has_terminal=True)
     channel.send_some()
-    assert outlet.carry() == ["started", "resize", "end", "ended"]
+    assert outlet.exchange() == ["started", "resize", "end", "ended"]
     with pytest.raises(RunHasNoTerminal, match="without a size"):
         opened(outlet, attach(stdout=5, size=m.WindowSize(columns=80, rows=24)))
 
@@ -88,31 +88,31 @@ async def test_an_offset_beyond_the_record_is_refused_unless_the_run_is_lost(
         opened(outlet, attach(**wanted))
     channel = opened(outlet, attach(**wanted), result=RunResult(Lost(), 5, 7, 1.0))
     channel.send_some()
-    assert outlet.carry()[-1] == "ended"
+    assert outlet.exchange()[-1] == "ended"
 
 
 async def test_stdin_gets_its_credit_back_and_signals_do_nothing(outlet: Outlet) -> None:
     request = m.RunRequest(id=ID, argv=(b"cat",), stdin=True)
     channel = opened(outlet, request)
-    outlet.carry()
+    outlet.exchange()
     window = outlet.client.room(channel.number, "stdin")
     outlet.client.send_data(channel.number, "stdin", b"x" * window)
-    outlet.carry()
+    outlet.exchange()
     channel.received_data(b"x" * window)
     channel.received(m.Stop())
     channel.received(m.Signal(number=15))
-    outlet.carry()
+    outlet.exchange()
     assert outlet.client.room(channel.number, "stdin") > 0
     channel.send_some()
-    assert outlet.carry()[-1] == "ended"
+    assert outlet.exchange()[-1] == "ended"
 
 
 async def test_a_client_that_closes_gets_its_answer_and_nothing_more(outlet: Outlet) -> None:
     channel = opened(outlet, attach(stdout=0))
     channel.received(m.Close())
-    assert outlet.carry() == ["started", "done"]
+    assert outlet.exchange() == ["started", "done"]
     assert not channel.send_some()
-    assert outlet.carry() == []
+    assert outlet.exchange() == []
     channel = opened(outlet, attach(stdout=0), result=RunResult(Exited(code=3), 5, 7, 1.0))
     channel.failed(ErrorCode.DENIED, "no")
-    assert outlet.carry() == ["started", "error"]
+    assert outlet.exchange() == ["started", "error"]

@@ -51,16 +51,16 @@ async def test_a_running_program_gets_the_signal_at_once(wanted: Signalled) -> N
     session = FakeSession()
     start(wanted)
     channel = deliver(session, wanted)
-    assert (wanted.sent, session.said[channel.number]) == ([signal.SIGTERM], [m.Done()])
+    assert (wanted.sent, session.received[channel.number]) == ([signal.SIGTERM], [m.Done()])
     assert wanted.attachments.bystanders == []
 
 
 async def test_a_run_that_has_not_started_gets_the_signal_once_it_has(wanted: Signalled) -> None:
     session = FakeSession()
     channel = deliver(session, wanted)
-    assert channel.number not in session.said
+    assert channel.number not in session.received
     start(wanted)
-    assert (wanted.sent, session.said[channel.number]) == ([signal.SIGTERM], [m.Done()])
+    assert (wanted.sent, session.received[channel.number]) == ([signal.SIGTERM], [m.Done()])
     assert wanted.attachments.bystanders == []
 
 
@@ -68,10 +68,10 @@ async def test_a_signal_to_an_ended_run_is_refused(wanted: Signalled) -> None:
     session = FakeSession()
     start(wanted)
     finish(wanted)
-    (error,) = session.said[deliver(session, wanted).number]
+    (error,) = session.received[deliver(session, wanted).number]
     assert isinstance(error, m.Error)
     assert (error.code, wanted.plan.id in error.message) == (ErrorCode.RUN_ENDED, True)
-    (error,) = session.said[deliver(session, past()).number]
+    (error,) = session.received[deliver(session, past()).number]
     assert isinstance(error, m.Error)
     assert error.code is ErrorCode.RUN_ENDED
 
@@ -80,12 +80,12 @@ async def test_a_signal_to_a_run_that_never_starts_is_refused(wanted: Signalled)
     session = FakeSession()
     channel = deliver(session, wanted)
     finish(wanted, SpawnFailed(errno=2, error="ENOENT", what="program", message="no"))
-    (error,) = session.said[channel.number]
+    (error,) = session.received[channel.number]
     assert isinstance(error, m.Error)
     assert error.code is ErrorCode.RUN_ENDED
     channel = deliver(session, refused := run())
     refused.refuse("the disk is full")
-    assert session.said[channel.number] == [m.Error(code=ErrorCode.UNAVAILABLE, message="the disk is full")]
+    assert session.received[channel.number] == [m.Error(code=ErrorCode.UNAVAILABLE, message="the disk is full")]
 
 
 async def test_a_client_that_leaves_before_the_start_sends_no_signal(wanted: Signalled) -> None:
@@ -93,8 +93,8 @@ async def test_a_client_that_leaves_before_the_start_sends_no_signal(wanted: Sig
     gone, left = deliver(session, wanted), deliver(session, wanted)
     gone.lost()
     gone.failed(ErrorCode.INTERNAL, "too late")
-    assert gone.number not in session.said
+    assert gone.number not in session.received
     session.close(left.number)
     left.received(m.Close())
     start(wanted)
-    assert (wanted.sent, session.said[left.number]) == ([], [m.Done()])
+    assert (wanted.sent, session.received[left.number]) == ([], [m.Done()])

@@ -17,7 +17,7 @@ def opened() -> tuple[FakeSession, QueryChannel]:
 
 
 def answers_of(session: FakeSession, channel: QueryChannel) -> list[str]:
-    return [message.type for message in session.answers_of.get(channel.number, [])]
+    return [message.type for message in session.received.get(channel.number, [])]
 
 
 async def test_nothing_is_sent_until_there_is_an_answer() -> None:

@@ -82,7 +82,12 @@ def ask(
 
 
 def listed(session: FakeSession, number: int) -> list[int]:
-    return [int(one.id[:8], 16) for said in session.said[number] if isinstance(said, m.Runs) for one in said.runs]
+    return [
+        int(one.id[:8], 16)
+        for message in session.received[number]
+        if isinstance(message, m.Runs)
+        for one in message.runs
+    ]
 
 
 async def all_listed(registry: Registry, **fields: object) -> list[int]:
@@ -93,7 +98,7 @@ async def all_listed(registry: Registry, **fields: object) -> list[int]:
         if session.forgotten:
             break
         await asyncio.sleep(0)
-    assert session.said[number][-1] == m.Done()
+    assert session.received[number][-1] == m.Done()
     return listed(session, number)
 
 
@@ -150,7 +155,7 @@ async def test_messages_are_no_larger_than_the_clients_limit() -> None:
     number = ask(session, registry)
     session.all_turns()
     assert listed(session, number) == list(range(50))[::-1]
-    assert len(session.said[number]) > 5
+    assert len(session.received[number]) > 5
 
 
 async def test_unread_lists_use_little_memory() -> None:
@@ -176,7 +181,7 @@ async def test_a_history_that_cannot_be_read_is_an_error() -> None:
     session = FakeSession()
     number = ask(session, registry, ended=True)
     session.all_turns()
-    assert session.said[number] == [m.Error(code=ErrorCode.UNAVAILABLE, message="the record cannot be read")]
+    assert session.received[number] == [m.Error(code=ErrorCode.UNAVAILABLE, message="the record cannot be read")]
 
 
 async def test_nothing_more_is_sent_to_a_client_that_leaves() -> None:

@@ -26,7 +26,12 @@ def ask(session: FakeSession, watched: AnyRun) -> RecordingChannel:
 
 
 def marks(session: FakeSession, channel: RecordingChannel) -> list[m.OutputMark]:
-    return [mark for said in session.said[channel.number] if isinstance(said, m.OutputMarks) for mark in said.marks]
+    return [
+        mark
+        for message in session.received[channel.number]
+        if isinstance(message, m.OutputMarks)
+        for mark in message.marks
+    ]
 
 
 def write(watched: LiveRun, count: int) -> None:
@@ -46,7 +51,7 @@ async def test_all_marks_made_so_far_are_sent_and_then_done(tmp_path: Path) -> N
     session = FakeSession()
     channel = ask(session, watched)
     session.all_turns()
-    assert session.said[channel.number][-1] == m.Done()
+    assert session.received[channel.number][-1] == m.Done()
     told = marks(session, channel)
     sizes = [mark.size for mark in told if mark.size is not None]
     assert sizes == [m.WindowSize(columns=80, rows=24), m.WindowSize(columns=132, rows=43)]
@@ -59,7 +64,7 @@ async def test_a_run_without_output_has_no_marks() -> None:
     session = FakeSession()
     channel = ask(session, run())
     session.all_turns()
-    assert session.said[channel.number] == [m.Done()]
+    assert session.received[channel.number] == [m.Done()]
 
 
 @pytest.mark.parametrize("count", [1, 499, 500, 501, 1500])
@@ -69,8 +74,8 @@ async def test_many_marks_are_sent_in_messages_of_five_hundred(count: int) -> No
     channel = ask(session, watched)
     session.all_turns()
     assert [mark.stdout for mark in marks(session, channel)] == list(range(1, count + 1))
-    *messages, last = session.said[channel.number]
-    assert [len(said.marks) for said in messages if isinstance(said, m.OutputMarks)][:-1] == [500] * (
+    *messages, last = session.received[channel.number]
+    assert [len(message.marks) for message in messages if isinstance(message, m.OutputMarks)][:-1] == [500] * (
         -(-count // 500) - 1
     )
     assert last == m.Done()
@@ -88,7 +93,7 @@ async def test_messages_are_no_larger_than_the_clients_limit() -> None:
     told = marks(session, channel)
     assert sum(len(mark.stdin or b"") for mark in told) == 100_000
     assert all(one.at <= other.at for one, other in pairwise(told))
-    assert len(session.said[channel.number]) > 5
+    assert len(session.received[channel.number]) > 5
 
 
 async def test_marks_made_during_the_answer_are_not_sent() -> None:
@@ -132,14 +137,14 @@ async def test_a_recording_is_kept_as_long_as_the_output() -> None:
     gone = ask(session, watched)
     session.all_turns()
     sentence = f"the output of run {watched.plan.id} is no longer kept, and neither are its times"
-    assert session.said[gone.number] == [m.Error(code=ErrorCode.EXPIRED, message=sentence)]
+    assert session.received[gone.number] == [m.Error(code=ErrorCode.EXPIRED, message=sentence)]
 
 
 async def test_past_runs_have_no_recording() -> None:
     session = FakeSession()
     channel = ask(session, past())
     session.all_turns()
-    [error] = session.said[channel.number]
+    [error] = session.received[channel.number]
     assert isinstance(error, m.Error)
     assert error.code == ErrorCode.EXPIRED
 
@@ -152,7 +157,7 @@ async def test_dropping_the_output_during_the_answer_is_an_error() -> None:
     watched.close()
     session.all_turns()
     assert len(marks(session, channel)) == 500
-    last = session.said[channel.number][-1]
+    last = session.received[channel.number][-1]
     assert isinstance(last, m.Error)
     assert session.forgotten == [channel]
 
@@ -165,8 +170,8 @@ async def test_nothing_more_is_sent_to_a_client_that_leaves() -> None:
     session.close(channel.number)
     channel.received(m.Close())
     session.all_turns()
-    assert session.said[channel.number][1:] == [m.Done()]
+    assert session.received[channel.number][1:] == [m.Done()]
     other = ask(session, watched)
     other.lost()
     session.all_turns()
-    assert other.number not in session.said
+    assert other.number not in session.received

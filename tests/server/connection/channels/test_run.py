@@ -221,9 +221,9 @@ async def test_a_client_that_missed_the_end_gets_it_on_a_new_connection_while_th
     run.announce_end()
     turn(before)
     assert outlet.exchange()[-1] == "ended"
-    new_line = Outlet()
-    turn(new_line.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdout=0, stderr=0, hold=True)))
-    assert new_line.exchange() == ["started", "end", "end", "ended"]
+    new_connection = Outlet()
+    turn(new_connection.open(run, m.Attach(id=ID, attachment=b"k" * 16, stdout=0, stderr=0, hold=True)))
+    assert new_connection.exchange() == ["started", "end", "end", "ended"]
     assert outlet.exchange() == []
 
 
@@ -274,8 +274,8 @@ async def test_credit_for_a_stream_that_was_not_requested_is_ignored(outlet: Out
     assert outlet.exchange() == ["started", "stdout:7"]
 
 
-@pytest.mark.parametrize(("wanted", "said"), [(0, ["started", "gap", "stdout:65536"]), (MiB, ["started"])])
-async def test_output_that_is_no_longer_kept_is_a_gap(outlet: Outlet, wanted: int, said: list[str]) -> None:
+@pytest.mark.parametrize(("wanted", "messages"), [(0, ["started", "gap", "stdout:65536"]), (MiB, ["started"])])
+async def test_output_that_is_no_longer_kept_is_a_gap(outlet: Outlet, wanted: int, messages: list[str]) -> None:
     request = m.RunRequest(id=ID, argv=(b"true",))
     run = run_of(request)
     begin(run)
@@ -284,7 +284,7 @@ async def test_output_that_is_no_longer_kept_is_a_gap(outlet: Outlet, wanted: in
     run.stdout.hold(MiB)
     channel = outlet.open(run, m.Attach(id=ID, stdout=wanted))
     turn(channel)
-    assert outlet.exchange() == said
+    assert outlet.exchange() == messages
 
 
 async def test_an_attachment_that_falls_behind_without_holding_gets_an_exact_gap(outlet: Outlet) -> None:

@@ -84,10 +84,10 @@ async def test_the_end_of_the_output_so_far_is_not_a_boundary(pattern: bytes) ->
     number = wait_for(session, watched, pattern)
     watched.stdout.append(b"one")
     await caught_up()
-    assert number not in session.said
+    assert number not in session.received
     watched.stdout.append(b"s and one")
     await caught_up()
-    assert number not in session.said
+    assert number not in session.received
     watched.stdout.finish()
     assert await session.last(number) == matched(9, 12)
 
@@ -254,4 +254,4 @@ async def test_an_expensive_pattern_does_not_delay_others() -> None:
         await asyncio.sleep(0)
         turns += 1
     assert turns > 100
-    assert number not in session.said
+    assert number not in session.received

@@ -132,7 +132,7 @@ async def test_a_kill_ends_all_processes_in_the_cgroup(group: RunCgroup) -> None
         pid = await run.pid()
         assert set(group.members()) >= {pid}
         await run.killed()
-        await gone(pid)
+        await wait_until_reaped(pid)
         assert run.process.usage().user >= 0
 
 
@@ -142,7 +142,7 @@ async def test_the_cgroup_contains_processes_that_nothing_else_identifies(group:
         pid = await run.pid()
         await run.code()
         await run.killed()
-        await gone(pid)
+        await wait_until_reaped(pid)
 
 
 async def test_the_end_of_a_cgroup_can_be_waited_for(group: RunCgroup, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ async def test_term_reaches_every_process_in_the_cgroup(group: RunCgroup) -> Non
     async with started(*entering(group, "(setsid sh -c 'echo $$; exec sleep 999' &)"), cgroup=group) as run:
         pid = await run.pid()
         run.process.terminate_tree()
-        await gone(pid)
+        await wait_until_reaped(pid)
 
 
 async def test_a_program_may_create_cgroups_below_its_own(group: RunCgroup) -> None:
@@ -180,7 +180,7 @@ async def test_a_cgroup_is_removed_when_its_last_process_has_ended(group: RunCgr
     async with started(*entering(group, "echo $$; exec sleep 999"), cgroup=group) as run:
         pid = await run.pid()
         run.process.close()  # the process may still be alive here
-        await gone(pid)
+        await wait_until_reaped(pid)
         async with asyncio.timeout(TIMEOUT):
             while group.path.exists():  # noqa: ASYNC110  # it waits for iterations of the loop
                 await asyncio.sleep(0)

@@ -170,7 +170,7 @@ async def test_a_run_can_be_ended_when_no_descriptor_is_left() -> None:
         assert Path(f"/proc/{pid}").exists()
         async with started("true") as another:
             await another.code()
-        await gone(pid)
+        await wait_until_reaped(pid)
 
 
 LIMITS = {

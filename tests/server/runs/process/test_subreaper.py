@@ -19,7 +19,7 @@ from farhand_server.runs.process import subreaper, tree
 from farhand_server.runs.process.process import LeaderSnapshot, Process, prepare_loop
 from farhand_server.runs.process.usage import MeterSnapshot
 from tests.support.processes import TIMEOUT, children, descriptors, end_of, reaped
-from tests.support.started_programs import gone, nothing_left, started
+from tests.support.started_programs import nothing_left, started, wait_until_reaped
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def test_an_orphan_that_ends_during_its_run_is_reaped_at_once(shell: str) 
     async with started("sh", "-c", shell.format("echo $$; exec sleep 999") + "; exec sleep 999") as run:
         pid = await run.pid()
         os.kill(pid, signal.SIGKILL)
-        await gone(pid)
+        await wait_until_reaped(pid)
         assert not run.process.exited.done()
 
 
@@ -45,7 +45,7 @@ async def test_a_process_that_outlives_its_run_is_killed_and_reaped() -> None:
         pid = await run.pid()
         await run.code()
         run.process.close()
-        await gone(pid)
+        await wait_until_reaped(pid)
 
 
 @pytest.mark.usefixtures("ready")
@@ -54,7 +54,7 @@ async def test_a_leader_whose_run_is_closed_is_still_reaped() -> None:
     process = await Process.start([b"sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
     os.close(null)
     process.close()
-    await gone(process.pid)
+    await wait_until_reaped(process.pid)
 
 
 @pytest.mark.usefixtures("ready")
@@ -77,7 +77,7 @@ async def test_a_zombie_that_others_wait_for_does_not_hide_an_orphan() -> None:
             pid = await run.pid()
             assert await run.code() == 3
             await run.killed()
-            await gone(pid)
+            await wait_until_reaped(pid)
         assert child.wait() == 7
 
 
@@ -97,7 +97,7 @@ async def test_a_zombie_that_cannot_be_inspected_without_descriptors_does_not_hi
                 assert await later.code() == -signal.SIGKILL
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        await gone(daemon)
+        await wait_until_reaped(daemon)
 
 
 @pytest.mark.usefixtures("ready")

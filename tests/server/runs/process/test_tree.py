@@ -13,7 +13,7 @@ import pytest
 
 from farhand_server.runs.process import tree
 from tests.support.processes import TIMEOUT, end_of, status, stopped
-from tests.support.started_programs import gone, nothing_left, started
+from tests.support.started_programs import nothing_left, started, wait_until_reaped
 
 SLEEP = "'echo $$; exec sleep 999 <&- >&- 2>&-'"
 WAYS_TO_LEAVE = {
@@ -44,7 +44,7 @@ async def test_a_kill_ends_the_whole_tree(way: str, leader: str) -> None:
         if leader == "has ended":
             assert await run.code() == 0
         assert await run.killed() == frozenset()
-        await gone(pid)
+        await wait_until_reaped(pid)
 
 
 @pytest.mark.parametrize("way", WAYS_TO_LEAVE.values(), ids=WAYS_TO_LEAVE.keys())
@@ -54,10 +54,10 @@ async def test_another_run_of_the_same_user_is_never_killed(way: str) -> None:
         await one.code()
         await two.code()
         await one.killed()
-        await gone(mine)
+        await wait_until_reaped(mine)
         assert status(other)["State"][0] in "SRD"
         await two.killed()
-        await gone(other)
+        await wait_until_reaped(other)
 
 
 async def test_a_tree_that_keeps_growing_is_ended() -> None:
@@ -85,7 +85,7 @@ async def test_a_process_that_sets_the_mark_of_another_run_still_belongs_to_its_
             pid = await forger.pid()
             await forger.code()
             await forger.killed()
-            await gone(pid)
+            await wait_until_reaped(pid)
 
 
 def test_the_run_is_found_in_an_environment_however_large() -> None:
@@ -114,7 +114,7 @@ async def test_term_reaches_a_stopped_daemon() -> None:
         pid = await run.pid()
         await stopped(pid)
         run.process.terminate_tree()
-        await gone(pid)
+        await wait_until_reaped(pid)
 
 
 async def test_a_tree_has_ended_when_its_last_process_has(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from farhand_server.runs.process.usage import Hit, ResourceLimits, ResourceUsage, enforcers, limit_hit, own_peak
-from tests.support.started_programs import gone, nothing_left, started
+from tests.support.started_programs import nothing_left, started, wait_until_reaped
 
 BUSY = "import time\nwhile time.process_time() < 0.2: pass"
 
@@ -42,7 +42,7 @@ async def test_orphans_are_counted_once_they_are_reaped() -> None:
         before = run.process.usage()
         assert before.user + before.system < 0.15
         await run.killed()
-        await gone(pid)
+        await wait_until_reaped(pid)
         after = run.process.usage()
         assert after.user + after.system > 0.15
 
