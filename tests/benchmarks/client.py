@@ -102,9 +102,9 @@ async def _farhand_keys(count: str, gap: str, script: str, host: str, key: str) 
     took: list[int] = []
     async with _farhand(host, key) as client, client.start(script, shell=True, terminal=terminal) as run:
         assert run.stdin is not None
-        said = b""
-        while not said.endswith(b"ready"):
-            said += b"".join(await run.stdout.read_ready())
+        output = b""
+        while not output.endswith(b"ready"):
+            output += b"".join(await run.stdout.read_ready())
         cpu = time.process_time()
         for _ in range(KEYS_BEFORE + int(count)):
             if float(gap) and len(took) >= KEYS_BEFORE:

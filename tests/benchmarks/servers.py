@@ -158,14 +158,14 @@ async def _process(
         *command, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, env=dict(env)
     )
     assert process.stderr is not None
-    said: list[str] = []
+    output: list[str] = []
 
     async def read(stream: asyncio.StreamReader) -> None:
         while line := (await stream.readline()).decode(errors="replace"):
-            said.append(line)
+            output.append(line)
             if listens(line):
                 return
-        raise RuntimeError(f"{command[0]} did not start: {''.join(said)}")
+        raise RuntimeError(f"{command[0]} did not start: {''.join(output)}")
 
     async def read_on(stream: asyncio.StreamReader) -> None:
         while await stream.read(1 << 16):

@@ -49,7 +49,7 @@ async def test_a_slow_reader_and_writer_survive_cuts(tmp_path: Path) -> None:
         connect(f"unix:{tmp_path}/cut.sock") as client,
         client.start(["cat"], stdin=PIPE) as run,
     ):
-        came = bytearray()
+        received = bytearray()
 
         async def feed() -> None:
             assert run.stdin is not None
@@ -60,9 +60,9 @@ async def test_a_slow_reader_and_writer_survive_cuts(tmp_path: Path) -> None:
 
         feeding = asyncio.ensure_future(feed())
         while chunk := await run.stdout.read(70_001):
-            came += chunk
+            received += chunk
         await feeding
-        assert (bytes(came) == data, (await run.wait()).stdout) == (True, len(data))
+        assert (bytes(received) == data, (await run.wait()).stdout) == (True, len(data))
 
 
 async def test_unread_output_stays_bounded_over_many_outages(tmp_path: Path) -> None:

@@ -67,8 +67,8 @@ async def test_sizes_are_reported_both_ways(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         run.send(m.Resize(columns=80, rows=24))
-        told = await run.until(m.Resize)
-        assert told == m.Resize(columns=132, rows=50)
+        reported = await run.until(m.Resize)
+        assert reported == m.Resize(columns=132, rows=50)
         run.send(m.Resize(columns=100, rows=50))
         await run.until(m.Stop)
         run.ended()
@@ -76,13 +76,13 @@ async def test_sizes_are_reported_both_ways(tmp_path: Path) -> None:
     sizes: list[WindowSize] = []
     smaller = asyncio.Event()
 
-    def told(size: WindowSize) -> None:
+    def record_size(size: WindowSize) -> None:
         sizes.append(size)
         if size.columns == 100:
             smaller.set()
 
     async with client_of(tmp_path, behave) as (client, _), client.start(["top"], terminal=TERMINAL) as run:
-        run.on_resize(told)
+        run.on_resize(record_size)
         run.resize(132, 50)
         await smaller.wait()
         assert run.size == WindowSize(columns=100, rows=50)

@@ -18,11 +18,11 @@ pytestmark = pytest.mark.usefixtures("home")
 
 
 async def test_cancelling_in_the_handshake_closes_the_connection() -> None:
-    came, gone = asyncio.Event(), asyncio.Event()
+    received, gone = asyncio.Event(), asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
-        came.set()
+        received.set()
         with contextlib.suppress(ConnectionError):
             while await reader.read(4096):
                 pass
@@ -31,7 +31,7 @@ async def test_cancelling_in_the_handshake_closes_the_connection() -> None:
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         task = asyncio.ensure_future(connect(f"127.0.0.1:{server.sockets[0].getsockname()[1]}"))
-        await came.wait()
+        await received.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

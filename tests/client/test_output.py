@@ -185,22 +185,22 @@ async def test_a_callback_reader_gets_what_arrived_and_then_the_error(tmp_path: 
         run.client.cut()
 
     async with client_of(tmp_path, behave) as (client, _), client.start(["prog"]) as run:
-        told: list[bytes | Exception] = []
+        reported: list[bytes | Exception] = []
         over = asyncio.Event()
 
         def read() -> None:
             try:
                 while chunks := run.stdout.read_nowait():
-                    told.extend(chunks)
+                    reported.extend(chunks)
             except ConnectionLost as error:
-                told.append(error)
+                reported.append(error)
                 over.set()
 
         run.stdout.on_ready(read)
         run.send_signal(1)
         await over.wait()
-        assert told[0] == b"half"
-        assert isinstance(told[1], ConnectionLost)
+        assert reported[0] == b"half"
+        assert isinstance(reported[1], ConnectionLost)
 
 
 async def with_a_gap(run: FakeRun) -> None:
@@ -225,15 +225,15 @@ async def test_a_gap_is_an_error_to_the_reader_and_at_the_end(tmp_path: Path) ->
 
 
 async def test_a_tolerated_gap_is_reported_in_its_place(tmp_path: Path) -> None:
-    told: list[object] = []
+    reported: list[object] = []
     async with (
         client_of(tmp_path, with_a_gap) as (client, _),
-        client.start(["prog"], spool=MiB, on_gap=told.append) as run,
+        client.start(["prog"], spool=MiB, on_gap=reported.append) as run,
     ):
-        told.append(await run.stdout.read(5))
-        told.append(await run.stdout.read(3))
-        assert told == [b"begin", ("stdout", 5, 1000), b"end"]
+        reported.append(await run.stdout.read(5))
+        reported.append(await run.stdout.read(3))
+        assert reported == [b"begin", ("stdout", 5, 1000), b"end"]
         assert len(await run.stdout.read()) == 9 * MiB - 3
         assert (await run.wait()).returncode == 0
-        assert (await client.run(["prog"], spool=MiB, on_gap=told.append)).stdout[:8] == b"beginend"
-        assert len(told) == 4
+        assert (await client.run(["prog"], spool=MiB, on_gap=reported.append)).stdout[:8] == b"beginend"
+        assert len(reported) == 4

@@ -46,13 +46,13 @@ def test_the_configuration_is_valid(tmp_path: Path) -> None:
 
 
 async def test_readme_and_help_name_the_same_options() -> None:
-    there: set[str] = set()
+    existing: set[str] = set()
     for command in COMMANDS:
         if command not in ("repl", "local"):
-            there |= set(re.findall(r"--[a-z-]+\b", (await farhand(command, "--help")).stdout.decode()))
-    assert {option for option in there - {"--help", "--count"} if option not in README} == set()
+            existing |= set(re.findall(r"--[a-z-]+\b", (await farhand(command, "--help")).stdout.decode()))
+    assert {option for option in existing - {"--help", "--count"} if option not in README} == set()
     written = set(re.findall(r"`(?:-., |-./)?(--[a-z-]+)", README.partition("## Python API")[0]))
-    assert written <= there
+    assert written <= existing
 
 
 @pytest.mark.needs("bash")
@@ -74,9 +74,9 @@ async def test_every_transcript_is_true(service: Service) -> None:
     )
     *outputs, rest = done.stdout.split(f"{mark}\n")
     assert rest == ""
-    for (command, expected), said in zip(steps, outputs, strict=True):
+    for (command, expected), output in zip(steps, outputs, strict=True):
         pattern = re.sub(r"(\\ )+", " +", re.escape(expected)).replace("…", ".*")
-        assert re.fullmatch(pattern, said), f"{command}\n{said}"
+        assert re.fullmatch(pattern, output), f"{command}\n{output}"
 
 
 def test_every_command_and_error_is_documented() -> None:

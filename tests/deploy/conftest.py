@@ -13,13 +13,13 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
 def offline(wheels: Path) -> dict[str, str]:
-    """The environment in which pip takes everything from *wheels*."""
+    """Return the environment in which pip installs everything from *wheels*."""
     return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_CONFIG_FILE": os.devnull}
 
 
 @dataclass(frozen=True)
 class Installation:
-    """What `DESTDIR=root deploy/install` made; it belongs to the whole session, so tests only look at it."""
+    """The result of `DESTDIR=root deploy/install`, shared by the whole session: tests must not change it."""
 
     root: Path
     output: str
@@ -31,7 +31,7 @@ class Installation:
 
 
 def install(root: Path, *arguments: str, **environ: str) -> str:
-    """Runs deploy/install with DESTDIR=*root*; returns what it said."""
+    """Run deploy/install with DESTDIR=*root*; return its output."""
     result = subprocess.run(
         [DEPLOY / "install", *arguments],
         env={**os.environ, "DESTDIR": str(root), **environ},
@@ -45,7 +45,7 @@ def install(root: Path, *arguments: str, **environ: str) -> str:
 
 @pytest.fixture(scope="session")
 def systemd() -> None:
-    """Skips where no systemd can be booted, before anything is installed for it."""
+    """Skip if no systemd can be booted, before anything is installed for it."""
     require_systemd()
 
 
@@ -57,7 +57,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 
 @pytest.fixture(scope="session")
 def wheels(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All that deploy/install needs from an index, and what builds the project."""
+    """The wheels that deploy/install needs from an index, and those that build the project."""
     folder = tmp_path_factory.mktemp("wheels")
     python = installation.program / "bin/python"
     subprocess.run(

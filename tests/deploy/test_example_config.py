@@ -8,7 +8,7 @@ from farhand_server.config.model import Section, ServiceConfig, sections
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "farhandd.toml"
 
-# Keys whose default is no constant; the file shows an example instead.
+# Keys without a constant default; the file shows an example instead.
 SHOWN_BY_EXAMPLE = {
     "edge.account": '"farhand-edge"',
     "login.authorized_keys": '["/etc/farhand/authorized_keys.d/{user}", "~/.config/farhand/authorized_keys"]',
@@ -36,15 +36,15 @@ def documented() -> dict[str, str]:
     return found
 
 
-def test_it_has_every_key_and_no_other() -> None:
+def test_the_example_has_every_key_and_no_other() -> None:
     assert sorted(documented()) == sorted(keys(ServiceConfig))
 
 
-def test_as_it_stands_it_changes_nothing() -> None:
+def test_the_unedited_example_changes_nothing() -> None:
     assert load(EXAMPLE) == load()
 
 
-def test_its_commented_values_are_the_defaults(tmp_path: Path) -> None:
+def test_the_commented_values_are_the_defaults(tmp_path: Path) -> None:
     text = EXAMPLE.read_text()
     for key, example in SHOWN_BY_EXAMPLE.items():
         assert documented()[key] == example

@@ -10,7 +10,7 @@ import pytest
 from farhand_server.config import load
 from tests.deploy.conftest import DEPLOY, Installation, install, offline
 
-# Installing means making a virtual environment and filling it.
+# An installation creates a virtual environment and installs into it.
 pytestmark = pytest.mark.timeout(300)
 
 UNITS = {"farhandd.service", "farhand-edge.service", "farhand-edge.socket", "farhand-host-key.service"}
@@ -44,7 +44,7 @@ def test_programs_name_the_interpreter_at_its_final_place(installation: Installa
         assert first == "#!/usr/local/lib/farhand/bin/python"
 
 
-def test_what_is_installed_is_a_copy_of_the_project(installation: Installation) -> None:
+def test_the_installed_program_is_a_copy_of_the_project(installation: Installation) -> None:
     result = subprocess.run(
         [installation.program / "bin/python", "-c", "import farhand_server as s; print(s.__file__)"],
         capture_output=True,
@@ -61,7 +61,7 @@ def test_the_configuration_admits_the_edges_account(installation: Installation) 
     assert text.replace("\naccount = ", "\n#account = ") == (DEPLOY / "farhandd.toml").read_text()
 
 
-def test_it_says_what_it_does(installation: Installation) -> None:
+def test_the_output_says_what_is_installed_where(installation: Installation) -> None:
     for place in ("usr/local/lib/farhand", "usr/local/lib/systemd/system", "etc/farhand/farhandd.toml"):
         assert str(installation.root / place) in installation.output
 
@@ -79,10 +79,10 @@ def in_use(installation: Installation, tmp_path: Path) -> Path:
 
 
 def test_uninstalling_leaves_configuration_and_host_key(in_use: Path) -> None:
-    told = install(in_use, "--uninstall")
-    assert "left in place" in told
+    reported = install(in_use, "--uninstall")
+    assert "left in place" in reported
     config = in_use / "etc/farhand/farhandd.toml"
-    assert str(config.parent) in told
+    assert str(config.parent) in reported
     assert {path for path in in_use.rglob("*") if not path.is_dir()} == {config, in_use / "var/lib/farhand/host_key"}
     install(in_use, "--uninstall")
 
@@ -91,17 +91,17 @@ def test_uninstalling_leaves_configuration_and_host_key(in_use: Path) -> None:
 def test_installing_again_updates_the_program_and_keeps_the_configuration(in_use: Path, wheels: Path) -> None:
     [module] = in_use.glob("usr/local/lib/farhand/lib/python*/site-packages/farhand_server/__init__.py")
     module.write_text("an older version\n")
-    told = install(in_use, **offline(wheels))
+    reported = install(in_use, **offline(wheels))
     config = in_use / "etc/farhand/farhandd.toml"
-    assert f"keeping {config}" in told
+    assert f"keeping {config}" in reported
     assert config.read_text() == "# mine\n"
     assert module.read_text() != "an older version\n"
 
 
-def test_the_installed_configuration_is_read_without_complaint(installation: Installation, tmp_path: Path) -> None:
+def test_the_installed_configuration_is_valid(installation: Installation, tmp_path: Path) -> None:
     text = (installation.root / "etc/farhand/farhandd.toml").read_text()
     file = tmp_path / "farhandd.toml"
-    file.write_text(text.replace('"farhand-edge"', '"nobody"'))  # the account is made on a real installation
+    file.write_text(text.replace('"farhand-edge"', '"nobody"'))  # the account is created on a real installation
     load(file)
 
 
@@ -116,7 +116,7 @@ def test_the_installed_configuration_is_read_without_complaint(installation: Ins
         (["--frob"], "unknown argument '--frob'"),
     ],
 )
-def test_what_it_does_not_understand_it_refuses(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+def test_unknown_arguments_are_refused(arguments: list[str], sentence: str, tmp_path: Path) -> None:
     assert sentence in refuse(*arguments, DESTDIR=str(tmp_path))
     assert not list(tmp_path.iterdir())
 
@@ -125,5 +125,5 @@ def test_a_python_that_the_edge_could_not_reach_is_refused(tmp_path: Path) -> No
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho /home/somebody/.pyenv/bin/python3\n")
     python.chmod(0o755)
-    told = refuse("--python", str(python), DESTDIR=str(tmp_path / "root"))
-    assert "is in a home directory, which the edge's account cannot read" in told
+    reported = refuse("--python", str(python), DESTDIR=str(tmp_path / "root"))
+    assert "is in a home directory, which the edge's account cannot read" in reported

@@ -1,4 +1,4 @@
-"""What deploy/install puts on a machine with a real systemd serves there, and is gone once it is uninstalled."""
+"""On a machine with a real systemd, deploy/install installs a working service, and --uninstall removes it."""
 
 import shlex
 from pathlib import Path
@@ -14,7 +14,7 @@ pytestmark = ON_SYSTEMD
 
 @pytest.mark.long
 @pytest.mark.needs("systemd-analyze")
-def test_what_the_script_installs_serves_and_is_gone_after_uninstalling(wheels: Path) -> None:
+def test_an_installed_service_works_and_is_removed_by_uninstalling(wheels: Path) -> None:
     environment = " ".join(f"{name}={shlex.quote(value)}" for name, value in offline(wheels).items())
     install = f"env {environment} {shlex.quote(str(DEPLOY))}/install --prefix /opt/farhand"
     script = f"""

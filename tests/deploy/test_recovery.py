@@ -1,4 +1,4 @@
-"""A core or an edge that dies, hangs or restarts comes back, and the other one goes on meanwhile."""
+"""A core or an edge that dies, hangs or restarts is started again, and the other continues meanwhile."""
 
 import json
 
@@ -28,7 +28,7 @@ retry echo "served again"
     assert under_systemd(installation.root, script) == ["went on", "code 5", "served again", "another edge"]
 
 
-def test_an_edge_that_was_killed_is_started_again_and_its_clients_go_on(
+def test_a_killed_edge_is_started_again_and_its_clients_continue(
     installation: Installation,
 ) -> None:
     script = """
@@ -44,9 +44,9 @@ cat status
 retry echo "served again"
 [ "$core" = "$(pid farhandd.service)" ] && echo "the same core"
 """
-    told = under_systemd(installation.root, script, configured="mkfifo go\n")
-    status = json.loads(told.pop(told.index("code 7") + 1))
-    assert told == ["on", "code 7", "served again", "the same core"]
+    reported = under_systemd(installation.root, script, configured="mkfifo go\n")
+    status = json.loads(reported.pop(reported.index("code 7") + 1))
+    assert reported == ["on", "code 7", "served again", "the same core"]
     assert (status["status"], status["code"], status["stdout"]) == ("exited", 7, 6)
 
 
@@ -57,7 +57,7 @@ systemctl daemon-reload
 """
 
 
-def test_a_core_that_hangs_or_restarts_comes_back_and_the_edge_finds_it(installation: Installation) -> None:
+def test_a_core_that_hangs_or_restarts_is_started_again_and_found_by_the_edge(installation: Installation) -> None:
     script = """
 retry true
 begun 127.0.0.1 -- sh -c "trap '' TERM; echo up; exec sleep 4711" 2>/dev/null

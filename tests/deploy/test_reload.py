@@ -1,4 +1,4 @@
-"""`systemctl reload` takes a good configuration, refuses a bad one, and replaces no process."""
+"""`systemctl reload` applies a valid configuration, refuses an invalid one, and replaces no process."""
 
 from tests.deploy.conftest import Installation
 from tests.support.installed_service import ON_SYSTEMD, under_systemd
@@ -6,7 +6,7 @@ from tests.support.installed_service import ON_SYSTEMD, under_systemd
 pytestmark = ON_SYSTEMD
 
 
-def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(installation: Installation) -> None:
+def test_a_reload_applies_a_valid_configuration_and_refuses_an_invalid_one(installation: Installation) -> None:
     script = """
 status() { systemctl show --property=StatusText,ActiveState farhandd.service; }
 reload() { since; systemctl reload "$1"; logged "$1" "$2"; }

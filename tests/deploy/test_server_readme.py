@@ -1,4 +1,4 @@
-"""server/README.md names only what is there: keys, units, options, causes, events of the log, links."""
+"""Everything that server/README.md names exists: keys, units, options, causes, events of the log, links."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ CODE = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", TEXT)
 SOURCES = "\n".join(file.read_text() for file in README.parent.rglob("*.py"))
 
 
-def test_the_keys_it_names_are_keys() -> None:
+def test_the_keys_it_names_exist() -> None:
     pattern = re.compile(rf"({'|'.join(sections(ServiceConfig))})\.([a-z_]+)")
     named = {found[0] for code in CODE if (found := pattern.match(code)) and found[2] != "sock"}
     assert len(named) > 20
@@ -30,7 +30,7 @@ def test_the_units_it_names_are_installed() -> None:
     assert named == {file.name for file in DEPLOY.glob("farhand*.s*")}
 
 
-def test_its_options_of_authorized_keys_are_those_understood() -> None:
+def test_its_options_of_authorized_keys_are_those_supported() -> None:
     table = TEXT[TEXT.index("| option | meaning |") : TEXT.index("**Any other option")]
     rows = re.findall(r"(?m)^\| (`.*?`) \|", table)
     assert sorted(re.findall(r"`([a-z-]+)", " ".join(rows))) == sorted(SUPPORTED_OPTIONS)
@@ -51,12 +51,12 @@ def test_the_events_it_names_are_logged() -> None:
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", TEXT))
-def test_a_link_leads_somewhere(target: str) -> None:
+def test_each_link_has_a_target(target: str) -> None:
     assert (README.parent / target).exists()
 
 
 @pytest.mark.parametrize("anchor", re.findall(r"\]\(#([^)]+)\)", TEXT))
-def test_an_anchor_is_a_heading(anchor: str) -> None:
+def test_each_anchor_is_a_heading(anchor: str) -> None:
     headings = [
         re.sub(r"[^a-z0-9 -]", "", line.lower()).replace(" ", "-") for line in re.findall(r"(?m)^## (.+)", TEXT)
     ]

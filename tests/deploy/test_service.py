@@ -1,4 +1,4 @@
-"""The installed service runs commands for keys that may log in, as the account of its units; its edge is shut in."""
+"""The installed service runs commands for authorized keys, as the account of its units; its edge is sandboxed."""
 
 import shlex
 
@@ -12,7 +12,7 @@ pytestmark = ON_SYSTEMD
 README = DEPLOY.parent / "server" / "README.md"
 
 
-def test_the_first_connection_starts_an_edge_and_a_key_of_roots_gets_a_run(installation: Installation) -> None:
+def test_the_first_connection_starts_an_edge_and_a_key_of_root_gets_a_run(installation: Installation) -> None:
     script = """
 echo -- before
 systemctl show --property=ActiveState,StatusText farhandd.service
@@ -66,7 +66,7 @@ farhand run 127.0.0.1 -- echo trusted
 
 
 @pytest.mark.needs("nsenter")
-def test_the_edge_is_shut_in_while_it_serves(installation: Installation) -> None:
+def test_the_edge_is_sandboxed_while_it_serves(installation: Installation) -> None:
     script = """
 mkdir -p /home/somebody
 retry true
@@ -113,7 +113,7 @@ farhand trust 127.0.0.1 "$(ssh-keygen -lf /var/lib/farhand/host_key.pub | cut -d
 
 
 @pytest.mark.needs("useradd", "runuser")
-def test_it_runs_commands_as_another_account_where_the_units_say_so(installation: Installation) -> None:
+def test_commands_run_as_another_account_if_the_units_say_so(installation: Installation) -> None:
     assert DROP_IN in README.read_text()
     script = """
 farhand run deploy@127.0.0.1 -- sh -c 'id -un; pwd; grep CapEff /proc/self/status' | tr '\\t' ' '

@@ -1,4 +1,4 @@
-"""`systemctl stop` ends the service in order: runs have their grace, and clients are told what became of them."""
+"""`systemctl stop` ends the service in order: runs get their grace period, and clients receive their outcomes."""
 
 import json
 import shlex
@@ -14,7 +14,7 @@ set_key kill_after '"500 ms"'
 """
 
 
-def test_stopping_gives_runs_their_grace_and_delivers_their_outcome(installation: Installation) -> None:
+def test_stopping_gives_runs_their_grace_period_and_delivers_their_outcome(installation: Installation) -> None:
     script = """
 retry true
 begun --status-json status 127.0.0.1 -- sh -c "trap '' TERM; sleep 4711 & setsid sleep 4712 >&- 2>&- & echo up; wait"
@@ -25,9 +25,9 @@ systemctl show --property=ActiveState,ControlGroup farhandd.service
 systemctl show --property=ActiveState farhand-edge.service
 pgrep -f 'sleep 471[12]' || echo "nobody left"
 """
-    told = under_systemd(installation.root, script, configured=SHORT)
-    status = json.loads(told.pop(2))
-    assert told == [
+    reported = under_systemd(installation.root, script, configured=SHORT)
+    status = json.loads(reported.pop(2))
+    assert reported == [
         "farhand: the command was stopped because the service shut down",
         "code 137",
         "ControlGroup=",
@@ -40,7 +40,7 @@ pgrep -f 'sleep 471[12]' || echo "nobody left"
     assert 1.0 <= status["duration"] < 10.0, "grace and kill_after, 500 ms each"
 
 
-# Runs a command and says whether it was told that the service goes away.
+# Runs a command and prints whether the service announced its shutdown.
 LISTENER = """
 import asyncio
 from farhand_client import connect
@@ -56,7 +56,7 @@ asyncio.run(main())
 """
 
 
-def test_all_is_stopped_in_order_core_first_and_clients_are_told(installation: Installation) -> None:
+def test_the_core_is_stopped_before_the_edge_and_clients_are_notified(installation: Installation) -> None:
     script = f"""
 retry true
 mkfifo output

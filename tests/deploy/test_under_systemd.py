@@ -1,4 +1,4 @@
-"""Under a real systemd, what we say to it is what it hears."""
+"""A real systemd understands our notifications, and our code its sockets and watchdog."""
 
 import sys
 from pathlib import Path
@@ -14,17 +14,17 @@ pytestmark = [
 ]
 
 
-def test_the_scripts_output_and_status_come_back() -> None:
+def test_the_scripts_output_and_status_are_returned() -> None:
     result = run_under_systemd("#!/bin/sh\ncat /proc/1/comm; echo error >&2; exit 7\n")
     assert (result.stdout, result.returncode) == ("systemd\nerror\n", 7)
 
 
-def test_a_script_without_end_is_ended() -> None:
+def test_a_script_that_does_not_end_is_killed_at_the_timeout() -> None:
     with pytest.raises(TimeoutError, match="not done after 2 s"):
         run_under_systemd("#!/bin/sh\nexec sleep infinity\n", timeout=2)
 
 
-# A service of a few lines on our modules alone: what it hears from systemd it tells the journal.
+# A minimal service that uses only our modules: it writes what it receives from systemd to the journal.
 SERVICE = """
 import os, signal, sys
 from farhand_server.logs import Logger, Sink
@@ -68,7 +68,7 @@ def service(folder: Path, name: str, watchdog: str) -> Path:
     return unit
 
 
-def test_state_sockets_and_log_arrive(tmp_path: Path) -> None:
+def test_state_sockets_and_log_reach_systemd(tmp_path: Path) -> None:
     socket = tmp_path / "trial.socket"
     socket.write_text(SOCKET)
     script = """#!/bin/sh
@@ -98,7 +98,7 @@ systemctl show --property=ActiveState,Result trial.service
     ]
 
 
-def test_a_service_that_is_silent_for_too_long_is_ended(tmp_path: Path) -> None:
+def test_a_service_that_misses_its_watchdog_is_killed(tmp_path: Path) -> None:
     script = """#!/bin/sh
 systemctl start --wait silent.service
 systemctl show --property=Result silent.service

@@ -1,4 +1,4 @@
-"""The units: what they promise systemd agrees with the service's defaults and with each other."""
+"""The values in the units agree with the service's defaults and with each other."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ PROGRAM_UNITS = ["farhandd.service", "farhand-edge.service", "farhand-host-key.s
 
 
 def values(unit: str, key: str) -> list[str]:
-    """What the unit file says for *key*, in order."""
+    """Return the values of *key* in the unit file, in order."""
     return re.findall(rf"(?m)^{key}=(.*)$", (DEPLOY / unit).read_text())
 
 
@@ -23,42 +23,42 @@ def seconds(unit: str, key: str) -> int:
 
 
 @pytest.mark.needs("systemd-analyze")
-def test_the_edge_is_shut_in() -> None:
+def test_the_edge_is_sandboxed() -> None:
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=15", f"{DEPLOY}/farhand-edge.service"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
 
 
-def test_stopping_leaves_time_to_drain() -> None:
+def test_the_stop_timeout_leaves_time_to_drain() -> None:
     config = load()
     needed = config.drain.grace + config.runs.kill_after
     assert seconds("farhandd.service", "TimeoutStopSec") >= needed + 5
 
 
-def test_there_are_descriptors_for_all_runs_and_their_connections() -> None:
+def test_the_descriptors_suffice_for_all_runs_and_their_connections() -> None:
     [limit] = values("farhandd.service", "LimitNOFILE")
     assert int(limit.partition(":")[0]) >= 2 * RUN_DESCRIPTORS * load().runs.max_runs
 
 
-def test_the_edge_may_hold_all_its_connections_and_has_time_to_end_them() -> None:
+def test_the_edge_has_descriptors_for_all_connections_and_time_to_end_them() -> None:
     edge = load().edge
     [limit] = values("farhand-edge.service", "LimitNOFILE")
     assert int(limit) >= 2 * edge.connections + 100
     assert seconds("farhand-edge.service", "TimeoutStopSec") >= edge.drain + 3
 
 
-def test_only_the_core_is_told_to_end() -> None:
+def test_only_the_core_receives_the_stop_signal() -> None:
     assert values("farhandd.service", "KillMode") == ["mixed"]
 
 
 @pytest.mark.parametrize("unit", ["farhandd.service", "farhand-edge.service"])
-def test_a_service_is_watched_and_restarted(unit: str) -> None:
+def test_the_services_have_a_watchdog_and_are_restarted(unit: str) -> None:
     assert values(unit, "Type") == ["notify"]
     assert values(unit, "Restart") == ["on-failure"]
     assert seconds(unit, "WatchdogSec") > 0
 
 
-def test_the_core_stops_before_the_edge_so_that_clients_hear_of_it() -> None:
+def test_the_core_stops_before_the_edge_so_that_clients_are_notified() -> None:
     assert "farhandd.service" in values("farhand-edge.service", "Before")
 
 
@@ -68,7 +68,7 @@ def test_core_edge_and_account_name_the_same_account() -> None:
     assert f"u {account} " in (DEPLOY / "sysusers.conf").read_text()
 
 
-def test_core_and_edge_meet_at_the_same_socket() -> None:
+def test_core_and_edge_use_the_same_socket() -> None:
     [variable] = values("farhand-edge.service", "Environment")
     name, _, value = variable.partition("=")
     core = load(environ={"HOME": "/root"}, uid=0)
@@ -76,14 +76,14 @@ def test_core_and_edge_meet_at_the_same_socket() -> None:
     assert f"d {core.edge.socket.parent} 0755 root root" in (DEPLOY / "tmpfiles.conf").read_text()
 
 
-def test_the_edge_gets_the_key_that_the_core_made() -> None:
+def test_the_edge_uses_the_key_that_the_core_created() -> None:
     key = load(environ={"HOME": "/root"}, uid=0).state_dir / "host_key"
     assert values("farhand-edge.service", "LoadCredential") == [f"host_key:{key}"]
     assert values("farhand-host-key.service", "ConditionPathExists") == [f"!{key}"]
 
 
 @pytest.mark.parametrize("key", ["StateDirectory", "StateDirectoryMode"])
-def test_whoever_makes_the_state_directory_makes_it_alike(key: str) -> None:
+def test_every_unit_creates_the_state_directory_in_the_same_way(key: str) -> None:
     assert values("farhandd.service", key) == values("farhand-host-key.service", key)
 
 

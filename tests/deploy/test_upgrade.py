@@ -1,4 +1,4 @@
-"""Runs stream on while the edge restarts and the core is upgraded, under systemd."""
+"""Under systemd, runs continue to stream while the edge restarts and the core is upgraded."""
 
 import shlex
 

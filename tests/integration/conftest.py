@@ -19,7 +19,7 @@ from tests.support.tmux import Screen
 
 @pytest.fixture(scope="session")
 def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A farhandd that many tests share; none of them may stop or change it."""
+    """A farhandd that many tests share; no test may stop or change it."""
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         directory = tmp_path_factory.mktemp("core")
@@ -33,7 +33,7 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(autouse=True)
 async def nothing_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
-    """What a test has started on the shared service is over before the next begins: shells stay by themselves."""
+    """End all runs that a test has left on the shared service before the next test: shells do not end by themselves."""
     yield
     if "core" in request.fixturenames:
         core: Service = request.getfixturevalue("core")
@@ -60,7 +60,7 @@ def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
 
 @pytest.fixture
 def own(core: Service, tmp_path: Path) -> dict[str, str]:
-    """An environment for clients with files of their own, in which the shared service is called `web`."""
+    """An environment for clients with their own files, in which the shared service is called `web`."""
     config = tmp_path / "config/farhand"
     config.mkdir(parents=True)
     (config / "config.toml").write_text(f'[hosts.web]\naddress = "{core.host}"\n')

@@ -1,4 +1,4 @@
-"""Whoever starts the programs: they work, stop on SIGTERM, and what they start finds clean signals."""
+"""Under any parent, the programs work, stop on SIGTERM, and start their children with clean signals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PYTHON_IGNORES = {signal.SIGPIPE, signal.SIGXFSZ}
 
 @dataclass(frozen=True)
 class Start:
-    """How a program is started. With `as_user` what it keeps has to belong to the ordinary user."""
+    """How a program is started. With `as_user`, its files have to belong to the ordinary user."""
 
     statements: str
     as_user: bool = False
@@ -42,7 +42,7 @@ class Start:
 
 
 def user_can_run_python() -> bool:
-    """Whether others may read the interpreter: on some machines it is in somebody's home."""
+    """Return whether other users may read the interpreter: on some machines it is in a user's home."""
     return all(
         path.stat().st_mode & 0o005 == 0o005
         for path in (Path(sys.executable).resolve(), *Path(sys.executable).resolve().parents)
@@ -63,7 +63,7 @@ def start(request: pytest.FixtureRequest) -> Start:
 
 
 def assert_clean(found: Mapping[str, str], ignored: Set[int] = frozenset()) -> None:
-    """The signals of a process are those of a fresh login; a Python ignores two for itself."""
+    """Check that the signals of a process are those of a fresh login; a Python process ignores two itself."""
     assert signal_set(dict(found), "SigBlk") == set()
     assert signal_set(dict(found), "SigIgn") == ignored
 
@@ -84,7 +84,7 @@ async def test_the_service_works_and_stops_and_its_runs_and_edge_have_clean_sign
         running = client.start("sleep", "60")
         pid = await running.started()
         service.process.send_signal(signal.SIGTERM)
-        service.process.send_signal(signal.SIGTERM)  # the second ends the grace of the run
+        service.process.send_signal(signal.SIGTERM)  # the second signal ends the grace period of the run
         assert await asyncio.wait_for(service.process.wait(), TIMEOUT) == 0
         await end_of(pid)
 
@@ -145,7 +145,7 @@ async def test_a_private_service_and_its_runs_stop_and_have_clean_signals(tmp_pa
 
 NOHUP = ("nohup",)
 BACKGROUND = parent("signal.signal(signal.SIGINT, signal.SIG_IGN)")
-"""As a script's `&`."""
+"""As after a script's `&`."""
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ BACKGROUND = parent("signal.signal(signal.SIGINT, signal.SIG_IGN)")
         pytest.param((), signal.SIGINT, False, id="interrupt"),
     ],
 )
-async def test_signals_that_a_command_was_started_with_ignored_stay_ignored(
+async def test_a_command_keeps_ignoring_signals_that_it_was_started_with_ignored(
     core: Service, prefix: tuple[str, ...], number: signal.Signals, survives: bool
 ) -> None:
     process = await asyncio.create_subprocess_exec(
@@ -174,5 +174,5 @@ async def test_signals_that_a_command_was_started_with_ignored_stay_ignored(
         process.send_signal(number)
         if survives:
             process.stdin.write(b"went on\n")
-        said, _ = await process.communicate()
-    assert (process.returncode, said) == ((0, b"went on\n") if survives else (128 + number, b""))
+        output, _ = await process.communicate()
+    assert (process.returncode, output) == ((0, b"went on\n") if survives else (128 + number, b""))

@@ -1,4 +1,4 @@
-"""What a program is started with is what the request says, to the byte."""
+"""A program is started with exactly the arguments, environment, directory and descriptors of the request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_arguments_arrive_exactly(client: RawClient) -> None:
     assert ended.outcome == Exited(code=0)
 
 
-async def test_a_shell_reads_only_what_was_given_as_shell(client: RawClient) -> None:
+async def test_only_text_given_as_shell_is_read_by_a_shell(client: RawClient) -> None:
     _, run = await client.run(shell=r"printf '%s|' *nothing* $((6 * 7)) 'a  b'")
     assert run.stdout == b"*nothing*|42|a  b|"
 
@@ -54,7 +54,7 @@ async def test_the_environment_is_clean(client: RawClient) -> None:
     assert found == expected
 
 
-async def test_policy_says_which_variables_a_request_may_set(tmp_path: Path) -> None:
+async def test_the_policy_determines_which_variables_a_request_may_set(tmp_path: Path) -> None:
     config = '[policy]\nenvironment = ["LC_*", "TZ"]\n'
     async with running_service(tmp_path, config=config) as service, RawClient.connect(service.socket) as client:
         ended, run = await client.run("sh", "-c", "echo $LC_ALL $TZ", env=((b"LC_ALL", b"C"), (b"TZ", b"UTC")))
@@ -83,7 +83,9 @@ async def test_a_directory_may_have_any_name(client: RawClient, tmp_path: Path) 
     assert run.stdout == odd + b"\n"
 
 
-async def test_a_relative_program_is_looked_for_in_the_directory_of_the_run(client: RawClient, tmp_path: Path) -> None:
+async def test_a_relative_program_is_searched_for_in_the_directory_of_the_run(
+    client: RawClient, tmp_path: Path
+) -> None:
     script = tmp_path / "here"
     script.write_text("#!/bin/sh\necho here\n")
     script.chmod(0o755)
@@ -99,7 +101,7 @@ async def test_programs_are_found_by_the_path_of_the_run(client: RawClient, tmp_
     assert run.stdout == b"found\n"
 
 
-async def test_stdin_is_empty_unless_asked_for(client: RawClient) -> None:
+async def test_stdin_is_empty_unless_requested(client: RawClient) -> None:
     _, run = await client.run("sh", "-c", "readlink /proc/self/fd/0; cat")
     assert run.stdout == b"/dev/null\n"
 
@@ -117,7 +119,7 @@ async def test_a_program_has_the_three_descriptors_and_no_other(client: RawClien
     await run.ended()
 
 
-async def test_output_goes_through_pipes_that_the_program_can_open_again(client: RawClient) -> None:
+async def test_output_goes_through_pipes_that_the_program_can_reopen(client: RawClient) -> None:
     _, run = await client.run("sh", "-c", "echo out >/dev/stdout; echo err >/dev/stderr; readlink /proc/self/fd/1")
     assert run.stdout.startswith(b"out\npipe:[")
     assert run.stderr == b"err\n"
@@ -140,8 +142,8 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 @pytest.fixture
-def deaf_python(tmp_path: Path) -> Path:
-    """A Python that starts with signals ignored and blocked, as after `nohup` and careless parents."""
+def python_with_ignored_signals(tmp_path: Path) -> Path:
+    """A Python that starts with signals ignored and blocked, as under nohup(1) or a careless parent."""
     script = tmp_path / "python"
     # A shebang cannot name a path with a space.
     script.write_text(f"#!/bin/sh\nexec '{sys.executable}' -c '{INHERITS}' \"$@\"\n")
@@ -149,10 +151,10 @@ def deaf_python(tmp_path: Path) -> Path:
     return script
 
 
-async def test_signals_are_as_a_program_expects_whatever_the_service_was_started_with(
-    tmp_path: Path, deaf_python: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_program_has_default_signals_whatever_the_service_was_started_with(
+    tmp_path: Path, python_with_ignored_signals: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.support.service.sys.executable", str(deaf_python))
+    monkeypatch.setattr("tests.support.service.sys.executable", str(python_with_ignored_signals))
     async with running_service(tmp_path) as service, RawClient.connect(service.socket) as client:
         _, run = await client.run("cat", "/proc/self/status")
         found = fields(run.stdout.decode())

@@ -1,6 +1,6 @@
-"""A service of root's runs everything as who logged in, whatever that may be, and lets nobody in as another.
+"""Root's service runs every command as the user who logged in, and admits no user as another.
 
-The accounts are in a passwd(5) that only the service sees, in a mount namespace of its own: nothing is left of them.
+The accounts are in a passwd(5) that only the service sees, in its own mount namespace, so nothing of them remains.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ IN_NAMESPACE = 'for file in passwd group shadow; do mount --bind "$0/$file" "/et
 
 @dataclass
 class Machine:
-    """A service with accounts, whose homes are below `homes`, and the one key of all clients."""
+    """A service with accounts, whose homes are below `homes`, and the key that all clients use."""
 
     homes: Path
     keys: Path
@@ -41,14 +41,14 @@ class Machine:
     env: dict[str, str]
 
     async def run(self, user: Credentials | str, *arguments: str) -> Finished:
-        """`farhand run USER@HOST ARGUMENT…`, with options first."""
+        """Execute `farhand run USER@HOST ARGUMENT…`, with the options first."""
         name = user if isinstance(user, str) else user.user
         options = [argument for argument in arguments if argument.startswith("--")]
         rest = [argument for argument in arguments if not argument.startswith("--")]
         return await farhand("run", "--accept-new", *options, f"{name}@{self.host}", *rest, env=self.env)
 
     async def output(self, user: Credentials, *arguments: str) -> str:
-        """What a run writes that ends well."""
+        """Return the output of a run, which has to succeed."""
         done = await self.run(user, *arguments)
         assert (done.code, done.stderr) == (0, b"")
         return done.stdout.decode()
@@ -56,7 +56,7 @@ class Machine:
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A directory that every user may enter, as pytest's own are not."""
+    """A directory that every user may enter, unlike pytest's own."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -64,7 +64,7 @@ def public() -> Iterator[Path]:
 
 @pytest.fixture
 async def machine(tmp_path: Path, public: Path) -> AsyncIterator[Machine]:
-    """Each account has the client's key in a file of root's."""
+    """A machine whose accounts all have the client's key in a file owned by root."""
     client = tmp_path / "client"
     (client / ".ssh").mkdir(parents=True, mode=0o700)
     openssh.make_key(client / ".ssh/id_ed25519")
@@ -116,8 +116,8 @@ async def test_a_run_has_no_privileges_beyond_the_users(machine: Machine) -> Non
     assert (await machine.run(ADA, "ls", str(machine.homes / "locked"))).code != 0
 
 
-async def test_the_requested_environment_cannot_steer_programs_that_run_as_root(machine: Machine) -> None:
-    """The dynamic linker writes a file for whatever program finds these variables, as the user who runs it."""
+async def test_the_requested_environment_does_not_reach_programs_that_run_as_root(machine: Machine) -> None:
+    """With these variables the dynamic linker writes a file, which belongs to the user who runs the program."""
     home = machine.homes / "ada"
     variables = ("--env=LD_DEBUG=files", f"--env=LD_DEBUG_OUTPUT={home}/trace")
     assert await machine.output(ADA, *variables, "id", "-u") == "61001\n"

@@ -1,4 +1,4 @@
-"""Who did what, from where, and what they were not let do: one line each in the audit log of a real service."""
+"""Each action and each denial is one line with user and address in the audit log of a real service."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ async def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 def without(entry: dict[str, Any], *names: str) -> dict[str, Any]:
-    """An entry without its place in the chain, its time and these members."""
+    """Return an entry without its sequence number, hashes, time and these members."""
     return {name: value for name, value in entry.items() if name not in {"seq", "time", "prev", "hash", *names}}
 
 
 async def whole(guard: PolicyService, count: int) -> None:
-    """The log has as many entries, and `farhandd audit verify` finds nothing wrong with it."""
-    exit_code, said = await farhandd(guard, "audit", "verify")
-    assert (exit_code, said.splitlines()[0]) == (0, f"{count} entries, chain unbroken")
+    """Check that the log has `count` entries and passes `farhandd audit verify`."""
+    exit_code, output = await farhandd(guard, "audit", "verify")
+    assert (exit_code, output.splitlines()[0]) == (0, f"{count} entries, chain unbroken")
 
 
 async def test_a_login_and_a_run_by_key_are_logged_with_key_and_address(guard: PolicyService) -> None:
@@ -188,9 +188,9 @@ async def test_attachments_signals_and_stops_are_logged_with_the_user(guard: Pol
             await attached.wait()
         with pytest.raises(RequestRefused):
             await deploy.signal(run.id.replace("0", "1"), 15)
-    told = [without(entry, "peer", "how", "user") for entry in guard.audited("attach", "signal")]
+    reported = [without(entry, "peer", "how", "user") for entry in guard.audited("attach", "signal")]
     by = {"run": run.id, "key": guard.keys["boss"]}
-    assert told == [
+    assert reported == [
         {"event": "signal", **by, "detail": "SIGCONT"},
         {"event": "attach", **by, "detail": "read-only"},
         {"event": "attach", **by},

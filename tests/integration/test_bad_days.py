@@ -1,4 +1,4 @@
-"""What may go wrong on a bad day ends in the truth, leaves nothing behind, and stays with the run it happens to."""
+"""Failures of the machine are reported correctly, leak nothing, and affect only the runs concerned."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def test_no_kind_of_failed_start_leaks_anything(
         ("ENOTDIR", {"argv": (b"true",), "cwd": b"/etc/passwd"}),
     ]
     pid = core.process.pid
-    for name, request in failures:  # once for what is loaded at the first time
+    for name, request in failures:  # once for everything that is loaded only the first time
         assert (await failure(client, request)).error == name
     at_first = descriptors(pid), resident(pid)
     for number in range(rounds):
@@ -77,7 +77,7 @@ async def test_no_kind_of_failed_start_leaks_anything(
 
 
 async def failure(client: RawClient, request: dict[str, object]) -> SpawnFailed:
-    """How a run that cannot start ends."""
+    """Return the outcome of a run that cannot start."""
     outcome = (await client.start(**request).ended()).outcome  # type: ignore[arg-type]  # fields of the request
     assert isinstance(outcome, SpawnFailed)
     return outcome
@@ -103,7 +103,7 @@ async def test_without_descriptors_runs_fail_and_later_ones_do_not(core: Service
 
 @contextlib.asynccontextmanager
 async def no_new_process(pid: int) -> AsyncIterator[None]:
-    """The kernel refuses `pid` every new process, as it does beyond RLIMIT_NPROC or pids.max."""
+    """Make the kernel refuse every new process of `pid`, as it does above RLIMIT_NPROC or pids.max."""
     tracer = await asyncio.create_subprocess_exec(
         *("strace", "-f", "-p", str(pid), "-o", os.devnull, "-e", "inject=vfork,fork,clone:error=EAGAIN"),
         stderr=asyncio.subprocess.PIPE,
@@ -120,7 +120,7 @@ async def no_new_process(pid: int) -> AsyncIterator[None]:
 
 
 @pytest.mark.needs("root", "strace")
-async def test_where_no_process_is_left_runs_fail_and_later_ones_do_not(core: Service) -> None:
+async def test_without_free_processes_runs_fail_and_later_ones_do_not(core: Service) -> None:
     async with farhand_client.connect(core.host) as client:
         assert (await client.run(["true"])).returncode == 0
         before = descriptors(core.process.pid)
@@ -134,9 +134,9 @@ async def test_where_no_process_is_left_runs_fail_and_later_ones_do_not(core: Se
                 await client.ping()
 
 
-async def test_after_a_crash_every_run_is_lost_and_none_of_its_processes_lives(tmp_path: Path) -> None:
+async def test_after_a_crash_every_run_is_lost_and_all_of_its_processes_are_ended(tmp_path: Path) -> None:
     pids, ids = list[int](), list[str]()
-    # The leader, a child, and one that has left session, group and environment behind.
+    # The leader, a child, and a process that has left session, group and environment.
     script = "setsid env -i /bin/sleep 600 & sleep 600 & echo $! ; exec sleep 600"
     async with running_service(tmp_path) as service:
         async with RawClient.connect(service.socket) as client:
@@ -182,17 +182,17 @@ async def test_a_full_disk_is_reported_and_recovered_from(tmp_path: Path) -> Non
 
 
 async def refusal(client: Client) -> RequestRefused:
-    """How the first run ends that cannot be put on record: what is written before is not a whole page."""
+    """Return the refusal of the first run that cannot be recorded; earlier records may still fit into a page."""
     for _ in range(200):
         try:
             await client.run(["echo", "x" * 2000])
         except RequestRefused as error:
             return error
-    raise AssertionError("everything was put on record")
+    raise AssertionError("every run was recorded")
 
 
 async def test_a_read_only_disk_is_reported_and_running_runs_continue(tmp_path: Path) -> None:
-    """As read-only: every write fails, with EFBIG instead of EROFS."""
+    """As on a read-only disk, every write fails, but with EFBIG instead of EROFS."""
     async with (
         running_service(tmp_path) as service,
         farhand_client.connect(service.host) as client,
@@ -212,7 +212,7 @@ async def test_a_read_only_disk_is_reported_and_running_runs_continue(tmp_path: 
 
 
 @pytest.mark.needs("root", "mount")
-async def test_a_service_does_not_start_on_a_disk_that_is_read_only_and_says_why(tmp_path: Path) -> None:
+async def test_a_service_does_not_start_on_a_read_only_disk_and_reports_the_reason(tmp_path: Path) -> None:
     state = tmp_path / "state" / "farhand"
     with small_disk(state):
         subprocess.run(["mount", "-o", "remount,ro", state], check=True)
@@ -224,7 +224,7 @@ async def test_a_service_does_not_start_on_a_disk_that_is_read_only_and_says_why
 
 @contextlib.contextmanager
 def small_disk(state: Path) -> Iterator[None]:
-    """A file system of 2 MiB for the state."""
+    """Mount a file system of 2 MiB for the state."""
     state.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", state], check=True)
     try:
@@ -242,13 +242,13 @@ async def test_a_damaged_history_is_reported_without_a_traceback(tmp_path: Path)
         try:
             service = await stack.enter_async_context(running_service(tmp_path))
         except AssertionError as error:
-            said = str(error)
+            output = str(error)
         else:
-            said = service.log
+            output = service.log
             client = await stack.enter_async_context(farhand_client.connect(service.host))
             assert (await client.run(["true"])).returncode == 0
-    assert "history.db" in said
-    assert "Traceback" not in said
+    assert "history.db" in output
+    assert "Traceback" not in output
 
 
 async def test_cancelling_a_client_anywhere_leaves_no_run_and_no_process(core: Service, client: RawClient) -> None:

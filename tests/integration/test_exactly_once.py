@@ -1,4 +1,4 @@
-"""The same id is the same run: from however many connections, however often, whatever has happened to the service."""
+"""The same id is the same run, however many connections request it and whatever has happened to the service."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.support.service import Service, running_service
 
 
 def mark(directory: Path) -> str:
-    """A command that leaves a mark for each time it is started, prints, and takes its time."""
+    """Return a command that adds a line to a file at each start, prints, and then runs for a while."""
     return f"echo started >> {directory}/marks; echo out; sleep 0.2; exit 3"
 
 
 def starts(directory: Path) -> int:
-    """How often it was started."""
+    """Return how often the command was started."""
     return len((directory / "marks").read_text().splitlines())
 
 
@@ -64,7 +64,7 @@ async def test_a_request_cut_off_before_the_answer_can_be_repeated(core: Service
     assert starts(tmp_path) == 1
 
 
-async def test_an_older_connection_of_the_same_client_is_told_that_it_was_replaced(core: Service) -> None:
+async def test_the_older_connection_of_a_client_is_notified_that_it_was_replaced(core: Service) -> None:
     run_id, key = new_id(), os.urandom(16)
     async with RawClient.connect(core.socket) as old, RawClient.connect(core.socket) as new:
         before = old.start("sleep", "60", id=run_id, attachment=key)
@@ -119,10 +119,10 @@ async def test_after_a_crash_of_the_service_a_run_is_lost_and_never_started_agai
         assert run.pid is not None
         await end_of(run.pid)
         for _ in range(3):
-            # That the service has lost it is all there is to know; the connection is there.
+            # The service only knows that it has lost the run; the connection is intact.
             with pytest.raises(ConnectionLost, match=run.id):
                 await client.run(script, shell=True, run_id=run.id)
-            # Nor is it known how much it wrote: who has had some of that is told the same.
+            # Nor is the amount of output known: a client that has received some gets the same answer.
             with pytest.raises(ConnectionLost, match="unknown outcome"):
                 async with client.attach(run.id, offset=4, stdin=4) as attached:
                     await attached.wait()

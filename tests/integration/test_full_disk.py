@@ -1,4 +1,4 @@
-"""A disk that takes no more ends no shell: it may be the one in which that is put right."""
+"""A full disk ends no shell: it may be the shell in which the problem is fixed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.support.service import running_service
 from tests.support.terminals import answer, shell
 
 BOUNDED = ("sh", "-c", 'ulimit -S -f 400; exec "$@"', "sh")
-"""No file of the service's grows beyond 200 KB, as on a disk that is full by then."""
+"""No file of the service grows beyond 200 KB, as if the disk were full then."""
 
 
-async def test_a_shell_goes_on_when_its_recording_cannot(tmp_path: Path) -> None:
+async def test_a_shell_continues_when_its_recording_cannot(tmp_path: Path) -> None:
     async with running_service(tmp_path, prefix=BOUNDED) as own, RawClient.connect(own.socket) as client:
         run = await shell(client)
         await answer(run, "seq 100000", rb"\r\n99999\r\n100000\r\n")

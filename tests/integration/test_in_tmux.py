@@ -1,4 +1,4 @@
-"""What is seen of a shell there is what is seen of one here, in a terminal that people use; cut lines and ends too."""
+"""In a real terminal, a remote shell looks exactly like a local one; also outages and exits, as a user sees them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.needs("tmux")
 
 
 def plain(directory: Path) -> str:
-    """A shell that is the same here and there."""
+    """Return a shell command that is the same locally and remotely."""
     return f'cd {directory}; exec env -i PATH="$PATH" HOME=/ TERM="$TERM" LANG=C.UTF-8 PS1=\'at> \' sh -i'
 
 
@@ -38,7 +38,7 @@ def another(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
 
 
 async def shell(screen: Screen, env: dict[str, str], directory: Path, host: str) -> str:
-    """Have a plain shell on the service; return its id."""
+    """Start a plain shell on the service; return its run id."""
     run_id = new_run_id()
     screen.run("sh", "-c", f"{shlex.join([*FARHAND, 'shell', '--id', run_id, host])}; exec cat", env=env)
     await screen.matches(r"[#$] $|[#$]$")
@@ -54,30 +54,31 @@ async def shows_only(screen: Screen, text: str) -> None:
 
 
 async def until(condition: Callable[[], bool], seen: Callable[[], str]) -> None:
-    """Wait for what no terminal tells."""
+    """Wait until a condition that no terminal output signals is true."""
     try:
         async with asyncio.timeout(TIMEOUT):
             while not condition():  # noqa: ASYNC110  # tmux tells nobody
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        pytest.fail(f"this was to become something else:\n{seen()}")
+        pytest.fail(f"the condition never became true:\n{seen()}")
 
 
 class Both:
-    """A shell here and one there, in terminals of one size."""
+    """A local and a remote shell, in terminals of the same size."""
 
-    def __init__(self, here: Screen, there: Screen) -> None:
-        self._both = here, there
+    def __init__(self, local: Screen, remote: Screen) -> None:
+        self._both = local, remote
 
     async def do(self, text: str, *keys: str, shows: str) -> None:
-        """Type the same in both; they show what matches `shows`, and then the same."""
-        here, there = self._both
+        """Type the same in both; wait until both match `shows`, and then show the same."""
+        local, remote = self._both
         for screen in self._both:
             screen.type(text, *keys)
         for screen in self._both:
             await screen.matches(shows)
         await until(
-            lambda: here.picture == there.picture, lambda: f"{here.text}\n{here.flags}\n{there.text}\n{there.flags}"
+            lambda: local.picture == remote.picture,
+            lambda: f"{local.text}\n{local.flags}\n{remote.text}\n{remote.flags}",
         )
 
     def resize(self, columns: int, rows: int) -> None:
@@ -98,7 +99,7 @@ async def both(screen: Screen, another: Screen, core: Service, tmp_path: Path) -
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A program with something for every colour."""
+    """A source file that vim shows in many colours."""
     made = tmp_path / "file.py"
     made.write_text(
         "".join(f'def größe{number}(x: int) -> str:\n    return "漢字 {number}"  # why\n' for number in range(200))
@@ -106,7 +107,7 @@ def file(tmp_path: Path) -> Path:
     return made
 
 
-class TestTheSame:
+class TestRemoteLooksLikeLocal:
     @pytest.mark.needs("vim")
     async def test_vim(self, both: Both, file: Path) -> None:
         options = "-c 'syntax on' -c 'set mouse=a ruler number'"
@@ -131,7 +132,7 @@ class TestTheSame:
         await both.do("q", shows="^at> less(.|\n)*^at>$")
 
     async def test_tmux(self, both: Both, tmp_path_factory: pytest.TempPathFactory) -> None:
-        # Of its own, here and there.
+        # Each shell starts its own tmux.
         await both.do("S=$(mktemp -u); echo do''ne", "Enter", shows="^done")
         shell = "set -g default-command \"exec env PS1='in> ' sh\""
         settings = f"{shell} \\; set -g status-right x \\; set -g automatic-rename off"
@@ -140,9 +141,9 @@ class TestTheSame:
         await both.do("echo größe 漢字; stty size", "Enter", shows=f"│29 {COLUMNS // 2 - 1}")
         await both.do("", "C-b", '"', shows="├─")
         both.resize(72, 21)
-        # It tells its programs a little later.
-        told = 'until stty size | grep " 35"; do sleep 0.05; done; clear; stty size'
-        await both.do(told, "Enter", shows=r"│\d+ 35\n *│in>$|│\d+ 35\n.*│in> *\n")
+        # It resizes its programs a little later.
+        reported = 'until stty size | grep " 35"; do sleep 0.05; done; clear; stty size'
+        await both.do(reported, "Enter", shows=r"│\d+ 35\n *│in>$|│\d+ 35\n.*│in> *\n")
         await both.do("", "C-b", "d", shows=r"^\[detached")
         await both.do("clear; tmux -S $S attach", "Enter", shows="├─")
         await both.do("", "C-b", "x", shows="^kill-pane")
@@ -198,7 +199,7 @@ async def test_an_editor_continues_in_another_window_after_its_window_was_closed
     await screen.matches("1,1 +Top")
     screen.type("Onot written größe", "Escape")
     await screen.matches("^not written größe$")
-    await screen.matches(r"^ {50,}1,\S+ +Top$")  # no mode is shown
+    await screen.matches(r"^ {50,}1,\S+ +Top$")  # vim shows no mode here
     before = screen.rows
     screen.tmux("kill-server")
     command = f"{shlex.join([*FARHAND, 'attach', core.host, run_id])}; echo left with $?; exec cat"
@@ -216,7 +217,7 @@ PAINTING = (
     r"\033[?1049h\033[2J\033[3;5H\033[1;7;31mbold\033[m \033[44m漢字 ü\033[K\033[m\033[10;20H┌──┐"
     r"\033[4;12r\033[12;3H\033[?1000h\033=\033[?1h\033[38;5;208morange"
 )
-"""What a program leaves on the screen that does not draw anew, for printf(1)."""
+"""The output of a program that draws its screen only once, for printf(1)."""
 
 
 async def test_a_screen_drawn_once_is_redrawn_for_another_client(
@@ -237,11 +238,11 @@ MESS = (
     r"\033[?1049h\033[?25l\033[?1003h\033[?1006h\033[?2004h\033[4h\033[5;9r\033[?6h\033[?7l\033[1;7;31m\033(0\016\033=\033[?1h"
     r"\377\376\033]2;a title without an e"
 )
-"""What a file of bytes may do to a terminal, for printf(1)."""
+"""What printing a binary file may do to a terminal, for printf(1)."""
 
 
 async def local_shell(screen: Screen, env: dict[str, str]) -> str:
-    """Have a shell of one's own; return what its terminal's state is at the prompt."""
+    """Start a local shell; return the state of its terminal at the prompt."""
     screen.run("sh", "-c", "PS1='here> ' exec sh -i", env=env)
     await screen.matches("^here>$")
     screen.type("clear; stty -g; echo seen be''fore", "Enter")
@@ -251,7 +252,7 @@ async def local_shell(screen: Screen, env: dict[str, str]) -> str:
 
 
 def state(screen: Screen) -> str:
-    """What is set in the terminal, and its modes as stty(1) says them, but where the cursor is."""
+    """Return the flags of the terminal and its modes as stty(1) prints them, without the cursor's position."""
     *_, modes = re.finditer("(?:[0-9a-f]+:){20,}[0-9a-f]+", screen.text)
     return modes[0] + screen.flags.split(" ", 2)[2].partition(" title=")[0]
 
@@ -265,7 +266,7 @@ async def works_as_before(screen: Screen, before: str) -> None:
     assert "seen before" in screen.text
 
 
-class TestTheTerminalHere:
+class TestLocalTerminal:
     @pytest.mark.parametrize("how", ["exit", "~.", "killed"])
     async def test_the_terminal_is_restored_whatever_the_program_has_set(
         self, how: str, screen: Screen, core: Service
@@ -290,7 +291,7 @@ async def test_ctrl_c_under_a_flood_gives_the_prompt_within_half_a_second(
 ) -> None:
     await shell(screen, core.environment, tmp_path, core.host)
     took = list[float]()
-    while not took or (min(took) >= 0.5 and len(took) < 3):  # whoever shares a machine is slow at times
+    while not took or (min(took) >= 0.5 and len(took) < 3):  # a shared machine is slow at times
         screen.type("yes", "Enter")
         await screen.matches("y\ny\ny\ny")
         screen.type("", "C-c")

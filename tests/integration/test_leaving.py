@@ -1,5 +1,5 @@
-"""A client may leave a run or the connection at any moment: what it started is ended once its grace is over, and
-nothing of it stays."""
+"""A client may leave a run or the connection at any moment: after the grace period its runs are ended, and nothing of
+them remains."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_a_client_may_vanish_before_the_program_has_started(core: Service)
                 await watching.round_trip()
 
 
-async def test_output_of_a_run_without_a_client_takes_no_memory(core: Service) -> None:
+async def test_output_of_a_run_without_a_client_uses_no_memory(core: Service) -> None:
     before = resident(core.process.pid)
     async with RawClient.connect(core.socket) as client:
         script = "trap '' TERM HUP PIPE; head -c 100000000 /dev/zero"
@@ -58,7 +58,7 @@ async def test_a_stop_ends_the_run_and_the_outcome_is_reported(client: RawClient
     await session_is_gone(pid)
 
 
-async def test_a_close_is_answered_and_ends_the_run_once_its_grace_is_over(client: RawClient) -> None:
+async def test_a_close_is_answered_and_ends_the_run_after_its_grace_period(client: RawClient) -> None:
     run = client.start("sleep", "60", grace=0)
     pid = await run.started()
     run.close()
@@ -66,7 +66,7 @@ async def test_a_close_is_answered_and_ends_the_run_once_its_grace_is_over(clien
     await session_is_gone(pid)
 
 
-async def test_close_frees_a_writer_that_waits_for_its_client(core: Service) -> None:
+async def test_a_close_unblocks_a_program_that_waits_for_its_client(core: Service) -> None:
     async with RawClient.connect(core.socket, limits=SMALL) as client:
         script = "trap '' TERM; head -c 100000000 /dev/zero; exit 3"
         run = client.start("sh", "-c", script, credit=False, kill_after=60)
@@ -80,7 +80,7 @@ async def test_close_frees_a_writer_that_waits_for_its_client(core: Service) -> 
         assert ended.stdout == 100_000_000
 
 
-async def test_an_outcome_that_waits_behind_output_is_still_there_after_a_close(core: Service) -> None:
+async def test_an_outcome_queued_behind_output_is_not_lost_by_a_close(core: Service) -> None:
     async with RawClient.connect(core.socket, limits=SMALL) as client:
         run = client.start("head", "-c", "100000", "/dev/zero", credit=False)
         await run.output(SMALL.window)
@@ -95,7 +95,7 @@ async def test_an_outcome_that_waits_behind_output_is_still_there_after_a_close(
 
 
 @pytest.mark.parametrize("length", [0, 100_000])
-async def test_a_message_that_cannot_be_understood_ends_its_run_and_no_other(core: Service, length: int) -> None:
+async def test_a_message_that_cannot_be_decoded_ends_its_run_and_no_other(core: Service, length: int) -> None:
     async with RawClient.connect(core.socket, limits=SMALL) as client:
         other = client.start("sh", "-c", "read -r x; echo $x", stdin=True)
         run = client.start("sh", "-c", f"head -c {length} /dev/zero; sleep 60", credit=False, grace=0)
@@ -109,8 +109,8 @@ async def test_a_message_that_cannot_be_understood_ends_its_run_and_no_other(cor
         assert other.stdout == b"on it goes\n"
 
 
-async def test_others_go_on_when_a_channel_fails_whose_end_waits_for_its_turn(core: Service) -> None:
-    """A connection that is full of output, a silent run that has ended, and then a bad message for that run."""
+async def test_other_channels_continue_when_one_fails_while_its_end_is_queued(core: Service) -> None:
+    """The connection is full of output, a silent run has ended, and then a bad message for that run arrives."""
     async with RawClient.connect(core.socket) as client:
         flood = client.start("head", "-c", "30000000", "/dev/zero", keep=False)
         await flood.output(1)

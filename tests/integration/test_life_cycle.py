@@ -1,4 +1,4 @@
-"""The service comes up, reloads, drains and goes as systemd and its clients expect."""
+"""The service starts, reloads, drains and stops as systemd and its clients expect."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ STUBBORN = "trap '' TERM; echo up; while :; do sleep 60; done"
 
 
 async def logged(service: Service, pattern: str) -> None:
-    """Wait for a line of the log. A file tells nobody that it has grown, so this looks again and again."""
+    """Wait for a line of the log. A growing file has no event, so it is polled."""
     async with asyncio.timeout(TIMEOUT):
         while not re.search(pattern, service.log):  # noqa: ASYNC110  # as said
             await asyncio.sleep(0.002)
 
 
 async def exit_code(service: Service) -> int:
-    """Wait for a service that was told to stop already."""
+    """Wait for a service that is stopping; return its exit code."""
     return await asyncio.wait_for(service.process.wait(), TIMEOUT)
 
 
 async def start_again(service: Service) -> tuple[int, str]:
-    """Start a second service with the same directories; return its exit code and what it said."""
+    """Start a second service with the same directories; return its exit code and output."""
     process = await warm.start(*warm.FARHANDD, "serve", env=service.environment, stderr=asyncio.subprocess.PIPE)
     _, stderr = await asyncio.wait_for(process.communicate(), TIMEOUT)
     assert process.returncode is not None
@@ -50,7 +50,7 @@ async def test_an_idle_service_stops_at_once_and_removes_its_socket(service: Ser
     assert not service.socket.exists()
 
 
-async def test_a_drain_tells_clients_and_lets_runs_end_by_themselves(tmp_path: Path) -> None:
+async def test_a_drain_notifies_clients_and_lets_runs_end_by_themselves(tmp_path: Path) -> None:
     async with (
         running_service(tmp_path, config="[drain]\ngrace = 60\n") as service,
         RawClient.connect(service.socket) as client,
@@ -60,9 +60,9 @@ async def test_a_drain_tells_clients_and_lets_runs_end_by_themselves(tmp_path: P
         await run.line()
         service.process.send_signal(signal.SIGTERM)
         for one in (client, other):
-            told = await one.wait_for_message(m.GoingAway)
-            assert isinstance(told, m.GoingAway)
-            assert told.grace == 60
+            reported = await one.wait_for_message(m.GoingAway)
+            assert isinstance(reported, m.GoingAway)
+            assert reported.grace == 60
         assert not service.socket.exists()
         assert (await client.start("true").error()).code == "draining"
         assert (await other.start("true").error()).code == "draining"
@@ -73,7 +73,7 @@ async def test_a_drain_tells_clients_and_lets_runs_end_by_themselves(tmp_path: P
         assert await exit_code(service) == 0
 
 
-async def test_a_drain_stops_what_has_not_ended_within_the_grace(tmp_path: Path) -> None:
+async def test_a_drain_stops_runs_that_have_not_ended_within_the_grace_period(tmp_path: Path) -> None:
     config = "[drain]\ngrace = 0.2\n[runs]\nkill_after = 0.2\n"
     async with running_service(tmp_path, config=config) as service, RawClient.connect(service.socket) as client:
         polite = client.start("sleep", "60")
@@ -127,10 +127,10 @@ async def test_a_killed_service_leaves_only_its_socket_which_the_next_one_replac
 
 
 async def test_a_second_service_is_refused(service: Service) -> None:
-    code, said = await start_again(service)
+    code, output = await start_again(service)
     assert code == 1
     state = service.directory / "state/farhand"
-    assert said == (
+    assert output == (
         f"farhandd: another farhandd already uses the state directory {state}; stop it, or choose another directory "
         "with --state-dir\n"
     )
@@ -168,7 +168,7 @@ async def test_a_file_that_is_not_a_socket_is_not_replaced(tmp_path: Path) -> No
 
 @pytest.fixture
 async def one_run(tmp_path: Path) -> AsyncIterator[tuple[Service, RawClient]]:
-    """A service that takes one run at a time, and a client of it."""
+    """A service that accepts one run at a time, and a client of it."""
     async with (
         running_service(tmp_path, config="[runs]\nmax_runs = 1\n") as service,
         RawClient.connect(service.socket) as client,
@@ -177,7 +177,7 @@ async def one_run(tmp_path: Path) -> AsyncIterator[tuple[Service, RawClient]]:
 
 
 async def reload(service: Service, config: str, pattern: str) -> None:
-    """Give the service another configuration and wait for the line of its log about it."""
+    """Replace the configuration, reload, and wait for the matching line of the log."""
     (service.directory / "config/farhand/farhandd.toml").write_text(config)
     service.process.send_signal(signal.SIGHUP)
     await logged(service, pattern)
@@ -194,14 +194,14 @@ async def test_sighup_reloads_the_configuration_for_new_requests(one_run: tuple[
     assert (await run.ended()).outcome == Exited(code=0)
 
 
-async def test_a_faulty_configuration_is_logged_and_the_old_one_kept(one_run: tuple[Service, RawClient]) -> None:
+async def test_an_invalid_configuration_is_logged_and_the_old_one_kept(one_run: tuple[Service, RawClient]) -> None:
     service, client = one_run
     refused = "reload refused; the old configuration is kept.*max_runz.*max_runs"
     await reload(service, "[runs]\nmax_runz = 2\n", refused)
     run = client.start("cat", stdin=True)
     await run.started()
     assert (await client.start("true").error()).code == "too_many_runs"
-    # A file that is good again is taken the next time.
+    # Once the file is valid again, it applies at the next reload.
     await reload(service, "[runs]\nmax_runs = 2\n", "reloaded")
     assert (await client.run("true"))[0].outcome == Exited(code=0)
     run.send(m.End(stream="stdin"))
@@ -214,19 +214,19 @@ async def test_the_service_manager_is_notified(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         loop = asyncio.get_running_loop()
 
-        async def told() -> str:
+        async def next_state() -> str:
             return (await asyncio.wait_for(loop.sock_recv(manager, 4096), TIMEOUT)).decode()
 
         async with running_service(tmp_path) as service:
-            assert "READY=1" in await told()
+            assert "READY=1" in await next_state()
             service.process.send_signal(signal.SIGHUP)
-            assert "RELOADING=1" in await told()
-            assert "READY=1" in await told()
+            assert "RELOADING=1" in await next_state()
+            assert "READY=1" in await next_state()
             assert await service.stop() == 0
-            assert "STOPPING=1" in await told()
+            assert "STOPPING=1" in await next_state()
 
 
-async def test_a_run_s_environment_and_input_are_not_in_the_log(tmp_path: Path) -> None:
+async def test_a_runs_environment_and_input_are_not_in_the_log(tmp_path: Path) -> None:
     async with (
         running_service(tmp_path, config='[log]\nlevel = "debug"\n') as service,
         RawClient.connect(service.socket) as client,
@@ -240,7 +240,7 @@ async def test_a_run_s_environment_and_input_are_not_in_the_log(tmp_path: Path) 
         assert "passw0rd" not in service.log
 
 
-async def test_a_second_signal_ends_the_grace_of_a_drain(tmp_path: Path) -> None:
+async def test_a_second_signal_ends_the_grace_period_of_a_drain(tmp_path: Path) -> None:
     async with (
         running_service(tmp_path, config="[drain]\ngrace = 3600\n") as service,
         RawClient.connect(service.socket) as client,

@@ -1,4 +1,4 @@
-"""How long a run lives without its clients, and what each of several clients gets of it."""
+"""How long a run lives without its clients, and what each of several clients receives."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ GRACE = 0.3
 
 
 async def run_left_behind(core: Service, command: list[str], **options: object) -> str:
-    """Start a run and lose the line; return its id."""
+    """Start a run and lose the connection; return the run's id."""
     async with RawClient.connect(core.socket) as client:
         run = client.start(*command, **options)  # type: ignore[arg-type]  # fields of the request
         await run.started()
         return run.request.id
 
 
-async def test_a_run_is_stopped_once_its_client_is_gone_for_the_grace(core: Service) -> None:
+async def test_a_run_is_stopped_once_its_client_has_been_away_for_the_grace_period(core: Service) -> None:
     begun = asyncio.get_running_loop().time()
     run_id = await run_left_behind(core, ["sleep", "60"], grace=GRACE)
     async with farhand_client.connect(core.host) as client:
@@ -50,7 +50,7 @@ async def test_a_run_with_on_disconnect_keep_is_kept(core: Service) -> None:
         assert result.outcome == Killed(reason="requested", signal=15)
 
 
-async def test_a_client_that_is_back_within_the_grace_finds_the_run_and_its_output(core: Service) -> None:
+async def test_a_client_that_returns_within_the_grace_period_finds_the_run_and_its_output(core: Service) -> None:
     run_id = await run_left_behind(core, ["sh", "-c", "echo out; sleep 60"], grace=GRACE)
     async with farhand_client.connect(core.host) as client, client.attach(run_id) as run:
         assert await run.stdout.read(4) == b"out\n"
@@ -81,15 +81,15 @@ async def test_two_holding_clients_read_at_their_own_pace_and_get_everything(cor
 
             reading = asyncio.ensure_future(read("fast", fast))
             await read("slow", slow, 2 * MiB)
-            assert counts["fast"] < size  # it waits for the slow one
+            assert counts["fast"] < size  # it waits for the slow client
             await read("slow", slow)
             await reading
             assert counts == {"fast": size, "slow": size}
             assert (await slow.wait()).outcome == (await fast.wait()).outcome == Exited(code=0)
 
 
-async def test_a_slow_read_only_client_gets_exact_gaps_and_delays_nobody(core: Service) -> None:
-    # Numbered lines of 16 bytes: what comes after a gap must be what stands at its end.
+async def test_a_slow_read_only_client_gets_exact_gaps_and_delays_no_other(core: Service) -> None:
+    # Numbered lines of 16 bytes: the data after a gap must be the bytes at its end.
     script = "read go; seq -f %015.0f 0 1999999"
     size = 16 * 2_000_000
     gaps = list[Gap]()
@@ -165,7 +165,7 @@ OFFSETS = {"stdout": (5, 0), "stderr": (0, 1)}
 
 
 @pytest.mark.parametrize("offset", OFFSETS.values(), ids=OFFSETS.keys())
-async def test_nobody_can_attach_beyond_the_end(core: Service, offset: tuple[int, int]) -> None:
+async def test_an_attachment_beyond_the_end_is_refused(core: Service, offset: tuple[int, int]) -> None:
     async with farhand_client.connect(core.host) as client:
         completed = await client.run(["echo", "out"])
         with pytest.raises(RequestRefused, match=r"has [04] bytes, so it cannot be sent from offset [15]") as refused:

@@ -1,4 +1,4 @@
-"""What is too much is refused with a sentence; what is within the limits works, all at once."""
+"""Requests above a limit are refused with a sentence; everything within the limits works at the same time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def test_an_id_is_used_once(client: RawClient) -> None:
     assert first.stdout == b"ok\n"
 
 
-async def test_an_id_is_used_once_over_all_connections(core: Service, client: RawClient) -> None:
+async def test_an_id_is_used_once_across_all_connections(core: Service, client: RawClient) -> None:
     run_id = new_id()
     await client.run("true", id=run_id)
     async with RawClient.connect(core.socket) as other:
@@ -68,14 +68,14 @@ async def test_runs_are_bounded_in_the_service_and_on_each_connection(tmp_path: 
         error = await two.start("true").error()
         assert error.code == "too_many_runs"
         assert "(runs.max_runs)" in error.message
-        # What was refused may be asked for again, and is served once there is room.
+        # A refused request may be repeated, and is served once there is room.
         runs[0].send(m.End(stream="stdin"))
         await runs[0].ended()
         assert (await two.run("true"))[0].outcome == Exited(code=0)
         assert (await one.run("true"))[0].outcome == Exited(code=0)
 
 
-async def test_out_of_descriptors_is_an_outcome_and_passes(tmp_path: Path) -> None:
+async def test_a_lack_of_descriptors_is_an_outcome_and_temporary(tmp_path: Path) -> None:
     async with running_service(tmp_path) as service, RawClient.connect(service.socket) as client:
         await client.run("true")
         used = descriptors(service.process.pid)
@@ -89,7 +89,7 @@ async def test_out_of_descriptors_is_an_outcome_and_passes(tmp_path: Path) -> No
             outcome = (await run.ended()).outcome
             assert isinstance(outcome, SpawnFailed), outcome
             assert (outcome.error, outcome.what) == ("EMFILE", "process")
-        # Those that did start are all in hand.
+        # All runs that did start are intact.
         for run in started:
             run.send(m.Stop(kill_after=0))
         for run in started:
@@ -101,7 +101,7 @@ async def test_out_of_descriptors_is_an_outcome_and_passes(tmp_path: Path) -> No
         assert descriptors(service.process.pid) == used
 
 
-async def test_a_request_may_be_as_long_as_the_system_takes(client: RawClient) -> None:
+async def test_a_request_may_be_as_long_as_the_system_allows(client: RawClient) -> None:
     many = [b"x" * 100_000] * 15
     ended, run = await client.run("sh", "-c", 'printf %s "$@" | wc -c', "sh", *many)
     assert (ended.outcome, run.stdout) == (Exited(code=0), b"1500000\n")

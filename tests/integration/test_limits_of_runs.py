@@ -1,4 +1,4 @@
-"""What a run may use: each bound is enforced, the outcome names the one that ended it, and usage is told."""
+"""The resources of a run: each limit is enforced, the outcome names the one that ended it, and usage is reported."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def far(core: Service) -> Any:
 
 
 async def outcome(core: Service, *command: str, **options: Any) -> m.Ended:
-    """How a run under these bounds ends."""
+    """Return the outcome of a run with these limits."""
     async with RawClient.connect(core.socket) as client:
         run = client.start(*command, **options)
         return await run.ended()
@@ -44,7 +44,7 @@ async def test_a_run_is_stopped_at_its_timeout(core: Service) -> None:
     assert 0.1 <= ended.duration < 5
 
 
-async def test_a_program_that_ignores_the_stop_is_killed_after_the_grace(core: Service) -> None:
+async def test_a_program_that_ignores_the_stop_is_killed_after_the_grace_period(core: Service) -> None:
     ended = await outcome(core, "sh", "-c", "trap '' TERM; sleep 60", timeout=0.1, kill_after=0.2)
     assert ended.outcome == TimedOut(timeout=0.1, signal=signal.SIGKILL)
     assert ended.duration >= 0.3
@@ -72,7 +72,7 @@ async def test_time_blocked_by_a_reader_does_not_count_as_idle(core: Service) ->
         assert (await run.ended()).outcome == Exited(code=0)
 
 
-async def test_output_beyond_its_bound_ends_the_run(core: Service) -> None:
+async def test_output_above_its_limit_ends_the_run(core: Service) -> None:
     ended = await outcome(core, "cat", "/dev/zero", bounds={"output": 100_000}, keep=False)
     assert isinstance(ended.outcome, Killed)
     assert (ended.outcome.reason, ended.outcome.message) == ("output", "it wrote more than 100000 bytes")
@@ -90,9 +90,7 @@ async def test_a_reported_exit_stays_the_outcome_despite_later_output(core: Serv
 
 
 @pytest.mark.parametrize(("count", "status"), [(1000, "exited"), (1001, "killed")])
-async def test_both_streams_count_and_so_does_what_a_program_leaves_in_its_pipes(
-    core: Service, count: int, status: str
-) -> None:
+async def test_both_streams_count_and_so_do_bytes_left_in_the_pipes(core: Service, count: int, status: str) -> None:
     script = f"head -c 500 /dev/zero; head -c {count - 500} /dev/zero >&2"
     ended = await outcome(core, "sh", "-c", script, bounds={"output": 1000})
     assert ended.outcome.status == status
@@ -147,11 +145,12 @@ async def test_applied_limits_and_usage_are_in_the_status(service: Service, tmp_
     finished = await farhand(*command, env=service.environment)
     wall = time.monotonic() - began
     assert finished.code == 0, finished
-    told = json.loads(status.read_text())
-    assert told["applied"] == {"memory": "rlimit", "cpu": "rlimit", "files": "rlimit", "output": "service"}
-    usage = told["usage"]
+    reported = json.loads(status.read_text())
+    assert reported["applied"] == {"memory": "rlimit", "cpu": "rlimit", "files": "rlimit", "output": "service"}
+    usage = reported["usage"]
     assert 0.2 <= usage["user"] + usage["system"] <= wall
-    assert 300 * MiB <= usage["peak_memory"] < 400 * MiB  # more than the service itself ever had: else it is not known
+    # More than the service itself ever used: otherwise the peak would be unknown.
+    assert 300 * MiB <= usage["peak_memory"] < 400 * MiB
 
 
 # Output on disk
@@ -159,14 +158,14 @@ async def test_applied_limits_and_usage_are_in_the_status(service: Service, tmp_
 
 async def test_a_spool_on_disk_reports_its_gap_exactly(far: Client) -> None:
     size, gaps = 1 << 20, list[Gap]()
-    script = "seq -f %015.0f 0 199999"  # 16 bytes a line, three times the spool
+    script = "seq -f %015.0f 0 199999"  # 16 bytes per line, three times the spool
     async with far.start(["sh", "-c", script], spool=size, on_gap=gaps.append) as run:
         await run.wait()
         rest = await run.stdout.read()
     whole = b"".join(b"%015d\n" % number for number in range(200_000))
-    came, position = 0, 0
+    received, position = 0, 0
     for gap in gaps:
-        came += gap.offset - position
+        received += gap.offset - position
         position = gap.offset + gap.bytes
     assert len(rest) + sum(gap.bytes for gap in gaps) == len(whole)
     assert rest.endswith(whole[position:])
@@ -202,12 +201,12 @@ async def test_a_full_disk_ends_the_run_that_fills_it_with_the_reason(tmp_path: 
 
 
 async def shell(command: str) -> None:
-    """Run a command of the system's."""
+    """Run a local command, which has to succeed."""
     process = await asyncio.create_subprocess_shell(command)
     assert await process.wait() == 0, command
 
 
-async def test_a_stalled_reader_costs_no_memory_and_delays_nobody(core: Service) -> None:
+async def test_a_stalled_client_uses_no_memory_and_delays_no_other(core: Service) -> None:
     async with RawClient.connect(core.socket) as stopped, farhand_client.connect(core.host) as other:
         run = stopped.start("yes", keep=False)
         await run.output(8 * MiB)

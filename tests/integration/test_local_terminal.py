@@ -1,4 +1,4 @@
-"""Whatever happens to `farhand`, the terminal it was started on is as before, and the shell there can go on."""
+"""Whatever happens to `farhand`, its terminal is restored, and the local shell continues."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(core: Service, script: str) -> str:
 
 
 class Shell:
-    """A shell that a person has started in a terminal, with job control and the prompt `%`."""
+    """A local shell in a terminal, with job control and the prompt `%`."""
 
     def __init__(self, pty: Pty, process: asyncio.subprocess.Process) -> None:
         self.pty = pty
@@ -41,7 +41,7 @@ class Shell:
         return await self.pty.shows(b"% ")
 
     async def modes(self) -> bytes:
-        """What the shell itself has for the terminal when it runs a program."""
+        """Return the terminal modes that the shell sets when it runs a program."""
         return await self.does("stty -g")
 
     @property
@@ -52,7 +52,7 @@ class Shell:
 
 @pytest.fixture(params=["bash --norc --noprofile -i", "dash -i"], ids=["bash", "dash"])
 async def shell(request: pytest.FixtureRequest, pty: Pty, core: Service) -> AsyncIterator[Shell]:
-    """One that puts its terminal back after a job was killed, and one that does not."""
+    """A shell that restores its terminal after a killed job, and one that does not."""
     env = core.environment | {"PS1": "% ", "TERM": "xterm", "HISTFILE": "/dev/null", "ENV": ""}
     async with pty.running(*request.param.split(), env=env) as process:
         await pty.shows(b"% ")
@@ -61,14 +61,16 @@ async def shell(request: pytest.FixtureRequest, pty: Pty, core: Service) -> Asyn
 
 @pytest.mark.needs("bash", "dash")
 class TestUnderAShell:
-    async def test_the_end_of_a_command(self, shell: Shell, core: Service) -> None:
+    async def test_the_terminal_is_restored_at_the_end_of_a_command(self, shell: Shell, core: Service) -> None:
         before = await shell.modes()
         await shell.does(run(core, "stty raw -echo; exit 3"))
         assert b"code 3\r\n" in await shell.does("echo code $?")
         assert await shell.modes() == before
 
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-    async def test_a_signal(self, number: signal.Signals, shell: Shell, core: Service, pty: Pty) -> None:
+    async def test_the_terminal_is_restored_after_a_signal(
+        self, number: signal.Signals, shell: Shell, core: Service, pty: Pty
+    ) -> None:
         before = await shell.modes()
         pty.type(run(core, FULL_SCREEN).encode() + b"\r")
         await pty.shows(b"full screen")
@@ -78,12 +80,12 @@ class TestUnderAShell:
         os.kill(shell.farhand, number)
         await pty.shows(b"\x1b[?1049l")
         await pty.until_raw(False)
-        pty.type(b"\recho good''bye\r")  # where the prompt is, nobody knows
+        pty.type(b"\recho good''bye\r")  # the position of the prompt is unknown
         await pty.shows(b"goodbye")
         await pty.shows(b"% ")
         assert await shell.modes() == before
 
-    async def test_suspended_it_gives_the_terminal_to_the_shell_and_takes_it_again(
+    async def test_when_suspended_the_terminal_is_given_to_the_shell_and_taken_back_afterwards(
         self, shell: Shell, core: Service, pty: Pty
     ) -> None:
         before = await shell.modes()
@@ -91,20 +93,22 @@ class TestUnderAShell:
         await pty.shows(b"full screen")
         await pty.until_raw()
         pty.type(b"\r~\x1a")
-        said = await pty.shows(b"topped")
-        assert b"\x1b[?1049l" in said
+        output = await pty.shows(b"topped")
+        assert b"\x1b[?1049l" in output
         await pty.shows(b"% ")
         assert await shell.modes() == before
         pty.resize(100, 30)
         pty.type(b"fg\r")
-        said = await pty.shows(b"full screen")
-        assert b"\x1b[?1049h" in said
+        output = await pty.shows(b"full screen")
+        assert b"\x1b[?1049h" in output
         await pty.until_raw()
         pty.type(b"\x03")
         await pty.shows(b"% ")
         assert await shell.modes() == before
 
-    async def test_stopped_by_somebody_else(self, shell: Shell, core: Service, pty: Pty) -> None:
+    async def test_a_stop_by_another_process_gives_the_terminal_to_the_shell(
+        self, shell: Shell, core: Service, pty: Pty
+    ) -> None:
         before = await shell.modes()
         pty.type(run(core, FULL_SCREEN).encode() + b"\r")
         await pty.shows(b"full screen")
@@ -120,16 +124,18 @@ class TestUnderAShell:
         await pty.shows(b"% ")
         assert await shell.modes() == before
 
-    async def test_a_client_that_is_stopped_by_sigstop(self, shell: Shell, core: Service, pty: Pty) -> None:
-        """SIGSTOP cannot be prepared for; what counts is that it works again, whatever the shell has made of it."""
+    async def test_a_client_that_was_stopped_by_sigstop_works_again(
+        self, shell: Shell, core: Service, pty: Pty
+    ) -> None:
+        """SIGSTOP cannot be handled; the client must work again afterwards, whatever the shell did to the terminal."""
         pty.type(run(core, FULL_SCREEN).encode() + b"\r")
         await pty.shows(b"full screen")
         await pty.until_raw()
         os.kill(shell.farhand, signal.SIGSTOP)
         await pty.shows(b"topped")
         pty.type(b"stty sane\nfg\n")
-        said = await pty.shows(b"full screen")
-        assert b"\x1b[?1049h" in said
+        output = await pty.shows(b"full screen")
+        assert b"\x1b[?1049h" in output
         await pty.until_raw()
         pty.type(b"\x03")
         await pty.shows(b"% ")

@@ -1,4 +1,4 @@
-"""Output arrives whole, in order, before the outcome, and no faster than the client takes it."""
+"""Output arrives completely, in order, before the outcome, and no faster than the client reads it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.service import Service
 SMALL = Limits(window=64 * KiB)
 
 
-async def test_stdout_and_stderr_stay_apart(client: RawClient) -> None:
+async def test_stdout_and_stderr_are_separate(client: RawClient) -> None:
     ended, run = await client.run("sh", "-c", "echo out; echo err >&2; exit 7")
     assert (run.stdout, run.stderr, ended.outcome) == (b"out\n", b"err\n", Exited(code=7))
     assert (ended.stdout, ended.stderr, ended.lingered) == (4, 4, False)
@@ -72,12 +72,12 @@ async def test_a_client_without_credit_blocks_only_its_own_writer(core: Service)
         before = resident(core.process.pid)
         stuck = client.start("sh", "-c", "yes 2>&- | head -c 104857600; echo end", credit=False, keep=False)
         await stuck.output(SMALL.window)
-        # The same connection, the other stream of the same run's channel and another connection all go on.
+        # The other stream of the channel, other runs of the connection and other connections all continue.
         for one in (client, other):
             ended, run = await one.run("head", "-c", "1000000", "/dev/zero")
             assert (ended.outcome, run.totals["stdout"]) == (Exited(code=0), 1_000_000)
         assert stuck.totals["stdout"] == SMALL.window
-        # Four spools of 4 MiB, and what is around them; all that is written would be 80 MB.
+        # Four spools of 4 MiB plus overhead; everything written would be 80 MB.
         assert resident(core.process.pid) - before < 32 * MiB
         stuck.grant()
         ended = await stuck.ended()
@@ -85,7 +85,7 @@ async def test_a_client_without_credit_blocks_only_its_own_writer(core: Service)
         assert ended.stdout == stuck.totals["stdout"] == 104857600 + 4
 
 
-async def test_a_full_stdout_does_not_hold_up_stderr(core: Service) -> None:
+async def test_a_full_stdout_does_not_block_stderr(core: Service) -> None:
     async with RawClient.connect(core.socket, limits=SMALL) as client:
         run = client.start("sh", "-c", "(yes & echo $! >&2; wait)", credit=False)
         await run.output(SMALL.window)
@@ -106,7 +106,7 @@ async def test_a_client_that_does_not_read_its_socket_blocks_only_its_own_writer
         client.stop_reading()
         ended, run = await other.run("head", "-c", "8000000", "/dev/zero", keep=False)
         assert run.totals["stdout"] == ended.stdout == 8_000_000
-        # Four spools of 4 MiB, and what is around them; all that is written would be 80 MB.
+        # Four spools of 4 MiB plus overhead; everything written would be 80 MB.
         assert resident(core.process.pid) - before < 32 * MiB
         client.resume_reading()
         for run in runs:
@@ -114,7 +114,7 @@ async def test_a_client_that_does_not_read_its_socket_blocks_only_its_own_writer
             assert ended.stdout == run.totals["stdout"] == 20_000_000
 
 
-# What the window, the spool and a pipe hold at the least: 64, 256 and 64 KiB.
+# The minimum that window, spool and pipe hold: 64, 256 and 64 KiB.
 @pytest.mark.parametrize("size", [300 * KiB, 370 * KiB])
 async def test_output_written_before_the_exit_reaches_a_slow_client_completely(core: Service, size: int) -> None:
     async with RawClient.connect(core.socket, limits=SMALL) as client:

@@ -1,4 +1,4 @@
-"""What the policy allows is done and what it does not is not, for each request, as the policy is at that moment."""
+"""Each request is decided by the policy in force at that moment: what it allows is done, and nothing else."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 async def refusal(asked: Awaitable[object]) -> str:
-    """Why a request was denied."""
+    """Return the reason why a request was denied."""
     with pytest.raises(RequestRefused) as caught:
         await asked
     assert caught.value.code == ErrorCode.DENIED
@@ -73,7 +73,7 @@ async def refusal(asked: Awaitable[object]) -> str:
 
 
 def feed(run: Run, data: bytes = b"", *, end: bool = False) -> None:
-    """Send a run some input, perhaps the last."""
+    """Send input to a run; with `end`, also the end of its stdin."""
     assert run.stdin is not None
     run.stdin.write(data)
     if end:
@@ -81,13 +81,13 @@ def feed(run: Run, data: bytes = b"", *, end: bool = False) -> None:
 
 
 async def code(asked: Awaitable[object]) -> ErrorCode:
-    """The code of a refusal."""
+    """Return the code of a refusal."""
     with pytest.raises(RequestRefused) as caught:
         await asked
     return caught.value.code
 
 
-async def test_what_a_rule_allows_is_done_and_everything_else_is_denied(guard: PolicyService) -> None:
+async def test_requests_that_a_rule_allows_are_done_and_all_others_denied(guard: PolicyService) -> None:
     async with guard.client("deploy") as client:
         done = await client.run(["echo", "app-1"], cwd="/usr")
         assert (done.stdout, done.outcome) == (b"app-1\n", Exited(code=0))
@@ -130,7 +130,7 @@ async def test_a_terminal_needs_permission_of_rule_and_key(guard: PolicyService)
 
 
 async def test_the_program_that_was_judged_is_the_one_executed(guard: PolicyService, tmp_path: Path) -> None:
-    """A PATH that finds the program elsewhere does not get another one run; nor does a link get another directory."""
+    """Neither a different PATH nor a symbolic link makes the service run another program or use another directory."""
     (tmp_path / "echo").write_text("#!/bin/sh\necho wrong\n")
     (tmp_path / "echo").chmod(0o755)
     (tmp_path / "link").symlink_to("/usr")
@@ -140,7 +140,7 @@ async def test_the_program_that_was_judged_is_the_one_executed(guard: PolicyServ
         assert (await client.run(["pwd"], cwd=str(tmp_path / "link"))).stdout == b"/usr\n"
 
 
-async def test_a_reload_holds_for_the_next_request_on_the_same_connection(guard: PolicyService) -> None:
+async def test_a_reload_applies_to_the_next_request_on_the_same_connection(guard: PolicyService) -> None:
     async with guard.client("deploy") as client:
         assert "have a shell" in await refusal(client.run("echo x", shell=True, cwd="/usr"))
         run = await client.start(["cat"], stdin=PIPE, cwd="/usr")
@@ -149,22 +149,22 @@ async def test_a_reload_holds_for_the_next_request_on_the_same_connection(guard:
         assert (await client.run("echo x", shell=True, cwd="/usr")).stdout == b"x\n"
         await guard.reload("rules = []")
         assert "run anything here" in await refusal(client.run(["echo", "app-1"], cwd="/usr"))
-        # What was allowed when it began goes on.
+        # A run that was allowed when it started continues.
         feed(run, b"still here", end=True)
         assert (await run.wait()).outcome == Exited(code=0)
 
 
-async def test_a_faulty_policy_prevents_a_start_and_is_refused_at_a_reload(guard: PolicyService) -> None:
+async def test_an_invalid_policy_prevents_a_start_and_is_refused_at_a_reload(guard: PolicyService) -> None:
     async with guard.client("deploy") as client:
-        told = await guard.reload('[[rules]]\nname = "deploy"\nwho = { users = ["x"] }\nshel = true\n')
-        assert "refused" in told
+        reported = await guard.reload('[[rules]]\nname = "deploy"\nwho = { users = ["x"] }\nshel = true\n')
+        assert "refused" in reported
         assert (await client.run(["echo", "app-1"], cwd="/usr")).outcome == Exited(code=0)
     for command in (["check"], ["serve", "--socket", str(guard.directory / "another")]):
-        exit_code, said = await farhandd(guard, *command)
-        assert (exit_code, "did you mean 'shell'?" in said) == (1, True)
+        exit_code, output = await farhandd(guard, *command)
+        assert (exit_code, "did you mean 'shell'?" in output) == (1, True)
     guard.policy.unlink()
-    exit_code, said = await farhandd(guard, "check")
-    assert (exit_code, "the file does not exist" in said) == (1, True)
+    exit_code, output = await farhandd(guard, "check")
+    assert (exit_code, "the file does not exist" in output) == (1, True)
 
 
 async def test_runs_of_others_are_invisible_without_a_rule(guard: PolicyService) -> None:
@@ -240,7 +240,7 @@ async def test_rules_for_local_accounts_match_the_connecting_account(tmp_path: P
         accepted = await client.wait_for_message(m.Accepted)
         assert isinstance(accepted, m.Accepted)
         assert accepted.user == "nobody"
-        # What nobody cannot get at is not what nobody's search finds.
+        # A program that nobody's account cannot access is skipped by its search.
         (tmp_path / "closed").mkdir(mode=0o700)
         (tmp_path / "closed/id").symlink_to("/bin/true")
         _, run = await client.run("id", "-un", cwd="/", env=((b"PATH", os.fsencode(tmp_path) + b"/closed:/usr/bin"),))

@@ -1,4 +1,4 @@
-"""The transcripts in README.md: what they show is what happens."""
+"""The transcripts in README.md show exactly what happens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMAND = re.compile(r"^(?:server)?\$ (.*)$")
 
 
 def steps(block: str) -> list[tuple[str, str]]:
-    """Split a transcript into commands and what each printed."""
+    """Split a transcript into commands and their outputs."""
     found: list[tuple[str, list[str]]] = []
     for line in block.splitlines(keepends=True):
         command = COMMAND.match(line)
@@ -43,7 +43,7 @@ async def test_every_transcript_is_true(tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
 
     def act(command: str) -> str:
-        # What the reader has at hand: the fingerprint that the service has just shown.
+        # The reader has the fingerprint that the service has just printed.
         line = command.replace("SHA256:…", "$(farhandd host-key | tail -n 1)")
         return subprocess.run(
             ["bash", "-c", f"exec 2>&1; {line}"],
@@ -60,9 +60,9 @@ async def test_every_transcript_is_true(tmp_path: Path) -> None:
         assert service.address is not None
         address = f"{service.address[0]}:{service.address[1]}"
         (config / "config.toml").write_text(f'[hosts.web]\naddress = "{address}"\nidentities = ["{key}"]\n')
-        for block in (*BLOCKS[1:], BLOCKS[0]):  # the first one shows what the others set up
+        for block in (*BLOCKS[1:], BLOCKS[0]):  # the first transcript shows the setup of the others
             for command, printed in steps(block):
                 if command.startswith("farhandd serve"):
-                    continue  # it runs already, as the fixture's process
-                got = act(command)
-                assert re.fullmatch(pattern(printed), got), f"{command}\nprinted: {got}"
+                    continue  # the fixture already runs it
+                output = act(command)
+                assert re.fullmatch(pattern(printed), output), f"{command}\nprinted: {output}"

@@ -1,4 +1,4 @@
-"""What a run said can be played again as it came; what has to be recorded is recorded whole, or does not run."""
+"""A run's output can be replayed with its times; a run that must be recorded is recorded completely or does not run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.upgrades import upgraded
 
 SCREEN = m.TerminalRequest(name="xterm", size=m.WindowSize(columns=80, rows=24))
 PAUSE = 0.05
-"""Seconds; what comes within a millisecond is one mark."""
+"""Seconds between outputs; outputs within a millisecond share a mark."""
 
 POLICY = """
 [[rules]]
@@ -56,7 +56,7 @@ async def client(service: Service) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PolicyService]:
-    """A service where whoever has the key `recorded` is recorded: 256 KiB of each stream at the most."""
+    """A service that records the runs of the key `recorded`: at most 256 KiB of each stream."""
     keys = {"recorded": "", "free": "", "watch": ""}
     config = '[runs]\nmax_spool = "256 KiB"\n'
     async with policy_service(tmp_path, monkeypatch, POLICY, config=config, **keys) as running:
@@ -64,7 +64,7 @@ async def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 def output(marks: list[m.OutputMark]) -> list[tuple[int | None, int | None]]:
-    """The offsets that are told, in their order."""
+    """Return the output offsets of the marks, in order."""
     return [(mark.stdout, mark.stderr) for mark in marks if mark.stdout is not None or mark.stderr is not None]
 
 
@@ -73,12 +73,12 @@ def typed(marks: list[m.OutputMark]) -> bytes:
 
 
 async def echoed(run: Run, text: bytes) -> float:
-    """Feed the run a line, wait until it comes back, and return when that was, on the monotonic clock."""
+    """Send the run a line, wait for its echo, and return the time of its arrival on the monotonic clock."""
     assert run.stdin is not None
     run.stdin.write(text)
-    heard = b""
-    while not heard.endswith(text):
-        heard += await anext(aiter(run.stdout))
+    echoed_at = b""
+    while not echoed_at.endswith(text):
+        echoed_at += await anext(aiter(run.stdout))
     return time.monotonic()
 
 
@@ -95,12 +95,12 @@ async def test_the_times_of_output_are_reported(client: Client) -> None:
         first = await echoed(run, b"one\n")
         await later(client, first)
         second = await echoed(run, b"three\n")
-        assert output(await client.recording(run.id)) == [(4, None), (10, None)], "of a run under way as well"
+        assert output(await client.recording(run.id)) == [(4, None), (10, None)], "also of a running run"
         run.stdin.close()
         result = await run.wait()
         one, other = await client.recording(run.id)
     assert (one.stdout, other.stdout) == (4, 10)
-    # It cannot have come after the client had it, and between the two there was so much time.
+    # The output was written before the client received it, and at least a pause lies between the two.
     assert one.at <= (first - before) * 1000 + 1
     assert other.at <= min((second - before) * 1000, result.duration * 1000) + 1
     assert other.at - one.at >= PAUSE * 1000 - 1
@@ -123,9 +123,9 @@ async def test_input_is_recorded_only_on_request(client: Client) -> None:
         assert typed(await client.recording(run.id)) == (b"secret\n" if record_input else b"")
 
 
-async def test_a_recording_goes_on_through_an_upgrade(service: Service, client: Client) -> None:
+async def test_a_recording_continues_through_an_upgrade(service: Service, client: Client) -> None:
     over = await client.run("echo a; echo b >&2", shell=True)
-    told = await client.recording(over.run_id)
+    reported = await client.recording(over.run_id)
     async with client.start(["cat"], stdin=PIPE, record_input=True) as run:
         assert run.stdin is not None
         await later(client, await echoed(run, b"before\n"))
@@ -138,7 +138,7 @@ async def test_a_recording_goes_on_through_an_upgrade(service: Service, client: 
     assert marks[: len(first)] == first
     assert output(marks) == [(7, None), (14, None)]
     assert typed(marks) == b"before\nbehind\n"
-    assert await client.recording(over.run_id) == told, "of a run that is over as well"
+    assert await client.recording(over.run_id) == reported, "also of an ended run"
 
 
 async def test_a_recording_is_deleted_with_the_output(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ async def test_a_recording_is_deleted_with_the_output(tmp_path: Path) -> None:
         await run.wait()
         terminals = [seen.terminal for seen in await client.runs(ended=True)]
         assert terminals == [m.WindowSize(columns=0, rows=0), None], (
-            "that there was one is on record, and not its last size"
+            "the history knows of the terminal, but not its last size"
         )
         with pytest.raises(RequestRefused) as refused:
             await client.recording("01890a5d-ac96-474b-8cce-b302099a8057")
@@ -160,7 +160,7 @@ async def test_a_recording_is_deleted_with_the_output(tmp_path: Path) -> None:
 
 async def test_runs_that_must_be_recorded_are_kept_completely(guard: PolicyService) -> None:
     async with guard.client("recorded") as client:
-        # Nobody reads it, and with a spool of its own wish it would have forgotten the beginning.
+        # No client reads it, and with the requested spool its beginning would have been dropped.
         run = await client.start("seq 20000; sleep 60", shell=True, spool=65536)
         await client.wait_for(run.id, pattern=rb"\n20000\n", timeout=20)
         assert (await run.stdout.read(2)) == b"1\n"
@@ -234,7 +234,7 @@ async def test_recordings_are_for_those_who_may_attach(guard: PolicyService) -> 
         await client.stop(run.id)
 
 
-async def test_a_terminal_s_sizes_and_keys_are_in_its_recording(client: Client) -> None:
+async def test_a_terminals_sizes_and_keys_are_in_its_recording(client: Client) -> None:
     async with client.start(["cat"], terminal=SCREEN, record_input=True) as run:
         await asyncio.wait_for(_until(run, b"ready", b"ready\r"), 20)
         run.resize(100, 30)
@@ -254,9 +254,9 @@ async def test_a_terminal_s_sizes_and_keys_are_in_its_recording(client: Client) 
 
 
 async def _until(run: Run, text: bytes, keys: bytes) -> None:
-    """Type `keys` and wait until the program has said `text`."""
+    """Type `keys` and wait until the program has written `text`."""
     assert run.stdin is not None
     run.stdin.write(keys)
-    heard = b""
-    while heard.count(text) < 2:  # the echo, and cat's
-        heard += await anext(aiter(run.stdout))
+    echoed_at = b""
+    while echoed_at.count(text) < 2:  # the echo, and the output of cat
+        echoed_at += await anext(aiter(run.stdout))

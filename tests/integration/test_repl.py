@@ -85,8 +85,8 @@ class TestScript:
         assert (await script(core, "no-such-program\necho $?"))[1] == "127\n"
 
     async def test_an_unfinished_command_is_an_error(self, core: Service) -> None:
-        said = "farhand: line 2: the script ends inside a ' quote\n"
-        assert await script(core, "echo a\necho 'b\nc") == (2, "a\n", said)
+        output = "farhand: line 2: the script ends inside a ' quote\n"
+        assert await script(core, "echo a\necho 'b\nc") == (2, "a\n", output)
 
     async def test_carriage_returns_at_line_ends_are_dropped(self, core: Service) -> None:
         assert await script(core, "echo a\r\necho b\r\n") == (0, "a\nb\n", "")

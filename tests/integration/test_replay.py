@@ -1,4 +1,4 @@
-"""What a run has written is played again, and exported for asciinema, as it was: with the real programs."""
+"""The output of a run is replayed and exported for asciinema with its times: tested with the real programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.tmux import Screen
 
 TERMINAL = TerminalRequest(name="xterm-256color", size=WindowSize(columns=80, rows=20))
 PAUSE = 0.02
-"""Seconds; what comes within a millisecond is one mark."""
+"""Seconds between outputs; outputs within a millisecond share a mark."""
 
 ASCIINEMA = (sys.executable, "-m", "asciinema")
 
@@ -41,7 +41,7 @@ async def until(run: Run, text: bytes) -> None:
 
 
 async def later(client: Client, seconds: float) -> None:
-    """Let so much time pass in what is recorded."""
+    """Wait until `seconds` have passed in the recording."""
     moment = time.monotonic()
     while time.monotonic() - moment < seconds:
         await client.ping()
@@ -55,7 +55,7 @@ async def export(core: Service, run_id: str, file: Path) -> tuple[dict[str, Any]
 
 
 def asciinema(directory: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Run the real one; it has no terminal, and keeps its files in `directory`."""
+    """Run the real asciinema without a terminal, with its files in `directory`."""
     return subprocess.run(
         [*ASCIINEMA, *arguments], env=at_home(directory), capture_output=True, start_new_session=True, check=False
     )
@@ -92,7 +92,9 @@ async def test_a_run_on_a_terminal_is_exported_whole(core: Service, client: Clie
     assert b"30 100" in logs.stdout
 
 
-async def test_a_plain_run_is_exported_in_the_order_of_time(core: Service, client: Client, tmp_path: Path) -> None:
+async def test_a_run_without_a_terminal_is_exported_in_chronological_order(
+    core: Service, client: Client, tmp_path: Path
+) -> None:
     async with client.start("read x; echo out; read x; echo err >&2; read x; echo end", shell=True, stdin=PIPE) as run:
         assert run.stdin is not None
         assert run.stderr is not None
@@ -137,7 +139,7 @@ async def test_the_part_of_a_long_run_that_is_kept_is_exported(core: Service, cl
     assert shown.endswith(b"\r\n30000\r\nend\r\n")
 
 
-async def test_binary_output_is_exported_as_what_players_can_show(
+async def test_binary_output_is_exported_in_a_form_that_players_can_show(
     core: Service, client: Client, tmp_path: Path
 ) -> None:
     done = await client.run(["sh", "-c", "head -c 20000 /dev/urandom"], spool=1 << 20)
@@ -145,7 +147,7 @@ async def test_binary_output_is_exported_as_what_players_can_show(
     await export(core, done.run_id, file)
     shown = asciinema(tmp_path, "cat", str(file))
     assert shown.returncode == 0
-    # Newlines of a plain run get their CR, and what is not UTF-8 its sign.
+    # Newlines of a run without a terminal get a CR, and invalid UTF-8 the replacement character.
     assert shown.stdout.decode() == done.stdout.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n").decode(errors="replace")
 
 

@@ -1,4 +1,4 @@
-"""A line that is lost is a pause: whatever happens to it, at any byte, output and stdin arrive whole and once."""
+"""A lost connection is only a pause: wherever it is cut, output and stdin arrive completely and once."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ CUTS = 50
 WRITE = "import random, sys\nr = random.Random(int(sys.argv[1]))\n" + (
     "for _ in range(int(sys.argv[2]) >> 20): sys.stdout.buffer.write(r.randbytes(1 << 20))\nsys.exit(7)"
 )
-"""Writes so many reproducible bytes, and ends with a code of its own."""
+"""A program with the arguments SEED and SIZE: it writes SIZE bytes that SEED determines, and exits with 7."""
 
 
 def expected(seed: int, size: int) -> str:
-    """The hash of what `WRITE` writes."""
+    """Return the hash of the output of `WRITE`."""
     chance, digest = random.Random(seed), hashlib.sha256()
     for _ in range(size >> 20):
         digest.update(chance.randbytes(1 << 20))
@@ -43,21 +43,21 @@ def expected(seed: int, size: int) -> str:
 
 @pytest.fixture
 def seed() -> int:
-    """Another one each time, said where the test fails; FARHAND_TEST_SEED asks for it again."""
+    """A new seed each time, shown if the test fails; FARHAND_TEST_SEED repeats one."""
     chosen = int(os.environ.get("FARHAND_TEST_SEED") or int.from_bytes(os.urandom(4)))
     print(f"FARHAND_TEST_SEED={chosen}")
     return chosen
 
 
-async def test_output_through_fifty_cuts_is_whole_and_the_exit_code_right(tmp_path: Path, seed: int) -> None:
+async def test_output_through_fifty_cuts_is_complete_and_the_exit_code_correct(tmp_path: Path, seed: int) -> None:
     faults = random_faults(seed, CUTS, SIZE // CUTS, {"fin": 21, "rst": 21, "vanish": 6, "edge": 2})
     digest, count = hashlib.sha256(), 0
     async with network_service(tmp_path) as service, faulty_proxy(service, iter(faults)) as line:
         command = [sys.executable, "-c", WRITE, str(seed), str(SIZE)]
         async with client_through(line, tmp_path) as client, client.start(command) as run:
-            while piece := await run.stdout.read(1 << 20):
-                digest.update(piece)
-                count += len(piece)
+            while chunk := await run.stdout.read(1 << 20):
+                digest.update(chunk)
+                count += len(chunk)
             result = await run.wait()
         assert (count, result.stdout) == (SIZE, SIZE)
         assert digest.hexdigest() == expected(seed, SIZE)
@@ -67,9 +67,9 @@ async def test_output_through_fifty_cuts_is_whole_and_the_exit_code_right(tmp_pa
         await nothing_is_left(service)
 
 
-async def test_stdin_and_output_through_cuts_of_both_directions(tmp_path: Path, seed: int) -> None:
+async def test_stdin_and_output_are_complete_through_cuts_in_both_directions(tmp_path: Path, seed: int) -> None:
     block = random.Random(seed).randbytes(MiB)
-    sent, came, count = hashlib.sha256(), hashlib.sha256(), 0
+    sent, received, count = hashlib.sha256(), hashlib.sha256(), 0
     faults = random_faults(seed, 20, SIZE // 2 // 20, {"fin": 9, "rst": 9, "vanish": 2}, of_client=True)
     async with network_service(tmp_path) as service, faulty_proxy(service, iter(faults)) as line:
         async with client_through(line, tmp_path) as client, client.start(["cat"], stdin=PIPE) as run:
@@ -77,27 +77,27 @@ async def test_stdin_and_output_through_cuts_of_both_directions(tmp_path: Path, 
             async def feed() -> None:
                 assert run.stdin is not None
                 for number in range(SIZE // 2 // MiB):
-                    piece = number.to_bytes(4) + block[4:]
-                    sent.update(piece)
-                    run.stdin.write(piece)
+                    chunk = number.to_bytes(4) + block[4:]
+                    sent.update(chunk)
+                    run.stdin.write(chunk)
                     await run.stdin.drain()
                 run.stdin.close()
 
             feeding = asyncio.ensure_future(feed())
-            while piece := await run.stdout.read(1 << 20):
-                came.update(piece)
-                count += len(piece)
+            while chunk := await run.stdout.read(1 << 20):
+                received.update(chunk)
+                count += len(chunk)
             await feeding
             assert (await run.wait()).outcome == Exited(code=0)
         assert count == SIZE // 2
-        assert came.hexdigest() == sent.hexdigest()
+        assert received.hexdigest() == sent.hexdigest()
         assert len(line.made) > 10
         await nothing_is_left(service)
 
 
 @pytest.mark.parametrize("kind", ["fin", "rst"])
 async def test_a_start_that_was_cut_off_anywhere_happens_once(tmp_path: Path, kind: Kind) -> None:
-    # In turn one while connecting and one later: nobody waits for long where a connection has been of use.
+    # Alternately a cut while connecting and a later one: the retry delay is reset by a connection that worked.
     early = [Fault(kind, 100 + 400 * number) for number in range(8)]
     later = [Fault(kind, LOGGED_IN if number == 0 else 5000 + 37 * number) for number in range(8)]
     faults = [fault for pair in zip(later, early, strict=True) for fault in pair]

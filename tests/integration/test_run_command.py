@@ -1,4 +1,4 @@
-"""`farhand` against the real service: over a Unix socket, over TLS with a key, and with a service of its own."""
+"""`farhand` with a real service: over a Unix socket, over TLS with a key, and with its own (`farhand local`)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_exit_codes_are_the_commands(service: Service, script: str, code: 
     assert (await farhand("run", "--shell", service.host, script)).code == code
 
 
-async def test_stdin_comes_back(service: Service) -> None:
+async def test_stdin_reaches_the_command(service: Service) -> None:
     data = os.urandom(5_000_000)
     assert (await farhand("run", "-i", service.host, "cat", input=data)).stdout == data
 
@@ -61,7 +61,7 @@ async def test_head_ends_an_endless_command(service: Service) -> None:
 
 @contextlib.asynccontextmanager
 async def reachable(directory: Path) -> AsyncIterator[tuple[Service, str, dict[str, str]]]:
-    """A service on loopback that lets a new key in, its HOST, and an environment with that key as the usual one."""
+    """Run a service on loopback that accepts a new key; yield its HOST and an environment with that default key."""
     home = directory / "home"
     (home / ".ssh").mkdir(parents=True, mode=0o700)
     openssh.make_key(home / ".ssh/id_ed25519")
@@ -95,7 +95,7 @@ async def test_a_script_does_not_connect_to_an_unknown_service(tmp_path: Path) -
         assert b"nothing was recorded" in wrong.stderr
         assert (await farhand("run", host, "true", env=env)).code == 255
 
-        assert (await farhand("trust", host, env=env)).code == 255  # nobody there to be asked
+        assert (await farhand("trust", host, env=env)).code == 255  # no user to ask
         trusted = await farhand("trust", host, right, env=env)
         assert (trusted.code, trusted.stderr) == (0, b"")
         assert (await farhand("run", host, "echo", "hello", env=env)).stdout == b"hello\n"
@@ -116,7 +116,7 @@ async def test_a_changed_key_stops_everything_until_it_is_trusted(tmp_path: Path
         assert (await farhand("run", host, "true", env=env)).code == 0
 
 
-async def test_a_refused_key_is_named(tmp_path: Path) -> None:
+async def test_the_error_names_a_refused_key(tmp_path: Path) -> None:
     async with reachable(tmp_path) as (_, host, env):
         key = openssh.make_key(tmp_path / "stranger")
         done = await farhand("run", "--accept-new", "-I", str(tmp_path / "stranger"), host, "true", env=env)
@@ -125,7 +125,7 @@ async def test_a_refused_key_is_named(tmp_path: Path) -> None:
         assert b"farhandd authorize" in done.stderr
 
 
-async def test_much_output_arrives_whole_over_tls(tmp_path: Path) -> None:
+async def test_large_output_arrives_completely_over_tls(tmp_path: Path) -> None:
     size = 200_000_000
     async with reachable(tmp_path) as (_, host, env):
         out = tmp_path / "out"
@@ -138,7 +138,7 @@ async def test_much_output_arrives_whole_over_tls(tmp_path: Path) -> None:
             assert hashlib.file_digest(file, "sha256").digest() == hashlib.sha256(bytes(size)).digest()
 
 
-async def test_a_service_killed_in_the_middle_is_255(tmp_path: Path) -> None:
+async def test_a_service_killed_during_a_run_is_exit_code_255(tmp_path: Path) -> None:
     async with (
         reachable(tmp_path) as (service, host, env),
         running("run", "--accept-new", "--reconnect=0", "--shell", host, "echo ready; sleep 60", env=env) as process,
@@ -155,7 +155,7 @@ async def test_a_service_killed_in_the_middle_is_255(tmp_path: Path) -> None:
 
 
 def temporary(directory: Path) -> dict[str, str]:
-    """An environment whose temporary files are in `directory`/t."""
+    """Return an environment whose temporary files are in `directory`/t."""
     (directory / "t").mkdir()
     return {**os.environ, "TMPDIR": str(directory / "t")}
 
@@ -182,7 +182,7 @@ async def test_local_stops_its_service_when_it_is_signaled(tmp_path: Path, numbe
     assert services(tmp_path) == []
 
 
-async def test_local_killed_leaves_no_service(tmp_path: Path) -> None:
+async def test_killing_local_leaves_no_service(tmp_path: Path) -> None:
     env = temporary(tmp_path)
     async with running("local", "sh", "-c", "echo ready; exec sleep 60", env=env) as process:
         assert process.stdout is not None
@@ -198,7 +198,7 @@ async def test_local_killed_leaves_no_service(tmp_path: Path) -> None:
 
 
 def services(directory: Path) -> list[int]:
-    """Return the processes that have `directory` in their command line, but for the client's."""
+    """Return the processes that have `directory` in their command line, except the client."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""`farhand shell` is a shell one can live in: it is the login shell, it answers, and it outlives line, terminal and
+"""`farhand shell` is a complete login shell: it reacts at once, and outlives the connection, the terminal and the
 client."""
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ async def other() -> AsyncIterator[Pty]:
 
 @pytest.fixture
 async def proxy(tmp_path: Path, core: Service) -> AsyncIterator[UnixProxy]:
-    """A proxy before the shared service whose connections can be cut."""
+    """A proxy in front of the shared service whose connections a test can cut."""
     async with unix_proxy(tmp_path, core.socket) as made:
         yield made
 
 
 @pytest.fixture
 def env(core: Service) -> dict[str, str]:
-    """Of a person with an ordinary terminal and an account without rules of its own."""
+    """The environment of a user with an ordinary terminal and a UTF-8 locale."""
     return core.environment | {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
 
 
 @contextlib.asynccontextmanager
 async def shell(pty: Pty, host: str, env: dict[str, str], *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A shell at its prompt."""
+    """Open a shell and wait for its prompt."""
     async with pty.running(*FARHAND, "shell", *options, host, env=env) as process:
         await pty.until_raw()
         await ready(pty)
@@ -60,27 +60,27 @@ async def shell(pty: Pty, host: str, env: dict[str, str], *options: str) -> Asyn
 
 
 async def ready(pty: Pty) -> None:
-    """Have a plain shell with a prompt of ours, whatever the account's is."""
+    """Start a plain shell with a known prompt, whatever the account's login shell is."""
     pty.type(b"exec env -u ENV PS1='th''ere> ' sh -i\r")
     await pty.shows(PROMPT)
 
 
 async def does(pty: Pty, line: bytes) -> bytes:
-    """Type a line; return what was shown for it up to the next prompt."""
+    """Type a line; return the output up to the next prompt."""
     pty.type(line + b"\r")
     await pty.shows(line + b"\r\n")
     return await pty.shows(PROMPT)
 
 
-def left(said: bytes) -> str:
-    """The id of a run that was left going."""
-    found = re.search(rb"left run (" + UUID + rb")", said)
-    assert found is not None, said
+def left(output: bytes) -> str:
+    """Return the id of a run that was left running."""
+    found = re.search(rb"left run (" + UUID + rb")", output)
+    assert found is not None, output
     return found[1].decode()
 
 
-class TestLiving:
-    async def test_it_is_the_login_shell_on_a_terminal_like_ours(
+class TestUsingAShell:
+    async def test_it_is_the_login_shell_on_a_terminal_like_the_local_one(
         self, pty: Pty, core: Service, env: dict[str, str]
     ) -> None:
         pty.resize(132, 50)
@@ -88,11 +88,11 @@ class TestLiving:
             await pty.until_raw()
             pty.type(b'stty size; echo "<$0>" $TERM $LANG; tty; exit 7\r')
             assert await process.wait() == 7
-            said = pty.shown
-        assert b"50 132\r\n" in said
-        assert re.search(rb"<-[a-z]+> xterm-256color C.UTF-8\r\n/dev/pts/[0-9]+\r\n", said)
+            output = pty.shown
+        assert b"50 132\r\n" in output
+        assert re.search(rb"<-[a-z]+> xterm-256color C.UTF-8\r\n/dev/pts/[0-9]+\r\n", output)
 
-    async def test_sizes_arrive(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
+    async def test_sizes_reach_the_shell(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
         async with shell(pty, core.host, env):
             assert b"24 80" in await does(pty, b"stty size")
             for columns, rows in ((1, 1), (500, 300), (100, 30)):
@@ -108,9 +108,9 @@ class TestLiving:
             began = time.monotonic()
             pty.type(b"\x03")
             await pty.shows(PROMPT)
-            assert time.monotonic() - began < 1.5  # half a second where the machine is ours alone
+            assert time.monotonic() - began < 1.5  # half a second on an idle machine
 
-    async def test_job_control(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
+    async def test_job_control_works(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
         async with shell(pty, core.host, env):
             pty.type(b"cat\r")
             await pty.shows(b"cat\r\n")
@@ -125,7 +125,7 @@ class TestLiving:
             pty.type(b"\x04")
             await pty.shows(PROMPT)
 
-    async def test_a_paste_of_a_megabyte_arrives_whole(
+    async def test_a_paste_of_a_megabyte_arrives_completely(
         self, pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
     ) -> None:
         text = b"".join(b"%07d %s\n" % (number, b"x" * 55) for number in range(16384))
@@ -136,7 +136,7 @@ class TestLiving:
             await pty.shows(PROMPT)
         assert (tmp_path / "pasted").read_bytes() == text
 
-    async def test_binary_on_the_terminal_breaks_nothing(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
+    async def test_binary_output_does_not_disturb_the_shell(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
         before = pty.modes
         async with shell(pty, core.host, env) as process:
             pty.type(b"head -c 200000 /dev/urandom; printf '\\033c\\030'; echo o''ver\r")
@@ -145,7 +145,9 @@ class TestLiving:
             assert await process.wait() == 3
         assert pty.modes == before
 
-    async def test_a_terminal_of_another_kind_and_locale(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
+    async def test_another_terminal_type_and_locale_reach_the_shell(
+        self, pty: Pty, core: Service, env: dict[str, str]
+    ) -> None:
         del env["LANG"]
         async with shell(pty, core.host, env | {"TERM": "dumb", "LC_ALL": "C"}):
             assert b"dumb C\r\n" in await does(pty, b"echo $TERM $LC_ALL")
@@ -156,8 +158,8 @@ async def sized(pty: Pty) -> bytes:
     return await pty.shows(b"\r\n") + await pty.shows(b"\r\n") + b"\r\n"
 
 
-class TestStaying:
-    async def test_it_is_taken_up_again_after_detaching(
+class TestKeepingAShell:
+    async def test_a_shell_can_be_reattached_after_detaching(
         self, pty: Pty, other: Pty, core: Service, env: dict[str, str]
     ) -> None:
         async with shell(pty, core.host, env) as process:
@@ -223,7 +225,9 @@ class TestStaying:
             assert await process.wait() == 0
         assert "line 998\nedited\n" in (tmp_path / "text").read_text()
 
-    async def test_left_while_the_service_is_stopped(self, pty: Pty, service: Service, env: dict[str, str]) -> None:
+    async def test_a_shell_can_be_left_while_the_service_is_stopped(
+        self, pty: Pty, service: Service, env: dict[str, str]
+    ) -> None:
         before = pty.modes
         async with shell(pty, service.host, service.environment | {"TERM": "xterm"}) as process:
             service.process.send_signal(signal.SIGSTOP)
@@ -232,7 +236,7 @@ class TestStaying:
                 pty.type(b"typed\r~.")
                 await pty.shows(b"farhand: left, but the service has not confirmed it; unless it was notified, run ")
                 assert await process.wait() == 255
-                assert time.monotonic() - began < 1.5  # one where the machine is ours alone
+                assert time.monotonic() - began < 1.5  # one second on an idle machine
             finally:
                 service.process.send_signal(signal.SIGCONT)
         assert pty.modes == before
@@ -250,7 +254,7 @@ class TestStaying:
         assert done.code > 128
 
 
-class TestTogether:
+class TestSharingAShell:
     async def test_two_clients_share_a_shell_of_the_smaller_size(
         self, pty: Pty, other: Pty, core: Service, env: dict[str, str]
     ) -> None:

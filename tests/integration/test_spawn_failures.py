@@ -1,4 +1,4 @@
-"""A program that cannot be started is an outcome that says what was missing, and leaves nothing behind."""
+"""A failed start is an outcome with the reason, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.service import Service
 
 
 def failure(outcome: object) -> tuple[str, int, str]:
-    """What the outcome says: error, errno, what."""
+    """Return error, errno and `what` of the outcome."""
     assert isinstance(outcome, SpawnFailed), outcome
     assert outcome.message
     return outcome.error, outcome.errno, outcome.what
@@ -60,7 +60,9 @@ def files(tmp_path: Path) -> Path:
         (b"\xff" * 4000, errno.ENAMETOOLONG),
     ],
 )
-async def test_a_program_that_cannot_be_run(client: RawClient, files: Path, program: str | bytes, number: int) -> None:
+async def test_a_program_that_cannot_be_run_has_its_reason_in_the_outcome(
+    client: RawClient, files: Path, program: str | bytes, number: int
+) -> None:
     ended, run = await client.run(program, "argument", cwd=os.fsencode(files))
     assert failure(ended.outcome) == (errno.errorcode[number], number, "program")
     assert (ended.stdout, ended.stderr) == (0, 0)
@@ -77,17 +79,19 @@ async def test_a_program_that_cannot_be_run(client: RawClient, files: Path, prog
         (b"/caf\xe9", errno.ENOENT),
     ],
 )
-async def test_a_directory_that_cannot_be_entered(client: RawClient, directory: bytes, number: int) -> None:
+async def test_a_directory_that_cannot_be_entered_is_named_in_the_outcome(
+    client: RawClient, directory: bytes, number: int
+) -> None:
     ended, _ = await client.run("true", cwd=directory)
     assert failure(ended.outcome) == (errno.errorcode[number], number, "directory")
 
 
-async def test_a_missing_directory_is_not_taken_for_a_missing_program(client: RawClient) -> None:
+async def test_a_missing_directory_is_not_mistaken_for_a_missing_program(client: RawClient) -> None:
     ended, _ = await client.run("/no/such", cwd=b"/no/such")
     assert failure(ended.outcome) == ("ENOENT", errno.ENOENT, "directory")
 
 
-async def test_too_long_a_command_line(client: RawClient) -> None:
+async def test_a_command_line_that_is_too_long_has_its_reason_in_the_outcome(client: RawClient) -> None:
     ended, _ = await client.run("true", "x" * (256 << 10))
     assert failure(ended.outcome) == ("E2BIG", errno.E2BIG, "process")
 

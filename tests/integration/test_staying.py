@@ -1,4 +1,4 @@
-"""A shell stays for its user: whoever goes can come back, and it ends when it was said, not before."""
+"""A shell is kept for its user: clients can leave and return, and it ends only as configured."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def other() -> AsyncIterator[Pty]:
 
 @pytest.fixture
 def env(core: Service) -> dict[str, str]:
-    """Of a person with an ordinary terminal."""
+    """The environment of a user with an ordinary terminal."""
     return core.environment | {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
 
 
@@ -43,44 +43,44 @@ class TestKeys:
     async def test_the_message_of_an_escape_is_shown_and_removed(
         self, pty: Pty, core: Service, env: dict[str, str]
     ) -> None:
-        async with shell(pty, core.host, env) as there:
+        async with shell(pty, core.host, env) as remote:
             pty.type(b"\r")
             await pty.shows(PROMPT)
             pty.type(b"~?")
             await pty.shows(b"~. leaves  ~d detaches  ~^Z suspends  ~~ is ~ itself")
-            assert "at home" in await there.does("echo at ho''me")
+            assert "at home" in await remote.does("echo at ho''me")
 
     async def test_an_escape_character_typed_twice_or_elsewhere_is_sent(
         self, pty: Pty, core: Service, env: dict[str, str]
     ) -> None:
-        async with shell(pty, core.host, env) as there:
+        async with shell(pty, core.host, env) as remote:
             pty.type(b"\r")
             await pty.shows(PROMPT)
             pty.type(b"~~no-such-user\r")
             await pty.shows(b"~no-such-user: ")
             await pty.shows(PROMPT)
-            assert await there.does("echo ~.~~d") == "~.~~d\r\n"
+            assert await remote.does("echo ~.~~d") == "~.~~d\r\n"
 
     async def test_without_an_escape_character_all_keys_are_the_programs(
         self, pty: Pty, core: Service, env: dict[str, str]
     ) -> None:
-        async with shell(pty, core.host, env, "-e", "none") as there:
-            assert "~.: " in await there.does("~.")
+        async with shell(pty, core.host, env, "-e", "none") as remote:
+            assert "~.: " in await remote.does("~.")
             pty.type(b"exit 3\r")
-            assert await there.process.wait() == 3
+            assert await remote.process.wait() == 3
 
     async def test_another_escape_character_may_be_chosen(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
-        async with shell(pty, core.host, env, "-e", "^X") as there:
-            assert "~.: " in await there.does("~.")
+        async with shell(pty, core.host, env, "-e", "^X") as remote:
+            assert "~.: " in await remote.does("~.")
             pty.type(b"\x18?")
             await pty.shows(b"^X. leaves  ^Xd detaches")
             pty.type(b"\r\x18d")
-            assert await there.process.wait() == 0
-            await pty.shows(f"left run {there.id}, which keeps running".encode())
+            assert await remote.process.wait() == 0
+            await pty.shows(f"left run {remote.id}, which keeps running".encode())
 
 
 class Fifo:
-    """Into which programs write lines; it has no end."""
+    """A FIFO that programs write lines to; reading it never ends."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -89,7 +89,7 @@ class Fifo:
         self._said = b""
 
     async def line(self) -> str:
-        """The next of them."""
+        """Return the next line."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(20):
             while b"\n" not in self._said:
@@ -108,25 +108,25 @@ class Fifo:
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Iterator[Fifo]:
-    made = Fifo(tmp_path / "told")
+def fifo(tmp_path: Path) -> Iterator[Fifo]:
+    made = Fifo(tmp_path / "fifo")
     yield made
     made.close()
 
 
 class TestTime:
     async def test_after_the_grace_period_shell_and_foreground_job_receive_sighup(
-        self, pty: Pty, core: Service, env: dict[str, str], told: Fifo
+        self, pty: Pty, core: Service, env: dict[str, str], fifo: Fifo
     ) -> None:
         trapping = "trap 'echo %s >%s; exit' HUP; %s"
-        async with shell(pty, core.host, env, "--keep", "1") as there:
-            await there.does(trapping % ("shell", told.path, ""))
-            await there.begins(f'(sh -c "{trapping % ("foreground", told.path, "echo up; sleep 1000 & wait")}")')
+        async with shell(pty, core.host, env, "--keep", "1") as remote:
+            await remote.does(trapping % ("shell", fifo.path, ""))
+            await remote.begins(f'(sh -c "{trapping % ("foreground", fifo.path, "echo up; sleep 1000 & wait")}")')
             await pty.shows(b"up")
-            there.process.kill()
+            remote.process.kill()
             gone = time.monotonic()
-            heard = [await told.line(), await told.line()]
-        assert sorted(heard) == ["foreground", "shell"]
+            received = [await fifo.line(), await fifo.line()]
+        assert sorted(received) == ["foreground", "shell"]
         assert 1 <= time.monotonic() - gone < 3
 
     async def test_a_shell_survives_an_upgrade_with_and_without_a_client(
@@ -134,13 +134,13 @@ class TestTime:
     ) -> None:
         async with running_service(tmp_path, config="[drain]\ngrace = 0.2\n") as service:
             env = service.environment | {"TERM": "xterm"}
-            async with shell(pty, service.host, env) as there, shell(other, service.host, env) as left:
-                await there.does("remembered=42")
+            async with shell(pty, service.host, env) as remote, shell(other, service.host, env) as left:
+                await remote.does("remembered=42")
                 await left.does("remembered=43")
                 other.type(b"~d")
                 assert await left.process.wait() == 0
                 await upgraded(service)
-                assert "it is 42" in await there.does("echo it is $remembered")
+                assert "it is 42" in await remote.does("echo it is $remembered")
                 async with attached(other, service.host, env, left.id) as again:
                     assert "it is 43" in await again.does("echo it is $remembered")
                     other.type(b"exit 7\r")
@@ -152,28 +152,28 @@ async def test_a_signal_to_the_client_leaves_the_shell_running_and_restores_the_
     number: signal.Signals, code: int, pty: Pty, core: Service, env: dict[str, str]
 ) -> None:
     before = pty.modes
-    async with shell(pty, core.host, env) as there:
-        there.process.send_signal(number)
-        assert await there.process.wait() == code
-        await pty.shows(f"left run {there.id}, which keeps running".encode())
+    async with shell(pty, core.host, env) as remote:
+        remote.process.send_signal(number)
+        assert await remote.process.wait() == code
+        await pty.shows(f"left run {remote.id}, which keeps running".encode())
     assert pty.modes == before
     async with connect(core.host) as client:
-        assert (await client.info(there.id)).outcome is None
-        await client.stop(there.id)
+        assert (await client.info(remote.id)).outcome is None
+        await client.stop(remote.id)
 
 
-async def test_a_reconnected_client_whose_input_was_taken_over_is_told_and_can_leave(
+async def test_a_reconnected_client_whose_input_was_taken_over_is_notified_and_can_leave(
     pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
 ) -> None:
     async with (
         unix_proxy(tmp_path, core.socket) as proxy,
-        shell(pty, proxy.host, env) as there,
+        shell(pty, proxy.host, env) as remote,
         connect(core.host) as client,
     ):
         await proxy.cut()
-        while (await client.info(there.id)).attachments:
-            pass  # the service has not noticed yet
-        async with client.attach(there.id, stdin=True, size=WindowSize(columns=80, rows=24)) as other:
+        while (await client.info(remote.id)).attachments:
+            pass  # the service has not noticed the loss yet
+        async with client.attach(remote.id, stdin=True, size=WindowSize(columns=80, rows=24)) as other:
             assert other.stdin is not None
             assert not other.stdin.over
             await proxy.restore()
@@ -182,6 +182,6 @@ async def test_a_reconnected_client_whose_input_was_taken_over_is_told_and_can_l
             pty.type(b"x")
             await pty.shows(b"another client has taken over; this terminal is read-only")
             pty.type(b"\x03")
-            assert await there.process.wait() == 0
+            assert await remote.process.wait() == 0
             assert other.outcome is None
             await other.stop()

@@ -1,4 +1,4 @@
-"""What a client writes to a program's stdin arrives, ends, waits and is dropped as a pipe would have it."""
+"""A program's stdin behaves like a pipe: data arrives, ends, waits for the reader, and is dropped after it closes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ END = m.End(stream="stdin")
 
 
 async def write_all(run: RemoteRun, data: bytes) -> None:
-    """Send `data` as credit comes in."""
+    """Send all of `data` as credit is granted."""
     async with asyncio.timeout(TIMEOUT):
         while data := data[run.write(data) :]:
             before = run.stdin_credit
@@ -52,7 +52,7 @@ async def test_stdin_may_end_without_a_byte(client: RawClient) -> None:
     assert run.stdout == b"0\n"
 
 
-async def test_much_stdin_arrives_whole(client: RawClient) -> None:
+async def test_large_stdin_arrives_completely(client: RawClient) -> None:
     data = os.urandom(1 << 20) * 16
     run = client.start("sha256sum", stdin=True)
     await write_all(run, data)
@@ -82,7 +82,7 @@ async def test_no_credit_is_granted_for_stdin_that_the_program_has_not_read(clie
     await run.ended()
 
 
-async def test_a_program_that_closes_its_stdin_early_drops_the_rest_and_goes_on(client: RawClient) -> None:
+async def test_stdin_for_a_program_that_closes_it_early_is_dropped_and_the_program_continues(client: RawClient) -> None:
     run = client.start("sh", "-c", "head -c 3; exec <&-; echo; kill -STOP $$; echo done", stdin=True)
     await write_all(run, b"abc" + b"x" * (3 * WINDOW))
     run.send(END)
@@ -92,8 +92,8 @@ async def test_a_program_that_closes_its_stdin_early_drops_the_rest_and_goes_on(
     assert run.stdout == b"abc\ndone\n"
 
 
-async def test_stdin_for_a_program_that_has_ended_is_dropped_and_its_credit_given_back(client: RawClient) -> None:
-    # A grandchild keeps the output open, so that the run is not over when its leader is.
+async def test_stdin_for_a_program_that_has_ended_is_dropped_and_acknowledged(client: RawClient) -> None:
+    # A grandchild keeps the output open, so that the run does not end with its leader.
     run = client.start(
         "sh", "-c", "echo $$; (exec <&-; read -r x </dev/stderr; sleep 60) 2>/dev/null & exit 3", stdin=True
     )

@@ -1,4 +1,4 @@
-"""A run ends when it is told to or its time is up: TERM, grace, KILL, over the whole tree of processes."""
+"""A run is stopped on request or at its timeout: TERM, a grace period, then KILL, for the whole process tree."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.service import Service
 STUBBORN = "trap '' TERM; echo up; while :; do sleep 60; done"
 
 
-async def test_a_timeout_ends_the_run_by_term(client: RawClient) -> None:
+async def test_a_timeout_ends_the_run_with_term(client: RawClient) -> None:
     run = client.start("sleep", "60", timeout=0.1)
     pid = await run.started()
     ended = await run.ended()
@@ -26,14 +26,14 @@ async def test_a_timeout_ends_the_run_by_term(client: RawClient) -> None:
     await session_is_gone(pid)
 
 
-async def test_a_program_may_use_the_grace_to_end_by_itself(client: RawClient) -> None:
+async def test_a_program_may_end_by_itself_within_the_grace_period(client: RawClient) -> None:
     run = client.start("sh", "-c", "trap 'echo bye; exit 9' TERM; echo up; while :; do sleep 0.01; done", timeout=0.2)
     ended = await run.ended()
     assert ended.outcome == TimedOut(timeout=0.2, code=9)
     assert run.stdout == b"up\nbye\n"
 
 
-async def test_a_program_that_ignores_term_is_killed_after_the_grace(client: RawClient) -> None:
+async def test_a_program_that_ignores_term_is_killed_after_the_grace_period(client: RawClient) -> None:
     run = client.start("sh", "-c", STUBBORN, timeout=0.1, kill_after=0.2)
     pid = await run.started()
     ended = await run.ended()
@@ -50,9 +50,7 @@ async def test_a_stop_can_set_its_grace_period(client: RawClient) -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [(3600, 0), (0.1, 3600)])
-async def test_a_second_stop_can_shorten_the_grace_and_not_lengthen_it(
-    client: RawClient, first: float, second: float
-) -> None:
+async def test_a_second_stop_can_only_shorten_the_grace_period(client: RawClient, first: float, second: float) -> None:
     run = client.start("sh", "-c", STUBBORN)
     await run.line()
     run.send(m.Stop(kill_after=first))
@@ -66,7 +64,7 @@ async def test_a_stop_may_come_before_the_start(client: RawClient) -> None:
     assert (await run.ended()).outcome == Killed(reason="requested", signal=signal.SIGTERM)
 
 
-async def test_a_suspended_process_is_ended(client: RawClient) -> None:
+async def test_a_suspended_process_receives_the_stop(client: RawClient) -> None:
     run = client.start("sh", "-c", "kill -STOP $$")
     pid = await run.started()
     await stopped(pid)
@@ -109,7 +107,7 @@ GRANDCHILDREN = "sleep 60 & (sleep 60 & sleep 60) & (trap '' TERM HUP; sleep 60 
 
 
 @pytest.mark.parametrize("how", ["timeout", "stop", "kill"])
-async def test_nothing_of_the_group_is_left(client: RawClient, how: str) -> None:
+async def test_no_process_of_the_group_remains(client: RawClient, how: str) -> None:
     run = client.start("sh", "-c", GRANDCHILDREN, timeout=0.3 if how == "timeout" else None, kill_after=0.1)
     pid = await run.started()
     await run.line()
@@ -121,7 +119,7 @@ async def test_nothing_of_the_group_is_left(client: RawClient, how: str) -> None
     await session_is_gone(pid)
 
 
-async def test_what_a_program_leaves_in_the_background_is_ended_with_it(client: RawClient) -> None:
+async def test_background_processes_are_ended_with_the_program(client: RawClient) -> None:
     run = client.start("sh", "-c", "sleep 60 >/dev/null 2>&1 </dev/null & echo up; exit 2")
     pid = await run.started()
     ended = await run.ended()
@@ -138,7 +136,7 @@ DAEMONS = {
 
 @pytest.mark.parametrize("how", ["ends by itself", "timeout", "stop", "kill"])
 @pytest.mark.parametrize("daemon", DAEMONS.values(), ids=DAEMONS.keys())
-async def test_no_daemon_is_left(client: RawClient, daemon: str, how: str) -> None:
+async def test_no_daemon_of_the_run_remains(client: RawClient, daemon: str, how: str) -> None:
     rest = "exec 2>&-" if how == "ends by itself" else "sleep 999"
     run = client.start("sh", "-c", f"{daemon}; {rest}", timeout=0.3 if how == "timeout" else None, kill_after=0.1)
     await run.started()
@@ -151,7 +149,7 @@ async def test_no_daemon_is_left(client: RawClient, daemon: str, how: str) -> No
     await end_of(pid)
 
 
-async def test_a_daemon_of_another_run_goes_on(client: RawClient) -> None:
+async def test_a_daemon_of_another_run_continues(client: RawClient) -> None:
     daemon = DAEMONS["a session of its own"]
     stopped_one = client.start("sh", "-c", f"{daemon}; sleep 999")
     other = client.start("sh", "-c", f"{daemon}; sleep 999")
@@ -165,7 +163,7 @@ async def test_a_daemon_of_another_run_goes_on(client: RawClient) -> None:
     await end_of(lives)
 
 
-async def test_output_held_open_by_a_grandchild_is_waited_for_and_then_left(client: RawClient) -> None:
+async def test_output_held_open_by_a_grandchild_is_waited_for_only_for_the_linger_time(client: RawClient) -> None:
     run = client.start("sh", "-c", "(echo late; sleep 60) & exit 0")
     pid = await run.started()
     ended = await run.ended()
@@ -174,13 +172,13 @@ async def test_output_held_open_by_a_grandchild_is_waited_for_and_then_left(clie
     await session_is_gone(pid)
 
 
-async def test_output_of_a_grandchild_that_ends_soon_is_whole(client: RawClient) -> None:
+async def test_output_of_a_grandchild_that_ends_soon_is_complete(client: RawClient) -> None:
     run = client.start("sh", "-c", "(sleep 0.1; echo late) & exit 0")
     ended = await run.ended()
     assert (ended.outcome, ended.lingered, run.stdout) == (Exited(code=0), False, b"late\n")
 
 
-async def test_a_grandchild_that_writes_without_end_does_not_keep_the_run(client: RawClient) -> None:
+async def test_a_grandchild_that_never_stops_writing_does_not_keep_the_run(client: RawClient) -> None:
     run = client.start("sh", "-c", "yes 2>&- & exit 0", keep=False)
     pid = await run.started()
     ended = await run.ended()
@@ -189,10 +187,10 @@ async def test_a_grandchild_that_writes_without_end_does_not_keep_the_run(client
     await session_is_gone(pid)
 
 
-async def test_a_member_of_the_group_has_the_grace_too_when_the_leader_ends_at_once(
+async def test_a_group_member_has_the_grace_period_even_if_the_leader_ends_at_once(
     client: RawClient, tmp_path: Path
 ) -> None:
-    """A pipeline's worker that writes its state on TERM, to a file, while the shell that started it is gone."""
+    """The worker of a pipeline saves its state to a file on TERM, after the shell that started it has ended."""
     state = tmp_path / "state"
     worker = f"trap 'sleep 0.2; echo saved >{state}; exit' TERM; echo up; exec >&- 2>&-; while :; do sleep 0.01; done"
     run = client.start("sh", "-c", f"({worker}) & exec 2>&-; wait", kill_after=10)
@@ -211,8 +209,8 @@ async def test_a_signal_or_a_stop_for_a_run_that_has_ended_does_nothing(core: Se
         run = client.start("head", "-c", "70000", "/dev/zero", credit=False)
         await run.output(64 << 10)
         await end_of(await run.started())
-        assert (await client.run("true"))[0].outcome == Exited(code=0)  # by now the service has heard of it
-        # The program is gone and its outcome waits for a client that takes the output slowly.
+        assert (await client.run("true"))[0].outcome == Exited(code=0)  # the service has seen its end
+        # The program has ended, and its outcome is queued behind output that the client reads slowly.
         run.send(m.Signal(number=signal.SIGKILL))
         run.send(m.Stop(kill_after=0))
         await client.round_trip()

@@ -1,4 +1,4 @@
-"""Whoever connects to the socket: another account, one who says nothing, one who talks rubbish, and very many."""
+"""Unfriendly clients: other accounts, silent ones, ones that send garbage, and very many at once."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from tests.support.service import Service, running_service
 
 @pytest.fixture
 async def impatient(tmp_path: Path) -> AsyncIterator[Service]:
-    """A service that waits half a second for a login."""
+    """A service with a login timeout of half a second."""
     async with running_service(tmp_path, config="[login]\ndeadline = 0.5\n") as service:
         yield service
 
 
-async def speak(service: Service, *said: bytes) -> bytes:
-    """Say something on a bare socket and return all that comes until the service closes it."""
+async def speak(service: Service, *output: bytes) -> bytes:
+    """Send data on a bare socket and return everything received until the service closes it."""
     reader, writer = await asyncio.open_unix_connection(service.socket)
     try:
-        for data in said:
+        for data in output:
             writer.write(data)
         try:
             return await asyncio.wait_for(reader.read(), TIMEOUT)
@@ -54,7 +54,7 @@ HELLO = m.Hello(
 
 
 def frame(message: m.Message, channel: int = 0) -> bytes:
-    """The bytes of a message."""
+    """Return the bytes of a message."""
     return encode_frame(Kind.MESSAGE, channel, m.encode(message))
 
 
@@ -69,7 +69,7 @@ while data := s.recv(4096): sys.stdout.buffer.write(data)
 
 @pytest.mark.needs("root")
 async def test_another_account_is_denied_with_the_reason(core: Service) -> None:
-    # The socket is open to all, the directories of a test are not.
+    # All accounts may use the socket, but not enter the directories of a test.
     for directory in core.socket.parents:
         if directory.stat().st_uid == os.geteuid() and not directory.stat().st_mode & stat.S_IXOTH:
             directory.chmod(0o711)
@@ -86,25 +86,25 @@ async def test_another_account_is_denied_with_the_reason(core: Service) -> None:
 
 async def test_another_user_cannot_be_requested_over_the_local_socket(core: Service) -> None:
     async with RawClient.connect(core.socket, user="someone-else") as client:
-        told = await client.wait_for_message(m.Error)
-        assert isinstance(told, m.Error)
-        assert told.code == "denied"
+        reported = await client.wait_for_message(m.Error)
+        assert isinstance(reported, m.Error)
+        assert reported.code == "denied"
         await client.closed()
 
 
 async def test_a_client_that_sends_nothing_gets_an_error_and_is_closed(impatient: Service) -> None:
-    said = await speak(impatient)
-    assert b'"code":"login_timeout"' in said
+    output = await speak(impatient)
+    assert b'"code":"login_timeout"' in output
 
 
 async def test_a_client_that_sends_half_a_hello_gets_an_error_and_is_closed(impatient: Service) -> None:
-    said = await speak(impatient, frame(HELLO)[:-1])
-    assert b'"code":"login_timeout"' in said
+    output = await speak(impatient, frame(HELLO)[:-1])
+    assert b'"code":"login_timeout"' in output
 
 
 async def test_the_login_timeout_does_not_apply_after_login(impatient: Service) -> None:
     async with RawClient.connect(impatient.socket) as client:
-        assert b'"code":"login_timeout"' in await speak(impatient)  # one who came later has run out of time
+        assert b'"code":"login_timeout"' in await speak(impatient)  # the timeout of a later connection has expired
         assert (await client.run("true"))[0].outcome == Exited(code=0)
 
 
@@ -117,8 +117,8 @@ async def test_nothing_but_a_hello_is_served_before_login(core: Service) -> None
 
 
 async def test_a_frame_that_announces_too_much_is_refused_at_its_header(core: Service) -> None:
-    said = await speak(core, encode_header(Kind.MESSAGE, 0, (1 << 24) - 1))
-    assert b'"code":"frame_too_large"' in said
+    output = await speak(core, encode_header(Kind.MESSAGE, 0, (1 << 24) - 1))
+    assert b'"code":"frame_too_large"' in output
 
 
 async def test_garbage_never_ends_the_service(core: Service) -> None:
@@ -148,7 +148,7 @@ async def test_garbage_never_ends_the_service(core: Service) -> None:
 
 
 async def test_a_burst_of_connections_is_served(core: Service) -> None:
-    """What comes while the service is busy waits in the kernel's queue; an edge may bring 200 at once."""
+    """Connections wait in the kernel's queue while the service is busy; an edge may open 200 at once."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) for _ in range(200)]
         core.process.send_signal(signal.SIGSTOP)
@@ -165,10 +165,10 @@ async def test_a_burst_of_connections_is_served(core: Service) -> None:
         assert (await client.run("true"))[0].outcome == Exited(code=0)
 
 
-async def test_connections_that_come_and_go_leave_nothing_behind(core: Service) -> None:
+async def test_closed_connections_leave_nothing_behind(core: Service) -> None:
     async with RawClient.connect(core.socket) as client:
 
-        async def come_and_go() -> None:
+        async def connect_and_disconnect() -> None:
             for _ in range(100):
                 _, writer = await asyncio.open_unix_connection(core.socket)
                 writer.close()
@@ -180,11 +180,12 @@ async def test_connections_that_come_and_go_leave_nothing_behind(core: Service) 
                 one.start("true")
 
         for _ in range(2):
-            await come_and_go()
+            await connect_and_disconnect()
         settled, files = resident(core.process.pid), descriptors(core.process.pid)
         for _ in range(5):
-            await come_and_go()
-        assert resident(core.process.pid) - settled < 10 << 20  # a session that stayed would be 20 KiB, 1,000 have come
+            await connect_and_disconnect()
+        # Each leaked session would be 20 KiB, and there were 1,000.
+        assert resident(core.process.pid) - settled < 10 << 20
         while descriptors(core.process.pid) > files:  # the last runs may still be ending
             await client.round_trip()
 

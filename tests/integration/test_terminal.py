@@ -1,4 +1,4 @@
-"""A program on a terminal finds it as a person's own would be: its size, its modes, its keys, its signals."""
+"""A program's terminal is like a local one: its size, its modes, its keys, its signals."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ WATCHING_SIZE = "trap 'stty size' WINCH; echo ready; until [ \"$line\" = end ]; 
 
 
 async def said(client: RawClient, script: str, shown: m.TerminalRequest | None = None, **fields: Any) -> list[str]:
-    """The lines that a shell's text writes on a terminal."""
+    """Return the lines that a shell script prints on a terminal."""
     run = on_terminal(client, "sh", "-c", script, shown=shown, **fields)
     assert (await run.ended()).outcome == Exited(code=0), run.stdout
     return run.stdout.decode().replace("\r\n", "\n").splitlines()
 
 
-# What a program finds
+# The terminal that a program gets
 
 
 async def test_a_program_finds_the_terminal_that_was_requested(client: RawClient) -> None:
@@ -92,10 +92,10 @@ async def test_terminal_messages_for_a_run_without_a_terminal_are_refused(client
     await run.ended()
 
 
-# What passes
+# Data
 
 
-async def test_all_bytes_pass_both_ways(client: RawClient) -> None:
+async def test_all_bytes_are_passed_unchanged_both_ways(client: RawClient) -> None:
     run = on_terminal(client, "sh", "-c", "stty raw -echo -iutf8; echo ready; exec head -c 256")
     begin = (await run.match(b"ready\n")).end()
     run.write(ALL_BYTES)
@@ -103,14 +103,14 @@ async def test_all_bytes_pass_both_ways(client: RawClient) -> None:
     assert run.stdout[begin:] == ALL_BYTES
 
 
-async def test_a_program_that_writes_binary_does_no_harm(client: RawClient) -> None:
+async def test_binary_output_does_no_harm(client: RawClient) -> None:
     write = "import random, sys; sys.stdout.buffer.write(random.Random(7).randbytes(1 << 20))"
     run = on_terminal(client, sys.executable, "-c", write, shown=terminal(80, 24, ("OPOST", 0)))
     assert (await run.ended()).outcome == Exited(code=0)
     assert run.stdout == random.Random(7).randbytes(1 << 20)
 
 
-async def test_the_tail_of_what_is_written_last_is_not_lost(client: RawClient) -> None:
+async def test_the_last_bytes_of_the_output_are_not_lost(client: RawClient) -> None:
     script = "import os, sys; sys.stdout.write('x' * 1000 * 1000); sys.stdout.flush(); os.write(1, b'THE END')"
     for _ in range(5):
         run = on_terminal(client, sys.executable, "-c", script)
@@ -139,7 +139,7 @@ async def test_a_large_paste_arrives_completely(client: RawClient) -> None:
 
 
 @pytest.mark.parametrize("pasted", [0, 10_000, 1_000_000])
-async def test_ctrl_c_ends_a_program_whatever_was_pasted_into_it(client: RawClient, pasted: int) -> None:
+async def test_ctrl_c_ends_a_program_whatever_was_pasted_before(client: RawClient, pasted: int) -> None:
     run = on_terminal(client, "sh", "-c", "echo ready; exec sleep 60")
     await run.match(b"ready")
     paste = b"a line of a paste\n" * (pasted // 18)
@@ -147,7 +147,7 @@ async def test_ctrl_c_ends_a_program_whatever_was_pasted_into_it(client: RawClie
     assert (await run.ended()).outcome == Signaled(signal=signal.SIGINT)
 
 
-async def test_ctrl_c_ends_a_flood_of_which_little_comes_still(client: RawClient) -> None:
+async def test_ctrl_c_ends_a_flood_with_little_further_output(client: RawClient) -> None:
     run = await shell(client)
     run.write(b"yes\r")
     await run.output(1_000_000)
@@ -160,7 +160,7 @@ async def test_ctrl_c_ends_a_flood_of_which_little_comes_still(client: RawClient
     await run.ended()
 
 
-async def test_a_flood_waits_for_a_client_that_takes_nothing_and_can_still_be_ended(client: RawClient) -> None:
+async def test_a_flood_waits_for_a_client_that_does_not_read_and_can_still_be_ended(client: RawClient) -> None:
     run = on_terminal(client, "yes", credit=False)
     await run.output(TERMINAL_WINDOW)
     listed = client.start("true")
@@ -173,7 +173,7 @@ async def test_a_flood_waits_for_a_client_that_takes_nothing_and_can_still_be_en
     assert "gap" not in run.transcript
 
 
-async def test_jobs_are_controlled(client: RawClient) -> None:
+async def test_job_control_works(client: RawClient) -> None:
     run = await shell(client)
     pid = int(await answer(run, "echo up; sh -c 'echo $$; kill -STOP $$; exec sleep 999'", rb"[0-9]+\r"))
     await answer(run, "jobs -l", b"%d Stopped" % pid)
@@ -189,7 +189,7 @@ async def test_jobs_are_controlled(client: RawClient) -> None:
     assert isinstance((await run.ended()).outcome, Exited)
 
 
-async def test_what_a_shell_leaves_behind_goes_with_it(client: RawClient) -> None:
+async def test_background_jobs_of_a_shell_end_with_it(client: RawClient) -> None:
     run = await shell(client)
     pid = int(await answer(run, "sleep 999 & echo $!", rb"[0-9]+\r"))
     run.write(b"exit\r")
@@ -230,7 +230,7 @@ async def test_of_many_resizes_the_last_applies_and_the_program_sees_few(client:
 
 
 async def runs_of(client: RawClient, run_id: str) -> tuple[m.RunInfo, ...]:
-    """What a listing says of one run."""
+    """Return a listing's entry for one run."""
     loop = asyncio.get_running_loop()
     listed: asyncio.Future[tuple[m.RunInfo, ...]] = loop.create_future()
 
@@ -247,7 +247,7 @@ async def runs_of(client: RawClient, run_id: str) -> tuple[m.RunInfo, ...]:
     return await asyncio.wait_for(listed, 10)
 
 
-# How it ends
+# The end of a run
 
 
 async def test_a_shell_is_stopped_at_once(client: RawClient) -> None:
@@ -257,7 +257,7 @@ async def test_a_shell_is_stopped_at_once(client: RawClient) -> None:
     assert outcome == Killed(reason="requested", signal=signal.SIGHUP)
 
 
-async def test_a_program_may_leave_its_terminal_and_come_back(client: RawClient) -> None:
+async def test_a_program_may_close_its_terminal_and_open_it_again(client: RawClient) -> None:
     run = on_terminal(client, "sh", "-c", "exec <&- >&- 2>&-; sleep 0.1; echo back >/dev/tty; exit 5")
     assert (await run.ended()).outcome == Exited(code=5)
     assert run.stdout == b"back\r\n"

@@ -1,4 +1,4 @@
-"""On a bad day a terminal stays one: what is typed, shown, cut or resized is not lost, doubled or garbled."""
+"""Under storms of resizes, huge pastes and lost connections, nothing typed or shown is lost, doubled or garbled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.unix_proxy import unix_proxy
 KiB, MiB = 1 << 10, 1 << 20
 
 AT_ONCE = 0.5
-"""Seconds in which a key has to act. Who shares a machine is slow at times: one of three tries has to be in time."""
+"""Seconds in which a key has to act. A shared machine is slow at times: one of three tries has to be in time."""
 
 
 @pytest.fixture
@@ -35,17 +35,17 @@ async def pty() -> AsyncIterator[Pty]:
 
 @pytest.fixture
 def env(core: Service) -> dict[str, str]:
-    """Of a person with an ordinary terminal."""
+    """The environment of a user with an ordinary terminal."""
     return core.environment | {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
 
 
 def on_terminal(host: str, script: str, *arguments: str, options: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The command that runs a script of sh there, on the terminal here."""
+    """Return the command that runs a script of sh remotely, on the local terminal."""
     return (*FARHAND, "run", "-t", *options, host, "sh", "-c", script, "sh", *arguments)
 
 
 async def at_once(act: Callable[[], Awaitable[None]], again: Callable[[], Awaitable[None]]) -> None:
-    """Fail unless one of three acts took less than half a second."""
+    """Fail unless one of three tries takes less than half a second."""
     took = list[float]()
     while not took or (min(took) >= AT_ONCE and len(took) < 3):
         if took:
@@ -64,15 +64,15 @@ class TestSizes:
         async with pty.running(*on_terminal(core.host, script), env=env):
             await pty.shows(b"ready")
             await pty.until_raw()
-            told = 0
+            reported = 0
             for gust in range(10):
                 for number in range(5 + gust):
                     pty.resize(40 + number, 20 + gust)
-                    await asyncio.sleep(0.01)  # such is the storm
+                    await asyncio.sleep(0.01)  # the storm of resizes
                 last = f"{40 + gust} 120\r\n".encode()
                 pty.resize(120, 40 + gust)
-                told += len(re.findall(rb"\d+ \d+\r\n", await pty.shows(last)))
-            assert told <= 50, told
+                reported += len(re.findall(rb"\d+ \d+\r\n", await pty.shows(last)))
+            assert reported <= 50, reported
 
     @pytest.mark.needs("vim", "less")
     @pytest.mark.parametrize(("columns", "rows"), [(1, 1), (500, 300)])
@@ -82,13 +82,13 @@ class TestSizes:
         pty.resize(columns, rows)
         file = tmp_path / "file"
         file.write_text("".join(f"{number:0498}|\n" for number in range(400)))
-        async with shell(pty, core.host, env) as there:
-            assert f"{rows} {columns}\r\n" in await does(there, "stty size")
-            await begins(there, f"less -S {file}")
+        async with shell(pty, core.host, env) as remote:
+            assert f"{rows} {columns}\r\n" in await does(remote, "stty size")
+            await begins(remote, f"less -S {file}")
             await pty.shows(b"0" if rows == 1 else b"0298|")
             pty.type(b"q")
             await pty.shows(PROMPT)
-            await begins(there, f"vim -u NONE -N {file}")
+            await begins(remote, f"vim -u NONE -N {file}")
             await pty.shows(b"\x1b[?1049h")
             if rows > 1:
                 await pty.shows(b"0298|")
@@ -98,22 +98,22 @@ class TestSizes:
         assert file.read_text().count("\n") == 399
 
 
-async def does(there: Shell, line: str) -> str:
-    """As `Shell.does`, where the echo of the line need not be in one row."""
-    there.type_line(line + "; echo d''one")
-    said = await there.pty.shows(b"done\r\n")
-    await there.pty.shows(PROMPT)
-    return said.decode()
+async def does(remote: Shell, line: str) -> str:
+    """Like `Shell.does`, but the echo of the line may be wrapped."""
+    remote.type_line(line + "; echo d''one")
+    output = await remote.pty.shows(b"done\r\n")
+    await remote.pty.shows(PROMPT)
+    return output.decode()
 
 
-async def begins(there: Shell, line: str) -> None:
-    """As `Shell.begins`, in the same way."""
-    there.type_line("echo be''gin; " + line)
-    await there.pty.shows(b"begin\r\n")
+async def begins(remote: Shell, line: str) -> None:
+    """Like `Shell.begins`, but the echo of the line may be wrapped."""
+    remote.type_line("echo be''gin; " + line)
+    await remote.pty.shows(b"begin\r\n")
 
 
 LINES = b"".join(b"%06d %s~.\r~." % (number, b"\xc3\xbc" * 24) for number in range(MiB // 60))
-"""A text with what would leave, were it typed."""
+"""A text that contains the escape to detach, which would act if it were typed."""
 
 
 class TestPastes:
@@ -131,10 +131,10 @@ class TestPastes:
     async def test_ctrl_c_overtakes_what_a_program_does_not_read(
         self, pty: Pty, core: Service, env: dict[str, str]
     ) -> None:
-        async with shell(pty, core.host, env) as there:
+        async with shell(pty, core.host, env) as remote:
 
             async def paste() -> None:
-                await there.begins("stty -echo; sleep 1000")
+                await remote.begins("stty -echo; sleep 1000")
                 await pty.paste(LINES.replace(b"~.", b"!!"))
 
             async def interrupt() -> None:
@@ -148,14 +148,14 @@ class TestPastes:
 
 
 class TestBytes:
-    @pytest.mark.parametrize(("here", "there"), [("C", "C.UTF-8"), ("C.UTF-8", "C"), ("C", "C")])
-    async def test_every_byte_passes_both_ways_in_every_locale(
-        self, here: str, there: str, pty: Pty, tmp_path: Path
+    @pytest.mark.parametrize(("local", "remote"), [("C", "C.UTF-8"), ("C.UTF-8", "C"), ("C", "C")])
+    async def test_every_byte_is_passed_unchanged_both_ways_in_every_locale(
+        self, local: str, remote: str, pty: Pty, tmp_path: Path
     ) -> None:
         every = bytes(range(256)) + "größe 漢字".encode()
         script = f"stty raw -echo; printf 'ready:'; head -c {len(every)}"
-        async with running_service(tmp_path, prefix=("env", "-u", "LANG", f"LC_ALL={there}")) as service:
-            env = service.environment | {"TERM": "xterm", "LC_ALL": here}
+        async with running_service(tmp_path, prefix=("env", "-u", "LANG", f"LC_ALL={remote}")) as service:
+            env = service.environment | {"TERM": "xterm", "LC_ALL": local}
             before = pty.modes
             command = on_terminal(service.host, script, options=("-e", "none"))
             async with pty.running(*command, env=env) as process:
@@ -166,7 +166,7 @@ class TestBytes:
             assert pty.modes == before
 
     @pytest.mark.parametrize("name", ["../../x", "a" * 65, "x\x1b[2J"])
-    async def test_an_invalid_terminal_name_is_reported_and_nothing_runs(
+    async def test_an_invalid_terminal_name_is_reported_and_no_program_starts(
         self, name: str, pty: Pty, core: Service, env: dict[str, str]
     ) -> None:
         run_id = new_run_id()
@@ -192,16 +192,16 @@ class TestCuts:
             script = f"stty -opost; printf 'begin:'; printf '{COLOURS}'; printf ':end'"
             async with pty.running(*on_terminal(f"unix:{tmp_path}/cut", script), env=env) as process:
                 await pty.shows(b"begin:")
-                said = await pty.shows(b":end")
+                output = await pty.shows(b":end")
                 assert await process.wait() == 0
-        assert said == whole
+        assert output == whole
         assert len(cuts) >= 10
 
     async def test_input_is_typed_and_answered_once_wherever_the_connection_is_cut(
         self, pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
     ) -> None:
         texts = [b"".join(b"%d:%05d\r" % (part, number) for number in range(2000)) for part in range(5)]
-        # In turn while it is typed and while it is answered.
+        # Alternately while it is typed and while it is echoed.
         lengths = iter([(6000, None), (None, 3000)] * len(texts))
         async with cutting_proxy(tmp_path / "cut", core.socket, lengths) as cuts:
             script = 'stty raw -echo; printf ready:; exec tee "$1"'
@@ -227,10 +227,10 @@ SPLIT = [
     (r"\346\274", r"\242 character"),
     (r"\033]2;a ti", r"tle\007 behind a title"),
 ]
-"""What is said before and after a cut, for printf(1)."""
+"""Output before and after a cut, for printf(1)."""
 
 
-class TestNotes:
+class TestNotices:
     async def test_a_notice_in_the_middle_of_an_escape_sequence_leaves_no_trace(
         self, core: Service, env: dict[str, str], tmp_path: Path
     ) -> None:
@@ -249,8 +249,10 @@ class TestNotes:
             await proxy.restore()
             for pty, (before, after) in zip(ptys, SPLIT, strict=True):
                 await pty.sees(b" end")
-                said = subprocess.run(["printf", f"begin {before}{after} end"], capture_output=True, check=True).stdout
-                seen, expected = Reference(80, 24, pty.shown).state, Reference(80, 24, said).state
+                output = subprocess.run(
+                    ["printf", f"begin {before}{after} end"], capture_output=True, check=True
+                ).stdout
+                seen, expected = Reference(80, 24, pty.shown).state, Reference(80, 24, output).state
                 assert seen["rows"] == expected["rows"]
                 assert seen["cursor"] == expected["cursor"]
 
@@ -259,13 +261,13 @@ class TestNotes:
         self, key: bytes, code: int, pty: Pty, core: Service, env: dict[str, str], tmp_path: Path
     ) -> None:
         before = pty.modes
-        async with unix_proxy(tmp_path, core.socket) as proxy, shell(pty, proxy.host, env) as there:
+        async with unix_proxy(tmp_path, core.socket) as proxy, shell(pty, proxy.host, env) as remote:
             proxy.pause()
             began = time.monotonic()
             pty.type(b"never heard\r" + key)
             await pty.until_raw(False)
             assert time.monotonic() - began < 1
-            assert await there.process.wait() == code
-            assert time.monotonic() - began < 3  # Python itself takes a while to end
+            assert await remote.process.wait() == code
+            assert time.monotonic() - began < 3  # Python itself needs some time to exit
             assert b"keeps running for as long as the service keeps" in await pty.shows(b"to return: farhand attach")
         assert pty.modes == before

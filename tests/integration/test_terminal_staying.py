@@ -1,4 +1,4 @@
-"""A terminal outlives its clients' lines: it goes on, is come back to, shared and looked at, and upgraded under."""
+"""A terminal outlives its clients' connections: it can be reattached, shared and watched, and survives upgrades."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ async def another(core: Service) -> AsyncIterator[RawClient]:
 
 
 def attach(client: RawClient, run: RemoteRun, **fields: Any) -> RemoteRun:
-    """Attach as a client for people does; from where that run stands."""
+    """Attach as an interactive client does, at the current end of the run's output."""
     given: dict[str, Any] = {
         "stdout": run.totals["stdout"], "stdin": 0, "hold": True, "size": size(80, 24), "window": TERMINAL_WINDOW,
     }  # fmt: skip
     return client.attach(run.request.id, **(given | fields))
 
 
-async def line_lost(run: RemoteRun) -> None:
-    """Cut the line of a run's client."""
+async def lose_connection(run: RemoteRun) -> None:
+    """Cut the connection of a run's client."""
     run.client.abort()
     await run.client.closed()
 
 
-async def over(run: RemoteRun) -> m.Ended:
-    """End a run."""
+async def stop(run: RemoteRun) -> m.Ended:
+    """Stop a run and wait for its end."""
     run.send(m.Stop(kill_after=0.0))
     return await run.ended()
 
 
-# A line that is lost
+# Lost connections
 
 
 async def test_after_reconnecting_nothing_is_typed_or_shown_twice(core: Service) -> None:
@@ -65,7 +65,7 @@ async def test_after_reconnecting_nothing_is_typed_or_shown_twice(core: Service)
         run.write(b"echo a")
         await run.match(b"echo a")
         typed = len(b"here=42\r" + b"echo a")
-        await line_lost(run)
+        await lose_connection(run)
     async with another(core) as second:
         back = attach(second, run, attachment=KEY, stdin=typed - 3)
         await back.started()
@@ -74,7 +74,7 @@ async def test_after_reconnecting_nothing_is_typed_or_shown_twice(core: Service)
         back.write(b"n: $here\r")
         await back.match(b"again: 42\r\n")
         assert b"o ago" not in back.stdout
-        await over(back)
+        await stop(back)
 
 
 async def test_output_without_a_client_is_kept_for_the_next_one(core: Service) -> None:
@@ -84,12 +84,12 @@ async def test_output_without_a_client_is_kept_for_the_next_one(core: Service) -
         await run.match(b"ready")
         run.write(b"\r")
         await run.output(KiB)
-        await line_lost(run)
+        await lose_connection(run)
     async with another(core) as second:
         back = attach(second, run, attachment=KEY, stdin=1)
         await back.match(b"all\r\n")
         assert "gap" not in back.transcript
-        await over(back)
+        await stop(back)
     seen = (run.stdout + back.stdout).split()
     assert [int(number) for number in seen if number.isdigit()] == list(range(1, 200_001))
 
@@ -103,13 +103,13 @@ async def test_a_ring_that_has_wrapped_reports_the_gap(core: Service, tmp_path: 
         await run.started()
         run.write(b"\r")
         await first.round_trip()
-        await line_lost(run)
+        await lose_connection(run)
     assert await asyncio.to_thread(fifo.read_bytes) == b"\n"
     async with another(core) as second:
         back = attach(second, run, attachment=KEY, stdin=1)
         await back.match(b"all\r\n")
         assert back.transcript[:3] == ["started", "resize", "gap"]
-        await over(back)
+        await stop(back)
 
 
 @pytest.mark.parametrize("how", ["lost", "left"])
@@ -119,14 +119,14 @@ async def test_a_shell_receives_sighup_if_no_client_returns(core: Service, how: 
         watching = attach(looking, run, stdin=None, hold=False)
         await watching.started()
         if how == "lost":
-            await line_lost(run)
+            await lose_connection(run)
         else:
             run.close()
         outcome = (await watching.ended()).outcome
         assert outcome == Killed(reason="disconnected", signal=signal.SIGHUP)
 
 
-# Several at one terminal
+# Several clients on one terminal
 
 
 async def test_the_smaller_of_two_sizes_applies_and_both_clients_are_notified(core: Service, client: RawClient) -> None:
@@ -145,7 +145,7 @@ async def test_the_smaller_of_two_sizes_applies_and_both_clients_are_notified(co
         sharing.close()
         await run.match(b"30 100\r\n")
         await run.resized(100, 30)
-    await over(run)
+    await stop(run)
 
 
 async def test_two_clients_type_into_one_shell(core: Service, client: RawClient) -> None:
@@ -155,7 +155,7 @@ async def test_two_clients_type_into_one_shell(core: Service, client: RawClient)
         await answer(sharing, "who=friend", PROMPT, prompt=False)
         assert await answer(run, "echo my $who", rb"my friend\r") == b"my friend\r"
         await sharing.match(b"my friend")
-    await over(run)
+    await stop(run)
 
 
 async def test_a_client_that_does_not_share_loses_the_input_and_is_notified(core: Service, client: RawClient) -> None:
@@ -172,7 +172,7 @@ async def test_a_client_that_does_not_share_loses_the_input_and_is_notified(core
         third = attach(friend, run)
         await third.started()
         assert third.feeds
-        await over(third)
+        await stop(third)
 
 
 async def test_a_read_only_client_cannot_type_or_resize(core: Service, client: RawClient) -> None:
@@ -184,14 +184,14 @@ async def test_a_read_only_client_cannot_type_or_resize(core: Service, client: R
         assert looking.sizes == [size(80, 24)]
         run.send(m.Resize(columns=90, rows=30))
         await looking.resized(90, 30)
-        await over(run)
+        await stop(run)
 
 
 async def test_the_screen_is_redrawn_for_a_new_client_and_not_after_a_reconnect(core: Service) -> None:
     async with another(core) as first:
         run = on_terminal(first, "sh", "-c", WATCHING_SIZE, attachment=KEY, grace=GRACE)
         await run.match(b"ready")
-        await line_lost(run)
+        await lose_connection(run)
     async with another(core) as second:
         back = attach(second, run, attachment=KEY)
         back.write(b"next\r")
@@ -200,7 +200,7 @@ async def test_the_screen_is_redrawn_for_a_new_client_and_not_after_a_reconnect(
         newcomer = attach(second, run, attachment=OTHER, share=True)
         await back.match(b"24 80\r\n")
         await newcomer.match(b"24 80\r\n")
-        await over(back)
+        await stop(back)
 
 
 async def test_a_stalled_connection_blocks_the_program_and_a_lost_one_does_not(core: Service) -> None:
@@ -215,9 +215,9 @@ async def test_a_stalled_connection_blocks_the_program_and_a_lost_one_does_not(c
             await watching.output(TERMINAL_WINDOW)
             await looking.round_trip()
             assert watching.totals["stdout"] < 2 * TERMINAL_WINDOW
-            await line_lost(run)
+            await lose_connection(run)
             await watching.match(b"all\r\n")
-            await over(watching)
+            await stop(watching)
 
 
 async def test_offsets_beyond_the_typed_input_are_refused(core: Service, client: RawClient) -> None:
@@ -226,20 +226,20 @@ async def test_offsets_beyond_the_typed_input_are_refused(core: Service, client:
         error = await attach(friend, run, attachment=OTHER, stdin=5).error()
         assert error.code == ErrorCode.BAD_OFFSET
         assert "has received 0 bytes from this attachment; it cannot continue at 5" in error.message
-    await over(run)
+    await stop(run)
 
 
-# An upgrade of the service
+# Upgrades of the service
 
 
 @pytest.fixture
 async def own(tmp_path: Path) -> AsyncIterator[Service]:
-    """A service of this test's own."""
+    """A service for this test alone."""
     async with running_service(tmp_path) as service:
         yield service
 
 
-async def test_a_shell_is_open_through_an_upgrade(own: Service) -> None:
+async def test_a_shell_survives_an_upgrade(own: Service) -> None:
     async with another(own) as first:
         run = await shell(first, attachment=KEY, grace=GRACE, shown=terminal(100, 30))
         run.send(m.Resize(columns=90, rows=20))

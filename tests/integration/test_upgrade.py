@@ -25,27 +25,27 @@ from tests.support.upgrades import WRITER, edge_of, exchangeable, upgrade, upgra
 
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    """A service of its own for each test, without an edge."""
+    """A separate service for each test, without an edge."""
     async with running_service(tmp_path, config="[runs]\nlinger = 60\n[drain]\ngrace = 0.2\n") as running:
         yield running
 
 
 @pytest.fixture
 async def client(service: Service) -> AsyncIterator[Client]:
-    """A client that comes back."""
+    """A client that reconnects."""
     async with connect(service.host) as connected:
         yield connected
 
 
 async def logged(service: Service, pattern: str, count: int = 1) -> None:
-    """Wait for that many such lines of the log. A file tells nobody that it has grown."""
+    """Wait for `count` matching lines of the log. A growing file has no event, so it is polled."""
     async with asyncio.timeout(TIMEOUT):
         while len(re.findall(pattern, service.log)) < count:  # noqa: ASYNC110  # as said
             await asyncio.sleep(0.002)
 
 
 async def line(run: Run) -> str:
-    """The next line of stdout."""
+    """Return the next line of stdout."""
     async with asyncio.timeout(TIMEOUT):
         async for found in run.stdout.lines():
             return found.decode().strip()
@@ -53,7 +53,7 @@ async def line(run: Run) -> str:
 
 
 async def hashed(run: Run) -> str:
-    """The SHA-256 of all of stdout."""
+    """Return the SHA-256 of all of stdout."""
     sha256 = hashlib.sha256()
     async for chunk in run.stdout:
         sha256.update(chunk)
@@ -68,7 +68,7 @@ async def hashed(run: Run) -> str:
 async def test_runs_stream_on_through_upgrades_and_killed_edges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, steps: tuple[tuple[int, int], ...]
 ) -> None:
-    """`steps` are numbers of edges killed and of upgrades."""
+    """`steps` are the numbers of killed edges and of upgrades."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "client"))
     make_key(tmp_path / "key")
     authorized = tmp_path / "config/farhand/authorized_keys"
@@ -115,13 +115,13 @@ async def test_runs_stream_on_through_upgrades_and_killed_edges(
         assert service.log.count("msg=upgraded") == sum(upgrades for _, upgrades in steps)
 
 
-async def test_stdin_goes_on_in_the_middle(service: Service, client: Client) -> None:
+async def test_stdin_continues_where_the_upgrade_interrupted_it(service: Service, client: Client) -> None:
     go = service.directory / "go"
     os.mkfifo(go)
     data = os.urandom(3 << 20)
     async with client.start(["sh", "-c", f"read -r x <{go}; exec sha256sum"], stdin=PIPE) as run:
         assert run.stdin is not None
-        # The kernel takes a pipe's worth; the service has the rest of it.
+        # The kernel buffers as much as fits into a pipe; the service has the rest.
         run.stdin.write(data[: 1 << 20])
         await client.ping()
         await upgraded(service)
@@ -140,7 +140,7 @@ async def test_a_stop_keeps_its_grace_period_through_an_upgrade(service: Service
     deaf = "trap 'echo asked' TERM; echo up; while :; do sleep 60 & wait $!; done"
     began = time.monotonic()
     await upgraded(service)
-    kill_after = 3 * (time.monotonic() - began)  # longer than the next upgrade takes, on any machine
+    kill_after = 3 * (time.monotonic() - began)  # longer than the next upgrade, on any machine
     async with connect(service.host) as other, client.start(["sh", "-c", deaf], grace=0) as run:
         assert await line(run) == "up"
         stopping = asyncio.create_task(other.stop(run.id, kill_after))
@@ -170,7 +170,7 @@ async def test_a_timeout_applies_through_an_upgrade(service: Service, client: Cl
 
 
 async def test_a_program_that_exits_during_the_upgrade_keeps_its_exit_code(service: Service, client: Client) -> None:
-    # It ends as soon as its parent is another program, which has only begun to start.
+    # It ends as soon as its parent is another program, which is still starting.
     script = "echo up; until tr '\\0' ' ' </proc/$PPID/cmdline | grep -q -e --resume; do :; done; echo seen; exit 9"
     async with client.start(["sh", "-c", script]) as run:
         await line(run)
@@ -245,13 +245,13 @@ async def test_children_of_the_next_program_inherit_nothing(service: Service, cl
         open_before = descriptors(service.process.pid)
         listed = await client.run(["sh", "-c", "ls /proc/$$/fd"])
         assert listed.stdout is not None
-        assert set(listed.stdout.split()) <= {b"0", b"1", b"2", b"3"}  # 3 is that of ls
+        assert set(listed.stdout.split()) <= {b"0", b"1", b"2", b"3"}  # 3 is the descriptor of ls itself
         await upgraded(service)
         await client.ping()
         assert descriptors(service.process.pid) <= open_before + 3
 
 
-async def test_a_broken_configuration_is_found_before_anything_changes(service: Service, client: Client) -> None:
+async def test_an_invalid_configuration_is_found_before_anything_changes(service: Service, client: Client) -> None:
     async with client.start(["cat"], stdin=PIPE) as run:
         (service.directory / "config/farhand/farhandd.toml").write_text("[runs]\nmax_runz = 1\n")
         service.process.send_signal(signal.SIGUSR2)
@@ -284,7 +284,7 @@ async def test_the_old_program_continues_if_the_new_one_cannot_be_executed(tmp_p
     async with exchangeable(tmp_path) as exchanged, connect(exchanged.service.host) as client:
         service = exchanged.service
         async with client.start(["cat"], stdin=PIPE) as run:
-            # The trial succeeds and takes the interpreter with it.
+            # The trial succeeds and removes the interpreter.
             exchanged.exchange(
                 f"import os; os.path.lexists({str(exchanged.python)!r}) and os.unlink({str(exchanged.python)!r})"
             )

@@ -1,4 +1,4 @@
-"""Whoever owns a run can find it, follow it, wait for it, signal it and end it, from anywhere and several at once."""
+"""The owner of a run can find, follow, await, signal and end it, from any client and from several at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.command import farhand, running
 from tests.support.service import Service
 
 
-async def test_runs_are_listed_while_they_go_on_and_after(service: Service) -> None:
+async def test_runs_are_listed_while_they_run_and_afterwards(service: Service) -> None:
     async with connect(service.host) as client:
         assert await client.runs(ended=True) == []
         async with client.start(["sh", "-c", "echo out; echo err >&2; exec sleep 60"]) as run:
@@ -43,7 +43,7 @@ async def test_runs_are_listed_while_they_go_on_and_after(service: Service) -> N
             await client.info(run.id[:5])
 
 
-async def test_a_thousand_unread_listings_delay_nobody(service: Service) -> None:
+async def test_a_thousand_unread_listings_delay_no_other_client(service: Service) -> None:
     async with connect(service.host) as client:
         long = "x" * 900
         for _ in range(150):
@@ -106,7 +106,7 @@ async def test_waits_on_one_connection_are_bounded(service: Service) -> None:
         await asyncio.gather(*waits, return_exceptions=True)
 
 
-async def test_signals_by_id(service: Service) -> None:
+async def test_runs_can_be_signalled_by_id(service: Service) -> None:
     async with connect(service.host) as client:
         async with client.start(["sh", "-c", "trap 'echo got' USR1; echo ready; while :; do sleep 0.01; done"]) as run:
             await run.wait_for("ready")

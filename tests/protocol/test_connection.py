@@ -321,9 +321,9 @@ class TestOwner:
             (2, m.Close()),
             (0, m.Stop()),
         ]
-        for channel, said in mistakes:
+        for channel, mistake in mistakes:
             with pytest.raises(LocalProtocolError):
-                client.send(channel, said)
+                client.send(channel, mistake)
         assert (client.queued, client.open_channels, client.phase) == (0, 1, Phase.READY)
 
     def test_a_message_the_peer_would_refuse_for_its_size_is_not_sent(self) -> None:

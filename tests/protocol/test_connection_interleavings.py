@@ -48,7 +48,20 @@ ANSWERS: dict[type[m.Message], m.Message] = {
 
 sides = st.sampled_from(Side)
 
-ACTIONS = ("open", "begin", "bring", "gap", "send", "end", "take", "say", "resize", "leave", "collect", "carry")
+ACTIONS = (
+    "open",
+    "open and answer",
+    "deliver all",
+    "gap",
+    "send",
+    "end",
+    "acknowledge",
+    "send message",
+    "resize",
+    "leave",
+    "collect",
+    "transfer",
+)
 STEP_SIZE = 4
 
 
@@ -85,12 +98,12 @@ class World:
         self.opened: dict[int, m.AnyMessage] = {}
         self.arrived: set[int] = set()
         self.left: dict[Side, set[int]] = {side: set() for side in Side}
-        self.said: dict[tuple[Side, int, m.Stream], bytearray] = defaultdict(bytearray)
+        self.sent_data: dict[tuple[Side, int, m.Stream], bytearray] = defaultdict(bytearray)
         self.received: dict[tuple[Side, int, m.Stream], bytearray] = defaultdict(bytearray)
         self.ended: set[tuple[Side, int, m.Stream]] = set()
-        self.untaken: dict[tuple[Side, int, m.Stream], int] = defaultdict(int)
-        self.stands: dict[tuple[Side, int, m.Stream], int] = defaultdict(int)
-        """Where a stream stands for its sender, from offset 0 or where an `attach` says."""
+        self.unacknowledged: dict[tuple[Side, int, m.Stream], int] = defaultdict(int)
+        self.offsets: dict[tuple[Side, int, m.Stream], int] = defaultdict(int)
+        """Where a stream offsets for its sender, from offset 0 or where an `attach` says."""
         self.started: set[int] = set()
         self.close_received: set[int] = set()
 
@@ -99,28 +112,28 @@ class World:
         match action:
             case "open":
                 self._open(OPENINGS[number % len(OPENINGS)])
-            case "begin":
-                self._begin(OPENINGS[number % len(OPENINGS)])
-            case "bring":
-                self._bring(side)
+            case "open and answer":
+                self._open_and_answer(OPENINGS[number % len(OPENINGS)])
+            case "deliver all":
+                self._deliver_all(side)
             case "gap":
                 self._gap(channel, which, 1 << number % 41)
             case "send":
                 self._send(side, channel, which, 1 + number % 3000)
             case "end":
                 self._end(side, channel, which)
-            case "take":
-                self._take(side, channel, which, 1 + number % 3000)
-            case "say":
-                self._say(side, channel)
+            case "acknowledge":
+                self._acknowledge(side, channel, which, 1 + number % 3000)
+            case "send message":
+                self._send_message(side, channel)
             case "resize":
                 self._resize(side, channel, number)
             case "leave":
                 self._leave(side, channel)
             case "collect":
                 self._collect(side)
-            case "carry":
-                self._carry(side, 1 + number % 6000)
+            case "transfer":
+                self._transfer(side, 1 + number % 6000)
             case _:
                 raise AssertionError(action)
 
@@ -136,34 +149,34 @@ class World:
             self.opened[channel] = opening
             for side, by_stream in open_streams(opening).items():
                 for stream, offset in by_stream.items():
-                    self.stands[side, channel, stream] = offset
+                    self.offsets[side, channel, stream] = offset
 
-    def _begin(self, opening: m.AnyMessage) -> None:
-        """Open a channel and send its first answer: most other steps need that, and chance rarely does it."""
+    def _open_and_answer(self, opening: m.AnyMessage) -> None:
+        """Open a channel and send its first answer: most other steps need that, and it rarely happens by chance."""
         self._open(opening)
-        self._bring(Side.CLIENT)
-        self._say(Side.SERVER, max(self.opened, default=0))
+        self._deliver_all(Side.CLIENT)
+        self._send_message(Side.SERVER, max(self.opened, default=0))
 
-    def _bring(self, side: Side) -> None:
+    def _deliver_all(self, side: Side) -> None:
         self._collect(side)
-        self._carry(side, 1 << 20)
+        self._transfer(side, 1 << 20)
 
     def _runs(self, channel: int) -> bool:
         return isinstance(self.opened.get(channel), m.RunRequest | m.Attach)
 
     def _open_for(self, side: Side, channel: int, stream: m.Stream) -> bool:
-        """Whether `side` may send, end or leave a gap in `stream` now."""
-        begun = side is Side.CLIENT or channel in self.started
-        there = stream in open_streams(self.opened.get(channel))[side]
-        return there and begun and self._usable(side, channel) and (side, channel, stream) not in self.ended
+        """Return whether `side` may now send, end or leave a gap in `stream`."""
+        started = side is Side.CLIENT or channel in self.started
+        is_open = stream in open_streams(self.opened.get(channel))[side]
+        return is_open and started and self._usable(side, channel) and (side, channel, stream) not in self.ended
 
     def _gap(self, channel: int, which: int, count: int) -> None:
         stream = self._stream(Side.SERVER, which)
         if stream != "stdin" and self._open_for(Side.SERVER, channel, stream):
             key = (Side.SERVER, channel, stream)
-            self.pair.server.send(channel, m.GapNotice(stream=stream, offset=self.stands[key], bytes=count))
-            self.stands[key] += count
-            self.said[key] += b"<gap>"
+            self.pair.server.send(channel, m.GapNotice(stream=stream, offset=self.offsets[key], bytes=count))
+            self.offsets[key] += count
+            self.sent_data[key] += b"<gap>"
 
     def _stream(self, side: Side, which: int) -> m.Stream:
         return STREAMS[side][which % len(STREAMS[side])]
@@ -171,13 +184,13 @@ class World:
     def _send(self, side: Side, channel: int, which: int, count: int) -> None:
         stream = self._stream(side, which)
         end = self.pair.end(side)
-        said = self.said[side, channel, stream]
-        start = len(said) % 251
+        written = self.sent_data[side, channel, stream]
+        start = len(written) % 251
         data = PATTERN[start : start + min(count, end.room(channel, stream))]
         if data:
             end.send_data(channel, stream, data)
-            said += data
-            self.stands[side, channel, stream] += len(data)
+            written += data
+            self.offsets[side, channel, stream] += len(data)
 
     def _end(self, side: Side, channel: int, which: int) -> None:
         stream = self._stream(side, which)
@@ -185,15 +198,15 @@ class World:
             self.pair.end(side).send(channel, m.End(stream=stream))
             self.ended.add((side, channel, stream))
 
-    def _take(self, side: Side, channel: int, which: int, count: int) -> None:
+    def _acknowledge(self, side: Side, channel: int, which: int, count: int) -> None:
         key = (side.peer, channel, self._stream(side.peer, which))
-        count = min(count, self.untaken[key])
-        begun = side is Side.CLIENT or channel in self.started or channel in self.left[side]
-        if count and begun:
-            self.untaken[key] -= count
+        count = min(count, self.unacknowledged[key])
+        started = side is Side.CLIENT or channel in self.started or channel in self.left[side]
+        if count and started:
+            self.unacknowledged[key] -= count
             self.pair.end(side).acknowledge(channel, key[2], count)
 
-    def _say(self, side: Side, channel: int) -> None:
+    def _send_message(self, side: Side, channel: int) -> None:
         opening = self.opened.get(channel)
         if opening is None or not self._usable(side, channel):
             return
@@ -212,8 +225,13 @@ class World:
 
     def _resize(self, side: Side, channel: int, columns: int) -> None:
         opening = self.opened.get(channel)
-        begun = side is Side.CLIENT or channel in self.started
-        if opening is not None and begun and self._usable(side, channel) and m.Resize in legal_messages(opening)[side]:
+        started = side is Side.CLIENT or channel in self.started
+        if (
+            opening is not None
+            and started
+            and self._usable(side, channel)
+            and m.Resize in legal_messages(opening)[side]
+        ):
             self.pair.end(side).send(channel, m.Resize(columns=columns, rows=24))
 
     def _leave(self, side: Side, channel: int) -> None:
@@ -228,7 +246,7 @@ class World:
     def _collect(self, side: Side) -> None:
         self.pair.collect(side)
 
-    def _carry(self, side: Side, count: int) -> None:
+    def _transfer(self, side: Side, count: int) -> None:
         for event in self.pair.transfer(side, count):
             self._event(side, event)
 
@@ -238,7 +256,7 @@ class World:
             case DataReceived():
                 assert event.channel not in self.left[speaker.peer]
                 self.received[speaker, event.channel, event.stream] += event.data
-                self.untaken[speaker, event.channel, event.stream] += len(event.data)
+                self.unacknowledged[speaker, event.channel, event.stream] += len(event.data)
             case MessageReceived(message=opening) if type(opening) in CHANNEL_MESSAGES:
                 assert opening == self.opened[event.channel]
                 self.arrived.add(event.channel)
@@ -247,7 +265,7 @@ class World:
                 received += b"<gap>"
             case MessageReceived(message=m.End() as end):
                 key = (speaker, event.channel, end.stream)
-                assert self.received[key] == self.said[key]
+                assert self.received[key] == self.sent_data[key]
             case MessageReceived(message=m.Ended() | m.Done() | m.Close() as last):
                 if isinstance(last, m.Close):
                     self.close_received.add(event.channel)
@@ -255,13 +273,13 @@ class World:
                     return  # everything sent before was dropped
                 for stream in STREAMS[speaker]:
                     key = (speaker, event.channel, stream)
-                    assert self.received[key] == self.said[key]
+                    assert self.received[key] == self.sent_data[key]
 
     def arrive(self) -> None:
         """Deliver everything that was sent."""
         while self.pair.client.queued or self.pair.server.queued or any(self.pair.wire.values()):
             for side in Side:
-                self._bring(side)
+                self._deliver_all(side)
 
     def settle(self) -> None:
         """Close all channels from both sides."""
@@ -281,7 +299,7 @@ def test_streams_arrive_in_order_and_the_sides_agree(script: list[Step]) -> None
         for side in Side:
             assert world.pair.end(side).queued < 500_000
     for key, received in world.received.items():
-        assert world.said[key].startswith(received)
+        assert world.sent_data[key].startswith(received)
     world.settle()
     assert (world.pair.client.open_channels, world.pair.server.open_channels) == (0, 0)
 
@@ -298,7 +316,7 @@ SAMPLES = [
 ]
 GAPS = [m.GapNotice(stream=stream, offset=at, bytes=1) for stream in ("stdout", "stderr") for at in range(10)]
 LEGAL_FRAMES = [
-    *(message(channel, said) for said in [*SAMPLES, ENDED] for channel in range(5)),
+    *(message(channel, sample) for sample in [*SAMPLES, ENDED] for channel in range(5)),
     *(message(channel, gap) for gap in GAPS for channel in range(1, 5)),
     *(message(channel, m.End(stream="stdin")) for channel in range(1, 5)),
     *(message(channel, m.Credit(stream="stdout", bytes=9)) for channel in range(1, 5)),

@@ -100,7 +100,7 @@ class TestExamples:
 
     def test_every_outcome_has_an_example(self) -> None:
         decoded = [m.decode(line.encode(), Limits()) for line in JSON]
-        seen = {said.outcome.status for said in decoded if isinstance(said, m.Ended)}
+        seen = {message.outcome.status for message in decoded if isinstance(message, m.Ended)}
         assert seen == {row[0] for row in table(section("5. Outcomes"), "status")}
 
     def test_the_spelling_of_bytes(self) -> None:
@@ -140,18 +140,18 @@ class TestMessages:
 
     @pytest.mark.parametrize("name", MODELS)
     def test_the_ranges(self, name: str) -> None:
-        for field, kind, said in fields_table(name):
-            ranges = {"count": COUNT, "seconds": SECONDS}.get(kind, said.split(";")[0])
+        for field, kind, rule in fields_table(name):
+            ranges = {"count": COUNT, "seconds": SECONDS}.get(kind, rule.split(";")[0])
             numbers = re.findall(r"\d+[¹³⁶]*(?:-1)?", ranges)
             for bound in _bounds(MODELS[name].model_fields[field]):
                 assert SPELLED.get(bound, str(bound)) in numbers
 
     @pytest.mark.parametrize("name", MODELS)
     def test_the_choices(self, name: str) -> None:
-        for field, kind, said in fields_table(name):
+        for field, kind, rule in fields_table(name):
             choices = _choices(MODELS[name].model_fields[field].annotation)
             if choices and kind == "string":
-                assert set(re.findall(r"`(\w+)`", f"`{said}`")) == choices
+                assert set(re.findall(r"`(\w+)`", f"`{rule}`")) == choices
 
     def test_the_modes_of_a_terminal(self) -> None:
         names = [name for row in table(section("`terminal`", 4), "modes") for name in re.findall(r"\w+", row[1])]
@@ -172,14 +172,14 @@ class TestMessages:
 
 class TestStates:
     def test_the_connections_table(self) -> None:
-        said = [tuple(row) for row in table(section("The connection", 3), "phase")]
-        assert len(said) == len(set(said))
-        assert set(said) == {
+        rows = [tuple(row) for row in table(section("The connection", 3), "phase")]
+        assert len(rows) == len(set(rows))
+        assert set(rows) == {
             (phase, side, kind.model_fields["type"].default, following)
             for phase, row in CONNECTION_TRANSITIONS.items()
             for (side, kind), following in row.items()
         }
-        assert {row[0] for row in said} == set(Phase) - {Phase.CLOSED}
+        assert {row[0] for row in rows} == set(Phase) - {Phase.CLOSED}
 
     def test_what_may_be_sent_on_a_channel(self) -> None:
         rows = {row[0].replace("`", ""): row[1:] for row in table(section("Channels", 3), "opened by")}
@@ -189,9 +189,9 @@ class TestStates:
         }
 
     def test_what_the_messages_of_a_channel_are(self) -> None:
-        said = {tuple(row) for row in table(section("Channels", 3), "sender")}
+        rows = {tuple(row) for row in table(section("Channels", 3), "sender")}
         yes = {True: "yes", False: "no"}
-        assert said == {
+        assert rows == {
             (
                 side,
                 kind.model_fields["type"].default,
@@ -223,8 +223,8 @@ class TestLimits:
         ]
 
     def test_what_is_announced_and_in_which_range(self) -> None:
-        said = {row[0]: row[2] for row in table(section("9. Limits"), "limit") if row[2] != "no"}
-        assert said == {name: _range(field.metadata) for name, field in m.AnnouncedLimits.model_fields.items()}
+        announced = {row[0]: row[2] for row in table(section("9. Limits"), "limit") if row[2] != "no"}
+        assert announced == {name: _range(field.metadata) for name, field in m.AnnouncedLimits.model_fields.items()}
 
     def test_the_numbers_in_the_text(self) -> None:
         assert f"up to {MAX_TEXT} characters" in README
@@ -260,9 +260,9 @@ class TestRuns:
                 pair, began = Pair.ready(), arrived
                 continue
             speaker = Side.CLIENT if line.startswith("client 1: ") else Side.SERVER
-            said = line.split(" ", 2)[2]
-            if said.startswith("{"):
-                message = m.decode(said.removesuffix(" ×").encode(), Limits())
+            content = line.split(" ", 2)[2]
+            if content.startswith("{"):
+                message = m.decode(content.removesuffix(" ×").encode(), Limits())
                 if isinstance(message, m.Attach):
                     assert message.stdout == began
                 if type(message) in CHANNEL_MESSAGES:
@@ -272,10 +272,10 @@ class TestRuns:
                 if isinstance(message, m.Ended):
                     assert message.stdout == arrived
             else:
-                stream, count = said.removesuffix(" ×").split()
+                stream, count = content.removesuffix(" ×").split()
                 _send(pair.end(speaker), stream, int(count))
-                arrived += int(count) if stream == "stdout" and not said.endswith("×") else 0
-            if not said.endswith("×"):
+                arrived += int(count) if stream == "stdout" and not content.endswith("×") else 0
+            if not content.endswith("×"):
                 assert all("failed" not in received for received in pair.deliver())
         assert (pair.client.open_channels, pair.server.open_channels) == (0, 0)
 

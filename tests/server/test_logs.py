@@ -54,8 +54,8 @@ def test_an_event_can_be_one_json_object(pipe: Pipe) -> None:
     pipe.log.info("run started", run="0190", pid=7, shell=False, seconds=float("inf"))
     event = json.loads(pipe.lines()[0])
     assert event.pop("time").endswith("Z")
-    told = {"level": "info", "msg": "run started", "run": "0190", "pid": 7, "shell": False, "seconds": "inf"}
-    assert event == told
+    reported = {"level": "info", "msg": "run started", "run": "0190", "pid": 7, "shell": False, "seconds": "inf"}
+    assert event == reported
 
 
 def test_lines_for_the_journal_have_a_priority_prefix_and_no_time() -> None:

@@ -31,9 +31,12 @@ async def cutting_proxy(
                     return
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = next(after, (None, None))
+        to_target, from_target = next(after, (None, None))
         theirs, ours = await asyncio.open_unix_connection(target)
-        copies = [asyncio.ensure_future(copy(reader, ours, there)), asyncio.ensure_future(copy(theirs, writer, back))]
+        copies = [
+            asyncio.ensure_future(copy(reader, ours, to_target)),
+            asyncio.ensure_future(copy(theirs, writer, from_target)),
+        ]
         try:
             await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
         finally:

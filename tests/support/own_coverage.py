@@ -113,7 +113,7 @@ def percentage(data: coverage.CoverageData, source: Path, own: list[Path]) -> tu
 
 
 def main() -> int:
-    """Measure, and print the modules below the minimum. Return 1 if one is no exception, or an exception is obsolete."""
+    """Measure and print the modules below the minimum. Return 1 if one is no exception, or an exception is stale."""
     data = measure(sys.argv[1:])
     failed = 0
     for source, own in sources():

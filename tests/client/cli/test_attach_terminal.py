@@ -44,10 +44,10 @@ async def editing(run: FakeRun) -> None:
 async def test_the_screen_is_drawn_and_keys_are_sent(pty: Pty, screen: FakeService, env: dict[str, str]) -> None:
     before = pty.modes
     async with pty.running(*FARHAND, "attach", screen.host, ID[:8], env=env) as process:
-        said = await pty.shows(b"the second")
-        assert b"\x1b[?1049h" in said
-        assert b"first" not in said
-        assert said.count(b"long ago") < 100 * 30 / 9
+        output = await pty.shows(b"the second")
+        assert b"\x1b[?1049h" in output
+        assert b"first" not in output
+        assert output.count(b"long ago") < 100 * 30 / 9
         pty.type(b"q")
         assert await process.wait() == 3
         await pty.shows(b"\x1b[?1049l")

@@ -89,10 +89,10 @@ async def test_sigterm_and_sighup_stop_the_run_first(service: FakeService, tmp_p
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 async def test_a_signal_before_the_run_exits_at_once(service: FakeService, number: int, code: int) -> None:
-    came = asyncio.Event()
-    service.greet = lambda *_: came.set()
+    received = asyncio.Event()
+    service.greet = lambda *_: received.set()
     async with running("run", service.host, "prog") as process:
-        await came.wait()
+        await received.wait()
         process.send_signal(number)
         _, stderr = await process.communicate()
         assert (process.returncode, stderr) == (code, b"")

@@ -44,7 +44,7 @@ async def test_a_run_on_a_terminal_is_exported_with_its_size(service: FakeServic
         m.OutputMark(at=2500, stdout=13),
     ]
     service.answer = recorded(TERMINAL, *marks)
-    header, events, said = await exported(service, "--title", "how to")
+    header, events, output = await exported(service, "--title", "how to")
     assert header == {
         "version": 2,
         "width": 80,
@@ -61,7 +61,7 @@ async def test_a_run_on_a_terminal_is_exported_with_its_size(service: FakeServic
         [0.4, "r", "120x40"],
         [2.5, "o", "öße\r\n$ "],
     ]
-    assert said == b""
+    assert output == b""
     asked = service.runs[-1].attach
     assert asked is not None
     assert (asked.stdout, asked.stderr, asked.follow, asked.hold, asked.read_only) == (0, None, False, False, True)
@@ -89,21 +89,21 @@ async def test_missing_output_is_marked_and_takes_no_time(service: FakeService) 
         m.OutputMark(at=6000, stdout=15),
     ]
     service.answer = recorded(TERMINAL, *marks)
-    header, events, said = await exported(service)
+    header, events, output = await exported(service)
     gap = "11 bytes of stdout from offset 0 on are no longer kept"
     assert (header["width"], header["height"]) == (100, 30)
     assert (header["timestamp"], header["duration"]) == (1006, 3.25)
     assert events == [[0.0, "m", gap], [0.0, "o", "kept"]]
-    assert said == f"farhand: {gap}\n".encode()
+    assert output == f"farhand: {gap}\n".encode()
 
 
 async def test_a_running_run_is_exported_up_to_now(service: FakeService) -> None:
     service.behave = output_of(b"so far", running=True)
     service.answer = recorded(info(outcome=None), m.OutputMark(at=5, stdout=6))
-    header, events, said = await exported(service)
+    header, events, output = await exported(service)
     assert "duration" not in header
     assert events == [[0.005, "o", "so far"]]
-    assert said == f"farhand: run {ID} is still running; the recording ends here\n".encode()
+    assert output == f"farhand: run {ID} is still running; the recording ends here\n".encode()
 
 
 async def test_a_run_without_output_has_a_recording(service: FakeService) -> None:

@@ -99,17 +99,17 @@ async def test_a_signal_ends_the_replay(service: FakeService, number: int, code:
 
 
 @pytest.mark.parametrize(
-    ("option", "number", "said"),
+    ("option", "number", "output"),
     [
         ("--speed", "0", b"'0' is not a speed"),
         ("--speed", "fast", b"'fast' is not a speed"),
         ("--idle-limit", "-1", b"'-1' is not a number of seconds"),
     ],
 )
-async def test_a_wrong_number_is_refused(service: FakeService, option: str, number: str, said: bytes) -> None:
+async def test_a_wrong_number_is_refused(service: FakeService, option: str, number: str, output: bytes) -> None:
     done = await farhand("replay", option, number, service.host, ID)
     assert done.code == 2
-    assert option.encode() + b": " + said in done.stderr
+    assert option.encode() + b": " + output in done.stderr
 
 
 class TestOnATerminal:

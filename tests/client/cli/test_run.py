@@ -51,7 +51,7 @@ async def test_the_request_says_what_happens_on_disconnect(service: FakeService)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "code", "said"),
+    ("outcome", "code", "output"),
     [
         (Exited(code=255), 255, b""),
         (Signaled(signal=9), 137, b""),
@@ -69,7 +69,7 @@ async def test_the_request_says_what_happens_on_disconnect(service: FakeService)
     ],
 )
 async def test_every_outcome_has_its_exit_code_and_status(
-    service: FakeService, tmp_path: Path, outcome: Any, code: int, said: bytes
+    service: FakeService, tmp_path: Path, outcome: Any, code: int, output: bytes
 ) -> None:
     async def behave(run: FakeRun) -> None:
         if not isinstance(outcome, SpawnFailed):
@@ -78,7 +78,7 @@ async def test_every_outcome_has_its_exit_code_and_status(
 
     service.behave = behave
     done = await farhand("run", "--status-json", str(tmp_path / "s"), service.host, "prog")
-    assert (done.code, done.stdout, done.stderr) == (code, b"", said)
+    assert (done.code, done.stdout, done.stderr) == (code, b"", output)
     status = json.loads((tmp_path / "s").read_text())
     assert status | outcome.model_dump(exclude_none=True) == status
     assert status["run_id"] == service.runs[0].request.id
@@ -104,8 +104,8 @@ async def test_client_failures_exit_with_255_and_the_status_tells_them_apart(
     service.behave = behave
     done = await farhand("run", "--reconnect", "0", "--status-json", "-", service.host, "prog")
     assert (done.code, done.stdout) == (255, stdout)
-    said, line = done.stderr.splitlines()
-    assert said.startswith(b"farhand: ")
+    output, line = done.stderr.splitlines()
+    assert output.startswith(b"farhand: ")
     status = json.loads(line)
     assert (status["status"], status["error"]["type"], status["may_have_run"]) == ("failed", kind, may_have_run)
 

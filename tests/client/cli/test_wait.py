@@ -58,9 +58,9 @@ async def test_wait_for_output(service: FakeService, reason: Any, code: int) -> 
     service.answer = answer
     line = ["--pattern", "up$", "--idle", "2.5", "--from", "5", "--stderr", "--json"]
     done = await farhand("wait", *line, service.host, ID)
-    (said,) = json_lines(done.stdout)
+    (output,) = json_lines(done.stdout)
     expected = {"run_id": ID, "stream": "stderr", "reason": reason, "start": 5, "end": 9}
-    assert (done.code, said) == (code, expected | ({"pattern": "up$"} if reason == "pattern" else {}))
+    assert (done.code, output) == (code, expected | ({"pattern": "up$"} if reason == "pattern" else {}))
     assert service.questions == [m.WaitFor(id=ID, stream="stderr", offset=5, pattern=b"up$", idle=2.5)]
 
 
@@ -74,8 +74,8 @@ async def test_the_first_of_several_patterns_to_match_is_reported_and_the_others
 
     service.answer = answer
     done = await farhand("wait", "--pattern", "one", "--pattern", b"\xff", "--json", service.host, ID)
-    (said,) = json_lines(done.stdout)
-    assert (done.code, said["pattern"]) == (0, "\udcff")
+    (output,) = json_lines(done.stdout)
+    assert (done.code, output["pattern"]) == (0, "\udcff")
     assert len(service.questions) == 2
 
 

@@ -45,15 +45,15 @@ def refuse(attempts: int) -> Callable[[FakeConnection, m.Login], None]:
 
 async def test_the_proof_is_bound_to_this_connection(tmp_path: Path) -> None:
     key = openssh.make_key(tmp_path / "id")
-    said: dict[str, Any] = {}
+    output: dict[str, Any] = {}
 
     def greet(client: FakeConnection, message: m.AnyMessage) -> None:
         if isinstance(message, m.Hello):
-            said["hello"], said["welcome"] = message, welcome(client, login=True)
-            said["frame"] = client.connection.hello_frame
-            client.send(said["welcome"])
+            output["hello"], output["welcome"] = message, welcome(client, login=True)
+            output["frame"] = client.connection.hello_frame
+            client.send(output["welcome"])
         elif isinstance(message, m.Login):
-            said["login"] = message
+            output["login"] = message
             client.send(m.Accepted(user="bob", host="fake"))
 
     async with (
@@ -63,16 +63,16 @@ async def test_the_proof_is_bound_to_this_connection(tmp_path: Path) -> None:
         assert client.user == "bob"
     transcript = login_transcript(
         spki_sha256=sha256(spki_from_host_key(host_key)).digest(),
-        server_nonce=said["welcome"].nonce,
-        client_nonce=said["hello"].nonce,
+        server_nonce=output["welcome"].nonce,
+        client_nonce=output["hello"].nonce,
         server_name="127.0.0.1",
         user="bob",
-        hello_sha256=sha256(said["frame"]).digest(),
+        hello_sha256=sha256(output["frame"]).digest(),
         public_key=key.blob,
     )
-    assert said["login"].public_key == key.blob
-    assert login.decode_sshsig(said["login"].signature).public_key == key.blob
-    assert openssh.verifies(tmp_path, key, said["login"].signature, transcript, LOGIN_NAMESPACE)
+    assert output["login"].public_key == key.blob
+    assert login.decode_sshsig(output["login"].signature).public_key == key.blob
+    assert openssh.verifies(tmp_path, key, output["login"].signature, transcript, LOGIN_NAMESPACE)
 
 
 async def test_keys_are_tried_in_order_until_one_is_accepted(tmp_path: Path) -> None:

@@ -50,8 +50,8 @@ async def test_a_permanent_loss_says_what_is_known_of_the_run(tmp_path: Path, re
         ]
         service.greet = lambda fake, _: fake.cut()
         service.connections[0].cut()
-        told = ["stops it 60 seconds after", "stops it 300 seconds after", "keeps it", "may still know it"]
-        for run, known in zip(runs, told, strict=True):
+        reported = ["stops it 60 seconds after", "stops it 300 seconds after", "keeps it", "may still know it"]
+        for run, known in zip(runs, reported, strict=True):
             with pytest.raises(ConnectionLost, match=known) as caught:
                 await run.wait()
             assert f"farhand attach {client.name} {run.id}" in str(caught.value)
@@ -65,10 +65,10 @@ async def test_a_permanent_loss_says_what_is_known_of_the_run(tmp_path: Path, re
 
 
 async def test_watch_is_notified_of_the_outage_and_of_its_end(tmp_path: Path) -> None:
-    told: asyncio.Queue[Outage | None] = asyncio.Queue()
-    async with client_of(tmp_path, reconnect=30, watch=told.put_nowait) as (_, service):
+    reported: asyncio.Queue[Outage | None] = asyncio.Queue()
+    async with client_of(tmp_path, reconnect=30, watch=reported.put_nowait) as (_, service):
         service.connections[0].cut()
-        outage, end = await told.get(), await told.get()
+        outage, end = await reported.get(), await reported.get()
     assert outage is not None
     assert "was closed by the peer" in str(outage.cause)
     assert (0 < outage.left <= 30, end) == (True, None)

@@ -102,11 +102,11 @@ async def test_the_services_last_error_is_reported(tmp_path: Path) -> None:
 
 async def test_an_announced_shutdown_is_reported_with_its_grace(tmp_path: Path) -> None:
     async with client_of(tmp_path, stoppable) as (client, service), client.start(["prog"]) as run:
-        told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        run.on_going_away(told.set_result)
+        reported: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        run.on_going_away(reported.set_result)
         assert not client.going_away
         service.connections[0].send(m.GoingAway(grace=7.0))
-        assert await told == 7.0
+        assert await reported == 7.0
         assert client.going_away
 
 

@@ -59,8 +59,8 @@ async def given(events: Sequence[RecordedEvent]) -> AsyncGenerator[RecordedEvent
 async def playing(
     pty: Pty, events: Sequence[RecordedEvent], size: WindowSize | None = SIZE, stderr: File | None = None
 ) -> AsyncIterator[tuple[TerminalPlayback, asyncio.Task[bool]]]:
-    with LocalTerminal(pty.slave) as here:
-        playback = TerminalPlayback(here, size, stderr)
+    with LocalTerminal(pty.slave) as local_terminal:
+        playback = TerminalPlayback(local_terminal, size, stderr)
         task = asyncio.create_task(playback.play(given(events), 1.0, math.inf))
         try:
             yield playback, task

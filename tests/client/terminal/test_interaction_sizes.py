@@ -91,9 +91,9 @@ async def test_the_confirmation_of_an_earlier_size_is_not_reported(
         await pty.shows(b"ready ")
         pty.resize(100, 30)
         os.kill(os.getpid(), signal.SIGWINCH)
-        told = await service.runs[0].until(m.Resize)
+        reported = await service.runs[0].until(m.Resize)
         service.runs[0].send(m.Resize(columns=80, rows=24))
-        service.runs[0].send(told)
+        service.runs[0].send(reported)
         await client.ping()
         await asyncio.sleep(0.15)  # the timer of the notice is due before this one
         assert b"another client" not in pty.shown

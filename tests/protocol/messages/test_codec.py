@@ -58,9 +58,9 @@ def test_an_error_message_that_fits_is_unchanged(text: str) -> None:
 
 
 def test_a_longer_error_message_is_truncated_and_a_surrogate_escaped() -> None:
-    said = m.Error(code=ErrorCode.INTERNAL, message="\udcff" + "x" * MAX_TEXT)
-    assert said.message == ("\\udcff" + "x" * MAX_TEXT)[: MAX_TEXT - 1] + "…"
-    assert m.decode(m.encode(said), Limits()) == said
+    error = m.Error(code=ErrorCode.INTERNAL, message="\udcff" + "x" * MAX_TEXT)
+    assert error.message == ("\\udcff" + "x" * MAX_TEXT)[: MAX_TEXT - 1] + "…"
+    assert m.decode(m.encode(error), Limits()) == error
 
 
 @given(st.binary(max_size=200))

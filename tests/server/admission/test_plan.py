@@ -186,8 +186,8 @@ def test_a_plan_has_the_request_and_its_origin() -> None:
     origin = plan({"argv": (b"make", b"caf\xe9"), "env": ((b"TOKEN", b"secret"),)}, by_key).origin
     assert (origin.how, origin.key, origin.peer, origin.audit) == ("key", "SHA256:abc", "192.0.2.7:50214", "argv")
     assert b"secret" not in origin.request
-    told = json.loads(origin.request)
-    assert (told["argv"], told["env"]) == (["make", {"base64": "Y2Fm6Q=="}], ["TOKEN"])
+    reported = json.loads(origin.request)
+    assert (reported["argv"], reported["env"]) == (["make", {"base64": "Y2Fm6Q=="}], ["TOKEN"])
 
 
 @pytest.mark.parametrize(
@@ -268,11 +268,11 @@ def test_input_is_recorded_on_request() -> None:
 
 
 def test_the_record_has_the_terminal_without_its_modes() -> None:
-    told = json.loads(plan({"login": True, "window": 65536, **ON_A_TERMINAL}).origin.request)
+    reported = json.loads(plan({"login": True, "window": 65536, **ON_A_TERMINAL}).origin.request)
     size = {"columns": 80, "rows": 24}
-    assert told["terminal"] == {"name": "xterm-256color", "size": size}
-    assert (told["login"], told["command"]) == (True, "-sh")
-    assert "window" not in told
+    assert reported["terminal"] == {"name": "xterm-256color", "size": size}
+    assert (reported["login"], reported["command"]) == (True, "-sh")
+    assert "window" not in reported
 
 
 def test_requests_with_different_terminals_differ() -> None:

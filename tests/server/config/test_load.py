@@ -237,9 +237,9 @@ class TestRefusing:
         assert len(sentences(write("[runs]\nlingr = 1\nmax_runs = 'x'\n[log]\nlevel = 'loud'"))) == 3
 
     def test_at_most_twenty_errors_are_reported(self, write: Write) -> None:
-        told = sentences(write("[runs]\n" + "\n".join(f"k{number} = 1" for number in range(1000))))
-        assert len(told) == 21
-        assert told[-1] == "and 980 more"
+        reported = sentences(write("[runs]\n" + "\n".join(f"k{number} = 1" for number in range(1000))))
+        assert len(reported) == 21
+        assert reported[-1] == "and 980 more"
 
     def test_an_error_on_the_command_line_names_the_option(self, write: Write) -> None:
         with pytest.raises(ConfigError) as refusal:

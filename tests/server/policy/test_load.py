@@ -124,8 +124,8 @@ def test_each_error_is_one_sentence_with_file_rule_and_key(write: Write, text: s
 
 
 def test_at_most_twenty_errors_are_reported(write: Write) -> None:
-    told = sentence_of(write(RULE + "shell = true\n" + "\n".join(f"k{number} = 1" for number in range(100))))
-    assert (len(told), told[-1]) == (21, "and 80 more")
+    reported = sentence_of(write(RULE + "shell = true\n" + "\n".join(f"k{number} = 1" for number in range(100))))
+    assert (len(reported), reported[-1]) == (21, "and 80 more")
 
 
 def test_a_file_that_others_can_write_is_refused(write: Write) -> None:

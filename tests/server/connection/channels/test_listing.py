@@ -204,14 +204,14 @@ async def test_a_listed_run_has_all_its_fields() -> None:
     one.pid, one.began = 4242, 1000.0
     one.stdout.append(b"12345")
     one.stdin.received = 9
-    told = info(one)
-    assert told == m.RunInfo(
-        id=one.id, owner="ada", command="cat caf?", began=1000.0, duration=told.duration, stdout=5, stderr=0,
+    reported = info(one)
+    assert reported == m.RunInfo(
+        id=one.id, owner="ada", command="cat caf?", began=1000.0, duration=reported.duration, stdout=5, stderr=0,
         stdin=9, pid=4242, attachments=0, on_disconnect="keep",
     )  # fmt: skip
     one.result = RunResult(Signaled(signal=9), 5, 0, 2.5)
-    told = info(one)
-    assert (told.pid, told.stdin, told.duration, told.outcome) == (None, None, 2.5, Signaled(signal=9))
+    reported = info(one)
+    assert (reported.pid, reported.stdin, reported.duration, reported.outcome) == (None, None, 2.5, Signaled(signal=9))
 
 
 async def test_a_run_with_a_terminal_is_listed_with_its_size(tmp_path: Path) -> None:

@@ -52,12 +52,12 @@ async def test_all_marks_made_so_far_are_sent_and_then_done(tmp_path: Path) -> N
     channel = ask(session, watched)
     session.all_turns()
     assert session.received[channel.number][-1] == m.Done()
-    told = marks(session, channel)
-    sizes = [mark.size for mark in told if mark.size is not None]
+    reported = marks(session, channel)
+    sizes = [mark.size for mark in reported if mark.size is not None]
     assert sizes == [m.WindowSize(columns=80, rows=24), m.WindowSize(columns=132, rows=43)]
-    assert [mark.stdin for mark in told if mark.stdin is not None] == [b"ls\r"]
-    assert [mark.stdout for mark in told if mark.stdout is not None] == [4]
-    assert {mark.cut for mark in told} == {None}
+    assert [mark.stdin for mark in reported if mark.stdin is not None] == [b"ls\r"]
+    assert [mark.stdout for mark in reported if mark.stdout is not None] == [4]
+    assert {mark.cut for mark in reported} == {None}
 
 
 async def test_a_run_without_output_has_no_marks() -> None:
@@ -90,9 +90,9 @@ async def test_messages_are_no_larger_than_the_clients_limit() -> None:
     session = FakeSession(Limits(login_message=16 * KiB, message=16 * KiB))
     channel = ask(session, watched)
     session.all_turns()
-    told = marks(session, channel)
-    assert sum(len(mark.stdin or b"") for mark in told) == 100_000
-    assert all(one.at <= other.at for one, other in pairwise(told))
+    reported = marks(session, channel)
+    assert sum(len(mark.stdin or b"") for mark in reported) == 100_000
+    assert all(one.at <= other.at for one, other in pairwise(reported))
     assert len(session.received[channel.number]) > 5
 
 

@@ -51,15 +51,15 @@ class Outlet:
         """Transfer everything both ways; return what the client got: message types, and `STREAM:BYTES` for data."""
         for data in self.client.data_to_send():
             list(self.connection.receive_data(data))
-        came = []
+        arrived = []
         for data in self.connection.data_to_send():
             for event in self.client.receive_data(data):
                 if isinstance(event, DataReceived):
-                    came.append(f"{event.stream}:{len(event.data)}")
+                    arrived.append(f"{event.stream}:{len(event.data)}")
                 else:
                     assert isinstance(event, MessageReceived), event
-                    came.append(event.message.type)
-        return came
+                    arrived.append(event.message.type)
+        return arrived
 
     def open(self, run: LiveRun, request: m.RunRequest | m.Attach) -> RunChannel:
         """Open a channel with the client's request."""

@@ -76,9 +76,9 @@ class TestSeries:
     @given(gaps, st.integers(2, 64))
     def test_no_output_is_dated_before_it_arrived(self, pauses: list[int], limit: int) -> None:
         series, added = filled(pauses, limit)
-        came = {number: at for at, number in added}
+        received = {number: at for at, number in added}
         for at, number in zip(series.at, series.first, strict=True):
-            assert came[number] <= at
+            assert received[number] <= at
 
     @given(gaps, st.integers(2, 64))
     def test_nothing_is_late_by_more_than_a_step_and_steps_are_as_short_as_possible(
@@ -105,20 +105,25 @@ class TestSeries:
     def test_a_restored_series_continues_like_the_original(self, pauses: list[int], limit: int, later: int) -> None:
         here, added = filled(pauses, limit)
         memory = SpoolMemory(0)
-        there = MarkSeries(limit, memory)
-        there.add(3, 4, 5)
+        restored = MarkSeries(limit, memory)
+        restored.add(3, 4, 5)
         stored: list[bytes] = []
 
         def put(columns: list[bytes]) -> Blob:
             stored.extend(columns)
             return 0, sum(map(len, columns))
 
-        there.restore(here.snapshot(put), lambda _: b"".join(stored))
+        restored.restore(original.snapshot(put), lambda _: b"".join(stored))
         at = (added[-1][0] if added else 0) + later
-        for series in (here, there):
+        for series in (original, restored):
             series.add(at, 1000, 2000)
-        assert (here.at, here.first, here.second, here.step) == (there.at, there.first, there.second, there.step)
-        assert memory.used == MARK_BYTES * len(there)
+        assert (original.at, original.first, original.second, original.step) == (
+            restored.at,
+            restored.first,
+            restored.second,
+            restored.step,
+        )
+        assert memory.used == MARK_BYTES * len(restored)
 
     @given(gaps, st.integers(2, 64))
     def test_the_memory_of_a_series_is_counted(self, pauses: list[int], limit: int) -> None:
