@@ -18,7 +18,7 @@ from farhand_protocol.limits import Limits
 from farhand_protocol.states import Side
 from farhand_protocol.transport import ConnectionTransport
 
-PATIENCE = 45.0
+TIMEOUT = 45.0
 """Timeout, in seconds, for anything awaited from the service."""
 
 

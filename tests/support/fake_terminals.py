@@ -47,7 +47,7 @@ async def begin(run: FakeRun) -> None:
     wanted = run.request.terminal
     size = run.attach.size if run.attach is not None else wanted.size if wanted is not None else None
     if size is not None:
-        run.say(m.Resize(columns=size.columns, rows=size.rows))
+        run.send(m.Resize(columns=size.columns, rows=size.rows))
 
 
 @contextlib.asynccontextmanager

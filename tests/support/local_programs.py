@@ -31,7 +31,7 @@ async def run_locally(run: FakeRun) -> None:
     directory = request.cwd or home
     if not Path(os.fsdecode(directory)).is_dir():
         outcome = SpawnFailed(errno=2, error="ENOENT", what="directory", message="No such file or directory")
-        run.say(m.Ended(outcome=outcome, duration=0.0, stdout=0, stderr=0))
+        run.send(m.Ended(outcome=outcome, duration=0.0, stdout=0, stderr=0))
         return
     process = await asyncio.create_subprocess_exec(
         *argv,

@@ -8,7 +8,7 @@ import os
 import re
 from pathlib import Path
 
-PATIENCE = 45.0
+TIMEOUT = 45.0
 """Timeout, in seconds, for the exit of a process."""
 
 

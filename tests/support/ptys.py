@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.support import warm
 
-PATIENCE = 45.0
+TIMEOUT = 45.0
 """Timeout, in seconds, for expected output."""
 
 

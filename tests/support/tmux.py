@@ -17,7 +17,7 @@ import pytest
 from tests.support.command import FARHAND
 from tests.support.reference_terminals import FLAGS, cells
 
-PATIENCE = 45.0
+TIMEOUT = 45.0
 """Timeout, in seconds, for expected screen content."""
 
 COLUMNS = 160

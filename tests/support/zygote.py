@@ -154,11 +154,11 @@ def measure(directory: str, test_module: str) -> Callable[[], None]:
     return save
 
 
-def leave(code: int) -> None:
-    """End as an interpreter does, but for taking the imported modules apart: that would copy all of the memory that is
+def exit_without_cleanup(code: int) -> None:
+    """Exit as an interpreter does, but without clearing the imported modules: that would copy all of the memory that is
     shared with the process that was forked. Neither program registers anything with atexit.
 
-    Return where threads have still to be ended: the interpreter knows how to.
+    Return if threads still have to be ended: the interpreter does that.
     """
     if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
         return

@@ -162,7 +162,7 @@ class TestLeaving:
 
         service.behave = never
         async with running_shell(pty, service, env) as process:
-            await service.came.wait()
+            await service.arrived.wait()
             pty.type(b"\x03")
             assert await process.wait() == 130
 
@@ -201,7 +201,7 @@ class TestOutages:
     ) -> None:
         async with running_shell(pty, service, env) as process:
             await pty.shows(b"ready ")
-            service.connections[0].say(m.GoingAway(grace=10))
+            service.connections[0].send(m.GoingAway(grace=10))
             await pty.shows(b"the service is stopping; it ends this run in 10 seconds")
             pty.type(b"q")
             assert await process.wait() == 3

@@ -18,7 +18,7 @@ from farhand_client.repl.attended import AttendedRepl
 from farhand_client.repl.commands import ExitRepl
 from farhand_client.ui.interrupts import SignalHandler
 from farhand_protocol import messages as m
-from tests.support.fake_service import FakeConnection, FakeRun, FakeService, let_in
+from tests.support.fake_service import FakeConnection, FakeRun, FakeService, accept_client
 from tests.support.local_programs import connecting_to
 from tests.support.ptys import Pty
 
@@ -81,7 +81,7 @@ async def test_a_line_typed_before_the_connection_runs_when_it_is_there(
     keys: PipeInput, service: FakeService, signals: SignalHandler
 ) -> None:
     def greet(connection: FakeConnection, message: m.AnyMessage) -> None:
-        asyncio.get_running_loop().call_later(0.1, let_in, connection, message)
+        asyncio.get_running_loop().call_later(0.1, accept_client, connection, message)
 
     service.greet = greet
     keys.send_text("exit 4\r")
@@ -118,9 +118,9 @@ async def test_commands_after_one_that_is_interrupted_do_not_run(
 
 
 async def _press_ctrl_c_once_a_command_runs(service: FakeService) -> None:
-    while not any(run.request.shell is not None and run.begun for run in service.runs):
-        service.came.clear()
-        await service.came.wait()
+    while not any(run.request.shell is not None and run.has_started for run in service.runs):
+        service.arrived.clear()
+        await service.arrived.wait()
         await asyncio.sleep(0)
     os.kill(os.getpid(), signal.SIGINT)
 

@@ -120,7 +120,7 @@ async def test_a_service_that_drains_is_left_and_other_refusals_keep_the_connect
 
 async def test_a_shutdown_is_reported_once_and_the_next_line_connects_again(web: Host, service: FakeService) -> None:
     client = await web.connection.connect()
-    service.connections[0].say(m.GoingAway(grace=1.0))
+    service.connections[0].send(m.GoingAway(grace=1.0))
     await client.ping()
     web.connection.report_shutdown()
     web.connection.report_shutdown()

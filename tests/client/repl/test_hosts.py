@@ -117,7 +117,7 @@ class TestBranch:
     ) -> None:
         await host.connection.connect()
         host.refresh_branch()
-        await asyncio.wait_for(service.came.wait(), 10)
+        await asyncio.wait_for(service.arrived.wait(), 10)
         host.line_ended("make")
         host.refresh_branch()
         assert len(service.runs) == 1
@@ -131,10 +131,10 @@ class TestBranch:
         await host.connection.connect()
         await branch_changed(host)
         service.behave = refusing(ErrorCode.DENIED, "no")
-        service.came.clear()
+        service.arrived.clear()
         host.line_ended("git status")
         host.refresh_branch()
-        await asyncio.wait_for(service.came.wait(), 10)
+        await asyncio.wait_for(service.arrived.wait(), 10)
         client = host.connection.client
         assert client is not None
         await client.ping()

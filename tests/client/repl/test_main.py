@@ -64,7 +64,7 @@ async def test_a_signal_ends_the_repl_with_128_and_its_number(
 ) -> None:
     stdin(monkeypatch, b"exec sleep 1000\n")
     code = run()
-    await asyncio.wait_for(service.came.wait(), 10)
+    await asyncio.wait_for(service.arrived.wait(), 10)
     os.kill(os.getpid(), signal.SIGTERM)
     assert await code == 143
 
@@ -74,7 +74,7 @@ async def test_a_cancellation_that_no_signal_caused_is_raised(
 ) -> None:
     stdin(monkeypatch, b"exec sleep 1000\n")
     code = run()
-    await asyncio.wait_for(service.came.wait(), 10)
+    await asyncio.wait_for(service.arrived.wait(), 10)
     code.cancel()
     with pytest.raises(asyncio.CancelledError):
         await code

@@ -48,7 +48,7 @@ async def test_events_name_the_host_if_there_are_several(session: ReplSession, c
 
 
 async def test_a_shutdown_is_reported(session: ReplSession, service: FakeService, capfd: Captured) -> None:
-    service.connections[0].say(m.GoingAway(grace=1.0))
+    service.connections[0].send(m.GoingAway(grace=1.0))
     client = session.hosts.active[0].connection.client
     assert client is not None
     await client.ping()
@@ -76,7 +76,7 @@ async def test_output_is_labelled_for_several_hosts(session: ReplSession) -> Non
 async def test_the_branches_of_active_hosts_are_requested(session: ReplSession, service: FakeService) -> None:
     service.behave = printing(b"ref: refs/heads/main")
     session.refresh_branches()
-    await asyncio.wait_for(service.came.wait(), 10)
+    await asyncio.wait_for(service.arrived.wait(), 10)
     assert service.runs[0].request.argv is not None
 
 

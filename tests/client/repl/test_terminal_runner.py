@@ -95,7 +95,7 @@ async def test_without_terminals_lines_run_on_pipes_and_the_reason_is_printed_on
 ) -> None:
     async def behave(run: FakeRun) -> None:
         if run.request.terminal is not None:
-            run.say(m.Error(code=ErrorCode.NO_TERMINAL, message="no-pty"))
+            run.send(m.Error(code=ErrorCode.NO_TERMINAL, message="no-pty"))
         else:
             await printing(b"out\n")(run)
 
@@ -114,7 +114,7 @@ async def test_a_service_that_refuses_everything_is_not_without_terminals(
     runner: TerminalRunner, web: ReplHost, service: FakeService
 ) -> None:
     async def refuse(run: FakeRun) -> None:
-        run.say(m.Error(code=ErrorCode.DENIED, message="no"))
+        run.send(m.Error(code=ErrorCode.DENIED, message="no"))
 
     service.behave = refuse
     with pytest.raises(RequestRefused):
@@ -124,7 +124,7 @@ async def test_a_service_that_refuses_everything_is_not_without_terminals(
 
 async def test_another_refusal_is_raised(runner: TerminalRunner, service: FakeService) -> None:
     async def refuse(run: FakeRun) -> None:
-        run.say(m.Error(code=ErrorCode.CONFLICT, message="no"))
+        run.send(m.Error(code=ErrorCode.CONFLICT, message="no"))
 
     service.behave = refuse
     with pytest.raises(RequestRefused):

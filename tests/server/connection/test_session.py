@@ -34,7 +34,7 @@ from farhand_server.runs.kept import Retention
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.process.process import Process, prepare_loop
 from farhand_server.runs.registry import Registry
-from tests.support.client import PATIENCE, RawClient
+from tests.support.client import TIMEOUT, RawClient
 from tests.support.pairs import hello
 from tests.support.processes import children, reaped
 
@@ -201,7 +201,7 @@ async def test_a_client_that_does_not_respond_is_pinged_and_then_disconnected(
     client.send(0, hello().model_copy(update={"user": None}))
     writer.write(b"".join(client.data_to_send()))
     received = b""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(1 << 16):
                 received += data
@@ -214,7 +214,7 @@ async def test_a_client_that_violates_the_protocol_is_disconnected_and_others_go
     async with RawClient.connect(core.config.socket) as other:
         reader, writer = await asyncio.open_unix_connection(core.config.socket)
         writer.write(encode_frame(Kind.MESSAGE, 0, b"{}"))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             assert b'"error"' in await reader.read()
         writer.close()
         await other.round_trip()

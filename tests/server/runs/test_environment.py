@@ -76,8 +76,8 @@ def test_a_directory_is_relative_to_the_home(wanted: bytes | None, directory: by
         (b"\xff", ("*",), True),
     ],
 )
-def test_variables_are_allowed_by_pattern(name: bytes, admitted: tuple[str, ...], let_in: bool) -> None:
-    if let_in:
+def test_variables_are_allowed_by_pattern(name: bytes, admitted: tuple[str, ...], accepted: bool) -> None:
+    if accepted:
         assert HOME.build(requested=[(name, b"v")], admitted=admitted, added={})[name] == b"v"
     else:
         with pytest.raises(EnvironmentRefused, match="may not set the environment variable"):

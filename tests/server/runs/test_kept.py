@@ -1,4 +1,4 @@
-"""The output of runs that are over is kept within the bounds of the retention, and while it is being read."""
+"""The output of finished runs is kept within the limits of the retention, and while it is being read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from farhand_server.runs.kept import Retention
 from farhand_server.runs.process.process import prepare_loop
 from farhand_server.runs.run import LiveRun
 from tests.support.processes import reaped
-from tests.support.registry import PATIENCE, MiB, Service, Watching, plan
+from tests.support.registry import TIMEOUT, MiB, RunWatcher, Service, plan
 
 
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    """A registry on a loop that is made for processes."""
+    """A registry on a loop prepared for processes."""
     prepare_loop()
     one = Service(tmp_path)
     yield one
@@ -26,13 +26,13 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
     await reaped(one.others)
 
 
-async def over(service: Service, *argv: str, **fields: Any) -> tuple[LiveRun, Watching]:
-    """A run that is over, and a client that has not left yet."""
-    run, watching = service.start(plan(*argv, **fields))
-    async with asyncio.timeout(PATIENCE):
-        await watching.over.wait()
+async def finished(service: Service, *argv: str, **fields: Any) -> tuple[LiveRun, RunWatcher]:
+    """Return a run that has finished, and its client, which has not left yet."""
+    run, watcher = service.start(plan(*argv, **fields))
+    async with asyncio.timeout(TIMEOUT):
+        await watcher.finished.wait()
         await service.registry.idle()
-    return run, watching
+    return run, watcher
 
 
 OUTPUT = ("head", "-c", "100000", "/dev/zero")
@@ -47,8 +47,8 @@ async def test_the_output_of_old_runs_is_deleted_unless_it_is_being_read(
     service: Service, retention: Retention, tmp_path: Path
 ) -> None:
     service.registry.kept.retention = retention
-    first, reading = await over(service, *OUTPUT, disk_spool=MiB)
-    second, another = await over(service, *OUTPUT, disk_spool=MiB)
+    first, reading = await finished(service, *OUTPUT, disk_spool=MiB)
+    second, another = await finished(service, *OUTPUT, disk_spool=MiB)
     assert (first.size, second.size) == (100_000, 100_000)
     another.leave()
     reading.leave()
@@ -66,7 +66,7 @@ async def test_clients_that_never_read_keep_no_more_runs_and_disk_than_allowed(
     service: Service, retention: Retention, tmp_path: Path
 ) -> None:
     service.registry.kept.retention = retention
-    runs = [(await over(service, *OUTPUT, disk_spool=MiB))[0] for _ in range(4)]
+    runs = [(await finished(service, *OUTPUT, disk_spool=MiB))[0] for _ in range(4)]
     assert [run.size for run in runs] == [0, 0, 100_000, 100_000]
     assert len(list((tmp_path / "spool").iterdir())) == 4
 
@@ -75,7 +75,7 @@ async def test_old_output_uses_half_of_the_memory_and_output_being_read_all_of_i
     service.memory.limit = 250_000
     runs = []
     for _ in range(3):
-        run, reading = await over(service, *OUTPUT)
+        run, reading = await finished(service, *OUTPUT)
         runs.append((run, reading))
     assert [run.size for run, _ in runs] == [0, 100_000, 100_000]
     for _, reading in runs:
@@ -85,10 +85,10 @@ async def test_old_output_uses_half_of_the_memory_and_output_being_read_all_of_i
 
 async def test_output_is_deleted_when_its_time_is_over(service: Service) -> None:
     service.registry.kept.retention = Retention(1000, 0.1, 1 << 30)
-    run, reading = await over(service, *OUTPUT)
+    run, reading = await finished(service, *OUTPUT)
     reading.leave()
     assert run.size
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while run.size:  # noqa: ASYNC110  # turns of the loop are what is waited for
             await asyncio.sleep(0.01)
     assert service.registry.find(run.plan.id) is None

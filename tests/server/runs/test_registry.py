@@ -22,7 +22,7 @@ from farhand_server.runs.registry import (
     TooManyRuns,
 )
 from tests.support.processes import descriptors, reaped, session_is_gone
-from tests.support.registry import PATIENCE, MiB, Service, plan
+from tests.support.registry import TIMEOUT, MiB, Service, plan
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ async def test_all_runs_are_stopped_within_the_grace_period_of_the_service(servi
 
 
 async def test_a_run_ends_without_anybody_waiting_for_it(service: Service) -> None:
-    run, watching = service.start(plan("sh", "-c", "trap '' TERM; head -c 10000000 /dev/zero"))
+    run, watcher = service.start(plan("sh", "-c", "trap '' TERM; head -c 10000000 /dev/zero"))
     writing = asyncio.Event()
     run.stdout.listeners.append(writing.set)
     async with asyncio.timeout(TIMEOUT):
@@ -208,10 +208,10 @@ async def test_a_bug_at_the_start_ends_the_program(service: Service) -> None:
 
 
 async def test_signals_after_the_end_are_not_delivered(service: Service) -> None:
-    run, watching = service.start(plan("true"))
+    run, watcher = service.start(plan("true"))
     await service.idle()
     assert not run.signal(signal.SIGKILL)
     run.stop("requested")
-    run.stdin.write(watching.place, b"late")
-    run.stdin.end(watching.place)
-    assert watching.told == ["started", "ended"]
+    run.stdin.write(watcher.place, b"late")
+    run.stdin.end(watcher.place)
+    assert watcher.calls == ["started", "ended"]

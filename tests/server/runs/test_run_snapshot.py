@@ -30,7 +30,7 @@ def moments_of(run: LiveRun) -> list[Moment]:
 
 
 async def test_a_restored_run_has_the_same_output_sizes_and_keys_with_their_times(tmp_path: Path) -> None:
-    here = run(tmp_path, terminal=TerminalPlan("xterm", 80, 24), disk_spool=1 << 16, record_input=True)
+    original = run(tmp_path, terminal=TerminalPlan("xterm", 80, 24), disk_spool=1 << 16, record_input=True)
     for number in range(10):
         original.timeline.start -= 0.25
         original.timeline.fed(b"%d" % number)

@@ -1,4 +1,4 @@
-"""A run is asked to end, gets its grace period, and is killed; timeouts begin that when they are due, not before."""
+"""A stopped run is asked to end, gets its grace period, and is then killed; a timeout stops it when it is due."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from farhand_server.runs.plan import StopReason
 from farhand_server.runs.stop import StopLadder, Timeouts
 from tests.server.connection.channels.runs import plan
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 class Steps:
-    """What a ladder does, in order."""
+    """A stop ladder, and the steps that it has taken, in order."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -35,7 +35,7 @@ class Steps:
         self.ladder.connect(self.ask, self.kill)
 
     async def end(self) -> list[str]:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await self.killed.wait()
         return self.done
 
@@ -107,7 +107,7 @@ class Timed:
         self.timeouts = Timeouts(plan(**fields), self.spools, self.stopped.put_nowait)
 
     async def reason(self) -> StopReason:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await self.stopped.get()
 
 

@@ -146,7 +146,7 @@ async def test_a_lost_holder_that_does_not_return_within_the_grace_period_loses_
 
 
 async def test_a_run_is_abandoned_once_nobody_has_held_it_for_the_grace_period(run: Run) -> None:
-    begun = asyncio.get_running_loop().time()
+    started = asyncio.get_running_loop().time()
     run.all.lost(run.attach())
     await run.wait_until_abandoned()
     assert asyncio.get_running_loop().time() - started >= GRACE
@@ -248,8 +248,8 @@ async def test_a_run_that_is_over_is_not_abandoned_and_keeps_its_attachments(run
 
 
 async def test_the_registry_is_notified_when_the_last_client_is_gone(run: Run) -> None:
-    told = list[str]()
-    run.all.on_deserted = lambda: told.append("deserted")
+    events = list[str]()
+    run.all.on_deserted = lambda: events.append("deserted")
     first, second = run.attach(), run.attach(hold=False)
     run.all.lost(first)
     events.append("one left")

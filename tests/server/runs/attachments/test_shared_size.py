@@ -50,7 +50,7 @@ async def test_the_smallest_size_wins_and_unknown_sizes_do_not_count(
 
 
 async def test_only_the_last_of_many_changes_in_one_turn_counts() -> None:
-    shown = Shown()
+    shown = SharedScreen()
     for columns in range(1, 100):
         shown.sizes = [TerminalSize(columns, 24)]
         shown.screen.changed()
@@ -60,14 +60,14 @@ async def test_only_the_last_of_many_changes_in_one_turn_counts() -> None:
 
 
 async def test_nobody_is_notified_of_an_unchanged_size() -> None:
-    shown = Shown(TerminalSize(80, 24))
+    shown = SharedScreen(TerminalSize(80, 24))
     shown.screen.changed()
     await turn()
     assert shown.notified == []
 
 
 async def test_the_size_does_not_change_when_the_last_client_detaches() -> None:
-    shown = Shown(TerminalSize(40, 10))
+    shown = SharedScreen(TerminalSize(40, 10))
     shown.screen.apply()
     shown.sizes = []
     shown.screen.changed()
@@ -76,7 +76,7 @@ async def test_the_size_does_not_change_when_the_last_client_detaches() -> None:
 
 
 async def test_the_size_does_not_change_after_the_program_has_ended() -> None:
-    shown = Shown(TerminalSize(40, 10))
+    shown = SharedScreen(TerminalSize(40, 10))
     shown.screen.changed()
     shown.screen.disconnect()
     await turn()
@@ -86,7 +86,7 @@ async def test_the_size_does_not_change_after_the_program_has_ended() -> None:
 
 
 async def test_the_program_is_notified_once_of_a_new_size_and_of_a_new_client() -> None:
-    shown = Shown(TerminalSize(80, 24))
+    shown = SharedScreen(TerminalSize(80, 24))
     with on_terminal("sh", "-c", TRAPPING, terminal=opened(size=TerminalSize(80, 24))) as program:
         await program.says(b"ready")
         shown.screen.connect(program.terminal)

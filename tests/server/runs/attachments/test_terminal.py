@@ -74,9 +74,11 @@ class CountingTerminal(PseudoTerminal):
         self.repaints += 1
 
 
-@pytest.mark.parametrize(("hold", "times"), [(True, 1), (False, 0)])
-async def test_the_screen_is_repainted_only_for_a_new_client_that_takes_part(run: Run, hold: bool, times: int) -> None:
-    terminal = Painted(-1, -1)
+@pytest.mark.parametrize(("hold", "repaints"), [(True, 1), (False, 0)])
+async def test_the_screen_is_repainted_only_for_a_new_client_that_takes_part(
+    run: Run, hold: bool, repaints: int
+) -> None:
+    terminal = CountingTerminal(-1, -1)
     run.all.shared_size.connect(terminal)
     run.attach(KEY, types=False, hold=hold, size=FIRST)
     assert await run.size() == FIRST

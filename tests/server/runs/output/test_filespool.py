@@ -72,9 +72,9 @@ def test_the_writer_of_a_file_waits_only_when_told(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_reported_once_and_what_was_kept_can_be_read(tmp_path: Path) -> None:
-    spool, told, news = FileSpool(tmp_path / "ring", 10), list[str](), list[int]()
-    spool.on_failure = told.append
-    spool.listeners.append(lambda: news.append(spool.end))
+    spool, failures, notified = FileSpool(tmp_path / "ring", 10), list[str](), list[int]()
+    spool.on_failure = failures.append
+    spool.listeners.append(lambda: notified.append(spool.end))
     spool.append(b"before")
     full = os.open("/dev/full", os.O_RDWR)
     os.dup2(full, fd_of(spool.path))
@@ -223,9 +223,9 @@ def test_the_file_is_readable_by_the_service_only(tmp_path: Path) -> None:
     spool.close()
 
 
-@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: os.truncate(path, 0)], ids=["removed", "cut off"])
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: os.truncate(path, 0)], ids=["removed", "truncated"])
 def test_a_file_that_somebody_has_deleted_or_truncated_loses_the_output_but_not_the_run(
-    spoil: Callable[[Path], None], tmp_path: Path
+    damage: Callable[[Path], None], tmp_path: Path
 ) -> None:
     before = FileSpool(tmp_path / "it", 100)
     before.append(b"x" * 30)

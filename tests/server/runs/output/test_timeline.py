@@ -103,7 +103,7 @@ class TestSeries:
 
     @given(gaps, st.integers(2, 64), st.integers(0, 50))
     def test_a_restored_series_continues_like_the_original(self, pauses: list[int], limit: int, later: int) -> None:
-        here, added = filled(pauses, limit)
+        original, added = filled(pauses, limit)
         memory = SpoolMemory(0)
         restored = MarkSeries(limit, memory)
         restored.add(3, 4, 5)

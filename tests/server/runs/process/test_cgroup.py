@@ -11,8 +11,8 @@ import pytest
 
 from farhand_server.runs.process.cgroup import CONTROLLERS, Cgroups, RunCgroup, delegated, own_cgroup
 from farhand_server.runs.process.usage import ResourceLimits, ResourceUsage
-from tests.support.processes import PATIENCE, status
-from tests.support.started_programs import gone, nothing_left, started
+from tests.support.processes import TIMEOUT, status
+from tests.support.started_programs import nothing_left, started, wait_until_reaped
 
 V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
 HYBRID = (
@@ -40,7 +40,7 @@ def test_the_services_cgroup_is_found(cgroup: str, mountinfo: str, path: str | N
 
 
 def test_a_cgroup_that_is_not_writable_is_not_delegated(tmp_path: Path) -> None:
-    assert delegated(tmp_path) is False  # there is no cgroup.procs
+    assert delegated(tmp_path) is False  # it has no cgroup.procs
 
 
 @pytest.fixture

@@ -268,7 +268,7 @@ def test_the_groups_are_those_of_group_5() -> None:
 @pytest.mark.parametrize("limits", [ResourceLimits(), LIMITS], ids=["", "limits"])
 @pytest.mark.parametrize("cgroup", [None, Path("/c")], ids=["", "cgroup"])
 def test_what_runs_as_root_gets_nothing_from_the_request(limits: ResourceLimits, cgroup: Path | None) -> None:
-    """Whoever may set LD_PRELOAD for a program as root is root."""
+    """A user who can set LD_PRELOAD for a program that runs as root is root."""
     command = wrapped(b"prog", env=AWKWARD, credentials=NOBODY, limits=limits, cgroup=cgroup)
     assert all(re.fullmatch(rb"E_*[0-9]+", name) for name in command.env)
     assert not command.env.keys() & AWKWARD.keys()

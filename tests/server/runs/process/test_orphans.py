@@ -73,7 +73,7 @@ def alive(pid: int) -> bool:
     return member is not None and member.alive
 
 
-async def test_a_leader_and_its_session_are_ended_and_logged(left: Left, lines: LogFile) -> None:
+async def test_a_leader_and_its_session_are_ended_and_logged(left: OrphanStarter, lines: LogFile) -> None:
     leader, child = left.start("env -i sleep 999 & echo $!; wait", pids=2)
     swept = await end_orphans([lost(leader)], lines.logger)
     assert not alive(leader)
@@ -92,7 +92,9 @@ async def test_a_process_in_the_session_is_found_without_parent_or_environment(
     assert not alive(adopted)
 
 
-async def test_a_process_that_has_left_the_session_is_known_by_its_environment(left: Left, lines: LogFile) -> None:
+async def test_a_process_that_has_left_the_session_is_known_by_its_environment(
+    left: OrphanStarter, lines: LogFile
+) -> None:
     leader, daemon = left.start("setsid sh -c 'echo $$; exec sleep 999' & wait", pids=2)
     swept = await end_orphans([lost(leader)], lines.logger)
     assert not alive(daemon)
@@ -125,10 +127,10 @@ async def test_an_unrelated_process_with_the_same_pid_is_left_alone(left: Orphan
     assert str(lines) == ""
 
 
-async def test_nothing_is_left_of_runs_of_another_boot(left: Left, lines: LogFile) -> None:
-    (stranger,) = left.start("exec sleep 999")
-    swept = await end_orphans([replace(lost(stranger), boot_id="another")], lines.logger)
-    assert alive(stranger)
+async def test_nothing_is_left_of_runs_of_another_boot(left: OrphanStarter, lines: LogFile) -> None:
+    (unrelated,) = left.start("exec sleep 999")
+    swept = await end_orphans([replace(lost(unrelated), boot_id="another")], lines.logger)
+    assert alive(unrelated)
     assert (swept.ended, swept.clean) == ((), (ID,))
 
 
@@ -140,8 +142,8 @@ async def test_other_runs_and_their_processes_are_left_alone(left: OrphanStarter
     assert alive(others)
 
 
-async def test_a_tree_that_grows_while_it_is_killed_is_ended(left: Left, lines: LogFile) -> None:
-    """Its new processes have neither session nor environment in common with it, and a parent only for a moment."""
+async def test_a_tree_that_grows_while_it_is_killed_is_ended(left: OrphanStarter, lines: LogFile) -> None:
+    """Its new processes share neither its session nor its environment, and have a parent only for a moment."""
     mark = f"{os.getpid()}.25"
     leader = left.start(f"while :; do env -i setsid sleep 9{mark} & done")[0]
     swept = await end_orphans([lost(leader)], lines.logger)
@@ -201,7 +203,7 @@ async def test_a_missing_cgroup_counts_as_clean(lines: LogFile, tmp_path: Path) 
     assert swept.clean == (ID,)
 
 
-async def test_processes_have_ended_when_end_orphans_returns(left: Left, lines: LogFile) -> None:
+async def test_processes_have_ended_when_end_orphans_returns(left: OrphanStarter, lines: LogFile) -> None:
     (leader,) = left.start("trap '' TERM; sleep 999 & wait")
     await end_orphans([lost(leader)], lines.logger)
     async with asyncio.timeout(0.1):

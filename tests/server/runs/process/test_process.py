@@ -19,8 +19,8 @@ from farhand_server.runs.process import subreaper
 from farhand_server.runs.process.cgroup import RunCgroup
 from farhand_server.runs.process.process import LaunchError, Process
 from farhand_server.runs.process.usage import ResourceLimits
-from tests.support.processes import PATIENCE, children, descriptors
-from tests.support.started_programs import gone, nothing_left, started
+from tests.support.processes import TIMEOUT, children, descriptors
+from tests.support.started_programs import nothing_left, started, wait_until_reaped
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +138,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing(turns: int, ended: bool)
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # no turn of the loop meanwhile
     starting.cancel()
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             (await starting).close()
     except asyncio.CancelledError:
         assert starting.cancelled()
@@ -151,12 +151,12 @@ async def test_cancelling_every_task_during_a_start_leaves_nothing() -> None:
     for task in asyncio.all_tasks() - others:
         task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await starting
 
 
-async def test_a_run_can_be_ended_when_no_descriptor_is_left() -> None:
-    """The daemon cannot be looked at then; it goes with the end of the next run."""
+async def test_a_run_can_be_ended_without_free_descriptors() -> None:
+    """Its daemon cannot be inspected then; it is killed at the end of the next run."""
     async with started("sh", "-c", "(setsid sh -c 'echo $$; exec sleep 999' &); exec sleep 999") as run:
         pid = await run.pid()
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

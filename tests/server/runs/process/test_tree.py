@@ -89,8 +89,8 @@ async def test_a_process_that_sets_the_mark_of_another_run_still_belongs_to_its_
 
 
 def test_the_run_is_found_in_an_environment_however_large() -> None:
-    much = {f"A{number}": "x" * 100_000 for number in range(5)}
-    with subprocess.Popen(["/bin/sleep", "999"], env=much | {"FARHAND_RUN_ID": "one"}) as program:
+    large = {f"A{number}": "x" * 100_000 for number in range(5)}
+    with subprocess.Popen(["/bin/sleep", "999"], env=large | {"FARHAND_RUN_ID": "one"}) as program:
         try:
             assert tree.run_id_of(program.pid) == "one"
         finally:

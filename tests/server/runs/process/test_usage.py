@@ -57,7 +57,7 @@ async def test_the_peak_of_memory_is_known_if_it_is_above_the_services_own() -> 
 
 
 async def test_the_peak_of_a_small_program_is_unknown() -> None:
-    """execve(2) counts the memory of the service, which the program has left behind, as the program's."""
+    """execve(2) counts the memory of the service, which the child had before, as the program's."""
     async with started("true") as run:
         await run.code()
         assert run.process.usage().peak_memory is None
