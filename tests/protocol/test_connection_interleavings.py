@@ -103,7 +103,7 @@ class World:
         self.ended: set[tuple[Side, int, m.Stream]] = set()
         self.unacknowledged: dict[tuple[Side, int, m.Stream], int] = defaultdict(int)
         self.offsets: dict[tuple[Side, int, m.Stream], int] = defaultdict(int)
-        """Where a stream offsets for its sender, from offset 0 or where an `attach` says."""
+        """The next offset of each stream for its sender; it begins at 0 or at the offset of an `attach`."""
         self.started: set[int] = set()
         self.close_received: set[int] = set()
 

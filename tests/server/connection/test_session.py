@@ -102,7 +102,7 @@ async def test_a_bug_in_one_run_is_an_internal_error_and_others_continue(
     async def faulty(argv: tuple[bytes, ...], **options: object) -> Process:
         if argv[0] == b"faulty":
             await asyncio.sleep(0)
-            raise RuntimeError("a fault")
+            raise RuntimeError("a bug")
         return await start(argv, **options)  # type: ignore[arg-type]  # handed on as it came
 
     monkeypatch.setattr(Process, "start", faulty)
