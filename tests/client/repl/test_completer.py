@@ -71,7 +71,7 @@ async def test_a_slow_answer_is_abandoned(
 async def test_typing_on_cancels_the_completion(completer: RemoteCompleter, service: FakeService) -> None:
     service.behave = stoppable
     completing = asyncio.ensure_future(completed(completer, "ls n"))
-    await asyncio.wait_for(service.came.wait(), 10)
+    await asyncio.wait_for(service.arrived.wait(), 10)
     completer.cancel()
     assert await asyncio.wait_for(completing, 10) == []
 
