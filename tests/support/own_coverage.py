@@ -37,7 +37,6 @@ MINIMUM: Final = 80
 
 EXCEPTIONS: Final[dict[str, str]] = {
     "client/farhand_client/cli/local.py": "tests/integration/test_run_command.py: it starts a real service",
-    "client/farhand_client/cli/repl.py": "tests/integration/test_prompt*.py: the REPL in tmux",
     "server/farhand_server/cli/edge.py": "tests/server/edge/test_process.py and tests/deploy: an edge started for real",
 }
 """Modules whose own tests run fewer lines, and what tests them instead."""

@@ -10,8 +10,8 @@ How a line flows through it, from top to bottom:
 - `interpreter` separates `cd`, `export`, `unset` and `exit`, which change the state (`shell_state`), from lines for the
   remote shell, and a line that ends with `&`, which becomes one of the `jobs`.
 - A line runs on the user's terminal (`terminal_runner`), or on pipes (`runner`) in a script and on several hosts at
-  once. `runner` also says what each Ctrl-C does. Both start the run through `host_connection`, which connects when that
-  is necessary, and its output is written by `output`.
+  once. `runner` also determines what each Ctrl-C does. Both start the run through `host_connection`, which connects
+  when that is necessary, and its output is written by `output`.
 
 `session` holds what lasts: `hosts`, each with connection, state and jobs, and the user's terminal. `completion` is the
 pure part of `completer`. `script` needs neither a session nor an executor: there is one host and no terminal.

@@ -10,9 +10,10 @@ ArgumentKind: TypeAlias = Literal["", "commands", "directories", "hosts", "runs"
 """What the arguments of a command are, for their completion."""
 
 COMMAND_LINE: Final = re.compile(r"\s*:([A-Za-z][\w-]*)(?=\s|$)(.*)", re.DOTALL)
-"""A colon and a letter. No shell could run that; a shell's own `:` is a word by itself."""
+"""A colon and a letter, which is no command of any shell: a shell's own `:` is a word by itself."""
 
 PARTIAL_COMMAND: Final = re.compile(r"\s*:([\w-]*)(?:[ \t]+(.*))?", re.ASCII)
+"""The beginning of a command, up to the cursor."""
 
 COMMAND_PREFIX: Final = re.compile(r"\s*:[A-Za-z]")
 
@@ -50,7 +51,7 @@ REPL_COMMANDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class CommandCall:
-    """A command's name, and the words behind it."""
+    """A command: its name without the colon, and its arguments."""
 
     name: str
     words: tuple[str, ...]
@@ -86,7 +87,7 @@ def parse_command(line: str) -> CommandCall:
 
 @dataclass(frozen=True, slots=True)
 class CompletionTarget:
-    """The word at the cursor: it is of `kind`, begins with `begin`, and `words` is all text behind the command."""
+    """The word at the cursor: it is of `kind`, begins with `begin`, and `words` is all text after the command."""
 
     kind: ArgumentKind
     begin: str

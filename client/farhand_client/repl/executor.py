@@ -33,7 +33,7 @@ class LineExecutor:
     async def execute(self, text: str) -> bool:
         """Execute `text`: a command of the REPL's own, or one or more commands for the remote shell.
 
-        Return False if not all of it ran, or nobody knows whether it did; the user has been told why. Raises
+        Return False if not all of it ran, or if that is unknown; the user has been told why. Raises
         `ExitRepl`.
         """
         with self._session.interrupts_to_command():

@@ -32,6 +32,8 @@ from .runner import Interrupted, PipeRunner
 from .shell_state import REPORT_SCRIPT, ShellReport, reporting_script
 
 EXIT_ARGUMENT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+"""An argument of exit that the shell is not needed for."""
+
 ABSOLUTE_CD: Final = re.compile(r"(--\s+)?(['\"]?/|~)|$")
 """Arguments of a cd that leads to the same directory wherever it is run."""
 
@@ -69,7 +71,7 @@ class Interpreter:
     async def execute(self, text: str) -> bool:
         """Run `text`, one or more commands; `state` then has the outcome of the last one.
 
-        Return False if not all of it ran, or nobody knows whether it did; the user has been told why. Raises
+        Return False if not all of it ran, or if that is unknown; the user has been told why. Raises
         `ExitRepl`.
         """
         loop = asyncio.get_running_loop()

@@ -27,8 +27,7 @@ async def main(first: str, opener: HostOpener, escape: int | None = None) -> int
     the last line, that of `exit`, or 128 plus the signal that ended the REPL. `escape` is the character that begins
     keys for the REPL while a program has the terminal. Raises what the first connection raises.
     """
-    # Nothing loaded from here to the first connection is garbage. To look for some takes a tenth of the time until the
-    # prompt.
+    # What is imported from here on is kept. To look for garbage in it would take a tenth of the time until the prompt.
     gc.disable()
     with SignalHandler() as signals:
         try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .shell_state import ShellState
 
 MIN_SHOWN_DURATION: Final = 1.0
-"""Seconds that a line takes at least for its duration to be shown."""
+"""Seconds from which on the duration of a line is shown."""
 
 HOST_STYLE: Final = "bold"
 DIRECTORY_STYLE: Final = "ansiblue"
@@ -24,12 +24,12 @@ FAINT_STYLE: Final = "ansibrightblack"
 
 
 def connecting_prompt(name: str) -> StyleAndTextTuples:
-    """Return the prompt for the host `name` before the service has said account and host name."""
+    """Return the prompt for the host `name` before the service has reported account and host name."""
     return [(FAINT_STYLE, printable(name)), ("", "… ")]
 
 
 def connected_prompt(hosts: Sequence[ReplHost]) -> StyleAndTextTuples:
-    """Return the prompt for the active hosts, with how the last line ended if it failed or took long."""
+    """Return the prompt: the active hosts, and how the last line ended if it failed or took long."""
     parts: StyleAndTextTuples = _for_one(hosts[0]) if len(hosts) == 1 else _for_several(hosts)
     lost = [host.name for host in hosts if host.connection.lost]
     if lost:

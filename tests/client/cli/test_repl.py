@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from farhand_client.cli.repl import repl_command
+from farhand_client.connector import KEEPALIVE_INTERVAL
+from farhand_client.repl.host_connection import HostOpener
+from farhand_client.repl.script import ask_directly
+from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT
 from farhand_protocol.outcome import Exited
 from tests.support.command import farhand
 from tests.support.fake_service import FakeRun, FakeService
@@ -25,3 +34,36 @@ async def test_a_failed_connection_exits_with_255() -> None:
 
 async def test_a_host_is_required() -> None:
     assert (await farhand("repl")).code == 2
+
+
+@pytest.mark.parametrize(
+    ("attended", "expected"),
+    [
+        (False, {"keepalive": KEEPALIVE_INTERVAL, "reconnect": None}),
+        (True, {"keepalive": ATTENDED_KEEPALIVE, "reconnect": ATTENDED_RECONNECT}),
+    ],
+)
+def test_options_reach_the_repl_and_each_connection(
+    monkeypatch: pytest.MonkeyPatch, attended: bool, expected: dict[str, float | None]
+) -> None:
+    calls: list[tuple[tuple[object, ...], dict[str, Any]]] = []
+    monkeypatch.setattr("farhand_client.connector.connect", lambda *words, **options: calls.append((words, options)))
+    monkeypatch.setattr("farhand_client.repl.main.is_attended", lambda: attended)
+
+    async def main(first: str, opener: HostOpener, escape: int | None) -> int:
+        assert (first, escape) == ("web", ord("%"))
+        opener("db", ask_directly)(lambda outage: None)
+        assert await calls[0][1]["confirm"](None) is False
+        assert await calls[0][1]["passphrase"]("Passphrase: ") is None
+        return 7
+
+    async def nobody(question: object) -> None:
+        return None
+
+    monkeypatch.setattr("farhand_client.repl.main.main", main)
+    monkeypatch.setattr("farhand_client.ui.prompts.can_ask", lambda: False)
+    monkeypatch.setattr("farhand_client.ui.prompts.ask_passphrase", nobody)
+    assert repl_command(["-e", "%", "--accept-new", "--connect-timeout", "5", "web"]) == 7
+    ((words, options),) = calls
+    assert words == ("db",)
+    assert options.items() >= {"accept_new": True, "timeout": 5.0, **expected}.items()
