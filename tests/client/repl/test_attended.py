@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from prompt_toolkit.output import DummyOutput
 from farhand_client.errors import FarhandError
 from farhand_client.repl.attended import AttendedRepl
 from farhand_client.repl.commands import ExitRepl
+from farhand_client.repl.session import ReplSession
 from farhand_client.ui.interrupts import SignalHandler
 from farhand_protocol import messages as m
 from tests.support.fake_service import FakeConnection, FakeRun, FakeService, accept_client
@@ -34,9 +33,16 @@ def keys(pty: Pty, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: Captured)
         yield made
 
 
+class FakeSignals(SignalHandler):
+    """A handler that a test can give a SIGINT."""
+
+    def press_ctrl_c(self) -> None:
+        self._interrupted()
+
+
 @pytest.fixture
-async def signals() -> AsyncIterator[SignalHandler]:
-    with SignalHandler() as made:
+async def signals() -> AsyncIterator[FakeSignals]:
+    with FakeSignals() as made:
         yield made
 
 
@@ -49,20 +55,20 @@ async def exit_code(service: FakeService, signals: SignalHandler) -> int:
 
 
 async def test_typed_lines_run_on_the_terminal(
-    keys: PipeInput, service: FakeService, signals: SignalHandler, pty: Pty
+    keys: PipeInput, service: FakeService, signals: FakeSignals, pty: Pty
 ) -> None:
     keys.send_text("echo shown\rexec sh -c 'exit 3'\r" + CTRL_D)
     assert await exit_code(service, signals) == 3
     await pty.shows(b"shown")
 
 
-async def test_exit_ends_the_repl(keys: PipeInput, service: FakeService, signals: SignalHandler) -> None:
+async def test_exit_ends_the_repl(keys: PipeInput, service: FakeService, signals: FakeSignals) -> None:
     keys.send_text("exit 9\r")
     assert await exit_code(service, signals) == 9
 
 
 async def test_empty_lines_and_discarded_ones_run_nothing(
-    keys: PipeInput, service: FakeService, signals: SignalHandler
+    keys: PipeInput, service: FakeService, signals: FakeSignals
 ) -> None:
     keys.send_text(f"\rnever{CTRL_C}exit 2\r")
     assert await exit_code(service, signals) == 2
@@ -70,7 +76,7 @@ async def test_empty_lines_and_discarded_ones_run_nothing(
 
 
 async def test_ctrl_d_before_the_connection_leaves_with_0(
-    keys: PipeInput, service: FakeService, signals: SignalHandler
+    keys: PipeInput, service: FakeService, signals: FakeSignals
 ) -> None:
     service.greet = lambda connection, message: None
     keys.send_text(CTRL_D)
@@ -78,7 +84,7 @@ async def test_ctrl_d_before_the_connection_leaves_with_0(
 
 
 async def test_a_line_typed_before_the_connection_runs_when_it_is_there(
-    keys: PipeInput, service: FakeService, signals: SignalHandler
+    keys: PipeInput, service: FakeService, signals: FakeSignals
 ) -> None:
     def greet(connection: FakeConnection, message: m.AnyMessage) -> None:
         asyncio.get_running_loop().call_later(0.1, accept_client, connection, message)
@@ -88,7 +94,7 @@ async def test_a_line_typed_before_the_connection_runs_when_it_is_there(
     assert await exit_code(service, signals) == 4
 
 
-async def test_a_failed_connection_is_raised(keys: PipeInput, service: FakeService, signals: SignalHandler) -> None:
+async def test_a_failed_connection_is_raised(keys: PipeInput, service: FakeService, signals: FakeSignals) -> None:
     service.host = "unix:/nowhere/s"
     repl = AttendedRepl("web", lambda name, ask_user: connecting_to(service), signals, None)
     with pytest.raises(FarhandError):
@@ -96,7 +102,7 @@ async def test_a_failed_connection_is_raised(keys: PipeInput, service: FakeServi
 
 
 async def test_commands_after_one_that_is_interrupted_do_not_run(
-    keys: PipeInput, service: FakeService, signals: SignalHandler
+    keys: PipeInput, service: FakeService, signals: FakeSignals
 ) -> None:
     behave = service.behave
 
@@ -109,7 +115,7 @@ async def test_commands_after_one_that_is_interrupted_do_not_run(
         run.ended()
 
     service.behave = interrupted
-    pressing = asyncio.ensure_future(_press_ctrl_c_once_a_command_runs(service))
+    pressing = asyncio.ensure_future(_press_ctrl_c_once_a_command_runs(service, signals))
     keys.send_text("\x1b[200~:host +db\nfirst\nsecond\n\x1b[201~\r")
     keys.send_text(CTRL_D)
     await exit_code(service, signals)
@@ -117,16 +123,16 @@ async def test_commands_after_one_that_is_interrupted_do_not_run(
     assert {run.request.shell for run in service.runs} - {None} == {b"first"}
 
 
-async def _press_ctrl_c_once_a_command_runs(service: FakeService) -> None:
+async def _press_ctrl_c_once_a_command_runs(service: FakeService, signals: FakeSignals) -> None:
     while not any(run.request.shell is not None and run.has_started for run in service.runs):
         service.arrived.clear()
         await service.arrived.wait()
         await asyncio.sleep(0)
-    os.kill(os.getpid(), signal.SIGINT)
+    signals.press_ctrl_c()
 
 
 async def test_a_problem_with_the_history_is_printed_once(
-    keys: PipeInput, service: FakeService, signals: SignalHandler, home: Path, capfd: Captured
+    keys: PipeInput, service: FakeService, signals: FakeSignals, home: Path, capfd: Captured
 ) -> None:
     (home / "state").write_text("in the way")
     keys.send_text("\rexit 0\r")
@@ -135,9 +141,40 @@ async def test_a_problem_with_the_history_is_printed_once(
 
 
 async def test_a_text_that_is_too_long_is_reported(
-    keys: PipeInput, service: FakeService, signals: SignalHandler, monkeypatch: pytest.MonkeyPatch, capfd: Captured
+    keys: PipeInput, service: FakeService, signals: FakeSignals, monkeypatch: pytest.MonkeyPatch, capfd: Captured
 ) -> None:
     monkeypatch.setattr("farhand_client.repl.lines.MAX_COMMAND", 10)
     keys.send_text("echo 123456\r" + CTRL_D)
     assert await exit_code(service, signals) == 0
     assert "the command is longer than 10 bytes" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"), [("interrupted", 5), ("incomplete", 5), ("ctrl-c between commands", 130), ("none", 5)]
+)
+async def test_the_rest_of_a_text_runs_unless_a_command_is_interrupted_or_incomplete(
+    keys: PipeInput,
+    service: FakeService,
+    signals: FakeSignals,
+    monkeypatch: pytest.MonkeyPatch,
+    reason: str,
+    code: int,
+) -> None:
+    executed: list[str] = []
+
+    class FakeExecutor:
+        def __init__(self, session: ReplSession) -> None:
+            self.interrupted = reason == "interrupted"
+            self._session = session
+
+        async def execute(self, text: str) -> bool:
+            executed.append(text)
+            self._session.hosts.active[0].state.set_outcome(5)
+            if reason.startswith("ctrl-c"):
+                signals.press_ctrl_c()
+            return reason != "incomplete"
+
+    monkeypatch.setattr("farhand_client.repl.executor.LineExecutor", FakeExecutor)
+    keys.send_text("\x1b[200~first\nsecond\x1b[201~\r" + CTRL_D)
+    assert await exit_code(service, signals) == code
+    assert executed == (["first", "second"] if reason == "none" else ["first"])

@@ -11,6 +11,7 @@ from prompt_toolkit.document import Document
 
 from farhand_client.repl.completer import RemoteCompleter
 from farhand_client.repl.session import ReplSession
+from farhand_protocol import messages as m
 from tests.support.fake_listing import info, listing
 from tests.support.fake_runs import ID, OTHER, stoppable
 from tests.support.fake_service import FakeService
@@ -66,6 +67,7 @@ async def test_a_slow_answer_is_abandoned(
 
     service.behave = stoppable
     assert await completed(completer, "ls n") == []
+    await asyncio.wait_for(service.runs[0].until(m.Stop), 10)
 
 
 async def test_typing_on_cancels_the_completion(completer: RemoteCompleter, service: FakeService) -> None:

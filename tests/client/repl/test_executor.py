@@ -92,6 +92,12 @@ class TestOwnCommands:
         assert await executor.execute(":help")
         assert session.exit_code == 0
 
+    async def test_an_outcome_that_a_command_recorded_itself_is_kept(
+        self, executor: LineExecutor, session: ReplSession
+    ) -> None:
+        assert await executor.execute(":cd /nowhere/x")
+        assert session.exit_code in (1, 2)
+
     async def test_a_mistake_is_printed(self, executor: LineExecutor, session: ReplSession, capfd: Captured) -> None:
         assert await executor.execute(":hlep")
         assert capfd.readouterr().err == "farhand: there is no command :hlep; did you mean :help?\n"

@@ -79,7 +79,7 @@ async def test_a_program_can_be_left_to_be_stopped(runner: TerminalRunner, pty: 
 
 
 async def test_the_end_of_this_process_leaves_the_program_running(
-    runner: TerminalRunner, pty: Pty, capfd: Captured, service: FakeService
+    runner: TerminalRunner, web: ReplHost, service: FakeService, pty: Pty, capfd: Captured
 ) -> None:
     run = running(runner)
     await pty.shows(b"ready")
@@ -88,6 +88,10 @@ async def test_the_end_of_this_process_leaves_the_program_running(
         await run
     assert capfd.readouterr().err == f"farhand: left run {service.runs[0].request.id} running\n"
     assert not pty.raw
+    client = web.connection.client
+    assert client is not None
+    await client.ping()
+    assert not any(isinstance(message, m.Stop) for message in service.runs[0].messages)
 
 
 async def test_without_terminals_lines_run_on_pipes_and_the_reason_is_printed_once(
