@@ -1,7 +1,7 @@
-"""A user's ids as the kernel knows them, and access to files with that user's rights.
+"""A user's kernel-level ids, and access to files with that user's rights.
 
-Only the calling thread changes: setfsuid(2), setfsgid(2) and the raw setgroups(2) system call affect one thread,
-whereas glibc's setgroups() changes all of them (nptl(7)).
+Only the calling thread is affected: setfsuid(2), setfsgid(2) and the raw setgroups(2) system call change one thread,
+whereas glibc's setgroups() changes all threads (nptl(7)).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SETGROUPS: Final = {
 """The system call number of setgroups(2) on 64-bit machines (asm/unistd.h)."""
 
 DEFAULT_SHELL: Final = "/bin/sh"
-"""What an empty shell field of passwd(5) means."""
+"""The shell that an empty shell field in passwd(5) stands for."""
 
 _QUERY: Final = 0xFFFFFFFF
 """An invalid id, with which setfsuid(2) and setfsgid(2) change nothing and return the current id."""
@@ -53,9 +53,9 @@ class Credentials:
 
 @contextlib.contextmanager
 def acting_as(credentials: Credentials | None) -> Iterator[None]:
-    """Let the kernel check this thread's access to files as if it were the user's; None changes nothing.
+    """Make the kernel check this thread's file accesses as the user's. None changes nothing.
 
-    Do not await anything inside. Raises `OSError` if the change is not permitted, or not supported on this machine.
+    Do not await anything inside. Raises `OSError` if the change is not permitted or not supported on this machine.
     """
     if credentials is None:
         yield
@@ -65,19 +65,19 @@ def acting_as(credentials: Credentials | None) -> Iterator[None]:
         _set(credentials.uid, credentials.gid, credentials.groups)
         yield
     finally:
-        # The uid first: it restores the capabilities that the kernel has removed (capabilities(7)).
+        # Restore the uid first: that restores the capabilities that the kernel has removed (capabilities(7)).
         _libc().setfsuid(own_uid)
         with contextlib.suppress(OSError):
             _set(own_uid, own_gid, own_groups)
         if not _is(own_uid, own_gid, own_groups):
-            os.abort()  # from here on, the process would do everything as another user
+            os.abort()  # otherwise the process would do everything as another user from here on
 
 
 def _set(uid: int, gid: int, groups: tuple[int, ...]) -> None:
     _set_groups(groups)
     _libc().setfsgid(gid)
     _libc().setfsuid(uid)
-    # Neither of the two reports a failure (setfsuid(2), BUGS).
+    # Neither system call reports a failure (setfsuid(2), BUGS).
     if not _is(uid, gid, groups):
         raise PermissionError(errno.EPERM, f"the service cannot act as user {uid} with group {gid}")
 

@@ -1,17 +1,17 @@
 """Configuration: one frozen tree, read from TOML, with every default in one place.
 
-`find_file` finds the file that applies, `load` reads it into a `ServiceConfig`, and `effective_toml` prints that
-configuration again as TOML. The parts:
+`find_file` finds the file that applies, `load` reads it into a `ServiceConfig`, and `effective_toml` converts a
+configuration back to TOML. The parts:
 
-- `model`: the tree itself. Each section is a frozen pydantic model whose fields carry unit, bounds and the reason for
+- `model`: the tree itself. Each section is a frozen pydantic model. Its fields document unit, bounds and the reason for
   the default.
-- `values`: the types that TOML lacks (sizes, durations, listen addresses, paths), and the directories that
-  configured paths are resolved against.
-- `load`: file and command line in, `ServiceConfig` or `ConfigError` out; and back to TOML.
-- `problems`: turns pydantic's findings into sentences that name file, section and key.
+- `values`: the types that TOML lacks (sizes, durations, listen addresses, paths), and the directories against which
+  configured paths are resolved.
+- `load`: turns file and command line into a `ServiceConfig` or a `ConfigError`, and a `ServiceConfig` into TOML.
+- `problems`: turns pydantic's errors into sentences that name file, section and key.
 
-Nothing here knows any other part of the service. The tree has no setters: a reload builds another one.
-`deploy/farhandd.toml` documents every key for administrators; a test keeps that file and the tree equal.
+Nothing here depends on any other part of the service. The tree is never changed: a reload builds a new one.
+`deploy/farhandd.toml` documents every key for administrators; a test keeps that file and the tree in agreement.
 """
 
 from farhand_server.config.load import ConfigError, effective_toml, find_file, load

@@ -1,4 +1,4 @@
-"""Reading the configuration file, and writing the configuration that applies back as TOML."""
+"""Reads the configuration file, and converts the configuration in force back to TOML."""
 
 import math
 import os
@@ -14,15 +14,15 @@ from farhand_server.config.problems import config_problems
 from farhand_server.config.values import SYSTEM_CONFIG_FILE, Directories, ListenAddress
 
 MAX_CONFIG_FILE = 1 << 20
-"""Bytes; the documented example is under 10 KiB, so a file of this size is not a farhandd configuration."""
+"""Maximum bytes of a file. The documented example is under 10 KiB, so a larger file is not a farhandd configuration."""
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the text has one sentence per line, each naming file and key."""
+    """The configuration cannot be used. The text has one sentence per line, each naming file and key."""
 
 
 def find_file(environ: Mapping[str, str] = os.environ, uid: int | None = None) -> Path | None:
-    """Return the configuration file to use when none is named, or None when that file does not exist.
+    """Return the configuration file to use when none is given, or None if that file does not exist.
 
     It is `$XDG_CONFIG_HOME/farhand/farhandd.toml` (`~/.config` if unset), and for root
     `/etc/farhand/farhandd.toml` unless XDG_CONFIG_HOME is set.
@@ -73,15 +73,15 @@ def load(
 
 
 def effective_toml(config: ServiceConfig) -> str:
-    """Return every key of `config` with its value, as TOML; sizes in bytes, durations in seconds.
+    """Return every key of `config` with its value, as TOML. Sizes are in bytes, durations in seconds.
 
-    `load` of the result returns an equal configuration.
+    Loading the result with `load` returns an equal configuration.
     """
     return "".join(_section(config, "")).lstrip("\n")
 
 
 def toml_value(value: object) -> str:
-    """Return one value in TOML 1.0. Raises TypeError for a type that the configuration does not have."""
+    """Return one value in TOML 1.0 syntax. Raises TypeError for a type that does not occur in the configuration."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -110,7 +110,7 @@ def _section(section: Section, name: str) -> list[str]:
 
 
 def _string(text: str) -> str:
-    """Return a TOML basic string; what TOML forbids in one, and what would control a terminal, is escaped."""
+    """Return a TOML basic string. Characters that TOML forbids or that would control a terminal are escaped."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
 

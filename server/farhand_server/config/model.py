@@ -36,90 +36,91 @@ def _account(value: object) -> object:
 
 
 EdgeTime = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False), BeforeValidator(parse_duration)]
-"""Seconds within which something must happen; more than an hour would not be a bound."""
+"""Seconds within which something must happen. More than an hour would not be a bound."""
 
 Penalty = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False), BeforeValidator(parse_duration)]
-"""Seconds of debt; 0 switches the penalty off."""
+"""Seconds of debt. 0 disables the penalty."""
 
 
 class EdgeSettings(Section):
-    """Bounds and times of one edge. The precedents are MaxStartups, PerSourceMaxStartups and
-    PerSourcePenalties of sshd_config(5)."""
+    """Limits and timeouts of one edge, modelled on MaxStartups, PerSourceMaxStartups and PerSourcePenalties of
+    sshd_config(5)."""
 
     before_login: int = Field(default=512, ge=1, le=100_000)
-    """Connections that have not logged in, in total. At 20 KiB each they take 10 MiB; sshd's 100 are too few
-    where one client opens 64 at once."""
+    """Connections that have not logged in, in total. At 20 KiB each they take 10 MiB. sshd's 100 are too few if one
+    client opens 64 at once."""
 
     before_login_per_source: int = Field(default=128, ge=1, le=100_000)
-    """Of these, connections of one source (an IPv4 address, an IPv6 /64): a quarter, so that one source alone cannot
-    keep others out."""
+    """The part of these that may come from one source (an IPv4 address, an IPv6 /64): a quarter, so that one source
+    alone cannot keep others out."""
 
     connections: int = Field(default=8000, ge=1, le=500_000)
-    """Connections in total, logged in or not. Each takes two descriptors: 8,000 fit the 16,384 of the unit."""
+    """Connections in total, logged in or not. Each needs two descriptors, so 8,000 fit the unit's 16,384."""
 
     tls_deadline: EdgeTime = 10.0
-    """Seconds from accept to the end of the TLS handshake: two round trips, with room for lost packets."""
+    """Seconds from accept to the end of the TLS handshake: two round trips, with a margin for lost packets."""
 
     login_deadline: EdgeTime = 25.0
-    """Seconds from accept to login; more than the core's own `login.deadline`, since the core can tell the client the
+    """Seconds from accept to login. More than the core's own `login.deadline`, because the core can tell the client the
     reason."""
 
     penalty_refused: Penalty = 5.0
-    """Debt of a source for a refused login; sshd's `authfail`."""
+    """Debt added to a source for a refused login; sshd's `authfail`."""
 
     penalty_no_login: Penalty = 1.0
-    """Debt for a connection that ends, or fails in TLS, before it has logged in; sshd's `noauth`."""
+    """Debt for a connection that ends before login, or fails in TLS; sshd's `noauth`."""
 
     penalty_deadline: Penalty = 10.0
-    """Debt for reaching a deadline, which keeps a slot from others; sshd's `grace-exceeded`."""
+    """Debt for reaching a deadline, because that keeps a slot from others; sshd's `grace-exceeded`."""
 
     penalty_threshold: Penalty = 15.0
-    """Debt at which a source's connections are refused; sshd's `min`. Debt falls by one second per second: three
-    refused logins are free, after that one every five seconds."""
+    """Debt at which a source's connections are refused; sshd's `min`. Debt falls by one second per second, so three
+    refused logins are free, and after that one every five seconds."""
 
     penalty_max: Penalty = 600.0
-    """The maximum debt of a source, and so the longest time it is refused after its last failure; sshd's `max`."""
+    """The maximum debt of a source, and so the longest time for which it is refused after its last failure; sshd's
+    `max`."""
 
     penalty_sources: int = Field(default=16_384, ge=16, le=1_000_000)
-    """Sources in debt that are remembered, in about 4 MiB; above that the smallest debts are forgotten."""
+    """Sources in debt that are remembered, in about 4 MiB. Beyond this number, the smallest debts are forgotten."""
 
     flush: EdgeTime = 10.0
-    """Seconds that a peer which stopped reading has to read the last bytes once the other peer has closed."""
+    """Seconds that a side that has stopped reading has to read the last bytes, once the other side has closed."""
 
     linger: EdgeTime = 2.0
-    """Seconds for which a closed connection keeps reading until the client closes too, so that the last data sent to
-    it is not lost to a TCP reset (RFC 1122, section 4.2.2.13)."""
+    """Seconds for which the edge keeps reading from a closed connection until the client closes it, too, so that the
+    last data sent is not lost to a TCP reset (RFC 1122, section 4.2.2.13)."""
 
     drain: EdgeTime = 5.0
-    """Seconds that logged-in connections have to end after SIGTERM; below the 10 that the unit allows for a stop."""
+    """Seconds that logged-in connections have to end after SIGTERM. Below the 10 s that the unit allows for a stop."""
 
 
 class EdgeSection(EdgeSettings):
-    """The section `edge`: the edge's own bounds and times, and how edge and core meet."""
+    """The section `edge`: the edge's limits and timeouts, and how edge and core connect."""
 
     socket: ConfiguredPath = Path("{runtime}/edge.sock")
-    """Where the core listens for edges, and where an edge finds the core."""
+    """The Unix socket on which the core listens for edges, and to which an edge connects."""
 
     account: Annotated[int, BeforeValidator(_account), Field(ge=0)] = Field(default_factory=os.geteuid)
-    """The account (name or uid) whose processes the core accepts as edges; by default the service's own."""
+    """The account (name or uid) whose processes the core accepts as edges (default: the service's own)."""
 
 
 class LoginSettings(Section):
     """Who may log in with a key, and how long a connection may take to do so."""
 
     authorized_keys: Annotated[tuple[KeyFile, ...], ArrayAsTuple] = Field(default=(), max_length=16)
-    """Files in authorized_keys syntax, all of them read at each login: `{config}/authorized_keys`, and for root's
+    """Files in authorized_keys syntax, all of which are read at each login: `{config}/authorized_keys`, and for root's
     service (unless XDG_CONFIG_HOME is set) `SYSTEM_KEY_FILES`. `{user}` stands for the account's name and, in root's
-    service, `~` for its home; keys in a file named with neither log in to the service's own account only.
-    `~/.ssh/authorized_keys` is read only if it is listed here: a key that was given to SSH with restrictions only sshd
-    knows must not log in here unnoticed."""
+    service, `~` for its home; keys in a file whose name has neither can only log in to the service's own account.
+    `~/.ssh/authorized_keys` is read only if it is listed here: a key that was authorized for SSH, with restrictions
+    that only sshd knows, must not be able to log in here unnoticed."""
 
     attempts: int = Field(default=6, ge=1, le=100)
-    """Keys tried on one connection before it is closed; 6 is sshd's MaxAuthTries, which agents know."""
+    """Keys tried on one connection before it is closed. 6 is sshd's MaxAuthTries, to which agents are adapted."""
 
     deadline: Seconds = Field(default=20.0, gt=0, le=600)
-    """Seconds from connecting to login: enough to type a passphrase or touch a security key, and far below
-    sshd's LoginGraceTime of 120, since nobody types a password here."""
+    """Seconds from connecting to login: enough to type a passphrase or touch a security key, and far below sshd's
+    LoginGraceTime of 120, because nobody types a password here."""
 
     @model_validator(mode="before")
     @classmethod
@@ -131,31 +132,32 @@ class LoginSettings(Section):
 
 
 class RunSettings(Section):
-    """How many runs there may be, how they end, and what is kept of them."""
+    """How many runs there may be, how they are stopped, and what is kept of them."""
 
     max_runs: int = Field(default=1024, ge=1, le=1_000_000)
-    """Concurrent runs in the whole service. 1024 runs take about 6,200 descriptors (three pipes, two pidfds and
-    perhaps a connection each) and, with full spools, 512 MiB."""
+    """Concurrent runs in the whole service. 1024 runs need about 6,200 descriptors (three pipes, two pidfds and perhaps
+    a connection each) and, with full spools, 512 MiB."""
 
     max_runs_per_connection: int = Field(default=256, ge=1, le=1_000_000)
-    """Concurrent runs of one connection: a quarter of the total, so that one client cannot use all of it."""
+    """Concurrent runs of one connection: a quarter of the total, so that one client cannot use it all."""
 
     kill_after: Seconds = Field(default=5.0, ge=0, le=3600)
-    """Seconds between TERM and KILL if the request does not say."""
+    """Seconds between TERM and KILL, unless the request sets them."""
 
     linger: Seconds = Field(default=1.0, ge=0, le=3600)
-    """Seconds for which the service waits, after the leader's exit, for output that a grandchild holds open."""
+    """Seconds for which the service waits, after the leader's exit, for the end of output that a grandchild holds
+    open."""
 
     max_timeout: Seconds = Field(default=math.inf, gt=0)
-    """The longest time, in seconds, that any run may take, whatever its request says; `inf` for no limit."""
+    """The maximum duration of any run in seconds, whatever its request says. `inf` means no limit."""
 
     cgroup: Literal["auto", "always", "never"] = "auto"
-    """Whether a run has a cgroup of its own, if one is delegated to the service: `auto` for runs of other users and
-    those with a limit on memory or processes. It costs a millisecond. Without one, the processes of a run are found by
-    marks on them, which a program that wants to hide could remove."""
+    """Whether a run gets its own cgroup, if cgroups are delegated to the service. `auto` means: for runs of other
+    users, and for runs with a limit on memory or processes. It costs a millisecond. Without a cgroup, the processes of
+    a run are found by marks on them, which a program that wants to hide could remove."""
 
     grace: Seconds = Field(default=60.0, ge=0, le=366 * 86400)
-    """Seconds that a run waits for its client to reconnect if the request does not say: changing networks or
+    """Seconds for which a run waits for its client to reconnect, unless the request sets them: changing networks or
     restarting a router takes less."""
 
     keep_terminal: Seconds = Field(default=86400.0, ge=0, le=366 * 86400)
@@ -163,59 +165,61 @@ class RunSettings(Section):
     last evening's shell is still there in the morning."""
 
     spool: ByteSize = Field(default=4 << 20, ge=1 << 20, le=1 << 30)
-    """Bytes of output held in memory for each stream of a run until its clients have read them; then the program has
-    to wait. 4 MiB is also a client's window: 40 MB/s at a round trip of 100 ms."""
+    """Bytes of output held in memory for each stream of a run until its clients have read them; beyond this, the
+    program must wait. 4 MiB is also a client's window: 40 MB/s at a round trip of 100 ms."""
 
     memory: ByteSize = Field(default=512 << 20, ge=1 << 20)
-    """Bytes of output held in memory for all runs together; above that each stream has 1 MiB. Ended runs get at most
-    half of it."""
+    """Bytes of output held in memory for all runs together. Beyond this, each stream may use 1 MiB. Ended runs may use
+    at most half of the memory."""
 
     max_spool: ByteSize = Field(default=1 << 30, ge=64 << 10)
-    """The largest spool on disk, in bytes for each stream. A request for more gets this, and so does a run that the
-    policy wants recorded."""
+    """The largest spool on disk, in bytes for each stream. A request for more gets this size, and so does a run that
+    the policy requires to be recorded."""
 
     kept_runs: int = Field(default=1000, ge=0, le=1_000_000)
-    """Ended runs whose output is kept: a client that lost its connection at the end reconnects to read it."""
+    """Ended runs whose output is kept, so that a client that lost its connection at the end can reconnect and read
+    it."""
 
     kept_for: Seconds = Field(default=3600.0, ge=0, le=366 * 86400)
     """Seconds for which the output of an ended run is kept; its record and outcome are kept for `history.max_age`."""
 
     kept_disk: ByteSize = Field(default=4 << 30, ge=0)
-    """Bytes on disk that the output of ended runs may take; the oldest output is deleted first."""
+    """Bytes on disk that the output of ended runs may use. The oldest output is deleted first."""
 
 
 class PolicySettings(Section):
-    """Who may do what."""
+    """The section `policy`: who may do what."""
 
     file: ConfiguredPath | None = None
-    """The policy file (`deploy/policy.toml` describes it). Without one, the service's own account may do everything;
-    with root's service, users who log in by key may do everything as themselves; nobody else may do anything. There is
-    no default path: a policy file that was deleted must be an error, not a change of policy."""
+    """The policy file (`deploy/policy.toml` describes it). Without one, the service's own account may do everything; in
+    root's service, users who log in by key may do everything as themselves; nobody else may do anything. There is no
+    default path, because a deleted policy file must be an error rather than a change of policy."""
 
     environment: Annotated[
         tuple[Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^=\x00]+$")], ...],
         ArrayAsTuple,
     ] = Field(default=("*",), max_length=1000)
-    """Names of environment variables that a request may set if there is no policy file, as shell patterns (`*`,
-    `?`, `[…]`). All by default: users who may run any command can set any variable with `env` in the command
+    """Names of environment variables that a request may set if there is no policy file, as shell patterns (`*`, `?`,
+    `[…]`). All names by default, because users who may run any command can set any variable with `env` in the command
     itself."""
 
 
 class HistorySettings(Section):
-    """What is remembered of runs, and for how long. When any bound is reached, the oldest ended runs are deleted."""
+    """What is remembered about runs, and for how long. When a bound is reached, the records of the oldest ended runs
+    are deleted."""
 
     required: bool = True
-    """Refuse to start a run whose start cannot be recorded first. Otherwise runs that start while the disk is full are
-    forgotten in a crash, and the same id could then start twice."""
+    """Whether to refuse a run whose start cannot be recorded first. Otherwise, runs that start while the disk is full
+    are forgotten in a crash, and the same id could then be started twice."""
 
     max_age: Seconds = Field(default=30 * 86400.0, ge=60, le=10 * 366 * 86400)
-    """Seconds for which the record of an ended run is kept: a month, so that one can ask about last month's job."""
+    """Seconds for which the record of an ended run is kept: a month, so that last month's job can still be found."""
 
     max_runs: int = Field(default=100_000, ge=1, le=100_000_000)
-    """Records of ended runs that are kept: a run every 26 s for a month."""
+    """Records of ended runs that are kept: enough for a run every 26 s for a month."""
 
     max_size: ByteSize = Field(default=256 << 20, ge=1 << 20, le=1 << 40)
-    """Bytes of all records kept: 2.6 KiB for each of `max_runs`. The file is somewhat larger."""
+    """Bytes of all records that are kept: 2.6 KiB for each of `max_runs`. The file is somewhat larger."""
 
 
 class AuditSettings(Section):
@@ -225,29 +229,30 @@ class AuditSettings(Section):
     """Whether a line shows a command's arguments, or only their SHA-256."""
 
     required: bool = False
-    """Refuse to start a run that cannot be written to the audit log. Off, since a full disk would stop all work."""
+    """Whether to refuse a run whose start cannot be written to the audit log. Off by default, because a full disk would
+    stop all work."""
 
     max_size: ByteSize = Field(default=64 << 20, ge=64 << 10, le=1 << 40)
-    """Bytes of one file before the next one is started: about 150,000 lines, which `farhandd audit verify` reads in a
+    """Bytes of one file before the next file is started: about 150,000 lines, which `farhandd audit verify` reads in a
     second."""
 
     keep: int = Field(default=8, ge=1, le=10_000)
-    """Files kept, including the current one: half a gigabyte, over half a million runs."""
+    """Number of files kept, including the current one: half a gigabyte, more than half a million runs."""
 
 
 class DrainSettings(Section):
-    """How the service stops."""
+    """The section `drain`: how the service stops."""
 
     grace: Seconds = Field(default=10.0, ge=0, le=86400)
-    """Seconds that running commands have to end by themselves once the service is told to stop. Then they are stopped
-    like any other run, so a stop takes little more than `grace` + `runs.kill_after`."""
+    """Seconds that running commands have to end on their own once the service is told to stop. After that they are
+    stopped like any other run, so the service stops in little more than `grace` + `runs.kill_after`."""
 
 
 class LogSettings(Section):
-    """What is logged to stderr, and how."""
+    """The section `log`: what is logged to stderr, and how."""
 
     format: Literal["auto", "keyvalue", "json"] = "auto"
-    """`keyvalue` for people and journald, `json` for collectors; `auto` is `keyvalue`."""
+    """`keyvalue` is for people and journald, `json` for collectors; `auto` is `keyvalue`."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe level that is logged."""
@@ -260,11 +265,11 @@ class ServiceConfig(Section):
     """The Unix socket for clients on this machine, which are identified by their peer credentials."""
 
     listen: Annotated[tuple[ConfiguredAddress, ...], ArrayAsTuple] = Field(default=(), max_length=64)
-    """Network addresses on which `farhandd serve` starts an edge; none by default: a service listens on the
-    network only if it is told to."""
+    """Network addresses on which `farhandd serve` starts an edge. None by default: a service listens on the network
+    only if it is told to."""
 
     state_dir: ConfiguredPath = Path("{state}")
-    """Where the service keeps what must survive a restart: host key, history, audit log, spools."""
+    """The directory for everything that must survive a restart: host key, history, audit log, spools."""
 
     edge: EdgeSection
     login: LoginSettings

@@ -1,4 +1,4 @@
-"""pydantic's findings as sentences for people: file, section, key, what is wrong, what to do."""
+"""Turns pydantic's errors into sentences for people: file, section, key, what is wrong, what to do."""
 
 import difflib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from farhand_server.config.model import Section, ServiceConfig, sections
 
 MAX_PROBLEMS = 20
-"""Findings reported at once; more would scroll the first one off the screen."""
+"""Errors reported at once. More would scroll the first one off the screen."""
 
 _SENTENCES = {
     "bool_type": "must be true or false",
@@ -40,9 +40,9 @@ _SENTENCES = {
 def config_problems(
     error: ValidationError, model: type[Section], file: Path | None, options: frozenset[str]
 ) -> list[str]:
-    """Return a sentence for each finding in `error`, MAX_PROBLEMS at most.
+    """Return a sentence for each of pydantic's findings in `error`, at most MAX_PROBLEMS.
 
-    `options` are the top-level keys that came from the command line rather than from `file`.
+    `options` are the top-level keys that come from the command line rather than from `file`.
     """
     found = error.errors(include_url=False)
     lines = []
@@ -61,7 +61,7 @@ def config_problems(
 
 
 def finding_sentence(finding: Any) -> str:
-    """Say what the value of one of pydantic's findings must be, and what was given."""
+    """Return a sentence that says what the value in one of pydantic's findings must be, and what was given."""
     text: str = _SENTENCES.get(finding["type"], finding["msg"]).format(**finding.get("ctx", {}))
     given = finding["input"]
     if isinstance(given, str | int | float):
@@ -71,7 +71,7 @@ def finding_sentence(finding: Any) -> str:
 
 
 def _place(loc: tuple[int | str, ...]) -> str:
-    """Return `[section] key`, with the position of an item counted from 1."""
+    """Return `[section] key`, with the position of any item counted from 1."""
     names = [str(part) for part in loc if isinstance(part, str)]
     place = f"[{'.'.join(names[:-1])}] {names[-1]}" if len(names) > 1 else names[0]
     return place + "".join(f", item {part + 1}" for part in loc if isinstance(part, int))

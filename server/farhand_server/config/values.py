@@ -1,9 +1,9 @@
 """The types of configured values that TOML lacks: sizes, durations, listen addresses, paths.
 
-Paths may begin with a name for one of the service's directories. Those are the XDG directories of an ordinary user and
-the system's directories for root. An XDG variable that is set to an absolute path is obeyed for root too, so that two
-services can run side by side under one account (XDG Base Directory Specification 0.8, which also says that relative
-paths in these variables are to be ignored).
+Paths may begin with a placeholder for one of the service's directories: an ordinary user's XDG directories, or the
+system's directories for root. An XDG variable with an absolute path also applies to root, so that two services can run
+side by side under one account (XDG Base Directory Specification 0.8, which also says to ignore relative paths in these
+variables).
 """
 
 import math
@@ -19,8 +19,8 @@ from pydantic import BeforeValidator, InstanceOf, ValidationInfo
 SYSTEM_CONFIG_FILE = Path("/etc/farhand/farhandd.toml")
 
 SYSTEM_KEY_FILES = ("/etc/farhand/authorized_keys.d/{user}", "~/.config/farhand/authorized_keys")
-"""Where root's service looks for the keys of each account. The administrator's file comes first: a line there that
-restricts a key applies, whatever the user writes about the same key."""
+"""The files in which root's service looks for the keys of each account. The administrator's file comes first, so that a
+line there that restricts a key applies, whatever the user writes about the same key."""
 
 _SIZES = {
     "B": 1,
@@ -48,16 +48,16 @@ class Directories:
     state: Path
     runtime: Path
     root: bool = False
-    """Whether these are the directories of root's service, which may serve every account of the machine."""
+    """Whether these are the directories of root's service, which can serve every account of the machine."""
     key_files: tuple[str, ...] = ("{config}/authorized_keys",)
     """The default of `login.authorized_keys`."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str], uid: int, home: Path) -> "Directories":
-        """Return the directories of the account `uid` with home directory `home`, by `environ` and the XDG rules.
+        """Return the directories of the account `uid` with home directory `home`, from `environ` and the XDG rules.
 
-        Nothing durable can replace a missing XDG_RUNTIME_DIR (cron jobs and `su` do not set it), so an ordinary
-        user's runtime directory is then the state directory.
+        If XDG_RUNTIME_DIR is missing (cron jobs and `su` do not set it), no other durable runtime directory exists, so
+        an ordinary user's runtime directory is then the state directory.
         """
 
         def base(variable: str, default: Path) -> Path:
@@ -76,9 +76,10 @@ class Directories:
         )
 
     def expand(self, text: str) -> Path:
-        """Return the path that `text` stands for: absolute, or beginning with `~`, `{config}`, `{state}`, `{runtime}`.
+        """Return the path that `text` stands for; `text` must be absolute, or begin with `~`, `{config}`, `{state}`,
+        `{runtime}`.
 
-        Raises ValueError, with a sentence, for anything else and for a NUL byte.
+        Raises ValueError with a sentence for any other text and for a NUL byte.
         """
         if "\0" in text:
             raise ValueError("a path cannot contain a NUL byte")
@@ -92,7 +93,7 @@ class Directories:
 
 
 class ListenAddress(NamedTuple):
-    """A TCP address to listen on; written `HOST:PORT`, an IPv6 host in brackets (RFC 3986, section 3.2.2)."""
+    """A TCP address to listen on, written `HOST:PORT`, with an IPv6 host in brackets (RFC 3986, section 3.2.2)."""
 
     host: str
     port: int
@@ -102,7 +103,7 @@ class ListenAddress(NamedTuple):
 
 
 def parse_size(value: object) -> object:
-    """Return the bytes meant by `262144` or `"256 KiB"`; anything but a string is returned as it is.
+    """Return the number of bytes that `262144` or `"256 KiB"` stands for. Anything but a string is returned unchanged.
 
     Raises ValueError for a string that is not a size.
     """
@@ -115,7 +116,7 @@ def parse_size(value: object) -> object:
 
 
 def parse_duration(value: object) -> object:
-    """Return the seconds meant by `1.5` or `"1500 ms"`; anything but a string is returned as it is.
+    """Return the seconds that `1.5` or `"1500 ms"` stands for. Anything but a string is returned unchanged.
 
     Raises ValueError for a string that is not a duration, and for NaN.
     """
@@ -130,9 +131,9 @@ def parse_duration(value: object) -> object:
 
 
 def parse_listen_address(value: object) -> object:
-    """Return the `ListenAddress` meant by `"HOST:PORT"`; with port 0 the system chooses the port.
+    """Return the `ListenAddress` that `"HOST:PORT"` stands for. With port 0, the system chooses the port.
 
-    Anything but a string is returned as it is. Raises ValueError for any other string.
+    Anything but a string is returned unchanged. Raises ValueError for any other string.
     """
     if not isinstance(value, str):
         return value
@@ -158,14 +159,14 @@ def _expand(value: object, info: ValidationInfo) -> object:
 
 
 def _expand_key_file(value: object, info: ValidationInfo) -> object:
-    # Like `_expand`, but `{user}` (each account's name) and, in root's service, `~` (its home) are left in the path:
+    # Like `_expand`, but leave `{user}` (each account's name) and, in root's service, `~` (its home) in the path.
     # `auth.accounts` replaces them at each login.
     if not isinstance(value, str | Path) or not isinstance(info.context, Directories):
         return _expand(value, info)
     text = str(value)
     per_account = "{user}" in text or (info.context.root and text.startswith("~"))
     if per_account and ".." in text.split("/"):
-        raise ValueError("cannot contain .. where the path depends on the account")
+        raise ValueError("cannot contain .. in a path that depends on the account")
     if info.context.root and text.startswith("~/") and "\0" not in text:
         return Path(text)
     return info.context.expand(text)
@@ -181,4 +182,4 @@ ConfiguredAddress = Annotated[InstanceOf[ListenAddress], BeforeValidator(parse_l
 ConfiguredPath = Annotated[Path, BeforeValidator(_expand)]
 KeyFile = Annotated[Path, BeforeValidator(_expand_key_file)]
 ArrayAsTuple = BeforeValidator(_tuple)
-"""Accept TOML's arrays, which are lists, where the frozen tree holds tuples."""
+"""Accepts TOML's arrays, which are lists, for the tuples of the frozen tree."""

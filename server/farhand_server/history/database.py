@@ -1,4 +1,4 @@
-"""The file history.db: the lock on its directory, its tables, opening it, and replacing it when it is damaged."""
+"""The file history.db: locks its directory, creates its tables, opens it, and replaces it if it is damaged."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ LOCK_FILE: Final = "history.lock"
 DATABASE_FILE: Final = "history.db"
 
 BUSY_TIMEOUT: Final = 0.1
-"""Seconds that a write waits while another program writes; the service stands still meanwhile. Readers never make it
+"""Seconds that a write waits while another program writes. The whole service waits meanwhile. Readers never cause a
 wait (sqlite.org/wal.html)."""
 
 CHECKPOINT_PAGES: Final = 10_000
-"""Pages (40 MiB) in the write-ahead log after which a commit itself moves them into the database, with its fsyncs. The
-service does that sooner, in a thread; this bounds the file when the thread is too late."""
+"""Pages (40 MiB) in the write-ahead log after which a commit itself moves them into the database, with the necessary
+fsyncs. The service does that earlier, in a thread; this bounds the file if the thread is late."""
 
 MAX_DAMAGED_FILES: Final = 3
-"""Damaged files kept for inspection; a bad disk must not fill up with them as well."""
+"""Damaged files kept for inspection. A bad disk must not also fill up with them."""
 
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -68,7 +68,8 @@ MIGRATIONS: Final = (
     FROM record ORDER BY n;
     """,
 )
-"""Step N turns the tables of version N, which is kept in user_version, into version N + 1. Only ever append to it."""
+"""Step N converts the tables from version N to version N + 1; the version is kept in user_version. Only ever append
+steps."""
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)
 
@@ -78,9 +79,9 @@ class StateDirectoryInUse(HistoryError):
 
 
 def acquire_lock(state_dir: Path) -> int:
-    """Lock the state directory and return the lock's descriptor (flock(2)); closing that releases the lock.
+    """Lock the state directory and return the lock's descriptor (flock(2)). Closing the descriptor releases the lock.
 
-    Raises `StateDirectoryInUse` if another process holds it, and OSError from the file system.
+    Raises `StateDirectoryInUse` if another process holds the lock, and OSError from the file system.
     """
     descriptor = os.open(state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -133,7 +134,7 @@ def connect(file: Path | None) -> sqlite3.Connection:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables to the current version, each step completely or not at all.
+    """Upgrade the tables to the current version. Each step is done completely or not at all.
 
     Raises `HistoryError` for tables of a later version.
     """
@@ -162,7 +163,7 @@ def _check_tables(db: sqlite3.Connection) -> None:
 
 
 def checkpoint(file: Path) -> None:
-    """Move the write-ahead log into the database, as far as no reader needs it. May be called in any thread."""
+    """Move the parts of the write-ahead log that no reader needs into the database. May be called in any thread."""
     db = sqlite3.connect(file, timeout=0, isolation_level=None)
     try:
         db.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -171,12 +172,12 @@ def checkpoint(file: Path) -> None:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether SQLite reports that the file is damaged, rather than that it cannot be read or written now."""
+    """Return whether SQLite reports that the file is damaged, rather than that it cannot be read or written now."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
 def replace_damaged(file: Path, error: sqlite3.Error, log: Logger) -> sqlite3.Connection:
-    """Move a damaged history aside, start a new one, and log that. Raises what `connect` raises."""
+    """Move a damaged history aside, start a new one, and log that. Raises the same exceptions as `connect`."""
     aside = move_aside(file)
     log.error(
         "history was damaged and a new one was started; earlier runs count as expired", kept=aside, reason=str(error)
@@ -185,7 +186,7 @@ def replace_damaged(file: Path, error: sqlite3.Error, log: Logger) -> sqlite3.Co
 
 
 def move_aside(file: Path) -> Path:
-    """Rename a damaged database and its write-ahead log; return the new name. Raises OSError."""
+    """Rename a damaged database and its write-ahead log, and return the new name. Raises OSError."""
     prefix = f"{file.name}.corrupt-"
     suffixes = (found.name[len(prefix) :] for found in file.parent.glob(f"{prefix}*"))
     numbers = [int(suffix) for suffix in suffixes if suffix.isdecimal()]

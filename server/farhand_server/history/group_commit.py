@@ -1,4 +1,4 @@
-"""One commit for everything that happens in one turn of the event loop, and what the history needs in between."""
+"""Writes everything that happens in one turn of the event loop in one commit, and does the history's housekeeping."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .records import HistoryError
 from .store import History
 
 FLUSH_RETRY_DELAY: Final = 5.0
-"""Seconds until ends that could not be written are tried again: a disk that was full may have room."""
+"""Seconds until changes that could not be written are retried: a full disk may have space again."""
 
 FLUSH_DELAY: Final = 0.05
-"""Seconds for which the pid of a started program may wait for another commit: after a crash the program can be found
-by its environment as well, and a short run needs one commit less."""
+"""Seconds for which the pid of a started program may wait for another commit. After a crash the program can also be
+found by its environment, and a short run needs one commit less."""
 
 
 class GroupCommit:
-    """Flushes a history once per turn for all callers; belongs to one event loop.
+    """Flushes a history once per turn for all callers. Belongs to one event loop.
 
-    `also` is called at each flush (to flush the audit log). It must not raise.
+    `also` is called at each flush (to flush the audit log). It must not raise exceptions.
     """
 
     def __init__(self, history: History, *, also: Callable[[], object] = lambda: None) -> None:
@@ -34,9 +34,9 @@ class GroupCommit:
         self._checkpoint: asyncio.Future[None] | None = None
 
     def flush_soon(self) -> asyncio.Future[Mapping[str, str]]:
-        """Flush at the end of this turn.
+        """Flush at the end of this turn of the event loop.
 
-        The future's result has the starts that could not be written, by run id, each with the reason as a sentence.
+        The future's result maps the id of each run whose start could not be written to a sentence with the reason.
         Callers share the future: shield it from their own cancellation.
         """
         if self._next is None:
@@ -45,12 +45,12 @@ class GroupCommit:
         return self._next
 
     def flush_later(self) -> None:
-        """Flush within `FLUSH_DELAY` seconds, for changes that nobody waits for."""
+        """Flush within `FLUSH_DELAY` seconds, for changes that nobody is waiting for."""
         if self._later is None and self._next is None:
             self._later = self._loop.call_later(FLUSH_DELAY, self._flush)
 
     async def close(self) -> None:
-        """Flush now; then call the history's `close` or `hand_over`."""
+        """Flush now. After this, the caller must call the history's `close` or `hand_over`."""
         await asyncio.shield(self.flush_soon())
         if self._retry is not None:
             self._retry.cancel()
@@ -68,7 +68,7 @@ class GroupCommit:
         except HistoryError as error:
             refused = dict.fromkeys(error.ids, str(error))
         except Exception as error:
-            # A defect in our code: no caller may be left waiting because of it.
+            # A bug in our code must not leave a caller waiting.
             if flushed is not None:
                 flushed.set_exception(error)
             raise
@@ -88,6 +88,6 @@ class GroupCommit:
         try:
             await asyncio.to_thread(self._history.checkpoint)
         except sqlite3.Error:
-            pass  # the next one may succeed; if none does, a commit moves the log itself (`CHECKPOINT_PAGES`)
+            pass  # the next checkpoint may succeed; if none does, a commit moves the log (`CHECKPOINT_PAGES`)
         finally:
             self._checkpoint = None

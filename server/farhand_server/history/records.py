@@ -1,4 +1,4 @@
-"""What the history holds of a run, what it can say of an id, and changes that are not in the database yet."""
+"""What the history records about a run, what it knows about an id, and changes that are not in the database yet."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Final
 _UUID_VERSION_7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 RECORD_BASE_SIZE: Final = 400
-"""Bytes that a record takes besides its request, outcome and usage."""
+"""Size of a record in bytes, apart from its request, outcome and usage."""
 
 
 class HistoryError(Exception):
-    """The history cannot be read or written; the text says where, why and what to do.
+    """The history cannot be read or written. The text says where, why, and what to do.
 
-    `ids` are the runs that must not be started, since their start is not recorded.
+    `ids` are the runs that must not be started because their start is not recorded.
     """
 
     def __init__(self, sentence: str, ids: frozenset[str] = frozenset()) -> None:
@@ -26,7 +26,7 @@ class HistoryError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run. What is not known (yet) is None; a run without an outcome has not ended.
+    """The record of one run. Values that are not (yet) known are None. A run without an outcome has not ended.
 
     Times are seconds since 1970 by the wall clock, for people; `duration` is in seconds by a monotonic clock.
     """
@@ -37,50 +37,52 @@ class RunRecord:
     how: str
     """How the owner logged in: `key` or `peer`."""
     fingerprint: str | None
-    """Of the key, as `SHA256:…`."""
+    """The key's fingerprint, as `SHA256:…`."""
     peer: str | None
-    """The client's address, as in the log."""
+    """The client's address, as it appears in the log."""
     request: bytes
-    """JSON, reduced to what the policy allows to be kept."""
+    """The request as JSON, reduced to what the policy allows to be kept."""
     request_sha256: bytes
-    """32 bytes, over the whole request: two starts with the same id are the same run if it is equal."""
+    """The hash of the whole request, 32 bytes. Two starts with the same id are the same run if their hashes are
+    equal."""
     requested_at: float
     pid: int | None = None
     start_ticks: int | None = None
-    """The process's start in clock ticks since boot: field 22 of /proc/PID/stat (proc_pid_stat(5))."""
+    """The process's start time in clock ticks since boot: field 22 of /proc/PID/stat (proc_pid_stat(5))."""
     boot_id: str | None = None
-    """/proc/sys/kernel/random/boot_id (proc_sys_kernel(5)) when it was started."""
+    """The boot in which it was started: /proc/sys/kernel/random/boot_id (proc_sys_kernel(5))."""
     cgroup: str | None = None
-    """The directory of the run's cgroup, absolute."""
+    """The absolute path of the run's cgroup directory."""
     ended_at: float | None = None
     outcome: bytes | None = None
-    """JSON of an `Outcome`."""
+    """An `Outcome` as JSON."""
     stdout: int | None = None
-    """Bytes written."""
+    """Bytes that the program wrote."""
     stderr: int | None = None
     duration: float | None = None
     usage: bytes | None = None
-    """JSON."""
+    """The resource usage as JSON."""
     lingered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class KnownRun:
-    """There is a record of the run."""
+    """The history has a record of the run."""
 
     record: RunRecord
 
 
 @dataclass(frozen=True, slots=True)
 class ForgottenRun:
-    """A run of this id may have been started and its record deleted; it must not be started. `reason` is a sentence."""
+    """A run with this id may have been started and its record deleted, so the id must not be used. `reason` is a
+    sentence."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownRun:
-    """No run of this id was started."""
+    """No run with this id was ever started."""
 
 
 RunLookup = KnownRun | ForgottenRun | UnknownRun
@@ -99,47 +101,49 @@ _ENDED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RecordChange:
-    """One SQL statement. `record` is set for a start, `fields` are the columns that any other change sets."""
+    """One SQL statement. `record` is set for a start; `fields` are the columns that any other change sets."""
 
     id: str
     sql: str
     values: tuple[Any, ...]
     size: int = 0
-    """Bytes by which the records grow."""
+    """The number of bytes by which the records grow."""
     record: RunRecord | None = None
     fields: dict[str, Any] = field(default_factory=dict)
     ends: bool = False
-    """Whether this is the end of the run."""
+    """Whether this change records the end of the run."""
 
 
 def start_change(record: RunRecord, clock: float) -> RecordChange:
-    """Return the change for a run that is about to be started; `clock` is the retention's own time in seconds."""
+    """Return the change for a run that is about to be started. `clock` is the time of the `RetentionClock` in
+    seconds."""
     size = RECORD_BASE_SIZE + len(record.request)
     values = (clock, size, *(getattr(record, name) for name in COLUMNS))
     return RecordChange(record.id, _START, values, size, record)
 
 
 def started_change(id: str, columns: dict[str, Any]) -> RecordChange:
-    """Return the change for a program that was started: pid, start_ticks, boot_id and cgroup, in this order."""
+    """Return the change for a program that was started. `columns` are pid, start_ticks, boot_id and cgroup, in this
+    order."""
     return RecordChange(id, _STARTED, (*columns.values(), id), fields=columns)
 
 
 def end_change(id: str, clock: float, size: int, columns: dict[str, Any]) -> RecordChange:
     """Return the change for a run that has ended.
 
-    `columns` are ended_at, outcome, stdout, stderr, duration, usage and lingered, in this order; `clock` is the
-    retention's own time in seconds, `size` what outcome and usage take in bytes.
+    `columns` are ended_at, outcome, stdout, stderr, duration, usage and lingered, in this order. `clock` is the time of
+    the `RetentionClock` in seconds. `size` is the size of outcome and usage in bytes.
     """
     return RecordChange(id, _ENDED, (clock, size, *columns.values(), id), size=size, fields=columns, ends=True)
 
 
 def swept_change(id: str) -> RecordChange:
-    """Return the change for a lost run none of whose processes are left."""
+    """Return the change for a lost run that has no processes left."""
     return RecordChange(id, "UPDATE record SET unswept = NULL WHERE id = ?", (id,))
 
 
 def overlay(rows: Iterable[RunRecord], pending: Iterable[RecordChange]) -> dict[str, RunRecord]:
-    """Return the records by id as they will be once the pending changes are written, including new starts."""
+    """Return the records by id, as they will be once the pending changes are written, including new starts."""
     records = {record.id: record for record in rows}
     for change in pending:
         if change.record is not None:

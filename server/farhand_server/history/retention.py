@@ -1,14 +1,14 @@
-"""Which records are deleted when, and how the id of a deleted record is told from one that was never used.
+"""Decides which records are deleted when, and tells the id of a deleted record from an id that was never used.
 
 A deleted run's id must not be started again. UUIDv7 ids contain their creation time, so for most of them one number is
-enough: the horizon. An id created at or before it, without a record, has expired. Ids that the horizon cannot cover
-(of other versions, or created less than `HORIZON_SLACK` ago, or in the future) are kept by themselves,
-`MAX_FORGOTTEN_IDS` of them.
+enough: the horizon. An id without a record that was created at or before the horizon has expired. Ids that the horizon
+cannot cover (other UUID versions, ids created less than `HORIZON_SLACK` ago or in the future) are kept individually, up
+to `MAX_FORGOTTEN_IDS`.
 
-Ages are counted by a clock of the history's own. A wall clock that jumps ahead for a moment must not make a month's
-runs old at once, so this one counts boot time (CLOCK_BOOTTIME, clock_gettime(2)), which nobody can set, also across a
-restart of the service. Across a restart of the machine only the wall clock is left, and it is believed for one day:
-a machine that is off for longer keeps its records longer.
+The history measures ages with its own clock. A wall clock that briefly jumps ahead must not make a month's runs old at
+once, so the history's clock counts boot time (CLOCK_BOOTTIME, clock_gettime(2)), which nobody can set, and which also
+works across a restart of the service. Across a restart of the machine, only the wall clock is available, and it is
+trusted for at most one day: a machine that is off for longer keeps its records longer.
 """
 
 from __future__ import annotations
@@ -24,28 +24,30 @@ from farhand_server.config import HistorySettings
 from .records import ForgottenRun, UnknownRun, created_at
 
 PRUNE_SLICE: Final = 32
-"""Records deleted at once, in about 0.3 ms: a flush with starts in it never waits for more."""
+"""Records deleted at once, in about 0.3 ms. A flush that contains starts never waits for more."""
 
 HORIZON_SLACK: Final = 3600.0
-"""Seconds by which the horizon stays behind the clock, so that a client whose clock is slow by less is not refused."""
+"""Seconds by which the horizon lags behind the clock, so that a client whose clock is slow by less than that is not
+refused."""
 
 MAX_FORGOTTEN_IDS: Final = 250_000
-"""Ids kept without their records, about 12 MB."""
+"""Maximum number of ids kept without their records, about 12 MB."""
 
 MAX_TIME_OFF: Final = 86400.0
-"""Maximum seconds that a restart of the machine adds to the age of a record. A wrong clock at boot (no battery) can
-cost a day of the month that records are kept; a machine that is off for longer forgets later, never sooner."""
+"""Maximum seconds that a restart of the machine adds to the age of a record. A wrong clock at boot (without a battery)
+can cost one day of the month for which records are kept; a machine that is off for longer forgets later, never
+earlier."""
 
 
 class SystemClock:
-    """The system's clocks, all in seconds; tests replace them."""
+    """The system's clocks, all in seconds. Tests replace them."""
 
     def wall(self) -> float:
-        """Return the time since 1970; it may jump either way."""
+        """Return the time since 1970. It may jump forwards or backwards."""
         return time.time()
 
     def boottime(self) -> float:
-        """Return the time since boot, including suspend; it never jumps."""
+        """Return the time since boot, including time suspended. It never jumps."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def boot_id(self) -> str:
@@ -54,10 +56,11 @@ class SystemClock:
 
 
 class RetentionClock:
-    """Seconds for which the history has existed; never goes back."""
+    """Measures for how many seconds the history has existed. It never goes backwards."""
 
     def __init__(self, clock: SystemClock, *, value: float, wall: float, boottime: float, boot_id: str) -> None:
-        """Continue from what was saved last: `value` when the clocks showed `wall`, `boottime` and `boot_id`."""
+        """Continue from the last saved state: this clock had `value` when the system's clocks had `wall`, `boottime`
+        and `boot_id`."""
         self._clock = clock
         now = clock.boottime()
         if boot_id == clock.boot_id():
@@ -74,7 +77,7 @@ class RetentionClock:
         return self._offset + self._clock.boottime()
 
     def trusted_wall(self) -> float:
-        """Return seconds since 1970, without any jump ahead that the wall clock has made since the start."""
+        """Return the seconds since 1970, ignoring any jump ahead that the wall clock has made since the start."""
         return min(self._clock.wall(), self._wall_offset + self._clock.boottime())
 
 
@@ -94,9 +97,10 @@ class HistoryTotals:
 def prune(
     db: sqlite3.Connection, totals: HistoryTotals, settings: HistorySettings, *, clock: float, wall: float
 ) -> int:
-    """Delete ended runs beyond the retention, the oldest first, at most `PRUNE_SLICE`; return how many were deleted.
+    """Delete records of ended runs beyond the retention, oldest first, at most `PRUNE_SLICE`. Return how many were
+    deleted.
 
-    `clock` is the retention's own time, `wall` the time of day. Raises sqlite3.Error.
+    `clock` is the time of the `RetentionClock`, `wall` the time since 1970. Raises sqlite3.Error.
     """
     oldest = db.execute(
         "SELECT n, id, size, clock FROM record WHERE outcome IS NOT NULL ORDER BY n LIMIT ?", (PRUNE_SLICE,)
@@ -125,25 +129,25 @@ def remember_id(db: sqlite3.Connection, id: str) -> None:
 
 
 def look_up_deleted(db: sqlite3.Connection, totals: HistoryTotals, id: str) -> ForgottenRun | UnknownRun:
-    """Say whether an id without a record may have been used. Raises sqlite3.Error."""
+    """Return whether an id without a record may have been used. Raises sqlite3.Error."""
     created = created_at(id)
     if created is not None and created <= totals.horizon:
         return ForgottenRun(
-            f"a run with the id {id} may already have been forgotten: by its id it was created before anything that is "
-            "remembered here; if the run is new, the clock of the client or of the service is slow"
+            f"a run with the id {id} may already have been forgotten: according to its id, it was created before "
+            "anything that is remembered here; if the run is new, the clock of the client or of the service is slow"
         )
     if db.execute("SELECT 1 FROM forgotten WHERE id = ?", (id_bytes(id),)).fetchone():
-        return ForgottenRun(f"a run with the id {id} was started before, and its outcome has been forgotten")
+        return ForgottenRun(f"a run with the id {id} was already started, and its outcome has been forgotten")
     return UnknownRun()
 
 
 def id_bytes(id: str) -> bytes:
-    """Return an id as it is stored among the forgotten ones: 16 bytes."""
+    """Return an id in the form in which forgotten ids are stored: 16 bytes."""
     return bytes.fromhex(id.replace("-", ""))
 
 
 def _trim_ids(db: sqlite3.Connection, totals: HistoryTotals, wall: float) -> None:
-    # Both ends are index look-ups; the numbers have no gaps, except for the few ids that were added twice.
+    # Finding both ends takes only index look-ups. The numbers have no gaps, except for a few ids that were added twice.
     first, last = db.execute("SELECT (SELECT min(n) FROM forgotten), (SELECT max(n) FROM forgotten)").fetchone()
     if first is None or last - first < MAX_FORGOTTEN_IDS:
         return

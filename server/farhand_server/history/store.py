@@ -1,4 +1,4 @@
-"""`History`: recorded ahead of each start, read by id and by owner."""
+"""`History`, the interface of the history: records each start ahead of it, and finds runs by id and by owner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .retention import SystemClock
 from .writer import HistoryWriter, select_records, unusable_sentence
 
 CHECKPOINT_EVERY: Final = 1000
-"""Changes after which the write-ahead log is worth moving into the database: up to 20 MiB of it."""
+"""Changes after which the write-ahead log, up to 20 MiB by then, is worth moving into the database."""
 
 
 class History:
@@ -26,7 +26,7 @@ class History:
 
     def __init__(self, writer: HistoryWriter, lock: int, lost: tuple[RunRecord, ...]) -> None:
         self.lost = lost
-        """Runs of a service that died, some of whose processes may be left; see `orphans_ended`."""
+        """Runs of a dead service that may still have processes; see `orphans_ended`."""
         self._writer = writer
         self._lock = lock
 
@@ -42,10 +42,11 @@ class History:
     ) -> Self:
         """Open the history of a state directory, and lock that directory for this process.
 
-        Runs without an end belong to a service that died: they become lost, and `lost` lists them. With `resume`,
-        which `hand_over` returned in the program that this one replaced, they go on. A damaged database is moved aside
+        Runs without an end belong to a service that died: they become lost, and `lost` lists them. With `resume`, which
+        `hand_over` returned in the program that this one has replaced, they continue. A damaged database is moved aside
         and a new one is started. Raises `StateDirectoryInUse` if another service uses the directory, and `HistoryError`
-        if the history cannot be used; without `history.required` it is then kept in memory, and a warning is logged.
+        if the history cannot be used; without `history.required`, it is instead kept in memory, and a warning is
+        logged.
         """
         clock = clock or SystemClock()
         file = state_dir / database.DATABASE_FILE
@@ -65,18 +66,18 @@ class History:
             return cls(HistoryWriter(database.connect(None), None, settings, log, clock), lock, ())
 
     def configure(self, settings: HistorySettings) -> None:
-        """Use another retention from now on, after a reload of the configuration."""
+        """Apply a new retention from now on, after a reload of the configuration."""
         self._writer.settings = settings
 
     def starting(self, record: RunRecord) -> None:
-        """Record a run that is about to be started, after `look_up` of its id returned `UnknownRun`.
+        """Record a run that is about to be started. Its id must be one for which `look_up` has returned `UnknownRun`.
 
         Start its program only after `flush` has returned without naming it.
         """
         self._writer.pending.append(records.start_change(record, self._writer.age.now()))
 
     def started(self, id: str, pid: int, start_ticks: int | None, boot_id: str | None, cgroup: str | None) -> None:
-        """Record the process of a run, so that a later service can find it; see `RunRecord` for the units."""
+        """Record the process of a run, so that a later service can find it. See `RunRecord` for the units."""
         columns = {"pid": pid, "start_ticks": start_ticks, "boot_id": boot_id, "cgroup": cgroup}
         self._writer.pending.append(records.started_change(id, columns))
 
@@ -91,7 +92,8 @@ class History:
         usage: bytes | None = None,
         lingered: bool = False,
     ) -> None:
-        """Record a run's end: `outcome` and `usage` are JSON, `stdout` and `stderr` bytes, `duration` seconds."""
+        """Record a run's end. `outcome` and `usage` are JSON, `stdout` and `stderr` are in bytes, `duration` is in
+        seconds."""
         columns = {
             "ended_at": self._writer.clock.wall(),
             "outcome": outcome,
@@ -111,25 +113,25 @@ class History:
 
     @property
     def on_disk(self) -> bool:
-        """Whether the history survives the process; see `open` for when it does not."""
+        """Whether the history survives the process. `open` explains when it does not."""
         return self._writer.file is not None
 
     @property
     def dirty(self) -> bool:
-        """Whether there is something for `flush` to do."""
+        """Whether `flush` has anything to write."""
         return self._writer.dirty
 
     def flush(self) -> None:
         """Make all changes durable, in one transaction.
 
-        On failure, everything but starts stays pending for the next call, and the reason is logged once. Starts that
-        could not be written make it raise `HistoryError` with their ids in `ids`: those runs must not be started.
-        Without `history.required`, starts stay pending like the rest, and nothing is raised.
+        On failure, all changes except starts remain pending for the next call, and the reason is logged once. If starts
+        could not be written, this raises `HistoryError` with their ids in `ids`: those runs must not be started.
+        Without `history.required`, starts remain pending, too, and nothing is raised.
         """
         self._writer.flush()
 
     def close(self) -> None:
-        """Write what is pending, mark the history as closed in order, and release the state directory."""
+        """Write pending changes, mark the history as closed in order, and release the state directory."""
         self._writer.close(final=True)
         if self._lock >= 0:
             os.close(self._lock)
@@ -137,8 +139,8 @@ class History:
     def hand_over(self) -> int | None:
         """Close the database but keep the lock, for the program that replaces this one by execve(2).
 
-        Returns the descriptor for that program's `resume`, which child processes now inherit; None for a history in
-        memory. If the execve fails, open the history again with that descriptor.
+        Returns the descriptor for that program's `resume`, which child processes inherit from now on, or None for a
+        history in memory. If the execve fails, open the history again with that descriptor.
         """
         self._writer.close(final=False)
         if self._writer.file is None:
@@ -152,7 +154,7 @@ class History:
         return self._writer.changes_since_checkpoint >= CHECKPOINT_EVERY and self._writer.file is not None
 
     def checkpoint(self) -> None:
-        """Move the write-ahead log into the database, which waits for the disk: call it in a thread.
+        """Move the write-ahead log into the database. This waits for the disk, so call it in a thread.
 
         Raises sqlite3.Error.
         """
@@ -160,14 +162,14 @@ class History:
         if self._writer.file is not None:
             database.checkpoint(self._writer.file)
 
-    # Reading; each raises HistoryError if the database cannot be read.
+    # Reading. Each of these methods raises HistoryError if the database cannot be read.
 
     def find(self, id: str) -> RunRecord | None:
         """Return the record of a run, or None."""
         return self._records("WHERE id = ?", (id,), only=id).get(id)
 
     def look_up(self, id: str) -> RunLookup:
-        """Say whether a run of this id is known, was forgotten, or never existed."""
+        """Return whether a run with this id is known, was forgotten, or never existed."""
         if (record := self.find(id)) is not None:
             return KnownRun(record)
         try:
@@ -179,9 +181,9 @@ class History:
     def recent(
         self, owner: str | None = None, *, limit: int = 100, before: str | None = None, prefix: str = ""
     ) -> list[RunRecord]:
-        """Return the last runs, newest first, of one owner or of all; only those whose id begins with `prefix`.
+        """Return the last runs whose id begins with `prefix`, newest first, of one owner or of all.
 
-        `before` is the id of the last run on the page before, for the next page.
+        To get the next page, pass the id of the previous page's last run as `before`.
         """
         conditions, values = ["n > 0"], list[object]()
         if owner is not None:
@@ -192,7 +194,7 @@ class History:
             values.append(before)
         if prefix:
             conditions.append("id >= ? AND id < ?")
-            values += [prefix, prefix + "g"]  # g is above all characters of an id
+            values += [prefix, prefix + "g"]  # g sorts after all characters of an id
         found = self._records(f"WHERE {' AND '.join(conditions)} ORDER BY n DESC LIMIT ?", (*values, limit))
         wanted = (r for r in found.values() if owner in (None, r.owner) and r.id.startswith(prefix))
         return list(wanted)[:limit]

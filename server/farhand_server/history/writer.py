@@ -1,4 +1,4 @@
-"""Changes on their way into the database: one transaction for many, kept and tried again when it fails."""
+"""Writes changes into the database, many in one transaction. If that fails, they are kept and retried."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from .retention import RetentionClock, SystemClock
 LOST_OUTCOME: Final = b'{"status":"lost"}'
 
 PRUNE_EVERY: Final = 16
-"""Starts between two slices of pruning: half as many as a slice deletes, so that pruning catches up."""
+"""Starts between two pruning slices: half as many as a slice deletes, so that pruning catches up."""
 
 MAX_PENDING_CHANGES: Final = 10_000
-"""Changes kept while they cannot be written, some 10 MB: the starts and ends of a few thousand runs."""
+"""Maximum number of changes kept while they cannot be written, about 10 MB: the starts and ends of a few thousand
+runs."""
 
 _SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM record "
 
@@ -37,7 +38,7 @@ class HistoryWriter:
         self.clock = clock
         self.pending: deque[RecordChange] = deque()
         self.changes_since_checkpoint = 0
-        """Changes written since it was last set to 0."""
+        """Changes written since this was last set to 0."""
         self._log = log
         self._batch: list[RecordChange] = []
         self._refused: set[str] = set()
@@ -53,14 +54,14 @@ class HistoryWriter:
         return bool(self.pending or self._batch or self._refused)
 
     def begin(self, *, resumed: bool, damaged: bool) -> tuple[RunRecord, ...]:
-        """Start to use the database; return the lost runs some of whose processes may be left.
+        """Start using the database, and return the lost runs that may still have processes.
 
         With `resumed`, runs that have not ended still belong to this process. `damaged` means that this database
         replaces a damaged one. Raises sqlite3.Error.
         """
         self.db.execute("BEGIN IMMEDIATE")
-        # A commit survives the end of the service at once, but that of the machine only after a while (synchronous =
-        # NORMAL), so the last ids may be missing then.
+        # A commit survives a crash of the service at once, but a crash of the machine only after a while (synchronous =
+        # NORMAL), so the last ids may then be missing.
         if damaged or (self._other_boot and not self._was_closed):
             self.totals.horizon = max(self.totals.horizon, self.clock.wall())
         lost = self._mark_lost() if not resumed else ()
@@ -102,19 +103,20 @@ class HistoryWriter:
             raise HistoryError(self._fault or "a run with this id was started before", frozenset(refused))
 
     def close(self, *, final: bool) -> None:
-        """Write what is pending and close; `final` unless another program will resume the runs that have not ended."""
+        """Write pending changes and close the database. `final` is false if another program will resume the active
+        runs."""
         try:
             self.flush()
             if final and not self.pending:
                 self.db.execute("UPDATE state SET closed = 1")
         except (HistoryError, sqlite3.Error):
-            pass  # nobody waits for these starts any more; and without `closed` the next start assumes a crash
+            pass  # nobody is waiting for these starts any more, and without `closed` the next start assumes a crash
         if self.pending:
             self._log.error("history is incomplete: ends of runs could not be written", count=len(self.pending))
         self.db.close()
 
     def failed(self, error: sqlite3.Error) -> None:
-        """Roll back, and keep the changes that may wait as pending; a damaged database is replaced."""
+        """Roll back, and keep the changes that may wait as pending. Replace a damaged database."""
         if self.db.in_transaction:
             self.db.execute("ROLLBACK")
         self.totals = self._committed.copy()
@@ -162,7 +164,7 @@ class HistoryWriter:
         elif change.record is not None:
             self._refused.add(change.id)
         elif change.ends:
-            retention.remember_id(self.db, change.id)  # its record was in a damaged database
+            retention.remember_id(self.db, change.id)  # the run's record was in a damaged database
 
     def _replace(self, file: Path, error: sqlite3.Error) -> None:
         self.db.close()
@@ -199,7 +201,7 @@ class HistoryWriter:
 
 
 def select_records(db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> list[RunRecord]:
-    """Return the records that match a WHERE clause and what follows it. Raises sqlite3.Error."""
+    """Return the records selected by a WHERE clause with any ORDER BY and LIMIT. Raises sqlite3.Error."""
     rows: list[tuple[Any, ...]] = db.execute(_SELECT + where, values).fetchall()
     return [RunRecord(*(*row[:-1], bool(row[-1]))) for row in rows]
 
