@@ -1,8 +1,8 @@
-"""The service's Ed25519 host key, by which clients identify it; kept in the state directory, in OpenSSH's syntax.
+"""The service's Ed25519 host key, by which clients identify the service. It is kept in the state directory.
 
-Clients pin the key, never a certificate: the certificate that TLS needs is made in memory at each start.
-`cryptography` is imported only where the private key is used, so that a core, which must not read it, does not load
-the library.
+Clients pin the key, never a certificate: the certificate that TLS needs is created in memory at each start.
+`cryptography` is imported only by functions that use the private key, so that a core, which must not read the key, does
+not load the library.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 PRIVATE_KEY_FILE: Final = "host_key"
 PUBLIC_KEY_FILE: Final = "host_key.pub"
 MAX_HOST_KEY_FILE: Final = 4096
-"""Maximum bytes read from a key file; a PKCS #8 Ed25519 key in PEM has 119."""
+"""Maximum bytes read from a key file. A PKCS #8 Ed25519 key in PEM has 119."""
 
 
 class HostKeyFileError(ValueError):
-    """The host key cannot be used; the message says which file, why, and what to do."""
+    """The host key cannot be used. The message says which file, why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class PublicHostKey:
 
     @property
     def spki_sha256(self) -> bytes:
-        """SHA-256 of the DER SubjectPublicKeyInfo, 32 bytes; logins are bound to it."""
+        """The SHA-256 of the DER SubjectPublicKeyInfo, 32 bytes. Logins are bound to it."""
         return hashlib.sha256(spki_from_host_key(self.key)).digest()
 
 
@@ -85,15 +85,15 @@ class HostKey:
         return self.public.spki_sha256
 
     def chain_pem(self) -> bytes:
-        """Return the private key and a new self-signed certificate for it, in PEM. Never write this to a disk."""
+        """Return the private key and a new self-signed certificate for it, in PEM. Never write these to a disk."""
         return _private_pem(self.private) + _certificate_pem(self.private)
 
 
 def ensure_host_key(state_dir: Path) -> HostKey:
-    """Load the host key of a state directory; create the key, and the directory, if it is missing.
+    """Load the host key of a state directory. Create the directory and the key if they are missing.
 
-    Several processes may do this at once: all return the same key. The private key has mode 0600, the public half
-    beside it 0644. Raises HostKeyFileError for a key that cannot be used, and OSError from the file system.
+    Several processes may call this at once; all return the same key. The private key has mode 0600, the public half
+    beside it has mode 0644. Raises HostKeyFileError for a key that cannot be used, and OSError from the file system.
     """
     path = state_dir / PRIVATE_KEY_FILE
     if not path.exists():
@@ -131,7 +131,8 @@ def load_host_key(path: Path) -> HostKey:
 
 
 def load_public_host_key(path: Path) -> PublicHostKey:
-    """Load the public half, `host_key.pub`. Raises HostKeyFileError if it is malformed, OSError if it is missing."""
+    """Load the public half, `host_key.pub`. Raises HostKeyFileError if the file is malformed, and OSError if it is
+    missing."""
     with path.open("rb") as file:
         fields = file.read(MAX_HOST_KEY_FILE).split()
     try:
@@ -149,8 +150,8 @@ def _read_private(path: Path) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise HostKeyFileError(f"{path}: not a regular file")
-        # The rule of ssh for its own files. For a file of another owner the group bits may be the mask of an access
-        # control list, as for the credentials of systemd.exec(5).
+        # This is ssh's rule for its own files. If the file has another owner, the group bits may be the mask of an
+        # access control list, as with the credentials of systemd.exec(5).
         forbidden = 0o077 if status.st_uid == os.geteuid() else 0o007
         if status.st_mode & forbidden:
             mode = stat.S_IMODE(status.st_mode)
@@ -161,7 +162,7 @@ def _read_private(path: Path) -> bytes:
 def _create(path: Path) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    # If another process was first, its key is the host key.
+    # If another process was faster, its key becomes the host key.
     with contextlib.suppress(FileExistsError):
         _write(path, _private_pem(Ed25519PrivateKey.generate()), mode=0o600, replace=False)
 
@@ -208,7 +209,8 @@ def _certificate_pem(private: Ed25519PrivateKey) -> bytes:
         .issuer_name(name)
         .public_key(private.public_key())
         .serial_number(x509.random_serial_number())
-        # The clock must not decide whether the host is trusted. RFC 5280 (4.1.2.5) defines this end as "none".
+        # The clock must not decide whether the host is trusted. RFC 5280 (4.1.2.5) defines this end date as "no
+        # expiry".
         .not_valid_before(datetime(2020, 1, 1))
         .not_valid_after(datetime(9999, 12, 31, 23, 59, 59))
         .sign(private, None)

@@ -1,11 +1,11 @@
-"""Structured logs on stderr: one event per line, as `key=value` or as JSON.
+"""Structured logs on stderr: one event per line, as `key=value` pairs or JSON.
 
-An event is a fixed sentence and typed fields. A field cannot be bytes or a mapping, so stdin and environments cannot
-end up in a log. A value may contain anything a stranger sends: unprintable characters are escaped, so that it can
+An event is a fixed sentence with typed fields. A field cannot be bytes or a mapping, so stdin and environments cannot
+end up in a log. A value may contain anything that a client sends: unprintable characters are escaped, so that it can
 neither end the line nor control a terminal.
 
-Lines are written by a thread, because stderr may block (a stopped terminal, a journald that is being restarted) and the
-service must go on. Lines that do not fit in the queue are dropped and counted, and the count is logged.
+A thread writes the lines, because stderr may block (a stopped terminal, a journald that is restarting) and the service
+must go on. Lines that do not fit into the queue are dropped and counted, and the count is logged.
 """
 
 import json
@@ -26,15 +26,16 @@ from .runtime import block_all_signals
 LogFormat = Literal["auto", "keyvalue", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogValue = str | int | float | bool | Path | BaseException | None
-"""The type of a field. None omits the field; an exception is logged as its type and message."""
+"""The type of a field's value. A field with None is omitted. An exception is logged as its type and message."""
 
 MAX_QUEUED_LINES = 1024
-"""Lines waiting for stderr: under 1 MiB of ordinary lines, and at most 16 MiB if all were tracebacks."""
+"""Maximum number of lines waiting for stderr: under 1 MiB of ordinary lines, and at most 16 MiB if all are
+tracebacks."""
 MAX_VALUE = 1000
-"""Characters of one value; longer ones are cut. This usually keeps a line below PIPE_BUF (4,096 bytes), so that lines
-of two processes on one pipe do not mix."""
+"""Maximum characters of one value; longer values are truncated. This usually keeps a line below PIPE_BUF (4,096 bytes),
+so that the lines of two processes on one pipe do not mix."""
 MAX_TRACEBACK = 8000
-"""Characters of a traceback that are kept, from its end, which says most."""
+"""Maximum characters of a traceback. Its end is kept, because that says most."""
 
 # sd-daemon(3): journald gives a line that begins with <N> that syslog priority.
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3}
@@ -43,7 +44,7 @@ _BARE = re.compile(r"[A-Za-z0-9_./:@%+,~-]+", re.ASCII)
 
 
 class Logger:
-    """Writes events to a sink, each with the logger's own fields."""
+    """Writes events to a sink, adding the logger's own fields to each."""
 
     def __init__(self, sink: "Sink", fields: Mapping[str, LogValue]) -> None:
         self._sink = sink
@@ -54,24 +55,24 @@ class Logger:
         return Logger(self._sink, {**self._fields, **fields})
 
     def debug(self, event: str, **fields: LogValue) -> None:
-        """Log an event that helps to find a fault."""
+        """Log an event that helps in diagnosing a problem."""
         self._sink.log("debug", event, {**self._fields, **fields})
 
     def info(self, event: str, **fields: LogValue) -> None:
-        """Log an event that an administrator may look for later."""
+        """Log an event that an administrator may want to find later."""
         self._sink.log("info", event, {**self._fields, **fields})
 
     def warning(self, event: str, **fields: LogValue) -> None:
-        """Log that something is wrong although the service continues."""
+        """Log a problem despite which the service continues to work."""
         self._sink.log("warning", event, {**self._fields, **fields})
 
     def error(self, event: str, **fields: LogValue) -> None:
-        """Log an unexpected failure, with the traceback of an exception in `fields`."""
+        """Log an unexpected failure, with the traceback of any exception in `fields`."""
         self._sink.log("error", event, {**self._fields, **fields})
 
 
 class Sink:
-    """A file descriptor that lines are written to, through a bounded queue and a thread.
+    """Writes lines to a file descriptor through a bounded queue and a thread.
 
     Until `start` it writes directly, in the default format.
     """
@@ -91,20 +92,20 @@ class Sink:
     def configure(
         self, format: LogFormat = "auto", level: LogLevel = "info", environ: Mapping[str, str] = os.environ
     ) -> None:
-        """Set what is logged and in which format; may be called again at any time."""
+        """Set what is logged and in which format. May be called at any time."""
         self._json = format == "json"
         self._threshold = _LEVELS.index(level)
         self._journal = is_journal(self._descriptor, environ)
 
     def start(self) -> None:
-        """Start the writing thread, and log the warnings and errors of `logging` too, until `close`."""
+        """Start the writing thread. From now until `close`, also log the warnings and errors of `logging`."""
         self._closing = False
         logging.getLogger().addHandler(self._handler)
         self._thread = threading.Thread(target=self._write_queue, name="logs", daemon=True)
         self._thread.start()
 
     def close(self, timeout: float = 2.0) -> None:
-        """Write what is queued, for at most `timeout` seconds, so that a stuck stderr does not delay the exit."""
+        """Write queued lines for at most `timeout` seconds, so that a stuck stderr does not delay the exit."""
         logging.getLogger().removeHandler(self._handler)
         thread, self._thread = self._thread, None
         if thread is not None:
@@ -167,7 +168,8 @@ class Sink:
 
 
 def is_journal(descriptor: int, environ: Mapping[str, str]) -> bool:
-    """Whether `descriptor` is the journal's socket: JOURNAL_STREAM has its device and inode (systemd.exec(5))."""
+    """Return whether `descriptor` is the journal's socket, whose device and inode are in JOURNAL_STREAM
+    (systemd.exec(5))."""
     try:
         status = os.fstat(descriptor)
     except OSError:
@@ -176,7 +178,8 @@ def is_journal(descriptor: int, environ: Mapping[str, str]) -> bool:
 
 
 def quote(value: object) -> str:
-    """Return `value` as written in `key=value`: bare if it is plain, otherwise in quotes with JSON's escapes."""
+    """Return `value` as it is written in `key=value`: unquoted if it is plain, otherwise in quotes with JSON's
+    escapes."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if _BARE.fullmatch(text):
         return text
@@ -198,13 +201,13 @@ def _plain(value: object) -> object:
         text = f"{type(value).__name__}: {value}"
     elif isinstance(value, str | float | Path):
         text = str(value)
-    else:  # from code that was not type-checked; the value may be something that must not be logged
+    else:  # this comes from code that was not type-checked, and the value may be something that must not be logged
         text = f"({type(value).__name__} withheld)"
     return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
 
 
 class _LoggingHandler(logging.Handler):
-    """Passes on events of the standard library's `logging`, where asyncio reports unretrieved exceptions."""
+    """Forwards events from the standard library's `logging`, through which asyncio reports unretrieved exceptions."""
 
     def __init__(self, sink: Sink) -> None:
         super().__init__(logging.WARNING)

@@ -1,4 +1,4 @@
-"""What the service sets up in its own process: signals, threads besides the event loop's, the garbage collector."""
+"""Sets up the service's own process: signals, additional threads, the garbage collector."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 GC_THRESHOLD: Final = 10_000
-"""Net new objects, about a megabyte, before the collector examines the youngest generation. With Python's default of
-700 it takes a tenth of the core's CPU time for short runs."""
+"""Net number of new objects, about a megabyte, after which the collector examines the youngest generation. With
+Python's default of 700, it takes a tenth of the core's CPU time for short runs."""
 
 BLOCKING_THREADS: Final = 4
-"""Threads for the service's own occasional disk access; no client's work is done in them."""
+"""Threads for the service's own occasional disk access. They do no work for clients."""
 
 
 def reset_signals() -> None:
-    """Give this process default dispositions where it inherited ignored signals, and an empty mask.
+    """Reset inherited ignored signals to their default dispositions, and empty the signal mask.
 
-    Both survive execve(2) (signal(7)): nohup(1) hands on SIGHUP ignored, a script's `&` SIGINT and SIGQUIT, a careless
-    parent a signal mask. The service stops, reloads and upgrades by signals all the same, and the programs it starts
-    find what a login would have given them. SIGPIPE and SIGXFSZ, which Python itself ignores, are left alone:
-    `subprocess` restores them in what it starts.
+    Ignored signals and the mask survive execve(2) (signal(7)): nohup(1) leaves SIGHUP ignored, a script's `&` leaves
+    SIGINT and SIGQUIT ignored, and a careless parent may leave signals blocked. After this call, signals stop, reload
+    and upgrade the service in any case, and programs start with the same dispositions as after a login. SIGPIPE and
+    SIGXFSZ, which Python itself ignores, are left alone: `subprocess` restores them in the programs it starts.
     """
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -30,7 +30,8 @@ def reset_signals() -> None:
 
 
 def freeze_loaded_objects() -> None:
-    """Exclude everything loaded so far (modules, models) from garbage collection; call it once all is loaded."""
+    """Exclude everything loaded so far (modules, models) from garbage collection. Call this once everything is
+    loaded."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
@@ -39,7 +40,8 @@ def freeze_loaded_objects() -> None:
 def block_all_signals() -> None:
     """Block all signals in the calling thread, so that only the main thread receives them.
 
-    Otherwise a signal that the main thread has blocked (see `upgrade.program`) would go to another thread and be lost.
+    Otherwise a signal that the main thread has blocked (see `upgrade.program`) would be delivered to another thread and
+    lost.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 

@@ -2,13 +2,13 @@
 
     serve: restore runs -> listen -> start the edge -> ready -> wait for a signal -> pause listeners -> drain -> close
 
-Signals steer it: SIGTERM and SIGINT stop it, and a second one ends the grace period of the runs; SIGHUP reloads the
-configuration, the policy and the public host key; SIGUSR2 upgrades it (`upgrade.replace`). Sessions and listeners are
-given the service as the context in which they find what is in force at the moment: `config`, `policy`, `authenticator`,
-`registry`, `sessions` and `note`.
+Signals control the core: SIGTERM and SIGINT stop it, and a second one ends the runs' grace period; SIGHUP reloads the
+configuration, the policy and the public host key; SIGUSR2 upgrades the core (`upgrade.replace`). Sessions and listeners
+use the service as their context, which always has the current `config`, `policy`, `authenticator`, `registry`,
+`sessions` and `note`.
 
-Draining: no new runs, clients are told how long runs may take, after `drain.grace` runs are stopped, and clients get
-`SHUTDOWN_GRACE` seconds for their last messages.
+To drain, the core refuses new runs and tells clients how long runs may still take; after `drain.grace` it stops the
+runs, then gives clients `SHUTDOWN_GRACE` seconds to receive their last messages.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from .systemd import Notifier
 from .upgrade.replace import Upgrader
 from .upgrade.snapshot import ReceivedSnapshot
 
-if TYPE_CHECKING:  # loaded by `make_authenticator` where it is needed
+if TYPE_CHECKING:  # `make_authenticator` loads it if it is needed
     from .auth.login import Authenticator
 
 SHUTDOWN_GRACE: Final = 2.0
-"""Seconds that clients have to receive the last messages of a drained service before their connections are aborted."""
+"""Seconds that clients have to receive a drained service's last messages before their connections are aborted."""
 
 
 class Service:
-    """One core. `serve` runs it; the other methods are what signals do, and what sessions and upgrades need."""
+    """One core. `serve` runs it. The other methods are called on signals, and by sessions and upgrades."""
 
     def __init__(
         self,
@@ -65,9 +65,9 @@ class Service:
         edge: EdgeChild | None = None,
         resume: ReceivedSnapshot | None = None,
     ) -> None:
-        """`reload` reads the configuration again, or raises `ConfigError`; `accepted` is called with each one that
-        comes into force. `write_log` stops and starts the writing of the log. `resume` is the snapshot of the program
-        that this one has replaced in its process.
+        """`reload` reads the configuration again, or raises `ConfigError`. `accepted` is called with each configuration
+        that comes into force. `write_log` stops and restarts the writing of the log. `resume` is the snapshot of the
+        program that this one has replaced in its process.
         """
         self.config = config
         self.policy = policy
@@ -98,7 +98,7 @@ class Service:
         self._grace: asyncio.Timeout | None = None
 
     async def serve(self, ready: Callable[[], None]) -> None:
-        """Serve until SIGTERM or SIGINT, then drain. `ready` is called once clients are accepted.
+        """Serve until SIGTERM or SIGINT, then drain. `ready` is called once the core accepts clients.
 
         Raises `ListenError` and `EdgeFailed`.
         """
@@ -123,7 +123,7 @@ class Service:
         self.log.info("stopped")
 
     def _start_loop(self) -> None:
-        """Prepare the loop for processes, restore the runs of the program before, and handle signals."""
+        """Prepare the event loop for processes, restore the previous program's runs, and install signal handlers."""
         loop = asyncio.get_running_loop()
         loop.set_default_executor(blocking_executor())
         before = self._resume
@@ -139,12 +139,13 @@ class Service:
 
     async def _listen(self) -> None:
         before = None if self._resume is None else self._resume.snapshot
-        # Anyone may connect to the local socket: the kernel says who it is.
+        # Anyone may connect to the local socket, because the kernel tells who the peer is.
         local = UnixListener(
             self.config.socket, lambda: LocalConnection(self, self.log), None if before is None else before.local
         )
         self.listeners.append(local)
-        # After an upgrade nothing may fail that other programs depend on: a new host key waits for a restart.
+        # After an upgrade, nothing new may fail, because running programs depend on the service. So edges for a newly
+        # created host key have to wait for a restart.
         if self.authenticator is not None and (before is None or before.edges is not None):
             edges = UnixListener(
                 self.config.edge.socket,
@@ -180,14 +181,14 @@ class Service:
     # Signals
 
     def stop(self) -> None:
-        """Start to drain; called again, end the grace period of the runs."""
+        """Start draining. When called again, end the runs' grace period."""
         self._stop.set()
         grace, self._grace = self._grace, None
         if grace is not None:
             grace.reschedule(asyncio.get_running_loop().time())
 
     def reload(self) -> None:
-        """Read configuration, policy and host key again. If one of them cannot be used, nothing changes."""
+        """Read configuration, policy and host key again. If any of them cannot be used, nothing changes."""
         self.notifier.reloading()
         try:
             config = self._reload()
@@ -212,7 +213,7 @@ class Service:
     # What sessions, upgrades and the registry need
 
     def note(self, entry: AuditEntry) -> None:
-        """Add an event to the audit log; it is written soon."""
+        """Add an event to the audit log, to be written soon."""
         self.ledger.note(entry)
 
     @property
@@ -221,7 +222,7 @@ class Service:
         return self._stop.is_set()
 
     def _run_ended(self, run: LiveRun, result: RunResult) -> None:
-        # An exit is ordinary; an info line for each would cost a tenth of a short run's time.
+        # An exit is ordinary, and an info line for each would cost a tenth of a short run's time.
         log = self.log.debug if isinstance(result.outcome, Exited) else self.log.info
         log(
             "run ended",
@@ -241,14 +242,15 @@ def _retention(config: ServiceConfig) -> Retention:
 
 
 def make_authenticator(config: ServiceConfig) -> Authenticator | None:
-    """Return what judges logins by key; None without a host key, when there is no edge and no such login.
+    """Return the authenticator for logins by key; None without a host key, because then there is no edge and no such
+    login.
 
     Raises OSError and ValueError for a host key that cannot be used.
     """
     file = config.state_dir / "host_key.pub"
     if not file.exists():
         return None
-    # A service for local clients alone needs no cryptography, and starts sooner without.
+    # A service for only local clients needs no cryptography, and starts faster without it.
     from .auth.accounts import every_account, only_account, own_account
     from .auth.login import Authenticator
     from .hostkey import load_public_host_key

@@ -1,7 +1,7 @@
 """The interface between systemd and a service: readiness, the watchdog, and socket activation.
 
-Each of these takes a few lines, by the manual pages sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3);
-libsystemd and its bindings would be a dependency that few machines have installed.
+Each of these takes only a few lines, following the manual pages sd_notify(3), sd_watchdog_enabled(3) and
+sd_listen_fds(3). libsystemd and its bindings would be a dependency that few machines have installed.
 """
 
 import asyncio
@@ -12,18 +12,18 @@ from collections.abc import MutableMapping
 from typing import NamedTuple
 
 FIRST_DESCRIPTOR = 3
-"""SD_LISTEN_FDS_START."""
+"""The first descriptor that systemd passes (SD_LISTEN_FDS_START, sd_listen_fds(3))."""
 
 
 class Notifier:
-    """Reports the service's state to the service manager; without one, every method does nothing.
+    """Reports the service's state to the service manager. Without a service manager, every method does nothing.
 
     A message that cannot be delivered is not an error: methods return whether it was sent.
     """
 
     def __init__(self, address: str | None = None, watchdog: float | None = None) -> None:
-        """Send to `address`, the value of NOTIFY_SOCKET: a path, or `@` and an abstract name; `watchdog` is in
-        seconds."""
+        """Send messages to `address`, the value of NOTIFY_SOCKET: a path, or `@` and an abstract name. `watchdog` is
+        the watchdog timeout in seconds."""
         self.watchdog_timeout = watchdog
         """Seconds of silence after which the service manager restarts the service; None without a watchdog."""
         self._socket: socket.socket | None = None
@@ -33,7 +33,7 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str] = os.environ) -> "Notifier":
-        """Return the notifier that the environment asks for, and remove the variables, so that no child process uses
+        """Return the notifier configured by the environment, and remove the variables, so that no child process uses
         them.
 
         WATCHDOG_PID, if set, must be our pid (sd_watchdog_enabled(3)). A value that is not a number is ignored.
@@ -46,13 +46,13 @@ class Notifier:
         return cls(known, watchdog or None)
 
     def ready(self, status: str) -> bool:
-        """Report that the service has started or reloaded, and serves requests."""
+        """Report that the service has started or reloaded and is serving requests."""
         return self._send("READY=1", _status(status))
 
     def reloading(self) -> bool:
-        """Report that the configuration is being reloaded; call `ready` afterwards, even if it is refused.
+        """Report that the configuration is being reloaded. Call `ready` afterwards, even if the reload is refused.
 
-        By MONOTONIC_USEC, systemd 253 and later (Type=notify-reload) tells this reload from an earlier one.
+        systemd 253 and later (Type=notify-reload) uses MONOTONIC_USEC to tell this reload from an earlier one.
         """
         return self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
@@ -72,14 +72,14 @@ class Notifier:
     async def keep_watchdog(self) -> None:
         """Send WATCHDOG=1 every `watchdog_interval` seconds until cancelled.
 
-        Run it in the event loop that it reports on. Returns at once without a watchdog.
+        Run it in the event loop whose health it reports. Without a watchdog it returns at once.
         """
         while self._socket is not None and self.watchdog_interval is not None:
             self._send("WATCHDOG=1")
             await asyncio.sleep(self.watchdog_interval)
 
     def environment(self) -> dict[str, str]:
-        """Return what `from_environment` removed, for a program that replaces this one in its process."""
+        """Return the variables that `from_environment` removed, for a program that replaces this one in its process."""
         if self._socket is None:
             return {}
         variables = {"NOTIFY_SOCKET": self._address.replace("\0", "@", 1)}
@@ -89,7 +89,7 @@ class Notifier:
         return variables
 
     def close(self) -> None:
-        """Send nothing more."""
+        """Close the socket; no more messages are sent."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -98,7 +98,8 @@ class Notifier:
         if self._socket is None:
             return False
         try:
-            # A full queue means that the service manager has stopped reading; waiting for it would stop us too.
+            # A full queue means that the service manager has stopped reading. Waiting for it would stop the service,
+            # too.
             message = "\n".join(assignments).encode(errors="replace")
             self._socket.sendto(message, socket.MSG_DONTWAIT, self._address)
         except OSError:
@@ -107,12 +108,12 @@ class Notifier:
 
 
 def _status(text: str) -> str:
-    # Assignments are separated by newlines: one inside the text would start another assignment.
+    # Assignments are separated by newlines, so a newline in the text would start another assignment.
     return "STATUS=" + " ".join(text.split())
 
 
 class ListenSocket(NamedTuple):
-    """A listening socket from a .socket unit, and its FileDescriptorName (by default the unit's name)."""
+    """A listening socket from a .socket unit, and its FileDescriptorName (default: the unit's name)."""
 
     name: str
     socket: socket.socket
@@ -121,7 +122,7 @@ class ListenSocket(NamedTuple):
 def listen_sockets(environ: MutableMapping[str, str] = os.environ) -> list[ListenSocket]:
     """Return the listening sockets that systemd passed to this process; an empty list without socket activation.
 
-    They arrive inheritable and are made CLOEXEC here; the variables are removed. Call it once, before anything else
+    The sockets arrive inheritable; this sets CLOEXEC and removes the variables. Call this once, before anything else
     opens a descriptor or starts a process. Raises ValueError if the variables name anything but listening stream
     sockets.
     """

@@ -270,7 +270,8 @@ async def test_a_program_that_fails_the_trial_is_not_executed(tmp_path: Path) ->
             done = await upgrade(service)
             assert (done.code, done.stdout) == (1, b"")
             assert done.stderr == (
-                b"farhandd: not upgraded, the service continues unchanged: the new program does not do: I do not work\n"
+                b"farhandd: not upgraded, the service continues unchanged: "
+                b"the new program cannot continue this service: I do not work\n"
             )
             assert run.connected
             exchanged.exchange("")

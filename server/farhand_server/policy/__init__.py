@@ -1,11 +1,12 @@
-"""The policy: who may do what. Rules from a file, and one pure function that decides on a request by them.
+"""The policy: who may do what. It consists of rules from a file, and a pure function that decides on a request by these
+rules.
 
-`policy_in_force` reads the policy. `decide` decides on a requested run, `may_act_on` on what is done with an existing
-one. A request goes through the rules in order; the first one that is about the user and allows the request decides, and
-what no rule allows is denied. The parts:
+`policy_in_force` reads the policy. `decide` decides on a requested run, `may_act_on` on an action on an existing run.
+The rules are tried in order: the first rule that is about the user and allows the request decides. What no rule allows
+is denied. The parts:
 
-- `subject`: who asks for what, reduced to what the policy has to know.
-- `model`: the rules as frozen pydantic models; `load`: reading them from a file, and sentences for what is wrong.
+- `subject`: who requests what, reduced to what the policy needs to know.
+- `model`: the rules as frozen pydantic models. `load`: reads them from a file, and reports problems as sentences.
 - `patterns`: how a pattern matches one argument or one program path.
 - `decide`: the decision.
 - `lookup`: the only access to the file system and to the group database.

@@ -1,7 +1,8 @@
 """The decision: one pure function of a policy, a subject and a request.
 
-It is about what will be executed. If a rule names programs, the decision says which file was found, and exactly that
-file must be started: a second search, in another environment or a moment later, could find another one.
+It decides about what will actually be executed. If a rule names programs, the decision says which file was found, and
+the caller must start exactly that file: a second search, in another environment or a moment later, could find a
+different file.
 """
 
 from __future__ import annotations
@@ -17,38 +18,40 @@ from .patterns import ANYTHING, matches_arguments, matches_name, matches_program
 from .subject import Action, Lookup, Owner, PolicyRequest, Subject
 
 MAX_SHOWN: Final = 256
-"""Characters of the request's own text in a sentence; more would hide the point of it."""
+"""Maximum characters of the request's text in a sentence. More would hide the point of the sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The decision on a request. The fields after `audit` apply only if it is allowed."""
+    """The decision on a request. The fields after `audit` apply only if the request is allowed."""
 
     allowed: bool
     rule: str | None
-    """The rule that allowed it; None if none did."""
+    """The rule that allowed the request; None if no rule did."""
     sentence: str
-    """For the user, without a full stop. It reveals nothing about rules for other users."""
+    """The reason, as a sentence for the user without a full stop. It reveals nothing about rules for other users."""
     audit: Literal["argv", "hash"]
-    """What the audit log may show of the command; its own settings can only be stricter."""
+    """What the audit log may show of the command. The log's own settings can only be stricter."""
     program: bytes | None = None
-    """The file to execute if the rule names programs; None if any may run, found by the ordinary search."""
+    """The file to execute if the rule names programs; None if any program may run, found by the ordinary search."""
     directory: bytes | None = None
-    """The directory to start in, without symbolic links, if the rule names directories; None if any is allowed."""
+    """The directory in which to start, without symbolic links, if the rule names directories; None if any is
+    allowed."""
     detach: bool = False
-    """Whether it may continue without a client."""
+    """Whether the run may continue without a client."""
     record: bool = False
-    """Whether its complete output has to be kept."""
+    """Whether the complete output of the run must be kept."""
     environment: tuple[str, ...] = ()
-    """Patterns for the names of variables that the request may set. The request's own have been checked."""
+    """Patterns for the names of variables that the request may set. The names in the request have already been
+    checked."""
     limits: ResourceLimits = field(default_factory=ResourceLimits)
-    """Like `output` (bytes) and `timeout` (seconds): the stricter limits of request and rule."""
+    """These limits, and `output` (bytes) and `timeout` (seconds), are the stricter ones of request and rule."""
     output: int | None = None
     timeout: float | None = None
 
 
 class RuleStage(IntEnum):
-    """How far a request got with a rule: which part of the rule refused it, or that it was admitted."""
+    """How far a request got with a rule: the part of the rule that refused it, or that it was admitted."""
 
     WHO = 0
     COMMAND = 1
@@ -58,7 +61,8 @@ class RuleStage(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """What one rule says about a request, and why, in a sentence; `program` and `directory` as in `Decision`."""
+    """What one rule says about a request, with a sentence that says why. `program` and `directory` are as in
+    `Decision`."""
 
     rule: Rule
     stage: RuleStage
@@ -68,10 +72,11 @@ class RuleResult:
 
 
 def decide(policy: Policy, subject: Subject, request: PolicyRequest, lookup: Lookup) -> Decision:
-    """Return the decision of the first rule that is about the subject and admits the request; otherwise deny it.
+    """Return the decision of the first rule that is about the subject and admits the request. If there is none, deny
+    it.
 
-    Raises only what `lookup` raises. Needs no system call if the rule allows any program, and otherwise one search for
-    the program and one realpath(3) for each command that names a program of that name.
+    Raises only what `lookup` raises. If the rule allows any program, no system call is needed; otherwise one search for
+    the program, and one realpath(3) for each command pattern with the same program name.
     """
     furthest: RuleResult | None = None
     audit: Literal["argv", "hash"] = "argv"
@@ -89,17 +94,18 @@ def decide(policy: Policy, subject: Subject, request: PolicyRequest, lookup: Loo
 
 
 def has_rule_for(policy: Policy, subject: Subject) -> bool:
-    """Whether any rule is about the subject; to all others everything is denied."""
+    """Return whether any rule is about the subject. If none is, everything is denied to it."""
     return any(rule.who.unmatched(subject) is None for rule in policy.rules)
 
 
 def may_act_on(policy: Policy, subject: Subject, action: Action, owner: Owner) -> bool:
-    """Whether a subject may do something with an existing run.
+    """Return whether a subject may perform an action on an existing run.
 
-    A subject's own runs are those that were started with the same credentials. If the policy allows it a shell, all
-    runs of the account are its own, since it could do everything with the shell anyway. A subject without a shell must
-    not get one by attaching to it: if it is limited to some commands, the runs that others started for the account are
-    runs of others, and a rule has to grant them in `others`. A key with a `command=` has access to its own runs only.
+    A subject's own runs are those that were started with the same credentials. If the policy allows the subject a
+    shell, all runs of the account are its own, because it could do everything with the shell anyway. A subject without
+    a shell must not get one by attaching to a run: if it is limited to some commands, runs that others have started for
+    the account count as runs of others, and a rule must grant access to them in `others`. A key with a `command=` has
+    access only to its own runs.
     """
     if owner.user == subject.user and owner.fingerprint == subject.fingerprint:
         return True
@@ -124,7 +130,7 @@ def judge_by_rule(rule: Rule, subject: Subject, request: PolicyRequest, lookup: 
     if request.terminal and not rule.allows_terminal:
         return RuleResult(rule, RuleStage.CIRCUMSTANCES, f"the policy does not let {user} have a terminal for this")
     if request.detach and not rule.detach:
-        sentence = f"the policy does not let {user} detach from this run; it has to end with its client"
+        sentence = f"the policy does not let {user} detach from this run; it must end with its client"
         return RuleResult(rule, RuleStage.CIRCUMSTANCES, sentence)
     for name in request.environment:
         if not matches_name(rule.environment, name):
@@ -186,7 +192,7 @@ _Number = TypeVar("_Number", int, float)
 
 
 def stricter(one: _Number | None, other: _Number | None) -> _Number | None:
-    """Return the smaller of two limits; None is no limit."""
+    """Return the smaller of two limits. None means no limit."""
     return min((each for each in (one, other) if each is not None), default=None)
 
 

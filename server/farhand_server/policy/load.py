@@ -1,4 +1,4 @@
-"""Reading the policy: from a file that only root or the service's account can write, or the default policy."""
+"""Reads the policy from a file that only root or the service's account can write, or provides the default policy."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from .model import Policy, Rule, Who
 from .patterns import ANYTHING, MORE_ARGUMENTS
 
 MAX_POLICY_FILE: Final = 1 << 20
-"""Bytes; a thousand rules of a kilobyte each."""
+"""Maximum bytes of a policy file: a thousand rules of a kilobyte each."""
 
 
 class PolicyError(ConfigError):
-    """The policy cannot be used; the text has one sentence per line, each naming the file."""
+    """The policy cannot be used. The text has one sentence per line, each naming the file."""
 
 
 def policy_in_force(settings: PolicySettings) -> Policy:
-    """Return the policy that the configuration names, or the default one. Raises `PolicyError`."""
+    """Return the policy that the configuration names, or the default policy. Raises `PolicyError`."""
     if settings.file is not None:
         return load_policy(settings.file)
     uid = os.geteuid()
@@ -39,14 +39,14 @@ def policy_in_force(settings: PolicySettings) -> Policy:
 def load_policy(file: Path) -> Policy:
     """Return the policy in a TOML file.
 
-    The file and each directory above it must belong to root or to the service's account and be writable by nobody
-    else, as sshd's StrictModes requires of authorized_keys: whoever can write it can do everything. Raises
-    `PolicyError` for that, for a file that is missing or not TOML, and for an invalid policy.
+    The file and each directory above it must belong to root or the service's account and must not be writable by anyone
+    else, as sshd's StrictModes requires for authorized_keys, because whoever can write the file can do everything.
+    Raises `PolicyError` if that is not so, if the file is missing or not TOML, and if the policy is invalid.
     """
     try:
         content = read_key_file(file, uid=os.geteuid(), home=Path("/"), max_size=MAX_POLICY_FILE)
     except KeyFileError as error:
-        # Its sentence names the path that is wrong, which may be a directory above the file.
+        # The error names the path that is wrong, which may be a directory above the file.
         raise PolicyError(f"{file}: the policy cannot be used: {error}") from None
     if content is None:
         raise PolicyError(
@@ -70,7 +70,7 @@ def default_policy(user: str, uid: int, environment: tuple[str, ...]) -> Policy:
     """Return the policy that applies without a policy file, for a service that runs as `user` (`uid`).
 
     The service's own account may do everything. Root's service executes each run as the user who logged in, so users
-    who logged in by key may do as themselves what they could do over SSH. Nobody else may do anything.
+    who log in by key may do everything as themselves, as they could over SSH. Nobody else may do anything.
     """
     everything = {
         "commands": ((ANYTHING, MORE_ARGUMENTS),),
@@ -88,7 +88,8 @@ _RULES: Final = "rules"
 
 
 def policy_problems(error: ValidationError, data: Mapping[str, Any], file: Path) -> list[str]:
-    """Return a sentence for each finding in `error`, MAX_PROBLEMS at most. `data` is the file as it was read."""
+    """Return a sentence for each of pydantic's findings in `error`, at most MAX_PROBLEMS. `data` is the file as it was
+    read."""
     found = error.errors(include_url=False)
     lines = []
     for finding in found[:MAX_PROBLEMS]:
@@ -104,7 +105,7 @@ def policy_problems(error: ValidationError, data: Mapping[str, Any], file: Path)
 
 
 def _rule(loc: tuple[int | str, ...], data: Mapping[str, Any]) -> tuple[str, type[Section], tuple[int | str, ...]]:
-    """Return the prefix for a finding, and the model that the rest of its location is in."""
+    """Return the prefix for a finding, the model in which it lies, and the rest of its location."""
     if loc[:1] != (_RULES,) or len(loc) < 2:
         return "", Policy, loc
     number = int(loc[1])
@@ -114,7 +115,7 @@ def _rule(loc: tuple[int | str, ...], data: Mapping[str, Any]) -> tuple[str, typ
 
 
 def _place(loc: tuple[int | str, ...]) -> str:
-    """Return `who.users, item 2`, counted from 1."""
+    """Return a location such as `who.users, item 2`, with items counted from 1."""
     place = ".".join(part for part in loc if isinstance(part, str))
     return place + "".join(f", item {part + 1}" for part in loc if isinstance(part, int))
 

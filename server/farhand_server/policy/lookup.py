@@ -1,4 +1,5 @@
-"""What the policy has to know about the machine: files as the user finds them, and a principal's groups and home."""
+"""What the policy needs to know about the machine: files as the user would find them, and a principal's groups and
+home."""
 
 from __future__ import annotations
 
@@ -17,22 +18,23 @@ _EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
 
 class FileSystem:
-    """The real `Lookup`, with the rights of `user`, by default the service's own.
+    """The real `Lookup`, with the rights of `user` (default: the service's own).
 
-    The user's rights matter: a search by the user would not find a program that the user cannot access, and a home
-    directory may be closed even to root (NFS). Each call takes a few system calls; raises ValueError for a NUL byte,
-    and what `acting_as` raises.
+    The user's rights matter: a search by the user would not find a program that the user cannot access, and even root
+    may be unable to access a home directory (NFS). Each method takes a few system calls, and raises ValueError for a
+    NUL byte, and whatever `acting_as` raises.
     """
 
     def __init__(self, user: Credentials | None = None) -> None:
         self._user = user
 
     def program(self, name: bytes, *, path: bytes, cwd: bytes) -> bytes | None:
-        """Search a program as execvp(3) does; relative names and entries of `path` are relative to `cwd`."""
+        """Search for a program as execvp(3) does. Relative names and relative entries of `path` are relative to
+        `cwd`."""
         directories = [b""] if b"/" in name else path.split(b":")
         with acting_as(self._user):
             for directory in directories:
-                candidate = os.path.join(cwd, directory, name)  # noqa: PTH118  # bytes, which a Path does not take
+                candidate = os.path.join(cwd, directory, name)  # noqa: PTH118  # bytes, which Path does not accept
                 if _is_program(candidate):
                     above, _, last = candidate.rpartition(b"/")
                     return os.path.realpath(above or b"/").rstrip(b"/") + b"/" + last
@@ -46,17 +48,17 @@ class FileSystem:
 
 def _is_program(path: bytes) -> bool:
     try:
-        status = os.stat(path)  # noqa: PTH116  # bytes, which a Path does not take
+        status = os.stat(path)  # noqa: PTH116  # bytes, which Path does not accept
     except (OSError, ValueError):
         return False
-    # Whether the user may execute it is decided by the kernel when it is executed as that user.
+    # Whether the user may execute it is for the kernel to decide when the file is executed as that user.
     return stat.S_ISREG(status.st_mode) and bool(status.st_mode & _EXECUTABLE)
 
 
 def group_names(user: str, gid: int) -> frozenset[str]:
     """Return the names of the groups of an account whose primary group is `gid` (getgrouplist(3)).
 
-    Groups without a name are omitted, since no rule could name them.
+    Groups without a name are omitted, because no rule could name them.
     """
     names = set()
     for each in os.getgrouplist(user, gid):
@@ -68,7 +70,7 @@ def group_names(user: str, gid: int) -> frozenset[str]:
 
 
 def subject_of(principal: Principal, home: Home) -> Subject:
-    """Return the subject for a principal; an account without an entry in passwd(5) is in no group."""
+    """Return the subject for a principal. An account without an entry in passwd(5) is in no group."""
     try:
         groups = group_names(principal.user, pwd.getpwuid(principal.uid).pw_gid)
     except KeyError:

@@ -1,7 +1,7 @@
-"""The policy tree: rules in order, each with whom it is about and what it allows. Frozen and strict.
+"""The policy tree: a list of rules, each of which says whom it is about and what it allows. Frozen and strict.
 
-Rules only allow, and what no rule allows is denied: so the order decides which limits apply, and never whether
-something is allowed. `deploy/policy.toml` explains each key for administrators.
+Rules only ever allow, and what no rule allows is denied. So the order of rules determines which limits apply, but never
+whether something is allowed. `deploy/policy.toml` explains each key for administrators.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .patterns import ANYTHING, MORE_ARGUMENTS
 from .subject import Action, Subject
 
 MAX_ITEMS = 1000
-"""Maximum number of rules, of commands, of names: far more than anyone can oversee, and each costs every request some
-µs."""
+"""Maximum number of rules, of commands and of names: far more than anyone can keep track of, and each one costs every
+request a few µs."""
 
 PLAIN_ENVIRONMENT = ("LANG", "LC_*", "TERM")
-"""What a request may set unless its rule says otherwise: nothing that changes which program is executed. sshd's
-AcceptEnv on Debian, and TERM."""
+"""The variables that a request may set unless its rule says otherwise: sshd's AcceptEnv on Debian, and TERM. None of
+them can change which program is executed."""
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
@@ -66,22 +66,22 @@ AllowedDirectory = Annotated[str, StringConstraints(max_length=4096, pattern=r"^
 
 
 class Who(Section):
-    """Whom a rule is about. Of each kind that is given, one must match."""
+    """Whom a rule is about. At least one item of each given kind must match."""
 
     users: Annotated[tuple[RuleName, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
-    """Names of accounts, however they log in; `*` is every account."""
+    """Names of accounts, however they log in; `*` stands for every account."""
 
     keys: Annotated[tuple[Fingerprint, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
-    """Fingerprints of keys; `*` is everyone who logged in by key."""
+    """Fingerprints of keys; `*` stands for everyone who logs in by key."""
 
     groups: Annotated[tuple[RuleName, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
-    """Names of groups of the account."""
+    """Names of groups to which the account belongs."""
 
     uids: (
         Annotated[tuple[Annotated[int, Field(ge=0)], ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)]
         | None
     ) = None
-    """Numbers of accounts on this machine that connect over the Unix socket."""
+    """Uids of accounts on this machine that connect over the Unix socket."""
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:
@@ -90,7 +90,7 @@ class Who(Section):
         return self
 
     def unmatched(self, subject: Subject) -> str | None:
-        """Return the first kind of which none matches `subject`; None if the rule is about it."""
+        """Return the first kind of which no item matches `subject`; None if the rule is about the subject."""
         if self.users is not None and ANYTHING not in self.users and subject.user not in self.users:
             return "users"
         if self.groups is not None and subject.groups.isdisjoint(self.groups):
@@ -105,20 +105,20 @@ class Who(Section):
 
 
 class RuleLimits(Section):
-    """The maximum that a run may use; a request can ask for less. Without either there is no limit."""
+    """The most that a run may use. A request can ask for less. If neither sets a limit, there is none."""
 
     memory: Annotated[ByteSize, Field(ge=1, le=1 << 62)] | None = None
-    """Bytes."""
+    """Maximum memory in bytes."""
 
     cpu: Annotated[Seconds, Field(gt=0, le=MAX_SECONDS)] | None = None
-    """Seconds of processor time."""
+    """Maximum processor time in seconds."""
 
     processes: Annotated[int, Field(ge=1, le=1 << 31)] | None = None
     files: Annotated[int, Field(ge=1, le=1 << 31)] | None = None
-    """Open at once."""
+    """Maximum number of descriptors open at once."""
 
     file_size: Annotated[ByteSize, Field(ge=0, le=1 << 62)] | None = None
-    """Maximum bytes of a file that is written."""
+    """Maximum size in bytes of a file that the run writes."""
 
     output: Annotated[ByteSize, Field(ge=0, le=1 << 62)] | None = None
     """Maximum bytes of stdout and stderr together."""
@@ -128,43 +128,44 @@ class RuleLimits(Section):
 
 
 class Rule(Section):
-    """One rule: whom it is about, and what it allows them."""
+    """One rule: whom it is about, and what it allows."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     who: Who
 
     commands: Annotated[tuple[CommandPattern, ...], ArrayAsTuple, Field(max_length=MAX_ITEMS)] = ()
-    """Commands, each a pattern for every element: the program's path first, then its arguments."""
+    """Commands. Each is a list with one pattern per element: first the program's path, then its arguments."""
 
     shell: bool = False
-    """Text for a shell, and login shells. This allows everything: what a shell executes is not checked."""
+    """Whether shell text and login shells are allowed. This allows everything, because what a shell executes is not
+    checked."""
 
     terminal: bool | None = None
-    """Runs with a terminal; by default only with `shell`. At a terminal many programs offer a shell (a pager's `!`, an
-    editor's `:!`), which rules without `shell` do not account for."""
+    """Whether runs may have a terminal; by default only with `shell`. On a terminal, many programs offer a shell (a
+    pager's `!`, an editor's `:!`), which a rule without `shell` does not intend."""
 
     detach: bool = False
-    """Runs that continue without a client."""
+    """Whether runs may continue without a client."""
 
     record: bool = False
-    """Only runs whose complete output is kept: they do not start if that is impossible, and are stopped when the space
-    is used up."""
+    """Whether to allow only runs whose complete output is kept. They do not start if that is impossible, and are
+    stopped when the space is used up."""
 
     others: Annotated[tuple[Action, ...], ArrayAsTuple, Field(max_length=3)] = ()
-    """What may be done with the runs of others. `attach` and `signal` include `see`."""
+    """The actions allowed on the runs of others. `attach` and `signal` include `see`."""
 
     environment: Annotated[tuple[VariablePattern, ...], ArrayAsTuple, Field(max_length=MAX_ITEMS)] = PLAIN_ENVIRONMENT
-    """Names of variables that a request may set, as patterns."""
+    """Patterns for the names of environment variables that a request may set."""
 
     directories: (
         Annotated[tuple[AllowedDirectory, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None
     ) = None
-    """A run must start in one of these directories or below; `~` is the home of the account."""
+    """A run must start in or below one of these directories; `~` is the account's home."""
 
     limits: RuleLimits = RuleLimits()
 
     audit: Literal["argv", "hash"] = "argv"
-    """What the audit log shows of a command: its arguments, or only their SHA-256."""
+    """What the audit log shows of a command: its arguments or only their SHA-256."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -174,12 +175,12 @@ class Rule(Section):
 
     @property
     def allows_terminal(self) -> bool:
-        """Whether the runs that the rule admits may have a terminal."""
+        """Whether runs that this rule admits may have a terminal."""
         return self.shell if self.terminal is None else self.terminal
 
 
 class Policy(Section):
-    """Rules, in the order in which they are tried. Without rules everything is denied."""
+    """The rules, in the order in which they are tried. Without rules, everything is denied."""
 
     rules: Annotated[tuple[Rule, ...], ArrayAsTuple, Field(max_length=MAX_ITEMS)] = ()
 

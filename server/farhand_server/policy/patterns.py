@@ -1,7 +1,7 @@
-"""Patterns of the policy: each matches one element of a command, and never more than that. Pure.
+"""The policy's patterns. Each matches one element of a command, and never more than that. Without I/O.
 
-They are those of fnmatch (`*`, `?`, `[…]`, case-sensitive, no escape except `[*]`), with three additional rules, each
-of which closes a known way around patterns of sudoers(5):
+They are fnmatch's patterns (`*`, `?`, `[…]`, case-sensitive, no escape except `[*]`) with three additional rules, each
+of which prevents a known way around patterns in sudoers(5):
 
 - In the path of a program, a wildcard does not match a `/`.
 - A pattern that begins with a wildcard does not match an argument that begins with `-`: permission to name a file is
@@ -19,7 +19,7 @@ from itertools import takewhile
 from typing import Final
 
 ANYTHING: Final = "*"
-"""As a program: any, even one that cannot be found. As a user or key: anybody."""
+"""As a program: any program, even one that cannot be found. As a user or key: anybody."""
 
 MORE_ARGUMENTS: Final = "..."
 """As the last element of a command: any number of further arguments."""
@@ -28,29 +28,30 @@ _WILDCARDS: Final = ("*", "?", "[")
 _UPWARDS: Final = re.compile(r"(?:^|[/=:,])\.\.(?:/|$)")
 
 
-# A large policy has some hundred patterns; 4096 compiled ones take a few megabytes at most.
+# A large policy has a few hundred patterns; 4096 compiled patterns take a few megabytes at most.
 @lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(translate(pattern))
 
 
 def text(value: bytes) -> str:
-    """Return bytes as the text that patterns are matched against; bytes that are not UTF-8 stay distinct (PEP 383)."""
+    """Return bytes as the text against which patterns are matched. Bytes that are not UTF-8 remain distinct (PEP
+    383)."""
     return value.decode(errors="surrogateescape")
 
 
 def has_wildcard(pattern: str) -> bool:
-    """Whether `pattern` can match anything but itself."""
+    """Return whether `pattern` can match anything but itself."""
     return any(wildcard in pattern for wildcard in _WILDCARDS)
 
 
 def matches_name(patterns: Iterable[str], name: bytes) -> bool:
-    """Whether one of `patterns` matches a name, such as that of an environment variable."""
+    """Return whether one of `patterns` matches a name, such as that of an environment variable."""
     return any(_compiled(pattern).match(text(name)) for pattern in patterns)
 
 
 def matches_arguments(patterns: Sequence[str], arguments: Sequence[bytes]) -> bool:
-    """Whether `patterns` match `arguments` one by one; a final `...` matches all remaining arguments."""
+    """Return whether `patterns` match `arguments` one by one. A final `...` matches all remaining arguments."""
     if patterns and patterns[-1] == MORE_ARGUMENTS:
         patterns = patterns[:-1]
         arguments = arguments[: len(patterns)]
@@ -67,11 +68,11 @@ def _matches_argument(pattern: str, argument: bytes) -> bool:
 
 
 def matches_program(pattern: str, found: bytes, real: Callable[[bytes], bytes]) -> bool:
-    """Whether an absolute `pattern` matches the program at `found`, whose directory has no symbolic links.
+    """Return whether an absolute `pattern` matches the program at `found`, whose directory has no symbolic links.
 
-    `real` returns a directory without symbolic links. It is applied to what precedes the first wildcard, so that
-    `/bin/ls` is the same program if /bin is a link to /usr/bin. The last name is compared as it is, since programs with
-    several names (busybox, update-alternatives(1)) depend on it.
+    `real` resolves the symbolic links in a directory. It is applied to the part before the first wildcard, so that
+    `/bin/ls` is the same program if /bin is a link to /usr/bin. The last name is compared without resolving links,
+    because programs with several names (busybox, update-alternatives(1)) depend on it.
     """
     *directories, last = pattern.split("/")[1:]
     *above, name = text(found).split("/")[1:]

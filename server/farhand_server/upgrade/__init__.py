@@ -1,13 +1,14 @@
-"""Upgrading: the installed program takes the place of the running one, in the same process, and no run ends.
+"""Upgrades: the installed program replaces the running one in the same process, and no run ends.
 
     SIGUSR2 -> Upgrader: snapshot -> trial of the new program -> suspend -> block signals -> snapshot -> execve(2)
                new program: read the snapshot -> restore the runs -> serve -> announce the result
 
-`replace`   the steps, and the way back: whatever fails before execve(2), the old program serves on
+`replace`   the steps, and how they are undone: whatever fails before execve(2), the old program continues to serve
 `program`   the trial of the new program, and its execution
-`snapshot`  what goes from one program to the next: JSON and bytes in a file without a name, and descriptors
-`result`    how an upgrade went, for `farhandd upgrade`, which waits for it
+`snapshot`  what the old program passes to the new one: JSON and bytes in a file without a name, and descriptors
+`result`    the result of an upgrade, for which `farhandd upgrade` waits
 
-The processes stay children of this process, and their pipes and terminals stay open: they are descriptors that the new
-program inherits. Clients are disconnected and reconnect; they miss nothing, since output is read from the spools.
+The runs' processes remain children of this process, and their pipes and terminals remain open, because the new program
+inherits the descriptors. Clients are disconnected and reconnect. They miss nothing, because output is read from the
+spools.
 """

@@ -1,4 +1,4 @@
-"""The program that is to replace this one: tried in a child process first, then executed in this process."""
+"""The program that will replace this one. It is first tried in a child process, then executed in this process."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 TRIAL_TIMEOUT: Final = 30.0
-"""Seconds the new program has to read the snapshot in the trial; it takes one on an idle machine."""
+"""Seconds that the new program has to read the snapshot in the trial. It takes one second on an idle machine."""
 
 MAX_TRIAL_OUTPUT: Final = 64 << 10
-"""Bytes of output that the trial may write; its last line is the reason of a refusal."""
+"""Maximum bytes of output from the trial. If the trial fails, its last line is the reason."""
 
 _BLOCKED_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD})
-"""Signals that stay pending while no handler is installed: by default the first four would end the new program."""
+"""Signals that remain pending while no handler is installed. By default, the first four would end the new program."""
 
 _SIGNAL_TURNS: Final = 3
-"""Turns of asyncio's loop until a signal that has arrived is handled: one reads it, the next calls the handler."""
+"""Turns of asyncio's loop until a received signal has been handled: one reads it, the next calls the handler."""
 
 
 class UpgradeRefused(Exception):
-    """The upgrade is refused and the old program continues; the text says why."""
+    """The upgrade is refused, and the old program continues. The text says why."""
 
 
 def resumed_command(hidden: str, fd: int) -> list[str]:
-    """Return the command line of this process for the program that is installed now, with the option `hidden`."""
+    """Return this process's command line for the currently installed program, with the option `hidden`."""
     given = sys.orig_argv[1:]
     if "--resume" in given:
         at = given.index("--resume")
@@ -37,9 +37,9 @@ def resumed_command(hidden: str, fd: int) -> list[str]:
 
 
 async def try_program(fd: int) -> str:
-    """Let the new program read the configuration and the snapshot without acting on them; return its version.
+    """Let the new program read the configuration and the snapshot without acting on them, and return its version.
 
-    Raises `UpgradeRefused` if it cannot.
+    Raises `UpgradeRefused` if the program cannot read them.
     """
     os.lseek(fd, 0, os.SEEK_SET)
     try:
@@ -58,7 +58,7 @@ async def try_program(fd: int) -> str:
         async with asyncio.timeout(TRIAL_TIMEOUT):
             said, complaint = await process.communicate()
     except TimeoutError:
-        raise UpgradeRefused(f"the new program has not read the snapshot within {TRIAL_TIMEOUT:g} s") from None
+        raise UpgradeRefused(f"the new program did not read the snapshot within {TRIAL_TIMEOUT:g} s") from None
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -67,15 +67,17 @@ async def try_program(fd: int) -> str:
     word, _, version = said.decode(errors="replace").strip().partition(" ")
     if process.returncode != 0 or word != "resumable":
         last = complaint.decode(errors="replace").strip().rpartition("\n")[2][:1000]
-        raise UpgradeRefused(f"the new program does not do: {last or f'it exited with {process.returncode}'}")
+        raise UpgradeRefused(
+            f"the new program cannot continue this service: {last or f'it exited with {process.returncode}'}"
+        )
     return version
 
 
 async def block_signals() -> set[signal.Signals]:
-    """Block signals, and return the previous mask once those that arrived before are handled.
+    """Block signals, and return the previous mask once signals that had already arrived have been handled.
 
-    Mask and pending signals survive execve(2); signals that have arrived and were not handled do not. The next program
-    unblocks them with `reset_signals` once it has its handlers.
+    The mask and pending signals survive execve(2); signals that Python has received but not handled do not. The new
+    program unblocks signals with `reset_signals` once it has installed its handlers.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED_SIGNALS)
     try:
@@ -88,14 +90,15 @@ async def block_signals() -> set[signal.Signals]:
 
 
 def unblock_signals(before: Iterable[int]) -> None:
-    """Undo `block_signals`, which has returned `before`."""
+    """Undo `block_signals`. `before` is the mask that it returned."""
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def execute(fd: int, descriptors: Iterable[int], environment: Mapping[str, str]) -> None:
-    """Execute the new program in this process. It resumes from the snapshot in `fd` and inherits these descriptors.
+    """Execute the new program in this process. The program resumes from the snapshot in `fd` and inherits
+    `descriptors`.
 
-    Call `block_signals` before. Raises OSError if the program cannot be executed; then nothing has changed.
+    Call `block_signals` first. Raises OSError, and changes nothing, if the program cannot be executed.
     """
     kept = (*descriptors, fd)
     try:

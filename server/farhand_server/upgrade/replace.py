@@ -1,4 +1,5 @@
-"""Replaces the program of a running core: tries the new one, stops serving, executes it, or carries on as before."""
+"""Replaces the program of a running core: tries the new program, stops serving, and executes it, or continues as
+before."""
 
 from __future__ import annotations
 
@@ -24,12 +25,12 @@ from .result import UpgradeResult, announce_result
 from .snapshot import Snapshot, SnapshotWriter
 
 SETTLE_TIMEOUT: Final = 5.0
-"""Seconds that runs which are just being started or recorded may take; they take a few milliseconds, where the disk is
-no slower than that."""
+"""Seconds to wait for runs that are just being started or recorded. Unless the disk is slow, they take a few
+milliseconds."""
 
 
 class UpgradableCore(Protocol):
-    """What an upgrade needs of the core."""
+    """What an upgrade needs from the core."""
 
     @property
     def config(self) -> ServiceConfig:
@@ -37,49 +38,49 @@ class UpgradableCore(Protocol):
 
     @property
     def log(self) -> Logger:
-        """The log."""
+        """The core's logger."""
 
     @property
     def notifier(self) -> Notifier:
-        """The service manager."""
+        """Reports the core's state to the service manager."""
 
     @property
     def ledger(self) -> Ledger:
-        """History and audit log."""
+        """The records in history and audit log."""
 
     @property
     def registry(self) -> Registry:
-        """All runs."""
+        """The registry of all runs."""
 
     @property
     def sessions(self) -> OpenSessions:
-        """All clients."""
+        """The sessions of all clients."""
 
     @property
     def listeners(self) -> Sequence[UnixListener]:
-        """The listener for local clients and, if there is one, that for edges."""
+        """The listener for local clients and, if there is one, the listener for edges."""
 
     @property
     def edge(self) -> EdgeChild | None:
-        """The edge that this core has started."""
+        """The edge that this core has started, if any."""
 
     @property
     def stopping(self) -> bool:
         """Whether the service has been told to stop."""
 
     def write_log(self, enabled: bool) -> None:
-        """Stop the thread that writes the log, or start it again: only the calling thread survives execve(2)."""
+        """Stop or restart the thread that writes the log, because only the calling thread survives execve(2)."""
 
 
 class Upgrader:
-    """Upgrades a core whenever it is asked to. A refused upgrade changes nothing: the old program carries on."""
+    """Upgrades a core on request. A refused upgrade changes nothing: the old program continues."""
 
     def __init__(self, core: UpgradableCore) -> None:
         self._core = core
         self._task: asyncio.Task[None] | None = None
 
     def request(self) -> None:
-        """Start an upgrade, unless one is in progress. The result is logged and announced to those who wait for it."""
+        """Start an upgrade, unless one is in progress. The result is logged, and sent to everyone who waits for it."""
         if self._core.stopping:
             self._refuse("the service is draining")
         elif self._task is None:
@@ -127,7 +128,7 @@ class Upgrader:
         announce_result(self._core.listeners[0].path, result)
 
     async def _try_program(self) -> str:
-        """Let the installed program read a snapshot of this core; return its version. Raises `UpgradeRefused`."""
+        """Let the installed program read a snapshot of this core, and return its version. Raises `UpgradeRefused`."""
         writer = SnapshotWriter(counting=True)
         try:
             trial = writer.write(self._snapshot(writer, lock=None, left=time.monotonic()))
@@ -141,7 +142,7 @@ class Upgrader:
     async def _replace_program(self) -> None:
         """Execute the installed program in this process.
 
-        Does not return. Raises `UpgradeRefused`; then, and if it is cancelled, the core serves again as before.
+        Does not return if it succeeds. If it raises `UpgradeRefused` or is cancelled, the core serves again as before.
         """
         lock: int | None = None
         mask: set[signal.Signals] | None = None
@@ -150,18 +151,18 @@ class Upgrader:
             async with asyncio.timeout(SETTLE_TIMEOUT):
                 await self._suspend()
                 mask = await block_signals()
-                while not self._core.registry.settled:  # a signal told of a program that ended meanwhile
+                while not self._core.registry.settled:  # a signal has reported that a program ended meanwhile
                     unblock_signals(mask)
                     mask = None
                     await self._suspend()
                     mask = await block_signals()
             if self._core.stopping:
                 raise UpgradeRefused("the service was told to stop")
-            # Nothing is awaited from here on: the snapshot is what the next program finds.
+            # Nothing may be awaited from here on, because the new program continues from exactly this snapshot.
             lock = self._core.ledger.hand_over()
             self._execute(lock, left)
         except TimeoutError:
-            raise UpgradeRefused(f"runs that were being started have not started within {SETTLE_TIMEOUT:g} s") from None
+            raise UpgradeRefused(f"runs that were being started did not start within {SETTLE_TIMEOUT:g} s") from None
         except RecordUnavailable as error:
             raise UpgradeRefused(str(error)) from None
         except OSError as error:
@@ -172,7 +173,7 @@ class Upgrader:
             await self._resume(lock)
 
     async def _suspend(self) -> None:
-        """Disconnect all clients, and wait until every run is in a state that a snapshot can hold."""
+        """Disconnect all clients, and wait until every run is in a state that a snapshot can record."""
         core = self._core
         core.registry.await_return()
         for listener in core.listeners:
@@ -213,7 +214,7 @@ class Upgrader:
             os.close(fd)
 
     def _snapshot(self, writer: SnapshotWriter, *, lock: int | None, left: float) -> Snapshot:
-        """Return everything of the core that outlives its program; nothing changes by that."""
+        """Return the state of the core that outlives its program. Changes nothing."""
         core = self._core
         local, *edges = (listener.fileno() for listener in core.listeners)
         return Snapshot(

@@ -1,8 +1,8 @@
-"""The result of an upgrade, announced to those who wait for it: a datagram to each `upgrade-PID` socket.
+"""The result of an upgrade, sent to everyone who waits for it, as a datagram to each `upgrade-PID` socket.
 
 An upgrade is requested with a signal, and a signal has no answer. So the requester first binds a socket beside the
-service's own. After a successful upgrade it is the new program that sends the result; the receiver checks the sender's
-pid, which the kernel vouches for (SO_PASSCRED, unix(7)).
+service's own. After a successful upgrade, the new program sends the result. The receiver checks the sender's pid, which
+the kernel guarantees (SO_PASSCRED, unix(7)).
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ _PREFIX: Final = "upgrade-"
 _UCRED: Final = struct.Struct("=iII")
 
 MAX_UPGRADE_RESULT: Final = 16 << 10
-"""Bytes of a result."""
+"""Maximum size of a result in bytes."""
 
 
 class UpgradeResult(BaseModel):
-    """How an upgrade went. `version` is that of the program that serves now; nobody was served for `away` seconds."""
+    """How an upgrade went. `version` is the version of the program now in service. For `away` seconds nobody was
+    served."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,11 +41,11 @@ class UpgradeResult(BaseModel):
 
 
 class NoUpgradeResult(Exception):
-    """No result was received; the text says why."""
+    """No result was received. The text says why."""
 
 
 def announce_result(service: Path, verdict: UpgradeResult) -> None:
-    """Send the result to everybody who waits beside the socket `service`; remove sockets that nobody reads any more."""
+    """Send the result to everyone who waits on a socket beside `service`. Remove sockets that nobody reads any more."""
     data = verdict.model_copy(update={"reason": verdict.reason[:1000]}).model_dump_json().encode()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):
         for path in service.parent.glob(f"{_PREFIX}*"):
@@ -59,7 +60,7 @@ def announce_result(service: Path, verdict: UpgradeResult) -> None:
 
 @contextmanager
 def result_socket(service: Path) -> Iterator[socket.socket]:
-    """Bind the socket on which `receive_result` waits, beside the socket `service`. Raises OSError if that fails."""
+    """Bind the socket on which `receive_result` waits, beside the socket `service`. Raises OSError."""
     path = service.with_name(f"{_PREFIX}{os.getpid()}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -73,7 +74,7 @@ def result_socket(service: Path) -> Iterator[socket.socket]:
 
 
 def receive_result(receiver: socket.socket, service: int, pidfd: int, seconds: float) -> UpgradeResult:
-    """Return the result from the process `service`, whose pidfd is given, once it arrives.
+    """Wait for the result from the process `service`, whose pidfd is given, and return it.
 
     Raises `NoUpgradeResult` after `seconds`, if the process ends, and for a datagram from another process.
     """

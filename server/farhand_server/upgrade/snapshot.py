@@ -1,7 +1,7 @@
-"""What a core passes to the program that replaces it: a file without a name (memfd_create(2)).
+"""The snapshot that a core passes to the program that replaces it, in a file without a name (memfd_create(2)).
 
-The file is one line with a magic word, the version of the format and the length of the JSON; the JSON, a `Snapshot`;
-and bytes behind it, which the JSON refers to by position and size (`Blob`).
+The file consists of one line with a magic word, the version of the format and the length of the JSON; the JSON, a
+`Snapshot`; and then bytes to which the JSON refers by position and size (`Blob`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from farhand_server.runs.run import RunSnapshot
 from farhand_server.runs.snapshots import Blob, Descriptor, SnapshotRecord
 
 SNAPSHOT_VERSION: Final = 1
-"""Incremented with every change that a program with another number would not understand."""
+"""Incremented with every change that a program with a different number would not understand."""
 
 _MAGIC: Final = "farhand-upgrade"
 
@@ -24,15 +24,16 @@ _LONGEST_LINE: Final = 64
 """Maximum bytes of the first line."""
 
 _AT_ONCE: Final = 1 << 30
-"""Bytes of one read(2) or write(2), for which Linux accepts just under 2 GiB."""
+"""Maximum bytes of one read(2) or write(2). Linux accepts just under 2 GiB."""
 
 
 class SnapshotError(Exception):
-    """This program cannot resume from the snapshot; the text says why."""
+    """This program cannot resume from the snapshot. The text says why."""
 
 
 class Snapshot(SnapshotRecord):
-    """What outlives the program of a core. `left` is when the clients were disconnected, on the monotonic clock."""
+    """The state of a core that outlives its program. `left` is the time when the clients were disconnected, on the
+    monotonic clock."""
 
     program: str
     left: float
@@ -44,19 +45,20 @@ class Snapshot(SnapshotRecord):
     runs: tuple[RunSnapshot, ...]
 
     def descriptors(self) -> Iterator[int]:
-        """Iterate over all descriptors that the next program needs."""
+        """Iterate over all descriptors that the new program needs."""
         yield from (fd for fd in (self.lock, self.local, self.edges) if fd is not None)
         yield from self.listening
         for run in self.runs:
             yield from run.descriptors()
 
     def unreaped_leaders(self) -> list[int]:
-        """Return the pids of all leaders of runs that have not been waited for."""
+        """Return the pids of all leaders of runs that have not been reaped."""
         return [run.unreaped_leader for run in self.runs if run.unreaped_leader is not None]
 
 
 class SnapshotWriter:
-    """Collects the bytes behind the JSON, and writes the file. With `counting` only the sizes of the bytes are kept."""
+    """Collects the bytes that follow the JSON, and writes the file. With `counting`, only the sizes of the bytes are
+    kept."""
 
     def __init__(self, *, counting: bool = False) -> None:
         self._chunks: list[bytes] = []
@@ -64,7 +66,7 @@ class SnapshotWriter:
         self._counting = counting
 
     def put(self, chunks: list[bytes]) -> Blob:
-        """Add bytes; return their position and size in the file."""
+        """Add bytes, and return their position and size in the file."""
         size = sum(map(len, chunks))
         if not self._counting:
             self._chunks += chunks
@@ -73,7 +75,8 @@ class SnapshotWriter:
         return blob
 
     def write(self, state: Snapshot) -> int:
-        """Return the descriptor of a new file with everything, which child processes do not inherit. Raises OSError."""
+        """Write everything to a new file and return its descriptor, which child processes do not inherit. Raises
+        OSError."""
         text = state.model_dump_json().encode()
         fd = os.memfd_create(_MAGIC, os.MFD_CLOEXEC)
         try:
@@ -87,7 +90,7 @@ class SnapshotWriter:
 
 
 class ReceivedSnapshot:
-    """A snapshot that another program has written."""
+    """A snapshot that the previous program has written."""
 
     def __init__(self, snapshot: Snapshot, fd: int, begin: int) -> None:
         self.snapshot: Final = snapshot
@@ -96,7 +99,7 @@ class ReceivedSnapshot:
 
     @classmethod
     def read(cls, fd: int) -> Self:
-        """Read the snapshot, without the bytes behind the JSON. Raises `SnapshotError`."""
+        """Read the snapshot, but not the bytes after the JSON. Raises `SnapshotError`."""
         try:
             line = os.pread(fd, _LONGEST_LINE, 0).partition(b"\n")[0]
             fields = line.decode("ascii", "replace").split()
@@ -115,12 +118,12 @@ class ReceivedSnapshot:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))
             raise SnapshotError(
-                f"the running program's snapshot has something that the new one does not understand: {where}: "
+                f"the running program's snapshot contains something that the new program does not understand: {where}: "
                 f"{first['msg']}; stop the service and start it again instead"
             ) from None
 
     def get(self, blob: Blob) -> bytes:
-        """Return bytes from behind the JSON. Raises OSError."""
+        """Return bytes that follow the JSON. Raises OSError."""
         return _read(self._fd, self._begin + blob[0], blob[1])
 
     def close(self) -> None:

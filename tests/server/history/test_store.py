@@ -123,4 +123,4 @@ def test_the_error_for_a_forgotten_run_has_the_reason(directory: HistoryDirector
         directory.run(history, uuid4(number))
     state = history.look_up(uuid4(0))
     assert isinstance(state, ForgottenRun)
-    assert "started before" in state.reason
+    assert "was already started" in state.reason

@@ -162,7 +162,7 @@ class TestSentences:
             (SHELL, "the policy does not let ada have a shell"),
             (request("ls", environment=(b"PATH",)), "set the environment variable 'PATH' for this"),
             (request("ls", terminal=True), "have a terminal for this"),
-            (request("ls", detach=True), "detach from this run; it has to end with its client"),
+            (request("ls", detach=True), "detach from this run; it must end with its client"),
             (request("ls", cwd=b"/etc"), "run this in the directory '/etc'"),
             (request(b"\x1b[2J\xff" + b"x" * 999), "run '\\x1b[2J\\udcffxxx"),
         ],

@@ -82,7 +82,7 @@ async def test_a_program_that_does_not_read_the_snapshot_is_refused_with_its_las
     install: Callable[[str], None], snapshot: int, script: str, reason: str
 ) -> None:
     install(script)
-    with pytest.raises(UpgradeRefused, match=f"the new program does not do: {reason}"):
+    with pytest.raises(UpgradeRefused, match=f"the new program cannot continue this service: {reason}"):
         await tried(snapshot)
 
 
@@ -91,7 +91,7 @@ async def test_a_program_that_takes_too_long_is_killed(
 ) -> None:
     install("exec sleep 60")
     monkeypatch.setattr(program, "TRIAL_TIMEOUT", 0.05)
-    with pytest.raises(UpgradeRefused, match=r"has not read the snapshot within 0\.05 s"):
+    with pytest.raises(UpgradeRefused, match=r"did not read the snapshot within 0\.05 s"):
         await tried(snapshot)
 
 
