@@ -109,10 +109,10 @@ def test_the_installed_configuration_is_valid(installation: Installation, tmp_pa
     ("arguments", "sentence"),
     [
         (["--prefix"], "--prefix needs a value"),
-        (["--prefix", "here"], "--prefix must be an absolute path, and not 'here'"),
-        (["--prefix", "/"], "--prefix must be an absolute path, and not '/'"),
-        (["--prefix", "/a b"], "'/a b' has characters that a unit file would read otherwise"),
-        (["--prefix=/a%b"], "'/a%b' has characters that a unit file would read otherwise"),
+        (["--prefix", "here"], "--prefix must be an absolute path, not 'here'"),
+        (["--prefix", "/"], "--prefix must be an absolute path, not '/'"),
+        (["--prefix", "/a b"], "'/a b' has characters with a special meaning in unit files"),
+        (["--prefix=/a%b"], "'/a%b' has characters with a special meaning in unit files"),
         (["--frob"], "unknown argument '--frob'"),
     ],
 )
