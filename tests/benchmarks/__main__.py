@@ -1,12 +1,12 @@
 """Compares Farhand with OpenSSH and asyncssh on this machine: `python -m tests.benchmarks`, from the project's root.
 
 Starts farhandd (core and edge, TLS, login by key), sshd and an asyncssh server on loopback, below a temporary
-directory, and prints Markdown: medians, how many times as good as the others Farhand is, and whether that reaches the
-targets. Contestants take turns, round by round: absolute figures drift by half from one hour to the next, only ratios
-within one run mean anything. All of it takes about eight minutes; the machine should have nothing else to do.
+directory, and prints Markdown: medians, the ratio of Farhand to the others, and whether that reaches the targets. The
+contestants take turns in each round: absolute figures drift by half from one hour to the next, only ratios within one
+run mean anything. It takes about eight minutes; the machine should be otherwise idle.
 
-What ssh loses on loopback by Nagle's algorithm (twice 44 ms for each connection) and by its post-quantum key exchange
-is shown with and without: over a network neither is as large a part of the whole.
+The time that ssh loses on loopback to Nagle's algorithm (twice 44 ms per connection) and to its post-quantum key
+exchange is shown by measuring with and without them: over a network both are a smaller part of the total.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from .workload import Sample, Sizes, Workload
 from .workloads import Bench
 
 QUICK = Sizes(commands=4, stdout=1 << 20, shown=1_000_000, keys=10, keys_with_gaps=10, levels=(1, 4))
-"""Enough to see that everything works; the numbers mean nothing."""
+"""Only large enough to see that everything works; the numbers mean nothing."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, print, and return the exit code: 0 whatever the numbers are."""
+    """Measure, print, and return the exit code, which is 0 whatever the numbers are."""
     options = _parser().parse_args(arguments)
     sizes = QUICK if options.quick else Sizes(stdout=options.size << 20)
     rounds = 1 if options.quick else options.rounds
@@ -64,19 +64,19 @@ async def _measured(workload: Workload, rounds: int) -> Results:
 
 @contextlib.asynccontextmanager
 async def _master(servers: Servers) -> AsyncIterator[Path]:
-    """Hold an ssh master connection; gives its control socket."""
-    control = servers.place.directory / "control"
+    """Hold an ssh master connection; yield its control socket."""
+    control = servers.bench.directory / "control"
     master = await asyncio.create_subprocess_exec(
         *("ssh", "-F", str(servers.ssh_config), "-M", "-S", str(control), "bench", "echo ready; cat"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env=servers.place.environment,
+        env=servers.bench.environment,
     )
     assert master.stdout is not None
     try:
-        # ssh listens at the control socket before it asks for its own session.
+        # ssh listens on the control socket before it requests its own session.
         if await master.stdout.readline() != b"ready\n":
-            raise RuntimeError("ssh could not log in; what it said is above")
+            raise RuntimeError("ssh could not log in; its output is above")
         yield control
     finally:
         await master.communicate(b"")  # ends its stdin, and with it `cat`

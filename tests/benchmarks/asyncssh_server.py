@@ -1,6 +1,6 @@
-"""An asyncssh server as its users write one: commands by asyncio's subprocess API, output copied in 64 KiB pieces.
+"""An asyncssh server as its users write one: commands run by asyncio's subprocess API, output copied in 64 KiB chunks.
 
-Run as `python -m tests.benchmarks.asyncssh_server HOST_KEY AUTHORIZED_KEYS`; says `ready PORT` on stderr.
+Run as `python -m tests.benchmarks.asyncssh_server HOST_KEY AUTHORIZED_KEYS`; prints `ready PORT` on stderr.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import sys
 
 import asyncssh
 
-PIECE = 64 << 10
+CHUNK_SIZE = 64 << 10
 
 
 async def _copy(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -> None:
-    while data := await source.read(PIECE):
+    while data := await source.read(CHUNK_SIZE):
         sink.write(data)
         await sink.drain()
 
@@ -27,7 +27,7 @@ async def _serve(session: asyncssh.SSHServerProcess[bytes]) -> None:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        limit=PIECE,
+        limit=CHUNK_SIZE,
     )
     assert child.stdout is not None
     assert child.stderr is not None

@@ -1,4 +1,4 @@
-"""The API clients, each measured in a process of its own: `python -m tests.benchmarks.client CONTESTANT WORKLOAD …`.
+"""The API clients, each measured in its own process: `python -m tests.benchmarks.client CONTESTANT WORKLOAD …`.
 
     farhand  runs   COUNT IN_FLIGHT HOST KEY
     farhand  stdout BYTES HOST KEY
@@ -7,9 +7,9 @@
     asyncssh stdout BYTES PORT USER KEY HOST_KEY
     asyncssh cold   PORT USER KEY HOST_KEY
 
-prints two numbers: the seconds it took over one connection, without the start and the login, and the client's CPU
-seconds meanwhile. The first of `keys` is µs, from a key to its echo; GAP seconds are between two keys. `cold` prints
-nothing: its whole process is measured.
+prints two numbers: the seconds taken over one connection, without the start and the login, and the client's CPU
+seconds meanwhile. The first number of `keys` is the µs from a key to its echo; GAP is the seconds between two keys.
+`cold` prints nothing: its whole process is measured.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WARM_UP = 64
 
 
 async def in_flight(count: int, limit: int, one: Callable[[], Awaitable[None]]) -> None:
-    """Return when `count` calls of `one` are done, with `limit` of them under way at any time."""
+    """Return when `count` calls of `one` are done, with `limit` of them running at any time."""
     left = iter(range(count))
 
     async def work() -> None:
@@ -136,7 +136,7 @@ async def _main(contestant: str, workload: str, *arguments: str) -> None:
         ("asyncssh", "stdout"): _asyncssh_stdout,
     }[contestant, workload]
     async with connecting(*arguments[numbers:]) as connection:
-        # Once to warm up both sides, with as little as makes everything be used.
+        # Warm up both sides once, with the smallest workload that uses everything.
         await measured(*(min(WARM_UP, int(number)) for number in arguments[:numbers]), connection)
         began, cpu = time.perf_counter(), time.process_time()
         await measured(*map(int, arguments[:numbers]), connection)

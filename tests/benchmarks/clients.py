@@ -1,4 +1,4 @@
-"""The contestants' clients: their command lines, and what a process of one takes."""
+"""The contestants' clients: their command lines, and the time that their processes take."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIMEOUT: Final = 300.0
 class Clients:
     """Runs clients against the servers. `control` is the socket of an ssh master connection.
 
-    `ssh` is a command that wants a host, `bench`, and `mux` has one; `farhand` wants its own command, and `key` there.
+    `ssh` has to be followed by the host, `bench`; `mux` includes it. `farhand` has to be followed by a subcommand and `key`.
     """
 
     def __init__(self, servers: Servers, control: Path) -> None:
@@ -29,16 +29,16 @@ class Clients:
         self.mux: Final = (*self.ssh, "-S", str(control), "bench")
         script = Path(sys.executable).with_name("farhand")
         self.farhand: Final = (str(script),) if script.exists() else (sys.executable, "-m", "farhand_client")
-        self.key: Final = ("-I", str(servers.place.key))
-        host_key = " ".join((servers.place.directory / "host_key.pub").read_text().split()[:2])
-        self.asyncssh_place: Final = (str(servers.asyncssh), servers.place.user, str(servers.place.key), host_key)
+        self.key: Final = ("-I", str(servers.bench.key))
+        host_key = " ".join((servers.bench.directory / "host_key.pub").read_text().split()[:2])
+        self.asyncssh_files: Final = (str(servers.asyncssh), servers.bench.user, str(servers.bench.key), host_key)
         self._meter = Meter(servers.farhand.process.pid)
 
     async def api(self, value: Callable[[float], float], contestant: str, *workload: str) -> Sample:
         """Measure a workload of `client.py`; `value` turns the first number that it prints into the workload's unit."""
-        place = (self.servers.host, str(self.servers.place.key)) if contestant == "farhand" else self.asyncssh_place
+        login = (self.servers.host, str(self.servers.bench.key)) if contestant == "farhand" else self.asyncssh_files
         before = self._meter.read()
-        out, _ = await self.finished(sys.executable, "-m", "tests.benchmarks.client", contestant, *workload, *place)
+        out, _ = await self.finished(sys.executable, "-m", "tests.benchmarks.client", contestant, *workload, *login)
         number, cpu = map(float, out.split())
         if contestant == "asyncssh":
             return Sample(value(number))
@@ -50,7 +50,7 @@ class Clients:
         return float(out)
 
     async def metered(self, measure: Callable[[], Awaitable[Sample]]) -> Sample:
-        """Add the CPU time that Farhand's service takes meanwhile."""
+        """Add the CPU time that Farhand's service uses meanwhile."""
         before = self._meter.read()
         sample = await measure()
         return Sample(sample.value, self._since(before))
@@ -59,18 +59,18 @@ class Clients:
         return {name: used - before[name] for name, used in self._meter.read().items()}
 
     async def whole(self, *command: str) -> float:
-        """Return the seconds a process takes, with its output thrown away."""
+        """Return the seconds that a process takes, with its output discarded."""
         return (await self.finished(*command, keep=False))[1]
 
     async def finished(self, *command: str, keep: bool = True) -> tuple[bytes, float]:
-        """Return the output of a process and the seconds it takes. Raises RuntimeError where it fails."""
+        """Return the output of a process and the seconds that it takes. Raises RuntimeError if it fails."""
         began = time.perf_counter()
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE if keep else asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            env=self.servers.place.environment,
+            env=self.servers.bench.environment,
         )
         try:
             out, error = await asyncio.wait_for(process.communicate(), TIMEOUT)

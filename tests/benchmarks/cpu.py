@@ -1,4 +1,4 @@
-"""How much CPU time Farhand's service takes: steadier than wall time on a machine that others use too."""
+"""The CPU time that Farhand's service uses: steadier than wall time on a shared machine."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class Meter:
-    """Reads the CPU seconds of a running `farhandd serve` and of its edge, in ticks of 10 ms (proc(5)): too coarse for
-    one run, fine for a thousand."""
+    """Reads the CPU seconds of a running `farhandd serve` and its edge, in ticks of 10 ms (proc(5)): too coarse for one
+    run, precise enough for a thousand."""
 
     def __init__(self, core: int) -> None:
         self._core = core
@@ -29,6 +29,6 @@ class Meter:
 
 
 def _times(pid: int) -> list[float]:
-    # Behind the name in parentheses, which may have anything in it, come the state and ten fields more.
+    # After the name in parentheses, which may contain any character, come the state and ten more fields.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return [int(field) * _TICK for field in fields[11:15]]

@@ -1,8 +1,8 @@
 """A gigabyte of output through fifty cuts: `python -m tests.benchmarks.cuts [--size MiB] [--cuts N] [--seed N]`.
 
-Starts farhandd (core and edge, TLS, login by key) on loopback, and a line before it that ends, resets, or swallows
-connections after a random number of bytes, or kills the edge with SIGKILL. Prints what happened, and ends with 0 where
-every byte arrived in order and once, and the exit code is the program's.
+Starts farhandd (core and edge, TLS, login by key) on loopback, and a proxy in front of it that ends, resets or silences
+connections after a random number of bytes, or kills the edge with SIGKILL. Prints what happened, and exits with 0 if
+every byte arrived in order and once and the exit code is the program's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ sys.exit({CODE})
 
 
 def expected(seed: int, size: int) -> str:
-    """The hash of what the program writes."""
+    """Return the hash of the program's output."""
     chance, digest = random.Random(seed), hashlib.sha256()
     for _ in range(size):
         digest.update(chance.randbytes(1 << 20))
@@ -47,9 +47,9 @@ def expected(seed: int, size: int) -> str:
 
 
 async def measure(size: int, cuts: int, seed: int) -> bool:
-    """Run it once; whether all is as it should be."""
+    """Run it once; return whether everything was correct."""
     shares: dict[Kind, int] = {"fin": 4, "rst": 4, "vanish": 3, "edge": 1}
-    faults = random_faults(seed, cuts, 2 * (size << 20) // cuts, shares)  # half of it on average
+    faults = random_faults(seed, cuts, 2 * (size << 20) // cuts, shares)  # half of this on average
     digest, count = hashlib.sha256(), 0
     with tempfile.TemporaryDirectory(prefix="farhand-cuts-") as name:
         directory = Path(name)
@@ -57,9 +57,9 @@ async def measure(size: int, cuts: int, seed: int) -> bool:
             began = time.monotonic()
             command = [sys.executable, "-c", WRITE, str(seed), str(size)]
             async with client_through(line, directory) as client, client.start(command) as run:
-                while piece := await run.stdout.read(1 << 20):
-                    digest.update(piece)
-                    count += len(piece)
+                while chunk := await run.stdout.read(1 << 20):
+                    digest.update(chunk)
+                    count += len(chunk)
                 result = await run.wait()
             seconds = time.monotonic() - began
             await nothing_is_left(service)
@@ -80,8 +80,8 @@ def main() -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.cuts", description=__doc__)
     parser.add_argument("--size", type=int, default=1024, metavar="MiB", help="MiB of output (default 1024)")
-    parser.add_argument("--cuts", type=int, default=50, metavar="N", help="how many cuts at the most (default 50)")
-    parser.add_argument("--seed", type=int, default=None, metavar="N", help="the same cuts once more")
+    parser.add_argument("--cuts", type=int, default=50, metavar="N", help="maximum number of cuts (default 50)")
+    parser.add_argument("--seed", type=int, default=None, metavar="N", help="repeat the cuts of this seed")
     options = parser.parse_args()
     seed = int.from_bytes(os.urandom(4)) if options.seed is None else options.seed
     return 0 if asyncio.run(measure(options.size, options.cuts, seed)) else 1

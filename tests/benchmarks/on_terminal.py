@@ -1,10 +1,10 @@
-"""Programs on a local terminal, as a person has them before them: `python -m tests.benchmarks.on_terminal WHAT …`.
+"""Measures programs on a local terminal as a user sees them: `python -m tests.benchmarks.on_terminal WHAT …`.
 
     keys   COUNT GAP  COMMAND…  µs from a key to its echo (median of COUNT), with GAP seconds between two keys
-    drain  BYTES      COMMAND…  seconds from the first byte of output to the end, which is after at least BYTES
-    prompt TEXT       COMMAND…  ms from the start until TEXT is on the terminal
+    drain  BYTES      COMMAND…  seconds from the first byte of output to the end, after at least BYTES
+    prompt TEXT       COMMAND…  ms from the start until TEXT appears
 
-prints one number. The command of `keys` says `ready` and then gives back each byte of `WARM_UP` + COUNT.
+prints one number. The command of `keys` prints `ready` and then echoes each of `WARM_UP` + COUNT bytes.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from statistics import median
 from typing import Final
 
 WARM_UP: Final = 300
-"""Keys that are not counted: until then even a machine that was idle has waked up."""
+"""Keys that are not counted: after them, even an idle processor runs at full speed."""
 
 TIMEOUT: Final = 60_000
 """Milliseconds without output after which a program counts as stuck."""
 
-LAST_WORDS: Final = 5_000
-"""Milliseconds that a program has to end by itself once its terminal has hung up."""
+EXIT_TIMEOUT: Final = 5_000
+"""Milliseconds in which a program has to end by itself once its terminal has hung up."""
 
 _WHERE: Final = b"\x1b[6n"
-"""A program's question where the cursor is (ECMA-48, DSR 6)."""
+"""A program's query for the cursor's position (ECMA-48, DSR 6)."""
 
 
 class Terminal:
-    """A program on a pty of 80×24, seen from where the person sits."""
+    """A program on a pty of 80×24, from the user's side."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._program, self._master = pty.fork()
@@ -48,20 +48,20 @@ class Terminal:
                 os._exit(127)
 
     def write(self, data: bytes) -> None:
-        """Type."""
+        """Type `data`."""
         os.write(self._master, data)
 
     def read(self) -> bytes:
-        """Return what comes next on the terminal; nothing at its end."""
+        """Return the next output of the terminal; nothing at its end."""
         if not select.select([self._master], [], [], TIMEOUT / 1000)[0]:
-            raise RuntimeError("the program says nothing")
+            raise RuntimeError("the program writes nothing")
         try:
             return os.read(self._master, 1 << 16)
-        except OSError:  # EIO: nobody has the other side open any more
+        except OSError:  # EIO: no process has the other side open any more
             return b""
 
     def until(self, text: bytes) -> bytes:
-        """Return what came up to `text`, and what came with it; says where the cursor is to whoever asks."""
+        """Return the output up to and including `text`; answer queries for the cursor's position."""
         seen = b""
         while text not in seen:
             some = self.read()
@@ -73,12 +73,12 @@ class Terminal:
         return seen
 
     def end(self) -> None:
-        """Hang up, and see the program gone."""
+        """Hang up and wait for the program's end; kill it if it does not end in time."""
         os.close(self._master)
         ending = select.poll()
         descriptor = os.pidfd_open(self._program)
         ending.register(descriptor, select.POLLIN)
-        if not ending.poll(LAST_WORDS):
+        if not ending.poll(EXIT_TIMEOUT):
             os.kill(self._program, signal.SIGKILL)
         os.waitpid(self._program, 0)
         os.close(descriptor)
@@ -97,7 +97,7 @@ def keys(count: str, gap: str, *command: str) -> float:
         echo = terminal.read()
         took.append(time.perf_counter_ns() - began)
         if echo != b"k":
-            raise RuntimeError(f"instead of the echo came {echo!r}")
+            raise RuntimeError(f"instead of the echo it received {echo!r}")
     terminal.end()
     return median(took[WARM_UP:]) / 1000
 
@@ -112,12 +112,12 @@ def drain(size: str, *command: str) -> float:
     took = time.perf_counter() - began
     terminal.end()
     if received < int(size):
-        raise RuntimeError(f"only {received} bytes came")
+        raise RuntimeError(f"only {received} bytes arrived")
     return took
 
 
 def prompt(text: str, *command: str) -> float:
-    """Return the ms from the start until `text` is there."""
+    """Return the ms from the start until `text` appears."""
     began = time.perf_counter()
     terminal = Terminal(command)
     terminal.until(text.encode())

@@ -1,4 +1,4 @@
-"""From samples to numbers: medians, ratios, and whether a target is reached; as Markdown and as JSON."""
+"""Turns samples into medians, ratios and verdicts on the targets, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Results:
         return median(sample.value for sample in self.samples[contestant])
 
     def ratio(self, against: str) -> float:
-        """Return how many times as good as `against` Farhand is: the median of the ratios within each round.
+        """Return the ratio of Farhand to `against`, above 1 if Farhand is better: the median over all rounds.
 
-        A machine's speed drifts from minute to minute; what is measured side by side drifts together.
+        A machine's speed drifts from minute to minute; measurements of the same round drift together.
         """
         pairs = zip(self.samples[FARHAND], self.samples[against], strict=True)
         ratios = [ours.value / theirs.value for ours, theirs in pairs]
         return median(ratios if self.workload.more_is_better else [1 / ratio for ratio in ratios])
 
     def reached(self, against: str) -> bool | None:
-        """Whether the target against this contestant is reached, of Farhand its bound; None where there is none."""
+        """Return whether the target against a contestant, or Farhand's own bound, is reached; None without one."""
         if against == FARHAND and self.workload.bound is not None:
             return self.median(FARHAND) <= self.workload.bound
         factor = self.workload.targets.get(against)
@@ -44,7 +44,7 @@ class Results:
 
 
 def markdown(results: Sequence[Results]) -> str:
-    """Return two tables: what was measured and reached, and the CPU time that Farhand took for it."""
+    """Return two tables: the measurements with their targets, and the CPU time that Farhand used."""
     rows = [row for result in results for row in _rows(result)]
     lines = _table(("workload", "contestant", "median", "Farhand is", "target"), rows)
     spent = [
@@ -58,7 +58,7 @@ def markdown(results: Sequence[Results]) -> str:
 
 
 def as_json(results: Sequence[Results]) -> list[dict[str, Any]]:
-    """Return everything, every sample included, as JSON has it."""
+    """Return all results, including every sample, as a JSON value."""
     return [
         {
             "workload": result.workload.name,

@@ -1,4 +1,4 @@
-"""The services that are compared: each in its own process, on loopback, all files below one directory."""
+"""The compared services: each in its own process, on loopback, with all files below one directory."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tests.support.openssh import make_key
 from tests.support.service import Service, environment, running_service
 
 START = 30.0
-"""Seconds until a server says that it listens; the slowest takes one."""
+"""Timeout, in seconds, for a server to report that it listens; the slowest takes one."""
 
 LOOPBACK = "127.0.0.1"
 
 SEPARATION = Path("/run/sshd")
-"""sshd's privilege separation directory: compiled in by Debian, made by the unit, missing where that never ran."""
+"""sshd's privilege separation directory: compiled in by Debian, created by the unit, missing if that never ran."""
 
 SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin") or "/usr/sbin/sshd"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where everything of one benchmark is. `key` is the client's, let in everywhere."""
+class BenchmarkDirectory:
+    """The directory of a benchmark and its keys. All servers accept the client's key."""
 
     directory: Path
     user: str
@@ -47,9 +47,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Servers:
-    """All three, running."""
+    """The three running servers."""
 
-    place: Place
+    bench: BenchmarkDirectory
     farhand: Service
     ssh: int
     """sshd's port."""
@@ -58,23 +58,23 @@ class Servers:
 
     @property
     def ssh_config(self) -> Path:
-        """ssh's whole configuration; `ssh -F` it, host `bench`."""
-        return self.place.directory / "ssh_config"
+        """ssh's complete configuration, for `ssh -F`; the host is called `bench`."""
+        return self.bench.directory / "ssh_config"
 
     @property
     def sshd_config(self) -> Path:
-        """sshd's whole configuration."""
-        return self.place.directory / "sshd_config"
+        """sshd's complete configuration."""
+        return self.bench.directory / "sshd_config"
 
     @property
     def host(self) -> str:
-        """HOST for Farhand over TLS."""
+        """The HOST argument for Farhand over TLS."""
         assert self.farhand.address is not None
         return f"{self.farhand.address[0]}:{self.farhand.address[1]}"
 
 
-def make_place(directory: Path) -> Place:
-    """Make the keys and directories that the servers and clients share."""
+def make_directory(directory: Path) -> BenchmarkDirectory:
+    """Create the keys and directories that the servers and clients share."""
     make_key(directory / "key")
     make_key(directory / "host_key")
     (directory / "home").mkdir()
@@ -84,36 +84,36 @@ def make_place(directory: Path) -> Place:
     for file in (allowed, directory / "authorized_keys"):
         file.write_text(public)
         file.chmod(0o600)
-    return Place(directory, pwd.getpwuid(os.getuid()).pw_name)
+    return BenchmarkDirectory(directory, pwd.getpwuid(os.getuid()).pw_name)
 
 
 @contextlib.asynccontextmanager
 async def running_servers(directory: Path) -> AsyncIterator[Servers]:
-    """Start all three below `directory`, which is empty; they are gone in the end."""
-    place = make_place(directory)
+    """Start all three servers below the empty `directory`; stop them at the end."""
+    bench = make_directory(directory)
     async with contextlib.AsyncExitStack() as stack:
         farhand = await stack.enter_async_context(running_service(directory, listen=True))
-        ssh = await stack.enter_async_context(_sshd(place))
-        asyncssh = await stack.enter_async_context(_asyncssh(place))
-        servers = Servers(place, farhand, ssh, asyncssh)
+        ssh = await stack.enter_async_context(_sshd(bench))
+        asyncssh = await stack.enter_async_context(_asyncssh(bench))
+        servers = Servers(bench, farhand, ssh, asyncssh)
         _write_known_hosts(servers)
         _write_ssh_config(servers)
         yield servers
 
 
 @contextlib.asynccontextmanager
-async def _sshd(place: Place) -> AsyncIterator[int]:
-    """Debian's sshd as it comes, but for the account's shell files: HOME is empty, so that no .bashrc is measured."""
+async def _sshd(bench: BenchmarkDirectory) -> AsyncIterator[int]:
+    """Run Debian's sshd with its defaults, except that HOME is empty, so that no .bashrc is measured."""
     if os.geteuid() == 0:
         SEPARATION.mkdir(exist_ok=True)
     port = _free_port()
-    config = place.directory / "sshd_config"
+    config = bench.directory / "sshd_config"
     config.write_text(
         f"""\
 Port {port}
 ListenAddress {LOOPBACK}
-HostKey {place.directory}/host_key
-AuthorizedKeysFile {place.directory}/authorized_keys
+HostKey {bench.directory}/host_key
+AuthorizedKeysFile {bench.directory}/authorized_keys
 StrictModes no
 PermitRootLogin prohibit-password
 PasswordAuthentication no
@@ -121,16 +121,16 @@ KbdInteractiveAuthentication no
 UsePAM no
 PidFile none
 MaxSessions 128
-SetEnv HOME={place.directory}/home
+SetEnv HOME={bench.directory}/home
 """
     )
     command = (SSHD, "-D", "-e", "-f", str(config))
-    async with _process(command, place.environment, lambda line: "Server listening" in line):
+    async with _process(command, bench.environment, lambda line: "Server listening" in line):
         yield port
 
 
 @contextlib.asynccontextmanager
-async def _asyncssh(place: Place) -> AsyncIterator[int]:
+async def _asyncssh(bench: BenchmarkDirectory) -> AsyncIterator[int]:
     ready = ""
 
     def listens(line: str) -> bool:
@@ -142,10 +142,10 @@ async def _asyncssh(place: Place) -> AsyncIterator[int]:
         sys.executable,
         "-m",
         "tests.benchmarks.asyncssh_server",
-        str(place.directory / "host_key"),
-        str(place.directory / "authorized_keys"),
+        str(bench.directory / "host_key"),
+        str(bench.directory / "authorized_keys"),
     )
-    async with _process(command, place.environment, listens):
+    async with _process(command, bench.environment, listens):
         yield int(ready.split()[1])
 
 
@@ -153,7 +153,7 @@ async def _asyncssh(place: Place) -> AsyncIterator[int]:
 async def _process(
     command: tuple[str, ...], env: Mapping[str, str], listens: Callable[[str], bool]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A server that says on stderr when it listens; what it says later is read, so that it never waits for us."""
+    """Run a server that reports on stderr when it listens; its later output is read, so that it never blocks."""
     process = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, env=dict(env)
     )
@@ -187,24 +187,24 @@ async def _process(
 
 def _write_known_hosts(servers: Servers) -> None:
     host, _, port = servers.host.partition(":")
-    key = (servers.place.directory / "state" / "farhand" / "host_key.pub").read_text()
-    (servers.place.directory / "config" / "farhand" / "known_hosts").write_text(f"[{host}]:{port} {key}")
+    key = (servers.bench.directory / "state" / "farhand" / "host_key.pub").read_text()
+    (servers.bench.directory / "config" / "farhand" / "known_hosts").write_text(f"[{host}]:{port} {key}")
 
 
 def _write_ssh_config(servers: Servers) -> None:
-    place = servers.place
-    host_key = (place.directory / "host_key.pub").read_text()
-    (place.directory / "ssh_known_hosts").write_text(f"[{LOOPBACK}]:{servers.ssh} {host_key}bench {host_key}")
+    bench = servers.bench
+    host_key = (bench.directory / "host_key.pub").read_text()
+    (bench.directory / "ssh_known_hosts").write_text(f"[{LOOPBACK}]:{servers.ssh} {host_key}bench {host_key}")
     servers.ssh_config.write_text(
         f"""\
 Host bench
   HostName {LOOPBACK}
   Port {servers.ssh}
-  User {place.user}
-  IdentityFile {place.key}
+  User {bench.user}
+  IdentityFile {bench.key}
   IdentitiesOnly yes
   BatchMode yes
-  UserKnownHostsFile {place.directory}/ssh_known_hosts
+  UserKnownHostsFile {bench.directory}/ssh_known_hosts
   GlobalKnownHostsFile none
   StrictHostKeyChecking yes
 """
@@ -212,7 +212,7 @@ Host bench
 
 
 def _free_port() -> int:
-    # sshd takes no port 0. Until it binds this one somebody else might: then it says so, and the benchmark ends.
+    # sshd accepts no port 0. If another process takes this one first, sshd reports that and the benchmark ends.
     with socket.create_server((LOOPBACK, 0)) as probe:
         port: int = probe.getsockname()[1]
         return port

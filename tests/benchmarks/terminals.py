@@ -1,4 +1,4 @@
-"""What is measured on a terminal: what a person feels of it, beside ssh."""
+"""The workloads on a terminal: what a user notices, compared with ssh."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from .on_terminal import WARM_UP
 from .workload import FARHAND, FARHAND_API, OPENSSH, Sample, Sizes, Workload
 
 GAP: Final = 0.005
-"""Seconds between two keys of somebody who types: longer than everything that one key sets off, and than the sleep of a
-processor behind it."""
+"""Seconds between two typed keys: longer than all work caused by one key, and long enough for the processor to go to
+sleep again."""
 
 LINE: Final = b"The quick brown fox jumps over the lazy dog, and 0123456789 more up to column 79.\n"
 
 PROMPT: Final = 300.0
-"""Milliseconds after which a REPL that has no prompt yet counts as slow to start."""
+"""Milliseconds within which a REPL has to show its prompt."""
 
 
 class Terminals:
-    """Keys, floods and prompts."""
+    """The workloads for keys, floods and prompts."""
 
     def __init__(self, clients: Clients, sizes: Sizes) -> None:
         self._clients = clients
@@ -29,12 +29,12 @@ class Terminals:
         self._run = (*clients.farhand, "run", "-t", *clients.key, clients.servers.host, "--")
 
     def workloads(self) -> list[Workload]:
-        """Return everything there is to measure, in the order of the table."""
+        """Return all workloads, in the order of the table."""
         return [self._keys(0), self._keys(GAP), self._shown(), self._prompt()]
 
     def _keys(self, gap: float) -> Workload:
         count = self._sizes.keys_with_gaps if gap else self._sizes.keys
-        # As an editor has its terminal: each key wakes the program up, and the program writes it.
+        # As in an editor: each key wakes the program up, and the program writes it.
         echo = f"stty raw -echo; printf ready; exec dd bs=1 count={WARM_UP + count + 1} status=none"
 
         async def typed(*command: str) -> Sample:
@@ -58,7 +58,7 @@ class Terminals:
 
     def _shown(self) -> Workload:
         size = self._sizes.shown
-        file = self._clients.servers.place.directory / "shown"
+        file = self._clients.servers.bench.directory / "shown"
 
         async def shown(*command: str) -> Sample:
             _write(file, size)
@@ -79,8 +79,8 @@ class Terminals:
 
     def _prompt(self) -> Workload:
         repl = (*self._clients.farhand, "repl", self._clients.servers.farhand.host)
-        # The prompt begins with who is where.
-        text = f"{self._clients.servers.place.user}@"
+        # The prompt begins with user and host.
+        text = f"{self._clients.servers.bench.user}@"
 
         async def prompted() -> Sample:
             return Sample(await self._clients.on_terminal("prompt", text, *repl))

@@ -1,4 +1,4 @@
-"""The benchmarks themselves: every contestant does every workload, and numbers come out. How large is not tested."""
+"""The benchmarks themselves: every contestant does every workload and yields numbers, whose size is not tested."""
 
 import json
 from dataclasses import replace
@@ -36,7 +36,7 @@ def test_ratios_are_taken_within_each_round() -> None:
     assert quick.reached(OPENSSH) is False
 
 
-def test_a_bound_is_farhands_own() -> None:
+def test_a_bound_applies_to_farhand_only() -> None:
     measured = {FARHAND: samples(10, 30, 20), OPENSSH: samples(5, 5, 5), ASYNCSSH: samples(1, 1, 1)}
     bounded = [replace(workload(more_is_better=False), bound=bound) for bound in (20.0, 19.0)]
 
@@ -46,7 +46,7 @@ def test_a_bound_is_farhands_own() -> None:
     )
 
 
-def test_the_table_says_which_targets_are_missed() -> None:
+def test_the_table_marks_missed_targets() -> None:
     measured = {FARHAND: samples(20), OPENSSH: samples(10), ASYNCSSH: samples(10)}
 
     table = markdown([Results(workload(more_is_better=True), measured)])

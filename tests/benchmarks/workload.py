@@ -1,4 +1,4 @@
-"""What a workload is, and who does it."""
+"""What a workload is, and which contestants do it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FARHAND_API: Final = "Farhand, API"
 
 @dataclass(frozen=True)
 class Sample:
-    """One measurement: its value in the workload's unit, and where it is known the CPU seconds by process."""
+    """One measurement: its value in the workload's unit, and, if known, the CPU seconds by process."""
 
     value: float
     cpu: Mapping[str, float] = field(default_factory=dict)
@@ -26,10 +26,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Workload:
-    """`targets` say how many times as good as another contestant Farhand is to be at least, `bound` what its own median
-    may be at the most.
+    """`targets` are the minimum ratios of Farhand to other contestants; `bound` is the maximum of its own median.
 
-    `amount` is what the CPU seconds of a sample are divided by, `per` the name of one.
+    The CPU seconds of a sample are divided by `amount`; `per` is the name of one unit of it.
     """
 
     name: str
@@ -44,7 +43,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything: commands for one measurement, at least as many as are in flight, bytes of stdout and of a
+    """The sizes of the workloads: commands per measurement, at least as many as are in flight, bytes of stdout and of a
     file that is shown on a terminal, keys, and keys with a gap before each."""
 
     commands: int = 1500

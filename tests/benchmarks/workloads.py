@@ -1,4 +1,4 @@
-"""What is measured without a terminal: commands and their output, by several contestants, with Farhand's targets."""
+"""The workloads without a terminal: commands and their output, for several contestants, with Farhand's targets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .workload import (
 
 
 class Bench:
-    """Commands and their output, one after the other and many at once."""
+    """The workloads for commands and their output, one after the other and many at once."""
 
     def __init__(self, clients: Clients, sizes: Sizes) -> None:
         self._clients = clients
@@ -30,7 +30,7 @@ class Bench:
         self._run = (*clients.farhand, "run", *clients.key, clients.servers.host, "--")
 
     def workloads(self) -> list[Workload]:
-        """Return everything there is to measure, in the order of the table."""
+        """Return all workloads, in the order of the table."""
         return [*(self._commands(level) for level in self._sizes.levels), self._stdout(), self._cold()]
 
     def _commands(self, level: int) -> Workload:
@@ -39,7 +39,7 @@ class Bench:
         def per_second(seconds: float) -> float:
             return count / seconds
 
-        # A process for each command is slow: a tenth of the commands takes about as long.
+        # A process for each command is slow, so only a tenth of the commands is run.
         few = max(count // 10, level)
 
         async def by_master() -> Sample:
@@ -95,7 +95,7 @@ class Bench:
         async def whole(*command: str) -> Sample:
             return Sample(1000 * await self._clients.whole(*command))
 
-        script = (sys.executable, "-m", "tests.benchmarks.client", "asyncssh", "cold", *self._clients.asyncssh_place)
+        script = (sys.executable, "-m", "tests.benchmarks.client", "asyncssh", "cold", *self._clients.asyncssh_files)
         return Workload(
             "cold `true`, whole client process",
             "ms",

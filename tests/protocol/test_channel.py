@@ -40,7 +40,7 @@ def test_the_opening_says_which_streams_are_open(
     assert open_streams(opening) == {Side.CLIENT: client, Side.SERVER: service}
 
 
-def test_an_opening_that_was_not_understood_allows_only_to_close() -> None:
+def test_an_opening_that_was_not_understood_allows_only_a_close() -> None:
     assert legal_messages(None) == UNREADABLE_OPENING
 
 

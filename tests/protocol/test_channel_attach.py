@@ -59,7 +59,7 @@ def test_a_stream_is_open_if_and_only_if_it_has_an_offset(
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_no_data_precede_started(stream: m.Stream) -> None:
+def test_no_data_is_sent_before_started(stream: m.Stream) -> None:
     pair = Pair.ready()
     pair.client.open(attach(stdout=0, stderr=0))
     pair.deliver()

@@ -86,7 +86,7 @@ class TestResize:
         assert failure.error.code is ErrorCode.NOT_LEGAL
 
     @pytest.mark.parametrize("side", Side)
-    def test_it_overtakes_queued_data(self, side: Side) -> None:
+    def test_a_resize_overtakes_queued_data(self, side: Side) -> None:
         pair = Pair.ready()
         pair.start(terminal_run())
         pair.end(side).send_data(1, "stdin" if side is Side.CLIENT else "stdout", b"typed or written before")
@@ -103,7 +103,7 @@ class TestWindow:
     announced = st.sampled_from([MIN_DATA, MIN_WINDOW, TERMINAL_WINDOW, 1 << 22]) | st.integers(FRAME, 1 << 22)
 
     @given(windows, announced)
-    def test_it_is_the_smaller_of_requested_and_announced(self, window: int | None, announced: int) -> None:
+    def test_the_window_is_the_smaller_of_requested_and_announced(self, window: int | None, announced: int) -> None:
         limits = Limits(data=min(FRAME, announced), window=announced)
         for opening in (run(window=window), m.Attach(id=RUN_ID, stdin=0, stdout=9, stderr=0, window=window)):
             expected = announced if window is None else min(announced, window)
@@ -116,7 +116,7 @@ class TestWindow:
             assert not any("failed" in line for line in pair.deliver())
 
     @pytest.mark.parametrize("opening", [run(window=MIN_WINDOW), m.Attach(id=RUN_ID, stdout=9, window=MIN_WINDOW)])
-    def test_a_byte_beyond_it_is_an_error_on_both_ends(self, opening: m.RunRequest | m.Attach) -> None:
+    def test_a_byte_beyond_the_window_is_an_error_on_both_ends(self, opening: m.RunRequest | m.Attach) -> None:
         whole, more = encode_frame(Kind.STDOUT, 1, bytes(MIN_WINDOW)), encode_frame(Kind.STDOUT, 1, b"x")
         assert failed(Side.CLIENT, opening, whole, more) is ErrorCode.CREDIT_EXCEEDED
         pair = Pair.ready()
@@ -126,14 +126,14 @@ class TestWindow:
             pair.server.send_data(1, "stdout", b"x")
 
     @pytest.mark.parametrize("opening", [run(), m.Attach(id=RUN_ID, stdin=0, stdout=9, size=SIZE)])
-    def test_without_it_the_same_byte_is_accepted(self, opening: m.RunRequest | m.Attach) -> None:
+    def test_without_a_requested_window_the_same_byte_is_accepted(self, opening: m.RunRequest | m.Attach) -> None:
         pair = Pair.ready()
         pair.start(opening)
         pair.server.send_data(1, "stdout", bytes(MIN_WINDOW))
         pair.server.send_data(1, "stdout", b"x")
         assert not any("failed" in line for line in pair.deliver())
 
-    def test_it_is_acknowledged_a_quarter_at_a_time(self) -> None:
+    def test_the_window_is_acknowledged_a_quarter_at_a_time(self) -> None:
         pair = Pair.ready()
         pair.start(terminal_run(window=TERMINAL_WINDOW))
         _fill(pair, Side.SERVER, "stdout")
@@ -145,7 +145,7 @@ class TestWindow:
         assert pair.deliver() == ["client 1: credit"]
         assert _fill(pair, Side.SERVER, "stdout") == TERMINAL_WINDOW // 4
 
-    def test_two_channels_of_one_connection_have_each_their_own(self) -> None:
+    def test_each_channel_of_a_connection_has_its_own_window(self) -> None:
         pair = Pair.ready()
         shell, copy = pair.start(terminal_run(window=TERMINAL_WINDOW)), pair.start(run())
         assert _fill(pair, Side.SERVER, "stdout", shell) == TERMINAL_WINDOW
@@ -153,7 +153,7 @@ class TestWindow:
 
 
 def _fill(pair: Pair, side: Side, stream: m.Stream, channel: int = 1) -> int:
-    """Send as much as there is credit for; return how much."""
+    """Send as much as the credit allows; return the number of bytes."""
     sent = 0
     while room := pair.end(side).room(channel, stream):
         pair.end(side).send_data(channel, stream, ZEROS[:room])

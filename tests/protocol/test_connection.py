@@ -78,7 +78,7 @@ def test_both_sides_have_the_same_hello_frame_to_sign() -> None:
     assert pair.server.hello_frame == pair.client.hello_frame == message(0, hello())
 
 
-def test_the_hello_frame_is_the_exact_bytes_received() -> None:
+def test_the_hello_frame_consists_of_the_exact_bytes_received() -> None:
     server = in_phase(Side.SERVER, Phase.HELLO)
     spaced = text(0, m.encode(hello()).replace(b",", b" , "))
     list(server.receive_data(spaced))

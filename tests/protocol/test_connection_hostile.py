@@ -60,7 +60,7 @@ def test_a_partial_frame_takes_only_the_memory_of_the_bytes_received(announced: 
 )
 def test_hostile_json_is_refused_quickly_and_answered_shortly(payload: str) -> None:
     frame = text(1, payload)
-    for _ in range(5):  # a busy machine counts its delays as processor time
+    for _ in range(5):  # a busy machine counts some delays as processor time
         connection = in_phase(Side.SERVER, Phase.READY)
         began = time.process_time()
         (failure,) = connection.receive_data(frame)

@@ -66,7 +66,7 @@ STEP_SIZE = 4
 
 
 class Step(NamedTuple):
-    """One step of a script: an action, and numbers of which it uses what it needs."""
+    """One step of a script: an action and its parameters, some of which it may not use."""
 
     action: str
     side: Side

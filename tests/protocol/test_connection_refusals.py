@@ -32,7 +32,7 @@ def data(kind: Kind, channel: int, payload: bytes) -> bytes:
 
 
 def nothing(connection: Connection) -> None:
-    """Prepare nothing."""
+    """Leave the connection unprepared."""
 
 
 def open_one(connection: Connection) -> None:
@@ -338,7 +338,7 @@ OPENING = message(1, run())
 
 
 @ways
-def test_ends_the_connection(way: Callable[[Connection, bytes], list[Event]]) -> None:
+def test_a_refusal_on_channel_0_ends_the_connection(way: Callable[[Connection, bytes], list[Event]]) -> None:
     with Cases() as cases:
         for case in CONNECTION_CASES:
             with cases.case(case.name):
@@ -355,7 +355,9 @@ def test_ends_the_connection(way: Callable[[Connection, bytes], list[Event]]) ->
 
 
 @ways
-def test_fails_the_channel_and_no_other(way: Callable[[Connection, bytes], list[Event]]) -> None:
+def test_a_refusal_on_a_channel_fails_that_channel_and_no_other(
+    way: Callable[[Connection, bytes], list[Event]],
+) -> None:
     with Cases() as cases:
         for case in CHANNEL_CASES:
             with cases.case(case.name):

@@ -22,7 +22,7 @@ NONE, PING, GIVE_UP = KeepaliveAction.NONE, KeepaliveAction.PING, KeepaliveActio
         ([False, False, False, True, False, False, False], [NONE, PING, PING, NONE, PING, PING, GIVE_UP]),
     ],
 )
-def test_what_follows_each_interval(received: list[bool], actions: list[KeepaliveAction]) -> None:
+def test_each_interval_ends_with_the_right_action(received: list[bool], actions: list[KeepaliveAction]) -> None:
     keepalive, now, seen = Keepalive(5.0), 100.0, []
     keepalive.start(now)
     for arrived in received:
@@ -49,7 +49,7 @@ def test_a_late_check_starts_a_whole_interval() -> None:
     keepalive = Keepalive(5.0)
     keepalive.start(0.0)
     keepalive.check(60.0)
-    assert keepalive.deadline == 65.0, "after a pause of this machine the peer gets its time to answer"
+    assert keepalive.deadline == 65.0, "after a pause of this machine the peer still has time to answer"
 
 
 def test_nothing_is_due_before_the_start_or_after_giving_up() -> None:

@@ -44,7 +44,7 @@ def test_refused(limits: dict[str, Any]) -> None:
         Limits(message=MAX_PAYLOAD, data=MAX_PAYLOAD, window=MAX_WINDOW, channels=MAX_CHANNELS),
     ],
 )
-def test_whatever_can_be_made_can_be_announced(limits: Limits) -> None:
+def test_all_valid_limits_can_be_announced(limits: Limits) -> None:
     announced = Connection(Side.CLIENT, limits).announced_limits
     assert announced.model_dump() == {
         "message": limits.message,

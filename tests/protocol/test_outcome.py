@@ -41,6 +41,6 @@ def test_every_outcome_is_received_as_sent(outcome: Outcome) -> None:
         {"status": "gone"},
     ],
 )
-def test_anything_else_is_no_outcome(outcome: dict[str, object]) -> None:
+def test_any_other_object_is_refused_as_an_outcome(outcome: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Outcome).validate_python(outcome)

@@ -168,7 +168,7 @@ def test_no_line_raises_anything_but_the_format_error(line: str) -> None:
             sshformat.parse_public_key_line(text)
 
 
-def test_one_key_in_both_forms() -> None:
+def test_a_key_has_the_same_fingerprint_in_both_forms() -> None:
     public = ed25519.Ed25519PrivateKey.generate().public_key()
     der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     line = public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)

@@ -178,7 +178,7 @@ openings = pytest.mark.parametrize("opening", OPENINGS.values(), ids=OPENINGS)
 
 
 def allowed(opening: m.AnyMessage, speaker: Side) -> frozenset[type[m.Message]]:
-    """What `speaker` may say on a channel with this opening."""
+    """Return the messages that `speaker` may send on a channel with this opening."""
     if speaker is Side.CLIENT and opening in READING.values():
         return READ_ONLY_MESSAGES
     msg = CHANNEL_MESSAGES[type(opening)][speaker]
@@ -192,7 +192,7 @@ def test_legal_messages_needs_no_channel(opening: m.AnyMessage) -> None:
 
 
 def with_channel(side: Side, opening: m.AnyMessage, *, started: bool = True) -> Connection:
-    """One side of a connection with a channel, on which a run has started if it is the channel of one."""
+    """Return one side of a connection with a channel; if the channel is that of a run, the run has started."""
     connection = in_phase(side, Phase.READY)
     if side is Side.CLIENT:
         connection.open(opening)
@@ -205,7 +205,7 @@ def with_channel(side: Side, opening: m.AnyMessage, *, started: bool = True) -> 
 
 
 def pass_on(connection: Connection, speaker: Side, msg: m.Message) -> None:
-    """Let `connection` send it, or receive it."""
+    """Let `connection` send the message if it is the speaker, and receive it otherwise."""
     if connection.side is speaker:
         connection.send(1, msg)
     else:
@@ -277,7 +277,7 @@ class TestChannel:
                             sender.send(1, msg)
 
     def test_after_the_peers_final_message(self, opening: m.AnyMessage) -> None:
-        """What was in flight when the peer left is dropped; only the speaker's own final message is received."""
+        """Messages in flight when the peer left are dropped; only the speaker's own final message is received."""
         with Cases() as cases:
             for speaker, msg in messages_of_each_side():
                 if not self.legal(opening, speaker, msg):
@@ -291,7 +291,7 @@ class TestChannel:
                         assert receiver.open_channels == 1 - len(received)
 
     def test_once_the_client_has_left(self, opening: m.AnyMessage) -> None:
-        """Every abandoned request can be answered, also one whose own answers would say too much."""
+        """Every abandoned request can be answered with `done`, whatever its own answers are."""
         with Cases() as cases:
             for kind in LEGAL_AFTER_CLOSE:
                 for started in (True, False):

@@ -38,7 +38,7 @@ async def test_a_peer_that_does_not_read_stops_the_writer_at_the_bound() -> None
 
 
 @on_each_loop
-async def test_unflushed_data_count_as_queued() -> None:
+async def test_unflushed_data_counts_as_queued() -> None:
     ours, peer = sockets()
     recorder = Recorder()
     with peer:
@@ -85,7 +85,7 @@ async def test_a_flooding_peer_that_reads_no_answers_is_not_read_from_until_it_d
         server = in_phase(Side.SERVER, Phase.READY)
         recorder = Recorder()
         await attach(server, recorder, ours)
-        noted = PING * 100 + message(0, m.Pong(id=1))  # the handler receives only the pongs
+        noted = PING * 100 + message(0, m.Pong(id=1))  # only the pongs reach the handler
         flood = asyncio.create_task(loop.sock_sendall(peer, noted * (pings // 100)))
         await recorder.until(lambda: server.flooded)
         for _ in range(100):

@@ -57,7 +57,7 @@ def test_marks_are_sent_and_received_on_a_recordings_channel() -> None:
     assert [part.type for part in parts] == ["marks", "marks", "done"]
 
 
-def test_any_mark_fits_what_every_peer_takes() -> None:
+def test_any_mark_fits_the_smallest_peer() -> None:
     assert len(m.encode(m.OutputMarks(marks=(worst(m.MAX_MARK_STDIN),)))) <= MIN_MESSAGE
 
 

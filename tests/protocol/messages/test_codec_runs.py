@@ -45,7 +45,7 @@ WORST = [
 
 
 @pytest.mark.parametrize("worst", WORST, ids=["spawn_failed", "killed"])
-def test_any_run_fits_what_every_peer_takes(worst: m.RunInfo) -> None:
+def test_any_run_fits_the_smallest_peer(worst: m.RunInfo) -> None:
     assert len(m.encode(m.Runs(runs=(worst,)))) <= MIN_MESSAGE
 
 

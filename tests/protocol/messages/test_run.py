@@ -61,7 +61,7 @@ requests = st.builds(
 )
 
 
-def _said(request: m.RunRequest) -> dict[str, object]:
+def _significant_fields(request: m.RunRequest) -> dict[str, object]:
     return request.model_dump(exclude={"attachment", "window"})
 
 
@@ -76,7 +76,9 @@ def _said(request: m.RunRequest) -> dict[str, object]:
 @example(terminal_run(), run(merge_stderr=True))
 @example(terminal_run(), terminal_run(terminal=m.TerminalRequest(name="dumb", size=SIZE)))
 def test_fingerprints_are_equal_if_and_only_if_the_requests_are(one: m.RunRequest, other: m.RunRequest) -> None:
-    assert (request_fingerprint(one) == request_fingerprint(other)) == (_said(one) == _said(other))
+    assert (request_fingerprint(one) == request_fingerprint(other)) == (
+        _significant_fields(one) == _significant_fields(other)
+    )
 
 
 @given(requests)

@@ -44,11 +44,11 @@ class TestTerminal:
                 m.TerminalRequest(name=name, size=SIZE)
 
     @pytest.mark.parametrize("name", ["xterm-256color", "screen.xterm+256_color", "x" * 64, "-", ".", "9"])
-    def test_valid_terminal_names(self, name: str) -> None:
+    def test_valid_terminal_names_are_accepted(self, name: str) -> None:
         assert m.TerminalRequest(name=name, size=SIZE).name == name
 
     @pytest.mark.parametrize("name", ["../../x", "xterm\n", "\nxterm", "", "x" * 65, "a/b", "xterm\0", "xterm x", "é"])
-    def test_invalid_terminal_names(self, name: str) -> None:
+    def test_invalid_terminal_names_are_refused(self, name: str) -> None:
         with pytest.raises(ValueError, match="name"):
             m.TerminalRequest(name=name, size=SIZE)
 
@@ -64,11 +64,11 @@ class TestTerminal:
         assert m.TerminalRequest(name="xterm", size=SIZE, modes=((name, value),)).modes == ((name, value),)
 
     @pytest.mark.parametrize("modes", [(("ECHO", 2),), (("VINTR", 256),), (("VINTR", -1),), (("ECHO", 0), ("ECHO", 0))])
-    def test_invalid_modes(self, modes: tuple[tuple[m.ModeName, int], ...]) -> None:
+    def test_invalid_modes_are_refused(self, modes: tuple[tuple[m.ModeName, int], ...]) -> None:
         with pytest.raises(ValueError, match="modes"):
             m.TerminalRequest(name="xterm", size=SIZE, modes=modes)
 
-    def test_a_run_with_every_mode_and_no_arguments_fits_what_every_peer_takes(self) -> None:
+    def test_a_run_with_every_mode_and_no_arguments_fits_the_smallest_peer(self) -> None:
         every: list[m.ModeName] = list(get_args(m.ModeName))
         terminal = m.TerminalRequest(name="x" * 64, size=SIZE, modes=tuple((name, 1) for name in every))
         request = m.RunRequest(id=RUN_ID, login=True, stdin=True, merge_stderr=True, terminal=terminal)
@@ -114,7 +114,7 @@ class TestMarks:
             {},
         ],
     )
-    def test_invalid_marks(self, mark: dict[str, object]) -> None:
+    def test_invalid_marks_are_refused(self, mark: dict[str, object]) -> None:
         with pytest.raises(ValueError, match="Mark"):
             m.OutputMark.model_validate(mark)
 
