@@ -20,7 +20,7 @@ TIMEOUT: Final = 300.0
 class Clients:
     """Runs clients against the servers. `control` is the socket of an ssh master connection.
 
-    `ssh` has to be followed by the host, `bench`; `mux` includes it. `farhand` has to be followed by a subcommand and `key`.
+    `ssh` lacks the host, `bench`, which `mux` includes; `farhand` lacks the subcommand and `key`.
     """
 
     def __init__(self, servers: Servers, control: Path) -> None:

@@ -20,10 +20,10 @@ from tests.support.fake_service import FakeRun, FakeService, client_of
 
 
 def cuts(seed: int, count: int, limit: int) -> Iterator[tuple[int, int]]:
-    """Yield after how many bytes each way a connection is cut."""
+    """Yield the numbers of bytes in each direction after which a connection is cut."""
     chance = random.Random(seed)
     for _ in range(count):
-        # A client that is cut off before it receives anything waits longer each time; so most cuts come later.
+        # A client that is cut off before it receives anything waits longer each time, so most cuts come later.
         yield chance.randrange(200, 8 * limit), chance.randrange(200, limit)
 
 
@@ -287,7 +287,9 @@ async def test_the_outcome_is_known_before_the_output_ends(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("code", [ErrorCode.EXPIRED, ErrorCode.UNKNOWN_RUN, ErrorCode.CONFLICT, ErrorCode.REPLACED])
-async def test_a_run_that_is_gone_after_an_outage_is_refused_with_its_code(tmp_path: Path, code: ErrorCode) -> None:
+async def test_attaching_after_an_outage_to_a_deleted_run_fails_with_the_services_code(
+    tmp_path: Path, code: ErrorCode
+) -> None:
     async def behave(run: FakeRun) -> None:
         if run.attach is None:
             run.started()

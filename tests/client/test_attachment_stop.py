@@ -87,7 +87,7 @@ async def test_the_loss_of_the_connection_ends_a_stop(tmp_path: Path) -> None:
             await client.stop(ID)
 
 
-async def test_a_cancelled_stop_is_still_carried_out(tmp_path: Path) -> None:
+async def test_a_cancelled_stop_still_takes_effect(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.until(m.Stop)

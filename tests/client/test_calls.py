@@ -103,7 +103,7 @@ async def test_a_signal_that_may_have_arrived_is_not_sent_twice(tmp_path: Path) 
         assert len(service.questions) == 1
 
 
-async def test_the_service_waits_and_says_what_came(tmp_path: Path) -> None:
+async def test_the_service_waits_and_returns_the_match(tmp_path: Path) -> None:
     matched = m.Matched(reason="pattern", start=3, end=5)
     async with client_of(tmp_path, stoppable) as (client, service):
         service.answer = lambda fake, channel, _: fake.send(matched, channel)

@@ -1,4 +1,4 @@
-"""`Client.run` returns output and outcome like `subprocess.run`, and says where output was cut."""
+"""`Client.run` returns output and outcome like `subprocess.run`, and reports truncated output."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_run_keeps_64_mib_of_each_stream_by_default() -> None:
     assert inspect.signature(Client.run).parameters["max_output"].default == 64 * MiB
 
 
-async def test_a_truncated_run_goes_on_to_its_end(tmp_path: Path) -> None:
+async def test_a_run_with_truncated_output_continues_to_its_end(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         for _ in range(9):

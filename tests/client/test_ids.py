@@ -30,7 +30,7 @@ def test_a_complete_id_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("text", ["", ID[:-1], ID.upper(), ID.replace("-", ""), f"{ID}\n", f"{{{ID}}}"])
-def test_what_is_not_a_complete_id_is_refused(text: str) -> None:
+def test_an_incomplete_id_is_refused(text: str) -> None:
     assert not is_run_id(text)
     with pytest.raises(ValueError, match="is not a run id"):
         checked_id(text)

@@ -73,7 +73,7 @@ async def test_the_request_says_what_was_asked_for(tmp_path: Path) -> None:
         (["x" * 5 * MiB], {}, ValueError, "the command cannot be sent: a run of 5[0-9]* bytes; the peer accepts"),
     ],
 )
-async def test_what_no_service_would_accept_is_refused_by_the_client(
+async def test_options_that_no_service_would_accept_are_refused_by_the_client(
     tmp_path: Path, args: Any, options: Any, error: type[Exception], sentence: str
 ) -> None:
     async with client_of(tmp_path) as (client, service):

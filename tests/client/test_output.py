@@ -1,4 +1,4 @@
-"""A run's output is streamed in order to one reader, who sets the pace, and its end is its true end."""
+"""The output of a run is streamed in order to one reader, which sets the pace, and its end is the real end."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_read_returns_at_most_the_size(tmp_path: Path) -> None:
 
 
 async def test_small_output_is_delivered_as_it_arrives(tmp_path: Path) -> None:
-    """A question of an interactive program does not wait for a buffer to fill."""
+    """The question of an interactive program does not wait for a buffer to fill."""
 
     async def behave(run: FakeRun) -> None:
         run.started()
@@ -68,7 +68,7 @@ async def test_small_output_is_delivered_as_it_arrives(tmp_path: Path) -> None:
         await run.wait()
 
 
-async def test_a_reader_that_stops_blocks_its_writer_and_nobody_else(tmp_path: Path) -> None:
+async def test_a_reader_that_stops_blocks_only_its_own_writer(tmp_path: Path) -> None:
     async def flood(run: FakeRun) -> None:
         run.started()
         if run.request.argv == (b"flood",):

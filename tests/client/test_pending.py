@@ -26,15 +26,15 @@ async def opened() -> Resource:
     return Resource()
 
 
-async def test_it_can_be_awaited() -> None:
+async def test_a_pending_value_can_be_awaited() -> None:
     assert (await Pending(opened())).left_with == "not left"
 
 
-async def test_it_can_be_a_task() -> None:
+async def test_a_pending_value_can_be_a_task() -> None:
     assert (await asyncio.create_task(Pending(opened()))).left_with == "not left"
 
 
-async def test_leaving_the_context_leaves_the_value() -> None:
+async def test_leaving_the_context_exits_the_value() -> None:
     async with Pending(opened()) as resource:
         pass
     assert resource.left_with is None
@@ -45,5 +45,5 @@ async def test_leaving_the_context_leaves_the_value() -> None:
     assert resource.left_with is error
 
 
-def test_it_can_be_closed_unawaited() -> None:
+def test_a_pending_value_can_be_closed_without_being_awaited() -> None:
     Pending(opened()).close()

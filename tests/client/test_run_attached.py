@@ -63,7 +63,7 @@ async def test_attached_output_begins_at_the_offset_and_the_outcome_is_known(tmp
         assert (await client.wait(ID)).outcome == Exited(code=3)
 
 
-async def test_without_follow_the_output_ends_where_it_stands(tmp_path: Path) -> None:
+async def test_without_follow_the_output_ends_at_its_current_end(tmp_path: Path) -> None:
     async with client_of(tmp_path, so_far) as (client, service), client.attach(ID, follow=False) as run:
         assert await run.stdout.read() == b"so far"
         with pytest.raises(RunGoesOn, match="has not ended"):
@@ -102,7 +102,7 @@ async def test_output_is_read_independently_of_the_streams(tmp_path: Path) -> No
         run.stdout.discard()
 
 
-async def test_a_run_that_is_left_goes_on(tmp_path: Path) -> None:
+async def test_a_run_that_is_left_continues(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()
         await run.write("stdout", bytes(1 << 20))

@@ -34,6 +34,6 @@ def test_a_signal_is_written_as_a_name_or_a_number(text: str, number: int) -> No
 
 
 @pytest.mark.parametrize("text", ["", "0", "65", "-1", "1.0", "TERMINATE", "٣"])
-def test_what_names_no_signal_is_refused(text: str) -> None:
+def test_an_unknown_signal_name_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a signal; write a name"):
         parse_signal(text)

@@ -23,7 +23,7 @@ from tests.support.fake_service import Behaviour, FakeRun, FakeService
 
 
 async def shell(run: FakeRun) -> None:
-    """Do what the first argument says: cat, sleep, or print it and two lines more and end with code 3."""
+    """Behave as the first argument says: cat, sleep, or print it and two more lines and exit with 3."""
     assert run.request.argv is not None
     run.started()
     match run.request.argv[0]:
@@ -41,7 +41,7 @@ async def shell(run: FakeRun) -> None:
 
 @contextmanager
 def serving(directory: Path, behave: Behaviour = shell) -> Iterator[FakeService]:
-    """Run a fake service in a thread of its own, for tests that block theirs."""
+    """Run a fake service in its own thread, for tests that block theirs."""
     service = FakeService(behave)
     ready, over = threading.Event(), asyncio.Event()
 

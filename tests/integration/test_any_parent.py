@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import TIMEOUT, RawClient
-from tests.support.parents import EVERYTHING, PARENTS, give_away, ordinary_user, parent
+from tests.support.parents import ALL_STATEMENTS, PARENTS, give_to_user, ordinary_user, parent
 from tests.support.processes import end_of, fields, session_is_gone, signal_set, status
 from tests.support.service import Service, environment, running_service
 from tests.support.upgrades import edge_of
@@ -35,7 +35,7 @@ class Start:
     def prepare(self, directory: Path) -> None:
         (directory / "run").mkdir(mode=0o700, exist_ok=True)
         if self.as_user:
-            give_away(directory)
+            give_to_user(directory)
             for above in (directory, *directory.parents):
                 if above.stat().st_mode & 0o711 != 0o711 and above.owner() == "root":
                     above.chmod(above.stat().st_mode | 0o711)
@@ -59,7 +59,7 @@ def user_can_run_python() -> bool:
 def start(request: pytest.FixtureRequest) -> Start:
     if request.param == "ordinary_user" and not user_can_run_python():
         pytest.skip(f"an ordinary user cannot execute {Path(sys.executable).resolve()}")
-    return Start(PARENTS.get(request.param, EVERYTHING), as_user=request.param == "ordinary_user")
+    return Start(PARENTS.get(request.param, ALL_STATEMENTS), as_user=request.param == "ordinary_user")
 
 
 def assert_clean(found: Mapping[str, str], ignored: Set[int] = frozenset()) -> None:

@@ -165,7 +165,7 @@ async def test_the_users_authorized_keys_is_read_as_the_user(machine: Machine) -
         ("../ada", "unknown_user"),
     ],
 )
-async def test_a_refused_login_tells_the_client_nothing_and_logs_the_cause(
+async def test_the_cause_of_a_refused_login_is_logged_and_not_sent_to_the_client(
     machine: Machine, user: str, cause: str
 ) -> None:
     done = await machine.run(user, "true")

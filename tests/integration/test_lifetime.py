@@ -74,10 +74,10 @@ async def test_two_holding_clients_read_at_their_own_pace_and_get_everything(cor
 
             async def read(name: str, run: Run, limit: int | None = None) -> None:
                 while limit is None or counts[name] < limit:
-                    piece = await run.stdout.read(65536)
-                    if not piece:
+                    chunk = await run.stdout.read(65536)
+                    if not chunk:
                         return
-                    counts[name] += len(piece)
+                    counts[name] += len(chunk)
 
             reading = asyncio.ensure_future(read("fast", fast))
             await read("slow", slow, 2 * MiB)
@@ -103,16 +103,16 @@ async def test_a_slow_read_only_client_gets_exact_gaps_and_delays_no_other(core:
             assert len(await holding.stdout.read()) == size
             assert (await holding.wait()).stdout == size
             position, seen = 0, 0
-            while piece := await looking.stdout.read(65536):
+            while chunk := await looking.stdout.read(65536):
                 for gap in gaps[seen:]:
                     assert gap.offset == position
                     position += gap.bytes
                 seen = len(gaps)
                 whole = b"".join(
-                    b"%015d\n" % number for number in range(position // 16, (position + len(piece)) // 16 + 1)
+                    b"%015d\n" % number for number in range(position // 16, (position + len(chunk)) // 16 + 1)
                 )
-                assert piece == whole[position % 16 : position % 16 + len(piece)]
-                position += len(piece)
+                assert chunk == whole[position % 16 : position % 16 + len(chunk)]
+                position += len(chunk)
             assert position == size
             assert gaps
 

@@ -80,7 +80,7 @@ async def test_output_above_its_limit_ends_the_run(core: Service) -> None:
     assert ended.applied == m.AppliedBounds(output="service")
 
 
-async def test_a_reported_exit_stays_the_outcome_despite_later_output(core: Service) -> None:
+async def test_a_reported_exit_remains_the_outcome_despite_later_output(core: Service) -> None:
     script = "{ sleep 0.1; head -c 2000 /dev/zero; sleep 60; } & exit 3"
     async with RawClient.connect(core.socket) as client:
         run = client.start("sh", "-c", script, bounds={"output": 1000})

@@ -215,7 +215,7 @@ class TestHistory:
         await screen.shows(f"{at()}echo on")
         assert screen.text.count("the history") == 1
 
-    async def test_a_damaged_history_is_reported_and_used_as_far_as_possible(
+    async def test_a_damaged_history_is_reported_and_its_readable_lines_are_used(
         self, screen: Screen, own: dict[str, str]
     ) -> None:
         file = Path(own["XDG_STATE_HOME"], "farhand/histories/web")

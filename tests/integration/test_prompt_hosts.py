@@ -56,7 +56,7 @@ async def test_each_host_has_its_own_directory_variables_and_history(hosts: Scre
     assert (histories / "db").read_text() == "echo ${A-none}\n:host web\n"
 
 
-async def test_a_line_goes_to_all_active_hosts_and_output_lines_name_their_host(hosts: Screen) -> None:
+async def test_a_line_is_sent_to_all_active_hosts_and_output_lines_name_their_host(hosts: Screen) -> None:
     await hosts.answers(":host +db", "", f"web,db:~{SIGN}")
     hosts.type('printf "one\\ntwo"; echo bad >&2', "Enter")
     await lines(hosts, "web | one", "web | two", "web | bad", "db | one", "db | two", "db | bad")

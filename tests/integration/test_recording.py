@@ -178,8 +178,8 @@ async def test_a_recording_that_is_full_stops_the_run(guard: PolicyService, on_t
     async with guard.client("recorded") as client:
         async with client.start(["sh", "-c", "trap '' TERM; exec yes"], terminal=terminal) as run:
             size = 0
-            async for piece in run.stdout:
-                size += len(piece)
+            async for chunk in run.stdout:
+                size += len(chunk)
             result = await run.wait()
         assert isinstance(result.outcome, Killed)
         assert (result.outcome.reason, result.outcome.message) == ("spool", "its recording is full")
@@ -221,7 +221,7 @@ async def test_a_run_is_stopped_when_its_removed_recording_is_noticed(guard: Pol
     )
 
 
-async def test_recordings_are_for_those_who_may_attach(guard: PolicyService) -> None:
+async def test_recordings_are_only_for_clients_that_may_attach(guard: PolicyService) -> None:
     async with guard.client("recorded") as client, guard.client("watch") as watch:
         run = await client.start(["cat"], stdin=PIPE)
         with pytest.raises(RequestRefused, match=f"does not let {ME} attach to this run of {ME}") as refused:

@@ -216,7 +216,7 @@ async def test_a_program_is_notified_of_each_new_size(client: RawClient) -> None
     assert listed.terminal == size(500, 300)
 
 
-async def test_of_many_resizes_the_last_applies_and_the_program_sees_few(client: RawClient) -> None:
+async def test_the_last_of_many_resizes_applies_and_the_program_sees_few(client: RawClient) -> None:
     run = on_terminal(client, "sh", "-c", WATCHING_SIZE)
     await run.match(b"ready")
     for columns in range(1, 1001):

@@ -57,7 +57,7 @@ async def at_once(act: Callable[[], Awaitable[None]], again: Callable[[], Awaita
 
 
 class TestSizes:
-    async def test_of_many_resizes_the_last_wins_and_few_arrive(
+    async def test_the_last_of_many_resizes_wins_and_few_arrive(
         self, pty: Pty, core: Service, env: dict[str, str]
     ) -> None:
         script = "trap 'stty size' WINCH; echo ready; while :; do sleep 1000 & wait; kill $!; done"
@@ -128,9 +128,7 @@ class TestPastes:
             await pty.shows(b"over")
         assert (tmp_path / "pasted").read_bytes() == pasted
 
-    async def test_ctrl_c_overtakes_what_a_program_does_not_read(
-        self, pty: Pty, core: Service, env: dict[str, str]
-    ) -> None:
+    async def test_ctrl_c_overtakes_unread_input(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
         async with shell(pty, core.host, env) as remote:
 
             async def paste() -> None:

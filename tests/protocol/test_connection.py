@@ -131,7 +131,7 @@ class TestOrder:
         assert pair.client.open(run()) == 3
         assert pair.deliver() == ["client 2: stdin b'more'", "client 1: close", "client 3: run"]
 
-    def test_an_error_of_the_connection_replaces_what_was_queued(self) -> None:
+    def test_an_error_of_the_connection_replaces_all_queued_frames(self) -> None:
         pair = Pair.ready()
         pair.client.open(run())
         pair.client.fail(ErrorCode.INTERNAL, "over")
@@ -269,7 +269,7 @@ class TestChannels:
         pair.server.send_data(2, "stdout", b"too")
         assert pair.deliver() == ["client 2: stdin b'goes on'", "server 2: stdout b'too'"]
 
-    def test_what_follows_a_failed_opening_is_dropped(self) -> None:
+    def test_frames_after_a_failed_opening_are_dropped(self) -> None:
         server = in_phase(Side.SERVER, Phase.READY)
         under_way = encode_frame(Kind.STDIN, 1, b"data") + message(1, m.End(stream="stdin")) + text(1, "{")
         opening = text(1, '{"type":"run","colour":1}')

@@ -67,7 +67,7 @@ def test_a_refused_header_raises_as_soon_as_it_is_whole(cut: int) -> None:
         list(decoder.frames(header[cut:] if cut < 8 else header))
 
 
-def test_payloads_outlive_the_buffer_they_came_in() -> None:
+def test_payloads_outlive_the_buffer_in_which_they_arrived() -> None:
     buffer = bytearray(encode_frame(3, 1, b"first") + encode_frame(3, 1, b"second"))
     found = list(FrameDecoder(no_check).frames(memoryview(buffer)))
     buffer[:] = bytes(len(buffer))

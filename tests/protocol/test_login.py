@@ -86,7 +86,7 @@ def test_the_signed_bytes_are_those_of_the_specification() -> None:
 
 
 @given(st.binary(max_size=99), st.text(st.characters(codec="ascii"), max_size=20), st.binary(max_size=99))
-def test_what_is_encoded_is_decoded(key: bytes, namespace: str, signature: bytes) -> None:
+def test_decoding_inverts_encoding(key: bytes, namespace: str, signature: bytes) -> None:
     blob = login.encode_sshsig(key, namespace, signature)
     assert login.decode_sshsig(blob) == login.SSHSignature(key, namespace.encode(), b"sha512", signature)
 

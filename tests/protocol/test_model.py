@@ -40,7 +40,7 @@ def test_there_is_no_second_form(value: bytes) -> None:
 
 
 @given(st.text(alphabet="AQgw/+=_\n ", max_size=12))
-def test_what_is_accepted_as_base64_is_what_would_be_sent(spelled: str) -> None:
+def test_only_the_base64_that_would_be_sent_is_accepted(spelled: str) -> None:
     try:
         value = bytes_from_json({"base64": spelled})
     except PydanticCustomError:

@@ -181,14 +181,14 @@ class TestStates:
         }
         assert {row[0] for row in rows} == set(Phase) - {Phase.CLOSED}
 
-    def test_what_may_be_sent_on_a_channel(self) -> None:
+    def test_the_messages_that_may_be_sent_on_a_channel(self) -> None:
         rows = {row[0].replace("`", ""): row[1:] for row in table(section("Channels", 3), "opened by")}
         assert {opening: [re.findall(r"\w+", cell) for cell in row] for opening, row in rows.items()} == {
             name: [sorted(kind.model_fields["type"].default for kind in legal_messages(opening)[side]) for side in Side]
             for name, opening in OPENINGS.items()
         }
 
-    def test_what_the_messages_of_a_channel_are(self) -> None:
+    def test_the_messages_of_a_channel(self) -> None:
         rows = {tuple(row) for row in table(section("Channels", 3), "sender")}
         yes = {True: "yes", False: "no"}
         assert rows == {
@@ -205,7 +205,7 @@ class TestStates:
             for kind in by_side[side]
         }
 
-    def test_the_kinds_and_who_sends_them(self) -> None:
+    def test_the_kinds_and_their_senders(self) -> None:
         rows = table(section("2. Frames"), "kind")
         assert {(row[0], int(row[1])) for row in rows} == {(kind.name, int(kind)) for kind in Kind}
         sender = {row[0]: row[3] for row in rows}
@@ -222,7 +222,7 @@ class TestLimits:
             (field.name, getattr(Limits(), field.name)) for field in fields(Limits)
         ]
 
-    def test_what_is_announced_and_in_which_range(self) -> None:
+    def test_the_announced_limits_and_their_ranges(self) -> None:
         announced = {row[0]: row[2] for row in table(section("9. Limits"), "limit") if row[2] != "no"}
         assert announced == {name: _range(field.metadata) for name, field in m.AnnouncedLimits.model_fields.items()}
 
@@ -327,7 +327,7 @@ class TestErrors:
         assert [row[0] for row in self.rows] == list(ErrorCode)
         assert all(row[1] for row in self.rows)
 
-    def test_what_each_refusal_ends(self) -> None:
+    def test_whether_each_refusal_ends_the_connection_or_the_channel(self) -> None:
         ends = {row[0]: row[2] for row in self.rows}
         for case in CONNECTION_CASES:
             assert "connection" in ends[case.code]

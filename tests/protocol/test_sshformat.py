@@ -54,7 +54,7 @@ def test_an_integer_in_any_other_form_is_refused(encoded: str, sentence: str) ->
 
 
 @given(st.integers(min_value=0, max_value=1 << 300), st.binary(max_size=99), st.integers(0, 2**32 - 1))
-def test_what_is_packed_is_read_back(number: int, data: bytes, word: int) -> None:
+def test_packed_values_are_read_back(number: int, data: bytes, word: int) -> None:
     reader = Reader(pack_mpint(number) + pack_string(data) + pack_u32(word) + b"\x07")
     assert (reader.mpint(), reader.string(), reader.u32(), reader.byte()) == (number, data, word, 7)
     reader.end()

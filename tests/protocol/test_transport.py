@@ -15,7 +15,7 @@ from tests.support.transports import PING, Recorder, attach, on_each_loop, read_
 
 
 @on_each_loop
-async def test_what_a_handler_queues_is_sent_with_the_connections_own_answers() -> None:
+async def test_messages_of_a_handler_are_sent_with_the_connections_own_answers() -> None:
     def answer(transport: ConnectionTransport, event: Event) -> None:
         transport.connection.send(1, m.Started(pid=1))
 

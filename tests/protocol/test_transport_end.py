@@ -18,7 +18,7 @@ from tests.support.transports import PING, Recorder, attach, fill, on_each_loop,
 
 
 @on_each_loop
-async def test_close_sends_what_is_queued_first() -> None:
+async def test_close_first_sends_all_queued_frames() -> None:
     ours, peer = sockets()
     recorder = Recorder()
     with peer:

@@ -46,7 +46,7 @@ def test_acknowledging_more_than_was_received_raises_and_changes_nothing() -> No
     assert window.acknowledge(50) == 50
 
 
-def test_credit_goes_back_a_quarter_at_a_time() -> None:
+def test_credit_is_returned_a_quarter_of_the_window_at_a_time() -> None:
     window = ReceiveWindow(100)
     window.receive(60)
     assert [

@@ -125,7 +125,7 @@ def test_a_long_value_is_cut(pipe: Pipe) -> None:
         (True, "true"),
     ],
 )
-def test_a_value_is_quoted_and_escaped_where_needed(value: object, written: str) -> None:
+def test_a_value_is_quoted_and_escaped_if_needed(value: object, written: str) -> None:
     assert quote(value) == written
 
 
@@ -151,7 +151,7 @@ def test_a_stuck_reader_does_not_block_the_logger_and_dropped_lines_are_counted(
     assert dropped
 
 
-def test_closing_writes_what_is_queued(pipe: Pipe) -> None:
+def test_closing_writes_all_queued_lines(pipe: Pipe) -> None:
     pipe.sink.start()
     for number in range(50):
         pipe.log.info("event", number=number)

@@ -27,7 +27,7 @@ PARENTS: Final = {
 }
 """The Python statements that each parent executes before the program."""
 
-EVERYTHING: Final = "\n".join(PARENTS.values())
+ALL_STATEMENTS: Final = "\n".join(PARENTS.values())
 
 USER: Final = "nobody"
 
@@ -52,7 +52,7 @@ def ordinary_user(statements: str) -> str:
     return _AS_USER.format(uid=entry.pw_uid, gid=entry.pw_gid) + statements
 
 
-def give_away(directory: Path) -> None:
+def give_to_user(directory: Path) -> None:
     """Change the owner of a directory and everything in it to the ordinary user."""
     entry = pwd.getpwnam(USER)
     for path in (directory, *directory.rglob("*")):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.parents import EVERYTHING, parent
+from tests.support.parents import ALL_STATEMENTS, parent
 from tests.support.processes import fields, signal_set
 
 REPORT = """
@@ -22,7 +22,7 @@ os.execvp("cat", ["cat", "/proc/self/status"])
 
 
 def test_the_state_inherited_from_a_careless_parent_is_reset() -> None:
-    command = [*parent(EVERYTHING), sys.executable, "-c", REPORT, str(Path(__file__).parents[2])]
+    command = [*parent(ALL_STATEMENTS), sys.executable, "-c", REPORT, str(Path(__file__).parents[2])]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     status = fields(done.stdout)
     # execve(2) keeps the signals that Python ignores.

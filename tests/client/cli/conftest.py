@@ -29,6 +29,6 @@ async def pty() -> AsyncIterator[Pty]:
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    """The environment of a person with an ordinary terminal."""
+    """The environment of a user with an ordinary terminal."""
     kept = {name: value for name, value in environment(tmp_path).items() if not name.startswith(("LC_", "LANG"))}
     return kept | {"TERM": "xterm-256color"}

@@ -67,8 +67,8 @@ async def test_gaps_are_reported_exactly_and_are_not_a_failure(service: FakeServ
             b"farhand: 1 bytes of stdout from offset 6 on are no longer kept",
         ]
         done = await farhand(command, "--json", service.host, ID)
-        *pieces, last = json_lines(done.stdout)
-        assert pieces == [
+        *chunks, last = json_lines(done.stdout)
+        assert chunks == [
             {"stream": "stdout", "offset": 0, "gap": 4},
             {"stream": "stdout", "offset": 4, "data": "ab"},
             {"stream": "stdout", "offset": 6, "gap": 1},

@@ -1,4 +1,4 @@
-"""`farhand run` of runs that survive their connection: detached, requested again, cut off and resumed."""
+"""`farhand run` with runs that survive their connection: detached, requested again, cut off and resumed."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ async def test_a_second_ctrl_c_abandons_the_run_and_prints_its_id(service: FakeS
     assert (status["status"], status["run_id"], status["may_have_run"]) == ("failed", run_id, True)
 
 
-async def test_ctrl_c_works_while_nobody_reads_the_output(service: FakeService) -> None:
+async def test_ctrl_c_works_while_the_output_is_not_read(service: FakeService) -> None:
     async def flood(run: FakeRun) -> None:
         run.started()
         writing = asyncio.ensure_future(run.write("stdout", bytes(20 * MiB)))

@@ -185,7 +185,7 @@ async def test_a_run_that_did_not_start_has_no_recording(service: FakeService, t
     assert b"there is no program x" in done.stderr
 
 
-async def test_a_pipe_is_written_to_as_data_comes(service: FakeService, tmp_path: Path) -> None:
+async def test_a_pipe_is_written_to_as_data_arrives(service: FakeService, tmp_path: Path) -> None:
     service.behave = output_of(b"x" * 300_000)
     service.answer = recorded(TERMINAL)
     pipe = tmp_path / "pipe"

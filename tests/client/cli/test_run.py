@@ -98,7 +98,7 @@ async def die(run: FakeRun) -> None:
         (refusing(ErrorCode.DENIED, "not for you"), "RequestRefused", True, b""),
     ],
 )
-async def test_client_failures_exit_with_255_and_the_status_tells_them_apart(
+async def test_client_failures_exit_with_255_and_the_status_distinguishes_them(
     service: FakeService, behave: Any, kind: str, may_have_run: bool, stdout: bytes
 ) -> None:
     service.behave = behave

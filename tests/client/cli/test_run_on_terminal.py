@@ -1,4 +1,4 @@
-"""`farhand run -t`: the command gets a terminal, whether there is one here or not."""
+"""`farhand run -t`: the command gets a terminal, with or without a local one."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.support.service import environment
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    """The environment of a person with an ordinary terminal."""
+    """The environment of a user with an ordinary terminal."""
     kept = {name: value for name, value in environment(tmp_path).items() if not name.startswith("LC_")}
     return kept | {"TERM": "xterm", "LANG": "C.UTF-8"}
 
 
-class TestHere:
+class TestOnATerminal:
     async def test_keys_reach_the_command_and_its_exit_code_is_returned(
         self, pty: Pty, service: FakeService, env: dict[str, str], tmp_path: Path
     ) -> None:
@@ -85,7 +85,7 @@ class TestHere:
             assert json.loads(status.read_text())["status"] == word
 
 
-class TestElsewhere:
+class TestWithoutATerminal:
     async def test_without_a_local_terminal_the_command_gets_80x24(
         self, service: FakeService, env: dict[str, str]
     ) -> None:

@@ -1,4 +1,4 @@
-"""`farhand shell`: its request, its messages, and what becomes of the shell however the user leaves."""
+"""`farhand shell`: its request, its messages, and what happens to the shell for each way of leaving."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class TestLeaving:
             (("--keep", "8h"), b"for 8 h"),
         ],
     )
-    async def test_detaching_prints_for_how_long_the_shell_stays_and_how_to_return(
+    async def test_detaching_prints_how_long_the_shell_is_kept_and_how_to_return(
         self, options: tuple[str, ...], words: bytes, pty: Pty, service: FakeService, env: dict[str, str]
     ) -> None:
         async with running_shell(pty, service, env, *options) as process:
@@ -100,7 +100,7 @@ class TestLeaving:
             await pty.paste(b"\r" + key)
             await pty.shows(b"farhand: left")
             await process.wait()
-            assert time.monotonic() - began < 2  # some of which is another process's, and another test's
+            assert time.monotonic() - began < 2  # shared with other processes, and other tests
 
     async def test_leaving_works_during_an_outage(
         self, pty: Pty, service: FakeService, env: dict[str, str], tmp_path: Path

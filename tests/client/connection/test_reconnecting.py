@@ -1,4 +1,4 @@
-"""Which losses lead to reconnecting, how often and for how long, and what is known of a run after a permanent loss."""
+"""When a client reconnects, how often and for how long, and what is known of a run after a permanent loss."""
 
 from __future__ import annotations
 

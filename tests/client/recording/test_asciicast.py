@@ -19,7 +19,7 @@ def written(*events: RecordedEvent, translate_newlines: bool = False) -> list[li
 
 
 def out(*data: bytes) -> list[RecordedEvent]:
-    return [OutputEvent(at / 10, "stdout", piece) for at, piece in enumerate(data)]
+    return [OutputEvent(at / 10, "stdout", chunk) for at, chunk in enumerate(data)]
 
 
 def test_the_header_leaves_out_unknown_fields() -> None:

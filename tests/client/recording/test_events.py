@@ -43,9 +43,9 @@ class Streams:
         if at < (dropped := min(self._dropped, len(data))):
             events.add_gap(Gap(wanted.stream, at, dropped - at))
             at = dropped
-        piece = data[at : at + min(wanted.size, self._most)]
-        self._at[wanted.stream] = at + len(piece)
-        events.feed(wanted.stream, piece)
+        chunk = data[at : at + min(wanted.size, self._most)]
+        self._at[wanted.stream] = at + len(chunk)
+        events.feed(wanted.stream, chunk)
 
 
 def collected(events: RecordedEvents, streams: Streams) -> list[RecordedEvent]:
@@ -78,7 +78,7 @@ def test_much_output_of_one_mark_is_split_into_events_of_the_same_time() -> None
     ]
 
 
-def test_output_without_a_mark_comes_after_all_that_has_one() -> None:
+def test_output_without_a_mark_comes_after_all_marked_output() -> None:
     marks = [OutputMark(at=1000, stdout=1)]
     assert collected(RecordedEvents(marks, ("stdout", "stderr")), Streams(b"abc", b"x")) == [
         OutputEvent(1.0, "stdout", b"a"),
@@ -218,7 +218,7 @@ async def test_gaps_are_read_and_a_run_may_continue_after_its_recording(tmp_path
     assert (reader.still_running, reader.origin) == (True, 1.0)
 
 
-async def test_of_a_run_on_a_terminal_only_stdout_is_read(tmp_path: Path) -> None:
+async def test_only_stdout_of_a_run_on_a_terminal_is_read(tmp_path: Path) -> None:
     size = WindowSize(columns=80, rows=24)
     run = info(outcome=Exited(code=3), terminal=size)
     _, events = await read(tmp_path, output_of(b"abc"), run, OutputMark(at=0, size=size))

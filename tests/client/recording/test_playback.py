@@ -33,7 +33,7 @@ async def pty() -> AsyncIterator[Pty]:
 
 
 class File:
-    """A redirected stderr; with `error`, nobody reads it any more."""
+    """A redirected stderr; with `error`, its reader has closed it."""
 
     def __init__(self, *, error: bool = False) -> None:
         self.written = b""
@@ -46,7 +46,7 @@ class File:
 
 
 def output(*parts: bytes, then: float = 0.0) -> list[RecordedEvent]:
-    """The first part at once, and the others after `then` seconds."""
+    """Yield the first part at once, and the others after `then` seconds."""
     return [OutputEvent(then if at else 0.0, "stdout", part) for at, part in enumerate(parts)]
 
 
@@ -95,7 +95,7 @@ async def test_stderr_is_written_elsewhere_if_it_is_redirected(pty: Pty, error: 
 
 
 @pytest.mark.parametrize(("key", "interrupted"), [(b"q", False), (b"\x03", True), (b"x\x03", True)])
-async def test_a_key_ends_it_and_the_terminal_is_restored(pty: Pty, key: bytes, interrupted: bool) -> None:
+async def test_a_key_ends_playback_and_the_terminal_is_restored(pty: Pty, key: bytes, interrupted: bool) -> None:
     before = pty.modes
     async with playing(pty, output(FULL_SCREEN, b"never", then=FOREVER)) as (_, task):
         await pty.shows(FULL_SCREEN)
@@ -113,7 +113,7 @@ async def test_a_row_that_was_started_is_ended(pty: Pty) -> None:
 
 
 class Calls(list[str]):
-    """The calls of a player, which are still made."""
+    """Records the calls of a player, which are still made."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ async def test_an_answer_of_the_terminal_is_not_a_key(pty: Pty) -> None:
         assert await task is False
 
 
-async def test_a_terminal_that_hangs_up_ends_it(pty: Pty) -> None:
+async def test_a_terminal_that_hangs_up_ends_playback(pty: Pty) -> None:
     async with playing(pty, output(b"first", b"never", then=FOREVER)) as (_, task):
         await pty.shows(b"first")
         pty.hang_up()
@@ -186,7 +186,7 @@ async def test_a_resize_changes_nothing(pty: Pty) -> None:
 
 
 @pytest.mark.parametrize("paused", [False, True])
-async def test_a_suspended_playback_is_repainted_and_goes_on_unless_it_was_paused(
+async def test_a_suspended_playback_is_repainted_and_continues_unless_it_was_paused(
     pty: Pty, calls: Calls, monkeypatch: pytest.MonkeyPatch, paused: bool
 ) -> None:
     monkeypatch.setattr(LocalTerminal, "suspend", lambda terminal: calls.append("suspend"))

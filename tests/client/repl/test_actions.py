@@ -91,7 +91,7 @@ class TestJobs:
         _, *lines = capfd.readouterr().out.splitlines()
         assert [line.split()[0] for line in lines] == [NAME]
 
-    async def test_without_any_the_user_is_told(self, session: ReplSession, capfd: Captured) -> None:
+    async def test_without_any_jobs_a_message_is_printed(self, session: ReplSession, capfd: Captured) -> None:
         assert await command(session, ":jobs") == 0
         assert await command(session, ":jobs -a") == 0
         assert capfd.readouterr().err == (

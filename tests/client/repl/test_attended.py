@@ -83,7 +83,7 @@ async def test_ctrl_d_before_the_connection_leaves_with_0(
     assert await exit_code(service, signals) == 0
 
 
-async def test_a_line_typed_before_the_connection_runs_when_it_is_there(
+async def test_a_line_typed_before_the_connection_runs_once_it_is_made(
     keys: PipeInput, service: FakeService, signals: FakeSignals
 ) -> None:
     def greet(connection: FakeConnection, message: m.AnyMessage) -> None:

@@ -103,5 +103,5 @@ def test_the_kind_of_word_at_the_cursor_is_known(before: str, expected: Completi
 
 
 @pytest.mark.parametrize("before", ["", "ls", ": ls", "ls :jobs", ":jobs\nls", "echo :"])
-def test_text_for_the_shell_has_no_target_here(before: str) -> None:
+def test_shell_text_has_no_local_target(before: str) -> None:
     assert completion_target(before) is None

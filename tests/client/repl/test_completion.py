@@ -82,7 +82,7 @@ def completed(before: str, home: Path) -> list[str]:
         ("echo \\\nno", ["echo \\\nnotes "]),
     ],
 )
-def test_paths_are_completed_in_the_quotes_in_which_they_were_begun(
+def test_completed_paths_keep_the_quotes_in_which_they_were_started(
     before: str, expected: list[str], home: Path
 ) -> None:
     assert completed(before, home) == expected
@@ -104,7 +104,7 @@ def test_commands_are_programs_in_path_and_words_of_the_shell(home: Path) -> Non
     "before",
     ["", "ls; ", "ls $HO", "ls $HOME/n", "cat <<E\nfoo", "# no", "ls # no", "ls ~ro", "ls ~root/n", "$'a"],
 )
-def test_there_is_no_query_where_no_name_can_complete_the_word(before: str) -> None:
+def test_there_is_no_query_if_no_name_can_complete_the_word(before: str) -> None:
     assert completion_query(before) is None
 
 

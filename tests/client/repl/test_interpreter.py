@@ -96,7 +96,7 @@ class TestBuiltins:
         await interpreter.execute("export")
         assert "HOME=" in capfd.readouterr().out
 
-    async def test_what_a_builtin_prints_is_shown(self, interpreter: Interpreter, capfd: Captured) -> None:
+    async def test_the_output_of_a_builtin_is_shown(self, interpreter: Interpreter, capfd: Captured) -> None:
         await interpreter.execute("cd / $(echo printed >&2)")
         assert capfd.readouterr().err == "printed\n"
 

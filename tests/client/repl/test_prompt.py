@@ -63,7 +63,7 @@ def test_a_problem_with_a_history_is_reported_once(tmp_path: Path) -> None:
     assert histories.take_problems() == []
 
 
-def test_the_prompt_waits_for_nothing_that_connecting_takes() -> None:
+def test_the_prompt_does_not_wait_for_the_connection() -> None:
     """The protocol's models take longer to load than all the rest."""
     heavy = {"pydantic", "farhand_client.client"}
     script = f"import sys, farhand_client.repl.attended; print(*sorted({heavy} & sys.modules.keys()))"

@@ -59,7 +59,7 @@ def test_a_wide_character_needs_two_columns() -> None:
     assert rows_of(display(1, 1, text="漢x")) == ["x"]
 
 
-def test_insert_mode_shifts_what_is_there() -> None:
+def test_insert_mode_shifts_existing_characters() -> None:
     shown = display(text="abcd")
     shown.settings.insert = True
     shown.move_to_column(1)
@@ -148,7 +148,7 @@ def test_tab_stops_are_every_eight_columns_and_end_at_the_edges() -> None:
 def test_a_row_and_the_screen_are_erased_around_the_cursor(how: int, line: list[str], screen: list[str]) -> None:
     for erase, rows in ((Display.erase_line, line), (Display.erase_display, screen)):
         if how == 9 and erase is Display.erase_line:
-            continue  # the emulator passes on no such number
+            continue  # the emulator does not pass such numbers on
         shown = display(text="abcdefghijklmno")
         shown.move_to(1, 2)
         erase(shown, how)
@@ -163,7 +163,7 @@ def test_erasing_leaves_the_background() -> None:
     assert shown.grid.rows[0].at(2) == (" ", apply_sgr(shown.grid.rows[0].at(0)[1], "44"))
 
 
-def test_the_cursor_is_saved_with_what_goes_with_it() -> None:
+def test_the_cursor_is_saved_with_its_attributes() -> None:
     shown = display(text="ab", modes={ORIGIN_MODE: True})
     shown.settings.attributes = apply_sgr(shown.settings.attributes, "31")
     shown.save_cursor()

@@ -81,7 +81,7 @@ chunks = st.lists(
 
 
 @given(chunks)
-def test_it_makes_no_difference_how_the_bytes_are_split(chunks: list[bytes]) -> None:
+def test_the_split_of_the_bytes_makes_no_difference(chunks: list[bytes]) -> None:
     whole = EscapeParser().feed(b"".join(chunks))
     escapes = EscapeParser()
     assert joined([part for chunk in chunks for part in escapes.feed(chunk)]) == whole

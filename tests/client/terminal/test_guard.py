@@ -33,7 +33,7 @@ with LocalTerminal() as local, local.raw():
     print("pid", __import__("os").getpid(), flush=True)
     time.sleep(100)
 """
-"""A program that dies of the signals it is sent, as is Python's default."""
+"""A program that dies of the signals that it receives, as is Python's default."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGSEGV])
@@ -49,7 +49,7 @@ async def test_a_killed_process_leaves_the_terminal_as_it_was(pty: Pty, number: 
     assert pty.modes == before
 
 
-async def test_it_survives_a_signal_to_the_whole_job(pty: Pty) -> None:
+async def test_the_guard_survives_a_signal_to_the_whole_job(pty: Pty) -> None:
     before = pty.modes
     async with pty.running(sys.executable, "-c", SLEEPER) as process:
         await pty.shows(b"pid")
@@ -60,7 +60,7 @@ async def test_it_survives_a_signal_to_the_whole_job(pty: Pty) -> None:
     assert pty.modes == before
 
 
-async def test_it_ends_with_the_block(pty: Pty) -> None:
+async def test_the_guard_ends_with_the_block(pty: Pty) -> None:
     with LocalTerminal(pty.slave) as local:
         before = children(os.getpid())
         with local.raw():
@@ -80,7 +80,7 @@ async def test_a_stopped_guard_blocks_nothing_and_ends_with_the_block(pty: Pty) 
     assert guard not in children(os.getpid())
 
 
-async def test_it_ignores_the_signals_of_a_terminal(pty: Pty) -> None:
+async def test_the_guard_ignores_the_signals_of_a_terminal(pty: Pty) -> None:
     before = pty.modes
     async with pty.running(sys.executable, "-c", SLEEPER) as process:
         await pty.shows(b"pid")
@@ -118,7 +118,7 @@ async def test_the_terminal_works_if_no_guard_can_be_started(pty: Pty, monkeypat
     assert pty.modes == before
 
 
-async def test_closing_twice_and_after_its_death_is_harmless(pty: Pty) -> None:
+async def test_closing_the_guard_twice_or_after_its_death_is_harmless(pty: Pty) -> None:
     before = children(os.getpid())
     guard = TerminalGuard(pty.slave)
     (pid,) = set(children(os.getpid())) - set(before)

@@ -156,7 +156,9 @@ async def test_a_program_that_reads_late_gets_everything_and_little_is_held_for_
     assert "discarded" not in program.reported
 
 
-async def test_a_client_key_is_seen_behind_a_paste_that_nobody_reads(pty: Pty, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_for_the_client_is_recognized_behind_an_unread_paste(
+    pty: Pty, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "STUCK_INPUT_TIMEOUT", 0.1)
     program = Program(room=0)
     with reading(pty, program):

@@ -45,7 +45,7 @@ async def test_the_first_size_is_reported_at_once() -> None:
 
 
 @virtual_time
-async def test_of_a_storm_the_first_and_the_last_size_are_reported_and_few_between() -> None:
+async def test_the_first_and_last_size_of_a_storm_and_few_between_are_reported() -> None:
     window = Window()
     with window.signals:
         for columns in range(100, 150):

@@ -49,7 +49,7 @@ async def test_keys_and_output_are_passed_on_until_the_run_ends(tmp_path: Path, 
     assert pty.shown == b""
 
 
-async def test_all_output_is_shown_before_it_returns(tmp_path: Path, pty: Pty) -> None:
+async def test_all_output_is_shown_before_the_interaction_returns(tmp_path: Path, pty: Pty) -> None:
     data = os.urandom(1 * MiB).replace(b"\x1b", b"e").replace(b"\x0e", b"o")
 
     async def behave(run: FakeRun) -> None:
@@ -122,7 +122,7 @@ async def test_a_half_written_sequence_is_cancelled_before_the_settings_are_undo
 
 
 @pytest.mark.parametrize(("keys", "result"), [(b"~.", InteractionResult.LEFT), (b"ls\r~d", InteractionResult.DETACHED)])
-async def test_leaving_by_a_key_undoes_what_the_program_has_set(
+async def test_leaving_by_a_key_undoes_the_programs_terminal_settings(
     tmp_path: Path, pty: Pty, keys: bytes, result: InteractionResult
 ) -> None:
     before = pty.modes
@@ -194,7 +194,7 @@ async def test_during_an_outage_the_service_is_not_reported_as_unresponsive(
     assert b"does not answer" not in pty.shown
 
 
-async def test_a_permanently_lost_connection_ends_it(tmp_path: Path, pty: Pty) -> None:
+async def test_a_permanently_lost_connection_ends_the_interaction(tmp_path: Path, pty: Pty) -> None:
     async with interacting(tmp_path, pty) as (_, service, _, interaction, _):
         shown = asyncio.ensure_future(interaction.run())
         await pty.shows(b"ready ")

@@ -25,7 +25,7 @@ async def pty() -> AsyncIterator[Pty]:
 
 
 async def old(run: FakeRun) -> None:
-    """A run that has filled a screen before anybody attaches."""
+    """Behave as a run that has filled a screen before a client attaches."""
     run.started()
     run.send(m.Resize(columns=80, rows=24))
     if run.attach is None:
@@ -69,7 +69,7 @@ async def test_a_read_only_client_may_not_type(tmp_path: Path, pty: Pty) -> None
         first.detach()
 
 
-async def test_a_run_that_ends_within_the_backlog_is_painted_as_far_as_it_came(tmp_path: Path, pty: Pty) -> None:
+async def test_the_last_screen_of_a_run_that_ends_within_the_backlog_is_painted(tmp_path: Path, pty: Pty) -> None:
     async def over_already(run: FakeRun) -> None:
         run.started()
         await run.write("stdout", b"the last words")

@@ -138,7 +138,7 @@ async def test_a_terminal_that_cannot_be_opened_separately_is_shared_and_left_bl
     await pty.shows(b"x")
 
 
-async def test_a_terminal_that_hangs_up_is_gone(pty: Pty) -> None:
+async def test_a_terminal_that_hangs_up_is_reported(pty: Pty) -> None:
     with LocalTerminal(pty.slave) as local, local.raw():
         gone = asyncio.Event()
         asyncio.get_running_loop().add_reader(local.fd, gone.set)

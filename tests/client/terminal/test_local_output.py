@@ -22,7 +22,7 @@ def never() -> None:
     raise AssertionError
 
 
-async def test_what_the_terminal_accepts_is_written_at_once(pty: Pty) -> None:
+async def test_output_that_the_terminal_accepts_is_written_at_once(pty: Pty) -> None:
     with LocalTerminal(pty.slave) as local, local.raw():
         output = TerminalOutput(local, never, never)
         output.write(bytes(range(256)))
@@ -58,7 +58,7 @@ async def test_unwritten_data_can_be_discarded(pty: Pty) -> None:
         assert len(await pty.shows(b"end")) < 256 * KiB
 
 
-async def test_a_terminal_that_is_gone_is_reported(pty: Pty) -> None:
+async def test_writing_to_a_closed_terminal_is_reported(pty: Pty) -> None:
     gone = asyncio.Event()
     pty.read_output(False)
     with LocalTerminal(pty.slave) as local, local.raw():

@@ -59,7 +59,7 @@ def test_a_terminal_that_is_already_raw_is_reported_as_such(terminal: int) -> No
     assert modes["VINTR"] == 3
 
 
-def test_zero_is_a_character_where_the_system_disables_by_another_number(terminal: int) -> None:
+def test_zero_is_a_character_if_the_system_disables_by_another_number(terminal: int) -> None:
     attributes = termios.tcgetattr(terminal)
     attributes[6][termios.VEOL] = b"\xff"
     modes = dict(wire_modes(attributes, disabled=255))

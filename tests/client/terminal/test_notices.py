@@ -1,4 +1,4 @@
-"""Notices give way to output and keys, come back, and are removed without a trace."""
+"""Notices are hidden by output and keys, shown again, and removed without a trace."""
 
 from __future__ import annotations
 

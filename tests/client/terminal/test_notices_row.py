@@ -137,14 +137,14 @@ def test_a_text_is_made_printable_and_cut_to_the_row(text: str, row: str) -> Non
 
 
 @given(st.binary(max_size=200), st.sampled_from([(1, 1), (2, 1), (1, 3), (500, 300), (65535, 65535)]))
-def test_it_works_after_any_output_at_any_size(output: bytes, size: tuple[int, int]) -> None:
+def test_a_notice_works_after_any_output_at_any_size(output: bytes, size: tuple[int, int]) -> None:
     shown, hidden = noticed(output, *size)
     # The row is at most as wide as the emulator draws.
     assert len(shown) < 2000
     assert len(hidden) < 4000 + len(output) * 2
 
 
-def test_it_works_on_a_terminal_of_one_character() -> None:
+def test_a_notice_works_on_a_terminal_of_one_character() -> None:
     for output in (b"x", "漢".encode(), b"\x1b[?6h\x1b[4h\x1b[?7lab", b"\r\n\x1b[5;5H\t"):
         shown, hidden = noticed(output, 1, 1)
         assert Reference(1, 1, output, shown).display == ["c"]

@@ -25,7 +25,7 @@ def painted(*output: bytes) -> bytes:
 
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_a_screen_is_painted_as_it_was(output: bytes) -> None:
-    # What the terminal showed before is gone from every row.
+    # The earlier content of the terminal is removed from every row.
     assert Reference(20, 6, b"before\r\n" * 9, painted(output)).state == Reference(20, 6, output).state
 
 
@@ -59,7 +59,7 @@ def test_the_main_screen_is_left_alone_if_only_the_alternate_one_is_known() -> N
     assert output.index("\x1b[?1049h") < output.index("vim")
 
 
-def test_what_was_shown_before_scrolls_away_by_the_terminals_height() -> None:
+def test_earlier_content_scrolls_away_by_the_terminals_height() -> None:
     for rows in (6, 30):
         output = paint_screen(emulated(b"x"), rows)
         assert output.startswith(f"\x1b[?25l\x1b[?7l\x1b[{rows};1H\n")

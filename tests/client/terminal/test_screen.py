@@ -29,7 +29,7 @@ def test_a_screen_is_repainted_as_it_was(output: bytes) -> None:
 
 
 @given(st.binary(max_size=400) | COMMANDS.map(b"".join), st.lists(st.integers(0, 400)))
-def test_it_makes_no_difference_how_the_output_is_split(output: bytes, cuts: list[int]) -> None:
+def test_the_split_of_the_output_makes_no_difference(output: bytes, cuts: list[int]) -> None:
     at = sorted({0, len(output), *(cut for cut in cuts if cut < len(output))})
     whole, split = fed(output), fed(*(output[start:stop] for start, stop in pairwise(at)))
     assert split.pending == whole.pending
@@ -54,7 +54,7 @@ def test_settings_and_incomplete_sequences_are_undone(output: bytes, undo: bytes
     assert screen.undo_sequence() == b""
 
 
-def test_what_is_pending_is_repeated_after_repainting() -> None:
+def test_an_incomplete_sequence_is_repeated_after_repainting() -> None:
     for pending in (b"\x1b[3", b"\xe6\xbc"):
         screen = fed(b"text" + pending)
         assert screen.pending == pending
@@ -95,7 +95,7 @@ def test_the_title_of_the_program_is_known(output: bytes, title: str | None) -> 
 # Sizes
 
 
-def test_output_is_shown_at_the_size_at_which_it_came() -> None:
+def test_output_is_shown_at_the_terminal_size_of_its_time() -> None:
     screen = fed(b"\x1b[6;1Hbottom", b"\x1b[1;1Htop", columns=10, rows=6)
     screen.resize(8, 3)
     assert (screen.columns, screen.rows) == (8, 3)
@@ -119,7 +119,7 @@ def test_an_unknown_size_is_80_by_24() -> None:
     assert (ScreenTracker(0, 0).columns, ScreenTracker(0, 0).rows) == (80, 24)
 
 
-def test_repainting_scrolls_away_what_a_larger_terminal_showed() -> None:
+def test_repainting_scrolls_away_the_content_of_a_larger_terminal() -> None:
     assert fed(b"x").repaint().count(b"\n") == 6
     assert fed(b"x").repaint(rows=30).count(b"\n") == 30
 
@@ -133,7 +133,7 @@ def test_the_main_screen_is_left_alone_if_only_the_alternate_one_is_known() -> N
     assert painted.index(b"\x1b[?1049h") < painted.index(b"vim")
 
 
-def test_output_that_starts_in_the_middle_shows_what_is_drawn_since() -> None:
+def test_output_that_starts_in_the_middle_shows_everything_drawn_since() -> None:
     redrawn = b"".join(b"\x1b[%d;1H\x1b[3%dmrow %d\x1b[K" % (row, row, row) for row in range(1, 7))
     for cut in range(len(redrawn)):
         assert fed(redrawn[cut:], redrawn).repaint() == fed(redrawn).repaint()
@@ -145,7 +145,7 @@ def test_a_sequence_that_is_split_at_the_start_of_the_tail_is_complete() -> None
     assert Reference(20, 6, screen.repaint()).display[2].rstrip() == "here"
 
 
-def test_what_was_set_before_the_tail_is_known() -> None:
+def test_settings_made_before_the_tail_are_known() -> None:
     screen = fed(b"\x1b[2;5r\x1b[?7l\x1b[31m\x1b[?2004h", b"\r" + b"x" * MAX_TAIL * 2, b"\x1b[1;1H\x1b[2Jend")
     reference = Reference(20, 6, b"\x1b[2;5r\x1b[?7l\x1b[31m\x1b[?2004h\x1b[1;1H\x1b[2Jend")
     assert Reference(20, 6, screen.repaint()).state == reference.state

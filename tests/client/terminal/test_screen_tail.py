@@ -65,7 +65,7 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("name", AFTER_A_FLOOD)
-def test_after_a_flood_only_what_came_since_is_emulated(name: str, emulated: list[int]) -> None:
+def test_after_a_flood_only_later_output_is_emulated(name: str, emulated: list[int]) -> None:
     data = LISTING + FLOOD + AFTER_A_FLOOD[name]
     shown = paint_screen(fed(data).emulator, ROWS)
     assert sum(emulated) < 3000

@@ -1,4 +1,4 @@
-"""What a program has set is undone, set again, and otherwise left alone."""
+"""The terminal settings of a program can be undone and set again; all others are left alone."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def after(output: bytes) -> TerminalSettings:
         (b"\x1b[?12h\x1b[?1234h", b""),
     ],
 )
-def test_what_is_set_is_undone_and_nothing_else(output: bytes, undo: bytes) -> None:
+def test_exactly_the_changed_settings_are_undone(output: bytes, undo: bytes) -> None:
     settings = after(output)
     assert settings.undo_sequence().encode() == undo
     assert follow_settings(settings, undo).undo_sequence() == ""
@@ -73,7 +73,7 @@ def test_what_is_set_is_undone_and_nothing_else(output: bytes, undo: bytes) -> N
         b"\x1b]8;;http://a\x1b\\a\x1b]8;;\x1b\\",
     ],
 )
-def test_what_a_program_undoes_itself_is_not_undone_again(output: bytes) -> None:
+def test_settings_that_a_program_undoes_itself_are_not_undone_again(output: bytes) -> None:
     assert after(output).undo_sequence() == ""
 
 
@@ -95,7 +95,7 @@ def test_settings_can_be_set_again(output: bytes) -> None:
     assert vars(after(settings.set_sequence().encode())) == vars(settings)
 
 
-def test_what_depends_on_the_cursor_is_not_set_again() -> None:
+def test_settings_that_depend_on_the_cursor_are_not_set_again() -> None:
     moves = b"\x1b[2;5r\x1b[?6h\x1b[31m\x1b[?25l\x1b[?1049h\x1b[?2026h\x1b]11;red\x07\x1b]8;;http://a\x07"
     assert after(moves).set_sequence() == ""
 

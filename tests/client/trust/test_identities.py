@@ -120,7 +120,7 @@ async def test_an_identity_describes_where_its_key_is(tmp_path: Path) -> None:
     assert identity.description == f"{tmp_path / 'key'} ({key.fingerprint})"
 
 
-async def test_for_a_reconnect_the_accepted_identity_comes_first_and_nobody_is_asked(tmp_path: Path) -> None:
+async def test_for_a_reconnect_the_accepted_identity_comes_first_and_the_user_is_not_asked(tmp_path: Path) -> None:
     async def ask(prompt: str) -> str | None:
         raise AssertionError(prompt)
 

@@ -103,7 +103,7 @@ def test_names_hashed_by_ssh_keygen_are_found(known_hosts: KnownHosts, port: int
 
 @pytest.mark.needs("ssh-keygen")
 @pytest.mark.parametrize(("port", "name"), [(7022, "web.example.net"), (7023, "[web.example.net]:7023")])
-def test_ssh_keygen_finds_what_was_added(known_hosts: KnownHosts, port: int, name: str) -> None:
+def test_ssh_keygen_finds_an_added_key(known_hosts: KnownHosts, port: int, name: str) -> None:
     known_hosts.add("Web.Example.net", port, KEY)
     found = subprocess.check_output(["ssh-keygen", "-F", name, "-f", known_hosts.path], text=True)
     assert found.splitlines()[1] == f"{name} {K}"

@@ -1,4 +1,4 @@
-"""What SIGINT, SIGTERM and SIGHUP to this process do to the run and to the task that waits for it."""
+"""The effect of SIGINT, SIGTERM and SIGHUP on the run and on the task that waits for it."""
 
 from __future__ import annotations
 

@@ -22,7 +22,9 @@ def unknown(tmp_path: Path) -> HostKeyUnknown:
     return HostKeyUnknown("not known", name="web", key=key)
 
 
-async def test_without_a_terminal_nobody_is_asked(unknown: HostKeyUnknown, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_terminal_no_question_is_asked(
+    unknown: HostKeyUnknown, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("os.isatty", lambda fd: False)
     assert not await prompts.confirm_host_key(unknown)
     assert await prompts.ask_passphrase("Passphrase: ") is None

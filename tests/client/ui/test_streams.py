@@ -31,7 +31,7 @@ async def test_a_full_pipe_does_not_block_the_loop(blocking: bool) -> None:
     os.set_blocking(writing, blocking)
     data = bytes(1_000_000)
     task = asyncio.create_task(descriptor_writer(writing).write([b"x", data]))
-    await asyncio.sleep(0.01)  # the loop runs, although nobody reads yet
+    await asyncio.sleep(0.01)  # the loop runs, although no process reads yet
     assert not task.done()
     received = bytearray()
     while len(received) < 1 + len(data):
@@ -115,7 +115,7 @@ async def test_output_is_printed_as_json_with_offsets(capfd: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("json", [False, True])
-async def test_what_came_is_written_before_an_error_is_raised(
+async def test_received_output_is_written_before_an_error_is_raised(
     json: bool, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     error = ConnectionLost("cut")

@@ -13,7 +13,7 @@ from farhand_protocol.messages.terminal import WindowSize
 
 
 @pytest.mark.parametrize(("term", "name"), [("xterm-256color", "xterm-256color"), ("", "dumb"), (None, "dumb")])
-def test_without_a_terminal_here_one_of_the_usual_size_is_requested(
+def test_without_a_local_terminal_one_of_80x24_is_requested(
     monkeypatch: pytest.MonkeyPatch, term: str | None, name: str
 ) -> None:
     if term is None:

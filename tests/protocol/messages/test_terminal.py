@@ -127,7 +127,7 @@ class TestMarks:
         assert found.marks[0].stdin == every
 
 
-def test_a_listing_says_the_size_of_a_terminal() -> None:
+def test_a_listing_contains_the_size_of_a_terminal() -> None:
     fields = {"id": RUN_ID, "owner": "ada", "command": "vim", "began": 1.0, "duration": 2.0, "stdout": 0, "stderr": 0}
     listed = m.Runs(runs=(m.RunInfo.model_validate(fields | {"terminal": TERMINAL.size}),))
     assert m.decode(m.encode(listed), Limits()) == listed

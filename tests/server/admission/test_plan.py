@@ -28,7 +28,7 @@ DIRECTORIES = Directories(home=BASE, config=BASE / "config", state=BASE / "state
 RUN_ID = "0192f0c1-2b3d-7c4e-8f50-617283940a1b"
 OWNER = Principal("ada", 1000, "peer")
 FORCED = dataclasses.replace(OWNER, options=KeyOptions(command=b"./backup --serve"))
-EVERYTHING = default_policy("ada", 1000, ("*",))
+ALLOW_ALL = default_policy("ada", 1000, ("*",))
 SCREEN = {"name": "xterm-256color", "size": {"columns": 80, "rows": 24}, "modes": (("VERASE", 127), ("IXON", 0))}
 ON_A_TERMINAL: dict[str, object] = {"terminal": SCREEN, "stdin": True, "merge_stderr": True}
 
@@ -42,7 +42,7 @@ def rules(*rules: dict[str, object]) -> Policy:
 
 
 def plan(
-    request: dict[str, object], principal: Principal = OWNER, policy: Policy = EVERYTHING, **config: object
+    request: dict[str, object], principal: Principal = OWNER, policy: Policy = ALLOW_ALL, **config: object
 ) -> Plan:
     """Return the plan of a request, by default for the command `true`."""
     fields = {"id": RUN_ID} | ({} if {"shell", "login"} & request.keys() else {"argv": (b"true",)}) | request
@@ -52,7 +52,7 @@ def plan(
     return plan_run(m.RunRequest.model_validate(fields), caller, settings, policy, Files())
 
 
-def denied(request: dict[str, object], principal: Principal = OWNER, policy: Policy = EVERYTHING) -> Denied:
+def denied(request: dict[str, object], principal: Principal = OWNER, policy: Policy = ALLOW_ALL) -> Denied:
     """Return the refusal of a request."""
     with pytest.raises(Denied) as caught:
         plan(request, principal, policy)
@@ -246,7 +246,7 @@ def test_a_key_that_does_not_allow_a_terminal_is_denied_one(options: KeyOptions)
 @pytest.mark.parametrize(
     ("asked", "largest", "size"), [(None, 1 << 30, 64 << 20), (None, 1 << 20, 1 << 20), (1 << 25, 1 << 30, 1 << 25)]
 )
-def test_the_output_of_a_terminal_always_goes_to_a_spool_on_disk(asked: int | None, largest: int, size: int) -> None:
+def test_the_output_of_a_terminal_is_always_kept_in_a_spool_on_disk(asked: int | None, largest: int, size: int) -> None:
     request = ON_A_TERMINAL | ({} if asked is None else {"spool": asked})
     assert plan(request, runs={"max_spool": largest}).disk_spool == size
     assert plan({}).disk_spool is None

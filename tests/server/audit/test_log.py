@@ -53,7 +53,7 @@ def test_a_line_has_the_documented_members_in_order(directory: AuditDirectory) -
     audit.close()
 
 
-def test_a_start_has_the_programs_own_name_its_terminal_and_what_is_recorded(
+def test_the_line_of_a_start_has_argv0_the_terminal_and_the_recorded_streams(
     directory: AuditDirectory,
 ) -> None:
     audit = directory.open()

@@ -167,7 +167,7 @@ class TestReading:
         monkeypatch.chdir(tmp_path)
         assert load(overrides={"socket": "s"}).socket == tmp_path / "s"
 
-    def test_the_tree_is_frozen(self) -> None:
+    def test_a_configuration_is_immutable(self) -> None:
         with pytest.raises(ValueError, match="frozen"):
             load().runs.max_runs = 3  # type: ignore[misc]  # what is tested is that this fails
 

@@ -18,7 +18,9 @@ from farhand_server.logs import Logger, Sink
 from tests.support.history import HistoryDirectory, record, running, uuid4, uuid7
 
 
-def test_runs_of_a_dead_service_are_lost_and_listed_until_their_processes_are_gone(directory: HistoryDirectory) -> None:
+def test_runs_of_a_dead_service_are_lost_and_listed_until_their_processes_have_ended(
+    directory: HistoryDirectory,
+) -> None:
     history = directory.open()
     ended, unfinished = directory.run(history, uuid4(1)), uuid4(2)
     history.starting(record(unfinished))
@@ -49,7 +51,7 @@ def start_and_wait(state: Path, ready: Connection) -> None:
     signal.pause()
 
 
-def test_a_killed_service_leaves_what_it_flushed_and_no_lock(directory: HistoryDirectory) -> None:
+def test_a_killed_service_leaves_its_flushed_records_and_no_lock(directory: HistoryDirectory) -> None:
     ready, child_end = multiprocessing.Pipe()
     service = multiprocessing.get_context("fork").Process(target=start_and_wait, args=(directory.state, child_end))
     service.start()

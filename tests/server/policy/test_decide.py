@@ -25,7 +25,7 @@ from farhand_server.policy.model import Who
 from farhand_server.runs.process.usage import ResourceLimits
 from tests.server.policy.support import ADA, EVE, Files, ask, policy, request, rule
 
-EVERYTHING: dict[str, Any] = {"commands": [["*", "..."]], "shell": True, "detach": True, "environment": ["*"]}
+ALLOW_ALL: dict[str, Any] = {"commands": [["*", "..."]], "shell": True, "detach": True, "environment": ["*"]}
 SHELL = request("/bin/bash", "-c", "ls | wc", shell=True)
 LOCAL = dataclasses.replace(ADA, fingerprint=None, local=True)
 
@@ -70,7 +70,7 @@ class TestAdmitting:
             rule("not-ls", commands=[["/usr/bin/git", "..."]]),
             rule("not-detached", commands=[["/usr/bin/ls"]]),
             rule("it", commands=[["/usr/bin/ls"]], detach=True, limits={"timeout": 7}),
-            rule("later", **EVERYTHING),
+            rule("later", **ALLOW_ALL),
         )
         decision = ask(request("ls", detach=True), *rules)
         assert (decision.allowed, decision.rule, decision.timeout) == (True, "it", 7)
@@ -105,7 +105,7 @@ class TestAdmitting:
 
     def test_no_program_is_searched_if_any_may_run(self) -> None:
         files = Files()
-        decision = decide(policy(rule(**EVERYTHING)), ADA, request("anything", environment=(b"PATH",)), files)
+        decision = decide(policy(rule(**ALLOW_ALL)), ADA, request("anything", environment=(b"PATH",)), files)
         assert (decision.allowed, decision.program, files.searches) == (True, None, 0)
 
     @pytest.mark.parametrize(

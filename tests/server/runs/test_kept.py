@@ -83,7 +83,7 @@ async def test_old_output_uses_half_of_the_memory_and_output_being_read_all_of_i
     assert [run.size for run, _ in runs] == [0, 0, 100_000]
 
 
-async def test_output_is_deleted_when_its_time_is_over(service: Service) -> None:
+async def test_output_is_deleted_at_the_end_of_its_retention(service: Service) -> None:
     service.registry.kept.retention = Retention(1000, 0.1, 1 << 30)
     run, reading = await finished(service, *OUTPUT)
     reading.leave()

@@ -46,7 +46,7 @@ async def test_every_step_of_a_run_is_recorded_in_order(service: Service) -> Non
     assert len(service.registry) == 0
 
 
-async def test_no_start_and_no_end_takes_effect_before_it_is_on_record(service: Service, tmp_path: Path) -> None:
+async def test_no_start_and_no_end_takes_effect_before_it_is_recorded(service: Service, tmp_path: Path) -> None:
     service.ledger.commit.clear()
     run, watcher = service.start(plan("touch", str(tmp_path / "mark")))
     for _ in range(20):
@@ -162,7 +162,7 @@ async def test_all_runs_are_stopped_within_the_grace_period_of_the_service(servi
         assert watcher.result.outcome.reason == "draining"
 
 
-async def test_a_run_ends_without_anybody_waiting_for_it(service: Service) -> None:
+async def test_a_run_ends_without_clients(service: Service) -> None:
     run, watcher = service.start(plan("sh", "-c", "trap '' TERM; head -c 10000000 /dev/zero"))
     writing = asyncio.Event()
     run.stdout.listeners.append(writing.set)

@@ -38,19 +38,19 @@ class WaitChannel(QueryChannel):
         self._searched = -1
         self._to_the_end = False
         self._run_over = run.result is not None
-        self._news = asyncio.Event()
+        self._new_output = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        self._spool.listeners.append(self._news.set)
+        self._spool.listeners.append(self._new_output.set)
         if isinstance(self._run, LiveRun):
             self._run.attachments.bystanders.append(self)
         self._task = asyncio.create_task(self._wait(), name=f"wait for run {self._request.id}")
 
     def finish(self) -> None:
         super().finish()
-        if self._news.set in self._spool.listeners:
-            self._spool.listeners.remove(self._news.set)
+        if self._new_output.set in self._spool.listeners:
+            self._spool.listeners.remove(self._new_output.set)
         if isinstance(self._run, LiveRun) and self in self._run.attachments.bystanders:
             self._run.attachments.bystanders.remove(self)
         if self._task is not None and self._task is not asyncio.current_task():
@@ -77,7 +77,7 @@ class WaitChannel(QueryChannel):
         idle = self._request.idle
         began = time.monotonic()
         while True:
-            self._news.clear()
+            self._new_output.clear()
             if self._pattern is not None and self._unsearched:
                 found = await self._search(self._pattern)
                 if found is not None:
@@ -85,14 +85,14 @@ class WaitChannel(QueryChannel):
             elif self._run_over:
                 return self._without_match("ended")
             elif idle is None:
-                await self._news.wait()
+                await self._new_output.wait()
             else:
                 silent = time.monotonic() - max(began, self._spool.touched)
                 if silent >= idle:
                     return self._without_match("idle")
                 try:
                     async with asyncio.timeout(idle - silent):
-                        await self._news.wait()
+                        await self._new_output.wait()
                 except TimeoutError:
                     continue
 
@@ -121,7 +121,7 @@ class WaitChannel(QueryChannel):
 
     def ended(self, result: RunResult) -> None:
         self._run_over = True
-        self._news.set()
+        self._new_output.set()
 
 
 def _read(spool: ReadableSpool, first: int, end: int) -> bytes:

@@ -145,7 +145,7 @@ async def test_a_lost_holder_that_does_not_return_within_the_grace_period_loses_
     assert not run.abandoned.is_set()
 
 
-async def test_a_run_is_abandoned_once_nobody_has_held_it_for_the_grace_period(run: Run) -> None:
+async def test_a_run_without_a_holder_for_the_grace_period_is_abandoned(run: Run) -> None:
     started = asyncio.get_running_loop().time()
     run.all.lost(run.attach())
     await run.wait_until_abandoned()
@@ -235,7 +235,7 @@ async def test_a_feeder_that_does_not_return_makes_room_for_another(run: Run) ->
     assert run.all.feeder is another
 
 
-async def test_a_run_that_is_over_is_not_abandoned_and_keeps_its_attachments(run: Run) -> None:
+async def test_a_finished_run_is_not_abandoned_and_keeps_its_attachments(run: Run) -> None:
     lost, other = run.attach(), run.attach()
     run.stdout.append(bytes(2 * MiB))
     run.all.close()
@@ -247,7 +247,7 @@ async def test_a_run_that_is_over_is_not_abandoned_and_keeps_its_attachments(run
     assert run.stdout.start == 0
 
 
-async def test_the_registry_is_notified_when_the_last_client_is_gone(run: Run) -> None:
+async def test_the_registry_is_notified_when_the_last_client_has_left(run: Run) -> None:
     events = list[str]()
     run.all.on_deserted = lambda: events.append("deserted")
     first, second = run.attach(), run.attach(hold=False)

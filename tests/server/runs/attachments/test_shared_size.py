@@ -59,7 +59,7 @@ async def test_only_the_last_of_many_changes_in_one_turn_counts() -> None:
     assert shown.notified == [TerminalSize(99, 24)]
 
 
-async def test_nobody_is_notified_of_an_unchanged_size() -> None:
+async def test_an_unchanged_size_is_not_reported() -> None:
     shown = SharedScreen(TerminalSize(80, 24))
     shown.screen.changed()
     await turn()

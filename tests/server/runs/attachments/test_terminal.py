@@ -183,7 +183,7 @@ async def test_the_size_may_change(run: Run) -> None:
     assert await run.size() == TerminalSize(50, 20)
 
 
-async def test_nobody_changes_the_size_after_the_end(run: Run) -> None:
+async def test_the_size_does_not_change_after_the_end(run: Run) -> None:
     run.attach(size=TerminalSize(100, 30))
     assert await run.size() == TerminalSize(100, 30)
     run.all.close()
@@ -213,7 +213,7 @@ async def test_the_program_does_not_wait_for_clients_that_do_not_hold(run: Run) 
 
 
 @pytest.mark.parametrize("how", ["lost", "left"])
-async def test_the_program_continues_as_soon_as_nobody_is_connected(run: Run, how: str) -> None:
+async def test_the_program_continues_as_soon_as_no_client_is_connected(run: Run, how: str) -> None:
     attached = run.attach(KEY, window=64 * KiB)
     run.spool.append(bytes(100 * KiB))
     assert run.waits()
@@ -240,7 +240,7 @@ async def test_credit_for_a_stream_that_a_terminal_lacks_changes_nothing(run: Ru
     assert run.waits()
 
 
-async def test_a_client_that_reads_old_output_delays_nobody_until_it_has_caught_up(run: Run) -> None:
+async def test_a_client_that_reads_old_output_delays_the_program_only_once_it_has_caught_up(run: Run) -> None:
     worker = run.attach(window=256 * KiB)
     run.spool.append(bytes(300 * KiB))
     run.all.took(worker, "stdout", 300 * KiB)

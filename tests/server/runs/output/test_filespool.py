@@ -46,7 +46,7 @@ def test_exactly_the_last_bytes_are_kept(
     spool.close()
 
 
-def test_reading_what_is_gone_is_an_error_and_never_other_bytes(tmp_path: Path) -> None:
+def test_reading_dropped_bytes_is_an_error_and_never_returns_others(tmp_path: Path) -> None:
     spool = FileSpool(tmp_path / "ring", 10)
     spool.append(b"0123456789ab")
     with pytest.raises(ValueError, match="2 to 12 are"):
@@ -56,7 +56,7 @@ def test_reading_what_is_gone_is_an_error_and_never_other_bytes(tmp_path: Path) 
     spool.close()
 
 
-def test_the_writer_of_a_file_waits_only_when_told(tmp_path: Path) -> None:
+def test_the_writer_of_a_file_waits_only_on_request(tmp_path: Path) -> None:
     spool = FileSpool(tmp_path / "ring", 10)
     room_at: list[int] = []
     spool.on_room = lambda: room_at.append(spool.end)
@@ -71,7 +71,7 @@ def test_the_writer_of_a_file_waits_only_when_told(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_a_full_disk_is_reported_once_and_what_was_kept_can_be_read(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_once_and_the_kept_output_can_be_read(tmp_path: Path) -> None:
     spool, failures, notified = FileSpool(tmp_path / "ring", 10), list[str](), list[int]()
     spool.on_failure = failures.append
     spool.listeners.append(lambda: notified.append(spool.end))
@@ -93,7 +93,7 @@ def test_a_full_disk_is_reported_once_and_what_was_kept_can_be_read(tmp_path: Pa
     st.integers(1, 60),
     st.integers(1, 60),
 )
-def test_a_spool_with_spare_memory_continues_there_when_the_disk_fails(
+def test_a_spool_with_spare_memory_continues_in_memory_when_the_disk_fails(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], until: int, size: int, spare: int
 ) -> None:
     spool = FileSpool(tmp_path_factory.mktemp("spool") / "ring", size, spare=spare)
@@ -135,7 +135,7 @@ def test_the_last_bytes_of_the_file_are_kept_in_memory_when_the_disk_fails(
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.integers(1, 100))
-def test_a_whole_spool_keeps_the_first_bytes_and_reports_once_that_more_came(
+def test_a_whole_spool_keeps_the_first_bytes_and_reports_once_that_more_followed(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], size: int
 ) -> None:
     spool, failures = FileSpool(tmp_path_factory.mktemp("spool") / "whole", size, whole=True), list[str]()
@@ -224,7 +224,7 @@ def test_the_file_is_readable_by_the_service_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: os.truncate(path, 0)], ids=["removed", "truncated"])
-def test_a_file_that_somebody_has_deleted_or_truncated_loses_the_output_but_not_the_run(
+def test_a_deleted_or_truncated_file_loses_the_output_but_not_the_run(
     damage: Callable[[Path], None], tmp_path: Path
 ) -> None:
     before = FileSpool(tmp_path / "it", 100)

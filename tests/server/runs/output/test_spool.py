@@ -29,7 +29,7 @@ def new(limit: int = 4 * MiB, memory: int = 1 << 30) -> MemorySpool:
     limits=st.lists(st.integers(min_value=1, max_value=100_000), min_size=1, max_size=10),
     hold=st.booleans(),
 )
-def test_reading_in_any_chunks_returns_what_was_written(chunks: list[int], limits: list[int], hold: bool) -> None:
+def test_reading_in_any_chunks_returns_the_written_bytes(chunks: list[int], limits: list[int], hold: bool) -> None:
     spool, whole = new(), bytearray()
     for number, length in enumerate(chunks):
         chunk = bytes([number]) * length
@@ -158,7 +158,7 @@ def test_a_closed_spool_releases_its_memory() -> None:
     assert (memory.used, spool.start, spool.end, spool.read(MiB, 1)) == (0, MiB, MiB, b"")
 
 
-def test_a_gone_spool_knows_only_the_length() -> None:
+def test_only_the_length_of_a_deleted_spool_is_known() -> None:
     spool = GoneSpool(7)
     assert (spool.start, spool.end, spool.ended, spool.read(7, 10)) == (7, 7, True, b"")
     with pytest.raises(ValueError, match="nothing is"):

@@ -177,7 +177,7 @@ class TestTimeline:
             Moment(2000, stdin=b"x"),
         ]
 
-    def test_a_mib_of_input_is_recorded_and_its_last_mark_tells_that_more_came(self, clock: list[float]) -> None:
+    def test_a_mib_of_input_is_recorded_and_the_last_mark_shows_that_more_followed(self, clock: list[float]) -> None:
         memory = SpoolMemory(1 << 30)
         timeline, _, _ = make(memory, record_input=True)
         for at, size in enumerate((MAX_RECORDED_STDIN - 5, 5)):

@@ -74,7 +74,7 @@ def test_a_cgroup_that_cannot_be_created_is_none(home: Cgroups) -> None:
     assert Cgroups(home.home / "nowhere", frozenset()).create("one", ResourceLimits()) is None
 
 
-def test_usage_is_what_the_kernel_has_counted(tmp_path: Path) -> None:
+def test_usage_is_counted_by_the_kernel(tmp_path: Path) -> None:
     group = RunCgroup(tmp_path, frozenset())
     counted = ResourceUsage(9, 9, 9)
     assert group.usage(counted) == counted

@@ -267,7 +267,7 @@ def test_the_groups_are_those_of_group_5() -> None:
 
 @pytest.mark.parametrize("limits", [ResourceLimits(), LIMITS], ids=["", "limits"])
 @pytest.mark.parametrize("cgroup", [None, Path("/c")], ids=["", "cgroup"])
-def test_what_runs_as_root_gets_nothing_from_the_request(limits: ResourceLimits, cgroup: Path | None) -> None:
+def test_programs_that_run_as_root_get_nothing_from_the_request(limits: ResourceLimits, cgroup: Path | None) -> None:
     """A user who can set LD_PRELOAD for a program that runs as root is root."""
     command = wrapped(b"prog", env=AWKWARD, credentials=NOBODY, limits=limits, cgroup=cgroup)
     assert all(re.fullmatch(rb"E_*[0-9]+", name) for name in command.env)
@@ -324,7 +324,7 @@ def test_a_limit_is_rounded_up_to_the_unit_of_ulimit(shell: None) -> None:
     assert found["Max file size"][0] == "512"
 
 
-def test_what_is_not_limited_is_inherited_from_the_service(shell: None) -> None:
+def test_other_limits_are_inherited_from_the_service(shell: None) -> None:
     text = Path("/proc/self/limits").read_text()
     own = {line[:26].strip(): (line[26:47].strip(), line[47:68].strip()) for line in text.splitlines()[1:]}
     found = limits_of(LIMITS)

@@ -41,7 +41,7 @@ async def start(*argv: bytes, cwd: bytes = b"/", env: dict[bytes, bytes] | None 
 @pytest.mark.parametrize(
     ("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", -9), ("kill -TERM $$", -signal.SIGTERM)]
 )
-async def test_the_exit_code_tells_how_a_program_ended(script: str, code: int) -> None:
+async def test_the_exit_code_shows_how_a_program_ended(script: str, code: int) -> None:
     async with started("sh", "-c", script) as run:
         assert await run.code() == code
 
@@ -83,7 +83,7 @@ FAILURES: dict[str, tuple[tuple[bytes, ...], bytes, int, str]] = {
 
 
 @pytest.mark.parametrize(("argv", "cwd", "number", "what"), FAILURES.values(), ids=FAILURES.keys())
-async def test_a_start_that_fails_tells_why_and_leaves_nothing(
+async def test_a_failed_start_has_its_reason_and_leaves_nothing(
     argv: tuple[bytes, ...], cwd: bytes, number: int, what: str
 ) -> None:
     before = descriptors(os.getpid())
@@ -202,7 +202,7 @@ async def test_a_limit_that_ends_a_program_is_named(
         assert run.process.limit_hit() == hit
 
 
-async def test_the_result_tells_what_enforces_a_limit(tmp_path: Path) -> None:
+async def test_the_result_names_what_enforces_each_limit(tmp_path: Path) -> None:
     limits = ResourceLimits(memory=1 << 30, cpu=1.0, processes=10)
     async with started("true", limits=limits) as run:
         assert run.process.applied == {"memory": "rlimit", "cpu": "rlimit", "processes": "rlimit"}

@@ -104,7 +104,7 @@ def test_typed_input_that_was_not_read_can_be_discarded(modes: tuple[tuple[str, 
     terminal.close()
 
 
-def test_the_last_output_is_there_after_the_program_has_ended() -> None:
+def test_the_last_output_can_be_read_after_the_program_has_ended() -> None:
     terminal = opened(*RAW)
     os.write(terminal.slave, b"the tail")
     terminal.release()

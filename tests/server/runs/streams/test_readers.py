@@ -206,7 +206,7 @@ async def test_the_end_of_a_terminal_comes_after_its_last_bytes(how: str) -> Non
     terminal.terminal.close()
 
 
-async def test_draining_a_terminal_that_somebody_has_open_reads_what_is_there() -> None:
+async def test_draining_reads_pending_output_of_a_terminal_that_is_still_open() -> None:
     terminal = OnTerminal()
     os.write(terminal.slave, b"said")
     assert not terminal.reader.drain()

@@ -226,7 +226,7 @@ async def test_a_program_that_ignores_the_hangup_is_killed(make: Any) -> None:
     assert await run.outcome() == Killed(reason="disconnected", signal=signal.SIGKILL)
 
 
-async def test_a_run_to_which_nobody_returns_is_ended(make: Any) -> None:
+async def test_a_run_to_which_no_client_returns_is_ended(make: Any) -> None:
     run = await shell(make, grace=0.05)
     run.run.attachments.lost(run.client)
     outcome = await run.outcome()

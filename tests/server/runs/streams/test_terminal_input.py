@@ -139,7 +139,7 @@ async def test_offsets_of_detached_clients_are_remembered_up_to_a_limit(typing: 
     terminal.close()
 
 
-async def test_nobody_begins_to_type_behind_too_much_unread_input(typing: Typing) -> None:
+async def test_a_client_may_not_start_typing_behind_too_much_unread_input(typing: Typing) -> None:
     client = typing.attach()
     typing.type(client, bytes(MAX_STDIN_AHEAD + 1))
     refusal = typing.input.refusal(OTHER, 0)
