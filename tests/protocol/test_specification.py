@@ -237,7 +237,7 @@ class TestLimits:
         assert f"from {COUNT}" in README.replace("\n", " ")
         assert f"1 to {limits.MAX_CHANNEL}." in README
         assert f"above {limits.MAX_WINDOW}." in README
-        assert f"every peer takes {limits.MIN_MESSAGE}" in README
+        assert f"every peer accepts {limits.MIN_MESSAGE}" in README
         assert f"# The Farhand protocol, version {m.PROTOCOL_VERSION}\n" in README
 
 

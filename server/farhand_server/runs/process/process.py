@@ -85,7 +85,7 @@ class LeaderSnapshot(NamedTuple):
 class Process:
     """A running program in its own session and process group, whose ids are the program's pid.
 
-    asyncio starts it and the `subreaper` reaps it; see there and in `childwatcher` for the reasons.
+    asyncio starts the program, and the `subreaper` reaps it. `childwatcher` explains why.
     """
 
     def __init__(self, tracked: subreaper.TrackedRun, limits: ResourceLimits, cgroup: RunCgroup | None) -> None:
