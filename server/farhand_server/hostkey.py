@@ -71,17 +71,17 @@ class HostKey:
 
     @property
     def fingerprint(self) -> str:
-        """See `PublicHostKey.fingerprint`."""
+        """The fingerprint of the public half, as in `PublicHostKey.fingerprint`."""
         return self.public.fingerprint
 
     @property
     def public_line(self) -> str:
-        """See `PublicHostKey.public_line`."""
+        """The public half in OpenSSH's syntax, as in `PublicHostKey.public_line`."""
         return self.public.public_line
 
     @property
     def spki_sha256(self) -> bytes:
-        """See `PublicHostKey.spki_sha256`."""
+        """The SHA-256 of the SubjectPublicKeyInfo, as in `PublicHostKey.spki_sha256`."""
         return self.public.spki_sha256
 
     def chain_pem(self) -> bytes:

@@ -39,7 +39,7 @@ class Acceptor:
         self._retry: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Start accepting."""
+        """Start accepting connections on all listening sockets."""
         for listening in self._sockets:
             listening.setblocking(False)
             self._loop.add_reader(listening.fileno(), self._readable, listening)

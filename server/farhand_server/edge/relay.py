@@ -94,7 +94,7 @@ class Direction:
         return len(self._pending) if self._pending is not None else 0
 
     def start(self) -> None:
-        """Start copying."""
+        """Start copying in this direction."""
         self._loop.add_reader(self._source.fileno(), self._readable)
         if self._source.has_more():
             self._loop.call_soon(self._readable)
@@ -209,7 +209,7 @@ class Relay:
         return self._up.buffered + self._down.buffered
 
     def start(self) -> None:
-        """Start copying."""
+        """Start copying in both directions."""
         self._up.start()
         self._down.start()
         self._hangups.watch(self._client.fileno(), lambda: self._hung_up("client", self._client, self._up))

@@ -85,7 +85,7 @@ class HistoryWriter:
             self.failed(error)
 
     def flush(self) -> None:
-        """Implement `History.flush`."""
+        """Write all pending changes, as `History.flush` describes."""
         self.apply()
         if self.db.in_transaction:
             try:

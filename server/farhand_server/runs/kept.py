@@ -69,7 +69,7 @@ class KeptRuns:
             run.attachments.on_deserted = None
 
     def resume(self) -> None:
-        """Undo `pause`."""
+        """Delete runs again when they are due, after `pause`."""
         for run in self:
             run.attachments.on_deserted = self._deserted
 

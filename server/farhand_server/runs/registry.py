@@ -187,7 +187,7 @@ class Registry:
         self.kept.pause()
 
     def stop_awaiting(self) -> None:
-        """Undo `await_return`."""
+        """Restore the ordinary grace periods, after `await_return`."""
         for run in self._runs.values():
             run.attachments.grace = run.plan.grace
         self.kept.resume()
