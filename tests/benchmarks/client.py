@@ -109,10 +109,10 @@ async def _farhand_keys(count: str, gap: str, script: str, host: str, key: str) 
         for _ in range(KEYS_BEFORE + int(count)):
             if float(gap) and len(took) >= KEYS_BEFORE:
                 await asyncio.sleep(float(gap))
-            began = time.perf_counter_ns()
+            start_time = time.perf_counter_ns()
             run.stdin.write(b"k")
             (echo,) = await run.stdout.read_ready()
-            took.append(time.perf_counter_ns() - began)
+            took.append(time.perf_counter_ns() - start_time)
             assert echo == b"k"
         cpu = time.process_time() - cpu
         await run.stop()
@@ -138,9 +138,9 @@ async def _main(contestant: str, workload: str, *arguments: str) -> None:
     async with connecting(*arguments[numbers:]) as connection:
         # Warm up both sides once, with the smallest workload that uses everything.
         await measured(*(min(WARM_UP, int(number)) for number in arguments[:numbers]), connection)
-        began, cpu = time.perf_counter(), time.process_time()
+        start_time, cpu = time.perf_counter(), time.process_time()
         await measured(*map(int, arguments[:numbers]), connection)
-        print(time.perf_counter() - began, time.process_time() - cpu)
+        print(time.perf_counter() - start_time, time.process_time() - cpu)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class Clients:
 
     async def finished(self, *command: str, keep: bool = True) -> tuple[bytes, float]:
         """Return the output of a process and the seconds that it takes. Raises RuntimeError if it fails."""
-        began = time.perf_counter()
+        start_time = time.perf_counter()
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
@@ -78,7 +78,7 @@ class Clients:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start_time
         if process.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} failed: {error.decode(errors='replace')}")
         return out or b"", seconds

@@ -21,10 +21,10 @@ from pathlib import Path
 from farhand_client import Exited
 from tests.support.faulty_proxy import (
     Kind,
+    check_nothing_is_left,
     client_through,
     faulty_proxy,
     network_service,
-    nothing_is_left,
     random_faults,
 )
 
@@ -54,15 +54,15 @@ async def measure(size: int, cuts: int, seed: int) -> bool:
     with tempfile.TemporaryDirectory(prefix="farhand-cuts-") as name:
         directory = Path(name)
         async with network_service(directory) as service, faulty_proxy(service, iter(faults)) as line:
-            began = time.monotonic()
+            start_time = time.monotonic()
             command = [sys.executable, "-c", WRITE, str(seed), str(size)]
             async with client_through(line, directory) as client, client.start(command) as run:
                 while chunk := await run.stdout.read(1 << 20):
                     digest.update(chunk)
                     count += len(chunk)
                 result = await run.wait()
-            seconds = time.monotonic() - began
-            await nothing_is_left(service)
+            seconds = time.monotonic() - start_time
+            await check_nothing_is_left(service)
     kinds = Counter(fault.kind for fault in line.made)
     right = digest.hexdigest() == expected(seed, size) and result.outcome == Exited(code=CODE)
     print(f"seed        {seed}")

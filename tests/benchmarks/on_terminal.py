@@ -92,10 +92,10 @@ def keys(count: str, gap: str, *command: str) -> float:
     for _ in range(WARM_UP + int(count)):
         if float(gap) and len(took) >= WARM_UP:
             time.sleep(float(gap))
-        began = time.perf_counter_ns()
+        start_time = time.perf_counter_ns()
         terminal.write(b"k")
         echo = terminal.read()
-        took.append(time.perf_counter_ns() - began)
+        took.append(time.perf_counter_ns() - start_time)
         if echo != b"k":
             raise RuntimeError(f"instead of the echo it received {echo!r}")
     terminal.end()
@@ -106,10 +106,10 @@ def drain(size: str, *command: str) -> float:
     """Return the seconds from the first byte of output to the end."""
     terminal = Terminal(command)
     received = len(terminal.read())
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     while some := terminal.read():
         received += len(some)
-    took = time.perf_counter() - began
+    took = time.perf_counter() - start_time
     terminal.end()
     if received < int(size):
         raise RuntimeError(f"only {received} bytes arrived")
@@ -118,10 +118,10 @@ def drain(size: str, *command: str) -> float:
 
 def prompt(text: str, *command: str) -> float:
     """Return the ms from the start until `text` appears."""
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     terminal = Terminal(command)
     terminal.until(text.encode())
-    took = time.perf_counter() - began
+    took = time.perf_counter() - start_time
     terminal.end()
     return 1000 * took
 

@@ -157,7 +157,7 @@ async def test_a_callback_reader_gets_output_at_once_and_sets_the_pace(tmp_path:
 
     async with client_of(tmp_path, behave) as (client, service), client.start(["prog"]) as run:
         size = 0
-        over = asyncio.Event()
+        finished = asyncio.Event()
 
         def read() -> None:
             nonlocal size
@@ -165,7 +165,7 @@ async def test_a_callback_reader_gets_output_at_once_and_sets_the_pace(tmp_path:
                 assert sum(map(len, chunks)) <= 64 * KiB
                 size += sum(map(len, chunks))
             if chunks is None:
-                over.set()
+                finished.set()
 
         await client.ping()
         for _ in range(20):
@@ -173,7 +173,7 @@ async def test_a_callback_reader_gets_output_at_once_and_sets_the_pace(tmp_path:
         assert service.runs[0].sent["stdout"] == 4 * MiB  # nothing has been read yet
         run.stdout.on_ready(read)
         read()
-        await over.wait()
+        await finished.wait()
         assert size == total
 
 
@@ -186,7 +186,7 @@ async def test_a_callback_reader_gets_what_arrived_and_then_the_error(tmp_path: 
 
     async with client_of(tmp_path, behave) as (client, _), client.start(["prog"]) as run:
         reported: list[bytes | Exception] = []
-        over = asyncio.Event()
+        finished = asyncio.Event()
 
         def read() -> None:
             try:
@@ -194,11 +194,11 @@ async def test_a_callback_reader_gets_what_arrived_and_then_the_error(tmp_path: 
                     reported.extend(chunks)
             except ConnectionLost as error:
                 reported.append(error)
-                over.set()
+                finished.set()
 
         run.stdout.on_ready(read)
         run.send_signal(1)
-        await over.wait()
+        await finished.wait()
         assert reported[0] == b"half"
         assert isinstance(reported[1], ConnectionLost)
 

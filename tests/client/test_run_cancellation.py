@@ -44,9 +44,9 @@ async def test_cancelling_stops_the_run_and_waits_for_its_end(tmp_path: Path, be
     async def behave(run: FakeRun) -> None:
         nonlocal stopped
         task.cancel()
-        begun = asyncio.ensure_future(before(run))
+        started = asyncio.ensure_future(before(run))
         await run.until(m.Stop)
-        await begun
+        await started
         stopped = True
         run.ended(STOPPED)
 

@@ -43,12 +43,12 @@ async def shell(run: FakeRun) -> None:
 def serving(directory: Path, behave: Behaviour = shell) -> Iterator[FakeService]:
     """Run a fake service in its own thread, for tests that block theirs."""
     service = FakeService(behave)
-    ready, over = threading.Event(), asyncio.Event()
+    ready, finished = threading.Event(), asyncio.Event()
 
     async def serve() -> None:
         async with service.on_socket(directory):
             ready.set()
-            await over.wait()
+            await finished.wait()
 
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
@@ -57,7 +57,7 @@ def serving(directory: Path, behave: Behaviour = shell) -> Iterator[FakeService]
     try:
         yield service
     finally:
-        loop.call_soon_threadsafe(over.set)
+        loop.call_soon_threadsafe(finished.set)
         thread.join()
         loop.close()
 

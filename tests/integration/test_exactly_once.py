@@ -75,12 +75,12 @@ async def test_the_older_connection_of_a_client_is_notified_that_it_was_replaced
         assert (await now.ended()).outcome.status == "killed"
 
 
-@pytest.mark.parametrize("over", [False, True])
-async def test_another_request_with_that_id_is_a_conflict(core: Service, over: bool) -> None:
+@pytest.mark.parametrize("ended", [False, True])
+async def test_another_request_with_that_id_is_a_conflict(core: Service, ended: bool) -> None:
     run_id = new_id()
-    command = ["sh", "-c", "true" if over else "sleep 60"]
+    command = ["sh", "-c", "true" if ended else "sleep 60"]
     async with farhand_client.connect(core.host) as client, client.start(command, run_id=run_id) as run:
-        if over:
+        if ended:
             await run.wait()
         for other, cwd in ((["sh", "-c", "false"], None), (command, "/")):
             with pytest.raises(RequestRefused) as refused:

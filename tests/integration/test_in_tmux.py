@@ -57,7 +57,7 @@ async def until(condition: Callable[[], bool], seen: Callable[[], str]) -> None:
     """Wait until a condition that no terminal output signals is true."""
     try:
         async with asyncio.timeout(TIMEOUT):
-            while not condition():  # noqa: ASYNC110  # tmux tells nobody
+            while not condition():  # noqa: ASYNC110  # tmux sends no notification
                 await asyncio.sleep(0.02)
     except TimeoutError:
         pytest.fail(f"the condition never became true:\n{seen()}")
@@ -295,7 +295,7 @@ async def test_ctrl_c_under_a_flood_gives_the_prompt_within_half_a_second(
         screen.type("yes", "Enter")
         await screen.matches("y\ny\ny\ny")
         screen.type("", "C-c")
-        began = time.monotonic()
+        start_time = time.monotonic()
         await screen.matches("^at>$")
-        took.append(time.monotonic() - began)
+        took.append(time.monotonic() - start_time)
     assert min(took) < 0.5

@@ -156,14 +156,14 @@ async def test_a_draining_service_does_not_remove_the_socket_of_its_successor(tm
 
 
 async def test_a_file_that_is_not_a_socket_is_not_replaced(tmp_path: Path) -> None:
-    in_the_way = tmp_path / "run/farhand/farhandd.sock"
-    in_the_way.parent.mkdir(parents=True)
-    in_the_way.write_text("precious")
+    file = tmp_path / "run/farhand/farhandd.sock"
+    file.parent.mkdir(parents=True)
+    file.write_text("precious")
     process = await warm.start(*warm.FARHANDD, "serve", env=environment(tmp_path), stderr=asyncio.subprocess.PIPE)
     _, stderr = await asyncio.wait_for(process.communicate(), TIMEOUT)
     assert process.returncode == 1
-    assert stderr.decode().startswith(f"farhandd: cannot listen on {in_the_way}: a file that is not a socket")
-    assert in_the_way.read_text() == "precious"
+    assert stderr.decode().startswith(f"farhandd: cannot listen on {file}: a file that is not a socket")
+    assert file.read_text() == "precious"
 
 
 @pytest.fixture

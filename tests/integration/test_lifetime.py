@@ -19,7 +19,7 @@ MiB = 1 << 20
 GRACE = 0.3
 
 
-async def run_left_behind(core: Service, command: list[str], **options: object) -> str:
+async def orphaned_run(core: Service, command: list[str], **options: object) -> str:
     """Start a run and lose the connection; return the run's id."""
     async with RawClient.connect(core.socket) as client:
         run = client.start(*command, **options)  # type: ignore[arg-type]  # fields of the request
@@ -28,22 +28,22 @@ async def run_left_behind(core: Service, command: list[str], **options: object) 
 
 
 async def test_a_run_is_stopped_once_its_client_has_been_away_for_the_grace_period(core: Service) -> None:
-    begun = asyncio.get_running_loop().time()
-    run_id = await run_left_behind(core, ["sleep", "60"], grace=GRACE)
+    started = asyncio.get_running_loop().time()
+    run_id = await orphaned_run(core, ["sleep", "60"], grace=GRACE)
     async with farhand_client.connect(core.host) as client:
         result = await client.wait(run_id)
-    assert asyncio.get_running_loop().time() - begun >= GRACE
+    assert asyncio.get_running_loop().time() - started >= GRACE
     assert result.outcome == Killed(reason="disconnected", signal=15)
 
 
 async def test_waiting_and_read_only_clients_do_not_keep_a_run(core: Service) -> None:
-    run_id = await run_left_behind(core, ["sleep", "60"], grace=GRACE)
+    run_id = await orphaned_run(core, ["sleep", "60"], grace=GRACE)
     async with farhand_client.connect(core.host) as client, client.attach(run_id, read_only=True) as looking:
         assert (await looking.wait()).outcome == Killed(reason="disconnected", signal=15)
 
 
 async def test_a_run_with_on_disconnect_keep_is_kept(core: Service) -> None:
-    run_id = await run_left_behind(core, ["cat", "/dev/zero"], grace=0.0, on_disconnect="keep")
+    run_id = await orphaned_run(core, ["cat", "/dev/zero"], grace=0.0, on_disconnect="keep")
     async with farhand_client.connect(core.host) as client:
         assert [run.outcome for run in await client.runs(prefix=run_id)] == [None]
         result = await client.stop(run_id)
@@ -51,7 +51,7 @@ async def test_a_run_with_on_disconnect_keep_is_kept(core: Service) -> None:
 
 
 async def test_a_client_that_returns_within_the_grace_period_finds_the_run_and_its_output(core: Service) -> None:
-    run_id = await run_left_behind(core, ["sh", "-c", "echo out; sleep 60"], grace=GRACE)
+    run_id = await orphaned_run(core, ["sh", "-c", "echo out; sleep 60"], grace=GRACE)
     async with farhand_client.connect(core.host) as client, client.attach(run_id) as run:
         assert await run.stdout.read(4) == b"out\n"
         with pytest.raises(TimeoutError):
@@ -119,7 +119,7 @@ async def test_a_slow_read_only_client_gets_exact_gaps_and_delays_no_other(core:
 
 async def test_a_stream_without_readers_does_not_block_the_program(core: Service) -> None:
     command = ["sh", "-c", f"read go; head -c {32 * MiB} /dev/zero >&2; echo done"]
-    run_id = await run_left_behind(core, command, stdin=True, grace=0.0, on_disconnect="keep")
+    run_id = await orphaned_run(core, command, stdin=True, grace=0.0, on_disconnect="keep")
     async with (
         farhand_client.connect(core.host) as client,
         client.attach(run_id, offset=(0, None), stdin=True, hold=True) as run,
@@ -149,7 +149,7 @@ async def test_another_client_may_send_stdin_after_the_first_has_left(core: Serv
 
 
 async def test_a_read_only_client_can_only_read(core: Service) -> None:
-    run_id = await run_left_behind(core, ["sleep", "60"], grace=60, on_disconnect="keep")
+    run_id = await orphaned_run(core, ["sleep", "60"], grace=60, on_disconnect="keep")
     for message in (m.Stop(), m.Signal(number=9), m.End(stream="stdin")):
         async with RawClient.connect(core.socket) as client:
             channel = client.connection.open(m.Attach(id=run_id, stdout=0, read_only=True))

@@ -16,11 +16,11 @@ from tests.support.service import Service, running_service
 async def test_an_id_is_used_once(client: RawClient) -> None:
     run_id = new_id()
     first = client.start("sh", "-c", "read -r x; echo $x", id=run_id, stdin=True)
-    while_it_runs = await client.start("echo", "other", id=run_id).error()
+    meanwhile = await client.start("echo", "other", id=run_id).error()
     first.write(b"ok\n")
     await first.ended()
     afterwards = await client.start("echo", "other", id=run_id).error()
-    for error in (while_it_runs, afterwards):
+    for error in (meanwhile, afterwards):
         assert error.code == "conflict"
         assert run_id in error.message
     assert first.stdout == b"ok\n"

@@ -141,9 +141,9 @@ async def test_applied_limits_and_usage_are_in_the_status(service: Service, tmp_
     code = "import time\nx = bytearray(300 << 20)\nwhile time.process_time() < 0.3: pass"
     limits = ("--limit", "memory=1G", "--limit", "cpu=10", "--limit", "files=100", "--limit", "output=1M")
     command = ("run", "--status-json", str(status), *limits, service.host, sys.executable, "-S", "-c", code)
-    began = time.monotonic()
+    start_time = time.monotonic()
     finished = await farhand(*command, env=service.environment)
-    wall = time.monotonic() - began
+    wall = time.monotonic() - start_time
     assert finished.code == 0, finished
     reported = json.loads(status.read_text())
     assert reported["applied"] == {"memory": "rlimit", "cpu": "rlimit", "files": "rlimit", "output": "service"}

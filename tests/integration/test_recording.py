@@ -124,8 +124,8 @@ async def test_input_is_recorded_only_on_request(client: Client) -> None:
 
 
 async def test_a_recording_continues_through_an_upgrade(service: Service, client: Client) -> None:
-    over = await client.run("echo a; echo b >&2", shell=True)
-    reported = await client.recording(over.run_id)
+    finished = await client.run("echo a; echo b >&2", shell=True)
+    reported = await client.recording(finished.run_id)
     async with client.start(["cat"], stdin=PIPE, record_input=True) as run:
         assert run.stdin is not None
         await later(client, await echoed(run, b"before\n"))
@@ -138,7 +138,7 @@ async def test_a_recording_continues_through_an_upgrade(service: Service, client
     assert marks[: len(first)] == first
     assert output(marks) == [(7, None), (14, None)]
     assert typed(marks) == b"before\nbehind\n"
-    assert await client.recording(over.run_id) == reported, "also of an ended run"
+    assert await client.recording(finished.run_id) == reported, "also of an ended run"
 
 
 async def test_a_recording_is_deleted_with_the_output(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from tests.support.faulty_proxy import (
     LOGGED_IN,
     Fault,
     Kind,
+    check_nothing_is_left,
     client_through,
     faulty_proxy,
     network_service,
-    nothing_is_left,
     random_faults,
 )
 
@@ -64,7 +64,7 @@ async def test_output_through_fifty_cuts_is_complete_and_the_exit_code_correct(t
         assert result.outcome == Exited(code=7)
         assert len(line.made) > CUTS * 2 / 3
         assert {fault.kind for fault in line.made} == {"fin", "rst", "vanish", "edge"}
-        await nothing_is_left(service)
+        await check_nothing_is_left(service)
 
 
 async def test_stdin_and_output_are_complete_through_cuts_in_both_directions(tmp_path: Path, seed: int) -> None:
@@ -92,7 +92,7 @@ async def test_stdin_and_output_are_complete_through_cuts_in_both_directions(tmp
         assert count == SIZE // 2
         assert received.hexdigest() == sent.hexdigest()
         assert len(line.made) > 10
-        await nothing_is_left(service)
+        await check_nothing_is_left(service)
 
 
 @pytest.mark.parametrize("kind", ["fin", "rst"])
@@ -107,4 +107,4 @@ async def test_a_start_that_was_cut_off_anywhere_happens_once(tmp_path: Path, ki
             while len(line.made) < len(faults):
                 completed = await client.run(f"echo once >> {mark}; cat {mark}; rm {mark}", shell=True)
                 assert (completed.stdout, completed.outcome) == (b"once\n", Exited(code=0))
-        await nothing_is_left(service)
+        await check_nothing_is_left(service)

@@ -190,9 +190,9 @@ async def test_killing_local_leaves_no_service(tmp_path: Path) -> None:
         (service,) = services(tmp_path)
         gone = os.pidfd_open(service)
         process.kill()
-        over = asyncio.Event()
-        asyncio.get_running_loop().add_reader(gone, over.set)
-        await over.wait()
+        finished = asyncio.Event()
+        asyncio.get_running_loop().add_reader(gone, finished.set)
+        await finished.wait()
         asyncio.get_running_loop().remove_reader(gone)
         os.close(gone)
 

@@ -105,10 +105,10 @@ class TestUsingAShell:
         async with shell(pty, core.host, env):
             pty.type(b"yes\r")
             await pty.shows(b"y\r\ny\r\n" * 10_000)
-            began = time.monotonic()
+            start_time = time.monotonic()
             pty.type(b"\x03")
             await pty.shows(PROMPT)
-            assert time.monotonic() - began < 1.5  # half a second on an idle machine
+            assert time.monotonic() - start_time < 1.5  # half a second on an idle machine
 
     async def test_job_control_works(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
         async with shell(pty, core.host, env):
@@ -232,11 +232,11 @@ class TestKeepingAShell:
         async with shell(pty, service.host, service.environment | {"TERM": "xterm"}) as process:
             service.process.send_signal(signal.SIGSTOP)
             try:
-                began = time.monotonic()
+                start_time = time.monotonic()
                 pty.type(b"typed\r~.")
                 await pty.shows(b"farhand: left, but the service has not confirmed it; unless it was notified, run ")
                 assert await process.wait() == 255
-                assert time.monotonic() - began < 1.5  # one second on an idle machine
+                assert time.monotonic() - start_time < 1.5  # one second on an idle machine
             finally:
                 service.process.send_signal(signal.SIGCONT)
         assert pty.modes == before

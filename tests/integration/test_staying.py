@@ -86,21 +86,21 @@ class Fifo:
         self.path = path
         os.mkfifo(path)
         self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-        self._said = b""
+        self._unread = b""
 
     async def line(self) -> str:
         """Return the next line."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(20):
-            while b"\n" not in self._said:
+            while b"\n" not in self._unread:
                 more = asyncio.Event()
                 loop.add_reader(self._fd, more.set)
                 try:
                     await more.wait()
                 finally:
                     loop.remove_reader(self._fd)
-                self._said += os.read(self._fd, 4096)
-        line, _, self._said = self._said.partition(b"\n")
+                self._unread += os.read(self._fd, 4096)
+        line, _, self._unread = self._unread.partition(b"\n")
         return line.decode()
 
     def close(self) -> None:

@@ -67,14 +67,14 @@ async def test_after_reconnecting_nothing_is_typed_or_shown_twice(core: Service)
         typed = len(b"here=42\r" + b"echo a")
         await lose_connection(run)
     async with another(core) as second:
-        back = attach(second, run, attachment=KEY, stdin=typed - 3)
-        await back.started()
-        assert back.feeds
-        back.write(b"o agai")
-        back.write(b"n: $here\r")
-        await back.match(b"again: 42\r\n")
-        assert b"o ago" not in back.stdout
-        await stop(back)
+        returned = attach(second, run, attachment=KEY, stdin=typed - 3)
+        await returned.started()
+        assert returned.feeds
+        returned.write(b"o agai")
+        returned.write(b"n: $here\r")
+        await returned.match(b"again: 42\r\n")
+        assert b"o ago" not in returned.stdout
+        await stop(returned)
 
 
 async def test_output_without_a_client_is_kept_for_the_next_one(core: Service) -> None:
@@ -86,11 +86,11 @@ async def test_output_without_a_client_is_kept_for_the_next_one(core: Service) -
         await run.output(KiB)
         await lose_connection(run)
     async with another(core) as second:
-        back = attach(second, run, attachment=KEY, stdin=1)
-        await back.match(b"all\r\n")
-        assert "gap" not in back.transcript
-        await stop(back)
-    seen = (run.stdout + back.stdout).split()
+        returned = attach(second, run, attachment=KEY, stdin=1)
+        await returned.match(b"all\r\n")
+        assert "gap" not in returned.transcript
+        await stop(returned)
+    seen = (run.stdout + returned.stdout).split()
     assert [int(number) for number in seen if number.isdigit()] == list(range(1, 200_001))
 
 
@@ -106,10 +106,10 @@ async def test_a_ring_that_has_wrapped_reports_the_gap(core: Service, tmp_path: 
         await lose_connection(run)
     assert await asyncio.to_thread(fifo.read_bytes) == b"\n"
     async with another(core) as second:
-        back = attach(second, run, attachment=KEY, stdin=1)
-        await back.match(b"all\r\n")
-        assert back.transcript[:3] == ["started", "resize", "gap"]
-        await stop(back)
+        returned = attach(second, run, attachment=KEY, stdin=1)
+        await returned.match(b"all\r\n")
+        assert returned.transcript[:3] == ["started", "resize", "gap"]
+        await stop(returned)
 
 
 @pytest.mark.parametrize("how", ["lost", "left"])
@@ -193,14 +193,14 @@ async def test_the_screen_is_redrawn_for_a_new_client_and_not_after_a_reconnect(
         await run.match(b"ready")
         await lose_connection(run)
     async with another(core) as second:
-        back = attach(second, run, attachment=KEY)
-        back.write(b"next\r")
-        await back.match(b"next\r\n")
-        assert b"24 80" not in back.stdout
+        returned = attach(second, run, attachment=KEY)
+        returned.write(b"next\r")
+        await returned.match(b"next\r\n")
+        assert b"24 80" not in returned.stdout
         newcomer = attach(second, run, attachment=OTHER, share=True)
-        await back.match(b"24 80\r\n")
+        await returned.match(b"24 80\r\n")
         await newcomer.match(b"24 80\r\n")
-        await stop(back)
+        await stop(returned)
 
 
 async def test_a_stalled_connection_blocks_the_program_and_a_lost_one_does_not(core: Service) -> None:
@@ -251,15 +251,15 @@ async def test_a_shell_survives_an_upgrade(own: Service) -> None:
         await upgraded(own)
         await first.closed()
     async with another(own) as second:
-        back = attach(second, run, attachment=KEY, stdin=4, size=size(90, 20))
-        assert await back.started() == pid
+        returned = attach(second, run, attachment=KEY, stdin=4, size=size(90, 20))
+        assert await returned.started() == pid
         assert descriptors(own.process.pid) <= open_before
-        assert back.sizes[0] == size(90, 20)
-        back.write(b" half")
-        back.write(b"way $(stty size)\r")
-        await back.match(b"halfway 20 90\r\n")
-        back.write(b"exit 7\r")
-        ended = await back.ended()
+        assert returned.sizes[0] == size(90, 20)
+        returned.write(b" half")
+        returned.write(b"way $(stty size)\r")
+        await returned.match(b"halfway 20 90\r\n")
+        returned.write(b"exit 7\r")
+        ended = await returned.ended()
         assert getattr(ended.outcome, "code", None) == 7
 
 
@@ -274,8 +274,8 @@ async def test_pasted_input_that_was_not_read_survives_an_upgrade(own: Service) 
         pid = await run.started()
         await upgraded(own)
     async with another(own) as second:
-        back = attach(second, run, attachment=KEY, stdin=len(paste))
-        await back.started()
+        returned = attach(second, run, attachment=KEY, stdin=len(paste))
+        await returned.started()
         os.kill(pid, signal.SIGCONT)
-        await back.match(hashlib.sha256(paste).hexdigest().encode())
-        await back.ended()
+        await returned.match(hashlib.sha256(paste).hexdigest().encode())
+        await returned.ended()

@@ -138,9 +138,9 @@ async def test_stdin_continues_where_the_upgrade_interrupted_it(service: Service
 
 async def test_a_stop_keeps_its_grace_period_through_an_upgrade(service: Service, client: Client) -> None:
     deaf = "trap 'echo asked' TERM; echo up; while :; do sleep 60 & wait $!; done"
-    began = time.monotonic()
+    start_time = time.monotonic()
     await upgraded(service)
-    kill_after = 3 * (time.monotonic() - began)  # longer than the next upgrade, on any machine
+    kill_after = 3 * (time.monotonic() - start_time)  # longer than the next upgrade, on any machine
     async with connect(service.host) as other, client.start(["sh", "-c", deaf], grace=0) as run:
         assert await line(run) == "up"
         stopping = asyncio.create_task(other.stop(run.id, kill_after))
@@ -156,11 +156,11 @@ async def test_a_stop_keeps_its_grace_period_through_an_upgrade(service: Service
 
 async def test_a_timeout_applies_through_an_upgrade(service: Service, client: Client) -> None:
     for timeout in (2, 6, 18):
-        began = time.monotonic()
+        start_time = time.monotonic()
         async with client.start(["sh", "-c", "echo up; exec sleep 60"], timeout=timeout) as run:
             await line(run)
             await upgraded(service)
-            in_time = time.monotonic() - began < timeout
+            in_time = time.monotonic() - start_time < timeout
             result = await run.wait()
         assert result.outcome == TimedOut(timeout=timeout, signal=signal.SIGTERM)
         if in_time:
@@ -345,16 +345,16 @@ async def test_repeated_upgrade_signals_are_harmless(service: Service, client: C
         assert await line(run) == "on"
 
 
-@pytest.mark.parametrize("line_of_log", [None, "msg=upgrading"])
+@pytest.mark.parametrize("log_line", [None, "msg=upgrading"])
 async def test_a_service_stopped_during_an_upgrade_drains(
-    service: Service, client: Client, line_of_log: str | None
+    service: Service, client: Client, log_line: str | None
 ) -> None:
     others = set(children(os.getpid()))
     run = await client.start(["sh", "-c", "echo up; exec sleep 600"])
     await line(run)
     service.process.send_signal(signal.SIGUSR2)
-    if line_of_log is not None:
-        await logged(service, line_of_log)
+    if log_line is not None:
+        await logged(service, log_line)
     service.process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(TIMEOUT):
         assert await service.process.wait() == 0, service.log

@@ -168,8 +168,8 @@ async def test_several_attach_and_one_of_them_feeds_the_run(service: Service) ->
                 assert b"another client sends this run's stdin" in await second.stderr.readline()
                 second.send_signal(signal.SIGTERM)
                 assert await second.wait() == 143
-        done_ = await farhand("attach", service.host, run, input=b"two\n")
-        assert (done_.code, done_.stdout, done_.stderr) == (0, b"one\ntwo\n", b"")
+        attached = await farhand("attach", service.host, run, input=b"two\n")
+        assert (attached.code, attached.stdout, attached.stderr) == (0, b"one\ntwo\n", b"")
 
 
 async def _watched(service: Service, run: str) -> bytes:

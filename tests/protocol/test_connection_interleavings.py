@@ -236,10 +236,10 @@ class World:
 
     def _leave(self, side: Side, channel: int) -> None:
         if self._usable(side, channel):
-            over = ENDED if self._runs(channel) else m.Error(code=ErrorCode.UNKNOWN_RUN, message="no such run")
+            finished = ENDED if self._runs(channel) else m.Error(code=ErrorCode.UNKNOWN_RUN, message="no such run")
             # A client that is known to have left only gets `done`.
             left = channel in self.close_received
-            last = m.Close() if side is Side.CLIENT else m.Done() if left else over
+            last = m.Close() if side is Side.CLIENT else m.Done() if left else finished
             self.pair.end(side).send(channel, last)
             self.left[side].add(channel)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from farhand_protocol.errors import ErrorCode, RemoteProtocolError
 from farhand_protocol.frames import FrameDecoder, encode_frame, encode_header
 from farhand_protocol.limits import MAX_CHANNEL, MAX_PAYLOAD
-from tests.support.pairs import frames as taken_apart
+from tests.support.pairs import frames as decode_frames
 
 Frames = list[tuple[int, int, bytes]]
 some_frames = st.lists(st.tuples(st.integers(1, 4), st.integers(0, MAX_CHANNEL), st.binary(max_size=40)), max_size=12)
@@ -77,4 +77,4 @@ def test_payloads_outlive_the_buffer_in_which_they_arrived() -> None:
 def test_frames_are_encoded_as_specified() -> None:
     assert encode_frame(3, 1, b"hello") == bytes.fromhex("0000050300000001") + b"hello"
     assert encode_header(255, MAX_CHANNEL, MAX_PAYLOAD) == b"\xff" * 8
-    assert taken_apart(encode_frame(4, MAX_CHANNEL, b"")) == [(4, MAX_CHANNEL, b"")]
+    assert decode_frames(encode_frame(4, MAX_CHANNEL, b"")) == [(4, MAX_CHANNEL, b"")]

@@ -254,17 +254,17 @@ class TestRuns:
     def test_the_transcript_of_a_resume(self) -> None:
         """Both sides replay it exactly, and the output arrives completely and once."""
         (example,) = fenced(section("7. Runs"), "session")
-        pair, arrived, began = Pair.ready(), 0, 0
+        pair, arrived, start_time = Pair.ready(), 0, 0
         for line in example.splitlines():
             if line == "cut":
-                pair, began = Pair.ready(), arrived
+                pair, start_time = Pair.ready(), arrived
                 continue
             speaker = Side.CLIENT if line.startswith("client 1: ") else Side.SERVER
             content = line.split(" ", 2)[2]
             if content.startswith("{"):
                 message = m.decode(content.removesuffix(" ×").encode(), Limits())
                 if isinstance(message, m.Attach):
-                    assert message.stdout == began
+                    assert message.stdout == start_time
                 if type(message) in CHANNEL_MESSAGES:
                     assert pair.client.open(message) == 1
                 else:

@@ -30,7 +30,7 @@ async def test_close_first_sends_all_queued_frames() -> None:
         assert not transport.room
         assert frames(await read_to_end(peer))[count].payload == b"the last"
     await recorder.end()
-    assert (recorder.lost_by, recorder.writables) == ([None], 0)
+    assert (recorder.losses, recorder.writables) == ([None], 0)
 
 
 @on_each_loop
@@ -61,7 +61,7 @@ async def test_close_gives_up_on_a_peer_that_never_reads(monkeypatch: pytest.Mon
         await fill(transport)
         transport.close()
         await recorder.end()
-    assert len(recorder.lost_by) == 1
+    assert len(recorder.losses) == 1
 
 
 @on_each_loop
@@ -77,7 +77,7 @@ async def test_abort_closes_at_once_with_data_queued() -> None:
         transport.close()
         transport.abort()
         assert not transport.room
-    assert len(recorder.lost_by) == 1
+    assert len(recorder.losses) == 1
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])
@@ -102,7 +102,7 @@ async def test_a_reset_by_the_peer_is_reported_once() -> None:
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
     await recorder.end()
-    assert len(recorder.lost_by) == 1
+    assert len(recorder.losses) == 1
     assert recorder.writables == 0
 
 
@@ -113,7 +113,7 @@ async def test_an_end_of_file_is_a_loss_without_an_error() -> None:
     await attach(serving(), recorder, ours)
     peer.close()
     await recorder.end()
-    assert recorder.lost_by == [None]
+    assert recorder.losses == [None]
 
 
 @on_each_loop

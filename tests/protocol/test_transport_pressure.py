@@ -34,7 +34,7 @@ async def test_a_peer_that_does_not_read_stops_the_writer_at_the_bound() -> None
         transport.close()
         assert len(frames(await reader)) == count
     await recorder.end()
-    assert (recorder.writables, recorder.lost_by) == (1, [None])
+    assert (recorder.writables, recorder.losses) == (1, [None])
 
 
 @on_each_loop

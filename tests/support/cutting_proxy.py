@@ -47,7 +47,7 @@ async def cutting_proxy(
                 end.transport.abort()
 
     def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if over.is_set():
+        if finished.is_set():
             writer.transport.abort()  # accepted just before the end
             return
         task = asyncio.ensure_future(serve(reader, writer))
@@ -55,12 +55,12 @@ async def cutting_proxy(
         task.add_done_callback(tasks.discard)
         task.add_done_callback(lambda _: writer.transport.abort())  # also if it was cancelled before its first step
 
-    over = asyncio.Event()
+    finished = asyncio.Event()
     server = await asyncio.start_unix_server(accepted, socket)
     try:
         yield cuts
     finally:
-        over.set()
+        finished.set()
         server.close()
         for task in tasks:
             task.cancel()

@@ -73,10 +73,10 @@ class FaultyProxy:
                 return
             fault = None if self.sound else next(self._faults, None)
             forth = fault.after if fault is not None and fault.of == "client" else None
-            back = fault.after if fault is not None and fault.of == "service" else None
+            to_client = fault.after if fault is not None and fault.of == "service" else None
             copies = {
                 asyncio.ensure_future(_copy(client, service, forth)),
-                asyncio.ensure_future(_copy(service, client, back)),
+                asyncio.ensure_future(_copy(service, client, to_client)),
             }
             try:
                 done, _ = await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
@@ -190,7 +190,7 @@ async def network_service(directory: Path, config: str = "") -> AsyncIterator[Se
         yield service
 
 
-async def nothing_is_left(service: Service) -> None:
+async def check_nothing_is_left(service: Service) -> None:
     """Check that no run is active and no client is attached."""
     async with farhand_client.connect(service.host) as client:
         assert [(run.id, run.attachments) for run in await client.runs(ended=True) if not run.outcome] == []

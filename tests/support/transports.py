@@ -57,7 +57,7 @@ class Recorder:
 
     def __init__(self, answer: Callable[[ConnectionTransport, Event], None] | None = None) -> None:
         self.events: list[Event] = []
-        self.lost_by: list[Exception | None] = []
+        self.losses: list[Exception | None] = []
         self.writables = 0
         self._answer = answer
         self._transport: ConnectionTransport | None = None
@@ -72,19 +72,19 @@ class Recorder:
         self._transport = transport
 
     def received(self, event: Event) -> None:
-        assert self.lost_by == []
+        assert self.losses == []
         self.events.append(event)
         self._changed.set()
         if self._answer is not None:
             self._answer(self.transport, event)
 
     def writable(self) -> None:
-        assert self.lost_by == []
+        assert self.losses == []
         self.writables += 1
         self._changed.set()
 
     def lost(self, error: Exception | None) -> None:
-        self.lost_by.append(error)
+        self.losses.append(error)
         self._changed.set()
 
     async def wait_for_events(self, count: int) -> None:
@@ -93,7 +93,7 @@ class Recorder:
 
     async def end(self) -> None:
         """Wait until the transport is closed."""
-        await self.until(lambda: self.lost_by)
+        await self.until(lambda: self.losses)
 
     async def until(self, condition: Callable[[], object]) -> None:
         while not condition():

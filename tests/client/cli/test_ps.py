@@ -52,8 +52,8 @@ async def test_json_prints_one_object_per_line(tmp_path: Path) -> None:
         service.answer = answering(info(2, stdin=4, command="a\nb"), info(1, outcome=Signaled(signal=9)))
         done = await farhand("ps", "--all", "--json", service.host)
         assert (done.code, done.stderr) == (0, b"")
-        going, over = map(json.loads, done.stdout.splitlines())
-        assert going == {
+        running, finished = map(json.loads, done.stdout.splitlines())
+        assert running == {
             "run_id": info(2).id,
             "owner": "ann",
             "command": "a\nb",
@@ -68,4 +68,4 @@ async def test_json_prints_one_object_per_line(tmp_path: Path) -> None:
             "outcome": None,
             "terminal": None,
         }
-        assert over["outcome"] == {"status": "signaled", "signal": 9}
+        assert finished["outcome"] == {"status": "signaled", "signal": 9}

@@ -96,11 +96,11 @@ class TestLeaving:
             await pty.shows(b"ready ")
             service.connections[0].fall_silent()
             await pty.paste(b"x" * MiB)
-            began = time.monotonic()
+            start_time = time.monotonic()
             await pty.paste(b"\r" + key)
             await pty.shows(b"farhand: left")
             await process.wait()
-            assert time.monotonic() - began < 2  # shared with other processes, and other tests
+            assert time.monotonic() - start_time < 2  # shared with other processes, and other tests
 
     async def test_leaving_works_during_an_outage(
         self, pty: Pty, service: FakeService, env: dict[str, str], tmp_path: Path
@@ -148,10 +148,10 @@ class TestLeaving:
             assert pty.raw
             process.kill()
             await process.wait()
-            said = await pty.shows(b"\x1b[?1049l")
+            output = await pty.shows(b"\x1b[?1049l")
             await pty.until_raw(False)
-        assert b"\x1b[?25h" in said + pty.shown
-        assert b"\x1b[?1000l" in said + pty.shown
+        assert b"\x1b[?25h" in output + pty.shown
+        assert b"\x1b[?1000l" in output + pty.shown
         assert pty.modes == before
 
     async def test_ctrl_c_before_the_shell_has_started_leaves(
@@ -175,8 +175,8 @@ class TestOutages:
             await pty.shows(b"ready ")
             (tmp_path / "fake.sock").rename(tmp_path / "away")
             service.connections[0].cut()
-            said = await pty.shows(b"lost; reconnecting (for up to 24 h)")
-            assert b"\x1b]2;connection to unix:" in said
+            output = await pty.shows(b"lost; reconnecting (for up to 24 h)")
+            assert b"\x1b]2;connection to unix:" in output
             pty.type(b"typed meanwhile")
             (tmp_path / "away").rename(tmp_path / "fake.sock")
             await pty.shows(b"\x1b[2K")  # the row, which is empty in what the program has written
@@ -192,8 +192,8 @@ class TestOutages:
             await pty.shows(b"ready ")
             service.connections[0].cut()
             assert await process.wait() == 255
-            said = await pty.shows(b"farhand attach")
-            assert re.search(rb"\r\nfarhand: the connection to .* (was closed|failed)", said)
+            output = await pty.shows(b"farhand attach")
+            assert re.search(rb"\r\nfarhand: the connection to .* (was closed|failed)", output)
         assert pty.modes == before
 
     async def test_a_stopping_service_announces_the_time_left(

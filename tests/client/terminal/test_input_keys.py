@@ -144,7 +144,7 @@ async def test_a_program_that_reads_late_gets_everything_and_little_is_held_for_
     with reading(pty, program):
         pasting = asyncio.ensure_future(pty.paste(paste))
         async with asyncio.timeout(10):
-            while program.stdin.waiting < MAX_UNSENT_KEYS:  # noqa: ASYNC110  # nobody tells
+            while program.stdin.waiting < MAX_UNSENT_KEYS:  # noqa: ASYNC110  # nothing signals it
                 await asyncio.sleep(0.01)
         for _ in range(10):
             await asyncio.sleep(0)

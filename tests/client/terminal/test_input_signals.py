@@ -38,10 +38,10 @@ class Window:
 async def test_the_first_size_is_reported_at_once() -> None:
     window = Window()
     with window.signals:
-        began = asyncio.get_running_loop().time()
+        start_time = asyncio.get_running_loop().time()
         window.resize(100)
         await asyncio.sleep(RESIZE_INTERVAL)
-    assert window.sizes == [(began, 100)]
+    assert window.sizes == [(start_time, 100)]
 
 
 @virtual_time

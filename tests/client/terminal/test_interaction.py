@@ -79,9 +79,9 @@ async def test_a_held_terminal_blocks_the_program_but_not_the_keys(tmp_path: Pat
             while service.runs[0].stdin != b"x\r":
                 await client.ping()
         pty.type(b"~.")
-        began = time.monotonic()
+        start_time = time.monotonic()
         assert await shown is InteractionResult.LEFT
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - start_time < 1
     assert not pty.raw
 
 
@@ -143,10 +143,10 @@ async def test_leaving_works_while_the_service_is_stopped(tmp_path: Path, pty: P
         await pty.shows(b"ready ")
         service.connections[0].fall_silent()
         await pty.paste(b"x" * 300 * KiB)  # more than the service lets us send
-        began = time.monotonic()
+        start_time = time.monotonic()
         await pty.paste(b"\r~.")
         assert await shown is InteractionResult.LEFT
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - start_time < 1
         service.connections[0].cut()  # closing waits for the service
 
 

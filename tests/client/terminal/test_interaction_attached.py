@@ -70,12 +70,12 @@ async def test_a_read_only_client_may_not_type(tmp_path: Path, pty: Pty) -> None
 
 
 async def test_the_last_screen_of_a_run_that_ends_within_the_backlog_is_painted(tmp_path: Path, pty: Pty) -> None:
-    async def over_already(run: FakeRun) -> None:
+    async def ended(run: FakeRun) -> None:
         run.started()
         await run.write("stdout", b"the last words")
         run.ended()
 
-    async with interacting(tmp_path, pty, over_already) as (_, _, run, _, local):
+    async with interacting(tmp_path, pty, ended) as (_, _, run, _, local):
         interaction = Interaction(run, local, backlog=64 * KiB)
         assert await interaction.run() is InteractionResult.RUN_ENDED
         await pty.shows(b"the last words")

@@ -97,11 +97,13 @@ def test_the_rest_of_a_sequence_too_long_to_repeat_is_not_shown() -> None:
     assert Reference(20, 6, terminal.repaint()).display[0].rstrip() == "seen again"
 
 
-@pytest.mark.parametrize(("output", "back"), [(b"", b"\x1b[23;2t"), (b"\x1b]2;mine\x07", b"\x1b[23;2t\x1b]2;mine\x07")])
-def test_the_title_is_restored(output: bytes, back: bytes) -> None:
+@pytest.mark.parametrize(
+    ("output", "restoring"), [(b"", b"\x1b[23;2t"), (b"\x1b]2;mine\x07", b"\x1b[23;2t\x1b]2;mine\x07")]
+)
+def test_the_title_is_restored(output: bytes, restoring: bytes) -> None:
     shown, hidden = noticed(output)
     assert b"\x1b[22;2t\x1b]2;" + TEXT.encode() + b"\x07" in shown
-    assert back in hidden
+    assert restoring in hidden
 
 
 def test_a_second_text_replaces_the_first() -> None:

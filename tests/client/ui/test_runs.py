@@ -32,8 +32,8 @@ def lines(*runs: m.RunInfo, columns: int | None = None) -> list[str]:
 
 
 def test_the_table_has_a_row_for_each_run() -> None:
-    over = info(2, duration=4.25, stdout=1500, stderr=100, began=NOW - 7200, command="make", outcome=Exited(code=2))
-    assert lines(info(1), over) == [
+    finished = info(2, duration=4.25, stdout=1500, stderr=100, began=NOW - 7200, command="make", outcome=Exited(code=2))
+    assert lines(info(1), finished) == [
         "ID             STATE     AGE    TIME   OUTPUT  COMMAND",
         "01890a5d-ac01  running   1m30s  1m30s  0       sleep 9",
         "01890a5d-ac02  exited 2  2h00m  4.25s  1.6K    make",

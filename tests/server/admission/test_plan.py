@@ -141,8 +141,8 @@ def test_shell_text_needs_a_rule_for_shells() -> None:
 def test_a_forced_command_is_judged_by_what_it_executes() -> None:
     just_that = rules({"commands": [["/bin/sh", "-c", "./backup --serve"]]})
     assert plan({"argv": (b"anything",)}, FORCED, just_that).argv == (b"/bin/sh", b"-c", b"./backup --serve")
-    what_was_asked_for = rules({"commands": [["/usr/bin/ls"]]})
-    assert denied({"argv": (b"ls",)}, FORCED, what_was_asked_for).argv == (b"/bin/sh", b"-c", b"./backup --serve")
+    only_ls = rules({"commands": [["/usr/bin/ls"]]})
+    assert denied({"argv": (b"ls",)}, FORCED, only_ls).argv == (b"/bin/sh", b"-c", b"./backup --serve")
 
 
 def test_a_policy_that_admits_every_variable_does_not_admit_them_with_a_forced_command() -> None:

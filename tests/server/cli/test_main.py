@@ -1,4 +1,4 @@
-"""`farhandd` as a program: its options, its exit codes, and how it ends if nobody reads what it prints."""
+"""`farhandd` as a program: its options, its exit codes, and its end if the reader of its output has gone."""
 
 from __future__ import annotations
 

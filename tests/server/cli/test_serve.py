@@ -28,7 +28,7 @@ async def reloaded(service: Service, pattern: str) -> None:
     """Reload and wait for a line of the log; a growing file has no event, so it is polled."""
     service.process.send_signal(signal.SIGHUP)
     async with asyncio.timeout(TIMEOUT):
-        while not re.search(pattern, service.log):  # noqa: ASYNC110  # as said
+        while not re.search(pattern, service.log):  # noqa: ASYNC110  # polled, as its docstring says
             await asyncio.sleep(0.002)
 
 

@@ -47,9 +47,9 @@ async def test_a_shutdown_is_announced_to_every_client() -> None:
 async def test_clients_are_given_exactly_the_grace_period_for_their_last_messages() -> None:
     sessions = OpenSessions()
     quick, slow, stuck = Session(sessions), Session(sessions, 1.9), Session(sessions, None)
-    began = asyncio.get_running_loop().time()
+    start_time = asyncio.get_running_loop().time()
     await sessions.finish(2)
-    assert asyncio.get_running_loop().time() - began == 2
+    assert asyncio.get_running_loop().time() - start_time == 2
     assert (quick.calls, slow.calls, stuck.calls) == (["finish"], ["finish"], ["finish", "abort"])
 
 
@@ -57,9 +57,9 @@ async def test_clients_are_given_exactly_the_grace_period_for_their_last_message
 async def test_the_grace_period_ends_early_once_all_clients_have_disconnected() -> None:
     sessions = OpenSessions()
     Session(sessions, 0.5)
-    began = asyncio.get_running_loop().time()
+    start_time = asyncio.get_running_loop().time()
     await sessions.finish(2)
-    assert asyncio.get_running_loop().time() - began == 0.5
+    assert asyncio.get_running_loop().time() - start_time == 0.5
     assert len(sessions) == 0
 
 

@@ -54,7 +54,7 @@ def test_an_argument_is_matched_as_a_whole(pattern: str, argument: str, matched:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "given_", "matched"),
+    ("wanted", "arguments", "matched"),
     [
         ([], [], True),
         ([], [b"a"], False),
@@ -70,8 +70,8 @@ def test_an_argument_is_matched_as_a_whole(pattern: str, argument: str, matched:
         (["\udcff*"], [b"\xff\xfe"], True),
     ],
 )
-def test_arguments_are_matched_one_by_one(wanted: list[str], given_: list[bytes], matched: bool) -> None:
-    assert matches_arguments(wanted, given_) is matched
+def test_arguments_are_matched_one_by_one(wanted: list[str], arguments: list[bytes], matched: bool) -> None:
+    assert matches_arguments(wanted, arguments) is matched
 
 
 @given(patterns, st.lists(texts, max_size=4))

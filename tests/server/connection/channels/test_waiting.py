@@ -163,13 +163,13 @@ async def test_a_ring_on_disk_is_searched_across_its_wrap(tmp_path: Path) -> Non
 async def test_silence_counts_from_the_last_output_and_not_from_before_the_wait() -> None:
     watched, session = run(), FakeSession()
     await asyncio.sleep(0)
-    began = time.monotonic()
+    start_time = time.monotonic()
     number = wait_for(session, watched, b"never", idle=0.05)
     for _ in range(5):
         await asyncio.sleep(0.02)  # the program prints more often than that
         watched.stdout.append(b"x")
     assert await session.last(number) == m.Matched(reason="idle", start=5, end=5)
-    assert time.monotonic() - began >= 0.15
+    assert time.monotonic() - start_time >= 0.15
     watched.stderr.append(b"elsewhere")
     assert await session.last(wait_for(session, watched, stream="stderr", idle=0.01)) == m.Matched(
         reason="idle", start=9, end=9
@@ -179,9 +179,9 @@ async def test_silence_counts_from_the_last_output_and_not_from_before_the_wait(
 async def test_a_program_that_was_silent_before_the_wait_gets_the_full_time() -> None:
     watched, session = run(), FakeSession()
     watched.stdout.touched = time.monotonic() - 60
-    began = time.monotonic()
+    start_time = time.monotonic()
     assert await session.last(wait_for(session, watched, idle=0.05)) == m.Matched(reason="idle", start=0, end=0)
-    assert time.monotonic() - began >= 0.05
+    assert time.monotonic() - start_time >= 0.05
 
 
 async def test_a_timeout_and_an_end_are_answered_with_the_current_offset() -> None:

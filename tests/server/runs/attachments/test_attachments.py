@@ -162,11 +162,11 @@ async def test_a_run_whose_last_client_detaches_is_abandoned_after_the_grace_per
 async def test_a_client_that_returns_within_the_grace_period_continues(run: Run) -> None:
     lost = run.attach(b"k" * 16)
     run.all.lost(lost)
-    back = run.attach(b"k" * 16, taken={"stdout": 7, "stderr": 0})
+    reattached = run.attach(b"k" * 16, taken={"stdout": 7, "stderr": 0})
     await several_graces()
     assert not run.abandoned.is_set()
     assert run.all.held
-    assert back.taken["stdout"] == 7
+    assert reattached.taken["stdout"] == 7
 
 
 async def test_another_holder_keeps_the_run_from_being_abandoned(run: Run) -> None:
@@ -218,8 +218,8 @@ async def test_a_feeder_whose_connection_is_lost_is_waited_for(run: Run) -> None
     run.all.lost(lost)
     run.attach(feeds=0)
     assert run.all.feeder is lost
-    back = run.attach(b"k" * 16, feeds=3)
-    assert run.all.feeder is back
+    reattached = run.attach(b"k" * 16, feeds=3)
+    assert run.all.feeder is reattached
 
 
 async def test_a_feeder_that_returns_without_stdin_does_not_feed_any_more(run: Run) -> None:

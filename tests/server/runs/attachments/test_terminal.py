@@ -227,9 +227,9 @@ async def test_the_program_continues_as_soon_as_no_client_is_connected(run: Run,
 async def test_the_program_waits_again_for_a_client_that_returns(run: Run) -> None:
     run.all.lost(run.attach(KEY, window=64 * KiB))
     run.spool.append(bytes(100 * KiB))
-    back = run.attach(KEY, window=64 * KiB, at=30 * KiB)
+    returned = run.attach(KEY, window=64 * KiB, at=30 * KiB)
     assert run.waits()
-    run.all.took(back, "stdout", 70 * KiB)
+    run.all.took(returned, "stdout", 70 * KiB)
     assert not run.waits()
 
 

@@ -66,8 +66,8 @@ def test_input_that_is_sent_again_arrives_once(data: bytes, cuts: list[tuple[int
         run = Feeding()
         run.connect()
         received = b""
-        for back, further in cuts:
-            at = max(0, run.stdin.received - back)
+        for returned, further in cuts:
+            at = max(0, run.stdin.received - returned)
             client = run.attach(at)
             run.stdin.write(client, data[at : at + further])
             received += run.received()

@@ -92,8 +92,8 @@ def test_input_that_is_sent_again_after_an_outage_is_typed_once(
         terminal = opened(*RAW)
         typing.input.connect(terminal)
         seen = b""
-        for back, further in cuts:
-            at = max(0, typing.input.received - back)
+        for returned, further in cuts:
+            at = max(0, typing.input.received - returned)
             client = typing.attach(at)
             typing.input.write(client, data[at : at + further])
             seen += readable(terminal)
@@ -262,15 +262,15 @@ async def test_a_returning_client_is_notified_when_its_earlier_input_is_read(typ
     typing.type(client, LINES)
     at = typing.input.credit(client)
     typing.all.lost(client)
-    back = typing.attach(at)
-    typing.type(back, LINES[at:])
-    assert typing.input.credit(back) == 0
+    returned = typing.attach(at)
+    typing.type(returned, LINES[at:])
+    assert typing.input.credit(returned) == 0
     assert len(readable(terminal)) > 0
     async with asyncio.timeout(TIMEOUT):
-        while not typing.input.credit(back):  # noqa: ASYNC110  # it waits for iterations of the loop
+        while not typing.input.credit(returned):  # noqa: ASYNC110  # it waits for iterations of the loop
             await asyncio.sleep(0)
-    assert isinstance(back.watcher, Counting)
-    assert back.watcher.notifications > 0
+    assert isinstance(returned.watcher, Counting)
+    assert returned.watcher.notifications > 0
     typing.input.close()
     terminal.close()
 
