@@ -72,10 +72,10 @@ class FaultyProxy:
             except OSError:
                 return
             fault = None if self.sound else next(self._faults, None)
-            forth = fault.after if fault is not None and fault.of == "client" else None
+            to_service = fault.after if fault is not None and fault.of == "client" else None
             to_client = fault.after if fault is not None and fault.of == "service" else None
             copies = {
-                asyncio.ensure_future(_copy(client, service, forth)),
+                asyncio.ensure_future(_copy(client, service, to_service)),
                 asyncio.ensure_future(_copy(service, client, to_client)),
             }
             try:
