@@ -37,13 +37,9 @@ MINIMUM: Final = 80
 
 EXCEPTIONS: Final[dict[str, str]] = {
     "client/farhand_client/__main__.py": "every test of a command runs it, as __main__",
-    "client/farhand_client/repl/completer.py": "tests/integration/test_prompt.py: completion in tmux",
-    "client/farhand_client/repl/jobs.py": "tests/integration/test_prompt_jobs.py: jobs in tmux",
-    "client/farhand_client/repl/output.py": "tests/integration/test_prompt_hosts.py: output of several hosts in tmux",
-    "client/farhand_client/repl/prompt.py": "tests/integration/test_prompt.py: the prompt in tmux",
-    "client/farhand_client/repl/runner.py": "tests/integration/test_repl.py: lines run by a service",
     "server/farhand_server/cli/edge.py": "tests/server/edge/test_process.py and tests/deploy: an edge started for real",
     "server/farhand_server/cli/serve.py": "tests/integration/test_upgrade.py: what follows an execve is not measured",
+    "server/farhand_server/runs/process/childwatcher.py": "one half is for Python 3.14 and later",
     "server/farhand_server/edge/process.py": "tests/server/edge/test_process.py starts it unmeasured",
 }
 """Modules whose own tests run fewer lines, and what tests them instead."""
@@ -73,10 +69,6 @@ ALSO_BY: Final[dict[str, tuple[str, ...]]] = {
         "tests/server/history/test_retention.py",
     ),
     "server/farhand_server/runs/execution.py": ("tests/server/runs/test_registry.py", "tests/server/runs/test_stop.py"),
-    "server/farhand_server/runs/process/childwatcher.py": (
-        "tests/server/runs/process/test_process.py",
-        "tests/server/runs/process/test_subreaper.py",
-    ),
     "server/farhand_server/runs/run.py": ("tests/server/runs/test_registry.py", "tests/server/runs/test_stop.py"),
     "server/farhand_server/runs/streams/streams.py": ("tests/server/runs/test_registry.py",),
     "server/farhand_server/history/writer.py": (
