@@ -43,3 +43,16 @@ def test_inherited_ignored_signals_and_mask_are_reset() -> None:
     finally:
         signal.signal(signal.SIGHUP, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def test_signals_to_be_handled_later_stay_ignored_until_then() -> None:
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (*runtime.UNTIL_HANDLED, signal.SIGQUIT)}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        runtime.reset_signals(keep=runtime.UNTIL_HANDLED)
+        assert {signal.getsignal(number) for number in runtime.UNTIL_HANDLED} == {signal.SIG_IGN}
+        assert signal.getsignal(signal.SIGQUIT) is signal.SIG_DFL
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -13,7 +13,7 @@ from farhand_server.hostkey import PRIVATE_KEY_FILE, HostKeyFileError
 from farhand_server.listen.edge_child import bind_tcp
 from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
-from farhand_server.runtime import freeze_loaded_objects, reset_signals
+from farhand_server.runtime import UNTIL_HANDLED, freeze_loaded_objects, reset_signals
 from farhand_server.systemd import Notifier, listen_sockets
 
 from .command import CommandFailed, configuration
@@ -21,7 +21,7 @@ from .command import CommandFailed, configuration
 
 def edge(options: argparse.Namespace) -> int:
     """Serve until told to stop or, if started by `serve`, until the core has ended."""
-    reset_signals()
+    reset_signals(keep=UNTIL_HANDLED)
     notifier = Notifier.from_environment()
     try:
         handed_over = [each.socket for each in listen_sockets()]

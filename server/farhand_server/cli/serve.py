@@ -19,7 +19,7 @@ from farhand_server.listen.edge_child import EdgeChild, EdgeFailed, bind_tcp
 from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import policy_in_force
-from farhand_server.runtime import freeze_loaded_objects, reset_signals
+from farhand_server.runtime import UNTIL_HANDLED, freeze_loaded_objects, reset_signals
 from farhand_server.service import Service, make_authenticator
 from farhand_server.systemd import Notifier
 from farhand_server.upgrade.snapshot import ReceivedSnapshot, SnapshotError
@@ -38,7 +38,7 @@ def serve(options: argparse.Namespace) -> int:
     if options.check_resume is not None:
         return _check_snapshot(options, options.check_resume)
     if options.resume is None:  # after an upgrade, signals remain blocked until the handlers are installed
-        reset_signals()
+        reset_signals(keep=UNTIL_HANDLED)
     notifier = Notifier.from_environment()
     previous = None if options.resume is None else _take_snapshot(options.resume)
     config = configuration(options)
