@@ -247,6 +247,8 @@ def _environment(env: Mapping[Any, Any] | None) -> Mapping[bytes, bytes]:
         encoded = _bytes(name, "a name in env")
         if not encoded or b"=" in encoded:
             raise ValueError(f"env: {name!r} cannot name a variable; a name is not empty and contains no equals sign")
+        if encoded in converted:
+            raise ValueError(f"env: {name!r} occurs twice, as str and as bytes")
         converted[encoded] = _bytes(value, f"env[{name!r}]")
     return MappingProxyType(converted)
 

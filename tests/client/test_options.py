@@ -61,6 +61,7 @@ async def test_the_request_says_what_was_asked_for(tmp_path: Path) -> None:
         (["a"], {"cwd": "x\0"}, ValueError, "cwd contains a NUL byte"),
         (["a"], {"env": {"A=B": "c"}}, ValueError, "env: 'A=B' cannot name a variable"),
         (["a"], {"env": {"": "c"}}, ValueError, "cannot name a variable"),
+        (["a"], {"env": {"A": "b", b"A": b"c"}}, ValueError, "env: b'A' occurs twice"),
         (["a"], {"env": {"A": "\0"}}, ValueError, r"env\['A'\] contains a NUL byte"),
         (["a"], {"timeout": 0}, ValueError, "timeout is 0; it must be more than 0 to"),
         (["a"], {"timeout": float("inf")}, ValueError, "timeout is inf"),

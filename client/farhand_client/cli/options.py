@@ -39,7 +39,7 @@ class _ParagraphFormatter(argparse.RawDescriptionHelpFormatter):
         from textwrap import fill
 
         if text is not None:
-            width = get_terminal_size().columns - 2  # as argparse has it
+            width = max(get_terminal_size().columns - 2, 11)  # as argparse has it
             paragraphs = text.split("\n\n")
             text = "\n\n".join(
                 part if part.startswith("  ") else fill(" ".join(part.split()), width) for part in paragraphs

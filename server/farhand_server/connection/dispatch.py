@@ -215,8 +215,10 @@ _HANDLER_REFUSALS: Final[dict[type[Exception], ErrorCode]] = {
     BadPattern: ErrorCode.BAD_PATTERN,
     RunHasNoTerminal: ErrorCode.NO_TERMINAL,
     TooManyAttachments: ErrorCode.TOO_MANY_RUNS,
+    OSError: ErrorCode.UNAVAILABLE,
 }
-"""What the handlers' constructors raise if a run cannot be attached to in the requested way."""
+"""What the handlers' constructors raise if a run cannot be attached to in the requested way, or not now because the
+kernel refuses something."""
 
 _TABLE: Final[dict[Phase, dict[type[m.Message], Callable[[DispatchSession, int, Any], None]]]] = {
     Phase.HELLO: {},

@@ -45,7 +45,11 @@ class LocalConnection(asyncio.Protocol):
         """Start the session, and end it at once if the account is not admitted."""
         own = os.geteuid()
         principal = peer_principal(peer_uid(transport) or own)
-        admitted = self._admits(principal, own)
+        try:
+            admitted = self._admits(principal, own)
+        except Exception:
+            cast(asyncio.Transport, transport).abort()  # no session would ever end the connection
+            raise
         session = ServerSession(self._context, self._log, principal=principal if admitted else None)
         _serve(session, transport)
         if not admitted:

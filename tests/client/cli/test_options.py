@@ -72,6 +72,11 @@ def test_help_keeps_paragraphs_and_fits_the_terminal(monkeypatch: pytest.MonkeyP
     assert max(map(len, text.splitlines())) <= 40
 
 
+def test_help_is_shown_on_the_narrowest_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1")
+    assert "Tests of a\nnarrow one." in command_parser("test", "HOST", "Tests of a narrow one.").format_help()
+
+
 def test_help_keeps_the_lines_of_examples() -> None:
     text = command_parser("test", "HOST", "Tests.\n\n  farhand test a\n  farhand test b\n").format_help()
     assert "Tests.\n\n  farhand test a\n  farhand test b\n" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -195,6 +196,18 @@ async def test_a_run_that_cannot_be_attached_to_in_this_way_is_refused_and_not_i
 ) -> None:
     session = Session(FakeAdmission(live), tmp_path)
     assert session.error(session.serve(request_)) == code
+    assert (session.channels, session.admission.recorded) == ({}, [])
+
+
+async def test_a_failure_of_the_kernel_ends_only_the_channel(
+    live: LiveRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(live, "attach", refuse)
+    session = Session(FakeAdmission(live), tmp_path)
+    assert session.error(session.serve(REQUESTS[1][0])) == ErrorCode.UNAVAILABLE
     assert (session.channels, session.admission.recorded) == ({}, [])
 
 

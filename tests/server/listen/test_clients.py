@@ -217,6 +217,21 @@ async def test_a_service_of_an_ordinary_account_admits_no_other_account_whatever
     assert [entry.event for entry in context.entries] == ["login_refused"]
 
 
+async def test_a_client_whose_account_cannot_be_judged_is_disconnected(
+    context: Context, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object, __: object) -> bool:
+        raise OSError("setgroups failed")
+
+    failed: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, report: failed.append(report["exception"]))
+    monkeypatch.setattr(clients, "has_rule_for", fail)
+    kernel.reports(peer=OTHER, service=0)
+    async with connected(lambda: local(context)) as client:
+        await client.closed()
+    assert [str(error) for error in failed] == ["setgroups failed"]
+
+
 class Edges:
     """The socket for edges; `feeds` records which logins are reported."""
 
