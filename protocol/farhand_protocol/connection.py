@@ -76,6 +76,8 @@ class Connection:
         self._highest = 0
         self._decoder = FrameDecoder(self._check_header)
         self._queue = SendQueue()
+        self._held_openings: set[int] = set()
+        """Channels whose opening is queued behind data; what is sent on them must not overtake it."""
 
     # Sending
 
@@ -127,6 +129,8 @@ class Connection:
         # The message that reuses a closed channel's slot must not overtake the queued close.
         at_limit = len(self._channels) + self._queue.held_back >= peer.channels
         self._add(self._highest, message)
+        if at_limit:
+            self._held_openings.add(self._highest)
         self._put(self._highest, message, payload, ordered=at_limit)
         return self._highest
 
@@ -203,6 +207,7 @@ class Connection:
 
     def data_to_send(self) -> list[bytes]:
         """Remove and return the queued bytes, control frames first. The caller must send all of them, in this order."""
+        self._held_openings.clear()
         return self._queue.take()
 
     def _ready(self) -> m.AnnouncedLimits:
@@ -221,6 +226,7 @@ class Connection:
         # A client's requests do not count as answers: it chooses to send them. If they counted, both sides could stop
         # reading and wait for each other.
         answer = self.side is Side.SERVER or isinstance(message, m.Pong | m.Credit)
+        ordered = ordered or channel in self._held_openings
         self._queue.put_message(channel, payload, ordered=ordered, answer=answer)
 
     def _discard(self) -> None:

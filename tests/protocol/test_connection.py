@@ -131,6 +131,23 @@ class TestOrder:
         assert pair.client.open(run()) == 3
         assert pair.deliver() == ["client 2: stdin b'more'", "client 1: close", "client 3: run"]
 
+    def test_a_signal_does_not_overtake_the_run_whose_opening_waits_behind_data(self) -> None:
+        pair = Pair.ready(SMALL)
+        one = pair.client.open(run())
+        pair.client.send_data(one, "stdin", b"data")
+        pair.client.send(one, m.End(stream="stdin"))
+        two = pair.client.open(run())
+        pair.client.send(two, m.Signal(number=2))
+        pair.client.send(one, m.Signal(number=1))
+        assert pair.deliver() == [
+            "client 1: run",
+            "client 1: signal",
+            "client 1: stdin b'data'",
+            "client 1: end",
+            "client 2: run",
+            "client 2: signal",
+        ]
+
     def test_an_error_of_the_connection_replaces_all_queued_frames(self) -> None:
         pair = Pair.ready()
         pair.client.open(run())
