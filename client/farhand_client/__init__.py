@@ -130,7 +130,14 @@ _HOMES = {
 }
 
 # Scripts written for an earlier name keep working. Type checkers and `__all__` know only the new one.
-_FORMER_NAMES = {"LineDown": "Outage"}
+_FORMER_NAMES = {
+    "Applied": "AppliedBounds",
+    "LineDown": "Outage",
+    "Mark": "OutputMark",
+    "Size": "WindowSize",
+    "Terminal": "TerminalRequest",
+    "Usage": "UsageReport",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,11 @@ def test_every_public_name_can_be_imported() -> None:
 
 def test_a_former_name_still_works() -> None:
     assert farhand_client.LineDown is farhand_client.Outage
+    assert farhand_client.Applied is farhand_client.AppliedBounds
+    assert farhand_client.Mark is farhand_client.OutputMark
+    assert farhand_client.Size is farhand_client.WindowSize
+    assert farhand_client.Terminal is farhand_client.TerminalRequest
+    assert farhand_client.Usage is farhand_client.UsageReport
 
 
 def test_sync_has_the_same_names() -> None:
