@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
-from collections.abc import Mapping, Set
+from collections.abc import AsyncIterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.support.client import TIMEOUT, RawClient
-from tests.support.parents import ALL_STATEMENTS, PARENTS, give_to_user, ordinary_user, parent
+from tests.support.parents import ALL_STATEMENTS, ORDINARY_USER, PARENTS, give_to_user, parent
 from tests.support.processes import end_of, fields, session_is_gone, signal_set, status
 from tests.support.service import Service, environment, running_service
 from tests.support.upgrades import edge_of
@@ -30,7 +29,7 @@ class Start:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        return parent(ordinary_user(self.statements) if self.as_user else self.statements)
+        return (*(ORDINARY_USER if self.as_user else ()), *parent(self.statements))
 
     def prepare(self, directory: Path) -> None:
         (directory / "run").mkdir(mode=0o700, exist_ok=True)
@@ -41,24 +40,14 @@ class Start:
                     above.chmod(above.stat().st_mode | 0o711)
 
 
-def user_can_run_python() -> bool:
-    """Return whether other users may read the interpreter: on some machines it is in a user's home."""
-    return all(
-        path.stat().st_mode & 0o005 == 0o005
-        for path in (Path(sys.executable).resolve(), *Path(sys.executable).resolve().parents)
-    )
-
-
 @pytest.fixture(
     params=[
         pytest.param("everything"),
-        pytest.param("ordinary_user", marks=[pytest.mark.needs("root")]),
+        pytest.param("ordinary_user", marks=[pytest.mark.needs("root", "setpriv")]),
         *(pytest.param(name, marks=pytest.mark.long) for name in PARENTS),
     ]
 )
 def start(request: pytest.FixtureRequest) -> Start:
-    if request.param == "ordinary_user" and not user_can_run_python():
-        pytest.skip(f"an ordinary user cannot execute {Path(sys.executable).resolve()}")
     return Start(PARENTS.get(request.param, ALL_STATEMENTS), as_user=request.param == "ordinary_user")
 
 
@@ -89,14 +78,24 @@ async def test_the_service_works_and_stops_and_its_runs_and_edge_have_clean_sign
         await end_of(pid)
 
 
-async def test_a_command_works_and_stops_and_its_run_has_clean_signals(
-    core: Service, tmp_path: Path, start: Start
-) -> None:
+@pytest.fixture
+async def service(core: Service, tmp_path: Path, start: Start) -> AsyncIterator[Service]:
+    """A service that accepts the client: the shared one, or one of the ordinary user's own."""
     start.prepare(tmp_path)
+    if not start.as_user:
+        yield core
+        return
+    async with running_service(tmp_path, prefix=ORDINARY_USER) as running:
+        yield running
+
+
+async def test_a_command_works_and_stops_and_its_run_has_clean_signals(
+    service: Service, tmp_path: Path, start: Start
+) -> None:
     script = "cat /proc/self/status; echo up; exec sleep 60"
     process = await asyncio.create_subprocess_exec(
         *start.prefix,
-        *(*FARHAND, "run", core.host, "--", "sh", "-c", script),
+        *(*FARHAND, "run", service.host, "--", "sh", "-c", script),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         env=environment(tmp_path),

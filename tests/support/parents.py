@@ -33,23 +33,17 @@ USER: Final = "nobody"
 
 _EXECUTE: Final = "import os, signal, sys\n{statements}\nos.execvp(sys.argv[1], sys.argv[1:])\n"
 
-_AS_USER: Final = """
-account = {uid}, {gid}
-os.setgroups([])
-os.setresgid(account[1], account[1], account[1])
-os.setresuid(account[0], account[0], account[0])
-"""
+ORDINARY_USER: Final = (
+    *("setpriv", "--reuid", USER, "--regid", str(pwd.getpwnam(USER).pw_gid), "--clear-groups"),
+    *("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"),
+)
+"""A command prefix that becomes an ordinary user, which needs root. It keeps the right to read any file: the
+interpreter may be in a home directory that only its owner can read."""
 
 
 def parent(statements: str) -> tuple[str, ...]:
     """Return a command prefix that executes `statements` and then, in the same process, the command that follows it."""
     return (sys.executable, "-I", "-S", "-c", _EXECUTE.format(statements=statements))
-
-
-def ordinary_user(statements: str) -> str:
-    """Return statements that become an ordinary user, which needs root, and then execute `statements`."""
-    entry = pwd.getpwnam(USER)
-    return _AS_USER.format(uid=entry.pw_uid, gid=entry.pw_gid) + statements
 
 
 def give_to_user(directory: Path) -> None:
