@@ -8,7 +8,9 @@ How the product itself copes with such parents is tested in `tests/integration/t
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
 import tempfile
 from pathlib import Path
@@ -71,7 +73,8 @@ def _reset_environment() -> None:
         del os.environ[name]
     os.environ.update(_SET)
     if not Path(os.environ.get("HOME", "/nonexistent")).is_dir():
-        os.environ["HOME"] = tempfile.mkdtemp(prefix="farhand-home-")
+        os.environ["HOME"] = home = tempfile.mkdtemp(prefix="farhand-home-")
+        atexit.register(shutil.rmtree, home, ignore_errors=True)
     if len(os.environ.get("TMPDIR", "")) > MAX_TMPDIR and os.access("/tmp", os.W_OK | os.X_OK):
         del os.environ["TMPDIR"]
         tempfile.tempdir = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,9 +22,10 @@ os.execvp("cat", ["cat", "/proc/self/status"])
 """
 
 
-def test_the_state_inherited_from_a_careless_parent_is_reset() -> None:
+def test_the_state_inherited_from_a_careless_parent_is_reset(tmp_path: Path) -> None:
     command = [*parent(ALL_STATEMENTS), sys.executable, "-c", REPORT, str(Path(__file__).parents[2])]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    env = os.environ | {"TMPDIR": str(tmp_path)}  # for the HOME that it makes
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     status = fields(done.stdout)
     # execve(2) keeps the signals that Python ignores.
     assert signal_set(status, "SigIgn") == {13, 25}
