@@ -176,9 +176,9 @@ async def test_a_run_can_be_ended_without_free_descriptors() -> None:
 LIMITS = {
     "cpu": ("ulimit -S -t 1; while :; do :; done", ResourceLimits(cpu=1), -signal.SIGXCPU, "cpu"),
     "cpu, hard limit": (
-        # The kernel counts ticks: on a loaded machine it kills at 0.8 s of what wait4(2) then reports.
-        "ulimit -t 1; trap '' XCPU; while :; do :; done",
-        ResourceLimits(cpu=0.8),
+        # The kernel counts ticks: on a loaded machine it kills at 0.7 of the time that wait4(2) then reports.
+        "ulimit -t 2; trap '' XCPU; while :; do :; done",
+        ResourceLimits(cpu=1),
         -signal.SIGKILL,
         "cpu",
     ),

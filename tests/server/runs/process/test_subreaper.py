@@ -151,10 +151,10 @@ async def test_a_child_started_by_asyncio_is_left_to_it_and_needs_no_thread() ->
     assert child.returncode == 7
 
 
+@pytest.mark.usefixtures("ready")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="a loop's child watcher is its own there")
 async def test_a_start_fails_and_leaves_nothing_if_another_child_watcher_was_set() -> None:
-    prepare_loop()
     another = asyncio.PidfdChildWatcher()
     another.attach_loop(asyncio.get_running_loop())
     asyncio.set_child_watcher(another)
