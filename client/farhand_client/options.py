@@ -206,8 +206,8 @@ def _check_names(keywords: Mapping[str, Any], allowed: frozenset[str]) -> None:
         if name not in allowed:
             from difflib import get_close_matches
 
-            close = get_close_matches(name, allowed, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(sorted(allowed))}"
+            close = get_close_matches(name, allowed, 1, cutoff=0.75)
+            hint = f"did you mean {close[0]!r}?" if close else f"the options of a run are {', '.join(sorted(allowed))}"
             raise TypeError(f"unexpected keyword argument {name!r}; {hint}")
 
 

@@ -92,7 +92,7 @@ async def test_an_unknown_keyword_argument_is_refused_with_a_hint(tmp_path: Path
             await client.run(["true"], **wrong)
         with pytest.raises(TypeError, match="unexpected keyword argument 'timeuot'"):
             client.start(["true"], **wrong)
-        with pytest.raises(TypeError, match="unexpected keyword argument 'terminal'; the options are cwd, env, grace"):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'terminal'; the options of a run are cwd"):
             await client.run(["true"], **for_start)
         with pytest.raises(TypeError, match="unexpected keyword argument 'timeout'"):
             client.shell(None, timeout=1)  # type: ignore[call-arg]  # what a script may do all the same
