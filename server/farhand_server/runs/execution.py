@@ -134,17 +134,16 @@ class Execution:
         if all(spool.ended for spool in self._spools):
             self._output_ended.set()
 
+    def forget_request(self) -> Plan:
+        """Release the memory of the request, which an ended run does not need; return the rest of the plan."""
+        self._plan = self._plan.without_request()
+        return self._plan
+
     async def run(self) -> RunResult:
         """Launch the program, or continue with the restored program, and return its result.
 
         Call this once, in a task that is never cancelled.
         """
-        try:
-            return await self._run()
-        finally:
-            self._plan = self._plan.without_request()
-
-    async def _run(self) -> RunResult:
         process = self.process
         if process is None:
             try:

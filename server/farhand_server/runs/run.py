@@ -218,7 +218,7 @@ class LiveRun:
         """Notify all watchers of the result. The registry calls this once the result is recorded."""
         assert self.result is not None
         self.announced = True
-        self.plan = self.plan.without_request()
+        self.plan = self._execution.forget_request()
         for watcher in self.attachments.watchers():
             if self.failed:
                 watcher.failed(ErrorCode.INTERNAL, "the service failed to handle this run; its log says why")
