@@ -17,7 +17,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import TERMINAL_WINDOW
 from farhand_protocol.outcome import Exited, Killed, Signaled, SpawnFailed
-from tests.support.client import RawClient
+from tests.support.client import TIMEOUT, RawClient
 from tests.support.processes import end_of, session_is_gone
 from tests.support.terminals import answer, on_terminal, shell, size, terminal
 
@@ -173,6 +173,11 @@ async def test_a_flood_waits_for_a_client_that_does_not_read_and_can_still_be_en
     assert "gap" not in run.transcript
 
 
+def foreground_group(pid: int) -> int:
+    """Return the foreground process group of the terminal of a process (tpgid in proc(5))."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[5])
+
+
 async def test_job_control_works(client: RawClient) -> None:
     run = await shell(client)
     pid = int(await answer(run, "echo up; sh -c 'echo $$; kill -STOP $$; exec sleep 999'", rb"[0-9]+\r"))
@@ -181,6 +186,10 @@ async def test_job_control_works(client: RawClient) -> None:
     begin = len(run.stdout)
     run.write(b"fg\r")
     await run.match(b"exec sleep 999'\r\n", begin + 4)
+    # The shell prints the command before it gives the job the terminal; until then Ctrl-Z is for the shell.
+    async with asyncio.timeout(TIMEOUT):
+        while foreground_group(pid) != pid:  # noqa: ASYNC110  # no event tells of tcsetpgrp(3)
+            await asyncio.sleep(0.01)
     run.write(b"\x1a")
     await run.match(b"Stopped[^>]*> ", begin)
     await answer(run, "kill %1; fg", b"Terminated")
