@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
+
+from tests.support.unix_proxy import forward
 
 
 @contextlib.asynccontextmanager
@@ -32,19 +35,7 @@ async def cutting_proxy(
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         to_target, from_target = next(after, (None, None))
-        theirs, ours = await asyncio.open_unix_connection(target)
-        copies = [
-            asyncio.ensure_future(copy(reader, ours, to_target)),
-            asyncio.ensure_future(copy(theirs, writer, from_target)),
-        ]
-        try:
-            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in copies:
-                one.cancel()
-            await asyncio.gather(*copies, return_exceptions=True)
-            for end in (writer, ours):
-                end.transport.abort()
+        await forward(reader, writer, target, partial(copy, left=to_target), partial(copy, left=from_target))
 
     def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if finished.is_set():

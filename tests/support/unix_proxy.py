@@ -4,8 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import TypeAlias
+
+Copy: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+"""Copies from one connection to the other until it has reached its end."""
+
+
+async def forward(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Path, copy_to: Copy, copy_from: Copy
+) -> None:
+    """Connect an accepted connection with the socket `target` until one of the copies ends; then abort both sides, also
+    if cancelled, at any await."""
+    with contextlib.ExitStack() as stack:
+        stack.callback(writer.transport.abort)
+        theirs, ours = await asyncio.open_unix_connection(target)
+        stack.callback(ours.transport.abort)
+        async with asyncio.TaskGroup() as group:
+            copies = [
+                group.create_task(_run(copy_to(reader, ours))),
+                group.create_task(_run(copy_from(theirs, writer))),
+            ]
+            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+            for one in copies:
+                one.cancel()
+
+
+async def _run(copy: Awaitable[None]) -> None:
+    with contextlib.suppress(ConnectionError):
+        await copy
 
 
 class UnixProxy:
@@ -53,16 +81,7 @@ class UnixProxy:
             await writer.drain()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        theirs, ours = await asyncio.open_unix_connection(self._target)
-        copies = [asyncio.ensure_future(self._copy(reader, ours)), asyncio.ensure_future(self._copy(theirs, writer))]
-        try:
-            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in copies:
-                one.cancel()
-            await asyncio.gather(*copies, return_exceptions=True)
-            for end in (writer, ours):
-                end.transport.abort()
+        await forward(reader, writer, self._target, self._copy, self._copy)
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._whole:

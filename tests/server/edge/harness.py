@@ -91,7 +91,7 @@ class FakeCore:
         self.feeds: list[Peer] = []
         self.feed_connected = asyncio.Event()
         self.clients: asyncio.Queue[Peer] = asyncio.Queue()
-        self._peers: list[Peer] = []
+        self._writers: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -110,19 +110,22 @@ class FakeCore:
         assert self._server is not None
         self._server.close()
         self.path.unlink(missing_ok=True)
-        for peer in self._peers:
-            peer.writer.transport.abort()
-        self._peers.clear()
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
         self.feeds.clear()
         self.feed_connected.clear()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None or not self._server.is_serving():
+            writer.transport.abort()  # accepted just before the stop
+            return
+        self._writers.append(writer)
         head = await reader.readexactly(16)
         head += await reader.readexactly(int.from_bytes(head[14:16], "big"))
         parsed = proxy.parse(head)
         assert parsed is not None
         peer = Peer(reader, writer, parsed[0])
-        self._peers.append(peer)
         if peer.header.local:
             self.feeds.append(peer)
             self.feed_connected.set()
