@@ -124,8 +124,9 @@ class TestWatchdog:
         await Notifier().keep_watchdog()
 
 
-FIRST = 200
-"""The first descriptor in these tests, instead of 3, which the test's process needs itself."""
+FIRST = 900
+"""The first descriptor in these tests, instead of 3, which the test's process needs itself. So high that the process,
+whose descriptors get the lowest free numbers, does not reach it, and below the usual limit of 1024."""
 
 
 def activate(monkeypatch: pytest.MonkeyPatch, kinds: str, names: str) -> tuple[list[str], dict[str, str]]:
@@ -135,6 +136,7 @@ def activate(monkeypatch: pytest.MonkeyPatch, kinds: str, names: str) -> tuple[l
     environ["A"] = "b"
     passed = []
     for number, kind in enumerate(kinds.split(","), FIRST):
+        assert not Path(f"/proc/self/fd/{number}").exists(), "something else has this descriptor"
         if kind != "missing":
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM) as sock:
                 sock.bind(("127.0.0.1", 0))
