@@ -1,4 +1,8 @@
-"""The history of typed lines, one file for each host, which all prompts on that host share."""
+"""The history of typed lines, one file for each host, which all prompts on that host share.
+
+Whatever a line consists of is kept and returned byte for byte: any character, control characters, and bytes that are
+not UTF-8. Only NUL cannot occur in a command; in a file it is what a crash of the machine leaves behind.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from prompt_toolkit.history import History
 
 from farhand_protocol.limits import KiB, MiB
 
-from .lines import encode
+from .lines import decode, encode
 
 MAX_LOADED: Final = 512 * KiB
 """Bytes that are read from the end of the file: ten thousand lines, read in milliseconds."""
@@ -42,7 +46,7 @@ def history_file(directory: Path, host: str) -> Path:
 
 
 class DiskHistory(History):
-    """A history in the file `path`: a line for each entry, with backslashes and newlines escaped.
+    """A history in the file `path`: a line for each entry, with only backslashes and newlines escaped.
 
     Entries that begin with a space are not stored. Entries that other processes append appear at the next prompt. Those
     of the file `older`, which is only read, precede all others. A file that cannot be read or written does not stop the
@@ -92,17 +96,19 @@ class DiskHistory(History):
 
     def append_string(self, string: str) -> None:
         """Implements `History`. Skips repetitions and what begins with a space, as ignoreboth in bash(1)."""
-        if string.strip() and not string.startswith(" ") and self._loaded_strings[:1] != [string]:
+        if string.strip(" \t\n") and not string.startswith(" ") and self._loaded_strings[:1] != [string]:
             super().append_string(string)
 
     def store_string(self, string: str) -> None:
         """Implements `History`."""
-        if self._fd < 0 or not self._writable:
+        if self._fd < 0 or not self._writable or "\0" in string:
             return
         if self._replaced():
             self._reopen()
+        data = b"\n" + _escape(string) if self._unterminated else _escape(string)
         try:
-            os.write(self._fd, b"\n" + _escape(string) if self._unterminated else _escape(string))
+            if os.write(self._fd, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             self._give_up(error, "written")
         else:
@@ -126,7 +132,7 @@ class DiskHistory(History):
 
     def _report_skipped(self, read: _Tail, path: Path) -> None:
         if read.skipped:
-            self.problem = f"{read.skipped} lines of the history {path} are not text and were skipped"
+            self.problem = f"{read.skipped} lines of the history {path} are damaged (they contain NUL) and were skipped"
 
     def _replaced(self) -> bool:
         """Return whether another program has replaced or removed the file."""
@@ -233,10 +239,6 @@ def _escape(entry: str) -> bytes:
 
 
 def _unescape(line: bytes) -> str | None:
-    try:
-        text = line.decode()
-    except UnicodeDecodeError:
+    if b"\0" in line:
         return None
-    if not text.replace("\t", " ").isprintable():
-        return None
-    return "\\".join(part.replace("\\n", "\n") for part in text.split("\\\\"))
+    return "\\".join(part.replace("\\n", "\n") for part in decode(line).split("\\\\"))

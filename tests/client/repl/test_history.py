@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import stat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import binary, lists, text
 
 from farhand_client.repl.history import MAX_HISTORY_FILE, MAX_LOADED, DiskHistory, history_file
+from farhand_client.repl.lines import decode, encode
 
 
 async def loaded(history: DiskHistory) -> list[str]:
@@ -70,12 +75,80 @@ async def test_a_full_disk_is_reported_and_the_history_kept_in_memory(tmp_path: 
     assert await loaded(history) == ["pwd", "ls"]
 
 
-async def test_lines_that_are_not_text_are_skipped_and_reported(path: Path) -> None:
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param("echo a\u3000b", id="ideographic space"),
+        pytest.param("echo a\u00a0b", id="no-break space"),
+        pytest.param("\u3000ls", id="ideographic space first"),
+        pytest.param("echo \U0001f469\u200d\U0001f4bb \u200b\ufeff\u2060", id="zero-width characters"),
+        pytest.param("echo a\u2028b\u2029c", id="line and paragraph separators"),
+        pytest.param("echo a\x85b\x0bc\x0cd\x1ce\rf", id="what str.splitlines splits at"),
+        pytest.param("echo \ue0b0\U000f0001", id="private use"),
+        pytest.param("echo e\u0301 \u0300", id="combining marks"),
+        pytest.param("echo \u202egnp.\u2066", id="bidi controls"),
+        pytest.param("printf '\x1b[2J\x07\x7f'", id="control characters"),
+        pytest.param("cat \udcff\udce9.txt", id="bytes that are not UTF-8"),
+        pytest.param("echo \U0010ffff\uffff\u0378", id="unassigned"),
+        pytest.param("echo \\\\n \\n \\", id="backslashes"),
+        pytest.param("for x in a b\ndo\n\techo $x\\n\n\n done\n", id="several lines"),
+    ],
+)
+async def test_what_a_line_consists_of_does_not_matter(path: Path, entry: str) -> None:
+    DiskHistory(path).append_string("before")
+    history = DiskHistory(path)
+    history.append_string(entry)
+    history.append_string("after")
+    assert await loaded(history) == ["after", entry, "before"]
+    again = DiskHistory(path)
+    assert await loaded(again) == ["after", entry, "before"]
+    assert again.problem is None
+
+
+@given(
+    lists(
+        binary(min_size=1).map(decode)
+        | text("\\n \n\t\r\x1b\x85\u2028\u3000\udcff\udc80é日\u200d", min_size=1)
+        | text(min_size=1).filter(lambda entry: not any("\ud800" <= char <= "\udfff" for char in entry)),
+        max_size=5,
+    )
+)
+@settings(deadline=None)
+def test_all_entries_that_are_stored_are_recalled_byte_for_byte(entries: list[str]) -> None:
+    with TemporaryDirectory() as directory:
+        first = DiskHistory(Path(directory, "history"))
+        for entry in entries:
+            first.append_string(entry)
+        kept: list[str] = []
+        for entry in entries:
+            if entry.strip(" \t\n") and entry[0] != " " and kept[-1:] != [entry]:
+                kept.append(entry)
+        recalled = asyncio.run(loaded(DiskHistory(Path(directory, "history"))))
+    assert [encode(entry) for entry in reversed(recalled)] == [encode(entry) for entry in kept if "\0" not in entry]
+
+
+async def test_damaged_lines_are_skipped_and_reported(path: Path) -> None:
     path.parent.mkdir()
-    path.write_bytes(b"good\n\xff\xfe\nesc\x1b[2J\n\0\0\nfine\n")
+    path.write_bytes(b"good\n\0\0\0\0\n\0\0cut\nfine\n")
     history = DiskHistory(path)
     assert await loaded(history) == ["fine", "good"]
-    assert str(history.problem).startswith("3 lines ")
+    assert str(history.problem).startswith("2 lines ")
+
+
+async def test_a_line_that_no_command_can_be_is_recalled_here_but_not_stored(path: Path) -> None:
+    history = DiskHistory(path)
+    history.append_string("echo \0")
+    assert await loaded(history) == ["echo \0"]
+    assert path.read_bytes() == b""
+
+
+async def test_an_entry_of_which_only_a_part_can_be_written_is_reported(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = DiskHistory(path)
+    monkeypatch.setattr(os, "write", lambda fd, data: len(data) - 1)
+    history.append_string("ls")
+    assert "No space left" in str(history.problem)
 
 
 async def test_only_the_end_of_a_long_history_is_read_and_a_longer_one_is_cut_down(path: Path) -> None:
