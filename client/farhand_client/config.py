@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from .errors import AddressError
 
@@ -28,31 +28,40 @@ class HostEntry:
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """The whole file. `default_host` is the HOST of `farhand shell` called without one."""
+    """The whole file. `default_host` is the HOST of commands that are called without one."""
 
     default_host: str | None = None
     hosts: Mapping[str, HostEntry] = field(default_factory=dict)
+    path: Path | None = field(default=None, compare=False)
+    text: str = field(default="", compare=False, repr=False)
+
+    def place(self, *keys: str) -> str:
+        """Return where the value of `keys` is in the file, for a message: `FILE:LINE: [hosts.web] address`."""
+        return f"{_position(self.path, self.text, keys)}: {_named(keys)}"
 
 
 def load(path: Path) -> ClientConfig:
-    """Read and check the file. Raises `AddressError`, which names the file and the first mistake in it."""
+    """Read and check the file. Raises `AddressError`, which names the file, the line and the first mistake in it."""
     import tomllib
 
     try:
-        with path.open("rb") as file:
-            data = tomllib.load(file)
+        text = path.read_bytes().decode()
+        data = tomllib.loads(text)
     except OSError as error:
         raise AddressError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise AddressError(f"{path} is not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:
+        # The mistake that people make most often.
+        hint = "; is it text without quotes?" if str(error).startswith("Invalid value") else ""
+        raise AddressError(f"{path} is not valid TOML: {error}{hint}") from None
     try:
-        return _client_config(data)
-    except ValueError as error:
-        raise AddressError(f"{path}: {error}") from None
+        default_host, hosts = _checked_file(data)
+    except _ConfigMistake as mistake:
+        raise AddressError(f"{_position(path, text, mistake.keys)}: {mistake}") from None
+    return ClientConfig(default_host, hosts, path, text)
 
 
 def load_hosts(path: Path) -> Mapping[str, HostEntry]:
-    """Return the table `hosts` of the file. Raises as `load`."""
+    """Return the hosts in the file. Raises as `load`."""
     return load(path).hosts
 
 
@@ -76,52 +85,143 @@ def _directory(variable: str, default: str) -> Path:
     return Path(base if base.startswith("/") else Path.home() / default, "farhand")
 
 
-# Each of these raises ValueError, which says where the mistake is and what is wrong.
+class _ConfigMistake(ValueError):
+    """A mistake in the file at `keys`; the text says what is wrong and what to write."""
+
+    def __init__(self, keys: tuple[str, ...], sentence: str) -> None:
+        super().__init__(sentence)
+        self.keys = keys
 
 
-def _client_config(data: dict[str, Any]) -> ClientConfig:
+_Check: TypeAlias = "Callable[[Any, tuple[str, ...]], Any]"
+
+# Each of these raises _ConfigMistake.
+
+
+def _checked_file(data: dict[str, Any]) -> tuple[str | None, dict[str, HostEntry]]:
     values = _checked(data, (), {"default_host": _string, "hosts": _table})
     hosts = {}
     for name, entry in values.get("hosts", {}).items():
         place = ("hosts", name)
-        keys = _checked(_table(entry, place), place, {"address": _string, "identities": _strings})
+        if not isinstance(entry, dict) and name in _HOST_KEYS:
+            raise _ConfigMistake(place, f"[hosts] {name}: a host is a section of its own: write [hosts.NAME] above it")
+        keys = _checked(_table(entry, place), place, _HOST_KEYS)
         if "address" not in keys:
-            raise ValueError(f"hosts.{name}.address is missing")
+            raise _ConfigMistake(place, f'[hosts.{name}] has no address; add one, such as address = "{name}"')
         hosts[name] = HostEntry(**keys)
-    return ClientConfig(default_host=values.get("default_host"), hosts=hosts)
+    return values.get("default_host"), hosts
 
 
-def _checked(
-    table: dict[str, Any], place: tuple[str, ...], known: dict[str, Callable[[Any, tuple[str, ...]], Any]]
-) -> dict[str, Any]:
-    for key in table:
+def _checked(table: dict[str, Any], place: tuple[str, ...], known: Mapping[str, _Check]) -> dict[str, Any]:
+    for key, value in table.items():
         if key not in known:
-            raise ValueError(_unknown_key(key, place, list(known)))
+            raise _ConfigMistake((*place, key), _unknown_key(key, value, place, list(known)))
     return {key: known[key](value, (*place, key)) for key, value in table.items()}
 
 
-def _unknown_key(key: str, place: tuple[str, ...], known: list[str]) -> str:
+def _unknown_key(key: str, value: object, place: tuple[str, ...], known: list[str]) -> str:
     from difflib import get_close_matches
 
-    where = f" in [{'.'.join(place)}]" if place else ""
-    close = get_close_matches(key, known, 1)
-    hint = f"did you mean {close[0]!r}?" if close else f"the keys are {', '.join(known)}"
+    close = get_close_matches(key.lower(), known, 1)
+    if not place and isinstance(value, dict):
+        hint = "did you mean [hosts]?" if close else f"a host is a section [hosts.{key}]"
+        return f"unknown section [{key}]; {hint}"
+    where = f" in {_named(place)}" if place else ""
+    if not close and (meant := _MEANT.get(key.lower())):
+        close = [meant]
+    if close:
+        hint = f"did you mean {close[0]!r}?"
+    elif not place and (key in _HOST_KEYS or key.lower() in _MEANT or key.lower() in _IN_ADDRESS):
+        hint = "it belongs in the section of a host, [hosts.NAME]"
+    elif place and key == "default_host":
+        hint = "it belongs above the first section"
+    elif place and key.lower() in _IN_ADDRESS:
+        hint = 'it is written in the address: address = "user@name:port"'
+    else:
+        hint = f"the keys are {', '.join(known)}"
     return f"unknown key {key!r}{where}; {hint}"
 
 
 def _string(value: Any, place: tuple[str, ...]) -> str:
-    if isinstance(value, str):
+    if isinstance(value, str) and value.strip():
         return value
-    raise ValueError(f"{'.'.join(place)} must be a string")
+    wrong = f", not {_shown(value)}" if not isinstance(value, str) else ", not an empty one"
+    raise _ConfigMistake(place, f'{_named(place)} must be a string, such as "ann@web.example.net"{wrong}')
 
 
 def _strings(value: Any, place: tuple[str, ...]) -> tuple[str, ...]:
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return tuple(value)
-    raise ValueError(f"{'.'.join(place)} must be an array of strings")
+    given = "" if isinstance(value, list) else f", not {_shown(value)}"
+    raise _ConfigMistake(place, f'{_named(place)} must be an array of strings, such as ["~/.ssh/id_web"]{given}')
 
 
 def _table(value: Any, place: tuple[str, ...]) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
-    raise ValueError(f"{'.'.join(place)} must be a table")
+    if place == ("hosts",):
+        raise _ConfigMistake(place, f"hosts must be sections, one for each host: [hosts.NAME], not {_shown(value)}")
+    raise _ConfigMistake(place, f"{_named(place)} must be a section with an address, not {_shown(value)}")
+
+
+_HOST_KEYS: Final[Mapping[str, _Check]] = {"address": _string, "identities": _strings}
+
+_MEANT: Final = {
+    **dict.fromkeys(("host", "hostname", "name", "server", "url"), "address"),
+    **dict.fromkeys(("identity", "identityfile", "identity_file", "key", "keys"), "identities"),
+}
+"""What other programs call our keys."""
+
+_IN_ADDRESS: Final = frozenset({"user", "port"})
+"""What other programs configure beside the address."""
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return repr(value)[:80]
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else f"a {type(value).__name__}"
+
+
+def _named(keys: tuple[str, ...]) -> str:
+    """Return `[section] key`, or `[hosts.NAME]` for a host."""
+    if len(keys) < 2:
+        return "".join(keys)
+    if len(keys) == 2 and keys[0] == "hosts":
+        return f"[{'.'.join(keys)}]"
+    return f"[{'.'.join(keys[:-1])}] {keys[-1]}"
+
+
+def _position(path: Path | None, text: str, keys: tuple[str, ...]) -> str:
+    line = _line(text, keys)
+    return f"{path}:{line}" if line else f"{path}"
+
+
+def _line(text: str, keys: tuple[str, ...]) -> int | None:
+    """Return the number of the line of valid TOML that sets `keys`, or else the table around them."""
+    section: tuple[str, ...] = ()
+    best: tuple[int, int | None] = (0, None)
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith("["):
+            here = section = _keys_of(line)
+        else:
+            name, equals, _ = line.partition("=")
+            here = (*section, *_keys_of(f"{name}= 0")) if equals else ()
+        common = min(len(here), len(keys))
+        if common > best[0] and here[:common] == keys[:common]:
+            best = common, number
+    return best[1]
+
+
+def _keys_of(line: str) -> tuple[str, ...]:
+    """Return the keys in a line of TOML; none if it is not whole, such as the middle of an array."""
+    import tomllib
+
+    try:
+        table: Any = tomllib.loads(line)
+    except ValueError:
+        return ()
+    keys: list[str] = []
+    while isinstance(table, dict) and len(table) == 1:
+        (key, table), *_ = table.items()
+        keys.append(key)
+    return tuple(keys)

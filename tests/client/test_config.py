@@ -41,25 +41,85 @@ def test_a_missing_file_has_no_default_host(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "line", "sentence"),
     [
-        ("hosts = 1", "hosts must be a table"),
-        ("hosts.a = 1", "hosts.a must be a table"),
-        ("default_host = 1", "default_host must be a string"),
-        ("[host.a]", "unknown key 'host'; did you mean 'hosts'?"),
-        ('[hosts.a]\naddress = "b"\nidentity = []', r"unknown key 'identity' in [hosts.a]; did you mean 'identities'?"),
-        ('[hosts.a]\naddress = "b"\nzzz = 1', "unknown key 'zzz' in [hosts.a]; the keys are address, identities"),
-        ("[hosts.a]", "hosts.a.address is missing"),
-        ("[hosts.a]\naddress = 7", "hosts.a.address must be a string"),
-        ('[hosts.a]\naddress = "b"\nidentities = "c"', "hosts.a.identities must be an array of strings"),
-        ('[hosts.a]\naddress = "b"\nidentities = [1]', "hosts.a.identities must be an array of strings"),
+        ("hosts = 1", 1, "hosts must be sections, one for each host: [hosts.NAME], not 1"),
+        ("[[hosts]]", 1, "hosts must be sections, one for each host: [hosts.NAME], not a list"),
+        ("hosts.a = 1", 1, "[hosts.a] must be a section with an address, not 1"),
+        ("[hosts]\n\na = 'b'", 3, "[hosts.a] must be a section with an address, not 'b'"),
+        ("[hosts]\naddress = 'b'", 2, "[hosts] address: a host is a section of its own: write [hosts.NAME] above it"),
+        ("# x\ndefault_host = 1", 2, 'default_host must be a string, such as "ann@web.example.net", not 1'),
+        ("default_host = ''", 1, 'default_host must be a string, such as "ann@web.example.net", not an empty one'),
+        ("defaulthost = 'a'", 1, "unknown key 'defaulthost'; did you mean 'default_host'?"),
+        ("[host.a]", 1, "unknown section [host]; did you mean [hosts]?"),
+        ("[a]\naddress = 'b'", 1, "unknown section [a]; a host is a section [hosts.a]"),
+        ("address = 'b'", 1, "unknown key 'address'; it belongs in the section of a host, [hosts.NAME]"),
+        ("user = 'b'", 1, "unknown key 'user'; it belongs in the section of a host, [hosts.NAME]"),
+        ("zzz = 1", 1, "unknown key 'zzz'; the keys are default_host, hosts"),
+        ('[hosts.a]\nadress = "b"', 2, "unknown key 'adress' in [hosts.a]; did you mean 'address'?"),
+        ("hosts.a = { adress = 'b' }", 1, "unknown key 'adress' in [hosts.a]; did you mean 'address'?"),
+        ("[hosts.'a b'] # x\n  adress = 'b'", 2, "unknown key 'adress' in [hosts.a b]; did you mean 'address'?"),
+        (
+            '[hosts.b]\naddress = "b"\n[hosts.a]\nidentity = [\n1,\n]',
+            4,
+            "unknown key 'identity' in [hosts.a]; did you mean 'identities'?",
+        ),
+        ("[hosts.a]\nHostName = 'b'", 2, "unknown key 'HostName' in [hosts.a]; did you mean 'address'?"),
+        (
+            "[hosts.a]\naddress = 'b'\nport = 1",
+            3,
+            """unknown key 'port' in [hosts.a]; it is written in the address: address = "user@name:port\"""",
+        ),
+        (
+            "[hosts.a]\naddress = 'b'\ndefault_host = 'a'",
+            3,
+            "unknown key 'default_host' in [hosts.a]; it belongs above the first section",
+        ),
+        (
+            '[hosts.a]\naddress = "b"\nzzz = 1',
+            3,
+            "unknown key 'zzz' in [hosts.a]; the keys are address, identities",
+        ),
+        ("\n[hosts.a]", 2, '[hosts.a] has no address; add one, such as address = "a"'),
+        (
+            "[hosts.a]\naddress = 7",
+            2,
+            '[hosts.a] address must be a string, such as "ann@web.example.net", not 7',
+        ),
+        (
+            "[hosts.a]\naddress = true",
+            2,
+            '[hosts.a] address must be a string, such as "ann@web.example.net", not true',
+        ),
+        (
+            '[hosts.a]\naddress = "b"\nidentities = "c"',
+            3,
+            """[hosts.a] identities must be an array of strings, such as ["~/.ssh/id_web"], not 'c'""",
+        ),
+        (
+            '[hosts.a]\naddress = "b"\nidentities = [1]',
+            3,
+            '[hosts.a] identities must be an array of strings, such as ["~/.ssh/id_web"]',
+        ),
     ],
 )
-def test_a_mistake_is_reported_with_its_place(path: Path, text: str, sentence: str) -> None:
+def test_a_mistake_is_reported_with_its_line_and_what_to_write(path: Path, text: str, line: int, sentence: str) -> None:
     path.write_text(text)
     with pytest.raises(AddressError) as caught:
         load(path)
-    assert str(caught.value) == f"{path}: {sentence}"
+    assert str(caught.value) == f"{path}:{line}: {sentence}"
+
+
+def test_text_without_quotes_is_recognised(path: Path) -> None:
+    path.write_text("[hosts.a]\naddress = web")
+    with pytest.raises(AddressError, match=r"Invalid value \(at line 2, column 11\); is it text without quotes\?"):
+        load(path)
+
+
+def test_a_value_is_found_in_the_file_again(path: Path) -> None:
+    path.write_text("default_host = 'a'\n[hosts.a]\naddress = 'b'")
+    assert load(path).place("hosts", "a", "address") == f"{path}:3: [hosts.a] address"
+    assert load(path).place("default_host") == f"{path}:1: default_host"
 
 
 @pytest.mark.parametrize("text", ["[", 'x = "\udcff"'])

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
 from typing import Final
 
-from farhand_client.config import DEFAULT_PORT, load_hosts
+from farhand_client.config import DEFAULT_PORT, load
 from farhand_client.errors import AddressError
 
 MAX_SOCKET_PATH: Final = 103
 """Longest path of a Unix socket in bytes: 107 on Linux (unix(7)), 103 on macOS; the smaller holds everywhere."""
+
+MAX_LABEL: Final = 63
+"""Longest part of a host name between two dots, in bytes as encoded for the DNS (RFC 1035, section 2.3.4)."""
+
+MAX_HOST_NAME: Final = 253
+"""Longest host name in bytes as encoded for the DNS: 255 on the wire, less the lengths of the first and last label."""
+
+MAX_USER: Final = 255
+"""Longest user name in characters that the protocol carries (`farhand_protocol.model.Name`)."""
+
+_FORMS: Final = "write [user@]name[:port], unix:PATH or a name from config.toml"
+
+_DOTS: Final = str.maketrans("\u3002\uff0e\uff61", "...")
+"""The other characters that count as dots in a host name (RFC 3490, section 3.1)."""
+
+_OWN_SCHEMES: Final = frozenset({"farhand", "farhandd", "tls"})
+"""Schemes of a URL whose port can be Farhand's; ssh's or a web server's port never is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +45,10 @@ class Address:
     socket: str | None = None
     identities: tuple[Path, ...] = ()
     """Key files that the configuration names for this host."""
+    config: Path | None = field(default=None, compare=False)
+    """The configuration file in which the name was looked up, for messages about it."""
+    alias: str | None = field(default=None, compare=False)
+    """The name that was found there; None if it was not."""
 
     def __str__(self) -> str:
         if self.socket is not None:
@@ -50,24 +71,42 @@ def resolve(host: str, *, user: str | None = None, port: int | None = None, conf
     """Return the address that `host` stands for.
 
     `user` and `port` override what `host` says, which overrides the configuration file `config` (it need not exist).
-    Raises `AddressError`.
+    Raises `AddressError`, and TypeError if `host` is not a str.
     """
+    if not isinstance(host, str):
+        raise TypeError(f"the host is {type(host).__name__}; it must be a str: [user@]name[:port], unix:PATH, …")
+    if port is not None:
+        _check_port(host, port)
+    if user is not None:
+        _check_user(repr(user), user)
     if host.startswith("unix:"):
         return _socket(host.removeprefix("unix:"), user, port)
     written = _parse(host)
     base = None
     if config is not None and not written.bracketed and config.exists():
-        alias = load_hosts(config).get(written.name)
-        if alias is not None:
-            base = resolve(alias.address)
-            base = replace(base, identities=tuple(Path(path).expanduser() for path in alias.identities))
+        base = _configured(config, written.name)
     if base is None:
-        base = Address(host=written.name)
+        if not written.bracketed:
+            _check_name(host, written.name)
+        base = Address(host=written.name, config=config)
     user = user or written.user or base.user
     port = port or written.port
     if base.socket is not None:
-        return replace(_socket(base.socket, user, port), identities=base.identities)
+        return replace(base, socket=_socket(base.socket, user, port).socket, user=user)
     return replace(base, user=user, port=port or base.port)
+
+
+def _configured(config: Path, name: str) -> Address | None:
+    found = load(config)
+    entry = found.hosts.get(name)
+    if entry is None:
+        return None
+    try:
+        base = resolve(entry.address)
+    except AddressError as error:
+        raise AddressError(f"{found.place('hosts', name, 'address')}: {error}") from None
+    identities = tuple(Path(path).expanduser() for path in entry.identities)
+    return replace(base, identities=identities, config=config, alias=name)
 
 
 def _socket(path: str, user: str | None, port: int | None) -> Address:
@@ -81,9 +120,20 @@ def _socket(path: str, user: str | None, port: int | None) -> Address:
 
 
 def _parse(host: str) -> _HostParts:
+    if not host.strip():
+        raise AddressError(f"HOST is {'blank' if host else 'empty'}; {_FORMS}")
+    if "://" in host:
+        raise AddressError(_url_sentence(host))
     user, at, rest = host.rpartition("@")
     if at and not user:
         raise AddressError(f"{host!r}: the user before the @ is missing")
+    if at and not rest:
+        raise AddressError(f"{host!r}: the name after the @ is missing")
+    if at and "unix:" in host:
+        socket = host[host.index("unix:") :]
+        raise AddressError(f"{host!r}: write {socket}; the kernel tells the service on a socket who you are")
+    if user:
+        _check_user(repr(host), user)
     if rest.startswith("["):
         name, closed, after = rest[1:].partition("]")
         if not closed or (after and not after.startswith(":")):
@@ -96,12 +146,75 @@ def _parse(host: str) -> _HostParts:
     if rest.count(":") > 1:
         raise AddressError(f"{host!r}: write an IPv6 address in brackets, as [ADDRESS] or [ADDRESS]:PORT")
     name, colon, digits = rest.partition(":")
-    if not name or name.startswith("-") or len(name) > 255 or not name.isprintable() or {*name} & {*" /\\,?*[]"}:
-        raise AddressError(f"{host!r} is not a host; write [user@]name[:port], unix:PATH or a name from config.toml")
+    if not name:
+        raise AddressError(f"{host!r}: the name before the port is missing")
+    wrong = sorted({*name} & {*" /\\,?*[]"} | {char for char in name if not char.isprintable()})
+    if wrong:
+        raise AddressError(f"{host!r} is not a host: a name cannot contain {wrong[0]!r}; {_FORMS}")
+    if name.startswith("-"):
+        raise AddressError(f"{host!r} is not a host: a name cannot begin with a hyphen; {_FORMS}")
     return _HostParts(name, _port(host, digits) if colon else None, user or None, bracketed=False)
 
 
 def _port(host: str, digits: str) -> int:
     if digits.isascii() and digits.isdecimal() and len(digits) <= 5 and 1 <= int(digits) <= 65535:
         return int(digits)
+    if not digits:
+        raise AddressError(f"{host!r}: the port after the colon is missing")
     raise AddressError(f"{host!r}: {digits!r} is not a port number from 1 to 65535")
+
+
+def _check_port(host: str, port: object) -> None:
+    if not isinstance(port, int) or not 1 <= port <= 65535:
+        raise AddressError(f"{host!r}: the port {port!r} is not a number from 1 to 65535")
+
+
+def _check_user(where: str, user: str) -> None:
+    if not user:
+        raise AddressError(f"{where}: the user is empty")
+    if not user.isprintable():
+        raise AddressError(f"{where}: a user name cannot contain control characters or bytes that are not UTF-8")
+    if len(user) > MAX_USER:
+        raise AddressError(f"{where}: the user name is longer than {MAX_USER} characters")
+
+
+def _url_sentence(host: str) -> str:
+    scheme, _, rest = host.partition("://")
+    instead = rest
+    for end in "/?#":
+        instead = instead.partition(end)[0]
+    user, at, name = instead.rpartition("@")
+    if scheme.lower() not in _OWN_SCHEMES and not name.endswith("]"):
+        name = name.rpartition(":")[0] or name  # the port of another protocol
+    instead = f"{user.partition(':')[0]}{at}{name}"
+    return f"{host!r} is a URL; write {instead}" if name else f"{host!r} is a URL; {_FORMS}"
+
+
+def _check_name(host: str, name: str) -> None:
+    """Raise `AddressError` unless `name` can be encoded for a look-up in the DNS (RFC 1035, RFC 3490)."""
+    from itertools import pairwise
+
+    wrong = f"{host!r} is not a host name"
+    labels = name.translate(_DOTS).removesuffix(".").split(".")
+    if labels == [""] or not labels[0]:
+        raise AddressError(f"{wrong}: it begins with a dot")
+    if any(not after for _, after in pairwise(labels)):
+        raise AddressError(f"{wrong}: there is nothing between two of its dots")
+    encoded = [_encoded_label(wrong, label) for label in labels]
+    if len(".".join(encoded)) > MAX_HOST_NAME:
+        raise AddressError(f"{wrong}: it is longer than {MAX_HOST_NAME} characters")
+
+
+def _encoded_label(wrong: str, label: str) -> str:
+    shown = repr(label if len(label) <= 20 else f"{label[:20]}…")
+    if label.isascii():
+        encoded = label
+    else:
+        try:
+            encoded = label.encode("idna").decode()
+        except UnicodeError as error:
+            reason = str(error.__cause__ or error)
+            raise AddressError(f"{wrong}: {shown} cannot be encoded for the DNS: {reason}") from None
+    if len(encoded) > MAX_LABEL:
+        raise AddressError(f"{wrong}: its part {shown} has {len(encoded)} characters, more than {MAX_LABEL}")
+    return encoded

@@ -61,7 +61,7 @@ async def dial_tls(address: Address, known_hosts: KnownHosts, keepalive: float |
     Raises `ConnectError`, including its subclasses `HostKeyUnknown`, `HostKeyChanged` and `HostKeyRevoked`.
     """
     session = ClientSession(str(address), keepalive)
-    transport = await _tls_transport(session, address)
+    transport = await _tls_transport(session, address, known_hosts)
     try:
         key = _service_key(transport, address)
         check_host_key(known_hosts, address, key.public_key)
@@ -80,7 +80,9 @@ async def fetch_key(address: Address) -> PublicKey:
         transport.abort()
 
 
-async def _tls_transport(session: ClientSession, address: Address) -> asyncio.Transport:
+async def _tls_transport(
+    session: ClientSession, address: Address, known_hosts: KnownHosts | None = None
+) -> asyncio.Transport:
     import ssl
 
     try:
@@ -89,8 +91,10 @@ async def _tls_transport(session: ClientSession, address: Address) -> asyncio.Tr
             session.make_transport, sock=sock, ssl=_context(), server_hostname=address.host
         )
     except socket.gaierror as error:
-        hint = "check its spelling, or give it an address in config.toml"
-        raise ConnectError(f"cannot resolve the name {address.host}: {error.strerror}; {hint}") from None
+        from .unresolved import unresolved_name
+
+        known = () if known_hosts is None else known_hosts.names()
+        raise ConnectError(unresolved_name(address, error, known)) from None
     except ConnectionRefusedError:
         raise ConnectError(
             f"nothing listens on {address.host} port {address.port}; does farhandd run there, with --listen?"

@@ -98,6 +98,16 @@ class KnownHosts:
         except OSError as error:
             raise KnownHostsError(f"cannot write {self.path}: {error.strerror}") from None
 
+    def names(self) -> list[str]:
+        """Return the names of services that can be read from the file: no hashes, no patterns. None on an error."""
+        try:
+            entries = list(_entries(self._read()))
+        except KnownHostsError:
+            return []
+        names = [name for entry in entries if not entry.marker for name in entry.hosts.split(",")]
+        names = [name[1:].partition("]")[0] if name.startswith("[") else name for name in names]
+        return [name for name in names if _NOT_IN_A_NAME.isdisjoint(name)]
+
     def _read(self) -> bytes:
         try:
             return read_small_file(self.path, MAX_KNOWN_HOSTS_SIZE) or b""

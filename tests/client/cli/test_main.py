@@ -46,6 +46,32 @@ async def test_help_and_version_are_printed_on_stdout() -> None:
         assert b"usage: farhand" in done.stdout
 
 
+COMMANDS_WITH_HOST = [
+    "run HOST ls",
+    "run -t HOST ls",
+    "run --detach HOST ls",
+    "ps HOST",
+    "ps --json HOST",
+    f"logs HOST {ID}",
+    f"attach HOST {ID}",
+    f"replay HOST {ID}",
+    f"export --asciicast - HOST {ID}",
+    f"wait HOST {ID}",
+    f"signal HOST {ID} TERM",
+    f"kill HOST {ID}",
+    "ping HOST",
+    "trust HOST",
+    "repl HOST",
+]
+
+
+@pytest.mark.parametrize("line", COMMANDS_WITH_HOST)
+async def test_a_host_that_cannot_be_encoded_is_wrong_usage_of_every_command(line: str) -> None:
+    done = await farhand(*line.replace("HOST", "a..b").split())
+    assert (done.code, done.stdout) == (2, b"")
+    assert done.stderr == b"farhand: 'a..b' is not a host name: there is nothing between two of its dots\n"
+
+
 SPOKEN = [
     ["--help"],
     ["--version"],

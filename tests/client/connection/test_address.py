@@ -22,6 +22,10 @@ from farhand_client.connection.address import Address, resolve
         ("ann@[fe80::1%eth0]:1", Address(host="fe80::1%eth0", port=1, user="ann"), "[fe80::1%eth0]:1"),
         ("127.0.0.1:65535", Address(host="127.0.0.1", port=65535), "127.0.0.1:65535"),
         ("unix:/run/x.sock", Address(socket="/run/x.sock"), "unix:/run/x.sock"),
+        ("web.example.", Address(host="web.example."), "web.example."),
+        ("x" * 63, Address(host="x" * 63), "x" * 63),
+        ("bücher.example", Address(host="bücher.example"), "bücher.example"),
+        ("_srv.a_b", Address(host="_srv.a_b"), "_srv.a_b"),
         ("unix:relative:odd@name", Address(socket="relative:odd@name"), "unix:relative:odd@name"),
     ],
 )
@@ -33,23 +37,45 @@ def test_a_valid_host_is_parsed(host: str, address: Address, text: str) -> None:
 @pytest.mark.parametrize(
     ("host", "sentence"),
     [
-        ("", "is not a host"),
-        ("@web", "user before the @ is missing"),
-        ("ann@", "is not a host"),
-        ("-x", "is not a host"),
-        ("two words", "is not a host"),
-        ("a/b", "is not a host"),
-        ("a\n", "is not a host"),
-        ("x" * 256, "is not a host"),
-        ("web:", "'' is not a port number from 1 to 65535"),
-        ("web:0", "'0' is not a port"),
+        ("", "HOST is empty; write"),
+        (" \t", "HOST is blank; write"),
+        ("@web", "the user before the @ is missing"),
+        ("ann@", "the name after the @ is missing"),
+        (":7022", "the name before the port is missing"),
+        ("-x", "is not a host: a name cannot begin with a hyphen"),
+        ("two words", "is not a host: a name cannot contain ' '"),
+        ("a/b", "is not a host: a name cannot contain '/'"),
+        ("a\n", r"is not a host: a name cannot contain '\\n'"),
+        ("\udcff", r"is not a host: a name cannot contain '\\udcff'"),
+        ("\udcff@web", "a user name cannot contain control characters or bytes that are not UTF-8"),
+        ("u" * 256 + "@web", "the user name is longer than 255 characters"),
+        (".", "is not a host name: it begins with a dot"),
+        (".example", "is not a host name: it begins with a dot"),
+        ("ann@a..b:7022", "'ann@a..b:7022' is not a host name: there is nothing between two of its dots"),
+        ("a..", "there is nothing between two of its dots"),
+        ("a\u3002\uff0eb", "there is nothing between two of its dots"),
+        ("x" * 64, r"its part 'x{20}…' has 64 characters, more than 63"),
+        ("web." + "x" * 64 + ".example", r"its part 'x{20}…' has 64 characters"),
+        ("ü" * 60, r"'ü{20}…' cannot be encoded for the DNS: label empty or too long"),
+        ("\u05d0a1", "'\u05d0a1' cannot be encoded for the DNS: Violation of BIDI"),
+        (".".join(["x" * 60] * 5), "is longer than 253 characters"),
+        ("ssh://root@h", "'ssh://root@h' is a URL; write root@h$"),
+        ("ssh://root:secret@h:22/home", "is a URL; write root@h$"),
+        ("http://h:80/x?y", "is a URL; write h$"),
+        ("https://[::1]", r"is a URL; write \[::1\]$"),
+        ("farhand://h:7023", "is a URL; write h:7023$"),
+        ("farhand://", r"is a URL; write \[user@\]name\[:port\], unix:PATH or"),
+        ("root@unix:/path", "'root@unix:/path': write unix:/path; the kernel tells"),
+        ("web:", "the port after the colon is missing"),
+        ("web:0", "'0' is not a port number from 1 to 65535"),
         ("web:65536", "'65536' is not a port"),
+        ("web:99999", "'99999' is not a port"),
         ("web:٣", "is not a port"),
         ("web:+1", "is not a port"),
         ("::1", r"in brackets, as \[ADDRESS\]"),
         ("[::1", "write an IPv6 address as"),
         ("[::1]7022", "write an IPv6 address as"),
-        ("[::1]:", "is not a port"),
+        ("[::1]:", "the port after the colon is missing"),
         ("[web]", "'web' is not an IPv6 address"),
         ("unix:", "must be followed by the path of a socket"),
         ("unix:" + "x" * 104, "longer than 103 bytes"),
@@ -105,3 +131,44 @@ def test_a_socket_has_no_port(config: Path) -> None:
 
 def test_the_configuration_file_is_optional(tmp_path: Path) -> None:
     assert resolve("web", config=tmp_path / "none") == Address(host="web")
+
+
+def test_a_configured_name_need_not_be_a_host_name(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[hosts.'a..b']\naddress = 'web'")
+    assert resolve("a..b", config=config) == Address(host="web")
+
+
+def test_a_wrong_address_in_the_configuration_is_reported_with_its_line(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[hosts.web]\naddress = 'web..example'\n[hosts.other]\naddress = 'other'")
+    with pytest.raises(AddressError) as caught:
+        resolve("web", config=config)
+    nothing = "'web..example' is not a host name: there is nothing between two of its dots"
+    assert str(caught.value) == f"{config}:2: [hosts.web] address: {nothing}"
+    assert resolve("other", config=config) == Address(host="other")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"port": 0}, "the port 0 is not a number from 1 to 65535"),
+        ({"port": "22"}, "the port '22' is not a number"),
+        ({"user": ""}, "the user is empty"),
+        ({"user": "a\nb"}, "a user name cannot contain control characters"),
+    ],
+)
+def test_a_wrong_user_or_port_is_refused(options: Any, sentence: str) -> None:
+    with pytest.raises(AddressError, match=sentence):
+        resolve("web", **options)
+
+
+@pytest.mark.parametrize("host", [None, b"web", Path("/run/x.sock")])
+def test_a_host_is_a_str(host: Any) -> None:
+    with pytest.raises(TypeError, match="it must be a str"):
+        resolve(host)
+
+
+def test_an_address_knows_where_its_name_was_looked_up(config: Path) -> None:
+    assert (resolve("web", config=config).config, resolve("web", config=config).alias) == (config, "web")
+    assert (resolve("other", config=config).config, resolve("other", config=config).alias) == (config, None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client import ConnectError, connect
+from farhand_client import AddressError, ConnectError, connect
 from tests.support.fake_service import FakeService
 from tests.support.fake_tls import client_socket, received_nothing, tls_service
 from tests.support.tls import tls
@@ -45,6 +45,18 @@ async def test_a_port_without_a_listener_is_reported() -> None:
 async def test_an_unknown_host_name_is_reported() -> None:
     with pytest.raises(ConnectError, match=r"cannot resolve the name nowhere\.invalid"):
         await connect("nowhere.invalid")
+
+
+async def test_a_recorded_name_is_suggested_for_a_similar_one(tmp_path: Path) -> None:
+    record = tmp_path / "known_hosts"
+    record.write_text("somewhere.invalid ssh-ed25519 AAAA\n")
+    with pytest.raises(ConnectError, match=r"; did you mean somewhere\.invalid\?"):
+        await connect("somwhere.invalid", known_hosts=record)
+
+
+async def test_a_host_that_cannot_be_encoded_is_an_address_error() -> None:
+    with pytest.raises(AddressError, match=r"'a\.\.b' is not a host name"):
+        await connect("a..b")
 
 
 @pytest.mark.parametrize(

@@ -237,3 +237,12 @@ def test_arbitrary_bytes_in_the_file_raise_nothing(known_hosts: KnownHosts, data
 def test_a_line_with_our_key_never_makes_it_changed(known_hosts: KnownHosts, hosts: list[str]) -> None:
     write(known_hosts, f"{','.join(hosts)} {K}")
     assert known_hosts.check("h", 7022, KEY).state in (KNOWN, UNKNOWN)
+
+
+def test_the_names_that_can_be_read_are_listed(known_hosts: KnownHosts) -> None:
+    assert known_hosts.names() == []
+    write(known_hosts, f"a,[b]:22 {K}", f"*.c,!d {K}", f"|1|x|y {K}", f"@revoked e {K}", f"f.example {L}")
+    assert known_hosts.names() == ["a", "b", "f.example"]
+    known_hosts.path.unlink()
+    known_hosts.path.mkdir()
+    assert known_hosts.names() == []
