@@ -13,6 +13,8 @@ from tests.deploy.conftest import DEPLOY, Installation, install, offline
 # An installation creates a virtual environment and installs into it.
 pytestmark = pytest.mark.timeout(300)
 
+EXAMPLE = DEPLOY.parent / "server/farhand_server/config/farhandd.toml"
+
 UNITS = {"farhandd.service", "farhand-edge.service", "farhand-edge.socket", "farhand-host-key.service"}
 
 
@@ -58,7 +60,7 @@ def test_the_installed_program_is_a_copy_of_the_project(installation: Installati
 def test_the_configuration_admits_the_edges_account(installation: Installation) -> None:
     text = (installation.root / "etc/farhand/farhandd.toml").read_text()
     assert text.splitlines().count('account = "farhand-edge"') == 1
-    assert text.replace("\naccount = ", "\n#account = ") == (DEPLOY / "farhandd.toml").read_text()
+    assert text.replace("\naccount = ", "\n#account = ") == EXAMPLE.read_text()
 
 
 def test_the_output_says_what_is_installed_where(installation: Installation) -> None:

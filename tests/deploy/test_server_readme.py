@@ -9,7 +9,7 @@ from farhand_server.auth.authorized_keys import SUPPORTED_OPTIONS
 from farhand_server.auth.login import RefusalCause
 from farhand_server.config.model import ServiceConfig, sections
 from tests.deploy.conftest import DEPLOY
-from tests.deploy.test_example_config import keys
+from tests.server.config.test_example import keys
 
 README = Path(__file__).parents[2] / "server" / "README.md"
 TEXT = README.read_text()

@@ -64,7 +64,7 @@ def test_the_core_stops_before_the_edge_so_that_clients_are_notified() -> None:
 
 def test_core_edge_and_account_name_the_same_account() -> None:
     [account] = values("farhand-edge.service", "User")
-    assert f'#account = "{account}"' in (DEPLOY / "farhandd.toml").read_text()
+    assert f'#account = "{account}"' in (DEPLOY.parent / "server/farhand_server/config/farhandd.toml").read_text()
     assert f"u {account} " in (DEPLOY / "sysusers.conf").read_text()
 
 

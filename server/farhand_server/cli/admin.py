@@ -1,17 +1,24 @@
-"""The commands that need no running service: `check`, `host-key`, `authorize` and `audit verify`."""
+"""The commands that need no running service: `check`, `example`, `host-key`, `authorize` and
+`audit verify`."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+from importlib import resources
 from pathlib import Path
+from typing import Final
 
 from farhand_server.auth.accounts import own_account
 from farhand_server.auth.authorized_keys import MAX_KEY_FILE, AuthorizedKeysError, parse_authorized_keys
 from farhand_server.config import effective_toml
 
 from .command import CommandFailed, configuration
+
+_KEY: Final = re.compile(r"(^|\s)(ssh|ecdsa|sk)-\S+ AAAA")
+"""How a key in an argument is told from a file's name: a key's type, and the beginning of every key in base64."""
 
 
 def check(options: argparse.Namespace) -> int:
@@ -21,6 +28,13 @@ def check(options: argparse.Namespace) -> int:
     config = configuration(options)
     policy_in_force(config.policy)
     print(effective_toml(config), end="")
+    return 0
+
+
+def example(options: argparse.Namespace) -> int:
+    """Print the example of the configuration or the policy that is installed with the program."""
+    package, name = {"config": ("config", "farhandd.toml"), "policy": ("policy", "policy.toml")}[options.file]
+    print((resources.files(f"farhand_server.{package}") / name).read_text("utf-8"), end="")
     return 0
 
 
@@ -39,14 +53,14 @@ def host_key(options: argparse.Namespace) -> int:
 
 
 def authorize(options: argparse.Namespace) -> int:
-    """Add the public keys in a file to this account's first authorized_keys file, skipping keys that are already in
-    it."""
-    config, source = configuration(options), options.keyfile
+    """Add the public keys in a file or an argument to this account's first authorized_keys file, skipping keys that are
+    already in it."""
+    config = configuration(options)
     own = own_account(config.login.authorized_keys)
     if not own.key_files:
         raise CommandFailed("login.authorized_keys names no file to add a key to")
     target = own.key_files[0]
-    lines = _key_lines(_read(source), source)
+    lines = [line for data, source in _sources(options.keys) for line in _key_lines(data, source)]
     present = _present_keys(target)
     new = {blob: line for blob, _, line in lines if blob not in present}
     try:
@@ -87,6 +101,15 @@ def _append(target: Path, lines: list[bytes]) -> None:
     with open(descriptor, "ab") as file:  # noqa: PTH123  # a descriptor, not a path
         unfinished = file.tell() and not target.read_bytes().endswith(b"\n")
         file.write((b"\n" if unfinished else b"") + b"".join(line + b"\n" for line in lines))
+
+
+def _sources(arguments: list[str]) -> list[tuple[bytes, str]]:
+    """Return what the arguments hold and its name in errors: the contents of files, or one key, which a shell may have
+    split at its blanks."""
+    key = " ".join(arguments)
+    if _KEY.search(key) and not any(Path(argument).exists() for argument in arguments):
+        return [(os.fsencode(key), "the given key")]
+    return [(_read(argument), argument) for argument in arguments]
 
 
 def _read(source: str) -> bytes:

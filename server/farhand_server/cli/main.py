@@ -15,7 +15,7 @@ from farhand_server.config import ConfigError
 
 from .command import CommandFailed
 
-_EPILOG: Final = "Every configuration key is described in farhandd.toml, which is installed with the program."
+_EPILOG: Final = "`farhandd example config` describes every configuration key."
 
 Action = Callable[[argparse.Namespace], int]
 
@@ -80,9 +80,15 @@ def _parser() -> argparse.ArgumentParser:
     _common(host_key)
     host_key.set_defaults(act=_lazily("admin", "host_key"))
 
-    authorize = commands.add_parser("authorize", help="allow the keys in a public key file to log in as this account")
+    example = commands.add_parser("example", help="print a commented example of the configuration or the policy")
+    example.add_argument("file", choices=("config", "policy"), help="farhandd.toml, or the file that policy.file names")
+    example.set_defaults(act=_lazily("admin", "example"))
+
+    authorize = commands.add_parser("authorize", help="allow public keys to log in as this account")
     _common(authorize)
-    authorize.add_argument("keyfile", metavar="KEYFILE", help="such as id_ed25519.pub; - for standard input")
+    authorize.add_argument(
+        "keys", metavar="KEY", nargs="+", help="a file such as id_ed25519.pub, the key in it, or - to read stdin"
+    )
     authorize.set_defaults(act=_lazily("admin", "authorize"))
 
     audit = commands.add_parser("audit", help="inspect the audit log")

@@ -11,7 +11,8 @@ configuration back to TOML. The parts:
 - `problems`: turns pydantic's errors into sentences that name file, section and key.
 
 Nothing here depends on any other part of the service. The tree is never changed: a reload builds a new one.
-`deploy/farhandd.toml` documents every key for administrators; a test keeps that file and the tree in agreement.
+`farhandd.toml` here documents every key for administrators; a test keeps that file and the tree in agreement,
+and `farhandd example config` prints it.
 """
 
 from farhand_server.config.load import ConfigError, effective_toml, find_file, load

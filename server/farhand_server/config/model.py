@@ -191,9 +191,9 @@ class PolicySettings(Section):
     """The section `policy`: who may do what."""
 
     file: ConfiguredPath | None = None
-    """The policy file (`deploy/policy.toml` describes it). Without one, the service's own account may do everything; in
-    root's service, users who log in by key may do everything as themselves; nobody else may do anything. There is no
-    default path, because a deleted policy file must be an error rather than a change of policy."""
+    """The policy file (`farhandd example policy` describes it). Without one, the service's own account may do
+    everything; in root's service, users who log in by key may do everything as themselves; nobody else may do anything.
+    There is no default path, because a deleted policy file must be an error rather than a change of policy."""
 
     environment: Annotated[
         tuple[Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^=\x00]+$")], ...],

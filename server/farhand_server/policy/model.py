@@ -1,7 +1,7 @@
 """The policy tree: a list of rules, each of which says whom it is about and what it allows. Frozen and strict.
 
 Rules only ever allow, and what no rule allows is denied. So the order of rules determines which limits apply, but never
-whether something is allowed. `deploy/policy.toml` explains each key for administrators.
+whether something is allowed. `policy.toml` here explains each key for administrators.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The commands that need no running service: `check`, `host-key`, `authorize`, `audit verify`."""
+"""The commands that need no running service: `check`, `example`, `host-key`, `authorize`, `audit verify`."""
 
 from __future__ import annotations
 
@@ -56,6 +56,16 @@ class TestCheck:
         assert f"{tmp_path}/gone.toml: the file does not exist" in result.err
 
 
+class TestExample:
+    @pytest.mark.parametrize(("which", "words"), [("config", "#listen = "), ("policy", "[[rules]]")])
+    def test_it_prints_the_file_that_is_installed_with_the_program(
+        self, farhandd: CommandLine, tmp_path: Path, which: str, words: str
+    ) -> None:
+        result = farhandd("example", which)
+        assert (result.code, result.err) == (0, "")
+        assert words in result.out
+
+
 class TestHostKey:
     @pytest.mark.needs("ssh-keygen")
     def test_it_is_created_once_and_printed_as_by_ssh_keygen(self, farhandd: CommandLine, tmp_path: Path) -> None:
@@ -93,6 +103,25 @@ class TestAuthorize:
         authorized_keys.write_text("# a comment without a newline")
         farhandd("authorize", key_file)
         assert authorized_keys.read_text() == f"# a comment without a newline\n{KEY}\n"
+
+    @pytest.mark.parametrize("arguments", [[f"{KEY} me@laptop"], [*KEY.split(), "me@laptop"]], ids=["whole", "split"])
+    def test_a_key_can_be_an_argument(self, farhandd: CommandLine, authorized_keys: Path, arguments: list[str]) -> None:
+        assert farhandd("authorize", *arguments).code == 0
+        assert authorized_keys.read_text() == f"{KEY} me@laptop\n"
+
+    def test_a_damaged_key_in_an_argument_is_refused(self, farhandd: CommandLine, authorized_keys: Path) -> None:
+        result = farhandd("authorize", KEY[:-9])
+        assert (result.code, result.out) == (1, "")
+        assert result.err.startswith("farhandd: the given key: line 1: ")
+        assert not authorized_keys.exists()
+
+    def test_several_files_are_added_at_once(
+        self, farhandd: CommandLine, key_file: Path, authorized_keys: Path, tmp_path: Path
+    ) -> None:
+        other = tmp_path / "ssh-key AAAA.pub"
+        other.write_text(format_public_key_line(SoftwareSecurityKey.ed25519().public_key))
+        assert farhandd("authorize", key_file, other).code == 0
+        assert authorized_keys.read_text() == f"{KEY}\n{other.read_text()}\n"
 
     def test_keys_can_be_read_from_stdin(
         self, farhandd: CommandLine, authorized_keys: Path, monkeypatch: pytest.MonkeyPatch

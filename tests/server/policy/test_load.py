@@ -12,7 +12,7 @@ import pytest
 from farhand_server.config import load
 from farhand_server.policy import Policy, PolicyError, load_policy, policy_in_force
 
-EXAMPLE = Path(__file__).parents[3] / "deploy" / "policy.toml"
+EXAMPLE = Path(__file__).parents[3] / "server" / "farhand_server" / "policy" / "policy.toml"
 RULE = '[[rules]]\nname = "a"\nwho = { users = ["ada"] }\n'
 
 Write = Callable[[str], Path]

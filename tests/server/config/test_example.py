@@ -1,4 +1,4 @@
-"""deploy/farhandd.toml documents the configuration: key for key and default for default."""
+"""config/farhandd.toml documents the configuration: key for key and default for default."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from farhand_server.config import load
 from farhand_server.config.model import Section, ServiceConfig, sections
 
-EXAMPLE = Path(__file__).parents[2] / "deploy" / "farhandd.toml"
+EXAMPLE = Path(__file__).parents[3] / "server" / "farhand_server" / "config" / "farhandd.toml"
 
 # Keys without a constant default; the file shows an example instead.
 SHOWN_BY_EXAMPLE = {
