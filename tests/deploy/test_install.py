@@ -116,6 +116,7 @@ def test_the_installed_configuration_is_valid(installation: Installation, tmp_pa
         (["--prefix", "/a b"], "'/a b' has characters with a special meaning in unit files"),
         (["--prefix=/a%b"], "'/a%b' has characters with a special meaning in unit files"),
         (["--frob"], "unknown argument '--frob'"),
+        (["--user", "--prefix", "here"], "--prefix must be an absolute path, not 'here'"),
     ],
 )
 def test_unknown_arguments_are_refused(arguments: list[str], sentence: str, tmp_path: Path) -> None:
@@ -129,3 +130,17 @@ def test_a_python_that_the_edge_could_not_reach_is_refused(tmp_path: Path) -> No
     python.chmod(0o755)
     reported = refuse("--python", str(python), DESTDIR=str(tmp_path / "root"))
     assert "is in a home directory, which the edge's account cannot read" in reported
+
+
+def test_uninstalling_for_an_account_removes_the_commands_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("lib/farhand/bin/farhand", "bin/farhand", "bin/farhandd", "bin/other", "share/farhand/keep"):
+        (tmp_path / ".local" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / ".local" / name).touch()
+    subprocess.run(
+        [DEPLOY / "install", "--user", "--uninstall"],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        check=True,
+    )
+    left = {str(path.relative_to(tmp_path / ".local")) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"bin/other", "share/farhand/keep"}

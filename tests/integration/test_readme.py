@@ -14,6 +14,7 @@ from tests.support.service import environment, running_service
 
 README = Path(__file__).parents[2] / "README.md"
 BLOCKS = re.findall(r"^```console\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+[SCRIPT] = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^(?:server)?\$ (.*)$")
 
 
@@ -36,15 +37,24 @@ def pattern(printed: str) -> str:
 
 @pytest.mark.needs("ssh-keygen")
 async def test_every_transcript_is_true(tmp_path: Path) -> None:
-    env = environment(tmp_path) | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    home = tmp_path / "home"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = environment(tmp_path) | {"PATH": path, "HOME": str(home)}
     config = tmp_path / "config/farhand"
     config.mkdir(parents=True)
-    key = tmp_path / "id_ed25519"
+    key = home / ".ssh/id_ed25519"
+    key.parent.mkdir(mode=0o700, parents=True)
+    installed = home / ".local/lib/farhand/bin/python"
+    installed.parent.mkdir(parents=True)
+    installed.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    installed.chmod(0o755)
+    (tmp_path / "first.py").write_text(SCRIPT)
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
 
     def act(command: str) -> str:
         # The reader has the fingerprint that the service has just printed.
         line = command.replace("SHA256:…", "$(farhandd host-key | tail -n 1)")
+        line = line.replace("'ssh-ed25519 AAAA…'", '"$(cat ~/.ssh/id_ed25519.pub)"')
         return subprocess.run(
             ["bash", "-c", f"exec 2>&1; {line}"],
             cwd=tmp_path,
@@ -59,7 +69,7 @@ async def test_every_transcript_is_true(tmp_path: Path) -> None:
     async with running_service(tmp_path, listen=True) as service:
         assert service.address is not None
         address = f"{service.address[0]}:{service.address[1]}"
-        (config / "config.toml").write_text(f'[hosts.web]\naddress = "{address}"\nidentities = ["{key}"]\n')
+        (config / "config.toml").write_text(f'[hosts.web]\naddress = "{address}"\n')
         for block in (*BLOCKS[1:], BLOCKS[0]):  # the first transcript shows the setup of the others
             for command, printed in steps(block):
                 if command.startswith("farhandd serve"):
