@@ -1,16 +1,23 @@
-"""`farhand local`: runs one command, or the REPL, on a private service, which is stopped and removed afterwards."""
+"""`farhand local`: runs one command, or the REPL, on a private service, which is stopped and removed afterwards.
+
+Nothing outlives this process, however it ends: the kernel stops the service when its parent dies, the service stops its
+runs, and a shell that waits for the end of both removes their directory.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import ctypes
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +27,9 @@ from farhand_client.connector import connect
 from farhand_client.errors import FarhandError
 from farhand_client.options import RunOptions
 from farhand_client.pending import Pending
-from farhand_client.ui.interrupts import RunSignalHandler
+from farhand_client.ui.interrupts import LEAVE_TIMEOUT, RunSignalHandler
+from farhand_client.ui.printing import print_message
+from farhand_client.ui.text import printable, truncate
 
 from .execute import RemoteCommand, execute
 
@@ -28,7 +37,23 @@ START_TIMEOUT: Final = 30.0
 """Seconds until the service must be ready. It takes well under one, but machines can be busy."""
 
 STOP_TIMEOUT: Final = 15.0
-"""Seconds until the service is killed. Its own grace period for remaining runs is 10."""
+"""Seconds until the service is killed: several times what it needs, since it waits for no run."""
+
+KILL_AFTER: Final = 2
+"""Seconds from TERM to KILL for runs that remain when the service stops. The user waits for this."""
+
+MAX_COMMAND_COLUMNS: Final = 60
+"""Columns of a command in a message."""
+
+MAX_NAMED: Final = 5
+"""Runs that are named when they are stopped; a line for each is still read at a glance."""
+
+CONFIGURATION: Final = f"drain.grace = 0\nruns.kill_after = {KILL_AFTER}\n"
+"""The service's configuration: when it is told to stop, nobody is left who waits for a run."""
+
+CLEANER: Final = 'cd / && read -r _ || rm -rf -- "$1"'
+"""Waits for the end of its stdin, whose other end this process and the service hold, and removes the directory; this
+process writes a line if it has removed it itself. A script for sh(1), which no signal from the terminal reaches."""
 
 _SOCKET: Final = "farhandd.sock"
 
@@ -52,37 +77,65 @@ def local_command(arguments: Sequence[str]) -> int:
     words = list(arguments[1:] if arguments[:1] == ["--"] else arguments)
     if words and arguments[0].startswith("-") and arguments[0] != "--":
         parser.error(f"unknown option {arguments[0]}; put -- before a command that begins with -")
-    directory = Path(tempfile.mkdtemp(prefix="farhand-"))
-    try:
+    with _temporary_directory() as (directory, lease):
         if len(os.fsencode(directory / _SOCKET)) > MAX_SOCKET_PATH:
             raise FarhandError(f"the path {directory} is too long for a socket (unix(7)); set TMPDIR to a shorter one")
-        return asyncio.run(_local(directory, words))
+        return asyncio.run(_local(directory, lease, words))
+
+
+@contextlib.contextmanager
+def _temporary_directory() -> Iterator[tuple[Path, int]]:
+    """Yield a directory and a descriptor; the directory is removed after the block, or when nothing holds the
+    descriptor any more because this process and those that inherited it were killed."""
+    directory = Path(tempfile.mkdtemp(prefix="farhand-"))
+    try:
+        cleaner = subprocess.Popen(
+            ["/bin/sh", "-c", CLEANER, "sh", str(directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert cleaner.stdin is not None
+        try:
+            yield directory, cleaner.stdin.fileno()
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+            with contextlib.suppress(BrokenPipeError):
+                cleaner.communicate(b"removed\n")
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
 class PrivateService:
-    """`farhandd serve` on `socket`, with all its files in `directory` and without the user's configuration."""
+    """`farhandd serve` on `socket`, with all its files in `directory` and without the user's configuration.
 
-    def __init__(self, directory: Path, socket: Path) -> None:
+    `lease` is a descriptor that the service holds for as long as it uses `directory`.
+    """
+
+    def __init__(self, directory: Path, socket: Path, lease: int) -> None:
         self._directory = directory
         self._socket = socket
+        self._lease = lease
         self._log = directory / "log"
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         """Start the service and wait until it is ready. Raises FarhandError with its log if it does not start."""
         directories = {f"XDG_{name}": str(self._directory) for name in ("CONFIG_HOME", "STATE_HOME", "RUNTIME_DIR")}
+        configuration = self._directory / "farhandd.toml"
+        configuration.write_text(CONFIGURATION)
         with self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "farhand_server", "serve"),
-                *("--socket", self._socket, "--state-dir", self._directory / "state"),
+                *("--socket", self._socket, "--state-dir", self._directory / "state", "--config", configuration),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env={**os.environ, **directories},
                 start_new_session=True,  # Ctrl-C is for the command
-                preexec_fn=_terminate_with_parent if sys.platform == "linux" else None,
+                preexec_fn=partial(_terminate_with, os.getpid()) if sys.platform == "linux" else None,
+                pass_fds=[self._lease],
             )
         assert self._process.stdout is not None
         try:
@@ -108,13 +161,15 @@ class PrivateService:
             await process.wait()
 
 
-def _terminate_with_parent() -> None:
+def _terminate_with(parent: int) -> None:
     # If this process is killed, nothing else stops the service.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it has died already
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def _local(directory: Path, words: list[str]) -> int:
-    service = PrivateService(directory, directory / _SOCKET)
+async def _local(directory: Path, lease: int, words: list[str]) -> int:
+    service = PrivateService(directory, directory / _SOCKET, lease)
     try:
         with RunSignalHandler() as signals:
             try:
@@ -129,7 +184,10 @@ async def _local(directory: Path, words: list[str]) -> int:
             return connect(f"unix:{directory / _SOCKET}", reconnect=None)
 
         if not words:
-            return await _repl(open_client)
+            try:
+                return await _repl(open_client)
+            finally:
+                await _report_stopped(open_client)
         return await execute(open_client, RemoteCommand([os.fsencode(word) for word in words], RunOptions()))
     finally:
         await service.stop()
@@ -143,5 +201,20 @@ async def _repl(open_client: Callable[[], Pending[Client]]) -> int:
     add_connection_options(parser)
     other_hosts = host_opener(parser.parse_args([]))
     return await run_repl(
-        _HOST, lambda name, ask_user: (lambda watch: open_client()) if name == _HOST else other_hosts(name, ask_user)
+        _HOST,
+        lambda name, ask_user: (lambda watch: open_client()) if name == _HOST else other_hosts(name, ask_user),
+        private=True,
     )
+
+
+async def _report_stopped(open_client: Callable[[], Pending[Client]]) -> None:
+    """Tell the user which runs end with the service, whoever started them."""
+    try:
+        async with asyncio.timeout(LEAVE_TIMEOUT), open_client() as client:
+            commands = [run.command for run in await client.runs()]
+    except (FarhandError, TimeoutError):
+        return  # it stops them all the same
+    if commands:
+        named = [truncate(printable(command), MAX_COMMAND_COLUMNS) for command in commands[:MAX_NAMED]]
+        more = [f"and {len(commands) - MAX_NAMED} more"] if len(commands) > MAX_NAMED else []
+        print_message("stopping what still runs, since this service was only for this REPL: " + ", ".join(named + more))

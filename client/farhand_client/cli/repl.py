@@ -32,11 +32,14 @@ def repl_command(arguments: Sequence[str]) -> int:
     return asyncio.run(run_repl(options.host, host_opener(options), options.escape))
 
 
-async def run_repl(host: str, opener: HostOpener, escape: int | None = None) -> int:
-    """Run the REPL, beginning with `host`, and return the exit code. `opener` connects to hosts."""
+async def run_repl(host: str, opener: HostOpener, escape: int | None = None, *, private: bool = False) -> int:
+    """Run the REPL, beginning with `host`, and return the exit code. `opener` connects to hosts.
+
+    With `private`, the service of `host` ends with the REPL, and the caller reports which runs end with it.
+    """
     from farhand_client.repl.main import main
 
-    return await main(host, opener, escape)
+    return await main(host, opener, escape, private=private)
 
 
 def host_opener(options: argparse.Namespace) -> HostOpener:

@@ -57,9 +57,11 @@ async def _host(session: ReplSession, words: tuple[str, ...]) -> int:
     if not name:
         raise ValueError("usage: :host [[+|-]HOST]")
     if words[0].startswith("-"):
+        private = name in hosts.known and hosts.known[name].private
         running = await hosts.remove(name)
         if running:
-            session.print_message(f"still running on {name}: {', '.join(running)}")
+            until = " until the REPL ends" if private else ""
+            session.print_message(f"still running on {name}{until}: {', '.join(running)}")
         return 0
     await session.request(hosts.add(name) if words[0].startswith("+") else hosts.switch(name))
     return 0
@@ -178,7 +180,7 @@ async def _attach(session: ReplSession, words: tuple[str, ...]) -> int:
         try:
             result = await session.request(_watch(session, host, client, info))
         except Interrupted:
-            host.jobs.add(run_id, info.command)
+            host.jobs.add(run_id, info.command, kept=info.on_disconnect == "keep")
             session.print_message(f"[{host.jobs.name(run_id)}] still running")
             return 0
     if result is None:

@@ -23,11 +23,15 @@ if TYPE_CHECKING:
 class AttendedRepl:
     """Reads commands with a prompt and executes them, beginning on the host `first`.
 
-    `escape` is the character that begins keys for the REPL while a program has the terminal, or None.
+    `escape` is the character that begins keys for the REPL while a program has the terminal, or None. With `private`,
+    the service of the first host ends with the REPL, and the caller reports which runs end with it.
     """
 
-    def __init__(self, first: str, opener: HostOpener, signals: SignalHandler, escape: int | None) -> None:
+    def __init__(
+        self, first: str, opener: HostOpener, signals: SignalHandler, escape: int | None, *, private: bool = False
+    ) -> None:
         self._first: Final = first
+        self._private = private
         self._opener = opener
         self._signals = signals
         self._escape = escape
@@ -51,9 +55,13 @@ class AttendedRepl:
                     await asyncio.wait([connecting])
             with self._signals.interrupts_to(self._interrupt):
                 executor = await self._executor(session)
-                while True:
-                    await self._execute(session, executor, text)
-                    text = await self._read_next(session)
+                try:
+                    while True:
+                        await self._execute(session, executor, text)
+                        text = await self._read_next(session)
+                except (ExitRepl, asyncio.CancelledError):
+                    session.report_leaving()
+                    raise
 
     async def _connect(self, stack: AsyncExitStack) -> ReplSession:
         await self._prompt_shown.wait()
@@ -62,6 +70,7 @@ class AttendedRepl:
         from .session import ReplSession
 
         session = ReplSession(self._first, self._connect_to, self._signals, self._escape)
+        session.hosts.active[0].private = self._private
         stack.push_async_callback(session.close)
         await session.hosts.switch(self._first)
         self._session = session
@@ -103,7 +112,6 @@ class AttendedRepl:
         try:
             return await self._read()
         except EOFError:
-            session.report_running_jobs()
             raise ExitRepl(session.exit_code) from None
 
     async def _read(self) -> str:

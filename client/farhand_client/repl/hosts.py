@@ -111,6 +111,8 @@ class ReplHost:
         self.connection: Final = connection
         self.state: Final = ShellState()
         self.jobs: Final = Jobs(connection)
+        self.private = False
+        """Whether its service ends with the REPL, and its runs with it; whoever ends it reports which they were."""
         self.gives_terminals = True
         """False once the service has refused a terminal."""
         self.branch: str | None = None

@@ -37,6 +37,8 @@ class Job:
     name: str
     text: str
     """The command line."""
+    kept: bool = True
+    """Whether it goes on without a client; a line that was left at a terminal only does so for a while."""
     ended: str | None = None
     """How it ended, for people; None while that is unknown."""
     waiting: asyncio.Task[None] | None = None
@@ -57,11 +59,11 @@ class Jobs:
         run.detach()
         return self.add(run.id, text)
 
-    def add(self, run_id: str, text: str) -> Job:
+    def add(self, run_id: str, text: str, *, kept: bool = True) -> Job:
         """Make a run a job if it is none, and wait for its outcome in the background."""
         job = self._jobs.get(run_id)
         if job is None:
-            job = self._jobs[run_id] = Job(run_id, self.name(run_id), text)
+            job = self._jobs[run_id] = Job(run_id, self.name(run_id), text, kept)
         client = self._connection.client
         if job.waiting is None and client is not None and client.connected and self._awaited < MAX_AWAITED_JOBS:
             job.waiting = asyncio.ensure_future(self._wait(job, client))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -75,19 +76,38 @@ class ReplSession:
 
     def report_events(self) -> None:
         """Print what has happened since the last prompt: jobs that ended, services that are shutting down."""
-        columns = os.get_terminal_size(1).columns or 80
         for host in self.hosts.known.values():
             host.connection.report_shutdown()
-            label = f"{host.name}: " if len(self.hosts.known) > 1 else ""
-            for line in host.jobs.take_ended():
-                self.print_message(truncate(printable(label + line), columns - len("farhand: ")))
+            self._report_ended(host)
             host.jobs.resume_waiting()
 
-    def report_running_jobs(self) -> None:
-        """Print which jobs keep running when the user leaves."""
+    def report_leaving(self) -> None:
+        """Print what becomes of the jobs when the user leaves; makes no request, which could delay that."""
         for host in self.hosts.known.values():
-            if names := [job.name for job in host.jobs.running]:
-                self.print_message(f"still running on {host.name}: {', '.join(names)}")
+            self._report_ended(host)
+            kept = [job.name for job in host.jobs.running if job.kept]
+            left = [job.name for job in host.jobs.running if not job.kept]
+            if host.private:
+                continue
+            if host.connection.lost or host.connection.client is None:
+                if names := kept + left:
+                    self.print_message(f"running on {host.name} when the connection was lost: {', '.join(names)}")
+                continue
+            if kept:
+                self.print_message(f"still running on {host.name}: {', '.join(kept)}")
+            if left:
+                self.print_message(
+                    f"still running on {host.name}, for a day unless its service is configured otherwise: "
+                    f"{', '.join(left)}; farhand attach {shlex.quote(host.name)} {left[0]} returns to it"
+                )
+
+    def _report_ended(self, host: ReplHost) -> None:
+        if not (ended := host.jobs.take_ended()):
+            return
+        columns = _columns()
+        label = f"{host.name}: " if len(self.hosts.known) > 1 else ""
+        for line in ended:
+            self.print_message(truncate(printable(label + line), columns - len("farhand: ")))
 
     def print_message(self, text: str) -> None:
         """Show a message to the user, on stderr."""
@@ -139,3 +159,10 @@ class ReplSession:
             except ValueError as error:
                 self.print_message(f"{error}; programs get TERM={UNKNOWN_TERMINAL}")
         return self._terminal
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:  # the terminal has hung up
+        return 80

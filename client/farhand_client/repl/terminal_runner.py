@@ -113,7 +113,8 @@ class TerminalRunner:
             except asyncio.CancelledError:
                 # This process is ending, perhaps with its terminal. Leave the run for the user to return to.
                 run.detach()
-                self._output.print_message(f"left run {run.id} running")
+                if not self._host.private:
+                    self._output.print_message(f"left run {run.id} running")
                 raise
             finally:
                 self._interaction = None
@@ -129,7 +130,7 @@ class TerminalRunner:
             kept = "it keeps running" if run.kept else "the service stops it"
             self._output.print_message(f"left run {run.id}; {kept}")
             raise Interrupted
-        job = self._host.jobs.add(run.id, text)
+        job = self._host.jobs.add(run.id, text, kept=run.kept)
         self._output.print_message(f"[{job.name}] still running; :attach {job.name} returns to it")
         return None
 

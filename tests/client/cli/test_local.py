@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 from pathlib import Path
 
 import pytest
 
-from tests.support.command import farhand, running
+from farhand_client.cli.local import STOP_TIMEOUT
+from tests.support.command import FARHAND, farhand, running
+from tests.support.processes import end_of
+from tests.support.ptys import Pty
 from tests.support.service import environment
 
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "t").mkdir()
-    return environment(tmp_path) | {"TMPDIR": str(tmp_path / "t")}
+    return environment(tmp_path) | {"TMPDIR": str(tmp_path / "t"), "TERM": "xterm-256color"}
 
 
 async def test_a_command_runs_and_its_exit_code_is_returned(tmp_path: Path, env: dict[str, str]) -> None:
@@ -35,6 +40,59 @@ async def test_a_signal_stops_the_command_and_the_service(tmp_path: Path, env: d
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 143
     assert list((tmp_path / "t").iterdir()) == []
+
+
+LEAVING = {
+    "end of input": b"\x04",
+    "exit": b"exit\r",
+    "SIGTERM": signal.SIGTERM,
+    "SIGHUP": signal.SIGHUP,
+}
+
+
+@pytest.mark.parametrize("leave", LEAVING.values(), ids=LEAVING)
+async def test_jobs_end_with_the_service_of_the_repl_at_once_and_are_named(
+    tmp_path: Path, env: dict[str, str], pty: Pty, leave: bytes | int
+) -> None:
+    async with pty.running(*FARHAND, "local", env=env) as process:
+        await pty.shows(b"local")
+        pty.type(b"echo job-$$ & sleep 1000 &\r")
+        await pty.shows(b"] started")
+        await pty.shows(b"~")
+        began = asyncio.get_running_loop().time()
+        if isinstance(leave, bytes):
+            pty.type(leave)
+        else:
+            process.send_signal(leave)
+        await pty.shows(b"stopping what still runs, since this service was only for this REPL: echo job-$$ & sleep 1000")
+        assert await process.wait() in (0, 143, 129)
+        assert asyncio.get_running_loop().time() - began < STOP_TIMEOUT / 2, "it waited for the job"
+    assert list((tmp_path / "t").iterdir()) == []
+
+
+async def test_a_closed_window_leaves_nothing_running(tmp_path: Path, env: dict[str, str], pty: Pty) -> None:
+    async with pty.running(*FARHAND, "local", env=env) as process:
+        await pty.shows(b"local")
+        fifo = tmp_path / "fifo"
+        os.mkfifo(fifo)
+        pty.type(b"sh -c 'echo $$ >%s; exec sleep 1000' &\r" % bytes(fifo))
+        job = int(await asyncio.to_thread(fifo.read_text))
+        pty.hang_up()
+        await process.wait()
+    await end_of(job)
+    assert list((tmp_path / "t").iterdir()) == []
+
+
+async def test_nothing_is_left_if_it_is_killed(tmp_path: Path, env: dict[str, str]) -> None:
+    async with running("local", "sh", "-c", "echo $$; exec sleep 1000", env=env) as process:
+        assert process.stdout is not None
+        pid = int(await process.stdout.readline())
+        (directory,) = (tmp_path / "t").iterdir()
+        process.kill()
+    await end_of(pid)
+    async with asyncio.timeout(30):
+        while directory.exists():  # noqa: ASYNC110  # the cleaner is nobody's child
+            await asyncio.sleep(0.01)
 
 
 async def test_an_unknown_option_is_refused_with_a_hint(env: dict[str, str]) -> None:

@@ -55,6 +55,15 @@ class TestHost:
         assert await command(session, ":host -db") == 0
         assert capfd.readouterr().err == f"farhand: still running on db: {NAME}\n"
 
+    async def test_jobs_of_a_removed_host_whose_service_ends_with_the_repl_are_said_to_end_with_it(
+        self, session: ReplSession, capfd: Captured
+    ) -> None:
+        session.hosts.active[0].private = True
+        session.hosts.active[0].jobs.add(ID, "make &")
+        await command(session, ":host db")
+        assert await command(session, ":host -web") == 0
+        assert capfd.readouterr().err == f"farhand: still running on web until the REPL ends: {NAME}\n"
+
     async def test_a_sign_without_a_host_is_refused(self, session: ReplSession) -> None:
         with pytest.raises(ValueError, match="usage: :host"):
             await command(session, ":host +")

@@ -85,11 +85,11 @@ async def test_a_prompt_is_shown_on_a_terminal(service: FakeService, monkeypatch
     assert is_attended()
 
     class Leaving:
-        def __init__(self, first: str, *_: object) -> None:
-            assert first == "web"
+        def __init__(self, first: str, *_: object, private: bool) -> None:
+            assert (first, private) == ("web", True)
 
         async def run(self) -> None:
             raise ExitRepl(7)
 
     monkeypatch.setattr("farhand_client.repl.attended.AttendedRepl", Leaving)
-    assert await main("web", lambda name, ask_user: connecting_to(service)) == 7
+    assert await main("web", lambda name, ask_user: connecting_to(service), private=True) == 7

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 
 import pytest
 
@@ -59,11 +61,53 @@ async def test_a_shutdown_is_reported(session: ReplSession, service: FakeService
 async def test_jobs_that_keep_running_are_named(session: ReplSession, capfd: Captured) -> None:
     web = session.hosts.active[0]
     web.jobs.add(ID, "make &").ended = "done"
-    session.report_running_jobs()
-    assert capfd.readouterr().err == ""
+    session.report_leaving()
+    assert capfd.readouterr().err == "farhand: [01a1fc79-3b2c] done: make &\n"
     web.jobs.add(OTHER, "soak &")
-    session.report_running_jobs()
+    session.report_leaving()
     assert capfd.readouterr().err == "farhand: still running on web: 01a1fc80-0000\n"
+
+
+async def test_a_line_left_at_a_terminal_is_named_as_one_that_is_kept_for_a_while(
+    session: ReplSession, capfd: Captured
+) -> None:
+    session.hosts.active[0].jobs.add(OTHER, "vim", kept=False)
+    session.report_leaving()
+    assert capfd.readouterr().err == (
+        "farhand: still running on web, for a day unless its service is configured otherwise: 01a1fc80-0000; "
+        "farhand attach web 01a1fc80-0000 returns to it\n"
+    )
+
+
+async def test_nothing_is_claimed_of_jobs_on_a_host_whose_connection_is_lost(
+    session: ReplSession, capfd: Captured
+) -> None:
+    web = session.hosts.active[0]
+    web.jobs.add(OTHER, "soak &")
+    await web.connection.close()
+    session.report_leaving()
+    assert capfd.readouterr().err == "farhand: running on web when the connection was lost: 01a1fc80-0000\n"
+
+
+async def test_jobs_that_end_with_the_service_are_reported_by_whoever_ends_it(
+    session: ReplSession, capfd: Captured
+) -> None:
+    session.hosts.active[0].private = True
+    session.hosts.active[0].jobs.add(OTHER, "soak &")
+    session.report_leaving()
+    assert capfd.readouterr().err == ""
+
+
+async def test_jobs_that_ended_are_reported_on_a_terminal_that_is_gone(
+    session: ReplSession, capfd: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(fd: int) -> os.terminal_size:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    session.hosts.active[0].jobs.add(ID, "make &").ended = "done"
+    monkeypatch.setattr(os, "get_terminal_size", gone)
+    session.report_leaving()
+    assert "done: make" in capfd.readouterr().err
 
 
 async def test_output_is_labelled_for_several_hosts(session: ReplSession) -> None:

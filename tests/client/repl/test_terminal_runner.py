@@ -65,7 +65,7 @@ async def test_a_program_that_is_left_running_becomes_a_job(
     pty.type(b"\r~d")
     assert await run is None
     (job,) = web.jobs.running
-    assert job.text == "prog x"
+    assert (job.text, job.kept) == ("prog x", False)
     assert capfd.readouterr().err == f"farhand: [{job.name}] still running; :attach {job.name} returns to it\n"
 
 
@@ -92,6 +92,18 @@ async def test_the_end_of_this_process_leaves_the_program_running(
     assert client is not None
     await client.ping()
     assert not any(isinstance(message, m.Stop) for message in service.runs[0].messages)
+
+
+async def test_nothing_is_said_to_be_left_on_a_service_that_ends_as_well(
+    runner: TerminalRunner, web: ReplHost, pty: Pty, capfd: Captured
+) -> None:
+    web.private = True
+    run = running(runner)
+    await pty.shows(b"ready")
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert capfd.readouterr().err == ""
 
 
 async def test_without_terminals_lines_run_on_pipes_and_the_reason_is_printed_once(
