@@ -25,8 +25,8 @@ async def main(first: str, opener: HostOpener, escape: int | None = None, *, pri
 
     If stdin and stdout are a terminal, lines are read with a prompt; otherwise stdin is a script. The code is that of
     the last line, that of `exit`, or 128 plus the signal that ended the REPL. `escape` is the character that begins
-    keys for the REPL while a program has the terminal; `private` is as in `AttendedRepl`. Raises what the first connection
-    raises.
+    keys for the REPL while a program has the terminal; `private` is as in `AttendedRepl`. Raises what the first
+    connection raises.
     """
     # What is imported from here on is kept. To look for garbage in it would take a tenth of the time until the prompt.
     gc.disable()

@@ -64,7 +64,9 @@ async def test_jobs_end_with_the_service_of_the_repl_at_once_and_are_named(
             pty.type(leave)
         else:
             process.send_signal(leave)
-        await pty.shows(b"stopping what still runs, since this service was only for this REPL: echo job-$$ & sleep 1000")
+        await pty.shows(
+            b"stopping what still runs, since this service was only for this REPL: echo job-$$ & sleep 1000"
+        )
         assert await process.wait() in (0, 143, 129)
         assert asyncio.get_running_loop().time() - began < STOP_TIMEOUT / 2, "it waited for the job"
     assert list((tmp_path / "t").iterdir()) == []
