@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         HostKeyError,
         HostKeyRevoked,
         HostKeyUnknown,
+        NotUsableHere,
         OutputIncomplete,
         RequestRefused,
         RunGoesOn,
@@ -86,6 +87,7 @@ __all__ = [
     "Killed",
     "Lost",
     "Matched",
+    "NotUsableHere",
     "Outage",
     "Outcome",
     "OutputIncomplete",
@@ -138,6 +140,10 @@ _FORMER_NAMES = {
     "Terminal": "TerminalRequest",
     "Usage": "UsageReport",
 }
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

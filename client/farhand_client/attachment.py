@@ -42,6 +42,7 @@ class ClientAttachment:
     def __init__(
         self, connection: ReconnectingConnection, opening: m.RunRequest | m.Attach, *, tolerant: bool = False
     ) -> None:
+        connection.check_home()
         loop = asyncio.get_running_loop()
         self.opening: Final = opening
         self.id: Final = opening.id
@@ -95,6 +96,7 @@ class ClientAttachment:
 
     def signal(self, number: int) -> None:
         """Send a signal, at most once. During an outage it is kept and sent after reconnecting."""
+        self.connection.check_home()
         if self.ended.done():
             return
         message = m.Signal(number=number)
@@ -105,6 +107,7 @@ class ClientAttachment:
 
     def resize(self, columns: int, rows: int) -> None:
         """Report the size at which the terminal is displayed here. Raises ValueError."""
+        self.connection.check_home()
         if self._shown_size is None:
             raise ValueError("this run was not requested with a terminal, so it has no size")
         if not (0 <= columns <= MAX_CELLS and 0 <= rows <= MAX_CELLS):
@@ -120,11 +123,13 @@ class ClientAttachment:
         asyncio.shield would resume the caller one turn of the event loop later: too late for its next request to
         be sent together with the close of this channel.
         """
+        self.connection.check_home()
         await self._end_settled.wait()
         return self.ended.result()
 
     def request_stop(self, kill_after: float | None = None) -> None:
         """Request a stop of the run with `kill_after` seconds of grace (default: the run's own), without waiting."""
+        self.connection.check_home()
         if self.ended.done():
             return
         self._stop = m.Stop(kill_after=kill_after)
@@ -138,6 +143,7 @@ class ClientAttachment:
         or another client's request sets it, only the permanent loss of the connection ends the wait. A cancellation
         gives up the waiting, not the stopping. Raises no other error: `ended` tells how the run ended.
         """
+        self.connection.check_home()
         self._streams.discard()
         if not self.ended.done():
             self.request_stop(kill_after)
@@ -149,20 +155,31 @@ class ClientAttachment:
                 self._leave(self._left_early("the service stops it"))
 
     async def stop_or_detach(self) -> None:
-        """Stop the run and wait for its end if it must not outlive its client; otherwise leave it."""
+        """Stop the run and wait for its end if it must not outlive its client; otherwise leave it.
+
+        A forked child leaves the run to its parent.
+        """
+        if self.connection.home.in_child:
+            return
         if self.stops_with_client:
             await self.stop()
         else:
             self.detach()
 
     def abandon(self) -> None:
-        """Leave at once; the service stops the run if it must not outlive its client."""
+        """Leave at once; the service stops the run if it must not outlive its client. A forked child does nothing."""
+        if self.connection.home.in_child:
+            return
+        self.connection.check_home()
         if self.stops_with_client:
             self.request_stop()
         self._leave(self._left_early("the service stops it" if self.stops_with_client else "it keeps running"))
 
     def detach(self) -> None:
-        """Leave at once, and leave the run as it is."""
+        """Leave at once, and leave the run as it is. Does nothing in a forked child."""
+        if self.connection.home.in_child:
+            return
+        self.connection.check_home()
         then = "the service stops it after its grace period" if self.stops_with_client else "it keeps running"
         self._leave(self._left_early(then))
 

@@ -146,6 +146,7 @@ async def wait_for(
     timeout: float | None,
 ) -> m.Matched:
     """Have the service wait; an outage counts towards `timeout`. Raises as `Client.wait_for`."""
+    connection.check_home()
     loop = asyncio.get_running_loop()
     deadline = None if timeout is None else loop.time() + timeout
 

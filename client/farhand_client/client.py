@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, Unpack
+from typing import TYPE_CHECKING, Final, NoReturn, Self, Unpack
 
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MiB
 from farhand_protocol.outcome import TimedOut
 
 from .attachment import ClientAttachment
+from .home_loop import not_picklable
 from .options import (
     DEVNULL,
     PIPE,
@@ -65,8 +66,8 @@ class Client:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection now; False during an outage and after the end."""
-        return self._connection.session is not None
+        """Whether there is a connection now; False during an outage, after the end, and in a forked child."""
+        return self._connection.session is not None and not self._connection.home.in_child
 
     @property
     def reconnect(self) -> float:
@@ -330,6 +331,9 @@ class Client:
         Safe to call again.
         """
         await self._connection.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise not_picklable("a client")
 
     async def __aenter__(self) -> Self:
         return self

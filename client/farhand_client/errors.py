@@ -5,7 +5,7 @@ Errors about a completed command, `CommandError` and `CommandTimeout`, are in `r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from farhand_protocol.errors import ErrorCode
@@ -13,8 +13,37 @@ if TYPE_CHECKING:
     from farhand_protocol.sshformat import PublicKey
 
 
+_Error = TypeVar("_Error", bound=Exception)
+
+
 class FarhandError(Exception):
-    """Base of all errors of this package, except the ValueError and TypeError that a wrong call raises."""
+    """Base of all errors of this package, except the ValueError and TypeError that a wrong call raises.
+
+    Each can be copied and pickled with all of its attributes, so that it also arrives where a worker process raised it.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without this, pickle would call `__init__` with `args` alone, and lack its keyword arguments.
+        cause = self.__cause__ if isinstance(self.__cause__, FarhandError) else None
+        return _restored, (type(self), self.args, self.__dict__, cause)
+
+
+def _restored(
+    kind: type[_Error], args: tuple[Any, ...], attributes: dict[str, Any], cause: FarhandError | None
+) -> _Error:
+    """Return an error as it was when it was pickled, without calling `__init__` again."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    if cause is not None:
+        error.__cause__ = cause
+    return error
+
+
+class NotUsableHere(FarhandError, RuntimeError):
+    """A client, run or stream was used in another process or event loop than the one in which it was made.
+
+    The text says what to do instead.
+    """
 
 
 class AddressError(FarhandError, ValueError):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, TypedDict, Unpack, cast
 
@@ -111,6 +111,11 @@ class RunOptions:
     record_input: bool = False
     """Whether what is typed at the terminal is recorded too."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A MappingProxyType can be neither pickled nor copied.
+        values = {each.name: getattr(self, each.name) for each in fields(self)} | {"env": dict(self.env)}
+        return _restored, (values,)
+
     @classmethod
     def of(cls, **keywords: Unpack[StartKeywords]) -> RunOptions:
         """Return the options given as keyword arguments, checked and converted.
@@ -154,6 +159,10 @@ class RunOptions:
             terminal=self.terminal,
             record_input=self.record_input,
         )
+
+
+def _restored(values: dict[str, Any]) -> RunOptions:
+    return RunOptions(**values | {"env": MappingProxyType(values["env"])})
 
 
 def combined(options: RunOptions | None, keywords: Mapping[str, object], allowed: frozenset[str]) -> RunOptions:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Final, Literal, NamedTuple, NoReturn, Protocol, TypeAlias
 
 from farhand_protocol.limits import MiB
 
 from .errors import OutputIncomplete
+from .home_loop import HomeLoop, not_picklable
 
 MAX_LINE_CHUNK: Final = 1 * MiB
 """The most bytes of a line that `lines` yields at once: a file without newlines must not fill the memory."""
@@ -81,6 +82,7 @@ class OutputStream:
 
     def __init__(self, consumed: Callable[[int], None], run_id: str, on_gap: OnGap | None = None) -> None:
         self._consumed = consumed
+        self._home = HomeLoop()
         self._run_id = run_id
         self._on_gap = on_gap
         self._chunks: deque[bytes | Gap] = deque()
@@ -132,6 +134,7 @@ class OutputStream:
 
         A reader may call this too.
         """
+        self._home.check("a run's output")
         self._discarding = True
         count = _size(self._chunks) + self._handed_out
         self._chunks.clear()
@@ -156,6 +159,7 @@ class OutputStream:
 
         For a reader that is called by `on_ready`.
         """
+        self._home.check("a run's output")
         self._count_handed_out()
         while self._chunks and isinstance(first := self._chunks[0], Gap):
             self._chunks.popleft()
@@ -196,6 +200,9 @@ class OutputStream:
         self._handed_out = len(chunk)
         return chunk
 
+    def __reduce__(self) -> NoReturn:
+        raise not_picklable("a run's output")
+
     def __aiter__(self) -> OutputStream:
         return self
 
@@ -220,6 +227,7 @@ class OutputStream:
 
     async def _next_chunk(self) -> bytes:
         """Return the next chunk, which the caller must count in `_handed_out`; b"" at the end."""
+        self._home.check("a run's output")
         self._count_handed_out()
         while True:
             await self._wait_for_more()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Generator
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
+
+from .home_loop import not_picklable
 
 
 class AsyncContext(Protocol):
@@ -42,6 +44,9 @@ class Pending(Coroutine[Any, Any, _T], Generic[_T]):
     ) -> None:
         assert self._value is not None
         await self._value.__aexit__(kind, error, traceback)
+
+    def __reduce__(self) -> NoReturn:
+        raise not_picklable("what connect, start and attach return")
 
     # Implements Coroutine.
 

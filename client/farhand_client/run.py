@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Outcome
 
 from .attachment import ClientAttachment
 from .errors import RunGoesOn
+from .home_loop import not_picklable
 from .options import Offsets, attach_request, stream_offsets
 from .output import Chunk, Gap, OnGap, Output, OutputStream
 from .results import Result
@@ -234,6 +235,9 @@ class Run:
     def abandon(self) -> None:
         """Leave the run without waiting: the service stops it, unless it is kept or was only attached to."""
         self._attachment.abandon()
+
+    def __reduce__(self) -> NoReturn:
+        raise not_picklable("a run")
 
     async def __aenter__(self) -> Self:
         return self

@@ -10,11 +10,12 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine
-from typing import IO, Any, Final, Protocol, TypeAlias, TypeVar
+from typing import IO, Any, Final, NoReturn, Protocol, TypeAlias, TypeVar
 
 from farhand_protocol.limits import KiB
 
 from .errors import ConnectionLost
+from .home_loop import HomeLoop, not_picklable
 
 Buffer = bytes | bytearray | memoryview
 
@@ -52,6 +53,7 @@ class InputStream:
 
     def __init__(self, channel: StdinChannel, offset: int = 0) -> None:
         self._channel = channel
+        self._home = HomeLoop()
         self._unsent: deque[bytes] = deque()
         self._unsent_size = 0
         self._sent_of_first = 0  # bytes of the first unsent chunk that were sent
@@ -68,6 +70,7 @@ class InputStream:
 
         Raises ValueError after `close`, BrokenPipeError if the run has ended, TypeError for str.
         """
+        self._home.check("stdin")
         if not isinstance(data, Buffer):
             raise TypeError(f"stdin accepts bytes, not {type(data).__name__}")
         if self._closing:
@@ -84,6 +87,7 @@ class InputStream:
 
         Raises BrokenPipeError if the run ended first, `ConnectionLost` if the connection was lost permanently.
         """
+        self._home.check("stdin")
         while self._unsent and not self._over:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
@@ -108,6 +112,7 @@ class InputStream:
 
     def close(self) -> None:
         """Send what is queued, then the end of the stream. Safe to call again."""
+        self._home.check("stdin")
         if not self._closing:
             self._closing = True
             self.pump()
@@ -115,6 +120,9 @@ class InputStream:
     def is_closing(self) -> bool:
         """Return whether `close` was called."""
         return self._closing
+
+    def __reduce__(self) -> NoReturn:
+        raise not_picklable("a run's stdin")
 
     # For the channel
 

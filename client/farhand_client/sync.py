@@ -17,7 +17,20 @@ import threading
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, Self, TypeAlias, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Concatenate,
+    Final,
+    Generic,
+    NoReturn,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypeVar,
+)
 
 from . import client as _client
 from . import connector as _connector
@@ -36,11 +49,13 @@ from .errors import (
     HostKeyError,
     HostKeyRevoked,
     HostKeyUnknown,
+    NotUsableHere,
     OutputIncomplete,
     RequestRefused,
     RunGoesOn,
     SpawnError,
 )
+from .home_loop import IN_CHILD, not_picklable
 from .options import DEVNULL, PIPE
 from .output import Chunk, Gap
 from .results import CommandError, CommandTimeout, Completed, Result
@@ -67,6 +82,7 @@ __all__ = [
     "HostKeyError",
     "HostKeyRevoked",
     "HostKeyUnknown",
+    "NotUsableHere",
     "OutputIncomplete",
     "RequestRefused",
     "Result",
@@ -89,9 +105,15 @@ class LoopThread:
     """
 
     def __init__(self) -> None:
+        self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="farhand", daemon=True)
         self._thread.start()
+
+    @property
+    def in_child(self) -> bool:
+        """Whether this is a forked child of the process whose thread this is: it has not got the thread."""
+        return os.getpid() != self._pid
 
     def call(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         """Run `coroutine` on the loop and return its result, or raise its error.
@@ -99,9 +121,12 @@ class LoopThread:
         If the waiting is interrupted, for example by Ctrl-C, the coroutine is cancelled and may clean up for
         `CANCEL_TIMEOUT` before the interrupt is raised; a second interrupt is raised at once.
         """
+        if self.in_child:
+            coroutine.close()
+            raise NotUsableHere(f"this object was made in process {self._pid}; {IN_CHILD}")
         if threading.current_thread() is self._thread:
             coroutine.close()
-            raise RuntimeError("this call would wait for itself; use the asyncio API inside coroutines")
+            raise NotUsableHere("this call would wait for itself; use the asyncio API inside coroutines")
         future: Future[_T] = Future()
         tasks: list[asyncio.Task[None]] = []
 
@@ -135,7 +160,7 @@ def _await_cleanup(future: Future[Any]) -> None:
 
 
 _loop_threads: Final[dict[int, LoopThread]] = {}
-_lock: Final = threading.Lock()
+_lock = threading.Lock()
 
 
 def loop_thread() -> LoopThread:
@@ -146,6 +171,14 @@ def loop_thread() -> LoopThread:
             found = _loop_threads[os.getpid()] = LoopThread()
         return found
 
+
+def _renew_lock() -> None:
+    """Replace the lock in a forked child: another thread of the parent may have held it."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -178,12 +211,23 @@ def _in_loop(method: Callable[Concatenate[_Inner, _P], _R]) -> Callable[Concaten
     return call
 
 
-class SyncInputStream:
-    """A `farhand_client.stdin.InputStream` whose `write` waits until the bytes are sent."""
+class _Wrapper(Generic[_Inner]):
+    """An object of the asyncio API, and the thread in which its methods run."""
 
-    def __init__(self, inner: _stdin.InputStream, thread: LoopThread) -> None:
+    _name: ClassVar[str]
+
+    def __init__(self, inner: _Inner, thread: LoopThread) -> None:
         self._inner = inner
         self._loop_thread = thread
+
+    def __reduce__(self) -> NoReturn:
+        raise not_picklable(self._name)
+
+
+class SyncInputStream(_Wrapper[_stdin.InputStream]):
+    """A `farhand_client.stdin.InputStream` whose `write` waits until the bytes are sent."""
+
+    _name = "a run's stdin"
 
     def write(self, data: _stdin.Buffer) -> None:
         """Send `data`. Raises BrokenPipeError if the run ends first, `ConnectionLost`, and ValueError after `close`."""
@@ -197,12 +241,10 @@ class SyncInputStream:
     close = _in_loop(_stdin.InputStream.close)
 
 
-class SyncOutputStream:
+class SyncOutputStream(_Wrapper[_output.OutputStream]):
     """A `farhand_client.output.OutputStream` to loop over with `for`."""
 
-    def __init__(self, inner: _output.OutputStream, thread: LoopThread) -> None:
-        self._inner = inner
-        self._loop_thread = thread
+    _name = "a run's output"
 
     read = _waiting(_output.OutputStream.read)
     discard = _in_loop(_output.OutputStream.discard)
@@ -220,12 +262,13 @@ class SyncOutputStream:
             yield rest
 
 
-class SyncRun:
+class SyncRun(_Wrapper[_run.Run]):
     """A `farhand_client.run.Run` whose methods block. Leaving its context has the same effect as there."""
 
+    _name = "a run"
+
     def __init__(self, inner: _run.Run, thread: LoopThread) -> None:
-        self._inner = inner
-        self._loop_thread = thread
+        super().__init__(inner, thread)
         self.id: Final = inner.id
         self.pid: Final = inner.pid
         self.new: Final = inner.new
@@ -271,7 +314,8 @@ class SyncRun:
             while (item := self._loop_thread.call(following())) is not None:
                 yield item
         finally:
-            self._loop_thread.call(items.aclose())
+            if not self._loop_thread.in_child:
+                self._loop_thread.call(items.aclose())
 
     wait = _waiting(_run.Run.wait)
     wait_for = _waiting(_run.Run.wait_for)
@@ -289,7 +333,8 @@ class SyncRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._loop_thread.call(self._inner.__aexit__(kind, error, traceback))
+        if not self._loop_thread.in_child:
+            self._loop_thread.call(self._inner.__aexit__(kind, error, traceback))
 
 
 def _starting(
@@ -302,12 +347,13 @@ def _starting(
     return call
 
 
-class SyncClient:
+class SyncClient(_Wrapper[_client.Client]):
     """A `farhand_client.client.Client` whose methods block."""
 
+    _name = "a client"
+
     def __init__(self, inner: _client.Client, thread: LoopThread) -> None:
-        self._inner = inner
-        self._loop_thread = thread
+        super().__init__(inner, thread)
         self.name: Final = inner.name
         self.user: Final = inner.user
         self.host: Final = inner.host
@@ -317,7 +363,6 @@ class SyncClient:
 
     run = _waiting(_client.Client.run)
     ping = _waiting(_client.Client.ping)
-    close = _waiting(_client.Client.close)
     start = _starting(_client.Client.start)
     shell = _starting(_client.Client.shell)
     attach = _starting(_client.Client.attach)
@@ -329,9 +374,14 @@ class SyncClient:
     wait = _waiting(_client.Client.wait)
     wait_for = _waiting(_client.Client.wait_for)
 
+    def close(self) -> None:
+        """Do as `farhand_client.client.Client.close`. A forked child does nothing: its parent has the connection."""
+        if not self._loop_thread.in_child:
+            self._loop_thread.call(self._inner.close())
+
     @property
     def connected(self) -> bool:
-        """Whether there is a connection now; False during an outage and after the end."""
+        """Whether there is a connection now; False during an outage, after the end, and in a forked child."""
         return self._inner.connected
 
     @property

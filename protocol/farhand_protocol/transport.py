@@ -106,6 +106,11 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         """Whether nothing is queued and nothing was sent for `QUIET_PERIOD`: new data can be sent at once."""
         return not self._flush_due and time.monotonic() - self._flushed >= QUIET_PERIOD
 
+    def fileno(self) -> int:
+        """Return the descriptor of the transport's socket; -1 if there is none (any more)."""
+        found = None if self._transport is None else self._transport.get_extra_info("socket")
+        return -1 if found is None else int(found.fileno())
+
     def flush(self) -> None:
         """Pass everything queued to the transport. If the transport is full, do so once it is writable again."""
         if self._paused or self._closing or self._transport is None:

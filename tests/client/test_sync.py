@@ -7,10 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,8 @@ import pytest
 from farhand_client import CommandError, ConnectError, sync
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited, Killed
-from tests.support.fake_service import Behaviour, FakeRun, FakeService
+from tests.support.fake_service import FakeRun
+from tests.support.serving import serving
 
 
 async def shell(run: FakeRun) -> None:
@@ -39,31 +37,8 @@ async def shell(run: FakeRun) -> None:
             run.ended(Exited(code=3))
 
 
-@contextmanager
-def serving(directory: Path, behave: Behaviour = shell) -> Iterator[FakeService]:
-    """Run a fake service in its own thread, for tests that block theirs."""
-    service = FakeService(behave)
-    ready, finished = threading.Event(), asyncio.Event()
-
-    async def serve() -> None:
-        async with service.on_socket(directory):
-            ready.set()
-            await finished.wait()
-
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    assert ready.wait(10)
-    try:
-        yield service
-    finally:
-        loop.call_soon_threadsafe(finished.set)
-        thread.join()
-        loop.close()
-
-
 def test_run_works_as_with_asyncio(tmp_path: Path) -> None:
-    with serving(tmp_path) as service, sync.connect(service.host) as client:
+    with serving(tmp_path, shell) as service, sync.connect(service.host) as client:
         assert (client.user, client.host, client.name) == ("ann", "fake", service.host)
         assert client.run(["cat"], input=b"x").stdout == b"x"
         assert client.run(["fail"]).returncode == 3
@@ -80,7 +55,7 @@ def test_connect_raises_the_same_errors(tmp_path: Path) -> None:
 
 
 def test_streams_can_be_looped_over(tmp_path: Path) -> None:
-    with serving(tmp_path) as service, sync.connect(service.host) as client:
+    with serving(tmp_path, shell) as service, sync.connect(service.host) as client:
         with client.start(["prog"]) as run:
             assert list(run.stdout.lines()) == [b"prog\n", b"1\n", b"2"]
             assert run.wait().outcome == Exited(code=3)
@@ -93,7 +68,7 @@ def test_streams_can_be_looped_over(tmp_path: Path) -> None:
 
 def test_stdin_is_written_to(tmp_path: Path) -> None:
     with (
-        serving(tmp_path) as service,
+        serving(tmp_path, shell) as service,
         sync.connect(service.host) as client,
         client.start(["cat"], stdin=sync.PIPE) as run,
     ):
@@ -105,7 +80,7 @@ def test_stdin_is_written_to(tmp_path: Path) -> None:
 
 
 def test_leaving_the_context_stops_the_run(tmp_path: Path) -> None:
-    with serving(tmp_path) as service, sync.connect(service.host) as client:
+    with serving(tmp_path, shell) as service, sync.connect(service.host) as client:
         with client.start(["sleep"]) as run:
             run.send_signal(signal.SIGUSR1)
             run.terminate()
@@ -117,7 +92,7 @@ def test_leaving_the_context_stops_the_run(tmp_path: Path) -> None:
 
 
 def test_threads_share_a_client(tmp_path: Path) -> None:
-    with serving(tmp_path) as service, sync.connect(service.host) as client, ThreadPoolExecutor(8) as pool:
+    with serving(tmp_path, shell) as service, sync.connect(service.host) as client, ThreadPoolExecutor(8) as pool:
         outputs = list(pool.map(lambda n: client.run(["cat"], input=b"%d" % n).stdout, range(50)))
         assert outputs == [b"%d" % n for n in range(50)]
         assert len(service.connections) == 1
@@ -145,7 +120,7 @@ with farhand.connect(sys.argv[1]) as client:
 
 
 def test_ctrl_c_stops_the_run_and_then_interrupts_the_script(tmp_path: Path) -> None:
-    with serving(tmp_path) as service:
+    with serving(tmp_path, shell) as service:
         script = subprocess.Popen([sys.executable, "-c", SCRIPT, service.host], stdout=subprocess.PIPE)
         assert script.stdout is not None
         assert script.stdout.readline() == b"connected\n"
@@ -171,13 +146,13 @@ with farhand.connect(sys.argv[1]) as client:
 
 
 def test_a_forked_child_can_connect(tmp_path: Path) -> None:
-    with serving(tmp_path) as service:
+    with serving(tmp_path, shell) as service:
         done = subprocess.run([sys.executable, "-c", FORKING, service.host], timeout=30, check=False)
         assert done.returncode == 3
 
 
 def test_existing_runs_are_handled_as_with_asyncio(tmp_path: Path) -> None:
-    with serving(tmp_path) as service, sync.connect(service.host) as client:
+    with serving(tmp_path, shell) as service, sync.connect(service.host) as client:
         with client.start(["sleep"], on_disconnect="keep") as kept:
             assert (kept.new, kept.kept, kept.connected, client.connected) == (True, True, True, True)
         with client.attach(kept.id) as run:
@@ -195,3 +170,42 @@ def test_existing_runs_are_handled_as_with_asyncio(tmp_path: Path) -> None:
         for call in (lambda: client.signal(kept.id, 15), lambda: client.wait_for(kept.id, "x")):
             with pytest.raises(sync.RequestRefused, match="no such run"):
                 call()
+
+
+FORKED = """
+import os, sys, time, farhand_client.sync as farhand
+with farhand.connect(sys.argv[1]) as client, client.start(["sleep"], stdin=farhand.PIPE) as run:
+    output = run.output()
+    child = os.fork()
+    if child == 0:
+        calls = [
+            lambda: client.run(["cat"]), client.ping, client.runs, lambda: client.start(["cat"]), run.wait, run.stop,
+            run.kill, run.detach, lambda: run.stdin.write(b"x"), run.stdin.close, run.stdout.read, run.stdout.discard,
+            lambda: list(run.stdout), lambda: next(output),
+        ]
+        for call in calls:
+            try:
+                call()
+            except farhand.NotUsableHere as error:
+                assert "connect again here, in the child" in str(error), error
+            else:
+                os._exit(1)
+        assert not client.connected
+        client.close()
+        sys.exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert client.run(["cat"], input=b"x").stdout == b"x"
+    assert run.returncode is None
+"""
+
+
+def test_a_forked_child_cannot_use_the_client_of_its_parent_and_does_it_no_harm(tmp_path: Path) -> None:
+    with serving(tmp_path, shell) as service:
+        done = subprocess.run(
+            [sys.executable, "-X", "dev", "-c", FORKED, service.host],
+            timeout=30,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")

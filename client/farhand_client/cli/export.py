@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from farhand_client.client import Client
+from farhand_client.descriptors import descriptor_writer
 from farhand_client.recording.asciicast import AsciicastEncoder, asciicast_header
 from farhand_client.recording.events import GapEvent, OutputEvent, RecordedEvent, RecordingReader, ResizeEvent
 from farhand_client.ui.printing import LocalError, print_gap, print_message
-from farhand_client.ui.streams import descriptor_writer
 from farhand_protocol.limits import KiB
 
 from .connection import run_with_client

@@ -11,13 +11,13 @@ from contextlib import aclosing
 from typing import Final
 
 from farhand_client.client import Client
+from farhand_client.descriptors import descriptor_writer
 from farhand_client.output import Gap, Output
 from farhand_client.recording.events import GapEvent, OutputEvent, RecordedEvent, RecordingReader, ResizeEvent
 from farhand_client.recording.player import Player
 from farhand_client.ui.exitcodes import EXIT_INTERRUPTED
 from farhand_client.ui.interrupts import SignalHandler
 from farhand_client.ui.printing import LocalError, print_gap, print_message
-from farhand_client.ui.streams import descriptor_writer
 from farhand_protocol.messages.terminal import WindowSize
 
 from .connection import run_with_client

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from farhand_client.errors import AuthenticationError, ConnectionLost, FarhandError, HostKeyError, RequestRefused
+from farhand_client.home_loop import HomeLoop
 from farhand_protocol.errors import ErrorCode
 
 from .session import ClientSession
@@ -79,6 +80,8 @@ class ReconnectingConnection:
     ) -> None:
         self.name: Final = login.session.name
         """The service's name in errors."""
+        self.home: Final = HomeLoop()
+        """Where this connection, and everything that uses it, may be used."""
         self.session: ClientSession | None = None
         """The current session; None during an outage and after the end."""
         self.reconnect_timeout = reconnect_timeout or 0.0
@@ -96,6 +99,7 @@ class ReconnectingConnection:
 
     async def connected_session(self) -> ClientSession:
         """Wait until there is a session and return it. Raises `ConnectionLost` if there will be none."""
+        self.check_home()
         while self.session is None:
             self._raise_if_failed()
             await self._settled.wait()
@@ -106,6 +110,7 @@ class ReconnectingConnection:
 
         Raises `ConnectionLost`, `RequestRefused`, and ValueError for a request too large, if that is known already.
         """
+        self.check_home()
         self._raise_if_failed()
         if self.session is not None:
             resumable.open(self.session)
@@ -125,7 +130,13 @@ class ReconnectingConnection:
                 self._raise_if_failed()
 
     async def close(self) -> None:
-        """Let everything registered leave in an orderly way and close the connection. Safe to call again."""
+        """Let everything registered leave in an orderly way and close the connection. Safe to call again.
+
+        In a forked child it does nothing: the connection is the parent's.
+        """
+        if self.home.in_child:
+            return
+        self.check_home()
         why = ConnectionLost(f"the connection to {self.name} was closed by this client")
         for resumable in list(self._registered):
             resumable.client_closed(why)
@@ -136,6 +147,10 @@ class ReconnectingConnection:
             await asyncio.wait([self._reconnecting])
         if session is not None:
             await session.close()
+
+    def check_home(self) -> None:
+        """Raise `NotUsableHere` unless the caller is in the process and the event loop of this connection."""
+        self.home.check(f"the client of {self.name}")
 
     def _raise_if_failed(self) -> None:
         if self._failure is not None:
@@ -153,6 +168,9 @@ class ReconnectingConnection:
     def _session_ended(self, session: ClientSession, why: FarhandError) -> None:
         self.session = None
         if self._failure is not None:
+            return
+        if self.home.in_child:
+            self._fail(ConnectionLost(f"the connection to {self.name} is the parent's"))
             return
         self._settled.clear()
         if not self.reconnect_timeout or session.protocol_broken or _is_fatal(why):
@@ -176,6 +194,8 @@ class ReconnectingConnection:
             await asyncio.sleep(delay)
             try:
                 async with asyncio.timeout_at(backoff.deadline):
+                    if self.home.in_child:
+                        return  # reopening the runs here would take them away from the parent
                     login = await self._log_in_again()
             except TimeoutError:
                 break

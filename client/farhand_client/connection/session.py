@@ -26,6 +26,8 @@ from farhand_protocol.keepalive import Keepalive, KeepaliveAction
 from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import ConnectionTransport
 
+from .forked import keep_from_children
+
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds for which a closing connection may still send what is queued; then it is cut."""
 
@@ -233,7 +235,8 @@ class ClientSession:
     # Implements Handler.
 
     def connected(self, transport: ConnectionTransport) -> None:
-        """Do nothing: the caller of `make_transport` has the transport."""
+        """Keep forked children away from the connection; the caller of `make_transport` has the transport."""
+        keep_from_children(transport)
 
     def received(self, event: Event) -> None:
         """Route an event of the connection to the endpoint, ping or login that it belongs to."""

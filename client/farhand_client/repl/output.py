@@ -9,9 +9,9 @@ import os
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from farhand_client.descriptors import DescriptorWriter, descriptor_writer
 from farhand_client.output import LineSplitter, OutputStream
 from farhand_client.ui.printing import print_message
-from farhand_client.ui.streams import DescriptorWriter, descriptor_writer
 from farhand_client.ui.text import printable
 from farhand_protocol.limits import KiB
 

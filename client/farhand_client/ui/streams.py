@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import queue
-import select
-import stat
-import threading
-from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
+from farhand_client.descriptors import DescriptorWriter, descriptor_writer
 from farhand_client.errors import FarhandError
 
 from .printing import LocalError, print_json
@@ -23,26 +19,6 @@ if TYPE_CHECKING:
     from farhand_client.output import Gap, OutputStream
     from farhand_client.results import Result
     from farhand_client.run import Run
-
-WRITEV_BUFFERS: Final = 512
-"""Buffers passed to one writev(2), which accepts 1024 (IOV_MAX)."""
-
-
-class DescriptorWriter(Protocol):
-    """Writes to one file descriptor."""
-
-    async def write(self, chunks: Sequence[bytes]) -> None:
-        """Write all of `chunks`. Raises OSError. After a cancellation they may still be written."""
-
-
-def descriptor_writer(fd: int) -> DescriptorWriter:
-    """Return a writer for `fd`. Only writes to a regular file or /dev/null, which never block, happen in the loop."""
-    status = os.fstat(fd)
-    if stat.S_ISREG(status.st_mode) or (
-        stat.S_ISCHR(status.st_mode) and status.st_rdev == os.stat(os.devnull).st_rdev  # noqa: PTH116  # as fstat
-    ):
-        return _DirectWriter(fd)
-    return _ThreadedWriter(fd)
 
 
 async def copy_streams(run: Run, json: JsonOutput | None = None) -> Result:
@@ -95,68 +71,6 @@ class JsonOutput:
                 line = json.dumps({"stream": name, "offset": self._offsets[name], "data": data})
                 self._offsets[name] += len(chunk)
                 await out.write([line.encode() + b"\n"])
-
-
-class _DirectWriter:
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    async def write(self, chunks: Sequence[bytes]) -> None:
-        _write_all(self._fd, chunks)
-
-
-class _ThreadedWriter:
-    """Writes in a thread of its own, so that only that thread waits for a slow reader.
-
-    The thread is a daemon: it may be stuck for ever, and the process can still exit.
-    """
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._loop = asyncio.get_running_loop()
-        self._queue: queue.SimpleQueue[tuple[Sequence[bytes], asyncio.Future[None]]] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-
-    async def write(self, chunks: Sequence[bytes]) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=f"writer of {self._fd}", daemon=True)
-            self._thread.start()
-        written: asyncio.Future[None] = self._loop.create_future()
-        self._queue.put((chunks, written))
-        await written
-
-    def _work(self) -> None:
-        while True:
-            chunks, written = self._queue.get()
-            error: OSError | None = None
-            try:
-                _write_all(self._fd, chunks)
-            except OSError as caught:
-                error = caught
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                self._loop.call_soon_threadsafe(_settle, written, error)
-
-
-def _settle(written: asyncio.Future[None], error: OSError | None) -> None:
-    if not written.done():
-        if error is None:
-            written.set_result(None)
-        else:
-            written.set_exception(error)
-
-
-def _write_all(fd: int, chunks: Sequence[bytes]) -> None:
-    left: list[bytes | memoryview] = list(chunks)
-    while left:
-        try:
-            count = os.writev(fd, left[:WRITEV_BUFFERS])
-        except BlockingIOError:  # another process that shares the file has made it non-blocking
-            select.select([], [fd], [])
-            continue
-        while left and count >= len(left[0]):
-            count -= len(left.pop(0))
-        if count:
-            left[0] = memoryview(left[0])[count:]
 
 
 @contextlib.asynccontextmanager

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
-import os
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -15,40 +12,7 @@ from farhand_client.errors import ConnectionLost, FarhandError
 from farhand_client.output import Gap
 from farhand_client.ui import streams
 from farhand_client.ui.printing import LocalError
-from farhand_client.ui.streams import JsonOutput, copy_streams, descriptor_writer
-
-
-async def test_a_regular_file_gets_all_chunks(tmp_path: Path) -> None:
-    chunks = [b"%d\n" % number for number in range(2000)]  # more than one writev(2)
-    with (tmp_path / "file").open("wb") as file:
-        await descriptor_writer(file.fileno()).write(chunks)
-    assert (tmp_path / "file").read_bytes() == b"".join(chunks)
-
-
-@pytest.mark.parametrize("blocking", [True, False])
-async def test_a_full_pipe_does_not_block_the_loop(blocking: bool) -> None:
-    reading, writing = os.pipe()
-    os.set_blocking(writing, blocking)
-    data = bytes(1_000_000)
-    task = asyncio.create_task(descriptor_writer(writing).write([b"x", data]))
-    await asyncio.sleep(0.01)  # the loop runs, although no process reads yet
-    assert not task.done()
-    received = bytearray()
-    while len(received) < 1 + len(data):
-        received += await asyncio.to_thread(os.read, reading, 65536)
-    await task
-    os.close(reading)
-    with pytest.raises(BrokenPipeError):
-        await descriptor_writer(writing).write([b"more"])
-    os.close(writing)
-    assert received == b"x" + data
-
-
-async def test_a_full_disk_is_an_error() -> None:
-    fd = os.open("/dev/full", os.O_WRONLY)
-    with pytest.raises(OSError, match="No space left"):
-        await descriptor_writer(fd).write([b"x"])
-    os.close(fd)
+from farhand_client.ui.streams import JsonOutput, copy_streams
 
 
 def test_a_gap_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
