@@ -26,6 +26,7 @@ from .connection.context import OpenSessions
 from .ledger import Ledger
 from .listen.clients import LocalConnection, ProxiedConnection, VerdictFeeds
 from .listen.edge_child import EdgeChild
+from .listen.keeper import SocketKeeper
 from .listen.unix import UnixListener
 from .logs import Logger
 from .policy import Policy, policy_in_force
@@ -85,6 +86,7 @@ class Service:
             on_failure=self._run_failed,
         )
         self.listeners: list[UnixListener] = []
+        self.sockets = SocketKeeper(self.listeners, log, self._show_status)
         self.edge = edge
         self.log = log
         self.notifier = notifier
@@ -107,15 +109,17 @@ class Service:
         try:
             await self._listen()
             ready()
-            self.notifier.ready("serving")
+            self.notifier.ready(self._status())
             if self._resume is not None:
                 self._upgrader.announce_upgraded(self._resume.snapshot)
             await self._stop.wait()
             await self._upgrader.stop()
+            await self.sockets.stop()
             self._close_listeners()
             await self._drain()
         finally:
             watchdog.cancel()
+            await self.sockets.stop()
             self._close_listeners()
             self._feeds.close()
             if self.edge is not None:
@@ -155,6 +159,8 @@ class Service:
             self.listeners.append(edges)
         for listener in self.listeners:
             await listener.open()
+        await self.sockets.check()  # the previous program's may have been removed
+        self.sockets.start()
         if self.edge is not None:
             await (self.edge.start() if before is None else self.edge.start_again())
 
@@ -190,6 +196,7 @@ class Service:
     def reload(self) -> None:
         """Read configuration, policy and host key again. If any of them cannot be used, nothing changes."""
         self.notifier.reloading()
+        self.sockets.check_soon()
         try:
             config = self._reload()
             policy = policy_in_force(config.policy)
@@ -207,7 +214,7 @@ class Service:
         self._accepted(config)
         if self.edge is not None:
             self.edge.reload()
-        self.notifier.ready("serving")
+        self.notifier.ready(self._status())
         self.log.info("reloaded")
 
     # What sessions, upgrades and the registry need
@@ -220,6 +227,12 @@ class Service:
     def stopping(self) -> bool:
         """Whether the service has been told to stop."""
         return self._stop.is_set()
+
+    def _status(self) -> str:
+        return "; ".join(["serving", *self.sockets.faults])
+
+    def _show_status(self) -> None:
+        self.notifier.status(self._status())
 
     def _run_ended(self, run: LiveRun, result: RunResult) -> None:
         # An exit is ordinary, and an info line for each would cost a tenth of a short run's time.

@@ -15,6 +15,7 @@ from farhand_server.config import ListenAddress, ServiceConfig
 from farhand_server.history import HistoryError
 from farhand_server.hostkey import HostKeyFileError, ensure_host_key
 from farhand_server.ledger import open_ledger
+from farhand_server.lingering import lingering_warning
 from farhand_server.listen.edge_child import EdgeChild, EdgeFailed, bind_tcp
 from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
@@ -81,6 +82,8 @@ def serve(options: argparse.Namespace) -> int:
             await service.serve(ready)
 
     accepted(config)
+    if previous is None and (warning := lingering_warning(config.socket)) is not None:
+        log.warning(warning)
     sink.start()
     try:
         asyncio.run(run())

@@ -5,6 +5,7 @@
                     edge <---------- VerdictFeeds      (who has logged in)
 
 `unix`        the Unix socket listeners: bind, open, pause for an upgrade, close
+`keeper`      restores a Unix socket's file that was removed or replaced
 `clients`     handles accepted connections until their session starts; the feeds of login verdicts
 `proxy`       the PROXY protocol header, version 2, which the edge sends and the core parses
 `edge_child`  starts and restarts the edge process of `farhandd serve`, and binds the network sockets that it inherits

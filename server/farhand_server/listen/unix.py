@@ -1,13 +1,18 @@
-"""The core's Unix sockets. A paused listener keeps its socket, and clients wait in the kernel's backlog."""
+"""The core's Unix sockets. A paused listener keeps its socket, and clients wait in the kernel's backlog.
+
+A listener knows its socket's file by device and inode number. It makes a file that was removed again, and never touches
+a file that is not its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, cast
 
@@ -21,11 +26,25 @@ SOCKET_BUFFER: Final = 1 << 20
 than the default of 208 KiB, and core and peer would have to wake each other for the rest. Accepted sockets do not
 inherit the size from the listening socket."""
 
+SOCKET_MODE: Final = 0o666
+"""Anyone may connect: the kernel tells who the peer is, and the core decides."""
+
+ACCEPT_TURNS: Final = 3
+"""Turns of asyncio's loop until every client in a backlog has its protocol: one finds it, one accepts it, and one
+creates its transport. Closing the server before that disconnects the client."""
+
+FileId = tuple[int, int]
+"""Device and inode number. While a socket is open, no other file gets the number of its file."""
+
 _UCRED: Final = struct.Struct("=iII")
 
 
 class ListenError(Exception):
     """A socket cannot be listened on. The text says which one, why, and what to do."""
+
+
+class PathTaken(ListenError):
+    """Another service listens there."""
 
 
 class UnixListener:
@@ -34,11 +53,46 @@ class UnixListener:
     def __init__(self, path: Path, make_protocol: Callable[[], asyncio.BaseProtocol], fd: int | None = None) -> None:
         """Listen at `path`, or continue with the listening socket `fd`. Raises `ListenError`."""
         self._make_protocol = make_protocol
-        self._socket = bind_unix(path, 0o666) if fd is None else socket.socket(fileno=fd)
+        self._socket = bind_unix(path, SOCKET_MODE) if fd is None else socket.socket(fileno=fd)
         # The configuration may meanwhile name another path, which is used from the next start.
         self.path = path if fd is None else Path(self._socket.getsockname())
+        self._file = _file_id(self.path) if fd is None or _leads_to_us(self.path) else None
+        self._directories = _existing_directories(self.path)
         self._closed = False
         self._server: asyncio.Server | None = None
+
+    @property
+    def intact(self) -> bool:
+        """Whether clients that connect to the path reach this listener."""
+        return self._file is not None and self._file == _file_id(self.path)
+
+    async def restore(self) -> None:
+        """Make the socket's file again, with its directories, and listen there. Raises `ListenError`.
+
+        Another service's socket at the path is left alone. Connections that were accepted are not affected.
+        """
+        try:
+            _make_directories(self.path, self._directories)
+        except OSError as error:
+            raise ListenError(
+                f"cannot listen on {self.path} again: {error.filename}: {error.strerror}; make the directory "
+                f"{self.path.parent}, as this service's account, and the service listens there again"
+            ) from None
+        try:
+            fresh = bind_unix(self.path, SOCKET_MODE)
+        except PathTaken as error:
+            raise PathTaken(f"{error}; when it has ended and left its socket behind, reload this one") from None
+        self._file = _file_id(self.path)
+        (old, self._socket), (server, self._server) = (self._socket, fresh), (self._server, None)
+        try:
+            if server is not None:
+                await self.open()
+                for _ in range(ACCEPT_TURNS):
+                    await asyncio.sleep(0)
+        finally:
+            if server is not None:
+                server.close()
+            old.close()
 
     def fileno(self) -> int:
         """Return the descriptor of the listening socket."""
@@ -68,7 +122,7 @@ class UnixListener:
         """Stop listening permanently, and remove the socket's file. Repeated calls do nothing."""
         # Remove the file first: once nobody listens, another service may create its own socket there, which must be
         # kept.
-        if not self._closed:
+        if not self._closed and self.intact:
             self.path.unlink(missing_ok=True)
         self._closed = True
         self.pause()
@@ -126,4 +180,58 @@ def _remove_stale(path: Path) -> None:
             return
         except OSError:
             pass
-    raise ListenError(f"cannot listen on {path}: a service is already listening there")
+    raise PathTaken(f"cannot listen on {path}: a service is already listening there")
+
+
+def _file_id(path: Path) -> FileId | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
+
+
+def _leads_to_us(path: Path) -> bool:
+    """Return whether this process listens at the path. An upgrade keeps the process (SO_PEERCRED, unix(7))."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except BlockingIOError:
+            return True  # a full backlog: the clients that the previous program has left waiting
+        except OSError:
+            return False
+        credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return cast(int, _UCRED.unpack(credentials)[0]) == os.getpid()
+
+
+def _existing_directories(path: Path) -> dict[Path, os.stat_result]:
+    """Return the directories above a path, with what is needed to make them again."""
+    found = {}
+    for directory in path.parents:
+        with contextlib.suppress(OSError):
+            found[directory] = directory.stat()
+    return found
+
+
+def _make_directories(path: Path, before: Mapping[Path, os.stat_result]) -> None:
+    """Make the missing directories above a path as they were. Raises OSError and `ListenError`."""
+    for directory in reversed(path.parents):
+        was = before.get(directory)
+        try:
+            directory.mkdir(0o700)
+        except FileExistsError:
+            continue
+        except OSError:
+            if directory.is_dir():
+                continue  # a read-only file system, for instance
+            raise
+        if was is not None:
+            directory.chmod(stat.S_IMODE(was.st_mode))
+            with contextlib.suppress(PermissionError):  # only root can give a directory to somebody else
+                os.chown(directory, was.st_uid, was.st_gid)
+    owner, was = path.parent.stat().st_uid, before.get(path.parent)
+    if owner not in (0, os.geteuid(), None if was is None else was.st_uid):
+        raise ListenError(
+            f"cannot listen on {path} again: its directory now belongs to uid {owner}, who could replace the socket; "
+            "remove the directory, and the service makes it again"
+        )

@@ -16,6 +16,7 @@ from ..config import ServiceConfig
 from ..connection.context import OpenSessions
 from ..ledger import Ledger
 from ..listen.edge_child import EdgeChild
+from ..listen.keeper import SocketKeeper
 from ..listen.unix import UnixListener
 from ..logs import Logger
 from ..runs.registry import RecordUnavailable, Registry
@@ -59,6 +60,10 @@ class UpgradableCore(Protocol):
     @property
     def listeners(self) -> Sequence[UnixListener]:
         """The listener for local clients and, if there is one, the listener for edges."""
+
+    @property
+    def sockets(self) -> SocketKeeper:
+        """Restores the listeners' sockets if they are removed."""
 
     @property
     def edge(self) -> EdgeChild | None:
@@ -107,6 +112,7 @@ class Upgrader:
     async def _upgrade(self) -> None:
         self._core.notifier.reloading()
         try:
+            await self._check_sockets()
             version = await self._try_program()
             self._core.log.info("upgrading", version=version, runs=len(self._core.registry))
             await self._replace_program()
@@ -126,6 +132,14 @@ class Upgrader:
 
     def _announce(self, result: UpgradeResult) -> None:
         announce_result(self._core.listeners[0].path, result)
+
+    async def _check_sockets(self) -> None:
+        """Restore sockets that were removed. Raises `UpgradeRefused`, because clients could not come back."""
+        sockets = self._core.sockets
+        sockets.check_soon()
+        await sockets.check()
+        if sockets.faults:
+            raise UpgradeRefused("; ".join(sockets.faults))
 
     async def _try_program(self) -> str:
         """Let the installed program read a snapshot of this core, and return its version. Raises `UpgradeRefused`."""

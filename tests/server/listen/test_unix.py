@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import shutil
 import socket
 import stat
 from collections.abc import Callable
@@ -14,6 +16,7 @@ import pytest
 from farhand_server.listen.unix import (
     SOCKET_BUFFER,
     ListenError,
+    PathTaken,
     UnixListener,
     bind_unix,
     enlarge_buffer,
@@ -115,7 +118,7 @@ async def test_a_listener_continues_with_the_socket_of_another(tmp_path: Path) -
         assert await served(client)
     second.close()
     first.close()
-    assert len(connections) == 1
+    assert len(connections) == 2, "the first one was made to learn whether the path leads to this process"
 
 
 async def test_a_closed_listener_leaves_the_socket_of_the_next_service_alone(tmp_path: Path) -> None:
@@ -126,6 +129,134 @@ async def test_a_closed_listener_leaves_the_socket_of_the_next_service_alone(tmp
     with bind_unix(tmp_path / "s", 0o600):
         listener.close()
         assert (tmp_path / "s").exists()
+
+
+async def test_a_listener_continues_with_a_socket_whose_file_was_removed(tmp_path: Path) -> None:
+    first = UnixListener(tmp_path / "s", accepting([]))
+    assert first.intact
+    (tmp_path / "s").unlink()
+    second = UnixListener(tmp_path / "s", accepting([]), os.dup(first.fileno()))
+    assert (first.intact, second.intact) == (False, False)
+    await second.restore()
+    third = UnixListener(tmp_path / "s", accepting([]), os.dup(second.fileno()))
+    assert (first.intact, second.intact, third.intact) == (False, True, True)
+    for listener in (third, second, first):
+        listener.close()
+
+
+async def test_a_full_backlog_belongs_to_the_socket_that_is_continued(tmp_path: Path) -> None:
+    first = UnixListener(tmp_path / "s", accepting([]))
+    with contextlib.ExitStack() as stack:
+        while True:
+            client = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+            try:
+                client.connect(str(first.path))
+            except BlockingIOError:
+                break
+        second = UnixListener(tmp_path / "s", accepting([]), os.dup(first.fileno()))
+        assert second.intact
+    second.close()
+    first.close()
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("opened", [True, False], ids=["open", "paused"])
+async def test_a_removed_socket_is_made_again_with_its_directories_and_their_modes(
+    tmp_path: Path, opened: bool
+) -> None:
+    path = tmp_path / "run/farhand/s"
+    path.parent.mkdir(parents=True)
+    (tmp_path / "run").chmod(0o710)
+    path.parent.chmod(0o755)
+    connections: list[asyncio.BaseTransport] = []
+    listener = UnixListener(path, accepting(connections))
+    if opened:
+        await listener.open()
+    shutil.rmtree(tmp_path / "run")
+    before = os.umask(0o077)
+    try:
+        await listener.restore()
+    finally:
+        os.umask(before)
+    assert listener.intact
+    assert [mode(tmp_path / "run"), mode(path.parent), mode(path)] == [0o710, 0o755, 0o666]
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        await listener.open()
+        assert await served(client)
+    listener.close()
+    assert not path.exists()
+
+
+@pytest.mark.needs("root")
+async def test_a_directory_is_given_to_its_former_owner_again(tmp_path: Path) -> None:
+    path = tmp_path / "run/s"
+    path.parent.mkdir()
+    os.chown(path.parent, 12345, 23456)
+    listener = UnixListener(path, accepting([]))
+    shutil.rmtree(path.parent)
+    await listener.restore()
+    assert (path.parent.stat().st_uid, path.parent.stat().st_gid) == (12345, 23456)
+    listener.close()
+
+
+@pytest.mark.needs("root")
+async def test_no_socket_is_made_in_a_directory_that_now_belongs_to_a_stranger(tmp_path: Path) -> None:
+    path = tmp_path / "run/s"
+    listener = UnixListener(path, accepting([]))
+    shutil.rmtree(path.parent)
+    path.parent.mkdir()
+    os.chown(path.parent, 12345, 12345)
+    with pytest.raises(ListenError, match=r"its directory now belongs to uid 12345, .* remove the directory"):
+        await listener.restore()
+    assert list(path.parent.iterdir()) == []
+    listener.close()
+
+
+async def test_a_directory_that_cannot_be_made_again_is_named(tmp_path: Path) -> None:
+    listener = UnixListener(tmp_path / "run/farhand/s", accepting([]))
+    shutil.rmtree(tmp_path / "run")
+    (tmp_path / "run").touch()
+    with pytest.raises(
+        ListenError, match=r"again: \S*/run/farhand: Not a directory; make the directory \S*/run/farhand, as this"
+    ):
+        await listener.restore()
+    listener.close()
+
+
+async def test_the_socket_of_a_service_that_has_taken_the_path_is_left_alone(tmp_path: Path) -> None:
+    listener = UnixListener(tmp_path / "s", accepting([]))
+    (tmp_path / "s").unlink()
+    with bind_unix(tmp_path / "s", 0o600) as other:
+        assert not listener.intact
+        with pytest.raises(PathTaken, match=r"already listening there; when it has ended .* reload this one"):
+            await listener.restore()
+        listener.close()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "s"))
+            other.accept()[0].close()
+
+
+async def test_a_connection_goes_on_when_its_socket_is_made_again(tmp_path: Path) -> None:
+    received: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    class Once(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            received.set_result(data)
+
+    listener = UnixListener(tmp_path / "s", Once)
+    await listener.open()
+    _, writer = await asyncio.open_unix_connection(tmp_path / "s")
+    (tmp_path / "s").unlink()
+    await listener.restore()
+    writer.write(b"still there")
+    async with asyncio.timeout(20):
+        assert await received == b"still there"
+    writer.close()
+    listener.close()
 
 
 async def test_the_kernel_names_the_peer_and_gives_it_a_larger_buffer(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.context import OpenSessions
 from farhand_server.ledger import Ledger, open_ledger
 from farhand_server.listen.edge_child import EdgeChild
+from farhand_server.listen.keeper import SocketKeeper
 from farhand_server.listen.unix import UnixListener
 from farhand_server.logs import Logger, Sink
 from farhand_server.runs.kept import Retention
@@ -39,6 +40,7 @@ class Core:
         self.notifier = Notifier()
         self.sessions = OpenSessions()
         self.listeners = [UnixListener(config.socket, asyncio.Protocol)]
+        self.sockets = SocketKeeper(self.listeners, self.log, lambda: None)
         self.edge: EdgeChild | None = None
         self.stopping = False
         self.log_writing: list[bool] = []
@@ -108,6 +110,27 @@ async def test_a_refused_trial_changes_nothing(core: Core, monkeypatch: pytest.M
     assert await outcome(core, Upgrader(core)) == UpgradeResult(result="refused", reason="it is too old")
     assert core.log_writing == []
     await serves(core)
+
+
+async def test_a_socket_that_was_removed_is_restored_before_the_program_is_replaced(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial(monkeypatch, UpgradeRefused("it is too old"))
+    core.config.socket.unlink()
+    await outcome(core, Upgrader(core))
+    assert core.listeners[0].intact
+    await serves(core)
+
+
+async def test_an_upgrade_after_which_no_client_could_come_back_is_refused(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial(monkeypatch, AssertionError("the program must not even be tried"))
+    core.config.socket.unlink()
+    core.config.socket.mkdir()
+    result = await outcome(core, Upgrader(core))
+    assert "a file that is not a socket exists there" in result.reason
+    core.config.socket.rmdir()
 
 
 async def test_a_bug_in_an_upgrade_is_a_refusal_without_details(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
