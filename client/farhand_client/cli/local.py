@@ -32,6 +32,7 @@ from farhand_client.ui.printing import print_message
 from farhand_client.ui.text import printable, truncate
 
 from .execute import RemoteCommand, execute
+from .options import command_parser
 
 START_TIMEOUT: Final = 30.0
 """Seconds until the service must be ready. It takes well under one, but machines can be busy."""
@@ -65,13 +66,13 @@ _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 
 def local_command(arguments: Sequence[str]) -> int:
     """Run `farhand local` and return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="farhand local",
-        usage="farhand local [--] [ARG…]",
-        description="Start a private service on a Unix socket, run one command on it (without a command: the REPL), "
-        "exit with its code and leave nothing behind.",
-        allow_abbrev=False,
+    parser = command_parser(
+        "local",
+        "[--] [ARG…]",
+        "Start a private service on a Unix socket, run one command on it (without a command: the REPL), exit with its "
+        "code and leave nothing behind.",
     )
+    parser.usage = "farhand local [--] [ARG…]"
     if arguments and arguments[0] in ("-h", "--help"):
         parser.parse_args(["--help"])
     words = list(arguments[1:] if arguments[:1] == ["--"] else arguments)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from farhand_client.ui.text import wrap_words
 
 from .values import escape_character, nonnegative_seconds, positive_seconds, run_id
 
@@ -32,19 +34,31 @@ def command_parser(name: str, usage: str, description: str, epilog: str | None =
 
 
 class _ParagraphFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the paragraphs of a description or epilog, and wraps all but examples to the terminal's width."""
+    """Wraps at blanks only, to the terminal's width; in a description or epilog it keeps paragraphs and examples."""
+
+    def add_usage(self, usage: str | None, *arguments: Any, **options: Any) -> None:
+        if usage is not None:
+            lines = wrap_words(f"usage: {usage}", _columns(), indent=" " * 7)
+            usage = "\n".join(lines).removeprefix("usage: ")
+        super().add_usage(usage, *arguments, **options)
 
     def add_text(self, text: str | None) -> None:
-        from shutil import get_terminal_size
-        from textwrap import fill
-
         if text is not None:
-            width = max(get_terminal_size().columns - 2, 11)  # as argparse has it
             paragraphs = text.split("\n\n")
             text = "\n\n".join(
-                part if part.startswith("  ") else fill(" ".join(part.split()), width) for part in paragraphs
+                part if part.startswith("  ") else "\n".join(wrap_words(" ".join(part.split()), _columns()))
+                for part in paragraphs
             )
         super().add_text(text)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return wrap_words(" ".join(text.split()), width)
+
+
+def _columns() -> int:
+    from shutil import get_terminal_size
+
+    return max(get_terminal_size().columns - 2, 11)  # as argparse has it
 
 
 def add_connection_options(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,7 @@ from farhand_client.ui.text import printable
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 
-from .commands import CommandCall, help_text
+from .commands import CommandCall, ExitRepl, help_text
 from .hosts import ReplHost
 from .jobs import SHARED_JOB_NAME_LENGTH, describe_outcome
 from .lines import decode, encode
@@ -44,8 +44,12 @@ async def perform(session: ReplSession, call: CommandCall) -> int | None:
 
 
 async def _help(session: ReplSession, words: tuple[str, ...]) -> int:
-    await _print(session, help_text(*words[:1]))
+    await _print(session, help_text(words[0] if words else None, os.get_terminal_size(1).columns or 80))
     return 0
+
+
+async def _quit(session: ReplSession, words: tuple[str, ...]) -> int:
+    raise ExitRepl(session.exit_code)
 
 
 async def _host(session: ReplSession, words: tuple[str, ...]) -> int:
@@ -243,5 +247,6 @@ ACTIONS: Final[dict[str, Action]] = {
     "host": _host,
     "jobs": _jobs,
     "kill": _kill,
+    "quit": _quit,
 }
 """The action of each command, by its name without the colon."""

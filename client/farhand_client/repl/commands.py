@@ -6,16 +6,28 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from farhand_client.ui.text import wrap_words
+
 ArgumentKind: TypeAlias = Literal["", "commands", "directories", "hosts", "runs", "variables"]
 """What the arguments of a command are, for their completion."""
 
-COMMAND_LINE: Final = re.compile(r"\s*:([A-Za-z][\w-]*)(?=\s|$)(.*)", re.DOTALL)
+COMMAND_LINE: Final = re.compile(r"[ \t\n]*:([A-Za-z][\w-]*)(?=\s|$)(.*)", re.DOTALL)
 """A colon and a letter, which is no command of any shell: a shell's own `:` is a word by itself."""
 
-PARTIAL_COMMAND: Final = re.compile(r"\s*:([\w-]*)(?:[ \t]+(.*))?", re.ASCII)
+PARTIAL_COMMAND: Final = re.compile(r"[ \t\n]*:([\w-]*)(?:[ \t]+(.*))?", re.ASCII)
 """The beginning of a command, up to the cursor."""
 
-COMMAND_PREFIX: Final = re.compile(r"\s*:[A-Za-z]")
+COMMAND_PREFIX: Final = re.compile(r"[ \t\n]*:[A-Za-z]")
+
+PLAIN_WORDS: Final = {"help": "help", "?": "help", "quit": "quit", "bye": "quit", "logout": "quit"}
+"""Lines that are commands without a colon, since people type them to any prompt. With an argument, a backslash or
+`command` before them they are for the shell, so that a program of such a name can be run."""
+
+ALIASES: Final = {"q": "quit", "exit": "quit", "h": "help"}
+"""Other names of commands, as editors and debuggers have them."""
+
+MIN_SUMMARY_COLUMNS: Final = 24
+"""Columns for the summaries, below which each is written under its command: four or five words a line."""
 
 
 class ExitRepl(Exception):
@@ -46,6 +58,7 @@ REPL_COMMANDS: Final = {
     "host": ReplCommand("[[+|-]HOST]", "switch to a host, add (+) or remove (-) one; alone: list them", 0, 1, "hosts"),
     "jobs": ReplCommand("[-a]", "list runs in the background; -a: also those that have ended", 0, 1),
     "kill": ReplCommand("ID…", "stop runs and everything they started", 1, None, "runs"),
+    "quit": ReplCommand("", "leave, with the last line's exit code, as exit and Ctrl-D do"),
 }
 
 
@@ -59,7 +72,7 @@ class CommandCall:
 
 def is_repl_command(line: str) -> bool:
     """Return whether `line` is for the REPL: one of its commands, or something that looks like one."""
-    return COMMAND_PREFIX.match(line) is not None
+    return COMMAND_PREFIX.match(line) is not None or line.strip(" \t\n") in PLAIN_WORDS
 
 
 def parse_command(line: str) -> CommandCall:
@@ -67,10 +80,13 @@ def parse_command(line: str) -> CommandCall:
 
     Raises ValueError, with a message for the user, for an unknown command and a wrong number of words.
     """
+    plain = PLAIN_WORDS.get(line.strip(" \t\n"))
+    if plain is not None:
+        return CommandCall(plain, ())
     match = COMMAND_LINE.match(line)
     if match is None:
         raise ValueError(f"{line.strip()!r} is not a command; {suggest('')}")
-    name = match[1]
+    name = ALIASES.get(match[1], match[1])
     command = REPL_COMMANDS.get(name)
     if command is None:
         raise ValueError(f"there is no command :{name}; {suggest(name)}")
@@ -123,19 +139,44 @@ def usage(name: str) -> str:
     return f":{name} {REPL_COMMANDS[name].usage}".rstrip()
 
 
-def help_text(name: str | None = None) -> str:
-    """Return a line for each command, or for one, with or without its colon. Raises ValueError if it is unknown."""
+def help_text(name: str | None = None, columns: int = 80) -> str:
+    """Return a text about each command, or about one, with or without its colon, wrapped to `columns`.
+
+    Raises ValueError if there is no such command.
+    """
     if name is not None:
         name = name.removeprefix(":")
+        name = ALIASES.get(name, name)
         if name not in REPL_COMMANDS:
             raise ValueError(f"there is no command :{name}; {suggest(name)}")
-    names = list(REPL_COMMANDS) if name is None else [name]
-    width = max(len(usage(each)) for each in names)
-    lines = [f"{usage(each):{width}}  {REPL_COMMANDS[each].summary}" for each in names]
-    return "\n".join(lines if name is not None else [*lines, "", *HELP_NOTES])
+        return "\n".join(_help_lines([name], columns))
+    paragraphs = [wrap_words(note, columns) for note in HELP_NOTES]
+    return "\n\n".join("\n".join(lines) for lines in [_help_lines(list(REPL_COMMANDS), columns), *paragraphs])
+
+
+def _help_lines(names: list[str], columns: int) -> list[str]:
+    width = max(len(usage(name)) for name in names)
+    beside = columns - width - 2 >= MIN_SUMMARY_COLUMNS
+    lines: list[str] = []
+    for name in names:
+        summary = REPL_COMMANDS[name].summary
+        if beside:
+            first, *rest = wrap_words(summary, columns - width - 2)
+            lines.append(f"{usage(name):{width}}  {first}")
+            lines += [" " * (width + 2) + line for line in rest]
+        else:
+            lines += wrap_words(usage(name), columns, "  ")
+            lines += ["  " + line for line in wrap_words(summary, columns - 2)]
+    return lines
 
 
 HELP_NOTES: Final = (
-    "The remote shell runs everything else, on a terminal. A line that ends with & becomes a job, which keeps running",
-    "after you leave. While a program runs: Enter ~d leaves it running, Enter ~? lists the other keys.",
+    "The remote shell runs everything else, on a terminal. A line that ends with & becomes a job, which keeps running "
+    "after you leave.",
+    "While a program runs: Enter ~d leaves it running, as Ctrl-Z and bg would; :attach ID returns to it. Enter ~? lists "
+    "the other keys.",
+    "Tab completes; Right, Ctrl-E and Ctrl-F take the rest of the line that is suggested from the history, Alt-F its "
+    "next word. Up and Ctrl-R search the history.",
+    "help, ?, quit, bye and logout alone on a line are for farhand; command help, \\quit and so on are for the shell.",
 )
+"""Paragraphs after the list of commands."""

@@ -112,7 +112,7 @@ class ReplHost:
         self.state: Final = ShellState()
         self.jobs: Final = Jobs(connection)
         self.private = False
-        """Whether its service ends with the REPL, and its runs with it; whoever ends it reports which they were."""
+        """Whether its service ends with the REPL, and its runs with it; the one who ends it reports them."""
         self.gives_terminals = True
         """False once the service has refused a terminal."""
         self.branch: str | None = None

@@ -29,6 +29,16 @@ def truncate(text: str, columns: int) -> str:
     return text + "…"
 
 
+def wrap_words(text: str, columns: int, indent: str = "") -> list[str]:
+    """Return the lines of `text`, wrapped only at blanks to `columns`; all but the first begin with `indent`.
+
+    A word that is longer is not broken, so that options, metavars and addresses can be copied.
+    """
+    from textwrap import wrap
+
+    return wrap(text, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
+
+
 def format_span(seconds: float) -> str:
     """Return a rough time for a sentence, in the unit that gives a small number: `45 s`, `30 min`, `24 h`, `3 days`."""
     for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):

@@ -6,9 +6,10 @@ import argparse
 import importlib
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from farhand_server import __version__
 from farhand_server.config import ConfigError
@@ -37,8 +38,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Wraps help at blanks only: a broken option, path or metavar cannot be copied."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return textwrap.indent("\n".join(self._split_lines(text, width - len(indent))), indent)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help, and that of its commands, is formatted by `_Formatter`."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **({"formatter_class": _Formatter} | options))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="farhandd", description="The Farhand service: runs commands for clients.", epilog=_EPILOG
     )
     parser.add_argument("--version", action="version", version=f"farhandd {__version__}")

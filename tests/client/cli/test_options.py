@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from farhand_client.cli.options import (
@@ -14,6 +16,7 @@ from farhand_client.cli.options import (
 )
 from farhand_client.cli.run import VALUED_OPTIONS
 from farhand_client.connection.reconnecting import RECONNECT_TIMEOUT
+from tests.support.command import farhand
 
 
 @pytest.mark.parametrize(
@@ -47,6 +50,24 @@ def test_everything_after_host_belongs_to_the_command(line: list[str], options: 
 
 def test_the_default_time_to_reconnect_is_that_of_the_api() -> None:
     assert DEFAULT_RECONNECT == RECONNECT_TIMEOUT
+
+
+def test_help_is_wrapped_between_words_at_any_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = command_parser("test", "HOST [--] ARG…", "Tests that a ready-made file-size is not broken at its hyphen.")
+    parser.add_argument("--limit", metavar="NAME=N,…", help="memory=512M, file-size=1G, one-day-at-a-time (repeatable)")
+    for columns in range(20, 201):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        text = parser.format_help()
+        for word in ("ready-made", "file-size", "file-size=1G,", "one-day-at-a-time", "[OPTION…]"):
+            assert word in text.split()
+        for line in text.split("\n"):
+            assert len(line) < columns or len(line.split()) == 1 or line.startswith("  --limit")
+
+
+async def test_the_help_of_run_does_not_break_a_metavar() -> None:
+    done = await farhand("run", "--help", env={**os.environ, "COLUMNS": "80"})
+    assert b" file-size=1G," in done.stdout
+    assert max(map(len, done.stdout.decode().split("\n"))) < 80
 
 
 def test_commands_about_runs_share_their_options() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from farhand_client.errors import RequestRefused
 from farhand_client.repl.actions import ACTIONS, perform
-from farhand_client.repl.commands import REPL_COMMANDS, parse_command
+from farhand_client.repl.commands import REPL_COMMANDS, ExitRepl, parse_command
 from farhand_client.repl.runner import Interrupted, InterruptGroup
 from farhand_client.repl.session import ReplSession
 from farhand_protocol import messages as m
@@ -40,6 +40,14 @@ def test_each_command_has_an_action() -> None:
 async def test_help_prints_the_commands(session: ReplSession, capfd: Captured) -> None:
     assert await command(session, ":help jobs") == 0
     assert capfd.readouterr().out.startswith(":jobs [-a]  list runs")
+
+
+async def test_quit_leaves_with_the_last_exit_code(session: ReplSession) -> None:
+    session.hosts.active[0].state.set_outcome(3)
+    for line in (":quit", "quit"):
+        with pytest.raises(ExitRepl) as leaving:
+            await command(session, line)
+        assert leaving.value.code == 3
 
 
 class TestHost:

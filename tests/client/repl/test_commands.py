@@ -5,6 +5,7 @@ import re
 import pytest
 
 from farhand_client.repl.commands import (
+    HELP_NOTES,
     REPL_COMMANDS,
     CommandCall,
     CompletionTarget,
@@ -20,7 +21,11 @@ def test_a_line_that_begins_with_a_colon_and_a_letter_is_for_the_repl(line: str)
     assert is_repl_command(line)
 
 
-@pytest.mark.parametrize("line", ["", ":", ": jobs", ":>file", "::", "a :jobs", ":;jobs", "':jobs'", ":\njobs", ":é"])
+@pytest.mark.parametrize(
+    "line", ["", ":", ": jobs", ":>file", "::", "a :jobs", ":;jobs", "':jobs'", ":\njobs", ":é"]
+    # A program of such a name can be run.
+    + ["help cd", "command help", "\\quit", "./quit", "quit 1", "?x", "quit; ls", "exit", "\u3000help", "quit=1"],
+)
 def test_every_other_line_is_for_the_shell(line: str) -> None:
     assert not is_repl_command(line)
 
@@ -41,6 +46,13 @@ def test_every_other_line_is_for_the_shell(line: str) -> None:
         (":host +web", CommandCall("host", ("+web",))),
         (":host\tweb", CommandCall("host", ("web",))),
         (":help :cd", CommandCall("help", (":cd",))),
+        (":q", CommandCall("quit", ())),
+        (":exit", CommandCall("quit", ())),
+        ("help", CommandCall("help", ())),
+        (" ? ", CommandCall("help", ())),
+        ("quit", CommandCall("quit", ())),
+        ("bye", CommandCall("quit", ())),
+        ("logout\t", CommandCall("quit", ())),
     ],
 )
 def test_words_are_quoted_as_in_a_shell_and_nothing_is_expanded(line: str, call: CommandCall) -> None:
@@ -52,7 +64,7 @@ def test_words_are_quoted_as_in_a_shell_and_nothing_is_expanded(line: str, call:
     [
         (":job", "there is no command :job; did you mean :jobs?"),
         (":attahc x", "there is no command :attahc; did you mean :attach?"),
-        (":q", "there is no command :q; the commands are :attach, :cd, "),
+        (":x", "there is no command :x; the commands are :attach, :cd, "),
         (":wq!", "':wq!' is not a command; the commands are :attach, "),
         (":attach", "usage: :attach ID"),
         (":kill", "usage: :kill ID…"),
@@ -67,14 +79,23 @@ def test_a_wrong_command_is_reported_with_a_suggestion(line: str, sentence: str)
 
 
 def test_help_has_a_line_for_each_command() -> None:
-    lines = help_text().split("\n")
+    lines = help_text(columns=120).split("\n")
     assert [line.split()[0] for line in lines[: len(REPL_COMMANDS)]] == [f":{name}" for name in REPL_COMMANDS]
     assert all(len(line) <= 120 for line in lines)
 
 
 @pytest.mark.parametrize("name", ["jobs", ":jobs"])
 def test_help_explains_a_single_command(name: str) -> None:
-    assert help_text(name) == f":jobs [-a]  {REPL_COMMANDS['jobs'].summary}"
+    assert help_text(name, 120) == f":jobs [-a]  {REPL_COMMANDS['jobs'].summary}"
+
+
+def test_help_is_wrapped_between_words_at_any_width() -> None:
+    for columns in range(20, 201):
+        lines = help_text(columns=columns).split("\n")
+        assert max(map(len, lines)) <= columns
+        words = " ".join(" ".join(lines).split())
+        for sentence in (":attach ID show a run; type to it if it has a terminal :cd [DIR] change", *HELP_NOTES):
+            assert sentence in words
 
 
 def test_help_for_an_unknown_command_suggests_the_nearest() -> None:

@@ -89,7 +89,7 @@ async def test_nothing_is_claimed_of_jobs_on_a_host_whose_connection_is_lost(
     assert capfd.readouterr().err == "farhand: running on web when the connection was lost: 01a1fc80-0000\n"
 
 
-async def test_jobs_that_end_with_the_service_are_reported_by_whoever_ends_it(
+async def test_jobs_that_end_with_the_service_are_left_to_its_owner_to_report(
     session: ReplSession, capfd: Captured
 ) -> None:
     session.hosts.active[0].private = True

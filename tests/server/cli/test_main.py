@@ -69,3 +69,13 @@ def test_a_closed_stdout_is_not_a_failure(tmp_path: Path) -> None:
     command = [sys.executable, "-c", line, *FARHANDD[1:], "check"]
     done = subprocess.run(command, env=environment(tmp_path), stderr=subprocess.PIPE, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_help_is_wrapped_between_words(farhandd: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for columns in (40, 60, 80, 100):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        result = farhandd("explain", "--help")
+        assert result.code == 0
+        words = result.out.split()
+        assert {"SHA256:…;", "login"} <= set(words)
+        assert not any(word.endswith("-") for word in words if word.strip("-"))
