@@ -209,7 +209,7 @@ async def _repl(open_client: Callable[[], Pending[Client]]) -> int:
 
 
 async def _report_stopped(open_client: Callable[[], Pending[Client]]) -> None:
-    """Tell the user which runs end with the service, whoever started them."""
+    """Tell the user which runs end with the service, no matter who started them."""
     try:
         async with asyncio.timeout(LEAVE_TIMEOUT), open_client() as client:
             commands = [run.command for run in await client.runs()]

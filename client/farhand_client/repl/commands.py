@@ -173,8 +173,8 @@ def _help_lines(names: list[str], columns: int) -> list[str]:
 HELP_NOTES: Final = (
     "The remote shell runs everything else, on a terminal. A line that ends with & becomes a job, which keeps running "
     "after you leave.",
-    "While a program runs: Enter ~d leaves it running, as Ctrl-Z and bg would; :attach ID returns to it. Enter ~? lists "
-    "the other keys.",
+    "While a program runs: Enter ~d leaves it running, as Ctrl-Z and bg would; :attach ID returns to it. Enter ~? "
+    "lists the other keys.",
     "Tab completes; Right, Ctrl-E and Ctrl-F take the rest of the line that is suggested from the history, Alt-F its "
     "next word. Up and Ctrl-R search the history.",
     "help, ?, quit, bye and logout alone on a line are for farhand; command help, \\quit and so on are for the shell.",

@@ -56,9 +56,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="farhandd", description="The Farhand service: runs commands for clients.", epilog=_EPILOG
-    )
+    parser = _Parser(prog="farhandd", description="The Farhand service: runs commands for clients.", epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"farhandd {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

@@ -22,9 +22,12 @@ def test_a_line_that_begins_with_a_colon_and_a_letter_is_for_the_repl(line: str)
 
 
 @pytest.mark.parametrize(
-    "line", ["", ":", ": jobs", ":>file", "::", "a :jobs", ":;jobs", "':jobs'", ":\njobs", ":é"]
-    # A program of such a name can be run.
-    + ["help cd", "command help", "\\quit", "./quit", "quit 1", "?x", "quit; ls", "exit", "\u3000help", "quit=1"],
+    "line",
+    [
+        *("", ":", ": jobs", ":>file", "::", "a :jobs", ":;jobs", "':jobs'", ":\njobs", ":é"),
+        # A program of such a name can be run.
+        *("help cd", "command help", "\\quit", "./quit", "quit 1", "?x", "quit; ls", "exit", "\u3000help", "quit=1"),
+    ],
 )
 def test_every_other_line_is_for_the_shell(line: str) -> None:
     assert not is_repl_command(line)
