@@ -33,6 +33,13 @@ async def test_only_text_given_as_shell_is_read_by_a_shell(client: RawClient) ->
     assert run.stdout == b"*nothing*|42|a  b|"
 
 
+@pytest.mark.parametrize("script", ["-x", "+O"])
+async def test_a_script_that_looks_like_an_option_is_a_script(client: RawClient, script: str) -> None:
+    ended, run = await client.run(shell=script)
+    assert ended.outcome == Exited(code=127)
+    assert script.encode() in run.stderr
+
+
 async def test_the_environment_is_clean(client: RawClient) -> None:
     _, run = await client.run("env", "-0", env=((b"ASKED", b"for\n\xff"), (b"EMPTY", b"")))
     account = pwd.getpwuid(os.geteuid())

@@ -3,8 +3,10 @@ into a shell."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
+from typing import Final
 
 from farhand_protocol import messages as m
 
@@ -20,6 +22,23 @@ def command_text(request: m.RunRequest, *, shell: bytes) -> str:
         return request.shell.decode(errors="backslashreplace")[: m.MAX_COMMAND_TEXT]
     # Each argument needs at least one character, so arguments beyond this number would be truncated anyway.
     return _joined((request.argv or ())[: m.MAX_COMMAND_TEXT])[: m.MAX_COMMAND_TEXT]
+
+
+def shell_argv(shell: bytes, script: bytes) -> tuple[bytes, ...]:
+    """Return the arguments with which `shell` executes `script`, also if the script begins as an option does.
+
+    POSIX shells go on looking for options after `-c`, and need `--` before such a script (sh(1), bash(1), dash(1),
+    zsh(1), ksh(1), mksh(1), yash(1); each was tried). fish, csh, tcsh and rc take the argument after `-c` whatever it
+    is, and would execute the `--`. Any other program is treated like these, as sshd does.
+    """
+    name = shell.rpartition(b"/")[2]
+    if script[:1] in (b"-", b"+") and _POSIX_SHELL.fullmatch(name):
+        return (shell, b"-c", b"--", script)
+    return (shell, b"-c", script)
+
+
+_POSIX_SHELL: Final = re.compile(rb"r?(|b|ba|da|a|z|k|mk|lk|ok|pdk|ya)sh[0-9.-]*(u\+m)?(-static)?")
+"""The names of POSIX shells: `sh`, `bash`, `rbash`, `bash-5.2`, `ksh93`, …"""
 
 
 def login_name(shell: bytes) -> bytes:

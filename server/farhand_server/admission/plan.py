@@ -20,7 +20,7 @@ from farhand_server.runs.plan import Origin, Plan, TerminalPlan
 from farhand_server.runs.process.usage import ResourceLimits
 
 from .caller import Caller
-from .command import command_text, login_name
+from .command import command_text, login_name, shell_argv
 
 FORCED_ENVIRONMENT: Final = ("LANG", "LC_*", "TERM")
 """Variables that a request may set for a forced command, whatever the policy says. None of them can change which
@@ -151,9 +151,9 @@ def _argv(request: m.RunRequest, caller: Caller) -> tuple[tuple[bytes, ...], byt
     """Return the arguments to execute, and the program's name if that is not `argv[0]`."""
     shell, forced = caller.home.shell, caller.principal.options.command
     if forced is not None:
-        return (shell, b"-c", forced), None
+        return shell_argv(shell, forced), None
     if request.shell is not None:
-        return (shell, b"-c", request.shell), None
+        return shell_argv(shell, request.shell), None
     if request.login:
         return (shell,), login_name(shell)
     assert request.argv is not None

@@ -11,6 +11,7 @@ import pwd
 import sys
 from typing import Any, Final
 
+from farhand_server.admission.command import shell_argv
 from farhand_server.auth.accounts import Principal, user_name
 from farhand_server.config import ConfigError, ServiceConfig
 from farhand_server.logs import quote
@@ -66,7 +67,7 @@ def _request(options: argparse.Namespace, home: Home) -> PolicyRequest:
     if options.shell:
         if len(arguments) > 1:
             raise ValueError("--shell accepts one text, or none for a login shell; quote it")
-        arguments = (home.shell, b"-c", *arguments) if arguments else (home.shell,)
+        arguments = shell_argv(home.shell, arguments[0]) if arguments else (home.shell,)
     elif not arguments:
         raise ValueError("no command to explain: give it after --, or --shell")
     variables = dict(os.fsencode(each).partition(b"=")[::2] for each in options.env)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farhand_protocol import messages as m
-from farhand_server.admission.command import command_text
+from farhand_server.admission.command import command_text, shell_argv
 from tests.support.client import new_id
 
 
@@ -59,3 +60,32 @@ def test_long_commands_are_cut(argv: tuple[bytes, ...]) -> None:
     text = shown(*argv)
     assert len(text) == m.MAX_COMMAND_TEXT
     text.encode()
+
+
+@pytest.mark.parametrize("script", [b"-x", b"+O", b"--help", b"-"])
+@pytest.mark.parametrize(
+    "shell",
+    [b"/bin/sh", b"/bin/bash", b"/usr/bin/rbash", b"bash-5.2", b"/bin/dash", b"ash", b"zsh", b"/opt/zsh-5.9", b"ksh"]
+    + [b"ksh93", b"rksh93", b"mksh", b"lksh", b"yash"],
+)
+def test_a_posix_shell_is_told_that_a_script_is_not_an_option(shell: bytes, script: bytes) -> None:
+    assert shell_argv(shell, script) == (shell, b"-c", b"--", script)
+    assert shell_argv(shell, b"echo " + script) == (shell, b"-c", b"echo " + script)
+
+
+@pytest.mark.parametrize("shell", [b"/usr/bin/fish", b"/bin/csh", b"tcsh", b"rc", b"/usr/bin/git-shell", b"pwsh"])
+def test_any_other_shell_takes_the_argument_after_c_as_it_is(shell: bytes) -> None:
+    assert shell_argv(shell, b"-x") == (shell, b"-c", b"-x")
+
+
+SHELLS = ("sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "yash", "fish", "csh", "tcsh")
+
+
+@pytest.mark.parametrize("script", ["-x", "+O"])
+@pytest.mark.parametrize("shell", [path for name in SHELLS if (path := shutil.which(name))])
+def test_the_shells_of_this_machine_run_such_a_script(shell: str, script: str) -> None:
+    done = subprocess.run(shell_argv(shell.encode(), script.encode()), capture_output=True, timeout=10)
+    # None of them has such a command.
+    assert done.returncode not in (0, 2)
+    assert script.encode() in done.stderr
+    assert b"usage" not in done.stderr.lower()
