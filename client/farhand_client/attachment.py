@@ -322,7 +322,10 @@ class ClientAttachment:
     def _run_ended(self, message: m.Ended) -> None:
         outcome = message.outcome
         if isinstance(outcome, SpawnFailed):
-            self.fail(SpawnError(outcome, run_id=self.id))
+            from .advice import keyword_advice
+
+            argv = self.opening.argv if isinstance(self.opening, m.RunRequest) else None
+            self.fail(SpawnError(outcome, run_id=self.id, advice=keyword_advice(argv, outcome)))
             return
         if isinstance(outcome, Lost):
             self.fail(ConnectionLost(f"run {self.id} {describe(outcome)}", run_id=self.id))

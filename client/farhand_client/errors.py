@@ -146,11 +146,11 @@ class SpawnError(FarhandError):
     """The program never ran.
 
     `errno` is the error number on Linux; `outcome` says what could not be used: the program, the directory or the
-    process.
+    process. The text ends with `advice`, what to write instead, if there is any.
     """
 
-    def __init__(self, outcome: SpawnFailed, *, run_id: str) -> None:
-        super().__init__(outcome.message)
+    def __init__(self, outcome: SpawnFailed, *, run_id: str, advice: str = "") -> None:
+        super().__init__(f"{outcome.message}; {advice}" if advice else outcome.message)
         self.outcome: Final = outcome
         self.errno: Final = outcome.errno
         self.run_id: Final = run_id

@@ -24,6 +24,17 @@ async def test_a_program_that_did_not_start_is_an_error_with_its_errno(tmp_path:
     assert (caught.value.errno, caught.value.outcome) == (2, outcome)
 
 
+async def test_a_script_that_was_not_meant_for_a_shell_is_an_error_that_names_the_keyword(tmp_path: Path) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.ended(SpawnFailed(errno=2, error="ENOENT", what="program", message="there is no 'ls -l'"))
+
+    async with client_of(tmp_path, behave) as (client, _):
+        with pytest.raises(SpawnError, match="there is no 'ls -l'; to run it in a shell, add shell=True;"):
+            await client.run("ls -l")
+        with pytest.raises(SpawnError, match=r"there is no 'ls -l'$"):
+            await client.run("ls -l", shell=True)
+
+
 async def test_a_refusal_has_its_code_and_leaves_the_connection_up(tmp_path: Path) -> None:
     async with client_of(tmp_path, refusing(ErrorCode.DENIED, "not for you")) as (client, service):
         with pytest.raises(RequestRefused, match="not for you") as caught:

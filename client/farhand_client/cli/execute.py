@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from farhand_client.client import Client
-from farhand_client.errors import ConnectionLost, FarhandError, OutputIncomplete, RequestRefused
+from farhand_client.errors import ConnectionLost, FarhandError, OutputIncomplete, RequestRefused, SpawnError
 from farhand_client.options import PIPE, Args, RunOptions
 from farhand_client.output import Gap, OnGap
 from farhand_client.pending import Pending
@@ -34,7 +34,8 @@ class RemoteCommand:
     """What to run, and how to connect it to this process.
 
     If `args` is None, a login shell is run. With `stdin` this process's stdin is passed on. With `detach` the run's id
-    is printed after it has started, and it is left running. With a `view` it is shown on the view's terminal.
+    is printed after it has started, and it is left running. With a `view` it is shown on the view's terminal. `advice`
+    says what to type instead of a command that did not start.
     """
 
     args: Args | None
@@ -42,6 +43,7 @@ class RemoteCommand:
     stdin: bool = False
     detach: bool = False
     view: TerminalView | None = None
+    advice: Callable[[SpawnError], str] | None = None
 
     def start(self, client: Client, on_gap: OnGap | None = None) -> Pending[Run]:
         """Start the run; the result is awaited or entered, as with `Client.start`."""
@@ -96,11 +98,18 @@ async def _run_and_report(
         if outage is not None:
             outage.close()
         if signals.ended_by is None:
-            print_message(str(error))
+            print_message(_text(error, command))
         return error_report(error), error_exit_code(error)
     if isinstance(result.outcome, Killed | TimedOut) and not broken:
         print_message(f"the command {describe(result.outcome)}")
     return result_report(result, new=new), EXIT_BROKEN_PIPE if broken else outcome_exit_code(result.outcome)
+
+
+def _text(error: FarhandError, command: RemoteCommand) -> str:
+    if not isinstance(error, SpawnError):
+        return str(error)
+    advice = "" if command.advice is None else command.advice(error)
+    return f"{error.outcome.message}\n{advice}" if advice else error.outcome.message
 
 
 def _interrupted_report(signals: RunSignalHandler) -> dict[str, Any]:

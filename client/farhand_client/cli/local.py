@@ -32,6 +32,7 @@ from farhand_client.ui.printing import print_message
 from farhand_client.ui.text import printable, truncate
 
 from .execute import RemoteCommand, execute
+from .hints import local_advice
 from .options import command_parser
 
 START_TIMEOUT: Final = 30.0
@@ -189,7 +190,8 @@ async def _local(directory: Path, lease: int, words: list[str]) -> int:
                 return await _repl(open_client)
             finally:
                 await _report_stopped(open_client)
-        return await execute(open_client, RemoteCommand([os.fsencode(word) for word in words], RunOptions()))
+        argv = [os.fsencode(word) for word in words]
+        return await execute(open_client, RemoteCommand(argv, RunOptions(), advice=partial(local_advice, words)))
     finally:
         await service.stop()
 

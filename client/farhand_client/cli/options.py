@@ -143,6 +143,13 @@ def add_escape(parser: argparse.ArgumentParser, *names: str) -> None:
     )
 
 
+def known_options(parser: argparse.ArgumentParser) -> list[str]:
+    """Return the names of the options that the help of `parser` shows."""
+    import re
+
+    return re.findall(r"(?<![^\s,])--?[A-Za-z][\w-]*", parser.format_help().partition("options:")[2])
+
+
 def split_arguments(arguments: Sequence[str], valued: frozenset[str]) -> tuple[list[str], list[str]]:
     """Return the options, and HOST with everything after it.
 

@@ -17,6 +17,7 @@ from farhand_client.ui.printing import print_message
 from farhand_protocol.limits import MIN_SPOOL_SIZE, KiB, MiB
 
 from .execute import RemoteCommand, execute
+from .hints import TypedCommand
 from .options import (
     CONNECTION_OPTIONS,
     DEFAULT_RECONNECT,
@@ -91,6 +92,7 @@ def run_command(arguments: Sequence[str]) -> int:
     if not rest:
         parser.error("HOST is missing")
     host, *words = rest
+    typed = TypedCommand(before, host, words, parser, VALUED_OPTIONS)
     if not words:
         parser.error("no command after HOST; for a prompt, use `farhand repl HOST`")
     if options.shell and len(words) != 1:
@@ -109,8 +111,8 @@ def run_command(arguments: Sequence[str]) -> int:
             from farhand_client.terminal.local import LocalTerminal
 
             with LocalTerminal() as here:
-                return _execute(host, words, options, status, here)
-        return _execute(host, words, options, status)
+                return _execute(typed, options, status, here)
+        return _execute(typed, options, status)
     except ValueError as error:
         print_message(str(error))
         return EXIT_USAGE
@@ -120,8 +122,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def _execute(
-    host: str,
-    words: Sequence[str],
+    typed: TypedCommand,
     options: argparse.Namespace,
     status: StatusFile | None,
     here: LocalTerminal | None = None,
@@ -131,8 +132,11 @@ def _execute(
 
     from .connection import open_connection, run_attended
 
+    host = typed.host
     outage = OutageNotice(host)
-    command = remote_command(words, options, here)
+    command = remote_command(typed.words, options, here)
+    if not options.shell:
+        command = replace(command, advice=typed.instead)
     reconnect, keepalive = DEFAULT_RECONNECT, KEEPALIVE_INTERVAL
     if here is not None:
         from .terminal_view import TerminalView

@@ -84,6 +84,23 @@ async def test_every_outcome_has_its_exit_code_and_status(
     assert status["run_id"] == service.runs[0].request.id
 
 
+async def test_a_line_for_a_shell_is_answered_with_the_command_that_runs_it(
+    service: FakeService, tmp_path: Path
+) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.ended(SpawnFailed(errno=2, error="ENOENT", what="program", message="there is no such program"))
+
+    service.behave = behave
+    done = await farhand("run", "--status-json", str(tmp_path / "s"), "-e", "A=b c", service.host, "ls -l | head -1")
+    line = f"farhand run --shell --status-json {tmp_path}/s -e 'A=b c' {service.host} 'ls -l | head -1'"
+    assert done.code == 127
+    assert done.stderr.decode() == f"farhand: there is no such program\n  to run it in a shell: {line}\n"
+    assert json.loads((tmp_path / "s").read_text())["message"] == "there is no such program"
+    # With --shell it is the shell that was not found.
+    done = await farhand("run", "--shell", service.host, "ls -l | head -1")
+    assert done.stderr == b"farhand: there is no such program\n"
+
+
 async def die(run: FakeRun) -> None:
     run.started()
     await run.write("stdout", b"half")
