@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from .blocking import run_blocking
 from .client import Client
 from .config import config_directory
 from .connection.address import Address, resolve
+from .connection.deadline import ConnectDeadline, connect_deadline
 from .connection.dial import DialledSession, dial_socket, dial_tls, record_host_key
 from .connection.login import LoginResult, log_in
 from .connection.reconnecting import RECONNECT_TIMEOUT, OutageCallback, ReconnectingConnection
-from .errors import ConnectError, HostKeyUnknown
+from .errors import ConnectError, HostKeyUnknown, RequestRefused
 from .pending import Pending
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .trust.known_hosts import KnownHosts
 
 CONNECT_TIMEOUT: Final = 30.0
-"""Seconds allowed to connect, and then for each answer of the login: TCP gives up only after minutes (tcp(7))."""
+"""Seconds allowed to connect and log in: enough to touch a security key; TCP gives up only after minutes (tcp(7))."""
 
 KEEPALIVE_INTERVAL: Final = 15.0
 """Seconds of silence after which the service is pinged; after three such intervals without an answer the connection
@@ -61,9 +62,10 @@ def connect(
 
     The service's host key must be in `known_hosts` (by default `known_hosts` in the configuration directory). An
     unknown one is recorded with `accept_new`, or if `confirm` returns True; otherwise `HostKeyUnknown` is raised.
-    `timeout` is the time in seconds allowed to connect, and then for each answer of the login. After `keepalive`
-    seconds of silence the service is pinged; after three such intervals without an answer the connection counts as lost
-    (None: no pings).
+    `timeout` is the time in seconds allowed for all of that: from reading `config.toml` to the end of the login, with a
+    touch of a security key. Only the time in which `confirm` and `passphrase` wait for a person does not count. After
+    `keepalive` seconds of silence the service is pinged; after three such intervals without an answer the connection
+    counts as lost (None: no pings).
 
     After the connection is lost, the client tries to reconnect for `reconnect` seconds (0 or None: not at all). Each
     attempt checks the host key and logs in as the first one did, but asks the user nothing. Runs and requests under way
@@ -74,37 +76,45 @@ def connect(
     """
 
     async def opened() -> Client:
-        config = config_directory()
-        address = resolve(host, user=user, port=port, config=config / "config.toml")
-        if address.socket is not None:
-            log_in_again: LogInAgain = partial(_socket_login, address, timeout)
-            login = await log_in_again()
-        else:
-            from .trust.known_hosts import KnownHosts
+        async with connect_deadline(timeout) as deadline:
+            config = config_directory()
+            address = await _resolve(host, user, port, config / "config.toml", deadline)
+            if address.socket is not None:
+                log_in_again: LogInAgain = partial(_socket_login, address, timeout)
+                login = await log_in(await dial_socket(address, None, deadline), address, None, deadline)
+            else:
+                from .trust.known_hosts import KnownHosts
 
-            record = KnownHosts(Path(known_hosts or config / "known_hosts"))
-            keys = _identities(tuple(Path(path) for path in identities) or address.identities, config, passphrase)
-            dialled = await _dial(address, record, accept_new, confirm, timeout, keepalive)
-            login = await _complete_login(dialled, address, keys, timeout)
-            log_in_again = partial(_tls_login, address, record, keys.for_reconnect(login.identity), timeout, keepalive)
+                record = KnownHosts(Path(known_hosts or config / "known_hosts"))
+                dial = partial(_dial, address, record, accept_new, confirm, keepalive, deadline)
+                named = tuple(Path(path) for path in identities) or address.identities
+                keys = _identities(named, config, passphrase, deadline)
+                login = await _first_login(dial, address, keys, deadline)
+                again = keys.for_reconnect(login.identity)
+                log_in_again = partial(_tls_login, address, record, again, timeout, keepalive)
         return Client(ReconnectingConnection(login, log_in_again, reconnect, watch), login)
 
     return Pending(opened())
 
 
+async def _resolve(host: str, user: str | None, port: int | None, config: Path, deadline: ConnectDeadline) -> Address:
+    if host.startswith("unix:"):
+        return resolve(host, user=user, port=port)
+    deadline.step(f"{config} was not read", "; its file system may hang")
+    return await run_blocking(resolve, host, user=user, port=port, config=config)
+
+
 async def _socket_login(address: Address, timeout: float) -> LoginResult:
-    async with _connect_timeout(timeout, address):
-        dialled = await dial_socket(address, None)
-    return await _complete_login(dialled, address, None, timeout)
+    async with connect_deadline(timeout) as deadline:
+        return await log_in(await dial_socket(address, None, deadline), address, None, deadline)
 
 
 async def _tls_login(
     address: Address, record: KnownHosts, identities: Identities, timeout: float, keepalive: float | None
 ) -> LoginResult:
     """Connect and log in without asking the user anything."""
-    async with _connect_timeout(timeout, address):
-        dialled = await dial_tls(address, record, keepalive)
-    return await _complete_login(dialled, address, identities, timeout)
+    async with connect_deadline(timeout) as deadline:
+        return await log_in(await dial_tls(address, record, keepalive, deadline), address, identities, deadline)
 
 
 async def _dial(
@@ -112,51 +122,48 @@ async def _dial(
     record: KnownHosts,
     accept_new: bool,
     confirm: ConfirmHostKey | None,
-    timeout: float,
     keepalive: float | None,
+    deadline: ConnectDeadline,
 ) -> DialledSession:
     try:
-        async with _connect_timeout(timeout, address):
-            return await dial_tls(address, record, keepalive)
+        return await dial_tls(address, record, keepalive, deadline)
     except HostKeyUnknown as error:
-        if not accept_new and (confirm is None or not await confirm(error)):
+        if not accept_new and (confirm is None or not await deadline.person(confirm(error))):
             raise
-        record_host_key(record, address, error.key)
+        await record_host_key(record, address, error.key, deadline)
     # On a new connection: the user may have taken longer to decide than the service waits for a login.
-    async with _connect_timeout(timeout, address):
-        return await dial_tls(address, record, keepalive)
+    return await dial_tls(address, record, keepalive, deadline)
 
 
-def _identities(named: Sequence[Path], config: Path, passphrase: AskPassphrase | None) -> Identities:
+async def _first_login(
+    dial: Callable[[], Awaitable[DialledSession]], address: Address, keys: Identities, deadline: ConnectDeadline
+) -> LoginResult:
+    """Connect and log in. If the service did not wait for a person's answer, do so again with what is known now."""
+    while True:
+        dialled = await dial()
+        asked = deadline.questions
+        try:
+            return await log_in(dialled, address, keys, deadline)
+        except (ConnectError, RequestRefused):
+            if dialled.session.end_cause is None or deadline.questions == asked:
+                raise
+            keys.again()
+
+
+def _identities(
+    named: Sequence[Path], config: Path, passphrase: AskPassphrase | None, deadline: ConnectDeadline
+) -> Identities:
     from .trust.agent import Agent
     from .trust.identities import Identities, default_key_files
 
-    default = default_key_files(Path.home(), config)
-    return Identities(named=named, agent=Agent.from_environment(os.environ), default=default, ask=passphrase)
+    async def ask(prompt: str) -> str | None:
+        assert passphrase is not None
+        return await deadline.person(passphrase(prompt))
 
-
-async def _complete_login(
-    dialled: DialledSession, address: Address, identities: Identities | None, timeout: float
-) -> LoginResult:
-    try:
-        return await log_in(dialled, address, identities, timeout)
-    except BaseException:
-        dialled.session.abort()
-        raise
-
-
-class _connect_timeout:
-    """`asyncio.timeout` whose error says what took too long."""
-
-    def __init__(self, seconds: float, address: Address) -> None:
-        self._timeout = asyncio.timeout(seconds)
-        self._message = f"{address} did not answer within {seconds:g} seconds"
-
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
-
-    async def __aexit__(self, *error: object) -> None:
-        try:
-            await self._timeout.__aexit__(*error)  # type: ignore[arg-type]  # the three values of __aexit__
-        except TimeoutError:
-            raise ConnectError(self._message) from None
+    return Identities(
+        named=named,
+        agent=Agent.from_environment(os.environ),
+        own=default_key_files(config),
+        usual=default_key_files(Path.home() / ".ssh"),
+        ask=ask if passphrase is not None else None,
+    )

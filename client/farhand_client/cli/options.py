@@ -70,7 +70,8 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="log in with this key (repeatable); default: keys in the ssh-agent, then the usual files",
+        help="log in with this key only (repeatable; a .pub file for a key in the ssh-agent); default: the keys of the "
+        "ssh-agent and the usual files",
     )
     parser.add_argument("--accept-new", action="store_true", help="record an unknown host key without asking")
     parser.add_argument(
@@ -78,7 +79,7 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         type=positive_seconds,
         default=30.0,
-        help="seconds to wait for the connection, and for each answer during login (default 30)",
+        help="seconds until the login must be done (default 30); the time in which you are asked does not count",
     )
 
 

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 
 from farhand_client.config import config_directory
 from farhand_client.connection.address import Address, resolve
+from farhand_client.connection.deadline import connect_deadline
 from farhand_client.connection.dial import check_host_key, fetch_key, record_host_key
-from farhand_client.errors import AddressError, ConnectError, HostKeyChanged, HostKeyUnknown
+from farhand_client.errors import AddressError, HostKeyChanged, HostKeyUnknown
 from farhand_client.trust.known_hosts import KnownHosts
 from farhand_client.ui.exitcodes import EXIT_FAILURE
 from farhand_client.ui.printing import print_message, print_output
 from farhand_client.ui.prompts import confirm_host_key
-from farhand_protocol.sshformat import PublicKey
 
 from .options import add_connection_options, add_host, command_parser
-from .values import positive_seconds
+from .values import fingerprint, positive_seconds
 
 
 def trust_command(arguments: Sequence[str]) -> int:
@@ -36,7 +36,9 @@ def trust_command(arguments: Sequence[str]) -> int:
         help="seconds to wait for the key (default 30)",
     )
     add_host(parser)
-    parser.add_argument("fingerprint", metavar="FINGERPRINT", nargs="?", help="the expected fingerprint (SHA256:…)")
+    parser.add_argument(
+        "fingerprint", metavar="FINGERPRINT", type=fingerprint, nargs="?", help="the expected fingerprint (SHA256:…)"
+    )
     options = parser.parse_args(arguments)
     config = config_directory()
     address = resolve(options.host, config=config / "config.toml")
@@ -58,37 +60,25 @@ def ping_command(arguments: Sequence[str]) -> int:
     return asyncio.run(_ping(parser.parse_args(arguments)))
 
 
-async def _trust(address: Address, known_hosts: KnownHosts, fingerprint: str | None, timeout: float) -> int:
-    try:
-        async with asyncio.timeout(timeout):
-            key = await fetch_key(address)
-    except TimeoutError:
-        raise ConnectError(f"{address} did not answer within {timeout:g} seconds") from None
-    if fingerprint is not None:
-        return _record_expected(address, known_hosts, key, fingerprint)
-    try:
-        check_host_key(known_hosts, address, key)
-    except HostKeyUnknown as unknown:
-        if not await confirm_host_key(unknown):
-            print_message(str(unknown))
+async def _trust(address: Address, known_hosts: KnownHosts, expected: str | None, timeout: float) -> int:
+    async with connect_deadline(timeout) as deadline:
+        key = await fetch_key(address, deadline)
+        if expected is not None and expected != key.fingerprint:
+            print_message(f"{address} has the key {key.fingerprint}, not {expected}; nothing was recorded")
             return EXIT_FAILURE
-        record_host_key(known_hosts, address, key)
-    print_output(f"the host key of {address} is {key.fingerprint} ({known_hosts.path})")
-    return 0
-
-
-def _record_expected(address: Address, known_hosts: KnownHosts, key: PublicKey, fingerprint: str) -> int:
-    if fingerprint.rstrip("=") != key.fingerprint:
-        print_message(f"{address} has the key {key.fingerprint}, not {fingerprint}; nothing was recorded")
-        return EXIT_FAILURE
-    replaced = False
-    try:
-        check_host_key(known_hosts, address, key)
-    except HostKeyUnknown:
-        record_host_key(known_hosts, address, key)
-    except HostKeyChanged:
-        record_host_key(known_hosts, address, key, replace=True)
-        replaced = True
+        replaced = False
+        try:
+            await check_host_key(known_hosts, address, key, deadline)
+        except HostKeyUnknown as unknown:
+            if expected is None and not await deadline.person(confirm_host_key(unknown)):
+                print_message(str(unknown))
+                return EXIT_FAILURE
+            await record_host_key(known_hosts, address, key, deadline)
+        except HostKeyChanged:
+            if expected is None:
+                raise
+            await record_host_key(known_hosts, address, key, deadline, replace=True)
+            replaced = True
     suffix = ", which replaces another key" if replaced else ""
     print_output(f"the host key of {address} is {key.fingerprint}{suffix} ({known_hosts.path})")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -37,6 +38,19 @@ def duration(text: str) -> float:
     if seconds > MAX_SECONDS:
         raise argparse.ArgumentTypeError(f"{text!r} is more than ten years")
     return float(seconds)
+
+
+def fingerprint(text: str) -> str:
+    """Return a key's fingerprint as Farhand and OpenSSH print it: `SHA256:` and 43 characters of base64."""
+    kind, _, digest = text.partition(":")
+    if kind.upper() == "SHA256" and re.fullmatch("[A-Za-z0-9+/]{43}=?", digest):
+        return f"SHA256:{digest.rstrip('=')}"
+    what = (
+        "an MD5 fingerprint" if re.fullmatch("(?i)(md5:)?([0-9a-f]{2}:)*[0-9a-f]{2}|md5:.*", text) else "no fingerprint"
+    )
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is {what}; write SHA256: and 43 characters, as `farhandd host-key` prints it on that machine"
+    )
 
 
 def positive_seconds(text: str) -> float:

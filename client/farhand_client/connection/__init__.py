@@ -5,6 +5,9 @@
     login.log_in(dialled) -> LoginResult            hello, and a key if the service asks for one
     reconnecting.ReconnectingConnection(result, …)  replaces the session with a new one whenever it is lost
 
+`deadline.connect_deadline` limits the time of all that until the login is done, and names the step that took too long.
+`refusal` words the error for a login with no accepted key.
+
 `session` is one connection: it drives the sans-I/O `farhand_protocol.connection.Connection`, routes each message and
 chunk to the `ChannelEndpoint` of its channel, pings a silent service, and reports once why it ended. What must survive
 a lost connection (the API's attachments) is registered with the reconnecting connection as `Resumable`: it is opened

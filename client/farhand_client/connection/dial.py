@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from farhand_client.blocking import run_blocking
 from farhand_client.errors import ConnectError, HostKeyChanged, HostKeyRevoked, HostKeyUnknown
 from farhand_protocol import ALPN
 
 from .address import Address
+from .deadline import ConnectDeadline
 from .session import ClientSession
 
 if TYPE_CHECKING:
@@ -41,9 +45,10 @@ class DialledSession:
     spki_sha256: bytes | None = None
 
 
-async def dial_socket(address: Address, keepalive: float | None) -> DialledSession:
+async def dial_socket(address: Address, keepalive: float | None, deadline: ConnectDeadline) -> DialledSession:
     """Connect to a Unix socket. Raises `ConnectError`."""
     session = ClientSession(str(address), keepalive)
+    deadline.step(f"{address} did not answer")
     try:
         await asyncio.get_running_loop().create_unix_connection(session.make_transport, address.socket)
     except FileNotFoundError:
@@ -55,25 +60,27 @@ async def dial_socket(address: Address, keepalive: float | None) -> DialledSessi
     return DialledSession(session)
 
 
-async def dial_tls(address: Address, known_hosts: KnownHosts, keepalive: float | None) -> DialledSession:
+async def dial_tls(
+    address: Address, known_hosts: KnownHosts, keepalive: float | None, deadline: ConnectDeadline
+) -> DialledSession:
     """Connect by TLS 1.3 and check the service's key before any data is sent.
 
     Raises `ConnectError`, including its subclasses `HostKeyUnknown`, `HostKeyChanged` and `HostKeyRevoked`.
     """
     session = ClientSession(str(address), keepalive)
-    transport = await _tls_transport(session, address, known_hosts)
+    transport = await _tls_transport(session, address, deadline, known_hosts)
     try:
         key = _service_key(transport, address)
-        check_host_key(known_hosts, address, key.public_key)
+        await check_host_key(known_hosts, address, key.public_key, deadline)
     except BaseException:
         transport.abort()
         raise
     return DialledSession(session, key.spki_sha256)
 
 
-async def fetch_key(address: Address) -> PublicKey:
+async def fetch_key(address: Address, deadline: ConnectDeadline) -> PublicKey:
     """Return the key that the service presents, whether it is trusted or not. Raises `ConnectError`."""
-    transport = await _tls_transport(ClientSession(str(address), None), address)
+    transport = await _tls_transport(ClientSession(str(address), None), address, deadline)
     try:
         return _service_key(transport, address).public_key
     finally:
@@ -81,12 +88,15 @@ async def fetch_key(address: Address) -> PublicKey:
 
 
 async def _tls_transport(
-    session: ClientSession, address: Address, known_hosts: KnownHosts | None = None
+    session: ClientSession, address: Address, deadline: ConnectDeadline, known_hosts: KnownHosts | None = None
 ) -> asyncio.Transport:
     import ssl
 
     try:
-        sock = await connect_tcp(address.host, address.port)
+        deadline.step(f"the name {address.host} was not resolved", "; its name server may be unreachable")
+        unanswered = partial(deadline.step, f"{address} did not answer", "; it may be down or behind a firewall")
+        sock = await connect_tcp(address.host, address.port, on_resolved=unanswered)
+        deadline.step(f"{address} did not answer", " during the TLS handshake; is it a Farhand service?")
         transport, _ = await asyncio.get_running_loop().create_connection(
             session.make_transport, sock=sock, ssl=_context(), server_hostname=address.host
         )
@@ -139,15 +149,16 @@ def _service_key(transport: asyncio.Transport, address: Address) -> ServiceKey:
         raise ConnectError(f"{address}: {error}") from None
 
 
-def check_host_key(record: KnownHosts, address: Address, key: PublicKey) -> None:
+async def check_host_key(record: KnownHosts, address: Address, key: PublicKey, deadline: ConnectDeadline) -> None:
     """Return if `key` is the recorded key of the service at `address`.
 
     Raises `HostKeyUnknown`, `HostKeyChanged`, `HostKeyRevoked`, and `ConnectError` if the record cannot be read.
     """
     from farhand_client.trust import KnownHostsError
 
+    deadline.step(f"{record.path} was not read", "; its file system may hang")
     try:
-        found = record.check(address.host, address.port, key)
+        found = await run_blocking(record.check, address.host, address.port, key)
     except KnownHostsError as error:
         raise ConnectError(str(error)) from None
     shown = key.fingerprint
@@ -181,17 +192,23 @@ def check_host_key(record: KnownHosts, address: Address, key: PublicKey) -> None
             )
 
 
-def record_host_key(record: KnownHosts, address: Address, key: PublicKey, *, replace: bool = False) -> None:
+async def record_host_key(
+    record: KnownHosts, address: Address, key: PublicKey, deadline: ConnectDeadline, *, replace: bool = False
+) -> None:
     """Record a key as that of the service at `address`; with `replace`, instead of the keys recorded for it.
 
     Raises `ConnectError` if the record cannot be written.
     """
     from farhand_client.trust import KnownHostsError
 
+    given_up = threading.Event()
+    deadline.step(f"{record.path} was not written", f"; another process may have locked {record.path.parent}")
     try:
-        record.add(address.host, address.port, key, replace=replace)
+        await run_blocking(record.add, address.host, address.port, key, replace=replace, given_up=given_up.is_set)
     except KnownHostsError as error:
         raise ConnectError(str(error)) from None
+    finally:
+        given_up.set()
 
 
 NEXT_ADDRESS_DELAY: Final = 0.25
@@ -200,13 +217,15 @@ NEXT_ADDRESS_DELAY: Final = 0.25
 _SocketAddress: TypeAlias = tuple[int, Any]  # an address family, and an address for connect(2) in it
 
 
-async def connect_tcp(host: str, port: int) -> socket.socket:
+async def connect_tcp(host: str, port: int, *, on_resolved: Callable[[], None] = lambda: None) -> socket.socket:
     """Return a connected, non-blocking socket without Nagle's delay (TCP_NODELAY, tcp(7)).
 
-    Raises `socket.gaierror` for an unknown name. If no address accepts the connection, raises the OSError of the first.
+    Calls `on_resolved` once the addresses of the name are known. Raises `socket.gaierror` for an unknown name. If no
+    address accepts the connection, raises the OSError of the first.
     """
     loop = asyncio.get_running_loop()
     addresses = _alternating(await _addresses(host, port))
+    on_resolved()
     attempts: list[asyncio.Task[socket.socket]] = []
     try:
         while True:
@@ -233,7 +252,7 @@ async def _addresses(host: str, port: int) -> list[_SocketAddress]:
     try:  # a numeric address needs no resolver, which may be slow
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
-        found = await asyncio.to_thread(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        found = await run_blocking(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     return [(family, address) for family, _, _, _, address in found]
 
 

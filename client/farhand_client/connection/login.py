@@ -6,9 +6,7 @@ key, both nonces and the hello, so that it can be neither replayed nor relayed.
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from farhand_client.errors import AuthenticationError, ConnectError, ConnectionLost, RequestRefused
@@ -17,11 +15,12 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 
 from .address import Address
+from .deadline import ConnectDeadline
 from .dial import DialledSession
+from .refusal import refusal_text
 from .session import ClientSession
 
 if TYPE_CHECKING:
-    from farhand_client.trust import TrustError
     from farhand_client.trust.identities import Identities, Identity
 
 
@@ -38,13 +37,26 @@ class LoginResult(NamedTuple):
 
 
 async def log_in(
-    dialled: DialledSession, address: Address, identities: Identities | None, timeout: float
+    dialled: DialledSession, address: Address, identities: Identities | None, deadline: ConnectDeadline
 ) -> LoginResult:
-    """Send the hello and prove who the user is. `timeout` is the time in seconds for each answer of the service.
+    """Send the hello and prove who the user is. After an error the session is closed.
 
     Raises `ConnectError`, `AuthenticationError`, and `RequestRefused` if the service gives a reason for accepting no
-    login. The caller must abort `dialled.session` after an error.
+    login.
     """
+    try:
+        return await _log_in(dialled, address, identities, deadline)
+    except ConnectionLost as error:
+        dialled.session.abort()
+        raise ConnectError(f"{error} before the login was complete") from None
+    except BaseException:
+        dialled.session.abort()
+        raise
+
+
+async def _log_in(
+    dialled: DialledSession, address: Address, identities: Identities | None, deadline: ConnectDeadline
+) -> LoginResult:
     session = dialled.session
     hello = m.Hello(
         versions=(m.PROTOCOL_VERSION,),
@@ -56,19 +68,16 @@ async def log_in(
     )
     session.send(hello)
     identity = None
-    try:
-        welcome = await _answer(session, timeout)
-        assert isinstance(welcome, m.Welcome)
-        if not welcome.login:
-            accepted = await _answer(session, timeout)
-        elif dialled.spki_sha256 is None or identities is None:
-            raise ConnectError(
-                f"{address} is the edge's socket, on which this client cannot log in; use the service's other socket"
-            )
-        else:
-            accepted, identity = await _prove(session, hello, welcome, dialled.spki_sha256, identities, timeout)
-    except ConnectionLost as error:
-        raise ConnectError(f"{error} before the login was complete") from None
+    welcome = await _answer(session, deadline)
+    assert isinstance(welcome, m.Welcome)
+    if not welcome.login:
+        accepted = await _answer(session, deadline)
+    elif dialled.spki_sha256 is None or identities is None:
+        raise ConnectError(
+            f"{address} is the edge's socket, on which this client cannot log in; use the service's other socket"
+        )
+    else:
+        accepted, identity = await _prove(session, hello, welcome, dialled.spki_sha256, identities, deadline)
     assert isinstance(accepted, m.Accepted)
     session.login_done()
     return LoginResult(session, welcome, accepted, identity)
@@ -89,12 +98,9 @@ def local_user() -> str:
         ) from None
 
 
-async def _answer(session: ClientSession, timeout: float) -> m.AnyMessage:
-    try:
-        async with asyncio.timeout(timeout):
-            return await session.receive_login_message()
-    except TimeoutError:
-        raise ConnectError(f"{session.name} did not answer within {timeout:g} seconds") from None
+async def _answer(session: ClientSession, deadline: ConnectDeadline) -> m.AnyMessage:
+    deadline.step(f"{session.name} did not answer", " during the login")
+    return await session.receive_login_message()
 
 
 async def _prove(
@@ -103,16 +109,19 @@ async def _prove(
     welcome: m.Welcome,
     spki_sha256: bytes,
     identities: Identities,
-    timeout: float,
+    deadline: ConnectDeadline,
 ) -> tuple[m.AnyMessage, Identity]:
     from hashlib import sha256
 
     from farhand_client.trust import TrustError
     from farhand_protocol.login import login_transcript
 
+    deadline.step("the login keys were not read", "; their file system may hang")
+    await identities.load(deadline.left)
     tried: list[str] = []
+    attempts_used_up = False
     try:
-        async for identity in _checked_identities(identities):
+        async for identity in identities:
             transcript = login_transcript(
                 spki_sha256=spki_sha256,
                 server_nonce=welcome.nonce,
@@ -122,39 +131,25 @@ async def _prove(
                 hello_sha256=sha256(session.connection.hello_frame).digest(),
                 public_key=identity.public_key.blob,
             )
+            waits = identity.public_key.application is not None
+            hint = "it waits for a touch" if waits else "its agent may be waiting for a touch or a confirmation"
+            deadline.step(f"{identity.description} did not sign", f"; {hint}")
             try:
                 signature = await identity.sign(transcript)
             except TrustError as error:
                 identities.problems.append(error)
                 continue
+            if session.end_cause is not None:
+                raise session.end_cause
             tried.append(identity.description)
             session.send(m.Login(public_key=identity.public_key.blob, signature=signature))
-            answer = await _answer(session, timeout)
+            answer = await _answer(session, deadline)
             if not isinstance(answer, m.Refused):
                 return answer, identity
     except RequestRefused as error:
         if error.code is not ErrorCode.LOGIN_FAILED:
             raise
-    raise AuthenticationError(_refusal(session.name, hello.user or "", tried, identities.problems))
-
-
-async def _checked_identities(identities: Identities) -> AsyncIterator[Identity]:
-    from farhand_client.trust import TrustError
-
-    try:
-        async for identity in identities:
-            yield identity
-    except TrustError as error:
-        raise AuthenticationError(str(error)) from None
-
-
-def _refusal(name: str, user: str, tried: list[str], problems: list[TrustError]) -> str:
-    lines = [f"{name} does not accept a login as {user}"]
-    if tried:
-        lines[0] += " with any of these keys:"
-        lines += [f"  {description}" for description in tried]
-    else:
-        lines[0] += ": there is no key to try. Create one with ssh-keygen -t ed25519, or name one with --identity"
-    lines += [f"  not tried: {problem}" for problem in problems]
-    lines.append(f"To accept a public key, run on the service's machine as {user}: farhandd authorize KEYFILE.pub")
-    return "\n".join(lines)
+        attempts_used_up = True
+    raise AuthenticationError(
+        refusal_text(session.name, hello.user or "", tried, identities, attempts_used_up=attempts_used_up)
+    )

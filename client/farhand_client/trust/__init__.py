@@ -3,8 +3,8 @@
 To check the service, certificate.py extracts the service's key from the certificate that TLS has presented, and
 known_hosts.py compares it with the recorded one.
 
-To log in, identities.py yields the user's keys in the order in which they are tried: those of the ssh-agent (agent.py),
-then those in private key files (keyfile.py). files.py reads small files safely for both.
+To log in, identities.py yields the user's keys, the likeliest first: those of the ssh-agent (agent.py) and those in
+private key files (keyfile.py). files.py reads small files safely for both.
 
 Every error here is a `TrustError` with a sentence for the user. cryptography is imported only when a private key file
 has to sign; with an agent that never happens.

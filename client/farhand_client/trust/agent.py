@@ -12,10 +12,8 @@ MAX_AGENT_MESSAGE: Final = 256 * 1024
 """Bytes of an answer: OpenSSH's own limit (AGENT_MAX_LEN), enough for several hundred keys."""
 
 LIST_TIMEOUT: Final = 5.0
-"""Seconds after which listing keys is given up: no user has to confirm it."""
-
-SIGN_TIMEOUT: Final = 60.0
-"""Seconds after which signing is given up: the user may first have to touch the key or to confirm."""
+"""Seconds after which listing keys is given up, so that key files are tried: no user has to confirm it, and an agent
+that has to start first, with a smart card, takes one or two."""
 
 _FAILURE = 5
 _REQUEST_IDENTITIES, _IDENTITIES_ANSWER = 11, 12
@@ -30,13 +28,18 @@ class AgentKey(NamedTuple):
     comment: str
 
 
+class UnusableAgentKey(NamedTuple):
+    """A key in the agent that Farhand cannot use, with the reason."""
+
+    comment: str
+    reason: str
+
+
 class Agent:
     """The agent at a Unix socket. Each call uses its own connection; every failure is an AgentError."""
 
-    def __init__(self, path: str, *, list_timeout: float = LIST_TIMEOUT, sign_timeout: float = SIGN_TIMEOUT) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
-        self._list_timeout = list_timeout
-        self._sign_timeout = sign_timeout
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Agent | None":
@@ -44,34 +47,43 @@ class Agent:
         path = environment.get("SSH_AUTH_SOCK")
         return cls(path) if path else None
 
-    async def keys(self) -> list[AgentKey]:
-        """Return the agent's keys in its order, without certificates and key types that Farhand does not use.
+    async def keys(self, timeout: float = LIST_TIMEOUT) -> tuple[list[AgentKey], list[UnusableAgentKey]]:
+        """Return the agent's keys in its order: those that Farhand can use, and the others.
 
-        Raises AgentError.
+        The others are certificates, and keys of other types and sizes. Raises AgentError, also if the agent does not
+        answer within `timeout` seconds.
         """
-        reader = await self._ask(bytes([_REQUEST_IDENTITIES]), _IDENTITIES_ANSWER, self._list_timeout)
-        keys = []
+        try:
+            async with asyncio.timeout(timeout):
+                request = bytes([_REQUEST_IDENTITIES])
+                reader = await self._ask(request, _IDENTITIES_ANSWER, "to list its keys; is it locked? (ssh-add -X)")
+        except TimeoutError:
+            raise AgentError(
+                f"the ssh-agent at {self.path} did not list its keys within {timeout:g} seconds; check SSH_AUTH_SOCK"
+            ) from None
+        usable, unusable = [], []
         try:
             for _ in range(reader.u32()):
-                blob, comment = reader.string(), reader.string()
+                blob, comment = reader.string(), reader.string().decode(errors="replace")
                 try:
-                    key = sshformat.parse_public_key(blob)
-                except SSHFormatError:
-                    continue
-                keys.append(AgentKey(key, comment.decode(errors="replace")))
+                    usable.append(AgentKey(sshformat.parse_public_key(blob), comment))
+                except SSHFormatError as error:
+                    unusable.append(UnusableAgentKey(comment, str(error)))
             reader.end()
         except SSHFormatError as error:
             raise self._invalid(str(error)) from None
-        return keys
+        return usable, unusable
 
     async def sign(self, key: PublicKey, data: bytes) -> bytes:
         """Return a signature over `data` in SSH's encoding, with rsa-sha2-512 for RSA keys.
 
-        Raises AgentError, also if the agent signs with another algorithm, which the service would refuse.
+        The agent may wait for a person, so the caller sets the time limit. Raises AgentError, also if the agent signs
+        with another algorithm, which the service would refuse.
         """
         flags = _RSA_SHA2_512 if key.type == sshformat.RSA else 0
         request = bytes([_SIGN_REQUEST]) + pack_string(key.blob) + pack_string(data) + pack_u32(flags)
-        reader = await self._ask(request, _SIGN_RESPONSE, self._sign_timeout)
+        missing = "to sign; a touch or confirmation may be missing, the key may be gone, or the agent may be locked"
+        reader = await self._ask(request, _SIGN_RESPONSE, missing)
         try:
             signature = reader.string()
             reader.end()
@@ -83,15 +95,9 @@ class Agent:
             raise self._invalid(f"it signed with {algorithm!r} instead of {wanted!r}")
         return signature
 
-    async def _ask(self, request: bytes, expected: int, timeout: float) -> Reader:
+    async def _ask(self, request: bytes, expected: int, refusal: str) -> Reader:
         try:
-            async with asyncio.timeout(timeout):
-                reply = await self._exchange(request)
-        except TimeoutError:
-            raise AgentError(
-                f"the ssh-agent at {self.path} did not answer within {timeout:g} seconds;"
-                " it may be waiting for a touch or a confirmation"
-            ) from None
+            reply = await self._exchange(request)
         except asyncio.IncompleteReadError:
             raise self._invalid("it closed the connection in the middle of an answer") from None
         except OSError as error:
@@ -99,7 +105,7 @@ class Agent:
                 f"cannot reach the ssh-agent at {self.path}: {error.strerror or error}; check SSH_AUTH_SOCK"
             ) from None
         if reply[:1] == bytes([_FAILURE]):
-            raise AgentError(f"the ssh-agent at {self.path} refused this; it may be locked (ssh-add -X unlocks it)")
+            raise AgentError(f"the ssh-agent at {self.path} refused {refusal}")
         if reply[:1] != bytes([expected]):
             raise self._invalid("the answer has the wrong type")
         return Reader(reply[1:])

@@ -1,6 +1,5 @@
 """Private key files in the formats of ssh-keygen. cryptography is imported only when one has to be loaded."""
 
-import asyncio
 import base64
 import binascii
 import re
@@ -8,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from farhand_client.blocking import run_blocking
 from farhand_client.trust import IdentityError
 from farhand_client.trust.files import read_small_file
 from farhand_protocol import login, sshformat
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 AskPassphrase = Callable[[str], Awaitable[str | None]]
-"""Shows a prompt and returns what was typed, or None if there is nobody to ask."""
+"""Shows a prompt and returns what was typed, empty if nothing was, or None if there is no terminal to ask at."""
 
 MAX_IDENTITY_FILE_SIZE: Final = 64 * 1024
 """Bytes; an RSA key of 8192 bits takes 6.5 KB."""
@@ -31,17 +31,20 @@ _PEM = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
 class KeyFile:
-    """An identity in a private key file; created by `open_key_file`."""
+    """An identity in a private key file; created by `read_key_file` and `SealedKeyFile.open`."""
 
     def __init__(
         self,
         path: Path,
         key: PublicKey,
         load: Callable[[], Awaitable["PrivateKeyTypes"]],
+        *,
+        encrypted: bool,
         private: "PrivateKeyTypes | None" = None,
     ) -> None:
         self.path = path
         self.public_key = key
+        self.encrypted = encrypted
         self._load = load
         self._private = private
 
@@ -64,12 +67,32 @@ class KeyFile:
         return login.encode_sshsig(self.public_key.blob, login.LOGIN_NAMESPACE, _sign(self._private, data))
 
 
-async def open_key_file(path: Path, *, ask: AskPassphrase | None = None) -> KeyFile | None:
-    """Return the identity in a private key file, or None if there is no file.
+class SealedKeyFile:
+    """An old PEM file without a .pub file: even its public key is known only once the private key has been loaded."""
 
-    Its public key is read from the file or from `path`.pub; only an old PEM file without a .pub file has to be
-    decrypted for it. Raises IdentityError if the file is accessible to others, is not a private key, or contains a key
-    that cannot be used: of a type or size that is not allowed, or of a security key, which only an agent can use.
+    def __init__(self, path: Path, load: Callable[[], Awaitable["PrivateKeyTypes"]], *, encrypted: bool) -> None:
+        self.path = path
+        self.encrypted = encrypted
+        self._load = load
+
+    @property
+    def description(self) -> str:
+        """The file, for messages."""
+        return str(self.path)
+
+    async def open(self) -> KeyFile:
+        """Load the key, and ask for the passphrase if there is one. Raises IdentityError."""
+        private = await self._load()
+        key = _public_key(self.path, private)
+        return KeyFile(self.path, key, self._load, encrypted=self.encrypted, private=private)
+
+
+def read_key_file(path: Path, *, ask: AskPassphrase | None = None) -> KeyFile | SealedKeyFile | None:
+    """Return what a private key file holds, without decrypting anything, or None if there is no file.
+
+    The public key is read from the file or from `path`.pub. `ask` asks for the passphrase when the key is used. Raises
+    IdentityError if the file is accessible to others, is not a private key, or contains a key that cannot be used: of a
+    type or size that is not allowed, or of a security key, which only an agent can use.
     """
     try:
         data = read_small_file(path, MAX_IDENTITY_FILE_SIZE, private=True)
@@ -80,9 +103,9 @@ async def open_key_file(path: Path, *, ask: AskPassphrase | None = None) -> KeyF
             key, encrypted = _read_header(found[1])
         elif _PEM.search(data):
             # PKCS #1 has Proc-Type: 4,ENCRYPTED (RFC 1421), PKCS #8 BEGIN ENCRYPTED PRIVATE KEY (RFC 7468).
-            key, encrypted = read_public_key_file(path.with_name(path.name + ".pub")), b"ENCRYPTED" in data
+            key, encrypted = read_public_key_file(Path(f"{path}.pub")), b"ENCRYPTED" in data
         else:
-            raise IdentityError(f"{path} is not a private key file")
+            raise IdentityError(_not_a_key(path, data))
     except SSHFormatError as error:
         raise IdentityError(f"{path}: {error}") from None
     except ValueError as error:
@@ -94,16 +117,37 @@ async def open_key_file(path: Path, *, ask: AskPassphrase | None = None) -> KeyF
         return await _load(path, data, encrypted=encrypted, ask=ask)
 
     if key is None:
-        private = await load()
-        return KeyFile(path, _public_key(path, private), load, private)
-    return KeyFile(path, key, load)
+        return SealedKeyFile(path, load, encrypted=encrypted)
+    return KeyFile(path, key, load, encrypted=encrypted)
+
+
+def _not_a_key(path: Path, data: bytes) -> str:
+    """Return what is wrong with a file that is no private key, and what to do where that is known."""
+    if data.startswith(b"PuTTY-User-Key-File"):
+        return f"{path} is a key of PuTTY; convert it with: puttygen {path} -O private-openssh -o NEWFILE"
+    if data.startswith(b"-----BEGIN CERTIFICATE"):
+        return f"{path} is an X.509 certificate, not a private key"
+    if data.startswith((b"-----BEGIN PUBLIC KEY", b"-----BEGIN RSA PUBLIC KEY", b"---- BEGIN SSH2 PUBLIC KEY")):
+        return f"{path} is a public key; name the file of the private key"
+    if data.startswith((b"ssh-", b"ecdsa-", b"sk-")):
+        what = "an OpenSSH certificate, which Farhand does not support" if b"-cert-v01@" in data else "a public key"
+        return f"{path} is {what}; name the file of the private key"
+    return f"{path} is not a private key file"
 
 
 def read_public_key_file(path: Path) -> PublicKey | None:
     """Return the key in a .pub file, or None if there is no file. Raises IdentityError if it is not a public key."""
     try:
         data = read_small_file(path, MAX_IDENTITY_FILE_SIZE)
-        return None if data is None else sshformat.parse_public_key_line(data.decode(errors="replace"))[0]
+        if data is None:
+            return None
+        if b"PRIVATE KEY-----" in data:
+            raise IdentityError(f"{path} is a private key file, whose name must not end with .pub")
+        if b"-cert-v01@openssh.com " in data:
+            raise IdentityError(
+                f"{path} is an OpenSSH certificate, which Farhand does not support; name the key itself"
+            )
+        return sshformat.parse_public_key_line(data.decode(errors="replace"))[0]
     except SSHFormatError as error:
         raise IdentityError(f"{path} is not a public key file: {error}") from None
     except ValueError as error:
@@ -126,19 +170,29 @@ def _read_header(body: bytes) -> tuple[PublicKey, bool]:
 
 async def _load(path: Path, data: bytes, *, encrypted: bool, ask: AskPassphrase | None) -> "PrivateKeyTypes":
     if not encrypted:
-        return await asyncio.to_thread(_decode, path, data, None)
+        return await run_blocking(_decode, path, data, None)
+    cause = f"the key {path} is encrypted"
     if ask is None:
-        raise IdentityError(f"{path} needs a passphrase, but there is nobody to ask; load it with: ssh-add {path}")
+        raise IdentityError(f"{cause}, and there is nobody to ask for its passphrase; {_add_to_agent(path)}")
+    prompt = f"Passphrase for {path}: "
     for _ in range(MAX_PASSPHRASE_PROMPTS):
-        passphrase = await ask(f"Passphrase for {path}: ")
+        passphrase = await ask(prompt)
+        if passphrase is None:
+            raise IdentityError(f"{cause}, and there is no terminal to ask for its passphrase; {_add_to_agent(path)}")
         if not passphrase:
-            raise IdentityError(f"{path} needs a passphrase, and none was given")
+            raise IdentityError(f"{cause}, and no passphrase was given")
         try:
             # In a thread: bcrypt is slow by design.
-            return await asyncio.to_thread(_decode, path, data, passphrase.encode())
+            return await run_blocking(_decode, path, data, passphrase.encode(errors="surrogateescape"))
         except _WrongPassphraseError:
-            continue
-    raise IdentityError(f"{path}: the passphrase was wrong {MAX_PASSPHRASE_PROMPTS} times")
+            prompt = f"This passphrase is wrong. Passphrase for {path}: "
+    raise IdentityError(f"{cause}, and the passphrase was wrong {MAX_PASSPHRASE_PROMPTS} times")
+
+
+def _add_to_agent(path: Path) -> str:
+    import shlex
+
+    return f"add it to the agent: ssh-add {shlex.quote(str(path))}"
 
 
 class _WrongPassphraseError(Exception):

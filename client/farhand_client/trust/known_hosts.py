@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import hmac
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -71,16 +71,27 @@ class KnownHosts:
         """
         return self._check(self._read(), host, port, key)
 
-    def add(self, host: str, port: int, key: PublicKey, *, replace: bool = False) -> None:
+    def add(
+        self,
+        host: str,
+        port: int,
+        key: PublicKey,
+        *,
+        replace: bool = False,
+        given_up: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Record a key for a service, unless it is already known.
 
-        With `replace`, the service's other keys are removed. Raises KnownHostsError for a changed key without
-        `replace`, for a revoked key, for a name that would mean something else in the file, and if the file cannot be
-        written. Several processes may do this at once. The file is created with mode 0600, its directory with 0700.
+        With `replace`, the service's other keys are removed. Several processes may do this at once: each waits for the
+        others, and if `given_up` returns true after that, nothing is recorded. Raises KnownHostsError for a changed key
+        without `replace`, for a revoked key, for a name that would mean something else in the file, and if the file
+        cannot be written. The file is created with mode 0600, its directory with 0700.
         """
         names = service_names(host, port)
         try:
             with self._locked():
+                if given_up():
+                    return
                 data = self._read()
                 found = self._check(data, host, port, key)
                 if found.state == "known":

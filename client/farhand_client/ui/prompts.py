@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import termios
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Mapping
 from typing import Final
 
 from farhand_client.errors import HostKeyUnknown
 
+from .printing import print_message
+
 MAX_TYPED: Final = 4096
 """Bytes of an answer: the most a terminal returns for one line (termios(3))."""
+
+ASKPASS_TIMEOUT: Final = 120.0
+"""Seconds that the program of SSH_ASKPASS may take: as long as sshd waits for a login (LoginGraceTime). At a terminal
+somebody can press Ctrl-C; this program may show its question where nobody looks."""
 
 
 def can_ask() -> bool:
@@ -20,7 +27,8 @@ def can_ask() -> bool:
 
 
 async def ask(prompt: str, *, echo: bool = True) -> str | None:
-    """Show `prompt` on the terminal and return the line that is typed; None without a terminal or at end of input."""
+    """Show `prompt` on the terminal and return the line that is typed, empty at end of input; None without a
+    terminal."""
     try:
         tty = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
@@ -45,7 +53,8 @@ async def ask(prompt: str, *, echo: bool = True) -> str | None:
             termios.tcsetattr(tty, termios.TCSAFLUSH, before)
             os.write(tty, b"\n")
         os.close(tty)
-    return line.decode(errors="replace").rstrip("\n") if line else None
+    # A passphrase may hold any bytes.
+    return line.decode(errors="surrogateescape").rstrip("\n")
 
 
 async def confirm_host_key(unknown: HostKeyUnknown) -> bool:
@@ -60,5 +69,44 @@ async def confirm_host_key(unknown: HostKeyUnknown) -> bool:
 
 
 async def ask_passphrase(prompt: str) -> str | None:
-    """Ask for a passphrase without echoing it; None if stderr is not a terminal."""
-    return await ask(prompt, echo=False) if os.isatty(sys.stderr.fileno()) else None
+    """Ask for a passphrase without echoing it: at the terminal, or else through the program of SSH_ASKPASS.
+
+    Returns an empty string if none is given, and None if there is neither. As with ssh(1), SSH_ASKPASS is used only
+    where a display is set (DISPLAY or WAYLAND_DISPLAY), and SSH_ASKPASS_REQUIRE changes that: `never`; `prefer`, even
+    at a terminal; `force`, even without a display.
+    """
+    program, preferred = _askpass_program(os.environ)
+    if program is not None and preferred:
+        return await _run_askpass(program, prompt)
+    answer = await ask(prompt, echo=False)
+    return await _run_askpass(program, prompt) if answer is None and program is not None else answer
+
+
+def _askpass_program(environment: Mapping[str, str]) -> tuple[str | None, bool]:
+    """Return the program to ask by, if one may be used, and whether it is preferred to the terminal."""
+    require = environment.get("SSH_ASKPASS_REQUIRE", "").lower()
+    display = environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")
+    if require == "never" or not (display or require == "force"):
+        return None, False
+    return environment.get("SSH_ASKPASS") or None, require in ("prefer", "force")
+
+
+async def _run_askpass(program: str, prompt: str) -> str | None:
+    try:
+        process = await asyncio.create_subprocess_exec(program, prompt, stdin=DEVNULL, stdout=PIPE)
+    except OSError as error:
+        print_message(f"cannot run SSH_ASKPASS={program}: {error.strerror}")
+        return None
+    try:
+        async with asyncio.timeout(ASKPASS_TIMEOUT):
+            assert process.stdout is not None
+            answer = await process.stdout.read(MAX_TYPED)
+            await process.wait()
+    except TimeoutError:
+        print_message(f"SSH_ASKPASS={program} was ended: it did not answer within {ASKPASS_TIMEOUT:g} seconds")
+        return None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return answer.decode(errors="surrogateescape").partition("\n")[0] if process.returncode == 0 else ""

@@ -38,6 +38,22 @@ async def test_another_key_is_not_recorded(tmp_path: Path) -> None:
         assert not record(tmp_path).path.exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("md5:aa", "an MD5 fingerprint"),
+        ("MD5:" + ":".join(["0f"] * 16), "an MD5 fingerprint"),
+        (":".join(["0f"] * 16), "an MD5 fingerprint"),
+        ("SHA256:short", "no fingerprint"),
+        ("ssh-ed25519", "no fingerprint"),
+    ],
+)
+async def test_what_is_no_fingerprint_is_refused_before_connecting(text: str, what: str) -> None:
+    done = await farhand("trust", "127.0.0.1:1", text)
+    assert done.code == 2
+    assert f"{text!r} is {what}; write SHA256: and 43 characters" in done.stderr.decode()
+
+
 async def test_in_a_script_an_unknown_key_is_not_recorded_without_a_fingerprint(tmp_path: Path) -> None:
     async with tls_service(tmp_path, known=False) as (service, key):
         done = await trust(tmp_path, service)

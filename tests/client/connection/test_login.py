@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from farhand_client import AuthenticationError, ConnectError, RequestRefused, connect
+from farhand_client.trust.keyfile import KeyFile
 from farhand_protocol import login
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
@@ -94,30 +96,83 @@ async def test_keys_are_tried_in_order_until_one_is_accepted(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 6])
-async def test_the_error_lists_the_keys_that_were_tried(tmp_path: Path, attempts: int) -> None:
+async def test_the_error_lists_the_keys_that_were_tried_and_those_beyond_the_limit(
+    tmp_path: Path, attempts: int
+) -> None:
     keys = [openssh.make_key(tmp_path / name) for name in ("a", "b")]
     async with tls_service(tmp_path, greet=asking(refuse(attempts))) as (service, _):
         with pytest.raises(AuthenticationError) as caught:
             await connect(service.host, identities=[tmp_path / "a", tmp_path / "b"])
-    text = str(caught.value)
-    assert f"{service.host} does not accept a login as {USER} with any of these keys" in text
-    assert "farhandd authorize" in text
-    assert [key.fingerprint in text for key in keys] == [True, attempts > 1]
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"{service.host} does not accept a login as {USER} with any of these keys:"
+    assert "farhandd authorize" in lines.pop()
+    described = [f"  {tmp_path / name} ({key.fingerprint})" for name, key in zip("ab", keys, strict=True)]
+    if attempts > 1:
+        assert lines == described
+    else:
+        assert lines.pop().startswith("If one of them is right, name it with -I FILE")
+        assert lines == [described[0], "It allows 1 key on one connection; these were not tried:", described[1]]
 
 
 async def test_without_a_key_the_error_says_how_to_create_one(tmp_path: Path) -> None:
     async with tls_service(tmp_path, greet=asking(refuse(6))) as (service, _):
-        with pytest.raises(AuthenticationError, match=r"there is no key to try\. Create one with ssh-keygen"):
+        with pytest.raises(AuthenticationError, match=r"there is no key to try; create one with ssh-keygen"):
             await connect(service.host)
 
 
-async def test_the_error_says_why_a_key_could_not_be_tried(tmp_path: Path) -> None:
+async def test_if_no_key_could_be_tried_the_error_begins_with_the_cause(tmp_path: Path) -> None:
     openssh.make_key(tmp_path / "secret", passphrase="secret")
     async with tls_service(tmp_path, greet=asking(refuse(6))) as (service, _):
-        with pytest.raises(AuthenticationError, match="needs a passphrase, but there is nobody to ask"):
+        cannot = f"cannot log in to {service.host} as {USER}"
+        with pytest.raises(AuthenticationError, match=f"^{cannot}: the key {tmp_path / 'secret'} is encrypted, and"):
             await connect(service.host, identities=[tmp_path / "secret"])
-        with pytest.raises(AuthenticationError, match="no such file"):
+        with pytest.raises(AuthenticationError, match=f"^{cannot}: {tmp_path / 'none'}: no such file$"):
             await connect(service.host, identities=[tmp_path / "none"])
+        with pytest.raises(
+            AuthenticationError, match=f"^{cannot}; no key could be used:\n  .*no such.*\n  .*encrypted"
+        ):
+            await connect(service.host, identities=[tmp_path / "secret", tmp_path / "none"])
+
+
+async def test_a_login_that_waited_too_long_for_a_passphrase_is_made_again_without_asking_again(tmp_path: Path) -> None:
+    key = openssh.make_key(tmp_path / "secret", passphrase="secret")
+    asked: list[str] = []
+
+    async def passphrase(prompt: str) -> str:
+        asked.append(prompt)
+        first = service.connections[0]
+        first.send(m.Error(code=ErrorCode.LOGIN_TIMEOUT, message="the login took too long"))
+        first.cut()
+        await first.closed.wait()
+        return "secret"
+
+    def judge(client: FakeConnection, message: m.Login) -> None:
+        assert message.public_key == key.blob
+        client.send(m.Accepted(user="ann", host="fake"))
+
+    async with (
+        tls_service(tmp_path, greet=asking(judge)) as (service, _),
+        connect(service.host, identities=[tmp_path / "secret"], passphrase=passphrase),
+    ):
+        pass
+    assert (len(asked), len(service.connections)) == (1, 2)
+
+
+async def test_a_connection_that_ends_while_a_key_signs_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openssh.make_key(tmp_path / "id")
+
+    async def sign(self: KeyFile, transcript: bytes) -> bytes:
+        service.connections[0].cut()
+        await service.connections[0].closed.wait()
+        await asyncio.sleep(0)
+        return b"signature"
+
+    monkeypatch.setattr(KeyFile, "sign", sign)
+    async with tls_service(tmp_path, greet=asking(refuse(6))) as (service, _):
+        with pytest.raises(ConnectError, match="before the login was complete"):
+            await connect(service.host, identities=[tmp_path / "id"])
 
 
 @pytest.mark.needs("ssh-agent", "ssh-add")

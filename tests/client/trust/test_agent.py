@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -24,9 +25,7 @@ Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def agent_that(
-    answer: Answer, directory: Path, *, list_timeout: float = 20, sign_timeout: float = 20
-) -> AsyncIterator[Agent]:
+async def agent_that(answer: Answer, directory: Path) -> AsyncIterator[Agent]:
     """An agent that reads one request and then runs `answer`."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -39,7 +38,7 @@ async def agent_that(
     path = directory / "fake.sock"
     path.unlink(missing_ok=True)
     async with await asyncio.start_unix_server(serve, path):
-        yield Agent(str(path), list_timeout=list_timeout, sign_timeout=sign_timeout)
+        yield Agent(str(path))
 
 
 def sends(data: bytes) -> Answer:
@@ -55,7 +54,9 @@ async def test_a_real_agent_lists_its_keys_and_signs_with_each(tmp_path: Path) -
     keys = {kind: openssh.make_key(tmp_path / kind, kind, bits=bits, comment=kind) for kind, bits in kinds}
     with openssh.running_agent(tmp_path, *(tmp_path / kind for kind in keys)) as path:
         agent = Agent(str(path))
-        assert {found.comment: found.public_key for found in await agent.keys()} == keys
+        found, unusable = await agent.keys()
+        assert {one.comment: one.public_key for one in found} == keys
+        assert unusable == []
         for key in keys.values():
             signature = await agent.sign(key, login.sshsig_signed_data(b"message", "a namespace"))
             blob = login.encode_sshsig(key.blob, "a namespace", signature)
@@ -63,19 +64,50 @@ async def test_a_real_agent_lists_its_keys_and_signs_with_each(tmp_path: Path) -
 
 
 @pytest.mark.needs("ssh-agent", "ssh-add", "ssh-keygen")
-async def test_keys_of_unsupported_types_are_skipped(tmp_path: Path) -> None:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f", tmp_path / "p384"], check=True)
-    key = openssh.make_key(tmp_path / "key")
+async def test_keys_of_unsupported_types_and_certificates_are_listed_with_the_reason(tmp_path: Path) -> None:
+    make: list[str | Path] = [
+        "ssh-keygen",
+        "-q",
+        "-t",
+        "ecdsa",
+        "-b",
+        "384",
+        "-N",
+        "",
+        "-C",
+        "large",
+        "-f",
+        tmp_path / "p384",
+    ]
+    subprocess.run(make, check=True)
+    key = openssh.make_key(tmp_path / "key", comment="signed")
+    certify: list[str | Path] = [
+        "ssh-keygen",
+        "-q",
+        "-s",
+        tmp_path / "p384",
+        "-I",
+        "me",
+        "-n",
+        "me",
+        tmp_path / "key.pub",
+    ]
+    subprocess.run(certify, check=True)
     with openssh.running_agent(tmp_path, tmp_path / "p384", tmp_path / "key") as path:
-        assert [found.public_key for found in await Agent(str(path)).keys()] == [key]
+        usable, unusable = await Agent(str(path)).keys()
+    assert [found.public_key for found in usable] == [key]
+    assert [(found.comment, found.reason.partition(";")[0]) for found in unusable] == [
+        ("large", "key type 'ecdsa-sha2-nistp384' is not supported"),
+        ("signed", "key type 'ssh-ed25519-cert-v01@openssh.com' is not supported"),
+    ]
 
 
 @pytest.mark.needs("ssh-agent")
 async def test_signing_with_a_key_that_the_agent_does_not_hold_is_refused(tmp_path: Path) -> None:
     with openssh.running_agent(tmp_path) as path:
         agent = Agent(str(path))
-        assert await agent.keys() == []
-        with pytest.raises(AgentError, match=r"agent.sock refused"):
+        assert await agent.keys() == ([], [])
+        with pytest.raises(AgentError, match=r"agent.sock refused to sign; a touch or confirmation may be missing"):
             await agent.sign(KEY, b"data")
 
 
@@ -97,19 +129,31 @@ async def test_a_missing_agent_is_an_error_that_names_ssh_auth_sock(tmp_path: Pa
         await Agent("/" + "x" * 200).keys()
 
 
-async def test_an_agent_that_hangs_times_out_and_its_connection_is_closed(tmp_path: Path) -> None:
+async def test_an_agent_that_does_not_list_its_keys_is_given_up_and_its_connection_closed(tmp_path: Path) -> None:
     closed = asyncio.Event()
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert await reader.read() == b""
         closed.set()
 
-    async with agent_that(hang, tmp_path, list_timeout=0.05, sign_timeout=0.06) as agent:
-        with pytest.raises(AgentError, match=r"did not answer within 0.05 seconds"):
-            await agent.keys()
+    async with agent_that(hang, tmp_path) as agent:
+        with pytest.raises(AgentError, match=r"did not list its keys within 0.05 seconds; check SSH_AUTH_SOCK"):
+            await agent.keys(0.05)
         await closed.wait()
-        with pytest.raises(AgentError, match=r"did not answer within 0.06 seconds; it may be waiting for a touch"):
-            await agent.sign(KEY, b"data")
+
+
+@pytest.mark.parametrize("kind", ["file", "stale socket", "directory"])
+async def test_what_is_no_agent_is_an_error(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "agent"
+    if kind == "file":
+        path.touch()
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        with socket.socket(socket.AF_UNIX) as gone:
+            gone.bind(str(path))
+    with pytest.raises(AgentError, match=f"cannot reach the ssh-agent at {path}: Connection refused; check"):
+        await Agent(str(path)).keys()
 
 
 async def test_cancelling_a_request_closes_its_connection(tmp_path: Path) -> None:
@@ -121,7 +165,7 @@ async def test_cancelling_a_request_closes_its_connection(tmp_path: Path) -> Non
         closed.set()
 
     async with agent_that(hang, tmp_path) as agent:
-        task = asyncio.create_task(agent.keys())
+        task = asyncio.create_task(agent.sign(KEY, b"data"))
         await asked.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -138,7 +182,7 @@ async def test_cancelling_a_request_closes_its_connection(tmp_path: Path) -> Non
         (pack_u32(256 * 1024 + 1), "announced 262145 bytes; the maximum is 262144"),
         (pack_string(b""), "the answer has the wrong type"),
         (pack_string(b"\x0e" + pack_string(b"x")), "the answer has the wrong type"),
-        (pack_string(b"\x05"), "refused this; it may be locked"),
+        (pack_string(b"\x05"), "refused to list its keys; is it locked?"),
         (pack_string(b"\x0c\xff\xff\xff\xff"), "the data ends 4 bytes too early"),
         (pack_string(b"\x0c" + pack_u32(2) + LISTED[5:]), "the data ends 4 bytes too early"),
         (pack_string(LISTED + b"x"), "1 bytes follow the end"),

@@ -4,11 +4,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from farhand_client.trust import AgentError, IdentityError
-from farhand_client.trust.agent import Agent
+from farhand_client.trust.agent import LIST_TIMEOUT, Agent, AgentKey, UnusableAgentKey
 from farhand_client.trust.identities import AgentIdentity, Identities, Identity, default_key_files
 from farhand_protocol.login import LOGIN_NAMESPACE
 from farhand_protocol.sshformat import PublicKey, format_public_key_line
@@ -30,37 +31,103 @@ async def tried(identities: Identities) -> list[tuple[str, PublicKey]]:
     return [(type(identity).__name__, identity.public_key) async for identity in identities]
 
 
-def default(directory: Path) -> Sequence[Path]:
+class Defaults(NamedTuple):
+    own: Sequence[Path]
+    usual: Sequence[Path]
+
+
+def default(directory: Path) -> Defaults:
     (directory / ".ssh").mkdir(exist_ok=True)
     (directory / "config").mkdir(exist_ok=True)
-    return default_key_files(directory, directory / "config")
+    return Defaults(default_key_files(directory / "config"), default_key_files(directory / ".ssh"))
 
 
-async def test_keys_of_the_agent_come_before_the_default_files_and_none_twice(tmp_path: Path) -> None:
-    files = default(tmp_path)
-    in_both = openssh.make_key(tmp_path / ".ssh" / "id_ed25519")
-    in_file = openssh.make_key(tmp_path / ".ssh" / "id_ecdsa", "ecdsa", bits=256)
-    our_own = openssh.make_key(tmp_path / "config" / "id_ed25519")
-    in_agent = openssh.make_key(tmp_path / "elsewhere")
-    with openssh.running_agent(tmp_path, tmp_path / "elsewhere", tmp_path / ".ssh/id_ed25519") as path:
-        identities = Identities(agent=Agent(str(path)), default=files)
+async def test_the_likeliest_keys_come_first_and_none_twice(tmp_path: Path) -> None:
+    own, usual = default(tmp_path)
+    others = [openssh.make_key(tmp_path / name) for name in ("first", "second")]
+    in_both = openssh.make_key(tmp_path / ".ssh" / "id_ecdsa", "ecdsa", bits=256)
+    in_file = openssh.make_key(tmp_path / ".ssh" / "id_ed25519")
+    made_for_farhand = openssh.make_key(tmp_path / "config" / "id_ecdsa", "ecdsa", bits=256)
+    encrypted = openssh.make_key(tmp_path / "config" / "id_ed25519", passphrase="secret")
+    with openssh.running_agent(tmp_path, *(tmp_path / name for name in ("first", "second", ".ssh/id_ecdsa"))) as path:
+        (tmp_path / ".ssh" / "id_ecdsa").unlink()  # its .pub file tells that the agent's key is a usual one
+        identities = Identities(agent=Agent(str(path)), own=own, usual=usual)
         assert await tried(identities) == [
-            ("AgentIdentity", in_agent),
+            ("KeyFile", made_for_farhand),
             ("AgentIdentity", in_both),
-            ("KeyFile", our_own),
+            ("AgentIdentity", others[0]),
+            ("AgentIdentity", others[1]),
+            ("KeyFile", encrypted),
             ("KeyFile", in_file),
         ]
     assert identities.problems == []
 
 
+async def test_of_the_other_keys_in_the_agent_security_keys_are_tried_last() -> None:
+    security_key, plain = SoftwareSecurityKey.ed25519().public_key, SoftwareSecurityKey.ed25519().public_key
+    plain = plain._replace(application=None)
+    identities = Identities(agent=FakeAgent([AgentKey(security_key, "touch"), AgentKey(plain, "plain")]))
+    assert await tried(identities) == [("AgentIdentity", plain), ("AgentIdentity", security_key)]
+
+
+class FakeAgent(Agent):
+    def __init__(self, keys: list[AgentKey], unusable: list[UnusableAgentKey] | None = None) -> None:
+        super().__init__("fake")
+        self.timeouts: list[float] = []
+        self._keys = keys
+        self._unusable = unusable or []
+
+    async def keys(self, timeout: float = LIST_TIMEOUT) -> tuple[list[AgentKey], list[UnusableAgentKey]]:
+        self.timeouts.append(timeout)
+        return self._keys, self._unusable
+
+
+@pytest.mark.parametrize(("left", "granted"), [(2.0, 1.0), (60.0, LIST_TIMEOUT)])
+async def test_an_agent_that_hangs_leaves_half_of_the_time_to_the_key_files(left: float, granted: float) -> None:
+    agent = FakeAgent([])
+    identities = Identities(agent=agent)
+    await identities.load(left)
+    assert await tried(identities) == []
+    assert agent.timeouts == [granted]
+
+
+async def test_keys_of_the_agent_that_cannot_be_used_are_problems() -> None:
+    identities = Identities(agent=FakeAgent([], [UnusableAgentKey("", "of a wrong type")]))
+    assert await tried(identities) == []
+    assert [str(problem) for problem in identities.problems] == ["a key in the ssh-agent: of a wrong type"]
+
+
+async def test_keys_that_were_not_tried_are_described(tmp_path: Path) -> None:
+    own, usual = default(tmp_path)
+    openssh.make_key(tmp_path / ".ssh" / "id_rsa", "rsa", bits=2048, file_format="PEM", passphrase="secret")
+    (tmp_path / ".ssh" / "id_rsa.pub").unlink()
+    keys = [AgentKey(SoftwareSecurityKey.ed25519().public_key, name) for name in "ab"]
+    identities = Identities(agent=FakeAgent(keys), own=own, usual=usual)
+    await anext(aiter(identities))
+    assert identities.untried == [f"b in the ssh-agent ({keys[1].public_key.fingerprint})", str(usual[2])]
+
+
+async def test_an_interrupted_login_goes_on_with_the_identity_it_had_reached() -> None:
+    keys = [AgentKey(SoftwareSecurityKey.ed25519().public_key, name) for name in "abc"]
+    identities = Identities(agent=FakeAgent(keys))
+    attempts = aiter(identities)
+    assert [(await anext(attempts)).public_key, (await anext(attempts)).public_key] == [
+        keys[0].public_key,
+        keys[1].public_key,
+    ]
+    identities.again()
+    assert [key for _, key in await tried(identities)] == [keys[1].public_key, keys[2].public_key]
+
+
 async def test_with_named_files_nothing_else_is_tried(tmp_path: Path) -> None:
-    files = default(tmp_path)
+    own, usual = default(tmp_path)
     openssh.make_key(tmp_path / ".ssh" / "id_ed25519")
     named = openssh.make_key(tmp_path / "named")
     openssh.make_key(tmp_path / "other")
     with openssh.running_agent(tmp_path, tmp_path / "other") as path:
-        identities = Identities(named=[tmp_path / "named"], agent=Agent(str(path)), default=files)
+        identities = Identities(named=[tmp_path / "named"] * 2, agent=Agent(str(path)), own=own, usual=usual)
         assert await tried(identities) == [("KeyFile", named)]
+        assert identities.not_named == 1
 
 
 @pytest.mark.parametrize(
@@ -80,31 +147,67 @@ async def test_a_named_key_in_the_agent_is_used_through_the_agent(tmp_path: Path
         await assert_signs(tmp_path, found[0], key)
 
 
-async def test_an_unusable_named_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(IdentityError, match="nothing: no such file"):
-        await tried(Identities(named=[tmp_path / "nothing"]))
-    key = openssh.make_key(tmp_path / "key")
-    with pytest.raises(IdentityError, match=rf"agent does not hold the key {key.fingerprint}".replace("+", r"\+")):
-        await tried(Identities(named=[tmp_path / "key.pub"]))
-    (tmp_path / "key.pub").write_text("nonsense")
-    with pytest.raises(IdentityError, match=r"key\.pub is not a public key file"):
-        await tried(Identities(named=[tmp_path / "key"]))
+async def test_a_named_file_that_cannot_be_used_is_a_problem_and_the_others_are_tried(tmp_path: Path) -> None:
+    key = openssh.make_key(tmp_path / "good")
+    openssh.make_key(tmp_path / "key")
+    public = tmp_path / "key.pub"
+    (tmp_path / "gone.pub").write_bytes(public.read_bytes())
+    (tmp_path / "bad").touch(mode=0o600)
+    (tmp_path / "bad.pub").write_text("nonsense")
+    (tmp_path / "private.pub").write_bytes((tmp_path / "key").read_bytes())
+    names = ["nothing", "key.pub", "gone", "bad", "private.pub", "", "good"]
+    identities = Identities(named=[*(tmp_path / name for name in names), Path("/")])
+    assert await tried(identities) == [("KeyFile", key)]
+    expected = [
+        f"{tmp_path}/nothing: no such file",
+        f"{public} is a public key, and there is no ssh-agent (SSH_AUTH_SOCK is not set)",
+        f"{tmp_path}/gone: no such file, and the ssh-agent does not hold the key of {tmp_path}/gone.pub",
+        f"{tmp_path}/bad.pub is not a public key file",
+        f"{tmp_path}/private.pub is a private key file, whose name must not end with .pub",
+        f"{tmp_path} is not a regular file",
+        "/ is not a regular file",
+    ]
+    assert [str(problem)[: len(text)] for problem, text in zip(identities.problems, expected, strict=True)] == expected
+    identities = Identities(named=[public], agent=FakeAgent([]))
+    assert await tried(identities) == []
+    assert f"{public} is a public key, and the ssh-agent does not hold it" in str(identities.problems[0])
 
 
-async def test_the_file_of_a_security_key_is_an_error_that_names_ssh_add(tmp_path: Path) -> None:
+async def test_a_certificate_is_named_as_such(tmp_path: Path) -> None:
+    openssh.make_key(tmp_path / "key")
+    certify: list[str | Path] = [
+        "ssh-keygen",
+        "-q",
+        "-s",
+        tmp_path / "key",
+        "-I",
+        "me",
+        "-n",
+        "me",
+        tmp_path / "key.pub",
+    ]
+    subprocess.run(certify, check=True)
+    identities = Identities(named=[tmp_path / "key-cert.pub"])
+    assert await tried(identities) == []
+    assert "is an OpenSSH certificate, which Farhand does not support" in str(identities.problems[0])
+
+
+async def test_the_file_of_a_security_key_is_a_problem_that_names_ssh_add(tmp_path: Path) -> None:
     path = tmp_path / "key"
     openssh.make_key(path, "ecdsa", bits=256, file_format="PKCS8")
     (tmp_path / "key.pub").write_text(format_public_key_line(SoftwareSecurityKey.ecdsa().public_key))
-    with pytest.raises(IdentityError, match=f"needs its security key; load it into the agent with: ssh-add {path}"):
-        await tried(Identities(named=[path]))
+    identities = Identities(named=[path])
+    assert await tried(identities) == []
+    expected = f"{path} needs its security key; load it into the agent with: ssh-add {path}"
+    assert [str(problem) for problem in identities.problems] == [expected]
 
 
 async def test_the_reasons_why_keys_could_not_be_tried_are_recorded(tmp_path: Path) -> None:
-    files = default(tmp_path)
+    own, usual = default(tmp_path)
     openssh.make_key(tmp_path / ".ssh" / "id_ed25519")
     (tmp_path / ".ssh" / "id_ed25519").chmod(0o644)
     ecdsa = openssh.make_key(tmp_path / ".ssh" / "id_ecdsa", "ecdsa", bits=256)
-    identities = Identities(agent=Agent(str(tmp_path / "no-agent")), default=files)
+    identities = Identities(agent=Agent(str(tmp_path / "no-agent")), own=own, usual=usual)
     assert await tried(identities) == [("KeyFile", ecdsa)]
     assert [type(problem) for problem in identities.problems] == [AgentError, IdentityError]
     assert "cannot reach" in str(identities.problems[0])
@@ -124,14 +227,14 @@ async def test_for_a_reconnect_the_accepted_identity_comes_first_and_the_user_is
     async def ask(prompt: str) -> str | None:
         raise AssertionError(prompt)
 
-    files = default(tmp_path)
+    own, usual = default(tmp_path)
     first = openssh.make_key(tmp_path / ".ssh" / "id_ed25519")
     second = openssh.make_key(tmp_path / ".ssh" / "id_ecdsa", "ecdsa", bits=256)
     openssh.make_key(tmp_path / ".ssh" / "id_rsa", "rsa", bits=2048, file_format="PEM", passphrase="secret")
     (tmp_path / ".ssh" / "id_rsa.pub").unlink()
-    identities = Identities(default=files[:-1], ask=ask)
+    identities = Identities(usual=usual[:-1], ask=ask)
     *_, accepted = [identity async for identity in identities]
-    again = Identities(default=files, ask=ask).for_reconnect(accepted)
+    again = Identities(own=own, usual=usual, ask=ask).for_reconnect(accepted)
     assert await tried(again) == [("KeyFile", second), ("KeyFile", first)]
     assert ["nobody to ask" in str(problem) for problem in again.problems] == [True]
 
@@ -145,7 +248,7 @@ from farhand_client.trust.identities import Identities, default_key_files
 async def main():
     agent = Agent(sys.argv[1])
     home = pathlib.Path(sys.argv[2])
-    async for identity in Identities(agent=agent, default=default_key_files(home, home)):
+    async for identity in Identities(agent=agent, usual=default_key_files(home)):
         await identity.sign(b"transcript")
 
 asyncio.run(main())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from farhand_client.trust import IdentityError
-from farhand_client.trust.keyfile import KeyFile, open_key_file
+from farhand_client.trust.keyfile import KeyFile, SealedKeyFile, read_key_file
 from farhand_protocol.login import LOGIN_NAMESPACE
 from farhand_protocol.sshformat import PublicKey, parse_public_key_line
 from tests.support import openssh
@@ -30,9 +30,9 @@ class Prompts:
 
 
 async def opened(path: Path, ask: Prompts | None = None) -> KeyFile:
-    file = await open_key_file(path, ask=ask)
+    file = read_key_file(path, ask=ask)
     assert file is not None
-    return file
+    return await file.open() if isinstance(file, SealedKeyFile) else file
 
 
 async def assert_signs(directory: Path, file: KeyFile, key: PublicKey) -> None:
@@ -83,17 +83,38 @@ async def test_a_key_without_a_pub_file_signs_and_asks_once(tmp_path: Path, file
 
 async def test_a_passphrase_may_be_wrong_twice(tmp_path: Path) -> None:
     key = openssh.make_key(tmp_path / "key", passphrase="secret")
-    await assert_signs(tmp_path, await opened(tmp_path / "key", Prompts("a", "b", "secret")), key)
+    user = Prompts("a", "b", "secret")
+    await assert_signs(tmp_path, await opened(tmp_path / "key", user), key)
+    first, *others = user.prompts
+    assert first == f"Passphrase for {tmp_path / 'key'}: "
+    assert others == [f"This passphrase is wrong. {first}"] * 2
     with pytest.raises(IdentityError, match="the passphrase was wrong 3 times"):
         await (await opened(tmp_path / "key", Prompts("a", "b", "c", "secret"))).sign(TRANSCRIPT)
 
 
-async def test_a_missing_passphrase_is_an_error_that_names_ssh_add(tmp_path: Path) -> None:
+async def test_an_encrypted_key_and_nobody_to_ask_is_an_error_that_names_ssh_add(tmp_path: Path) -> None:
+    path = tmp_path / "my key"
+    openssh.make_key(path, passphrase="secret")
+    cause = f"the key {path} is encrypted, and there is"
+    todo = f"to ask for its passphrase; add it to the agent: ssh-add '{path}'"
+    with pytest.raises(IdentityError, match=f"{cause} nobody {todo}"):
+        await (await opened(path)).sign(TRANSCRIPT)
+    with pytest.raises(IdentityError, match=f"{cause} no terminal {todo}"):
+        await (await opened(path, Prompts())).sign(TRANSCRIPT)
+
+
+async def test_an_empty_passphrase_gives_up_the_key(tmp_path: Path) -> None:
     openssh.make_key(tmp_path / "key", passphrase="secret")
-    with pytest.raises(IdentityError, match=f"load it with: ssh-add {tmp_path / 'key'}"):
-        await (await opened(tmp_path / "key")).sign(TRANSCRIPT)
-    with pytest.raises(IdentityError, match="needs a passphrase, and none was given"):
-        await (await opened(tmp_path / "key", Prompts())).sign(TRANSCRIPT)
+    user = Prompts("", "secret")
+    with pytest.raises(IdentityError, match="is encrypted, and no passphrase was given"):
+        await (await opened(tmp_path / "key", user)).sign(TRANSCRIPT)
+    assert len(user.prompts) == 1
+
+
+async def test_a_passphrase_may_hold_bytes_that_are_not_text(tmp_path: Path) -> None:
+    passphrase = b"pass\xffword".decode(errors="surrogateescape")
+    key = openssh.make_key(tmp_path / "key", passphrase=passphrase)
+    await assert_signs(tmp_path, await opened(tmp_path / "key", Prompts(passphrase)), key)
 
 
 async def test_a_file_accessible_to_others_is_refused_with_the_command_to_fix_it(tmp_path: Path) -> None:
@@ -101,11 +122,11 @@ async def test_a_file_accessible_to_others_is_refused_with_the_command_to_fix_it
     openssh.make_key(path)
     path.chmod(0o640)
     with pytest.raises(IdentityError, match=rf"accessible to others \(mode 0640\); run: chmod 600 {path}"):
-        await open_key_file(path)
+        read_key_file(path)
 
 
 async def test_a_missing_file_is_none(tmp_path: Path) -> None:
-    assert await open_key_file(tmp_path / "nothing") is None
+    assert read_key_file(tmp_path / "nothing") is None
 
 
 @pytest.mark.parametrize(
@@ -113,6 +134,11 @@ async def test_a_missing_file_is_none(tmp_path: Path) -> None:
     [
         (b"", "is not a private key file"),
         (b"hello", "is not a private key file"),
+        (b"PuTTY-User-Key-File-3: ssh-ed25519\n", "is a key of PuTTY; convert it with: puttygen"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n", r"is an X\.509 certificate"),
+        (b"-----BEGIN PUBLIC KEY-----\nAAAA\n", "is a public key; name the file of the private key"),
+        (b"ssh-ed25519 AAAA me", "is a public key; name the file of the private key"),
+        (b"ssh-ed25519-cert-v01@openssh.com AAAA", "is an OpenSSH certificate, which Farhand does not support"),
         (b"x" * 65537, "is larger than 65536 bytes"),
         (
             b"-----BEGIN OPENSSH PRIVATE KEY-----\n%%%\n-----END OPENSSH PRIVATE KEY-----\n",
@@ -130,7 +156,7 @@ async def test_a_file_that_is_not_a_key_is_refused_with_a_reason(tmp_path: Path,
     path.write_bytes(content)
     path.chmod(0o600)
     with pytest.raises(IdentityError, match=sentence):
-        await open_key_file(path)
+        await opened(path)
 
 
 @pytest.mark.parametrize(("kind", "bits"), [("ecdsa", 384), ("rsa", 1024)])
@@ -138,11 +164,11 @@ async def test_a_key_that_no_service_accepts_is_refused(tmp_path: Path, kind: st
     path = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", kind, "-b", str(bits), "-N", "", "-f", path], check=True)
     with pytest.raises(IdentityError, match=r"is not supported|2048 to 8192 are allowed"):
-        await open_key_file(path)
+        read_key_file(path)
     subprocess.run(["ssh-keygen", "-q", "-p", "-m", "PKCS8", "-N", "", "-f", path], check=True)
     (tmp_path / "key.pub").unlink()
     with pytest.raises(IdentityError, match="contains a key that cannot be used"):
-        await open_key_file(path)
+        await opened(path)
 
 
 async def test_a_pub_file_of_another_key_is_an_error_before_anything_is_signed(tmp_path: Path) -> None:

@@ -22,8 +22,21 @@ def unknown(tmp_path: Path) -> HostKeyUnknown:
     return HostKeyUnknown("not known", name="web", key=key)
 
 
+@pytest.fixture
+def no_tty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the controlling terminal away, should there be one."""
+    opened = os.open
+
+    def refuse(path: str, flags: int, *args: int) -> int:
+        if path == "/dev/tty":
+            raise OSError(errno.ENXIO, "No such device or address")
+        return opened(path, flags, *args)
+
+    monkeypatch.setattr("os.open", refuse)
+
+
 async def test_without_a_terminal_no_question_is_asked(
-    unknown: HostKeyUnknown, monkeypatch: pytest.MonkeyPatch
+    unknown: HostKeyUnknown, monkeypatch: pytest.MonkeyPatch, no_tty: None
 ) -> None:
     monkeypatch.setattr("os.isatty", lambda fd: False)
     assert not await prompts.confirm_host_key(unknown)
@@ -53,7 +66,12 @@ async def test_only_yes_confirms_a_key(
 def tty(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The keyboard of the person at the controlling terminal."""
     keyboard, terminal = os.openpty()
-    monkeypatch.setattr("os.open", lambda path, flags: os.dup(terminal))
+    opened = os.open
+
+    def open_terminal(path: str, flags: int, *args: int) -> int:
+        return os.dup(terminal) if path == "/dev/tty" else opened(path, flags, *args)
+
+    monkeypatch.setattr("os.open", open_terminal)
     yield keyboard
     os.close(keyboard)
     os.close(terminal)
@@ -71,16 +89,104 @@ async def test_the_line_that_is_typed_is_returned_and_echoed_only_on_request(tty
     assert termios.tcgetattr(tty)[3] & termios.ECHO
 
 
-async def test_end_of_input_is_no_answer(tty: int) -> None:
+async def test_end_of_input_is_an_empty_answer(tty: int) -> None:
     asked = asyncio.create_task(prompts.ask("Name: "))
     await asyncio.sleep(0)
     os.write(tty, b"\x04")
-    assert await asked is None
+    assert await asked == ""
 
 
-async def test_without_a_controlling_terminal_there_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(path: str, flags: int) -> int:
-        raise OSError(errno.ENXIO, "No such device or address")
-
-    monkeypatch.setattr("os.open", fail)
+async def test_without_a_controlling_terminal_there_is_no_answer(no_tty: None) -> None:
     assert await prompts.ask("Name: ") is None
+
+
+async def test_a_passphrase_is_asked_for_without_echo(tty: int) -> None:
+    asked = asyncio.create_task(prompts.ask_passphrase("Passphrase: "))
+    await asyncio.sleep(0)
+    assert os.read(tty, 100) == b"Passphrase: "
+    os.write(tty, b"sec\xffret\n")
+    assert await asked == "sec\udcffret"
+    assert os.read(tty, 100) == b"\r\n"
+
+
+async def test_cancelling_a_question_restores_the_echo(tty: int) -> None:
+    asked = asyncio.create_task(prompts.ask_passphrase("Passphrase: "))
+    await asyncio.sleep(0)
+    assert not termios.tcgetattr(tty)[3] & termios.ECHO
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert termios.tcgetattr(tty)[3] & termios.ECHO
+
+
+ASKPASS = """#!/bin/sh
+printf '%s\\nmore' "answer to $1"
+exit $CODE
+"""
+
+
+@pytest.fixture
+def askpass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program for SSH_ASKPASS, which exits with $CODE."""
+    program = tmp_path / "askpass"
+    program.write_text(ASKPASS)
+    program.chmod(0o755)
+    monkeypatch.setenv("SSH_ASKPASS", str(program))
+    monkeypatch.setenv("CODE", "0")
+    return program
+
+
+@pytest.mark.parametrize(
+    ("variables", "asked"),
+    [
+        ({}, False),
+        ({"DISPLAY": ":0"}, True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, True),
+        ({"DISPLAY": ""}, False),
+        ({"SSH_ASKPASS_REQUIRE": "force"}, True),
+        ({"SSH_ASKPASS_REQUIRE": "prefer"}, False),
+        ({"DISPLAY": ":0", "SSH_ASKPASS_REQUIRE": "never"}, False),
+    ],
+)
+async def test_without_a_terminal_the_program_of_ssh_askpass_is_asked_as_by_ssh(
+    askpass: Path, no_tty: None, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], asked: bool
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SSH_ASKPASS_REQUIRE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert await prompts.ask_passphrase("Passphrase: ") == ("answer to Passphrase: " if asked else None)
+
+
+@pytest.mark.parametrize("require", ["prefer", "FORCE"])
+async def test_ssh_askpass_can_be_preferred_to_the_terminal(
+    askpass: Path, tty: int, monkeypatch: pytest.MonkeyPatch, require: str
+) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setenv("SSH_ASKPASS_REQUIRE", require)
+    assert await prompts.ask_passphrase("?") == "answer to ?"
+
+
+async def test_a_refusal_of_ssh_askpass_is_an_empty_answer(
+    askpass: Path, no_tty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_ASKPASS_REQUIRE", "force")
+    monkeypatch.setenv("CODE", "1")
+    assert await prompts.ask_passphrase("?") == ""
+
+
+@pytest.mark.parametrize("fault", ["missing", "hangs"])
+async def test_a_failing_ssh_askpass_is_named(
+    askpass: Path, no_tty: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fault: str
+) -> None:
+    monkeypatch.setenv("SSH_ASKPASS_REQUIRE", "force")
+    monkeypatch.setattr(prompts, "ASKPASS_TIMEOUT", 0.2)
+    if fault == "missing":
+        askpass.unlink()
+    else:
+        askpass.write_text("#!/bin/sh\nexec sleep 60\n")
+    assert await prompts.ask_passphrase("?") is None
+    said = "No such file" if fault == "missing" else "was ended: it did not answer within 0.2 seconds"
+    message = capsys.readouterr().err
+    assert f"SSH_ASKPASS={askpass}" in message
+    assert said in message

@@ -1,0 +1,190 @@
+"""One deadline covers everything that `connect` does, whatever hangs, and the error names it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farhand_client import ConnectError, HostKeyUnknown, connect
+from farhand_client.connection.deadline import connect_deadline
+from farhand_protocol import messages as m
+from farhand_protocol.sshformat import PublicKey, pack_string, pack_u32
+from tests.support import openssh
+from tests.support.clock import virtual_time
+from tests.support.fake_service import FakeConnection, welcome
+from tests.support.fake_tls import record, tls_service
+from tests.support.openssh import SoftwareSecurityKey
+
+pytestmark = pytest.mark.usefixtures("home")
+
+SHORT = 0.3
+"""Seconds after which the tests give up."""
+
+
+@pytest.fixture
+def hang() -> Iterator[Callable[..., Any]]:
+    """A function that blocks until the end of the test."""
+    end = threading.Event()
+
+    def wait(*_: Any, **__: Any) -> None:
+        end.wait(60)
+
+    yield wait
+    end.set()
+
+
+@virtual_time
+async def test_the_error_says_which_step_took_too_long() -> None:
+    async def two_steps() -> None:
+        async with connect_deadline(5) as deadline:
+            deadline.step("the first step was not done")
+            await asyncio.sleep(3)
+            assert deadline.left == pytest.approx(2)
+            deadline.step("the second step was not done", "; look there")
+            await asyncio.sleep(3)
+
+    with pytest.raises(ConnectError, match=r"^the second step was not done within 5 seconds; look there$"):
+        await two_steps()
+
+
+@virtual_time
+async def test_the_clock_stands_still_while_a_person_is_asked() -> None:
+    async def person() -> str:
+        await asyncio.sleep(1000)
+        return "yes"
+
+    async def question() -> None:
+        async with connect_deadline(5) as deadline:
+            await asyncio.sleep(3)
+            assert await deadline.person(person()) == "yes"
+            assert deadline.left == pytest.approx(2)
+            assert deadline.questions == 1
+            await asyncio.sleep(3)
+
+    with pytest.raises(ConnectError, match="within 5 seconds"):
+        await question()
+
+
+async def test_a_timeout_of_the_block_itself_is_not_taken_for_the_deadline() -> None:
+    with pytest.raises(TimeoutError, match="of the caller"):
+        async with connect_deadline(5):
+            raise TimeoutError("of the caller")
+
+
+async def test_a_name_server_that_hangs(monkeypatch: pytest.MonkeyPatch, hang: Callable[..., Any]) -> None:
+    def resolve(*args: Any, **options: Any) -> Any:
+        if options.get("flags") == socket.AI_NUMERICHOST:
+            raise socket.gaierror
+        return hang()
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(ConnectError, match=rf"the name web\.example was not resolved within {SHORT} seconds"):
+        await connect("web.example", timeout=SHORT)
+
+
+def accept_after_login(client: FakeConnection, message: m.AnyMessage) -> None:
+    if isinstance(message, m.Hello):
+        client.send(welcome(client, login=True))
+    else:
+        client.send(m.Accepted(user="ann", host="fake"))
+
+
+@contextlib.asynccontextmanager
+async def agent(path: Path, *keys: PublicKey) -> AsyncIterator[None]:
+    """An agent that lists `keys` and never signs; without keys it does not even list them."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            request = await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
+            if keys and request[0] == 11:
+                listed = b"".join(pack_string(key.blob) + pack_string(b"a key") for key in keys)
+                writer.write(pack_string(b"\x0c" + pack_u32(len(keys)) + listed))
+            await reader.read()
+        writer.close()
+
+    async with await asyncio.start_unix_server(serve, path):
+        yield
+
+
+async def test_an_agent_that_hangs_while_signing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    plain = openssh.make_key(tmp_path / "key")
+    for key, hint in (
+        (plain, "its agent may be waiting for a touch or a confirmation"),
+        (SoftwareSecurityKey.ed25519().public_key, "it waits for a touch"),
+    ):
+        async with agent(tmp_path / "agent", key), tls_service(tmp_path, greet=accept_after_login) as (service, _):
+            with pytest.raises(ConnectError, match=rf"a key in the ssh-agent \(.*\) did not sign within .*; {hint}"):
+                await connect(service.host, timeout=SHORT)
+            await service.connections[0].closed.wait()
+
+
+async def test_an_agent_that_hangs_while_listing_leaves_time_for_key_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    (tmp_path / ".ssh").mkdir()
+    openssh.make_key(tmp_path / ".ssh" / "id_ed25519")
+    async with (
+        agent(tmp_path / "agent"),
+        tls_service(tmp_path, greet=accept_after_login) as (service, _),
+        connect(service.host, timeout=10) as client,
+    ):
+        assert client.user == "ann"
+
+
+async def test_a_key_file_on_a_file_system_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hang: Callable[..., Any]
+) -> None:
+    opened = os.open
+
+    def open_file(path: Any, flags: int, *args: Any) -> int:
+        return hang() if str(path).endswith("slow") else opened(path, flags, *args)
+
+    monkeypatch.setattr(os, "open", open_file)
+    async with tls_service(tmp_path, greet=accept_after_login) as (service, _):
+        with pytest.raises(ConnectError, match=f"the login keys were not read within {SHORT} seconds"):
+            await connect(service.host, timeout=SHORT, identities=[tmp_path / "slow"])
+        with pytest.raises(ConnectError, match=f"{tmp_path}/slow was not read within {SHORT} seconds"):
+            await connect(service.host, timeout=SHORT, known_hosts=tmp_path / "slow")
+
+
+async def test_a_lock_on_known_hosts_that_is_never_released(tmp_path: Path) -> None:
+    directory = record(tmp_path).path.parent
+    async with tls_service(tmp_path, known=False) as (service, _):
+        directory.mkdir(parents=True)
+        held = os.open(directory, os.O_RDONLY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            with pytest.raises(
+                ConnectError, match=f"was not written within .*; another process may have locked {directory}"
+            ):
+                await connect(service.host, timeout=SHORT, accept_new=True)
+        finally:
+            os.close(held)
+        # What was given up does not happen later: the next one to get the lock comes after it.
+        waiting = os.open(directory, os.O_RDONLY)
+        await asyncio.to_thread(fcntl.flock, waiting, fcntl.LOCK_EX)
+        os.close(waiting)
+        assert not record(tmp_path).path.exists()
+
+
+async def test_a_person_may_take_longer_than_the_deadline_to_confirm_a_key(tmp_path: Path) -> None:
+    async def confirm(unknown: HostKeyUnknown) -> bool:
+        await asyncio.sleep(SHORT * 4)
+        return True
+
+    async with (
+        tls_service(tmp_path, known=False) as (service, _),
+        connect(service.host, timeout=SHORT * 3, confirm=confirm),
+    ):
+        pass
