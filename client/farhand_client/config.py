@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from .errors import AddressError
+from .errors import AddressError, ConnectError
 
 DEFAULT_PORT: Final = 7022
 """The TCP port of a service unless HOST or `config.toml` names another."""
@@ -67,22 +67,55 @@ def load_hosts(path: Path) -> Mapping[str, HostEntry]:
 
 def load_default_host(path: Path) -> str | None:
     """Return `default_host` of the file; None if the file lacks the key or does not exist. Raises as `load`."""
-    return load(path).default_host if path.exists() else None
+    return load(path).default_host if is_there(path) else None
+
+
+def is_there(path: Path) -> bool:
+    """Return whether the file `path` exists. Raises `AddressError` if that cannot be found out."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise AddressError(f"cannot read {path}: {error.strerror}") from None
 
 
 def config_directory() -> Path:
-    """Return `$XDG_CONFIG_HOME/farhand`, by default `~/.config/farhand`. It need not exist."""
+    """Return `$XDG_CONFIG_HOME/farhand`, by default `~/.config/farhand`. It need not exist.
+
+    Raises `ConnectError` if neither the variable is set nor a home directory known.
+    """
     return _directory("XDG_CONFIG_HOME", ".config")
 
 
 def state_directory() -> Path:
-    """Return `$XDG_STATE_HOME/farhand`, by default `~/.local/state/farhand`. It need not exist."""
-    return _directory("XDG_STATE_HOME", ".local/state")
+    """Return `$XDG_STATE_HOME/farhand`, by default `~/.local/state/farhand`. It need not exist.
+
+    Without a home directory it is below /dev/null, where nothing exists: no state is kept.
+    """
+    try:
+        return _directory("XDG_STATE_HOME", ".local/state")
+    except ConnectError:
+        return Path(os.devnull, "farhand")
 
 
 def _directory(variable: str, default: str) -> Path:
     base = os.environ.get(variable, "")
-    return Path(base if base.startswith("/") else Path.home() / default, "farhand")
+    if base.startswith("/"):
+        return Path(base, "farhand")
+    home = home_directory()
+    if home is None:
+        raise ConnectError(
+            f"no home directory is known: HOME is not set, and the user id {os.getuid()} has no account here; "
+            f"set HOME or {variable}"
+        )
+    return Path(home / default, "farhand")
+
+
+def home_directory() -> Path | None:
+    """Return this user's home directory; None if HOME is not set and passwd(5) does not know the user."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
 
 
 class _ConfigMistake(ValueError):

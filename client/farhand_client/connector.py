@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from .blocking import run_blocking
 from .client import Client
-from .config import config_directory
+from .config import config_directory, home_directory
 from .connection.address import Address, resolve
 from .connection.deadline import ConnectDeadline, connect_deadline
 from .connection.dial import DialledSession, dial_socket, dial_tls, record_host_key
@@ -77,14 +77,16 @@ def connect(
 
     async def opened() -> Client:
         async with connect_deadline(timeout) as deadline:
-            config = config_directory()
-            address = await _resolve(host, user, port, config / "config.toml", deadline)
+            # A socket on this machine needs neither configuration nor trust, so a user without a home can use it.
+            config = None if host.startswith("unix:") else config_directory()
+            address = await _resolve(host, user, port, config and config / "config.toml", deadline)
             if address.socket is not None:
                 log_in_again: LogInAgain = partial(_socket_login, address, timeout)
                 login = await log_in(await dial_socket(address, None, deadline), address, None, deadline)
             else:
                 from .trust.known_hosts import KnownHosts
 
+                assert config is not None
                 record = KnownHosts(Path(known_hosts or config / "known_hosts"))
                 dial = partial(_dial, address, record, accept_new, confirm, keepalive, deadline)
                 named = tuple(Path(path) for path in identities) or address.identities
@@ -97,8 +99,10 @@ def connect(
     return Pending(opened())
 
 
-async def _resolve(host: str, user: str | None, port: int | None, config: Path, deadline: ConnectDeadline) -> Address:
-    if host.startswith("unix:"):
+async def _resolve(
+    host: str, user: str | None, port: int | None, config: Path | None, deadline: ConnectDeadline
+) -> Address:
+    if config is None:
         return resolve(host, user=user, port=port)
     deadline.step(f"{config} was not read", "; its file system may hang")
     return await run_blocking(resolve, host, user=user, port=port, config=config)
@@ -160,10 +164,11 @@ def _identities(
         assert passphrase is not None
         return await deadline.person(passphrase(prompt))
 
+    home = home_directory()
     return Identities(
         named=named,
         agent=Agent.from_environment(os.environ),
         own=default_key_files(config),
-        usual=default_key_files(Path.home() / ".ssh"),
+        usual=() if home is None else default_key_files(home / ".ssh"),
         ask=ask if passphrase is not None else None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import queue
 import select
@@ -12,6 +13,8 @@ import stat
 import threading
 from collections.abc import Sequence
 from typing import Final, Protocol
+
+from farhand_protocol.sentences import unforeseen_sentence
 
 WRITEV_BUFFERS: Final = 512
 """Buffers passed to one writev(2), which accepts 1024 (IOV_MAX)."""
@@ -25,7 +28,10 @@ class DescriptorWriter(Protocol):
 
 
 def descriptor_writer(fd: int) -> DescriptorWriter:
-    """Return a writer for `fd`. Only writes to a regular file or /dev/null, which never block, happen in the loop."""
+    """Return a writer for `fd`. Only writes to a regular file or /dev/null, which never block, happen in the loop.
+
+    Raises OSError if there is no thread for another file.
+    """
     status = os.fstat(fd)
     if stat.S_ISREG(status.st_mode) or (
         stat.S_ISCHR(status.st_mode) and status.st_rdev == os.stat(os.devnull).st_rdev  # noqa: PTH116  # as fstat
@@ -52,12 +58,12 @@ class _ThreadedWriter:
         self._fd = fd
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[tuple[Sequence[bytes], asyncio.Future[None]]] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        try:
+            threading.Thread(target=self._work, name=f"writer of {fd}", daemon=True).start()
+        except (RuntimeError, MemoryError) as error:  # now, not once there is output that nobody can write
+            raise OSError(errno.EAGAIN, unforeseen_sentence(error)) from None
 
     async def write(self, chunks: Sequence[bytes]) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=f"writer of {self._fd}", daemon=True)
-            self._thread.start()
         written: asyncio.Future[None] = self._loop.create_future()
         self._queue.put((chunks, written))
         await written

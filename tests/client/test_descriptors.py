@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,15 @@ async def test_a_full_disk_is_an_error() -> None:
     with pytest.raises(OSError, match="No space left"):
         await descriptor_writer(fd).write([b"x"])
     os.close(fd)
+
+
+async def test_without_a_thread_no_writer_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    reading, writing = os.pipe()
+    with pytest.raises(OSError, match=r"no thread can be started; a limit on processes"):
+        descriptor_writer(writing)
+    os.close(reading)
+    os.close(writing)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import farhand_client
-from farhand_client.cli.main import COMMANDS
+from farhand_client.cli.commands import COMMANDS
 from farhand_client.connection.address import resolve
 from tests.support.command import farhand
 from tests.support.service import Service

@@ -18,11 +18,12 @@ from farhand_client.results import describe
 from farhand_client.ui.exitcodes import outcome_exit_code
 from farhand_client.ui.interrupts import RunSignalHandler
 from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT, OutageNotice
-from farhand_client.ui.printing import print_gap, print_json, print_message
-from farhand_client.ui.streams import JsonOutput, copy_streams
+from farhand_client.ui.printing import can_read_stdin, print_gap, print_json, print_message, require_stdout
+from farhand_client.ui.streams import JsonOutput, StandardWriters, copy_streams
 from farhand_protocol.outcome import Killed, TimedOut
 
-from .connection import report_error, run_attended, run_with_client
+from .connection import report_error, run_with_client
+from .loop import run_attended
 from .options import DEFAULT_RECONNECT, add_escape, add_run_id, add_run_options, command_parser
 from .status import end_report
 from .values import size
@@ -147,17 +148,19 @@ async def _attach_streams(client: Client, options: argparse.Namespace) -> int:
 async def _copy_until_end(client: Client, options: argparse.Namespace, signals: RunSignalHandler) -> int:
     info = await client.info(options.id)
     stdin: bool | int = False
-    if info.stdin is not None and not options.read_only and not options.no_stdin:
+    if info.stdin is not None and not options.read_only and not options.no_stdin and can_read_stdin():
         # Continue where the run's stdin is; at a terminal every client counts only what it has typed itself.
         stdin = info.stdin if info.terminal is None else True
+    require_stdout("the output of the run would be lost")
     json = JsonOutput(0, 0) if options.json else None
     on_gap = print_gap if json is None else json.gap
+    output = json or StandardWriters()
     async with client.attach(info.id, stdin=stdin, read_only=options.read_only, on_gap=on_gap) as run:
         if not options.read_only:
             signals.run = run
         if run.stdin is not None and run.stdin.over and run.result is None:
             print_message("another client sends this run's stdin; yours is not read")
-        result = await copy_streams(run, json)
+        result = await copy_streams(run, output)
     if json is not None:
         print_json(end_report(result))
     elif isinstance(result.outcome, Killed | TimedOut):
@@ -167,7 +170,9 @@ async def _copy_until_end(client: Client, options: argparse.Namespace, signals: 
 
 async def _logs(client: Client, options: argparse.Namespace) -> int:
     stdout, stderr = await _offsets(client, options)
+    require_stdout("the output of the run would be lost")
     json = JsonOutput(stdout, stderr) if options.json else None
+    output = json or StandardWriters()
     attaching = client.attach(
         options.id,
         offset=(None if options.stderr else stdout, None if options.stdout else stderr),
@@ -179,7 +184,7 @@ async def _logs(client: Client, options: argparse.Namespace) -> int:
     try:
         async with attaching as run:
             with contextlib.suppress(RunGoesOn):
-                result = await copy_streams(run, json)
+                result = await copy_streams(run, output)
                 if json is not None:
                     print_json(end_report(result))
     except SpawnError as error:

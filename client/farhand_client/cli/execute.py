@@ -15,9 +15,10 @@ from farhand_client.pending import Pending
 from farhand_client.results import Result, describe
 from farhand_client.run import Run
 from farhand_client.ui.exitcodes import EXIT_BROKEN_PIPE, error_exit_code, outcome_exit_code
+from farhand_client.ui.failures import unforeseen
 from farhand_client.ui.interrupts import RunSignalHandler
-from farhand_client.ui.printing import print_message, print_output
-from farhand_client.ui.streams import copy_streams
+from farhand_client.ui.printing import print_message, print_output, require_stdin, require_stdout
+from farhand_client.ui.streams import StandardWriters, copy_streams
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Killed, TimedOut
 
@@ -86,6 +87,12 @@ async def _run_and_report(
     outage: OutageNotice | None,
 ) -> tuple[dict[str, Any], int]:
     try:
+        if command.detach:
+            require_stdout("the id of the run would be lost")
+        elif command.view is None:
+            require_stdout("the output of the command would be lost")
+        if command.stdin:
+            require_stdin()
         async with open_client() as client:
             if command.detach:
                 return await _start_detached(client, command), 0
@@ -94,12 +101,16 @@ async def _run_and_report(
             result, broken = await _run_on_streams(client, command, signals)
             assert signals.run is not None
             new = signals.run.new
-    except FarhandError as error:
+    except Exception as error:
+        run_id = None if signals.run is None else signals.run.id
+        if run_id is None and isinstance(error, ValueError) and not isinstance(error, FarhandError | UnicodeError):
+            raise  # a mistake in the request
+        failure = unforeseen(error, run_id)
         if outage is not None:
             outage.close()
         if signals.ended_by is None:
-            print_message(_text(error, command))
-        return error_report(error), error_exit_code(error)
+            print_message(_text(failure, command))
+        return error_report(failure, run_id), error_exit_code(failure)
     if isinstance(result.outcome, Killed | TimedOut) and not broken:
         print_message(f"the command {describe(result.outcome)}")
     return result_report(result, new=new), EXIT_BROKEN_PIPE if broken else outcome_exit_code(result.outcome)
@@ -164,12 +175,13 @@ async def _run_on_streams(client: Client, command: RemoteCommand, signals: RunSi
         gaps.append(gap)
         print_message(str(gap))
 
+    writers = StandardWriters()  # before the run starts: if they cannot be made, nothing has run
     async with command.start(client, on_gap) as run:
         signals.run = run
         if run.stdin is not None and not command.stdin:
             run.stdin.close()  # the run is on a terminal, but nobody types at it
         try:
-            result = await copy_streams(run)
+            result = await copy_streams(run, writers)
             if gaps:
                 lost = sum(gap.bytes for gap in gaps)
                 text = (

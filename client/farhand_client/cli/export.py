@@ -16,7 +16,7 @@ from farhand_client.client import Client
 from farhand_client.descriptors import descriptor_writer
 from farhand_client.recording.asciicast import AsciicastEncoder, asciicast_header
 from farhand_client.recording.events import GapEvent, OutputEvent, RecordedEvent, RecordingReader, ResizeEvent
-from farhand_client.ui.printing import LocalError, print_gap, print_message
+from farhand_client.ui.printing import LocalError, print_gap, print_message, reason, require_stdout
 from farhand_protocol.limits import KiB
 
 from .connection import run_with_client
@@ -102,6 +102,7 @@ class ExportFile:
 
     def _open(self) -> int:
         if self._path == _STDOUT:
+            require_stdout("the recording would be lost")
             return 1
         target = Path(self._path).resolve()
         mode = target.stat().st_mode if target.exists() else None
@@ -124,7 +125,7 @@ class ExportFile:
 
     def _error(self, error: OSError) -> LocalError:
         where = "stdout" if self._path == _STDOUT else self._path
-        return LocalError(f"cannot write {where}: {error.strerror}")
+        return LocalError(f"cannot write {where}: {reason(error)}")
 
 
 async def _export(client: Client, options: argparse.Namespace) -> int:

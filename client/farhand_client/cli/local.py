@@ -33,6 +33,7 @@ from farhand_client.ui.text import printable, truncate
 
 from .execute import RemoteCommand, execute
 from .hints import local_advice
+from .loop import run_loop
 from .options import command_parser
 
 START_TIMEOUT: Final = 30.0
@@ -82,7 +83,7 @@ def local_command(arguments: Sequence[str]) -> int:
     with _temporary_directory() as (directory, lease):
         if len(os.fsencode(directory / _SOCKET)) > MAX_SOCKET_PATH:
             raise FarhandError(f"the path {directory} is too long for a socket (unix(7)); set TMPDIR to a shorter one")
-        return asyncio.run(_local(directory, lease, words))
+        return run_loop(_local(directory, lease, words))
 
 
 @contextlib.contextmanager

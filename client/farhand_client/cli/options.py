@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from farhand_client.ui.text import wrap_words
 
+from .parser import CommandParser
 from .values import escape_character, nonnegative_seconds, positive_seconds, run_id
 
 CONNECTION_OPTIONS: Final = frozenset({"-I", "--identity", "--connect-timeout"})
@@ -23,7 +24,7 @@ def command_parser(name: str, usage: str, description: str, epilog: str | None =
 
     `usage` is what comes after the options. In `description` and `epilog`, an indented paragraph is an example.
     """
-    return argparse.ArgumentParser(
+    return CommandParser(
         prog=f"farhand {name}",
         usage=f"farhand {name} [OPTION…] {usage}",
         description=description,

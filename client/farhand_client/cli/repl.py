@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from .loop import run_loop
 from .options import add_connection_options, add_escape, add_host, command_parser
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def repl_command(arguments: Sequence[str]) -> int:
     add_connection_options(parser)
     add_host(parser)
     options = parser.parse_args(arguments)
-    return asyncio.run(run_repl(options.host, host_opener(options), options.escape))
+    return run_loop(run_repl(options.host, host_opener(options), options.escape))
 
 
 async def run_repl(host: str, opener: HostOpener, escape: int | None = None, *, private: bool = False) -> int:

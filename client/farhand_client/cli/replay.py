@@ -17,7 +17,7 @@ from farhand_client.recording.events import GapEvent, OutputEvent, RecordedEvent
 from farhand_client.recording.player import Player
 from farhand_client.ui.exitcodes import EXIT_INTERRUPTED
 from farhand_client.ui.interrupts import SignalHandler
-from farhand_client.ui.printing import LocalError, print_gap, print_message
+from farhand_client.ui.printing import LocalError, print_gap, print_message, reason, require_stdout
 from farhand_protocol.messages.terminal import WindowSize
 
 from .connection import run_with_client
@@ -55,6 +55,7 @@ def replay_command(arguments: Sequence[str]) -> int:
 
 
 async def _replay(client: Client, options: argparse.Namespace) -> int:
+    require_stdout("the output of the run would be lost")
     recording = RecordingReader(client, await client.info(options.id))
     with SignalHandler(lambda: signals.end()) as signals:
         try:
@@ -128,7 +129,7 @@ class _StreamPlayback:
             if stream == "stdout":
                 raise
         except OSError as error:
-            raise LocalError(f"cannot write to {stream}: {error.strerror}") from None
+            raise LocalError(f"cannot write to {stream}: {reason(error)}") from None
 
     def set_size(self, columns: int, rows: int) -> None:
         """Do nothing: a file has no size."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import signal
 from collections.abc import Sequence
@@ -113,6 +112,8 @@ def run_command(arguments: Sequence[str]) -> int:
             with LocalTerminal() as here:
                 return _execute(typed, options, status, here)
         return _execute(typed, options, status)
+    except UnicodeError:
+        raise  # is no mistake of the user
     except ValueError as error:
         print_message(str(error))
         return EXIT_USAGE
@@ -130,7 +131,8 @@ def _execute(
     from farhand_client.connector import KEEPALIVE_INTERVAL
     from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT, OutageNotice
 
-    from .connection import open_connection, run_attended
+    from .connection import open_connection
+    from .loop import run_attended, run_loop
 
     host = typed.host
     outage = OutageNotice(host)
@@ -147,7 +149,7 @@ def _execute(
     if options.reconnect is not None:
         reconnect = options.reconnect
     open_client = partial(open_connection, host, options, reconnect=reconnect, keepalive=keepalive, watch=outage)
-    run = asyncio.run if here is None else run_attended
+    run = run_loop if here is None else run_attended
     return run(execute(open_client, command, status, outage))
 
 

@@ -50,6 +50,8 @@ def shell_command(arguments: Sequence[str]) -> int:
 
         with LocalTerminal() as here:
             return _shell(host, options, here)
+    except UnicodeError:
+        raise  # is no mistake of the user
     except ValueError as error:
         print_message(str(error))
         return EXIT_USAGE
@@ -60,8 +62,9 @@ def _shell(host: str, options: argparse.Namespace, here: LocalTerminal) -> int:
     from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT, OutageNotice
     from farhand_client.ui.terminal_request import locale_variables, terminal_request
 
-    from .connection import open_connection, run_attended
+    from .connection import open_connection
     from .execute import RemoteCommand, execute
+    from .loop import run_attended
     from .terminal_view import TerminalView
 
     outage = OutageNotice(host)

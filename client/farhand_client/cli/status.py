@@ -72,9 +72,12 @@ def detached_report(run: Run) -> dict[str, Any]:
     return {"status": "detached", "run_id": run.id, "pid": run.pid, "new": run.new}
 
 
-def error_report(error: FarhandError) -> dict[str, Any]:
-    """Return the status of a run that did not start, or that failed on the client's side."""
-    run_id = getattr(error, "run_id", None)
+def error_report(error: FarhandError, run_id: str | None = None) -> dict[str, Any]:
+    """Return the status of a run that did not start, or that failed on the client's side.
+
+    `run_id` is the id of the run that was under way, if `error` does not have it.
+    """
+    run_id = getattr(error, "run_id", None) or run_id
     if isinstance(error, SpawnError):
         return {**outcome_report(error.outcome), "run_id": run_id}
     details: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Sequence
 
 from farhand_client.config import config_directory
@@ -16,6 +15,7 @@ from farhand_client.ui.exitcodes import EXIT_FAILURE
 from farhand_client.ui.printing import print_message, print_output
 from farhand_client.ui.prompts import confirm_host_key
 
+from .loop import run_loop
 from .options import add_connection_options, add_host, command_parser
 from .values import fingerprint, positive_seconds
 
@@ -45,7 +45,7 @@ def trust_command(arguments: Sequence[str]) -> int:
     if address.socket is not None:
         raise AddressError(f"{address} is a socket on this machine, which needs no host key; connect to it directly")
     known_hosts = KnownHosts(config / "known_hosts")
-    return asyncio.run(_trust(address, known_hosts, options.fingerprint, options.connect_timeout))
+    return run_loop(_trust(address, known_hosts, options.fingerprint, options.connect_timeout))
 
 
 def ping_command(arguments: Sequence[str]) -> int:
@@ -57,7 +57,7 @@ def ping_command(arguments: Sequence[str]) -> int:
         "-c", "--count", metavar="N", type=_count, default=3, help="number of round trips (1 to 1000, default 3)"
     )
     add_host(parser)
-    return asyncio.run(_ping(parser.parse_args(arguments)))
+    return run_loop(_ping(parser.parse_args(arguments)))
 
 
 async def _trust(address: Address, known_hosts: KnownHosts, expected: str | None, timeout: float) -> int:

@@ -8,7 +8,7 @@ from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
 from typing import Final
 
-from farhand_client.config import DEFAULT_PORT, load
+from farhand_client.config import DEFAULT_PORT, is_there, load
 from farhand_client.errors import AddressError
 
 MAX_SOCKET_PATH: Final = 103
@@ -83,7 +83,7 @@ def resolve(host: str, *, user: str | None = None, port: int | None = None, conf
         return _socket(host.removeprefix("unix:"), user, port)
     written = _parse(host)
     base = None
-    if config is not None and not written.bracketed and config.exists():
+    if config is not None and not written.bracketed and is_there(config):
         base = _configured(config, written.name)
     if base is None:
         if not written.bracketed:
@@ -105,7 +105,11 @@ def _configured(config: Path, name: str) -> Address | None:
         base = resolve(entry.address)
     except AddressError as error:
         raise AddressError(f"{found.place('hosts', name, 'address')}: {error}") from None
-    identities = tuple(Path(path).expanduser() for path in entry.identities)
+    try:
+        identities = tuple(Path(path).expanduser() for path in entry.identities)
+    except RuntimeError:
+        where = found.place("hosts", name, "identities")
+        raise AddressError(f"{where}: ~ stands for no directory: no home directory is known; set HOME") from None
     return replace(base, identities=identities, config=config, alias=name)
 
 

@@ -1,6 +1,7 @@
 """The user interface that the command line and the REPL share.
 
-`printing` writes the client's own messages: stdout carries results, stderr carries messages that begin with `farhand:`.
+`printing` writes the client's own messages: stdout carries results, stderr carries messages that begin with
+`farhand:`. `process` prepares this process before anything else, and `failures` reports what nothing has handled.
 `text` escapes what came from the remote host before it is printed, and formats sizes and times. `streams` copies a
 run's stdout and stderr to this process's own and its stdin to the run, byte for byte. `outages` reports a lost
 connection, `prompts` asks about host keys and passphrases, `interrupts` decides what SIGINT, SIGTERM and SIGHUP do,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from farhand_client.errors import FarhandError
 
-from .text import printable
+from .text import printable_lines
 
 if TYPE_CHECKING:
     from farhand_client.output import Gap
@@ -27,9 +30,21 @@ def print_message(text: str) -> None:
 
     If stderr cannot be written, this and later messages are dropped.
     """
-    lines = "\n  ".join(map(printable, text.split("\n")))
+    print_usage("farhand: " + printable_lines(text).replace("\n", "\n  "))
+
+
+def print_usage(text: str) -> None:
+    """Print lines of our own, such as a usage message, on stderr as they are. Fails as little as `print_message`."""
     try:
-        sys.stderr.write(f"farhand: {lines}\n")
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        discard_buffer(2)
+
+
+def flush_messages() -> None:
+    """Write what stderr still holds; drop it if that is impossible."""
+    try:
         sys.stderr.flush()
     except (OSError, ValueError):
         discard_buffer(2)
@@ -45,14 +60,37 @@ def print_output(text: str, what: str = "") -> None:
 
     Raises BrokenPipeError if nobody reads stdout, and `LocalError`, which names `what`, if it cannot be written.
     """
-    try:
+    with _stdout_errors(what):
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        discard_buffer(1)
-        raise LocalError(f"cannot write {f'{what} ' if what else ''}to stdout: {error.strerror}") from None
+
+
+def flush_output() -> None:
+    """Write what stdout still holds, such as a help text of argparse. Raises as `print_output` does."""
+    with _stdout_errors(""):
+        sys.stdout.flush()
+
+
+def require_stdout(what: str) -> None:
+    """Raise `LocalError` if stdout is known to be closed or not open for writing, before `what` is done for it."""
+    if fcntl.fcntl(1, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise LocalError(f"stdout is closed, so {what}; use >/dev/null if it is not wanted")
+
+
+def can_read_stdin() -> bool:
+    """Return whether stdin is open for reading."""
+    return fcntl.fcntl(0, fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY
+
+
+def require_stdin() -> None:
+    """Raise `LocalError` if stdin is known to be closed or not open for reading."""
+    if not can_read_stdin():
+        raise LocalError("stdin is closed, so it cannot be passed on; use </dev/null for an empty one")
+
+
+def reason(error: OSError) -> str:
+    """Return why a standard stream cannot be used. `open_standard_files` makes a closed one fail with EBADF."""
+    return "it is closed" if error.errno == errno.EBADF else error.strerror or str(error)
 
 
 def print_json(values: dict[str, Any]) -> None:
@@ -60,6 +98,17 @@ def print_json(values: dict[str, Any]) -> None:
     import json
 
     print_output(json.dumps(values))
+
+
+@contextlib.contextmanager
+def _stdout_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_buffer(1)
+        raise LocalError(f"cannot write {f'{what} ' if what else ''}to stdout: {reason(error)}") from None
 
 
 def discard_buffer(fd: int) -> None:

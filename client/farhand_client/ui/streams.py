@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from farhand_client.descriptors import DescriptorWriter, descriptor_writer
 from farhand_client.errors import FarhandError
 
-from .printing import LocalError, print_json
+from .printing import LocalError, print_json, reason
 
 if TYPE_CHECKING:
     from farhand_client.output import Gap, OutputStream
@@ -21,13 +21,21 @@ if TYPE_CHECKING:
     from farhand_client.run import Run
 
 
-async def copy_streams(run: Run, json: JsonOutput | None = None) -> Result:
+class StandardWriters:
+    """Writers for this process's stdout and stderr. Making them raises `LocalError` if one cannot be written."""
+
+    def __init__(self) -> None:
+        self.stdout: Final = _writer(1, "stdout")
+        self.stderr: Final = _writer(2, "stderr")
+
+
+async def copy_streams(run: Run, output: StandardWriters | JsonOutput) -> Result:
     """Copy output until the run is over and everything is written; copy stdin to the run if this client feeds it.
 
-    With `json` the output is printed as JSON. Raises BrokenPipeError if nobody reads stdout, `LocalError`, and what
+    With `JsonOutput` it is printed as JSON. Raises BrokenPipeError if nobody reads stdout, `LocalError`, and what
     `Run.wait` raises.
     """
-    result = _copy_output(run) if json is None else json.copy(run)
+    result = output.copy(run) if isinstance(output, JsonOutput) else _copy_output(run, output)
     if run.stdin is not None and not run.stdin.over and not run.stdin.is_closing():
         from farhand_client.stdin import feed_until
 
@@ -73,6 +81,13 @@ class JsonOutput:
                 await out.write([line.encode() + b"\n"])
 
 
+def _writer(fd: int, name: str) -> DescriptorWriter:
+    try:
+        return descriptor_writer(fd)
+    except OSError as error:
+        raise LocalError(f"cannot write to {name}: {reason(error)}") from None
+
+
 @contextlib.asynccontextmanager
 async def _task_group() -> AsyncIterator[asyncio.TaskGroup]:
     """A TaskGroup that raises its first error by itself, not in a group."""
@@ -90,14 +105,14 @@ async def _stdin() -> AsyncIterator[bytes]:
         async for chunk in read_chunks(0):
             yield chunk
     except OSError as error:
-        raise LocalError(f"cannot read stdin: {error.strerror}") from None
+        raise LocalError(f"cannot read stdin: {reason(error)}") from None
 
 
-async def _copy_output(run: Run) -> Result:
+async def _copy_output(run: Run, writers: StandardWriters) -> Result:
     async with _task_group() as tasks:
-        tasks.create_task(_copy_stream(run.stdout, descriptor_writer(1), "stdout"))
+        tasks.create_task(_copy_stream(run.stdout, writers.stdout, "stdout"))
         if run.stderr is not None:
-            tasks.create_task(_copy_stderr(run.stderr, descriptor_writer(2)))
+            tasks.create_task(_copy_stderr(run.stderr, writers.stderr))
     return await run.wait()
 
 
@@ -114,7 +129,7 @@ async def _copy_stream(stream: OutputStream, out: DescriptorWriter, name: str) -
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise LocalError(f"cannot write to {name}: {error.strerror}") from None
+            raise LocalError(f"cannot write to {name}: {reason(error)}") from None
 
 
 async def _copy_stderr(stream: OutputStream, out: DescriptorWriter) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from farhand_protocol.sentences import escape_undecodable
+
 
 def printable(text: str) -> str:
     """Return `text` with every character escaped that could control a terminal (C0, C1, bidi controls and so on).
@@ -9,6 +11,11 @@ def printable(text: str) -> str:
     Names, paths and errors that come from the remote host could otherwise move the cursor or type answers for the user.
     """
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def printable_lines(text: str) -> str:
+    """Return `text` with each of its lines as `printable` has it, and undecodable bytes in it as `\\xff`."""
+    return "\n".join(map(printable, escape_undecodable(text).split("\n")))
 
 
 def display_width(text: str) -> int:
@@ -70,4 +77,6 @@ def format_size(count: int) -> str:
 
 
 def _escaped(char: str) -> str:
+    if "\ud800" <= char <= "\udfff":
+        return escape_undecodable(char)
     return char.encode("unicode_escape").decode("ascii")

@@ -1,27 +1,15 @@
-"""What all commands about existing runs share: ids, refusals, exit codes, and the event loop."""
+"""What all commands about existing runs share: ids, refusals and exit codes."""
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
-import uvloop
 
-from farhand_client.cli.connection import run_attended
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import SpawnFailed
 from tests.support.command import farhand, json_lines
 from tests.support.fake_listing import info, listing
 from tests.support.fake_runs import ID, OTHER, ten_and_three
 from tests.support.fake_service import FakeRun, FakeService, refusing
-
-
-def test_a_command_at_a_terminal_runs_on_uvloop_and_has_its_exit_code() -> None:
-    async def command() -> int:
-        assert isinstance(asyncio.get_running_loop(), uvloop.Loop)
-        return 7
-
-    assert run_attended(command()) == 7
 
 
 @pytest.mark.parametrize("command", ["logs", "attach", "wait", "kill"])

@@ -1,17 +1,20 @@
-"""`farhand` prints help, and for each mistake one message and an exit code."""
+"""Whatever happens to `farhand` ends as one sentence and an exit code that is not the remote command's."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from asyncio.subprocess import DEVNULL
+import re
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from farhand_client import Exited
-from tests.support.command import FARHAND, farhand
+from farhand_client.cli import main
+from farhand_client.ui.printing import LocalError
+from tests.support.command import Finished, farhand
+from tests.support.fake_listing import info, listing
 from tests.support.fake_runs import ID
 from tests.support.fake_service import FakeRun, FakeService
 
@@ -36,14 +39,6 @@ async def test_each_mistake_is_one_message_without_a_traceback(line: list[str], 
     assert (done.code, done.stdout) == (code, b"")
     assert sentence in done.stderr
     assert b"Traceback" not in done.stderr
-
-
-async def test_help_and_version_are_printed_on_stdout() -> None:
-    assert (await farhand("--version")).stdout.startswith(b"farhand 0.")
-    for line in (["--help"], ["run", "--help"], ["ping", "--help"], ["trust", "--help"], ["local", "--help"]):
-        done = await farhand(*line)
-        assert (done.code, done.stderr) == (0, b"")
-        assert b"usage: farhand" in done.stdout
 
 
 COMMANDS_WITH_HOST = [
@@ -81,6 +76,8 @@ SPOKEN = [
     ["kill", "HOST", ID],
     ["run", "--detach", "HOST", "ls"],
     ["ping", "HOST"],
+    ["run", "--help"],
+    ["local", "--help"],
 ]
 """Commands that print something of their own on stdout."""
 
@@ -107,20 +104,131 @@ async def test_an_unwritable_stderr_does_not_change_the_exit_code(tmp_path: Path
     assert done.code == 255
 
 
-async def closed(fd: int, *line: str) -> int | None:
-    """Return the exit code of `farhand` started without the descriptor `fd`."""
-    process = await asyncio.create_subprocess_exec(
-        *FARHAND, *line, stdout=DEVNULL, stderr=DEVNULL, preexec_fn=partial(os.close, fd)
-    )
-    return await asyncio.wait_for(process.wait(), 30)
+async def without(fd: int, *line: str) -> Finished:
+    """Run `farhand` without the descriptor `fd`."""
+    return await farhand(*line, preexec_fn=partial(os.close, fd))
 
 
-@pytest.mark.parametrize("line", SPOKEN, ids=" ".join)
-async def test_a_closed_stdout_acts_like_dev_null(service: FakeService, line: list[str]) -> None:
+UNUSED = [["run", "HOST", "ls"], ["logs", "HOST", ID], ["attach", "HOST", ID], ["replay", "HOST", ID]]
+"""Commands whose stdout is the output of a run."""
+
+
+@pytest.mark.parametrize("line", [*SPOKEN, *UNUSED], ids=" ".join)
+async def test_a_closed_stdout_is_reported_as_a_full_disk_is(service: FakeService, line: list[str]) -> None:
     service.behave = over
-    assert await closed(1, *(service.host if word == "HOST" else word for word in line)) == 0
+    done = await without(1, *(service.host if word == "HOST" else word for word in line))
+    assert done.code == 255
+    assert re.fullmatch(rb"farhand: (cannot write .*to stdout: it is closed|stdout is closed, so .*)\n", done.stderr)
 
 
-async def test_a_closed_stderr_does_not_change_the_exit_code() -> None:
-    assert await closed(2, "ps", "unix:/nowhere/s") == 255
-    assert await closed(2, "nope") == 2
+@pytest.mark.parametrize("line", [["run", "--detach"], ["run"], ["run", "--merge"]], ids=" ".join)
+async def test_with_a_closed_stdout_no_command_is_started(service: FakeService, line: list[str]) -> None:
+    assert (await without(1, *line, service.host, "ls")).code == 255
+    assert service.connections == []
+
+
+async def test_with_a_closed_stdin_none_is_passed_on(service: FakeService) -> None:
+    done = await without(0, "run", "-i", service.host, "cat")
+    assert (done.code, done.stderr[:25]) == (255, b"farhand: stdin is closed,")
+    service.behave = over
+    assert (await without(0, "run", service.host, "ls")).code == 0
+
+
+async def test_a_closed_stderr_does_not_change_the_exit_code(service: FakeService) -> None:
+    service.behave = over
+    assert (await without(2, "ps", "unix:/nowhere/s")).code == 255
+    assert (await without(2, "nope")).code == 2
+    assert (await without(2, "ps", "--nope")).code == 2
+    assert (await without(2, "ps", service.host)).code == 0
+    assert (await without(2, "run", service.host, "ls")).code == 0
+
+
+@pytest.mark.parametrize("line", [["nope"], ["ps", "--nope"], ["ps"]], ids=" ".join)
+async def test_a_full_disk_at_stderr_does_not_change_the_exit_code(line: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        assert (await farhand(*line, stderr=full)).code == 2
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+async def test_text_that_the_terminal_cannot_show_is_escaped(
+    service: FakeService, env: dict[str, str], encoding: str
+) -> None:
+    service.answer = listing(info(command="echo 日"))
+    env |= {"PYTHONIOENCODING": encoding}
+    done = await farhand("ps", service.host, env=env)
+    assert (done.code, done.stderr) == (0, b"")
+    assert b"echo \\u65e5" in done.stdout
+    for line in ("日\udcff",), ("ps", "--日\udcff", service.host), ("ps", "a:日\udcff"):
+        done = await farhand(*line, env=env)
+        assert done.code == 2
+        assert b"\\u65e5\\xff" in done.stderr
+        assert done.stderr.isascii()
+
+
+async def test_output_of_a_run_stays_as_it_is(service: FakeService, env: dict[str, str]) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await run.write("stdout", b"\xe6\x97\xa5\xff")
+        run.ended(Exited(code=0))
+
+    service.behave = behave
+    assert (
+        await farhand("run", service.host, "ls", env=env | {"PYTHONIOENCODING": "ascii"})
+    ).stdout == b"\xe6\x97\xa5\xff"
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let every command fail with an error that nothing has foreseen."""
+
+    def fail(arguments: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr("farhand_client.cli.commands.run_command", fail)
+    monkeypatch.setattr("farhand_client.ui.process.prepare_process", lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (KeyError("x"), "unexpected error KeyError: 'x'; this is a fault in Farhand, FARHAND_DEBUG=1 shows where"),
+        (RuntimeError("can't start new thread"), "no thread can be started; a limit on processes or memory"),
+        (asyncio.CancelledError(), "unexpected error CancelledError;"),
+        (UnicodeEncodeError("ascii", "日", 0, 1, "ordinal not in range(128)"), "unexpected error UnicodeEncodeError:"),
+    ],
+    ids=repr,
+)
+def test_an_unforeseen_error_is_one_sentence_and_255(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, sentence: str
+) -> None:
+    failing(monkeypatch, error)
+    assert main([]) == 255
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"farhand: {sentence}")
+
+
+def test_a_report_that_fails_itself_is_still_a_line_and_255(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    failing(monkeypatch, KeyError("日"))
+
+    def fail(error: BaseException) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr("farhand_client.ui.failures.report_failure", fail)
+    assert main([]) == 255
+    assert capfd.readouterr().err == "farhand: KeyError: '\\u65e5'\n"
+    failing(monkeypatch, SystemExit(2))
+    assert main([]) == 2
+
+
+def test_output_that_cannot_be_written_at_the_end_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise LocalError("cannot write to stdout: No space left on device")
+
+    monkeypatch.setattr("farhand_client.ui.process.prepare_process", lambda: None)
+    monkeypatch.setattr("farhand_client.ui.printing.flush_output", fail)
+    assert main(["--version"]) == 255
+    assert capsys.readouterr().err == "farhand: cannot write to stdout: No space left on device\n"

@@ -12,7 +12,7 @@ from farhand_client.errors import ConnectionLost, FarhandError
 from farhand_client.output import Gap
 from farhand_client.ui import streams
 from farhand_client.ui.printing import LocalError
-from farhand_client.ui.streams import JsonOutput, copy_streams
+from farhand_client.ui.streams import JsonOutput, StandardWriters, copy_streams
 
 
 def test_a_gap_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +61,7 @@ class Run:
 
 
 async def copied(run: Run, json: JsonOutput | None = None) -> Any:
-    return await copy_streams(cast(Any, run), json)
+    return await copy_streams(cast(Any, run), json or StandardWriters())
 
 
 async def test_stdout_and_stderr_are_copied_to_their_descriptors(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -96,6 +96,15 @@ async def test_an_error_of_stdout_is_raised_by_itself(monkeypatch: pytest.Monkey
     fail_writes(monkeypatch, {1: OSError(errno.ENOSPC, "No space left on device")})
     with pytest.raises(LocalError, match=r"^cannot write to stdout: No space left on device$"):
         await copied(Run(Stream(b"a"), Stream(b"b")))
+
+
+def test_a_writer_that_cannot_be_made_is_a_local_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(fd: int) -> None:
+        raise OSError(errno.EAGAIN, "no thread can be started")
+
+    monkeypatch.setattr(streams, "descriptor_writer", fail)
+    with pytest.raises(LocalError, match=r"^cannot write to stdout: no thread can be started$"):
+        StandardWriters()
 
 
 async def test_a_closed_stderr_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def test_text_is_cut_to_a_width(columns: int, text: str) -> None:
         ("a\r\nb\tc", "a\\r\\nb\\tc"),
         ("\x9b31m", "\\x9b31m"),
         ("\u202eevil", "\\u202eevil"),
-        ("\udcff", "\\udcff"),
+        ("\udcff", "\\xff"),
     ],
 )
 def test_control_characters_are_escaped(text: str, shown: str) -> None:

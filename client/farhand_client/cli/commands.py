@@ -1,0 +1,68 @@
+"""Finds the command that was given, imports the module that implements it (no other), and runs it."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from farhand_client.ui.exitcodes import EXIT_USAGE
+
+COMMANDS: Final = {
+    "shell": "open a login shell on another machine",
+    "run": "run a command on another machine",
+    "ps": "list runs",
+    "logs": "show the output of a run",
+    "attach": "attach to a run: show its output and send it input",
+    "replay": "play back a run's output at its original pace",
+    "export": "save a run's output with its timing, for asciinema",
+    "wait": "wait until runs end, or for something in their output",
+    "signal": "send a signal to a run",
+    "kill": "stop runs: TERM, wait, then KILL",
+    "repl": "type commands that another machine's shell runs",
+    "ping": "measure round-trip times and show who answers",
+    "trust": "record a service's host key",
+    "local": "run one command, or the REPL, on a temporary private service",
+}
+"""The commands, with a summary of each."""
+
+_MODULES: Final = {"logs": "attach", "signal": "kill", "ping": "trust"}
+"""The modules of those commands that are not in a module of their own name."""
+
+_USAGE: Final = """usage: farhand COMMAND …
+
+Run commands on another machine and find out exactly how they ended.
+
+commands:
+{commands}
+
+`farhand COMMAND --help` describes a command; `farhand --version` prints the version. FARHAND_DEBUG=1 in the environment
+shows the traceback of an error.
+HOST is [user@]name[:port], unix:PATH, or a name from ~/.config/farhand/config.toml."""
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run the command that `arguments` begin with and return the exit code of the process."""
+    from importlib import import_module
+
+    name = arguments.pop(0) if arguments else ""
+    if name in ("-h", "--help", "--version"):
+        from farhand_client.ui.printing import print_output
+        from farhand_client.version import __version__
+
+        print_output(f"farhand {__version__}" if name == "--version" else _usage())
+        return 0
+    if name not in COMMANDS:
+        from farhand_client.ui.printing import print_message, print_usage
+
+        print_message(f"unknown command {name!r}" if name else "no command given")
+        print_usage(_usage())
+        return EXIT_USAGE
+    # Searching for pydantic plugins takes 10 ms, and Farhand uses none.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    module = import_module(f"farhand_client.cli.{_MODULES.get(name, name)}")
+    code: int = getattr(module, f"{name}_command")(arguments)
+    return code
+
+
+def _usage() -> str:
+    return _USAGE.format(commands="\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items()))

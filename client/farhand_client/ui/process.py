@@ -1,0 +1,72 @@
+"""Prepares this process before anything else happens: its standard files, its signals, and how errors are shown."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from farhand_protocol.sentences import ESCAPING, escape_unencodable
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+
+def prepare_process() -> None:
+    """Make this process independent of how it was started. Raises OSError if there is no /dev/null."""
+    open_standard_files()
+    escape_what_cannot_be_shown()
+    reset_signals()
+    sys.unraisablehook = _ignore_unless_debugging
+
+
+def open_standard_files() -> None:
+    """Open stdin, stdout and stderr if this process was started without them.
+
+    Otherwise the next file opened, perhaps the connection, would become stdout; and Python has no stream for a
+    descriptor that was closed at its start. What is opened for stdin cannot be read, and for stdout cannot be written,
+    so that whoever needs them gets an error as other programs do, and nothing is lost without a word. stderr is
+    /dev/null: nobody could be told.
+    """
+    for fd, name, mode, access in (
+        (0, "stdin", "r", os.O_WRONLY),
+        (1, "stdout", "w", os.O_RDONLY),
+        (2, "stderr", "w", os.O_WRONLY),
+    ):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, access)
+            setattr(sys, name, open(fd, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # never closed
+
+
+def escape_what_cannot_be_shown() -> None:
+    """Let stdout and stderr escape what their encoding lacks: text for people never fails for its characters."""
+    codecs.register_error(ESCAPING, escape_unencodable)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPING)
+
+
+def reset_signals() -> None:
+    """Let signals act as after a login, whatever was inherited.
+
+    Ignored and blocked signals are inherited (signal(7)). As with ssh(1), SIGHUP and SIGINT stay ignored if they were
+    ignored before: nohup(1) and a script's `&` rely on that. SIGTERM always ends this process.
+    """
+    kept = {signal.SIGKILL, signal.SIGSTOP, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ}
+    for number in signal.valid_signals() - kept:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _ignore_unless_debugging(unraisable: UnraisableHookArgs) -> None:
+    # An error while an object is deleted: another error has been or will be reported, and nothing depends on this one.
+    from .failures import debugging
+
+    if debugging():
+        sys.__unraisablehook__(unraisable)

@@ -1,0 +1,83 @@
+"""Text that people can read whatever happens: bytes that are not UTF-8, terminals with a small character set, errors
+that nobody has foreseen. Both programs use it; no I/O.
+
+Python holds a byte 0xFF that it cannot decode as the lone surrogate U+DCFF (PEP 383), which no stream accepts. Here it
+is shown as `\\xff`, which is what it was.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+MAX_SENTENCE: Final = 1000
+"""Characters of an unforeseen error: about twelve lines of a terminal. The rest rarely helps."""
+
+ESCAPING: Final = "farhand.escape"
+"""The name under which programs register `escape_unencodable` as an error handler (codecs.register_error)."""
+
+_HINTS: Final = {
+    errno.EMFILE: "the limit on open files is too low (ulimit -n)",
+    errno.ENFILE: "the machine has too many open files",
+    errno.EAGAIN: "a limit on processes or memory is too low (ulimit -u, ulimit -v)",
+    errno.ENOMEM: "there is not enough memory (ulimit -v)",
+    errno.EFBIG: "the limit on the size of files is too low (ulimit -f)",
+}
+"""What to look at after an error of the operating system that says too little."""
+
+
+def escape_undecodable(text: str) -> str:
+    """Return `text` with each byte that could not be decoded as `\\xff`, also where `repr` has written `\\udcff`."""
+    if "\\udc" in text:
+        import re  # takes milliseconds, and is needed for a wrong argument at most
+
+        # An even number of backslashes before it is text that has these characters itself.
+        text = re.sub(r"(?<!\\)((?:\\\\)*)\\udc([89a-f][0-9a-f])", r"\1\\x\2", text)
+    if text.isascii():
+        return text
+    return "".join(_escaped(char) if "\ud800" <= char <= "\udfff" else char for char in text)
+
+
+def escape_unencodable(error: UnicodeError) -> tuple[str, int]:
+    """Return what to write instead of characters that a stream cannot encode: an error handler for streams."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_escaped, error.object[error.start : error.end])), error.end
+
+
+def unforeseen_sentence(error: BaseException) -> str:
+    """Return one sentence about an error that nothing has handled: what is wrong and, where that is known, what to do.
+
+    The caller shows the traceback if somebody asks for it.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    text = " ".join(str(error).split())
+    if len(text) > MAX_SENTENCE:
+        text = text[: MAX_SENTENCE - 1] + "…"
+    match error:
+        case MemoryError():
+            return "there is not enough memory (ulimit -v)"
+        case OSError(errno=int()):
+            what = " ".join(str(error.strerror or error).split())
+            where = "".join(f"{_named(name)}: " for name in (error.filename, error.filename2) if name is not None)
+            return f"{where}{what}" + (f"; {_HINTS[error.errno]}" if error.errno in _HINTS else "")
+        case RuntimeError() if "start new thread" in text:
+            return f"no thread can be started; {_HINTS[errno.EAGAIN]}"
+        case ImportError():
+            return f"a part of the program cannot be loaded: {text}"
+        case RecursionError():
+            return "something is nested too deeply to be understood"
+    kind = type(error).__name__ + (f": {text}" if text else "")
+    return f"unexpected error {kind}; this is a fault in Farhand, FARHAND_DEBUG=1 shows where"
+
+
+def _named(name: str | bytes | int) -> str:
+    return name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
+
+
+def _escaped(char: str) -> str:
+    number = ord(char)
+    if 0xDC80 <= number <= 0xDCFF:
+        return f"\\x{number - 0xDC00:02x}"
+    return char.encode("ascii", "backslashreplace").decode("ascii")

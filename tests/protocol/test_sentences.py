@@ -1,0 +1,89 @@
+"""Text that people can read, whatever it quotes and whatever has failed."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farhand_protocol.sentences import (
+    MAX_SENTENCE,
+    escape_undecodable,
+    escape_unencodable,
+    unforeseen_sentence,
+)
+
+codecs.register_error("test.escape", escape_unencodable)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain 日", "plain 日"),
+        ("a\udcffb", "a\\xffb"),
+        ("\ud800", "\\ud800"),
+        (repr("\udcff"), "'\\xff'"),
+        (repr("\\\udcff"), "'\\\\\\xff'"),
+        (repr("\\udcff"), "'\\\\udcff'"),
+        ("\\udc7f", "\\udc7f"),
+    ],
+)
+def test_bytes_that_are_not_text_are_shown_as_bytes(text: str, shown: str) -> None:
+    assert escape_undecodable(text) == shown
+
+
+@given(st.binary(), st.sampled_from(["ascii", "latin-1", "utf-8", "cp1252"]))
+def test_any_argument_can_be_shown_in_any_encoding(data: bytes, encoding: str) -> None:
+    text = os.fsdecode(data)
+    text.encode(encoding, "test.escape")
+    for each in (text, repr(text)):
+        escape_undecodable(each).encode()
+
+
+def test_what_an_encoding_lacks_is_escaped() -> None:
+    assert "é 日 \udcff 💡".encode("latin-1", "test.escape") == b"\xe9 \\u65e5 \\xff \\U0001f4a1"
+    with pytest.raises(UnicodeDecodeError):
+        b"\xff".decode("utf-8", "test.escape")
+
+
+NESTED = "something is nested too deeply to be understood"
+THREAD = "no thread can be started; a limit on processes or memory is too low (ulimit -u, ulimit -v)"
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (MemoryError(), "there is not enough memory (ulimit -v)"),
+        (RuntimeError("can't start new thread"), THREAD),
+        (
+            ExceptionGroup("several", [ExceptionGroup("inner", [MemoryError()])]),
+            "there is not enough memory (ulimit -v)",
+        ),
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            "Too many open files; the limit on open files is too low (ulimit -n)",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "/a"), "/a: Permission denied"),
+        (
+            OSError(errno.EXDEV, "Invalid cross-device link", b"/a\xff", None, "/b"),
+            "/a\\xff: /b: Invalid cross-device link",
+        ),
+        (ImportError("no\nmodule"), "a part of the program cannot be loaded: no module"),
+        (RecursionError(), NESTED),
+        (KeyError("x"), "unexpected error KeyError: 'x'; this is a fault in Farhand, FARHAND_DEBUG=1 shows where"),
+        (AssertionError(), "unexpected error AssertionError; this is a fault in Farhand, FARHAND_DEBUG=1 shows where"),
+    ],
+    ids=repr,
+)
+def test_an_unforeseen_error_is_one_sentence(error: BaseException, sentence: str) -> None:
+    assert unforeseen_sentence(error) == sentence
+
+
+def test_a_long_error_of_several_lines_is_one_line_and_shortened() -> None:
+    sentence = unforeseen_sentence(KeyError("x\n" * 5000))
+    assert "\n" not in sentence
+    assert len(sentence) < MAX_SENTENCE + 200
