@@ -20,6 +20,7 @@ from farhand_client.ui.interrupts import RunSignalHandler
 from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT, OutageNotice
 from farhand_client.ui.printing import can_read_stdin, print_gap, print_json, print_message, require_stdout
 from farhand_client.ui.streams import JsonOutput, StandardWriters, copy_streams
+from farhand_client.ui.unread_stdin import UnreadStdin
 from farhand_protocol.outcome import Killed, TimedOut
 
 from .connection import report_error, run_with_client
@@ -160,6 +161,8 @@ async def _copy_until_end(client: Client, options: argparse.Namespace, signals: 
             signals.run = run
         if run.stdin is not None and run.stdin.over and run.result is None:
             print_message("another client sends this run's stdin; yours is not read")
+        if info.stdin is None and not options.read_only and not options.no_stdin:
+            UnreadStdin("this run reads no stdin; yours was not passed on").report()
         result = await copy_streams(run, output)
     if json is not None:
         print_json(end_report(result))

@@ -19,6 +19,7 @@ from farhand_client.ui.failures import unforeseen
 from farhand_client.ui.interrupts import RunSignalHandler
 from farhand_client.ui.printing import print_message, print_output, require_stdin, require_stdout
 from farhand_client.ui.streams import StandardWriters, copy_streams
+from farhand_client.ui.unread_stdin import UnreadStdin
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Killed, TimedOut
 
@@ -36,7 +37,8 @@ class RemoteCommand:
 
     If `args` is None, a login shell is run. With `stdin` this process's stdin is passed on. With `detach` the run's id
     is printed after it has started, and it is left running. With a `view` it is shown on the view's terminal. `advice`
-    says what to type instead of a command that did not start.
+    says what to type instead of a command that did not start; `unread_stdin` says that stdin holds data that is not
+    passed on.
     """
 
     args: Args | None
@@ -45,6 +47,7 @@ class RemoteCommand:
     detach: bool = False
     view: TerminalView | None = None
     advice: Callable[[SpawnError], str] | None = None
+    unread_stdin: str | None = None
 
     def start(self, client: Client, on_gap: OnGap | None = None) -> Pending[Run]:
         """Start the run; the result is awaited or entered, as with `Client.start`."""
@@ -86,6 +89,7 @@ async def _run_and_report(
     signals: RunSignalHandler,
     outage: OutageNotice | None,
 ) -> tuple[dict[str, Any], int]:
+    unread = UnreadStdin(None if command.stdin else command.unread_stdin)
     try:
         if command.detach:
             require_stdout("the id of the run would be lost")
@@ -95,10 +99,10 @@ async def _run_and_report(
             require_stdin()
         async with open_client() as client:
             if command.detach:
-                return await _start_detached(client, command), 0
+                return await _start_detached(client, command, unread), 0
             if command.view is not None:
                 return await _run_in_view(client, command, command.view)
-            result, broken = await _run_on_streams(client, command, signals)
+            result, broken = await _run_on_streams(client, command, signals, unread)
             assert signals.run is not None
             new = signals.run.new
     except Exception as error:
@@ -111,6 +115,7 @@ async def _run_and_report(
         if signals.ended_by is None:
             print_message(_text(failure, command))
         return error_report(failure, run_id), error_exit_code(failure)
+    unread.report()
     if isinstance(result.outcome, Killed | TimedOut) and not broken:
         print_message(f"the command {describe(result.outcome)}")
     return result_report(result, new=new), EXIT_BROKEN_PIPE if broken else outcome_exit_code(result.outcome)
@@ -135,8 +140,9 @@ def _interrupted_report(signals: RunSignalHandler) -> dict[str, Any]:
     return error_report(ConnectionLost(f"{what}, by signal {signals.ended_by} to the client", run_id=run_id))
 
 
-async def _start_detached(client: Client, command: RemoteCommand) -> dict[str, Any]:
+async def _start_detached(client: Client, command: RemoteCommand, unread: UnreadStdin) -> dict[str, Any]:
     async with command.start(client) as run:
+        unread.report()
         run.detach()
     print_output(run.id, what=f"the id {run.id}")
     return detached_report(run)
@@ -167,7 +173,9 @@ def _view_report(shown: ViewResult) -> tuple[dict[str, Any], int]:
     return detached_report(shown.run), 0
 
 
-async def _run_on_streams(client: Client, command: RemoteCommand, signals: RunSignalHandler) -> tuple[Result, bool]:
+async def _run_on_streams(
+    client: Client, command: RemoteCommand, signals: RunSignalHandler, unread: UnreadStdin
+) -> tuple[Result, bool]:
     """Return the result, and whether nobody reads our stdout any more, in which case the run was stopped."""
     gaps: list[Gap] = []
 
@@ -178,6 +186,7 @@ async def _run_on_streams(client: Client, command: RemoteCommand, signals: RunSi
     writers = StandardWriters()  # before the run starts: if they cannot be made, nothing has run
     async with command.start(client, on_gap) as run:
         signals.run = run
+        unread.report()
         if run.stdin is not None and not command.stdin:
             run.stdin.close()  # the run is on a terminal, but nobody types at it
         try:

@@ -63,6 +63,8 @@ _SOCKET: Final = "farhandd.sock"
 _HOST: Final = "local"
 """The REPL's name for the private service."""
 
+_UNREAD: Final = "stdin was not passed on: commands of farhand local have none; farhand run -i passes it"
+
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 
 
@@ -192,7 +194,8 @@ async def _local(directory: Path, lease: int, words: list[str]) -> int:
             finally:
                 await _report_stopped(open_client)
         argv = [os.fsencode(word) for word in words]
-        return await execute(open_client, RemoteCommand(argv, RunOptions(), advice=partial(local_advice, words)))
+        command = RemoteCommand(argv, RunOptions(), advice=partial(local_advice, words), unread_stdin=_UNREAD)
+        return await execute(open_client, command)
     finally:
         await service.stop()
 

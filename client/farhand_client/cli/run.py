@@ -70,6 +70,9 @@ _EPILOG: Final = """\
 HOST is [user@]name[:port], unix:PATH, or a name from config.toml. Everything after HOST reaches the command unchanged,
 byte for byte; no shell interprets it unless --shell is given.
 
+If stdin was not passed on although it holds data for farhand, a line on stderr says so. Data for the script that runs
+farhand, such as the rest of a list in a while read loop, does not count, and is left alone.
+
 Ctrl-C interrupts the command; a second Ctrl-C abandons it. The run survives a lost connection: farhand reconnects and
 continues where it was.
 
@@ -81,6 +84,13 @@ Exit code: the command's; 128+N if signal N ended it, also at a limit; 124 after
 it was not found, 126 if it cannot be executed; 255 if the connection, the login or the host key failed, or output is
 missing; 2 for wrong usage; 141 if nobody reads stdout any more.
 """
+
+
+_UNREAD: Final = "stdin was not passed on; -i passes it, -n silences this"
+
+_UNREAD_DETACHED: Final = (
+    "stdin was not passed on: a detached command has none; -i --on-disconnect keep passes it, -n silences this"
+)
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -96,6 +106,8 @@ def run_command(arguments: Sequence[str]) -> int:
         parser.error("no command after HOST; for a prompt, use `farhand repl HOST`")
     if options.shell and len(words) != 1:
         parser.error("--shell takes the script as one argument; put it in quotes")
+    if options.stdin and options.no_stdin:
+        parser.error("-i passes stdin on and -n does not; they cannot be combined")
     if options.detach and options.stdin:
         parser.error("--detach gives the command no stdin; use -i --on-disconnect keep for a kept run with stdin")
     if options.detach and options.on_disconnect == "kill":
@@ -188,6 +200,7 @@ def remote_command(
         ),
         stdin=options.stdin,
         detach=options.detach,
+        unread_stdin=None if options.no_stdin else _UNREAD_DETACHED if options.detach else _UNREAD,
     )
 
 
@@ -195,6 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_parser("run", "HOST [--] ARG…", _DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add("-i", "--stdin", action="store_true", help="pass stdin on; otherwise the command's stdin is empty")
+    add("-n", "--no-stdin", action="store_true", help="do not say that stdin holds data which is not passed on")
     add("-t", dest="terminal", action="store_true", help="run the command on a terminal, like yours if there is one")
     add("-T", dest="terminal", action="store_false", help="run it without a terminal (the default)")
     add(

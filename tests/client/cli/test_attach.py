@@ -132,7 +132,8 @@ async def test_attach_sends_no_stdin_when_it_must_not(
     service.behave = ten_and_three
     service.answer = listing(info(stdin=stdin))
     done = await farhand("attach", *options, service.host, ID, input=b"not mine")
-    assert (done.code, done.stdout, done.stderr) == (3, b"0123456\xff89", b"err")
+    unread = b"" if options else b"farhand: this run reads no stdin; yours was not passed on\n"
+    assert (done.code, done.stdout, done.stderr) == (3, b"0123456\xff89", unread + b"err")
     asked = service.runs[-1].attach
     assert asked is not None
     assert (asked.stdin, asked.read_only, asked.hold) == (None, read_only, not read_only)

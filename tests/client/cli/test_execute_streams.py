@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from farhand_client import Exited
 from farhand_protocol import messages as m
 from farhand_protocol.limits import KiB, MiB
@@ -51,6 +53,50 @@ async def test_stdin_is_passed_on_only_with_the_option(service: FakeService) -> 
     data = os.urandom(2 * MiB)
     assert (await farhand("run", "-i", service.host, "cat", input=data)).stdout == data
     assert (await farhand("run", service.host, "cat", input=b"not mine")).stdout == b""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], b"farhand: stdin was not passed on; -i passes it, -n silences this\n"),
+        (["-t"], b"farhand: stdin was not passed on; -i passes it, -n silences this\n"),
+        (
+            ["--detach"],
+            b"farhand: stdin was not passed on: a detached command has none; -i --on-disconnect keep passes",
+        ),
+        (["-n"], b""),
+        (["-n", "--detach"], b""),
+        (["-i"], b""),
+    ],
+)
+async def test_data_on_stdin_that_is_not_passed_on_is_reported_once(
+    service: FakeService, options: list[str], message: bytes
+) -> None:
+    service.behave = echo
+    done = await farhand("run", *options, service.host, "cat", input=b"for cat")
+    assert done.code == 0
+    assert done.stderr.startswith(message)
+    assert done.stderr.count(b"\n") == (1 if message else 0)
+
+
+async def test_data_on_stdin_that_comes_late_is_reported_at_the_end(service: FakeService) -> None:
+    started, written = asyncio.Event(), asyncio.Event()
+
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        started.set()
+        await written.wait()
+        run.ended()
+
+    service.behave = behave
+    async with running("run", service.host, "cat", stdin=subprocess.PIPE) as process:
+        await started.wait()
+        assert process.stdin is not None
+        process.stdin.write(b"late")
+        await process.stdin.drain()
+        written.set()
+        _, stderr = await process.communicate()
+    assert (process.returncode, stderr) == (0, b"farhand: stdin was not passed on; -i passes it, -n silences this\n")
 
 
 async def test_stdin_can_be_a_file(service: FakeService, tmp_path: Path) -> None:

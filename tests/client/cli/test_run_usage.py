@@ -41,6 +41,7 @@ def test_wrong_usage_is_one_message_and_exit_code_2(line: list[str], sentence: s
     ("line", "sentence"),
     [
         (["--id", "7", "web", "ls"], "'7' is not a run id"),
+        (["-in", "web", "cat"], "-i passes stdin on and -n does not; they cannot be combined"),
         (["--detach", "-i", "web", "cat"], "--detach gives the command no stdin; use -i --on-disconnect keep"),
         (["--detach", "--on-disconnect", "kill", "web", "ls"], "--detach keeps the run"),
         (["--buffer", "spool", "web", "ls"], "neither block nor spool=SIZE"),
