@@ -105,7 +105,9 @@ async def _resolve(
     if config is None:
         return resolve(host, user=user, port=port)
     deadline.step(f"{config} was not read", "; its file system may hang")
-    return await run_blocking(resolve, host, user=user, port=port, config=config)
+    address = await run_blocking(resolve, host, user=user, port=port, config=config)
+    deadline.step("the modules for the connection were not loaded")
+    return address
 
 
 async def _socket_login(address: Address, timeout: float) -> LoginResult:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import ssl
 
     from farhand_client.trust.certificate import ServiceKey
-    from farhand_client.trust.known_hosts import KnownHosts
+    from farhand_client.trust.known_hosts import HostKeyCheck, KnownHosts
     from farhand_protocol.sshformat import PublicKey
 
 
@@ -110,15 +110,27 @@ async def _tls_transport(
             f"nothing listens on {address.host} port {address.port}; does farhandd run there, with --listen?"
         ) from None
     except ssl.SSLError as error:
-        reason = error.reason or error
-        raise ConnectError(f"{address} does not speak TLS 1.3 as a Farhand service does: {reason}") from None
+        raise ConnectError(_tls_failure(address, error.reason or str(error))) from None
     except ConnectionResetError:
         raise ConnectError(
-            f"{address} closed the connection during the TLS 1.3 handshake; is it a Farhand service?"
+            f"{address} closed the connection during the TLS 1.3 handshake; is it a Farhand service? If it is, it may "
+            "refuse this machine for a while after failed logins"
         ) from None
     except OSError as error:
         raise ConnectError(f"cannot connect to {address.host} port {address.port}: {error.strerror or error}") from None
     return transport
+
+
+def _tls_failure(address: Address, reason: str) -> str:
+    # The alerts by which an edge refuses a connection (protocol/README.md, section 1).
+    if reason == "TLSV1_ALERT_ACCESS_DENIED":
+        return (
+            f"{address} refuses connections from this machine for a while, because too many logins failed; "
+            "wait a little, and name the right key with -I"
+        )
+    if reason == "TLSV1_ALERT_INTERNAL_ERROR":
+        return f"{address} accepts no connection now: it has too many, or an internal error; try again later"
+    return f"{address} does not speak TLS 1.3 as a Farhand service does: {reason}"
 
 
 def _context() -> ssl.SSLContext:
@@ -161,35 +173,53 @@ async def check_host_key(record: KnownHosts, address: Address, key: PublicKey, d
         found = await run_blocking(record.check, address.host, address.port, key)
     except KnownHostsError as error:
         raise ConnectError(str(error)) from None
-    shown = key.fingerprint
-    where = f"{found.path}:{found.line}"
     match found.state:
         case "known":
             return
         case "unknown":
-            raise HostKeyUnknown(
-                f"the host key of {address} is not recorded, so it may be anyone's: {shown}. Compare it with what "
-                f"`farhandd host-key` prints there, then run: farhand trust {address} {shown}",
-                name=found.name,
-                key=key,
-            )
+            raise HostKeyUnknown(_unknown(address, key), name=found.name, key=key)
         case "revoked":
+            where = f"{found.path}:{found.line}"
             raise HostKeyRevoked(
-                f"{address} presents the key {shown}, which is revoked by {where}. Nothing was sent. Do not connect.",
+                f"{address} presents the key {key.fingerprint}, which is revoked by {where}. "
+                "Nothing was sent. Do not connect.",
                 name=found.name,
                 key=key,
             )
         case "changed":
-            raise HostKeyChanged(
-                f"THE HOST KEY OF {address} HAS CHANGED. "
-                "Someone may be intercepting the connection, or the service has a new key.\n"
-                f"  presented  {shown}\n"
-                f"  recorded   {found.stored or 'an unreadable key'} ({where})\n"
-                "Nothing was sent. Ask whoever runs the service for its fingerprint (`farhandd host-key`). "
-                f"If it is the one presented, run: farhand trust {address} {shown}",
-                name=found.name,
-                key=key,
-            )
+            raise HostKeyChanged(_changed(address, found, key), name=found.name, key=key)
+
+
+def _unknown(address: Address, key: PublicKey) -> str:
+    return (
+        f"the host key of {address} is not recorded, so it may be anyone's: {key.fingerprint}. "
+        f"Compare it with what `farhandd host-key` prints there. If it is the same, run:\n{_trust(address, key)}"
+    )
+
+
+def _changed(address: Address, found: HostKeyCheck, key: PublicKey) -> str:
+    where = f"{found.path}:{found.line}"
+    if found.stored is None:
+        return (
+            f"{where}: the line for {found.name} cannot be read ({found.problem}), so the host key of {address} cannot "
+            f"be checked. It presents {key.fingerprint}. Nothing was sent. Repair the line; or, if `farhandd host-key` "
+            f"prints the same key there, replace the line:\n{_trust(address, key)}"
+        )
+    return (
+        f"THE HOST KEY OF {address} HAS CHANGED. "
+        "Someone may be intercepting the connection, or the service has a new key.\n"
+        f"  presented  {key.fingerprint}\n"
+        f"  recorded   {found.stored} ({where})\n"
+        "Nothing was sent. Ask whoever runs the service for its fingerprint (`farhandd host-key`). "
+        f"If it is the one presented, run:\n{_trust(address, key)}"
+    )
+
+
+def _trust(address: Address, key: PublicKey) -> str:
+    """Return the command that records the key, on a line of its own to be pasted."""
+    import shlex
+
+    return f"  farhand trust {shlex.quote(str(address))} {key.fingerprint}"
 
 
 async def record_host_key(

@@ -47,6 +47,8 @@ class HostKeyCheck(NamedTuple):
     """The number of the decisive line, from 1; None for an unknown service."""
     stored: str | None = None
     """For a changed key the fingerprint on that line; None if its key cannot be read."""
+    problem: str = ""
+    """Why that line's key cannot be read."""
 
 
 class _Entry(NamedTuple):
@@ -54,6 +56,7 @@ class _Entry(NamedTuple):
     marker: str
     hosts: str
     key: PublicKey | None
+    problem: str = ""
 
 
 class KnownHosts:
@@ -138,13 +141,13 @@ class KnownHosts:
                     return HostKeyCheck("revoked", names[0], self.path, entry.line)
             elif same:
                 known = known or entry
-            else:
-                other = other or entry
+            elif other is None or (other.key is None and entry.key is not None):
+                other = entry
         if known is not None:
             return HostKeyCheck("known", names[0], self.path, known.line)
         if other is not None:
             stored = None if other.key is None else other.key.fingerprint
-            return HostKeyCheck("changed", names[0], self.path, other.line, stored)
+            return HostKeyCheck("changed", names[0], self.path, other.line, stored, other.problem)
         return HostKeyCheck("unknown", names[0], self.path)
 
     @contextlib.contextmanager
@@ -225,15 +228,21 @@ def _entries(data: bytes) -> Iterator[_Entry]:
         marker = fields.pop(0) if fields[0].startswith("@") else ""
         if fields:
             # An unknown marker may be meant to revoke trust, so its line grants none.
-            key = _key(fields[1:3]) if marker in ("", "@revoked") else None
-            yield _Entry(number, marker, fields[0], key)
+            if marker in ("", "@revoked"):
+                key, problem = _key(fields[1:3])
+            else:
+                key, problem = None, f"unknown marker {marker}"
+            yield _Entry(number, marker, fields[0], key, problem)
 
 
-def _key(fields: list[str]) -> PublicKey | None:
+def _key(fields: list[str]) -> tuple[PublicKey | None, str]:
+    """Return the key in the fields after the name, or None and what is wrong with them."""
+    if len(fields) != 2:
+        return None, "the key is missing"
     try:
-        return sshformat.parse_public_key_fields(*fields) if len(fields) == 2 else None
-    except SSHFormatError:
-        return None
+        return sshformat.parse_public_key_fields(*fields), ""
+    except SSHFormatError as error:
+        return None, str(error)
 
 
 def _names_service(hosts: str, names: tuple[str, ...]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import resource
 import socket
@@ -102,6 +103,9 @@ class Edge:
             return
         slot = self._limiter.admit(source[0], self._loop.time())
         if isinstance(slot, ConnectionRefusal):
+            # Otherwise the client could not tell this from a port on which something else runs.
+            with contextlib.suppress(OSError):
+                sock.send(slot.alert)
             sock.close()
             self._throttle.warning("client refused", reason=slot.value, peer=str(source[0]))
             return

@@ -32,6 +32,13 @@ class ConnectionRefusal(StrEnum):
     BEFORE_LOGIN = "too many connections before login"
     TOTAL = "too many connections"
 
+    @property
+    def alert(self) -> bytes:
+        """A TLS record with the fatal alert that tells the client (RFC 8446, sections 5.1 and 6.2): access_denied for a
+        source with a debt, otherwise internal_error, which stands for a lack of resources, too."""
+        description = 49 if self is ConnectionRefusal.PENALTY else 80
+        return bytes((21, 3, 3, 0, 2, 2, description))
+
 
 class Failure(StrEnum):
     """A failure for which a source is charged."""

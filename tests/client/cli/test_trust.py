@@ -82,8 +82,8 @@ async def test_a_service_that_does_not_answer_is_reported(tmp_path: Path) -> Non
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host = f"127.0.0.1:{silent.getsockname()[1]}"
         env = os.environ | {"XDG_CONFIG_HOME": str(tmp_path)}
-        done = await farhand("trust", "--connect-timeout", "0.1", host, env=env)
-        assert (done.code, b"did not answer within 0.1 seconds" in done.stderr) == (255, True)
+        done = await farhand("trust", "--connect-timeout", "0.5", host, env=env)
+        assert (done.code, b"did not answer within 0.5 seconds" in done.stderr) == (255, True)
 
 
 async def test_ping_prints_who_answers_and_the_times(service: FakeService) -> None:

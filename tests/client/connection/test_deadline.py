@@ -16,6 +16,7 @@ import pytest
 
 from farhand_client import ConnectError, HostKeyUnknown, connect
 from farhand_client.connection.deadline import connect_deadline
+from farhand_client.trust import identities
 from farhand_protocol import messages as m
 from farhand_protocol.sshformat import PublicKey, pack_string, pack_u32
 from tests.support import openssh
@@ -26,7 +27,7 @@ from tests.support.openssh import SoftwareSecurityKey
 
 pytestmark = pytest.mark.usefixtures("home")
 
-SHORT = 0.3
+SHORT = 1.0
 """Seconds after which the tests give up."""
 
 
@@ -87,7 +88,7 @@ async def test_a_name_server_that_hangs(monkeypatch: pytest.MonkeyPatch, hang: C
         return hang()
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    with pytest.raises(ConnectError, match=rf"the name web\.example was not resolved within {SHORT} seconds"):
+    with pytest.raises(ConnectError, match=rf"the name web\.example was not resolved within {SHORT:g} seconds"):
         await connect("web.example", timeout=SHORT)
 
 
@@ -132,12 +133,13 @@ async def test_an_agent_that_hangs_while_listing_leaves_time_for_key_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    monkeypatch.setattr(identities, "LIST_TIMEOUT", SHORT)
     (tmp_path / ".ssh").mkdir()
     openssh.make_key(tmp_path / ".ssh" / "id_ed25519")
     async with (
         agent(tmp_path / "agent"),
         tls_service(tmp_path, greet=accept_after_login) as (service, _),
-        connect(service.host, timeout=10) as client,
+        connect(service.host, timeout=30) as client,
     ):
         assert client.user == "ann"
 
@@ -152,9 +154,9 @@ async def test_a_key_file_on_a_file_system_that_hangs(
 
     monkeypatch.setattr(os, "open", open_file)
     async with tls_service(tmp_path, greet=accept_after_login) as (service, _):
-        with pytest.raises(ConnectError, match=f"the login keys were not read within {SHORT} seconds"):
+        with pytest.raises(ConnectError, match=f"the login keys were not read within {SHORT:g} seconds"):
             await connect(service.host, timeout=SHORT, identities=[tmp_path / "slow"])
-        with pytest.raises(ConnectError, match=f"{tmp_path}/slow was not read within {SHORT} seconds"):
+        with pytest.raises(ConnectError, match=f"{tmp_path}/slow was not read within {SHORT:g} seconds"):
             await connect(service.host, timeout=SHORT, known_hosts=tmp_path / "slow")
 
 
@@ -180,11 +182,11 @@ async def test_a_lock_on_known_hosts_that_is_never_released(tmp_path: Path) -> N
 
 async def test_a_person_may_take_longer_than_the_deadline_to_confirm_a_key(tmp_path: Path) -> None:
     async def confirm(unknown: HostKeyUnknown) -> bool:
-        await asyncio.sleep(SHORT * 4)
+        await asyncio.sleep(2 * SHORT)
         return True
 
     async with (
         tls_service(tmp_path, known=False) as (service, _),
-        connect(service.host, timeout=SHORT * 3, confirm=confirm),
+        connect(service.host, timeout=SHORT, confirm=confirm),
     ):
         pass

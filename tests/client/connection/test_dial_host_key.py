@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from farhand_client import ConnectError, HostKeyChanged, HostKeyRevoked, HostKeyUnknown, connect
+from farhand_client.connection.address import Address
+from farhand_client.connection.deadline import connect_deadline
+from farhand_client.connection.dial import check_host_key
 from farhand_protocol import messages as m
 from tests.support import openssh
 from tests.support.fake_tls import USER, port, received_nothing, record, tls_service
@@ -29,7 +32,7 @@ async def test_an_unknown_key_is_refused_by_default(tmp_path: Path) -> None:
         with pytest.raises(HostKeyUnknown) as caught:
             await connect(service.host)
         assert caught.value.fingerprint == key.fingerprint
-        assert f"farhand trust {service.host} {key.fingerprint}" in str(caught.value)
+        assert str(caught.value).splitlines()[-1] == f"  farhand trust {service.host} {key.fingerprint}"
         assert received_nothing(service)
     assert not record(tmp_path).path.exists()
 
@@ -42,8 +45,28 @@ async def test_a_changed_key_fails_before_any_byte_is_sent(tmp_path: Path, accep
         with pytest.raises(HostKeyChanged) as caught:
             await connect(service.host, accept_new=accept_new)
         assert received_nothing(service)
+    assert str(caught.value).splitlines()[-1] == f"  farhand trust {service.host} {key.fingerprint}"
     for part in ("HAS CHANGED", key.fingerprint, other.fingerprint, f"{record(tmp_path).path}:1", "Nothing was sent"):
         assert part in str(caught.value)
+
+
+async def test_a_damaged_line_is_named_rather_than_called_a_changed_key(tmp_path: Path) -> None:
+    async with tls_service(tmp_path) as (service, _):
+        path = record(tmp_path).path
+        path.write_text(f"# first\n{path.read_text().replace('AAAA', 'AA%A')}")
+        with pytest.raises(HostKeyChanged) as caught:
+            await connect(service.host, accept_new=True)
+    text = str(caught.value)
+    expected = f"{path}:2: the line for [127.0.0.1]:{port(service)} cannot be read (the key is not valid base64)"
+    assert (text.startswith(expected), "HAS CHANGED" in text) == (True, False)
+
+
+async def test_the_suggested_command_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+    key = openssh.make_key(tmp_path / "key")
+    with pytest.raises(HostKeyUnknown) as caught:
+        async with connect_deadline(60) as deadline:
+            await check_host_key(record(tmp_path), Address(host="::1", port=8022), key, deadline)
+    assert str(caught.value).splitlines()[-1] == f"  farhand trust '[::1]:8022' {key.fingerprint}"
 
 
 async def test_a_revoked_key_is_refused(tmp_path: Path) -> None:

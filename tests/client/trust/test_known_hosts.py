@@ -180,7 +180,12 @@ def test_a_check_returns_the_name_and_the_stored_key(known_hosts: KnownHosts) ->
     write(known_hosts, "", f"h {L}")
     assert known_hosts.check("h", 7022, KEY) == HostKeyCheck(CHANGED, "h", path, 2, OTHER.fingerprint)
     write(known_hosts, "h damaged")
-    assert known_hosts.check("h", 7022, KEY) == HostKeyCheck(CHANGED, "h", path, 1, None)
+    assert known_hosts.check("h", 7022, KEY) == HostKeyCheck(CHANGED, "h", path, 1, None, "the key is missing")
+    write(known_hosts, "@trusted h " + K)
+    problem = "unknown marker @trusted"
+    assert known_hosts.check("h", 7022, KEY) == HostKeyCheck(CHANGED, "h", path, 1, None, problem)
+    write(known_hosts, "h damaged", "h " + L)
+    assert known_hosts.check("h", 7022, KEY).line == 2
 
 
 def test_an_unusable_file_is_an_error_rather_than_empty(known_hosts: KnownHosts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,16 @@ from farhand_server.config import EdgeSettings
 from farhand_server.edge.login_verdicts import LoginVerdict
 from tests.server.edge.harness import TEST_TIMEOUT, RunningEdge, running_edge, until
 
+PENALTY, TOO_MANY = bytes.fromhex("15030300020231"), bytes.fromhex("15030300020250")
+"""TLS records with the fatal alerts access_denied and internal_error."""
 
-async def _is_refused(edge: RunningEdge) -> bool:
+
+async def _is_refused(edge: RunningEdge, alert: bytes = PENALTY) -> bool:
     peer = await edge.connect_bare()
     try:
         async with asyncio.timeout(0.3):
-            return await peer.reader.read(1) == b""
-    except ConnectionError:
+            received = await peer.reader.read()
+        assert received == alert
         return True
     except TimeoutError:
         return False
@@ -35,7 +39,7 @@ async def _is_refused(edge: RunningEdge) -> bool:
 async def test_a_connection_above_a_limit_is_refused_until_others_have_ended(edge: RunningEdge) -> None:
     first, second = await edge.connect_bare(), await edge.connect_bare()
     await until(lambda: len(edge.edge.connections) == 2)
-    assert await _is_refused(edge)
+    assert await _is_refused(edge, TOO_MANY)
     first.close()
     second.close()
     await until(lambda: not edge.edge.connections)
@@ -80,6 +84,15 @@ async def test_a_source_is_refused_after_refused_logins(edge: RunningEdge) -> No
     async with asyncio.timeout(TEST_TIMEOUT):
         while not await _is_refused(edge):
             pass
+
+
+@pytest.mark.parametrize("settings", [{"penalty_no_login": 16.0}], indirect=True)
+async def test_a_tls_client_is_told_of_its_penalty_by_an_alert(edge: RunningEdge) -> None:
+    peer = await edge.connect_bare()
+    await peer.send(b"GET / HTTP/1.1\r\n\r\n")
+    await peer.read_to_end()
+    with pytest.raises(ssl.SSLError, match="ALERT_ACCESS_DENIED"):
+        await edge.connect()
 
 
 @pytest.mark.parametrize("settings", [{"penalty_no_login": 0.0, "penalty_threshold": 1.0}], indirect=True)
