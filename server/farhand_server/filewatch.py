@@ -47,6 +47,10 @@ _MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """The directory does not exist. With any other error but a lack of watches, it exists and may not be read."""
 
 
+FileId = tuple[int, int]
+"""Device and inode number. While a file or socket is open, no other one gets its number."""
+
+
 class FileWatch:
     """Calls `changed` soon after one of `paths` may have appeared, disappeared or been replaced; call `close` at last.
 
@@ -136,6 +140,15 @@ class FileWatch:
             self._loop.remove_reader(self._inotify)
             os.close(self._inotify)
             self._inotify = -1
+
+
+def file_id(path: Path) -> FileId | None:
+    """Return what is at the path now, without following a symbolic link; None if nothing can be found there."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
 
 
 def parse_events(data: bytes) -> list[tuple[int, int, bytes]]:

@@ -16,6 +16,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -25,6 +26,7 @@ from farhand_protocol.outcome import Lost, Outcome
 
 from .audit import AuditEntry, AuditError, AuditEvent, AuditLog, Recorded
 from .config import ServiceConfig
+from .filewatch import FileId, file_id
 from .history import ForgottenRun, GroupCommit, History, HistoryError, KnownRun, RunRecord
 from .logs import Logger
 from .runs.past import PastRun
@@ -41,8 +43,11 @@ _OUTCOME: Final[TypeAdapter[Outcome]] = TypeAdapter(Outcome)
 class Ledger:
     """Records what runs do. Belongs to one event loop. Call `suspend` before `hand_over` and `close`."""
 
-    def __init__(self, history: History, audit: AuditLog) -> None:
+    def __init__(self, history: History, audit: AuditLog, log: Logger) -> None:
         self.audit = audit
+        self.fault: str | None = None
+        """What has happened to the state directory so that nothing more can be recorded; None if it is in place."""
+        self._log = log
         self._history = history
         self._boot_id = boot_id()
         self._required = False
@@ -69,6 +74,9 @@ class Ledger:
         Return the lock on the state directory, which the new program passes to `open_ledger`. If the new program cannot
         be executed, call `reopen`. Raises `RecordUnavailable`, and closes nothing, if records would be lost.
         """
+        self.check_files()
+        if self.fault is not None:
+            raise RecordUnavailable(self.fault)
         self.audit.flush()
         try:
             self._history.flush()
@@ -87,6 +95,7 @@ class Ledger:
         """Undo `hand_over`, which has returned `lock`, and accept records. Raises the same errors as `open_ledger`."""
         self._history, self.audit = _reopen_files(config, log, lock)
         self.resume()
+        self.check_files()
 
     def configure(self, config: ServiceConfig) -> None:
         """Apply a new configuration from now on."""
@@ -99,7 +108,37 @@ class Ledger:
         self.audit.record(entry)
         self._group.flush_soon()
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files whose removal `check_files` notices."""
+        return (*self._history.opened, *self.audit.files)
+
+    def check_files(self) -> None:
+        """Update `fault`, and log when it appears or ends. A removed audit log is continued in a new file."""
+        opened = self._history.opened.items()
+        fault = next((what for file, was in opened if (what := _change(file, was)) is not None), None)
+        if fault is not None and self.fault is None:
+            self._log.error("state directory was removed or replaced", reason=fault)
+        elif fault is None and self.fault is not None:
+            self._log.info("state directory is in place again")
+        self.fault = fault
+        self._history.note_in_place(fault is None)
+        self.audit.check()
+        if not self.audit.complete:
+            self._group.flush_soon()
+
     # RunLedger
+
+    def check(self) -> None:
+        if not self._required:
+            return
+        if self.fault is not None or any(file_id(file) != was for file, was in self._history.opened.items()):
+            self.check_files()
+        if self.fault is not None:
+            raise RecordUnavailable(
+                f"{self.fault}; a run whose start cannot be recorded is not started (history.required); put it back, "
+                "or restart the service"
+            )
 
     def starting(self, run: LiveRun) -> None:
         plan, origin = run.plan, run.plan.origin
@@ -183,7 +222,7 @@ async def open_ledger(config: ServiceConfig, log: Logger, *, lock: int | None = 
     Raises `HistoryError` and `AuditError`, for instance if another service uses the directory.
     """
     history, audit = _open_files(config, log) if lock is None else _reopen_files(config, log, lock)
-    ledger = Ledger(history, audit)
+    ledger = Ledger(history, audit, log)
     try:
         if lock is None:
             sweep = await end_orphans(history.lost, log)
@@ -213,6 +252,17 @@ def _reopen_files(config: ServiceConfig, log: Logger, lock: int) -> tuple[Histor
     audit = AuditLog.open(config.state_dir, config.audit.model_copy(update={"required": False}), log)
     audit.configure(config.audit)
     return history, audit
+
+
+def _change(file: Path, was: FileId) -> str | None:
+    """Return what has happened to a file that is no longer the one that was opened."""
+    try:
+        found = file.lstat()
+    except FileNotFoundError:
+        return f"{file if file.parent.exists() else file.parent} was removed"
+    except OSError as error:
+        return f"{file} cannot be reached: {error.strerror}"
+    return None if (found.st_dev, found.st_ino) == was else f"{file} was replaced"
 
 
 def _clear_spools(config: ServiceConfig) -> None:

@@ -23,6 +23,7 @@ from farhand_protocol.outcome import Exited
 from .audit import AuditEntry
 from .config import ConfigError, ServiceConfig
 from .connection.context import OpenSessions
+from .filewatch import FileWatch
 from .ledger import Ledger
 from .listen.clients import LocalConnection, ProxiedConnection, VerdictFeeds
 from .listen.edge_child import EdgeChild
@@ -96,6 +97,7 @@ class Service:
         self._resume = resume
         self._feeds = VerdictFeeds()
         self._upgrader = Upgrader(self)
+        self._state_watch: FileWatch | None = None
         self._stop = asyncio.Event()
         self._grace: asyncio.Timeout | None = None
 
@@ -121,6 +123,8 @@ class Service:
             watchdog.cancel()
             await self.sockets.stop()
             self._close_listeners()
+            if self._state_watch is not None:
+                self._state_watch.close()
             self._feeds.close()
             if self.edge is not None:
                 await self.edge.stop()
@@ -161,6 +165,7 @@ class Service:
             await listener.open()
         await self.sockets.check()  # the previous program's may have been removed
         self.sockets.start()
+        self._state_watch = FileWatch(self.ledger.files, self._check_state, self.log)
         if self.edge is not None:
             await (self.edge.start() if before is None else self.edge.start_again())
 
@@ -197,10 +202,13 @@ class Service:
         """Read configuration, policy and host key again. If any of them cannot be used, nothing changes."""
         self.notifier.reloading()
         self.sockets.check_soon()
+        self._check_state()
         try:
             config = self._reload()
             policy = policy_in_force(config.policy)
             authenticator = make_authenticator(config)
+            if authenticator is None and self.authenticator is not None:
+                raise FileNotFoundError(f"the host key in {config.state_dir} was removed; put it back")
         except (ConfigError, OSError, ValueError) as error:
             self.notifier.ready("serving; the last reload was refused, see the log")
             self.log.error("reload refused; the old configuration is kept", reason=str(error))
@@ -229,7 +237,14 @@ class Service:
         return self._stop.is_set()
 
     def _status(self) -> str:
-        return "; ".join(["serving", *self.sockets.faults])
+        lost = () if self.ledger.fault is None else (self.ledger.fault,)
+        return "; ".join(["serving", *lost, *self.sockets.faults])
+
+    def _check_state(self) -> None:
+        before = self.ledger.fault
+        self.ledger.check_files()
+        if self.ledger.fault != before:
+            self._show_status()
 
     def _show_status(self) -> None:
         self.notifier.status(self._status())

@@ -313,7 +313,7 @@ async def test_a_state_directory_that_fails_during_the_upgrade_ends_no_run(tmp_p
     ):
         exchanged.exchange(
             f"import os; history = {str(history)!r}\n"
-            "if '--check-resume' in sys.argv: os.rename(history, history + '-aside'); os.mkdir(history)"
+            "if '--resume' in sys.argv: os.rename(history, history + '-aside'); os.mkdir(history)"
         )
         await upgraded(exchanged.service)
         assert run.stdin is not None

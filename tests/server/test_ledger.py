@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from farhand_server.runs.registry import RecordUnavailable, RunExpired
 from farhand_server.runs.run import LiveRun
 from tests.server.connection.channels.runs import run as make_run
 from tests.support.client import new_id
+from tests.support.history import LogFile
 
 ORIGIN = Origin("key", "SHA256:one", "192.0.2.7:50214", b'{"command": "make all", "on_disconnect": "keep"}')
 LOG = Logger(Sink(), {})
@@ -177,3 +179,116 @@ async def test_a_forgotten_run_is_expired(ledger: Ledger, config: ServiceConfig)
     with pytest.raises(RunExpired):
         ledger.find(ancient)
     await asyncio.sleep(0)
+
+
+def remove_directory(state: Path) -> None:
+    shutil.rmtree(state)
+
+
+def replace_database(state: Path) -> None:
+    copy = shutil.copy(state / "history.db", state / "copy")
+    Path(copy).rename(state / "history.db")
+
+
+def remove_write_ahead_log(state: Path) -> None:
+    (state / "history.db-wal").unlink()
+
+
+def remove_lock(state: Path) -> None:
+    (state / "history.lock").unlink()
+
+
+def replace_directory(state: Path) -> None:
+    state.rename(state.with_name("old"))
+    state.mkdir()
+
+
+@pytest.fixture
+def own_state(tmp_path: Path) -> ServiceConfig:
+    """A state directory that a test may remove."""
+    return load(None, overrides={"socket": str(tmp_path / "s"), "state_dir": str(tmp_path / "state")})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (remove_directory, "/state was removed; "),
+        (replace_directory, "/state/history.db was removed; "),
+        (replace_database, "/state/history.db was replaced; "),
+        (remove_write_ahead_log, "/state/history.db-wal was removed; "),
+        (remove_lock, "/state/history.lock was removed; "),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+async def test_without_the_files_that_it_has_opened_no_start_is_recorded(
+    own_state: ServiceConfig, tmp_path: Path, live: LiveRun, change: Callable[[Path], None], said: str
+) -> None:
+    prepare_loop()
+    log = LogFile(tmp_path)
+    async with open_ledger(own_state, log.logger) as ledger:
+        ledger.configure(own_state)
+        ledger.check()
+        change(own_state.state_dir)
+        for _ in range(2):
+            with pytest.raises(RecordUnavailable, match=rf"{said}a run whose .* \(history\.required\); put it back"):
+                ledger.check()
+        assert str(log).count('msg="state directory was removed or replaced"') == 1
+        assert ledger.fault is not None
+        ledger.check_files()
+        with pytest.raises(RecordUnavailable, match=ledger.fault):
+            ledger.hand_over()
+        assert ledger.find(live.id) is None, "runs that were recorded before are still known"
+    assert not any(own_state.state_dir.glob("spool*"))
+    log.close()
+
+
+async def test_runs_end_and_are_known_while_their_records_cannot_be_kept(
+    own_state: ServiceConfig, live: LiveRun
+) -> None:
+    prepare_loop()
+    async with open_ledger(own_state, LOG) as ledger:
+        ledger.configure(own_state)
+        ledger.starting(live)
+        await ledger.soon()
+        shutil.rmtree(own_state.state_dir)
+        ledger.check_files()
+        ledger.ended(live, RunResult(Exited(code=3), 0, 0, 1.0))
+        assert await ledger.soon() == {}
+        past = ledger.find(live.id)
+        assert past is not None
+        assert past.result.outcome == Exited(code=3)
+    assert not own_state.state_dir.exists(), "nothing makes a directory again that somebody has removed"
+
+
+async def test_starts_are_recorded_again_once_the_directory_is_back(own_state: ServiceConfig, tmp_path: Path) -> None:
+    prepare_loop()
+    log = LogFile(tmp_path)
+    async with open_ledger(own_state, log.logger) as ledger:
+        ledger.configure(own_state)
+        away = own_state.state_dir.rename(tmp_path / "away")
+        with pytest.raises(RecordUnavailable):
+            ledger.check()
+        away.rename(own_state.state_dir)
+        ledger.check()
+        assert ledger.fault is None
+        assert 'level=info msg="state directory is in place again"' in str(log)
+        assert not (own_state.state_dir / "history.replaced").exists()
+        assert own_state.state_dir / "history.db" in ledger.files
+    log.close()
+
+
+async def test_without_history_required_runs_start_and_the_loss_is_only_logged(
+    own_state: ServiceConfig, tmp_path: Path
+) -> None:
+    prepare_loop()
+    log = LogFile(tmp_path)
+    history = own_state.history.model_copy(update={"required": False})
+    optional = own_state.model_copy(update={"history": history})
+    async with open_ledger(optional, log.logger) as ledger:
+        ledger.configure(optional)
+        shutil.rmtree(optional.state_dir)
+        ledger.check()
+        ledger.check_files()
+        ledger.check()
+        assert "state directory was removed or replaced" in str(log)
+    log.close()

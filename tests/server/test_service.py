@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_protocol.outcome import Killed
+from farhand_protocol.outcome import Exited, Killed
 from farhand_server.config import ConfigError, ServiceConfig, load
 from farhand_server.hostkey import ensure_host_key
 from farhand_server.ledger import open_ledger
@@ -153,6 +153,48 @@ async def test_a_new_host_key_is_used_from_the_next_reload_on(running: Running, 
     service.reload()
     assert (before is None, service.authenticator is None) == (True, False)
     assert len(service.listeners) == 1, "the socket for edges is only opened by a restart"
+
+
+async def test_a_reload_with_the_host_key_removed_keeps_the_old_one(running: Running, tmp_path: Path) -> None:
+    service = running.service
+    ensure_host_key(tmp_path)
+    service.reload()
+    before = service.authenticator
+    (tmp_path / "host_key.pub").unlink()
+    service.reload()
+    assert service.authenticator is before is not None
+
+
+async def lost(service: Service, expected: bool) -> None:
+    """Wait until the service has noticed, on its own, whether its state directory is in place."""
+    async with asyncio.timeout(TIMEOUT):
+        while (service.ledger.fault is not None) != expected:  # noqa: ASYNC110  # it notifies only its log
+            await asyncio.sleep(0)
+
+
+async def test_a_removed_state_directory_is_noticed_and_runs_go_on(running: Running, tmp_path: Path) -> None:
+    service = running.service
+    async with RawClient.connect(running.config.socket) as client:
+        run = client.start("sh", "-c", "read -r x; exit 4", stdin=True)
+        await run.started()
+        away = (tmp_path / "history.db").rename(tmp_path / "away")
+        await lost(service, True)
+        assert (await client.start("true").error()).code == "unavailable"
+        run.write(b"\n")
+        assert (await run.ended()).outcome == Exited(code=4)
+        away.rename(tmp_path / "history.db")
+        await lost(service, False)
+        assert (await client.run("echo", "again"))[1].stdout == b"again\n"
+
+
+async def test_a_removed_socket_is_listened_on_again(running: Running) -> None:
+    running.config.socket.unlink()
+    running.service.reload()
+    async with asyncio.timeout(TIMEOUT):
+        while not running.config.socket.exists():  # noqa: ASYNC110  # the service restores it on its own
+            await asyncio.sleep(0)
+    async with RawClient.connect(running.config.socket) as client:
+        assert (await client.run("echo", "again"))[1].stdout == b"again\n"
 
 
 async def test_a_socket_in_use_ends_the_service(config: ServiceConfig) -> None:

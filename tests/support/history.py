@@ -103,14 +103,16 @@ class HistoryDirectory:
     def __init__(self, directory: Path, log: LogFile) -> None:
         self.state = directory / "state"
         self.file = self.state / "history.db"
-        self.clock = FakeClock()
+        self.clock = FakeClock(1_799_999_999.0)
+        self._new = True
         self.log = log
         self.opened: list[History] = []
         self._handles: dict[History, tuple[sqlite3.Connection, int]] = {}
         self._fillers = 0
 
     def open(self, *, resume: int | None = None, **settings: object) -> History:
-        """Open the history with these settings."""
+        """Open the history with these settings. If it is new, the ids that the test creates are newer by a second."""
+        new, self._new = self._new, False
         connections: list[sqlite3.Connection] = []
         locks: list[int] = []
         connect, acquire, adopt = database.connect, database.acquire_lock, database.adopt_lock
@@ -135,6 +137,8 @@ class HistoryDirectory:
             history = History.open(
                 self.state, HistorySettings.model_validate(settings), self.log.logger, resume=resume, clock=self.clock
             )
+        if new:
+            self.clock.advance(1.0)
         self.opened.append(history)
         self._handles[history] = connections[-1], locks[-1] if locks else -1
         return history

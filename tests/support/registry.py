@@ -87,6 +87,9 @@ class FakeLedger:
         self.commit.set()
         self._soon: asyncio.Future[Mapping[str, str]] | None = None
 
+    def check(self) -> None:
+        pass
+
     def starting(self, run: LiveRun) -> None:
         if self.broken:
             raise RecordUnavailable("the disk is full")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from farhand_server.config import AuditSettings
+from farhand_server.filewatch import file_id
 from farhand_server.logs import Logger
 
 from . import chain
@@ -47,6 +48,8 @@ class AuditLog:
         self._pending_bytes = 0
         self._dropped = 0
         self._fault: str | None = None
+        self._written: ChainHead | None = None
+        """What was written before a file was removed or replaced; `audit.head` may be lost as well."""
 
     @classmethod
     def open(cls, state_dir: Path, settings: AuditSettings, log: Logger) -> Self:
@@ -57,6 +60,7 @@ class AuditLog:
         """
         audit = cls(state_dir, settings, log)
         try:
+            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             audit._open()
         except OSError as error:
             audit._failed(error)
@@ -121,6 +125,28 @@ class AuditLog:
                 self._fault = None
                 self._log.info("audit log can be written again")
 
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """The paths of the files that are written."""
+        return (self._state_dir / CURRENT_FILE, self._state_dir / HEAD_FILE)
+
+    def check(self) -> None:
+        """If a file was removed or replaced, continue the chain in a new one, and record there what is missing.
+
+        Never raises: what cannot be opened now, the next flushes try again.
+        """
+        lost = [file for file, fd in zip(self.files, (self._file, self._head), strict=True) if not _is_open(file, fd)]
+        if self._file < 0 or not lost:
+            return
+        self._written = ChainHead(self._first, self._last)
+        self._close()
+        try:
+            self._open()
+        except (OSError, AuditError) as error:
+            self._failed(error)
+        else:
+            self._log.error("audit log was removed or replaced; it continues in a new file", file=lost[0])
+
     def close(self) -> None:
         """Write the pending entries and close the files."""
         self.flush()
@@ -173,14 +199,14 @@ class AuditLog:
         self._log.info("audit log continues in a new file", entry=self._last.seq, hash=self._last.hash)
 
     def _open(self) -> None:
-        self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._head = chain.open_private(self._state_dir / HEAD_FILE, os.O_RDWR)
         try:
             if not chain.try_lock(self._head):
                 raise AuditError(f"another process is writing the audit log in {self._state_dir}; stop it")
             self._file = chain.open_private(self._state_dir / CURRENT_FILE, os.O_RDWR | os.O_APPEND)
-            self._resume(ChainHead.decode(os.pread(self._head, MAX_AUDIT_LINE, 0)))
+            self._resume(self._written or ChainHead.decode(os.pread(self._head, MAX_AUDIT_LINE, 0)))
             self._save_head()
+            self._written = None
         except BaseException:
             self._close()
             raise
@@ -251,6 +277,13 @@ class AuditLog:
             if descriptor >= 0:
                 os.close(descriptor)
         self._file = self._head = -1
+
+
+def _is_open(file: Path, descriptor: int) -> bool:
+    if descriptor < 0:
+        return False
+    opened = os.fstat(descriptor)
+    return file_id(file) == (opened.st_dev, opened.st_ino)
 
 
 def _last_line(file: Path) -> ChainedLine | None:

@@ -112,8 +112,10 @@ def _check_snapshot(options: argparse.Namespace, fd: int) -> int:
     config = configuration(options)
     try:
         policy_in_force(config.policy)
-        make_authenticator(config)
-        ReceivedSnapshot.read(fd)
+        authenticator = make_authenticator(config)
+        previous = ReceivedSnapshot.read(fd)
+        if authenticator is None and previous.snapshot.edges is not None:
+            raise SnapshotError(f"the host key in {config.state_dir} was removed; put it back")
     except (SnapshotError, OSError, ValueError) as error:
         raise CommandFailed(str(error)) from None
     print("resumable", __version__)

@@ -15,6 +15,10 @@ from .records import HistoryError
 LOCK_FILE: Final = "history.lock"
 DATABASE_FILE: Final = "history.db"
 
+REPLACED_FILE: Final = "history.replaced"
+"""An empty file that says: the database may lack runs that were started, so ids created before the next start of the
+service count as expired. The service creates it if a file of the history is removed or replaced while it is in use."""
+
 BUSY_TIMEOUT: Final = 0.1
 """Seconds that a write waits while another program writes. The whole service waits meanwhile. Readers never cause a
 wait (sqlite.org/wal.html)."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Self
 
 from farhand_server.config import HistorySettings
+from farhand_server.filewatch import FileId
 from farhand_server.logs import Logger
 
 from . import database, records, retention
@@ -29,6 +31,11 @@ class History:
         """Runs of a dead service that may still have processes; see `orphans_ended`."""
         self._writer = writer
         self._lock = lock
+        self._in_place = True
+        self._lock_file: dict[Path, FileId] = {}
+        if lock >= 0 and writer.file is not None:
+            locked = os.fstat(lock)
+            self._lock_file[writer.file.with_name(database.LOCK_FILE)] = (locked.st_dev, locked.st_ino)
 
     @classmethod
     def open(
@@ -112,6 +119,26 @@ class History:
             self._writer.pending.append(records.swept_change(id))
 
     @property
+    def opened(self) -> Mapping[Path, FileId]:
+        """The files of a history on disk as they were when they were opened.
+
+        If one of them is removed or replaced, SQLite does not notice, and what it writes is lost with the process.
+        """
+        return {**self._writer.opened, **self._lock_file}
+
+    def note_in_place(self, in_place: bool) -> None:
+        """Note whether all files are where they were opened. If not, the next service does not trust what it finds.
+
+        Until they are, no second connection is opened either: it would find another database or write-ahead log.
+        """
+        if self._writer.file is None or in_place == self._in_place:
+            return
+        self._in_place = in_place
+        marker = self._writer.file.with_name(database.REPLACED_FILE)
+        with contextlib.suppress(OSError):  # without the directory, the next service begins with a new database
+            marker.unlink(missing_ok=True) if in_place else marker.touch(0o600)
+
+    @property
     def on_disk(self) -> bool:
         """Whether the history survives the process. `open` explains when it does not."""
         return self._writer.file is not None
@@ -151,7 +178,8 @@ class History:
     @property
     def checkpoint_due(self) -> bool:
         """Whether the write-ahead log should be moved into the database."""
-        return self._writer.changes_since_checkpoint >= CHECKPOINT_EVERY and self._writer.file is not None
+        on_disk = self._writer.file is not None and self._in_place
+        return on_disk and self._writer.changes_since_checkpoint >= CHECKPOINT_EVERY
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database. This waits for the disk, so call it in a thread.
@@ -217,7 +245,13 @@ def _open(
     writer: HistoryWriter | None = None
     try:
         writer = HistoryWriter(database.connect(file), file, settings, log, clock)
-        return writer, lock, writer.begin(resumed=resumed, damaged=False)
+        marker = file.with_name(database.REPLACED_FILE)
+        replaced = marker.exists()
+        lost = writer.begin(resumed=resumed, damaged=replaced)
+        if replaced:
+            log.warning("history was replaced while it was in use; ids created before now count as expired")
+            marker.unlink(missing_ok=True)
+        return writer, lock, lost
     except sqlite3.Error as error:
         if writer is not None:
             writer.db.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from farhand_server.config import HistorySettings
+from farhand_server.filewatch import FileId, file_id
 from farhand_server.logs import Logger
 
 from . import database, retention
@@ -37,6 +38,8 @@ class HistoryWriter:
         self.settings = settings
         self.clock = clock
         self.pending: deque[RecordChange] = deque()
+        self.opened: dict[Path, FileId] = {}
+        """The database's files as they were when it was opened; see `History.opened`."""
         self.changes_since_checkpoint = 0
         """Changes written since this was last set to 0."""
         self._log = log
@@ -57,18 +60,19 @@ class HistoryWriter:
         """Start using the database, and return the lost runs that may still have processes.
 
         With `resumed`, runs that have not ended still belong to this process. `damaged` means that this database
-        replaces a damaged one. Raises sqlite3.Error.
+        replaces one that had records which it lacks. Raises sqlite3.Error.
         """
         self.db.execute("BEGIN IMMEDIATE")
         # A commit survives a crash of the service at once, but a crash of the machine only after a while (synchronous =
-        # NORMAL), so the last ids may then be missing.
-        if damaged or (self._other_boot and not self._was_closed):
+        # NORMAL), so the last ids may then be missing. A new database may replace one that somebody has removed.
+        if damaged or self._new or (self._other_boot and not self._was_closed):
             self.totals.horizon = max(self.totals.horizon, self.clock.wall())
         lost = self._mark_lost() if not resumed else ()
         self._prune()
         self._save()
         self.db.execute("COMMIT")
         self._committed = self.totals.copy()
+        self._note_files()
         return lost
 
     def apply(self) -> None:
@@ -143,8 +147,13 @@ class HistoryWriter:
         self.totals = retention.HistoryTotals(records, size, horizon)
         self._committed = self.totals.copy()
         self._boot_id = self.clock.boot_id()
+        self._new: bool = boot_id == ""
         self._other_boot: bool = boot_id not in ("", self._boot_id)
         self.age = RetentionClock(self.clock, value=value, wall=wall, boottime=boottime, boot_id=boot_id)
+
+    def _note_files(self) -> None:
+        files = () if self.file is None else (self.file, self.file.with_name(f"{self.file.name}-wal"))
+        self.opened = {file: found for file in files if (found := file_id(file)) is not None}
 
     def _mark_lost(self) -> tuple[RunRecord, ...]:
         lost = self.db.execute(
@@ -174,6 +183,7 @@ class HistoryWriter:
             self.db, self.file = database.connect(None), None
             self._log.error("history is kept only in memory until the service ends", reason=str(error))
         self._load()
+        self._note_files()
         self.totals.horizon = self._committed.horizon = self.clock.wall()
 
     def _succeeded(self) -> None:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, cast
 
+from ..filewatch import file_id
+
 UNIX_BACKLOG: Final = 256
 """Connections that may wait to be accepted. An edge may open that many at once, and a Unix socket refuses the next one
 with EAGAIN (unix(7)). The kernel caps the number at somaxconn. `create_unix_server` calls listen(2) again, so it needs
@@ -32,9 +34,6 @@ SOCKET_MODE: Final = 0o666
 ACCEPT_TURNS: Final = 3
 """Turns of asyncio's loop until every client in a backlog has its protocol: one finds it, one accepts it, and one
 creates its transport. Closing the server before that disconnects the client."""
-
-FileId = tuple[int, int]
-"""Device and inode number. While a socket is open, no other file gets the number of its file."""
 
 _UCRED: Final = struct.Struct("=iII")
 
@@ -56,7 +55,7 @@ class UnixListener:
         self._socket = bind_unix(path, SOCKET_MODE) if fd is None else socket.socket(fileno=fd)
         # The configuration may meanwhile name another path, which is used from the next start.
         self.path = path if fd is None else Path(self._socket.getsockname())
-        self._file = _file_id(self.path) if fd is None or _leads_to_us(self.path) else None
+        self._file = file_id(self.path) if fd is None or _leads_to_us(self.path) else None
         self._directories = _existing_directories(self.path)
         self._closed = False
         self._server: asyncio.Server | None = None
@@ -64,7 +63,7 @@ class UnixListener:
     @property
     def intact(self) -> bool:
         """Whether clients that connect to the path reach this listener."""
-        return self._file is not None and self._file == _file_id(self.path)
+        return self._file is not None and self._file == file_id(self.path)
 
     async def restore(self) -> None:
         """Make the socket's file again, with its directories, and listen there. Raises `ListenError`.
@@ -82,7 +81,7 @@ class UnixListener:
             fresh = bind_unix(self.path, SOCKET_MODE)
         except PathTaken as error:
             raise PathTaken(f"{error}; when it has ended and left its socket behind, reload this one") from None
-        self._file = _file_id(self.path)
+        self._file = file_id(self.path)
         (old, self._socket), (server, self._server) = (self._socket, fresh), (self._server, None)
         try:
             if server is not None:
@@ -181,14 +180,6 @@ def _remove_stale(path: Path) -> None:
         except OSError:
             pass
     raise PathTaken(f"cannot listen on {path}: a service is already listening there")
-
-
-def _file_id(path: Path) -> FileId | None:
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino)
 
 
 def _leads_to_us(path: Path) -> bool:

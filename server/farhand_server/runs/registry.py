@@ -48,6 +48,9 @@ class RecordUnavailable(Exception):
 class RunLedger(Protocol):
     """The record of all runs, which outlives the service."""
 
+    def check(self) -> None:
+        """Check whether the start of a run could be recorded. Raises `RecordUnavailable`."""
+
     def starting(self, run: LiveRun) -> None:
         """Record that the run is about to start. Raises `RecordUnavailable`."""
 
@@ -132,6 +135,7 @@ class Registry:
             raise ServiceDraining("the service is shutting down and starts no new runs; try again in a moment")
         if len(self._runs) >= max_runs:
             raise TooManyRuns(f"{max_runs} runs are active, and this service allows no more at once (runs.max_runs)")
+        self._ledger.check()  # before anything is created in a directory that may be another one now
         try:
             run = LiveRun(plan, self.memory, self._directory, cgroups=self._cgroups)
         except OSError as error:

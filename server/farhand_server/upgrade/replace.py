@@ -112,7 +112,7 @@ class Upgrader:
     async def _upgrade(self) -> None:
         self._core.notifier.reloading()
         try:
-            await self._check_sockets()
+            await self._check_files()
             version = await self._try_program()
             self._core.log.info("upgrading", version=version, runs=len(self._core.registry))
             await self._replace_program()
@@ -133,13 +133,16 @@ class Upgrader:
     def _announce(self, result: UpgradeResult) -> None:
         announce_result(self._core.listeners[0].path, result)
 
-    async def _check_sockets(self) -> None:
-        """Restore sockets that were removed. Raises `UpgradeRefused`, because clients could not come back."""
-        sockets = self._core.sockets
+    async def _check_files(self) -> None:
+        """Restore sockets that were removed. Raises `UpgradeRefused` if clients could not come back, or if the history
+        could not be opened again."""
+        sockets, ledger = self._core.sockets, self._core.ledger
+        ledger.check_files()
         sockets.check_soon()
         await sockets.check()
-        if sockets.faults:
-            raise UpgradeRefused("; ".join(sockets.faults))
+        faults = [*filter(None, [ledger.fault]), *sockets.faults]
+        if faults:
+            raise UpgradeRefused("; ".join(faults))
 
     async def _try_program(self) -> str:
         """Let the installed program read a snapshot of this core, and return its version. Raises `UpgradeRefused`."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from farhand_server.audit import AuditEntry, AuditError, verify_files, verify_state
+from farhand_server.audit import AuditEntry, AuditError, BrokenChain, verify_files, verify_state
 from farhand_server.audit.entry import MAX_ARGV, argv_sha256
 from farhand_server.audit.log import MAX_PENDING_BYTES
 from tests.server.audit.conftest import AuditDirectory, entry
@@ -302,3 +302,66 @@ def test_a_failed_open_leaves_no_descriptor(directory: AuditDirectory) -> None:
             directory.open()
     assert descriptors(os.getpid()) == before
     audit.close()
+
+
+@pytest.mark.parametrize("head", [True, False], ids=["file and head", "file"])
+def test_a_removed_log_continues_in_a_new_file_that_says_so(directory: AuditDirectory, head: bool) -> None:
+    audit = directory.open()
+    for number in range(3):
+        audit.record(entry(detail=f"entry {number}"))
+    audit.flush()
+    directory.file.unlink()
+    if head:
+        directory.head.unlink()
+    audit.check()
+    audit.record(entry(detail="later"))
+    audit.flush()
+    missing, later = directory.entries()
+    assert missing["detail"] == "entries 1 to 3 were missing when the file was opened"
+    assert (later["seq"], later["detail"]) == (5, "later")
+    assert "audit log was removed or replaced; it continues in a new file" in str(directory.log)
+    audit.close()
+    with pytest.raises(BrokenChain, match="entry 1 expected, found entry 4"):
+        verify_state(directory.state)
+
+
+def test_a_log_whose_head_alone_was_removed_is_complete(directory: AuditDirectory) -> None:
+    audit = directory.open()
+    audit.record(entry())
+    audit.flush()
+    directory.head.unlink()
+    audit.check()
+    audit.record(entry())
+    audit.close()
+    assert verify_state(directory.state).entries == 2
+
+
+def test_a_log_that_is_moved_away_and_back_has_every_entry(directory: AuditDirectory) -> None:
+    audit = directory.open()
+    audit.record(entry(detail="before"))
+    audit.flush()
+    away = directory.state.rename(directory.state.with_name("away"))
+    audit.check()
+    audit.record(entry(detail="meanwhile"))
+    audit.flush()
+    assert not directory.state.exists()
+    assert not audit.complete
+    away.rename(directory.state)
+    audit.check()
+    audit.flush()
+    assert [found["detail"] for found in directory.entries()] == ["before", "meanwhile"]
+    assert "audit log can be written again" in str(directory.log)
+    audit.close()
+    assert verify_state(directory.state).entries == 2
+
+
+def test_a_log_that_is_in_place_is_left_alone(directory: AuditDirectory) -> None:
+    audit = directory.open()
+    assert audit.files == (directory.file, directory.head)
+    audit.record(entry())
+    audit.flush()
+    audit.check()
+    audit.close()
+    audit.check()
+    assert directory.events() == ["start"]
+    assert str(directory.log) == ""

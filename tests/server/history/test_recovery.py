@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import os
+import shutil
 import signal
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from farhand_server.config import HistorySettings
 from farhand_server.history import ForgottenRun, History, HistoryError, KnownRun, StateDirectoryInUse, UnknownRun
 from farhand_server.history.database import LOCK_FILE
+from farhand_server.history.store import CHECKPOINT_EVERY
 from farhand_server.logs import Logger, Sink
 from tests.support.history import HistoryDirectory, record, running, uuid4, uuid7
 
@@ -125,3 +127,70 @@ def test_after_an_orderly_restart_of_the_machine_earlier_ids_stay_unknown(direct
     before = directory.new_id()
     directory.clock.reboot(off=10)
     assert directory.open().look_up(before) == UnknownRun()
+
+
+def test_ids_created_before_a_new_history_are_expired(directory: HistoryDirectory) -> None:
+    history = directory.open()
+    before, other = directory.new_id(), uuid4(1)
+    shutil.rmtree(directory.state)
+    directory.crash(history)
+    directory.clock.advance(1)
+    history = directory.open()
+    assert isinstance(history.look_up(before), ForgottenRun)
+    assert history.look_up(other) == UnknownRun()
+    directory.clock.advance(1)
+    assert history.look_up(directory.new_id()) == UnknownRun()
+
+
+def test_all_files_that_a_history_depends_on_are_known(directory: HistoryDirectory) -> None:
+    history = directory.open()
+    assert {file.name for file in history.opened} == {"history.db", "history.db-wal", "history.lock"}
+    for file, identity in history.opened.items():
+        assert identity == (file.stat().st_dev, file.stat().st_ino)
+    directory.close(history)
+    in_memory = directory.state / "history.lock"
+    in_memory.unlink()
+    in_memory.mkdir()
+    assert directory.open(required=False).opened == {}
+
+
+@pytest.mark.parametrize("orderly", [True, False])
+def test_ids_that_a_replaced_history_may_lack_are_expired(directory: HistoryDirectory, orderly: bool) -> None:
+    directory.close(directory.open())
+    older = directory.file.read_bytes()
+    history = directory.open()
+    used = directory.run(history, directory.new_id())
+    history.note_in_place(False)
+    (directory.close if orderly else directory.crash)(history)
+    for file in directory.state.glob("history.db*"):
+        file.unlink()
+    directory.file.write_bytes(older)
+    directory.clock.advance(1)
+    history = directory.open()
+    assert isinstance(history.look_up(used), ForgottenRun)
+    assert "history was replaced while it was in use; ids created before now count as expired" in str(directory.log)
+    directory.close(history)
+    directory.clock.advance(1)
+    before = directory.new_id()
+    assert directory.open().look_up(before) == UnknownRun(), "only the first start must not trust the file"
+
+
+def test_a_history_that_is_in_place_again_is_trusted(directory: HistoryDirectory) -> None:
+    history = directory.open()
+    id = directory.new_id()
+    for in_place in (False, False, True, True):
+        history.note_in_place(in_place)
+    directory.close(history)
+    assert directory.open().look_up(id) == UnknownRun()
+
+
+def test_no_second_connection_is_opened_to_a_history_that_was_removed(directory: HistoryDirectory) -> None:
+    history = directory.open()
+    for number in range(CHECKPOINT_EVERY):
+        history.starting(record(uuid4(number)))
+    history.flush()
+    due = history.checkpoint_due
+    shutil.rmtree(directory.state)
+    history.note_in_place(False)
+    assert (due, history.checkpoint_due) == (True, False)
+    assert not directory.state.exists()

@@ -243,7 +243,7 @@ def make_spools(plan: Plan, memory: SpoolMemory, directory: Path) -> tuple[RunSp
     """Return new spools for stdout and stderr. Raises OSError if a file cannot be created."""
     if plan.disk_spool is None:
         return MemorySpool(plan.spool, memory), MemorySpool(plan.spool, memory)
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, exist_ok=True)
     stdout = FileSpool(directory / f"{plan.id}.stdout", plan.disk_spool, whole=plan.record, spare=_spare(plan))
     if plan.terminal is not None:
         stderr = MemorySpool(plan.spool, memory)
