@@ -223,6 +223,41 @@ class TestHistory:
         file.write_bytes(b"echo good\n\xff\xfe\0\n\x1b[2J\n")
         await screen.open("web", own)
         screen.type("", "Up")
+        await screen.shows(f"{at()}^[[2J")
+        screen.type("", "Up")
         await screen.shows(f"{at()}echo good")
         screen.type("", "Enter")
-        await screen.matches(r"^farhand: 2 lines of the history .* are not text and were skipped$")
+        await screen.matches(r"^farhand: skipped 1 line with NUL bytes in the history .*, which is damaged$")
+
+    async def test_a_line_of_any_characters_is_run_recalled_and_drawn_so_that_it_can_be_seen(
+        self, screen: Screen, own: dict[str, str]
+    ) -> None:
+        await screen.open("web", own)
+        line = "printf %s a\u3000b\u2028c\u202ed\u200be | wc -c"
+        shown = f"{at()}printf %s a\u3000b<2028>c<202e>d<200b>e | wc -c"
+        screen.type(line)
+        await screen.shows(shown)
+        screen.type("", "Enter")
+        await screen.shows(f"17\n{at()}")
+        screen.type("", "C-d")
+        await screen.shows("left with 0")
+        await screen.open_again("web", own)
+        screen.type("", "Up")
+        await screen.shows(shown)
+        screen.type("", "Enter")
+        await screen.shows(f"17\n{at()}")
+
+    async def test_a_line_from_the_history_is_suggested_and_taken(self, repl: Screen) -> None:
+        await repl.answers("echo one two", "one two\n", at())
+        repl.type("echo")
+        await repl.shows(f"{at()}echo one two")
+        repl.type("", "M-f", "C-u")
+        await repl.shows(at())
+        repl.type("ec")
+        await repl.shows(f"{at()}echo one two")
+        repl.type("", "Right", "Enter")
+        await repl.shows(f"{at()}echo one two\none two\n{at()}")
+        repl.type("echo ")
+        await repl.shows(f"{at()}echo one two")
+        repl.type("", "Enter")
+        await repl.shows(f"{at()}echo\n{at()}")

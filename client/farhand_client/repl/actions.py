@@ -175,7 +175,7 @@ async def _detach(session: ReplSession, words: tuple[str, ...]) -> int:
 
 
 async def _attach(session: ReplSession, words: tuple[str, ...]) -> int:
-    host, client, run_id = await _find_run(session, words[0])
+    host, client, run_id = await (_find_run(session, words[0]) if words else _last_job(session))
     info = await session.request(client.info(run_id))
     if info.terminal is not None:
         result = await session.terminal_runner(host).attach(client, info)
@@ -208,6 +208,15 @@ async def _watch(session: ReplSession, host: ReplHost, client: Client, info: m.R
     async with attaching as run:
         await runner.deliver(run, session.output(host).deliver(run.stdout, 1))
         return await run.wait()
+
+
+async def _last_job(session: ReplSession) -> tuple[ReplHost, Client, str]:
+    """Return the job of an active host that was started last. Raises ValueError if there is none."""
+    jobs = [(job.id, host) for host in session.hosts.active for job in host.jobs.running]
+    if not jobs:
+        raise ValueError("there is no job here; :jobs lists runs that others started")
+    run_id, host = max(jobs, key=lambda job: job[0])  # ids begin with the time
+    return host, await session.request(host.connection.connect()), run_id
 
 
 async def _find_run(session: ReplSession, prefix: str) -> tuple[ReplHost, Client, str]:

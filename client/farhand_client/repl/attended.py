@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from farhand_client.config import state_directory
@@ -35,6 +36,7 @@ class AttendedRepl:
         self._opener = opener
         self._signals = signals
         self._escape = escape
+        self._first_use = not any((state_directory() / name).exists() for name in ("histories", "history"))
         self._prompt = Prompt(first, state_directory(), self._text_accepted)
         self._prompt_shown = asyncio.Event()
         self._session: ReplSession | None = None
@@ -75,10 +77,18 @@ class AttendedRepl:
         await session.hosts.switch(self._first)
         self._session = session
         self._prompt.show_hosts(session.hosts)
+        if self._first_use:
+            await self._prompt.ask_user(partial(self._introduce, session))
         session.refresh_branches()
         self._loading = asyncio.ensure_future(asyncio.to_thread(_load_executing))
         self._loading.add_done_callback(lambda _: gc.enable())
         return session
+
+    async def _introduce(self, session: ReplSession) -> None:
+        connection = session.hosts.active[0].connection
+        session.print_message(
+            f"what you type runs on {self._first}, as {connection.user}@{connection.host}; help says more, exit leaves"
+        )
 
     def _connect_to(self, name: str) -> Connect:
         return self._opener(name, self._prompt.ask_user)

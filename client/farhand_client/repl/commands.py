@@ -19,9 +19,13 @@ PARTIAL_COMMAND: Final = re.compile(r"[ \t\n]*:([\w-]*)(?:[ \t]+(.*))?", re.ASCI
 
 COMMAND_PREFIX: Final = re.compile(r"[ \t\n]*:[A-Za-z]")
 
-PLAIN_WORDS: Final = {"help": "help", "?": "help", "quit": "quit", "bye": "quit", "logout": "quit"}
-"""Lines that are commands without a colon, since people type them to any prompt. With an argument, a backslash or
-`command` before them they are for the shell, so that a program of such a name can be run."""
+PLAIN_WORDS: Final = {
+    **{"help": "help", "?": "help", "quit": "quit", "bye": "quit", "logout": "quit"},
+    **{"jobs": "jobs", "fg": "attach"},
+}
+"""Lines that are commands without a colon, since people type them to any prompt; a shell that runs one line has no jobs.
+With an argument, a backslash or `command` before them they are for the shell, so that a program of such a name can be run.
+"""
 
 ALIASES: Final = {"q": "quit", "exit": "quit", "h": "help"}
 """Other names of commands, as editors and debuggers have them."""
@@ -50,7 +54,7 @@ class ReplCommand:
 
 
 REPL_COMMANDS: Final = {
-    "attach": ReplCommand("ID", "show a run; type to it if it has a terminal", 1, 1, "runs"),
+    "attach": ReplCommand("[ID]", "show a run; type to it if it has a terminal; alone: the last job", 0, 1, "runs"),
     "cd": ReplCommand("[DIR]", "change to DIR, taken literally; alone: print the directory", 0, 1, "directories"),
     "detach": ReplCommand("[ID]", "do not report a job's outcome; alone: how to leave a program", 0, 1, "runs"),
     "env": ReplCommand("[NAME=VALUE | -NAME]…", "set and unset variables; alone: list them", 0, None, "variables"),
@@ -177,6 +181,7 @@ HELP_NOTES: Final = (
     "lists the other keys.",
     "Tab completes; Right, Ctrl-E and Ctrl-F take the rest of the line that is suggested from the history, Alt-F its "
     "next word. Up and Ctrl-R search the history.",
-    "help, ?, quit, bye and logout alone on a line are for farhand; command help, \\quit and so on are for the shell.",
+    "help, ?, jobs, fg, quit, bye and logout alone on a line are for farhand; command help, \\quit and so on are for the "
+    "shell.",
 )
 """Paragraphs after the list of commands."""

@@ -10,7 +10,7 @@ import asyncio
 import errno
 import os
 import re
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -90,6 +90,11 @@ class DiskHistory(History):
             if count % ENTRIES_PER_TURN == 0:
                 await asyncio.sleep(0)
 
+    @property
+    def latest_first(self) -> Sequence[str]:
+        """The entries; for `get_strings` prompt_toolkit copies them."""
+        return self._loaded_strings
+
     def load_history_strings(self) -> Iterable[str]:
         """Implements `History`. `load` loads everything."""
         return []
@@ -132,7 +137,8 @@ class DiskHistory(History):
 
     def _report_skipped(self, read: _Tail, path: Path) -> None:
         if read.skipped:
-            self.problem = f"{read.skipped} lines of the history {path} are damaged (they contain NUL) and were skipped"
+            lines = "1 line" if read.skipped == 1 else f"{read.skipped} lines"
+            self.problem = f"skipped {lines} with NUL bytes in the history {path}, which is damaged"
 
     def _replaced(self) -> bool:
         """Return whether another program has replaced or removed the file."""

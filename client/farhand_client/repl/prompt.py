@@ -12,14 +12,19 @@ from prompt_toolkit.application.current import get_app_or_none
 from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import has_focus
 from prompt_toolkit.history import History
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
+from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import is_dumb_terminal
 
 from .commands import is_repl_command
 from .completer import RemoteCompleter
+from .drawing import HiddenCharacters
+from .highlighting import ShellLexer
 from .history import DiskHistory, history_file
 from .lines import LineJoiner
 from .prompt_text import connected_prompt, connecting_prompt
+from .suggestion import HistorySuggester, suggestion_bindings
 
 if TYPE_CHECKING:
     from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -48,11 +53,16 @@ class Prompt:
             history=self._histories,
             completer=self.completer,
             complete_while_typing=False,
+            auto_suggest=HistorySuggester(self._histories.latest_first),
+            lexer=ShellLexer(),
+            input_processors=[HiddenCharacters()],
             multiline=True,
             prompt_continuation=lambda width, line, wraps: "" if wraps else CONTINUATION,
-            key_bindings=_bindings(on_accept),
+            key_bindings=merge_key_bindings([_bindings(on_accept), suggestion_bindings()]),
             enable_suspend=True,
         )
+        if self._session.app.color_depth is ColorDepth.DEPTH_1_BIT:  # as with NO_COLOR
+            self._session.style = Style([("auto-suggestion", "underline")])
         self._session.app.terminal_size_polling_interval = None  # there is SIGWINCH
         self._session.default_buffer.on_text_changed += lambda _: self.completer.cancel()
 
@@ -123,6 +133,10 @@ class Histories(History):
         for history in self._known.values():
             history.problem = None
         return found
+
+    def latest_first(self) -> Sequence[str]:
+        """Return the entries of the first active host."""
+        return self._active[0].latest_first
 
     async def load(self) -> AsyncGenerator[str, None]:
         """Implements `History`."""

@@ -35,6 +35,7 @@ RESIZE_INTERVAL: Final = 0.05
 and for each one a program redraws everything; twenty look smooth."""
 
 _INTERRUPT: Final = b"\x03"
+_SUSPEND: Final = b"\x1a"
 
 
 class KeyHandler(Protocol):
@@ -45,6 +46,9 @@ class KeyHandler(Protocol):
 
     def key_pressed(self) -> None:
         """Some key was pressed."""
+
+    def suspend_typed(self) -> None:
+        """Ctrl-Z was passed to the program."""
 
     def input_discarded(self) -> None:
         """Typed bytes are discarded because the program reads nothing."""
@@ -110,6 +114,8 @@ class KeyReader:
             self._stdin.flush()
         except (BrokenPipeError, ConnectionLost):
             return  # the run is over or lost, which its output reports
+        if _SUSPEND in data:
+            self._handler.suspend_typed()
         if self._stdin.waiting >= MAX_UNSENT_KEYS and self._draining is None:
             self._loop.remove_reader(self._terminal.fd)
             self._draining = asyncio.ensure_future(self._drain(self._stdin))

@@ -51,7 +51,8 @@ class Interaction:
     Keys after `escape` are for the client; None disables them. A run whose stdin this client does not feed is shown
     read-only. The first `backlog` bytes of output, made on a terminal of `backlog_size`, are not written as they
     arrive; once all have arrived, the resulting screen is painted. `ping` returns once the service has answered
-    (`Client.ping`).
+    (`Client.ping`). With `explain_suspend`, the first Ctrl-Z shows how to leave the program running, since no shell waits
+    behind it.
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class Interaction:
         backlog: int = 0,
         backlog_size: WindowSize | None = None,
         ping: Callable[[], Awaitable[object]] | None = None,
+        explain_suspend: bool = False,
     ) -> None:
         self._run = run
         self._terminal = terminal
         self._escape = escape
         self._backlog = backlog
+        self._explain_suspend = explain_suspend
         self._loop = asyncio.get_running_loop()
         self._size = _known_size(run.size, terminal.size)
         shown = backlog_size or self._size
@@ -147,6 +150,12 @@ class Interaction:
         self._notices.key_pressed()
         if self._watch is not None and self._may_type:
             self._watch.key_sent()
+
+    def suspend_typed(self) -> None:
+        if self._explain_suspend and self._escape is not None:
+            self._explain_suspend = False
+            escape = caret_notation(self._escape)
+            self.add_notice(f"to put this in the background: Enter {escape}d; then :attach (or fg) returns to it")
 
     def input_discarded(self) -> None:
         self.add_notice("the program reads no input; keys are discarded")

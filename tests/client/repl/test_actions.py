@@ -201,6 +201,23 @@ class TestAttach:
         assert capfd.readouterr().err.endswith(f"farhand: [{NAME}] still running\n")
         assert [job.id for job in session.hosts.active[0].jobs.running] == [ID]
 
+    async def test_without_an_id_it_is_the_last_job(
+        self, session: ReplSession, service: FakeService, capfd: Captured
+    ) -> None:
+        async def behave(run: FakeRun) -> None:
+            run.started()
+            run.ended(Exited(code=0))
+
+        with pytest.raises(ValueError, match="there is no job here"):
+            await command(session, "fg")
+        for run_id in (OTHER, ID):
+            service.answer = listing(info(run_id, outcome=None))
+            session.hosts.active[0].jobs.add(run_id, "make &").waiting = None
+        service.answer = listing(info(max(ID, OTHER), outcome=None))
+        service.behave = behave
+        assert await command(session, "fg") == 0
+        assert capfd.readouterr().err.endswith(f"farhand: [{max(ID, OTHER)[:13]}] done\n")
+
     async def test_a_run_with_a_terminal_is_shown_on_the_terminal(
         self, session: ReplSession, service: FakeService, pty: Pty
     ) -> None:

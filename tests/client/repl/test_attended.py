@@ -62,6 +62,17 @@ async def test_typed_lines_run_on_the_terminal(
     await pty.shows(b"shown")
 
 
+async def test_the_first_use_of_all_is_introduced_in_one_line(
+    keys: PipeInput, service: FakeService, signals: FakeSignals, capfd: Captured
+) -> None:
+    keys.send_text("exit 0\r")
+    await exit_code(service, signals)
+    assert capfd.readouterr().err == "farhand: what you type runs on web, as ann@fake; help says more, exit leaves\n"
+    keys.send_text("exit 0\r")
+    await exit_code(service, signals)
+    assert capfd.readouterr().err == ""
+
+
 async def test_exit_ends_the_repl(keys: PipeInput, service: FakeService, signals: FakeSignals) -> None:
     keys.send_text("exit 9\r")
     assert await exit_code(service, signals) == 9

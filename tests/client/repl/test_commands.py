@@ -54,6 +54,8 @@ def test_every_other_line_is_for_the_shell(line: str) -> None:
         ("help", CommandCall("help", ())),
         (" ? ", CommandCall("help", ())),
         ("quit", CommandCall("quit", ())),
+        ("jobs", CommandCall("jobs", ())),
+        ("fg", CommandCall("attach", ())),
         ("bye", CommandCall("quit", ())),
         ("logout\t", CommandCall("quit", ())),
     ],
@@ -69,7 +71,7 @@ def test_words_are_quoted_as_in_a_shell_and_nothing_is_expanded(line: str, call:
         (":attahc x", "there is no command :attahc; did you mean :attach?"),
         (":x", "there is no command :x; the commands are :attach, :cd, "),
         (":wq!", "':wq!' is not a command; the commands are :attach, "),
-        (":attach", "usage: :attach ID"),
+        (":attach a b", "usage: :attach [ID]"),
         (":kill", "usage: :kill ID…"),
         (":jobs -a -b", "usage: :jobs [-a]"),
         (":cd 'a", ":cd: a quote or a backslash is not closed"),
@@ -97,7 +99,7 @@ def test_help_is_wrapped_between_words_at_any_width() -> None:
         lines = help_text(columns=columns).split("\n")
         assert max(map(len, lines)) <= columns
         words = " ".join(" ".join(lines).split())
-        for sentence in (":attach ID show a run; type to it if it has a terminal :cd [DIR] change", *HELP_NOTES):
+        for sentence in (":detach [ID] do not report a job's outcome; alone:", *HELP_NOTES):
             assert sentence in words
 
 

@@ -132,7 +132,7 @@ async def test_damaged_lines_are_skipped_and_reported(path: Path) -> None:
     path.write_bytes(b"good\n\0\0\0\0\n\0\0cut\nfine\n")
     history = DiskHistory(path)
     assert await loaded(history) == ["fine", "good"]
-    assert str(history.problem).startswith("2 lines ")
+    assert str(history.problem).startswith("skipped 2 lines ")
 
 
 async def test_a_line_that_no_command_can_be_is_recalled_here_but_not_stored(path: Path) -> None:

@@ -80,6 +80,9 @@ class Program:
     def key_pressed(self) -> None:
         self._report("typed")
 
+    def suspend_typed(self) -> None:
+        self._report("Ctrl-Z")
+
     def input_discarded(self) -> None:
         self._report("discarded")
 

@@ -234,6 +234,33 @@ async def test_help_is_shown_until_a_key_is_pressed(tmp_path: Path, pty: Pty) ->
         assert await shown is InteractionResult.RUN_ENDED
 
 
+async def test_the_first_ctrl_z_shows_how_to_leave_the_program_running_where_no_shell_waits(
+    tmp_path: Path, pty: Pty
+) -> None:
+    async with interacting(tmp_path, pty) as (_, _, run, _, local):
+        interaction = Interaction(run, local, explain_suspend=True)
+        shown = asyncio.ensure_future(interaction.run())
+        await pty.shows(b"ready ")
+        pty.type(b"\x1a")
+        await pty.shows(b"to put this in the background: Enter ~d; then :attach (or fg) returns to it")
+        pty.type(b"q")
+        assert await shown is InteractionResult.RUN_ENDED
+
+
+@pytest.mark.parametrize(("escape", "explain"), [(None, True), (ord("~"), False)])
+async def test_ctrl_z_is_only_a_key_where_a_shell_waits_or_no_key_could_help(
+    tmp_path: Path, pty: Pty, escape: int | None, explain: bool
+) -> None:
+    async with interacting(tmp_path, pty) as (_, _, run, _, local):
+        interaction = Interaction(run, local, escape=escape, explain_suspend=explain)
+        shown = asyncio.ensure_future(interaction.run())
+        await pty.shows(b"ready ")
+        pty.type(b"\x1a")
+        pty.type(b"q")
+        assert await shown is InteractionResult.RUN_ENDED
+        assert b"background" not in pty.shown
+
+
 async def test_each_event_has_its_notice(tmp_path: Path, pty: Pty) -> None:
     async with interacting(tmp_path, pty) as (_, service, _, interaction, _):
         shown = asyncio.ensure_future(interaction.run())
