@@ -3,8 +3,8 @@
 How a line flows through it, from top to bottom:
 
 - `main` decides between a person at a terminal (`attended`) and a script on stdin (`script`).
-- `attended` shows the prompt (`prompt`, `prompt_text`, `completer`, `history`) and connects meanwhile. What is typed is
-  joined into complete commands (`lines`, with the scanner of `syntax`).
+- `attended` shows the prompt (`prompt`, `prompt_text`, `completer`, `history`, `suggestion`, `highlighting`, `drawing`)
+  and connects meanwhile. What is typed is joined into complete commands (`lines`, with the scanner of `syntax`).
 - `executor` executes one command. One that begins with a colon is parsed by `commands` and performed by `actions`; all
   others go to the `interpreter` of each active host.
 - `interpreter` separates `cd`, `export`, `unset` and `exit`, which change the state (`shell_state`), from lines for the

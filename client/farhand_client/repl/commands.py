@@ -20,12 +20,17 @@ PARTIAL_COMMAND: Final = re.compile(r"[ \t\n]*:([\w-]*)(?:[ \t]+(.*))?", re.ASCI
 COMMAND_PREFIX: Final = re.compile(r"[ \t\n]*:[A-Za-z]")
 
 PLAIN_WORDS: Final = {
-    **{"help": "help", "?": "help", "quit": "quit", "bye": "quit", "logout": "quit"},
-    **{"jobs": "jobs", "fg": "attach"},
+    "help": "help",
+    "?": "help",
+    "quit": "quit",
+    "bye": "quit",
+    "logout": "quit",
+    "jobs": "jobs",
+    "fg": "attach",
 }
-"""Lines that are commands without a colon, since people type them to any prompt; a shell that runs one line has no jobs.
-With an argument, a backslash or `command` before them they are for the shell, so that a program of such a name can be run.
-"""
+"""Lines that are commands without a colon, since people type them to any prompt; a shell that runs one line has no
+jobs. With an argument, or a backslash or `command` before them, they are for the shell, so that a program of such a
+name can be run."""
 
 ALIASES: Final = {"q": "quit", "exit": "quit", "h": "help"}
 """Other names of commands, as editors and debuggers have them."""
@@ -181,7 +186,7 @@ HELP_NOTES: Final = (
     "lists the other keys.",
     "Tab completes; Right, Ctrl-E and Ctrl-F take the rest of the line that is suggested from the history, Alt-F its "
     "next word. Up and Ctrl-R search the history.",
-    "help, ?, jobs, fg, quit, bye and logout alone on a line are for farhand; command help, \\quit and so on are for the "
-    "shell.",
+    "help, ?, jobs, fg, quit, bye and logout alone on a line are for farhand; command help, \\quit and so on are for "
+    "the shell.",
 )
 """Paragraphs after the list of commands."""

@@ -58,7 +58,7 @@ class StyleScanner(Scanner):
         self._styles: list[str] = []
 
     def styled(self, line: str) -> StyleAndTextTuples:
-        """Scan one line; return it in pieces with their styles."""
+        """Scan one line; return it in fragments with their styles."""
         self._line, self._line_offset, self._styles = line, self._offset, [""] * len(line)
         if self.unfinished is None and is_repl_command(line):
             blank = len(line) - len(line.lstrip())
@@ -68,13 +68,13 @@ class StyleScanner(Scanner):
             if self.in_document:
                 self._mark(0, len(line), STRING)
             self.feed(line)
-        pieces: StyleAndTextTuples = []
+        fragments: StyleAndTextTuples = []
         begin = 0
         for style, group in groupby(self._styles):
             end = begin + sum(1 for _ in group)
-            pieces.append((style, line[begin:end]))
+            fragments.append((style, line[begin:end]))
             begin = end
-        return pieces
+        return fragments
 
     def _mark(self, begin: int, end: int, style: str) -> None:
         """Give the characters that have no style yet this one."""

@@ -104,7 +104,9 @@ class TerminalRunner:
             started = await start()
         async with started as run:
             ladder.run = run
-            interaction = self._interaction = Interaction(run, self._terminal, escape=self._escape, explain_suspend=True, **backlog)
+            interaction = self._interaction = Interaction(
+                run, self._terminal, escape=self._escape, explain_suspend=True, **backlog
+            )
             if run.stdin is not None and run.stdin.over and run.result is None:
                 interaction.add_notice("another client has the input; this terminal only watches")
             try:

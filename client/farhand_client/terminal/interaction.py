@@ -51,8 +51,8 @@ class Interaction:
     Keys after `escape` are for the client; None disables them. A run whose stdin this client does not feed is shown
     read-only. The first `backlog` bytes of output, made on a terminal of `backlog_size`, are not written as they
     arrive; once all have arrived, the resulting screen is painted. `ping` returns once the service has answered
-    (`Client.ping`). With `explain_suspend`, the first Ctrl-Z shows how to leave the program running, since no shell waits
-    behind it.
+    (`Client.ping`). With `explain_suspend`, the first Ctrl-Z shows how to leave the program running, since no shell
+    waits behind it.
     """
 
     def __init__(

@@ -24,14 +24,14 @@ from farhand_client.repl.highlighting import (
 
 
 def coloured(line: str) -> list[list[tuple[str, str]]]:
-    """Return the pieces that have a style, line by line."""
+    """Return the chunks with a style, line by line."""
     document = Document(line)
     get = ShellLexer().lex_document(document)
-    return [[(style, piece) for style, piece, *_ in get(at) if style] for at in range(document.line_count)]
+    return [[(style, chunk) for style, chunk, *_ in get(at) if style] for at in range(document.line_count)]
 
 
 @pytest.mark.parametrize(
-    ("line", "pieces"),
+    ("line", "chunks"),
     [
         ("ls -l", [[(COMMAND, "ls")]]),
         ("A=1 ls 'a b'", [[(COMMAND, "ls"), (STRING, "'a b'")]]),
@@ -55,15 +55,15 @@ def coloured(line: str) -> list[list[tuple[str, str]]]:
         ("echo 'a\n:host", [[(COMMAND, "echo"), (STRING, "'a")], [(STRING, ":host")]]),
     ],
 )  # fmt: skip
-def test_what_a_word_means_decides_its_colour(line: str, pieces: list[list[tuple[str, str]]]) -> None:
-    assert coloured(line) == pieces
+def test_what_a_word_means_decides_its_colour(line: str, chunks: list[list[tuple[str, str]]]) -> None:
+    assert coloured(line) == chunks
 
 
 @given(text("ab 'c\"$`(){}<>;&|#\\\n=:!if\u3000\udcff"))
 def test_no_character_is_lost_and_nothing_is_refused(line: str) -> None:
     document = Document(line)
     get = ShellLexer().lex_document(document)
-    assert ["".join(piece[1] for piece in get(at)) for at in range(document.line_count)] == document.lines
+    assert ["".join(chunk[1] for chunk in get(at)) for at in range(document.line_count)] == document.lines
     assert get(document.line_count) == []
 
 
