@@ -56,15 +56,16 @@ if TYPE_CHECKING:
         RunGoesOn,
         SpawnError,
     )
-    from .options import DEVNULL, PIPE, RunOptions
+    from .options import DEVNULL, PIPE, STDOUT, RunOptions
     from .output import Chunk, Gap
     from .results import CommandError, CommandTimeout, Completed, Result
-    from .run import Run
+    from .run import Run, RunWithStdin
     from .version import __version__
 
 __all__ = [
     "DEVNULL",
     "PIPE",
+    "STDOUT",
     "AddressError",
     "AmbiguousId",
     "AppliedBounds",
@@ -98,6 +99,7 @@ __all__ = [
     "RunGoesOn",
     "RunInfo",
     "RunOptions",
+    "RunWithStdin",
     "Signaled",
     "SpawnError",
     "SpawnFailed",
@@ -115,8 +117,8 @@ _HOMES = {
     "farhand_client.connector": ("connect",),
     "farhand_client.connection.reconnecting": ("Outage",),
     "farhand_client.output": ("Chunk", "Gap"),
-    "farhand_client.options": ("DEVNULL", "PIPE", "RunOptions"),
-    "farhand_client.run": ("Run",),
+    "farhand_client.options": ("DEVNULL", "PIPE", "STDOUT", "RunOptions"),
+    "farhand_client.run": ("Run", "RunWithStdin"),
     "farhand_client.version": ("__version__",),
     "farhand_protocol.messages": (
         "AppliedBounds",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, NoReturn, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, Unpack, overload
 
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MiB
-from farhand_protocol.outcome import TimedOut
 
+from . import run_keywords as k
 from .attachment import ClientAttachment
 from .home_loop import not_picklable
 from .options import (
@@ -18,6 +18,7 @@ from .options import (
     RUN_KEYWORDS,
     SHELL_KEYWORDS,
     START_KEYWORDS,
+    STDOUT,
     Args,
     Offsets,
     RunKeywords,
@@ -25,15 +26,21 @@ from .options import (
     ShellKeywords,
     StartKeywords,
     attach_request,
+    checked_count,
     combined,
     stream_offsets,
 )
-from .output import OnGap, OutputCollector
+from .output import OnGap
 from .pending import Pending
-from .results import CommandTimeout, Completed, Result
-from .run import Run
+from .popen_keywords import START
+from .redirection import Destination, Redirections, check_pipes, merging_stderr
+from .results import Completed, Result
+from .run import Run, RunWithStdin
+from .run_keywords import Options
+from .run_to_end import run_to_end, wait_for_end
 from .signals import linux_number
-from .stdin import Source, feed_until
+from .stdin import Buffer, Source
+from .text_codec import TextCodec
 
 if TYPE_CHECKING:
     from .connection.login import LoginResult
@@ -83,26 +90,64 @@ class Client:
         """Whether the service has announced its shutdown; it accepts no new runs then."""
         return self._connection.session is not None and self._connection.session.going_away
 
+    @overload
+    async def run(self, args: Args, options: Options = None, **_: Unpack[k.CapturedBytes]) -> Completed[bytes]: ...
+    @overload
+    async def run(self, args: Args, options: Options = None, **_: Unpack[k.CapturedText]) -> Completed[str]: ...
+    @overload
+    async def run(self, args: Args, options: Options = None, **_: Unpack[k.CapturedEncoded]) -> Completed[str]: ...
+    @overload
+    async def run(self, args: Args, options: Options = None, **_: Unpack[k.CapturedWithErrors]) -> Completed[str]: ...
+    @overload
+    async def run(self, args: Args, options: Options = None, **_: Unpack[k.CapturedTranslated]) -> Completed[str]: ...
+    @overload
+    async def run(
+        self, args: Args, options: Options = None, **_: Unpack[k.RedirectedBytes]
+    ) -> Completed[bytes | None]: ...
+    @overload
+    async def run(
+        self, args: Args, options: Options = None, **_: Unpack[k.RedirectedText]
+    ) -> Completed[str | None]: ...
+    @overload
+    async def run(
+        self, args: Args, options: Options = None, **_: Unpack[k.RedirectedEncoded]
+    ) -> Completed[str | None]: ...
+    @overload
+    async def run(
+        self, args: Args, options: Options = None, **_: Unpack[k.RedirectedWithErrors]
+    ) -> Completed[str | None]: ...
+    @overload
+    async def run(
+        self, args: Args, options: Options = None, **_: Unpack[k.RedirectedTranslated]
+    ) -> Completed[str | None]: ...
+    @overload
+    async def run(self, args: Args, options: Options = None, **_: Unpack[k.AnyOutput]) -> Completed[Any]: ...
     async def run(
         self,
         args: Args,
         options: RunOptions | None = None,
         *,
-        input: bytes | str | None = None,
+        input: Buffer | str | None = None,
         stdin: Source | None = None,
+        stdout: Destination | None = None,
+        stderr: Destination | None = None,
+        capture_output: bool | None = None,
         check: bool = False,
-        text: bool = False,
+        text: bool | None = None,
         encoding: str | None = None,
+        errors: str | None = None,
+        universal_newlines: bool | None = None,
         max_output: int = MAX_OUTPUT,
         on_gap: OnGap | None = None,
         **keywords: Unpack[RunKeywords],
-    ) -> Completed:
+    ) -> Completed[Any]:
         """Run a command to its end and return its output, like `subprocess.run(..., capture_output=True)`.
 
         `args` is executed unchanged; with `shell=True` it is a script for the account's shell. str are converted to
         bytes with `os.fsencode`. `cwd` is relative to the account's home. `env` is added to the clean environment that
-        the service provides. The command's stdin is empty, or `input`, or is read from `stdin`: a file descriptor, a
-        binary file, or an async iterable of bytes.
+        the service provides. The command's stdin is empty, or `input`, or is read from `stdin`: a file descriptor, an
+        open file, or an async iterable of bytes. Output is returned unless `stdout` or `stderr` is DEVNULL or a file to
+        write it to, or `capture_output` is False: then it goes where this process's own output goes.
 
         After `timeout` seconds, or `idle_timeout` seconds without output, the service stops the run: TERM, `kill_after`
         seconds (default 5), KILL, for the whole process tree. Cancelling this call stops it in the same way, and waits
@@ -116,56 +161,51 @@ class Client:
         reported to `on_gap`; without `on_gap` it is an error.
 
         The first `max_output` bytes of each output stream are returned; the rest is thrown away while the command
-        continues, and `truncated` is set. With `text` or an `encoding` (default UTF-8) output is decoded; newlines are
-        not translated. `options` holds further options as one record; the keyword arguments override it.
+        continues, and `truncated` is set. With `text`, an `encoding` (default UTF-8), `errors` or `universal_newlines`
+        output is decoded; only `universal_newlines` translates newlines. `options` holds further options as one record;
+        the keyword arguments override it.
 
         Raises `SpawnError` if the program did not start, `CommandTimeout`, with `check` `CommandError`,
         `RequestRefused`, `ConnectionLost`, `OutputIncomplete`; ValueError and TypeError for arguments that no service
         would accept; UnicodeDecodeError if the output is not text in the encoding.
         """
-        codec = encoding or ("utf-8" if text else None)
-        data, source = _stdin_source(input, stdin, codec)
+        codec = TextCodec.of(text, encoding, errors, universal_newlines)
+        redirections = Redirections.of(
+            input=input, stdin=stdin, stdout=stdout, stderr=stderr, capture_output=capture_output, codec=codec
+        )
         chosen = combined(options, keywords, RUN_KEYWORDS)
         if chosen.terminal is not None:
             raise ValueError("run cannot use a terminal; use start")
-        request = chosen.request(args, stdin=data is not None or source is not None)
-        attachment = ClientAttachment(self._connection, request, tolerant=on_gap is not None)
-        stdout = OutputCollector(partial(attachment.consumed, "stdout"), max_output, on_gap)
-        stderr = OutputCollector(partial(attachment.consumed, "stderr"), max_output, on_gap)
-        attachment.deliver_to("stdout", stdout)
-        if not request.merge_stderr:
-            attachment.deliver_to("stderr", stderr)
-        attachment.begin()
-        try:
-            result = await _communicate(attachment, data, source)
-        except BaseException:
-            await attachment.stop_or_detach()
-            raise
-        truncated = stdout.truncated or stderr.truncated
-        out, err = stdout.value(), None if request.merge_stderr else stderr.value()
-        completed = Completed(args, result, out, err, truncated=truncated)
-        if isinstance(result.outcome, TimedOut):
-            raise CommandTimeout(completed, result.outcome.timeout)
-        if codec is not None:
-            completed.stdout = _decode(out, codec, stdout.truncated)
-            completed.stderr = None if err is None else _decode(err, codec, stderr.truncated)
+        chosen = merging_stderr(chosen, redirections)
+        request = chosen.request(args, stdin=redirections.input is not None or redirections.source is not None)
+        kept = checked_count(max_output, "max_output")
+        completed = await run_to_end(self._connection, args, request, redirections, codec, kept, on_gap)
         if check:
             completed.check_returncode()
         return completed
 
+    @overload
+    def start(self, args: Args, options: Options = None, **_: Unpack[k.StartWithStdin]) -> Pending[RunWithStdin]: ...
+    @overload
+    def start(self, args: Args, options: Options = None, **_: Unpack[k.StartOnTerminal]) -> Pending[RunWithStdin]: ...
+    @overload
+    def start(self, args: Args, options: Options = None, **_: Unpack[k.StartAny]) -> Pending[Run]: ...
     def start(
         self,
         args: Args,
         options: RunOptions | None = None,
         *,
         stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
         on_gap: OnGap | None = None,
         **keywords: Unpack[StartKeywords],
-    ) -> Pending[Run]:
+    ) -> Pending[Any]:
         """Start a command: `async with client.start(...) as run:`, or `run = await client.start(...)`.
 
         The arguments are those of `run`. With `stdin=PIPE` the run has a `stdin` to write to, otherwise its stdin is
-        empty. If the run of that `run_id` exists already, its output is delivered from the beginning.
+        empty; output that is DEVNULL is thrown away. If the run of that `run_id` exists already, its output is
+        delivered from the beginning.
 
         With `terminal` the program gets such a controlling terminal: what is written to `stdin` is typed there, and all
         output arrives on `stdout`. The service keeps the output in a file of `spool` bytes, or of its default size.
@@ -173,10 +213,14 @@ class Client:
 
         Raises `SpawnError`, `RequestRefused`, `ConnectionLost`, ValueError and TypeError.
         """
-        if stdin not in (None, PIPE, DEVNULL):
-            raise ValueError("start accepts stdin=PIPE, or DEVNULL, the default; run can read a file")
-        request = combined(options, keywords, START_KEYWORDS).request(args, stdin=stdin == PIPE)
-        return Pending(Run.begin(self._connection, request, on_gap))
+        check_pipes(stdin, stdout, stderr)
+        chosen = combined(options, keywords, START_KEYWORDS, START)
+        if stderr == STDOUT:
+            chosen = chosen.changed(merge_stderr=True)
+        request = chosen.request(args, stdin=stdin == PIPE)
+        kind = RunWithStdin if request.stdin else Run
+        discarded = {name for name, value in (("stdout", stdout), ("stderr", stderr)) if value == DEVNULL}
+        return Pending(kind.begin(self._connection, request, on_gap, discarded))
 
     def shell(
         self,
@@ -185,15 +229,19 @@ class Client:
         *,
         on_gap: OnGap | None = None,
         **keywords: Unpack[ShellKeywords],
-    ) -> Pending[Run]:
+    ) -> Pending[RunWithStdin]:
         """Start the account's shell as a login shell, with a `stdin`. The arguments are those of `start`.
 
         After the client of a shell on a terminal is gone, the service keeps the shell for longer than other runs
         (`runs.keep_terminal`, by default one day).
         """
-        chosen = combined(options, keywords, SHELL_KEYWORDS).changed(terminal=terminal)
-        return Pending(Run.begin(self._connection, chosen.request(None, stdin=True), on_gap))
+        chosen = combined(options, keywords, SHELL_KEYWORDS, START).changed(terminal=terminal)
+        return Pending(RunWithStdin.begin(self._connection, chosen.login_request(), on_gap))
 
+    @overload
+    def attach(self, run_id: str, *, stdin: Literal[True], **_: Unpack[k.AttachKeywords]) -> Pending[RunWithStdin]: ...
+    @overload
+    def attach(self, run_id: str, *, stdin: bool | int = False, **_: Unpack[k.AttachKeywords]) -> Pending[Run]: ...
     def attach(
         self,
         run_id: str,
@@ -206,7 +254,7 @@ class Client:
         size: m.WindowSize | None = None,
         share: bool = False,
         on_gap: OnGap | None = None,
-    ) -> Pending[Run]:
+    ) -> Pending[Any]:
         """Attach to an existing run, whether it has ended or not: `async with client.attach(id) as run:`, or await it.
 
         `run_id` may be shortened as long as it matches a single run. Output is delivered from `offset` on; without
@@ -233,7 +281,8 @@ class Client:
         opening = partial(
             attach_request, at=at, stdin=feeds, hold=holds, follow=follow, read_only=read_only, size=size, share=share
         )
-        return Pending(Run.attach(self._connection, run_id, opening, on_gap))
+        kind = Run if feeds is None else RunWithStdin
+        return Pending(kind.attach(self._connection, run_id, opening, on_gap))
 
     async def runs(self, *, ended: bool = False, prefix: str = "") -> list[m.RunInfo]:
         """Return the runs under way that this user may see, newest first; with `ended` also those that have ended.
@@ -283,7 +332,7 @@ class Client:
         """
         attachment = ClientAttachment(self._connection, attach_request(await self._full_id(run_id), (None, None)))
         attachment.request_stop(kill_after)
-        return await _wait_for_end(attachment)
+        return await wait_for_end(attachment)
 
     async def wait(self, run_id: str) -> Result:
         """Wait for the end of a run and return how it ended. None of its output is read.
@@ -291,7 +340,7 @@ class Client:
         Raises `AmbiguousId`, `RequestRefused`, `ConnectionLost`, `SpawnError` if the program never started, ValueError.
         """
         opening = attach_request(await self._full_id(run_id), (None, None), read_only=True)
-        return await _wait_for_end(ClientAttachment(self._connection, opening))
+        return await wait_for_end(ClientAttachment(self._connection, opening))
 
     async def wait_for(
         self,
@@ -347,47 +396,3 @@ class Client:
         from .calls import full_id
 
         return await full_id(self._connection, text)
-
-
-def _stdin_source(
-    input: bytes | str | None, stdin: Source | None, codec: str | None
-) -> tuple[bytes | None, Source | None]:
-    """Return the bytes for stdin, or where they come from. Raises ValueError and TypeError."""
-    if input is not None and stdin is not None:
-        raise ValueError("input and stdin cannot be combined")
-    if isinstance(input, str):
-        if codec is None:
-            raise TypeError("input is str; pass bytes, or set text or encoding")
-        input = input.encode(codec)
-    if stdin == PIPE:
-        raise ValueError("run does not accept stdin=PIPE; use start, or pass input")
-    return input, None if stdin == DEVNULL else stdin
-
-
-async def _communicate(attachment: ClientAttachment, input: bytes | None, source: Source | None) -> Result:
-    """Feed the run's stdin and wait for its end."""
-    if attachment.stdin is not None:
-        if source is not None:
-            return await feed_until(attachment.stdin, source, attachment.result())
-        if input:
-            attachment.stdin.write(input)
-        attachment.stdin.close()
-    return await attachment.result()
-
-
-async def _wait_for_end(attachment: ClientAttachment) -> Result:
-    """Attach without reading output, and return the result at the run's end."""
-    attachment.begin()
-    try:
-        return await attachment.result()
-    finally:
-        attachment.detach()
-
-
-def _decode(data: bytes, codec: str, truncated: bool) -> str:
-    """Decode output. Raises UnicodeDecodeError, but not for a last character that was cut by truncation."""
-    if not truncated:
-        return data.decode(codec)
-    import codecs
-
-    return codecs.getincrementaldecoder(codec)().decode(data, final=False)

@@ -26,6 +26,9 @@ class DescriptorWriter(Protocol):
     async def write(self, chunks: Sequence[bytes]) -> None:
         """Write all of `chunks`. Raises OSError. After a cancellation they may still be written."""
 
+    def close(self) -> None:
+        """Close the descriptor, after what is still being written. For a descriptor that only this writer uses."""
+
 
 def descriptor_writer(fd: int) -> DescriptorWriter:
     """Return a writer for `fd`. Only writes to a regular file or /dev/null, which never block, happen in the loop.
@@ -47,6 +50,9 @@ class _DirectWriter:
     async def write(self, chunks: Sequence[bytes]) -> None:
         _write_all(self._fd, chunks)
 
+    def close(self) -> None:
+        os.close(self._fd)
+
 
 class _ThreadedWriter:
     """Writes in a thread of its own, so that only that thread waits for a slow reader.
@@ -57,7 +63,7 @@ class _ThreadedWriter:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._loop = asyncio.get_running_loop()
-        self._queue: queue.SimpleQueue[tuple[Sequence[bytes], asyncio.Future[None]]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Sequence[bytes], asyncio.Future[None]] | None] = queue.SimpleQueue()
         try:
             threading.Thread(target=self._work, name=f"writer of {fd}", daemon=True).start()
         except (RuntimeError, MemoryError) as error:  # now, not once there is output that nobody can write
@@ -68,9 +74,12 @@ class _ThreadedWriter:
         self._queue.put((chunks, written))
         await written
 
+    def close(self) -> None:
+        self._queue.put(None)
+
     def _work(self) -> None:
-        while True:
-            chunks, written = self._queue.get()
+        while (entry := self._queue.get()) is not None:
+            chunks, written = entry
             error: OSError | None = None
             try:
                 _write_all(self._fd, chunks)
@@ -78,6 +87,7 @@ class _ThreadedWriter:
                 error = caught
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                 self._loop.call_soon_threadsafe(_settle, written, error)
+        os.close(self._fd)
 
 
 def _settle(written: asyncio.Future[None], error: OSError | None) -> None:

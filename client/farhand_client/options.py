@@ -9,7 +9,6 @@ and `Client.shell` accept, so that type checkers and editors know them.
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
@@ -19,9 +18,12 @@ from farhand_protocol import messages as m
 from farhand_protocol.limits import MIN_SPOOL_SIZE, TERMINAL_WINDOW
 
 from .ids import checked_id, new_key, uuid7
+from .popen_keywords import POPEN, Refusal, without_harmless
 
-PIPE: Final = subprocess.PIPE
-DEVNULL: Final = subprocess.DEVNULL
+# The numbers of `subprocess`; as literals, so that type checkers know that a run with stdin=PIPE has a stdin.
+PIPE: Final = -1
+STDOUT: Final = -2
+DEVNULL: Final = -3
 
 DEFAULT_KILL_AFTER: Final = 5.0
 """Seconds between TERM and KILL when a command is stopped."""
@@ -49,15 +51,20 @@ class CommonKeywords(TypedDict, total=False):
     spool: int | None
 
 
-class RunKeywords(CommonKeywords, total=False):
-    """Keyword arguments of `Client.run`; `RunOptions` describes them."""
+class CommandKeywords(CommonKeywords, total=False):
+    """Keyword arguments of `Client.run` and `Client.start`; `RunOptions` describes them."""
 
     shell: bool
     timeout: float | None
     idle_timeout: float | None
     kill_after: float | None
-    merge_stderr: bool
     limits: ResourceBounds | None
+
+
+class RunKeywords(CommandKeywords, total=False):
+    """The options among the keyword arguments of `Client.run`; `RunOptions` describes them."""
+
+    merge_stderr: bool
 
 
 class StartKeywords(RunKeywords, total=False):
@@ -130,12 +137,21 @@ class RunOptions:
         _check_names(keywords, START_KEYWORDS)
         return replace(self, **{name: _CONVERTERS[name](value) for name, value in keywords.items()})
 
-    def request(self, args: Args | None, *, stdin: bool) -> m.RunRequest:
-        """Return the message that requests a run of `args`, or of a login shell if `args` is None.
+    def request(self, args: Args, *, stdin: bool) -> m.RunRequest:
+        """Return the message that requests a run of `args`.
 
         With `stdin` the client feeds the run's stdin; a run on a terminal always has one. Raises TypeError and
         ValueError for arguments that no service would accept.
         """
+        if args is None:
+            raise TypeError("args is None; it must be the program and its arguments (for a login shell, use shell())")
+        return self._request(args, stdin=stdin)
+
+    def login_request(self) -> m.RunRequest:
+        """Return the message that requests a login shell, with a stdin. Raises ValueError."""
+        return self._request(None, stdin=True)
+
+    def _request(self, args: Args | None, *, stdin: bool) -> m.RunRequest:
         login = args is None
         on_terminal = self.terminal is not None
         return m.RunRequest(
@@ -165,10 +181,21 @@ def _restored(values: dict[str, Any]) -> RunOptions:
     return RunOptions(**values | {"env": MappingProxyType(values["env"])})
 
 
-def combined(options: RunOptions | None, keywords: Mapping[str, object], allowed: frozenset[str]) -> RunOptions:
-    """Return `options` changed by `keywords`, whose names must be in `allowed`. Raises as `RunOptions.of`."""
-    _check_names(keywords, allowed)
+def combined(
+    options: object,
+    keywords: Mapping[str, object],
+    allowed: frozenset[str],
+    refusals: Mapping[str, Refusal] = POPEN,
+) -> RunOptions:
+    """Return `options` changed by `keywords`, whose names must be in `allowed` or harmless according to `refusals`.
+
+    Raises as `RunOptions.of`.
+    """
     base = RunOptions() if options is None else options
+    if not isinstance(base, RunOptions):
+        raise TypeError(f"options is {type(base).__name__}; it must be RunOptions, or leave it out")
+    keywords = without_harmless(keywords, refusals)
+    _check_names(keywords, allowed)
     return base.changed(**cast("StartKeywords", keywords)) if keywords else base
 
 
@@ -208,6 +235,15 @@ def stream_offsets(offset: Offsets) -> tuple[int | None, int | None]:
 
 
 # Checks and conversions
+
+
+def checked_count(value: object, where: str, least: int = 0) -> int:
+    """Return `value` if it is an int from `least` to `MAX_COUNT`. Raises TypeError and ValueError."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{where} is {type(value).__name__}; it must be an int")
+    if not least <= value <= m.MAX_COUNT:
+        raise ValueError(f"{where} is {value}; it must be {least} to {m.MAX_COUNT}")
+    return value
 
 
 def _check_names(keywords: Mapping[str, Any], allowed: frozenset[str]) -> None:

@@ -19,23 +19,23 @@ class AsyncContext(Protocol):
     ) -> None: ...
 
 
-_T = TypeVar("_T", bound=AsyncContext)
+_T_co = TypeVar("_T_co", bound=AsyncContext, covariant=True)
 
 
-class Pending(Coroutine[Any, Any, _T], Generic[_T]):
+class Pending(Coroutine[Any, Any, _T_co], Generic[_T_co]):
     """A coroutine that is also an async context manager: `x = await pending` and `async with pending as x:` both work.
 
     It can be used once. As a real coroutine it is accepted by `asyncio.create_task`.
     """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, _T]) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, _T_co]) -> None:
         self._coroutine = coroutine
-        self._value: _T | None = None
+        self._value: _T_co | None = None
 
-    def __await__(self) -> Generator[Any, Any, _T]:
+    def __await__(self) -> Generator[Any, Any, _T_co]:
         return self._coroutine.__await__()
 
-    async def __aenter__(self) -> _T:
+    async def __aenter__(self) -> _T_co:
         self._value = await self._coroutine
         return self._value
 

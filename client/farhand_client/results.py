@@ -5,13 +5,22 @@ from __future__ import annotations
 import signal
 import subprocess
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
 
 from .errors import ConnectionLost, FarhandError
 from .signals import signal_name
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    OutputT_co = TypeVar("OutputT_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    OutputT_co = TypeVar("OutputT_co", covariant=True)
 
 ASSUMED_GRACE: Final = 60.0
 """The service's default grace period in seconds, for errors that say what happens to a run."""
@@ -42,14 +51,18 @@ class Result:
         return returncode(self.outcome)
 
 
-class Completed(subprocess.CompletedProcess[Any]):
+class Completed(subprocess.CompletedProcess[Any], Generic[OutputT_co]):
     """A `subprocess.CompletedProcess` that also says how the run ended.
 
-    `stdout` and `stderr` are bytes, or str if text was requested; `duration` is wall time on the remote machine in
-    seconds; `usage` and `applied` are as in `Result`. `truncated` says that output beyond `max_output` was thrown away.
+    `stdout` and `stderr` are bytes, or str if text was requested, and None if they were redirected; `duration` is wall
+    time on the remote machine in seconds; `usage` and `applied` are as in `Result`. `truncated` says that output beyond
+    `max_output` was thrown away.
     """
 
-    def __init__(self, args: Any, result: Result, stdout: Any, stderr: Any, *, truncated: bool) -> None:
+    stdout: OutputT_co
+    stderr: OutputT_co
+
+    def __init__(self, args: Any, result: Result, stdout: OutputT_co, stderr: OutputT_co, *, truncated: bool) -> None:
         super().__init__(args, result.returncode, stdout, stderr)
         self.outcome: Final = result.outcome
         self.run_id: Final = result.run_id
@@ -67,7 +80,7 @@ class Completed(subprocess.CompletedProcess[Any]):
 class CommandError(FarhandError, subprocess.CalledProcessError):
     """The command did not exit with code 0, and `check` was set. Also a `subprocess.CalledProcessError`."""
 
-    def __init__(self, completed: Completed) -> None:
+    def __init__(self, completed: Completed[Any]) -> None:
         super().__init__(completed.returncode, completed.args, completed.stdout, completed.stderr)
         self.completed: Final = completed
         self.outcome: Final = completed.outcome
@@ -83,7 +96,7 @@ class CommandTimeout(FarhandError, subprocess.TimeoutExpired):
     Also a `subprocess.TimeoutExpired`; `timeout` is in seconds.
     """
 
-    def __init__(self, completed: Completed, timeout: float) -> None:
+    def __init__(self, completed: Completed[Any], timeout: float) -> None:
         super().__init__(completed.args, timeout, completed.stdout, completed.stderr)
         self.completed: Final = completed
         self.outcome: Final = completed.outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Container
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, NoReturn, Self
@@ -44,22 +44,30 @@ class Run:
         self._attachment = attachment
         self.id: Final = attachment.id
         """The run's id, a UUID; of version 7 (RFC 9562) unless the caller chose another."""
-        self.stdin: Final[InputStream | None] = attachment.stdin
-        """The run's stdin, if `stdin=PIPE` was given or an attachment asked to feed the run."""
         self.stdout: Final = self._stream("stdout", stdout, on_gap)
         self.stderr: Final = None if stderr is None else self._stream("stderr", stderr, on_gap)
         """None with `merge_stderr`."""
 
     @classmethod
     async def begin(
-        cls, connection: ReconnectingConnection, opening: m.RunRequest | m.Attach, on_gap: OnGap | None
-    ) -> Run:
-        """Request a run and wait until it has started. Raises as `Client.start` and `Client.attach`."""
+        cls,
+        connection: ReconnectingConnection,
+        opening: m.RunRequest | m.Attach,
+        on_gap: OnGap | None,
+        discarded: Container[str] = (),
+    ) -> Self:
+        """Request a run and wait until it has started. The output of the `discarded` streams is thrown away.
+
+        Raises as `Client.start` and `Client.attach`.
+        """
         attachment = ClientAttachment(connection, opening, tolerant=on_gap is not None)
         if isinstance(opening, m.RunRequest):
             run = cls(attachment, stdout=0, stderr=None if opening.merge_stderr else 0, on_gap=on_gap)
         else:
             run = cls(attachment, stdout=opening.stdout, stderr=opening.stderr, on_gap=on_gap)
+        for name, stream in (("stdout", run.stdout), ("stderr", run.stderr)):
+            if name in discarded and stream is not None:
+                stream.discard()
         attachment.begin()
         try:
             await asyncio.shield(attachment.started)
@@ -71,7 +79,7 @@ class Run:
     @classmethod
     async def attach(
         cls, connection: ReconnectingConnection, text: str, opening: Callable[[str], m.Attach], on_gap: OnGap | None
-    ) -> Run:
+    ) -> Self:
         """Attach to the run whose id begins with `text`. Raises as `Client.attach`."""
         from .calls import full_id
 
@@ -84,6 +92,11 @@ class Run:
         else:
             self._attachment.deliver_to(name, stream, offset)
         return stream
+
+    @property
+    def stdin(self) -> InputStream | None:
+        """The run's stdin, if `stdin=PIPE` was given or an attachment asked to feed the run."""
+        return self._attachment.stdin
 
     @property
     def pid(self) -> int | None:
@@ -246,6 +259,17 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._attachment.stop_or_detach()
+
+
+class RunWithStdin(Run):
+    """A `Run` that has a `stdin`."""
+
+    @property
+    def stdin(self) -> InputStream:
+        """The run's stdin."""
+        stdin = self._attachment.stdin
+        assert stdin is not None
+        return stdin
 
 
 async def _merged_output(connection: ReconnectingConnection, opening: m.Attach) -> AsyncGenerator[Chunk | Gap, None]:

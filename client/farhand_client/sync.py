@@ -10,12 +10,8 @@ Each object wraps the object of the asyncio API and runs its methods on an event
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import os
-import threading
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from concurrent.futures import Future
 from types import TracebackType
 from typing import (
     TYPE_CHECKING,
@@ -30,6 +26,7 @@ from typing import (
     Self,
     TypeAlias,
     TypeVar,
+    cast,
 )
 
 from . import client as _client
@@ -55,17 +52,21 @@ from .errors import (
     RunGoesOn,
     SpawnError,
 )
-from .home_loop import IN_CHILD, not_picklable
-from .options import DEVNULL, PIPE
+from .home_loop import not_picklable
+from .loop_thread import LoopThread, loop_thread
+from .options import DEVNULL, PIPE, STDOUT
 from .output import Chunk, Gap
 from .results import CommandError, CommandTimeout, Completed, Result
 
 if TYPE_CHECKING:
     from farhand_protocol.outcome import Outcome
 
+    from .sync_methods import AttachMethod, RunMethod, StartMethod
+
 __all__ = [
     "DEVNULL",
     "PIPE",
+    "STDOUT",
     "AddressError",
     "AmbiguousId",
     "AuthenticationError",
@@ -88,97 +89,10 @@ __all__ = [
     "Result",
     "Run",
     "RunGoesOn",
+    "RunWithStdin",
     "SpawnError",
     "connect",
 ]
-
-_T = TypeVar("_T")
-
-CANCEL_TIMEOUT: Final = 20.0
-"""Seconds that an interrupted call may take to clean up: a stop takes up to 15, its default grace and its margin."""
-
-
-class LoopThread:
-    """An event loop in a thread of its own, which runs coroutines for other threads.
-
-    The thread is a daemon: the end of a script does not wait for it.
-    """
-
-    def __init__(self) -> None:
-        self._pid = os.getpid()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="farhand", daemon=True)
-        self._thread.start()
-
-    @property
-    def in_child(self) -> bool:
-        """Whether this is a forked child of the process whose thread this is: it has not got the thread."""
-        return os.getpid() != self._pid
-
-    def call(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """Run `coroutine` on the loop and return its result, or raise its error.
-
-        If the waiting is interrupted, for example by Ctrl-C, the coroutine is cancelled and may clean up for
-        `CANCEL_TIMEOUT` before the interrupt is raised; a second interrupt is raised at once.
-        """
-        if self.in_child:
-            coroutine.close()
-            raise NotUsableHere(f"this object was made in process {self._pid}; {IN_CHILD}")
-        if threading.current_thread() is self._thread:
-            coroutine.close()
-            raise NotUsableHere("this call would wait for itself; use the asyncio API inside coroutines")
-        future: Future[_T] = Future()
-        tasks: list[asyncio.Task[None]] = []
-
-        def begin() -> None:
-            tasks.append(self._loop.create_task(_settle(future, coroutine)))
-
-        self._loop.call_soon_threadsafe(begin)
-        try:
-            return future.result()
-        except BaseException:
-            if not future.done():
-                self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())
-                _await_cleanup(future)
-            raise
-
-
-async def _settle(future: Future[_T], coroutine: Coroutine[Any, Any, _T]) -> None:
-    try:
-        future.set_result(await coroutine)
-    except BaseException as error:
-        future.set_exception(error)
-        if not isinstance(error, Exception | asyncio.CancelledError):
-            raise
-
-
-def _await_cleanup(future: Future[Any]) -> None:
-    try:
-        future.exception(timeout=CANCEL_TIMEOUT)
-    except TimeoutError:
-        return
-
-
-_loop_threads: Final[dict[int, LoopThread]] = {}
-_lock = threading.Lock()
-
-
-def loop_thread() -> LoopThread:
-    """Return this process's loop thread. A forked child gets one of its own, because threads do not survive a fork."""
-    with _lock:
-        found = _loop_threads.get(os.getpid())
-        if found is None:
-            found = _loop_threads[os.getpid()] = LoopThread()
-        return found
-
-
-def _renew_lock() -> None:
-    """Replace the lock in a forked child: another thread of the parent may have held it."""
-    global _lock
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -272,9 +186,14 @@ class SyncRun(_Wrapper[_run.Run]):
         self.id: Final = inner.id
         self.pid: Final = inner.pid
         self.new: Final = inner.new
-        self.stdin: Final = SyncInputStream(inner.stdin, thread) if inner.stdin is not None else None
+        self._stdin = SyncInputStream(inner.stdin, thread) if inner.stdin is not None else None
         self.stdout: Final = SyncOutputStream(inner.stdout, thread)
         self.stderr: Final = SyncOutputStream(inner.stderr, thread) if inner.stderr is not None else None
+
+    @property
+    def stdin(self) -> SyncInputStream | None:
+        """The run's stdin, if `stdin=PIPE` was given or an attachment asked to feed the run."""
+        return self._stdin
 
     @property
     def result(self) -> Result | None:
@@ -337,12 +256,34 @@ class SyncRun(_Wrapper[_run.Run]):
             self._loop_thread.call(self._inner.__aexit__(kind, error, traceback))
 
 
+class SyncRunWithStdin(SyncRun):
+    """A `SyncRun` that has a `stdin`."""
+
+    @property
+    def stdin(self) -> SyncInputStream:
+        """The run's stdin."""
+        assert self._stdin is not None
+        return self._stdin
+
+
 def _starting(
     method: Callable[Concatenate[_client.Client, _P], Coroutine[Any, Any, _run.Run]],
 ) -> Callable[Concatenate[_Wraps[_client.Client], _P], Run]:
     @functools.wraps(method)
     def call(self: _Wraps[_client.Client], /, *args: _P.args, **kwargs: _P.kwargs) -> SyncRun:
-        return SyncRun(self._loop_thread.call(method(self._inner, *args, **kwargs)), self._loop_thread)
+        inner = self._loop_thread.call(method(self._inner, *args, **kwargs))
+        kind = SyncRun if inner.stdin is None else SyncRunWithStdin
+        return kind(inner, self._loop_thread)
+
+    return call
+
+
+def _starting_with_stdin(
+    method: Callable[Concatenate[_client.Client, _P], Coroutine[Any, Any, _run.RunWithStdin]],
+) -> Callable[Concatenate[_Wraps[_client.Client], _P], RunWithStdin]:
+    @functools.wraps(method)
+    def call(self: _Wraps[_client.Client], /, *args: _P.args, **kwargs: _P.kwargs) -> SyncRunWithStdin:
+        return SyncRunWithStdin(self._loop_thread.call(method(self._inner, *args, **kwargs)), self._loop_thread)
 
     return call
 
@@ -361,11 +302,11 @@ class SyncClient(_Wrapper[_client.Client]):
         self.version: Final = inner.version
         self.features: Final = inner.features
 
-    run = _waiting(_client.Client.run)
+    run: ClassVar = cast("RunMethod", _waiting(_client.Client.run))
+    start: ClassVar = cast("StartMethod[SyncRun, SyncRunWithStdin]", _starting(_client.Client.start))
+    shell = _starting_with_stdin(_client.Client.shell)
+    attach: ClassVar = cast("AttachMethod[SyncRun, SyncRunWithStdin]", _starting(_client.Client.attach))
     ping = _waiting(_client.Client.ping)
-    start = _starting(_client.Client.start)
-    shell = _starting(_client.Client.shell)
-    attach = _starting(_client.Client.attach)
     recording = _waiting(_client.Client.recording)
     runs = _waiting(_client.Client.runs)
     info = _waiting(_client.Client.info)
@@ -414,3 +355,4 @@ connect = _connecting(_connector.connect)
 # The names that this module shares with `farhand_client`.
 Client: TypeAlias = SyncClient
 Run: TypeAlias = SyncRun
+RunWithStdin: TypeAlias = SyncRunWithStdin

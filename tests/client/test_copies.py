@@ -41,6 +41,7 @@ from farhand_client import (
     Run,
     RunInfo,
     RunOptions,
+    RunWithStdin,
     Signaled,
     SpawnError,
     SpawnFailed,
@@ -106,11 +107,12 @@ MADE: dict[type, Callable[[type[Any]], Exception]] = {
 }
 """How an error of a class is made, if it is not made like its base."""
 
-OF_A_CONNECTION = {Client, InputStream, OutputStream, Run} | {
+OF_A_CONNECTION = {Client, InputStream, OutputStream, Run, RunWithStdin} | {
     sync.SyncClient,
     sync.SyncInputStream,
     sync.SyncOutputStream,
     sync.SyncRun,
+    sync.SyncRunWithStdin,
 }
 
 

@@ -55,3 +55,20 @@ async def test_without_a_thread_no_writer_is_made(monkeypatch: pytest.MonkeyPatc
         descriptor_writer(writing)
     os.close(reading)
     os.close(writing)
+
+
+@pytest.mark.parametrize("written", [b"", b"x"])
+async def test_a_writer_closes_its_descriptor_when_everything_is_written(written: bytes, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with (tmp_path / "file").open("wb") as file:
+        regular = os.dup(file.fileno())
+    for fd in (writing, regular):
+        writer = descriptor_writer(fd)
+        if written:
+            await writer.write([written])
+        writer.close()
+    assert await asyncio.to_thread(os.read, reading, 9) == written
+    assert await asyncio.to_thread(os.read, reading, 9) == b""
+    os.close(reading)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(regular)

@@ -134,7 +134,7 @@ def test_checked_options_may_be_given_again() -> None:
 
 
 def test_a_login_shell_leaves_its_kill_grace_to_the_service() -> None:
-    request = RunOptions().request(None, stdin=True)
+    request = RunOptions().login_request()
     assert (request.login, request.argv, request.shell, request.kill_after) == (True, None, None, None)
 
 

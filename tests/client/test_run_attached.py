@@ -110,7 +110,7 @@ async def test_a_run_that_is_left_continues(tmp_path: Path) -> None:
 
     async with client_of(tmp_path, behave) as (client, service):
         for options in ({"on_disconnect": "keep"}, {}):
-            run = await client.start(["prog"], **options)  # type: ignore[arg-type]  # as a script would
+            run = await client.start(["prog"], **options)  # type: ignore[call-overload]  # as a script would
             run.detach()
             with pytest.raises(
                 ConnectionLost, match="it keeps running" if options else "stops it after its grace period"

@@ -99,7 +99,7 @@ def test_threads_share_a_client(tmp_path: Path) -> None:
 
 
 def test_a_call_from_the_loop_thread_is_refused(tmp_path: Path) -> None:
-    from farhand_client.sync import loop_thread
+    from farhand_client.loop_thread import loop_thread
 
     async def call() -> Any:
         return loop_thread().call(asyncio.sleep(0))

@@ -79,10 +79,11 @@ async def stoppable(run: FakeRun) -> None:
     run.ended(STOPPED)
 
 
-async def run(directory: Path, behave: Behaviour, *args: Any, **options: Any) -> Completed:
+async def run(directory: Path, behave: Behaviour, *args: Any, **options: Any) -> Completed[Any]:
     """Return what `Client.run` does, called with `args` and `options` on a service of its own."""
     async with client_of(directory, behave) as (client, _):
-        return await client.run(*args or (["true"],), **options)
+        completed: Completed[Any] = await client.run(*args or (["true"],), **options)
+        return completed
 
 
 class Cat:

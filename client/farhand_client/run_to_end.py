@@ -1,0 +1,154 @@
+"""One run from its request to its end, with what `Client.run` does about its streams meanwhile.
+
+Output that is returned is collected up to a limit; output that goes to a file is written there as it arrives, as fast
+as the file takes it. The run is over when all of its output is delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from farhand_protocol import messages as m
+from farhand_protocol.outcome import TimedOut
+
+from .attachment import ClientAttachment
+from .descriptors import descriptor_writer
+from .errors import FarhandError
+from .output import OnGap, OutputCollector, OutputStream
+from .results import CommandTimeout, Completed, Result
+from .stdin import feed_until
+
+if TYPE_CHECKING:
+    from .connection.reconnecting import ReconnectingConnection
+    from .options import Args
+    from .redirection import Delivery, Redirections
+    from .text_codec import TextCodec
+
+
+async def run_to_end(
+    connection: ReconnectingConnection,
+    args: Args,
+    request: m.RunRequest,
+    redirections: Redirections,
+    codec: TextCodec | None,
+    max_output: int,
+    on_gap: OnGap | None,
+) -> Completed[Any]:
+    """Request a run, wait for its end and return its output. A cancellation stops it first. Raises as `Client.run`."""
+    attachment = ClientAttachment(connection, request, tolerant=on_gap is not None)
+    both: list[_Delivered] = []
+    try:
+        both.append(stdout := _Delivered(attachment, "stdout", redirections.stdout, max_output, on_gap))
+        if not request.merge_stderr:
+            both.append(_Delivered(attachment, "stderr", redirections.stderr, max_output, on_gap))
+        stderr = None if request.merge_stderr else both[1]
+        attachment.begin()
+        try:
+            ending = _deliver(attachment, [copying for each in both if (copying := each.copying()) is not None])
+            result = await _communicate(attachment, redirections, ending)
+        except BaseException:
+            await attachment.stop_or_detach()
+            raise
+    finally:
+        for each in both:
+            each.close()
+    truncated = any(each.truncated for each in both)
+    out, err = stdout.value(), None if stderr is None else stderr.value()
+    completed: Completed[Any] = Completed(args, result, out, err, truncated=truncated)
+    if isinstance(result.outcome, TimedOut):
+        raise CommandTimeout(completed, result.outcome.timeout)
+    if codec is not None:
+        completed.stdout = None if out is None else codec.decode(out, truncated=stdout.truncated)
+        completed.stderr = None if err is None or stderr is None else codec.decode(err, truncated=stderr.truncated)
+    return completed
+
+
+class _Delivered:
+    """One output stream, and where it goes."""
+
+    def __init__(
+        self, attachment: ClientAttachment, name: m.Output, delivery: Delivery, max_output: int, on_gap: OnGap | None
+    ) -> None:
+        consumed = partial(attachment.consumed, name)
+        self._delivery = delivery
+        self._name = name
+        if isinstance(delivery, int):
+            self._stream: OutputStream | None = OutputStream(consumed, attachment.id, on_gap)
+            # A descriptor of our own: after a cancellation, a writer may still use it when the caller has closed its.
+            own = os.dup(delivery)
+            try:
+                self._writer = descriptor_writer(own)
+            except BaseException:
+                os.close(own)
+                raise
+            attachment.deliver_to(name, self._stream)
+        else:
+            self._stream = None
+            self._collector = OutputCollector(consumed, max_output if delivery == "capture" else 0, on_gap)
+            attachment.deliver_to(name, self._collector)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether output that was to be returned was thrown away."""
+        return self._delivery == "capture" and self._collector.truncated
+
+    def value(self) -> bytes | None:
+        """Return what was collected; None if the output went elsewhere."""
+        return self._collector.value() if self._delivery == "capture" else None
+
+    def copying(self) -> Coroutine[Any, Any, None] | None:
+        """Return what writes the output to its file, until its end; None if it is collected."""
+        return None if self._stream is None else self._copy(self._stream)
+
+    async def _copy(self, stream: OutputStream) -> None:
+        while True:
+            try:
+                chunks = await stream.read_ready()
+            except FarhandError:
+                return  # the attachment fails with it too
+            if not chunks:
+                return
+            await self._writer.write(chunks)
+
+    def close(self) -> None:
+        """Close our descriptor of the file."""
+        if self._stream is not None:
+            self._writer.close()
+
+
+async def _deliver(attachment: ClientAttachment, copying: list[Coroutine[Any, Any, None]]) -> Result:
+    """Wait until all output is delivered, and for the result. Raises OSError if a file cannot be written."""
+    if copying:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for each in copying:
+                    tasks.create_task(each)
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+    return await attachment.result()
+
+
+async def _communicate(
+    attachment: ClientAttachment, redirections: Redirections, ending: Coroutine[Any, Any, Result]
+) -> Result:
+    """Feed the run's stdin and wait for its end."""
+    if attachment.stdin is not None:
+        if redirections.source is not None:
+            return await feed_until(attachment.stdin, redirections.source, ending)
+        if redirections.input:
+            attachment.stdin.write(redirections.input)
+        attachment.stdin.close()
+    return await ending
+
+
+async def wait_for_end(attachment: ClientAttachment) -> Result:
+    """Attach without reading output, and return the result at the run's end."""
+    attachment.begin()
+    try:
+        return await attachment.result()
+    finally:
+        attachment.detach()
