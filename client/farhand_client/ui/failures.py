@@ -26,9 +26,6 @@ class UnforeseenError(FarhandError):
         super().__init__(text)
         self.run_id: Final = run_id
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return _unforeseen_error, (str(self), self.run_id)
-
 
 def report_failure(error: BaseException) -> int:
     """Print one sentence about `error`, which ends this process, and return the exit code."""
@@ -76,7 +73,3 @@ def show_traceback(error: BaseException) -> None:
 
         for line in "".join(traceback.format_exception(error)).splitlines():
             print_message(line)
-
-
-def _unforeseen_error(text: str, run_id: str | None) -> UnforeseenError:
-    return UnforeseenError(text, run_id=run_id)
