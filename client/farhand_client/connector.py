@@ -35,6 +35,9 @@ requires 2 hours; a few minutes are seen)."""
 LogInAgain: TypeAlias = Callable[[], Awaitable[LoginResult]]
 """Connects and logs in again as at first, but without asking the user anything."""
 
+ShowTouch: TypeAlias = Callable[[str], None]
+"""Shows a person a sentence: which security key has to be touched now."""
+
 ConfirmHostKey: TypeAlias = Callable[[HostKeyUnknown], Awaitable[bool]]
 """Shows a person an unknown host key and returns whether it is the right one."""
 
@@ -49,6 +52,7 @@ def connect(
     accept_new: bool = False,
     confirm: ConfirmHostKey | None = None,
     passphrase: AskPassphrase | None = None,
+    touch: ShowTouch | None = None,
     timeout: float = CONNECT_TIMEOUT,
     keepalive: float | None = KEEPALIVE_INTERVAL,
     reconnect: float | None = RECONNECT_TIMEOUT,
@@ -57,8 +61,9 @@ def connect(
     """Connect and log in: `async with connect(host) as client:`, or `client = await connect(host)`.
 
     `host` is `[user@]name[:port]` (port 7022, IPv6 in brackets), `unix:PATH`, or a name from `config.toml`. `user`
-    defaults to the local user's name. `identities` are key files, tried in order; without any, the keys of the
-    ssh-agent are tried and then the usual files. `passphrase` is called for those that need one.
+    defaults to the local user's name. `identities` are key files, tried in order, and no others; without any, the keys
+    of the ssh-agent and the usual files are tried, the likeliest first. `passphrase` is called for those that need one,
+    `touch` if a security key has to be touched.
 
     The service's host key must be in `known_hosts` (by default `known_hosts` in the configuration directory). An
     unknown one is recorded with `accept_new`, or if `confirm` returns True; otherwise `HostKeyUnknown` is raised.
@@ -89,9 +94,9 @@ def connect(
                 assert config is not None
                 record = KnownHosts(Path(known_hosts or config / "known_hosts"))
                 dial = partial(_dial, address, record, accept_new, confirm, keepalive, deadline)
-                named = tuple(Path(path) for path in identities) or address.identities
+                named = tuple(_expanded(Path(path)) for path in identities) or address.identities
                 keys = _identities(named, config, passphrase, deadline)
-                login = await _first_login(dial, address, keys, deadline)
+                login = await _first_login(dial, address, keys, deadline, touch)
                 again = keys.for_reconnect(login.identity)
                 log_in_again = partial(_tls_login, address, record, again, timeout, keepalive)
         return Client(ReconnectingConnection(login, log_in_again, reconnect, watch), login)
@@ -142,18 +147,30 @@ async def _dial(
 
 
 async def _first_login(
-    dial: Callable[[], Awaitable[DialledSession]], address: Address, keys: Identities, deadline: ConnectDeadline
+    dial: Callable[[], Awaitable[DialledSession]],
+    address: Address,
+    keys: Identities,
+    deadline: ConnectDeadline,
+    touch: ShowTouch | None,
 ) -> LoginResult:
     """Connect and log in. If the service did not wait for a person's answer, do so again with what is known now."""
     while True:
         dialled = await dial()
         asked = deadline.questions
         try:
-            return await log_in(dialled, address, keys, deadline)
+            return await log_in(dialled, address, keys, deadline, touch)
         except (ConnectError, RequestRefused):
             if dialled.session.end_cause is None or deadline.questions == asked:
                 raise
             keys.again()
+
+
+def _expanded(path: Path) -> Path:
+    """Return `path` with a leading `~` expanded, which a shell leaves in `--identity=~/.ssh/id`."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path  # there is no such home directory; the error about the file will show the `~`
 
 
 def _identities(

@@ -49,6 +49,7 @@ def host_opener(options: argparse.Namespace) -> HostOpener:
         from farhand_client.connector import KEEPALIVE_INTERVAL, connect
         from farhand_client.repl.main import is_attended
         from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT
+        from farhand_client.ui.printing import print_message
         from farhand_client.ui.prompts import ask_passphrase, confirm_host_key
 
         # A script ends with its connection: later lines may rely on earlier ones.
@@ -58,6 +59,7 @@ def host_opener(options: argparse.Namespace) -> HostOpener:
             accept_new=options.accept_new,
             confirm=lambda unknown: ask_user(lambda: confirm_host_key(unknown)),
             passphrase=lambda prompt: ask_user(lambda: ask_passphrase(prompt)),
+            touch=print_message,
             timeout=options.connect_timeout,
             keepalive=ATTENDED_KEEPALIVE if is_attended() else KEEPALIVE_INTERVAL,
             reconnect=ATTENDED_RECONNECT if is_attended() else None,

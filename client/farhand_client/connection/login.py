@@ -7,6 +7,7 @@ key, both nonces and the hello, so that it can be neither replayed nor relayed.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from farhand_client.errors import AuthenticationError, ConnectError, ConnectionLost, RequestRefused
@@ -37,15 +38,19 @@ class LoginResult(NamedTuple):
 
 
 async def log_in(
-    dialled: DialledSession, address: Address, identities: Identities | None, deadline: ConnectDeadline
+    dialled: DialledSession,
+    address: Address,
+    identities: Identities | None,
+    deadline: ConnectDeadline,
+    touch: Callable[[str], None] | None = None,
 ) -> LoginResult:
     """Send the hello and prove who the user is. After an error the session is closed.
 
-    Raises `ConnectError`, `AuthenticationError`, and `RequestRefused` if the service gives a reason for accepting no
-    login.
+    `touch` is called with a sentence whenever a security key has to be touched. Raises `ConnectError`,
+    `AuthenticationError`, and `RequestRefused` if the service gives a reason for accepting no login.
     """
     try:
-        return await _log_in(dialled, address, identities, deadline)
+        return await _log_in(dialled, address, identities, deadline, touch)
     except ConnectionLost as error:
         dialled.session.abort()
         raise ConnectError(f"{error} before the login was complete") from None
@@ -55,7 +60,11 @@ async def log_in(
 
 
 async def _log_in(
-    dialled: DialledSession, address: Address, identities: Identities | None, deadline: ConnectDeadline
+    dialled: DialledSession,
+    address: Address,
+    identities: Identities | None,
+    deadline: ConnectDeadline,
+    touch: Callable[[str], None] | None,
 ) -> LoginResult:
     session = dialled.session
     hello = m.Hello(
@@ -77,7 +86,7 @@ async def _log_in(
             f"{address} is the edge's socket, on which this client cannot log in; use the service's other socket"
         )
     else:
-        accepted, identity = await _prove(session, hello, welcome, dialled.spki_sha256, identities, deadline)
+        accepted, identity = await _prove(session, hello, welcome, dialled.spki_sha256, identities, deadline, touch)
     assert isinstance(accepted, m.Accepted)
     session.login_done()
     return LoginResult(session, welcome, accepted, identity)
@@ -110,6 +119,7 @@ async def _prove(
     spki_sha256: bytes,
     identities: Identities,
     deadline: ConnectDeadline,
+    touch: Callable[[str], None] | None,
 ) -> tuple[m.AnyMessage, Identity]:
     from hashlib import sha256
 
@@ -131,8 +141,11 @@ async def _prove(
                 hello_sha256=sha256(session.connection.hello_frame).digest(),
                 public_key=identity.public_key.blob,
             )
-            waits = identity.public_key.application is not None
-            hint = "it waits for a touch" if waits else "its agent may be waiting for a touch or a confirmation"
+            hint = "its agent may be waiting for a touch or a confirmation"
+            if identity.public_key.application is not None:
+                hint = "it waits for a touch"
+                if touch is not None:
+                    touch(f"touch your security key: {identity.description}")
             deadline.step(f"{identity.description} did not sign", f"; {hint}")
             try:
                 signature = await identity.sign(transcript)

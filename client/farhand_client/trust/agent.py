@@ -59,7 +59,7 @@ class Agent:
                 reader = await self._ask(request, _IDENTITIES_ANSWER, "to list its keys; is it locked? (ssh-add -X)")
         except TimeoutError:
             raise AgentError(
-                f"the ssh-agent at {self.path} did not list its keys within {timeout:g} seconds; check SSH_AUTH_SOCK"
+                f"the ssh-agent at {self.path} did not list its keys within {timeout:.2g} seconds; check SSH_AUTH_SOCK"
             ) from None
         usable, unusable = [], []
         try:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from farhand_client import ConnectError, HostKeyUnknown, connect
+from farhand_client import ConnectError, HostKeyUnknown, connect, sync
 from farhand_client.connection.deadline import connect_deadline
 from farhand_client.trust import identities
 from farhand_protocol import messages as m
@@ -118,15 +118,25 @@ async def agent(path: Path, *keys: PublicKey) -> AsyncIterator[None]:
 
 async def test_an_agent_that_hangs_while_signing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
-    plain = openssh.make_key(tmp_path / "key")
+    touched: list[str] = []
+    plain, security_key = openssh.make_key(tmp_path / "key"), SoftwareSecurityKey.ed25519().public_key
     for key, hint in (
         (plain, "its agent may be waiting for a touch or a confirmation"),
-        (SoftwareSecurityKey.ed25519().public_key, "it waits for a touch"),
+        (security_key, "it waits for a touch"),
     ):
         async with agent(tmp_path / "agent", key), tls_service(tmp_path, greet=accept_after_login) as (service, _):
             with pytest.raises(ConnectError, match=rf"a key in the ssh-agent \(.*\) did not sign within .*; {hint}"):
-                await connect(service.host, timeout=SHORT)
+                await connect(service.host, timeout=SHORT, touch=touched.append)
             await service.connections[0].closed.wait()
+    assert touched == [f"touch your security key: a key in the ssh-agent ({security_key.fingerprint})"]
+
+
+async def test_the_sync_api_has_the_same_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    key = openssh.make_key(tmp_path / "key")
+    async with agent(tmp_path / "agent", key), tls_service(tmp_path, greet=accept_after_login) as (service, _):
+        with pytest.raises(ConnectError, match="did not sign within"):
+            await asyncio.to_thread(sync.connect, service.host, timeout=SHORT)
 
 
 async def test_an_agent_that_hangs_while_listing_leaves_time_for_key_files(

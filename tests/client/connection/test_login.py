@@ -114,6 +114,14 @@ async def test_the_error_lists_the_keys_that_were_tried_and_those_beyond_the_lim
         assert lines == [described[0], "It allows 1 key on one connection; these were not tried:", described[1]]
 
 
+async def test_a_tilde_in_the_name_of_a_key_file_stands_for_the_home_directory(tmp_path: Path) -> None:
+    async with tls_service(tmp_path, greet=asking(refuse(6))) as (service, _):
+        with pytest.raises(AuthenticationError, match=f"{tmp_path}/none: no such file"):
+            await connect(service.host, identities=["~/none"])
+        with pytest.raises(AuthenticationError, match="~nobody-here/none: no such file"):
+            await connect(service.host, identities=["~nobody-here/none"])
+
+
 async def test_without_a_key_the_error_says_how_to_create_one(tmp_path: Path) -> None:
     async with tls_service(tmp_path, greet=asking(refuse(6))) as (service, _):
         with pytest.raises(AuthenticationError, match=r"there is no key to try; create one with ssh-keygen"):
