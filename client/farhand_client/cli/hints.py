@@ -12,7 +12,8 @@ from typing import Final
 from farhand_client.advice import what_was_meant
 from farhand_client.errors import SpawnError
 
-from .options import known_options, split_arguments
+from .options import split_arguments
+from .parser import known_options
 
 MAX_SUGGESTED: Final = 500
 """Characters of a line to type instead; a longer one is shown with an ellipsis for the command. Twice what fits on a

@@ -16,7 +16,7 @@ from farhand_client.ui.text import printable
 from .connection import for_each_run, report_error, resolve_id, run_with_client
 from .options import add_run_id, add_run_options, command_parser
 from .status import end_report
-from .values import nonnegative_seconds
+from .values import duration
 
 _KILL_EPILOG: Final = """\
 Waits until each run is over and prints how it ended, also if it had ended before.
@@ -37,9 +37,9 @@ def kill_command(arguments: Sequence[str]) -> int:
     parser = command_parser("kill", "HOST ID…", description, _KILL_EPILOG)
     parser.add_argument(
         "--kill-after",
-        metavar="S",
-        type=nonnegative_seconds,
-        help="seconds between TERM and KILL (default: the run's own setting)",
+        metavar="TIME",
+        type=duration,
+        help="time between TERM and KILL (default: the run's own setting)",
     )
     add_run_options(parser)
     add_run_id(parser, several=True)

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from farhand_client.ui.text import wrap_words
 
-from .parser import CommandParser
-from .values import escape_character, nonnegative_seconds, positive_seconds, run_id
+from .parser import CommandParser, help_columns
+from .values import duration, escape_character, positive_duration, run_id
 
 CONNECTION_OPTIONS: Final = frozenset({"-I", "--identity", "--connect-timeout"})
 """The options of `add_connection_options` that take a value."""
@@ -39,7 +39,7 @@ class _ParagraphFormatter(argparse.RawDescriptionHelpFormatter):
 
     def add_usage(self, usage: str | None, *arguments: Any, **options: Any) -> None:
         if usage is not None:
-            lines = wrap_words(f"usage: {usage}", _columns(), indent=" " * 7)
+            lines = wrap_words(f"usage: {usage}", help_columns(), indent=" " * 7)
             usage = "\n".join(lines).removeprefix("usage: ")
         super().add_usage(usage, *arguments, **options)
 
@@ -47,19 +47,13 @@ class _ParagraphFormatter(argparse.RawDescriptionHelpFormatter):
         if text is not None:
             paragraphs = text.split("\n\n")
             text = "\n\n".join(
-                part if part.startswith("  ") else "\n".join(wrap_words(" ".join(part.split()), _columns()))
+                part if part.startswith("  ") else "\n".join(wrap_words(" ".join(part.split()), help_columns()))
                 for part in paragraphs
             )
         super().add_text(text)
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return wrap_words(" ".join(text.split()), width)
-
-
-def _columns() -> int:
-    from shutil import get_terminal_size
-
-    return max(get_terminal_size().columns - 2, 11)  # as argparse has it
 
 
 def add_connection_options(parser: argparse.ArgumentParser) -> None:
@@ -77,10 +71,10 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accept-new", action="store_true", help="record an unknown host key without asking")
     parser.add_argument(
         "--connect-timeout",
-        metavar="S",
-        type=positive_seconds,
+        metavar="TIME",
+        type=positive_duration,
         default=30.0,
-        help="seconds until the login must be done (default 30); the time in which you are asked does not count",
+        help="time until the login must be done (default 30s); the time in which you are asked does not count",
     )
 
 
@@ -120,13 +114,13 @@ def add_run_id(parser: argparse.ArgumentParser, *, several: bool = False) -> Non
 def add_reconnect(parser: argparse.ArgumentParser, *, attended: bool = False) -> None:
     """Add `--reconnect`. With `attended` its default is None: the command may use the user's terminal, and then
     replaces None by `ATTENDED_RECONNECT`."""
-    usual = f"default {DEFAULT_RECONNECT:g}"
+    usual = f"default {DEFAULT_RECONNECT / 60:g}m"
     parser.add_argument(
         "--reconnect",
-        metavar="S",
-        type=nonnegative_seconds,
+        metavar="TIME",
+        type=duration,
         default=None if attended else DEFAULT_RECONNECT,
-        help="seconds to try to reconnect after the connection is lost "
+        help="how long to try to reconnect after the connection is lost "
         f"({usual + '; one day at a terminal' if attended else usual}; 0: do not reconnect)",
     )
 
@@ -143,13 +137,6 @@ def add_escape(parser: argparse.ArgumentParser, *names: str) -> None:
         help="character that, after a newline, introduces a key for farhand (default ~; none: no such keys); "
         "~? lists the keys",
     )
-
-
-def known_options(parser: argparse.ArgumentParser) -> list[str]:
-    """Return the names of the options that the help of `parser` shows."""
-    import re
-
-    return re.findall(r"(?<![^\s,])--?[A-Za-z][\w-]*", parser.format_help().partition("options:")[2])
 
 
 def split_arguments(arguments: Sequence[str], valued: frozenset[str]) -> tuple[list[str], list[str]]:

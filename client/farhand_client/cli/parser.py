@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NoReturn
 
 from farhand_client.ui.printing import print_output, print_usage
-from farhand_client.ui.text import printable_lines
+from farhand_client.ui.text import printable_lines, wrap_words
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An `ArgumentParser` that reports a stdout that cannot be written, and escapes what cannot be shown."""
+    """An `ArgumentParser` that explains times and sizes, suggests an option for a mistyped one, reports a stdout that
+    cannot be written, and escapes what cannot be shown.
+    """
+
+    def format_help(self) -> str:
+        """Return the help, which ends with the forms of the times and sizes that occur in it."""
+        from farhand_protocol.quantities import SIZE_FORMS, TIME_FORMS
+
+        text = super().format_help()
+        for name, forms in (("TIME", TIME_FORMS), ("SIZE", SIZE_FORMS)):
+            if re.search(rf"[ =]{name}\b", text):
+                lines = wrap_words(f"{name} is {forms}.", help_columns())
+                text += "\n".join(["", *lines, ""])
+        return text
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the mistake, with a similar option for one that does not exist, and exit with 2."""
+        unknown = message.removeprefix("unrecognized arguments: ")
+        if unknown != message:
+            message += suggestion(unknown.split()[0].partition("=")[0], known_options(self))
+        super().error(message)
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         # The one method through which argparse prints; it ignores errors itself.
@@ -22,3 +44,24 @@ class CommandParser(argparse.ArgumentParser):
             print_output(message.rstrip("\n"))
         else:
             print_usage(printable_lines(message.rstrip("\n")))
+
+
+def help_columns() -> int:
+    """Return the width of help texts: that of the terminal, as argparse has it."""
+    from shutil import get_terminal_size
+
+    return max(get_terminal_size().columns - 2, 11)
+
+
+def known_options(parser: argparse.ArgumentParser) -> list[str]:
+    """Return the names of the options that the help of `parser` shows."""
+    shown = parser.format_help().partition("options:")[2]
+    return list(dict.fromkeys(re.findall(r"(?<![^\s,])--?[A-Za-z][\w-]*", shown)))
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean …?` with the word of `known` that is most like `word`; nothing if none is."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word.lower(), list(known), 1)
+    return f"; did you mean {close[0]}?" if close and close[0] != word else ""

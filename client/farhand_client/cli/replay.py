@@ -22,7 +22,7 @@ from farhand_protocol.messages.terminal import WindowSize
 
 from .connection import run_with_client
 from .options import add_connection_options, add_host, add_reconnect, add_run_id, command_parser
-from .values import nonnegative_seconds, speed
+from .values import duration, speed
 
 _EPILOG: Final = """\
 A run on a terminal is shown on yours, which should be as large as that one was. Space pauses and resumes; Ctrl-C and
@@ -41,10 +41,10 @@ def replay_command(arguments: Sequence[str]) -> int:
     add("--speed", metavar="N", type=speed, default=1.0, help="play N times as fast (2, 0.5; default 1)")
     add(
         "--idle-limit",
-        metavar="S",
-        type=nonnegative_seconds,
+        metavar="TIME",
+        type=duration,
         default=math.inf,
-        help="shorten pauses to S seconds",
+        help="shorten longer pauses to TIME",
     )
     add_reconnect(parser)
     add_connection_options(parser)

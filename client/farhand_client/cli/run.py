@@ -27,7 +27,7 @@ from .options import (
     split_arguments,
 )
 from .status import StatusFile, open_status_file
-from .values import limits, new_run_id, nonnegative_seconds, positive_seconds, size, terminal_size, variable
+from .values import duration, limits, new_run_id, positive_duration, size, terminal_size, variable
 
 if TYPE_CHECKING:
     from farhand_client.terminal.local import LocalTerminal
@@ -230,14 +230,14 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="set a variable, or pass on the local one (repeatable)",
     )
-    add("--timeout", metavar="S", type=positive_seconds, help="stop the command after S seconds")
-    add("--idle-timeout", metavar="S", type=positive_seconds, help="stop the command after S seconds without output")
+    add("--timeout", metavar="TIME", type=positive_duration, help="stop the command after TIME")
+    add("--idle-timeout", metavar="TIME", type=positive_duration, help="stop the command after TIME without output")
     add(
         "--kill-after",
-        metavar="S",
-        type=nonnegative_seconds,
+        metavar="TIME",
+        type=duration,
         default=5.0,
-        help="seconds between TERM and KILL when it is stopped (default 5)",
+        help="time between TERM and KILL when it is stopped (default 5s)",
     )
     add("--merge", action="store_true", help="write the command's stderr to its stdout, in order")
     add("--id", metavar="UUID", type=new_run_id, help="the run's id; the same command with the same id is the same run")
@@ -247,7 +247,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=("kill", "keep"),
         help="what the service does with the run when this client is gone (default kill; --detach: keep)",
     )
-    add("--grace", metavar="S", type=nonnegative_seconds, help="seconds to wait for the client first (default 60)")
+    add("--grace", metavar="TIME", type=duration, help="how long to wait for the client first (default 1m)")
     add(
         "--buffer",
         metavar="block|spool=SIZE",
@@ -261,7 +261,7 @@ def _parser() -> argparse.ArgumentParser:
         type=limits,
         action="append",
         default=[],
-        help="memory=512M, cpu=SECONDS, processes=N, files=N, file-size=1G, output=10M (repeatable)",
+        help="memory=512M, cpu=TIME, processes=N, files=N, file-size=1G, output=10M (repeatable)",
     )
     add_reconnect(parser, attended=True)
     add("--status-json", metavar="FILE", help="write the outcome to FILE as JSON; - is stderr")

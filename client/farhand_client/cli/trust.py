@@ -17,7 +17,7 @@ from farhand_client.ui.prompts import confirm_host_key
 
 from .loop import run_loop
 from .options import add_connection_options, add_host, command_parser
-from .values import fingerprint, positive_seconds
+from .values import fingerprint, positive_duration
 
 
 def trust_command(arguments: Sequence[str]) -> int:
@@ -30,10 +30,10 @@ def trust_command(arguments: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--connect-timeout",
-        metavar="S",
-        type=positive_seconds,
+        metavar="TIME",
+        type=positive_duration,
         default=30.0,
-        help="seconds to wait for the key (default 30)",
+        help="how long to wait for the key (default 30s)",
     )
     add_host(parser)
     parser.add_argument(

@@ -9,35 +9,44 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-_SIZE_UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+MAX_DURATION: Final = 10 * 366 * 86400
+"""Seconds: ten years, the longest time in the protocol (`MAX_SECONDS`), which the parser need not import."""
 
-_TIME_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+MAX_SIZE: Final = (1 << 63) - 1
+"""Bytes: the largest offset in a file (off_t)."""
 
 
 def size(text: str) -> int:
-    """Return a number of bytes: `65536`, `64K`, `512M`, `1G`, `2T`, in powers of 1024."""
-    unit = text[-1:].lower() if text[-1:].isalpha() else ""
-    digits = text[: len(text) - len(unit)]
-    if unit not in _SIZE_UNITS or not digits.isdecimal() or not digits.isascii():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size; use a form like 65536, 64K, 512M or 1G")
-    value = int(digits[:20]) * _SIZE_UNITS[unit]
-    if value >= 1 << 63:
+    """Return a number of bytes: `65536`, `64K`, `512M`, `1.5G`, `64 KiB`."""
+    from farhand_protocol.quantities import bytes_from
+
+    try:
+        value = bytes_from(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, not {text!r}") from None
+    if value > MAX_SIZE:
         raise argparse.ArgumentTypeError(f"{text!r} is too large")
     return value
 
 
 def duration(text: str) -> float:
-    """Return a number of seconds: `90`, `90s`, `30m`, `8h`, `2d`."""
-    from farhand_protocol.model import MAX_SECONDS
+    """Return a number of seconds, 0 or more: `90`, `0.5`, `30s`, `5m`, `1h30m`, `2d`."""
+    from farhand_protocol.quantities import seconds_from
 
-    unit = text[-1:] if text[-1:].isalpha() else ""
-    digits = text[: len(text) - len(unit)]
-    if unit not in _TIME_UNITS or not digits.isascii() or not digits.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time; use a form like 90 (seconds), 30m, 8h or 2d")
-    seconds = int(digits[:20]) * _TIME_UNITS[unit]
-    if seconds > MAX_SECONDS:
+    try:
+        seconds = seconds_from(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, not {text!r}") from None
+    if seconds > MAX_DURATION:
         raise argparse.ArgumentTypeError(f"{text!r} is more than ten years")
-    return float(seconds)
+    return seconds
+
+
+def positive_duration(text: str) -> float:
+    """Return a number of seconds greater than 0, in the forms of `duration`."""
+    if not (seconds := duration(text)):
+        raise argparse.ArgumentTypeError(f"must be more than 0, not {text!r}")
+    return seconds
 
 
 def fingerprint(text: str) -> str:
@@ -51,20 +60,6 @@ def fingerprint(text: str) -> str:
     raise argparse.ArgumentTypeError(
         f"{text!r} is {what}; write SHA256: and 43 characters, as `farhandd host-key` prints it on that machine"
     )
-
-
-def positive_seconds(text: str) -> float:
-    """Return a number of seconds greater than 0."""
-    if not 0 < (value := _number(text)) < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
-    return value
-
-
-def nonnegative_seconds(text: str) -> float:
-    """Return a number of seconds, 0 or more."""
-    if not 0 <= (value := _number(text)) < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds (0 or more)")
-    return value
 
 
 def limits(text: str) -> Mapping[str, Any]:
@@ -161,7 +156,7 @@ def _positive_size(text: str) -> int:
 
 _LIMITS: Final[dict[str, Callable[[str], int | float]]] = {
     "memory": _positive_size,
-    "cpu": positive_seconds,
+    "cpu": positive_duration,
     "processes": _count,
     "files": _count,
     "file-size": size,

@@ -17,7 +17,7 @@ from farhand_protocol import messages as m
 from .connection import for_each_run, report_error, run_with_client
 from .options import add_run_id, add_run_options, command_parser
 from .status import end_report
-from .values import positive_seconds, size
+from .values import positive_duration, size
 
 _DESCRIPTION: Final = """\
 Wait until runs end, or for something in their output.
@@ -38,7 +38,7 @@ def wait_command(arguments: Sequence[str]) -> int:
     """Run `farhand wait` and return the exit code."""
     parser = command_parser("wait", "HOST ID…", _DESCRIPTION, _EPILOG)
     add = parser.add_argument
-    add("--timeout", metavar="S", type=positive_seconds, help="stop waiting after S seconds; the run keeps running")
+    add("--timeout", metavar="TIME", type=positive_duration, help="stop waiting after TIME; the run keeps running")
     add(
         "--pattern",
         metavar="RE",
@@ -47,7 +47,7 @@ def wait_command(arguments: Sequence[str]) -> int:
         default=[],
         help="wait until the output matches (repeatable: until any pattern matches)",
     )
-    add("--idle", metavar="S", type=positive_seconds, help="wait until there has been no output for S seconds")
+    add("--idle", metavar="TIME", type=positive_duration, help="wait until there has been no output for TIME")
     add("--stderr", action="store_true", help="look at stderr instead of stdout")
     add("--from", metavar="N", dest="begin", type=size, default=0, help="look from byte N on")
     add_run_options(parser)

@@ -16,23 +16,14 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, InstanceOf, ValidationInfo
 
+from farhand_protocol.quantities import TIME_FORMS, bytes_from, seconds_from
+
 SYSTEM_CONFIG_FILE = Path("/etc/farhand/farhandd.toml")
 
 SYSTEM_KEY_FILES = ("/etc/farhand/authorized_keys.d/{user}", "~/.config/farhand/authorized_keys")
 """The files in which root's service looks for the keys of each account. The administrator's file comes first, so that a
 line there that restricts a key applies, whatever the user writes about the same key."""
 
-_SIZES = {
-    "B": 1,
-    "KiB": 1 << 10,
-    "MiB": 1 << 20,
-    "GiB": 1 << 30,
-    "kB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-}
-_DURATIONS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)")
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+[^\]\s]*)\]|(?P<host>[^\s:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
 
 
@@ -103,31 +94,21 @@ class ListenAddress(NamedTuple):
 
 
 def parse_size(value: object) -> object:
-    """Return the number of bytes that `262144` or `"256 KiB"` stands for. Anything but a string is returned unchanged.
+    """Return the number of bytes that a string such as `"256 KiB"` stands for. Anything else is returned unchanged.
 
     Raises ValueError for a string that is not a size.
     """
-    if not isinstance(value, str):
-        return value
-    quantity = _quantity(value, _SIZES)
-    if quantity is None or not (quantity[0] * quantity[1]).is_integer():
-        raise ValueError(f'must be a number of bytes or a size like "256 KiB" (units: {", ".join(_SIZES)})')
-    return int(quantity[0] * quantity[1])
+    return bytes_from(value) if isinstance(value, str) else value
 
 
 def parse_duration(value: object) -> object:
-    """Return the seconds that `1.5` or `"1500 ms"` stands for. Anything but a string is returned unchanged.
+    """Return the seconds that a string such as `"1h30m"` stands for. Anything else is returned unchanged.
 
-    Raises ValueError for a string that is not a duration, and for NaN.
+    Raises ValueError for a string that is not a time, and for NaN.
     """
     if isinstance(value, float) and math.isnan(value):
-        raise ValueError("must be a number of seconds")
-    if not isinstance(value, str):
-        return value
-    quantity = _quantity(value, _DURATIONS)
-    if quantity is None:
-        raise ValueError(f'must be a number of seconds or a duration like "10 s" (units: {", ".join(_DURATIONS)})')
-    return quantity[0] * quantity[1]
+        raise ValueError(f"must be {TIME_FORMS}")
+    return seconds_from(value) if isinstance(value, str) else value
 
 
 def parse_listen_address(value: object) -> object:
@@ -141,13 +122,6 @@ def parse_listen_address(value: object) -> object:
     if match is None or int(match["port"]) > 65535:
         raise ValueError('must be "HOST:PORT" with an IPv6 address in brackets, such as "0.0.0.0:7022" or "[::]:7022"')
     return ListenAddress(match["v6"] or match["host"], int(match["port"]))
-
-
-def _quantity(text: str, units: dict[str, int] | dict[str, float]) -> tuple[float, float] | None:
-    match = _QUANTITY.fullmatch(text)
-    if match is None or match[2] not in units:
-        return None
-    return float(match[1]), units[match[2]]
 
 
 def _expand(value: object, info: ValidationInfo) -> object:

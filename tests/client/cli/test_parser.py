@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import io
 
 import pytest
 
-from farhand_client.cli.parser import CommandParser
+from farhand_client.cli.parser import CommandParser, known_options, suggestion
 from farhand_client.ui import printing
 from farhand_client.ui.printing import LocalError
 
@@ -30,3 +31,42 @@ def test_help_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(printing, "discard_buffer", lambda fd: None)
     with pytest.raises(LocalError, match="cannot write to stdout: No space left on device"):
         CommandParser(prog="x").parse_args(["--help"])
+
+
+def test_a_similar_option_is_suggested_for_one_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = CommandParser(prog="x", usage="x", allow_abbrev=False)
+    parser.add_argument("-t", "--timeout")
+    parser.add_mutually_exclusive_group().add_argument("--connect")
+    for wrong, end in (
+        ("--tiemout", "--tiemout; did you mean --timeout?\n"),
+        ("--CONNECT=5", "--CONNECT=5; did you mean --connect?\n"),
+        ("--zzz", "--zzz\n"),
+    ):
+        with pytest.raises(SystemExit):
+            parser.parse_args([wrong])
+        assert capsys.readouterr().err.endswith(f"error: unrecognized arguments: {end}")
+
+
+def test_help_explains_the_times_and_sizes_that_occur_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    parser = CommandParser(prog="x", epilog="The end.")
+    assert parser.format_help().endswith("The end.\n")
+    parser.add_argument("--timeout", metavar="TIME")
+    parser.add_argument("--buffer", metavar="block|spool=SIZE")
+    _, _, forms = parser.format_help().partition("The end.\n\n")
+    assert forms.startswith("TIME is seconds (90, 0.5) or a form\nlike 30s")
+    assert "\nSIZE is bytes (65536)" in forms
+    assert max(map(len, forms.splitlines())) <= 40
+
+
+def test_the_options_that_help_shows_are_known() -> None:
+    parser = CommandParser(prog="x", description="Not an --option.")
+    parser.add_argument("-s", "--size", metavar="CxR")
+    parser.add_argument("--secret", help=argparse.SUPPRESS)
+    assert known_options(parser) == ["-h", "--help", "-s", "--size"]
+
+
+def test_only_a_similar_word_is_suggested() -> None:
+    assert suggestion("pign", ["ping", "ps"]) == "; did you mean ping?"
+    assert suggestion("PS", ["ping", "ps"]) == "; did you mean ps?"
+    assert suggestion("zzz", ["ping", "ps"]) == ""

@@ -103,7 +103,7 @@ async def test_a_signal_ends_the_replay(service: FakeService, number: int, code:
     [
         ("--speed", "0", b"'0' is not a speed"),
         ("--speed", "fast", b"'fast' is not a speed"),
-        ("--idle-limit", "-1", b"'-1' is not a number of seconds"),
+        ("--idle-limit", "-1", b"must be seconds (90, 0.5) or a form"),
     ],
 )
 async def test_a_wrong_number_is_refused(service: FakeService, option: str, number: str, output: bytes) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from farhand_client.cli.run import run_command
+from farhand_protocol.quantities import TIME_FORMS
+
+NO_TIME = f"must be {TIME_FORMS}, not"
 
 
 @pytest.mark.parametrize(
@@ -17,15 +20,28 @@ from farhand_client.cli.run import run_command
         (["web"], "no command after HOST"),
         (["web", "--"], "no command after HOST"),
         (["--shell", "web", "echo", "$HOME"], "--shell takes the script as one argument"),
-        (["--timeout", "soon", "web", "ls"], "--timeout: 'soon' is not a positive number of seconds"),
-        (["--timeout", "0", "web", "ls"], "not a positive number of seconds"),
-        (["--timeout", "nan", "web", "ls"], "not a positive number of seconds"),
-        (["--kill-after", "-1", "web", "ls"], "--kill-after: '-1' is not a number of seconds (0 or more)"),
-        (["--reconnect", "x", "web", "ls"], "--reconnect: 'x' is not a number of seconds (0 or more)"),
-        (["--grace", "inf", "web", "ls"], "--grace: 'inf' is not a number of seconds (0 or more)"),
+        (
+            ["--timeout", "soon", "web", "ls"],
+            f"--timeout: {NO_TIME} 'soon'",
+        ),
+        (["--timeout", "0", "web", "ls"], "--timeout: must be more than 0, not '0'"),
+        (["--timeout", "nan", "web", "ls"], f"{NO_TIME} 'nan'"),
+        (
+            ["--kill-after", "-1", "web", "ls"],
+            f"--kill-after: {NO_TIME} '-1'",
+        ),
+        (
+            ["--reconnect", "x", "web", "ls"],
+            f"--reconnect: {NO_TIME} 'x'",
+        ),
+        (
+            ["--grace", "inf", "web", "ls"],
+            f"--grace: {NO_TIME} 'inf'",
+        ),
         (["-e", "=x", "web", "ls"], "has no name before the equals sign"),
-        (["--tim", "3", "web", "ls"], "unrecognized arguments"),
-        (["--nope", "web", "ls"], "unrecognized arguments: --nope"),
+        (["--tim", "3", "web", "ls"], "unrecognized arguments: --tim; did you mean --timeout?"),
+        (["--idel-timeout=3", "web", "ls"], "unrecognized arguments: --idel-timeout=3; did you mean --idle-timeout?"),
+        (["--nope", "web", "ls"], "unrecognized arguments: --nope\n"),
     ],
 )
 def test_wrong_usage_is_one_message_and_exit_code_2(line: list[str], sentence: str, capsys: Any) -> None:

@@ -113,7 +113,7 @@ def test_the_example_is_a_valid_policy_with_every_key() -> None:
         (RULE + "shell = true\nlimits = { memory = 0 }", "rule 1 ('a'): limits.memory: must be at least 1, not 0"),
         (
             RULE + "shell = true\nlimits = { timeout = nan }",
-            "rule 1 ('a'): limits.timeout: must be a number of seconds, not nan",
+            "rule 1 ('a'): limits.timeout: must be seconds (90, 0.5) or a form like 30s, 5m, 1h30m, 2d, not nan",
         ),
         (f"{RULE}shell = true\n{RULE}shell = true", "two rules have the name 'a'"),
         ("[[rules]", "not valid TOML: Expected ']]' at the end of an array declaration (at line 1, column 8)"),
