@@ -16,6 +16,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from .sentences import escape_surrogates
+
 
 class Message(BaseModel):
     """Base of all messages. An `ordered` message is sent after queued data; any other message overtakes it."""
@@ -56,7 +58,7 @@ MAX_SHORT_TEXT: Final = 512
 def _fit(value: Any, limit: int) -> Any:
     if not isinstance(value, str):
         return value
-    text = value.encode(errors="backslashreplace").decode()
+    text = escape_surrogates(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

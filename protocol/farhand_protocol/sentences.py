@@ -33,6 +33,11 @@ def escape_undecodable(text: str) -> str:
 
         # An even number of backslashes before it is text that has these characters itself.
         text = re.sub(r"(?<!\\)((?:\\\\)*)\\udc([89a-f][0-9a-f])", r"\1\\x\2", text)
+    return escape_surrogates(text)
+
+
+def escape_surrogates(text: str) -> str:
+    """Return `text` with each byte that could not be decoded as `\\xff`, and any other surrogate escaped as well."""
     if text.isascii():
         return text
     return "".join(_escaped(char) if "\ud800" <= char <= "\udfff" else char for char in text)

@@ -8,6 +8,15 @@ continue. One frozen `config` configures everything; `logs`, `systemd`, `hostkey
 and `lingering` are used throughout.
 """
 
-from importlib.metadata import version
+__version__: str
 
-__version__ = version("farhand")
+
+def __getattr__(name: str) -> str:
+    """Read `__version__` from the installed metadata when it is first needed."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version
+
+    global __version__
+    __version__ = version("farhand")
+    return __version__

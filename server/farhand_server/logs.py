@@ -21,6 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from farhand_protocol.sentences import escape_surrogates
+
 from .runtime import block_all_signals
 
 LogFormat = Literal["auto", "keyvalue", "json"]
@@ -179,7 +181,7 @@ def is_journal(descriptor: int, environ: Mapping[str, str]) -> bool:
 
 def quote(value: object) -> str:
     """Return `value` as it is written in `key=value`: unquoted if it is plain, otherwise in quotes with JSON's
-    escapes."""
+    escapes, and `\\xff` for a byte that is not UTF-8."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if _BARE.fullmatch(text):
         return text
@@ -191,6 +193,8 @@ def _escape(character: str) -> str:
         return "\\" + character
     if character.isprintable():
         return character
+    if "\udc80" <= character <= "\udcff":
+        return escape_surrogates(character)
     return json.dumps(character)[1:-1]
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from farhand_protocol.sentences import (
     MAX_SENTENCE,
+    escape_surrogates,
     escape_undecodable,
     escape_unencodable,
     unforeseen_sentence,
@@ -34,6 +35,10 @@ codecs.register_error("test.escape", escape_unencodable)
 )
 def test_bytes_that_are_not_text_are_shown_as_bytes(text: str, shown: str) -> None:
     assert escape_undecodable(text) == shown
+
+
+def test_text_that_only_looks_like_an_escaped_byte_can_stay_as_it_is() -> None:
+    assert escape_surrogates("\\udcff \udcff 日") == "\\udcff \\xff 日"
 
 
 @given(st.binary(), st.sampled_from(["ascii", "latin-1", "utf-8", "cp1252"]))

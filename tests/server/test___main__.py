@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+import threading
 
 import pytest
 
@@ -12,6 +13,8 @@ from farhand_server import __version__
 
 def test_the_package_is_the_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["farhandd", "--version"])
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # restored at the end, as is the next one
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("farhand_server", run_name="__main__")
     assert ended.value.code in (0, None)

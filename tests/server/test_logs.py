@@ -38,6 +38,10 @@ def pipe() -> Iterator[Pipe]:
     os.close(pipe.reader)
 
 
+def test_a_byte_that_is_not_text_is_shown_as_a_byte() -> None:
+    assert quote("/\udcff\\xff") == '"/\\xff\\\\xff"'
+
+
 TIME = r"time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z "
 
 

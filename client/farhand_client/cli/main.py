@@ -13,20 +13,17 @@ from __future__ import annotations
 import os
 import sys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 _FAILURE = 255
 """`exitcodes.EXIT_FAILURE`, for when even that cannot be imported."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command that `argv` (default: `sys.argv[1:]`) names and return the exit code of the process."""
     try:
-        from farhand_client.ui.process import prepare_process
+        if argv is None:  # otherwise this is not a process of its own
+            from farhand_client.ui.process import prepare_process
 
-        prepare_process()
+            prepare_process()
         from .commands import run_command
 
         code = run_command(list(sys.argv[1:] if argv is None else argv))

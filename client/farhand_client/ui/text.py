@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from farhand_protocol.sentences import escape_undecodable
+from farhand_protocol.sentences import escape_surrogates, escape_undecodable
 
 
 def printable(text: str) -> str:
@@ -78,5 +78,5 @@ def format_size(count: int) -> str:
 
 def _escaped(char: str) -> str:
     if "\ud800" <= char <= "\udfff":
-        return escape_undecodable(char)
+        return escape_surrogates(char)
     return char.encode("unicode_escape").decode("ascii")

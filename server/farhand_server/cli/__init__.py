@@ -1,7 +1,9 @@
 """The command line of `farhandd`.
 
-`main` has the parser and the exit codes, and imports a command's module only when that command is run: `farhandd check`
-loads no event loop, and the edge's process loads no core code. `command` has what all commands share. The commands:
+`main` is the entry, and turns whatever a command has not handled into one sentence and an exit code. `commands` has
+the parser, and imports a command's module only when that command is run: `farhandd check` loads no event loop, and the
+edge's process loads no core code. `process` prepares the process; `report` prints results and failures, and has the
+exit codes; `command` reads the configuration. The commands:
 
 - `serve`: runs a core, and an edge beside it if there is an address to listen on.
 - `edge`: runs only an edge.

@@ -15,7 +15,8 @@ from farhand_server.auth.accounts import own_account
 from farhand_server.auth.authorized_keys import MAX_KEY_FILE, AuthorizedKeysError, parse_authorized_keys
 from farhand_server.config import effective_toml
 
-from .command import CommandFailed, configuration
+from .command import configuration
+from .report import CommandFailed, print_result
 
 _KEY: Final = re.compile(r"(^|\s)(ssh|ecdsa|sk)-\S+ AAAA")
 """How a key in an argument is told from a file's name: a key's type, and the beginning of every key in base64."""
@@ -27,14 +28,14 @@ def check(options: argparse.Namespace) -> int:
 
     config = configuration(options)
     policy_in_force(config.policy)
-    print(effective_toml(config), end="")
+    print_result(effective_toml(config).rstrip("\n"))
     return 0
 
 
 def example(options: argparse.Namespace) -> int:
     """Print the example of the configuration or the policy that is installed with the program."""
     package, name = {"config": ("config", "farhandd.toml"), "policy": ("policy", "policy.toml")}[options.file]
-    print((resources.files(f"farhand_server.{package}") / name).read_text("utf-8"), end="")
+    print_result((resources.files(f"farhand_server.{package}") / name).read_text("utf-8").rstrip("\n"))
     return 0
 
 
@@ -47,8 +48,8 @@ def host_key(options: argparse.Namespace) -> int:
         key = ensure_host_key(config.state_dir)
     except (HostKeyFileError, OSError) as error:
         raise CommandFailed(f"no host key: {error}") from None
-    print(key.public_line)
-    print(key.fingerprint)
+    print_result(key.public_line)
+    print_result(key.fingerprint)
     return 0
 
 
@@ -69,10 +70,10 @@ def authorize(options: argparse.Namespace) -> int:
         raise CommandFailed(f"{target}: cannot be written: {error.strerror}; nothing was added") from None
     for blob, fingerprint in {blob: fingerprint for blob, fingerprint, _ in lines}.items():
         if blob in new:
-            print(f"{fingerprint} may now log in as {own.user}")
+            print_result(f"{fingerprint} may now log in as {own.user}")
         else:
-            print(f"{fingerprint} is already authorized")
-    print(f"{len(new)} added to {target}")
+            print_result(f"{fingerprint} is already authorized")
+    print_result(f"{len(new)} added to {target}")
     return 0
 
 
@@ -88,9 +89,9 @@ def verify_audit(options: argparse.Namespace) -> int:
     except OSError as error:
         sentence = f"{error.filename}: cannot be read: {error.strerror}" if error.filename else str(error)
         raise CommandFailed(sentence) from None
-    print(f"{chain.entries} entries, chain unbroken")
+    print_result(f"{chain.entries} entries, chain unbroken")
     if chain.entries:
-        print(f"from entry {chain.first} to {chain.last.seq}, hash {chain.last.hash}")
+        print_result(f"from entry {chain.first} to {chain.last.seq}, hash {chain.last.hash}")
     return 0
 
 

@@ -1,14 +1,10 @@
-"""What all `farhandd` commands share: how they fail, and the configuration they use."""
+"""The configuration that all `farhandd` commands use."""
 
 from __future__ import annotations
 
 import argparse
 
 from farhand_server.config import ServiceConfig, find_file, load
-
-
-class CommandFailed(Exception):
-    """The command failed; the text says what failed, why, and what to do. The exit code is 1."""
 
 
 def configuration(options: argparse.Namespace) -> ServiceConfig:

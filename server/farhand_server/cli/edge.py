@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import socket
 
 import uvloop
 
+from farhand_protocol.sentences import unforeseen_sentence
 from farhand_server.config import EdgeSettings, ServiceConfig
 from farhand_server.edge.process import serve_edge
 from farhand_server.hostkey import PRIVATE_KEY_FILE, HostKeyFileError
@@ -16,7 +18,8 @@ from farhand_server.logs import Logger, Sink
 from farhand_server.runtime import UNTIL_HANDLED, freeze_loaded_objects, reset_signals
 from farhand_server.systemd import Notifier, listen_sockets
 
-from .command import CommandFailed, configuration
+from .command import configuration
+from .report import CommandFailed
 
 
 def edge(options: argparse.Namespace) -> int:
@@ -42,20 +45,24 @@ def edge(options: argparse.Namespace) -> int:
 
     sink.start()
     try:
-        serving = serve_edge(
-            sockets=handed_over or _sockets(options, config),
-            core_socket=config.edge.socket,
-            host_key=options.key or config.state_dir / PRIVATE_KEY_FILE,
-            settings=config.edge,
-            log=Logger(sink, {}).bind(process="edge"),
-            ready=ready,
-            notifier=notifier,
-            reload=reload,
-            child=options.descriptors is not None,
-        )
-        uvloop.run(serving)
-    except (ListenError, HostKeyFileError, OSError) as error:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.get_loop()  # before there is a coroutine that would never run if this fails
+            serving = serve_edge(
+                sockets=handed_over or _sockets(options, config),
+                core_socket=config.edge.socket,
+                host_key=options.key or config.state_dir / PRIVATE_KEY_FILE,
+                settings=config.edge,
+                log=Logger(sink, {}).bind(process="edge"),
+                ready=ready,
+                notifier=notifier,
+                reload=reload,
+                child=options.descriptors is not None,
+            )
+            runner.run(serving)
+    except (ListenError, HostKeyFileError) as error:
         raise CommandFailed(f"edge: {error}") from None
+    except OSError as error:
+        raise CommandFailed(f"edge: {unforeseen_sentence(error)}") from None
     finally:
         sink.close()
         notifier.close()

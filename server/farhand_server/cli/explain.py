@@ -8,7 +8,6 @@ import dataclasses
 import json
 import os
 import pwd
-import sys
 from typing import Any, Final
 
 from farhand_server.admission.command import shell_argv
@@ -20,6 +19,7 @@ from farhand_server.policy.decide import Decision, judge_by_rule
 from farhand_server.runs.environment import Home
 
 from .command import configuration
+from .report import print_error, print_result
 
 ALLOWED: Final = 0
 DENIED: Final = 1
@@ -35,14 +35,14 @@ def explain(options: argparse.Namespace) -> int:
         home = Home.of(_uid(options.user))
         request = _request(options, home)
     except (ConfigError, ValueError) as error:
-        print(f"farhandd: {error}", file=sys.stderr)
+        print_error(str(error))
         return UNDECIDED
     subject = _subject(options, home)
     # Only root can act with the rights of other users.
     lookup = FileSystem(home.credentials if os.geteuid() == 0 else None)
     decision = decide(policy, subject, request, lookup)
     report = _report(config, policy, subject, request, decision, lookup)
-    print(json.dumps(report, indent=2) if options.json else _report_text(report))
+    print_result(json.dumps(report, indent=2) if options.json else _report_text(report))
     return ALLOWED if decision.allowed else DENIED
 
 

@@ -1,161 +1,61 @@
-"""Commands, options and exit codes of `farhandd`: 0 success, 1 failure, 2 wrong usage."""
+"""The one place where `farhandd` turns whatever has happened into one sentence and an exit code.
+
+Commands handle what they foresee. Everything else comes here: a failure that says what to do, a limit of the machine,
+or a fault of ours. `FARHAND_DEBUG=1` shows the traceback as well.
+
+Only what the interpreter has loaded anyway is imported at the top: importing may itself fail, for lack of memory or
+descriptors.
+"""
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import os
-import sys
-import textwrap
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Final
 
-from farhand_server import __version__
-from farhand_server.config import ConfigError
-
-from .command import CommandFailed
-
-_EPILOG: Final = "`farhandd example config` describes every configuration key."
-
-Action = Callable[[argparse.Namespace], int]
+_UNFORESEEN = 255
+"""`report.UNFORESEEN`, for when even that cannot be imported."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the command given by `arguments` (default: the process's own), and return the exit code."""
-    options = _parser().parse_args(arguments)
     try:
-        code: int = options.act(options)
-        print(end="", flush=True)  # flush here, so that a reader that has closed the pipe causes no traceback
-    except (ConfigError, CommandFailed) as error:
-        print(f"farhandd: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # otherwise Python's flush at exit fails as well
-        return 141  # 128 + SIGPIPE: nobody reads our output
-    except KeyboardInterrupt:
-        return 130
+        if arguments is None:  # otherwise this is not a process of its own
+            from .process import prepare_process
+
+            prepare_process()
+        from .commands import run_command
+
+        code = run_command(arguments)
+    except BaseException as error:  # noqa: BLE001  # whatever it is, it is reported here
+        code = _failed(error)
+    try:
+        _finish()
+    except BaseException as error:  # noqa: BLE001  # for instance, stdout is full
+        return _failed(error)
     return code
 
 
-class _Formatter(argparse.HelpFormatter):
-    """Wraps help at blanks only: a broken option, path or metavar cannot be copied."""
+def _failed(error: BaseException) -> int:
+    """Report an error that ends the process, and return the exit code."""
+    try:
+        from .report import report_failure
 
-    def _split_lines(self, text: str, width: int) -> list[str]:
-        return textwrap.wrap(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False)
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return textwrap.indent("\n".join(self._split_lines(text, width - len(indent))), indent)
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose help, and that of its commands, is formatted by `_Formatter`."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **({"formatter_class": _Formatter} | options))
+        return report_failure(error)
+    except BaseException:  # noqa: BLE001  # the report itself failed: there may be no memory for it
+        if isinstance(error, SystemExit) and isinstance(error.code, int):
+            return error.code
+        _write_plainly(error)
+        return _UNFORESEEN
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="farhandd", description="The Farhand service: runs commands for clients.", epilog=_EPILOG)
-    parser.add_argument("--version", action="version", version=f"farhandd {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def _finish() -> None:
+    """Write what stdout and stderr still hold. Python would do so at exit, and print a traceback if it fails."""
+    from .report import flush_streams
 
-    serve = commands.add_parser("serve", help="run the service, and an edge if there is an address to listen on")
-    _common(serve)
-    serve.add_argument("--socket", metavar="PATH", help="Unix socket for clients on this machine")
-    serve.add_argument(
-        "--listen", metavar="HOST:PORT", action="append", help="network address to listen on; repeatable"
-    )
-    serve.add_argument("--resume", metavar="N", type=int, help=argparse.SUPPRESS)  # snapshot of the previous program
-    serve.add_argument("--check-resume", metavar="N", type=int, help=argparse.SUPPRESS)  # only check a snapshot
-    serve.set_defaults(act=_lazily("serve", "serve"))
-
-    upgrade = commands.add_parser(
-        "upgrade",
-        help="replace the running service's program with the installed one; runs continue",
-        epilog="Exit code: 0 upgraded; 1 not upgraded, the reason is printed and the service continues unchanged.",
-    )
-    _common(upgrade)
-    upgrade.add_argument("--socket", metavar="PATH", help="Unix socket of the running service")
-    upgrade.set_defaults(act=_lazily("upgrade", "upgrade"))
-
-    edge = commands.add_parser("edge", help="run only an edge, for a core started by `serve`")
-    _common(edge)
-    edge.add_argument("--listen", metavar="HOST:PORT", action="append", help="network address to listen on; repeatable")
-    edge.add_argument("--key", metavar="FILE", type=Path, help="private host key (default: STATE_DIR/host_key)")
-    edge.add_argument("--descriptors", metavar="N,N", help=argparse.SUPPRESS)  # listening sockets from `serve`
-    edge.set_defaults(act=_lazily("edge", "edge"))
-
-    check = commands.add_parser(
-        "check", help="validate configuration and policy, and print the configuration that applies"
-    )
-    _common(check)
-    check.set_defaults(act=_lazily("admin", "check"))
-
-    host_key = commands.add_parser("host-key", help="print the host key and its fingerprint; create it if missing")
-    _common(host_key)
-    host_key.set_defaults(act=_lazily("admin", "host_key"))
-
-    example = commands.add_parser("example", help="print a commented example of the configuration or the policy")
-    example.add_argument("file", choices=("config", "policy"), help="farhandd.toml, or the file that policy.file names")
-    example.set_defaults(act=_lazily("admin", "example"))
-
-    authorize = commands.add_parser("authorize", help="allow public keys to log in as this account")
-    _common(authorize)
-    authorize.add_argument(
-        "keys", metavar="KEY", nargs="+", help="a file such as id_ed25519.pub, the key in it, or - to read stdin"
-    )
-    authorize.set_defaults(act=_lazily("admin", "authorize"))
-
-    audit = commands.add_parser("audit", help="inspect the audit log")
-    verify = audit.add_subparsers(required=True, metavar="ACTION").add_parser(
-        "verify", help="check that no line of the audit log was changed or removed"
-    )
-    _common(verify)
-    verify.add_argument(
-        "files", metavar="FILE", type=Path, nargs="*", help="oldest first; default: all in the state directory"
-    )
-    verify.set_defaults(act=_lazily("admin", "verify_audit"))
-
-    explain = commands.add_parser(
-        "explain",
-        help="show whether the policy allows a request, by which rule and why",
-        epilog="Exit code: 0 allowed; 1 denied; 2 wrong usage, unknown account, or unusable policy.",
-    )
-    _common(explain)
-    explain.add_argument("--user", metavar="USER", required=True, help="the account to log in to")
-    how = explain.add_mutually_exclusive_group()
-    how.add_argument(
-        "--key", metavar="FINGERPRINT", help="the key's fingerprint, SHA256:…; default: a key that no rule names"
-    )
-    how.add_argument("--local", action="store_true", help="log in over the Unix socket, without a key")
-    explain.add_argument("--cwd", metavar="DIR", help="the run's working directory (default: the user's home)")
-    explain.add_argument(
-        "--env",
-        metavar="NAME[=VALUE]",
-        action="append",
-        default=[],
-        help="an environment variable that the request sets; repeatable",
-    )
-    explain.add_argument("--shell", action="store_true", help="ARG is text for a shell; without ARG, a login shell")
-    explain.add_argument("--terminal", action="store_true", help="the run has a terminal")
-    explain.add_argument("--detach", action="store_true", help="the run may continue without a client")
-    explain.add_argument("--json", action="store_true", help="print one JSON object")
-    explain.add_argument("arguments", metavar="ARG", nargs="*", help="the command, after --")
-    explain.set_defaults(act=_lazily("explain", "explain"))
-    return parser
+    flush_streams()
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="FILE", type=Path, help="configuration file (TOML)")
-    parser.add_argument("--state-dir", metavar="DIR", help="directory for the host key and state")
-
-
-def _lazily(module: str, function: str) -> Action:
-    """Return an action that imports its module only when it runs."""
-
-    def act(options: argparse.Namespace) -> int:
-        action: Action = getattr(importlib.import_module(f"{__package__}.{module}"), function)
-        return action(options)
-
-    return act
+def _write_plainly(error: BaseException) -> None:
+    try:
+        os.write(2, f"farhandd: {type(error).__name__}: {error}\n".encode("ascii", "backslashreplace"))
+    except BaseException:  # noqa: BLE001  # nobody can be told
+        return

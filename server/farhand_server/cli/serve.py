@@ -9,6 +9,7 @@ import resource
 import socket
 from typing import Final
 
+from farhand_protocol.sentences import unforeseen_sentence
 from farhand_server import __version__
 from farhand_server.audit import AuditError
 from farhand_server.config import ListenAddress, ServiceConfig
@@ -25,7 +26,8 @@ from farhand_server.service import Service, make_authenticator
 from farhand_server.systemd import Notifier
 from farhand_server.upgrade.snapshot import ReceivedSnapshot, SnapshotError
 
-from .command import CommandFailed, configuration
+from .command import configuration
+from .report import CommandFailed, ResultNotWritten, print_result
 
 RUN_DESCRIPTORS: Final = 6
 """Descriptors that one run needs: three pipes, two pidfds (asyncio's and ours), and possibly its own connection."""
@@ -77,7 +79,7 @@ def serve(options: argparse.Namespace) -> int:
             def ready() -> None:
                 freeze_loaded_objects()
                 if previous is None:  # after an upgrade, perhaps nobody reads stdout any more
-                    print(f"farhandd: ready on {addresses_text}", flush=True)
+                    report_ready(addresses_text, log)
 
             await service.serve(ready)
 
@@ -86,13 +88,25 @@ def serve(options: argparse.Namespace) -> int:
         log.warning(warning)
     sink.start()
     try:
-        asyncio.run(run())
-    except (ListenError, EdgeFailed, HostKeyFileError, HistoryError, AuditError, OSError) as error:
+        with asyncio.Runner() as runner:
+            runner.get_loop()  # before there is a coroutine that would never run if this fails
+            runner.run(run())
+    except (ListenError, EdgeFailed, HostKeyFileError, HistoryError, AuditError) as error:
         raise CommandFailed(str(error)) from None
+    except OSError as error:
+        raise CommandFailed(unforeseen_sentence(error)) from None
     finally:
         sink.close()
         notifier.close()
     return 0
+
+
+def report_ready(addresses: str, log: Logger) -> None:
+    """Print that the service is ready. If nobody can read that, the service is no less ready."""
+    try:
+        print_result(f"farhandd: ready on {addresses}")
+    except (ResultNotWritten, BrokenPipeError) as error:
+        log.warning("ready, but that cannot be printed", reason=str(error))
 
 
 def _take_snapshot(fd: int) -> ReceivedSnapshot:
@@ -118,7 +132,7 @@ def _check_snapshot(options: argparse.Namespace, fd: int) -> int:
             raise SnapshotError(f"the host key in {config.state_dir} was removed; put it back")
     except (SnapshotError, OSError, ValueError) as error:
         raise CommandFailed(str(error)) from None
-    print("resumable", __version__)
+    print_result(f"resumable {__version__}")
     return 0
 
 

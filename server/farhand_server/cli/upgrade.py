@@ -13,7 +13,8 @@ from typing import Final, cast
 
 from farhand_server.upgrade.result import NoUpgradeResult, receive_result, result_socket
 
-from .command import CommandFailed, configuration
+from .command import configuration
+from .report import CommandFailed, print_result
 
 UPGRADE_TIMEOUT: Final = 90.0
 """Seconds to wait for the result: 30 for the trial, 5 for runs that are just starting, and up to 30 for the new program
@@ -48,7 +49,7 @@ def upgrade(options: argparse.Namespace) -> int:
         os.close(pidfd)
     if result.result == "refused":
         raise CommandFailed(f"not upgraded, the service continues unchanged: {result.reason}")
-    print(
+    print_result(
         f"farhandd: upgraded to {result.version} (pid {pid}); {result.runs} runs continued, "
         f"{result.away:.2f} s without service"
     )

@@ -17,6 +17,10 @@ MAX_CONFIG_FILE = 1 << 20
 """Maximum bytes of a file. The documented example is under 10 KiB, so a larger file is not a farhandd configuration."""
 
 
+_NO_HOME = Path("/dev/null")
+"""The home of a user without one: nothing exists below it, and nothing can be created there."""
+
+
 class ConfigError(Exception):
     """The configuration cannot be used. The text has one sentence per line, each naming file and key."""
 
@@ -57,6 +61,11 @@ def load(
     }
     data = ({} if file is None else _read(file)) | given
     directories = _directories(environ, uid)
+    if "state_dir" not in data and directories.state.is_relative_to(_NO_HOME):
+        raise ConfigError(
+            f"no home directory is known: HOME is not set, and the user id {uid} has no account here; "
+            "set HOME, or give --state-dir"
+        )
     if isinstance(chosen := data.get("state_dir"), str):
         try:
             state = directories.expand(chosen)
@@ -116,7 +125,14 @@ def _string(text: str) -> str:
 
 
 def _directories(environ: Mapping[str, str], uid: int) -> Directories:
-    return Directories.of(environ, uid, Path(environ.get("HOME") or Path.home()))
+    return Directories.of(environ, uid, _home(environ) or _NO_HOME)
+
+
+def _home(environ: Mapping[str, str]) -> Path | None:
+    try:
+        return Path(environ.get("HOME") or Path.home())
+    except RuntimeError:
+        return None
 
 
 def _read(file: Path) -> dict[str, object]:

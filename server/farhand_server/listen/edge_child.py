@@ -67,10 +67,12 @@ def _bind(address: ListenAddress) -> list[socket.socket]:
             listening.bind(where)
             listening.listen(TCP_BACKLOG)
             listening.setblocking(False)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         for listening in sockets:
             listening.close()
-        raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from None
+        # UnicodeError: each part of a name has 1 to 63 characters (RFC 1035), and Python encodes it before it asks.
+        why = (error.strerror or error) if isinstance(error, OSError) else f"{address.host!r} cannot be a host name"
+        raise ListenError(f"cannot listen on {address}: {why}") from None
     return sockets
 
 

@@ -184,7 +184,6 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         raise error
 
     monkeypatch.setattr("farhand_client.cli.commands.run_command", fail)
-    monkeypatch.setattr("farhand_client.ui.process.prepare_process", lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +227,6 @@ def test_output_that_cannot_be_written_at_the_end_is_reported(
     def fail() -> None:
         raise LocalError("cannot write to stdout: No space left on device")
 
-    monkeypatch.setattr("farhand_client.ui.process.prepare_process", lambda: None)
     monkeypatch.setattr("farhand_client.ui.printing.flush_output", fail)
     assert main(["--version"]) == 255
     assert capsys.readouterr().err == "farhand: cannot write to stdout: No space left on device\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.cli.main import main
+from farhand_server.cli import main
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 KEY = "SHA256:" + "A" * 43
