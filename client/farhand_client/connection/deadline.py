@@ -35,7 +35,8 @@ class ConnectDeadline:
     @property
     def message(self) -> str:
         """What an error about the deadline says."""
-        return f"{self._what} within {self.seconds:g} seconds{self._where}"
+        unit = "second" if self.seconds == 1 else "seconds"
+        return f"{self._what} within {self.seconds:g} {unit}{self._where}"
 
     def step(self, what: str, where: str = "") -> None:
         """Note the step that begins: the error is `what`, "within … seconds", and `where`."""

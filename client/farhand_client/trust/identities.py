@@ -12,6 +12,7 @@ from farhand_client.trust.keyfile import (
     AskPassphrase,
     KeyFile,
     SealedKeyFile,
+    is_public_key_file,
     read_key_file,
     read_public_key_file,
 )
@@ -171,17 +172,18 @@ class Identities:
 
     def _named_candidate(self, path: Path, in_agent: dict[bytes, AgentIdentity]) -> Candidate:
         """Return the candidate of `path`: a private key file or, for a key in the agent, its .pub file."""
-        public = read_public_key_file(path if path.suffix == ".pub" else Path(f"{path}.pub"))
+        only_public = is_public_key_file(path)
+        public = read_public_key_file(path if only_public else Path(f"{path}.pub"))
         if public is not None and public.blob in in_agent:
             return in_agent[public.blob]
-        file = None if path.suffix == ".pub" else read_key_file(path, ask=self._ask)
+        file = None if only_public else read_key_file(path, ask=self._ask)
         if isinstance(file, SealedKeyFile):
             return file
         if file is not None:
             return in_agent.get(file.public_key.blob, file)
         if public is None:
             raise IdentityError(f"{path}: no such file")
-        if path.suffix != ".pub":
+        if not only_public:
             raise IdentityError(f"{path}: no such file, and the ssh-agent does not hold the key of {path}.pub")
         where = "the ssh-agent does not hold it" if self._agent else "there is no ssh-agent (SSH_AUTH_SOCK is not set)"
         raise IdentityError(f"{path} is a public key, and {where}; name the private key file, or run ssh-add")

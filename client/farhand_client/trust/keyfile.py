@@ -27,6 +27,7 @@ MAX_PASSPHRASE_PROMPTS: Final = 3
 
 _MAGIC = b"openssh-key-v1\0"
 _OPENSSH = re.compile(rb"-----BEGIN OPENSSH PRIVATE KEY-----\s(.*?)-----END OPENSSH PRIVATE KEY-----", re.DOTALL)
+_PUBLIC_KEY_LINES = (b"ssh-", b"ecdsa-", b"sk-")  # how the type of a key begins, in a .pub file
 _PEM = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
@@ -129,9 +130,8 @@ def _not_a_key(path: Path, data: bytes) -> str:
         return f"{path} is an X.509 certificate, not a private key"
     if data.startswith((b"-----BEGIN PUBLIC KEY", b"-----BEGIN RSA PUBLIC KEY", b"---- BEGIN SSH2 PUBLIC KEY")):
         return f"{path} is a public key; name the file of the private key"
-    if data.startswith((b"ssh-", b"ecdsa-", b"sk-")):
-        what = "an OpenSSH certificate, which Farhand does not support" if b"-cert-v01@" in data else "a public key"
-        return f"{path} is {what}; name the file of the private key"
+    if data.startswith(_PUBLIC_KEY_LINES):
+        return f"{path} is a public key; name the file of the private key"
     return f"{path} is not a private key file"
 
 
@@ -152,6 +152,17 @@ def read_public_key_file(path: Path) -> PublicKey | None:
         raise IdentityError(f"{path} is not a public key file: {error}") from None
     except ValueError as error:
         raise IdentityError(str(error)) from None
+
+
+def is_public_key_file(path: Path) -> bool:
+    """Return whether a file is to be read by `read_public_key_file`: by its name or, as with ssh, by what is in it."""
+    if path.suffix == ".pub":
+        return True
+    try:
+        data = read_small_file(path, MAX_IDENTITY_FILE_SIZE)
+    except ValueError:
+        return False  # reading it as a private key will say why
+    return data is not None and data.startswith(_PUBLIC_KEY_LINES)
 
 
 def _read_header(body: bytes) -> tuple[PublicKey, bool]:

@@ -147,7 +147,9 @@ class LoginExchange:
             self._session.connection.send(0, m.Refused(attempts_left=self._attempts_left))
             return
         self._report(False)
-        self._session.end(ErrorCode.LOGIN_FAILED, "none of the offered keys is authorized for this user")
+        tried = self._session.context.config.login.attempts
+        sentence = f"no key offered is authorized for this user; a connection may offer {tried} (login.attempts)"
+        self._session.end(ErrorCode.LOGIN_FAILED, sentence)
 
     def reject(self, principal: Principal, sentence: str) -> None:
         """Refuse a local client whose account may not use this service, and close its connection."""

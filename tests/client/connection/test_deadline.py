@@ -88,7 +88,7 @@ async def test_a_name_server_that_hangs(monkeypatch: pytest.MonkeyPatch, hang: C
         return hang()
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    with pytest.raises(ConnectError, match=rf"the name web\.example was not resolved within {SHORT:g} seconds"):
+    with pytest.raises(ConnectError, match=rf"the name web\.example was not resolved within {SHORT:g} second"):
         await connect("web.example", timeout=SHORT)
 
 
@@ -164,9 +164,9 @@ async def test_a_key_file_on_a_file_system_that_hangs(
 
     monkeypatch.setattr(os, "open", open_file)
     async with tls_service(tmp_path, greet=accept_after_login) as (service, _):
-        with pytest.raises(ConnectError, match=f"the login keys were not read within {SHORT:g} seconds"):
+        with pytest.raises(ConnectError, match=f"the login keys were not read within {SHORT:g} second"):
             await connect(service.host, timeout=SHORT, identities=[tmp_path / "slow"])
-        with pytest.raises(ConnectError, match=f"{tmp_path}/slow was not read within {SHORT:g} seconds"):
+        with pytest.raises(ConnectError, match=f"{tmp_path}/slow was not read within {SHORT:g} second"):
             await connect(service.host, timeout=SHORT, known_hosts=tmp_path / "slow")
 
 

@@ -118,13 +118,13 @@ async def test_tls_older_than_1_3_is_refused(tmp_path: Path) -> None:
 async def test_a_silent_server_runs_into_the_timeout(tmp_path: Path, where: str) -> None:
     if where == "login":
         async with tls_service(tmp_path, greet=lambda *_: None) as (service, _):
-            with pytest.raises(ConnectError, match=f"{service.host} did not answer within 1 seconds"):
+            with pytest.raises(ConnectError, match=f"{service.host} did not answer within 1 second"):
                 await connect(service.host, timeout=1)
             await service.connections[0].closed.wait()
     else:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             host = f"127.0.0.1:{silent.getsockname()[1]}"
-            with pytest.raises(ConnectError, match=f"{host} did not answer within 1 seconds"):
+            with pytest.raises(ConnectError, match=f"{host} did not answer within 1 second"):
                 await connect(host, timeout=1)
 
 

@@ -132,11 +132,12 @@ async def test_with_named_files_nothing_else_is_tried(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "left"),
-    [("key", "both"), ("key", "public"), ("key", "private"), ("key.pub", "both"), ("key.pub", "public")],
+    [("key", "both"), ("key", "public"), ("key", "private"), ("key.pub", "both"), ("key.pub", "public"), ("copy", "-")],
 )
 async def test_a_named_key_in_the_agent_is_used_through_the_agent(tmp_path: Path, name: str, left: str) -> None:
     key = openssh.make_key(tmp_path / "key")
     with openssh.running_agent(tmp_path, tmp_path / "key") as path:
+        (tmp_path / "copy").write_bytes((tmp_path / "key.pub").read_bytes())  # a public key by its content alone
         if left == "public":
             (tmp_path / "key").unlink()
         if left == "private":

@@ -138,7 +138,6 @@ async def test_a_missing_file_is_none(tmp_path: Path) -> None:
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n", r"is an X\.509 certificate"),
         (b"-----BEGIN PUBLIC KEY-----\nAAAA\n", "is a public key; name the file of the private key"),
         (b"ssh-ed25519 AAAA me", "is a public key; name the file of the private key"),
-        (b"ssh-ed25519-cert-v01@openssh.com AAAA", "is an OpenSSH certificate, which Farhand does not support"),
         (b"x" * 65537, "is larger than 65536 bytes"),
         (
             b"-----BEGIN OPENSSH PRIVATE KEY-----\n%%%\n-----END OPENSSH PRIVATE KEY-----\n",
