@@ -4,8 +4,8 @@
 Unix sockets, `connection` implements the protocol for each client, `admission` decides whether a request is allowed
 (using `auth` and `policy`), `runs` executes it, and `ledger` records it in `history` and `audit`. The edge (`edge`)
 faces the network: it terminates TLS and copies bytes to the core. `upgrade` replaces the core's program while its runs
-continue. One frozen `config` configures everything; `logs`, `systemd`, `hostkey`, `credentials`, `runtime`, `filewatch`
-and `lingering` are used throughout.
+continue. One frozen `config` configures everything; `logs`, `systemd`, `hostkey`, `credentials`, `runtime`, `hangup`,
+`lingering` and `filewatch` are used throughout.
 """
 
 __version__: str

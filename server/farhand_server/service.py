@@ -3,9 +3,9 @@
     serve: restore runs -> listen -> start the edge -> ready -> wait for a signal -> pause listeners -> drain -> close
 
 Signals control the core: SIGTERM and SIGINT stop it, and a second one ends the runs' grace period; SIGHUP reloads the
-configuration, the policy and the public host key; SIGUSR2 upgrades the core (`upgrade.replace`). Sessions and listeners
-use the service as their context, which always has the current `config`, `policy`, `authenticator`, `registry`,
-`sessions` and `note`.
+configuration, the policy and the public host key, or stops the core if its own terminal was closed (`hangup`); SIGUSR2
+upgrades the core (`upgrade.replace`). Sessions and listeners use the service as their context, which always has the
+current `config`, `policy`, `authenticator`, `registry`, `sessions` and `note`.
 
 To drain, the core refuses new runs and tells clients how long runs may still take; after `drain.grace` it stops the
 runs, then gives clients `SHUTDOWN_GRACE` seconds to receive their last messages.
@@ -24,6 +24,7 @@ from .audit import AuditEntry
 from .config import ConfigError, ServiceConfig
 from .connection.context import OpenSessions
 from .filewatch import FileWatch
+from .hangup import OwnTerminal
 from .ledger import Ledger
 from .listen.clients import LocalConnection, ProxiedConnection, VerdictFeeds
 from .listen.edge_child import EdgeChild
@@ -65,11 +66,12 @@ class Service:
         notifier: Notifier,
         write_log: Callable[[bool], None],
         edge: EdgeChild | None = None,
+        terminal: OwnTerminal | None = None,
         resume: ReceivedSnapshot | None = None,
     ) -> None:
         """`reload` reads the configuration again, or raises `ConfigError`. `accepted` is called with each configuration
-        that comes into force. `write_log` stops and restarts the writing of the log. `resume` is the snapshot of the
-        program that this one has replaced in its process.
+        that comes into force. `write_log` stops and restarts the writing of the log. `terminal` is the one that the
+        service ends with. `resume` is the snapshot of the program that this one has replaced in its process.
         """
         self.config = config
         self.policy = policy
@@ -89,6 +91,7 @@ class Service:
         self.listeners: list[UnixListener] = []
         self.sockets = SocketKeeper(self.listeners, log, self._show_status)
         self.edge = edge
+        self.terminal = terminal or OwnTerminal(ends_service=False)
         self.log = log
         self.notifier = notifier
         self.write_log = write_log
@@ -123,6 +126,7 @@ class Service:
             watchdog.cancel()
             await self.sockets.stop()
             self._close_listeners()
+            self.terminal.close()
             if self._state_watch is not None:
                 self._state_watch.close()
             self._feeds.close()
@@ -141,8 +145,9 @@ class Service:
             before.close()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         loop.add_signal_handler(signal.SIGUSR2, self._upgrader.request)
+        self.terminal.watch()
         reset_signals()
 
     async def _listen(self) -> None:
@@ -197,6 +202,13 @@ class Service:
         grace, self._grace = self._grace, None
         if grace is not None:
             grace.reschedule(asyncio.get_running_loop().time())
+
+    def _hung_up(self) -> None:
+        if not self.terminal.has_hung_up():
+            self.reload()
+        elif not self.stopping:  # kernel and shell may both send the signal, and a second stop ends the grace period
+            self.log.warning("terminal was closed; stopping. nohup(1) prevents that")
+            self.stop()
 
     def reload(self) -> None:
         """Read configuration, policy and host key again. If any of them cannot be used, nothing changes."""

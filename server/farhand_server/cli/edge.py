@@ -11,6 +11,7 @@ import uvloop
 from farhand_protocol.sentences import unforeseen_sentence
 from farhand_server.config import EdgeSettings, ServiceConfig
 from farhand_server.edge.process import serve_edge
+from farhand_server.hangup import OwnTerminal
 from farhand_server.hostkey import PRIVATE_KEY_FILE, HostKeyFileError
 from farhand_server.listen.edge_child import bind_tcp
 from farhand_server.listen.unix import ListenError
@@ -24,6 +25,7 @@ from .report import CommandFailed
 
 def edge(options: argparse.Namespace) -> int:
     """Serve until told to stop or, if started by `serve`, until the core has ended."""
+    terminal = OwnTerminal.at_start(resumed=False)
     reset_signals(keep=UNTIL_HANDLED)
     notifier = Notifier.from_environment()
     try:
@@ -57,6 +59,7 @@ def edge(options: argparse.Namespace) -> int:
                 notifier=notifier,
                 reload=reload,
                 child=options.descriptors is not None,
+                terminal=terminal,
             )
             runner.run(serving)
     except (ListenError, HostKeyFileError) as error:

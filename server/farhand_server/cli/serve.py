@@ -13,6 +13,7 @@ from farhand_protocol.sentences import unforeseen_sentence
 from farhand_server import __version__
 from farhand_server.audit import AuditError
 from farhand_server.config import ListenAddress, ServiceConfig
+from farhand_server.hangup import OwnTerminal
 from farhand_server.history import HistoryError
 from farhand_server.hostkey import HostKeyFileError, ensure_host_key
 from farhand_server.ledger import open_ledger
@@ -40,6 +41,7 @@ def serve(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
     if options.check_resume is not None:
         return _check_snapshot(options, options.check_resume)
+    terminal = OwnTerminal.at_start(resumed=options.resume is not None)
     if options.resume is None:  # after an upgrade, signals remain blocked until the handlers are installed
         reset_signals(keep=UNTIL_HANDLED)
     notifier = Notifier.from_environment()
@@ -72,6 +74,7 @@ def serve(options: argparse.Namespace) -> int:
                 notifier=notifier,
                 write_log=write_log,
                 edge=edge,
+                terminal=terminal,
                 resume=previous,
             )
             addresses_text = ", ".join([str(config.socket), *addresses])

@@ -17,6 +17,7 @@ from typing import Final
 
 from farhand_server import hostkey
 from farhand_server.config import ConfigError, EdgeSettings
+from farhand_server.hangup import OwnTerminal
 from farhand_server.logs import Logger
 from farhand_server.systemd import Notifier
 
@@ -39,6 +40,7 @@ async def serve_edge(
     notifier: Notifier,
     reload: Callable[[], EdgeSettings],
     child: bool = False,
+    terminal: OwnTerminal | None = None,
 ) -> None:
     """Serve clients on listening TCP sockets until SIGTERM or SIGINT, then close the sockets.
 
@@ -46,7 +48,8 @@ async def serve_edge(
     is read again and `reload` is called; if either raises ConfigError, ValueError or OSError, nothing changes.
 
     With `child`, the edge is ready only once it is connected to the core, and exits when its first verdict feed ends.
-    It ignores SIGINT, which a terminal sends to both parent and child, and leaves it to the parent.
+    It ignores SIGINT, which a terminal sends to both parent and child, and leaves it to the parent. An edge with a
+    `terminal` of its own stops when that is closed.
 
     Raises HostKeyFileError or OSError if the key cannot be used, and OSError if a `child` cannot reach the core.
     """
@@ -67,7 +70,9 @@ async def serve_edge(
 
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, (lambda: None) if child else stop.set)
-    loop.add_signal_handler(signal.SIGHUP, reload_settings)
+    own_terminal = terminal or OwnTerminal(ends_service=False)
+    loop.add_signal_handler(signal.SIGHUP, lambda: stop.set() if own_terminal.has_hung_up() else reload_settings())
+    own_terminal.watch()
     feed = asyncio.create_task(edge.verdict_feed.run_once() if child else edge.verdict_feed.run(), name="verdict feed")
     watchdog = asyncio.create_task(notifier.keep_watchdog(), name="watchdog")
     connected = asyncio.create_task(edge.verdict_feed.wait_connected(), name="connected to the core")
@@ -92,6 +97,7 @@ async def serve_edge(
             async with asyncio.timeout(settings.drain):
                 await edge.wait_closed()
     finally:
+        own_terminal.close()
         for task in (feed, watchdog, connected, stopped):
             task.cancel()
         await asyncio.gather(feed, watchdog, connected, stopped, return_exceptions=True)

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from .. import __version__
 from ..config import ServiceConfig
 from ..connection.context import OpenSessions
+from ..hangup import OwnTerminal
 from ..ledger import Ledger
 from ..listen.edge_child import EdgeChild
 from ..listen.keeper import SocketKeeper
@@ -44,6 +45,10 @@ class UpgradableCore(Protocol):
     @property
     def notifier(self) -> Notifier:
         """Reports the core's state to the service manager."""
+
+    @property
+    def terminal(self) -> OwnTerminal:
+        """The terminal that the service ends with."""
 
     @property
     def ledger(self) -> Ledger:
@@ -224,7 +229,9 @@ class Upgrader:
         try:
             self._core.write_log(False)
             try:
-                execute(fd, snapshot.descriptors(), {**os.environ, **self._core.notifier.environment()})
+                core = self._core
+                environment = {**os.environ, **core.notifier.environment(), **core.terminal.environment()}
+                execute(fd, snapshot.descriptors(), environment)
             finally:
                 self._core.write_log(True)
         finally:

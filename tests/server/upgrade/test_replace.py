@@ -12,6 +12,7 @@ import pytest
 
 from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.context import OpenSessions
+from farhand_server.hangup import OwnTerminal
 from farhand_server.ledger import Ledger, open_ledger
 from farhand_server.listen.edge_child import EdgeChild
 from farhand_server.listen.keeper import SocketKeeper
@@ -38,6 +39,7 @@ class Core:
         self.ledger = ledger
         self.log = Logger(Sink(), {})
         self.notifier = Notifier()
+        self.terminal = OwnTerminal(ends_service=False)
         self.sessions = OpenSessions()
         self.listeners = [UnixListener(config.socket, asyncio.Protocol)]
         self.sockets = SocketKeeper(self.listeners, self.log, lambda: None)
