@@ -110,6 +110,8 @@ class ClientAttachment:
         self.connection.check_home()
         if self._shown_size is None:
             raise ValueError("this run was not requested with a terminal, so it has no size")
+        if not all(isinstance(number, int) for number in (columns, rows)):
+            raise TypeError("columns and rows of a terminal must be ints")
         if not (0 <= columns <= MAX_CELLS and 0 <= rows <= MAX_CELLS):
             raise ValueError(f"a terminal cannot have {columns} columns and {rows} rows; use 0 to {MAX_CELLS}")
         self._shown_size = m.WindowSize(columns=columns, rows=rows)

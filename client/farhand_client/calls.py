@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 
+from .arguments import as_choice, as_count, as_id_prefix, as_pattern, as_seconds
 from .errors import AmbiguousId, ConnectionLost, FarhandError, RequestRefused
-from .ids import checked_id, checked_prefix, is_run_id
+from .ids import checked_id, is_run_id
 
 if TYPE_CHECKING:
     from .connection.reconnecting import ReconnectingConnection
@@ -83,8 +84,9 @@ async def list_runs(
     connection: ReconnectingConnection, *, ended: bool, prefix: str, limit: int | None = None
 ) -> list[m.RunInfo]:
     """Return the runs whose id begins with `prefix`, newest first, at most `limit` of them. Raises as `Client.runs`."""
-    if prefix:
-        checked_prefix(prefix)
+    if prefix != "":
+        prefix = as_id_prefix(prefix, "prefix")
+    ended = bool(ended)
     found: list[m.RunInfo] = []
     while True:
         page_size = m.MAX_LISTED if limit is None else min(limit - len(found), m.MAX_LISTED)
@@ -98,6 +100,7 @@ async def list_runs(
 
 async def full_id(connection: ReconnectingConnection, text: str) -> str:
     """Return the id of the only run whose id begins with `text`. Raises as `run_info`."""
+    text = as_id_prefix(text)
     return text if is_run_id(text) else (await run_info(connection, text)).id
 
 
@@ -106,7 +109,7 @@ async def run_info(connection: ReconnectingConnection, text: str) -> m.RunInfo:
 
     Raises `AmbiguousId`, `RequestRefused` with the code `unknown_run`, and ValueError if no id can begin with `text`.
     """
-    found = await list_runs(connection, ended=True, prefix=checked_prefix(text), limit=MAX_CANDIDATES)
+    found = await list_runs(connection, ended=True, prefix=as_id_prefix(text), limit=MAX_CANDIDATES)
     if not found:
         raise RequestRefused(
             ErrorCode.UNKNOWN_RUN, f"{connection.name} has no run of yours whose id begins with {text}"
@@ -148,14 +151,19 @@ async def wait_for(
     """Have the service wait; an outage counts towards `timeout`. Raises as `Client.wait_for`."""
     connection.check_home()
     loop = asyncio.get_running_loop()
+    timeout = as_seconds(timeout, "timeout", positive=False)
     deadline = None if timeout is None else loop.time() + timeout
+    first = m.WaitFor(
+        id=checked_id(run_id),
+        stream=as_choice(stream, "stream", ("stdout", "stderr")),
+        offset=as_count(offset, "offset"),
+        pattern=as_pattern(pattern),
+        idle=as_seconds(idle, "idle", positive=True),
+    )
 
     def request() -> m.WaitFor:
-        left = None if deadline is None else max(deadline - loop.time(), 0.001)
-        text = pattern.encode() if isinstance(pattern, str) else pattern
-        return m.WaitFor(id=checked_id(run_id), stream=stream, offset=offset, pattern=text, idle=idle, timeout=left)
+        return first.model_copy(update={"timeout": None if deadline is None else max(deadline - loop.time(), 0.001)})
 
-    request()  # raises an error for wrong arguments before waiting for the connection
     (matched,) = await _ask(connection, request, run_id)
     assert isinstance(matched, m.Matched)
     return matched

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, Unpack, overload
 
@@ -10,6 +9,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.limits import MiB
 
 from . import run_keywords as k
+from .arguments import as_callback, as_count, as_seconds
 from .attachment import ClientAttachment
 from .home_loop import not_picklable
 from .options import (
@@ -26,9 +26,8 @@ from .options import (
     ShellKeywords,
     StartKeywords,
     attach_request,
-    checked_count,
+    checked_attach,
     combined,
-    stream_offsets,
 )
 from .output import OnGap
 from .pending import Pending
@@ -83,7 +82,7 @@ class Client:
 
     @reconnect.setter
     def reconnect(self, seconds: float) -> None:
-        self._connection.reconnect_timeout = seconds
+        self._connection.reconnect_timeout = as_seconds(seconds, "reconnect", positive=False) or 0.0
 
     @property
     def going_away(self) -> bool:
@@ -178,7 +177,8 @@ class Client:
             raise ValueError("run cannot use a terminal; use start")
         chosen = merging_stderr(chosen, redirections)
         request = chosen.request(args, stdin=redirections.input is not None or redirections.source is not None)
-        kept = checked_count(max_output, "max_output")
+        kept = as_count(max_output, "max_output")
+        as_callback(on_gap, "on_gap")
         completed = await run_to_end(self._connection, args, request, redirections, codec, kept, on_gap)
         if check:
             completed.check_returncode()
@@ -214,6 +214,7 @@ class Client:
         Raises `SpawnError`, `RequestRefused`, `ConnectionLost`, ValueError and TypeError.
         """
         check_pipes(stdin, stdout, stderr)
+        as_callback(on_gap, "on_gap")
         chosen = combined(options, keywords, START_KEYWORDS, START)
         if stderr == STDOUT:
             chosen = chosen.changed(merge_stderr=True)
@@ -236,6 +237,7 @@ class Client:
         (`runs.keep_terminal`, by default one day).
         """
         chosen = combined(options, keywords, SHELL_KEYWORDS, START).changed(terminal=terminal)
+        as_callback(on_gap, "on_gap")
         return Pending(RunWithStdin.begin(self._connection, chosen.login_request(), on_gap))
 
     @overload
@@ -273,15 +275,9 @@ class Client:
         Raises `AmbiguousId`, `RequestRefused` (`code` is `unknown_run`, `expired`, `bad_offset`, `denied`,
         `no_terminal`, …), `ConnectionLost`, and ValueError if `run_id` cannot be an id.
         """
-        at = stream_offsets(offset)
-        feeds = None if stdin is False else 0 if stdin is True else stdin
-        if read_only and (feeds is not None or hold):
-            raise ValueError("a read-only attachment cannot feed stdin or hold the run")
-        holds = follow and not read_only if hold is None else hold
-        opening = partial(
-            attach_request, at=at, stdin=feeds, hold=holds, follow=follow, read_only=read_only, size=size, share=share
-        )
-        kind = Run if feeds is None else RunWithStdin
+        as_callback(on_gap, "on_gap")
+        opening = checked_attach(offset, stdin, hold, follow, read_only, size, share)
+        kind = Run if stdin is False else RunWithStdin
         return Pending(kind.attach(self._connection, run_id, opening, on_gap))
 
     async def runs(self, *, ended: bool = False, prefix: str = "") -> list[m.RunInfo]:
@@ -330,8 +326,9 @@ class Client:
         Waits for the end, however long the grace is, and returns how the run ended. A cancellation gives up the
         waiting, not the stopping. Raises as `wait`.
         """
+        grace = as_seconds(kill_after, "kill_after", positive=False)
         attachment = ClientAttachment(self._connection, attach_request(await self._full_id(run_id), (None, None)))
-        attachment.request_stop(kill_after)
+        attachment.request_stop(grace)
         return await wait_for_end(attachment)
 
     async def wait(self, run_id: str) -> Result:
@@ -380,6 +377,9 @@ class Client:
         Safe to call again.
         """
         await self._connection.close()
+
+    def __repr__(self) -> str:
+        return f"<Client of {self.user}@{self.host} ({self.name}), {self._connection.state}>"
 
     def __reduce__(self) -> NoReturn:
         raise not_picklable("a client")

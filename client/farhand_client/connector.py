@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from .arguments import as_bytes, as_callback, as_count, as_seconds, as_str, type_error
 from .blocking import run_blocking
 from .client import Client
 from .config import config_directory, home_directory
@@ -16,7 +17,7 @@ from .connection.deadline import ConnectDeadline, connect_deadline
 from .connection.dial import DialledSession, dial_socket, dial_tls, record_host_key
 from .connection.login import LoginResult, log_in
 from .connection.reconnecting import RECONNECT_TIMEOUT, OutageCallback, ReconnectingConnection
-from .errors import ConnectError, HostKeyUnknown, RequestRefused
+from .errors import AddressError, ConnectError, HostKeyUnknown, RequestRefused
 from .pending import Pending
 
 if TYPE_CHECKING:
@@ -80,25 +81,40 @@ def connect(
     `AuthenticationError`, and `RequestRefused` if the service gives a reason for accepting no login.
     """
 
+    as_str(host, "host")
+    as_str("" if user is None else user, "user")
+    if port is not None and not 1 <= as_count(port, "port") <= 65535:
+        raise AddressError(f"port is {port}; it must be 1 to 65535")
+    if isinstance(identities, str | bytes | os.PathLike) or not isinstance(identities, Iterable):
+        raise type_error("identities", identities, "a list of paths")
+    named = tuple(Path(os.fsdecode(as_bytes(path, "a path in identities"))) for path in identities)
+    record_path = None if known_hosts is None else Path(os.fsdecode(as_bytes(known_hosts, "known_hosts")))
+    for name, callback in (("confirm", confirm), ("passphrase", passphrase), ("touch", touch), ("watch", watch)):
+        as_callback(callback, name)
+    seconds = as_seconds(timeout, "timeout", positive=True)
+    if seconds is None:
+        raise type_error("timeout", timeout, "a number of seconds")
+    keepalive = as_seconds(keepalive, "keepalive", positive=True)
+    reconnect = as_seconds(reconnect, "reconnect", positive=False)
+
     async def opened() -> Client:
-        async with connect_deadline(timeout) as deadline:
+        async with connect_deadline(seconds) as deadline:
             # A socket on this machine needs neither configuration nor trust, so a user without a home can use it.
             config = None if host.startswith("unix:") else config_directory()
             address = await _resolve(host, user, port, config and config / "config.toml", deadline)
             if address.socket is not None:
-                log_in_again: LogInAgain = partial(_socket_login, address, timeout)
+                log_in_again: LogInAgain = partial(_socket_login, address, seconds)
                 login = await log_in(await dial_socket(address, None, deadline), address, None, deadline)
             else:
                 from .trust.known_hosts import KnownHosts
 
                 assert config is not None
-                record = KnownHosts(Path(known_hosts or config / "known_hosts"))
+                record = KnownHosts(record_path or config / "known_hosts")
                 dial = partial(_dial, address, record, accept_new, confirm, keepalive, deadline)
-                named = tuple(_expanded(Path(path)) for path in identities) or address.identities
-                keys = _identities(named, config, passphrase, deadline)
+                keys = _identities(tuple(map(_expanded, named)) or address.identities, config, passphrase, deadline)
                 login = await _first_login(dial, address, keys, deadline, touch)
                 again = keys.for_reconnect(login.identity)
-                log_in_again = partial(_tls_login, address, record, again, timeout, keepalive)
+                log_in_again = partial(_tls_login, address, record, again, seconds, keepalive)
         return Client(ReconnectingConnection(login, log_in_again, reconnect, watch), login)
 
     return Pending(opened())

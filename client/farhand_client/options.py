@@ -9,15 +9,17 @@ and `Client.shell` accept, so that type checkers and editors know them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, TypedDict, Unpack, cast
 
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MIN_SPOOL_SIZE, TERMINAL_WINDOW
 
-from .ids import checked_id, new_key, uuid7
+from .arguments import as_bytes, as_choice, as_count, as_instance, as_run_id, as_seconds, shortened, type_error
+from .ids import new_key, uuid7
 from .popen_keywords import POPEN, Refusal, without_harmless
 
 # The numbers of `subprocess`; as literals, so that type checkers know that a run with stdin=PIPE has a stdin.
@@ -118,6 +120,14 @@ class RunOptions:
     record_input: bool = False
     """Whether what is typed at the terminal is recorded too."""
 
+    def __repr__(self) -> str:
+        """Show what differs from the defaults. Of variables only the names: their values may be secret."""
+        shown = {each.name: getattr(self, each.name) for each in fields(self)}
+        changed = {name: value for name, value in shown.items() if value != getattr(_DEFAULTS, name)}
+        if self.env:
+            changed["env"] = [os.fsdecode(name) for name in self.env]
+        return f"RunOptions({', '.join(f'{name}={shortened(value)}' for name, value in changed.items())})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         # A MappingProxyType can be neither pickled nor copied.
         values = {each.name: getattr(self, each.name) for each in fields(self)} | {"env": dict(self.env)}
@@ -177,6 +187,9 @@ class RunOptions:
         )
 
 
+_DEFAULTS: Final = RunOptions()
+
+
 def _restored(values: dict[str, Any]) -> RunOptions:
     return RunOptions(**values | {"env": MappingProxyType(values["env"])})
 
@@ -226,24 +239,49 @@ def attach_request(
     )
 
 
+def checked_attach(
+    offset: Offsets,
+    stdin: bool | int,
+    hold: bool | None,
+    follow: bool,
+    read_only: bool,
+    size: m.WindowSize | None,
+    share: bool,
+) -> Callable[[str], m.Attach]:
+    """Return what makes the message for a run's id, from the arguments of `Client.attach`.
+
+    Raises TypeError and ValueError.
+    """
+    at = stream_offsets(offset)
+    feeds = None if stdin is False else 0 if stdin is True else as_count(stdin, "stdin")
+    as_instance(size, "size", m.WindowSize)
+    if read_only and (feeds is not None or hold):
+        raise ValueError("a read-only attachment cannot feed stdin or hold the run")
+    if share and (feeds is None or size is None):
+        raise ValueError("share is for typing at a terminal: it needs stdin and size")
+    return partial(
+        attach_request,
+        at=at,
+        stdin=feeds,
+        hold=bool(follow and not read_only if hold is None else hold),
+        follow=bool(follow),
+        read_only=bool(read_only),
+        size=size,
+        share=bool(share),
+    )
+
+
 def stream_offsets(offset: Offsets) -> tuple[int | None, int | None]:
-    """Return the offsets in stdout and stderr. Raises ValueError for a negative one."""
-    both = (offset, 0) if isinstance(offset, int) else offset
-    if any(each is not None and each < 0 for each in both):
-        raise ValueError(f"offset is {offset!r}; it must be 0 or more")
-    return both
+    """Return the offsets in stdout and stderr. Raises TypeError and ValueError."""
+    if isinstance(offset, tuple):
+        if len(offset) != 2:
+            raise ValueError(f"offset has {len(offset)} values; it must be one for stdout and one for stderr")
+        stdout, stderr = (None if each is None else as_count(each, "offset") for each in offset)
+        return stdout, stderr
+    return as_count(offset, "offset"), 0
 
 
 # Checks and conversions
-
-
-def checked_count(value: object, where: str, least: int = 0) -> int:
-    """Return `value` if it is an int from `least` to `MAX_COUNT`. Raises TypeError and ValueError."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{where} is {type(value).__name__}; it must be an int")
-    if not least <= value <= m.MAX_COUNT:
-        raise ValueError(f"{where} is {value}; it must be {least} to {m.MAX_COUNT}")
-    return value
 
 
 def _check_names(keywords: Mapping[str, Any], allowed: frozenset[str]) -> None:
@@ -256,11 +294,13 @@ def _check_names(keywords: Mapping[str, Any], allowed: frozenset[str]) -> None:
             raise TypeError(f"unexpected keyword argument {name!r}; {hint}")
 
 
-def _argv(args: Args) -> tuple[bytes, ...]:
+def _argv(args: Any) -> tuple[bytes, ...]:
     if isinstance(args, str | bytes | os.PathLike):
         # As subprocess on POSIX: a lone string is the program's name and is never split.
-        return (_bytes(args, "args"),)
-    argv = tuple(_bytes(argument, f"args[{at}]") for at, argument in enumerate(args))
+        return (as_bytes(args, "args"),)
+    if not isinstance(args, Iterable) or isinstance(args, Mapping):
+        raise type_error("args", args, "the program and its arguments, in a list")
+    argv = tuple(as_bytes(argument, f"args[{at}]") for at, argument in enumerate(args))
     if not argv:
         raise ValueError("args is empty; it must begin with the program")
     return argv
@@ -269,68 +309,50 @@ def _argv(args: Args) -> tuple[bytes, ...]:
 def _script(args: Args) -> bytes:
     if not isinstance(args, str | bytes):
         raise TypeError("with shell=True, args must be the script as one str or bytes")
-    return _bytes(args, "args")
-
-
-def _bytes(value: Argument, where: str) -> bytes:
-    try:
-        encoded = os.fsencode(value)
-    except TypeError:
-        raise TypeError(f"{where} is {type(value).__name__}; it must be str, bytes or a path") from None
-    if b"\0" in encoded:
-        raise ValueError(f"{where} contains a NUL byte, which cannot be passed to a program")
-    return encoded
+    return as_bytes(args, "args")
 
 
 def _directory(value: Argument | None) -> bytes | None:
-    return None if value is None else _bytes(value, "cwd")
+    return None if value is None else as_bytes(value, "cwd")
 
 
-def _environment(env: Mapping[Any, Any] | None) -> Mapping[bytes, bytes]:
+def _environment(env: Any) -> Mapping[bytes, bytes]:
+    if env is not None and not isinstance(env, Mapping):
+        raise type_error("env", env, "a mapping, or None")
     converted = {}
     for name, value in (env or {}).items():
-        encoded = _bytes(name, "a name in env")
+        encoded = as_bytes(name, "a name in env")
         if not encoded or b"=" in encoded:
             raise ValueError(f"env: {name!r} cannot name a variable; a name is not empty and contains no equals sign")
         if encoded in converted:
             raise ValueError(f"env: {name!r} occurs twice, as str and as bytes")
-        converted[encoded] = _bytes(value, f"env[{name!r}]")
+        converted[encoded] = as_bytes(value, f"env[{name!r}]")
     return MappingProxyType(converted)
 
 
 def _run_id(value: Any) -> str | None:
-    return None if value is None else checked_id(str(value))
+    return None if value is None else as_run_id(value)
 
 
-def _on_disconnect(value: str) -> str:
-    if value not in ("kill", "keep"):
-        raise ValueError(f"on_disconnect is {value!r}; it must be 'kill' or 'keep'")
-    return value
+def _on_disconnect(value: Any) -> Any:
+    return as_choice(value, "on_disconnect", ("kill", "keep"))
 
 
-def _spool(value: int | None) -> int | None:
-    if value is not None and not MIN_SPOOL_SIZE <= value < 1 << 63:
+def _spool(value: Any) -> int | None:
+    if value is not None and as_count(value, "spool") < MIN_SPOOL_SIZE:
         raise ValueError(f"spool is {value!r}; it must be {MIN_SPOOL_SIZE} bytes or more, or None")
-    return value
+    return value  # type: ignore[no-any-return]  # checked
 
 
-def _duration(value: float | None, where: str, *, positive: bool) -> float | None:
-    if value is None:
-        return None
-    seconds = float(value)
-    if not (1e-6 if positive else 0.0) <= seconds <= m.MAX_SECONDS:
-        above = "more than " if positive else ""
-        raise ValueError(f"{where} is {value!r}; it must be {above}0 to {m.MAX_SECONDS} seconds")
-    return seconds
+def _duration_of(where: str, *, positive: bool) -> Callable[[Any], float | None]:
+    return lambda value: as_seconds(value, where, positive=positive)
 
 
-def _duration_of(where: str, *, positive: bool) -> Callable[[float | None], float | None]:
-    return lambda value: _duration(value, where, positive=positive)
-
-
-def _bounds(limits: ResourceBounds | None) -> m.Bounds | None:
+def _bounds(limits: Any) -> m.Bounds | None:
     if limits is None or isinstance(limits, m.Bounds):
         return limits
+    if not isinstance(limits, Mapping):
+        raise type_error("limits", limits, "a mapping or Bounds, or None")
     for name, value in limits.items():
         if name not in m.Bounds.model_fields:
             raise ValueError(f"limits: unknown limit {name!r}; the limits are {', '.join(m.Bounds.model_fields)}")
@@ -338,16 +360,15 @@ def _bounds(limits: ResourceBounds | None) -> m.Bounds | None:
             continue
         if type(value) is not int and (name != "cpu" or type(value) is not float):
             raise TypeError(f"limits: {name} is {type(value).__name__}; it must be a number")
-        least = 0 if name in ("file_size", "output") else 1
         if name == "cpu":
-            _duration(value, "limits: cpu", positive=True)
-        elif not least <= value < 1 << 63:
-            raise ValueError(f"limits: {name} is {value!r}; it must be {least} or more")
+            as_seconds(value, "limits: cpu", positive=True)
+        else:
+            as_count(value, f"limits: {name}", 0 if name in ("file_size", "output") else 1)
     return m.Bounds(**limits)
 
 
-def _unchanged(value: Any) -> Any:
-    return value
+def _terminal(value: Any) -> m.TerminalRequest | None:
+    return as_instance(value, "terminal", m.TerminalRequest)
 
 
 _CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
@@ -363,6 +384,6 @@ _CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "grace": _duration_of("grace", positive=False),
     "limits": _bounds,
     "spool": _spool,
-    "terminal": _unchanged,
+    "terminal": _terminal,
     "record_input": bool,
 }

@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple, NoReturn, Protocol, TypeAlias
 
 from farhand_protocol.limits import MiB
 
+from .arguments import as_count, shortened, type_error
 from .errors import OutputIncomplete
 from .home_loop import HomeLoop, not_picklable
 
@@ -29,6 +30,9 @@ class Chunk(NamedTuple):
     stream: Output
     offset: int
     data: bytes
+
+    def __repr__(self) -> str:
+        return f"Chunk(stream={self.stream!r}, offset={self.offset}, data={shortened(self.data)})"
 
 
 class Gap(NamedTuple):
@@ -184,11 +188,15 @@ class OutputStream:
         it arrived: for readers to whom microseconds matter. It must not raise anything."""
         self._callback = callback
 
-    async def read(self, size: int = -1) -> bytes:
+    async def read(self, size: int | None = -1) -> bytes:
         """Return up to `size` bytes as soon as there are any; without `size`, everything to the end. b"" at the end.
 
         Raises `ConnectionLost` if the connection ended before the stream, `OutputIncomplete` at a gap.
         """
+        if size is None:
+            size = -1
+        if not isinstance(size, int):
+            raise type_error("size", size, "an int, or None")
         if size == 0:
             return b""
         if size < 0:
@@ -199,6 +207,10 @@ class OutputStream:
             chunk = chunk[:size]
         self._handed_out = len(chunk)
         return chunk
+
+    def __repr__(self) -> str:
+        how = "discarded" if self._discarding else "ended" if self._ended else "open"
+        return f"<{type(self).__name__} of run {self._run_id}, {how}, {_size(self._chunks)} bytes unread>"
 
     def __reduce__(self) -> NoReturn:
         raise not_picklable("a run's output")
@@ -276,9 +288,7 @@ class LineSplitter:
     """Cuts chunks into lines that keep their newline, and a line longer than `limit` bytes into chunks of that size."""
 
     def __init__(self, limit: int = MAX_LINE_CHUNK) -> None:
-        if limit < 1:
-            raise ValueError(f"limit is {limit}; it must be 1 byte or more")
-        self._limit = limit
+        self._limit = as_count(limit, "limit", 1)
         self._partial = b""
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:

@@ -45,6 +45,9 @@ class Pending(Coroutine[Any, Any, _T_co], Generic[_T_co]):
         assert self._value is not None
         await self._value.__aexit__(kind, error, traceback)
 
+    def __repr__(self) -> str:
+        return "<Pending: await it, or enter it with async with>"
+
     def __reduce__(self) -> NoReturn:
         raise not_picklable("what connect, start and attach return")
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
+from .arguments import shortened
 from .options import DEVNULL, PIPE, STDOUT, RunOptions
 from .stdin import Buffer, Source
 from .text_codec import TextCodec
@@ -175,7 +176,7 @@ def _checked(number: int, where: str, access: int) -> int:
         is_directory = stat.S_ISDIR(os.fstat(number).st_mode)
         mode = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
     except (OSError, OverflowError):
-        raise ValueError(f"{where} is {number}, which is not an open file descriptor") from None
+        raise ValueError(f"{where} is {shortened(number)}, which is not an open file descriptor") from None
     if is_directory:
         raise ValueError(f"{where} is a directory")
     if mode not in (access, os.O_RDWR):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited, Killed, Lost, Outcome, Signaled, SpawnFailed, TimedOut
 
+from .arguments import shortened
 from .errors import ConnectionLost, FarhandError
 from .signals import signal_name
 
@@ -70,6 +71,15 @@ class Completed(subprocess.CompletedProcess[Any], Generic[OutputT_co]):
         self.usage: Final = result.usage
         self.applied: Final = result.applied
         self.truncated: Final = truncated
+
+    def __repr__(self) -> str:
+        # Not the output, as subprocess does: 64 MiB of it in a traceback help nobody.
+        sizes = [
+            f", {name} of {len(value)} {'characters' if isinstance(value, str) else 'bytes'}"
+            for name, value in (("stdout", self.stdout), ("stderr", self.stderr))
+            if isinstance(value, str | bytes)
+        ]
+        return f"<{type(self).__name__} {shortened(self.args)} {describe(self.outcome)}{''.join(sizes)}>"
 
     def check_returncode(self) -> None:
         """Raise `CommandError` unless the program exited with code 0 of its own accord."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Container
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Final, NoReturn, Self
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Outcome
 
+from .arguments import as_callback, as_seconds, shortened
 from .attachment import ClientAttachment
 from .errors import RunGoesOn
 from .home_loop import not_picklable
 from .options import Offsets, attach_request, stream_offsets
 from .output import Chunk, Gap, OnGap, Output, OutputStream
-from .results import Result
+from .results import Result, describe
 from .signals import linux_number
 from .stdin import InputStream
 
@@ -181,7 +183,8 @@ class Run:
         stdout, stderr = stream_offsets(offset)
         if self.stderr is None:
             stderr = None
-        opening = attach_request(self.id, (stdout, stderr), hold=hold, follow=follow, read_only=not hold)
+        hold = bool(hold)
+        opening = attach_request(self.id, (stdout, stderr), hold=hold, follow=bool(follow), read_only=not hold)
         return _merged_output(self._attachment.connection, opening)
 
     def send_signal(self, number: int) -> None:
@@ -211,6 +214,7 @@ class Run:
 
     def on_resize(self, callback: Callable[[m.WindowSize], None] | None) -> None:
         """Call `callback` whenever `size` changes."""
+        as_callback(callback, "callback")
         self._attachment.on_resize = callback
 
     def on_going_away(self, callback: Callable[[float], None] | None) -> None:
@@ -218,6 +222,7 @@ class Run:
 
         There is one callback for all runs of a client.
         """
+        as_callback(callback, "callback")
         self._attachment.connection.on_going_away = callback
 
     def resize(self, columns: int, rows: int) -> None:
@@ -235,7 +240,7 @@ class Run:
         attached to, whose grace is unknown here unless `kill_after` is given, as long as it takes. During an outage the
         stop is kept, and sent when the connection is back.
         """
-        await self._attachment.stop(kill_after)
+        await self._attachment.stop(as_seconds(kill_after, "kill_after", positive=False))
 
     def detach(self) -> None:
         """Leave the run as it is, without waiting; `wait` and the streams then raise `ConnectionLost`.
@@ -248,6 +253,15 @@ class Run:
     def abandon(self) -> None:
         """Leave the run without waiting: the service stops it, unless it is kept or was only attached to."""
         self._attachment.abandon()
+
+    def __repr__(self) -> str:
+        opening = self._attachment.opening
+        command = "" if isinstance(opening, m.Attach) else f" of {_command(opening)}"
+        if self.outcome is not None:
+            state = describe(self.outcome)
+        else:
+            state = "left, or its outcome is unknown" if self._attachment.ended.done() else "is running"
+        return f"<{type(self).__name__} {self.id}{command}: {state}>"
 
     def __reduce__(self) -> NoReturn:
         raise not_picklable("a run")
@@ -270,6 +284,12 @@ class RunWithStdin(Run):
         stdin = self._attachment.stdin
         assert stdin is not None
         return stdin
+
+
+def _command(request: m.RunRequest) -> str:
+    if request.argv is not None:
+        return shortened([os.fsdecode(argument) for argument in request.argv])
+    return "a login shell" if request.shell is None else f"the script {shortened(os.fsdecode(request.shell))}"
 
 
 async def _merged_output(connection: ReconnectingConnection, opening: m.Attach) -> AsyncGenerator[Chunk | Gap, None]:

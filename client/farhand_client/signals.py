@@ -17,6 +17,8 @@ _NAMES: Final = (
 
 def linux_number(number: int, platform: str = sys.platform) -> int:
     """Return the Linux number of the local signal `number`. Raises ValueError if Linux does not have the signal."""
+    if not _is_number(number):
+        raise TypeError(f"the signal is {type(number).__name__}; it must be a number, such as signal.SIGTERM")
     if platform != "linux":
         try:
             number = _NAMES.index(signal.Signals(number).name.removeprefix("SIG")) + 1
@@ -25,6 +27,10 @@ def linux_number(number: int, platform: str = sys.platform) -> int:
     if not 1 <= number <= 64:
         raise ValueError(f"{number} is not a signal; Linux has signals 1 to 64")
     return int(number)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def signal_name(number: int) -> str:

@@ -121,6 +121,10 @@ class InputStream:
         """Return whether `close` was called."""
         return self._closing
 
+    def __repr__(self) -> str:
+        how = "over" if self._over else "closed" if self._closing else "open"
+        return f"<{type(self).__name__}, {how}, {self._unsent_size} bytes unsent>"
+
     def __reduce__(self) -> NoReturn:
         raise not_picklable("a run's stdin")
 

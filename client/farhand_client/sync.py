@@ -134,6 +134,9 @@ class _Wrapper(Generic[_Inner]):
         self._inner = inner
         self._loop_thread = thread
 
+    def __repr__(self) -> str:
+        return f"<blocking {repr(self._inner)[1:]}"
+
     def __reduce__(self) -> NoReturn:
         raise not_picklable(self._name)
 

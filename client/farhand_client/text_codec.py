@@ -6,6 +6,8 @@ import codecs
 import io
 from dataclasses import dataclass
 
+from .arguments import shortened
+
 
 @dataclass(frozen=True, slots=True)
 class TextCodec:
@@ -51,10 +53,12 @@ class TextCodec:
         try:
             io.TextIOWrapper(io.BytesIO(), encoding=self.encoding)
         except (LookupError, ValueError):  # ValueError: a NUL
-            raise ValueError(f"encoding is {self.encoding!r}, which is not a text encoding of Python") from None
+            raise ValueError(
+                f"encoding is {shortened(self.encoding)}, which is not a text encoding of Python"
+            ) from None
         try:
             codecs.lookup_error(self.errors)
         except (LookupError, ValueError):
             raise ValueError(
-                f"errors is {self.errors!r}; it must be strict, replace, … (codecs.register_error)"
+                f"errors is {shortened(self.errors)}; it must be strict, replace, … (codecs.register_error)"
             ) from None

@@ -19,6 +19,13 @@ def test_every_public_name_can_be_imported() -> None:
         farhand_client.nothing  # noqa: B018  # the access is the test
 
 
+def test_dir_lists_the_names_that_are_imported_on_first_use() -> None:
+    script = "import farhand_client; print(sorted(set(farhand_client.__all__) - set(dir(farhand_client))))"
+    script += "; import sys; print('farhand_client.client' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\nFalse\n"
+
+
 def test_a_former_name_still_works() -> None:
     assert farhand_client.LineDown is farhand_client.Outage
     assert farhand_client.Applied is farhand_client.AppliedBounds

@@ -97,6 +97,15 @@ class ReconnectingConnection:
         self._settled = asyncio.Event()
         self._adopt(login.session)
 
+    @property
+    def state(self) -> str:
+        """What the connection is doing, in words for people."""
+        if self.home.in_child:
+            return "of the parent process"
+        if self.session is not None:
+            return "connected"
+        return "reconnecting" if self._failure is None else "closed"
+
     async def connected_session(self) -> ClientSession:
         """Wait until there is a session and return it. Raises `ConnectionLost` if there will be none."""
         self.check_home()
