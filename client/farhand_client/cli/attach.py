@@ -24,6 +24,7 @@ from farhand_client.ui.unread_stdin import UnreadStdin
 from farhand_protocol.outcome import Killed, TimedOut
 
 from .connection import report_error, run_with_client
+from .default_host import parse_with_host
 from .loop import run_attended
 from .options import DEFAULT_RECONNECT, add_escape, add_run_id, add_run_options, command_parser
 from .status import end_report
@@ -62,7 +63,9 @@ Exit code: 0 after everything that is kept was shown, however the run ended; 255
 
 def attach_command(arguments: Sequence[str]) -> int:
     """Run `farhand attach` and return the exit code."""
-    parser = command_parser("attach", "HOST ID", "Attach to a run: show its output and send it input.", _ATTACH_EPILOG)
+    parser = command_parser(
+        "attach", "[HOST] ID", "Attach to a run: show its output and send it input.", _ATTACH_EPILOG
+    )
     add = parser.add_argument
     add("--read-only", action="store_true", help="only watch: send no stdin or signals, never slow the run down")
     add("--no-stdin", action="store_true", help="send no stdin; leave it to other clients")
@@ -70,7 +73,7 @@ def attach_command(arguments: Sequence[str]) -> int:
     add_escape(parser, "-e", "--escape")
     add_run_options(parser, attended=True)
     add_run_id(parser)
-    options = parser.parse_args(arguments)
+    options = parse_with_host(parser, arguments)
     if options.share and (options.read_only or options.no_stdin):
         parser.error("--share is for typing; it cannot be combined with --read-only or --no-stdin")
     attended_reconnect = options.reconnect is None
@@ -99,7 +102,7 @@ def attach_command(arguments: Sequence[str]) -> int:
 
 def logs_command(arguments: Sequence[str]) -> int:
     """Run `farhand logs` and return the exit code."""
-    parser = command_parser("logs", "HOST ID", _LOGS_DESCRIPTION, _LOGS_EPILOG)
+    parser = command_parser("logs", "[HOST] ID", _LOGS_DESCRIPTION, _LOGS_EPILOG)
     add = parser.add_argument
     add("-f", "--follow", action="store_true", help="keep showing new output until the run ends")
     begin = parser.add_mutually_exclusive_group()
@@ -117,7 +120,7 @@ def logs_command(arguments: Sequence[str]) -> int:
     stream.add_argument("--stderr", action="store_true", help="show only stderr")
     add_run_options(parser)
     add_run_id(parser)
-    options = parser.parse_args(arguments)
+    options = parse_with_host(parser, arguments)
     return run_with_client(options, lambda client: _logs(client, options))
 
 

@@ -20,6 +20,7 @@ from farhand_client.ui.printing import LocalError, print_gap, print_message, rea
 from farhand_protocol.limits import KiB
 
 from .connection import run_with_client
+from .default_host import parse_with_host
 from .options import add_connection_options, add_host, add_reconnect, add_run_id, command_parser
 
 _EPILOG: Final = """\
@@ -43,7 +44,7 @@ _WRITE_SIZE: Final = 64 * KiB
 
 def export_command(arguments: Sequence[str]) -> int:
     """Run `farhand export` and return the exit code."""
-    parser = command_parser("export", "HOST ID", "Save a run's output, with its timing, to a file.", _EPILOG)
+    parser = command_parser("export", "[HOST] ID", "Save a run's output, with its timing, to a file.", _EPILOG)
     add = parser.add_argument
     add("--asciicast", metavar="FILE", required=True, help="write asciicast v2, the format of asciinema")
     add("--title", metavar="TEXT", help="title that players show")
@@ -51,7 +52,7 @@ def export_command(arguments: Sequence[str]) -> int:
     add_connection_options(parser)
     add_host(parser)
     add_run_id(parser)
-    options = parser.parse_args(arguments)
+    options = parse_with_host(parser, arguments)
     return run_with_client(options, lambda client: _export(client, options))
 
 

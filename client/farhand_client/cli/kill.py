@@ -14,6 +14,7 @@ from farhand_client.ui.printing import print_json, print_output
 from farhand_client.ui.text import printable
 
 from .connection import for_each_run, report_error, resolve_id, run_with_client
+from .default_host import parse_with_host
 from .options import add_run_id, add_run_options, command_parser
 from .status import end_report
 from .values import duration
@@ -34,7 +35,7 @@ Exit code: 0 if it was delivered; 255 if not, also because the run is over.
 def kill_command(arguments: Sequence[str]) -> int:
     """Run `farhand kill` and return the exit code."""
     description = "Stop runs and everything they started: TERM, wait, then KILL."
-    parser = command_parser("kill", "HOST ID…", description, _KILL_EPILOG)
+    parser = command_parser("kill", "[HOST] ID…", description, _KILL_EPILOG)
     parser.add_argument(
         "--kill-after",
         metavar="TIME",
@@ -43,7 +44,7 @@ def kill_command(arguments: Sequence[str]) -> int:
     )
     add_run_options(parser)
     add_run_id(parser, several=True)
-    options = parser.parse_args(arguments)
+    options = parse_with_host(parser, arguments)
 
     async def kill(client: Client) -> int:
         return max(await for_each_run(client, options, _kill_run))
@@ -53,11 +54,11 @@ def kill_command(arguments: Sequence[str]) -> int:
 
 def signal_command(arguments: Sequence[str]) -> int:
     """Run `farhand signal` and return the exit code."""
-    parser = command_parser("signal", "HOST ID SIG", "Send a signal to a run.", _SIGNAL_EPILOG)
+    parser = command_parser("signal", "[HOST] ID SIG", "Send a signal to a run.", _SIGNAL_EPILOG)
     add_run_options(parser)
     add_run_id(parser)
     parser.add_argument("signal", metavar="SIG", type=_signal, help="name or Linux number: TERM, SIGTERM, 15")
-    options = parser.parse_args(arguments)
+    options = parse_with_host(parser, arguments)
 
     async def send(client: Client) -> int:
         full_id = await resolve_id(client, options.id)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from farhand_client.ui.text import wrap_words
 
 from .parser import CommandParser, help_columns
-from .values import duration, escape_character, positive_duration, run_id
+from .values import duration, escape_character, positive_duration
 
 CONNECTION_OPTIONS: Final = frozenset({"-I", "--identity", "--connect-timeout"})
 """The options of `add_connection_options` that take a value."""
@@ -90,22 +90,22 @@ def add_run_options(parser: argparse.ArgumentParser, *, reconnect: bool = True, 
     add_host(parser)
 
 
-def add_host(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    """Add HOST."""
+def add_host(parser: argparse.ArgumentParser) -> None:
+    """Add HOST, which may be left out: parse with `default_host.parse_with_host`."""
     parser.add_argument(
         "host",
         metavar="HOST",
-        nargs="?" if optional else None,
-        help="[user@]name[:port], unix:PATH, or a name from config.toml",
+        nargs="?",
+        help="[user@]name[:port], unix:PATH, or a name from config.toml; default: default_host of that file, or "
+        "FARHAND_HOST",
     )
 
 
 def add_run_id(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """Add ID as `options.id`, or with `several` one or more as `options.ids`."""
+    """Add ID as `options.id`, or with `several` one or more as `options.ids`: parse with `parse_with_host`."""
     parser.add_argument(
         "ids" if several else "id",
         metavar="ID",
-        type=run_id,
         nargs="+" if several else None,
         help="id of a run, or its first characters",
     )

@@ -14,16 +14,17 @@ from farhand_client.ui.runs import run_table
 from farhand_protocol import messages as m
 
 from .connection import run_with_client
+from .default_host import parse_with_host
 from .options import add_run_options, command_parser
 from .status import outcome_report
 
 
 def ps_command(arguments: Sequence[str]) -> int:
     """Run `farhand ps` and return the exit code."""
-    parser = command_parser("ps", "HOST", "List running runs, newest first.")
+    parser = command_parser("ps", "[HOST]", "List running runs, newest first.")
     parser.add_argument("-a", "--all", action="store_true", help="also list ended runs that are still known")
     add_run_options(parser, reconnect=False)
-    options = parser.parse_args(arguments)
+    options = parse_with_host(parser, arguments)
 
     async def list_runs(client: Client) -> int:
         return _print(options, client.user, await client.runs(ended=options.all))

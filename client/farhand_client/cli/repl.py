@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from .default_host import parse_with_host
 from .loop import run_loop
 from .options import add_connection_options, add_escape, add_host, command_parser
 
@@ -24,11 +25,11 @@ Exit code: the last line's; 255 if the connection failed.
 
 def repl_command(arguments: Sequence[str]) -> int:
     """Run `farhand repl` and return the exit code."""
-    parser = command_parser("repl", "HOST", "Type commands that another machine's shell runs.", _EPILOG)
+    parser = command_parser("repl", "[HOST]", "Type commands that another machine's shell runs.", _EPILOG)
     add_escape(parser, "-e", "--escape")
     add_connection_options(parser)
     add_host(parser)
-    options = parser.parse_args(arguments)
+    options = parse_with_host(parser, arguments)
     return run_loop(run_repl(options.host, host_opener(options), options.escape))
 
 

@@ -21,6 +21,7 @@ from farhand_client.ui.printing import LocalError, print_gap, print_message, rea
 from farhand_protocol.messages.terminal import WindowSize
 
 from .connection import run_with_client
+from .default_host import parse_with_host
 from .options import add_connection_options, add_host, add_reconnect, add_run_id, command_parser
 from .values import duration, speed
 
@@ -36,7 +37,7 @@ Exit code: 0 at the end and after q; 130 after Ctrl-C.
 
 def replay_command(arguments: Sequence[str]) -> int:
     """Run `farhand replay` and return the exit code."""
-    parser = command_parser("replay", "HOST ID", "Play back a run's output at its original pace.", _EPILOG)
+    parser = command_parser("replay", "[HOST] ID", "Play back a run's output at its original pace.", _EPILOG)
     add = parser.add_argument
     add("--speed", metavar="N", type=speed, default=1.0, help="play N times as fast (2, 0.5; default 1)")
     add(
@@ -50,7 +51,7 @@ def replay_command(arguments: Sequence[str]) -> int:
     add_connection_options(parser)
     add_host(parser)
     add_run_id(parser)
-    options = parser.parse_args(arguments)
+    options = parse_with_host(parser, arguments)
     return run_with_client(options, lambda client: _replay(client, options))
 
 

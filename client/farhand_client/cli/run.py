@@ -15,6 +15,7 @@ from farhand_client.ui.exitcodes import EXIT_USAGE
 from farhand_client.ui.printing import print_message
 from farhand_protocol.limits import MIN_SPOOL_SIZE, KiB, MiB
 
+from .default_host import default_host, required_default
 from .execute import RemoteCommand, execute
 from .hints import TypedCommand
 from .options import (
@@ -68,7 +69,8 @@ Run a command on another machine.
 
 _EPILOG: Final = """\
 HOST is [user@]name[:port], unix:PATH, or a name from config.toml. Everything after HOST reaches the command unchanged,
-byte for byte; no shell interprets it unless --shell is given.
+byte for byte; no shell interprets it unless --shell is given. If config.toml has a default_host, or FARHAND_HOST is
+set, HOST may be left out: farhand run -- uname -a.
 
 If stdin was not passed on although it holds data for farhand, a line on stderr says so. Data for the script that runs
 farhand, such as the rest of a list in a while read loop, does not count, and is left alone.
@@ -98,12 +100,15 @@ def run_command(arguments: Sequence[str]) -> int:
     before, rest = split_arguments(arguments, VALUED_OPTIONS)
     parser = _parser()
     options = parser.parse_args(before)
-    if not rest:
-        parser.error("HOST is missing")
-    host, *words = rest
+    host, *words = rest or [required_default(parser)]
+    # Without HOST, -- separates the options from the command. A second one says that the word between them is HOST.
+    dashes = [at for at in (len(before), len(before) + 2) if list(arguments[at : at + 1]) == ["--"]]
+    if rest and dashes == [len(before)] and (not words or default_host() is not None):
+        host, words = required_default(parser), rest
     typed = TypedCommand(before, host, words, parser, VALUED_OPTIONS)
     if not words:
-        parser.error("no command after HOST; for a prompt, use `farhand repl HOST`")
+        hint = f"; to run {host} on the default host, use `farhand run -- {host}`" if rest and default_host() else ""
+        parser.error(f"no command after HOST; for a prompt, use `farhand repl HOST`{hint}")
     if options.shell and len(words) != 1:
         parser.error("--shell takes the script as one argument; put it in quotes")
     if options.stdin and options.no_stdin:
@@ -205,7 +210,7 @@ def remote_command(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_parser("run", "HOST [--] ARG…", _DESCRIPTION, _EPILOG)
+    parser = command_parser("run", "[HOST] [--] ARG…", _DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add("-i", "--stdin", action="store_true", help="pass stdin on; otherwise the command's stdin is empty")
     add("-n", "--no-stdin", action="store_true", help="do not say that stdin holds data which is not passed on")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from farhand_client.ui.exitcodes import EXIT_USAGE
 from farhand_client.ui.printing import print_message
 
+from .default_host import required_default
 from .options import add_connection_options, add_escape, add_host, add_reconnect, command_parser
 from .values import duration, new_run_id, variable
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from farhand_client.terminal.local import LocalTerminal
 
 _EPILOG: Final = """\
-The default HOST is default_host of config.toml. The shell survives a lost connection, a closed terminal and the end of
+The shell survives a lost connection, a closed terminal and the end of
 this process: return to it with farhand attach, from anywhere.
 
 After a newline, ~. leaves and stops the shell, ~d leaves it running, ~^Z suspends farhand, ~~ types a ~, and ~? lists
@@ -43,9 +44,7 @@ def shell_command(arguments: Sequence[str]) -> int:
         print_message(f"a shell needs a terminal, but {which} is not one; {instead}")
         return EXIT_USAGE
     try:
-        host = options.host if options.host is not None else _default_host()
-        if host is None:
-            parser.error("HOST is missing, and config.toml has no default_host")
+        host = options.host if options.host is not None else required_default(parser)
         from farhand_client.terminal.local import LocalTerminal
 
         with LocalTerminal() as here:
@@ -88,12 +87,6 @@ def _shell(host: str, options: argparse.Namespace, here: LocalTerminal) -> int:
     return run_attended(execute(open_client, command, outage=outage))
 
 
-def _default_host() -> str | None:
-    from farhand_client.config import config_directory, load_default_host
-
-    return load_default_host(config_directory() / "config.toml")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("shell", "[HOST]", "Open a login shell on another machine.", _EPILOG)
     add = parser.add_argument
@@ -117,5 +110,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--record-input", action="store_true", help="also record what is typed, including passwords")
     add_reconnect(parser, attended=True)
     add_connection_options(parser)
-    add_host(parser, optional=True)
+    add_host(parser)
     return parser

@@ -15,6 +15,7 @@ from farhand_client.ui.exitcodes import EXIT_FAILURE
 from farhand_client.ui.printing import print_message, print_output
 from farhand_client.ui.prompts import confirm_host_key
 
+from .default_host import parse_with_host
 from .loop import run_loop
 from .options import add_connection_options, add_host, command_parser
 from .values import fingerprint, positive_duration
@@ -24,7 +25,7 @@ def trust_command(arguments: Sequence[str]) -> int:
     """Run `farhand trust` and return the exit code."""
     parser = command_parser(
         "trust",
-        "HOST [FINGERPRINT]",
+        "[HOST] [FINGERPRINT]",
         "Record a service's host key. With FINGERPRINT, as `farhandd host-key` prints it on that machine, only that "
         "key is accepted, and it replaces a recorded one. Without it, you are asked.",
     )
@@ -39,7 +40,7 @@ def trust_command(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "fingerprint", metavar="FINGERPRINT", type=fingerprint, nargs="?", help="the expected fingerprint (SHA256:…)"
     )
-    options = parser.parse_args(arguments)
+    options = parse_with_host(parser, arguments)
     config = config_directory()
     address = resolve(options.host, config=config / "config.toml")
     if address.socket is not None:
@@ -51,13 +52,13 @@ def trust_command(arguments: Sequence[str]) -> int:
 def ping_command(arguments: Sequence[str]) -> int:
     """Run `farhand ping` and return the exit code."""
     description = "Measure round-trip times and show who answers: account, host, version, features."
-    parser = command_parser("ping", "HOST", description)
+    parser = command_parser("ping", "[HOST]", description)
     add_connection_options(parser)
     parser.add_argument(
         "-c", "--count", metavar="N", type=_count, default=3, help="number of round trips (1 to 1000, default 3)"
     )
     add_host(parser)
-    return run_loop(_ping(parser.parse_args(arguments)))
+    return run_loop(_ping(parse_with_host(parser, arguments)))
 
 
 async def _trust(address: Address, known_hosts: KnownHosts, expected: str | None, timeout: float) -> int:

@@ -15,6 +15,7 @@ from farhand_client.ui.printing import print_json
 from farhand_protocol import messages as m
 
 from .connection import for_each_run, report_error, run_with_client
+from .default_host import parse_with_host
 from .options import add_run_id, add_run_options, command_parser
 from .status import end_report
 from .values import positive_duration, size
@@ -36,7 +37,7 @@ Exit code: the run's, as in farhand run; with several runs that of the last one,
 
 def wait_command(arguments: Sequence[str]) -> int:
     """Run `farhand wait` and return the exit code."""
-    parser = command_parser("wait", "HOST ID…", _DESCRIPTION, _EPILOG)
+    parser = command_parser("wait", "[HOST] ID…", _DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add("--timeout", metavar="TIME", type=positive_duration, help="stop waiting after TIME; the run keeps running")
     add(
@@ -52,7 +53,7 @@ def wait_command(arguments: Sequence[str]) -> int:
     add("--from", metavar="N", dest="begin", type=size, default=0, help="look from byte N on")
     add_run_options(parser)
     add_run_id(parser, several=True)
-    options = parser.parse_args(arguments)
+    options = parse_with_host(parser, arguments)
     if not options.pattern and options.idle is None and (options.stderr or options.begin):
         parser.error("--stderr and --from can only be used with --pattern or --idle")
 

@@ -103,7 +103,7 @@ def test_help_keeps_the_lines_of_examples() -> None:
     assert "Tests.\n\n  farhand test a\n  farhand test b\n" in text
 
 
-def test_the_host_can_be_optional() -> None:
+def test_the_host_can_be_left_out() -> None:
     parser = command_parser("test", "[HOST]", "Tests.")
-    add_host(parser, optional=True)
+    add_host(parser)
     assert parser.parse_args([]).host is None

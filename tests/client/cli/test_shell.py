@@ -65,7 +65,7 @@ class TestRequest:
     ) -> None:
         async with running_shell(pty, service, env, host="") as process:
             assert await process.wait() == 2
-            await pty.shows(b"HOST is missing, and config.toml has no default_host")
+            await pty.shows(b"HOST is missing; to make HOST optional, set default_host")
 
     async def test_a_command_after_the_host_is_refused_with_a_hint(
         self, service: FakeService, env: dict[str, str]
