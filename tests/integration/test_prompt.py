@@ -104,6 +104,19 @@ class TestTyping:
         repl.type("ls two\\ words/.", "Tab")
         await repl.shows(f"{where}ls two\\ words/.hidden")
 
+    @pytest.mark.needs("bash")
+    async def test_options_variables_and_accounts_are_completed(self, repl: Screen, tmp_path: Path) -> None:
+        (tmp_path / "functions").write_text("complete -W '--almost --always start' tool\n")
+        await repl.answers(f"export BASH_COMPLETION={tmp_path}/functions", "", at())
+        repl.type("tool --alm", "Tab")
+        await repl.shows(f"{at()}tool --almost")
+        repl.type("sta", "Tab")
+        await repl.shows(f"{at()}tool --almost start")
+        repl.type("$BASH_COMPL", "Tab")
+        await repl.shows(f"{at()}tool --almost start $BASH_COMPLETION")
+        repl.type(f" ~{WHO.partition('@')[0][:-1]}", "Tab")
+        await repl.matches(re.escape(f" ~{WHO.partition('@')[0]}"))
+
     async def test_commands_of_the_repl_are_completed_with_a_summary_of_each(self, repl: Screen) -> None:
         repl.type(":", "Tab")
         await repl.matches(r"\battach +show a run")

@@ -13,8 +13,9 @@ How a line flows through it, from top to bottom:
   once. `runner` also determines what each Ctrl-C does. Both start the run through `host_connection`, which connects
   when that is necessary, and its output is written by `output`.
 
-`session` holds what lasts: `hosts`, each with connection, state and jobs, and the user's terminal. `completion` is the
-pure part of `completer`. `script` needs neither a session nor an executor: there is one host and no terminal.
+`session` holds what lasts: `hosts`, each with connection, state and jobs, and the user's terminal. `completion` and
+`bash_completion` are the pure part of `completer`. `script` needs neither a session nor an executor: there is one
+host and no terminal.
 
 The prompt must appear at once. So `main`, `attended` and what the prompt needs import nothing that makes connections;
 those modules are loaded in a thread while the prompt is shown, and so are those for the first command.

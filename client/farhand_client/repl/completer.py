@@ -1,6 +1,7 @@
 """Completes names by asking the remote host, for prompt_toolkit, without delaying what the user types.
 
-Answers are cached for some seconds: as more of a name is typed they are narrowed, and the host is not asked again.
+Answers are cached for some seconds: as more of a name is typed they are narrowed, and the host is not asked again. The
+options of a command are cached for longer.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 COMPLETION_TIMEOUT: Final = 3.0
 """Seconds after which a completion is abandoned, here and on the remote host."""
 
+ARGUMENTS_TIMEOUT: Final = 2.0
+"""The same where bash-completion is asked: early enough to show the names of files instead."""
+
 MAX_COMPLETION_OUTPUT: Final = 256 * KiB
 """Bytes of names: twice the maximum of 500 names (NAME_MAX is 255)."""
 
@@ -36,6 +40,9 @@ MAX_META_COLUMNS: Final = 60
 
 CACHE_LIFETIME: Final = 5.0
 """Seconds: about as long as it takes to type a word. A line that is run may change names, so it empties the cache."""
+
+OPTIONS_LIFETIME: Final = 300.0
+"""Seconds: the options of a command change when it is installed anew, which takes longer."""
 
 MAX_CACHED_ANSWERS: Final = 16
 """Answers in the cache, of at most 256 KiB each."""
@@ -48,6 +55,8 @@ class RemoteCompleter(Completer):
         self.hosts: Hosts | None = None
         """The hosts to ask; None until there is a connection."""
         self._cache = CompletionCache()
+        self._slow: set[tuple[str, str]] = set()
+        """Hosts and commands whose completion in bash took too long, so that it is not asked for again."""
         self._task: asyncio.Task[list[Completion]] | None = None
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
@@ -96,9 +105,13 @@ class RemoteCompleter(Completer):
                     shown_meta = truncate(printable(meta), MAX_META_COLUMNS)
                     yield Completion(text, -len(target.begin), display_meta=shown_meta)
             return
-        if query is not None:
-            for answer in query.answers(await self._ask(query, host)):
-                yield Completion(answer.text, -query.typed, display=printable(answer.shown))
+        if query is None:
+            return
+        if query.bash is not None and (host.name, query.bash.words[0]) in self._slow:
+            query = query.without_bash()
+        for answer in query.answers(await self._ask(query, host)):
+            meta = truncate(printable(answer.description), MAX_META_COLUMNS)
+            yield Completion(answer.text, -query.typed, display=printable(answer.shown), display_meta=meta)
 
     async def _candidates(self, target: CompletionTarget, hosts: Hosts) -> list[tuple[str, str]]:
         """Return all arguments of the kind of `target`, and the text to show beside each."""
@@ -131,7 +144,7 @@ class RemoteCompleter(Completer):
     async def _ask(self, query: CompletionQuery, host: ReplHost) -> bytes:
         """Return what the script of `query` prints on `host`, from the cache if possible."""
         loop = asyncio.get_running_loop()
-        key = (host.name, query.kind, query.directory)
+        key = (host.name, *query.key)
         cached = self._cache.get(key, query.begin, loop.time())
         client = host.connection.client
         if cached is not None or client is None:
@@ -144,15 +157,19 @@ class RemoteCompleter(Completer):
                 argv,
                 cwd=host.state.directory,
                 env=host.state.environment,
-                timeout=COMPLETION_TIMEOUT,
+                timeout=COMPLETION_TIMEOUT if query.bash is None else ARGUMENTS_TIMEOUT,
                 kill_after=0,
                 max_output=MAX_COMPLETION_OUTPUT,
             )
         except CommandTimeout as error:
+            if query.bash is not None:
+                self._slow.add((host.name, query.bash.words[0]))
             return bytes(error.completed.stdout)
         printed = bytes(done.stdout)
-        complete = not done.truncated and printed.count(b"\0") < MAX_NAMES
-        self._cache.put(key, query.begin, printed, loop.time(), complete=complete)
+        # With git's `--no-...`, more of the word brings more.
+        complete = not done.truncated and printed.count(b"\0") < MAX_NAMES and b"...\0" not in printed
+        lasting = query.about_options and complete
+        self._cache.put(key, query.begin, printed, loop.time(), complete=complete, lasting=lasting)
         return printed
 
 
@@ -169,7 +186,7 @@ async def _all(completions: AsyncIterator[Completion]) -> list[Completion]:
 
 
 CacheKey: TypeAlias = tuple[str, ...]
-"""The host, the kind of names, and the directory."""
+"""The host, and `CompletionQuery.key`."""
 
 
 class _Answer(NamedTuple):
@@ -177,21 +194,28 @@ class _Answer(NamedTuple):
     entries: tuple[bytes, ...]
     complete: bool
     expires: float
+    lasting: bool
 
 
 class CompletionCache:
-    """Caches what the script printed: for each name a character for its kind, itself and NUL. Times are in seconds."""
+    """Caches what the script printed: for each name a character for its kind, itself and NUL. Times are in seconds.
+
+    An answer that is `lasting` does not depend on what the lines that are run may change.
+    """
 
     def __init__(self) -> None:
         self._answers: dict[CacheKey, _Answer] = {}
 
-    def put(self, key: CacheKey, begin: str, printed: bytes, now: float, *, complete: bool) -> None:
+    def put(
+        self, key: CacheKey, begin: str, printed: bytes, now: float, *, complete: bool, lasting: bool = False
+    ) -> None:
         """Store the names that begin with `begin`; `complete` says whether these are all of them."""
         self._answers.pop(key, None)
         while len(self._answers) >= MAX_CACHED_ANSWERS:
             del self._answers[next(iter(self._answers))]
         entries = tuple(printed.split(b"\0")[:-1])
-        self._answers[key] = _Answer(encode(begin), entries, complete, now + CACHE_LIFETIME)
+        expires = now + (OPTIONS_LIFETIME if lasting else CACHE_LIFETIME)
+        self._answers[key] = _Answer(encode(begin), entries, complete, expires, lasting)
 
     def get(self, key: CacheKey, begin: str, now: float) -> bytes | None:
         """Return what the script would print for names that begin with `begin`; None if the cache does not know."""
@@ -199,12 +223,14 @@ class CompletionCache:
         wanted = encode(begin)
         if answer is None or now >= answer.expires:
             return None
-        # The names for an empty beginning do not include hidden files.
-        narrower = answer.complete and wanted.startswith(answer.begin) and (answer.begin or not wanted.startswith(b"."))
-        if not narrower and wanted != answer.begin:
+        # The names for an empty beginning do not include hidden files, nor those for a dash all long options.
+        narrower = answer.complete and wanted.startswith(answer.begin)
+        if wanted != answer.begin and (not narrower or (answer.begin in (b"", b"-") and wanted[:1] in (b".", b"-"))):
             return None
-        return b"".join(entry + b"\0" for entry in answer.entries if entry[1:].startswith(wanted))
+        return b"".join(
+            entry + b"\0" for entry in answer.entries if entry[:1] not in (b" ", b"/") or entry[1:].startswith(wanted)
+        )
 
     def clear(self) -> None:
-        """Remove all answers."""
-        self._answers.clear()
+        """Remove all answers that are not lasting."""
+        self._answers = {key: answer for key, answer in self._answers.items() if answer.lasting}

@@ -9,11 +9,12 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from farhand_client.repl.completer import RemoteCompleter
+from farhand_client.repl.completer import ARGUMENTS_TIMEOUT, COMPLETION_TIMEOUT, RemoteCompleter
 from farhand_client.repl.session import ReplSession
 from farhand_protocol import messages as m
+from farhand_protocol.outcome import TimedOut
 from tests.support.fake_listing import info, listing
-from tests.support.fake_runs import ID, OTHER, stoppable
+from tests.support.fake_runs import ID, OTHER, printing, stoppable
 from tests.support.fake_service import FakeService
 
 
@@ -81,6 +82,51 @@ async def test_typing_on_cancels_the_completion(completer: RemoteCompleter, serv
 async def test_a_refused_query_offers_nothing(completer: RemoteCompleter, service: FakeService) -> None:
     service.connections[0].cut()
     assert await completed(completer, "ls n") == []
+
+
+class TestBashCompletion:
+    @pytest.fixture(autouse=True)
+    def knowledge(self, home: Path, session: ReplSession) -> None:
+        """What the remote host's bash-completion knows."""
+        (home / "functions").write_text(
+            "complete -W '--all --almost start stop' tool\n"
+            "complete -F _described described; _described() { COMPREPLY=('get  (Show it)' 'set  (\x1b[2JChange it)'); }"
+        )
+        session.hosts.active[0].state.set_variable(b"BASH_COMPLETION", bytes(home / "functions"))
+
+    async def test_options_are_answered_from_the_cache_also_after_lines_and_arguments_are_not(
+        self, completer: RemoteCompleter, service: FakeService
+    ) -> None:
+        assert await completed(completer, "tool --al") == ["tool --all", "tool --almost"]
+        assert await completed(completer, "tool sto") == ["tool stop "]
+        assert len(service.runs) == 2
+        completer.reset()
+        assert await completed(completer, "tool --alm") == ["tool --almost "]
+        assert len(service.runs) == 2
+        assert await completed(completer, "tool sto") == ["tool stop "]
+        assert len(service.runs) == 3
+
+    async def test_other_words_before_are_another_question(
+        self, completer: RemoteCompleter, service: FakeService
+    ) -> None:
+        await completed(completer, "tool s")
+        await completed(completer, "tool start s")
+        assert len(service.runs) == 2
+
+    async def test_descriptions_are_shown_with_control_characters_escaped(self, completer: RemoteCompleter) -> None:
+        found = completer.get_completions_async(Document("described "), CompleteEvent())
+        assert [completion.display_meta_text async for completion in found] == ["Show it", "\\x1b[2JChange it"]
+
+    async def test_a_command_whose_completion_takes_too_long_is_completed_with_names_of_files_from_then_on(
+        self, completer: RemoteCompleter, service: FakeService, home: Path
+    ) -> None:
+        (home / "notes").touch()
+        alone = service.behave
+        service.behave = printing(b" notes\0", outcome=TimedOut(timeout=ARGUMENTS_TIMEOUT))
+        assert await completed(completer, "hangs no") == ["hangs notes "]
+        service.behave = alone
+        assert await completed(completer, "hangs no") == ["hangs notes "]
+        assert [run.request.timeout for run in service.runs] == [ARGUMENTS_TIMEOUT, COMPLETION_TIMEOUT]
 
 
 class TestOwnCommands:

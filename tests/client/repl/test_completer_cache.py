@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from farhand_client.repl.completer import CACHE_LIFETIME, MAX_CACHED_ANSWERS, CompletionCache
+from farhand_client.repl.completer import CACHE_LIFETIME, MAX_CACHED_ANSWERS, OPTIONS_LIFETIME, CompletionCache
 
 KEY = ("web", "paths", "src/")
 PRINTED = b" main.py\0/mail\0 Makefile\0"
@@ -32,6 +32,21 @@ def test_an_answer_expires(cache: CompletionCache) -> None:
 def test_clearing_removes_all_answers(cache: CompletionCache) -> None:
     cache.clear()
     assert cache.get(KEY, "", 1.0) is None
+
+
+def test_what_lasts_survives_a_line_and_expires_later(cache: CompletionCache) -> None:
+    key = ("web", "arguments", "", "git", "")
+    cache.put(key, "--", b"a--all\0n--file=\0", 0.0, complete=True, lasting=True)
+    cache.clear()
+    assert cache.get(key, "--f", CACHE_LIFETIME + 1) == b"a--all\0n--file=\0", "the query narrows it"
+    assert cache.get(key, "--f", OPTIONS_LIFETIME) is None
+
+
+def test_options_are_not_part_of_the_answer_for_an_empty_beginning_or_a_dash(cache: CompletionCache) -> None:
+    assert cache.get(KEY, "-", 1.0) is None
+    cache.put(KEY, "-", b"a-a\0", 0.0, complete=True)
+    assert cache.get(KEY, "-", 1.0) == b"a-a\0"
+    assert cache.get(KEY, "--", 1.0) is None
 
 
 def test_an_answer_is_for_one_host_and_one_directory(cache: CompletionCache) -> None:
