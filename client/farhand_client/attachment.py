@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from farhand_protocol import messages as m
+from farhand_protocol.features import LEFT_PROCESSES
 from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
 from .errors import ConnectionLost, FarhandError, OutputIncomplete, RequestRefused, RunGoesOn, SpawnError
@@ -217,6 +218,8 @@ class ClientAttachment:
         if self.stdin is not None:
             self.stdin.rewind()
         opening = self._next_opening()
+        if isinstance(opening, m.RunRequest) and opening.leave_processes:
+            session.require_feature(LEFT_PROCESSES, "leave the processes of a run running")
         session.open_channel(self, opening)
         if self._left_with_stop:
             self.connection.unregister(self)
@@ -352,6 +355,7 @@ class ClientAttachment:
                 message.lingered,
                 message.usage,
                 message.applied,
+                message.left_processes,
             )
         )
 

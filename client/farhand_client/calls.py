@@ -6,7 +6,9 @@ Each opens a channel of its own and is sent again after an outage, except a sign
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +18,8 @@ from farhand_protocol.errors import ErrorCode
 from .arguments import as_choice, as_count, as_id_prefix, as_pattern, as_seconds
 from .errors import AmbiguousId, ConnectionLost, FarhandError, RequestRefused
 from .ids import checked_id, is_run_id
+from .options import DEFAULT_KILL_AFTER
+from .results import Result
 
 if TYPE_CHECKING:
     from .connection.reconnecting import ReconnectingConnection
@@ -136,6 +140,25 @@ async def deliver_signal(connection: ReconnectingConnection, run_id: str, number
     except ConnectionLost as error:
         text = f"{error}; whether signal {number} reached run {run_id} is unknown, so it was not sent again"
         raise ConnectionLost(text, run_id=run_id) from error.__cause__
+
+
+async def stop_left_processes(connection: ReconnectingConnection, result: Result, kill_after: float | None) -> Result:
+    """Stop the processes that a run has left running, if any of them is alive, and return the result with them stopped.
+
+    Raises `ConnectionLost` and `RequestRefused`.
+    """
+    left = result.left_processes
+    if left is None or left.stopped:
+        return result
+    grace = DEFAULT_KILL_AFTER if kill_after is None else kill_after
+    stop = m.Deliver(id=checked_id(result.run_id), number=signal.SIGTERM, kill_after=grace)
+    try:
+        await _ask(connection, lambda: stop, result.run_id)
+    except RequestRefused as error:
+        if error.code is not ErrorCode.RUN_ENDED:
+            raise
+        return result  # they have ended already, or the service that knew them
+    return replace(result, left_processes=left.model_copy(update={"stopped": True, "pids": ()}))
 
 
 async def wait_for(

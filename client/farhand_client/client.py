@@ -157,7 +157,7 @@ class Client:
         request is refused. When its client has been gone for `grace` seconds (default 60), the run is stopped, or with
         `on_disconnect="keep"` kept. A program whose output is not read has to wait; with `spool` the service writes the
         output to a file instead, which keeps the last `spool` bytes of each stream. Output that is no longer kept is
-        reported to `on_gap`; without `on_gap` it is an error.
+        reported to `on_gap`, or an error without it. Processes left behind are stopped, except with `leave_processes`.
 
         The first `max_output` bytes of each output stream are returned; the rest is thrown away while the command
         continues, and `truncated` is set. With `text`, an `encoding` (default UTF-8), `errors` or `universal_newlines`
@@ -323,13 +323,15 @@ class Client:
     async def stop(self, run_id: str, kill_after: float | None = None) -> Result:
         """Stop a run and everything it started: TERM, `kill_after` seconds of grace (default: the run's own), KILL.
 
-        Waits for the end, however long the grace is, and returns how the run ended. A cancellation gives up the
-        waiting, not the stopping. Raises as `wait`.
+        If it has ended, but has left processes running, these are stopped. Waits for the end, however long the grace
+        is, and returns how the run ended. A cancellation gives up the waiting, not the stopping. Raises as `wait`.
         """
         grace = as_seconds(kill_after, "kill_after", positive=False)
         attachment = ClientAttachment(self._connection, attach_request(await self._full_id(run_id), (None, None)))
         attachment.request_stop(grace)
-        return await wait_for_end(attachment)
+        from .calls import stop_left_processes
+
+        return await stop_left_processes(self._connection, await wait_for_end(attachment), grace)
 
     async def wait(self, run_id: str) -> Result:
         """Wait for the end of a run and return how it ended. None of its output is read.

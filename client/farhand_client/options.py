@@ -51,6 +51,7 @@ class CommonKeywords(TypedDict, total=False):
     on_disconnect: OnDisconnect
     grace: float | None
     spool: int | None
+    leave_processes: bool
 
 
 class CommandKeywords(CommonKeywords, total=False):
@@ -115,6 +116,8 @@ class RunOptions:
     """What the run may use."""
     spool: int | None = None
     """Bytes of each output stream that are kept in a file, instead of making the program wait for a slow reader."""
+    leave_processes: bool = False
+    """Whether processes that the program leaves behind when it ends on its own continue to run."""
     terminal: m.TerminalRequest | None = None
     """The terminal on which the program runs; None is no terminal."""
     record_input: bool = False
@@ -184,6 +187,7 @@ class RunOptions:
             window=TERMINAL_WINDOW if on_terminal else None,
             terminal=self.terminal,
             record_input=self.record_input,
+            leave_processes=self.leave_processes,
         )
 
 
@@ -386,4 +390,5 @@ _CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "spool": _spool,
     "terminal": _terminal,
     "record_input": bool,
+    "leave_processes": bool,
 }

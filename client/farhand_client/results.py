@@ -34,7 +34,9 @@ class Result:
     `duration` is wall time on the remote machine in seconds; `stdout` and `stderr` count the bytes that the program
     wrote. `lingered` says that the program left processes behind which still held its output. `usage` is what the run
     has used (`user` and `system` in seconds of processor time, `peak_memory` in bytes), `applied` how each limit was
-    enforced; both are None if the service does not report them.
+    enforced; both are None if the service does not report them. `left_processes` says how many processes the program
+    left behind, some of their names, and whether the service has `stopped` them; None if there were none, or if the
+    whole run was stopped.
     """
 
     outcome: Outcome
@@ -45,6 +47,7 @@ class Result:
     lingered: bool
     usage: m.UsageReport | None = None
     applied: m.AppliedBounds | None = None
+    left_processes: m.LeftProcesses | None = None
 
     @property
     def returncode(self) -> int:
@@ -70,6 +73,7 @@ class Completed(subprocess.CompletedProcess[Any], Generic[OutputT_co]):
         self.duration: Final = result.duration
         self.usage: Final = result.usage
         self.applied: Final = result.applied
+        self.left_processes: Final = result.left_processes
         self.truncated: Final = truncated
 
     def __repr__(self) -> str:

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple, TypeAlias
 from . import messages as m
 from .channel import KIND_BY_STREAM, STREAM_BY_KIND, Channel
 from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from .features import left_out
 from .frames import FrameDecoder, Kind, SendQueue, encode_frame
 from .limits import MAX_CHANNEL, MIN_MESSAGE, Limits
 from .states import CHANNEL_MESSAGES, CONNECTION_TRANSITIONS, FINAL_MESSAGES, Phase, Side
@@ -70,6 +71,8 @@ class Connection:
         self.limits: Final = limits
         self.phase = Phase.HELLO
         self.peer_limits: m.AnnouncedLimits | None = None
+        self.peer_features: frozenset[str] = frozenset()
+        """The features that the peer has announced. Fields of other features are left out of what is sent to it."""
         self.hello_frame = b""
         """The exact bytes of the client's `hello` frame, which the login signature covers."""
         self._channels: dict[int, Channel] = {}
@@ -216,7 +219,7 @@ class Connection:
         return self.peer_limits
 
     def _payload(self, message: m.Message) -> bytes:
-        payload = m.encode(message)
+        payload = m.encode(message, left_out(type(message), self.peer_features))
         limit = self.peer_limits.message if self.phase is Phase.READY and self.peer_limits is not None else MIN_MESSAGE
         if len(payload) > limit:
             raise LocalProtocolError(f"a {message.type} of {len(payload)} bytes; the peer accepts at most {limit}")
@@ -305,7 +308,7 @@ class Connection:
         if isinstance(message, m.Hello):
             self.hello_frame = encode_frame(Kind.MESSAGE, 0, payload)
         if isinstance(message, m.Hello | m.Welcome):
-            self.peer_limits = message.limits
+            self.peer_limits, self.peer_features = message.limits, frozenset(message.features)
         self.phase = following
         if following is Phase.CLOSED:
             self._discard()

@@ -42,11 +42,11 @@ class Limits:
     channels: int = 1024
     """Channels open at once on a connection; each may hold a run. OpenSSH's MaxSessions is 10."""
 
-    nesting: int = 8
-    """Depth of arrays and objects in a message; the deepest model has 4."""
+    nesting: int = 10
+    """Depth of arrays and objects in a message; the deepest model has 5."""
 
     keys: int = 64
-    """Members of one JSON object; the widest model has 20, and each of 50,000 unknown members would cost an error."""
+    """Members of one JSON object; the widest model has 21, and each of 50,000 unknown members would cost an error."""
 
     control: int = 256 * KiB
     """Bytes of queued answers above which no more is read from a peer that does not read them: the capacity of a write

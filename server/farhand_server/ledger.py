@@ -176,7 +176,7 @@ class Ledger:
         self._group.flush_later()
 
     def ended(self, run: LiveRun, result: RunResult) -> None:
-        usage = result.usage
+        usage, left = result.usage, result.left_processes
         self._history.ended(
             run.plan.id,
             result.outcome.model_dump_json(exclude_none=True).encode(),
@@ -187,8 +187,10 @@ class Ledger:
             if usage is None
             else json.dumps({"user": usage.user, "system": usage.system, "peak_memory": usage.peak_memory}).encode(),
             lingered=result.lingered,
+            left_processes=None if left is None else left.model_dump_json().encode(),
         )
-        self.audit.record(_entry(run, "end", outcome=result.outcome.status))
+        detail = None if left is None else _left_detail(left)
+        self.audit.record(_entry(run, "end", outcome=result.outcome.status, detail=detail))
 
     def soon(self) -> asyncio.Future[Mapping[str, str]]:
         return self._group.flush_soon()
@@ -273,7 +275,7 @@ def _clear_spools(config: ServiceConfig) -> None:
             file.unlink(missing_ok=True)
 
 
-def _entry(run: LiveRun, event: AuditEvent, *, outcome: str | None = None) -> AuditEntry:
+def _entry(run: LiveRun, event: AuditEvent, *, outcome: str | None = None, detail: str | None = None) -> AuditEntry:
     plan, origin = run.plan, run.plan.origin
     starts = event == "start"
     return AuditEntry(
@@ -290,7 +292,13 @@ def _entry(run: LiveRun, event: AuditEvent, *, outcome: str | None = None) -> Au
         recorded=_recorded(plan) if starts else (),
         commands=origin.audit,
         outcome=outcome,
+        detail=detail,
     )
+
+
+def _left_detail(left: m.LeftProcesses) -> str:
+    number = f"{'at least ' if left.at_least else ''}{left.count} process{'' if left.count == 1 else 'es'}"
+    return f"left {number} behind, {'stopped' if left.stopped else 'still running'}: {', '.join(left.names)}"
 
 
 def _recorded(plan: Plan) -> tuple[Recorded, ...]:
@@ -317,6 +325,7 @@ def _past(record: RunRecord) -> PastRun:
             record.duration or 0.0,
             record.lingered,
             _usage(record.usage),
+            left_processes=_left_processes(record.left_processes),
         ),
     )
 
@@ -342,3 +351,12 @@ def _usage(text: bytes | None) -> ResourceUsage | None:
     except ValidationError:
         return None
     return None if counted is None else ResourceUsage(counted.user, counted.system, counted.peak_memory)
+
+
+def _left_processes(text: bytes | None) -> m.LeftProcesses | None:
+    try:
+        left = m.LeftProcesses.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
+    # Which of them are still alive is not on record.
+    return None if left is None else left.model_copy(update={"pids": ()})

@@ -141,7 +141,7 @@ class Service:
         before = self._resume
         prepare_loop(() if before is None else before.snapshot.unreaped_leaders())
         if before is not None:
-            self.registry.restore(before.snapshot.runs, before.get)
+            self.registry.restore(before.snapshot.runs, before.snapshot.left_runs, before.get)
             before.close()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)

@@ -55,6 +55,7 @@ from farhand_client.errors import AmbiguousId, ConnectionLost, HostKeyError, Run
 from farhand_client.output import OutputStream
 from farhand_client.stdin import InputStream
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.left import LeftProcesses
 from farhand_protocol.sshformat import PublicKey
 from tests.support.fake_runs import ID, stoppable
 from tests.support.fake_service import FakeRun, client_of
@@ -62,13 +63,17 @@ from tests.support.serving import serving
 
 FAILED = SpawnFailed(errno=2, error="ENOENT", what="program", message="there is no nosuch")
 KEY = PublicKey("ssh-ed25519", b"blob", b"point")
-RESULT = Result(Exited(code=3), ID, 0.5, 3, 0, False, UsageReport(user=1, system=0.5), AppliedBounds(memory="cgroup"))
+LEFT = LeftProcesses(count=1, names=("sleep",), stopped=True)
+RESULT = Result(
+    Exited(code=3), ID, 0.5, 3, 0, False, UsageReport(user=1, system=0.5), AppliedBounds(memory="cgroup"), LEFT
+)
 COMPLETED: Completed = Completed(["sh", b"\xff"], RESULT, b"out", b"err", truncated=True)
 LOST = ConnectionLost("the connection was lost", run_id=ID)
 LOST.__cause__ = HostKeyError("the key has changed", name="web", key=KEY)
 
 VALUES: list[Any] = [
     AppliedBounds(memory="cgroup"),
+    LEFT,
     Bounds(memory=1 << 20, cpu=1.5),
     Chunk("stdout", 3, b"\xff"),
     COMPLETED,

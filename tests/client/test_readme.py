@@ -59,7 +59,7 @@ async def test_readme_and_help_name_the_same_options() -> None:
 async def test_every_transcript_is_true(service: Service) -> None:
     config = service.directory / "config/farhand/config.toml"
     config.write_text(f'[hosts.web]\naddress = "{service.host}"\n')
-    (shown,) = blocks("console")
+    shown = "".join(blocks("console"))
     steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", shown, re.MULTILINE)
     mark = "-" * 9
     script = "".join(f"{command}\nprintf '%s\\n' {mark}\n" for command, _ in steps)

@@ -46,6 +46,7 @@ OBJECTS: dict[str, type[BaseModel]] = {
     "size": m.WindowSize,
     "usage": m.UsageReport,
     "applied": m.AppliedBounds,
+    "left_processes": m.LeftProcesses,
     "run info": m.RunInfo,
     "mark": m.OutputMark,
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from farhand_protocol.left import LeftProcesses
 from farhand_protocol.outcome import Exited, Lost
 from farhand_server.audit import AuditEntry
 from farhand_server.config import ServiceConfig, load
@@ -68,6 +69,24 @@ async def record_whole_run(ledger: Ledger, run: LiveRun, result: RunResult) -> N
     ledger.started(run)
     ledger.ended(run, result)
     assert await ledger.soon() == {}
+
+
+@pytest.mark.parametrize(
+    ("left", "detail"),
+    [
+        (LeftProcesses(count=2, names=("sleep", "sh"), stopped=True), "left 2 processes behind, stopped: sleep, sh"),
+        (LeftProcesses(count=1, at_least=True, stopped=True), "left at least 1 process behind, stopped: "),
+        (LeftProcesses(count=1, names=("x",), pids=(7,)), "left 1 process behind, still running: x"),
+    ],
+)
+async def test_left_processes_are_in_history_and_audit_log(
+    ledger: Ledger, live: LiveRun, config: ServiceConfig, left: LeftProcesses, detail: str
+) -> None:
+    await record_whole_run(ledger, live, RunResult(Exited(code=0), 5, 7, 1.5, left_processes=left))
+    past = ledger.find(live.id)
+    assert past is not None
+    assert past.result.left_processes == left.model_copy(update={"pids": ()}), "which are alive is not on record"
+    assert audited(config)[-1]["detail"] == detail
 
 
 async def test_an_ended_run_is_found_with_everything_that_was_recorded(ledger: Ledger, live: LiveRun) -> None:

@@ -256,6 +256,8 @@ class FakeService:
         self.behave = behave
         self.takes_stdin = takes_stdin
         self.limits = limits or Limits()
+        self.features: tuple[str, ...] = ()
+        """The features that it announces."""
         self.greet: Callable[[FakeConnection, m.AnyMessage], None] = accept_client
         self.answer: Answer = nothing_found
         self.connections: list[FakeConnection] = []
@@ -321,7 +323,8 @@ def nothing_found(client: FakeConnection, channel: int, question: m.AnyMessage) 
 
 def welcome(client: FakeConnection, *, login: bool) -> m.Welcome:
     limits = client.connection.announced_limits
-    return m.Welcome(version=1, software="fake/1", limits=limits, login=login, nonce=os.urandom(32))
+    features = client.service.features
+    return m.Welcome(version=1, software="fake/1", features=features, limits=limits, login=login, nonce=os.urandom(32))
 
 
 def refusing(code: ErrorCode, sentence: str) -> Behaviour:

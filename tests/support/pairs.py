@@ -31,11 +31,12 @@ def terminal_run(**changes: object) -> m.RunRequest:
 
 
 @cache
-def hello(limits: Limits = DEFAULT_LIMITS) -> m.Hello:
+def hello(limits: Limits = DEFAULT_LIMITS, features: tuple[str, ...] = ()) -> m.Hello:
     """Return a client's first message."""
     return m.Hello(
         versions=(1,),
         software="test",
+        features=features,
         limits=Connection(Side.CLIENT, limits).announced_limits,
         nonce=bytes(32),
         user="ada",
@@ -43,10 +44,10 @@ def hello(limits: Limits = DEFAULT_LIMITS) -> m.Hello:
 
 
 @cache
-def welcome(limits: Limits = DEFAULT_LIMITS, *, login: bool = False) -> m.Welcome:
+def welcome(limits: Limits = DEFAULT_LIMITS, *, login: bool = False, features: tuple[str, ...] = ()) -> m.Welcome:
     """Return a service's first message."""
     announced = Connection(Side.SERVER, limits).announced_limits
-    return m.Welcome(version=1, software="test", limits=announced, login=login, nonce=bytes(32))
+    return m.Welcome(version=1, software="test", features=features, limits=announced, login=login, nonce=bytes(32))
 
 
 LOGIN = m.Login(public_key=b"key", signature=b"signature")

@@ -17,6 +17,7 @@ from farhand_client.errors import FarhandError, RunGoesOn, SpawnError
 from farhand_client.results import describe
 from farhand_client.ui.exitcodes import outcome_exit_code
 from farhand_client.ui.interrupts import RunSignalHandler
+from farhand_client.ui.left import OPTION_OF_RUN, stopped_sentence
 from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT, OutageNotice
 from farhand_client.ui.printing import can_read_stdin, print_gap, print_json, print_message, require_stdout
 from farhand_client.ui.streams import JsonOutput, StandardWriters, copy_streams
@@ -171,6 +172,8 @@ async def _copy_until_end(client: Client, options: argparse.Namespace, signals: 
         print_json(end_report(result))
     elif isinstance(result.outcome, Killed | TimedOut):
         print_message(f"the command {describe(result.outcome)}")
+    elif (sentence := stopped_sentence(result, OPTION_OF_RUN)) is not None:
+        print_message(sentence)
     return outcome_exit_code(result.outcome)
 
 

@@ -17,6 +17,7 @@ from farhand_client.run import Run
 from farhand_client.ui.exitcodes import EXIT_BROKEN_PIPE, error_exit_code, outcome_exit_code
 from farhand_client.ui.failures import unforeseen
 from farhand_client.ui.interrupts import RunSignalHandler
+from farhand_client.ui.left import stopped_sentence
 from farhand_client.ui.printing import print_message, print_output, require_stdin, require_stdout
 from farhand_client.ui.streams import StandardWriters, copy_streams
 from farhand_client.ui.unread_stdin import UnreadStdin
@@ -118,6 +119,8 @@ async def _run_and_report(
     unread.report()
     if isinstance(result.outcome, Killed | TimedOut) and not broken:
         print_message(f"the command {describe(result.outcome)}")
+    elif (sentence := stopped_sentence(result)) is not None:
+        print_message(sentence)
     return result_report(result, new=new), EXIT_BROKEN_PIPE if broken else outcome_exit_code(result.outcome)
 
 

@@ -8,8 +8,9 @@ from typing import Final
 
 from farhand_client.client import Client
 from farhand_client.errors import FarhandError, SpawnError
-from farhand_client.results import describe
+from farhand_client.results import Result, describe
 from farhand_client.signals import parse_signal
+from farhand_client.ui.left import process_count, process_names
 from farhand_client.ui.printing import print_json, print_output
 from farhand_client.ui.text import printable
 
@@ -79,8 +80,15 @@ async def _kill_run(client: Client, full_id: str, options: argparse.Namespace) -
     if options.json:
         print_json(end_report(result))
     else:
-        print_output(printable(f"{full_id} {describe(result.outcome)}"))
+        print_output(printable(f"{full_id} {describe(result.outcome)}{_left(result)}"))
     return 0
+
+
+def _left(result: Result) -> str:
+    left = result.left_processes
+    if left is None or not left.stopped:
+        return ""
+    return f"; stopped {process_count(left)} that it left behind: {process_names(left)}"
 
 
 def _signal(text: str) -> int:

@@ -139,6 +139,15 @@ def add_escape(parser: argparse.ArgumentParser, *names: str) -> None:
     )
 
 
+def add_leave_processes(parser: argparse.ArgumentParser) -> None:
+    """Add the option that leaves the processes of a run running."""
+    parser.add_argument(
+        "--leave-processes",
+        action="store_true",
+        help="do not stop the processes that it leaves behind when it ends, such as daemons; farhand ps lists them",
+    )
+
+
 def split_arguments(arguments: Sequence[str], valued: frozenset[str]) -> tuple[list[str], list[str]]:
     """Return the options, and HOST with everything after it.
 

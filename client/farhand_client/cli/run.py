@@ -23,6 +23,7 @@ from .options import (
     DEFAULT_RECONNECT,
     add_connection_options,
     add_escape,
+    add_leave_processes,
     add_reconnect,
     command_parser,
     split_arguments,
@@ -202,6 +203,7 @@ def remote_command(
             spool=DETACHED_SPOOL if options.detach and options.buffer is None else options.buffer or None,
             terminal=terminal,
             record_input=options.record_input,
+            leave_processes=options.leave_processes,
         ),
         stdin=options.stdin,
         detach=options.detach,
@@ -260,6 +262,7 @@ def _parser() -> argparse.ArgumentParser:
         help="output that nobody reads: the command waits (block, the default), or the service keeps the last SIZE "
         "bytes of each stream in a file (with --detach the default is spool=64M)",
     )
+    add_leave_processes(parser)
     add(
         "--limit",
         metavar="NAME=N,…",

@@ -12,7 +12,14 @@ from farhand_client.ui.exitcodes import EXIT_USAGE
 from farhand_client.ui.printing import print_message
 
 from .default_host import required_default
-from .options import add_connection_options, add_escape, add_host, add_reconnect, command_parser
+from .options import (
+    add_connection_options,
+    add_escape,
+    add_host,
+    add_leave_processes,
+    add_reconnect,
+    command_parser,
+)
 from .values import duration, new_run_id, variable
 
 if TYPE_CHECKING:
@@ -77,6 +84,7 @@ def _shell(host: str, options: argparse.Namespace, here: LocalTerminal) -> int:
             on_disconnect="kill",
             grace=options.keep,
             record_input=options.record_input,
+            leave_processes=options.leave_processes,
         ),
         view=TerminalView(here, host, outage, options.escape),
     )
@@ -107,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         help="set a variable, or pass on the local one (repeatable); LANG and LC_* are always passed on",
     )
     add("--id", metavar="UUID", type=new_run_id, help="id of the shell; the same id gives the same shell")
+    add_leave_processes(parser)
     add("--record-input", action="store_true", help="also record what is typed, including passwords")
     add_reconnect(parser, attended=True)
     add_connection_options(parser)

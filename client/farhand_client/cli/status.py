@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from farhand_client.errors import FarhandError, OutputIncomplete, RequestRefused, SpawnError
 from farhand_client.results import Result
 from farhand_client.run import Run
+from farhand_protocol import messages as m
 from farhand_protocol.outcome import Outcome
 
 _STDERR: Final = "-"
@@ -62,9 +63,15 @@ def end_report(result: Result) -> dict[str, Any]:
         "stdout": result.stdout,
         "stderr": result.stderr,
         "lingered": result.lingered,
+        "left_processes": left_report(result.left_processes),
         "usage": None if result.usage is None else result.usage.model_dump(mode="json"),
         "applied": {} if result.applied is None else result.applied.model_dump(mode="json", exclude_none=True),
     }
+
+
+def left_report(left: m.LeftProcesses | None) -> dict[str, Any] | None:
+    """Return the processes that a run has left behind."""
+    return None if left is None else left.model_dump(mode="json")
 
 
 def detached_report(run: Run) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any, Final
 from farhand_client.client import Client
 from farhand_client.errors import FarhandError
 from farhand_client.ui.exitcodes import EXIT_NO_MATCH, EXIT_TIMED_OUT, outcome_exit_code
-from farhand_client.ui.printing import print_json
+from farhand_client.ui.left import OPTION_OF_RUN, stopped_sentence
+from farhand_client.ui.printing import print_json, print_message
 from farhand_protocol import messages as m
 
 from .connection import for_each_run, report_error, run_with_client
@@ -71,6 +72,8 @@ async def _wait_for_run(client: Client, full_id: str, options: argparse.Namespac
             else:
                 result = await client.wait(full_id)
                 report, code = end_report(result), outcome_exit_code(result.outcome)
+                if not options.json and (sentence := stopped_sentence(result, OPTION_OF_RUN)) is not None:
+                    print_message(f"run {full_id}: {sentence}")
     except TimeoutError:
         report, code = {"run_id": full_id, "reason": "timeout"}, EXIT_TIMED_OUT
     except FarhandError as error:

@@ -14,6 +14,7 @@ from farhand_client.errors import AuthenticationError, ConnectError, ConnectionL
 from farhand_client.version import SOFTWARE
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.features import FEATURES
 
 from .address import Address
 from .deadline import ConnectDeadline
@@ -70,6 +71,7 @@ async def _log_in(
     hello = m.Hello(
         versions=(m.PROTOCOL_VERSION,),
         software=SOFTWARE,
+        features=FEATURES,
         limits=session.connection.announced_limits,
         user=address.user if address.socket is not None else address.user or local_user(),
         server=address.host or None,

@@ -138,6 +138,12 @@ class ClientSession:
         self._endpoints[endpoint.number] = endpoint
         self.flush_soon()
 
+    def require_feature(self, feature: str, what: str) -> None:
+        """Raise `RequestRefused` if the service has not announced `feature`, and so cannot do `what`."""
+        if feature not in self.connection.peer_features:
+            text = f"{self.name} cannot {what}: its farhandd is older than this client and has no such option"
+            raise RequestRefused(ErrorCode.UNKNOWN_FIELD, text)
+
     def close_channel(self, endpoint: ChannelEndpoint) -> None:
         """Send the client's last message on a channel and forget the endpoint. Safe to call again."""
         if self._endpoints.pop(endpoint.number, None) is not None and not self.connection.closed:

@@ -22,6 +22,7 @@ from farhand_client.ui.exitcodes import (
     error_exit_code,
     outcome_exit_code,
 )
+from farhand_client.ui.left import OPTION_OF_RUN, stopped_sentence
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 
 from .commands import ExitRepl
@@ -209,8 +210,8 @@ class Interpreter:
         return args, RunOptions.of(shell=shell, cwd=self.state.directory, env=self.state.environment)
 
     def _record_result(self, result: Result) -> None:
-        if result.lingered:
-            self._output.print_message("the command left processes behind; what they write from now on is not shown")
+        if (sentence := stopped_sentence(result, OPTION_OF_RUN)) is not None:
+            self._output.print_message(sentence)
         if isinstance(result.outcome, Killed):
             self._output.print_message(f"the command {describe(result.outcome)}")
         self.state.set_outcome(outcome_exit_code(result.outcome), _outcome_word(result.outcome))

@@ -10,6 +10,7 @@ from farhand_client.signals import signal_name
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFailed, TimedOut
 
+from .left import process_names
 from .text import display_width, format_size, format_time, printable, truncate
 
 MIN_ID_PREFIX: Final = 4
@@ -33,7 +34,7 @@ def run_table(runs: Sequence[m.RunInfo], *, user: str, now: float, columns: int 
     for run in runs:
         age = run.duration if run.outcome is None else max(now - run.began, run.duration)
         output = format_size(run.stdout + run.stderr)
-        words = [run.id[:shown], run.owner, run_state(run.outcome), format_time(age), format_time(run.duration)]
+        words = [run.id[:shown], run.owner, _state(run), format_time(age), format_time(run.duration)]
         rows.append([printable(word) for word in (*words, output, run.command)])
     if all(run.owner == user for run in runs):
         for row in rows:
@@ -44,7 +45,31 @@ def run_table(runs: Sequence[m.RunInfo], *, user: str, now: float, columns: int 
         line = "".join(word + " " * (wide - display_width(word) + 2) for word, wide in zip(words, widths, strict=False))
         left = None if columns is None else max(MIN_COMMAND_COLUMNS, columns - display_width(line))
         lines.append(line + (command if left is None else truncate(command, left)))
-    return lines
+    return [
+        line for at, first in enumerate(lines) for line in (first, *(_left_lines(runs[at - 1], columns) if at else ()))
+    ]
+
+
+def _state(run: m.RunInfo) -> str:
+    running = _running_left(run)
+    state = run_state(run.outcome)
+    return state if running is None else f"{state}, left {running.count}"
+
+
+def _running_left(run: m.RunInfo) -> m.LeftProcesses | None:
+    left = run.left_processes
+    return left if left is not None and left.pids else None
+
+
+def _left_lines(run: m.RunInfo, columns: int | None) -> list[str]:
+    """Return a line about the processes that a run has left running, if there are any."""
+    left = _running_left(run)
+    if left is None:
+        return []
+    more = ", …" if len(left.pids) < left.count else ""
+    pids = f"{'process' if left.count == 1 else 'processes'} {', '.join(map(str, left.pids))}{more}"
+    line = printable(f"  left running: {process_names(left)} ({pids})")
+    return [line if columns is None else truncate(line, max(columns, MIN_COMMAND_COLUMNS))]
 
 
 def unique_prefix_length(ids: Sequence[str]) -> int:

@@ -11,6 +11,7 @@ Models are strict, refuse unknown fields, and form one discriminated union on `t
 Use it as `from farhand_protocol import messages as m`.
 """
 
+from farhand_protocol.left import MAX_PROCESS_NAMES, MAX_PROCESS_PIDS, LeftProcesses
 from farhand_protocol.model import (
     MAX_COUNT,
     MAX_SECONDS,
@@ -96,6 +97,8 @@ __all__ = [
     "MAX_MARKS",
     "MAX_MARK_STDIN",
     "MAX_PATTERN",
+    "MAX_PROCESS_NAMES",
+    "MAX_PROCESS_PIDS",
     "MAX_RUNS",
     "MAX_SECONDS",
     "PROTOCOL_VERSION",
@@ -121,6 +124,7 @@ __all__ = [
     "GoingAway",
     "Grace",
     "Hello",
+    "LeftProcesses",
     "List",
     "Login",
     "Matched",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
@@ -62,9 +62,9 @@ def _adapter() -> TypeAdapter[Any]:
     return TypeAdapter(Annotated[AnyMessage, Field(discriminator="type")])
 
 
-def encode(message: Message) -> bytes:
-    """Return the JSON of `message`, without the fields that are None."""
-    return to_json(message, exclude_none=True)
+def encode(message: Message, exclude: Mapping[str, Any] | None = None) -> bytes:
+    """Return the JSON of `message`, without the fields that are None and those in `exclude`, in pydantic's form."""
+    return to_json(message, exclude_none=True, exclude=exclude)
 
 
 def decode(payload: bytes, limits: Limits) -> AnyMessage:

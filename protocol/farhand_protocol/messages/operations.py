@@ -6,9 +6,11 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from farhand_protocol.left import LeftProcesses
 from farhand_protocol.model import (
     Argument,
     Count,
+    Grace,
     Message,
     Name,
     Offset,
@@ -57,7 +59,8 @@ class RunInfo(BaseModel):
     `began` is in seconds since the epoch, `duration` in seconds. `stdout` and `stderr` are the bytes written so far,
     `stdin` the bytes received as its input, if it is still running and has stdin; `attachments` counts the attached
     clients. `terminal` is the current or last size of its terminal, if it has one; zeros if the size is no longer
-    known. `command` is for people: the arguments quoted for a shell, or the shell's text, truncated at
+    known. `left_processes` are processes that the run has left behind: for those that still run, their present state.
+    `command` is for people: the arguments quoted for a shell, or the shell's text, truncated at
     `MAX_COMMAND_TEXT`.
     """
 
@@ -75,6 +78,7 @@ class RunInfo(BaseModel):
     on_disconnect: Literal["kill", "keep"] = "kill"
     outcome: Outcome | None = None
     terminal: WindowSize | None = None
+    left_processes: LeftProcesses | None = None
 
 
 class Runs(Message):
@@ -85,12 +89,16 @@ class Runs(Message):
 
 
 class Deliver(Message):
-    """Opens a channel and sends signal `number` to the process group of run `id`; `done` follows once it is
-    delivered."""
+    """Opens a channel and sends signal `number` to the process group of run `id`; `done` follows once it is delivered.
+
+    For a run that has ended, all processes that it has left running receive the signal. With `kill_after`, `done`
+    follows only when all of these have ended; those that are alive after that many seconds are killed.
+    """
 
     type: Literal["deliver"] = "deliver"
     id: RunId
     number: SignalNumber
+    kill_after: Grace | None = None
 
 
 class Done(Message):

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from farhand_protocol.left import LeftProcesses
 from farhand_protocol.limits import MAX_WINDOW, MIN_SPOOL_SIZE, MIN_WINDOW
 from farhand_protocol.model import (
     MAX_COUNT,
@@ -65,7 +66,7 @@ class RunRequest(Message):
 
     With `terminal` the program has a controlling terminal: everything it writes is `stdout`, and stdin is typed. Its
     output always goes to a spool file and blocks only for connected clients. With `record_input`, typed input is
-    recorded, too.
+    recorded, too. With `leave_processes`, processes that the program leaves behind are not stopped.
     """
 
     type: Literal["run"] = "run"
@@ -89,6 +90,7 @@ class RunRequest(Message):
     window: Window | None = None
     terminal: TerminalRequest | None = None
     record_input: bool = False
+    leave_processes: bool = False
 
     @model_validator(mode="after")
     def _one_command(self) -> Self:
@@ -206,8 +208,8 @@ class Stop(Message):
 
 
 class Exit(Message):
-    """The program itself has ended with `outcome`, but processes that it left behind still hold its output; `ended`
-    follows."""
+    """The program itself has ended with `outcome`, but processes that it left behind still hold its output, or still
+    run; `ended` follows."""
 
     type: Literal["exit"] = "exit"
     outcome: Outcome
@@ -251,6 +253,7 @@ class Ended(Message):
     lingered: bool = False
     usage: UsageReport | None = None
     applied: AppliedBounds | None = None
+    left_processes: LeftProcesses | None = None
 
 
 class Close(Message):

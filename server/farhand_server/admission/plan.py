@@ -88,6 +88,7 @@ def plan_run(
         environment=tuple(name for name, _ in (*request.env, *wished)),
         terminal=request.terminal is not None,
         detach=keep or grace > runs.grace,
+        leave_processes=request.leave_processes,
         limits=ResourceLimits(
             memory=bounds.memory,
             cpu=bounds.cpu,
@@ -144,6 +145,7 @@ def plan_run(
         terminal=terminal,
         record=decision.record,
         record_input=request.record_input,
+        leave_processes=decision.leave_processes,
     )
 
 

@@ -142,6 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--shell", action="store_true", help="ARG is text for a shell; without ARG, a login shell")
     explain.add_argument("--terminal", action="store_true", help="the run has a terminal")
     explain.add_argument("--detach", action="store_true", help="the run may continue without a client")
+    explain.add_argument(
+        "--leave-processes", action="store_true", help="processes that the command leaves behind are not stopped"
+    )
     explain.add_argument("--json", action="store_true", help="print one JSON object")
     explain.add_argument("arguments", metavar="ARG", nargs="*", help="the command, after --")
     explain.set_defaults(act=_lazily("explain", "explain"))

@@ -79,6 +79,7 @@ def _request(options: argparse.Namespace, home: Home) -> PolicyRequest:
         environment=tuple(variables),
         terminal=options.terminal,
         detach=options.detach,
+        leave_processes=options.leave_processes,
     )
 
 
@@ -104,6 +105,7 @@ def _report(
         "limits": {name: value for name, value in limits.items() if value is not None},
         "audit": decision.audit,
         "record": decision.record,
+        "leave_processes": decision.leave_processes,
         "policy": "default" if config.policy.file is None else str(config.policy.file),
     }
     report["considered"] = considered = []

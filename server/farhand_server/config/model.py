@@ -145,8 +145,8 @@ class RunSettings(Section):
     """Seconds between TERM and KILL, unless the request sets them."""
 
     linger: Seconds = Field(default=1.0, ge=0, le=3600)
-    """Seconds for which the service waits, after the leader's exit, for the end of output that a grandchild holds
-    open."""
+    """Seconds for which the service waits, after the leader's exit, for the end of processes left behind and of their
+    output."""
 
     max_timeout: Seconds = Field(default=math.inf, gt=0)
     """The maximum duration of any run in seconds, whatever its request says. `inf` means no limit."""

@@ -127,7 +127,8 @@ def _deliver(session: DispatchSession, channel: int, message: m.Deliver) -> None
         _refuse(session, channel, message.id, run)
         return
     session.admission.record("signal", run=message.id, detail=_signal_name(message.number))
-    _add(session, DeliverChannel(session, channel, run, message))
+    left = session.context.registry.left.get(message.id)
+    _add(session, DeliverChannel(session, channel, run, message, left))
     session.log.debug("signal delivered", run=message.id, signal=message.number)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.features import FEATURES
 from farhand_protocol.login import NONCE_SIZE
 
 from .. import __version__
@@ -123,6 +124,7 @@ class LoginExchange:
             m.Welcome(
                 version=m.PROTOCOL_VERSION,
                 software=SERVER_SOFTWARE,
+                features=FEATURES,
                 limits=connection.announced_limits,
                 login=local is None,
                 nonce=self.nonce,

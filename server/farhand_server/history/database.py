@@ -71,6 +71,21 @@ MIGRATIONS: Final = (
         CAST(request AS TEXT) AS request, CAST(outcome AS TEXT) AS outcome, CAST(usage AS TEXT) AS usage
     FROM record ORDER BY n;
     """,
+    """
+    ALTER TABLE record ADD COLUMN left_processes BLOB;
+    DROP VIEW runs;
+    CREATE VIEW runs AS SELECT
+        id, owner, uid, how AS login, fingerprint AS key, peer,
+        CASE WHEN outcome IS NULL THEN 'running' ELSE json_extract(CAST(outcome AS TEXT), '$.status') END AS status,
+        json_extract(CAST(outcome AS TEXT), '$.code') AS code,
+        json_extract(CAST(outcome AS TEXT), '$.signal') AS signal,
+        strftime('%Y-%m-%dT%H:%M:%SZ', requested_at, 'unixepoch') AS requested,
+        strftime('%Y-%m-%dT%H:%M:%SZ', ended_at, 'unixepoch') AS ended,
+        duration, stdout AS stdout_bytes, stderr AS stderr_bytes, lingered,
+        CAST(left_processes AS TEXT) AS left_processes, pid, cgroup,
+        CAST(request AS TEXT) AS request, CAST(outcome AS TEXT) AS outcome, CAST(usage AS TEXT) AS usage
+    FROM record ORDER BY n;
+    """,
 )
 """Step N converts the tables from version N to version N + 1; the version is kept in user_version. Only ever append
 steps."""

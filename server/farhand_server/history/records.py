@@ -63,6 +63,8 @@ class RunRecord:
     usage: bytes | None = None
     """The resource usage as JSON."""
     lingered: bool = False
+    left_processes: bytes | None = None
+    """The processes that the run has left behind, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ _START: Final = (
 _STARTED: Final = "UPDATE record SET pid = ?, start_ticks = ?, boot_id = ?, cgroup = ? WHERE id = ?"
 _ENDED: Final = (
     "UPDATE record SET clock = ?, size = size + ?, ended_at = ?, outcome = ?, stdout = ?, stderr = ?, duration = ?, "
-    "usage = ?, lingered = ? WHERE id = ?"
+    "usage = ?, lingered = ?, left_processes = ? WHERE id = ?"
 )
 
 
@@ -131,8 +133,8 @@ def started_change(id: str, columns: dict[str, Any]) -> RecordChange:
 def end_change(id: str, clock: float, size: int, columns: dict[str, Any]) -> RecordChange:
     """Return the change for a run that has ended.
 
-    `columns` are ended_at, outcome, stdout, stderr, duration, usage and lingered, in this order. `clock` is the time of
-    the `RetentionClock` in seconds. `size` is the size of outcome and usage in bytes.
+    `columns` are ended_at, outcome, stdout, stderr, duration, usage, lingered and left_processes, in this order.
+    `clock` is the time of the `RetentionClock` in seconds. `size` is the size of the JSON columns in bytes.
     """
     return RecordChange(id, _ENDED, (clock, size, *columns.values(), id), size=size, fields=columns, ends=True)
 

@@ -98,9 +98,10 @@ class History:
         duration: float,
         usage: bytes | None = None,
         lingered: bool = False,
+        left_processes: bytes | None = None,
     ) -> None:
-        """Record a run's end. `outcome` and `usage` are JSON, `stdout` and `stderr` are in bytes, `duration` is in
-        seconds."""
+        """Record a run's end. `outcome`, `usage` and `left_processes` are JSON, `stdout` and `stderr` are in bytes,
+        `duration` is in seconds."""
         columns = {
             "ended_at": self._writer.clock.wall(),
             "outcome": outcome,
@@ -109,8 +110,9 @@ class History:
             "duration": duration,
             "usage": usage,
             "lingered": lingered,
+            "left_processes": left_processes,
         }
-        size = len(outcome) + len(usage or b"")
+        size = len(outcome) + len(usage or b"") + len(left_processes or b"")
         self._writer.pending.append(records.end_change(id, self._writer.age.now(), size, columns))
 
     def orphans_ended(self, ids: Iterable[str]) -> None:

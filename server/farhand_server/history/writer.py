@@ -213,7 +213,8 @@ class HistoryWriter:
 def select_records(db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> list[RunRecord]:
     """Return the records selected by a WHERE clause with any ORDER BY and LIMIT. Raises sqlite3.Error."""
     rows: list[tuple[Any, ...]] = db.execute(_SELECT + where, values).fetchall()
-    return [RunRecord(*(*row[:-1], bool(row[-1]))) for row in rows]
+    records = (dict(zip(COLUMNS, row, strict=True)) for row in rows)
+    return [RunRecord(**record | {"lingered": bool(record["lingered"])}) for record in records]
 
 
 def unusable_sentence(file: Path | None, error: BaseException) -> str:

@@ -39,6 +39,8 @@ class Decision:
     allowed."""
     detach: bool = False
     """Whether the run may continue without a client."""
+    leave_processes: bool = False
+    """Whether processes that the program leaves behind continue to run: requested and allowed, or `always`."""
     record: bool = False
     """Whether the complete output of the run must be kept."""
     environment: tuple[str, ...] = ()
@@ -132,6 +134,9 @@ def judge_by_rule(rule: Rule, subject: Subject, request: PolicyRequest, lookup: 
     if request.detach and not rule.detach:
         sentence = f"the policy does not let {user} detach from this run; it must end with its client"
         return RuleResult(rule, RuleStage.CIRCUMSTANCES, sentence)
+    if request.leave_processes and not rule.leave_processes:
+        sentence = f"the policy does not let {user} leave processes running after this run; they must end with it"
+        return RuleResult(rule, RuleStage.CIRCUMSTANCES, sentence)
     for name in request.environment:
         if not matches_name(rule.environment, name):
             sentence = f"the policy does not let {user} set the environment variable {_shown(name)} for this"
@@ -180,6 +185,7 @@ def _allowed(result: RuleResult, request: PolicyRequest) -> Decision:
         program=result.program,
         directory=result.directory,
         detach=rule.detach,
+        leave_processes=request.leave_processes or rule.leave_processes == "always",
         record=rule.record,
         environment=rule.environment,
         limits=stricter_limits(request.limits, rule.limits),

@@ -76,6 +76,7 @@ def default_policy(user: str, uid: int, environment: tuple[str, ...]) -> Policy:
         "commands": ((ANYTHING, MORE_ARGUMENTS),),
         "shell": True,
         "detach": True,
+        "leave_processes": True,
         "environment": environment,
     }
     rules = [{"name": "own-account", "who": Who(users=(user,)), "others": ("see", "attach", "signal")} | everything]

@@ -147,6 +147,10 @@ class Rule(Section):
     detach: bool = False
     """Whether runs may continue without a client."""
 
+    leave_processes: bool | Literal["always"] = False
+    """Whether runs may leave processes running when their program has ended, if the request asks for that, or
+    `always`. Such processes outlive the time limit, and belong to no run."""
+
     record: bool = False
     """Whether to allow only runs whose complete output is kept. They do not start if that is impossible, and are
     stopped when the space is used up."""

@@ -59,6 +59,8 @@ class PolicyRequest:
     detach: bool = False
     """Whether the run may continue without a client, because it is to be kept, or has a longer grace period than the
     service's default."""
+    leave_processes: bool = False
+    """Whether processes that the program leaves behind are to continue to run."""
     limits: ResourceLimits = field(default_factory=ResourceLimits)
     output: int | None = None
     """Maximum bytes of stdout and stderr together."""

@@ -1,4 +1,5 @@
-"""A run's program while it runs: from the launch until its output has ended and all its processes are gone."""
+"""A run's program while it runs: from the launch until its output has ended and all its processes are gone or
+left to themselves."""
 
 from __future__ import annotations
 
@@ -10,12 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from farhand_protocol.outcome import Outcome, SpawnFailed
+from farhand_protocol.left import LeftProcesses
+from farhand_protocol.outcome import Exited, Outcome, SpawnFailed
 
 from .attachments.attachments import Attachments, Output
 from .output.spool import Spool
 from .plan import EnforcedBy, Plan, RunResult, StopReason, outcome_of
 from .process.cgroup import Cgroups
+from .process.left import LeftTree, describe, killed
 from .process.process import LaunchError, LeaderSnapshot, Process
 from .process.tree import RUN_ID_VARIABLE
 from .snapshots import Descriptor, SnapshotRecord
@@ -29,6 +32,11 @@ nearly always ends at once, which saves a message."""
 REAP_TIMEOUT: Final = 1.0
 """Seconds to wait for killed processes to end before the run is over without them. They no longer matter, and a process
 in an uninterruptible wait for a device may take forever."""
+
+TERMINAL_LINGER: Final = 0.1
+"""Seconds for which other processes may end after a leader on a terminal, which the kernel takes away from them. They
+cannot write any more, and each `exit` of a shell with a background job waits for them, so this is only long enough for
+those that end because of the hang-up."""
 
 
 class ProcessSnapshot(SnapshotRecord):
@@ -62,6 +70,8 @@ class Execution:
         on_started: Callable[[int], None],
     ) -> None:
         self.process: Process | None = None
+        self.left_tree: LeftTree | None = None
+        """The processes that the run has left running, once it is over."""
         self._plan = plan
         self._start = start
         self._streams = streams
@@ -160,7 +170,8 @@ class Execution:
         finally:
             self._ladder.close()
             self._timeouts.close()
-            process.close()
+            if self.left_tree is None:
+                process.close()
             self.process = None
             self._streams.close()
 
@@ -210,35 +221,75 @@ class Execution:
         outcome = outcome_of(self._plan, ladder.reason, ladder.message, code)
         if ladder.reason is not None:
             await ladder.grace_over(process)
-        lingered = not await self._last_output(outcome)
+        lingered = not await self._linger(process, outcome)
         if ladder.reason == "output" and not self._exit_announced:
             # Output that was still in the pipes counts, too.
             outcome = outcome_of(self._plan, ladder.reason, ladder.message, code)
-        await self._kill_rest(process)
-        return self._result(outcome, process, lingered=lingered)
+        left = await self._end_rest(process, outcome)
+        return self._result(outcome, process, lingered=lingered, left=left)
 
-    async def _last_output(self, outcome: Outcome) -> bool:
-        """Wait for the end of the output, but no longer than the linger time. Return whether the output has ended."""
-        if self._streams.leader_ended() and not self._output_ended.is_set():
+    async def _linger(self, process: Process, outcome: Outcome) -> bool:
+        """Wait for the end of the output and of the other processes, but no longer than the linger time.
+
+        Return whether the output has ended. Processes that may be left behind, or have been told to end, are not waited
+        for.
+        """
+        until_output = self._streams.leader_ended() and not self._output_ended.is_set()
+        until_end = (
+            self._ladder.reason is None
+            and isinstance(outcome, Exited)
+            and not self._plan.leave_processes
+            and bool(process.others())
+        )
+        if until_output or until_end:
             notice = asyncio.get_running_loop().call_later(EXIT_NOTICE_DELAY, self._announce_exit, outcome)
-            self._linger_until = self._linger_until or time.monotonic() + self._plan.linger
+            linger = self._plan.linger if self._plan.terminal is None else min(TERMINAL_LINGER, self._plan.linger)
+            self._linger_until = self._linger_until or time.monotonic() + linger
             try:
                 async with asyncio.timeout_at(self._linger_until):
-                    await self._output_ended.wait()
+                    if until_output:
+                        await self._output_ended.wait()
+                    if until_end:
+                        await process.tree_ended()
             except TimeoutError:
                 pass
             finally:
                 notice.cancel()
         return self._streams.drain()
 
-    async def _kill_rest(self, process: Process) -> None:
-        """Kill the remaining processes of the run, and wait for their end, but no longer than `REAP_TIMEOUT`."""
-        process.kill_tree()
+    async def _end_rest(self, process: Process, outcome: Outcome) -> LeftProcesses | None:
+        """End the remaining processes, or leave them running if the plan says so.
+
+        Return a description of them if the program has ended on its own, None if the run was stopped.
+        """
+        alone = self._ladder.reason is None and (isinstance(outcome, Exited) or self._plan.leave_processes)
+        members = process.others() if alone else []
+        left = describe(members)
+        if left is not None and self._plan.leave_processes:
+            self.left_tree = process.release()
+            return left
+        untouchable = await self._kill_rest(process)
+        return None if left is None else killed(left, members, process.killed, untouchable)
+
+    async def _kill_rest(self, process: Process) -> frozenset[int]:
+        """Kill the remaining processes of the run, and wait for their end, but no longer than `REAP_TIMEOUT`.
+
+        Return the pids of those that could not be signalled.
+        """
+        untouchable = process.kill_tree()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REAP_TIMEOUT):
                 await process.tree_ended()
+        return untouchable
 
-    def _result(self, outcome: Outcome, process: Process | None = None, *, lingered: bool = False) -> RunResult:
+    def _result(
+        self,
+        outcome: Outcome,
+        process: Process | None = None,
+        *,
+        lingered: bool = False,
+        left: LeftProcesses | None = None,
+    ) -> RunResult:
         stdout, stderr = (spool.end for spool in self._spools)
         duration = time.monotonic() - self._start
         if process is None:
@@ -246,7 +297,7 @@ class Execution:
         enforced = dict[str, EnforcedBy](process.applied.items())
         if self._plan.output is not None:
             enforced["output"] = "service"
-        return RunResult(outcome, stdout, stderr, duration, lingered, process.usage(), enforced)
+        return RunResult(outcome, stdout, stderr, duration, lingered, process.usage(), enforced, left)
 
     def _watch_output(self) -> None:
         self._timeouts.start_idle()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, TypeAlias
 
+from farhand_protocol.left import LeftProcesses
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 from farhand_server.credentials import Credentials
 
@@ -63,7 +64,7 @@ class Plan:
     stream's ring on disk, if the program must not wait for readers. `output` bounds both streams together. Without
     `credentials` the program runs as the service's own account. `argv0` is the program's name, if that is not
     `argv[0]`. With `record` the run is stopped if its complete output cannot be kept; with `record_input` its stdin is
-    recorded.
+    recorded. With `leave_processes` the processes that the program leaves behind are not killed.
     """
 
     id: str
@@ -93,6 +94,7 @@ class Plan:
     terminal: TerminalPlan | None = None
     record: bool = False
     record_input: bool = False
+    leave_processes: bool = False
 
     @property
     def in_cgroup(self) -> bool:
@@ -112,7 +114,8 @@ class RunResult:
     """What is known about a run that is over: `duration` is in seconds; `stdout` and `stderr` are the bytes written.
 
     `lingered` tells whether the output was cut off because other processes kept it open for longer than the linger
-    time. `applied` tells what enforced each of the run's limits.
+    time. `applied` tells what enforced each of the run's limits. `left_processes` are those that the program has left
+    behind when it had ended on its own.
     """
 
     outcome: Outcome
@@ -122,6 +125,7 @@ class RunResult:
     lingered: bool = False
     usage: ResourceUsage | None = None
     applied: Mapping[str, EnforcedBy] = field(default_factory=dict)
+    left_processes: LeftProcesses | None = None
 
 
 StopReason: TypeAlias = KillReason | Literal["timed_out", "idle"]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from .kept import KeptRuns, Retention
+from .left import LeftRuns, LeftRunSnapshot
 from .output.spool import SpoolMemory
 from .past import PastRun
 from .plan import KillReason, Plan, RunResult
@@ -101,6 +102,7 @@ class Registry:
     ) -> None:
         self.memory: Final = memory
         self.kept: Final = KeptRuns(retention, memory)
+        self.left: Final = LeftRuns()
         self._ledger = ledger
         self._directory = spool_directory
         self._cgroups = cgroups
@@ -212,11 +214,12 @@ class Registry:
         live = [run.snapshot(put) for run in self._runs.values() if run.steady]
         return (*self.kept.snapshot(put), *live)
 
-    def restore(self, snapshots: Iterable[RunSnapshot], get: Get) -> None:
-        """Continue with all runs of a snapshot. Call this only on a new object.
+    def restore(self, snapshots: Iterable[RunSnapshot], left: Iterable[LeftRunSnapshot], get: Get) -> None:
+        """Continue with all runs of a snapshot, and those of `LeftRuns.snapshot`. Call this only on a new object.
 
         This must happen in the same turn of the event loop as `prepare_loop`. Raises OSError and ChildProcessError.
         """
+        self.left.restore(left, self._cgroups)
         for snapshot in snapshots:
             run = LiveRun.restore(snapshot, get, self.memory, self._cgroups)
             if snapshot.kept_until is None:
@@ -278,6 +281,8 @@ class Registry:
         except Exception as error:  # noqa: BLE001  # any failure concerns only this run, and is logged
             self._on_failure(run, error)
             result = run.mark_lost()
+        if run.left_tree is not None:
+            self.left.add(run.past, run.left_tree)
         try:
             self._ledger.ended(run, result)
         finally:

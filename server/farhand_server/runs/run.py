@@ -19,6 +19,7 @@ from .output.timeline import Timeline, TimelineSnapshot
 from .past import PastRun
 from .plan import Plan, RunResult, StopReason, TerminalSize
 from .process.cgroup import Cgroups
+from .process.left import LeftTree
 from .snapshots import Get, Put, SnapshotRecord
 from .streams.pipe_input import PipeInput, StdinSnapshot
 from .streams.streams import PipeStreams, ProgramStreams, TerminalStreams
@@ -132,9 +133,31 @@ class LiveRun:
         return self.size if isinstance(self.stdout, FileSpool) else 0
 
     @property
+    def left_tree(self) -> LeftTree | None:
+        """The processes that the run has left running, once it is over."""
+        return self._execution.left_tree
+
+    @property
     def cgroup(self) -> Path | None:
         """The directory of the run's cgroup, while it runs in one."""
         return self._execution.cgroup
+
+    @property
+    def past(self) -> PastRun:
+        """What the history knows about this run, which must be over."""
+        assert self.result is not None
+        return PastRun(
+            id=self.id,
+            owner=self.owner,
+            key=self.key,
+            fingerprint=self.fingerprint,
+            command=self.command,
+            keep=self.keep,
+            has_terminal=self.has_terminal,
+            began=self.began,
+            pid=self.pid,
+            result=self.result,
+        )
 
     # Upgrade
 

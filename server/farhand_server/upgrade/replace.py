@@ -250,4 +250,5 @@ class Upgrader:
             listening=() if core.edge is None else core.edge.sockets,
             edge=None if core.edge is None else core.edge.pid,
             runs=core.registry.snapshot(writer.put),
+            left_runs=core.registry.left.snapshot(),
         )

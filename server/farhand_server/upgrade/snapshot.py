@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from pydantic import ValidationError
 
+from farhand_server.runs.left import LeftRunSnapshot
 from farhand_server.runs.run import RunSnapshot
 from farhand_server.runs.snapshots import Blob, Descriptor, SnapshotRecord
 
@@ -43,6 +44,7 @@ class Snapshot(SnapshotRecord):
     listening: tuple[Descriptor, ...]
     edge: int | None
     runs: tuple[RunSnapshot, ...]
+    left_runs: tuple[LeftRunSnapshot, ...] = ()
 
     def descriptors(self) -> Iterator[int]:
         """Iterate over all descriptors that the new program needs."""

@@ -8,6 +8,7 @@ from farhand_client import Exited
 from farhand_client.signals import parse_signal
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.features import FEATURES
 from tests.support.command import farhand, json_lines
 from tests.support.fake_runs import ID, OTHER, STOPPED, stoppable
 from tests.support.fake_service import FakeConnection, FakeRun, FakeService
@@ -53,6 +54,26 @@ async def test_kill_waits_for_the_end_and_prints_the_outcome(service: FakeServic
     done = await farhand("kill", "--json", service.host, ID, OTHER)
     assert {line["run_id"]: line["reason"] for line in json_lines(done.stdout)} == {ID: "requested", OTHER: "requested"}
     assert all(m.Stop() in run.messages for run in service.runs[-2:])
+
+
+@pytest.mark.parametrize(("alive", "said"), [(True, "; stopped 2 processes that it left behind: sleep"), (False, "")])
+async def test_kill_stops_the_processes_that_an_ended_run_has_left(
+    service: FakeService, alive: bool, said: str
+) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        run.ended(Exited(code=0), left_processes=m.LeftProcesses(count=2, names=("sleep",)))
+
+    def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
+        last = m.Done() if alive else m.Error(code=ErrorCode.RUN_ENDED, message="it is over")
+        fake.send(last, channel)
+
+    service.features, service.behave, service.answer = FEATURES, behave, answer
+    done = await farhand("kill", service.host, ID)
+    assert (done.code, done.stdout.decode(), done.stderr) == (0, f"{ID} exited with code 0{said}\n", b"")
+    assert service.questions == [m.Deliver(id=ID, number=15, kill_after=5.0)]
+    await farhand("kill", "--kill-after", "0", service.host, ID)
+    assert service.questions[-1] == m.Deliver(id=ID, number=15, kill_after=0.0)
 
 
 async def test_kill_reports_ended_runs_and_continues_after_a_failure(service: FakeService) -> None:

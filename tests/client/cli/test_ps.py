@@ -27,10 +27,10 @@ def info(number: int = 1, **fields: Any) -> m.RunInfo:
     return m.RunInfo.model_validate(given | fields)
 
 
-def answering(*runs: m.RunInfo) -> Any:
+def answering(*runs: m.RunInfo, always: bool = False) -> Any:
     def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
         assert isinstance(question, m.List)
-        found = [run for run in runs if question.ended or run.outcome is None]
+        found = [run for run in runs if always or question.ended or run.outcome is None]
         if found:
             fake.send(m.Runs(runs=tuple(found)), channel)
         fake.send(m.Done(), channel)
@@ -45,6 +45,19 @@ async def test_all_requests_ended_runs_too(tmp_path: Path) -> None:
         assert (done.code, done.stderr, done.stdout.count(b"\n")) == (0, b"", 2)
         done = await farhand("ps", "-a", service.host)
         assert (done.code, done.stdout.count(b"\n")) == (0, 3)
+
+
+async def test_processes_left_running_are_listed_with_their_run(tmp_path: Path) -> None:
+    left = m.LeftProcesses(count=2, names=("tmux: server", "bash"), pids=(7, 8))
+    async with FakeService().on_socket(tmp_path) as service:
+        run = info(2, outcome=Exited(code=0), left_processes=left)
+        service.answer = answering(run, always=True)
+        done = await farhand("ps", service.host)
+        state, processes = done.stdout.decode().splitlines()[1:]
+        assert "exited 0, left 2" in state
+        assert processes == "  left running: tmux: server, bash (processes 7, 8)"
+        done = await farhand("ps", "--json", service.host)
+        assert json.loads(done.stdout)["left_processes"] == left.model_dump(mode="json")
 
 
 async def test_json_prints_one_object_per_line(tmp_path: Path) -> None:
@@ -67,5 +80,6 @@ async def test_json_prints_one_object_per_line(tmp_path: Path) -> None:
             "on_disconnect": "kill",
             "outcome": None,
             "terminal": None,
+            "left_processes": None,
         }
         assert finished["outcome"] == {"status": "signaled", "signal": 9}

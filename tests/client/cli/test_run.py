@@ -12,6 +12,7 @@ import pytest
 from farhand_client import Exited, Killed, Signaled, SpawnFailed, TimedOut
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.features import FEATURES
 from farhand_protocol.limits import KiB, MiB
 from tests.support.command import farhand
 from tests.support.fake_runs import ID
@@ -48,6 +49,29 @@ async def test_the_request_says_what_happens_on_disconnect(service: FakeService)
     assert request.bounds == m.Bounds(
         memory=512 * MiB, cpu=1.5, processes=50, files=100, file_size=1024 * MiB, output=10 * KiB
     )
+
+
+async def test_processes_left_behind_are_named_on_stderr_and_in_the_status(service: FakeService) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        left = m.LeftProcesses(count=2, names=("sleep", "ssh-agent"), stopped=True)
+        run.ended(Exited(code=7), left_processes=left)
+
+    service.behave = behave
+    done = await farhand("run", "--status-json", "-", service.host, "prog")
+    sentence, status = done.stderr.decode().splitlines()
+    said = "2 processes left behind were stopped: sleep, ssh-agent; --leave-processes or policy keeps them"
+    assert (done.code, sentence) == (7, f"farhand: {said}")
+    assert json.loads(status)["left_processes"]["names"] == ["sleep", "ssh-agent"]
+
+
+async def test_leaving_processes_is_requested_only_from_a_service_that_knows_it(service: FakeService) -> None:
+    done = await farhand("run", "--leave-processes", service.host, "prog")
+    assert (done.code, service.runs) == (255, [])
+    assert b"cannot leave the processes of a run running: its farhandd is older" in done.stderr
+    service.features = FEATURES
+    assert (await farhand("run", "--leave-processes", service.host, "prog")).code == 0
+    assert service.runs[0].request.leave_processes
 
 
 @pytest.mark.parametrize(

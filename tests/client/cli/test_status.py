@@ -38,10 +38,16 @@ def test_the_status_of_a_result_contains_its_outcome() -> None:
         "stdout": 10,
         "stderr": 20,
         "lingered": False,
+        "left_processes": None,
         "usage": {"user": 0.5, "system": 0.25, "peak_memory": 4096},
         "applied": {"memory": "cgroup"},
         "new": True,
     }
+    left = m.LeftProcesses(count=2, names=("sleep",), stopped=True)
+    with_left = result_report(Result(Exited(code=0), "id", 1.5, 0, 0, False, left_processes=left), new=True)
+    assert with_left["left_processes"] == {
+        "count": 2, "at_least": False, "names": ["sleep"], "pids": [], "stopped": True,
+    }  # fmt: skip
     bare = result_report(Result(Exited(code=0), "id", 1.5, 0, 0, False), new=False)
     assert (bare["usage"], bare["applied"], bare["new"]) == (None, {}, False)
 

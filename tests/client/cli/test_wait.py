@@ -29,6 +29,27 @@ async def test_wait_returns_the_exit_code_of_the_last_run(service: FakeService) 
     assert {line["run_id"]: line["code"] for line in json_lines(done.stdout)} == {ID: 4, OTHER: 0}
 
 
+LEFT = m.LeftProcesses(count=1, names=("sl\x1b[2J",), stopped=True)
+
+
+async def test_wait_says_which_processes_were_stopped_at_the_end(service: FakeService) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        run.ended(Exited(code=0), left_processes=LEFT)
+
+    service.behave = behave
+    said = "1 process left behind was stopped: sl\\x1b[2J; farhand run --leave-processes or policy keeps it"
+    done = await farhand("wait", service.host, ID)
+    assert (done.code, done.stderr.decode()) == (0, f"farhand: run {ID}: {said}\n")
+    done = await farhand("attach", service.host, ID)
+    assert (done.code, done.stderr.decode()) == (0, f"farhand: {said}\n")
+    for command in ("wait", "attach"):
+        done = await farhand(command, "--json", service.host, ID)
+        assert (done.stderr, json_lines(done.stdout)[-1]["left_processes"]["count"]) == (b"", 1)
+    done = await farhand("logs", "-f", service.host, ID)
+    assert (done.code, done.stderr) == (0, b"")
+
+
 async def test_wait_reports_runs_that_did_not_start_or_are_lost(service: FakeService) -> None:
     async def behave(run: FakeRun) -> None:
         if run.request.id == ID:

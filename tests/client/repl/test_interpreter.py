@@ -14,6 +14,7 @@ from farhand_client.repl.interpreter import Interpreter
 from farhand_client.repl.output import StandardOutput
 from farhand_client.repl.runner import InterruptGroup, PipeRunner
 from farhand_client.results import Result
+from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 from tests.support.fake_runs import printing
@@ -214,10 +215,12 @@ class TestTerminal:
         here = Interpreter(host, output, PipeRunner(host.connection, output, interrupts), fake, jobs=True)
         assert await here.execute("cd /; vim x")
         assert (fake.lines, host.state.code, host.state.shown_directory) == (["vim x"], 0, "/")
-        fake.result = Result(Exited(code=3), "id", 1.0, 0, 0, lingered=True)
+        left = m.LeftProcesses(count=1, names=("ssh-agent",), stopped=True)
+        fake.result = Result(Exited(code=3), "id", 1.0, 0, 0, lingered=True, left_processes=left)
         assert await here.execute("make")
         assert host.state.code == 3
-        assert "left processes behind" in capfd.readouterr().err
+        said = "1 process left behind was stopped: ssh-agent; farhand run --leave-processes or policy keeps it"
+        assert capfd.readouterr().err == f"farhand: {said}\n"
 
     async def test_an_ampersand_at_the_end_starts_a_job(
         self, host: ReplHost, service: FakeService, interrupts: InterruptGroup, capfd: Captured

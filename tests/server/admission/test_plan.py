@@ -172,6 +172,16 @@ def test_keeping_a_run_after_disconnecting_needs_a_rule(request_: dict[str, obje
     plan(request_, policy=rules({"commands": [["*", "..."]], "detach": True}))
 
 
+def test_leaving_processes_needs_a_rule_which_may_also_demand_it() -> None:
+    refusing = rules({"commands": [["*", "..."]], "detach": True})
+    assert "leave processes running" in str(denied({"leave_processes": True}, policy=refusing))
+    assert not plan({}, policy=refusing).leave_processes
+    allowing = rules({"commands": [["*", "..."]], "leave_processes": True})
+    assert not plan({}, policy=allowing).leave_processes
+    assert plan({"leave_processes": True}, policy=allowing).leave_processes
+    assert plan({}, policy=rules({"commands": [["*", "..."]], "leave_processes": "always"})).leave_processes
+
+
 def test_the_stricter_limit_applies() -> None:
     limits = {"memory": 1000, "files": 10, "output": 5, "timeout": 30.0}
     policy = rules({"commands": [["*", "..."]], "limits": limits})

@@ -63,6 +63,7 @@ def test_an_allowed_request_is_explained_with_rule_program_and_limits(
         "limits: memory=1048576 timeout=5.0",
         "audit: hash",
         "record: -",
+        "leave_processes: -",
         f"policy: {Path(config).parent / 'policy.toml'}",
         "considered: by-key: admitted: the rule by-key allows it",
     ]
@@ -96,6 +97,7 @@ def test_a_denied_request_is_explained_with_the_result_of_each_rule(
         (["--shell", "--", "ls"], 1),
         (["--", "sh", "-c", "true"], 1),
         (["--key", KEY, "--detach", "--", "sh", "-c", "true"], 1),
+        (["--key", KEY, "--leave-processes", "--", "sh", "-c", "true"], 1),
         (["--key", KEY, "--", "sh", "-c", "true", "more"], 1),
     ],
 )
@@ -132,7 +134,7 @@ def test_text_of_the_request_cannot_control_the_terminal(config: str, capsys: py
     explain(config, "--cwd", "/\x1b[2J\n", "--", "\x1b[2J\n")
     output = capsys.readouterr().out
     assert "\x1b" not in output
-    assert len(output.splitlines()) == 14
+    assert len(output.splitlines()) == 15
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from dataclasses import replace
 
 import pytest
 
 from farhand_server.history import ForgottenRun, HistoryError, KnownRun, UnknownRun
+from farhand_server.history.database import MIGRATIONS
 from farhand_server.history.store import CHECKPOINT_EVERY
 from tests.support.history import EXITED, HistoryDirectory, record, running, uuid4
 
@@ -22,13 +24,34 @@ def test_a_run_is_known_from_its_start_to_after_its_end(directory: HistoryDirect
     history.started(id, 4711, 99, "boot", "/sys/fs/cgroup/x")
     assert running(history) == [replace(asked, pid=4711, start_ticks=99, boot_id="boot", cgroup="/sys/fs/cgroup/x")]
     directory.clock.advance(2)
-    history.ended(id, EXITED, stdout=3, stderr=4, duration=1.5, usage=b'{"user":0.1}', lingered=True)
+    history.ended(
+        id, EXITED, stdout=3, stderr=4, duration=1.5, usage=b'{"user":0.1}', lingered=True, left_processes=b"{}"
+    )
     history.flush()
     found = history.find(id)
     assert found is not None
     assert (found.outcome, found.stdout, found.stderr, found.duration) == (EXITED, 3, 4, 1.5)
     assert (found.usage, found.lingered, found.ended_at) == (b'{"user":0.1}', True, directory.clock.wall())
+    assert found.left_processes == b"{}"
     assert running(history) == []
+
+
+def test_a_history_of_the_first_version_is_upgraded_and_its_view_shows_left_processes(
+    directory: HistoryDirectory,
+) -> None:
+    directory.state.mkdir()
+    first = sqlite3.connect(directory.file, isolation_level=None)
+    first.executescript(f"{MIGRATIONS[0]} PRAGMA user_version = 1;")
+    first.close()
+    history = directory.open()
+    id = directory.new_id()
+    history.starting(record(id))
+    history.ended(id, EXITED, stdout=3, stderr=4, duration=1.5, left_processes=b'{"count":1}')
+    directory.close(history)
+    with contextlib.closing(sqlite3.connect(directory.file)) as reader:
+        assert reader.execute("SELECT id, status, left_processes FROM runs").fetchall() == [
+            (id, "exited", '{"count":1}')
+        ]
 
 
 def test_after_a_crash_exactly_the_flushed_changes_remain(directory: HistoryDirectory) -> None:

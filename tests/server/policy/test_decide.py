@@ -25,7 +25,13 @@ from farhand_server.policy.model import Who
 from farhand_server.runs.process.usage import ResourceLimits
 from tests.server.policy.support import ADA, EVE, Files, ask, policy, request, rule
 
-ALLOW_ALL: dict[str, Any] = {"commands": [["*", "..."]], "shell": True, "detach": True, "environment": ["*"]}
+ALLOW_ALL: dict[str, Any] = {
+    "commands": [["*", "..."]],
+    "shell": True,
+    "detach": True,
+    "leave_processes": True,
+    "environment": ["*"],
+}
 SHELL = request("/bin/bash", "-c", "ls | wc", shell=True)
 LOCAL = dataclasses.replace(ADA, fingerprint=None, local=True)
 
@@ -113,6 +119,10 @@ class TestAdmitting:
         [
             ({}, {"detach": True}, False),
             ({"detach": True}, {"detach": True}, True),
+            ({}, {"leave_processes": True}, False),
+            ({"detach": True}, {"leave_processes": True}, False),
+            ({"leave_processes": True}, {"leave_processes": True}, True),
+            ({"leave_processes": "always"}, {"leave_processes": True}, True),
             ({}, {"terminal": True}, False),
             ({"terminal": True}, {"terminal": True}, True),
             ({"shell": True}, {"terminal": True}, True),
@@ -140,6 +150,16 @@ class TestAdmitting:
     ) -> None:
         assert ask(request("ls", **asked), rule(commands=[["/usr/bin/ls"]], **keys)).allowed is allowed
 
+    @pytest.mark.parametrize(
+        ("value", "asked", "left"),
+        [(False, False, False), (True, False, False), (True, True, True), ("always", False, True)],
+    )
+    def test_processes_are_left_if_that_is_requested_and_allowed_or_always(
+        self, value: bool | str, asked: bool, left: bool
+    ) -> None:
+        decision = ask(request("ls", leave_processes=asked), rule(commands=[["*"]], leave_processes=value))
+        assert (decision.allowed, decision.leave_processes) == (True, left)
+
     def test_the_decision_names_the_directory_that_was_checked(self) -> None:
         decision = ask(request("ls", cwd=b"/srv/now/x"), rule(commands=[["*"]], directories=["/srv/app"]))
         assert decision.directory == b"/srv/app/x"
@@ -163,6 +183,7 @@ class TestSentences:
             (request("ls", environment=(b"PATH",)), "set the environment variable 'PATH' for this"),
             (request("ls", terminal=True), "have a terminal for this"),
             (request("ls", detach=True), "detach from this run; it must end with its client"),
+            (request("ls", leave_processes=True), "leave processes running after this run; they must end with it"),
             (request("ls", cwd=b"/etc"), "run this in the directory '/etc'"),
             (request(b"\x1b[2J\xff" + b"x" * 999), "run '\\x1b[2J\\udcffxxx"),
         ],
@@ -216,6 +237,7 @@ requests = st.builds(
     environment=st.lists(words, max_size=2).map(tuple),
     terminal=st.booleans(),
     detach=st.booleans(),
+    leave_processes=st.booleans(),
 )
 rules = st.builds(
     rule,
@@ -224,6 +246,7 @@ rules = st.builds(
     terminal=st.sampled_from([None, True, False]),
     others=st.just(["see"]),
     detach=st.booleans(),
+    leave_processes=st.sampled_from([True, False, "always"]),
     environment=st.lists(st.sampled_from(["*", "A"]), max_size=1),
     directories=st.sampled_from([None, ["~"], ["/"]]),
 )
@@ -288,7 +311,9 @@ class TestDefault:
         self, uid: int, by_key: bool
     ) -> None:
         default = default_policy("ada", uid, ("*",))
-        everything = request("gone", "-x", environment=(b"PATH",), terminal=True, detach=True, cwd=b"/etc")
+        everything = request(
+            "gone", "-x", environment=(b"PATH",), terminal=True, detach=True, leave_processes=True, cwd=b"/etc"
+        )
         for asked in (SHELL, everything):
             assert decide(default, ADA, asked, Files()).allowed
             assert decide(default, LOCAL, asked, Files()).allowed

@@ -38,7 +38,7 @@ def sentence_of(file: Path) -> list[str]:
 def test_written_keys_apply_and_unwritten_ones_allow_nothing(write: Write) -> None:
     [rule] = load_policy(write(RULE + 'commands = [["/bin/ls", "..."]]\nlimits = { memory = "1 GiB" }')).rules
     assert (rule.name, rule.who.users, rule.commands) == ("a", ("ada",), (("/bin/ls", "..."),))
-    assert (rule.shell, rule.detach, rule.others) == (False, False, ())
+    assert (rule.shell, rule.detach, rule.leave_processes, rule.others) == (False, False, False, ())
     assert rule.environment == ("LANG", "LC_*", "TERM")
     assert (rule.limits.memory, rule.limits.cpu) == (1 << 30, None)
 

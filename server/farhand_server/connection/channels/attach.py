@@ -43,6 +43,7 @@ def ended_message(result: RunResult) -> m.Ended:
         if usage is None
         else m.UsageReport(user=usage.user, system=usage.system, peak_memory=usage.peak_memory),
         applied=m.AppliedBounds.model_validate(dict(result.applied)) if result.applied else None,
+        left_processes=result.left_processes,
     )
 
 

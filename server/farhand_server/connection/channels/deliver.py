@@ -3,21 +3,33 @@ start."""
 
 from __future__ import annotations
 
+import asyncio
+
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_server.runs.plan import RunResult
+from farhand_server.runs.process.left import LeftTree
 from farhand_server.runs.run import AnyRun, LiveRun
 
 from .handler import ChannelOutlet, QueryChannel
 
 
 class DeliverChannel(QueryChannel):
-    """Sends the signal and answers. If the run has not started yet, it first waits for the start."""
+    """Sends the signal and answers. If the run has not started yet, it first waits for the start.
 
-    def __init__(self, outlet: ChannelOutlet, number: int, run: AnyRun, request: m.Deliver) -> None:
+    If the run has ended, the signal goes to the processes that it has `left` running. With `kill_after` in the request,
+    these are stopped, and the answer waits for their end.
+    """
+
+    def __init__(
+        self, outlet: ChannelOutlet, number: int, run: AnyRun, request: m.Deliver, left: LeftTree | None
+    ) -> None:
         super().__init__(outlet, number)
         self._run = run
         self._signal = request.number
+        self._kill_after = request.kill_after
+        self._left = left
+        self._stopping: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         if isinstance(self._run, LiveRun) and self._run.pid is None and self._run.result is None:
@@ -31,11 +43,23 @@ class DeliverChannel(QueryChannel):
             self._run.attachments.bystanders.remove(self)
 
     def _deliver(self) -> None:
-        if isinstance(self._run, LiveRun) and self._run.signal(self._signal):
+        if self._left is not None and self._kill_after is not None:
+            self._stopping = asyncio.create_task(self._stop(self._left, self._kill_after))
+        elif self._send():
             self.answer(m.Done())
         else:
             sentence = f"run {self._run.id} has no process left that could receive signal {self._signal}"
             self.answer(m.Error(code=ErrorCode.RUN_ENDED, message=sentence))
+
+    def _send(self) -> bool:
+        if self._left is not None:
+            return self._left.signal(self._signal)
+        return isinstance(self._run, LiveRun) and self._run.signal(self._signal)
+
+    async def _stop(self, left: LeftTree, kill_after: float) -> None:
+        # Not cancelled when the client goes: what has begun to stop is stopped.
+        await left.stop(self._signal, kill_after)
+        self.answer(m.Done())
 
     # Watcher
 

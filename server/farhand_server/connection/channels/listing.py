@@ -9,7 +9,9 @@ from typing import Protocol
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.features import LEFT_PROCESSES
 from farhand_protocol.messages.codec import pack_runs
+from farhand_server.runs.left import LeftRuns
 from farhand_server.runs.registry import RecordUnavailable
 from farhand_server.runs.run import AnyRun, LiveRun
 
@@ -21,6 +23,10 @@ class RunLookup(Protocol):
 
     def __iter__(self) -> Iterator[LiveRun]:
         """Iterate over the active runs, newest first."""
+
+    @property
+    def left(self) -> LeftRuns:
+        """The runs that have ended but have left processes running."""
 
     def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[AnyRun]:
         """Return up to `limit` runs, active or ended, newest first. Raises `RecordUnavailable`."""
@@ -52,6 +58,7 @@ class ListChannel(QueryChannel):
         self._owner = owner
         self._sees = sees
         self._left = request.limit
+        self._knows_left = LEFT_PROCESSES in outlet.connection.peer_features
 
     def begin(self) -> None:
         self._outlet.schedule(self)
@@ -88,29 +95,37 @@ class ListChannel(QueryChannel):
         if self._request.ended:
             before = None if self._after is None else self._after.id
             return self._registry.recent(self._owner, before=before, prefix=prefix, limit=m.MAX_RUNS)
-        found = (run for run in self._under_way() if run.result is None and run.id.startswith(prefix))
+        found = (run for run in self._current() if run.id.startswith(prefix))
         return list(islice(found, m.MAX_RUNS))
 
-    def _under_way(self) -> list[LiveRun]:
-        runs = list(self._registry)
+    def _current(self) -> list[AnyRun]:
+        """Return the runs that are listed without those that have ended, from the position on."""
+        active = (run for run in self._registry if run.result is None)
+        runs: list[AnyRun] = [*active, *(self._registry.left if self._knows_left else ())]
+        if self._knows_left:
+            runs.sort(key=lambda run: run.began, reverse=True)
         if self._after is None:
             return runs
-        if self._after in runs:
-            return runs[runs.index(self._after) + 1 :]
+        ids = [run.id for run in runs]
+        if self._after.id in ids:
+            return runs[ids.index(self._after.id) + 1 :]
         return [run for run in runs if run.began < self._after.began]  # the run `after` has ended meanwhile
 
     def _tell(self, runs: Sequence[AnyRun]) -> int:
         """Send as many of the runs as fit into one message, and return their number."""
         connection = self._outlet.connection
         assert connection.peer_limits is not None
-        for message in pack_runs(map(info, runs), min(connection.peer_limits.message, MAX_ANSWER_SIZE)):
+        for message in pack_runs(map(self._info, runs), min(connection.peer_limits.message, MAX_ANSWER_SIZE)):
             connection.send(self.number, message)
             return len(message.runs)
         return 0
 
+    def _info(self, run: AnyRun) -> m.RunInfo:
+        return info(run, self._registry.left)
 
-def info(run: AnyRun) -> m.RunInfo:
-    """Return a run's entry in a listing."""
+
+def info(run: AnyRun, left: LeftRuns) -> m.RunInfo:
+    """Return a run's entry in a listing. `left` knows the processes that runs have left running."""
     result = run.result
     live = run if isinstance(run, LiveRun) else None
     under_way = live if result is None else None
@@ -128,6 +143,7 @@ def info(run: AnyRun) -> m.RunInfo:
         on_disconnect="keep" if run.keep else "kill",
         outcome=None if result is None else result.outcome,
         terminal=_size(run) if run.has_terminal else None,
+        left_processes=None if result is None else left.describe(run.id, result.left_processes),
     )
 
 

@@ -8,5 +8,6 @@
   into asyncio. `tree` finds and signals all processes of a run; `cgroup` does so, too, and limits them, if the system
   has delegated cgroups to the service.
 - `usage` defines the limits, and measures what a run has used.
+- `left` describes the processes that a run has left behind, and keeps track of those that may live on.
 - `orphans` ends the processes that a dead service has left running, when the next service starts.
 """

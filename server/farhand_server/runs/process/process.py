@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import errno as errnos
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -16,6 +16,8 @@ from . import subreaper
 from .cgroup import RunCgroup
 from .check import checked
 from .launch import launch
+from .left import LeftTree, others
+from .tree import Member
 from .usage import (
     Enforcer,
     Hit,
@@ -212,6 +214,25 @@ class Process:
             self._cgroup.kill()
         self._tracked.tree.kill()
         return frozenset(self._tracked.tree.untouchable)
+
+    def others(self) -> list[Member]:
+        """Return the processes of the run that are alive, except the leader and those that are about to end.
+
+        Call this after the leader's exit. If they cannot be examined for lack of descriptors, the list is empty.
+        """
+        try:
+            return others(self._tracked, self._cgroup)
+        except OSError:
+            return []
+
+    @property
+    def killed(self) -> Set[tuple[int, int]]:
+        """Pid and start time of each process of the run that `kill_tree` has found; see `Member`."""
+        return self._tracked.tree.killed
+
+    def release(self) -> LeftTree:
+        """Leave the remaining processes running, instead of `close`. Call this after the leader's exit."""
+        return LeftTree(self._tracked, self._cgroup)
 
     async def tree_ended(self) -> None:
         """Wait until the leader and every process of the run have ended.

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import resource
 import secrets
@@ -30,9 +29,6 @@ from typing import Any, Final
 from . import childwatcher, tree
 from .tree import Tree
 from .usage import MeterSnapshot, UsageMeter
-
-_PR_SET_CHILD_SUBREAPER: Final = 36
-"""linux/prctl.h."""
 
 _RLIMIT_LOCKS: Final = 10
 """asm-generic/resource.h; Python has no name for it."""
@@ -58,6 +54,8 @@ class TrackedRun:
         self.tree = Tree(pid, lambda: orphans(self))
         self.meter = UsageMeter(counted)
         self.closed = False
+        self.on_left_ended: Callable[[], None] | None = None
+        """Set if the run is over and has left processes running: called when the last of them has ended."""
         self.reaped = asyncio.Event()
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """The leader's exit code, or the negated signal number. Waiting tasks may cancel this future, but `reaped` is
@@ -129,7 +127,7 @@ class Subreaper:
         # starts them, and the kernel gives orphans to the first living thread.
         self._children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._children)
-        _become_subreaper()
+        tree.become_subreaper()
         childwatcher.install(self._take_over)
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
         loop.call_soon(self.reap)  # children that have already ended
@@ -257,6 +255,26 @@ class Subreaper:
         if run.tree.reaped:
             self._forget(run)
 
+    def release(self, run: TrackedRun, ended: Callable[[], None]) -> None:
+        """Stop tracking a run that is over, but leave its orphans running: they are reaped, and not killed when found.
+
+        Later, when the last one has ended, `ended` is called."""
+        run.closed = True
+        run.on_left_ended = ended
+        self.loop.call_soon(self._check_released, run)
+
+    def _check_released(self, run: TrackedRun) -> None:
+        if run.on_left_ended is None:
+            return
+        try:
+            if run.tree.members():
+                return
+        except OSError:
+            return  # no descriptor is left to examine them until the next one ends
+        ended, run.on_left_ended = run.on_left_ended, None
+        self._forget(run)
+        ended()
+
     def _forget(self, run: TrackedRun) -> None:
         self._marks.pop(run.mark, None)
         if run.run_id is not None and self._ids.get(run.run_id) is run:
@@ -352,6 +370,8 @@ class Subreaper:
         if whose is None:
             return False
         whose.meter.add(os.wait4(pid, 0)[2])
+        if whose.on_left_ended is not None:
+            self.loop.call_soon(self._check_released, whose)
         if whose is self._nobody:
             self.loop.call_soon(self._nobody.tree.kill)  # its children have become children of this process
         return True
@@ -378,10 +398,3 @@ def current() -> Subreaper:
     if _current is None or _current.loop is not asyncio.get_running_loop():
         raise RuntimeError("prepare_loop() must be called on this loop before a process is started")
     return _current
-
-
-def _become_subreaper() -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"cannot become a child subreaper: {os.strerror(number)}")

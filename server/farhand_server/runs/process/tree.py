@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +34,9 @@ EXEC_LOOKS: Final = 30
 execve(2). Each read takes about 10 µs."""
 
 
+_PR_SET_CHILD_SUBREAPER: Final = 36
+"""linux/prctl.h."""
+
 _MARK: Final = b"Max file locks"
 
 
@@ -46,6 +50,14 @@ class Member(NamedTuple):
     session: int
     started: int
     alive: bool
+
+
+def become_subreaper() -> None:
+    """Make this process the parent of all orphans among its descendants. Raises OSError before Linux 3.4."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"cannot become a child subreaper: {os.strerror(number)}")
 
 
 def look(pid: int) -> Member | None:
@@ -167,8 +179,9 @@ class Tree:
         session."""
         self.untouchable: set[int] = set()
         """Pids of processes that the kernel did not allow the service to signal."""
+        self.killed: set[tuple[int, int]] = set()
+        """Pid and start time of each process that `kill` has found."""
         self._orphans = orphans
-        self._killed: set[tuple[int, int]] = set()
         self._killing = False
 
     def members(self) -> list[Member]:
@@ -232,12 +245,12 @@ class Tree:
         # Without a free descriptor no process can be examined. Orphans of a run that is over are killed later.
         with contextlib.suppress(OSError):
             for _ in range(SWEEPS):
-                fresh = [member for member in self.members() if (member.pid, member.started) not in self._killed]
+                fresh = [member for member in self.members() if (member.pid, member.started) not in self.killed]
                 if not fresh:
                     return
                 for member in fresh:
                     self._send(member, signal.SIGKILL)
-                    self._killed.add((member.pid, member.started))
+                    self.killed.add((member.pid, member.started))
 
     async def ended(self) -> None:
         """Wait until all processes have ended. After `kill`, do not wait for processes that may not be signalled.

@@ -19,7 +19,7 @@ from tests.support.fake_session import FakeSession
 
 def deliver(session: FakeSession, wanted: AnyRun, number: int = signal.SIGTERM) -> DeliverChannel:
     request = m.Deliver(id=wanted.id, number=number)
-    channel = DeliverChannel(session, session.open(request), wanted, request)
+    channel = DeliverChannel(session, session.open(request), wanted, request, None)
     channel.begin()
     return channel
 

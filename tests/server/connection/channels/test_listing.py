@@ -16,6 +16,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited, Signaled
 from farhand_server.connection.channels.listing import ListChannel, info
+from farhand_server.runs.left import LeftRuns
 from farhand_server.runs.past import PastRun
 from farhand_server.runs.plan import RunResult, TerminalPlan
 from farhand_server.runs.registry import RecordUnavailable
@@ -31,6 +32,7 @@ class Registry:
         self.runs = list(runs)
         self.asked: list[int] = []
         self.broken = False
+        self.left = LeftRuns()
         for at, one in enumerate(self.runs):
             if isinstance(one, LiveRun):
                 one.began = 1000.0 + at
@@ -204,13 +206,13 @@ async def test_a_listed_run_has_all_its_fields() -> None:
     one.pid, one.began = 4242, 1000.0
     one.stdout.append(b"12345")
     one.stdin.received = 9
-    reported = info(one)
+    reported = info(one, LeftRuns())
     assert reported == m.RunInfo(
         id=one.id, owner="ada", command="cat caf?", began=1000.0, duration=reported.duration, stdout=5, stderr=0,
         stdin=9, pid=4242, attachments=0, on_disconnect="keep",
     )  # fmt: skip
     one.result = RunResult(Signaled(signal=9), 5, 0, 2.5)
-    reported = info(one)
+    reported = info(one, LeftRuns())
     assert (reported.pid, reported.stdin, reported.duration, reported.outcome) == (None, None, 2.5, Signaled(signal=9))
 
 
@@ -218,9 +220,11 @@ async def test_a_run_with_a_terminal_is_listed_with_its_size(tmp_path: Path) -> 
     screen = TerminalPlan("xterm", 80, 24)
     one = run(tmp_path, terminal=screen, disk_spool=65536)
     assert one.timeline is not None
-    assert info(one).terminal == m.WindowSize(columns=80, rows=24)
+    assert info(one, LeftRuns()).terminal == m.WindowSize(columns=80, rows=24)
     one.timeline.resized(132, 43)
-    assert info(one).terminal == m.WindowSize(columns=132, rows=43)
-    assert info(ended(1, has_terminal=True)).terminal == m.WindowSize(columns=0, rows=0), "the size is not recorded"
-    assert info(ended(2)).terminal is None
+    assert info(one, LeftRuns()).terminal == m.WindowSize(columns=132, rows=43)
+    assert info(ended(1, has_terminal=True), LeftRuns()).terminal == m.WindowSize(columns=0, rows=0), (
+        "the size is not recorded"
+    )
+    assert info(ended(2), LeftRuns()).terminal is None
     one.close()

@@ -1,0 +1,44 @@
+"""Features: fields that a side sends only if its peer has announced in `hello` or `welcome` that it knows them.
+
+A peer refuses a field that it does not know, so an older one must never receive it. `left_out` names the fields to
+leave out of a message; `Connection` applies it to everything it sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from functools import cache
+from typing import Any, Final
+
+from . import messages as m
+
+LEFT_PROCESSES: Final = "left-processes"
+"""Processes that a run leaves behind: `run.leave_processes`, `ended.left_processes`, `deliver.kill_after`, and
+`left_processes` in a listing."""
+
+FEATURES: Final = (LEFT_PROCESSES,)
+"""The features of this version, as both sides announce them."""
+
+_FIELDS: Final[Mapping[str, Mapping[type[m.Message], tuple[str, ...]]]] = {
+    LEFT_PROCESSES: {
+        m.RunRequest: ("leave_processes",),
+        m.Ended: ("left_processes",),
+        m.Deliver: ("kill_after",),
+        m.Runs: ("left_processes",),
+    },
+}
+"""The fields of each feature; for `runs`, those of each run in it."""
+
+
+@cache
+def left_out(kind: type[m.Message], announced: Set[str]) -> dict[str, Any] | None:
+    """Return which fields of a message of this kind to exclude for a peer that announced these features; None if none.
+
+    The form is that of pydantic's `exclude`.
+    """
+    names = {
+        name: True for feature, fields in _FIELDS.items() if feature not in announced for name in fields.get(kind, ())
+    }
+    if not names:
+        return None
+    return {"runs": {"__all__": names}} if kind is m.Runs else names

@@ -1,0 +1,163 @@
+"""Processes that a run has left behind when its program has ended on its own: who they are, and those that may live on.
+
+`describe` says who they are. A `LeftTree` is what remains of a run whose processes were not killed: they belong to
+nobody, but the service, if it is their parent, reaps them, and can list and signal them as long as it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterable, Set
+from typing import Final, NamedTuple, Self
+
+from farhand_protocol.left import MAX_PROCESS_NAMES, MAX_PROCESS_PIDS, LeftProcesses
+
+from . import subreaper, tree
+from .cgroup import Cgroups, RunCgroup
+from .usage import MeterSnapshot, ResourceLimits
+
+_PF_EXITING: Final = 0x4
+"""A flag of a process that has begun to exit (include/linux/sched.h). Its descriptors are closed after that."""
+
+
+def describe(members: Iterable[tree.Member]) -> LeftProcesses | None:
+    """Return a description of these processes while they run; None if there are none."""
+    pids = sorted(member.pid for member in members)
+    if not pids:
+        return None
+    names = dict.fromkeys(name for name in map(name_of, pids) if name)
+    return LeftProcesses(count=len(pids), names=tuple(names)[:MAX_PROCESS_NAMES], pids=tuple(pids[:MAX_PROCESS_PIDS]))
+
+
+def killed(
+    left: LeftProcesses, members: Iterable[tree.Member], found: Set[tuple[int, int]], untouchable: Set[int]
+) -> LeftProcesses | None:
+    """Return the description of processes after they were killed; None if none of them was.
+
+    `left` described the `members`. `found` are pid and start time of all processes that the kill has found: those that
+    were started meanwhile are counted, and may not have been the only ones. Those that are `untouchable` live on.
+    """
+    ended = {(member.pid, member.started) for member in members if member.pid not in untouchable}
+    if not ended:
+        return None
+    later = {each for each in found if each[0] not in untouchable} - ended
+    update = {"count": len(ended | later), "at_least": bool(later), "pids": (), "stopped": True}
+    return left.model_copy(update=update)
+
+
+def name_of(pid: int) -> str:
+    """Return the name that a process has given itself, at most 15 characters (proc_pid_comm(5)).
+
+    It is empty if the process is gone.
+    """
+    return tree.read(f"/proc/{pid}/comm").removesuffix(b"\n").decode(errors="replace")
+
+
+def is_exiting(pid: int) -> bool:
+    """Return whether all that is left of a process is about to end, or has ended."""
+    text = tree.read(f"/proc/{pid}/stat")
+    if not text:
+        return True
+    fields = text[text.rindex(b")") + 2 :].split(maxsplit=18)  # flags are field 9, num_threads field 20
+    return bool(int(fields[6]) & _PF_EXITING) and int(fields[17]) == 1
+
+
+def others(run: subreaper.TrackedRun, cgroup: RunCgroup | None) -> list[tree.Member]:
+    """Return the processes of a run that are alive, except its leader and those that are about to end.
+
+    Raises OSError if no descriptor is left for examining them.
+    """
+    found = {member.pid: member for member in run.tree.members()}
+    if cgroup is not None:
+        for pid in cgroup.members():
+            member = tree.look(pid) if pid and pid not in found else None  # 0: a process in another pid namespace
+            if member is not None and member.alive:
+                found[pid] = member
+    leader = None if run.tree.reaped else run.tree.leader
+    return [member for pid, member in found.items() if pid != leader and not is_exiting(pid)]
+
+
+class LeftTreeSnapshot(NamedTuple):
+    """The state of a `LeftTree`: what identifies its processes."""
+
+    leader: int
+    mark: int
+    run_id: str | None
+    in_cgroup: bool
+
+
+class LeftTree:
+    """The processes that a run has left running. `on_end` is called when the last of them has ended."""
+
+    def __init__(self, tracked: subreaper.TrackedRun, cgroup: RunCgroup | None) -> None:
+        self.on_end: Callable[[], None] | None = None
+        self._tracked = tracked
+        self._cgroup = cgroup
+        self._subreaper = subreaper.current()
+        self._subreaper.release(tracked, self._ended)
+        if cgroup is not None:
+            self._subreaper.spawn(cgroup.remove_at_end())
+
+    @classmethod
+    def restore(cls, snapshot: LeftTreeSnapshot, cgroups: Cgroups | None) -> Self:
+        """Return the processes recorded in a snapshot, in the program that replaces the one that took it."""
+        tracked = subreaper.current().adopt_rest(
+            snapshot.leader, snapshot.mark, snapshot.run_id, 0, MeterSnapshot(0.0, 0.0, 0, 0)
+        )
+        cgroup = None
+        if snapshot.in_cgroup and cgroups is not None and snapshot.run_id is not None:
+            cgroup = cgroups.open(snapshot.run_id, ResourceLimits())
+        return cls(tracked, cgroup)
+
+    def snapshot(self) -> LeftTreeSnapshot:
+        """Return the state for `restore`."""
+        tracked = self._tracked
+        return LeftTreeSnapshot(tracked.tree.leader, tracked.mark, tracked.run_id, self._cgroup is not None)
+
+    def describe(self) -> LeftProcesses | None:
+        """Return a description of the processes that are alive now; None if there are none or they cannot be found."""
+        try:
+            return describe(others(self._tracked, self._cgroup))
+        except OSError:
+            return None
+
+    def signal(self, number: int) -> bool:
+        """Send a signal to every process. Return whether there was any that could receive it."""
+        received = False
+        with contextlib.suppress(OSError):
+            for member in others(self._tracked, self._cgroup):
+                with contextlib.suppress(PermissionError):
+                    tree.send(member, number)
+                    received = True
+        return received
+
+    async def stop(self, number: int, kill_after: float) -> None:
+        """Send a signal to every process, kill those that are alive after `kill_after` seconds, and wait for the end.
+
+        A process that may not be signalled, or waits for a device, is not waited for longer than that and a second.
+        """
+        self.signal(number)
+        if number != signal.SIGKILL:
+            self.signal(signal.SIGCONT)  # a stopped process acts on the signal only once it continues
+            if await self._wait(kill_after):
+                return
+        if self._cgroup is not None:
+            self._cgroup.kill()
+        self._tracked.tree.kill()
+        await self._wait(1.0)
+
+    async def _wait(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(seconds):
+                if self._cgroup is not None:
+                    await self._cgroup.ended()
+                await self._tracked.tree.ended()
+                self._subreaper.reap()
+                return True
+        return False
+
+    def _ended(self) -> None:
+        if self.on_end is not None:
+            self.on_end()

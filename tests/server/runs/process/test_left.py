@@ -1,0 +1,166 @@
+"""Left processes are described as they are; those that may live on are reaped, can be signalled, and survive an
+upgrade."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from farhand_protocol.left import MAX_PROCESS_NAMES, LeftProcesses
+from farhand_server.runs.process import left, subreaper, tree
+from farhand_server.runs.process.cgroup import RunCgroup
+from farhand_server.runs.process.left import LeftTree
+from tests.support.processes import TIMEOUT, end_of
+from tests.support.started_programs import StartedProgram, nothing_left, started, wait_until_reaped
+
+DAEMON = "(setsid sh -c 'echo $$; exec >&- 2>&-; exec sleep 999' &) ; exit 0"
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_left() -> AsyncIterator[None]:
+    async with nothing_left():
+        yield
+
+
+@asynccontextmanager
+async def released(script: str) -> AsyncIterator[tuple[StartedProgram, LeftTree]]:
+    """Run a script that leaves processes behind, and leave them running; end them at the end."""
+    async with started("sh", "-c", script, run_id="the-run") as run:
+        await run.code()
+        yield run, run.process.release()
+
+
+async def test_the_processes_of_an_ended_program_are_named_and_counted() -> None:
+    async with started("sh", "-c", DAEMON + "; exit") as run:
+        pid = await run.pid()
+        await run.code()
+        async with asyncio.timeout(TIMEOUT):
+            while left.name_of(pid) != "sleep":  # noqa: ASYNC110  # an execve has no event
+                await asyncio.sleep(0)
+        assert left.describe(run.process.others()) == LeftProcesses(count=1, names=("sleep",), pids=(pid,))
+        await run.killed()
+        assert run.process.others() == []
+
+
+async def test_the_leader_is_not_left_behind() -> None:
+    async with started("sleep", "999") as run:
+        assert run.process.others() == []
+    assert left.describe([]) is None
+
+
+async def test_many_processes_have_few_names() -> None:
+    async with started("sh", "-c", "for i in $(seq 20); do sleep 999 & done; echo up; wait") as run:
+        await run.line()
+        members = run.process.others()
+        found = left.describe(members)
+        assert found is not None
+        assert (found.count, found.stopped) == (20, False)
+        assert len(found.names) <= MAX_PROCESS_NAMES
+        assert len(found.pids) == 20
+
+
+async def test_a_zombie_and_a_process_that_is_gone_are_about_to_end_and_a_living_one_is_not() -> None:
+    child = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # it ends by itself, at once
+    assert left.is_exiting(child)
+    os.waitpid(child, 0)  # noqa: ASYNC222  # it has ended
+    assert left.is_exiting(child)
+    assert left.name_of(child) == ""
+    assert not left.is_exiting(os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("found", "untouchable", "count", "at_least"),
+    [
+        ({(7, 70), (8, 80)}, set(), 2, False),
+        ({(7, 70)}, set(), 2, False),
+        ({(7, 70), (8, 80), (9, 90)}, set(), 3, True),
+        ({(7, 70), (8, 80)}, {8}, 1, False),
+        ({(7, 70), (8, 80)}, {7, 8}, None, False),
+    ],
+)
+def test_only_what_was_killed_is_counted_and_more_than_was_seen_before_is_a_lower_bound(
+    found: set[tuple[int, int]], untouchable: set[int], count: int | None, at_least: bool
+) -> None:
+    members = [tree.Member(pid, 1, pid, pid, 10 * pid, True) for pid in (7, 8)]
+    before = LeftProcesses(count=2, names=("a", "b"), pids=(7, 8))
+    expected = None
+    if count is not None:
+        expected = LeftProcesses(count=count, names=("a", "b"), at_least=at_least, stopped=True)
+    assert left.killed(before, members, found, untouchable) == expected
+
+
+async def test_released_processes_live_on_until_they_end_and_are_then_reaped() -> None:
+    async with released(DAEMON) as (run, living):
+        pid = await run.pid()
+        ended = asyncio.Event()
+        living.on_end = ended.set
+        for _ in range(3):
+            subreaper.current().reap()
+            await asyncio.sleep(0)
+        assert living.describe() is not None
+        os.kill(pid, signal.SIGKILL)
+        await wait_until_reaped(pid)
+        async with asyncio.timeout(TIMEOUT):
+            await ended.wait()
+        assert living.describe() is None
+        assert not living.signal(signal.SIGTERM)
+
+
+async def test_the_children_of_a_released_process_are_left_running_as_well() -> None:
+    script = "(setsid sh -c 'sleep 999 >&- 2>&- & echo $!; echo $$; exec >&- 2>&-; wait' &) ; exit 0"
+    async with released(script) as (run, living):
+        child, parent = await run.pid(), await run.pid()
+        os.kill(parent, signal.SIGKILL)
+        await wait_until_reaped(parent)
+        async with started("true") as another:
+            await another.code()
+        found = living.describe()
+        assert found is not None
+        assert found.pids == (child,)
+
+
+async def test_a_stop_kills_what_does_not_end_in_time() -> None:
+    stubborn = "(setsid sh -c \"trap '' TERM; echo \\$\\$; exec >&- 2>&-; while :; do sleep 60; done\" &) ; exit 0"
+    async with released(stubborn) as (run, living):
+        pid = await run.pid()
+        async with asyncio.timeout(TIMEOUT):
+            await living.stop(signal.SIGTERM, 0.2)
+        await end_of(pid)
+        assert living.describe() is None
+
+
+async def test_a_stop_waits_no_longer_than_the_processes_live() -> None:
+    async with released(DAEMON) as (run, living):
+        await run.pid()
+        async with asyncio.timeout(TIMEOUT):
+            await living.stop(signal.SIGTERM, 3600)
+        assert living.describe() is None
+
+
+async def test_a_snapshot_holds_what_identifies_the_processes() -> None:
+    async with released(DAEMON) as (run, living):
+        snapshot = living.snapshot()
+        assert (snapshot.leader, snapshot.run_id, snapshot.in_cgroup) == (run.process.pid, "the-run", False)
+        assert snapshot.mark == tree.mark_of(await run.pid())
+
+
+async def test_processes_that_only_the_cgroup_knows_are_found(tmp_path: Path) -> None:
+    stranger = os.posix_spawn("/bin/sleep", ["sleep", "999"], {}, setsid=True)
+    try:
+        (tmp_path / "cgroup.procs").write_text(f"0\n{stranger}\n")
+        async with started("true") as run:
+            await run.code()
+            tracked = subreaper.TrackedRun(run.process.pid, 0, None, lambda _: [])
+            tracked.tree.reaped = True
+            found = left.others(tracked, RunCgroup(tmp_path, frozenset()))
+            assert [member.pid for member in found] == [stranger]
+    finally:
+        os.kill(stranger, signal.SIGKILL)
+        os.waitpid(stranger, 0)  # noqa: ASYNC222  # it was killed
