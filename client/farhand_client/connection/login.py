@@ -128,12 +128,12 @@ async def _prove(
     from farhand_client.trust import TrustError
     from farhand_protocol.login import login_transcript
 
-    deadline.step("the login keys were not read", "; their file system may hang")
-    await identities.load(deadline.left)
     tried: list[str] = []
     attempts_used_up = False
+    next_key = "the login keys were not read", "; their file system may hang"
+    deadline.step(*next_key)
     try:
-        async for identity in identities:
+        async for identity in identities.each(lambda: deadline.left):
             transcript = login_transcript(
                 spki_sha256=spki_sha256,
                 server_nonce=welcome.nonce,
@@ -161,10 +161,12 @@ async def _prove(
             answer = await _answer(session, deadline)
             if not isinstance(answer, m.Refused):
                 return answer, identity
+            deadline.step(*next_key)
     except RequestRefused as error:
         if error.code is not ErrorCode.LOGIN_FAILED:
             raise
         attempts_used_up = True
-    raise AuthenticationError(
-        refusal_text(session.name, hello.user or "", tried, identities, attempts_used_up=attempts_used_up)
-    )
+    text = refusal_text(session.name, hello.user or "", tried, identities, attempts_used_up=attempts_used_up)
+    if not tried and identities.accepted_before:
+        raise ConnectError(text)  # the agent may be restarting, or the smart card may be unplugged
+    raise AuthenticationError(text)

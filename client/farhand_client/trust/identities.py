@@ -1,7 +1,7 @@
 """The keys to log in with, in the order in which they are tried."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -94,6 +94,8 @@ class Identities:
         self._usual = usual
         self._ask = ask
         self._first = first
+        self.accepted_before = False
+        """Whether the service has accepted `first`, so that a key which cannot be used now may be usable again soon."""
         self._queue: deque[Candidate] | None = None
         self._last: Identity | None = None
         self.problems: list[TrustError] = []
@@ -106,38 +108,30 @@ class Identities:
         """Descriptions of the keys that have not been tried yet, in their order."""
         return [candidate.description for candidate in self._queue or ()]
 
-    async def load(self, time_left: float) -> None:
-        """Find the keys, in at most `time_left` seconds; half of them are left for key files if the agent hangs.
-
-        The iteration does that by itself if it has not been done.
-        """
-        if self._queue is not None:
-            return
-        in_agent = await self._agent_identities(min(LIST_TIMEOUT, time_left / 2))
-        if self._named:
-            self._queue = deque(await run_blocking(self._named_candidates, in_agent))
-            chosen = {
-                candidate.public_key.blob for candidate in self._queue if not isinstance(candidate, SealedKeyFile)
-            }
-            self.not_named = len(in_agent.keys() - chosen)
-        else:
-            self._queue = deque(await run_blocking(self._default_candidates, in_agent))
-
     def again(self) -> None:
         """Begin the next iteration with the identity that was yielded last, and go on after it."""
         self._first = self._last
 
     def for_reconnect(self, identity: Identity | None) -> "Identities":
         """Return the identities for another login, `identity` first. They do not ask for passphrases."""
-        return Identities(named=self._named, agent=self._agent, own=self._own, usual=self._usual, first=identity)
+        again = Identities(named=self._named, agent=self._agent, own=self._own, usual=self._usual, first=identity)
+        again.accepted_before = identity is not None
+        return again
 
-    async def __aiter__(self) -> AsyncIterator[Identity]:
-        """Yield the identities. What cannot be used is added to `problems`."""
+    def __aiter__(self) -> AsyncIterator[Identity]:
+        return self.each(lambda: 2 * LIST_TIMEOUT)
+
+    async def each(self, time_left: Callable[[], float]) -> AsyncIterator[Identity]:
+        """Yield the identities. What cannot be used is added to `problems`.
+
+        An agent that hangs is passed over after half of the seconds that `time_left` returns, or `LIST_TIMEOUT`.
+        """
         first = self._first
         if first is not None:
             self._last = first
             yield first
-        await self.load(2 * LIST_TIMEOUT)
+        if self._queue is None:
+            self._queue = deque(await self._candidates(min(LIST_TIMEOUT, time_left() / 2)))
         while self._queue:
             candidate = self._queue.popleft()
             try:
@@ -148,6 +142,15 @@ class Identities:
             if first is None or identity.public_key.blob != first.public_key.blob:
                 self._last = identity
                 yield identity
+
+    async def _candidates(self, agent_timeout: float) -> list[Candidate]:
+        in_agent = await self._agent_identities(agent_timeout)
+        if not self._named:
+            return await run_blocking(self._default_candidates, in_agent)
+        candidates = await run_blocking(self._named_candidates, in_agent)
+        named = {candidate.public_key.blob for candidate in candidates if not isinstance(candidate, SealedKeyFile)}
+        self.not_named = len(in_agent.keys() - named)
+        return candidates
 
     async def _agent_identities(self, timeout: float) -> dict[bytes, AgentIdentity]:
         if self._agent is None:

@@ -103,7 +103,10 @@ def accept_after_login(client: FakeConnection, message: m.AnyMessage) -> None:
 async def agent(path: Path, *keys: PublicKey) -> AsyncIterator[None]:
     """An agent that lists `keys` and never signs; without keys it does not even list them."""
 
+    ends: list[asyncio.Event] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends.append(end := asyncio.Event())
         with contextlib.suppress(asyncio.IncompleteReadError):
             request = await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
             if keys and request[0] == 11:
@@ -111,9 +114,13 @@ async def agent(path: Path, *keys: PublicKey) -> AsyncIterator[None]:
                 writer.write(pack_string(b"\x0c" + pack_u32(len(keys)) + listed))
             await reader.read()
         writer.close()
+        await writer.wait_closed()
+        end.set()
 
     async with await asyncio.start_unix_server(serve, path):
         yield
+        for end in ends:
+            await end.wait()
 
 
 async def test_an_agent_that_hangs_while_signing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,6 +157,30 @@ async def test_reconnecting_uses_the_accepted_key_without_asking_for_its_passphr
     assert (logins, len(asked)) == ([2, 1, 1], 1)
 
 
+@pytest.mark.needs("ssh-agent", "ssh-add")
+@pytest.mark.usefixtures("home")
+async def test_an_agent_that_is_gone_for_a_while_does_not_end_reconnecting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openssh.make_key(tmp_path / "id")
+
+    def greet(fake: FakeConnection, message: m.AnyMessage) -> None:
+        fake.send(welcome(fake, login=True) if isinstance(message, m.Hello) else m.Accepted(user="ann", host="fake"))
+
+    async with tls_service(tmp_path, greet=greet) as (service, _):
+        with openssh.running_agent(tmp_path, tmp_path / "id") as agent:
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
+            client = await connect(service.host)
+        async with client:
+            agent.unlink(missing_ok=True)
+            service.connections[0].cut()
+            while len(service.connections) < 2:  # noqa: ASYNC110  # the attempt without an agent
+                await asyncio.sleep(0.01)
+            await service.connections[1].closed.wait()
+            with openssh.running_agent(tmp_path, tmp_path / "id"):
+                await client.ping()
+
+
 @pytest.mark.usefixtures("home")
 async def test_a_key_that_is_no_longer_accepted_ends_reconnecting(tmp_path: Path) -> None:
     openssh.make_key(tmp_path / "id")

@@ -85,10 +85,19 @@ class FakeAgent(Agent):
 @pytest.mark.parametrize(("left", "granted"), [(2.0, 1.0), (60.0, LIST_TIMEOUT)])
 async def test_an_agent_that_hangs_leaves_half_of_the_time_to_the_key_files(left: float, granted: float) -> None:
     agent = FakeAgent([])
-    identities = Identities(agent=agent)
-    await identities.load(left)
-    assert await tried(identities) == []
+    assert [identity async for identity in Identities(agent=agent).each(lambda: left)] == []
     assert agent.timeouts == [granted]
+
+
+async def test_the_agent_is_not_asked_for_its_keys_if_the_key_of_the_last_login_is_still_accepted(
+    tmp_path: Path,
+) -> None:
+    openssh.make_key(tmp_path / "key")
+    accepted = await anext(aiter(Identities(named=[tmp_path / "key"])))
+    agent = FakeAgent([])
+    again = Identities(agent=agent).for_reconnect(accepted)
+    assert await anext(aiter(again)) is accepted
+    assert agent.timeouts == []
 
 
 async def test_keys_of_the_agent_that_cannot_be_used_are_problems() -> None:
