@@ -201,6 +201,8 @@ async def _local(directory: Path, lease: int, words: list[str]) -> int:
 
 
 async def _repl(open_client: Callable[[], Pending[Client]]) -> int:
+    from farhand_client.terminal.escapes import DEFAULT_ESCAPE
+
     from .options import add_connection_options
     from .repl import host_opener, run_repl
 
@@ -210,6 +212,7 @@ async def _repl(open_client: Callable[[], Pending[Client]]) -> int:
     return await run_repl(
         _HOST,
         lambda name, ask_user: (lambda watch: open_client()) if name == _HOST else other_hosts(name, ask_user),
+        DEFAULT_ESCAPE,
         private=True,
     )
 

@@ -44,7 +44,7 @@ async def perform(session: ReplSession, call: CommandCall) -> int | None:
 
 
 async def _help(session: ReplSession, words: tuple[str, ...]) -> int:
-    await _print(session, help_text(words[0] if words else None, os.get_terminal_size(1).columns or 80))
+    await _print(session, help_text(words[0] if words else None, os.get_terminal_size(1).columns or 80, session.escape))
     return 0
 
 
@@ -165,7 +165,8 @@ async def _kill(session: ReplSession, words: tuple[str, ...]) -> int:
 
 async def _detach(session: ReplSession, words: tuple[str, ...]) -> int:
     if not words:
-        session.print_message("no program has the terminal; while one does, Enter ~d leaves it running")
+        how = f"Enter {session.escape}d leaves it running" if session.escape else "no key leaves it running (see -e)"
+        session.print_message(f"no program has the terminal; while one does, {how}")
         return 0
     host, _, run_id = await _find_run(session, words[0])
     was_job = host.jobs.forget(run_id)

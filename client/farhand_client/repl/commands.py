@@ -148,9 +148,10 @@ def usage(name: str) -> str:
     return f":{name} {REPL_COMMANDS[name].usage}".rstrip()
 
 
-def help_text(name: str | None = None, columns: int = 80) -> str:
+def help_text(name: str | None = None, columns: int = 80, escape: str = "~") -> str:
     """Return a text about each command, or about one, with or without its colon, wrapped to `columns`.
 
+    `escape` is the character that begins keys for the REPL while a program runs; empty if there are no such keys.
     Raises ValueError if there is no such command.
     """
     if name is not None:
@@ -159,7 +160,8 @@ def help_text(name: str | None = None, columns: int = 80) -> str:
         if name not in REPL_COMMANDS:
             raise ValueError(f"there is no command :{name}; {suggest(name)}")
         return "\n".join(_help_lines([name], columns))
-    paragraphs = [wrap_words(note, columns) for note in HELP_NOTES]
+    notes = [note.replace("ESCAPE", escape) for note in HELP_NOTES if escape or "ESCAPE" not in note]
+    paragraphs = [wrap_words(note, columns) for note in notes]
     return "\n\n".join("\n".join(lines) for lines in [_help_lines(list(REPL_COMMANDS), columns), *paragraphs])
 
 
@@ -182,11 +184,11 @@ def _help_lines(names: list[str], columns: int) -> list[str]:
 HELP_NOTES: Final = (
     "The remote shell runs everything else, on a terminal. A line that ends with & becomes a job, which keeps running "
     "after you leave.",
-    "While a program runs: Enter ~d leaves it running, as Ctrl-Z and bg would; :attach ID returns to it. Enter ~? "
-    "lists the other keys.",
+    "While a program runs: Enter ESCAPEd leaves it running, as Ctrl-Z and bg would; :attach ID returns to it. Enter "
+    "ESCAPE? lists the other keys.",
     "Tab completes; Right, Ctrl-E and Ctrl-F take the rest of the line that is suggested from the history, Alt-F its "
     "next word. Up and Ctrl-R search the history.",
     "help, ?, jobs, fg, quit, bye and logout alone on a line are for farhand; command help, \\quit and so on are for "
     "the shell.",
 )
-"""Paragraphs after the list of commands."""
+"""Paragraphs after the list of commands, with ESCAPE for the character that begins keys for the REPL."""

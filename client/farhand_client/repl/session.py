@@ -51,6 +51,13 @@ class ReplSession:
                 self._terminal.__exit__(None, None, None)
 
     @property
+    def escape(self) -> str:
+        """The character that begins keys for the REPL while a program runs; empty if there are no such keys."""
+        from farhand_client.terminal.escapes import caret_notation
+
+        return "" if self._escape is None else caret_notation(self._escape)
+
+    @property
     def several(self) -> bool:
         """Whether lines are sent to more than one host."""
         return len(self.hosts.active) > 1

@@ -72,6 +72,19 @@ async def test_jobs_end_with_the_service_of_the_repl_at_once_and_are_named(
     assert list((tmp_path / "t").iterdir()) == []
 
 
+async def test_a_program_of_the_repl_can_be_left_and_ends_with_it(env: dict[str, str], pty: Pty) -> None:
+    async with pty.running(*FARHAND, "local", env=env) as process:
+        await pty.shows(b"local")
+        pty.type(b"echo up; sleep 1000\r")
+        await pty.shows(b"up\r\n")
+        pty.type(b"\r~d")
+        await pty.shows(b"still running; :attach")
+        await pty.shows(b"~")
+        pty.type(b"quit\r")
+        await pty.shows(b"stopping what still runs, since this service was only for this REPL: echo up; sleep 1000")
+        assert await process.wait() == 0
+
+
 async def test_a_closed_window_leaves_nothing_running(tmp_path: Path, env: dict[str, str], pty: Pty) -> None:
     async with pty.running(*FARHAND, "local", env=env) as process:
         await pty.shows(b"local")

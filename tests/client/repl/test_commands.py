@@ -100,7 +100,12 @@ def test_help_is_wrapped_between_words_at_any_width() -> None:
         assert max(map(len, lines)) <= columns
         words = " ".join(" ".join(lines).split())
         for sentence in (":detach [ID] do not report a job's outcome; alone:", *HELP_NOTES):
-            assert sentence in words
+            assert sentence.replace("ESCAPE", "~") in words
+
+
+def test_help_names_the_keys_as_they_are() -> None:
+    assert "Enter ^Ad leaves" in help_text(columns=120, escape="^A")
+    assert "leaves it running" not in help_text(escape="")
 
 
 def test_help_for_an_unknown_command_suggests_the_nearest() -> None:
