@@ -54,8 +54,12 @@ def run_command(arguments: list[str]) -> int:
     if name not in COMMANDS:
         from farhand_client.ui.printing import print_message, print_usage
 
-        print_message(f"unknown command {name!r}" if name else "no command given")
-        print_usage(_usage())
+        from .unknown import command_meant
+
+        meant = command_meant(name, arguments, COMMANDS) if name else ""
+        print_message(f"unknown command {name!r}{meant}" if name else "no command given")
+        if not meant:
+            print_usage(_usage())
         return EXIT_USAGE
     # Searching for pydantic plugins takes 10 ms, and Farhand uses none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

@@ -32,10 +32,12 @@ class CommandParser(argparse.ArgumentParser):
         return text
 
     def error(self, message: str) -> NoReturn:
-        """Print the usage and the mistake, with a similar option for one that does not exist, and exit with 2."""
+        """Print the usage and the mistake, with a similar option or value for a wrong one, and exit with 2."""
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
             message += suggestion(unknown.split()[0].partition("=")[0], known_options(self))
+        elif choice := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message):
+            message += suggestion(choice[1], re.findall(r"[\w-]+", choice[2]))
         super().error(message)
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from farhand_server import __version__
 
@@ -27,7 +29,9 @@ Action = Callable[[argparse.Namespace], int]
 
 def run_command(arguments: Sequence[str] | None) -> int:
     """Run the command given by `arguments` (default: the process's own), and return the exit code."""
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     code: int = options.act(options)
     return code
 
@@ -47,6 +51,15 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **({"formatter_class": _Formatter} | options))
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the mistake, with a similar command or option for a wrong one, and exit with 2."""
+        if unknown := re.match(r"unrecognized arguments: (-[^\s=]*)", message):
+            shown = self.format_help().partition("options:")[2]
+            message += _suggestion(unknown[1], re.findall(r"(?<![^\s,])--?[A-Za-z][\w-]*", shown))
+        elif choice := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message):
+            message += _suggestion(choice[1], re.findall(r"[\w-]+", choice[2]))
+        super().error(message)
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         # The one method through which argparse prints; it ignores errors itself.
@@ -99,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
 
     example = commands.add_parser("example", help="print a commented example of the configuration or the policy")
     example.add_argument("file", choices=("config", "policy"), help="farhandd.toml, or the file that policy.file names")
-    example.set_defaults(act=_lazily("admin", "example"))
+    example.set_defaults(act=_lazily("admin", "example"), parser=example)
 
     authorize = commands.add_parser("authorize", help="allow public keys to log in as this account")
     _common(authorize)
@@ -151,7 +164,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _suggestion(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word.lower(), known, 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
 def _common(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(parser=parser)
     parser.add_argument("--config", metavar="FILE", type=Path, help="configuration file (TOML)")
     parser.add_argument("--state-dir", metavar="DIR", help="directory for the host key and state")
 

@@ -70,3 +70,11 @@ def test_only_a_similar_word_is_suggested() -> None:
     assert suggestion("pign", ["ping", "ps"]) == "; did you mean ping?"
     assert suggestion("PS", ["ping", "ps"]) == "; did you mean ps?"
     assert suggestion("zzz", ["ping", "ps"]) == ""
+
+
+def test_a_similar_value_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = CommandParser(prog="x", usage="x")
+    parser.add_argument("--on-disconnect", choices=("kill", "keep"))
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--on-disconnect", "kepp"])
+    assert capsys.readouterr().err.endswith("; did you mean keep?\n")

@@ -15,6 +15,25 @@ def test_wrong_usage_has_exit_code_2(farhandd: CommandLine, arguments: tuple[str
     assert result.err.startswith("usage: farhandd ")
 
 
+@pytest.mark.parametrize(
+    ("line", "usage", "end"),
+    [
+        ("srve", "farhandd", "; did you mean serve?"),
+        ("serve --lisen x", "farhandd serve", "unrecognized arguments: --lisen x; did you mean --listen?"),
+        ("check --state-dri=x", "farhandd check", "--state-dri=x; did you mean --state-dir?"),
+        ("example confg", "farhandd example", "; did you mean config?"),
+        ("audit verfy", "farhandd audit", "; did you mean verify?"),
+        ("check more", "farhandd check", "unrecognized arguments: more"),
+        ("serve --zzz", "farhandd serve", "unrecognized arguments: --zzz"),
+    ],
+)
+def test_a_similar_command_or_option_is_suggested(farhandd: CommandLine, line: str, usage: str, end: str) -> None:
+    result = farhandd(*line.split())
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"usage: {usage} ")
+    assert result.err.endswith(f"{end}\n")
+
+
 def test_its_version_is_that_of_the_package(farhandd: CommandLine) -> None:
     assert farhandd("--version").out == f"farhandd {__version__}\n"
 
