@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import termios
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import openssh
-from tests.support.command import Finished, farhand
+from tests.support.command import FARHAND, Finished, farhand
+from tests.support.ptys import terminal
 from tests.support.service import environment, running_service
 
 pytestmark = pytest.mark.needs("ssh-agent", "ssh-add", "ssh-keygen")
@@ -19,6 +22,8 @@ LIMIT = 6
 
 PENALTIES = "[edge]\npenalty_refused = 100\npenalty_threshold = 150\n"
 """The second login whose keys are all refused makes the service refuse connections."""
+
+PASSED = "login deadline passed"
 
 NAMES = [f"k{number}" for number in range(8)]
 
@@ -85,3 +90,37 @@ async def test_configured_and_usual_keys_come_first(tmp_path: Path) -> None:
         assert (await farhand("run", "--accept-new", "named", "echo", "in", env=client.env)).stdout == b"in\n"
         (tmp_path / "right.pub").rename(tmp_path / "home/.ssh/id_ed25519.pub")
         assert (await client.run()).stdout == b"in\n"
+
+
+async def test_a_passphrase_is_asked_for_at_the_terminal_and_may_take_longer_than_the_service_waits(
+    tmp_path: Path,
+) -> None:
+    openssh.make_key(tmp_path / "secret", passphrase="open sesame")
+    authorized = tmp_path / "config/farhand/authorized_keys"
+    authorized.parent.mkdir(parents=True)
+    authorized.write_bytes((tmp_path / "secret.pub").read_bytes())
+    env = environment(tmp_path)
+    prompt = f"Passphrase for {tmp_path}/secret: ".encode()
+    async with (
+        running_service(tmp_path, listen=True, config="[login]\ndeadline = 3\n") as service,
+        terminal() as pty,
+    ):
+        assert service.address is not None
+        host = ":".join(map(str, service.address))
+        command = [*FARHAND, "run", "--accept-new", "-I", str(tmp_path / "secret"), host, "echo", "in"]
+        async with pty.running(*command, env=env) as process:
+            await pty.shows(prompt)
+            assert not pty.modes[3] & termios.ECHO
+            pty.type(b"\x03")
+            assert await process.wait() == 130
+            assert pty.modes[3] & termios.ECHO
+        async with pty.running(*command, env=env) as process:
+            await pty.shows(prompt)
+            passed = service.log.count(PASSED)
+            pty.type(b"wrong\r")
+            await pty.shows(b"This passphrase is wrong. " + prompt)
+            while service.log.count(PASSED) == passed:  # noqa: ASYNC110  # a log has no events
+                await asyncio.sleep(0.01)
+            pty.type(b"open sesame\r")
+            await pty.shows(b"in\r\n")
+            assert await process.wait() == 0
