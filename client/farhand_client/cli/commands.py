@@ -28,16 +28,13 @@ COMMANDS: Final = {
 _MODULES: Final = {"logs": "attach", "signal": "kill", "ping": "trust"}
 """The modules of those commands that are not in a module of their own name."""
 
-_USAGE: Final = """usage: farhand COMMAND …
+_SUMMARY: Final = "Run commands on another machine and find out exactly how they ended."
 
-Run commands on another machine and find out exactly how they ended.
-
-commands:
-{commands}
-
-`farhand COMMAND --help` describes a command; `farhand --version` prints the version. FARHAND_DEBUG=1 in the environment
-shows the traceback of an error.
-HOST is [user@]name[:port], unix:PATH, or a name from ~/.config/farhand/config.toml."""
+_NOTES: Final = (
+    "`farhand COMMAND --help` describes a command; `farhand --version` prints the version. FARHAND_DEBUG=1 in the "
+    "environment shows the traceback of an error.",
+    "HOST is [user@]name[:port], unix:PATH, or a name from ~/.config/farhand/config.toml.",
+)
 
 
 def run_command(arguments: list[str]) -> int:
@@ -69,4 +66,16 @@ def run_command(arguments: list[str]) -> int:
 
 
 def _usage() -> str:
-    return _USAGE.format(commands="\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items()))
+    from shutil import get_terminal_size
+
+    from farhand_client.ui.text import wrap_words
+
+    columns = max(get_terminal_size().columns - 2, 11)  # as argparse has it
+    listed = [line for name, text in COMMANDS.items() for line in wrap_words(f"{name:8} {text}", columns - 2, " " * 9)]
+    parts = [
+        ["usage: farhand COMMAND …"],
+        wrap_words(_SUMMARY, columns),
+        ["commands:", *(f"  {line}" for line in listed)],
+        [line for note in _NOTES for line in wrap_words(note, columns)],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from farhand_client.cli.commands import COMMANDS, run_command
@@ -18,8 +20,19 @@ async def test_help_and_version_are_printed_on_stdout() -> None:
 
 def test_the_usage_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["--help"]) == 0
-    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if re.match("  [a-z]", line)]
     assert listed == list(COMMANDS)
+
+
+def test_the_usage_is_wrapped_between_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for columns in (30, 60, 80, 200):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        run_command(["--help"])
+        printed = capsys.readouterr().out
+        assert all(len(line) <= columns or len(line.split()) == 1 for line in printed.splitlines())
+        assert "wait until runs end, or for something in their output" in " ".join(printed.split())
 
 
 @pytest.mark.parametrize(
