@@ -21,6 +21,9 @@ ASKED_COMMAND: Final = re.compile(r"[A-Za-z0-9_][\w.+@-]*", re.ASCII)
 UNSAFE: Final = re.compile(r"[^\w./,:@%+=~^-]")
 """Characters that no completion function is given: they might be evaluated, or are not text."""
 
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""Characters in a name that is not offered: they are keys, and not typed into a line."""
+
 WORD_PART: Final = re.compile(r"[=:]+|[^=:]+")
 """What readline makes of a word: it breaks words before and after `=` and `:` (COMP_WORDBREAKS, bash(1))."""
 
@@ -178,6 +181,6 @@ def parse_candidate(mark: bytes, data: bytes) -> Candidate | None:
         text = text.rstrip(" ")
         if described := DESCRIBED.fullmatch(text):
             text, description = described[1], described[2]
-    if not text or not text.isprintable() or text.endswith("..."):
+    if not text or CONTROL.search(text) or text.endswith("..."):
         return None
     return Candidate(text, description, mark in (b"a", b"f") and text[-1] not in "=:/", mark == b"F", is_name)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from .bash_completion import ARGUMENT_MARKS, BASH_SCRIPT, BashQuestion, bash_question, parse_candidate
+from .bash_completion import ARGUMENT_MARKS, BASH_SCRIPT, CONTROL, BashQuestion, bash_question, parse_candidate
 from .syntax import Scanner, Word
 
 MAX_NAMES: Final = 500
@@ -172,7 +172,7 @@ class CompletionQuery:
                     name = data.decode()
                 except UnicodeDecodeError:
                     continue  # it cannot be typed
-                if name.isprintable() and name.startswith(self.begin):
+                if not CONTROL.search(name) and name.startswith(self.begin):
                     names.setdefault(name, mark.decode())
             elif mark and mark in ARGUMENT_MARKS and (argument := self._argument(mark, data)) is not None:
                 arguments.setdefault(argument.shown, argument)

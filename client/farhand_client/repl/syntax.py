@@ -11,8 +11,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-PLAIN: Final = re.compile(r"[^\s;&|<>()'\"\\`$#{}/]+")
-HEREDOC: Final = re.compile(r"<<(-?)[ \t]*((?:'[^']*'|\"[^\"]*\"|\\.|[^\s;&|<>()'\"\\])+)")
+BLANKS: Final = " \t"
+"""What separates words. To a shell no other character is a blank (XBD 7.3.1), such as U+3000 and U+00A0."""
+
+PLAIN: Final = re.compile(r"[^ \t;&|<>()'\"\\`$#{}/]+")
+HEREDOC: Final = re.compile(r"<<(-?)[ \t]*((?:'[^']*'|\"[^\"]*\"|\\.|[^ \t;&|<>()'\"\\])+)")
 QUOTES: Final = re.compile(r"['\"]|\\(?=.)")
 ASSIGNMENT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
 
@@ -183,7 +186,7 @@ class Scanner:
 
     def _in_command(self, line: str, at: int, top: str) -> int:
         char = line[at]
-        if char.isspace():
+        if char in BLANKS:
             self._end_word()
             return at + 1
         if char == "\\":

@@ -27,7 +27,7 @@ def home(tmp_path: Path) -> Path:
     """A home with names that are hard to type."""
     for name in ("My Docs", "Übung", "src", ".hidden", "a-dir"):
         (tmp_path / name).mkdir()
-    for name in ("My Docs/it's $1", "My Docs/plain", "src/new\nline", "notes", "-n", "~x", 'say "hi"'):
+    for name in ("My Docs/it's $1", "My Docs/plain", "src/new\nline", "notes", "-n", "~x", 'say "hi"', "\u3000wide"):
         (tmp_path / name).touch()
     (tmp_path / "src/run").touch(0o755)
     (tmp_path / "dangling").symlink_to("nowhere")
@@ -80,6 +80,7 @@ def completed(before: str, home: Path) -> list[str]:
         ("cat <no", ["cat <notes "]),
         ("echo $(cat no", ["echo $(cat notes "]),
         ("dd if=no", ["dd if=notes "]),
+        ("ls \u3000wi", ["ls \u3000wide "]),
         ("dd if=src/r", ["dd if=src/run "]),
         ("dd of=x --file=no", ["dd of=x --file=notes "]),
         ("ls '~", ["ls '~x' "]),

@@ -43,9 +43,12 @@ WHOLE = [
     "if a; end",
     "a; }",
     ")",
+    "if\u3000true",
 ]
 
 OPEN = {
+    "echo a\u3000#'b": "a ' quote",  # no comment: to a shell these are no blanks
+    "echo a\u00a0#'b": "a ' quote",
     "echo 'a": "a ' quote",
     'echo "a': 'a " quote',
     "echo $'a\\'": "a $' quote",
