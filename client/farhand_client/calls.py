@@ -49,7 +49,7 @@ class _Call:
             self.answered.set_exception(RequestRefused(message.code, message.message, run_id=self._run_id))
             return
         self._answers.append(message)
-        if isinstance(message, m.Done | m.Matched):
+        if isinstance(message, m.Done | m.Matched | m.ServiceStatus):
             self.answered.set_result(self._answers)
 
     def received_data(self, stream: m.Stream, data: bytes) -> None:
@@ -190,3 +190,10 @@ async def wait_for(
     (matched,) = await _ask(connection, request, run_id)
     assert isinstance(matched, m.Matched)
     return matched
+
+
+async def service_status(connection: ReconnectingConnection) -> m.ServiceStatus:
+    """Return the state of the service itself. Raises as `Client.status`."""
+    (status,) = await _ask(connection, m.StatusRequest)
+    assert isinstance(status, m.ServiceStatus)
+    return status

@@ -6,11 +6,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, Unpack, overload
 
 from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.features import SERVICE_STATUS
 from farhand_protocol.limits import MiB
 
 from . import run_keywords as k
 from .arguments import as_callback, as_count, as_seconds
 from .attachment import ClientAttachment
+from .errors import RequestRefused
 from .home_loop import not_picklable
 from .options import (
     DEVNULL,
@@ -372,6 +375,18 @@ class Client:
     async def ping(self) -> float:
         """Return the round-trip time to the service in seconds. Raises `ConnectionLost`."""
         return await self._connection.ping()
+
+    async def status(self) -> m.ServiceStatus:
+        """Return the state of the service itself: its runs, connections, and faults.
+
+        Raises `ConnectionLost`, and `RequestRefused` if the service is too old to be asked.
+        """
+        from .calls import service_status
+
+        if SERVICE_STATUS not in self.features:
+            text = f"{self.name} runs {self.software}, which is too old to be asked for its status"
+            raise RequestRefused(ErrorCode.UNKNOWN_MESSAGE, text)
+        return await service_status(self._connection)
 
     async def close(self) -> None:
         """Close the connection. The service stops the runs that were started here, unless they are kept.

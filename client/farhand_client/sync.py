@@ -310,6 +310,7 @@ class SyncClient(_Wrapper[_client.Client]):
     shell = _starting_with_stdin(_client.Client.shell)
     attach: ClassVar = cast("AttachMethod[SyncRun, SyncRunWithStdin]", _starting(_client.Client.attach))
     ping = _waiting(_client.Client.ping)
+    status = _waiting(_client.Client.status)
     recording = _waiting(_client.Client.recording)
     runs = _waiting(_client.Client.runs)
     info = _waiting(_client.Client.info)

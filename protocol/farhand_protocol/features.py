@@ -1,4 +1,4 @@
-"""Features: fields that a side sends only if its peer has announced in `hello` or `welcome` that it knows them.
+"""Features: what a side sends only if its peer has announced in `hello` or `welcome` that it knows it.
 
 A peer refuses a field that it does not know, so an older one must never receive it. `left_out` names the fields to
 leave out of a message; `Connection` applies it to everything it sends.
@@ -16,7 +16,10 @@ LEFT_PROCESSES: Final = "left-processes"
 """Processes that a run leaves behind: `run.leave_processes`, `ended.left_processes`, `deliver.kill_after`, and
 `left_processes` in a listing."""
 
-FEATURES: Final = (LEFT_PROCESSES,)
+SERVICE_STATUS: Final = "service-status"
+"""The request `status`, about the service itself, and its answer `service_status`."""
+
+FEATURES: Final = (LEFT_PROCESSES, SERVICE_STATUS)
 """The features of this version, as both sides announce them."""
 
 _FIELDS: Final[Mapping[str, Mapping[type[m.Message], tuple[str, ...]]]] = {

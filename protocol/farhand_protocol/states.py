@@ -76,6 +76,7 @@ CHANNEL_MESSAGES: Final[dict[type[m.Message], LegalMessages]] = {
     m.List: _request(m.Runs, m.Done),
     m.Deliver: _request(m.Done),
     m.WaitFor: _request(m.Matched),
+    m.StatusRequest: _request(m.ServiceStatus),
     m.RecordingRequest: _request(m.OutputMarks, m.Done),
 }
 """The messages with which a client opens a channel in phase READY, and what each side may then send on it."""
@@ -102,6 +103,6 @@ then."""
 
 FINAL_MESSAGES: Final[LegalMessages] = {
     Side.CLIENT: frozenset({m.Close}),
-    Side.SERVER: frozenset({m.Ended, m.Done, m.Matched, m.Error}),
+    Side.SERVER: frozenset({m.Ended, m.Done, m.Matched, m.ServiceStatus, m.Error}),
 }
 """The messages with which each side ends its part of a channel."""

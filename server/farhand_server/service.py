@@ -14,10 +14,13 @@ runs, then gives clients `SHUTDOWN_GRACE` seconds to receive their last messages
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited
 
 from .audit import AuditEntry
@@ -101,6 +104,7 @@ class Service:
         self._feeds = VerdictFeeds()
         self._upgrader = Upgrader(self)
         self._state_watch: FileWatch | None = None
+        self._began = time.monotonic()
         self._stop = asyncio.Event()
         self._grace: asyncio.Timeout | None = None
 
@@ -114,7 +118,7 @@ class Service:
         try:
             await self._listen()
             ready()
-            self.notifier.ready(self._status())
+            self.notifier.ready(self._status_line())
             if self._resume is not None:
                 self._upgrader.announce_upgraded(self._resume.snapshot)
             await self._stop.wait()
@@ -234,7 +238,7 @@ class Service:
         self._accepted(config)
         if self.edge is not None:
             self.edge.reload()
-        self.notifier.ready(self._status())
+        self.notifier.ready(self._status_line())
         self.log.info("reloaded")
 
     # What sessions, upgrades and the registry need
@@ -248,9 +252,28 @@ class Service:
         """Whether the service has been told to stop."""
         return self._stop.is_set()
 
-    def _status(self) -> str:
-        lost = () if self.ledger.fault is None else (self.ledger.fault,)
-        return "; ".join(["serving", *lost, *self.sockets.faults])
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """A sentence for each thing that the service cannot do now, although it is running."""
+        fault = self.ledger.fault
+        if fault is None:
+            return self.sockets.faults
+        follows = "no run is started" if self.config.history.required else "what runs do is not recorded for long"
+        return (f"{fault}; {follows}", *self.sockets.faults)
+
+    def status(self) -> m.ServiceStatus:
+        """Return the state of the service itself."""
+        return m.ServiceStatus(
+            pid=os.getpid(),
+            uptime=time.monotonic() - self._began,
+            runs=len(self.registry),
+            connections=len(self.sessions),
+            draining=self.stopping,
+            faults=self.faults[: m.MAX_FAULTS],
+        )
+
+    def _status_line(self) -> str:
+        return "; ".join(["serving", *self.faults])
 
     def _check_state(self) -> None:
         before = self.ledger.fault
@@ -259,7 +282,7 @@ class Service:
             self._show_status()
 
     def _show_status(self) -> None:
-        self.notifier.status(self._status())
+        self.notifier.status(self._status_line())
 
     def _run_ended(self, run: LiveRun, result: RunResult) -> None:
         # An exit is ordinary, and an info line for each would cost a tenth of a short run's time.

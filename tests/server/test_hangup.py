@@ -128,7 +128,7 @@ def test_after_an_upgrade_from_a_program_that_says_nothing_hangups_reload() -> N
     assert OwnTerminal.at_start(resumed=True, environ={}).environment() == {"FARHANDD_TERMINAL": "0"}
 
 
-def test_the_kernel_tells_whether_there_is_a_terminal() -> None:
+def test_the_kernel_reports_whether_there_is_a_terminal() -> None:
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError:

@@ -180,6 +180,9 @@ async def test_a_removed_state_directory_is_noticed_and_runs_go_on(running: Runn
         away = (tmp_path / "history.db").rename(tmp_path / "away")
         await lost(service, True)
         assert (await client.start("true").error()).code == "unavailable"
+        status = service.status()
+        assert (status.pid, status.runs, status.connections, status.draining) == (os.getpid(), 1, 1, False)
+        assert status.faults == (f"{tmp_path}/history.db was removed; no run is started",)
         run.write(b"\n")
         assert (await run.ended()).outcome == Exited(code=4)
         away.rename(tmp_path / "history.db")

@@ -124,7 +124,9 @@ class FakeConnection:
             case MessageReceived(message=m.Attach() as attach):
                 request = self.service.requests.get(attach.id) or m.RunRequest(id=attach.id, argv=(b"unknown",))
                 self._begin(FakeRun(self, event.channel, request, attach))
-            case MessageReceived(message=m.List() | m.Deliver() | m.WaitFor() | m.RecordingRequest() as question):
+            case MessageReceived(
+                message=m.List() | m.Deliver() | m.WaitFor() | m.RecordingRequest() | m.StatusRequest() as question
+            ):
                 self.questions.add(event.channel)
                 self.service.questions.append(question)
                 self.service.answer(self, event.channel, question)

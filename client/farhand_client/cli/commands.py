@@ -20,12 +20,13 @@ COMMANDS: Final = {
     "kill": "stop runs: TERM, wait, then KILL",
     "repl": "type commands that another machine's shell runs",
     "ping": "measure round-trip times and show who answers",
+    "status": "ask a service how it is",
     "trust": "record a service's host key",
     "local": "run one command, or the REPL, on a temporary private service",
 }
 """The commands, with a summary of each."""
 
-_MODULES: Final = {"logs": "attach", "signal": "kill", "ping": "trust"}
+_MODULES: Final = {"logs": "attach", "signal": "kill", "ping": "trust", "status": "trust"}
 """The modules of those commands that are not in a module of their own name."""
 
 _SUMMARY: Final = "Run commands on another machine and find out exactly how they ended."

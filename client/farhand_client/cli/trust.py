@@ -1,4 +1,4 @@
-"""`farhand trust` and `farhand ping`: who a service is, and how fast it answers."""
+"""`farhand trust`, `ping` and `status`: who a service is, how fast it answers, and how it is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from farhand_client.connection.deadline import connect_deadline
 from farhand_client.connection.dial import check_host_key, fetch_key, record_host_key
 from farhand_client.errors import AddressError, HostKeyChanged, HostKeyUnknown
 from farhand_client.trust.known_hosts import KnownHosts
-from farhand_client.ui.exitcodes import EXIT_FAILURE
+from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_FAULTS
 from farhand_client.ui.printing import print_message, print_output
 from farhand_client.ui.prompts import confirm_host_key
 
@@ -61,6 +61,18 @@ def ping_command(arguments: Sequence[str]) -> int:
     return run_loop(_ping(parse_with_host(parser, arguments)))
 
 
+def status_command(arguments: Sequence[str]) -> int:
+    """Run `farhand status` and return the exit code."""
+    description = (
+        "Ask a service how it is. Exit code: 0 without faults; 1 with faults, which are printed; 255 no answer."
+    )
+    parser = command_parser("status", "HOST", description)
+    add_connection_options(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_host(parser)
+    return run_loop(_status(parser.parse_args(arguments)))
+
+
 async def _trust(address: Address, known_hosts: KnownHosts, expected: str | None, timeout: float) -> int:
     async with connect_deadline(timeout) as deadline:
         key = await fetch_key(address, deadline)
@@ -98,6 +110,22 @@ async def _ping(options: argparse.Namespace) -> int:
             print_output(f"round trip {times[-1]:.3f} ms")
         print_output(f"min {min(times):.3f} ms, mean {sum(times) / len(times):.3f} ms, max {max(times):.3f} ms")
     return 0
+
+
+async def _status(options: argparse.Namespace) -> int:
+    from .connection import open_connection
+
+    async with open_connection(options.host, options) as client:
+        status = await client.status()
+        if options.json:
+            print_output(status.model_dump_json(exclude={"type"}))
+        else:
+            state = "draining" if status.draining else "serving"
+            print_output(f"{client.name}: {client.software}, pid {status.pid}: {state} for {status.uptime:.0f} s")
+            print_output(f"{status.runs} runs, {status.connections} connections")
+            for fault in status.faults:
+                print_output(f"fault: {fault}")
+    return EXIT_FAULTS if status.faults else 0
 
 
 def _count(text: str) -> int:

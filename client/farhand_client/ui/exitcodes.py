@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 EXIT_NO_MATCH: Final = 1
 """`wait` for output: the run ended without a match, as with grep(1)."""
 
+EXIT_FAULTS: Final = 1
+"""`status`: the service has answered, and has faults."""
+
 EXIT_USAGE: Final = 2
 """Wrong usage, or a HOST, id or `config.toml` that cannot be understood."""
 

@@ -45,6 +45,7 @@ from .connection import (
 )
 from .operations import (
     MAX_COMMAND_TEXT,
+    MAX_FAULTS,
     MAX_LISTED,
     MAX_PATTERN,
     MAX_RUNS,
@@ -54,6 +55,8 @@ from .operations import (
     Matched,
     RunInfo,
     Runs,
+    ServiceStatus,
+    StatusRequest,
     WaitFor,
 )
 from .run import (
@@ -93,6 +96,7 @@ from .terminal import (
 __all__ = [
     "MAX_COMMAND_TEXT",
     "MAX_COUNT",
+    "MAX_FAULTS",
     "MAX_LISTED",
     "MAX_MARKS",
     "MAX_MARK_STDIN",
@@ -147,9 +151,11 @@ __all__ = [
     "RunRequest",
     "Runs",
     "Seconds",
+    "ServiceStatus",
     "Signal",
     "SignalNumber",
     "Started",
+    "StatusRequest",
     "Stop",
     "Stream",
     "TermName",

@@ -20,7 +20,7 @@ from farhand_protocol.limits import Limits
 from farhand_protocol.model import Message
 
 from .connection import Accepted, Error, GoingAway, Hello, Login, Ping, Pong, Refused, Welcome
-from .operations import MAX_RUNS, Deliver, Done, List, Matched, RunInfo, Runs, WaitFor
+from .operations import MAX_RUNS, Deliver, Done, List, Matched, RunInfo, Runs, ServiceStatus, StatusRequest, WaitFor
 from .run import Attach, Close, Credit, End, Ended, Exit, GapNotice, RunRequest, Signal, Started, Stop
 from .terminal import MAX_MARKS, OutputMark, OutputMarks, RecordingRequest, Resize
 
@@ -51,6 +51,8 @@ AnyMessage = (
     | Done
     | WaitFor
     | Matched
+    | StatusRequest
+    | ServiceStatus
     | Resize
     | RecordingRequest
     | OutputMarks

@@ -1,4 +1,4 @@
-"""Operations on existing runs, each on its own channel: list runs, signal a run, wait for a run's output."""
+"""Requests, each on its own channel: list runs, signal a run, wait for a run's output; the state of the service."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from farhand_protocol.model import (
     PositiveCount,
     RunId,
     Seconds,
+    ShortText,
     SignalNumber,
 )
 from farhand_protocol.outcome import Outcome
@@ -35,6 +36,9 @@ MAX_COMMAND_TEXT: Final = 1000
 
 MAX_PATTERN: Final = 4096
 """Bytes of a regular expression: longer than anyone writes, and compiled in milliseconds."""
+
+MAX_FAULTS: Final = 16
+"""Faults in one status. There are few kinds of them, each with a sentence of up to `MAX_SHORT_TEXT` characters."""
 
 Pattern = Annotated[Argument, Field(max_length=MAX_PATTERN)]
 
@@ -129,3 +133,24 @@ class Matched(Message):
     reason: Literal["pattern", "idle", "ended", "timeout"]
     start: Offset
     end: Offset
+
+
+class StatusRequest(Message):
+    """Opens a channel and asks for the state of the service itself. A feature: `features.SERVICE_STATUS`."""
+
+    type: Literal["status"] = "status"
+
+
+class ServiceStatus(Message):
+    """The answer to `status`. `uptime` is in seconds; `runs` and `connections` are those of all users.
+
+    `faults` are sentences about what the service cannot do now, although it is running.
+    """
+
+    type: Literal["service_status"] = "service_status"
+    pid: PositiveCount
+    uptime: Annotated[float, Field(ge=0)]
+    runs: Count
+    connections: Count
+    draining: bool = False
+    faults: Annotated[tuple[ShortText, ...], Field(max_length=MAX_FAULTS)] = ()

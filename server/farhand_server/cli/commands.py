@@ -93,6 +93,15 @@ def _parser() -> argparse.ArgumentParser:
     upgrade.add_argument("--socket", metavar="PATH", help="Unix socket of the running service")
     upgrade.set_defaults(act=_lazily("upgrade", "upgrade"))
 
+    status = commands.add_parser(
+        "status",
+        help="ask the running service how it is",
+        epilog="Exit code: 0 all is well; 1 it has faults, which are printed, or cannot be asked.",
+    )
+    _common(status)
+    status.add_argument("--socket", metavar="PATH", help="Unix socket of the running service")
+    status.set_defaults(act=_lazily("status", "status"))
+
     edge = commands.add_parser("edge", help="run only an edge, for a core started by `serve`")
     _common(edge)
     edge.add_argument("--listen", metavar="HOST:PORT", action="append", help="network address to listen on; repeatable")

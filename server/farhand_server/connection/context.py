@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Protocol
 
+from farhand_protocol import messages as m
+
 from ..admission.admission import AdmissionContext
 from .login import LoginContext
 
@@ -83,3 +85,6 @@ class SessionContext(AdmissionContext, LoginContext, Protocol):
     @property
     def sessions(self) -> OpenSessions:
         """All sessions of the core."""
+
+    def status(self) -> m.ServiceStatus:
+        """Return the state of the service itself."""

@@ -22,6 +22,7 @@ from farhand_server.connection.channels.listing import ListChannel
 from farhand_server.connection.channels.pattern import BadPattern
 from farhand_server.connection.channels.recording import RecordingChannel
 from farhand_server.connection.channels.run import RunChannel
+from farhand_server.connection.channels.status import StatusChannel
 from farhand_server.connection.channels.waiting import MAX_WAITS, WaitChannel
 from farhand_server.connection.context import SessionContext
 from farhand_server.connection.login import LoginExchange
@@ -153,6 +154,10 @@ def _recording(session: DispatchSession, channel: int, message: m.RecordingReque
     _add(session, RecordingChannel(session, channel, run))
 
 
+def _status(session: DispatchSession, channel: int, message: m.StatusRequest) -> None:
+    _add(session, StatusChannel(session, channel, session.context.status))
+
+
 def _signal(session: DispatchSession, channel: int, message: m.Signal | m.Stop) -> None:
     handler = session.channels.get(channel)
     if not isinstance(handler, RunChannel | PastRunChannel):
@@ -233,6 +238,7 @@ _TABLE: Final[dict[Phase, dict[type[m.Message], Callable[[DispatchSession, int, 
         m.Deliver: _deliver,
         m.WaitFor: _wait_for,
         m.RecordingRequest: _recording,
+        m.StatusRequest: _status,
         m.Credit: _to_channel,
         m.End: _to_channel,
         m.Signal: _signal,

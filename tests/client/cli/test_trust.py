@@ -1,15 +1,18 @@
-"""`farhand trust` records a host key only if it is the right one; `farhand ping` prints who answers."""
+"""`farhand trust` records a host key only if it is right; `farhand ping` prints who answers, `status` how it is."""
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from pathlib import Path
 
 import pytest
 
+from farhand_protocol import messages as m
+from farhand_protocol.features import FEATURES
 from tests.support.command import Finished, farhand
-from tests.support.fake_service import FakeService
+from tests.support.fake_service import FakeConnection, FakeService
 from tests.support.fake_tls import port, record, tls_service
 
 WRONG = "SHA256:" + "A" * 43
@@ -100,3 +103,40 @@ async def test_ping_prints_who_answers_and_the_times(service: FakeService) -> No
 async def test_ping_accepts_a_count_from_1_to_1000(service: FakeService, count: str) -> None:
     done = await farhand("ping", "-c", count, service.host)
     assert (done.code, f"{count!r} is not a number from 1 to 1000".encode() in done.stderr) == (2, True)
+
+
+def knowing_status(service: FakeService, *faults: str) -> None:
+    """Let the service announce and answer the question for its status."""
+
+    def answer(client: FakeConnection, channel: int, question: m.AnyMessage) -> None:
+        assert isinstance(question, m.StatusRequest)
+        client.send(m.ServiceStatus(pid=7, uptime=1.5, runs=3, connections=2, faults=faults), channel)
+
+    service.features, service.answer = FEATURES, answer
+
+
+async def test_status_prints_how_a_service_is(service: FakeService) -> None:
+    knowing_status(service)
+    done = await farhand("status", service.host)
+    assert (done.code, done.stderr) == (0, b"")
+    assert done.stdout.decode().splitlines() == [
+        f"{service.host}: fake/1, pid 7: serving for 2 s",
+        "3 runs, 2 connections",
+    ]
+
+
+async def test_faults_are_printed_and_the_exit_code_is_1(service: FakeService) -> None:
+    knowing_status(service, "its disk is gone")
+    done = await farhand("status", service.host)
+    assert (done.code, done.stdout.decode().splitlines()[-1]) == (1, "fault: its disk is gone")
+    done = await farhand("status", "--json", service.host)
+    assert json.loads(done.stdout) == {
+        "pid": 7, "uptime": 1.5, "runs": 3, "connections": 2, "draining": False, "faults": ["its disk is gone"],
+    }  # fmt: skip
+
+
+async def test_a_service_that_knows_no_status_is_not_asked(service: FakeService) -> None:
+    done = await farhand("status", service.host)
+    assert done.code == 255
+    assert b"runs fake/1, which is too old to be asked for its status" in done.stderr
+    assert service.questions == []

@@ -19,6 +19,8 @@ from tests.support.pairs import RUN_ID
         m.WaitFor(id=RUN_ID, stream="stderr", offset=m.MAX_COUNT, pattern=b"\xff", idle=0.5, timeout=m.MAX_SECONDS),
         m.Matched(reason="pattern", start=0, end=m.MAX_COUNT),
         m.Done(),
+        m.StatusRequest(),
+        m.ServiceStatus(pid=1, uptime=0.5, runs=0, connections=m.MAX_COUNT, draining=True, faults=("x",) * 16),
     ],
     ids=lambda message: message.type,
 )
@@ -37,6 +39,8 @@ def test_a_request_is_received_as_sent(message: m.AnyMessage) -> None:
         (m.WaitFor, {"id": RUN_ID, "idle": 0.0}),
         (m.WaitFor, {"id": RUN_ID, "timeout": m.MAX_SECONDS * 2}),
         (m.WaitFor, {"id": RUN_ID, "pattern": b"x" * (m.MAX_PATTERN + 1)}),
+        (m.ServiceStatus, {"pid": 0, "uptime": 0.0, "runs": 0, "connections": 0}),
+        (m.ServiceStatus, {"pid": 1, "uptime": 0.0, "runs": 0, "connections": 0, "faults": ("x",) * 17}),
         (m.Matched, {"reason": "luck", "start": 0, "end": 0}),
     ],
 )

@@ -54,6 +54,9 @@ class Core:
     def note(self, entry: AuditEntry) -> None:
         self.ledger.note(entry)
 
+    def status(self) -> m.ServiceStatus:
+        return m.ServiceStatus(pid=1, uptime=0, runs=len(self.registry), connections=len(self.sessions))
+
 
 @pytest.fixture
 async def core(tmp_path: Path) -> AsyncIterator[Core]:
