@@ -66,11 +66,11 @@ def status_command(arguments: Sequence[str]) -> int:
     description = (
         "Ask a service how it is. Exit code: 0 without faults; 1 with faults, which are printed; 255 no answer."
     )
-    parser = command_parser("status", "HOST", description)
+    parser = command_parser("status", "[HOST]", description)
     add_connection_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_host(parser)
-    return run_loop(_status(parser.parse_args(arguments)))
+    return run_loop(_status(parse_with_host(parser, arguments)))
 
 
 async def _trust(address: Address, known_hosts: KnownHosts, expected: str | None, timeout: float) -> int:

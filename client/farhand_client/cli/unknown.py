@@ -24,7 +24,6 @@ _MEANT: Final = {
     "output": "logs",
     "stop": "kill",
     "cancel": "kill",
-    "status": "ping",
     "help": "--help",
     "version": "--version",
 }
