@@ -26,7 +26,6 @@ def config(home: Path) -> Path:
         ("RUN web ls", "; did you mean run?"),
         ("ssh web", "; did you mean shell?"),
         ("exec web ls", "; did you mean run?"),
-        ("status web", "; did you mean ping?"),
         ("help", "; did you mean --help?"),
         ("web ls *.py", "; to run a command on that host: farhand run web ls '*.py'"),
         ("web", "; to open a shell on that host: farhand shell web"),
