@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 from collections.abc import AsyncIterator
@@ -30,6 +31,22 @@ async def test_arguments_arrive_as_they_are(service: Service) -> None:
 )
 async def test_exit_codes_are_the_commands(service: Service, script: str, code: int) -> None:
     assert (await farhand("run", "--shell", service.host, script)).code == code
+
+
+@pytest.mark.parametrize("script", ["-x", "+O"])
+async def test_a_script_that_looks_like_an_option_is_a_script(service: Service, script: str) -> None:
+    done = await farhand("run", "--shell", service.host, "--", script)
+    assert (done.code, done.stdout) == (127, b"")
+    assert script.encode() in done.stderr
+
+
+async def test_what_an_ssh_user_types_first_is_answered_with_a_line_that_works(service: Service) -> None:
+    done = await farhand("run", service.host, "echo one two | wc -w")
+    assert (done.code, done.stdout) == (127, b"")
+    *_, line = done.stderr.decode().splitlines()
+    hint, _, command = line.partition(": ")
+    assert hint == "  to run it in a shell"
+    assert (await farhand(*shlex.split(command)[1:])).stdout == b"2\n"
 
 
 async def test_stdin_reaches_the_command(service: Service) -> None:
@@ -198,10 +215,11 @@ async def test_killing_local_leaves_no_service(tmp_path: Path) -> None:
 
 
 def services(directory: Path) -> list[int]:
-    """Return the processes that have `directory` in their command line, except the client."""
+    """Return the services that have `directory` in their command line."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and os.fsencode(directory) in (entry / "cmdline").read_bytes():
+            command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+            if os.fsencode(directory) in command and b"farhand_server" in command:
                 found.append(int(entry.name))
     return found

@@ -34,7 +34,8 @@ _SUMMARY: Final = "Run commands on another machine and find out exactly how they
 _NOTES: Final = (
     "`farhand COMMAND --help` describes a command; `farhand --version` prints the version. FARHAND_DEBUG=1 in the "
     "environment shows the traceback of an error.",
-    "HOST is [user@]name[:port], unix:PATH, or a name from ~/.config/farhand/config.toml.",
+    "HOST is [user@]name[:port], unix:PATH, or a name from ~/.config/farhand/config.toml. It may be left out "
+    "where default_host of that file or the variable FARHAND_HOST names one: farhand run -- uname -a.",
 )
 
 

@@ -18,6 +18,7 @@ def unresolved_name(address: Address, error: socket.gaierror, known: Iterable[st
     `known` are names that were used before; the configured ones are added.
     """
     from difflib import get_close_matches
+    from shutil import which
 
     sentence = f"cannot resolve the name {address.host}: {error.strerror}"
     if address.alias is not None:
@@ -30,6 +31,8 @@ def unresolved_name(address: Address, error: socket.gaierror, known: Iterable[st
             names = [*load_hosts(address.config), *names] if address.config.exists() else names
     if error.errno == socket.EAI_AGAIN:
         return f"{sentence}; is there a network?"
+    if which(address.host):
+        return f"{sentence}; {address.host} is a program here: is HOST missing before it?"
     close = get_close_matches(address.host.lower(), [name for name in names if name != address.host], 1)
     if close:
         return f"{sentence}; did you mean {close[0]}?"

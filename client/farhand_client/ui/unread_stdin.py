@@ -9,6 +9,7 @@ any other script inherits it from whatever started it. So data counts only
 - in a pipe or socket from which the process that started this one does not read, too. (For a file that says little:
   while dash(1) runs a command with `< file`, the file is its own stdin; and so is a here-document.)
 
+Where /proc does not tell what another process reads, as on macOS, every pipe counts: a line too many does no harm.
 Nothing is read: FIONREAD and the file's size say whether there is data.
 """
 

@@ -27,6 +27,7 @@ def config(tmp_path: Path) -> Path:
         ("wbe", "did you mean web?"),
         ("WEB2", "did you mean web?"),
         ("biuld.example", "did you mean build.example?"),
+        ("sh", "sh is a program here: is HOST missing before it?"),
         ("elsewhere", "check its spelling, or give it an address there"),
     ],
 )
