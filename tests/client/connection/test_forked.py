@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from farhand_protocol import messages as m
 from tests.support.fake_runs import stoppable
 from tests.support.fake_service import succeed
+from tests.support.fake_tls import tls_service
 from tests.support.serving import serving
 
 UNWINDING = """
@@ -88,3 +91,24 @@ def test_the_service_sees_the_end_of_a_parent_whose_child_lives_on(tmp_path: Pat
             assert parent.stdout.readline() == b"forked\n"
             service.wait_until_closed()
             parent.stdin.close()  # only now may the child end
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_it_is_so_over_tls_and_on_either_loop(tmp_path: Path, loop: str) -> None:
+    script = UNWINDING.replace("connect(sys.argv[1])", "connect(sys.argv[1], accept_new=True)")
+    if loop == "uvloop":
+        # A child that leaves a running uvloop in an orderly way crashes, with or without a client.
+        script = script.replace("asyncio.run(", "import uvloop; uvloop.run(").replace("sys.exit(7)", "os._exit(7)")
+    async with tls_service(tmp_path) as (service, _):
+        service.behave = stoppable
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", script, service.host),
+            env={**os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"going on\n"
+        assert [message for run in service.runs for message in run.messages if isinstance(message, m.Stop)] == []
+        output, _ = await process.communicate(b"")
+        assert (output, process.returncode) == (b"killed\n", 0)
