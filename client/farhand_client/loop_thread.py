@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, Final, TypeVar
 
 from .errors import NotUsableHere
@@ -53,12 +53,23 @@ class LoopThread:
         def begin() -> None:
             tasks.append(self._loop.create_task(_settle(future, coroutine)))
 
-        self._loop.call_soon_threadsafe(begin)
+        def abandon() -> None:
+            coroutine.close()
+            future.cancel()
+
+        def cancel() -> None:
+            if tasks:
+                tasks[0].add_done_callback(lambda _: abandon())  # needed if it has not even begun
+                tasks[0].cancel()
+            else:  # the interrupt came before `begin` was scheduled
+                abandon()
+
         try:
+            self._loop.call_soon_threadsafe(begin)
             return future.result()
         except BaseException:
             if not future.done():
-                self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+                self._loop.call_soon_threadsafe(cancel)
                 _await_cleanup(future)
             raise
 
@@ -75,7 +86,7 @@ async def _settle(future: Future[_T], coroutine: Coroutine[Any, Any, _T]) -> Non
 def _await_cleanup(future: Future[Any]) -> None:
     try:
         future.exception(timeout=CANCEL_TIMEOUT)
-    except TimeoutError:
+    except (TimeoutError, CancelledError):
         return
 
 

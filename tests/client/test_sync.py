@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -96,16 +94,6 @@ def test_threads_share_a_client(tmp_path: Path) -> None:
         outputs = list(pool.map(lambda n: client.run(["cat"], input=b"%d" % n).stdout, range(50)))
         assert outputs == [b"%d" % n for n in range(50)]
         assert len(service.connections) == 1
-
-
-def test_a_call_from_the_loop_thread_is_refused(tmp_path: Path) -> None:
-    from farhand_client.loop_thread import loop_thread
-
-    async def call() -> Any:
-        return loop_thread().call(asyncio.sleep(0))
-
-    with pytest.raises(RuntimeError, match="use the asyncio API"):
-        loop_thread().call(call())
 
 
 SCRIPT = """
