@@ -27,11 +27,16 @@ def can_ask() -> bool:
 
 
 async def ask(prompt: str, *, echo: bool = True) -> str | None:
-    """Show `prompt` on the terminal and return the line that is typed, empty at end of input; None without a
-    terminal."""
+    """Show `prompt` on the terminal and return the line that is typed, empty at end of input.
+
+    Returns None without a terminal. A background job has none: it would be stopped, and perhaps nobody would know.
+    """
     try:
         tty = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
+        return None
+    if _in_background(tty):
+        os.close(tty)
         return None
     loop = asyncio.get_running_loop()
     typed = asyncio.Event()
@@ -55,6 +60,13 @@ async def ask(prompt: str, *, echo: bool = True) -> str | None:
         os.close(tty)
     # A passphrase may hold any bytes.
     return line.decode(errors="surrogateescape").rstrip("\n")
+
+
+def _in_background(tty: int) -> bool:
+    try:
+        return os.tcgetpgrp(tty) != os.getpgrp()
+    except OSError:  # not the controlling terminal, so it stops nobody
+        return False
 
 
 async def confirm_host_key(unknown: HostKeyUnknown) -> bool:

@@ -100,6 +100,11 @@ async def test_without_a_controlling_terminal_there_is_no_answer(no_tty: None) -
     assert await prompts.ask("Name: ") is None
 
 
+async def test_a_background_job_is_not_stopped_by_a_question(tty: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.tcgetpgrp", lambda fd: os.getpgrp() + 1)
+    assert await prompts.ask_passphrase("Passphrase: ") is None
+
+
 async def test_a_passphrase_is_asked_for_without_echo(tty: int) -> None:
     asked = asyncio.create_task(prompts.ask_passphrase("Passphrase: "))
     await asyncio.sleep(0)
