@@ -172,6 +172,7 @@ class Ledger:
             None if process is None else process.started,
             self._boot_id,
             None if cgroup is None else str(cgroup),
+            run.mark or None,
         )
         self._group.flush_later()
 

@@ -86,6 +86,7 @@ MIGRATIONS: Final = (
         CAST(request AS TEXT) AS request, CAST(outcome AS TEXT) AS outcome, CAST(usage AS TEXT) AS usage
     FROM record ORDER BY n;
     """,
+    "ALTER TABLE record ADD COLUMN mark INTEGER;",
 )
 """Step N converts the tables from version N to version N + 1; the version is kept in user_version. Only ever append
 steps."""

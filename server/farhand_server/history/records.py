@@ -53,6 +53,8 @@ class RunRecord:
     """The boot in which it was started: /proc/sys/kernel/random/boot_id (proc_sys_kernel(5))."""
     cgroup: str | None = None
     """The absolute path of the run's cgroup directory."""
+    mark: int | None = None
+    """What the run's processes have as their soft limit on file locks (`runs.process.subreaper`)."""
     ended_at: float | None = None
     outcome: bytes | None = None
     """An `Outcome` as JSON."""
@@ -94,7 +96,7 @@ COLUMNS: Final = tuple(column.name for column in fields(RunRecord))
 _START: Final = (
     f"INSERT OR IGNORE INTO record (clock, size, {', '.join(COLUMNS)}) VALUES (?, ?, {', '.join('?' for _ in COLUMNS)})"
 )
-_STARTED: Final = "UPDATE record SET pid = ?, start_ticks = ?, boot_id = ?, cgroup = ? WHERE id = ?"
+_STARTED: Final = "UPDATE record SET pid = ?, start_ticks = ?, boot_id = ?, cgroup = ?, mark = ? WHERE id = ?"
 _ENDED: Final = (
     "UPDATE record SET clock = ?, size = size + ?, ended_at = ?, outcome = ?, stdout = ?, stderr = ?, duration = ?, "
     "usage = ?, lingered = ?, left_processes = ? WHERE id = ?"
@@ -125,8 +127,8 @@ def start_change(record: RunRecord, clock: float) -> RecordChange:
 
 
 def started_change(id: str, columns: dict[str, Any]) -> RecordChange:
-    """Return the change for a program that was started. `columns` are pid, start_ticks, boot_id and cgroup, in this
-    order."""
+    """Return the change for a program that was started. `columns` are pid, start_ticks, boot_id, cgroup and mark,
+    in this order."""
     return RecordChange(id, _STARTED, (*columns.values(), id), fields=columns)
 
 

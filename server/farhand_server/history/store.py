@@ -83,9 +83,17 @@ class History:
         """
         self._writer.pending.append(records.start_change(record, self._writer.age.now()))
 
-    def started(self, id: str, pid: int, start_ticks: int | None, boot_id: str | None, cgroup: str | None) -> None:
+    def started(
+        self,
+        id: str,
+        pid: int,
+        start_ticks: int | None,
+        boot_id: str | None,
+        cgroup: str | None,
+        mark: int | None = None,
+    ) -> None:
         """Record the process of a run, so that a later service can find it. See `RunRecord` for the units."""
-        columns = {"pid": pid, "start_ticks": start_ticks, "boot_id": boot_id, "cgroup": cgroup}
+        columns = {"pid": pid, "start_ticks": start_ticks, "boot_id": boot_id, "cgroup": cgroup, "mark": mark}
         self._writer.pending.append(records.started_change(id, columns))
 
     def ended(

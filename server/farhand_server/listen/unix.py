@@ -177,6 +177,10 @@ def _remove_stale(path: Path) -> None:
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
             return
+        except PermissionError:
+            raise PathTaken(
+                f"cannot listen on {path}: a socket of another account exists there; remove it if no service uses it"
+            ) from None
         except OSError:
             pass
     raise PathTaken(f"cannot listen on {path}: a service is already listening there")

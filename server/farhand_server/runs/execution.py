@@ -86,6 +86,11 @@ class Execution:
         self._output_ended = asyncio.Event()
 
     @property
+    def mark(self) -> int:
+        """The mark of the run's processes, while it runs; 0 if there is none."""
+        return 0 if self.process is None else self.process.mark
+
+    @property
     def cgroup(self) -> Path | None:
         """The directory of the run's cgroup, while it runs in one."""
         return None if self.process is None else self.process.cgroup_path

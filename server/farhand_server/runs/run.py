@@ -138,6 +138,11 @@ class LiveRun:
         return self._execution.left_tree
 
     @property
+    def mark(self) -> int:
+        """The mark of the run's processes (see `process.subreaper`), while it runs; 0 if there is none."""
+        return self._execution.mark
+
+    @property
     def cgroup(self) -> Path | None:
         """The directory of the run's cgroup, while it runs in one."""
         return self._execution.cgroup

@@ -8,11 +8,13 @@ import os
 import shutil
 import socket
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from farhand_server.credentials import Credentials, acting_as
 from farhand_server.listen.unix import (
     SOCKET_BUFFER,
     ListenError,
@@ -47,6 +49,20 @@ def test_a_socket_that_is_listened_on_is_left_alone(tmp_path: Path) -> None:
             bind_unix(path, 0o600)
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
+
+
+@pytest.mark.needs("root")
+def test_a_socket_of_another_account_is_left_alone() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:  # a test's own directory is closed to other accounts
+        path = Path(directory, "s")
+        path.parent.chmod(0o777)
+        with (
+            bind_unix(path, 0o600),
+            acting_as(Credentials("x", 12345, 12345, (12345,))),
+            pytest.raises(PathTaken, match="a socket of another account exists there; remove it if no service uses"),
+        ):
+            bind_unix(path, 0o600)
+        assert path.is_socket()
 
 
 def test_a_file_that_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 A pid alone proves nothing, because it may have been reused. A process belongs to a lost run if it is in that run's
 cgroup; if its pid and start time are the recorded ones, in the same boot; if it is in the session or process group of
-such a process; if it has the run's id in its environment; or if it descends from one of these.
+such a process; if it has the run's id in its environment, or its mark (see `subreaper`), in the same boot; or if it
+descends from one of these. A mark alone is trusted although anybody may set it, because only a process that has copied
+the number from one of the run's processes can have it.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from farhand_server.history.records import RunRecord
 from farhand_server.logs import Logger
 
 from .cgroup import RunCgroup
-from .tree import SWEEPS, Member, look, open_pidfd, run_id_of, send
+from .tree import SWEEPS, Member, look, mark_of, open_pidfd, run_id_of, send
 
 ORPHAN_KILL_TIMEOUT: Final = 2.0
 """Seconds to wait for killed processes to end. Only a process that the kernel itself delays takes longer."""
@@ -127,11 +129,14 @@ def _processes_of(runs: Mapping[str, RunRecord]) -> dict[Member, str]:
     everybody = {member.pid: member for member in _all()}
     ours = set(_upwards(os.getpid(), everybody))
     leaders = {record.pid: id for id, record in runs.items() if _is_leader(everybody.get(record.pid or 0), record)}
+    marks = {record.mark: id for id, record in runs.items() if record.mark and record.boot_id is not None}
     found: dict[int, str] = {}
     for pid, member in everybody.items():
         if pid in ours or not member.alive:
             continue
         id = leaders.get(member.session) or leaders.get(member.group) or leaders.get(pid) or run_id_of(pid)
+        if id is None and marks:
+            id = marks.get(mark_of(pid))
         if id is not None and id in runs:
             found[pid] = id
     for pid, member in everybody.items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
+import signal
 import subprocess
 import sys
 import uuid
@@ -99,6 +101,31 @@ async def test_a_process_that_has_left_the_session_is_known_by_its_environment(
     swept = await end_orphans([lost(leader)], lines.logger)
     assert not alive(daemon)
     assert {leader, daemon} == {orphan.pid for orphan in swept.ended}
+
+
+async def test_a_process_that_has_left_session_and_environment_is_known_by_its_mark(
+    left: OrphanStarter, lines: LogFile
+) -> None:
+    # Unlike a random number, these are no mark of a service that runs on this machine.
+    mark, other = (1 << 62) + os.getpid(), (1 << 62) + (1 << 30) + os.getpid()
+    _, daemon = left.start(marked(mark, "setsid env -i sh -c 'echo $$; exec sleep 999' & read line"), run=None, pids=2)
+    _, stranger = left.start(
+        marked(other, "setsid env -i sh -c 'echo $$; exec sleep 999' & read line"), run=None, pids=2
+    )
+    now = replace(record(ID), boot_id=boot_id(), mark=mark)
+    await end_orphans([replace(now, boot_id="another boot"), record(OTHER)], lines.logger)
+    assert alive(daemon)
+    await end_orphans([now], lines.logger)
+    assert (alive(daemon), alive(stranger)) == (False, True)
+    os.kill(stranger, signal.SIGKILL)
+
+
+def marked(mark: int, script: str) -> str:
+    """Return a script that runs with this mark."""
+    setting = (
+        f"import os, resource, sys; resource.setrlimit(10, ({mark}, -1)); os.execvp('sh', ['sh', '-c', sys.argv[1]])"
+    )
+    return shlex.join([sys.executable, "-I", "-S", "-c", setting, script])
 
 
 async def test_processes_of_a_run_without_a_recorded_leader_are_found_by_their_environment(
