@@ -75,6 +75,7 @@ class StartKeywords(RunKeywords, total=False):
 
     terminal: m.TerminalRequest | None
     record_input: bool
+    internal: bool
 
 
 class ShellKeywords(CommonKeywords, total=False):
@@ -118,6 +119,8 @@ class RunOptions:
     """Bytes of each output stream that are kept in a file, instead of making the program wait for a slow reader."""
     leave_processes: bool = False
     """Whether processes that the program leaves behind when it ends on its own continue to run."""
+    internal: bool = False
+    """Whether a program makes the run for itself: `farhand ps` does not list it for the same user."""
     terminal: m.TerminalRequest | None = None
     """The terminal on which the program runs; None is no terminal."""
     record_input: bool = False
@@ -188,6 +191,7 @@ class RunOptions:
             terminal=self.terminal,
             record_input=self.record_input,
             leave_processes=self.leave_processes,
+            internal=self.internal,
         )
 
 
@@ -391,4 +395,5 @@ _CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "terminal": _terminal,
     "record_input": bool,
     "leave_processes": bool,
+    "internal": bool,
 }

@@ -16,10 +16,13 @@ LEFT_PROCESSES: Final = "left-processes"
 """Processes that a run leaves behind: `run.leave_processes`, `ended.left_processes`, `deliver.kill_after`, and
 `left_processes` in a listing."""
 
+RUN_DETAILS: Final = "run-details"
+"""What a listing says about a run: `login`, `tty`, `clients` and `internal`; and `run.internal`."""
+
 SERVICE_STATUS: Final = "service-status"
 """The request `status`, about the service itself, and its answer `service_status`."""
 
-FEATURES: Final = (LEFT_PROCESSES, SERVICE_STATUS)
+FEATURES: Final = (LEFT_PROCESSES, RUN_DETAILS, SERVICE_STATUS)
 """The features of this version, as both sides announce them."""
 
 _FIELDS: Final[Mapping[str, Mapping[type[m.Message], tuple[str, ...]]]] = {
@@ -28,6 +31,10 @@ _FIELDS: Final[Mapping[str, Mapping[type[m.Message], tuple[str, ...]]]] = {
         m.Ended: ("left_processes",),
         m.Deliver: ("kill_after",),
         m.Runs: ("left_processes",),
+    },
+    RUN_DETAILS: {
+        m.RunRequest: ("internal",),
+        m.Runs: ("login", "tty", "clients", "internal"),
     },
 }
 """The fields of each feature; for `runs`, those of each run in it."""

@@ -14,8 +14,8 @@ MAX_PROCESS_NAME: Final = 15
 MAX_PROCESS_NAMES: Final = 8
 """Names of left processes in one message: as many as fit on a line."""
 
-MAX_PROCESS_PIDS: Final = 64
-"""Pids of left processes in one message: more than anyone handles one by one, and with other fields half a KiB."""
+MAX_PROCESS_PIDS: Final = 32
+"""Pids of left processes in one message: more than anyone handles one by one."""
 
 
 class LeftProcesses(BaseModel):

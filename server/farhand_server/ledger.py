@@ -317,6 +317,8 @@ def _past(record: RunRecord) -> PastRun:
         command=str(request.get("command", "")),
         keep=request.get("on_disconnect") == "keep",
         has_terminal=isinstance(request.get("terminal"), dict),
+        login=request.get("login") is True,
+        internal=request.get("internal") is True,
         began=record.requested_at,
         pid=record.pid,
         result=RunResult(

@@ -56,6 +56,7 @@ from farhand_client.output import OutputStream
 from farhand_client.stdin import InputStream
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.left import LeftProcesses
+from farhand_protocol.messages import ClientInfo
 from farhand_protocol.sshformat import PublicKey
 from tests.support.fake_runs import ID, stoppable
 from tests.support.fake_service import FakeRun, client_of
@@ -76,6 +77,7 @@ VALUES: list[Any] = [
     LEFT,
     Bounds(memory=1 << 20, cpu=1.5),
     Chunk("stdout", 3, b"\xff"),
+    ClientInfo(user="ann"),
     COMPLETED,
     Completed("true", RESULT, "out", None, truncated=False),
     ErrorCode.DENIED,

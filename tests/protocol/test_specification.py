@@ -48,6 +48,7 @@ OBJECTS: dict[str, type[BaseModel]] = {
     "applied": m.AppliedBounds,
     "left_processes": m.LeftProcesses,
     "run info": m.RunInfo,
+    "client info": m.ClientInfo,
     "mark": m.OutputMark,
 }
 MODELS: dict[str, type[BaseModel]] = TYPES | OBJECTS

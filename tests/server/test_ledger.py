@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import shutil
@@ -69,6 +70,21 @@ async def record_whole_run(ledger: Ledger, run: LiveRun, result: RunResult) -> N
     ledger.started(run)
     ledger.ended(run, result)
     assert await ledger.soon() == {}
+
+
+@pytest.mark.parametrize(
+    ("request_json", "login", "internal"),
+    [(b'{"login": true}', True, False), (b'{"internal": true}', False, True), (b'{"login": "yes"}', False, False)],
+)
+async def test_a_login_shell_and_an_internal_run_are_still_known_as_such(
+    ledger: Ledger, tmp_path: Path, request_json: bytes, login: bool, internal: bool
+) -> None:
+    run = make_run(tmp_path, origin=dataclasses.replace(ORIGIN, request=request_json))
+    await record_whole_run(ledger, run, RunResult(Exited(code=0), 0, 0, 1.5))
+    past = ledger.find(run.id)
+    assert past is not None
+    assert (past.login, past.internal) == (login, internal)
+    run.close()
 
 
 @pytest.mark.parametrize(

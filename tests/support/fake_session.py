@@ -13,9 +13,9 @@ from farhand_server.connection.channels.handler import ChannelHandler
 
 
 class FakeSession:
-    """A `ChannelOutlet` and the client at the peer's end, which has these limits."""
+    """A `ChannelOutlet` and the client at the peer's end, which has these limits and features."""
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, limits: Limits = DEFAULT_LIMITS, features: tuple[str, ...] = ()) -> None:
         self.connection = Connection(Side.SERVER)
         self.client = Connection(Side.CLIENT, limits)
         self.waiting: deque[ChannelHandler] = deque()
@@ -24,7 +24,10 @@ class FakeSession:
         self.received: dict[int, list[m.AnyMessage]] = {}
         self._changed = asyncio.Event()
         client, server = self.client, self.connection
-        client.send(0, m.Hello(versions=(1,), software="test", limits=client.announced_limits, nonce=bytes(32)))
+        hello = m.Hello(
+            versions=(1,), software="test", features=features, limits=client.announced_limits, nonce=bytes(32)
+        )
+        client.send(0, hello)
         self._deliver(client, server)
         server.send(
             0, m.Welcome(version=1, software="test", limits=server.announced_limits, login=False, nonce=bytes(32))

@@ -23,11 +23,19 @@ def ps_command(arguments: Sequence[str]) -> int:
     """Run `farhand ps` and return the exit code."""
     parser = command_parser("ps", "[HOST]", "List running runs, newest first.")
     parser.add_argument("-a", "--all", action="store_true", help="also list ended runs that are still known")
+    parser.add_argument(
+        "--internal",
+        action="store_true",
+        help="also list your runs that a program made for itself, such as those of a prompt that completes words",
+    )
     add_run_options(parser, reconnect=False)
     options = parse_with_host(parser, arguments)
 
     async def list_runs(client: Client) -> int:
-        return _print(options, client.user, await client.runs(ended=options.all))
+        runs = await client.runs(ended=options.all)
+        # Those of others are shown: nobody can hide a run from an administrator by calling it internal.
+        shown = [run for run in runs if options.internal or not run.internal or run.owner != client.user]
+        return _print(options, client.user, shown)
 
     return run_with_client(options, list_runs)
 

@@ -149,12 +149,14 @@ class RemoteCompleter(Completer):
         client = host.connection.client
         if cached is not None or client is None:
             return cached or b""
+        from farhand_client.options import RunOptions
         from farhand_client.results import CommandTimeout
 
         argv = [encode(argument) for argument in query_argv(query)]
         try:
             done = await client.run(
                 argv,
+                RunOptions.of(internal=True),
                 cwd=host.state.directory,
                 env=host.state.environment,
                 timeout=COMPLETION_TIMEOUT if query.bash is None else ARGUMENTS_TIMEOUT,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from farhand_client.errors import FarhandError, RequestRefused
+from farhand_client.options import RunOptions
 from farhand_client.ui.interrupts import LEAVE_TIMEOUT
 from farhand_client.ui.printing import print_message
 from farhand_protocol.limits import KiB
@@ -158,7 +159,8 @@ class ReplHost:
         before, self._branch_directory = self.branch, directory
         argv = ["/bin/sh", "-c", BRANCH_SCRIPT]
         try:
-            done = await client.run(argv, cwd=directory, timeout=BRANCH_TIMEOUT, kill_after=0, max_output=MAX_HEAD)
+            options = RunOptions.of(cwd=directory, timeout=BRANCH_TIMEOUT, kill_after=0, internal=True)
+            done = await client.run(argv, options, max_output=MAX_HEAD)
             self.branch = parse_branch(done.stdout)
         except RequestRefused:
             self._branch_allowed = False

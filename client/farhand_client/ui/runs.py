@@ -27,18 +27,22 @@ MIN_COMMAND_COLUMNS: Final = 16
 def run_table(runs: Sequence[m.RunInfo], *, user: str, now: float, columns: int | None) -> list[str]:
     """Return the lines of the table, each cut to `columns` columns where possible.
 
-    The owner is shown if any run belongs to another account than `user`. `now` is in seconds since the epoch.
+    The owner is shown if any run belongs to another account than `user`, the terminal and the attached clients if any
+    run has them. `now` is in seconds since the epoch.
     """
     shown = unique_prefix_length(sorted(run.id for run in runs))
-    rows = [["ID", "OWNER", "STATE", "AGE", "TIME", "OUTPUT", "COMMAND"]]
+    rows = [["ID", "OWNER", "STATE", "AGE", "TIME", "OUTPUT", "TTY", "CLIENTS", "COMMAND"]]
     for run in runs:
         age = run.duration if run.outcome is None else max(now - run.began, run.duration)
         output = format_size(run.stdout + run.stderr)
-        words = [run.id[:shown], run.owner, _state(run), format_time(age), format_time(run.duration)]
-        rows.append([printable(word) for word in (*words, output, run.command)])
-    if all(run.owner == user for run in runs):
-        for row in rows:
-            del row[1]
+        words = [run.id[:shown], run.owner, _state(run), format_time(age), format_time(run.duration), output]
+        rows.append([printable(word) for word in (*words, run.tty or "-", _clients(run), _command(run))])
+    shows = {
+        "OWNER": any(run.owner != user for run in runs),
+        "TTY": any(run.tty is not None for run in runs),
+        "CLIENTS": any(run.clients for run in runs),
+    }
+    rows = [[word for word, name in zip(row, rows[0], strict=True) if shows.get(name, True)] for row in rows]
     widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
     lines = []
     for *words, command in rows:
@@ -48,6 +52,28 @@ def run_table(runs: Sequence[m.RunInfo], *, user: str, now: float, columns: int 
     return [
         line for at, first in enumerate(lines) for line in (first, *(_left_lines(runs[at - 1], columns) if at else ()))
     ]
+
+
+def _command(run: m.RunInfo) -> str:
+    notes = [note for note, applies in (("login shell", run.login), ("internal", run.internal)) if applies]
+    return f"{run.command} ({', '.join(notes)})" if notes else run.command
+
+
+def _clients(run: m.RunInfo) -> str:
+    """Return who is attached, such as `ada, bob@192.0.2.7`; the same client twice is `ada*2`."""
+    if not run.clients:
+        return str(run.attachments) if run.attachments else "-"
+    names = [_client_name(client) for client in run.clients]
+    each = [name if names.count(name) == 1 else f"{name}*{names.count(name)}" for name in dict.fromkeys(names)]
+    more = run.attachments - len(names)
+    return ", ".join([*each, *([f"+{more}"] if more > 0 else [])])
+
+
+def _client_name(client: m.ClientInfo) -> str:
+    """Return the account of a client and, for one on another machine, the address without its port."""
+    if client.address is None:
+        return client.user or "?"
+    return f"{client.user}@{client.address.rpartition(':')[0].strip('[]') or client.address}"
 
 
 def _state(run: m.RunInfo) -> str:

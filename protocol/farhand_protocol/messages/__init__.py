@@ -44,11 +44,14 @@ from .connection import (
     Welcome,
 )
 from .operations import (
+    MAX_CLIENT_USER,
+    MAX_CLIENTS,
     MAX_COMMAND_TEXT,
     MAX_FAULTS,
     MAX_LISTED,
     MAX_PATTERN,
     MAX_RUNS,
+    ClientInfo,
     Deliver,
     Done,
     List,
@@ -94,6 +97,8 @@ from .terminal import (
 )
 
 __all__ = [
+    "MAX_CLIENTS",
+    "MAX_CLIENT_USER",
     "MAX_COMMAND_TEXT",
     "MAX_COUNT",
     "MAX_FAULTS",
@@ -114,6 +119,7 @@ __all__ = [
     "AttachmentKey",
     "Bounds",
     "Cells",
+    "ClientInfo",
     "Close",
     "Count",
     "Credit",

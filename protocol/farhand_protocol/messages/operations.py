@@ -34,6 +34,12 @@ MAX_RUNS: Final = 100
 MAX_COMMAND_TEXT: Final = 1000
 """Characters of a command in a listing, so that any run fits the smallest message limit."""
 
+MAX_CLIENTS: Final = 8
+"""Attached clients in a listing: as many as fit on a line. `attachments` counts all."""
+
+MAX_CLIENT_USER: Final = 32
+"""Characters of a client's account in a listing, as useradd(8) allows."""
+
 MAX_PATTERN: Final = 4096
 """Bytes of a regular expression: longer than anyone writes, and compiled in milliseconds."""
 
@@ -57,6 +63,19 @@ class List(Message):
     limit: Annotated[int, Field(ge=1, le=MAX_LISTED)] = MAX_LISTED
 
 
+class ClientInfo(BaseModel):
+    """A client that is attached to a run: the account as which it has logged in, its key's fingerprint and its address.
+
+    A local client has neither key nor address. `types` tells whether what it sends reaches the program.
+    """
+
+    model_config = Message.model_config
+    user: Annotated[str, Field(max_length=MAX_CLIENT_USER)]
+    key: Annotated[str, Field(max_length=64)] | None = None
+    address: Annotated[str, Field(max_length=64)] | None = None
+    types: bool = False
+
+
 class RunInfo(BaseModel):
     """One run in a listing. Without an `outcome` it is still running.
 
@@ -64,8 +83,9 @@ class RunInfo(BaseModel):
     `stdin` the bytes received as its input, if it is still running and has stdin; `attachments` counts the attached
     clients. `terminal` is the current or last size of its terminal, if it has one; zeros if the size is no longer
     known. `left_processes` are processes that the run has left behind: for those that still run, their present state.
-    `command` is for people: the arguments quoted for a shell, or the shell's text, truncated at
-    `MAX_COMMAND_TEXT`.
+    `command` is for people: the arguments quoted for a shell, or the shell's text, truncated at `MAX_COMMAND_TEXT`.
+    `login` tells whether it is a login shell, and `internal` whether a program made it for itself. `tty` is the name of
+    its terminal while it runs, as ps(1) shows it. `clients` are some of the attached clients.
     """
 
     model_config = Message.model_config
@@ -83,6 +103,10 @@ class RunInfo(BaseModel):
     outcome: Outcome | None = None
     terminal: WindowSize | None = None
     left_processes: LeftProcesses | None = None
+    login: bool = False
+    tty: Annotated[str, Field(max_length=32)] | None = None
+    clients: Annotated[tuple[ClientInfo, ...], Field(max_length=MAX_CLIENTS)] = ()
+    internal: bool = False
 
 
 class Runs(Message):

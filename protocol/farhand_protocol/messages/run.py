@@ -67,6 +67,7 @@ class RunRequest(Message):
     With `terminal` the program has a controlling terminal: everything it writes is `stdout`, and stdin is typed. Its
     output always goes to a spool file and blocks only for connected clients. With `record_input`, typed input is
     recorded, too. With `leave_processes`, processes that the program leaves behind are not stopped.
+    `internal` marks a run that a program makes for itself and not for its user; listings show the mark.
     """
 
     type: Literal["run"] = "run"
@@ -91,6 +92,7 @@ class RunRequest(Message):
     terminal: TerminalRequest | None = None
     record_input: bool = False
     leave_processes: bool = False
+    internal: bool = False
 
     @model_validator(mode="after")
     def _one_command(self) -> Self:

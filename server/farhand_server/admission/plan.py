@@ -146,6 +146,8 @@ def plan_run(
         record=decision.record,
         record_input=request.record_input,
         leave_processes=decision.leave_processes,
+        login=argv0 is not None,
+        internal=request.internal,
     )
 
 

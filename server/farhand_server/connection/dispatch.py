@@ -27,7 +27,7 @@ from farhand_server.connection.channels.waiting import MAX_WAITS, WaitChannel
 from farhand_server.connection.context import SessionContext
 from farhand_server.connection.login import LoginExchange
 from farhand_server.logs import Logger
-from farhand_server.runs.attachments.attachments import BadOffset, TooManyAttachments
+from farhand_server.runs.attachments.attachments import BadOffset, ClientIdentity, TooManyAttachments
 from farhand_server.runs.past import PastRun
 from farhand_server.runs.run import AnyRun
 
@@ -97,7 +97,9 @@ def _run_channel(
 ) -> ChannelHandler:
     if isinstance(run, PastRun):
         return PastRunChannel(session, channel, run, request)
-    return RunChannel(session, channel, run, request, new=new)
+    caller = session.admission.caller
+    who = ClientIdentity(caller.principal.user, caller.principal.fingerprint, caller.peer)
+    return RunChannel(session, channel, run, request, new=new, who=who)
 
 
 def _attach(session: DispatchSession, channel: int, message: m.Attach) -> None:

@@ -65,6 +65,7 @@ class Plan:
     `credentials` the program runs as the service's own account. `argv0` is the program's name, if that is not
     `argv[0]`. With `record` the run is stopped if its complete output cannot be kept; with `record_input` its stdin is
     recorded. With `leave_processes` the processes that the program leaves behind are not killed.
+    `login` and `internal` are for listings.
     """
 
     id: str
@@ -95,6 +96,8 @@ class Plan:
     record: bool = False
     record_input: bool = False
     leave_processes: bool = False
+    login: bool = False
+    internal: bool = False
 
     @property
     def in_cgroup(self) -> bool:

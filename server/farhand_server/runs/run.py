@@ -112,6 +112,8 @@ class LiveRun:
         self.command: Final = plan.command
         self.keep: Final = plan.keep
         self.has_terminal: Final = plan.terminal is not None
+        self.login: Final = plan.login
+        self.internal: Final = plan.internal
 
     @property
     def duration(self) -> float:
@@ -121,6 +123,11 @@ class LiveRun:
     def spool(self, stream: Output) -> RunSpool:
         """Return the spool of `stream`."""
         return self.stdout if stream == "stdout" else self.stderr
+
+    @property
+    def tty(self) -> str | None:
+        """The name of its terminal while it has one, such as `pts/3`."""
+        return self._streams.tty
 
     @property
     def size(self) -> int:
@@ -159,6 +166,8 @@ class LiveRun:
             command=self.command,
             keep=self.keep,
             has_terminal=self.has_terminal,
+            login=self.login,
+            internal=self.internal,
             began=self.began,
             pid=self.pid,
             result=self.result,

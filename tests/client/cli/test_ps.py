@@ -8,7 +8,7 @@ from typing import Any
 
 from farhand_client import Exited, Signaled
 from farhand_protocol import messages as m
-from tests.support.command import farhand
+from tests.support.command import farhand, json_lines
 from tests.support.fake_service import FakeConnection, FakeService
 
 NOW = 1_800_000_000.0
@@ -47,6 +47,19 @@ async def test_all_requests_ended_runs_too(tmp_path: Path) -> None:
         assert (done.code, done.stdout.count(b"\n")) == (0, 3)
 
 
+async def test_own_runs_that_a_program_made_for_itself_are_listed_only_on_request(tmp_path: Path) -> None:
+    async with FakeService().on_socket(tmp_path) as service:
+        service.answer = answering(info(3, owner="bob", internal=True), info(2, internal=True), info(1))
+        listed = json_lines((await farhand("ps", "--json", service.host)).stdout)
+        assert [run["run_id"] for run in listed] == [info(3).id, info(1).id], "nobody hides a run from others"
+        done = await farhand("ps", "--internal", service.host)
+        assert [line.endswith("sleep 9 (internal)") for line in done.stdout.decode().splitlines()[1:]] == [
+            True,
+            True,
+            False,
+        ]
+
+
 async def test_processes_left_running_are_listed_with_their_run(tmp_path: Path) -> None:
     left = m.LeftProcesses(count=2, names=("tmux: server", "bash"), pids=(7, 8))
     async with FakeService().on_socket(tmp_path) as service:
@@ -81,5 +94,9 @@ async def test_json_prints_one_object_per_line(tmp_path: Path) -> None:
             "outcome": None,
             "terminal": None,
             "left_processes": None,
+            "login": False,
+            "tty": None,
+            "clients": [],
+            "internal": False,
         }
         assert finished["outcome"] == {"status": "signaled", "signal": 9}

@@ -46,6 +46,46 @@ def test_the_owner_is_shown_if_it_is_another_account() -> None:
     assert [line.split()[1] for line in (heading, first, second)] == ["OWNER", "ann", "bob"]
 
 
+def client(user: str = "ann", address: str | None = None, **fields: Any) -> m.ClientInfo:
+    return m.ClientInfo(user=user, address=address, **fields)
+
+
+def test_a_login_shell_shows_its_terminal_and_who_is_attached() -> None:
+    shell = info(1, command="-bash", login=True, tty="pts/3", attachments=1, clients=(client(),))
+    assert lines(shell, info(2)) == [
+        "ID             STATE    AGE    TIME   OUTPUT  TTY    CLIENTS  COMMAND",
+        "01890a5d-ac01  running  1m30s  1m30s  0       pts/3  ann      -bash (login shell)",
+        "01890a5d-ac02  running  1m30s  1m30s  0       -      -        sleep 9",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("clients", "attachments", "shown"),
+    [
+        ([client()], 1, "ann"),
+        ([client(), client()], 2, "ann*2"),
+        ([client(), client("bob", "192.0.2.7:50214")], 2, "ann, bob@192.0.2.7"),
+        ([client("bob", "192.0.2.7:1"), client("bob", "192.0.2.7:2")], 2, "bob@192.0.2.7*2"),
+        ([client("bob", "[2001:db8::7]:50214")], 1, "bob@2001:db8::7"),
+        ([client("bob", "somewhere")], 1, "bob@somewhere"),
+        ([client("")], 12, "?, +11"),
+        ([client("a\x1b[2J")], 1, "a\\x1b[2J"),
+    ],
+)
+def test_clients_are_shown_with_their_account_and_the_machine_that_they_come_from(
+    clients: list[m.ClientInfo], attachments: int, shown: str
+) -> None:
+    heading, row = lines(info(1, clients=tuple(clients), attachments=attachments))
+    at = heading.index("CLIENTS")
+    assert row[at:].removesuffix("sleep 9").rstrip() == shown
+
+
+def test_a_service_that_does_not_say_who_is_attached_says_how_many() -> None:
+    first, second = lines(info(1, attachments=2), info(2, clients=(client(),), attachments=1))[1:]
+    assert first.split()[-3:] == ["2", "sleep", "9"]
+    assert second.split()[-3:] == ["ann", "sleep", "9"]
+
+
 def test_lines_are_cut_to_the_terminal_unless_it_is_too_narrow() -> None:
     runs = [info(1, command="x" * 300), info(2, command="漢" * 300), info(3, command="e\u0301" * 300)]
     for columns in (80, 81, 132):

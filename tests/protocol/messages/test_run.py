@@ -108,6 +108,7 @@ def test_every_field_of_the_run_and_none_of_the_channel_counts() -> None:
         "login": True,
         "record_input": True,
         "leave_processes": True,
+        "internal": True,
         "terminal": TERMINAL,
     }
     of_the_channel: dict[str, object] = {"attachment": bytes(16), "window": MIN_WINDOW}

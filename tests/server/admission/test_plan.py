@@ -172,6 +172,12 @@ def test_keeping_a_run_after_disconnecting_needs_a_rule(request_: dict[str, obje
     plan(request_, policy=rules({"commands": [["*", "..."]], "detach": True}))
 
 
+def test_a_login_shell_and_an_internal_run_are_planned_as_such() -> None:
+    assert (plan({}).login, plan({}).internal) == (False, False)
+    assert plan({"argv": None, "login": True}).login
+    assert plan({"internal": True}).internal
+
+
 def test_leaving_processes_needs_a_rule_which_may_also_demand_it() -> None:
     refusing = rules({"commands": [["*", "..."]], "detach": True})
     assert "leave processes running" in str(denied({"leave_processes": True}, policy=refusing))

@@ -13,6 +13,8 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.states import Phase
 from farhand_server.admission.admission import Admission, AdmittedRun, RunRefusal
+from farhand_server.admission.caller import Caller
+from farhand_server.auth.accounts import Principal
 from farhand_server.config import load
 from farhand_server.connection.channels.handler import ChannelHandler
 from farhand_server.connection.channels.run import RunChannel
@@ -22,6 +24,7 @@ from farhand_server.connection.dispatch import DispatchSession, dispatch
 from farhand_server.connection.login import LoginExchange
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import Action
+from farhand_server.runs.left import LeftRuns
 from farhand_server.runs.run import AnyRun, LiveRun
 from tests.server.connection.channels.runs import run as make_run
 from tests.support.client import new_id
@@ -70,6 +73,7 @@ class FakeAdmission(Admission):
 
     def __init__(self, run: AnyRun, refusal: RunRefusal | None = None, *, new: bool = True) -> None:
         self.run, self.refusal, self.new = run, refusal, new
+        self.caller = cast(Caller, SimpleNamespace(principal=Principal("ada", 1000, "peer"), peer=None))  # type: ignore[misc]  # as Admission.__init__ does
         self.asked: list[str] = []
         self.recorded: list[tuple[str, str | None]] = []
 
@@ -92,6 +96,12 @@ class FakeAdmission(Admission):
         self.recorded.append((event, detail))
 
 
+class NoRuns(tuple[LiveRun, ...]):
+    """A registry without active runs, and without runs that have left processes running."""
+
+    left = LeftRuns()
+
+
 class Session(FakeSession):
     """A logged-in session whose client opens one channel after another."""
 
@@ -99,7 +109,7 @@ class Session(FakeSession):
         super().__init__()
         config = load(None, overrides={"state_dir": str(directory)})
         config = config.model_copy(update={"runs": config.runs.model_copy(update={"max_runs_per_connection": 2})})
-        self.context = cast(SessionContext, SimpleNamespace(config=config, registry=()))
+        self.context = cast(SessionContext, SimpleNamespace(config=config, registry=NoRuns()))
         self.log = Logger(Sink(), {})
         self.login = cast(LoginExchange, None)
         self.admission = admission

@@ -11,6 +11,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.features import LEFT_PROCESSES
 from farhand_protocol.messages.codec import pack_runs
+from farhand_server.runs.attachments.attachments import Attachment, ClientIdentity
 from farhand_server.runs.left import LeftRuns
 from farhand_server.runs.registry import RecordUnavailable
 from farhand_server.runs.run import AnyRun, LiveRun
@@ -143,8 +144,17 @@ def info(run: AnyRun, left: LeftRuns) -> m.RunInfo:
         on_disconnect="keep" if run.keep else "kill",
         outcome=None if result is None else result.outcome,
         terminal=_size(run) if run.has_terminal else None,
+        login=run.login,
+        tty=None if under_way is None else under_way.tty,
+        clients=() if live is None else tuple(map(_client, live.attachments.connected()[: m.MAX_CLIENTS])),
+        internal=run.internal,
         left_processes=None if result is None else left.describe(run.id, result.left_processes),
     )
+
+
+def _client(attachment: Attachment) -> m.ClientInfo:
+    who = attachment.who or ClientIdentity("")
+    return m.ClientInfo(user=who.user[: m.MAX_CLIENT_USER], key=who.key, address=who.address, types=attachment.feeds)
 
 
 def _size(run: AnyRun) -> m.WindowSize:

@@ -9,7 +9,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.channel import output_window
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
-from farhand_server.runs.attachments.attachments import Attachment, Output
+from farhand_server.runs.attachments.attachments import Attachment, ClientIdentity, Output
 from farhand_server.runs.attachments.terminal import TerminalAttachments
 from farhand_server.runs.output.spool import Spool
 from farhand_server.runs.plan import RunResult, TerminalSize
@@ -58,7 +58,14 @@ class RunChannel:
     """
 
     def __init__(
-        self, outlet: ChannelOutlet, number: int, run: LiveRun, request: m.RunRequest | m.Attach, *, new: bool
+        self,
+        outlet: ChannelOutlet,
+        number: int,
+        run: LiveRun,
+        request: m.RunRequest | m.Attach,
+        *,
+        new: bool,
+        who: ClientIdentity | None = None,
     ) -> None:
         self.number: Final = number
         self.run: Final = run
@@ -91,6 +98,7 @@ class RunChannel:
             size=None if shown is None else TerminalSize(shown.columns, shown.rows),
             window=output_window(request, peer.window),
         )
+        self._attachment.who = who
         self._shows_terminal = shown is not None
         self._sent_size: TerminalSize | None = None
         self._screen = run.attachments.shared_size if isinstance(run.attachments, TerminalAttachments) else None

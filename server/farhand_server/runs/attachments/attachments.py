@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, Literal, Protocol, Self, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol, Self, TypeAlias
 
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
@@ -51,6 +51,15 @@ class Watcher(Protocol):
         """The same client has attached again. This watcher receives no more notifications."""
 
 
+class ClientIdentity(NamedTuple):
+    """Who is attached: the account, the fingerprint of the key that was used, and the address, the last two None for a
+    local client."""
+
+    user: str
+    key: str | None = None
+    address: str | None = None
+
+
 class AttachmentSnapshot(SnapshotRecord):
     """The state of an `Attachment`. After an upgrade its client is absent, and may be for `left` more seconds."""
 
@@ -76,7 +85,7 @@ class Attachment:
 
     __slots__ = (
         "_expiry", "caught_up", "feeds", "hold", "key", "share", "size", "stdin_at", "stdin_received", "taken",
-        "watcher", "window",
+        "watcher", "who", "window",
     )  # fmt: skip
 
     def __init__(self, key: bytes, watcher: Watcher | None, *, hold: bool, taken: dict[Output, int]) -> None:
@@ -86,6 +95,8 @@ class Attachment:
         self.taken = taken
         self.feeds = False
         self.share = False
+        self.who: ClientIdentity | None = None
+        """Who the client is; None for a client that has been absent since an upgrade."""
         self.caught_up = False
         """Whether the client has come within its window of the end, or has returned. From then on the program waits for
         it."""
@@ -163,6 +174,10 @@ class Attachments:
                 attachment.wait_for_return(snapshot.left, self._remove)
         if alone is not None:
             self._alone = asyncio.get_running_loop().call_later(alone, self._abandoned)
+
+    def connected(self) -> list[Attachment]:
+        """Return the attachments of connected clients, in the order in which they were added."""
+        return [attachment for attachment in self._all.values() if attachment.watcher is not None]
 
     def watchers(self) -> Iterator[Watcher]:
         """Iterate over a copy of all watchers that must now be notified."""

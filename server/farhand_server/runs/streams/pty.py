@@ -25,6 +25,11 @@ _MODE: Final = 0o620
 
 _SIGNAL_KEYS: Final = (termios.VINTR, termios.VQUIT, termios.VSUSP)
 
+_TIOCGPTN: Final = 0x80045430
+"""The request for a pseudoterminal's number (ioctl_tty(2)); Python has no name for it."""
+
+_NUMBER: Final = struct.Struct("I")
+
 _WINSIZE: Final = struct.Struct("HHHH")
 """struct winsize: rows, columns, and two sizes in pixels (ioctl_tty(2))."""
 
@@ -62,6 +67,17 @@ class PseudoTerminal:
             terminal.close()
             raise
         return terminal
+
+    @property
+    def name(self) -> str | None:
+        """The name of the program's end, as ps(1) shows it; None once the service has closed both ends."""
+        if self.master < 0:
+            return None
+        try:
+            (number,) = _NUMBER.unpack(fcntl.ioctl(self.master, _TIOCGPTN, _NUMBER.pack(0)))
+        except OSError:
+            return None
+        return f"pts/{number}"
 
     @property
     def size(self) -> TerminalSize:

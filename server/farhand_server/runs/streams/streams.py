@@ -29,6 +29,10 @@ class ProgramStreams(Protocol):
     """What a run's program reads from and writes to. Opened once, before the start; always closed, even if the start
     fails."""
 
+    @property
+    def tty(self) -> str | None:
+        """The name of the terminal, such as `pts/3`; None without one, or if it is closed."""
+
     def open(self, theirs: contextlib.ExitStack) -> tuple[int, int, int]:
         """Open the streams and return the program's three descriptors, which `theirs` closes. Raises `LaunchError`."""
 
@@ -78,6 +82,10 @@ class PipeStreams:
         self._stdout, self._stderr = stdout, stderr
         self._ended = ended
         self._unread: list[tuple[int, Spool]] = []
+
+    @property
+    def tty(self) -> None:
+        return None
 
     def open(self, theirs: contextlib.ExitStack) -> tuple[int, int, int]:
         given = []
@@ -173,6 +181,10 @@ class TerminalStreams:
         self._ended = ended
         self._reader: TerminalReader | None = None
         self._hangup_retry: asyncio.TimerHandle | None = None
+
+    @property
+    def tty(self) -> str | None:
+        return None if self.terminal is None else self.terminal.name
 
     def open(self, theirs: contextlib.ExitStack) -> tuple[int, int, int]:
         self._shared_size.apply()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -12,14 +14,40 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import SpawnFailed
 from farhand_server.connection.channels.deliver import DeliverChannel
 from farhand_server.runs.output.spool import SpoolMemory
+from farhand_server.runs.process.left import LeftTree
 from farhand_server.runs.run import AnyRun, LiveRun
 from tests.server.connection.channels.runs import finish, past, plan, run
 from tests.support.fake_session import FakeSession
 
 
-def deliver(session: FakeSession, wanted: AnyRun, number: int = signal.SIGTERM) -> DeliverChannel:
-    request = m.Deliver(id=wanted.id, number=number)
-    channel = DeliverChannel(session, session.open(request), wanted, request, None)
+class FakeTree:
+    """Processes that a run has left running. They end when told."""
+
+    def __init__(self, *, alive: bool = True) -> None:
+        self.alive = alive
+        self.calls: list[tuple[int, float | None]] = []
+        self.ended = asyncio.Event()
+
+    def signal(self, number: int) -> bool:
+        self.calls.append((number, None))
+        return self.alive
+
+    async def stop(self, number: int, kill_after: float) -> None:
+        self.calls.append((number, kill_after))
+        await self.ended.wait()
+
+
+def deliver(
+    session: FakeSession,
+    wanted: AnyRun,
+    number: int = signal.SIGTERM,
+    *,
+    left: FakeTree | None = None,
+    kill_after: float | None = None,
+) -> DeliverChannel:
+    request = m.Deliver(id=wanted.id, number=number, kill_after=kill_after)
+    tree = cast("LeftTree | None", left)
+    channel = DeliverChannel(session, session.open(request), wanted, request, tree)
     channel.begin()
     return channel
 
@@ -98,3 +126,27 @@ async def test_a_client_that_leaves_before_the_start_sends_no_signal(wanted: Sig
     left.received(m.Close())
     start(wanted)
     assert (wanted.sent, session.received[left.number]) == ([], [m.Done()])
+
+
+@pytest.mark.parametrize("alive", [True, False])
+async def test_a_signal_to_an_ended_run_goes_to_the_processes_that_it_has_left_running(alive: bool) -> None:
+    session, left = FakeSession(), FakeTree(alive=alive)
+    channel = deliver(session, past(), signal.SIGHUP, left=left)
+    assert left.calls == [(signal.SIGHUP, None)]
+    (answer,) = session.received[channel.number]
+    assert isinstance(answer, m.Done if alive else m.Error)
+
+
+async def test_a_stop_of_left_processes_is_answered_when_they_have_ended_and_goes_on_without_its_client() -> None:
+    session, left = FakeSession(), FakeTree()
+    channel = deliver(session, past(), left=left, kill_after=3.0)
+    other = deliver(session, past(), left=left, kill_after=3.0)
+    await asyncio.sleep(0)
+    assert left.calls == [(signal.SIGTERM, 3.0)] * 2
+    assert channel.number not in session.received
+    other.lost()
+    left.ended.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert session.received[channel.number] == [m.Done()]
+    assert other.number not in session.received

@@ -13,15 +13,19 @@ import pytest
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.features import FEATURES
 from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited, Signaled
 from farhand_server.connection.channels.listing import ListChannel, info
+from farhand_server.connection.channels.run import RunChannel
+from farhand_server.runs.attachments.attachments import ClientIdentity
 from farhand_server.runs.left import LeftRuns
 from farhand_server.runs.past import PastRun
 from farhand_server.runs.plan import RunResult, TerminalPlan
 from farhand_server.runs.registry import RecordUnavailable
 from farhand_server.runs.run import AnyRun, LiveRun
 from tests.server.connection.channels.runs import past, run
+from tests.server.runs.attachments.test_attachments import Client
 from tests.support.fake_session import FakeSession
 
 
@@ -214,6 +218,67 @@ async def test_a_listed_run_has_all_its_fields() -> None:
     one.result = RunResult(Signaled(signal=9), 5, 0, 2.5)
     reported = info(one, LeftRuns())
     assert (reported.pid, reported.stdin, reported.duration, reported.outcome) == (None, None, 2.5, Signaled(signal=9))
+
+
+async def test_a_login_shell_is_listed_with_its_terminal_and_its_clients(tmp_path: Path) -> None:
+    terminal = TerminalPlan("xterm", 80, 24)
+    shell = run(tmp_path, terminal=terminal, stdin=True, disk_spool=65536, login=True, internal=True)
+    session = FakeSession()
+    request = m.Attach(id=shell.id, stdin=0, size=m.WindowSize(columns=80, rows=24))
+    who = ClientIdentity("a" * 40, "SHA256:x", "192.0.2.7:50214")
+    channel = RunChannel(session, session.open(request), shell, request, new=False, who=who)
+    shell.attach(Client(), key=None, hold=False, taken={}, feeds=None)
+    reported = info(shell, LeftRuns())
+    assert (reported.login, reported.tty, reported.internal, reported.attachments) == (True, None, True, 2)
+    assert reported.clients == (
+        m.ClientInfo(user="a" * 32, key="SHA256:x", address="192.0.2.7:50214", types=True),
+        m.ClientInfo(user=""),
+    )
+    channel.lost()
+    assert [one.user for one in info(shell, LeftRuns()).clients] == [""]
+    past_shell = info(ended(1, login=True, internal=True), LeftRuns())
+    assert (past_shell.login, past_shell.internal, past_shell.clients) == (True, True, ())
+    shell.close()
+
+
+class LeftRunning(LeftRuns):
+    """Runs that have ended but have left processes running."""
+
+    def __init__(self, *runs: PastRun) -> None:
+        super().__init__()
+        self.runs = runs
+
+    def __iter__(self) -> Iterator[PastRun]:
+        return iter(self.runs)
+
+    def describe(self, run_id: str, recorded: m.LeftProcesses | None) -> m.LeftProcesses | None:
+        return LEFT if any(run.id == run_id for run in self.runs) else recorded
+
+
+LEFT = m.LeftProcesses(count=1, names=("sleep",), pids=(7,))
+
+
+@pytest.mark.parametrize(("features", "expected"), [(FEATURES, [3, 2, 1, 0]), ((), [2, 0])])
+async def test_runs_that_have_left_processes_running_are_listed_for_clients_that_know_of_them(
+    features: tuple[str, ...], expected: list[int]
+) -> None:
+    registry = Registry(active(0), ended(1), active(2), ended(3))
+    registry.left = LeftRunning(*(one for one in registry.runs if isinstance(one, PastRun)))
+    session = FakeSession(features=features)
+    number = ask(session, registry)
+    session.all_turns()
+    assert listed(session, number) == expected
+    found = [
+        one.left_processes
+        for message in session.received[number]
+        if isinstance(message, m.Runs)
+        for one in message.runs
+    ]
+    assert found == ([LEFT, None, LEFT, None] if features else [None, None])
+    rest = FakeSession(features=features)
+    number = ask(rest, registry, after=registry.runs[2])
+    rest.all_turns()
+    assert listed(rest, number) == [n for n in expected if n < 2]
 
 
 async def test_a_run_with_a_terminal_is_listed_with_its_size(tmp_path: Path) -> None:

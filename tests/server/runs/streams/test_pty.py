@@ -34,6 +34,13 @@ def test_the_terminal_has_the_requested_size(size: TerminalSize) -> None:
     terminal.close()
 
 
+def test_the_terminal_has_the_name_that_other_programs_show_until_it_is_closed() -> None:
+    terminal = opened()
+    assert terminal.name == os.ttyname(terminal.slave).removeprefix("/dev/")
+    terminal.close()
+    assert terminal.name is None
+
+
 async def test_a_program_is_notified_once_of_a_new_size_and_never_of_the_same() -> None:
     with on_terminal("sh", "-c", TRAPPING) as program:
         await program.says(b"ready")
