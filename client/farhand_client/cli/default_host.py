@@ -13,7 +13,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from farhand_client.config import config_directory, load_default_host
+from farhand_client.config import config_directory, load, load_default_host
+from farhand_client.errors import AddressError
 
 from .values import fingerprint, run_id
 
@@ -32,11 +33,21 @@ def default_host() -> str | None:
 
 
 def required_default(parser: argparse.ArgumentParser, missing: str = "HOST is missing") -> str:
-    """Return the default HOST; without one, print how to set it and exit with 2. Raises as `default_host`."""
+    """Return the default HOST; without one, print how to set it and exit with 2.
+
+    Raises `AddressError` if it or `config.toml` cannot be used.
+    """
+    from farhand_client.connection.address import resolve
+
     host = default_host()
+    file = config_directory() / "config.toml"
     if host is None:
-        file = config_directory() / "config.toml"
         parser.error(f'{missing}; to make HOST optional, set default_host = "HOST" in {file}, or {HOST_VARIABLE}')
+    try:
+        resolve(host, config=file)
+    except AddressError as error:
+        place = HOST_VARIABLE if os.environ.get(HOST_VARIABLE) else load(file).place("default_host")
+        raise AddressError(f"{place}: {error}") from None
     return host
 
 

@@ -120,6 +120,16 @@ def test_a_mistake_in_the_file_is_reported_only_if_the_default_is_needed(config:
         parse_with_host(parser(""), [])
 
 
+def test_a_default_that_is_no_host_is_reported_with_its_place(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text("\ndefault_host = 'a..b'")
+    with pytest.raises(AddressError) as caught:
+        parse_with_host(parser(""), [])
+    assert str(caught.value).startswith(f"{config}:2: default_host: 'a..b' is not a host name")
+    monkeypatch.setenv("FARHAND_HOST", "web:")
+    with pytest.raises(AddressError, match=r"^FARHAND_HOST: 'web:': the port after the colon is missing$"):
+        required_default(parser(""))
+
+
 @pytest.mark.parametrize(
     ("default", "line", "host", "words"),
     [
