@@ -15,6 +15,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.features import LEFT_PROCESSES
 from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
+from .arguments import shortened
 from .errors import ConnectionLost, FarhandError, OutputIncomplete, RequestRefused, RunGoesOn, SpawnError
 from .results import Result, describe, lost_run_error
 from .stdin import InputStream
@@ -111,14 +112,13 @@ class ClientAttachment:
         self.connection.check_home()
         if self._shown_size is None:
             raise ValueError("this run was not requested with a terminal, so it has no size")
-        if not all(isinstance(number, int) for number in (columns, rows)):
-            raise TypeError("columns and rows of a terminal must be ints")
-        if not (0 <= columns <= MAX_CELLS and 0 <= rows <= MAX_CELLS):
-            raise ValueError(f"a terminal cannot have {columns} columns and {rows} rows; use 0 to {MAX_CELLS}")
-        self._shown_size = m.WindowSize(columns=columns, rows=rows)
+        if any(number not in range(MAX_CELLS + 1) for number in (columns, rows)):
+            wrong = f"{shortened(columns)} columns and {shortened(rows)} rows"
+            raise ValueError(f"a terminal cannot have {wrong}; use 0 to {MAX_CELLS}")
+        self._shown_size = m.WindowSize(columns=int(columns), rows=int(rows))
         watches = isinstance(self.opening, m.Attach) and self.opening.read_only
         if self._session is not None and not watches and not self.ended.done():
-            self._session.send_on(self, m.Resize(columns=columns, rows=rows))
+            self._session.send_on(self, m.Resize(columns=int(columns), rows=int(rows)))
 
     async def result(self) -> Result:
         """Wait for `ended` without cancelling it when this call is cancelled. Raises the error with which it failed.
@@ -162,9 +162,7 @@ class ClientAttachment:
 
         A forked child leaves the run to its parent.
         """
-        if self.connection.home.in_child:
-            return
-        if self.stops_with_client:
+        if self.stops_with_client and not self.connection.home.in_child:
             await self.stop()
         else:
             self.detach()

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.features import SERVICE_STATUS
 
 from .arguments import as_choice, as_count, as_id_prefix, as_pattern, as_seconds
 from .errors import AmbiguousId, ConnectionLost, FarhandError, RequestRefused
@@ -192,8 +193,14 @@ async def wait_for(
     return matched
 
 
-async def service_status(connection: ReconnectingConnection) -> m.ServiceStatus:
-    """Return the state of the service itself. Raises as `Client.status`."""
+async def service_status(
+    connection: ReconnectingConnection, features: Container[str], software: str
+) -> m.ServiceStatus:
+    """Return the state of the service itself, if it is among its `features`. Raises as `Client.status`."""
+    connection.check_home()
+    if SERVICE_STATUS not in features:
+        text = f"{connection.name} runs {software}, which is too old to be asked for its status"
+        raise RequestRefused(ErrorCode.UNKNOWN_MESSAGE, text)
     (status,) = await _ask(connection, m.StatusRequest)
     assert isinstance(status, m.ServiceStatus)
     return status

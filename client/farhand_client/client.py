@@ -6,14 +6,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, Unpack, overload
 
 from farhand_protocol import messages as m
-from farhand_protocol.errors import ErrorCode
-from farhand_protocol.features import SERVICE_STATUS
 from farhand_protocol.limits import MiB
 
 from . import run_keywords as k
 from .arguments import as_callback, as_count, as_seconds
-from .attachment import ClientAttachment
-from .errors import RequestRefused
 from .home_loop import not_picklable
 from .options import (
     DEVNULL,
@@ -28,7 +24,6 @@ from .options import (
     RunOptions,
     ShellKeywords,
     StartKeywords,
-    attach_request,
     checked_attach,
     combined,
 )
@@ -39,7 +34,7 @@ from .redirection import Destination, Redirections, check_pipes, merging_stderr
 from .results import Completed, Result
 from .run import Run, RunWithStdin
 from .run_keywords import Options
-from .run_to_end import run_to_end, wait_for_end
+from .run_to_end import run_to_end, stop_run, wait_for_end
 from .signals import linux_number
 from .stdin import Buffer, Source
 from .text_codec import TextCodec
@@ -330,19 +325,14 @@ class Client:
         is, and returns how the run ended. A cancellation gives up the waiting, not the stopping. Raises as `wait`.
         """
         grace = as_seconds(kill_after, "kill_after", positive=False)
-        attachment = ClientAttachment(self._connection, attach_request(await self._full_id(run_id), (None, None)))
-        attachment.request_stop(grace)
-        from .calls import stop_left_processes
-
-        return await stop_left_processes(self._connection, await wait_for_end(attachment), grace)
+        return await stop_run(self._connection, await self._full_id(run_id), grace)
 
     async def wait(self, run_id: str) -> Result:
         """Wait for the end of a run and return how it ended. None of its output is read.
 
         Raises `AmbiguousId`, `RequestRefused`, `ConnectionLost`, `SpawnError` if the program never started, ValueError.
         """
-        opening = attach_request(await self._full_id(run_id), (None, None), read_only=True)
-        return await wait_for_end(ClientAttachment(self._connection, opening))
+        return await wait_for_end(self._connection, await self._full_id(run_id))
 
     async def wait_for(
         self,
@@ -383,16 +373,10 @@ class Client:
         """
         from .calls import service_status
 
-        if SERVICE_STATUS not in self.features:
-            text = f"{self.name} runs {self.software}, which is too old to be asked for its status"
-            raise RequestRefused(ErrorCode.UNKNOWN_MESSAGE, text)
-        return await service_status(self._connection)
+        return await service_status(self._connection, self.features, self.software)
 
     async def close(self) -> None:
-        """Close the connection. The service stops the runs that were started here, unless they are kept.
-
-        Safe to call again.
-        """
+        """Close the connection. The service stops the runs that were started here, unless they are kept."""
         await self._connection.close()
 
     def __repr__(self) -> str:

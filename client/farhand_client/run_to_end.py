@@ -16,8 +16,10 @@ from farhand_protocol import messages as m
 from farhand_protocol.outcome import TimedOut
 
 from .attachment import ClientAttachment
+from .calls import stop_left_processes
 from .descriptors import descriptor_writer
 from .errors import FarhandError
+from .options import attach_request
 from .output import OnGap, OutputCollector, OutputStream
 from .results import CommandTimeout, Completed, Result
 from .stdin import feed_until
@@ -145,8 +147,19 @@ async def _communicate(
     return await ending
 
 
-async def wait_for_end(attachment: ClientAttachment) -> Result:
-    """Attach without reading output, and return the result at the run's end."""
+async def wait_for_end(connection: ReconnectingConnection, run_id: str) -> Result:
+    """Attach to a run without reading output, and return the result at its end."""
+    return await _result(ClientAttachment(connection, attach_request(run_id, (None, None), read_only=True)))
+
+
+async def stop_run(connection: ReconnectingConnection, run_id: str, kill_after: float | None) -> Result:
+    """Stop a run, or the processes that it has left behind, and return the result. Raises as `Client.stop`."""
+    attachment = ClientAttachment(connection, attach_request(run_id, (None, None)))
+    attachment.request_stop(kill_after)
+    return await stop_left_processes(connection, await _result(attachment), kill_after)
+
+
+async def _result(attachment: ClientAttachment) -> Result:
     attachment.begin()
     try:
         return await attachment.result()

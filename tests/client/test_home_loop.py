@@ -77,6 +77,7 @@ ASYNC_CALLS: dict[str, Callable[[Client, Run], Awaitable[Any]]] = {
     "stop": lambda client, _: client.stop(ID),
     "wait": lambda client, _: client.wait(ID),
     "wait_for": lambda client, _: client.wait_for(ID, "x"),
+    "status": lambda client, _: client.status(),
     "ping": lambda client, _: client.ping(),
     "close": lambda client, _: client.close(),
     "Run.wait": lambda _, run: run.wait(),
