@@ -114,7 +114,7 @@ def connect(
                 keys = _identities(tuple(map(_expanded, named)) or address.identities, config, passphrase, deadline)
                 login = await _first_login(dial, address, keys, deadline, touch)
                 again = keys.for_reconnect(login.identity)
-                log_in_again = partial(_tls_login, address, record, again, seconds, keepalive)
+                log_in_again = partial(_tls_login, address, record, again, seconds, keepalive, touch)
         return Client(ReconnectingConnection(login, log_in_again, reconnect, watch), login)
 
     return Pending(opened())
@@ -137,11 +137,17 @@ async def _socket_login(address: Address, timeout: float) -> LoginResult:
 
 
 async def _tls_login(
-    address: Address, record: KnownHosts, identities: Identities, timeout: float, keepalive: float | None
+    address: Address,
+    record: KnownHosts,
+    identities: Identities,
+    timeout: float,
+    keepalive: float | None,
+    touch: ShowTouch | None,
 ) -> LoginResult:
     """Connect and log in without asking the user anything."""
     async with connect_deadline(timeout) as deadline:
-        return await log_in(await dial_tls(address, record, keepalive, deadline), address, identities, deadline)
+        dialled = await dial_tls(address, record, keepalive, deadline)
+        return await log_in(dialled, address, identities, deadline, touch)
 
 
 async def _dial(

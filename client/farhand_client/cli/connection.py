@@ -43,7 +43,7 @@ def open_connection(
         accept_new=options.accept_new,
         confirm=confirm_host_key,
         passphrase=ask_passphrase,
-        touch=print_message,
+        touch=watch.touch if isinstance(watch, OutageNotice) else print_message,
         timeout=options.connect_timeout,
         keepalive=keepalive,
         reconnect=reconnect,

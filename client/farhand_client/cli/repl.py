@@ -11,6 +11,9 @@ from .loop import run_loop
 from .options import add_connection_options, add_escape, add_host, command_parser
 
 if TYPE_CHECKING:
+    from farhand_client.client import Client
+    from farhand_client.connection.reconnecting import Outage, OutageCallback
+    from farhand_client.pending import Pending
     from farhand_client.repl.host_connection import AskUser, Connect, HostOpener
 
 _EPILOG: Final = """\
@@ -53,18 +56,32 @@ def host_opener(options: argparse.Namespace) -> HostOpener:
         from farhand_client.ui.printing import print_message
         from farhand_client.ui.prompts import ask_passphrase, confirm_host_key
 
-        # A script ends with its connection: later lines may rely on earlier ones.
-        return lambda watch: connect(
-            name,
-            identities=options.identity,
-            accept_new=options.accept_new,
-            confirm=lambda unknown: ask_user(lambda: confirm_host_key(unknown)),
-            passphrase=lambda prompt: ask_user(lambda: ask_passphrase(prompt)),
-            touch=print_message,
-            timeout=options.connect_timeout,
-            keepalive=ATTENDED_KEEPALIVE if is_attended() else KEEPALIVE_INTERVAL,
-            reconnect=ATTENDED_RECONNECT if is_attended() else None,
-            watch=watch,
-        )
+        def open_client(watch: OutageCallback) -> Pending[Client]:
+            lost = False
+
+            def watch_and_note(outage: Outage | None) -> None:
+                nonlocal lost
+                lost = outage is not None
+                watch(outage)
+
+            def touch(sentence: str) -> None:
+                if not lost:  # a program may have the terminal during an outage
+                    print_message(sentence)
+
+            return connect(
+                name,
+                identities=options.identity,
+                accept_new=options.accept_new,
+                confirm=lambda unknown: ask_user(lambda: confirm_host_key(unknown)),
+                passphrase=lambda prompt: ask_user(lambda: ask_passphrase(prompt)),
+                touch=touch,
+                timeout=options.connect_timeout,
+                keepalive=ATTENDED_KEEPALIVE if is_attended() else KEEPALIVE_INTERVAL,
+                # A script ends with its connection: later lines may rely on earlier ones.
+                reconnect=ATTENDED_RECONNECT if is_attended() else None,
+                watch=watch_and_note,
+            )
+
+        return open_client
 
     return open_host

@@ -33,12 +33,14 @@ class OutageNotice:
     def __init__(self, host: str) -> None:
         self._host = host
         self._timer: asyncio.TimerHandle | None = None
+        self._down = False
         self._shown = False
         self._show: ShowNotice | None = None
 
     def __call__(self, down: Outage | None) -> None:
         """Note that the connection is lost, or with None that it is back."""
         self.close()
+        self._down = down is not None
         if down is not None:
             if not self._shown:
                 loop = asyncio.get_running_loop()
@@ -49,6 +51,13 @@ class OutageNotice:
                 print_message(f"connected to {self._host} again")
             else:
                 self._show(None)
+
+    def touch(self, sentence: str) -> None:
+        """Show which security key has to be touched: the `touch` callback of `connect`."""
+        if self._down:
+            self.close()  # a report would cover this
+            self._shown = True
+        (self._show or print_message)(sentence)
 
     @contextlib.contextmanager
     def through(self, show: ShowNotice) -> Iterator[None]:

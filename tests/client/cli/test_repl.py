@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from farhand_client.cli.repl import repl_command
+from farhand_client.connection.reconnecting import Outage
 from farhand_client.connector import KEEPALIVE_INTERVAL
+from farhand_client.errors import ConnectionLost
 from farhand_client.repl.host_connection import HostOpener
 from farhand_client.repl.script import ask_directly
 from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT
@@ -44,17 +46,25 @@ async def test_a_host_is_required() -> None:
     ],
 )
 def test_options_reach_the_repl_and_each_connection(
-    monkeypatch: pytest.MonkeyPatch, attended: bool, expected: dict[str, float | None]
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    attended: bool,
+    expected: dict[str, float | None],
 ) -> None:
+    outages: list[Outage | None] = []
     calls: list[tuple[tuple[object, ...], dict[str, Any]]] = []
     monkeypatch.setattr("farhand_client.connector.connect", lambda *words, **options: calls.append((words, options)))
     monkeypatch.setattr("farhand_client.repl.main.is_attended", lambda: attended)
 
     async def main(first: str, opener: HostOpener, escape: int | None, *, private: bool) -> int:
         assert (first, escape, private) == ("web", ord("%"), False)
-        opener("db", ask_directly)(lambda outage: None)
+        opener("db", ask_directly)(outages.append)
         assert await calls[0][1]["confirm"](None) is False
         assert await calls[0][1]["passphrase"]("Passphrase: ") is None
+        calls[0][1]["touch"]("touch it")
+        for outage in (Outage(ConnectionLost("cut"), 1.0), None):
+            calls[0][1]["watch"](outage)
+            calls[0][1]["touch"](f"touch it, {outage is None}")
         return 7
 
     async def nobody(question: object) -> None:
@@ -64,6 +74,9 @@ def test_options_reach_the_repl_and_each_connection(
     monkeypatch.setattr("farhand_client.ui.prompts.can_ask", lambda: False)
     monkeypatch.setattr("farhand_client.ui.prompts.ask_passphrase", nobody)
     assert repl_command(["-e", "%", "--accept-new", "--connect-timeout", "5", "web"]) == 7
+    assert [outage is None for outage in outages] == [False, True]
+    # A program may have the terminal during an outage.
+    assert capsys.readouterr().err == "farhand: touch it\nfarhand: touch it, True\n"
     ((words, options),) = calls
     assert words == ("db",)
     assert options.items() >= {"accept_new": True, "timeout": 5.0, **expected}.items()

@@ -100,8 +100,8 @@ def accept_after_login(client: FakeConnection, message: m.AnyMessage) -> None:
 
 
 @contextlib.asynccontextmanager
-async def agent(path: Path, *keys: PublicKey) -> AsyncIterator[None]:
-    """An agent that lists `keys` and never signs; without keys it does not even list them."""
+async def agent(path: Path, *keys: PublicKey, signs: bool = False) -> AsyncIterator[None]:
+    """An agent that lists `keys` and never signs, unless `signs`; without keys it does not even list them."""
 
     ends: list[asyncio.Event] = []
 
@@ -112,6 +112,9 @@ async def agent(path: Path, *keys: PublicKey) -> AsyncIterator[None]:
             if keys and request[0] == 11:
                 listed = b"".join(pack_string(key.blob) + pack_string(b"a key") for key in keys)
                 writer.write(pack_string(b"\x0c" + pack_u32(len(keys)) + listed))
+            elif signs:
+                signature = pack_string(keys[0].type.encode()) + pack_string(b"not verified here")
+                writer.write(pack_string(b"\x0e" + pack_string(signature)))
             await reader.read()
         writer.close()
         await writer.wait_closed()
@@ -136,6 +139,20 @@ async def test_an_agent_that_hangs_while_signing_is_named(tmp_path: Path, monkey
                 await connect(service.host, timeout=SHORT, touch=touched.append)
             await service.connections[0].closed.wait()
     assert touched == [f"touch your security key: a key in the ssh-agent ({security_key.fingerprint})"]
+
+
+async def test_a_touch_is_announced_at_each_reconnect_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    touched: list[str] = []
+    async with (
+        agent(tmp_path / "agent", SoftwareSecurityKey.ed25519().public_key, signs=True),
+        tls_service(tmp_path, greet=accept_after_login) as (service, _),
+        connect(service.host, touch=touched.append) as client,
+    ):
+        service.connections[0].cut()
+        await service.connections[0].closed.wait()
+        await client.ping()
+    assert len(touched) == 2
 
 
 async def test_the_sync_api_has_the_same_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,21 @@ async def test_inside_the_block_another_owner_of_the_terminal_shows_it(capsys: p
 
 
 @virtual_time
+async def test_a_touch_is_shown_at_once_and_not_covered_by_the_report(capsys: pytest.CaptureFixture[str]) -> None:
+    notice, shown = OutageNotice("web"), list[str | None]()
+    notice.touch("touch it")
+    notice(DOWN)
+    notice(None)
+    assert capsys.readouterr().err == "farhand: touch it\n"
+    with notice.through(shown.append):
+        notice(DOWN)
+        notice.touch("touch it")
+        await asyncio.sleep(2 * OUTAGE_NOTICE_DELAY)
+        notice(None)
+    assert (shown, capsys.readouterr().err) == (["touch it", None], "")
+
+
+@virtual_time
 async def test_after_close_nothing_more_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     notice = OutageNotice("web")
     notice(DOWN)
