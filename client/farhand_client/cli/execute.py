@@ -18,6 +18,7 @@ from farhand_client.ui.exitcodes import EXIT_BROKEN_PIPE, error_exit_code, outco
 from farhand_client.ui.failures import unforeseen
 from farhand_client.ui.interrupts import RunSignalHandler
 from farhand_client.ui.left import stopped_sentence
+from farhand_client.ui.limits import limit_notes
 from farhand_client.ui.printing import print_message, print_output, require_stdin, require_stdout
 from farhand_client.ui.streams import StandardWriters, copy_streams
 from farhand_client.ui.unread_stdin import UnreadStdin
@@ -121,6 +122,8 @@ async def _run_and_report(
         print_message(f"the command {describe(result.outcome)}")
     elif (sentence := stopped_sentence(result)) is not None:
         print_message(sentence)
+    for note in limit_notes(command.options.limits, result):
+        print_message(note)
     return result_report(result, new=new), EXIT_BROKEN_PIPE if broken else outcome_exit_code(result.outcome)
 
 

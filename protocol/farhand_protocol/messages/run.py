@@ -228,7 +228,8 @@ class UsageReport(BaseModel):
 
 class AppliedBounds(BaseModel):
     """How each bound on the run was enforced: for its process tree by a cgroup, for each process by a resource limit
-    (setrlimit(2)), or by the service itself. Resources without a bound are left out."""
+    (setrlimit(2)), or by the service itself. Resources without a bound, and bounds that nothing could enforce, are left
+    out."""
 
     model_config = Message.model_config
     memory: Literal["cgroup", "rlimit"] | None = None

@@ -21,6 +21,7 @@ from .process.cgroup import Cgroups
 from .process.left import LeftTree, describe, killed
 from .process.process import LaunchError, LeaderSnapshot, Process
 from .process.tree import RUN_ID_VARIABLE
+from .process.usage import rlimit_of_processes_binds
 from .snapshots import Descriptor, SnapshotRecord
 from .stop import StopLadder, Timeouts
 from .streams.streams import ProgramStreams
@@ -299,7 +300,9 @@ class Execution:
         duration = time.monotonic() - self._start
         if process is None:
             return RunResult(outcome, stdout, stderr, duration)
-        enforced = dict[str, EnforcedBy](process.applied.items())
+        enforced = dict[str, EnforcedBy | None](process.applied.items())
+        if enforced.get("processes") == "rlimit" and not rlimit_of_processes_binds(self._plan.uid):
+            enforced["processes"] = None
         if self._plan.output is not None:
             enforced["output"] = "service"
         return RunResult(outcome, stdout, stderr, duration, lingered, process.usage(), enforced, left)

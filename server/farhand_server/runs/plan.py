@@ -117,8 +117,8 @@ class RunResult:
     """What is known about a run that is over: `duration` is in seconds; `stdout` and `stderr` are the bytes written.
 
     `lingered` tells whether the output was cut off because other processes kept it open for longer than the linger
-    time. `applied` tells what enforced each of the run's limits. `left_processes` are those that the program has left
-    behind when it had ended on its own.
+    time. `applied` tells what enforced each of the run's limits, None if nothing could. `left_processes` are those that
+    the program has left behind when it had ended on its own.
     """
 
     outcome: Outcome
@@ -127,7 +127,7 @@ class RunResult:
     duration: float
     lingered: bool = False
     usage: ResourceUsage | None = None
-    applied: Mapping[str, EnforcedBy] = field(default_factory=dict)
+    applied: Mapping[str, EnforcedBy | None] = field(default_factory=dict)
     left_processes: LeftProcesses | None = None
 
 

@@ -89,6 +89,19 @@ def enforcers(limits: ResourceLimits, by_cgroup: frozenset[str]) -> dict[LimitNa
     return {name: "cgroup" if name in by_cgroup else "rlimit" for name in names if getattr(limits, name) is not None}
 
 
+def rlimit_of_processes_binds(uid: int) -> bool:
+    """Return whether RLIMIT_NPROC limits this account. The kernel exempts root, but not the root of a user namespace
+    (setrlimit(2), user_namespaces(7))."""
+    return uid != 0 or not _root_is_root()
+
+
+@functools.cache
+def _root_is_root() -> bool:
+    with open("/proc/self/uid_map") as ids:  # noqa: PTH123  # one short read
+        inside, outside, _ = ids.readline().split()
+    return inside == outside == "0"
+
+
 def limit_hit(limits: ResourceLimits, code: int, usage: ResourceUsage, *, oom_killed: bool) -> Hit | None:
     """Return which limit has ended a program with this exit `code` (or negated signal number); None if unknown.
 

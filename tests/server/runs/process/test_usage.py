@@ -5,10 +5,19 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
-from farhand_server.runs.process.usage import Hit, ResourceLimits, ResourceUsage, enforcers, limit_hit, own_peak
+from farhand_server.runs.process.usage import (
+    Hit,
+    ResourceLimits,
+    ResourceUsage,
+    enforcers,
+    limit_hit,
+    own_peak,
+    rlimit_of_processes_binds,
+)
 from tests.support.started_programs import nothing_left, started, wait_until_reaped
 
 BUSY = "import time\nwhile time.process_time() < 0.2: pass"
@@ -18,6 +27,13 @@ BUSY = "import time\nwhile time.process_time() < 0.2: pass"
 async def _nothing_left() -> AsyncIterator[None]:
     async with nothing_left():
         yield
+
+
+def test_an_rlimit_on_processes_binds_everybody_but_root() -> None:
+    assert rlimit_of_processes_binds(1000)
+    with Path("/proc/self/uid_map").open() as ids:
+        outermost = ids.readline().split()[:2] == ["0", "0"]
+    assert rlimit_of_processes_binds(0) is not outermost
 
 
 async def test_the_processor_time_of_a_program_is_counted() -> None:
