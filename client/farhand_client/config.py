@@ -225,36 +225,7 @@ def _named(keys: tuple[str, ...]) -> str:
 
 
 def _position(path: Path | None, text: str, keys: tuple[str, ...]) -> str:
-    line = _line(text, keys)
+    from farhand_protocol.toml_lines import line_of
+
+    line = line_of(text, keys)
     return f"{path}:{line}" if line else f"{path}"
-
-
-def _line(text: str, keys: tuple[str, ...]) -> int | None:
-    """Return the number of the line of valid TOML that sets `keys`, or else the table around them."""
-    section: tuple[str, ...] = ()
-    best: tuple[int, int | None] = (0, None)
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.lstrip().startswith("["):
-            here = section = _keys_of(line)
-        else:
-            name, equals, _ = line.partition("=")
-            here = (*section, *_keys_of(f"{name}= 0")) if equals else ()
-        common = min(len(here), len(keys))
-        if common > best[0] and here[:common] == keys[:common]:
-            best = common, number
-    return best[1]
-
-
-def _keys_of(line: str) -> tuple[str, ...]:
-    """Return the keys in a line of TOML; none if it is not whole, such as the middle of an array."""
-    import tomllib
-
-    try:
-        table: Any = tomllib.loads(line)
-    except ValueError:
-        return ()
-    keys: list[str] = []
-    while isinstance(table, dict) and len(table) == 1:
-        (key, table), *_ = table.items()
-        keys.append(key)
-    return tuple(keys)

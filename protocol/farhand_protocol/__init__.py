@@ -10,7 +10,8 @@ in a test by passing each one's bytes to the other.
 - `states`: the tables of what is legal when. `channel`, `window`: one channel's streams and their credit.
 - `frames`: the unit on the wire. `messages`: the JSON inside. `model`, `outcome`: the types that messages are made of.
 - `limits`: every limit with its reason. `errors`: error codes, and the exceptions for mistakes by either side.
-- `quantities`: times and sizes as people write them in options and files; the wire has numbers.
+- `quantities`: times and sizes as people write them in options and files; the wire has numbers. `toml_lines`: where
+  in such a file something is set.
 - `keepalive`: when to ping a silent peer, and when to give up on it.
 - `login`, `sshformat`: what a login signs, and the OpenSSH formats it uses.
 - `transport`: runs a `Connection` on an asyncio transport; the only module that knows asyncio.

@@ -59,7 +59,8 @@ def load(
         key: str(Path(value).absolute()) if isinstance(value, str) else value
         for key, value in (overrides or {}).items()
     }
-    data = ({} if file is None else _read(file)) | given
+    text = "" if file is None else _read(file)
+    data = ({} if file is None else _parsed(text, file)) | given
     directories = _directories(environ, uid)
     if "state_dir" not in data and directories.state.is_relative_to(_NO_HOME):
         raise ConfigError(
@@ -78,7 +79,7 @@ def load(
     try:
         return ServiceConfig.model_validate(data, context=directories)
     except ValidationError as error:
-        raise ConfigError("\n".join(config_problems(error, ServiceConfig, file, frozenset(given)))) from None
+        raise ConfigError("\n".join(config_problems(error, ServiceConfig, file, text, frozenset(given)))) from None
 
 
 def effective_toml(config: ServiceConfig) -> str:
@@ -135,7 +136,7 @@ def _home(environ: Mapping[str, str]) -> Path | None:
         return None
 
 
-def _read(file: Path) -> dict[str, object]:
+def _read(file: Path) -> str:
     try:
         with file.open("rb") as stream:
             content = stream.read(MAX_CONFIG_FILE + 1)
@@ -144,9 +145,14 @@ def _read(file: Path) -> dict[str, object]:
     if len(content) > MAX_CONFIG_FILE:
         raise ConfigError(f"{file}: larger than {MAX_CONFIG_FILE} bytes; this is not a farhandd configuration")
     try:
-        return tomllib.loads(content.decode())
+        return content.decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: not UTF-8 at byte {error.start}") from None
+
+
+def _parsed(text: str, file: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
     except RecursionError:

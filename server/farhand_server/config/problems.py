@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from farhand_protocol.toml_lines import line_of
 from farhand_server.config.model import Section, ServiceConfig, sections
 
 MAX_PROBLEMS = 20
@@ -38,11 +39,12 @@ _SENTENCES = {
 
 
 def config_problems(
-    error: ValidationError, model: type[Section], file: Path | None, options: frozenset[str]
+    error: ValidationError, model: type[Section], file: Path | None, text: str, options: frozenset[str]
 ) -> list[str]:
-    """Return a sentence for each of pydantic's findings in `error`, at most MAX_PROBLEMS.
+    """Return a sentence for each of pydantic's findings in `error`, at most MAX_PROBLEMS, with its line in `text`.
 
-    `options` are the top-level keys that come from the command line rather than from `file`.
+    `text` is what `file` contains. `options` are the top-level keys that come from the command line rather than from
+    `file`.
     """
     found = error.errors(include_url=False)
     lines = []
@@ -51,10 +53,13 @@ def config_problems(
         if loc and loc[0] in options:
             where = "--" + str(loc[0]).replace("_", "-")
             lines.append(f"{where}: {finding_sentence(finding)}")
-        elif finding["type"] == "extra_forbidden":
-            lines.append(f"{file}: {_unknown(model, loc, finding['input'])}")
+            continue
+        line = line_of(text, tuple(part for part in loc if isinstance(part, str)))
+        where = f"{file}:{line}" if line else f"{file}"
+        if finding["type"] == "extra_forbidden":
+            lines.append(f"{where}: {_unknown(model, loc, finding['input'])}")
         else:
-            lines.append(f"{file}: {_place(loc)}: {finding_sentence(finding)}")
+            lines.append(f"{where}: {_place(loc)}: {finding_sentence(finding)}")
     if len(found) > MAX_PROBLEMS:
         lines.append(f"{file}: and {len(found) - MAX_PROBLEMS} more")
     return lines

@@ -26,7 +26,7 @@ def test_an_error_in_the_configuration_is_a_sentence_without_traceback(
     file.write_text("[runs]\nmax_runz = 7\n")
     result = farhandd(command, "--config", file)
     assert (result.code, result.out) == (1, "")
-    assert result.err == f"farhandd: {file}: unknown key [runs] max_runz; did you mean 'max_runs'?\n"
+    assert result.err == f"farhandd: {file}:2: unknown key [runs] max_runz; did you mean 'max_runs'?\n"
 
 
 def test_an_invalid_address_is_an_error(farhandd: CommandLine) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
@@ -33,7 +34,7 @@ def default_config(tmp_path: Path, **environ: str) -> ServiceConfig:
 def sentences(file: Path, **overrides: str | list[str]) -> list[str]:
     with pytest.raises(ConfigError) as refusal:
         load(file, overrides=overrides)
-    return [line.removeprefix(f"{file}: ") for line in str(refusal.value).splitlines()]
+    return [re.sub(f"^{re.escape(str(file))}(:[0-9]+)?: ", "", line) for line in str(refusal.value).splitlines()]
 
 
 class TestDirectories:
@@ -179,6 +180,13 @@ class TestReading:
 
 
 class TestRefusing:
+    def test_a_mistake_is_reported_with_its_line(self, write: Write) -> None:
+        file = write("# mine\n[runs]\n\nlingr = 1\ngrace = [\n1,\n]\n[rns]\n")
+        with pytest.raises(ConfigError) as refusal:
+            load(file, overrides={"listen": ["nowhere"]})
+        places = sorted(line.rpartition(": ")[0].split(": ")[0] for line in str(refusal.value).splitlines())
+        assert places == ["--listen", f"{file}:4", f"{file}:5", f"{file}:8"]
+
     @pytest.mark.parametrize(
         ("text", "sentence"),
         [
