@@ -1,14 +1,14 @@
 """One core, from its start to its end.
 
-    serve: restore runs -> listen -> start the edge -> ready -> wait for a signal -> pause listeners -> drain -> close
+    serve: restore runs -> listen -> start the edge -> ready -> wait for a signal -> drain -> stop listening -> close
 
 Signals control the core: SIGTERM and SIGINT stop it, and a second one ends the runs' grace period; SIGHUP reloads the
 configuration, the policy and the public host key, or stops the core if its own terminal was closed (`hangup`); SIGUSR2
 upgrades the core (`upgrade.replace`). Sessions and listeners use the service as their context, which always has the
 current `config`, `policy`, `authenticator`, `registry`, `sessions` and `note`.
 
-To drain, the core refuses new runs and tells clients how long runs may still take; after `drain.grace` it stops the
-runs, then gives clients `SHUTDOWN_GRACE` seconds to receive their last messages.
+To drain, the core refuses new runs and new clients, and tells the others how long runs may still take; after
+`drain.grace` it stops the runs, then gives clients `SHUTDOWN_GRACE` seconds to receive their last messages.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Service:
             await self._stop.wait()
             await self._upgrader.stop()
             await self.sockets.stop()
-            self._close_listeners()
+            self.listeners[0].withdraw()  # a successor with another state directory may take the path
             await self._drain()
         finally:
             watchdog.cancel()
@@ -196,6 +196,7 @@ class Service:
             self.registry.stop_all("draining", kill_after=self.config.runs.kill_after)
             await self.registry.idle()
         self._grace = None
+        self._close_listeners()
         await self.sessions.finish(SHUTDOWN_GRACE)
 
     # Signals

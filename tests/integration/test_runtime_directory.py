@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client import Client, connect
+from farhand_client import Client, RequestRefused, connect
 from farhand_client.pending import Pending
 from farhand_protocol.outcome import Exited
 from tests.support.client import TIMEOUT, RawClient
@@ -83,5 +83,11 @@ async def test_a_service_outlives_its_runtime_directory(
     await logged(service, RESTORED, 7)
     async with over_tls() as last:
         assert (await last.run(["echo", "upgraded"])).stdout == b"upgraded\n"
-    assert await service.stop() == 0
+        await last.start(["sleep", "60"])
+        service.process.send_signal(signal.SIGTERM)
+        await logged(service, "msg=draining", 1)
+        with pytest.raises(RequestRefused, match="the service is shutting down; try again in a moment"):
+            await over_tls()
+        service.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(service.process.wait(), TIMEOUT) == 0
     assert list(run_directory.rglob("*.sock")) == []

@@ -45,6 +45,10 @@ class LoginContext(Protocol):
     def authenticator(self) -> Authenticator | None:
         """Verifies logins by key. None if the service has no host key, and therefore no edge."""
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the service has been told to stop, so that no client may log in any more."""
+
     def note(self, entry: AuditEntry) -> None:
         """Add an event to the audit log, to be written soon."""
 
@@ -111,6 +115,9 @@ class LoginExchange:
     def answer_hello(self, hello: m.Hello) -> None:
         """Answer the hello. Log a local client in, unless it asks for another user."""
         connection = self._session.connection
+        if self._session.context.stopping:
+            connection.fail(ErrorCode.DRAINING, "the service is shutting down; try again in a moment")
+            return
         if m.PROTOCOL_VERSION not in hello.versions:
             connection.fail(
                 ErrorCode.UNSUPPORTED_VERSION,

@@ -112,7 +112,9 @@ class ProxiedConnection(asyncio.Protocol):
             address, port = header.source
             peer = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
             log = log.bind(peer=peer)
-        report = self._feeds.verdict(header.unique_id) if header.unique_id else None
+        # A client that comes while the service stops has failed at nothing, so the edge must not penalise it.
+        judged = header.unique_id is not None and not self._context.stopping
+        report = self._feeds.verdict(header.unique_id) if judged and header.unique_id else None
         session = ServerSession(self._context, log, address=address, peer=peer, report=report)
         carrier = _serve(session, transport)
         if rest:

@@ -117,12 +117,15 @@ class UnixListener:
         if server is not None:
             server.close()
 
+    def withdraw(self) -> None:
+        """Remove the socket's file. Clients that have connected are still accepted."""
+        if self.intact:
+            self.path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Stop listening permanently, and remove the socket's file. Repeated calls do nothing."""
-        # Remove the file first: once nobody listens, another service may create its own socket there, which must be
-        # kept.
-        if not self._closed and self.intact:
-            self.path.unlink(missing_ok=True)
+        if not self._closed:
+            self.withdraw()
         self._closed = True
         self.pause()
         self._socket.close()

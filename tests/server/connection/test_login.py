@@ -55,6 +55,7 @@ class Session:
         self.reports: list[bool] = []
         self.callers: list[Caller] = []
         self.ended: ErrorCode | None = None
+        self.stopping = False
         remote = verdict is not None
         self.login = LoginExchange(
             self,
@@ -121,6 +122,14 @@ async def test_a_local_client_cannot_be_another_user() -> None:
     session = Session(principal=peer_principal(os.getuid()))
     assert session.send(replace_user("somebody-else")) == [ErrorCode.DENIED]
     assert session.callers == []
+
+
+@virtual_time
+async def test_a_client_that_comes_while_the_service_stops_is_told_to_try_again() -> None:
+    for session in (Session(principal=peer_principal(os.getuid())), Session(BY_KEY)):
+        session.stopping = True
+        assert session.send(replace_user(None)) == [ErrorCode.DRAINING]
+        assert session.callers == []
 
 
 @virtual_time

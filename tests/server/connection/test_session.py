@@ -50,6 +50,7 @@ class Core:
     faults: list[Exception]
     authenticator: Authenticator | None = None
     sessions: OpenSessions = field(default_factory=OpenSessions)
+    stopping: bool = False
 
     def note(self, entry: AuditEntry) -> None:
         self.ledger.note(entry)

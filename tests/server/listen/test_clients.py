@@ -104,6 +104,7 @@ class Context:
         self.registry = None
         self.sessions = OpenSessions()
         self.entries: list[AuditEntry] = []
+        self.stopping = False
 
     def note(self, entry: AuditEntry) -> None:
         self.entries.append(entry)
@@ -270,6 +271,15 @@ async def test_a_client_that_leaves_is_reported_to_the_edge_as_not_logged_in(edg
         async with edges.connect() as client:
             await client.greet(HEADER)
         assert await feed.readexactly(17) == b"i" * 16 + VERDICT_REFUSED
+
+
+async def test_a_client_that_comes_while_the_service_stops_is_not_reported_as_refused(edges: Edges) -> None:
+    edges.context.stopping = True
+    async with fed(edges.feeds) as (feed, _), asyncio.timeout(TIMEOUT):
+        async with edges.connect() as client:
+            assert await client.greet(HEADER) == ["error"]
+        edges.feeds.close()
+        assert await feed.read() == b""
 
 
 async def test_a_connection_of_the_edge_itself_is_a_feed(edges: Edges) -> None:

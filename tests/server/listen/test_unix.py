@@ -137,6 +137,22 @@ async def test_a_listener_continues_with_the_socket_of_another(tmp_path: Path) -
     assert len(connections) == 2, "the first one was made to learn whether the path leads to this process"
 
 
+async def test_a_withdrawn_listener_makes_room_for_another_service_and_accepts_who_has_connected(
+    tmp_path: Path,
+) -> None:
+    connections: list[asyncio.BaseTransport] = []
+    listener = UnixListener(tmp_path / "s", accepting(connections))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "s"))
+        listener.withdraw()
+        with bind_unix(tmp_path / "s", 0o600):
+            await listener.open()
+            assert await served(client)
+            listener.withdraw()
+            listener.close()
+            assert (tmp_path / "s").exists()
+
+
 async def test_a_closed_listener_leaves_the_socket_of_the_next_service_alone(tmp_path: Path) -> None:
     listener = UnixListener(tmp_path / "s", accepting([]))
     await listener.open()
