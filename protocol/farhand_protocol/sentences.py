@@ -55,8 +55,7 @@ def unforeseen_sentence(error: BaseException) -> str:
 
     The caller shows the traceback if somebody asks for it.
     """
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = _first_cause(error)
     text = " ".join(str(error).split())
     if len(text) > MAX_SENTENCE:
         text = text[: MAX_SENTENCE - 1] + "…"
@@ -67,7 +66,7 @@ def unforeseen_sentence(error: BaseException) -> str:
             what = " ".join(str(error.strerror or error).split())
             where = "".join(f"{_named(name)}: " for name in (error.filename, error.filename2) if name is not None)
             return f"{where}{what}" + (f"; {_HINTS[error.errno]}" if error.errno in _HINTS else "")
-        case RuntimeError() if "start new thread" in text:
+        case _ if _lacks_thread(error):
             return f"no thread can be started; {_HINTS[errno.EAGAIN]}"
         case ImportError():
             return f"a part of the program cannot be loaded: {text}"
@@ -75,6 +74,24 @@ def unforeseen_sentence(error: BaseException) -> str:
             return "something is nested too deeply to be understood"
     kind = type(error).__name__ + (f": {text}" if text else "")
     return f"unexpected error {kind}; this is a fault in Farhand, FARHAND_DEBUG=1 shows where"
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return the first error of a group or, if a limit of the machine has led to it, the error about that: what fails
+    later, while everything is closed, says less."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    limit = error
+    each: BaseException | None = error
+    while each is not None:
+        if isinstance(each, MemoryError) or (isinstance(each, OSError) and each.errno in _HINTS) or _lacks_thread(each):
+            limit = each
+        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+    return limit
+
+
+def _lacks_thread(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and "start new thread" in str(error)
 
 
 def _named(name: str | bytes | int) -> str:

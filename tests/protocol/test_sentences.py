@@ -88,6 +88,15 @@ def test_an_unforeseen_error_is_one_sentence(error: BaseException, sentence: str
     assert unforeseen_sentence(error) == sentence
 
 
+def test_a_limit_explains_what_fails_after_it() -> None:
+    later = RuntimeError("Cannot close a running event loop")
+    later.__context__ = ValueError("between")
+    later.__context__.__context__ = OSError(errno.EMFILE, "Too many open files")
+    assert unforeseen_sentence(later).startswith("Too many open files;")
+    later.__suppress_context__ = True
+    assert unforeseen_sentence(later).startswith("unexpected error RuntimeError: Cannot close")
+
+
 def test_a_long_error_of_several_lines_is_one_line_and_shortened() -> None:
     sentence = unforeseen_sentence(KeyError("x\n" * 5000))
     assert "\n" not in sentence

@@ -13,6 +13,7 @@ from farhand_server import __version__
 
 def test_the_package_is_the_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["farhandd", "--version"])
+    monkeypatch.setenv("FARHAND_DEBUG", "1")  # leaves the warnings of the tests alone
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # restored at the end, as is the next one
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     with pytest.raises(SystemExit) as ended:

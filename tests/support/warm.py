@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.zygote import LENGTH, PID
+from tests.support.zygote import LENGTH, PID, take_away
 
 FARHAND: Final = (sys.executable, "-m", "farhand_client")
 FARHANDD: Final = (sys.executable, "-m", "farhand_server")
@@ -68,12 +68,24 @@ def _coverage() -> tuple[str, str] | None:
 
 
 class WarmPopen(subprocess.Popen[bytes]):
-    """A `Popen` of a command that `is_warm`; with `terminal`, a path, the program leads a session on that terminal."""
+    """A `Popen` of a command that `is_warm`; with `terminal`, a path, the program leads a session on that terminal.
+
+    `limits` are resource limits (`zygote.take_away`), and `closed` are standard files that the program is without.
+    """
 
     def __init__(
-        self, args: Sequence[Any], *, terminal: str | None = None, start_new_session: bool = False, **options: Any
+        self,
+        args: Sequence[Any],
+        *,
+        terminal: str | None = None,
+        start_new_session: bool = False,
+        limits: Mapping[int, int] | None = None,
+        closed: Sequence[int] = (),
+        **options: Any,
     ) -> None:
         self._terminal = terminal
+        self._limits = dict(limits or {})
+        self._closed = list(closed)
         self._new_session = start_new_session or terminal is not None
         super().__init__(args, **options)
 
@@ -112,7 +124,9 @@ class WarmPopen(subprocess.Popen[bytes]):
             "umask": _umask(),
             "new_session": self._new_session,
             "terminal": self._terminal,
-            "coverage": _coverage(),
+            "limits": self._limits,
+            "closed": self._closed,
+            "coverage": None if self._limits else _coverage(),  # it could perhaps not be written
         }
         self.pid = _zygote().fork(program, standard)
         self._child_created = True
@@ -142,8 +156,12 @@ class _Transport(base_subprocess.BaseSubprocessTransport):
 
 
 async def start(*argv: Any, env: Mapping[str, str] | None = None, **options: Any) -> asyncio.subprocess.Process:
-    """Like `asyncio.create_subprocess_exec`; with `terminal`, a path, as leader of a session on that terminal."""
+    """Like `asyncio.create_subprocess_exec`; with `terminal`, a path, as leader of a session on that terminal, and with
+    `limits` and `closed` as in `WarmPopen`."""
     if not is_warm(argv, env, **options):
+        limits, closed = options.pop("limits", None) or {}, options.pop("closed", ())
+        if limits or closed:
+            options["preexec_fn"] = functools.partial(take_away, limits, closed)
         terminal: str | None = options.pop("terminal", None)
         if terminal is not None:
             argv, options["start_new_session"] = ("sh", "-c", CONTROLLING, terminal, *argv), True

@@ -15,12 +15,14 @@ import importlib
 import os
 import pickle
 import pkgutil
+import resource
 import runpy
 import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 LENGTH: Final = struct.Struct("!I")
@@ -101,14 +103,29 @@ def become(request: dict[str, Any], fds: list[int]) -> None:
     os.environb.update(request["env"])
     if not any(os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG")):
         os.environ["LC_CTYPE"] = "C.UTF-8"  # as Python does at its start (PEP 538)
+    take_away(request["limits"], request["closed"])
     sys.argv = [request["module"], *map(os.fsdecode, request["arguments"])]
     sys.orig_argv = [sys.executable, "-m", *sys.argv]
-    _open_streams()
+    _open_streams(request["closed"])
 
 
-def _open_streams() -> None:
+def take_away(limits: dict[int, int], closed: Sequence[int]) -> None:
+    """Set resource limits, and close standard files; RLIMIT_AS is in bytes beyond what the process has now."""
+    for which, value in limits.items():
+        if which == resource.RLIMIT_AS:
+            value += int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(which, (value, value))
+    for number in closed:
+        os.close(number)
+
+
+def _open_streams(closed: Sequence[int]) -> None:
     # As Python does at its start: buffered, by lines where it is a terminal; how errors are handled is in the streams.
+    # There is none for a closed file.
     for number, mode in enumerate("rww"):
+        if number in closed:
+            setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+            continue
         before = (sys.stdin, sys.stdout, sys.stderr)[number]
         buffering = 1 if number == 2 or os.isatty(number) else -1
         stream = open(number, mode, buffering, encoding="utf-8", errors=before.errors, closefd=False)  # noqa: SIM115
@@ -163,7 +180,7 @@ def exit_without_cleanup(code: int) -> None:
     if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
         return
     for stream in (sys.stdout, sys.stderr):
-        if not stream.closed:
+        if stream is not None and not stream.closed:
             try:
                 stream.flush()
             except (OSError, ValueError):

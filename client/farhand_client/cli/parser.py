@@ -35,7 +35,7 @@ class CommandParser(argparse.ArgumentParser):
         """Print the usage and the mistake, with a similar option or value for a wrong one, and exit with 2."""
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
-            message += suggestion(unknown.split()[0].partition("=")[0], known_options(self))
+            message += suggestion(unknown.partition(" ")[0].partition("=")[0], known_options(self))
         elif choice := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message):
             message += suggestion(choice[1], re.findall(r"[\w-]+", choice[2]))
         super().error(message)

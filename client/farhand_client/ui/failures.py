@@ -38,13 +38,11 @@ def report_failure(error: BaseException) -> int:
             discard_buffer(1)
             return EXIT_BROKEN_PIPE
     show_traceback(error)
+    sentence = str(error) if isinstance(error, FarhandError) else unforeseen_sentence(error)
     # What the failed calls hold is needed to print anything after a lack of memory.
     error.__traceback__ = error.__context__ = None
-    if isinstance(error, FarhandError):
-        print_message(str(error))
-        return EXIT_USAGE if isinstance(error, AddressError) else EXIT_FAILURE
-    print_message(unforeseen_sentence(error))
-    return EXIT_FAILURE
+    print_message(sentence)
+    return EXIT_USAGE if isinstance(error, AddressError) else EXIT_FAILURE
 
 
 def unforeseen(error: Exception, run_id: str | None = None) -> FarhandError:

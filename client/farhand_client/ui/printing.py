@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -116,6 +117,10 @@ def discard_buffer(fd: int) -> None:
 
     Otherwise Python would try to write its buffer again at exit, fail, and exit with 120.
     """
-    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # no descriptor is left for it: drop what is written to the stream, at least
+        setattr(sys, "stdout" if fd == 1 else "stderr", io.StringIO())
+        return
     os.dup2(null, fd)
     os.close(null)

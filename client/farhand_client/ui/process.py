@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 from farhand_protocol.sentences import ESCAPING, escape_unencodable
@@ -20,6 +21,8 @@ def prepare_process() -> None:
     open_standard_files()
     escape_what_cannot_be_shown()
     reset_signals()
+    if not os.environ.get("FARHAND_DEBUG"):
+        warnings.simplefilter("ignore")  # are for developers: what was not closed when something else had failed
     sys.unraisablehook = _ignore_unless_debugging
 
 

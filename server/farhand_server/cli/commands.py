@@ -24,6 +24,9 @@ _EPILOG: Final = """\
 that cannot be written, or anything unforeseen, of which FARHAND_DEBUG=1 in the environment shows the traceback.
 """
 
+MAX_DESCRIPTOR: Final = (1 << 31) - 1
+"""A C int."""
+
 Action = Callable[[argparse.Namespace], int]
 
 
@@ -80,8 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--listen", metavar="HOST:PORT", action="append", help="network address to listen on; repeatable"
     )
-    serve.add_argument("--resume", metavar="N", type=int, help=argparse.SUPPRESS)  # snapshot of the previous program
-    serve.add_argument("--check-resume", metavar="N", type=int, help=argparse.SUPPRESS)  # only check a snapshot
+    serve.add_argument(
+        "--resume", metavar="N", type=_descriptor, help=argparse.SUPPRESS
+    )  # snapshot of the previous program
+    serve.add_argument("--check-resume", metavar="N", type=_descriptor, help=argparse.SUPPRESS)  # only check a snapshot
     serve.set_defaults(act=_lazily("serve", "serve"))
 
     upgrade = commands.add_parser(
@@ -106,7 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     _common(edge)
     edge.add_argument("--listen", metavar="HOST:PORT", action="append", help="network address to listen on; repeatable")
     edge.add_argument("--key", metavar="FILE", type=Path, help="private host key (default: STATE_DIR/host_key)")
-    edge.add_argument("--descriptors", metavar="N,N", help=argparse.SUPPRESS)  # listening sockets from `serve`
+    edge.add_argument(
+        "--descriptors", metavar="N,N", type=_descriptors, help=argparse.SUPPRESS
+    )  # listening sockets from `serve`
     edge.set_defaults(act=_lazily("edge", "edge"))
 
     check = commands.add_parser(
@@ -176,6 +183,16 @@ def _parser() -> argparse.ArgumentParser:
 def _suggestion(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word.lower(), known, 1)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def _descriptor(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text[:20]) > MAX_DESCRIPTOR:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a file descriptor")
+    return int(text)
+
+
+def _descriptors(text: str) -> list[int]:
+    return [_descriptor(number) for number in text.split(",")]
 
 
 def _common(parser: argparse.ArgumentParser) -> None:

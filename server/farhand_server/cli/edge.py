@@ -74,7 +74,7 @@ def edge(options: argparse.Namespace) -> int:
 
 def _sockets(options: argparse.Namespace, config: ServiceConfig) -> list[socket.socket]:
     if options.descriptors is not None:
-        return [socket.socket(fileno=int(number)) for number in options.descriptors.split(",")]
+        return [socket.socket(fileno=number) for number in options.descriptors]
     if not config.listen:
         raise CommandFailed("edge: no address to listen on: give --listen HOST:PORT or set listen in the configuration")
     return bind_tcp(config.listen)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import codecs
 import io
+import logging
 import os
 import sys
 import threading
+import warnings
 from typing import TYPE_CHECKING
 
 from farhand_protocol.sentences import ESCAPING, escape_unencodable, unforeseen_sentence
@@ -21,6 +23,10 @@ def prepare_process() -> None:
     """Make this process independent of how it was started. Raises OSError if there is no /dev/null."""
     open_standard_files()
     escape_what_cannot_be_shown()
+    if not os.environ.get("FARHAND_DEBUG"):
+        # Remarks for developers: objects that were not closed when something else had failed.
+        warnings.simplefilter("ignore")
+        logging.lastResort = logging.NullHandler()
     sys.unraisablehook = _deletion_failed
     threading.excepthook = _thread_failed
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -75,17 +76,12 @@ def report_failure(error: BaseException) -> int:
             _discard(1)
             return NOBODY_READS
     show_traceback(error)
+    foreseen = isinstance(error, _foreseen())
+    sentence = str(error) if foreseen or isinstance(error, ResultNotWritten) else unforeseen_sentence(error)
     # What the failed calls hold is needed to print anything after a lack of memory.
     error.__traceback__ = error.__context__ = None
-    match error:
-        case _ if isinstance(error, _foreseen()):
-            print_error(str(error))
-            return FAILED
-        case ResultNotWritten():
-            print_error(str(error))
-        case _:
-            print_error(unforeseen_sentence(error))
-    return UNFORESEEN
+    print_error(sentence)
+    return FAILED if foreseen else UNFORESEEN
 
 
 def _foreseen() -> tuple[type[Exception], ...]:
@@ -117,7 +113,11 @@ def _stdout_errors() -> Iterator[None]:
 
 def _discard(fd: int) -> None:
     # Otherwise Python would try to write its buffer again at exit, fail, and exit with 120.
-    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # no descriptor is left for it: drop what is written to the stream, at least
+        setattr(sys, "stdout" if fd == 1 else "stderr", io.StringIO())
+        return
     os.dup2(null, fd)
     os.close(null)
 

@@ -56,8 +56,7 @@ def load(
     """
     uid = os.geteuid() if uid is None else uid
     given = {
-        key: str(Path(value).absolute()) if isinstance(value, str) else value
-        for key, value in (overrides or {}).items()
+        key: str(_absolute(key, value)) if isinstance(value, str) else value for key, value in (overrides or {}).items()
     }
     text = "" if file is None else _read(file)
     data = ({} if file is None else _parsed(text, file)) | given
@@ -125,6 +124,14 @@ def _string(text: str) -> str:
     return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
 
 
+def _absolute(key: str, path: str) -> Path:
+    try:
+        return Path(path).absolute()
+    except FileNotFoundError:
+        option = f"--{key.replace('_', '-')}"
+        raise ConfigError(f"{option}: {path} is relative, but the working directory does not exist any more") from None
+
+
 def _directories(environ: Mapping[str, str], uid: int) -> Directories:
     return Directories.of(environ, uid, _home(environ) or _NO_HOME)
 
@@ -153,7 +160,7 @@ def _read(file: Path) -> str:
 def _parsed(text: str, file: Path) -> dict[str, object]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or an integer of thousands of digits
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
     except RecursionError:
         raise ConfigError(f"{file}: not valid TOML: nested too deeply") from None

@@ -56,7 +56,7 @@ def load_policy(file: Path) -> Policy:
         data = tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
         raise PolicyError(f"{file}: not UTF-8 at byte {error.start}") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or an integer of thousands of digits
         raise PolicyError(f"{file}: not valid TOML: {error}") from None
     except RecursionError:
         raise PolicyError(f"{file}: not valid TOML: nested too deeply") from None

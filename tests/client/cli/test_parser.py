@@ -16,7 +16,11 @@ from farhand_client.ui.printing import LocalError
 def test_what_an_error_quotes_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     parser = CommandParser(prog="x", usage="x")
     parser.add_argument("--n", choices=("a",))
-    for wrong, shown in ((["--\udcff\x1b[2J"], "--\\xff\\x1b[2J"), (["--n", "\udcff"], "'\\xff'")):
+    for wrong, shown in (
+        ([" "], "unrecognized arguments: "),
+        (["--\udcff\x1b[2J"], "--\\xff\\x1b[2J"),
+        (["--n", "\udcff"], "'\\xff'"),
+    ):
         with pytest.raises(SystemExit):
             parser.parse_args(wrong)
         assert shown in capsys.readouterr().err

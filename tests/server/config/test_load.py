@@ -1,5 +1,6 @@
 """The configuration: its defaults, where its file is found, which errors are reported, and writing it as TOML."""
 
+import contextlib
 import os
 import pwd
 import re
@@ -237,6 +238,7 @@ class TestRefusing:
             ("[edge]\nbefore_logins = 3", "unknown key [edge] before_logins; did you mean 'before_login'?"),
             ("[policy]\nenvironment = ['']", "[policy] environment, item 1: must not be empty, not ''"),
             ("socket = ", "not valid TOML: Invalid value (at end of document)"),
+            (f"socket = {'[' * 5000}", "not valid TOML: nested too deeply"),
         ],
     )
     def test_each_error_is_one_sentence_with_file_and_key(self, write: Write, text: str, sentence: str) -> None:
@@ -268,6 +270,29 @@ class TestRefusing:
         file = tmp_path / "farhandd.toml"
         file.write_bytes(b"# \xff")
         assert sentences(file) == ["not UTF-8 at byte 2"]
+
+    def test_an_integer_of_thousands_of_digits_is_an_error(self, write: Write) -> None:
+        (sentence,) = sentences(write(f"socket = {'9' * 5000}"))
+        assert sentence.startswith("not valid TOML: Exceeds the limit")
+
+    def test_a_relative_path_without_a_working_directory_is_an_error(self, tmp_path: Path, write: Write) -> None:
+        file, gone = write(""), tmp_path / "gone"
+        gone.mkdir()
+        with contextlib.chdir(gone):
+            gone.rmdir()
+            with pytest.raises(ConfigError) as refusal:
+                load(file, overrides={"state_dir": "state"})
+        assert str(refusal.value).startswith("--state-dir: state is relative, but the working directory")
+
+    def test_without_a_home_a_state_directory_is_needed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unknown(cls: type[Path]) -> Path:
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr(Path, "home", classmethod(unknown))
+        assert load(overrides={"state_dir": "/s"}, environ={}, uid=54321).socket == Path("/s/farhandd.sock")
+        assert find_file({}, uid=54321) is None
+        with pytest.raises(ConfigError, match=r"^no home directory is known: .*; set HOME, or give --state-dir$"):
+            load(environ={}, uid=54321)
 
     def test_an_endless_file_is_an_error(self) -> None:
         assert sentences(Path("/dev/zero")) == ["larger than 1048576 bytes; this is not a farhandd configuration"]
