@@ -49,7 +49,11 @@ def load(path: Path) -> ClientConfig:
         data = tomllib.loads(text)
     except OSError as error:
         raise AddressError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise AddressError(f"{path} is not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise AddressError(f"{path} is not valid TOML: it is nested too deeply") from None
+    except ValueError as error:
         # The mistake that people make most often.
         hint = "; is it text without quotes?" if str(error).startswith("Invalid value") else ""
         raise AddressError(f"{path} is not valid TOML: {error}{hint}") from None

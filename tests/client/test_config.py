@@ -122,10 +122,19 @@ def test_a_value_is_found_in_the_file_again(path: Path) -> None:
     assert load(path).place("default_host") == f"{path}:1: default_host"
 
 
-@pytest.mark.parametrize("text", ["[", 'x = "\udcff"'])
-def test_a_file_that_is_not_toml_is_reported(path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("[", "is not valid TOML"),
+        ("x = " + "[" * 5000, "is not valid TOML: it is nested too deeply"),
+        ("x = " + "9" * 5000, "is not valid TOML: Exceeds the limit"),
+        ('x = "\udcff"', "is not UTF-8 at byte 5"),
+    ],
+    ids=lambda value: value[:10],
+)
+def test_a_file_that_is_not_toml_is_reported(path: Path, text: str, what: str) -> None:
     path.write_text(text, errors="surrogateescape")
-    with pytest.raises(AddressError, match="is not valid TOML") as caught:
+    with pytest.raises(AddressError, match=what) as caught:
         load(path)
     assert str(path) in str(caught.value)
 
