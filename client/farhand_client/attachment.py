@@ -17,6 +17,7 @@ from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
 from .arguments import shortened
 from .errors import ConnectionLost, FarhandError, OutputIncomplete, RequestRefused, RunGoesOn, SpawnError
+from .home_loop import call_back
 from .results import Result, describe, lost_run_error
 from .stdin import InputStream
 from .streams import AttachmentStreams
@@ -279,7 +280,7 @@ class ClientAttachment:
             case m.Resize():
                 self.size = m.WindowSize(columns=message.columns, rows=message.rows)
                 if self.on_resize is not None:
-                    self.on_resize(self.size)
+                    call_back(self.on_resize, self.size)
             case m.Exit():
                 self.exited = message.outcome
             case m.Ended():

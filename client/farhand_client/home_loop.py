@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Final, NoReturn
+from collections.abc import Callable
+from typing import Final, NoReturn, ParamSpec
 
 from .errors import NotUsableHere
+
+P = ParamSpec("P")
 
 IN_CHILD: Final = (
     "a forked process cannot use the connection of its parent: connect again here, in the child (with multiprocessing, "
@@ -64,6 +67,15 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+def call_back(callback: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Call a function of the user's, whose error must not end the connection that calls it: the loop reports it."""
+    try:
+        callback(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001  # it is reported
+        context = {"message": f"farhand: {callback!r} has failed", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
 
 
 def not_picklable(what: str) -> TypeError:

@@ -20,7 +20,7 @@ from .calls import stop_left_processes
 from .descriptors import descriptor_writer
 from .errors import FarhandError
 from .options import attach_request
-from .output import OnGap, OutputCollector, OutputStream
+from .output import Gap, OnGap, OutputCollector, OutputStream
 from .results import CommandTimeout, Completed, Result
 from .stdin import feed_until
 
@@ -42,11 +42,12 @@ async def run_to_end(
 ) -> Completed[Any]:
     """Request a run, wait for its end and return its output. A cancellation stops it first. Raises as `Client.run`."""
     attachment = ClientAttachment(connection, request, tolerant=on_gap is not None)
+    gaps = None if on_gap is None else _GapCallback(on_gap)
     both: list[_Delivered] = []
     try:
-        both.append(stdout := _Delivered(attachment, "stdout", redirections.stdout, max_output, on_gap))
+        both.append(stdout := _Delivered(attachment, "stdout", redirections.stdout, max_output, gaps))
         if not request.merge_stderr:
-            both.append(_Delivered(attachment, "stderr", redirections.stderr, max_output, on_gap))
+            both.append(_Delivered(attachment, "stderr", redirections.stderr, max_output, gaps))
         stderr = None if request.merge_stderr else both[1]
         attachment.begin()
         try:
@@ -54,6 +55,8 @@ async def run_to_end(
             result = await _communicate(attachment, redirections, ending)
         except BaseException:
             await attachment.stop_or_detach()
+            if gaps is not None:
+                gaps.raise_error()
             raise
     finally:
         for each in both:
@@ -67,6 +70,33 @@ async def run_to_end(
         completed.stdout = None if out is None else codec.decode(out, truncated=stdout.truncated)
         completed.stderr = None if err is None or stderr is None else codec.decode(err, truncated=stderr.truncated)
     return completed
+
+
+class _GapCallback:
+    """The caller's `on_gap`. If it raises, the call that waits for the run is interrupted, and raises its error.
+
+    The connection calls it; if the error went there, it would end the connection, and all other runs with it.
+    """
+
+    def __init__(self, on_gap: OnGap) -> None:
+        self._on_gap = on_gap
+        self._error: Exception | None = None
+        self._caller = asyncio.current_task()
+
+    def __call__(self, gap: Gap) -> None:
+        if self._error is not None:
+            return
+        try:
+            self._on_gap(gap)
+        except Exception as error:  # noqa: BLE001  # raised in the caller
+            self._error = error
+            assert self._caller is not None
+            self._caller.cancel()
+
+    def raise_error(self) -> None:
+        """Raise the error of the callback, if there was one and nobody else has cancelled the caller."""
+        if self._error is not None and self._caller is not None and not self._caller.uncancel():
+            raise self._error
 
 
 class _Delivered:

@@ -13,7 +13,7 @@ import pytest
 
 from farhand_client import PIPE, Client, NotUsableHere, Run
 from farhand_client import connect as connect_async
-from farhand_client.home_loop import HomeLoop
+from farhand_client.home_loop import HomeLoop, call_back
 from farhand_protocol import messages as m
 from tests.support.fake_runs import ID, STOPPED
 from tests.support.fake_service import FakeRun, client_of
@@ -52,6 +52,34 @@ def test_a_home_accepts_its_own_loop_alone() -> None:
     with pytest.raises(NotUsableHere, match="closed by now"):
         home.check("it")
     assert not home.in_child
+
+
+async def test_an_error_of_a_callback_is_reported_by_the_loop_and_goes_no_further() -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    seen: list[int] = []
+    call_back(seen.append, 3)
+    call_back(lambda: 1 / 0)
+    assert seen == [3]
+    assert [type(each["exception"]) for each in reported] == [ZeroDivisionError]
+
+
+async def test_a_client_survives_what_its_callbacks_raise(tmp_path: Path) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    async with (
+        client_of(tmp_path, stoppable, reconnect=60, watch=fail) as (client, service),
+        client.start(["sleep"]) as run,
+    ):
+        run.on_going_away(fail)
+        service.connections[0].send(m.GoingAway(grace=1.0))
+        await client.ping()
+        service.connections[0].cut()
+        assert await client.ping() > 0
+    assert [type(each["exception"]) for each in reported] == [ZeroDivisionError] * 3
 
 
 def test_a_home_without_a_loop_accepts_none() -> None:

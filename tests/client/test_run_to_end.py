@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client import CommandTimeout, SpawnError, SpawnFailed, TimedOut
+from farhand_client import CommandTimeout, Gap, SpawnError, SpawnFailed, TimedOut
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MiB
 from tests.support.fake_runs import STOPPED, printing, run
@@ -84,6 +84,29 @@ async def test_a_pipe_that_is_not_read_blocks_the_run_and_no_other(tmp_path: Pat
             await running
     os.close(reading)
     os.close(writing)
+
+
+@pytest.mark.parametrize("to_file", [False, True])
+async def test_an_error_of_on_gap_stops_the_run_and_reaches_the_caller(tmp_path: Path, to_file: bool) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        for offset in (0, 5):
+            run.send(m.GapNotice(stream="stdout", offset=offset, bytes=5))
+        run.sent["stdout"] = 10
+        await run.until(m.Stop)
+        run.ended(STOPPED)
+
+    def on_gap(gap: Gap) -> None:
+        raise ZeroDivisionError(str(gap))
+
+    async with client_of(tmp_path, behave) as (client, service):
+        with (tmp_path / "out").open("wb") as out, pytest.raises(ZeroDivisionError, match="5 bytes of stdout"):
+            await client.run(["true"], on_gap=on_gap, stdout=out if to_file else None)
+        assert await client.ping() > 0
+        assert len(service.connections) == 1
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
 
 
 async def test_errors_of_the_run_arrive_although_output_is_redirected(tmp_path: Path) -> None:

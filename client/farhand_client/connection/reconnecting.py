@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from farhand_client.errors import AuthenticationError, ConnectionLost, FarhandError, HostKeyError, RequestRefused
-from farhand_client.home_loop import HomeLoop
+from farhand_client.home_loop import HomeLoop, call_back
 from farhand_protocol.errors import ErrorCode
 
 from .session import ClientSession
@@ -172,7 +172,7 @@ class ReconnectingConnection:
 
     def _going_away(self, grace: float) -> None:
         if self.on_going_away is not None:
-            self.on_going_away(grace)
+            call_back(self.on_going_away, grace)
 
     def _session_ended(self, session: ClientSession, why: FarhandError) -> None:
         self.session = None
@@ -194,7 +194,7 @@ class ReconnectingConnection:
         self._reconnecting = asyncio.ensure_future(self._reconnect(self._backoff, why))
         self._reconnecting.add_done_callback(self._reconnecting_done)
         if self._watch is not None:
-            self._watch(Outage(why, self._backoff.left(now)))
+            call_back(self._watch, Outage(why, self._backoff.left(now)))
 
     async def _reconnect(self, backoff: Backoff, first: FarhandError) -> None:
         loop = asyncio.get_running_loop()
@@ -242,7 +242,7 @@ class ReconnectingConnection:
                 resumable.fail(error)
         self._settled.set()
         if self._watch is not None:
-            self._watch(None)
+            call_back(self._watch, None)
 
     def _fail(self, why: FarhandError) -> None:
         if self._failure is None:
