@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
+from prompt_toolkit import PromptSession
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 
-from farhand_client.repl.suggestion import NEXT_WORD, HistorySuggester
+from farhand_client.repl.suggestion import NEXT_WORD, HistorySuggester, suggestion_bindings
 
 ENTRIES = ["for x in a\ndo\n echo $x\ndone", "git commit -m x", "git checkout main", "git", "git commit -m x", "make"]
 
@@ -61,3 +65,39 @@ def test_ten_thousand_entries_are_searched_without_delay() -> None:
     for _ in range(20):
         assert suggester.get_suggestion(Buffer(), document) is None
     assert (time.process_time() - began) / 20 < 0.02
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ("\x1b[C", "git commit -m x"),
+        ("\x1b[F", "git commit -m x"),
+        ("\x05", "git commit -m x"),
+        ("\x06", "git commit -m x"),
+        ("\x1bf", "git "),
+        ("\x1b[1;5C", "git "),
+        ("\x1b[1;3C", "git "),
+        ("\x1b[D\x1bf", "g"),
+        ("", "g"),
+    ],
+)
+async def test_keys_take_all_or_a_word_of_what_is_suggested(keys: str, line: str) -> None:
+    with create_pipe_input() as typed:
+        shown = asyncio.Event()
+        session: PromptSession[str] = PromptSession(
+            auto_suggest=HistorySuggester(lambda: ENTRIES),
+            key_bindings=suggestion_bindings(),
+            input=typed,
+            output=DummyOutput(),
+        )
+
+        def rendered(app: object) -> None:
+            if session.default_buffer.suggestion is not None:
+                shown.set()
+
+        session.app.after_render += rendered
+        reading = asyncio.ensure_future(session.prompt_async())
+        typed.send_text("g")
+        await asyncio.wait_for(shown.wait(), 10)
+        typed.send_text(keys + "\r")
+        assert await asyncio.wait_for(reading, 10) == line
