@@ -137,6 +137,7 @@ class _StartKeywords(RunKeywords, total=False):
     stderr: int | None
     on_gap: OnGap | None
     record_input: bool
+    internal: bool
 
 
 class StartWithStdin(_StartKeywords, total=False):
