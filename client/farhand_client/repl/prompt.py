@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import in_terminal
-from prompt_toolkit.application.current import get_app_or_none
+from prompt_toolkit.application.current import get_app, get_app_or_none
 from prompt_toolkit.enums import DEFAULT_BUFFER
-from prompt_toolkit.filters import has_focus
+from prompt_toolkit.filters import Condition, has_focus
 from prompt_toolkit.history import History
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
 from prompt_toolkit.output import ColorDepth
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 CONTINUATION: Final = "> "
 """The prompt of the second and later lines of a command."""
 
+TYPED_BEFORE: Final = 0.2
+"""Seconds after the prompt appears in which a key may have been typed before it did: such keys are read at once."""
+
 T = TypeVar("T")
 
 
@@ -49,6 +53,8 @@ class Prompt:
         self._hosts: Hosts | None = None
         self._histories = Histories(directory)
         self._histories.select([first])
+        self._appeared = 0.0
+        """When the prompt appeared, in seconds of the monotonic clock."""
         self._session: PromptSession[str] = PromptSession(
             history=self._histories,
             completer=self.completer,
@@ -58,7 +64,9 @@ class Prompt:
             input_processors=[HiddenCharacters()],
             multiline=True,
             prompt_continuation=lambda width, line, wraps: "" if wraps else CONTINUATION,
-            key_bindings=merge_key_bindings([_bindings(on_accept), suggestion_bindings()]),
+            key_bindings=merge_key_bindings(
+                [_bindings(on_accept), suggestion_bindings(), _early_end_of_input(lambda: self._appeared)]
+            ),
             enable_suspend=True,
         )
         if self._session.app.color_depth is ColorDepth.DEPTH_1_BIT:  # as with NO_COLOR
@@ -89,6 +97,7 @@ class Prompt:
             shown()  # nothing is rendered there: the prompt is written once, and then each key
         else:
             self._session.app.after_render += after_render
+        self._appeared = time.monotonic()
         return await self._session.prompt_async(self._message, handle_sigint=False)
 
     async def ask_user(self, question: Callable[[], Awaitable[T]]) -> T:
@@ -193,6 +202,21 @@ def _bindings(on_accept: Callable[[], None]) -> KeyBindings:
             buffer.validate_and_handle()
         else:
             buffer.newline(copy_margin=False)
+
+    return bindings
+
+
+def _early_end_of_input(appeared: Callable[[], float]) -> KeyBindings:
+    """Return a binding for a Ctrl-D that was typed before the prompt appeared.
+
+    The terminal's line discipline has taken it for the end of its input, and passes it on as NUL, like Ctrl-Space.
+    """
+    bindings = KeyBindings()
+    early = Condition(lambda: time.monotonic() - appeared() < TYPED_BEFORE and not get_app().current_buffer.text)
+
+    @bindings.add("c-@", filter=early & has_focus(DEFAULT_BUFFER))
+    def _(event: KeyPressEvent) -> None:
+        event.app.exit(exception=EOFError, style="class:exiting")
 
     return bindings
 

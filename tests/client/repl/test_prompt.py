@@ -120,6 +120,21 @@ class TestReading:
         with pytest.raises(error):
             await prompt.read()  # not in a task, which KeyboardInterrupt would pass by
 
+    async def test_ctrl_d_that_was_typed_before_the_prompt_appeared_is_raised(
+        self, prompt: Prompt, keys: PipeInput
+    ) -> None:
+        keys.send_text("\0")
+        with pytest.raises(EOFError):
+            await asyncio.wait_for(prompt.read(), 10)
+
+    @pytest.mark.parametrize(("typed", "since"), [("ls\0\r", 30.0), ("\0ls\r", 0.0)])
+    async def test_ctrl_space_is_no_ctrl_d(
+        self, prompt: Prompt, keys: PipeInput, monkeypatch: pytest.MonkeyPatch, typed: str, since: float
+    ) -> None:
+        monkeypatch.setattr("farhand_client.repl.prompt.TYPED_BEFORE", since)
+        keys.send_text(typed)
+        assert await asyncio.wait_for(prompt.read(), 10) == "ls"
+
     async def test_the_prompt_can_be_hidden_for_a_question_and_be_aborted(self, prompt: Prompt) -> None:
         shown = asyncio.Event()
         reading = asyncio.ensure_future(prompt.read(shown.set))
