@@ -153,10 +153,11 @@ async def test_a_full_disk_exits_with_255(service: FakeService) -> None:
 
 
 CLOSED = """
-import os
+import os, sys
 os.closerange(0, 3)
 from farhand_client.cli import main
-main(["nope"])
+sys.argv = ["farhand", "nope"]
+main()
 os._exit(7 if all(os.readlink(f"/proc/self/fd/{fd}") == "/dev/null" for fd in range(3)) else 1)
 """
 
