@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, Unpack, o
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MiB
 
-from . import run_keywords as k
 from .arguments import as_callback, as_count, as_seconds
 from .home_loop import not_picklable
 from .options import (
@@ -33,15 +32,16 @@ from .popen_keywords import START
 from .redirection import Destination, Redirections, check_pipes, merging_stderr
 from .results import Completed, Result
 from .run import Run, RunWithStdin
-from .run_keywords import Options
 from .run_to_end import run_to_end, stop_run, wait_for_end
 from .signals import linux_number
 from .stdin import Buffer, Source
 from .text_codec import TextCodec
 
 if TYPE_CHECKING:
+    from . import run_keywords as k
     from .connection.login import LoginResult
     from .connection.reconnecting import ReconnectingConnection
+    from .run_keywords import Options
 
 MAX_OUTPUT: Final = 64 * MiB
 """Bytes of each output stream that `Client.run` keeps by default: more than people read, and harmless to a laptop."""

@@ -7,8 +7,7 @@ import io
 import os
 import stat
 from collections.abc import AsyncIterable
-from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from .arguments import shortened
 from .options import DEVNULL, PIPE, STDOUT, RunOptions
@@ -30,8 +29,7 @@ Delivery: TypeAlias = "Literal['capture', 'discard'] | int"
 """What happens to an output stream: it is returned, thrown away, or written to a descriptor."""
 
 
-@dataclass(frozen=True, slots=True)
-class Redirections:
+class Redirections(NamedTuple):
     """Where a run's output goes, and where its stdin comes from: bytes, a source, or neither."""
 
     input: bytes | None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import codecs
 import io
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .arguments import shortened
 
 
-@dataclass(frozen=True, slots=True)
-class TextCodec:
+class TextCodec(NamedTuple):
     """An encoding, how its errors are handled (`codecs.register_error`), and whether newlines are translated."""
 
     encoding: str
