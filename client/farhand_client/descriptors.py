@@ -80,17 +80,17 @@ class _ThreadedWriter:
     def _work(self) -> None:
         while (entry := self._queue.get()) is not None:
             chunks, written = entry
-            error: OSError | None = None
+            error: Exception | None = None
             try:
                 _write_all(self._fd, chunks)
-            except OSError as caught:
+            except Exception as caught:  # noqa: BLE001  # any, or whoever waits would wait for ever
                 error = caught
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                 self._loop.call_soon_threadsafe(_settle, written, error)
         os.close(self._fd)
 
 
-def _settle(written: asyncio.Future[None], error: OSError | None) -> None:
+def _settle(written: asyncio.Future[None], error: Exception | None) -> None:
     if not written.done():
         if error is None:
             written.set_result(None)

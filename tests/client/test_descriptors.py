@@ -72,3 +72,16 @@ async def test_a_writer_closes_its_descriptor_when_everything_is_written(written
     os.close(reading)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(regular)
+
+
+async def test_any_error_of_the_thread_reaches_the_writer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(fd: int, chunks: object) -> int:
+        raise MemoryError
+
+    reading, writing = os.pipe()
+    writer = descriptor_writer(writing)
+    monkeypatch.setattr(os, "writev", fail)
+    with pytest.raises(MemoryError):
+        await asyncio.wait_for(writer.write([b"x"]), 30)
+    os.close(reading)
+    os.close(writing)

@@ -24,7 +24,8 @@ from tests.support.client import TIMEOUT
 from tests.support.fake_listing import info
 from tests.support.fake_runs import ID
 from tests.support.fake_service import FakeConnection, FakeRun, FakeService, nothing_found
-from tests.support.service import environment
+from tests.support.parents import parent
+from tests.support.service import Service, environment, running_service
 from tests.support.warm import FARHAND, FARHANDD
 
 SEEDS: Final = [*range(2), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 100))]
@@ -326,3 +327,56 @@ async def test_no_start_ends_in_a_traceback_or_with_a_wrong_code(
             (broken / file).write_bytes(content)
     wrong = await run_cases(Maker(f"{name} {seed}", fake.host, directory), name, directory)
     assert not wrong, f"with seed {seed}:\n" + "\n".join(wrong)
+
+
+NAMELESS: Final = (
+    *("setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"),
+    *("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"),
+)
+"""A command prefix that becomes a user without an account, who may read the interpreter's files; it needs root."""
+
+HOMELESS: Final = (*NAMELESS, "env", "-i", "PATH=/usr/bin:/bin")
+
+
+@pytest.fixture
+async def nameless_service(tmp_path: Path) -> AsyncIterator[Service]:
+    """A service of a user without an account and without a home."""
+    for path in (tmp_path, tmp_path / "run", tmp_path / "run/farhand"):
+        path.mkdir(exist_ok=True)
+        os.chown(path, 54321, 54321)
+    for above in tmp_path.parents:
+        if above.stat().st_mode & 0o711 != 0o711:
+            above.chmod(above.stat().st_mode | 0o711)
+    paths = ("--state-dir", str(tmp_path / "own"), "--socket", str(tmp_path / "run/farhand/farhandd.sock"))
+    async with running_service(tmp_path, *paths, prefix=HOMELESS) as service:
+        yield service
+
+
+async def started_as(prefix: tuple[str, ...], *line: str) -> Found:
+    """Run `farhand` behind a prefix."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *prefix, *FARHAND, *line, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
+    )
+    async with asyncio.timeout(TIMEOUT):
+        stdout, stderr = await process.communicate()
+    return Found(process.returncode or 0, stdout, stderr)
+
+
+@pytest.mark.needs("root", "setpriv")
+async def test_a_user_without_home_and_account_can_serve_and_run(nameless_service: Service) -> None:
+    found = await started_as(HOMELESS, "run", nameless_service.host, "--", "sh", "-c", "id -u; exit 3")
+    assert found == Found(3, b"54321\n", b"")
+    remote = await started_as(HOMELESS, "run", "127.0.0.1:1", "--", "true")
+    assert (remote.code, remote.stdout) == (255, b"")
+    assert remote.stderr.startswith(b"farhand: no home directory is known: HOME is not set, and the user id 54321 ")
+
+
+@pytest.mark.needs("root", "setpriv")
+async def test_without_a_thread_the_command_does_not_run(nameless_service: Service, tmp_path: Path) -> None:
+    marker = tmp_path / "run/ran"
+    few = parent("import resource; resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))")  # it counts threads
+    found = await started_as((*HOMELESS, *few), "run", nameless_service.host, "--", "touch", str(marker))
+    sentence = b"farhand: cannot write to stdout: no thread can be started; a limit on processes or memory is too low"
+    assert (found.code, found.stdout, found.stderr[: len(sentence)]) == (255, b"", sentence)
+    assert not marker.exists()

@@ -6,12 +6,21 @@ import codecs
 import json
 from typing import Any
 
+from farhand_protocol.sentences import escape_surrogates
+
 from .events import GapEvent, InputEvent, NewlineTranslator, OutputEvent, RecordedEvent, ResizeEvent
 
 
 def asciicast_header(columns: int, rows: int, **fields: Any) -> str:
-    """Return the first line. `fields` (timestamp, duration, command, title, env) that are None are left out."""
-    known = {name: value for name, value in fields.items() if value is not None}
+    """Return the first line. `fields` (timestamp, duration, command, title, env) that are None are left out.
+
+    The file is UTF-8: a byte that is not, in a title from the command line, is written as `\\xff`.
+    """
+    known = {
+        name: escape_surrogates(value) if isinstance(value, str) else value
+        for name, value in fields.items()
+        if value is not None
+    }
     return _line({"version": 2, "width": columns, "height": rows, **known})
 
 

@@ -27,6 +27,10 @@ def test_the_header_leaves_out_unknown_fields() -> None:
     assert line == '{"version": 2, "width": 80, "height": 24, "timestamp": 1700000000, "command": "ls é"}\n'
 
 
+def test_a_title_that_is_not_utf_8_is_escaped() -> None:
+    assert json.loads(asciicast_header(80, 24, title="日\udcff").encode())["title"] == "日\\xff"
+
+
 def test_each_kind_of_event_has_its_code() -> None:
     events: list[RecordedEvent] = [
         OutputEvent(0.5, "stdout", b"$ "),
