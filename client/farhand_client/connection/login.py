@@ -77,7 +77,8 @@ async def _log_in(
         server=address.host or None,
         nonce=os.urandom(32),
     )
-    session.send(hello)
+    if session.end_cause is None:  # otherwise the service has refused the client unasked, and the reason is read next
+        session.send(hello)
     identity = None
     welcome = await _answer(session, deadline)
     assert isinstance(welcome, m.Welcome)

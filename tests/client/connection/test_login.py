@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -11,12 +12,19 @@ from typing import Any
 import pytest
 
 from farhand_client import AuthenticationError, ConnectError, RequestRefused, connect
+from farhand_client.connection.address import Address
+from farhand_client.connection.deadline import connect_deadline
+from farhand_client.connection.dial import DialledSession
+from farhand_client.connection.login import log_in
+from farhand_client.connection.session import ClientSession
 from farhand_client.trust.keyfile import KeyFile
 from farhand_protocol import login
 from farhand_protocol import messages as m
+from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.login import LOGIN_NAMESPACE, login_transcript
 from farhand_protocol.sshformat import spki_from_host_key
+from farhand_protocol.states import Side
 from tests.support import openssh
 from tests.support.fake_service import FakeConnection, FakeService, welcome
 from tests.support.fake_tls import USER, tls_service
@@ -235,3 +243,19 @@ async def test_a_connection_lost_during_the_login_is_a_connect_error(tmp_path: P
     async with tls_service(tmp_path, greet=greet) as (service, _):
         with pytest.raises(ConnectError, match="before the login was complete"):
             await connect(service.host, identities=[tmp_path / "id"])
+
+
+async def test_a_service_that_refuses_the_client_before_its_hello_is_quoted() -> None:
+    service = Connection(Side.SERVER)
+    service.fail(ErrorCode.DRAINING, "try again in a moment")
+    session = ClientSession("web", None)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        await asyncio.get_running_loop().create_connection(session.make_transport, sock=ours)
+        theirs.sendall(b"".join(service.data_to_send()))
+        ended = asyncio.Event()
+        session.on_end(lambda why: ended.set())
+        async with connect_deadline(20) as deadline:
+            await ended.wait()
+            with pytest.raises(RequestRefused, match="web closed the connection: try again in a moment"):
+                await log_in(DialledSession(session), Address(socket="/s"), None, deadline)
