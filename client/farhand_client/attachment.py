@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from farhand_protocol import messages as m
-from farhand_protocol.features import LEFT_PROCESSES
+from farhand_protocol.features import LEFT_PROCESSES, PRELUDE
 from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
 from .arguments import shortened
@@ -219,6 +219,8 @@ class ClientAttachment:
         opening = self._next_opening()
         if isinstance(opening, m.RunRequest) and opening.leave_processes:
             session.require_feature(LEFT_PROCESSES, "leave the processes of a run running")
+        if isinstance(opening, m.RunRequest) and opening.prelude is not None:
+            session.require_feature(PRELUDE, "run a prelude in the shell")
         session.open_channel(self, opening)
         if self._left_with_stop:
             self.connection.unregister(self)

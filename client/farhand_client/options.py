@@ -76,6 +76,7 @@ class StartKeywords(RunKeywords, total=False):
     terminal: m.TerminalRequest | None
     record_input: bool
     internal: bool
+    prelude: Argument | None
 
 
 class ShellKeywords(CommonKeywords, total=False):
@@ -95,6 +96,8 @@ class RunOptions:
 
     shell: bool = False
     """Whether the command is a script for the account's shell, and not a program with its arguments."""
+    prelude: bytes | None = None
+    """A script that the shell runs with the script proper as its argument; only for services with that feature."""
     cwd: bytes | None = None
     """The working directory, relative to the account's home; None is the home."""
     env: Mapping[bytes, bytes] = field(default_factory=lambda: MappingProxyType({}))
@@ -175,6 +178,7 @@ class RunOptions:
             attachment=new_key(),
             argv=None if args is None or self.shell else _argv(args),
             shell=_script(args) if args is not None and self.shell else None,
+            prelude=self.prelude if args is not None and self.shell else None,
             login=login,
             cwd=self.cwd,
             env=tuple(self.env.items()),
@@ -375,12 +379,17 @@ def _bounds(limits: Any) -> m.Bounds | None:
     return m.Bounds(**limits)
 
 
+def _prelude(value: Any) -> bytes | None:
+    return None if value is None else _script(value)
+
+
 def _terminal(value: Any) -> m.TerminalRequest | None:
     return as_instance(value, "terminal", m.TerminalRequest)
 
 
 _CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "shell": bool,
+    "prelude": _prelude,
     "cwd": _directory,
     "env": _environment,
     "timeout": _duration_of("timeout", positive=True),

@@ -22,7 +22,10 @@ RUN_DETAILS: Final = "run-details"
 SERVICE_STATUS: Final = "service-status"
 """The request `status`, about the service itself, and its answer `service_status`."""
 
-FEATURES: Final = (LEFT_PROCESSES, RUN_DETAILS, SERVICE_STATUS)
+PRELUDE: Final = "prelude"
+"""A script that the shell runs with the text of a run as its argument: `run.prelude`."""
+
+FEATURES: Final = (LEFT_PROCESSES, PRELUDE, RUN_DETAILS, SERVICE_STATUS)
 """The features of this version, as both sides announce them."""
 
 _FIELDS: Final[Mapping[str, Mapping[type[m.Message], tuple[str, ...]]]] = {
@@ -32,6 +35,7 @@ _FIELDS: Final[Mapping[str, Mapping[type[m.Message], tuple[str, ...]]]] = {
         m.Deliver: ("kill_after",),
         m.Runs: ("left_processes",),
     },
+    PRELUDE: {m.RunRequest: ("prelude",)},
     RUN_DETAILS: {
         m.RunRequest: ("internal",),
         m.Runs: ("login", "tty", "clients", "internal"),

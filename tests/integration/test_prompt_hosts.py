@@ -75,7 +75,7 @@ async def test_each_host_has_its_own_outcome(hosts: Screen, core: Service, db: S
     hosts.type("cd nowhere", "Enter")
     await hosts.shows(f"web,db:~ [web 1, db 1]{SIGN}")
     hosts.type(f"test $PPID = {core.process.pid} && cd /tmp", "Enter")
-    await hosts.shows(f"web,db:~ [db 1]{SIGN}")
+    await hosts.shows(f"web:/tmp db:~ [db 1]{SIGN}")
 
 
 async def test_control_c_interrupts_all_hosts(hosts: Screen) -> None:

@@ -82,7 +82,7 @@ async def test_a_job_is_watched_until_ctrl_c(repl: Screen, tmp_path: Path) -> No
 
 
 async def test_a_run_on_the_terminal_can_be_detached_and_resumed(repl: Screen) -> None:
-    repl.type("echo begun; read -r word; echo got $word; exit 4", "Enter")
+    repl.type("echo begun; read -r word; echo got $word; (exit 4)", "Enter")
     await repl.shows("begun")
     repl.type("", "Enter")
     await repl.shows(f"got\n{at('~', ' [4]')}")

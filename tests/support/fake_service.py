@@ -270,6 +270,8 @@ class FakeService:
         """The first request for each id."""
         self.questions: list[m.AnyMessage] = []
         self.tasks: list[asyncio.Future[None]] = []
+        self.shell = b"/bin/sh"
+        """The account's shell, where runs are programs of this machine (`local_programs`)."""
         self.host = ""
 
     def new_transport(self) -> ObservedTransport:

@@ -49,12 +49,14 @@ class Service:
 
 
 def environment(directory: Path) -> dict[str, str]:
-    """Return the environment with all of Farhand's files below `directory`, and no agent."""
+    """Return the environment with all of Farhand's files below `directory`, no agent, and no startup files of shells,
+    which are those of the account that runs the tests."""
     kept = {name: value for name, value in os.environ.items() if name != "SSH_AUTH_SOCK"}
     return kept | {
         "XDG_CONFIG_HOME": str(directory / "config"),
         "XDG_STATE_HOME": str(directory / "state"),
         "XDG_RUNTIME_DIR": str(directory / "run"),
+        "FARHAND_REPL_NORC": "1",
     }
 
 

@@ -62,12 +62,12 @@ class Screen:
         await self.shows(at())
 
     def _repl(self, host: str, env: Mapping[str, str], *options: str) -> str:
-        own = [f"{name}={value}" for name, value in env.items() if name.startswith("XDG_")]
+        own = [f"{name}={value}" for name, value in env.items() if name.startswith(("XDG_", "FARHAND_"))]
         return f"{shlex.join(['env', *own, *FARHAND, 'repl', *options, host])}; echo left with $?; exec cat"
 
     def run(self, *command: str, env: Mapping[str, str]) -> None:
         """Run another command in a new terminal."""
-        own = [f"{name}={value}" for name, value in env.items() if name.startswith("XDG_")]
+        own = [f"{name}={value}" for name, value in env.items() if name.startswith(("XDG_", "FARHAND_"))]
         self.tmux(
             "new-session", "-d", "-x", str(COLUMNS), "-y", "30", shlex.join(["env", "-u", "TMUX", *own, *command])
         )

@@ -97,10 +97,8 @@ async def _cd(session: ReplSession, words: tuple[str, ...]) -> int | None:
 async def _env(session: ReplSession, words: tuple[str, ...]) -> int:
     changes = [_parse_change(word) for word in words]
     for host in session.hosts.active:
-        if any(value is None for _, value in changes):
-            await session.interpreter(host).learn_account()  # `env -u` must start the shell by its name
-        for name, value in changes:
-            host.state.set_variable(name, value)
+        if changes:
+            await session.interpreter(host).set_variables(changes)
         if not words:
             state = host.state
             lines = [f"{decode(name)}={_quoted(decode(value))}" for name, value in sorted(state.variables.items())]

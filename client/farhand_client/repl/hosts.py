@@ -17,6 +17,7 @@ from farhand_client.ui.printing import print_message
 from farhand_protocol.limits import KiB
 
 from .host_connection import Connect, HostConnection
+from .host_shell import Carrying, HostShell
 from .jobs import Jobs
 from .shell_state import BRANCH_SCRIPT, ShellState, parse_branch
 
@@ -36,8 +37,9 @@ class Hosts:
     `opener` returns the function that connects to the host of a given name.
     """
 
-    def __init__(self, opener: Callable[[str], Connect], first: str) -> None:
+    def __init__(self, opener: Callable[[str], Connect], first: str, carrying: Carrying = "prompt") -> None:
         self._opener = opener
+        self._carrying = carrying
         self._on_change: Callable[[], None] = lambda: None
         self.known: Final[dict[str, ReplHost]] = {}
         self.active: list[ReplHost] = [self._new_host(first)]
@@ -96,21 +98,24 @@ class Hosts:
             if host.connection.client is None and host not in self.active:
                 del self.known[name]
             raise
+        host.shell.prepare()
         return host
 
     def _new_host(self, name: str) -> ReplHost:
-        host = self.known[name] = ReplHost(name, HostConnection(name, self._opener(name), print_message))
+        connection = HostConnection(name, self._opener(name), print_message)
+        host = self.known[name] = ReplHost(name, connection, self._carrying)
         host.connection.on_change = lambda: self._on_change()
         return host
 
 
 class ReplHost:
-    """One host. `name` is the user's name for it."""
+    """One host. `name` is the user's name for it. `carrying` says whether the state of its shell is carried."""
 
-    def __init__(self, name: str, connection: HostConnection) -> None:
+    def __init__(self, name: str, connection: HostConnection, carrying: Carrying = "no") -> None:
         self.name: Final = name
         self.connection: Final = connection
         self.state: Final = ShellState()
+        self.shell: Final = HostShell(connection, self.state, carrying)
         self.jobs: Final = Jobs(connection)
         self.private = False
         """Whether its service ends with the REPL, and its runs with it; the one who ends it reports them."""
@@ -150,6 +155,7 @@ class ReplHost:
         if self._branch_task is not None:
             self._branch_task.cancel()
         await self.jobs.close()
+        await self.shell.close()
         await self.connection.close()
 
     async def _read_branch(self, directory: bytes | None) -> None:

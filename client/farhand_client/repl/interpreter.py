@@ -1,7 +1,8 @@
-"""Runs the commands of one host: those that change the REPL's state and, through the remote shell, all others.
+"""Runs the commands of one host, each line in a shell of its own.
 
-Each line runs in a shell of its own, so that shell cannot keep what `cd`, `export` and `unset` change. The interpreter
-runs these with a report before and after (`shell_state`), and gives the difference to every later line.
+Where the state of the shell is carried from line to line (`state_keeper`), every line is the shell's. Where it cannot
+be, the interpreter runs `cd`, `export` and `unset` with a report before and after (`shell_state`), and gives the
+difference to every later line.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from farhand_client.errors import ConnectionLost, FarhandError, SpawnError
@@ -30,7 +32,9 @@ from .hosts import ReplHost
 from .lines import Builtin, background_command, encode, is_blank, parse_builtin
 from .output import Output
 from .runner import Interrupted, PipeRunner
+from .shell_code import EXIT_WITH_TRAP, MAY_CHANGE
 from .shell_state import REPORT_SCRIPT, ShellReport, reporting_script
+from .state_keeper import KeeperFailed, StateKeeper, StateReport
 
 EXIT_ARGUMENT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 """An argument of exit that the shell is not needed for."""
@@ -85,12 +89,20 @@ class Interpreter:
 
     async def _execute(self, text: str) -> bool:
         try:
+            self._leave_at_once(text)
+            keeper = None if is_blank(text) else await self._keeper()
+            if keeper is not None:
+                await self._run_in_state(keeper, text)
+                return True
             while not is_blank(text):
                 builtin = parse_builtin(text)
                 if builtin is None:
                     await self._run_line(text)
                     break
                 text = builtin.on_success if await self._run_builtin(builtin) else builtin.on_failure
+        except KeeperFailed as error:
+            self._output.print_message(f"the state of the shell is gone: {error}")
+            return False
         except Interrupted:
             self.state.set_outcome(EXIT_INTERRUPTED, "SIGINT")
             return False
@@ -122,11 +134,83 @@ class Interpreter:
         word = f"~{slash}{shlex.quote(rest) if rest else ''}" if home == "~" else shlex.quote(path)
         return await self.execute(f"cd -- {word}")
 
+    async def set_variables(self, changes: Sequence[tuple[bytes, bytes | None]]) -> None:
+        """Export variables, or with None unset them. Raises as `PipeRunner.run` does."""
+        keeper = await self._keeper()
+        if keeper is not None:
+            line = keeper.assignments(changes)
+            number, prelude = keeper.prelude(line, self.state.code)
+            options = RunOptions.of(shell=True, cwd=self.state.directory, prelude=prelude)
+            await self._runner.run(line, options)
+            await self._adopt(keeper, number)
+            return
+        if any(value is None for _, value in changes):
+            await self.learn_account()  # `env -u` must start the shell by its name
+        for name, value in changes:
+            self.state.set_variable(name, value)
+
     async def learn_account(self) -> None:
         """Ask the remote shell for the account's home and shell, once. Raises as `PipeRunner.run` does."""
+        await self._keeper()
         if not self.state.account_known:
             _, printed = await self._capture(REPORT_SCRIPT.encode(), self.state.directory)
             self.state.learn_account(ShellReport.parse(printed))
+
+    async def _keeper(self) -> StateKeeper | None:
+        keeper = await self._runner.request(self._host.shell.keeper())
+        for notice in self._host.shell.take_notices():
+            self._output.print_message(notice)
+        return keeper
+
+    def _leave_at_once(self, text: str) -> None:
+        """Raise `ExitRepl` for an exit that needs no shell."""
+        builtin = parse_builtin(text)
+        if builtin is not None and builtin.name == "exit" and not self.state.exit_trap:
+            if EXIT_ARGUMENT.fullmatch(builtin.words):
+                raise ExitRepl(int(builtin.words) % 256)
+            if not builtin.words:
+                raise ExitRepl(self.state.code)
+
+    async def _run_in_state(self, keeper: StateKeeper, text: str) -> None:
+        """Run a line in the state that the line before has left."""
+        builtin = parse_builtin(text)
+        line = encode(text)
+        options = RunOptions.of(shell=True, cwd=self.state.directory)
+        if (command := background_command(text) if self._jobs else None) is not None:
+            line = encode(command)
+            job_options = options.changed(prelude=keeper.job_prelude(line, self.state.code))
+            await self._start_job(line, text, job_options)
+            return
+        number, prelude = keeper.prelude(line, self.state.code)
+        options = options.changed(prelude=prelude)
+        try:
+            ended = await self._run_shown(line, text, options)
+        except SpawnError as error:
+            gone = error.outcome.what == "directory"
+            if not (gone and builtin is not None and builtin.name == "cd" and ABSOLUTE_CD.match(builtin.words)):
+                raise
+            ended = await self._run_shown(line, text, options.changed(cwd=None))
+        if ended is None:
+            self.state.set_outcome(0)
+            return
+        self._record_result(ended)
+        report = await self._adopt(keeper, number)
+        if report is not None and report.how == "exit" and isinstance(ended.outcome, Exited):
+            raise ExitRepl(self.state.code)
+        if report is None and EXIT_WITH_TRAP.search(line) and isinstance(ended.outcome, Exited):
+            raise ExitRepl(self.state.code)  # the user's trap for the exit has replaced the one that reports
+        if report is None and not keeper.unchanged and MAY_CHANGE.search(line):
+            self._output.print_message("the shell ended without saving its state, which is that before this line")
+
+    async def _adopt(self, keeper: StateKeeper, number: int) -> StateReport | None:
+        interrupted = self._runner.interrupted
+        try:
+            report = await self._runner.request(keeper.report(number))
+        finally:
+            self._runner.interrupted |= interrupted
+        if report is not None:
+            self.state.adopt(report)
+        return report
 
     async def _run_line(self, text: str) -> None:
         command = background_command(text) if self._jobs else None
@@ -134,21 +218,27 @@ class Interpreter:
             await self._run_in_shell(text)
             return
         args, options = self._command(encode(command))
+        await self._start_job(args, text, options)
+
+    async def _start_job(self, args: Args, text: str, options: RunOptions) -> None:
         job = await self._runner.request(self._host.jobs.start(args, text, options))
         self._output.print_message(f"[{job.name}] started")
         self.state.set_outcome(0)
 
     async def _run_in_shell(self, text: str) -> None:
         args, options = self._command(encode(text))
-        if self._on_terminal is None:
-            result, _ = await self._runner.run(args, options)
+        result = await self._run_shown(args, text, options)
+        if result is None:
+            self.state.set_outcome(0)
         else:
-            ended = await self._on_terminal.run(args, text, options)
-            if ended is None:
-                self.state.set_outcome(0)
-                return
-            result = ended
-        self._record_result(result)
+            self._record_result(result)
+
+    async def _run_shown(self, args: Args, text: str, options: RunOptions) -> Result | None:
+        """Run a line to its end and show its output; return None if the user left it running."""
+        if self._on_terminal is not None:
+            return await self._on_terminal.run(args, text, options)
+        result, _ = await self._runner.run(args, options)
+        return result
 
     async def _run_builtin(self, builtin: Builtin) -> bool:
         if builtin.name == "exit":

@@ -31,7 +31,7 @@ async def run_script(name: str, opener: HostOpener, signals: SignalHandler) -> i
     Raises `ExitRepl`, and what connecting raises.
     """
     output = StandardOutput()
-    host = ReplHost(name, HostConnection(name, opener(name, ask_directly), print_message))
+    host = ReplHost(name, HostConnection(name, opener(name, ask_directly), print_message), "script")
     try:
         with signals.interrupts_to(signals.end):
             await host.connection.connect()

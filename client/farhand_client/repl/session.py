@@ -12,6 +12,7 @@ from farhand_client.ui.exitcodes import EXIT_INTERRUPTED
 from farhand_client.ui.text import printable, truncate
 
 from .host_connection import Connect
+from .host_shell import Carrying
 from .hosts import Hosts, ReplHost
 from .output import LabelledOutput, Output, StandardOutput
 from .runner import InterruptGroup, InterruptLadder, InterruptSource, PipeRunner, run_interruptibly
@@ -33,9 +34,14 @@ class ReplSession:
     """
 
     def __init__(
-        self, first: str, opener: Callable[[str], Connect], signals: InterruptSource, escape: int | None
+        self,
+        first: str,
+        opener: Callable[[str], Connect],
+        signals: InterruptSource,
+        escape: int | None,
+        carrying: Carrying = "prompt",
     ) -> None:
-        self.hosts: Final = Hosts(opener, first)
+        self.hosts: Final = Hosts(opener, first, carrying)
         self.standard_output: Final = StandardOutput()
         self._terminal: LocalTerminal | None = None
         self._signals = signals

@@ -9,13 +9,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from farhand_client.options import Args
 from farhand_client.ui.text import printable, truncate
 
+if TYPE_CHECKING:
+    from .state_keeper import StateReport
+
 SHELL_OWNED: Final = frozenset({b"PWD", b"OLDPWD", b"SHLVL", b"_"})
 """Variables that every shell sets itself: they differ from one shell to the next without a command."""
+
+PER_RUN: Final = SHELL_OWNED | {b"TERM", b"COLUMNS", b"LINES", b"FARHAND_RUN_ID"}
+"""The same, and what each run gets anew."""
 
 REPORT_SCRIPT: Final = r"""printf '%s\0' "$PWD" && pwd -P && printf '\0' && /usr/bin/env -0"""
 """Prints directory and environment, in syntax that sh, bash, zsh and fish share; coreutils and busybox have env -0."""
@@ -62,6 +68,12 @@ class ShellState:
     """What was exported, on top of the environment that the service provides."""
     removed: set[bytes] = field(default_factory=set)
     """What was unset of that environment."""
+    exported: Mapping[bytes, bytes] | None = None
+    """All that is exported, where the shell's own state is carried from line to line; otherwise None."""
+    first_exported: Mapping[bytes, bytes] | None = None
+    """The same before the first line."""
+    exit_trap: bool = False
+    """Whether the user has set a trap for the exit of the shell."""
     code: int = 0
     """The exit code of the last line."""
     outcome: str = ""
@@ -104,6 +116,20 @@ class ShellState:
             if value is None or value != before.environment.get(name):
                 self.set_variable(name, value)
 
+    def adopt(self, report: StateReport) -> None:
+        """Adopt what the shell whose state is carried has reported."""
+        self.directory, self.logical_directory, self.exit_trap = report.physical, report.directory, report.exit_trap
+        if report.environment is None:
+            return
+        environment = {name: value for name, value in report.environment.items() if name not in PER_RUN}
+        self.exported = environment
+        if self.first_exported is None:
+            self.first_exported = environment
+            self.home, self.shell = environment.get(b"HOME"), environment.get(b"SHELL")
+        before = self.first_exported
+        self.variables = {name: value for name, value in environment.items() if before.get(name) != value}
+        self.removed = set(before.keys() - environment.keys())
+
     def enter_previous(self, report: ShellReport) -> None:
         """Move to the previous directory, from which `report` is."""
         self._move(self.logical_directory or self.home or b"/", report)
@@ -116,10 +142,11 @@ class ShellState:
     def environment(self) -> dict[bytes, bytes]:
         """The variables to set for a run, on top of those that the service provides."""
         logical = self.logical_directory
+        variables = self.variables if self.exported is None else dict(self.exported)
         if self.directory is None or logical is None or logical == self.directory:
-            return self.variables
+            return variables
         # A shell accepts PWD if it names its directory (XCU 2.5.3), and so keeps the path by which it was reached.
-        return self.variables | {b"PWD": logical}
+        return variables | {b"PWD": logical}
 
     def command(self, script: bytes) -> tuple[Args, bool]:
         """Return what to run for `script`, and whether that is a script for the account's shell (else an argv)."""

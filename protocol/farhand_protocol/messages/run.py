@@ -64,6 +64,8 @@ class RunRequest(Message):
     it is stopped after `grace` or kept. With `spool`, unread output does not block the program: it goes to a file of
     that many bytes for each stream, in which new output replaces the oldest.
 
+    With `prelude` the shell runs that script, and finds the text in `shell` as its first argument.
+
     With `terminal` the program has a controlling terminal: everything it writes is `stdout`, and stdin is typed. Its
     output always goes to a spool file and blocks only for connected clients. With `record_input`, typed input is
     recorded, too. With `leave_processes`, processes that the program leaves behind are not stopped.
@@ -76,6 +78,7 @@ class RunRequest(Message):
     # fail_fast: otherwise pydantic would collect an error of a kilobyte for each of a million wrong elements.
     argv: Annotated[tuple[Argument, ...], Field(min_length=1, fail_fast=True)] | None = None
     shell: Argument | None = None
+    prelude: Argument | None = None
     login: bool = False
     cwd: Argument | None = None
     env: Annotated[tuple[tuple[EnvironmentName, Argument], ...], Field(fail_fast=True)] = ()
@@ -98,6 +101,8 @@ class RunRequest(Message):
     def _one_command(self) -> Self:
         if (self.argv is not None) + (self.shell is not None) + self.login != 1:
             raise PydanticCustomError("invalid_field", "exactly one of argv, shell and login is needed")
+        if self.prelude is not None and self.shell is None:
+            raise PydanticCustomError("invalid_field", "a prelude needs the text in shell that it runs")
         if self.terminal is not None and not (self.stdin and self.merge_stderr):
             raise PydanticCustomError("invalid_field", "a terminal has stdin, and stderr merged into stdout")
         if len({name for name, _ in self.env}) != len(self.env):

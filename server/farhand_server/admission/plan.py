@@ -156,6 +156,8 @@ def _argv(request: m.RunRequest, caller: Caller) -> tuple[tuple[bytes, ...], byt
     shell, forced = caller.home.shell, caller.principal.options.command
     if forced is not None:
         return shell_argv(shell, forced), None
+    if request.prelude is not None and request.shell is not None:
+        return (shell, b"-c", request.prelude, shell.rpartition(b"/")[2], request.shell), None
     if request.shell is not None:
         return shell_argv(shell, request.shell), None
     if request.login:
@@ -181,6 +183,10 @@ _LEFT_OUT: Final[dict[str, bool | dict[str, bool]]] = {
 """Fields that the record holds elsewhere, must not contain, or does not need."""
 
 
+_COMMAND: Final[dict[str, bool | dict[str, bool]]] = dict.fromkeys(("argv", "shell", "prelude"), True)
+"""Fields that contain what is executed."""
+
+
 def _record(request: m.RunRequest, argv: tuple[bytes, ...], command: str, audit: Shown, *, recorded: bool) -> bytes:
     """Return the request as JSON for the record, with only the names of its environment variables.
 
@@ -188,10 +194,11 @@ def _record(request: m.RunRequest, argv: tuple[bytes, ...], command: str, audit:
     """
     ours = {"recorded": True} if recorded else {}
     names = [bytes_to_json(name) for name, _ in request.env]
-    size = sum(map(len, request.argv or (request.shell or b"",))) + sum(len(name) for name, _ in request.env)
+    texts = request.argv or (request.shell or b"", request.prelude or b"")
+    size = sum(map(len, texts)) + sum(len(name) for name, _ in request.env)
     if audit == "hash" or size > MAX_ARGV:
         digest = argv_sha256(argv)
-        told = request.model_dump(mode="json", exclude_defaults=True, exclude=_LEFT_OUT | {"argv": True, "shell": True})
+        told = request.model_dump(mode="json", exclude_defaults=True, exclude=_LEFT_OUT | _COMMAND)
         return json.dumps(told | {"command": f"sha256:{digest}", "argv_sha256": digest} | ours).encode()
     told = request.model_dump(mode="json", exclude_defaults=True, exclude=_LEFT_OUT)
     return json.dumps(told | {"command": command} | ({"env": names} if names else {}) | ours).encode()

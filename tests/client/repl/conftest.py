@@ -54,7 +54,7 @@ def interrupts() -> InterruptGroup:
 @pytest.fixture
 async def session(service: FakeService, pty: Pty, interrupts: InterruptGroup) -> AsyncIterator[ReplSession]:
     """A session with ~ as escape character. All its hosts are connected to `service`; web is active."""
-    made = ReplSession("web", lambda name: connecting_to(service), interrupts, escape=ord("~"))
+    made = ReplSession("web", lambda name: connecting_to(service), interrupts, escape=ord("~"), carrying="no")
     await made.hosts.switch("web")
     yield made
     await made.close()

@@ -115,5 +115,8 @@ async def test_a_script_runs_on_one_host_and_the_last_exit_code_is_returned(
 
     with SignalHandler() as signals:
         assert await run_script("web", opener, signals) == 3
-    assert capfd.readouterr() == ("/\n", "")
+    printed = capfd.readouterr()
+    assert printed.out == "/\n"
+    assert "only directory and exported variables are kept" in printed.err
+    assert printed.err.endswith("its service is older than this program\n")
     assert await questions[0](answer) == "yes"

@@ -94,6 +94,7 @@ def test_every_field_of_the_run_and_none_of_the_channel_counts() -> None:
         "id": RUN_ID.replace("0192", "0193"),
         "argv": (b"cat", b""),
         "shell": b"cat",
+        "prelude": b"cat",
         "cwd": b"",
         "env": ((b"A", b""),),
         "stdin": True,
@@ -115,7 +116,10 @@ def test_every_field_of_the_run_and_none_of_the_channel_counts() -> None:
     assert set(others) | set(of_the_channel) == set(m.RunRequest.model_fields) - {"type"}
     prints = {request_fingerprint(plain)}
     for field, value in others.items():
-        fields = {"id": RUN_ID, "argv": None if field in {"shell", "login"} else (b"cat",)} | {field: value}
+        command: dict[str, object] = {"argv": (b"cat",)}
+        if field in {"shell", "login", "prelude"}:
+            command = {"shell": b"dog"} if field == "prelude" else {}
+        fields = {"id": RUN_ID, **command, field: value}
         needed = {"stdin": True, "merge_stderr": True} if field == "terminal" else {}
         prints.add(request_fingerprint(m.RunRequest.model_validate(fields | needed)))
     assert len(prints) == len(others) + 1
@@ -133,6 +137,7 @@ def test_the_fingerprint_never_changes() -> None:
     [
         ({"argv": None}, "exactly one of argv, shell and login"),
         ({"shell": b"x"}, "exactly one of argv, shell and login"),
+        ({"prelude": b"x"}, "a prelude needs the text in shell"),
         ({"terminal": TERMINAL}, "a terminal has stdin, and stderr merged"),
         ({"env": ((b"A", b"1"), (b"A", b"2"))}, "occurs twice in env"),
     ],

@@ -133,6 +133,16 @@ def test_a_run_starts_in_the_directory_that_was_judged() -> None:
     assert "in the directory '/home/ada/out'" in str(denied({"cwd": b"out"}, policy=policy))
 
 
+def test_a_prelude_is_executed_in_place_of_the_text_which_alone_is_shown() -> None:
+    made = plan({"shell": b"cd x", "prelude": b'eval "$1"'})
+    assert (made.argv, made.command) == ((b"/bin/sh", b"-c", b'eval "$1"', b"sh", b"cd x"), "cd x")
+    assert json.loads(made.origin.request)["prelude"] == 'eval "$1"'
+    secret = plan({"shell": b"x", "prelude": b"y"}, audit={"commands": "hash"})
+    assert "prelude" not in json.loads(secret.origin.request)
+    refused = denied({"shell": b"x", "prelude": b"y"}, policy=rules({"commands": (("/bin/x",),)}))
+    assert "have a shell" in str(refused)
+
+
 def test_shell_text_needs_a_rule_for_shells() -> None:
     everything_but = rules({"commands": [["/usr/bin/*", "..."]]})
     assert "have a shell" in str(denied({"shell": b"ls"}, policy=everything_but))

@@ -1,0 +1,91 @@
+"""What the shell of a host runs around each line, so that the next line finds the state that this one has left.
+
+Every line runs in a shell of its own. Its prelude, which that shell runs with the line as an argument, restores the
+state from a file, evaluates the line, and writes the state to a new file. The code is in `shells/`: `end` writes the
+state, `start` writes that of a new shell, and `plain` recognizes lines that change nothing. No I/O but for these files.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+KINDS: Final = ("bash",)
+"""The shells whose state can be written and restored."""
+
+PLAIN_LINE: Final = re.compile(
+    rb"""[ \t]*([A-Za-z0-9_./+-]+)"""
+    rb"""(?:[ \t]+(?:[A-Za-z0-9_./,:=@%+*?\[\]~^-]|\$[A-Za-z0-9_]+|'[^'\n]*'|"[^"`\\$\n]*")+)*[ \t]*"""
+)
+"""One command of plain words: it changes nothing in the shell if it is a program. Group 1 is its name."""
+
+MAY_CHANGE: Final = re.compile(
+    rb"(?:^|[\s;&|({])(?:cd|pushd|popd|export|unset|alias|unalias|set|setopt|shopt|umask|declare|typeset|source|\.)"
+    rb"(?:$|[\s;&|])|(?:^|[\s;&|({])[A-Za-z_][A-Za-z0-9_]*(?:=|\(\))"
+)
+"""Text that is likely to change what lasts. Only used to decide whether it is worth saying that nothing was saved."""
+
+EXIT_WITH_TRAP: Final = re.compile(rb"\btrap\b.*\bexit\b", re.DOTALL)
+"""Text that sets a trap and then exits."""
+
+_END: Final = (
+    r"""{ __farhand_code=$? __farhand_flags=$- %s; builtin set +x; } 2>/dev/null; builtin . "$__farhand_dir/end" """
+)
+
+
+@cache
+def _file(name: str) -> str:
+    return (Path(__file__).parent / "shells" / name).read_text(encoding="utf-8")
+
+
+def keeper_script(*, interactive: bool) -> bytes:
+    """Return the script that keeps the state; with `interactive` it first reads the startup files of the shell."""
+    lines = [f"interactive={'i' if interactive else ''}"]
+    for kind in KINDS:
+        for part in ("start", "end", "plain"):
+            lines.append(f"{part}_{kind}={shlex.quote(_file(f'{part}.{kind}'))}")
+    return "\n".join([*lines, _file("keeper.sh")]).encode()
+
+
+def prelude(kind: str, directory: bytes, base: int, number: int, code: int, line: bytes, *, job: bool = False) -> bytes:
+    """Return the prelude of a line that begins with the state `base` and writes the state `number`.
+
+    `directory` is where the states are, `code` the exit code of the last line. A `job` writes no state.
+    """
+    plain = PLAIN_LINE.fullmatch(line)
+    where = shlex.quote(directory.decode("utf-8", "surrogateescape"))
+    begin = (
+        f"__farhand_dir={where} __farhand_n={number} __farhand_last={code} __farhand_how=exit __farhand_typed=$1"
+        f" __farhand_plain={plain[1].decode() if plain and not job else ''} __farhand_line='exit 125'"
+    )
+    restore = f". {where}/state.{base} >/dev/null 2>&1"
+    if job:
+        loaded = f"builtin printf 'loaded {number}\\n' 1<>{where}/reports"
+        text = f'{begin}; {restore}; {{ builtin eval "{loaded}"; }} 2>/dev/null; eval "$__farhand_line"'
+    else:
+        text = f'{begin}; trap -- {shlex.quote(_END % "")} EXIT; {restore}; eval "$__farhand_line"; '
+        text += _END % "__farhand_how=end"
+    return text.encode("utf-8", "surrogateescape")
+
+
+def assignments(kind: str, changes: Sequence[tuple[bytes, bytes | None]]) -> bytes:
+    """Return a line that exports variables, or with None unsets them."""
+    commands = []
+    for name, value in changes:
+        if kind == "fish":
+            commands.append(b"set -e " + name if value is None else b"set -gx " + name + b" " + _fish_quoted(value))
+        else:
+            commands.append(b"unset -v " + name if value is None else b"export " + name + b"=" + _quoted(value))
+    return b"; ".join(commands)
+
+
+def _quoted(value: bytes) -> bytes:
+    return b"'" + value.replace(b"'", b"'\\''") + b"'"
+
+
+def _fish_quoted(value: bytes) -> bytes:
+    return b"'" + value.replace(b"\\", b"\\\\").replace(b"'", b"\\'") + b"'"

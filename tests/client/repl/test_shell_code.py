@@ -1,0 +1,180 @@
+"""The state of real shells from line to line: a table of lines, and what the next line finds."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from farhand_client.repl import shell_code
+from tests.support.shell_lines import ShellLines
+
+SHELLS = [pytest.param("bash", marks=pytest.mark.needs("bash"))]
+
+
+@pytest.fixture(params=SHELLS)
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ShellLines]:
+    with lines_of(request.param, tmp_path) as made:
+        yield made
+
+
+def lines_of(name: str, home: Path, *, interactive: bool = False) -> ShellLines:
+    found = shutil.which(name)
+    assert found is not None
+    return ShellLines(Path(found), home, interactive=interactive)
+
+
+BASH = [
+    ("mkdir nd && cd nd", 'echo "${PWD##*/} ${OLDPWD##*/}"', "nd t\n"),
+    ("mkdir nd; ln -s nd link; cd link", 'echo "${PWD##*/}"; basename "$(pwd -P)"', "link\nnd\n"),
+    ("mkdir x; pushd x >/dev/null; pushd / >/dev/null", "popd >/dev/null; echo ${PWD##*/}; dirs | wc -w", "x\n2\n"),
+    ("A=5 && export A; B=6", "echo $A $B; sh -c 'echo \"$A-$B\"'", "5 6\n5-\n"),
+    ("unset LANG; export -n HOME", "env | grep -E '^(LANG|HOME)='; echo $?; [ -n \"$HOME\" ] && echo set", "1\nset\n"),
+    (
+        "a=(1 '2 3' [7]=x); declare -A m=([k]='v\nw' ['] ']=2)",
+        'echo "${a[1]}${#a[@]}${!a[*]} ${m[k]}${m["] "]}"',
+        "2 330 1 7 v\nw2\n",
+    ),
+    ("declare -i n=3; declare -r r=1; declare -u u=x", "n+=4; u=abc; echo $n $u; r=2", "7 ABC\n"),
+    ("declare -n ref=target; target=7", "ref=8; echo $target", "8\n"),
+    ('f() { echo "f $1"; }; export -f f', "f x; bash -c 'f y'", "f x\nf y\n"),
+    ("alias greet='echo hello'", "greet you", "hello you\n"),
+    (
+        "set -o pipefail; set -u; shopt -s nullglob; set +B",
+        "set -o | grep -E 'pipefail|nounset|brace' | tr -d ' \\t'; shopt -q nullglob; echo $?",
+        "braceexpandoff\nnounseton\npipefailon\n0\n",
+    ),
+    ("umask 027; ulimit -n 77", "umask; ulimit -n", "0027\n77\n"),
+    ("trap 'echo usr1' USR1", "kill -USR1 $$", "usr1\n"),
+    ("set -- 'a b' ''", 'echo "$# $1"', "2 a b\n"),
+    ("(exit 37)", "echo $?", "37\n"),
+    ("no-such-program", "echo $?", "127\n"),
+    ("source ./lib", "hi; echo $FROM", "hi from lib\nlib\n"),
+    ("IFS=:", "x=a:b; echo $x; echo ${#IFS}", "a b\n1\n"),
+    ("exec 2>&1; X=1", "echo $X", "1\n"),
+    ("echo )", "echo $?", "2\n"),
+    ("X=1; kill -INT $$", "echo ${X-none}", "1\n"),
+    ("X=1; kill -KILL $$", "echo ${X-none}", "none\n"),
+    ("X=1; exec true", "echo ${X-none}", "none\n"),
+    ("X=1; echo ${nothing?gone}", "echo ${X-none}", "1\n"),
+]
+
+
+@pytest.mark.needs("bash")
+@pytest.mark.parametrize(("first", "second", "printed"), BASH)
+def test_the_next_line_finds_what_a_line_has_left(tmp_path: Path, first: str, second: str, printed: str) -> None:
+    (tmp_path / "lib").write_text("hi() { echo hi from lib; }\nexport FROM=lib\n")
+    with lines_of("bash", tmp_path) as run:
+        run(first)
+        assert run(second).out.decode().replace(tmp_path.name, "t") == printed
+
+
+def test_errors_name_the_shell_and_the_line_as_typed(run: ShellLines) -> None:
+    assert run("true\nno-such-program").err == b"bash: line 2: no-such-program: command not found\n"
+    assert run("echo (").err.startswith(b"bash: eval: line 1: syntax error")
+
+
+def test_tracing_shows_the_lines_and_nothing_of_what_surrounds_them(run: ShellLines) -> None:
+    assert run("set -x").err == b""
+    assert run("echo a").err == b"++ echo a\n"
+    assert run("set +x").err == b"++ set +x\n"
+    assert run("echo a").err == b""
+
+
+@pytest.mark.parametrize(
+    ("line", "how", "code"),
+    [
+        ("X=1; exit 3", "exit", 3),
+        ("test -e nowhere || exit", "exit", 1),
+        ("set -e; false; echo never", "exit", 1),
+        ("echo ${nothing?gone}", "error", 127),
+        ("X=1", "end", 0),
+    ],
+)
+def test_it_is_known_whether_the_line_has_left_the_shell(run: ShellLines, line: str, how: str, code: int) -> None:
+    ended = run(line)
+    assert ended.report is not None
+    assert (ended.report.how, ended.code) == (how, code)
+
+
+def test_a_trap_for_the_exit_is_run_once_when_the_shell_is_left(run: ShellLines) -> None:
+    first = run("trap 'echo bye' EXIT")
+    assert first.report is not None
+    assert (first.out, first.report.exit_trap) == (b"", True)
+    assert run("echo a").out == b"a\n"
+    assert run("exit 4").out == b"bye\n"
+
+
+def test_a_plain_program_replaces_the_shell_and_nothing_is_saved(run: ShellLines) -> None:
+    run("f() { :; }; alias ls='ls -d'")
+    assert (run("ls /").word, run("ls /").out) == ("same", b"/\n")
+    assert run("f").word == "saved"
+    assert run("X=1").word == "saved"
+    assert run("cat $SHELL_IS_NOT_SET").word == "same"
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (b"make -j4 CC='a b'", b"make"),
+        (b"ls $HOME/*.py", b"ls"),
+        (b"A=1 make", None),
+        (b"make; cd x", None),
+        (b"echo $((i++))", None),
+        (b"echo `x`", None),
+        (b"echo ${a:=1}", None),
+        (b"a b\nc", None),
+        (b"echo >f", None),
+    ],
+)
+def test_only_plain_words_are_plain(line: bytes, name: bytes | None) -> None:
+    found = shell_code.PLAIN_LINE.fullmatch(line)
+    assert (found and found[1]) == name
+
+
+@pytest.mark.needs("bash")
+def test_values_of_any_bytes_are_kept(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with lines_of("bash", tmp_path_factory.mktemp("t")) as run:
+
+        @settings(max_examples=15, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+        @given(st.lists(st.integers(1, 255) | st.sampled_from(b"'\"\\$`\n !~\x01\x7f\xc3\xa9"), max_size=12).map(bytes))
+        def check(value: bytes) -> None:
+            quoted = b"$'" + b"".join(b"\\%03o" % byte for byte in value) + b"'"
+            line = b"v=%b w=(%b x); export e=%b; declare -A m=([k%b]=%b); set -- %b; f() { printf %s %b; }"
+            assert run(line.replace(b"%b", quoted)).err == b""
+            shown = run('printf "%s|" "$v" "${w[0]}" "${m[@]}" "${!m[@]}" "$1"; f; exec env -0').out
+            assert shown.startswith(b"|".join([value, value, value, b"k" + value, value, value]))
+            assert b"e=" + value + b"\0" in shown
+
+        check()
+
+
+def test_aliases_and_functions_of_startup_files_are_there_and_their_noise_is_not(tmp_path: Path) -> None:
+    (tmp_path / ".bashrc").write_text("echo noise; echo more >&2\nalias ll='echo LL'\nhi() { echo hi; }\nexport RC=1\n")
+    with lines_of("bash", tmp_path, interactive=True) as run:
+        assert run.base == 0
+        assert run.first.environment is not None
+        assert run.first.environment[b"RC"] == b"1"
+        ended = run("ll; hi; cd -")
+        assert (ended.out, b"noise" in ended.err) == (b"LL\nhi\n", False)
+
+
+@pytest.mark.parametrize("startup", ["exec sh -c :\n", "exit 3\n", "kill -9 $$\n"])
+def test_startup_files_that_end_the_shell_are_done_without(tmp_path: Path, startup: str) -> None:
+    (tmp_path / ".bashrc").write_text(startup)
+    with lines_of("bash", tmp_path, interactive=True) as run:
+        assert run.base == 1
+        assert run("echo here").out == b"here\n"
+
+
+def test_the_state_can_be_read_by_its_owner_alone_and_is_removed_at_the_end(run: ShellLines) -> None:
+    run("SECRET=1")
+    assert run.path.stat().st_mode & 0o777 == 0o700
+    public = {file.name for file in run.path.iterdir() if file.stat().st_mode & 0o077}
+    assert public <= {"umask.2", "fresh.2"}, "these name variables, without their values"
+    run.__exit__()
+    assert not run.path.exists()
