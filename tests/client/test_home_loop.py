@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from farhand_client import PIPE, Client, NotUsableHere, Run
+from farhand_client import PIPE, Client, ConnectionLost, NotUsableHere, Run
 from farhand_client import connect as connect_async
 from farhand_client.home_loop import HomeLoop, call_back
 from farhand_protocol import messages as m
@@ -199,3 +199,16 @@ def test_a_second_asyncio_run_is_refused_at_once(tmp_path: Path) -> None:
         with warnings.catch_warnings(action="ignore"):  # asyncio says that the transport was left open, which it was
             del client, run
             gc.collect()
+
+
+async def test_nothing_hangs_after_close(tmp_path: Path) -> None:
+    async with client_of(tmp_path, stoppable) as (client, _):
+        run = await client.start(["sleep"], stdin=PIPE)
+        await client.close()
+        refused = set()
+        for name, function in ASYNC_CALLS.items():
+            results: Any = await asyncio.gather(asyncio.wait_for(function(client, run), 10), return_exceptions=True)
+            assert not isinstance(results[0], TimeoutError), name
+            if isinstance(results[0], ConnectionLost):
+                refused.add(name)
+        assert {"run", "start", "shell", "attach", "runs", "signal", "ping", "Run.wait", "Run.output"} <= refused
