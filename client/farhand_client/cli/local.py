@@ -221,7 +221,7 @@ async def _report_stopped(open_client: Callable[[], Pending[Client]]) -> None:
     """Tell the user which runs end with the service, no matter who started them."""
     try:
         async with asyncio.timeout(LEAVE_TIMEOUT), open_client() as client:
-            commands = [run.command for run in await client.runs()]
+            commands = [run.command for run in await client.runs() if not run.internal]
     except (FarhandError, TimeoutError):
         return  # it stops them all the same
     if commands:
