@@ -34,9 +34,9 @@ ARGUMENT_MARKS: Final = b"anfF"
 """Kinds of a candidate: an argument, one without a space after it, a file, a directory."""
 
 # Arguments: maximum number of candidates, index of the word at the cursor, the line, the words. Prints for each
-# candidate its kind, itself, NUL.
+# candidate its kind, itself, NUL. Completion functions may overwrite variables with ordinary names.
 BASH_SCRIPT: Final = r"""
-left=$1 COMP_CWORD=$2 COMP_LINE=$3
+farhand_left=$1 COMP_CWORD=$2 COMP_LINE=$3
 shift 3
 COMP_WORDS=("$@") COMP_POINT=${#COMP_LINE} COMP_TYPE=9 COMP_KEY=9
 export COMP_LINE COMP_POINT COMP_TYPE COMP_KEY
@@ -61,12 +61,12 @@ if ! specification >/dev/null; then
         _completion_loader "$cmd"
     fi
 fi
-options=' '
+farhand_options=' '
 compopt() {
     while [ $# -gt 0 ]; do
         case $1 in
-        -o) options+="$2 "; shift ;;
-        +o) options=${options// $2 / }; shift ;;
+        -o) farhand_options+="$2 "; shift ;;
+        +o) farhand_options=${farhand_options// $2 / }; shift ;;
         esac
         shift
     done
@@ -78,7 +78,7 @@ try() {
     shift
     while [ $# -gt 1 ]; do
         case $1 in
-        -o) options+="$2 "; shift ;;
+        -o) farhand_options+="$2 "; shift ;;
         -F) function=$2; shift ;;
         -C) program=$2; shift ;;
         -[AGWXPS]) words+=("$1" "$2"); shift ;;
@@ -103,13 +103,13 @@ try() {
 }
 try
 if [ $? = 124 ]; then # the function has replaced itself
-    options=' '
+    farhand_options=' '
     try
 fi
 for candidate in "${COMPREPLY[@]}"; do
     [ -n "$candidate" ] || continue
     mark=a
-    case $options in
+    case $farhand_options in
     *' filenames '*)
         mark=f
         name=$candidate
@@ -126,8 +126,8 @@ for candidate in "${COMPREPLY[@]}"; do
         ;;
     esac
     printf '%s%s\0' "$mark" "$candidate" >&3
-    left=$((left - 1))
-    [ "$left" -gt 0 ] || break
+    farhand_left=$((farhand_left - 1))
+    [ "$farhand_left" -gt 0 ] || break
 done
 """
 """Completes as readline would (see Programmable Completion in bash(1)), for bash 4.2 and later."""

@@ -88,5 +88,5 @@ def test_an_entry_is_read_with_what_follows_it(mark: bytes, data: bytes, candida
 
 
 def test_the_script_gets_its_parameters_as_they_are_documented() -> None:
-    assert BASH_SCRIPT.lstrip().startswith("left=$1 COMP_CWORD=$2 COMP_LINE=$3\n")
+    assert BASH_SCRIPT.lstrip().startswith("farhand_left=$1 COMP_CWORD=$2 COMP_LINE=$3\n")
     assert BashQuestion(("git", "x")).arguments(3)[0] == "3"
