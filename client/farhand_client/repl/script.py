@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from farhand_client.stdin import read_chunks
 from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_INTERRUPTED
 from farhand_client.ui.interrupts import SignalHandler
-from farhand_client.ui.printing import print_message
+from farhand_client.ui.printing import print_message, require_stdout
 
 from .commands import ExitRepl
 from .host_connection import HostConnection, HostOpener
@@ -30,6 +30,7 @@ async def run_script(name: str, opener: HostOpener, signals: SignalHandler) -> i
 
     Raises `ExitRepl`, and what connecting raises.
     """
+    require_stdout("the output of the script would be lost")
     output = StandardOutput()
     host = ReplHost(name, HostConnection(name, opener(name, ask_directly), print_message), "script")
     try:

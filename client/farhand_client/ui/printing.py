@@ -75,7 +75,7 @@ def flush_output() -> None:
 def require_stdout(what: str) -> None:
     """Raise `LocalError` if stdout is known to be closed or not open for writing, before `what` is done for it."""
     if fcntl.fcntl(1, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
-        raise LocalError(f"stdout is closed, so {what}; use >/dev/null if it is not wanted")
+        raise LocalError(f"stdout is not open for writing, so {what}; use >/dev/null if it is not wanted")
 
 
 def can_read_stdin() -> bool:
@@ -86,7 +86,7 @@ def can_read_stdin() -> bool:
 def require_stdin() -> None:
     """Raise `LocalError` if stdin is known to be closed or not open for reading."""
     if not can_read_stdin():
-        raise LocalError("stdin is closed, so it cannot be passed on; use </dev/null for an empty one")
+        raise LocalError("stdin is not open for reading, so it cannot be passed on; use </dev/null for an empty one")
 
 
 def reason(error: OSError) -> str:

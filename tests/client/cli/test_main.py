@@ -118,7 +118,9 @@ async def test_a_closed_stdout_is_reported_as_a_full_disk_is(service: FakeServic
     service.behave = over
     done = await without(1, *(service.host if word == "HOST" else word for word in line))
     assert done.code == 255
-    assert re.fullmatch(rb"farhand: (cannot write .*to stdout: it is closed|stdout is closed, so .*)\n", done.stderr)
+    assert re.fullmatch(
+        rb"farhand: (cannot write .*to stdout: it is closed|stdout is not open for writing, so .*)\n", done.stderr
+    )
 
 
 @pytest.mark.parametrize("line", [["run", "--detach"], ["run"], ["run", "--merge"]], ids=" ".join)
@@ -129,7 +131,7 @@ async def test_with_a_closed_stdout_no_command_is_started(service: FakeService, 
 
 async def test_with_a_closed_stdin_none_is_passed_on(service: FakeService) -> None:
     done = await without(0, "run", "-i", service.host, "cat")
-    assert (done.code, done.stderr[:25]) == (255, b"farhand: stdin is closed,")
+    assert (done.code, done.stderr[:39]) == (255, b"farhand: stdin is not open for reading,")
     service.behave = over
     assert (await without(0, "run", service.host, "ls")).code == 0
 
