@@ -64,6 +64,7 @@ class FileWatch:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._inotify = -1
+        self._fault = ""
         self._names: dict[int, set[bytes]] = {}
         self._mounts = -1
         with contextlib.suppress(OSError):  # there may be no /proc
@@ -108,9 +109,12 @@ class FileWatch:
                 self._watch(Path(os.path.realpath(path.parent)) / path.name)
         except OSError as error:
             self._stop_inotify()
-            self._log.warning(
-                "the removal of files will not be noticed; a reload checks them", reason=error.strerror or str(error)
-            )
+            reason = error.strerror or str(error)
+            if reason != self._fault:  # changes of mounts may try this again and again
+                self._log.warning("the removal of files will not be noticed; a reload checks them", reason=reason)
+            self._fault = reason
+        else:
+            self._fault = ""
 
     def _watch(self, path: Path) -> None:
         above: Sequence[Path] = path.parents[::-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -151,16 +151,39 @@ async def test_a_closed_watch_reports_nothing(watched: Watched) -> None:
     assert watched.reports == 0
 
 
-async def test_without_watches_the_log_says_what_remains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def unwatchable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LogFile]:
+    """The log of a process that has no watches left."""
+
     def refuse() -> int:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(filewatch, "_inotify_init", refuse)
     log = LogFile(tmp_path)
-    FileWatch([tmp_path / "s"], lambda: None, log.logger).close()
-    assert 'level=warning msg="the removal of files will not be noticed; a reload checks them"' in str(log)
-    assert 'reason="Too many open files"' in str(log)
+    yield log
     log.close()
+
+
+async def test_without_watches_the_log_says_what_remains(tmp_path: Path, unwatchable: LogFile) -> None:
+    FileWatch([tmp_path / "s"], lambda: None, unwatchable.logger).close()
+    assert 'level=warning msg="the removal of files will not be noticed; a reload checks them"' in str(unwatchable)
+    assert 'reason="Too many open files"' in str(unwatchable)
+
+
+@pytest.mark.needs("root", "mount", "umount")
+async def test_without_watches_mounts_are_still_noticed_and_the_log_says_it_once(
+    tmp_path: Path, unwatchable: LogFile
+) -> None:
+    changed = asyncio.Event()
+    watch = FileWatch([tmp_path / "s"], changed.set, unwatchable.logger)
+    for command in (("mount", "-t", "tmpfs", "none"), ("umount",)):
+        changed.clear()
+        process = await asyncio.create_subprocess_exec(*command, tmp_path)
+        assert await process.wait() == 0
+        async with asyncio.timeout(TIMEOUT):
+            await changed.wait()
+    watch.close()
+    assert str(unwatchable).count("level=warning") == 1
 
 
 def test_events_are_read_one_after_the_other() -> None:
