@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-KINDS: Final = ("bash",)
+KINDS: Final = ("bash", "zsh")
 """The shells whose state can be written and restored."""
 
 PLAIN_LINE: Final = re.compile(
@@ -32,8 +32,20 @@ MAY_CHANGE: Final = re.compile(
 EXIT_WITH_TRAP: Final = re.compile(rb"\btrap\b.*\bexit\b", re.DOTALL)
 """Text that sets a trap and then exits."""
 
-_END: Final = (
+_BASH_END: Final = (
     r"""{ __farhand_code=$? __farhand_flags=$- %s; builtin set +x; } 2>/dev/null; builtin . "$__farhand_dir/end" """
+)
+
+_ZSH_END: Final = (
+    "{ __farhand_code=$? __farhand_how=%s; typeset -gA __farhand_options; "
+    '__farhand_options=("${(@kv)options}"); builtin unsetopt xtrace; } 2>/dev/null; builtin . "$__farhand_dir/end"'
+)
+
+# Unlike bash, zsh ends at once on SIGINT unless a trap holds it back until the program of the line has ended. If the
+# program has handled the signal itself, the line goes on, but not after a second one: a loop must be interruptible.
+_ZSH_INTERRUPT: Final = (
+    f"if [[ $? == 130 || -n ${{__farhand_interrupted-}} ]]; then {_ZSH_END % 'interrupt'};"
+    " else __farhand_interrupted=1; fi"
 )
 
 
@@ -46,7 +58,7 @@ def keeper_script(*, interactive: bool) -> bytes:
     """Return the script that keeps the state; with `interactive` it first reads the startup files of the shell."""
     lines = [f"interactive={'i' if interactive else ''}"]
     for kind in KINDS:
-        for part in ("start", "end", "plain"):
+        for part in ("start", "end", *(("plain",) if kind == "bash" else ())):
             lines.append(f"{part}_{kind}={shlex.quote(_file(f'{part}.{kind}'))}")
     return "\n".join([*lines, _file("keeper.sh")]).encode()
 
@@ -56,7 +68,7 @@ def prelude(kind: str, directory: bytes, base: int, number: int, code: int, line
 
     `directory` is where the states are, `code` the exit code of the last line. A `job` writes no state.
     """
-    plain = PLAIN_LINE.fullmatch(line)
+    plain = PLAIN_LINE.fullmatch(line) if kind == "bash" else None
     where = shlex.quote(directory.decode("utf-8", "surrogateescape"))
     begin = (
         f"__farhand_dir={where} __farhand_n={number} __farhand_last={code} __farhand_how=exit __farhand_typed=$1"
@@ -66,9 +78,12 @@ def prelude(kind: str, directory: bytes, base: int, number: int, code: int, line
     if job:
         loaded = f"builtin printf 'loaded {number}\\n' 1<>{where}/reports"
         text = f'{begin}; {restore}; {{ builtin eval "{loaded}"; }} 2>/dev/null; eval "$__farhand_line"'
+    elif kind == "zsh":
+        traps = f"trap -- {shlex.quote(_ZSH_END % 'exit')} EXIT; trap -- {shlex.quote(_ZSH_INTERRUPT)} INT"
+        text = f'{begin}; {traps}; {restore}; eval "$__farhand_line"; {_ZSH_END % "end"}'
     else:
-        text = f'{begin}; trap -- {shlex.quote(_END % "")} EXIT; {restore}; eval "$__farhand_line"; '
-        text += _END % "__farhand_how=end"
+        text = f'{begin}; trap -- {shlex.quote(_BASH_END % "")} EXIT; {restore}; eval "$__farhand_line"; '
+        text += _BASH_END % "__farhand_how=end"
     return text.encode("utf-8", "surrogateescape")
 
 

@@ -73,6 +73,67 @@ def test_the_next_line_finds_what_a_line_has_left(tmp_path: Path, first: str, se
         assert run(second).out.decode().replace(tmp_path.name, "t") == printed
 
 
+ZSH = [
+    ("mkdir -p nd && cd nd", "echo ${PWD##*/} ${OLDPWD##*/}", "nd t\n"),
+    ("mkdir nd; ln -s nd link; cd link", 'echo "${PWD##*/}"; basename "$(pwd -P)"', "link\nnd\n"),
+    ("mkdir x; pushd x >/dev/null; pushd / >/dev/null", "popd >/dev/null; echo ${PWD##*/} $#dirstack", "x 1\n"),
+    (
+        "A=5 && export A; B=6; unset LANG; path+=(/opt/x)",
+        "echo $A $B ${LANG-none} $PATH; sh -c 'echo $A-$B'",
+        "5 6 none /usr/bin:/bin:/opt/x\n5-\n",
+    ),
+    (
+        "a=(1 '2 3'); typeset -A m; m=(k 'v\nw'); typeset -i n=3; readonly r=1",
+        "echo ${a[2]} ${m[k]}; n+=4; echo $n $r",
+        "2 3 v\nw\n7 1\n",
+    ),
+    (
+        "f() { echo f $1; }; alias greet='echo hello'; alias -g G='| grep'",
+        "f x; greet you; echo abc G b",
+        "f x\nhello you\nabc\n",
+    ),
+    (
+        "setopt nullglob shwordsplit; umask 027; ulimit -n 77",
+        "echo none*; x='a b'; printf '%s.' $x; umask; ulimit -n",
+        "\na.b.027\n77\n",
+    ),
+    (
+        "hash -d here=/usr; trap 'echo usr1' USR1; set -- 'a b' ''",
+        "echo ~here $#; kill -USR1 $$; echo $1",
+        "/usr 2\nusr1\na b\n",
+    ),
+    ("(exit 37)", "echo $?", "37\n"),
+    ("source ./lib", "hi; echo $FROM", "hi from lib\nlib\n"),
+    ("X=1; sh -c 'kill -INT $$ $PPID'; echo not", "echo ${X-none}", "1\n"),
+    ("X=1; kill -KILL $$", "echo ${X-none}", "none\n"),
+    ("X=1; echo ${nothing?gone}", "echo ${X-none}", "1\n"),
+]
+
+
+@pytest.mark.needs("zsh")
+@pytest.mark.parametrize(("first", "second", "printed"), ZSH)
+def test_the_next_line_of_zsh_finds_what_a_line_has_left(tmp_path: Path, first: str, second: str, printed: str) -> None:
+    (tmp_path / "lib").write_text("hi() { echo hi from lib; }\nexport FROM=lib\n")
+    with lines_of("zsh", tmp_path) as run:
+        run(first)
+        assert run(second).out.decode().replace(tmp_path.name, "t") == printed
+
+
+@pytest.mark.needs("zsh")
+def test_zsh_reads_its_startup_files_once_and_says_when_it_is_left(tmp_path: Path) -> None:
+    (tmp_path / ".zshrc").write_text("echo noise; alias ll='echo LL'\nhi() { echo hi; }\nsetopt extendedglob\n")
+    with lines_of("zsh", tmp_path, interactive=True) as run:
+        assert run.base == 0
+        assert run("ll; hi; [[ -o extendedglob ]] && echo on").out == b"LL\nhi\non\n"
+        assert run("set -x").err == b""
+        assert run("echo a").err == b"+(eval):1> echo a\n"
+        run("set +x; trap 'echo bye' EXIT")
+        assert run("no-such").err == b"(eval):1: command not found: no-such\n"
+        left = run("false || exit 3")
+        assert left.report is not None
+        assert (left.out, left.report.how, left.code) == (b"bye\n", "exit", 3)
+
+
 def test_errors_name_the_shell_and_the_line_as_typed(run: ShellLines) -> None:
     assert run("true\nno-such-program").err == b"bash: line 2: no-such-program: command not found\n"
     assert run("echo (").err.startswith(b"bash: eval: line 1: syntax error")
@@ -136,18 +197,18 @@ def test_only_plain_words_are_plain(line: bytes, name: bytes | None) -> None:
     assert (found and found[1]) == name
 
 
-@pytest.mark.needs("bash")
-def test_values_of_any_bytes_are_kept(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with lines_of("bash", tmp_path_factory.mktemp("t")) as run:
+@pytest.mark.parametrize("shell", [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("bash", "zsh")])
+def test_values_of_any_bytes_are_kept(tmp_path_factory: pytest.TempPathFactory, shell: str) -> None:
+    with lines_of(shell, tmp_path_factory.mktemp("t")) as run:
 
         @settings(max_examples=15, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
         @given(st.lists(st.integers(1, 255) | st.sampled_from(b"'\"\\$`\n !~\x01\x7f\xc3\xa9"), max_size=12).map(bytes))
         def check(value: bytes) -> None:
             quoted = b"$'" + b"".join(b"\\%03o" % byte for byte in value) + b"'"
-            line = b"v=%b w=(%b x); export e=%b; declare -A m=([k%b]=%b); set -- %b; f() { printf %s %b; }"
+            line = b"v=%b w=(%b x); export e=%b; declare -A m; m[k]=%b; x=(%b); set -- %b; f() { printf %s %b; }"
             assert run(line.replace(b"%b", quoted)).err == b""
-            shown = run('printf "%s|" "$v" "${w[0]}" "${m[@]}" "${!m[@]}" "$1"; f; exec env -0').out
-            assert shown.startswith(b"|".join([value, value, value, b"k" + value, value, value]))
+            shown = run('printf "%s|" "$v" "${w[@]:0:1}" "${m[k]}" "${x[@]}" "$1"; f; exec env -0').out
+            assert shown.startswith(b"|".join([value] * 6))
             assert b"e=" + value + b"\0" in shown
 
         check()
