@@ -292,7 +292,8 @@ async def test_runs_end_and_are_known_while_their_records_cannot_be_kept(
         past = ledger.find(live.id)
         assert past is not None
         assert past.result.outcome == Exited(code=3)
-    assert not own_state.state_dir.exists(), "nothing makes a directory again that somebody has removed"
+        assert not own_state.state_dir.exists(), "while the service runs, the same directory may be put back"
+    assert {file.name for file in own_state.state_dir.iterdir()} == {"history.replaced"}
 
 
 async def test_starts_are_recorded_again_once_the_directory_is_back(own_state: ServiceConfig, tmp_path: Path) -> None:

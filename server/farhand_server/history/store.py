@@ -145,7 +145,7 @@ class History:
             return
         self._in_place = in_place
         marker = self._writer.file.with_name(database.REPLACED_FILE)
-        with contextlib.suppress(OSError):  # without the directory, the next service begins with a new database
+        with contextlib.suppress(OSError):  # without the directory, `close` makes it
             marker.unlink(missing_ok=True) if in_place else marker.touch(0o600)
 
     @property
@@ -168,7 +168,14 @@ class History:
         self._writer.flush()
 
     def close(self) -> None:
-        """Write pending changes, mark the history as closed in order, and release the state directory."""
+        """Write pending changes, mark the history as closed in order, and release the state directory.
+
+        If files were removed, leave word for the next service, which would find a directory without them, or none.
+        """
+        if not self._in_place and self._writer.file is not None:
+            with contextlib.suppress(OSError):
+                self._writer.file.parent.mkdir(0o700, parents=True, exist_ok=True)
+                self._writer.file.with_name(database.REPLACED_FILE).touch(0o600)
         self._writer.close(final=True)
         if self._lock >= 0:
             os.close(self._lock)

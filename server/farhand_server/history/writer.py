@@ -64,8 +64,8 @@ class HistoryWriter:
         """
         self.db.execute("BEGIN IMMEDIATE")
         # A commit survives a crash of the service at once, but a crash of the machine only after a while (synchronous =
-        # NORMAL), so the last ids may then be missing. A new database may replace one that somebody has removed.
-        if damaged or self._new or (self._other_boot and not self._was_closed):
+        # NORMAL), so the last ids may then be missing.
+        if damaged or (self._other_boot and not self._was_closed):
             self.totals.horizon = max(self.totals.horizon, self.clock.wall())
         lost = self._mark_lost() if not resumed else ()
         self._prune()
@@ -147,7 +147,6 @@ class HistoryWriter:
         self.totals = retention.HistoryTotals(records, size, horizon)
         self._committed = self.totals.copy()
         self._boot_id = self.clock.boot_id()
-        self._new: bool = boot_id == ""
         self._other_boot: bool = boot_id not in ("", self._boot_id)
         self.age = RetentionClock(self.clock, value=value, wall=wall, boottime=boottime, boot_id=boot_id)
 

@@ -129,11 +129,19 @@ def test_after_an_orderly_restart_of_the_machine_earlier_ids_stay_unknown(direct
     assert directory.open().look_up(before) == UnknownRun()
 
 
-def test_ids_created_before_a_new_history_are_expired(directory: HistoryDirectory) -> None:
+def test_a_new_history_knows_nothing_of_earlier_ids(directory: HistoryDirectory) -> None:
+    before = directory.new_id()
+    directory.clock.advance(1)
+    assert directory.open().look_up(before) == UnknownRun()
+
+
+def test_ids_created_before_the_state_directory_was_removed_are_expired(directory: HistoryDirectory) -> None:
     history = directory.open()
     before, other = directory.new_id(), uuid4(1)
     shutil.rmtree(directory.state)
-    directory.crash(history)
+    history.note_in_place(False)
+    assert not directory.state.exists()
+    directory.close(history)
     directory.clock.advance(1)
     history = directory.open()
     assert isinstance(history.look_up(before), ForgottenRun)
