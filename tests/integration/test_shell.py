@@ -178,7 +178,7 @@ class TestKeepingAShell:
     async def test_it_outlives_terminal_and_client(
         self, how: str, pty: Pty, other: Pty, core: Service, env: dict[str, str]
     ) -> None:
-        run_id = f"01890000-0000-7000-8000-{os.urandom(6).hex()}"
+        run_id = f"01890000-0000-4000-8000-{os.urandom(6).hex()}"
         async with shell(pty, core.host, env, "--id", run_id) as process:
             await does(pty, b"remembered=42")
             if how == "closed":
@@ -258,7 +258,7 @@ class TestSharingAShell:
     async def test_two_clients_share_a_shell_of_the_smaller_size(
         self, pty: Pty, other: Pty, core: Service, env: dict[str, str]
     ) -> None:
-        run_id = f"01890000-0000-7000-8000-{os.urandom(6).hex()}"
+        run_id = f"01890000-0000-4000-8000-{os.urandom(6).hex()}"
         async with shell(pty, core.host, env, "--id", run_id):
             await does(pty, b"echo first")
             async with other.running(*FARHAND, "attach", "--share", core.host, run_id, env=env) as process:
@@ -278,7 +278,7 @@ class TestSharingAShell:
     async def test_a_watching_client_cannot_type(
         self, pty: Pty, other: Pty, core: Service, env: dict[str, str]
     ) -> None:
-        run_id = f"01890000-0000-7000-8000-{os.urandom(6).hex()}"
+        run_id = f"01890000-0000-4000-8000-{os.urandom(6).hex()}"
         async with shell(pty, core.host, env, "--id", run_id):
             for options in (["--read-only"], []):
                 async with other.running(*FARHAND, "attach", *options, core.host, run_id, env=env) as process:

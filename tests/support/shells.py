@@ -17,7 +17,7 @@ _PLAIN = b"exec env -u ENV -u PROMPT_COMMAND PS1='th''ere> ' PS2= %s\r"
 
 def new_run_id() -> str:
     """Return a run id that no other test uses."""
-    return f"01890000-0000-7000-8000-{os.urandom(6).hex()}"
+    return f"01890000-0000-4000-8000-{os.urandom(6).hex()}"
 
 
 class Shell:
