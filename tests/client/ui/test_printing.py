@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import os
+import sys
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from farhand_client.output import Gap
 from farhand_client.ui import printing
-from farhand_client.ui.printing import LocalError, discard_buffer, print_gap, print_json, print_message, print_output
+from farhand_client.ui.printing import (
+    LocalError,
+    can_read_stdin,
+    discard_buffer,
+    flush_messages,
+    flush_output,
+    print_gap,
+    print_json,
+    print_message,
+    print_output,
+    require_stdin,
+    require_stdout,
+)
 
 
 def test_a_message_with_a_newline_cannot_look_like_two_messages(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,3 +92,42 @@ def test_a_discarded_descriptor_writes_to_nowhere() -> None:
     assert os.read(reading, 1) == b""
     os.close(reading)
     os.close(writing)
+
+
+def test_without_a_descriptor_for_dev_null_the_stream_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: str, flags: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    stderr = Unwritable(OSError(errno.ENOSPC, "No space left on device"))
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stderr)
+        patch.setattr(os, "open", fail)
+        discard_buffer(2)
+        assert sys.stderr is not stderr
+        print_message("x")
+
+
+def test_what_a_stream_still_holds_is_written_or_reported(
+    monkeypatch: pytest.MonkeyPatch, discarded: list[int]
+) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, Unwritable(OSError(errno.EBADF, "Bad file descriptor")))
+    flush_messages()
+    with pytest.raises(LocalError, match=r"^cannot write to stdout: it is closed$"):
+        flush_output()
+    assert discarded == [2, 1]
+
+
+@pytest.mark.parametrize(("mode", "usable"), [(os.O_RDONLY, (True, False)), (os.O_WRONLY, (False, True))])
+def test_standard_files_that_are_open_the_wrong_way_are_known_before_they_are_used(
+    monkeypatch: pytest.MonkeyPatch, mode: int, usable: tuple[bool, bool]
+) -> None:
+    monkeypatch.setattr(fcntl, "fcntl", lambda fd, command: mode)
+    assert can_read_stdin() is usable[0]
+    requirements: list[Callable[[], None]] = [require_stdin, partial(require_stdout, "x would be lost")]
+    for allowed, require in zip(usable, requirements, strict=True):
+        if allowed:
+            require()
+            continue
+        with pytest.raises(LocalError, match="is not open for"):
+            require()
