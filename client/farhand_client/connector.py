@@ -99,8 +99,7 @@ def connect(
 
     async def opened() -> Client:
         async with connect_deadline(seconds) as deadline:
-            # A socket on this machine needs neither configuration nor trust, so a user without a home can use it.
-            config = None if host.startswith("unix:") else config_directory()
+            config = _configuration(host, record_path)
             address = await _resolve(host, user, port, config and config / "config.toml", deadline)
             if address.socket is not None:
                 log_in_again: LogInAgain = partial(_socket_login, address, seconds)
@@ -108,8 +107,7 @@ def connect(
             else:
                 from .trust.known_hosts import KnownHosts
 
-                assert config is not None
-                record = KnownHosts(record_path or config / "known_hosts")
+                record = KnownHosts(record_path or config_directory() / "known_hosts")
                 dial = partial(_dial, address, record, accept_new, confirm, keepalive, deadline)
                 keys = _identities(tuple(map(_expanded, named)) or address.identities, config, passphrase, deadline)
                 login = await _first_login(dial, address, keys, deadline, touch)
@@ -195,8 +193,23 @@ def _expanded(path: Path) -> Path:
         return path  # there is no such home directory; the error about the file will show the `~`
 
 
+def _configuration(host: str, known_hosts: Path | None) -> Path | None:
+    """Return the configuration directory; None if it is not needed and the user has no home in which it could be.
+
+    A socket on this machine needs neither configuration nor trust, and a caller may name its own `known_hosts`.
+    """
+    if host.startswith("unix:"):
+        return None
+    try:
+        return config_directory()
+    except ConnectError:
+        if known_hosts is None:
+            raise
+        return None
+
+
 def _identities(
-    named: Sequence[Path], config: Path, passphrase: AskPassphrase | None, deadline: ConnectDeadline
+    named: Sequence[Path], config: Path | None, passphrase: AskPassphrase | None, deadline: ConnectDeadline
 ) -> Identities:
     from .trust.agent import Agent
     from .trust.identities import Identities, default_key_files
@@ -209,7 +222,7 @@ def _identities(
     return Identities(
         named=named,
         agent=Agent.from_environment(os.environ),
-        own=default_key_files(config),
+        own=() if config is None else default_key_files(config),
         usual=() if home is None else default_key_files(home / ".ssh"),
         ask=ask if passphrase is not None else None,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client import HostKeyUnknown, connect
+from farhand_client import ConnectError, HostKeyUnknown, connect
 from farhand_protocol import messages as m
 from tests.support import openssh
 from tests.support.fake_service import FakeConnection, welcome
@@ -101,3 +101,16 @@ async def test_the_path_of_known_hosts_can_be_given(tmp_path: Path) -> None:
         async with connect(service.host, accept_new=True, known_hosts=tmp_path / "mine"):
             pass
         assert (tmp_path / "mine").exists()
+
+
+async def test_without_a_home_a_known_hosts_of_the_caller_suffices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with tls_service(tmp_path, known=False) as (service, _):
+        monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+        monkeypatch.setattr("farhand_client.config.home_directory", lambda: None)
+        monkeypatch.setattr("farhand_client.connector.home_directory", lambda: None)
+        with pytest.raises(ConnectError, match=r"^no home directory is known: .*; set HOME or XDG_CONFIG_HOME$"):
+            await connect(service.host, accept_new=True)
+        async with connect(service.host, accept_new=True, known_hosts=tmp_path / "mine"):
+            pass
