@@ -12,6 +12,7 @@ from farhand_client.errors import FarhandError, RequestRefused, SpawnError
 from farhand_client.options import RunOptions
 
 from .host_connection import HostConnection
+from .shell_code import SOURCES_FILE
 from .shell_state import ShellState
 from .state_keeper import KeeperFailed, StateKeeper
 
@@ -20,6 +21,8 @@ Carrying: TypeAlias = Literal["no", "script", "prompt"]
 
 NO_STARTUP_FILES: Final = "FARHAND_REPL_NORC"
 """An environment variable; if it is set, the startup files of interactive shells are not read."""
+
+SMALL_SHELL: Final = "functions that the file defines end with this line: the shell here cannot print functions"
 
 FALLBACK: Final = "between lines only directory and exported variables are kept, as cd, export and unset change them"
 
@@ -34,6 +37,7 @@ class HostShell:
         self._keeper: StateKeeper | None = None
         self._refused_by: Client | None = None
         self._notices: list[str] = []
+        self._told = False
         self._starting = asyncio.Lock()
         self._preparing: asyncio.Task[None] | None = None
 
@@ -78,6 +82,13 @@ class HostShell:
         """Return what the user has not been told yet."""
         notices, self._notices = self._notices, []
         return notices
+
+    def notice_about(self, line: bytes) -> str | None:
+        """Return what the user should know about the state after `line`, once."""
+        if self._told or self._keeper is None or self._keeper.kind != "sh" or not SOURCES_FILE.search(line):
+            return None
+        self._told = True
+        return SMALL_SHELL
 
     async def close(self) -> None:
         """Remove the state from the host."""

@@ -195,6 +195,8 @@ class Interpreter:
             return
         self._record_result(ended)
         report = await self._adopt(keeper, number)
+        if (notice := self._host.shell.notice_about(line)) is not None:
+            self._output.print_message(notice)
         if report is not None and report.how == "exit" and isinstance(ended.outcome, Exited):
             raise ExitRepl(self.state.code)
         if report is None and EXIT_WITH_TRAP.search(line) and isinstance(ended.outcome, Exited):

@@ -14,7 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-KINDS: Final = ("bash", "zsh")
+from .syntax import scan
+
+KINDS: Final = ("bash", "zsh", "sh")
 """The shells whose state can be written and restored."""
 
 PLAIN_LINE: Final = re.compile(
@@ -29,8 +31,14 @@ MAY_CHANGE: Final = re.compile(
 )
 """Text that is likely to change what lasts. Only used to decide whether it is worth saying that nothing was saved."""
 
+SOURCES_FILE: Final = re.compile(rb"(?:^|[;&|({]|then|do|else)\s*\.\s")
+"""Text that sources a file."""
+
 EXIT_WITH_TRAP: Final = re.compile(rb"\btrap\b.*\bexit\b", re.DOTALL)
 """Text that sets a trap and then exits."""
+
+FUNCTION: Final = re.compile(r"\s*[A-Za-z_][A-Za-z0-9_]*[ \t]*\([ \t]*\)")
+UNSET_FUNCTION: Final = re.compile(r"\s*unset\s+-f(\s+[A-Za-z_][A-Za-z0-9_]*)+\s*")
 
 _BASH_END: Final = (
     r"""{ __farhand_code=$? __farhand_flags=$- %s; builtin set +x; } 2>/dev/null; builtin . "$__farhand_dir/end" """
@@ -45,6 +53,14 @@ _ZSH_END: Final = (
 # program has handled the signal itself, the line goes on, but not after a second one: a loop must be interruptible.
 _ZSH_INTERRUPT: Final = (
     f"if [[ $? == 130 || -n ${{__farhand_interrupted-}} ]]; then {_ZSH_END % 'interrupt'};"
+    " else __farhand_interrupted=1; fi"
+)
+
+_SH_END: Final = (
+    '{ __farhand_code=$? __farhand_how=%s __farhand_flags=$-; set +x; } 2>/dev/null; . "$__farhand_dir/end"'
+)
+_SH_INTERRUPT: Final = (
+    f'if [ $? = 130 ] || [ -n "${{__farhand_interrupted-}}" ]; then {_SH_END % "interrupt"};'
     " else __farhand_interrupted=1; fi"
 )
 
@@ -69,22 +85,45 @@ def prelude(kind: str, directory: bytes, base: int, number: int, code: int, line
     `directory` is where the states are, `code` the exit code of the last line. A `job` writes no state.
     """
     plain = PLAIN_LINE.fullmatch(line) if kind == "bash" else None
-    where = shlex.quote(directory.decode("utf-8", "surrogateescape"))
+    where = shlex.quote(decoded(directory))
     begin = (
         f"__farhand_dir={where} __farhand_n={number} __farhand_last={code} __farhand_how=exit __farhand_typed=$1"
         f" __farhand_plain={plain[1].decode() if plain and not job else ''} __farhand_line='exit 125'"
     )
     restore = f". {where}/state.{base} >/dev/null 2>&1"
     if job:
-        loaded = f"builtin printf 'loaded {number}\\n' 1<>{where}/reports"
+        loaded = f"printf 'loaded {number}\\n' 1<>{where}/reports"
         text = f'{begin}; {restore}; {{ builtin eval "{loaded}"; }} 2>/dev/null; eval "$__farhand_line"'
-    elif kind == "zsh":
-        traps = f"trap -- {shlex.quote(_ZSH_END % 'exit')} EXIT; trap -- {shlex.quote(_ZSH_INTERRUPT)} INT"
-        text = f'{begin}; {traps}; {restore}; eval "$__farhand_line"; {_ZSH_END % "end"}'
+    elif kind in ("zsh", "sh"):
+        end, interrupt = (_ZSH_END, _ZSH_INTERRUPT) if kind == "zsh" else (_SH_END, _SH_INTERRUPT)
+        traps = f"trap -- {shlex.quote(end % 'exit')} EXIT; trap -- {shlex.quote(interrupt)} INT"
+        if kind == "sh":
+            begin += f" __farhand_base={base} __farhand_defined={shlex.quote(decoded(definitions(line)))}"
+        text = f'{begin}; {traps}; {restore}; eval "$__farhand_line"; {end % "end"}'
     else:
         text = f'{begin}; trap -- {shlex.quote(_BASH_END % "")} EXIT; {restore}; eval "$__farhand_line"; '
         text += _BASH_END % "__farhand_how=end"
     return text.encode("utf-8", "surrogateescape")
+
+
+def decoded(data: bytes) -> str:
+    """Return bytes as text; bytes that are not UTF-8 become lone surrogates (PEP 383)."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def definitions(line: bytes) -> bytes:
+    """Return what of `line` defines functions, and removes them: small shells cannot print a function."""
+    text = decoded(line)
+    ends = [operator for operator in scan(text).operators if operator.text in (";", "&&", "||", "\n", "&", "#")]
+    found, start = [], 0
+    for end in ends:
+        command = text[start : end.offset]
+        if FUNCTION.fullmatch(command.rstrip()):
+            continue  # the body begins on the next line
+        if FUNCTION.match(command) or UNSET_FUNCTION.fullmatch(command):
+            found.append(command)
+        start = end.offset + len(end.text)
+    return "\n".join(found).encode("utf-8", "surrogateescape")
 
 
 def assignments(kind: str, changes: Sequence[tuple[bytes, bytes | None]]) -> bytes:

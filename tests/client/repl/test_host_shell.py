@@ -9,7 +9,7 @@ import pytest
 
 from farhand_client.repl.commands import ExitRepl
 from farhand_client.repl.host_connection import HostConnection
-from farhand_client.repl.host_shell import FALLBACK, NO_STARTUP_FILES, Carrying
+from farhand_client.repl.host_shell import FALLBACK, NO_STARTUP_FILES, SMALL_SHELL, Carrying
 from farhand_client.repl.hosts import ReplHost
 from farhand_client.repl.interpreter import Interpreter
 from farhand_client.repl.output import StandardOutput
@@ -165,4 +165,17 @@ async def test_startup_files_that_do_not_end_are_reported(
         assert await interpreter.execute("echo here")
     captured = capfd.readouterr()
     assert (captured.out, captured.err.count("startup files")) == ("here\n", 1)
+    await host.close()
+
+
+@pytest.mark.needs("dash")
+async def test_a_small_shell_keeps_functions_of_the_prompt_and_says_that_others_end(
+    bash: FakeService, home: Path, capfd: Captured
+) -> None:
+    bash.shell = b"/bin/dash"
+    (home / "lib").write_text("g() { echo g; }\n")
+    host, interpreter = on(bash)
+    await interpreter.execute("f() { echo f; }; . ./lib; g")
+    await interpreter.execute("f; . ./lib")
+    assert capfd.readouterr() == ("g\nf\n", f"farhand: {SMALL_SHELL}\n")
     await host.close()

@@ -134,6 +134,66 @@ def test_zsh_reads_its_startup_files_once_and_says_when_it_is_left(tmp_path: Pat
         assert (left.out, left.report.how, left.code) == (b"bye\n", "exit", 3)
 
 
+SH = [
+    ("mkdir -p nd && cd nd", "echo ${PWD##*/} ${OLDPWD##*/}", "nd t\n"),
+    (
+        'A=5 && export A; B="it\'s\nx"; unset LANG; readonly R=1',
+        "echo \"$A $B $R ${LANG-none}\"; sh -c 'echo $A-$B'",
+        "5 it's\nx 1 none\n5-\n",
+    ),
+    (
+        "alias greet='echo hello'; umask 027; ulimit -n 77; set -u -f",
+        "greet *; umask; ulimit -n; echo $nothing; echo no",
+        "hello *\n0027\n77\n",
+    ),
+    ("trap 'echo usr1' USR1; set -- 'a b' ''", "kill -USR1 $$; echo $# $1", "usr1\n2 a b\n"),
+    ("(exit 37)", "echo $?", "37\n"),
+    ("IFS=:", "v=a:b; echo $v", "a b\n"),
+    (". ./lib", "echo $FROM", "lib\n"),
+    ("X=1; sh -c 'kill -INT $$ $PPID'; echo not", "echo ${X-none}", "1\n"),
+    ("X=1; kill -KILL $$", "echo ${X-none}", "none\n"),
+    ("X=1; echo ${nothing?gone}", "echo ${X-none}", "1\n"),
+    ("f() { echo f $1; }; X=1", "f x; echo $X", "f x\n1\n"),
+    ("f() {\n  echo f\n}", "unset -f f; f || echo none", "none\n"),
+    ("trap 'echo bye' EXIT", "exit 3", "bye\n"),
+]
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in ("dash", "busybox")])
+def sh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ShellLines]:
+    found = shutil.which(request.param)
+    assert found is not None
+    # busybox is the program that it is called by.
+    program = tmp_path / "ash" if request.param == "busybox" else Path(found)
+    if request.param == "busybox":
+        program.symlink_to(found)
+    with ShellLines(program, tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize(("first", "second", "printed"), SH)
+def test_the_next_line_of_a_small_sh_finds_what_a_line_has_left(
+    sh: ShellLines, first: str, second: str, printed: str
+) -> None:
+    (sh.home / "lib").write_text("export FROM=lib\n")
+    sh(first)
+    assert sh(second).out.decode().replace(sh.home.name, "t") == printed
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (b"f() { echo a; echo b; }; X=1", b"f() { echo a; echo b; }"),
+        (b"X=1; f ()\n{ echo ';' \xff; }\ng() ( ls; ) && h", b" f ()\n{ echo ';' \xff; }\ng() ( ls; ) "),
+        (b"unset -f f g; unset -f", b"unset -f f g"),
+        (b"echo f() { x; }", b""),
+        (b"ls", b""),
+    ],
+)
+def test_definitions_of_functions_are_found_in_a_line(line: bytes, found: bytes) -> None:
+    assert shell_code.definitions(line) == found
+
+
 def test_errors_name_the_shell_and_the_line_as_typed(run: ShellLines) -> None:
     assert run("true\nno-such-program").err == b"bash: line 2: no-such-program: command not found\n"
     assert run("echo (").err.startswith(b"bash: eval: line 1: syntax error")
