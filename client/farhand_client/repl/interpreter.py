@@ -33,7 +33,7 @@ from .lines import Builtin, background_command, encode, is_blank, parse_builtin
 from .output import Output
 from .runner import Interrupted, PipeRunner
 from .shell_code import EXIT_WITH_TRAP, MAY_CHANGE
-from .shell_state import REPORT_SCRIPT, ShellReport, reporting_script
+from .shell_state import ShellReport, reporting_script
 from .state_keeper import KeeperFailed, StateKeeper, StateReport
 
 EXIT_ARGUMENT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -153,8 +153,9 @@ class Interpreter:
         """Ask the remote shell for the account's home and shell, once. Raises as `PipeRunner.run` does."""
         await self._keeper()
         if not self.state.account_known:
-            _, printed = await self._capture(REPORT_SCRIPT.encode(), self.state.directory)
-            self.state.learn_account(ShellReport.parse(printed))
+            script, marker = reporting_script()
+            _, printed = await self._capture(script, self.state.directory)
+            self.state.learn_account(ShellReport.parse(printed.rpartition(marker)[2]))
 
     async def _keeper(self) -> StateKeeper | None:
         keeper = await self._runner.request(self._host.shell.keeper())
@@ -269,7 +270,7 @@ class Interpreter:
             if not (gone and builtin.name == "cd" and ABSOLUTE_CD.match(builtin.words)):
                 raise
             result, printed = await self._capture(script, None)
-        before, *after = printed.split(marker)
+        _, before, *after = printed.split(marker) if marker in printed else (b"", b"")
         if after and after[0]:
             await self._output.write(1, [after[0]])
         self._record_result(result)
@@ -285,10 +286,11 @@ class Interpreter:
             self._output.print_message("cd: there is no previous directory")
             self.state.set_outcome(1)
             return
-        result, printed = await self._capture(REPORT_SCRIPT.encode(), previous, PWD=previous)
+        script, marker = reporting_script()
+        result, printed = await self._capture(script, previous, PWD=previous)
         self._record_result(result)
         if result.outcome == Exited(code=0):
-            report = ShellReport.parse(printed)
+            report = ShellReport.parse(printed.rpartition(marker)[2])
             await self._output.write(1, [report.directory + b"\n"])
             self.state.enter_previous(report)
 

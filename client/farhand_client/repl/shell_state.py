@@ -43,12 +43,18 @@ class ShellReport:
         return cls(directory, physical.removesuffix(b"\n"), {name: value for name, _, value in variables})
 
 
-def reporting_script(command: bytes) -> tuple[bytes, bytes]:
-    """Return a script that reports, runs `command` and, if it succeeds, reports again; and the marker between them."""
+def reporting_script(command: bytes | None = None) -> tuple[bytes, bytes]:
+    """Return a script that reports, runs `command` if any, and reports again if it succeeds; and a marker.
+
+    The marker is printed before the first report, since startup files of the shell may print something, and on both
+    sides of the output of `command`.
+    """
     marker = secrets.token_hex(16).encode()
-    report = REPORT_SCRIPT.encode()
     mark = b"printf " + marker
-    return report + b"; " + mark + b"; " + command + b" && " + mark + b" && " + report, marker
+    report = mark + b" && " + REPORT_SCRIPT.encode()
+    if command is None:
+        return report, marker
+    return report + b"; " + mark + b"; " + command + b" && " + report, marker
 
 
 @dataclass(slots=True)

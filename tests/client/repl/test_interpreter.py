@@ -93,6 +93,19 @@ class TestBuiltins:
         await interpreter.execute("cd -")
         assert capfd.readouterr().out == f"{home}\n"
 
+    async def test_what_startup_files_print_is_no_part_of_a_directory(
+        self, interpreter: Interpreter, service: FakeService, home: Path, capfd: Captured
+    ) -> None:
+        noisy = home / "noisy"
+        noisy.write_text('#!/bin/sh\necho noise\nexec /bin/sh "$@"\n')
+        noisy.chmod(0o755)
+        service.shell = bytes(noisy)
+        for line in ("cd /", "cd -", "cd -", "export A=1"):
+            await interpreter.execute(line)
+        assert interpreter.state.shown_directory == "/"
+        assert interpreter.state.variables == {b"A": b"1"}
+        assert capfd.readouterr().out == f"{home}\n/\n"
+
     async def test_export_alone_is_run_by_the_shell(self, interpreter: Interpreter, capfd: Captured) -> None:
         await interpreter.execute("export")
         assert "HOME=" in capfd.readouterr().out

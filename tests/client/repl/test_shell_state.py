@@ -26,7 +26,7 @@ def change(shell: str, state: ShellState, command: bytes, home: Path) -> bytes:
     script, marker = reporting_script(command)
     done = run(shell, state, script, home)
     assert done.returncode == 0, done.stderr
-    before, printed, after = done.stdout.split(marker)
+    _, before, printed, after = done.stdout.split(marker)
     state.apply_changes(ShellReport.parse(before), ShellReport.parse(after))
     return printed
 
@@ -62,7 +62,7 @@ class TestShell:
         script, marker = reporting_script(b"cd nowhere")
         done = run(shell, ShellState(), script, tmp_path)
         assert done.returncode != 0
-        assert len(done.stdout.split(marker)) == 2
+        assert len(done.stdout.split(marker)) == 3
         assert b"nowhere" in done.stderr
 
     def test_the_last_exit_code_is_in_the_shells_variable(self, shell: str, tmp_path: Path) -> None:
