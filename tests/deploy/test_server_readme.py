@@ -58,6 +58,6 @@ def test_each_link_has_a_target(target: str) -> None:
 @pytest.mark.parametrize("anchor", re.findall(r"\]\(#([^)]+)\)", TEXT))
 def test_each_anchor_is_a_heading(anchor: str) -> None:
     headings = [
-        re.sub(r"[^a-z0-9 -]", "", line.lower()).replace(" ", "-") for line in re.findall(r"(?m)^## (.+)", TEXT)
+        re.sub(r"[^a-z0-9 -]", "", line.lower()).replace(" ", "-") for line in re.findall(r"(?m)^##+ (.+)", TEXT)
     ]
     assert anchor in headings
