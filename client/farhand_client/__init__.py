@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from farhand_protocol.messages import (
         AppliedBounds,
         Bounds,
+        LeftProcesses,
         Matched,
         OutputMark,
         RunInfo,
@@ -87,6 +88,7 @@ __all__ = [
     "HostKeyRevoked",
     "HostKeyUnknown",
     "Killed",
+    "LeftProcesses",
     "Lost",
     "Matched",
     "NotUsableHere",
@@ -127,6 +129,7 @@ _HOMES = {
         "Bounds",
         "OutputMark",
         "Matched",
+        "LeftProcesses",
         "RunInfo",
         "ServiceStatus",
         "WindowSize",
