@@ -31,8 +31,11 @@ def truncate(text: str, columns: int) -> str:
     """Return `text` cut to at most `columns` columns, with an ellipsis if anything was cut. `columns` is at least 1."""
     if display_width(text) <= columns:
         return text
-    while text and display_width(text) > columns - 1:
-        text = text[:-1]
+    width = 0
+    for at, char in enumerate(text):
+        width += display_width(char)
+        if width > columns - 1:
+            return text[:at] + "…"
     return text + "…"
 
 

@@ -49,7 +49,7 @@ def print_lines(text: str) -> None:
     """Print lines on stderr, control characters and undecodable bytes escaped; drop them if that is impossible."""
     lines = escape_undecodable(text).split("\n")
     try:
-        sys.stderr.write("\n".join(map(_printable, lines)) + "\n")
+        sys.stderr.write("\n".join(map(printable, lines)) + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         _discard(2)
@@ -122,5 +122,6 @@ def _discard(fd: int) -> None:
     os.close(null)
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
+    """Return a line with every character escaped that could control a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -15,7 +15,7 @@ from farhand_protocol.states import Side
 from farhand_server import __version__
 
 from .command import configuration
-from .report import CommandFailed, print_result
+from .report import CommandFailed, print_result, printable
 
 STATUS_TIMEOUT: Final = 10.0
 """Seconds that the service may be silent. It answers within milliseconds."""
@@ -34,7 +34,8 @@ def status(options: argparse.Namespace) -> int:
         raise CommandFailed(
             f"cannot connect to a service on {path}: {error.strerror}; if one is running, its log says more"
         ) from None
-    print_result("\n".join(status_lines(software, answer)))
+    # A socket may belong to somebody who would like to write to this terminal.
+    print_result("\n".join(map(printable, status_lines(software, answer))))
     return 1 if answer.faults else 0
 
 

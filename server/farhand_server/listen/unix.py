@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -156,7 +157,7 @@ def bind_unix(path: Path, mode: int) -> socket.socket:
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             listening.bind(os.fspath(path))
-            path.chmod(mode)
+            _chmod_socket(path, mode)
             listening.listen(UNIX_BACKLOG)
         except BaseException:
             listening.close()
@@ -174,7 +175,8 @@ def _remove_stale(path: Path) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
+        # A service that does not accept must not stop this one: a full backlog is an answer, too.
+        probe.setblocking(False)
         try:
             probe.connect(os.fspath(path))
         except ConnectionRefusedError:
@@ -187,6 +189,18 @@ def _remove_stale(path: Path) -> None:
         except OSError:
             pass
     raise PathTaken(f"cannot listen on {path}: a service is already listening there")
+
+
+def _chmod_socket(path: Path, mode: int) -> None:
+    """Change the mode of a socket's file. Raises OSError if it was replaced, by a symbolic link for instance."""
+    # chmod(2) would follow the link, and open(2) with O_PATH is the only way to open a socket.
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            raise OSError(errno.EEXIST, "it was replaced by another file")
+        os.chmod(f"/proc/self/fd/{fd}", mode)  # noqa: PTH101  # no path names the file that was opened
+    finally:
+        os.close(fd)
 
 
 def _leads_to_us(path: Path) -> bool:
@@ -224,12 +238,24 @@ def _make_directories(path: Path, before: Mapping[Path, os.stat_result]) -> None
                 continue  # a read-only file system, for instance
             raise
         if was is not None:
-            directory.chmod(stat.S_IMODE(was.st_mode))
-            with contextlib.suppress(PermissionError):  # only root can give a directory to somebody else
-                os.chown(directory, was.st_uid, was.st_gid)
+            _restore_owner(directory, was)
     owner, was = path.parent.stat().st_uid, before.get(path.parent)
     if owner not in (0, os.geteuid(), None if was is None else was.st_uid):
         raise ListenError(
             f"cannot listen on {path} again: its directory now belongs to uid {owner}, who could replace the socket; "
             "remove the directory, and the service makes it again"
         )
+
+
+def _restore_owner(directory: Path, was: os.stat_result) -> None:
+    """Give a directory that was just made its former mode and owner. Raises OSError."""
+    # Whoever may write to the directory above could have replaced it by a symbolic link to any other.
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "it was replaced by somebody else", os.fspath(directory))
+        os.fchmod(fd, stat.S_IMODE(was.st_mode))
+        with contextlib.suppress(PermissionError):  # only root can give a directory to somebody else
+            os.fchown(fd, was.st_uid, was.st_gid)
+    finally:
+        os.close(fd)

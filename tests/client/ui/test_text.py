@@ -53,6 +53,25 @@ def test_text_is_cut_to_a_width(columns: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("columns", "shown"), [(1, "…"), (2, "…"), (3, "日…"), (4, "日…"), (5, "日本…"), (6, "日本語")]
+)
+def test_wide_characters_are_cut_as_a_whole(columns: int, shown: str) -> None:
+    assert truncate("日本語", columns) == shown
+
+
+def test_a_long_text_is_looked_at_only_once_or_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def counted(text: str) -> int:
+        looked.append(len(text))
+        return display_width(text)
+
+    monkeypatch.setattr("farhand_client.ui.text.display_width", counted)
+    assert truncate("日" * 1000, 11) == "日" * 5 + "…"
+    assert sum(looked) < 2100
+
+
+@pytest.mark.parametrize(
     ("text", "shown"),
     [
         ("plain Übung 日本", "plain Übung 日本"),

@@ -102,6 +102,18 @@ def test_faults_are_printed_and_are_the_exit_code(farhandd: CommandLine, serve: 
     assert result.out.splitlines()[1:] == ["fault: the disk", "fault: the socket"]
 
 
+def test_what_a_service_says_cannot_control_the_terminal(
+    farhandd: CommandLine, serve: Callable[[Answer], None]
+) -> None:
+    def hostile(connection: Connection, channel: int, message: m.AnyMessage) -> None:
+        greet(connection, message)
+        if isinstance(message, m.StatusRequest):
+            connection.send(channel, STATUS.model_copy(update={"faults": ("\x1b[2Jall is\nwell",)}))
+
+    serve(hostile)
+    assert farhandd("status").out.splitlines()[1:] == ["fault: \\x1b[2Jall is\\nwell"]
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [

@@ -65,6 +65,42 @@ def test_a_socket_of_another_account_is_left_alone() -> None:
         assert path.is_socket()
 
 
+def test_a_socket_that_is_replaced_by_a_link_gives_nobody_access_to_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, precious = tmp_path / "s", tmp_path / "precious"
+    precious.touch(0o600)
+
+    class Replaced(socket.socket):
+        def bind(self, address: object) -> None:
+            super().bind(str(address))
+            path.unlink()
+            path.symlink_to(precious)
+
+    monkeypatch.setattr(socket, "socket", Replaced)
+    with pytest.raises(ListenError, match=f"cannot listen on {path}: "):
+        bind_unix(path, 0o666)
+    assert mode(precious) == 0o600
+
+
+def test_a_service_that_accepts_nobody_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with contextlib.ExitStack() as stack:
+        other = stack.enter_context(socket.socket(socket.AF_UNIX))
+        other.bind(str(path))
+        other.listen(0)
+        stack.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
+
+        class Impatient(socket.socket):
+            def connect(self, address: object) -> None:
+                assert self.gettimeout() == 0, "this would wait for the other service"
+                super().connect(str(address))
+
+        stack.enter_context(pytest.MonkeyPatch.context()).setattr(socket, "socket", Impatient)
+        with pytest.raises(PathTaken, match="already listening"):
+            bind_unix(path, 0o600)
+
+
 def test_a_file_that_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.symlink_to(tmp_path / "precious")
@@ -232,6 +268,30 @@ async def test_a_directory_is_given_to_its_former_owner_again(tmp_path: Path) ->
     shutil.rmtree(path.parent)
     await listener.restore()
     assert (path.parent.stat().st_uid, path.parent.stat().st_gid) == (12345, 23456)
+    listener.close()
+
+
+async def test_a_directory_that_is_replaced_by_a_link_changes_no_other_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, precious = tmp_path / "run/s", tmp_path / "precious"
+    path.parent.mkdir()
+    path.parent.chmod(0o755)
+    listener = UnixListener(path, accepting([]))
+    shutil.rmtree(path.parent)
+    precious.mkdir(0o700)
+    make = Path.mkdir
+
+    def make_and_replace(directory: Path, mode: int) -> None:
+        make(directory, mode)
+        directory.rmdir()
+        directory.symlink_to(precious)
+
+    monkeypatch.setattr(Path, "mkdir", make_and_replace)
+    with pytest.raises(ListenError, match=f"{path.parent}: "):
+        await listener.restore()
+    assert mode(precious) == 0o700
+    assert list(precious.iterdir()) == []
     listener.close()
 
 

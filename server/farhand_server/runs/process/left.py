@@ -18,6 +18,9 @@ from . import subreaper, tree
 from .cgroup import Cgroups, RunCgroup
 from .usage import MeterSnapshot, ResourceLimits
 
+MAX_EXAMINED: Final = 256
+"""Left processes that are examined for a listing, which takes about 0.1 ms for each while all clients wait."""
+
 _PF_EXITING: Final = 0x4
 """A flag of a process that has begun to exit (include/linux/sched.h). Its descriptors are closed after that."""
 
@@ -64,14 +67,16 @@ def is_exiting(pid: int) -> bool:
     return bool(int(fields[6]) & _PF_EXITING) and int(fields[17]) == 1
 
 
-def others(run: subreaper.TrackedRun, cgroup: RunCgroup | None) -> list[tree.Member]:
+def others(run: subreaper.TrackedRun, cgroup: RunCgroup | None, limit: int | None = None) -> list[tree.Member]:
     """Return the processes of a run that are alive, except its leader and those that are about to end.
 
-    Raises OSError if no descriptor is left for examining them.
+    With `limit`, not more than that many are examined. Raises OSError if no descriptor is left for examining them.
     """
-    found = {member.pid: member for member in run.tree.members()}
+    found = {member.pid: member for member in run.tree.members(limit)}
     if cgroup is not None:
         for pid in cgroup.members():
+            if len(found) == limit:
+                break
             member = tree.look(pid) if pid and pid not in found else None  # 0: a process in another pid namespace
             if member is not None and member.alive:
                 found[pid] = member
@@ -117,11 +122,18 @@ class LeftTree:
         return LeftTreeSnapshot(tracked.tree.leader, tracked.mark, tracked.run_id, self._cgroup is not None)
 
     def describe(self) -> LeftProcesses | None:
-        """Return a description of the processes that are alive now; None if there are none or they cannot be found."""
+        """Return a description of the processes that are alive now; None if there are none or they cannot be found.
+
+        Where there are more than `MAX_EXAMINED`, some of them are described.
+        """
         try:
-            return describe(others(self._tracked, self._cgroup))
+            # One more tells that there are more.
+            members = others(self._tracked, self._cgroup, MAX_EXAMINED + 1)
         except OSError:
             return None
+        found = describe(members[:MAX_EXAMINED])
+        more = len(members) > MAX_EXAMINED
+        return found.model_copy(update={"at_least": True}) if found is not None and more else found
 
     def signal(self, number: int) -> bool:
         """Send a signal to every process. Return whether there was any that could receive it."""

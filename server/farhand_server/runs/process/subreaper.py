@@ -113,6 +113,8 @@ class Subreaper:
         self._ids: dict[str, TrackedRun] = {}
         self._adopted: dict[int, TrackedRun | None] = {}
         """The run of each child that is not a leader, by pid. A pid is not reused before the child is reaped."""
+        self._unchecked: set[TrackedRun] = set()
+        """Runs that have left processes running, one of which has just ended: the others may have ended, too."""
         self._nobody = TrackedRun(0, 0, None, self._orphans)
         """A stand-in that owns the orphans of runs that are over. They are killed."""
         self._start: _PendingStart | None = None
@@ -261,13 +263,19 @@ class Subreaper:
         Later, when the last one has ended, `ended` is called."""
         run.closed = True
         run.on_left_ended = ended
-        self.loop.call_soon(self._check_released, run)
+        self._check_released_soon(run)
+
+    def _check_released_soon(self, run: TrackedRun) -> None:
+        if run not in self._unchecked:  # many processes may have ended at once
+            self._unchecked.add(run)
+            self.loop.call_soon(self._check_released, run)
 
     def _check_released(self, run: TrackedRun) -> None:
+        self._unchecked.discard(run)
         if run.on_left_ended is None:
             return
         try:
-            if run.tree.members():
+            if run.tree.members(limit=1):
                 return
         except OSError:
             return  # no descriptor is left to examine them until the next one ends
@@ -287,13 +295,12 @@ class Subreaper:
 
     def _orphans(self, run: TrackedRun) -> list[int]:
         """Return the children of this process that are orphans of `run`, including zombies."""
-        listed = self._listed()
+        children = set(map(int, self._listed().split()))
         known = self._adopted
         # In the usual case, the listed children are the leaders and the known orphans, and need not be examined one by
         # one.
-        if listed.count(b" ") - 1 == len(self._leaders) + len(known) and all(b" %d " % pid in listed for pid in known):
+        if len(children) == len(self._leaders) + len(known) and known.keys() <= children:
             return [pid for pid, whose in known.items() if whose is run]
-        children = map(int, listed.split())
         strangers = [pid for pid in children if pid not in self._leaders and pid not in self._expecting]
         self._adopted = {}
         for pid in strangers:
@@ -304,8 +311,8 @@ class Subreaper:
         return [pid for pid, whose in self._adopted.items() if whose is run]
 
     def _listed(self) -> bytes:
-        """Return the pids of this process's children, including zombies, with a space before and after each."""
-        chunks = [b" "]
+        """Return the pids of this process's children, including zombies, with a space after each."""
+        chunks = []
         at = 0
         while chunk := os.pread(self._children, 64 << 10, at):
             chunks.append(chunk)
@@ -371,7 +378,7 @@ class Subreaper:
             return False
         whose.meter.add(os.wait4(pid, 0)[2])
         if whose.on_left_ended is not None:
-            self.loop.call_soon(self._check_released, whose)
+            self._check_released_soon(whose)
         if whose is self._nobody:
             self.loop.call_soon(self._nobody.tree.kill)  # its children have become children of this process
         return True

@@ -184,15 +184,18 @@ class Tree:
         self._orphans = orphans
         self._killing = False
 
-    def members(self) -> list[Member]:
-        """Return the processes that are alive now."""
+    def members(self, limit: int | None = None) -> list[Member]:
+        """Return the processes that are alive now; with `limit`, not more of them than that."""
         found: dict[int, Member] = {}
         seen: set[int] = set()
         roots = set(self._orphans())
         if not self.reaped:
             roots.add(self.leader)
         while roots:
-            found.update((member.pid, member) for member in descend(roots))
+            for member in descend(roots):
+                found[member.pid] = member
+                if len(found) == limit:
+                    return list(found.values())
             seen |= roots
             # A process that has lost its parent during this pass is now an orphan.
             roots = set(self._orphans()) - seen - found.keys()

@@ -126,6 +126,43 @@ async def test_the_children_of_a_released_process_are_left_running_as_well() -> 
         assert found.pids == (child,)
 
 
+async def test_many_released_processes_that_end_one_by_one_are_not_all_examined_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count = 40
+    script = f"(setsid sh -c 'for i in $(seq {count}); do sleep 999 >&- 2>&- & echo $!; done' &) ; exit 0"
+    async with released(script) as (run, living):
+        pids = [await run.pid() for _ in range(count)]
+        looks: list[int] = []
+        look = tree.look
+
+        def counted(pid: int) -> tree.Member | None:
+            looks.append(pid)
+            return look(pid)
+
+        monkeypatch.setattr(tree, "look", counted)
+        ended = asyncio.Event()
+        living.on_end = ended.set
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            await wait_until_reaped(pid)
+        async with asyncio.timeout(TIMEOUT):
+            await ended.wait()
+        assert len(looks) < 10 * count  # all of them each time would be 20 times the count
+
+
+async def test_a_description_examines_only_so_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "(setsid sh -c 'for i in 1 2 3; do sleep 999 >&- 2>&- & echo $!; done; exec >&- 2>&-; wait' &) ; exit 0"
+    async with released(script) as (run, living):
+        for _ in range(3):
+            await run.pid()
+        assert (whole := living.describe()) is not None
+        assert (whole.count, whole.at_least) == (4, False)
+        monkeypatch.setattr(left, "MAX_EXAMINED", 2)
+        assert (some := living.describe()) is not None
+        assert (some.count, some.at_least, len(some.pids)) == (2, True, 2)
+
+
 async def test_a_stop_kills_what_does_not_end_in_time() -> None:
     stubborn = "(setsid sh -c \"trap '' TERM; echo \\$\\$; exec >&- 2>&-; while :; do sleep 60; done\" &) ; exit 0"
     async with released(stubborn) as (run, living):
