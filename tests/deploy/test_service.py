@@ -46,19 +46,22 @@ logged farhandd.service 'msg=login peer=127.0.0.1:[0-9]* user=root how=key key=S
     ]
 
 
+ANOTHER = f"SHA256:{'A' * 43}"
+
+
 def test_a_key_is_trusted_by_the_fingerprint_that_the_service_shows(installation: Installation) -> None:
-    script = """
-key() { sed "s|$fingerprint|FINGERPRINT|g"; }
+    script = f"""
+key() {{ sed "s|$fingerprint|FINGERPRINT|g"; }}
 fingerprint=$(farhandd host-key | tail -n 1)
 farhand run 127.0.0.1 -- echo untrusted 2>/dev/null || echo "code $?"
-farhand trust 127.0.0.1 SHA256:another 2>&1 | key
+farhand trust 127.0.0.1 {ANOTHER} 2>&1 | key
 farhand run 127.0.0.1 -- echo untrusted 2>/dev/null || echo "code $?"
 farhand trust 127.0.0.1 "$fingerprint" | key
 farhand run 127.0.0.1 -- echo trusted
 """
     assert under_systemd(installation.root, script, started=UNTRUSTED) == [
         "code 255",
-        "farhand: 127.0.0.1 has the key FINGERPRINT, not SHA256:another; nothing was recorded",
+        f"farhand: 127.0.0.1 has the key FINGERPRINT, not {ANOTHER}; nothing was recorded",
         "code 255",
         "the host key of 127.0.0.1 is FINGERPRINT (/root/.config/farhand/known_hosts)",
         "trusted",
