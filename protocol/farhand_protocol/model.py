@@ -13,16 +13,36 @@ import binascii
 from base64 import b64decode, b64encode
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
+from pydantic import (
+    VERSION,
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+)
 from pydantic_core import PydanticCustomError
 
 from .sentences import escape_surrogates
+
+_BUILT_SAFELY: Final = tuple(map(int, VERSION.split(".")[:2])) >= (2, 14)
+"""Whether two threads may use a model for the first time at once, so that it can be built then. Building all of them
+at import takes 40 ms. Earlier versions of pydantic sometimes validate with the wrong model then."""
 
 
 class Message(BaseModel):
     """Base of all messages. An `ordered` message is sent after queued data; any other message overtakes it."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        defer_build=_BUILT_SAFELY,
+    )
     ordered: ClassVar[bool] = False
     type: str
 

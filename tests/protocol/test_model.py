@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,16 @@ from pydantic_core import PydanticCustomError
 
 from farhand_protocol import messages as m
 from farhand_protocol.limits import Limits
-from farhand_protocol.model import MAX_SHORT_TEXT, MAX_TEXT, ShortText, Text, bytes_from_json, bytes_to_json
+from farhand_protocol.model import (
+    MAX_SHORT_TEXT,
+    MAX_TEXT,
+    Count,
+    Message,
+    ShortText,
+    Text,
+    bytes_from_json,
+    bytes_to_json,
+)
 from tests.support.pairs import RUN_ID, run
 
 arguments = st.binary(max_size=30).filter(lambda value: b"\0" not in value)
@@ -111,3 +121,13 @@ def test_keys_and_nonces_are_always_base64() -> None:
     for spelled in (1, "a2V5=", "a2V"):
         with pytest.raises(ValidationError):
             m.Login.model_validate({"public_key": spelled, "signature": "/w=="})
+
+
+def test_threads_may_use_a_model_for_the_first_time_at_once() -> None:
+    class Fresh(Message):
+        type: str = "fresh"
+        number: Count
+
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda number: Fresh(number=number), range(64)))
+    assert [each.number for each in made] == list(range(64))
