@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from farhand_client.repl.host_shell import STATE_LOST
 from tests.support.policy_service import policy_service
 from tests.support.service import Service, running_service
 from tests.support.tmux import SIGN, WHO, Screen, at
@@ -99,7 +100,7 @@ async def test_a_run_of_a_crashed_service_is_reported_as_lost(
         async with running_service(tmp_path / "one"):
             await screen.matches(rf"unknown outcome: .*\n{re.escape(WHO)}:/tmp \[lost")
             screen.type("", "C-l")
-            await screen.answers("pwd", "/tmp\n", at("/tmp"))
+            await screen.answers("pwd", f"farhand: {STATE_LOST}\n/tmp\n", at("/tmp"))
 
 
 async def test_a_service_that_shuts_down_is_reported(screen: Screen, tmp_path: Path, own: dict[str, str]) -> None:

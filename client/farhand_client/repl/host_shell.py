@@ -24,6 +24,11 @@ NO_STARTUP_FILES: Final = "FARHAND_REPL_NORC"
 
 SMALL_SHELL: Final = "functions that the file defines end with this line: the shell here cannot print functions"
 
+STATE_LOST: Final = (
+    "the state of the shell is lost with its service or its directory; directory and exported variables are kept, the"
+    " rest is that of a new shell"
+)
+
 FALLBACK: Final = "between lines only directory and exported variables are kept, as cd, export and unset change them"
 
 
@@ -49,6 +54,9 @@ class HostShell:
         if self._carrying == "no":
             return None
         async with self._starting:
+            if self._carrying == "prompt" and self._keeper is not None and not self._keeper.usable:
+                # The next line connects again. A script ends instead: its lines may rely on the state that is lost.
+                await self._connection.close_if_lost()
             client = await self._connection.connect()
             if self._refused_by is client:
                 return None
@@ -58,10 +66,7 @@ class HostShell:
             if keeper is not None:
                 self._keeper = None
                 await keeper.close()
-                self._notices.append(
-                    "the state of the shell is lost with its service or its directory; directory and exported variables"
-                    " are kept, the rest is that of a new shell"
-                )
+                self._notices.append(STATE_LOST)
             try:
                 self._keeper = await self._start(client)
             except (KeeperFailed, RequestRefused, SpawnError) as error:
