@@ -7,7 +7,8 @@ How a request and its output travel, module by module:
 
     connector   connect() returns a Client: it resolves HOST, dials and logs in (`connection/`; keys are in `trust/`)
     client      the requests that a service accepts; run() collects output, start() and attach() return a Run
-    options     RunOptions checks the options of a run once, and converts them to the message that requests it
+    options     RunOptions checks the options of a run once, and converts them to the message that requests it;
+                `attach_request` does so for an attachment
     run         Run, which a script uses like an asyncio.subprocess.Process
     attachment  the run's channel, reopened after each outage at the offsets that its streams have reached
     streams     tracks those offsets; `output` and `stdin` buffer bytes for a reader, or until the service has credit

@@ -18,6 +18,8 @@ _T = TypeVar("_T")
 SHORTEST: Final = 1e-6
 """Seconds: the shortest time that is more than none. Less would be rounded to 0 on the way."""
 
+MAX_CELLS: Final = 0xFFFF
+"""The most columns or rows that a terminal can have: struct winsize has 16 bits for each (ioctl_tty(2))."""
 
 MAX_ID: Final = 36
 """Characters of a run's id: a UUID (RFC 9562, section 4)."""
@@ -66,6 +68,14 @@ def as_seconds(value: object, where: str, *, positive: bool) -> float | None:
         above = "more than " if positive else ""
         raise ValueError(f"{where} is {shortened(value)}; it must be {above}0 to {m.MAX_SECONDS} seconds")
     return seconds
+
+
+def as_window_size(columns: int, rows: int) -> m.WindowSize:
+    """Return the size of a terminal."""
+    if any(number not in range(MAX_CELLS + 1) for number in (columns, rows)):
+        wrong = f"{shortened(columns)} columns and {shortened(rows)} rows"
+        raise ValueError(f"a terminal cannot have {wrong}; use 0 to {MAX_CELLS}")
+    return m.WindowSize(columns=int(columns), rows=int(rows))
 
 
 def as_choice(value: object, where: str, choices: tuple[str, ...]) -> Any:

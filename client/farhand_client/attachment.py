@@ -15,7 +15,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.features import LEFT_PROCESSES, PRELUDE
 from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
-from .arguments import shortened
+from .arguments import as_window_size
 from .errors import ConnectionLost, FarhandError, OutputIncomplete, RequestRefused, RunGoesOn, SpawnError
 from .home_loop import call_back
 from .results import Result, describe, lost_run_error
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 STOP_MARGIN: Final = 10.0
 """Seconds for which a stop waits for the outcome after the grace period. The service needs far less to kill and reap:
 if they are not enough, the service hangs, or the connection is lost permanently."""
-
-MAX_CELLS: Final = 0xFFFF
-"""The most columns or rows that a terminal can have: struct winsize has 16 bits for each (ioctl_tty(2))."""
 
 
 class ClientAttachment:
@@ -113,13 +110,10 @@ class ClientAttachment:
         self.connection.check_home()
         if self._shown_size is None:
             raise ValueError("this run was not requested with a terminal, so it has no size")
-        if any(number not in range(MAX_CELLS + 1) for number in (columns, rows)):
-            wrong = f"{shortened(columns)} columns and {shortened(rows)} rows"
-            raise ValueError(f"a terminal cannot have {wrong}; use 0 to {MAX_CELLS}")
-        self._shown_size = m.WindowSize(columns=int(columns), rows=int(rows))
+        self._shown_size = as_window_size(columns, rows)
         watches = isinstance(self.opening, m.Attach) and self.opening.read_only
         if self._session is not None and not watches and not self.ended.done():
-            self._session.send_on(self, m.Resize(columns=int(columns), rows=int(rows)))
+            self._session.send_on(self, m.Resize(columns=self._shown_size.columns, rows=self._shown_size.rows))
 
     async def result(self) -> Result:
         """Wait for `ended` without cancelling it when this call is cancelled. Raises the error with which it failed.

@@ -9,6 +9,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.limits import MiB
 
 from .arguments import as_callback, as_count, as_seconds
+from .attach_request import Offsets, checked_attach
 from .home_loop import not_picklable
 from .options import (
     DEVNULL,
@@ -18,12 +19,10 @@ from .options import (
     START_KEYWORDS,
     STDOUT,
     Args,
-    Offsets,
     RunKeywords,
     RunOptions,
     ShellKeywords,
     StartKeywords,
-    checked_attach,
     combined,
 )
 from .output import OnGap

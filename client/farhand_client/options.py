@@ -1,4 +1,4 @@
-"""`RunOptions`, the options of a run, and the messages that request a run or an attachment.
+"""`RunOptions`, the options of a run, and the message that requests it.
 
 `RunOptions` is the one record that carries the options of a run from their source (keyword arguments of the API,
 options of the command line, a line of the REPL) to the wire. `RunOptions.of` checks and converts each value once;
@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, TypedDict, Unpack, cast
 
@@ -36,10 +35,6 @@ Environment: TypeAlias = "Mapping[str, str] | Mapping[bytes, bytes]"
 OnDisconnect: TypeAlias = Literal["kill", "keep"]
 ResourceBounds: TypeAlias = "m.Bounds | Mapping[str, Any]"
 """What a run may use: `memory`, `file_size`, `output` (bytes), `cpu` (seconds), `processes`, `files` (counts)."""
-
-Offsets: TypeAlias = "int | tuple[int | None, int | None]"
-"""Where the output starts, in bytes: an offset in stdout, with stderr from its beginning; or offsets in (stdout,
-stderr), where None leaves that stream out."""
 
 
 class CommonKeywords(TypedDict, total=False):
@@ -222,75 +217,6 @@ def combined(
     keywords = without_harmless(keywords, refusals)
     _check_names(keywords, allowed)
     return base.changed(**cast("StartKeywords", keywords)) if keywords else base
-
-
-def attach_request(
-    run_id: str,
-    at: tuple[int | None, int | None],
-    *,
-    stdin: int | None = None,
-    hold: bool = False,
-    follow: bool = True,
-    read_only: bool = False,
-    size: m.WindowSize | None = None,
-    share: bool = False,
-) -> m.Attach:
-    """Return the message that requests an attachment, with a new key. `at` are the offsets in stdout and stderr."""
-    return m.Attach(
-        id=run_id,
-        attachment=new_key(),
-        stdout=at[0],
-        stderr=at[1],
-        stdin=stdin,
-        hold=hold,
-        follow=follow,
-        read_only=read_only,
-        window=None if size is None else TERMINAL_WINDOW,
-        size=size,
-        share=share,
-    )
-
-
-def checked_attach(
-    offset: Offsets,
-    stdin: bool | int,
-    hold: bool | None,
-    follow: bool,
-    read_only: bool,
-    size: m.WindowSize | None,
-    share: bool,
-) -> Callable[[str], m.Attach]:
-    """Return what makes the message for a run's id, from the arguments of `Client.attach`.
-
-    Raises TypeError and ValueError.
-    """
-    at = stream_offsets(offset)
-    feeds = None if stdin is False else 0 if stdin is True else as_count(stdin, "stdin")
-    as_instance(size, "size", m.WindowSize)
-    if read_only and (feeds is not None or hold):
-        raise ValueError("a read-only attachment cannot feed stdin or hold the run")
-    if share and (feeds is None or size is None):
-        raise ValueError("share is for typing at a terminal: it needs stdin and size")
-    return partial(
-        attach_request,
-        at=at,
-        stdin=feeds,
-        hold=bool(follow and not read_only if hold is None else hold),
-        follow=bool(follow),
-        read_only=bool(read_only),
-        size=size,
-        share=bool(share),
-    )
-
-
-def stream_offsets(offset: Offsets) -> tuple[int | None, int | None]:
-    """Return the offsets in stdout and stderr. Raises TypeError and ValueError."""
-    if isinstance(offset, tuple):
-        if len(offset) != 2:
-            raise ValueError(f"offset has {len(offset)} values; it must be one for stdout and one for stderr")
-        stdout, stderr = (None if each is None else as_count(each, "offset") for each in offset)
-        return stdout, stderr
-    return as_count(offset, "offset"), 0
 
 
 # Checks and conversions

@@ -15,10 +15,10 @@ from farhand_protocol import messages as m
 from farhand_protocol.outcome import Outcome
 
 from .arguments import as_callback, as_seconds, shortened
+from .attach_request import Offsets, attach_request, stream_offsets
 from .attachment import ClientAttachment
 from .errors import RunGoesOn
 from .home_loop import not_picklable
-from .options import Offsets, attach_request, stream_offsets
 from .output import Chunk, Gap, OnGap, Output, OutputStream
 from .results import Result, describe
 from .signals import linux_number

@@ -11,7 +11,8 @@ from typing import Literal, Required, TypeAlias, TypedDict
 
 from farhand_protocol import messages as m
 
-from .options import CommandKeywords, Offsets, RunKeywords, RunOptions
+from .attach_request import Offsets
+from .options import CommandKeywords, RunKeywords, RunOptions
 from .output import OnGap
 from .redirection import Destination
 from .stdin import Buffer, Source

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import TimedOut
 
+from .attach_request import attach_request
 from .attachment import ClientAttachment
 from .calls import stop_left_processes
 from .descriptors import descriptor_writer
 from .errors import FarhandError
-from .options import attach_request
 from .output import Gap, OnGap, OutputCollector, OutputStream
 from .results import CommandTimeout, Completed, Result
 from .stdin import feed_until

@@ -29,9 +29,9 @@ from typing import (
     cast,
 )
 
+from . import attach_request as _attach_request
 from . import client as _client
 from . import connector as _connector
-from . import options as _options
 from . import output as _output
 from . import run as _run
 from . import stdin as _stdin
@@ -224,7 +224,7 @@ class SyncRun(_Wrapper[_run.Run]):
         return self._inner.kept
 
     def output(
-        self, offset: _options.Offsets = 0, *, follow: bool = True, hold: bool = False
+        self, offset: _attach_request.Offsets = 0, *, follow: bool = True, hold: bool = False
     ) -> Generator[Chunk | Gap, None, None]:
         """Do as `farhand_client.run.Run.output`. Leaving the loop early closes the generator, as does its `close`."""
         items = self._inner.output(offset, follow=follow, hold=hold)

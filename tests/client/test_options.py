@@ -15,8 +15,6 @@ from farhand_client.options import (
     SHELL_KEYWORDS,
     START_KEYWORDS,
     StartKeywords,
-    attach_request,
-    stream_offsets,
 )
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MiB
@@ -175,17 +173,3 @@ def test_limits_are_a_mapping_or_bounds() -> None:
 def test_an_option_that_no_service_would_accept_is_refused(options: Any, error: type[Exception], sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         request(**options)
-
-
-def test_offsets_are_those_of_stdout_or_of_both_streams() -> None:
-    assert stream_offsets(7) == (7, 0)
-    assert stream_offsets((None, 3)) == (None, 3)
-    for negative in (-1, (0, -1)):
-        with pytest.raises(ValueError, match="it must be 0 or more"):
-            stream_offsets(negative)
-
-
-def test_every_attachment_has_a_key_of_its_own() -> None:
-    one, two = (attach_request("01890a5d-ac96-774b-bcce-b302099a8057", (1, None), stdin=2) for _ in range(2))
-    assert (one.stdout, one.stderr, one.stdin, one.window) == (1, None, 2, None)
-    assert one.attachment != two.attachment

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from farhand_client import CommandError, Completed, ConnectionLost, Exited, Killed, Lost, Result, Signaled, TimedOut
-from farhand_client.options import RunOptions, attach_request
+from farhand_client.attach_request import attach_request
+from farhand_client.options import RunOptions
 from farhand_client.results import describe, lost_run_error, returncode
 from farhand_protocol.outcome import SpawnFailed
 
