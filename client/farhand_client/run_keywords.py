@@ -12,7 +12,7 @@ from typing import Literal, Required, TypeAlias, TypedDict
 from farhand_protocol import messages as m
 
 from .attach_request import Offsets
-from .options import CommandKeywords, RunKeywords, RunOptions
+from .options import Argument, CommandKeywords, RunKeywords, RunOptions
 from .output import OnGap
 from .redirection import Destination
 from .stdin import Buffer, Source
@@ -134,6 +134,7 @@ class AnyOutput(_Redirected, total=False):
 
 
 class _StartKeywords(RunKeywords, total=False):
+    prelude: Argument | None
     stdout: int | None
     stderr: int | None
     on_gap: OnGap | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,15 +26,21 @@ async def endless(run: FakeRun) -> None:
     run.ended(STOPPED)
 
 
-def all_writers_end() -> bool:
-    """Wait for the threads that write to descriptors, and return whether they have ended."""
-    writers = [thread for thread in threading.enumerate() if thread.name.startswith("writer of")]
-    for thread in writers:
-        thread.join(10)
-    return not any(thread.is_alive() for thread in writers)
+@pytest.fixture
+def writers_end() -> Callable[[], bool]:
+    """Wait for the threads that have begun to write to descriptors in this test, and return whether they have ended."""
+    before = set(threading.enumerate())
+
+    def wait() -> bool:
+        writers = [each for each in set(threading.enumerate()) - before if each.name.startswith("writer of")]
+        for thread in writers:
+            thread.join(10)
+        return not any(thread.is_alive() for thread in writers)
+
+    return wait
 
 
-async def test_a_pipe_gets_everything_and_its_thread_ends(tmp_path: Path) -> None:
+async def test_a_pipe_gets_everything_and_its_thread_ends(tmp_path: Path, writers_end: Callable[[], bool]) -> None:
     reading, writing = os.pipe()
     async with client_of(tmp_path, printing(bytes(MiB))) as (client, _):
         running = asyncio.create_task(client.run(["true"], stdout=writing))
@@ -45,7 +52,7 @@ async def test_a_pipe_gets_everything_and_its_thread_ends(tmp_path: Path) -> Non
     assert os.read(reading, 1) == b""  # the copy of the descriptor is closed too
     os.close(reading)
     assert (done.stdout, done.stderr) == (None, b"")
-    assert all_writers_end()
+    assert writers_end()
 
 
 async def test_a_file_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
