@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from farhand_protocol.sentences import closest
+
 from .errors import AddressError, ConnectError
 
 DEFAULT_PORT: Final = 7022
@@ -157,17 +159,14 @@ def _checked(table: dict[str, Any], place: tuple[str, ...], known: Mapping[str, 
 
 
 def _unknown_key(key: str, value: object, place: tuple[str, ...], known: list[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(key.lower(), known, 1)
+    close = closest(key.lower(), known)
     if not place and isinstance(value, dict):
         hint = "did you mean [hosts]?" if close else f"a host is a section [hosts.{key}]"
         return f"unknown section [{key}]; {hint}"
     where = f" in {_named(place)}" if place else ""
-    if not close and (meant := _MEANT.get(key.lower())):
-        close = [meant]
+    close = close or _MEANT.get(key.lower())
     if close:
-        hint = f"did you mean {close[0]!r}?"
+        hint = f"did you mean {close!r}?"
     elif not place and (key in _HOST_KEYS or key.lower() in _MEANT or key.lower() in _IN_ADDRESS):
         hint = "it belongs in the section of a host, [hosts.NAME]"
     elif place and key == "default_host":

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict, Unpack, cast
 
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MIN_SPOOL_SIZE, TERMINAL_WINDOW
+from farhand_protocol.sentences import closest
 
 from .arguments import as_bytes, as_choice, as_count, as_instance, as_run_id, as_seconds, shortened, type_error
 from .ids import new_key, uuid7
@@ -225,10 +226,8 @@ def combined(
 def _check_names(keywords: Mapping[str, Any], allowed: frozenset[str]) -> None:
     for name in keywords:
         if name not in allowed:
-            from difflib import get_close_matches
-
-            close = get_close_matches(name, allowed, 1, cutoff=0.75)
-            hint = f"did you mean {close[0]!r}?" if close else f"the options of a run are {', '.join(sorted(allowed))}"
+            close = closest(name, allowed, cutoff=0.75)
+            hint = f"did you mean {close!r}?" if close else f"the options of a run are {', '.join(sorted(allowed))}"
             raise TypeError(f"unexpected keyword argument {name!r}; {hint}")
 
 

@@ -1,5 +1,5 @@
-"""Text that people can read whatever happens: bytes that are not UTF-8, terminals with a small character set, errors
-that nobody has foreseen. Both programs use it; no I/O.
+"""Text that people can read whatever happens: bytes that are not UTF-8, terminals with a small character set, control
+characters, commands, mistyped words, errors that nobody has foreseen. Both programs use it; no I/O.
 
 Python holds a byte 0xFF that it cannot decode as the lone surrogate U+DCFF (PEP 383), which no stream accepts. Here it
 is shown as `\\xff`, which is what it was.
@@ -8,6 +8,7 @@ is shown as `\\xff`, which is what it was.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from typing import Final
 
 MAX_SENTENCE: Final = 1000
@@ -24,6 +25,31 @@ _HINTS: Final = {
     errno.EFBIG: "the limit on the size of files is too low (ulimit -f)",
 }
 """What to look at after an error of the operating system that says too little."""
+
+
+def printable(text: str) -> str:
+    """Return `text` with every character escaped that could control a terminal (C0, C1, bidi controls and so on).
+
+    Names, paths and errors that come from another machine could otherwise move the cursor or type answers for the user.
+    """
+    return "".join(char if char.isprintable() else _escaped_control(char) for char in text)
+
+
+def printable_lines(text: str) -> str:
+    """Return `text` with each of its lines as `printable` has it, and undecodable bytes in it as `\\xff`."""
+    return "\n".join(map(printable, escape_undecodable(text).split("\n")))
+
+
+def shell_quoted(words: Iterable[str]) -> str:
+    """Return `words` quoted for a shell, on one line even if they contain control characters or undecodable bytes."""
+    return " ".join(map(_quoted, words))
+
+
+def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the one of `known` that was probably meant by `word`; None if none is similar enough (`difflib`)."""
+    from difflib import get_close_matches  # only needed after a mistake
+
+    return next(iter(get_close_matches(word, list(known), 1, cutoff)), None)
 
 
 def escape_undecodable(text: str) -> str:
@@ -103,3 +129,25 @@ def _escaped(char: str) -> str:
     if 0xDC80 <= number <= 0xDCFF:
         return f"\\x{number - 0xDC00:02x}"
     return char.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _escaped_control(char: str) -> str:
+    return escape_surrogates(char) if "\ud800" <= char <= "\udfff" else char.encode("unicode_escape").decode("ascii")
+
+
+def _quoted(word: str) -> str:
+    if word.isprintable():
+        from shlex import quote
+
+        return quote(word)
+    return f"$'{''.join(map(_quoted_char, word))}'"
+
+
+def _quoted_char(char: str) -> str:
+    """Return a character in the form that it has inside `$'…'` (bash(1), QUOTING)."""
+    if char in "\\'":
+        return f"\\{char}"
+    if char.isprintable():
+        return char
+    named = {"\n": r"\n", "\t": r"\t"}.get(char)
+    return named or "".join(f"\\{byte:03o}" for byte in char.encode(errors="surrogateescape"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import errno
 import os
+import subprocess
 
 import pytest
 from hypothesis import given
@@ -12,9 +13,13 @@ from hypothesis import strategies as st
 
 from farhand_protocol.sentences import (
     MAX_SENTENCE,
+    closest,
     escape_surrogates,
     escape_undecodable,
     escape_unencodable,
+    printable,
+    printable_lines,
+    shell_quoted,
     unforeseen_sentence,
 )
 
@@ -101,3 +106,40 @@ def test_a_long_error_of_several_lines_is_one_line_and_shortened() -> None:
     sentence = unforeseen_sentence(KeyError("x\n" * 5000))
     assert "\n" not in sentence
     assert len(sentence) < MAX_SENTENCE + 200
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain Übung 日本", "plain Übung 日本"),
+        ("\x1b[2Jcleared", "\\x1b[2Jcleared"),
+        ("a\r\nb\tc", "a\\r\\nb\\tc"),
+        ("\x9b31m", "\\x9b31m"),
+        ("\u202eevil", "\\u202eevil"),
+        ("\udcff", "\\xff"),
+    ],
+)
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_lines_stay_lines_and_undecodable_bytes_are_shown() -> None:
+    assert printable_lines("a\x1bb\nc\udcff") == "a\\x1bb\nc\\xff"
+
+
+@pytest.mark.needs("bash")
+def test_quoted_words_are_the_same_words_in_a_shell() -> None:
+    words = ["", "a b", "it's", "a\nb\tc", "\x1b[2J", "caf\udce9", "\u202e", "\\'\n", "*", "日"]
+    line = shell_quoted(words)
+    assert line.isprintable()
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True, timeout=10)
+    assert done.stdout.decode(errors="surrogateescape").split("\0")[:-1] == words
+
+
+@pytest.mark.parametrize(("word", "meant"), [("kil", "kill"), ("kill", "kill"), ("zzz", None), ("", None)])
+def test_a_similar_word_is_found_for_a_mistyped_one(word: str, meant: str | None) -> None:
+    assert closest(word, ("run", "kill", "wait")) == meant
+
+
+def test_how_similar_a_word_must_be_is_up_to_the_caller() -> None:
+    assert (closest("kick", ["kill"], 0.5), closest("kick", ["kill"], 0.8)) == ("kill", None)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from farhand_client.advice import what_was_meant
 from farhand_client.errors import SpawnError
+from farhand_protocol.sentences import shell_quoted
 
 from .options import split_arguments
 from .parser import known_options
@@ -57,7 +57,7 @@ class TypedCommand:
         if name == "cd" and len(rest) == 1:
             line = self._line([*self.options, "--cwd", rest[0]], [])
             return f"only shells have cd; to run a command in that directory: {line}"
-        return f"only shells have {name}; to run it in one: {self._in_shell(quoted(self.words))}"
+        return f"only shells have {name}; to run it in one: {self._in_shell(shell_quoted(self.words))}"
 
     def _variables(self) -> str:
         assigned = 1
@@ -72,7 +72,7 @@ class TypedCommand:
         if program.startswith("~/") and not any(word.startswith("--cwd") for word in self.options):
             line = self._line(self.options, [f"./{program[2:]}", *rest])
             return f"only shells replace the ~, but commands start in the home directory: {line}"
-        script = f"{program} {quoted(rest)}".rstrip()
+        script = f"{program} {shell_quoted(rest)}".rstrip()
         return f"only shells replace the ~; to run it in one: {self._in_shell(script)}"
 
     def _moved_options(self) -> str:
@@ -86,8 +86,8 @@ class TypedCommand:
 
     def _line(self, options: Sequence[str], words: Sequence[str]) -> str:
         separator = ["--"] if words and words[0].startswith("-") else []
-        line = f"farhand run {quoted([*options, self.host])}"
-        whole = f"{line} {quoted([*separator, *words])}"
+        line = f"farhand run {shell_quoted([*options, self.host])}"
+        whole = f"{line} {shell_quoted([*separator, *words])}"
         return whole if words and len(whole) <= MAX_SUGGESTED else f"{line} {_COMMAND}"
 
 
@@ -95,7 +95,7 @@ def local_advice(words: Sequence[str], error: SpawnError) -> str:
     """Return what to type instead of `farhand local` with `words`; nothing if there is nothing to say."""
     match what_was_meant([os.fsencode(word) for word in words], error.outcome):
         case "script":
-            return f"to run it in a shell: farhand local {quoted(['sh', '-c', words[0]])}"[:MAX_SUGGESTED]
+            return f"to run it in a shell: farhand local {shell_quoted(['sh', '-c', words[0]])}"[:MAX_SUGGESTED]
         case "builtin" | "variable" | "home":
             return "only shells understand this; to run it in one: farhand local sh -c SCRIPT"
         case _:
@@ -105,24 +105,3 @@ def local_advice(words: Sequence[str], error: SpawnError) -> str:
 def _is_assignment(word: str) -> bool:
     name, equals, _ = word.partition("=")
     return bool(equals) and name.isidentifier()
-
-
-def quoted(words: Sequence[str]) -> str:
-    """Return `words` quoted for a shell, on one line if they contain control characters or bytes that are not UTF-8."""
-    return " ".join(map(_quoted, words))
-
-
-def _quoted(word: str) -> str:
-    if word.isprintable():
-        return shlex.quote(word)
-    data = "".join(_escaped(char) for char in word)
-    return f"$'{data}'"
-
-
-def _escaped(char: str) -> str:
-    """Return a character in the form that it has inside `$'…'` (bash(1), QUOTING)."""
-    if char in "\\'":
-        return f"\\{char}"
-    if char.isprintable():
-        return char
-    return {"\n": r"\n", "\t": r"\t"}.get(char) or "".join(f"\\{byte:03o}" for byte in os.fsencode(char))

@@ -12,7 +12,7 @@ from farhand_client.results import Result, describe
 from farhand_client.signals import parse_signal
 from farhand_client.ui.left import process_count, process_names
 from farhand_client.ui.printing import print_json, print_output
-from farhand_client.ui.text import printable
+from farhand_protocol.sentences import printable
 
 from .connection import for_each_run, report_error, resolve_id, run_with_client
 from .default_host import parse_with_host

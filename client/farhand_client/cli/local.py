@@ -29,7 +29,8 @@ from farhand_client.options import RunOptions
 from farhand_client.pending import Pending
 from farhand_client.ui.interrupts import LEAVE_TIMEOUT, RunSignalHandler
 from farhand_client.ui.printing import print_message
-from farhand_client.ui.text import printable, truncate
+from farhand_client.ui.text import truncate
+from farhand_protocol.sentences import printable
 
 from .execute import RemoteCommand, execute
 from .hints import local_advice

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NoReturn
 
 from farhand_client.ui.printing import print_output, print_usage
-from farhand_client.ui.text import printable_lines, wrap_words
+from farhand_client.ui.text import wrap_words
+from farhand_protocol.sentences import closest, printable_lines
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -63,7 +64,5 @@ def known_options(parser: argparse.ArgumentParser) -> list[str]:
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean …?` with the word of `known` that is most like `word`; nothing if none is."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(word.lower(), list(known), 1)
-    return f"; did you mean {close[0]}?" if close and close[0] != word else ""
+    close = closest(word.lower(), known)
+    return f"; did you mean {close}?" if close and close != word else ""

@@ -14,6 +14,7 @@ from farhand_client.trust.known_hosts import KnownHosts
 from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_FAULTS
 from farhand_client.ui.printing import print_message, print_output
 from farhand_client.ui.prompts import confirm_host_key
+from farhand_protocol.sentences import printable
 
 from .default_host import parse_with_host
 from .loop import run_loop
@@ -102,8 +103,8 @@ async def _ping(options: argparse.Namespace) -> int:
 
     async with open_connection(options.host, options) as client:
         features = ", ".join(client.features) or "none"
-        print_output(f"{client.name}: {client.user} on {client.host}")
-        print_output(f"{client.software}, protocol {client.version}, features: {features}")
+        print_output(f"{client.name}: {printable(f'{client.user} on {client.host}')}")
+        print_output(printable(f"{client.software}, protocol {client.version}, features: {features}"))
         times = []
         for _ in range(options.count):
             times.append(1000 * await client.ping())
@@ -121,10 +122,11 @@ async def _status(options: argparse.Namespace) -> int:
             print_output(status.model_dump_json(exclude={"type"}))
         else:
             state = "draining" if status.draining else "serving"
-            print_output(f"{client.name}: {client.software}, pid {status.pid}: {state} for {status.uptime:.0f} s")
+            software = printable(client.software)
+            print_output(f"{client.name}: {software}, pid {status.pid}: {state} for {status.uptime:.0f} s")
             print_output(f"{status.runs} runs, {status.connections} connections")
             for fault in status.faults:
-                print_output(f"fault: {fault}")
+                print_output(f"fault: {printable(fault)}")
     return EXIT_FAULTS if status.faults else 0
 
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from farhand_client.config import config_directory, is_there, load_hosts
 from farhand_client.errors import FarhandError
+from farhand_protocol.sentences import shell_quoted
 
-from .hints import quoted
 from .parser import suggestion
 
 _MEANT: Final = {
@@ -37,12 +37,12 @@ def command_meant(name: str, arguments: Sequence[str], commands: Collection[str]
     """
     if name.startswith("-"):
         known = next((word for word in arguments if word in commands), None)
-        where = f": farhand {known} {quoted([name])} …" if known else ""
+        where = f": farhand {known} {shell_quoted([name])} …" if known else ""
         return f"; options come after the command{where}"
     if _is_host(name):
         if not arguments:
-            return f"; to open a shell on that host: farhand shell {quoted([name])}"
-        return f"; to run a command on that host: farhand run {quoted([name, *arguments])}"
+            return f"; to open a shell on that host: farhand shell {shell_quoted([name])}"
+        return f"; to run a command on that host: farhand run {shell_quoted([name, *arguments])}"
     meant = _MEANT.get(name.lower())
     return f"; did you mean {meant}?" if meant else suggestion(name, commands)
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from farhand_client.config import load_hosts
 from farhand_client.errors import AddressError
+from farhand_protocol.sentences import closest
 
 from .address import Address
 
@@ -17,7 +18,6 @@ def unresolved_name(address: Address, error: socket.gaierror, known: Iterable[st
 
     `known` are names that were used before; the configured ones are added.
     """
-    from difflib import get_close_matches
     from shutil import which
 
     sentence = f"cannot resolve the name {address.host}: {error.strerror}"
@@ -33,8 +33,8 @@ def unresolved_name(address: Address, error: socket.gaierror, known: Iterable[st
         return f"{sentence}; is there a network?"
     if which(address.host):
         return f"{sentence}; {address.host} is a program here: is HOST missing before it?"
-    close = get_close_matches(address.host.lower(), [name for name in names if name != address.host], 1)
+    close = closest(address.host.lower(), [name for name in names if name != address.host])
     if close:
-        return f"{sentence}; did you mean {close[0]}?"
+        return f"{sentence}; did you mean {close}?"
     where = "there" if address.config is not None else "in config.toml"
     return f"{sentence}; check its spelling, or give it an address {where}"

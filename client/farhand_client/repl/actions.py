@@ -20,9 +20,9 @@ from farhand_client.results import Result
 from farhand_client.terminal.screen import MAX_TAIL
 from farhand_client.ui.exitcodes import outcome_exit_code
 from farhand_client.ui.runs import MIN_ID_PREFIX, run_table
-from farhand_client.ui.text import printable
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.sentences import printable
 
 from .commands import CommandCall, ExitRepl, help_text
 from .hosts import ReplHost

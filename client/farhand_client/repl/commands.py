@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from farhand_client.ui.text import wrap_words
+from farhand_protocol.sentences import closest
 
 ArgumentKind: TypeAlias = Literal["", "commands", "directories", "hosts", "runs", "variables"]
 """What the arguments of a command are, for their completion."""
@@ -135,11 +136,9 @@ def completion_target(before: str) -> CompletionTarget | None:
 
 def suggest(name: str) -> str:
     """Return a clause that names the command most like `name`, or all commands."""
-    from difflib import get_close_matches
-
-    nearest = get_close_matches(name, REPL_COMMANDS, n=1, cutoff=0.5)
+    nearest = closest(name, REPL_COMMANDS, cutoff=0.5)
     if nearest:
-        return f"did you mean :{nearest[0]}?"
+        return f"did you mean :{nearest}?"
     return "the commands are " + ", ".join(f":{each}" for each in REPL_COMMANDS)
 
 

@@ -15,8 +15,9 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from farhand_client.errors import FarhandError
-from farhand_client.ui.text import printable, truncate
+from farhand_client.ui.text import truncate
 from farhand_protocol.limits import KiB
+from farhand_protocol.sentences import printable
 
 from .commands import REPL_COMMANDS, CompletionTarget, completion_target
 from .completion import MAX_NAMES, CompletionQuery, completion_query, query_argv

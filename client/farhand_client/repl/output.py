@@ -12,8 +12,8 @@ from typing import Final, Protocol
 from farhand_client.descriptors import DescriptorWriter, descriptor_writer
 from farhand_client.output import LineSplitter, OutputStream
 from farhand_client.ui.printing import print_message
-from farhand_client.ui.text import printable
 from farhand_protocol.limits import KiB
+from farhand_protocol.sentences import printable
 
 MAX_READY: Final = 64 * KiB
 """Bytes written at once. A terminal still shows them after Ctrl-C: some milliseconds' worth."""

@@ -9,7 +9,8 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from farhand_client.ui.exitcodes import EXIT_INTERRUPTED
-from farhand_client.ui.text import printable, truncate
+from farhand_client.ui.text import truncate
+from farhand_protocol.sentences import printable
 
 from .host_connection import Connect
 from .host_shell import Carrying

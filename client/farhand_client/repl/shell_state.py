@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from farhand_client.options import Args
-from farhand_client.ui.text import printable, truncate
+from farhand_client.ui.text import truncate
+from farhand_protocol.sentences import printable
 
 if TYPE_CHECKING:
     from .state_keeper import StateReport

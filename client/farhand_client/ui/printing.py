@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from farhand_client.errors import FarhandError
-
-from .text import printable_lines
+from farhand_protocol.sentences import printable_lines
 
 if TYPE_CHECKING:
     from farhand_client.output import Gap

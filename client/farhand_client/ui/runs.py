@@ -9,9 +9,10 @@ from typing import Final
 from farhand_client.signals import signal_name
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFailed, TimedOut
+from farhand_protocol.sentences import printable
 
 from .left import process_names
-from .text import display_width, format_size, format_time, printable, truncate
+from .text import display_width, format_size, format_time, truncate
 
 MIN_ID_PREFIX: Final = 4
 """The fewest characters of an id that a user may type: as in git, fewer are more likely a mistake."""

@@ -1,21 +1,6 @@
-"""Text for a terminal: remote text made harmless, cut to a width, and sizes and times for people. No I/O."""
+"""Text for a terminal: cut or wrapped to a width, and sizes and times for people. No I/O."""
 
 from __future__ import annotations
-
-from farhand_protocol.sentences import escape_surrogates, escape_undecodable
-
-
-def printable(text: str) -> str:
-    """Return `text` with every character escaped that could control a terminal (C0, C1, bidi controls and so on).
-
-    Names, paths and errors that come from the remote host could otherwise move the cursor or type answers for the user.
-    """
-    return "".join(char if char.isprintable() else _escaped(char) for char in text)
-
-
-def printable_lines(text: str) -> str:
-    """Return `text` with each of its lines as `printable` has it, and undecodable bytes in it as `\\xff`."""
-    return "\n".join(map(printable, escape_undecodable(text).split("\n")))
 
 
 def display_width(text: str) -> int:
@@ -77,9 +62,3 @@ def format_size(count: int) -> str:
     while size >= 999.5:
         size, unit = size / 1024, next(units)
     return f"{size:.1f}{unit}" if size < 9.95 else f"{size:.0f}{unit}"
-
-
-def _escaped(char: str) -> str:
-    if "\ud800" <= char <= "\udfff":
-        return escape_surrogates(char)
-    return char.encode("unicode_escape").decode("ascii")

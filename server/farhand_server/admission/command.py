@@ -4,11 +4,11 @@ into a shell."""
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from typing import Final
 
 from farhand_protocol import messages as m
+from farhand_protocol.sentences import shell_quoted
 
 
 def command_text(request: m.RunRequest, *, shell: bytes) -> str:
@@ -17,7 +17,7 @@ def command_text(request: m.RunRequest, *, shell: bytes) -> str:
     For a request for a login shell, return the name that ps(1) shows for `shell`, the account's shell.
     """
     if request.login:
-        return _quoted(login_name(shell))[: m.MAX_COMMAND_TEXT]
+        return _joined((login_name(shell),))[: m.MAX_COMMAND_TEXT]
     if request.shell is not None:
         return request.shell.decode(errors="backslashreplace")[: m.MAX_COMMAND_TEXT]
     # Each argument needs at least one character, so arguments beyond this number would be truncated anyway.
@@ -47,23 +47,4 @@ def login_name(shell: bytes) -> bytes:
 
 
 def _joined(argv: Sequence[bytes]) -> str:
-    return " ".join(_quoted(argument[: 4 * m.MAX_COMMAND_TEXT]) for argument in argv)
-
-
-def _quoted(argument: bytes) -> str:
-    text = argument.decode(errors="surrogateescape")
-    if text.isprintable():
-        return shlex.quote(text)
-    return "$'" + "".join(map(_escaped, text)) + "'"
-
-
-def _escaped(char: str) -> str:
-    """Return a character in the form it has inside `$'…'` (bash(1), QUOTING)."""
-    if char in "\\'":
-        return "\\" + char
-    if char.isprintable():
-        return char
-    return _NAMED.get(char) or "".join(f"\\{byte:03o}" for byte in char.encode(errors="surrogateescape"))
-
-
-_NAMED = {"\n": r"\n", "\t": r"\t"}
+    return shell_quoted(argument[: 4 * m.MAX_COMMAND_TEXT].decode(errors="surrogateescape") for argument in argv)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import re
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from farhand_protocol.sentences import closest
 from farhand_server import __version__
 
 from .report import print_lines, print_result
@@ -181,8 +181,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _suggestion(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word.lower(), known, 1)
-    return f"; did you mean {close[0]}?" if close else ""
+    close = closest(word.lower(), known)
+    return f"; did you mean {close}?" if close else ""
 
 
 def _descriptor(text: str) -> int:

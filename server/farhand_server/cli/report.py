@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
-from farhand_protocol.sentences import escape_undecodable, unforeseen_sentence
+from farhand_protocol.sentences import printable_lines, unforeseen_sentence
 
 FAILED: Final = 1
 """The command failed in a way that it has foreseen."""
@@ -47,9 +47,9 @@ def print_error(text: str) -> None:
 
 def print_lines(text: str) -> None:
     """Print lines on stderr, control characters and undecodable bytes escaped; drop them if that is impossible."""
-    lines = escape_undecodable(text).split("\n")
+    shown = printable_lines(text)
     try:
-        sys.stderr.write("\n".join(map(printable, lines)) + "\n")
+        sys.stderr.write(f"{shown}\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         _discard(2)
@@ -120,8 +120,3 @@ def _discard(fd: int) -> None:
         return
     os.dup2(null, fd)
     os.close(null)
-
-
-def printable(line: str) -> str:
-    """Return a line with every character escaped that could control a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

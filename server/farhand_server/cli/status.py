@@ -11,11 +11,12 @@ from typing import Final
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection, ConnectionFailed, Event, MessageReceived
 from farhand_protocol.features import FEATURES, SERVICE_STATUS
+from farhand_protocol.sentences import printable
 from farhand_protocol.states import Side
 from farhand_server import __version__
 
 from .command import configuration
-from .report import CommandFailed, print_result, printable
+from .report import CommandFailed, print_result
 
 STATUS_TIMEOUT: Final = 10.0
 """Seconds that the service may be silent. It answers within milliseconds."""

@@ -1,12 +1,12 @@
 """Turns pydantic's errors into sentences for people: file, section, key, what is wrong, what to do."""
 
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from farhand_protocol.sentences import closest
 from farhand_protocol.toml_lines import line_of
 from farhand_server.config.model import Section, ServiceConfig, sections
 
@@ -88,13 +88,13 @@ def _unknown(model: type[Section], loc: tuple[int | str, ...], given: object) ->
     for name in above:
         inside = sections(inside)[name]
     if isinstance(given, dict):
-        near = difflib.get_close_matches(key, sections(inside), n=1)
+        near = closest(key, sections(inside))
         return f"unknown section [{'.'.join([*above, key])}]" + (
-            f"; did you mean [{'.'.join([*above, *near])}]?" if near else ""
+            f"; did you mean [{'.'.join([*above, near])}]?" if near else ""
         )
     text = f"unknown key {_place(loc)}"
-    if near := difflib.get_close_matches(key, inside.model_fields, n=1):
-        return f"{text}; did you mean '{near[0]}'?"
+    if near := closest(key, inside.model_fields):
+        return f"{text}; did you mean '{near}'?"
     if matches := [section for section, keys in _keys_by_section(ServiceConfig, "") if key in keys]:
         return f"{text}; it belongs {f'in {matches[0]}' if matches[0] else 'above the first section'}"
     return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from farhand_protocol.sentences import closest
 from farhand_server.auth.accounts import user_name
 from farhand_server.auth.keyfile import KeyFileError, read_key_file
 from farhand_server.config import ConfigError, PolicySettings
@@ -126,5 +126,5 @@ def _unknown(model: type[Section], loc: tuple[int | str, ...]) -> str:
     for name in above:
         model = sections(model)[name]
     text = f"{_place(loc)!a}".strip("'")
-    near = difflib.get_close_matches(key, model.model_fields, n=1)
-    return f"{text}; did you mean '{near[0]}'?" if near else text
+    near = closest(key, model.model_fields)
+    return f"{text}; did you mean '{near}'?" if near else text

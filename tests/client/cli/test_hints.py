@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import subprocess
 
 import pytest
 
 from farhand_client import SpawnError, SpawnFailed
-from farhand_client.cli.hints import MAX_SUGGESTED, TypedCommand, local_advice, quoted
+from farhand_client.cli.hints import MAX_SUGGESTED, TypedCommand, local_advice
 from farhand_client.cli.options import add_connection_options, command_parser, split_arguments
 
 VALUED = frozenset({"-I", "--identity", "--connect-timeout", "-e", "--cwd"})
@@ -80,15 +79,6 @@ def test_nothing_is_suggested_if_something_else_than_the_program_is_missing() ->
 
 def test_a_line_that_is_too_long_to_read_is_shortened() -> None:
     assert instead("web", "echo " * MAX_SUGGESTED) == "to run it in a shell: farhand run --shell web COMMAND…"
-
-
-@pytest.mark.needs("bash")
-def test_quoted_words_are_the_same_words_in_a_shell() -> None:
-    words = ["", "a b", "it's", "a\nb\tc", "\x1b[2J", "caf\udce9", "\u202e", "\\'\n", "*", "日"]
-    line = quoted(words)
-    assert line.isprintable()
-    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True, timeout=10)
-    assert done.stdout.decode(errors="surrogateescape").split("\0")[:-1] == words
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 
 from farhand_client import Exited, Killed, Lost, Signaled, SpawnFailed, TimedOut
 from farhand_client.ui.runs import run_state, run_table, unique_prefix_length
-from farhand_client.ui.text import display_width, printable
+from farhand_client.ui.text import display_width
 from farhand_protocol import messages as m
+from farhand_protocol.sentences import printable
 
 NOW = 1_800_000_000.0
 

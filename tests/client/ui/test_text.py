@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from farhand_client.ui.text import display_width, format_size, format_span, format_time, printable, truncate
+from farhand_client.ui.text import display_width, format_size, format_span, format_time, truncate
 
 
 @pytest.mark.parametrize(
@@ -69,21 +69,6 @@ def test_a_long_text_is_looked_at_only_once_or_twice(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("farhand_client.ui.text.display_width", counted)
     assert truncate("日" * 1000, 11) == "日" * 5 + "…"
     assert sum(looked) < 2100
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain Übung 日本", "plain Übung 日本"),
-        ("\x1b[2Jcleared", "\\x1b[2Jcleared"),
-        ("a\r\nb\tc", "a\\r\\nb\\tc"),
-        ("\x9b31m", "\\x9b31m"),
-        ("\u202eevil", "\\u202eevil"),
-        ("\udcff", "\\xff"),
-    ],
-)
-def test_control_characters_are_escaped(text: str, shown: str) -> None:
-    assert printable(text) == shown
 
 
 @pytest.mark.parametrize(("text", "columns"), [("plain", 5), ("日本", 4), ("e\u0301", 1), ("", 0)])
