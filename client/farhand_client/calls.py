@@ -38,6 +38,7 @@ class _Call:
         self.answered: Final[asyncio.Future[list[m.AnyMessage]]] = asyncio.get_running_loop().create_future()
         self._answers: list[m.AnyMessage] = []
         self._run_id = run_id
+        self._room = opening.limit if isinstance(opening, m.List) else 0
         session.open_channel(self, opening)
 
     # Implements ChannelEndpoint.
@@ -49,6 +50,11 @@ class _Call:
         if isinstance(message, m.Error):
             self.answered.set_exception(RequestRefused(message.code, message.message, run_id=self._run_id))
             return
+        if isinstance(message, m.Runs):
+            self._room -= len(message.runs)
+            if self._room < 0 or not message.runs:  # it could go on for ever
+                self.answered.set_exception(FarhandError("the service sends more runs than it was asked for"))
+                return
         self._answers.append(message)
         if isinstance(message, m.Done | m.Matched | m.ServiceStatus):
             self.answered.set_result(self._answers)
@@ -92,15 +98,17 @@ async def list_runs(
     if prefix != "":
         prefix = as_id_prefix(prefix, "prefix")
     ended = bool(ended)
-    found: list[m.RunInfo] = []
+    found: dict[str, m.RunInfo] = {}
     while True:
         page_size = m.MAX_LISTED if limit is None else min(limit - len(found), m.MAX_LISTED)
-        before = found[-1].id if found else None
+        before = next(reversed(found), None)
         answers = await _ask(connection, partial(m.List, ended=ended, prefix=prefix, before=before, limit=page_size))
         page = [run for answer in answers if isinstance(answer, m.Runs) for run in answer.runs]
-        found += page
-        if len(page) < page_size or len(found) == limit:
-            return found
+        known = len(found)
+        found |= {run.id: run for run in page}
+        # Without anything new the service would never come to an end.
+        if len(page) < page_size or len(found) in (known, limit):
+            return list(found.values())
 
 
 async def full_id(connection: ReconnectingConnection, text: str) -> str:

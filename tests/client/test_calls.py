@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from farhand_client import AmbiguousId, ConnectionLost, RequestRefused, SpawnError
+from farhand_client import AmbiguousId, ConnectionLost, FarhandError, RequestRefused, SpawnError
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import SpawnFailed
 from tests.support.fake_listing import info, listing
 from tests.support.fake_runs import ID, STOPPED, stoppable
 from tests.support.fake_service import FakeConnection, FakeRun, client_of
+from tests.support.processes import TIMEOUT
 
 
 def numbered(number: int) -> m.RunInfo:
@@ -33,6 +35,33 @@ async def test_a_long_list_is_fetched_in_pages(tmp_path: Path, count: int) -> No
         assert len(service.questions) == count // 1000 + 1
         await client.ping()
         assert service.connections[0].connection.open_channels == 0
+
+
+async def test_a_service_that_repeats_its_runs_for_ever_is_not_asked_for_ever(tmp_path: Path) -> None:
+    def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
+        for _ in range(10):
+            fake.send(m.Runs(runs=tuple(many(100))), channel)
+        fake.send(m.Done(), channel)
+
+    async with client_of(tmp_path) as (client, service):
+        service.answer = answer
+        async with asyncio.timeout(TIMEOUT):
+            assert await client.runs() == many(100)
+        assert len(service.questions) <= 2
+
+
+@pytest.mark.parametrize("pages", [[100] * 11, [0]], ids=["too many", "none"])
+async def test_a_list_is_no_longer_than_requested(tmp_path: Path, pages: list[int]) -> None:
+    def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
+        for count in pages:
+            fake.send(m.Runs(runs=tuple(many(count))), channel)
+
+    async with client_of(tmp_path) as (client, service):
+        service.answer = answer
+        async with asyncio.timeout(TIMEOUT):
+            with pytest.raises(FarhandError, match="more runs than it was asked for"):
+                await client.runs()
+            await client.ping()
 
 
 async def test_a_list_that_was_cut_off_is_requested_again(tmp_path: Path) -> None:

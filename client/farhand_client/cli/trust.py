@@ -12,7 +12,7 @@ from farhand_client.connection.dial import check_host_key, fetch_key, record_hos
 from farhand_client.errors import AddressError, HostKeyChanged, HostKeyUnknown
 from farhand_client.trust.known_hosts import KnownHosts
 from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_FAULTS
-from farhand_client.ui.printing import print_message, print_output
+from farhand_client.ui.printing import print_json, print_message, print_output
 from farhand_client.ui.prompts import confirm_host_key
 from farhand_protocol.sentences import printable
 
@@ -119,7 +119,7 @@ async def _status(options: argparse.Namespace) -> int:
     async with open_connection(options.host, options) as client:
         status = await client.status()
         if options.json:
-            print_output(status.model_dump_json(exclude={"type"}))
+            print_json(status.model_dump(mode="json", exclude={"type"}))
         else:
             state = "draining" if status.draining else "serving"
             software = printable(client.software)

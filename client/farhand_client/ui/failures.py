@@ -38,11 +38,24 @@ def report_failure(error: BaseException) -> int:
             discard_buffer(1)
             return EXIT_BROKEN_PIPE
     show_traceback(error)
+    if not isinstance(error, FarhandError) and _follows_interrupt(error):
+        return EXIT_INTERRUPTED
     sentence = str(error) if isinstance(error, FarhandError) else unforeseen_sentence(error)
     # What the failed calls hold is needed to print anything after a lack of memory.
     error.__traceback__ = error.__context__ = None
     print_message(sentence)
     return EXIT_USAGE if isinstance(error, AddressError) else EXIT_FAILURE
+
+
+def _follows_interrupt(error: BaseException) -> bool:
+    """Return whether Ctrl-C has led to an error: Python makes another one of it inside of `__set_name__`, for example.
+
+    While the program is loaded, an interrupt can happen there.
+    """
+    each: BaseException | None = error
+    while each is not None and not isinstance(each, KeyboardInterrupt):
+        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+    return each is not None
 
 
 def unforeseen(error: Exception, run_id: str | None = None) -> FarhandError:

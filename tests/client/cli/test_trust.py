@@ -12,7 +12,7 @@ import pytest
 from farhand_protocol import messages as m
 from farhand_protocol.features import FEATURES
 from tests.support.command import Finished, farhand
-from tests.support.fake_service import FakeConnection, FakeService
+from tests.support.fake_service import FakeConnection, FakeService, welcome
 from tests.support.fake_tls import port, record, tls_service
 
 WRONG = "SHA256:" + "A" * 43
@@ -133,6 +133,22 @@ async def test_faults_are_printed_and_the_exit_code_is_1(service: FakeService) -
     assert json.loads(done.stdout) == {
         "pid": 7, "uptime": 1.5, "runs": 3, "connections": 2, "draining": False, "faults": ["its disk is gone"],
     }  # fmt: skip
+
+
+async def test_nothing_that_a_service_says_about_itself_controls_the_terminal(service: FakeService) -> None:
+    knowing_status(service, "\x1b]0;all is well\x07\x9b2J\u202e\nfine")
+
+    def greet(client: FakeConnection, message: m.AnyMessage) -> None:
+        if isinstance(message, m.Hello):
+            client.send(welcome(client, login=False).model_copy(update={"software": "fake\x1b[2J\r"}))
+            client.send(m.Accepted(user="ann\x1b[2J", host="fake\x9b2J"))
+
+    service.greet = greet
+    for command in (["ping", "-c", "1"], ["status"], ["status", "--json"]):
+        done = await farhand(*command, service.host)
+        assert done.code in (0, 1)
+        assert all(line.isprintable() for line in done.stdout.decode().split("\n"))
+        assert len(done.stdout.splitlines()) <= 4
 
 
 async def test_a_service_that_knows_no_status_is_not_asked(service: FakeService) -> None:

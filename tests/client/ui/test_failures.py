@@ -43,6 +43,17 @@ def test_each_error_is_one_sentence_and_an_exit_code(
     assert err.count("\n") == bool(sentence)
 
 
+def test_an_error_that_an_interrupt_has_become_is_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
+    class Interrupted:
+        def __set_name__(self, owner: object, name: str) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(RuntimeError) as caught:
+        type("Owner", (), {"field": Interrupted()})
+    assert report_failure(caught.value) == 130
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_pipe_without_a_reader_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     discarded: list[int] = []
     monkeypatch.setattr(failures, "discard_buffer", discarded.append)
