@@ -10,7 +10,8 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -27,16 +28,44 @@ from tests.support.openssh import SoftwareSecurityKey
 
 pytestmark = pytest.mark.usefixtures("home")
 
-SHORT = 1.0
-"""Seconds after which the tests give up."""
+Expire: TypeAlias = Callable[[], None]
+"""Lets the time of the `connect` under way be over, from any thread. So no test depends on how fast the machine is."""
+
+
+Scopes: TypeAlias = list[tuple[asyncio.AbstractEventLoop, asyncio.Timeout]]
 
 
 @pytest.fixture
-def hang() -> Iterator[Callable[..., Any]]:
-    """A function that blocks until the end of the test."""
+def scopes(monkeypatch: pytest.MonkeyPatch) -> Scopes:
+    """The time limits of all `connect` in this test, each with its event loop."""
+    scopes: Scopes = []
+
+    def timeout(seconds: float) -> asyncio.Timeout:
+        loop = asyncio.get_running_loop()
+        scopes.append((loop, asyncio.Timeout(loop.time() + seconds)))
+        return scopes[-1][1]
+
+    observed = SimpleNamespace(timeout=timeout, get_running_loop=asyncio.get_running_loop)
+    monkeypatch.setattr("farhand_client.connection.deadline.asyncio", observed)
+    return scopes
+
+
+@pytest.fixture
+def expire(scopes: Scopes) -> Expire:
+    def end() -> None:
+        loop, scope = scopes[-1]
+        loop.call_soon_threadsafe(scope.reschedule, 0.0)
+
+    return end
+
+
+@pytest.fixture
+def hang(expire: Expire) -> Iterator[Callable[..., Any]]:
+    """A function that blocks until the end of the test; the time is over once it is called."""
     end = threading.Event()
 
     def wait(*_: Any, **__: Any) -> None:
+        expire()
         end.wait(60)
 
     yield wait
@@ -88,8 +117,8 @@ async def test_a_name_server_that_hangs(monkeypatch: pytest.MonkeyPatch, hang: C
         return hang()
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    with pytest.raises(ConnectError, match=rf"the name web\.example was not resolved within {SHORT:g} second"):
-        await connect("web.example", timeout=SHORT)
+    with pytest.raises(ConnectError, match=r"the name web\.example was not resolved within 60 seconds"):
+        await connect("web.example", timeout=60)
 
 
 def accept_after_login(client: FakeConnection, message: m.AnyMessage) -> None:
@@ -100,9 +129,10 @@ def accept_after_login(client: FakeConnection, message: m.AnyMessage) -> None:
 
 
 @contextlib.asynccontextmanager
-async def agent(path: Path, *keys: PublicKey, signs: bool = False) -> AsyncIterator[None]:
+async def agent(
+    path: Path, *keys: PublicKey, signs: bool = False, asked_to_sign: Callable[[], None] = lambda: None
+) -> AsyncIterator[None]:
     """An agent that lists `keys` and never signs, unless `signs`; without keys it does not even list them."""
-
     ends: list[asyncio.Event] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -115,6 +145,8 @@ async def agent(path: Path, *keys: PublicKey, signs: bool = False) -> AsyncItera
             elif signs:
                 signature = pack_string(keys[0].type.encode()) + pack_string(b"not verified here")
                 writer.write(pack_string(b"\x0e" + pack_string(signature)))
+            elif keys:
+                asked_to_sign()
             await reader.read()
         writer.close()
         await writer.wait_closed()
@@ -126,7 +158,9 @@ async def agent(path: Path, *keys: PublicKey, signs: bool = False) -> AsyncItera
             await end.wait()
 
 
-async def test_an_agent_that_hangs_while_signing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_agent_that_hangs_while_signing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expire: Expire
+) -> None:
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
     touched: list[str] = []
     plain, security_key = openssh.make_key(tmp_path / "key"), SoftwareSecurityKey.ed25519().public_key
@@ -134,9 +168,12 @@ async def test_an_agent_that_hangs_while_signing_is_named(tmp_path: Path, monkey
         (plain, "its agent may be waiting for a touch or a confirmation"),
         (security_key, "it waits for a touch"),
     ):
-        async with agent(tmp_path / "agent", key), tls_service(tmp_path, greet=accept_after_login) as (service, _):
+        async with (
+            agent(tmp_path / "agent", key, asked_to_sign=expire),
+            tls_service(tmp_path, greet=accept_after_login) as (service, _),
+        ):
             with pytest.raises(ConnectError, match=rf"a key in the ssh-agent \(.*\) did not sign within .*; {hint}"):
-                await connect(service.host, timeout=SHORT, touch=touched.append)
+                await connect(service.host, timeout=60, touch=touched.append)
             await service.connections[0].closed.wait()
     assert touched == [f"touch your security key: a key in the ssh-agent ({security_key.fingerprint})"]
 
@@ -155,19 +192,24 @@ async def test_a_touch_is_announced_at_each_reconnect_too(tmp_path: Path, monkey
     assert len(touched) == 2
 
 
-async def test_the_sync_api_has_the_same_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_sync_api_has_the_same_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expire: Expire
+) -> None:
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
     key = openssh.make_key(tmp_path / "key")
-    async with agent(tmp_path / "agent", key), tls_service(tmp_path, greet=accept_after_login) as (service, _):
+    async with (
+        agent(tmp_path / "agent", key, asked_to_sign=expire),
+        tls_service(tmp_path, greet=accept_after_login) as (service, _),
+    ):
         with pytest.raises(ConnectError, match="did not sign within"):
-            await asyncio.to_thread(sync.connect, service.host, timeout=SHORT)
+            await asyncio.to_thread(sync.connect, service.host, timeout=60)
 
 
 async def test_an_agent_that_hangs_while_listing_leaves_time_for_key_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
-    monkeypatch.setattr(identities, "LIST_TIMEOUT", SHORT)
+    monkeypatch.setattr(identities, "LIST_TIMEOUT", 0.1)
     (tmp_path / ".ssh").mkdir()
     openssh.make_key(tmp_path / ".ssh" / "id_ed25519")
     async with (
@@ -188,39 +230,48 @@ async def test_a_key_file_on_a_file_system_that_hangs(
 
     monkeypatch.setattr(os, "open", open_file)
     async with tls_service(tmp_path, greet=accept_after_login) as (service, _):
-        with pytest.raises(ConnectError, match=f"the login keys were not read within {SHORT:g} second"):
-            await connect(service.host, timeout=SHORT, identities=[tmp_path / "slow"])
-        with pytest.raises(ConnectError, match=f"{tmp_path}/slow was not read within {SHORT:g} second"):
-            await connect(service.host, timeout=SHORT, known_hosts=tmp_path / "slow")
+        with pytest.raises(ConnectError, match="the login keys were not read within 60 seconds"):
+            await connect(service.host, timeout=60, identities=[tmp_path / "slow"])
+        with pytest.raises(ConnectError, match=f"{tmp_path}/slow was not read within 60 seconds"):
+            await connect(service.host, timeout=60, known_hosts=tmp_path / "slow")
 
 
-async def test_a_lock_on_known_hosts_that_is_never_released(tmp_path: Path) -> None:
+async def test_a_lock_on_known_hosts_that_is_never_released(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expire: Expire
+) -> None:
+    locked = fcntl.flock
+
+    def lock(descriptor: int, operation: int) -> None:
+        if operation == fcntl.LOCK_EX:
+            expire()
+        locked(descriptor, operation)
+
     directory = record(tmp_path).path.parent
     async with tls_service(tmp_path, known=False) as (service, _):
         directory.mkdir(parents=True)
         held = os.open(directory, os.O_RDONLY)
         try:
             fcntl.flock(held, fcntl.LOCK_EX)
+            monkeypatch.setattr(fcntl, "flock", lock)
             with pytest.raises(
                 ConnectError, match=f"was not written within .*; another process may have locked {directory}"
             ):
-                await connect(service.host, timeout=SHORT, accept_new=True)
+                await connect(service.host, timeout=60, accept_new=True)
         finally:
             os.close(held)
         # What was given up does not happen later: the next one to get the lock comes after it.
         waiting = os.open(directory, os.O_RDONLY)
-        await asyncio.to_thread(fcntl.flock, waiting, fcntl.LOCK_EX)
+        await asyncio.to_thread(locked, waiting, fcntl.LOCK_EX)
         os.close(waiting)
         assert not record(tmp_path).path.exists()
 
 
-async def test_a_person_may_take_longer_than_the_deadline_to_confirm_a_key(tmp_path: Path) -> None:
+async def test_the_time_in_which_a_person_confirms_a_key_does_not_count(tmp_path: Path, scopes: Scopes) -> None:
+    asked = []
+
     async def confirm(unknown: HostKeyUnknown) -> bool:
-        await asyncio.sleep(2 * SHORT)
+        asked.append(scopes[-1][1].when())
         return True
 
-    async with (
-        tls_service(tmp_path, known=False) as (service, _),
-        connect(service.host, timeout=SHORT, confirm=confirm),
-    ):
-        pass
+    async with tls_service(tmp_path, known=False) as (service, _), connect(service.host, timeout=60, confirm=confirm):
+        assert asked == [None]
