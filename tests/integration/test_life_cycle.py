@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -19,13 +18,6 @@ from tests.support.processes import end_of, session_is_gone
 from tests.support.service import Service, environment, running_service
 
 STUBBORN = "trap '' TERM; echo up; while :; do sleep 60; done"
-
-
-async def logged(service: Service, pattern: str) -> None:
-    """Wait for a line of the log. A growing file has no event, so it is polled."""
-    async with asyncio.timeout(TIMEOUT):
-        while not re.search(pattern, service.log):  # noqa: ASYNC110  # as said
-            await asyncio.sleep(0.002)
 
 
 async def exit_code(service: Service) -> int:
@@ -180,7 +172,7 @@ async def reload(service: Service, config: str, pattern: str) -> None:
     """Replace the configuration, reload, and wait for the matching line of the log."""
     (service.directory / "config/farhand/farhandd.toml").write_text(config)
     service.process.send_signal(signal.SIGHUP)
-    await logged(service, pattern)
+    await service.logged(pattern)
 
 
 async def test_sighup_reloads_the_configuration_for_new_requests(one_run: tuple[Service, RawClient]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -20,13 +19,6 @@ from tests.support.service import Service, running_service
 from tests.support.upgrades import upgraded
 
 RESTORED = "socket was removed or replaced; listening again"
-
-
-async def logged(service: Service, pattern: str, count: int) -> None:
-    """Wait for lines of the log. A growing file has no event, so it is polled."""
-    async with asyncio.timeout(TIMEOUT):
-        while len(re.findall(pattern, service.log)) < count:  # noqa: ASYNC110  # as said
-            await asyncio.sleep(0.002)
 
 
 @pytest.fixture
@@ -64,7 +56,7 @@ async def test_a_service_outlives_its_runtime_directory(
     async with over_tls() as before:
         run = await before.start(["sh", "-c", "read -r x; exit $x"], stdin=asyncio.subprocess.PIPE)
         shutil.rmtree(run_directory)
-        await logged(service, RESTORED, 2)
+        await service.logged(RESTORED, 2)
         assert run_directory.stat().st_mode & 0o777 == 0o700
         assert service.socket.stat().st_mode & 0o777 == 0o666
         async with over_tls() as after, RawClient.connect(service.socket) as local:
@@ -72,20 +64,20 @@ async def test_a_service_outlives_its_runtime_directory(
             assert (await local.run("echo", "local"))[1].stdout == b"local\n"
         service.socket.with_name("edge.sock").unlink()
         service.process.send_signal(signal.SIGHUP)
-        await logged(service, RESTORED, 3)
+        await service.logged(RESTORED, 3)
         shutil.rmtree(run_directory)
-        await logged(service, RESTORED, 5)
+        await service.logged(RESTORED, 5)
         assert run.stdin is not None
         run.stdin.write(b"7\n")
         assert (await run.wait()).outcome == Exited(code=7)
     await upgraded(service)
     shutil.rmtree(run_directory)
-    await logged(service, RESTORED, 7)
+    await service.logged(RESTORED, 7)
     async with over_tls() as last:
         assert (await last.run(["echo", "upgraded"])).stdout == b"upgraded\n"
         await last.start(["sleep", "60"])
         service.process.send_signal(signal.SIGTERM)
-        await logged(service, "msg=draining", 1)
+        await service.logged("msg=draining", 1)
         with pytest.raises(RequestRefused, match="the service is shutting down; try again in a moment"):
             await over_tls()
         service.process.send_signal(signal.SIGTERM)

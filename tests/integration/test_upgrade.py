@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 import signal
 import sys
 import time
@@ -35,13 +34,6 @@ async def client(service: Service) -> AsyncIterator[Client]:
     """A client that reconnects."""
     async with connect(service.host) as connected:
         yield connected
-
-
-async def logged(service: Service, pattern: str, count: int = 1) -> None:
-    """Wait for `count` matching lines of the log. A growing file has no event, so it is polled."""
-    async with asyncio.timeout(TIMEOUT):
-        while len(re.findall(pattern, service.log)) < count:  # noqa: ASYNC110  # as said
-            await asyncio.sleep(0.002)
 
 
 async def line(run: Run) -> str:
@@ -227,7 +219,7 @@ async def test_the_grace_period_of_a_lost_client_is_not_extended_by_an_upgrade(s
         run.abandon()
     await upgraded(service)
     await end_of(pid)
-    await logged(service, f"run ended.*{run_id}")
+    await service.logged(f"run ended.*{run_id}")
 
 
 async def test_a_run_without_any_grace_outlives_an_upgrade(service: Service, client: Client) -> None:
@@ -255,7 +247,7 @@ async def test_an_invalid_configuration_is_found_before_anything_changes(service
     async with client.start(["cat"], stdin=PIPE) as run:
         (service.directory / "config/farhand/farhandd.toml").write_text("[runs]\nmax_runz = 1\n")
         service.process.send_signal(signal.SIGUSR2)
-        await logged(service, "upgrade refused; the old program keeps running.*max_runz")
+        await service.logged("upgrade refused; the old program keeps running.*max_runz")
         assert run.connected
         assert run.stdin is not None
         run.stdin.write(b"on\n")
@@ -339,7 +331,7 @@ async def test_repeated_upgrade_signals_are_harmless(service: Service, client: C
     async with client.start(["cat"], stdin=PIPE) as run:
         for _ in range(5):
             service.process.send_signal(signal.SIGUSR2)
-        await logged(service, "msg=upgraded")
+        await service.logged("msg=upgraded")
         assert run.stdin is not None
         run.stdin.write(b"on\n")
         assert await line(run) == "on"
@@ -354,7 +346,7 @@ async def test_a_service_stopped_during_an_upgrade_drains(
     await line(run)
     service.process.send_signal(signal.SIGUSR2)
     if log_line is not None:
-        await logged(service, log_line)
+        await service.logged(log_line)
     service.process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(TIMEOUT):
         assert await service.process.wait() == 0, service.log

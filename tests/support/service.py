@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -40,6 +41,12 @@ class Service:
     def log(self) -> str:
         """Everything that the service has logged (its stderr)."""
         return (self.directory / "log").read_text()
+
+    async def logged(self, pattern: str, count: int = 1) -> None:
+        """Wait for `count` lines of the log that match. A growing file has no event, so it is polled."""
+        async with asyncio.timeout(START):
+            while len(re.findall(pattern, self.log)) < count:  # noqa: ASYNC110  # as said
+                await asyncio.sleep(0.002)
 
     async def stop(self) -> int:
         """Stop the service with SIGTERM; return its exit code."""

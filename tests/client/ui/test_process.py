@@ -2,66 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import os
 import signal
-import sys
-from collections.abc import Callable
 
 import pytest
 
 from farhand_client.ui.process import escape_what_cannot_be_shown, open_standard_files, prepare_process, reset_signals
-
-
-def in_child(act: Callable[[], int]) -> int:
-    """Return the exit code of a child that calls `act`: what that returns."""
-    pid = os.fork()
-    if not pid:
-        code = 99
-        try:
-            code = act()
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+from tests.support.process_start import check_closed_files, check_escaping, fail_in_deletion, in_child
 
 
 def test_closed_standard_files_cannot_be_used_and_are_never_reused() -> None:
-    def act() -> int:
-        os.closerange(0, 3)
-        open_standard_files()
-        assert os.open(os.devnull, os.O_RDONLY) > 2
-        for use in (lambda: os.read(0, 1), lambda: os.write(1, b"x")):
-            try:
-                use()
-            except OSError:
-                continue
-            return 1
-        sys.stdout.write("x")
-        try:
-            sys.stdout.flush()
-        except OSError:
-            sys.stderr.write("x")
-            sys.stderr.flush()
-            return 0
-        return 2
-
-    assert in_child(act) == 0
+    check_closed_files(open_standard_files)
 
 
 def test_text_for_people_never_fails_for_an_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding="latin-1") for name in ("stdout", "stderr")}
-    for name, stream in streams.items():
-        monkeypatch.setattr(sys, name, stream)
-    escape_what_cannot_be_shown()
-    for stream in streams.values():
-        stream.write("é 日 \udcff")
-        stream.flush()
-        assert stream.buffer.getvalue() == b"\xe9 \\u65e5 \\xff"
-
-
-def test_a_stream_that_is_no_text_wrapper_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
-    escape_what_cannot_be_shown()
+    check_escaping(escape_what_cannot_be_shown, monkeypatch)
 
 
 def test_inherited_signals_are_reset_but_for_those_that_nohup_ignores() -> None:
@@ -77,26 +31,11 @@ def test_inherited_signals_are_reset_but_for_those_that_nohup_ignores() -> None:
     assert in_child(act) == 0
 
 
-class Broken:
-    """Its deletion fails."""
-
-    def __del__(self) -> None:
-        raise KeyError("deleted")
-
-
 @pytest.mark.parametrize(("debug", "shown"), [("", False), ("1", True)])
 def test_an_error_in_a_deletion_is_shown_only_on_request(
     debug: str, shown: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FARHAND_DEBUG", debug)
 
-    def act() -> int:
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115  # not the one of pytest
-        prepare_process()
-        broken = Broken()
-        del broken
-        sys.stderr.flush()
-        return 0
-
-    assert in_child(act) == 0
+    fail_in_deletion(prepare_process)
     assert ("KeyError: 'deleted'" in capfd.readouterr().err) is shown
