@@ -45,6 +45,11 @@ def shell_quoted(words: Iterable[str]) -> str:
     return " ".join(map(_quoted, words))
 
 
+def counted(number: int, noun: str) -> str:
+    """Return `1 run`, `2 runs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return the one of `known` that was probably meant by `word`; None if none is similar enough (`difflib`)."""
     from difflib import get_close_matches  # only needed after a mistake

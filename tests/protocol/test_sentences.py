@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from farhand_protocol.sentences import (
     MAX_SENTENCE,
     closest,
+    counted,
     escape_surrogates,
     escape_undecodable,
     escape_unencodable,
@@ -134,6 +135,10 @@ def test_quoted_words_are_the_same_words_in_a_shell() -> None:
     assert line.isprintable()
     done = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True, timeout=10)
     assert done.stdout.decode(errors="surrogateescape").split("\0")[:-1] == words
+
+
+def test_one_has_no_plural() -> None:
+    assert [counted(number, "run") for number in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
 
 
 @pytest.mark.parametrize(("word", "meant"), [("kil", "kill"), ("kill", "kill"), ("zzz", None), ("", None)])

@@ -86,8 +86,13 @@ def run_with_client(
 async def for_each_run(
     client: Client, options: argparse.Namespace, act: Callable[[Client, str, argparse.Namespace], Awaitable[int]]
 ) -> list[int]:
-    """Call `act` for all runs of `options.ids` at once and return its results. Does nothing if any id is wrong."""
-    ids = await asyncio.gather(*(resolve_id(client, text) for text in options.ids))
+    """Call `act` for all runs of `options.ids` at once and return its results. If an id is wrong, only say so."""
+    try:
+        ids = await asyncio.gather(*(resolve_id(client, text) for text in options.ids))
+    except FarhandError:
+        if len(options.ids) > 1 and not options.json:
+            print_message("nothing is done for the other runs, because of an id that is wrong:")
+        raise
     return await asyncio.gather(*(act(client, run_id, options) for run_id in ids))
 
 

@@ -17,7 +17,7 @@ from farhand_client.run import Run
 from farhand_client.ui.exitcodes import EXIT_BROKEN_PIPE, error_exit_code, outcome_exit_code
 from farhand_client.ui.failures import unforeseen
 from farhand_client.ui.interrupts import RunSignalHandler
-from farhand_client.ui.left import stopped_sentence
+from farhand_client.ui.left import OPTION, stopped_sentence
 from farhand_client.ui.limits import limit_notes
 from farhand_client.ui.printing import print_message, print_output, require_stdin, require_stdout
 from farhand_client.ui.streams import StandardWriters, copy_streams
@@ -40,7 +40,7 @@ class RemoteCommand:
     If `args` is None, a login shell is run. With `stdin` this process's stdin is passed on. With `detach` the run's id
     is printed after it has started, and it is left running. With a `view` it is shown on the view's terminal. `advice`
     says what to type instead of a command that did not start; `unread_stdin` says that stdin holds data that is not
-    passed on.
+    passed on. `leave_option` is the option that keeps the processes which it leaves behind, if there is one.
     """
 
     args: Args | None
@@ -50,6 +50,7 @@ class RemoteCommand:
     view: TerminalView | None = None
     advice: Callable[[SpawnError], str] | None = None
     unread_stdin: str | None = None
+    leave_option: str | None = OPTION
 
     def start(self, client: Client, on_gap: OnGap | None = None) -> Pending[Run]:
         """Start the run; the result is awaited or entered, as with `Client.start`."""
@@ -120,7 +121,7 @@ async def _run_and_report(
     unread.report()
     if isinstance(result.outcome, Killed | TimedOut) and not broken:
         print_message(f"the command {describe(result.outcome)}")
-    elif (sentence := stopped_sentence(result)) is not None:
+    elif (sentence := stopped_sentence(result, command.leave_option)) is not None:
         print_message(sentence)
     for note in limit_notes(command.options.limits, result):
         print_message(note)

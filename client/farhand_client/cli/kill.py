@@ -45,6 +45,8 @@ def kill_command(arguments: Sequence[str]) -> int:
     )
     add_run_options(parser)
     add_run_id(parser, several=True)
+    if (name := _hyphened_signal(arguments)) is not None:
+        parser.error(f"kill takes no signal; to send {name}: farhand signal [HOST] ID {name}")
     options = parse_with_host(parser, arguments)
 
     async def kill(client: Client) -> int:
@@ -59,6 +61,8 @@ def signal_command(arguments: Sequence[str]) -> int:
     add_run_options(parser)
     add_run_id(parser)
     parser.add_argument("signal", metavar="SIG", type=_signal, help="name or Linux number: TERM, SIGTERM, 15")
+    if (name := _hyphened_signal(arguments)) is not None:
+        parser.error(f"the signal comes last, without a hyphen: farhand signal [HOST] ID {name}")
     options = parse_with_host(parser, arguments)
 
     async def send(client: Client) -> int:
@@ -89,6 +93,17 @@ def _left(result: Result) -> str:
     if left is None or not left.stopped:
         return ""
     return f"; stopped {process_count(left)} that it left behind: {process_names(left)}"
+
+
+def _hyphened_signal(arguments: Sequence[str]) -> str | None:
+    """Return the signal that is written as for kill(1): `-9`, `-HUP`, `-s HUP`."""
+    first = arguments[0] if arguments else ""
+    name = arguments[1] if first == "-s" and len(arguments) > 1 else first[1:]
+    try:
+        parse_signal(name)
+    except ValueError:
+        return None
+    return name if first.startswith("-") else None
 
 
 def _signal(text: str) -> int:

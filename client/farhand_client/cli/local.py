@@ -195,7 +195,9 @@ async def _local(directory: Path, lease: int, words: list[str]) -> int:
             finally:
                 await _report_stopped(open_client)
         argv = [os.fsencode(word) for word in words]
-        command = RemoteCommand(argv, RunOptions(), advice=partial(local_advice, words), unread_stdin=_UNREAD)
+        command = RemoteCommand(
+            argv, RunOptions(), advice=partial(local_advice, words), unread_stdin=_UNREAD, leave_option=None
+        )
         return await execute(open_client, command)
     finally:
         await service.stop()

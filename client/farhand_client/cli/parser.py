@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from farhand_client.ui.printing import print_output, print_usage
 from farhand_client.ui.text import wrap_words
@@ -14,6 +14,22 @@ from farhand_protocol.sentences import closest, printable_lines
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
+
+
+_FORWARDING: Final = "there is no port forwarding"
+
+_OTHERWISE: Final = {
+    "-p": "the port is part of HOST: name:port",
+    "-l": "the user is part of HOST: user@name",
+    "-L": _FORWARDING,
+    "-R": _FORWARDING,
+    "-D": _FORWARDING,
+    "-A": "the ssh-agent is not forwarded",
+    "-J": "there are no jump hosts",
+    "-v": "FARHAND_DEBUG=1 in the environment shows the traceback of an error",
+    "-o": "options of ssh do not apply; hosts are described in config.toml",
+}
+"""How to do what an option means to ssh(1), for commands that have no option of that name."""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -36,10 +52,23 @@ class CommandParser(argparse.ArgumentParser):
         """Print the usage and the mistake, with a similar option or value for a wrong one, and exit with 2."""
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
-            message += suggestion(unknown.partition(" ")[0].partition("=")[0], known_options(self))
+            message += self._option_meant(unknown.partition(" ")[0].partition("=")[0])
+        elif surplus := re.search(r"^argument (\S+): ignored explicit argument (.*)$", message, re.DOTALL):
+            message = (
+                f"{surplus[1]} takes no value, but {surplus[2]} follows it; write each option as a word of its own"
+            )
         elif choice := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message):
             message += suggestion(choice[1], re.findall(r"[\w-]+", choice[2]))
         super().error(message)
+
+    def _option_meant(self, word: str) -> str:
+        otherwise = _OTHERWISE.get(word[:2] if re.fullmatch(r"-p\d+|-o\w+", word) else word)
+        if otherwise is not None and "[HOST]" in (self.usage or ""):
+            return f"; {otherwise}"
+        # Without the hyphens, which all of them have in common: --keep is not like --help.
+        names = {name.lstrip("-"): name for name in known_options(self)}
+        close = closest(word.lstrip("-").lower(), names)
+        return f"; did you mean {names[close]}?" if close is not None and names[close] != word else ""
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         # The one method through which argparse prints; it ignores errors itself.

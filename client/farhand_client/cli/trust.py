@@ -14,7 +14,7 @@ from farhand_client.trust.known_hosts import KnownHosts
 from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_FAULTS
 from farhand_client.ui.printing import print_json, print_message, print_output
 from farhand_client.ui.prompts import confirm_host_key
-from farhand_protocol.sentences import printable
+from farhand_protocol.sentences import counted, printable
 
 from .default_host import parse_with_host
 from .loop import run_loop
@@ -124,7 +124,7 @@ async def _status(options: argparse.Namespace) -> int:
             state = "draining" if status.draining else "serving"
             software = printable(client.software)
             print_output(f"{client.name}: {software}, pid {status.pid}: {state} for {status.uptime:.0f} s")
-            print_output(f"{status.runs} runs, {status.connections} connections")
+            print_output(f"{counted(status.runs, 'run')}, {counted(status.connections, 'connection')}")
             for fault in status.faults:
                 print_output(f"fault: {printable(fault)}")
     return EXIT_FAULTS if status.faults else 0

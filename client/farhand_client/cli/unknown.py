@@ -26,8 +26,13 @@ _MEANT: Final = {
     "cancel": "kill",
     "help": "--help",
     "version": "--version",
+    "-V": "--version",
+    "-v": "--version",
 }
 """What other programs call our commands."""
+
+_COPYING: Final = frozenset({"cp", "scp", "sftp", "rsync", "copy", "put", "get", "push", "pull", "upload", "download"})
+"""What other programs call the transfer of files, which has no command."""
 
 
 def command_meant(name: str, arguments: Sequence[str], commands: Collection[str]) -> str:
@@ -35,7 +40,7 @@ def command_meant(name: str, arguments: Sequence[str], commands: Collection[str]
 
     It begins with a semicolon; it is empty if nothing comes to mind.
     """
-    if name.startswith("-"):
+    if name.startswith("-") and name not in _MEANT:
         known = next((word for word in arguments if word in commands), None)
         where = f": farhand {known} {shell_quoted([name])} …" if known else ""
         return f"; options come after the command{where}"
@@ -43,6 +48,8 @@ def command_meant(name: str, arguments: Sequence[str], commands: Collection[str]
         if not arguments:
             return f"; to open a shell on that host: farhand shell {shell_quoted([name])}"
         return f"; to run a command on that host: farhand run {shell_quoted([name, *arguments])}"
+    if name in _COPYING:
+        return "; files are copied by rsync -e 'farhand run -i' SOURCE… HOST:PATH"
     meant = _MEANT.get(name.lower())
     return f"; did you mean {meant}?" if meant else suggestion(name, commands)
 

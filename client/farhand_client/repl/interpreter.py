@@ -304,7 +304,7 @@ class Interpreter:
         return args, RunOptions.of(shell=shell, cwd=self.state.directory, env=self.state.environment)
 
     def _record_result(self, result: Result) -> None:
-        if (sentence := stopped_sentence(result, OPTION_OF_RUN)) is not None:
+        if (sentence := stopped_sentence(result, None if self._host.private else OPTION_OF_RUN)) is not None:
             self._output.print_message(sentence)
         if isinstance(result.outcome, Killed):
             self._output.print_message(f"the command {describe(result.outcome)}")

@@ -16,16 +16,17 @@ OPTION_OF_RUN: Final = f"farhand run {OPTION}"
 """The same for other commands."""
 
 
-def stopped_sentence(result: Result, option: str = OPTION) -> str | None:
+def stopped_sentence(result: Result, option: str | None = OPTION) -> str | None:
     """Return what to say about processes that were stopped because the program had ended; None if there were none.
 
-    `option` is the option that would have kept them.
+    `option` is the option that would have kept them; None if there is none, because the service is private.
     """
     left = result.left_processes
     if left is None or not left.stopped:
         return None
     were, them = ("was", "it") if left.count == 1 else ("were", "them")
-    return f"{process_count(left)} left behind {were} stopped{_named(left)}; {option} or policy keeps {them}"
+    keeping = f"; {option} or policy keeps {them}" if option is not None else ""
+    return f"{process_count(left)} left behind {were} stopped{_named(left)}{keeping}"
 
 
 def process_count(left: m.LeftProcesses) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection, ConnectionFailed, Event, MessageReceived
 from farhand_protocol.features import FEATURES, SERVICE_STATUS
-from farhand_protocol.sentences import printable
+from farhand_protocol.sentences import counted, printable
 from farhand_protocol.states import Side
 from farhand_server import __version__
 
@@ -45,7 +45,7 @@ def status_lines(software: str, answer: m.ServiceStatus) -> Iterator[str]:
     state = "draining" if answer.draining else "serving"
     yield (
         f"{software}, pid {answer.pid}: {state} for {answer.uptime:.0f} s, "
-        f"{answer.runs} runs, {answer.connections} connections"
+        f"{counted(answer.runs, 'run')}, {counted(answer.connections, 'connection')}"
     )
     for fault in answer.faults:
         yield f"fault: {fault}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from farhand_client import Exited
+from farhand_client.cli.commands import run_command
 from farhand_client.signals import parse_signal
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
@@ -35,6 +36,23 @@ async def test_a_signal_is_delivered(service: FakeService) -> None:
     done = await farhand("signal", "--json", service.host, ID, "64")
     assert (done.code, json_lines(done.stdout)) == (0, [{"run_id": ID, "signal": 64}])
     assert (await farhand("signal", service.host, ID, "0")).code == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("signal -9 web 01a2", "the signal comes last, without a hyphen: farhand signal [HOST] ID 9"),
+        ("signal -s HUP web 01a2", "the signal comes last, without a hyphen: farhand signal [HOST] ID HUP"),
+        ("kill -HUP web 01a2", "kill takes no signal; to send HUP: farhand signal [HOST] ID HUP"),
+        ("kill -9 01a2", "kill takes no signal; to send 9: farhand signal [HOST] ID 9"),
+    ],
+)
+def test_a_signal_as_for_kill_1_is_answered_with_what_to_type(
+    line: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run_command(line.split())
+    assert capsys.readouterr().err.endswith(f": error: {hint}\n")
 
 
 async def test_an_undelivered_signal_is_a_failure(service: FakeService) -> None:
@@ -89,3 +107,17 @@ async def test_kill_reports_ended_runs_and_continues_after_a_failure(service: Fa
     assert (done.code, done.stdout) == (255, f"{OTHER} exited with code 7\n".encode())
     assert done.stderr == b"farhand: there is no such run\n"
     assert (await farhand("kill", service.host, OTHER)).code == 0
+
+
+async def test_nothing_is_stopped_if_one_of_several_ids_is_wrong(service: FakeService) -> None:
+    def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
+        fake.send(m.Error(code=ErrorCode.UNKNOWN_RUN, message="there is no such run"), channel)
+
+    service.answer = answer
+    done = await farhand("kill", service.host, ID, "00000000")
+    assert (done.code, done.stdout, service.runs) == (255, b"", [])
+    assert done.stderr.decode().splitlines() == [
+        "farhand: nothing is done for the other runs, because of an id that is wrong:",
+        "farhand: there is no such run",
+    ]
+    assert (await farhand("kill", service.host, "00000000")).stderr == b"farhand: there is no such run\n"

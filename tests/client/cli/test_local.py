@@ -28,6 +28,11 @@ async def test_a_command_runs_and_its_exit_code_is_returned(tmp_path: Path, env:
     assert list((tmp_path / "t").iterdir()) == []
 
 
+async def test_processes_left_behind_are_named_without_an_option_that_local_does_not_have(env: dict[str, str]) -> None:
+    done = await farhand("local", "--", "sh", "-c", "sleep 99 >&- 2>&- &", env=env)
+    assert (done.code, done.stderr) == (0, b"farhand: 1 process left behind was stopped: sleep\n")
+
+
 async def test_without_a_command_there_is_a_repl(env: dict[str, str]) -> None:
     done = await farhand("local", input=b"echo hi\nexit 3\n", env=env)
     assert (done.code, done.stdout, done.stderr) == (3, b"hi\n", b"")

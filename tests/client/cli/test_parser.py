@@ -45,10 +45,43 @@ def test_a_similar_option_is_suggested_for_one_that_does_not_exist(capsys: pytes
         ("--tiemout", "--tiemout; did you mean --timeout?\n"),
         ("--CONNECT=5", "--CONNECT=5; did you mean --connect?\n"),
         ("--zzz", "--zzz\n"),
+        ("--keep", "--keep\n"),  # --help has little more than the hyphens in common with it
+        ("-v", "-v\n"),
     ):
         with pytest.raises(SystemExit):
             parser.parse_args([wrong])
         assert capsys.readouterr().err.endswith(f"error: unrecognized arguments: {end}")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "end"),
+    [
+        ("-p", "-p; the port is part of HOST: name:port"),
+        ("-p22", "-p22; the port is part of HOST: name:port"),
+        ("-l", "-l; the user is part of HOST: user@name"),
+        ("-oPort=22", "-oPort=22; options of ssh do not apply; hosts are described in config.toml"),
+        ("-pager", "-pager"),
+        ("-L", "-L; there is no port forwarding"),
+    ],
+)
+def test_an_option_of_ssh_is_answered_with_what_does_its_job(
+    wrong: str, end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = CommandParser(prog="x", usage="x [HOST]", allow_abbrev=False)
+    with pytest.raises(SystemExit):
+        parser.parse_args([wrong])
+    assert capsys.readouterr().err.endswith(f"error: unrecognized arguments: {end}\n")
+
+
+@pytest.mark.parametrize(("wrong", "where", "value"), [("-aq", "-a/--all", "q"), ("--all=1", "-a/--all", "1")])
+def test_a_value_for_an_option_without_one_is_named(
+    wrong: str, where: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = CommandParser(prog="x", usage="x", allow_abbrev=False)
+    parser.add_argument("-a", "--all", action="store_true")
+    with pytest.raises(SystemExit):
+        parser.parse_args([wrong])
+    assert f"error: {where} takes no value, but {value!r} follows it; " in capsys.readouterr().err
 
 
 def test_help_explains_the_times_and_sizes_that_occur_in_it(monkeypatch: pytest.MonkeyPatch) -> None:

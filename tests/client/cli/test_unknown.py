@@ -27,6 +27,8 @@ def config(home: Path) -> Path:
         ("ssh web", "; did you mean shell?"),
         ("exec web ls", "; did you mean run?"),
         ("help", "; did you mean --help?"),
+        ("-V", "; did you mean --version?"),
+        ("scp a web:b", "; files are copied by rsync -e 'farhand run -i' SOURCE… HOST:PATH"),
         ("web ls *.py", "; to run a command on that host: farhand run web ls '*.py'"),
         ("web", "; to open a shell on that host: farhand shell web"),
         ("ann@build ls", "; to run a command on that host: farhand run ann@build ls"),

@@ -45,6 +45,7 @@ def test_another_command_names_the_command_that_has_the_option() -> None:
     left = m.LeftProcesses(count=1, names=("x",), stopped=True)
     result = Result(Exited(code=0), "id", 1.0, 0, 0, False, left_processes=left)
     assert str(stopped_sentence(result, OPTION_OF_RUN)).endswith("; farhand run --leave-processes or policy keeps it")
+    assert stopped_sentence(result, None) == "1 process left behind was stopped: x"
 
 
 def test_all_names_are_given_if_there_are_few_processes() -> None:
