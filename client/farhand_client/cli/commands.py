@@ -68,11 +68,10 @@ def run_command(arguments: list[str]) -> int:
 
 
 def _usage() -> str:
-    from shutil import get_terminal_size
-
+    from farhand_client.ui.printing import help_columns
     from farhand_client.ui.text import wrap_words
 
-    columns = max(get_terminal_size().columns - 2, 11)  # as argparse has it
+    columns = help_columns()
     listed = [line for name, text in COMMANDS.items() for line in wrap_words(f"{name:8} {text}", columns - 2, " " * 9)]
     parts = [
         ["usage: farhand COMMAND …"],

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from farhand_client.ui.printing import help_columns
 from farhand_client.ui.text import wrap_words
 
-from .parser import CommandParser, help_columns
+from .parser import CommandParser
 from .values import duration, escape_character, positive_duration
 
 CONNECTION_OPTIONS: Final = frozenset({"-I", "--identity", "--connect-timeout"})

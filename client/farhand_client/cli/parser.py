@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from farhand_client.ui.printing import print_output, print_usage
+from farhand_client.ui.printing import help_columns, print_output, print_usage
 from farhand_client.ui.text import wrap_words
 from farhand_protocol.sentences import closest, printable_lines
 
@@ -76,13 +76,6 @@ class CommandParser(argparse.ArgumentParser):
             print_output(message.rstrip("\n"))
         else:
             print_usage(printable_lines(message.rstrip("\n")))
-
-
-def help_columns() -> int:
-    """Return the width of help texts: that of the terminal, as argparse has it."""
-    from shutil import get_terminal_size
-
-    return max(get_terminal_size().columns - 2, 11)
 
 
 def known_options(parser: argparse.ArgumentParser) -> list[str]:

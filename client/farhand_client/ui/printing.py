@@ -65,6 +65,13 @@ def print_output(text: str, what: str = "") -> None:
         sys.stdout.flush()
 
 
+def help_columns() -> int:
+    """Return the width of help texts: that of the terminal, as argparse has it."""
+    from shutil import get_terminal_size
+
+    return max(get_terminal_size().columns - 2, 11)
+
+
 def flush_output() -> None:
     """Write what stdout still holds, such as a help text of argparse. Raises as `print_output` does."""
     with _stdout_errors(""):
