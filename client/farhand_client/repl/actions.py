@@ -6,7 +6,6 @@ Each action returns the exit code that the prompt shows, or None if it has recor
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import shlex
 import time
@@ -28,6 +27,7 @@ from .commands import CommandCall, ExitRepl, help_text
 from .hosts import ReplHost
 from .jobs import SHARED_JOB_NAME_LENGTH, describe_outcome
 from .lines import decode, encode
+from .output import terminal_columns
 from .runner import Interrupted
 from .session import ReplSession
 from .shell_state import SHELL_OWNED
@@ -44,7 +44,7 @@ async def perform(session: ReplSession, call: CommandCall) -> int | None:
 
 
 async def _help(session: ReplSession, words: tuple[str, ...]) -> int:
-    await _print(session, help_text(words[0] if words else None, os.get_terminal_size(1).columns or 80, session.escape))
+    await _print(session, help_text(words[0] if words else None, terminal_columns(), session.escape))
     return 0
 
 
@@ -135,8 +135,7 @@ async def _jobs(session: ReplSession, words: tuple[str, ...]) -> int:
             hint = "" if with_ended else "; :jobs -a also lists those that have ended"
             session.output(host).print_message(f"no runs in the background here{hint}")
             continue
-        columns = os.get_terminal_size(1).columns
-        lines = run_table(shown, user=client.user, now=time.time(), columns=columns or None)
+        lines = run_table(shown, user=client.user, now=time.time(), columns=terminal_columns())
         await session.output(host).write(1, [encode("\n".join(lines)) + b"\n"])
     return 0
 

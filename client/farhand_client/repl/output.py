@@ -68,7 +68,7 @@ class StandardOutput:
         zshoptions(1)): a mark and a line's width of spaces reach into the next line, or are overwritten. The mark is
         visible if it was the program that ended without a newline.
         """
-        columns = os.get_terminal_size(1).columns
+        columns = terminal_columns()
         mark = b" " if self._newline else b"\x1b[0;7m%\x1b[0m"
         await self.write(1, [mark + b" " * (columns - 1) + b"\r \r"])
         self._newline = True
@@ -123,3 +123,11 @@ class LineLabeller:
 
     def _labelled(self, line: bytes) -> bytes:
         return self._label + line if line.endswith(b"\n") else self._label + line + b"\n"
+
+
+def terminal_columns() -> int:
+    """Return the width of the terminal; 80 if it does not say, or has hung up."""
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80

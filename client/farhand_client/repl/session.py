@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,7 +14,7 @@ from farhand_protocol.sentences import printable
 from .host_connection import Connect
 from .host_shell import Carrying
 from .hosts import Hosts, ReplHost
-from .output import LabelledOutput, Output, StandardOutput
+from .output import LabelledOutput, Output, StandardOutput, terminal_columns
 from .runner import InterruptGroup, InterruptLadder, InterruptSource, PipeRunner, run_interruptibly
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ class ReplSession:
     def _report_ended(self, host: ReplHost) -> None:
         if not (ended := host.jobs.take_ended()):
             return
-        columns = _columns()
+        columns = terminal_columns()
         label = f"{host.name}: " if len(self.hosts.known) > 1 else ""
         for line in ended:
             self.print_message(truncate(printable(label + line), columns - len("farhand: ")))
@@ -173,10 +172,3 @@ class ReplSession:
             except ValueError as error:
                 self.print_message(f"{error}; programs get TERM={UNKNOWN_TERMINAL}")
         return self._terminal
-
-
-def _columns() -> int:
-    try:
-        return os.get_terminal_size(1).columns or 80
-    except OSError:  # the terminal has hung up
-        return 80
