@@ -63,10 +63,12 @@ class ShellLines:
         line = text.encode() if isinstance(text, str) else text
         self.number += 1
         prelude = shell_code.prelude(self.kind, os.fsencode(self.path), self.base, self.number, self.code, line)
+        extra = shell_code.startup_environment(self.kind, os.fsencode(self.path))
+        started = {os.fsdecode(name): os.fsdecode(value) for name, value in extra.items()}
         done = subprocess.run(
             [self.environment["SHELL"].encode(), b"-c", prelude, self.name.encode(), line],
             cwd=self.directory,
-            env=self.environment | {"TERM": "xterm"},
+            env=self.environment | {"TERM": "xterm"} | started,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,

@@ -140,7 +140,7 @@ class Interpreter:
         if keeper is not None:
             line = keeper.assignments(changes)
             number, prelude = keeper.prelude(line, self.state.code)
-            options = RunOptions.of(shell=True, cwd=self.state.directory, prelude=prelude)
+            options = self._options(keeper).changed(prelude=prelude)
             await self._runner.run(line, options)
             await self._adopt(keeper, number)
             return
@@ -176,7 +176,7 @@ class Interpreter:
         """Run a line in the state that the line before has left."""
         builtin = parse_builtin(text)
         line = encode(text)
-        options = RunOptions.of(shell=True, cwd=self.state.directory)
+        options = self._options(keeper)
         if (command := background_command(text) if self._jobs else None) is not None:
             line = encode(command)
             job_options = options.changed(prelude=keeper.job_prelude(line, self.state.code))
@@ -204,6 +204,9 @@ class Interpreter:
             raise ExitRepl(self.state.code)  # the user's trap for the exit has replaced the one that reports
         if report is None and not keeper.unchanged and MAY_CHANGE.search(line):
             self._output.print_message("the shell ended without saving its state, which is that before this line")
+
+    def _options(self, keeper: StateKeeper) -> RunOptions:
+        return RunOptions.of(shell=True, cwd=self.state.directory, env=keeper.line_environment)
 
     async def _adopt(self, keeper: StateKeeper, number: int) -> StateReport | None:
         interrupted = self._runner.interrupted

@@ -16,7 +16,7 @@ from typing import Final
 
 from .syntax import scan
 
-KINDS: Final = ("bash", "zsh", "sh")
+KINDS: Final = ("bash", "zsh", "sh", "fish")
 """The shells whose state can be written and restored."""
 
 PLAIN_LINE: Final = re.compile(
@@ -26,7 +26,7 @@ PLAIN_LINE: Final = re.compile(
 """One command of plain words: it changes nothing in the shell if it is a program. Group 1 is its name."""
 
 MAY_CHANGE: Final = re.compile(
-    rb"(?:^|[\s;&|({])(?:cd|pushd|popd|export|unset|alias|unalias|set|setopt|shopt|umask|declare|typeset|source|\.)"
+    rb"(?:^|[\s;&|({])(?:cd|pushd|popd|export|unset|alias|unalias|set|setopt|shopt|umask|declare|typeset|source|\.|function|functions|abbr)"
     rb"(?:$|[\s;&|])|(?:^|[\s;&|({])[A-Za-z_][A-Za-z0-9_]*(?:=|\(\))"
 )
 """Text that is likely to change what lasts. Only used to decide whether it is worth saying that nothing was saved."""
@@ -64,6 +64,16 @@ _SH_INTERRUPT: Final = (
     " else __farhand_interrupted=1; fi"
 )
 
+# fish has no traps for these but functions, and ends a line on SIGINT as soon as the command has ended.
+_FISH_BEGIN: Final = """
+function __farhand_exit --on-event fish_exit
+    builtin source $__farhand_dir/end exit $argv[1]
+end
+function __farhand_interrupt --on-signal INT
+    builtin source $__farhand_dir/end interrupt $status
+end
+"""
+
 
 @cache
 def _file(name: str) -> str:
@@ -84,6 +94,8 @@ def prelude(kind: str, directory: bytes, base: int, number: int, code: int, line
 
     `directory` is where the states are, `code` the exit code of the last line. A `job` writes no state.
     """
+    if kind == "fish":
+        return _fish_prelude(directory, base, number, code, job=job)
     plain = PLAIN_LINE.fullmatch(line) if kind == "bash" else None
     where = shlex.quote(decoded(directory))
     begin = (
@@ -104,6 +116,26 @@ def prelude(kind: str, directory: bytes, base: int, number: int, code: int, line
         text = f'{begin}; trap -- {shlex.quote(_BASH_END % "")} EXIT; {restore}; eval "$__farhand_line"; '
         text += _BASH_END % "__farhand_how=end"
     return text.encode("utf-8", "surrogateescape")
+
+
+def _fish_prelude(directory: bytes, base: int, number: int, code: int, *, job: bool) -> bytes:
+    where = _fish_quoted(directory)
+    begin = (
+        b"set -g __farhand_dir %b; set -g __farhand_n %d; set -g __farhand_last %d; set -g __farhand_typed $argv[2]"
+        b"; set -g __farhand_line 'exit 125'; set argv" % (where, number, code)
+    )
+    restore = b"; builtin source %b/state.%d >/dev/null 2>/dev/null" % (where, base)
+    line = b"; eval $__farhand_line"
+    if job:
+        loaded = b"; /bin/sh -c 'echo loaded %d 1<>\"$0/reports\"; exit %d' %b 2>/dev/null" % (number, code, where)
+        return begin + restore + loaded + line
+    end = b"; builtin source $__farhand_dir/end end $status"
+    return begin + _FISH_BEGIN.encode() + restore.removeprefix(b"; ") + line + end
+
+
+def startup_environment(kind: str, directory: bytes) -> dict[bytes, bytes]:
+    """Return the variables with which a shell of this kind does not read the account's startup files once more."""
+    return {b"XDG_CONFIG_HOME": directory + b"/config"} if kind == "fish" else {}
 
 
 def decoded(data: bytes) -> str:

@@ -117,6 +117,11 @@ class StateKeeper:
         self.number += 1
         return self.number, shell_code.prelude(self.kind, self.path, self.base, self.number, code, line)
 
+    @property
+    def line_environment(self) -> dict[bytes, bytes]:
+        """The variables with which the shell of a line starts, before it restores the state."""
+        return shell_code.startup_environment(self.kind, self.path)
+
     def assignments(self, changes: Sequence[tuple[bytes, bytes | None]]) -> bytes:
         """Return a line that exports variables, or with None unsets them."""
         return shell_code.assignments(self.kind, changes)

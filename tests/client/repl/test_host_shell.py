@@ -179,3 +179,21 @@ async def test_a_small_shell_keeps_functions_of_the_prompt_and_says_that_others_
     await interpreter.execute("f; . ./lib")
     assert capfd.readouterr() == ("g\nf\n", f"farhand: {SMALL_SHELL}\n")
     await host.close()
+
+
+@pytest.mark.needs("fish")
+async def test_fish_keeps_its_state_begins_jobs_with_it_and_takes_variables(
+    bash: FakeService, home: Path, capfd: Captured
+) -> None:
+    bash.shell = b"/usr/bin/fish"
+    host, interpreter = on(bash, jobs=True)
+    assert await interpreter.execute("mkdir -p nd; cd nd; set A 1")
+    assert host.state.shown_directory == "~/nd"
+    await interpreter.set_variables([(b"B", b"it's")])
+    assert await interpreter.execute('test "$A$B" = "1it\'s"; and touch $status &')
+    await interpreter.execute("wait; ls; set A 2; sh -c 'exit 3'")
+    await interpreter.execute("echo $status $A; functions -q cd; or exit 4")
+    with pytest.raises(ExitRepl) as leaving:
+        await interpreter.execute("true; and exit 5")
+    assert (capfd.readouterr().out, leaving.value.code) == ("0\n3 2\n", 5)
+    await host.close()

@@ -86,7 +86,8 @@ while read -r word number <&3; do
             printf '\0'
         elif [ "$attempt" = 0 ]; then
             attempt=1
-            run_start &
+            # Only fish reads the same files when it is not interactive.
+            if [ "$kind" = fish ]; then run_start --no-config & else run_start & fi
         else
             printf 'failed 0\0\0'
         fi
