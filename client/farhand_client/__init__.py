@@ -152,7 +152,8 @@ _FORMER_NAMES = {
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    # Without the modules that are loaded, which are not public but for `sync`: completion in a Python prompt asks here.
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__") or name == "sync")})
 
 
 def __getattr__(name: str) -> Any:

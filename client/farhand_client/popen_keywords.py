@@ -92,7 +92,8 @@ def without_harmless(keywords: Mapping[str, Any], refusals: Mapping[str, Refusal
         if refusal is None:
             left[name] = value
         elif not _is_harmless(refusal, value):
-            raise TypeError(f"{name}={value!r} is not possible on another machine: {refusal.instead}")
+            where = "on another machine" if name in POPEN else "here"
+            raise TypeError(f"{name}={value!r} is not possible {where}: {refusal.instead}")
     return left
 
 

@@ -26,6 +26,15 @@ def test_dir_lists_the_names_that_are_imported_on_first_use() -> None:
     assert done.stdout == "[]\nFalse\n"
 
 
+def test_dir_lists_nothing_that_is_not_public() -> None:
+    script = "import farhand_client, farhand_client.sync; farhand_client.Client; print(*dir(farhand_client))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert {name for name in done.stdout.split() if not name.startswith("__")} == {
+        *(name for name in farhand_client.__all__ if not name.startswith("__")),
+        "sync",
+    }
+
+
 def test_a_former_name_still_works() -> None:
     assert farhand_client.LineDown is farhand_client.Outage
     assert farhand_client.Applied is farhand_client.AppliedBounds
