@@ -34,6 +34,11 @@ FIRST_NUMBER: Final = 2
 MAX_ANSWER: Final = 4 * MiB
 """Bytes of one answer of the keeper: the environment of a process, at most 2 MiB on Linux, and two directories."""
 
+MAX_DIGITS: Final = 9
+"""Digits of a number in an answer, and `MAX_WORD` characters of its word: more are not the keeper's."""
+
+MAX_WORD: Final = 16
+
 KEEPER_ARGV: Final = ("/bin/sh", "-c", 'eval "$(head -c "$1")"', "farhand-repl-state")
 """Runs a script that comes on stdin, so that lists of processes stay readable; its length follows."""
 
@@ -150,7 +155,7 @@ class StateKeeper:
             return None
         self._send(f"drop {self.base}")
         self.base = number
-        return StateReport.parse(saved)
+        return _parsed(saved)
 
     async def close(self) -> None:
         """Remove the state, once the jobs that were started have read it."""
@@ -188,7 +193,7 @@ class StateKeeper:
         for number in (0, 1):
             if (data := self._answers.pop(("started", number), None)) is not None:
                 self.base = number
-                return StateReport.parse(data)
+                return _parsed(data)
         raise KeeperFailed("its shell could not write its state")
 
     def _hurry(self) -> None:
@@ -211,24 +216,35 @@ class StateKeeper:
         received = bytearray()
         try:
             async for chunk in self.run.stdout:
+                searched = max(0, len(received) - 1)
                 received += chunk
-                *answers, rest = bytes(received).split(b"\0\0")
-                received[:] = rest
-                if len(rest) > MAX_ANSWER:
+                if received.find(b"\0\0", searched) >= 0:
+                    *answers, rest = bytes(received).split(b"\0\0")
+                    received[:] = rest
+                    for answer in answers:
+                        self._take(answer)
+                if len(received) > MAX_ANSWER:
                     break
-                for answer in answers:
-                    self._take(answer)
-        except FarhandError:
-            pass
+        except (FarhandError, ValueError):
+            pass  # what the keeper says can no longer be understood, or never could
         finally:
             self.ended = True
             self._changed.set()
 
     def _take(self, answer: bytes) -> None:
         head, _, data = answer.partition(b"\0")
-        word, _, number = head.partition(b" ")
+        word, _, digits = head.partition(b" ")
+        number = int(digits[:MAX_DIGITS])
         if word == b"loaded":
-            self._loading.discard(int(number))
-        else:
-            self._answers[word.decode(), int(number)] = data
+            self._loading.discard(number)
+        elif number <= self.number:
+            self._answers[word.decode()[:MAX_WORD], number] = data
         self._changed.set()
+
+
+def _parsed(data: bytes) -> StateReport:
+    """Parse a report. Raises `KeeperFailed` for anything else."""
+    try:
+        return StateReport.parse(data)
+    except ValueError:
+        raise KeeperFailed("its shell has reported something else than its state") from None

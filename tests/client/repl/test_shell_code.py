@@ -29,6 +29,10 @@ def lines_of(name: str, home: Path, *, interactive: bool = False) -> ShellLines:
 
 
 BASH = [
+    ("cd /usr; PWD=/etc", "pwd", "/usr\n"),
+    ("cd /usr; PWD=", "pwd", "/usr\n"),
+    ("cd /usr; unset PWD", "pwd", "/usr\n"),
+    ("mkdir -p \"d'  \n\"; cd \"d'  \n\"", 'printf "%s|" "${PWD##*/}"', "d'  \n|"),
     ("mkdir nd && cd nd", 'echo "${PWD##*/} ${OLDPWD##*/}"', "nd t\n"),
     ("mkdir nd; ln -s nd link; cd link", 'echo "${PWD##*/}"; basename "$(pwd -P)"', "link\nnd\n"),
     ("mkdir x; pushd x >/dev/null; pushd / >/dev/null", "popd >/dev/null; echo ${PWD##*/}; dirs | wc -w", "x\n2\n"),
@@ -74,6 +78,10 @@ def test_the_next_line_finds_what_a_line_has_left(tmp_path: Path, first: str, se
 
 
 ZSH = [
+    ("cd /usr; PWD=/etc", "pwd", "/usr\n"),
+    ("cd /usr; PWD=", "pwd", "/usr\n"),
+    ("cd /usr; unset PWD", "pwd", "/usr\n"),
+    ("mkdir -p \"d'  \n\"; cd \"d'  \n\"", 'printf "%s|" "${PWD##*/}"', "d'  \n|"),
     ("mkdir -p nd && cd nd", "echo ${PWD##*/} ${OLDPWD##*/}", "nd t\n"),
     ("mkdir nd; ln -s nd link; cd link", 'echo "${PWD##*/}"; basename "$(pwd -P)"', "link\nnd\n"),
     ("mkdir x; pushd x >/dev/null; pushd / >/dev/null", "popd >/dev/null; echo ${PWD##*/} $#dirstack", "x 1\n"),
@@ -212,6 +220,10 @@ def test_startup_files_that_end_fish_are_done_without(tmp_path: Path, startup: s
 
 
 SH = [
+    ("cd /usr; PWD=/etc", "pwd", "/usr\n"),
+    ("cd /usr; PWD=", "pwd", "/usr\n"),
+    ("cd /usr; unset PWD", "pwd", "/usr\n"),
+    ("mkdir -p \"d'  \n\"; cd \"d'  \n\"", 'printf "%s|" "${PWD##*/}"', "d'  \n|"),
     ("mkdir -p nd && cd nd", "echo ${PWD##*/} ${OLDPWD##*/}", "nd t\n"),
     (
         'A=5 && export A; B="it\'s\nx"; unset LANG; readonly R=1',

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from farhand_client.options import RunOptions
+from farhand_client.repl import shell_code
 from farhand_client.repl.hosts import ReplHost
 from farhand_client.repl.state_keeper import KeeperFailed, StateKeeper, StateReport
 from farhand_protocol.features import PRELUDE
@@ -124,3 +125,12 @@ async def test_startup_files_that_hang_are_done_without(
 def test_anything_but_a_report_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="unpack"):
         StateReport.parse(data)
+
+
+@pytest.mark.parametrize("printed", ["shell 0\\0bash\\0/x\\0\\0started 1\\0what\\0\\0", "\\377 x\\0\\0", "shell 99999999999\\0\\0"])
+async def test_a_host_that_prints_something_else_keeps_no_state(
+    host: ReplHost, bash: FakeService, home: Path, monkeypatch: pytest.MonkeyPatch, printed: str
+) -> None:
+    monkeypatch.setattr(shell_code, "keeper_script", lambda *, interactive: f"printf '{printed}'; exit".encode())
+    with pytest.raises(KeeperFailed):
+        await started(host, home)

@@ -72,7 +72,13 @@ builtin trap - EXIT
     done
     builtin declare -p "${__farhand_kept[@]}"
     builtin alias -p
-    builtin printf 'builtin cd -L -- %q\n' "$PWD"
+    # Not $PWD, to which anything may have been assigned.
+    __farhand_directory=${PWD-}
+    if builtin pwd -L >"$__farhand_dir/names.$__farhand_n"; then
+        IFS= builtin read -r -d '' __farhand_directory <"$__farhand_dir/names.$__farhand_n"
+        __farhand_directory=${__farhand_directory%$'\n'}
+    fi
+    builtin printf 'builtin cd -L -- %q\n' "$__farhand_directory"
     for ((__farhand_i = ${#DIRSTACK[@]} - 1; __farhand_i > 0; __farhand_i--)); do
         builtin printf 'builtin pushd -n -- %q >/dev/null\n' "${DIRSTACK[__farhand_i]/#'~'/$HOME}"
     done
@@ -175,8 +181,8 @@ builtin trap - EXIT
 {
     __farhand_name=-
     [[ ! ${__farhand_exit_trap-} ]] || __farhand_name=trap
-    builtin printf '%s\0' "$__farhand_how" "$__farhand_name" "$PWD"
-    builtin pwd -P || builtin printf '%s\n' "$PWD"
+    builtin printf '%s\0' "$__farhand_how" "$__farhand_name" "${__farhand_directory:-/}"
+    builtin pwd -P || builtin printf '%s\n' "${__farhand_directory:-/}"
     if [[ $__farhand_how != start && $__farhand_text == "${__farhand_exported-}" ]]; then
         builtin printf '\0same\0'
     else

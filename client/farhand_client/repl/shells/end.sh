@@ -123,7 +123,9 @@ STATE
         printf 'alias %s\n' "${__farhand_text#alias }"
     done <"$__farhand_dir/names.$__farhand_n"
     printf 'cd -- '
-    __farhand_quote "$PWD"
+    # Not $PWD, to which anything may have been assigned. The x keeps newlines at its end.
+    __farhand_directory=$(pwd -L && echo x) && __farhand_directory=${__farhand_directory%??} || __farhand_directory=${PWD-}
+    __farhand_quote "$__farhand_directory"
     printf '\nunset OLDPWD\n'
     if [ -n "${OLDPWD+set}" ]; then
         printf 'OLDPWD='
@@ -173,8 +175,8 @@ STATE
 {
     __farhand_name=-
     [ -z "${__farhand_exit_trap-}" ] || __farhand_name=trap
-    printf '%s\0' "$__farhand_how" "$__farhand_name" "$PWD"
-    pwd -P || printf '%s\n' "$PWD"
+    printf '%s\0' "$__farhand_how" "$__farhand_name" "${__farhand_directory:-/}"
+    pwd -P || printf '%s\n' "${__farhand_directory:-/}"
     printf '\0env\0'
     /usr/bin/env -0
 } >"$__farhand_dir/report.$__farhand_n" 2>/dev/null

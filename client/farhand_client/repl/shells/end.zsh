@@ -64,7 +64,13 @@ done'
     builtin alias -L
     builtin alias -sL
     builtin hash -dL
-    builtin print -r -- "builtin cd -q -- ${(q)PWD}"
+    # Not $PWD, to which anything may have been assigned.
+    __farhand_directory=${PWD-}
+    if builtin pwd -L >|"$__farhand_dir/names.$__farhand_n"; then
+        IFS= builtin read -r -d '' -u 0 __farhand_directory <"$__farhand_dir/names.$__farhand_n"
+        __farhand_directory=${__farhand_directory%$'\n'}
+    fi
+    builtin print -r -- "builtin cd -q -- ${(q)__farhand_directory}"
     builtin print -r -- "dirstack=(${(@q)dirstack})"
     if (( ${+OLDPWD} )); then
         builtin print -r -- "OLDPWD=${(q)OLDPWD}"
@@ -107,8 +113,8 @@ done'
 {
     __farhand_name=-
     [[ ! ${__farhand_exit_trap-} ]] || __farhand_name=trap
-    builtin printf '%s\0' "$__farhand_how" "$__farhand_name" "$PWD"
-    builtin pwd -P || builtin printf '%s\n' "$PWD"
+    builtin printf '%s\0' "$__farhand_how" "$__farhand_name" "${__farhand_directory:-/}"
+    builtin pwd -P || builtin printf '%s\n' "${__farhand_directory:-/}"
     builtin printf '\0env\0'
     /usr/bin/env -0
 } >|"$__farhand_dir/report.$__farhand_n" 2>/dev/null
