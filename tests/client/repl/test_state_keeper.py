@@ -127,7 +127,9 @@ def test_anything_but_a_report_is_refused(data: bytes) -> None:
         StateReport.parse(data)
 
 
-@pytest.mark.parametrize("printed", ["shell 0\\0bash\\0/x\\0\\0started 1\\0what\\0\\0", "\\377 x\\0\\0", "shell 99999999999\\0\\0"])
+@pytest.mark.parametrize(
+    "printed", ["shell 0\\0bash\\0/x\\0\\0started 1\\0what\\0\\0", "\\377 x\\0\\0", "shell 99999999999\\0\\0"]
+)
 async def test_a_host_that_prints_something_else_keeps_no_state(
     host: ReplHost, bash: FakeService, home: Path, monkeypatch: pytest.MonkeyPatch, printed: str
 ) -> None:
