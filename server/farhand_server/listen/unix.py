@@ -82,11 +82,19 @@ class UnixListener:
             fresh = bind_unix(self.path, SOCKET_MODE)
         except PathTaken as error:
             raise PathTaken(f"{error}; when it has ended and left its socket behind, reload this one") from None
-        self._file = file_id(self.path)
-        (old, self._socket), (server, self._server) = (self._socket, fresh), (self._server, None)
+        file, server = file_id(self.path), self._server
+        try:
+            accepting = None if server is None else await self._accept_on(fresh)
+        except BaseException as error:
+            # Otherwise the next attempt would find it, and take it for another service's.
+            fresh.close()
+            self.path.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise ListenError(f"cannot listen on {self.path} again: {error.strerror}") from None
+            raise
+        (old, self._socket), self._server, self._file = (self._socket, fresh), accepting, file
         try:
             if server is not None:
-                await self.open()
                 for _ in range(ACCEPT_TURNS):
                     await asyncio.sleep(0)
         finally:
@@ -100,12 +108,14 @@ class UnixListener:
 
     async def open(self) -> None:
         """Start accepting clients, including those that wait in the backlog."""
-        if self._server is not None:
-            return
+        if self._server is None:
+            self._server = await self._accept_on(self._socket)
+
+    async def _accept_on(self, listening: socket.socket) -> asyncio.Server:
         # asyncio closes a server's socket together with the server; the original must stay open.
-        copy = self._socket.dup()
+        copy = listening.dup()
         try:
-            self._server = await asyncio.get_running_loop().create_unix_server(
+            return await asyncio.get_running_loop().create_unix_server(
                 self._make_protocol, sock=copy, backlog=UNIX_BACKLOG
             )
         except BaseException:

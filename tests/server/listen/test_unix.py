@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import socket
@@ -330,6 +331,29 @@ async def test_the_socket_of_a_service_that_has_taken_the_path_is_left_alone(tmp
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(tmp_path / "s"))
             other.accept()[0].close()
+
+
+async def test_without_a_descriptor_the_next_attempt_makes_the_socket_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = UnixListener(tmp_path / "s", accepting([]))
+    await listener.open()
+    (tmp_path / "s").unlink()
+
+    def fail(self: socket.socket) -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(socket.socket, "dup", fail)
+        with pytest.raises(ListenError, match=r"again: Too many open files$"):
+            await listener.restore()
+    intact = [listener.intact]
+    await listener.restore()
+    assert [*intact, listener.intact] == [False, True]
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "s"))
+        assert await served(client)
+    listener.close()
 
 
 async def test_a_connection_goes_on_when_its_socket_is_made_again(tmp_path: Path) -> None:
