@@ -12,15 +12,16 @@ import pytest
 
 from tests.support.command import farhand, running
 from tests.support.service import Service, environment, running_service
+from tests.support.upgrades import upgraded
 
 TIMEOUT = 20.0
 """Seconds after which an expected event counts as missing."""
 
 
-async def script(service: Service, text: str | bytes) -> tuple[int, str, str]:
+async def script(service: Service, text: str | bytes, *options: str) -> tuple[int, str, str]:
     """Run a script with a REPL; return its exit code, stdout and stderr."""
     data = text.encode() if isinstance(text, str) else text
-    done = await farhand("repl", service.host, input=data, env=service.environment)
+    done = await farhand("repl", *options, service.host, input=data, env=service.environment)
     return done.code, done.stdout.decode(), done.stderr.decode()
 
 
@@ -142,10 +143,35 @@ class TestScript:
 
     async def test_a_lost_connection_ends_the_script(self, tmp_path: Path) -> None:
         async with running_service(tmp_path) as service:
-            code, out, err = await script(service, f"echo a\nkill -9 {service.process.pid}; sleep 1000\necho no\n")
+            lines = f"echo a\nkill -9 {service.process.pid}; sleep 1000\necho no\n"
+            code, out, err = await script(service, lines, "--reconnect", "0")
         assert (code, out) == (255, "a\n")
         assert "may have run" in err
         assert err.count("farhand: ") == 1, "the next line was run"
+
+    async def test_the_state_and_the_script_go_on_through_upgrades(self, tmp_path: Path) -> None:
+        async with (
+            running_service(tmp_path, config="[drain]\ngrace = 0.2\n") as service,
+            running("repl", service.host, env=service.environment, stdin=subprocess.PIPE) as process,
+        ):
+            assert process.stdin is not None
+            assert process.stdout is not None
+
+            async def answer(line: str) -> bytes:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                process.stdin.write(line.encode() + b"\n")
+                return await asyncio.wait_for(process.stdout.readline(), TIMEOUT)
+
+            os.mkfifo(tmp_path / "fifo")
+            assert await answer("cd /tmp; A=1; echo $A") == b"1\n"
+            await upgraded(service)
+            assert await answer(f"A=2; echo $A $PWD; cat {tmp_path}/fifo") == b"2 /tmp\n"
+            await upgraded(service)
+            await asyncio.to_thread((tmp_path / "fifo").write_text, "during a line\n")
+            assert await answer("echo $A; exit 3") == b"during a line\n"
+            assert await asyncio.wait_for(process.stdout.read(), TIMEOUT) == b"2\n"
+            assert await asyncio.wait_for(process.wait(), TIMEOUT) == 3
 
     async def test_an_unreachable_service_is_reported(self, tmp_path: Path) -> None:
         done = await farhand("repl", f"unix:{tmp_path}/none", input=b"", env=environment(tmp_path))

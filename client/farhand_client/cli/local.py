@@ -206,10 +206,11 @@ async def _local(directory: Path, lease: int, words: list[str]) -> int:
 async def _repl(open_client: Callable[[], Pending[Client]]) -> int:
     from farhand_client.terminal.escapes import DEFAULT_ESCAPE
 
-    from .options import add_connection_options
+    from .options import add_connection_options, add_reconnect
     from .repl import host_opener, run_repl
 
     parser = argparse.ArgumentParser()
+    add_reconnect(parser, attended=True)
     add_connection_options(parser)
     other_hosts = host_opener(parser.parse_args([]))
     return await run_repl(

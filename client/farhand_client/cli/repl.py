@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from .default_host import parse_with_host
 from .loop import run_loop
-from .options import add_connection_options, add_escape, add_host, command_parser
+from .options import add_connection_options, add_escape, add_host, add_reconnect, command_parser
 
 if TYPE_CHECKING:
     from farhand_client.client import Client
@@ -30,6 +30,7 @@ def repl_command(arguments: Sequence[str]) -> int:
     """Run `farhand repl` and return the exit code."""
     parser = command_parser("repl", "[HOST]", "Type commands that another machine's shell runs.", _EPILOG)
     add_escape(parser, "-e", "--escape")
+    add_reconnect(parser, attended=True)
     add_connection_options(parser)
     add_host(parser)
     options = parse_with_host(parser, arguments)
@@ -47,14 +48,21 @@ async def run_repl(host: str, opener: HostOpener, escape: int | None = None, *, 
 
 
 def host_opener(options: argparse.Namespace) -> HostOpener:
-    """Return a function that connects to a host of any name with the connection options `options`."""
+    """Return a function that connects to a host of any name with `--reconnect` and the connection options."""
 
     def open_host(name: str, ask_user: AskUser) -> Connect:
+        from farhand_client.connection.reconnecting import RECONNECT_TIMEOUT
         from farhand_client.connector import KEEPALIVE_INTERVAL, connect
         from farhand_client.repl.main import is_attended
         from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT
         from farhand_client.ui.printing import print_message
         from farhand_client.ui.prompts import ask_passphrase, confirm_host_key
+
+        keepalive, reconnect = KEEPALIVE_INTERVAL, RECONNECT_TIMEOUT
+        if is_attended():
+            keepalive, reconnect = ATTENDED_KEEPALIVE, ATTENDED_RECONNECT
+        if options.reconnect is not None:
+            reconnect = options.reconnect
 
         def open_client(watch: OutageCallback) -> Pending[Client]:
             lost = False
@@ -76,9 +84,8 @@ def host_opener(options: argparse.Namespace) -> HostOpener:
                 passphrase=lambda prompt: ask_user(lambda: ask_passphrase(prompt)),
                 touch=touch,
                 timeout=options.connect_timeout,
-                keepalive=ATTENDED_KEEPALIVE if is_attended() else KEEPALIVE_INTERVAL,
-                # A script ends with its connection: later lines may rely on earlier ones.
-                reconnect=ATTENDED_RECONNECT if is_attended() else None,
+                keepalive=keepalive,
+                reconnect=reconnect,
                 watch=watch_and_note,
             )
 

@@ -8,7 +8,7 @@ import os
 from typing import Final, Literal, TypeAlias
 
 from farhand_client.client import Client
-from farhand_client.errors import FarhandError, RequestRefused, SpawnError
+from farhand_client.errors import ConnectionLost, FarhandError, RequestRefused, SpawnError
 from farhand_client.options import RunOptions
 
 from .host_connection import HostConnection
@@ -27,6 +27,10 @@ SMALL_SHELL: Final = "functions that the file defines end with this line: the sh
 STATE_LOST: Final = (
     "the state of the shell is lost with its service or its directory; directory and exported variables are kept, the"
     " rest is that of a new shell"
+)
+
+SCRIPT_STATE_LOST: Final = (
+    "the state of the shell is lost with its service or its directory; the script ends, since it may rely on that state"
 )
 
 FALLBACK: Final = "between lines only directory and exported variables are kept, as cd, export and unset change them"
@@ -49,13 +53,12 @@ class HostShell:
     async def keeper(self) -> StateKeeper | None:
         """Return the keeper of the state; start one if there is none. None if the state cannot be carried here.
 
-        Raises what connecting raises, and `ConnectionLost`.
+        Raises what connecting raises, and `ConnectionLost`, also if a script has lost the state.
         """
         if self._carrying == "no":
             return None
         async with self._starting:
             if self._carrying == "prompt" and self._keeper is not None and not self._keeper.usable:
-                # The next line connects again. A script ends instead: its lines may rely on the state that is lost.
                 await self._connection.close_if_lost()
             client = await self._connection.connect()
             if self._refused_by is client:
@@ -64,6 +67,8 @@ class HostShell:
             if keeper is not None and keeper.usable and keeper.client is client:
                 return keeper
             if keeper is not None:
+                if self._carrying == "script":
+                    raise ConnectionLost(SCRIPT_STATE_LOST)
                 self._keeper = None
                 await keeper.close()
                 self._notices.append(STATE_LOST)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from farhand_client.cli.repl import repl_command
-from farhand_client.connection.reconnecting import Outage
+from farhand_client.connection.reconnecting import RECONNECT_TIMEOUT, Outage
 from farhand_client.connector import KEEPALIVE_INTERVAL
 from farhand_client.errors import ConnectionLost
 from farhand_client.repl.host_connection import HostOpener
@@ -40,16 +40,18 @@ async def test_a_host_is_required() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attended", "expected"),
+    ("attended", "given", "expected"),
     [
-        (False, {"keepalive": KEEPALIVE_INTERVAL, "reconnect": None}),
-        (True, {"keepalive": ATTENDED_KEEPALIVE, "reconnect": ATTENDED_RECONNECT}),
+        (False, [], {"keepalive": KEEPALIVE_INTERVAL, "reconnect": RECONNECT_TIMEOUT}),
+        (True, [], {"keepalive": ATTENDED_KEEPALIVE, "reconnect": ATTENDED_RECONNECT}),
+        (True, ["--reconnect", "7m"], {"keepalive": ATTENDED_KEEPALIVE, "reconnect": 420.0}),
     ],
 )
 def test_options_reach_the_repl_and_each_connection(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     attended: bool,
+    given: list[str],
     expected: dict[str, float | None],
 ) -> None:
     outages: list[Outage | None] = []
@@ -74,7 +76,7 @@ def test_options_reach_the_repl_and_each_connection(
     monkeypatch.setattr("farhand_client.repl.main.main", main)
     monkeypatch.setattr("farhand_client.ui.prompts.can_ask", lambda: False)
     monkeypatch.setattr("farhand_client.ui.prompts.ask_passphrase", nobody)
-    assert repl_command(["-e", "%", "--accept-new", "--connect-timeout", "5", "web"]) == 7
+    assert repl_command(["-e", "%", "--accept-new", "--connect-timeout", "5", *given, "web"]) == 7
     assert [outage is None for outage in outages] == [False, True]
     # A program may have the terminal during an outage.
     assert capsys.readouterr().err == "farhand: touch it\nfarhand: touch it, True\n"

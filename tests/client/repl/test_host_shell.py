@@ -9,7 +9,7 @@ import pytest
 
 from farhand_client.repl.commands import ExitRepl
 from farhand_client.repl.host_connection import HostConnection
-from farhand_client.repl.host_shell import FALLBACK, NO_STARTUP_FILES, SMALL_SHELL, Carrying
+from farhand_client.repl.host_shell import FALLBACK, NO_STARTUP_FILES, SCRIPT_STATE_LOST, SMALL_SHELL, Carrying
 from farhand_client.repl.hosts import ReplHost
 from farhand_client.repl.interpreter import Interpreter
 from farhand_client.repl.output import StandardOutput
@@ -96,13 +96,23 @@ async def test_a_removed_directory_can_be_left(bash: FakeService, home: Path, ca
 async def test_after_the_state_is_lost_directory_and_environment_are_those_of_before(
     bash: FakeService, home: Path, capfd: Captured
 ) -> None:
-    host, interpreter = on(bash)
+    host, interpreter = on(bash, "prompt")
     assert await interpreter.execute("cd /; export A=1; B=2")
     await host.connection.close()
     assert await interpreter.execute("pwd; echo $A ${B-none}")
     captured = capfd.readouterr()
     assert captured.out == "/\n1 none\n"
     assert "the state of the shell is lost" in captured.err
+    await host.close()
+
+
+async def test_a_script_that_has_lost_its_state_does_not_go_on(bash: FakeService, home: Path, capfd: Captured) -> None:
+    host, interpreter = on(bash)
+    assert await interpreter.execute("cd /; sh -c 'exit 3'")
+    await host.connection.close()
+    assert not await interpreter.execute("echo never")
+    assert (host.state.code, host.state.outcome) == (255, "lost")
+    assert capfd.readouterr() == ("", f"farhand: {SCRIPT_STATE_LOST}\n")
     await host.close()
 
 
