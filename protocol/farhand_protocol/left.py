@@ -34,3 +34,13 @@ class LeftProcesses(BaseModel):
     ] = ()
     pids: Annotated[tuple[PositiveCount, ...], Field(max_length=MAX_PROCESS_PIDS)] = ()
     stopped: bool = False
+
+    @property
+    def number(self) -> str:
+        """How many they are, for people: `2` or `at least 2`."""
+        return f"{'at least ' if self.at_least else ''}{self.count}"
+
+    @property
+    def counted(self) -> str:
+        """The same with its noun: `1 process`, `at least 2 processes`."""
+        return f"{self.number} process{'' if self.count == 1 else 'es'}"

@@ -298,8 +298,7 @@ def _entry(run: LiveRun, event: AuditEvent, *, outcome: str | None = None, detai
 
 
 def _left_detail(left: m.LeftProcesses) -> str:
-    number = f"{'at least ' if left.at_least else ''}{left.count} process{'' if left.count == 1 else 'es'}"
-    return f"left {number} behind, {'stopped' if left.stopped else 'still running'}: {', '.join(left.names)}"
+    return f"left {left.counted} behind, {'stopped' if left.stopped else 'still running'}: {', '.join(left.names)}"
 
 
 def _recorded(plan: Plan) -> tuple[Recorded, ...]:

@@ -29,3 +29,8 @@ def test_the_largest_description_is_accepted() -> None:
 def test_anything_larger_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         LeftProcesses.model_validate({"count": 1} | fields)
+
+
+@pytest.mark.parametrize(("count", "at_least", "text"), [(1, False, "1 process"), (2, True, "at least 2 processes")])
+def test_they_are_counted_in_words(count: int, at_least: bool, text: str) -> None:
+    assert LeftProcesses(count=count, at_least=at_least).counted == text

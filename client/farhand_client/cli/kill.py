@@ -10,7 +10,7 @@ from farhand_client.client import Client
 from farhand_client.errors import FarhandError, SpawnError
 from farhand_client.results import Result, describe
 from farhand_client.signals import parse_signal
-from farhand_client.ui.left import process_count, process_names
+from farhand_client.ui.left import process_names
 from farhand_client.ui.printing import print_json, print_output
 from farhand_protocol.sentences import printable
 
@@ -92,7 +92,7 @@ def _left(result: Result) -> str:
     left = result.left_processes
     if left is None or not left.stopped:
         return ""
-    return f"; stopped {process_count(left)} that it left behind: {process_names(left)}"
+    return f"; stopped {left.counted} that it left behind: {process_names(left)}"
 
 
 def _hyphened_signal(arguments: Sequence[str]) -> str | None:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from farhand_client.terminal.local import LocalTerminal
 
 _EPILOG: Final = """\
-The shell survives a lost connection, a closed terminal and the end of
-this process: return to it with farhand attach, from anywhere.
+The shell survives a lost connection, a closed terminal and the end of this process: return to it with farhand attach,
+from anywhere.
 
 After a newline, ~. leaves and stops the shell, ~d leaves it running, ~^Z suspends farhand, ~~ types a ~, and ~? lists
 these keys.

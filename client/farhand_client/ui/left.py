@@ -26,13 +26,7 @@ def stopped_sentence(result: Result, option: str | None = OPTION) -> str | None:
         return None
     were, them = ("was", "it") if left.count == 1 else ("were", "them")
     keeping = f"; {option} or policy keeps {them}" if option is not None else ""
-    return f"{process_count(left)} left behind {were} stopped{_named(left)}{keeping}"
-
-
-def process_count(left: m.LeftProcesses) -> str:
-    """Return how many processes these are, such as `1 process` or `at least 2 processes`."""
-    at_least = "at least " if left.at_least else ""
-    return f"{at_least}{left.count} process{'' if left.count == 1 else 'es'}"
+    return f"{left.counted} left behind {were} stopped{_named(left)}{keeping}"
 
 
 def process_names(left: m.LeftProcesses) -> str:

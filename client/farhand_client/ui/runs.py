@@ -80,7 +80,7 @@ def _client_name(client: m.ClientInfo) -> str:
 def _state(run: m.RunInfo) -> str:
     running = _running_left(run)
     state = run_state(run.outcome)
-    return state if running is None else f"{state}, left {'at least ' if running.at_least else ''}{running.count}"
+    return state if running is None else f"{state}, left {running.number}"
 
 
 def _running_left(run: m.RunInfo) -> m.LeftProcesses | None:
