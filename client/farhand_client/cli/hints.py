@@ -95,7 +95,8 @@ def local_advice(words: Sequence[str], error: SpawnError) -> str:
     """Return what to type instead of `farhand local` with `words`; nothing if there is nothing to say."""
     match what_was_meant([os.fsencode(word) for word in words], error.outcome):
         case "script":
-            return f"to run it in a shell: farhand local {shell_quoted(['sh', '-c', words[0]])}"[:MAX_SUGGESTED]
+            line = f"farhand local {shell_quoted(['sh', '-c', words[0]])}"
+            return f"to run it in a shell: {line if len(line) <= MAX_SUGGESTED else 'farhand local sh -c SCRIPT'}"
         case "builtin" | "variable" | "home":
             return "only shells understand this; to run it in one: farhand local sh -c SCRIPT"
         case _:

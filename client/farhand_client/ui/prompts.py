@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import termios
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from farhand_client.errors import HostKeyUnknown
 
@@ -40,8 +41,9 @@ async def ask(prompt: str, *, echo: bool = True) -> str | None:
         return None
     loop = asyncio.get_running_loop()
     typed = asyncio.Event()
-    before = termios.tcgetattr(tty)
+    before: list[Any] = []
     try:
+        before = termios.tcgetattr(tty)
         if not echo:
             silent = [*before]
             silent[3] &= ~termios.ECHO
@@ -50,13 +52,14 @@ async def ask(prompt: str, *, echo: bool = True) -> str | None:
         loop.add_reader(tty, typed.set)
         await typed.wait()
         line = os.read(tty, MAX_TYPED)
-    except OSError:
+    except (OSError, termios.error):  # it has hung up
         return None
     finally:
         loop.remove_reader(tty)
-        if not echo:
-            termios.tcsetattr(tty, termios.TCSAFLUSH, before)
-            os.write(tty, b"\n")
+        if before and not echo:
+            with contextlib.suppress(OSError, termios.error):
+                termios.tcsetattr(tty, termios.TCSAFLUSH, before)
+                os.write(tty, b"\n")
         os.close(tty)
     # A passphrase may hold any bytes.
     return line.decode(errors="surrogateescape").rstrip("\n")

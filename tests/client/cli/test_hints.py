@@ -86,6 +86,7 @@ def test_a_line_that_is_too_long_to_read_is_shortened() -> None:
     [
         (["ls | head"], "to run it in a shell: farhand local sh -c 'ls | head'"),
         (["cd", "/"], "only shells understand this; to run it in one: farhand local sh -c SCRIPT"),
+        (["echo " * MAX_SUGGESTED], "to run it in a shell: farhand local sh -c SCRIPT"),
         (["nope"], ""),
     ],
 )

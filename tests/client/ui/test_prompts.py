@@ -114,6 +114,15 @@ async def test_a_passphrase_is_asked_for_without_echo(tty: int) -> None:
     assert os.read(tty, 100) == b"\r\n"
 
 
+async def test_a_terminal_that_hangs_up_during_the_question_is_the_end_of_input(tty: int) -> None:
+    asked = asyncio.create_task(prompts.ask("Passphrase: ", echo=False))
+    await asyncio.sleep(0)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, tty)  # closes the keyboard
+    os.close(null)
+    assert await asked == ""
+
+
 async def test_cancelling_a_question_restores_the_echo(tty: int) -> None:
     asked = asyncio.create_task(prompts.ask_passphrase("Passphrase: "))
     await asyncio.sleep(0)
