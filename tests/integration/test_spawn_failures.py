@@ -86,6 +86,22 @@ async def test_a_directory_that_cannot_be_entered_is_named_in_the_outcome(
     assert failure(ended.outcome) == (errno.errorcode[number], number, "directory")
 
 
+@pytest.mark.parametrize(
+    ("program", "directory", "sentence"),
+    [
+        ("größe\n".encode(), b"/", r"cannot run the program 'größe\n': No such file or directory"),
+        (b"caf\xe9", b"/", r"cannot run the program 'caf\udce9': No such file or directory"),
+        (b"true", "/日本".encode(), "cannot start in the directory '/日本': No such file or directory"),
+    ],
+)
+async def test_names_are_readable_in_the_outcome_whatever_their_bytes(
+    client: RawClient, program: bytes, directory: bytes, sentence: str
+) -> None:
+    ended, _ = await client.run(program, cwd=directory)
+    assert isinstance(ended.outcome, SpawnFailed)
+    assert ended.outcome.message == sentence
+
+
 async def test_a_missing_directory_is_not_mistaken_for_a_missing_program(client: RawClient) -> None:
     ended, _ = await client.run("/no/such", cwd=b"/no/such")
     assert failure(ended.outcome) == ("ENOENT", errno.ENOENT, "directory")

@@ -275,11 +275,11 @@ class Process:
 def _spawn_error(error: OSError, program: bytes, cwd: bytes, prefix: bytes | None) -> LaunchError:
     number = error.errno or errnos.EIO
     reason = os.strerror(number)
-    name = ascii(os.fsdecode(program)[:MAX_NAME])
+    name = repr(os.fsdecode(program)[:MAX_NAME])
     at_directory = error.filename is not None and os.fsencode(error.filename) == cwd
     # If program and directory have the same name, only a look at the directory can tell which of them failed.
     if at_directory and (cwd != program or not os.path.isdir(cwd)):  # noqa: PTH112  # bytes, and it never raises
-        return LaunchError(number, "directory", f"cannot start in the directory {os.fsdecode(cwd)!a}: {reason}")
+        return LaunchError(number, "directory", f"cannot start in the directory {os.fsdecode(cwd)!r}: {reason}")
     if number in _OF_THE_PROGRAM and prefix is not None and error.filename == prefix:
         return LaunchError(number, "process", f"cannot start {name} by {os.fsdecode(prefix)}: {reason}")
     if number in _OF_THE_PROGRAM:
