@@ -32,6 +32,7 @@ class ShellLines:
         self.code = 0
         self.directory: bytes = bytes(home)
         self.number = 1
+        self.previous: list[bytes] = []
         self.environment = {"HOME": str(home), "SHELL": str(shell), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
         script = shell_code.keeper_script(interactive=interactive)
         argv = [*KEEPER_ARGV, str(len(script))]
@@ -62,8 +63,9 @@ class ShellLines:
         """Run a line."""
         line = text.encode() if isinstance(text, str) else text
         self.number += 1
-        prelude = shell_code.prelude(self.kind, os.fsencode(self.path), self.base, self.number, self.code, line)
-        extra = shell_code.startup_environment(self.kind, os.fsencode(self.path))
+        where = os.fsencode(self.path)
+        prelude = shell_code.prelude(self.kind, where, self.base, self.number, self.code, line, previous=self.previous)
+        extra = shell_code.startup_environment(self.kind, where)
         started = {os.fsdecode(name): os.fsdecode(value) for name, value in extra.items()}
         done = subprocess.run(
             [self.environment["SHELL"].encode(), b"-c", prelude, self.name.encode(), line],
@@ -80,6 +82,7 @@ class ShellLines:
         if not word.startswith("sync"):
             assert self._answer()[0].startswith("sync")
         report = None
+        self.previous = shell_code.plain_lines(self.previous, line) if word.startswith("same") else []
         if word.startswith("saved"):
             self.base = self.number
             report = StateReport.parse(data)

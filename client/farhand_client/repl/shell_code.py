@@ -21,12 +21,14 @@ KINDS: Final = ("bash", "zsh", "sh", "fish")
 
 PLAIN_LINE: Final = re.compile(
     rb"""[ \t]*([A-Za-z0-9_./+-]+)"""
-    rb"""(?:[ \t]+(?:[A-Za-z0-9_./,:=@%+*?\[\]~^-]|\$[A-Za-z0-9_]+|'[^'\n]*'|"[^"`\\$\n]*")+)*[ \t]*"""
+    rb"""((?:[ \t]+(?:[A-Za-z0-9_./,:=@%+*?\[\]~^-]|\$[A-Za-z0-9_]+|'[^'\n]*'|"[^"`\\$\n]*")+)*)[ \t]*"""
 )
-"""One command of plain words: it changes nothing in the shell if it is a program. Group 1 is its name."""
+"""One command of plain words: it changes nothing in the shell if it is a program. Group 1 is its name, 2 are its
+arguments."""
 
 MAY_CHANGE: Final = re.compile(
-    rb"(?:^|[\s;&|({])(?:cd|pushd|popd|export|unset|alias|unalias|set|setopt|shopt|umask|declare|typeset|source|\.|function|functions|abbr)"
+    rb"(?:^|[\s;&|({])(?:cd|pushd|popd|export|unset|alias|unalias|set|setopt|shopt|umask|ulimit|declare|typeset|readonly|trap"
+    rb"|source|\.|function|functions|abbr)"
     rb"(?:$|[\s;&|])|(?:^|[\s;&|({])[A-Za-z_][A-Za-z0-9_]*(?:=|\(\))"
 )
 """Text that is likely to change what lasts. Only used to decide whether it is worth saying that nothing was saved."""
@@ -37,16 +39,37 @@ SOURCES_FILE: Final = re.compile(rb"(?:^|[;&|({]|then|do|else)\s*\.\s")
 EXIT_WITH_TRAP: Final = re.compile(rb"\btrap\b.*\bexit\b", re.DOTALL)
 """Text that sets a trap and then exits."""
 
+MAX_PLAIN_LINES: Final = 8
+"""How many lines that all ask for the last word of the line before are followed."""
+
+FOLLOWABLE: Final = re.compile(
+    rb"(?![|&;])(?!.*(?:<<|;;|\b(?:if|then|elif|else|fi|for|while|until|select|do|done|case|esac|in|function|coproc)\b))"
+    rb"[^\n#()`{}]*[^\n#()`{}&;|<>\\\s]"
+)
+"""Text that another command can follow on its line, so simple that it has no syntax errors but rare ones: those would
+show what follows."""
+
+LAST_WORD: Final = re.compile(rb"\$_(?![A-Za-z0-9_])|\$\{_[^A-Za-z0-9_]")
+"""Text that asks for the last word of the command before."""
+
 FUNCTION: Final = re.compile(r"\s*[A-Za-z_][A-Za-z0-9_]*[ \t]*\([ \t]*\)")
 UNSET_FUNCTION: Final = re.compile(r"\s*unset\s+-f(\s+[A-Za-z_][A-Za-z0-9_]*)+\s*")
 
 _BASH_END: Final = (
-    r"""{ __farhand_code=$? __farhand_flags=$- %s; builtin set +x; } 2>/dev/null; builtin . "$__farhand_dir/end" """
+    "{ __farhand_code=$? __farhand_word=$_ __farhand_flags=$- __farhand_how=%s"
+    ' __farhand_codes=("${PIPESTATUS[@]}"); builtin set +x; builtin umask -p >|"$__farhand_dir/umask.$__farhand_n";'
+    ' builtin umask 077; builtin trap -p >|"$__farhand_dir/traps.$__farhand_n"; builtin trap - DEBUG ERR RETURN;'
+    ' } >/dev/null 2>&1; builtin . "$__farhand_dir/end"'
 )
+"""What of the state the first commands after the line would change, and then the rest in a file. A trap for DEBUG would
+not be listed there, and what it prints while these commands run is not the line's."""
 
 _ZSH_END: Final = (
-    "{ __farhand_code=$? __farhand_how=%s; typeset -gA __farhand_options; "
-    '__farhand_options=("${(@kv)options}"); builtin unsetopt xtrace; } 2>/dev/null; builtin . "$__farhand_dir/end"'
+    "{ __farhand_code=$? __farhand_how=%s"
+    ' __farhand_codes="${pipestatus[*]}"; typeset -gA __farhand_options;'
+    ' __farhand_options=("${(@kv)options[@]}"); builtin unsetopt xtrace aliases;'
+    ' __farhand_umask=$(builtin umask); builtin umask 077; builtin trap >|"$__farhand_dir/traps.$__farhand_n";'
+    ' builtin trap - DEBUG ZERR; } >/dev/null 2>&1; builtin . "$__farhand_dir/end"'
 )
 
 # Unlike bash, zsh ends at once on SIGINT unless a trap holds it back until the program of the line has ended. If the
@@ -57,8 +80,11 @@ _ZSH_INTERRUPT: Final = (
 )
 
 _SH_END: Final = (
-    '{ __farhand_code=$? __farhand_how=%s __farhand_flags=$-; set +x; } 2>/dev/null; . "$__farhand_dir/end"'
+    r"{ __farhand_code=$? __farhand_how=%s __farhand_flags=$-; \set +x; __farhand_umask=$(command umask);"
+    r' command umask 077; command alias >|"$__farhand_dir/aliases.$__farhand_n"; command unalias -a; }'
+    r' 2>/dev/null; \. "$__farhand_dir/end"'
 )
+"""What is read after this does not meet the aliases of the line, such as cat='cat -n'."""
 _SH_INTERRUPT: Final = (
     f'if [ $? = 130 ] || [ -n "${{__farhand_interrupted-}}" ]; then {_SH_END % "interrupt"};'
     " else __farhand_interrupted=1; fi"
@@ -89,10 +115,21 @@ def keeper_script(*, interactive: bool) -> bytes:
     return "\n".join([*lines, _file("keeper.sh")]).encode()
 
 
-def prelude(kind: str, directory: bytes, base: int, number: int, code: int, line: bytes, *, job: bool = False) -> bytes:
+def prelude(
+    kind: str,
+    directory: bytes,
+    base: int,
+    number: int,
+    code: int,
+    line: bytes,
+    *,
+    job: bool = False,
+    previous: Sequence[bytes] = (),
+) -> bytes:
     """Return the prelude of a line that begins with the state `base` and writes the state `number`.
 
-    `directory` is where the states are, `code` the exit code of the last line. A `job` writes no state.
+    `directory` is where the states are, `code` the exit code of the last line. A `job` writes no state. `previous`
+    are the plain lines since the state `base`, as far as they set `$_`.
     """
     if kind == "fish":
         return _fish_prelude(directory, base, number, code, job=job)
@@ -102,6 +139,9 @@ def prelude(kind: str, directory: bytes, base: int, number: int, code: int, line
         f"__farhand_dir={where} __farhand_n={number} __farhand_last={code} __farhand_how=exit __farhand_typed=$1"
         f" __farhand_plain={plain[1].decode() if plain and not job else ''} __farhand_line='exit 125'"
     )
+    if previous and LAST_WORD.search(line):
+        words = [PLAIN_LINE.sub(rb"\2", each) for each in previous]
+        begin += f" __farhand_previous={shlex.quote(decoded(b''.join(b'; builtin : ' + each for each in words)))}"
     restore = f". {where}/state.{base} >/dev/null 2>&1"
     if job:
         loaded = f"printf 'loaded {number}\\n' 1<>{where}/reports"
@@ -111,10 +151,12 @@ def prelude(kind: str, directory: bytes, base: int, number: int, code: int, line
         traps = f"trap -- {shlex.quote(end % 'exit')} EXIT; trap -- {shlex.quote(interrupt)} INT"
         if kind == "sh":
             begin += f" __farhand_base={base} __farhand_defined={shlex.quote(decoded(definitions(line)))}"
-        text = f'{begin}; {traps}; {restore}; eval "$__farhand_line"; {end % "end"}'
+        if kind == "zsh":
+            text = _evaluated(begin, f"{traps}; {restore}", end, line)
+        else:
+            text = f'{begin}; {traps}; {restore}; eval "$__farhand_line"; {end % "end"}'
     else:
-        text = f'{begin}; trap -- {shlex.quote(_BASH_END % "")} EXIT; {restore}; eval "$__farhand_line"; '
-        text += _BASH_END % "__farhand_how=end"
+        text = _evaluated(begin, f"trap -- {shlex.quote(_BASH_END % 'exit')} EXIT; {restore}", _BASH_END, line)
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -136,6 +178,26 @@ def _fish_prelude(directory: bytes, base: int, number: int, code: int, *, job: b
 def startup_environment(kind: str, directory: bytes) -> dict[bytes, bytes]:
     """Return the variables with which a shell of this kind does not read the account's startup files once more."""
     return {b"XDG_CONFIG_HOME": directory + b"/config"} if kind == "fish" else {}
+
+
+def _evaluated(begin: str, restore: str, end: str, line: bytes) -> str:
+    """Return code that evaluates the line and then its end.
+
+    If possible both are evaluated together, so that the end sees what the line leaves: after an `eval` of the line
+    alone the codes of a pipeline are those of `eval`, and a trap for errors has run for it again.
+    """
+    after = end % "end"
+    if FOLLOWABLE.fullmatch(line) is None:
+        return f'{begin}; {restore}; eval "$__farhand_line"; {after}'
+    return (
+        f'{begin} __farhand_end={shlex.quote("; " + after)}; {restore}; eval "$__farhand_line$__farhand_end"; {after}'
+    )
+
+
+def plain_lines(before: Sequence[bytes], line: bytes) -> list[bytes]:
+    """Return which plain lines set `$_`: `line`, and if its last word may be `$_` itself, those `before` it."""
+    kept = before[1 - MAX_PLAIN_LINES :] if LAST_WORD.search(line) else ()
+    return [*kept, line]
 
 
 def decoded(data: bytes) -> str:

@@ -91,6 +91,13 @@ class StateKeeper:
     _answers: dict[tuple[str, int], bytes] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _loading: set[int] = field(default_factory=set)
+    """Jobs that have not read their state yet."""
+    _superseded: list[int] = field(default_factory=list)
+    """States of which no later line begins."""
+    _line: bytes = b""
+    """The last line."""
+    _previous: list[bytes] = field(default_factory=list)
+    """The plain lines since the last state, from the last one that sets `$_` by itself."""
     _reading: asyncio.Task[None] | None = None
 
     @classmethod
@@ -120,7 +127,10 @@ class StateKeeper:
     def prelude(self, line: bytes, code: int) -> tuple[int, bytes]:
         """Return the number of a new line, and its prelude; `code` is the exit code of the last line."""
         self.number += 1
-        return self.number, shell_code.prelude(self.kind, self.path, self.base, self.number, code, line)
+        self._line = line
+        return self.number, shell_code.prelude(
+            self.kind, self.path, self.base, self.number, code, line, previous=self._previous
+        )
 
     @property
     def line_environment(self) -> dict[bytes, bytes]:
@@ -135,7 +145,9 @@ class StateKeeper:
         """Return the prelude of a job, whose shell begins with the state and writes none."""
         self.number += 1
         self._loading.add(self.number)
-        return shell_code.prelude(self.kind, self.path, self.base, self.number, code, line, job=True)
+        return shell_code.prelude(
+            self.kind, self.path, self.base, self.number, code, line, job=True, previous=self._previous
+        )
 
     async def report(self, number: int) -> StateReport | None:
         """Return what the shell of a line that has ended reported; None if it changed nothing or could not report.
@@ -148,14 +160,22 @@ class StateKeeper:
         gone = self._answers.pop(("gone", number), None) is not None
         self._answers.pop(("sync", number), None)
         self.unchanged = self._answers.pop(("same", number), None) is not None
+        self._previous = shell_code.plain_lines(self._previous, self._line) if self.unchanged else []
         saved = self._answers.pop(("saved", number), None)
         if gone or (saved is None and self.ended):
             raise KeeperFailed("the directory with its state was removed")
         if saved is None:
             return None
-        self._send(f"drop {self.base}")
+        self._superseded.append(self.base)
         self.base = number
+        self._drop()
         return _parsed(saved)
+
+    def _drop(self) -> None:
+        if not self._loading:
+            for number in self._superseded:
+                self._send(f"drop {number}")
+            self._superseded.clear()
 
     async def close(self) -> None:
         """Remove the state, once the jobs that were started have read it."""
@@ -237,6 +257,7 @@ class StateKeeper:
         number = int(digits[:MAX_DIGITS])
         if word == b"loaded":
             self._loading.discard(number)
+            self._drop()
         elif number <= self.number:
             self._answers[word.decode()[:MAX_WORD], number] = data
         self._changed.set()

@@ -65,6 +65,24 @@ BASH = [
     ("X=1; kill -KILL $$", "echo ${X-none}", "none\n"),
     ("X=1; exec true", "echo ${X-none}", "none\n"),
     ("X=1; echo ${nothing?gone}", "echo ${X-none}", "1\n"),
+    ("mkdir nd", "cd $_; echo ${PWD##*/}", "nd\n"),
+    ("echo 'a b' >/dev/null; true 'x  y'", 'echo "$_ $?"', "x  y 0\n"),
+    ("for i in 1; do true; done", 'echo "[$_]"', "[/dev/null/last-word-not-known]\n"),
+    ("false | true | sh -c 'exit 3' | cat", "echo ${PIPESTATUS[@]}", "1 0 3 0\n"),
+    (
+        "declare -A m; declare -x e; declare -i n; declare -a v",
+        "m[a]=1 m[b]=2 e=3 n=2+3; echo ${#m[@]} $n; env | grep ^e",
+        "2 5\ne=3\n",
+    ),
+    ("set -C; ls() { echo mine; }; A=1", "ls", "mine\n"),
+    ("unset PWD", "echo ${PWD##*/}", "t\n"),
+    (
+        "mkdir a b; ln -s a cur; cd cur; ln -sfn b ../cur",
+        'pwd; basename "$PWD"; rmdir ../b && echo free',
+        "PWD/a\na\nfree\n",
+    ),
+    ("trap 'echo err' ERR", "false; true", "err\n"),
+    ("trap 'echo bug $BASH_COMMAND' DEBUG", "X=1", "bug X=1\n"),
 ]
 
 
@@ -74,7 +92,27 @@ def test_the_next_line_finds_what_a_line_has_left(tmp_path: Path, first: str, se
     (tmp_path / "lib").write_text("hi() { echo hi from lib; }\nexport FROM=lib\n")
     with lines_of("bash", tmp_path) as run:
         run(first)
-        assert run(second).out.decode().replace(tmp_path.name, "t") == printed
+        assert run(second).out.decode().replace(str(tmp_path), "PWD").replace(tmp_path.name, "t") == printed
+
+
+def test_what_a_line_prints_about_its_error_is_what_was_typed(run: ShellLines) -> None:
+    assert run("cat <nofile").err == b"bash: line 1: nofile: No such file or directory\n"
+    assert run("echo a; echo (").err.endswith(b"`echo a; echo ('\n")
+
+
+def test_plain_lines_set_the_last_word(run: ShellLines) -> None:
+    run("echo /usr")
+    assert run("ls -d $_").out == b"/usr\n"
+    assert run("echo ${_##*/}").out == b"usr\n"
+
+
+def test_the_last_word_of_a_new_shell_is_nothing_of_ours(run: ShellLines) -> None:
+    assert run('echo "[$_]"').out == b"[/dev/null/last-word-not-known]\n"
+
+
+def test_a_trap_for_the_exit_is_run_with_the_mask_of_the_line_whatever_separates_words(run: ShellLines) -> None:
+    run("IFS=:; umask 027; trap umask EXIT")
+    assert run("exit 3").out == b"0027\n"
 
 
 ZSH = [
@@ -115,6 +153,12 @@ ZSH = [
     ("X=1; sh -c 'kill -INT $$ $PPID'; echo not", "echo ${X-none}", "1\n"),
     ("X=1; kill -KILL $$", "echo ${X-none}", "none\n"),
     ("X=1; echo ${nothing?gone}", "echo ${X-none}", "1\n"),
+    ("mkdir nd; (exit 3)", "echo $? $_; true; echo $_", "3 /dev/null/last-word-not-known\ntrue\n"),
+    ("false | true", "echo $pipestatus", "1 0\n"),
+    ("setopt ksharrays; a=(1 2)", "echo ${a[1]}", "2\n"),
+    ("alias -g d='| grep'; A=1", "echo $A d 1", "1\n"),
+    ("unset PWD", "echo ${PWD##*/}", "t\n"),
+    ("mkdir a b; ln -s a cur; cd cur; ln -sfn b ../cur", "basename $PWD; rmdir ../b && echo free", "a\nfree\n"),
 ]
 
 
@@ -245,6 +289,11 @@ SH = [
     ("f() { echo f $1; }; X=1", "f x; echo $X", "f x\n1\n"),
     ("f() {\n  echo f\n}", "unset -f f; f || echo none", "none\n"),
     ("trap 'echo bye' EXIT", "exit 3", "bye\n"),
+    ("alias cat='cat -n' printf='echo oops' read=no set=no umask=no; A=1", "echo $A", "1\n"),
+    ("alias a='echo it'\"'\"'s ok'; alias b='a'", "alias b", "b='a'\n"),
+    ("cd() { command cd $1 && echo moved; }; printf() { :; }; umask() { echo no; }", "cd /usr; pwd", "moved\n/usr\n"),
+    ("unset PWD", "echo ${PWD##*/}", "t\n"),
+    ("mkdir a b; ln -s a cur; cd cur; ln -sfn b ../cur", "basename $PWD; rmdir ../b && echo free", "a\nfree\n"),
 ]
 
 

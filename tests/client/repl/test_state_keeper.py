@@ -83,6 +83,21 @@ async def test_a_job_has_read_the_state_before_it_is_removed(host: ReplHost, bas
         assert await job.stdout.read() == b"1\n"
 
 
+async def test_a_job_that_is_slow_to_begin_finds_its_state_after_later_lines(
+    host: ReplHost, bash: FakeService, home: Path
+) -> None:
+    keeper, _ = await started(host, home)
+    await run(host, keeper, b"X=1; :")
+    line = b"echo $X; true"
+    prelude = keeper.job_prelude(line, 0)
+    await run(host, keeper, b"X=2; :")
+    await run(host, keeper, b"X=3; :")
+    client = await host.connection.connect()
+    async with client.start(line, RunOptions.of(shell=True, prelude=prelude)) as job:
+        assert await job.stdout.read() == b"1\n"
+    await keeper.close()
+
+
 async def test_a_state_that_was_removed_is_reported(host: ReplHost, bash: FakeService, home: Path) -> None:
     keeper, _ = await started(host, home)
     _, report = await run(host, keeper, b"X=1")

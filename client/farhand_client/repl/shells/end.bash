@@ -1,23 +1,20 @@
 # Run by bash when a line has ended: writes the state of the shell to state.N and reports that.
 #
 # __farhand_how says how it ended: "start" (there was no line), "end", or "exit" (the shell exits by itself). The
-# caller has set __farhand_code to the exit code and __farhand_flags to $-, and has turned off xtrace. Only builtins
-# are used but for env(1), so that a line costs little. Nothing reads state.N before it has been reported.
+# caller has set __farhand_code to the exit code, __farhand_codes to those of the last pipeline, __farhand_word to $_ and
+# __farhand_flags to $-, has written umask.N and traps.N, and has turned off xtrace and the traps. Only builtins are used
+# but for env(1), so that a line costs little. Nothing reads state.N before it has been reported.
 {
-    builtin umask -p >"$__farhand_dir/umask.$__farhand_n"
-    builtin umask 077
-    builtin trap -p >"$__farhand_dir/traps.$__farhand_n"
-    builtin trap - DEBUG ERR RETURN
     __farhand_options=$SHELLOPTS: __farhand_shopt=$BASHOPTS:
-    builtin set +aeuv +o posix
+    builtin set +aeuvC +o posix
     builtin shopt -u expand_aliases nocasematch
 } 2>/dev/null
 if [[ ${__farhand_plain-} || ${__farhand_line-} == 'exit 125' ]]; then
     builtin trap - EXIT
     builtin exit "$__farhand_code"
 fi
-__farhand_word='(^|[^[:alnum:]_-])(exit|logout)($|[^[:alnum:]_-])'
-if [[ $__farhand_how == exit && ! $__farhand_line =~ $__farhand_word && $__farhand_flags != *e* ]]; then
+__farhand_text='(^|[^[:alnum:]_-])(exit|logout)($|[^[:alnum:]_-])'
+if [[ $__farhand_how == exit && ! $__farhand_line =~ $__farhand_text && $__farhand_flags != *e* ]]; then
     # A signal, or an error after which only an interactive shell goes on: bash does not tell these from an exit.
     __farhand_how=error
 fi
@@ -32,7 +29,7 @@ else
 fi
 if [[ $__farhand_how == exit && ${__farhand_exit_trap-} ]]; then
     IFS= builtin read -r __farhand_text <"$__farhand_dir/umask.$__farhand_n"
-    builtin $__farhand_text
+    builtin umask "${__farhand_text##* }"
     builtin eval "builtin eval $__farhand_exit_trap"
     builtin umask 077
     __farhand_exit_trap=
@@ -71,14 +68,30 @@ builtin trap - EXIT
         esac
     done
     builtin declare -p "${__farhand_kept[@]}"
+    # Variables that have attributes, but no value yet.
+    builtin declare -p >"$__farhand_dir/names.$__farhand_n"
+    builtin mapfile -t __farhand_names <"$__farhand_dir/names.$__farhand_n"
+    for __farhand_text in "${__farhand_names[@]}"; do
+        [[ $__farhand_text =~ ^declare\ -[-aAilrtux]+\ ([A-Za-z_][A-Za-z0-9_]*)$ ]] || continue
+        __farhand_name=${BASH_REMATCH[1]}
+        case $__farhand_name in BASH_* | COMP_WORDS | DIRSTACK | FUNCNAME | GROUPS | OLDPWD | PIPESTATUS | __farhand_*) continue ;; esac
+        [[ -v $__farhand_name ]] || builtin printf 'builtin %s\n' "$__farhand_text"
+    done
     builtin alias -p
     # Not $PWD, to which anything may have been assigned.
-    __farhand_directory=${PWD-}
+    __farhand_directory=${PWD-} __farhand_where=
     if builtin pwd -L >"$__farhand_dir/names.$__farhand_n"; then
         IFS= builtin read -r -d '' __farhand_directory <"$__farhand_dir/names.$__farhand_n"
         __farhand_directory=${__farhand_directory%$'\n'}
     fi
-    builtin printf 'builtin cd -L -- %q\n' "$__farhand_directory"
+    if [[ ! $__farhand_directory -ef . ]]; then
+        # The link through which this directory was reached leads elsewhere by now. Only in this mode pwd sees that.
+        builtin set -o posix
+        __farhand_where=$(builtin pwd -P) && __farhand_directory=$__farhand_where
+        builtin set +o posix
+    fi
+    # The path that leads to this directory, unless it leads to another one by then.
+    builtin printf '[[ ! %q -ef . ]] || builtin cd -L -- %q\n' "$__farhand_directory" "$__farhand_directory"
     for ((__farhand_i = ${#DIRSTACK[@]} - 1; __farhand_i > 0; __farhand_i--)); do
         builtin printf 'builtin pushd -n -- %q >/dev/null\n' "${DIRSTACK[__farhand_i]/#'~'/$HOME}"
     done
@@ -90,8 +103,8 @@ builtin trap - EXIT
     IFS= builtin read -r __farhand_text <"$__farhand_dir/umask.$__farhand_n"
     builtin printf 'builtin %s\n' "$__farhand_text"
 
-    __farhand_word='(^|[^[:alnum:]_-])(ulimit|source|eval|[.])($|[^[:alnum:]_-])'
-    if [[ $__farhand_how == start || ${__farhand_limits-} || $__farhand_line =~ $__farhand_word ]]; then
+    __farhand_text='(^|[^[:alnum:]_-])(ulimit|source|eval|[.])($|[^[:alnum:]_-])'
+    if [[ $__farhand_how == start || ${__farhand_limits-} || $__farhand_line =~ $__farhand_text ]]; then
         builtin printf '__farhand_limits=1\n'
         for __farhand_i in c d f l m n s t v; do
             builtin printf 'builtin ulimit -S -%s ' "$__farhand_i"
@@ -124,13 +137,16 @@ builtin trap - EXIT
     [[ ! $__farhand_options ]] || builtin printf 'builtin set -o %s\n' "${__farhand_options//:/ -o }"
 
     builtin mapfile -t __farhand_names <"$__farhand_dir/traps.$__farhand_n"
-    __farhand_text=
+    __farhand_text= __farhand_debug=
     for __farhand_name in "${__farhand_names[@]}"; do
         __farhand_text+=$__farhand_name$'\n'
         [[ $__farhand_name =~ \'\ [A-Z0-9+-]+$ ]] || continue
         # What the keeper starts in the background ignores these two.
         if [[ $__farhand_how == start && $__farhand_name == "trap -- '' SIG"@(INT|QUIT) ]]; then
             :
+        elif [[ $__farhand_name == *' DEBUG' ]]; then
+            __farhand_debug="builtin ${__farhand_text%$'\n'}; "
+            __farhand_busy+=trap
         elif [[ $__farhand_name != *' EXIT' ]]; then
             builtin printf %s "$__farhand_text"
             __farhand_busy+=trap
@@ -173,7 +189,20 @@ builtin trap - EXIT
     [[ :$__farhand_shopt != *:expand_aliases:* ]] || builtin printf 'builtin shopt -s expand_aliases\n'
     builtin printf 'builtin set --'
     (($# == 0)) || builtin printf ' %q' "$@"
-    builtin printf '\n__farhand_line=%s$__farhand_typed\n' "${__farhand_set:+"'builtin set -$__farhand_set; '"}"
+    builtin printf '\n__farhand_line=%q$__farhand_typed\n' "$__farhand_debug${__farhand_set:+"builtin set -$__farhand_set; "}"
+    # $_ and PIPESTATUS cost something, so only a line that asks for them gets them. Plain lines, of which nothing is
+    # saved, may have come between; then the prompt says what sets $_.
+    __farhand_text=
+    for __farhand_i in "${__farhand_codes[@]}"; do
+        __farhand_text+="${__farhand_text:+ | }(builtin exit $__farhand_i)"
+    done
+    # This is the text of the line if that was evaluated alone. What then stands for $_ leads nowhere.
+    [[ $__farhand_word != "$__farhand_line" ]] || __farhand_word=/dev/null/last-word-not-known
+    builtin printf -v __farhand_name 'builtin : %q' "$__farhand_word"
+    builtin printf '__farhand_word=%q __farhand_codes=%q\n' "$__farhand_name" "$__farhand_text"
+    builtin printf '%s\n' "case \$__farhand_typed in *'\$_'* | *'\${_'* | *PIPESTATUS*)" \
+        "    ((__farhand_n == $__farhand_n + 1)) || __farhand_codes=\"(builtin exit \$__farhand_last)\"" \
+        '    __farhand_line="$__farhand_word${__farhand_previous-}; $__farhand_codes; $__farhand_line" ;;' 'esac'
     builtin printf '%s\n' 'builtin unset -v __farhand_typed __farhand_names __farhand_name'
     [[ $__farhand_flags != *u* ]] || builtin printf 'builtin set -u\n'
     builtin printf 'builtin return "$__farhand_last"\n'
@@ -182,7 +211,7 @@ builtin trap - EXIT
     __farhand_name=-
     [[ ! ${__farhand_exit_trap-} ]] || __farhand_name=trap
     builtin printf '%s\0' "$__farhand_how" "$__farhand_name" "${__farhand_directory:-/}"
-    builtin pwd -P || builtin printf '%s\n' "${__farhand_directory:-/}"
+    [[ ! $__farhand_where ]] && builtin pwd -P || builtin printf '%s\n' "${__farhand_directory:-/}"
     if [[ $__farhand_how != start && $__farhand_text == "${__farhand_exported-}" ]]; then
         builtin printf '\0same\0'
     else

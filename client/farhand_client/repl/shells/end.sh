@@ -1,13 +1,14 @@
 # Run by dash and busybox when a line has ended: writes the state of the shell to state.N and reports that.
 #
 # __farhand_how says how it ended: "start" (there was no line), "end", "exit" (the shell exits by itself), or "interrupt".
-# The caller has set __farhand_code to the exit code and __farhand_flags to $-. These shells cannot print functions.
+# The caller has set __farhand_code to the exit code, __farhand_flags to $- and __farhand_umask, has written aliases.N, and
+# has removed the aliases. These shells cannot print functions.
 set +aefuvxC
 __farhand_ifs=${IFS-none}
 IFS=' 	
 '
-__farhand_umask=$(umask)
-umask 077
+# A function of the user may have the name of what is used here.
+case $__farhand_how in exit) ;; *) unset -f cat cd echo kill printf pwd read true ulimit umask ;; esac 2>/dev/null
 trap >"$__farhand_dir/traps.$__farhand_n"
 trap - EXIT INT
 if [ "${__farhand_line-}" = 'exit 125' ]; then
@@ -107,26 +108,14 @@ STATE
             esac
         done <"$__farhand_dir/names.$__farhand_n"
     done
-    # Functions are defined before the aliases, which could change them, as the prompt has found them in the lines.
-    {
-        [ "$__farhand_how" = start ] || [ ! -r "$__farhand_dir/functions.$__farhand_base" ] ||
-            cat "$__farhand_dir/functions.$__farhand_base"
-        printf '%s\n' "${__farhand_defined-}"
-    } >"$__farhand_dir/functions.$__farhand_n"
-    printf '. "$__farhand_dir/functions.%s"\n' "$__farhand_n"
-    alias >"$__farhand_dir/names.$__farhand_n"
-    while IFS= read -r __farhand_name; do
-        __farhand_name=${__farhand_name#alias }
-        case $__farhand_name in *=*) ;; *) continue ;; esac
-        __farhand_name=${__farhand_name%%=*}
-        __farhand_text=$(alias "$__farhand_name" 2>/dev/null) || continue
-        printf 'alias %s\n' "${__farhand_text#alias }"
-    done <"$__farhand_dir/names.$__farhand_n"
-    printf 'cd -- '
     # Not $PWD, to which anything may have been assigned. The x keeps newlines at its end.
     __farhand_directory=$(pwd -L && echo x) && __farhand_directory=${__farhand_directory%??} || __farhand_directory=${PWD-}
+    # The path that leads to this directory, unless it leads to another one by then.
+    printf 'if [ '
     __farhand_quote "$__farhand_directory"
-    printf '\nunset OLDPWD\n'
+    printf ' -ef . ]; then cd -- '
+    __farhand_quote "$__farhand_directory"
+    printf '; fi\nunset OLDPWD\n'
     if [ -n "${OLDPWD+set}" ]; then
         printf 'OLDPWD='
         __farhand_quote "$OLDPWD"
@@ -170,7 +159,19 @@ STATE
     for __farhand_name in f u C; do
         case $__farhand_flags in *"$__farhand_name"*) printf 'set -%s\n' "$__farhand_name" ;; esac
     done
-    printf 'return "$__farhand_last"\n'
+    # Functions are defined before the aliases, which could change them, as the prompt has found them in the lines. Both
+    # come last: they may change any command.
+    {
+        [ "$__farhand_how" = start ] || [ ! -r "$__farhand_dir/functions.$__farhand_base" ] ||
+            cat "$__farhand_dir/functions.$__farhand_base"
+        printf '%s\n' "${__farhand_defined-}"
+    } >"$__farhand_dir/functions.$__farhand_n"
+    printf '. "$__farhand_dir/functions.%s"\n' "$__farhand_n"
+    while IFS= read -r __farhand_text; do
+        case $__farhand_text in *=\'*) printf '\\alias ' ;; esac
+        printf '%s\n' "${__farhand_text#alias }"
+    done <"$__farhand_dir/aliases.$__farhand_n"
+    printf '\\return "$__farhand_last"\n'
 } >"$__farhand_dir/state.$__farhand_n" 2>/dev/null
 {
     __farhand_name=-

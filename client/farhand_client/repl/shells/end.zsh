@@ -1,25 +1,23 @@
 # Run by zsh when a line has ended: writes the state of the shell to state.N and reports that.
 #
 # __farhand_how says how it ended: "start" (there was no line), "end", "exit" (the shell exits by itself), or "interrupt".
-# The caller has set __farhand_code to the exit code and __farhand_options to the options. Nothing reads state.N before
-# it has been reported.
+# The caller has set __farhand_code to the exit code, __farhand_codes to those of the last pipeline, and
+# __farhand_options to the options and __farhand_umask, has written traps.N, and has turned off aliases and traps. Nothing
+# reads state.N before it has been reported.
 builtin emulate -R zsh
 builtin setopt no_aliases no_bg_nice
 if [[ ${__farhand_line-} == 'exit 125' ]]; then
     builtin trap - EXIT
     builtin exit "$__farhand_code"
 fi
-__farhand_umask=$(builtin umask)
-builtin umask 077
-builtin trap >|"$__farhand_dir/traps.$__farhand_n"
-builtin trap - EXIT DEBUG ZERR INT
+builtin trap - EXIT INT
 if [[ $__farhand_how == exit && ${__farhand_options[errexit]} == off ]]; then
     # An error after which only an interactive shell goes on: zsh does not tell these from an exit.
     [[ $__farhand_line =~ '(^|[^[:alnum:]_-])(exit|logout|bye)($|[^[:alnum:]_-])' ]] || __farhand_how=error
 fi
 
 # The EXIT trap of the user, which this line or an earlier one has set; ours stands in for it.
-__farhand_traps= __farhand_text= __farhand_found=
+__farhand_traps= __farhand_text= __farhand_found= __farhand_debug=
 for __farhand_name in "${(@f)$(<$__farhand_dir/traps.$__farhand_n)}"; do
     __farhand_text+=$__farhand_name$'\n'
     [[ $__farhand_name =~ ' [A-Z0-9+-]+$' ]] || continue
@@ -28,6 +26,8 @@ for __farhand_name in "${(@f)$(<$__farhand_dir/traps.$__farhand_n)}"; do
     elif [[ $__farhand_name == *' EXIT' ]]; then
         __farhand_found=user
         __farhand_exit_trap=${${__farhand_text#trap -- }% EXIT$'\n'}
+    elif [[ $__farhand_name == *' DEBUG' ]]; then
+        __farhand_debug="builtin ${__farhand_text%$'\n'}; "
     elif [[ $__farhand_how != start || $__farhand_text != "trap -- '' "(INT|QUIT)$'\n' ]]; then
         __farhand_traps+=$__farhand_text
     fi
@@ -60,6 +60,7 @@ done'
         builtin typeset -p -- "$__farhand_name"
     done
     builtin print -r -- "builtin . ${(q)__farhand_dir}/functions.$__farhand_n"
+    builtin unset -f __farhand_again
     builtin functions >|"$__farhand_dir/functions.$__farhand_n"
     builtin alias -L
     builtin alias -sL
@@ -70,7 +71,8 @@ done'
         IFS= builtin read -r -d '' -u 0 __farhand_directory <"$__farhand_dir/names.$__farhand_n"
         __farhand_directory=${__farhand_directory%$'\n'}
     fi
-    builtin print -r -- "builtin cd -q -- ${(q)__farhand_directory}"
+    # The path that leads to this directory, unless it leads to another one by then.
+    builtin print -r -- "[[ ! ${(q)__farhand_directory} -ef . ]] || builtin cd -q -- ${(q)__farhand_directory}"
     builtin print -r -- "dirstack=(${(@q)dirstack})"
     if (( ${+OLDPWD} )); then
         builtin print -r -- "OLDPWD=${(q)OLDPWD}"
@@ -104,7 +106,14 @@ done'
         esac
     done
     builtin setopt no_aliases
-    builtin print -r -- '__farhand_line='${(q)__farhand_found}'$__farhand_typed'
+    builtin print -r -- '__farhand_line='${(q):-$__farhand_debug$__farhand_found}'$__farhand_typed'
+    # pipestatus costs something, so only a line that asks for it gets it. zsh has forgotten $_ when this is read; what it
+    # gets leads nowhere, wherever it is used.
+    builtin print -r -- "__farhand_codes='(builtin exit ${__farhand_codes// /) | (builtin exit })'"
+    builtin print -r -- 'case $__farhand_typed in
+(*'"'"'$_'"'"'*|*'"'"'${_'"'"'*) __farhand_line="__farhand_again() { builtin return \$1 }; __farhand_again $__farhand_last /dev/null/last-word-not-known; $__farhand_line" ;;
+(*pipestatus*) __farhand_line="$__farhand_codes; $__farhand_line" ;;
+esac'
     builtin print -r -- 'builtin unset __farhand_typed __farhand_name'
     builtin print -r -- 'builtin unsetopt no_aliases'
     [[ ! $__farhand_text ]] || builtin print -r -- "builtin setopt$__farhand_text"

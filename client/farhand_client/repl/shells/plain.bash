@@ -16,7 +16,7 @@ fi
 case $__farhand_plain in
 '' | : | echo | false | pwd | true) ;;
 *)
-    builtin type -t -- "$__farhand_plain" >"$__farhand_dir/fresh.$__farhand_n"
+    builtin type -t -- "$__farhand_plain" >|"$__farhand_dir/fresh.$__farhand_n"
     IFS= builtin read -r __farhand_text <"$__farhand_dir/fresh.$__farhand_n"
     if [[ $__farhand_text == file ]]; then
         __farhand_typed="builtin exec $__farhand_typed"
