@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from farhand_protocol.sentences import counted
+
 if TYPE_CHECKING:
     from farhand_client.trust.identities import Identities
 
@@ -23,7 +25,7 @@ def refusal_text(name: str, user: str, tried: list[str], identities: Identities,
     lines = [f"{name} does not accept a login as {user} with any of these keys:", *_list(tried)]
     untried = identities.untried
     if attempts_used_up and untried:
-        lines.append(f"It allows {_count(len(tried), 'key')} on one connection; these were not tried:")
+        lines.append(f"It allows {counted(len(tried), 'key')} on one connection; these were not tried:")
         lines += _list(untried)
         lines.append(
             "If one of them is right, name it with -I FILE, or as `identities` in config.toml; "
@@ -48,14 +50,10 @@ def _nothing_tried(name: str, user: str, problems: list[str]) -> list[str]:
 def _other_keys(identities: Identities) -> list[str]:
     if not identities.not_named:
         return []
-    keys = _count(identities.not_named, "other key")
+    keys = counted(identities.not_named, "other key")
     return [f"Only the keys named by -I or identities were tried, not the {keys} of the ssh-agent"]
 
 
 def _list(items: list[str]) -> list[str]:
     more = [f"  … and {len(items) - MAX_KEYS_SHOWN} more"] if len(items) > MAX_KEYS_SHOWN else []
     return [*(f"  {item}" for item in items[:MAX_KEYS_SHOWN]), *more]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from prompt_toolkit.history import History
 
 from farhand_protocol.limits import KiB, MiB
+from farhand_protocol.sentences import counted
 
 from .lines import decode, encode
 
@@ -137,8 +138,9 @@ class DiskHistory(History):
 
     def _report_skipped(self, read: _Tail, path: Path) -> None:
         if read.skipped:
-            lines = "1 line" if read.skipped == 1 else f"{read.skipped} lines"
-            self.problem = f"skipped {lines} with NUL bytes in the history {path}, which is damaged"
+            self.problem = (
+                f"skipped {counted(read.skipped, 'line')} with NUL bytes in the history {path}, which is damaged"
+            )
 
     def _replaced(self) -> bool:
         """Return whether another program has replaced or removed the file."""
