@@ -43,6 +43,8 @@ class AttendedRepl:
         self._loading: asyncio.Future[None] | None = None
         self._interrupted = False
         """Whether Ctrl-C came since a text was accepted, and no command received it."""
+        self._leaving = False
+        """Whether Ctrl-D has run the traps for the exit; a second one leaves whatever they have done."""
 
     async def run(self) -> NoReturn:
         """Read and execute commands until `ExitRepl` is raised. Also raises what the first connection raises."""
@@ -122,6 +124,9 @@ class AttendedRepl:
         try:
             return await self._read()
         except EOFError:
+            if session.exit_traps and not self._leaving:
+                self._leaving = True
+                return "exit"
             raise ExitRepl(session.exit_code) from None
 
     async def _read(self) -> str:

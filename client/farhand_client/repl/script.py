@@ -74,6 +74,8 @@ async def run_lines(interpreter: Interpreter, source: AsyncIterable[bytes]) -> N
     if joiner.unfinished is not None:
         print_message(f"line {first}: the script ends inside {joiner.unfinished}")
         raise ExitRepl(EXIT_SYNTAX_ERROR)
+    if interpreter.state.exit_trap:
+        await interpreter.execute("exit")
 
 
 async def split_lines(source: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

@@ -73,6 +73,11 @@ class ReplSession:
         """The exit code of the last command: if it ran on several hosts, that of the first on which it failed."""
         return next((host.state.code for host in self.hosts.active if host.state.code), 0)
 
+    @property
+    def exit_traps(self) -> bool:
+        """Whether the shell of an active host runs something when it is left, and can be reached for that now."""
+        return any(host.state.exit_trap and not host.connection.lost for host in self.hosts.active)
+
     def interrupts_to_command(self) -> contextlib.AbstractContextManager[None]:
         """Deliver Ctrl-C to everything that the command in the block runs."""
         return self._signals.interrupts_to(self._interrupts)

@@ -17,6 +17,7 @@ from farhand_client.repl.commands import ExitRepl
 from farhand_client.repl.session import ReplSession
 from farhand_client.ui.interrupts import SignalHandler
 from farhand_protocol import messages as m
+from farhand_protocol.features import PRELUDE
 from tests.support.fake_service import FakeConnection, FakeRun, FakeService, accept_client
 from tests.support.local_programs import connecting_to
 from tests.support.ptys import Pty
@@ -189,3 +190,14 @@ async def test_the_rest_of_a_text_runs_unless_a_command_is_interrupted_or_incomp
     keys.send_text("\x1b[200~first\nsecond\x1b[201~\r" + CTRL_D)
     assert await exit_code(service, signals) == code
     assert executed == (["first", "second"] if reason == "none" else ["first"])
+
+
+@pytest.mark.needs("bash")
+async def test_ctrl_d_runs_the_traps_for_the_exit(
+    keys: PipeInput, service: FakeService, signals: FakeSignals, pty: Pty
+) -> None:
+    service.features, service.shell = (PRELUDE,), b"/bin/bash"
+    keys.send_text("trap 'echo b''ye' EXIT\r sh -c 'exit 3'\r" + CTRL_D)
+    assert await exit_code(service, signals) == 3
+    assert service.runs[-1].request.shell == b"exit"
+    await pty.shows(b"bye")

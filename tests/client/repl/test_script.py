@@ -52,7 +52,10 @@ async def test_a_line_that_is_too_long_is_refused_before_it_ends() -> None:
 
 
 class FakeInterpreter:
-    """Records commands. `false` fails, `lost` loses the connection, and Ctrl-C comes during `interrupted`."""
+    """Records commands.
+
+    `trap` sets one for the exit, `false` fails, `lost` loses the connection, and Ctrl-C comes during `interrupted`.
+    """
 
     def __init__(self) -> None:
         self.commands: list[str] = []
@@ -63,6 +66,7 @@ class FakeInterpreter:
         self.commands.append(text)
         self.state.set_outcome(1 if text == "false" else 255 if text == "lost" else 0)
         self.interrupted = text == "interrupted"
+        self.state.exit_trap = text == "trap"
         return text != "lost"
 
 
@@ -78,6 +82,10 @@ async def executed(*chunks: bytes) -> tuple[list[str], int | None]:
 
 async def test_commands_are_executed_in_order_and_a_failure_does_not_end_the_script() -> None:
     assert await executed(b"if a\nthen b\n", b"fi\nfalse\nc") == (["if a\nthen b\nfi", "false", "c"], None)
+
+
+async def test_the_end_of_a_script_runs_the_trap_for_the_exit() -> None:
+    assert await executed(b"a\ntrap") == (["a", "trap", "exit"], None)
 
 
 @pytest.mark.parametrize(("text", "code"), [(b"lost", 255), (b"interrupted", 130)])
