@@ -110,6 +110,13 @@ def local_user() -> str:
         ) from None
 
 
+def _is_local_user(user: str | None) -> bool:
+    try:
+        return user == local_user()
+    except ConnectError:
+        return False  # it has no name
+
+
 async def _answer(session: ClientSession, deadline: ConnectDeadline) -> m.AnyMessage:
     deadline.step(f"{session.name} did not answer", " during the login")
     return await session.receive_login_message()
@@ -167,7 +174,14 @@ async def _prove(
         if error.code is not ErrorCode.LOGIN_FAILED:
             raise
         attempts_used_up = True
-    text = refusal_text(session.name, hello.user or "", tried, identities, attempts_used_up=attempts_used_up)
+    text = refusal_text(
+        session.name,
+        hello.user or "",
+        tried,
+        identities,
+        attempts_used_up=attempts_used_up,
+        same_user_here=_is_local_user(hello.user),
+    )
     if not tried and identities.accepted_before:
         raise ConnectError(text)  # the agent may be restarting, or the smart card may be unplugged
     raise AuthenticationError(text)

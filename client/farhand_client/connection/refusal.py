@@ -13,10 +13,19 @@ MAX_KEYS_SHOWN: Final = 10
 """Keys that an error lists of each kind: enough to find one's own, few enough for a screen."""
 
 
-def refusal_text(name: str, user: str, tried: list[str], identities: Identities, *, attempts_used_up: bool) -> str:
+def refusal_text(
+    name: str,
+    user: str,
+    tried: list[str],
+    identities: Identities,
+    *,
+    attempts_used_up: bool,
+    same_user_here: bool = False,
+) -> str:
     """Return the text for a login to the service `name` as `user` that failed with the keys `tried`.
 
-    `attempts_used_up` means that the service allows no more keys on one connection.
+    `attempts_used_up` means that the service allows no more keys on one connection. `same_user_here` means that `user`
+    is also the name of the local user, which HOST stands for if it names none: perhaps another account was meant.
     """
     problems = [str(problem) for problem in identities.problems]
     others = _other_keys(identities)
@@ -33,6 +42,8 @@ def refusal_text(name: str, user: str, tried: list[str], identities: Identities,
         )
     lines += [f"  not tried: {problem}" for problem in problems]
     lines += others
+    if same_user_here:
+        lines.append(f"{user} is the name of your account here; for another one there, write USER@{name}")
     lines.append(f"To accept a public key, run on the service's machine as {user}: farhandd authorize KEYFILE.pub")
     return "\n".join(lines)
 

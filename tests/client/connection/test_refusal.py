@@ -42,6 +42,12 @@ def test_beyond_the_limit_of_the_service_the_other_keys_and_what_to_do_are_named
     ]
 
 
+def test_perhaps_another_account_was_meant_than_the_one_of_the_same_name_as_here() -> None:
+    text = refusal_text("web:1", "ann", ["a"], KnownIdentities([]), attempts_used_up=False, same_user_here=True)
+    assert "\nann is the name of your account here; for another one there, write USER@web:1\n" in text
+    assert "USER@" not in refusal_text("web:1", "ann", ["a"], KnownIdentities([]), attempts_used_up=False)
+
+
 def test_a_long_list_of_keys_is_cut() -> None:
     names = [str(number) for number in range(MAX_KEYS_SHOWN + 3)]
     lines = refusal_text("web", "ann", ["a"], KnownIdentities(names), attempts_used_up=True).splitlines()
