@@ -114,6 +114,7 @@ async def test_the_error_lists_the_keys_that_were_tried_and_those_beyond_the_lim
     first, *lines = str(caught.value).splitlines()
     assert first == f"{service.host} does not accept a login as {USER} with any of these keys:"
     assert "farhandd authorize" in lines.pop()
+    assert lines.pop().endswith("for another one there, write USER@" + service.host)
     described = [f"  {tmp_path / name} ({key.fingerprint})" for name, key in zip("ab", keys, strict=True)]
     if attempts > 1:
         assert lines == described
