@@ -10,6 +10,8 @@ import binascii
 import hashlib
 from typing import NamedTuple
 
+from .sentences import counted
+
 ED25519 = "ssh-ed25519"
 ECDSA_P256 = "ecdsa-sha2-nistp256"
 RSA = "ssh-rsa"
@@ -61,7 +63,7 @@ class Reader:
         end = self._offset + count
         if end > len(self._data):
             missing = end - len(self._data)
-            raise SSHFormatError(f"the data ends {missing} bytes too early, at offset {len(self._data)}")
+            raise SSHFormatError(f"the data is cut off at offset {len(self._data)}, {counted(missing, 'byte')} too early")
         taken = self._data[self._offset : end]
         self._offset = end
         return taken

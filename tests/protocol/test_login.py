@@ -102,7 +102,7 @@ def test_a_signature_by_ssh_keygen_is_decoded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("blob", "sentence"),
     [
-        (b"", "the data ends"),
+        (b"", "the data is cut off"),
         (b"SSHSAG" + parts()[6:], "not an SSHSIG signature"),
         (parts(version=2), "SSHSIG version 2; only 1 is supported"),
         (parts(version=0), "SSHSIG version 0; only 1 is supported"),

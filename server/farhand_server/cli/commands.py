@@ -24,6 +24,17 @@ _EPILOG: Final = """\
 that cannot be written, or anything unforeseen, of which FARHAND_DEBUG=1 in the environment shows the traceback.
 """
 
+_BY_SIGNAL: Final = "a signal does that, or systemctl: TERM stops the service, HUP reloads it"
+
+_INSTEAD: Final = {
+    "start": "did you mean serve?",
+    "run": "did you mean serve?",
+    "stop": _BY_SIGNAL,
+    "restart": _BY_SIGNAL,
+    "reload": _BY_SIGNAL,
+}
+"""What to do instead of commands that other services have."""
+
 MAX_DESCRIPTOR: Final = (1 << 31) - 1
 """A C int."""
 
@@ -61,7 +72,8 @@ class _Parser(argparse.ArgumentParser):
             shown = self.format_help().partition("options:")[2]
             message += _suggestion(unknown[1], re.findall(r"(?<![^\s,])--?[A-Za-z][\w-]*", shown))
         elif choice := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message):
-            message += _suggestion(choice[1], re.findall(r"[\w-]+", choice[2]))
+            instead = _INSTEAD.get(choice[1]) if "serve" in choice[2] else None
+            message += f"; {instead}" if instead else _suggestion(choice[1], re.findall(r"[\w-]+", choice[2]))
         super().error(message)
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:

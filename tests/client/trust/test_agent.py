@@ -183,8 +183,8 @@ async def test_cancelling_a_request_closes_its_connection(tmp_path: Path) -> Non
         (pack_string(b""), "the answer has the wrong type"),
         (pack_string(b"\x0e" + pack_string(b"x")), "the answer has the wrong type"),
         (pack_string(b"\x05"), "refused to list its keys; is it locked?"),
-        (pack_string(b"\x0c\xff\xff\xff\xff"), "the data ends 4 bytes too early"),
-        (pack_string(b"\x0c" + pack_u32(2) + LISTED[5:]), "the data ends 4 bytes too early"),
+        (pack_string(b"\x0c\xff\xff\xff\xff"), ", 4 bytes too early"),
+        (pack_string(b"\x0c" + pack_u32(2) + LISTED[5:]), ", 4 bytes too early"),
         (pack_string(LISTED + b"x"), "1 bytes follow the end"),
     ],
     ids=range(10),  # the key is different in each session
@@ -204,7 +204,7 @@ def rsa_key() -> PublicKey:
     [
         (pack_string(b"ssh-rsa") + pack_string(b"sig"), "signed with 'ssh-rsa' instead of 'rsa-sha2-512'"),
         (pack_string(b"rsa-sha2-256") + pack_string(b"sig"), "signed with 'rsa-sha2-256' instead"),
-        (b"", "the data ends"),
+        (b"", "the data is cut off"),
         (pack_string(b"\xff"), "not printable"),
     ],
 )

@@ -141,7 +141,7 @@ async def test_a_missing_file_is_none(tmp_path: Path) -> None:
         (b"x" * 65537, "is larger than 65536 bytes"),
         (
             b"-----BEGIN OPENSSH PRIVATE KEY-----\n%%%\n-----END OPENSSH PRIVATE KEY-----\n",
-            "the data ends",
+            "the data is cut off",
         ),
         (
             b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAAAAAAAAAAAAAAAAAAAAAA\n-----END OPENSSH PRIVATE KEY-----\n",

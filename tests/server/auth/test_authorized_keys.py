@@ -143,7 +143,7 @@ def test_the_earliest_of_several_expiry_times_counts() -> None:
         (b"ssh-dss AAAAB3NzaC1kc3M=", "key type 'ssh-dss' is not supported"),
         (b"restrict", "the line has no key"),
         (b"restrict ssh-ed25519", "the line has no key"),
-        (b"restrict ssh-ed25519 AAAA", "the data ends"),
+        (b"restrict ssh-ed25519 AAAA", "the data is cut off"),
         (b'command="a\0b" ' + LINE, "NUL byte"),
         (b'command="' + b"a" * 8192 + b'" ' + LINE, "longer than 8192 bytes"),
     ],

@@ -19,6 +19,8 @@ def test_wrong_usage_has_exit_code_2(farhandd: CommandLine, arguments: tuple[str
     ("line", "usage", "end"),
     [
         ("srve", "farhandd", "; did you mean serve?"),
+        ("start", "farhandd", "; did you mean serve?"),
+        ("restart", "farhandd", "; a signal does that, or systemctl: TERM stops the service, HUP reloads it"),
         ("serve --lisen x", "farhandd serve", "unrecognized arguments: --lisen x; did you mean --listen?"),
         ("check --state-dri=x", "farhandd check", "--state-dri=x; did you mean --state-dir?"),
         ("example confg", "farhandd example", "; did you mean config?"),
