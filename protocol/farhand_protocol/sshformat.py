@@ -63,7 +63,9 @@ class Reader:
         end = self._offset + count
         if end > len(self._data):
             missing = end - len(self._data)
-            raise SSHFormatError(f"the data is cut off at offset {len(self._data)}, {counted(missing, 'byte')} too early")
+            raise SSHFormatError(
+                f"the data is cut off at offset {len(self._data)}, {counted(missing, 'byte')} too early"
+            )
         taken = self._data[self._offset : end]
         self._offset = end
         return taken
