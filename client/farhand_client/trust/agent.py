@@ -15,6 +15,11 @@ LIST_TIMEOUT: Final = 5.0
 """Seconds after which listing keys is given up, so that key files are tried: no user has to confirm it, and an agent
 that has to start first, with a smart card, takes one or two."""
 
+MAX_COMMENT: Final = 256
+"""Bytes of a comment that are kept, and `MAX_REASON` characters of what is wrong with a key: both are shown."""
+
+MAX_REASON: Final = 200
+
 _FAILURE = 5
 _REQUEST_IDENTITIES, _IDENTITIES_ANSWER = 11, 12
 _SIGN_REQUEST, _SIGN_RESPONSE = 13, 14
@@ -64,11 +69,11 @@ class Agent:
         usable, unusable = [], []
         try:
             for _ in range(reader.u32()):
-                blob, comment = reader.string(), reader.string().decode(errors="replace")
+                blob, comment = reader.string(), reader.string()[:MAX_COMMENT].decode(errors="replace")
                 try:
                     usable.append(AgentKey(sshformat.parse_public_key(blob), comment))
                 except SSHFormatError as error:
-                    unusable.append(UnusableAgentKey(comment, str(error)))
+                    unusable.append(UnusableAgentKey(comment, str(error)[:MAX_REASON]))
             reader.end()
         except SSHFormatError as error:
             raise self._invalid(str(error)) from None

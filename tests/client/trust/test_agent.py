@@ -224,3 +224,11 @@ def test_every_answer_is_either_accepted_or_an_agent_error(tmp_path: Path, reply
                     await question
 
     asyncio.run(ask())
+
+
+async def test_what_an_agent_says_about_unusable_keys_is_kept_short(tmp_path: Path) -> None:
+    key = pack_string(pack_string(b"ssh-" + b"x" * 9000)) + pack_string(b"c" * 9000)
+    async with agent_that(sends(pack_string(bytes([12]) + pack_u32(1) + key)), tmp_path) as agent:
+        _, (unusable,) = await agent.keys()
+    assert len(unusable.comment) == 256
+    assert len(unusable.reason) <= 200

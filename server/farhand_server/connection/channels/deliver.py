@@ -29,7 +29,7 @@ class DeliverChannel(QueryChannel):
         self._signal = request.number
         self._kill_after = request.kill_after
         self._left = left
-        self._stopping: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
         if isinstance(self._run, LiveRun) and self._run.pid is None and self._run.result is None:
@@ -41,10 +41,13 @@ class DeliverChannel(QueryChannel):
         super().finish()
         if isinstance(self._run, LiveRun) and self in self._run.attachments.bystanders:
             self._run.attachments.bystanders.remove(self)
+        if self._stopping is not None:
+            self._stopping.remove_done_callback(self._stopped)  # what has begun to stop is stopped nevertheless
 
     def _deliver(self) -> None:
         if self._left is not None and self._kill_after is not None:
-            self._stopping = asyncio.create_task(self._stop(self._left, self._kill_after))
+            self._stopping = self._left.stop(self._signal, self._kill_after)
+            self._stopping.add_done_callback(self._stopped)
         elif self._send():
             self.answer(m.Done())
         else:
@@ -56,10 +59,15 @@ class DeliverChannel(QueryChannel):
             return self._left.signal(self._signal)
         return isinstance(self._run, LiveRun) and self._run.signal(self._signal)
 
-    async def _stop(self, left: LeftTree, kill_after: float) -> None:
-        # Not cancelled when the client goes: what has begun to stop is stopped.
-        await left.stop(self._signal, kill_after)
-        self.answer(m.Done())
+    def _stopped(self, stopping: asyncio.Future[None]) -> None:
+        assert self._left is not None
+        alive = self._left.describe()
+        if alive is None:
+            self.answer(m.Done())
+        else:
+            pids = ", ".join(map(str, alive.pids))
+            sentence = f"not all processes could be stopped; these are alive: {pids}"
+            self.answer(m.Error(code=ErrorCode.UNAVAILABLE, message=sentence))
 
     # Watcher
 

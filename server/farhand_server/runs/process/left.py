@@ -101,6 +101,9 @@ class LeftTree:
         self._tracked = tracked
         self._cgroup = cgroup
         self._subreaper = subreaper.current()
+        self._stopping: asyncio.Task[None] | None = None
+        self._kill_at = 0.0
+        self._grace: asyncio.Timeout | None = None
         self._subreaper.release(tracked, self._ended)
         if cgroup is not None:
             self._subreaper.spawn(cgroup.remove_at_end())
@@ -145,30 +148,47 @@ class LeftTree:
                     received = True
         return received
 
-    async def stop(self, number: int, kill_after: float) -> None:
-        """Send a signal to every process, kill those that are alive after `kill_after` seconds, and wait for the end.
+    def stop(self, number: int, kill_after: float) -> asyncio.Task[None]:
+        """Send a signal to every process, and return the task, which is never cancelled, that kills those that are
+        alive after `kill_after` seconds, and ends when all have ended.
 
         A process that may not be signalled, or waits for a device, is not waited for longer than that and a second.
+        All calls share a task. The one whose time is over first counts.
         """
         self.signal(number)
         if number != signal.SIGKILL:
             self.signal(signal.SIGCONT)  # a stopped process acts on the signal only once it continues
-            if await self._wait(kill_after):
-                return
+        kill_at = asyncio.get_running_loop().time() + (0.0 if number == signal.SIGKILL else kill_after)
+        if self._stopping is None or self._stopping.done():
+            # Each task holds a descriptor, and a client may call again and again.
+            self._kill_at = kill_at
+            self._stopping = asyncio.create_task(self._stop())
+        elif kill_at < self._kill_at:
+            self._kill_at = kill_at
+            if self._grace is not None and not self._grace.expired():
+                self._grace.reschedule(kill_at)
+        return self._stopping
+
+    async def _stop(self) -> None:
+        if await self._wait(self._kill_at):
+            return
         if self._cgroup is not None:
             self._cgroup.kill()
         self._tracked.tree.kill()
-        await self._wait(1.0)
+        await self._wait(asyncio.get_running_loop().time() + 1.0)
 
-    async def _wait(self, seconds: float) -> bool:
-        with contextlib.suppress(TimeoutError, OSError):
-            async with asyncio.timeout(seconds):
+    async def _wait(self, until: float) -> bool:
+        try:
+            async with asyncio.timeout_at(until) as self._grace:
                 if self._cgroup is not None:
                     await self._cgroup.ended()
                 await self._tracked.tree.ended()
                 self._subreaper.reap()
                 return True
-        return False
+        except (TimeoutError, OSError):
+            return False
+        finally:
+            self._grace = None
 
     def _ended(self) -> None:
         if self.on_end is not None:

@@ -11,6 +11,7 @@ import pytest
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.left import LeftProcesses
 from farhand_protocol.outcome import SpawnFailed
 from farhand_server.connection.channels.deliver import DeliverChannel
 from farhand_server.runs.output.spool import SpoolMemory
@@ -26,15 +27,19 @@ class FakeTree:
     def __init__(self, *, alive: bool = True) -> None:
         self.alive = alive
         self.calls: list[tuple[int, float | None]] = []
-        self.ended = asyncio.Event()
+        self.left: LeftProcesses | None = None
+        self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def signal(self, number: int) -> bool:
         self.calls.append((number, None))
         return self.alive
 
-    async def stop(self, number: int, kill_after: float) -> None:
+    def describe(self) -> LeftProcesses | None:
+        return self.left
+
+    def stop(self, number: int, kill_after: float) -> asyncio.Future[None]:
         self.calls.append((number, kill_after))
-        await self.ended.wait()
+        return self.stopped
 
 
 def deliver(
@@ -137,6 +142,20 @@ async def test_a_signal_to_an_ended_run_goes_to_the_processes_that_it_has_left_r
     assert isinstance(answer, m.Done if alive else m.Error)
 
 
+async def test_a_stop_that_has_not_ended_all_left_processes_has_failed() -> None:
+    session, left = FakeSession(), FakeTree()
+    channel = deliver(session, past(), left=left, kill_after=3.0)
+    left.left = LeftProcesses(count=2, pids=(7, 8))
+    left.stopped.set_result(None)
+    await asyncio.sleep(0)
+    (answer,) = session.received[channel.number]
+    assert isinstance(answer, m.Error)
+    assert (answer.code, answer.message) == (
+        ErrorCode.UNAVAILABLE,
+        "not all processes could be stopped; these are alive: 7, 8",
+    )
+
+
 async def test_a_stop_of_left_processes_is_answered_when_they_have_ended_and_goes_on_without_its_client() -> None:
     session, left = FakeSession(), FakeTree()
     channel = deliver(session, past(), left=left, kill_after=3.0)
@@ -145,7 +164,7 @@ async def test_a_stop_of_left_processes_is_answered_when_they_have_ended_and_goe
     assert left.calls == [(signal.SIGTERM, 3.0)] * 2
     assert channel.number not in session.received
     other.lost()
-    left.ended.set()
+    left.stopped.set_result(None)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert session.received[channel.number] == [m.Done()]

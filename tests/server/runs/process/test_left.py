@@ -173,6 +173,22 @@ async def test_a_stop_kills_what_does_not_end_in_time() -> None:
         assert living.describe() is None
 
 
+async def test_many_stops_take_no_more_descriptors_than_one_and_the_first_to_be_over_counts() -> None:
+    stubborn = "(setsid sh -c \"trap '' TERM; echo \\$\\$; exec >&- 2>&-; while :; do sleep 60; done\" &) ; exit 0"
+    async with released(stubborn) as (run, living):
+        pid = await run.pid()
+        first = living.stop(signal.SIGTERM, 3600)
+        await asyncio.sleep(0)
+        before = len([*Path("/proc/self/fd").iterdir()])
+        for each in range(20):
+            assert living.stop(signal.SIGTERM, 3600 + each) is first
+            await asyncio.sleep(0)
+        assert len([*Path("/proc/self/fd").iterdir()]) <= before
+        async with asyncio.timeout(TIMEOUT):
+            await living.stop(signal.SIGTERM, 0.1)
+        await end_of(pid)
+
+
 async def test_a_stop_waits_no_longer_than_the_processes_live() -> None:
     async with released(DAEMON) as (run, living):
         await run.pid()
