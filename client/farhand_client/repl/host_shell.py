@@ -12,7 +12,7 @@ from farhand_client.errors import ConnectionLost, FarhandError, RequestRefused, 
 from farhand_client.options import RunOptions
 
 from .host_connection import HostConnection
-from .shell_code import SOURCES_FILE
+from .shell_code import EXEC_OPENS_FILES, SOURCES_FILE
 from .shell_state import ShellState
 from .state_keeper import KeeperFailed, StateKeeper
 
@@ -33,6 +33,8 @@ SCRIPT_STATE_LOST: Final = (
     "the state of the shell is lost with its service or its directory; the script ends, since it may rely on that state"
 )
 
+EXEC_ENDS: Final = "files that exec opens or redirects are those of this line only"
+
 FALLBACK: Final = "between lines only directory and exported variables are kept, as cd, export and unset change them"
 
 
@@ -46,7 +48,7 @@ class HostShell:
         self._keeper: StateKeeper | None = None
         self._refused_by: Client | None = None
         self._notices: list[str] = []
-        self._told = False
+        self._told: set[str] = set()
         self._starting = asyncio.Lock()
         self._preparing: asyncio.Task[None] | None = None
 
@@ -95,10 +97,17 @@ class HostShell:
 
     def notice_about(self, line: bytes) -> str | None:
         """Return what the user should know about the state after `line`, once."""
-        if self._told or self._keeper is None or self._keeper.kind != "sh" or not SOURCES_FILE.search(line):
+        if self._keeper is None:
             return None
-        self._told = True
-        return SMALL_SHELL
+        notice = None
+        if EXEC_OPENS_FILES.search(line):
+            notice = EXEC_ENDS
+        elif self._keeper.kind == "sh" and SOURCES_FILE.search(line):
+            notice = SMALL_SHELL
+        if notice is None or notice in self._told:
+            return None
+        self._told.add(notice)
+        return notice
 
     async def close(self) -> None:
         """Remove the state from the host."""

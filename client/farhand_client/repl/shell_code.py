@@ -36,6 +36,11 @@ MAY_CHANGE: Final = re.compile(
 SOURCES_FILE: Final = re.compile(rb"(?:^|[;&|({]|then|do|else)\s*\.\s")
 """Text that sources a file."""
 
+EXEC_OPENS_FILES: Final = re.compile(
+    rb"(?:^|[;&|\n]|\b(?:then|do|else)\b)\s*exec\s+(?:[0-9]*|\{\w+\})[<>][^;&|\n]*(?:$|[;\n]|&&|\|\|)"
+)
+"""Text in which exec opens or redirects files of the shell itself."""
+
 EXIT_WITH_TRAP: Final = re.compile(rb"\btrap\b.*\bexit\b", re.DOTALL)
 """Text that sets a trap and then exits."""
 

@@ -166,10 +166,11 @@ class StateKeeper:
             raise KeeperFailed("the directory with its state was removed")
         if saved is None:
             return None
+        report = _parsed(saved)
         self._superseded.append(self.base)
         self.base = number
         self._drop()
-        return _parsed(saved)
+        return report
 
     def _drop(self) -> None:
         if not self._loading:

@@ -9,7 +9,14 @@ import pytest
 
 from farhand_client.repl.commands import ExitRepl
 from farhand_client.repl.host_connection import HostConnection
-from farhand_client.repl.host_shell import FALLBACK, NO_STARTUP_FILES, SCRIPT_STATE_LOST, SMALL_SHELL, Carrying
+from farhand_client.repl.host_shell import (
+    EXEC_ENDS,
+    FALLBACK,
+    NO_STARTUP_FILES,
+    SCRIPT_STATE_LOST,
+    SMALL_SHELL,
+    Carrying,
+)
 from farhand_client.repl.hosts import ReplHost
 from farhand_client.repl.interpreter import Interpreter
 from farhand_client.repl.output import StandardOutput
@@ -188,6 +195,17 @@ async def test_a_small_shell_keeps_functions_of_the_prompt_and_says_that_others_
     await interpreter.execute("f() { echo f; }; . ./lib; g")
     await interpreter.execute("f; . ./lib")
     assert capfd.readouterr() == ("g\nf\n", f"farhand: {SMALL_SHELL}\n")
+    await host.close()
+
+
+async def test_it_is_said_once_that_files_of_exec_end_with_their_line(
+    bash: FakeService, home: Path, capfd: Captured
+) -> None:
+    host, interpreter = on(bash)
+    for line in ("exec true >f", "(exec 3>f)", "exec 3>f; echo hi >&3", "exec 2>>f"):
+        await interpreter.execute(line)
+    assert capfd.readouterr() == ("", f"farhand: {EXEC_ENDS}\n")
+    assert (home / "f").read_text() == "hi\n"
     await host.close()
 
 

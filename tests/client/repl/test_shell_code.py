@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -316,6 +317,30 @@ def test_the_next_line_of_a_small_sh_finds_what_a_line_has_left(
     (sh.home / "lib").write_text("export FROM=lib\n")
     sh(first)
     assert sh(second).out.decode().replace(sh.home.name, "t") == printed
+
+
+@pytest.mark.parametrize(
+    "shell", [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("bash", "zsh", "dash")]
+)
+def test_a_state_that_does_not_fit_on_the_disk_is_not_used(tmp_path: Path, shell: str) -> None:
+    with lines_of(shell, tmp_path) as run:
+        run("A=1")
+        ended = run("trap '' XFSZ; ulimit -f 1; A=2; Z=$(printf %9000d 1)")
+        assert (ended.word, ended.code) == ("sync", 0)
+        assert b"farhand: cannot write the state of the shell to" in ended.err
+        assert run("echo $A${Z-}").out == b"1\n"
+
+
+@pytest.mark.needs("bash")
+def test_a_keeper_removes_what_killed_ones_have_left_on_the_same_machine(tmp_path: Path) -> None:
+    here = f"{os.uname().nodename} {Path('/proc/self/ns/pid').readlink()}"
+    pids = {"killed": f"99999999 {here}", "living": f"{os.getpid()} {here}", "elsewhere": "99999999 other pid:[1]"}
+    for name, text in pids.items():
+        (tmp_path / f"farhand-repl.{name}").mkdir()
+        (tmp_path / f"farhand-repl.{name}/keeper").write_text(text + "\n")
+    with lines_of("bash", tmp_path):
+        pass
+    assert {each.name for each in tmp_path.iterdir()} == {"farhand-repl.living", "farhand-repl.elsewhere"}
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,8 @@ builtin trap - EXIT
             builtin printf 'builtin shopt -s extglob\n'
             builtin declare -f
             [[ :$__farhand_shopt == *:extglob:* ]] || builtin printf 'builtin shopt -u extglob\n'
-        } >"$__farhand_dir/functions.$__farhand_n"
+            builtin printf '\n'
+        } >"$__farhand_dir/functions.$__farhand_n" || __farhand_failed=1
         __farhand_text=' '
         for __farhand_name in "${__farhand_names[@]}"; do
             __farhand_text+="${__farhand_name##* } "
@@ -206,7 +207,7 @@ builtin trap - EXIT
     builtin printf '%s\n' 'builtin unset -v __farhand_typed __farhand_names __farhand_name'
     [[ $__farhand_flags != *u* ]] || builtin printf 'builtin set -u\n'
     builtin printf 'builtin return "$__farhand_last"\n'
-} >"$__farhand_dir/state.$__farhand_n" 2>/dev/null
+} >"$__farhand_dir/state.$__farhand_n" 2>/dev/null || __farhand_failed=1
 {
     __farhand_name=-
     [[ ! ${__farhand_exit_trap-} ]] || __farhand_name=trap
@@ -219,5 +220,10 @@ builtin trap - EXIT
         /usr/bin/env -0
     fi
 } >"$__farhand_dir/report.$__farhand_n" 2>/dev/null
-builtin printf 'saved %s\n' "$__farhand_n" 1<>"$__farhand_dir/reports"
+# On a full disk the last write to each file fails; what of them was written before must not become the state.
+if [[ ${__farhand_failed-} ]]; then
+    builtin printf 'farhand: cannot write the state of the shell to %s\n' "$__farhand_dir" >&2
+else
+    builtin printf 'saved %s\n' "$__farhand_n" 1<>"$__farhand_dir/reports"
+fi
 builtin exit "$__farhand_code"

@@ -165,14 +165,14 @@ STATE
         [ "$__farhand_how" = start ] || [ ! -r "$__farhand_dir/functions.$__farhand_base" ] ||
             cat "$__farhand_dir/functions.$__farhand_base"
         printf '%s\n' "${__farhand_defined-}"
-    } >"$__farhand_dir/functions.$__farhand_n"
+    } >"$__farhand_dir/functions.$__farhand_n" || __farhand_failed=1
     printf '. "$__farhand_dir/functions.%s"\n' "$__farhand_n"
     while IFS= read -r __farhand_text; do
         case $__farhand_text in *=\'*) printf '\\alias ' ;; esac
         printf '%s\n' "${__farhand_text#alias }"
     done <"$__farhand_dir/aliases.$__farhand_n"
     printf '\\return "$__farhand_last"\n'
-} >"$__farhand_dir/state.$__farhand_n" 2>/dev/null
+} >"$__farhand_dir/state.$__farhand_n" 2>/dev/null || __farhand_failed=1
 {
     __farhand_name=-
     [ -z "${__farhand_exit_trap-}" ] || __farhand_name=trap
@@ -181,7 +181,12 @@ STATE
     printf '\0env\0'
     /usr/bin/env -0
 } >"$__farhand_dir/report.$__farhand_n" 2>/dev/null
-printf 'saved %s\n' "$__farhand_n" 1<>"$__farhand_dir/reports"
+# On a full disk the last write to each file fails; what of them was written before must not become the state.
+if [ -n "${__farhand_failed-}" ]; then
+    printf 'farhand: cannot write the state of the shell to %s\n' "$__farhand_dir" >&2
+else
+    printf 'saved %s\n' "$__farhand_n" 1<>"$__farhand_dir/reports"
+fi
 if [ "$__farhand_how" = interrupt ]; then
     kill -INT "$$"
 fi

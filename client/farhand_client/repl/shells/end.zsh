@@ -61,7 +61,10 @@ done'
     done
     builtin print -r -- "builtin . ${(q)__farhand_dir}/functions.$__farhand_n"
     builtin unset -f __farhand_again
-    builtin functions >|"$__farhand_dir/functions.$__farhand_n"
+    {
+        builtin functions
+        builtin print
+    } >|"$__farhand_dir/functions.$__farhand_n" || __farhand_failed=1
     builtin alias -L
     builtin alias -sL
     builtin hash -dL
@@ -118,7 +121,7 @@ esac'
     builtin print -r -- 'builtin unsetopt no_aliases'
     [[ ! $__farhand_text ]] || builtin print -r -- "builtin setopt$__farhand_text"
     builtin print -r -- 'builtin return "$__farhand_last"'
-} >|"$__farhand_dir/state.$__farhand_n" 2>/dev/null
+} >|"$__farhand_dir/state.$__farhand_n" 2>/dev/null || __farhand_failed=1
 {
     __farhand_name=-
     [[ ! ${__farhand_exit_trap-} ]] || __farhand_name=trap
@@ -127,7 +130,12 @@ esac'
     builtin printf '\0env\0'
     /usr/bin/env -0
 } >|"$__farhand_dir/report.$__farhand_n" 2>/dev/null
-builtin print -r -- "saved $__farhand_n" 1<>"$__farhand_dir/reports"
+# On a full disk the last write to each file fails; what of them was written before must not become the state.
+if [[ ${__farhand_failed-} ]]; then
+    builtin print -r -- "farhand: cannot write the state of the shell to $__farhand_dir" >&2
+else
+    builtin print -r -- "saved $__farhand_n" 1<>"$__farhand_dir/reports"
+fi
 if [[ $__farhand_how == interrupt ]]; then
     builtin kill -INT $$
 fi

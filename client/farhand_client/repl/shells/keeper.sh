@@ -4,10 +4,12 @@
 # requests, one a line; reports come through the FIFO, into which the requests are copied. When stdin ends, the prompt
 # is gone. Answers: a word and a number, "shell" also with KIND and directory; then a report; then NUL, NUL.
 umask 077
+# Where a process id means something: several machines or containers may share a directory.
+here="$(uname -n) $(readlink /proc/self/ns/pid)"
 cleanup() {
     # Directories of keepers that were killed.
     for old in "$1"/farhand-repl.*; do
-        [ -O "$old" ] && [ -f "$old/keeper" ] && read -r pid <"$old/keeper" || continue
+        [ -O "$old" ] && [ -f "$old/keeper" ] && read -r pid where <"$old/keeper" && [ "$where" = "$here" ] || continue
         kill -0 "$pid" 2>/dev/null || rm -rf -- "$old"
     done
 }
@@ -41,7 +43,7 @@ sh | dash | ash | busybox)
     : "${kind:=sh}"
     ;;
 esac
-[ -z "$dir" ] || printf '%s\n' "$$" >"$dir/keeper"
+[ -z "$dir" ] || printf '%s\n' "$$ $here" >"$dir/keeper"
 printf 'shell 0\0%s\0%s\0\0' "$kind" "$dir"
 [ -n "$dir" ] && [ "$kind" != other ] || exit 0
 eval "start=\$start_$kind"
@@ -93,7 +95,7 @@ while read -r word number <&3; do
         fi
         ;;
     saved)
-        [ "$number" -gt 1 ] || continue
+        [ "$number" -gt 1 ] && [ -s "$dir/report.$number" ] || continue
         printf 'saved %s\0' "$number"
         cat "$dir/report.$number"
         printf '\0'
